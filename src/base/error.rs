@@ -1,0 +1,144 @@
+//! The one error type: what was expected and found, what to do about it, and which argument is to blame.
+//!
+//! The house style is lower case, "expected X, found Y", and a hint that says what to do. Where the error stands in a
+//! script is not known down here; the script floor adds file, line and column.
+
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of thing went wrong; scripts see it as `e.kind` in `catch (e)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An argument of the wrong type, or a value outside what is allowed.
+    Argument,
+    /// Shapes that do not fit each other.
+    Shape,
+    /// An index outside its axis.
+    Index,
+    /// A name that does not exist: option, function, site, dtype.
+    Name,
+    /// A file that cannot be found, read or written.
+    File,
+    /// A file whose content is not what it claims to be.
+    Format,
+    /// Something that this script was not allowed to do.
+    Access,
+    /// More memory than there is.
+    Memory,
+    /// A computation that has no answer: a singular matrix, no convergence.
+    Numeric,
+    /// A connection that failed, or a server that said no.
+    Network,
+    /// Ctrl-C.
+    Interrupted,
+    /// A mistake of ours, never of the user's.
+    Bug,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Argument => "argument",
+            Kind::Shape => "shape",
+            Kind::Index => "index",
+            Kind::Name => "name",
+            Kind::File => "file",
+            Kind::Format => "format",
+            Kind::Access => "access",
+            Kind::Memory => "memory",
+            Kind::Numeric => "numeric",
+            Kind::Network => "network",
+            Kind::Interrupted => "interrupted",
+            Kind::Bug => "bug",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub kind: Kind,
+    pub message: String,
+    pub hint: Option<String>,
+    /// Position of the argument to blame, counted from 0 as the script wrote them (the receiver of a method not counted).
+    pub arg: Option<usize>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, arg: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a hint where there is one to give.
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// Points at argument `index` of the call.
+    pub fn arg(mut self, index: usize) -> Self {
+        self.arg = Some(index);
+        self
+    }
+
+    /// Puts `what: ` before the message, as when a file's name is known only to the caller.
+    pub fn within(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    pub fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted")
+    }
+
+    /// A failed system call on a file, in words that say what to do.
+    pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::*;
+        let shown = path.display();
+        match error.kind() {
+            NotFound => Self::new(Kind::File, format!("cannot {doing} {shown}: there is no such file or folder")),
+            PermissionDenied => Self::new(Kind::File, format!("cannot {doing} {shown}: permission denied"))
+                .hint("check who owns it, or choose another place with --out"),
+            StorageFull | QuotaExceeded => Self::new(Kind::File, format!("cannot {doing} {shown}: the disk is full"))
+                .hint("nothing was left half-written; free some space or choose another place with --out"),
+            ReadOnlyFilesystem => {
+                Self::new(Kind::File, format!("cannot {doing} {shown}: the file system is read-only"))
+                    .hint("choose another place with --out")
+            }
+            _ => Self::new(Kind::File, format!("cannot {doing} {shown}: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " (hint: {hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `err!(Shape, "expected {a}, found {b}")`: an [`Error`] of that kind.
+#[macro_export]
+macro_rules! err {
+    ($kind:ident, $($message:tt)+) => {
+        $crate::base::Error::new($crate::base::Kind::$kind, format!($($message)+))
+    };
+}
+
+/// `bail!(Shape, "expected {a}, found {b}")`: returns that error from the function.
+#[macro_export]
+macro_rules! bail {
+    ($kind:ident, $($message:tt)+) => {
+        return Err($crate::err!($kind, $($message)+))
+    };
+}

@@ -1,0 +1,347 @@
+//! Opening files, the only place where it is done: judged by `access`, written whole or not at all, locked, and noted
+//! down with their hashes when the run is recorded.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use super::access::Access;
+use super::{Error, Result};
+use crate::{bail, err};
+
+/// The name of the lock that a writing run holds in each folder it writes to.
+const LOCK: &str = ".microtome.lock";
+
+/// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    pub read: BTreeMap<PathBuf, String>,
+    pub written: BTreeMap<PathBuf, String>,
+}
+
+/// The files of one run.
+pub struct Files {
+    access: Access,
+    /// Whether reads are hashed; writes always are, since their bytes pass by anyway.
+    recording: bool,
+    ledger: Mutex<Ledger>,
+    locks: Mutex<BTreeMap<PathBuf, Lock>>,
+}
+
+impl Files {
+    pub fn new(access: Access, recording: bool) -> Self {
+        Self { access, recording, ledger: Mutex::default(), locks: Mutex::default() }
+    }
+
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// What has been read and written so far.
+    pub fn ledger(&self) -> Ledger {
+        held(&self.ledger).clone()
+    }
+
+    /// Opens a regular file for reading; gives back where it was found, too.
+    pub fn open(&self, path: &Path) -> Result<(File, PathBuf)> {
+        let place = self.access.to_read(path)?;
+        let meta = fs::metadata(&place).map_err(|e| not_readable(path, &e))?;
+        if meta.is_dir() {
+            bail!(File, "cannot read {}: it is a folder, not a file", path.display());
+        }
+        if !meta.is_file() {
+            bail!(File, "cannot read {}: it is not a regular file", path.display());
+        }
+        let file = File::open(&place).map_err(|e| not_readable(path, &e))?;
+        Ok((file, place))
+    }
+
+    /// Maps a file into memory, so that what is not looked at is not read.
+    pub fn map(&self, path: &Path) -> Result<Mmap> {
+        let (file, place) = self.open(path)?;
+        // SAFETY: the map is read-only. If another process cuts the file short while it is mapped the system ends us
+        // with SIGBUS, as it does every program that maps files; our own writes replace files, they never truncate.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
+        self.note_read(place, &map);
+        Ok(map)
+    }
+
+    pub fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
+        let (mut file, place) = self.open(path)?;
+        let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
+        super::memory::check(u128::from(length), || path.display().to_string())?;
+        let mut bytes = Vec::with_capacity(length as usize);
+        io::Read::read_to_end(&mut file, &mut bytes).map_err(|e| Error::io("read", path, &e))?;
+        self.note_read(place, &bytes);
+        Ok(bytes)
+    }
+
+    /// A text file's content; bytes that are not UTF-8 are an error that says where they stand.
+    pub fn text(&self, path: &Path) -> Result<String> {
+        utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
+    }
+
+    fn note_read(&self, place: PathBuf, bytes: &[u8]) {
+        if self.recording {
+            held(&self.ledger).read.insert(place, hex(&Sha256::digest(bytes)));
+        }
+    }
+
+    /// Writes a file whole or not at all: beside its place, synced, then renamed. `fill` writes the content.
+    ///
+    /// The folder is made if it is missing, and locked until [`Files::release`], so that two runs cannot mix there.
+    pub fn save(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
+        let place = self.access.to_write(path)?;
+        if place.is_dir() {
+            bail!(File, "cannot write {}: it is a folder", path.display());
+        }
+        let folder = place.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let failed = |e: io::Error| Error::io("write", path, &e);
+        self.lock(&folder)?;
+        let beside = tempfile::Builder::new().prefix(".unfinished-").tempfile_in(&folder).map_err(failed)?;
+        let hash = {
+            let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };
+            let filled = fill(&mut tee).and_then(|()| tee.flush().map_err(failed));
+            // A full disk seen through three layers of encoders reads badly; the system's own word is better.
+            if let Some(failure) = tee.failure {
+                return Err(failed(failure));
+            }
+            filled?;
+            tee.hash.finalize()
+        };
+        beside.as_file().sync_all().map_err(failed)?;
+        share_with_umask(beside.as_file()).map_err(failed)?;
+        beside.persist(&place).map_err(|e| failed(e.error))?;
+        sync_folder(&folder);
+        held(&self.ledger).written.insert(place.clone(), hex(&hash));
+        Ok(place)
+    }
+
+    /// Takes the folder for this run, or says who has it.
+    pub fn lock(&self, folder: &Path) -> Result<()> {
+        let mut locks = held(&self.locks);
+        if locks.contains_key(folder) {
+            return Ok(());
+        }
+        fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
+        locks.insert(folder.to_path_buf(), Lock::take(folder)?);
+        Ok(())
+    }
+
+    /// Gives all folders back, as a session does after each line.
+    pub fn release(&self) {
+        held(&self.locks).clear();
+    }
+}
+
+/// A lock on a folder, held by the system for as long as the file is open: a killed run leaves none behind.
+struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(LOCK);
+        loop {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(|e| Error::io("write into", folder, &e))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(err!(File, "another run is writing into {}", folder.display())
+                        .hint("wait for it, or give this one a folder of its own with --out"));
+                }
+                Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
+            }
+            // The run before may have removed the file between our opening and our locking it.
+            if same_file(&file, &path) {
+                return Ok(Self { file, path });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it cannot
+        // be removed it stays as an empty file without effect.
+        let _stays = fs::remove_file(&self.path);
+        let _released_on_close = self.file.unlock();
+    }
+}
+
+#[cfg(unix)]
+fn same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn same_file(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// Writes to the file and the hash at once, and remembers the system's error.
+struct Tee<'a> {
+    file: BufWriter<&'a File>,
+    hash: Sha256,
+    failure: Option<io::Error>,
+}
+
+impl Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes) {
+            Ok(written) => {
+                self.hash.update(&bytes[..written]);
+                Ok(written)
+            }
+            Err(error) => {
+                self.failure = Some(io::Error::from(error.kind()));
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Temporary files are made for their owner alone; a result is for everybody whom the umask lets read it.
+#[cfg(unix)]
+fn share_with_umask(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    // The umask cannot be read without changing it, which other threads would see; a file made with it shows it.
+    static MODE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    let mode = *MODE.get_or_init(|| {
+        let probe = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile();
+        probe.and_then(|p| Ok(p.as_file().metadata()?.permissions().mode() & 0o666)).unwrap_or(0o644)
+    });
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn share_with_umask(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the renaming itself survive a power cut, where the file system can.
+fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _not_all_file_systems_can = folder.sync_all();
+    }
+}
+
+fn not_readable(path: &Path, error: &io::Error) -> Error {
+    let plain = Error::io("read", path, error);
+    if error.kind() != io::ErrorKind::NotFound {
+        return plain;
+    }
+    // The nearest right name among the neighbours.
+    let wanted = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let neighbours: Vec<String> = fs::read_dir(folder)
+        .map(|entries| entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
+        .unwrap_or_default();
+    let near = super::names::nearest(wanted, neighbours.iter().map(String::as_str));
+    plain.maybe_hint(near.map(|name| format!("did you mean `{}`?", path.with_file_name(name).display())))
+}
+
+/// The bytes as text, or where they stop being text.
+pub fn utf8(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let valid = e.utf8_error().valid_up_to();
+        let line = 1 + e.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
+        err!(Format, "expected UTF-8 text, found byte 0x{:02x} on line {line}", e.as_bytes()[valid])
+            .hint("save the file as UTF-8")
+    })
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A lock that a panicking thread held is still good: what it guards is replaced as a whole, never half.
+fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::Rules;
+    use super::*;
+
+    fn files(folder: &Path) -> Files {
+        Files::new(Access::new(&folder.join("out"), &Rules::default()).unwrap(), true)
+    }
+
+    fn save(files: &Files, path: &str, text: &str) -> Result<PathBuf> {
+        files.save(Path::new(path), |w| w.write_all(text.as_bytes()).map_err(|e| err!(File, "{e}")))
+    }
+
+    #[test]
+    fn a_saved_file_is_read_back_by_name_and_both_are_in_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let place = save(&files, "a/b.txt", "hello").unwrap();
+        assert_eq!(files.text(Path::new("a/b.txt")).unwrap(), "hello");
+        let ledger = files.ledger();
+        assert_eq!(ledger.written[&place], hex(&Sha256::digest(b"hello")));
+        assert_eq!(ledger.read[&place], ledger.written[&place]);
+    }
+
+    #[test]
+    fn a_failed_save_leaves_what_was_there_and_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let place = save(&files, "kept.txt", "first").unwrap();
+        let failed = files.save(Path::new("kept.txt"), |w| {
+            w.write_all(b"half").map_err(|e| err!(File, "{e}"))?;
+            Err(err!(Numeric, "the computation failed"))
+        });
+        assert_eq!(failed.unwrap_err().message, "the computation failed");
+        assert_eq!(fs::read_to_string(&place).unwrap(), "first");
+        files.release();
+        let left: Vec<_> = fs::read_dir(place.parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["kept.txt"]);
+    }
+
+    #[test]
+    fn a_second_run_in_the_same_folder_is_refused_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (files(folder.path()), files(folder.path()));
+        save(&first, "a.txt", "1").unwrap();
+        assert!(save(&second, "b.txt", "2").unwrap_err().message.contains("another run"));
+        first.release();
+        save(&second, "b.txt", "2").unwrap();
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_its_neighbour_and_a_wrong_byte_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data.npy"), [1, 2]).unwrap();
+        fs::write(folder.path().join("latin.txt"), b"one\ncaf\xe9\n").unwrap();
+        let files = files(folder.path());
+        let missing = files.bytes(&folder.path().join("dat.npy")).unwrap_err();
+        assert!(missing.hint.unwrap().contains("data.npy"));
+        let latin = files.text(&folder.path().join("latin.txt")).unwrap_err();
+        assert!(latin.message.ends_with("expected UTF-8 text, found byte 0xe9 on line 2"), "{}", latin.message);
+    }
+}

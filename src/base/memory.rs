@@ -1,0 +1,65 @@
+//! Asking whether there is room before anything is allocated: a huge tensor is an error message, not a killed process.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::{Result, error::Error, error::Kind};
+
+/// Bytes that this process may still take: what the machine has free, or the control group's limit if that is lower.
+///
+/// Asked of the system at most ten times a second, since it costs some tens of microseconds.
+pub fn available() -> u64 {
+    static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match *last {
+        Some((when, bytes)) if when.elapsed() < Duration::from_millis(100) => bytes,
+        _ => {
+            let mut system = sysinfo::System::new();
+            system.refresh_memory();
+            let free = system.available_memory();
+            let bytes = system.cgroup_limits().map_or(free, |group| free.min(group.free_memory.max(1)));
+            *last = Some((Instant::now(), bytes));
+            bytes
+        }
+    }
+}
+
+/// Refuses `bytes` that cannot fit, naming `what` wanted them. Requests under 16 MiB are not worth asking about.
+pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
+    if bytes < (16 << 20) {
+        return Ok(());
+    }
+    let free = available();
+    if bytes <= u128::from(free) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Memory,
+        format!("{} needs {}, and {} are free", what(), human(bytes), human(u128::from(free))),
+    )
+    .hint("work in smaller pieces, or with a smaller dtype"))
+}
+
+/// Bytes as people read them: `1.5 GiB`.
+pub fn human(bytes: u128) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_to_the_thirteen_floats_do_not_fit() {
+        let error = check(4 * 10_u128.pow(13), || "a tensor".into()).unwrap_err();
+        assert!(error.message.starts_with("a tensor needs 36.4 TiB"), "{}", error.message);
+        assert!(check(1024, || "a tensor".into()).is_ok());
+    }
+}

@@ -1,0 +1,15 @@
+//! Floor 0: what every other floor stands on. Errors, plain results, tasks, randomness, files and who may touch them.
+
+pub mod access;
+pub mod error;
+pub mod files;
+pub mod memory;
+pub mod names;
+pub mod random;
+pub mod results;
+pub mod settings;
+pub mod task;
+
+pub use error::{Error, Kind, Result};
+pub use results::{Card, Cell, Grid, HeatText, Table};
+pub use task::Task;

@@ -1,0 +1,56 @@
+//! Answering a wrong name with the nearest right one.
+
+/// The candidate nearest to `name`, if one is near enough to be a slip of the fingers.
+///
+/// Nearness is the Damerau-Levenshtein distance, and "near" a third of the name's length; a candidate that the name
+/// begins, or that differs only in case or underscores, is near too.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
+    let wanted = plain(name);
+    let limit = (wanted.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .filter(|candidate| *candidate != name)
+        .filter_map(|candidate| {
+            let other = plain(candidate);
+            let distance = strsim::damerau_levenshtein(&wanted, &other);
+            let begins =
+                wanted.len() >= 3 && (other.starts_with(&wanted) || wanted.starts_with(&other) && other.len() >= 3);
+            (distance <= limit || begins).then_some((distance, candidate))
+        })
+        .min_by_key(|(distance, candidate)| (*distance, candidate.len(), *candidate))
+        .map(|(_, candidate)| candidate)
+}
+
+/// "did you mean `lr`?" where some candidate is near, else the list of all of them when it is short.
+pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    if let Some(near) = nearest(name, candidates.clone()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    let mut all: Vec<&str> = candidates.into_iter().collect();
+    all.sort_unstable();
+    all.dedup();
+    match all.len() {
+        1..=12 => Some(format!("expected one of {}", all.join(", "))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_answered_and_a_stranger_is_not() {
+        assert_eq!(nearest("sofmax", ["softmax", "log_softmax", "sum"]), Some("softmax"));
+        assert_eq!(nearest("argMax", ["argmin", "argmax"]), Some("argmax"));
+        assert_eq!(nearest("temperatur", ["temperature", "top_k"]), Some("temperature"));
+        assert_eq!(nearest("banana", ["softmax", "sum"]), None);
+    }
+
+    #[test]
+    fn short_lists_are_shown_whole() {
+        assert_eq!(suggestion("zzz", ["b", "a"]).unwrap(), "expected one of a, b");
+        assert_eq!(suggestion("stesp", ["steps", "lr"]).unwrap(), "did you mean `steps`?");
+    }
+}

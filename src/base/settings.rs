@@ -1,0 +1,30 @@
+//! What the command line decides once for a whole run.
+
+use std::path::PathBuf;
+
+/// The options that stand before the subcommand, in plain form.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The seed that drives all randomness.
+    pub seed: u64,
+    /// Where relative paths to write are taken to.
+    pub out: PathBuf,
+    /// Worker threads of the matrix kernels.
+    pub threads: usize,
+    /// `cpu`, `cuda`, `cuda:1` or `metal`.
+    pub device: String,
+    /// No progress bars and no remarks.
+    pub quiet: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            out: PathBuf::from("out"),
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            device: "cpu".into(),
+            quiet: false,
+        }
+    }
+}

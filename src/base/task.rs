@@ -1,0 +1,136 @@
+//! A `Task` travels into every long loop: it says when to stop, and takes word of how far the work has come.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::{Error, Result};
+
+/// Where progress is shown. The core reports; only the roof of the house draws bars.
+pub trait Progress: Send + Sync {
+    /// A piece of work begins; `total` is in the unit of later `advance` calls, where it is known.
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar>;
+}
+
+/// One running piece of work; dropping it ends its display.
+pub trait Bar: Send {
+    fn advance(&self, by: u64);
+    /// A short live note beside the bar, such as the current loss.
+    fn note(&self, text: &str);
+}
+
+/// Shows nothing: for tests, for output that is not a terminal, and for `--quiet`.
+pub struct Silent;
+
+struct SilentBar;
+
+impl Progress for Silent {
+    fn begin(&self, _label: &str, _total: Option<u64>) -> Box<dyn Bar> {
+        Box::new(SilentBar)
+    }
+}
+
+impl Bar for SilentBar {
+    fn advance(&self, _by: u64) {}
+    fn note(&self, _text: &str) {}
+}
+
+#[derive(Clone)]
+pub struct Task {
+    interrupted: Arc<AtomicBool>,
+    progress: Arc<dyn Progress>,
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self::new(Arc::new(AtomicBool::new(false)), Arc::new(Silent))
+    }
+}
+
+impl Task {
+    pub fn new(interrupted: Arc<AtomicBool>, progress: Arc<dyn Progress>) -> Self {
+        Self { interrupted, progress }
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// The flag itself, for the signal handler that raises it and the prompt that lowers it.
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.interrupted
+    }
+
+    /// To be called in every long loop, at least twenty times a second.
+    pub fn check(&self) -> Result<()> {
+        if self.is_interrupted() { Err(Error::interrupted()) } else { Ok(()) }
+    }
+
+    pub fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        self.progress.begin(label, total)
+    }
+
+    /// Runs work that cannot poll (one large SVD, one matrix product) on a thread of its own, so that Ctrl-C is answered
+    /// at once. The interrupted work runs on to its end unheard, and its result is dropped.
+    pub fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        self.check()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let worker = std::thread::Builder::new()
+            .name("apart".into())
+            .spawn(move || {
+                // The receiver is gone after an interruption; then nobody wants the result.
+                let _unheard = sender.send(work());
+            })
+            .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(20)) {
+                Ok(result) => return result,
+                Err(mpsc::RecvTimeoutError::Timeout) => self.check()?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => crate::bail!(Bug, "a worker ended without a result"),
+                },
+            }
+        }
+    }
+
+    /// [`Task::apart`] when the work is large (an estimate in elementary operations), in place when it is small: a
+    /// thread costs some 20 microseconds, and a hundred million operations some hundredths of a second.
+    pub fn heavy<T: Send + 'static>(&self, cost: f64, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        if cost < 1e7 { work() } else { self.apart(work) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_apart_returns_its_result() {
+        assert_eq!(Task::default().apart(|| Ok(3)), Ok(3));
+    }
+
+    #[test]
+    fn an_interruption_does_not_wait_for_the_work() {
+        let task = Task::default();
+        let flag = task.flag().clone();
+        let (release, held) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            flag.store(true, Ordering::Relaxed);
+        });
+        // The work waits until it is released, so only the interruption can end the call.
+        let result = task.apart(move || {
+            let _released = held.recv();
+            Ok(())
+        });
+        assert_eq!(result, Err(Error::interrupted()));
+        drop(release);
+    }
+
+    #[test]
+    fn a_panic_in_the_work_is_a_panic_of_the_caller() {
+        let caught = std::panic::catch_unwind(|| Task::default().apart::<()>(|| panic!("inside")));
+        assert!(caught.is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! microtome: a workbench for taking language models apart.
+//!
+//! The floors of the house, lowest first; imports go down only. See ARCHITECTURE.md.
+
+pub mod base;
+pub mod report;
+pub mod tensor;
