@@ -7,6 +7,9 @@ use rhai::{Array, Dynamic, FnPtr, Map};
 use crate::base::{Error, Result};
 use crate::err;
 
+/// Any value of a script, for floors that do not know the engine.
+pub type Value = Dynamic;
+
 /// What the signatures in the reference say where any of several types is welcome. They are all `Dynamic` to the
 /// engine, so that `1` finds its way to a function that wants `1.0`; the name is for the reader.
 pub type Num = Dynamic;
