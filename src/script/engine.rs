@@ -7,6 +7,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, Module, Position, exported_manifest};
 
 use super::env::{self, Env};
 use super::failure::Sources;
+use super::placing::placed;
 use super::resolver::Resolver;
 use super::{language, run, show};
 use crate::base::names;
@@ -41,10 +42,10 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     missing_keys(&mut engine);
     show::register_types(&mut engine);
     for (name, manifest) in modules() {
-        engine.register_static_module(name, Module::from_manifest(manifest).into());
+        engine.register_static_module(name, Module::from_manifest(placed(manifest)).into());
     }
     for manifest in globals() {
-        engine.register_global_module(Module::from_manifest(manifest).into());
+        engine.register_global_module(Module::from_manifest(placed(manifest)).into());
     }
     engine
 }

@@ -103,7 +103,7 @@ impl Session {
 
     fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
-        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names() });
+        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names(name) });
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
             failure.message = "the script was stopped: the machine is out of memory".into();
@@ -111,10 +111,13 @@ impl Session {
         failure
     }
 
-    /// Names that a reader may have meant: variables, and the words known everywhere.
-    fn names(&self) -> Vec<String> {
+    /// Names that a reader may have meant: variables, and what the text itself defines.
+    fn names(&self, source: &str) -> Vec<String> {
         let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name).collect();
         names.extend(["true", "false"].map(String::from));
+        if let Some(text) = self.sources.text(source) {
+            names.extend(inspect::defined(&text));
+        }
         names
     }
 
