@@ -25,7 +25,7 @@ fn values_and_errors_are_as_stated() {
     let complaints = support::on_large_stack(|| {
         let mut complaints = Vec::new();
         let files = support::files("tests/suite", "rhai");
-        assert!(files.len() > 3, "the suite is missing");
+        assert!(files.len() >= 3, "the suite is missing");
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap();
             let stem = file.file_stem().unwrap().to_string_lossy().to_string();

@@ -91,6 +91,8 @@ impl From<Error> for Box<EvalAltResult> {
 pub struct Known<'a> {
     pub docs: &'a Docs,
     pub variables: Vec<String>,
+    /// Keys of the maps that stand in variables.
+    pub keys: Vec<String>,
 }
 
 /// Reads the engine's error: `source` is the script that was started.
@@ -157,7 +159,14 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
         E::ErrorVariableNotFound(name, _) => unknown_variable(name, known),
         E::ErrorFunctionNotFound(signature, _) => unknown_function(signature, known),
         E::ErrorModuleNotFound(name, _) => unknown_module(name, known),
-        E::ErrorPropertyNotFound(name, _) => plain(Kind::Name, format!("unknown property `{name}`"), None),
+        E::ErrorPropertyNotFound(name, _) => {
+            let near = names::nearest(name, known.keys.iter().map(String::as_str));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("ask with `\"{name}\" in map` whether it is there"),
+            };
+            plain(Kind::Name, format!("this map has no key `{name}`"), Some(hint))
+        }
         E::ErrorDotExpr(text, _) => unknown_property(text, known),
         E::ErrorIndexingType(text, _) => {
             plain(Kind::Argument, format!("{} cannot be indexed like this", readable_types(text)), None)
@@ -231,10 +240,13 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::BadInput(rhai::LexError::UnterminatedString) => {
             Some("the string is not closed; text over several lines stands between backticks".into())
         }
-        P::MissingSymbol(_) | P::MissingToken(..) | P::BadInput(_) => None,
         _ => None,
     };
-    Words { kind: String::new(), message: lower(&problem.to_string()), hint, arg: None }
+    let message = match problem {
+        P::MissingToken(token, purpose) => format!("expected `{token}` {purpose}"),
+        _ => lower(&problem.to_string()),
+    };
+    Words { kind: String::new(), message, hint, arg: None }
 }
 
 fn unknown_module(name: &str, known: &Known) -> Words {

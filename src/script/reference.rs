@@ -90,8 +90,9 @@ pub fn definitions(engine: &Engine) -> Vec<(String, String)> {
         Some((before, rest)) => format!("{before}-> {};", rest.trim_end_matches([';', '>', ' '])),
         None => line.into(),
     };
-    let files = engine.definitions().iter_files();
-    files
+    let definitions = engine.definitions();
+    definitions
+        .iter_files()
         .map(|(name, content)| {
             let lines: Vec<String> = content.lines().map(plain).collect();
             (name.replace('\\', "/"), lines.join("\n") + "\n")
