@@ -28,12 +28,7 @@ impl Frame {
     pub fn segment(&self, a: Point, b: Point) -> Option<(Point, Point)> {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let (mut from, mut to) = (0.0_f64, 1.0_f64);
-        let sides = [
-            (-dx, a.0 - self.left),
-            (dx, self.right - a.0),
-            (-dy, a.1 - self.top),
-            (dy, self.bottom - a.1),
-        ];
+        let sides = [(-dx, a.0 - self.left), (dx, self.right - a.0), (-dy, a.1 - self.top), (dy, self.bottom - a.1)];
         for (toward, room) in sides {
             if toward == 0.0 {
                 if room < 0.0 {
@@ -64,12 +59,8 @@ impl Frame {
 
     /// The part of a shape inside, one side after the other (Sutherland and Hodgman 1974).
     pub fn polygon(&self, points: &[Point]) -> Vec<Point> {
-        let sides: [fn(&Frame, Point) -> f64; 4] = [
-            |f, p| p.0 - f.left,
-            |f, p| f.right - p.0,
-            |f, p| p.1 - f.top,
-            |f, p| f.bottom - p.1,
-        ];
+        let sides: [fn(&Frame, Point) -> f64; 4] =
+            [|f, p| p.0 - f.left, |f, p| f.right - p.0, |f, p| p.1 - f.top, |f, p| f.bottom - p.1];
         let mut shape = points.to_vec();
         for side in sides {
             let mut kept = Vec::with_capacity(shape.len());

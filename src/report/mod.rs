@@ -2,8 +2,10 @@
 
 pub mod chart;
 mod clip;
+mod document;
 pub mod draw;
 pub mod html;
+pub mod items;
 pub mod number;
 pub mod palette;
 pub mod picture;
@@ -12,4 +14,9 @@ mod pool;
 mod samples;
 pub mod scale;
 pub mod symbols;
+pub mod terminal;
 mod thin;
+
+pub use document::Report;
+pub use items::{Item, Text};
+pub use terminal::{Graphics, Screen};

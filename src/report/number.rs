@@ -43,7 +43,7 @@ pub fn power(value: f64, decimals: usize) -> String {
     match without_zeros(mantissa).as_str() {
         "1" => raised,
         "-1" => format!("-{raised}"),
-        _ => format!("{mantissa}×{raised}"),
+        mantissa => format!("{mantissa}×{raised}"),
     }
 }
 

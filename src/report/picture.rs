@@ -4,7 +4,6 @@ use std::sync::{Arc, LazyLock};
 
 use resvg::{tiny_skia, usvg};
 
-use super::chart::Chart;
 use super::draw::canvas::Drawing;
 use super::draw::lettering::{FAMILY, Face};
 use super::html::escape;
@@ -15,28 +14,46 @@ use crate::err;
 /// PNG pixels to a CSS pixel.
 const SHARPNESS: f32 = 2.0;
 
-/// The chart as SVG inside a page: real text, and colours that follow the page's light or dark dress.
-pub fn inline_svg(chart: &Chart) -> Result<String> {
-    let drawing = super::draw::chart(chart, false)?;
+/// Something that can be drawn.
+pub trait Picture {
+    fn title(&self) -> String;
+
+    /// One sentence for those who cannot see it.
+    fn description(&self) -> String;
+
+    /// Draws it. `spelling` asks for characters that the typeface lacks to be spelled out, as they must be where text
+    /// becomes outlines.
+    fn draw(&self, spelling: bool) -> Result<Drawing>;
+}
+
+/// SVG for inside a page: real text, and colours that follow the page's light or dark dress.
+pub fn inline_svg(picture: &dyn Picture) -> Result<String> {
+    let drawing = picture.draw(false)?;
     let mut body = drawing.body.clone();
     for (colour, name) in [(INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (GROUND, "ground")] {
         body = body.replace(&format!("\"{}\"", hex(colour)), &format!("\"var(--{name})\""));
     }
-    Ok(format!("{}{}</svg>\n", opening(chart, &drawing), body))
+    Ok(format!("{}{}</svg>\n", opening(picture, &drawing), body))
 }
 
-/// The chart as SVG on its own: text turned into outlines, so that it needs no font.
-pub fn svg(chart: &Chart) -> Result<String> {
-    let drawing = super::draw::chart(chart, true)?;
-    let options = usvg::WriteOptions { coordinates_precision: 3, transforms_precision: 5, indent: usvg::Indent::None, ..Default::default() };
+/// SVG on its own: text turned into outlines, so that it needs no font, on a ground of its own.
+pub fn svg(picture: &dyn Picture) -> Result<String> {
+    let drawing = picture.draw(true)?;
+    let options = usvg::WriteOptions {
+        coordinates_precision: 3,
+        transforms_precision: 5,
+        indent: usvg::Indent::None,
+        ..Default::default()
+    };
     let outlined = tree(&drawing)?.to_string(&options);
     let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
-    Ok(format!("{}{body}\n", opening(chart, &drawing)))
+    let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", hex(GROUND));
+    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing)))
 }
 
-/// The chart as PNG, two pixels to a CSS pixel.
-pub fn png(chart: &Chart) -> Result<Vec<u8>> {
-    let pixmap = pixels(&super::draw::chart(chart, true)?, SHARPNESS)?;
+/// PNG, two pixels to a CSS pixel.
+pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
+    let pixmap = pixels(&picture.draw(true)?, SHARPNESS)?;
     pixmap.encode_png().map_err(|e| err!(Bug, "the picture cannot be encoded: {e}"))
 }
 
@@ -67,16 +84,11 @@ fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
     usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
 }
 
-/// The opening tag with the ground, the title and the description that screen readers speak.
-fn opening(chart: &Chart, drawing: &Drawing) -> String {
-    let title = if chart.title.is_empty() { chart.kind() } else { &chart.title };
-    let label = escape::text(title);
-    format!(
-        "{}<title>{}</title><desc>{}</desc>\n",
-        root(drawing, &format!(" role=\"img\" aria-label=\"{label}\"")),
-        escape::text(title),
-        escape::text(&chart.description())
-    )
+/// The opening tag with the title and the description that screen readers speak.
+fn opening(picture: &dyn Picture, drawing: &Drawing) -> String {
+    let (title, description) = (escape::text(&picture.title()), escape::text(&picture.description()));
+    let root = root(drawing, &format!(" role=\"img\" aria-label=\"{title}\""));
+    format!("{root}<title>{title}</title><desc>{description}</desc>\n")
 }
 
 fn root(drawing: &Drawing, more: &str) -> String {

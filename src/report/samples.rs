@@ -51,7 +51,8 @@ fn lines() -> Vec<(&'static str, Chart)> {
     let gaps = Series { y: vec![1.0, NAN, 3.0, 2.0, INF, 1.0, 0.0, -1.0], ..series("gaps", 8, |x| x) };
     let mut log_gaps = Chart::line(vec![gaps.clone()]);
     log_gaps.y = axis("log", true);
-    let many: Vec<Series> = (0..20).map(|k| series(&format!("layer {k}"), 40, |x| (x / 6.0 + k as f64 / 3.0).sin() + k as f64)).collect();
+    let many: Vec<Series> =
+        (0..20).map(|k| series(&format!("layer {k}"), 40, |x| (x / 6.0 + k as f64 / 3.0).sin() + k as f64)).collect();
     let mut long = Chart::line(vec![series("million", 1_000_000, |x| (x / 1e5).sin() + noise(x as usize) / 4.0)]);
     long.title = "A million points".into();
     let mut cropped = Chart::line(vec![series("cropped", 50, |x| (x / 4.0).sin() * 2.0)]);
@@ -112,11 +113,25 @@ fn bars() -> Vec<(&'static str, Chart)> {
     let random = bars("random", vec![0.31, 0.28, 0.27, 0.25, 0.22, 0.2]);
     let mut compared = Chart::bar(sites, vec![recovered, random]).titled("Cross-entropy recovered by site");
     compared.y = axis("fraction recovered", false);
-    let tokens = [" the", ")", "\n", "\t", "东京", "</script><img onerror=x>", "a token with a very long text that cannot fit", "\u{202e}x", "&amp;", " "];
+    let tokens = [
+        " the",
+        ")",
+        "\n",
+        "\t",
+        "东京",
+        "</script><img onerror=x>",
+        "a token with a very long text that cannot fit",
+        "\u{202e}x",
+        "&amp;",
+        " ",
+    ];
     let signed: Vec<f64> = (0..10).map(|i| noise(i) * 4.0 - 2.0).collect();
     let mut effects = Chart::bar(words(10, &tokens), vec![bars("", signed)]).titled("Direct effect on tokens");
     effects.y = axis("logit difference", false);
-    let mut hundreds = Chart::bar((0..400).map(|i| format!("feature {i}")).collect(), vec![bars("", (0..400).map(|i| noise(i) * 100.0).collect())]);
+    let mut hundreds = Chart::bar(
+        (0..400).map(|i| format!("feature {i}")).collect(),
+        vec![bars("", (0..400).map(|i| noise(i) * 100.0).collect())],
+    );
     hundreds.y = axis("uses", false);
     let mut log = Chart::bar(words(4, &["a", "b", "c", "d"]), vec![bars("count", vec![3.0, 400.0, 0.0, 1e6])]);
     log.y = axis("count", true);
@@ -132,7 +147,8 @@ fn bars() -> Vec<(&'static str, Chart)> {
 }
 
 fn histograms() -> Vec<(&'static str, Chart)> {
-    let normal = |n: usize, at: f64| (0..n).map(|i| at + (0..6).map(|k| noise(i * 6 + k)).sum::<f64>()).collect::<Vec<_>>();
+    let normal =
+        |n: usize, at: f64| (0..n).map(|i| at + (0..6).map(|k| noise(i * 6 + k)).sum::<f64>()).collect::<Vec<_>>();
     let make = |named: Vec<(&str, Vec<f64>)>, bins: Bins| {
         histogram(named.into_iter().map(|(n, v)| (n.to_string(), v)).collect(), &bins).unwrap()
     };
@@ -141,7 +157,8 @@ fn histograms() -> Vec<(&'static str, Chart)> {
     let mut log_counts = one.clone();
     log_counts.y.log = true;
     let log = Bins { log: true, ..Bins::default() };
-    let density = (0..2000).map(|i| 10_f64.powf(noise(i) * 3.0 + noise(i + 9000) * 3.0 - 6.0)).chain([0.0, -1.0, NAN]).collect();
+    let density =
+        (0..2000).map(|i| 10_f64.powf(noise(i) * 3.0 + noise(i + 9000) * 3.0 - 6.0)).chain([0.0, -1.0, NAN]).collect();
     let mut densities = make(vec![("", density)], log);
     densities.x.label = "feature density".into();
     vec![
@@ -170,7 +187,8 @@ pub fn grid(rows: usize, columns: usize, f: impl Fn(usize, usize) -> f64) -> Gri
 
 fn heats() -> Vec<(&'static str, Chart)> {
     let mut patching = grid(6, 12, |r, c| noise(r * 12 + c) * 2.0 - 1.0);
-    patching.columns = words(12, &["When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave", "\n"]);
+    patching.columns =
+        words(12, &["When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave", "\n"]);
     let mut lost = grid(4, 5, |r, c| if r == c { NAN } else { noise(r * 5 + c) });
     lost.rows = words(4, &["a row with a long name that needs much room to be read", "b", "c", "d"]);
     vec![

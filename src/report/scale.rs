@@ -85,6 +85,8 @@ impl Scale {
             return self.linear_ticks(wanted);
         }
         let exponents = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
+        // Plain numbers only where all of them are short.
+        let plain = self.low >= 0.9e-3 && self.high < 1e5;
         let every = (decades / wanted as f64).ceil().max(1.0) as i32;
         let steps: &[f64] = if decades <= 2.0 && wanted >= 4 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         exponents
@@ -92,7 +94,7 @@ impl Scale {
             .flat_map(|exponent| steps.iter().map(move |step| (*step, exponent)))
             .map(|(step, exponent)| (decimal(step, exponent), exponent))
             .filter(|(at, _)| self.contains(*at))
-            .map(|(at, exponent)| Tick { at, label: log_label(at, exponent) })
+            .map(|(at, exponent)| Tick { at, label: log_label(at, exponent, plain) })
             .collect()
     }
 
@@ -136,19 +138,16 @@ fn round_step(raw: f64) -> (f64, i32) {
 
 fn linear_label(value: f64, exponent: i32, largest: f64) -> String {
     let lead = if largest > 0.0 { largest.log10().floor() as i32 } else { 0 };
-    // Six digits before the point or four zeros after it, unless the digits differ only far behind the first.
-    if (-3..6).contains(&lead) || lead - exponent > 6 && (-3..16).contains(&lead) {
+    // Seven digits before the point or three zeros after it, unless the digits differ only far behind the first.
+    if (-3..7).contains(&lead) || lead - exponent > 6 && (-3..16).contains(&lead) {
         return number::fixed(value, (-exponent).max(0) as usize);
     }
     let own = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     number::power(value, (own - exponent).clamp(0, 16) as usize)
 }
 
-fn log_label(value: f64, exponent: i32) -> String {
-    if (-3..=4).contains(&exponent) {
-        return number::fixed(value, (-exponent).max(0) as usize);
-    }
-    number::power(value, 0)
+fn log_label(value: f64, exponent: i32, plain: bool) -> String {
+    if plain { number::fixed(value, (-exponent).max(0) as usize) } else { number::power(value, 0) }
 }
 
 #[cfg(test)]
@@ -173,7 +172,7 @@ mod tests {
     #[test]
     fn log_ticks_are_powers_of_ten_and_finer_on_short_axes() {
         assert_eq!(labels(0.001, 1000.0, true, 6), ["0.001", "0.01", "0.1", "1", "10", "100", "1000"]);
-        assert_eq!(labels(1e-8, 1.0, true, 4), ["10⁻⁸", "10⁻⁶", "10⁻⁴", "0.01", "1"]);
+        assert_eq!(labels(1e-8, 1.0, true, 4), ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²", "10⁰"]);
         assert_eq!(labels(1.0, 60.0, true, 6), ["1", "2", "5", "10", "20", "50"]);
         assert_eq!(labels(2.0, 5.0, true, 3), ["2", "3", "4", "5"]);
     }

@@ -35,9 +35,9 @@ impl Chart {
                 if edges.len() < 2 || !edges.windows(2).all(|w| w[0] < w[1]) || !edges.iter().all(|e| e.is_finite()) {
                     bail!(Argument, "expected two or more finite edges in rising order");
                 }
-                series
-                    .iter()
-                    .try_for_each(|s| same("count", s.counts.len(), "bin", edges.len() - 1).map_err(|e| named(e, &s.name)))
+                series.iter().try_for_each(|s| {
+                    same("count", s.counts.len(), "bin", edges.len() - 1).map_err(|e| named(e, &s.name))
+                })
             }
             Content::Heat { grid, colours } => {
                 check_grid(grid)?;
@@ -106,13 +106,7 @@ fn check_grid(grid: &Grid) -> Result<()> {
     some(grid.columns.len(), "column")?;
     let cells = grid.rows.len().saturating_mul(grid.columns.len());
     if cells != grid.values.len() {
-        bail!(
-            Shape,
-            "expected {} x {} values, found {}",
-            grid.rows.len(),
-            grid.columns.len(),
-            grid.values.len()
-        );
+        bail!(Shape, "expected {} x {} values, found {}", grid.rows.len(), grid.columns.len(), grid.values.len());
     }
     Ok(())
 }

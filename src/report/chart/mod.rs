@@ -198,7 +198,7 @@ impl Chart {
     }
 
     /// One sentence for those who cannot see the picture.
-    pub fn description(&self) -> String {
+    pub fn described(&self) -> String {
         let named = |names: Vec<&str>| match names.iter().filter(|n| !n.is_empty()).copied().collect::<Vec<_>>() {
             names if names.is_empty() => String::new(),
             names => format!(" of {}", super::symbols::visible(&names.join(", "))),
@@ -214,7 +214,12 @@ impl Chart {
                 format!("Histogram{}", named(series.iter().map(|s| &*s.name).collect()))
             }
             Content::Heat { grid, .. } => {
-                format!("Heat map{} in {} by {} cells", named(vec![&grid.quantity]), grid.rows.len(), grid.columns.len())
+                format!(
+                    "Heat map{} in {} by {} cells",
+                    named(vec![&grid.quantity]),
+                    grid.rows.len(),
+                    grid.columns.len()
+                )
             }
         };
         match (self.x.label.as_str(), self.y.label.as_str()) {

@@ -50,7 +50,8 @@ impl Chart {
         let points = || series.iter().flat_map(|s| s.x.iter().copied().zip(s.y.iter().copied()));
         let (marked_x, marked_y) = self.marked();
         let xs = points().filter(|(x, y)| drawn(*x, *y)).map(|(x, _)| x);
-        let ys = points().filter(|(x, y)| drawn(*x, *y)).map(|(_, y)| y).chain(series.iter().flat_map(|s| ends(&s.spread)));
+        let ys =
+            points().filter(|(x, y)| drawn(*x, *y)).map(|(_, y)| y).chain(series.iter().flat_map(|s| ends(&s.spread)));
         let x = range(&self.x, xs.chain(marked_x), MARGIN).ok_or_else(|| nothing(&self.x, &self.y))?;
         let y = range(&self.y, ys.chain(marked_y), MARGIN).ok_or_else(|| nothing(&self.x, &self.y))?;
         if !points().any(|(x, y)| drawn(x, y)) {
@@ -99,9 +100,9 @@ impl Chart {
         let (marked_x, marked_y) = self.marked();
         let x = range(&self.x, edges.iter().copied().chain(marked_x), 0.0).ok_or_else(|| nothing(&self.x, &self.y))?;
         let most = series.iter().flat_map(|s| s.counts.iter().copied()).max().unwrap_or(0).max(1) as f64;
-        // On a logarithmic axis a count of one still has to stand on something.
-        let base = if self.y.log { 0.5 } else { 0.0 };
-        let y = range(&self.y, [base, most].into_iter().chain(marked_y), 0.0).ok_or_else(|| nothing(&self.x, &self.y))?;
+        let base = if self.y.log { 1.0 } else { 0.0 };
+        let y =
+            range(&self.y, [base, most].into_iter().chain(marked_y), 0.0).ok_or_else(|| nothing(&self.x, &self.y))?;
         let y = if self.y.range.is_none() { headroom(y) } else { y };
         let left_out = LeftOut {
             not_finite: series.iter().map(|s| s.not_finite).sum(),
@@ -194,11 +195,16 @@ fn range(axis: &Axis, values: impl Iterator<Item = f64>, margin: f64) -> Option<
     }
 }
 
-/// Room beyond the longest bar, and none at the end where the bars stand.
+/// Room beyond the longest bar, and none at the end where the bars stand; with logarithms there is no such end, and
+/// even the shortest bar needs some length.
 fn headroom(scale: Scale) -> Scale {
     let wider = scale.padded(0.06);
     Scale {
-        low: if scale.low == 0.0 || scale.log { scale.low } else { wider.low },
+        low: match scale.low {
+            low if scale.log => wider.low.min(low / 2.0).max(f64::MIN_POSITIVE),
+            0.0 => 0.0,
+            _ => wider.low,
+        },
         high: if scale.high == 0.0 { scale.high } else { wider.high },
         ..scale
     }
@@ -267,7 +273,8 @@ mod tests {
             values,
             ..Grid::default()
         };
-        let (map, notes) = colours(&grid(vec![-1.0, 3.0, f64::NAN]), &Colours { centre: Some(0.0), range: None }).unwrap();
+        let (map, notes) =
+            colours(&grid(vec![-1.0, 3.0, f64::NAN]), &Colours { centre: Some(0.0), range: None }).unwrap();
         assert_eq!((map.low(), map.high()), (-3.0, 3.0));
         assert_eq!(notes, ["1 cell is NaN or infinite (grey)."]);
         let range = Colours { centre: None, range: Some([0.0, 1.0]) };

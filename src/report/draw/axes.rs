@@ -83,7 +83,7 @@ fn lay_out(chart: &Chart, view: View, width: f64, height: f64) -> (Plot, Around)
     let top = PAD + layout::title_height(&title) + legend.height() + 4.0;
     let foot = height - PAD - layout::notes_height(&notes) - label_height(&chart.x.label);
     // Ticks are chosen for the height there would be with one line of labels; longer labels only make them denser.
-    let y_ticks = view.y.ticks(((foot - 20.0 - top) / 42.0) as usize);
+    let y_ticks = view.y.ticks(((foot - 20.0 - top) / 52.0).max(2.0) as usize);
     let widest = y_ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max);
     let left = PAD + label_height(&chart.y.label) + widest + 8.0;
     let right = (width - PAD - 6.0).max(left + 40.0);
@@ -118,7 +118,7 @@ fn label_height(label: &str) -> f64 {
 
 /// As many ticks as stand clear of each other.
 fn ticks_that_fit(view: &View, width: f64) -> Vec<Tick> {
-    let most = (width / 70.0).max(1.0) as usize;
+    let most = (width / 80.0).max(1.0) as usize;
     let clear = |ticks: &[Tick]| {
         ticks.windows(2).all(|pair| {
             let apart = (view.x.share(pair[1].at) - view.x.share(pair[0].at)) * width;

@@ -10,11 +10,13 @@ use crate::report::palette::INK;
 /// The share of a category's width that its bars take.
 const FILLED: f64 = 0.78;
 
+/// No bar is wider than this, however few there are.
+const WIDEST: f64 = 72.0;
+
 pub fn bars(canvas: &mut Canvas, plot: &Plot, categories: usize, series: &[Bars]) -> Result<()> {
-    let slot = plot.frame.width() / categories as f64;
-    let wide = slot * FILLED / series.len() as f64;
+    let wide = (plot.frame.width() / categories as f64 * FILLED / series.len() as f64).min(WIDEST);
     for category in 0..categories {
-        let left = plot.x(category as f64) - slot * FILLED / 2.0;
+        let left = plot.x(category as f64) - wide * series.len() as f64 / 2.0;
         for (index, s) in series.iter().enumerate() {
             let from = left + wide * index as f64;
             bar(canvas, plot, (from, from + wide), s.values[category], Look::of(index))?;

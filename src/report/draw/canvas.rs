@@ -1,9 +1,9 @@
 //! A sheet to draw on: plotters' SVG backend with finer coordinates than whole pixels.
 
 use plotters::backend::SVGBackend;
+use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, RGBAColor, ShapeStyle, TextStyle};
-use plotters::prelude::DrawingBackend;
 
 use super::lettering::{FAMILY, Face};
 use crate::base::Result;
@@ -97,12 +97,7 @@ impl Drawing {
 }
 
 /// Lets `paint` draw on a sheet of this size.
-pub fn draw(
-    width: f64,
-    height: f64,
-    spelling: bool,
-    paint: impl FnOnce(&mut Canvas) -> Result<()>,
-) -> Result<Drawing> {
+pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<Drawing> {
     let mut text = String::new();
     let size = ((width * FINE).ceil() as u32, (height * FINE).ceil() as u32);
     let mut canvas = Canvas { backend: SVGBackend::with_string(&mut text, size), spelling };
@@ -171,7 +166,15 @@ impl Canvas<'_> {
         self.letters(text, at, anchor, kind, ink.into(), FontTransform::Rotate270)
     }
 
-    fn letters(&mut self, text: &str, at: Point, anchor: Anchor, kind: Type, ink: Ink, turn: FontTransform) -> Result<()> {
+    fn letters(
+        &mut self,
+        text: &str,
+        at: Point,
+        anchor: Anchor,
+        kind: Type,
+        ink: Ink,
+        turn: FontTransform,
+    ) -> Result<()> {
         let style = match kind.face {
             Face::Regular => FontStyle::Normal,
             Face::Bold => FontStyle::Bold,
@@ -182,7 +185,8 @@ impl Canvas<'_> {
             Anchor::End => HPos::Right,
         };
         let font = (FAMILY, kind.size * FINE * LINE_HEIGHT, style).into();
-        let style = TextStyle { font, color: colour(ink).to_backend_color(), pos: Pos::new(side, VPos::Center) }.transform(turn);
+        let style = TextStyle { font, color: colour(ink).to_backend_color(), pos: Pos::new(side, VPos::Center) }
+            .transform(turn);
         let text = if self.spelling { kind.face.spelled(text) } else { text.into() };
         self.backend.draw_text(&text, &style, fine(at)).map_err(failed)
     }

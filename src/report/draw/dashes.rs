@@ -40,11 +40,10 @@ mod tests {
     #[test]
     fn dashes_and_gaps_alternate_around_corners() {
         let pieces = split(&[(0.0, 0.0), (5.0, 0.0), (5.0, 5.0)], 2.0);
-        assert_eq!(pieces, [
-            vec![(0.0, 0.0), (2.0, 0.0)],
-            vec![(4.0, 0.0), (5.0, 0.0), (5.0, 1.0)],
-            vec![(5.0, 3.0), (5.0, 5.0)],
-        ]);
+        assert_eq!(
+            pieces,
+            [vec![(0.0, 0.0), (2.0, 0.0)], vec![(4.0, 0.0), (5.0, 0.0), (5.0, 1.0)], vec![(5.0, 3.0), (5.0, 5.0)],]
+        );
         assert!(split(&[], 2.0).is_empty());
     }
 }

@@ -189,5 +189,6 @@ fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) ->
         canvas.text(&tick.label, (right + 6.0, y), Anchor::Start, TICK, MUTED)?;
     }
     let quantity = LABEL.fitted(&visible(&grid.quantity), high);
-    canvas.text_upwards(&quantity, (sheet.width - PAD - 7.0, sheet.top + high / 2.0), Anchor::Middle, LABEL, INK)
+    let x = right + bar_label_room(grid, map) - 8.0;
+    canvas.text_upwards(&quantity, (x, sheet.top + high / 2.0), Anchor::Middle, LABEL, INK)
 }

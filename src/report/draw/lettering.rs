@@ -40,9 +40,14 @@ impl Face {
         self.font().is_none_or(|font| font.glyph_id(c).0 != 0)
     }
 
-    /// The text with every character that the typeface lacks written as its code, which says more than an empty box.
+    /// The text with every character that the typeface lacks written as its code, which says more than an empty box;
+    /// the picture of a control character as the code of that character.
     pub fn spelled(self, text: &str) -> String {
-        let spell = |c: char| if self.has(c) { c.to_string() } else { format!("\\u{{{:x}}}", c as u32) };
+        let spell = |c: char| match c {
+            c if self.has(c) => c.to_string(),
+            '\u{2400}'..='\u{241f}' => format!("\\u{{{:x}}}", c as u32 - 0x2400),
+            c => format!("\\u{{{:x}}}", c as u32),
+        };
         text.chars().map(spell).collect()
     }
 
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_the_face_lacks_is_spelled() {
-        assert_eq!(Face::Regular.spelled("ok Ж π ␣ ↵ ␛ 10⁻⁴ 東"), "ok Ж π ␣ ↵ ␛ 10⁻⁴ \\u{6771}");
+        assert_eq!(Face::Regular.spelled("ok Ж π ␣ ↵ ␛ 10⁻⁴ 東"), "ok Ж π ␣ ↵ \\u{1b} 10⁻⁴ \\u{6771}");
     }
 
     #[test]

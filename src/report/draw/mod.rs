@@ -13,14 +13,23 @@ mod points;
 
 use crate::base::Result;
 use crate::report::chart::{Chart, Content};
+use crate::report::picture::Picture;
 use canvas::Drawing;
 
-/// Draws the chart. `spelling` asks for characters that the typeface lacks to be spelled out, as they must be where
-/// the text becomes outlines.
-pub fn chart(chart: &Chart, spelling: bool) -> Result<Drawing> {
-    chart.check()?;
-    match &chart.content {
-        Content::Heat { grid, colours } => heat::draw(chart, grid, colours, spelling),
-        _ => axes::draw(chart, spelling),
+impl Picture for Chart {
+    fn title(&self) -> String {
+        if self.title.is_empty() { self.kind().into() } else { self.title.clone() }
+    }
+
+    fn description(&self) -> String {
+        self.described()
+    }
+
+    fn draw(&self, spelling: bool) -> Result<Drawing> {
+        self.check()?;
+        match &self.content {
+            Content::Heat { grid, colours } => heat::draw(self, grid, colours, spelling),
+            _ => axes::draw(self, spelling),
+        }
     }
 }

@@ -71,7 +71,8 @@ pub fn thinned(chart: &Chart, view: &View) -> Thinned {
         })
         .collect();
     let drawn: usize = kept.iter().map(Vec::len).sum();
-    let note = (drawn < all).then(|| format!("{} drawn for {}; the others lie upon them.", count(drawn, "mark"), count(all, "point")));
+    let note = (drawn < all)
+        .then(|| format!("{} drawn for {}; the others lie upon them.", count(drawn, "mark"), count(all, "point")));
     Thinned { kept, note }
 }
 
@@ -179,16 +180,15 @@ pub fn whisker(canvas: &mut Canvas, plot: &Plot, x: f64, (low, high): (f64, f64)
 }
 
 pub fn scatter(canvas: &mut Canvas, plot: &Plot, series: &[Series], thinned: &Thinned) -> Result<()> {
-    let marks: usize = thinned.kept.iter().map(Vec::len).sum();
-    // Many points are drawn smaller and fainter, so that their density shows.
-    let (radius, opacity) = match marks {
-        0..=60 => (4.0, 0.9),
-        61..=600 => (3.0, 0.75),
-        601..=3000 => (2.2, 0.55),
-        _ => (1.6, 0.45),
-    };
     for (index, (s, kept)) in series.iter().zip(&thinned.kept).enumerate() {
         let look = Look::of(index);
+        // Many points are drawn smaller and fainter, so that their density shows.
+        let (radius, opacity) = match kept.len() {
+            0..=60 => (4.0, 0.9),
+            61..=600 => (3.0, 0.75),
+            601..=3000 => (2.2, 0.55),
+            _ => (1.6, 0.45),
+        };
         if let Some(spread) = &s.spread {
             error_bars(canvas, plot, s, spread, kept.iter().copied(), look)?;
         }

@@ -1,0 +1,13 @@
+//! Pictures and results as text: what a terminal shows, or a pipe carries.
+
+mod bars;
+mod braille;
+mod chart;
+mod heat;
+mod histogram;
+pub mod inline;
+mod plot;
+pub mod screen;
+
+pub use chart::chart;
+pub use screen::{Graphics, Screen};
