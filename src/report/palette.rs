@@ -73,7 +73,7 @@ impl ColourMap {
 
     /// Both ways from `centre` up to the distance `reach`, so that equal colours are equal distances.
     pub fn signed(centre: f64, reach: f64) -> Self {
-        Self { low: centre - reach, high: centre + reach, signed: true }
+        Self { low: (centre - reach).max(f64::MIN), high: (centre + reach).min(f64::MAX), signed: true }
     }
 
     pub fn low(&self) -> f64 {
@@ -89,6 +89,11 @@ impl ColourMap {
         // Halves, so that the distance of huge numbers is finite.
         let span = self.high / 2.0 - self.low / 2.0;
         ((value / 2.0 - self.low / 2.0) / span).clamp(0.0, 1.0)
+    }
+
+    /// The value that lies at `share`.
+    pub fn value(&self, share: f64) -> f64 {
+        self.low * (1.0 - share) + self.high * share
     }
 
     pub fn colour(&self, value: f64) -> Rgb {

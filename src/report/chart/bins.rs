@@ -27,7 +27,7 @@ pub fn histogram(named: Vec<(String, Vec<f64>)>, bins: &Bins) -> Result<Chart> {
     let mut all: Vec<f64> = named.iter().flat_map(|(_, values)| values).copied().filter(fits).collect();
     all.sort_by(f64::total_cmp);
     let edges = edges(&all, bins)?;
-    let series = named.into_iter().map(|(name, values)| counted(name, &values, &edges)).collect();
+    let series = named.into_iter().map(|(name, values)| counted(name, &values, &edges, bins.log)).collect();
     let mut chart = Chart::new(Content::Histogram { edges, series });
     chart.x.log = bins.log;
     chart.y = Axis { label: "count".into(), ..Axis::default() };
@@ -68,12 +68,14 @@ fn suggested(sorted: &[f64], scale: &super::super::scale::Scale) -> usize {
     if width > 0.0 { (1.0 / width).ceil().clamp(10.0, 80.0) as usize } else { 20 }
 }
 
-fn counted(name: String, values: &[f64], edges: &[f64]) -> Counts {
+fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
     let mut found = Counts { name, counts: vec![0; edges.len() - 1], ..Counts::default() };
     let last = edges[edges.len() - 1];
     for value in values {
         if !value.is_finite() {
             found.not_finite += 1;
+        } else if log && *value <= 0.0 {
+            found.not_positive += 1;
         } else if *value < edges[0] || *value > last {
             found.outside += 1;
         } else {
@@ -107,7 +109,7 @@ mod tests {
         let bins = Bins { count: Some(3), log: true, range: None };
         let (edges, found) = of(vec![1.0, 10.0, 1000.0, -1.0, 0.0, f64::NAN, f64::INFINITY], bins);
         assert_eq!((edges[0], edges[3]), (1.0, 1000.0));
-        assert_eq!((found.counts.iter().sum::<u64>(), found.not_finite, found.outside), (3, 2, 2));
+        assert_eq!((found.counts.iter().sum::<u64>(), found.not_finite, found.not_positive), (3, 2, 2));
         assert!(histogram(vec![("a".into(), vec![])], &Bins::default()).is_err());
         assert!(histogram(vec![("a".into(), vec![f64::NAN])], &Bins::default()).is_err());
     }

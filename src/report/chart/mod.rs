@@ -118,7 +118,9 @@ pub struct Counts {
     pub counts: Vec<u64>,
     /// Values that were NaN or infinite.
     pub not_finite: usize,
-    /// Values outside the edges; on logarithmic edges this counts what is not above zero, too.
+    /// Values that were not above zero, where the edges are logarithmic.
+    pub not_positive: usize,
+    /// Other values outside the edges.
     pub outside: usize,
 }
 

@@ -106,8 +106,8 @@ impl Chart {
         let y = if self.y.range.is_none() { headroom(y) } else { y };
         let left_out = LeftOut {
             not_finite: series.iter().map(|s| s.not_finite).sum(),
+            not_positive: series.iter().map(|s| s.not_positive).sum(),
             outside: series.iter().map(|s| s.outside).sum(),
-            not_positive: 0,
         };
         Ok(View { x, y, notes: left_out.notes("value") })
     }
@@ -138,7 +138,7 @@ pub fn colours(grid: &Grid, colours: &Colours) -> Result<(ColourMap, Vec<String>
     let [low, high] = colours.range.unwrap_or([scale.low, scale.high]);
     let map = match colours.centre {
         Some(centre) if centre.is_finite() => {
-            let reach = (high - centre).abs().max((centre - low).abs()).min(f64::MAX / 2.0);
+            let reach = (high - centre).abs().max((centre - low).abs()).min(f64::MAX);
             ColourMap::signed(centre, if reach > 0.0 { reach } else { 1.0 })
         }
         _ => ColourMap::rising(low, high),

@@ -144,13 +144,7 @@ fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
     if sheet.cell_height < 15.0 || sheet.cell_width < 20.0 {
         return None;
     }
-    let largest = grid.values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()));
-    let write = |value: f64| match largest {
-        0.0 => number::digits(value, 2),
-        most if (1e-3..1e5).contains(&most) => number::fixed(value, (1 - most.log10().floor() as i32).max(0) as usize),
-        _ => number::digits(value, 2),
-    };
-    let texts: Vec<String> = grid.values.iter().map(|v| write(*v)).collect();
+    let texts = number::cells(&grid.values);
     texts.iter().all(|text| VALUE.width(text) <= sheet.cell_width - 5.0).then_some(texts)
 }
 
@@ -180,7 +174,7 @@ fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) ->
         let share = 1.0 - (step as f64 + 0.5) / f64::from(steps);
         let top = sheet.top + high * f64::from(step) / f64::from(steps);
         let bottom = (top + high / f64::from(steps) + 0.6).min(sheet.top + high);
-        canvas.rectangle((left, top), (right, bottom), map.colour(bar_scale(map).value(share)))?;
+        canvas.rectangle((left, top), (right, bottom), map.colour(map.value(share)))?;
     }
     let scale = bar_scale(map);
     for tick in scale.ticks((high / 40.0) as usize) {

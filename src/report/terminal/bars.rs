@@ -63,10 +63,10 @@ fn bar(view: &View, value: f64, room: usize, filling: &str) -> String {
     let base = if scale.log { 0.0 } else { share(0.0) };
     let (from, to) = (base.min(share(value)), base.max(share(value)));
     let start = from.round() as usize;
-    let full = (to - from.round()).max(0.0);
+    let eighths = ((to - from.round()).max(0.0) * 8.0).round() as usize;
     // Eighths only where a bar grows to the right in full blocks; the others end on whole characters.
-    let eighths = if filling == "█" && value >= 0.0 { (full.fract() * 8.0) as usize } else { 0 };
-    let whole = if eighths > 0 || filling == "█" && value >= 0.0 { full as usize } else { full.round() as usize };
-    let end = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths];
+    let (whole, rest) =
+        if filling == "█" && value >= 0.0 { (eighths / 8, eighths % 8) } else { ((eighths + 4) / 8, 0) };
+    let end = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][rest];
     screen::left(&format!("{}{}{end}", " ".repeat(start), filling.repeat(whole)), room)
 }

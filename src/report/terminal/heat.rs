@@ -29,19 +29,15 @@ pub fn grid(chart: &Chart, grid: &Grid, wanted: &Colours, screen: &Screen) -> Re
     let room = screen.width.min(WIDEST).saturating_sub(margin).max(8);
     let lines_free = screen.height.saturating_sub(8).max(10);
     let halves = screen.colour && grid.rows.len() > lines_free;
-    let (shown, pooling) = pooled(grid, if halves { lines_free * 2 } else { lines_free.max(24) }, room);
+    let (shown, pooling) = pooled(grid, if halves { lines_free * 2 } else { lines_free.max(64) }, room);
     notes.extend(pooling);
-    let texts: Vec<String> = shown.values.iter().map(|v| number::digits(*v, 2)).collect();
+    let texts = number::cells(&shown.values);
     let widest = texts.iter().map(|t| t.len()).max().unwrap_or(1) + 1;
     let style = match room / shown.columns.len().max(1) {
         _ if halves => Style::Halves,
-        each if each >= widest => Style::Numbers(widest.max(4)),
+        // With some room to spare, for the names of the columns.
+        each if each >= widest => Style::Numbers(each.min(widest + 2)),
         each => Style::Blocks(each.clamp(1, 2)),
-    };
-    let style = match style {
-        // A number may still not fit once cells are four wide.
-        Style::Numbers(wide) if wide * shown.columns.len() > room => Style::Numbers(widest),
-        other => other,
     };
     let names: Vec<String> = shown.rows.iter().map(|r| screen::fitted(&token(r), margin - 1)).collect();
     let mut lines = Vec::new();
@@ -76,7 +72,7 @@ pub fn grid(chart: &Chart, grid: &Grid, wanted: &Colours, screen: &Screen) -> Re
         let label = screen::fitted(&visible(&chart.x.label), room.saturating_sub(2));
         lines.push(format!("{}{}", " ".repeat(margin), screen.dim(&format!("{label} →"))));
     }
-    lines.push(format!("{}{}", " ".repeat(margin), bar(grid, &map, screen)));
+    lines.push(format!("{}{}", " ".repeat(margin), bar(grid, wide, &map, screen)));
     Ok((lines, notes))
 }
 
@@ -110,8 +106,11 @@ fn shade(value: f64, wide: usize, map: &ColourMap) -> String {
     }
     let centred = map.low() < 0.0 && map.high() > 0.0;
     let size = if centred { (map.share(value) - 0.5).abs() * 2.0 } else { map.share(value) };
-    let shade = shades[(size * 4.0).round() as usize % shades.len()];
+    let level = (size * 4.0).round() as usize % shades.len();
+    let shade = shades[level];
     match wide {
+        // No room for a sign: values below zero get shades of their own.
+        0 | 1 if centred && value < 0.0 => [' ', '·', '-', '=', '#'][level].to_string(),
         0 | 1 => shade.to_string(),
         _ if !centred || shade == ' ' => shade.to_string().repeat(wide),
         _ => format!("{}{}", if value < 0.0 { '-' } else { '+' }, shade.to_string().repeat(wide - 1)),
@@ -121,7 +120,8 @@ fn shade(value: f64, wide: usize, map: &ColourMap) -> String {
 /// The names of the columns, those that have room; slanting text there is none.
 fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Option<String> {
     let longest = names.iter().map(|n| screen::width(&token(n))).max().unwrap_or(0).min(12);
-    let every = (longest + 1).div_ceil(wide).max(1);
+    // In slots of some width a part of every name says more than all of some names.
+    let every = if wide >= 5 { 1 } else { (longest + 1).div_ceil(wide).max(1) };
     let slot = every * wide;
     let shown = names.iter().step_by(every).map(|name| {
         let name = screen::fitted(&token(name), slot.saturating_sub(1).max(1));
@@ -132,13 +132,12 @@ fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Op
 }
 
 /// The colours from end to end, with the values there and what they are.
-fn bar(grid: &Grid, map: &ColourMap, screen: &Screen) -> String {
+fn bar(grid: &Grid, wide: usize, map: &ColourMap, screen: &Screen) -> String {
     let steps = 20;
-    let value =
-        |step: usize| map.low() + (map.high() / 2.0 - map.low() / 2.0) * 2.0 * (step as f64 + 0.5) / steps as f64;
+    let value = |step: usize| map.value((step as f64 + 0.5) / steps as f64);
     let colours: String = match screen.colour {
         true => (0..steps).map(|step| screen.ink("█", map.colour(value(step)))).collect(),
-        false => (0..steps / 2).map(|step| shade(value(step * 2), 2, map)).collect(),
+        false => (0..steps).step_by(wide.min(2)).map(|step| shade(value(step), wide.min(2), map)).collect(),
     };
     let quantity = if grid.quantity.is_empty() { String::new() } else { format!("  {}", visible(&grid.quantity)) };
     format!("{} {colours} {}{quantity}", number::digits(map.low(), 3), number::digits(map.high(), 3))
