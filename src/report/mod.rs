@@ -15,6 +15,8 @@ mod samples;
 pub mod scale;
 pub mod symbols;
 pub mod terminal;
+#[cfg(test)]
+mod tests;
 mod thin;
 
 pub use document::Report;

@@ -71,7 +71,7 @@ pub fn draw(chart: &Chart, spelling: bool) -> Result<Drawing> {
             Content::Heat { .. } => {}
         }
         draw_frame(canvas, &plot)?;
-        marks::draw(canvas, &plot, &chart.marks)
+        marks::draw(canvas, &plot, chart)
     })
 }
 

@@ -40,7 +40,8 @@ fn written(block: &Block, room: usize, screen: &Screen) -> String {
             let item = |(i, text): (usize, &String)| {
                 let key = if *numbered { format!("{}. ", i + 1) } else { "- ".into() };
                 let indent = " ".repeat(key.len());
-                key + &screen::wrapped(&markdown::plain(text), room.saturating_sub(4)).join(&format!("\n{indent}"))
+                let lines = screen::wrapped(&markdown::plain(text), room.saturating_sub(4));
+                format!("{key}{}", lines.join(&format!("\n{indent}")))
             };
             items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
         }

@@ -21,7 +21,9 @@ pub fn bars(chart: &Chart, categories: &[String], series: &[Bars], screen: &Scre
     let names: Vec<&str> = series.iter().map(|s| s.name.as_str()).collect();
     let mut lines = if chart.legend { legend(&names, |i| filling(i).into(), screen) } else { Vec::new() };
     let most = (screen.height.max(24) * 2 / series.len()).max(1);
-    let values: Vec<Vec<String>> = series.iter().map(values).collect();
+    // Intervals only where they leave as much room for the bars.
+    let narrow = screen.width < 60;
+    let values: Vec<Vec<String>> = series.iter().map(|s| values(s, !narrow)).collect();
     let labels: Vec<String> = categories.iter().take(most).map(|c| screen::fitted(&token(c), LONGEST_NAME)).collect();
     let label_room = labels.iter().map(|l| screen::width(l)).max().unwrap_or(0).min(screen.width / 3);
     let value_room = values.iter().flatten().map(|v| screen::width(v)).max().unwrap_or(0);
@@ -44,9 +46,9 @@ pub fn bars(chart: &Chart, categories: &[String], series: &[Bars], screen: &Scre
     Ok((lines, view.notes))
 }
 
-/// The values as text, with the ends of their intervals where there are such.
-fn values(s: &Bars) -> Vec<String> {
-    let ends = |i: usize| match &s.spread {
+/// The values as text, and the ends of their intervals if they are wanted.
+fn values(s: &Bars, intervals: bool) -> Vec<String> {
+    let ends = |i: usize| match s.spread.as_ref().filter(|_| intervals) {
         Some(spread) => format!(" [{}, {}]", number::digits(spread.low[i], 3), number::digits(spread.high[i], 3)),
         None => String::new(),
     };

@@ -72,7 +72,7 @@ pub fn grid(chart: &Chart, grid: &Grid, wanted: &Colours, screen: &Screen) -> Re
         let label = screen::fitted(&visible(&chart.x.label), room.saturating_sub(2));
         lines.push(format!("{}{}", " ".repeat(margin), screen.dim(&format!("{label} →"))));
     }
-    lines.push(format!("{}{}", " ".repeat(margin), bar(grid, wide, &map, screen)));
+    lines.push(bar(grid, margin, wide, &map, screen));
     Ok((lines, notes))
 }
 
@@ -132,13 +132,16 @@ fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Op
 }
 
 /// The colours from end to end, with the values there and what they are.
-fn bar(grid: &Grid, wide: usize, map: &ColourMap, screen: &Screen) -> String {
-    let steps = 20;
+fn bar(grid: &Grid, margin: usize, wide: usize, map: &ColourMap, screen: &Screen) -> String {
+    let steps = if screen.width < 50 { 8 } else { 20 };
     let value = |step: usize| map.value((step as f64 + 0.5) / steps as f64);
     let colours: String = match screen.colour {
         true => (0..steps).map(|step| screen.ink("█", map.colour(value(step)))).collect(),
         false => (0..steps).step_by(wide.min(2)).map(|step| shade(value(step), wide.min(2), map)).collect(),
     };
-    let quantity = if grid.quantity.is_empty() { String::new() } else { format!("  {}", visible(&grid.quantity)) };
-    format!("{} {colours} {}{quantity}", number::digits(map.low(), 3), number::digits(map.high(), 3))
+    let ends = [number::digits(map.low(), 3), number::digits(map.high(), 3)];
+    let used = screen::width(&ends[0]) + screen::width(&ends[1]) + steps + 4;
+    let margin = margin.min(screen.width.saturating_sub(used));
+    let quantity = screen::fitted(&visible(&grid.quantity), screen.width.saturating_sub(margin + used));
+    format!("{}{} {colours} {}  {quantity}", " ".repeat(margin), ends[0], ends[1])
 }

@@ -187,6 +187,6 @@ mod tests {
     #[test]
     fn without_colour_no_code_is_sent() {
         let plain = Screen::default();
-        assert_eq!(plain.ink("a", Rgb(1, 2, 3)) + &plain.bold("b") + &plain.dim("c"), "abc");
+        assert_eq!([plain.ink("a", Rgb(1, 2, 3)), plain.bold("b"), plain.dim("c")], ["a", "b", "c"]);
     }
 }
