@@ -6,7 +6,8 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::html::page;
-use super::items::{Item, pretty, tagged};
+use super::items::{Item, tagged};
+use super::json::pretty;
 use super::picture;
 use super::terminal::Screen;
 use crate::base::files::Files;

@@ -6,6 +6,7 @@ mod document;
 pub mod draw;
 pub mod html;
 pub mod items;
+pub mod json;
 pub mod number;
 pub mod palette;
 pub mod picture;

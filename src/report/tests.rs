@@ -70,7 +70,10 @@ fn labels_are_text_and_never_markup() {
 }
 
 fn numbers() -> impl Strategy<Value = Vec<f64>> {
-    prop::collection::vec(prop_oneof![any::<f64>(), -10.0..10.0, Just(0.0), Just(f64::NAN), Just(f64::INFINITY)], 0..40)
+    prop::collection::vec(
+        prop_oneof![any::<f64>(), -10.0..10.0, 1.0..1000.0, Just(0.0), Just(f64::NAN), Just(f64::INFINITY)],
+        1..40,
+    )
 }
 
 fn words() -> impl Strategy<Value = String> {
@@ -88,7 +91,7 @@ fn content() -> impl Strategy<Value = Content> {
             Series { name, x, y, spread, labels }
         },
     );
-    let series = (prop::collection::vec(series, 0..9), any::<bool>());
+    let series = (prop::collection::vec(series, 1..9), any::<bool>());
     prop_oneof![
         series.prop_map(|(series, joined)| if joined { Content::Line { series } } else { Content::Scatter { series } }),
         (prop::collection::vec((words(), any::<f64>()), 0..30), words()).prop_map(|(bars, name)| {
@@ -112,15 +115,16 @@ fn content() -> impl Strategy<Value = Content> {
 }
 
 fn axis() -> impl Strategy<Value = Axis> {
-    let range = prop::option::weighted(0.3, (any::<f64>(), any::<f64>()).prop_map(|(a, b)| [a, b]));
-    (words(), any::<bool>(), range).prop_map(|(label, log, range)| Axis { label, log, range })
+    let ends = prop_oneof![(any::<f64>(), any::<f64>()), (0.1..1.0, 1.0..1e9)];
+    let range = prop::option::weighted(0.3, ends.prop_map(|(a, b)| [a, b]));
+    (words(), prop::bool::weighted(0.3), range).prop_map(|(label, log, range)| Axis { label, log, range })
 }
 
 fn mark() -> impl Strategy<Value = Mark> {
     prop_oneof![
-        (any::<f64>(), any::<f64>(), words()).prop_map(|(x, y, text)| Mark::Text { x, y, text }),
+        (0.1..10.0, any::<f64>(), words()).prop_map(|(x, y, text)| Mark::Text { x, y, text }),
         (any::<f64>(), words()).prop_map(|(at, text)| Mark::Horizontal { at, text }),
-        (any::<f64>(), words()).prop_map(|(at, text)| Mark::Vertical { at, text }),
+        (0.1..10.0, words()).prop_map(|(at, text)| Mark::Vertical { at, text }),
     ]
 }
 
@@ -132,8 +136,8 @@ proptest! {
         content in content(),
         title in words(),
         (x, y) in (axis(), axis()),
-        marks in prop::collection::vec(mark(), 0..3),
-        (width, height) in (100_u32..900, 100_u32..700),
+        marks in prop::collection::vec(mark(), 0..2),
+        (width, height) in (150_u32..900, 150_u32..700),
         (columns, lines, colour) in (0_usize..120, 0_usize..60, any::<bool>()),
     ) {
         let chart = Chart { title, x, y, marks, width, height, ..Chart::new(content) };

@@ -2,12 +2,12 @@
 
 mod bins;
 mod check;
-mod json;
 mod view;
 
 use serde::Serialize;
 
 use crate::base::Grid;
+use crate::report::json;
 
 pub use bins::{Bins, histogram};
 pub use view::{View, colours};
@@ -57,7 +57,7 @@ pub enum Content {
     },
     /// Several counts over the same edges.
     Histogram {
-        #[serde(with = "json")]
+        #[serde(serialize_with = "json::serialize")]
         edges: Vec<f64>,
         series: Vec<Counts>,
     },
@@ -71,9 +71,9 @@ pub enum Content {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Series {
     pub name: String,
-    #[serde(with = "json")]
+    #[serde(serialize_with = "json::serialize")]
     pub x: Vec<f64>,
-    #[serde(with = "json")]
+    #[serde(serialize_with = "json::serialize")]
     pub y: Vec<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
@@ -86,7 +86,7 @@ pub struct Series {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Bars {
     pub name: String,
-    #[serde(with = "json")]
+    #[serde(serialize_with = "json::serialize")]
     pub values: Vec<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
@@ -95,9 +95,9 @@ pub struct Bars {
 /// How sure each value is: the ends of its interval, on the axis of the value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
-    #[serde(with = "json")]
+    #[serde(serialize_with = "json::serialize")]
     pub low: Vec<f64>,
-    #[serde(with = "json")]
+    #[serde(serialize_with = "json::serialize")]
     pub high: Vec<f64>,
     /// A band behind the line in place of a bar at every point.
     pub band: bool,

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Item, json};
+use super::Item;
 use crate::base::results::Histogram;
 use crate::base::{Card, Cell, Result};
 use crate::report::chart::{Chart, Content, Counts};
 use crate::report::html::{escape, figure};
+use crate::report::json::{cell, json};
 use crate::report::number::{self, Column};
 use crate::report::palette;
 use crate::report::symbols::{visible, visible_lines};
@@ -55,7 +56,10 @@ impl Item for Card {
     }
 
     fn data(&self) -> Result<Value> {
-        json(self)
+        let mut data = json(self)?;
+        let fields = self.fields.iter().map(|(name, value)| Ok((name.clone(), cell(value)?)));
+        data["fields"] = Value::Object(fields.collect::<Result<_>>()?);
+        Ok(data)
     }
 }
 

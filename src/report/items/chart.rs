@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Item, json};
+use super::Item;
 use crate::base::Result;
 use crate::report::chart::Chart;
 use crate::report::html::figure;
+use crate::report::json::json;
 use crate::report::picture::Picture;
 use crate::report::terminal::{self, Screen};
 

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Item, json};
+use super::Item;
 use crate::base::{Grid, Result};
 use crate::report::chart::Chart;
 use crate::report::html::figure;
+use crate::report::json::{json, numbers};
 use crate::report::picture::Picture;
 use crate::report::terminal::{self, Screen};
 
@@ -23,7 +24,9 @@ impl Item for Grid {
     }
 
     fn data(&self) -> Result<Value> {
-        json(self)
+        let mut data = json(self)?;
+        data["values"] = numbers(&self.values);
+        Ok(data)
     }
 
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Item, json};
+use super::Item;
 use crate::base::{HeatText, Result};
 use crate::report::html::escape;
+use crate::report::json::{json, numbers};
 use crate::report::number;
 use crate::report::palette::{self, BLACK, Rgb, WHITE};
 use crate::report::symbols::visible;
@@ -81,7 +82,9 @@ impl Item for HeatText {
 
     fn data(&self) -> Result<Value> {
         self.check()?;
-        json(self)
+        let mut data = json(self)?;
+        data["values"] = numbers(&self.values);
+        Ok(data)
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub use text::Text;
 
 use super::html::page;
+use super::json::pretty;
 use super::picture::{self, Picture};
 use super::terminal::Screen;
 use crate::base::files::Files;
@@ -40,11 +41,6 @@ pub trait Item {
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
         None
     }
-}
-
-/// A value in JSON; what is not finite becomes null there.
-pub fn json(value: &impl serde::Serialize) -> Result<Value> {
-    serde_json::to_value(value).map_err(|e| err!(Bug, "a result cannot be written as JSON: {e}"))
 }
 
 /// The data with the kind of the item before it.
@@ -83,12 +79,6 @@ fn bail_format(kind: &str, found: &str, known: &[&str]) -> Result<Vec<u8>> {
         bail!(Argument, "expected a file name that ends in .{}", known.join(", ."));
     }
     Err(err!(Argument, "cannot save a {kind} as .{found}").maybe_hint(names::suggestion(found, known.iter().copied())))
-}
-
-/// JSON for people, too.
-pub fn pretty(value: &Value) -> Result<String> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| err!(Bug, "a result cannot be written as JSON: {e}"))?;
-    Ok(text + "\n")
 }
 
 #[cfg(test)]

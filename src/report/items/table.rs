@@ -3,9 +3,10 @@
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width};
 use serde_json::Value;
 
-use super::{Item, json};
+use super::Item;
 use crate::base::{Cell, Result, Table};
 use crate::report::html::escape;
+use crate::report::json::cell;
 use crate::report::number::Column;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::{self, Screen};
@@ -24,7 +25,9 @@ impl Item for Table {
     }
 
     fn data(&self) -> Result<Value> {
-        json(self)
+        let row = |row: &Vec<Cell>| row.iter().map(cell).collect::<Result<Value>>();
+        let rows: Result<Value> = self.rows.iter().map(row).collect();
+        Ok(serde_json::json!({ "title": self.title, "columns": self.columns, "rows": rows? }))
     }
 }
 
