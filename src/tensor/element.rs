@@ -69,6 +69,9 @@ pub fn workable(t: &Tensor) -> Result<Tensor> {
 
 /// Hands the elements to `read` in row order, without a copy where they lie so already.
 pub fn with_slice<T: Element, R>(t: &Tensor, read: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    if t.elem_count() == 0 {
+        return read(&[]);
+    }
     let t = t.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = t.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else { bail!(Bug, "a tensor copied to the CPU is not there") };

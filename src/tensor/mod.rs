@@ -14,7 +14,14 @@ pub mod dtype;
 mod element;
 pub mod elementwise;
 mod error;
+pub mod gather;
+pub mod index;
+pub mod normalise;
 pub mod number;
+pub mod order;
+pub mod reduce;
+mod rows;
+pub mod shape;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use number::{Number, Operand};
