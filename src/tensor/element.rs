@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{Number, dtype};
 use crate::base::{Result, memory};
-use crate::{bail, err};
+use crate::bail;
 
 /// A number that a kernel of ours can work on.
 pub trait Element: WithDType {
@@ -136,12 +136,16 @@ pub fn scalar(value: Number, dtype: DType, device: &Device) -> Result<Tensor> {
 
 /// Refuses a tensor for which there is no room, before it is made; gives its element count.
 pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
-    let count = dims.iter().try_fold(1_u128, |product, dim| product.checked_mul(*dim as u128));
-    let bytes = count.and_then(|count| count.checked_mul(dtype.size_in_bytes() as u128)).unwrap_or(u128::MAX);
-    memory::check(bytes, || format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str()))?;
-    count
-        .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| err!(Memory, "a tensor of shape {dims:?} has more elements than can be counted"))
+    // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
+    let places = dims.iter().try_fold(1_u128, |product, dim| product.checked_mul((*dim).max(1) as u128));
+    let Some(places) = places.filter(|places| *places <= isize::MAX as u128) else {
+        bail!(Memory, "a tensor of shape {dims:?} has more elements than can be counted");
+    };
+    let count = if dims.contains(&0) { 0 } else { places as usize };
+    memory::check(count as u128 * dtype.size_in_bytes() as u128, || {
+        format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str())
+    })?;
+    Ok(count)
 }
 
 /// The least and greatest number, and how many NaN there are; (inf, -inf, n) where there is no number.

@@ -15,6 +15,7 @@ pub mod einsum;
 mod element;
 pub mod elementwise;
 mod error;
+pub mod files;
 pub mod gather;
 pub mod index;
 pub mod linalg;
