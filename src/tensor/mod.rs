@@ -8,6 +8,8 @@
 
 pub mod arithmetic;
 pub mod axes;
+mod body;
+pub mod card;
 pub mod compare;
 pub mod create;
 pub mod dtype;
@@ -26,6 +28,7 @@ pub mod order;
 pub mod reduce;
 mod rows;
 pub mod shape;
+pub mod statistics;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use number::{Number, Operand};
