@@ -3,5 +3,11 @@
 //! The floors of the house, lowest first; imports go down only. See ARCHITECTURE.md.
 
 pub mod base;
-pub mod report;
+
 pub mod tensor;
+
+pub mod report;
+
+pub mod script;
+
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary: everything happens in the library.
+
+fn main() -> std::process::ExitCode {
+    microtome::cli::main()
+}

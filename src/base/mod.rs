@@ -5,6 +5,7 @@ pub mod error;
 pub mod files;
 pub mod memory;
 pub mod names;
+pub mod net;
 pub mod random;
 pub mod results;
 pub mod settings;

@@ -1,0 +1,228 @@
+//! Opening connections, the only place where it is done: every host, those of redirections included, is judged first.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Client, Response, StatusCode, Url, redirect};
+use sha2::{Digest, Sha256};
+
+use super::access::Access;
+use super::files::{Files, hex};
+use super::task::Bar;
+use super::{Error, Result, Task};
+use crate::{bail, err};
+
+/// How often a waiting download looks whether it was interrupted.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Fetches a file to `to` (the address' last part if none is given), whole or not at all.
+///
+/// With a hash, a file that is there already and has it is not fetched again, and one that arrives without it is refused.
+pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256: Option<&str>) -> Result<PathBuf> {
+    let url = Url::parse(address).map_err(|e| err!(Argument, "`{address}` is not an address: {e}").arg(0))?;
+    judge(files.access(), &url)?;
+    let name = match to {
+        Some(name) => name.to_string(),
+        None => last_part(&url)?,
+    };
+    let place = files.access().to_write(Path::new(&name))?;
+    if let Some(wanted) = sha256 {
+        if !(wanted.len() == 64 && wanted.bytes().all(|b| b.is_ascii_hexdigit())) {
+            bail!(Argument, "expected 64 hexadecimal digits for `sha256`, found `{wanted}`");
+        }
+        if place.is_file() && hex(&Sha256::digest(files.bytes(&place)?)) == wanted.to_lowercase() {
+            return Ok(place);
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| err!(Network, "cannot start the network: {e}"))?;
+    let client = client(files.access())?;
+    files.save(Path::new(&name), |file| {
+        runtime.block_on(async {
+            let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
+            let mut response = accepted(&url, response)?;
+            let bar = task.begin(&format!("fetching {name}"), response.content_length());
+            let mut hash = Sha256::new();
+            let expected = response.content_length();
+            let received = copy(task, &url, &mut response, &mut hash, file, bar.as_ref()).await?;
+            if let Some(expected) = expected.filter(|expected| *expected != received) {
+                bail!(Network, "{url} ended early: {received} of {expected} bytes came");
+            }
+            let found = hex(&hash.finalize());
+            match sha256 {
+                Some(wanted) if wanted.to_lowercase() != found => {
+                    Err(err!(Network, "{url} is not the file it should be: its SHA-256 is {found}, expected {wanted}"))
+                }
+                _ => Ok(()),
+            }
+        })
+    })
+}
+
+fn client(access: &Access) -> Result<Client> {
+    let access = access.clone();
+    let judged = redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > 10 {
+            return attempt.error(err!(Network, "more than ten redirections"));
+        }
+        match judge(&access, attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refusal) => attempt.error(refusal),
+        }
+    });
+    Client::builder()
+        .redirect(judged)
+        .connect_timeout(Duration::from_secs(20))
+        .read_timeout(Duration::from_secs(60))
+        .user_agent(concat!("microtome/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| err!(Network, "cannot start the network: {e}"))
+}
+
+fn judge(access: &Access, url: &Url) -> Result<()> {
+    match (url.scheme(), url.host_str()) {
+        ("http" | "https", Some(host)) => access.to_fetch(host),
+        (scheme, _) => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").arg(0)),
+    }
+}
+
+fn last_part(url: &Url) -> Result<String> {
+    let last = url.path_segments().and_then(|mut parts| parts.next_back().map(str::to_string));
+    last.filter(|name| !name.is_empty() && !name.starts_with('.'))
+        .ok_or_else(|| err!(Argument, "{url} names no file").hint("say where to write it: `#{ to: \"name\" }`"))
+}
+
+fn accepted(url: &Url, response: Response) -> Result<Response> {
+    let hint = match response.status() {
+        status if status.is_success() => return Ok(response),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server wants to know who asks, or does not let you in",
+        StatusCode::NOT_FOUND => "there is nothing at this address",
+        status if status.is_server_error() => "the server is in trouble; try again later",
+        _ => "check the address",
+    };
+    Err(err!(Network, "{url} answered {}", response.status()).hint(hint))
+}
+
+async fn copy(
+    task: &Task,
+    url: &Url,
+    response: &mut Response,
+    hash: &mut Sha256,
+    file: &mut dyn std::io::Write,
+    bar: &dyn Bar,
+) -> Result<u64> {
+    let mut received = 0;
+    while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(|e| failed(url, e))? {
+        hash.update(&chunk);
+        file.write_all(&chunk).map_err(|e| err!(File, "cannot write what {url} sent: {e}"))?;
+        received += chunk.len() as u64;
+        bar.advance(chunk.len() as u64);
+    }
+    Ok(received)
+}
+
+/// Waits for the network, looking up now and then for an interruption.
+async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        task.check()?;
+        if let Ok(done) = tokio::time::timeout(GLANCE, &mut work).await {
+            return Ok(done);
+        }
+    }
+}
+
+/// The innermost cause says most; a refusal of ours comes back as it was.
+fn failed(url: &Url, error: reqwest::Error) -> Error {
+    let mut cause: &dyn std::error::Error = &error;
+    loop {
+        if let Some(ours) = cause.downcast_ref::<Error>() {
+            return ours.clone();
+        }
+        match cause.source() {
+            Some(next) => cause = next,
+            None => {
+                return err!(Network, "cannot fetch {url}: {cause}")
+                    .hint("is the address right, and is there a network?");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::Rules;
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// A server on loopback that gives each connection the next of `answers`; returns its address.
+    fn server(answers: Vec<String>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let own = address.clone();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _request = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(answer.replace("SELF", &own).as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
+    fn files(folder: &Path, hosts: &[&str]) -> Files {
+        let rules = Rules { allow_net: hosts.iter().map(|h| h.to_string()).collect(), ..Rules::default() };
+        Files::new(Access::new(&folder.join("out"), &rules).unwrap(), false)
+    }
+
+    #[test]
+    fn a_file_is_fetched_once_and_its_hash_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), &["127.0.0.1"]);
+        let address = server(vec![ok("hello")]) + "/data.txt";
+        let hash = hex(&Sha256::digest(b"hello"));
+        let place = fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap();
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), "hello");
+        // The server is gone by now: the second call finds the file by its hash.
+        assert_eq!(fetch(&files, &Task::default(), &address, None, Some(&hash)).unwrap(), place);
+    }
+
+    #[test]
+    fn refusals_leave_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), &["127.0.0.1"]);
+        let wrong_hash = "0".repeat(64);
+        let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_string();
+        let cut_short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc".to_string();
+        let elsewhere =
+            "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n".to_string();
+        for (answer, hash, said) in [
+            (ok("hello"), Some(wrong_hash.as_str()), "not the file it should be"),
+            (not_found, None, "404"),
+            (cut_short, None, ""),
+            (elsewhere, None, "may not connect to elsewhere.invalid"),
+        ] {
+            let address = server(vec![answer]) + "/x.txt";
+            let error = fetch(&files, &Task::default(), &address, None, hash).unwrap_err();
+            assert!(error.message.contains(said), "{}", error.message);
+            assert!(!folder.path().join("out/x.txt").exists());
+        }
+    }
+
+    #[test]
+    fn only_allowed_hosts_are_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), &[]);
+        let error = fetch(&files, &Task::default(), "http://127.0.0.1:9/x", None, None).unwrap_err();
+        assert_eq!(error.kind, super::super::Kind::Access);
+        let error = fetch(&files, &Task::default(), "file:///etc/passwd", None, None).unwrap_err();
+        assert!(error.message.contains("http or https"));
+    }
+}

@@ -1,0 +1,133 @@
+//! What the command line may say.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+#[derive(Parser)]
+#[command(
+    name = "microtome",
+    version,
+    about = "A workbench for taking language models apart",
+    long_about = "A workbench for taking language models apart: tensors, models, dictionaries and circuits, scripted in Rhai.\n\nWithout a command it opens the interactive prompt.",
+    after_help = "Exit codes: 0 done, 1 the script failed, 2 wrong usage, 3 a check of the script failed, 130 interrupted.",
+    subcommand_negates_reqs = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub options: Options,
+
+    /// Evaluate CODE and print its value
+    #[arg(short = 'e', value_name = "CODE", allow_hyphen_values = true)]
+    pub eval: Option<String>,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options that stand before the command and hold for all of them.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Print the value of the last expression as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+
+    /// The seed that drives all randomness
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// The folder that relative paths are written below
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+
+    /// Where tensors live: cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+
+    /// No progress bars and no remarks
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Let scripts read below DIR (they may read everything unless something is denied)
+    #[arg(long, value_name = "DIR", help_heading = "Access")]
+    pub allow_read: Vec<PathBuf>,
+
+    /// Do not let scripts read below DIR; the longest rule for a path decides
+    #[arg(long, value_name = "DIR", help_heading = "Access")]
+    pub deny_read: Vec<PathBuf>,
+
+    /// Let scripts write below DIR, beside the output folder
+    #[arg(long, value_name = "DIR", help_heading = "Access")]
+    pub allow_write: Vec<PathBuf>,
+
+    /// Do not let scripts write below DIR
+    #[arg(long, value_name = "DIR", help_heading = "Access")]
+    pub deny_write: Vec<PathBuf>,
+
+    /// Let scripts fetch from HOST (a name, *.domain, or *), beside the model hub
+    #[arg(long, value_name = "HOST", help_heading = "Access")]
+    pub allow_net: Vec<String>,
+
+    /// Do not let scripts fetch from HOST
+    #[arg(long, value_name = "HOST", help_heading = "Access")]
+    pub deny_net: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a script, or run a recorded run again and compare
+    Run(Run),
+    /// Look for mistakes in a script without running it
+    Check(Check),
+    /// Show the reference: all of it, a module, or one name
+    Doc(Doc),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+#[derive(Args)]
+pub struct Run {
+    /// The script, or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "again")]
+    pub file: Option<String>,
+
+    /// Run what this run.json records once more, and compare all bytes
+    #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
+    pub again: Option<PathBuf>,
+
+    /// The script's own arguments, as --name value
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// The scripts
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Doc {
+    /// A function, method, type or module; everything if left out
+    pub name: Option<String>,
+
+    /// Write the whole reference as one Markdown page
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "definitions"])]
+    pub markdown: Option<PathBuf>,
+
+    /// Write definition files for Rhai's language server
+    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    pub definitions: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}

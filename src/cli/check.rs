@@ -1,0 +1,28 @@
+//! `microtome check FILE`: what can be seen to be wrong without running it.
+
+use super::Exit;
+use super::args::{Check, Options};
+use super::setup::{self, Wants};
+use crate::base::Result;
+use crate::script::{Session, drawing};
+
+pub fn run(options: &Options, check: &Check) -> Result<Exit> {
+    let session = Session::new(setup::env(options, Wants::default())?);
+    let colour = setup::screen(&std::io::stderr()).colour;
+    let mut found = 0;
+    for file in &check.files {
+        let text = session.env().files.script(file)?;
+        for failure in session.check(&file.display().to_string(), &text) {
+            found += 1;
+            eprint!("{}", drawing::draw(&failure, session.sources(), colour));
+        }
+    }
+    if found > 0 {
+        eprintln!("{found} found");
+        return Ok(Exit::Failed);
+    }
+    if !options.quiet {
+        eprintln!("nothing found to be wrong");
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,77 @@
+//! Floor 11: the command line. One file per subcommand.
+
+mod again;
+mod args;
+mod check;
+mod completions;
+mod doc;
+mod eval;
+mod progress;
+mod repl;
+mod run;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::base::Kind;
+
+use args::{Cli, Command};
+
+/// How a command ended; the numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    CheckFailed = 3,
+    Interrupted = 130,
+    /// The reader of our output went away, as after `| head`.
+    Closed = 141,
+}
+
+/// Runs the program with the words of the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, and go to standard output; clap knows which is which.
+            let usage = error.use_stderr();
+            let _reader_may_be_gone = error.print();
+            return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Done as u8 });
+        }
+    };
+    let exit = match crate::script::thread::with_large_stack(move || dispatch(cli)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {error}");
+            Exit::Failed
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(cli: Cli) -> Exit {
+    let outcome = match (&cli.command, &cli.eval) {
+        (Some(_), Some(_)) => {
+            eprintln!("error: expected either -e CODE or a command, found both");
+            return Exit::Usage;
+        }
+        (None, Some(code)) => eval::run(&cli.options, code),
+        (None, None) => repl::run(&cli.options),
+        (Some(Command::Run(run)), _) => run::run(&cli.options, run),
+        (Some(Command::Check(check)), _) => check::run(&cli.options, check),
+        (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
+        (Some(Command::Completions(completions)), _) => completions::run(completions),
+    };
+    outcome.unwrap_or_else(|error| {
+        let hint = error.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        eprintln!("error: {}{hint}", error.message);
+        match error.kind {
+            Kind::Interrupted => Exit::Interrupted,
+            Kind::Argument | Kind::Name => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    })
+}

@@ -1,0 +1,128 @@
+//! `microtome run FILE`: runs a script, and records what it read, wrote and printed.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::Exit;
+use super::args::{Options, Run};
+use super::setup::{self, Wants};
+use crate::base::files::utf8;
+use crate::base::{Error, Result};
+use crate::err;
+use crate::script::env::Arguments;
+use crate::script::failure::Failure;
+use crate::script::record::{self, Record};
+use crate::script::value::{self, Value};
+use crate::script::{Session, drawing, inspect};
+
+/// What standard input is called in errors and records.
+const STDIN: &str = "<stdin>";
+
+pub fn run(options: &Options, run: &Run) -> Result<Exit> {
+    if let Some(record) = &run.again {
+        return super::again::run(options, record);
+    }
+    let file = run.file.as_deref().unwrap_or("-");
+    let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
+    let mut session = Session::new(setup::env(options, wants)?);
+    let (name, text) = source(&session, file)?;
+    refuse_unknown_arguments(&session, &name, &text)?;
+    // Taken before the first line runs, so that of two runs of one script the second is refused at once.
+    let folder = record::folder(&name);
+    session.env().files.lock(&session.env().files.access().to_write(&folder)?)?;
+    let outcome = session.eval(&name, &text);
+    if outcome.is_ok() {
+        session.env().arguments.refuse_unasked()?;
+    }
+    save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()))?;
+    finish(&session, options, outcome, options.json)
+}
+
+fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> {
+    let text = record.text()?;
+    let path = folder.join(record::FILE);
+    session.env().files.save(&path, |file| {
+        file.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {}: {e}", path.display()))
+    })?;
+    Ok(())
+}
+
+/// An argument that the script never asks for is refused before an hour is spent, where the text shows it.
+fn refuse_unknown_arguments(session: &Session, name: &str, text: &str) -> Result<()> {
+    // A text that does not parse is answered when it is run, with its place.
+    let Ok(ast) = session.compile(name, text) else { return Ok(()) };
+    match inspect::arguments(&ast) {
+        // A library that is imported may ask for arguments, too; then only the run can tell.
+        Some(asked) if inspect::imports(&ast).is_empty() => {
+            session.env().arguments.refuse_unknown(asked.iter().map(String::as_str))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn source(session: &Session, file: &str) -> Result<(String, String)> {
+    if file != "-" {
+        return Ok((file.to_string(), session.env().files.script(Path::new(file))?));
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Error::io("read", Path::new(STDIN), &e))?;
+    Ok((STDIN.into(), utf8(bytes).map_err(|e| e.within(STDIN))?))
+}
+
+/// Tells how it ended, and prints the value if that is wanted.
+pub fn finish(
+    session: &Session,
+    options: &Options,
+    outcome: std::result::Result<Value, Failure>,
+    print: bool,
+) -> Result<Exit> {
+    let env = session.env();
+    if env.console.is_closed() {
+        return Ok(Exit::Closed);
+    }
+    match outcome {
+        Err(failure) if failure.is_interrupted() => {
+            eprintln!("interrupted");
+            Ok(Exit::Interrupted)
+        }
+        Err(failure) => {
+            let colour = setup::screen(&std::io::stderr()).colour;
+            eprint!("{}", drawing::draw(&failure, session.sources(), colour));
+            Ok(Exit::Failed)
+        }
+        Ok(value) => {
+            if print && options.json {
+                let text = value::json(&value)?.to_string() + "\n";
+                if let Exit::Closed = to_stdout(text.as_bytes()) {
+                    return Ok(Exit::Closed);
+                }
+            } else if print && !value.is_unit() {
+                env.console.line(&answer(&value, session));
+            }
+            match env.checks.failed() {
+                0 => Ok(Exit::Done),
+                failed => {
+                    if !options.quiet {
+                        eprintln!("{failed} of {} checks failed", failed + env.checks.passed());
+                    }
+                    Ok(Exit::CheckFailed)
+                }
+            }
+        }
+    }
+}
+
+/// A value as `-e` prints it: what `show` would show, and strings as they are.
+fn answer(value: &Value, session: &Session) -> String {
+    let shown = crate::script::show::shown(value, session.env().console.screen());
+    shown.unwrap_or_else(|error| format!("({error})")).trim_end_matches('\n').to_string()
+}
+
+/// Writes to standard output; a reader that went away is not worth an error.
+pub fn to_stdout(bytes: &[u8]) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Closed,
+    }
+}

@@ -1,0 +1,131 @@
+//! From the words of the command line to a session: access, device, threads, console, Ctrl-C.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Device;
+
+use super::args::Options;
+use super::progress::Bars;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::random::Randomness;
+use crate::base::settings::Settings;
+use crate::base::task::{Progress, Silent};
+use crate::base::{Result, Task};
+use crate::report::terminal::{Graphics, Screen};
+use crate::script::console::Console;
+use crate::script::env::{Arguments, Checks, Env};
+use crate::script::record::Record;
+use crate::{bail, err};
+
+/// What a command wants of its session beside the common options.
+#[derive(Default)]
+pub struct Wants {
+    pub arguments: Arguments,
+    /// Hash what is read and keep what is printed, for the record of a run.
+    pub recording: bool,
+    /// The record of the run that is to be repeated, and the folder that it wrote to.
+    pub again: Option<(Record, PathBuf)>,
+    /// Ctrl-C belongs to the line editor while it asks, so the handler must not end the program.
+    pub interactive: bool,
+}
+
+pub fn env(options: &Options, wants: Wants) -> Result<Env> {
+    let settings = settings(options);
+    let (recorded, before) = match wants.again {
+        Some((record, out)) => (record.sources, Some(out)),
+        None => (BTreeMap::new(), None),
+    };
+    let rules = Rules {
+        allow_read: options.allow_read.clone(),
+        deny_read: options.deny_read.clone(),
+        allow_write: options.allow_write.clone(),
+        deny_write: options.deny_write.clone(),
+        allow_net: options.allow_net.clone(),
+        deny_net: options.deny_net.clone(),
+    };
+    let mut access = Access::new(&settings.out, &rules)?;
+    if let Some(before) = before {
+        access = access.reading_below(before);
+    }
+    let files = Files::new(access, wants.recording);
+    let interrupted = listen_for_interruption(wants.interactive)?;
+    let progress: Arc<dyn Progress> =
+        if settings.quiet || !std::io::stderr().is_terminal() { Arc::new(Silent) } else { Arc::new(Bars::default()) };
+    let console = if options.json {
+        Console::stderr(screen(&std::io::stderr()), interrupted.clone())
+    } else {
+        Console::stdout(screen(&std::io::stdout()), interrupted.clone())
+    };
+    Ok(Env {
+        device: device(&settings.device)?,
+        random: Randomness::new(settings.seed),
+        console: if wants.recording { console.keeping() } else { console },
+        task: Task::new(interrupted, progress),
+        files,
+        arguments: wants.arguments,
+        checks: Checks::default(),
+        recorded,
+        settings,
+    })
+}
+
+fn settings(options: &Options) -> Settings {
+    let mut settings = Settings {
+        seed: options.seed,
+        out: options.out.clone(),
+        device: options.device.clone(),
+        quiet: options.quiet,
+        ..Settings::default()
+    };
+    if let Some(threads) = options.threads {
+        settings.threads = threads.into();
+    }
+    // SAFETY: the script's thread is the only one that runs by now; the matrix kernels read this once, later.
+    unsafe { std::env::set_var("RAYON_NUM_THREADS", settings.threads.to_string()) };
+    settings
+}
+
+fn device(name: &str) -> Result<Device> {
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let index: usize =
+        index.parse().map_err(|_| err!(Argument, "expected a number after `{kind}:`, found `{index}`"))?;
+    let opened = match kind {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" if cfg!(feature = "cuda") => Device::new_cuda(index),
+        "metal" if cfg!(feature = "metal") => Device::new_metal(index),
+        "cuda" | "metal" => {
+            return Err(err!(Argument, "this microtome was built without {kind}")
+                .hint(format!("build it with `cargo install --path . --features {kind}`")));
+        }
+        other => bail!(Argument, "unknown device `{other}`; expected cpu, cuda, cuda:N or metal"),
+    };
+    opened.map_err(|e| err!(Argument, "cannot open {name}: {e}"))
+}
+
+/// The terminal behind a stream: its width, and whether it takes colour and pictures.
+pub fn screen(stream: &impl IsTerminal) -> Screen {
+    let terminal = stream.is_terminal();
+    let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    let size = if terminal { terminal_size::terminal_size() } else { None };
+    let (width, height) = size.map_or((80, 24), |(w, h)| (usize::from(w.0).max(20), usize::from(h.0).max(5)));
+    Screen { width, height, colour: terminal && !colourless, graphics: Graphics::Text }
+}
+
+/// The flag that Ctrl-C raises. A second Ctrl-C, when the first one was not heeded, ends the program.
+fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = flag.clone();
+    ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) && !interactive {
+            std::process::exit(super::Exit::Interrupted as i32);
+        }
+    })
+    .map_err(|e| err!(Bug, "cannot listen for Ctrl-C: {e}"))?;
+    Ok(flag)
+}

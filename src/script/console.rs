@@ -1,0 +1,93 @@
+//! Where `print` and `show` write: standard output, standard error when standard output is reserved for JSON, or memory.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::report::terminal::Screen;
+
+enum Sink {
+    Out,
+    Err,
+    Memory(RefCell<String>),
+}
+
+pub struct Console {
+    sink: Sink,
+    screen: Screen,
+    /// Raised when the reader has gone away, so that the script stops instead of writing to nobody.
+    stop: Option<Arc<AtomicBool>>,
+    closed: Cell<bool>,
+    /// What was written, kept for the record of a run.
+    kept: Option<RefCell<String>>,
+}
+
+impl Console {
+    pub fn stdout(screen: Screen, stop: Arc<AtomicBool>) -> Self {
+        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(false), kept: None }
+    }
+
+    /// For `--json`, where standard output carries the result and nothing else.
+    pub fn stderr(screen: Screen, stop: Arc<AtomicBool>) -> Self {
+        Self { sink: Sink::Err, ..Self::stdout(screen, stop) }
+    }
+
+    pub fn memory(screen: Screen) -> Self {
+        Self { sink: Sink::Memory(RefCell::default()), screen, stop: None, closed: Cell::new(false), kept: None }
+    }
+
+    /// Keeps a copy of everything that is written from now on.
+    pub fn keeping(mut self) -> Self {
+        self.kept = Some(RefCell::default());
+        self
+    }
+
+    pub fn kept(&self) -> Option<String> {
+        self.kept.as_ref().map(|kept| kept.borrow().clone())
+    }
+
+    pub fn screen(&self) -> &Screen {
+        &self.screen
+    }
+
+    /// Writes the text and ends the line.
+    pub fn line(&self, text: &str) {
+        self.write(text);
+        self.write("\n");
+    }
+
+    pub fn write(&self, text: &str) {
+        if let Some(kept) = &self.kept {
+            kept.borrow_mut().push_str(text);
+        }
+        let written = match &self.sink {
+            Sink::Memory(buffer) => {
+                buffer.borrow_mut().push_str(text);
+                Ok(())
+            }
+            Sink::Out => std::io::stdout().lock().write_all(text.as_bytes()),
+            Sink::Err => std::io::stderr().lock().write_all(text.as_bytes()),
+        };
+        // A pipe whose reader left (`| head`), or a terminal that was closed: nobody reads on, so the script ends.
+        if written.is_err() {
+            self.closed.set(true);
+            if let Some(stop) = &self.stop {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the reader has gone away.
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// What a console in memory has taken so far; empties it.
+    pub fn take(&self) -> String {
+        match &self.sink {
+            Sink::Memory(buffer) => std::mem::take(&mut *buffer.borrow_mut()),
+            _ => String::new(),
+        }
+    }
+}

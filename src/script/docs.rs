@@ -1,0 +1,469 @@
+//! The reference, gathered from the doc comments of bindings and stdlib functions. Help, completion, error hints, the
+//! generated pages and the tests of examples all read it from here.
+
+use std::collections::BTreeSet;
+
+use rhai::Engine;
+
+use super::resolver::STDLIB;
+use crate::base::names;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Function,
+    Method,
+    Property,
+    Index,
+    Operator,
+}
+
+/// One way of calling a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overload {
+    /// Name and type of each parameter, the receiver of a method left out.
+    pub parameters: Vec<(String, String)>,
+    pub returns: String,
+}
+
+/// What a doc comment says, taken apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doc {
+    /// The first paragraph.
+    pub summary: String,
+    /// Everything between the summary and the options or the example.
+    pub body: String,
+    pub options: Vec<OptionDoc>,
+    /// Lines of code; `//=> value` at the end of a line states its value.
+    pub example: String,
+}
+
+/// A line of the list under `# Options`: "- `key` = default: meaning".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionDoc {
+    pub key: String,
+    pub default: String,
+    pub meaning: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The module that it is called through; empty for methods and for what is known everywhere.
+    pub module: String,
+    pub role: Role,
+    /// The type that a method, property or index belongs to; empty otherwise.
+    pub receiver: String,
+    pub name: String,
+    pub overloads: Vec<Overload>,
+    pub doc: Doc,
+    /// Part of the language itself rather than of microtome.
+    pub builtin: bool,
+    /// Written in the script language; its source can be shown.
+    pub scripted: bool,
+}
+
+impl Entry {
+    /// `tensor::zeros`, `Tensor.sum`, `show`.
+    pub fn path(&self) -> String {
+        match (self.role, self.receiver.as_str(), self.module.as_str()) {
+            (Role::Index, receiver, _) => format!("{receiver}[..]"),
+            (_, "", "") => self.name.clone(),
+            (_, "", module) => format!("{module}::{}", self.name),
+            (_, receiver, _) => format!("{receiver}.{}", self.name),
+        }
+    }
+
+    /// One line per overload, as it is called: `t.sum(axes: axes) -> Tensor`.
+    pub fn signatures(&self) -> Vec<String> {
+        self.overloads.iter().map(|overload| self.signature(overload)).collect()
+    }
+
+    fn signature(&self, overload: &Overload) -> String {
+        let parameters: Vec<String> =
+            overload.parameters.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+        let returns = if overload.returns == "nothing" { String::new() } else { format!(" -> {}", overload.returns) };
+        match self.role {
+            Role::Property => format!("{}{returns}", self.path()),
+            Role::Index => format!("{}[{}]{returns}", self.receiver, parameters.join(", ")),
+            Role::Operator => {
+                let sides: Vec<&str> = overload.parameters.iter().map(|(_, kind)| kind.as_str()).collect();
+                match sides.as_slice() {
+                    [one] => format!("{}{one}{returns}", self.name),
+                    _ => format!("{}{returns}", sides.join(&format!(" {} ", self.name))),
+                }
+            }
+            _ => format!("{}({}){returns}", self.path(), parameters.join(", ")),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Docs {
+    entries: Vec<Entry>,
+}
+
+/// One function as the engine lists it.
+struct Raw {
+    namespace: String,
+    name: String,
+    parameters: Vec<(String, String)>,
+    returns: String,
+    comments: String,
+    scripted: bool,
+}
+
+impl Docs {
+    /// Everything that `engine` knows, microtome's own and the language's.
+    pub fn of(engine: &Engine) -> Self {
+        let own: BTreeSet<String> = list(engine, false).iter().map(key).collect();
+        let mut docs = Self::default();
+        for raw in list(engine, true) {
+            let builtin = !own.contains(&key(&raw));
+            docs.add(raw, builtin);
+        }
+        for (module, text) in STDLIB {
+            docs.add_library(engine, module, text);
+        }
+        docs.entries
+            .sort_by(|a, b| (&a.module, &a.receiver, a.role, &a.name).cmp(&(&b.module, &b.receiver, b.role, &b.name)));
+        docs
+    }
+
+    /// The functions of a stdlib module, found under its name whether it is imported or not.
+    fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
+        // The stdlib is compiled in a test; here a module that does not parse is only left out.
+        let Ok(ast) = engine.compile(text) else { return };
+        for function in ast.iter_functions().filter(|f| f.access == rhai::FnAccess::Public) {
+            let raw = Raw {
+                namespace: module.into(),
+                name: function.name.into(),
+                parameters: function.params.iter().map(|p| parameter(p)).collect(),
+                returns: String::from("any"),
+                comments: function.comments.join("\n"),
+                scripted: true,
+            };
+            self.add(raw, false);
+        }
+    }
+
+    fn add(&mut self, raw: Raw, builtin: bool) {
+        if raw.name.starts_with("anon$") {
+            return;
+        }
+        let Some((entry, documented)) = entry(raw, builtin) else { return };
+        let same = |e: &&mut Entry| {
+            e.module == entry.module && e.receiver == entry.receiver && e.name == entry.name && e.role == entry.role
+        };
+        match self.entries.iter_mut().find(same) {
+            Some(known) => {
+                for overload in entry.overloads {
+                    if !known.overloads.contains(&overload) {
+                        known.overloads.push(overload);
+                    }
+                }
+                known.overloads.sort_by_key(|overload| overload.parameters.len());
+                if documented && known.doc.summary.is_empty() {
+                    known.doc = entry.doc;
+                }
+                known.builtin &= entry.builtin;
+            }
+            None => self.entries.push(entry),
+        }
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Microtome's own entries, which the reference lists.
+    pub fn own(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.builtin)
+    }
+
+    pub fn modules(&self) -> Vec<&str> {
+        let all: BTreeSet<&str> = self.entries.iter().map(|e| e.module.as_str()).filter(|m| !m.is_empty()).collect();
+        all.into_iter().collect()
+    }
+
+    /// Entries called `name`, wherever they belong.
+    pub fn functions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |e| e.name == name && matches!(e.role, Role::Function | Role::Method))
+    }
+
+    /// Entries that a reader may mean by `name`: a path, a bare name, an operator, or a module.
+    pub fn lookup(&self, name: &str) -> Vec<&Entry> {
+        let name = name.trim().trim_end_matches("()");
+        let exact: Vec<&Entry> = self.entries.iter().filter(|e| e.path() == name).collect();
+        if !exact.is_empty() {
+            return exact;
+        }
+        let bare: Vec<&Entry> = self.entries.iter().filter(|e| e.name == name).collect();
+        let own: Vec<&Entry> = bare.iter().copied().filter(|e| !e.builtin).collect();
+        if own.is_empty() { bare } else { own }
+    }
+
+    /// Signatures of `name` for the reader of an error, those for the receiver's type if there are such.
+    pub fn overloads(&self, module: &str, name: &str, receiver: Option<&str>) -> Vec<String> {
+        let named: Vec<&Entry> =
+            self.entries.iter().filter(|e| e.name == name && (module.is_empty() || e.module == module)).collect();
+        let fitting: Vec<&Entry> = named
+            .iter()
+            .copied()
+            .filter(|e| module == e.module && (e.receiver.is_empty() || Some(e.receiver.as_str()) == receiver))
+            .filter(|e| !e.builtin || e.role != Role::Operator)
+            .collect();
+        fitting.iter().flat_map(|e| e.signatures()).take(6).map(|s| format!("`{s}`")).collect()
+    }
+
+    /// "did you mean ..?" for a function that does not exist.
+    pub fn nearest_function(&self, module: &str, name: &str, receiver: Option<&str>) -> Option<String> {
+        let callable = self.entries.iter().filter(|e| matches!(e.role, Role::Function | Role::Method));
+        let fits = |e: &&Entry| match (module, receiver) {
+            ("", Some(receiver)) => e.module.is_empty() && (e.receiver.is_empty() || e.receiver == receiver),
+            _ => e.module == module,
+        };
+        let mut candidates: Vec<&Entry> = callable.clone().filter(fits).collect();
+        if let Some(near) = names::nearest(name, candidates.iter().map(|e| e.name.as_str())) {
+            candidates.retain(|e| e.name == near);
+            return candidates.first().map(|e| format!("did you mean `{}`?", e.path()));
+        }
+        // The right name in the wrong place: `zeros(3)` for `tensor::zeros(3)`.
+        let elsewhere = callable.clone().find(|e| e.name == name)?;
+        Some(format!("did you mean `{}`?", elsewhere.path()))
+    }
+
+    /// "did you mean ..?" for a property that does not exist.
+    pub fn nearest_member(&self, receiver: &str, name: &str) -> Option<String> {
+        let members: Vec<&Entry> = self.entries.iter().filter(|e| e.receiver == receiver).collect();
+        if let Some(method) = members.iter().find(|e| e.name == name && e.role == Role::Method) {
+            return Some(format!(
+                "`{name}` is a method: call it as `.{name}(..)`, {}",
+                method.signatures().join(" or ")
+            ));
+        }
+        if let Some(near) = names::nearest(name, members.iter().map(|e| e.name.as_str())) {
+            return Some(format!("did you mean `.{near}`?"));
+        }
+        let mut properties: Vec<&str> =
+            members.iter().filter(|e| e.role == Role::Property).map(|e| e.name.as_str()).collect();
+        properties.sort_unstable();
+        match properties.len() {
+            0 => None,
+            _ => Some(format!("it has {}", properties.join(", "))),
+        }
+    }
+}
+
+fn key(raw: &Raw) -> String {
+    let types: Vec<&str> = raw.parameters.iter().map(|(_, kind)| kind.as_str()).collect();
+    format!("{}::{}({})", raw.namespace, raw.name, types.join(","))
+}
+
+fn list(engine: &Engine, with_language: bool) -> Vec<Raw> {
+    engine.collect_fn_metadata(
+        None,
+        |f| {
+            let scripted = f.script.is_some();
+            let parameters = f.metadata.params_info.iter().map(|p| parameter(p)).collect();
+            Some(Raw {
+                namespace: f.namespace.to_string(),
+                name: f.metadata.name.to_string(),
+                parameters,
+                returns: readable(&f.metadata.return_type, scripted),
+                comments: f.metadata.comments.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("\n"),
+                scripted,
+            })
+        },
+        with_language,
+    )
+}
+
+/// `x: &mut Tensor` apart; the parameters of script functions have no type.
+fn parameter(text: &str) -> (String, String) {
+    match text.split_once(':') {
+        Some((name, kind)) => (name.trim().trim_start_matches('_').into(), readable(kind, false)),
+        None => (text.trim().into(), "any".into()),
+    }
+}
+
+/// A Rust type in the words of the reference. A receiver keeps its `&mut`, by which methods are told from functions.
+fn readable(kind: &str, scripted: bool) -> String {
+    let kind = kind.trim();
+    if let Some(receiver) = kind.strip_prefix("&mut") {
+        return format!("&mut {}", readable(receiver, false));
+    }
+    for wrapper in ["Fallible<", "RhaiResultOf<", "Result<", "std::result::Result<"] {
+        if let Some(inner) = kind.strip_prefix(wrapper) {
+            let inner = inner.trim_end().strip_suffix('>').unwrap_or(inner);
+            return readable(inner.split(", Box").next().unwrap_or(inner), false);
+        }
+    }
+    let last = kind.rsplit("::").next().unwrap_or(kind).trim();
+    match last {
+        "" if scripted => "any".into(),
+        "" | "()" => "nothing".into(),
+        "i64" | "INT" | "Int" => "integer".into(),
+        "f64" | "FLOAT" => "float".into(),
+        "Num" => "number".into(),
+        "&str" | "str" | "String" | "ImmutableString" => "string".into(),
+        "bool" => "bool".into(),
+        "char" => "character".into(),
+        "Dynamic" | "Any" | "T" | "?" | "_" => "any".into(),
+        "FnPtr" => "function".into(),
+        "Array" | "RhaiResult" | "Map" | "Blob" | "Options" => last.trim_start_matches("Rhai").to_lowercase(),
+        other => other.into(),
+    }
+}
+
+fn entry(raw: Raw, builtin: bool) -> Option<(Entry, bool)> {
+    let Raw { namespace, name, mut parameters, mut returns, comments, scripted } = raw;
+    let doc = parse(&comments);
+    let documented = !doc.summary.is_empty();
+    let mut receiver = String::new();
+    let mut role = Role::Function;
+    let by_reference = parameters.first().and_then(|(_, kind)| kind.strip_prefix("&mut ").map(str::to_string));
+    let (name, role_by_name) = if let Some(property) = name.strip_prefix("get$") {
+        (property.to_string(), Some(Role::Property))
+    } else if let Some(property) = name.strip_prefix("set$") {
+        returns = "nothing".into();
+        (property.to_string(), Some(Role::Property))
+    } else if name.starts_with("index$") {
+        ("[]".to_string(), Some(Role::Index))
+    } else {
+        (name, None)
+    };
+    let is_word = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+    match (role_by_name, by_reference) {
+        (Some(named), Some(kind)) => {
+            role = named;
+            receiver = kind;
+            parameters.remove(0);
+            if role == Role::Property && !parameters.is_empty() {
+                // The setter of a property adds nothing that its getter does not say.
+                parameters.clear();
+                return None;
+            }
+        }
+        (None, Some(kind)) if is_word && namespace.is_empty() => {
+            role = Role::Method;
+            receiver = kind;
+            parameters.remove(0);
+        }
+        _ if !is_word => role = Role::Operator,
+        _ => {}
+    }
+    for (_, kind) in &mut parameters {
+        *kind = kind.trim_start_matches("&mut ").into();
+    }
+    let entry = Entry {
+        module: namespace,
+        role,
+        receiver,
+        name,
+        overloads: vec![Overload { parameters, returns }],
+        doc,
+        builtin,
+        scripted,
+    };
+    Some((entry, documented))
+}
+
+/// Takes a doc comment apart into summary, body, options and example.
+pub fn parse(comments: &str) -> Doc {
+    let mut doc = Doc::default();
+    let mut section = "";
+    let mut fenced = false;
+    let mut paragraphs: Vec<String> = vec![String::new()];
+    for line in comments.lines() {
+        let line = line.trim_start();
+        let line = line.strip_prefix("///").or_else(|| line.strip_prefix("/**")).unwrap_or(line);
+        let line = line.strip_prefix(' ').unwrap_or(line).trim_end().trim_end_matches("*/");
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced {
+            if section == "example" {
+                doc.example.push_str(line);
+                doc.example.push('\n');
+            }
+        } else if let Some(title) = line.strip_prefix("# ") {
+            section = match title.trim().to_lowercase().as_str() {
+                "options" => "options",
+                "example" | "examples" => "example",
+                _ => "other",
+            };
+            if section == "other" {
+                paragraphs.push(format!("**{}**", title.trim()));
+                paragraphs.push(String::new());
+            }
+        } else if section == "options" {
+            option_line(line, &mut doc.options);
+        } else if section != "example" {
+            match (line.trim().is_empty(), paragraphs.last_mut()) {
+                (false, Some(last)) => {
+                    let list = line.trim_start().starts_with("- ");
+                    let joint = if last.is_empty() {
+                        ""
+                    } else if list {
+                        "\n"
+                    } else {
+                        " "
+                    };
+                    last.push_str(joint);
+                    last.push_str(line.trim());
+                }
+                _ => paragraphs.push(String::new()),
+            }
+        }
+    }
+    let mut paragraphs = paragraphs.into_iter().filter(|p| !p.is_empty());
+    doc.summary = paragraphs.next().unwrap_or_default();
+    doc.body = paragraphs.collect::<Vec<_>>().join("\n\n");
+    doc
+}
+
+fn option_line(line: &str, options: &mut Vec<OptionDoc>) {
+    let text = line.trim();
+    match text.strip_prefix("- `") {
+        Some(rest) => {
+            let (key, rest) = rest.split_once('`').unwrap_or((rest, ""));
+            let (default, meaning) = rest.split_once(": ").unwrap_or(("", rest));
+            options.push(OptionDoc {
+                key: key.into(),
+                default: default.trim().trim_start_matches('=').trim().into(),
+                meaning: meaning.trim().into(),
+            });
+        }
+        None => {
+            if let (Some(last), false) = (options.last_mut(), text.is_empty()) {
+                last.meaning.push(' ');
+                last.meaning.push_str(text);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doc_comment_is_taken_apart() {
+        let doc = parse(
+            "/// Draws numbers.\n///\n/// From the run's seed,\n/// unless told otherwise.\n///\n/// # Options\n/// - `seed` = the run's: a seed\n///   of its own\n/// - `dtype` = \"f32\": the type\n///\n/// # Example\n/// ```\n/// tensor::randn([2]).shape //=> [2]\n/// ```",
+        );
+        assert_eq!(doc.summary, "Draws numbers.");
+        assert_eq!(doc.body, "From the run's seed, unless told otherwise.");
+        assert_eq!(doc.options.len(), 2);
+        assert_eq!(doc.options[0].default, "the run's");
+        assert_eq!(doc.options[0].meaning, "a seed of its own");
+        assert_eq!(doc.options[1].key, "dtype");
+        assert_eq!(doc.example, "tensor::randn([2]).shape //=> [2]\n");
+    }
+
+    #[test]
+    fn rust_types_are_said_in_the_words_of_scripts() {
+        assert_eq!(readable("Fallible<Tensor >", false), "Tensor");
+        assert_eq!(readable("& mut Tensor".replace("& mut", "&mut").as_str(), false), "&mut Tensor");
+        assert_eq!(readable("", false), "nothing");
+        assert_eq!(parameter("x: Num"), ("x".into(), "number".into()));
+    }
+}

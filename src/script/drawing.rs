@@ -1,0 +1,229 @@
+//! Drawing a failure under its source line, with the calls that led there and the hint.
+
+use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source};
+
+use super::failure::{Failure, Place, Sources};
+use crate::base::Kind;
+
+/// The failure as text for people. Without colour it is plain ASCII-free text without escape codes.
+pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
+    let drawn = failure.place.as_ref().and_then(|place| under_source(failure, place, sources, colour));
+    drawn.unwrap_or_else(|| plain(failure))
+}
+
+fn plain(failure: &Failure) -> String {
+    let mut text = format!("error: {}\n", visible(&failure.message));
+    if let Some(place) = &failure.place {
+        text.push_str(&format!("  at {}\n", shown(place)));
+    }
+    for line in calls(failure) {
+        text.push_str(&format!("  {}\n", visible(&line)));
+    }
+    if let Some(hint) = hint(failure) {
+        text.push_str(&format!("  hint: {}\n", visible(&hint)));
+    }
+    text
+}
+
+fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: bool) -> Option<String> {
+    let text = sources.text(&place.source)?;
+    let span = span(&text, place)?;
+    let config = Config::default()
+        .with_color(colour)
+        .with_index_type(IndexType::Char)
+        .with_char_set(CharSet::Unicode)
+        .with_compact(false);
+    let at = (place.source.clone(), span);
+    let mut report = Report::build(ReportKind::Custom("error", Color::Red), at.clone())
+        .with_config(config)
+        .with_message(visible(&failure.message))
+        .with_label(Label::new(at).with_color(Color::Red).with_message(label(failure)));
+    for line in calls(failure) {
+        report = report.with_note(visible(&line));
+    }
+    if let Some(hint) = hint(failure) {
+        report = report.with_help(visible(&hint));
+    }
+    let mut out = Vec::new();
+    report.finish().write((place.source.clone(), Source::from(visible(&text))), &mut out).ok()?;
+    let mut text = String::from_utf8(out).ok()?;
+    if !colour {
+        // The heading is coloured whatever the configuration says.
+        text = without_colours(&text);
+    }
+    // Trailing blanks would make transcripts hard to keep.
+    Some(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+}
+
+/// Control characters made visible, one for one, so that no text of a script can move the cursor or change colours.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => c,
+        '\u{7f}' => '\u{2421}',
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
+        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        _ => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The text without its colour codes, the only codes that can be in it.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, code)) = rest.split_once("\x1b[") {
+        plain.push_str(before);
+        rest = code.split_once('m').map_or("", |(_, after)| after);
+    }
+    plain + rest
+}
+
+/// What stands at the arrow: short, since the message stands above.
+fn label(failure: &Failure) -> &'static str {
+    match failure.kind.as_str() {
+        "syntax" => "here",
+        "name" => "not known",
+        "thrown" => "thrown here",
+        _ if failure.place.as_ref().is_some_and(|place| place.arg.is_some()) => "this argument",
+        _ => "in this call",
+    }
+}
+
+fn hint(failure: &Failure) -> Option<String> {
+    match &failure.hint {
+        Some(hint) => Some(hint.clone()),
+        None if failure.kind == Kind::Bug.name() => {
+            Some("this is a mistake in microtome; please report it with the script that shows it".into())
+        }
+        None => None,
+    }
+}
+
+fn calls(failure: &Failure) -> impl Iterator<Item = String> + '_ {
+    failure.frames.iter().rev().map(|frame| format!("in {}, called at {}", frame.function, shown(&frame.place)))
+}
+
+fn shown(place: &Place) -> String {
+    format!("{}:{}:{}", place.source, place.line, place.column)
+}
+
+/// Characters from the start of the text that the arrow covers: the blamed argument, or the word at the place.
+fn span(text: &str, place: &Place) -> Option<std::ops::Range<usize>> {
+    let characters: Vec<char> = text.chars().collect();
+    let line_start = match place.line.checked_sub(2) {
+        None => 0,
+        Some(breaks_before) => 1 + characters.iter().enumerate().filter(|(_, c)| **c == '\n').nth(breaks_before)?.0,
+    };
+    let start = (line_start + place.column.saturating_sub(1)).min(characters.len());
+    let argument = place.arg.and_then(|index| argument_span(&characters, start, index));
+    Some(argument.unwrap_or_else(|| word_span(&characters, start)))
+}
+
+fn word_span(characters: &[char], start: usize) -> std::ops::Range<usize> {
+    let is_word = |c: &char| c.is_alphanumeric() || *c == '_' || *c == '$';
+    let length = match characters.get(start) {
+        Some(c) if is_word(c) => characters[start..].iter().take_while(|c| is_word(c)).count(),
+        Some('"' | '`' | '\'') => skip_string(characters, start) - start,
+        _ => 1,
+    };
+    start..(start + length).min(characters.len().max(start + 1))
+}
+
+/// The `index`-th argument of the call whose name, or whose opening bracket, stands at `start`.
+fn argument_span(characters: &[char], start: usize, index: usize) -> Option<std::ops::Range<usize>> {
+    let mut at = start;
+    while characters.get(at)? != &'(' {
+        // The name of a qualified call may stand some words before its bracket; another line is another story.
+        if matches!(characters[at], '\n' | ';' | ')' | '}') {
+            return None;
+        }
+        at += 1;
+    }
+    let mut depth = 0_usize;
+    let mut argument = 0;
+    let mut begin = at + 1;
+    while at < characters.len() {
+        match characters[at] {
+            '"' | '`' | '\'' => {
+                at = skip_string(characters, at);
+                continue;
+            }
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return (argument == index).then(|| trimmed(characters, begin..at))?;
+                }
+            }
+            ',' if depth == 1 => {
+                if argument == index {
+                    return trimmed(characters, begin..at);
+                }
+                argument += 1;
+                begin = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn trimmed(characters: &[char], span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+    let inside = &characters[span.clone()];
+    let before = inside.iter().take_while(|c| c.is_whitespace()).count();
+    let after = inside.iter().rev().take_while(|c| c.is_whitespace()).count();
+    (before < inside.len()).then(|| span.start + before..span.end - after)
+}
+
+/// The position after the string that opens at `start`.
+fn skip_string(characters: &[char], start: usize) -> usize {
+    let quote = characters[start];
+    let mut at = start + 1;
+    while at < characters.len() && characters[at] != quote {
+        at += if characters[at] == '\\' { 2 } else { 1 };
+    }
+    (at + 1).min(characters.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(text: &str, line: usize, column: usize, arg: Option<usize>) -> String {
+        let characters: Vec<char> = text.chars().collect();
+        let place = Place { source: "s".into(), line, column, arg };
+        span(text, &place).map(|s| characters[s].iter().collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_arrow_covers_the_word_or_the_argument() {
+        let text = "let a = 1;\nlet b = tensor::zeros([2, \"x,)\"], #{ dtype: \"f\" });\n";
+        assert_eq!(drawn(text, 2, 9, None), "tensor");
+        assert_eq!(drawn(text, 2, 17, Some(0)), "[2, \"x,)\"]");
+        assert_eq!(drawn(text, 2, 17, Some(1)), "#{ dtype: \"f\" }");
+        assert_eq!(drawn(text, 2, 17, Some(2)), "zeros");
+        assert_eq!(drawn("f(", 1, 1, Some(0)), "f");
+        assert_eq!(drawn("é + ü", 1, 5, None), "ü");
+    }
+
+    #[test]
+    fn no_colour_means_no_escape_codes() {
+        let sources = Sources::default();
+        sources.add("a.rhai", "let x = oops;");
+        let failure = Failure {
+            kind: "name".into(),
+            message: "unknown variable `oops`".into(),
+            hint: Some("did you mean `x`?".into()),
+            place: Some(Place { source: "a.rhai".into(), line: 1, column: 9, arg: None }),
+            frames: Vec::new(),
+        };
+        let text = draw(&failure, &sources, false);
+        assert!(!text.contains('\x1b'));
+        assert!(
+            text.contains("a.rhai:1:9") && text.contains("did you mean `x`?") && text.contains("let x = oops;"),
+            "{text}"
+        );
+        assert!(draw(&failure, &sources, true).contains('\x1b'));
+    }
+}

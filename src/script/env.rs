@@ -1,0 +1,162 @@
+//! What bindings reach beside their arguments: files, the task, randomness, the console, the script's own arguments.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use candle_core::Device;
+use rhai::{Dynamic, NativeCallContext};
+
+use super::console::Console;
+use crate::base::files::Files;
+use crate::base::random::Randomness;
+use crate::base::settings::Settings;
+use crate::base::{Result, Task, names};
+use crate::err;
+
+pub struct Env {
+    pub settings: Settings,
+    pub task: Task,
+    pub files: Files,
+    pub random: Randomness,
+    pub console: Console,
+    pub device: Device,
+    pub arguments: Arguments,
+    pub checks: Checks,
+    /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
+    pub recorded: BTreeMap<String, String>,
+}
+
+/// The environment of a running call.
+///
+/// It travels as the engine's tag, which [`super::engine::build`] sets; a call outside of such an engine is a mistake
+/// in this program, answered as one.
+pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
+    ctx.tag()
+        .and_then(|tag| tag.clone().try_cast::<Rc<Env>>())
+        .ok_or_else(|| err!(Bug, "this engine carries no environment"))
+}
+
+/// What stood after the file on the command line, and which of it the script asked for.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    given: BTreeMap<String, String>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl Arguments {
+    /// Reads `--name value`, `--name=value`, and `--name` alone, which is `true`.
+    pub fn parse(words: &[String]) -> Result<Self> {
+        let mut given = BTreeMap::new();
+        let mut words = words.iter().peekable();
+        while let Some(word) = words.next() {
+            let Some(name) = word.strip_prefix("--").filter(|name| !name.is_empty()) else {
+                return Err(err!(Argument, "expected `--name value` after the script, found `{word}`")
+                    .hint("microtome's own options stand before the word `run`"));
+            };
+            let (name, value) = match name.split_once('=') {
+                Some((name, value)) => (name, value.to_string()),
+                None => match words.next_if(|next| !next.starts_with("--")) {
+                    Some(value) => (name, value.clone()),
+                    None => (name, "true".to_string()),
+                },
+            };
+            if given.insert(name.to_string(), value).is_some() {
+                return Err(err!(Argument, "`--{name}` is given twice"));
+            }
+        }
+        Ok(Self { given, asked: RefCell::default() })
+    }
+
+    /// The text given for `name`, which counts as asked for from now on.
+    pub fn ask(&self, name: &str) -> Option<&str> {
+        self.asked.borrow_mut().insert(name.to_string());
+        self.given.get(name).map(String::as_str)
+    }
+
+    pub fn given(&self) -> &BTreeMap<String, String> {
+        &self.given
+    }
+
+    /// An error if something was given that is not among `asked` (names read from the script before it runs).
+    pub fn refuse_unknown<'a>(&self, asked: impl IntoIterator<Item = &'a str> + Clone) -> Result<()> {
+        match self.given.keys().find(|name| !asked.clone().into_iter().any(|a| a == name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let hint = match names::nearest(name, asked.clone()) {
+                    Some(near) => format!("did you mean `--{near}`?"),
+                    None => {
+                        let all: Vec<String> = asked.into_iter().map(|a| format!("--{a}")).collect();
+                        if all.is_empty() {
+                            "it takes no arguments".into()
+                        } else {
+                            format!("it takes {}", all.join(", "))
+                        }
+                    }
+                };
+                Err(err!(Argument, "this script never asks for `--{name}`").hint(hint))
+            }
+        }
+    }
+
+    /// The same after the run, against what the script really asked for.
+    pub fn refuse_unasked(&self) -> Result<()> {
+        let asked = self.asked.borrow();
+        self.refuse_unknown(asked.iter().map(String::as_str))
+    }
+}
+
+/// How the `run::check` lines of a run came out.
+#[derive(Debug, Default)]
+pub struct Checks {
+    passed: Cell<usize>,
+    failed: Cell<usize>,
+}
+
+impl Checks {
+    pub fn count(&self, held: bool) {
+        let counter = if held { &self.passed } else { &self.failed };
+        counter.set(counter.get() + 1);
+    }
+
+    pub fn passed(&self) -> usize {
+        self.passed.get()
+    }
+
+    pub fn failed(&self) -> usize {
+        self.failed.get()
+    }
+}
+
+/// The environment as the tag of an engine.
+pub fn tag(env: &Rc<Env>) -> Dynamic {
+    Dynamic::from(env.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments> {
+        Arguments::parse(&words.iter().map(|w| w.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn arguments_in_all_their_spellings() {
+        let arguments = parse(&["--n", "-3", "--name=a=b", "--fast", "--last", "x"]).unwrap();
+        assert_eq!(arguments.ask("n"), Some("-3"));
+        assert_eq!(arguments.ask("name"), Some("a=b"));
+        assert_eq!(arguments.ask("fast"), Some("true"));
+        assert_eq!(arguments.refuse_unasked().unwrap_err().message, "this script never asks for `--last`");
+        assert_eq!(arguments.ask("last"), Some("x"));
+        assert_eq!(arguments.refuse_unasked(), Ok(()));
+        assert!(parse(&["stray"]).is_err());
+        assert!(parse(&["--a", "1", "--a", "2"]).is_err());
+    }
+
+    #[test]
+    fn a_misspelt_argument_is_answered_with_the_right_one() {
+        let error = parse(&["--layre", "3"]).unwrap().refuse_unknown(["layer", "model"]).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `--layer`?"));
+    }
+}

@@ -1,0 +1,351 @@
+//! A failed run in plain terms: what, where, through which calls, and what to do. Made from the engine's errors.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rhai::{Dynamic, EvalAltResult, Map, Position};
+
+use super::docs::Docs;
+use crate::base::{Error, Kind, names};
+
+/// The text of every script and line seen so far, by the name that errors call it by.
+#[derive(Debug, Default, Clone)]
+pub struct Sources(Rc<RefCell<BTreeMap<String, Rc<str>>>>);
+
+impl Sources {
+    pub fn add(&self, name: &str, text: &str) {
+        self.0.borrow_mut().insert(name.to_string(), text.into());
+    }
+
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.0.borrow().iter().map(|(name, text)| (name.clone(), text.to_string())).collect()
+    }
+
+    pub fn text(&self, name: &str) -> Option<Rc<str>> {
+        self.0.borrow().get(name).cloned()
+    }
+}
+
+/// A point in a script; `line` and `column` count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub source: String,
+    pub line: usize,
+    pub column: usize,
+    /// The argument of the call at this point that is to blame.
+    pub arg: Option<usize>,
+}
+
+/// A call that was on the stack when it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub function: String,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// As `e.kind` in scripts: one of [`Kind`]'s names, `syntax`, or `thrown`.
+    pub kind: String,
+    pub message: String,
+    pub hint: Option<String>,
+    pub place: Option<Place>,
+    /// Outermost call first.
+    pub frames: Vec<Frame>,
+}
+
+impl Failure {
+    pub fn is_interrupted(&self) -> bool {
+        self.kind == Kind::Interrupted.name()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let Error { kind, message, hint, .. } = error;
+        Self { kind: kind.name().into(), message, hint, place: None, frames: Vec::new() }
+    }
+}
+
+/// Core errors become maps that `catch (e)` can look into: `e.kind`, `e.message`, `e.hint`. An interruption is not
+/// catchable, or a script could not be stopped.
+impl From<Error> for Box<EvalAltResult> {
+    fn from(error: Error) -> Self {
+        if error.kind == Kind::Interrupted {
+            return Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE));
+        }
+        let mut map = Map::new();
+        map.insert("kind".into(), error.kind.name().into());
+        map.insert("message".into(), error.message.into());
+        map.insert("hint".into(), error.hint.map_or(Dynamic::UNIT, Dynamic::from));
+        if let Some(arg) = error.arg {
+            map.insert("arg".into(), Dynamic::from(arg as i64));
+        }
+        Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
+    }
+}
+
+/// Names that stood in scope, for answering a wrong one.
+pub struct Known<'a> {
+    pub docs: &'a Docs,
+    pub variables: Vec<String>,
+}
+
+/// Reads the engine's error: `source` is the script that was started.
+pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
+    let mut frames = Vec::new();
+    let mut source = source.to_string();
+    let mut inner = error;
+    loop {
+        match inner {
+            EvalAltResult::ErrorInFunctionCall(function, within, next, position) => {
+                if let Some(place) = place(&source, *position) {
+                    frames.push(Frame { function: called(function), place });
+                }
+                if !within.is_empty() {
+                    source = within.clone();
+                }
+                inner = next;
+            }
+            EvalAltResult::ErrorInModule(module, next, position) => {
+                if let Some(place) = place(&source, *position) {
+                    frames.push(Frame { function: format!("import \"{module}\""), place });
+                }
+                source = module.clone();
+                inner = next;
+            }
+            _ => break,
+        }
+    }
+    let words = words(inner, known);
+    let mut place = place(&source, inner.position());
+    if let Some(place) = &mut place {
+        place.arg = words.arg;
+    }
+    Failure { kind: words.kind, message: words.message, hint: words.hint, place, frames }
+}
+
+/// A closure's name is made up by the engine and says nothing.
+fn called(function: &str) -> String {
+    if function.starts_with("anon$") { "a closure".into() } else { function.into() }
+}
+
+fn place(source: &str, position: Position) -> Option<Place> {
+    let line = position.line()?;
+    Some(Place { source: source.into(), line, column: position.position().unwrap_or(1), arg: None })
+}
+
+struct Words {
+    kind: String,
+    message: String,
+    hint: Option<String>,
+    arg: Option<usize>,
+}
+
+fn words(error: &EvalAltResult, known: &Known) -> Words {
+    use EvalAltResult as E;
+    let plain = |kind: Kind, message: String, hint: Option<String>| Words {
+        kind: kind.name().into(),
+        message,
+        hint,
+        arg: None,
+    };
+    match error {
+        E::ErrorParsing(problem, _) => Words { kind: "syntax".into(), ..syntax(problem, known) },
+        E::ErrorVariableNotFound(name, _) => unknown_variable(name, known),
+        E::ErrorFunctionNotFound(signature, _) => unknown_function(signature, known),
+        E::ErrorModuleNotFound(name, _) => unknown_module(name, known),
+        E::ErrorPropertyNotFound(name, _) => plain(Kind::Name, format!("unknown property `{name}`"), None),
+        E::ErrorDotExpr(text, _) => unknown_property(text, known),
+        E::ErrorIndexingType(text, _) => {
+            plain(Kind::Argument, format!("{} cannot be indexed like this", readable_types(text)), None)
+        }
+        E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => {
+            plain(Kind::Argument, format!("expected {}, found {}", article(wanted), article(found)), None)
+        }
+        E::ErrorArrayBounds(length, index, _) => {
+            plain(Kind::Index, format!("index {index} is outside of an array of {length}"), None)
+        }
+        E::ErrorStringBounds(length, index, _) => {
+            plain(Kind::Index, format!("index {index} is outside of a string of {length} characters"), None)
+        }
+        E::ErrorIndexNotFound(index, _) => {
+            plain(Kind::Index, format!("there is nothing at {}", super::value::repr(index)), None)
+        }
+        E::ErrorFor(_) => plain(Kind::Argument, "this cannot be iterated over".into(), None),
+        E::ErrorStackOverflow(_) => plain(
+            Kind::Memory,
+            "functions call each other too deep".into(),
+            Some("does the recursion come to an end?".into()),
+        ),
+        E::ErrorDataRace(name, _) => plain(
+            Kind::Argument,
+            format!("`{name}` is in use: a closure given to its own method looks at it"),
+            Some(format!("let the closure use a second name for it: `let other = {name};`")),
+        ),
+        E::ErrorNonPureMethodCallOnConstant(name, _) => {
+            plain(Kind::Argument, format!("`{}` would change a constant", readable_types(name)), None)
+        }
+        E::ErrorAssignmentToConstant(name, _) => plain(Kind::Argument, format!("`{name}` is a constant"), None),
+        E::ErrorTerminated(..) => {
+            Words { kind: Kind::Interrupted.name().into(), message: "interrupted".into(), hint: None, arg: None }
+        }
+        E::ErrorRuntime(value, _) => thrown(value),
+        E::ErrorArithmetic(text, _) => plain(Kind::Numeric, lower(text), None),
+        other => plain(Kind::Argument, without_position(other), None),
+    }
+}
+
+/// The engine's own sentence, its position left off since the drawing shows it.
+fn without_position(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    let text = match text.rfind(" (line ") {
+        Some(at) => &text[..at],
+        None => &text,
+    };
+    lower(text)
+}
+
+fn lower(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
+    use rhai::ParseErrorType as P;
+    let hint = match problem {
+        P::VariableUndefined(name) => return unknown_variable(name, known),
+        P::ModuleUndefined(name) => return unknown_module(name, known),
+        P::UnexpectedEOF => Some("a bracket, a brace or a string is not closed".into()),
+        P::MissingToken(token, _) if token == ";" => {
+            Some("two statements stand side by side without `;` between them".into())
+        }
+        P::Reserved(word) => {
+            Some(format!("`{word}` is a reserved word; choose another name, or quote it as a key: `\"{word}\"`"))
+        }
+        P::BadInput(rhai::LexError::UnterminatedString) => {
+            Some("the string is not closed; text over several lines stands between backticks".into())
+        }
+        P::MissingSymbol(_) | P::MissingToken(..) | P::BadInput(_) => None,
+        _ => None,
+    };
+    Words { kind: String::new(), message: lower(&problem.to_string()), hint, arg: None }
+}
+
+fn unknown_module(name: &str, known: &Known) -> Words {
+    let near = names::nearest(name, known.docs.modules()).map(|near| format!("did you mean `{near}`?"));
+    let library = super::resolver::stdlib_path(name).unwrap_or(name.into());
+    let hint = near.unwrap_or_else(|| format!("a library is made known by `import \"{library}\" as {name};`"));
+    Words { kind: Kind::Name.name().into(), message: format!("unknown module `{name}`"), hint: Some(hint), arg: None }
+}
+
+fn unknown_variable(name: &str, known: &Known) -> Words {
+    let hint = if known.docs.modules().contains(&name) {
+        Some(format!("`{name}` is a module: its functions are called as `{name}::function(..)`"))
+    } else if known.docs.functions(name).next().is_some() {
+        Some(format!("`{name}` is a function: call it as `{name}(..)`"))
+    } else {
+        let candidates: Vec<&str> = known.variables.iter().map(String::as_str).collect();
+        names::nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
+    };
+    Words { kind: Kind::Name.name().into(), message: format!("unknown variable `{name}`"), hint, arg: None }
+}
+
+/// The engine says `name (type, type)`: a function of that name may exist for other types, or one of nearly that name.
+fn unknown_function(signature: &str, known: &Known) -> Words {
+    let (path, types) = signature.split_once(" (").unwrap_or((signature, ")"));
+    let types: Vec<String> = rhai_types(types.trim_end_matches(')'));
+    let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
+    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') && !name.contains('$') {
+        return undefined_operator(name, &types);
+    }
+    let overloads: Vec<String> = known.docs.overloads(module, name, types.first().map(String::as_str));
+    let kind = if overloads.is_empty() { Kind::Name } else { Kind::Argument };
+    let (message, hint) = if let Some(property) = name.strip_prefix("get$").or_else(|| name.strip_prefix("set$")) {
+        (format!("unknown property `{property}`"), None)
+    } else if overloads.is_empty() {
+        let hint = known.docs.nearest_function(module, name, types.first().map(String::as_str));
+        (format!("unknown function `{path}`"), hint)
+    } else {
+        let found = if types.is_empty() { "no arguments".into() } else { format!("({})", types.join(", ")) };
+        (format!("`{path}` cannot take {found}"), Some(format!("it can be called as {}", overloads.join(" or "))))
+    };
+    Words { kind: kind.name().into(), message, hint, arg: None }
+}
+
+fn undefined_operator(name: &str, types: &[String]) -> Words {
+    let message = match types {
+        [left, right] => format!("`{name}` is not defined between {} and {}", article(left), article(right)),
+        _ => format!("`{name}` is not defined for {}", types.iter().map(|t| article(t)).collect::<Vec<_>>().join(", ")),
+    };
+    Words { kind: Kind::Argument.name().into(), message, hint: None, arg: None }
+}
+
+/// "Unknown property 'x' - a getter is not registered for type 'T'" is all that the engine tells.
+fn unknown_property(text: &str, known: &Known) -> Words {
+    let mut quoted = text.split('\'').skip(1).step_by(2);
+    let (Some(name), Some(receiver)) = (quoted.next(), quoted.next()) else {
+        return Words { kind: Kind::Name.name().into(), message: lower(text), hint: None, arg: None };
+    };
+    let receiver = readable_types(receiver);
+    let hint = known.docs.nearest_member(&receiver, name);
+    Words {
+        kind: Kind::Name.name().into(),
+        message: format!("{} has no property `{name}`", article(&receiver)),
+        hint,
+        arg: None,
+    }
+}
+
+/// What a script threw: one of our own maps, or any value.
+fn thrown(value: &Dynamic) -> Words {
+    if let Some(map) = value.read_lock::<Map>() {
+        let text = |key: &str| map.get(key).and_then(|v| v.clone().into_string().ok());
+        if let Some(message) = text("message") {
+            return Words {
+                kind: text("kind").unwrap_or_else(|| "thrown".into()),
+                message,
+                hint: text("hint"),
+                arg: map.get("arg").and_then(|v| v.as_int().ok()).map(|i| i as usize),
+            };
+        }
+    }
+    let message = match value.clone().into_string() {
+        Ok(text) => text,
+        Err(_) => super::value::repr(value),
+    };
+    Words { kind: "thrown".into(), message, hint: None, arg: None }
+}
+
+/// Type names of the engine in the words of the reference.
+fn readable_types(text: &str) -> String {
+    rhai_types(text).join(", ")
+}
+
+fn rhai_types(text: &str) -> Vec<String> {
+    text.split(", ")
+        .filter(|t| !t.is_empty())
+        .map(|t| match t {
+            "i64" => "integer".into(),
+            "f64" => "float".into(),
+            "()" => "nothing".into(),
+            "Fn" => "function".into(),
+            "&str | ImmutableString | String" | "&str" => "string".into(),
+            other => other.rsplit("::").next().unwrap_or(other).trim_end_matches('>').into(),
+        })
+        .collect()
+}
+
+fn article(name: &str) -> String {
+    let name = readable_types(name);
+    match name.chars().next() {
+        _ if name == "nothing" => name,
+        Some('a' | 'e' | 'i' | 'o' | 'u' | 'A' | 'E' | 'I' | 'O' | 'U') => format!("an {name}"),
+        _ => format!("a {name}"),
+    }
+}

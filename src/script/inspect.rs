@@ -1,0 +1,86 @@
+//! Looking at a script without running it: what it imports, what it calls, which arguments it asks for.
+
+use rhai::{AST, ASTNode, Expr, Position, Stmt};
+
+/// A call as it stands in the text.
+pub struct Call {
+    /// Module path before the name, as in `tensor::zeros`; empty without one.
+    pub module: String,
+    pub name: String,
+    /// A method call, `x.name(..)`.
+    pub method: bool,
+    /// The first argument, if it is a string literal.
+    pub literal: Option<String>,
+    pub position: Position,
+}
+
+pub struct Import {
+    /// The path, if it is a string literal.
+    pub path: Option<String>,
+    pub alias: Option<String>,
+    pub position: Position,
+    /// At the top of the script rather than within a block or a function.
+    pub top: bool,
+}
+
+pub fn calls(ast: &AST) -> Vec<Call> {
+    let mut calls = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position))) = path.last() {
+            calls.push(Call {
+                module: call.namespace.to_string().trim_end_matches("::").to_string(),
+                name: call.name.to_string(),
+                method: matches!(path.last(), Some(ASTNode::Expr(Expr::MethodCall(..)))),
+                literal: call.args.first().and_then(literal),
+                position: *position,
+            });
+        }
+        true
+    });
+    calls
+}
+
+pub fn imports(ast: &AST) -> Vec<Import> {
+    let mut imports = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, position))) = path.last() {
+            let (path_of_module, alias) = &**import;
+            imports.push(Import {
+                path: literal(path_of_module),
+                alias: (!alias.name.is_empty()).then(|| alias.name.to_string()),
+                position: *position,
+                top: path.len() == 1,
+            });
+        }
+        true
+    });
+    imports
+}
+
+/// Names that the script asks for by `arg("name", ..)`, or nothing if some name is known only when it runs.
+pub fn arguments(ast: &AST) -> Option<Vec<String>> {
+    calls(ast)
+        .into_iter()
+        .filter(|call| call.name == "arg" && call.module.is_empty())
+        .map(|call| call.literal)
+        .collect()
+}
+
+/// Names that a text defines by `let`, `const`, `for` or `fn`, read without parsing: the text may not parse.
+pub fn defined(text: &str) -> Vec<String> {
+    let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let mut names = Vec::new();
+    while let Some(word) = words.next() {
+        if matches!(word, "let" | "const" | "for" | "fn") {
+            names.extend(words.next().map(String::from));
+        }
+    }
+    names
+}
+
+fn literal(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::StringConstant(text, _) => Some(text.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,141 @@
+//! The script language's own functions where they need care: `sleep` that can be interrupted, `pad` and `blob` that
+//! ask for room before they take it.
+
+use std::time::{Duration, Instant};
+
+use rhai::plugin::*;
+use rhai::{Array, Blob, Dynamic, NativeCallContext};
+
+use super::env::env;
+use super::value::{Any, Fallible, Int, Num, given};
+use crate::base::memory;
+
+/// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
+const KEPT_FREE: u64 = 192 << 20;
+
+/// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
+pub fn out_of_memory(operations: u64) -> bool {
+    operations.is_multiple_of(1 << 16) && memory::available() < KEPT_FREE
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Waits for a number of seconds; Ctrl-C ends the wait.
+    ///
+    /// # Example
+    /// ```
+    /// sleep(0.01);
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn sleep(ctx: NativeCallContext, seconds: Num) -> Fallible<()> {
+        super::wait(&ctx, given(0, "seconds", &seconds).number()?)
+    }
+
+    // The language's own `sleep` for each type of number would be found before the one above.
+    #[rhai_fn(name = "sleep", return_raw)]
+    pub fn sleep_float(ctx: NativeCallContext, seconds: f64) -> Fallible<()> {
+        super::wait(&ctx, seconds)
+    }
+
+    #[rhai_fn(name = "sleep", return_raw)]
+    pub fn sleep_integer(ctx: NativeCallContext, seconds: i64) -> Fallible<()> {
+        super::wait(&ctx, seconds as f64)
+    }
+
+    /// Lengthens an array to `length` elements with copies of `value`.
+    ///
+    /// # Example
+    /// ```
+    /// let a = [1];
+    /// a.pad(3, 0);
+    /// a  //=> [1, 0, 0]
+    /// ```
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_array(array: &mut Array, length: i64, value: Any) -> Fallible<()> {
+        let length = super::room(length, size_of::<Dynamic>(), "an array")?;
+        if length > array.len() {
+            array.resize(length, value);
+        }
+        Ok(())
+    }
+
+    /// Makes a blob of `length` zero bytes.
+    ///
+    /// # Example
+    /// ```
+    /// blob(3).len  //=> 3
+    /// ```
+    #[rhai_fn(name = "blob", return_raw)]
+    pub fn blob_zeros(length: i64) -> Fallible<Blob> {
+        Ok(vec![0; super::room(length, 1, "a blob")?])
+    }
+
+    #[rhai_fn(name = "blob", return_raw)]
+    pub fn blob_filled(length: i64, value: i64) -> Fallible<Blob> {
+        Ok(vec![value as u8; super::room(length, 1, "a blob")?])
+    }
+
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_text(text: &mut ImmutableString, length: i64, padding: ImmutableString) -> Fallible<()> {
+        let length = super::room(length, padding.len().max(1), "a string")?;
+        let mut padded = text.to_string();
+        let mut characters = padded.chars().count();
+        while characters < length && !padding.is_empty() {
+            let piece: String = padding.chars().take(length - characters).collect();
+            characters += piece.chars().count();
+            padded.push_str(&piece);
+        }
+        *text = padded.into();
+        Ok(())
+    }
+
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_text_with(text: &mut ImmutableString, length: i64, padding: char) -> Fallible<()> {
+        pad_text(text, length, padding.to_string().into())
+    }
+
+    /// The type of a value in the words of the reference: "integer", "float", "Tensor".
+    ///
+    /// # Example
+    /// ```
+    /// kind_of(1.5)  //=> "float"
+    /// ```
+    pub fn kind_of(value: Any) -> String {
+        super::super::value::type_name(&value).into()
+    }
+
+    /// Rounds to `digits` digits after the point.
+    ///
+    /// # Example
+    /// ```
+    /// round_to(3.14159, 2)  //=> 3.14
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn round_to(x: Num, digits: Int) -> Fallible<f64> {
+        let x = given(0, "x", &x).number()?;
+        let digits = given(1, "digits", &digits).integer()?.clamp(-300, 300) as i32;
+        let scale = 10_f64.powi(digits);
+        let rounded = (x * scale).round() / scale;
+        Ok(if rounded.is_finite() { rounded } else { x })
+    }
+}
+
+fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
+    let env = env(ctx)?;
+    let until = Duration::try_from_secs_f64(seconds.max(0.0)).ok().and_then(|d| Instant::now().checked_add(d));
+    loop {
+        env.task.check()?;
+        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(20)));
+    }
+}
+
+/// A length that fits into memory.
+fn room(length: i64, each: usize, what: &str) -> Fallible<usize> {
+    let length = usize::try_from(length).unwrap_or(0);
+    memory::check(length as u128 * each as u128, || format!("{what} of {length}"))?;
+    Ok(length)
+}

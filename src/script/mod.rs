@@ -1,0 +1,39 @@
+//! Floor 9: the language. Bindings of the floors below, one file each of the same name; values, options and errors;
+//! the reference; libraries; sessions.
+//!
+//! # How a binding is written
+//!
+//! A file holds one plugin module per way of being found: `functions` (called through the module, `tensor::zeros(..)`),
+//! and `methods` (registered for everybody, `t.sum(0)`; first parameter `&mut T`, marked `#[rhai_fn(global, pure)]`
+//! unless it changes the value). Both stand in one line each in `engine.rs`.
+//!
+//! - A binding converts its arguments with [`value::given`] and [`options::options`], makes one call into the core, and
+//!   lets `?` convert the error. It returns [`value::Fallible`].
+//! - Whatever may be `1` or `1.0` has the type [`value::Num`] or [`value::Int`] (both are `Dynamic`; the name is what
+//!   signatures show). Options are the last parameter, [`value::Options`], in an overload of the same name.
+//! - The doc comment is the documentation: summary, body, `# Options`, `# Example` with `//=> value`; the first overload
+//!   carries it. Tests run every example, with `1` as `1.0` too, and call with unknown options.
+//! - A type that scripts hold implements [`show::Handle`] and has a line in `show.rs`.
+//! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
+
+pub mod console;
+pub mod docs;
+pub mod drawing;
+pub mod engine;
+pub mod env;
+pub mod failure;
+pub mod inspect;
+pub mod language;
+pub mod options;
+mod panics;
+mod placing;
+pub mod record;
+pub mod reference;
+pub mod resolver;
+pub mod run;
+mod session;
+pub mod show;
+pub mod thread;
+pub mod value;
+
+pub use session::Session;

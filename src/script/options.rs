@@ -1,0 +1,85 @@
+//! The map of options at the end of a call: taken key by key, and what nobody asked for is an error.
+
+use rhai::{Dynamic, Map};
+
+use super::value::{Given, given};
+use crate::base::{Result, names};
+use crate::err;
+
+/// Reads one call's options. Every key that is asked for counts as known; [`OptionReader::finish`] refuses the others,
+/// so it stands before the work begins.
+pub struct OptionReader {
+    map: Map,
+    arg: usize,
+    known: Vec<&'static str>,
+}
+
+/// The options that stand as argument `arg` of the call.
+pub fn options(arg: usize, map: Map) -> OptionReader {
+    OptionReader { map, arg, known: Vec::new() }
+}
+
+impl OptionReader {
+    /// The raw value of an option, if it was given.
+    pub fn value(&mut self, key: &'static str) -> Option<Dynamic> {
+        self.known.push(key);
+        self.map.get(key).cloned()
+    }
+
+    /// An option through any of the conversions of [`Given`].
+    pub fn get<T>(&mut self, key: &'static str, convert: impl Fn(&Given) -> Result<T>) -> Result<Option<T>> {
+        let arg = self.arg;
+        self.value(key).map(|value| convert(&given(arg, key, &value))).transpose()
+    }
+
+    pub fn number(&mut self, key: &'static str, default: f64) -> Result<f64> {
+        Ok(self.get(key, Given::number)?.unwrap_or(default))
+    }
+
+    pub fn integer(&mut self, key: &'static str, default: i64) -> Result<i64> {
+        Ok(self.get(key, Given::integer)?.unwrap_or(default))
+    }
+
+    pub fn size(&mut self, key: &'static str, default: usize) -> Result<usize> {
+        Ok(self.get(key, Given::size)?.unwrap_or(default))
+    }
+
+    pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool> {
+        Ok(self.get(key, Given::flag)?.unwrap_or(default))
+    }
+
+    pub fn text(&mut self, key: &'static str, default: &str) -> Result<String> {
+        Ok(self.get(key, Given::text)?.unwrap_or_else(|| default.into()))
+    }
+
+    /// A seed of the call's own, if one is stated.
+    pub fn seed(&mut self) -> Result<Option<u64>> {
+        Ok(self.get("seed", Given::integer)?.map(|seed| seed as u64))
+    }
+
+    /// Refuses every key that was not asked for, and names the nearest that is known.
+    pub fn finish(self) -> Result<()> {
+        match self.map.keys().find(|key| !self.known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(unknown) => Err(err!(Name, "unknown option `{unknown}`")
+                .maybe_hint(names::suggestion(unknown, self.known.iter().copied()))
+                .arg(self.arg)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_take_both_numbers_and_refuse_strangers() {
+        let map: Map = [("lr".into(), Dynamic::from(1_i64)), ("stesp".into(), Dynamic::from(5_i64))].into();
+        let mut read = options(1, map);
+        assert_eq!(read.number("lr", 0.0), Ok(1.0));
+        assert_eq!(read.size("steps", 7), Ok(7));
+        let error = read.finish().unwrap_err();
+        assert_eq!(error.message, "unknown option `stesp`");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `steps`?"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Finding what `import` names: the embedded stdlib, beside the importing file, the user's library, `MICROTOME_PATH`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rhai::{Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::env::Env;
+use super::failure::Sources;
+use crate::base::{Result, names};
+use crate::err;
+
+/// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
+pub const STDLIB: &[(&str, &str)] =
+    &[("geometry", include_str!("../../stdlib/geometry.rhai")), ("stats", include_str!("../../stdlib/stats.rhai"))];
+
+/// `std/name`, if the stdlib has a module of that name.
+pub fn stdlib_path(name: &str) -> Option<String> {
+    STDLIB.iter().any(|(known, _)| *known == name).then(|| format!("{PREFIX}{name}"))
+}
+
+/// The prefix by which scripts import from the stdlib.
+const PREFIX: &str = "std/";
+
+pub struct Resolver {
+    env: Rc<Env>,
+    sources: Sources,
+    /// Modules by the name of their source, so that each is run once.
+    loaded: RefCell<BTreeMap<String, Shared<Module>>>,
+    /// What is being loaded just now, to tell a circle of imports.
+    loading: RefCell<Vec<String>>,
+}
+
+impl Resolver {
+    pub fn new(env: Rc<Env>, sources: Sources) -> Self {
+        Self { env, sources, loaded: RefCell::default(), loading: RefCell::default() }
+    }
+
+    /// The name and the text of the source that `path` means for the script called `from`.
+    fn find(&self, path: &str, from: Option<&str>) -> Result<(String, String)> {
+        if let Some(text) = self.env.recorded.get(path) {
+            return Ok((path.to_string(), text.clone()));
+        }
+        if let Some(name) = path.strip_prefix(PREFIX) {
+            return match STDLIB.iter().find(|(known, _)| *known == name) {
+                Some((_, text)) => Ok((path.to_string(), text.to_string())),
+                None => Err(err!(Name, "there is no `{path}` in the stdlib")
+                    .maybe_hint(names::suggestion(name, STDLIB.iter().map(|(name, _)| *name)))),
+            };
+        }
+        let mut file = PathBuf::from(path);
+        if file.extension().is_none_or(|e| e != "rhai") {
+            file = PathBuf::from(format!("{path}.rhai"));
+        }
+        let places: Vec<PathBuf> = folders(from).into_iter().map(|folder| folder.join(&file)).collect();
+        for place in &places {
+            if let Some(text) = self.env.recorded.get(&shown(place)) {
+                return Ok((shown(place), text.clone()));
+            }
+            if place.is_file() {
+                let text = self.env.files.script(place)?;
+                return Ok((shown(place), text));
+            }
+        }
+        let near = match STDLIB.iter().find(|(name, _)| *name == path) {
+            Some(_) => Some(format!("did you mean `{PREFIX}{path}`?")),
+            None => nearest_file(&file, &places).map(|near| format!("did you mean `{near}`?")),
+        };
+        let looked = places.iter().map(|p| shown(p)).collect::<Vec<_>>().join(", ");
+        Err(err!(File, "cannot find the library `{path}`").maybe_hint(near.or(Some(format!("looked for {looked}")))))
+    }
+
+    fn load(&self, engine: &Engine, name: &str, text: &str) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
+        if let Some(module) = self.loaded.borrow().get(name) {
+            return Ok(module.clone());
+        }
+        if self.loading.borrow().iter().any(|other| other == name) {
+            let circle = self.loading.borrow().join(" -> ");
+            return Err(err!(File, "libraries import each other in a circle: {circle} -> {name}").into());
+        }
+        self.sources.add(name, text);
+        self.loading.borrow_mut().push(name.to_string());
+        let module = compile(engine, name, text);
+        self.loading.borrow_mut().pop();
+        let module = Shared::new(module?);
+        self.loaded.borrow_mut().insert(name.to_string(), module.clone());
+        Ok(module)
+    }
+}
+
+impl ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
+        let (name, text) = self.find(path, source).map_err(|e| {
+            let mut error: Box<EvalAltResult> = e.into();
+            error.set_position(position);
+            error
+        })?;
+        self.load(engine, &name, &text).map_err(|error| Box::new(EvalAltResult::ErrorInModule(name, error, position)))
+    }
+}
+
+/// Compiles and runs a library; what it defines becomes the module's.
+pub fn compile(engine: &Engine, name: &str, text: &str) -> std::result::Result<Module, Box<EvalAltResult>> {
+    let mut ast = engine.compile(text)?;
+    ast.set_source(name);
+    let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
+    set_closures_free(&mut module, &ast);
+    Ok(module)
+}
+
+/// Makes the closures that are written in a module callable wherever they are carried to.
+///
+/// To the engine a closure is the name of a function `anon$..`, looked up where it is called; written in a module that
+/// name is hidden behind the module's. In the global namespace it is found from everywhere, and still runs in the
+/// environment of its own module.
+pub fn set_closures_free(module: &mut Module, ast: &rhai::AST) {
+    let mut hashes = Module::new();
+    for function in ast.iter_fn_def().filter(|function| function.name.starts_with("anon$")) {
+        let hash = hashes.set_script_fn(function.clone());
+        // Deprecated in favour of an interface that cannot reach functions that are there already.
+        #[allow(deprecated)]
+        module.update_fn_namespace(hash, FnNamespace::Global);
+    }
+    module.build_index();
+}
+
+/// Where libraries are looked for, in order.
+fn folders(from: Option<&str>) -> Vec<PathBuf> {
+    let beside = from.map(Path::new).filter(|from| from.extension().is_some_and(|e| e == "rhai"));
+    let mut folders = vec![beside.and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf()];
+    folders.extend(user_library());
+    if let Some(more) = std::env::var_os("MICROTOME_PATH") {
+        folders.extend(std::env::split_paths(&more).filter(|folder| !folder.as_os_str().is_empty()));
+    }
+    folders
+}
+
+/// The folder of libraries that are the user's own, such as `~/.config/microtome/lib`.
+pub fn user_library() -> Option<PathBuf> {
+    config_folder().map(|folder| folder.join("lib"))
+}
+
+/// The folder for what the user sets once: libraries, the REPL's rc file, its history.
+pub fn config_folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    etcetera::choose_base_strategy().ok().map(|strategy| strategy.config_dir().join("microtome"))
+}
+
+fn shown(place: &Path) -> String {
+    place.display().to_string()
+}
+
+fn nearest_file(file: &Path, places: &[PathBuf]) -> Option<String> {
+    let wanted = file.file_stem()?.to_str()?;
+    let mut stems = Vec::new();
+    for folder in places.iter().filter_map(|place| place.parent()) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let scripts = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "rhai"));
+        stems.extend(scripts.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string())));
+    }
+    names::nearest(wanted, stems.iter().map(String::as_str)).map(str::to_string)
+}

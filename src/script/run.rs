@@ -1,0 +1,242 @@
+//! `run::` and what a script says to the one who started it: arguments, checks, the seed, where results go.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
+
+use super::env::env;
+use super::value::{Any, Fallible, Int, given};
+use crate::base::Result;
+use crate::{bail, err};
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Checks that a condition holds, says so in one line, and goes on either way.
+    ///
+    /// A run in which some check failed ends with exit code 3. Checks are how an experiment states the result that it
+    /// expects, so that a reader sees at once what reproduced.
+    ///
+    /// # Example
+    /// ```
+    /// run::check(2 + 2 == 4, "arithmetic holds")  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn check(ctx: NativeCallContext, condition: bool, message: &str) -> Fallible<bool> {
+        let env = env(&ctx)?;
+        env.checks.count(condition);
+        let mark = if condition { "check holds: " } else { "check FAILED: " };
+        env.console.line(&format!("{mark}{message}"));
+        Ok(condition)
+    }
+
+    /// The seed that drives this run's randomness, as `--seed` gave it.
+    ///
+    /// # Example
+    /// ```
+    /// run::seed()  //=> 0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn seed(ctx: NativeCallContext) -> Fallible<i64> {
+        Ok(env(&ctx)?.random.seed() as i64)
+    }
+
+    /// Starts the run's randomness again from a seed.
+    ///
+    /// Draws that state a seed of their own are not touched by it.
+    ///
+    /// # Example
+    /// ```
+    /// run::restart(7);
+    /// let a = tensor::randn([3]);
+    /// run::restart(7);
+    /// a.equal(tensor::randn([3]))  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn restart(ctx: NativeCallContext, seed: Int) -> Fallible<()> {
+        let seed = given(0, "seed", &seed).integer()?;
+        env(&ctx)?.random.restart(seed as u64);
+        Ok(())
+    }
+
+    /// The folder that relative paths are written below, as `--out` gave it.
+    ///
+    /// # Example
+    /// ```
+    /// type_of(run::out())  //=> "string"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn out(ctx: NativeCallContext) -> Fallible<String> {
+        Ok(env(&ctx)?.files.access().out().display().to_string())
+    }
+
+    /// Writes a value as JSON, below the output folder if the path is relative.
+    ///
+    /// Tensors become nested arrays; NaN and the infinities, which JSON lacks, become the strings "NaN", "inf" and
+    /// "-inf". Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_json("doc/result.json", #{ loss: 0.5 });
+    /// run::load_json("doc/result.json").loss  //=> 0.5
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn save_json(ctx: NativeCallContext, path: &str, value: Any) -> Fallible<String> {
+        let json = super::super::value::json(&value)?;
+        let text = serde_json::to_string_pretty(&json).map_err(|e| err!(Argument, "cannot write JSON: {e}"))?;
+        Ok(super::save_text(&ctx, path, &(text + "\n"))?)
+    }
+
+    /// Reads a JSON file: objects become maps, arrays arrays.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_json("doc/list.json", [1, 2.5]);
+    /// run::load_json("doc/list.json")  //=> [1, 2.5]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load_json(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
+        let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.arg(0))?;
+        let json = serde_json::from_str(&text).map_err(|e| err!(Format, "{path} is not JSON: {e}").arg(0))?;
+        Ok(super::super::value::from_json(&json))
+    }
+
+    /// Writes a string to a file, below the output folder if the path is relative. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/note.txt", "hello\n");
+    /// run::load_text("doc/note.txt")  //=> "hello\n"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn save_text(ctx: NativeCallContext, path: &str, text: &str) -> Fallible<String> {
+        Ok(super::save_text(&ctx, path, text)?)
+    }
+
+    /// Reads a whole text file, which must be UTF-8.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/lines.txt", "one\ntwo");
+    /// run::load_text("doc/lines.txt").split("\n")  //=> ["one", "two"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load_text(ctx: NativeCallContext, path: &str) -> Fallible<String> {
+        Ok(env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.arg(0))?)
+    }
+
+    /// Fetches a file over HTTP into the output folder, unless a file of that name and hash is there already.
+    ///
+    /// Only hosts that were allowed are asked: the model hub, and what `--allow-net` adds. Returns the path of the file.
+    ///
+    /// # Options
+    /// - `to` = the last part of the address: where to write it
+    /// - `sha256` = none: the hash that the content must have, in hexadecimal digits
+    ///
+    /// # Example
+    /// ```
+    /// let kind = ();
+    /// try { run::fetch("http://not-allowed.example/x") } catch (e) { kind = e.kind; }
+    /// kind  //=> "access"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn fetch(ctx: NativeCallContext, address: &str) -> Fallible<String> {
+        Ok(super::fetched(&ctx, address, rhai::Map::new())?)
+    }
+
+    #[rhai_fn(name = "fetch", return_raw)]
+    pub fn fetch_with(
+        ctx: NativeCallContext,
+        address: &str,
+        options: super::super::value::Options,
+    ) -> Fallible<String> {
+        Ok(super::fetched(&ctx, address, options)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod globals {
+    /// The value of the script's argument `--name`, or the default if it was not given.
+    ///
+    /// The text of the argument is read as what the default is: a number, `true` or `false`, an array separated by
+    /// commas, or a string.
+    ///
+    /// # Example
+    /// ```
+    /// arg("layer", 3)  //=> 3
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn arg(ctx: NativeCallContext, name: &str, default: Any) -> Fallible<Dynamic> {
+        let env = env(&ctx)?;
+        match env.arguments.ask(name) {
+            None => Ok(default),
+            Some(text) => Ok(super::read_as(name, text, &default)?),
+        }
+    }
+
+    /// The text of the script's argument `--name`, which must be given.
+    ///
+    /// # Example
+    /// ```
+    /// let said = ();
+    /// try { arg("data") } catch (e) { said = e.message; }
+    /// said  //=> "the argument `--data` is missing"
+    /// ```
+    #[rhai_fn(name = "arg", return_raw)]
+    pub fn arg_required(ctx: NativeCallContext, name: &str) -> Fallible<String> {
+        let env = env(&ctx)?;
+        let given = env.arguments.ask(name).map(str::to_string);
+        Ok(given.ok_or_else(|| {
+            err!(Argument, "the argument `--{name}` is missing")
+                .hint(format!("give it after the file: `--{name} VALUE`"))
+        })?)
+    }
+}
+
+fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> {
+    let place = env(ctx)?
+        .files
+        .save(path.as_ref(), |file| file.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {path}: {e}")))
+        .map_err(|e| e.arg(0))?;
+    Ok(place.display().to_string())
+}
+
+fn fetched(ctx: &NativeCallContext, address: &str, map: rhai::Map) -> Result<String> {
+    let env = env(ctx)?;
+    let mut options = super::options::options(1, map);
+    let to = options.get("to", |given| given.text())?;
+    let hash = options.get("sha256", |given| given.text())?;
+    options.finish()?;
+    let place = crate::base::net::fetch(&env.files, &env.task, address, to.as_deref(), hash.as_deref())?;
+    Ok(place.display().to_string())
+}
+
+/// Reads the text of an argument as what its default is.
+fn read_as(name: &str, text: &str, default: &Dynamic) -> Result<Dynamic> {
+    let refuse = |wanted: &str| err!(Argument, "expected {wanted} for `--{name}`, found `{text}`");
+    if default.is_int() {
+        let plain = text.replace('_', "");
+        let whole = plain
+            .parse::<i64>()
+            .ok()
+            .or_else(|| plain.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && x.abs() <= 9e15).map(|x| x as i64));
+        return whole.map(Dynamic::from).ok_or_else(|| refuse("an integer"));
+    }
+    if default.is_float() {
+        return text.replace('_', "").parse::<f64>().map(Dynamic::from).map_err(|_| refuse("a number"));
+    }
+    if default.is_bool() {
+        return match text {
+            "true" => Ok(true.into()),
+            "false" => Ok(false.into()),
+            _ => Err(refuse("true or false")),
+        };
+    }
+    if let Some(array) = default.read_lock::<rhai::Array>() {
+        let like = array.first().cloned().unwrap_or_else(|| Dynamic::from(String::new()));
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        return Ok(parts.map(|part| read_as(name, part.trim(), &like)).collect::<Result<rhai::Array>>()?.into());
+    }
+    if default.is_string() || default.is_unit() {
+        return Ok(text.to_string().into());
+    }
+    bail!(Argument, "`--{name}` cannot be given as text: its default is {}", super::value::described(default))
+}

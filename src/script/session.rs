@@ -1,0 +1,263 @@
+//! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use rhai::{AST, Dynamic, Engine, EvalAltResult, ParseError, ParseErrorType, Scope};
+
+use super::docs::Docs;
+use super::env::Env;
+use super::failure::{Failure, Known, Sources, explain};
+use super::{engine, inspect, panics, resolver};
+use crate::base::{Kind, Result, names};
+
+pub struct Session {
+    env: Rc<Env>,
+    engine: Engine,
+    scope: Scope<'static>,
+    sources: Sources,
+    /// Gathered when it is first asked for, and again after a line that defined something.
+    docs: RefCell<Option<Rc<Docs>>>,
+}
+
+impl Session {
+    pub fn new(env: Env) -> Self {
+        let env = Rc::new(env);
+        let sources = Sources::default();
+        let engine = engine::build(&env, &sources);
+        Self { env, engine, scope: Scope::new(), sources, docs: RefCell::default() }
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The reference, with what the session's own lines defined.
+    pub fn docs(&self) -> Rc<Docs> {
+        self.docs.borrow_mut().get_or_insert_with(|| Rc::new(Docs::of(&self.engine))).clone()
+    }
+
+    /// Names and values of the variables, in the order of their definition; shadowed ones left out.
+    pub fn variables(&self) -> Vec<(String, Dynamic)> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut variables: Vec<(String, Dynamic)> = self
+            .scope
+            .iter_raw()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .filter(|(name, ..)| seen.insert(name.to_string()))
+            .map(|(name, _, value)| (name.to_string(), value.clone()))
+            .collect();
+        variables.reverse();
+        variables
+    }
+
+    /// Sets a variable from outside of any line, such as `ans`.
+    pub fn set_variable(&mut self, name: &str, value: Dynamic) {
+        self.scope.set_or_push(name, value);
+    }
+
+    /// Evaluates a script or a line; `name` is what errors call it by.
+    ///
+    /// Whatever it defined before it failed stays: variables, functions, imports.
+    pub fn eval(&mut self, name: &str, text: &str) -> Result<Dynamic, Failure> {
+        self.sources.add(name, text);
+        let ast = self.compile(name, text)?;
+        let evaluated = {
+            let (engine, scope) = (&self.engine, &mut self.scope);
+            panics::watch(|| catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(scope, &ast))))
+        };
+        self.keep(name, &ast);
+        match evaluated {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => match *error {
+                // `exit(value)` ends a script early and well.
+                EvalAltResult::Exit(value, _) => Ok(value),
+                error => Err(self.explain(name, &error)),
+            },
+            Err(panic) => Err(panic),
+        }
+    }
+
+    /// Parses without running.
+    pub fn compile(&self, name: &str, text: &str) -> Result<AST, Failure> {
+        self.sources.add(name, text);
+        match self.engine.compile_with_scope(&self.scope, text) {
+            Ok(mut ast) => {
+                ast.set_source(name);
+                Ok(ast)
+            }
+            Err(error) => Err(self.explain(name, &error.into())),
+        }
+    }
+
+    fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
+        let docs = self.docs();
+        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names(name) });
+        if failure.is_interrupted() && !self.env.task.is_interrupted() {
+            failure.kind = Kind::Memory.name().into();
+            failure.message = "the script was stopped: the machine is out of memory".into();
+        }
+        failure
+    }
+
+    /// Names that a reader may have meant: variables, and what the text itself defines.
+    fn names(&self, source: &str) -> Vec<String> {
+        let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name).collect();
+        names.extend(["true", "false"].map(String::from));
+        if let Some(text) = self.sources.text(source) {
+            names.extend(inspect::defined(&text));
+        }
+        names
+    }
+
+    /// Carries what a line defined over to the next one.
+    ///
+    /// To the engine functions and imports belong to the text that they stand in, so they are registered with it.
+    /// Each text keeps its own module, that an error in one of its functions is drawn under the right source line.
+    fn keep(&mut self, name: &str, ast: &AST) {
+        for import in inspect::imports(ast).into_iter().filter(|import| import.top) {
+            if let (Some(path), Some(alias)) = (import.path, import.alias)
+                && let Ok(module) =
+                    self.engine.module_resolver().resolve(&self.engine, Some(name), &path, import.position)
+            {
+                self.engine.register_static_module(alias, module);
+            }
+        }
+        self.keep_constants();
+        if ast.has_functions() {
+            let functions = ast.clone_functions_only();
+            if let Ok(mut module) = rhai::Module::eval_ast_as_new(Scope::new(), &functions, &self.engine) {
+                resolver::set_closures_free(&mut module, &functions);
+                module.set_id(name);
+                self.engine.register_global_module(module.into());
+            }
+        }
+        self.docs.replace(None);
+    }
+
+    /// `global::X` in a function finds the constants of earlier lines.
+    fn keep_constants(&mut self) {
+        let constants: Vec<_> = self
+            .scope
+            .iter_raw()
+            .filter(|(_, constant, _)| *constant)
+            .map(|(name, _, value)| (name.to_string(), value.clone()))
+            .collect();
+        if constants.is_empty() {
+            return;
+        }
+        let mut module = rhai::Module::new();
+        for (name, value) in constants {
+            module.set_var(name, value);
+        }
+        module.build_index();
+        self.engine.register_static_module("global", module.into());
+    }
+
+    /// Whether the text is the beginning of something longer, so that a prompt should go on asking.
+    pub fn is_unfinished(&self, text: &str) -> bool {
+        match self.engine.compile_with_scope(&self.scope, text) {
+            Ok(_) => false,
+            Err(ParseError(problem, position)) => match *problem {
+                ParseErrorType::UnexpectedEOF => true,
+                ParseErrorType::BadInput(rhai::LexError::UnterminatedString) => ends_in_open_text(text),
+                ParseErrorType::MissingToken(..) | ParseErrorType::MissingSymbol(_) => is_at_end(text, position),
+                _ => false,
+            },
+        }
+    }
+
+    /// Everything about a script that can be seen to be wrong without running it.
+    pub fn check(&self, name: &str, text: &str) -> Vec<Failure> {
+        let ast = match self.compile(name, text) {
+            Ok(ast) => ast,
+            Err(failure) => return vec![failure],
+        };
+        let docs = self.docs();
+        let imports = inspect::imports(&ast);
+        let mut failures: Vec<Failure> = Vec::new();
+        let mut own: Vec<String> = ast.iter_functions().map(|f| f.name.to_string()).collect();
+        let mut modules: Vec<String> = docs.modules().into_iter().map(String::from).collect();
+        modules.push("global".into());
+        for import in &imports {
+            modules.extend(import.alias.clone());
+            if let Some(path) = &import.path
+                && let Err(error) =
+                    self.engine.module_resolver().resolve(&self.engine, Some(name), path, import.position)
+            {
+                failures.push(self.explain(name, &error));
+            }
+        }
+        own.extend(self.variables().into_iter().map(|(name, _)| name));
+        for call in inspect::calls(&ast) {
+            let known = match (call.module.as_str(), call.method) {
+                (_, true) | ("", _) => {
+                    docs.functions(&call.name).next().is_some()
+                        || own.contains(&call.name)
+                        || !call.name.starts_with(|c: char| c.is_alphabetic())
+                        || KEYWORDS.contains(&call.name.as_str())
+                }
+                (module, _) if imports.iter().any(|i| i.alias.as_deref() == Some(module)) => true,
+                (module, _) => {
+                    modules.iter().any(|m| m == module)
+                        && docs.entries().iter().any(|e| e.module == module && e.name == call.name)
+                }
+            };
+            if !known {
+                let path =
+                    if call.module.is_empty() { call.name.clone() } else { format!("{}::{}", call.module, call.name) };
+                let error = match call.module.as_str() {
+                    module if !module.is_empty() && !modules.iter().any(|m| m == module) => {
+                        EvalAltResult::ErrorModuleNotFound(module.to_string(), call.position)
+                    }
+                    _ => EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position),
+                };
+                let mut failure = self.explain(name, &error);
+                if failure.hint.is_none() {
+                    failure.hint = names::nearest(&call.name, own.iter().map(String::as_str))
+                        .map(|near| format!("did you mean `{near}`?"));
+                }
+                failures.push(failure);
+            }
+        }
+        failures
+    }
+
+    /// Forgets variables, functions and imports, as if the session had just begun.
+    pub fn reset(&mut self) {
+        self.scope = Scope::new();
+        self.sources = Sources::default();
+        self.engine = engine::build(&self.env, &self.sources);
+        self.docs.replace(None);
+        self.env.random.restart(self.env.settings.seed);
+    }
+}
+
+/// Words that look like function calls but belong to the language.
+const KEYWORDS: &[&str] =
+    &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
+
+/// Whether a parse error stands at the end of the text, where more text could mend it.
+fn is_at_end(text: &str, position: rhai::Position) -> bool {
+    let Some(line) = position.line() else { return true };
+    let trimmed = text.trim_end();
+    let lines = trimmed.lines().count();
+    let last = trimmed.lines().last().map_or(0, |l| l.chars().count());
+    line > lines || line == lines && position.position().unwrap_or(0) > last
+}
+
+/// A string between backticks may go on over lines; one between quotes may not.
+fn ends_in_open_text(text: &str) -> bool {
+    text.matches('`').count() % 2 == 1
+}

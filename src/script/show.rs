@@ -1,0 +1,147 @@
+//! Showing values: `show(x)`, the REPL's answer, and the table of handle types that can be shown and saved.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+
+use super::env::env;
+use super::value::{Any, Fallible, json, repr};
+use crate::base::Result;
+use crate::report::terminal::Screen;
+
+/// A result that scripts hold: what all of them can do.
+pub trait Handle: Clone + 'static {
+    /// The name of the type, as in the reference.
+    const NAME: &'static str;
+    /// One line, as the value stands in a list.
+    fn short(&self) -> String;
+    /// All of it, as `show` prints it.
+    fn shown(&self, screen: &Screen) -> Result<String>;
+    /// Its data.
+    fn json(&self) -> Result<serde_json::Value>;
+}
+
+/// One handle type, for values whose type is known only at run time.
+struct Row {
+    name: &'static str,
+    short: fn(&Dynamic) -> Option<String>,
+    shown: fn(&Dynamic, &Screen) -> Option<Result<String>>,
+    json: fn(&Dynamic) -> Option<Result<serde_json::Value>>,
+    register: fn(&mut Engine),
+}
+
+fn row<T: Handle>() -> Row {
+    Row {
+        name: T::NAME,
+        short: |value| value.read_lock::<T>().map(|handle| handle.short()),
+        shown: |value, screen| value.read_lock::<T>().map(|handle| handle.shown(screen)),
+        json: |value| value.read_lock::<T>().map(|handle| handle.json()),
+        register: |engine| {
+            engine.register_type_with_name::<T>(T::NAME);
+        },
+    }
+}
+
+/// Every handle type. A new one is a line here and an `impl Handle`.
+fn rows() -> Vec<Row> {
+    vec![]
+}
+
+pub fn register_types(engine: &mut Engine) {
+    for row in rows() {
+        (row.register)(engine);
+    }
+}
+
+/// Names of the handle types.
+pub fn type_names() -> Vec<&'static str> {
+    rows().iter().map(|row| row.name).collect()
+}
+
+pub fn short(value: &Dynamic) -> Option<String> {
+    rows().iter().find_map(|row| (row.short)(value))
+}
+
+pub fn handle_json(value: &Dynamic) -> Option<Result<serde_json::Value>> {
+    rows().iter().find_map(|row| (row.json)(value))
+}
+
+/// A value as the terminal shows it.
+pub fn shown(value: &Dynamic, screen: &Screen) -> Result<String> {
+    if let Some(text) = rows().iter().find_map(|row| (row.shown)(value, screen)) {
+        return text;
+    }
+    // A list of handles is shown one after the other, a list of numbers on a line.
+    if let Some(array) = value.read_lock::<Array>()
+        && array.iter().any(|element| short(element).is_some())
+    {
+        let parts: Result<Vec<String>> = array.iter().map(|element| shown(element, screen)).collect();
+        return Ok(parts?.join("\n"));
+    }
+    if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
+        return Ok(text.to_string());
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        return Ok(shown_map(&map, screen));
+    }
+    Ok(fitted(&repr(value), screen))
+}
+
+/// One key a line once a map is longer than one line.
+fn shown_map(map: &Map, screen: &Screen) -> String {
+    let one_line = repr(&Dynamic::from(map.clone()));
+    if one_line.chars().count() <= screen.width {
+        return one_line;
+    }
+    let lines = map.iter().map(|(key, value)| format!("  {key}: {},", fitted(&repr(value), screen)));
+    format!("#{{\n{}\n}}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// At most some lines of text: what is left out is counted.
+fn fitted(text: &str, screen: &Screen) -> String {
+    let room = (screen.width * 12).max(400);
+    let length = text.chars().count();
+    if length <= room {
+        return text.into();
+    }
+    let head: String = text.chars().take(room * 3 / 4).collect();
+    let tail: String = text.chars().skip(length - room / 8).collect();
+    format!("{head} .. ({} characters left out) .. {tail}", length - room * 3 / 4 - room / 8)
+}
+
+#[export_module(manifest)]
+pub mod globals {
+    /// Shows any value in the terminal: a tensor as a card, a chart as a picture, a table as a table.
+    ///
+    /// # Example
+    /// ```
+    /// show([1, 2.5, "three"]);
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn show(ctx: NativeCallContext, value: Any) -> Fallible<()> {
+        let env = env(&ctx)?;
+        env.console.line(super::shown(&value, env.console.screen())?.trim_end_matches('\n'));
+        Ok(())
+    }
+
+    /// A value written down in one line, as the REPL answers with it.
+    ///
+    /// # Example
+    /// ```
+    /// repr(["a", 1.50])  //=> "[\"a\", 1.5]"
+    /// ```
+    #[rhai_fn(name = "repr")]
+    pub fn repr_of(value: Any) -> String {
+        repr(&value)
+    }
+
+    /// A value as JSON text.
+    ///
+    /// # Example
+    /// ```
+    /// to_json(#{ a: [1, 2.5] })  //=> "{\"a\":[1,2.5]}"
+    /// ```
+    #[rhai_fn(name = "to_json", return_raw)]
+    pub fn json_of(value: Any) -> Fallible<String> {
+        Ok(json(&value)?.to_string())
+    }
+}

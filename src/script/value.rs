@@ -1,0 +1,315 @@
+//! Values between scripts and the core: one way to take an argument, one way to write a value down.
+//!
+//! Scripts write `1` or `1.0` as they like; every number that a binding takes goes through [`Given`].
+
+use rhai::{Array, Dynamic, FnPtr, Map};
+
+use crate::base::{Error, Result};
+use crate::err;
+
+/// Any value of a script, for floors that do not know the engine.
+pub type Value = Dynamic;
+
+/// What the signatures in the reference say where any of several types is welcome. They are all `Dynamic` to the
+/// engine, so that `1` finds its way to a function that wants `1.0`; the name is for the reader.
+pub type Num = Dynamic;
+/// A whole number; `3.0` is one too.
+pub type Int = Dynamic;
+/// Anything at all.
+pub type Any = Dynamic;
+/// A map of options at the end of a call, `#{ lr: 1e-3 }`.
+pub type Options = Map;
+/// What a binding returns.
+pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
+
+/// One argument or option, with the name that errors call it by.
+#[derive(Clone)]
+pub struct Given {
+    value: Dynamic,
+    name: String,
+    arg: usize,
+}
+
+/// Argument `index` (from 0, the receiver of a method not counted), called `name` in errors.
+pub fn given(index: usize, name: &str, value: &Dynamic) -> Given {
+    Given { value: value.clone(), name: name.into(), arg: index }
+}
+
+impl Given {
+    /// "expected WANTED for `name`, found a string", pointing at the argument.
+    pub fn refuse(&self, wanted: &str) -> Error {
+        err!(Argument, "expected {wanted} for `{}`, found {}", self.name, described(&self.value)).arg(self.arg)
+    }
+
+    pub fn number(&self) -> Result<f64> {
+        if let Ok(x) = self.value.as_float() {
+            return Ok(x);
+        }
+        match self.value.as_int() {
+            Ok(i) => Ok(i as f64),
+            Err(_) => Err(self.refuse("a number")),
+        }
+    }
+
+    pub fn integer(&self) -> Result<i64> {
+        if let Ok(i) = self.value.as_int() {
+            return Ok(i);
+        }
+        match self.value.as_float() {
+            Ok(x) if x.fract() == 0.0 && x.abs() <= 9e15 => Ok(x as i64),
+            _ => Err(self.refuse("an integer")),
+        }
+    }
+
+    /// A count or a size: an integer that is not negative.
+    pub fn size(&self) -> Result<usize> {
+        usize::try_from(self.integer()?).map_err(|_| self.refuse("an integer of at least 0"))
+    }
+
+    pub fn flag(&self) -> Result<bool> {
+        self.value.as_bool().map_err(|_| self.refuse("true or false"))
+    }
+
+    pub fn text(&self) -> Result<String> {
+        self.value.clone().into_string().map_err(|_| self.refuse("a string"))
+    }
+
+    pub fn function(&self) -> Result<FnPtr> {
+        self.value.clone().try_cast_result::<FnPtr>().map_err(|_| self.refuse("a function"))
+    }
+
+    pub fn map(&self) -> Result<Map> {
+        self.value.clone().try_cast_result::<Map>().map_err(|_| self.refuse("a map"))
+    }
+
+    /// The elements of an array.
+    pub fn list(&self) -> Result<Array> {
+        self.value.clone().into_array().map_err(|_| self.refuse("an array"))
+    }
+
+    /// Integers: one alone, or an array of them.
+    pub fn integers(&self) -> Result<Vec<i64>> {
+        self.each("an integer or an array of integers", Given::integer)
+    }
+
+    /// Sizes: one alone, or an array of them.
+    pub fn sizes(&self) -> Result<Vec<usize>> {
+        self.each("a size or an array of sizes", Given::size)
+    }
+
+    /// Numbers: one alone, or an array of them.
+    pub fn numbers(&self) -> Result<Vec<f64>> {
+        self.each("a number or an array of numbers", Given::number)
+    }
+
+    /// Strings: one alone, or an array of them.
+    pub fn texts(&self) -> Result<Vec<String>> {
+        self.each("a string or an array of strings", Given::text)
+    }
+
+    fn each<T>(&self, wanted: &str, take: impl Fn(&Given) -> Result<T>) -> Result<Vec<T>> {
+        match self.value.read_lock::<Array>() {
+            None => take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted)),
+            Some(array) => array
+                .iter()
+                .enumerate()
+                .map(|(i, element)| {
+                    let name = format!("{}[{i}]", self.name);
+                    take(&Given { value: element.clone(), name, arg: self.arg })
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A value's type as scripts speak of it.
+pub fn type_name(value: &Dynamic) -> &str {
+    match value.type_name() {
+        "i64" => "integer",
+        "f64" => "float",
+        "bool" => "bool",
+        "char" => "character",
+        "string" => "string",
+        "array" => "array",
+        "map" => "map",
+        "blob" => "blob",
+        "()" => "nothing",
+        "Fn" => "function",
+        "timestamp" => "timestamp",
+        "core::ops::range::Range<i64>" | "core::ops::range::RangeInclusive<i64>" => "range",
+        // A handle's Rust path ends in the name that it is registered by.
+        other => other.rsplit("::").next().unwrap_or(other),
+    }
+}
+
+/// The value in the words of an error message: its type with an article, and itself where it is short.
+pub fn described(value: &Dynamic) -> String {
+    let name = type_name(value);
+    match name {
+        "nothing" => "nothing".into(),
+        "integer" | "float" | "bool" => format!("{name} {}", repr(value)),
+        "string" if value.to_string().chars().count() <= 24 => format!("string {}", repr(value)),
+        _ if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) => format!("an {name}"),
+        _ => format!("a {name}"),
+    }
+}
+
+/// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.
+pub fn number_text(x: f64) -> String {
+    if !x.is_finite() {
+        return if x.is_nan() {
+            "NaN".into()
+        } else if x > 0.0 {
+            "inf".into()
+        } else {
+            "-inf".into()
+        };
+    }
+    if x == 0.0 {
+        return "0.0".into();
+    }
+    let magnitude = x.abs().log10().floor() as i32;
+    if !(-5..15).contains(&magnitude) {
+        let text = format!("{x:.7e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
+    }
+    let decimals = (7 - magnitude).max(1) as usize;
+    let text = format!("{x:.decimals$}");
+    let trimmed = text.trim_end_matches('0');
+    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+}
+
+/// A value written down as a script would write it, as far as it can be: the REPL's answer, and what `//=>` compares.
+pub fn repr(value: &Dynamic) -> String {
+    if let Ok(x) = value.as_float() {
+        return number_text(x);
+    }
+    if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
+        return format!("{:?}", text.as_str());
+    }
+    if let Ok(c) = value.as_char() {
+        return format!("{c:?}");
+    }
+    if let Some(array) = value.read_lock::<Array>() {
+        let parts: Vec<String> = array.iter().map(repr).collect();
+        return format!("[{}]", parts.join(", "));
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        if map.is_empty() {
+            return "#{}".into();
+        }
+        let parts: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", key_text(k), repr(v))).collect();
+        return format!("#{{ {} }}", parts.join(", "));
+    }
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return if function.is_anonymous() { "closure".into() } else { format!("Fn({:?})", function.fn_name()) };
+    }
+    if let Some(text) = super::show::short(value) {
+        return text;
+    }
+    value.to_string()
+}
+
+fn key_text(key: &str) -> String {
+    let plain =
+        key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit());
+    if plain && !key.is_empty() { key.into() } else { format!("{key:?}") }
+}
+
+/// A value as JSON. JSON has no NaN and no infinity: they become the strings "NaN", "inf" and "-inf".
+pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
+    use serde_json::Value;
+    if value.is_unit() {
+        return Ok(Value::Null);
+    }
+    if let Ok(b) = value.as_bool() {
+        return Ok(b.into());
+    }
+    if let Ok(i) = value.as_int() {
+        return Ok(i.into());
+    }
+    if let Ok(x) = value.as_float() {
+        return Ok(json_number(x));
+    }
+    if let Some(array) = value.read_lock::<Array>() {
+        return array.iter().map(json).collect::<Result<Vec<_>>>().map(Value::Array);
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        let fields = map.iter().map(|(k, v)| Ok((k.to_string(), json(v)?)));
+        return fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
+    }
+    if let Some(handle) = super::show::handle_json(value) {
+        return handle;
+    }
+    if value.is_string() || value.is_char() {
+        return Ok(Value::String(value.to_string()));
+    }
+    Err(err!(Argument, "{} cannot be written as JSON", described(value)))
+}
+
+pub fn json_number(x: f64) -> serde_json::Value {
+    serde_json::Number::from_f64(x).map_or_else(|| number_text(x).into(), serde_json::Value::Number)
+}
+
+/// JSON as a script value: the inverse of [`json`] for everything but the handles.
+pub fn from_json(value: &serde_json::Value) -> Dynamic {
+    use serde_json::Value;
+    match value {
+        Value::Null => Dynamic::UNIT,
+        Value::Bool(b) => (*b).into(),
+        Value::Number(n) => match n.as_i64() {
+            Some(i) => i.into(),
+            None => n.as_f64().unwrap_or(f64::NAN).into(),
+        },
+        Value::String(text) => text.clone().into(),
+        Value::Array(items) => items.iter().map(from_json).collect::<Array>().into(),
+        Value::Object(fields) => fields.iter().map(|(k, v)| (k.as_str().into(), from_json(v))).collect::<Map>().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_taken_either_way() {
+        let one = Dynamic::from(1_i64);
+        let real = Dynamic::from(1.0_f64);
+        for value in [&one, &real] {
+            assert_eq!(given(0, "x", value).number(), Ok(1.0));
+            assert_eq!(given(0, "x", value).integer(), Ok(1));
+            assert_eq!(given(0, "x", value).sizes(), Ok(vec![1]));
+        }
+        let half = Dynamic::from(0.5_f64);
+        let refusal = given(2, "steps", &half).integer().unwrap_err();
+        assert_eq!(refusal.message, "expected an integer for `steps`, found float 0.5");
+        assert_eq!(refusal.arg, Some(2));
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        for (x, text) in [
+            (0.1_f32 as f64, "0.1"),
+            (1.0, "1.0"),
+            (-2.5, "-2.5"),
+            (1.0 / 3.0, "0.33333333"),
+            (16_777_217.0, "16777217.0"),
+            (1e-9, "1e-9"),
+            (1.5e20, "1.5e20"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+            (0.0, "0.0"),
+        ] {
+            assert_eq!(number_text(x), text);
+        }
+    }
+
+    #[test]
+    fn json_there_and_back() {
+        let text = r#"{"a":[1,2.5,null,"x"],"b":{"c":true}}"#;
+        let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(json(&from_json(&parsed)).unwrap(), parsed);
+        assert_eq!(json(&f64::NAN.into()).unwrap(), serde_json::json!("NaN"));
+    }
+}
