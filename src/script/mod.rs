@@ -26,6 +26,8 @@ pub mod inspect;
 pub mod language;
 pub mod options;
 mod panics;
+pub mod plot;
+pub mod report;
 pub mod resolver;
 pub mod run;
 mod session;
