@@ -22,7 +22,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(language::functions),
         exported_manifest!(report::functions),
-        exported_manifest!(report::methods),
+        exported_manifest!(report::methods::methods),
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ]

@@ -8,8 +8,9 @@ use rhai::{Array, Dynamic, Map};
 
 use self::data::Data;
 use super::options::options as read;
+use super::report::make;
 use super::value::{Any, Fallible, Given, Options, given};
-use crate::base::{Grid, Result};
+use crate::base::Result;
 use crate::err;
 use crate::report::chart::{self, Bars, Bins, Chart, Colours, Content, Series};
 
@@ -308,27 +309,13 @@ fn scatter_chart(xs: &Dynamic, ys: &Dynamic, map: Map) -> Result<Chart> {
 
 fn heat_map(data: &Dynamic, map: Map) -> Result<Chart> {
     let mut options = read(1, map);
-    let mut grid = match data.read_lock::<Grid>() {
-        Some(grid) => grid.clone(),
-        None => {
-            let (rows, columns, values) = Data { arg: 0, name: "data", value: data }.matrix()?;
-            let numbered = |count: usize| (0..count).map(|i| i.to_string()).collect();
-            Grid { rows: numbered(rows), columns: numbered(columns), values, ..Grid::default() }
-        }
-    };
-    if let Some(rows) = options.get("rows", Given::texts)? {
-        grid.rows = rows;
-    }
-    if let Some(columns) = options.get("columns", Given::texts)? {
-        grid.columns = columns;
-    }
-    grid.quantity = options.text("quantity", &grid.quantity)?;
+    let grid = make::grid(Data { arg: 0, name: "data", value: data }, &mut options)?;
     let mut chart = Chart::heat(grid);
     if let Content::Heat { colours, .. } = &mut chart.content {
         let centre = options.get("centre", Given::number)?.or(colours.centre);
         *colours = Colours { centre, range: options.get("range", options::range)? };
     }
-    options::title_and_size(&mut options, &mut chart)?;
+    options::size(&mut options, &mut chart)?;
     options.finish()?;
     checked(chart)
 }

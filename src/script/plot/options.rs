@@ -14,6 +14,10 @@ pub fn title_and_size(read: &mut OptionReader, chart: &mut Chart) -> Result<()> 
     chart.title = read.text("title", &chart.title)?;
     chart.x.label = read.text("x", &chart.x.label)?;
     chart.y.label = read.text("y", &chart.y.label)?;
+    size(read, chart)
+}
+
+pub fn size(read: &mut OptionReader, chart: &mut Chart) -> Result<()> {
     let pixels = |given: &Given| given.size().map(|size| u32::try_from(size).unwrap_or(u32::MAX));
     chart.width = read.get("width", pixels)?.unwrap_or(chart.width);
     chart.height = read.get("height", pixels)?.unwrap_or(chart.height);
