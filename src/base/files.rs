@@ -86,6 +86,14 @@ impl Files {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
 
+    /// The text of a script, which is no input: the record of a run keeps it whole.
+    pub fn script(&self, path: &Path) -> Result<String> {
+        let (mut file, _) = self.open(path)?;
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut file, &mut bytes).map_err(|e| Error::io("read", path, &e))?;
+        utf8(bytes).map_err(|e| e.within(path.display()))
+    }
+
     fn note_read(&self, place: PathBuf, bytes: &[u8]) {
         if self.recording {
             held(&self.ledger).read.insert(place, hex(&Sha256::digest(bytes)));

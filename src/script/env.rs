@@ -23,6 +23,8 @@ pub struct Env {
     pub device: Device,
     pub arguments: Arguments,
     pub checks: Checks,
+    /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
+    pub recorded: BTreeMap<String, String>,
 }
 
 /// The environment of a running call.

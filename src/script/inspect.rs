@@ -66,6 +66,18 @@ pub fn arguments(ast: &AST) -> Option<Vec<String>> {
         .collect()
 }
 
+/// Names that a text defines by `let`, `const`, `for` or `fn`, read without parsing: the text may not parse.
+pub fn defined(text: &str) -> Vec<String> {
+    let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let mut names = Vec::new();
+    while let Some(word) = words.next() {
+        if matches!(word, "let" | "const" | "for" | "fn") {
+            names.extend(words.next().map(String::from));
+        }
+    }
+    names
+}
+
 fn literal(expression: &Expr) -> Option<String> {
     match expression {
         Expr::StringConstant(text, _) => Some(text.to_string()),

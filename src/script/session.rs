@@ -103,7 +103,7 @@ impl Session {
 
     fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
-        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names() });
+        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names(name), keys: self.keys() });
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
             failure.message = "the script was stopped: the machine is out of memory".into();
@@ -111,11 +111,20 @@ impl Session {
         failure
     }
 
-    /// Names that a reader may have meant: variables, and the words known everywhere.
-    fn names(&self) -> Vec<String> {
+    /// Names that a reader may have meant: variables, and what the text itself defines.
+    fn names(&self, source: &str) -> Vec<String> {
         let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name).collect();
         names.extend(["true", "false"].map(String::from));
+        if let Some(text) = self.sources.text(source) {
+            names.extend(inspect::defined(&text));
+        }
         names
+    }
+
+    /// Keys of the maps in variables, which a misspelt property may have meant.
+    fn keys(&self) -> Vec<String> {
+        let maps = self.scope.iter_raw().filter_map(|(_, _, value)| value.read_lock::<rhai::Map>());
+        maps.flat_map(|map| map.keys().map(|key| key.to_string()).collect::<Vec<_>>()).collect()
     }
 
     /// Carries what a line defined over to the next one.
