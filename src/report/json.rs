@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::base::{Cell, Result};
+use crate::base::{Cell, Grid, Result};
 use crate::err;
 
 /// Any plain data as JSON.
@@ -29,6 +29,17 @@ pub fn cell(cell: &Cell) -> Result<Value> {
 /// For `#[serde(serialize_with)]` on lists of numbers.
 pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
     numbers(values).serialize(serializer)
+}
+
+pub fn grid(grid: &Grid) -> Result<Value> {
+    let mut data = json(grid)?;
+    data["values"] = numbers(&grid.values);
+    Ok(data)
+}
+
+/// For `#[serde(serialize_with)]` on grids.
+pub fn serialize_grid<S: Serializer>(value: &Grid, serializer: S) -> Result<S::Ok, S::Error> {
+    grid(value).map_err(serde::ser::Error::custom)?.serialize(serializer)
 }
 
 /// JSON for people, too.

@@ -9,16 +9,22 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{language, run, show};
+use super::{language, plot, report, run, show};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, &'static ModuleManifest)> {
-    vec![("run", exported_manifest!(run::functions))]
+    vec![("plot", exported_manifest!(plot::functions)), ("run", exported_manifest!(run::functions))]
 }
 
 /// What is known everywhere: methods on handles, operators, and the few words without a module.
 fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(language::functions), exported_manifest!(run::globals), exported_manifest!(show::globals)]
+    vec![
+        exported_manifest!(language::functions),
+        exported_manifest!(report::functions),
+        exported_manifest!(report::methods::methods),
+        exported_manifest!(run::globals),
+        exported_manifest!(show::globals),
+    ]
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.

@@ -142,9 +142,7 @@ fn whole(a: &Operand, b: &Operand, sign: &str, f: impl Fn(i64, i64) -> Option<i6
     let (x, y) = stretched(a, b, DType::I64)?;
     let pairs = element::ints(&x)?.into_iter().zip(element::ints(&y)?);
     let result = pairs.map(|(x, y)| {
-        f(x, y).ok_or_else(|| {
-            err!(Numeric, "the result of {x} {sign} {y} does not fit i64").hint("cast to f64 first")
-        })
+        f(x, y).ok_or_else(|| err!(Numeric, "the result of {x} {sign} {y} does not fit i64").hint("cast to f64 first"))
     });
     element::int_tensor(result.collect::<Result<_>>()?, x.dims(), x.device())
 }

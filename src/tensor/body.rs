@@ -102,7 +102,13 @@ fn float_texts(values: &[f64]) -> Vec<String> {
     let whole = finite().all(|x| x.fract() == 0.0);
     let text = |x: &f64| match x {
         x if x.is_nan() => "NaN".into(),
-        x if x.is_infinite() => if *x > 0.0 { "inf".into() } else { "-inf".into() },
+        x if x.is_infinite() => {
+            if *x > 0.0 {
+                "inf".into()
+            } else {
+                "-inf".into()
+            }
+        }
         x if whole && most < 1e8 => format!("{x}."),
         x if most >= 1e6 || most < 1e-3 && least < 1e-3 => format!("{x:.3e}"),
         x => format!("{x:.4}"),

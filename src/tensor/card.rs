@@ -112,7 +112,10 @@ mod tests {
         };
         let (found, histogram) = fields(&t(&[1.0, 3.0, f64::NAN, f64::INFINITY], &[2, 2], DType::F32));
         assert_eq!(found["shape"], Cell::Text("[2, 2]".into()));
-        assert_eq!((&found["min"], &found["max"], &found["mean"]), (&Cell::Float(1.0), &Cell::Float(3.0), &Cell::Float(2.0)));
+        assert_eq!(
+            (&found["min"], &found["max"], &found["mean"]),
+            (&Cell::Float(1.0), &Cell::Float(3.0), &Cell::Float(2.0))
+        );
         assert_eq!((&found["NaN"], &found["inf"]), (&Cell::Int(1), &Cell::Int(1)));
         assert_eq!(histogram.unwrap().counts.iter().sum::<u64>(), 2);
         let (found, histogram) = fields(&t(&[], &[0], DType::I64));

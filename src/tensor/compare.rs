@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::{Number, Operand, arithmetic, axes, dtype, element};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {

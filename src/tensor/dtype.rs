@@ -147,7 +147,10 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_answered() {
-        assert_eq!(parse("float32").unwrap_err().hint.unwrap(), "expected one of bf16, f16, f32, f64, f8e4m3, i16, i32, i64, u32, u8");
+        assert_eq!(
+            parse("float32").unwrap_err().hint.unwrap(),
+            "expected one of bf16, f16, f32, f64, f8e4m3, i16, i32, i64, u32, u8"
+        );
         assert_eq!(parse("bf-16").unwrap_err().hint.unwrap(), "did you mean `bf16`?");
     }
 }

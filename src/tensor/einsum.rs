@@ -54,7 +54,8 @@ fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
     let output: Vec<char> = match right {
         Some(right) => right.chars().collect(),
         None => {
-            let mut once: Vec<char> = letters().copied().filter(|c| letters().filter(|o| *o == c).count() == 1).collect();
+            let mut once: Vec<char> =
+                letters().copied().filter(|c| letters().filter(|o| *o == c).count() == 1).collect();
             once.sort_unstable();
             once
         }
@@ -124,7 +125,9 @@ fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
     let a = summed(a, |c| later(c) || in_b.contains(c))?;
     let b = summed(b, |c| later(c) || in_a.contains(c))?;
     let shared = |c: &&char| b.letters.contains(c);
-    let pick = |letters: &[char], wanted: &dyn Fn(&&char) -> bool| -> Vec<char> { letters.iter().filter(|c| wanted(c)).copied().collect() };
+    let pick = |letters: &[char], wanted: &dyn Fn(&&char) -> bool| -> Vec<char> {
+        letters.iter().filter(|c| wanted(c)).copied().collect()
+    };
     let batch = pick(&a.letters, &|c| shared(c) && later(c));
     let inner = pick(&a.letters, &|c| shared(c) && !later(c));
     let rows = pick(&a.letters, &|c| !shared(c));
@@ -144,11 +147,8 @@ fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
     let batches = size(&left, 0, batch.len());
     let (left, right) = (left.reshape((batches, n, k))?, right.reshape((batches, k, m))?);
     // Without a common letter to sum over a matrix product would be a slow way to multiply.
-    let product = if inner.is_empty() {
-        arithmetic::mul(&left.into(), &right.into())?
-    } else {
-        matmul::matmul(&left, &right)?
-    };
+    let product =
+        if inner.is_empty() { arithmetic::mul(&left.into(), &right.into())? } else { matmul::matmul(&left, &right)? };
     Ok(Part { tensor: product.reshape(dims)?, letters })
 }
 
@@ -182,7 +182,14 @@ mod tests {
         let mut result = vec![0.0; output.iter().map(|c| sizes[c]).product()];
         for turn in 0..sizes.values().product::<usize>() {
             let mut rest = turn;
-            let at: BTreeMap<char, usize> = sizes.iter().map(|(c, size)| { let i = rest % size; rest /= size; (*c, i) }).collect();
+            let at: BTreeMap<char, usize> = sizes
+                .iter()
+                .map(|(c, size)| {
+                    let i = rest % size;
+                    rest /= size;
+                    (*c, i)
+                })
+                .collect();
             result[place(&output, &at)] += inputs.iter().zip(&data).map(|(l, d)| d[place(l, &at)]).product::<f64>();
         }
         result

@@ -5,8 +5,8 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::{Number, dtype};
-use crate::base::{Result, memory};
 use crate::bail;
+use crate::base::{Result, memory};
 
 /// A number that a kernel of ours can work on.
 pub trait Element: WithDType {
@@ -44,15 +44,42 @@ integers!(u8, u32, i16, i32, i64);
 macro_rules! dispatch {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            candle_core::DType::U8 => { type $T = u8; $body }
-            candle_core::DType::U32 => { type $T = u32; $body }
-            candle_core::DType::I16 => { type $T = i16; $body }
-            candle_core::DType::I32 => { type $T = i32; $body }
-            candle_core::DType::I64 => { type $T = i64; $body }
-            candle_core::DType::F16 => { type $T = half::f16; $body }
-            candle_core::DType::BF16 => { type $T = half::bf16; $body }
-            candle_core::DType::F32 => { type $T = f32; $body }
-            candle_core::DType::F64 => { type $T = f64; $body }
+            candle_core::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            candle_core::DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            candle_core::DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            candle_core::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            candle_core::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            candle_core::DType::F16 => {
+                type $T = half::f16;
+                $body
+            }
+            candle_core::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
             other => return Err($crate::err!(Argument, "expected a dtype with arithmetic, found {}", other.as_str())),
         }
     };
@@ -127,9 +154,7 @@ pub fn int_tensor(values: Vec<i64>, dims: &[usize], device: &Device) -> Result<T
 pub fn scalar(value: Number, dtype: DType, device: &Device) -> Result<Tensor> {
     match value {
         // Through i64, since a large integer is no f64.
-        Number::Int(int) if !dtype::is_float(dtype) => {
-            dtype::cast(&int_tensor(vec![int], &[], device)?, dtype)
-        }
+        Number::Int(int) if !dtype::is_float(dtype) => dtype::cast(&int_tensor(vec![int], &[], device)?, dtype),
         value => tensor(vec![value.as_f64()], &[], dtype, device),
     }
 }

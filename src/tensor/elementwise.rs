@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 
 use super::{Number, arithmetic, dtype, element};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 
 macro_rules! smooth {
     ($($(#[$doc:meta])* $name:ident: $candle:ident;)*) => { $(
@@ -156,7 +156,10 @@ mod tests {
             for (i, (ours, expected)) in smooth.iter().enumerate() {
                 for (found, x) in f64s(ours(&t)).into_iter().zip([1.0, 2.0]) {
                     let wanted = expected(x);
-                    assert!((found - wanted).abs() <= tolerance * wanted.abs().max(1.0), "{i} {dtype:?} {found} {wanted}");
+                    assert!(
+                        (found - wanted).abs() <= tolerance * wanted.abs().max(1.0),
+                        "{i} {dtype:?} {found} {wanted}"
+                    );
                 }
             }
             for kept in [relu, abs, sign, round, floor, ceil] {

@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::{axes, dtype, element};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 
 /// `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative positions count from the end.
 pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
@@ -107,7 +107,9 @@ mod tests {
     fn gradients_of_scattering() {
         let index = t(&[2.0], &[1], DType::I64);
         let source = t(&[5.0], &[1], DType::F32);
-        for (scatter, expected) in [(scatter as fn(&_, _, &_, &_) -> _, [2.0, 4.0, 0.0]), (scatter_add, [2.0, 4.0, 16.0])] {
+        for (scatter, expected) in
+            [(scatter as fn(&_, _, &_, &_) -> _, [2.0, 4.0, 0.0]), (scatter_add, [2.0, 4.0, 16.0])]
+        {
             let x = candle_core::Var::from_tensor(&t(&[1.0, 2.0, 3.0], &[3], DType::F32)).unwrap();
             let y: Result<Tensor> = scatter(&x, 0, &index, &source);
             let grads = y.unwrap().sqr().unwrap().sum_all().unwrap().backward().unwrap();

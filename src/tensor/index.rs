@@ -126,10 +126,7 @@ fn places(steps: &[Step]) -> Vec<i64> {
     for step in steps {
         let positions = step.positions();
         let size = step.size as i64;
-        places = places
-            .iter()
-            .flat_map(|base| positions.iter().map(move |p| base * size + *p as i64))
-            .collect();
+        places = places.iter().flat_map(|base| positions.iter().map(move |p| base * size + *p as i64)).collect();
     }
     places
 }
@@ -168,9 +165,7 @@ fn step(index: &Index, dims: &[usize]) -> Result<Step> {
             }
             Picked::Span { start, len: end - start }
         }
-        Index::List(list) => {
-            Picked::Many(list.iter().map(|at| axes::position(*at, size)).collect::<Result<_>>()?)
-        }
+        Index::List(list) => Picked::Many(list.iter().map(|at| axes::position(*at, size)).collect::<Result<_>>()?),
         Index::Mask(mask) if mask.dims() != dims => {
             return Err(err!(Shape, "expected a mask of shape {dims:?}, found {:?}", mask.dims())
                 .hint("a mask must have the shape of the axes that it covers"));
@@ -215,10 +210,14 @@ mod tests {
             let got = |indices: &[Index]| get(&t, indices).unwrap();
             assert_eq!(f64s(&got(&[Index::At(-1)])), [8.0, 9.0, 10.0, 11.0]);
             assert_eq!(f64s(&got(&[Index::At(1), Index::At(2)])), [6.0]);
-            assert_eq!(f64s(&got(&[Index::All, Index::Range { start: 1, end: Some(-1) }])), [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]);
+            assert_eq!(
+                f64s(&got(&[Index::All, Index::Range { start: 1, end: Some(-1) }])),
+                [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]
+            );
             assert_eq!(f64s(&got(&[Index::List(vec![2, 0]), Index::At(0)])), [8.0, 0.0]);
             assert_eq!(f64s(&got(&[Index::List(vec![1, -1]), Index::List(vec![3, 0])])), [7.0, 4.0, 11.0, 8.0]);
-            let mask = super::super::compare::compare(super::super::compare::Comparison::Gt, &t.clone().into(), &9.into());
+            let mask =
+                super::super::compare::compare(super::super::compare::Comparison::Gt, &t.clone().into(), &9.into());
             assert_eq!(f64s(&got(&[Index::Mask(mask.unwrap())])), [10.0, 11.0]);
             assert_eq!(got(&[Index::List(vec![])]).dims(), [0, 4]);
             let changed = set(&t, &[Index::At(0), Index::Range { start: 2, end: None }], &7.into()).unwrap();

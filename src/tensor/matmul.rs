@@ -10,8 +10,13 @@ use crate::{bail, err};
 /// batches broadcast. Half precision is added up in f32; integers are exact.
 pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() == 0 || b.rank() == 0 {
-        return Err(err!(Shape, "expected tensors with axes on both sides of `@`, found {:?} and {:?}", a.dims(), b.dims())
-            .hint("multiply by a number with `*`"));
+        return Err(err!(
+            Shape,
+            "expected tensors with axes on both sides of `@`, found {:?} and {:?}",
+            a.dims(),
+            b.dims()
+        )
+        .hint("multiply by a number with `*`"));
     }
     let left = if a.rank() == 1 { a.unsqueeze(0)? } else { a.clone() };
     let right = if b.rank() == 1 { b.unsqueeze(1)? } else { b.clone() };
@@ -141,7 +146,10 @@ mod tests {
         assert_eq!(error.kind, crate::base::Kind::Memory);
         let large = create::from_numbers(&[crate::tensor::Number::Int(1 << 40)], &[1, 1], DType::I64).unwrap();
         assert!(matmul(&large, &large).is_err());
-        assert_eq!(f64s(&outer(&count(&[2], DType::U8), &count(&[3], DType::U8)).unwrap()), [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]);
+        assert_eq!(
+            f64s(&outer(&count(&[2], DType::U8), &count(&[3], DType::U8)).unwrap()),
+            [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]
+        );
     }
 
     proptest! {

@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::{dtype, element};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 
 /// A number without a dtype: integers stay integers until a float comes near.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,9 @@ impl Number {
         match self {
             Number::Int(value) => Some(value),
             // 2^63 is the first float past the end; the comparison also turns NaN away.
-            Number::Float(value) if value.fract() == 0.0 && value.abs() < 9.223_372_036_854_776e18 => Some(value as i64),
+            Number::Float(value) if value.fract() == 0.0 && value.abs() < 9.223_372_036_854_776e18 => {
+                Some(value as i64)
+            }
             Number::Float(_) => None,
         }
     }

@@ -8,8 +8,8 @@ use candle_core::{DType, Tensor};
 
 use super::element::{self, Element, dispatch};
 use super::{axes, dtype, gather, rows};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 
 /// Which way numbers run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,8 @@ fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Res
     element::room(t.dims(), DType::I64)?;
     let work = element::workable(t)?;
     let k = k.unwrap_or(t.dims()[axis]);
-    let (order, mut dims) = dispatch!(work.dtype(), T => rows::along::<T, _>(&work, axis, |row| first(row, k, direction)))?;
+    let (order, mut dims) =
+        dispatch!(work.dtype(), T => rows::along::<T, _>(&work, axis, |row| first(row, k, direction)))?;
     // Without rows there is none to take the length from.
     dims[t.rank() - 1] = k;
     rows::back(&element::int_tensor(order, &dims, t.device())?, axis)

@@ -17,21 +17,29 @@ pub enum Reduction {
     Prod,
     Mean,
     /// sum (x - mean)^2 / (n - correction)
-    Var { correction: f64 },
-    Std { correction: f64 },
+    Var {
+        correction: f64,
+    },
+    Std {
+        correction: f64,
+    },
     Min,
     Max,
     /// Whether some element is not 0.
     Any,
     All,
     /// (sum |x|^p)^(1/p); for p = 0 the count of what is not 0, for infinity the largest |x|.
-    Norm { p: f64 },
+    Norm {
+        p: f64,
+    },
     /// log sum exp(x)
     LogSumExp,
     /// The mean of the two middle ones where their number is even.
     Median,
     /// Linear between the two nearest ranks, for q from 0 to 1.
-    Quantile { q: f64 },
+    Quantile {
+        q: f64,
+    },
 }
 
 use Reduction::*;
@@ -42,7 +50,10 @@ pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -
     check(t, how, &over)?;
     let dims = axes::reduced(t.dims(), &over, keepdim);
     let to = result_dtype(t.dtype(), how);
-    if t.track_op() && !over.is_empty() && let Some(result) = differentiable(t, how, &over)? {
+    if t.track_op()
+        && !over.is_empty()
+        && let Some(result) = differentiable(t, how, &over)?
+    {
         return Ok(result.to_dtype(to)?.reshape(dims)?);
     }
     if in_integers(t.dtype(), how) {

@@ -107,7 +107,8 @@ pub fn repeat(t: &Tensor, counts: &[i64]) -> Result<Tensor> {
 pub fn cat(parts: &[Tensor], axis: i64) -> Result<Tensor> {
     let (parts, first) = promoted(parts)?;
     let axis = axes::axis(axis, first.len())?;
-    let alike = |dims: &[usize]| dims.len() == first.len() && (0..first.len()).all(|i| i == axis || dims[i] == first[i]);
+    let alike =
+        |dims: &[usize]| dims.len() == first.len() && (0..first.len()).all(|i| i == axis || dims[i] == first[i]);
     if let Some(odd) = parts.iter().find(|p| !alike(p.dims())) {
         bail!(Shape, "expected shapes equal to {first:?} except on axis {axis}, found {:?}", odd.dims());
     }
@@ -203,8 +204,10 @@ fn triangle(t: &Tensor, keeps: impl Fn(i64, i64) -> bool) -> Result<Tensor> {
         bail!(Shape, "expected at least two axes, found shape {:?}", t.dims());
     };
     element::room(&[rows, columns], DType::U8)?;
-    let bits: Vec<u8> =
-        (0..rows as i64).flat_map(|i| (0..columns as i64).map(move |j| (i, j))).map(|(i, j)| u8::from(keeps(i, j))).collect();
+    let bits: Vec<u8> = (0..rows as i64)
+        .flat_map(|i| (0..columns as i64).map(move |j| (i, j)))
+        .map(|(i, j)| u8::from(keeps(i, j)))
+        .collect();
     let mask = Tensor::from_vec(bits, (rows, columns), t.device())?;
     super::compare::select(&mask, &t.into(), &super::Number::Int(0).into())
 }

@@ -5,9 +5,9 @@ use candle_core::{DType, Tensor};
 use super::element::{self, BLOCK, dispatch};
 use super::reduce::{self, Reduction};
 use super::{arithmetic, dtype, matmul, shape};
+use crate::bail;
 use crate::base::results::Histogram;
 use crate::base::{Result, memory};
-use crate::bail;
 
 /// The covariances of the columns of a matrix, whose rows are observations:
 /// sum (x - mean x)(y - mean y) / (n - correction).
@@ -221,7 +221,9 @@ mod tests {
     fn counts_and_distinct_values() {
         assert_eq!(f64s(&bincount(&t(&[1.0, 3.0, 1.0], &[3], DType::U32), 5).unwrap()), [0.0, 2.0, 0.0, 1.0, 0.0]);
         assert_eq!(bincount(&t(&[], &[0], DType::I64), 0).unwrap().dims(), [0]);
-        assert!(bincount(&t(&[-1.0], &[1], DType::I64), 0).is_err() && bincount(&t(&[1.0], &[1], DType::F32), 0).is_err());
+        assert!(
+            bincount(&t(&[-1.0], &[1], DType::I64), 0).is_err() && bincount(&t(&[1.0], &[1], DType::F32), 0).is_err()
+        );
         let huge = create::from_numbers(&[super::super::Number::Int(i64::MAX)], &[1], DType::I64).unwrap();
         assert_eq!(bincount(&huge, 0).unwrap_err().kind, crate::base::Kind::Memory);
         for dtype in dtype::ALL {

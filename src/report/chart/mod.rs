@@ -4,10 +4,14 @@ mod bins;
 mod check;
 mod view;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::base::Grid;
+use crate::base::{Grid, Result};
+use crate::err;
 use crate::report::json;
+use crate::report::symbols::{count, elided, visible};
 
 pub use bins::{Bins, histogram};
 pub use view::{View, colours};
@@ -62,6 +66,7 @@ pub enum Content {
         series: Vec<Counts>,
     },
     Heat {
+        #[serde(serialize_with = "json::serialize_grid")]
         grid: Grid,
         colours: Colours,
     },
@@ -106,7 +111,9 @@ pub struct Spread {
 impl Spread {
     /// The same distance down and up from every value.
     pub fn symmetric(values: &[f64], reach: &[f64]) -> Self {
-        let ends = |sign: f64| values.iter().zip(reach).map(|(v, r)| v + sign * r).collect();
+        // Without a value the end is NaN, and the lengths are found not to agree when the chart is checked.
+        let value = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
+        let ends = |sign: f64| reach.iter().enumerate().map(|(i, r)| value(i) + sign * r).collect();
         Self { low: ends(-1.0), high: ends(1.0), band: false }
     }
 }
@@ -143,6 +150,29 @@ pub enum Mark {
     Horizontal { at: f64, text: String },
     /// A line up the plot at one value of x; in a bar chart x counts the categories from 0.
     Vertical { at: f64, text: String },
+}
+
+/// The points of one series divided by the group that each belongs to, in the order in which groups appear.
+pub fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
+    let points = all.y.len();
+    if groups.len() != points {
+        return Err(err!(Shape, "expected one group for each point, found {} for {points}", groups.len()));
+    }
+    if !all.labels.is_empty() && all.labels.len() != points {
+        return Err(err!(Shape, "expected one label for each point, found {} for {points}", all.labels.len()));
+    }
+    let mut order: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut series: Vec<Series> = Vec::new();
+    for (i, group) in groups.iter().enumerate() {
+        let at = *order.entry(group).or_insert(series.len());
+        if at == series.len() {
+            series.push(Series { name: group.clone(), ..Series::default() });
+        }
+        series[at].x.push(all.x[i]);
+        series[at].y.push(all.y[i]);
+        series[at].labels.extend(all.labels.get(i).cloned());
+    }
+    Ok(series)
 }
 
 impl Chart {
@@ -199,30 +229,33 @@ impl Chart {
         }
     }
 
+    /// The names of the series, empty where one has none.
+    pub fn names(&self) -> Vec<&str> {
+        match &self.content {
+            Content::Line { series } | Content::Scatter { series } => series.iter().map(|s| s.name.as_str()).collect(),
+            Content::Bar { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
+            Content::Histogram { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
+            Content::Heat { .. } => Vec::new(),
+        }
+    }
+
+    /// A few words: `line chart of loss, accuracy`.
+    pub fn short(&self) -> String {
+        let names: Vec<&str> = self.names().into_iter().filter(|name| !name.is_empty()).collect();
+        let of = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
+        elided(&visible(&format!("{} chart{of}", self.kind())), 72)
+    }
+
     /// One sentence for those who cannot see the picture.
     pub fn described(&self) -> String {
-        let named = |names: Vec<&str>| match names.iter().filter(|n| !n.is_empty()).copied().collect::<Vec<_>>() {
-            names if names.is_empty() => String::new(),
-            names => format!(" of {}", super::symbols::visible(&names.join(", "))),
-        };
         let what = match &self.content {
-            Content::Line { series } => format!("Line chart{}", named(series.iter().map(|s| &*s.name).collect())),
-            Content::Scatter { series } => format!("Scatter plot{}", named(series.iter().map(|s| &*s.name).collect())),
-            Content::Bar { categories, series } => {
-                let names = named(series.iter().map(|s| &*s.name).collect());
-                format!("Bar chart{names} over {}", super::symbols::count(categories.len(), "label"))
-            }
-            Content::Histogram { series, .. } => {
-                format!("Histogram{}", named(series.iter().map(|s| &*s.name).collect()))
-            }
+            Content::Bar { categories, .. } => format!("{}, {}", self.short(), count(categories.len(), "label")),
             Content::Heat { grid, .. } => {
-                format!(
-                    "Heat map{} in {} by {} cells",
-                    named(vec![&grid.quantity]),
-                    grid.rows.len(),
-                    grid.columns.len()
-                )
+                let of =
+                    if grid.quantity.is_empty() { String::new() } else { format!(" of {}", visible(&grid.quantity)) };
+                format!("heat map{of}, {} by {} cells", grid.rows.len(), grid.columns.len())
             }
+            _ => self.short(),
         };
         match (self.x.label.as_str(), self.y.label.as_str()) {
             ("", "") => format!("{what}."),

@@ -77,8 +77,8 @@ pub fn draw(chart: &Chart, spelling: bool) -> Result<Drawing> {
 
 fn lay_out(chart: &Chart, view: View, width: f64, height: f64) -> (Plot, Around) {
     let title = layout::title_lines(&chart.title, width);
-    let (names, key) = names(chart);
-    let legend = Legend::new(if chart.legend { &names } else { &[] }, key, width);
+    let names = if chart.legend { chart.names() } else { Vec::new() };
+    let legend = Legend::new(&names, key(chart), width);
     let notes = layout::note_lines(&view.notes, width);
     let top = PAD + layout::title_height(&title) + legend.height() + 4.0;
     let foot = height - PAD - layout::notes_height(&notes) - label_height(&chart.x.label);
@@ -102,13 +102,11 @@ fn lay_out(chart: &Chart, view: View, width: f64, height: f64) -> (Plot, Around)
     (Plot { frame, view }, Around { title, legend, notes, y_ticks, below })
 }
 
-fn names(chart: &Chart) -> (Vec<&str>, Key) {
+fn key(chart: &Chart) -> Key {
     match &chart.content {
-        Content::Line { series } => (series.iter().map(|s| s.name.as_str()).collect(), Key::Line),
-        Content::Scatter { series } => (series.iter().map(|s| s.name.as_str()).collect(), Key::Point),
-        Content::Bar { series, .. } => (series.iter().map(|s| s.name.as_str()).collect(), Key::Block),
-        Content::Histogram { series, .. } => (series.iter().map(|s| s.name.as_str()).collect(), Key::Block),
-        Content::Heat { .. } => (Vec::new(), Key::Block),
+        Content::Line { .. } => Key::Line,
+        Content::Scatter { .. } => Key::Point,
+        Content::Bar { .. } | Content::Histogram { .. } | Content::Heat { .. } => Key::Block,
     }
 }
 

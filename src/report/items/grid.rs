@@ -6,7 +6,7 @@ use super::Item;
 use crate::base::{Grid, Result};
 use crate::report::chart::Chart;
 use crate::report::html::figure;
-use crate::report::json::{json, numbers};
+use crate::report::json;
 use crate::report::picture::Picture;
 use crate::report::terminal::{self, Screen};
 
@@ -24,9 +24,7 @@ impl Item for Grid {
     }
 
     fn data(&self) -> Result<Value> {
-        let mut data = json(self)?;
-        data["values"] = numbers(&self.values);
-        Ok(data)
+        json::grid(self)
     }
 
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {

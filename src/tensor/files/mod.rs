@@ -46,7 +46,9 @@ fn format(path: &Path) -> Result<Format> {
         "npz" => Ok(Format::Npz),
         "safetensors" => Ok(Format::Safetensors),
         _ => Err(err!(Argument, "expected a path that ends in .npy, .npz or .safetensors, found `{}`", path.display())
-            .maybe_hint(names::nearest(ending, ["npy", "npz", "safetensors"]).map(|n| format!("did you mean `.{n}`?")))),
+            .maybe_hint(
+                names::nearest(ending, ["npy", "npz", "safetensors"]).map(|n| format!("did you mean `.{n}`?")),
+            )),
     }
 }
 
@@ -56,9 +58,7 @@ pub fn load(files: &Files, path: &Path) -> Result<Content> {
     let bytes = files.map(path)?;
     let read = match format {
         Format::Npy => npy::parse(&bytes).map(Content::One),
-        Format::Npz => {
-            npz::parse(&bytes).map(|tensors| Content::Named(Named { tensors, metadata: BTreeMap::new() }))
-        }
+        Format::Npz => npz::parse(&bytes).map(|tensors| Content::Named(Named { tensors, metadata: BTreeMap::new() })),
         Format::Safetensors => safetensors::Reader::new(&bytes[..]).and_then(|r| r.all()).map(Content::Named),
     };
     read.map_err(|e| e.within(path.display()))
@@ -69,8 +69,10 @@ pub fn save(files: &Files, path: &Path, content: &Content) -> Result<()> {
     let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| files.save(path, |w| fill(w)).map(|_place| ());
     match (format(path)?, content) {
         (Format::Npy, Content::One(t)) => saved(&|w| npy::write(t, w)),
-        (Format::Npy, Content::Named(_)) => Err(err!(Argument, "expected one tensor for an npy file, found several by name")
-            .hint("save them as .npz or .safetensors")),
+        (Format::Npy, Content::Named(_)) => {
+            Err(err!(Argument, "expected one tensor for an npy file, found several by name")
+                .hint("save them as .npz or .safetensors"))
+        }
         (Format::Npz, Content::Named(named)) if !named.metadata.is_empty() => {
             Err(err!(Argument, "an npz file has no place for metadata").hint("save as .safetensors"))
         }
@@ -107,7 +109,9 @@ fn eight_bit(t: &Tensor) -> Result<Vec<u8>> {
     let t = t.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = t.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F8E4M3(x)), Some((from, to))) => Ok(x[from..to].iter().map(|x| x.to_bits()).collect()),
+        (Storage::Cpu(CpuStorage::F8E4M3(x)), Some((from, to))) => {
+            Ok(x[from..to].iter().map(|x| x.to_bits()).collect())
+        }
         _ => bail!(Bug, "an f8 tensor copied to the CPU is not there"),
     }
 }

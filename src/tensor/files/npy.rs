@@ -64,8 +64,12 @@ impl Header {
             bail!(Format, "expected an npy file, found other content");
         }
         let (start, length) = match bytes.get(6..8).ok_or_else(cut_short)? {
-            [1, 0] => (10, bytes.get(8..10).and_then(|b| b.try_into().ok()).map(|b| usize::from(u16::from_le_bytes(b)))),
-            [2 | 3, 0] => (12, bytes.get(8..12).and_then(|b| b.try_into().ok()).map(|b| u32::from_le_bytes(b) as usize)),
+            [1, 0] => {
+                (10, bytes.get(8..10).and_then(|b| b.try_into().ok()).map(|b| usize::from(u16::from_le_bytes(b))))
+            }
+            [2 | 3, 0] => {
+                (12, bytes.get(8..12).and_then(|b| b.try_into().ok()).map(|b| u32::from_le_bytes(b) as usize))
+            }
             version => bail!(Format, "expected npy version 1, 2 or 3, found {}.{}", version[0], version[1]),
         };
         let end = length.and_then(|length| length.checked_add(start)).ok_or_else(cut_short)?;
@@ -154,7 +158,13 @@ impl<'a> Words<'a> {
     }
 
     fn string(&mut self) -> Result<&'a str> {
-        let quote = if self.take("'") { '\'' } else if self.take("\"") { '"' } else { return Err(self.wrong("a string")) };
+        let quote = if self.take("'") {
+            '\''
+        } else if self.take("\"") {
+            '"'
+        } else {
+            return Err(self.wrong("a string"));
+        };
         let (text, rest) = self.rest.split_once(quote).ok_or_else(|| self.wrong("the end of a string"))?;
         self.rest = rest;
         Ok(text)
@@ -214,6 +224,7 @@ pub(super) fn header(t: &Tensor) -> Result<Vec<u8>> {
     let unpadded = MAGIC.len() + 4 + text.len() + 1;
     text.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
     text.push('\n');
-    let length = u16::try_from(text.len()).map_err(|_| err!(Shape, "a tensor of {} axes is too much for npy", t.rank()))?;
+    let length =
+        u16::try_from(text.len()).map_err(|_| err!(Shape, "a tensor of {} axes is too much for npy", t.rank()))?;
     Ok([MAGIC, &[1, 0], &length.to_le_bytes(), text.as_bytes()].concat())
 }

@@ -38,8 +38,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
     pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
         let (header, data) = header(content)?;
-        let fields: Fields =
-            serde_json::from_slice(header).map_err(|e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
+        let fields: Fields = serde_json::from_slice(header)
+            .map_err(|e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
         let start = content.len() - data.len();
         let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in fields.0 {
@@ -107,7 +107,13 @@ fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {
     let places = shape.iter().try_fold(1_u128, |product, size| product.checked_mul(*size as u128));
     let wanted = places.and_then(|places| places.checked_mul(dtype.size_in_bytes() as u128));
     if wanted != Some((to - from) as u128) {
-        bail!(Format, "expected {} bytes for shape {shape:?} of {}, found {}", wanted.unwrap_or(u128::MAX), dtype.as_str(), to - from);
+        bail!(
+            Format,
+            "expected {} bytes for shape {shape:?} of {}, found {}",
+            wanted.unwrap_or(u128::MAX),
+            dtype.as_str(),
+            to - from
+        );
     }
     Ok(Entry { dtype, shape, place: start + from..start + to })
 }
@@ -214,7 +220,10 @@ pub fn write(named: &Named, w: &mut dyn Write) -> Result<()> {
             bail!(Argument, "expected another name than `{METADATA}`, which the format keeps for itself");
         }
         let end = offset + t.elem_count() * t.dtype().size_in_bytes();
-        fields.insert((*name).clone(), serde_json::json!({"dtype": theirs, "shape": t.dims(), "data_offsets": [offset, end]}));
+        fields.insert(
+            (*name).clone(),
+            serde_json::json!({"dtype": theirs, "shape": t.dims(), "data_offsets": [offset, end]}),
+        );
         offset = end;
     }
     let mut header = Value::Object(fields).to_string();

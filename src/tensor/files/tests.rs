@@ -11,7 +11,8 @@ use crate::tensor::{DType, create, dtype};
 
 fn count(dims: &[usize], to: DType) -> Tensor {
     let len = dims.iter().product::<usize>();
-    dtype::cast(&create::from_floats((0..len).map(|i| (i % 100) as f64).collect(), dims, DType::F64).unwrap(), to).unwrap()
+    dtype::cast(&create::from_floats((0..len).map(|i| (i % 100) as f64).collect(), dims, DType::F64).unwrap(), to)
+        .unwrap()
 }
 
 fn same(a: &Tensor, b: &Tensor) -> bool {
@@ -25,7 +26,8 @@ fn to_bytes(fill: impl Fn(&mut dyn Write) -> Result<()>) -> Vec<u8> {
 }
 
 fn sample() -> Named {
-    let tensors = dtype::ALL.iter().enumerate().map(|(i, d)| (format!("t.{}", d.as_str()), count(&[i, 3], *d))).collect();
+    let tensors =
+        dtype::ALL.iter().enumerate().map(|(i, d)| (format!("t.{}", d.as_str()), count(&[i, 3], *d))).collect();
     Named { tensors, metadata: [("a \"key\"".to_string(), "text\n".to_string())].into() }
 }
 
@@ -45,7 +47,8 @@ fn files_come_back_as_they_were_saved() {
     let (folder, files) = folder();
     let place = |name: &str| folder.path().join("out").join(name);
     save(&files, &PathBuf::from("a.safetensors"), &Content::Named(sample())).unwrap();
-    save(&files, &PathBuf::from("a.npz"), &Content::Named(Named { tensors: numpy_sample(), ..Named::default() })).unwrap();
+    save(&files, &PathBuf::from("a.npz"), &Content::Named(Named { tensors: numpy_sample(), ..Named::default() }))
+        .unwrap();
     save(&files, &PathBuf::from("a.npy"), &Content::One(count(&[2, 0, 3], DType::F16))).unwrap();
     let Content::Named(back) = load(&files, &place("a.safetensors")).unwrap() else { panic!() };
     assert_eq!(back.metadata, sample().metadata);
@@ -105,7 +108,10 @@ fn what_numpy_writes() {
         assert!(error.kind == Kind::Format && error.message.contains(refused), "{refused}");
     }
     let header = String::from_utf8(npy::header(&count(&[3], DType::F32)).unwrap()[10..].to_vec()).unwrap();
-    assert!(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }") && (header.len() + 10) % 64 == 0);
+    assert!(
+        header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }")
+            && (header.len() + 10) % 64 == 0
+    );
 }
 
 #[test]
@@ -114,7 +120,10 @@ fn npy_headers_that_lie() {
     let wrong = [
         npy_bytes(huge, &[0; 4]),
         npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }", &[0; 4]),
-        npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 18446744073709551615, 18446744073709551615), }", &[]),
+        npy_bytes(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 18446744073709551615, 18446744073709551615), }",
+            &[],
+        ),
         npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 4]),
         npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", &[0; 4]),
         npy_bytes("{'descr': '<f4', 'shape': (1,), }", &[0; 4]),
@@ -135,7 +144,8 @@ fn safetensors_error(header: &str, data: usize) -> Error {
 
 #[test]
 fn safetensors_headers_that_lie() {
-    let entry = |shape: &str, from: u64, to: u64| format!(r#"{{"dtype":"U8","shape":{shape},"data_offsets":[{from},{to}]}}"#);
+    let entry =
+        |shape: &str, from: u64, to: u64| format!(r#"{{"dtype":"U8","shape":{shape},"data_offsets":[{from},{to}]}}"#);
     let two = |a: String, b: String| format!(r#"{{"a":{a},"b":{b}}}"#);
     let cases = [
         (two(entry("[2]", 0, 2), entry("[2]", 1, 3)), 3, "overlaps"),

@@ -28,8 +28,9 @@ pub(super) fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
     if k == 0 {
         return Ok((Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)));
     }
-    let svd = Svd::new_thin(a.as_ref())
-        .map_err(|_| err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols()))?;
+    let svd = Svd::new_thin(a.as_ref()).map_err(|_| {
+        err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols())
+    })?;
     let s = (0..k).map(|i| svd.S()[i]).collect();
     Ok((svd.U().to_owned(), s, svd.V().to_owned()))
 }
@@ -80,7 +81,8 @@ pub fn cholesky(a: &Tensor) -> Result<Tensor> {
         return tensor(m.as_ref(), a);
     }
     let llt = Llt::new(m.as_ref(), Side::Lower).map_err(|_| {
-        err!(Numeric, "expected a positive definite matrix").hint("its smallest eigenvalue, `a.eigh()`, shows how far off it is")
+        err!(Numeric, "expected a positive definite matrix")
+            .hint("its smallest eigenvalue, `a.eigh()`, shows how far off it is")
     })?;
     let l = llt.L();
     tensor(Mat::from_fn(l.nrows(), l.ncols(), |i, j| if i < j { 0.0 } else { l[(i, j)] }).as_ref(), a)
@@ -89,14 +91,18 @@ pub fn cholesky(a: &Tensor) -> Result<Tensor> {
 fn symmetric(a: &Tensor) -> Result<Mat<f64>> {
     let m = square(a)?;
     let size = |i: usize, j: usize| m[(i, j)].abs();
-    let most = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| (i, j))).map(|(i, j)| size(i, j)).fold(0.0, f64::max);
+    let most =
+        (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| (i, j))).map(|(i, j)| size(i, j)).fold(0.0, f64::max);
     let allowed = 100.0 * precision(a) * most;
     for i in 0..m.nrows() {
         for j in 0..i {
             let (below, above) = (m[(i, j)], m[(j, i)]);
             if (below - above).abs() > allowed {
-                return Err(err!(Numeric, "expected a symmetric matrix, found {below} at [{i}, {j}] and {above} at [{j}, {i}]")
-                    .hint("`(a + a.transpose(0, 1)) / 2` is its symmetric part"));
+                return Err(err!(
+                    Numeric,
+                    "expected a symmetric matrix, found {below} at [{i}, {j}] and {above} at [{j}, {i}]"
+                )
+                .hint("`(a + a.transpose(0, 1)) / 2` is its symmetric part"));
             }
         }
     }

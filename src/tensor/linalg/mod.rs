@@ -12,8 +12,8 @@ use candle_core::{DType, Tensor};
 use faer::{Mat, MatRef};
 
 use super::{dtype, element};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 
 /// The matrix in f64; what is no matrix or not finite is refused.
 fn matrix(t: &Tensor) -> Result<Mat<f64>> {

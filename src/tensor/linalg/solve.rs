@@ -32,8 +32,12 @@ fn invertible(m: &Mat<f64>, a: &Tensor) -> Result<PartialPivLu<f64>> {
     let pivots: Vec<f64> = (0..m.nrows()).map(|i| lu.U()[(i, i)].abs()).collect();
     let most = pivots.iter().copied().fold(0.0, f64::max);
     if pivots.iter().any(|p| *p <= f64::EPSILON * m.nrows() as f64 * most) {
-        return Err(err!(Numeric, "expected a matrix that can be inverted, found a singular one of shape {:?}", a.dims())
-            .hint("`lstsq` and `pinv` also take singular matrices"));
+        return Err(err!(
+            Numeric,
+            "expected a matrix that can be inverted, found a singular one of shape {:?}",
+            a.dims()
+        )
+        .hint("`lstsq` and `pinv` also take singular matrices"));
     }
     Ok(lu)
 }
