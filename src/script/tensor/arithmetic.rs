@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::super::options::options;
-use super::super::value::{Fallible, Num, Options, given};
+use super::super::value::{Fallible, Num, Options};
 use super::{number_arg, on, operand};
 use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
 

@@ -1,9 +1,11 @@
 //! Between script arrays and tensors, and tensors made of several.
 
+use std::ops::{Range, RangeInclusive};
+
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::super::value::{Any, Fallible, Int, Num, given};
+use super::super::value::{Fallible, Int, Num, given};
 use super::{heavy, number_arg, operand, tensor_arg};
 use crate::bail;
 use crate::base::{Result, memory};
@@ -28,10 +30,10 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
 
 /// The bounds of a range, the upper one not included.
 pub(super) fn range(value: &Dynamic) -> Option<(i64, i64)> {
-    if let Some(range) = value.read_lock::<ExclusiveRange>() {
+    if let Some(range) = value.read_lock::<Range<i64>>() {
         return Some((range.start, range.end));
     }
-    value.read_lock::<InclusiveRange>().map(|range| (*range.start(), range.end().saturating_add(1)))
+    value.read_lock::<RangeInclusive<i64>>().map(|range| (*range.start(), range.end().saturating_add(1)))
 }
 
 /// Walks into nested arrays; all of one depth must have the same length.

@@ -1,7 +1,7 @@
 //! New tensors: from arrays, filled, ranges, and random ones.
 
 use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
+use rhai::NativeCallContext;
 
 use super::super::env::env;
 use super::super::options::{OptionReader, options};

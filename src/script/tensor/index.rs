@@ -1,5 +1,7 @@
 //! Reading and writing parts of tensors, and what a tensor says about itself.
 
+use std::ops::RangeInclusive;
+
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
@@ -27,7 +29,7 @@ fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
 }
 
 fn one(value: &Dynamic) -> Result<Index> {
-    if let Some(range) = value.read_lock::<InclusiveRange>() {
+    if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
         // Up to and with the last entry, as in `2..=-1`.
         let end = (*range.end() != -1).then(|| range.end().saturating_add(1));
         return Ok(Index::Range { start: *range.start(), end });
