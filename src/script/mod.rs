@@ -35,6 +35,7 @@ pub mod resolver;
 pub mod run;
 mod session;
 pub mod show;
+pub mod tensor;
 pub mod thread;
 pub mod value;
 

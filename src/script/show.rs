@@ -9,6 +9,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::Report;
 use crate::report::chart::Chart;
 use crate::report::terminal::Screen;
+use crate::tensor::Tensor;
 
 /// A result that scripts hold: what all of them can do.
 pub trait Handle: Clone + 'static {
@@ -45,7 +46,7 @@ fn row<T: Handle>() -> Row {
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
 fn rows() -> Vec<Row> {
-    vec![row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>()]
+    vec![row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>(), row::<Tensor>()]
 }
 
 pub fn register_types(engine: &mut Engine) {
