@@ -86,6 +86,17 @@ impl Files {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
 
+    /// Names in a folder, as completion offers them: a folder's with a slash at its end. None if it cannot be read.
+    pub fn names(&self, folder: &Path) -> Vec<String> {
+        let Ok(place) = self.access.to_read(folder) else { return Vec::new() };
+        let entries = fs::read_dir(place).into_iter().flatten().flatten();
+        let named = entries.filter_map(|entry| {
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            Some(entry.file_name().into_string().ok()? + slash)
+        });
+        named.collect()
+    }
+
     fn note_read(&self, place: PathBuf, bytes: &[u8]) {
         if self.recording {
             held(&self.ledger).read.insert(place, hex(&Sha256::digest(bytes)));

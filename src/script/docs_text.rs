@@ -84,7 +84,7 @@ pub fn option_head(option: &OptionDoc) -> String {
 fn list(entries: &[&Entry], screen: &Screen) -> String {
     let mut text = String::new();
     for entry in entries {
-        for signature in entry.signatures().first() {
+        if let Some(signature) = entry.signatures().first() {
             line(&mut text, &format!("{INDENT}{signature}"));
         }
         let sentence = entry.doc.summary.split_once(". ").map_or(entry.doc.summary.as_str(), |(first, _)| first);
