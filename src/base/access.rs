@@ -70,6 +70,8 @@ pub struct Rules {
 #[derive(Debug, Clone)]
 pub struct Access {
     out: PathBuf,
+    /// Folders that relative paths are looked for in when neither the current folder nor `out` has them.
+    read_below: Vec<PathBuf>,
     read: Folders,
     write: Folders,
     net: Hosts,
@@ -88,7 +90,13 @@ impl Access {
         write.add(&rules.deny_write, false)?;
         net.rules.extend(rules.allow_net.iter().map(|host| (host.to_lowercase(), true)));
         net.rules.extend(rules.deny_net.iter().map(|host| (host.to_lowercase(), false)));
-        Ok(Self { out, read, write, net })
+        Ok(Self { out, read_below: Vec::new(), read, write, net })
+    }
+
+    /// Looks for relative paths in `folder`, too: where a repeated run finds what was there when it was recorded.
+    pub fn reading_below(mut self, folder: PathBuf) -> Self {
+        self.read_below.push(folder);
+        self
     }
 
     /// The output folder, links resolved.
@@ -100,9 +108,12 @@ impl Access {
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
         let mut place = resolve(path)?;
         if path.is_relative() && !place.exists() {
-            let below_out = resolve(&self.out.join(path))?;
-            if below_out.exists() {
-                place = below_out;
+            for folder in std::iter::once(&self.out).chain(&self.read_below) {
+                let there = resolve(&folder.join(path))?;
+                if there.exists() {
+                    place = there;
+                    break;
+                }
             }
         }
         if self.read.allows(&place) {

@@ -1,4 +1,5 @@
-//! Asking whether there is room before anything is allocated: a huge tensor is an error message, not a killed process.
+//! The machine: asking whether there is room before anything is allocated, so that a huge tensor is an error message
+//! and not a killed process.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -22,6 +23,13 @@ pub fn available() -> u64 {
             bytes
         }
     }
+}
+
+/// The name of the processor, as it calls itself.
+pub fn processor() -> String {
+    let mut system = sysinfo::System::new();
+    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    system.cpus().first().map(|cpu| cpu.brand().trim().to_string()).unwrap_or_default()
 }
 
 /// Refuses `bytes` that cannot fit, naming `what` wanted them. Requests under 16 MiB are not worth asking about.

@@ -11,7 +11,7 @@ pub fn run(options: &Options, check: &Check) -> Result<Exit> {
     let colour = setup::screen(&std::io::stderr()).colour;
     let mut found = 0;
     for file in &check.files {
-        let text = session.env().files.text(file)?;
+        let text = session.env().files.script(file)?;
         for failure in session.check(&file.display().to_string(), &text) {
             found += 1;
             eprint!("{}", drawing::draw(&failure, session.sources(), colour));

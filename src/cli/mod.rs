@@ -1,5 +1,6 @@
 //! Floor 11: the command line. One file per subcommand.
 
+mod again;
 mod args;
 mod check;
 mod completions;
@@ -13,6 +14,8 @@ mod setup;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use crate::base::Kind;
 
 use args::{Cli, Command};
 
@@ -66,8 +69,9 @@ fn dispatch(cli: Cli) -> Exit {
         let hint = error.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
         eprintln!("error: {}{hint}", error.message);
         match error.kind {
-            crate::base::Kind::Interrupted => Exit::Interrupted,
-            _ => Exit::Usage,
+            Kind::Interrupted => Exit::Interrupted,
+            Kind::Argument | Kind::Name => Exit::Usage,
+            _ => Exit::Failed,
         }
     })
 }

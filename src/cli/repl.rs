@@ -17,14 +17,13 @@ pub fn run(options: &Options) -> Result<Exit> {
     }
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let session = Session::new(setup::env(options, Wants { interactive, ..Wants::default() })?);
-    let environment = session.handle();
     let repl = Repl::new(session, setup::screen(&std::io::stderr()).colour);
     let ending = if interactive { repl.converse()? } else { repl.read(std::io::stdin().lock())? };
     Ok(match ending {
         Ending::Failed => Exit::Failed,
         Ending::Interrupted => Exit::Interrupted,
         Ending::Closed => Exit::Closed,
-        Ending::Done if !interactive && environment.checks.failed() > 0 => Exit::CheckFailed,
+        Ending::CheckFailed => Exit::CheckFailed,
         Ending::Done => Exit::Done,
     })
 }

@@ -8,8 +8,10 @@ use super::args::{Options, Run};
 use super::setup::{self, Wants};
 use crate::base::files::utf8;
 use crate::base::{Error, Result};
+use crate::err;
 use crate::script::env::Arguments;
 use crate::script::failure::Failure;
+use crate::script::record::{self, Record};
 use crate::script::value::{self, Value};
 use crate::script::{Session, drawing, inspect};
 
@@ -17,36 +19,42 @@ use crate::script::{Session, drawing, inspect};
 const STDIN: &str = "<stdin>";
 
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
-    let Some(file) = &run.file else {
-        crate::bail!(Bug, "`run` without a file");
-    };
-    let arguments = Arguments::parse(&run.arguments)?;
-    let wants = Wants { arguments, recording: true, interactive: false };
+    if let Some(record) = &run.again {
+        return super::again::run(options, record);
+    }
+    let file = run.file.as_deref().unwrap_or("-");
+    let wants = Wants { arguments: Arguments::parse(&run.arguments)?, recording: true, ..Wants::default() };
     let mut session = Session::new(setup::env(options, wants)?);
     let (name, text) = source(&session, file)?;
-    let outcome = match arguments_known(&session, &name, &text) {
-        Ok(()) => session.eval(&name, &text),
-        Err(Refused::Syntax(failure)) => Err(failure),
-        Err(Refused::Argument(error)) => return Err(error),
-    };
+    refuse_unknown_arguments(&session, &name, &text)?;
+    // Taken before the first line runs, so that of two runs of one script the second is refused at once.
+    let folder = record::folder(&name);
+    session.env().files.lock(&session.env().files.access().to_write(&folder)?)?;
+    let outcome = session.eval(&name, &text);
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
+    save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()))?;
     finish(&session, options, outcome, options.json)
 }
 
-enum Refused {
-    Syntax(Failure),
-    Argument(Error),
+fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> {
+    let text = record.text()?;
+    let path = folder.join(record::FILE);
+    session.env().files.save(&path, |file| {
+        file.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {}: {e}", path.display()))
+    })?;
+    Ok(())
 }
 
 /// An argument that the script never asks for is refused before an hour is spent, where the text shows it.
-fn arguments_known(session: &Session, name: &str, text: &str) -> std::result::Result<(), Refused> {
-    let ast = session.compile(name, text).map_err(Refused::Syntax)?;
+fn refuse_unknown_arguments(session: &Session, name: &str, text: &str) -> Result<()> {
+    // A text that does not parse is answered when it is run, with its place.
+    let Ok(ast) = session.compile(name, text) else { return Ok(()) };
     match inspect::arguments(&ast) {
         // A library that is imported may ask for arguments, too; then only the run can tell.
         Some(asked) if inspect::imports(&ast).is_empty() => {
-            session.env().arguments.refuse_unknown(asked.iter().map(String::as_str)).map_err(Refused::Argument)
+            session.env().arguments.refuse_unknown(asked.iter().map(String::as_str))
         }
         _ => Ok(()),
     }
@@ -54,7 +62,7 @@ fn arguments_known(session: &Session, name: &str, text: &str) -> std::result::Re
 
 fn source(session: &Session, file: &str) -> Result<(String, String)> {
     if file != "-" {
-        return Ok((file.to_string(), session.env().files.text(Path::new(file))?));
+        return Ok((file.to_string(), session.env().files.script(Path::new(file))?));
     }
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Error::io("read", Path::new(STDIN), &e))?;

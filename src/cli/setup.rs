@@ -1,6 +1,8 @@
 //! From the words of the command line to a session: access, device, threads, console, Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +19,7 @@ use crate::base::{Result, Task};
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::console::Console;
 use crate::script::env::{Arguments, Checks, Env};
+use crate::script::record::Record;
 use crate::{bail, err};
 
 /// What a command wants of its session beside the common options.
@@ -25,12 +28,18 @@ pub struct Wants {
     pub arguments: Arguments,
     /// Hash what is read and keep what is printed, for the record of a run.
     pub recording: bool,
+    /// The record of the run that is to be repeated, and the folder that it wrote to.
+    pub again: Option<(Record, PathBuf)>,
     /// Ctrl-C belongs to the line editor while it asks, so the handler must not end the program.
     pub interactive: bool,
 }
 
 pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let settings = settings(options);
+    let (recorded, before) = match wants.again {
+        Some((record, out)) => (record.sources, Some(out)),
+        None => (BTreeMap::new(), None),
+    };
     let rules = Rules {
         allow_read: options.allow_read.clone(),
         deny_read: options.deny_read.clone(),
@@ -39,7 +48,11 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         allow_net: options.allow_net.clone(),
         deny_net: options.deny_net.clone(),
     };
-    let files = Files::new(Access::new(&settings.out, &rules)?, wants.recording);
+    let mut access = Access::new(&settings.out, &rules)?;
+    if let Some(before) = before {
+        access = access.reading_below(before);
+    }
+    let files = Files::new(access, wants.recording);
     let interrupted = listen_for_interruption(wants.interactive)?;
     let progress: Arc<dyn Progress> =
         if settings.quiet || !std::io::stderr().is_terminal() { Arc::new(Silent) } else { Arc::new(Bars::default()) };
@@ -56,6 +69,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         files,
         arguments: wants.arguments,
         checks: Checks::default(),
+        recorded,
         settings,
     })
 }

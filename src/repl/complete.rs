@@ -66,6 +66,7 @@ fn command(before: &str, start: usize, rest: &str, session: &Session) -> (usize,
             let (start, candidates) = names::of_files(&before[from..], session);
             (from + start, candidates)
         }
+        Some(Takes::Command) => (from, commands::TABLE.iter().map(|command| Candidate::plain(command.name)).collect()),
         Some(Takes::Nothing) | None => (before.len(), Vec::new()),
     }
 }
@@ -161,7 +162,9 @@ fn options(entries: &[Entry], callee: &Callee, receiver: Option<&str>, written: 
     let options = described.into_iter().flat_map(|entry| &entry.doc.options);
     options
         .filter(|option| !written.contains(&option.key.as_str()))
-        .map(|option| Candidate::new(format!("{}: ", option.key), format!("{}  {}", option_head(option), option.meaning)))
+        .map(|option| {
+            Candidate::new(format!("{}: ", option.key), format!("{}  {}", option_head(option), option.meaning))
+        })
         .collect()
 }
 

@@ -17,14 +17,28 @@ pub enum Spot<'t> {
     /// In a comment, or right after a number.
     Nowhere,
     /// In the string that token `token` opens.
-    Text { token: usize, start: usize },
+    Text {
+        token: usize,
+        start: usize,
+    },
     /// After `path::`.
-    Module { path: &'t str, start: usize },
+    Module {
+        path: &'t str,
+        start: usize,
+    },
     /// After the dot at token `dot`.
-    Member { dot: usize, start: usize },
+    Member {
+        dot: usize,
+        start: usize,
+    },
     /// Where a key stands in the map that token `map` opens.
-    Key { map: usize, start: usize },
-    Name { start: usize },
+    Key {
+        map: usize,
+        start: usize,
+    },
+    Name {
+        start: usize,
+    },
 }
 
 /// The function that a bracket calls.

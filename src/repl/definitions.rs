@@ -58,8 +58,7 @@ fn definition(text: &str, tokens: &[Token], at: usize) -> Option<(Definition, us
     {
         first -= 1;
     }
-    let definition =
-        Definition { name: name.into(), parameters, start: tokens[first].start, end: tokens[last].end };
+    let definition = Definition { name: name.into(), parameters, start: tokens[first].start, end: tokens[last].end };
     Some((definition, last))
 }
 

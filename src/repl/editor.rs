@@ -88,13 +88,12 @@ impl LineEditor {
                 self.editor.add_history_entry(line).map_err(trouble)?;
             }
         }
-        let Some(place) = &self.place else { return Ok(()) };
-        history::append(place, line).map_err(|error| {
-            let failed = Error::io("write", place, &error).within("the history is not kept");
-            // Once said is enough; the session itself goes on remembering.
-            self.place = None;
-            failed
-        })
+        let Some(place) = self.place.take() else { return Ok(()) };
+        history::append(&place, line)
+            .map_err(|error| Error::io("write", &place, &error).within("the history is not kept"))?;
+        // After a failure the place stays empty: said once is enough, and the session itself goes on remembering.
+        self.place = Some(place);
+        Ok(())
     }
 
     /// Gives the editor all that is remembered; it cannot forget a single entry.

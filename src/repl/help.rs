@@ -82,7 +82,10 @@ fn source(repl: &Repl, name: &str) -> Result<String> {
         repl.done.iter().rev().map(|done| ("this session".to_string(), done.text.clone())).collect();
     texts.extend(session.sources().all());
     texts.extend(STDLIB.iter().map(|(name, text)| (format!("std/{name}"), text.to_string())));
-    for (place, text) in texts.iter().filter(|(place, _)| module.is_empty() || belongs(place, module)) {
+    // A library may be known to the session by another name than its own.
+    let renamed = session.docs().lookup(name).iter().any(|entry| entry.scripted);
+    texts.sort_by_key(|(place, _)| !belongs(place, module));
+    for (place, text) in texts.iter().filter(|(place, _)| module.is_empty() || renamed || belongs(place, module)) {
         let found: Vec<_> = definitions::of(text).into_iter().filter(|definition| definition.name == bare).collect();
         if !found.is_empty() {
             let pieces: Vec<&str> = found.iter().map(|definition| &text[definition.start..definition.end]).collect();

@@ -147,17 +147,20 @@ mod tests {
     #[test]
     fn each_word_has_its_colour_and_the_unknown_have_none() {
         let line = "let x = run::check(own(1.5), \"a\") + oops(2) + nope::check(x.len()) // done";
-        assert_eq!(seen(line, None), pairs(&[
-            ("let", Paint::Keyword),
-            ("run", Paint::Module),
-            ("check", Paint::Function),
-            ("own", Paint::Function),
-            ("1.5", Paint::Number),
-            ("\"a\"", Paint::Text),
-            ("2", Paint::Number),
-            ("len", Paint::Function),
-            ("// done", Paint::Comment),
-        ]));
+        assert_eq!(
+            seen(line, None),
+            pairs(&[
+                ("let", Paint::Keyword),
+                ("run", Paint::Module),
+                ("check", Paint::Function),
+                ("own", Paint::Function),
+                ("1.5", Paint::Number),
+                ("\"a\"", Paint::Text),
+                ("2", Paint::Number),
+                ("len", Paint::Function),
+                ("// done", Paint::Comment),
+            ])
+        );
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The lines of earlier sessions: a file of the user's that every session adds to as it goes.
 //!
-//! It is no script's file: no script can name it for reading through the prompt, so it is opened here and not through
-//! the access rules. An entry is one line of it, line breaks and backslashes escaped; entries are appended under a
-//! lock in one write, so that sessions side by side lose nothing of each other.
+//! An entry is one line of it, line breaks and backslashes escaped. It is only ever added to, so that sessions side by
+//! side lose nothing of each other.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::base::files;
 
 /// So many entries are remembered.
 pub const ENTRIES: usize = 10_000;
@@ -25,21 +25,12 @@ pub fn place() -> Option<PathBuf> {
     Some(folder.join("microtome/history"))
 }
 
-/// Entries, oldest first, each once, where it was used last. A file that is not there yet has none.
+/// Entries, oldest first, each once, where it was used last.
 pub fn read(place: &Path) -> io::Result<Vec<String>> {
-    let mut file = match File::open(place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?,
-    };
-    file.lock_shared()?;
-    let length = file.metadata()?.len();
-    let skipped = length.saturating_sub(READ);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    let bytes = files::end_of(place, READ)?;
     let text = String::from_utf8_lossy(&bytes);
-    // What is skipped may end within an entry; the rest of that one is of no use.
-    let whole = if skipped == 0 { &text[..] } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
+    // What was skipped may end within an entry; the rest of that one is of no use.
+    let whole = if bytes.len() < READ as usize { &text } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
     Ok(latest(whole.lines().filter(|line| !line.is_empty()).map(unescaped).collect()))
 }
 
@@ -52,18 +43,9 @@ fn latest(entries: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// Adds an entry at the end of the file, which is made, for its owner alone, if it is missing.
+/// Adds an entry.
 pub fn append(place: &Path, entry: &str) -> io::Result<()> {
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut options = File::options();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(place)?;
-    file.lock()?;
-    file.write_all((escaped(entry) + "\n").as_bytes())
+    files::append(place, (escaped(entry) + "\n").as_bytes())
 }
 
 fn escaped(entry: &str) -> String {
@@ -110,7 +92,7 @@ mod tests {
         append(&place, &long).unwrap();
         append(&place, "last").unwrap();
         assert_eq!(read(&place).unwrap(), ["last"]);
-        assert!(fs::metadata(&place).unwrap().len() > READ);
+        assert!(std::fs::metadata(&place).unwrap().len() > READ);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Ending {
     Done,
     /// Some line failed, and nobody sat there to see it.
     Failed,
+    /// Some `run::check` failed there.
+    CheckFailed,
     Interrupted,
     /// The reader of our output went away.
     Closed,
@@ -151,7 +153,8 @@ impl Repl {
                 }
             }
             if length == 0 {
-                return Ok(ending);
+                let checks_failed = self.session().env().checks.failed() > 0;
+                return Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending });
             }
         }
     }

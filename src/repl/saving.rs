@@ -90,7 +90,8 @@ fn named(text: &str) -> String {
         }
     }
     let first = tokens.iter().find(|token| token.start >= start && token.kind != Kind::Comment);
-    first.map_or_else(|| text.to_string(), |first| format!("{}let ans = {}", &text[..first.start], &text[first.start..]))
+    first
+        .map_or_else(|| text.to_string(), |first| format!("{}let ans = {}", &text[..first.start], &text[first.start..]))
 }
 
 fn has_code(tokens: &[Token]) -> bool {
@@ -113,7 +114,8 @@ mod tests {
     use super::*;
 
     fn saved(lines: &[(&str, Outcome)]) -> String {
-        let done: Vec<Done> = lines.iter().map(|(text, outcome)| Done { text: text.to_string(), outcome: *outcome }).collect();
+        let done: Vec<Done> =
+            lines.iter().map(|(text, outcome)| Done { text: text.to_string(), outcome: *outcome }).collect();
         script(&done).split_once('\n').unwrap().1.replace("\n\n", "\n").trim().to_string()
     }
 
@@ -122,7 +124,13 @@ mod tests {
     #[test]
     fn lines_stand_in_their_order_and_end_as_statements() {
         assert_eq!(
-            saved(&[("let a = 1 // one", Silent), ("a + 1;", Answered), ("fn f() { 1 }", Silent), ("oops\n2", Failed), ("f()", Answered)]),
+            saved(&[
+                ("let a = 1 // one", Silent),
+                ("a + 1;", Answered),
+                ("fn f() { 1 }", Silent),
+                ("oops\n2", Failed),
+                ("f()", Answered)
+            ]),
             "let a = 1; // one\na + 1;\nfn f() { 1 }\n// This failed:\n// oops\n// 2\nf();"
         );
     }

@@ -38,7 +38,8 @@ pub fn before(text: &Before, end: usize, session: &Session) -> Option<Shape> {
     match base {
         Base::Variable(name) => of_value(session.variable(name)?, &steps, &docs),
         Base::Function { module, name } => {
-            let entry = docs.entries().iter().find(|e| e.module == module && e.name == name && e.receiver.is_empty())?;
+            let entry =
+                docs.entries().iter().find(|e| e.module == module && e.name == name && e.receiver.is_empty())?;
             of_type(entry.overloads.first()?.returns.clone(), &steps, &docs)
         }
         Base::Literal(shape) if steps.is_empty() => Some(shape),
@@ -175,9 +176,8 @@ fn of_type(kind: String, steps: &[Step], docs: &Docs) -> Option<Shape> {
 }
 
 fn returned(kind: &str, step: &Step, docs: &Docs) -> Option<String> {
-    let member = |role: Role, name: &str| {
-        docs.entries().iter().find(|e| e.receiver == kind && e.role == role && e.name == name)
-    };
+    let member =
+        |role: Role, name: &str| docs.entries().iter().find(|e| e.receiver == kind && e.role == role && e.name == name);
     let entry = match step {
         Step::Property(name) => member(Role::Property, name),
         Step::Call(name) => member(Role::Method, name).or_else(|| {

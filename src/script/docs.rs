@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use rhai::Engine;
 
+use super::resolver::STDLIB;
 use crate::base::names;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,9 +120,29 @@ impl Docs {
             let builtin = !own.contains(&key(&raw));
             docs.add(raw, builtin);
         }
+        for (module, text) in STDLIB {
+            docs.add_library(engine, module, text);
+        }
         docs.entries
             .sort_by(|a, b| (&a.module, &a.receiver, a.role, &a.name).cmp(&(&b.module, &b.receiver, b.role, &b.name)));
         docs
+    }
+
+    /// The functions of a stdlib module, found under its name whether it is imported or not.
+    fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
+        // The stdlib is compiled in a test; here a module that does not parse is only left out.
+        let Ok(ast) = engine.compile(text) else { return };
+        for function in ast.iter_functions().filter(|f| f.access == rhai::FnAccess::Public) {
+            let raw = Raw {
+                namespace: module.into(),
+                name: function.name.into(),
+                parameters: function.params.iter().map(|p| parameter(p)).collect(),
+                returns: String::from("any"),
+                comments: function.comments.join("\n"),
+                scripted: true,
+            };
+            self.add(raw, false);
+        }
     }
 
     fn add(&mut self, raw: Raw, builtin: bool) {

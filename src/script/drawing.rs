@@ -12,15 +12,15 @@ pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
 }
 
 fn plain(failure: &Failure) -> String {
-    let mut text = format!("error: {}\n", failure.message);
+    let mut text = format!("error: {}\n", visible(&failure.message));
     if let Some(place) = &failure.place {
         text.push_str(&format!("  at {}\n", shown(place)));
     }
     for line in calls(failure) {
-        text.push_str(&format!("  {line}\n"));
+        text.push_str(&format!("  {}\n", visible(&line)));
     }
     if let Some(hint) = hint(failure) {
-        text.push_str(&format!("  hint: {hint}\n"));
+        text.push_str(&format!("  hint: {}\n", visible(&hint)));
     }
     text
 }
@@ -36,19 +36,46 @@ fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: boo
     let at = (place.source.clone(), span);
     let mut report = Report::build(ReportKind::Custom("error", Color::Red), at.clone())
         .with_config(config)
-        .with_message(&failure.message)
+        .with_message(visible(&failure.message))
         .with_label(Label::new(at).with_color(Color::Red).with_message(label(failure)));
     for line in calls(failure) {
-        report = report.with_note(line);
+        report = report.with_note(visible(&line));
     }
     if let Some(hint) = hint(failure) {
-        report = report.with_help(hint);
+        report = report.with_help(visible(&hint));
     }
     let mut out = Vec::new();
-    report.finish().write((place.source.clone(), Source::from(text.to_string())), &mut out).ok()?;
-    let text = String::from_utf8(out).ok()?;
+    report.finish().write((place.source.clone(), Source::from(visible(&text))), &mut out).ok()?;
+    let mut text = String::from_utf8(out).ok()?;
+    if !colour {
+        // The heading is coloured whatever the configuration says.
+        text = without_colours(&text);
+    }
     // Trailing blanks would make transcripts hard to keep.
     Some(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+}
+
+/// Control characters made visible, one for one, so that no text of a script can move the cursor or change colours.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => c,
+        '\u{7f}' => '\u{2421}',
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
+        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        _ => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The text without its colour codes, the only codes that can be in it.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, code)) = rest.split_once("\x1b[") {
+        plain.push_str(before);
+        rest = code.split_once('m').map_or("", |(_, after)| after);
+    }
+    plain + rest
 }
 
 /// What stands at the arrow: short, since the message stands above.

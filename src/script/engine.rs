@@ -3,23 +3,28 @@
 use std::rc::Rc;
 
 use rhai::plugin::ModuleManifest;
-use rhai::{Dynamic, Engine, EvalAltResult, Module, Position, exported_manifest};
+use rhai::{Dynamic, Engine, Module, exported_manifest};
 
 use super::env::{self, Env};
 use super::failure::Sources;
+use super::placing::placed;
 use super::resolver::Resolver;
-use super::{language, run, show};
-use crate::base::names;
-use crate::err;
+use super::{language, plot, report, run, show};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, &'static ModuleManifest)> {
-    vec![("run", exported_manifest!(run::functions))]
+    vec![("plot", exported_manifest!(plot::functions)), ("run", exported_manifest!(run::functions))]
 }
 
 /// What is known everywhere: methods on handles, operators, and the few words without a module.
 fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(language::functions), exported_manifest!(run::globals), exported_manifest!(show::globals)]
+    vec![
+        exported_manifest!(language::functions),
+        exported_manifest!(report::functions),
+        exported_manifest!(report::methods::methods),
+        exported_manifest!(run::globals),
+        exported_manifest!(show::globals),
+    ]
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.
@@ -38,13 +43,12 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     engine.set_fail_on_invalid_map_property(true);
     engine.set_module_resolver(Resolver::new(env.clone(), sources.clone()));
     listen(&mut engine, env);
-    missing_keys(&mut engine);
     show::register_types(&mut engine);
     for (name, manifest) in modules() {
-        engine.register_static_module(name, Module::from_manifest(manifest).into());
+        engine.register_static_module(name, Module::from_manifest(placed(manifest)).into());
     }
     for manifest in globals() {
-        engine.register_global_module(Module::from_manifest(manifest).into());
+        engine.register_global_module(Module::from_manifest(placed(manifest)).into());
     }
     engine
 }
@@ -63,19 +67,5 @@ fn listen(engine: &mut Engine, env: &Rc<Env>) {
         let place = source.map(|s| format!("{s}:")).unwrap_or_default();
         let line = position.line().map(|l| format!("{l}: ")).unwrap_or_default();
         debugging.console.line(&format!("{place}{line}{text}"));
-    });
-}
-
-/// A key that a map lacks is answered with the nearest that it has.
-fn missing_keys(engine: &mut Engine) {
-    // "Deprecated" is how the engine marks an interface that it may still change.
-    #[allow(deprecated)]
-    engine.on_map_missing_property(|map, key, _| {
-        let keys: Vec<&str> = map.keys().map(|k| k.as_str()).collect();
-        let hint = names::suggestion(key, keys.iter().copied())
-            .unwrap_or_else(|| format!("ask with `\"{key}\" in map` whether it is there"));
-        let mut error: Box<EvalAltResult> = err!(Name, "this map has no key `{key}`").hint(hint).into();
-        error.set_position(Position::NONE);
-        Err(error)
     });
 }

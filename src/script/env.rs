@@ -26,6 +26,8 @@ pub struct Env {
     pub device: Device,
     pub arguments: Arguments,
     pub checks: Checks,
+    /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
+    pub recorded: BTreeMap<String, String>,
 }
 
 impl Env {
@@ -42,6 +44,7 @@ impl Env {
             device: Device::Cpu,
             arguments: Arguments::default(),
             checks: Checks::default(),
+            recorded: BTreeMap::new(),
             settings,
         })
     }
@@ -58,6 +61,7 @@ impl Env {
             device: self.device.clone(),
             arguments,
             checks: Checks::default(),
+            recorded: BTreeMap::new(),
         }
     }
 }

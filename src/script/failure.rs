@@ -18,6 +18,11 @@ impl Sources {
         self.0.borrow_mut().insert(name.to_string(), text.into());
     }
 
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.0.borrow().iter().map(|(name, text)| (name.clone(), text.to_string())).collect()
+    }
+
     pub fn text(&self, name: &str) -> Option<Rc<str>> {
         self.0.borrow().get(name).cloned()
     }
@@ -86,6 +91,8 @@ impl From<Error> for Box<EvalAltResult> {
 pub struct Known<'a> {
     pub docs: &'a Docs,
     pub variables: Vec<String>,
+    /// Keys of the maps that stand in variables.
+    pub keys: Vec<String>,
 }
 
 /// Reads the engine's error: `source` is the script that was started.
@@ -151,13 +158,15 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
         E::ErrorParsing(problem, _) => Words { kind: "syntax".into(), ..syntax(problem, known) },
         E::ErrorVariableNotFound(name, _) => unknown_variable(name, known),
         E::ErrorFunctionNotFound(signature, _) => unknown_function(signature, known),
-        E::ErrorModuleNotFound(name, _) => plain(
-            Kind::Name,
-            format!("unknown module `{name}`"),
-            names::suggestion(name, known.docs.modules())
-                .or_else(|| Some(format!("a library is made known by `import \"{name}\" as {name};`"))),
-        ),
-        E::ErrorPropertyNotFound(name, _) => plain(Kind::Name, format!("unknown property `{name}`"), None),
+        E::ErrorModuleNotFound(name, _) => unknown_module(name, known),
+        E::ErrorPropertyNotFound(name, _) => {
+            let near = names::nearest(name, known.keys.iter().map(String::as_str));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("ask with `\"{name}\" in map` whether it is there"),
+            };
+            plain(Kind::Name, format!("this map has no key `{name}`"), Some(hint))
+        }
         E::ErrorDotExpr(text, _) => unknown_property(text, known),
         E::ErrorIndexingType(text, _) => {
             plain(Kind::Argument, format!("{} cannot be indexed like this", readable_types(text)), None)
@@ -220,6 +229,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
     use rhai::ParseErrorType as P;
     let hint = match problem {
         P::VariableUndefined(name) => return unknown_variable(name, known),
+        P::ModuleUndefined(name) => return unknown_module(name, known),
         P::UnexpectedEOF => Some("a bracket, a brace or a string is not closed".into()),
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
@@ -230,10 +240,20 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::BadInput(rhai::LexError::UnterminatedString) => {
             Some("the string is not closed; text over several lines stands between backticks".into())
         }
-        P::MissingSymbol(_) | P::MissingToken(..) | P::BadInput(_) => None,
         _ => None,
     };
-    Words { kind: String::new(), message: lower(&problem.to_string()), hint, arg: None }
+    let message = match problem {
+        P::MissingToken(token, purpose) => format!("expected `{token}` {purpose}"),
+        _ => lower(&problem.to_string()),
+    };
+    Words { kind: String::new(), message, hint, arg: None }
+}
+
+fn unknown_module(name: &str, known: &Known) -> Words {
+    let near = names::nearest(name, known.docs.modules()).map(|near| format!("did you mean `{near}`?"));
+    let library = super::resolver::stdlib_path(name).unwrap_or(name.into());
+    let hint = near.unwrap_or_else(|| format!("a library is made known by `import \"{library}\" as {name};`"));
+    Words { kind: Kind::Name.name().into(), message: format!("unknown module `{name}`"), hint: Some(hint), arg: None }
 }
 
 fn unknown_variable(name: &str, known: &Known) -> Words {
@@ -253,22 +273,29 @@ fn unknown_function(signature: &str, known: &Known) -> Words {
     let (path, types) = signature.split_once(" (").unwrap_or((signature, ")"));
     let types: Vec<String> = rhai_types(types.trim_end_matches(')'));
     let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
+    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') && !name.contains('$') {
+        return undefined_operator(name, &types);
+    }
     let overloads: Vec<String> = known.docs.overloads(module, name, types.first().map(String::as_str));
     let kind = if overloads.is_empty() { Kind::Name } else { Kind::Argument };
     let (message, hint) = if let Some(property) = name.strip_prefix("get$").or_else(|| name.strip_prefix("set$")) {
         (format!("unknown property `{property}`"), None)
     } else if overloads.is_empty() {
         let hint = known.docs.nearest_function(module, name, types.first().map(String::as_str));
-        let on = match types.first() {
-            Some(receiver) if module.is_empty() => format!(" (called on {})", article(receiver)),
-            _ => String::new(),
-        };
-        (format!("unknown function `{path}`{on}"), hint)
+        (format!("unknown function `{path}`"), hint)
     } else {
         let found = if types.is_empty() { "no arguments".into() } else { format!("({})", types.join(", ")) };
         (format!("`{path}` cannot take {found}"), Some(format!("it can be called as {}", overloads.join(" or "))))
     };
     Words { kind: kind.name().into(), message, hint, arg: None }
+}
+
+fn undefined_operator(name: &str, types: &[String]) -> Words {
+    let message = match types {
+        [left, right] => format!("`{name}` is not defined between {} and {}", article(left), article(right)),
+        _ => format!("`{name}` is not defined for {}", types.iter().map(|t| article(t)).collect::<Vec<_>>().join(", ")),
+    };
+    Words { kind: Kind::Argument.name().into(), message, hint: None, arg: None }
 }
 
 /// "Unknown property 'x' - a getter is not registered for type 'T'" is all that the engine tells.

@@ -26,15 +26,20 @@ pub struct Import {
 pub fn calls(ast: &AST) -> Vec<Call> {
     let mut calls = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
-        if let Some(ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position))) = path.last() {
-            calls.push(Call {
-                module: call.namespace.to_string().trim_end_matches("::").to_string(),
-                name: call.name.to_string(),
-                method: matches!(path.last(), Some(ASTNode::Expr(Expr::MethodCall(..)))),
-                literal: call.args.first().and_then(literal),
-                position: *position,
-            });
-        }
+        let (call, position, method) = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position)) | ASTNode::Stmt(Stmt::FnCall(call, position))) => {
+                (call, position, false)
+            }
+            Some(ASTNode::Expr(Expr::MethodCall(call, position))) => (call, position, true),
+            _ => return true,
+        };
+        calls.push(Call {
+            module: call.namespace.to_string().trim_end_matches("::").to_string(),
+            name: call.name.to_string(),
+            method,
+            literal: call.args.first().and_then(literal),
+            position: *position,
+        });
         true
     });
     calls
@@ -64,6 +69,18 @@ pub fn arguments(ast: &AST) -> Option<Vec<String>> {
         .filter(|call| call.name == "arg" && call.module.is_empty())
         .map(|call| call.literal)
         .collect()
+}
+
+/// Names that a text defines by `let`, `const`, `for` or `fn`, read without parsing: the text may not parse.
+pub fn defined(text: &str) -> Vec<String> {
+    let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let mut names = Vec::new();
+    while let Some(word) = words.next() {
+        if matches!(word, "let" | "const" | "for" | "fn") {
+            names.extend(words.next().map(String::from));
+        }
+    }
+    names
 }
 
 fn literal(expression: &Expr) -> Option<String> {

@@ -10,11 +10,16 @@ use rhai::{Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position,
 use super::env::Env;
 use super::failure::Sources;
 use crate::base::{Result, names};
-use crate::{bail, err};
+use crate::err;
 
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
 pub const STDLIB: &[(&str, &str)] =
     &[("geometry", include_str!("../../stdlib/geometry.rhai")), ("stats", include_str!("../../stdlib/stats.rhai"))];
+
+/// `std/name`, if the stdlib has a module of that name.
+pub fn stdlib_path(name: &str) -> Option<String> {
+    STDLIB.iter().any(|(known, _)| *known == name).then(|| format!("{PREFIX}{name}"))
+}
 
 /// The prefix by which scripts import from the stdlib.
 const PREFIX: &str = "std/";
@@ -35,6 +40,9 @@ impl Resolver {
 
     /// The name and the text of the source that `path` means for the script called `from`.
     fn find(&self, path: &str, from: Option<&str>) -> Result<(String, String)> {
+        if let Some(text) = self.env.recorded.get(path) {
+            return Ok((path.to_string(), text.clone()));
+        }
         if let Some(name) = path.strip_prefix(PREFIX) {
             return match STDLIB.iter().find(|(known, _)| *known == name) {
                 Some((_, text)) => Ok((path.to_string(), text.to_string())),
@@ -48,8 +56,11 @@ impl Resolver {
         }
         let places: Vec<PathBuf> = folders(from).into_iter().map(|folder| folder.join(&file)).collect();
         for place in &places {
+            if let Some(text) = self.env.recorded.get(&shown(place)) {
+                return Ok((shown(place), text.clone()));
+            }
             if place.is_file() {
-                let text = self.env.files.text(place)?;
+                let text = self.env.files.script(place)?;
                 return Ok((shown(place), text));
             }
         }
@@ -157,12 +168,4 @@ fn nearest_file(file: &Path, places: &[PathBuf]) -> Option<String> {
         stems.extend(scripts.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string())));
     }
     names::nearest(wanted, stems.iter().map(String::as_str)).map(str::to_string)
-}
-
-/// The text of a library, for `??name` and for the record of a run.
-pub fn stdlib_text(name: &str) -> Result<&'static str> {
-    match STDLIB.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Ok(text),
-        None => bail!(Name, "there is no `{name}` in the stdlib"),
-    }
 }

@@ -65,7 +65,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn out(ctx: NativeCallContext) -> Fallible<String> {
-        Ok(env(&ctx)?.settings.out.display().to_string())
+        Ok(env(&ctx)?.files.access().out().display().to_string())
     }
 
     /// Writes a value as JSON, below the output folder if the path is relative.
@@ -133,7 +133,9 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// try { run::fetch("http://not-allowed.example/x") } catch (e) { e.kind }  //=> "access"
+    /// let kind = ();
+    /// try { run::fetch("http://not-allowed.example/x") } catch (e) { kind = e.kind; }
+    /// kind  //=> "access"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn fetch(ctx: NativeCallContext, address: &str) -> Fallible<String> {
@@ -174,7 +176,9 @@ pub mod globals {
     ///
     /// # Example
     /// ```
-    /// try { arg("data") } catch (e) { e.message }  //=> "the argument `--data` is missing"
+    /// let said = ();
+    /// try { arg("data") } catch (e) { said = e.message; }
+    /// said  //=> "the argument `--data` is missing"
     /// ```
     #[rhai_fn(name = "arg", return_raw)]
     pub fn arg_required(ctx: NativeCallContext, name: &str) -> Fallible<String> {

@@ -50,13 +50,9 @@ impl Session {
     /// Names and values of the variables, in the order of their definition; shadowed ones left out.
     pub fn variables(&self) -> Vec<(&str, &Dynamic)> {
         let mut seen = std::collections::BTreeSet::new();
-        let all: Vec<_> = self.scope.iter_raw().collect();
-        let mut variables: Vec<(&str, &Dynamic)> = all
-            .into_iter()
-            .rev()
-            .filter(|(name, ..)| seen.insert(*name))
-            .map(|(name, _, value)| (name, value))
-            .collect();
+        // The engine lists the newest first.
+        let newest = self.scope.iter_raw().filter(|(name, ..)| seen.insert(*name));
+        let mut variables: Vec<(&str, &Dynamic)> = newest.map(|(name, _, value)| (name, value)).collect();
         variables.reverse();
         variables
     }
@@ -119,7 +115,7 @@ impl Session {
 
     fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
-        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names() });
+        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names(name), keys: self.keys() });
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
             failure.message = "the script was stopped: the machine is out of memory".into();
@@ -127,11 +123,20 @@ impl Session {
         failure
     }
 
-    /// Names that a reader may have meant: variables, and the words known everywhere.
-    fn names(&self) -> Vec<String> {
+    /// Names that a reader may have meant: variables, and what the text itself defines.
+    fn names(&self, source: &str) -> Vec<String> {
         let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
         names.extend(["true", "false"].map(String::from));
+        if let Some(text) = self.sources.text(source) {
+            names.extend(inspect::defined(&text));
+        }
         names
+    }
+
+    /// Keys of the maps in variables, which a misspelt property may have meant.
+    fn keys(&self) -> Vec<String> {
+        let maps = self.scope.iter_raw().filter_map(|(_, _, value)| value.read_lock::<rhai::Map>());
+        maps.flat_map(|map| map.keys().map(|key| key.to_string()).collect::<Vec<_>>()).collect()
     }
 
     /// Carries what a line defined over to the next one.

@@ -5,7 +5,9 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::env::env;
 use super::value::{Any, Fallible, json, repr};
-use crate::base::Result;
+use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::report::Report;
+use crate::report::chart::Chart;
 use crate::report::terminal::Screen;
 
 /// A result that scripts hold: what all of them can do.
@@ -43,7 +45,7 @@ fn row<T: Handle>() -> Row {
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
 fn rows() -> Vec<Row> {
-    vec![]
+    vec![row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>()]
 }
 
 pub fn register_types(engine: &mut Engine) {

@@ -20,7 +20,7 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
     let mut beside = Session::new(repl.session().env().beside(Arguments::parse(&words)?));
     let text = beside.env().files.text(Path::new(&file))?;
     let outcome = beside.eval(&file, &text);
-    outcome.map_err(|failure| Trouble { failure, sources: Some(beside.sources().clone()) })?;
+    let _value = outcome.map_err(|failure| Trouble { failure, sources: Some(beside.sources().clone()) })?;
     beside.env().arguments.refuse_unasked()?;
     let checks = &beside.env().checks;
     if checks.failed() > 0 {
@@ -94,9 +94,10 @@ mod tests {
 
     #[test]
     fn words_are_cut_as_a_shell_does() {
-        assert_eq!(words("a.rhai --n  3 --text \"two words\" '' --x=\"a b\""), [
-            "a.rhai", "--n", "3", "--text", "two words", "", "--x=a b"
-        ]);
+        assert_eq!(
+            words("a.rhai --n  3 --text \"two words\" '' --x=\"a b\""),
+            ["a.rhai", "--n", "3", "--text", "two words", "", "--x=a b"]
+        );
         assert_eq!(words(""), [""]);
         assert_eq!(unquoted("\"a b\""), "a b");
         assert_eq!(unquoted("a"), "a");

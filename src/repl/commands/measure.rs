@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn times_have_three_digits_and_a_unit() {
-        for (nanoseconds, text) in [(123, "123 ns"), (4_560, "4.56 µs"), (78_900_000, "78.9 ms"), (1_500_000_000, "1.50 s")]
+        for (nanoseconds, text) in
+            [(123, "123 ns"), (4_560, "4.56 µs"), (78_900_000, "78.9 ms"), (1_500_000_000, "1.50 s")]
         {
             assert_eq!(shown(Duration::from_nanos(nanoseconds)), text);
         }

@@ -1,15 +1,13 @@
-//! stub
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Graphics {
-    Kitty,
-    Iterm,
-    Sixel,
-    Text,
-}
-#[derive(Debug, Clone)]
-pub struct Screen {
-    pub width: usize,
-    pub height: usize,
-    pub colour: bool,
-    pub graphics: Graphics,
-}
+//! Pictures and results as text: what a terminal shows, or a pipe carries.
+
+mod bars;
+mod braille;
+mod chart;
+mod heat;
+mod histogram;
+pub mod inline;
+mod plot;
+pub mod screen;
+
+pub use chart::chart;
+pub use screen::{Graphics, Screen};

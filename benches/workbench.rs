@@ -1,0 +1,159 @@
+//! What the workbench itself costs: start-up, completion, native calls, size. Writes `docs/benchmarks.md`.
+//!
+//! `cargo bench --bench workbench`; the peer of the start-up row is the Python interpreter that `MICROTOME_PEER_PYTHON`
+//! names (default `python3`), if it can import torch.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::memory;
+use microtome::base::random::Randomness;
+use microtome::base::settings::Settings;
+use microtome::report::terminal::{Graphics, Screen};
+use microtome::script::Session;
+use microtome::script::console::Console;
+use microtome::script::env::{Arguments, Checks, Env};
+
+fn main() {
+    let mut rows = Vec::new();
+    start_up(&mut rows);
+    microtome::script::thread::with_large_stack(in_process).map(|mut more| rows.append(&mut more)).unwrap();
+    size(&mut rows);
+    let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
+    let page = format!(
+        "# Benchmarks of the workbench\n\nWritten by `cargo bench --bench workbench` on {} ({} threads). Times are medians; \
+         ratios are of medians of the same run.\n\n| what | measured |\n|---|---|\n{table}",
+        memory::processor(),
+        std::thread::available_parallelism().map_or(1, |n| n.get())
+    );
+    print!("{page}");
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md");
+    std::fs::write(&place, page).unwrap();
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
+    work();
+    median(
+        (0..runs)
+            .map(|_| {
+                let begin = Instant::now();
+                work();
+                begin.elapsed()
+            })
+            .collect(),
+    )
+}
+
+fn command(program: &str, words: &[&str]) -> bool {
+    let status =
+        Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|s| s.success())
+}
+
+fn start_up(rows: &mut Vec<(String, String)>) {
+    let ours = timed(|| assert!(command(env!("CARGO_BIN_EXE_microtome"), &["-e", "1 + 2"])), 41);
+    rows.push(("`microtome -e '1 + 2'`, process start to exit".into(), milliseconds(ours)));
+    let python = std::env::var("MICROTOME_PEER_PYTHON").unwrap_or("python3".into());
+    let import = ["-c", "import torch"];
+    if command(&python, &import) {
+        let theirs = timed(|| assert!(command(&python, &import)), 7);
+        rows.push(("`python -c 'import torch'`, same run".into(), milliseconds(theirs)));
+        rows.push(("ratio".into(), format!("1 : {:.0}", theirs.as_secs_f64() / ours.as_secs_f64())));
+    } else {
+        rows.push(("`python -c 'import torch'`, same run".into(), format!("not measured: {python} has no torch")));
+    }
+}
+
+fn session() -> Session {
+    let out = std::env::temp_dir().join("microtome-bench");
+    Session::new(Env {
+        files: Files::new(Access::new(&out, &Rules::default()).unwrap(), false),
+        random: Randomness::new(0),
+        task: Task::default(),
+        console: Console::memory(Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text }),
+        device: candle_core::Device::Cpu,
+        arguments: Arguments::default(),
+        checks: Checks::default(),
+        recorded: Default::default(),
+        settings: Settings { out, ..Settings::default() },
+    })
+}
+
+fn in_process() -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut session = session();
+    let names: String = (0..500).map(|i| format!("let name_{i} = {i};\n")).collect();
+    session.eval("names", &names).unwrap();
+    session.eval("tensor", "let t = tensor::zeros([2, 2]);").unwrap();
+    for (what, line) in [
+        ("a variable", "name_4"),
+        ("a method", "t.s"),
+        ("a module member", "tensor::z"),
+        ("an option", "tensor::randn([2], #{ s"),
+    ] {
+        let time =
+            timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
+        rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.2} ms", time.as_secs_f64() * 1e3)));
+    }
+    let calls = 200_000;
+    let empty = loop_time(&mut session, "", calls);
+    for (what, call) in [("`run::seed()`", "run::seed();"), ("`t.rank`", "t.rank;"), ("`t + 1`, 2 x 2", "t + 1;")] {
+        let each = loop_time(&mut session, call, calls).saturating_sub(empty).as_secs_f64() / f64::from(calls);
+        rows.push((format!("one native call, {what}"), format!("{:.0} ns", each * 1e9)));
+    }
+    rows
+}
+
+fn loop_time(session: &mut Session, body: &str, calls: u32) -> Duration {
+    let code = format!("for i in 0..{calls} {{ {body} }}");
+    timed(|| drop(session.eval("loop", &code).unwrap()), 5)
+}
+
+fn size(rows: &mut Vec<(String, String)>) {
+    let binary = Path::new(env!("CARGO_BIN_EXE_microtome"));
+    let bytes = std::fs::metadata(binary).unwrap().len();
+    rows.push(("size of the binary".into(), format!("{:.1} MB", bytes as f64 / 1e6)));
+    if let Ok(output) = Command::new("ldd").arg(binary).output() {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut libraries: Vec<&str> =
+            text.lines().filter_map(|l| l.split_whitespace().next()).filter(|l| l.starts_with("lib")).collect();
+        libraries.sort_unstable();
+        rows.push(("its dynamic libraries".into(), libraries.join(", ")));
+    }
+    let mut lengths = Vec::new();
+    lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut lengths);
+    lengths.sort_unstable();
+    rows.push((
+        "Rust in `src`".into(),
+        format!(
+            "{} lines in {} files, median {}, longest {}",
+            lengths.iter().sum::<usize>(),
+            lengths.len(),
+            lengths[lengths.len() / 2],
+            lengths[lengths.len() - 1]
+        ),
+    ));
+}
+
+fn lines(folder: &Path, lengths: &mut Vec<usize>) {
+    for path in std::fs::read_dir(folder).unwrap().flatten().map(|e| e.path()) {
+        if path.is_dir() {
+            lines(&path, lengths);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            lengths.push(std::fs::read_to_string(path).unwrap().lines().count());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `microtome run --again run.json`: runs what was recorded once more, in a folder of its own, and compares all bytes.
+
+use std::path::Path;
+
+use super::Exit;
+use super::args::Options;
+use super::setup::{self, Wants};
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::{Error, Result};
+use crate::err;
+use crate::script::env::Arguments;
+use crate::script::record::Record;
+use crate::script::{Session, drawing};
+
+pub fn run(options: &Options, path: &Path) -> Result<Exit> {
+    let record = read(options, path)?;
+    // The record stands in out/NAME/run.json; what it wrote is counted from out/.
+    let before = crate::base::access::resolve(path)?;
+    let before = before.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
+    let scratch = tempfile::tempdir().map_err(|e| Error::io("make", &std::env::temp_dir(), &e))?;
+    let threads =
+        u16::try_from(record.threads).map_err(|_| err!(Format, "{} threads in the record", record.threads))?;
+    let options = Options {
+        out: scratch.path().to_path_buf(),
+        seed: record.seed,
+        threads: Some(threads.max(1)),
+        device: record.device.clone(),
+        ..options.clone()
+    };
+    let Some(text) = record.sources.get(&record.script).cloned() else {
+        crate::bail!(Format, "the record has no text of its script {}", record.script);
+    };
+    let words: Vec<String> = record.arguments.iter().map(|(name, value)| format!("--{name}={value}")).collect();
+    let wants = Wants {
+        arguments: Arguments::parse(&words)?,
+        recording: true,
+        again: Some((record.clone(), before)),
+        interactive: false,
+    };
+    let mut session = Session::new(setup::env(&options, wants)?);
+    let outcome = session.eval(&record.script, &text);
+    if let Err(failure) = &outcome {
+        if failure.is_interrupted() {
+            eprintln!("interrupted");
+            return Ok(Exit::Interrupted);
+        }
+        let colour = setup::screen(&std::io::stderr()).colour;
+        eprint!("{}", drawing::draw(failure, session.sources(), colour));
+    }
+    let again = Record::of(&session, &record.script, outcome.as_ref().err());
+    Ok(tell(&record, &again))
+}
+
+fn read(options: &Options, path: &Path) -> Result<Record> {
+    let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
+    Record::parse(&files.text(path)?).map_err(|e| e.within(path.display()))
+}
+
+fn tell(before: &Record, again: &Record) -> Exit {
+    let differences = before.differences(again);
+    for line in before.circumstances(again) {
+        eprintln!("note: {line}");
+    }
+    if differences.is_empty() {
+        eprintln!("the same: {} files written, {} read, and what was printed", before.written.len(), before.read.len());
+        return Exit::Done;
+    }
+    for line in &differences {
+        eprintln!("not the same: {line}");
+    }
+    Exit::Failed
+}

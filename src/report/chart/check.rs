@@ -1,0 +1,185 @@
+//! Whether a chart can be drawn, asked before anything is.
+
+use super::{Axis, Chart, Content, Mark, Series, Spread};
+use crate::base::{Grid, Result};
+use crate::{bail, err};
+
+impl Chart {
+    /// Lists that fit each other, ranges that are ranges, and something to see.
+    pub fn check(&self) -> Result<()> {
+        for (name, pixels) in [("width", self.width), ("height", self.height)] {
+            if !(160..=4000).contains(&pixels) {
+                bail!(Argument, "expected a {name} from 160 to 4000, found {pixels}");
+            }
+        }
+        self.x.check("x")?;
+        self.y.check("y")?;
+        self.check_marks()?;
+        match &self.content {
+            Content::Line { series } | Content::Scatter { series } => {
+                some(series.len(), "series")?;
+                series.iter().try_for_each(|s| s.check(self.kind()))
+            }
+            Content::Bar { categories, series } => {
+                some(categories.len(), "value")?;
+                some(series.len(), "series")?;
+                for bars in series {
+                    same("value", bars.values.len(), "label", categories.len())
+                        .and_then(|()| check_spread(&bars.spread, bars.values.len()))
+                        .map_err(|e| named(e, &bars.name))?;
+                }
+                Ok(())
+            }
+            Content::Histogram { edges, series } => {
+                some(series.len(), "series")?;
+                if edges.len() < 2 || !edges.windows(2).all(|w| w[0] < w[1]) || !edges.iter().all(|e| e.is_finite()) {
+                    bail!(Argument, "expected two or more finite edges in rising order");
+                }
+                series.iter().try_for_each(|s| {
+                    same("count", s.counts.len(), "bin", edges.len() - 1).map_err(|e| named(e, &s.name))
+                })
+            }
+            Content::Heat { grid, colours } => {
+                check_grid(grid)?;
+                check_range(colours.range, false, "the colours")
+            }
+        }
+    }
+
+    fn check_marks(&self) -> Result<()> {
+        if matches!(self.content, Content::Heat { .. }) && !self.marks.is_empty() {
+            return Err(err!(Argument, "expected no annotations on a heat map, found {}", self.marks.len())
+                .hint("annotations have x and y values, which cells have not"));
+        }
+        for mark in &self.marks {
+            let places: &[(&Axis, &str, f64)] = match mark {
+                Mark::Text { x, y, .. } => &[(&self.x, "x", *x), (&self.y, "y", *y)],
+                Mark::Horizontal { at, .. } => &[(&self.y, "y", *at)],
+                Mark::Vertical { at, .. } => &[(&self.x, "x", *at)],
+            };
+            for (axis, name, at) in places {
+                if !at.is_finite() || axis.log && *at <= 0.0 {
+                    bail!(Argument, "expected an annotation at a place on the {name} axis, found {at}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Axis {
+    fn check(&self, name: &str) -> Result<()> {
+        check_range(self.range, self.log, &format!("the {name} axis"))
+    }
+}
+
+impl Series {
+    fn check(&self, kind: &str) -> Result<()> {
+        let length = self.y.len();
+        if length == 0 {
+            return Err(named(
+                err!(Argument, "expected at least one point, found none").hint(format!("a {kind} chart needs data")),
+                &self.name,
+            ));
+        }
+        same("x value", self.x.len(), "y value", length)
+            .and_then(|()| check_spread(&self.spread, length))
+            .and_then(|()| match self.labels.len() {
+                0 => Ok(()),
+                labels => same("label", labels, "point", length),
+            })
+            .map_err(|e| named(e, &self.name))
+    }
+}
+
+fn check_spread(spread: &Option<Spread>, length: usize) -> Result<()> {
+    match spread {
+        Some(Spread { low, high, .. }) => {
+            same("lower end", low.len(), "value", length).and_then(|()| same("upper end", high.len(), "value", length))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_grid(grid: &Grid) -> Result<()> {
+    some(grid.rows.len(), "row")?;
+    some(grid.columns.len(), "column")?;
+    let cells = grid.rows.len().saturating_mul(grid.columns.len());
+    if cells != grid.values.len() {
+        bail!(Shape, "expected {} x {} values, found {}", grid.rows.len(), grid.columns.len(), grid.values.len());
+    }
+    Ok(())
+}
+
+fn check_range(range: Option<[f64; 2]>, log: bool, what: &str) -> Result<()> {
+    let Some([low, high]) = range else { return Ok(()) };
+    if !(low.is_finite() && high.is_finite() && low < high) {
+        return Err(err!(Argument, "expected two finite ends in rising order for {what}, found {low} and {high}"));
+    }
+    if log && low <= 0.0 {
+        return Err(err!(Argument, "expected a range above zero for {what}, found {low} to {high}")
+            .hint("a logarithmic axis has no zero"));
+    }
+    Ok(())
+}
+
+fn some(found: usize, noun: &str) -> Result<()> {
+    match found {
+        0 => Err(err!(Argument, "expected at least one {noun}, found none")),
+        _ => Ok(()),
+    }
+}
+
+fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(err!(Shape, "expected one {what} for each {other}, found {found} for {expected}"))
+}
+
+fn named(error: crate::base::Error, name: &str) -> crate::base::Error {
+    if name.is_empty() { error } else { error.within(format_args!("series `{name}`")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+
+    fn message(chart: Chart) -> String {
+        chart.check().unwrap_err().message
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused_in_words() {
+        assert_eq!(message(Chart::line(vec![])), "expected at least one series, found none");
+        let empty = Series { name: "loss".into(), ..Series::default() };
+        assert_eq!(message(Chart::line(vec![empty])), "series `loss`: expected at least one point, found none");
+        let uneven = Series { x: vec![1.0], y: vec![1.0, 2.0], ..Series::default() };
+        assert_eq!(message(Chart::scatter(vec![uneven])), "expected one x value for each y value, found 1 for 2");
+        let bars = Bars { name: "a".into(), values: vec![1.0], spread: None };
+        assert_eq!(
+            message(Chart::bar(vec!["p".into(), "q".into()], vec![bars])),
+            "series `a`: expected one value for each label, found 1 for 2"
+        );
+        let grid = Grid { rows: vec!["a".into()], columns: vec!["b".into()], ..Grid::default() };
+        assert_eq!(message(Chart::heat(grid)), "expected 1 x 1 values, found 0");
+    }
+
+    #[test]
+    fn ranges_sizes_and_marks_are_judged() {
+        let good = Chart::line(vec![Series { x: vec![0.0], y: vec![1.0], ..Series::default() }]);
+        assert!(good.check().is_ok());
+        let small = Chart { width: 10, ..good.clone() };
+        assert_eq!(message(small), "expected a width from 160 to 4000, found 10");
+        let log = Axis { log: true, range: Some([0.0, 1.0]), ..Axis::default() };
+        assert_eq!(
+            message(Chart { y: log, ..good.clone() }),
+            "expected a range above zero for the y axis, found 0 to 1"
+        );
+        let lost = vec![Mark::Horizontal { at: f64::NAN, text: String::new() }];
+        assert_eq!(
+            message(Chart { marks: lost, ..good }),
+            "expected an annotation at a place on the y axis, found NaN"
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! A report: text and results on one page that needs nothing else, with the data and the pictures beside it.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::html::page;
+use super::items::{Item, tagged};
+use super::json::pretty;
+use super::picture;
+use super::terminal::Screen;
+use crate::base::files::Files;
+use crate::base::{Error, Result};
+use crate::err;
+
+/// A named list of things to show.
+#[derive(Clone)]
+pub struct Report {
+    name: String,
+    items: Vec<Rc<dyn Item>>,
+}
+
+impl Report {
+    /// A report that is saved in the folder `name`.
+    pub fn new(name: &str, items: Vec<Rc<dyn Item>>) -> Result<Self> {
+        let reserved = name.contains(['/', '\\', ':', '\0']) || name.starts_with('.') || name.trim() != name;
+        if name.is_empty() || name.len() > 120 || reserved || name.chars().any(char::is_control) {
+            return Err(err!(Argument, "expected a name that can be a folder's, found {name:?}")
+                .hint("use letters, digits, spaces, - and _; the folder is made below --out"));
+        }
+        Ok(Self { name: name.into(), items })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn items(&self) -> &[Rc<dyn Item>] {
+        &self.items
+    }
+
+    /// The page.
+    pub fn html(&self) -> Result<String> {
+        let content: Result<String> = self.items.iter().map(|item| item.html()).collect();
+        Ok(page::page(&self.name, &content?))
+    }
+
+    /// All data of all items.
+    pub fn data(&self) -> Result<Value> {
+        let items: Result<Vec<Value>> = self.items.iter().map(|item| tagged(item.as_ref())).collect();
+        Ok(serde_json::json!({ "name": self.name, "items": items? }))
+    }
+
+    /// The report for this screen.
+    pub fn terminal(&self, screen: &Screen) -> Result<String> {
+        let mut out = format!("{}\n", screen.bold(&super::symbols::visible(&self.name)));
+        for item in &self.items {
+            out.push('\n');
+            out.push_str(&item.terminal(screen)?);
+        }
+        Ok(out)
+    }
+
+    /// Writes `NAME/index.html`, `NAME/data.json`, and each picture as `NAME/figure-1.svg` and so on; gives back where
+    /// the page is. Everything is drawn before anything is written.
+    pub fn save(&self, files: &Files) -> Result<PathBuf> {
+        let folder = Path::new(&self.name);
+        let mut ready = vec![("data.json".to_string(), pretty(&self.data()?)?)];
+        for (i, picture) in self.items.iter().filter_map(|item| item.picture()).enumerate() {
+            ready.push((format!("figure-{}.svg", i + 1), picture::svg(picture.as_ref())?));
+        }
+        let page = self.html()?;
+        for (name, content) in &ready {
+            write(files, &folder.join(name), content)?;
+        }
+        write(files, &folder.join("index.html"), &page)
+    }
+}
+
+fn write(files: &Files, path: &Path, content: &str) -> Result<PathBuf> {
+    files.save(path, |out| out.write_all(content.as_bytes()).map_err(|e| Error::io("write", path, &e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::access::{Access, Rules};
+    use crate::base::{Card, HeatText, Table};
+    use crate::report::items::Text;
+
+    fn sample() -> Report {
+        let evil = "</script><img src=x onerror=alert(1)>--><b>\u{202e}\x1b[2J";
+        let chart = crate::report::samples::all().remove(0).1.titled(evil);
+        let table = Table { title: evil.into(), columns: vec![evil.into()], rows: vec![vec![evil.into()]] };
+        let card = Card {
+            title: evil.into(),
+            fields: vec![(evil.into(), evil.into())],
+            body: Some(evil.into()),
+            ..Card::default()
+        };
+        let tokens =
+            HeatText { title: evil.into(), tokens: vec![evil.into()], values: vec![1.0], quantity: evil.into() };
+        let grid = crate::report::samples::grid(3, 3, |r, c| r as f64 - c as f64);
+        let items: Vec<Rc<dyn Item>> = vec![
+            Rc::new(Text(format!("# {evil}\n{evil}"))),
+            Rc::new(chart),
+            Rc::new(table),
+            Rc::new(card),
+            Rc::new(tokens),
+            Rc::new(grid),
+        ];
+        Report::new("sample", items).unwrap()
+    }
+
+    #[test]
+    fn the_page_and_its_neighbours_are_written_and_the_same_every_time() {
+        let saved = || {
+            let folder = tempfile::tempdir().unwrap();
+            let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+            let page = sample().save(&files).unwrap();
+            ["index.html", "data.json", "figure-1.svg", "figure-2.svg"]
+                .map(|name| std::fs::read_to_string(page.with_file_name(name)).unwrap())
+        };
+        let first = saved();
+        assert_eq!(first, saved());
+        let data: Value = serde_json::from_str(&first[1]).unwrap();
+        let kinds: Vec<&str> = data["items"].as_array().unwrap().iter().map(|i| i["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["text", "chart", "table", "card", "heat text", "grid"]);
+    }
+
+    #[test]
+    fn nothing_from_the_data_is_markup_and_nothing_is_loaded() {
+        let page = sample().html().unwrap();
+        assert!(
+            !page.contains("<img") && !page.contains("<script") && !page.contains("</script") && !page.contains("<b>")
+        );
+        assert!(!page.contains('\x1b') && !page.contains('\u{202e}'));
+        assert!(page.contains("default-src 'none'"));
+        // The one address is the name of SVG's language, which nobody loads.
+        assert_eq!(
+            page.matches("http").count(),
+            page.matches("http://www.w3.org/2000/svg").count() + page.matches("http-equiv").count()
+        );
+        assert!(!page.contains("url(") && !page.contains("@import"));
+    }
+
+    #[test]
+    fn the_terminal_gets_no_codes_but_ours() {
+        let text = sample().terminal(&Screen::default()).unwrap();
+        assert!(!text.contains('\x1b') && !text.contains('\u{202e}'));
+    }
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused() {
+        for name in ["", "..", "a/b", "/etc", ".hidden", "a\nb", "C:\\x"] {
+            assert!(Report::new(name, vec![]).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A sheet to draw on: plotters' SVG backend with finer coordinates than whole pixels.
+
+use plotters::backend::SVGBackend;
+use plotters::prelude::DrawingBackend;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color, FontStyle, FontTransform, RGBAColor, ShapeStyle, TextStyle};
+
+use super::lettering::{FAMILY, Face};
+use crate::base::Result;
+use crate::err;
+use crate::report::palette::Rgb;
+
+/// plotters draws on a grid of whole numbers; ours has this many to a pixel.
+const FINE: f64 = 10.0;
+
+/// plotters takes a font's line height for its size; this is the factor by which its SVG divides it again.
+const LINE_HEIGHT: f64 = 1.24;
+
+/// A point in CSS pixels from the upper left.
+pub type Point = (f64, f64);
+
+/// How a stroke or a filling looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ink {
+    pub colour: Rgb,
+    pub opacity: f64,
+}
+
+impl From<Rgb> for Ink {
+    fn from(colour: Rgb) -> Self {
+        Ink { colour, opacity: 1.0 }
+    }
+}
+
+impl Rgb {
+    pub fn faint(self, opacity: f64) -> Ink {
+        Ink { colour: self, opacity }
+    }
+}
+
+/// Size and weight of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Type {
+    pub size: f64,
+    pub face: Face,
+}
+
+impl Type {
+    pub const fn regular(size: f64) -> Self {
+        Self { size, face: Face::Regular }
+    }
+
+    pub const fn bold(size: f64) -> Self {
+        Self { size, face: Face::Bold }
+    }
+
+    pub fn width(self, text: &str) -> f64 {
+        self.face.width(text) * self.size
+    }
+
+    pub fn fitted(self, text: &str, room: f64) -> String {
+        self.face.fitted(text, room / self.size)
+    }
+
+    pub fn wrapped(self, text: &str, room: f64, most: usize) -> Vec<String> {
+        self.face.wrapped(text, room / self.size, most)
+    }
+}
+
+/// Which end of a text stands at its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// The sheet.
+pub struct Canvas<'a> {
+    backend: SVGBackend<'a>,
+    /// Whether characters that the typeface lacks are spelled out, as they must be where text becomes outlines.
+    spelling: bool,
+}
+
+/// What plotters wrote between the opening and the closing tag, in units of a tenth of a pixel.
+pub struct Drawing {
+    pub body: String,
+    pub width: f64,
+    pub height: f64,
+}
+
+impl Drawing {
+    /// The size of the drawing in the units of its coordinates.
+    pub fn view_box(&self) -> (f64, f64) {
+        ((self.width * FINE).ceil(), (self.height * FINE).ceil())
+    }
+}
+
+/// Lets `paint` draw on a sheet of this size.
+pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<Drawing> {
+    let mut text = String::new();
+    let size = ((width * FINE).ceil() as u32, (height * FINE).ceil() as u32);
+    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut text, size), spelling };
+    paint(&mut canvas)?;
+    canvas.backend.present().map_err(failed)?;
+    drop(canvas);
+    // The opening tag is replaced by one of our own.
+    let body = text.split_once('\n').map_or("", |(_, rest)| rest);
+    let body = body.trim_end().strip_suffix("</svg>").unwrap_or(body);
+    Ok(Drawing { body: body.into(), width, height })
+}
+
+impl Canvas<'_> {
+    /// A stroke along the points.
+    pub fn path(&mut self, points: &[Point], width: f64, ink: impl Into<Ink>) -> Result<()> {
+        if points.len() < 2 {
+            return Ok(());
+        }
+        let style = stroke(ink.into(), width);
+        self.backend.draw_path(points.iter().map(|p| fine(*p)), &style).map_err(failed)
+    }
+
+    pub fn line(&mut self, from: Point, to: Point, width: f64, ink: impl Into<Ink>) -> Result<()> {
+        self.path(&[from, to], width, ink)
+    }
+
+    /// A stroke along the points that is drawn for `dash` pixels and then lifted for as many.
+    pub fn dashed(&mut self, points: &[Point], dash: f64, width: f64, ink: impl Into<Ink>) -> Result<()> {
+        let ink = ink.into();
+        super::dashes::split(points, dash).iter().try_for_each(|piece| self.path(piece, width, ink))
+    }
+
+    /// A filled shape.
+    pub fn polygon(&mut self, points: &[Point], ink: impl Into<Ink>) -> Result<()> {
+        if points.len() < 3 {
+            return Ok(());
+        }
+        self.backend.fill_polygon(points.iter().map(|p| fine(*p)), &colour(ink.into())).map_err(failed)
+    }
+
+    /// A filled rectangle between two corners.
+    pub fn rectangle(&mut self, a: Point, b: Point, ink: impl Into<Ink>) -> Result<()> {
+        let (low, high) = (fine((a.0.min(b.0), a.1.min(b.1))), fine((a.0.max(b.0), a.1.max(b.1))));
+        self.backend.draw_rect(low, high, &colour(ink.into()), true).map_err(failed)
+    }
+
+    pub fn disc(&mut self, centre: Point, radius: f64, ink: impl Into<Ink>) -> Result<()> {
+        let radius = (radius * FINE).round().max(1.0) as u32;
+        self.backend.draw_circle(fine(centre), radius, &colour(ink.into()), true).map_err(failed)
+    }
+
+    /// A line of text whose middle line runs through `at`.
+    pub fn text(&mut self, text: &str, at: Point, anchor: Anchor, kind: Type, ink: impl Into<Ink>) -> Result<()> {
+        self.letters(text, at, anchor, kind, ink.into(), FontTransform::None)
+    }
+
+    /// A line of text that reads upwards.
+    pub fn text_upwards(
+        &mut self,
+        text: &str,
+        at: Point,
+        anchor: Anchor,
+        kind: Type,
+        ink: impl Into<Ink>,
+    ) -> Result<()> {
+        self.letters(text, at, anchor, kind, ink.into(), FontTransform::Rotate270)
+    }
+
+    fn letters(
+        &mut self,
+        text: &str,
+        at: Point,
+        anchor: Anchor,
+        kind: Type,
+        ink: Ink,
+        turn: FontTransform,
+    ) -> Result<()> {
+        let style = match kind.face {
+            Face::Regular => FontStyle::Normal,
+            Face::Bold => FontStyle::Bold,
+        };
+        let side = match anchor {
+            Anchor::Start => HPos::Left,
+            Anchor::Middle => HPos::Center,
+            Anchor::End => HPos::Right,
+        };
+        let font = (FAMILY, kind.size * FINE * LINE_HEIGHT, style).into();
+        let style = TextStyle { font, color: colour(ink).to_backend_color(), pos: Pos::new(side, VPos::Center) }
+            .transform(turn);
+        let text = if self.spelling { kind.face.spelled(text) } else { text.into() };
+        self.backend.draw_text(&text, &style, fine(at)).map_err(failed)
+    }
+}
+
+/// The nearest place on plotters' grid; what lies far off the sheet is drawn at a distance that it can count.
+fn fine((x, y): Point) -> (i32, i32) {
+    let place = |v: f64| (v * FINE).round().clamp(-1e8, 1e8) as i32;
+    (place(x), place(y))
+}
+
+fn colour(Ink { colour: Rgb(r, g, b), opacity }: Ink) -> RGBAColor {
+    RGBAColor(r, g, b, opacity)
+}
+
+fn stroke(ink: Ink, width: f64) -> ShapeStyle {
+    colour(ink).stroke_width((width * FINE).round().max(1.0) as u32)
+}
+
+fn failed(error: impl std::fmt::Display) -> crate::base::Error {
+    err!(Bug, "the drawing failed: {error}")
+}

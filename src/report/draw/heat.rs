@@ -1,0 +1,188 @@
+//! Heat maps: coloured cells with their values where there is room, labels around them, and a bar of the colours.
+
+use super::canvas::{Anchor, Canvas, Drawing, Type, draw as on_canvas};
+use super::layout::{self, LABEL, Labels, PAD, TICK};
+use crate::base::{Grid, Result};
+use crate::report::chart::{Chart, Colours, colours};
+use crate::report::number;
+use crate::report::palette::{ColourMap, INK, MUTED, ink_on};
+use crate::report::pool::pooled;
+use crate::report::scale::Scale;
+use crate::report::symbols::{token, visible};
+
+const VALUE: Type = Type::regular(10.0);
+
+/// Cells beyond these counts would be smaller than can be seen, and their file heavier than can be opened.
+const MOST_ROWS: usize = 160;
+const MOST_COLUMNS: usize = 240;
+
+/// The side of a cell where there is space for it.
+const CELL: f64 = 40.0;
+
+/// The space for the bar of colours: gap, bar, ticks and quantity.
+const BAR_GAP: f64 = 22.0;
+const BAR_WIDTH: f64 = 13.0;
+
+struct Sheet {
+    title: Vec<String>,
+    notes: Vec<String>,
+    /// Upper left corner of the cells.
+    left: f64,
+    top: f64,
+    cell_width: f64,
+    cell_height: f64,
+    rows: Vec<String>,
+    every_row: usize,
+    columns: Labels,
+    width: f64,
+    height: f64,
+    bar_height: f64,
+}
+
+pub fn draw(chart: &Chart, grid: &Grid, wanted: &Colours, spelling: bool) -> Result<Drawing> {
+    let (map, mut notes) = colours(grid, wanted)?;
+    let (shown, pooling) = pooled(grid, MOST_ROWS, MOST_COLUMNS);
+    notes.extend(pooling);
+    let sheet = lay_out(chart, &shown, &map, notes);
+    on_canvas(sheet.width, sheet.height, spelling, |canvas| {
+        layout::draw_title(canvas, &sheet.title)?;
+        layout::draw_notes(canvas, &sheet.notes, sheet.height)?;
+        draw_cells(canvas, &sheet, &shown, &map)?;
+        draw_labels(canvas, chart, &sheet, &shown)?;
+        draw_bar(canvas, &sheet, &shown, &map)
+    })
+}
+
+fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> Sheet {
+    let (most_wide, most_high) = (f64::from(chart.width), f64::from(chart.height));
+    let (rows, columns) = (grid.rows.len() as f64, grid.columns.len() as f64);
+    let row_names: Vec<String> = grid.rows.iter().map(|r| TICK.fitted(&token(r), most_wide * 0.28)).collect();
+    let widest = row_names.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
+    let left = PAD + label_room(&chart.y.label) + widest + 8.0;
+    let bar_room = BAR_GAP + BAR_WIDTH + bar_label_room(grid, map);
+    let across = (most_wide - left - bar_room - PAD).max(40.0) / columns;
+    let names = layout::labels_below(&grid.columns, across.min(CELL), 130.0);
+    let title_width = most_wide;
+    let title = layout::title_lines(&chart.title, title_width);
+    let above = PAD + layout::title_height(&title) + 2.0;
+    let below = names.depth + 8.0 + label_room(&chart.x.label) + PAD;
+    let down = (most_high - above - below).max(40.0) / rows;
+    // Cells are square or up to twice as long one way, unless there are too many of them for that.
+    let cell_width = whole(across.min(CELL.max(down.min(CELL) * 1.2)));
+    let cell_height = whole(down.min(CELL * 0.8).min((cell_width * 2.0).max(4.0)));
+    let cells_wide = cell_width * columns;
+    let cells_high = cell_height * rows;
+    let bar_height = cells_high.clamp(96.0, 260.0);
+    let title_wide = title.iter().map(|line| layout::TITLE.width(line)).fold(0.0, f64::max) + 2.0 * PAD;
+    let width = (left + cells_wide + bar_room + PAD).max(title_wide).max(260.0);
+    let notes = layout::note_lines(&notes, width);
+    let body = (cells_high + names.depth + 8.0 + label_room(&chart.x.label)).max(bar_height + 10.0);
+    Sheet {
+        height: above + body + layout::notes_height(&notes) + PAD,
+        title,
+        notes,
+        left,
+        top: above,
+        cell_width,
+        cell_height,
+        rows: row_names,
+        every_row: (13.0 / cell_height).ceil().max(1.0) as usize,
+        columns: layout::labels_below(&grid.columns, cell_width, 130.0),
+        width,
+        bar_height,
+    }
+}
+
+/// Whole pixels, so that no seams show between cells, unless they are too small for that.
+fn whole(side: f64) -> f64 {
+    if side >= 2.0 { side.floor() } else { side.max(0.5) }
+}
+
+fn label_room(label: &str) -> f64 {
+    if label.is_empty() { 0.0 } else { 20.0 }
+}
+
+fn bar_label_room(grid: &Grid, map: &ColourMap) -> f64 {
+    let ticks = bar_scale(map).ticks(5);
+    let widest = ticks.iter().map(|t| TICK.width(&t.label)).fold(0.0, f64::max);
+    widest + 8.0 + label_room(&grid.quantity)
+}
+
+fn bar_scale(map: &ColourMap) -> Scale {
+    Scale { low: map.low(), high: map.high(), log: false }
+}
+
+fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) -> Result<()> {
+    let (wide, high) = (sheet.cell_width, sheet.cell_height);
+    let texts = cell_texts(sheet, grid);
+    let gap = if wide >= 14.0 && high >= 14.0 { 1.0 } else { 0.0 };
+    for (row, values) in grid.values.chunks(grid.columns.len()).enumerate() {
+        let top = sheet.top + row as f64 * high;
+        let mut start = 0;
+        for (column, value) in values.iter().enumerate() {
+            let colour = map.colour(*value);
+            let alike = values.get(column + 1).is_some_and(|next| map.colour(*next) == colour);
+            // Small cells of one colour are drawn in one piece, which keeps the file small.
+            if alike && gap == 0.0 {
+                continue;
+            }
+            let (from, to) = (sheet.left + start as f64 * wide, sheet.left + (column + 1) as f64 * wide - gap);
+            canvas.rectangle((from, top), (to, top + high - gap), colour)?;
+            start = column + 1;
+            if let Some(texts) = &texts {
+                let text = &texts[row * values.len() + column];
+                let middle = ((from + to) / 2.0, top + (high - gap) / 2.0);
+                canvas.text(text, middle, Anchor::Middle, VALUE, ink_on(colour))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The values as written into the cells, if all of them fit.
+fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
+    if sheet.cell_height < 15.0 || sheet.cell_width < 20.0 {
+        return None;
+    }
+    let texts = number::cells(&grid.values);
+    texts.iter().all(|text| VALUE.width(text) <= sheet.cell_width - 5.0).then_some(texts)
+}
+
+fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &Sheet, grid: &Grid) -> Result<()> {
+    let cells_high = sheet.cell_height * grid.rows.len() as f64;
+    let cells_wide = sheet.cell_width * grid.columns.len() as f64;
+    for (i, name) in sheet.rows.iter().enumerate().step_by(sheet.every_row) {
+        let y = sheet.top + (i as f64 + 0.5) * sheet.cell_height;
+        canvas.text(name, (sheet.left - 6.0, y), Anchor::End, TICK, MUTED)?;
+    }
+    let foot = sheet.top + cells_high;
+    sheet.columns.draw(canvas, foot + 5.0, |i| sheet.left + (i as f64 + 0.5) * sheet.cell_width)?;
+    let x_label = LABEL.fitted(&visible(&chart.x.label), cells_wide.max(160.0));
+    let y_label = LABEL.fitted(&visible(&chart.y.label), cells_high.max(90.0));
+    let below = foot + sheet.columns.depth + 18.0;
+    canvas.text(&x_label, (sheet.left + cells_wide / 2.0, below), Anchor::Middle, LABEL, INK)?;
+    canvas.text_upwards(&y_label, (PAD + 7.0, sheet.top + cells_high / 2.0), Anchor::Middle, LABEL, INK)
+}
+
+fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) -> Result<()> {
+    let left = sheet.left + sheet.cell_width * grid.columns.len() as f64 + BAR_GAP;
+    let right = left + BAR_WIDTH;
+    let high = sheet.bar_height;
+    let steps = 64;
+    for step in 0..steps {
+        // From the top down, each a little longer than its share so that no seams show.
+        let share = 1.0 - (step as f64 + 0.5) / f64::from(steps);
+        let top = sheet.top + high * f64::from(step) / f64::from(steps);
+        let bottom = (top + high / f64::from(steps) + 0.6).min(sheet.top + high);
+        canvas.rectangle((left, top), (right, bottom), map.colour(map.value(share)))?;
+    }
+    let scale = bar_scale(map);
+    for tick in scale.ticks((high / 40.0) as usize) {
+        let y = sheet.top + high * (1.0 - scale.share(tick.at));
+        canvas.line((right, y), (right + 3.0, y), 1.0, MUTED)?;
+        canvas.text(&tick.label, (right + 6.0, y), Anchor::Start, TICK, MUTED)?;
+    }
+    let quantity = LABEL.fitted(&visible(&grid.quantity), high);
+    let x = right + bar_label_room(grid, map) - 8.0;
+    canvas.text_upwards(&quantity, (x, sheet.top + high / 2.0), Anchor::Middle, LABEL, INK)
+}

@@ -1,0 +1,91 @@
+//! What all pictures share: their type sizes, their margins, the title above and the notes below.
+
+use super::canvas::{Anchor, Canvas, Type};
+use crate::base::Result;
+use crate::report::palette::{INK, MUTED};
+use crate::report::symbols::visible;
+
+pub const TITLE: Type = Type::bold(15.0);
+pub const LABEL: Type = Type::regular(12.0);
+pub const TICK: Type = Type::regular(11.0);
+pub const NOTE: Type = Type::regular(10.5);
+
+/// Free space at every side of a picture.
+pub const PAD: f64 = 14.0;
+
+const TITLE_LEADING: f64 = 20.0;
+const NOTE_LEADING: f64 = 15.0;
+
+/// A title in lines that fit the width.
+pub fn title_lines(title: &str, width: f64) -> Vec<String> {
+    TITLE.wrapped(&visible(title), width - 2.0 * PAD, 3)
+}
+
+/// The height that a title takes, the space under it included.
+pub fn title_height(lines: &[String]) -> f64 {
+    if lines.is_empty() { 0.0 } else { lines.len() as f64 * TITLE_LEADING + 6.0 }
+}
+
+pub fn draw_title(canvas: &mut Canvas, lines: &[String]) -> Result<()> {
+    for (i, line) in lines.iter().enumerate() {
+        let y = PAD + (i as f64 + 0.5) * TITLE_LEADING;
+        canvas.text(line, (PAD, y), Anchor::Start, TITLE, INK)?;
+    }
+    Ok(())
+}
+
+/// Notes in lines that fit the width.
+pub fn note_lines(notes: &[String], width: f64) -> Vec<String> {
+    notes.iter().flat_map(|note| NOTE.wrapped(&visible(note), width - 2.0 * PAD, 3)).collect()
+}
+
+/// The height that notes take, the space above them included.
+pub fn notes_height(lines: &[String]) -> f64 {
+    if lines.is_empty() { 0.0 } else { lines.len() as f64 * NOTE_LEADING + 6.0 }
+}
+
+/// Draws the notes so that they end at the bottom margin of a picture of this height.
+pub fn draw_notes(canvas: &mut Canvas, lines: &[String], height: f64) -> Result<()> {
+    for (i, line) in lines.iter().enumerate() {
+        let y = height - PAD - (lines.len() as f64 - i as f64 - 0.5) * NOTE_LEADING;
+        canvas.text(line, (PAD, y), Anchor::Start, NOTE, MUTED)?;
+    }
+    Ok(())
+}
+
+/// Labels of categories along one side: as they are written, whether they read upwards, and how many are skipped.
+pub struct Labels {
+    pub texts: Vec<String>,
+    pub upwards: bool,
+    /// Every how many-th label is drawn.
+    pub every: usize,
+    /// The room they take away from the side.
+    pub depth: f64,
+}
+
+/// The height of a line of tick labels.
+const TICK_LEADING: f64 = 14.0;
+
+/// Labels under slots of this width: level where all fit, else upwards, and only some where they would overlap.
+pub fn labels_below(labels: &[String], slot: f64, deepest: f64) -> Labels {
+    let texts: Vec<String> = labels.iter().map(|l| TICK.fitted(&crate::report::symbols::token(l), deepest)).collect();
+    let widest = texts.iter().map(|t| TICK.width(t)).fold(0.0, f64::max);
+    let upwards = widest > slot - 4.0 && (widest > 28.0 || slot < 8.0);
+    let every = if upwards { (TICK_LEADING / slot).ceil() } else { ((widest + 6.0) / slot).ceil() };
+    let depth = if upwards { widest } else { TICK_LEADING };
+    Labels { texts, upwards, every: (every as usize).max(1), depth }
+}
+
+impl Labels {
+    /// Draws those that have room; `centre` gives the middle of slot `i`, `top` where they begin.
+    pub fn draw(&self, canvas: &mut Canvas, top: f64, centre: impl Fn(usize) -> f64) -> Result<()> {
+        for (i, text) in self.texts.iter().enumerate().step_by(self.every) {
+            if self.upwards {
+                canvas.text_upwards(text, (centre(i), top), Anchor::End, TICK, MUTED)?;
+            } else {
+                canvas.text(text, (centre(i), top + TICK_LEADING / 2.0), Anchor::Middle, TICK, MUTED)?;
+            }
+        }
+        Ok(())
+    }
+}

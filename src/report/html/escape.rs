@@ -1,0 +1,41 @@
+//! Text made harmless in HTML and SVG: nothing in it can open a tag, end an attribute, or turn the reading direction.
+
+use crate::report::symbols::{visible, visible_lines};
+
+/// For between tags and between the quotes of an attribute, control characters shown as symbols.
+pub fn text(text: &str) -> String {
+    escaped(&visible(text))
+}
+
+/// As [`text`], line ends kept.
+pub fn lines(text: &str) -> String {
+    escaped(&visible_lines(text))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_opens_a_tag_or_ends_an_attribute() {
+        let evil = "</script><img src=x onerror='a(\"b\")'>-->&\u{202e}\x1b\n";
+        let safe = "&lt;/script&gt;&lt;img src=x onerror=&#39;a(&quot;b&quot;)&#39;&gt;--&gt;&amp;\\u{202e}␛↵";
+        assert_eq!(text(evil), safe);
+        assert_eq!(lines("a<\nb"), "a&lt;\nb");
+    }
+}

@@ -1,0 +1,142 @@
+//! Cards: facts about one thing, with a small histogram and lines of text.
+
+use serde_json::Value;
+
+use super::Item;
+use crate::base::results::Histogram;
+use crate::base::{Card, Cell, Result};
+use crate::report::chart::{Chart, Content, Counts};
+use crate::report::html::{escape, figure};
+use crate::report::json::{cell, json};
+use crate::report::number::{self, Column};
+use crate::report::palette;
+use crate::report::symbols::{visible, visible_lines};
+use crate::report::terminal::screen::{self, Screen};
+
+/// The columns that a histogram in a line of text takes at most.
+const BLOCKS: usize = 40;
+
+impl Item for Card {
+    fn kind(&self) -> &'static str {
+        "card"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        let mut lines: Vec<String> = screen::wrapped(&visible(&self.title), screen.width);
+        lines.iter_mut().for_each(|line| *line = screen.bold(line));
+        let names = self.fields.iter().map(|(name, _)| screen::width(&visible(name)));
+        let widest = names.max().unwrap_or(0).min(screen.width / 2);
+        for (name, value) in &self.fields {
+            let name = screen::left(&screen::fitted(&visible(name), widest), widest);
+            let mut written = screen::wrapped(&written(value), screen.width.saturating_sub(widest + 2)).into_iter();
+            lines.push(format!("{}  {}", screen.dim(&name), written.next().unwrap_or_default()));
+            lines.extend(written.map(|rest| format!("{}  {rest}", " ".repeat(widest))));
+        }
+        lines.extend(self.histogram.as_ref().map(|h| blocks(h, screen)));
+        lines.extend(
+            self.body.iter().flat_map(|body| visible_lines(body).lines().map(String::from).collect::<Vec<_>>()),
+        );
+        Ok(lines.iter().map(|line| format!("{}\n", line.trim_end())).collect())
+    }
+
+    fn html(&self) -> Result<String> {
+        let mut out = format!("<section class=\"card\"><h3>{}</h3>\n<dl>", escape::text(&self.title));
+        for (name, value) in &self.fields {
+            out.push_str(&format!("<dt>{}</dt><dd>{}</dd>\n", escape::text(name), escape::lines(&written(value))));
+        }
+        out.push_str("</dl>\n");
+        if let Some(chart) = self.histogram.as_ref().and_then(|h| drawn(h, &self.title)) {
+            out.push_str(&figure(&chart)?);
+        }
+        if let Some(body) = &self.body {
+            out.push_str(&format!("<pre>{}</pre>\n", escape::lines(body)));
+        }
+        out.push_str("</section>\n");
+        Ok(out)
+    }
+
+    fn data(&self) -> Result<Value> {
+        let mut data = json(self)?;
+        let fields = self.fields.iter().map(|(name, value)| Ok((name.clone(), cell(value)?)));
+        data["fields"] = Value::Object(fields.collect::<Result<_>>()?);
+        Ok(data)
+    }
+}
+
+fn written(value: &Cell) -> String {
+    Column::Free.write(value)
+}
+
+/// The counts in one line of blocks between the outermost edges.
+fn blocks(histogram: &Histogram, screen: &Screen) -> String {
+    let (Some(first), Some(last)) = (histogram.edges.first(), histogram.edges.last()) else { return String::new() };
+    let pooled = pooled(&histogram.counts, BLOCKS.min(screen.width.saturating_sub(24)).max(1));
+    let most = pooled.iter().copied().max().unwrap_or(0).max(1);
+    let block = |count: &u64| match *count {
+        0 => ' ',
+        // What is there at all is seen, however little it is.
+        count => ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+            [((count as f64 / most as f64 * 8.0).ceil() as usize).clamp(1, 8) - 1],
+    };
+    let text: String = pooled.iter().map(block).collect();
+    format!("{} {} {}", number::digits(*first, 3), screen.ink(&text, palette::series(0)), number::digits(*last, 3))
+}
+
+/// Neighbouring counts added up, so that at most `most` are left.
+fn pooled(counts: &[u64], most: usize) -> Vec<u64> {
+    let each = counts.len().div_ceil(most).max(1);
+    counts.chunks(each).map(|run| run.iter().fold(0_u64, |sum, c| sum.saturating_add(*c))).collect()
+}
+
+/// The histogram as a small chart, unless its edges are not such.
+fn drawn(histogram: &Histogram, title: &str) -> Option<Chart> {
+    let counts = Counts { counts: histogram.counts.clone(), ..Counts::default() };
+    let content = Content::Histogram { edges: histogram.edges.clone(), series: vec![counts] };
+    let mut chart = Chart { width: 420, height: 180, ..Chart::new(content) };
+    chart.y.label = "count".into();
+    // The card's own heading names it; the title of the picture is for those who cannot see it.
+    chart.x.label = title.into();
+    chart.check().is_ok().then_some(chart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Card {
+        Card {
+            title: "tensor".into(),
+            fields: vec![
+                ("shape".into(), "[2, 3]".into()),
+                ("mean".into(), 0.123_456.into()),
+                ("NaN".into(), 0_i64.into()),
+            ],
+            histogram: Some(Histogram { edges: vec![-1.0, 0.0, 1.0, 2.0], counts: vec![1, 0, 100] }),
+            body: Some("[[1, 2],\n [3, \x1b]]".into()),
+        }
+    }
+
+    #[test]
+    fn facts_stand_in_columns_and_the_histogram_in_blocks() {
+        let expected = "\
+tensor
+shape  [2, 3]
+mean   0.1235
+NaN    0
+-1 ▁ █ 2
+[[1, 2],
+ [3, ␛]]
+";
+        assert_eq!(sample().terminal(&Screen::default()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_histogram_without_sense_is_left_out_of_the_page_and_does_no_harm() {
+        let mut card = sample();
+        card.histogram = Some(Histogram { edges: vec![1.0, 1.0], counts: vec![u64::MAX] });
+        assert!(!card.html().unwrap().contains("<svg"));
+        assert!(sample().html().unwrap().contains("<svg"));
+        card.histogram = Some(Histogram::default());
+        assert!(card.terminal(&Screen { width: 1, ..Screen::default() }).is_ok());
+    }
+}

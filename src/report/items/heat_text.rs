@@ -1,0 +1,202 @@
+//! Heat text: tokens on a ground whose colour says how large their value is.
+
+use serde_json::Value;
+
+use super::Item;
+use crate::base::{HeatText, Result};
+use crate::report::html::escape;
+use crate::report::json::{json, numbers};
+use crate::report::number;
+use crate::report::palette::{self, BLACK, Rgb, WHITE};
+use crate::report::symbols::visible;
+use crate::report::terminal::screen::{self, Screen};
+
+/// The grounds of values above and below zero.
+const ABOVE: Rgb = palette::SERIES[1];
+const BELOW: Rgb = palette::SERIES[0];
+
+/// The strongest ground, of which the ink must still stand out in light and in dark.
+const STRONGEST: f64 = 0.62;
+
+/// Values weaker than this share of the strongest are left without colour.
+const FAINTEST: f64 = 0.03;
+
+impl Item for HeatText {
+    fn kind(&self) -> &'static str {
+        "heat text"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        self.check()?;
+        let mut out = String::new();
+        for line in screen::wrapped(&visible(&self.title), screen.width) {
+            out.push_str(&format!("{}\n", screen.bold(&line)));
+        }
+        let mut used = 0;
+        for (token, share) in self.tokens.iter().zip(self.shares()) {
+            let text = marked(&visible(token), share, screen.colour);
+            let wide = screen::width(&text);
+            if used > 0 && used + wide > screen.width {
+                out.push('\n');
+                used = 0;
+            }
+            out.push_str(&grounded(&text, share, screen));
+            used += wide;
+            if token.ends_with('\n') {
+                out.push('\n');
+                used = 0;
+            }
+        }
+        if used > 0 {
+            out.push('\n');
+        }
+        out.push_str(&format!("{}\n", screen.dim(&self.key(screen.colour))));
+        Ok(out)
+    }
+
+    fn html(&self) -> Result<String> {
+        self.check()?;
+        let mut out = String::from("<figure class=\"tokens\">");
+        if !self.title.is_empty() {
+            out.push_str(&format!("<figcaption>{}</figcaption>", escape::text(&self.title)));
+        }
+        out.push_str("<p>");
+        for ((token, value), share) in self.tokens.iter().zip(&self.values).zip(self.shares()) {
+            let text = escape::text(token);
+            let title = number::digits(*value, 4);
+            let style = match share {
+                share if share.abs() < FAINTEST => String::new(),
+                share => {
+                    let Rgb(r, g, b) = if share > 0.0 { ABOVE } else { BELOW };
+                    format!(" style=\"background:rgba({r},{g},{b},{:.3})\"", share.abs() * STRONGEST)
+                }
+            };
+            out.push_str(&format!("<span title=\"{title}\"{style}>{text}</span>"));
+            if token.ends_with('\n') {
+                out.push_str("<br>\n");
+            }
+        }
+        out.push_str(&format!("</p>\n<small>{}</small></figure>\n", escape::text(&self.key(true))));
+        Ok(out)
+    }
+
+    fn data(&self) -> Result<Value> {
+        self.check()?;
+        let mut data = json(self)?;
+        data["values"] = numbers(&self.values);
+        Ok(data)
+    }
+}
+
+impl HeatText {
+    /// One value for each token.
+    pub fn check(&self) -> Result<()> {
+        if self.tokens.len() == self.values.len() {
+            return Ok(());
+        }
+        Err(crate::err!(
+            Shape,
+            "expected one value for each token, found {} for {}",
+            self.values.len(),
+            self.tokens.len()
+        ))
+    }
+
+    fn strongest(&self) -> f64 {
+        self.values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()))
+    }
+
+    /// Every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
+    fn shares(&self) -> impl Iterator<Item = f64> {
+        let strongest = self.strongest();
+        self.values.iter().map(move |v| if v.is_finite() && strongest > 0.0 { v / strongest } else { 0.0 })
+    }
+
+    /// How to read it.
+    fn key(&self, colour: bool) -> String {
+        let strongest = number::digits(self.strongest(), 3);
+        let quantity = if self.quantity.is_empty() { "value" } else { &self.quantity };
+        let negative = self.values.iter().any(|v| *v < 0.0);
+        let lost = self.values.iter().filter(|v| !v.is_finite()).count();
+        let mut key = match (colour, negative) {
+            (true, false) => format!("{quantity}: strongest orange is {strongest}"),
+            (true, true) => format!("{quantity}: strongest orange is {strongest}, strongest blue -{strongest}"),
+            (false, false) => format!("{quantity}: up to {strongest}; [a third of it], [[two thirds]]"),
+            (false, true) => format!("{quantity}: up to ±{strongest}; [a third of it], [[two thirds]], {{negative}}"),
+        };
+        if lost > 0 {
+            key.push_str(&format!("; {} without a finite value", crate::report::symbols::count(lost, "token")));
+        }
+        visible(&key)
+    }
+}
+
+/// Brackets for strong values, where there is no colour to show them.
+fn marked(text: &str, share: f64, colour: bool) -> String {
+    match (share * 3.0).abs() {
+        strength if colour || strength < 1.0 => text.into(),
+        strength if strength < 2.0 => {
+            if share > 0.0 {
+                format!("[{text}]")
+            } else {
+                format!("{{{text}}}")
+            }
+        }
+        _ => {
+            if share > 0.0 {
+                format!("[[{text}]]")
+            } else {
+                format!("{{{{{text}}}}}")
+            }
+        }
+    }
+}
+
+fn grounded(text: &str, share: f64, screen: &Screen) -> String {
+    if share.abs() < FAINTEST {
+        return text.into();
+    }
+    // The screen's own ground is unknown, so both colours are set.
+    let ground = palette::mixed(WHITE, if share > 0.0 { ABOVE } else { BELOW }, share.abs() * 0.8);
+    let ink = if palette::contrast(BLACK, ground) > 4.5 { BLACK } else { palette::ink_on(ground) };
+    screen.ink_on(text, ink, ground)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> HeatText {
+        HeatText {
+            title: "feature 3".into(),
+            tokens: [" the", " (", "1999", ")", "\n", "</script>", "\x1b[2J"].map(String::from).to_vec(),
+            values: vec![0.0, 0.4, 1.0, -0.9, f64::NAN, 0.1, 0.0],
+            quantity: "activation".into(),
+        }
+    }
+
+    #[test]
+    fn without_colour_strong_tokens_stand_in_brackets_and_no_code_is_sent() {
+        let expected = "\
+feature 3
+ the[ (][[1999]]{{)}}↵
+</script>␛[2J
+activation: up to ±1; [a third of it], [[two thirds]], {negative}; 1 token without a finite value
+";
+        assert_eq!(sample().terminal(&Screen::default()).unwrap(), expected);
+    }
+
+    #[test]
+    fn with_colour_only_our_own_codes_are_sent() {
+        let text = sample().terminal(&Screen { colour: true, ..Screen::default() }).unwrap();
+        assert!(text.contains("\x1b[38;2;0;0;0;48;2;") && !text.contains("\x1b[2J"));
+    }
+
+    #[test]
+    fn html_is_escaped_and_counts_must_agree() {
+        let html = sample().html().unwrap();
+        assert!(html.contains("&lt;/script&gt;") && !html.contains("</script>") && html.contains("↵</span><br>"));
+        let uneven = HeatText { values: vec![], ..sample() };
+        assert_eq!(uneven.html().unwrap_err().message, "expected one value for each token, found 0 for 7");
+    }
+}

@@ -1,0 +1,109 @@
+//! What can be shown: one file for each kind of result, with its text for the terminal, its HTML and its JSON.
+//!
+//! A new kind is one more file here that implements [`Item`], and its line in the list of modules.
+
+mod card;
+mod chart;
+mod grid;
+mod heat_text;
+mod table;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub use text::Text;
+
+use super::html::page;
+use super::json::pretty;
+use super::picture::{self, Picture};
+use super::terminal::Screen;
+use crate::base::files::Files;
+use crate::base::{Error, Result, names};
+use crate::{bail, err};
+
+/// A result that can be shown, saved, and put into a report.
+pub trait Item {
+    /// One word for its kind, as files spell it.
+    fn kind(&self) -> &'static str;
+
+    /// Its text for the screen, ending in a line end.
+    fn terminal(&self, screen: &Screen) -> Result<String>;
+
+    /// Its part of a page, complete and escaped.
+    fn html(&self) -> Result<String>;
+
+    /// All of its data.
+    fn data(&self) -> Result<Value>;
+
+    /// Its picture, if it is one.
+    fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        None
+    }
+}
+
+/// The data with the kind of the item before it.
+pub fn tagged(item: &dyn Item) -> Result<Value> {
+    let mut out = serde_json::Map::from_iter([("type".to_string(), Value::from(item.kind()))]);
+    match item.data()? {
+        Value::Object(fields) => out.extend(fields),
+        other => {
+            out.insert("data".into(), other);
+        }
+    }
+    Ok(Value::Object(out))
+}
+
+/// Writes the item in the format that the file's name asks for; gives back where it was written.
+pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
+    let picture = item.picture();
+    let bytes = match (path.extension().and_then(|e| e.to_str()), &picture) {
+        (Some("json"), _) => pretty(&tagged(item)?)?.into_bytes(),
+        (Some("txt"), _) => item.terminal(&Screen { width: 120, ..Screen::default() })?.into_bytes(),
+        (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
+        (Some("svg"), Some(picture)) => picture::svg(picture.as_ref())?.into_bytes(),
+        (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
+        (found, picture) => {
+            let pictures: &[&str] = if picture.is_some() { &["svg", "png"] } else { &[] };
+            let known: Vec<&str> = ["json", "txt", "html"].iter().chain(pictures).copied().collect();
+            let found = found.unwrap_or_default();
+            bail_format(item.kind(), found, &known)?
+        }
+    };
+    files.save(path, |out| out.write_all(&bytes).map_err(|e| Error::io("write", path, &e)))
+}
+
+fn bail_format(kind: &str, found: &str, known: &[&str]) -> Result<Vec<u8>> {
+    if found.is_empty() {
+        bail!(Argument, "expected a file name that ends in .{}", known.join(", ."));
+    }
+    Err(err!(Argument, "cannot save a {kind} as .{found}").maybe_hint(names::suggestion(found, known.iter().copied())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::access::{Access, Rules};
+    use crate::base::{Grid, Table};
+
+    #[test]
+    fn the_name_of_the_file_chooses_the_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+        let grid = crate::report::samples::grid(2, 2, |r, c| (r + c) as f64);
+        let read = |name: &str| std::fs::read(save(&grid, &files, Path::new(name)).unwrap()).unwrap();
+        assert!(read("g.svg").starts_with(b"<svg"));
+        assert!(read("g.png").starts_with(b"\x89PNG"));
+        assert!(read("g.html").starts_with(b"<!doctype html>"));
+        let json: Value = serde_json::from_slice(&read("g.json")).unwrap();
+        assert_eq!((&json["type"], &json["values"][3]), (&Value::from("grid"), &Value::from(2.0)));
+        let wrong = save(&grid, &files, Path::new("g.pgn")).unwrap_err();
+        assert_eq!(
+            (wrong.message.as_str(), wrong.hint.as_deref()),
+            ("cannot save a grid as .pgn", Some("did you mean `png`?"))
+        );
+        assert!(save(&Table::default(), &files, Path::new("t.svg")).is_err());
+        assert!(save(&Grid::default(), &files, Path::new("none")).is_err());
+    }
+}

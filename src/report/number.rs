@@ -1,0 +1,209 @@
+//! Numbers as people read them: the right number of digits, thousands set apart, powers of ten where they help.
+
+use crate::base::Cell;
+
+/// The number with `significant` digits, zeros at the end left off: `0.1234`, `12,345`, `1.2e-7`.
+pub fn digits(value: f64, significant: usize) -> String {
+    if !value.is_finite() {
+        return non_finite(value);
+    }
+    if value == 0.0 {
+        return "0".into();
+    }
+    let significant = significant.max(1);
+    // The exponent is that of the rounded number, since 999.96 with four digits is 1000 and not 1000.0.
+    let scientific = format!("{:.*e}", significant - 1, value);
+    let (mantissa, exponent) = split(&scientific);
+    if !(-4..6.max(significant as i32)).contains(&exponent) {
+        return format!("{}e{exponent}", without_zeros(mantissa));
+    }
+    let decimals = (significant as i32 - 1 - exponent).max(0) as usize;
+    grouped(&without_zeros(&format!("{value:.decimals$}")))
+}
+
+/// The number with a fixed number of decimals, thousands set apart.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    if !value.is_finite() {
+        return non_finite(value);
+    }
+    let text = format!("{value:.decimals$}");
+    // A number that rounds to zero has no sign.
+    let is_zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+    grouped(if is_zero { text.trim_start_matches('-') } else { &text })
+}
+
+/// `7.5 × 10⁸` as `7.5×10⁸`, with `decimals` in the mantissa; `10⁸` where the mantissa is one.
+pub fn power(value: f64, decimals: usize) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return fixed(value, 0);
+    }
+    let scientific = format!("{value:.decimals$e}");
+    let (mantissa, exponent) = split(&scientific);
+    let raised = format!("10{}", superscript(exponent));
+    match without_zeros(mantissa).as_str() {
+        "1" => raised,
+        "-1" => format!("-{raised}"),
+        mantissa => format!("{mantissa}×{raised}"),
+    }
+}
+
+/// Numbers of one grid, short and with common decimals: two digits of the largest, as far as sizes allow.
+pub fn cells(values: &[f64]) -> Vec<String> {
+    let largest = values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()));
+    let whole = values.iter().all(|v| !v.is_finite() || v.fract() == 0.0);
+    let write = |value: &f64| match largest {
+        most if most < 1e5 && whole => fixed(*value, 0),
+        most if (1e-3..1e5).contains(&most) => fixed(*value, (1 - most.log10().floor() as i32).max(0) as usize),
+        _ => digits(*value, 2),
+    };
+    values.iter().map(write).collect()
+}
+
+/// Digits in groups of three, from ten thousand on; a sign and decimals are left alone.
+pub fn grouped(text: &str) -> String {
+    let (whole, decimals) = match text.find('.') {
+        Some(point) => text.split_at(point),
+        None => (text, ""),
+    };
+    let (sign, whole) = match whole.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", whole),
+    };
+    if whole.len() < 5 {
+        return text.into();
+    }
+    let mut out = String::from(sign);
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + decimals
+}
+
+/// How the numbers of one column are written, so that their points stand under each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Column {
+    /// All with the same number of decimals.
+    Decimals(usize),
+    /// Each on its own: their sizes are too far apart for common decimals.
+    Free,
+}
+
+impl Column {
+    /// Common decimals, if the smallest number keeps three digits within six decimals.
+    pub fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
+        let mut smallest = f64::INFINITY;
+        let mut largest: f64 = 0.0;
+        let mut whole = true;
+        for cell in cells {
+            if let Cell::Float(value) = cell
+                && value.is_finite()
+                && *value != 0.0
+            {
+                smallest = smallest.min(value.abs());
+                largest = largest.max(value.abs());
+                whole &= value.fract() == 0.0;
+            }
+        }
+        if largest == 0.0 || whole && largest < 1e6 {
+            return Column::Decimals(0);
+        }
+        let decimals = (2 - smallest.log10().floor() as i32).max(0);
+        if decimals <= 6 && largest < 1e6 && largest / smallest < 1e5 {
+            Column::Decimals(decimals as usize)
+        } else {
+            Column::Free
+        }
+    }
+
+    pub fn write(self, cell: &Cell) -> String {
+        match (cell, self) {
+            (Cell::Missing, _) => "–".into(),
+            (Cell::Bool(value), _) => value.to_string(),
+            (Cell::Int(value), _) => grouped(&value.to_string()),
+            (Cell::Float(value), Column::Decimals(decimals)) => fixed(*value, decimals),
+            (Cell::Float(value), Column::Free) => digits(*value, 4),
+            (Cell::Text(text), _) => super::symbols::visible_lines(text),
+        }
+    }
+}
+
+fn non_finite(value: f64) -> String {
+    match value {
+        v if v.is_nan() => "NaN".into(),
+        v if v > 0.0 => "inf".into(),
+        _ => "-inf".into(),
+    }
+}
+
+/// Mantissa and exponent of a number that `{:e}` wrote.
+fn split(scientific: &str) -> (&str, i32) {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    (mantissa, exponent.parse().unwrap_or(0))
+}
+
+fn without_zeros(text: &str) -> String {
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').into(),
+        false => text.into(),
+    }
+}
+
+fn superscript(number: i32) -> String {
+    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    number.to_string().bytes().map(|b| if b == b'-' { '⁻' } else { RAISED[usize::from(b - b'0') % 10] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_asked_for() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.123_456, "0.1235"),
+            (999.96, "1000"),
+            (12_345.678, "12,346"),
+            (123_456.0, "123,456"),
+            (1_234_567.0, "1.235e6"),
+            (-0.000_123_46, "-0.0001235"),
+            (1.5e-7, "1.5e-7"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+            (5.0, "5"),
+            (f64::MAX, "1.798e308"),
+        ] {
+            assert_eq!(digits(value, 4), text);
+        }
+    }
+
+    #[test]
+    fn powers_and_groups() {
+        assert_eq!(power(1e-4, 0), "10⁻⁴");
+        assert_eq!(power(-2.5e12, 1), "-2.5×10¹²");
+        assert_eq!(grouped("1234"), "1234");
+        assert_eq!(grouped("-1234567.891"), "-1,234,567.891");
+        assert_eq!(fixed(-0.0001, 2), "0.00");
+    }
+
+    #[test]
+    fn the_cells_of_a_grid_are_short_and_alike() {
+        assert_eq!(cells(&[0.0, 3.0, f64::NAN]), ["0", "3", "NaN"]);
+        assert_eq!(cells(&[0.123, -0.9]), ["0.12", "-0.90"]);
+        assert_eq!(cells(&[12.34, 0.5]), ["12", "0"]);
+        assert_eq!(cells(&[2e-9, 1.0e-9]), ["2e-9", "1e-9"]);
+    }
+
+    #[test]
+    fn a_column_agrees_on_decimals_where_sizes_allow() {
+        let floats = |values: &[f64]| values.iter().map(|v| Cell::Float(*v)).collect::<Vec<_>>();
+        assert_eq!(Column::of(floats(&[0.5, 0.0123, 12.0]).iter()), Column::Decimals(4));
+        assert_eq!(Column::of(floats(&[1.0, 20.0]).iter()), Column::Decimals(0));
+        assert_eq!(Column::of(floats(&[1e-9, 20.0]).iter()), Column::Free);
+        assert_eq!(Column::of([].iter()), Column::Decimals(0));
+        assert_eq!(Column::Decimals(3).write(&Cell::Float(2.0)), "2.000");
+    }
+}

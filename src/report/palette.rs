@@ -1,0 +1,196 @@
+//! Colours that people with any kind of colour vision can tell apart.
+
+/// A colour of the sRGB space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rgb(pub u8, pub u8, pub u8);
+
+/// Text and axes; pages swap these four for their own, so no other colour may equal them.
+pub const INK: Rgb = Rgb(0x1f, 0x23, 0x29);
+/// Notes and tick labels.
+pub const MUTED: Rgb = Rgb(0x5b, 0x63, 0x6e);
+pub const RULE: Rgb = Rgb(0xe2, 0xe5, 0xe9);
+pub const GROUND: Rgb = Rgb(0xff, 0xff, 0xfe);
+
+/// Cells of a heat map without a finite value.
+pub const BLANK: Rgb = Rgb(0xc9, 0xcc, 0xd1);
+pub const BLACK: Rgb = Rgb(0, 0, 0);
+pub const WHITE: Rgb = Rgb(255, 255, 255);
+
+/// Okabe and Ito's colours (Color Universal Design, 2008) in the order that keeps neighbours furthest apart. Their
+/// yellow is left out, as it cannot be seen on white, and their black, as it cannot be seen at night.
+pub const SERIES: [Rgb; 6] = [
+    Rgb(0x00, 0x72, 0xb2),
+    Rgb(0xd5, 0x5e, 0x00),
+    Rgb(0x00, 0x9e, 0x73),
+    Rgb(0xcc, 0x79, 0xa7),
+    Rgb(0xe6, 0x9f, 0x00),
+    Rgb(0x56, 0xb4, 0xe9),
+];
+
+/// The colour of series `index`; they come again after six, and lines are then dashed.
+pub fn series(index: usize) -> Rgb {
+    SERIES[index % SERIES.len()]
+}
+
+/// From dark blue over green to yellow, evenly growing lighter, so that it reads in grey too.
+const RISING: [Rgb; 7] = [
+    Rgb(24, 20, 74),
+    Rgb(38, 58, 118),
+    Rgb(38, 98, 134),
+    Rgb(40, 136, 136),
+    Rgb(82, 173, 116),
+    Rgb(163, 204, 88),
+    Rgb(248, 230, 96),
+];
+
+/// From blue over near-white to red, equally dark at both ends.
+const SIGNED: [Rgb; 7] = [
+    Rgb(14, 66, 140),
+    Rgb(70, 130, 190),
+    Rgb(158, 197, 224),
+    Rgb(245, 245, 244),
+    Rgb(240, 178, 150),
+    Rgb(208, 100, 84),
+    Rgb(146, 20, 48),
+];
+
+/// A map from numbers to colours.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColourMap {
+    low: f64,
+    high: f64,
+    signed: bool,
+}
+
+/// Maps take on this many colours: more than the eye can tell, and few enough to test.
+const SHADES: f64 = 255.0;
+
+impl ColourMap {
+    /// From `low` to `high`, which differ and are finite.
+    pub fn rising(low: f64, high: f64) -> Self {
+        Self { low, high, signed: false }
+    }
+
+    /// Both ways from `centre` up to the distance `reach`, so that equal colours are equal distances.
+    pub fn signed(centre: f64, reach: f64) -> Self {
+        Self { low: (centre - reach).max(f64::MIN), high: (centre + reach).min(f64::MAX), signed: true }
+    }
+
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
+    /// Where the value lies between the ends, from 0 to 1.
+    pub fn share(&self, value: f64) -> f64 {
+        // Halves, so that the distance of huge numbers is finite.
+        let span = self.high / 2.0 - self.low / 2.0;
+        ((value / 2.0 - self.low / 2.0) / span).clamp(0.0, 1.0)
+    }
+
+    /// The value that lies at `share`.
+    pub fn value(&self, share: f64) -> f64 {
+        self.low * (1.0 - share) + self.high * share
+    }
+
+    pub fn colour(&self, value: f64) -> Rgb {
+        if !value.is_finite() {
+            return BLANK;
+        }
+        let share = (self.share(value) * SHADES).round() / SHADES;
+        between(if self.signed { &SIGNED } else { &RISING }, share)
+    }
+}
+
+/// Black or white, whichever reads better on this ground.
+pub fn ink_on(ground: Rgb) -> Rgb {
+    if contrast(BLACK, ground) >= contrast(WHITE, ground) { BLACK } else { WHITE }
+}
+
+/// The contrast ratio of WCAG 2: 1 for equal colours, 21 for black on white.
+pub fn contrast(a: Rgb, b: Rgb) -> f64 {
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+fn luminance(Rgb(r, g, b): Rgb) -> f64 {
+    let linear = |channel: u8| {
+        let c = f64::from(channel) / 255.0;
+        if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+}
+
+fn between(stops: &[Rgb; 7], share: f64) -> Rgb {
+    let place = share.clamp(0.0, 1.0) * (stops.len() - 1) as f64;
+    let first = (place as usize).min(stops.len() - 2);
+    mixed(stops[first], stops[first + 1], place - first as f64)
+}
+
+/// `share` of `b` over `a`.
+pub fn mixed(a: Rgb, b: Rgb, share: f64) -> Rgb {
+    let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round().clamp(0.0, 255.0) as u8;
+    Rgb(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shades(map: ColourMap) -> Vec<Rgb> {
+        (0..=255).map(|i| map.colour(map.low + (map.high - map.low) * f64::from(i) / 255.0)).collect()
+    }
+
+    #[test]
+    fn rising_colours_grow_lighter_at_every_step() {
+        let light: Vec<f64> = shades(ColourMap::rising(0.0, 1.0)).into_iter().map(luminance).collect();
+        assert!(light.windows(2).all(|w| w[0] < w[1] + 1e-9));
+        assert!(light[255] - light[0] > 0.7);
+    }
+
+    #[test]
+    fn signed_colours_darken_both_ways_and_end_equally_dark() {
+        let light: Vec<f64> = shades(ColourMap::signed(0.0, 1.0)).into_iter().map(luminance).collect();
+        assert!(light[..128].windows(2).all(|w| w[0] <= w[1] + 1e-9));
+        assert!(light[128..].windows(2).all(|w| w[0] + 1e-9 >= w[1]));
+        assert!((light[0] - light[255]).abs() < 0.03, "{} {}", light[0], light[255]);
+    }
+
+    #[test]
+    fn text_reads_on_every_cell_and_no_cell_is_taken_for_ink() {
+        for map in [ColourMap::rising(-1.0, 3.0), ColourMap::signed(0.0, 2.0)] {
+            for ground in shades(map).into_iter().chain([BLANK]) {
+                assert!(contrast(ink_on(ground), ground) >= 4.5, "{ground:?}");
+                assert!(![INK, MUTED, RULE, GROUND].contains(&ground));
+            }
+        }
+        assert!(contrast(INK, GROUND) > 12.0 && contrast(MUTED, GROUND) > 4.5);
+    }
+
+    /// Colours as seen without one kind of cone, at full strength: Machado, Oliveira and Fernandes 2009, table 1.
+    fn seen_without(cone: &[[f64; 3]; 3], Rgb(r, g, b): Rgb) -> [f64; 3] {
+        let c = [f64::from(r), f64::from(g), f64::from(b)];
+        cone.map(|row| (row[0] * c[0] + row[1] * c[1] + row[2] * c[2]).clamp(0.0, 255.0))
+    }
+
+    #[test]
+    fn every_pair_of_series_differs_for_every_kind_of_colour_vision() {
+        let full = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let protan =
+            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]];
+        let deutan = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]];
+        let tritan = [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]];
+        for vision in [full, protan, deutan, tritan] {
+            for (i, a) in SERIES.iter().enumerate() {
+                for b in &SERIES[..i] {
+                    let (x, y) = (seen_without(&vision, *a), seen_without(&vision, *b));
+                    let apart = (0..3).map(|k| (x[k] - y[k]).powi(2)).sum::<f64>().sqrt();
+                    assert!(apart > 30.0, "{a:?} {b:?} {apart}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Finished pictures: SVG for pages, SVG that looks the same everywhere, and PNG, all from one drawing.
+
+use std::sync::{Arc, LazyLock};
+
+use resvg::{tiny_skia, usvg};
+
+use super::draw::canvas::Drawing;
+use super::draw::lettering::{FAMILY, Face};
+use super::html::escape;
+use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
+use crate::base::{Result, memory};
+use crate::err;
+
+/// PNG pixels to a CSS pixel.
+const SHARPNESS: f32 = 2.0;
+
+/// Something that can be drawn.
+pub trait Picture {
+    fn title(&self) -> String;
+
+    /// One sentence for those who cannot see it.
+    fn description(&self) -> String;
+
+    /// Draws it. `spelling` asks for characters that the typeface lacks to be spelled out, as they must be where text
+    /// becomes outlines.
+    fn draw(&self, spelling: bool) -> Result<Drawing>;
+}
+
+/// SVG for inside a page: real text, and colours that follow the page's light or dark dress.
+pub fn inline_svg(picture: &dyn Picture) -> Result<String> {
+    let drawing = picture.draw(false)?;
+    let mut body = drawing.body.clone();
+    for (colour, name) in [(INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (GROUND, "ground")] {
+        body = body.replace(&format!("\"{}\"", hex(colour)), &format!("\"var(--{name})\""));
+    }
+    Ok(format!("{}{}</svg>\n", opening(picture, &drawing), body))
+}
+
+/// SVG on its own: text turned into outlines, so that it needs no font, on a ground of its own.
+pub fn svg(picture: &dyn Picture) -> Result<String> {
+    let drawing = picture.draw(true)?;
+    let options = usvg::WriteOptions {
+        coordinates_precision: 3,
+        transforms_precision: 5,
+        indent: usvg::Indent::None,
+        ..Default::default()
+    };
+    let outlined = tree(&drawing)?.to_string(&options);
+    let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
+    let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", hex(GROUND));
+    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing)))
+}
+
+/// PNG, two pixels to a CSS pixel.
+pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
+    let pixmap = pixels(&picture.draw(true)?, SHARPNESS)?;
+    pixmap.encode_png().map_err(|e| err!(Bug, "the picture cannot be encoded: {e}"))
+}
+
+/// The drawing in pixels, `scale` to a CSS pixel.
+pub fn pixels(drawing: &Drawing, scale: f32) -> Result<tiny_skia::Pixmap> {
+    let (width, height) = (drawing.width as f32 * scale, drawing.height as f32 * scale);
+    let bytes = f64::from(width) * f64::from(height) * 4.0;
+    memory::check(bytes as u128, || "the picture".into())?;
+    let mut pixmap = tiny_skia::Pixmap::new(width.ceil() as u32, height.ceil() as u32)
+        .ok_or_else(|| err!(Memory, "a picture of {width} x {height} pixels is too large"))?;
+    let Rgb(r, g, b) = GROUND;
+    pixmap.fill(tiny_skia::Color::from_rgba8(r, g, b, 255));
+    resvg::render(&tree(drawing)?, tiny_skia::Transform::from_scale(scale, scale), &mut pixmap.as_mut());
+    Ok(pixmap)
+}
+
+/// The drawing as usvg sees it, text as outlines of the embedded typeface.
+fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
+    static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
+        let mut fonts = usvg::fontdb::Database::new();
+        for face in [Face::Regular, Face::Bold] {
+            fonts.load_font_source(usvg::fontdb::Source::Binary(Arc::new(face.bytes())));
+        }
+        Arc::new(fonts)
+    });
+    let options = usvg::Options { fontdb: FONTS.clone(), font_family: FAMILY.into(), ..Default::default() };
+    let text = format!("{}{}</svg>", root(drawing, ""), drawing.body);
+    usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
+}
+
+/// The opening tag with the title and the description that screen readers speak.
+fn opening(picture: &dyn Picture, drawing: &Drawing) -> String {
+    let (title, description) = (escape::text(&picture.title()), escape::text(&picture.description()));
+    let root = root(drawing, &format!(" role=\"img\" aria-label=\"{title}\""));
+    format!("{root}<title>{title}</title><desc>{description}</desc>\n")
+}
+
+fn root(drawing: &Drawing, more: &str) -> String {
+    let (wide, high) = drawing.view_box();
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {wide} {high}\" stroke-linejoin=\"round\"{more}>",
+        drawing.width, drawing.height
+    )
+}
+
+/// The colour as plotters spells it.
+fn hex(Rgb(r, g, b): Rgb) -> String {
+    format!("#{r:02X}{g:02X}{b:02X}")
+}

@@ -1,0 +1,92 @@
+//! Text from models made fit to be shown: control characters as visible symbols, long labels elided.
+
+/// The text with everything that a terminal or a reader could trip over made visible: line ends, tabs and escapes as
+/// symbols, marks that turn the writing direction or have no width as their code.
+pub fn visible(text: &str) -> String {
+    text.chars().map(Shown).map(|c| c.to_string()).collect()
+}
+
+/// As [`visible`], but line ends stay, for text that is meant to have lines.
+pub fn visible_lines(text: &str) -> String {
+    text.lines().map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// A token as a label: as [`visible`], and spaces at its ends are shown, since ` the` and `the` are different tokens.
+pub fn token(text: &str) -> String {
+    let core = text.trim_matches(' ');
+    if core.is_empty() {
+        return if text.is_empty() { "(empty)".into() } else { "␣".repeat(text.len()) };
+    }
+    let before = text.len() - text.trim_start_matches(' ').len();
+    let after = text.len() - text.trim_end_matches(' ').len();
+    format!("{}{}{}", "␣".repeat(before), visible(core), "␣".repeat(after))
+}
+
+/// At most `most` characters, the last of them an ellipsis where some were left off.
+pub fn elided(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.into();
+    }
+    let mut kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    kept.push('…');
+    kept
+}
+
+/// `1 point`, `2 points`.
+pub fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", super::number::grouped(&number.to_string()))
+}
+
+struct Shown(char);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            '\n' => f.write_str("↵"),
+            '\t' => f.write_str("⇥"),
+            '\u{7f}' => f.write_str("␡"),
+            // The control pictures stand in the same order as the characters that they picture.
+            c @ '\0'..='\u{1f}' => write!(f, "{}", char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
+            c if is_unseen(c) => write!(f, "\\u{{{:x}}}", c as u32),
+            c => write!(f, "{c}"),
+        }
+    }
+}
+
+/// C1 controls, marks of writing direction, and characters without width that stand alone in tokens.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_symbols() {
+        assert_eq!(visible("a\nb\tc\x1b[31m\0\x7f"), "a↵b⇥c␛[31m␀␡");
+        assert_eq!(visible("\u{202e}evil\u{200b}\u{9b}"), "\\u{202e}evil\\u{200b}\\u{9b}");
+        assert_eq!(visible("ẞ 東京 é"), "ẞ 東京 é");
+        assert_eq!(visible_lines("a\tb\r\nc"), "a⇥b\nc");
+    }
+
+    #[test]
+    fn spaces_at_the_ends_of_tokens_are_seen() {
+        assert_eq!(token(" the cat "), "␣the cat␣");
+        assert_eq!(token("  "), "␣␣");
+        assert_eq!(token(""), "(empty)");
+    }
+
+    #[test]
+    fn long_labels_are_elided_and_short_ones_are_not() {
+        assert_eq!(elided("abcdef", 4), "abc…");
+        assert_eq!(elided("abcd", 4), "abcd");
+        assert_eq!(elided("abcd", 0), "…");
+        assert_eq!(count(1, "point"), "1 point");
+        assert_eq!(count(12_000, "point"), "12,000 points");
+    }
+}

@@ -1,0 +1,85 @@
+//! Pictures in the terminal itself: the protocols of kitty and iTerm2, and sixel.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use icy_sixel::{BackgroundMode, SixelImage};
+
+use super::screen::{Graphics, Screen};
+use crate::base::Result;
+use crate::err;
+use crate::report::picture::{self, Picture};
+
+/// kitty takes at most this many characters in one command.
+const CHUNK: usize = 4096;
+
+/// The picture itself, if this terminal can show one.
+pub fn picture(picture: &dyn Picture, screen: &Screen) -> Result<Option<String>> {
+    Ok(match screen.graphics {
+        Graphics::Kitty => Some(kitty(&picture::png(picture)?)),
+        Graphics::Iterm => Some(iterm(&picture::png(picture)?)),
+        Graphics::Sixel => Some(sixel(picture)?),
+        Graphics::Text => None,
+    })
+}
+
+/// Transmit and display (a=T) a PNG (f=100), asking for no answer (q=2), in pieces that say whether more follow (m).
+fn kitty(png: &[u8]) -> String {
+    let encoded = BASE64.encode(png);
+    let pieces: Vec<&str> = encoded.as_bytes().chunks(CHUNK).filter_map(|c| std::str::from_utf8(c).ok()).collect();
+    let mut out = String::new();
+    for (i, piece) in pieces.iter().enumerate() {
+        let more = usize::from(i + 1 < pieces.len());
+        let keys = if i == 0 { format!("a=T,f=100,q=2,m={more}") } else { format!("m={more}") };
+        out.push_str(&format!("\x1b_G{keys};{piece}\x1b\\"));
+    }
+    out.push('\n');
+    out
+}
+
+fn iterm(png: &[u8]) -> String {
+    format!("\x1b]1337;File=inline=1;size={};preserveAspectRatio=1:{}\x07\n", png.len(), BASE64.encode(png))
+}
+
+/// Sixel has no density of its own: one pixel of the picture is one of the screen.
+fn sixel(picture: &dyn Picture) -> Result<String> {
+    let pixmap = picture::pixels(&picture.draw(true)?, 1.0)?;
+    let (width, height) = (pixmap.width() as usize, pixmap.height() as usize);
+    let image = SixelImage::try_from_rgba(pixmap.take(), width, height)
+        .map(|image| image.with_background_mode(BackgroundMode::Opaque))
+        .and_then(|image| image.encode());
+    image.map(|sixel| sixel + "\n").map_err(|e| err!(Bug, "the picture cannot be sent as sixel: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kitty_gets_chunks_that_join_to_the_picture() {
+        let png: Vec<u8> = (0..10_000).map(|i| (i % 251) as u8).collect();
+        let sent = kitty(&png);
+        let mut joined = String::new();
+        let commands: Vec<&str> = sent.trim_end().split_terminator("\x1b\\").collect();
+        for (i, command) in commands.iter().enumerate() {
+            let (keys, payload) = command.strip_prefix("\x1b_G").unwrap().split_once(';').unwrap();
+            assert!(payload.len() <= CHUNK && (i + 1 == commands.len() || payload.len() % 4 == 0));
+            assert_eq!(keys.ends_with("m=0"), i + 1 == commands.len());
+            joined.push_str(payload);
+        }
+        assert_eq!(BASE64.decode(joined).unwrap(), png);
+    }
+
+    #[test]
+    fn every_protocol_carries_the_picture() {
+        let (_, chart) = crate::report::samples::all().remove(0);
+        let screen = |graphics| Screen { graphics, ..Screen::default() };
+        assert_eq!(picture(&chart, &Screen::default()).unwrap(), None);
+        let iterm = picture(&chart, &screen(Graphics::Iterm)).unwrap().unwrap();
+        let png = BASE64.decode(iterm.trim_end_matches("\x07\n").rsplit_once(':').unwrap().1).unwrap();
+        assert_eq!(png, picture::png(&chart).unwrap());
+        let sixel = picture(&chart, &screen(Graphics::Sixel)).unwrap().unwrap();
+        let decoded = SixelImage::decode(sixel.trim_end().as_bytes()).unwrap();
+        // Sixels are six pixels high.
+        assert_eq!((decoded.width, decoded.height), (720, 444));
+    }
+}

@@ -1,0 +1,192 @@
+//! What the terminal at hand can do, and text that fits it.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::report::palette::Rgb;
+
+/// The terminal, or what stands in for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Screen {
+    /// In characters.
+    pub width: usize,
+    pub height: usize,
+    /// Whether colour codes may be sent.
+    pub colour: bool,
+    pub graphics: Graphics,
+}
+
+impl Default for Screen {
+    /// A plain page of text.
+    fn default() -> Self {
+        Self { width: 80, height: 24, colour: false, graphics: Graphics::Text }
+    }
+}
+
+/// How pictures are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Graphics {
+    /// The protocol of kitty, which Ghostty and WezTerm speak, too.
+    Kitty,
+    /// The protocol of iTerm2.
+    Iterm,
+    /// Sixel, of the VT340 and many after it.
+    Sixel,
+    /// No pictures: blocks and braille.
+    Text,
+}
+
+impl Graphics {
+    /// Judges by the environment, read through `get`. A multiplexer swallows pictures, whatever is around it.
+    pub fn detect(get: impl Fn(&str) -> Option<String>) -> Self {
+        let term = get("TERM").unwrap_or_default();
+        let program = get("TERM_PROGRAM").unwrap_or_default();
+        let inside = get("TMUX").is_some() || get("STY").is_some() || get("ZELLIJ").is_some();
+        if inside || term.starts_with("screen") || term.starts_with("tmux") || term.is_empty() || term == "dumb" {
+            return Graphics::Text;
+        }
+        let kitty = get("KITTY_WINDOW_ID").is_some() || term.contains("kitty") || term.contains("ghostty");
+        if kitty || get("WEZTERM_EXECUTABLE").is_some() || matches!(&*program, "WezTerm" | "ghostty") {
+            return Graphics::Kitty;
+        }
+        if program == "iTerm.app" || get("LC_TERMINAL").is_some_and(|t| t == "iTerm2") {
+            return Graphics::Iterm;
+        }
+        if term.contains("sixel")
+            || term.starts_with("foot")
+            || term.starts_with("mlterm")
+            || term.starts_with("contour")
+        {
+            return Graphics::Sixel;
+        }
+        Graphics::Text
+    }
+}
+
+impl Screen {
+    /// The text in this colour, if colours may be sent.
+    pub fn ink(&self, text: &str, Rgb(r, g, b): Rgb) -> String {
+        if self.colour && !text.is_empty() { format!("\x1b[38;2;{r};{g};{b}m{text}\x1b[0m") } else { text.into() }
+    }
+
+    /// The text in one colour on another, if colours may be sent.
+    pub fn ink_on(&self, text: &str, Rgb(r, g, b): Rgb, ground: Rgb) -> String {
+        if !self.colour {
+            return text.into();
+        }
+        let Rgb(gr, gg, gb) = ground;
+        format!("\x1b[38;2;{r};{g};{b};48;2;{gr};{gg};{gb}m{text}\x1b[0m")
+    }
+
+    pub fn bold(&self, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
+    }
+
+    pub fn dim(&self, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("\x1b[2m{text}\x1b[0m") } else { text.into() }
+    }
+}
+
+/// The columns that a text without codes takes.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text in at most `room` columns, with an ellipsis where it was cut.
+pub fn fitted(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.into();
+    }
+    let mut kept = String::new();
+    let mut used = 1;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > room {
+            break;
+        }
+        kept.push(c);
+    }
+    if room > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+/// The text with spaces before it up to `room` columns.
+pub fn right(text: &str, room: usize) -> String {
+    format!("{}{text}", " ".repeat(room.saturating_sub(width(text))))
+}
+
+/// The text with spaces after it up to `room` columns.
+pub fn left(text: &str, room: usize) -> String {
+    format!("{text}{}", " ".repeat(room.saturating_sub(width(text))))
+}
+
+/// Lines of at most `room` columns, broken at spaces where there are any.
+pub fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut word = word.to_string();
+        if let Some(line) = lines.last_mut() {
+            let space = usize::from(!line.is_empty());
+            if width(line) + space + width(&word) <= room {
+                line.push_str(&" ".repeat(space));
+                line.push_str(&word);
+                continue;
+            }
+        }
+        while width(&word) > room.max(2) {
+            let mut used = 0;
+            let cut = word.char_indices().find(|(_, c)| {
+                used += c.width().unwrap_or(0);
+                used > room.max(2)
+            });
+            let rest = word.split_off(cut.map_or(word.len(), |(at, _)| at));
+            lines.push(std::mem::replace(&mut word, rest));
+        }
+        lines.push(word);
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(pairs: &[(&str, &str)]) -> Graphics {
+        Graphics::detect(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string()))
+    }
+
+    #[test]
+    fn terminals_are_known_by_their_environment() {
+        assert_eq!(detect(&[("TERM", "xterm-kitty"), ("KITTY_WINDOW_ID", "1")]), Graphics::Kitty);
+        assert_eq!(detect(&[("TERM", "xterm-256color"), ("TERM_PROGRAM", "WezTerm")]), Graphics::Kitty);
+        assert_eq!(detect(&[("TERM", "xterm-256color"), ("TERM_PROGRAM", "iTerm.app")]), Graphics::Iterm);
+        assert_eq!(detect(&[("TERM", "foot")]), Graphics::Sixel);
+        assert_eq!(detect(&[("TERM", "xterm-256color")]), Graphics::Text);
+        assert_eq!(detect(&[]), Graphics::Text);
+    }
+
+    #[test]
+    fn inside_a_multiplexer_there_are_no_pictures() {
+        let kitty = [("TERM", "xterm-kitty"), ("KITTY_WINDOW_ID", "1"), ("TMUX", "/tmp/x")];
+        assert_eq!(detect(&kitty), Graphics::Text);
+        assert_eq!(detect(&[("TERM", "screen-256color"), ("KITTY_WINDOW_ID", "1")]), Graphics::Text);
+    }
+
+    #[test]
+    fn text_is_fitted_by_columns_and_not_by_characters() {
+        assert_eq!(fitted("東京都", 5), "東京…");
+        assert_eq!(fitted("abc", 3), "abc");
+        assert_eq!(fitted("abc", 0), "");
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert!(wrapped("", 5).is_empty());
+    }
+
+    #[test]
+    fn without_colour_no_code_is_sent() {
+        let plain = Screen::default();
+        assert_eq!([plain.ink("a", Rgb(1, 2, 3)), plain.bold("b"), plain.dim("c")], ["a", "b", "c"]);
+    }
+}

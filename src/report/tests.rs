@@ -1,0 +1,155 @@
+//! What holds for every chart: the same bytes every time, well-formed pictures of the right size, plain text without
+//! codes, and no panic whatever the data.
+
+use proptest::prelude::*;
+use resvg::{tiny_skia, usvg};
+
+use super::chart::*;
+use super::picture::{inline_svg, png, svg};
+use super::samples;
+use super::terminal::{self, Graphics, Screen};
+use crate::base::Grid;
+
+#[test]
+fn every_sample_draws_the_same_bytes_twice() {
+    for (name, chart) in samples::all() {
+        assert!(svg(&chart).unwrap() == svg(&chart).unwrap(), "{name}");
+        assert!(inline_svg(&chart).unwrap() == inline_svg(&chart).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn pictures_on_their_own_need_no_font_and_say_what_they_show() {
+    for (name, chart) in samples::all() {
+        let picture = svg(&chart).unwrap();
+        assert!(usvg::Tree::from_str(&picture, &usvg::Options::default()).is_ok(), "{name}");
+        assert!(picture.contains("<title>") && picture.contains("<desc>") && !picture.contains("<text"), "{name}");
+        let inline = inline_svg(&chart).unwrap();
+        assert!(usvg::Tree::from_str(&inline, &usvg::Options::default()).is_ok(), "{name}");
+        assert!(inline.contains("var(--ink)") && !inline.contains("onerror=x>"), "{name}");
+    }
+}
+
+#[test]
+fn a_png_has_two_pixels_to_the_unit_and_is_not_blank() {
+    let (_, chart) = samples::all().remove(0);
+    let picture = tiny_skia::Pixmap::decode_png(&png(&chart).unwrap()).unwrap();
+    assert_eq!((picture.width(), picture.height()), (1440, 880));
+    let blue = picture.pixels().iter().filter(|p| (p.red(), p.green(), p.blue()) == (0x00, 0x72, 0xb2)).count();
+    assert!(blue > 500, "{blue} pixels of the first series");
+    assert_eq!(png(&chart).unwrap(), png(&chart).unwrap());
+}
+
+#[test]
+fn the_terminal_gets_lines_that_fit_and_codes_only_with_colour() {
+    for (name, chart) in samples::all() {
+        for width in [30, 80, 200] {
+            let screen = Screen { width, ..Screen::default() };
+            let text = terminal::chart(&chart, &screen).unwrap();
+            assert!(!text.contains('\x1b'), "{name}");
+            for line in text.lines() {
+                assert!(terminal::screen::width(line) <= width, "{name} at {width}: {line}");
+            }
+        }
+        let text = terminal::chart(&chart, &Screen { colour: true, ..Screen::default() }).unwrap();
+        assert!(!text.replace("\x1b[", "").contains('\x1b'), "{name}");
+    }
+}
+
+#[test]
+fn labels_are_text_and_never_markup() {
+    let evil = "</svg><script>alert(1)</script>\u{0}\u{202e}";
+    let bars = Bars { name: evil.into(), values: vec![1.0], spread: None };
+    let mut chart = Chart::bar(vec![evil.into()], vec![bars]).titled(evil);
+    (chart.x.label, chart.y.label) = (evil.into(), evil.into());
+    chart.marks = vec![Mark::Horizontal { at: 1.0, text: evil.into() }];
+    for picture in [svg(&chart).unwrap(), inline_svg(&chart).unwrap()] {
+        assert!(!picture.contains("<script") && picture.matches("</svg>").count() == 1);
+        assert!(!picture.contains('\0') && !picture.contains('\u{202e}'));
+    }
+}
+
+fn numbers() -> impl Strategy<Value = Vec<f64>> {
+    prop::collection::vec(
+        prop_oneof![any::<f64>(), -10.0..10.0, 1.0..1000.0, Just(0.0), Just(f64::NAN), Just(f64::INFINITY)],
+        1..40,
+    )
+}
+
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), Just(String::new()), "[a-z ]{0,80}"]
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    let series = (words(), numbers(), numbers(), any::<bool>(), any::<bool>(), words()).prop_map(
+        |(name, mut x, mut y, spread, band, label)| {
+            let length = x.len().min(y.len());
+            x.truncate(length);
+            y.truncate(length);
+            let spread = spread.then(|| Spread { band, ..Spread::symmetric(&y, &x) });
+            let labels = if band { vec![label; length] } else { Vec::new() };
+            Series { name, x, y, spread, labels }
+        },
+    );
+    let series = (prop::collection::vec(series, 1..9), any::<bool>());
+    prop_oneof![
+        series.prop_map(|(series, joined)| if joined { Content::Line { series } } else { Content::Scatter { series } }),
+        (prop::collection::vec((words(), any::<f64>()), 0..30), words()).prop_map(|(bars, name)| {
+            let (categories, values): (Vec<String>, Vec<f64>) = bars.into_iter().unzip();
+            Content::Bar { categories, series: vec![Bars { name, values, spread: None }] }
+        }),
+        (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
+            let made = histogram(vec![(String::new(), values)], &Bins { count: Some(count), log, range: None });
+            made.map_or(Content::Line { series: vec![] }, |chart| chart.content)
+        }),
+        (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(
+            |(mut values, columns, label, ranged, centre)| {
+                let rows = values.len() / columns;
+                values.truncate(rows * columns);
+                let grid =
+                    Grid { rows: vec![label.clone(); rows], columns: vec![label; columns], values, ..Grid::default() };
+                Content::Heat { grid, colours: Colours { centre, range: ranged.then_some([-1.0, 1.0]) } }
+            }
+        ),
+    ]
+}
+
+fn axis() -> impl Strategy<Value = Axis> {
+    let ends = prop_oneof![(any::<f64>(), any::<f64>()), (0.1..1.0, 1.0..1e9)];
+    let range = prop::option::weighted(0.3, ends.prop_map(|(a, b)| [a, b]));
+    (words(), prop::bool::weighted(0.3), range).prop_map(|(label, log, range)| Axis { label, log, range })
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    prop_oneof![
+        (0.1..10.0, any::<f64>(), words()).prop_map(|(x, y, text)| Mark::Text { x, y, text }),
+        (any::<f64>(), words()).prop_map(|(at, text)| Mark::Horizontal { at, text }),
+        (0.1..10.0, words()).prop_map(|(at, text)| Mark::Vertical { at, text }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_chart_makes_drawing_panic(
+        content in content(),
+        title in words(),
+        (x, y) in (axis(), axis()),
+        marks in prop::collection::vec(mark(), 0..2),
+        (width, height) in (150_u32..900, 150_u32..700),
+        (columns, lines, colour) in (0_usize..120, 0_usize..60, any::<bool>()),
+    ) {
+        let chart = Chart { title, x, y, marks, width, height, ..Chart::new(content) };
+        let screen = Screen { width: columns, height: lines, colour, graphics: Graphics::Text };
+        let text = terminal::chart(&chart, &screen);
+        let picture = inline_svg(&chart);
+        prop_assert_eq!(text.is_ok(), picture.is_ok(), "{:?} {:?}", text.err(), picture.err());
+        if let Ok(picture) = picture {
+            prop_assert!(usvg::Tree::from_str(&picture, &usvg::Options::default()).is_ok(), "{picture}");
+        }
+        if chart.check().is_err() {
+            prop_assert!(svg(&chart).is_err());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The options that charts share: titles and axes, names, intervals and annotations.
+
+use rhai::{Array, Dynamic, Map};
+
+use super::data::{Data, Named};
+use crate::base::Result;
+use crate::err;
+use crate::report::chart::{Axis, Chart, Mark, Spread};
+use crate::script::options::OptionReader;
+use crate::script::value::{Given, given};
+
+/// Title, labels and size.
+pub fn title_and_size(read: &mut OptionReader, chart: &mut Chart) -> Result<()> {
+    chart.title = read.text("title", &chart.title)?;
+    chart.x.label = read.text("x", &chart.x.label)?;
+    chart.y.label = read.text("y", &chart.y.label)?;
+    size(read, chart)
+}
+
+pub fn size(read: &mut OptionReader, chart: &mut Chart) -> Result<()> {
+    let pixels = |given: &Given| given.size().map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+    chart.width = read.get("width", pixels)?.unwrap_or(chart.width);
+    chart.height = read.get("height", pixels)?.unwrap_or(chart.height);
+    Ok(())
+}
+
+pub fn x_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
+    axis.log = read.flag("log_x", axis.log)?;
+    axis.range = read.get("x_range", range)?;
+    Ok(())
+}
+
+pub fn y_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
+    axis.log = read.flag("log_y", axis.log)?;
+    axis.range = read.get("y_range", range)?;
+    Ok(())
+}
+
+/// Two numbers, the low end first.
+pub fn range(given: &Given) -> Result<[f64; 2]> {
+    let ends = given.numbers()?;
+    <[f64; 2]>::try_from(ends).map_err(|_| given.refuse("two numbers, [low, high]"))
+}
+
+/// Legend and annotations, where there are series and axes.
+pub fn legend_and_marks(read: &mut OptionReader, arg: usize, chart: &mut Chart) -> Result<()> {
+    chart.legend = read.flag("legend", true)?;
+    if let Some(value) = read.value("horizontal") {
+        let lines = places(Data { arg, name: "horizontal", value: &value })?;
+        chart.marks.extend(lines.into_iter().map(|(text, at)| Mark::Horizontal { at, text }));
+    }
+    if let Some(value) = read.value("vertical") {
+        let lines = places(Data { arg, name: "vertical", value: &value })?;
+        chart.marks.extend(lines.into_iter().map(|(text, at)| Mark::Vertical { at, text }));
+    }
+    for text in read.get("texts", Given::list)?.unwrap_or_default() {
+        chart.marks.push(text_mark(arg, &text)?);
+    }
+    Ok(())
+}
+
+/// Where lines stand: a number, a list of them, or a map of names to numbers.
+fn places(data: Data) -> Result<Vec<(String, f64)>> {
+    if let Some(map) = data.value.read_lock::<Map>() {
+        return map.iter().map(|(name, at)| Ok((name.to_string(), given(data.arg, name, at).number()?))).collect();
+    }
+    Ok(data.numbers()?.into_iter().map(|at| (String::new(), at)).collect())
+}
+
+fn text_mark(arg: usize, value: &Dynamic) -> Result<Mark> {
+    let refuse = || given(arg, "texts", value).refuse("lists of [x, y, text]");
+    let parts = value.read_lock::<Array>().map(|list| list.to_vec()).ok_or_else(refuse)?;
+    let [x, y, text] = <[Dynamic; 3]>::try_from(parts).map_err(|_| refuse())?;
+    let number = |value: &Dynamic| given(arg, "texts", value).number();
+    Ok(Mark::Text { x: number(&x)?, y: number(&y)?, text: given(arg, "texts", &text).text()? })
+}
+
+/// Names given by the option, in place of numbers.
+pub fn renamed(read: &mut OptionReader, arg: usize, series: &mut [Named]) -> Result<()> {
+    let Some(names) = read.get("names", Given::texts)? else { return Ok(()) };
+    if names.len() != series.len() {
+        return Err(
+            err!(Shape, "expected one name for each series, found {} for {}", names.len(), series.len()).arg(arg)
+        );
+    }
+    series.iter_mut().zip(names).for_each(|((name, _), given)| *name = given);
+    Ok(())
+}
+
+/// The intervals of all series: `error`, the distance to both sides, or `lower` and `upper`, the ends themselves.
+pub fn spreads(read: &mut OptionReader, arg: usize, series: &[Named]) -> Result<Vec<Option<Spread>>> {
+    let [error, lower, upper] = ["error", "lower", "upper"].map(|name| read.value(name).map(|value| (name, value)));
+    let alike = |(name, value): (&str, Dynamic)| {
+        let found = Data { arg, name, value: &value }.series()?;
+        match found.len() == series.len() {
+            true => Ok(found.into_iter().map(|(_, values)| values)),
+            false => {
+                Err(err!(Shape, "expected `{name}` for each of {} series, found {}", series.len(), found.len())
+                    .arg(arg))
+            }
+        }
+    };
+    match (error, lower, upper) {
+        (None, None, None) => Ok(vec![None; series.len()]),
+        (Some(error), None, None) => {
+            let made = series.iter().zip(alike(error)?).map(|((_, y), reach)| Some(Spread::symmetric(y, &reach)));
+            Ok(made.collect())
+        }
+        (None, Some(lower), Some(upper)) => {
+            let made = alike(lower)?.zip(alike(upper)?).map(|(low, high)| Some(Spread { low, high, band: false }));
+            Ok(made.collect())
+        }
+        _ => Err(err!(Argument, "expected either `error`, or `lower` and `upper` together").arg(arg)),
+    }
+}

@@ -1,0 +1,199 @@
+//! The record of a run: everything that decides its results, and hashes of everything that it read, wrote and printed.
+//!
+//! A record holds no time and no date, so that the same run gives the same record.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Session;
+use super::failure::Failure;
+use crate::base::files::hex;
+use crate::base::{Result, memory};
+use crate::err;
+
+/// The file name of a record, in the folder of the run.
+pub const FILE: &str = "run.json";
+
+/// Stands for the output folder in what a run printed.
+const OUT: &str = "<out>";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The version of microtome.
+    pub version: String,
+    /// The kind of processor: another kind may round differently.
+    pub processor: String,
+    pub threads: usize,
+    pub device: String,
+    pub seed: u64,
+    /// The script as it was named on the command line.
+    pub script: String,
+    pub arguments: BTreeMap<String, String>,
+    /// The text of the script and of everything that it imported.
+    pub sources: BTreeMap<String, String>,
+    /// SHA-256 of every file read, by path from the folder that the run was started in.
+    pub read: BTreeMap<String, String>,
+    /// SHA-256 of every file written, by path below the output folder.
+    pub written: BTreeMap<String, String>,
+    /// SHA-256 of what was printed, the output folder's own name left out.
+    pub printed: String,
+    pub checks_passed: usize,
+    pub checks_failed: usize,
+    /// `done`, or the error's message.
+    pub outcome: String,
+}
+
+impl Record {
+    /// What `session` did when it ran `script`.
+    pub fn of(session: &Session, script: &str, failure: Option<&Failure>) -> Self {
+        let env = session.env();
+        let out = env.files.access().out();
+        let ledger = env.files.ledger();
+        let here = std::env::current_dir().unwrap_or_default();
+        let written: BTreeMap<String, String> =
+            ledger.written.iter().map(|(path, hash)| (below(path, out), hash.clone())).collect();
+        let read = ledger
+            .read
+            .iter()
+            // A file that the run wrote itself and read again is no input.
+            .filter(|(path, _)| !ledger.written.contains_key(*path))
+            .map(|(path, hash)| (below(path, &here), hash.clone()))
+            .collect();
+        let printed = env.console.kept().unwrap_or_default().replace(&out.display().to_string(), OUT);
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            processor: memory::processor(),
+            threads: env.settings.threads,
+            device: env.settings.device.clone(),
+            seed: env.settings.seed,
+            script: script.into(),
+            arguments: env.arguments.given().clone(),
+            sources: session.sources().all(),
+            read,
+            written,
+            printed: hex(&Sha256::digest(printed)),
+            checks_passed: env.checks.passed(),
+            checks_failed: env.checks.failed(),
+            outcome: failure.map_or("done".into(), |failure| failure.message.clone()),
+        }
+    }
+
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|e| {
+            err!(Format, "this is not the record of a run: {e}").hint("expected a run.json that `microtome run` wrote")
+        })
+    }
+
+    pub fn text(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| err!(Bug, "cannot write the record: {e}"))?;
+        Ok(text + "\n")
+    }
+
+    /// In what `again` differs from this record, one line each; nothing if the run was repeated exactly.
+    pub fn differences(&self, again: &Record) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut unless_same = |what: &str, before: &str, now: &str| {
+            if before != now {
+                lines.push(format!("{what}: was {before}, is {now}"));
+            }
+        };
+        unless_same("outcome", &self.outcome, &again.outcome);
+        unless_same("checks that held", &self.checks_passed.to_string(), &again.checks_passed.to_string());
+        unless_same("checks that failed", &self.checks_failed.to_string(), &again.checks_failed.to_string());
+        if self.printed != again.printed {
+            lines.push("what was printed is not the same".into());
+        }
+        compare("input", &self.read, &again.read, &mut lines);
+        compare("output", &self.written, &again.written, &mut lines);
+        lines
+    }
+
+    /// What may explain differences: another version, another kind of processor.
+    pub fn circumstances(&self, again: &Record) -> Vec<String> {
+        [("microtome", &self.version, &again.version), ("processor", &self.processor, &again.processor)]
+            .into_iter()
+            .filter(|(_, before, now)| before != now)
+            .map(|(what, before, now)| format!("{what}: was {before}, is {now}"))
+            .collect()
+    }
+}
+
+fn compare(what: &str, before: &BTreeMap<String, String>, now: &BTreeMap<String, String>, lines: &mut Vec<String>) {
+    for (path, hash) in before {
+        match now.get(path) {
+            None => lines.push(format!("{what} {path}: is missing")),
+            Some(other) if other != hash => lines.push(format!("{what} {path}: other bytes")),
+            Some(_) => {}
+        }
+    }
+    for path in now.keys().filter(|path| !before.contains_key(*path)) {
+        lines.push(format!("{what} {path}: is new"));
+    }
+}
+
+/// The path from `folder` on, if it stands below it.
+fn below(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).display().to_string()
+}
+
+/// The folder for the results of a script, below the output folder: named after the script.
+pub fn folder(script: &str) -> PathBuf {
+    let stem = Path::new(script).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let plain: String = stem.chars().filter(|c| !matches!(c, '<' | '>')).collect();
+    PathBuf::from(if plain.is_empty() { "run".into() } else { plain })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            version: "1".into(),
+            processor: "p".into(),
+            threads: 2,
+            device: "cpu".into(),
+            seed: 0,
+            script: "a.rhai".into(),
+            arguments: BTreeMap::new(),
+            sources: [("a.rhai".to_string(), "1".to_string())].into(),
+            read: BTreeMap::new(),
+            written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),
+            printed: "x".into(),
+            checks_passed: 0,
+            checks_failed: 0,
+            outcome: "done".into(),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_file_and_strangers_are_refused() {
+        let text = record().text().unwrap();
+        assert_eq!(Record::parse(&text).unwrap(), record());
+        assert!(Record::parse(&text.replacen("{", "{\"more\": 1,", 1)).is_err());
+        assert!(Record::parse("[]").is_err());
+    }
+
+    #[test]
+    fn differences_name_the_files() {
+        let mut again = record();
+        assert!(record().differences(&again).is_empty());
+        again.written.insert("a.npy".into(), "22".into());
+        again.written.remove("b.npy");
+        again.written.insert("c.npy".into(), "33".into());
+        assert_eq!(
+            record().differences(&again),
+            ["output a.npy: other bytes", "output b.npy: is missing", "output c.npy: is new"]
+        );
+    }
+
+    #[test]
+    fn results_stand_under_the_name_of_the_script() {
+        assert_eq!(folder("scripts/parenthesis.rhai"), Path::new("parenthesis"));
+        assert_eq!(folder("<stdin>"), Path::new("stdin"));
+    }
+}

@@ -1,0 +1,74 @@
+//! From the values of a script to the items of a report.
+
+use std::rc::Rc;
+
+use rhai::{Array, Dynamic, ImmutableString};
+use serde_json::Value;
+
+use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::report::chart::Chart;
+use crate::report::html::escape;
+use crate::report::{Item, Report, Screen, Text};
+use crate::script::show;
+use crate::script::value::json;
+
+/// A report of all that the list holds.
+pub fn report(name: &str, list: &Array) -> Result<Report> {
+    let mut items = Vec::new();
+    list.iter().try_for_each(|value| collect(value, &mut items))?;
+    Report::new(name, items).map_err(|e| e.arg(0))
+}
+
+/// Adds the value as an item, lists of items one by one.
+fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
+    if let Some(item) = item(value) {
+        items.push(item);
+        return Ok(());
+    }
+    let is_plain = |value: &Dynamic| value.is_int() || value.is_float() || value.is_bool();
+    if let Some(list) = value.read_lock::<Array>()
+        && !list.iter().all(is_plain)
+    {
+        return list.iter().try_for_each(|value| collect(value, items));
+    }
+    items.push(Rc::new(Other {
+        text: show::shown(value, &Screen { width: 100, ..Screen::default() })?,
+        data: json(value)?,
+    }));
+    Ok(())
+}
+
+/// The value as an item of its own kind. A new kind is one line here.
+fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
+    fn of<T: Item + Clone + 'static>(value: &Dynamic) -> Option<Rc<dyn Item>> {
+        value.read_lock::<T>().map(|item| Rc::new(item.clone()) as Rc<dyn Item>)
+    }
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return Some(Rc::new(Text(text.to_string())));
+    }
+    [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>].iter().find_map(|kind| kind(value))
+}
+
+/// Any other value, as `show` shows it.
+struct Other {
+    text: String,
+    data: Value,
+}
+
+impl Item for Other {
+    fn kind(&self) -> &'static str {
+        "value"
+    }
+
+    fn terminal(&self, _: &Screen) -> Result<String> {
+        Ok(format!("{}\n", self.text.trim_end()))
+    }
+
+    fn html(&self) -> Result<String> {
+        Ok(format!("<pre>{}</pre>\n", escape::lines(&self.text)))
+    }
+
+    fn data(&self) -> Result<Value> {
+        Ok(self.data.clone())
+    }
+}

@@ -1,0 +1,62 @@
+//! The kinds of results as handles that scripts hold.
+
+use serde_json::Value;
+
+use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::report::chart::Chart;
+use crate::report::symbols::{count, elided, visible};
+use crate::report::{Item, Report, Screen};
+use crate::script::show::Handle;
+
+/// What a kind of item needs to be a handle: its name, and itself in one line.
+macro_rules! handle {
+    ($type:ty, $name:literal, $short:expr) => {
+        impl Handle for $type {
+            const NAME: &'static str = $name;
+
+            fn short(&self) -> String {
+                let short: fn(&$type) -> String = $short;
+                short(self)
+            }
+
+            fn shown(&self, screen: &Screen) -> Result<String> {
+                Item::terminal(self, screen)
+            }
+
+            fn json(&self) -> Result<Value> {
+                self.data()
+            }
+        }
+    };
+}
+
+handle!(Chart, "Chart", |chart| chart.short());
+handle!(Table, "Table", |table| format!("table of {}{}", count(table.rows.len(), "row"), called(&table.title)));
+handle!(Grid, "Grid", |grid| format!("grid of {} by {}{}", grid.rows.len(), grid.columns.len(), called(&grid.title)));
+handle!(Card, "Card", |card| format!("card{}", called(&card.title)));
+handle!(HeatText, "HeatText", |heat| format!(
+    "heat text of {}{}",
+    count(heat.tokens.len(), "token"),
+    called(&heat.title)
+));
+
+impl Handle for Report {
+    const NAME: &'static str = "Report";
+
+    fn short(&self) -> String {
+        format!("report of {}{}", count(self.items().len(), "item"), called(self.name()))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        self.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        self.data()
+    }
+}
+
+/// ` "title"`, where there is one.
+fn called(title: &str) -> String {
+    if title.is_empty() { String::new() } else { format!(" {:?}", elided(&visible(title), 40)) }
+}

@@ -1,0 +1,169 @@
+//! What scripts can do with results: save them, and read their data.
+
+use std::path::Path;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::report::chart::Chart;
+use crate::report::{Item, Report, items};
+use crate::script::env::env;
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, from_json};
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Writes the page, its data and its pictures into the folder of the report's name. Returns the path of the page.
+    ///
+    /// # Example
+    /// ```
+    /// report("doc-save", ["Nothing yet."]).save().ends_with("doc-save/index.html")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, report: &mut Report) -> Fallible<String> {
+        Ok(report.save(&env(&ctx)?.files)?.display().to_string())
+    }
+
+    /// The report's name and the data of its items.
+    ///
+    /// # Example
+    /// ```
+    /// report("doc", ["one", "two"]).to_map().items[1].data  //=> "two"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(report: &mut Report) -> Fallible<Dynamic> {
+        Ok(super::mapped(report)?)
+    }
+
+    /// Writes the chart as .svg, .png, .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// plot::line([1, 3, 2]).save("doc/line.svg").ends_with("line.svg")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_chart(ctx: NativeCallContext, chart: &mut Chart, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, chart, path)?)
+    }
+
+    /// The chart's data: its kind, title, axes and series.
+    ///
+    /// # Example
+    /// ```
+    /// plot::line([1, 3, 2]).to_map().series[0].y  //=> [1.0, 3.0, 2.0]
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn chart_map(chart: &mut Chart) -> Fallible<Dynamic> {
+        Ok(super::mapped(chart)?)
+    }
+
+    /// Writes the table as .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ a: 1 }]).save("doc/table.txt");
+    /// run::load_text("doc/table.txt").contains("a")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_table(ctx: NativeCallContext, table: &mut Table, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, table, path)?)
+    }
+
+    /// The table's title, columns and rows.
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ a: 1 }, #{ a: 2 }]).to_map().rows  //=> [[1], [2]]
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn table_map(table: &mut Table) -> Fallible<Dynamic> {
+        Ok(super::mapped(table)?)
+    }
+
+    /// The names of the table's columns.
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ a: 1, b: 2 }]).columns  //=> ["a", "b"]
+    /// ```
+    #[rhai_fn(global, get = "columns", pure)]
+    pub fn columns(table: &mut Table) -> Array {
+        table.columns.iter().cloned().map(Dynamic::from).collect()
+    }
+
+    /// Writes the grid as .svg, .png, .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// grid([[1, 2], [3, 4]]).save("doc/grid.png").ends_with("grid.png")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_grid(ctx: NativeCallContext, grid: &mut Grid, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, grid, path)?)
+    }
+
+    /// The grid's title, names and values, row after row.
+    ///
+    /// # Example
+    /// ```
+    /// grid([[1, 2], [3, 4]]).to_map().values  //=> [1.0, 2.0, 3.0, 4.0]
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn grid_map(grid: &mut Grid) -> Fallible<Dynamic> {
+        Ok(super::mapped(grid)?)
+    }
+
+    /// Writes the card as .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// card("run 3", #{ loss: 2.5 }).save("doc/card.json").ends_with("card.json")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_card(ctx: NativeCallContext, card: &mut Card, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, card, path)?)
+    }
+
+    /// The card's title, fields, histogram and body.
+    ///
+    /// # Example
+    /// ```
+    /// card("run 3", #{ loss: 2.5 }).to_map().fields.loss  //=> 2.5
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn card_map(card: &mut Card) -> Fallible<Dynamic> {
+        Ok(super::mapped(card)?)
+    }
+
+    /// Writes the text as .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// heat_text(["a"], [1]).save("doc/heat.html").ends_with("heat.html")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_heat_text(ctx: NativeCallContext, heat: &mut HeatText, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, heat, path)?)
+    }
+
+    /// The title, the tokens, their numbers, and what these are.
+    ///
+    /// # Example
+    /// ```
+    /// heat_text(["a", "b"], [1, 0.5]).to_map().values  //=> [1.0, 0.5]
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn heat_text_map(heat: &mut HeatText) -> Fallible<Dynamic> {
+        Ok(super::mapped(heat)?)
+    }
+}
+
+fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
+    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.arg(0))?;
+    Ok(place.display().to_string())
+}
+
+fn mapped(handle: &impl Handle) -> Result<Dynamic> {
+    Ok(from_json(&handle.json()?))
+}

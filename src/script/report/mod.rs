@@ -1,0 +1,119 @@
+//! Reports and what goes into them: tables, grids, cards and heat text, made by scripts.
+
+mod collect;
+mod handle;
+pub mod make;
+pub mod methods;
+
+use rhai::plugin::*;
+use rhai::{Array, Map};
+
+use super::value::{Any, Fallible, Options};
+use crate::base::{Card, Grid, HeatText, Table};
+use crate::report::Report;
+
+#[export_module(manifest)]
+pub mod functions {
+    /// A report: text and results on one page that needs nothing else, with the data as JSON and the pictures beside it.
+    ///
+    /// Items are strings (in a little markdown: headings, lists, code, emphasis), charts, tables, cards, grids, heat
+    /// text, and any other value; lists of items are taken apart. `save` writes the page as NAME/index.html below the
+    /// output folder.
+    ///
+    /// # Example
+    /// ```
+    /// let r = report("doc-report", ["# Loss\nIt *falls*.", plot::line([3, 2, 1])]);
+    /// r.save().ends_with("index.html")  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn report(name: &str, items: Array) -> Fallible<Report> {
+        Ok(super::collect::report(name, &items)?)
+    }
+
+    /// A table from rows: maps of column names to values, or lists together with the option `columns`.
+    ///
+    /// Values are numbers, strings, true or false, or nothing, `()`, where a value is missing.
+    ///
+    /// # Options
+    /// - `columns` = all keys in alphabetical order: the columns, in the order that they are to stand in
+    /// - `title` = none: the line above the table
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ site: "resid_post.0", fve: 0.93 }, #{ site: "resid_post.1" }]).columns  //=> ["fve", "site"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn table(rows: Array) -> Fallible<Table> {
+        Ok(super::make::table(&rows, Map::new())?)
+    }
+
+    #[rhai_fn(name = "table", return_raw)]
+    pub fn table_with(rows: Array, options: Options) -> Fallible<Table> {
+        Ok(super::make::table(&rows, options)?)
+    }
+
+    /// Heat text: tokens on a ground whose colour says how large the number of each is.
+    ///
+    /// # Options
+    /// - `title` = none: the line above the text
+    /// - `quantity` = none: what the numbers are, with their unit
+    ///
+    /// # Example
+    /// ```
+    /// heat_text(["(", "1999", ")"], [0.1, 0.9, 0.3], #{ quantity: "activation" })  //=> heat text of 3 tokens
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn heat_text(tokens: Array, values: Any) -> Fallible<HeatText> {
+        Ok(super::make::heat_text(tokens, &values, Map::new())?)
+    }
+
+    #[rhai_fn(name = "heat_text", return_raw)]
+    pub fn heat_text_with(tokens: Array, values: Any, options: Options) -> Fallible<HeatText> {
+        Ok(super::make::heat_text(tokens, &values, options)?)
+    }
+
+    /// A grid: a matrix with names for its rows and columns, shown as a heat map.
+    ///
+    /// The values are a tensor of two dimensions or a list of lists.
+    ///
+    /// # Options
+    /// - `rows` = 0, 1, 2 and so on: the names of the rows
+    /// - `columns` = 0, 1, 2 and so on: the names of the columns
+    /// - `quantity` = none: what the numbers are, with their unit
+    /// - `title` = none: the line above the grid
+    /// - `x` = none: what the columns are
+    /// - `y` = none: what the rows are
+    ///
+    /// # Example
+    /// ```
+    /// grid([[1, 2, 3], [4, 5, 6]], #{ rows: ["a", "b"] })  //=> grid of 2 by 3
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn grid(data: Any) -> Fallible<Grid> {
+        Ok(super::make::grid_alone(&data, Map::new())?)
+    }
+
+    #[rhai_fn(name = "grid", return_raw)]
+    pub fn grid_with(data: Any, options: Options) -> Fallible<Grid> {
+        Ok(super::make::grid_alone(&data, options)?)
+    }
+
+    /// A card: named facts about one thing.
+    ///
+    /// # Options
+    /// - `body` = none: lines of text under the facts, shown as they are
+    ///
+    /// # Example
+    /// ```
+    /// card("feature 7", #{ density: 0.02, alive: true })  //=> card "feature 7"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn card(title: &str, fields: Map) -> Fallible<Card> {
+        Ok(super::make::card(title, &fields, Map::new())?)
+    }
+
+    #[rhai_fn(name = "card", return_raw)]
+    pub fn card_with(title: &str, fields: Map, options: Options) -> Fallible<Card> {
+        Ok(super::make::card(title, &fields, options)?)
+    }
+}

@@ -1,0 +1,126 @@
+//! What a tensor looks like: a card with its facts, and a short form of one line.
+
+use candle_core::{Device, Tensor};
+
+use super::{body, dtype, element, statistics};
+use crate::base::results::{Card, Cell};
+use crate::base::{Result, memory};
+
+/// Bars in the histogram of a card.
+const BINS: usize = 32;
+/// A tensor is written out in its short form up to this many characters.
+const SHORT: usize = 80;
+
+/// Everything about a tensor that fits a screen of `width` columns.
+pub fn card(t: &Tensor, width: usize) -> Result<Card> {
+    let bytes = t.elem_count() as u128 * t.dtype().size_in_bytes() as u128;
+    let mut fields: Vec<(String, Cell)> = vec![
+        ("shape".into(), format!("{:?}", t.dims()).into()),
+        ("dtype".into(), t.dtype().as_str().into()),
+        ("device".into(), device(t.device()).into()),
+        ("size".into(), memory::human(bytes).into()),
+    ];
+    let s = statistics::summary(t)?;
+    if s.finite > 0 {
+        let exact = |x: f64| if dtype::is_float(t.dtype()) { Cell::Float(x) } else { Cell::Int(x as i64) };
+        fields.extend([
+            ("min".into(), exact(s.min)),
+            ("mean".into(), s.mean.into()),
+            ("max".into(), exact(s.max)),
+            ("std".into(), s.std.into()),
+        ]);
+    }
+    fields.push(("NaN".into(), s.nan.into()));
+    if s.infinite > 0 {
+        fields.push(("inf".into(), s.infinite.into()));
+    }
+    let histogram = if s.finite > 1 && s.min < s.max { Some(statistics::histogram(t, BINS, None)?) } else { None };
+    Ok(Card { title: "Tensor".into(), fields, histogram, body: Some(body::body(t, width)?) })
+}
+
+/// The name of a device in scripts.
+pub fn device(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
+}
+
+/// The tensor in one line: its numbers where they are few, else dtype and shape. f32 is not named beside numbers.
+pub fn short(t: &Tensor) -> Result<String> {
+    if t.elem_count() * 3 <= SHORT {
+        let numbers = nested(&mut texts(t)?.into_iter(), t.dims());
+        let named = match t.dtype() {
+            candle_core::DType::F32 => format!("tensor({numbers})"),
+            other => format!("tensor({numbers}, {})", other.as_str()),
+        };
+        if named.len() <= SHORT {
+            return Ok(named);
+        }
+    }
+    Ok(format!("tensor({}, {:?})", t.dtype().as_str(), t.dims()))
+}
+
+/// Every element as text: the shortest that reads back as the same number of its dtype.
+fn texts(t: &Tensor) -> Result<Vec<String>> {
+    if !dtype::is_float(t.dtype()) {
+        return Ok(element::ints(t)?.iter().map(i64::to_string).collect());
+    }
+    let values = element::floats(t)?;
+    let wide = t.dtype() == candle_core::DType::F64;
+    Ok(values.iter().map(|x| if wide { format!("{x:?}") } else { format!("{:?}", *x as f32) }).collect())
+}
+
+fn nested(texts: &mut impl Iterator<Item = String>, dims: &[usize]) -> String {
+    match dims.split_first() {
+        None => texts.next().unwrap_or_default(),
+        Some((len, rest)) => {
+            let parts: Vec<String> = (0..*len).map(|_| nested(texts, rest)).collect();
+            format!("[{}]", parts.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+    use candle_core::DType;
+
+    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
+        create::from_floats(values.to_vec(), dims, dtype).unwrap()
+    }
+
+    #[test]
+    fn short_forms() {
+        let short = |values: &[f64], dims: &[usize], dtype| short(&t(values, dims, dtype)).unwrap();
+        assert_eq!(short(&[1.0, 0.1, f64::NAN, -2.5], &[2, 2], DType::F32), "tensor([[1.0, 0.1], [NaN, -2.5]])");
+        assert_eq!(short(&[1.0, 2.0], &[2], DType::I64), "tensor([1, 2], i64)");
+        assert_eq!(short(&[3.0], &[], DType::F16), "tensor(3.0, f16)");
+        assert_eq!(short(&[], &[2, 0], DType::U8), "tensor([[], []], u8)");
+        assert_eq!(short(&[1e30], &[1], DType::F32), "tensor([1e30])");
+        assert_eq!(short(&[0.0; 100], &[10, 10], DType::BF16), "tensor(bf16, [10, 10])");
+        assert_eq!(super::short(&create::zeros(&[1000, 0], DType::F32).unwrap()).unwrap(), "tensor(f32, [1000, 0])");
+    }
+
+    #[test]
+    fn cards_of_all_sorts() {
+        let fields = |t: &Tensor| {
+            let card = card(t, 80).unwrap();
+            (card.fields.into_iter().collect::<std::collections::BTreeMap<_, _>>(), card.histogram)
+        };
+        let (found, histogram) = fields(&t(&[1.0, 3.0, f64::NAN, f64::INFINITY], &[2, 2], DType::F32));
+        assert_eq!(found["shape"], Cell::Text("[2, 2]".into()));
+        assert_eq!(
+            (&found["min"], &found["max"], &found["mean"]),
+            (&Cell::Float(1.0), &Cell::Float(3.0), &Cell::Float(2.0))
+        );
+        assert_eq!((&found["NaN"], &found["inf"]), (&Cell::Int(1), &Cell::Int(1)));
+        assert_eq!(histogram.unwrap().counts.iter().sum::<u64>(), 2);
+        let (found, histogram) = fields(&t(&[], &[0], DType::I64));
+        assert!(!found.contains_key("min") && histogram.is_none());
+        let (found, _) = fields(&t(&[5.0], &[], DType::I64));
+        assert_eq!(found["max"], Cell::Int(5));
+    }
+}

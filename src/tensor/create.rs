@@ -1,0 +1,195 @@
+//! New tensors: from numbers, filled, ranges, identity, and random ones from a generator that the caller passes in.
+
+use candle_core::{DType, Device, Tensor};
+use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
+
+use super::{Number, dtype, element};
+use crate::base::Result;
+use crate::{bail, err};
+
+/// A tensor from numbers in row order; integers are checked to fit the dtype.
+pub fn from_numbers(values: &[Number], dims: &[usize], to: DType) -> Result<Tensor> {
+    if element::room(dims, to)? != values.len() {
+        bail!(Shape, "expected as many numbers as shape {dims:?} has places, found {}", values.len());
+    }
+    let ints: Option<Vec<i64>> = values.iter().map(|n| n.as_int()).collect();
+    match ints {
+        Some(ints) if !dtype::is_float(to) => dtype::cast(&element::int_tensor(ints, dims, &Device::Cpu)?, to),
+        _ => from_floats(values.iter().map(|n| n.as_f64()).collect(), dims, to),
+    }
+}
+
+/// A tensor from floats in row order, rounded to the dtype.
+pub fn from_floats(values: Vec<f64>, dims: &[usize], to: DType) -> Result<Tensor> {
+    if element::room(dims, to)? != values.len() {
+        bail!(Shape, "expected as many numbers as shape {dims:?} has places, found {}", values.len());
+    }
+    if dtype::is_float(to) {
+        return element::tensor(values, dims, to, &Device::Cpu);
+    }
+    if let Some(broken) = values.iter().find(|v| v.fract() != 0.0) {
+        return Err(err!(Argument, "expected whole numbers for dtype {}, found {broken}", to.as_str())
+            .hint("use a float dtype, or round them first"));
+    }
+    dtype::cast(&element::tensor(values, dims, DType::F64, &Device::Cpu)?, to)
+}
+
+pub fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
+    element::room(dims, dtype)?;
+    Ok(Tensor::zeros(dims, dtype, &Device::Cpu)?)
+}
+
+/// Every element the same number.
+pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
+    element::room(dims, to)?;
+    let one = from_numbers(&[value], &[1], to)?;
+    Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)
+}
+
+/// From `start` up to but without `end`, in steps.
+pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Tensor> {
+    let (a, b, s) = (start.as_f64(), end.as_f64(), step.as_f64());
+    if !(a.is_finite() && b.is_finite() && s.is_finite() && s != 0.0) {
+        bail!(Argument, "expected finite bounds and a step that is not 0, found {start}, {end} and {step}");
+    }
+    // The cast saturates, and what is too large is refused by the size.
+    let count = ((b - a) / s).ceil().max(0.0) as usize;
+    element::room(&[count], to)?;
+    element::room(&[count], DType::F64)?;
+    let values = (0..count).map(|i| a + i as f64 * s).collect();
+    from_floats(values, &[count], to)
+}
+
+/// `count` numbers evenly spaced from `start` to `end`, both included.
+pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor> {
+    if !(start.is_finite() && end.is_finite()) {
+        bail!(Argument, "expected finite bounds, found {start} and {end}");
+    }
+    element::room(&[count], DType::F64)?;
+    let last = count.saturating_sub(1).max(1) as f64;
+    // Each half is counted from its own end, so that both bounds are hit exactly.
+    let value = |i: usize| match 2 * i < count {
+        true => start + (end - start) * (i as f64 / last),
+        false => end - (end - start) * ((last - i as f64) / last),
+    };
+    let values = if count == 1 { vec![start] } else { (0..count).map(value).collect() };
+    from_floats(values, &[count], to)
+}
+
+/// Ones where row and column are the same.
+pub fn eye(rows: usize, columns: usize, to: DType) -> Result<Tensor> {
+    let count = element::room(&[rows, columns], to)?;
+    element::room(&[rows, columns], DType::F64)?;
+    let mut values = vec![0.0; count];
+    for i in 0..rows.min(columns) {
+        values[i * columns + i] = 1.0;
+    }
+    element::tensor(values, &[rows, columns], to, &Device::Cpu)
+}
+
+/// Normally distributed numbers with mean 0 and deviation 1.
+pub fn randn(dims: &[usize], to: DType, random: &mut impl Rng) -> Result<Tensor> {
+    draw(dims, to, || random.sample(StandardNormal))
+}
+
+/// Numbers evenly distributed from `low` to `high`, without `high` itself.
+pub fn uniform(dims: &[usize], low: f64, high: f64, to: DType, random: &mut impl Rng) -> Result<Tensor> {
+    if !(low.is_finite() && high.is_finite() && low <= high && (high - low).is_finite()) {
+        bail!(Argument, "expected finite bounds with low <= high, found {low} and {high}");
+    }
+    draw(dims, to, || low + (high - low) * random.random::<f64>())
+}
+
+fn draw(dims: &[usize], to: DType, mut one: impl FnMut() -> f64) -> Result<Tensor> {
+    if !dtype::is_float(to) {
+        bail!(Argument, "expected a float dtype for random numbers, found {}", to.as_str());
+    }
+    let count = element::room(dims, DType::F64)?;
+    element::tensor((0..count).map(|_| one()).collect(), dims, to, &Device::Cpu)
+}
+
+/// Whole numbers from `low` up to but without `high`, as i64.
+pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Result<Tensor> {
+    if low >= high {
+        bail!(Argument, "expected bounds with low < high, found {low} and {high}");
+    }
+    let count = element::room(dims, DType::I64)?;
+    element::int_tensor((0..count).map(|_| random.random_range(low..high)).collect(), dims, &Device::Cpu)
+}
+
+/// The numbers from 0 to `count` - 1 in random order, as i64.
+pub fn permutation(count: usize, random: &mut impl Rng) -> Result<Tensor> {
+    element::room(&[count], DType::I64)?;
+    let mut values: Vec<i64> = (0..count as i64).collect();
+    // Fisher and Yates, counted in u64 so that the draws are the same on every machine.
+    for i in (1..count).rev() {
+        values.swap(i, random.random_range(0..=i as u64) as usize);
+    }
+    element::int_tensor(values, &[count], &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Kind;
+    use crate::base::random::stream;
+
+    fn f64s(t: &Tensor) -> Vec<f64> {
+        element::floats(t).unwrap()
+    }
+
+    #[test]
+    fn filled_and_ranged() {
+        assert_eq!(f64s(&full(&[2, 2], Number::Int(3), DType::U8).unwrap()), [3.0; 4]);
+        assert_eq!(full(&[], Number::Float(2.5), DType::F32).unwrap().dims(), &[] as &[usize]);
+        assert_eq!(f64s(&full(&[0, 3], Number::Int(1), DType::F32).unwrap()), [] as [f64; 0]);
+        let range = |a: f64, b: f64, s: f64| f64s(&arange(a.into(), b.into(), s.into(), DType::F64).unwrap());
+        assert_eq!(range(0.0, 5.0, 2.0), [0.0, 2.0, 4.0]);
+        assert_eq!(range(3.0, 0.0, -1.0), [3.0, 2.0, 1.0]);
+        assert_eq!(range(3.0, 0.0, 1.0), [] as [f64; 0]);
+        assert_eq!(f64s(&linspace(0.0, 0.3, 4, DType::F64).unwrap())[3], 0.3);
+        assert_eq!(f64s(&linspace(2.0, 9.0, 1, DType::F64).unwrap()), [2.0]);
+        assert_eq!(f64s(&eye(2, 3, DType::F16).unwrap()), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_refused_at_once() {
+        let huge = 10_usize.pow(13);
+        assert_eq!(zeros(&[huge], DType::F32).unwrap_err().kind, Kind::Memory);
+        assert_eq!(full(&[usize::MAX, usize::MAX, 9], Number::Int(1), DType::U8).unwrap_err().kind, Kind::Memory);
+        assert_eq!(eye(huge, huge, DType::F32).unwrap_err().kind, Kind::Memory);
+        assert_eq!(arange(0.into(), (huge as i64).into(), 1.into(), DType::F32).unwrap_err().kind, Kind::Memory);
+        assert_eq!(linspace(0.0, 1.0, huge, DType::F32).unwrap_err().kind, Kind::Memory);
+        assert_eq!(randn(&[huge], DType::F32, &mut stream(0, "test", 0)).unwrap_err().kind, Kind::Memory);
+        assert!(arange(0.into(), f64::NAN.into(), 1.into(), DType::F32).is_err());
+        assert!(arange(0.into(), 1.into(), 0.into(), DType::F32).is_err());
+        assert!(from_numbers(&[Number::Float(1.5)], &[1], DType::I64).unwrap_err().message.contains("whole numbers"));
+        assert!(from_numbers(&[Number::Int(300)], &[1], DType::U8).is_err());
+    }
+
+    #[test]
+    fn large_integers_survive() {
+        let t = from_numbers(&[Number::Int(i64::MAX), Number::Int(i64::MIN)], &[2], DType::I64).unwrap();
+        assert_eq!(element::ints(&t).unwrap(), [i64::MAX, i64::MIN]);
+    }
+
+    #[test]
+    fn draws_repeat_with_the_seed_and_have_their_moments() {
+        let draw = |seed| f64s(&randn(&[10_000], DType::F64, &mut stream(seed, "test", 0)).unwrap());
+        let values = draw(1);
+        assert_eq!(values, draw(1));
+        assert_ne!(values, draw(2));
+        let mean = values.iter().sum::<f64>() / 1e4;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4;
+        assert!(mean.abs() < 0.04 && (variance - 1.0).abs() < 0.06, "{mean} {variance}");
+        let even = f64s(&uniform(&[1000], -2.0, 3.0, DType::F32, &mut stream(1, "test", 0)).unwrap());
+        assert!(even.iter().all(|v| (-2.0..=3.0).contains(v)));
+        let ints = element::ints(&randint(&[1000], -1, 2, &mut stream(1, "test", 0)).unwrap()).unwrap();
+        assert!((-1..2).all(|wanted| ints.contains(&wanted)) && ints.iter().all(|v| (-1..2).contains(v)));
+        let mut order = element::ints(&permutation(100, &mut stream(1, "test", 0)).unwrap()).unwrap();
+        assert_ne!(order, (0..100).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..100).collect::<Vec<_>>());
+    }
+}

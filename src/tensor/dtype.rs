@@ -1,0 +1,156 @@
+//! Element types: their names, which of two wins when they meet, and casts that refuse what does not fit.
+
+use candle_core::{DType, Tensor};
+
+use super::element;
+use crate::base::{Result, names};
+use crate::{bail, err};
+
+/// Every dtype that a tensor of ours may have.
+pub const ALL: [DType; 10] = [
+    DType::F32,
+    DType::F64,
+    DType::F16,
+    DType::BF16,
+    DType::I64,
+    DType::U32,
+    DType::U8,
+    DType::I32,
+    DType::I16,
+    DType::F8E4M3,
+];
+
+pub fn parse(name: &str) -> Result<DType> {
+    ALL.into_iter().find(|dtype| dtype.as_str() == name).ok_or_else(|| {
+        err!(Name, "expected the name of a dtype, found `{name}`")
+            .maybe_hint(names::suggestion(name, ALL.iter().map(DType::as_str)))
+    })
+}
+
+pub fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3)
+}
+
+/// The dtype that both can be turned into: floats beat integers, wider beats narrower, and where neither holds the
+/// other (f16 and bf16, u32 and i32) the next wider of their kind.
+pub fn promote(a: DType, b: DType) -> DType {
+    use DType::*;
+    match (a, b) {
+        _ if a == b => a,
+        _ if is_float(a) && !is_float(b) => a,
+        _ if is_float(b) && !is_float(a) => b,
+        (F64, _) | (_, F64) => F64,
+        (F32, _) | (_, F32) => F32,
+        (F8E4M3, wide) | (wide, F8E4M3) => wide,
+        (F16 | BF16, _) => F32,
+        (I64, _) | (_, I64) => I64,
+        (U32, U8) | (U8, U32) => U32,
+        (U32, _) | (_, U32) => I64,
+        (I32, _) | (_, I32) => I32,
+        _ => I16,
+    }
+}
+
+/// The dtype of a tensor's operation with a number, which is weak: only a float beside integers changes it, to f32.
+pub fn with_number(dtype: DType, number: super::Number) -> DType {
+    match number {
+        super::Number::Float(_) if !is_float(dtype) => DType::F32,
+        _ => dtype,
+    }
+}
+
+/// The float dtype that elementwise mathematics on `dtype` is done in: itself, or f32 for integers and f8.
+pub fn float_for(dtype: DType) -> DType {
+    if is_float(dtype) && dtype != DType::F8E4M3 { dtype } else { DType::F32 }
+}
+
+/// Converts without a look at the numbers: to integers only what is known to fit.
+pub fn convert(t: &Tensor, to: DType) -> Result<Tensor> {
+    // candle 0.11 never returns from turning f8 into f64; by way of f32 nothing is lost.
+    let wide = t.dtype() == DType::F8E4M3 && to == DType::F64;
+    let t = if wide { t.to_dtype(DType::F32)? } else { t.clone() };
+    Ok(t.to_dtype(to)?)
+}
+
+/// Casts, refusing numbers that the integer dtype cannot hold; fractions are cut off towards zero.
+pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
+    if t.dtype() == to {
+        return Ok(t.clone());
+    }
+    if let Some((below, above)) = bounds(to) {
+        let (least, most, nans) = element::extent(t)?;
+        if nans > 0 {
+            bail!(Argument, "expected numbers that fit {}, found {nans} NaN", to.as_str());
+        }
+        if least <= below || most >= above {
+            let found = if least <= below { least } else { most };
+            return Err(err!(Argument, "expected numbers that fit {}, found {found}", to.as_str())
+                .hint("clamp them first, or choose a wider dtype"));
+        }
+    }
+    convert(t, to)
+}
+
+/// The numbers next to the range of an integer dtype, below and above. Fractions are cut off, so -0.9 fits where 0 does.
+fn bounds(dtype: DType) -> Option<(f64, f64)> {
+    let power = |n: i32| 2.0_f64.powi(n);
+    match dtype {
+        DType::U8 => Some((-1.0, power(8))),
+        DType::U32 => Some((-1.0, power(32))),
+        DType::I16 => Some((-power(15) - 1.0, power(15))),
+        DType::I32 => Some((-power(31) - 1.0, power(31))),
+        DType::I64 => Some(((-power(63)).next_down(), power(63))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+
+    #[test]
+    fn promotion_is_symmetric_and_never_narrows() {
+        for a in ALL {
+            for b in ALL {
+                assert_eq!(promote(a, b), promote(b, a), "{a:?} {b:?}");
+                assert_eq!(is_float(promote(a, b)), is_float(a) || is_float(b));
+            }
+        }
+        assert_eq!(promote(DType::F16, DType::BF16), DType::F32);
+        assert_eq!(promote(DType::I64, DType::F16), DType::F16);
+        assert_eq!(promote(DType::U32, DType::I32), DType::I64);
+    }
+
+    #[test]
+    fn casts_reach_every_dtype_and_come_back() {
+        let t = create::from_floats(vec![0.0, 1.0, 2.0, 100.0], &[2, 2], DType::F32).unwrap();
+        for dtype in ALL {
+            let there = cast(&t, dtype).unwrap();
+            assert_eq!(there.dtype(), dtype);
+            let back = element::floats(&cast(&there, DType::F32).unwrap()).unwrap();
+            let expected = if dtype == DType::F8E4M3 { 96.0 } else { 100.0 };
+            assert_eq!(back, [0.0, 1.0, 2.0, expected], "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let t = |x: f64| create::from_floats(vec![x], &[1], DType::F64).unwrap();
+        assert!(cast(&t(256.0), DType::U8).unwrap_err().message.contains("found 256"));
+        assert!(cast(&t(-1.0), DType::U32).is_err());
+        assert!(cast(&t(f64::NAN), DType::I64).unwrap_err().message.contains("1 NaN"));
+        assert!(cast(&t(f64::INFINITY), DType::I64).is_err());
+        assert_eq!(element::ints(&cast(&t(-0.9), DType::U8).unwrap()).unwrap(), [0]);
+        assert_eq!(element::ints(&cast(&t(255.9), DType::U8).unwrap()).unwrap(), [255]);
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered() {
+        assert_eq!(
+            parse("float32").unwrap_err().hint.unwrap(),
+            "expected one of bf16, f16, f32, f64, f8e4m3, i16, i32, i64, u32, u8"
+        );
+        assert_eq!(parse("bf-16").unwrap_err().hint.unwrap(), "did you mean `bf16`?");
+    }
+}

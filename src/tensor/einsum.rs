@@ -1,0 +1,226 @@
+//! Einstein's summation: `einsum("bqd,bkd->bqk", [q, k])`, as matrix products of two operands at a time.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use super::{arithmetic, dtype, element, index, matmul, reduce};
+use crate::base::Result;
+use crate::{bail, err};
+
+/// An operand and the letter of each of its axes, no letter twice.
+struct Part {
+    tensor: Tensor,
+    letters: Vec<char>,
+}
+
+/// Multiplies the operands and sums over the letters that the result does not have. A letter that comes twice in one
+/// operand takes its diagonal. Without `->` the result has the letters that come once, in alphabetical order.
+pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
+    let (inputs, output) = parse(spec)?;
+    if inputs.len() != operands.len() {
+        bail!(Argument, "expected {} tensors for `{spec}`, found {}", inputs.len(), operands.len());
+    }
+    sizes(spec, &inputs, operands)?;
+    let mut parts: Vec<Part> = inputs
+        .into_iter()
+        .zip(operands)
+        .map(|(letters, tensor)| diagonals(Part { tensor: tensor.clone(), letters }))
+        .collect::<Result<_>>()?;
+    let mut product = parts.remove(0);
+    while !parts.is_empty() {
+        let next = parts.remove(0);
+        let later = |c: &char| output.contains(c) || parts.iter().any(|p| p.letters.contains(c));
+        product = pair(product, next, later)?;
+    }
+    let alone = summed(product, |c| output.contains(c))?;
+    arrange(&alone, &output)
+}
+
+/// The letters of each operand and of the result.
+fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
+    let compact: String = spec.chars().filter(|c| !c.is_whitespace()).collect();
+    let (left, right) = match compact.split_once("->") {
+        Some((left, right)) => (left, Some(right)),
+        None => (compact.as_str(), None),
+    };
+    let inputs: Vec<Vec<char>> = left.split(',').map(|part| part.chars().collect()).collect();
+    let letters = || inputs.iter().flatten();
+    let after = right.unwrap_or_default().chars();
+    if let Some(wrong) = letters().copied().chain(after).find(|c| !c.is_ascii_alphabetic()) {
+        return Err(err!(Argument, "expected letters, commas and one `->`, found `{wrong}` in `{spec}`")
+            .hint("one letter for each axis: \"ij,jk->ik\" is the matrix product"));
+    }
+    let output: Vec<char> = match right {
+        Some(right) => right.chars().collect(),
+        None => {
+            let mut once: Vec<char> =
+                letters().copied().filter(|c| letters().filter(|o| *o == c).count() == 1).collect();
+            once.sort_unstable();
+            once
+        }
+    };
+    for (i, letter) in output.iter().enumerate() {
+        if output[..i].contains(letter) {
+            bail!(Argument, "expected each letter once after `->`, found `{letter}` twice");
+        }
+        if !letters().any(|c| c == letter) {
+            bail!(Argument, "expected letters of the operands after `->`, found `{letter}`");
+        }
+    }
+    Ok((inputs, output))
+}
+
+/// Checks that every letter stands for one size.
+fn sizes(spec: &str, inputs: &[Vec<char>], operands: &[Tensor]) -> Result<()> {
+    let mut sizes = BTreeMap::new();
+    for (letters, tensor) in inputs.iter().zip(operands) {
+        if letters.len() != tensor.rank() {
+            let named: String = letters.iter().collect();
+            bail!(Shape, "expected {} axes for `{named}` in `{spec}`, found shape {:?}", letters.len(), tensor.dims());
+        }
+        for (letter, size) in letters.iter().zip(tensor.dims()) {
+            let known = *sizes.entry(*letter).or_insert(*size);
+            if known != *size {
+                bail!(Shape, "expected one size for `{letter}` in `{spec}`, found {known} and {size}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes diagonals until no letter comes twice.
+fn diagonals(mut part: Part) -> Result<Part> {
+    while let Some((i, j)) = twice(&part.letters) {
+        let rank = part.tensor.rank();
+        let size = part.tensor.dims()[i];
+        let rest: Vec<usize> = (0..rank).filter(|a| *a != i && *a != j).collect();
+        let front = part.tensor.permute([vec![i, j], rest.clone()].concat())?;
+        let mut dims = vec![size * size];
+        dims.extend(rest.iter().map(|a| part.tensor.dims()[*a]));
+        let places: Vec<usize> = (0..size).map(|k| k * size + k).collect();
+        part.tensor = index::take(&front.reshape(dims)?, &places, 0)?;
+        part.letters = std::iter::once(part.letters[i]).chain(rest.iter().map(|a| part.letters[*a])).collect();
+    }
+    Ok(part)
+}
+
+fn twice(letters: &[char]) -> Option<(usize, usize)> {
+    (0..letters.len()).find_map(|j| letters[..j].iter().position(|c| *c == letters[j]).map(|i| (i, j)))
+}
+
+/// Sums over the letters that are not kept.
+fn summed(part: Part, kept: impl Fn(&char) -> bool) -> Result<Part> {
+    let over: Vec<i64> = (0..part.letters.len()).filter(|i| !kept(&part.letters[*i])).map(|i| i as i64).collect();
+    if over.is_empty() {
+        return Ok(part);
+    }
+    let tensor = reduce::reduce(&part.tensor, reduce::Reduction::Sum, Some(&over), false)?;
+    Ok(Part { tensor, letters: part.letters.into_iter().filter(kept).collect() })
+}
+
+/// The product of two operands, summed over the letters that nobody asks for later: a batch of matrix products.
+fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
+    let (in_a, in_b) = (a.letters.clone(), b.letters.clone());
+    let a = summed(a, |c| later(c) || in_b.contains(c))?;
+    let b = summed(b, |c| later(c) || in_a.contains(c))?;
+    let shared = |c: &&char| b.letters.contains(c);
+    let pick = |letters: &[char], wanted: &dyn Fn(&&char) -> bool| -> Vec<char> {
+        letters.iter().filter(|c| wanted(c)).copied().collect()
+    };
+    let batch = pick(&a.letters, &|c| shared(c) && later(c));
+    let inner = pick(&a.letters, &|c| shared(c) && !later(c));
+    let rows = pick(&a.letters, &|c| !shared(c));
+    let columns = pick(&b.letters, &|c| !a.letters.contains(c));
+    let letters = [batch.clone(), rows.clone(), columns.clone()].concat();
+    let left = arrange(&a, &[batch.clone(), rows.clone(), inner.clone()].concat())?;
+    let right = arrange(&b, &[batch.clone(), inner.clone(), columns].concat())?;
+    let mut dims = left.dims()[..batch.len() + rows.len()].to_vec();
+    dims.extend_from_slice(&right.dims()[batch.len() + inner.len()..]);
+    element::room(&dims, dtype::promote(left.dtype(), right.dtype()))?;
+    let size = |t: &Tensor, from: usize, len: usize| t.dims()[from..from + len].iter().product::<usize>();
+    let (n, k, m) = (
+        size(&left, batch.len(), rows.len()),
+        size(&left, batch.len() + rows.len(), inner.len()),
+        size(&right, batch.len() + inner.len(), right.rank() - batch.len() - inner.len()),
+    );
+    let batches = size(&left, 0, batch.len());
+    let (left, right) = (left.reshape((batches, n, k))?, right.reshape((batches, k, m))?);
+    // Without a common letter to sum over a matrix product would be a slow way to multiply.
+    let product =
+        if inner.is_empty() { arithmetic::mul(&left.into(), &right.into())? } else { matmul::matmul(&left, &right)? };
+    Ok(Part { tensor: product.reshape(dims)?, letters })
+}
+
+/// The axes in the order of these letters.
+fn arrange(part: &Part, letters: &[char]) -> Result<Tensor> {
+    let order: Vec<usize> = letters.iter().filter_map(|c| part.letters.iter().position(|o| o == c)).collect();
+    Ok(part.tensor.permute(order)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    fn count(dims: &[usize]) -> Tensor {
+        let len = dims.iter().product::<usize>();
+        create::from_floats((0..len).map(|i| (i % 5) as f64 - 1.0).collect(), dims, DType::F64).unwrap()
+    }
+
+    /// The definition itself: a loop over every assignment of all letters.
+    fn plainly(spec: &str, operands: &[Tensor]) -> Vec<f64> {
+        let (inputs, output) = parse(spec).unwrap();
+        let mut sizes: BTreeMap<char, usize> = BTreeMap::new();
+        for (letters, t) in inputs.iter().zip(operands) {
+            sizes.extend(letters.iter().copied().zip(t.dims().iter().copied()));
+        }
+        let data: Vec<Vec<f64>> = operands.iter().map(|t| element::floats(t).unwrap()).collect();
+        let place = |letters: &[char], at: &BTreeMap<char, usize>| letters.iter().fold(0, |p, c| p * sizes[c] + at[c]);
+        let mut result = vec![0.0; output.iter().map(|c| sizes[c]).product()];
+        for turn in 0..sizes.values().product::<usize>() {
+            let mut rest = turn;
+            let at: BTreeMap<char, usize> = sizes
+                .iter()
+                .map(|(c, size)| {
+                    let i = rest % size;
+                    rest /= size;
+                    (*c, i)
+                })
+                .collect();
+            result[place(&output, &at)] += inputs.iter().zip(&data).map(|(l, d)| d[place(l, &at)]).product::<f64>();
+        }
+        result
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_the_plain_loops(
+            spec in prop::sample::select(vec![
+                "ij,jk->ik", "ij,jk", "bqd,bkd->bqk", "i,j->ij", "ij->ji", "ii->i", "ii", "iij->j", "ij,ij->", "bij,bjk->bik",
+                "ijk->", "i,i,i->i", "ab,bc,cd->ad", "ab,cb,b->ca", "i,j->", "abc,cd,ae->bde", "aab,b->a",
+            ]),
+            size in prop::collection::vec(1_usize..4, 5),
+        ) {
+            let (inputs, _) = parse(spec).unwrap();
+            let size_of = |c: &char| size[(*c as usize) % 5];
+            let operands: Vec<Tensor> = inputs.iter().map(|l| count(&l.iter().map(size_of).collect::<Vec<_>>())).collect();
+            let found = einsum(spec, &operands).unwrap();
+            prop_assert_eq!(element::floats(&found).unwrap(), plainly(spec, &operands), "{}", spec);
+        }
+    }
+
+    #[test]
+    fn wrong_specifications() {
+        let m = count(&[2, 3]);
+        for wrong in ["ij->ik", "ij->ii", "i1", "ijk", "ij,jk->ik", "", "ii", "ij->j->i", "->"] {
+            assert!(einsum(wrong, std::slice::from_ref(&m)).is_err(), "{wrong}");
+        }
+        assert!(einsum("ij,jk->ik", &[m.clone(), m.clone()]).unwrap_err().message.contains("one size for `j`"));
+        let tall = create::zeros(&[3_000_000], DType::U8).unwrap();
+        let error = einsum("i,j->ij", &[tall.clone(), tall]).unwrap_err();
+        assert_eq!(error.kind, crate::base::Kind::Memory);
+    }
+}

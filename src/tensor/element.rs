@@ -1,0 +1,216 @@
+//! Reading elements out of tensors and making tensors of them, whatever the dtype, layout and device.
+
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::{Number, dtype};
+use crate::bail;
+use crate::base::{Result, memory};
+
+/// A number that a kernel of ours can work on.
+pub trait Element: WithDType {
+    fn float(self) -> f64;
+    /// The value as an integer; only asked of integers.
+    fn int(self) -> i64;
+}
+
+macro_rules! elements {
+    ($($type:ty),*) => { $(impl Element for $type {
+        fn float(self) -> f64 { f64::from(self) }
+        fn int(self) -> i64 { f64::from(self) as i64 }
+    })* };
+}
+elements!(f32, f16, bf16);
+
+impl Element for f64 {
+    fn float(self) -> f64 {
+        self
+    }
+    fn int(self) -> i64 {
+        self as i64
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => { $(impl Element for $type {
+        fn float(self) -> f64 { self as f64 }
+        fn int(self) -> i64 { self as i64 }
+    })* };
+}
+integers!(u8, u32, i16, i32, i64);
+
+/// Runs `body` with `$T` bound to the Rust type of a dtype; f8 has no arithmetic and must be widened before.
+macro_rules! dispatch {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            candle_core::DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            candle_core::DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            candle_core::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            candle_core::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            candle_core::DType::F16 => {
+                type $T = half::f16;
+                $body
+            }
+            candle_core::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => return Err($crate::err!(Argument, "expected a dtype with arithmetic, found {}", other.as_str())),
+        }
+    };
+}
+pub(super) use dispatch;
+
+/// The tensor in a dtype that kernels work on: f8 as f32, everything else as it is.
+pub fn workable(t: &Tensor) -> Result<Tensor> {
+    match t.dtype() {
+        DType::F8E4M3 => Ok(t.to_dtype(DType::F32)?),
+        _ => Ok(t.clone()),
+    }
+}
+
+/// Hands the elements to `read` in row order, without a copy where they lie so already.
+pub fn with_slice<T: Element, R>(t: &Tensor, read: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    if t.elem_count() == 0 {
+        return read(&[]);
+    }
+    let t = t.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = t.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else { bail!(Bug, "a tensor copied to the CPU is not there") };
+    let elements = storage_slice::<T>(storage)?;
+    match layout.contiguous_offsets().and_then(|(from, to)| elements.get(from..to)) {
+        Some(elements) => read(elements),
+        None => bail!(Bug, "a tensor made contiguous is not so"),
+    }
+}
+
+pub fn storage_slice<T: Element>(storage: &CpuStorage) -> Result<&[T]> {
+    Ok(storage.as_slice::<T>()?)
+}
+
+/// All elements as f64, in row order.
+pub fn floats(t: &Tensor) -> Result<Vec<f64>> {
+    let t = workable(t)?;
+    room(t.dims(), DType::F64)?;
+    dispatch!(t.dtype(), T => with_slice::<T, _>(&t, |x| Ok(x.iter().map(|x| x.float()).collect())))
+}
+
+/// All elements of an integer tensor as i64, in row order.
+pub fn ints(t: &Tensor) -> Result<Vec<i64>> {
+    if dtype::is_float(t.dtype()) {
+        bail!(Argument, "expected a tensor of integers, found {}", t.dtype().as_str());
+    }
+    room(t.dims(), DType::I64)?;
+    dispatch!(t.dtype(), T => with_slice::<T, _>(t, |x| Ok(x.iter().map(|x| x.int()).collect())))
+}
+
+/// A tensor of `dtype` from f64 values that are known to fit it.
+pub fn tensor(values: Vec<f64>, dims: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
+    let t = match dtype {
+        DType::F64 => Tensor::from_vec(values, dims, device)?,
+        DType::F8E4M3 => {
+            let wide: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
+            Tensor::from_vec(wide, dims, device)?.to_dtype(dtype)?
+        }
+        _ => dispatch!(dtype, T => {
+            let narrow: Vec<T> = values.into_iter().map(<T as WithDType>::from_f64).collect();
+            Tensor::from_vec(narrow, dims, device)?
+        }),
+    };
+    Ok(t)
+}
+
+/// A tensor of i64 values.
+pub fn int_tensor(values: Vec<i64>, dims: &[usize], device: &Device) -> Result<Tensor> {
+    Ok(Tensor::from_vec(values, dims, device)?)
+}
+
+/// A tensor without axes.
+pub fn scalar(value: Number, dtype: DType, device: &Device) -> Result<Tensor> {
+    match value {
+        // Through i64, since a large integer is no f64.
+        Number::Int(int) if !dtype::is_float(dtype) => dtype::cast(&int_tensor(vec![int], &[], device)?, dtype),
+        value => tensor(vec![value.as_f64()], &[], dtype, device),
+    }
+}
+
+/// Refuses a tensor for which there is no room, before it is made; gives its element count.
+pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
+    // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
+    let places = dims.iter().try_fold(1_u128, |product, dim| product.checked_mul((*dim).max(1) as u128));
+    let Some(places) = places.filter(|places| *places <= isize::MAX as u128) else {
+        bail!(Memory, "a tensor of shape {dims:?} has more elements than can be counted");
+    };
+    let count = if dims.contains(&0) { 0 } else { places as usize };
+    memory::check(count as u128 * dtype.size_in_bytes() as u128, || {
+        format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str())
+    })?;
+    Ok(count)
+}
+
+/// The least and greatest number, and how many NaN there are; (inf, -inf, n) where there is no number.
+pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
+    let t = workable(t)?;
+    dispatch!(t.dtype(), T => with_slice::<T, _>(&t, |x| {
+        let part = |x: &[T]| x.iter().fold((f64::INFINITY, f64::NEG_INFINITY, 0), |(least, most, nans), x| {
+            let x = x.float();
+            (least.min(x), most.max(x), nans + usize::from(x.is_nan()))
+        });
+        let join = |a: (f64, f64, usize), b: (f64, f64, usize)| (a.0.min(b.0), a.1.max(b.1), a.2 + b.2);
+        Ok(x.par_chunks(BLOCK).map(part).reduce(|| (f64::INFINITY, f64::NEG_INFINITY, 0), join))
+    }))
+}
+
+/// How many elements one parallel piece holds: fixed, so that sums come out the same on any number of threads.
+pub const BLOCK: usize = 1 << 16;
+
+/// Applies a function to every element, keeping dtype, shape and device; gradients do not pass.
+pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
+    let work = workable(t)?;
+    room(t.dims(), t.dtype())?;
+    let mapped = dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| {
+        let one = |x: &T| <T as WithDType>::from_f64(f(x.float()));
+        let mapped: Vec<T> = x.par_iter().with_min_len(BLOCK).map(one).collect();
+        Ok(Tensor::from_vec(mapped, t.dims(), t.device())?)
+    }))?;
+    Ok(mapped.to_dtype(t.dtype())?)
+}
+
+/// A u8 mask of where a condition holds.
+pub fn mask(t: &Tensor, f: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
+    let work = workable(t)?;
+    dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| {
+        let mapped: Vec<u8> = x.par_iter().with_min_len(BLOCK).map(|x| u8::from(f(x.float()))).collect();
+        Ok(Tensor::from_vec(mapped, t.dims(), t.device())?)
+    }))
+}
+
+/// All elements of a u8 tensor, in row order.
+pub fn bytes(t: &Tensor) -> Result<Vec<u8>> {
+    with_slice::<u8, _>(t, |x| Ok(x.to_vec()))
+}

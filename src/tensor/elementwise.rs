@@ -1,0 +1,190 @@
+//! Functions of one number, applied to every element. Integers are taken as f32 where the result is not whole.
+
+use candle_core::Tensor;
+
+use super::{Number, arithmetic, dtype, element};
+use crate::bail;
+use crate::base::Result;
+
+macro_rules! smooth {
+    ($($(#[$doc:meta])* $name:ident: $candle:ident;)*) => { $(
+        $(#[$doc])*
+        pub fn $name(t: &Tensor) -> Result<Tensor> {
+            Ok(floating(t)?.$candle()?)
+        }
+    )* };
+}
+
+smooth! {
+    /// e to the power of each element.
+    exp: exp;
+    /// The natural logarithm.
+    log: log;
+    sqrt: sqrt;
+    sin: sin;
+    cos: cos;
+    tanh: tanh;
+    /// The error function.
+    erf: erf;
+    /// x * P(X <= x) for a standard normal X: the exact form, not the tanh approximation.
+    gelu: gelu_erf;
+    /// x * sigmoid(x).
+    silu: silu;
+    /// 1 / x.
+    recip: recip;
+}
+
+fn floating(t: &Tensor) -> Result<Tensor> {
+    let to = dtype::float_for(t.dtype());
+    element::room(t.dims(), to)?;
+    dtype::convert(t, to)
+}
+
+/// 1 / (1 + e^-x).
+pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
+    Ok(floating(t)?.neg()?.exp()?.affine(1.0, 1.0)?.recip()?)
+}
+
+/// The larger of x and 0; integers stay integers.
+pub fn relu(t: &Tensor) -> Result<Tensor> {
+    if dtype::is_float(t.dtype()) {
+        // By comparison, so that NaN stays NaN.
+        arithmetic::maximum(&t.into(), &Number::Int(0).into())
+    } else {
+        whole(t, |x| Some(x.max(0)))
+    }
+}
+
+/// The distance from 0; integers stay integers.
+pub fn abs(t: &Tensor) -> Result<Tensor> {
+    if dtype::is_float(t.dtype()) { Ok(floating(t)?.abs()?) } else { whole(t, i64::checked_abs) }
+}
+
+/// -1, 0 or 1; NaN stays NaN.
+pub fn sign(t: &Tensor) -> Result<Tensor> {
+    element::map(t, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() })
+}
+
+/// The nearest whole number, halves to the even one.
+pub fn round(t: &Tensor) -> Result<Tensor> {
+    rounded(t, f64::round_ties_even)
+}
+
+pub fn floor(t: &Tensor) -> Result<Tensor> {
+    rounded(t, f64::floor)
+}
+
+pub fn ceil(t: &Tensor) -> Result<Tensor> {
+    rounded(t, f64::ceil)
+}
+
+fn rounded(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
+    if dtype::is_float(t.dtype()) { element::map(t, f) } else { Ok(t.clone()) }
+}
+
+fn whole(t: &Tensor, f: impl Fn(i64) -> Option<i64>) -> Result<Tensor> {
+    let values: Option<Vec<i64>> = element::ints(t)?.into_iter().map(f).collect();
+    match values {
+        Some(values) => dtype::cast(&element::int_tensor(values, t.dims(), t.device())?, t.dtype()),
+        None => bail!(Numeric, "the absolute value of {} does not fit i64", i64::MIN),
+    }
+}
+
+pub fn is_nan(t: &Tensor) -> Result<Tensor> {
+    element::mask(t, f64::is_nan)
+}
+
+pub fn is_inf(t: &Tensor) -> Result<Tensor> {
+    element::mask(t, f64::is_infinite)
+}
+
+pub fn is_finite(t: &Tensor) -> Result<Tensor> {
+    element::mask(t, f64::is_finite)
+}
+
+/// NaN and infinities replaced by numbers.
+pub fn nan_to_num(t: &Tensor, nan: f64, above: Option<f64>, below: Option<f64>) -> Result<Tensor> {
+    let largest = largest(t.dtype());
+    let (above, below) = (above.unwrap_or(largest), below.unwrap_or(-largest));
+    element::map(t, |x| match x {
+        x if x.is_nan() => nan,
+        f64::INFINITY => above,
+        f64::NEG_INFINITY => below,
+        x => x,
+    })
+}
+
+fn largest(dtype: candle_core::DType) -> f64 {
+    use candle_core::DType::*;
+    match dtype {
+        F64 => f64::MAX,
+        F16 => half::f16::MAX.to_f64(),
+        BF16 => half::bf16::MAX.to_f64(),
+        F8E4M3 => 448.0,
+        _ => f64::from(f32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+    use candle_core::DType;
+
+    type Function = fn(&Tensor) -> Result<Tensor>;
+
+    fn f64s(t: Result<Tensor>) -> Vec<f64> {
+        element::floats(&t.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_function_over_every_dtype() {
+        let smooth: [(Function, fn(f64) -> f64); 9] = [
+            (exp, f64::exp),
+            (log, f64::ln),
+            (sqrt, f64::sqrt),
+            (sin, f64::sin),
+            (cos, f64::cos),
+            (tanh, f64::tanh),
+            (sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
+            (silu, |x| x / (1.0 + (-x).exp())),
+            (recip, |x| 1.0 / x),
+        ];
+        for dtype in dtype::ALL {
+            let t = create::from_floats(vec![1.0, 2.0], &[2], dtype).unwrap();
+            let tolerance = if matches!(dtype, DType::F16 | DType::BF16) { 2e-2 } else { 1e-6 };
+            for (i, (ours, expected)) in smooth.iter().enumerate() {
+                for (found, x) in f64s(ours(&t)).into_iter().zip([1.0, 2.0]) {
+                    let wanted = expected(x);
+                    assert!(
+                        (found - wanted).abs() <= tolerance * wanted.abs().max(1.0),
+                        "{i} {dtype:?} {found} {wanted}"
+                    );
+                }
+            }
+            for kept in [relu, abs, sign, round, floor, ceil] {
+                let result = kept(&t).unwrap();
+                assert_eq!(f64s(Ok(result.clone()))[0], 1.0, "{dtype:?}");
+            }
+        }
+        let one = create::from_floats(vec![1.0], &[1], DType::F64).unwrap();
+        assert!((f64s(erf(&one))[0] - 0.842_700_792_949_714_9).abs() < 1e-9);
+        assert!((f64s(gelu(&one))[0] - 0.841_344_746_068_542_9).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rounding_and_the_odd_numbers() {
+        let odd = [-2.5, -0.5, 0.5, 1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        let t = create::from_floats(odd.to_vec(), &[7], DType::F32).unwrap();
+        assert_eq!(f64s(round(&t))[..4], [-2.0, -0.0, 0.0, 2.0]);
+        assert_eq!(f64s(floor(&t))[..4], [-3.0, -1.0, 0.0, 1.0]);
+        assert_eq!(f64s(sign(&t))[..4], [-1.0, -1.0, 1.0, 1.0]);
+        assert!(f64s(sign(&t))[4].is_nan() && f64s(relu(&t))[4].is_nan());
+        assert_eq!(f64s(is_nan(&t)), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(f64s(is_inf(&t)), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(f64s(is_finite(&t)), [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+        let mended = f64s(nan_to_num(&t, 7.0, None, Some(-1.0)));
+        assert_eq!(mended[4..], [7.0, f64::from(f32::MAX), -1.0]);
+        assert_eq!(f64s(sigmoid(&t))[5..], [1.0, 0.0]);
+    }
+}

@@ -1,0 +1,124 @@
+//! Tensor files in and out: safetensors, npy and npz, chosen by the ending of the path.
+//!
+//! What a header says is checked against the file's length before anything is allocated, what is not understood is
+//! refused by name, and what is written is the same bytes every time: sorted names, no clocks.
+
+pub mod npy;
+pub mod npz;
+pub mod safetensors;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use candle_core::{CpuStorage, Device, Storage, Tensor};
+
+use super::element::{self, dispatch};
+use crate::base::files::Files;
+use crate::base::{Result, names};
+use crate::{bail, err};
+
+/// What a tensor file holds.
+#[derive(Debug, Clone)]
+pub enum Content {
+    One(Tensor),
+    Named(Named),
+}
+
+/// Tensors by name, and the texts that a safetensors file carries beside them.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    pub tensors: BTreeMap<String, Tensor>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Npz,
+    Safetensors,
+}
+
+fn format(path: &Path) -> Result<Format> {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match ending {
+        "npy" => Ok(Format::Npy),
+        "npz" => Ok(Format::Npz),
+        "safetensors" => Ok(Format::Safetensors),
+        _ => Err(err!(Argument, "expected a path that ends in .npy, .npz or .safetensors, found `{}`", path.display())
+            .maybe_hint(
+                names::nearest(ending, ["npy", "npz", "safetensors"]).map(|n| format!("did you mean `.{n}`?")),
+            )),
+    }
+}
+
+/// One tensor from an npy file, tensors by name from npz and safetensors.
+pub fn load(files: &Files, path: &Path) -> Result<Content> {
+    let format = format(path)?;
+    let bytes = files.map(path)?;
+    let read = match format {
+        Format::Npy => npy::parse(&bytes).map(Content::One),
+        Format::Npz => npz::parse(&bytes).map(|tensors| Content::Named(Named { tensors, metadata: BTreeMap::new() })),
+        Format::Safetensors => safetensors::Reader::new(&bytes[..]).and_then(|r| r.all()).map(Content::Named),
+    };
+    read.map_err(|e| e.within(path.display()))
+}
+
+/// Writes one tensor as npy, or tensors by name as npz or safetensors.
+pub fn save(files: &Files, path: &Path, content: &Content) -> Result<()> {
+    let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| files.save(path, |w| fill(w)).map(|_place| ());
+    match (format(path)?, content) {
+        (Format::Npy, Content::One(t)) => saved(&|w| npy::write(t, w)),
+        (Format::Npy, Content::Named(_)) => {
+            Err(err!(Argument, "expected one tensor for an npy file, found several by name")
+                .hint("save them as .npz or .safetensors"))
+        }
+        (Format::Npz, Content::Named(named)) if !named.metadata.is_empty() => {
+            Err(err!(Argument, "an npz file has no place for metadata").hint("save as .safetensors"))
+        }
+        (Format::Npz, content) => saved(&|w| npz::write(&by_name(content).tensors, w)),
+        (Format::Safetensors, content) => saved(&|w| safetensors::write(&by_name(content), w)),
+    }
+}
+
+/// A tensor without a name is called `tensor` in files of named tensors.
+fn by_name(content: &Content) -> Named {
+    match content {
+        Content::Named(named) => named.clone(),
+        Content::One(t) => Named { tensors: [("tensor".to_string(), t.clone())].into(), metadata: BTreeMap::new() },
+    }
+}
+
+/// The elements in row order as little-endian bytes.
+fn write_elements(t: &Tensor, w: &mut dyn Write) -> Result<()> {
+    // In pieces, so that a large tensor is not copied as a whole.
+    const PIECE: usize = 1 << 16;
+    if t.dtype() == candle_core::DType::F8E4M3 {
+        return put(w, &eight_bit(t)?);
+    }
+    dispatch!(t.dtype(), T => element::with_slice::<T, _>(t, |elements| {
+        for piece in elements.chunks(PIECE) {
+            let bytes: Vec<u8> = piece.iter().flat_map(|x| x.to_le_bytes()).collect();
+            put(w, &bytes)?;
+        }
+        Ok(())
+    }))
+}
+
+fn eight_bit(t: &Tensor) -> Result<Vec<u8>> {
+    let t = t.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = t.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F8E4M3(x)), Some((from, to))) => {
+            Ok(x[from..to].iter().map(|x| x.to_bits()).collect())
+        }
+        _ => bail!(Bug, "an f8 tensor copied to the CPU is not there"),
+    }
+}
+
+fn put(w: &mut dyn Write, bytes: &[u8]) -> Result<()> {
+    w.write_all(bytes).map_err(|e| err!(File, "cannot write: {e}"))
+}
+
+#[cfg(test)]
+mod tests;

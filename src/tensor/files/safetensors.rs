@@ -1,0 +1,234 @@
+//! The safetensors format: a JSON header with the place of every tensor, then their bytes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::ops::Range;
+
+use candle_core::{DType, Device, Tensor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::super::element;
+use super::{Named, put, write_elements};
+use crate::base::{Result, names};
+use crate::{bail, err};
+
+/// The name under which a header keeps its texts.
+const METADATA: &str = "__metadata__";
+
+/// One tensor as the header describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// Its bytes, counted from the start of the file.
+    place: Range<usize>,
+}
+
+/// A file whose header is read and checked, and whose tensors are read one by one.
+pub struct Reader<B> {
+    bytes: B,
+    entries: BTreeMap<String, Entry>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<B: AsRef<[u8]>> Reader<B> {
+    /// Reads the header: every size is checked, the tensors must fill the file without a hole or an overlap.
+    pub fn new(bytes: B) -> Result<Self> {
+        let content = bytes.as_ref();
+        let (header, data) = header(content)?;
+        let fields: Fields = serde_json::from_slice(header)
+            .map_err(|e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
+        let start = content.len() - data.len();
+        let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
+        for (name, value) in fields.0 {
+            if name == METADATA {
+                metadata = texts(&value)?;
+            } else {
+                let entry = entry(&value, start, data.len()).map_err(|e| e.within(&name))?;
+                entries.insert(name, entry);
+            }
+        }
+        gapless(&entries, start, content.len())?;
+        Ok(Self { bytes, entries, metadata })
+    }
+
+    pub fn entries(&self) -> &BTreeMap<String, Entry> {
+        &self.entries
+    }
+
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// One tensor by name.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let Some(entry) = self.entries.get(name) else {
+            return Err(err!(Name, "this file has no tensor `{name}`")
+                .maybe_hint(names::suggestion(name, self.entries.keys().map(String::as_str))));
+        };
+        element::room(&entry.shape, entry.dtype)?;
+        let data = self.bytes.as_ref().get(entry.place.clone()).unwrap_or_default();
+        Ok(Tensor::from_raw_buffer(data, entry.dtype, &entry.shape, &Device::Cpu)?)
+    }
+
+    pub fn all(&self) -> Result<Named> {
+        let read = |name: &String| Ok((name.clone(), self.tensor(name)?));
+        let tensors = self.entries.keys().map(read).collect::<Result<_>>()?;
+        Ok(Named { tensors, metadata: self.metadata.clone() })
+    }
+}
+
+/// The header and what follows it.
+fn header(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        bail!(Format, "expected a safetensors file, found {} bytes", bytes.len());
+    };
+    let length = u64::from_le_bytes(*length);
+    usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)).ok_or_else(|| {
+        err!(Format, "expected a safetensors header of {length} bytes, found {} in the whole file", rest.len())
+            .hint("the file is cut short, or is no safetensors file")
+    })
+}
+
+fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {
+    let fields = value.as_object().ok_or_else(|| err!(Format, "expected a description, found {value}"))?;
+    if let Some(unknown) = fields.keys().find(|key| !["dtype", "shape", "data_offsets"].contains(&key.as_str())) {
+        bail!(Format, "unknown field `{unknown}` in the header");
+    }
+    let dtype = dtype(fields.get("dtype").and_then(Value::as_str).unwrap_or_default())?;
+    let shape = sizes(fields.get("shape")).ok_or_else(|| err!(Format, "expected a shape of sizes"))?;
+    let place = sizes(fields.get("data_offsets"));
+    let Some(&[from, to]) = place.as_deref() else { bail!(Format, "expected two data_offsets") };
+    if from > to || to > available {
+        bail!(Format, "expected data within 0..{available}, found {from}..{to}");
+    }
+    let places = shape.iter().try_fold(1_u128, |product, size| product.checked_mul(*size as u128));
+    let wanted = places.and_then(|places| places.checked_mul(dtype.size_in_bytes() as u128));
+    if wanted != Some((to - from) as u128) {
+        bail!(
+            Format,
+            "expected {} bytes for shape {shape:?} of {}, found {}",
+            wanted.unwrap_or(u128::MAX),
+            dtype.as_str(),
+            to - from
+        );
+    }
+    Ok(Entry { dtype, shape, place: start + from..start + to })
+}
+
+fn sizes(value: Option<&Value>) -> Option<Vec<usize>> {
+    let size = |v: &Value| v.as_u64().and_then(|size| usize::try_from(size).ok());
+    value?.as_array()?.iter().map(size).collect()
+}
+
+fn dtype(name: &str) -> Result<DType> {
+    NAMES.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours).ok_or_else(|| {
+        err!(Format, "expected a dtype that tensors have, found `{name}`")
+            .hint(format!("tensors are {}", NAMES.map(|(theirs, _)| theirs).join(" ")))
+    })
+}
+
+/// What the format calls our dtypes; truth values are read as u8.
+const NAMES: [(&str, DType); 11] = [
+    ("F64", DType::F64),
+    ("F32", DType::F32),
+    ("F16", DType::F16),
+    ("BF16", DType::BF16),
+    ("F8_E4M3", DType::F8E4M3),
+    ("I64", DType::I64),
+    ("I32", DType::I32),
+    ("I16", DType::I16),
+    ("U32", DType::U32),
+    ("U8", DType::U8),
+    ("BOOL", DType::U8),
+];
+
+fn texts(value: &Value) -> Result<BTreeMap<String, String>> {
+    let fields = value.as_object().ok_or_else(|| err!(Format, "expected a map of metadata, found {value}"))?;
+    fields
+        .iter()
+        .map(|(key, value)| match value.as_str() {
+            Some(text) => Ok((key.clone(), text.to_string())),
+            None => Err(err!(Format, "expected text as metadata `{key}`, found {value}")),
+        })
+        .collect()
+}
+
+/// Checks that the tensors lie one behind the other from `start` to `end`.
+fn gapless(entries: &BTreeMap<String, Entry>, start: usize, end: usize) -> Result<()> {
+    let mut places: Vec<(&Range<usize>, &String)> = entries.iter().map(|(name, e)| (&e.place, name)).collect();
+    places.sort_by_key(|(place, _)| (place.start, place.end));
+    let mut reached = start;
+    for (place, name) in places {
+        if place.start != reached {
+            let what = if place.start < reached { "overlaps the one before it" } else { "leaves a hole before it" };
+            bail!(Format, "tensor `{name}` {what}");
+        }
+        reached = place.end;
+    }
+    if reached != end {
+        bail!(Format, "expected the tensors to fill the file, found {} bytes behind them", end - reached);
+    }
+    Ok(())
+}
+
+/// The header's fields in order, a name given twice refused; serde_json by itself would keep the last.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                let mut seen = std::collections::BTreeSet::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(serde::de::Error::custom(format!("the name `{name}` comes twice")));
+                    }
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
+/// Writes a safetensors file: wide dtypes first and then by name, as other writers do, so that all lie aligned.
+pub fn write(named: &Named, w: &mut dyn Write) -> Result<()> {
+    let mut tensors: Vec<(&String, &Tensor)> = named.tensors.iter().collect();
+    tensors.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().size_in_bytes()), *name));
+    let mut fields = serde_json::Map::new();
+    if !named.metadata.is_empty() {
+        fields.insert(METADATA.into(), serde_json::json!(named.metadata));
+    }
+    let mut offset = 0;
+    for (name, t) in &tensors {
+        let Some((theirs, _)) = NAMES.iter().find(|(_, ours)| *ours == t.dtype()) else {
+            bail!(Argument, "safetensors files have no dtype {}", t.dtype().as_str());
+        };
+        if *name == METADATA {
+            bail!(Argument, "expected another name than `{METADATA}`, which the format keeps for itself");
+        }
+        let end = offset + t.elem_count() * t.dtype().size_in_bytes();
+        fields.insert(
+            (*name).clone(),
+            serde_json::json!({"dtype": theirs, "shape": t.dims(), "data_offsets": [offset, end]}),
+        );
+        offset = end;
+    }
+    let mut header = Value::Object(fields).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    put(w, &(header.len() as u64).to_le_bytes())?;
+    put(w, header.as_bytes())?;
+    tensors.iter().try_for_each(|(_, t)| write_elements(t, w))
+}

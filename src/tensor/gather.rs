@@ -1,0 +1,133 @@
+//! Gathering and scattering along one axis by a tensor of positions.
+
+use candle_core::{DType, Tensor};
+
+use super::{axes, dtype, element};
+use crate::bail;
+use crate::base::Result;
+
+/// `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative positions count from the end.
+pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
+    let axis = axes::axis(axis, t.rank())?;
+    same_but(axis, index.dims(), t.dims(), "index")?;
+    let index = positions(index, t.dims()[axis])?;
+    element::room(index.dims(), t.dtype())?;
+    Ok(t.contiguous()?.gather(&index, axis)?)
+}
+
+/// A copy of `t` with `result[i][index[i][j]] = source[i][j]` for axis 1, and so for every axis; where a position comes
+/// twice the later source stays.
+pub fn scatter(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
+    let (axis, index) = checked(t, axis, index, source)?;
+    replaced(t, &index, &dtype::cast(source, t.dtype())?, axis)
+}
+
+/// A copy of `t` with `source[i][j]` added at `[i][index[i][j]]` for axis 1, and so for every axis.
+pub fn scatter_add(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
+    let (axis, index) = checked(t, axis, index, source)?;
+    // Sums of integers are made in i64, so that a narrow dtype cannot wrap; the cast back refuses what does not fit.
+    let work = if dtype::is_float(t.dtype()) { dtype::float_for(t.dtype()) } else { DType::I64 };
+    let base = dtype::convert(t, work)?.contiguous()?;
+    let source = dtype::convert(source, work)?.contiguous()?;
+    // Added up apart from `t`, since candle's own gradient leaves out the elements that were added to.
+    dtype::cast(&base.add(&base.zeros_like()?.scatter_add(&index, &source, axis)?)?, t.dtype())
+}
+
+fn checked(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<(usize, Tensor)> {
+    let axis = axes::axis(axis, t.rank())?;
+    same_but(axis, index.dims(), t.dims(), "index")?;
+    if source.dims() != index.dims() {
+        bail!(Shape, "expected a source of the index's shape {:?}, found {:?}", index.dims(), source.dims());
+    }
+    if dtype::is_float(source.dtype()) && !dtype::is_float(t.dtype()) {
+        bail!(Argument, "expected a source of integers, as the tensor's, found {}", source.dtype().as_str());
+    }
+    element::room(t.dims(), t.dtype())?;
+    Ok((axis, positions(index, t.dims()[axis])?))
+}
+
+/// Scatters with gradients that are right: candle's own passes those of replaced elements on to `t`.
+pub(super) fn replaced(t: &Tensor, index: &Tensor, source: &Tensor, axis: usize) -> Result<Tensor> {
+    // candle scatters no f8; there and back by way of f32 nothing is lost.
+    let (base, source) = (element::workable(t)?.contiguous()?, element::workable(source)?.contiguous()?);
+    let replaced = if base.track_op() || source.track_op() {
+        let spread = base.zeros_like()?.scatter(index, &source, axis)?;
+        let ones = Tensor::ones(index.dims(), DType::U8, t.device())?;
+        let mask = Tensor::zeros(t.dims(), DType::U8, t.device())?.scatter(index, &ones, axis)?;
+        mask.where_cond(&spread, &base)?
+    } else {
+        base.scatter(index, &source, axis)?
+    };
+    Ok(replaced.to_dtype(t.dtype())?)
+}
+
+/// Checks that all sizes except that of `axis` are equal.
+fn same_but(axis: usize, found: &[usize], wanted: &[usize], what: &str) -> Result<()> {
+    let fits = |(i, (a, b)): (usize, (&usize, &usize))| i == axis || a == b;
+    if found.len() != wanted.len() || !found.iter().zip(wanted).enumerate().all(fits) {
+        bail!(Shape, "expected an {what} of shape {wanted:?} except on axis {axis}, found {found:?}");
+    }
+    Ok(())
+}
+
+/// The positions as contiguous i64, all counted from the front.
+fn positions(index: &Tensor, size: usize) -> Result<Tensor> {
+    let given = element::ints(index)?;
+    let found = given.into_iter().map(|at| Ok(axes::position(at, size)? as i64)).collect::<Result<_>>()?;
+    element::int_tensor(found, index.dims(), index.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+
+    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
+        create::from_floats(values.to_vec(), dims, dtype).unwrap()
+    }
+
+    #[test]
+    fn over_every_dtype() {
+        let index = t(&[2.0, -3.0, 1.0, 1.0], &[2, 2], DType::I64);
+        for dtype in dtype::ALL {
+            let x = t(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], &[2, 3], dtype);
+            let f64s = |r: Result<Tensor>| {
+                let r = r.unwrap();
+                assert_eq!(r.dtype(), dtype);
+                element::floats(&r).unwrap()
+            };
+            assert_eq!(f64s(gather(&x, 1, &index)), [2.0, 0.0, 4.0, 4.0]);
+            let source = t(&[7.0, 8.0, 1.0, 2.0], &[2, 2], dtype);
+            assert_eq!(f64s(scatter(&x, -1, &index, &source)), [8.0, 1.0, 7.0, 3.0, 2.0, 5.0]);
+            assert_eq!(f64s(scatter_add(&x, 1, &index, &source)), [8.0, 1.0, 9.0, 3.0, 7.0, 5.0]);
+        }
+    }
+
+    #[test]
+    fn gradients_of_scattering() {
+        let index = t(&[2.0], &[1], DType::I64);
+        let source = t(&[5.0], &[1], DType::F32);
+        for (scatter, expected) in
+            [(scatter as fn(&_, _, &_, &_) -> _, [2.0, 4.0, 0.0]), (scatter_add, [2.0, 4.0, 16.0])]
+        {
+            let x = candle_core::Var::from_tensor(&t(&[1.0, 2.0, 3.0], &[3], DType::F32)).unwrap();
+            let y: Result<Tensor> = scatter(&x, 0, &index, &source);
+            let grads = y.unwrap().sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            assert_eq!(element::floats(grads.get(&x).unwrap()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn wrong_arguments() {
+        let x = t(&[0.0; 6], &[2, 3], DType::F32);
+        let ok = t(&[0.0; 2], &[2, 1], DType::I64);
+        assert!(gather(&x, 1, &t(&[3.0, 0.0], &[2, 1], DType::I64)).unwrap_err().message.contains("from -3 to 2"));
+        assert!(gather(&x, 1, &t(&[0.0; 3], &[3, 1], DType::I64)).is_err());
+        assert!(gather(&x, 2, &ok).is_err());
+        assert!(gather(&x, 1, &t(&[0.0; 2], &[2, 1], DType::F32)).is_err());
+        assert!(scatter(&x, 1, &ok, &t(&[0.0; 4], &[2, 2], DType::F32)).is_err());
+        let bytes = t(&[200.0], &[1], DType::U8);
+        assert!(scatter_add(&bytes, 0, &t(&[0.0], &[1], DType::I64), &bytes).unwrap_err().message.contains("fit u8"));
+        assert_eq!(gather(&x, 1, &t(&[], &[2, 0], DType::I64)).unwrap().dims(), [2, 0]);
+    }
+}

@@ -1,0 +1,309 @@
+//! Reading and writing parts of a tensor: each index picks along its own axis, a mask along as many as it has.
+
+use candle_core::{DType, Tensor};
+
+use super::{Number, Operand, axes, dtype, element, gather};
+use crate::base::Result;
+use crate::{bail, err};
+
+/// What is picked along one axis (or, for a mask, along several).
+#[derive(Debug, Clone)]
+pub enum Index {
+    /// One entry; the axis goes away.
+    At(i64),
+    /// From `start` up to but without `end`; `None` means the end of the axis. Negative bounds count from the end.
+    Range { start: i64, end: Option<i64> },
+    /// These entries, in this order.
+    List(Vec<i64>),
+    /// The entries where a tensor of 0 and others is not 0; the axes it covers become one.
+    Mask(Tensor),
+    /// The whole axis.
+    All,
+}
+
+/// What one index comes to on the axes that it covers.
+enum Picked {
+    One(usize),
+    Span { start: usize, len: usize },
+    Many(Vec<usize>),
+}
+
+struct Step {
+    /// Size of the axis, or product of the sizes that a mask covers.
+    size: usize,
+    picked: Picked,
+}
+
+impl Step {
+    fn positions(&self) -> Vec<usize> {
+        match &self.picked {
+            Picked::One(at) => vec![*at],
+            Picked::Span { start, len } => (*start..start + len).collect(),
+            Picked::Many(positions) => positions.clone(),
+        }
+    }
+
+    /// The size of the axis in the result, if it stays.
+    fn len(&self) -> Option<usize> {
+        match &self.picked {
+            Picked::One(_) => None,
+            Picked::Span { len, .. } => Some(*len),
+            Picked::Many(positions) => Some(positions.len()),
+        }
+    }
+}
+
+/// The part of a tensor that the indices pick; axes without an index are taken whole. Gradients pass.
+pub fn get(t: &Tensor, indices: &[Index]) -> Result<Tensor> {
+    let steps = plan(t.dims(), indices)?;
+    let merged: Vec<usize> = steps.iter().map(|step| step.size).collect();
+    let mut part = if merged == t.dims() { t.clone() } else { t.reshape(merged)? };
+    // From the last axis backwards, so that axes that go away do not move those still to come.
+    for (axis, step) in steps.iter().enumerate().rev() {
+        part = match &step.picked {
+            Picked::One(at) => part.narrow(axis, *at, 1)?.squeeze(axis)?,
+            Picked::Span { start, len } if (*start, *len) == (0, step.size) => part,
+            Picked::Span { start, len } => part.narrow(axis, *start, *len)?,
+            Picked::Many(positions) => take(&part, positions, axis)?,
+        };
+    }
+    Ok(part)
+}
+
+/// The entries at these positions of one axis, in this order.
+pub(super) fn take(t: &Tensor, positions: &[usize], axis: usize) -> Result<Tensor> {
+    let mut dims = t.dims().to_vec();
+    dims[axis] = positions.len();
+    if element::room(&dims, t.dtype())? == 0 {
+        return Ok(Tensor::zeros(dims, t.dtype(), t.device())?);
+    }
+    let ids: Vec<i64> = positions.iter().map(|p| *p as i64).collect();
+    let ids = element::int_tensor(ids, &[positions.len()], t.device())?;
+    Ok(t.contiguous()?.index_select(&ids, axis)?)
+}
+
+/// A copy of the tensor in which the picked part is replaced; the value broadcasts to it. Gradients pass.
+pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
+    let steps = plan(t.dims(), indices)?;
+    let part: Vec<usize> = steps.iter().filter_map(Step::len).collect();
+    let value = fitting(value, t)?;
+    if axes::broadcast(value.dims(), &part).ok().as_deref() != Some(part.as_slice()) {
+        bail!(Shape, "expected a value that broadcasts to the part {part:?}, found shape {:?}", value.dims());
+    }
+    let count = element::room(&part, DType::I64)?;
+    if count == 0 {
+        return Ok(t.clone());
+    }
+    let places = element::int_tensor(places(&steps), &[count], t.device())?;
+    let value = value.broadcast_as(part)?.contiguous()?.reshape(count)?;
+    let changed = gather::replaced(&t.flatten_all()?, &places, &value, 0)?;
+    Ok(changed.reshape(t.dims())?)
+}
+
+/// The value in the tensor's dtype, refused where it would lose its meaning.
+fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
+    let to = t.dtype();
+    if dtype::is_float(to) {
+        return value.tensor(to, &t.into());
+    }
+    match value {
+        Operand::Number(n) => match n.as_int() {
+            Some(whole) => element::scalar(Number::Int(whole), to, t.device()),
+            None => Err(err!(Argument, "expected a whole number for a tensor of {}, found {n}", to.as_str())
+                .hint("cast the tensor to f32 first")),
+        },
+        Operand::Tensor(v) if dtype::is_float(v.dtype()) => {
+            Err(err!(Argument, "expected integers for a tensor of {}, found {}", to.as_str(), v.dtype().as_str())
+                .hint("cast the value, or the tensor"))
+        }
+        Operand::Tensor(v) => dtype::cast(v, to),
+    }
+}
+
+/// Where the picked elements lie in row order.
+fn places(steps: &[Step]) -> Vec<i64> {
+    let mut places = vec![0_i64];
+    for step in steps {
+        let positions = step.positions();
+        let size = step.size as i64;
+        places = places.iter().flat_map(|base| positions.iter().map(move |p| base * size + *p as i64)).collect();
+    }
+    places
+}
+
+fn plan(dims: &[usize], indices: &[Index]) -> Result<Vec<Step>> {
+    let covered: usize = indices.iter().map(covers).sum();
+    if covered > dims.len() {
+        bail!(Index, "expected at most {} indices for shape {dims:?}, found {covered}", dims.len());
+    }
+    let mut rest = dims;
+    let mut steps = Vec::with_capacity(dims.len());
+    for index in indices {
+        let (mine, others) = rest.split_at(covers(index));
+        steps.push(step(index, mine)?);
+        rest = others;
+    }
+    steps.extend(rest.iter().map(|size| Step { size: *size, picked: Picked::Span { start: 0, len: *size } }));
+    Ok(steps)
+}
+
+fn covers(index: &Index) -> usize {
+    match index {
+        Index::Mask(mask) => mask.rank(),
+        _ => 1,
+    }
+}
+
+fn step(index: &Index, dims: &[usize]) -> Result<Step> {
+    let size = dims.iter().product();
+    let picked = match index {
+        Index::At(at) => Picked::One(axes::position(*at, size)?),
+        Index::Range { start, end } => {
+            let (start, end) = (bound(*start, size)?, bound(end.unwrap_or(size as i64), size)?);
+            if start > end {
+                bail!(Index, "expected a range that runs forward, found {start}..{end}");
+            }
+            Picked::Span { start, len: end - start }
+        }
+        Index::List(list) => Picked::Many(list.iter().map(|at| axes::position(*at, size)).collect::<Result<_>>()?),
+        Index::Mask(mask) if mask.dims() != dims => {
+            return Err(err!(Shape, "expected a mask of shape {dims:?}, found {:?}", mask.dims())
+                .hint("a mask must have the shape of the axes that it covers"));
+        }
+        Index::Mask(mask) => {
+            let set = element::bytes(&super::compare::truth(mask)?)?;
+            Picked::Many(set.iter().enumerate().filter(|(_, bit)| **bit != 0).map(|(i, _)| i).collect())
+        }
+        Index::All => Picked::Span { start: 0, len: size },
+    };
+    Ok(Step { size, picked })
+}
+
+fn bound(at: i64, size: usize) -> Result<usize> {
+    let signed = size as i64;
+    let found = if at < 0 { at.saturating_add(signed) } else { at };
+    usize::try_from(found)
+        .ok()
+        .filter(|found| *found <= size)
+        .ok_or_else(|| err!(Index, "expected a range within 0..{size}, found the bound {at}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn count(dims: &[usize], dtype: DType) -> Tensor {
+        let len = dims.iter().product::<usize>();
+        create::from_floats((0..len).map(|i| i as f64).collect(), dims, dtype).unwrap()
+    }
+
+    fn f64s(t: &Tensor) -> Vec<f64> {
+        element::floats(t).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_index_over_every_dtype() {
+        for dtype in dtype::ALL {
+            let t = count(&[3, 4], dtype);
+            let got = |indices: &[Index]| get(&t, indices).unwrap();
+            assert_eq!(f64s(&got(&[Index::At(-1)])), [8.0, 9.0, 10.0, 11.0]);
+            assert_eq!(f64s(&got(&[Index::At(1), Index::At(2)])), [6.0]);
+            assert_eq!(
+                f64s(&got(&[Index::All, Index::Range { start: 1, end: Some(-1) }])),
+                [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]
+            );
+            assert_eq!(f64s(&got(&[Index::List(vec![2, 0]), Index::At(0)])), [8.0, 0.0]);
+            assert_eq!(f64s(&got(&[Index::List(vec![1, -1]), Index::List(vec![3, 0])])), [7.0, 4.0, 11.0, 8.0]);
+            let mask =
+                super::super::compare::compare(super::super::compare::Comparison::Gt, &t.clone().into(), &9.into());
+            assert_eq!(f64s(&got(&[Index::Mask(mask.unwrap())])), [10.0, 11.0]);
+            assert_eq!(got(&[Index::List(vec![])]).dims(), [0, 4]);
+            let changed = set(&t, &[Index::At(0), Index::Range { start: 2, end: None }], &7.into()).unwrap();
+            assert_eq!((f64s(&changed)[..5].to_vec(), changed.dtype()), (vec![0.0, 1.0, 7.0, 7.0, 4.0], dtype));
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_or_does_not_fit_is_refused() {
+        let t = count(&[2, 3], DType::I64);
+        for wrong in [
+            vec![Index::At(2)],
+            vec![Index::At(i64::MIN)],
+            vec![Index::Range { start: 0, end: Some(3) }],
+            vec![Index::Range { start: i64::MIN, end: Some(i64::MAX) }],
+            vec![Index::Range { start: 2, end: Some(1) }],
+            vec![Index::List(vec![0, 5])],
+            vec![Index::All, Index::All, Index::All],
+            vec![Index::Mask(count(&[3], DType::U8))],
+        ] {
+            assert!(get(&t, &wrong).is_err(), "{wrong:?}");
+        }
+        assert!(set(&t, &[Index::At(0)], &1.5.into()).unwrap_err().hint.unwrap().contains("cast"));
+        assert!(set(&t, &[Index::At(0)], &count(&[2], DType::I64).into()).is_err());
+        assert!(set(&t, &[], &count(&[1, 2, 3], DType::I64).into()).is_err());
+        assert_eq!(f64s(&set(&t, &[Index::At(0)], &2.0.into()).unwrap())[0], 2.0);
+        let large = create::from_numbers(&[Number::Int(1 << 40)], &[1], DType::I64).unwrap();
+        assert!(set(&count(&[1], DType::U8), &[], &large.into()).is_err());
+    }
+
+    #[test]
+    fn gradients_pass_through_both() {
+        let x = candle_core::Var::from_tensor(&count(&[4], DType::F32)).unwrap();
+        let part = get(&x, &[Index::List(vec![1, 1, 3])]).unwrap();
+        let grads = part.sum_all().unwrap().backward().unwrap();
+        assert_eq!(f64s(grads.get(&x).unwrap()), [0.0, 2.0, 0.0, 1.0]);
+        let changed = set(&x, &[Index::At(2)], &5.into()).unwrap();
+        let grads = changed.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        assert_eq!(f64s(grads.get(&x).unwrap()), [0.0, 2.0, 0.0, 6.0]);
+    }
+
+    fn any_index(size: usize) -> impl Strategy<Value = Index> {
+        let n = size as i64;
+        prop_oneof![
+            (-n..n).prop_map(Index::At),
+            (0..=n, 0..=n).prop_map(|(a, b)| Index::Range { start: a.min(b), end: Some(a.max(b)) }),
+            prop::collection::vec(-n..n, 0..4).prop_map(Index::List),
+            Just(Index::All),
+            prop::collection::vec(0_u8..2, size).prop_map(|bits| {
+                Index::Mask(Tensor::from_vec(bits.clone(), bits.len(), &candle_core::Device::Cpu).unwrap())
+            }),
+        ]
+    }
+
+    /// The positions that an index picks, worked out without the code under test.
+    fn plainly(index: &Index, size: usize) -> Vec<usize> {
+        let wrap = |at: &i64| if *at < 0 { (*at + size as i64) as usize } else { *at as usize };
+        match index {
+            Index::At(at) => vec![wrap(at)],
+            Index::Range { start, end } => (*start as usize..end.unwrap() as usize).collect(),
+            Index::List(list) => list.iter().map(wrap).collect(),
+            Index::Mask(mask) => {
+                let bits = mask.to_vec1::<u8>().unwrap();
+                (0..size).filter(|i| bits[*i] == 1).collect()
+            }
+            Index::All => (0..size).collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_and_writing_are_the_plain_loops(i in any_index(3), j in any_index(4), k in any_index(2)) {
+            let t = count(&[3, 4, 2], DType::F32);
+            let mut expected = Vec::new();
+            let mut changed: Vec<f64> = (0..24).map(f64::from).collect();
+            for a in plainly(&i, 3) {
+                for b in plainly(&j, 4) {
+                    for c in plainly(&k, 2) {
+                        expected.push((a * 8 + b * 2 + c) as f64);
+                        changed[a * 8 + b * 2 + c] = -1.0;
+                    }
+                }
+            }
+            let indices = [i, j, k];
+            prop_assert_eq!(f64s(&get(&t, &indices).unwrap()), expected);
+            prop_assert_eq!(f64s(&set(&t, &indices, &Operand::from(-1)).unwrap()), changed);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Decompositions: singular values, QR, eigenvalues of symmetric matrices, Cholesky.
+
+use candle_core::Tensor;
+use faer::linalg::solvers::{Llt, SelfAdjointEigen, Svd};
+use faer::{Mat, MatRef, Side};
+
+use super::{matrix, precision, shaped, square, tensor};
+use crate::base::Result;
+use crate::err;
+
+/// U, the singular values from large to small, and V transposed, so that a = U diag(s) Vt; the thin form. In each
+/// column of U the entry largest in size is positive.
+pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+    let (mut u, s, mut v) = parts(&matrix(a)?)?;
+    for k in 0..s.len() {
+        if largest_is_negative(u.as_ref(), k) {
+            negate(&mut u, k);
+            negate(&mut v, k);
+        }
+    }
+    let s = Mat::from_fn(s.len(), 1, |i, _| s[i]);
+    Ok((tensor(u.as_ref(), a)?, shaped(s.as_ref(), &[s.nrows()], a)?, tensor(v.transpose(), a)?))
+}
+
+/// U, the singular values and V, with the signs that faer happens to give.
+pub(super) fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
+    let k = a.nrows().min(a.ncols());
+    if k == 0 {
+        return Ok((Mat::zeros(a.nrows(), 0), Vec::new(), Mat::zeros(a.ncols(), 0)));
+    }
+    let svd = Svd::new_thin(a.as_ref()).map_err(|_| {
+        err!(Numeric, "the singular values of this {} by {} matrix do not converge", a.nrows(), a.ncols())
+    })?;
+    let s = (0..k).map(|i| svd.S()[i]).collect();
+    Ok((svd.U().to_owned(), s, svd.V().to_owned()))
+}
+
+/// Q with orthonormal columns and R, upper triangular with no negative number on its diagonal, so that a = Q R.
+pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
+    let m = matrix(a)?;
+    let qr = m.qr();
+    let (mut q, mut r) = (qr.compute_thin_Q(), qr.thin_R().to_owned());
+    for i in 0..r.nrows() {
+        for j in 0..i.min(r.ncols()) {
+            r[(i, j)] = 0.0;
+        }
+        if r[(i, i)] < 0.0 {
+            negate(&mut q, i);
+            for j in i..r.ncols() {
+                r[(i, j)] = -r[(i, j)];
+            }
+        }
+    }
+    Ok((tensor(q.as_ref(), a)?, tensor(r.as_ref(), a)?))
+}
+
+/// The eigenvalues of a symmetric matrix from small to large, and the eigenvectors as columns; in each the entry
+/// largest in size is positive.
+pub fn eigh(a: &Tensor) -> Result<(Tensor, Tensor)> {
+    let m = symmetric(a)?;
+    let size = m.nrows();
+    if size == 0 {
+        return Ok((shaped(Mat::zeros(0, 1).as_ref(), &[0], a)?, tensor(m.as_ref(), a)?));
+    }
+    let eigen = SelfAdjointEigen::new(m.as_ref(), Side::Lower)
+        .map_err(|_| err!(Numeric, "the eigenvalues of this {size} by {size} matrix do not converge"))?;
+    let mut vectors = eigen.U().to_owned();
+    for k in 0..size {
+        if largest_is_negative(vectors.as_ref(), k) {
+            negate(&mut vectors, k);
+        }
+    }
+    let values = Mat::from_fn(size, 1, |i, _| eigen.S()[i]);
+    Ok((shaped(values.as_ref(), &[size], a)?, tensor(vectors.as_ref(), a)?))
+}
+
+/// L, lower triangular with positive diagonal, so that a = L Lt; for symmetric matrices that are positive definite.
+pub fn cholesky(a: &Tensor) -> Result<Tensor> {
+    let m = symmetric(a)?;
+    if m.nrows() == 0 {
+        return tensor(m.as_ref(), a);
+    }
+    let llt = Llt::new(m.as_ref(), Side::Lower).map_err(|_| {
+        err!(Numeric, "expected a positive definite matrix")
+            .hint("its smallest eigenvalue, `a.eigh()`, shows how far off it is")
+    })?;
+    let l = llt.L();
+    tensor(Mat::from_fn(l.nrows(), l.ncols(), |i, j| if i < j { 0.0 } else { l[(i, j)] }).as_ref(), a)
+}
+
+fn symmetric(a: &Tensor) -> Result<Mat<f64>> {
+    let m = square(a)?;
+    let size = |i: usize, j: usize| m[(i, j)].abs();
+    let most =
+        (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| (i, j))).map(|(i, j)| size(i, j)).fold(0.0, f64::max);
+    let allowed = 100.0 * precision(a) * most;
+    for i in 0..m.nrows() {
+        for j in 0..i {
+            let (below, above) = (m[(i, j)], m[(j, i)]);
+            if (below - above).abs() > allowed {
+                return Err(err!(
+                    Numeric,
+                    "expected a symmetric matrix, found {below} at [{i}, {j}] and {above} at [{j}, {i}]"
+                )
+                .hint("`(a + a.transpose(0, 1)) / 2` is its symmetric part"));
+            }
+        }
+    }
+    Ok(m)
+}
+
+/// Whether the entry of column `k` that is largest in size is negative. Entries equal but for rounding count as equal,
+/// and then the first decides.
+fn largest_is_negative(m: MatRef<'_, f64>, k: usize) -> bool {
+    let most = (0..m.nrows()).map(|i| m[(i, k)].abs()).fold(0.0, f64::max);
+    (0..m.nrows()).map(|i| m[(i, k)]).find(|x| x.abs() >= most * (1.0 - 1e-9)).is_some_and(|x| x < 0.0)
+}
+
+fn negate(m: &mut Mat<f64>, column: usize) {
+    for i in 0..m.nrows() {
+        m[(i, column)] = -m[(i, column)];
+    }
+}

@@ -1,0 +1,88 @@
+//! Softmax and its logarithm, and the cosine of the angle between vectors.
+
+use candle_core::{DType, Tensor};
+
+use super::{axes, dtype, element};
+use crate::base::Result;
+
+/// e^x / sum e^x along an axis.
+pub fn softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
+    shifted(t, axis, |x, axis| {
+        let powers = x.exp()?;
+        powers.broadcast_div(&powers.sum_keepdim(axis)?)
+    })
+}
+
+/// log(e^x / sum e^x) along an axis.
+pub fn log_softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
+    shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))
+}
+
+/// Half precision is computed in f32; the largest is subtracted before, so that nothing overflows.
+fn shifted(t: &Tensor, axis: i64, f: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>) -> Result<Tensor> {
+    let axis = axes::axis(axis, t.rank())?;
+    let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    element::room(t.dims(), work)?;
+    let x = dtype::convert(t, work)?;
+    let to = dtype::float_for(t.dtype());
+    if t.elem_count() == 0 {
+        return Ok(x.to_dtype(to)?);
+    }
+    let most = x.max_keepdim(axis)?.detach();
+    Ok(f(&x.broadcast_sub(&most)?, axis)?.to_dtype(to)?)
+}
+
+/// a . b / (|a| |b|) along an axis, computed in f64; 0 where a vector is 0.
+pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
+    let dims = axes::broadcast(a.dims(), b.dims())?;
+    let axis = axes::axis(axis, dims.len())?;
+    element::room(&dims, DType::F64)?;
+    let stretch = |t: &Tensor| -> Result<Tensor> { Ok(dtype::convert(t, DType::F64)?.broadcast_as(dims.as_slice())?) };
+    let (x, y) = (stretch(a)?, stretch(b)?);
+    let dot = (&x * &y)?.sum(axis)?;
+    let sizes = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?.sqrt()?;
+    // A size of 0 becomes 1: 0 / 1 is the 0 that is wanted, and there is no 0 / 0 in the gradient.
+    let sizes = sizes.eq(0.0)?.where_cond(&sizes.ones_like()?, &sizes)?;
+    Ok((dot / sizes)?.to_dtype(dtype::float_for(dtype::promote(a.dtype(), b.dtype())))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create;
+    use super::*;
+
+    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
+        create::from_floats(values.to_vec(), dims, dtype).unwrap()
+    }
+
+    fn f64s(t: Result<Tensor>) -> Vec<f64> {
+        element::floats(&t.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn softmax_over_every_dtype() {
+        for dtype in dtype::ALL {
+            let x = t(&[1.0, 1.0, 0.0, 100.0], &[2, 2], dtype);
+            let result = softmax(&x, -1).unwrap();
+            assert_eq!(result.dtype(), dtype::float_for(dtype));
+            let values = f64s(Ok(result));
+            assert!(values[..2] == [0.5, 0.5] && values[2] < 1e-40 && values[3] == 1.0, "{dtype:?} {values:?}");
+            let logs = f64s(log_softmax(&x, 1));
+            assert!((logs[0] + 2.0_f64.ln()).abs() < 1e-2 && (logs[2] + 100.0).abs() < 5.0, "{dtype:?} {logs:?}");
+        }
+        let large = t(&[1e30, -1e30, f64::NEG_INFINITY], &[3], DType::F32);
+        assert_eq!(f64s(softmax(&large, 0)), [1.0, 0.0, 0.0]);
+        assert_eq!(softmax(&t(&[], &[2, 0], DType::F32), 1).unwrap().dims(), [2, 0]);
+        assert!(softmax(&t(&[1.0], &[], DType::F32), 0).is_err());
+    }
+
+    #[test]
+    fn cosines() {
+        let a = t(&[1.0, 0.0, 3.0, 4.0, 0.0, 0.0], &[3, 2], DType::F32);
+        let b = t(&[2.0, 0.0], &[2], DType::F32);
+        let found = f64s(cosine(&a, &b, -1));
+        assert_eq!(found, [1.0, f64::from(0.6_f32), 0.0]);
+        let large = t(&[1e30, 1e30], &[2], DType::F32);
+        assert!((f64s(cosine(&large, &large, 0))[0] - 1.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,124 @@
+//! A plain number as scripts write it, and an operand that is a number or a tensor.
+
+use candle_core::{DType, Tensor};
+
+use super::{dtype, element};
+use crate::bail;
+use crate::base::Result;
+
+/// A number without a dtype: integers stay integers until a float comes near.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+impl Number {
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Int(value) => value as f64,
+            Number::Float(value) => value,
+        }
+    }
+
+    /// The whole number that this is, if it is one that fits.
+    pub fn as_int(self) -> Option<i64> {
+        match self {
+            Number::Int(value) => Some(value),
+            // 2^63 is the first float past the end; the comparison also turns NaN away.
+            Number::Float(value) if value.fract() == 0.0 && value.abs() < 9.223_372_036_854_776e18 => {
+                Some(value as i64)
+            }
+            Number::Float(_) => None,
+        }
+    }
+
+    /// The value of a tensor with exactly one element.
+    pub fn of(t: &Tensor) -> Result<Number> {
+        if t.elem_count() != 1 {
+            bail!(Shape, "expected a tensor with one element, found shape {:?}", t.dims());
+        }
+        if dtype::is_float(t.dtype()) {
+            Ok(Number::Float(element::floats(t)?[0]))
+        } else {
+            Ok(Number::Int(element::ints(t)?[0]))
+        }
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Number::Int(value) => write!(f, "{value}"),
+            Number::Float(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+impl From<i64> for Number {
+    fn from(value: i64) -> Self {
+        Number::Int(value)
+    }
+}
+
+impl From<f64> for Number {
+    fn from(value: f64) -> Self {
+        Number::Float(value)
+    }
+}
+
+/// One side of an operation. Numbers are weak: they take on the dtype of the tensor beside them, except that a float
+/// beside an integer tensor makes the result f32.
+#[derive(Debug, Clone)]
+pub enum Operand {
+    Tensor(Tensor),
+    Number(Number),
+}
+
+impl Operand {
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Operand::Tensor(t) => t.dims(),
+            Operand::Number(_) => &[],
+        }
+    }
+
+    /// The dtype that an operation on both is computed in.
+    pub fn common_dtype(&self, other: &Operand) -> DType {
+        match (self, other) {
+            (Operand::Tensor(a), Operand::Tensor(b)) => dtype::promote(a.dtype(), b.dtype()),
+            (Operand::Tensor(t), Operand::Number(n)) | (Operand::Number(n), Operand::Tensor(t)) => {
+                dtype::with_number(t.dtype(), *n)
+            }
+            (Operand::Number(Number::Int(_)), Operand::Number(Number::Int(_))) => DType::I64,
+            _ => DType::F32,
+        }
+    }
+
+    /// The operand as a tensor of that dtype; a number becomes one without axes.
+    pub fn tensor(&self, dtype: DType, like: &Operand) -> Result<Tensor> {
+        match (self, like) {
+            (Operand::Tensor(t), _) => dtype::convert(t, dtype),
+            (Operand::Number(n), Operand::Tensor(near)) => element::scalar(*n, dtype, near.device()),
+            (Operand::Number(n), Operand::Number(_)) => element::scalar(*n, dtype, &candle_core::Device::Cpu),
+        }
+    }
+}
+
+impl From<&Tensor> for Operand {
+    fn from(t: &Tensor) -> Self {
+        Operand::Tensor(t.clone())
+    }
+}
+
+impl From<Tensor> for Operand {
+    fn from(t: Tensor) -> Self {
+        Operand::Tensor(t)
+    }
+}
+
+impl<N: Into<Number>> From<N> for Operand {
+    fn from(n: N) -> Self {
+        Operand::Number(n.into())
+    }
+}

@@ -1,0 +1,258 @@
+//! Reductions over chosen axes: sums, moments, extremes, norms, quantiles.
+//!
+//! Sums are added up in f64 and in a fixed order, so that they are the same on any number of threads and ten million
+//! ones give ten million. NaN goes through: it makes sums, extremes and quantiles NaN.
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+
+use super::element::{self, BLOCK, Element, dispatch};
+use super::{Number, axes, dtype, rows};
+use crate::base::Result;
+use crate::{bail, err};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reduction {
+    Sum,
+    Prod,
+    Mean,
+    /// sum (x - mean)^2 / (n - correction)
+    Var {
+        correction: f64,
+    },
+    Std {
+        correction: f64,
+    },
+    Min,
+    Max,
+    /// Whether some element is not 0.
+    Any,
+    All,
+    /// (sum |x|^p)^(1/p); for p = 0 the count of what is not 0, for infinity the largest |x|.
+    Norm {
+        p: f64,
+    },
+    /// log sum exp(x)
+    LogSumExp,
+    /// The mean of the two middle ones where their number is even.
+    Median,
+    /// Linear between the two nearest ranks, for q from 0 to 1.
+    Quantile {
+        q: f64,
+    },
+}
+
+use Reduction::*;
+
+/// The reduction as a tensor. Sums of integers are i64, extremes keep the dtype, the rest of integers is f32.
+pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
+    let over = axes::axes(over, t.rank())?;
+    check(t, how, &over)?;
+    let dims = axes::reduced(t.dims(), &over, keepdim);
+    let to = result_dtype(t.dtype(), how);
+    if t.track_op()
+        && !over.is_empty()
+        && let Some(result) = differentiable(t, how, &over)?
+    {
+        return Ok(result.to_dtype(to)?.reshape(dims)?);
+    }
+    if in_integers(t.dtype(), how) {
+        let values = element::int_tensor(integers(t, how, &over)?, &dims, t.device())?;
+        dtype::cast(&values, to)
+    } else {
+        element::tensor(floats(t, how, &over)?, &dims, to, t.device())
+    }
+}
+
+/// The reduction of the whole tensor as a plain number, in full precision.
+pub fn number(t: &Tensor, how: Reduction) -> Result<Number> {
+    let over = axes::axes(None, t.rank())?;
+    check(t, how, &over)?;
+    if in_integers(t.dtype(), how) {
+        Ok(Number::Int(integers(t, how, &over)?[0]))
+    } else {
+        let value = floats(t, how, &over)?[0];
+        Ok(if matches!(how, Any | All) { Number::Int(value as i64) } else { Number::Float(value) })
+    }
+}
+
+fn in_integers(of: DType, how: Reduction) -> bool {
+    !dtype::is_float(of) && matches!(how, Sum | Prod | Min | Max)
+}
+
+fn result_dtype(of: DType, how: Reduction) -> DType {
+    match how {
+        Any | All => DType::U8,
+        Min | Max => of,
+        Sum | Prod if !dtype::is_float(of) => DType::I64,
+        _ => dtype::float_for(of),
+    }
+}
+
+/// Refuses what has no answer: the mean of nothing, a variance of one, a quantile beyond 1.
+fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
+    let count: usize = over.iter().map(|a| t.dims()[*a]).product();
+    let answers_for_nothing = matches!(how, Sum | Prod | Any | All | Norm { .. });
+    if count == 0 && !answers_for_nothing {
+        let name = format!("{how:?}").split(' ').next().unwrap_or_default().to_lowercase();
+        bail!(Numeric, "expected elements to take the {name} of, found none: shape {:?}", t.dims());
+    }
+    match how {
+        Var { correction } | Std { correction } => {
+            if !(correction >= 0.0 && correction.is_finite()) {
+                bail!(Argument, "expected a correction of 0 or more, found {correction}");
+            }
+            if count as f64 <= correction {
+                return Err(err!(Numeric, "expected more than {correction} elements for a variance, found {count}")
+                    .hint("with `correction: 0` the sum of squares is divided by their number"));
+            }
+        }
+        Quantile { q } if !(0.0..=1.0).contains(&q) => bail!(Argument, "expected a quantile from 0 to 1, found {q}"),
+        Norm { p } if p.is_nan() => bail!(Argument, "expected a power p, found NaN"),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn integers(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<i64>> {
+    let rows = dispatch!(t.dtype(), T => rows::each::<T, _>(t, over, |row| {
+        let mut ints = row.iter().map(|x| x.int());
+        match how {
+            Sum => i64::try_from(ints.map(i128::from).sum::<i128>()).ok(),
+            Prod => ints.try_fold(1_i64, i64::checked_mul),
+            Min => ints.min(),
+            _ => ints.max(),
+        }
+    }))?;
+    rows.into_iter()
+        .map(|row| row.ok_or_else(|| err!(Numeric, "the result does not fit i64").hint("cast to f64 first")))
+        .collect()
+}
+
+fn floats(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<f64>> {
+    let t = element::workable(t)?;
+    dispatch!(t.dtype(), T => rows::each::<T, _>(&t, over, |row| one(row, how)))
+}
+
+fn one<T: Element>(row: &[T], how: Reduction) -> f64 {
+    let count = row.len() as f64;
+    match how {
+        Sum => total(row, |x| x),
+        Prod => row.iter().map(|x| x.float()).product(),
+        Mean => total(row, |x| x) / count,
+        Var { correction } => variance(row, correction),
+        Std { correction } => variance(row, correction).sqrt(),
+        Min => row.iter().map(|x| x.float()).fold(f64::INFINITY, f64_min),
+        Max => row.iter().map(|x| x.float()).fold(f64::NEG_INFINITY, f64_max),
+        Any => f64::from(u8::from(row.iter().any(|x| x.float() != 0.0))),
+        All => f64::from(u8::from(row.iter().all(|x| x.float() != 0.0))),
+        Norm { p } => norm(row, p),
+        LogSumExp => log_sum_exp(row),
+        Median => quantile(row, 0.5),
+        Quantile { q } => quantile(row, q),
+    }
+}
+
+/// The sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order never depends on threads.
+fn total<T: Element>(row: &[T], f: impl Fn(f64) -> f64 + Sync) -> f64 {
+    let block = |block: &[T]| {
+        let mut lanes = [0.0; 8];
+        let eights = block.chunks_exact(8);
+        let rest: f64 = eights.remainder().iter().map(|x| f(x.float())).sum();
+        for eight in eights {
+            for (lane, x) in lanes.iter_mut().zip(eight) {
+                *lane += f(x.float());
+            }
+        }
+        lanes.iter().sum::<f64>() + rest
+    };
+    if row.len() <= BLOCK {
+        return block(row);
+    }
+    let sums: Vec<f64> = row.par_chunks(BLOCK).map(block).collect();
+    sums.iter().sum()
+}
+
+fn variance<T: Element>(row: &[T], correction: f64) -> f64 {
+    let count = row.len() as f64;
+    let mean = total(row, |x| x) / count;
+    total(row, |x| (x - mean) * (x - mean)) / (count - correction)
+}
+
+fn f64_min(a: f64, b: f64) -> f64 {
+    if a < b || a.is_nan() { a } else { b }
+}
+
+fn f64_max(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+fn norm<T: Element>(row: &[T], p: f64) -> f64 {
+    let sizes = row.iter().map(|x| x.float().abs());
+    match p {
+        f64::INFINITY => sizes.fold(0.0, f64_max),
+        f64::NEG_INFINITY if row.is_empty() => 0.0,
+        f64::NEG_INFINITY => sizes.fold(f64::INFINITY, f64_min),
+        0.0 => total(row, |x| f64::from(u8::from(x != 0.0))),
+        1.0 => total(row, f64::abs),
+        2.0 => total(row, |x| x * x).sqrt(),
+        p => total(row, |x| x.abs().powf(p)).powf(1.0 / p),
+    }
+}
+
+fn log_sum_exp<T: Element>(row: &[T]) -> f64 {
+    let most = row.iter().map(|x| x.float()).fold(f64::NEG_INFINITY, f64_max);
+    // Infinite either way, or NaN: then it is the answer, and subtracting it would make NaN.
+    if most.is_finite() { most + total(row, |x| (x - most).exp()).ln() } else { most }
+}
+
+fn quantile<T: Element>(row: &[T], q: f64) -> f64 {
+    let mut sorted: Vec<f64> = row.iter().map(|x| x.float()).collect();
+    if sorted.iter().any(|x| x.is_nan()) {
+        return f64::NAN;
+    }
+    let place = q * (sorted.len() - 1) as f64;
+    let (below, part) = (place.floor() as usize, place.fract());
+    let (_, low, above) = sorted.select_nth_unstable_by(below, f64::total_cmp);
+    let low = *low;
+    // Equal neighbours are not interpolated: between two infinities that would give NaN.
+    match above.iter().copied().min_by(f64::total_cmp) {
+        Some(high) if part > 0.0 && high != low => low + (high - low) * part,
+        _ => low,
+    }
+}
+
+/// The same made of operations that candle can differentiate, for tensors that gradients are asked of.
+fn differentiable(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Tensor>> {
+    let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let t = dtype::convert(t, work)?;
+    let count = over.iter().map(|a| t.dims()[*a]).product::<usize>() as f64;
+    let sum = |t: &Tensor| t.sum_keepdim(over);
+    // One axis after the other; where several elements are extreme, each gets the gradient.
+    let extreme = |by: fn(&Tensor, usize) -> candle_core::Result<Tensor>| {
+        over.iter().try_fold(t.clone(), |t, axis| by(&t, *axis))
+    };
+    let squares = |correction: f64| -> Result<Tensor> {
+        let mean = (sum(&t)? / count)?;
+        Ok((sum(&t.broadcast_sub(&mean)?.sqr()?)? / (count - correction))?)
+    };
+    Ok(Some(match how {
+        Sum => sum(&t)?,
+        Mean => (sum(&t)? / count)?,
+        Var { correction } => squares(correction)?,
+        Std { correction } => squares(correction)?.sqrt()?,
+        Min => extreme(Tensor::min_keepdim)?,
+        Max => extreme(Tensor::max_keepdim)?,
+        Norm { p: 1.0 } => sum(&t.abs()?)?,
+        Norm { p: 2.0 } => sum(&t.sqr()?)?.sqrt()?,
+        Norm { p } if p.is_finite() && p > 0.0 => sum(&t.abs()?.powf(p)?)?.powf(1.0 / p)?,
+        LogSumExp => {
+            let most = extreme(Tensor::max_keepdim)?.detach();
+            (sum(&t.broadcast_sub(&most)?.exp()?)?.log()? + most)?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+#[cfg(test)]
+mod tests;

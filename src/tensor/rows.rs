@@ -1,0 +1,80 @@
+//! Walking over a tensor row by row, where a row is whatever lies along the axes to be reduced.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::element::{self, Element};
+use crate::base::Result;
+
+/// How many rows are copied out together when they do not lie in one piece: enough to use whole cache lines.
+const TILE: usize = 32;
+
+/// `f` of every row along `axes` (sorted), in the order of the other axes.
+pub fn each<T: Element, U: Send>(t: &Tensor, axes: &[usize], f: impl Fn(&[T]) -> U + Sync) -> Result<Vec<U>> {
+    let dims = t.dims();
+    let adjacent = axes.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    let (first, last) = (axes.first().copied().unwrap_or(dims.len()), axes.last().map_or(dims.len(), |a| a + 1));
+    if adjacent {
+        let outer = dims[..first].iter().product();
+        let row = dims[first..last].iter().product();
+        let inner = dims[last..].iter().product();
+        element::room(dims, t.dtype())?;
+        return element::with_slice(t, |data| Ok(walk(data, outer, row, inner, f)));
+    }
+    let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a)).collect();
+    let outer = kept.iter().map(|a| dims[*a]).product();
+    let row = axes.iter().map(|a| dims[*a]).product();
+    element::with_slice(&t.permute([kept, axes.to_vec()].concat())?, |data| Ok(walk(data, outer, row, 1, f)))
+}
+
+/// Rows of data laid out as [outer, row, inner].
+fn walk<T: Element, U: Send>(
+    data: &[T],
+    outer: usize,
+    row: usize,
+    inner: usize,
+    f: impl Fn(&[T]) -> U + Sync,
+) -> Vec<U> {
+    if row == 0 {
+        return (0..outer * inner).map(|_| f(&[])).collect();
+    }
+    let few = 1 + 4096 / row;
+    if inner == 1 {
+        return data.par_chunks(row).with_min_len(few).map(&f).collect();
+    }
+    let tiles = inner.div_ceil(TILE);
+    let tile = |index: usize| {
+        let (block, start) = (index / tiles, index % tiles * TILE);
+        let end = inner.min(start + TILE);
+        let block = &data[block * row * inner..][..row * inner];
+        let mut copied = vec![T::zero(); row * (end - start)];
+        for (i, line) in block.chunks(inner).enumerate() {
+            for (j, value) in line[start..end].iter().enumerate() {
+                copied[j * row + i] = *value;
+            }
+        }
+        copied.chunks(row).map(&f).collect::<Vec<U>>()
+    };
+    (0..outer * tiles).into_par_iter().with_min_len(1 + few / TILE).flat_map_iter(tile).collect()
+}
+
+/// `f` of every row along one axis, where it gives as many values for every row: these take the row's place.
+pub fn along<T: Element, U: Send>(
+    t: &Tensor,
+    axis: usize,
+    f: impl Fn(&[T]) -> Vec<U> + Sync,
+) -> Result<(Vec<U>, Vec<usize>)> {
+    let values = each(t, &[axis], f)?;
+    // The rows stand where the axis is taken out, so their values come last.
+    let mut dims: Vec<usize> = t.dims().to_vec();
+    dims.remove(axis);
+    dims.push(values.first().map_or(0, Vec::len));
+    Ok((values.into_iter().flatten().collect(), dims))
+}
+
+/// Puts the last axis back to where `along` took it from.
+pub fn back(t: &Tensor, axis: usize) -> Result<Tensor> {
+    let mut order: Vec<usize> = (0..t.rank() - 1).collect();
+    order.insert(axis, t.rank() - 1);
+    Ok(t.permute(order)?.contiguous()?)
+}

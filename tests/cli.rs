@@ -1,0 +1,16 @@
+//! The command line by transcript: every file in `tests/cli` holds commands, what they print, and their exit codes.
+//!
+//! After a change that is meant, `TRYCMD=overwrite cargo test --test cli` writes the transcripts anew.
+
+#[test]
+fn transcripts_hold() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let home = nowhere.path().display().to_string();
+    trycmd::TestCases::new()
+        .case("tests/cli/*.trycmd")
+        .env("HOME", &home)
+        .env("XDG_CONFIG_HOME", &home)
+        .env("XDG_DATA_HOME", &home)
+        .env("MICROTOME_PATH", "")
+        .env("TERM", "dumb");
+}

@@ -1,0 +1,232 @@
+//! The reference: everything public is documented, every example comes to the value that it states, options are those
+//! that the code takes, numbers are welcome as `1` and as `1.0`, and the committed page is fresh.
+
+mod support;
+
+use microtome::script::docs::{Docs, Entry, Role};
+use microtome::script::resolver::stdlib_path;
+use microtome::script::{Session, reference};
+
+fn docs() -> Docs {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        (*support::session(folder.path()).docs()).clone()
+    })
+}
+
+/// The example with what it needs in front: stdlib modules are imported.
+fn example(entry: &Entry) -> String {
+    match stdlib_path(&entry.module) {
+        Some(path) => format!("import \"{path}\" as {};\n{}", entry.module, entry.doc.example),
+        None => entry.doc.example.clone(),
+    }
+}
+
+#[test]
+fn everything_public_is_documented_and_has_an_example() {
+    let mut missing = Vec::new();
+    for entry in docs().own() {
+        if entry.doc.summary.is_empty() {
+            missing.push(format!("{} has no summary", entry.path()));
+        } else if !entry.doc.summary.ends_with(['.', ':']) {
+            missing.push(format!("{}: the summary is no sentence: {}", entry.path(), entry.doc.summary));
+        }
+        if entry.doc.example.is_empty() && entry.role != Role::Operator {
+            missing.push(format!("{} has no example", entry.path()));
+        }
+        let takes_options = entry.overloads.iter().any(|o| o.parameters.iter().any(|(_, kind)| kind == "options"));
+        if takes_options == entry.doc.options.is_empty() {
+            missing.push(format!("{}: options taken: {takes_options}, but not so documented", entry.path()));
+        }
+    }
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_example_comes_to_its_value() {
+    let docs = docs();
+    let complaints = support::on_large_stack(move || {
+        let mut complaints = Vec::new();
+        let mut run = 0;
+        for entry in docs.own().filter(|e| !e.doc.example.is_empty()) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut session = support::session(folder.path());
+            complaints.extend(support::run_stated(&mut session, &entry.path(), &example(entry)));
+            run += 1;
+        }
+        assert!(run > 15, "only {run} examples were run");
+        complaints
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// Every integer literal of every example, one at a time, written as a float: the values stay the same.
+#[test]
+fn one_and_one_point_zero_are_alike() {
+    let docs = docs();
+    let complaints = support::on_large_stack(move || {
+        let mut complaints = Vec::new();
+        let mut tried = 0;
+        for entry in docs.own().filter(|e| !e.doc.example.is_empty() && !e.scripted) {
+            let example = example(entry);
+            for at in numeric_arguments(&example, entry) {
+                let (before, after) = example.split_at(at);
+                let folder = tempfile::tempdir().unwrap();
+                let mut session = support::session(folder.path());
+                let name = format!("{} with a float at character {at}", entry.path());
+                complaints.extend(support::run_stated(&mut session, &name, &format!("{before}.0{after}")));
+                tried += 1;
+            }
+        }
+        assert!(tried > 0, "no numeric argument was found");
+        complaints
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// Where integer literals end that stand as arguments of the entry's own call, as bytes from the start of the example.
+fn numeric_arguments(example: &str, entry: &Entry) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut start = 0;
+    for line in example.split_inclusive('\n') {
+        let code = line.split("//=>").next().unwrap_or(line);
+        let call = match entry.role {
+            Role::Function => entry.path() + "(",
+            Role::Method => format!(".{}(", entry.name),
+            _ => continue,
+        };
+        if let Some(at) = code.find(&call) {
+            ends.extend(literals(&code[at + call.len()..]).into_iter().map(|end| start + at + call.len() + end));
+        }
+        start += line.len();
+    }
+    ends
+}
+
+/// Ends of the integer literals up to the bracket that closes the call. Ranges and strings are left alone.
+fn literals(arguments: &str) -> Vec<usize> {
+    let bytes = arguments.as_bytes();
+    let (mut depth, mut at, mut ends) = (1, 0, Vec::new());
+    while at < bytes.len() && depth > 0 {
+        match bytes[at] {
+            b'"' | b'`' => {
+                let quote = bytes[at];
+                at += 1;
+                while at < bytes.len() && bytes[at] != quote {
+                    at += 1;
+                }
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth -= 1,
+            b'0'..=b'9' => {
+                let begin = at;
+                while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || bytes[at] == b'.')
+                {
+                    at += 1;
+                }
+                let word = begin > 0
+                    && (bytes[begin - 1].is_ascii_alphabetic() || bytes[begin - 1] == b'_' || bytes[begin - 1] == b'.');
+                let text = &arguments[begin..at];
+                if !word && text.bytes().all(|b| b.is_ascii_digit()) {
+                    ends.push(at);
+                }
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    ends
+}
+
+/// Each function that takes options is called with one that does not exist: the error lists, or comes near to, exactly
+/// the documented ones.
+#[test]
+fn documented_options_are_the_options_taken() {
+    let docs = docs();
+    let complaints = support::on_large_stack(move || {
+        let mut complaints = Vec::new();
+        for entry in docs.own().filter(|e| !e.doc.options.is_empty() && !e.scripted) {
+            for option in &entry.doc.options {
+                // A misspelling of a documented option must be answered with the option itself.
+                let misspelt = format!("{}_", option.key);
+                let Some(code) = with_option(entry, &misspelt) else {
+                    complaints.push(format!("{}: no call in its example to add an option to", entry.path()));
+                    break;
+                };
+                let folder = tempfile::tempdir().unwrap();
+                let mut session = support::session(folder.path());
+                let answer = answer(&mut session, &code);
+                let wanted = format!("unknown option `{misspelt}` did you mean `{}`?", option.key);
+                if answer != wanted {
+                    complaints.push(format!("{}: expected `{wanted}`, found `{answer}` for\n{code}", entry.path()));
+                }
+            }
+        }
+        complaints
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+fn answer(session: &mut Session, code: &str) -> String {
+    match session.eval("options", code) {
+        Ok(_) => "no error".into(),
+        Err(failure) => format!("{} {}", failure.message, failure.hint.unwrap_or_default()),
+    }
+}
+
+/// The first line of the example that calls the entry, and all before it, with `#{ key: 0 }` as the options.
+fn with_option(entry: &Entry, key: &str) -> Option<String> {
+    let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
+    let text = example(entry);
+    let at = text.find(&call)? + call.len();
+    let close = at + closing(&text[at..])?;
+    let arguments = &text[at..close];
+    let kept = match arguments.rfind("#{") {
+        Some(options) if arguments.trim_end().ends_with('}') => arguments[..options].trim_end().trim_end_matches(','),
+        _ => arguments,
+    };
+    let comma = if kept.trim().is_empty() { "" } else { ", " };
+    Some(format!("{}{kept}{comma}#{{ {key}: 0 }})", &text[..at]))
+}
+
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted) = (1, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn the_committed_reference_is_fresh() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).unwrap_or_default();
+    let fresh = reference::markdown(&docs(), &microtome::repl::commands::summaries());
+    assert!(
+        page == fresh,
+        "docs/reference.md is stale; write it anew with `cargo run -- doc --markdown docs/reference.md`"
+    );
+}
+
+#[test]
+fn definition_files_know_every_function() {
+    let text = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let session = support::session(folder.path());
+        reference::definitions(session.engine()).into_iter().map(|(_, content)| content).collect::<String>()
+    });
+    for entry in docs().own().filter(|e| !e.scripted && matches!(e.role, Role::Function | Role::Method)) {
+        assert!(text.contains(&format!("fn {}(", entry.name)), "{} is missing", entry.path());
+    }
+    assert!(!text.contains("Fallible"));
+}

@@ -1,0 +1,240 @@
+//! What the workbench must hold against: each case ends in a clear error, nothing half-written, no panic.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use microtome::base::access::Rules;
+
+fn microtome(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.current_dir(folder).env("XDG_CONFIG_HOME", folder).stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output and standard error of a run in `folder`.
+fn run(folder: &Path, words: &[&str]) -> (i32, String, String) {
+    let output = microtome(folder).args(words).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// The message of the failure that a line ends in.
+fn failure(code: &'static str, rules: Rules) -> (String, String) {
+    support::on_large_stack(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = support::session_with(folder.path(), rules).eval("line", code).unwrap_err();
+        (failure.kind, failure.message)
+    })
+}
+
+#[test]
+fn broken_texts_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("x.rhai");
+    for (text, said) in [
+        (&b"let x = \"open"[..], "open string"),
+        (b"let x = [1, 2", "expected"),
+        (b"fn f( {", "expected"),
+        (b"`${1 + `", ""),
+        (b"let x = \xff\xfe;", "expected UTF-8 text, found byte 0xff on line 1"),
+        (b"\x00\x01\x02", ""),
+        (b"print(1)\r\nprint(oops)\r\n", "unknown variable `oops`"),
+        (b"}}}}", ""),
+    ] {
+        std::fs::write(&script, text).unwrap();
+        let (code, _, stderr) = run(folder.path(), &["run", "x.rhai"]);
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains(said) && !stderr.contains("panicked"), "{stderr}");
+    }
+    let deep = format!("let x = {}1{};", "(".repeat(10_000), ")".repeat(10_000));
+    std::fs::write(&script, deep).unwrap();
+    let (code, _, stderr) = run(folder.path(), &["run", "x.rhai"]);
+    assert!(code == 1 && stderr.contains("expression"), "{stderr}");
+}
+
+#[test]
+fn crlf_files_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "let x = 1;\r\n// a comment\r\nprint(x + 1);\r\n").unwrap();
+    assert_eq!(run(folder.path(), &["run", "x.rhai"]).1, "2\n");
+}
+
+#[test]
+fn folders_pipes_and_missing_files_are_no_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, said) in [(".", "it is a folder"), ("/dev/zero", "not a regular file"), ("none.rhai", "no such file")] {
+        let (code, _, stderr) = run(folder.path(), &["run", name]);
+        assert!(code == 1 && stderr.contains(said), "{name}: {stderr}");
+    }
+}
+
+/// Ctrl-C stops an endless loop, an endless wait, and an endless native call, with exit code 130.
+#[cfg(unix)]
+#[test]
+fn an_interruption_stops_what_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    for code in ["print(0); loop { }", "print(0); sleep(1000)", "print(0); while true { [3, 1, 2].sort(); }"] {
+        let mut child =
+            microtome(folder.path()).args(["-e", code]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // The first print says that the script runs.
+        let mut first = [0; 2];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+        let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        let status = wait(&mut child);
+        assert_eq!(status, Some(130), "{code}");
+    }
+}
+
+fn wait(child: &mut std::process::Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    None
+}
+
+/// A reader that goes away ends the script without a word.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = microtome(folder.path())
+        .args(["-e", "loop { print(1) }"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(wait(&mut child), Some(141));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(said, "");
+}
+
+#[test]
+fn two_runs_of_one_script_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("slow.rhai"), "print(1); sleep(1000);").unwrap();
+    let mut first = microtome(folder.path()).args(["run", "slow.rhai"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 2];
+    std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    let (code, _, stderr) = run(folder.path(), &["run", "slow.rhai"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(code == 1 && stderr.contains("another run is writing into"), "{code} {stderr}");
+    // A killed run leaves no lock behind.
+    std::fs::write(folder.path().join("slow.rhai"), "print(2);").unwrap();
+    assert_eq!(run(folder.path(), &["run", "slow.rhai"]).1, "2\n");
+}
+
+/// A disk that fills up: `/dev/full` takes no byte, and so does a file beyond the size limit of the process.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("out")).unwrap();
+    std::fs::write(folder.path().join("out/kept.txt"), "before").unwrap();
+    let limited = format!(
+        "ulimit -f 64; trap '' XFSZ; exec {} -e 'let s = \"0123456789abcdef\"; for i in 0..14 {{ s += s; }} run::save_text(\"kept.txt\", s)'",
+        env!("CARGO_BIN_EXE_microtome")
+    );
+    let output = Command::new("bash").args(["-c", &limited]).current_dir(folder.path()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("cannot write kept.txt"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/kept.txt")).unwrap(), "before");
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("out")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["kept.txt"], "nothing half-written may stay");
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "run::save_text(\"a.txt\", \"x\");").unwrap();
+    let (code, _, stderr) = run(folder.path(), &["--out", "file", "run", "x.rhai"]);
+    assert!(code == 1 && stderr.contains("cannot write"), "{code} {stderr}");
+    // A proc file system refuses new folders even to root, as a read-only one does.
+    if cfg!(target_os = "linux") {
+        let (code, _, stderr) = run(folder.path(), &["--out", "/proc/none", "run", "x.rhai"]);
+        assert!(code == 1 && stderr.contains("cannot write"), "{code} {stderr}");
+    }
+}
+
+#[test]
+fn reads_and_writes_are_judged() {
+    let denied = || Rules { deny_read: vec!["/".into()], ..Rules::default() };
+    for code in ["run::load_text(\"/etc/hosts\")", "run::load_json(\"x.json\")", "import \"lib\" as lib;"] {
+        let (kind, message) = failure(code, denied());
+        // A library that may not be read is not even told to exist.
+        assert!(kind == "access" || message.contains("cannot find the library"), "{code}: {kind} {message}");
+    }
+    for code in [
+        "run::save_text(\"../x.txt\", \"\")",
+        "run::save_text(\"/tmp/x.txt\", \"\")",
+        "run::save_json(\"a/../../x.json\", 1)",
+        "run::fetch(\"http://example.invalid/x\")",
+    ] {
+        assert_eq!(failure(code, Rules::default()).0, "access", "{code}");
+    }
+    assert_eq!(
+        failure(
+            "run::fetch(\"http://localhost:1/x\", #{ to: \"../x\" })",
+            Rules { allow_net: vec!["*".into()], ..Rules::default() }
+        )
+        .0,
+        "access"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_library_behind_a_link_is_judged_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("secret")).unwrap();
+    std::fs::write(folder.path().join("secret/lib.rhai"), "fn f() { 1 }").unwrap();
+    std::os::unix::fs::symlink("secret/lib.rhai", folder.path().join("lib.rhai")).unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "import \"lib\" as lib; print(lib::f());").unwrap();
+    assert_eq!(run(folder.path(), &["run", "x.rhai"]).1, "1\n");
+    let (code, _, stderr) = run(folder.path(), &["--deny-read", "secret", "run", "x.rhai"]);
+    assert!(code == 1 && stderr.contains("may not read"), "{stderr}");
+}
+
+/// An imported library has no more than its caller.
+#[test]
+fn a_library_cannot_write_outside_either() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("lib.rhai"), "fn steal() { run::save_text(\"../stolen.txt\", \"x\") }").unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "import \"lib\" as lib;\nlib::steal();\n").unwrap();
+    let (code, _, stderr) = run(folder.path(), &["run", "x.rhai"]);
+    assert!(
+        code == 1 && stderr.contains("may not write") && stderr.contains("in steal, called at x.rhai:2:6"),
+        "{stderr}"
+    );
+    assert!(!folder.path().join("stolen.txt").exists());
+}
+
+#[test]
+fn imports_in_a_circle_end() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.rhai"), "import \"b\" as b; fn f() { 1 }").unwrap();
+    std::fs::write(folder.path().join("b.rhai"), "import \"a\" as a; fn g() { 2 }").unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "import \"a\" as a;").unwrap();
+    let (code, _, stderr) = run(folder.path(), &["run", "x.rhai"]);
+    assert!(code == 1 && stderr.contains("circle"), "{stderr}");
+}
+
+#[test]
+fn a_script_cannot_run_away_with_the_memory() {
+    for code in
+        ["blob(10_000_000_000_000)", "let a = []; a.pad(10_000_000_000_000, 0)", "\"\".pad(10_000_000_000_000, \"x\")"]
+    {
+        assert_eq!(failure(code, Rules::default()).0, "memory", "{code}");
+    }
+}

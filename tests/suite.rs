@@ -1,0 +1,44 @@
+//! The behaviour of the language: every `.rhai` file in `tests/suite`, section by section, against the values and errors
+//! that its comments state.
+
+mod support;
+
+/// A section begins with `// == name` and runs in a session of its own.
+fn sections(text: &str) -> Vec<(String, String)> {
+    let mut sections: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("// == ") {
+            Some(name) => sections.push((name.trim().to_string(), String::new())),
+            None => {
+                if let Some((_, code)) = sections.last_mut() {
+                    code.push_str(line);
+                    code.push('\n');
+                }
+            }
+        }
+    }
+    sections
+}
+
+#[test]
+fn values_and_errors_are_as_stated() {
+    let complaints = support::on_large_stack(|| {
+        let mut complaints = Vec::new();
+        let files = support::files("tests/suite", "rhai");
+        assert!(files.len() >= 3, "the suite is missing");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let stem = file.file_stem().unwrap().to_string_lossy().to_string();
+            let sections = sections(&text);
+            assert!(!sections.is_empty(), "{stem} has no section");
+            for (name, code) in sections {
+                assert!(code.contains("//=>") || code.contains("// Error:"), "{stem}, {name}: nothing is stated");
+                let folder = tempfile::tempdir().unwrap();
+                let mut session = support::session(folder.path());
+                complaints.extend(support::run_stated(&mut session, &format!("{stem}: {name}"), &code));
+            }
+        }
+        complaints
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
