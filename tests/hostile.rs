@@ -41,7 +41,7 @@ fn broken_texts_are_answered() {
         (b"`${1 + `", ""),
         (b"let x = \xff\xfe;", "expected UTF-8 text, found byte 0xff on line 1"),
         (b"\x00\x01\x02", ""),
-        (b"print(1)\r\nprint(oops)\r\n", "unknown variable `oops`"),
+        (b"print(1);\r\nprint(oops)\r\n", "unknown variable `oops`"),
         (b"}}}}", ""),
     ] {
         std::fs::write(&script, text).unwrap();
