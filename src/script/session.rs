@@ -179,7 +179,8 @@ impl Session {
             return;
         }
         let mut module = rhai::Module::new();
-        for (name, value) in constants {
+        // The engine lists the newest first, and the newest of a name is to stay.
+        for (name, value) in constants.into_iter().rev() {
             module.set_var(name, value);
         }
         module.build_index();
@@ -397,6 +398,15 @@ mod tests {
         assert_eq!(failure.kind, "bug");
         assert!(failure.message.contains("the fuse was lit"), "{}", failure.message);
         assert_eq!(session.eval("<3>", "kept + 1").unwrap().as_int(), Ok(2));
+    }
+
+    #[test]
+    fn functions_find_the_newest_constant_of_a_name() {
+        let mut session = session();
+        for line in ["const X = 1;", "fn f() { global::X }", "const X = 2;"] {
+            let _nothing = session.eval("<1>", line).unwrap();
+        }
+        assert_eq!(session.eval("<2>", "f()").unwrap().as_int(), Ok(2));
     }
 
     #[test]
