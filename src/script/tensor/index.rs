@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
+use super::super::show::Handle;
 use super::super::value::{Any, Fallible, Int, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
@@ -45,7 +46,9 @@ fn one(value: &Dynamic) -> Result<Index> {
     }
     match value.read_lock::<ImmutableString>().as_deref().map(|text| text.as_str()) {
         Some(":") => Ok(Index::All),
-        Some(other) => Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis")),
+        Some(other) => {
+            Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis"))
+        }
         None => match given(0, "index", value).integer() {
             Ok(at) => Ok(Index::At(at)),
             Err(_) => Err(given(0, "index", value).refuse("an integer, a range, an array, a mask or \":\"")),
@@ -57,7 +60,9 @@ fn one(value: &Dynamic) -> Result<Index> {
 fn by_tensor(t: &Tensor) -> Result<Index> {
     match t.dtype() {
         crate::tensor::DType::U8 => Ok(Index::Mask(t.clone())),
-        other if dtype::is_float(other) => bail!(Argument, "expected a mask or integers as index, found {}", other.as_str()),
+        other if dtype::is_float(other) => {
+            bail!(Argument, "expected a mask or integers as index, found {}", other.as_str())
+        }
         _ => Ok(Index::List(dtype::cast(t, crate::tensor::DType::I64)?.flatten_all()?.to_vec1()?)),
     }
 }
@@ -155,7 +160,13 @@ pub mod methods {
     /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn scatter(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor, source: Tensor) -> Fallible<Tensor> {
+    pub fn scatter(
+        ctx: NativeCallContext,
+        t: &mut Tensor,
+        axis: Int,
+        index: Tensor,
+        source: Tensor,
+    ) -> Fallible<Tensor> {
         let axis = given(0, "axis", &axis).integer()?;
         on(&ctx, t, move |t| scattering::scatter(t, axis, &index, &source))
     }
@@ -254,6 +265,17 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_array(t: &mut Tensor) -> Fallible<Dynamic> {
         Ok(arrays::nested(t)?)
+    }
+
+    /// The tensor in one line, as it stands in a string or a list.
+    ///
+    /// # Example
+    /// ```
+    /// "t = " + tensor([1, 2])  //=> "t = tensor([1.0, 2.0])"
+    /// ```
+    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
+    pub fn to_string(t: &mut Tensor) -> String {
+        t.short()
     }
 
     /// The only element of a tensor, as a plain number.
