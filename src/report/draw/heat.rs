@@ -13,8 +13,8 @@ use crate::report::symbols::{token, visible};
 const VALUE: Type = Type::regular(10.0);
 
 /// Cells beyond these counts would be smaller than can be seen, and their file heavier than can be opened.
-const MOST_ROWS: usize = 160;
-const MOST_COLUMNS: usize = 240;
+const MOST_ROWS: usize = 100;
+const MOST_COLUMNS: usize = 160;
 
 /// The side of a cell where there is space for it.
 const CELL: f64 = 40.0;

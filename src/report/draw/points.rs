@@ -180,10 +180,12 @@ pub fn whisker(canvas: &mut Canvas, plot: &Plot, x: f64, (low, high): (f64, f64)
 }
 
 pub fn scatter(canvas: &mut Canvas, plot: &Plot, series: &[Series], thinned: &Thinned) -> Result<()> {
+    let all: usize = thinned.kept.iter().map(Vec::len).sum();
     for (index, (s, kept)) in series.iter().zip(&thinned.kept).enumerate() {
         let look = Look::of(index);
-        // Many points are drawn smaller and fainter, so that their density shows.
-        let (radius, opacity) = match kept.len() {
+        // Many points are drawn smaller and fainter, so that their density shows; beside a great many those of a small
+        // group keep their size, that they can be found.
+        let (radius, opacity) = match if all <= 3000 { all } else { kept.len() } {
             0..=60 => (4.0, 0.9),
             61..=600 => (3.0, 0.75),
             601..=3000 => (2.2, 0.55),
