@@ -9,22 +9,27 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{language, plot, report, run, show};
+use super::{language, plot, report, run, show, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
-fn modules() -> Vec<(&'static str, &'static ModuleManifest)> {
-    vec![("plot", exported_manifest!(plot::functions)), ("run", exported_manifest!(run::functions))]
+fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
+    vec![
+        ("plot", vec![exported_manifest!(plot::functions)]),
+        ("run", vec![exported_manifest!(run::functions)]),
+        ("tensor", tensor::functions()),
+    ]
 }
 
 /// What is known everywhere: methods on handles, operators, and the few words without a module.
 fn globals() -> Vec<&'static ModuleManifest> {
-    vec![
+    let own = vec![
         exported_manifest!(language::functions),
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
-    ]
+    ];
+    [own, tensor::globals()].concat()
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.
@@ -44,13 +49,25 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     engine.set_module_resolver(Resolver::new(env.clone(), sources.clone()));
     listen(&mut engine, env);
     show::register_types(&mut engine);
-    for (name, manifest) in modules() {
-        engine.register_static_module(name, Module::from_manifest(placed(manifest)).into());
+    for (name, manifests) in modules() {
+        let mut module = Module::new();
+        for manifest in manifests {
+            module.combine(Module::from_manifest(placed(manifest)));
+        }
+        engine.register_static_module(name, module.into());
     }
     for manifest in globals() {
         engine.register_global_module(Module::from_manifest(placed(manifest)).into());
     }
+    engine.register_global_module(tensor::iteration().into());
+    operators(&mut engine);
     engine
+}
+
+/// The matrix product, which binds like `*`.
+fn operators(engine: &mut Engine) {
+    // Refused only for a sign that the language has already, which `@` is not; the tests use it.
+    let _accepted = engine.register_custom_operator("@", 180);
 }
 
 /// Interruption, memory, and the words that scripts print.

@@ -9,6 +9,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::Report;
 use crate::report::chart::Chart;
 use crate::report::terminal::Screen;
+use crate::tensor::Tensor;
 
 /// A result that scripts hold: what all of them can do.
 pub trait Handle: Clone + 'static {
@@ -39,13 +40,16 @@ fn row<T: Handle>() -> Row {
         json: |value| value.read_lock::<T>().map(|handle| handle.json()),
         register: |engine| {
             engine.register_type_with_name::<T>(T::NAME);
+            // What `print`, `+` with a string, and `${..}` in a string write.
+            engine.register_fn("to_string", |handle: &mut T| handle.short());
+            engine.register_fn("to_debug", |handle: &mut T| handle.short());
         },
     }
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
 fn rows() -> Vec<Row> {
-    vec![row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>()]
+    vec![row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>(), row::<Tensor>()]
 }
 
 pub fn register_types(engine: &mut Engine) {

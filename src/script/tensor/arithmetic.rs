@@ -1,0 +1,111 @@
+//! What operators have no sign for: extremes of two, clamping, comparing whole tensors, casts.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
+
+use super::super::options::options;
+use super::super::value::{Fallible, Num, Options};
+use super::{number_arg, on, operand};
+use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The larger of two, element by element, with broadcasting; NaN wins.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn maximum(ctx: NativeCallContext, t: &mut Tensor, other: Num) -> Fallible<Tensor> {
+        let other = operand(0, "other", &other)?;
+        on(&ctx, t, move |t| arithmetic::maximum(&Operand::from(t), &other))
+    }
+
+    /// The smaller of two, element by element, with broadcasting; NaN wins.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 5]).minimum(tensor([3, 4]))  //=> tensor([1.0, 4.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn minimum(ctx: NativeCallContext, t: &mut Tensor, other: Num) -> Fallible<Tensor> {
+        let other = operand(0, "other", &other)?;
+        on(&ctx, t, move |t| arithmetic::minimum(&Operand::from(t), &other))
+    }
+
+    /// Every element pushed into a range; `()` leaves a side open, and NaN stays NaN.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([-5, 0, 5]).clamp(-1, 1)  //=> tensor([-1.0, 0.0, 1.0])
+    /// tensor([-5, 5]).clamp(0, ())  //=> tensor([0.0, 5.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn clamp(ctx: NativeCallContext, t: &mut Tensor, low: Num, high: Num) -> Fallible<Tensor> {
+        let side = |index, name, value: &Dynamic| match value.is_unit() {
+            true => Ok::<Option<Number>, crate::base::Error>(None),
+            false => number_arg(index, name, value).map(Some),
+        };
+        let (low, high) = (side(0, "low", &low)?, side(1, "high", &high)?);
+        on(&ctx, t, move |t| compare::clamp(t, low, high))
+    }
+
+    /// Whether both have the same shape and the same numbers; NaN equals nothing.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2]).equal(tensor([1, 2], #{ dtype: "i64" }))  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn equal(ctx: NativeCallContext, t: &mut Tensor, other: Tensor) -> Fallible<bool> {
+        on(&ctx, t, move |t| compare::equal(t, &other))
+    }
+
+    /// Whether |a - b| <= atol + rtol * |b| everywhere; equal infinities are close, and NaN is close to nothing.
+    ///
+    /// # Options
+    /// - `rtol` = 1e-5: what is allowed relative to the size of `b`
+    /// - `atol` = 1e-8: what is allowed at any size
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2]).all_close(tensor([1, 2.00001]))  //=> true
+    /// tensor([1, 2]).all_close(tensor([1, 2.1]), #{ atol: 0.2 })  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn all_close(ctx: NativeCallContext, t: &mut Tensor, other: Tensor) -> Fallible<bool> {
+        all_close_with(ctx, t, other, Options::new())
+    }
+
+    #[rhai_fn(global, name = "all_close", pure, return_raw)]
+    pub fn all_close_with(ctx: NativeCallContext, t: &mut Tensor, other: Tensor, options: Options) -> Fallible<bool> {
+        let mut read = super::options(1, options);
+        let (relative, absolute) = (read.number("rtol", 1e-5)?, read.number("atol", 1e-8)?);
+        read.finish()?;
+        on(&ctx, t, move |t| compare::all_close(t, &other, relative, absolute))
+    }
+
+    /// The tensor in another dtype. Fractions are cut off for integers, and what does not fit is an error.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1.9, -1.9]).to("i64")  //=> tensor([1, -1], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to(ctx: NativeCallContext, t: &mut Tensor, dtype: &str) -> Fallible<Tensor> {
+        let to = super::dtype::parse(dtype).map_err(|e| e.arg(0))?;
+        on(&ctx, t, move |t| super::dtype::cast(t, to))
+    }
+
+    /// The tensor without its history, so that no gradient passes through it.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2]).detach()  //=> tensor([1.0, 2.0])
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn detach(t: &mut Tensor) -> Tensor {
+        Tensor::detach(t)
+    }
+}

@@ -1,0 +1,194 @@
+//! Between script arrays and tensors, and tensors made of several.
+
+use std::ops::{Range, RangeInclusive};
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::super::value::{Fallible, Int, Num, given};
+use super::{heavy, number_arg, operand, tensor_arg};
+use crate::bail;
+use crate::base::{Result, memory};
+use crate::tensor::{DType, Device, Number, Tensor, compare, create, dtype, einsum, matmul, normalise, shape};
+
+/// The deepest nesting of arrays that becomes a tensor.
+const DEEPEST: usize = 64;
+
+/// The tensor that a script's value stands for; f32 unless a dtype is asked for, but a tensor keeps its own.
+pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
+    if let Some(t) = value.read_lock::<Tensor>() {
+        return dtype::cast(&t, to.unwrap_or(t.dtype()));
+    }
+    let to = to.unwrap_or(DType::F32);
+    if let Some(range) = range(value) {
+        return create::arange(range.0.into(), range.1.into(), 1.into(), to);
+    }
+    let (mut numbers, mut dims) = (Vec::new(), Vec::new());
+    collect(value, 0, &mut dims, &mut numbers)?;
+    create::from_numbers(&numbers, &dims, to)
+}
+
+/// The bounds of a range, the upper one not included.
+pub(super) fn range(value: &Dynamic) -> Option<(i64, i64)> {
+    if let Some(range) = value.read_lock::<Range<i64>>() {
+        return Some((range.start, range.end));
+    }
+    value.read_lock::<RangeInclusive<i64>>().map(|range| (*range.start(), range.end().saturating_add(1)))
+}
+
+/// Walks into nested arrays; all of one depth must have the same length.
+fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut Vec<Number>) -> Result<()> {
+    let Some(array) = value.read_lock::<Array>() else {
+        if depth != dims.len() {
+            bail!(Shape, "expected numbers {} arrays deep everywhere, found one {depth} deep", dims.len());
+        }
+        numbers.push(match value.as_bool() {
+            Ok(truth) => Number::Int(truth.into()),
+            Err(_) => number_arg(0, "values", value)?,
+        });
+        return Ok(());
+    };
+    let known = dims.get(depth).copied();
+    match known {
+        // A number seen before stands where now an array stands.
+        None if !numbers.is_empty() || depth >= DEEPEST => {
+            bail!(Shape, "expected numbers {} arrays deep everywhere, found an array there", dims.len())
+        }
+        None => dims.push(array.len()),
+        Some(len) if len != array.len() => {
+            bail!(Shape, "expected arrays of equal length, found {len} and {} elements", array.len())
+        }
+        Some(_) => {}
+    }
+    array.iter().try_for_each(|element| collect(element, depth + 1, dims, numbers))
+}
+
+/// The tensor as nested arrays of numbers.
+pub(super) fn nested(t: &Tensor) -> Result<Dynamic> {
+    memory::check(t.elem_count() as u128 * size_of::<Dynamic>() as u128, || "an array of all elements".into())?;
+    let numbers: Vec<Dynamic> = if dtype::is_float(t.dtype()) {
+        let wide = dtype::cast(&t.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?;
+        wide.to_vec1::<f64>()?.into_iter().map(Dynamic::from).collect()
+    } else {
+        let wide = dtype::cast(&t.to_device(&Device::Cpu)?, DType::I64)?.flatten_all()?;
+        wide.to_vec1::<i64>()?.into_iter().map(Dynamic::from).collect()
+    };
+    Ok(fold(&mut numbers.into_iter(), t.dims()))
+}
+
+fn fold(numbers: &mut impl Iterator<Item = Dynamic>, dims: &[usize]) -> Dynamic {
+    match dims.split_first() {
+        None => numbers.next().unwrap_or_default(),
+        Some((len, rest)) => Dynamic::from_array((0..*len).map(|_| fold(numbers, rest)).collect()),
+    }
+}
+
+/// Several tensors, from an array.
+fn tensors(value: &Dynamic) -> Result<Vec<Tensor>> {
+    given(0, "tensors", value).list()?.iter().map(|t| tensor_arg(0, "tensors", t)).collect()
+}
+
+fn places(tensors: &[Tensor]) -> usize {
+    tensors.iter().map(Tensor::elem_count).sum()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Tensors joined along an axis, 0 without one. All other sizes must be equal; the widest dtype wins.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::cat([tensor([1, 2]), tensor([3])])  //=> tensor([1.0, 2.0, 3.0])
+    /// tensor::cat([tensor([[1], [2]]), tensor([[3], [4]])], 1)  //=> tensor([[1.0, 3.0], [2.0, 4.0]])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn cat(ctx: NativeCallContext, tensors: Array) -> Fallible<Tensor> {
+        cat_along(ctx, tensors, 0_i64.into())
+    }
+
+    #[rhai_fn(name = "cat", return_raw)]
+    pub fn cat_along(ctx: NativeCallContext, tensors: Array, axis: Int) -> Fallible<Tensor> {
+        let (parts, axis) = (super::tensors(&tensors.into())?, given(1, "axis", &axis).integer()?);
+        heavy(&ctx, super::places(&parts), move || shape::cat(&parts, axis))
+    }
+
+    /// Tensors of one shape joined along a new axis, the first without one stated.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::stack([tensor([1, 2]), tensor([3, 4])])  //=> tensor([[1.0, 2.0], [3.0, 4.0]])
+    /// tensor::stack([tensor([1, 2]), tensor([3, 4])], 1)  //=> tensor([[1.0, 3.0], [2.0, 4.0]])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn stack(ctx: NativeCallContext, tensors: Array) -> Fallible<Tensor> {
+        stack_along(ctx, tensors, 0_i64.into())
+    }
+
+    #[rhai_fn(name = "stack", return_raw)]
+    pub fn stack_along(ctx: NativeCallContext, tensors: Array, axis: Int) -> Fallible<Tensor> {
+        let (parts, axis) = (super::tensors(&tensors.into())?, given(1, "axis", &axis).integer()?);
+        heavy(&ctx, super::places(&parts), move || shape::stack(&parts, axis))
+    }
+
+    /// Einstein's summation over any number of tensors: letters name axes, and those that the result lacks are summed.
+    ///
+    /// A letter that comes twice in one tensor takes its diagonal. Without `->` the result has the letters that come
+    /// once, in alphabetical order.
+    ///
+    /// # Example
+    /// ```
+    /// let a = tensor([[1, 2], [3, 4]]);
+    /// tensor::einsum("ij,jk->ik", [a, a])  //=> tensor([[7.0, 10.0], [15.0, 22.0]])
+    /// tensor::einsum("ii->i", [a])  //=> tensor([1.0, 4.0])
+    /// tensor::einsum("ij->", [a])  //=> 10.0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn einsum(ctx: NativeCallContext, letters: &str, tensors: Array) -> Fallible<Dynamic> {
+        let (letters, parts) = (letters.to_string(), super::tensors(&tensors.into())?);
+        let cost = parts.iter().map(Tensor::elem_count).fold(64, usize::saturating_mul);
+        Ok(super::super::value_of(heavy(&ctx, cost, move || einsum::einsum(&letters, &parts))?)?)
+    }
+
+    /// Elements of `a` where the mask is not 0, else of `b`; all three broadcast, and `a` and `b` may be numbers.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([-1, 2, -3]);
+    /// tensor::where(t > 0, t, 0)  //=> tensor([0.0, 2.0, 0.0])
+    /// ```
+    #[rhai_fn(name = "where", return_raw)]
+    pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Num, b: Num) -> Fallible<Tensor> {
+        let (a, b) = (operand(1, "a", &a)?, operand(2, "b", &b)?);
+        heavy(&ctx, mask.elem_count(), move || compare::select(&mask, &a, &b))
+    }
+
+    /// Every product of an element of `a` with one of `b`, as a matrix.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::outer(tensor([1, 2]), tensor([3, 4]))  //=> tensor([[3.0, 4.0], [6.0, 8.0]])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn outer(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+        heavy(&ctx, a.elem_count().saturating_mul(b.elem_count()), move || matmul::outer(&a, &b))
+    }
+
+    /// The cosine of the angle between vectors along the last axis, or another; 0 where one of them is 0.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::cosine(tensor([1, 0]), tensor([3, 4]))  //=> 0.6
+    /// tensor::cosine(tensor([[1, 0], [0, 2]]), tensor([0, 1]), 1)  //=> tensor([0.0, 1.0])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn cosine(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Dynamic> {
+        cosine_along(ctx, a, b, (-1_i64).into())
+    }
+
+    #[rhai_fn(name = "cosine", return_raw)]
+    pub fn cosine_along(ctx: NativeCallContext, a: Tensor, b: Tensor, axis: Int) -> Fallible<Dynamic> {
+        let axis = given(2, "axis", &axis).integer()?;
+        let cost = a.elem_count().max(b.elem_count());
+        Ok(super::super::value_of(heavy(&ctx, cost, move || normalise::cosine(&a, &b, axis))?)?)
+    }
+}

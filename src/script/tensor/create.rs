@@ -1,0 +1,315 @@
+//! New tensors: from arrays, filled, ranges, and random ones.
+
+use rhai::plugin::*;
+use rhai::NativeCallContext;
+
+use super::super::env::env;
+use super::super::options::{OptionReader, options};
+use super::super::value::{Any, Fallible, Int, Num, Options, given};
+use super::{arrays, dtype_of, heavy, number_arg};
+use crate::base::{Error, Result};
+use crate::tensor::{DType, Tensor, create};
+
+/// The dtype that an option asks for, f32 without it.
+fn dtype(read: &mut OptionReader) -> Result<DType> {
+    Ok(read.get("dtype", dtype_of)?.unwrap_or(DType::F32))
+}
+
+/// Makes a tensor of `count` elements apart if that takes long, and puts it where the run computes.
+fn made(
+    ctx: &NativeCallContext,
+    dims: &[usize],
+    make: impl FnOnce() -> Result<Tensor> + Send + 'static,
+) -> Fallible<Tensor> {
+    // What is far too large is refused at once; the estimate only decides whether a thread is worth it.
+    let cost = dims.iter().fold(1_usize, |product, size| product.saturating_mul(*size));
+    let device = env(ctx)?.device.clone();
+    heavy(ctx, cost, move || Ok(make()?.to_device(&device)?))
+}
+
+#[export_module(manifest)]
+pub mod globals {
+    /// A tensor from nested arrays of numbers, a range, a single number, or another tensor.
+    ///
+    /// The dtype is f32, whatever the literals. Booleans count as 1 and 0.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": one of f32, f64, f16, bf16, i64, u32, u8, i32, i16, f8e4m3
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 4]])  //=> tensor([[1.0, 2.0], [3.0, 4.0]])
+    /// tensor([1, 0, 2], #{ dtype: "i64" })  //=> tensor([1, 0, 2], i64)
+    /// ```
+    #[rhai_fn(name = "tensor", return_raw)]
+    pub fn tensor(ctx: NativeCallContext, values: Any) -> Fallible<Tensor> {
+        tensor_with(ctx, values, Options::new())
+    }
+
+    #[rhai_fn(name = "tensor", return_raw)]
+    pub fn tensor_with(ctx: NativeCallContext, values: Any, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let to = read.get("dtype", dtype_of)?;
+        read.finish()?;
+        let device = env(&ctx)?.device.clone();
+        Ok(arrays::tensor(&values, to)?.to_device(&device).map_err(Error::from)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// A tensor of zeros.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype
+    ///
+    /// # Example
+    /// ```
+    /// tensor::zeros([2, 3])  //=> tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn zeros(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+        zeros_with(ctx, shape, Options::new())
+    }
+
+    #[rhai_fn(name = "zeros", return_raw)]
+    pub fn zeros_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+        full_with(ctx, shape, 0_i64.into(), options)
+    }
+
+    /// A tensor of ones.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype
+    ///
+    /// # Example
+    /// ```
+    /// tensor::ones(3, #{ dtype: "u8" })  //=> tensor([1, 1, 1], u8)
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn ones(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+        ones_with(ctx, shape, Options::new())
+    }
+
+    #[rhai_fn(name = "ones", return_raw)]
+    pub fn ones_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+        full_with(ctx, shape, 1_i64.into(), options)
+    }
+
+    /// A tensor in which every element is the same number.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype
+    ///
+    /// # Example
+    /// ```
+    /// tensor::full([2], 7)  //=> tensor([7.0, 7.0])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn full(ctx: NativeCallContext, shape: Int, value: Num) -> Fallible<Tensor> {
+        full_with(ctx, shape, value, Options::new())
+    }
+
+    #[rhai_fn(name = "full", return_raw)]
+    pub fn full_with(ctx: NativeCallContext, shape: Int, value: Num, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(2, options);
+        let to = super::dtype(&mut read)?;
+        read.finish()?;
+        let dims = given(0, "shape", &shape).sizes()?;
+        let value = number_arg(1, "value", &value)?;
+        super::made(&ctx, &dims.clone(), move || create::full(&dims, value, to))
+    }
+
+    /// Numbers from `start` (0 without it) up to but without `end`, in steps.
+    ///
+    /// # Options
+    /// - `step` = 1: the distance between two numbers, negative to count down
+    /// - `dtype` = "f32": the dtype
+    ///
+    /// # Example
+    /// ```
+    /// tensor::arange(0, 6)  //=> tensor([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    /// tensor::arange(0, 6, #{ step: 2, dtype: "i64" })  //=> tensor([0, 2, 4], i64)
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn arange(ctx: NativeCallContext, start: Num, end: Num) -> Fallible<Tensor> {
+        arange_with(ctx, start, end, Options::new())
+    }
+
+    #[rhai_fn(name = "arange", return_raw)]
+    pub fn arange_to(ctx: NativeCallContext, end: Num) -> Fallible<Tensor> {
+        let end = number_arg(0, "end", &end)?;
+        arange_with(ctx, 0_i64.into(), super::super::plain(end), Options::new())
+    }
+
+    #[rhai_fn(name = "arange", return_raw)]
+    pub fn arange_with(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(2, options);
+        let to = super::dtype(&mut read)?;
+        let step = read.number("step", 1.0)?;
+        read.finish()?;
+        let (start, end) = (number_arg(0, "start", &start)?, number_arg(1, "end", &end)?);
+        let count = ((end.as_f64() - start.as_f64()) / step).max(0.0) as usize;
+        super::made(&ctx, &[count], move || create::arange(start, end, step.into(), to))
+    }
+
+    /// `count` numbers evenly spaced from `start` to `end`, both included.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype
+    ///
+    /// # Example
+    /// ```
+    /// tensor::linspace(0, 1, 5)  //=> tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn linspace(ctx: NativeCallContext, start: Num, end: Num, count: Int) -> Fallible<Tensor> {
+        linspace_with(ctx, start, end, count, Options::new())
+    }
+
+    #[rhai_fn(name = "linspace", return_raw)]
+    pub fn linspace_with(ctx: NativeCallContext, start: Num, end: Num, count: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(3, options);
+        let to = super::dtype(&mut read)?;
+        read.finish()?;
+        let (start, end) = (given(0, "start", &start).number()?, given(1, "end", &end).number()?);
+        let count = given(2, "count", &count).size()?;
+        super::made(&ctx, &[count], move || create::linspace(start, end, count, to))
+    }
+
+    /// The identity matrix of a size; two sizes give one that is not square.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype
+    ///
+    /// # Example
+    /// ```
+    /// tensor::eye(2)  //=> tensor([[1.0, 0.0], [0.0, 1.0]])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn eye(ctx: NativeCallContext, size: Int) -> Fallible<Tensor> {
+        eye_with(ctx, size, Options::new())
+    }
+
+    #[rhai_fn(name = "eye", return_raw)]
+    pub fn eye_with(ctx: NativeCallContext, size: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let to = super::dtype(&mut read)?;
+        read.finish()?;
+        let size = given(0, "size", &size);
+        let (rows, columns) = match size.sizes()?.as_slice() {
+            [side] => (*side, *side),
+            [rows, columns] => (*rows, *columns),
+            _ => return Err(size.refuse("one or two sizes").into()),
+        };
+        super::made(&ctx, &[rows, columns], move || create::eye(rows, columns, to))
+    }
+}
+
+#[export_module(manifest)]
+pub mod random {
+    /// Normally distributed numbers with mean 0 and deviation 1.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype, a float one
+    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    ///
+    /// # Example
+    /// ```
+    /// let a = tensor::randn([2, 3], #{ seed: 1 });
+    /// a.equal(tensor::randn([2, 3], #{ seed: 1 }))  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn randn(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+        randn_with(ctx, shape, Options::new())
+    }
+
+    #[rhai_fn(name = "randn", return_raw)]
+    pub fn randn_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
+        read.finish()?;
+        let dims = given(0, "shape", &shape).sizes()?;
+        let mut random = env(&ctx)?.random.generator(seed);
+        super::made(&ctx, &dims.clone(), move || create::randn(&dims, to, &mut random))
+    }
+
+    /// Numbers evenly distributed from `low` up to but without `high`.
+    ///
+    /// # Options
+    /// - `low` = 0: the lowest number
+    /// - `high` = 1: the first number that is not drawn
+    /// - `dtype` = "f32": the dtype, a float one
+    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    ///
+    /// # Example
+    /// ```
+    /// let a = tensor::uniform(100, #{ low: -1, seed: 1 });
+    /// a.min() >= -1.0 && a.max() < 1.0  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn uniform(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+        uniform_with(ctx, shape, Options::new())
+    }
+
+    #[rhai_fn(name = "uniform", return_raw)]
+    pub fn uniform_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let (low, high) = (read.number("low", 0.0)?, read.number("high", 1.0)?);
+        let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
+        read.finish()?;
+        let dims = given(0, "shape", &shape).sizes()?;
+        let mut random = env(&ctx)?.random.generator(seed);
+        super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, to, &mut random))
+    }
+
+    /// Whole numbers from `low` up to but without `high`, as i64.
+    ///
+    /// # Options
+    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    ///
+    /// # Example
+    /// ```
+    /// let a = tensor::randint([100], 0, 6, #{ seed: 1 });
+    /// [a.min(), a.max()]  //=> [0, 5]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn randint(ctx: NativeCallContext, shape: Int, low: Int, high: Int) -> Fallible<Tensor> {
+        randint_with(ctx, shape, low, high, Options::new())
+    }
+
+    #[rhai_fn(name = "randint", return_raw)]
+    pub fn randint_with(ctx: NativeCallContext, shape: Int, low: Int, high: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(3, options);
+        let seed = read.seed()?;
+        read.finish()?;
+        let dims = given(0, "shape", &shape).sizes()?;
+        let (low, high) = (given(1, "low", &low).integer()?, given(2, "high", &high).integer()?);
+        let mut random = env(&ctx)?.random.generator(seed);
+        super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))
+    }
+
+    /// The numbers from 0 to `count` - 1 in random order, as i64.
+    ///
+    /// # Options
+    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    ///
+    /// # Example
+    /// ```
+    /// tensor::permutation(4, #{ seed: 1 }).sort().values  //=> tensor([0, 1, 2, 3], i64)
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn permutation(ctx: NativeCallContext, count: Int) -> Fallible<Tensor> {
+        permutation_with(ctx, count, Options::new())
+    }
+
+    #[rhai_fn(name = "permutation", return_raw)]
+    pub fn permutation_with(ctx: NativeCallContext, count: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let seed = read.seed()?;
+        read.finish()?;
+        let count = given(0, "count", &count).size()?;
+        let mut random = env(&ctx)?.random.generator(seed);
+        super::made(&ctx, &[count], move || create::permutation(count, &mut random))
+    }
+}

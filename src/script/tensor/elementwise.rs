@@ -1,0 +1,196 @@
+//! Functions of every element.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::super::options::options;
+use super::super::value::{Fallible, Given, Options};
+use super::on;
+use crate::tensor::{Tensor, elementwise};
+
+macro_rules! functions {
+    ($module:ident: $($(#[doc = $doc:tt])* $name:ident;)*) => {
+        #[export_module(manifest)]
+        pub mod $module {
+            $(
+                $(#[doc = $doc])*
+                #[rhai_fn(global, pure, return_raw)]
+                pub fn $name(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+                    on(&ctx, t, elementwise::$name)
+                }
+            )*
+        }
+    };
+}
+
+functions! { smooth:
+    /// e to the power of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0, 1]).exp()  //=> tensor([1.0, 2.7182817])
+    /// ```
+    exp;
+    /// The natural logarithm of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 0]).log()  //=> tensor([0.0, -inf])
+    /// ```
+    log;
+    /// The square root of every element; NaN below 0.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([4, -1]).sqrt()  //=> tensor([2.0, NaN])
+    /// ```
+    sqrt;
+    /// The sine of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0]).sin()  //=> tensor([0.0])
+    /// ```
+    sin;
+    /// The cosine of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0]).cos()  //=> tensor([1.0])
+    /// ```
+    cos;
+    /// The hyperbolic tangent of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0]).tanh()  //=> tensor([0.0])
+    /// ```
+    tanh;
+    /// The error function of every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0]).erf()  //=> tensor([0.0])
+    /// ```
+    erf;
+    /// GELU in its exact form: x times the probability that a standard normal number is at most x.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0, 100]).gelu()  //=> tensor([0.0, 100.0])
+    /// ```
+    gelu;
+    /// x * sigmoid(x) for every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0]).silu()  //=> tensor([0.0])
+    /// ```
+    silu;
+    /// 1 / (1 + e^-x) for every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0, 1000, -1000]).sigmoid()  //=> tensor([0.5, 1.0, 0.0])
+    /// ```
+    sigmoid;
+    /// 1 / x for every element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([2, 4]).recip()  //=> tensor([0.5, 0.25])
+    /// ```
+    recip;
+    /// The larger of 0 and every element; NaN stays NaN.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([-1, 2]).relu()  //=> tensor([0.0, 2.0])
+    /// ```
+    relu;
+    /// The distance of every element from 0; integers stay integers.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([-1, 2]).abs()  //=> tensor([1.0, 2.0])
+    /// ```
+    abs;
+    /// -1, 0 or 1 for every element; NaN stays NaN.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([-7, 0, 0.5]).sign()  //=> tensor([-1.0, 0.0, 1.0])
+    /// ```
+    sign;
+    /// The whole number next to every element; halves go to the even one.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([0.5, 1.5, -1.2]).round()  //=> tensor([0.0, 2.0, -1.0])
+    /// ```
+    round;
+    /// The largest whole number that is not above each element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1.5, -1.5]).floor()  //=> tensor([1.0, -2.0])
+    /// ```
+    floor;
+    /// The smallest whole number that is not below each element.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1.5, -1.5]).ceil()  //=> tensor([2.0, -1.0])
+    /// ```
+    ceil;
+    /// A mask of where elements are NaN.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([4, -1]).sqrt().is_nan()  //=> tensor([0, 1], u8)
+    /// ```
+    is_nan;
+    /// A mask of where elements are infinite.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 0]).log().is_inf()  //=> tensor([0, 1], u8)
+    /// ```
+    is_inf;
+    /// A mask of where elements are neither NaN nor infinite.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 0]).log().is_finite()  //=> tensor([1, 0], u8)
+    /// ```
+    is_finite;
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// NaN replaced by 0, and infinities by the largest numbers that the dtype holds.
+    ///
+    /// # Options
+    /// - `nan` = 0: what replaces NaN
+    /// - `posinf` = largest: what replaces infinity
+    /// - `neginf` = smallest: what replaces minus infinity
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([-1, 0, 1]).log();
+    /// t.nan_to_num(#{ neginf: -9 })  //=> tensor([0.0, -9.0, 0.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn nan_to_num(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        nan_to_num_with(ctx, t, Options::new())
+    }
+
+    #[rhai_fn(global, name = "nan_to_num", pure, return_raw)]
+    pub fn nan_to_num_with(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(0, options);
+        let nan = read.number("nan", 0.0)?;
+        let (above, below) = (read.get("posinf", Given::number)?, read.get("neginf", Given::number)?);
+        read.finish()?;
+        on(&ctx, t, move |t| elementwise::nan_to_num(t, nan, above, below))
+    }
+}

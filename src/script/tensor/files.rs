@@ -1,0 +1,106 @@
+//! Tensor files: npy, npz and safetensors, chosen by the ending of the path.
+
+use std::path::Path;
+
+use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
+
+use super::super::env::env;
+use super::super::options::options;
+use super::super::value::{Fallible, Given, Options, given};
+use super::tensor_arg;
+use crate::base::Result;
+use crate::tensor::files::{Content, Named, load as read_file, safetensors, save as write_file};
+use crate::tensor::Tensor;
+
+/// Tensors by name, from a map.
+fn named(tensors: &Map) -> Result<Named> {
+    let tensors = tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(1, name, t)?))).collect::<Result<_>>()?;
+    Ok(Named { tensors, ..Named::default() })
+}
+
+/// Texts by name, from a map option.
+fn texts(option: &Given) -> Result<std::collections::BTreeMap<String, String>> {
+    let map = option.map()?;
+    map.iter().map(|(key, text)| Ok((key.to_string(), given(1, key, text).text()?))).collect()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Reads a tensor file: one tensor from .npy, a map of tensors by name from .npz and .safetensors.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2]).save("a.npy");
+    /// tensor::load("a.npy")  //=> tensor([1.0, 2.0])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
+        let env = env(&ctx)?;
+        let content = read_file(&env.files, Path::new(path)).map_err(|e| e.arg(0))?;
+        let placed = |t: Tensor| -> Result<Dynamic> { Ok(Dynamic::from(t.to_device(&env.device)?)) };
+        Ok(match content {
+            Content::One(t) => placed(t)?,
+            Content::Named(named) => {
+                let fields = named.tensors.into_iter().map(|(name, t)| Ok((name.into(), placed(t)?)));
+                Dynamic::from(fields.collect::<Result<Map>>()?)
+            }
+        })
+    }
+
+    /// Writes a map of tensors by name to .npz or .safetensors, below the output folder if the path is relative.
+    ///
+    /// # Options
+    /// - `metadata` = none: a map of texts that a safetensors file carries along
+    ///
+    /// # Example
+    /// ```
+    /// tensor::save("pair.safetensors", #{ a: tensor([1]), b: tensor([2]) }, #{ metadata: #{ by: "me" } });
+    /// tensor::load("pair.safetensors").b  //=> tensor([2.0])
+    /// tensor::metadata("pair.safetensors")  //=> #{ by: "me" }
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn save(ctx: NativeCallContext, path: &str, tensors: Map) -> Fallible<()> {
+        save_with(ctx, path, tensors, Options::new())
+    }
+
+    #[rhai_fn(name = "save", return_raw)]
+    pub fn save_with(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
+        let mut read = super::options(2, options);
+        let metadata = read.get("metadata", super::texts)?.unwrap_or_default();
+        read.finish()?;
+        let content = Content::Named(Named { metadata, ..super::named(&tensors)? });
+        Ok(write_file(&env(&ctx)?.files, Path::new(path), &content).map_err(|e| e.arg(0))?)
+    }
+
+    /// The texts that a safetensors file carries beside its tensors.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::save("x.safetensors", #{ a: tensor([1]) });
+    /// tensor::metadata("x.safetensors")  //=> #{}
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn metadata(ctx: NativeCallContext, path: &str) -> Fallible<Map> {
+        let map = env(&ctx)?.files.map(Path::new(path)).map_err(|e| e.arg(0))?;
+        let reader = safetensors::Reader::new(&map[..]).map_err(|e| e.within(path).arg(0))?;
+        Ok(reader.metadata().iter().map(|(key, text)| (key.into(), text.clone().into())).collect())
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Writes the tensor to .npy, .npz or .safetensors, below the output folder if the path is relative.
+    ///
+    /// In files of named tensors it is called `tensor`.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2]]).save("row.npy");
+    /// tensor::load("row.npy").shape  //=> [1, 2]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, t: &mut Tensor, path: &str) -> Fallible<()> {
+        Ok(write_file(&env(&ctx)?.files, Path::new(path), &Content::One(t.clone())).map_err(|e| e.arg(0))?)
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading and writing parts of tensors, and what a tensor says about itself.
+
+use std::ops::RangeInclusive;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::super::value::{Any, Fallible, Int, given};
+use super::{arrays, card, on, operand, value_of};
+use crate::base::Result;
+use crate::tensor::index::{Index, get, set};
+use crate::tensor::{Operand, Tensor, dtype, gather as scattering};
+use crate::{bail, err};
+
+/// What stands between the brackets of `t[..]`: one index, or an array. An array of integers lists entries of the first
+/// axis; one with anything else in it holds an index for each axis.
+fn indices(value: &Dynamic) -> Result<Vec<Index>> {
+    match value.read_lock::<Array>() {
+        Some(array) if array.iter().any(|entry| given(0, "index", entry).integer().is_err()) => {
+            array.iter().map(one).collect()
+        }
+        _ => Ok(vec![one(value)?]),
+    }
+}
+
+/// One index for each axis, also where all are integers.
+fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
+    given(0, "index", value).list()?.iter().map(one).collect()
+}
+
+fn one(value: &Dynamic) -> Result<Index> {
+    if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
+        // Up to and with the last entry, as in `2..=-1`.
+        let end = (*range.end() != -1).then(|| range.end().saturating_add(1));
+        return Ok(Index::Range { start: *range.start(), end });
+    }
+    if let Some((start, end)) = arrays::range(value) {
+        return Ok(Index::Range { start, end: Some(end) });
+    }
+    if let Some(t) = value.read_lock::<Tensor>() {
+        return by_tensor(&t);
+    }
+    if value.read_lock::<Array>().is_some() {
+        return Ok(Index::List(given(0, "index", value).integers()?));
+    }
+    match value.read_lock::<ImmutableString>().as_deref().map(|text| text.as_str()) {
+        Some(":") => Ok(Index::All),
+        Some(other) => Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis")),
+        None => match given(0, "index", value).integer() {
+            Ok(at) => Ok(Index::At(at)),
+            Err(_) => Err(given(0, "index", value).refuse("an integer, a range, an array, a mask or \":\"")),
+        },
+    }
+}
+
+/// A u8 tensor is a mask, other integers list entries.
+fn by_tensor(t: &Tensor) -> Result<Index> {
+    match t.dtype() {
+        crate::tensor::DType::U8 => Ok(Index::Mask(t.clone())),
+        other if dtype::is_float(other) => bail!(Argument, "expected a mask or integers as index, found {}", other.as_str()),
+        _ => Ok(Index::List(dtype::cast(t, crate::tensor::DType::I64)?.flatten_all()?.to_vec1()?)),
+    }
+}
+
+/// What is written into a part: a number, a tensor, or an array of numbers.
+fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
+    match value.read_lock::<Array>() {
+        Some(_) => Ok(Operand::Tensor(arrays::tensor(value, Some(into.dtype()))?)),
+        None => operand(1, "value", value),
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// A part of a tensor: an entry, a range, some entries, or those that a mask picks.
+    ///
+    /// `t[3]`, `t[-1]` and `t[1..4]` pick along the first axis, `t[[0, 2]]` lists entries of it, and `t[mask]` takes
+    /// the elements where a mask, such as `t > 0`, is 1. An array in which some entry is no integer holds an index for
+    /// each axis: `t[[":", 0..2]]`, where ":" is a whole axis; `t.at([0, 2])` does so for integers alone. Negative
+    /// positions count from the end, and `2..=-1` runs to the end. One element comes as a plain number.
+    ///
+    /// Parts can be assigned: `t[0] = 5`, `t[t < 0] = 0`, `t[[":", 1]] = [1, 2]`. An assignment makes a copy of the
+    /// tensor, so that others who hold it see no change.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
+    /// t[1]  //=> tensor([4.0, 5.0, 6.0])
+    /// t[-1][0]  //=> 4.0
+    /// t[[":", 0..2]]  //=> tensor([[1.0, 2.0], [4.0, 5.0]])
+    /// t[t > 4]  //=> tensor([5.0, 6.0])
+    /// t[0][2] = 9;
+    /// t[0]  //=> tensor([1.0, 2.0, 9.0])
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn read(ctx: NativeCallContext, t: &mut Tensor, index: Any) -> Fallible<Dynamic> {
+        let indices = super::indices(&index)?;
+        Ok(value_of(on(&ctx, t, move |t| get(t, &indices))?)?)
+    }
+
+    #[rhai_fn(global, index_set, return_raw)]
+    pub fn write(ctx: NativeCallContext, t: &mut Tensor, index: Any, value: Any) -> Fallible<()> {
+        let (indices, value) = (super::indices(&index)?, super::written(&value, t)?);
+        *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
+        Ok(())
+    }
+
+    /// The part at an index for each axis: `t.at([0, 2])` is row 0, column 2.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2], [3, 4]]);
+    /// t.at([1, 0])  //=> 3.0
+    /// t.at([0..2, 1])  //=> tensor([2.0, 4.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn at(ctx: NativeCallContext, t: &mut Tensor, indices: Array) -> Fallible<Dynamic> {
+        let indices = super::per_axis(&indices.into())?;
+        Ok(value_of(on(&ctx, t, move |t| get(t, &indices))?)?)
+    }
+
+    /// Replaces the part at an index for each axis.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2], [3, 4]]);
+    /// t.set([1, 0], 7);
+    /// t  //=> tensor([[1.0, 2.0], [7.0, 4.0]])
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn set(ctx: NativeCallContext, t: &mut Tensor, indices: Array, value: Any) -> Fallible<()> {
+        let (indices, value) = (super::per_axis(&indices.into())?, super::written(&value, t)?);
+        *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
+        Ok(())
+    }
+
+    /// Elements picked along an axis by a tensor of positions: `result[i][j] = t[i][index[i][j]]` for axis 1.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
+    /// t.gather(1, tensor([[2], [0]], #{ dtype: "i64" }))  //=> tensor([[3.0], [4.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn gather(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor) -> Fallible<Tensor> {
+        let axis = given(0, "axis", &axis).integer()?;
+        on(&ctx, t, move |t| scattering::gather(t, axis, &index))
+    }
+
+    /// A copy in which the elements at some positions are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
+    ///
+    /// # Example
+    /// ```
+    /// let index = tensor([1], #{ dtype: "i64" });
+    /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn scatter(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor, source: Tensor) -> Fallible<Tensor> {
+        let axis = given(0, "axis", &axis).integer()?;
+        on(&ctx, t, move |t| scattering::scatter(t, axis, &index, &source))
+    }
+
+    /// A copy in which the source is added at some positions, as often as they come.
+    ///
+    /// # Example
+    /// ```
+    /// let index = tensor([1, 1], #{ dtype: "i64" });
+    /// tensor([1, 2, 3]).scatter_add(0, index, tensor([9, 1]))  //=> tensor([1.0, 12.0, 3.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn scatter_add(
+        ctx: NativeCallContext,
+        t: &mut Tensor,
+        axis: Int,
+        index: Tensor,
+        source: Tensor,
+    ) -> Fallible<Tensor> {
+        let axis = given(0, "axis", &axis).integer()?;
+        on(&ctx, t, move |t| scattering::scatter_add(t, axis, &index, &source))
+    }
+
+    /// The sizes along all axes.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::zeros([2, 3]).shape  //=> [2, 3]
+    /// ```
+    #[rhai_fn(global, get = "shape", pure)]
+    pub fn shape(t: &mut Tensor) -> Array {
+        t.dims().iter().map(|size| Dynamic::from(*size as i64)).collect()
+    }
+
+    /// The name of the dtype.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1]).dtype  //=> "f32"
+    /// ```
+    #[rhai_fn(global, get = "dtype", pure)]
+    pub fn dtype(t: &mut Tensor) -> String {
+        t.dtype().as_str().into()
+    }
+
+    /// How many axes there are.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::zeros([2, 3]).rank  //=> 2
+    /// ```
+    #[rhai_fn(global, get = "rank", pure)]
+    pub fn rank(t: &mut Tensor) -> i64 {
+        t.rank() as i64
+    }
+
+    /// The size along the first axis, as of an array; of a tensor without axes it is 1.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::zeros([2, 3]).len  //=> 2
+    /// ```
+    #[rhai_fn(global, get = "len", pure)]
+    pub fn len(t: &mut Tensor) -> i64 {
+        t.dims().first().map_or(1, |size| *size as i64)
+    }
+
+    /// How many elements there are.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::zeros([2, 3]).count  //=> 6
+    /// ```
+    #[rhai_fn(global, get = "count", pure)]
+    pub fn count(t: &mut Tensor) -> i64 {
+        t.elem_count() as i64
+    }
+
+    /// Where the elements are kept: "cpu", "cuda" or "metal".
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1]).device  //=> "cpu"
+    /// ```
+    #[rhai_fn(global, get = "device", pure)]
+    pub fn device(t: &mut Tensor) -> String {
+        card::device(t.device()).into()
+    }
+
+    /// The elements as nested arrays of numbers.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 4]]).to_array()  //=> [[1.0, 2.0], [3.0, 4.0]]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_array(t: &mut Tensor) -> Fallible<Dynamic> {
+        Ok(arrays::nested(t)?)
+    }
+
+    /// The only element of a tensor, as a plain number.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[7]]).item()  //=> 7.0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn item(t: &mut Tensor) -> Fallible<Dynamic> {
+        Ok(super::super::plain(crate::tensor::Number::of(t)?))
+    }
+}

@@ -1,0 +1,173 @@
+//! Linear algebra on matrices.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
+
+use super::super::options::options;
+use super::super::value::{Fallible, Given, Options};
+use super::heavy;
+use crate::base::Result;
+use crate::tensor::{Tensor, linalg};
+
+/// A decomposition takes some multiple of rows times columns times the smaller of both.
+fn solved<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    a: &Tensor,
+    work: impl FnOnce(&Tensor) -> Result<T> + Send + 'static,
+) -> Fallible<T> {
+    let a = a.clone();
+    let side = a.dims().iter().copied().min().unwrap_or(1);
+    heavy(ctx, a.elem_count().saturating_mul(side).saturating_mul(4), move || work(&a))
+}
+
+fn named<const N: usize>(parts: [(&str, Tensor); N]) -> Map {
+    parts.into_iter().map(|(name, part)| (name.into(), Dynamic::from(part))).collect()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// x with a @ x = b, for a square matrix `a` and a vector `b`, or the columns of a matrix `b`.
+    ///
+    /// # Example
+    /// ```
+    /// tensor::solve(tensor([[2, 0], [0, 4]]), tensor([2, 8]))  //=> tensor([1.0, 2.0])
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn solve(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+        super::solved(&ctx, &a, move |a| linalg::solve(a, &b))
+    }
+
+    /// The x with the least |a @ x - b|, and of several the shortest.
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::lstsq(tensor([[1, 1], [1, 2], [1, 3]]), tensor([3, 5, 7]));
+    /// x.all_close(tensor([1, 2]))  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn lstsq(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+        super::solved(&ctx, &a, move |a| linalg::lstsq(a, &b))
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The singular value decomposition in its thin form: `a = u @ diag(s) @ vt`.
+    ///
+    /// Singular values run from large to small, and in each column of `u` the entry largest in size is positive.
+    ///
+    /// # Example
+    /// ```
+    /// let d = tensor([[3, 0], [0, -4]]).svd();
+    /// d.s  //=> tensor([4.0, 3.0])
+    /// (d.u @ d.s.diag() @ d.vt).all_close(tensor([[3, 0], [0, -4]]))  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn svd(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Map> {
+        let (u, s, vt) = super::solved(&ctx, a, linalg::svd)?;
+        Ok(super::named([("u", u), ("s", s), ("vt", vt)]))
+    }
+
+    /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with no negative number on its diagonal.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[0, 2], [-3, 0]]).qr().r.abs()  //=> tensor([[3.0, 0.0], [0.0, 2.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn qr(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Map> {
+        let (q, r) = super::solved(&ctx, a, linalg::qr)?;
+        Ok(super::named([("q", q), ("r", r)]))
+    }
+
+    /// Eigenvalues of a symmetric matrix from small to large as `values`, and eigenvectors as the columns of `vectors`.
+    ///
+    /// In each eigenvector the entry largest in size is positive.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[2, 0], [0, 1]]).eigh().values  //=> tensor([1.0, 2.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn eigh(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Map> {
+        let (values, vectors) = super::solved(&ctx, a, linalg::eigh)?;
+        Ok(super::named([("values", values), ("vectors", vectors)]))
+    }
+
+    /// The lower triangular matrix l with `a = l @ l.transpose(0, 1)`, for a symmetric positive definite matrix.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn cholesky(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
+        super::solved(&ctx, a, linalg::cholesky)
+    }
+
+    /// The inverse of a square matrix; one that is singular is an error.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[2, 0], [0, 4]]).inverse()  //=> tensor([[0.5, 0.0], [0.0, 0.25]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn inverse(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
+        super::solved(&ctx, a, linalg::inverse)
+    }
+
+    /// The pseudoinverse of Moore and Penrose.
+    ///
+    /// # Options
+    /// - `rcond` = by dtype: singular values up to this part of the largest count as 0
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[2, 0], [0, 0]]).pinv()  //=> tensor([[0.5, 0.0], [0.0, 0.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn pinv(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
+        pinv_with(ctx, a, Options::new())
+    }
+
+    #[rhai_fn(global, name = "pinv", pure, return_raw)]
+    pub fn pinv_with(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(0, options);
+        let rcond = read.get("rcond", Given::number)?;
+        read.finish()?;
+        super::solved(&ctx, a, move |a| linalg::pinv(a, rcond))
+    }
+
+    /// The determinant of a square matrix.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[2, 0], [0, 4]]).det()  //=> 8.0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn det(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<f64> {
+        super::solved(&ctx, a, linalg::det)
+    }
+
+    /// How many rows of a matrix are independent: its singular values above `rcond` times the largest.
+    ///
+    /// # Options
+    /// - `rcond` = by dtype: singular values up to this part of the largest count as 0
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [2, 4]]).matrix_rank()  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn matrix_rank(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<i64> {
+        matrix_rank_with(ctx, a, Options::new())
+    }
+
+    #[rhai_fn(global, name = "matrix_rank", pure, return_raw)]
+    pub fn matrix_rank_with(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<i64> {
+        let mut read = super::options(0, options);
+        let rcond = read.get("rcond", Given::number)?;
+        read.finish()?;
+        super::solved(&ctx, a, move |a| Ok(linalg::rank(a, rcond)? as i64))
+    }
+}

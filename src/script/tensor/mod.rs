@@ -1,0 +1,146 @@
+//! `tensor::` and the methods of tensors, one file for each part of the core floor of the same name.
+//!
+//! Work on large tensors goes through [`heavy`], so that Ctrl-C is answered while it runs.
+
+pub mod arithmetic;
+pub mod arrays;
+pub mod create;
+pub mod elementwise;
+pub mod files;
+pub mod index;
+pub mod linalg;
+pub mod operators;
+pub mod order;
+pub mod reduce;
+pub mod shape;
+pub mod statistics;
+
+use rhai::plugin::ModuleManifest;
+use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
+
+use super::env::env;
+use super::show::Handle;
+use super::value::{Fallible, Given, given};
+use crate::base::Result;
+use crate::report::items::Item;
+use crate::report::terminal::Screen;
+use crate::tensor::index::Index;
+use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_index};
+
+/// What is called through the module: `tensor::zeros(..)`.
+pub fn functions() -> Vec<&'static ModuleManifest> {
+    vec![
+        exported_manifest!(create::functions),
+        exported_manifest!(create::random),
+        exported_manifest!(arrays::functions),
+        exported_manifest!(files::functions),
+        exported_manifest!(linalg::functions),
+    ]
+}
+
+/// What is known everywhere: the methods of tensors, and the operators.
+pub fn globals() -> Vec<&'static ModuleManifest> {
+    vec![
+        exported_manifest!(create::globals),
+        exported_manifest!(arithmetic::methods),
+        exported_manifest!(elementwise::methods),
+        exported_manifest!(elementwise::smooth),
+        exported_manifest!(index::methods),
+        exported_manifest!(linalg::methods),
+        exported_manifest!(operators::binary),
+        exported_manifest!(operators::logical),
+        exported_manifest!(order::methods),
+        exported_manifest!(reduce::methods),
+        exported_manifest!(reduce::simple),
+        exported_manifest!(shape::methods),
+        exported_manifest!(statistics::methods),
+        exported_manifest!(files::methods),
+    ]
+}
+
+/// `for row in t`: the entries along the first axis.
+pub fn iteration() -> Module {
+    let mut module = Module::new();
+    module.set_iter_result(std::any::TypeId::of::<Tensor>(), |value| {
+        let t = value.cast::<Tensor>();
+        // A tensor without axes has no entries; asking for one says so.
+        let len = t.dims().first().copied().unwrap_or(1);
+        Box::new((0..len).map(move |i| Ok(value_of(core_index::get(&t, &[Index::At(i as i64)])?)?)))
+    });
+    module
+}
+
+impl Handle for Tensor {
+    const NAME: &'static str = "Tensor";
+
+    fn short(&self) -> String {
+        card::short(self).unwrap_or_else(|error| format!("tensor that cannot be read: {error}"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        card::card(self, screen.width)?.terminal(screen)
+    }
+
+    fn json(&self) -> Result<serde_json::Value> {
+        super::value::json(&arrays::nested(self)?)
+    }
+}
+
+/// Runs work in place where it is small, and where Ctrl-C can leave it behind where it is large. `cost` is about how
+/// many numbers it looks at.
+fn heavy<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    cost: usize,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Fallible<T> {
+    Ok(env(ctx)?.task.heavy(cost as f64, work)?)
+}
+
+/// [`heavy`] for a function of one tensor.
+fn on<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    t: &Tensor,
+    work: impl FnOnce(&Tensor) -> Result<T> + Send + 'static,
+) -> Fallible<T> {
+    let t = t.clone();
+    heavy(ctx, t.elem_count(), move || work(&t))
+}
+
+/// A number as scripts hold it.
+fn plain(number: Number) -> Dynamic {
+    match number {
+        Number::Int(value) => value.into(),
+        Number::Float(value) => value.into(),
+    }
+}
+
+/// A tensor without axes becomes a plain number.
+fn value_of(t: Tensor) -> Result<Dynamic> {
+    if t.rank() == 0 { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
+}
+
+/// A tensor argument.
+fn tensor_arg(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+    value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(index, name, value).refuse("a tensor"))
+}
+
+/// A tensor or a number.
+fn operand(index: usize, name: &str, value: &Dynamic) -> Result<Operand> {
+    if let Some(t) = value.read_lock::<Tensor>() {
+        return Ok(Operand::Tensor(t.clone()));
+    }
+    number_arg(index, name, value).map(Operand::Number).map_err(|_| given(index, name, value).refuse("a tensor or a number"))
+}
+
+/// A number, whole ones as integers.
+fn number_arg(index: usize, name: &str, value: &Dynamic) -> Result<Number> {
+    match value.as_int() {
+        Ok(int) => Ok(Number::Int(int)),
+        Err(_) => given(index, name, value).number().map(Number::Float),
+    }
+}
+
+/// The name of a dtype.
+fn dtype_of(given: &Given) -> Result<DType> {
+    dtype::parse(&given.text()?)
+}

@@ -1,0 +1,121 @@
+//! Operators between tensors, and between tensors and numbers on either side.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::super::value::Fallible;
+use super::heavy;
+use crate::base::Result;
+use crate::tensor::compare::{Comparison, compare};
+use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul};
+
+fn both(ctx: &NativeCallContext, a: Operand, b: Operand, f: fn(&Operand, &Operand) -> Result<Tensor>) -> Fallible<Tensor> {
+    let count = |operand: &Operand| operand.dims().iter().product::<usize>();
+    let cost = count(&a).max(count(&b));
+    heavy(ctx, cost, move || f(&a, &b))
+}
+
+/// Each operator for two tensors, and for a tensor with a number of either type on either side.
+macro_rules! operators {
+    ($($(#[doc = $doc:tt])* $tensors:ident $int:ident $float:ident $int_left:ident $float_left:ident = $sign:tt => $f:expr;)*) => {
+        #[export_module(manifest)]
+        pub mod binary {
+            $(
+                $(#[doc = $doc])*
+                #[rhai_fn(name = $sign, return_raw)]
+                pub fn $tensors(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+                    super::both(&ctx, a.into(), b.into(), $f)
+                }
+
+                #[rhai_fn(name = $sign, return_raw)]
+                pub fn $int(ctx: NativeCallContext, a: Tensor, b: i64) -> Fallible<Tensor> {
+                    super::both(&ctx, a.into(), b.into(), $f)
+                }
+
+                #[rhai_fn(name = $sign, return_raw)]
+                pub fn $float(ctx: NativeCallContext, a: Tensor, b: f64) -> Fallible<Tensor> {
+                    super::both(&ctx, a.into(), b.into(), $f)
+                }
+
+                #[rhai_fn(name = $sign, return_raw)]
+                pub fn $int_left(ctx: NativeCallContext, a: i64, b: Tensor) -> Fallible<Tensor> {
+                    super::both(&ctx, a.into(), b.into(), $f)
+                }
+
+                #[rhai_fn(name = $sign, return_raw)]
+                pub fn $float_left(ctx: NativeCallContext, a: f64, b: Tensor) -> Fallible<Tensor> {
+                    super::both(&ctx, a.into(), b.into(), $f)
+                }
+            )*
+        }
+    };
+}
+
+operators! {
+    /// Addition with broadcasting; integers add up in i64.
+    add add_int add_float int_add float_add = "+" => arithmetic::add;
+    /// Subtraction with broadcasting; of integers in i64, so that masks can be subtracted.
+    sub sub_int sub_float int_sub float_sub = "-" => arithmetic::sub;
+    /// Multiplication element by element, with broadcasting.
+    mul mul_int mul_float int_mul float_mul = "*" => arithmetic::mul;
+    /// Division with broadcasting, always in floats.
+    div div_int div_float int_div float_div = "/" => arithmetic::div;
+    /// The remainder of a division, with the sign of what is divided.
+    rem rem_int rem_float int_rem float_rem = "%" => arithmetic::rem;
+    /// Powers with broadcasting.
+    pow pow_int pow_float int_pow float_pow = "**" => arithmetic::pow;
+    /// A mask of where both are equal; `a.equal(b)` asks for all of them at once.
+    eq eq_int eq_float int_eq float_eq = "==" => |a, b| compare(Comparison::Eq, a, b);
+    /// A mask of where both differ.
+    ne ne_int ne_float int_ne float_ne = "!=" => |a, b| compare(Comparison::Ne, a, b);
+    /// A mask of where the left is less.
+    lt lt_int lt_float int_lt float_lt = "<" => |a, b| compare(Comparison::Lt, a, b);
+    /// A mask of where the left is less or equal.
+    le le_int le_float int_le float_le = "<=" => |a, b| compare(Comparison::Le, a, b);
+    /// A mask of where the left is greater.
+    gt gt_int gt_float int_gt float_gt = ">" => |a, b| compare(Comparison::Gt, a, b);
+    /// A mask of where the left is greater or equal.
+    ge ge_int ge_float int_ge float_ge = ">=" => |a, b| compare(Comparison::Ge, a, b);
+}
+
+#[export_module(manifest)]
+pub mod logical {
+    /// The matrix product with the rules of numpy: vectors are rows on the left and columns on the right, and axes
+    /// before the last two are a batch.
+    #[rhai_fn(name = "@", return_raw)]
+    pub fn product(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Dynamic> {
+        let columns = b.dims().last().copied().unwrap_or(1);
+        let cost = a.elem_count().saturating_mul(columns);
+        Ok(super::super::value_of(heavy(&ctx, cost, move || matmul::matmul(&a, &b))?)?)
+    }
+
+    /// The tensor with the sign of every number changed.
+    #[rhai_fn(name = "-", return_raw)]
+    pub fn neg(ctx: NativeCallContext, t: Tensor) -> Fallible<Tensor> {
+        super::super::on(&ctx, &t, arithmetic::neg)
+    }
+
+    /// A mask of where both are not 0.
+    #[rhai_fn(name = "&", return_raw)]
+    pub fn and(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+        heavy(&ctx, a.elem_count().max(b.elem_count()), move || masks::and(&a, &b))
+    }
+
+    /// A mask of where one of both is not 0.
+    #[rhai_fn(name = "|", return_raw)]
+    pub fn or(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+        heavy(&ctx, a.elem_count().max(b.elem_count()), move || masks::or(&a, &b))
+    }
+
+    /// A mask of where exactly one of both is not 0.
+    #[rhai_fn(name = "^", return_raw)]
+    pub fn xor(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
+        heavy(&ctx, a.elem_count().max(b.elem_count()), move || masks::xor(&a, &b))
+    }
+
+    /// A mask of where the tensor is 0.
+    #[rhai_fn(name = "!", return_raw)]
+    pub fn not(ctx: NativeCallContext, t: Tensor) -> Fallible<Tensor> {
+        super::super::on(&ctx, &t, masks::not)
+    }
+}

@@ -1,0 +1,227 @@
+//! Sorting, the largest, where they are, running sums, softmax.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
+
+use super::super::options::options;
+use super::super::value::{Fallible, Int, Options, given};
+use super::{heavy, on, value_of};
+use crate::tensor::order::{self as core, Direction};
+use crate::tensor::{Tensor, normalise};
+
+fn found((values, indices): (Tensor, Tensor)) -> Map {
+    Map::from_iter([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))])
+}
+
+/// Sorting looks at every number more often than other work does.
+fn sorting<T: Send + 'static>(
+    ctx: &NativeCallContext,
+    t: &Tensor,
+    work: impl FnOnce(&Tensor) -> crate::base::Result<T> + Send + 'static,
+) -> Fallible<T> {
+    let t = t.clone();
+    heavy(ctx, t.elem_count().saturating_mul(20), move || work(&t))
+}
+
+fn direction(descending: bool) -> Direction {
+    if descending { Direction::Descending } else { Direction::Ascending }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The elements in order along the last axis, or another, as `values`, and where they stood as `indices`.
+    ///
+    /// NaN comes last either way, and of equals the lower index first.
+    ///
+    /// # Options
+    /// - `descending` = false: the largest first
+    ///
+    /// # Example
+    /// ```
+    /// let s = tensor([3, 1, 2]).sort(0, #{ descending: true });
+    /// s.values  //=> tensor([3.0, 2.0, 1.0])
+    /// s.indices  //=> tensor([0, 2, 1], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn sort(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Map> {
+        sort_with(ctx, t, (-1_i64).into(), Options::new())
+    }
+
+    #[rhai_fn(global, name = "sort", pure, return_raw)]
+    pub fn sort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Map> {
+        sort_with(ctx, t, axis, Options::new())
+    }
+
+    #[rhai_fn(global, name = "sort", pure, return_raw)]
+    pub fn sort_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
+        let mut read = super::options(1, options);
+        let way = super::direction(read.flag("descending", false)?);
+        read.finish()?;
+        let axis = given(0, "axis", &axis).integer()?;
+        super::sorting(&ctx, t, move |t| core::sort(t, axis, way)).map(super::found)
+    }
+
+    /// The positions along the last axis, or another, in the order of their elements.
+    ///
+    /// # Options
+    /// - `descending` = false: the largest first
+    ///
+    /// # Example
+    /// ```
+    /// tensor([3, 1, 2]).argsort(0)  //=> tensor([1, 2, 0], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn argsort(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        argsort_with(ctx, t, (-1_i64).into(), Options::new())
+    }
+
+    #[rhai_fn(global, name = "argsort", pure, return_raw)]
+    pub fn argsort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        argsort_with(ctx, t, axis, Options::new())
+    }
+
+    #[rhai_fn(global, name = "argsort", pure, return_raw)]
+    pub fn argsort_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let way = super::direction(read.flag("descending", false)?);
+        read.finish()?;
+        let axis = given(0, "axis", &axis).integer()?;
+        super::sorting(&ctx, t, move |t| core::argsort(t, axis, way))
+    }
+
+    /// The `k` largest along the last axis, or another, in order, as `values`, and where they stand as `indices`.
+    ///
+    /// NaN never comes before a number, and of equals the lower index comes first.
+    ///
+    /// # Options
+    /// - `largest` = true: the largest; false gives the smallest
+    ///
+    /// # Example
+    /// ```
+    /// let top = tensor([3, 9, 5]).topk(2, 0);
+    /// top.values  //=> tensor([9.0, 5.0])
+    /// top.indices  //=> tensor([1, 2], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int) -> Fallible<Map> {
+        topk_with(ctx, t, k, (-1_i64).into(), Options::new())
+    }
+
+    #[rhai_fn(global, name = "topk", pure, return_raw)]
+    pub fn topk_along(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int) -> Fallible<Map> {
+        topk_with(ctx, t, k, axis, Options::new())
+    }
+
+    #[rhai_fn(global, name = "topk", pure, return_raw)]
+    pub fn topk_with(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
+        let mut read = super::options(2, options);
+        let way = super::direction(read.flag("largest", true)?);
+        read.finish()?;
+        let (k, axis) = (given(0, "k", &k).size()?, given(1, "axis", &axis).integer()?);
+        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, way)).map(super::found)
+    }
+
+    /// Where the largest element stands: its place among all elements in row order, or along an axis.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axis, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 9], [7, 3]]);
+    /// t.argmax(1)  //=> tensor([1, 0], i64)
+    /// t.argmax()  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn argmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+        Ok(value_of(on(&ctx, t, |t| core::arg_extreme(t, None, false, Direction::Descending))?)?)
+    }
+
+    #[rhai_fn(global, name = "argmax", pure, return_raw)]
+    pub fn argmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        argmax_with(ctx, t, axis, Options::new())
+    }
+
+    #[rhai_fn(global, name = "argmax", pure, return_raw)]
+    pub fn argmax_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
+        super::extreme(&ctx, t, &axis, options, Direction::Descending)
+    }
+
+    /// Where the smallest element stands: its place among all elements in row order, or along an axis.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axis, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 9], [7, 3]]).argmin(1)  //=> tensor([0, 1], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn argmin(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+        Ok(value_of(on(&ctx, t, |t| core::arg_extreme(t, None, false, Direction::Ascending))?)?)
+    }
+
+    #[rhai_fn(global, name = "argmin", pure, return_raw)]
+    pub fn argmin_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        argmin_with(ctx, t, axis, Options::new())
+    }
+
+    #[rhai_fn(global, name = "argmin", pure, return_raw)]
+    pub fn argmin_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
+        super::extreme(&ctx, t, &axis, options, Direction::Ascending)
+    }
+
+    /// Running sums along an axis; those of integers are i64.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn cumsum(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        let axis = given(0, "axis", &axis).integer()?;
+        on(&ctx, t, move |t| core::cumsum(t, axis))
+    }
+
+    /// e^x / sum e^x along the last axis, or another.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 1]).softmax(0)  //=> tensor([0.5, 0.5])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn softmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        softmax_along(ctx, t, (-1_i64).into())
+    }
+
+    #[rhai_fn(global, name = "softmax", pure, return_raw)]
+    pub fn softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        let axis = given(0, "axis", &axis).integer()?;
+        on(&ctx, t, move |t| normalise::softmax(t, axis))
+    }
+
+    /// The logarithm of the softmax along the last axis, or another, without loss where it is small.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1000, 0]).log_softmax(0)  //=> tensor([0.0, -1000.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn log_softmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        log_softmax_along(ctx, t, (-1_i64).into())
+    }
+
+    #[rhai_fn(global, name = "log_softmax", pure, return_raw)]
+    pub fn log_softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        let axis = given(0, "axis", &axis).integer()?;
+        on(&ctx, t, move |t| normalise::log_softmax(t, axis))
+    }
+}
+
+fn extreme(ctx: &NativeCallContext, t: &Tensor, axis: &Dynamic, map: Map, way: Direction) -> Fallible<Tensor> {
+    let mut read = options(1, map);
+    let keepdim = read.flag("keepdim", false)?;
+    read.finish()?;
+    let axis = given(0, "axis", axis).integer()?;
+    on(ctx, t, move |t| core::arg_extreme(t, Some(axis), keepdim, way))
+}

@@ -1,0 +1,298 @@
+//! Reductions: without axes to a plain number, over chosen axes to a tensor.
+
+use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
+
+use super::super::options::{OptionReader, options};
+use super::super::value::{Fallible, Given, Int, Num, Options, given};
+use super::{on, plain};
+use crate::base::Result;
+use crate::tensor::reduce::{Reduction, number, reduce};
+use crate::tensor::{Tensor, statistics};
+
+/// The reduction of the whole tensor.
+fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Dynamic> {
+    on(ctx, t, move |t| number(t, how)).map(plain)
+}
+
+/// The reduction over axes that stand as argument `arg`; the option `keepdim` is read, and no other left over.
+fn over(
+    ctx: &NativeCallContext,
+    t: &Tensor,
+    how: Reduction,
+    (arg, axes): (usize, &Dynamic),
+    mut read: OptionReader,
+) -> Fallible<Tensor> {
+    let keepdim = read.flag("keepdim", false)?;
+    read.finish()?;
+    let axes = given(arg, "axes", axes).integers()?;
+    on(ctx, t, move |t| reduce(t, how, Some(&axes), keepdim))
+}
+
+macro_rules! reductions {
+    ($($(#[doc = $doc:tt])* $name:ident $over:ident $with:ident = $called:tt => $how:expr;)*) => {
+        #[export_module(manifest)]
+        pub mod simple {
+            $(
+                $(#[doc = $doc])*
+                #[rhai_fn(global, name = $called, pure, return_raw)]
+                pub fn $name(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+                    super::whole(&ctx, t, $how)
+                }
+
+                #[rhai_fn(global, name = $called, pure, return_raw)]
+                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+                    super::over(&ctx, t, $how, (0, &axes), super::options(1, Options::new()))
+                }
+
+                #[rhai_fn(global, name = $called, pure, return_raw)]
+                pub fn $with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+                    super::over(&ctx, t, $how, (0, &axes), super::options(1, options))
+                }
+            )*
+        }
+    };
+}
+
+reductions! {
+    /// The sum of all elements as a number, or over one axis or several as a tensor.
+    ///
+    /// Integers and masks are summed in i64, floats in f64 and in a fixed order. The sum of nothing is 0.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are summed over, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2], [3, 4]]);
+    /// t.sum(0)  //=> tensor([4.0, 6.0])
+    /// t.sum(-1, #{ keepdim: true })  //=> tensor([[3.0], [7.0]])
+    /// t.sum()  //=> 10.0
+    /// (t > 1).sum()  //=> 3
+    /// ```
+    sum sum_over sum_with = "sum" => Reduction::Sum;
+    /// The product of all elements, or over chosen axes. The product of nothing is 1.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 4]]).prod(0)  //=> tensor([3.0, 8.0])
+    /// ```
+    prod prod_over prod_with = "prod" => Reduction::Prod;
+    /// The mean of all elements, or over chosen axes.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 4]]).mean(1)  //=> tensor([1.5, 3.5])
+    /// ```
+    mean mean_over mean_with = "mean" => Reduction::Mean;
+    /// The smallest element, or the smallest over chosen axes; NaN where there is one.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 4]]).min(0)  //=> tensor([1.0, 2.0])
+    /// ```
+    min min_over min_with = "min" => Reduction::Min;
+    /// The largest element, or the largest over chosen axes; NaN where there is one.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 4]]).max(0)  //=> tensor([3.0, 4.0])
+    /// ```
+    max max_over max_with = "max" => Reduction::Max;
+    /// Whether some element is not 0, as 1 or 0, or a mask over chosen axes.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[0, 2], [0, 0]]).any(0)  //=> tensor([0, 1], u8)
+    /// ```
+    any any_over any_with = "any" => Reduction::Any;
+    /// Whether no element is 0, as 1 or 0, or a mask over chosen axes.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[0, 2], [0, 1]]).all(0)  //=> tensor([0, 1], u8)
+    /// ```
+    all all_over all_with = "all" => Reduction::All;
+    /// The logarithm of the sum of e^x, without overflow, or over chosen axes.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1000, 0], [1000, 0]]).logsumexp(1)  //=> tensor([1000.0, 1000.0])
+    /// ```
+    logsumexp logsumexp_over logsumexp_with = "logsumexp" => Reduction::LogSumExp;
+    /// The middle element in order, or the mean of the two middle ones; of all, or over chosen axes.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2, 9], [3, 4, 5]]).median(1)  //=> tensor([2.0, 4.0])
+    /// ```
+    median median_over median_with = "median" => Reduction::Median;
+}
+
+fn variance(read: &mut OptionReader) -> Result<f64> {
+    read.number("correction", 1.0)
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The variance of all elements, or over chosen axes: sum (x - mean)^2 / (n - correction).
+    ///
+    /// It is the sample variance, with n - 1, unless `correction` says otherwise.
+    ///
+    /// # Options
+    /// - `correction` = 1: what is taken off the count; 0 gives the population's variance
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2], [3, 6]]);
+    /// t.var(0, #{ correction: 0 })  //=> tensor([1.0, 4.0])
+    /// t.var(1)  //=> tensor([0.5, 4.5])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn var(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+        super::whole(&ctx, t, Reduction::Var { correction: 1.0 })
+    }
+
+    #[rhai_fn(global, name = "var", pure, return_raw)]
+    pub fn var_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+        var_with(ctx, t, axes, Options::new())
+    }
+
+    #[rhai_fn(global, name = "var", pure, return_raw)]
+    pub fn var_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let correction = super::variance(&mut read)?;
+        super::over(&ctx, t, Reduction::Var { correction }, (0, &axes), read)
+    }
+
+    /// The standard deviation of all elements, or over chosen axes: the root of the variance.
+    ///
+    /// # Options
+    /// - `correction` = 1: what is taken off the count; 0 gives the population's deviation
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [3, 6]]).std(0, #{ correction: 0 })  //=> tensor([1.0, 2.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn std(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+        super::whole(&ctx, t, Reduction::Std { correction: 1.0 })
+    }
+
+    #[rhai_fn(global, name = "std", pure, return_raw)]
+    pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+        std_with(ctx, t, axes, Options::new())
+    }
+
+    #[rhai_fn(global, name = "std", pure, return_raw)]
+    pub fn std_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let correction = super::variance(&mut read)?;
+        super::over(&ctx, t, Reduction::Std { correction }, (0, &axes), read)
+    }
+
+    /// The length of the tensor as a vector, (sum |x|^p)^(1/p) with p = 2, or the lengths over chosen axes.
+    ///
+    /// # Options
+    /// - `p` = 2: the power; 1 adds sizes up, 0 counts what is not 0, and "inf" is the largest size
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[3, 4], [-6, 8]]);
+    /// t.norm(1)  //=> tensor([5.0, 10.0])
+    /// t.norm(1, #{ p: "inf" })  //=> tensor([4.0, 8.0])
+    /// t.norm(0, #{ p: 1 })  //=> tensor([9.0, 12.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn norm(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+        super::whole(&ctx, t, Reduction::Norm { p: 2.0 })
+    }
+
+    #[rhai_fn(global, name = "norm", pure, return_raw)]
+    pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+        norm_with(ctx, t, axes, Options::new())
+    }
+
+    #[rhai_fn(global, name = "norm", pure, return_raw)]
+    pub fn norm_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let infinite = |g: &Given| if g.text() == Ok("inf".into()) { Ok(f64::INFINITY) } else { g.number() };
+        let p = read.get("p", infinite)?.unwrap_or(2.0);
+        super::over(&ctx, t, Reduction::Norm { p }, (0, &axes), read)
+    }
+
+    /// The number below which the part `q` of all elements lies, or over chosen axes; `q` from 0 to 1.
+    ///
+    /// Between two ranks it is interpolated. Over axes `q` may be an array: then the result has a new first axis.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
+    /// t.quantile(0.5, 1)  //=> tensor([2.0, 5.0])
+    /// t.quantile([0, 1], 0)  //=> tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    /// t.quantile(0.5)  //=> 3.5
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn quantile(ctx: NativeCallContext, t: &mut Tensor, q: Num) -> Fallible<Dynamic> {
+        super::whole(&ctx, t, Reduction::Quantile { q: given(0, "q", &q).number()? })
+    }
+
+    #[rhai_fn(global, name = "quantile", pure, return_raw)]
+    pub fn quantile_over(ctx: NativeCallContext, t: &mut Tensor, q: Num, axes: Int) -> Fallible<Tensor> {
+        quantile_with(ctx, t, q, axes, Options::new())
+    }
+
+    #[rhai_fn(global, name = "quantile", pure, return_raw)]
+    pub fn quantile_with(ctx: NativeCallContext, t: &mut Tensor, q: Num, axes: Int, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(2, options);
+        if !q.is_array() {
+            let q = given(0, "q", &q).number()?;
+            return super::over(&ctx, t, Reduction::Quantile { q }, (1, &axes), read);
+        }
+        let keepdim = read.flag("keepdim", false)?;
+        read.finish()?;
+        let (qs, axes) = (given(0, "q", &q).numbers()?, given(1, "axes", &axes).integers()?);
+        on(&ctx, t, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
+    }
+
+    /// The number below which `percent` percent of all elements lie.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2, 3, 4, 5]).percentile(25)  //=> 2.0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn percentile(ctx: NativeCallContext, t: &mut Tensor, percent: Num) -> Fallible<Dynamic> {
+        super::whole(&ctx, t, Reduction::Quantile { q: given(0, "percent", &percent).number()? / 100.0 })
+    }
+}

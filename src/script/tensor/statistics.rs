@@ -1,0 +1,127 @@
+//! Covariance and correlation, histograms, counts, distinct values.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+
+use super::super::options::options;
+use super::super::value::{Fallible, Given, Int, Options, given};
+use super::on;
+use crate::tensor::{Tensor, statistics};
+
+/// The bounds of a range option: two numbers.
+fn bounds(given: &Given) -> crate::base::Result<(f64, f64)> {
+    match given.numbers()?.as_slice() {
+        [low, high] => Ok((*low, *high)),
+        _ => Err(given.refuse("two numbers")),
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The covariances of the columns of a matrix whose rows are observations.
+    ///
+    /// # Options
+    /// - `correction` = 1: what is taken off the number of rows before it divides
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[1, 2], [2, 4], [3, 6]]).covariance()  //=> tensor([[1.0, 2.0], [2.0, 4.0]])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn covariance(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        covariance_with(ctx, t, Options::new())
+    }
+
+    #[rhai_fn(global, name = "covariance", pure, return_raw)]
+    pub fn covariance_with(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(0, options);
+        let correction = read.number("correction", 1.0)?;
+        read.finish()?;
+        on(&ctx, t, move |t| statistics::covariance(t, correction))
+    }
+
+    /// Pearson's correlations of the columns of a matrix whose rows are observations, or that of two vectors.
+    ///
+    /// A column that is constant has no correlation: it gives NaN.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2, 3]).corr(tensor([-1, -2, -3]))  //=> -1.0
+    /// tensor([[1, 2], [2, 4], [3, 6]]).corr().shape  //=> [2, 2]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn corr(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        on(&ctx, t, statistics::correlation)
+    }
+
+    #[rhai_fn(global, name = "corr", pure, return_raw)]
+    pub fn corr_of(ctx: NativeCallContext, t: &mut Tensor, other: Tensor) -> Fallible<f64> {
+        on(&ctx, t, move |t| statistics::correlation_of(t, &other))
+    }
+
+    /// How many elements fall into evenly spaced bins: `edges`, one more than bins, and `counts`.
+    ///
+    /// NaN, infinities and what lies outside of the range are not counted; the last bin includes its upper edge.
+    ///
+    /// # Options
+    /// - `range` = least to greatest: the lower and the upper bound, as an array
+    ///
+    /// # Example
+    /// ```
+    /// let h = tensor([0, 1, 1, 4]).histogram(2);
+    /// h.counts  //=> [3, 1]
+    /// h.edges  //=> [0.0, 2.0, 4.0]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int) -> Fallible<Map> {
+        histogram_with(ctx, t, bins, Options::new())
+    }
+
+    #[rhai_fn(global, name = "histogram", pure, return_raw)]
+    pub fn histogram_with(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
+        let mut read = super::options(1, options);
+        let range = read.get("range", super::bounds)?;
+        read.finish()?;
+        let bins = given(0, "bins", &bins).size()?;
+        let found = on(&ctx, t, move |t| statistics::histogram(t, bins, range))?;
+        let edges: Array = found.edges.into_iter().map(Dynamic::from).collect();
+        let counts: Array = found.counts.into_iter().map(|count| Dynamic::from(count as i64)).collect();
+        Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))
+    }
+
+    /// How often each of 0, 1, 2, .. comes among the integers of a tensor.
+    ///
+    /// # Options
+    /// - `length` = 0: the least number of counts
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 3, 1], #{ dtype: "i64" }).bincount()  //=> tensor([0, 2, 0, 1], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn bincount(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        bincount_with(ctx, t, Options::new())
+    }
+
+    #[rhai_fn(global, name = "bincount", pure, return_raw)]
+    pub fn bincount_with(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(0, options);
+        let length = read.size("length", 0)?;
+        read.finish()?;
+        on(&ctx, t, move |t| statistics::bincount(t, length))
+    }
+
+    /// The distinct elements in order as `values`, and how often each comes as `counts`.
+    ///
+    /// # Example
+    /// ```
+    /// let u = tensor([3, 1, 3]).unique();
+    /// u.values  //=> tensor([1.0, 3.0])
+    /// u.counts  //=> tensor([1, 2], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn unique(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Map> {
+        let (values, counts) = on(&ctx, t, statistics::unique)?;
+        Ok(Map::from_iter([("values".into(), Dynamic::from(values)), ("counts".into(), Dynamic::from(counts))]))
+    }
+}
