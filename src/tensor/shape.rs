@@ -16,7 +16,9 @@ pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     let mut dims = sizes.to_vec();
     match (open.as_slice(), product) {
         ([], Some(product)) if product == count => {}
-        ([axis], Some(product)) if product > 0 && count % product == 0 => dims[*axis] = (count / product) as i64,
+        ([axis], Some(product)) if product > 0 && count.is_multiple_of(product) => {
+            dims[*axis] = (count / product) as i64
+        }
         ([_, _, ..], _) => bail!(Shape, "expected at most one size of -1, found {sizes:?}"),
         _ => return Err(misfit()),
     }
