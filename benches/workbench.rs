@@ -46,11 +46,20 @@ fn milliseconds(time: Duration) -> String {
 
 fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
     work();
-    median((0..runs).map(|_| { let begin = Instant::now(); work(); begin.elapsed() }).collect())
+    median(
+        (0..runs)
+            .map(|_| {
+                let begin = Instant::now();
+                work();
+                begin.elapsed()
+            })
+            .collect(),
+    )
 }
 
 fn command(program: &str, words: &[&str]) -> bool {
-    let status = Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|s| s.success())
 }
 
@@ -89,8 +98,14 @@ fn in_process() -> Vec<(String, String)> {
     let names: String = (0..500).map(|i| format!("let name_{i} = {i};\n")).collect();
     session.eval("names", &names).unwrap();
     session.eval("tensor", "let t = tensor::zeros([2, 2]);").unwrap();
-    for (what, line) in [("a variable", "name_4"), ("a method", "t.s"), ("a module member", "tensor::z"), ("an option", "tensor::randn([2], #{ s")] {
-        let time = timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
+    for (what, line) in [
+        ("a variable", "name_4"),
+        ("a method", "t.s"),
+        ("a module member", "tensor::z"),
+        ("an option", "tensor::randn([2], #{ s"),
+    ] {
+        let time =
+            timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
         rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.2} ms", time.as_secs_f64() * 1e3)));
     }
     let calls = 200_000;
@@ -113,7 +128,8 @@ fn size(rows: &mut Vec<(String, String)>) {
     rows.push(("size of the binary".into(), format!("{:.1} MB", bytes as f64 / 1e6)));
     if let Ok(output) = Command::new("ldd").arg(binary).output() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut libraries: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).filter(|l| l.starts_with("lib")).collect();
+        let mut libraries: Vec<&str> =
+            text.lines().filter_map(|l| l.split_whitespace().next()).filter(|l| l.starts_with("lib")).collect();
         libraries.sort_unstable();
         rows.push(("its dynamic libraries".into(), libraries.join(", ")));
     }
@@ -122,7 +138,13 @@ fn size(rows: &mut Vec<(String, String)>) {
     lengths.sort_unstable();
     rows.push((
         "Rust in `src`".into(),
-        format!("{} lines in {} files, median {}, longest {}", lengths.iter().sum::<usize>(), lengths.len(), lengths[lengths.len() / 2], lengths[lengths.len() - 1]),
+        format!(
+            "{} lines in {} files, median {}, longest {}",
+            lengths.iter().sum::<usize>(),
+            lengths.len(),
+            lengths[lengths.len() / 2],
+            lengths[lengths.len() - 1]
+        ),
     ));
 }
 

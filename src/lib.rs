@@ -10,4 +10,6 @@ pub mod report;
 
 pub mod script;
 
+pub mod repl;
+
 pub mod cli;

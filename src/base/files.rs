@@ -86,6 +86,17 @@ impl Files {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
 
+    /// Names in a folder, as completion offers them: those of folders with a slash at the end. None if it cannot be read.
+    pub fn names(&self, folder: &Path) -> Vec<String> {
+        let Ok(place) = self.access.to_read(folder) else { return Vec::new() };
+        let entries = fs::read_dir(place).into_iter().flatten().flatten();
+        let named = entries.filter_map(|entry| {
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            Some(entry.file_name().into_string().ok()? + slash)
+        });
+        named.collect()
+    }
+
     /// The text of a script, which is no input: the record of a run keeps it whole.
     pub fn script(&self, path: &Path) -> Result<String> {
         let (mut file, _) = self.open(path)?;
@@ -269,6 +280,35 @@ fn not_readable(path: &Path, error: &io::Error) -> Error {
         .unwrap_or_default();
     let near = super::names::nearest(wanted, neighbours.iter().map(String::as_str));
     plain.maybe_hint(near.map(|name| format!("did you mean `{}`?", path.with_file_name(name).display())))
+}
+
+/// The last `limit` bytes of a file of the user's own, such as the history of the prompt, which no script has a say in.
+/// A file that is not there yet is empty.
+pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = match File::open(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    file.lock_shared()?;
+    let length = file.metadata()?.len();
+    io::Seek::seek(&mut file, io::SeekFrom::Start(length.saturating_sub(limit)))?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Adds to the end of such a file, in one write under a lock; it is made, for its owner alone, if it is missing.
+pub fn append(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(place)?;
+    file.lock()?;
+    file.write_all(bytes)
 }
 
 /// The bytes as text, or where they stop being text.

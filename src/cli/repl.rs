@@ -1,9 +1,29 @@
-//! `microtome` without a command: the interactive prompt.
+//! `microtome` without a command: the interactive prompt, or lines from a pipe.
+
+use std::io::IsTerminal;
 
 use super::Exit;
 use super::args::Options;
+use super::setup::{self, Wants};
 use crate::base::Result;
+use crate::err;
+use crate::repl::{Ending, Repl};
+use crate::script::Session;
 
-pub fn run(_options: &Options) -> Result<Exit> {
-    Ok(Exit::Done)
+pub fn run(options: &Options) -> Result<Exit> {
+    if options.json {
+        return Err(err!(Argument, "`--json` wants a script, found none")
+            .hint("`microtome --json run FILE`, with - for standard input, or `microtome --json -e CODE`"));
+    }
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let session = Session::new(setup::env(options, Wants { interactive, ..Wants::default() })?);
+    let repl = Repl::new(session, setup::screen(&std::io::stderr()).colour);
+    let ending = if interactive { repl.converse()? } else { repl.read(std::io::stdin().lock())? };
+    Ok(match ending {
+        Ending::Failed => Exit::Failed,
+        Ending::Interrupted => Exit::Interrupted,
+        Ending::Closed => Exit::Closed,
+        Ending::CheckFailed => Exit::CheckFailed,
+        Ending::Done => Exit::Done,
+    })
 }

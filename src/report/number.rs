@@ -47,13 +47,14 @@ pub fn power(value: f64, decimals: usize) -> String {
     }
 }
 
-/// Numbers of one grid, short and with common decimals: two digits of the largest, as far as sizes allow.
+/// Numbers of one grid, short and with common decimals: at most two, unless all are small.
 pub fn cells(values: &[f64]) -> Vec<String> {
     let largest = values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()));
     let whole = values.iter().all(|v| !v.is_finite() || v.fract() == 0.0);
     let write = |value: &f64| match largest {
         most if most < 1e5 && whole => fixed(*value, 0),
-        most if (1e-3..1e5).contains(&most) => fixed(*value, (1 - most.log10().floor() as i32).max(0) as usize),
+        most if (0.1..1e5).contains(&most) => fixed(*value, (2 - most.log10().floor() as i32).clamp(0, 2) as usize),
+        most if (1e-3..0.1).contains(&most) => fixed(*value, (1 - most.log10().floor() as i32) as usize),
         _ => digits(*value, 2),
     };
     values.iter().map(write).collect()
@@ -193,7 +194,9 @@ mod tests {
     fn the_cells_of_a_grid_are_short_and_alike() {
         assert_eq!(cells(&[0.0, 3.0, f64::NAN]), ["0", "3", "NaN"]);
         assert_eq!(cells(&[0.123, -0.9]), ["0.12", "-0.90"]);
-        assert_eq!(cells(&[12.34, 0.5]), ["12", "0"]);
+        assert_eq!(cells(&[1.25, 0.5]), ["1.25", "0.50"]);
+        assert_eq!(cells(&[12.34, 0.5]), ["12.3", "0.5"]);
+        assert_eq!(cells(&[0.0123, 0.005]), ["0.012", "0.005"]);
         assert_eq!(cells(&[2e-9, 1.0e-9]), ["2e-9", "1e-9"]);
     }
 

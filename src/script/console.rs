@@ -2,15 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::report::terminal::Screen;
 
+#[derive(Clone)]
 enum Sink {
     Out,
     Err,
-    Memory(RefCell<String>),
+    Memory(Rc<RefCell<String>>),
 }
 
 pub struct Console {
@@ -34,7 +36,18 @@ impl Console {
     }
 
     pub fn memory(screen: Screen) -> Self {
-        Self { sink: Sink::Memory(RefCell::default()), screen, stop: None, closed: Cell::new(false), kept: None }
+        Self { sink: Sink::Memory(Rc::default()), screen, stop: None, closed: Cell::new(false), kept: None }
+    }
+
+    /// A console that writes to the same place, for a session within the session.
+    pub fn beside(&self) -> Self {
+        Self {
+            sink: self.sink.clone(),
+            screen: self.screen.clone(),
+            stop: self.stop.clone(),
+            closed: self.closed.clone(),
+            kept: None,
+        }
     }
 
     /// Keeps a copy of everything that is written from now on.

@@ -2,17 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::rc::Rc;
 
 use candle_core::Device;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::console::Console;
+use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::Randomness;
 use crate::base::settings::Settings;
 use crate::base::{Result, Task, names};
 use crate::err;
+use crate::report::terminal::{Graphics, Screen};
 
 pub struct Env {
     pub settings: Settings,
@@ -25,6 +28,42 @@ pub struct Env {
     pub checks: Checks,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
     pub recorded: BTreeMap<String, String>,
+}
+
+impl Env {
+    /// An environment that prints into memory and writes below `out`: for tests, measurements, and programs that embed
+    /// the library.
+    pub fn in_memory(out: &Path) -> Result<Self> {
+        let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
+        let settings = Settings { out: out.to_path_buf(), ..Settings::default() };
+        Ok(Self {
+            task: Task::default(),
+            files: Files::new(Access::new(out, &Rules::default())?, false),
+            random: Randomness::new(settings.seed),
+            console: Console::memory(screen),
+            device: Device::Cpu,
+            arguments: Arguments::default(),
+            checks: Checks::default(),
+            recorded: BTreeMap::new(),
+            settings,
+        })
+    }
+
+    /// An environment with the same rights, console and interruption, for a script that a session runs beside itself:
+    /// it has arguments, checks, locks and randomness of its own.
+    pub fn beside(&self, arguments: Arguments) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            task: self.task.clone(),
+            files: Files::new(self.files.access().clone(), false),
+            random: Randomness::new(self.settings.seed),
+            console: self.console.beside(),
+            device: self.device.clone(),
+            arguments,
+            checks: Checks::default(),
+            recorded: BTreeMap::new(),
+        }
+    }
 }
 
 /// The environment of a running call.

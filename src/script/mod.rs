@@ -18,6 +18,7 @@
 
 pub mod console;
 pub mod docs;
+pub mod docs_text;
 pub mod drawing;
 pub mod engine;
 pub mod env;
@@ -37,6 +38,7 @@ mod session;
 pub mod show;
 pub mod tensor;
 pub mod thread;
+pub mod tokens;
 pub mod value;
 
 pub use session::Session;

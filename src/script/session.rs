@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, ParseError, ParseErrorType, Scope};
 
 use super::docs::Docs;
 use super::env::Env;
 use super::failure::{Failure, Known, Sources, explain};
-use super::{engine, inspect, panics, resolver};
+use super::{engine, inspect, panics, resolver, tokens};
 use crate::base::{Kind, Result, names};
 
 pub struct Session {
@@ -47,19 +48,17 @@ impl Session {
     }
 
     /// Names and values of the variables, in the order of their definition; shadowed ones left out.
-    pub fn variables(&self) -> Vec<(String, Dynamic)> {
+    pub fn variables(&self) -> Vec<(&str, &Dynamic)> {
         let mut seen = std::collections::BTreeSet::new();
-        let mut variables: Vec<(String, Dynamic)> = self
-            .scope
-            .iter_raw()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .filter(|(name, ..)| seen.insert(name.to_string()))
-            .map(|(name, _, value)| (name.to_string(), value.clone()))
-            .collect();
+        // The engine lists the newest first.
+        let newest = self.scope.iter_raw().filter(|(name, ..)| seen.insert(*name));
+        let mut variables: Vec<(&str, &Dynamic)> = newest.map(|(name, _, value)| (name, value)).collect();
         variables.reverse();
         variables
+    }
+
+    pub fn variable(&self, name: &str) -> Option<&Dynamic> {
+        self.scope.get(name)
     }
 
     /// Sets a variable from outside of any line, such as `ans`.
@@ -71,13 +70,26 @@ impl Session {
     ///
     /// Whatever it defined before it failed stays: variables, functions, imports.
     pub fn eval(&mut self, name: &str, text: &str) -> Result<Dynamic, Failure> {
-        self.sources.add(name, text);
         let ast = self.compile(name, text)?;
-        let evaluated = {
-            let (engine, scope) = (&self.engine, &mut self.scope);
-            panics::watch(|| catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(scope, &ast))))
-        };
+        let value = self.run(name, &ast);
         self.keep(name, &ast);
+        value
+    }
+
+    /// Evaluates a compiled text once more and forgets the variables that it made; gives back how long it took.
+    pub fn measure(&mut self, name: &str, ast: &AST) -> Result<Duration, Failure> {
+        let before = self.scope.len();
+        let start = Instant::now();
+        let value = self.run(name, ast);
+        let took = start.elapsed();
+        self.scope.rewind(before);
+        value.map(|_| took)
+    }
+
+    fn run(&mut self, name: &str, ast: &AST) -> Result<Dynamic, Failure> {
+        let (engine, scope) = (&self.engine, &mut self.scope);
+        let evaluated =
+            panics::watch(|| catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(scope, ast))));
         match evaluated {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => match *error {
@@ -113,7 +125,7 @@ impl Session {
 
     /// Names that a reader may have meant: variables, and what the text itself defines.
     fn names(&self, source: &str) -> Vec<String> {
-        let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
         names.extend(["true", "false"].map(String::from));
         if let Some(text) = self.sources.text(source) {
             names.extend(inspect::defined(&text));
@@ -132,7 +144,11 @@ impl Session {
     /// To the engine functions and imports belong to the text that they stand in, so they are registered with it.
     /// Each text keeps its own module, that an error in one of its functions is drawn under the right source line.
     fn keep(&mut self, name: &str, ast: &AST) {
-        for import in inspect::imports(ast).into_iter().filter(|import| import.top) {
+        let imports = inspect::imports(ast);
+        if ast.has_functions() || !imports.is_empty() {
+            self.docs.replace(None);
+        }
+        for import in imports.into_iter().filter(|import| import.top) {
             if let (Some(path), Some(alias)) = (import.path, import.alias)
                 && let Ok(module) =
                     self.engine.module_resolver().resolve(&self.engine, Some(name), &path, import.position)
@@ -149,7 +165,6 @@ impl Session {
                 self.engine.register_global_module(module.into());
             }
         }
-        self.docs.replace(None);
     }
 
     /// `global::X` in a function finds the constants of earlier lines.
@@ -164,7 +179,8 @@ impl Session {
             return;
         }
         let mut module = rhai::Module::new();
-        for (name, value) in constants {
+        // The engine lists the newest first, and the newest of a name is to stay.
+        for (name, value) in constants.into_iter().rev() {
             module.set_var(name, value);
         }
         module.build_index();
@@ -172,14 +188,18 @@ impl Session {
     }
 
     /// Whether the text is the beginning of something longer, so that a prompt should go on asking.
+    ///
+    /// The parser decides: it must have come to the end of the text before it complains. It stops at a name that it
+    /// does not know, though, and takes an open comment for a whole one; there the open brackets decide.
     pub fn is_unfinished(&self, text: &str) -> bool {
         match self.engine.compile_with_scope(&self.scope, text) {
-            Ok(_) => false,
+            Ok(_) => tokens::is_open(text),
             Err(ParseError(problem, position)) => match *problem {
                 ParseErrorType::UnexpectedEOF => true,
-                ParseErrorType::BadInput(rhai::LexError::UnterminatedString) => ends_in_open_text(text),
-                ParseErrorType::MissingToken(..) | ParseErrorType::MissingSymbol(_) => is_at_end(text, position),
-                _ => false,
+                ParseErrorType::VariableUndefined(_)
+                | ParseErrorType::ModuleUndefined(_)
+                | ParseErrorType::BadInput(rhai::LexError::UnterminatedString) => tokens::is_open(text),
+                _ => is_at_end(text, position),
             },
         }
     }
@@ -205,7 +225,7 @@ impl Session {
                 failures.push(self.explain(name, &error));
             }
         }
-        own.extend(self.variables().into_iter().map(|(name, _)| name));
+        own.extend(self.variables().into_iter().map(|(name, _)| name.to_string()));
         for call in inspect::calls(&ast) {
             let known = match (call.module.as_str(), call.method) {
                 (_, true) | ("", _) => {
@@ -254,16 +274,149 @@ impl Session {
 const KEYWORDS: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
-/// Whether a parse error stands at the end of the text, where more text could mend it.
+/// Whether a parse error stands at the end of the text, where more text could mend it: past the last word or, since
+/// the parser points at the last word instead where it misses some closing brackets, at it while a bracket is open.
 fn is_at_end(text: &str, position: rhai::Position) -> bool {
-    let Some(line) = position.line() else { return true };
-    let trimmed = text.trim_end();
-    let lines = trimmed.lines().count();
-    let last = trimmed.lines().last().map_or(0, |l| l.chars().count());
-    line > lines || line == lines && position.position().unwrap_or(0) > last
+    let (Some(line), Some(column)) = (position.line(), position.position()) else { return true };
+    let Some(last) = tokens::tokens(text).last().copied() else { return true };
+    let end = if tokens::is_open(text) { last.start } else { last.end };
+    let before = &text[..end];
+    let end_line = 1 + before.matches('\n').count();
+    let end_column = 1 + before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+    (line, column) >= (end_line, end_column)
 }
 
-/// A string between backticks may go on over lines; one between quotes may not.
-fn ends_in_open_text(text: &str) -> bool {
-    text.matches('`').count() % 2 == 1
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(Env::in_memory(Path::new("out")).unwrap())
+    }
+
+    #[test]
+    fn the_prompt_goes_on_asking_until_the_text_is_whole() {
+        let session = session();
+        for text in [
+            "fn f(x) {",
+            "fn f(",
+            "fn f(x) {\n  x + 1\n",
+            "fn",
+            "fn f",
+            "private",
+            "let",
+            "let x =",
+            "let x = 1;\nlet",
+            "const X =",
+            "1 +",
+            "1 +\n",
+            "1 +\n// c",
+            "1 ==",
+            "!",
+            "1 + (2",
+            "[1, 2",
+            "[1, 2,",
+            "[1, 2][",
+            "[1].len().",
+            "#{",
+            "#{ a",
+            "#{ a: 1",
+            "#{ a: 1,",
+            "{ unknown",
+            "f(unknown, ",
+            "run::",
+            "run::check(",
+            "run::check(1",
+            "[1, 2].map(|x|",
+            "if true",
+            "if true {",
+            "if true { 1 } else",
+            "for",
+            "for i in",
+            "for i in 0..3 {",
+            "while true",
+            "while true {",
+            "loop",
+            "do {",
+            "switch 1 {",
+            "switch 1 { 1 =>",
+            "try {",
+            "try { 1 }",
+            "return 1 +",
+            "import",
+            "import \"x\" as",
+            "`text\nmore",
+            "`a ${1 +",
+            "\"carried \\",
+            "/* comment",
+            "1 /* c",
+            "/* a /* b */",
+            "let y = 3;\nfn g() {\n  y",
+        ] {
+            assert!(session.is_unfinished(text), "should go on after {text:?}");
+        }
+        for text in [
+            "",
+            "1",
+            "1 + 2",
+            "let x",
+            "let x = 3",
+            "let x = 3;",
+            "unknown",
+            "f(unknown)",
+            "unknown +",
+            "1 2",
+            "1 2 (",
+            ")",
+            "[1, 2)",
+            "foo(]",
+            "}{",
+            "\"open",
+            "'x",
+            "let let = (",
+            "fn f() { 1 }",
+            "if true { 1 }",
+            "#{ a: 1 }",
+            "`whole`",
+            "/* whole */",
+            "// comment {",
+            "throw",
+            "return",
+        ] {
+            assert!(!session.is_unfinished(text), "should not go on after {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_native_code_is_told_as_a_bug_and_the_session_lives_on() {
+        let mut session = session();
+        let _nothing = session.eval("<1>", "let kept = 1;").unwrap();
+        session.engine.register_fn("explode", || -> i64 { panic!("the fuse was lit") });
+        let failure = session.eval("<2>", "explode()").unwrap_err();
+        assert_eq!(failure.kind, "bug");
+        assert!(failure.message.contains("the fuse was lit"), "{}", failure.message);
+        assert_eq!(session.eval("<3>", "kept + 1").unwrap().as_int(), Ok(2));
+    }
+
+    #[test]
+    fn functions_find_the_newest_constant_of_a_name() {
+        let mut session = session();
+        for line in ["const X = 1;", "fn f() { global::X }", "const X = 2;"] {
+            let _nothing = session.eval("<1>", line).unwrap();
+        }
+        assert_eq!(session.eval("<2>", "f()").unwrap().as_int(), Ok(2));
+    }
+
+    #[test]
+    fn a_measured_text_leaves_no_variables_behind() {
+        let mut session = session();
+        let _nothing = session.eval("<1>", "let x = 1;").unwrap();
+        let ast = session.compile("<2>", "let y = 2; x += 1;").unwrap();
+        session.measure("<2>", &ast).unwrap();
+        session.measure("<2>", &ast).unwrap();
+        let names: Vec<String> = session.variables().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(names, ["x=3"]);
+    }
 }

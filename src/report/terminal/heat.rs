@@ -90,7 +90,9 @@ fn cells(row: &[f64], texts: Option<&[String]>, wide: usize, map: &ColourMap, sc
     let cell = |(column, value): (usize, &f64)| {
         let ground = map.colour(*value);
         match texts {
-            Some(texts) => screen.ink_on(&screen::right(&texts[column], wide), ink_on(ground), ground),
+            Some(texts) => {
+                screen.ink_on(&format!("{} ", screen::right(&texts[column], wide - 1)), ink_on(ground), ground)
+            }
             None if screen.colour => screen.ink_on(&" ".repeat(wide), ink_on(ground), ground),
             None => shade(*value, wide, map),
         }
@@ -125,7 +127,7 @@ fn column_names(names: &[String], wide: usize, margin: usize, room: usize) -> Op
     let slot = every * wide;
     let shown = names.iter().step_by(every).map(|name| {
         let name = screen::fitted(&token(name), slot.saturating_sub(1).max(1));
-        if every == 1 { screen::right(&name, slot) } else { screen::left(&name, slot) }
+        if every == 1 && wide > 2 { format!("{} ", screen::right(&name, slot - 1)) } else { screen::left(&name, slot) }
     });
     let line: String = shown.collect();
     Some(format!("{}{}", " ".repeat(margin), screen::fitted(line.trim_end(), room))).filter(|l| !l.trim().is_empty())

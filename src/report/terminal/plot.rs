@@ -12,6 +12,9 @@ use crate::report::symbols::visible;
 /// A picture is no wider than this, however wide the screen is.
 const WIDEST: usize = 100;
 
+/// Points of a scatter plot that are drawn one by one.
+const FEW: usize = 200;
+
 /// The body of a picture, line by line, and the notes to stand under it.
 pub type Body = (Vec<String>, Vec<String>);
 
@@ -27,9 +30,18 @@ pub fn points(chart: &Chart, series: &[Series], screen: &Screen) -> Result<Body>
     let names: Vec<&str> = series.iter().map(|s| s.name.as_str()).collect();
     let key = |index: usize| if lettered { letter(index).to_string() } else { "●".into() };
     let mut lines = if chart.legend { legend(&names, key, screen) } else { Vec::new() };
+    // A single dot of braille is hard to see; where points are few each gets a character of its own.
+    let few = !joined && series.iter().map(|s| s.y.len()).sum::<usize>() <= FEW;
     let mut cells = area.cells(|column, row| {
         let (dots, owner) = raster.cell(column, row)?;
-        Some(Cell { text: if lettered { letter(owner) } else { dots }, colour: Some(palette::series(owner)) })
+        let text = if lettered {
+            letter(owner)
+        } else if few {
+            '•'
+        } else {
+            dots
+        };
+        Some(Cell { text, colour: Some(palette::series(owner)) })
     });
     area.mark(&mut cells, &view, &chart.marks);
     lines.extend(area.framed(chart, &view, &cells, screen));

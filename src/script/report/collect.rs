@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use candle_core::Tensor;
 use rhai::{Array, Dynamic, ImmutableString};
 use serde_json::Value;
 
@@ -11,6 +12,10 @@ use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
 use crate::script::show;
 use crate::script::value::json;
+use crate::tensor;
+
+/// Columns of preformatted text that a page has room for.
+const PAGE: usize = 100;
 
 /// A report of all that the list holds.
 pub fn report(name: &str, list: &Array) -> Result<Report> {
@@ -25,6 +30,10 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
         items.push(item);
         return Ok(());
     }
+    if let Some(tensor) = value.read_lock::<Tensor>() {
+        items.push(Rc::new(tensor::card::card(&tensor, PAGE)?));
+        return Ok(());
+    }
     let is_plain = |value: &Dynamic| value.is_int() || value.is_float() || value.is_bool();
     if let Some(list) = value.read_lock::<Array>()
         && !list.iter().all(is_plain)
@@ -32,7 +41,7 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
         return list.iter().try_for_each(|value| collect(value, items));
     }
     items.push(Rc::new(Other {
-        text: show::shown(value, &Screen { width: 100, ..Screen::default() })?,
+        text: show::shown(value, &Screen { width: PAGE, ..Screen::default() })?,
         data: json(value)?,
     }));
     Ok(())

@@ -1,0 +1,105 @@
+//! `:load`, `:run`, `:save` and `:out`.
+
+use std::path::Path;
+
+use super::super::{Flow, Repl, Trouble, saving};
+use crate::err;
+use crate::script::Session;
+use crate::script::env::Arguments;
+
+pub fn load(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
+    let file = unquoted(file);
+    let text = repl.session().env().files.text(Path::new(file))?;
+    let _value = repl.evaluate(file, &text)?;
+    Ok(Flow::Continue)
+}
+
+pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
+    let mut words = words(line);
+    let file = words.remove(0);
+    let mut beside = Session::new(repl.session().env().beside(Arguments::parse(&words)?));
+    let text = beside.env().files.text(Path::new(&file))?;
+    let outcome = beside.eval(&file, &text);
+    let _value = outcome.map_err(|failure| Trouble { failure, sources: Some(beside.sources().clone()) })?;
+    beside.env().arguments.refuse_unasked()?;
+    let checks = &beside.env().checks;
+    if checks.failed() > 0 {
+        repl.remark(&format!("{} of {} checks failed", checks.failed(), checks.failed() + checks.passed()));
+        // They count for the exit code where nobody sits at the prompt.
+        (0..checks.failed()).for_each(|_| repl.session().env().checks.count(false));
+    }
+    Ok(Flow::Continue)
+}
+
+pub fn save(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
+    let file = unquoted(file);
+    let text = saving::script(&repl.done);
+    let place = repl.session().env().files.save(Path::new(file), |out| {
+        out.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {file}: {e}"))
+    })?;
+    repl.say(&format!("saved {}", place.display()));
+    let beside = Session::new(repl.session().env().beside(Arguments::default()));
+    if let Some(failure) = beside.check(file, &text).first() {
+        repl.remark(&format!("it will not run as it is: {}", failure.message));
+    }
+    Ok(Flow::Continue)
+}
+
+pub fn out(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
+    let (folder, written) = {
+        let session = repl.session();
+        let files = &session.env().files;
+        (files.access().out().to_path_buf(), files.ledger().written)
+    };
+    repl.say(&folder.display().to_string());
+    for path in written.keys() {
+        repl.say(&format!("  {}", path.strip_prefix(&folder).unwrap_or(path).display()));
+    }
+    Ok(Flow::Continue)
+}
+
+/// A path may stand in quotes, as it would in code.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+}
+
+/// Words as a shell cuts them; quotes hold together what has blanks in it. At least one.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    let mut quoted = false;
+    for letter in line.trim().chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (None, '"' | '\'') => (quote, quoted) = (Some(letter), true),
+            (None, letter) if letter.is_whitespace() => {
+                if quoted || words.last().is_some_and(|word| !word.is_empty()) {
+                    words.push(String::new());
+                    quoted = false;
+                }
+            }
+            (_, letter) => {
+                if let Some(word) = words.last_mut() {
+                    word.push(letter);
+                }
+            }
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_cut_as_a_shell_does() {
+        assert_eq!(
+            words("a.rhai --n  3 --text \"two words\" '' --x=\"a b\""),
+            ["a.rhai", "--n", "3", "--text", "two words", "", "--x=a b"]
+        );
+        assert_eq!(words(""), [""]);
+        assert_eq!(unquoted("\"a b\""), "a b");
+        assert_eq!(unquoted("a"), "a");
+    }
+}

@@ -1,0 +1,222 @@
+//! Completion, without a terminal: what may stand at the cursor, from the session's variables and the reference.
+
+use super::commands::{self, Takes};
+use super::cursor::{Before, Callee, Spot};
+use super::shape::{self, Shape};
+use super::{names, signature};
+use crate::script::Session;
+use crate::script::docs::{Entry, Role};
+use crate::script::docs_text::option_head;
+use crate::script::resolver::STDLIB;
+use crate::script::tokens::{KEYWORDS, Kind};
+use crate::script::value::type_name;
+
+/// One way to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What is written into the line, from the start that [`complete`] gives.
+    pub replacement: String,
+    /// What the list of candidates shows.
+    pub shown: String,
+}
+
+impl Candidate {
+    pub fn new(replacement: impl Into<String>, shown: impl Into<String>) -> Self {
+        Self { replacement: replacement.into(), shown: shown.into() }
+    }
+
+    fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { shown: text.clone(), replacement: text }
+    }
+}
+
+/// What may stand at `cursor`, and where it begins: both byte offsets into `line`.
+pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Candidate>) {
+    let before = line.get(..cursor).unwrap_or(line);
+    let rest = line.get(cursor..).unwrap_or_default();
+    let indent = before.len() - before.trim_start().len();
+    let (start, mut candidates) = match before.trim_start().chars().next() {
+        Some(':') => command(before, indent + 1, rest, session),
+        Some('?') => {
+            let start = indent + before[indent..].bytes().take_while(|b| *b == b'?').count();
+            (start, names::of_reference(&before[start..], session))
+        }
+        _ => code(before, rest, session),
+    };
+    let written = &before[start..];
+    candidates.retain(|candidate| candidate.replacement.starts_with(written));
+    candidates.dedup();
+    (start, candidates)
+}
+
+/// A meta command whose name begins at `start`, or what it takes.
+fn command(before: &str, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+    let Some((name, _)) = before[start..].split_once(' ') else {
+        return (start, commands::TABLE.iter().map(command_candidate).collect());
+    };
+    let from = start + name.len() + 1;
+    match commands::find(name).map(|command| command.takes) {
+        Some(Takes::Code) => {
+            let (start, candidates) = code(&before[from..], rest, session);
+            (from + start, candidates)
+        }
+        Some(Takes::Name) => (from, names::of_reference(&before[from..], session)),
+        Some(Takes::File) => {
+            let (start, candidates) = names::of_files(&before[from..], session);
+            (from + start, candidates)
+        }
+        Some(Takes::Command) => (from, commands::TABLE.iter().map(|command| Candidate::plain(command.name)).collect()),
+        Some(Takes::Nothing) | None => (before.len(), Vec::new()),
+    }
+}
+
+fn command_candidate(command: &commands::Command) -> Candidate {
+    let space = if command.takes == Takes::Nothing { "" } else { " " };
+    let shown = format!(":{} {}", command.name, command.arguments);
+    Candidate::new(format!("{}{space}", command.name), format!("{:<22} {}", shown.trim_end(), command.summary))
+}
+
+fn code(before: &str, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+    let text = Before::new(before);
+    match text.spot() {
+        Spot::Nowhere => (before.len(), Vec::new()),
+        Spot::Text { token, start } => in_text(&text, token, start, rest, session),
+        Spot::Module { path, start } => (start, module_members(path, rest, session)),
+        Spot::Member { dot, start } => (start, members(shape::before(&text, dot, session), rest, session)),
+        Spot::Key { map, start } => (start, keys(&text, map, session)),
+        Spot::Name { start } => (start, known_names(&text, rest, session)),
+    }
+}
+
+/// In a string: the keys of a map that it indexes, what can be imported, or files.
+fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
+    let before = token.checked_sub(1);
+    if let Some(open) = before.filter(|open| text.is_symbol(*open, &["[", "?["]))
+        && let Some(shape) = shape::before(text, open, session).filter(|shape| shape.kind == "map")
+    {
+        let quote = &text.word(token)[..1];
+        let closing = if rest.starts_with(quote) { String::new() } else { format!("{quote}]") };
+        return (start, shape.keys.iter().map(|key| Candidate::new(format!("{key}{closing}"), key)).collect());
+    }
+    let written = &text.text[start..];
+    let (from, mut candidates) = names::of_files(written, session);
+    if before.is_some_and(|import| text.word(import) == "import") && from == 0 {
+        candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(format!("std/{name}"))));
+    } else if before.is_some_and(|import| text.word(import) == "import") && written.starts_with("std/") {
+        candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(*name)));
+    }
+    (start + from, candidates)
+}
+
+fn module_members(path: &str, rest: &str, session: &Session) -> Vec<Candidate> {
+    let docs = session.docs();
+    let members = docs.entries().iter().filter(|e| e.module == path && e.role == Role::Function);
+    members.map(|entry| callable(entry, None, rest)).collect()
+}
+
+/// Keys, properties and methods of a value; of a value that nothing is known about, every method of microtome's own.
+fn members(shape: Option<Shape>, rest: &str, session: &Session) -> Vec<Candidate> {
+    let docs = session.docs();
+    let Some(shape) = shape else {
+        let mut all: Vec<Candidate> =
+            docs.own().filter(|e| !e.receiver.is_empty()).filter_map(|e| member(e, None, rest)).collect();
+        all.sort_by(|a, b| a.replacement.cmp(&b.replacement));
+        all.dedup_by(|a, b| a.replacement == b.replacement);
+        return all;
+    };
+    let mut all: Vec<Candidate> = shape.keys.iter().filter(|key| is_name(key)).map(Candidate::plain).collect();
+    let entries = docs.entries().iter().filter(|e| signature::is_member(e, &shape.kind));
+    all.extend(entries.filter_map(|entry| member(entry, Some(&shape.kind), rest)));
+    all
+}
+
+fn member(entry: &Entry, receiver: Option<&str>, rest: &str) -> Option<Candidate> {
+    match entry.role {
+        Role::Property => Some(Candidate::new(&entry.name, signature::short(entry, receiver))),
+        Role::Method | Role::Function => Some(callable(entry, receiver, rest)),
+        Role::Index | Role::Operator => None,
+    }
+}
+
+fn callable(entry: &Entry, receiver: Option<&str>, rest: &str) -> Candidate {
+    let brackets = match rest.starts_with('(') {
+        true => "",
+        false if signature::takes_nothing(entry, receiver) => "()",
+        false => "(",
+    };
+    Candidate::new(format!("{}{brackets}", entry.name), signature::short(entry, receiver))
+}
+
+/// Keys of the options that the call takes, those left out that are written already.
+fn keys(text: &Before, map: usize, session: &Session) -> Vec<Candidate> {
+    let Some(callee) = text.call_of_map(map) else { return Vec::new() };
+    let docs = session.docs();
+    let receiver = callee.dot.and_then(|dot| shape::before(text, dot, session));
+    let written = text.keys(map);
+    options(docs.entries(), &callee, receiver.as_ref().map(|shape| shape.kind.as_str()), &written)
+}
+
+fn options(entries: &[Entry], callee: &Callee, receiver: Option<&str>, written: &[&str]) -> Vec<Candidate> {
+    let described = signature::called(entries, callee, receiver).find(|entry| !entry.doc.options.is_empty());
+    let options = described.into_iter().flat_map(|entry| &entry.doc.options);
+    options
+        .filter(|option| !written.contains(&option.key.as_str()))
+        .map(|option| {
+            Candidate::new(format!("{}: ", option.key), format!("{}  {}", option_head(option), option.meaning))
+        })
+        .collect()
+}
+
+/// Variables, the names that the line itself makes, functions known everywhere, modules, keywords.
+fn known_names(text: &Before, rest: &str, session: &Session) -> Vec<Candidate> {
+    let mut all: Vec<Candidate> = session
+        .variables()
+        .into_iter()
+        .map(|(name, value)| Candidate::new(name, format!("{name}: {}", type_name(value))))
+        .collect();
+    for name in local_names(text) {
+        if !all.iter().any(|known| known.replacement == name) {
+            all.push(Candidate::plain(name));
+        }
+    }
+    let docs = session.docs();
+    let global = docs.entries().iter().filter(|e| e.role == Role::Function && e.module.is_empty());
+    all.extend(global.map(|entry| callable(entry, None, rest)));
+    all.extend(docs.modules().into_iter().map(|module| Candidate::plain(format!("{module}::"))));
+    all.extend(KEYWORDS.iter().map(|word| Candidate::plain(*word)));
+    all
+}
+
+/// Names that are made in the text before the cursor: by `let`, `const`, `for`, and as parameters.
+fn local_names<'t>(text: &Before<'t>) -> Vec<&'t str> {
+    let mut names: Vec<&str> = Vec::new();
+    // The word at the cursor is being written; it is no name yet.
+    for index in 1..text.tokens.len().saturating_sub(1) {
+        let makes = |before: usize| {
+            matches!(text.word(before), "let" | "const" | "for" | "as" | "|" | "catch")
+                || text.is_symbol(before, &["(", ","]) && is_parameter(text, before)
+        };
+        if text.is_name(index) && makes(index - 1) && !names.contains(&text.word(index)) {
+            names.push(text.word(index));
+        }
+    }
+    names
+}
+
+/// Whether the bracket or the comma stands in the list of parameters of a function or a closure.
+fn is_parameter(text: &Before, separator: usize) -> bool {
+    for index in (0..=separator).rev() {
+        match text.word(index) {
+            "(" => return index >= 2 && text.word(index - 2) == "fn",
+            "|" => return true,
+            _ if text.kind(index) == Some(Kind::Word) || text.word(index) == "," => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn is_name(key: &str) -> bool {
+    key.starts_with(|c: char| c.is_alphabetic() || c == '_') && key.chars().all(|c| c.is_alphanumeric() || c == '_')
+}

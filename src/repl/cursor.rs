@@ -1,0 +1,274 @@
+//! What stands at the cursor: a name, a member after a dot, a key of options, a string; and in which call.
+
+use crate::script::tokens::{self, KEYWORDS, Kind, Token};
+
+const OPENING: &[&str] = &["(", "[", "{", "#{", "${", "?["];
+const CLOSING: &[&str] = &[")", "]", "}"];
+
+/// The text up to the cursor, cut into tokens.
+pub struct Before<'t> {
+    pub text: &'t str,
+    pub tokens: Vec<Token>,
+}
+
+/// What may be completed, and where it begins (byte offset into the text).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spot<'t> {
+    /// In a comment, or right after a number.
+    Nowhere,
+    /// In the string that token `token` opens.
+    Text {
+        token: usize,
+        start: usize,
+    },
+    /// After `path::`.
+    Module {
+        path: &'t str,
+        start: usize,
+    },
+    /// After the dot at token `dot`.
+    Member {
+        dot: usize,
+        start: usize,
+    },
+    /// Where a key stands in the map that token `map` opens.
+    Key {
+        map: usize,
+        start: usize,
+    },
+    Name {
+        start: usize,
+    },
+}
+
+/// The function that a bracket calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callee<'t> {
+    pub module: &'t str,
+    pub name: &'t str,
+    /// The dot before the name of a method.
+    pub dot: Option<usize>,
+}
+
+/// A call that the cursor stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call<'t> {
+    pub callee: Callee<'t>,
+    /// Which argument is being written, from 0.
+    pub argument: usize,
+}
+
+impl<'t> Before<'t> {
+    pub fn new(text: &'t str) -> Self {
+        Self { text, tokens: tokens::tokens(text) }
+    }
+
+    pub fn word(&self, index: usize) -> &'t str {
+        self.tokens.get(index).map_or("", |token| token.of(self.text))
+    }
+
+    pub fn kind(&self, index: usize) -> Option<Kind> {
+        self.tokens.get(index).map(|token| token.kind)
+    }
+
+    pub fn is_symbol(&self, index: usize, symbols: &[&str]) -> bool {
+        self.kind(index) == Some(Kind::Symbol) && symbols.contains(&self.word(index))
+    }
+
+    /// Whether a name that is not a keyword stands there.
+    pub fn is_name(&self, index: usize) -> bool {
+        self.kind(index) == Some(Kind::Word) && !KEYWORDS.contains(&self.word(index))
+    }
+
+    pub fn spot(&self) -> Spot<'t> {
+        let end = self.text.len();
+        let Some(last) = self.tokens.len().checked_sub(1) else { return Spot::Name { start: end } };
+        let token = self.tokens[last];
+        let touches = token.end == end;
+        match token.kind {
+            Kind::Comment if token.open || touches && self.word(last).starts_with("//") => return Spot::Nowhere,
+            Kind::Text if token.open => {
+                let quote = self.word(last).find(['"', '\'', '`']).map_or(0, |at| at + 1);
+                return Spot::Text { token: last, start: token.start + quote };
+            }
+            Kind::Number | Kind::Text if touches => return Spot::Nowhere,
+            _ => {}
+        }
+        let (start, next) = if token.kind == Kind::Word && touches { (token.start, last) } else { (end, last + 1) };
+        let Some(before) = next.checked_sub(1) else { return Spot::Name { start } };
+        if self.is_symbol(before, &["::"]) {
+            return match before.checked_sub(1).filter(|module| self.is_name(*module)) {
+                Some(module) => Spot::Module { path: self.word(module), start },
+                None => Spot::Nowhere,
+            };
+        }
+        if self.is_symbol(before, &[".", "?."]) {
+            return Spot::Member { dot: before, start };
+        }
+        match self.open_brackets(next).last() {
+            Some(map) if self.word(*map) == "#{" && (before == *map || self.is_symbol(before, &[","])) => {
+                Spot::Key { map: *map, start }
+            }
+            _ => Spot::Name { start },
+        }
+    }
+
+    /// Indices of the brackets that are open before token `end`; a closing one that does not fit is passed over.
+    fn open_brackets(&self, end: usize) -> Vec<usize> {
+        let mut open = Vec::new();
+        for index in 0..end {
+            if self.is_symbol(index, OPENING) {
+                open.push(index);
+            } else if self.is_symbol(index, CLOSING) {
+                open.pop();
+            }
+        }
+        open
+    }
+
+    /// The bracket that token `closing` closes.
+    pub fn opening(&self, closing: usize) -> Option<usize> {
+        let mut depth = 0_usize;
+        for index in (0..=closing).rev() {
+            if self.is_symbol(index, CLOSING) {
+                depth += 1;
+            } else if self.is_symbol(index, OPENING) {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(index);
+                }
+            }
+        }
+        None
+    }
+
+    /// The function that the round bracket at `open` calls, if a name stands before it.
+    pub fn callee(&self, open: usize) -> Option<Callee<'t>> {
+        let name = open.checked_sub(1).filter(|name| self.is_name(*name) && self.is_symbol(open, &["("]))?;
+        let mut callee = Callee { module: "", name: self.word(name), dot: None };
+        if let Some(before) = name.checked_sub(1) {
+            if self.is_symbol(before, &["::"]) {
+                callee.module = before.checked_sub(1).map_or("", |module| self.word(module));
+            } else if self.is_symbol(before, &[".", "?."]) {
+                callee.dot = Some(before);
+            } else if self.word(before) == "fn" {
+                // A definition looks like a call.
+                return None;
+            }
+        }
+        Some(callee)
+    }
+
+    /// The innermost call around the cursor. A block of code, as of a closure, is a world of its own.
+    pub fn call(&self) -> Option<Call<'t>> {
+        let open = self.open_brackets(self.tokens.len());
+        for (level, &bracket) in open.iter().enumerate().rev() {
+            if self.is_symbol(bracket, &["{", "${"]) {
+                return None;
+            }
+            if let Some(callee) = self.callee(bracket) {
+                let end = open.get(level + 1).copied().unwrap_or(self.tokens.len());
+                return Some(Call { callee, argument: self.commas(bracket, end) });
+            }
+        }
+        None
+    }
+
+    /// The call that the map opened at token `map` is an argument of.
+    pub fn call_of_map(&self, map: usize) -> Option<Callee<'t>> {
+        let around = *self.open_brackets(map).last()?;
+        self.callee(around)
+    }
+
+    /// Keys that are written in the map opened at `map`, and the one that the cursor stands in the value of.
+    pub fn keys(&self, map: usize) -> Vec<&'t str> {
+        let mut keys = Vec::new();
+        let mut depth = 0_usize;
+        for index in map + 1..self.tokens.len() {
+            if self.is_symbol(index, OPENING) {
+                depth += 1;
+            } else if self.is_symbol(index, CLOSING) {
+                depth = depth.saturating_sub(1);
+            } else if depth == 0 && self.is_symbol(index, &[":"]) {
+                keys.push(self.word(index - 1).trim_matches('"'));
+            }
+        }
+        keys
+    }
+
+    /// The innermost map of options around the cursor, if it is an argument of a call.
+    pub fn map_of_options(&self) -> Option<(usize, Callee<'t>)> {
+        let map = *self.open_brackets(self.tokens.len()).last()?;
+        if self.word(map) != "#{" {
+            return None;
+        }
+        Some((map, self.call_of_map(map)?))
+    }
+
+    fn commas(&self, open: usize, end: usize) -> usize {
+        let mut depth = 0_usize;
+        let mut commas = 0;
+        for index in open + 1..end {
+            if self.is_symbol(index, OPENING) {
+                depth += 1;
+            } else if self.is_symbol(index, CLOSING) {
+                depth = depth.saturating_sub(1);
+            } else if depth == 0 && self.is_symbol(index, &[","]) {
+                commas += 1;
+            }
+        }
+        commas
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spot(text: &str) -> Spot<'_> {
+        Before::new(text).spot()
+    }
+
+    #[test]
+    fn every_kind_of_spot_is_told() {
+        assert_eq!(spot(""), Spot::Name { start: 0 });
+        assert_eq!(spot("let x = fo"), Spot::Name { start: 8 });
+        assert_eq!(spot("tensor::ze"), Spot::Module { path: "tensor", start: 8 });
+        assert_eq!(spot("f(tensor::"), Spot::Module { path: "tensor", start: 10 });
+        assert_eq!(spot("x.sh"), Spot::Member { dot: 1, start: 2 });
+        assert_eq!(spot("x .\n"), Spot::Member { dot: 1, start: 4 });
+        assert_eq!(spot("f(x, #{ "), Spot::Key { map: 4, start: 8 });
+        assert_eq!(spot("f(x, #{ a: 1, b"), Spot::Key { map: 4, start: 14 });
+        assert_eq!(spot("f(x, #{ a: b"), Spot::Name { start: 11 });
+        assert_eq!(spot("f(x, #{ a: [b, c"), Spot::Name { start: 15 });
+        assert_eq!(spot("load(\"da"), Spot::Text { token: 2, start: 6 });
+        assert_eq!(spot("`a ${x."), Spot::Member { dot: 3, start: 7 });
+        assert_eq!(spot("// x."), Spot::Nowhere);
+        assert_eq!(spot("12"), Spot::Nowhere);
+        assert_eq!(spot("0..n"), Spot::Name { start: 3 });
+        assert_eq!(spot("\"whole\""), Spot::Nowhere);
+    }
+
+    #[test]
+    fn the_call_and_its_argument_are_found() {
+        let call = |text| Before::new(text).call().map(|call| (call.callee.module, call.callee.name, call.argument));
+        assert_eq!(call("tensor::zeros("), Some(("tensor", "zeros", 0)));
+        assert_eq!(call("f(1, [2, 3], g(4), "), Some(("", "f", 3)));
+        assert_eq!(call("f(1, [2, "), Some(("", "f", 1)));
+        assert_eq!(call("f(1, #{ a: 2, b"), Some(("", "f", 1)));
+        assert_eq!(call("f(1, g(2, "), Some(("", "g", 1)));
+        assert_eq!(call("f(1, |x| { y"), None);
+        assert_eq!(call("f(1) + "), None);
+        assert_eq!(call("if (1 + "), None);
+        assert_eq!(call("fn f(a, "), None);
+        assert_eq!(call("(1, "), None);
+    }
+
+    #[test]
+    fn the_keys_of_a_map_are_read() {
+        let before = Before::new("f(x, #{ a: 1, \"b\": #{ c: 2 }, d: ");
+        let (map, callee) = before.map_of_options().unwrap();
+        assert_eq!((map, callee.name), (4, "f"));
+        assert_eq!(before.keys(map), ["a", "b", "d"]);
+    }
+}

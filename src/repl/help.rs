@@ -1,0 +1,117 @@
+//! `?name` shows what the reference says, `??name` the source.
+
+use super::commands::{TABLE, Takes};
+use super::{Repl, Trouble, definitions, suggestion};
+use crate::base::Result;
+use crate::err;
+use crate::script::docs::Docs;
+use crate::script::docs_text;
+use crate::script::resolver::STDLIB;
+use crate::script::value::type_name;
+
+/// Answers what stands after the first `?`.
+pub fn answer(repl: &mut Repl, question: &str) -> std::result::Result<(), Trouble> {
+    let text = match question.strip_prefix('?') {
+        Some(name) => source(repl, name.trim())?,
+        None => match question.trim() {
+            "" => overview(),
+            name => reference(repl, name)?,
+        },
+    };
+    repl.say(&text);
+    Ok(())
+}
+
+/// The first page: what can be asked, and every command.
+pub fn overview() -> String {
+    let mut text = String::from(
+        "Type code to see its value; it goes on over several lines until it is whole.\n\n  \
+         ?name    what the reference says of a function, method, type, module or variable\n  \
+         ??name   its source, where it is written in the script language\n  \
+         ans      the last value\n  \
+         Tab      completes names, members, options and files\n  \
+         Ctrl-R   searches the history\n  \
+         Ctrl-C   stops the running line, or clears the one being typed\n\n",
+    );
+    for command in TABLE {
+        let usage = format!(":{} {}", command.name, command.arguments);
+        let usage = if command.takes == Takes::Nothing { usage.trim_end() } else { &usage };
+        text.push_str(&format!("  {usage:<28} {}\n", command.summary));
+    }
+    text
+}
+
+/// What the reference says of a name; of a variable its type, too.
+fn reference(repl: &Repl, name: &str) -> Result<String> {
+    let name = name.trim_start_matches('?').trim_end_matches('(');
+    if let Some(command) = name.strip_prefix(':').and_then(super::commands::find) {
+        return Ok(format!(":{} {}\n\n  {}", command.name, command.arguments, command.help));
+    }
+    let session = repl.session();
+    let (docs, screen) = (session.docs(), session.env().console.screen());
+    if let Some(value) = session.variable(name) {
+        let kind = type_name(value);
+        let members = docs_text::of_type(&docs, kind, screen);
+        return Ok(format!("{name}: {kind}\n\n{members}"));
+    }
+    let found = docs.lookup(name);
+    if !found.is_empty() {
+        let entries: Vec<String> = found.iter().map(|entry| docs_text::entry(entry, screen)).collect();
+        return Ok(entries.join("\n"));
+    }
+    if docs.modules().contains(&name) {
+        return Ok(docs_text::module(&docs, name, screen));
+    }
+    match docs_text::of_type(&docs, name, screen) {
+        members if members.is_empty() => {
+            Err(err!(Name, "the reference has no `{name}`").maybe_hint(suggestion(name, &names(&docs))))
+        }
+        members => Ok(members),
+    }
+}
+
+/// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.
+fn source(repl: &Repl, name: &str) -> Result<String> {
+    if name.is_empty() {
+        return Err(err!(Argument, "expected a name after `??`").hint("`??name` shows the source of a function"));
+    }
+    let (module, bare) = name.rsplit_once("::").unwrap_or(("", name));
+    let bare = bare.trim_end_matches(['(', ')']);
+    let session = repl.session();
+    let mut texts: Vec<(String, String)> =
+        repl.done.iter().rev().map(|done| ("this session".to_string(), done.text.clone())).collect();
+    texts.extend(session.sources().all());
+    texts.extend(STDLIB.iter().map(|(name, text)| (format!("std/{name}"), text.to_string())));
+    // A library may be known to the session by another name than its own.
+    let renamed = session.docs().lookup(name).iter().any(|entry| entry.scripted);
+    texts.sort_by_key(|(place, _)| !belongs(place, module));
+    for (place, text) in texts.iter().filter(|(place, _)| module.is_empty() || renamed || belongs(place, module)) {
+        let found: Vec<_> = definitions::of(text).into_iter().filter(|definition| definition.name == bare).collect();
+        if !found.is_empty() {
+            let pieces: Vec<&str> = found.iter().map(|definition| &text[definition.start..definition.end]).collect();
+            return Ok(format!("// {place}\n{}", pieces.join("\n\n")));
+        }
+    }
+    drop(session);
+    let text = reference(repl, name)?;
+    Ok(format!("`{name}` is native: it is written in Rust, and has no source in the script language.\n\n{text}"))
+}
+
+/// Whether a text called `place` is the library that a script calls `module`.
+fn belongs(place: &str, module: &str) -> bool {
+    let stem = place.rsplit('/').next().unwrap_or(place);
+    stem.strip_suffix(".rhai").unwrap_or(stem) == module
+}
+
+/// Every name that can be asked for.
+fn names(docs: &Docs) -> Vec<String> {
+    let mut names: Vec<String> = docs.modules().into_iter().map(String::from).collect();
+    for entry in docs.entries() {
+        names.push(entry.path());
+        names.push(entry.name.clone());
+    }
+    names.retain(|name| name.starts_with(char::is_alphabetic));
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,290 @@
+//! Floor 10: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
+
+pub mod commands;
+pub mod complete;
+mod cursor;
+mod definitions;
+mod editor;
+mod help;
+mod highlight;
+mod history;
+mod names;
+mod saving;
+mod shape;
+mod signature;
+
+use std::cell::{RefCell, RefMut};
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use crate::base::Error;
+use crate::base::files::utf8;
+use crate::base::{Result, names as near};
+use crate::err;
+use crate::script::failure::{Failure, Sources};
+use crate::script::value::Value;
+use crate::script::{Session, drawing, resolver, show};
+use editor::{Input, LineEditor};
+use saving::{Done, Outcome};
+
+const PROMPT: &str = "> ";
+
+/// How a session at the prompt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Done,
+    /// Some line failed, and nobody sat there to see it.
+    Failed,
+    /// Some `run::check` failed there.
+    CheckFailed,
+    Interrupted,
+    /// The reader of our output went away.
+    Closed,
+}
+
+/// Whether to ask for another line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    Quit,
+}
+
+/// What a line failed with, and the texts to draw it under.
+pub struct Trouble {
+    failure: Failure,
+    /// Those of a session beside this one; nothing means the session's own.
+    sources: Option<Sources>,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self { failure, sources: None }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+/// A session at the prompt: the session itself, and what `:save` and `??` know of its lines.
+pub struct Repl {
+    session: Rc<RefCell<Session>>,
+    done: Vec<Done>,
+    /// Lines given so far; errors call a line by its number.
+    lines: usize,
+    /// Whether errors are drawn in colour.
+    colour: bool,
+}
+
+impl Repl {
+    /// `colour` says whether standard error, where failures are drawn, takes colours.
+    pub fn new(session: Session, colour: bool) -> Self {
+        Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour }
+    }
+
+    /// The prompt on a terminal, until Ctrl-D or `:quit`.
+    pub fn converse(mut self) -> Result<Ending> {
+        let (screen, quiet) = {
+            let session = self.session();
+            (session.env().console.screen().clone(), session.env().settings.quiet)
+        };
+        let (mut editor, remark) = LineEditor::new(self.session.clone(), &screen)?;
+        if !quiet {
+            self.say(&format!("microtome {} (? for help, Ctrl-D to leave)", env!("CARGO_PKG_VERSION")));
+        }
+        if let Some(remark) = remark {
+            self.remark(&remark);
+        }
+        self.begin();
+        loop {
+            let line = match editor.ask(PROMPT)? {
+                Input::Line(line) => line,
+                Input::Cleared => continue,
+                Input::End => return Ok(Ending::Done),
+            };
+            if line.trim().is_empty() {
+                continue;
+            }
+            if let Err(error) = editor.remember(line.trim_end()) {
+                self.remark(&error.message);
+            }
+            let outcome = self.submit(&line);
+            if self.session().env().console.is_closed() {
+                return Ok(Ending::Closed);
+            }
+            match outcome {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => return Ok(Ending::Done),
+                Err(trouble) => self.draw(&trouble),
+            }
+        }
+    }
+
+    /// Lines from a pipe or a file: no prompt, and whether any of them failed. Failures do not stop it.
+    pub fn read(mut self, mut input: impl BufRead) -> Result<Ending> {
+        let mut ending = Ending::Done;
+        let mut text = String::new();
+        self.begin();
+        loop {
+            let mut bytes = Vec::new();
+            let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
+            text.push_str(&utf8(bytes)?);
+            if text.trim().is_empty() && length > 0 || length > 0 && is_unfinished(text.trim_end(), &self.session()) {
+                continue;
+            }
+            let outcome = if text.trim().is_empty() { Ok(Flow::Continue) } else { self.submit(&text) };
+            text.clear();
+            if self.session().env().console.is_closed() {
+                return Ok(Ending::Closed);
+            }
+            match outcome {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Quit) => return Ok(ending),
+                Err(trouble) => {
+                    self.draw(&trouble);
+                    if trouble.failure.is_interrupted() {
+                        return Ok(Ending::Interrupted);
+                    }
+                    ending = Ending::Failed;
+                }
+            }
+            if length == 0 {
+                let checks_failed = self.session().env().checks.failed() > 0;
+                return Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending });
+            }
+        }
+    }
+
+    fn session(&self) -> RefMut<'_, Session> {
+        self.session.borrow_mut()
+    }
+
+    /// The user's own beginning of every session. Its errors are drawn, and the session goes on.
+    fn begin(&mut self) {
+        let place = match std::env::var_os("MICROTOME_RC") {
+            Some(place) if place.is_empty() => None,
+            Some(place) => Some(PathBuf::from(place)),
+            None => resolver::config_folder().map(|folder| folder.join("rc.rhai")).filter(|place| place.exists()),
+        };
+        let Some(place) = place else { return };
+        let text = self.session().env().files.text(&place);
+        let outcome = match text {
+            Ok(text) => self.evaluate(&place.display().to_string(), &text).map(drop),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(trouble) = outcome {
+            self.draw(&trouble);
+        }
+    }
+
+    /// One line: a question, a command, or code.
+    pub fn submit(&mut self, input: &str) -> std::result::Result<Flow, Trouble> {
+        let line = input.trim();
+        self.session().env().task.flag().store(false, Ordering::Relaxed);
+        let outcome = if let Some(question) = line.strip_prefix('?') {
+            help::answer(self, question).map(|()| Flow::Continue)
+        } else if let Some(command) = line.strip_prefix(':') {
+            commands::run(self, command)
+        } else {
+            self.answer(line).map(|()| Flow::Continue)
+        };
+        self.session().env().files.release();
+        outcome
+    }
+
+    /// Evaluates code and shows its value, unless a semicolon mutes it.
+    fn answer(&mut self, text: &str) -> std::result::Result<(), Trouble> {
+        let name = self.next_name();
+        let value = self.evaluate(&name, text)?;
+        if !value.is_unit() && !is_muted(text) {
+            self.show(&value)?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
+    fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, Trouble> {
+        let outcome = self.session().eval(name, text);
+        let outcome = outcome.inspect(|value| {
+            if !value.is_unit() {
+                self.session().set_variable("ans", value.clone());
+            }
+        });
+        let how = match &outcome {
+            Err(_) => Outcome::Failed,
+            Ok(value) if value.is_unit() => Outcome::Silent,
+            Ok(_) => Outcome::Answered,
+        };
+        self.done.push(Done { text: text.into(), outcome: how });
+        Ok(outcome?)
+    }
+
+    /// What errors in the next line call it by.
+    fn next_name(&mut self) -> String {
+        self.lines += 1;
+        format!("<{}>", self.lines)
+    }
+
+    fn show(&self, value: &Value) -> Result<()> {
+        let session = self.session();
+        let console = &session.env().console;
+        console.line(show::shown(value, console.screen())?.trim_end_matches('\n'));
+        Ok(())
+    }
+
+    /// Prints text that was asked for.
+    fn say(&self, text: &str) {
+        self.session().env().console.line(text.trim_end_matches('\n'));
+    }
+
+    /// Tells something by the way.
+    fn remark(&self, text: &str) {
+        if !self.session().env().settings.quiet {
+            to_stderr(&format!("{text}\n"));
+        }
+    }
+
+    fn draw(&self, trouble: &Trouble) {
+        if trouble.failure.is_interrupted() {
+            return to_stderr("interrupted\n");
+        }
+        let session = self.session();
+        let sources = trouble.sources.as_ref().unwrap_or(session.sources());
+        to_stderr(&drawing::draw(&trouble.failure, sources, self.colour));
+    }
+}
+
+/// A terminal that went away is noticed when the next line is asked for.
+fn to_stderr(text: &str) {
+    let _nobody_reads = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether the prompt should go on asking. Questions and commands end with their line, but for the code that some take.
+fn is_unfinished(text: &str, session: &Session) -> bool {
+    let line = text.trim_start();
+    if line.starts_with('?') {
+        return false;
+    }
+    match line.strip_prefix(':') {
+        Some(command) => commands::code_of(command).is_some_and(|code| session.is_unfinished(code)),
+        None => session.is_unfinished(text),
+    }
+}
+
+/// Whether the code ends in a semicolon, a comment after it not counted.
+fn is_muted(text: &str) -> bool {
+    use crate::script::tokens::{Kind, tokens};
+    tokens(text).iter().rfind(|token| token.kind != Kind::Comment).is_some_and(|token| token.of(text) == ";")
+}
+
+/// "did you mean ..?" among names that need not stand in one list.
+fn suggestion(name: &str, candidates: &[String]) -> Option<String> {
+    near::suggestion(name, candidates.iter().map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests;

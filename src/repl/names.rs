@@ -1,0 +1,44 @@
+//! Names from outside of the line: those of the reference, for `?`, and those of files.
+
+use std::path::{Path, PathBuf};
+
+use super::complete::Candidate;
+use crate::script::Session;
+use crate::script::docs::Role;
+
+/// Paths of the reference that begin as written, or whose last part does.
+pub fn of_reference(written: &str, session: &Session) -> Vec<Candidate> {
+    let docs = session.docs();
+    let mut names: Vec<String> = session.variables().into_iter().map(|(name, _)| name.to_string()).collect();
+    names.extend(docs.modules().into_iter().map(String::from));
+    for entry in docs.entries().iter().filter(|e| !matches!(e.role, Role::Index | Role::Operator)) {
+        names.push(entry.path());
+        names.push(entry.name.clone());
+        names.push(entry.receiver.clone());
+    }
+    names.retain(|name| !name.is_empty() && name.starts_with(written));
+    names.sort();
+    names.dedup();
+    names.into_iter().map(|name| Candidate::new(&name, &name)).collect()
+}
+
+/// Files and folders for the path that is being written, below the working folder and below the output folder, and
+/// where its last part begins.
+pub fn of_files(written: &str, session: &Session) -> (usize, Vec<Candidate>) {
+    let start = written.rfind('/').map_or(0, |slash| slash + 1);
+    let (folder, stem) = written.split_at(start);
+    let files = &session.env().files;
+    let mut places = vec![PathBuf::from(if folder.is_empty() { "." } else { folder })];
+    if Path::new(folder).is_relative() {
+        places.push(files.access().out().join(folder));
+    }
+    let mut names: Vec<String> = places
+        .iter()
+        .flat_map(|place| files.names(place))
+        .filter(|name| name.starts_with(stem) && name.starts_with('.') == stem.starts_with('.'))
+        .filter(|name| !name.contains(['"', '\\', '`', '\n']))
+        .collect();
+    names.sort();
+    names.dedup();
+    (start, names.into_iter().map(|name| Candidate::new(&name, &name)).collect())
+}

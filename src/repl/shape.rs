@@ -1,0 +1,234 @@
+//! What is known about the value before a dot without evaluating it: its type, and its keys if it is a map.
+
+use rhai::{Array, Dynamic, Map};
+
+use super::cursor::Before;
+use crate::script::Session;
+use crate::script::docs::{Docs, Role};
+use crate::script::tokens::Kind;
+use crate::script::value::type_name;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The type in the words of the reference.
+    pub kind: String,
+    pub keys: Vec<String>,
+}
+
+/// How a chain like `x.logits(t)[0]` begins.
+enum Base<'t> {
+    Variable(&'t str),
+    Function { module: &'t str, name: &'t str },
+    Literal(Shape),
+}
+
+/// One link of the chain.
+enum Step<'t> {
+    Property(&'t str),
+    Call(&'t str),
+    Key(&'t str),
+    Position(usize),
+    Index,
+}
+
+/// The value that ends before token `end`, as far as it can be known.
+pub fn before(text: &Before, end: usize, session: &Session) -> Option<Shape> {
+    let docs = session.docs();
+    let (base, steps) = chain(text, end)?;
+    match base {
+        Base::Variable(name) => of_value(session.variable(name)?, &steps, &docs),
+        Base::Function { module, name } => {
+            let entry =
+                docs.entries().iter().find(|e| e.module == module && e.name == name && e.receiver.is_empty())?;
+            of_type(entry.overloads.first()?.returns.clone(), &steps, &docs)
+        }
+        Base::Literal(shape) if steps.is_empty() => Some(shape),
+        Base::Literal(shape) => of_type(shape.kind, &steps, &docs),
+    }
+}
+
+/// Reads the chain backwards from its end.
+fn chain<'t>(text: &Before<'t>, end: usize) -> Option<(Base<'t>, Vec<Step<'t>>)> {
+    let mut steps = Vec::new();
+    let mut end = end;
+    let base = loop {
+        let last = end.checked_sub(1)?;
+        match text.kind(last)? {
+            Kind::Word => match link_before(text, last) {
+                Link::Dot => {
+                    steps.push(Step::Property(text.word(last)));
+                    end = last - 1;
+                }
+                Link::Module => return None,
+                Link::None => break word(text.word(last)),
+            },
+            Kind::Symbol if text.word(last) == ")" => {
+                let callee = text.callee(text.opening(last)?)?;
+                match callee.dot {
+                    Some(dot) => {
+                        steps.push(Step::Call(callee.name));
+                        end = dot;
+                    }
+                    None => break Base::Function { module: callee.module, name: callee.name },
+                }
+            }
+            Kind::Symbol if text.word(last) == "]" => {
+                let open = text.opening(last)?;
+                if !is_indexed(text, open) {
+                    break literal("array");
+                }
+                steps.push(index(text, open, last));
+                end = open;
+            }
+            Kind::Symbol if text.word(last) == "}" => {
+                let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
+                break Base::Literal(Shape { kind: "map".into(), keys: keys_between(text, open, last) });
+            }
+            Kind::Text if text.word(last).starts_with('\'') => break literal("character"),
+            Kind::Text => break literal("string"),
+            Kind::Number if text.word(last).contains(['.', 'e']) && !text.word(last).starts_with("0x") => {
+                break literal("float");
+            }
+            Kind::Number => break literal("integer"),
+            _ => return None,
+        }
+    };
+    steps.reverse();
+    Some((base, steps))
+}
+
+enum Link {
+    Dot,
+    Module,
+    None,
+}
+
+fn link_before(text: &Before, word: usize) -> Link {
+    match word.checked_sub(1) {
+        Some(before) if text.is_symbol(before, &[".", "?."]) => Link::Dot,
+        Some(before) if text.is_symbol(before, &["::"]) => Link::Module,
+        _ => Link::None,
+    }
+}
+
+fn word(name: &str) -> Base<'_> {
+    match name {
+        "true" | "false" => literal("bool"),
+        name => Base::Variable(name),
+    }
+}
+
+fn literal(kind: &str) -> Base<'static> {
+    Base::Literal(Shape { kind: kind.into(), keys: Vec::new() })
+}
+
+/// Whether the square bracket at `open` indexes what stands before it.
+fn is_indexed(text: &Before, open: usize) -> bool {
+    open.checked_sub(1).is_some_and(|before| {
+        text.is_name(before) || text.is_symbol(before, &[")", "]", "}"]) || text.kind(before) == Some(Kind::Text)
+    })
+}
+
+fn index<'t>(text: &Before<'t>, open: usize, close: usize) -> Step<'t> {
+    let (only, inside) = (close == open + 2, text.word(open + 1));
+    match text.kind(open + 1) {
+        Some(Kind::Text) if only => Step::Key(inside.trim_matches(['"', '`'])),
+        Some(Kind::Number) if only => inside.parse().map_or(Step::Index, Step::Position),
+        _ => Step::Index,
+    }
+}
+
+fn keys_between(text: &Before, open: usize, close: usize) -> Vec<String> {
+    let inside = Before { text: text.text, tokens: text.tokens[..close].to_vec() };
+    inside.keys(open).into_iter().map(String::from).collect()
+}
+
+/// Walks down the value itself, which stays where it is: a copy of a large array would be felt.
+fn of_value(value: &Dynamic, steps: &[Step], docs: &Docs) -> Option<Shape> {
+    let Some((step, rest)) = steps.split_first() else {
+        let keys = value.read_lock::<Map>().map(|map| map.keys().map(|key| key.to_string()).collect());
+        return Some(Shape { kind: type_name(value).into(), keys: keys.unwrap_or_default() });
+    };
+    match step {
+        Step::Property(key) | Step::Key(key) => {
+            if let Some(map) = value.read_lock::<Map>() {
+                return of_value(map.get(*key)?, rest, docs);
+            }
+        }
+        Step::Position(position) => {
+            if let Some(array) = value.read_lock::<Array>() {
+                return of_value(array.get(*position)?, rest, docs);
+            }
+        }
+        Step::Call(_) | Step::Index => {}
+    }
+    of_type(type_name(value).into(), steps, docs)
+}
+
+/// Goes on by what the reference says that each link returns.
+fn of_type(kind: String, steps: &[Step], docs: &Docs) -> Option<Shape> {
+    let mut kind = kind;
+    for step in steps {
+        kind = returned(&kind, step, docs)?;
+    }
+    // "any" says nothing, and "result" is the engine's word for it.
+    (!matches!(kind.as_str(), "any" | "result" | "nothing")).then(|| Shape { kind, keys: Vec::new() })
+}
+
+fn returned(kind: &str, step: &Step, docs: &Docs) -> Option<String> {
+    let member =
+        |role: Role, name: &str| docs.entries().iter().find(|e| e.receiver == kind && e.role == role && e.name == name);
+    let entry = match step {
+        Step::Property(name) => member(Role::Property, name),
+        Step::Call(name) => member(Role::Method, name).or_else(|| {
+            let takes = |e: &&crate::script::docs::Entry| {
+                e.overloads.iter().any(|o| o.parameters.first().is_some_and(|(_, first)| first == kind))
+            };
+            docs.functions(name).filter(|e| e.module.is_empty() && e.receiver.is_empty()).find(takes)
+        }),
+        Step::Key(_) | Step::Position(_) | Step::Index => {
+            docs.entries().iter().find(|e| e.receiver == kind && e.role == Role::Index)
+        }
+    };
+    Some(entry?.overloads.first()?.returns.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repl::tests::session;
+
+    fn kind(text: &str) -> Option<String> {
+        let mut session = session();
+        let _nothing = session.eval("<1>", "let m = #{ a: #{ list: [1, \"x\"] }, n: 2.5 }; let s = \"text\";").unwrap();
+        let before_dot = Before::new(text);
+        before(&before_dot, before_dot.tokens.len(), &session).map(|shape| shape.kind)
+    }
+
+    #[test]
+    fn values_are_walked_down() {
+        for (text, wanted) in [
+            ("m", "map"),
+            ("m.n", "float"),
+            ("m.a", "map"),
+            ("m[\"a\"].list", "array"),
+            ("m.a.list[1]", "string"),
+            ("m.a.list[0]", "integer"),
+            ("1 + m.n", "float"),
+            ("s.len()", "integer"),
+            ("m.a.list.len()", "integer"),
+            ("repr(m)", "string"),
+            ("run::seed()", "integer"),
+            ("[1, 2]", "array"),
+            ("\"a\"", "string"),
+            ("#{ a: 1 }", "map"),
+            ("2.5", "float"),
+            ("f(true", "bool"),
+        ] {
+            assert_eq!(kind(text).as_deref(), Some(wanted), "{text}");
+        }
+        for text in ["unknown", "m.missing", "m.a.list[9]", "(m)", "", "unknown()", "m.unknown()", "run::x"] {
+            assert_eq!(kind(text), None, "{text}");
+        }
+    }
+}

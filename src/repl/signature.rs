@@ -1,0 +1,162 @@
+//! Signatures while one types: beside the candidates of completion, and as the hint line under a call.
+
+use super::cursor::{Before, Callee};
+use super::shape;
+use crate::script::Session;
+use crate::script::docs::{Entry, Overload, Role};
+use crate::script::docs_text::option_head;
+
+/// Numeric types that scripts have no literals for; the language's own functions take them, too.
+const EXOTIC: &[&str] = &["i8", "i16", "i32", "i128", "u8", "u16", "u32", "u64", "u128", "f32"];
+
+/// The entries that a call may mean, those of the receiver's type where that is known.
+pub fn called<'d>(
+    entries: &'d [Entry],
+    callee: &Callee,
+    receiver: Option<&str>,
+) -> impl Iterator<Item = &'d Entry> + use<'d> {
+    let mut fitting: Vec<&Entry> = entries
+        .iter()
+        .filter(|e| e.name == callee.name && e.module == callee.module)
+        .filter(|e| match (callee.dot, receiver) {
+            (None, _) => e.role == Role::Function,
+            (Some(_), Some(kind)) => is_member(e, kind),
+            (Some(_), None) => matches!(e.role, Role::Method | Role::Function),
+        })
+        .collect();
+    // A method of the type before a function that takes anything, our own before the language's.
+    fitting.sort_by_key(|e| (e.builtin, e.role != Role::Method));
+    fitting.into_iter()
+}
+
+/// Whether `x.name` may mean this entry when x is of that type.
+pub fn is_member(entry: &Entry, kind: &str) -> bool {
+    match entry.role {
+        Role::Method | Role::Property => entry.receiver == kind || entry.receiver == "any",
+        // A function that is known everywhere is called as a method of its first argument, too.
+        Role::Function if entry.module.is_empty() => overloads(entry).any(|o| takes_first(o, kind)),
+        _ => false,
+    }
+}
+
+fn takes_first(overload: &Overload, kind: &str) -> bool {
+    overload.parameters.first().is_some_and(|(_, first)| first == kind)
+}
+
+/// The overloads that a script can reach, the others only where there are no such.
+fn overloads(entry: &Entry) -> impl Iterator<Item = &Overload> {
+    let reachable = |o: &&Overload| o.parameters.iter().all(|(_, kind)| !EXOTIC.contains(&kind.as_str()));
+    let any = entry.overloads.iter().any(|o| reachable(&o));
+    entry.overloads.iter().filter(move |o| !any || reachable(o))
+}
+
+/// `name(a: integer, b: any) -> Tensor` and how many more overloads there are; called on a value of type `receiver`,
+/// a function known everywhere has lost its first parameter.
+pub fn short(entry: &Entry, receiver: Option<&str>) -> String {
+    let skipped = usize::from(receiver.is_some() && entry.role == Role::Function);
+    let mut fitting: Vec<&Overload> =
+        overloads(entry).filter(|o| skipped == 0 || receiver.is_some_and(|kind| takes_first(o, kind))).collect();
+    fitting.sort_by_key(|o| o.parameters.len());
+    let Some(first) = fitting.first() else { return entry.name.clone() };
+    if entry.role == Role::Property {
+        return format!("{}{}", entry.name, returns(first));
+    }
+    let parameters: Vec<String> = first.parameters.iter().skip(skipped).map(parameter).collect();
+    let more = match fitting.len() {
+        1 => String::new(),
+        all => format!("  (+{})", all - 1),
+    };
+    format!("{}({}){}{more}", entry.name, parameters.join(", "), returns(first))
+}
+
+/// Whether every way of calling it takes nothing.
+pub fn takes_nothing(entry: &Entry, receiver: Option<&str>) -> bool {
+    let skipped = usize::from(receiver.is_some() && entry.role == Role::Function);
+    entry.overloads.iter().all(|o| o.parameters.len() <= skipped)
+}
+
+fn parameter((name, kind): &(String, String)) -> String {
+    if kind == "any" { name.clone() } else { format!("{name}: {kind}") }
+}
+
+fn returns(overload: &Overload) -> String {
+    match overload.returns.as_str() {
+        "nothing" | "any" | "result" => String::new(),
+        kind => format!(" -> {kind}"),
+    }
+}
+
+/// The hint for the text before the cursor: the option that is being written, or the signature of the call, with the
+/// parameter at the cursor between ‹ and ›.
+pub fn hint(before_cursor: &str, session: &Session) -> Option<String> {
+    let text = Before::new(before_cursor);
+    if text.tokens.last().is_some_and(|last| last.open && last.of(before_cursor).starts_with('/')) {
+        return None;
+    }
+    let call = text.call()?;
+    let docs = session.docs();
+    let receiver = call.callee.dot.and_then(|dot| shape::before(&text, dot, session));
+    let receiver = receiver.as_ref().map(|shape| shape.kind.as_str());
+    let mut entries = called(docs.entries(), &call.callee, receiver);
+    let entry = entries.next()?;
+    option_hint(&text, entry).or_else(|| Some(call_hint(entry, call.argument, call.callee.dot.is_some(), receiver)))
+}
+
+/// What the option means whose value is being written.
+fn option_hint(text: &Before, entry: &Entry) -> Option<String> {
+    let (map, callee) = text.map_of_options()?;
+    if callee.name != entry.name || text.is_symbol(text.tokens.len() - 1, &[","]) {
+        return None;
+    }
+    let key = *text.keys(map).last()?;
+    let option = entry.doc.options.iter().find(|option| option.key == key)?;
+    Some(format!("{}: {}", option_head(option), option.meaning))
+}
+
+fn call_hint(entry: &Entry, argument: usize, as_method: bool, receiver: Option<&str>) -> String {
+    let skipped = usize::from(as_method && entry.role == Role::Function);
+    let mut all: Vec<&Overload> = overloads(entry).collect();
+    all.sort_by_key(|o| (skipped == 1 && !receiver.is_some_and(|kind| takes_first(o, kind)), o.parameters.len()));
+    let fits = |o: &&&Overload| o.parameters.len() > argument + skipped;
+    let Some(best) = all.iter().find(fits).or(all.last()) else { return entry.path() };
+    let parameters: Vec<String> = best
+        .parameters
+        .iter()
+        .skip(skipped)
+        .enumerate()
+        .map(|(index, p)| if index == argument { format!("‹{}›", parameter(p)) } else { parameter(p) })
+        .collect();
+    format!("{}({}){}", entry.path(), parameters.join(", "), returns(best))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repl::tests::session;
+
+    #[test]
+    fn the_signature_shows_the_parameter_at_the_cursor() {
+        let mut session = session();
+        let _nothing = session.eval("<1>", "fn mix(a, b) { a + b }\nlet list = [1];").unwrap();
+        let hint = |text: &str| hint(text, &session);
+        assert_eq!(hint("mix(").as_deref(), Some("mix(‹a›, b)"));
+        assert_eq!(hint("mix(f(1), ").as_deref(), Some("mix(a, ‹b›)"));
+        assert_eq!(
+            hint("run::check(1 == 1, \"x").as_deref(),
+            Some("run::check(condition: bool, ‹message: string›) -> bool")
+        );
+        assert_eq!(hint("list.pad(3, ").as_deref(), Some("array.pad(length: integer, ‹value›)"));
+        assert_eq!(hint("mix(1, 2)"), None);
+        assert_eq!(hint("unknown("), None);
+        assert_eq!(hint("// mix("), None);
+    }
+
+    #[test]
+    fn an_option_is_explained_while_its_value_is_written() {
+        let session = session();
+        let text = "run::fetch(\"a\", #{ to: ";
+        assert_eq!(hint(text, &session).as_deref(), Some("to = the last part of the address: where to write it"));
+        let next = hint("run::fetch(\"a\", #{ to: \"b\", ", &session).unwrap();
+        assert!(next.contains("‹options: options›"), "{next}");
+    }
+}

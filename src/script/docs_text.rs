@@ -1,0 +1,176 @@
+//! The reference as text for the terminal: one entry, a module, a type. `?name` and `microtome doc` show the same.
+
+use std::fmt::Write;
+
+use super::docs::{Docs, Entry, OptionDoc};
+use crate::report::terminal::Screen;
+
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const INDENT: &str = "  ";
+
+/// Lines longer than this are hard to read, however wide the terminal is.
+const WIDEST: usize = 100;
+
+/// Signatures, summary, body, options and example of one entry.
+pub fn entry(entry: &Entry, screen: &Screen) -> String {
+    let mut text = String::new();
+    for signature in entry.signatures() {
+        line(&mut text, &paint(&signature, BOLD, screen));
+    }
+    let doc = &entry.doc;
+    for paragraph in [doc.summary.as_str()].into_iter().chain(doc.body.split("\n\n")).filter(|p| !p.is_empty()) {
+        text.push('\n');
+        for piece in paragraph.lines() {
+            wrapped(&mut text, piece, INDENT, screen);
+        }
+    }
+    if !doc.options.is_empty() {
+        section(&mut text, "Options", screen);
+        for option in &doc.options {
+            line(&mut text, &format!("    {}", option_head(option)));
+            wrapped(&mut text, &option.meaning, "        ", screen);
+        }
+    }
+    if !doc.example.is_empty() {
+        section(&mut text, "Example", screen);
+        for code in doc.example.lines() {
+            line(&mut text, &format!("    {code}"));
+        }
+    }
+    text
+}
+
+/// Every function of a module with the first sentence about it.
+pub fn module(docs: &Docs, name: &str, screen: &Screen) -> String {
+    let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.module == name).collect();
+    format!("{}\n\n{}", paint(&format!("module {name}"), BOLD, screen), list(&members, screen))
+}
+
+/// Every method, property and index of a type with the first sentence about it; empty if the type has none.
+pub fn of_type(docs: &Docs, name: &str, screen: &Screen) -> String {
+    let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.receiver == name).collect();
+    if members.is_empty() {
+        return String::new();
+    }
+    format!("{}\n\n{}", paint(&format!("type {name}"), BOLD, screen), list(&members, screen))
+}
+
+/// Modules, types, and what is known everywhere, of microtome's own.
+pub fn everything(docs: &Docs, screen: &Screen) -> String {
+    let mut text = String::new();
+    for name in docs.modules() {
+        let _ = writeln!(text, "{}", module(docs, name, screen));
+    }
+    let mut types: Vec<&str> = docs.own().map(|e| e.receiver.as_str()).filter(|name| !name.is_empty()).collect();
+    types.sort_unstable();
+    types.dedup();
+    for name in types {
+        let _ = writeln!(text, "{}", of_type(docs, name, screen));
+    }
+    let global: Vec<&Entry> = docs
+        .own()
+        .filter(|e| e.module.is_empty() && e.receiver.is_empty() && e.name.starts_with(char::is_alphabetic))
+        .collect();
+    let _ = writeln!(text, "{}\n\n{}", paint("known everywhere", BOLD, screen), list(&global, screen));
+    text
+}
+
+/// `key = default`, or the key alone where there is no default.
+pub fn option_head(option: &OptionDoc) -> String {
+    if option.default.is_empty() { option.key.clone() } else { format!("{} = {}", option.key, option.default) }
+}
+
+fn list(entries: &[&Entry], screen: &Screen) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        if let Some(signature) = entry.signatures().first() {
+            line(&mut text, &format!("{INDENT}{signature}"));
+        }
+        let sentence = entry.doc.summary.split_once(". ").map_or(entry.doc.summary.as_str(), |(first, _)| first);
+        if !sentence.is_empty() {
+            for piece in fold(sentence, width(screen) - 6) {
+                line(&mut text, &format!("      {}", paint(&piece, DIM, screen)));
+            }
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, title: &str, screen: &Screen) {
+    text.push('\n');
+    line(text, &format!("{INDENT}{}", paint(title, BOLD, screen)));
+}
+
+fn line(text: &mut String, content: &str) {
+    text.push_str(content);
+    text.push('\n');
+}
+
+fn wrapped(text: &mut String, content: &str, indent: &str, screen: &Screen) {
+    for piece in fold(content, width(screen).saturating_sub(indent.len())) {
+        line(text, &format!("{indent}{piece}"));
+    }
+}
+
+fn width(screen: &Screen) -> usize {
+    screen.width.clamp(20, WIDEST)
+}
+
+/// Breaks a paragraph between words into lines of at most `width` characters, where its words allow it.
+fn fold(content: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in content.split_whitespace() {
+        match lines.last_mut() {
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= width => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+fn paint(text: &str, code: &str, screen: &Screen) -> String {
+    if screen.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::docs::{Overload, Role, parse};
+    use super::*;
+    use crate::report::terminal::Graphics;
+
+    fn example() -> Entry {
+        Entry {
+            module: "tensor".into(),
+            role: Role::Function,
+            receiver: String::new(),
+            name: "draw".into(),
+            overloads: vec![Overload { parameters: vec![("n".into(), "integer".into())], returns: "Tensor".into() }],
+            doc: parse(
+                "/// Draws numbers.\n///\n/// One after the other, all of them.\n///\n/// # Options\n/// - `seed` = 0: where to start\n///\n/// # Example\n/// ```\n/// tensor::draw(3)  //=> 1\n/// ```",
+            ),
+            builtin: false,
+            scripted: false,
+        }
+    }
+
+    fn screen(colour: bool) -> Screen {
+        Screen { width: 24, height: 24, colour, graphics: Graphics::Text }
+    }
+
+    #[test]
+    fn an_entry_is_laid_out_within_the_width() {
+        let wanted = "tensor::draw(n: integer) -> Tensor\n\n  Draws numbers.\n\n  One after the other,\n  all of them.\n\n  Options\n    seed = 0\n        where to start\n\n  Example\n    tensor::draw(3)  //=> 1\n";
+        assert_eq!(entry(&example(), &screen(false)), wanted);
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_escape_codes() {
+        let coloured = entry(&example(), &screen(true));
+        assert!(coloured.contains("\x1b[1m"));
+        assert_eq!(coloured.replace("\x1b[1m", "").replace("\x1b[0m", ""), entry(&example(), &screen(false)));
+    }
+}

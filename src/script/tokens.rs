@@ -1,0 +1,292 @@
+//! A script cut into words with their places, for the prompt: it never fails, however unfinished the text is.
+//!
+//! The engine's own lexer stops at the first error and gives points instead of spans; what is being typed is almost
+//! always in error. Places are byte offsets into the text.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A name or a keyword.
+    Word,
+    Number,
+    /// A string or a character. One between backticks comes in pieces where `${..}` stands in it.
+    Text,
+    Comment,
+    /// A bracket or an operator; of the longer ones only those that matter here stand together.
+    Symbol,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    pub kind: Kind,
+    pub start: usize,
+    pub end: usize,
+    /// A string or a comment that the text ends before it is closed.
+    pub open: bool,
+}
+
+impl Token {
+    pub fn of<'t>(&self, text: &'t str) -> &'t str {
+        &text[self.start..self.end]
+    }
+}
+
+/// Words that the language keeps for itself.
+pub const KEYWORDS: &[&str] = &[
+    "let", "const", "if", "else", "switch", "while", "loop", "do", "until", "for", "in", "break", "continue", "return",
+    "fn", "private", "import", "export", "as", "global", "try", "catch", "throw", "true", "false", "this",
+];
+
+/// Symbols of more than one character that must not be taken apart.
+const LONG_SYMBOLS: &[&str] = &["::", "#{", "?.", "?[", "..=", "..", "=>", "==", "!=", "<=", ">=", "&&", "||", "??"];
+
+/// Cuts the text into tokens; white space is left out.
+pub fn tokens(text: &str) -> Vec<Token> {
+    let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), interpolations: Vec::new() };
+    while lexer.at < text.len() {
+        lexer.next();
+    }
+    lexer.tokens
+}
+
+/// Indices of the opening brackets that are not closed, outermost first; nothing if a closing one does not fit.
+pub fn open_brackets(text: &str, tokens: &[Token]) -> Option<Vec<usize>> {
+    let mut open: Vec<usize> = Vec::new();
+    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Symbol) {
+        match token.of(text) {
+            "(" | "[" | "{" | "#{" | "${" | "?[" => open.push(index),
+            closing @ (")" | "]" | "}") => {
+                let opened = tokens[open.pop()?].of(text);
+                if !opened.ends_with(partner(closing)) {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(open)
+}
+
+fn partner(closing: &str) -> char {
+    match closing {
+        ")" => '(',
+        "]" => '[',
+        _ => '{',
+    }
+}
+
+/// Whether the text cannot be whole, by its tokens alone: a bracket, a comment or a string that may go on is open.
+pub fn is_open(text: &str) -> bool {
+    let tokens = tokens(text);
+    if let Some(last) = tokens.last().filter(|last| last.open) {
+        // A string between quotes ends with its line, unless a backslash carries it on.
+        return !last.of(text).starts_with(['"', '\'']) || text.trim_end_matches('\n').ends_with('\\');
+    }
+    open_brackets(text, &tokens).is_some_and(|open| !open.is_empty())
+}
+
+struct Lexer<'t> {
+    text: &'t str,
+    at: usize,
+    tokens: Vec<Token>,
+    /// For each `${` that we are inside of, how many braces are open within it.
+    interpolations: Vec<usize>,
+}
+
+impl Lexer<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn push(&mut self, kind: Kind, length: usize, open: bool) {
+        let end = self.at + length;
+        self.tokens.push(Token { kind, start: self.at, end, open });
+        self.at = end;
+    }
+
+    fn next(&mut self) {
+        let rest = self.rest();
+        let Some(first) = rest.chars().next() else { return };
+        if first.is_whitespace() {
+            self.at += first.len_utf8();
+        } else if rest.starts_with("//") {
+            let length = rest.find('\n').unwrap_or(rest.len());
+            self.push(Kind::Comment, length, false);
+        } else if rest.starts_with("/*") {
+            let (length, open) = block_comment(rest);
+            self.push(Kind::Comment, length, open);
+        } else if first == '`' {
+            self.backticks(1);
+        } else if first == '"' || first == '\'' {
+            let (length, open) = quoted(rest, first);
+            self.push(Kind::Text, length, open);
+        } else if let Some(hashes) = raw_string(rest) {
+            let (length, open) = raw(rest, hashes);
+            self.push(Kind::Text, length, open);
+        } else if first.is_ascii_digit() {
+            self.push(Kind::Number, number(rest), false);
+        } else if is_word(first) {
+            let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            self.push(Kind::Word, length, false);
+        } else {
+            self.symbol(first);
+        }
+    }
+
+    fn symbol(&mut self, first: char) {
+        let long = LONG_SYMBOLS.iter().find(|symbol| self.rest().starts_with(**symbol));
+        let length = long.map_or(first.len_utf8(), |symbol| symbol.len());
+        let closes = first == '}';
+        self.push(Kind::Symbol, length, false);
+        match self.interpolations.last_mut() {
+            Some(0) if closes => {
+                self.interpolations.pop();
+                self.backticks(0);
+            }
+            Some(depth) if closes => *depth -= 1,
+            Some(depth) if long == Some(&"#{") || first == '{' => *depth += 1,
+            _ => {}
+        }
+    }
+
+    /// A piece of a string between backticks, `skip` bytes of which are its opening.
+    fn backticks(&mut self, skip: usize) {
+        let inside = &self.rest()[skip..];
+        let end = inside.find('`');
+        match inside.find("${") {
+            Some(hole) if end.is_none_or(|end| hole < end) => {
+                self.push(Kind::Text, skip + hole, false);
+                self.push(Kind::Symbol, 2, false);
+                self.interpolations.push(0);
+            }
+            _ => {
+                let length = skip + end.map_or(inside.len(), |end| end + 1);
+                self.push(Kind::Text, length, end.is_none());
+            }
+        }
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Comments nest.
+fn block_comment(rest: &str) -> (usize, bool) {
+    let mut depth = 0;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return (at, false);
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    (rest.len(), true)
+}
+
+/// A string that ends with its quote or, unclosed, with its line.
+fn quoted(rest: &str, quote: char) -> (usize, bool) {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '\n' => return (at, true),
+            c if c == quote => return (at + 1, false),
+            _ => {}
+        }
+    }
+    (rest.len(), true)
+}
+
+/// How many hashes open a raw string `##".."##` here.
+fn raw_string(rest: &str) -> Option<usize> {
+    let hashes = rest.bytes().take_while(|b| *b == b'#').count();
+    (hashes > 0 && rest[hashes..].starts_with('"')).then_some(hashes)
+}
+
+fn raw(rest: &str, hashes: usize) -> (usize, bool) {
+    let closing = format!("\"{}", "#".repeat(hashes));
+    match rest[hashes + 1..].find(&closing) {
+        Some(at) => (hashes + 1 + at + closing.len(), false),
+        None => (rest.len(), true),
+    }
+}
+
+/// The length of a number: `1_000`, `0xff`, `2.5e-3`, but of `0..5` and `1.abs()` the digits only.
+fn number(rest: &str) -> usize {
+    let digits = |from: usize| rest[from..].find(|c| !is_word(c)).map_or(rest.len(), |length| from + length);
+    let mut end = digits(0);
+    if rest[end..].starts_with('.') && rest[end + 1..].starts_with(|c: char| c.is_ascii_digit()) {
+        end = digits(end + 1);
+    }
+    let signed = rest[..end].ends_with(['e', 'E']) && rest[end..].starts_with(['-', '+']);
+    if signed && !rest.starts_with("0x") { digits(end + 1) } else { end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str) -> Vec<&str> {
+        tokens(text).iter().map(|token| token.of(text)).collect()
+    }
+
+    #[test]
+    fn a_line_is_cut_into_its_words() {
+        assert_eq!(
+            cut("let x_1 = tensor::zeros([2,3]);"),
+            ["let", "x_1", "=", "tensor", "::", "zeros", "(", "[", "2", ",", "3", "]", ")", ";"]
+        );
+        assert_eq!(
+            cut("0..5 1.5e-3 1_000 0xfe-1 1.abs()"),
+            ["0", "..", "5", "1.5e-3", "1_000", "0xfe", "-", "1", "1", ".", "abs", "(", ")"]
+        );
+        assert_eq!(cut("x // rest \"a\n/* a /* b */ c */ y"), ["x", "// rest \"a", "/* a /* b */ c */", "y"]);
+        assert_eq!(cut(r##""a\"b" 'c' #"raw " x"# #{ é: "##), ["\"a\\\"b\"", "'c'", "#\"raw \" x\"#", "#{", "é", ":"]);
+    }
+
+    #[test]
+    fn code_inside_of_a_string_is_code() {
+        assert_eq!(
+            cut("`a ${x + #{b: 1}.b} c` d"),
+            ["`a ", "${", "x", "+", "#{", "b", ":", "1", "}", ".", "b", "}", " c`", "d"]
+        );
+        let text = "`a ${`b ${c}`} d";
+        assert_eq!(cut(text), ["`a ", "${", "`b ", "${", "c", "}", "`", "}", " d"]);
+        assert!(tokens(text).last().is_some_and(|last| last.open));
+    }
+
+    #[test]
+    fn what_is_open_is_known() {
+        for text in
+            ["f(", "#{ a: [1", "`text", "`a ${", "`a ${b} c", "/* x", "#\"raw", "if x {", "\"carried on \\", "{ \"}\""]
+        {
+            assert!(is_open(text), "{text}");
+        }
+        for text in ["", "f()", "f)", "(]", "\"unclosed", "'x", "x // (", "`{`", "\"(\"", "1 + 2;"] {
+            assert!(!is_open(text), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_it(text in "[a-z0-9 (){}\\[\\]#$`\"'/*.:\\\\\né]{0,40}") {
+            let tokens = tokens(&text);
+            let mut at = 0;
+            for token in tokens {
+                assert!(token.start >= at && token.end > token.start || token.start == token.end);
+                assert!(text[at..token.start].chars().all(char::is_whitespace));
+                at = token.end;
+            }
+            assert!(text[at..].chars().all(char::is_whitespace));
+        }
+    }
+}

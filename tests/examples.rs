@@ -1,0 +1,33 @@
+//! Every step of the tour and every experiment runs, its checks hold, and the tour stays short.
+
+mod support;
+
+use std::process::Command;
+
+fn run(file: &std::path::Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_microtome")).arg("run").arg(file).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}{}", file.display(), String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn every_step_of_the_tour_runs_and_is_short() {
+    let steps = support::files("examples", "rhai");
+    assert_eq!(steps.len(), 10, "the tour has ten steps");
+    for step in steps {
+        let lines = std::fs::read_to_string(&step).unwrap().lines().count();
+        assert!(lines <= 30, "{} has {lines} lines", step.display());
+        run(&step);
+    }
+}
+
+#[test]
+fn every_experiment_runs_and_its_checks_hold() {
+    let scripts = support::files("scripts", "rhai");
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        run(&script);
+    }
+}

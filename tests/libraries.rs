@@ -1,0 +1,65 @@
+//! Where `import` finds libraries: beside the importing file, in the user's folder, on `MICROTOME_PATH`, in the stdlib.
+
+use std::path::Path;
+use std::process::Command;
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let place = folder.join(name);
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(place, text).unwrap();
+}
+
+/// What running `main.rhai` in `folder` prints; its own `config` and `path` folders are the user's.
+fn printed(folder: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_microtome"))
+        .args(["run", "main.rhai"])
+        .current_dir(folder)
+        .env("XDG_CONFIG_HOME", folder.join("config"))
+        .env("MICROTOME_PATH", std::env::join_paths([folder.join("path/a"), folder.join("path/b")]).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_place_is_looked_at_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "main.rhai", "import \"tool\" as tool; print(tool::where_from());");
+    for (place, name) in [
+        ("path/b/tool.rhai", "second on the path"),
+        ("path/a/tool.rhai", "first on the path"),
+        ("config/microtome/lib/tool.rhai", "the user's library"),
+        ("tool.rhai", "beside the script"),
+    ] {
+        write(folder, place, &format!("fn where_from() {{ \"{name}\" }}"));
+        assert_eq!(printed(folder), format!("{name}\n"));
+    }
+}
+
+#[test]
+fn a_library_imports_from_its_own_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "main.rhai", "import \"deep/outer\" as outer; print(outer::both());");
+    write(folder, "deep/outer.rhai", "import \"inner\" as inner; fn both() { \"outer \" + inner::name() }");
+    write(folder, "deep/inner.rhai", "fn name() { \"inner\" }");
+    write(folder, "inner.rhai", "fn name() { \"the wrong one\" }");
+    assert_eq!(printed(folder), "outer inner\n");
+}
+
+#[test]
+fn a_library_runs_once_and_its_closures_travel() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "counter.rhai", "print(\"loaded\"); fn adder(n) { |x| plus(x, n) } fn plus(a, b) { a + b }");
+    write(folder, "other.rhai", "import \"counter\" as counter; fn three() { counter::adder(3) }");
+    write(
+        folder,
+        "main.rhai",
+        "import \"counter\" as counter; import \"other\" as other;\n\
+         let add = counter::adder(10); print(add.call(1)); print([1, 2].map(other::three()));",
+    );
+    assert_eq!(printed(folder), "loaded\n11\n[4, 5]\n");
+}

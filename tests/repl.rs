@@ -1,0 +1,300 @@
+//! The prompt as people meet it: typed into through a pseudo-terminal, and fed through a pipe.
+
+#[path = "repl/terminal.rs"]
+mod terminal;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use terminal::{CTRL_C, CTRL_D, CTRL_R, Terminal, UP};
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn an_expression_is_answered_and_quit_leaves() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    assert!(terminal.screen().starts_with("microtome "));
+    terminal.line("6 * 7");
+    terminal.see_line("42");
+    terminal.done("ans + 1;");
+    terminal.line("ans");
+    terminal.see_line("43");
+    terminal.prompt();
+    terminal.line(":quit");
+    assert_eq!(terminal.ended(), 0);
+}
+
+#[test]
+fn control_d_leaves_and_quiet_has_no_banner() {
+    let folder = folder();
+    let mut terminal = Terminal::start_with(folder.path(), &["--quiet"], &[]);
+    terminal.prompt();
+    assert!(!terminal.screen().contains("microtome"));
+    terminal.send(CTRL_D);
+    assert_eq!(terminal.ended(), 0);
+}
+
+#[test]
+fn a_function_goes_over_several_lines() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.line("fn triple(x) {");
+    terminal.line("  let sum = x +");
+    terminal.line("    x + x;");
+    terminal.line("  sum");
+    terminal.done("}");
+    terminal.line("triple(14)");
+    terminal.see_line("42");
+}
+
+#[test]
+fn tab_completes_and_lists() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.send("run::see\t");
+    terminal.see("> run::seed()");
+    terminal.send("\r");
+    terminal.see_line("0");
+    terminal.prompt();
+    terminal.send("run::save_\t");
+    terminal.see("save_json(path: string");
+    terminal.see("save_text(path: string");
+    terminal.send(CTRL_C);
+    terminal.prompt();
+    terminal.done("let measurements = [1, 2];");
+    terminal.send("measur\t.pus\t3); measurements.len()\r");
+    terminal.see_line("3");
+}
+
+#[test]
+fn a_hint_shows_the_parameter_that_is_written() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.send("run::check(");
+    terminal.see("run::check(‹condition: bool›, message: string) -> bool");
+    terminal.send("1 == 1, ");
+    terminal.see("run::check(condition: bool, ‹message: string›) -> bool");
+    terminal.send("\"held\")\r");
+    terminal.see_line("check holds: held");
+    terminal.prompt();
+    assert!(!terminal.screen().contains('‹'), "a hint stays behind:\n{}", terminal.screen());
+}
+
+#[test]
+fn control_c_stops_the_line_and_keeps_the_variables() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.done("let kept = 41;");
+    for endless in ["loop {}", "sleep(100000)", "[1, 2].for_each(|| loop {})"] {
+        terminal.line(&format!("kept += 1; print(`running ${{kept}}`); {endless}"));
+        terminal.see_line(&format!(
+            "running {}",
+            if endless == "loop {}" { 42 } else { 43 + usize::from(endless.starts_with('[')) }
+        ));
+        let pressed = Instant::now();
+        terminal.send(CTRL_C);
+        terminal.prompt();
+        println!("{endless}: stopped after {:?}", pressed.elapsed());
+        assert!(terminal.screen().contains("interrupted"));
+    }
+    terminal.line("kept");
+    terminal.see_line("44");
+    // At the prompt it throws the line away.
+    terminal.prompt();
+    terminal.send("1 + (");
+    terminal.send(CTRL_C);
+    terminal.prompt();
+    terminal.line("\"still here\"");
+    terminal.see_line("still here");
+}
+
+#[test]
+fn an_error_is_drawn_and_the_session_goes_on() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.line("let made = 1; mxa(1, 2)");
+    terminal.see("unknown function `mxa`");
+    terminal.see("<1>:1:15");
+    terminal.prompt();
+    terminal.line("made + 1");
+    terminal.see_line("2");
+}
+
+#[test]
+fn questions_are_answered() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.line("?run::seed");
+    terminal.see_line("run::seed() -> integer");
+    terminal.see("The seed that drives this run's randomness");
+    terminal.prompt();
+    terminal.line("??run::seed");
+    terminal.see("is native");
+}
+
+#[test]
+fn a_saved_session_runs_as_a_script() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    for line in ["fn double(x) { x * 2 }", "4", "let y = double(ans)", "oops", "print(`y is ${y}`)"] {
+        terminal.done(line);
+    }
+    terminal.line(":save mine.rhai");
+    terminal.see("saved ");
+    let run = Command::new(env!("CARGO_BIN_EXE_microtome"))
+        .args(["run", "out/mine.rhai"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "y is 8\n", "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(run.status.code(), Some(0));
+}
+
+#[test]
+fn the_history_outlives_the_session() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.line("fn nine() {");
+    terminal.line("  9");
+    terminal.done("}");
+    terminal.done("let marker = \"found\";");
+    terminal.line(":quit");
+    terminal.ended();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.send(UP);
+    terminal.see("> :quit");
+    terminal.send(UP);
+    terminal.see("> let marker");
+    terminal.send(UP);
+    terminal.see("> fn nine() {\n  9\n}");
+    terminal.send("\r");
+    terminal.prompt();
+    terminal.line("nine() * 2");
+    terminal.see_line("18");
+    terminal.prompt();
+    terminal.send(CTRL_R);
+    terminal.send("mark");
+    terminal.see("let marker = \"found\"");
+    terminal.send("\r");
+    terminal.prompt();
+    terminal.line("marker");
+    terminal.see_line("found");
+}
+
+#[test]
+fn a_history_that_cannot_be_kept_is_a_remark() {
+    let folder = folder();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let place = folder.path().join("file/history").display().to_string();
+    let mut terminal = Terminal::start_with(folder.path(), &[], &[("MICROTOME_HISTORY", &place)]);
+    terminal.prompt();
+    terminal.see("the history cannot be read");
+    terminal.line("6 * 7");
+    terminal.see_line("42");
+    terminal.prompt();
+    terminal.send(UP);
+    terminal.see("the history is not kept");
+    terminal.send("\r");
+    terminal.prompt();
+    assert_eq!(terminal.screen().matches("the history is not kept").count(), 1);
+}
+
+#[test]
+fn a_pasted_block_is_one_entry() {
+    let folder = folder();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.send("\x1b[200~let a = 20;\rfn more(x) {\r\tx + 1\r}\rprint(`got ${more(a)}`);\r\"end\"\x1b[201~");
+    terminal.send("\r");
+    terminal.see_line("got 21");
+    terminal.see_line("end");
+    terminal.prompt();
+    terminal.send(UP);
+    terminal.see("> let a = 20;\nfn more(x) {");
+}
+
+#[test]
+fn a_closed_terminal_ends_the_process() {
+    for running in ["1", "loop {}"] {
+        let folder = folder();
+        let mut terminal = Terminal::ready(folder.path());
+        terminal.line(&format!("print(\"go\"); {running}"));
+        terminal.see_line("go");
+        terminal.close();
+        terminal.ended();
+    }
+}
+
+#[test]
+fn the_rc_file_comes_first_and_its_errors_do_not_end_the_session() {
+    let folder = folder();
+    let rc = folder.path().join("rc.rhai").display().to_string();
+    std::fs::write(&rc, "let from_rc = 5;\noops();").unwrap();
+    let mut terminal = Terminal::start_with(folder.path(), &[], &[("MICROTOME_RC", &rc)]);
+    terminal.prompt();
+    terminal.see("unknown function `oops`");
+    terminal.line("from_rc * 2");
+    terminal.see_line("10");
+}
+
+#[test]
+fn colours_only_where_they_are_welcome() {
+    for (variables, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
+        let folder = folder();
+        let mut terminal = Terminal::start_with(folder.path(), &[], variables);
+        terminal.prompt();
+        terminal.line("let text = \"green\"; oops()");
+        terminal.see("unknown function `oops`");
+        terminal.prompt();
+        let bytes = terminal.bytes();
+        assert_eq!(bytes.contains("\x1b[35mlet\x1b[0m"), coloured, "{bytes:?}");
+        assert_eq!(bytes.contains("\x1b[32m\"green\"\x1b[0m"), coloured);
+        assert!(coloured || !bytes.contains("\x1b[1") && !bytes.contains("\x1b[3"), "{bytes:?}");
+    }
+}
+
+/// Microtome with these lines on its standard input.
+fn piped(folder: &Path, words: &[&str], lines: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
+        .args(words)
+        .current_dir(folder)
+        .env("MICROTOME_RC", "")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn lines_from_a_pipe_are_answered_without_ado() {
+    let folder = folder();
+    for (lines, answers, code) in [
+        ("1+1\n", "2\n", 0),
+        ("fn f(x) {\n  x * 2\n}\n\nf(4)\n\"text\"", "8\ntext\n", 0),
+        ("1\noops\n2\n", "1\n2\n", 1),
+        ("1\n:quit\n2\n", "1\n", 0),
+        ("run::check(1 == 2, \"no\");\n", "check FAILED: no\n", 3),
+        ("let x = [1,\n", "", 1),
+        ("", "", 0),
+    ] {
+        let output = piped(folder.path(), &[], lines);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), answers, "{lines:?}");
+        assert_eq!(output.status.code(), Some(code), "{lines:?}");
+        assert!(!output.stderr.contains(&0x1b), "{lines:?}");
+    }
+}
+
+#[test]
+fn json_has_no_place_at_the_prompt() {
+    let folder = folder();
+    let output = piped(folder.path(), &["--json"], "1\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--json"));
+}

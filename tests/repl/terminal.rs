@@ -1,0 +1,162 @@
+//! A pseudo-terminal with microtome in it: type, look at the screen, wait until it shows something.
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// A slow machine under load still gets there; a test that waits so long has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+const ROWS: NonZero<u16> = NonZero::new(40).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(100).unwrap();
+
+pub const CTRL_C: &str = "\x03";
+pub const CTRL_D: &str = "\x04";
+pub const CTRL_R: &str = "\x12";
+pub const UP: &str = "\x1b[A";
+
+pub struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    master: Option<Box<dyn MasterPty + Send>>,
+    keyboard: Option<Box<dyn Write + Send>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Seen {
+    screen: vt100::Parser,
+    /// Everything that came, escape codes and all.
+    bytes: Vec<u8>,
+}
+
+impl Terminal {
+    /// Starts microtome in `folder`, which is its home, too.
+    pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[], &[])
+    }
+
+    pub fn start_with(folder: &Path, words: &[&str], variables: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_microtome"));
+        command.args(words);
+        command.cwd(folder);
+        command.env_remove("NO_COLOR");
+        command.env("TERM", "xterm-256color");
+        command.env("HOME", folder);
+        command.env("XDG_CONFIG_HOME", folder.join("config"));
+        command.env("MICROTOME_HISTORY", folder.join("history"));
+        command.env("MICROTOME_RC", "");
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let seen = Arc::new(Mutex::new(Seen { screen: vt100::Parser::new(ROWS, COLUMNS, 0), bytes: Vec::new() }));
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let shown = seen.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                let mut seen = shown.lock().unwrap();
+                seen.screen.process(&buffer[..length]);
+                seen.bytes.extend_from_slice(&buffer[..length]);
+            }
+        });
+        let keyboard = pair.master.take_writer().unwrap();
+        Self { child, master: Some(pair.master), keyboard: Some(keyboard), seen }
+    }
+
+    /// Starts microtome and waits for its prompt.
+    pub fn ready(folder: &Path) -> Self {
+        let terminal = Self::start(folder);
+        terminal.prompt();
+        terminal
+    }
+
+    pub fn send(&mut self, keys: &str) {
+        let keyboard = self.keyboard.as_mut().unwrap();
+        keyboard.write_all(keys.as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+    }
+
+    /// Types a line and sends it off.
+    pub fn line(&mut self, text: &str) {
+        self.send(text);
+        self.send("\r");
+    }
+
+    /// Types a line and waits until it is done with.
+    pub fn done(&mut self, text: &str) {
+        self.line(text);
+        self.prompt();
+    }
+
+    pub fn screen(&self) -> String {
+        self.seen.lock().unwrap().screen.screen().contents()
+    }
+
+    pub fn bytes(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap().bytes).into_owned()
+    }
+
+    /// Waits until the screen contains the text.
+    pub fn see(&self, text: &str) {
+        self.wait(text, |screen, _| screen.contains(text));
+    }
+
+    /// Waits until some line of the screen is the text and nothing else.
+    pub fn see_line(&self, text: &str) {
+        self.wait(text, |screen, _| screen.lines().any(|line| line.trim_end() == text));
+    }
+
+    /// Waits until the cursor stands after an empty prompt.
+    pub fn prompt(&self) {
+        self.wait("an empty prompt", |screen, (row, column)| {
+            column == 2 && screen.lines().nth(row.into()).is_some_and(|line| line.trim_end() == ">")
+        });
+    }
+
+    fn wait(&self, what: &str, test: impl Fn(&str, (u16, u16)) -> bool) {
+        let start = Instant::now();
+        loop {
+            let (screen, cursor) = {
+                let seen = self.seen.lock().unwrap();
+                (seen.screen.screen().contents(), seen.screen.screen().cursor_position())
+            };
+            if test(&screen, cursor) {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "waited in vain for {what}; the screen is\n{screen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the program has ended; gives back its exit code.
+    pub fn ended(&mut self) -> u32 {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(start.elapsed() < DEADLINE, "it did not end; the screen is\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Closes the terminal, as closing its window does.
+    pub fn close(&mut self) {
+        self.keyboard = None;
+        self.master = None;
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A test that failed must leave no process behind.
+        let _may_have_ended = self.child.kill();
+    }
+}
