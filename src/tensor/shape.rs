@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{axes, dtype, element, index};
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::{bail, err};
 
 /// Another shape with as many elements; one size may be -1 and is worked out.
@@ -141,6 +141,9 @@ fn promoted(parts: &[Tensor]) -> Result<(Vec<Tensor>, Vec<usize>)> {
     Ok((parts, first.dims().to_vec()))
 }
 
+/// About what one more view of a tensor takes.
+const PIECE: u128 = 512;
+
 /// Cut into pieces of these sizes along an axis.
 pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     let axis = axes::axis(axis, t.rank())?;
@@ -149,6 +152,7 @@ pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     if total != Some(t.dims()[axis]) {
         bail!(Shape, "expected sizes that add up to {}, found {sizes:?}", t.dims()[axis]);
     }
+    memory::check(sizes.len() as u128 * PIECE, || format!("{} pieces", sizes.len()))?;
     let mut start = 0;
     let mut cut = |len: usize| {
         let piece = t.narrow(axis, start, len)?;
