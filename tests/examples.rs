@@ -6,7 +6,8 @@ use std::process::Command;
 
 fn run(file: &std::path::Path) {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_microtome")).arg("run").arg(file).current_dir(folder.path()).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_microtome")).arg("run").arg(file).current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}{}", file.display(), String::from_utf8_lossy(&output.stdout));
 }

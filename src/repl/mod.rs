@@ -13,7 +13,7 @@ mod saving;
 mod shape;
 mod signature;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Ref, RefCell, RefMut};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -112,6 +112,8 @@ impl Repl {
             if let Err(error) = editor.remember(line.trim_end()) {
                 self.remark(&error.message);
             }
+            // An interruption that came between the lines was meant for none of them.
+            self.session().env().task.flag().store(false, Ordering::Relaxed);
             let outcome = self.submit(&line);
             if self.session().env().console.is_closed() {
                 return Ok(Ending::Closed);
@@ -143,7 +145,7 @@ impl Repl {
             }
             match outcome {
                 Ok(Flow::Continue) => {}
-                Ok(Flow::Quit) => return Ok(ending),
+                Ok(Flow::Quit) => break,
                 Err(trouble) => {
                     self.draw(&trouble);
                     if trouble.failure.is_interrupted() {
@@ -153,13 +155,19 @@ impl Repl {
                 }
             }
             if length == 0 {
-                let checks_failed = self.session().env().checks.failed() > 0;
-                return Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending });
+                break;
             }
         }
+        let checks_failed = self.session().env().checks.failed() > 0;
+        Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending })
     }
 
-    fn session(&self) -> RefMut<'_, Session> {
+    fn session(&self) -> Ref<'_, Session> {
+        self.session.borrow()
+    }
+
+    /// For evaluating; nothing that was borrowed from the session may still be held.
+    fn session_mut(&self) -> RefMut<'_, Session> {
         self.session.borrow_mut()
     }
 
@@ -184,7 +192,6 @@ impl Repl {
     /// One line: a question, a command, or code.
     pub fn submit(&mut self, input: &str) -> std::result::Result<Flow, Trouble> {
         let line = input.trim();
-        self.session().env().task.flag().store(false, Ordering::Relaxed);
         let outcome = if let Some(question) = line.strip_prefix('?') {
             help::answer(self, question).map(|()| Flow::Continue)
         } else if let Some(command) = line.strip_prefix(':') {
@@ -208,10 +215,10 @@ impl Repl {
 
     /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
     fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, Trouble> {
-        let outcome = self.session().eval(name, text);
+        let outcome = self.session_mut().eval(name, text);
         let outcome = outcome.inspect(|value| {
             if !value.is_unit() {
-                self.session().set_variable("ans", value.clone());
+                self.session_mut().set_variable("ans", value.clone());
             }
         });
         let how = match &outcome {

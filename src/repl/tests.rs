@@ -159,6 +159,31 @@ fn no_line_and_no_cursor_breaks_completion() {
 }
 
 #[test]
+fn no_text_breaks_what_is_asked_while_it_is_typed() {
+    let session = furnished();
+    const PIECES: &[&str] = &[
+        "weights", "t", "mix(", "run::", "tensor::", "fetch(", ".", "::", "\"", "`", "${", "}", "#{", "{", "(", ")",
+        "[", "]", ", ", ": ", " ", "1", "2.5", "let ", "fn ", "|", "//", "/*", "'", "\\", "\n", "é", ":", "?",
+        ":time ", "import ", ";", "=",
+    ];
+    let texts = proptest::collection::vec(proptest::sample::select(PIECES), 0..12);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let ran = runner.run(&texts, |parts| {
+        let text = parts.concat();
+        for cursor in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+            let (start, _) = complete(&text, cursor, &session);
+            assert!(start <= cursor);
+            signature::hint(&text[..cursor], &session);
+            assert!(highlight::painted(&text, Some(cursor), &session).len() >= text.len());
+        }
+        is_unfinished(&text, &session);
+        definitions::of(&text);
+        Ok(())
+    });
+    assert_eq!(ran, Ok(()));
+}
+
+#[test]
 fn the_last_value_is_kept_and_a_semicolon_mutes_it() {
     let mut repl = repl();
     assert_eq!(said(&mut repl, "1 + 1"), "2");

@@ -46,7 +46,15 @@ fn row<T: Handle>() -> Row {
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
 fn rows() -> Vec<Row> {
-    vec![row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>(), row::<Tensor>()]
+    vec![
+        row::<Card>(),
+        row::<Chart>(),
+        row::<Grid>(),
+        row::<HeatText>(),
+        row::<Report>(),
+        row::<Table>(),
+        row::<Tensor>(),
+    ]
 }
 
 pub fn register_types(engine: &mut Engine) {

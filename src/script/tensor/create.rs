@@ -1,7 +1,7 @@
 //! New tensors: from arrays, filled, ranges, and random ones.
 
-use rhai::plugin::*;
 use rhai::NativeCallContext;
+use rhai::plugin::*;
 
 use super::super::env::env;
 use super::super::options::{OptionReader, options};
@@ -168,7 +168,13 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "linspace", return_raw)]
-    pub fn linspace_with(ctx: NativeCallContext, start: Num, end: Num, count: Int, options: Options) -> Fallible<Tensor> {
+    pub fn linspace_with(
+        ctx: NativeCallContext,
+        start: Num,
+        end: Num,
+        count: Int,
+        options: Options,
+    ) -> Fallible<Tensor> {
         let mut read = super::options(3, options);
         let to = super::dtype(&mut read)?;
         read.finish()?;

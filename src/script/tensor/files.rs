@@ -10,12 +10,13 @@ use super::super::options::options;
 use super::super::value::{Fallible, Given, Options, given};
 use super::tensor_arg;
 use crate::base::Result;
-use crate::tensor::files::{Content, Named, load as read_file, safetensors, save as write_file};
 use crate::tensor::Tensor;
+use crate::tensor::files::{Content, Named, load as read_file, safetensors, save as write_file};
 
 /// Tensors by name, from a map.
 fn named(tensors: &Map) -> Result<Named> {
-    let tensors = tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(1, name, t)?))).collect::<Result<_>>()?;
+    let tensors =
+        tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(1, name, t)?))).collect::<Result<_>>()?;
     Ok(Named { tensors, ..Named::default() })
 }
 

@@ -45,7 +45,9 @@ fn one(value: &Dynamic) -> Result<Index> {
     }
     match value.read_lock::<ImmutableString>().as_deref().map(|text| text.as_str()) {
         Some(":") => Ok(Index::All),
-        Some(other) => Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis")),
+        Some(other) => {
+            Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis"))
+        }
         None => match given(0, "index", value).integer() {
             Ok(at) => Ok(Index::At(at)),
             Err(_) => Err(given(0, "index", value).refuse("an integer, a range, an array, a mask or \":\"")),
@@ -57,7 +59,9 @@ fn one(value: &Dynamic) -> Result<Index> {
 fn by_tensor(t: &Tensor) -> Result<Index> {
     match t.dtype() {
         crate::tensor::DType::U8 => Ok(Index::Mask(t.clone())),
-        other if dtype::is_float(other) => bail!(Argument, "expected a mask or integers as index, found {}", other.as_str()),
+        other if dtype::is_float(other) => {
+            bail!(Argument, "expected a mask or integers as index, found {}", other.as_str())
+        }
         _ => Ok(Index::List(dtype::cast(t, crate::tensor::DType::I64)?.flatten_all()?.to_vec1()?)),
     }
 }
@@ -155,7 +159,13 @@ pub mod methods {
     /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn scatter(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor, source: Tensor) -> Fallible<Tensor> {
+    pub fn scatter(
+        ctx: NativeCallContext,
+        t: &mut Tensor,
+        axis: Int,
+        index: Tensor,
+        source: Tensor,
+    ) -> Fallible<Tensor> {
         let axis = given(0, "axis", &axis).integer()?;
         on(&ctx, t, move |t| scattering::scatter(t, axis, &index, &source))
     }

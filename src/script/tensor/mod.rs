@@ -129,7 +129,9 @@ fn operand(index: usize, name: &str, value: &Dynamic) -> Result<Operand> {
     if let Some(t) = value.read_lock::<Tensor>() {
         return Ok(Operand::Tensor(t.clone()));
     }
-    number_arg(index, name, value).map(Operand::Number).map_err(|_| given(index, name, value).refuse("a tensor or a number"))
+    number_arg(index, name, value)
+        .map(Operand::Number)
+        .map_err(|_| given(index, name, value).refuse("a tensor or a number"))
 }
 
 /// A number, whole ones as integers.

@@ -9,7 +9,12 @@ use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul};
 
-fn both(ctx: &NativeCallContext, a: Operand, b: Operand, f: fn(&Operand, &Operand) -> Result<Tensor>) -> Fallible<Tensor> {
+fn both(
+    ctx: &NativeCallContext,
+    a: Operand,
+    b: Operand,
+    f: fn(&Operand, &Operand) -> Result<Tensor>,
+) -> Fallible<Tensor> {
     let count = |operand: &Operand| operand.dims().iter().product::<usize>();
     let cost = count(&a).max(count(&b));
     heavy(ctx, cost, move || f(&a, &b))

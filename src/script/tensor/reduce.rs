@@ -273,7 +273,13 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "quantile", pure, return_raw)]
-    pub fn quantile_with(ctx: NativeCallContext, t: &mut Tensor, q: Num, axes: Int, options: Options) -> Fallible<Tensor> {
+    pub fn quantile_with(
+        ctx: NativeCallContext,
+        t: &mut Tensor,
+        q: Num,
+        axes: Int,
+        options: Options,
+    ) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
         if !q.is_array() {
             let q = given(0, "q", &q).number()?;
