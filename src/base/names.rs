@@ -7,7 +7,9 @@
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
     let wanted = plain(name);
-    let limit = (wanted.chars().count() / 3).max(1);
+    let length = wanted.chars().count();
+    // One letter is near to everything, and so to nothing.
+    let limit = if length < 2 { 0 } else { (length / 3).max(1) };
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)

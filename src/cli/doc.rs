@@ -7,7 +7,7 @@ use super::args::{Doc, Options};
 use super::setup::{self, Wants};
 use crate::base::{Result, names};
 use crate::err;
-use crate::script::{Session, reference};
+use crate::script::{Session, docs_text, reference};
 
 pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     // What the user names on the command line is theirs to write, unlike what a script names.
@@ -22,21 +22,34 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if let Some(file) = &doc.markdown {
-        save(&session, file, &reference::markdown(&session.docs(), &[]))?;
+        save(&session, file, &reference::markdown(&session.docs(), &crate::repl::commands::summaries()))?;
         return Ok(Exit::Done);
     }
-    let docs = session.docs();
-    let Some(name) = &doc.name else {
-        return Ok(super::run::to_stdout(overview(&session).as_bytes()));
+    let text = match &doc.name {
+        None => docs_text::everything(&session.docs(), &setup::screen(&std::io::stdout())),
+        Some(name) => explained(&session, name)?,
     };
+    Ok(super::run::to_stdout(text.as_bytes()))
+}
+
+/// What is called `name`: entries, a module, or a type; the nearest name if there is none.
+fn explained(session: &Session, name: &str) -> Result<String> {
+    let docs = session.docs();
+    let screen = setup::screen(&std::io::stdout());
     let entries = docs.lookup(name);
-    if entries.is_empty() {
-        let paths: Vec<String> = docs.entries().iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
-        return Err(err!(Name, "nothing is called `{name}`").maybe_hint(
-            names::nearest(name, paths.iter().map(String::as_str)).map(|n| format!("did you mean `{n}`?")),
-        ));
+    if !entries.is_empty() {
+        return Ok(entries.iter().map(|entry| docs_text::entry(entry, &screen)).collect::<Vec<_>>().join("\n"));
     }
-    Ok(Exit::Done)
+    if docs.modules().contains(&name) {
+        return Ok(docs_text::module(&docs, name, &screen));
+    }
+    let members = docs_text::of_type(&docs, name, &screen);
+    if !members.is_empty() {
+        return Ok(members);
+    }
+    let paths: Vec<String> = docs.entries().iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
+    let near = names::nearest(name, paths.iter().map(String::as_str));
+    Err(err!(Name, "nothing is called `{name}`").maybe_hint(near.map(|near| format!("did you mean `{near}`?"))))
 }
 
 /// Relative to the current folder, not to the output folder.
@@ -46,13 +59,4 @@ fn save(session: &Session, path: &Path, content: &str) -> Result<()> {
         file.write_all(content.as_bytes()).map_err(|e| err!(File, "cannot write {}: {e}", path.display()))
     })?;
     Ok(())
-}
-
-fn overview(session: &Session) -> String {
-    let docs = session.docs();
-    let mut text = String::new();
-    for entry in docs.own() {
-        text.push_str(&format!("{:<36} {}\n", entry.path(), entry.doc.summary));
-    }
-    text
 }

@@ -161,3 +161,9 @@ fn parts(line: &str) -> (&str, &str) {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     (name, rest.trim())
 }
+
+/// Each command as it is typed, with its summary, for the reference.
+pub fn summaries() -> Vec<(String, String)> {
+    let typed = |command: &Command| format!(":{} {}", command.name, command.arguments).trim_end().to_string();
+    TABLE.iter().map(|command| (typed(command), command.summary.to_string())).collect()
+}

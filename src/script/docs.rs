@@ -146,7 +146,8 @@ impl Docs {
     }
 
     fn add(&mut self, raw: Raw, builtin: bool) {
-        if raw.name.starts_with("anon$") {
+        // Closures have made-up names, and how values are written is no function to call.
+        if raw.name.starts_with("anon$") || matches!(raw.name.as_str(), "to_string" | "to_debug") && !builtin {
             return;
         }
         let Some((entry, documented)) = entry(raw, builtin) else { return };

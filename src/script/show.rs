@@ -40,6 +40,9 @@ fn row<T: Handle>() -> Row {
         json: |value| value.read_lock::<T>().map(|handle| handle.json()),
         register: |engine| {
             engine.register_type_with_name::<T>(T::NAME);
+            // What `print`, `+` with a string, and `${..}` in a string write.
+            engine.register_fn("to_string", |handle: &mut T| handle.short());
+            engine.register_fn("to_debug", |handle: &mut T| handle.short());
         },
     }
 }
