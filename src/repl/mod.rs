@@ -53,14 +53,14 @@ pub enum Flow {
 
 /// What a line failed with, and the texts to draw it under.
 pub struct Trouble {
-    failure: Failure,
+    failure: Box<Failure>,
     /// Those of a session beside this one; nothing means the session's own.
     sources: Option<Sources>,
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self { failure, sources: None }
+        Self { failure: failure.into(), sources: None }
     }
 }
 
@@ -90,7 +90,7 @@ impl Repl {
     pub fn converse(mut self) -> Result<Ending> {
         let (screen, quiet) = {
             let session = self.session();
-            (session.env().console.screen().clone(), session.env().settings.quiet)
+            (*session.env().console.screen(), session.env().settings.quiet)
         };
         let (mut editor, remark) = LineEditor::new(self.session.clone(), &screen)?;
         if !quiet {
@@ -135,7 +135,7 @@ impl Repl {
             let mut bytes = Vec::new();
             let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
             text.push_str(&utf8(bytes)?);
-            if text.trim().is_empty() && length > 0 || length > 0 && is_unfinished(text.trim_end(), &self.session()) {
+            if length > 0 && (text.trim().is_empty() || is_unfinished(text.trim_end(), &self.session())) {
                 continue;
             }
             let outcome = if text.trim().is_empty() { Ok(Flow::Continue) } else { self.submit(&text) };
