@@ -96,17 +96,25 @@ fn numeric_arguments(example: &str, entry: &Entry) -> Vec<usize> {
             _ => continue,
         };
         if let Some(at) = code.find(&call) {
-            ends.extend(literals(&code[at + call.len()..]).into_iter().map(|end| start + at + call.len() + end));
+            let numeric =
+                literals(&code[at + call.len()..]).into_iter().filter(|(argument, _)| takes_number(entry, *argument));
+            ends.extend(numeric.map(|(_, end)| start + at + call.len() + end));
         }
         start += line.len();
     }
     ends
 }
 
-/// Ends of the integer literals up to the bracket that closes the call. Ranges and strings are left alone.
-fn literals(arguments: &str) -> Vec<usize> {
+/// Whether the parameter is a number; one that takes anything hands it on as it came.
+fn takes_number(entry: &Entry, argument: usize) -> bool {
+    entry.overloads.iter().filter_map(|o| o.parameters.get(argument)).any(|(_, kind)| kind != "any" && kind != "array")
+}
+
+/// Integer literals up to the bracket that closes the call: which argument each belongs to, and where it ends. Ranges
+/// and strings are left alone.
+fn literals(arguments: &str) -> Vec<(usize, usize)> {
     let bytes = arguments.as_bytes();
-    let (mut depth, mut at, mut ends) = (1, 0, Vec::new());
+    let (mut depth, mut argument, mut at, mut ends) = (1, 0, 0, Vec::new());
     while at < bytes.len() && depth > 0 {
         match bytes[at] {
             b'"' | b'`' => {
@@ -118,6 +126,7 @@ fn literals(arguments: &str) -> Vec<usize> {
             }
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth -= 1,
+            b',' if depth == 1 => argument += 1,
             b'0'..=b'9' => {
                 let begin = at;
                 while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || bytes[at] == b'.')
@@ -128,7 +137,7 @@ fn literals(arguments: &str) -> Vec<usize> {
                     && (bytes[begin - 1].is_ascii_alphabetic() || bytes[begin - 1] == b'_' || bytes[begin - 1] == b'.');
                 let text = &arguments[begin..at];
                 if !word && text.bytes().all(|b| b.is_ascii_digit()) {
-                    ends.push(at);
+                    ends.push((argument, at));
                 }
                 continue;
             }

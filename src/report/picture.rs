@@ -33,7 +33,7 @@ pub fn inline_svg(picture: &dyn Picture) -> Result<String> {
     for (colour, name) in [(INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (GROUND, "ground")] {
         body = body.replace(&format!("\"{}\"", hex(colour)), &format!("\"var(--{name})\""));
     }
-    Ok(format!("{}{}</svg>\n", opening(picture, &drawing), body))
+    Ok(format!("{}{}</svg>\n", opening(picture, &drawing, drawing.view_box()), body))
 }
 
 /// SVG on its own: text turned into outlines, so that it needs no font, on a ground of its own.
@@ -48,7 +48,8 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
     let outlined = tree(&drawing)?.to_string(&options);
     let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
     let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", hex(GROUND));
-    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing)))
+    // The outlines come in CSS pixels, whatever units the drawing had.
+    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, (drawing.width, drawing.height))))
 }
 
 /// PNG, two pixels to a CSS pixel.
@@ -80,19 +81,18 @@ fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
         Arc::new(fonts)
     });
     let options = usvg::Options { fontdb: FONTS.clone(), font_family: FAMILY.into(), ..Default::default() };
-    let text = format!("{}{}</svg>", root(drawing, ""), drawing.body);
+    let text = format!("{}{}</svg>", root(drawing, drawing.view_box(), ""), drawing.body);
     usvg::Tree::from_str(&text, &options).map_err(|e| err!(Bug, "the drawing cannot be read back: {e}"))
 }
 
 /// The opening tag with the title and the description that screen readers speak.
-fn opening(picture: &dyn Picture, drawing: &Drawing) -> String {
+fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: (f64, f64)) -> String {
     let (title, description) = (escape::text(&picture.title()), escape::text(&picture.description()));
-    let root = root(drawing, &format!(" role=\"img\" aria-label=\"{title}\""));
+    let root = root(drawing, view_box, &format!(" role=\"img\" aria-label=\"{title}\""));
     format!("{root}<title>{title}</title><desc>{description}</desc>\n")
 }
 
-fn root(drawing: &Drawing, more: &str) -> String {
-    let (wide, high) = drawing.view_box();
+fn root(drawing: &Drawing, (wide, high): (f64, f64), more: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {wide} {high}\" stroke-linejoin=\"round\"{more}>",
         drawing.width, drawing.height
@@ -102,4 +102,26 @@ fn root(drawing: &Drawing, more: &str) -> String {
 /// The colour as plotters spells it.
 fn hex(Rgb(r, g, b): Rgb) -> String {
     format!("#{r:02X}{g:02X}{b:02X}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    /// A stand-alone SVG, read back, is the same picture as the PNG: same size, and the same ink in the same places.
+    #[test]
+    fn the_svg_on_its_own_shows_what_the_png_shows() {
+        for (name, chart) in samples::all().into_iter().step_by(4) {
+            let alone = usvg::Tree::from_str(&svg(&chart).unwrap(), &usvg::Options::default()).unwrap();
+            let drawing = chart.draw(true).unwrap();
+            let expected = pixels(&drawing, 1.0).unwrap();
+            let mut found = tiny_skia::Pixmap::new(expected.width(), expected.height()).unwrap();
+            resvg::render(&alone, tiny_skia::Transform::identity(), &mut found.as_mut());
+            let far = |(a, b): (&u8, &u8)| a.abs_diff(*b) > 64;
+            let different = found.data().iter().zip(expected.data()).filter(|pair| far(*pair)).count();
+            assert!(different * 200 < expected.data().len(), "{name}: {different} bytes differ");
+            assert!(expected.data().iter().any(|byte| *byte < 128), "{name}: nothing is drawn");
+        }
+    }
 }

@@ -51,12 +51,13 @@ pub mod functions {
     /// a  //=> [1, 0, 0]
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_array(array: &mut Array, length: i64, value: Any) -> Fallible<()> {
-        let length = super::room(length, size_of::<Dynamic>(), "an array")?;
-        if length > array.len() {
-            array.resize(length, value);
-        }
-        Ok(())
+    pub fn pad_array(array: &mut Array, length: Int, value: Any) -> Fallible<()> {
+        super::padded(array, given(0, "length", &length).integer()?, value)
+    }
+
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_array_integer(array: &mut Array, length: i64, value: Any) -> Fallible<()> {
+        super::padded(array, length, value)
     }
 
     /// Makes a blob of `length` zero bytes.
@@ -66,7 +67,14 @@ pub mod functions {
     /// blob(3).len  //=> 3
     /// ```
     #[rhai_fn(name = "blob", return_raw)]
-    pub fn blob_zeros(length: i64) -> Fallible<Blob> {
+    pub fn blob_zeros(length: Int) -> Fallible<Blob> {
+        let length = given(0, "length", &length).integer()?;
+        Ok(vec![0; super::room(length, 1, "a blob")?])
+    }
+
+    // As with `sleep`, the language's own would be found before the one above.
+    #[rhai_fn(name = "blob", return_raw)]
+    pub fn blob_integer(length: i64) -> Fallible<Blob> {
         Ok(vec![0; super::room(length, 1, "a blob")?])
     }
 
@@ -131,6 +139,14 @@ fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
         }
         std::thread::sleep(left.min(Duration::from_millis(20)));
     }
+}
+
+fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {
+    let length = room(length, size_of::<Dynamic>(), "an array")?;
+    if length > array.len() {
+        array.resize(length, value);
+    }
+    Ok(())
 }
 
 /// A length that fits into memory.

@@ -177,7 +177,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// tensor::cosine(tensor([1, 0]), tensor([3, 4]))  //=> 0.6
+    /// tensor::cosine(tensor([1, 0]), tensor([-3, 0]))  //=> -1.0
     /// tensor::cosine(tensor([[1, 0], [0, 2]]), tensor([0, 1]), 1)  //=> tensor([0.0, 1.0])
     /// ```
     #[rhai_fn(return_raw)]

@@ -56,7 +56,8 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// tensor::save("pair.safetensors", #{ a: tensor([1]), b: tensor([2]) }, #{ metadata: #{ by: "me" } });
+    /// let about = #{ by: "me" };
+    /// tensor::save("pair.safetensors", #{ a: tensor([1]), b: tensor([2]) }, #{ metadata: about });
     /// tensor::load("pair.safetensors").b  //=> tensor([2.0])
     /// tensor::metadata("pair.safetensors")  //=> #{ by: "me" }
     /// ```

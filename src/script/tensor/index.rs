@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
+use super::super::show::Handle;
 use super::super::value::{Any, Fallible, Int, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
@@ -264,6 +265,17 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_array(t: &mut Tensor) -> Fallible<Dynamic> {
         Ok(arrays::nested(t)?)
+    }
+
+    /// The tensor in one line, as it stands in a string or a list.
+    ///
+    /// # Example
+    /// ```
+    /// "t = " + tensor([1, 2])  //=> "t = tensor([1.0, 2.0])"
+    /// ```
+    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
+    pub fn to_string(t: &mut Tensor) -> String {
+        t.short()
     }
 
     /// The only element of a tensor, as a plain number.

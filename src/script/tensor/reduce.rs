@@ -153,7 +153,7 @@ reductions! {
     median median_over median_with = "median" => Reduction::Median;
 }
 
-fn variance(read: &mut OptionReader) -> Result<f64> {
+fn correction(read: &mut OptionReader) -> Result<f64> {
     read.number("correction", 1.0)
 }
 
@@ -170,23 +170,23 @@ pub mod methods {
     /// # Example
     /// ```
     /// let t = tensor([[1, 2], [3, 6]]);
-    /// t.var(0, #{ correction: 0 })  //=> tensor([1.0, 4.0])
-    /// t.var(1)  //=> tensor([0.5, 4.5])
+    /// t.variance(0, #{ correction: 0 })  //=> tensor([1.0, 4.0])
+    /// t.variance(1)  //=> tensor([0.5, 4.5])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn var(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+    pub fn variance(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
         super::whole(&ctx, t, Reduction::Var { correction: 1.0 })
     }
 
-    #[rhai_fn(global, name = "var", pure, return_raw)]
-    pub fn var_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
-        var_with(ctx, t, axes, Options::new())
+    #[rhai_fn(global, name = "variance", pure, return_raw)]
+    pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+        variance_with(ctx, t, axes, Options::new())
     }
 
-    #[rhai_fn(global, name = "var", pure, return_raw)]
-    pub fn var_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+    #[rhai_fn(global, name = "variance", pure, return_raw)]
+    pub fn variance_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
-        let correction = super::variance(&mut read)?;
+        let correction = super::correction(&mut read)?;
         super::over(&ctx, t, Reduction::Var { correction }, (0, &axes), read)
     }
 
@@ -213,7 +213,7 @@ pub mod methods {
     #[rhai_fn(global, name = "std", pure, return_raw)]
     pub fn std_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
-        let correction = super::variance(&mut read)?;
+        let correction = super::correction(&mut read)?;
         super::over(&ctx, t, Reduction::Std { correction }, (0, &axes), read)
     }
 

@@ -47,7 +47,7 @@ fn filled(t: &Tensor, rows: usize, columns: usize) -> Result<Mat<f64>> {
     let broken = values.iter().filter(|v| !v.is_finite()).count();
     if broken > 0 {
         let nans = values.iter().filter(|v| v.is_nan()).count();
-        bail!(Numeric, "expected finite numbers, found {nans} NaN and {} infinities", broken - nans);
+        bail!(Numeric, "expected finite numbers, found {nans} NaN and {} infinite", broken - nans);
     }
     Ok(Mat::from_fn(rows, columns, |i, j| values[i * columns + j]))
 }
