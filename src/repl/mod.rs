@@ -30,6 +30,7 @@ use editor::{Input, LineEditor};
 use saving::{Done, Outcome};
 
 const PROMPT: &str = "> ";
+const RC: &str = "MICROTOME_RC";
 
 /// How a session at the prompt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,12 +174,8 @@ impl Repl {
 
     /// The user's own beginning of every session. Its errors are drawn, and the session goes on.
     fn begin(&mut self) {
-        let place = match std::env::var_os("MICROTOME_RC") {
-            Some(place) if place.is_empty() => None,
-            Some(place) => Some(PathBuf::from(place)),
-            None => resolver::config_folder().map(|folder| folder.join("rc.rhai")).filter(|place| place.exists()),
-        };
-        let Some(place) = place else { return };
+        let asked_for = std::env::var_os(RC).is_some();
+        let Some(place) = rc_place().filter(|place| asked_for || place.exists()) else { return };
         let text = self.session().env().files.text(&place);
         let outcome = match text {
             Ok(text) => self.evaluate(&place.display().to_string(), &text).map(drop),
@@ -262,6 +259,14 @@ impl Repl {
         let session = self.session();
         let sources = trouble.sources.as_ref().unwrap_or(session.sources());
         to_stderr(&drawing::draw(&trouble.failure, sources, self.colour));
+    }
+}
+
+/// The user's rc file: what `MICROTOME_RC` names, nothing if that is empty, or `rc.rhai` in the configuration folder.
+fn rc_place() -> Option<PathBuf> {
+    match std::env::var_os(RC) {
+        Some(place) => (!place.is_empty()).then(|| place.into()),
+        None => resolver::config_folder().map(|folder| folder.join("rc.rhai")),
     }
 }
 
