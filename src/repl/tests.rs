@@ -86,7 +86,7 @@ fn members_of_modules_complete_with_their_signatures() {
     assert_eq!(completed(&session, "run::see|"), ["run::seed()"]);
     assert_eq!(shown(&session, "run::seed"), ["seed() -> integer"]);
     let _nothing = session.eval("<2>", "import \"std/stats\" as stats;").unwrap();
-    assert!(completed(&session, "stats::mea|").contains(&"stats::mean(".to_string()));
+    assert!(completed(&session, "stats::inter|").contains(&"stats::interval(".to_string()));
 }
 
 #[test]
@@ -223,10 +223,10 @@ fn sources_are_shown_where_there_are_some() {
     assert_eq!(said(&mut repl, "??twice"), "// this session\n/// Doubles.\nfn twice(x) { x * 2 }");
     said(&mut repl, "fn twice(x) { x + x }");
     assert_eq!(said(&mut repl, "??twice"), "// this session\nfn twice(x) { x + x }");
-    let mean = said(&mut repl, "??stats::mean");
-    assert!(mean.starts_with("// std/stats\n/// The mean") && mean.ends_with('}'), "{mean}");
+    let interval = said(&mut repl, "??stats::interval");
+    assert!(interval.starts_with("// std/stats\n/// The mean") && interval.ends_with('}'), "{interval}");
     said(&mut repl, "import \"std/stats\" as s;");
-    assert_eq!(said(&mut repl, "??s::mean"), mean);
+    assert_eq!(said(&mut repl, "??s::interval"), interval);
     assert!(said(&mut repl, "??run::seed").starts_with("`run::seed` is native"));
     assert!(said(&mut repl, "??nothing_at_all").starts_with("error: the reference has no"));
 }
