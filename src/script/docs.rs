@@ -116,7 +116,10 @@ impl Docs {
     pub fn of(engine: &Engine) -> Self {
         let own: BTreeSet<String> = list(engine, false).iter().map(key).collect();
         let mut docs = Self::default();
-        for raw in list(engine, true) {
+        // The engine lists functions in the order of their hashes, another one in every process.
+        let mut all = list(engine, true);
+        all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
+        for raw in all {
             let builtin = !own.contains(&key(&raw));
             docs.add(raw, builtin);
         }
@@ -161,8 +164,6 @@ impl Docs {
                         known.overloads.push(overload);
                     }
                 }
-                // The engine lists functions in the order of their hashes, which says nothing to a reader.
-                known.overloads.sort_by_cached_key(|o| (o.parameters.len(), o.parameters.clone()));
                 if documented && known.doc.summary.is_empty() {
                     known.doc = entry.doc;
                 }
