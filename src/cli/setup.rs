@@ -107,14 +107,15 @@ fn device(name: &str) -> Result<Device> {
     opened.map_err(|e| err!(Argument, "cannot open {name}: {e}"))
 }
 
-/// The terminal behind a stream: its width, and whether it takes colour and pictures.
+/// The terminal behind a stream: its size, and whether it takes colours and pictures.
 pub fn screen(stream: &impl IsTerminal) -> Screen {
     let terminal = stream.is_terminal();
     let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var("TERM").is_ok_and(|term| term == "dumb");
     let size = if terminal { terminal_size::terminal_size() } else { None };
     let (width, height) = size.map_or((80, 24), |(w, h)| (usize::from(w.0).max(20), usize::from(h.0).max(5)));
-    Screen { width, height, colour: terminal && !colourless, graphics: Graphics::Text }
+    let graphics = if terminal { Graphics::detect(|name| std::env::var(name).ok()) } else { Graphics::Text };
+    Screen { width, height, colour: terminal && !colourless, graphics }
 }
 
 /// The flag that Ctrl-C raises. A second Ctrl-C, when the first one was not heeded, ends the program.

@@ -101,7 +101,7 @@ pub static TABLE: &[Command] = &[
         arguments: "FILE",
         takes: Takes::File,
         summary: "write the session as a script that runs",
-        help: "It holds the lines that were evaluated, in their order; those that failed stand in it as comments. A relative path is taken below the output folder.",
+        help: "It holds the lines that were evaluated, the rc file first; those that failed stand in it as comments. A relative path is taken below the output folder.",
         run: files::save,
     },
     Command {

@@ -11,6 +11,9 @@ use crate::script::resolver::STDLIB;
 use crate::script::tokens::{KEYWORDS, Kind};
 use crate::script::value::type_name;
 
+/// Letters that would have to be escaped in a string; names with them are not offered.
+pub const UNSPEAKABLE: &[char] = &['"', '\\', '`', '\n', '\r', '\t', '\x1b'];
+
 /// One way to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -95,9 +98,10 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
     if let Some(open) = before.filter(|open| text.is_symbol(*open, &["[", "?["]))
         && let Some(shape) = shape::before(text, open, session).filter(|shape| shape.kind == "map")
     {
-        let quote = &text.word(token)[..1];
+        let quote = text.word(token).chars().next().unwrap_or('"');
         let closing = if rest.starts_with(quote) { String::new() } else { format!("{quote}]") };
-        return (start, shape.keys.iter().map(|key| Candidate::new(format!("{key}{closing}"), key)).collect());
+        let plain = shape.keys.iter().filter(|key| !key.contains(UNSPEAKABLE));
+        return (start, plain.map(|key| Candidate::new(format!("{key}{closing}"), key)).collect());
     }
     let written = &text.text[start..];
     let (from, mut candidates) = names::of_files(written, session);

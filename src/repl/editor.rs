@@ -21,6 +21,12 @@ use crate::err;
 use crate::report::terminal::Screen;
 use crate::script::Session;
 
+/// More than anybody reads through; the editor cannot list more than 65535.
+const MOST_CANDIDATES: usize = 2_000;
+
+/// The system's number for an input or output error, which reading from a terminal that was closed gives.
+const EIO: i32 = 5;
+
 /// What came of asking for a line.
 pub enum Input {
     Line(String),
@@ -111,12 +117,11 @@ fn trouble(error: ReadlineError) -> Error {
     err!(File, "the terminal cannot be read: {error}").hint("give the lines through a pipe, or a script to `run`")
 }
 
-/// A terminal that was closed answers reads with an error of its own.
 fn is_hangup(error: &ReadlineError) -> bool {
     match error {
-        ReadlineError::Io(error) => error.raw_os_error() == Some(5) || error.kind() == io::ErrorKind::UnexpectedEof,
+        ReadlineError::Io(error) => error.raw_os_error() == Some(EIO) || error.kind() == io::ErrorKind::UnexpectedEof,
         #[cfg(unix)]
-        ReadlineError::Errno(errno) => *errno as i32 == 5,
+        ReadlineError::Errno(errno) => *errno as i32 == EIO,
         _ => false,
     }
 }
@@ -151,6 +156,7 @@ impl Completer for Help {
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<complete::Candidate>)> {
         let (start, mut candidates) = complete::complete(line, cursor, &self.session.borrow());
+        candidates.truncate(MOST_CANDIDATES);
         for candidate in &mut candidates {
             candidate.shown = elided(&candidate.shown, self.width.saturating_sub(2));
         }

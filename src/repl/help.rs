@@ -33,6 +33,9 @@ pub fn overview() -> String {
          Ctrl-R   searches the history\n  \
          Ctrl-C   stops the running line, or clears the one being typed\n\n",
     );
+    if let Some(place) = super::rc_place() {
+        text.push_str(&format!("Each session begins with {}, if it exists.\n\n", place.display()));
+    }
     for command in TABLE {
         let usage = format!(":{} {}", command.name, command.arguments);
         let usage = if command.takes == Takes::Nothing { usage.trim_end() } else { &usage };

@@ -13,7 +13,7 @@ mod saving;
 mod shape;
 mod signature;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Ref, RefCell, RefMut};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -30,6 +30,7 @@ use editor::{Input, LineEditor};
 use saving::{Done, Outcome};
 
 const PROMPT: &str = "> ";
+const RC: &str = "MICROTOME_RC";
 
 /// How a session at the prompt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,14 +54,14 @@ pub enum Flow {
 
 /// What a line failed with, and the texts to draw it under.
 pub struct Trouble {
-    failure: Failure,
+    failure: Box<Failure>,
     /// Those of a session beside this one; nothing means the session's own.
     sources: Option<Sources>,
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self { failure, sources: None }
+        Self { failure: failure.into(), sources: None }
     }
 }
 
@@ -90,7 +91,7 @@ impl Repl {
     pub fn converse(mut self) -> Result<Ending> {
         let (screen, quiet) = {
             let session = self.session();
-            (session.env().console.screen().clone(), session.env().settings.quiet)
+            (*session.env().console.screen(), session.env().settings.quiet)
         };
         let (mut editor, remark) = LineEditor::new(self.session.clone(), &screen)?;
         if !quiet {
@@ -112,6 +113,8 @@ impl Repl {
             if let Err(error) = editor.remember(line.trim_end()) {
                 self.remark(&error.message);
             }
+            // An interruption that came between the lines was meant for none of them.
+            self.session().env().task.flag().store(false, Ordering::Relaxed);
             let outcome = self.submit(&line);
             if self.session().env().console.is_closed() {
                 return Ok(Ending::Closed);
@@ -133,7 +136,7 @@ impl Repl {
             let mut bytes = Vec::new();
             let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
             text.push_str(&utf8(bytes)?);
-            if text.trim().is_empty() && length > 0 || length > 0 && is_unfinished(text.trim_end(), &self.session()) {
+            if length > 0 && (text.trim().is_empty() || is_unfinished(text.trim_end(), &self.session())) {
                 continue;
             }
             let outcome = if text.trim().is_empty() { Ok(Flow::Continue) } else { self.submit(&text) };
@@ -143,7 +146,7 @@ impl Repl {
             }
             match outcome {
                 Ok(Flow::Continue) => {}
-                Ok(Flow::Quit) => return Ok(ending),
+                Ok(Flow::Quit) => break,
                 Err(trouble) => {
                     self.draw(&trouble);
                     if trouble.failure.is_interrupted() {
@@ -153,24 +156,26 @@ impl Repl {
                 }
             }
             if length == 0 {
-                let checks_failed = self.session().env().checks.failed() > 0;
-                return Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending });
+                break;
             }
         }
+        let checks_failed = self.session().env().checks.failed() > 0;
+        Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending })
     }
 
-    fn session(&self) -> RefMut<'_, Session> {
+    fn session(&self) -> Ref<'_, Session> {
+        self.session.borrow()
+    }
+
+    /// For evaluating; nothing that was borrowed from the session may still be held.
+    fn session_mut(&self) -> RefMut<'_, Session> {
         self.session.borrow_mut()
     }
 
     /// The user's own beginning of every session. Its errors are drawn, and the session goes on.
     fn begin(&mut self) {
-        let place = match std::env::var_os("MICROTOME_RC") {
-            Some(place) if place.is_empty() => None,
-            Some(place) => Some(PathBuf::from(place)),
-            None => resolver::config_folder().map(|folder| folder.join("rc.rhai")).filter(|place| place.exists()),
-        };
-        let Some(place) = place else { return };
+        let asked_for = std::env::var_os(RC).is_some();
+        let Some(place) = rc_place().filter(|place| asked_for || place.exists()) else { return };
         let text = self.session().env().files.text(&place);
         let outcome = match text {
             Ok(text) => self.evaluate(&place.display().to_string(), &text).map(drop),
@@ -184,7 +189,6 @@ impl Repl {
     /// One line: a question, a command, or code.
     pub fn submit(&mut self, input: &str) -> std::result::Result<Flow, Trouble> {
         let line = input.trim();
-        self.session().env().task.flag().store(false, Ordering::Relaxed);
         let outcome = if let Some(question) = line.strip_prefix('?') {
             help::answer(self, question).map(|()| Flow::Continue)
         } else if let Some(command) = line.strip_prefix(':') {
@@ -208,10 +212,10 @@ impl Repl {
 
     /// Evaluates a text in the session and keeps book of it; `ans` becomes its value, if it has one.
     fn evaluate(&mut self, name: &str, text: &str) -> std::result::Result<Value, Trouble> {
-        let outcome = self.session().eval(name, text);
+        let outcome = self.session_mut().eval(name, text);
         let outcome = outcome.inspect(|value| {
             if !value.is_unit() {
-                self.session().set_variable("ans", value.clone());
+                self.session_mut().set_variable("ans", value.clone());
             }
         });
         let how = match &outcome {
@@ -255,6 +259,14 @@ impl Repl {
         let session = self.session();
         let sources = trouble.sources.as_ref().unwrap_or(session.sources());
         to_stderr(&drawing::draw(&trouble.failure, sources, self.colour));
+    }
+}
+
+/// The user's rc file: what `MICROTOME_RC` names, nothing if that is empty, or `rc.rhai` in the configuration folder.
+fn rc_place() -> Option<PathBuf> {
+    match std::env::var_os(RC) {
+        Some(place) => (!place.is_empty()).then(|| place.into()),
+        None => resolver::config_folder().map(|folder| folder.join("rc.rhai")),
     }
 }
 

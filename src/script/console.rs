@@ -43,7 +43,7 @@ impl Console {
     pub fn beside(&self) -> Self {
         Self {
             sink: self.sink.clone(),
-            screen: self.screen.clone(),
+            screen: self.screen,
             stop: self.stop.clone(),
             closed: self.closed.clone(),
             kept: None,

@@ -39,6 +39,7 @@ pub mod show;
 pub mod tensor;
 pub mod thread;
 pub mod tokens;
+mod unfinished;
 pub mod value;
 
 pub use session::Session;

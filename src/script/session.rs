@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, ParseError, ParseErrorType, Scope};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
 use super::docs::Docs;
 use super::env::Env;
 use super::failure::{Failure, Known, Sources, explain};
-use super::{engine, inspect, panics, resolver, tokens};
+use super::{engine, inspect, panics, resolver, unfinished};
 use crate::base::{Kind, Result, names};
 
 pub struct Session {
@@ -188,20 +188,8 @@ impl Session {
     }
 
     /// Whether the text is the beginning of something longer, so that a prompt should go on asking.
-    ///
-    /// The parser decides: it must have come to the end of the text before it complains. It stops at a name that it
-    /// does not know, though, and takes an open comment for a whole one; there the open brackets decide.
     pub fn is_unfinished(&self, text: &str) -> bool {
-        match self.engine.compile_with_scope(&self.scope, text) {
-            Ok(_) => tokens::is_open(text),
-            Err(ParseError(problem, position)) => match *problem {
-                ParseErrorType::UnexpectedEOF => true,
-                ParseErrorType::VariableUndefined(_)
-                | ParseErrorType::ModuleUndefined(_)
-                | ParseErrorType::BadInput(rhai::LexError::UnterminatedString) => tokens::is_open(text),
-                _ => is_at_end(text, position),
-            },
-        }
+        unfinished::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
     }
 
     /// Everything about a script that can be seen to be wrong without running it.
@@ -274,18 +262,6 @@ impl Session {
 const KEYWORDS: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
-/// Whether a parse error stands at the end of the text, where more text could mend it: past the last word or, since
-/// the parser points at the last word instead where it misses some closing brackets, at it while a bracket is open.
-fn is_at_end(text: &str, position: rhai::Position) -> bool {
-    let (Some(line), Some(column)) = (position.line(), position.position()) else { return true };
-    let Some(last) = tokens::tokens(text).last().copied() else { return true };
-    let end = if tokens::is_open(text) { last.start } else { last.end };
-    let before = &text[..end];
-    let end_line = 1 + before.matches('\n').count();
-    let end_column = 1 + before.rsplit('\n').next().map_or(0, |line| line.chars().count());
-    (line, column) >= (end_line, end_column)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -294,99 +270,6 @@ mod tests {
 
     fn session() -> Session {
         Session::new(Env::in_memory(Path::new("out")).unwrap())
-    }
-
-    #[test]
-    fn the_prompt_goes_on_asking_until_the_text_is_whole() {
-        let session = session();
-        for text in [
-            "fn f(x) {",
-            "fn f(",
-            "fn f(x) {\n  x + 1\n",
-            "fn",
-            "fn f",
-            "private",
-            "let",
-            "let x =",
-            "let x = 1;\nlet",
-            "const X =",
-            "1 +",
-            "1 +\n",
-            "1 +\n// c",
-            "1 ==",
-            "!",
-            "1 + (2",
-            "[1, 2",
-            "[1, 2,",
-            "[1, 2][",
-            "[1].len().",
-            "#{",
-            "#{ a",
-            "#{ a: 1",
-            "#{ a: 1,",
-            "{ unknown",
-            "f(unknown, ",
-            "run::",
-            "run::check(",
-            "run::check(1",
-            "[1, 2].map(|x|",
-            "if true",
-            "if true {",
-            "if true { 1 } else",
-            "for",
-            "for i in",
-            "for i in 0..3 {",
-            "while true",
-            "while true {",
-            "loop",
-            "do {",
-            "switch 1 {",
-            "switch 1 { 1 =>",
-            "try {",
-            "try { 1 }",
-            "return 1 +",
-            "import",
-            "import \"x\" as",
-            "`text\nmore",
-            "`a ${1 +",
-            "\"carried \\",
-            "/* comment",
-            "1 /* c",
-            "/* a /* b */",
-            "let y = 3;\nfn g() {\n  y",
-        ] {
-            assert!(session.is_unfinished(text), "should go on after {text:?}");
-        }
-        for text in [
-            "",
-            "1",
-            "1 + 2",
-            "let x",
-            "let x = 3",
-            "let x = 3;",
-            "unknown",
-            "f(unknown)",
-            "unknown +",
-            "1 2",
-            "1 2 (",
-            ")",
-            "[1, 2)",
-            "foo(]",
-            "}{",
-            "\"open",
-            "'x",
-            "let let = (",
-            "fn f() { 1 }",
-            "if true { 1 }",
-            "#{ a: 1 }",
-            "`whole`",
-            "/* whole */",
-            "// comment {",
-            "throw",
-            "return",
-        ] {
-            assert!(!session.is_unfinished(text), "should not go on after {text:?}");
-        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ struct Seen {
     screen: vt100::Parser,
     /// Everything that came, escape codes and all.
     bytes: Vec<u8>,
+    closed: bool,
 }
 
 impl Terminal {
@@ -44,7 +45,8 @@ impl Terminal {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_microtome"));
         command.args(words);
         command.cwd(folder);
-        command.env_remove("NO_COLOR");
+        // What the terminal around the tests can do must not matter.
+        command.env_clear();
         command.env("TERM", "xterm-256color");
         command.env("HOME", folder);
         command.env("XDG_CONFIG_HOME", folder.join("config"));
@@ -55,13 +57,20 @@ impl Terminal {
         }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
-        let seen = Arc::new(Mutex::new(Seen { screen: vt100::Parser::new(ROWS, COLUMNS, 0), bytes: Vec::new() }));
+        let seen = Arc::new(Mutex::new(Seen {
+            screen: vt100::Parser::new(ROWS, COLUMNS, 0),
+            bytes: Vec::new(),
+            closed: false,
+        }));
         let mut output = pair.master.try_clone_reader().unwrap();
         let shown = seen.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = output.read(&mut buffer) {
                 let mut seen = shown.lock().unwrap();
+                if seen.closed {
+                    return;
+                }
                 seen.screen.process(&buffer[..length]);
                 seen.bytes.extend_from_slice(&buffer[..length]);
             }
@@ -147,8 +156,10 @@ impl Terminal {
         }
     }
 
-    /// Closes the terminal, as closing its window does.
+    /// Closes the terminal, as closing its window does. Something must be printed after that: it wakes the reader, which
+    /// holds the terminal, too.
     pub fn close(&mut self) {
+        self.seen.lock().unwrap().closed = true;
         self.keyboard = None;
         self.master = None;
     }

@@ -20,7 +20,7 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
     let mut beside = Session::new(repl.session().env().beside(Arguments::parse(&words)?));
     let text = beside.env().files.text(Path::new(&file))?;
     let outcome = beside.eval(&file, &text);
-    let _value = outcome.map_err(|failure| Trouble { failure, sources: Some(beside.sources().clone()) })?;
+    let _value = outcome.map_err(|failure| Trouble { sources: Some(beside.sources().clone()), ..failure.into() })?;
     beside.env().arguments.refuse_unasked()?;
     let checks = &beside.env().checks;
     if checks.failed() > 0 {

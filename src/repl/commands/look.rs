@@ -51,13 +51,13 @@ pub fn vars(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
 
 pub fn type_of(repl: &mut Repl, code: &str) -> Result<Flow, Trouble> {
     let name = repl.next_name();
-    let value = repl.session().eval(&name, code)?;
+    let value = repl.session_mut().eval(&name, code)?;
     repl.say(type_name(&value));
     Ok(Flow::Continue)
 }
 
 pub fn reset(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
-    repl.session().reset();
+    repl.session_mut().reset();
     repl.done.clear();
     repl.say("variables, functions and imports are forgotten");
     repl.begin();
