@@ -307,6 +307,7 @@ fn readable(kind: &str, scripted: bool) -> String {
         "i64" | "INT" | "Int" => "integer".into(),
         "f64" | "FLOAT" => "float".into(),
         "Num" => "number".into(),
+        "Ints" => "integers".into(),
         "&str" | "str" | "String" | "ImmutableString" => "string".into(),
         "bool" => "bool".into(),
         "char" => "character".into(),
