@@ -184,19 +184,41 @@ fn answer(session: &mut Session, code: &str) -> String {
     }
 }
 
-/// The first line of the example that calls the entry, and all before it, with `#{ key: 0 }` as the options.
+/// The first call of the entry in its example and all before it, with `#{ key: 0 }` as the options.
 fn with_option(entry: &Entry, key: &str) -> Option<String> {
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
     let text = example(entry);
     let at = text.find(&call)? + call.len();
     let close = at + closing(&text[at..])?;
-    let arguments = &text[at..close];
-    let kept = match arguments.rfind("#{") {
-        Some(options) if arguments.trim_end().ends_with('}') => arguments[..options].trim_end().trim_end_matches(','),
-        _ => arguments,
-    };
-    let comma = if kept.trim().is_empty() { "" } else { ", " };
-    Some(format!("{}{kept}{comma}#{{ {key}: 0 }})", &text[..at]))
+    let mut arguments = split(&text[at..close]);
+    let wanted = entry.overloads.iter().find_map(|o| o.parameters.iter().position(|(_, kind)| kind == "options"))?;
+    arguments.truncate(wanted);
+    arguments.push(format!("#{{ {key}: 0 }}"));
+    // A call within a block is taken out of it.
+    let before = &text[..at];
+    let open = before.matches('{').count() > before.matches('}').count();
+    let before = if open && entry.receiver.is_empty() { call.as_str() } else { before };
+    Some(format!("{before}{})", arguments.join(", ")))
+}
+
+/// Arguments at the commas outside of all brackets and strings.
+fn split(text: &str) -> Vec<String> {
+    let (mut depth, mut quoted, mut parts) = (0, false, vec![String::new()]);
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(c);
+    }
+    parts.retain(|part| !part.trim().is_empty());
+    parts.iter().map(|part| part.trim().to_string()).collect()
 }
 
 fn closing(text: &str) -> Option<usize> {

@@ -54,7 +54,12 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
 
 /// PNG, two pixels to a CSS pixel.
 pub fn png(picture: &dyn Picture) -> Result<Vec<u8>> {
-    let pixmap = pixels(&picture.draw(true)?, SHARPNESS)?;
+    encoded(&picture.draw(true)?)
+}
+
+/// A drawing as PNG.
+pub fn encoded(drawing: &Drawing) -> Result<Vec<u8>> {
+    let pixmap = pixels(drawing, SHARPNESS)?;
     pixmap.encode_png().map_err(|e| err!(Bug, "the picture cannot be encoded: {e}"))
 }
 

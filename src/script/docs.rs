@@ -161,7 +161,8 @@ impl Docs {
                         known.overloads.push(overload);
                     }
                 }
-                known.overloads.sort_by_key(|overload| overload.parameters.len());
+                // The engine lists functions in the order of their hashes, which says nothing to a reader.
+                known.overloads.sort_by_cached_key(|o| (o.parameters.len(), o.parameters.clone()));
                 if documented && known.doc.summary.is_empty() {
                     known.doc = entry.doc;
                 }

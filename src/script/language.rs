@@ -83,23 +83,27 @@ pub mod functions {
         Ok(vec![value as u8; super::room(length, 1, "a blob")?])
     }
 
+    /// Lengthens a string to `length` characters with copies of `padding`.
+    ///
+    /// # Example
+    /// ```
+    /// let text = "7";
+    /// text.pad(3, ".");
+    /// text  //=> "7.."
+    /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_text(text: &mut ImmutableString, length: i64, padding: ImmutableString) -> Fallible<()> {
-        let length = super::room(length, padding.len().max(1), "a string")?;
-        let mut padded = text.to_string();
-        let mut characters = padded.chars().count();
-        while characters < length && !padding.is_empty() {
-            let piece: String = padding.chars().take(length - characters).collect();
-            characters += piece.chars().count();
-            padded.push_str(&piece);
-        }
-        *text = padded.into();
-        Ok(())
+    pub fn pad_text(text: &mut ImmutableString, length: Int, padding: ImmutableString) -> Fallible<()> {
+        super::lengthened(text, given(0, "length", &length).integer()?, &padding)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
-    pub fn pad_text_with(text: &mut ImmutableString, length: i64, padding: char) -> Fallible<()> {
-        pad_text(text, length, padding.to_string().into())
+    pub fn pad_text_integer(text: &mut ImmutableString, length: i64, padding: ImmutableString) -> Fallible<()> {
+        super::lengthened(text, length, &padding)
+    }
+
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_text_character(text: &mut ImmutableString, length: i64, padding: char) -> Fallible<()> {
+        super::lengthened(text, length, padding.encode_utf8(&mut [0; 4]))
     }
 
     /// The type of a value in the words of the reference: "integer", "float", "Tensor".
@@ -146,6 +150,13 @@ fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {
     if length > array.len() {
         array.resize(length, value);
     }
+    Ok(())
+}
+
+fn lengthened(text: &mut ImmutableString, length: i64, padding: &str) -> Fallible<()> {
+    let length = room(length, padding.len().max(1), "a string")?;
+    let missing = length.saturating_sub(text.chars().count());
+    *text = text.chars().chain(padding.chars().cycle().take(missing)).collect::<String>().into();
     Ok(())
 }
 

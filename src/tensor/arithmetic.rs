@@ -150,7 +150,6 @@ fn whole(a: &Operand, b: &Operand, sign: &str, f: impl Fn(i64, i64) -> Option<i6
 /// Element by element through f64, without gradients.
 fn each(a: &Operand, b: &Operand, to: DType, f: impl Fn(f64, f64) -> f64) -> Result<Tensor> {
     let (x, y) = stretched(a, b, DType::F64)?;
-    // Numbers are weak: they are rounded to the dtype before, as every other operation does.
     let pairs = element::floats(&x)?.into_iter().zip(element::floats(&y)?);
     element::tensor(pairs.map(|(x, y)| f(x, y)).collect(), x.dims(), to, x.device())
 }

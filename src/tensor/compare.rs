@@ -97,7 +97,7 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
 /// Values pushed into [low, high]; NaN stays NaN.
 pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Tensor> {
     if let (Some(low), Some(high)) = (low, high)
-        && !(low.as_f64() <= high.as_f64())
+        && (low.as_f64() > high.as_f64() || low.as_f64().is_nan() || high.as_f64().is_nan())
     {
         bail!(Argument, "expected bounds with low <= high, found {low} and {high}");
     }

@@ -132,6 +132,7 @@ mod tests {
     use candle_core::DType;
 
     type Function = fn(&Tensor) -> Result<Tensor>;
+    type Plain = fn(f64) -> f64;
 
     fn f64s(t: Result<Tensor>) -> Vec<f64> {
         element::floats(&t.unwrap()).unwrap()
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_function_over_every_dtype() {
-        let smooth: [(Function, fn(f64) -> f64); 9] = [
+        let smooth: [(Function, Plain); 9] = [
             (exp, f64::exp),
             (log, f64::ln),
             (sqrt, f64::sqrt),

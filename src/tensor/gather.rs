@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use super::{axes, dtype, element};
-use crate::bail;
 use crate::base::Result;
+use crate::{bail, err};
 
 /// `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative positions count from the end.
 pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
@@ -25,12 +25,37 @@ pub fn scatter(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result
 /// A copy of `t` with `source[i][j]` added at `[i][index[i][j]]` for axis 1, and so for every axis.
 pub fn scatter_add(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
     let (axis, index) = checked(t, axis, index, source)?;
-    // Sums of integers are made in i64, so that a narrow dtype cannot wrap; the cast back refuses what does not fit.
-    let work = if dtype::is_float(t.dtype()) { dtype::float_for(t.dtype()) } else { DType::I64 };
-    let base = dtype::convert(t, work)?.contiguous()?;
-    let source = dtype::convert(source, work)?.contiguous()?;
-    // Added up apart from `t`, since candle's own gradient leaves out the elements that were added to.
-    dtype::cast(&base.add(&base.zeros_like()?.scatter_add(&index, &source, axis)?)?, t.dtype())
+    let places = flat(&index, t.dims(), axis)?;
+    if !dtype::is_float(t.dtype()) {
+        return added_integers(t, &places, source);
+    }
+    let work = dtype::float_for(t.dtype());
+    let base = dtype::convert(t, work)?.flatten_all()?;
+    let source = dtype::convert(source, work)?.flatten_all()?.contiguous()?;
+    // Flat, since candle's own scattered sum has no right gradient, and its flat one has.
+    let places = element::int_tensor(places, &[index.elem_count()], t.device())?;
+    dtype::convert(&base.index_add(&places, &source, 0)?.reshape(t.dims())?, t.dtype())
+}
+
+/// Sums of integers are made in i64, and what does not fit the dtype is refused.
+fn added_integers(t: &Tensor, places: &[i64], source: &Tensor) -> Result<Tensor> {
+    let mut sums = element::ints(t)?;
+    for (place, value) in places.iter().zip(element::ints(source)?) {
+        let sum = &mut sums[*place as usize];
+        *sum = sum.checked_add(value).ok_or_else(|| err!(Numeric, "the sum of {sum} and {value} does not fit i64"))?;
+    }
+    dtype::cast(&element::int_tensor(sums, t.dims(), t.device())?, t.dtype())
+}
+
+/// Where the elements that an index along `axis` points to lie in row order.
+fn flat(index: &Tensor, dims: &[usize], axis: usize) -> Result<Vec<i64>> {
+    let inner: usize = dims[axis + 1..].iter().product();
+    let row = index.dims()[axis] * inner;
+    let place = |(i, at): (usize, i64)| {
+        let (block, column) = (i / row, i % inner);
+        ((block * dims[axis] + at as usize) * inner + column) as i64
+    };
+    Ok(element::ints(index)?.into_iter().enumerate().map(place).collect())
 }
 
 fn checked(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<(usize, Tensor)> {
@@ -128,6 +153,13 @@ mod tests {
         assert!(scatter(&x, 1, &ok, &t(&[0.0; 4], &[2, 2], DType::F32)).is_err());
         let bytes = t(&[200.0], &[1], DType::U8);
         assert!(scatter_add(&bytes, 0, &t(&[0.0], &[1], DType::I64), &bytes).unwrap_err().message.contains("fit u8"));
-        assert_eq!(gather(&x, 1, &t(&[], &[2, 0], DType::I64)).unwrap().dims(), [2, 0]);
+        let none = t(&[], &[2, 0], DType::I64);
+        assert_eq!(gather(&x, 1, &none).unwrap().dims(), [2, 0]);
+        for unchanged in [scatter(&x, 1, &none, &none), scatter_add(&x, 1, &none, &none)] {
+            assert_eq!(element::floats(&unchanged.unwrap()).unwrap(), [0.0; 6]);
+        }
+        let most = create::from_numbers(&[crate::tensor::Number::Int(i64::MAX)], &[1], DType::I64).unwrap();
+        let first = t(&[0.0], &[1], DType::I64);
+        assert_eq!(scatter_add(&most, 0, &first, &most).unwrap_err().kind, crate::base::Kind::Numeric);
     }
 }

@@ -32,3 +32,6 @@ pub mod statistics;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use number::{Number, Operand};
+
+#[cfg(test)]
+mod gradients;

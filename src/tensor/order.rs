@@ -5,8 +5,9 @@
 use std::cmp::Ordering;
 
 use candle_core::{DType, Tensor};
+use rayon::slice::ParallelSliceMut;
 
-use super::element::{self, Element, dispatch};
+use super::element::{self, BLOCK, Element, dispatch};
 use super::{axes, dtype, gather, rows};
 use crate::bail;
 use crate::base::Result;
@@ -67,17 +68,23 @@ fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Res
 
 /// The positions of the first k of a row in order.
 fn first<T: Element>(row: &[T], k: usize, direction: Direction) -> Vec<i64> {
-    let mut order: Vec<i64> = (0..row.len() as i64).collect();
-    let by = |a: &i64, b: &i64| compare(row[*a as usize], row[*b as usize], direction).then(a.cmp(b));
     if k == 0 {
         return Vec::new();
     }
-    if k < order.len() {
-        order.select_nth_unstable_by(k - 1, by);
-        order.truncate(k);
+    // The elements travel with their positions, so that comparing two does not look all over memory.
+    let mut pairs: Vec<(T, i64)> = row.iter().copied().zip(0..).collect();
+    let by = |a: &(T, i64), b: &(T, i64)| compare(a.0, b.0, direction).then(a.1.cmp(&b.1));
+    if k < pairs.len() {
+        pairs.select_nth_unstable_by(k - 1, by);
+        pairs.truncate(k);
     }
-    order.sort_unstable_by(by);
-    order
+    // No two pairs are equal, so the order is the same on any number of threads.
+    if pairs.len() > BLOCK {
+        pairs.par_sort_unstable_by(by)
+    } else {
+        pairs.sort_unstable_by(by)
+    }
+    pairs.into_iter().map(|(_, position)| position).collect()
 }
 
 /// Where the largest (descending) or smallest (ascending) element stands, along one axis or, without one, in the flat

@@ -48,9 +48,13 @@ fn walk<T: Element, U: Send>(
         let end = inner.min(start + TILE);
         let block = &data[block * row * inner..][..row * inner];
         let mut copied = vec![T::zero(); row * (end - start)];
-        for (i, line) in block.chunks(inner).enumerate() {
-            for (j, value) in line[start..end].iter().enumerate() {
-                copied[j * row + i] = *value;
+        // Turned over in squares, so that what is read and what is written both stay in the nearest cache.
+        for (square, lines) in block.chunks(TILE * inner).enumerate() {
+            for j in 0..end - start {
+                let place = &mut copied[j * row + square * TILE..];
+                for (value, line) in place.iter_mut().zip(lines.chunks(inner)) {
+                    *value = line[start + j];
+                }
             }
         }
         copied.chunks(row).map(&f).collect::<Vec<U>>()

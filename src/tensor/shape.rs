@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{axes, dtype, element, index};
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::{bail, err};
 
 /// Another shape with as many elements; one size may be -1 and is worked out.
@@ -16,7 +16,9 @@ pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     let mut dims = sizes.to_vec();
     match (open.as_slice(), product) {
         ([], Some(product)) if product == count => {}
-        ([axis], Some(product)) if product > 0 && count % product == 0 => dims[*axis] = (count / product) as i64,
+        ([axis], Some(product)) if product > 0 && count.is_multiple_of(product) => {
+            dims[*axis] = (count / product) as i64
+        }
         ([_, _, ..], _) => bail!(Shape, "expected at most one size of -1, found {sizes:?}"),
         _ => return Err(misfit()),
     }
@@ -139,6 +141,9 @@ fn promoted(parts: &[Tensor]) -> Result<(Vec<Tensor>, Vec<usize>)> {
     Ok((parts, first.dims().to_vec()))
 }
 
+/// About what one more view of a tensor takes.
+const PIECE: u128 = 512;
+
 /// Cut into pieces of these sizes along an axis.
 pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     let axis = axes::axis(axis, t.rank())?;
@@ -147,6 +152,7 @@ pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     if total != Some(t.dims()[axis]) {
         bail!(Shape, "expected sizes that add up to {}, found {sizes:?}", t.dims()[axis]);
     }
+    memory::check(sizes.len() as u128 * PIECE, || format!("{} pieces", sizes.len()))?;
     let mut start = 0;
     let mut cut = |len: usize| {
         let piece = t.narrow(axis, start, len)?;

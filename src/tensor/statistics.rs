@@ -13,7 +13,10 @@ use crate::base::{Result, memory};
 /// sum (x - mean x)(y - mean y) / (n - correction).
 pub fn covariance(t: &Tensor, correction: f64) -> Result<Tensor> {
     let (centred, count) = centred(t)?;
-    if count as f64 <= correction || !(correction >= 0.0) {
+    if correction.is_nan() || correction < 0.0 {
+        bail!(Argument, "expected a correction of 0 or more, found {correction}");
+    }
+    if count as f64 <= correction {
         bail!(Numeric, "expected more than {correction} rows for a covariance, found {count}");
     }
     let products = matmul::matmul(&centred.transpose(0, 1)?, &centred)?;

@@ -69,6 +69,7 @@ impl Chart {
             }
         }
         view.notes = left_out.notes("point");
+        view.notes.extend(lost_intervals(series.iter().map(|s| (s.y.as_slice(), &s.spread)), y_log));
         Ok(view)
     }
 
@@ -92,8 +93,9 @@ impl Chart {
                 left_out.outside += 1;
             }
         }
-        let x = Scale { low: -0.5, high: categories as f64 - 0.5, log: false };
-        Ok(View { x, y, notes: left_out.notes("value") })
+        let mut notes = left_out.notes("value");
+        notes.extend(lost_intervals(series.iter().map(|s| (s.values.as_slice(), &s.spread)), self.y.log));
+        Ok(View { x: Scale { low: -0.5, high: categories as f64 - 0.5, log: false }, y, notes })
     }
 
     fn counts_view(&self, edges: &[f64], series: &[Counts]) -> Result<View> {
@@ -179,6 +181,18 @@ impl LeftOut {
     }
 }
 
+/// A note on intervals that have an end which cannot be shown, though their value can.
+fn lost_intervals<'a>(series: impl Iterator<Item = (&'a [f64], &'a Option<Spread>)>, log: bool) -> Option<String> {
+    let shown = |v: f64| v.is_finite() && (!log || v > 0.0);
+    let lost = |(values, spread): (&[f64], &Option<Spread>)| {
+        let Some(spread) = spread else { return 0 };
+        let ends = spread.low.iter().zip(&spread.high);
+        values.iter().zip(ends).filter(|(v, (low, high))| shown(**v) && !(shown(**low) && shown(**high))).count()
+    };
+    let lost: usize = series.map(lost).sum();
+    (lost > 0).then(|| format!("{} without ends that can be shown.", are(lost, "interval")))
+}
+
 fn are(number: usize, noun: &str) -> String {
     format!("{} {}", count(number, noun), if number == 1 { "is" } else { "are" })
 }
@@ -249,6 +263,15 @@ mod tests {
         chart.x.log = true;
         assert_eq!(chart.view().unwrap().notes, ["1 point is not above zero and left off the log axis."]);
         assert!(line(&[0.0], &[f64::NAN]).view().is_err());
+    }
+
+    #[test]
+    fn intervals_without_ends_are_counted() {
+        let mut chart = line(&[0.0, 1.0], &[1.0, 2.0]);
+        if let Content::Line { series } = &mut chart.content {
+            series[0].spread = Some(Spread::symmetric(&[1.0, 2.0], &[f64::NAN, 1.0]));
+        }
+        assert_eq!(chart.view().unwrap().notes, ["1 interval is without ends that can be shown."]);
     }
 
     #[test]

@@ -55,8 +55,8 @@ struct Around {
 pub fn draw(chart: &Chart, spelling: bool) -> Result<Drawing> {
     let (width, height) = (f64::from(chart.width), f64::from(chart.height));
     let mut view = chart.view()?;
-    let content = points::thinned(chart, &view);
-    view.notes.extend(content.note.clone());
+    let thinned = points::thinned(chart, &view);
+    view.notes.extend(thinned.note.clone());
     let (plot, around) = lay_out(chart, view, width, height);
     on_canvas(width, height, spelling, |canvas| {
         layout::draw_title(canvas, &around.title)?;
@@ -64,8 +64,8 @@ pub fn draw(chart: &Chart, spelling: bool) -> Result<Drawing> {
         layout::draw_notes(canvas, &around.notes, height)?;
         draw_axes(canvas, chart, &plot, &around, height)?;
         match &chart.content {
-            Content::Line { series } => points::lines(canvas, &plot, series, &content)?,
-            Content::Scatter { series } => points::scatter(canvas, &plot, series, &content)?,
+            Content::Line { series } => points::lines(canvas, &plot, series)?,
+            Content::Scatter { series } => points::scatter(canvas, &plot, series, &thinned)?,
             Content::Bar { categories, series } => bars::bars(canvas, &plot, categories.len(), series)?,
             Content::Histogram { edges, series } => bars::counts(canvas, &plot, edges, series)?,
             Content::Heat { .. } => {}

@@ -13,11 +13,12 @@ use crate::report::symbols::{token, visible};
 const VALUE: Type = Type::regular(10.0);
 
 /// Cells beyond these counts would be smaller than can be seen, and their file heavier than can be opened.
-const MOST_ROWS: usize = 160;
-const MOST_COLUMNS: usize = 240;
+const MOST_ROWS: usize = 100;
+const MOST_COLUMNS: usize = 160;
 
-/// The side of a cell where there is space for it.
-const CELL: f64 = 40.0;
+/// The size of a cell where there is space for it.
+const CELL_WIDTH: f64 = 44.0;
+const CELL_HEIGHT: f64 = 32.0;
 
 /// The space for the bar of colours: gap, bar, ticks and quantity.
 const BAR_GAP: f64 = 22.0;
@@ -55,42 +56,28 @@ pub fn draw(chart: &Chart, grid: &Grid, wanted: &Colours, spelling: bool) -> Res
 
 fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> Sheet {
     let (most_wide, most_high) = (f64::from(chart.width), f64::from(chart.height));
-    let (rows, columns) = (grid.rows.len() as f64, grid.columns.len() as f64);
-    let row_names: Vec<String> = grid.rows.iter().map(|r| TICK.fitted(&token(r), most_wide * 0.28)).collect();
-    let widest = row_names.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
+    let (row_count, column_count) = (grid.rows.len() as f64, grid.columns.len() as f64);
+    let rows: Vec<String> = grid.rows.iter().map(|r| TICK.fitted(&token(r), most_wide * 0.28)).collect();
+    let widest = rows.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
     let left = PAD + label_room(&chart.y.label) + widest + 8.0;
     let bar_room = BAR_GAP + BAR_WIDTH + bar_label_room(grid, map);
-    let across = (most_wide - left - bar_room - PAD).max(40.0) / columns;
-    let names = layout::labels_below(&grid.columns, across.min(CELL), 130.0);
-    let title_width = most_wide;
-    let title = layout::title_lines(&chart.title, title_width);
-    let above = PAD + layout::title_height(&title) + 2.0;
-    let below = names.depth + 8.0 + label_room(&chart.x.label) + PAD;
-    let down = (most_high - above - below).max(40.0) / rows;
-    // Cells are square or up to twice as long one way, unless there are too many of them for that.
-    let cell_width = whole(across.min(CELL.max(down.min(CELL) * 1.2)));
-    let cell_height = whole(down.min(CELL * 0.8).min((cell_width * 2.0).max(4.0)));
-    let cells_wide = cell_width * columns;
-    let cells_high = cell_height * rows;
+    let across = (most_wide - left - bar_room - PAD).max(40.0) / column_count;
+    let cell_width = whole(across.min(CELL_WIDTH));
+    let columns = layout::labels_below(&grid.columns, cell_width, 130.0);
+    let title = layout::title_lines(&chart.title, most_wide);
+    let top = PAD + layout::title_height(&title) + 2.0;
+    let below = columns.depth + 8.0 + label_room(&chart.x.label);
+    let down = (most_high - top - below - PAD).max(40.0) / row_count;
+    // Where cells are narrow they are at most twice as high, unless that would be too small to see.
+    let cell_height = whole(down.min(CELL_HEIGHT).min((cell_width * 2.0).max(4.0)));
+    let cells_high = cell_height * row_count;
     let bar_height = cells_high.clamp(96.0, 260.0);
     let title_wide = title.iter().map(|line| layout::TITLE.width(line)).fold(0.0, f64::max) + 2.0 * PAD;
-    let width = (left + cells_wide + bar_room + PAD).max(title_wide).max(260.0);
+    let width = (left + cell_width * column_count + bar_room + PAD).max(title_wide).max(260.0);
     let notes = layout::note_lines(&notes, width);
-    let body = (cells_high + names.depth + 8.0 + label_room(&chart.x.label)).max(bar_height + 10.0);
-    Sheet {
-        height: above + body + layout::notes_height(&notes) + PAD,
-        title,
-        notes,
-        left,
-        top: above,
-        cell_width,
-        cell_height,
-        rows: row_names,
-        every_row: (13.0 / cell_height).ceil().max(1.0) as usize,
-        columns: layout::labels_below(&grid.columns, cell_width, 130.0),
-        width,
-        bar_height,
-    }
+    let height = top + (cells_high + below).max(bar_height + 10.0) + layout::notes_height(&notes) + PAD;
+    let every_row = (13.0 / cell_height).ceil().max(1.0) as usize;
+    Sheet { title, notes, left, top, cell_width, cell_height, rows, every_row, columns, width, height, bar_height }
 }
 
 /// Whole pixels, so that no seams show between cells, unless they are too small for that.

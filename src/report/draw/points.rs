@@ -51,6 +51,9 @@ pub struct Thinned {
 /// More marks than this make a file heavy and a picture no richer.
 const MOST_MARKS: usize = 8_000;
 
+/// Intervals along a line that are drawn as bars; more are drawn as a band.
+const MOST_ERROR_BARS: usize = 400;
+
 /// Chooses the points of a scatter plot; other charts are thinned when their strokes are known.
 pub fn thinned(chart: &Chart, view: &View) -> Thinned {
     let Content::Scatter { series } = &chart.content else { return Thinned { kept: Vec::new(), note: None } };
@@ -76,12 +79,13 @@ pub fn thinned(chart: &Chart, view: &View) -> Thinned {
     Thinned { kept, note }
 }
 
-pub fn lines(canvas: &mut Canvas, plot: &Plot, series: &[Series], _: &Thinned) -> Result<()> {
+pub fn lines(canvas: &mut Canvas, plot: &Plot, series: &[Series]) -> Result<()> {
     for (index, s) in series.iter().enumerate() {
         if let Some(spread) = &s.spread {
-            match spread.band {
+            // Error bars beyond some hundred would be a grey cloud.
+            match spread.band || s.y.len() > MOST_ERROR_BARS {
                 true => band(canvas, plot, s, spread, Look::of(index))?,
-                false => error_bars(canvas, plot, s, spread, 0..s.y.len(), Look::of(index))?,
+                false => error_bars(canvas, plot, s, spread, &Vec::from_iter(0..s.y.len()), Look::of(index))?,
             }
         }
     }
@@ -143,19 +147,15 @@ fn band(canvas: &mut Canvas, plot: &Plot, s: &Series, spread: &Spread, look: Loo
     Ok(())
 }
 
-/// More error bars than this are a grey cloud.
-const MOST_ERROR_BARS: usize = 400;
-
 fn error_bars(
     canvas: &mut Canvas,
     plot: &Plot,
     s: &Series,
     spread: &Spread,
-    indices: impl ExactSizeIterator<Item = usize>,
+    indices: &[usize],
     look: Look,
 ) -> Result<()> {
-    let every = indices.len().div_ceil(MOST_ERROR_BARS).max(1);
-    for i in indices.step_by(every) {
+    for i in indices.iter().copied() {
         if plot.view.x.shows(s.x[i]) && plot.view.x.contains(s.x[i]) {
             whisker(canvas, plot, plot.x(s.x[i]), (spread.low[i], spread.high[i]), look.colour)?;
         }
@@ -180,17 +180,19 @@ pub fn whisker(canvas: &mut Canvas, plot: &Plot, x: f64, (low, high): (f64, f64)
 }
 
 pub fn scatter(canvas: &mut Canvas, plot: &Plot, series: &[Series], thinned: &Thinned) -> Result<()> {
+    let all: usize = thinned.kept.iter().map(Vec::len).sum();
     for (index, (s, kept)) in series.iter().zip(&thinned.kept).enumerate() {
         let look = Look::of(index);
-        // Many points are drawn smaller and fainter, so that their density shows.
-        let (radius, opacity) = match kept.len() {
+        // Many points are drawn smaller and fainter, so that their density shows; beside a great many those of a small
+        // group keep their size, that they can be found.
+        let (radius, opacity) = match if all <= 3000 { all } else { kept.len() } {
             0..=60 => (4.0, 0.9),
             61..=600 => (3.0, 0.75),
             601..=3000 => (2.2, 0.55),
             _ => (1.6, 0.45),
         };
         if let Some(spread) = &s.spread {
-            error_bars(canvas, plot, s, spread, kept.iter().copied(), look)?;
+            error_bars(canvas, plot, s, spread, kept, look)?;
         }
         for i in kept {
             marker(canvas, plot.place(s.x[*i], s.y[*i]), radius, look, opacity)?;

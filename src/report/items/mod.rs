@@ -21,7 +21,7 @@ use super::picture::{self, Picture};
 use super::terminal::Screen;
 use crate::base::files::Files;
 use crate::base::{Error, Result, names};
-use crate::{bail, err};
+use crate::err;
 
 /// A result that can be shown, saved, and put into a report.
 pub trait Item {
@@ -64,21 +64,18 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
         (Some("svg"), Some(picture)) => picture::svg(picture.as_ref())?.into_bytes(),
         (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
-        (found, picture) => {
-            let pictures: &[&str] = if picture.is_some() { &["svg", "png"] } else { &[] };
-            let known: Vec<&str> = ["json", "txt", "html"].iter().chain(pictures).copied().collect();
-            let found = found.unwrap_or_default();
-            bail_format(item.kind(), found, &known)?
-        }
+        (found, picture) => return Err(unknown_format(item.kind(), found, picture.is_some())),
     };
     files.save(path, |out| out.write_all(&bytes).map_err(|e| Error::io("write", path, &e)))
 }
 
-fn bail_format(kind: &str, found: &str, known: &[&str]) -> Result<Vec<u8>> {
-    if found.is_empty() {
-        bail!(Argument, "expected a file name that ends in .{}", known.join(", ."));
+fn unknown_format(kind: &str, found: Option<&str>, drawn: bool) -> Error {
+    let known: &[&str] = if drawn { &["svg", "png", "json", "txt", "html"] } else { &["json", "txt", "html"] };
+    match found {
+        None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),
+        Some(found) => err!(Argument, "cannot save a {kind} as .{found}")
+            .maybe_hint(names::suggestion(found, known.iter().copied())),
     }
-    Err(err!(Argument, "cannot save a {kind} as .{found}").maybe_hint(names::suggestion(found, known.iter().copied())))
 }
 
 #[cfg(test)]

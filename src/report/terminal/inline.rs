@@ -7,42 +7,56 @@ use icy_sixel::{BackgroundMode, SixelImage};
 use super::screen::{Graphics, Screen};
 use crate::base::Result;
 use crate::err;
+use crate::report::draw::canvas::Drawing;
 use crate::report::picture::{self, Picture};
 
 /// kitty takes at most this many characters in one command.
 const CHUNK: usize = 4096;
 
+/// The usual width of a character, in CSS pixels.
+const CHARACTER: f64 = 8.0;
+
 /// The picture itself, if this terminal can show one.
 pub fn picture(picture: &dyn Picture, screen: &Screen) -> Result<Option<String>> {
     Ok(match screen.graphics {
-        Graphics::Kitty => Some(kitty(&picture::png(picture)?)),
-        Graphics::Iterm => Some(iterm(&picture::png(picture)?)),
-        Graphics::Sixel => Some(sixel(picture)?),
         Graphics::Text => None,
+        Graphics::Sixel => Some(sixel(&picture.draw(true)?)?),
+        Graphics::Kitty | Graphics::Iterm => {
+            let drawing = picture.draw(true)?;
+            let (png, columns) = (picture::encoded(&drawing)?, columns(&drawing, screen));
+            Some(if screen.graphics == Graphics::Kitty { kitty(&png, columns) } else { iterm(&png, columns) })
+        }
     })
 }
 
-/// Transmit and display (a=T) a PNG (f=100), asking for no answer (q=2), in pieces that say whether more follow (m).
-fn kitty(png: &[u8]) -> String {
+/// How many columns a picture is to take: about its own size, as far as the screen is wide enough.
+fn columns(drawing: &Drawing, screen: &Screen) -> usize {
+    ((drawing.width / CHARACTER) as usize).clamp(1, screen.width.max(1))
+}
+
+/// Transmit and display (a=T) a PNG (f=100) on so many columns (c), asking for no answer (q=2), in pieces that say
+/// whether more follow (m).
+fn kitty(png: &[u8], columns: usize) -> String {
     let encoded = BASE64.encode(png);
     let pieces: Vec<&str> = encoded.as_bytes().chunks(CHUNK).filter_map(|c| std::str::from_utf8(c).ok()).collect();
     let mut out = String::new();
     for (i, piece) in pieces.iter().enumerate() {
         let more = usize::from(i + 1 < pieces.len());
-        let keys = if i == 0 { format!("a=T,f=100,q=2,m={more}") } else { format!("m={more}") };
+        let keys = if i == 0 { format!("a=T,f=100,q=2,c={columns},m={more}") } else { format!("m={more}") };
         out.push_str(&format!("\x1b_G{keys};{piece}\x1b\\"));
     }
     out.push('\n');
     out
 }
 
-fn iterm(png: &[u8]) -> String {
-    format!("\x1b]1337;File=inline=1;size={};preserveAspectRatio=1:{}\x07\n", png.len(), BASE64.encode(png))
+fn iterm(png: &[u8], columns: usize) -> String {
+    let keys = format!("inline=1;size={};width={columns};preserveAspectRatio=1", png.len());
+    format!("\x1b]1337;File={keys}:{}\x07\n", BASE64.encode(png))
 }
 
 /// Sixel has no density of its own: one pixel of the picture is one of the screen.
-fn sixel(picture: &dyn Picture) -> Result<String> {
-    let pixmap = picture::pixels(&picture.draw(true)?, 1.0)?;
+fn sixel(drawing: &Drawing) -> Result<String> {
+    let pixmap = picture::pixels(drawing, 1.0)?;
     let (width, height) = (pixmap.width() as usize, pixmap.height() as usize);
     let image = SixelImage::try_from_rgba(pixmap.take(), width, height)
         .map(|image| image.with_background_mode(BackgroundMode::Opaque))
@@ -57,7 +71,7 @@ mod tests {
     #[test]
     fn kitty_gets_chunks_that_join_to_the_picture() {
         let png: Vec<u8> = (0..10_000).map(|i| (i % 251) as u8).collect();
-        let sent = kitty(&png);
+        let sent = kitty(&png, 80);
         let mut joined = String::new();
         let commands: Vec<&str> = sent.trim_end().split_terminator("\x1b\\").collect();
         for (i, command) in commands.iter().enumerate() {

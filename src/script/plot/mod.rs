@@ -47,7 +47,7 @@ pub mod functions {
     /// # Example
     /// ```
     /// let loss = #{ topk: [3.1, 2.2, 1.9], l1: [3.3, 2.6, 2.2] };
-    /// plot::line(loss, #{ x: "epoch", y: "loss (nats)", horizontal: #{ chance: 3.5 } })  //=> line chart of l1, topk
+    /// plot::line(loss, #{ x: "epoch", y: "loss (nats)", horizontal: 1.5 })  //=> line chart of l1, topk
     /// ```
     #[rhai_fn(return_raw)]
     pub fn line(data: Any) -> Fallible<Chart> {
@@ -84,7 +84,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// plot::bar(#{ prose: 0.4, code: 0.1 }).to_map().categories  //=> ["code", "prose"]
+    /// plot::bar(#{ prose: 0.4, code: 0.1 }, #{ y: "share" }).to_map().categories  //=> ["code", "prose"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn bar(data: Any) -> Fallible<Chart> {

@@ -105,7 +105,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// card("feature 7", #{ density: 0.02, alive: true })  //=> card "feature 7"
+    /// card("feature 7", #{ density: 0.02, alive: true }, #{ body: "fires in brackets" })  //=> card "feature 7"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn card(title: &str, fields: Map) -> Fallible<Card> {

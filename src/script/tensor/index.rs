@@ -84,6 +84,8 @@ pub mod methods {
     /// each axis: `t[[":", 0..2]]`, where ":" is a whole axis; `t.at([0, 2])` does so for integers alone. Negative
     /// positions count from the end, and `2..=-1` runs to the end. One element comes as a plain number.
     ///
+    /// `for row in t` goes through the entries of the first axis.
+    ///
     /// Parts can be assigned: `t[0] = 5`, `t[t < 0] = 0`, `t[[":", 1]] = [1, 2]`. An assignment makes a copy of the
     /// tensor, so that others who hold it see no change.
     ///

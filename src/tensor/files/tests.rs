@@ -110,7 +110,7 @@ fn what_numpy_writes() {
     let header = String::from_utf8(npy::header(&count(&[3], DType::F32)).unwrap()[10..].to_vec()).unwrap();
     assert!(
         header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }")
-            && (header.len() + 10) % 64 == 0
+            && (header.len() + 10).is_multiple_of(64)
     );
 }
 
