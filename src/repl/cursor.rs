@@ -1,9 +1,6 @@
 //! What stands at the cursor: a name, a member after a dot, a key of options, a string; and in which call.
 
-use crate::script::tokens::{self, KEYWORDS, Kind, Token};
-
-const OPENING: &[&str] = &["(", "[", "{", "#{", "${", "?["];
-const CLOSING: &[&str] = &[")", "]", "}"];
+use crate::script::tokens::{self, CLOSING, KEYWORDS, Kind, OPENING, Token};
 
 /// The text up to the cursor, cut into tokens.
 pub struct Before<'t> {
@@ -72,7 +69,7 @@ impl<'t> Before<'t> {
     }
 
     pub fn is_symbol(&self, index: usize, symbols: &[&str]) -> bool {
-        self.kind(index) == Some(Kind::Symbol) && symbols.contains(&self.word(index))
+        self.tokens.get(index).is_some_and(|token| token.is_symbol(self.text, symbols))
     }
 
     /// Whether a name that is not a keyword stands there.
@@ -180,20 +177,10 @@ impl<'t> Before<'t> {
         self.callee(around)
     }
 
-    /// Keys that are written in the map opened at `map`, and the one that the cursor stands in the value of.
+    /// Keys that are written in the map opened at `map`; the last one may be the one whose value is being written.
     pub fn keys(&self, map: usize) -> Vec<&'t str> {
-        let mut keys = Vec::new();
-        let mut depth = 0_usize;
-        for index in map + 1..self.tokens.len() {
-            if self.is_symbol(index, OPENING) {
-                depth += 1;
-            } else if self.is_symbol(index, CLOSING) {
-                depth = depth.saturating_sub(1);
-            } else if depth == 0 && self.is_symbol(index, &[":"]) {
-                keys.push(self.word(index - 1).trim_matches('"'));
-            }
-        }
-        keys
+        let colons = self.within(map, self.tokens.len()).filter(|index| self.is_symbol(*index, &[":"]));
+        colons.map(|colon| self.word(colon - 1).trim_matches('"')).collect()
     }
 
     /// The innermost map of options around the cursor, if it is an argument of a call.
@@ -206,18 +193,16 @@ impl<'t> Before<'t> {
     }
 
     fn commas(&self, open: usize, end: usize) -> usize {
-        let mut depth = 0_usize;
-        let mut commas = 0;
-        for index in open + 1..end {
-            if self.is_symbol(index, OPENING) {
-                depth += 1;
-            } else if self.is_symbol(index, CLOSING) {
-                depth = depth.saturating_sub(1);
-            } else if depth == 0 && self.is_symbol(index, &[","]) {
-                commas += 1;
-            }
-        }
-        commas
+        self.within(open, end).filter(|index| self.is_symbol(*index, &[","])).count()
+    }
+
+    /// The tokens between the bracket at `open` and `end` that stand in no bracket within it.
+    fn within(&self, open: usize, end: usize) -> impl Iterator<Item = usize> {
+        let mut depth = 0;
+        (open + 1..end).filter(move |index| {
+            depth = self.tokens[*index].depth_after(self.text, depth);
+            depth == 0
+        })
     }
 }
 

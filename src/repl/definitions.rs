@@ -25,20 +25,11 @@ pub fn of(text: &str) -> Vec<Definition> {
                     index = last;
                 }
             }
-            word => depth = deeper(depth, &tokens[index], word),
+            _ => depth = tokens[index].depth_after(text, depth),
         }
         index += 1;
     }
     found
-}
-
-fn deeper(depth: usize, token: &Token, word: &str) -> usize {
-    match word {
-        _ if token.kind != Kind::Symbol => depth,
-        "(" | "[" | "{" | "#{" | "${" | "?[" => depth + 1,
-        ")" | "]" | "}" => depth.saturating_sub(1),
-        _ => depth,
-    }
 }
 
 /// The function whose `fn` is token `at`, and the index of its last token.
@@ -49,7 +40,7 @@ fn definition(text: &str, tokens: &[Token], at: usize) -> Option<(Definition, us
     let parameters = tokens[open + 1..close].iter().filter(|token| token.kind == Kind::Word).count();
     let mut depth = 0;
     let last = (close + 1..tokens.len()).find(|index| {
-        depth = deeper(depth, &tokens[*index], tokens[*index].of(text));
+        depth = tokens[*index].depth_after(text, depth);
         depth == 0
     })?;
     let mut first = at;

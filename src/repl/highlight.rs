@@ -2,7 +2,7 @@
 
 use super::commands;
 use crate::script::Session;
-use crate::script::tokens::{KEYWORDS, Kind, Token, tokens};
+use crate::script::tokens::{CLOSING, KEYWORDS, Kind, OPENING, Token, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {
@@ -107,17 +107,15 @@ fn word(line: &str, code: &[Token], index: usize, session: &Session) -> Option<P
 
 /// The bracket at the cursor, or the one just before it, with its partner; none if it has no partner.
 fn brackets(line: &str, code: &[Token], cursor: usize) -> Vec<usize> {
-    let is_bracket = |index: &usize| {
-        code[*index].kind == Kind::Symbol
-            && matches!(code[*index].of(line), "(" | "[" | "{" | "#{" | "${" | "?[" | ")" | "]" | "}")
-    };
+    let closes = |index: usize| code[index].is_symbol(line, CLOSING);
+    let is_bracket = |index: &usize| closes(*index) || code[*index].is_symbol(line, OPENING);
     let touching = |place: fn(&Token) -> usize| {
         code.iter().position(|token| place(token) == cursor).filter(|index| is_bracket(index))
     };
     let Some(here) = touching(|token| token.start).or_else(|| touching(|token| token.end)) else { return Vec::new() };
     let mut open: Vec<usize> = Vec::new();
     for index in (0..code.len()).filter(is_bracket) {
-        if matches!(code[index].of(line), ")" | "]" | "}") {
+        if closes(index) {
             let Some(partner) = open.pop() else { return Vec::new() };
             if here == index || here == partner {
                 return vec![partner, index];

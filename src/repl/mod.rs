@@ -20,7 +20,6 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use crate::base::Error;
-use crate::base::files::utf8;
 use crate::base::{Result, names as near};
 use crate::err;
 use crate::script::failure::{Failure, Sources};
@@ -129,18 +128,10 @@ impl Repl {
 
     /// Lines from a pipe or a file: no prompt, and whether any of them failed. Failures do not stop it.
     pub fn read(mut self, mut input: impl BufRead) -> Result<Ending> {
-        let mut ending = Ending::Done;
-        let mut text = String::new();
+        let mut failed = false;
         self.begin();
-        loop {
-            let mut bytes = Vec::new();
-            let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
-            text.push_str(&utf8(bytes)?);
-            if length > 0 && (text.trim().is_empty() || is_unfinished(text.trim_end(), &self.session())) {
-                continue;
-            }
-            let outcome = if text.trim().is_empty() { Ok(Flow::Continue) } else { self.submit(&text) };
-            text.clear();
+        while let Some(text) = self.next_text(&mut input)? {
+            let outcome = text.map_err(Trouble::from).and_then(|text| self.submit(&text));
             if self.session().env().console.is_closed() {
                 return Ok(Ending::Closed);
             }
@@ -152,15 +143,37 @@ impl Repl {
                     if trouble.failure.is_interrupted() {
                         return Ok(Ending::Interrupted);
                     }
-                    ending = Ending::Failed;
+                    failed = true;
                 }
-            }
-            if length == 0 {
-                break;
             }
         }
         let checks_failed = self.session().env().checks.failed() > 0;
-        Ok(if ending == Ending::Done && checks_failed { Ending::CheckFailed } else { ending })
+        Ok(match (failed, checks_failed) {
+            (true, _) => Ending::Failed,
+            (false, true) => Ending::CheckFailed,
+            (false, false) => Ending::Done,
+        })
+    }
+
+    /// Lines until they are whole, or an error where they are no text; nothing at the end of the input.
+    fn next_text(&self, input: &mut impl BufRead) -> Result<Option<Result<String>>> {
+        let mut text = String::new();
+        loop {
+            let mut bytes = Vec::new();
+            let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
+            let Ok(line) = String::from_utf8(bytes) else {
+                let refused = err!(Format, "expected UTF-8 text, found a line with other bytes");
+                return Ok(Some(Err(refused.hint("give the lines as UTF-8"))));
+            };
+            text.push_str(&line);
+            let is_blank = text.trim().is_empty();
+            if length == 0 {
+                return Ok((!is_blank).then_some(Ok(text)));
+            }
+            if !is_blank && !is_unfinished(text.trim_end(), &self.session()) {
+                return Ok(Some(Ok(text)));
+            }
+        }
     }
 
     fn session(&self) -> Ref<'_, Session> {

@@ -80,13 +80,11 @@ fn named(text: &str) -> String {
     let tokens = tokens(text);
     let functions_end = definitions::of(text).last().map_or(0, |definition| definition.end);
     let mut start = functions_end;
-    let mut depth = 0_usize;
-    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Symbol) {
-        match token.of(text) {
-            "(" | "[" | "{" | "#{" | "${" | "?[" => depth += 1,
-            ")" | "]" | "}" => depth = depth.saturating_sub(1),
-            ";" if depth == 0 && has_code(&tokens[index + 1..]) => start = start.max(token.end),
-            _ => {}
+    let mut depth = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        depth = token.depth_after(text, depth);
+        if depth == 0 && token.is_symbol(text, &[";"]) && has_code(&tokens[index + 1..]) {
+            start = start.max(token.end);
         }
     }
     let first = tokens.iter().find(|token| token.start >= start && token.kind != Kind::Comment);

@@ -28,7 +28,25 @@ impl Token {
     pub fn of<'t>(&self, text: &'t str) -> &'t str {
         &text[self.start..self.end]
     }
+
+    pub fn is_symbol(&self, text: &str, symbols: &[&str]) -> bool {
+        self.kind == Kind::Symbol && symbols.contains(&self.of(text))
+    }
+
+    /// How many brackets are open after this token, where `depth` were open before it.
+    pub fn depth_after(&self, text: &str, depth: usize) -> usize {
+        if self.is_symbol(text, OPENING) {
+            depth + 1
+        } else if self.is_symbol(text, CLOSING) {
+            depth.saturating_sub(1)
+        } else {
+            depth
+        }
+    }
 }
+
+pub const OPENING: &[&str] = &["(", "[", "{", "#{", "${", "?["];
+pub const CLOSING: &[&str] = &[")", "]", "}"];
 
 /// Words that the language keeps for itself.
 pub const KEYWORDS: &[&str] = &[
@@ -51,16 +69,11 @@ pub fn tokens(text: &str) -> Vec<Token> {
 /// Indices of the opening brackets that are not closed, outermost first; nothing if a closing one does not fit.
 pub fn open_brackets(text: &str, tokens: &[Token]) -> Option<Vec<usize>> {
     let mut open: Vec<usize> = Vec::new();
-    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Symbol) {
-        match token.of(text) {
-            "(" | "[" | "{" | "#{" | "${" | "?[" => open.push(index),
-            closing @ (")" | "]" | "}") => {
-                let opened = tokens[open.pop()?].of(text);
-                if !opened.ends_with(partner(closing)) {
-                    return None;
-                }
-            }
-            _ => {}
+    for (index, token) in tokens.iter().enumerate() {
+        if token.is_symbol(text, OPENING) {
+            open.push(index);
+        } else if token.is_symbol(text, CLOSING) && !tokens[open.pop()?].of(text).ends_with(partner(token.of(text))) {
+            return None;
         }
     }
     Some(open)
