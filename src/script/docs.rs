@@ -114,14 +114,14 @@ struct Raw {
 impl Docs {
     /// Everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
-        let own: BTreeSet<String> = list(engine, false).iter().map(key).collect();
         let mut docs = Self::default();
-        // The engine lists functions in the order of their hashes, another one in every process.
-        let mut all = list(engine, true);
-        all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
-        for raw in all {
-            let builtin = !own.contains(&key(&raw));
-            docs.add(raw, builtin);
+        for builtin in [false, true] {
+            let mut all = list(engine, builtin);
+            // The engine lists functions in the order of their hashes, another one in every process.
+            all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
+            for raw in all {
+                docs.add(raw, builtin);
+            }
         }
         for (module, text) in STDLIB {
             docs.add_library(engine, module, text);
@@ -158,6 +158,8 @@ impl Docs {
             e.module == entry.module && e.receiver == entry.receiver && e.name == entry.name && e.role == entry.role
         };
         match self.entries.iter_mut().find(same) {
+            // Ours stands in for the language's own of the same name.
+            Some(known) if entry.builtin && !known.builtin => {}
             Some(known) => {
                 for overload in entry.overloads {
                     if !known.overloads.contains(&overload) {
@@ -167,7 +169,6 @@ impl Docs {
                 if documented && known.doc.summary.is_empty() {
                     known.doc = entry.doc;
                 }
-                known.builtin &= entry.builtin;
             }
             None => self.entries.push(entry),
         }
