@@ -6,7 +6,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext, Position};
 
 use super::super::show::Handle;
-use super::super::value::{Any, Fallible, Int, given};
+use super::super::value::{Any, Fallible, Int, Num, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
 use crate::tensor::index::{Index, get, set};
@@ -300,7 +300,7 @@ pub mod methods {
     /// tensor([[7]]).item()  //=> 7.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn item(t: &mut Tensor) -> Fallible<Dynamic> {
+    pub fn item(t: &mut Tensor) -> Fallible<Num> {
         Ok(super::super::plain(crate::tensor::Number::of(t)?))
     }
 }

@@ -11,7 +11,7 @@ use crate::tensor::reduce::{Reduction, number, reduce};
 use crate::tensor::{Tensor, statistics};
 
 /// The reduction of the whole tensor.
-fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Dynamic> {
+fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
     on(ctx, t, move |t| number(t, how)).map(plain)
 }
 
@@ -36,7 +36,7 @@ macro_rules! reductions {
             $(
                 $(#[doc = $doc])*
                 #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $name(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+                pub fn $name(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Num> {
                     super::whole(&ctx, t, $how)
                 }
 
@@ -174,7 +174,7 @@ pub mod methods {
     /// t.variance(1)  //=> tensor([0.5, 4.5])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn variance(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+    pub fn variance(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Num> {
         super::whole(&ctx, t, Reduction::Var { correction: 1.0 })
     }
 
@@ -201,7 +201,7 @@ pub mod methods {
     /// tensor([[1, 2], [3, 6]]).std(0, #{ correction: 0 })  //=> tensor([1.0, 2.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn std(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+    pub fn std(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Num> {
         super::whole(&ctx, t, Reduction::Std { correction: 1.0 })
     }
 
@@ -231,7 +231,7 @@ pub mod methods {
     /// t.norm(0, #{ p: 1 })  //=> tensor([9.0, 12.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn norm(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+    pub fn norm(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Num> {
         super::whole(&ctx, t, Reduction::Norm { p: 2.0 })
     }
 
@@ -263,7 +263,7 @@ pub mod methods {
     /// t.quantile(0.5)  //=> 3.5
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn quantile(ctx: NativeCallContext, t: &mut Tensor, q: Num) -> Fallible<Dynamic> {
+    pub fn quantile(ctx: NativeCallContext, t: &mut Tensor, q: Num) -> Fallible<Num> {
         super::whole(&ctx, t, Reduction::Quantile { q: given(0, "q", &q).number()? })
     }
 
@@ -298,7 +298,7 @@ pub mod methods {
     /// tensor([1, 2, 3, 4, 5]).percentile(25)  //=> 2.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn percentile(ctx: NativeCallContext, t: &mut Tensor, percent: Num) -> Fallible<Dynamic> {
+    pub fn percentile(ctx: NativeCallContext, t: &mut Tensor, percent: Num) -> Fallible<Num> {
         super::whole(&ctx, t, Reduction::Quantile { q: given(0, "percent", &percent).number()? / 100.0 })
     }
 }
