@@ -114,11 +114,16 @@ struct Raw {
 impl Docs {
     /// Everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
-        let own: BTreeSet<String> = list(engine, false).iter().map(key).collect();
+        let own = list(engine, false);
+        let names: BTreeSet<String> = own.iter().map(key).collect();
+        let mut language = list(engine, true);
+        // What we define for the same types takes the place of the language's.
+        language.retain(|raw| !names.contains(&key(raw)));
         let mut docs = Self::default();
-        for raw in list(engine, true) {
-            let builtin = !own.contains(&key(&raw));
-            docs.add(raw, builtin);
+        for (mut functions, builtin) in [(own, false), (language, true)] {
+            // The engine lists in an order that changes from run to run; the simplest comes first.
+            functions.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
+            functions.into_iter().for_each(|raw| docs.add(raw, builtin));
         }
         for (module, text) in STDLIB {
             docs.add_library(engine, module, text);
