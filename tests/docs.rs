@@ -243,9 +243,10 @@ fn closing(text: &str) -> Option<usize> {
 fn the_committed_reference_is_fresh() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).unwrap_or_default();
     let fresh = reference::markdown(&docs(), &microtome::repl::commands::summaries());
+    let first = page.lines().zip(fresh.lines()).find(|(old, new)| old != new);
     assert!(
         page == fresh,
-        "docs/reference.md is stale; write it anew with `cargo run -- doc --markdown docs/reference.md`"
+        "docs/reference.md is stale; write it anew with `cargo run -- doc --markdown docs/reference.md`: {first:?}"
     );
 }
 

@@ -153,3 +153,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tangle_of_a_million_points_is_refused_and_a_curve_of_as_many_is_drawn() {
+    let y: Vec<f64> = (0..1_000_000).map(samples::noise).collect();
+    let line = |x: Vec<f64>| Chart::line(vec![Series { x, y: y.clone(), ..Series::default() }]);
+    let tangle = line((0..1_000_000).map(|i| samples::noise(i + 7)).collect());
+    assert_eq!(inline_svg(&tangle).unwrap_err().hint.as_deref(), Some("draw so many points with plot::scatter"));
+    let curve = inline_svg(&line((0..1_000_000).map(f64::from).collect())).unwrap();
+    assert!(curve.len() < 100_000, "{} bytes", curve.len());
+}

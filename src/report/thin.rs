@@ -30,14 +30,7 @@ pub fn path(points: &[Point]) -> Vec<Point> {
         }
         start = i;
     }
-    evenly(kept, 60_000)
-}
-
-/// A path that doubles back on itself may keep too many points still; every so many-th then has to do.
-fn evenly(points: Vec<Point>, most: usize) -> Vec<Point> {
-    let every = points.len().div_ceil(most).max(1);
-    let last = points.last().copied().filter(|_| every > 1);
-    points.into_iter().step_by(every).chain(last).collect()
+    kept
 }
 
 /// Of the `indices` the first in each square of a raster, which is made coarser until at most `most` are left.

@@ -121,7 +121,7 @@ impl Docs {
         language.retain(|raw| !names.contains(&key(raw)));
         let mut docs = Self::default();
         for (mut functions, builtin) in [(own, false), (language, true)] {
-            // The engine lists in an order that changes from run to run; the simplest comes first.
+            // The engine lists functions in the order of their hashes, another one in every process.
             functions.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
             functions.into_iter().for_each(|raw| docs.add(raw, builtin));
         }
@@ -166,8 +166,6 @@ impl Docs {
                         known.overloads.push(overload);
                     }
                 }
-                // The engine lists functions in the order of their hashes, which says nothing to a reader.
-                known.overloads.sort_by_cached_key(|o| (o.parameters.len(), o.parameters.clone()));
                 if documented && known.doc.summary.is_empty() {
                     known.doc = entry.doc;
                 }
@@ -311,6 +309,7 @@ fn readable(kind: &str, scripted: bool) -> String {
         "i64" | "INT" | "Int" => "integer".into(),
         "f64" | "FLOAT" => "float".into(),
         "Num" => "number".into(),
+        "Ints" => "integers".into(),
         "&str" | "str" | "String" | "ImmutableString" => "string".into(),
         "bool" => "bool".into(),
         "char" => "character".into(),

@@ -157,7 +157,7 @@ pub mod globals {
     /// The value of the script's argument `--name`, or the default if it was not given.
     ///
     /// The text of the argument is read as what the default is: a number, `true` or `false`, an array separated by
-    /// commas, or a string.
+    /// commas, or a string. Without a default the argument must be given, and comes as a string.
     ///
     /// # Example
     /// ```
@@ -172,14 +172,6 @@ pub mod globals {
         }
     }
 
-    /// The text of the script's argument `--name`, which must be given.
-    ///
-    /// # Example
-    /// ```
-    /// let said = ();
-    /// try { arg("data") } catch (e) { said = e.message; }
-    /// said  //=> "the argument `--data` is missing"
-    /// ```
     #[rhai_fn(name = "arg", return_raw)]
     pub fn arg_required(ctx: NativeCallContext, name: &str) -> Fallible<String> {
         let env = env(&ctx)?;

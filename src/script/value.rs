@@ -15,6 +15,8 @@ pub type Value = Dynamic;
 pub type Num = Dynamic;
 /// A whole number; `3.0` is one too.
 pub type Int = Dynamic;
+/// A whole number or an array of them: an axis or several, a shape.
+pub type Ints = Dynamic;
 /// Anything at all.
 pub type Any = Dynamic;
 /// A map of options at the end of a call, `#{ lr: 1e-3 }`.

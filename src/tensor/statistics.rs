@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::element::{self, BLOCK, dispatch};
+use super::element::{self, BLOCK, Element, dispatch};
 use super::reduce::{self, Reduction};
 use super::{arithmetic, dtype, matmul, shape};
 use crate::bail;
@@ -71,7 +71,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
     let mut counts = vec![0_u64; bins];
     let t = element::workable(t)?;
     dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
-        for value in x.iter().map(|x| element::Element::float(*x)).filter(|v| (low..=high).contains(v)) {
+        for value in x.iter().map(|x| x.float()).filter(|v| (low..=high).contains(v)) {
             counts[(((value - low) / width) as usize).min(bins - 1)] += 1;
         }
         Ok(())
@@ -85,7 +85,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
 fn span(t: &Tensor) -> Result<(f64, f64)> {
     let t = element::workable(t)?;
     let (low, high) = dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
-        let finite = x.iter().map(|x| element::Element::float(*x)).filter(|v| v.is_finite());
+        let finite = x.iter().map(|x| x.float()).filter(|v| v.is_finite());
         Ok(finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v))))
     }))?;
     Ok(match low < high {
@@ -152,28 +152,29 @@ pub struct Summary {
 
 pub fn summary(t: &Tensor) -> Result<Summary> {
     let t = element::workable(t)?;
-    dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
-        let mut s = Summary { finite: 0, nan: 0, infinite: 0, min: f64::INFINITY, max: f64::NEG_INFINITY, mean: 0.0, std: 0.0 };
-        // Sums by blocks, so that the error stays small in long tensors.
-        let total = |f: &mut dyn FnMut(f64) -> f64| -> f64 {
-            x.chunks(BLOCK).map(|block| block.iter().map(|x| f(element::Element::float(*x))).sum::<f64>()).sum()
-        };
-        let sum = total(&mut |v| {
-            s.nan += usize::from(v.is_nan());
-            s.infinite += usize::from(v.is_infinite());
-            if !v.is_finite() {
-                return 0.0;
-            }
-            s.finite += 1;
-            s.min = s.min.min(v);
-            s.max = s.max.max(v);
-            v
-        });
-        s.mean = sum / s.finite as f64;
-        let squares = total(&mut |v| if v.is_finite() { (v - s.mean) * (v - s.mean) } else { 0.0 });
-        s.std = (squares / s.finite as f64).sqrt();
-        Ok(s)
-    }))
+    dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| Ok(summarised(x))))
+}
+
+fn summarised<T: Element>(x: &[T]) -> Summary {
+    // Sums by blocks, so that the error stays small in long tensors.
+    let total = |f: &mut dyn FnMut(f64) -> f64| -> f64 {
+        x.chunks(BLOCK).map(|block| block.iter().map(|x| f(x.float())).sum::<f64>()).sum()
+    };
+    let (mut finite, mut nan, mut infinite) = (0, 0, 0);
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    let sum = total(&mut |v| {
+        nan += usize::from(v.is_nan());
+        infinite += usize::from(v.is_infinite());
+        if !v.is_finite() {
+            return 0.0;
+        }
+        finite += 1;
+        (min, max) = (v.min(min), v.max(max));
+        v
+    });
+    let mean = sum / finite as f64;
+    let squares = total(&mut |v| if v.is_finite() { (v - mean) * (v - mean) } else { 0.0 });
+    Summary { finite, nan, infinite, min, max, mean, std: (squares / finite as f64).sqrt() }
 }
 
 #[cfg(test)]

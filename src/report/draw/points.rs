@@ -4,6 +4,7 @@ use super::axes::Plot;
 use super::canvas::{Anchor, Canvas, Point};
 use super::layout::NOTE;
 use crate::base::Result;
+use crate::err;
 use crate::report::chart::{Chart, Content, Series, Spread, View};
 use crate::report::clip::Frame;
 use crate::report::palette::{self, INK, Rgb};
@@ -50,6 +51,9 @@ pub struct Thinned {
 
 /// More marks than this make a file heavy and a picture no richer.
 const MOST_MARKS: usize = 8_000;
+
+/// Corners of one line. Lines along the x axis have four in a pixel at most; only a tangle has more.
+const MOST_VERTICES: usize = 100_000;
 
 /// Intervals along a line that are drawn as bars; more are drawn as a band.
 const MOST_ERROR_BARS: usize = 400;
@@ -101,6 +105,14 @@ fn line(canvas: &mut Canvas, plot: &Plot, s: &Series, look: Look) -> Result<()> 
     let dotted = s.y.len() <= 24;
     for run in runs(plot, s) {
         let path = thin::path(&run);
+        if path.len() > MOST_VERTICES {
+            let error = err!(
+                Argument,
+                "expected a line that runs along the x axis, found one of {} points that doubles back",
+                s.y.len()
+            );
+            return Err(error.hint("draw so many points with plot::scatter"));
+        }
         for piece in plot.frame.path(&path) {
             look.stroke(canvas, &piece)?;
         }

@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::super::options::options;
-use super::super::value::{Fallible, Num, Options};
+use super::super::value::{Any, Fallible, Num, Options};
 use super::{number_arg, on, operand};
 use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
 
@@ -17,7 +17,7 @@ pub mod methods {
     /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn maximum(ctx: NativeCallContext, t: &mut Tensor, other: Num) -> Fallible<Tensor> {
+    pub fn maximum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
         let other = operand(0, "other", &other)?;
         on(&ctx, t, move |t| arithmetic::maximum(&Operand::from(t), &other))
     }
@@ -29,7 +29,7 @@ pub mod methods {
     /// tensor([1, 5]).minimum(tensor([3, 4]))  //=> tensor([1.0, 4.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn minimum(ctx: NativeCallContext, t: &mut Tensor, other: Num) -> Fallible<Tensor> {
+    pub fn minimum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
         let other = operand(0, "other", &other)?;
         on(&ctx, t, move |t| arithmetic::minimum(&Operand::from(t), &other))
     }

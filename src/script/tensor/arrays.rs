@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::super::value::{Fallible, Int, Num, given};
+use super::super::value::{Any, Fallible, Int, given};
 use super::{heavy, number_arg, operand, tensor_arg};
 use crate::bail;
 use crate::base::{Result, memory};
@@ -157,7 +157,7 @@ pub mod functions {
     /// tensor::where(t > 0, t, 0)  //=> tensor([0.0, 2.0, 0.0])
     /// ```
     #[rhai_fn(name = "where", return_raw)]
-    pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Num, b: Num) -> Fallible<Tensor> {
+    pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
         let (a, b) = (operand(1, "a", &a)?, operand(2, "b", &b)?);
         heavy(&ctx, mask.elem_count(), move || compare::select(&mask, &a, &b))
     }

@@ -5,7 +5,7 @@ use rhai::plugin::*;
 
 use super::super::env::env;
 use super::super::options::{OptionReader, options};
-use super::super::value::{Any, Fallible, Int, Num, Options, given};
+use super::super::value::{Any, Fallible, Int, Ints, Num, Options, given};
 use super::{arrays, dtype_of, heavy, number_arg};
 use crate::base::{Error, Result};
 use crate::tensor::{DType, Tensor, create};
@@ -68,12 +68,12 @@ pub mod functions {
     /// tensor::zeros([2, 3])  //=> tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn zeros(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+    pub fn zeros(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
         zeros_with(ctx, shape, Options::new())
     }
 
     #[rhai_fn(name = "zeros", return_raw)]
-    pub fn zeros_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+    pub fn zeros_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         full_with(ctx, shape, 0_i64.into(), options)
     }
 
@@ -87,12 +87,12 @@ pub mod functions {
     /// tensor::ones(3, #{ dtype: "u8" })  //=> tensor([1, 1, 1], u8)
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn ones(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+    pub fn ones(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
         ones_with(ctx, shape, Options::new())
     }
 
     #[rhai_fn(name = "ones", return_raw)]
-    pub fn ones_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+    pub fn ones_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         full_with(ctx, shape, 1_i64.into(), options)
     }
 
@@ -106,12 +106,12 @@ pub mod functions {
     /// tensor::full([2], 7)  //=> tensor([7.0, 7.0])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn full(ctx: NativeCallContext, shape: Int, value: Num) -> Fallible<Tensor> {
+    pub fn full(ctx: NativeCallContext, shape: Ints, value: Num) -> Fallible<Tensor> {
         full_with(ctx, shape, value, Options::new())
     }
 
     #[rhai_fn(name = "full", return_raw)]
-    pub fn full_with(ctx: NativeCallContext, shape: Int, value: Num, options: Options) -> Fallible<Tensor> {
+    pub fn full_with(ctx: NativeCallContext, shape: Ints, value: Num, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
@@ -193,12 +193,12 @@ pub mod functions {
     /// tensor::eye(2)  //=> tensor([[1.0, 0.0], [0.0, 1.0]])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn eye(ctx: NativeCallContext, size: Int) -> Fallible<Tensor> {
+    pub fn eye(ctx: NativeCallContext, size: Ints) -> Fallible<Tensor> {
         eye_with(ctx, size, Options::new())
     }
 
     #[rhai_fn(name = "eye", return_raw)]
-    pub fn eye_with(ctx: NativeCallContext, size: Int, options: Options) -> Fallible<Tensor> {
+    pub fn eye_with(ctx: NativeCallContext, size: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
@@ -226,12 +226,12 @@ pub mod random {
     /// a.equal(tensor::randn([2, 3], #{ seed: 1 }))  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn randn(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+    pub fn randn(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
         randn_with(ctx, shape, Options::new())
     }
 
     #[rhai_fn(name = "randn", return_raw)]
-    pub fn randn_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+    pub fn randn_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
         read.finish()?;
@@ -254,12 +254,12 @@ pub mod random {
     /// a.min() >= -1.0 && a.max() < 1.0  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn uniform(ctx: NativeCallContext, shape: Int) -> Fallible<Tensor> {
+    pub fn uniform(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
         uniform_with(ctx, shape, Options::new())
     }
 
     #[rhai_fn(name = "uniform", return_raw)]
-    pub fn uniform_with(ctx: NativeCallContext, shape: Int, options: Options) -> Fallible<Tensor> {
+    pub fn uniform_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let (low, high) = (read.number("low", 0.0)?, read.number("high", 1.0)?);
         let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
@@ -280,12 +280,18 @@ pub mod random {
     /// [a.min(), a.max()]  //=> [0, 5]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn randint(ctx: NativeCallContext, shape: Int, low: Int, high: Int) -> Fallible<Tensor> {
+    pub fn randint(ctx: NativeCallContext, shape: Ints, low: Int, high: Int) -> Fallible<Tensor> {
         randint_with(ctx, shape, low, high, Options::new())
     }
 
     #[rhai_fn(name = "randint", return_raw)]
-    pub fn randint_with(ctx: NativeCallContext, shape: Int, low: Int, high: Int, options: Options) -> Fallible<Tensor> {
+    pub fn randint_with(
+        ctx: NativeCallContext,
+        shape: Ints,
+        low: Int,
+        high: Int,
+        options: Options,
+    ) -> Fallible<Tensor> {
         let mut read = super::options(3, options);
         let seed = read.seed()?;
         read.finish()?;

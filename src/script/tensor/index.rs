@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext, Position};
 
 use super::super::show::Handle;
 use super::super::value::{Any, Fallible, Int, given};
@@ -56,6 +56,17 @@ fn one(value: &Dynamic) -> Result<Index> {
     }
 }
 
+/// To the engine `t.shpae` is `t["shpae"]` where there is an indexer: so a word is answered as a property is.
+fn refuse_properties(index: &Dynamic) -> Fallible<()> {
+    match index.read_lock::<ImmutableString>() {
+        Some(name) if name.as_str() != ":" => {
+            let text = format!("Unknown property '{}' - a getter is not registered for type 'Tensor'", name.as_str());
+            Err(Box::new(EvalAltResult::ErrorDotExpr(text, Position::NONE)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A u8 tensor is a mask, other integers list entries.
 fn by_tensor(t: &Tensor) -> Result<Index> {
     match t.dtype() {
@@ -101,12 +112,14 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn read(ctx: NativeCallContext, t: &mut Tensor, index: Any) -> Fallible<Dynamic> {
+        super::refuse_properties(&index)?;
         let indices = super::indices(&index)?;
         Ok(value_of(on(&ctx, t, move |t| get(t, &indices))?)?)
     }
 
     #[rhai_fn(global, index_set, return_raw)]
     pub fn write(ctx: NativeCallContext, t: &mut Tensor, index: Any, value: Any) -> Fallible<()> {
+        super::refuse_properties(&index)?;
         let (indices, value) = (super::indices(&index)?, super::written(&value, t)?);
         *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
         Ok(())

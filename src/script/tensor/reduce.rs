@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::super::options::{OptionReader, options};
-use super::super::value::{Fallible, Given, Int, Num, Options, given};
+use super::super::value::{Fallible, Given, Ints, Num, Options, given};
 use super::{on, plain};
 use crate::base::Result;
 use crate::tensor::reduce::{Reduction, number, reduce};
@@ -41,12 +41,12 @@ macro_rules! reductions {
                 }
 
                 #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
                     super::over(&ctx, t, $how, (0, &axes), super::options(1, Options::new()))
                 }
 
                 #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+                pub fn $with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
                     super::over(&ctx, t, $how, (0, &axes), super::options(1, options))
                 }
             )*
@@ -179,12 +179,12 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "variance", pure, return_raw)]
-    pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+    pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
         variance_with(ctx, t, axes, Options::new())
     }
 
     #[rhai_fn(global, name = "variance", pure, return_raw)]
-    pub fn variance_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+    pub fn variance_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let correction = super::correction(&mut read)?;
         super::over(&ctx, t, Reduction::Var { correction }, (0, &axes), read)
@@ -206,12 +206,12 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "std", pure, return_raw)]
-    pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+    pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
         std_with(ctx, t, axes, Options::new())
     }
 
     #[rhai_fn(global, name = "std", pure, return_raw)]
-    pub fn std_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+    pub fn std_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let correction = super::correction(&mut read)?;
         super::over(&ctx, t, Reduction::Std { correction }, (0, &axes), read)
@@ -236,12 +236,12 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "norm", pure, return_raw)]
-    pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+    pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
         norm_with(ctx, t, axes, Options::new())
     }
 
     #[rhai_fn(global, name = "norm", pure, return_raw)]
-    pub fn norm_with(ctx: NativeCallContext, t: &mut Tensor, axes: Int, options: Options) -> Fallible<Tensor> {
+    pub fn norm_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let infinite = |g: &Given| if g.text() == Ok("inf".into()) { Ok(f64::INFINITY) } else { g.number() };
         let p = read.get("p", infinite)?.unwrap_or(2.0);
@@ -268,7 +268,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "quantile", pure, return_raw)]
-    pub fn quantile_over(ctx: NativeCallContext, t: &mut Tensor, q: Num, axes: Int) -> Fallible<Tensor> {
+    pub fn quantile_over(ctx: NativeCallContext, t: &mut Tensor, q: Num, axes: Ints) -> Fallible<Tensor> {
         quantile_with(ctx, t, q, axes, Options::new())
     }
 
@@ -277,7 +277,7 @@ pub mod methods {
         ctx: NativeCallContext,
         t: &mut Tensor,
         q: Num,
-        axes: Int,
+        axes: Ints,
         options: Options,
     ) -> Fallible<Tensor> {
         let mut read = super::options(2, options);

@@ -3,7 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::super::value::{Fallible, Int, given};
+use super::super::value::{Fallible, Int, Ints, given};
 use super::on;
 use crate::tensor::{Tensor, shape as core};
 
@@ -16,7 +16,7 @@ pub mod methods {
     /// tensor([1, 2, 3, 4]).reshape([2, -1])  //=> tensor([[1.0, 2.0], [3.0, 4.0]])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn reshape(ctx: NativeCallContext, t: &mut Tensor, shape: Int) -> Fallible<Tensor> {
+    pub fn reshape(ctx: NativeCallContext, t: &mut Tensor, shape: Ints) -> Fallible<Tensor> {
         let sizes = given(0, "shape", &shape).integers()?;
         on(&ctx, t, move |t| core::reshape(t, &sizes))
     }
@@ -61,7 +61,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "squeeze", pure, return_raw)]
-    pub fn squeeze_axes(t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+    pub fn squeeze_axes(t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
         Ok(core::squeeze(t, Some(&given(0, "axes", &axes).integers()?))?)
     }
 
@@ -113,7 +113,7 @@ pub mod methods {
     /// tensor([1, 2]).repeat([2, 1])  //=> tensor([[1.0, 2.0], [1.0, 2.0]])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn repeat(ctx: NativeCallContext, t: &mut Tensor, counts: Int) -> Fallible<Tensor> {
+    pub fn repeat(ctx: NativeCallContext, t: &mut Tensor, counts: Ints) -> Fallible<Tensor> {
         let counts = given(0, "counts", &counts).integers()?;
         on(&ctx, t, move |t| core::repeat(t, &counts))
     }
@@ -126,12 +126,12 @@ pub mod methods {
     /// tensor([[1, 2, 3]]).split([1, 2], 1)  //=> [tensor([[1.0]]), tensor([[2.0, 3.0]])]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn split(t: &mut Tensor, sizes: Int) -> Fallible<Array> {
+    pub fn split(t: &mut Tensor, sizes: Ints) -> Fallible<Array> {
         split_along(t, sizes, 0_i64.into())
     }
 
     #[rhai_fn(global, name = "split", pure, return_raw)]
-    pub fn split_along(t: &mut Tensor, sizes: Int, axis: Int) -> Fallible<Array> {
+    pub fn split_along(t: &mut Tensor, sizes: Ints, axis: Int) -> Fallible<Array> {
         let axis = given(1, "axis", &axis).integer()?;
         let pieces = match sizes.is_array() {
             true => given(0, "sizes", &sizes).integers()?,
@@ -164,7 +164,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "flip", pure, return_raw)]
-    pub fn flip_axes(ctx: NativeCallContext, t: &mut Tensor, axes: Int) -> Fallible<Tensor> {
+    pub fn flip_axes(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
         let axes = given(0, "axes", &axes).integers()?;
         on(&ctx, t, move |t| core::flip(t, Some(&axes)))
     }
