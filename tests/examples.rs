@@ -31,3 +31,14 @@ fn every_experiment_runs_and_its_checks_hold() {
         run(&script);
     }
 }
+
+#[test]
+fn the_library_embeds() {
+    // Cargo builds examples beside the binary before it runs the tests.
+    let built = std::path::Path::new(env!("CARGO_BIN_EXE_microtome")).with_file_name("examples").join("embed");
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(built).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.starts_with("the sum is 10.0\n"), "{said}");
+    assert!(said.contains("did you mean `tensor::arange`?"), "{said}");
+}

@@ -76,7 +76,12 @@ fn folders_pipes_and_missing_files_are_no_scripts() {
 #[test]
 fn an_interruption_stops_what_runs() {
     let folder = tempfile::tempdir().unwrap();
-    for code in ["print(0); loop { }", "print(0); sleep(1000)", "print(0); while true { [3, 1, 2].sort(); }"] {
+    for code in [
+        "print(0); loop { }",
+        "print(0); sleep(1000)",
+        "print(0); while true { [3, 1, 2].sort(); }",
+        "print(0); tensor::randn([2500, 2500]).svd()",
+    ] {
         let mut child =
             microtome(folder.path()).args(["-e", code]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         // The first print says that the script runs.
@@ -191,6 +196,60 @@ fn reads_and_writes_are_judged() {
         .0,
         "access"
     );
+}
+
+/// Every function that takes a path, found in the reference, refuses one that it may not touch.
+#[test]
+fn every_primitive_that_takes_a_path_is_judged() {
+    let calls = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let docs = support::session(folder.path()).docs();
+        let takes_path = |e: &&microtome::script::docs::Entry| {
+            e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path"))
+        };
+        docs.own().filter(takes_path).map(|e| e.path()).collect::<Vec<_>>()
+    });
+    let values = [
+        ("Card", "card(\"c\", #{ a: 1 })"),
+        ("Chart", "plot::line([1, 2])"),
+        ("Grid", "grid([[1, 2]])"),
+        ("HeatText", "heat_text([\"a\"], [1])"),
+        ("Table", "table([#{ a: 1 }])"),
+        ("Tensor", "tensor([1, 2])"),
+    ];
+    assert!(calls.len() >= 12, "{calls:?}");
+    for path in &calls {
+        let call = match path.split_once('.') {
+            Some((receiver, name)) => {
+                let (_, value) = values.iter().find(|(known, _)| *known == receiver).expect(path);
+                format!("{value}.{name}")
+            }
+            None => path.clone(),
+        };
+        let more = match path.as_str() {
+            "tensor::save" => ", #{ a: tensor([1]) }",
+            "run::save_json" | "run::save_text" => ", \"x\"",
+            _ => "",
+        };
+        let writes = call.contains("save");
+        let outside = match path.as_str() {
+            "tensor::load" | "tensor::metadata" if !writes => "/etc/x.safetensors",
+            _ if !writes => "/etc/hosts",
+            "Tensor.save" => "../outside.npy",
+            "tensor::save" => "../outside.safetensors",
+            _ => "../outside.json",
+        };
+        let code = format!("{call}(\"{outside}\"{more})").leak();
+        let rules = if writes { Rules::default() } else { Rules { deny_read: vec!["/".into()], ..Rules::default() } };
+        assert_eq!(failure(code, rules).0, "access", "{code}");
+    }
+}
+
+/// The name of a report is a folder below the output folder, never a way out of it.
+#[test]
+fn a_report_stays_below_the_output_folder() {
+    let (kind, message) = failure("report(\"../elsewhere\", [\"text\"]).save()", Rules::default());
+    assert!(matches!(kind.as_str(), "access" | "argument"), "{kind}: {message}");
 }
 
 #[cfg(unix)]

@@ -114,16 +114,14 @@ struct Raw {
 impl Docs {
     /// Everything that `engine` knows, microtome's own and the language's.
     pub fn of(engine: &Engine) -> Self {
-        let own = list(engine, false);
-        let names: BTreeSet<String> = own.iter().map(key).collect();
-        let mut language = list(engine, true);
-        // What we define for the same types takes the place of the language's.
-        language.retain(|raw| !names.contains(&key(raw)));
         let mut docs = Self::default();
-        for (mut functions, builtin) in [(own, false), (language, true)] {
+        for builtin in [false, true] {
+            let mut all = list(engine, builtin);
             // The engine lists functions in the order of their hashes, another one in every process.
-            functions.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
-            functions.into_iter().for_each(|raw| docs.add(raw, builtin));
+            all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
+            for raw in all {
+                docs.add(raw, builtin);
+            }
         }
         for (module, text) in STDLIB {
             docs.add_library(engine, module, text);
@@ -160,6 +158,8 @@ impl Docs {
             e.module == entry.module && e.receiver == entry.receiver && e.name == entry.name && e.role == entry.role
         };
         match self.entries.iter_mut().find(same) {
+            // Ours stands in for the language's own of the same name.
+            Some(known) if entry.builtin && !known.builtin => {}
             Some(known) => {
                 for overload in entry.overloads {
                     if !known.overloads.contains(&overload) {
@@ -169,7 +169,6 @@ impl Docs {
                 if documented && known.doc.summary.is_empty() {
                     known.doc = entry.doc;
                 }
-                known.builtin &= entry.builtin;
             }
             None => self.entries.push(entry),
         }

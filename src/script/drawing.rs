@@ -114,7 +114,11 @@ fn span(text: &str, place: &Place) -> Option<std::ops::Range<usize>> {
         None => 0,
         Some(breaks_before) => 1 + characters.iter().enumerate().filter(|(_, c)| **c == '\n').nth(breaks_before)?.0,
     };
-    let start = (line_start + place.column.saturating_sub(1)).min(characters.len());
+    let mut start = (line_start + place.column.saturating_sub(1)).min(characters.len());
+    // What is missing at the end of the text is shown at its last visible character.
+    while start > 0 && characters.get(start).is_none_or(|c| c.is_whitespace()) {
+        start -= 1;
+    }
     let argument = place.arg.and_then(|index| argument_span(&characters, start, index));
     Some(argument.unwrap_or_else(|| word_span(&characters, start)))
 }
@@ -205,6 +209,7 @@ mod tests {
         assert_eq!(drawn(text, 2, 17, Some(2)), "zeros");
         assert_eq!(drawn("f(", 1, 1, Some(0)), "f");
         assert_eq!(drawn("é + ü", 1, 5, None), "ü");
+        assert_eq!(drawn("fn f() {\n\n", 3, 1, None), "{");
     }
 
     #[test]

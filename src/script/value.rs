@@ -207,6 +207,9 @@ pub fn repr(value: &Dynamic) -> String {
     if let Some(function) = value.read_lock::<FnPtr>() {
         return if function.is_anonymous() { "closure".into() } else { format!("Fn({:?})", function.fn_name()) };
     }
+    if value.is_unit() {
+        return "()".into();
+    }
     if let Some(text) = super::show::short(value) {
         return text;
     }
