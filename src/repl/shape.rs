@@ -47,67 +47,67 @@ pub fn before(text: &Before, end: usize, session: &Session) -> Option<Shape> {
     }
 }
 
+/// A link of the chain and the token that it begins at, or the beginning of the chain.
+enum Link<'t> {
+    Step(Step<'t>, usize),
+    Base(Base<'t>),
+}
+
 /// Reads the chain backwards from its end.
 fn chain<'t>(text: &Before<'t>, end: usize) -> Option<(Base<'t>, Vec<Step<'t>>)> {
     let mut steps = Vec::new();
     let mut end = end;
-    let base = loop {
-        let last = end.checked_sub(1)?;
-        match text.kind(last)? {
-            Kind::Word => match link_before(text, last) {
-                Link::Dot => {
-                    steps.push(Step::Property(text.word(last)));
-                    end = last - 1;
-                }
-                Link::Module => return None,
-                Link::None => break word(text.word(last)),
-            },
-            Kind::Symbol if text.word(last) == ")" => {
-                let callee = text.callee(text.opening(last)?)?;
-                match callee.dot {
-                    Some(dot) => {
-                        steps.push(Step::Call(callee.name));
-                        end = dot;
-                    }
-                    None => break Base::Function { module: callee.module, name: callee.name },
-                }
+    loop {
+        match last_link(text, end.checked_sub(1)?)? {
+            Link::Step(step, start) => {
+                steps.push(step);
+                end = start;
             }
-            Kind::Symbol if text.word(last) == "]" => {
-                let open = text.opening(last)?;
-                if !is_indexed(text, open) {
-                    break literal("array");
-                }
-                steps.push(index(text, open, last));
-                end = open;
+            Link::Base(base) => {
+                steps.reverse();
+                return Some((base, steps));
             }
-            Kind::Symbol if text.word(last) == "}" => {
-                let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
-                break Base::Literal(Shape { kind: "map".into(), keys: keys_between(text, open, last) });
-            }
-            Kind::Text if text.word(last).starts_with('\'') => break literal("character"),
-            Kind::Text => break literal("string"),
-            Kind::Number if text.word(last).contains(['.', 'e']) && !text.word(last).starts_with("0x") => {
-                break literal("float");
-            }
-            Kind::Number => break literal("integer"),
-            _ => return None,
         }
-    };
-    steps.reverse();
-    Some((base, steps))
+    }
 }
 
-enum Link {
-    Dot,
-    Module,
-    None,
+/// The link whose last token is `last`.
+fn last_link<'t>(text: &Before<'t>, last: usize) -> Option<Link<'t>> {
+    let word = text.word(last);
+    match (text.kind(last)?, word) {
+        (Kind::Word, _) => named(text, last),
+        (Kind::Symbol, ")") => {
+            let callee = text.callee(text.opening(last)?)?;
+            Some(match callee.dot {
+                Some(dot) => Link::Step(Step::Call(callee.name), dot),
+                None => Link::Base(Base::Function { module: callee.module, name: callee.name }),
+            })
+        }
+        (Kind::Symbol, "]") => {
+            let open = text.opening(last)?;
+            let indexed = is_indexed(text, open);
+            Some(if indexed { Link::Step(index(text, open, last), open) } else { Link::Base(literal("array")) })
+        }
+        (Kind::Symbol, "}") => {
+            let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
+            let shape = Shape { kind: "map".into(), keys: keys_between(text, open, last) };
+            Some(Link::Base(Base::Literal(shape)))
+        }
+        (Kind::Text, _) => Some(Link::Base(literal(if word.starts_with('\'') { "character" } else { "string" }))),
+        (Kind::Number, _) => {
+            let is_float = word.contains(['.', 'e']) && !word.starts_with("0x");
+            Some(Link::Base(literal(if is_float { "float" } else { "integer" })))
+        }
+        _ => None,
+    }
 }
 
-fn link_before(text: &Before, word: usize) -> Link {
-    match word.checked_sub(1) {
-        Some(before) if text.is_symbol(before, &[".", "?."]) => Link::Dot,
-        Some(before) if text.is_symbol(before, &["::"]) => Link::Module,
-        _ => Link::None,
+/// A name is a property after a dot, and a variable where the chain begins; of a module's names only functions are known.
+fn named<'t>(text: &Before<'t>, at: usize) -> Option<Link<'t>> {
+    match at.checked_sub(1) {
+        Some(dot) if text.is_symbol(dot, &[".", "?."]) => Some(Link::Step(Step::Property(text.word(at)), dot)),
+        Some(colons) if text.is_symbol(colons, &["::"]) => None,
+        _ => Some(Link::Base(word(text.word(at)))),
     }
 }
 
