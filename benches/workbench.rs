@@ -95,6 +95,8 @@ fn in_process() -> Vec<(String, String)> {
             timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
         rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.2} ms", time.as_secs_f64() * 1e3)));
     }
+    let docs = timed(|| drop(microtome::script::docs::Docs::of(session.engine())), 21);
+    rows.push(("gathering the reference, once a session when first asked for".into(), milliseconds(docs)));
     let calls = 200_000;
     let empty = loop_time(&mut session, "", calls);
     for (what, call) in [("`run::seed()`", "run::seed();"), ("`t.rank`", "t.rank;"), ("`t + 1`, 2 x 2", "t + 1;")] {
