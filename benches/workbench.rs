@@ -7,16 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use microtome::base::Task;
-use microtome::base::access::{Access, Rules};
-use microtome::base::files::Files;
 use microtome::base::memory;
-use microtome::base::random::Randomness;
-use microtome::base::settings::Settings;
-use microtome::report::terminal::{Graphics, Screen};
 use microtome::script::Session;
-use microtome::script::console::Console;
-use microtome::script::env::{Arguments, Checks, Env};
+use microtome::script::env::Env;
 
 fn main() {
     let mut rows = Vec::new();
@@ -78,26 +71,20 @@ fn start_up(rows: &mut Vec<(String, String)>) {
 }
 
 fn session() -> Session {
-    let out = std::env::temp_dir().join("microtome-bench");
-    Session::new(Env {
-        files: Files::new(Access::new(&out, &Rules::default()).unwrap(), false),
-        random: Randomness::new(0),
-        task: Task::default(),
-        console: Console::memory(Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text }),
-        device: candle_core::Device::Cpu,
-        arguments: Arguments::default(),
-        checks: Checks::default(),
-        recorded: Default::default(),
-        settings: Settings { out, ..Settings::default() },
-    })
+    Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap())
+}
+
+/// Evaluates a line that has no value worth looking at.
+fn run(session: &mut Session, code: &str) {
+    drop(session.eval("bench", code).unwrap());
 }
 
 fn in_process() -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut session = session();
     let names: String = (0..500).map(|i| format!("let name_{i} = {i};\n")).collect();
-    session.eval("names", &names).unwrap();
-    session.eval("tensor", "let t = tensor::zeros([2, 2]);").unwrap();
+    run(&mut session, &names);
+    run(&mut session, "let t = tensor::zeros([2, 2]);");
     for (what, line) in [
         ("a variable", "name_4"),
         ("a method", "t.s"),
@@ -106,8 +93,10 @@ fn in_process() -> Vec<(String, String)> {
     ] {
         let time =
             timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
-        rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.2} ms", time.as_secs_f64() * 1e3)));
+        rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.0} µs", time.as_secs_f64() * 1e6)));
     }
+    let docs = timed(|| drop(microtome::script::docs::Docs::of(session.engine())), 21);
+    rows.push(("gathering the reference, once a session when first asked for".into(), milliseconds(docs)));
     let calls = 200_000;
     let empty = loop_time(&mut session, "", calls);
     for (what, call) in [("`run::seed()`", "run::seed();"), ("`t.rank`", "t.rank;"), ("`t + 1`, 2 x 2", "t + 1;")] {
@@ -119,7 +108,7 @@ fn in_process() -> Vec<(String, String)> {
 
 fn loop_time(session: &mut Session, body: &str, calls: u32) -> Duration {
     let code = format!("for i in 0..{calls} {{ {body} }}");
-    timed(|| drop(session.eval("loop", &code).unwrap()), 5)
+    timed(|| run(session, &code), 5)
 }
 
 fn size(rows: &mut Vec<(String, String)>) {

@@ -105,10 +105,12 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
     }
     let written = &text.text[start..];
     let (from, mut candidates) = names::of_files(written, session);
-    if before.is_some_and(|import| text.word(import) == "import") && from == 0 {
-        candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(format!("std/{name}"))));
-    } else if before.is_some_and(|import| text.word(import) == "import") && written.starts_with("std/") {
-        candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(*name)));
+    if before.is_some_and(|import| text.word(import) == "import") {
+        match written.split_once('/') {
+            None => candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(format!("std/{name}")))),
+            Some(("std", _)) => candidates.extend(STDLIB.iter().map(|(name, _)| Candidate::plain(*name))),
+            Some(_) => {}
+        }
     }
     (start + from, candidates)
 }

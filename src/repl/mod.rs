@@ -19,8 +19,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use crate::base::Error;
-use crate::base::{Result, names as near};
+use crate::base::{self, Error, Result};
 use crate::err;
 use crate::script::failure::{Failure, Sources};
 use crate::script::value::Value;
@@ -308,7 +307,7 @@ fn is_muted(text: &str) -> bool {
 
 /// "did you mean ..?" among names that need not stand in one list.
 fn suggestion(name: &str, candidates: &[String]) -> Option<String> {
-    near::suggestion(name, candidates.iter().map(String::as_str))
+    base::names::suggestion(name, candidates.iter().map(String::as_str))
 }
 
 #[cfg(test)]

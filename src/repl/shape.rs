@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::cursor::Before;
 use crate::script::Session;
-use crate::script::docs::{Docs, Role};
+use crate::script::docs::{Docs, Entry, Role};
 use crate::script::tokens::Kind;
 use crate::script::value::type_name;
 
@@ -18,14 +18,15 @@ pub struct Shape {
 /// How a chain like `x.logits(t)[0]` begins.
 enum Base<'t> {
     Variable(&'t str),
-    Function { module: &'t str, name: &'t str },
+    Function { module: &'t str, name: &'t str, arguments: usize },
     Literal(Shape),
 }
 
 /// One link of the chain.
 enum Step<'t> {
     Property(&'t str),
-    Call(&'t str),
+    /// A method and the number of its arguments.
+    Call(&'t str, usize),
     Key(&'t str),
     Position(usize),
     Index,
@@ -37,77 +38,79 @@ pub fn before(text: &Before, end: usize, session: &Session) -> Option<Shape> {
     let (base, steps) = chain(text, end)?;
     match base {
         Base::Variable(name) => of_value(session.variable(name)?, &steps, &docs),
-        Base::Function { module, name } => {
+        Base::Function { module, name, arguments } => {
             let entry =
                 docs.entries().iter().find(|e| e.module == module && e.name == name && e.receiver.is_empty())?;
-            of_type(entry.overloads.first()?.returns.clone(), &steps, &docs)
+            of_type(result(entry, arguments)?, &steps, &docs)
         }
         Base::Literal(shape) if steps.is_empty() => Some(shape),
         Base::Literal(shape) => of_type(shape.kind, &steps, &docs),
     }
 }
 
+/// A link of the chain and the token that it begins at, or the beginning of the chain.
+enum Link<'t> {
+    Step(Step<'t>, usize),
+    Base(Base<'t>),
+}
+
 /// Reads the chain backwards from its end.
 fn chain<'t>(text: &Before<'t>, end: usize) -> Option<(Base<'t>, Vec<Step<'t>>)> {
     let mut steps = Vec::new();
     let mut end = end;
-    let base = loop {
-        let last = end.checked_sub(1)?;
-        match text.kind(last)? {
-            Kind::Word => match link_before(text, last) {
-                Link::Dot => {
-                    steps.push(Step::Property(text.word(last)));
-                    end = last - 1;
-                }
-                Link::Module => return None,
-                Link::None => break word(text.word(last)),
-            },
-            Kind::Symbol if text.word(last) == ")" => {
-                let callee = text.callee(text.opening(last)?)?;
-                match callee.dot {
-                    Some(dot) => {
-                        steps.push(Step::Call(callee.name));
-                        end = dot;
-                    }
-                    None => break Base::Function { module: callee.module, name: callee.name },
-                }
+    loop {
+        match last_link(text, end.checked_sub(1)?)? {
+            Link::Step(step, start) => {
+                steps.push(step);
+                end = start;
             }
-            Kind::Symbol if text.word(last) == "]" => {
-                let open = text.opening(last)?;
-                if !is_indexed(text, open) {
-                    break literal("array");
-                }
-                steps.push(index(text, open, last));
-                end = open;
+            Link::Base(base) => {
+                steps.reverse();
+                return Some((base, steps));
             }
-            Kind::Symbol if text.word(last) == "}" => {
-                let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
-                break Base::Literal(Shape { kind: "map".into(), keys: keys_between(text, open, last) });
-            }
-            Kind::Text if text.word(last).starts_with('\'') => break literal("character"),
-            Kind::Text => break literal("string"),
-            Kind::Number if text.word(last).contains(['.', 'e']) && !text.word(last).starts_with("0x") => {
-                break literal("float");
-            }
-            Kind::Number => break literal("integer"),
-            _ => return None,
         }
-    };
-    steps.reverse();
-    Some((base, steps))
+    }
 }
 
-enum Link {
-    Dot,
-    Module,
-    None,
+/// The link whose last token is `last`.
+fn last_link<'t>(text: &Before<'t>, last: usize) -> Option<Link<'t>> {
+    let word = text.word(last);
+    match (text.kind(last)?, word) {
+        (Kind::Word, _) => named(text, last),
+        (Kind::Symbol, ")") => {
+            let open = text.opening(last)?;
+            let callee = text.callee(open)?;
+            let arguments = text.arguments(open, last);
+            Some(match callee.dot {
+                Some(dot) => Link::Step(Step::Call(callee.name, arguments), dot),
+                None => Link::Base(Base::Function { module: callee.module, name: callee.name, arguments }),
+            })
+        }
+        (Kind::Symbol, "]") => {
+            let open = text.opening(last)?;
+            let indexed = is_indexed(text, open);
+            Some(if indexed { Link::Step(index(text, open, last), open) } else { Link::Base(literal("array")) })
+        }
+        (Kind::Symbol, "}") => {
+            let open = text.opening(last).filter(|open| text.word(*open) == "#{")?;
+            let shape = Shape { kind: "map".into(), keys: keys_between(text, open, last) };
+            Some(Link::Base(Base::Literal(shape)))
+        }
+        (Kind::Text, _) => Some(Link::Base(literal(if word.starts_with('\'') { "character" } else { "string" }))),
+        (Kind::Number, _) => {
+            let is_float = word.contains(['.', 'e']) && !word.starts_with("0x");
+            Some(Link::Base(literal(if is_float { "float" } else { "integer" })))
+        }
+        _ => None,
+    }
 }
 
-fn link_before(text: &Before, word: usize) -> Link {
-    match word.checked_sub(1) {
-        Some(before) if text.is_symbol(before, &[".", "?."]) => Link::Dot,
-        Some(before) if text.is_symbol(before, &["::"]) => Link::Module,
-        _ => Link::None,
+/// A name is a property after a dot, and a variable where the chain begins; of a module's names only functions are known.
+fn named<'t>(text: &Before<'t>, at: usize) -> Option<Link<'t>> {
+    match at.checked_sub(1) {
+        Some(dot) if text.is_symbol(dot, &[".", "?."]) => Some(Link::Step(Step::Property(text.word(at)), dot)),
+        Some(colons) if text.is_symbol(colons, &["::"]) => None,
+        _ => Some(Link::Base(word(text.word(at)))),
     }
 }
 
@@ -160,7 +163,7 @@ fn of_value(value: &Dynamic, steps: &[Step], docs: &Docs) -> Option<Shape> {
                 return of_value(array.get(*position)?, rest, docs);
             }
         }
-        Step::Call(_) | Step::Index => {}
+        Step::Call(..) | Step::Index => {}
     }
     of_type(type_name(value).into(), steps, docs)
 }
@@ -180,17 +183,25 @@ fn returned(kind: &str, step: &Step, docs: &Docs) -> Option<String> {
         |role: Role, name: &str| docs.entries().iter().find(|e| e.receiver == kind && e.role == role && e.name == name);
     let entry = match step {
         Step::Property(name) => member(Role::Property, name),
-        Step::Call(name) => member(Role::Method, name).or_else(|| {
-            let takes = |e: &&crate::script::docs::Entry| {
-                e.overloads.iter().any(|o| o.parameters.first().is_some_and(|(_, first)| first == kind))
-            };
+        Step::Call(name, _) => member(Role::Method, name).or_else(|| {
+            let takes =
+                |e: &&Entry| e.overloads.iter().any(|o| o.parameters.first().is_some_and(|(_, first)| first == kind));
             docs.functions(name).filter(|e| e.module.is_empty() && e.receiver.is_empty()).find(takes)
         }),
         Step::Key(_) | Step::Position(_) | Step::Index => {
             docs.entries().iter().find(|e| e.receiver == kind && e.role == Role::Index)
         }
     };
-    Some(entry?.overloads.first()?.returns.clone())
+    match step {
+        Step::Call(_, arguments) => result(entry?, *arguments),
+        _ => result(entry?, 0),
+    }
+}
+
+/// What the overload for that many arguments returns, or else the first.
+fn result(entry: &Entry, arguments: usize) -> Option<String> {
+    let fitting = entry.overloads.iter().find(|o| o.parameters.len() == arguments);
+    Some(fitting.or(entry.overloads.first())?.returns.clone())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The reference, gathered from the doc comments of bindings and stdlib functions. Help, completion, error hints, the
 //! generated pages and the tests of examples all read it from here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::Engine;
 
@@ -116,26 +116,14 @@ struct Raw {
     scripted: bool,
 }
 
-impl Docs {
-    /// Everything that `engine` knows, microtome's own and the language's.
-    pub fn of(engine: &Engine) -> Self {
-        let mut docs = Self::default();
-        for builtin in [false, true] {
-            let mut all = list(engine, builtin);
-            // The engine lists functions in the order of their hashes, another one in every process.
-            all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
-            for raw in all {
-                docs.add(raw, builtin);
-            }
-        }
-        for (module, text) in STDLIB {
-            docs.add_library(engine, module, text);
-        }
-        docs.entries
-            .sort_by(|a, b| (&a.module, &a.receiver, a.role, &a.name).cmp(&(&b.module, &b.receiver, b.role, &b.name)));
-        docs
-    }
+/// The order of the reference: module, receiver, role, name.
+type Place = (String, String, Role, String);
 
+/// Entries while they are being gathered, one for each name whatever the number of its overloads.
+#[derive(Default)]
+struct Gathered(BTreeMap<Place, Entry>);
+
+impl Gathered {
     /// The functions of a stdlib module, found under its name whether it is imported or not.
     fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
         // The stdlib is compiled in a test; here a module that does not parse is only left out.
@@ -159,10 +147,11 @@ impl Docs {
             return;
         }
         let Some((entry, documented)) = entry(raw, builtin) else { return };
-        let same = |e: &&mut Entry| {
-            e.module == entry.module && e.receiver == entry.receiver && e.name == entry.name && e.role == entry.role
-        };
-        match self.entries.iter_mut().find(same) {
+        let place = (entry.module.clone(), entry.receiver.clone(), entry.role, entry.name.clone());
+        match self.0.get_mut(&place) {
+            None => {
+                self.0.insert(place, entry);
+            }
             // Ours stands in for the language's own of the same name.
             Some(known) if entry.builtin && !known.builtin => {}
             Some(known) => {
@@ -175,8 +164,26 @@ impl Docs {
                     known.doc = entry.doc;
                 }
             }
-            None => self.entries.push(entry),
         }
+    }
+}
+
+impl Docs {
+    /// Everything that `engine` knows, microtome's own and the language's.
+    pub fn of(engine: &Engine) -> Self {
+        let mut gathered = Gathered::default();
+        for builtin in [false, true] {
+            let mut all = list(engine, builtin);
+            // The engine lists functions in the order of their hashes, another one in every process.
+            all.sort_by_cached_key(|raw| (raw.parameters.len(), key(raw)));
+            for raw in all {
+                gathered.add(raw, builtin);
+            }
+        }
+        for (module, text) in STDLIB {
+            gathered.add_library(engine, module, text);
+        }
+        Self { entries: gathered.0.into_values().collect() }
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -241,10 +248,14 @@ impl Docs {
             ("", Some(receiver)) => e.module.is_empty() && (e.receiver.is_empty() || e.receiver == receiver),
             _ => e.module == module,
         };
-        let mut candidates: Vec<&Entry> = callable.clone().filter(fits).collect();
-        if let Some(near) = names::nearest(name, candidates.iter().map(|e| e.name.as_str())) {
-            candidates.retain(|e| e.name == near);
-            return candidates.first().map(|e| format!("did you mean `{}`?", e.path()));
+        // What belongs to the receiver itself comes before what is known everywhere.
+        let own = |e: &&Entry| receiver.is_some_and(|receiver| module.is_empty() && e.receiver == receiver);
+        let fitting = || callable.clone().filter(fits);
+        for candidates in [fitting().filter(own).collect::<Vec<_>>(), fitting().collect()] {
+            let near = names::nearest(name, candidates.iter().map(|e| e.name.as_str()));
+            if let Some(entry) = near.and_then(|near| candidates.iter().find(|e| e.name == near)) {
+                return Some(format!("did you mean `{}`?", entry.path()));
+            }
         }
         None
     }

@@ -4,14 +4,9 @@
 
 use std::path::Path;
 
-use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::base::random::Randomness;
-use microtome::base::settings::Settings;
-use microtome::report::terminal::{Graphics, Screen};
-use microtome::script::console::Console;
-use microtome::script::env::{Arguments, Checks, Env};
+use microtome::script::env::Env;
 use microtome::script::failure::Failure;
 use microtome::script::{Session, drawing, value};
 
@@ -22,18 +17,8 @@ pub fn session(folder: &Path) -> Session {
 
 pub fn session_with(folder: &Path, rules: Rules) -> Session {
     let out = folder.join("out");
-    let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
-    Session::new(Env {
-        files: Files::new(Access::new(&out, &rules).unwrap(), true),
-        random: Randomness::new(0),
-        task: Task::default(),
-        console: Console::memory(screen),
-        device: candle_core::Device::Cpu,
-        arguments: Arguments::default(),
-        checks: Checks::default(),
-        recorded: Default::default(),
-        settings: Settings { out, ..Settings::default() },
-    })
+    let env = Env::in_memory(&out).unwrap();
+    Session::new(Env { files: Files::new(Access::new(&out, &rules).unwrap(), true), ..env })
 }
 
 /// Runs `work` where scripts run: on a thread with a large stack.
