@@ -11,11 +11,9 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
+use super::lock::{self, Lock};
 use super::{Error, Result};
 use crate::{bail, err};
-
-/// The name of the lock that a writing run holds in each folder it writes to.
-const LOCK: &str = ".microtome.lock";
 
 /// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,7 +100,12 @@ impl Files {
         let (mut file, _) = self.open(path)?;
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut file, &mut bytes).map_err(|e| Error::io("read", path, &e))?;
-        utf8(bytes).map_err(|e| e.within(path.display()))
+        let text = utf8(bytes).map_err(|e| e.within(path.display()))?;
+        // Some editors begin a file with a mark that is no part of the text.
+        match text.strip_prefix('\u{feff}') {
+            Some(rest) => Ok(rest.into()),
+            None => Ok(text),
+        }
     }
 
     fn note_read(&self, place: PathBuf, bytes: &[u8]) {
@@ -122,7 +125,7 @@ impl Files {
         let folder = place.parent().unwrap_or(Path::new("/")).to_path_buf();
         let failed = |e: io::Error| Error::io("write", path, &e);
         self.lock(&folder)?;
-        let beside = tempfile::Builder::new().prefix(".unfinished-").tempfile_in(&folder).map_err(failed)?;
+        let beside = tempfile::Builder::new().prefix(lock::UNFINISHED).tempfile_in(&folder).map_err(failed)?;
         let hash = {
             let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };
             let filled = fill(&mut tee).and_then(|()| tee.flush().map_err(failed));
@@ -156,61 +159,6 @@ impl Files {
     pub fn release(&self) {
         held(&self.locks).clear();
     }
-}
-
-/// A lock on a folder, held by the system for as long as the file is open: a killed run leaves none behind.
-struct Lock {
-    file: File,
-    path: PathBuf,
-}
-
-impl Lock {
-    fn take(folder: &Path) -> Result<Self> {
-        let path = folder.join(LOCK);
-        loop {
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .map_err(|e| Error::io("write into", folder, &e))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => {
-                    return Err(err!(File, "another run is writing into {}", folder.display())
-                        .hint("wait for it, or give this one a folder of its own with --out"));
-                }
-                Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
-            }
-            // The run before may have removed the file between our opening and our locking it.
-            if same_file(&file, &path) {
-                return Ok(Self { file, path });
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it cannot
-        // be removed it stays as an empty file without effect.
-        let _stays = fs::remove_file(&self.path);
-        let _released_on_close = self.file.unlock();
-    }
-}
-
-#[cfg(unix)]
-fn same_file(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn same_file(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// Writes to the file and the hash at once, and remembers the system's error.

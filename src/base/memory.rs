@@ -3,7 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Result, error::Error, error::Kind};
@@ -35,6 +35,9 @@ const LARGE: usize = 64 << 20;
 /// A text grew so large that doubling it once more might not fit.
 static STRETCHED: AtomicBool = AtomicBool::new(false);
 
+/// The largest piece that [`check`] was asked about and that fits.
+static ANNOUNCED: AtomicU64 = AtomicU64::new(0);
+
 /// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
 pub fn runs_out(operations: u64) -> bool {
     STRETCHED.load(Ordering::Relaxed) && STRETCHED.swap(false, Ordering::Relaxed)
@@ -49,18 +52,19 @@ pub fn runs_out(operations: u64) -> bool {
 pub struct Watched;
 
 impl Watched {
-    fn ask(layout: Layout, size: usize) {
+    /// `more` bytes are wanted, for a piece of `size`.
+    fn ask(layout: Layout, size: usize, more: usize) {
         if size < LARGE {
             return;
         }
         let free = available();
-        if size as u64 > free {
-            let (wanted, free) = (human(size as u128), human(u128::from(free)));
+        if more as u64 > free {
+            let (wanted, free) = (human(more as u128), human(u128::from(free)));
             eprintln!("error: out of memory: {wanted} are wanted in one piece, and {free} are free");
             std::process::exit(1);
         }
-        // Bytes that need no alignment are text.
-        if layout.align() == 1 && size as u64 > free / 8 {
+        // Text is aligned to one byte or two, as only the smallest dtypes are, and tensors are announced.
+        if layout.align() <= 2 && size as u64 > (free / 8).max(ANNOUNCED.load(Ordering::Relaxed)) {
             STRETCHED.store(true, Ordering::Relaxed);
         }
     }
@@ -69,19 +73,19 @@ impl Watched {
 // SAFETY: every call is handed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::ask(layout, layout.size());
+        Self::ask(layout, layout.size(), layout.size());
         // SAFETY: the caller keeps the contract of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        Self::ask(layout, layout.size());
+        Self::ask(layout, layout.size(), layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        Self::ask(layout, size.saturating_sub(layout.size()));
+        Self::ask(layout, size, size.saturating_sub(layout.size()));
         // SAFETY: as above.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -106,6 +110,7 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     }
     let free = available();
     if bytes <= u128::from(free) {
+        let _largest_before = ANNOUNCED.fetch_max(bytes as u64, Ordering::Relaxed);
         return Ok(());
     }
     Err(Error::new(

@@ -1,7 +1,7 @@
 //! Where `print` and `show` write: standard output, standard error when standard output is reserved for JSON, or memory.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,14 +20,15 @@ pub struct Console {
     screen: Screen,
     /// Raised when the reader has gone away, so that the script stops instead of writing to nobody.
     stop: Option<Arc<AtomicBool>>,
-    closed: Cell<bool>,
+    /// Why it could not be written any more.
+    closed: Cell<Option<ErrorKind>>,
     /// What was written, kept for the record of a run.
     kept: Option<RefCell<String>>,
 }
 
 impl Console {
     pub fn stdout(screen: Screen, stop: Arc<AtomicBool>) -> Self {
-        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(false), kept: None }
+        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(None), kept: None }
     }
 
     /// For `--json`, where standard output carries the result and nothing else.
@@ -36,7 +37,7 @@ impl Console {
     }
 
     pub fn memory(screen: Screen) -> Self {
-        Self { sink: Sink::Memory(Rc::default()), screen, stop: None, closed: Cell::new(false), kept: None }
+        Self { sink: Sink::Memory(Rc::default()), screen, stop: None, closed: Cell::new(None), kept: None }
     }
 
     /// A console that writes to the same place, for a session within the session.
@@ -83,16 +84,16 @@ impl Console {
             Sink::Err => std::io::stderr().lock().write_all(text.as_bytes()),
         };
         // A pipe whose reader left (`| head`), or a terminal that was closed: nobody reads on, so the script ends.
-        if written.is_err() {
-            self.closed.set(true);
+        if let Err(error) = written {
+            self.closed.set(Some(error.kind()));
             if let Some(stop) = &self.stop {
                 stop.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether the reader has gone away.
-    pub fn is_closed(&self) -> bool {
+    /// Why nothing can be written any more: the reader has gone away, or the disk is full.
+    pub fn closed(&self) -> Option<ErrorKind> {
         self.closed.get()
     }
 
