@@ -10,6 +10,8 @@ fn run(file: &std::path::Path) {
         Command::new(env!("CARGO_BIN_EXE_microtome")).arg("run").arg(file).current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}{}", file.display(), String::from_utf8_lossy(&output.stdout));
+    let checked = Command::new(env!("CARGO_BIN_EXE_microtome")).arg("check").arg(file).output().unwrap();
+    assert!(checked.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&checked.stderr));
 }
 
 #[test]

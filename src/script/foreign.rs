@@ -105,7 +105,7 @@ const WORDS: Table = &[
     (&["and"], "write `&&`"),
     (&["or"], "write `||`"),
     (&["not"], "write `!`"),
-    (&["var", "mut", "val"], "a variable is `let x = ..;`, and can always be changed"),
+    (&["mut", "val"], "a variable is `let x = ..;`, and can always be changed"),
     (&["from", "use", "require"], "a library is `import \"path\" as name;`"),
     (&["raise", "assert"], "use `throw \"..\"`, or `run::check(condition, \"..\")`"),
     (&["del", "with", "class", "yield", "async", "await"], "there is no such statement in the script language"),

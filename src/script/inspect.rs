@@ -11,6 +11,10 @@ pub struct Call {
     pub method: bool,
     /// The first argument, if it is a string literal.
     pub literal: Option<String>,
+    /// How many arguments stand between the brackets.
+    pub arguments: usize,
+    /// The keys of the last argument, if it is a map literal.
+    pub keys: Vec<String>,
     pub position: Position,
 }
 
@@ -38,6 +42,8 @@ pub fn calls(ast: &AST) -> Vec<Call> {
             name: call.name.to_string(),
             method,
             literal: call.args.first().and_then(literal),
+            arguments: call.args.len(),
+            keys: call.args.last().map(keys).unwrap_or_default(),
             position: *position,
         });
         true
@@ -91,6 +97,31 @@ pub fn functions(text: &str) -> Vec<String> {
         .map(|(head, _)| format!("{})", head.trim()))
         .filter(|signature| signature.contains('('))
         .collect()
+}
+
+/// Names that a map may hold a closure under: the keys of literals, and properties that stand in the text.
+pub fn members(ast: &AST) -> Vec<String> {
+    let mut members = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        match path.last() {
+            Some(ASTNode::Expr(Expr::Property(property, _))) => members.push(property.2.to_string()),
+            Some(ASTNode::Expr(expression)) => members.extend(keys(expression)),
+            _ => {}
+        }
+        true
+    });
+    members
+}
+
+fn keys(expression: &Expr) -> Vec<String> {
+    match expression {
+        Expr::Map(map, _) => map.0.iter().map(|(key, _)| key.name.to_string()).collect(),
+        Expr::DynamicConstant(value, _) => value
+            .read_lock::<rhai::Map>()
+            .map(|map| map.keys().map(|key| key.to_string()).collect())
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }
 
 fn literal(expression: &Expr) -> Option<String> {

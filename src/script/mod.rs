@@ -16,6 +16,7 @@
 //! - A type that scripts hold implements [`show::Handle`] and has a line in `show.rs`.
 //! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
 
+mod check;
 pub mod console;
 pub mod docs;
 pub mod docs_text;

@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
+    pub(super) fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
         let known = Known { docs: &docs, variables: self.names(name), functions: self.functions(), keys: self.keys() };
         let mut failure = explain(error, name, &known);
@@ -198,57 +198,6 @@ impl Session {
         unfinished::is_unfinished(text, self.engine.compile_with_scope(&self.scope, text).err())
     }
 
-    /// Everything about a script that can be seen to be wrong without running it.
-    pub fn check(&self, name: &str, text: &str) -> Vec<Failure> {
-        let ast = match self.compile(name, text) {
-            Ok(ast) => ast,
-            Err(failure) => return vec![failure],
-        };
-        let docs = self.docs();
-        let imports = inspect::imports(&ast);
-        let mut failures: Vec<Failure> = Vec::new();
-        let mut own: Vec<String> = ast.iter_functions().map(|f| f.name.to_string()).collect();
-        let mut modules: Vec<String> = docs.modules().into_iter().map(String::from).collect();
-        modules.push("global".into());
-        for import in &imports {
-            modules.extend(import.alias.clone());
-            if let Some(path) = &import.path
-                && let Err(error) =
-                    self.engine.module_resolver().resolve(&self.engine, Some(name), path, import.position)
-            {
-                failures.push(self.explain(name, &error));
-            }
-        }
-        own.extend(self.variables().into_iter().map(|(name, _)| name.to_string()));
-        for call in inspect::calls(&ast) {
-            let known = match (call.module.as_str(), call.method) {
-                (_, true) | ("", _) => {
-                    docs.functions(&call.name).next().is_some()
-                        || own.contains(&call.name)
-                        || !call.name.starts_with(|c: char| c.is_alphabetic())
-                        || KEYWORDS.contains(&call.name.as_str())
-                }
-                (module, _) if imports.iter().any(|i| i.alias.as_deref() == Some(module)) => true,
-                (module, _) => {
-                    modules.iter().any(|m| m == module)
-                        && docs.entries().iter().any(|e| e.module == module && e.name == call.name)
-                }
-            };
-            if !known {
-                let path =
-                    if call.module.is_empty() { call.name.clone() } else { format!("{}::{}", call.module, call.name) };
-                let error = match call.module.as_str() {
-                    module if !module.is_empty() && !modules.iter().any(|m| m == module) => {
-                        EvalAltResult::ErrorModuleNotFound(module.to_string(), call.position)
-                    }
-                    _ => EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position),
-                };
-                failures.push(self.explain(name, &error));
-            }
-        }
-        failures
-    }
-
     /// Forgets variables, functions and imports, as if the session had just begun.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
@@ -258,10 +207,6 @@ impl Session {
         self.env.random.restart(self.env.settings.seed);
     }
 }
-
-/// Words that look like function calls but belong to the language.
-const KEYWORDS: &[&str] =
-    &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
 #[cfg(test)]
 mod tests {

@@ -108,10 +108,13 @@ fn not_called_so(module: &str, name: &str, receiver: Option<&str>, known: &Known
     if let Some(elsewhere) = known.docs.functions(name).next() {
         return Some(format!("did you mean `{}`?", elsewhere.path()));
     }
-    let own = || names::nearest(name, known.functions.iter().map(|signature| name_of(signature)));
+    // What is called through a module that is none of ours is a library's.
+    let is_ours = !module.is_empty() && known.docs.modules().contains(&module);
+    let prefix = if module.is_empty() { String::new() } else { format!("{module}::") };
+    let own = || names::nearest(name, known.functions.iter().map(|s| name_of(s)).filter(|_| !is_ours));
     foreign::function(name)
         .map(String::from)
-        .or_else(|| own().filter(|_| module.is_empty()).map(|near| format!("did you mean `{near}`?")))
+        .or_else(|| own().map(|near| format!("did you mean `{prefix}{near}`?")))
         .or_else(|| known.docs.nearest_function(module, name, receiver))
 }
 

@@ -1,0 +1,147 @@
+//! What can be seen to be wrong in a script without running it: names, numbers of arguments, option keys.
+
+use rhai::{AST, EvalAltResult, Module, Shared};
+
+use super::Session;
+use super::docs::{Docs, Entry};
+use super::failure::Failure;
+use super::inspect::{self, Call};
+use crate::base::names;
+use crate::err;
+
+/// Words that look like function calls but belong to the language.
+const KEYWORDS: &[&str] =
+    &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
+
+/// What a script's calls are held against.
+struct Scene<'a> {
+    session: &'a Session,
+    docs: &'a Docs,
+    /// Names and numbers of parameters of the script's own functions.
+    own: Vec<(String, usize)>,
+    /// Variables, which may hold closures.
+    variables: Vec<String>,
+    /// Keys of maps, which may hold closures that are called like methods.
+    members: Vec<String>,
+    /// Imported libraries, by the name that the script gives them.
+    libraries: Vec<(String, Option<Shared<Module>>)>,
+}
+
+impl Session {
+    /// Everything about a script that can be seen to be wrong without running it.
+    pub fn check(&self, name: &str, text: &str) -> Vec<Failure> {
+        let ast = match self.compile(name, text) {
+            Ok(ast) => ast,
+            Err(failure) => return vec![failure],
+        };
+        let docs = self.docs();
+        let mut failures = Vec::new();
+        let libraries = self.libraries(name, &ast, &mut failures);
+        let own = ast.iter_functions().map(|f| (f.name.to_string(), f.params.len())).collect();
+        let variables = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
+        let scene = Scene { session: self, docs: &docs, own, variables, members: inspect::members(&ast), libraries };
+        failures.extend(inspect::calls(&ast).iter().filter_map(|call| scene.judge(name, call)));
+        failures
+    }
+
+    fn libraries(&self, name: &str, ast: &AST, failures: &mut Vec<Failure>) -> Vec<(String, Option<Shared<Module>>)> {
+        let mut libraries = Vec::new();
+        for import in inspect::imports(ast) {
+            let resolver = self.engine().module_resolver();
+            let found = import.path.map(|path| resolver.resolve(self.engine(), Some(name), &path, import.position));
+            let module = match found {
+                Some(Err(error)) => {
+                    failures.push(self.explain(name, &error));
+                    None
+                }
+                found => found.and_then(Result::ok),
+            };
+            libraries.extend(import.alias.map(|alias| (alias, module)));
+        }
+        libraries
+    }
+}
+
+impl Scene<'_> {
+    fn judge(&self, source: &str, call: &Call) -> Option<Failure> {
+        let fails = |error: EvalAltResult| Some(self.session.explain(source, &error));
+        let unknown = |path: &str| fails(EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position));
+        let module = call.module.as_str();
+        if module.is_empty() {
+            return if self.is_known(call) { self.own_call(source, call) } else { unknown(&call.name) };
+        }
+        let path = format!("{module}::{}", call.name);
+        if let Some((_, library)) = self.libraries.iter().find(|(alias, _)| alias == module) {
+            let lacks = |library: &Shared<Module>| !has_function(library, &call.name);
+            return if library.as_ref().is_some_and(lacks) { unknown(&path) } else { None };
+        }
+        if module == "global" {
+            return None;
+        }
+        if !self.docs.modules().contains(&module) {
+            return fails(EvalAltResult::ErrorModuleNotFound(module.into(), call.position));
+        }
+        let entry = self.docs.entries().iter().find(|e| e.module == module && e.name == call.name);
+        match entry {
+            None => unknown(&path),
+            Some(entry) => self.native_call(source, call, entry),
+        }
+    }
+
+    fn is_known(&self, call: &Call) -> bool {
+        self.docs.functions(&call.name).next().is_some()
+            || self.own.iter().any(|(name, _)| *name == call.name)
+            || self.variables.contains(&call.name)
+            || call.method && self.members.contains(&call.name)
+            || !call.name.starts_with(|c: char| c.is_alphabetic())
+            || KEYWORDS.contains(&call.name.as_str())
+    }
+
+    /// A function that only the script defines must be called with as many arguments as it takes.
+    fn own_call(&self, source: &str, call: &Call) -> Option<Failure> {
+        let takes: Vec<usize> =
+            self.own.iter().filter(|(name, _)| *name == call.name).map(|(_, takes)| *takes).collect();
+        let elsewhere = self.docs.functions(&call.name).next().is_some() || self.variables.contains(&call.name);
+        if call.method || takes.is_empty() || elsewhere || takes.contains(&call.arguments) {
+            return None;
+        }
+        self.wrong_number(source, call, &call.name)
+    }
+
+    /// A function of a module must be called with as many arguments as some overload takes, and options that it has.
+    fn native_call(&self, source: &str, call: &Call, entry: &Entry) -> Option<Failure> {
+        if !entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments) {
+            return self.wrong_number(source, call, &entry.path());
+        }
+        let taken = entry.doc.options.iter().map(|option| option.key.as_str());
+        let takes_options = |overload: &super::docs::Overload| {
+            overload.parameters.len() == call.arguments
+                && overload.parameters.last().is_some_and(|(_, kind)| kind == "options")
+        };
+        if !entry.overloads.iter().any(takes_options) {
+            return None;
+        }
+        let wrong = call.keys.iter().find(|key| !taken.clone().any(|option| option == key.as_str()))?;
+        let error = err!(Name, "unknown option `{wrong}`").maybe_hint(names::suggestion(wrong, taken));
+        self.placed(source, call, error)
+    }
+
+    fn wrong_number(&self, source: &str, call: &Call, path: &str) -> Option<Failure> {
+        let types = vec!["?"; call.arguments].join(", ");
+        let error = EvalAltResult::ErrorFunctionNotFound(format!("{path} ({types})"), call.position);
+        let mut failure = self.session.explain(source, &error);
+        failure.message =
+            format!("`{path}` cannot take {} argument{}", call.arguments, if call.arguments == 1 { "" } else { "s" });
+        Some(failure)
+    }
+
+    fn placed(&self, source: &str, call: &Call, error: crate::base::Error) -> Option<Failure> {
+        let mut error: Box<EvalAltResult> = error.into();
+        error.set_position(call.position);
+        Some(self.session.explain(source, &error))
+    }
+}
+
+fn has_function(library: &Module, name: &str) -> bool {
+    library.iter_script_fn_info().any(|(_, _, found, ..)| found == name) || library.contains_var(name)
+}
