@@ -93,7 +93,7 @@ fn in_process() -> Vec<(String, String)> {
     ] {
         let time =
             timed(|| assert!(!microtome::repl::complete::complete(line, line.len(), &session).1.is_empty()), 101);
-        rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.2} ms", time.as_secs_f64() * 1e3)));
+        rows.push((format!("completion of {what}, 500 names in scope"), format!("{:.0} µs", time.as_secs_f64() * 1e6)));
     }
     let docs = timed(|| drop(microtome::script::docs::Docs::of(session.engine())), 21);
     rows.push(("gathering the reference, once a session when first asked for".into(), milliseconds(docs)));

@@ -262,3 +262,30 @@ fn definition_files_know_every_function() {
     }
     assert!(!text.contains("Fallible"));
 }
+
+/// Numeric parameters that no literal of the example reaches would not be tried by the test above.
+#[test]
+fn every_numeric_parameter_stands_in_its_example() {
+    let mut missing = Vec::new();
+    for entry in docs().own().filter(|e| !e.scripted && matches!(e.role, Role::Function | Role::Method)) {
+        let reached = numeric_positions(&entry.doc.example, entry);
+        for overload in &entry.overloads {
+            for (at, (name, kind)) in overload.parameters.iter().enumerate() {
+                if matches!(kind.as_str(), "number" | "integer" | "integers") && !reached.contains(&at) {
+                    missing.push(format!("{}: {name}", entry.path()));
+                }
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
+/// Which arguments of the entry's calls in its example are, or hold, integer literals.
+fn numeric_positions(example: &str, entry: &Entry) -> Vec<usize> {
+    let call = if entry.receiver.is_empty() { entry.path() + "(" } else { format!(".{}(", entry.name) };
+    let lines = example.lines().map(|line| line.split("//=>").next().unwrap_or(line));
+    let calls = lines.filter_map(|line| line.find(&call).map(|at| &line[at + call.len()..]));
+    calls.flat_map(|arguments| literals(arguments).into_iter().map(|(argument, _)| argument)).collect()
+}

@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::cursor::Before;
 use crate::script::Session;
-use crate::script::docs::{Docs, Role};
+use crate::script::docs::{Docs, Entry, Role};
 use crate::script::tokens::Kind;
 use crate::script::value::type_name;
 
@@ -18,14 +18,15 @@ pub struct Shape {
 /// How a chain like `x.logits(t)[0]` begins.
 enum Base<'t> {
     Variable(&'t str),
-    Function { module: &'t str, name: &'t str },
+    Function { module: &'t str, name: &'t str, arguments: usize },
     Literal(Shape),
 }
 
 /// One link of the chain.
 enum Step<'t> {
     Property(&'t str),
-    Call(&'t str),
+    /// A method and the number of its arguments.
+    Call(&'t str, usize),
     Key(&'t str),
     Position(usize),
     Index,
@@ -37,10 +38,10 @@ pub fn before(text: &Before, end: usize, session: &Session) -> Option<Shape> {
     let (base, steps) = chain(text, end)?;
     match base {
         Base::Variable(name) => of_value(session.variable(name)?, &steps, &docs),
-        Base::Function { module, name } => {
+        Base::Function { module, name, arguments } => {
             let entry =
                 docs.entries().iter().find(|e| e.module == module && e.name == name && e.receiver.is_empty())?;
-            of_type(entry.overloads.first()?.returns.clone(), &steps, &docs)
+            of_type(result(entry, arguments)?, &steps, &docs)
         }
         Base::Literal(shape) if steps.is_empty() => Some(shape),
         Base::Literal(shape) => of_type(shape.kind, &steps, &docs),
@@ -77,10 +78,12 @@ fn last_link<'t>(text: &Before<'t>, last: usize) -> Option<Link<'t>> {
     match (text.kind(last)?, word) {
         (Kind::Word, _) => named(text, last),
         (Kind::Symbol, ")") => {
-            let callee = text.callee(text.opening(last)?)?;
+            let open = text.opening(last)?;
+            let callee = text.callee(open)?;
+            let arguments = text.arguments(open, last);
             Some(match callee.dot {
-                Some(dot) => Link::Step(Step::Call(callee.name), dot),
-                None => Link::Base(Base::Function { module: callee.module, name: callee.name }),
+                Some(dot) => Link::Step(Step::Call(callee.name, arguments), dot),
+                None => Link::Base(Base::Function { module: callee.module, name: callee.name, arguments }),
             })
         }
         (Kind::Symbol, "]") => {
@@ -160,7 +163,7 @@ fn of_value(value: &Dynamic, steps: &[Step], docs: &Docs) -> Option<Shape> {
                 return of_value(array.get(*position)?, rest, docs);
             }
         }
-        Step::Call(_) | Step::Index => {}
+        Step::Call(..) | Step::Index => {}
     }
     of_type(type_name(value).into(), steps, docs)
 }
@@ -180,17 +183,25 @@ fn returned(kind: &str, step: &Step, docs: &Docs) -> Option<String> {
         |role: Role, name: &str| docs.entries().iter().find(|e| e.receiver == kind && e.role == role && e.name == name);
     let entry = match step {
         Step::Property(name) => member(Role::Property, name),
-        Step::Call(name) => member(Role::Method, name).or_else(|| {
-            let takes = |e: &&crate::script::docs::Entry| {
-                e.overloads.iter().any(|o| o.parameters.first().is_some_and(|(_, first)| first == kind))
-            };
+        Step::Call(name, _) => member(Role::Method, name).or_else(|| {
+            let takes =
+                |e: &&Entry| e.overloads.iter().any(|o| o.parameters.first().is_some_and(|(_, first)| first == kind));
             docs.functions(name).filter(|e| e.module.is_empty() && e.receiver.is_empty()).find(takes)
         }),
         Step::Key(_) | Step::Position(_) | Step::Index => {
             docs.entries().iter().find(|e| e.receiver == kind && e.role == Role::Index)
         }
     };
-    Some(entry?.overloads.first()?.returns.clone())
+    match step {
+        Step::Call(_, arguments) => result(entry?, *arguments),
+        _ => result(entry?, 0),
+    }
+}
+
+/// What the overload for that many arguments returns, or else the first.
+fn result(entry: &Entry, arguments: usize) -> Option<String> {
+    let fitting = entry.overloads.iter().find(|o| o.parameters.len() == arguments);
+    Some(fitting.or(entry.overloads.first())?.returns.clone())
 }
 
 #[cfg(test)]
