@@ -152,8 +152,8 @@ pub mod answers {
     /// # Example
     /// ```
     /// let t = tensor([[0, 2], [0, 0]]);
-    /// (t > 1).any()  //=> true
     /// t.any(0)  //=> tensor([0, 1], u8)
+    /// (t > 1).any()  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn any(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<bool> {
@@ -178,8 +178,8 @@ pub mod answers {
     /// # Example
     /// ```
     /// let t = tensor([[0, 2], [0, 1]]);
-    /// (t >= 0).all()  //=> true
     /// t.all(0)  //=> tensor([0, 1], u8)
+    /// (t >= 0).all()  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn all(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<bool> {
