@@ -88,8 +88,8 @@ impl Access {
         read.add(&rules.deny_read, false)?;
         write.add(&rules.allow_write, true)?;
         write.add(&rules.deny_write, false)?;
-        net.rules.extend(rules.allow_net.iter().map(|host| (host.to_lowercase(), true)));
-        net.rules.extend(rules.deny_net.iter().map(|host| (host.to_lowercase(), false)));
+        net.rules.extend(rules.allow_net.iter().map(|host| (plain(host), true)));
+        net.rules.extend(rules.deny_net.iter().map(|host| (plain(host), false)));
         Ok(Self { out, read_below: Vec::new(), read, write, net })
     }
 
@@ -137,7 +137,7 @@ impl Access {
 
     /// Whether a connection to `host` may be made.
     pub fn to_fetch(&self, host: &str) -> Result<()> {
-        let host = host.to_lowercase();
+        let host = plain(host);
         if self.net.allows(&host) {
             return Ok(());
         }
@@ -150,7 +150,12 @@ fn hub_host() -> String {
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_default();
     let rest = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
     let host = rest.split(['/', ':']).next().unwrap_or_default();
-    if host.is_empty() { HUB.into() } else { host.to_lowercase() }
+    if host.is_empty() { HUB.into() } else { plain(host) }
+}
+
+/// A host's name as rules are compared with it: `Example.org.` is `example.org`.
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_lowercase()
 }
 
 fn folder_of(place: &Path) -> &Path {
@@ -277,6 +282,8 @@ mod tests {
         assert!(access.to_fetch("DATA.example.org").is_ok());
         assert!(access.to_fetch("a.example.net").is_ok());
         assert!(access.to_fetch("bad.example.net").is_err());
+        // The same host, as DNS also spells it.
+        assert!(access.to_fetch("bad.example.net.").is_err());
         assert!(access.to_fetch("example.com").is_err());
     }
 }

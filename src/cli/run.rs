@@ -3,17 +3,18 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use super::Exit;
 use super::args::{Options, Run};
 use super::setup::{self, Wants};
+use super::{Exit, tell};
 use crate::base::files::utf8;
 use crate::base::{Error, Result};
 use crate::err;
+use crate::script::console::to_stderr;
 use crate::script::env::Arguments;
 use crate::script::failure::Failure;
 use crate::script::record::{self, Record};
 use crate::script::value::{self, Value};
-use crate::script::{Session, drawing, inspect};
+use crate::script::{Session, drawing, inspect, show};
 
 /// What standard input is called in errors and records.
 const STDIN: &str = "<stdin>";
@@ -82,12 +83,12 @@ pub fn finish(
     }
     match outcome {
         Err(failure) if failure.is_interrupted() => {
-            eprintln!("interrupted");
+            tell("interrupted");
             Ok(Exit::Interrupted)
         }
         Err(failure) => {
             let colour = setup::screen(&std::io::stderr()).colour;
-            eprint!("{}", drawing::draw(&failure, session.sources(), colour));
+            to_stderr(&drawing::draw(&failure, session.sources(), colour));
             Ok(Exit::Failed)
         }
         Ok(value) => {
@@ -97,25 +98,19 @@ pub fn finish(
                     return Ok(Exit::Closed);
                 }
             } else if print && !value.is_unit() {
-                env.console.line(&answer(&value, session));
+                show::tell(&value, &env.console)?;
             }
             match env.checks.failed() {
                 0 => Ok(Exit::Done),
                 failed => {
                     if !options.quiet {
-                        eprintln!("{failed} of {} checks failed", failed + env.checks.passed());
+                        tell(&format!("{failed} of {} checks failed", failed + env.checks.passed()));
                     }
                     Ok(Exit::CheckFailed)
                 }
             }
         }
     }
-}
-
-/// A value as `-e` prints it: what `show` would show, and strings as they are.
-fn answer(value: &Value, session: &Session) -> String {
-    let shown = crate::script::show::shown(value, session.env().console.screen());
-    shown.unwrap_or_else(|error| format!("({error})")).trim_end_matches('\n').to_string()
 }
 
 /// Writes to standard output; a reader that went away is not worth an error.

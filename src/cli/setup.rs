@@ -11,7 +11,7 @@ use candle_core::Device;
 use super::args::Options;
 use super::progress::Bars;
 use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
+use crate::base::files::{self, Files};
 use crate::base::random::Randomness;
 use crate::base::settings::Settings;
 use crate::base::task::{Progress, Silent};
@@ -124,6 +124,7 @@ fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
     let raised = flag.clone();
     ctrlc::set_handler(move || {
         if raised.swap(true, Ordering::Relaxed) && !interactive {
+            files::abandon();
             std::process::exit(super::Exit::Interrupted as i32);
         }
     })

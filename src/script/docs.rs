@@ -7,6 +7,7 @@ use rhai::Engine;
 
 use super::resolver::STDLIB;
 use crate::base::names;
+use crate::report::symbols::harmless;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -403,7 +404,8 @@ pub fn parse(comments: &str) -> Doc {
     let mut section = "";
     let mut fenced = false;
     let mut paragraphs: Vec<String> = vec![String::new()];
-    for line in comments.lines() {
+    // A library's comments are shown in terminals, too.
+    for line in harmless(comments).lines() {
         let line = line.trim_start();
         let line = line.strip_prefix("///").or_else(|| line.strip_prefix("/**")).unwrap_or(line);
         let line = line.strip_prefix(' ').unwrap_or(line).trim_end().trim_end_matches("*/");

@@ -80,11 +80,11 @@ fn listen(engine: &mut Engine, env: &Rc<Env>) {
         stop.then_some(Dynamic::UNIT)
     });
     let printing = env.clone();
-    engine.on_print(move |text| printing.console.line(text));
+    engine.on_print(move |text| printing.console.say(text));
     let debugging = env.clone();
     engine.on_debug(move |text, source, position| {
         let place = source.map(|s| format!("{s}:")).unwrap_or_default();
         let line = position.line().map(|l| format!("{l}: ")).unwrap_or_default();
-        debugging.console.line(&format!("{place}{line}{text}"));
+        debugging.console.say(&format!("{place}{line}{text}"));
     });
 }

@@ -43,7 +43,7 @@ pub struct Record {
     pub printed: String,
     pub checks_passed: usize,
     pub checks_failed: usize,
-    /// `done`, or the error's message.
+    /// `done`, or the error's message, the output folder's own name left out.
     pub outcome: String,
 }
 
@@ -56,14 +56,9 @@ impl Record {
         let here = std::env::current_dir().unwrap_or_default();
         let written: BTreeMap<String, String> =
             ledger.written.iter().map(|(path, hash)| (below(path, out), hash.clone())).collect();
-        let read = ledger
-            .read
-            .iter()
-            // A file that the run wrote itself and read again is no input.
-            .filter(|(path, _)| !ledger.written.contains_key(*path))
-            .map(|(path, hash)| (below(path, &here), hash.clone()))
-            .collect();
-        let printed = env.console.kept().unwrap_or_default().replace(&out.display().to_string(), OUT);
+        let read = ledger.read.iter().map(|(path, hash)| (below(path, &here), hash.clone())).collect();
+        let without_out = |text: String| text.replace(&out.display().to_string(), OUT);
+        let printed = without_out(env.console.kept().unwrap_or_default());
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             processor: memory::processor(),
@@ -78,7 +73,7 @@ impl Record {
             printed: hex(&Sha256::digest(printed)),
             checks_passed: env.checks.passed(),
             checks_failed: env.checks.failed(),
-            outcome: failure.map_or("done".into(), |failure| failure.message.clone()),
+            outcome: failure.map_or("done".into(), |failure| without_out(failure.message.clone())),
         }
     }
 

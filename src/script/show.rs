@@ -3,6 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
+use super::console::Console;
 use super::env::env;
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
@@ -100,6 +101,15 @@ pub fn shown(value: &Dynamic, screen: &Screen) -> Result<String> {
     Ok(fitted(&repr(value), screen))
 }
 
+/// Writes a value to the console, as `show` does and the prompt answers.
+pub fn tell(value: &Dynamic, console: &Console) -> Result<()> {
+    match value.read_lock::<rhai::ImmutableString>() {
+        Some(text) => console.say(text.trim_end_matches('\n')),
+        None => console.line(shown(value, console.screen())?.trim_end_matches('\n')),
+    }
+    Ok(())
+}
+
 /// One key a line once a map is longer than one line.
 fn shown_map(map: &Map, screen: &Screen) -> String {
     let one_line = repr(&Dynamic::from(map.clone()));
@@ -132,9 +142,7 @@ pub mod globals {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn show(ctx: NativeCallContext, value: Any) -> Fallible<()> {
-        let env = env(&ctx)?;
-        env.console.line(super::shown(&value, env.console.screen())?.trim_end_matches('\n'));
-        Ok(())
+        Ok(super::tell(&value, &env(&ctx)?.console)?)
     }
 
     /// A value written down in one line, as the REPL answers with it.
