@@ -16,6 +16,7 @@ use crate::script::{Session, drawing};
 
 pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let record = read(options, path)?;
+    refuse_others(options, &record)?;
     // The record stands in out/NAME/run.json; what it wrote is counted from out/.
     let before = crate::base::access::resolve(path)?;
     let before = before.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
@@ -50,6 +51,20 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     }
     let again = Record::of(&session, &record.script, outcome.as_ref().err());
     Ok(tell(&record, &again))
+}
+
+/// The record says how it is run; an option that says otherwise is not passed over in silence.
+fn refuse_others(options: &Options, record: &Record) -> Result<()> {
+    let unlike = [
+        ("--seed", options.seed != 0 && options.seed != record.seed),
+        ("--device", options.device != "cpu" && options.device != record.device),
+        ("--threads", options.threads.is_some_and(|threads| usize::from(threads) != record.threads)),
+    ];
+    match unlike.iter().find(|(_, unlike)| *unlike) {
+        None => Ok(()),
+        Some((option, _)) => Err(err!(Argument, "{option} is not what the record says")
+            .hint(format!("run {} anew to see what another {option} gives", record.script))),
+    }
 }
 
 fn read(options: &Options, path: &Path) -> Result<Record> {

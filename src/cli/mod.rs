@@ -11,9 +11,11 @@ mod repl;
 mod run;
 mod setup;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ContextKind;
 
 use crate::base::Kind;
 use crate::report::symbols::harmless;
@@ -41,6 +43,11 @@ pub fn main() -> ExitCode {
             // Help and version are asked for, and go to standard output; clap knows which is which.
             let usage = error.use_stderr();
             let _reader_may_be_gone = error.print();
+            if let Some(clap::error::ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+                && Path::new(word).is_file()
+            {
+                eprintln!("\n  hint: a script is run by `microtome run {word}`");
+            }
             return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Done as u8 });
         }
     };

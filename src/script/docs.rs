@@ -73,6 +73,11 @@ impl Entry {
         }
     }
 
+    /// Whether brackets with arguments follow it.
+    pub fn is_called(&self) -> bool {
+        matches!(self.role, Role::Function | Role::Method)
+    }
+
     /// One line per overload, as it is called: `t.sum(axes: axes) -> Tensor`.
     pub fn signatures(&self) -> Vec<String> {
         self.overloads.iter().map(|overload| self.signature(overload)).collect()
@@ -213,6 +218,11 @@ impl Docs {
         if own.is_empty() { bare } else { own }
     }
 
+    /// What a value of type `receiver` has under a name.
+    pub fn member(&self, receiver: &str, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.receiver == receiver && e.name == name)
+    }
+
     /// Signatures of `name` for the reader of an error, those for the receiver's type if there are such.
     pub fn overloads(&self, module: &str, name: &str, receiver: Option<&str>) -> Vec<String> {
         let named: Vec<&Entry> =
@@ -223,7 +233,13 @@ impl Docs {
             .filter(|e| module == e.module && (e.receiver.is_empty() || Some(e.receiver.as_str()) == receiver))
             .filter(|e| !e.builtin || e.role != Role::Operator)
             .collect();
-        fitting.iter().flat_map(|e| e.signatures()).take(6).map(|s| format!("`{s}`")).collect()
+        fitting
+            .iter()
+            .flat_map(|e| e.signatures())
+            .filter(|s| !s.contains("Range<"))
+            .take(6)
+            .map(|s| format!("`{s}`"))
+            .collect()
     }
 
     /// "did you mean ..?" for a function that does not exist.
@@ -242,9 +258,7 @@ impl Docs {
                 return Some(format!("did you mean `{}`?", entry.path()));
             }
         }
-        // The right name in the wrong place: `zeros(3)` for `tensor::zeros(3)`.
-        let elsewhere = callable.clone().find(|e| e.name == name)?;
-        Some(format!("did you mean `{}`?", elsewhere.path()))
+        None
     }
 
     /// "did you mean ..?" for a property that does not exist.

@@ -9,7 +9,7 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{language, plot, report, run, show, tensor};
+use super::{language, numbers, plot, report, run, show, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -24,6 +24,8 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
 fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
         exported_manifest!(language::functions),
+        exported_manifest!(numbers::functions),
+        exported_manifest!(numbers::more),
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
         exported_manifest!(run::globals),

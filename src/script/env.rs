@@ -139,7 +139,12 @@ impl Arguments {
                         }
                     }
                 };
-                Err(err!(Argument, "this script never asks for `--{name}`").hint(hint))
+                let own = if OPTIONS.contains(&name.as_str()) {
+                    format!("; microtome's own `--{name}` stands before the word `run`")
+                } else {
+                    String::new()
+                };
+                Err(err!(Argument, "this script never asks for `--{name}`").hint(hint + &own))
             }
         }
     }
@@ -150,6 +155,9 @@ impl Arguments {
         self.refuse_unknown(asked.iter().map(String::as_str))
     }
 }
+
+/// Options of the command line that are easily written after the script, where they are the script's.
+const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "quiet"];
 
 /// How the `run::check` lines of a run came out.
 #[derive(Debug, Default)]

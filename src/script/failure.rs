@@ -7,6 +7,8 @@ use std::rc::Rc;
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
 use super::docs::Docs;
+use super::foreign;
+use super::unknown::{self, article, readable_types};
 use crate::base::{Error, Kind, names};
 
 /// The text of every script and line seen so far, by the name that errors call it by.
@@ -91,6 +93,8 @@ impl From<Error> for Box<EvalAltResult> {
 pub struct Known<'a> {
     pub docs: &'a Docs,
     pub variables: Vec<String>,
+    /// Functions that scripts and lines define, as they are called: `area(f, k)`.
+    pub functions: Vec<String>,
     /// Keys of the maps that stand in variables.
     pub keys: Vec<String>,
 }
@@ -139,26 +143,28 @@ fn place(source: &str, position: Position) -> Option<Place> {
     Some(Place { source: source.into(), line, column: position.position().unwrap_or(1), arg: None })
 }
 
-struct Words {
-    kind: String,
-    message: String,
-    hint: Option<String>,
-    arg: Option<usize>,
+/// A failure before its place is known.
+pub struct Words {
+    pub kind: String,
+    pub message: String,
+    pub hint: Option<String>,
+    pub arg: Option<usize>,
+}
+
+impl Words {
+    pub fn new(kind: Kind, message: String, hint: Option<String>) -> Self {
+        Self { kind: kind.name().into(), message, hint, arg: None }
+    }
 }
 
 fn words(error: &EvalAltResult, known: &Known) -> Words {
     use EvalAltResult as E;
-    let plain = |kind: Kind, message: String, hint: Option<String>| Words {
-        kind: kind.name().into(),
-        message,
-        hint,
-        arg: None,
-    };
+    let plain = Words::new;
     match error {
         E::ErrorParsing(problem, _) => Words { kind: "syntax".into(), ..syntax(problem, known) },
-        E::ErrorVariableNotFound(name, _) => unknown_variable(name, known),
-        E::ErrorFunctionNotFound(signature, _) => unknown_function(signature, known),
-        E::ErrorModuleNotFound(name, _) => unknown_module(name, known),
+        E::ErrorVariableNotFound(name, _) => unknown::variable(name, known),
+        E::ErrorFunctionNotFound(signature, _) => unknown::function(signature, known),
+        E::ErrorModuleNotFound(name, _) => unknown::module(name, known),
         E::ErrorPropertyNotFound(name, _) => {
             let near = names::nearest(name, known.keys.iter().map(String::as_str));
             let hint = match near {
@@ -167,13 +173,15 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
             };
             plain(Kind::Name, format!("this map has no key `{name}`"), Some(hint))
         }
-        E::ErrorDotExpr(text, _) => unknown_property(text, known),
+        E::ErrorDotExpr(text, _) => unknown::property(text, known),
         E::ErrorIndexingType(text, _) => {
             plain(Kind::Argument, format!("{} cannot be indexed like this", readable_types(text)), None)
         }
-        E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => {
-            plain(Kind::Argument, format!("expected {}, found {}", article(wanted), article(found)), None)
-        }
+        E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => plain(
+            Kind::Argument,
+            format!("expected {}, found {}", article(wanted), article(found)),
+            mismatch(wanted, found),
+        ),
         E::ErrorArrayBounds(length, index, _) => {
             plain(Kind::Index, format!("index {index} is outside of an array of {length}"), None)
         }
@@ -207,6 +215,18 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
     }
 }
 
+/// What may have been meant where a value of another type stands.
+fn mismatch(wanted: &str, found: &str) -> Option<String> {
+    match (readable_types(wanted).as_str(), readable_types(found).as_str()) {
+        ("bool", "Tensor") => {
+            Some("`a.equal(b)` compares whole tensors; `.all()` and `.any()` make one answer of a mask".into())
+        }
+        ("string", "integer") => Some("the keys of a map are strings: `map.key` or `map[\"key\"]`".into()),
+        ("bool", _) => Some("compare it with something: `x != 0`, `x != ()`".into()),
+        _ => None,
+    }
+}
+
 /// The engine's own sentence, its position left off since the drawing shows it.
 fn without_position(error: &EvalAltResult) -> String {
     let text = error.to_string();
@@ -217,7 +237,7 @@ fn without_position(error: &EvalAltResult) -> String {
     lower(text)
 }
 
-fn lower(text: &str) -> String {
+pub fn lower(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
@@ -228,12 +248,21 @@ fn lower(text: &str) -> String {
 fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
     use rhai::ParseErrorType as P;
     let hint = match problem {
-        P::VariableUndefined(name) => return unknown_variable(name, known),
-        P::ModuleUndefined(name) => return unknown_module(name, known),
+        P::VariableUndefined(name) => return unknown::variable(name, known),
+        P::ModuleUndefined(name) => return unknown::module(name, known),
+        P::MissingToken(token, purpose) if token == "]" && purpose.contains("index expression") => {
+            Some("several axes are indexed by a list: `t[[0, 1]]`".into())
+        }
+        P::BadInput(rhai::LexError::MalformedChar(_)) => Some("text stands between double quotes: `\"text\"`".into()),
+        P::UnknownOperator(sign) if matches!(sign.as_str(), "++" | "--") => {
+            Some(format!("write `x {}= 1`", &sign[..1]))
+        }
+        P::MismatchedType(wanted, found) if wanted.contains("bool") => mismatch("bool", found),
         P::UnexpectedEOF => Some("a bracket, a brace or a string is not closed".into()),
         P::MissingToken(token, _) if token == ";" => {
             Some("two statements stand side by side without `;` between them".into())
         }
+        P::Reserved(word) if foreign::word(word).is_some() => foreign::word(word).map(String::from),
         P::Reserved(word) => {
             Some(format!("`{word}` is a reserved word; choose another name, or quote it as a key: `\"{word}\"`"))
         }
@@ -247,71 +276,6 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         _ => lower(&problem.to_string()),
     };
     Words { kind: String::new(), message, hint, arg: None }
-}
-
-fn unknown_module(name: &str, known: &Known) -> Words {
-    let near = names::nearest(name, known.docs.modules()).map(|near| format!("did you mean `{near}`?"));
-    let library = super::resolver::stdlib_path(name).unwrap_or(name.into());
-    let hint = near.unwrap_or_else(|| format!("a library is made known by `import \"{library}\" as {name};`"));
-    Words { kind: Kind::Name.name().into(), message: format!("unknown module `{name}`"), hint: Some(hint), arg: None }
-}
-
-fn unknown_variable(name: &str, known: &Known) -> Words {
-    let hint = if known.docs.modules().contains(&name) {
-        Some(format!("`{name}` is a module: its functions are called as `{name}::function(..)`"))
-    } else if known.docs.functions(name).next().is_some() {
-        Some(format!("`{name}` is a function: call it as `{name}(..)`"))
-    } else {
-        let candidates: Vec<&str> = known.variables.iter().map(String::as_str).collect();
-        names::nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
-    };
-    Words { kind: Kind::Name.name().into(), message: format!("unknown variable `{name}`"), hint, arg: None }
-}
-
-/// The engine says `name (type, type)`: a function of that name may exist for other types, or one of nearly that name.
-fn unknown_function(signature: &str, known: &Known) -> Words {
-    let (path, types) = signature.split_once(" (").unwrap_or((signature, ")"));
-    let types: Vec<String> = rhai_types(types.trim_end_matches(')'));
-    let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
-    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') && !name.contains('$') {
-        return undefined_operator(name, &types);
-    }
-    let overloads: Vec<String> = known.docs.overloads(module, name, types.first().map(String::as_str));
-    let kind = if overloads.is_empty() { Kind::Name } else { Kind::Argument };
-    let (message, hint) = if let Some(property) = name.strip_prefix("get$").or_else(|| name.strip_prefix("set$")) {
-        (format!("unknown property `{property}`"), None)
-    } else if overloads.is_empty() {
-        let hint = known.docs.nearest_function(module, name, types.first().map(String::as_str));
-        (format!("unknown function `{path}`"), hint)
-    } else {
-        let found = if types.is_empty() { "no arguments".into() } else { format!("({})", types.join(", ")) };
-        (format!("`{path}` cannot take {found}"), Some(format!("it can be called as {}", overloads.join(" or "))))
-    };
-    Words { kind: kind.name().into(), message, hint, arg: None }
-}
-
-fn undefined_operator(name: &str, types: &[String]) -> Words {
-    let message = match types {
-        [left, right] => format!("`{name}` is not defined between {} and {}", article(left), article(right)),
-        _ => format!("`{name}` is not defined for {}", types.iter().map(|t| article(t)).collect::<Vec<_>>().join(", ")),
-    };
-    Words { kind: Kind::Argument.name().into(), message, hint: None, arg: None }
-}
-
-/// "Unknown property 'x' - a getter is not registered for type 'T'" is all that the engine tells.
-fn unknown_property(text: &str, known: &Known) -> Words {
-    let mut quoted = text.split('\'').skip(1).step_by(2);
-    let (Some(name), Some(receiver)) = (quoted.next(), quoted.next()) else {
-        return Words { kind: Kind::Name.name().into(), message: lower(text), hint: None, arg: None };
-    };
-    let receiver = readable_types(receiver);
-    let hint = known.docs.nearest_member(&receiver, name);
-    Words {
-        kind: Kind::Name.name().into(),
-        message: format!("{} has no property `{name}`", article(&receiver)),
-        hint,
-        arg: None,
-    }
 }
 
 /// What a script threw: one of our own maps, or any value.
@@ -332,32 +296,4 @@ fn thrown(value: &Dynamic) -> Words {
         Err(_) => super::value::repr(value),
     };
     Words { kind: "thrown".into(), message, hint: None, arg: None }
-}
-
-/// Type names of the engine in the words of the reference.
-fn readable_types(text: &str) -> String {
-    rhai_types(text).join(", ")
-}
-
-fn rhai_types(text: &str) -> Vec<String> {
-    text.split(", ")
-        .filter(|t| !t.is_empty())
-        .map(|t| match t {
-            "i64" => "integer".into(),
-            "f64" => "float".into(),
-            "()" => "nothing".into(),
-            "Fn" => "function".into(),
-            "&str | ImmutableString | String" | "&str" => "string".into(),
-            other => other.rsplit("::").next().unwrap_or(other).trim_end_matches('>').into(),
-        })
-        .collect()
-}
-
-fn article(name: &str) -> String {
-    let name = readable_types(name);
-    match name.chars().next() {
-        _ if name == "nothing" => name,
-        Some('a' | 'e' | 'i' | 'o' | 'u' | 'A' | 'E' | 'I' | 'O' | 'U') => format!("an {name}"),
-        _ => format!("a {name}"),
-    }
 }

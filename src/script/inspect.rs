@@ -83,6 +83,16 @@ pub fn defined(text: &str) -> Vec<String> {
     names
 }
 
+/// The functions that a text defines, as they are called, `area(f, k)`; read without parsing.
+pub fn functions(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.trim_start().trim_start_matches("private ").strip_prefix("fn "))
+        .filter_map(|definition| definition.split_once(')'))
+        .map(|(head, _)| format!("{})", head.trim()))
+        .filter(|signature| signature.contains('('))
+        .collect()
+}
+
 fn literal(expression: &Expr) -> Option<String> {
     match expression {
         Expr::StringConstant(text, _) => Some(text.to_string()),

@@ -23,8 +23,10 @@ pub mod drawing;
 pub mod engine;
 pub mod env;
 pub mod failure;
+mod foreign;
 pub mod inspect;
 pub mod language;
+pub mod numbers;
 pub mod options;
 mod panics;
 mod placing;
@@ -40,6 +42,7 @@ pub mod tensor;
 pub mod thread;
 pub mod tokens;
 mod unfinished;
+mod unknown;
 pub mod value;
 
 pub use session::Session;

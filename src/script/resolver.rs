@@ -21,6 +21,11 @@ pub fn stdlib_path(name: &str) -> Option<String> {
     STDLIB.iter().any(|(known, _)| *known == name).then(|| format!("{PREFIX}{name}"))
 }
 
+/// The paths of all modules of the stdlib.
+fn stdlib() -> Vec<String> {
+    STDLIB.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect()
+}
+
 /// The prefix by which scripts import from the stdlib.
 const PREFIX: &str = "std/";
 
@@ -47,7 +52,7 @@ impl Resolver {
             return match STDLIB.iter().find(|(known, _)| *known == name) {
                 Some((_, text)) => Ok((path.to_string(), text.to_string())),
                 None => Err(err!(Name, "there is no `{path}` in the stdlib")
-                    .maybe_hint(names::suggestion(name, STDLIB.iter().map(|(name, _)| *name)))),
+                    .maybe_hint(names::suggestion(path, stdlib().iter().map(String::as_str)))),
             };
         }
         let mut file = PathBuf::from(path);

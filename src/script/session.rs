@@ -11,7 +11,7 @@ use super::docs::Docs;
 use super::env::Env;
 use super::failure::{Failure, Known, Sources, explain};
 use super::{engine, inspect, panics, resolver, unfinished};
-use crate::base::{Kind, Result, names};
+use crate::base::{Kind, Result};
 
 pub struct Session {
     env: Rc<Env>,
@@ -115,7 +115,8 @@ impl Session {
 
     fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
-        let mut failure = explain(error, name, &Known { docs: &docs, variables: self.names(name), keys: self.keys() });
+        let known = Known { docs: &docs, variables: self.names(name), functions: self.functions(), keys: self.keys() };
+        let mut failure = explain(error, name, &known);
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
             failure.message = "the script was stopped: the machine is out of memory".into();
@@ -131,6 +132,11 @@ impl Session {
             names.extend(inspect::defined(&text));
         }
         names
+    }
+
+    /// Functions that the texts so far define, as they are called.
+    fn functions(&self) -> Vec<String> {
+        self.sources.all().values().flat_map(|text| inspect::functions(text)).collect()
     }
 
     /// Keys of the maps in variables, which a misspelt property may have meant.
@@ -237,12 +243,7 @@ impl Session {
                     }
                     _ => EvalAltResult::ErrorFunctionNotFound(format!("{path} ()"), call.position),
                 };
-                let mut failure = self.explain(name, &error);
-                if failure.hint.is_none() {
-                    failure.hint = names::nearest(&call.name, own.iter().map(String::as_str))
-                        .map(|near| format!("did you mean `{near}`?"));
-                }
-                failures.push(failure);
+                failures.push(self.explain(name, &error));
             }
         }
         failures

@@ -10,7 +10,7 @@ use crate::base::Result;
 const ROWS: usize = 8;
 const BLOCKS: usize = 4;
 /// Columns are never fewer than this, however narrow the screen.
-const FEWEST_COLUMNS: usize = 4;
+const FEWEST_COLUMNS: usize = 2;
 /// Numbers at least this wide are looked at to find the width of all.
 const WIDEST: usize = 12;
 
@@ -140,6 +140,12 @@ mod tests {
         assert_eq!(body(&long, 40).unwrap(), "[  0,   1,   2, .., 997, 998, 999]");
         let tall = long.reshape((1000, 1)).unwrap();
         assert_eq!(body(&tall, 40).unwrap().lines().count(), 9);
+    }
+
+    #[test]
+    fn wide_numbers_leave_out_more_columns() {
+        let x = t(&[0.0, 841_470.5, 909_297.5, 141_120.5, -756_802.5], &[1, 5], DType::F64);
+        assert_eq!(body(&x, 60).unwrap(), "[[      0.0000,  841470.5000, .., -756802.5000]]");
     }
 
     proptest! {

@@ -9,7 +9,9 @@ use crate::base::{Result, memory};
 /// Bars in the histogram of a card.
 const BINS: usize = 32;
 /// A tensor is written out in its short form up to this many characters.
-const SHORT: usize = 80;
+const SHORT: usize = 100;
+/// Where its numbers are too long for that, up to this many of them are rounded.
+const ROUNDED: usize = 32;
 
 /// Everything about a tensor that fits a screen of `width` columns.
 pub fn card(t: &Tensor, width: usize) -> Result<Card> {
@@ -47,9 +49,12 @@ pub fn device(device: &Device) -> &'static str {
     }
 }
 
-/// The tensor in one line: its numbers where they are few, else dtype and shape. f32 is not named beside numbers.
+/// The tensor in one line: its numbers where they are few, rounded (after `≈`) where they are long, else dtype and
+/// shape alone. f32 is not named beside numbers that are whole.
 pub fn short(t: &Tensor) -> Result<String> {
-    if t.elem_count() * 3 <= SHORT {
+    // Of a tensor without rows the numbers would not show how long its rows are.
+    let hollow = t.rank() > 1 && t.dims()[0] == 0;
+    if t.elem_count() * 3 <= SHORT && !hollow {
         let numbers = nested(&mut texts(t)?.into_iter(), t.dims());
         let named = match t.dtype() {
             candle_core::DType::F32 => format!("tensor({numbers})"),
@@ -59,7 +64,19 @@ pub fn short(t: &Tensor) -> Result<String> {
             return Ok(named);
         }
     }
-    Ok(format!("tensor({}, {:?})", t.dtype().as_str(), t.dims()))
+    let about = if t.elem_count() <= ROUNDED && t.elem_count() > 0 && dtype::is_float(t.dtype()) {
+        let mut rounded = element::floats(t)?.into_iter().map(rounded);
+        format!(" ≈ {}", nested(&mut rounded, t.dims()))
+    } else {
+        String::new()
+    };
+    Ok(format!("tensor({}, {:?}{about})", t.dtype().as_str(), t.dims()))
+}
+
+/// A number to four digits.
+fn rounded(x: f64) -> String {
+    let short = format!("{x:.3e}").parse::<f64>().unwrap_or(x);
+    format!("{short:?}")
 }
 
 /// Every element as text: the shortest that reads back as the same number of its dtype.

@@ -50,6 +50,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(operators::binary),
         exported_manifest!(operators::logical),
         exported_manifest!(order::methods),
+        exported_manifest!(reduce::answers),
         exported_manifest!(reduce::methods),
         exported_manifest!(reduce::simple),
         exported_manifest!(shape::methods),

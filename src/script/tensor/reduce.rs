@@ -15,6 +15,11 @@ fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
     on(ctx, t, move |t| number(t, how)).map(plain)
 }
 
+/// The reduction of the whole tensor to yes or no.
+fn answer(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<bool> {
+    on(ctx, t, move |t| number(t, how)).map(|number| number.as_f64() != 0.0)
+}
+
 /// The reduction over axes that stand as argument `arg`; the option `keepdim` is read, and no other left over.
 fn over(
     ctx: &NativeCallContext,
@@ -111,26 +116,6 @@ reductions! {
     /// tensor([[1, 2], [3, 4]]).max(0)  //=> tensor([3.0, 4.0])
     /// ```
     max max_over max_with = "max" => Reduction::Max;
-    /// Whether some element is not 0, as 1 or 0, or a mask over chosen axes.
-    ///
-    /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
-    ///
-    /// # Example
-    /// ```
-    /// tensor([[0, 2], [0, 0]]).any(0)  //=> tensor([0, 1], u8)
-    /// ```
-    any any_over any_with = "any" => Reduction::Any;
-    /// Whether no element is 0, as 1 or 0, or a mask over chosen axes.
-    ///
-    /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
-    ///
-    /// # Example
-    /// ```
-    /// tensor([[0, 2], [0, 1]]).all(0)  //=> tensor([0, 1], u8)
-    /// ```
-    all all_over all_with = "all" => Reduction::All;
     /// The logarithm of the sum of e^x, without overflow, or over chosen axes.
     ///
     /// # Options
@@ -155,6 +140,61 @@ reductions! {
 
 fn correction(read: &mut OptionReader) -> Result<f64> {
     read.number("correction", 1.0)
+}
+
+#[export_module(manifest)]
+pub mod answers {
+    /// Whether some element is not 0, as true or false, or over chosen axes as a mask.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[0, 2], [0, 0]]);
+    /// t.any(0)  //=> tensor([0, 1], u8)
+    /// (t > 1).any()  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn any(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<bool> {
+        super::answer(&ctx, t, Reduction::Any)
+    }
+
+    #[rhai_fn(global, name = "any", pure, return_raw)]
+    pub fn any_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
+        any_with(ctx, t, axes, Options::new())
+    }
+
+    #[rhai_fn(global, name = "any", pure, return_raw)]
+    pub fn any_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+        super::over(&ctx, t, Reduction::Any, (0, &axes), super::options(1, options))
+    }
+
+    /// Whether no element is 0, as true or false, or over chosen axes as a mask.
+    ///
+    /// # Options
+    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[0, 2], [0, 1]]);
+    /// t.all(0)  //=> tensor([0, 1], u8)
+    /// (t >= 0).all()  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn all(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<bool> {
+        super::answer(&ctx, t, Reduction::All)
+    }
+
+    #[rhai_fn(global, name = "all", pure, return_raw)]
+    pub fn all_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
+        all_with(ctx, t, axes, Options::new())
+    }
+
+    #[rhai_fn(global, name = "all", pure, return_raw)]
+    pub fn all_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+        super::over(&ctx, t, Reduction::All, (0, &axes), super::options(1, options))
+    }
 }
 
 #[export_module(manifest)]

@@ -1,0 +1,170 @@
+//! Names that people bring along from Python, PyTorch and NumPy, answered with what stands for them here.
+
+/// What to write instead of a function, a method or a property called `name`.
+pub fn function(name: &str) -> Option<&'static str> {
+    look_up(FUNCTIONS, name)
+}
+
+/// What to write instead of a word of another language.
+pub fn word(name: &str) -> Option<&'static str> {
+    look_up(WORDS, name)
+}
+
+/// What to write instead of calling into a module called `name`.
+pub fn module(name: &str) -> Option<&'static str> {
+    look_up(MODULES, name)
+}
+
+type Table = &'static [(&'static [&'static str], &'static str)];
+
+fn look_up(table: Table, name: &str) -> Option<&'static str> {
+    table.iter().find(|(names, _)| names.contains(&name)).map(|(_, hint)| *hint)
+}
+
+const FUNCTIONS: Table = &[
+    (&["t", "T", "mT", "swapaxes", "swapdims"], "a transposed tensor is `t.transpose()`"),
+    (&["view", "view_as", "ravel"], "use `t.reshape([..])`, or `t.flatten()`"),
+    (&["size"], "`t.shape` is its sizes, `t.count` how many elements it has"),
+    (&["numel", "nelement"], "`t.count` is the number of elements"),
+    (&["ndim", "dim"], "`t.rank` is the number of axes"),
+    (&["masked_fill", "masked_fill_", "index_fill", "fill_"], "assign to a mask: `t[mask] = value`"),
+    (&["masked_select", "index_select", "select"], "index with a mask or a list: `t[mask]`, `t[[1, 2]]`"),
+    (&["index_add", "scatter_reduce"], "use `t.scatter_add(axis, index, source)`"),
+    (&["matmul", "mm", "bmm", "dot", "mv"], "a matrix product is `a @ b`"),
+    (&["mul", "multiply", "sub", "subtract", "add", "divide", "true_divide"], "use the operators `+ - * /`"),
+    (&["pow", "power", "square"], "a power is `x ** 2`"),
+    (&["rsqrt"], "use `x ** -0.5`"),
+    (&["var", "var_mean"], "the variance is `t.variance()`"),
+    (
+        &["concat", "concatenate", "vstack", "hstack"],
+        "use `tensor::cat([a, b], axis)` or `tensor::stack([a, b], axis)`",
+    ),
+    (&["unbind", "chunk", "tensor_split", "array_split"], "use `t.split(size, axis)`, or index: `t[i]`"),
+    (&["clip", "clamp_min", "clamp_max"], "use `t.clamp(low, high)`, `t.maximum(low)` or `t.minimum(high)`"),
+    (&["isnan"], "use `t.is_nan()`"),
+    (&["isinf"], "use `t.is_inf()`"),
+    (&["isfinite"], "use `t.is_finite()`"),
+    (&["allclose", "isclose"], "use `a.all_close(b)`"),
+    (&["array_equal"], "use `a.equal(b)`"),
+    (
+        &["cosine_similarity", "cos_sim", "cosine_sim", "pairwise_cosine"],
+        "`tensor::cosine(a, b)` is for pairs of rows, `geometry::cosines(a, b)` of `std/geometry` for all with all",
+    ),
+    (&["inv"], "use `a.inverse()`"),
+    (&["rand", "random", "uniform_", "rand_like"], "use `tensor::uniform(shape)`"),
+    (&["normal", "normal_", "randn_like"], "use `tensor::randn(shape)`"),
+    (&["randperm", "shuffle"], "use `tensor::permutation(n)`, and index with it"),
+    (&["choice", "multinomial"], "use `tensor::randint(shape, low, high)`, and index with it"),
+    (&["zeros_like", "empty", "empty_like"], "use `tensor::zeros(t.shape)`"),
+    (&["ones_like"], "use `tensor::ones(t.shape)`"),
+    (&["full_like"], "use `tensor::full(t.shape, value)`"),
+    (&["array", "asarray", "as_tensor", "from_numpy"], "use `tensor([..])`, or `tensor::load(\"file.npy\")`"),
+    (&["tolist", "to_list", "numpy"], "use `t.to_array()`"),
+    (
+        &["type", "astype", "float", "double", "half", "bfloat16", "long", "int"],
+        "use `t.to(\"f32\")`, `x.to_float()`, `x.to_int()`",
+    ),
+    (&["cov"], "use `t.covariance()`"),
+    (&["corrcoef", "pearsonr"], "use `t.corr()`"),
+    (&["tile", "repeat_interleave"], "use `t.repeat([..])`"),
+    (&["expand_as", "broadcast_to"], "use `t.expand(shape)`"),
+    (&["moveaxis", "movedim"], "use `t.permute([..])`"),
+    (&["one_hot"], "index the identity: `tensor::eye(classes)[ids]`"),
+    (&["log2", "log10", "log1p", "expm1"], "use `.log()` and `.exp()`, scaled: `x.log() / 2.0.ln()`"),
+    (&["nanmean", "nansum", "nanstd"], "leave them out by a mask: `t[t.is_finite()]`"),
+    (
+        &["backward", "grad", "requires_grad", "requires_grad_"],
+        "tensors of scripts have no gradients: write them out by hand",
+    ),
+    (&["clone", "copy", "contiguous"], "tensors are values: `let u = t;` is a copy"),
+    (&["append"], "use `array.push(x)`, or `+=` for all of another array"),
+    (&["extend"], "use `array.append(other)`"),
+    (&["sorted"], "`array.sort()` sorts in place, `t.sort()` gives values and indices"),
+    (&["reversed"], "`array.reverse()` turns an array around in place"),
+    (&["zip"], "count instead: `for i in 0..a.len { a[i] + b[i] }`"),
+    (&["enumerate"], "a loop can count: `for (x, i) in array { .. }`"),
+    (&["items"], "`map.keys()` and `map.values()` are arrays"),
+    (&["range", "xrange"], "a range is `0..n`, or `range(start, end, step)`"),
+    (&["map_over", "apply"], "use the operators on whole tensors, or `t.to_array().map(|x| ..)`"),
+    (&["println", "printf", "echo", "puts"], "use `print(x)`, or `show(x)` for a picture of it"),
+    (&["format", "sprintf"], "values stand in text between backticks: `` `loss ${x}` ``"),
+    (&["str"], "use `x.to_string()`, or backticks: `` `${x}` ``"),
+    (&["isinstance", "typeof"], "use `kind_of(x)`"),
+    (&["open", "read"], "use `run::load_text(path)`"),
+    (&["imshow", "heatmap"], "use `plot::heat(t)`"),
+    (&["hist"], "use `plot::histogram(t)`"),
+];
+
+const WORDS: Table = &[
+    (&["def", "function", "func"], "a function is `fn name(x) { .. }`"),
+    (&["lambda"], "a function without a name is `|x| x + 1`"),
+    (&["None", "nil", "null", "undefined"], "nothing is written `()`"),
+    (&["True"], "write `true`"),
+    (&["False"], "write `false`"),
+    (&["elif", "elseif"], "write `else if`"),
+    (&["and"], "write `&&`"),
+    (&["or"], "write `||`"),
+    (&["not"], "write `!`"),
+    (&["var", "mut", "val"], "a variable is `let x = ..;`, and can always be changed"),
+    (&["from", "use", "require"], "a library is `import \"path\" as name;`"),
+    (&["raise", "assert"], "use `throw \"..\"`, or `run::check(condition, \"..\")`"),
+    (&["del", "with", "class", "yield", "async", "await"], "there is no such statement in the script language"),
+    (&["inf", "Infinity", "infinity"], "infinity is `1.0 / 0.0`"),
+    (&["nan", "NaN", "NAN"], "not a number is `0.0 / 0.0`"),
+    (&["pi"], "pi is `PI()`"),
+    (
+        &["axis", "axes", "dim", "keepdim", "dtype", "seed"],
+        "an axis is given as it is, options as a map: `t.sum(0, #{ keepdim: true })`",
+    ),
+    (&["f"], "values stand in text between backticks: `` `loss ${x}` ``"),
+];
+
+const MODULES: Table = &[
+    (
+        &["np", "numpy", "torch", "t", "th", "F", "nn", "jnp"],
+        "tensors are made by `tensor::`, and everything else is a method",
+    ),
+    (&["math", "Math"], "functions of numbers need no module: `x.sqrt()`, `x.exp()`, `PI()`"),
+    (&["plt", "pyplot", "px", "sns"], "charts are made by `plot::`"),
+    (&["linalg"], "linear algebra is methods: `a.svd()`, `a.eigh()`, `a.inverse()`"),
+    (&["json"], "use `to_json(x)`, `run::load_json(path)`, `run::save_json(path, x)`"),
+    (&["os", "fs", "io", "sys", "path"], "files are read and written by `run::` and `tensor::`"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::script::Session;
+    use crate::script::env::Env;
+
+    /// Words in hints that stand for something of the reader's.
+    const PLACEHOLDERS: &[&str] = &["fn", "name", "if"];
+
+    #[test]
+    fn what_the_hints_call_exists() {
+        let session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let docs = session.docs();
+        for (_, hint) in [FUNCTIONS, WORDS, MODULES].concat() {
+            for (before, _) in hint.match_indices('(').map(|(at, _)| hint.split_at(at)) {
+                let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+                let known = docs.functions(name).next().is_some() || KNOWN_TO_THE_LANGUAGE.contains(&name);
+                assert!(name.is_empty() || known || PLACEHOLDERS.contains(&name), "{hint}: {name}");
+            }
+        }
+    }
+
+    const KNOWN_TO_THE_LANGUAGE: &[&str] = &["print"];
+
+    #[test]
+    fn no_word_stands_twice() {
+        for table in [FUNCTIONS, WORDS, MODULES] {
+            let mut all: Vec<&str> = table.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+            let length = all.len();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), length);
+        }
+    }
+}

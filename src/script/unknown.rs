@@ -1,0 +1,183 @@
+//! Unknown names and calls that fit no overload, in plain terms and with what may have been meant.
+
+use super::failure::{Known, Words};
+use super::foreign;
+use crate::base::{Kind, names};
+
+pub fn module(name: &str, known: &Known) -> Words {
+    let words = |hint: String| Words::new(Kind::Name, format!("unknown module `{name}`"), Some(hint));
+    if let Some(hint) = foreign::module(name) {
+        return words(hint.into());
+    }
+    if let Some(near) = names::nearest(name, known.docs.modules()) {
+        return words(format!("did you mean `{near}`?"));
+    }
+    let library = super::resolver::stdlib_path(name).unwrap_or(name.into());
+    words(format!("a library is made known by `import \"{library}\" as {name};`"))
+}
+
+pub fn variable(name: &str, known: &Known) -> Words {
+    let own = known.functions.iter().find(|signature| name_of(signature) == name);
+    let hint = if known.docs.modules().contains(&name) {
+        Some(format!("`{name}` is a module: its functions are called as `{name}::function(..)`"))
+    } else if let Some(signature) = own {
+        Some(format!("`{name}` is a function: call it as `{signature}`"))
+    } else if known.docs.functions(name).any(|e| e.module.is_empty() && e.receiver.is_empty()) {
+        Some(format!("`{name}` is a function: call it as `{name}(..)`"))
+    } else if let Some(hint) = foreign::word(name) {
+        Some(hint.into())
+    } else {
+        names::nearest(name, known.variables.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+    };
+    Words::new(Kind::Name, format!("unknown variable `{name}`"), hint)
+}
+
+/// The engine says `name (type, type)`: a function of that name may exist for other types, or one of nearly that name.
+pub fn function(signature: &str, known: &Known) -> Words {
+    let (path, types) = signature.split_once(" (").unwrap_or((signature, ")"));
+    let types = rhai_types(types.strip_suffix(')').unwrap_or(types));
+    let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
+    if name.starts_with("anon$") {
+        let hint = "a closure takes as many arguments as stand between its bars: `|x, y| x + y`";
+        return Words::new(Kind::Argument, format!("this closure cannot take {}", listed(&types)), Some(hint.into()));
+    }
+    if let Some(property) = name.strip_prefix("get$").or_else(|| name.strip_prefix("set$")) {
+        return Words::new(Kind::Name, format!("unknown property `{property}`"), None);
+    }
+    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        return undefined_operator(name, &types);
+    }
+    let receiver = types.first().map(String::as_str);
+    let member = receiver.and_then(|receiver| known.docs.member(receiver, name)).filter(|_| module.is_empty());
+    if let Some(property) = member.filter(|member| !member.is_called()) {
+        let hint = format!("`{name}` is a property: write `.{name}` without brackets");
+        return Words::new(Kind::Argument, format!("`{}` is not a function", property.path()), Some(hint));
+    }
+    // The receiver of a method is no argument of it.
+    let (called, given) = match member {
+        Some(method) => (method.path(), &types[1..]),
+        None => (path.to_string(), &types[..]),
+    };
+    let own = || known.functions.iter().filter(|signature| name_of(signature) == name).map(|s| format!("`{s}`"));
+    let overloads = known.docs.overloads(module, name, receiver);
+    let overloads = if overloads.is_empty() { own().collect() } else { overloads };
+    if let Some(hint) = foreign::function(name).filter(|_| known.docs.functions(name).next().is_some()) {
+        return Words::new(Kind::Argument, format!("`{called}` cannot take {}", listed(given)), Some(hint.into()));
+    }
+    if overloads.is_empty() {
+        let hint = not_called_so(module, name, receiver, known);
+        return Words::new(Kind::Name, format!("unknown function `{path}`"), hint);
+    }
+    let hint = if receiver == Some("nothing") {
+        "what this is called on, or its first argument, is `()`: no value".into()
+    } else if wants_list(&overloads, given) {
+        format!("several integers stand in an array: `{called}([..])`")
+    } else {
+        let mask = given.first().is_some_and(|kind| kind == "Tensor")
+            && overloads.iter().all(|o| o.contains("(condition: bool"));
+        let about_masks = if mask { "; `.all()` and `.any()` make one answer of a mask" } else { "" };
+        format!("it can be called as {}{about_masks}", overloads.join(" or "))
+    };
+    Words::new(Kind::Argument, format!("`{called}` cannot take {}", listed(given)), Some(hint))
+}
+
+/// Whether sizes or axes were given one by one where an array of them is taken.
+fn wants_list(overloads: &[String], given: &[String]) -> bool {
+    given.len() > 1
+        && given.iter().all(|kind| kind == "integer")
+        && overloads.iter().any(|overload| {
+            let inside =
+                overload.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(inside, _)| inside);
+            !inside.contains(", ") && (inside.ends_with(": integers") || inside.ends_with(": array"))
+        })
+}
+
+/// What may have been meant by a name that nothing has that could be called.
+fn not_called_so(module: &str, name: &str, receiver: Option<&str>, known: &Known) -> Option<String> {
+    if module.is_empty() && known.variables.iter().any(|variable| variable == name) {
+        return Some(format!("`{name}` is a variable; a closure in it is called by `{name}.call(..)`"));
+    }
+    let method = known.docs.functions(name).find(|e| !e.receiver.is_empty() && module.is_empty());
+    if let (Some(method), Some(receiver)) = (method, receiver) {
+        let mut hint = format!("`{name}` is a method of {}, and this is {}", method.receiver, article(receiver));
+        if method.receiver == "Tensor" && receiver == "array" {
+            hint += "; `tensor(..)` makes a tensor of it";
+        }
+        return Some(hint);
+    }
+    if let Some(elsewhere) = known.docs.functions(name).next() {
+        return Some(format!("did you mean `{}`?", elsewhere.path()));
+    }
+    let own = || names::nearest(name, known.functions.iter().map(|signature| name_of(signature)));
+    foreign::function(name)
+        .map(String::from)
+        .or_else(|| own().filter(|_| module.is_empty()).map(|near| format!("did you mean `{near}`?")))
+        .or_else(|| known.docs.nearest_function(module, name, receiver))
+}
+
+fn name_of(signature: &str) -> &str {
+    signature.split('(').next().unwrap_or(signature)
+}
+
+fn listed(types: &[String]) -> String {
+    if types.is_empty() { "no arguments".into() } else { format!("({})", types.join(", ")) }
+}
+
+fn undefined_operator(name: &str, types: &[String]) -> Words {
+    let message = match types {
+        [left, right] => format!("`{name}` is not defined between {} and {}", article(left), article(right)),
+        _ => format!("`{name}` is not defined for {}", types.iter().map(|t| article(t)).collect::<Vec<_>>().join(", ")),
+    };
+    let hint = match name {
+        "+" | "-" | "*" | "/" | "**" | "@" | "%" if types.iter().any(|t| t == "array") => {
+            Some("arrays have no arithmetic: `tensor(..)` makes a tensor of one".to_string())
+        }
+        "^" if types.iter().any(|t| t == "float") => Some("a power is `x ** y`".into()),
+        ".." | "..=" => Some("a range is between integers: `x.to_int()` makes one of a float".into()),
+        _ if types.iter().any(|t| t == "nothing") => Some("a value is missing here: one side is `()`".into()),
+        _ => None,
+    };
+    Words::new(Kind::Argument, message, hint)
+}
+
+/// "Unknown property 'x' - a getter is not registered for type 'T'" is all that the engine tells.
+pub fn property(text: &str, known: &Known) -> Words {
+    let mut quoted = text.split('\'').skip(1).step_by(2);
+    let (Some(name), Some(receiver)) = (quoted.next(), quoted.next()) else {
+        return Words::new(Kind::Name, super::failure::lower(text), None);
+    };
+    let receiver = readable_types(receiver);
+    let hint = match foreign::function(name) {
+        Some(hint) if receiver == "Tensor" => Some(hint.into()),
+        _ => known.docs.nearest_member(&receiver, name),
+    };
+    Words::new(Kind::Name, format!("{} has no property `{name}`", article(&receiver)), hint)
+}
+
+/// Type names of the engine in the words of the reference.
+pub fn readable_types(text: &str) -> String {
+    rhai_types(text).join(", ")
+}
+
+fn rhai_types(text: &str) -> Vec<String> {
+    text.split(", ")
+        .filter(|t| !t.is_empty())
+        .map(|t| match t {
+            "i64" => "integer".into(),
+            "f64" => "float".into(),
+            "()" => "nothing".into(),
+            "Fn" => "function".into(),
+            "&str | ImmutableString | String" | "&str" => "string".into(),
+            other => other.rsplit("::").next().unwrap_or(other).trim_end_matches('>').into(),
+        })
+        .collect()
+}
+
+pub fn article(name: &str) -> String {
+    let name = readable_types(name);
+    match name.chars().next() {
+        _ if name == "nothing" => name,
+        Some('a' | 'e' | 'i' | 'o' | 'u' | 'A' | 'E' | 'I' | 'O' | 'U') => format!("an {name}"),
+        _ => format!("a {name}"),
+    }
+}
