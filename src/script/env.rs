@@ -144,7 +144,7 @@ impl Arguments {
                 } else {
                     String::new()
                 };
-                Err(err!(Argument, "this script never asks for `--{name}`").hint(hint + &own))
+                Err(err!(Argument, "this script never asks for `--{name}`").hint(format!("{hint}{own}")))
             }
         }
     }
