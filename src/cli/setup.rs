@@ -36,9 +36,9 @@ pub struct Wants {
 
 pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let settings = settings(options);
-    let (recorded, before) = match wants.again {
-        Some((record, out)) => (record.sources, Some(out)),
-        None => (BTreeMap::new(), None),
+    let (recorded, before, screen_before) = match wants.again {
+        Some((record, out)) => (record.sources, Some(out), Some(record.screen)),
+        None => (BTreeMap::new(), None, None),
     };
     let rules = Rules {
         allow_read: options.allow_read.clone(),
@@ -56,10 +56,12 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let interrupted = listen_for_interruption(wants.interactive)?;
     let progress: Arc<dyn Progress> =
         if settings.quiet || !std::io::stderr().is_terminal() { Arc::new(Silent) } else { Arc::new(Bars::default()) };
-    let console = if options.json {
-        Console::stderr(screen(&std::io::stderr()), interrupted.clone())
-    } else {
-        Console::stdout(screen(&std::io::stdout()), interrupted.clone())
+    let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
+    let console = match screen_before {
+        // What was made for another screen is compared, and not shown on this one.
+        Some(before) if before != here => Console::memory(before),
+        _ if options.json => Console::stderr(here, interrupted.clone()),
+        _ => Console::stdout(here, interrupted.clone()),
     };
     Ok(Env {
         device: device(&settings.device)?,

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use crate::base::files::hex;
 use crate::base::{Result, memory};
 use crate::err;
+use crate::report::Screen;
 
 /// The file name of a record, in the folder of the run.
 pub const FILE: &str = "run.json";
@@ -33,6 +34,8 @@ pub struct Record {
     /// The script as it was named on the command line.
     pub script: String,
     pub arguments: BTreeMap<String, String>,
+    /// What it printed on: tables and pictures are as wide as the terminal.
+    pub screen: Screen,
     /// The text of the script and of everything that it imported.
     pub sources: BTreeMap<String, String>,
     /// SHA-256 of every file read, by path from the folder that the run was started in.
@@ -67,6 +70,7 @@ impl Record {
             seed: env.settings.seed,
             script: script.into(),
             arguments: env.arguments.given().clone(),
+            screen: *env.console.screen(),
             sources: session.sources().all(),
             read,
             written,
@@ -155,6 +159,7 @@ mod tests {
             seed: 0,
             script: "a.rhai".into(),
             arguments: BTreeMap::new(),
+            screen: Screen::default(),
             sources: [("a.rhai".to_string(), "1".to_string())].into(),
             read: BTreeMap::new(),
             written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),
