@@ -80,10 +80,6 @@ impl Given {
         self.value.clone().into_string().map_err(|_| self.refuse("a string"))
     }
 
-    pub fn function(&self) -> Result<FnPtr> {
-        self.value.clone().try_cast_result::<FnPtr>().map_err(|_| self.refuse("a function"))
-    }
-
     pub fn map(&self) -> Result<Map> {
         self.value.clone().try_cast_result::<Map>().map_err(|_| self.refuse("a map"))
     }
