@@ -37,7 +37,11 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < (16 << 20) {
         return Ok(());
     }
-    let free = available();
+    check_within(bytes, available(), what)
+}
+
+/// The same against what was free before some of it was taken: for parts of which each alone is small.
+pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
     if bytes <= u128::from(free) {
         return Ok(());
     }

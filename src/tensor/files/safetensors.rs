@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::element;
 use super::{Named, put, write_elements};
-use crate::base::{Result, names};
+use crate::base::{Result, memory, names};
 use crate::{bail, err};
 
 /// The name under which a header keeps its texts.
@@ -70,6 +70,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 
     pub fn all(&self) -> Result<Named> {
+        let bytes: u128 = self.entries.values().map(|entry| entry.place.len() as u128).sum();
+        memory::check(bytes, || "what is in the safetensors file".into())?;
         let read = |name: &String| Ok((name.clone(), self.tensor(name)?));
         let tensors = self.entries.keys().map(read).collect::<Result<_>>()?;
         Ok(Named { tensors, metadata: self.metadata.clone() })
