@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Exit;
 use super::args::{Doc, Options};
 use super::setup::{self, Wants};
-use crate::base::{Result, names};
+use crate::base::Result;
 use crate::err;
 use crate::script::{Session, docs_text, reference};
 
@@ -25,31 +25,15 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
         save(&session, file, &reference::markdown(&session.docs(), &crate::repl::commands::summaries()))?;
         return Ok(Exit::Done);
     }
+    let screen = setup::screen(&std::io::stdout());
     let text = match &doc.name {
-        None => docs_text::everything(&session.docs(), &setup::screen(&std::io::stdout())),
-        Some(name) => explained(&session, name)?,
+        None => docs_text::everything(&session.docs(), &screen),
+        Some(name) => match crate::repl::commands::about(name) {
+            Some(command) => command,
+            None => docs_text::about(&session.docs(), name, &screen)?,
+        },
     };
     Ok(super::run::to_stdout(text.as_bytes()))
-}
-
-/// What is called `name`: entries, a module, or a type; the nearest name if there is none.
-fn explained(session: &Session, name: &str) -> Result<String> {
-    let docs = session.docs();
-    let screen = setup::screen(&std::io::stdout());
-    let entries = docs.lookup(name);
-    if !entries.is_empty() {
-        return Ok(entries.iter().map(|entry| docs_text::entry(entry, &screen)).collect::<Vec<_>>().join("\n"));
-    }
-    if docs.modules().contains(&name) {
-        return Ok(docs_text::module(&docs, name, &screen));
-    }
-    let members = docs_text::of_type(&docs, name, &screen);
-    if !members.is_empty() {
-        return Ok(members);
-    }
-    let paths: Vec<String> = docs.entries().iter().flat_map(|e| [e.path(), e.name.clone()]).collect();
-    let near = names::nearest(name, paths.iter().map(String::as_str));
-    Err(err!(Name, "nothing is called `{name}`").maybe_hint(near.map(|near| format!("did you mean `{near}`?"))))
 }
 
 /// Relative to the current folder, not to the output folder.

@@ -1,11 +1,10 @@
 //! `?name` shows what the reference says, `??name` the source.
 
 use super::commands::{TABLE, Takes};
-use super::{Repl, Trouble, definitions, suggestion};
+use super::{Repl, Trouble, definitions};
 use crate::base::Result;
 use crate::err;
 use crate::report::symbols::harmless;
-use crate::script::docs::Docs;
 use crate::script::docs_text;
 use crate::script::resolver::STDLIB;
 use crate::script::value::type_name;
@@ -48,8 +47,8 @@ pub fn overview() -> String {
 /// What the reference says of a name; of a variable its type, too.
 fn reference(repl: &Repl, name: &str) -> Result<String> {
     let name = name.trim_start_matches('?').trim_end_matches('(');
-    if let Some(command) = name.strip_prefix(':').and_then(super::commands::find) {
-        return Ok(format!(":{} {}\n\n  {}", command.name, command.arguments, command.help));
+    if let Some(command) = super::commands::about(name) {
+        return Ok(command);
     }
     let session = repl.session();
     let (docs, screen) = (session.docs(), session.env().console.screen());
@@ -58,20 +57,7 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
         let members = docs_text::of_type(&docs, kind, screen);
         return Ok(format!("{name}: {kind}\n\n{members}"));
     }
-    let found = docs.lookup(name);
-    if !found.is_empty() {
-        let entries: Vec<String> = found.iter().map(|entry| docs_text::entry(entry, screen)).collect();
-        return Ok(entries.join("\n"));
-    }
-    if docs.modules().contains(&name) {
-        return Ok(docs_text::module(&docs, name, screen));
-    }
-    match docs_text::of_type(&docs, name, screen) {
-        members if members.is_empty() => {
-            Err(err!(Name, "the reference has no `{name}`").maybe_hint(suggestion(name, &names(&docs))))
-        }
-        members => Ok(members),
-    }
+    docs_text::about(&docs, name, screen)
 }
 
 /// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.
@@ -105,17 +91,4 @@ fn source(repl: &Repl, name: &str) -> Result<String> {
 fn belongs(place: &str, module: &str) -> bool {
     let stem = place.rsplit('/').next().unwrap_or(place);
     stem.strip_suffix(".rhai").unwrap_or(stem) == module
-}
-
-/// Every name that can be asked for.
-fn names(docs: &Docs) -> Vec<String> {
-    let mut names: Vec<String> = docs.modules().into_iter().map(String::from).collect();
-    for entry in docs.entries() {
-        names.push(entry.path());
-        names.push(entry.name.clone());
-    }
-    names.retain(|name| name.starts_with(char::is_alphabetic));
-    names.sort();
-    names.dedup();
-    names
 }
