@@ -162,6 +162,12 @@ fn parts(line: &str) -> (&str, &str) {
     (name, rest.trim())
 }
 
+/// What a command of the prompt does, asked for as `:name`.
+pub fn about(name: &str) -> Option<String> {
+    let command = find(name.strip_prefix(':')?)?;
+    Some(format!(":{} {}\n\n  {}\n", command.name, command.arguments, command.help))
+}
+
 /// Each command as it is typed, with its summary, for the reference.
 pub fn summaries() -> Vec<(String, String)> {
     let typed = |command: &Command| format!(":{} {}", command.name, command.arguments).trim_end().to_string();

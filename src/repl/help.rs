@@ -47,8 +47,8 @@ pub fn overview() -> String {
 /// What the reference says of a name; of a variable its type, too.
 fn reference(repl: &Repl, name: &str) -> Result<String> {
     let name = name.trim_start_matches('?').trim_end_matches('(');
-    if let Some(command) = name.strip_prefix(':').and_then(super::commands::find) {
-        return Ok(format!(":{} {}\n\n  {}", command.name, command.arguments, command.help));
+    if let Some(command) = super::commands::about(name) {
+        return Ok(command);
     }
     let session = repl.session();
     let (docs, screen) = (session.docs(), session.env().console.screen());
@@ -57,7 +57,11 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
         let members = docs_text::of_type(&docs, kind, screen);
         return Ok(format!("{name}: {kind}\n\n{members}"));
     }
+<<<<<<< HEAD
+    docs_text::about(&docs, name, screen)
+=======
     docs_text::explained(&docs, name, screen)
+>>>>>>> report
 }
 
 /// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.

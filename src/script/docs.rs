@@ -191,12 +191,17 @@ impl Docs {
 
     /// Entries that a reader may mean by `name`: a path, a bare name, an operator, or a module.
     pub fn lookup(&self, name: &str) -> Vec<&Entry> {
-        let name = name.trim().trim_end_matches("()");
-        let exact: Vec<&Entry> = self.entries.iter().filter(|e| e.path() == name).collect();
+        let name = name.trim().trim_start_matches("operator ").trim_end_matches("()");
+        let named = |fits: &dyn Fn(&Entry) -> bool| self.entries.iter().filter(|e| fits(e)).collect::<Vec<_>>();
+        let exact = named(&|e| e.path() == name);
         if !exact.is_empty() {
             return exact;
         }
-        let bare: Vec<&Entry> = self.entries.iter().filter(|e| e.name == name).collect();
+        // `t.sum`: whatever stands before the point, the method is meant.
+        let bare = match name.split_once('.') {
+            Some((_, member)) => named(&|e| e.name == member && !e.receiver.is_empty()),
+            None => named(&|e| e.name == name),
+        };
         let own: Vec<&Entry> = bare.iter().copied().filter(|e| !e.builtin).collect();
         if own.is_empty() { bare } else { own }
     }

@@ -1,6 +1,10 @@
 //! The reference as text for the terminal: one entry, a module, a type. `?name` and `microtome doc` show the same.
 
 use super::docs::{Docs, Entry, OptionDoc};
+<<<<<<< HEAD
+use super::foreign;
+=======
+>>>>>>> report
 use crate::base::{Result, names};
 use crate::err;
 use crate::report::terminal::Screen;
@@ -9,6 +13,37 @@ const INDENT: &str = "  ";
 
 /// Lines longer than this are hard to read, however wide the terminal is.
 const WIDEST: usize = 100;
+
+/// What the reference says of a name: entries, a module, or a type; the nearest name if there is none.
+pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
+    let found = docs.lookup(name);
+    if !found.is_empty() {
+        return Ok(found.iter().map(|found| entry(found, screen)).collect::<Vec<_>>().join("\n"));
+    }
+    // A library of the stdlib goes by its path, too.
+    let name = super::resolver::stdlib_name(name).unwrap_or(name);
+    if docs.modules().contains(&name) {
+        return Ok(module(docs, name, screen));
+    }
+    match of_type(docs, name, screen) {
+        members if members.is_empty() => {
+            let hint = foreign::function(name).or_else(|| foreign::word(name)).or_else(|| foreign::module(name));
+            let hint = hint.map(String::from).or_else(|| near(docs, name));
+            Err(err!(Name, "the reference has no `{name}`").maybe_hint(hint))
+        }
+        members => Ok(members),
+    }
+}
+
+/// "did you mean ..?" among all that can be asked for.
+fn near(docs: &Docs, name: &str) -> Option<String> {
+    let mut all: Vec<String> = docs.modules().into_iter().map(String::from).collect();
+    for entry in docs.entries() {
+        all.extend([entry.path(), entry.name.clone()]);
+    }
+    all.retain(|name| name.starts_with(char::is_alphabetic));
+    names::suggestion(name, all.iter().map(String::as_str))
+}
 
 /// Signatures, summary, body, options and example of one entry.
 pub fn entry(entry: &Entry, screen: &Screen) -> String {

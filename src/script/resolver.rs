@@ -21,6 +21,11 @@ pub fn stdlib_path(name: &str) -> Option<String> {
     STDLIB.iter().any(|(known, _)| *known == name).then(|| format!("{PREFIX}{name}"))
 }
 
+/// The name of a module of the stdlib, given its path.
+pub fn stdlib_name(path: &str) -> Option<&str> {
+    path.strip_prefix(PREFIX).filter(|name| STDLIB.iter().any(|(known, _)| known == name))
+}
+
 /// The paths of all modules of the stdlib.
 fn stdlib() -> Vec<String> {
     STDLIB.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect()
