@@ -158,15 +158,8 @@ fn each(a: &Operand, b: &Operand, to: DType, f: impl Fn(f64, f64) -> f64) -> Res
 mod tests {
     use super::super::create;
     use super::*;
+    use crate::tensor::samples::{f64s, t};
     use proptest::prelude::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
-
-    fn f64s(t: &Tensor) -> Vec<f64> {
-        element::floats(t).unwrap()
-    }
 
     type Function = fn(&Operand, &Operand) -> Result<Tensor>;
 

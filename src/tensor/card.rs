@@ -103,11 +103,8 @@ fn nested(texts: &mut impl Iterator<Item = String>, dims: &[usize]) -> String {
 mod tests {
     use super::super::create;
     use super::*;
+    use crate::tensor::samples::t;
     use candle_core::DType;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
 
     #[test]
     fn short_forms() {
