@@ -28,14 +28,10 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     let screen = setup::screen(&std::io::stdout());
     let text = match &doc.name {
         None => docs_text::everything(&session.docs(), &screen),
-<<<<<<< HEAD
         Some(name) => match crate::repl::commands::about(name) {
             Some(command) => command,
             None => docs_text::about(&session.docs(), name, &screen)?,
         },
-=======
-        Some(name) => docs_text::explained(&session.docs(), name, &screen)?,
->>>>>>> report
     };
     Ok(super::run::to_stdout(text.as_bytes()))
 }

@@ -57,11 +57,7 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
         let members = docs_text::of_type(&docs, kind, screen);
         return Ok(format!("{name}: {kind}\n\n{members}"));
     }
-<<<<<<< HEAD
     docs_text::about(&docs, name, screen)
-=======
-    docs_text::explained(&docs, name, screen)
->>>>>>> report
 }
 
 /// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.

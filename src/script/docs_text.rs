@@ -1,10 +1,7 @@
 //! The reference as text for the terminal: one entry, a module, a type. `?name` and `microtome doc` show the same.
 
 use super::docs::{Docs, Entry, OptionDoc};
-<<<<<<< HEAD
 use super::foreign;
-=======
->>>>>>> report
 use crate::base::{Result, names};
 use crate::err;
 use crate::report::terminal::Screen;
@@ -72,39 +69,6 @@ pub fn entry(entry: &Entry, screen: &Screen) -> String {
         }
     }
     text
-}
-
-/// What is called `name`: entries, a module, or a type; an error that tells the nearest name if there is none.
-pub fn explained(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
-    let found = docs.lookup(name);
-    if !found.is_empty() {
-        let entries: Vec<String> = found.iter().map(|found| entry(found, screen)).collect();
-        return Ok(entries.join("\n"));
-    }
-    if docs.modules().contains(&name) {
-        return Ok(module(docs, name, screen));
-    }
-    match of_type(docs, name, screen) {
-        members if members.is_empty() => {
-            let names = names(docs);
-            let near = names::suggestion(name, names.iter().map(String::as_str));
-            Err(err!(Name, "the reference has no `{name}`").maybe_hint(near))
-        }
-        members => Ok(members),
-    }
-}
-
-/// Every name that can be asked for.
-fn names(docs: &Docs) -> Vec<String> {
-    let mut names: Vec<String> = docs.modules().into_iter().map(String::from).collect();
-    for entry in docs.entries() {
-        names.push(entry.path());
-        names.push(entry.name.clone());
-    }
-    names.retain(|name| name.starts_with(char::is_alphabetic));
-    names.sort();
-    names.dedup();
-    names
 }
 
 /// Every function of a module with the first sentence about it.
