@@ -156,9 +156,9 @@ pub fn permutation(count: usize, random: &mut impl Rng) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::samples::f64s;
     use crate::base::Kind;
     use crate::base::random::stream;
+    use crate::tensor::samples::f64s;
 
     #[test]
     fn filled_and_ranged() {

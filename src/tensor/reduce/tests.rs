@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tensor::samples::t;
 use crate::base::Kind;
 use crate::tensor::create;
+use crate::tensor::samples::t;
 
 fn f64s(t: Result<Tensor>) -> Vec<f64> {
     element::floats(&t.unwrap()).unwrap()
