@@ -154,6 +154,16 @@ fn a_run_is_repeated_for_the_screen_that_it_was_made_for() {
     assert_eq!(run(folder.path(), &["run", "--again", "out/x/run.json"]).0, 0);
 }
 
+/// How a script failed is told even where the record of the run cannot be written.
+#[test]
+fn a_record_that_cannot_be_written_hides_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("out/x/run.json")).unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "run::load_text(\"missing\")").unwrap();
+    let (code, _, stderr) = run(folder.path(), &["run", "x.rhai"]);
+    assert!(code == 1 && stderr.contains("cannot read missing") && stderr.contains("cannot write"), "{stderr}");
+}
+
 /// What a run read before it wrote over it is an input, and said to be another one when the run is repeated.
 #[test]
 fn an_input_that_was_overwritten_is_told() {

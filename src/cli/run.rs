@@ -35,8 +35,10 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
-    save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()))?;
-    finish(&session, options, outcome, options.json)
+    let saved = save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()));
+    // How the script ended is said first: a full disk must not hide what went wrong before.
+    let exit = finish(&session, options, outcome, options.json)?;
+    saved.map(|()| exit)
 }
 
 fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> {

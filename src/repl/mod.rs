@@ -78,12 +78,14 @@ pub struct Repl {
     lines: usize,
     /// Whether errors are drawn in colour.
     colour: bool,
+    /// The user's own beginning of every session.
+    rc: Option<PathBuf>,
 }
 
 impl Repl {
     /// `colour` says whether standard error, where failures are drawn, takes colours.
     pub fn new(session: Session, colour: bool) -> Self {
-        Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour }
+        Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour, rc: rc_place() }
     }
 
     /// The prompt on a terminal, until Ctrl-D or `:quit`.
@@ -188,7 +190,7 @@ impl Repl {
     /// The user's own beginning of every session. Its errors are drawn, and the session goes on.
     fn begin(&mut self) {
         let asked_for = std::env::var_os(RC).is_some();
-        let Some(place) = rc_place().filter(|place| asked_for || place.exists()) else { return };
+        let Some(place) = self.rc.clone().filter(|place| asked_for || place.exists()) else { return };
         let text = self.session().env().files.text(&place);
         let outcome = match text {
             Ok(text) => self.evaluate(&place.display().to_string(), &text).map(drop),

@@ -226,7 +226,7 @@ impl Session {
                     docs.functions(&call.name).next().is_some()
                         || own.contains(&call.name)
                         || !call.name.starts_with(|c: char| c.is_alphabetic())
-                        || KEYWORDS.contains(&call.name.as_str())
+                        || BUILT_IN.contains(&call.name.as_str())
                 }
                 (module, _) if imports.iter().any(|i| i.alias.as_deref() == Some(module)) => true,
                 (module, _) => {
@@ -260,7 +260,7 @@ impl Session {
 }
 
 /// Words that look like function calls but belong to the language.
-const KEYWORDS: &[&str] =
+const BUILT_IN: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ pub trait Handle: Clone + 'static {
 
 /// One handle type, for values whose type is known only at run time.
 struct Row {
-    name: &'static str,
     short: fn(&Dynamic) -> Option<String>,
     shown: fn(&Dynamic, &Screen) -> Option<Result<String>>,
     json: fn(&Dynamic) -> Option<Result<serde_json::Value>>,
@@ -35,7 +34,6 @@ struct Row {
 
 fn row<T: Handle>() -> Row {
     Row {
-        name: T::NAME,
         short: |value| value.read_lock::<T>().map(|handle| handle.short()),
         shown: |value, screen| value.read_lock::<T>().map(|handle| handle.shown(screen)),
         json: |value| value.read_lock::<T>().map(|handle| handle.json()),
@@ -65,11 +63,6 @@ pub fn register_types(engine: &mut Engine) {
     for row in rows() {
         (row.register)(engine);
     }
-}
-
-/// Names of the handle types.
-pub fn type_names() -> Vec<&'static str> {
-    rows().iter().map(|row| row.name).collect()
 }
 
 pub fn short(value: &Dynamic) -> Option<String> {

@@ -42,6 +42,10 @@ pub fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
 
 /// Every element the same number.
 pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
+    // The system hands out pages of zeros for nothing; -0 is another number.
+    if matches!(value, Number::Int(0)) || matches!(value, Number::Float(x) if x.to_bits() == 0) {
+        return zeros(dims, to);
+    }
     element::room(dims, to)?;
     let one = from_numbers(&[value], &[1], to)?;
     Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)

@@ -277,7 +277,7 @@ fn histogram_chart(values: &Dynamic, map: Map) -> Result<Chart> {
     let bins = Bins {
         count: options.get("bins", Given::size)?,
         log: options.flag("log", false)?,
-        range: options.get("range", options::range)?,
+        range: options.get("range", Given::range)?,
     };
     let data = Data { arg: 0, name: "values", value: values };
     let named = if values.is_map() { data.series()? } else { vec![(String::new(), data.numbers()?)] };
@@ -317,7 +317,7 @@ fn heat_map(data: &Dynamic, map: Map) -> Result<Chart> {
     let mut chart = Chart::heat(grid);
     if let Content::Heat { colours, .. } = &mut chart.content {
         let centre = options.get("centre", Given::number)?.or(colours.centre);
-        *colours = Colours { centre, range: options.get("range", options::range)? };
+        *colours = Colours { centre, range: options.get("range", Given::range)? };
     }
     options::size(&mut options, &mut chart)?;
     options.finish()?;

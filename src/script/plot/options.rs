@@ -26,20 +26,14 @@ pub fn size(read: &mut OptionReader, chart: &mut Chart) -> Result<()> {
 
 pub fn x_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
     axis.log = read.flag("log_x", axis.log)?;
-    axis.range = read.get("x_range", range)?;
+    axis.range = read.get("x_range", Given::range)?;
     Ok(())
 }
 
 pub fn y_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
     axis.log = read.flag("log_y", axis.log)?;
-    axis.range = read.get("y_range", range)?;
+    axis.range = read.get("y_range", Given::range)?;
     Ok(())
-}
-
-/// Two numbers, the low end first.
-pub fn range(given: &Given) -> Result<[f64; 2]> {
-    let ends = given.numbers()?;
-    <[f64; 2]>::try_from(ends).map_err(|_| given.refuse("two numbers, [low, high]"))
 }
 
 /// Legend and annotations, where there are series and axes.

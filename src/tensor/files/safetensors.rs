@@ -19,9 +19,9 @@ const METADATA: &str = "__metadata__";
 
 /// One tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    pub dtype: DType,
-    pub shape: Vec<usize>,
+struct Entry {
+    dtype: DType,
+    shape: Vec<usize>,
     /// Its bytes, counted from the start of the file.
     place: Range<usize>,
 }
@@ -52,10 +52,6 @@ impl<B: AsRef<[u8]>> Reader<B> {
         }
         gapless(&entries, start, content.len())?;
         Ok(Self { bytes, entries, metadata })
-    }
-
-    pub fn entries(&self) -> &BTreeMap<String, Entry> {
-        &self.entries
     }
 
     pub fn metadata(&self) -> &BTreeMap<String, String> {
