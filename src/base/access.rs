@@ -148,9 +148,22 @@ impl Access {
 /// The hub's host name: `HF_ENDPOINT`'s, if that is set.
 fn hub_host() -> String {
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_default();
-    let rest = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
-    let host = rest.split(['/', ':']).next().unwrap_or_default();
-    if host.is_empty() { HUB.into() } else { plain(host) }
+    match host_of(&endpoint) {
+        "" => HUB.into(),
+        host => plain(host),
+    }
+}
+
+/// The host in an address, without the name and password before it and the port after it.
+fn host_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    match place.find(']') {
+        // The colons of a numeric address are no port.
+        Some(end) if place.starts_with('[') => &place[..=end],
+        _ => place.split(':').next().unwrap_or(place),
+    }
 }
 
 /// A host's name as rules are compared with it: `Example.org.` is `example.org`.
@@ -268,6 +281,19 @@ mod tests {
         assert!(access.to_read(&base.join("other")).is_err());
         assert!(access.to_write(&base.join("elsewhere/x")).is_ok());
         assert!(access.to_write(Path::new("kept/x")).is_err());
+    }
+
+    #[test]
+    fn the_hub_is_found_in_its_address() {
+        for (address, host) in [
+            ("https://hub.example.org/api", "hub.example.org"),
+            ("http://me:secret@hub.example.org:8080", "hub.example.org"),
+            ("hub.example.org:80", "hub.example.org"),
+            ("http://[::1]:8080/x", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_of(address), host);
+        }
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn device(name: &str) -> Result<Device> {
             return Err(err!(Argument, "this microtome was built without {kind}")
                 .hint(format!("build it with `cargo install --path . --features {kind}`")));
         }
-        other => bail!(Argument, "unknown device `{other}`; expected cpu, cuda, cuda:N or metal"),
+        other => bail!(Argument, "expected cpu, cuda, cuda:N or metal as the device, found `{other}`"),
     };
     opened.map_err(|e| err!(Argument, "cannot open {name}: {e}"))
 }
