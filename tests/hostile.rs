@@ -354,12 +354,3 @@ fn a_script_cannot_run_away_with_the_memory() {
         assert_eq!(failure(code, Rules::default()).0, "memory", "{code}");
     }
 }
-
-#[test]
-fn a_string_that_doubles_for_ever_is_stopped_in_time() {
-    let folder = tempfile::tempdir().unwrap();
-    for code in ["let s = \"x\"; loop { s += s; }", "let s = \"xy\"; loop { s = `${s}${s}`; }"] {
-        let (code, _, stderr) = run(folder.path(), &["-e", code]);
-        assert!(code == 1 && stderr.contains("out of memory"), "{code}: {stderr}");
-    }
-}

@@ -11,6 +11,14 @@ use super::value::{Any, Fallible, Int, Num, given};
 use crate::base::memory;
 use crate::err;
 
+/// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
+const KEPT_FREE: u64 = 192 << 20;
+
+/// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
+pub fn out_of_memory(operations: u64) -> bool {
+    operations.is_multiple_of(1 << 16) && memory::available() < KEPT_FREE
+}
+
 #[export_module(manifest)]
 pub mod functions {
     /// Waits for a number of seconds; Ctrl-C ends the wait.
