@@ -354,3 +354,35 @@ fn a_script_cannot_run_away_with_the_memory() {
         assert_eq!(failure(code, Rules::default()).0, "memory", "{code}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_standard_output_is_an_error() {
+    for words in [["-e", "1"], ["-e", "print(1)"], ["doc", "tensor::eye"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_microtome")).args(words).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(
+            ended.status.code() == Some(1) && said.contains("cannot write to standard output"),
+            "{words:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_unfinished_is_cleared_away_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("out")).unwrap();
+    std::fs::write(folder.path().join("out/.unfinished-abc"), "half").unwrap();
+    let (code, _, stderr) = run(folder.path(), &["-e", "run::save_text(\"a.txt\", \"whole\")"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!folder.path().join("out/.unfinished-abc").exists());
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/a.txt")).unwrap(), "whole");
+}
+
+#[test]
+fn a_script_may_begin_with_a_byte_order_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mark.rhai"), "\u{feff}print(7)").unwrap();
+    assert_eq!(run(folder.path(), &["run", "mark.rhai"]), (0, "7\n".into(), String::new()));
+}

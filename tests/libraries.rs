@@ -63,3 +63,14 @@ fn a_library_runs_once_and_its_closures_travel() {
     );
     assert_eq!(printed(folder), "loaded\n11\n[4, 5]\n");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_script_finds_what_stands_beside_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "deep/real.rhai", "import \"tool\" as tool; print(tool::answer());");
+    write(folder, "deep/tool.rhai", "fn answer() { 42 }");
+    std::os::unix::fs::symlink("deep/real.rhai", folder.join("main.rhai")).unwrap();
+    assert_eq!(printed(folder), "42\n");
+}

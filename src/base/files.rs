@@ -18,7 +18,6 @@ use crate::{bail, err};
 use lock::{LOCK, Lock, Passing};
 
 pub use lock::abandon;
-
 /// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -108,7 +107,12 @@ impl Files {
     /// The text of a script, which is no input: the record of a run keeps it whole.
     pub fn script(&self, path: &Path) -> Result<String> {
         let (bytes, _) = self.whole(path)?;
-        utf8(bytes).map_err(|e| e.within(path.display()))
+        let text = utf8(bytes).map_err(|e| e.within(path.display()))?;
+        // Some editors begin a file with a mark that is no part of the text.
+        match text.strip_prefix('\u{feff}') {
+            Some(rest) => Ok(rest.into()),
+            None => Ok(text),
+        }
     }
 
     /// Notes an input; what the run wrote itself before it read it is none.
@@ -151,7 +155,7 @@ impl Files {
         let folder = place.parent().unwrap_or(Path::new("/")).to_path_buf();
         let failed = |e: io::Error| Error::io("write", path, &e);
         self.lock(&folder)?;
-        let beside = tempfile::Builder::new().prefix(".unfinished-").tempfile_in(&folder).map_err(failed)?;
+        let beside = tempfile::Builder::new().prefix(lock::UNFINISHED).tempfile_in(&folder).map_err(failed)?;
         let _passing = Passing::new(beside.path());
         let hash = {
             let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };

@@ -1,6 +1,6 @@
 //! `microtome run FILE`: runs a script, and records what it read, wrote and printed.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use super::args::{Options, Run};
@@ -80,8 +80,8 @@ pub fn finish(
     print: bool,
 ) -> Result<Exit> {
     let env = session.env();
-    if env.console.is_closed() {
-        return Ok(Exit::Closed);
+    if let Some(kind) = env.console.closed() {
+        return Ok(unwritten(kind));
     }
     match outcome {
         Err(failure) if failure.is_interrupted() => {
@@ -96,11 +96,15 @@ pub fn finish(
         Ok(value) => {
             if print && options.json {
                 let text = value::json(&value)?.to_string() + "\n";
-                if let Exit::Closed = to_stdout(text.as_bytes()) {
-                    return Ok(Exit::Closed);
+                let written = to_stdout(text.as_bytes());
+                if written != Exit::Done {
+                    return Ok(written);
                 }
             } else if print && !value.is_unit() {
                 show::tell(&value, &env.console)?;
+                if let Some(kind) = env.console.closed() {
+                    return Ok(unwritten(kind));
+                }
             }
             match env.checks.failed() {
                 0 => Ok(Exit::Done),
@@ -115,11 +119,20 @@ pub fn finish(
     }
 }
 
-/// Writes to standard output; a reader that went away is not worth an error.
+/// What comes of output that could not be written: a reader that went away is not worth an error, a full disk is.
+fn unwritten(kind: ErrorKind) -> Exit {
+    if kind == ErrorKind::BrokenPipe {
+        return Exit::Closed;
+    }
+    tell(&format!("error: cannot write to standard output: {kind}"));
+    Exit::Failed
+}
+
+/// Writes to standard output.
 pub fn to_stdout(bytes: &[u8]) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Exit::Done,
-        Err(_) => Exit::Closed,
+        Err(error) => unwritten(error.kind()),
     }
 }

@@ -117,7 +117,7 @@ impl Repl {
             // An interruption that came between the lines was meant for none of them.
             self.session().env().task.flag().store(false, Ordering::Relaxed);
             let outcome = self.submit(&line);
-            if self.session().env().console.is_closed() {
+            if self.session().env().console.closed().is_some() {
                 return Ok(Ending::Closed);
             }
             match outcome {
@@ -134,7 +134,7 @@ impl Repl {
         self.begin();
         while let Some(text) = self.next_text(&mut input)? {
             let outcome = text.map_err(Trouble::from).and_then(|text| self.submit(&text));
-            if self.session().env().console.is_closed() {
+            if self.session().env().console.closed().is_some() {
                 return Ok(Ending::Closed);
             }
             match outcome {

@@ -1,7 +1,7 @@
 //! Where `print` and `show` write: standard output, standard error when standard output is reserved for JSON, or memory.
 
 use std::cell::{Cell, RefCell};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ pub struct Console {
     screen: Screen,
     /// Raised when the reader has gone away, so that the script stops instead of writing to nobody.
     stop: Option<Arc<AtomicBool>>,
-    closed: Cell<bool>,
+    /// Why it could not be written any more.
+    closed: Cell<Option<ErrorKind>>,
     /// Whether a terminal reads it, which would obey the control characters in a text.
     obeyed: bool,
     /// What was written, kept for the record of a run.
@@ -31,7 +32,7 @@ pub struct Console {
 impl Console {
     pub fn stdout(screen: Screen, stop: Arc<AtomicBool>) -> Self {
         let obeyed = std::io::stdout().is_terminal();
-        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(false), obeyed, kept: None }
+        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(None), obeyed, kept: None }
     }
 
     /// For `--json`, where standard output carries the result and nothing else.
@@ -44,7 +45,7 @@ impl Console {
             sink: Sink::Memory(Rc::default()),
             screen,
             stop: None,
-            closed: Cell::new(false),
+            closed: Cell::new(None),
             obeyed: false,
             kept: None,
         }
@@ -115,16 +116,16 @@ impl Console {
             Sink::Err => std::io::stderr().lock().write_all(text.as_bytes()),
         };
         // A pipe whose reader left (`| head`), or a terminal that was closed: nobody reads on, so the script ends.
-        if written.is_err() {
-            self.closed.set(true);
+        if let Err(error) = written {
+            self.closed.set(Some(error.kind()));
             if let Some(stop) = &self.stop {
                 stop.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether the reader has gone away.
-    pub fn is_closed(&self) -> bool {
+    /// Why nothing can be written any more: the reader has gone away, or the disk is full.
+    pub fn closed(&self) -> Option<ErrorKind> {
         self.closed.get()
     }
 

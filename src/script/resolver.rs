@@ -157,6 +157,12 @@ pub fn set_closures_free(module: &mut Module, ast: &rhai::AST) {
 fn folders(from: Option<&str>) -> Vec<PathBuf> {
     let beside = from.map(Path::new).filter(|from| from.extension().is_some_and(|e| e == "rhai"));
     let mut folders = vec![beside.and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf()];
+    // A script that is a link to one elsewhere finds the libraries there, too.
+    if let Some((link, folder)) = beside.and_then(|from| Some((from.read_link().ok()?, from.parent()?)))
+        && let Some(real) = folder.join(link).parent()
+    {
+        folders.push(real.to_path_buf());
+    }
     folders.extend(user_library());
     if let Some(more) = std::env::var_os("MICROTOME_PATH") {
         folders.extend(std::env::split_paths(&more).filter(|folder| !folder.as_os_str().is_empty()));

@@ -12,6 +12,9 @@ use crate::err;
 /// The name of the lock that a writing run holds in each folder it writes to.
 pub(super) const LOCK: &str = ".microtome.lock";
 
+/// How the names of files begin that are being written.
+pub(super) const UNFINISHED: &str = ".unfinished-";
+
 /// A folder whose lock file is replaced this often while it is being taken has none that can be relied on.
 const ATTEMPTS: usize = 100;
 
@@ -49,6 +52,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
+    /// Takes the folder, and clears away what a run that was killed there has left half-written.
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         for _ in 0..ATTEMPTS {
@@ -68,6 +72,7 @@ impl Lock {
             }
             // The run before may have removed the file between our opening and our locking it.
             if same_file(&file, &path) {
+                remove_unfinished(folder);
                 return Ok(Self { file, place: Passing::new(&path) });
             }
         }
@@ -82,6 +87,15 @@ impl Drop for Lock {
         // be removed it stays as an empty file without effect.
         let _stays = fs::remove_file(&self.place.0);
         let _released_on_close = self.file.unlock();
+    }
+}
+
+/// With the lock held nobody else is writing here.
+fn remove_unfinished(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let _stays_where_it_may_not_be_removed = fs::remove_file(entry.path());
+        }
     }
 }
 
