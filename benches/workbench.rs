@@ -15,6 +15,7 @@ fn main() {
     let mut rows = Vec::new();
     start_up(&mut rows);
     microtome::script::thread::with_large_stack(in_process).map(|mut more| rows.append(&mut more)).unwrap();
+    interruptions(&mut rows);
     size(&mut rows);
     let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
     let page = format!(
@@ -72,6 +73,31 @@ fn start_up(rows: &mut Vec<(String, String)>) {
 
 fn session() -> Session {
     Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap())
+}
+
+/// From the signal of Ctrl-C to the end of the process, in the middle of work that looks up and of work that cannot.
+fn interruptions(rows: &mut Vec<(String, String)>) {
+    for (what, code) in [
+        ("an endless loop", "print(0); loop {}"),
+        ("a singular value decomposition, 4000 x 4000", "let a = tensor::randn([4000, 4000]); print(0); a.svd()"),
+    ] {
+        let times = (0..5).map(|_| {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_microtome"))
+                .args(["-e", code])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            // Its first line says that the work begins.
+            std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            let begin = Instant::now();
+            assert!(command("kill", &["-INT", &child.id().to_string()]));
+            assert_eq!(child.wait().unwrap().code(), Some(130));
+            begin.elapsed()
+        });
+        rows.push((format!("from Ctrl-C to the end of the process in {what}"), milliseconds(median(times.collect()))));
+    }
 }
 
 /// Evaluates a line that has no value worth looking at.

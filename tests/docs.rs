@@ -84,25 +84,36 @@ fn one_and_one_point_zero_are_alike() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// Where integer literals end that stand as arguments of the entry's own call, as bytes from the start of the example.
+/// Where integer literals end that stand as numeric arguments of the entry's own calls, as bytes from the start.
 fn numeric_arguments(example: &str, entry: &Entry) -> Vec<usize> {
-    let mut ends = Vec::new();
+    let found = literal_arguments(example, entry).into_iter();
+    found.filter(|(parameter, _)| takes_number(entry, *parameter)).map(|(_, end)| end).collect()
+}
+
+/// Integer literals in the calls of the entry in its example: the parameter each is for, and where it ends.
+fn literal_arguments(example: &str, entry: &Entry) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
     let mut start = 0;
     for line in example.split_inclusive('\n') {
         let code = line.split("//=>").next().unwrap_or(line);
-        let call = match entry.role {
-            Role::Function => entry.path() + "(",
-            Role::Method => format!(".{}(", entry.name),
-            _ => continue,
-        };
-        if let Some(at) = code.find(&call) {
-            let numeric =
-                literals(&code[at + call.len()..]).into_iter().filter(|(argument, _)| takes_number(entry, *argument));
-            ends.extend(numeric.map(|(_, end)| start + at + call.len() + end));
+        let plain = entry.path() + "(";
+        let dotted = format!(".{}(", entry.name);
+        if let (Role::Function, Some(at)) = (entry.role, code.find(&plain).filter(|at| !code[..*at].ends_with('.'))) {
+            let inside = at + plain.len();
+            found.extend(literals(&code[inside..]).into_iter().map(|(i, end)| (i, start + inside + end)));
+        } else if let Some(at) = code.find(&dotted) {
+            // A function that is called like a method takes what stands before the dot as its first argument.
+            let shift = usize::from(entry.role == Role::Function);
+            let receiver = code[..at].rsplit(|c: char| !(c.is_alphanumeric() || c == '.')).next().unwrap_or_default();
+            if shift == 1 && !receiver.is_empty() && receiver.bytes().all(|b| b.is_ascii_digit()) {
+                found.push((0, start + at));
+            }
+            let inside = at + dotted.len();
+            found.extend(literals(&code[inside..]).into_iter().map(|(i, end)| (i + shift, start + inside + end)));
         }
         start += line.len();
     }
-    ends
+    found
 }
 
 /// Whether the parameter is a number; one that takes anything hands it on as it came.
@@ -261,4 +272,25 @@ fn definition_files_know_every_function() {
         assert!(text.contains(&format!("fn {}(", entry.name)), "{} is missing", entry.path());
     }
     assert!(!text.contains("Fallible"));
+}
+
+/// Numeric parameters that no literal of the example reaches would not be tried by the test above.
+#[test]
+fn every_numeric_parameter_stands_in_its_example() {
+    let mut missing = Vec::new();
+    for entry in docs().own().filter(|e| !e.scripted && matches!(e.role, Role::Function | Role::Method)) {
+        let reached = literal_arguments(&entry.doc.example, entry);
+        for overload in &entry.overloads {
+            for (at, (name, kind)) in overload.parameters.iter().enumerate() {
+                if matches!(kind.as_str(), "number" | "integer" | "integers")
+                    && !reached.iter().any(|(parameter, _)| *parameter == at)
+                {
+                    missing.push(format!("{}: {name}", entry.path()));
+                }
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }

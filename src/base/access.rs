@@ -88,8 +88,8 @@ impl Access {
         read.add(&rules.deny_read, false)?;
         write.add(&rules.allow_write, true)?;
         write.add(&rules.deny_write, false)?;
-        net.rules.extend(rules.allow_net.iter().map(|host| (host.to_lowercase(), true)));
-        net.rules.extend(rules.deny_net.iter().map(|host| (host.to_lowercase(), false)));
+        net.rules.extend(rules.allow_net.iter().map(|host| (plain(host), true)));
+        net.rules.extend(rules.deny_net.iter().map(|host| (plain(host), false)));
         Ok(Self { out, read_below: Vec::new(), read, write, net })
     }
 
@@ -137,7 +137,7 @@ impl Access {
 
     /// Whether a connection to `host` may be made.
     pub fn to_fetch(&self, host: &str) -> Result<()> {
-        let host = host.to_lowercase();
+        let host = plain(host);
         if self.net.allows(&host) {
             return Ok(());
         }
@@ -148,9 +148,27 @@ impl Access {
 /// The hub's host name: `HF_ENDPOINT`'s, if that is set.
 fn hub_host() -> String {
     let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_default();
-    let rest = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest);
-    let host = rest.split(['/', ':']).next().unwrap_or_default();
-    if host.is_empty() { HUB.into() } else { host.to_lowercase() }
+    match host_of(&endpoint) {
+        "" => HUB.into(),
+        host => plain(host),
+    }
+}
+
+/// The host in an address, without the name and password before it and the port after it.
+fn host_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    match place.find(']') {
+        // The colons of a numeric address are no port.
+        Some(end) if place.starts_with('[') => &place[..=end],
+        _ => place.split(':').next().unwrap_or(place),
+    }
+}
+
+/// A host's name as rules are compared with it: `Example.org.` is `example.org`.
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_lowercase()
 }
 
 fn folder_of(place: &Path) -> &Path {
@@ -266,6 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn the_hub_is_found_in_its_address() {
+        for (address, host) in [
+            ("https://hub.example.org/api", "hub.example.org"),
+            ("http://me:secret@hub.example.org:8080", "hub.example.org"),
+            ("hub.example.org:80", "hub.example.org"),
+            ("http://[::1]:8080/x", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(host_of(address), host);
+        }
+    }
+
+    #[test]
     fn hosts_are_judged_by_name() {
         let rules = Rules {
             allow_net: vec!["data.example.org".into(), "*.example.net".into()],
@@ -277,6 +308,8 @@ mod tests {
         assert!(access.to_fetch("DATA.example.org").is_ok());
         assert!(access.to_fetch("a.example.net").is_ok());
         assert!(access.to_fetch("bad.example.net").is_err());
+        // The same host, as DNS also spells it.
+        assert!(access.to_fetch("bad.example.net.").is_err());
         assert!(access.to_fetch("example.com").is_err());
     }
 }

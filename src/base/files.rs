@@ -1,6 +1,8 @@
 //! Opening files, the only place where it is done: judged by `access`, written whole or not at all, locked, and noted
 //! down with their hashes when the run is recorded.
 
+mod lock;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,10 +13,11 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
-use super::lock::{self, Lock};
 use super::{Error, Result};
 use crate::{bail, err};
+use lock::{LOCK, Lock, Passing};
 
+pub use lock::abandon;
 /// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -48,14 +51,14 @@ impl Files {
     /// Opens a regular file for reading; gives back where it was found, too.
     pub fn open(&self, path: &Path) -> Result<(File, PathBuf)> {
         let place = self.access.to_read(path)?;
-        let meta = fs::metadata(&place).map_err(|e| not_readable(path, &e))?;
+        let meta = fs::metadata(&place).map_err(|e| self.not_readable(path, &e))?;
         if meta.is_dir() {
             bail!(File, "cannot read {}: it is a folder, not a file", path.display());
         }
         if !meta.is_file() {
             bail!(File, "cannot read {}: it is not a regular file", path.display());
         }
-        let file = File::open(&place).map_err(|e| not_readable(path, &e))?;
+        let file = File::open(&place).map_err(|e| self.not_readable(path, &e))?;
         Ok((file, place))
     }
 
@@ -70,13 +73,19 @@ impl Files {
     }
 
     pub fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
+        let (bytes, place) = self.whole(path)?;
+        self.note_read(place, &bytes);
+        Ok(bytes)
+    }
+
+    /// All bytes of a file, if there is room for them, and where it was found.
+    fn whole(&self, path: &Path) -> Result<(Vec<u8>, PathBuf)> {
         let (mut file, place) = self.open(path)?;
         let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
         super::memory::check(u128::from(length), || path.display().to_string())?;
-        let mut bytes = Vec::with_capacity(length as usize);
+        let mut bytes = Vec::new();
         io::Read::read_to_end(&mut file, &mut bytes).map_err(|e| Error::io("read", path, &e))?;
-        self.note_read(place, &bytes);
-        Ok(bytes)
+        Ok((bytes, place))
     }
 
     /// A text file's content; bytes that are not UTF-8 are an error that says where they stand.
@@ -97,9 +106,7 @@ impl Files {
 
     /// The text of a script, which is no input: the record of a run keeps it whole.
     pub fn script(&self, path: &Path) -> Result<String> {
-        let (mut file, _) = self.open(path)?;
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut file, &mut bytes).map_err(|e| Error::io("read", path, &e))?;
+        let (bytes, _) = self.whole(path)?;
         let text = utf8(bytes).map_err(|e| e.within(path.display()))?;
         // Some editors begin a file with a mark that is no part of the text.
         match text.strip_prefix('\u{feff}') {
@@ -108,10 +115,27 @@ impl Files {
         }
     }
 
+    /// Notes an input; what the run wrote itself before it read it is none.
     fn note_read(&self, place: PathBuf, bytes: &[u8]) {
-        if self.recording {
+        if self.recording && !held(&self.ledger).written.contains_key(&place) {
             held(&self.ledger).read.insert(place, hex(&Sha256::digest(bytes)));
         }
+    }
+
+    /// Why a file cannot be read; if it is missing, with the nearest right name among its neighbours.
+    fn not_readable(&self, path: &Path, error: &io::Error) -> Error {
+        let plain = Error::io("read", path, error);
+        if error.kind() != io::ErrorKind::NotFound {
+            return plain;
+        }
+        let wanted = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let neighbours = self.names(folder);
+        let near = super::names::nearest(wanted, neighbours.iter().map(|name| name.trim_end_matches('/')));
+        plain.maybe_hint(near.map(|name| format!("did you mean `{}`?", path.with_file_name(name).display())))
     }
 
     /// Writes a file whole or not at all: beside its place, synced, then renamed. `fill` writes the content.
@@ -119,13 +143,20 @@ impl Files {
     /// The folder is made if it is missing, and locked until [`Files::release`], so that two runs cannot mix there.
     pub fn save(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
         let place = self.access.to_write(path)?;
-        if place.is_dir() {
-            bail!(File, "cannot write {}: it is a folder", path.display());
+        match fs::metadata(&place) {
+            Ok(meta) if meta.is_dir() => bail!(File, "cannot write {}: it is a folder", path.display()),
+            // Renaming over a device would put a plain file in its place.
+            Ok(meta) if !meta.is_file() => bail!(File, "cannot write {}: it is not a regular file", path.display()),
+            _ if place.file_name().is_some_and(|name| name == LOCK) => {
+                bail!(File, "cannot write {}: runs keep their lock under this name", path.display())
+            }
+            _ => {}
         }
         let folder = place.parent().unwrap_or(Path::new("/")).to_path_buf();
         let failed = |e: io::Error| Error::io("write", path, &e);
         self.lock(&folder)?;
         let beside = tempfile::Builder::new().prefix(lock::UNFINISHED).tempfile_in(&folder).map_err(failed)?;
+        let _passing = Passing::new(beside.path());
         let hash = {
             let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };
             let filled = fill(&mut tee).and_then(|()| tee.flush().map_err(failed));
@@ -212,24 +243,6 @@ fn sync_folder(folder: &Path) {
     }
 }
 
-fn not_readable(path: &Path, error: &io::Error) -> Error {
-    let plain = Error::io("read", path, error);
-    if error.kind() != io::ErrorKind::NotFound {
-        return plain;
-    }
-    // The nearest right name among the neighbours.
-    let wanted = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let neighbours: Vec<String> = fs::read_dir(folder)
-        .map(|entries| entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
-        .unwrap_or_default();
-    let near = super::names::nearest(wanted, neighbours.iter().map(String::as_str));
-    plain.maybe_hint(near.map(|name| format!("did you mean `{}`?", path.with_file_name(name).display())))
-}
-
 /// The last `limit` bytes of a file of the user's own, such as the history of the prompt, which no script has a say in.
 /// A file that is not there yet is empty.
 pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
@@ -300,7 +313,44 @@ mod tests {
         assert_eq!(files.text(Path::new("a/b.txt")).unwrap(), "hello");
         let ledger = files.ledger();
         assert_eq!(ledger.written[&place], hex(&Sha256::digest(b"hello")));
-        assert_eq!(ledger.read[&place], ledger.written[&place]);
+        // What the run wrote itself is no input of it, and what it read before it wrote there is one.
+        assert!(ledger.read.is_empty());
+        fs::write(place.with_file_name("count.txt"), "1").unwrap();
+        files.text(Path::new("a/count.txt")).unwrap();
+        save(&files, "a/count.txt", "2").unwrap();
+        let before = hex(&Sha256::digest(b"1"));
+        assert_eq!(files.ledger().read.values().collect::<Vec<_>>(), [&before]);
+    }
+
+    #[test]
+    fn devices_and_the_lock_itself_are_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        save(&files, "kept.txt", "1").unwrap();
+        assert!(save(&files, LOCK, "mine").unwrap_err().message.contains("lock"));
+        #[cfg(unix)]
+        {
+            let rules = Rules { allow_write: vec!["/dev".into()], ..Rules::default() };
+            let files = Files::new(Access::new(folder.path(), &rules).unwrap(), false);
+            assert!(save(&files, "/dev/null", "x").unwrap_err().message.contains("not a regular file"));
+        }
+    }
+
+    #[test]
+    fn what_is_there_in_passing_is_known_while_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let below = |place: &Path| lock::passing_below(place);
+        let out = files.access().out().to_path_buf();
+        files
+            .save(Path::new("a.txt"), |_| {
+                assert_eq!(below(&out), 2, "the unfinished file and the lock");
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(below(&out), 1, "the lock alone");
+        files.release();
+        assert_eq!(below(&out), 0);
     }
 
     #[test]

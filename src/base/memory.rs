@@ -1,21 +1,19 @@
 //! The machine: asking whether there is room before anything is allocated, so that a huge tensor is an error message
 //! and not a killed process.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Result, error::Error, error::Kind};
 
 /// Bytes that this process may still take: what the machine has free, or the control group's limit if that is lower.
 ///
-/// Asked of the system at most fifty times a second, since it costs some tens of microseconds.
+/// Asked of the system at most ten times a second, since it costs some tens of microseconds.
 pub fn available() -> u64 {
     static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     match *last {
-        Some((when, bytes)) if when.elapsed() < Duration::from_millis(20) => bytes,
+        Some((when, bytes)) if when.elapsed() < Duration::from_millis(100) => bytes,
         _ => {
             let mut system = sysinfo::System::new();
             system.refresh_memory();
@@ -24,75 +22,6 @@ pub fn available() -> u64 {
             *last = Some((Instant::now(), bytes));
             bytes
         }
-    }
-}
-
-/// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
-const KEPT_FREE: u64 = 192 << 20;
-/// Pieces smaller than this are given out without a question.
-const LARGE: usize = 64 << 20;
-
-/// A text grew so large that doubling it once more might not fit.
-static STRETCHED: AtomicBool = AtomicBool::new(false);
-
-/// The largest piece that [`check`] was asked about and that fits.
-static ANNOUNCED: AtomicU64 = AtomicU64::new(0);
-
-/// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
-pub fn runs_out(operations: u64) -> bool {
-    STRETCHED.load(Ordering::Relaxed) && STRETCHED.swap(false, Ordering::Relaxed)
-        || operations.is_multiple_of(64) && available() < KEPT_FREE
-}
-
-/// The allocator of the program: the system's, asked first whether a large piece fits.
-///
-/// Tensors ask before they are made ([`check`]), strings of the script language do not: `s += s` in a loop would end in
-/// a process killed by the system, and perhaps not this one. So a text that could not be doubled three times more marks the
-/// script to be stopped, and a piece that does not fit at all ends the program with a sentence.
-pub struct Watched;
-
-impl Watched {
-    /// `more` bytes are wanted, for a piece of `size`.
-    fn ask(layout: Layout, size: usize, more: usize) {
-        if size < LARGE {
-            return;
-        }
-        let free = available();
-        if more as u64 > free {
-            let (wanted, free) = (human(more as u128), human(u128::from(free)));
-            eprintln!("error: out of memory: {wanted} are wanted in one piece, and {free} are free");
-            std::process::exit(1);
-        }
-        // Text is aligned to one byte or two, as only the smallest dtypes are, and tensors are announced.
-        if layout.align() <= 2 && size as u64 > (free / 8).max(ANNOUNCED.load(Ordering::Relaxed)) {
-            STRETCHED.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-// SAFETY: every call is handed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Watched {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::ask(layout, layout.size(), layout.size());
-        // SAFETY: the caller keeps the contract of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        Self::ask(layout, layout.size(), layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        Self::ask(layout, size, size.saturating_sub(layout.size()));
-        // SAFETY: as above.
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
     }
 }
 
@@ -108,9 +37,12 @@ pub fn check(bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
     if bytes < (16 << 20) {
         return Ok(());
     }
-    let free = available();
+    check_within(bytes, available(), what)
+}
+
+/// The same against what was free before some of it was taken: for parts of which each alone is small.
+pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Result<()> {
     if bytes <= u128::from(free) {
-        let _largest_before = ANNOUNCED.fetch_max(bytes as u64, Ordering::Relaxed);
         return Ok(());
     }
     Err(Error::new(

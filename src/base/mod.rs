@@ -3,7 +3,6 @@
 pub mod access;
 pub mod error;
 pub mod files;
-mod lock;
 pub mod memory;
 pub mod names;
 pub mod net;

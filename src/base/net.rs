@@ -48,12 +48,13 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             let expected = response.content_length();
             let received = copy(task, &url, &mut response, &mut hash, file, bar.as_ref()).await?;
             if let Some(expected) = expected.filter(|expected| *expected != received) {
-                bail!(Network, "{url} ended early: {received} of {expected} bytes came");
+                bail!(Network, "{} ended early: {received} of {expected} bytes came", named(&url));
             }
             let found = hex(&hash.finalize());
             match sha256 {
                 Some(wanted) if wanted.to_lowercase() != found => {
-                    Err(err!(Network, "{url} is not the file it should be: its SHA-256 is {found}, expected {wanted}"))
+                    let named = named(&url);
+                    Err(err!(Network, "{named} is not the file it should be: expected SHA-256 {wanted}, found {found}"))
                 }
                 _ => Ok(()),
             }
@@ -66,6 +67,11 @@ fn client(access: &Access) -> Result<Client> {
     let judged = redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > 10 {
             return attempt.error(err!(Network, "more than ten redirections"));
+        }
+        let was_secret = attempt.previous().last().is_some_and(|before| before.scheme() == "https");
+        if was_secret && attempt.url().scheme() != "https" {
+            let named = named(attempt.url());
+            return attempt.error(err!(Network, "the server sends us on to {named}, which is not encrypted"));
         }
         match judge(&access, attempt.url()) {
             Ok(()) => attempt.follow(),
@@ -88,10 +94,21 @@ fn judge(access: &Access, url: &Url) -> Result<()> {
     }
 }
 
+/// The address as messages show it, without a password.
+fn named(url: &Url) -> String {
+    let mut shown = url.clone();
+    if !shown.username().is_empty() || shown.password().is_some() {
+        // Refused only for addresses without a host, which have been turned away by now.
+        let _ours = shown.set_username("").and_then(|()| shown.set_password(None));
+    }
+    shown.into()
+}
+
 fn last_part(url: &Url) -> Result<String> {
     let last = url.path_segments().and_then(|mut parts| parts.next_back().map(str::to_string));
-    last.filter(|name| !name.is_empty() && !name.starts_with('.'))
-        .ok_or_else(|| err!(Argument, "{url} names no file").hint("say where to write it: `#{ to: \"name\" }`"))
+    last.filter(|name| !name.is_empty() && !name.starts_with('.')).ok_or_else(|| {
+        err!(Argument, "{} names no file", named(url)).hint("say where to write it: `#{ to: \"name\" }`")
+    })
 }
 
 fn accepted(url: &Url, response: Response) -> Result<Response> {
@@ -102,7 +119,7 @@ fn accepted(url: &Url, response: Response) -> Result<Response> {
         status if status.is_server_error() => "the server is in trouble; try again later",
         _ => "check the address",
     };
-    Err(err!(Network, "{url} answered {}", response.status()).hint(hint))
+    Err(err!(Network, "{} answered {}", named(url), response.status()).hint(hint))
 }
 
 async fn copy(
@@ -116,7 +133,7 @@ async fn copy(
     let mut received = 0;
     while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(|e| failed(url, e))? {
         hash.update(&chunk);
-        file.write_all(&chunk).map_err(|e| err!(File, "cannot write what {url} sent: {e}"))?;
+        file.write_all(&chunk).map_err(|e| err!(File, "cannot write what {} sent: {e}", named(url)))?;
         received += chunk.len() as u64;
         bar.advance(chunk.len() as u64);
     }
@@ -144,7 +161,7 @@ fn failed(url: &Url, error: reqwest::Error) -> Error {
         match cause.source() {
             Some(next) => cause = next,
             None => {
-                return err!(Network, "cannot fetch {url}: {cause}")
+                return err!(Network, "cannot fetch {}: {cause}", named(url))
                     .hint("is the address right, and is there a network?");
             }
         }
@@ -214,6 +231,13 @@ mod tests {
             assert!(error.message.contains(said), "{}", error.message);
             assert!(!folder.path().join("out/x.txt").exists());
         }
+    }
+
+    #[test]
+    fn messages_keep_passwords_to_themselves() {
+        let shown = |address: &str| named(&Url::parse(address).unwrap());
+        assert_eq!(shown("https://me:secret@example.org/x"), "https://example.org/x");
+        assert_eq!(shown("https://example.org/x"), "https://example.org/x");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
-use crate::script::env::Arguments;
+use crate::report::symbols::count;
+use crate::script::console::to_stderr;
 use crate::script::record::Record;
 use crate::script::{Session, drawing};
 
@@ -20,8 +21,8 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let before = crate::base::access::resolve(path)?;
     let before = before.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
     let scratch = tempfile::tempdir().map_err(|e| Error::io("make", &std::env::temp_dir(), &e))?;
-    let threads =
-        u16::try_from(record.threads).map_err(|_| err!(Format, "{} threads in the record", record.threads))?;
+    let threads = u16::try_from(record.threads)
+        .map_err(|_| err!(Format, "expected at most {} threads in the record, found {}", u16::MAX, record.threads))?;
     let options = Options {
         out: scratch.path().to_path_buf(),
         seed: record.seed,
@@ -32,9 +33,8 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let Some(text) = record.sources.get(&record.script).cloned() else {
         crate::bail!(Format, "the record has no text of its script {}", record.script);
     };
-    let words: Vec<String> = record.arguments.iter().map(|(name, value)| format!("--{name}={value}")).collect();
     let wants = Wants {
-        arguments: Arguments::parse(&words)?,
+        arguments: record.arguments.clone().into(),
         recording: true,
         again: Some((record.clone(), before)),
         interactive: false,
@@ -43,11 +43,11 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let outcome = session.eval(&record.script, &text);
     if let Err(failure) = &outcome {
         if failure.is_interrupted() {
-            eprintln!("interrupted");
+            super::tell("interrupted");
             return Ok(Exit::Interrupted);
         }
         let colour = setup::screen(&std::io::stderr()).colour;
-        eprint!("{}", drawing::draw(failure, session.sources(), colour));
+        to_stderr(&drawing::draw(failure, session.sources(), colour));
     }
     let again = Record::of(&session, &record.script, outcome.as_ref().err());
     Ok(tell(&record, &again))
@@ -75,14 +75,15 @@ fn read(options: &Options, path: &Path) -> Result<Record> {
 fn tell(before: &Record, again: &Record) -> Exit {
     let differences = before.differences(again);
     for line in before.circumstances(again) {
-        eprintln!("note: {line}");
+        super::tell(&format!("note: {line}"));
     }
     if differences.is_empty() {
-        eprintln!("the same: {} files written, {} read, and what was printed", before.written.len(), before.read.len());
+        let (written, read) = (count(before.written.len(), "file"), count(before.read.len(), "file"));
+        super::tell(&format!("the same: {written} written, {read} read, and what was printed"));
         return Exit::Done;
     }
     for line in &differences {
-        eprintln!("not the same: {line}");
+        super::tell(&format!("not the same: {line}"));
     }
     Exit::Failed
 }

@@ -1,9 +1,11 @@
 //! `microtome check FILE`: what can be seen to be wrong without running it.
 
-use super::Exit;
 use super::args::{Check, Options};
 use super::setup::{self, Wants};
+use super::{Exit, tell};
 use crate::base::Result;
+use crate::report::symbols::count;
+use crate::script::console::to_stderr;
 use crate::script::{Session, drawing};
 
 pub fn run(options: &Options, check: &Check) -> Result<Exit> {
@@ -14,15 +16,15 @@ pub fn run(options: &Options, check: &Check) -> Result<Exit> {
         let text = session.env().files.script(file)?;
         for failure in session.check(&file.display().to_string(), &text) {
             found += 1;
-            eprint!("{}", drawing::draw(&failure, session.sources(), colour));
+            to_stderr(&drawing::draw(&failure, session.sources(), colour));
         }
     }
     if found > 0 {
-        eprintln!("{found} found");
+        tell(&format!("{} found", count(found, "mistake")));
         return Ok(Exit::Failed);
     }
     if !options.quiet {
-        eprintln!("nothing found to be wrong");
+        tell("nothing found to be wrong");
     }
     Ok(Exit::Done)
 }

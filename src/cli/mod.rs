@@ -18,6 +18,8 @@ use clap::Parser;
 use clap::error::ContextKind;
 
 use crate::base::Kind;
+use crate::report::symbols::harmless;
+use crate::script::console::to_stderr;
 
 use args::{Cli, Command};
 
@@ -44,7 +46,7 @@ pub fn main() -> ExitCode {
             if let Some(clap::error::ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
                 && Path::new(word).is_file()
             {
-                eprintln!("\n  hint: a script is run by `microtome run {word}`");
+                tell(&format!("\n  hint: a script is run by `microtome run {word}`"));
             }
             return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Done as u8 });
         }
@@ -52,17 +54,22 @@ pub fn main() -> ExitCode {
     let exit = match crate::script::thread::with_large_stack(move || dispatch(cli)) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(&format!("error: {error}"));
             Exit::Failed
         }
     };
     ExitCode::from(exit as u8)
 }
 
+/// Says a line on standard error. Names of files stand in it, which may hold anything.
+fn tell(line: &str) {
+    to_stderr(&(harmless(line) + "\n"));
+}
+
 fn dispatch(cli: Cli) -> Exit {
     let outcome = match (&cli.command, &cli.eval) {
         (Some(_), Some(_)) => {
-            eprintln!("error: expected either -e CODE or a command, found both");
+            tell("error: expected either -e CODE or a command, found both");
             return Exit::Usage;
         }
         (None, Some(code)) => eval::run(&cli.options, code),
@@ -74,7 +81,7 @@ fn dispatch(cli: Cli) -> Exit {
     };
     outcome.unwrap_or_else(|error| {
         let hint = error.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        eprintln!("error: {}{hint}", error.message);
+        tell(&format!("error: {}{hint}", error.message));
         match error.kind {
             Kind::Interrupted => Exit::Interrupted,
             Kind::Argument | Kind::Name => Exit::Usage,

@@ -3,17 +3,18 @@
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-use super::Exit;
 use super::args::{Options, Run};
 use super::setup::{self, Wants};
+use super::{Exit, tell};
 use crate::base::files::utf8;
 use crate::base::{Error, Result};
 use crate::err;
+use crate::script::console::to_stderr;
 use crate::script::env::Arguments;
 use crate::script::failure::Failure;
 use crate::script::record::{self, Record};
 use crate::script::value::{self, Value};
-use crate::script::{Session, drawing, inspect};
+use crate::script::{Session, drawing, inspect, show};
 
 /// What standard input is called in errors and records.
 const STDIN: &str = "<stdin>";
@@ -34,8 +35,10 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
-    save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()))?;
-    finish(&session, options, outcome, options.json)
+    let saved = save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()));
+    // How the script ended is said first: a full disk must not hide what went wrong before.
+    let exit = finish(&session, options, outcome, options.json)?;
+    saved.map(|()| exit)
 }
 
 fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> {
@@ -82,12 +85,12 @@ pub fn finish(
     }
     match outcome {
         Err(failure) if failure.is_interrupted() => {
-            eprintln!("interrupted");
+            tell("interrupted");
             Ok(Exit::Interrupted)
         }
         Err(failure) => {
             let colour = setup::screen(&std::io::stderr()).colour;
-            eprint!("{}", drawing::draw(&failure, session.sources(), colour));
+            to_stderr(&drawing::draw(&failure, session.sources(), colour));
             Ok(Exit::Failed)
         }
         Ok(value) => {
@@ -98,7 +101,7 @@ pub fn finish(
                     return Ok(written);
                 }
             } else if print && !value.is_unit() {
-                env.console.line(&answer(&value, session));
+                show::tell(&value, &env.console)?;
                 if let Some(kind) = env.console.closed() {
                     return Ok(unwritten(kind));
                 }
@@ -107,7 +110,7 @@ pub fn finish(
                 0 => Ok(Exit::Done),
                 failed => {
                     if !options.quiet {
-                        eprintln!("{failed} of {} checks failed", failed + env.checks.passed());
+                        tell(&format!("{failed} of {} checks failed", failed + env.checks.passed()));
                     }
                     Ok(Exit::CheckFailed)
                 }
@@ -116,18 +119,12 @@ pub fn finish(
     }
 }
 
-/// A value as `-e` prints it: what `show` would show, and strings as they are.
-fn answer(value: &Value, session: &Session) -> String {
-    let shown = crate::script::show::shown(value, session.env().console.screen());
-    shown.unwrap_or_else(|error| format!("({error})")).trim_end_matches('\n').to_string()
-}
-
 /// What comes of output that could not be written: a reader that went away is not worth an error, a full disk is.
 fn unwritten(kind: ErrorKind) -> Exit {
     if kind == ErrorKind::BrokenPipe {
         return Exit::Closed;
     }
-    eprintln!("error: cannot write to standard output: {kind}");
+    tell(&format!("error: cannot write to standard output: {kind}"));
     Exit::Failed
 }
 

@@ -11,7 +11,7 @@ use candle_core::Device;
 use super::args::Options;
 use super::progress::Bars;
 use crate::base::access::{Access, Rules};
-use crate::base::files::Files;
+use crate::base::files::{self, Files};
 use crate::base::random::Randomness;
 use crate::base::settings::Settings;
 use crate::base::task::{Progress, Silent};
@@ -36,9 +36,9 @@ pub struct Wants {
 
 pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let settings = settings(options);
-    let (recorded, before) = match wants.again {
-        Some((record, out)) => (record.sources, Some(out)),
-        None => (BTreeMap::new(), None),
+    let (recorded, before, screen_before) = match wants.again {
+        Some((record, out)) => (record.sources, Some(out), Some(record.screen)),
+        None => (BTreeMap::new(), None, None),
     };
     let rules = Rules {
         allow_read: options.allow_read.clone(),
@@ -56,10 +56,12 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     let interrupted = listen_for_interruption(wants.interactive)?;
     let progress: Arc<dyn Progress> =
         if settings.quiet || !std::io::stderr().is_terminal() { Arc::new(Silent) } else { Arc::new(Bars::default()) };
-    let console = if options.json {
-        Console::stderr(screen(&std::io::stderr()), interrupted.clone())
-    } else {
-        Console::stdout(screen(&std::io::stdout()), interrupted.clone())
+    let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
+    let console = match screen_before {
+        // What was made for another screen is compared, and not shown on this one.
+        Some(before) if before != here => Console::memory(before),
+        _ if options.json => Console::stderr(here, interrupted.clone()),
+        _ => Console::stdout(here, interrupted.clone()),
     };
     Ok(Env {
         device: device(&settings.device)?,
@@ -102,7 +104,7 @@ fn device(name: &str) -> Result<Device> {
             return Err(err!(Argument, "this microtome was built without {kind}")
                 .hint(format!("build it with `cargo install --path . --features {kind}`")));
         }
-        other => bail!(Argument, "unknown device `{other}`; expected cpu, cuda, cuda:N or metal"),
+        other => bail!(Argument, "expected cpu, cuda, cuda:N or metal as the device, found `{other}`"),
     };
     opened.map_err(|e| err!(Argument, "cannot open {name}: {e}"))
 }
@@ -124,6 +126,7 @@ fn listen_for_interruption(interactive: bool) -> Result<Arc<AtomicBool>> {
     let raised = flag.clone();
     ctrlc::set_handler(move || {
         if raised.swap(true, Ordering::Relaxed) && !interactive {
+            files::abandon();
             std::process::exit(super::Exit::Interrupted as i32);
         }
     })

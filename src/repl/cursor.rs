@@ -125,18 +125,7 @@ impl<'t> Before<'t> {
 
     /// How many arguments stand between the brackets of a call.
     pub fn arguments(&self, open: usize, close: usize) -> usize {
-        let mut depth = 0_usize;
-        let mut commas = 0;
-        for index in open + 1..close {
-            if self.is_symbol(index, OPENING) {
-                depth += 1;
-            } else if self.is_symbol(index, CLOSING) {
-                depth = depth.saturating_sub(1);
-            } else if depth == 0 && self.is_symbol(index, &[","]) {
-                commas += 1;
-            }
-        }
-        if close <= open + 1 { 0 } else { commas + 1 }
+        if close <= open + 1 { 0 } else { self.commas(open, close) + 1 }
     }
 
     /// The bracket that token `closing` closes.

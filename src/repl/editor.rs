@@ -18,6 +18,7 @@ use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 use super::{complete, highlight, history, is_unfinished, signature};
 use crate::base::{Error, Result};
 use crate::err;
+use crate::report::symbols::elided;
 use crate::report::terminal::Screen;
 use crate::script::Session;
 
@@ -219,11 +220,4 @@ impl Highlighter for Help {
         self.sent.set(kind == CmdKind::ForcedRefresh);
         true
     }
-}
-
-fn elided(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.into();
-    }
-    text.chars().take(width.saturating_sub(2)).chain("..".chars()).collect()
 }

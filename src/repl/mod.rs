@@ -14,13 +14,14 @@ mod shape;
 mod signature;
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use crate::base::{self, Error, Result};
 use crate::err;
+use crate::script::console::to_stderr;
 use crate::script::failure::{Failure, Sources};
 use crate::script::value::Value;
 use crate::script::{Session, drawing, resolver, show};
@@ -77,12 +78,14 @@ pub struct Repl {
     lines: usize,
     /// Whether errors are drawn in colour.
     colour: bool,
+    /// The user's own beginning of every session.
+    rc: Option<PathBuf>,
 }
 
 impl Repl {
     /// `colour` says whether standard error, where failures are drawn, takes colours.
     pub fn new(session: Session, colour: bool) -> Self {
-        Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour }
+        Self { session: Rc::new(RefCell::new(session)), done: Vec::new(), lines: 0, colour, rc: rc_place() }
     }
 
     /// The prompt on a terminal, until Ctrl-D or `:quit`.
@@ -187,7 +190,7 @@ impl Repl {
     /// The user's own beginning of every session. Its errors are drawn, and the session goes on.
     fn begin(&mut self) {
         let asked_for = std::env::var_os(RC).is_some();
-        let Some(place) = rc_place().filter(|place| asked_for || place.exists()) else { return };
+        let Some(place) = self.rc.clone().filter(|place| asked_for || place.exists()) else { return };
         let text = self.session().env().files.text(&place);
         let outcome = match text {
             Ok(text) => self.evaluate(&place.display().to_string(), &text).map(drop),
@@ -246,10 +249,7 @@ impl Repl {
     }
 
     fn show(&self, value: &Value) -> Result<()> {
-        let session = self.session();
-        let console = &session.env().console;
-        console.line(show::shown(value, console.screen())?.trim_end_matches('\n'));
-        Ok(())
+        show::tell(value, &self.session().env().console)
     }
 
     /// Prints text that was asked for.
@@ -280,11 +280,6 @@ fn rc_place() -> Option<PathBuf> {
         Some(place) => (!place.is_empty()).then(|| place.into()),
         None => resolver::config_folder().map(|folder| folder.join("rc.rhai")),
     }
-}
-
-/// A terminal that went away is noticed when the next line is asked for.
-fn to_stderr(text: &str) {
-    let _nobody_reads = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Whether the prompt should go on asking. Questions and commands end with their line, but for the code that some take.

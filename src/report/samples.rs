@@ -25,6 +25,12 @@ fn words(n: usize, of: &[&str]) -> Vec<String> {
     (0..n).map(|i| of[i % of.len()].to_string()).collect()
 }
 
+impl Chart {
+    pub fn titled(self, title: impl Into<String>) -> Self {
+        Self { title: title.into(), ..self }
+    }
+}
+
 /// The charts by name.
 pub fn all() -> Vec<(&'static str, Chart)> {
     [lines(), points(), bars(), histograms(), heats()].concat()

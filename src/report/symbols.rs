@@ -11,6 +11,29 @@ pub fn visible_lines(text: &str) -> String {
     text.lines().map(visible).collect::<Vec<_>>().join("\n")
 }
 
+/// The text with what could move the cursor, change colours, write to the clipboard or turn the writing direction of a
+/// terminal replaced, one character for one; unlike [`visible`] it leaves lines, tabs and all other text as they are.
+pub fn harmless(text: &str) -> String {
+    let mut letters = text.chars().peekable();
+    let mut shown = String::with_capacity(text.len());
+    while let Some(c) = letters.next() {
+        shown.push(match c {
+            '\n' | '\t' => c,
+            '\r' if letters.peek() == Some(&'\n') => c,
+            '\u{7f}' => '\u{2421}',
+            '\0'..='\u{1f}' => pictured(c),
+            '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            _ => c,
+        });
+    }
+    shown
+}
+
+/// The control pictures stand in the same order as the characters that they picture.
+fn pictured(control: char) -> char {
+    char::from_u32(0x2400 + control as u32).unwrap_or('\u{fffd}')
+}
+
 /// A token as a label: as [`visible`], and spaces at its ends are shown, since ` the` and `the` are different tokens.
 pub fn token(text: &str) -> String {
     let core = text.trim_matches(' ');
@@ -46,8 +69,7 @@ impl std::fmt::Display for Shown {
             '\n' => f.write_str("↵"),
             '\t' => f.write_str("⇥"),
             '\u{7f}' => f.write_str("␡"),
-            // The control pictures stand in the same order as the characters that they picture.
-            c @ '\0'..='\u{1f}' => write!(f, "{}", char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
+            c @ '\0'..='\u{1f}' => write!(f, "{}", pictured(c)),
             c if is_unseen(c) => write!(f, "\\u{{{:x}}}", c as u32),
             c => write!(f, "{c}"),
         }
@@ -72,6 +94,12 @@ mod tests {
         assert_eq!(visible("\u{202e}evil\u{200b}\u{9b}"), "\\u{202e}evil\\u{200b}\\u{9b}");
         assert_eq!(visible("ẞ 東京 é"), "ẞ 東京 é");
         assert_eq!(visible_lines("a\tb\r\nc"), "a⇥b\nc");
+    }
+
+    #[test]
+    fn no_text_moves_the_cursor_and_ordinary_text_stays() {
+        assert_eq!(harmless("a\r\nb\rc\x1b]52;c;x\x07\u{9b}31m\u{202e}\x7f"), "a\r\nb␍c␛]52;c;x␇\u{fffd}31m\u{fffd}␡");
+        assert_eq!(harmless("one\ttwo\n❤\u{fe0f} 東京"), "one\ttwo\n❤\u{fe0f} 東京");
     }
 
     #[test]

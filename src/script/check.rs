@@ -10,7 +10,7 @@ use crate::base::names;
 use crate::err;
 
 /// Words that look like function calls but belong to the language.
-const KEYWORDS: &[&str] =
+const BUILT_IN: &[&str] =
     &["print", "debug", "type_of", "eval", "Fn", "call", "curry", "is_shared", "is_def_var", "is_def_fn", "this"];
 
 /// What a script's calls are held against.
@@ -94,7 +94,7 @@ impl Scene<'_> {
             || self.variables.contains(&call.name)
             || call.method && self.members.contains(&call.name)
             || !call.name.starts_with(|c: char| c.is_alphabetic())
-            || KEYWORDS.contains(&call.name.as_str())
+            || BUILT_IN.contains(&call.name.as_str())
     }
 
     /// A function that only the script defines must be called with as many arguments as it takes.

@@ -1,11 +1,12 @@
 //! Where `print` and `show` write: standard output, standard error when standard output is reserved for JSON, or memory.
 
 use std::cell::{Cell, RefCell};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::report::symbols::harmless;
 use crate::report::terminal::Screen;
 
 #[derive(Clone)]
@@ -22,22 +23,32 @@ pub struct Console {
     stop: Option<Arc<AtomicBool>>,
     /// Why it could not be written any more.
     closed: Cell<Option<ErrorKind>>,
+    /// Whether a terminal reads it, which would obey the control characters in a text.
+    obeyed: bool,
     /// What was written, kept for the record of a run.
     kept: Option<RefCell<String>>,
 }
 
 impl Console {
     pub fn stdout(screen: Screen, stop: Arc<AtomicBool>) -> Self {
-        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(None), kept: None }
+        let obeyed = std::io::stdout().is_terminal();
+        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(None), obeyed, kept: None }
     }
 
     /// For `--json`, where standard output carries the result and nothing else.
     pub fn stderr(screen: Screen, stop: Arc<AtomicBool>) -> Self {
-        Self { sink: Sink::Err, ..Self::stdout(screen, stop) }
+        Self { sink: Sink::Err, obeyed: std::io::stderr().is_terminal(), ..Self::stdout(screen, stop) }
     }
 
     pub fn memory(screen: Screen) -> Self {
-        Self { sink: Sink::Memory(Rc::default()), screen, stop: None, closed: Cell::new(None), kept: None }
+        Self {
+            sink: Sink::Memory(Rc::default()),
+            screen,
+            stop: None,
+            closed: Cell::new(None),
+            obeyed: false,
+            kept: None,
+        }
     }
 
     /// A console that writes to the same place, for a session within the session.
@@ -47,6 +58,7 @@ impl Console {
             screen: self.screen,
             stop: self.stop.clone(),
             closed: self.closed.clone(),
+            obeyed: self.obeyed,
             kept: None,
         }
     }
@@ -65,16 +77,36 @@ impl Console {
         &self.screen
     }
 
-    /// Writes the text and ends the line.
+    /// Writes what a script says and ends the line. A terminal gets it without control characters: a library that
+    /// prints has no more power over the user's terminal than over the user's files. A pipe gets it as it is.
+    pub fn say(&self, text: &str) {
+        self.keep(text);
+        if self.obeyed {
+            self.send(&harmless(text))
+        } else {
+            self.send(text)
+        }
+        self.write("\n");
+    }
+
+    /// Writes text of ours, colours and all, and ends the line.
     pub fn line(&self, text: &str) {
         self.write(text);
         self.write("\n");
     }
 
-    pub fn write(&self, text: &str) {
+    fn write(&self, text: &str) {
+        self.keep(text);
+        self.send(text);
+    }
+
+    fn keep(&self, text: &str) {
         if let Some(kept) = &self.kept {
             kept.borrow_mut().push_str(text);
         }
+    }
+
+    fn send(&self, text: &str) {
         let written = match &self.sink {
             Sink::Memory(buffer) => {
                 buffer.borrow_mut().push_str(text);
@@ -103,5 +135,25 @@ impl Console {
             Sink::Memory(buffer) => std::mem::take(&mut *buffer.borrow_mut()),
             _ => String::new(),
         }
+    }
+}
+
+/// Writes to standard error. One that nobody reads is no reason to stop: what it had to say is only told, never asked.
+pub fn to_stderr(text: &str) {
+    let _nobody_reads = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_control_characters_and_the_record_all_of_them() {
+        let console = Console { obeyed: true, ..Console::memory(Screen::default()) }.keeping();
+        console.say("\x1b[2Jhello");
+        assert_eq!(console.take(), "␛[2Jhello\n");
+        assert_eq!(console.kept().as_deref(), Some("\x1b[2Jhello\n"));
+        console.line("\x1b[1mours\x1b[0m");
+        assert_eq!(console.take(), "\x1b[1mours\x1b[0m\n");
     }
 }

@@ -1,15 +1,11 @@
 //! The reference as text for the terminal: one entry, a module, a type. `?name` and `microtome doc` show the same.
 
-use std::fmt::Write;
-
 use super::docs::{Docs, Entry, OptionDoc};
 use super::foreign;
 use crate::base::{Result, names};
 use crate::err;
 use crate::report::terminal::Screen;
 
-const BOLD: &str = "1";
-const DIM: &str = "2";
 const INDENT: &str = "  ";
 
 /// Lines longer than this are hard to read, however wide the terminal is.
@@ -50,7 +46,7 @@ fn near(docs: &Docs, name: &str) -> Option<String> {
 pub fn entry(entry: &Entry, screen: &Screen) -> String {
     let mut text = String::new();
     for signature in entry.signatures() {
-        line(&mut text, &paint(&signature, BOLD, screen));
+        line(&mut text, &screen.bold(&signature));
     }
     let doc = &entry.doc;
     for paragraph in [doc.summary.as_str()].into_iter().chain(doc.body.split("\n\n")).filter(|p| !p.is_empty()) {
@@ -78,7 +74,7 @@ pub fn entry(entry: &Entry, screen: &Screen) -> String {
 /// Every function of a module with the first sentence about it.
 pub fn module(docs: &Docs, name: &str, screen: &Screen) -> String {
     let members: Vec<&Entry> = docs.entries().iter().filter(|e| e.module == name).collect();
-    format!("{}\n\n{}", paint(&format!("module {name}"), BOLD, screen), list(&members, screen))
+    format!("{}\n\n{}", screen.bold(&format!("module {name}")), list(&members, screen))
 }
 
 /// Every method, property and index of a type with the first sentence about it; empty if the type has none.
@@ -87,26 +83,26 @@ pub fn of_type(docs: &Docs, name: &str, screen: &Screen) -> String {
     if members.is_empty() {
         return String::new();
     }
-    format!("{}\n\n{}", paint(&format!("type {name}"), BOLD, screen), list(&members, screen))
+    format!("{}\n\n{}", screen.bold(&format!("type {name}")), list(&members, screen))
 }
 
 /// Modules, types, and what is known everywhere, of microtome's own.
 pub fn everything(docs: &Docs, screen: &Screen) -> String {
     let mut text = String::new();
     for name in docs.modules() {
-        let _ = writeln!(text, "{}", module(docs, name, screen));
+        line(&mut text, &module(docs, name, screen));
     }
     let mut types: Vec<&str> = docs.own().map(|e| e.receiver.as_str()).filter(|name| !name.is_empty()).collect();
     types.sort_unstable();
     types.dedup();
     for name in types {
-        let _ = writeln!(text, "{}", of_type(docs, name, screen));
+        line(&mut text, &of_type(docs, name, screen));
     }
     let global: Vec<&Entry> = docs
         .own()
         .filter(|e| e.module.is_empty() && e.receiver.is_empty() && e.name.starts_with(char::is_alphabetic))
         .collect();
-    let _ = writeln!(text, "{}\n\n{}", paint("known everywhere", BOLD, screen), list(&global, screen));
+    line(&mut text, &format!("{}\n\n{}", screen.bold("known everywhere"), list(&global, screen)));
     text
 }
 
@@ -124,7 +120,7 @@ fn list(entries: &[&Entry], screen: &Screen) -> String {
         let sentence = entry.doc.summary.split_once(". ").map_or(entry.doc.summary.as_str(), |(first, _)| first);
         if !sentence.is_empty() {
             for piece in fold(sentence, width(screen) - 6) {
-                line(&mut text, &format!("      {}", paint(&piece, DIM, screen)));
+                line(&mut text, &format!("      {}", screen.dim(&piece)));
             }
         }
     }
@@ -133,7 +129,7 @@ fn list(entries: &[&Entry], screen: &Screen) -> String {
 
 fn section(text: &mut String, title: &str, screen: &Screen) {
     text.push('\n');
-    line(text, &format!("{INDENT}{}", paint(title, BOLD, screen)));
+    line(text, &format!("{INDENT}{}", screen.bold(title)));
 }
 
 fn line(text: &mut String, content: &str) {
@@ -164,10 +160,6 @@ fn fold(content: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-fn paint(text: &str, code: &str, screen: &Screen) -> String {
-    if screen.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
 }
 
 #[cfg(test)]

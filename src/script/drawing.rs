@@ -4,23 +4,24 @@ use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Sour
 
 use super::failure::{Failure, Place, Sources};
 use crate::base::Kind;
+use crate::report::symbols::harmless;
 
-/// The failure as text for people. Without colour it is plain ASCII-free text without escape codes.
+/// The failure as text for people; without colour it holds no escape codes.
 pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
     let drawn = failure.place.as_ref().and_then(|place| under_source(failure, place, sources, colour));
     drawn.unwrap_or_else(|| plain(failure))
 }
 
 fn plain(failure: &Failure) -> String {
-    let mut text = format!("error: {}\n", visible(&failure.message));
+    let mut text = format!("error: {}\n", harmless(&failure.message));
     if let Some(place) = &failure.place {
         text.push_str(&format!("  at {}\n", shown(place)));
     }
     for line in calls(failure) {
-        text.push_str(&format!("  {}\n", visible(&line)));
+        text.push_str(&format!("  {}\n", harmless(&line)));
     }
     if let Some(hint) = hint(failure) {
-        text.push_str(&format!("  hint: {}\n", visible(&hint)));
+        text.push_str(&format!("  hint: {}\n", harmless(&hint)));
     }
     text
 }
@@ -36,16 +37,16 @@ fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: boo
     let at = (place.source.clone(), span);
     let mut report = Report::build(ReportKind::Custom("error", Color::Red), at.clone())
         .with_config(config)
-        .with_message(visible(&failure.message))
+        .with_message(harmless(&failure.message))
         .with_label(Label::new(at).with_color(Color::Red).with_message(label(failure)));
     for line in calls(failure) {
-        report = report.with_note(visible(&line));
+        report = report.with_note(harmless(&line));
     }
     if let Some(hint) = hint(failure) {
-        report = report.with_help(visible(&hint));
+        report = report.with_help(harmless(&hint));
     }
     let mut out = Vec::new();
-    report.finish().write((place.source.clone(), Source::from(visible(&text))), &mut out).ok()?;
+    report.finish().write((place.source.clone(), Source::from(harmless(&text))), &mut out).ok()?;
     let mut text = String::from_utf8(out).ok()?;
     if !colour {
         // The heading is coloured whatever the configuration says.
@@ -53,18 +54,6 @@ fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: boo
     }
     // Trailing blanks would make transcripts hard to keep.
     Some(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
-}
-
-/// Control characters made visible, one for one, so that no text of a script can move the cursor or change colours.
-fn visible(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\r' | '\t' => c,
-        '\u{7f}' => '\u{2421}',
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}'),
-        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        _ => c,
-    };
-    text.chars().map(shown).collect()
 }
 
 /// The text without its colour codes, the only codes that can be in it.

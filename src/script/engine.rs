@@ -10,7 +10,6 @@ use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
 use super::{language, numbers, plot, report, run, show, tensor};
-use crate::base::memory;
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -77,15 +76,15 @@ fn operators(engine: &mut Engine) {
 fn listen(engine: &mut Engine, env: &Rc<Env>) {
     let flag = env.task.flag().clone();
     engine.on_progress(move |operations| {
-        let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory::runs_out(operations);
+        let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || language::out_of_memory(operations);
         stop.then_some(Dynamic::UNIT)
     });
     let printing = env.clone();
-    engine.on_print(move |text| printing.console.line(text));
+    engine.on_print(move |text| printing.console.say(text));
     let debugging = env.clone();
     engine.on_debug(move |text, source, position| {
         let place = source.map(|s| format!("{s}:")).unwrap_or_default();
         let line = position.line().map(|l| format!("{l}: ")).unwrap_or_default();
-        debugging.console.line(&format!("{place}{line}{text}"));
+        debugging.console.say(&format!("{place}{line}{text}"));
     });
 }

@@ -83,6 +83,12 @@ pub struct Arguments {
     asked: RefCell<BTreeSet<String>>,
 }
 
+impl From<BTreeMap<String, String>> for Arguments {
+    fn from(given: BTreeMap<String, String>) -> Self {
+        Self { given, asked: RefCell::default() }
+    }
+}
+
 impl Arguments {
     /// Reads `--name value`, `--name=value`, and `--name` alone, which is `true`.
     pub fn parse(words: &[String]) -> Result<Self> {
@@ -104,7 +110,7 @@ impl Arguments {
                 return Err(err!(Argument, "`--{name}` is given twice"));
             }
         }
-        Ok(Self { given, asked: RefCell::default() })
+        Ok(given.into())
     }
 
     /// The text given for `name`, which counts as asked for from now on.

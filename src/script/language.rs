@@ -9,6 +9,15 @@ use rhai::{Array, Blob, Dynamic, NativeCallContext};
 use super::env::env;
 use super::value::{Any, Fallible, Int, Num, given};
 use crate::base::memory;
+use crate::err;
+
+/// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
+const KEPT_FREE: u64 = 192 << 20;
+
+/// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
+pub fn out_of_memory(operations: u64) -> bool {
+    operations.is_multiple_of(1 << 16) && memory::available() < KEPT_FREE
+}
 
 #[export_module(manifest)]
 pub mod functions {
@@ -16,6 +25,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
+    /// sleep(0);
     /// sleep(0.01);
     /// ```
     #[rhai_fn(return_raw)]
@@ -52,11 +62,12 @@ pub mod functions {
         super::padded(array, length, value)
     }
 
-    /// Makes a blob of `length` zero bytes.
+    /// Makes a blob of `length` bytes, zeros or all the same `value`.
     ///
     /// # Example
     /// ```
     /// blob(3).len  //=> 3
+    /// blob(2, 7)[1]  //=> 7
     /// ```
     #[rhai_fn(name = "blob", return_raw)]
     pub fn blob_zeros(length: Int) -> Fallible<Blob> {
@@ -71,8 +82,13 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "blob", return_raw)]
-    pub fn blob_filled(length: i64, value: i64) -> Fallible<Blob> {
-        Ok(vec![value as u8; super::room(length, 1, "a blob")?])
+    pub fn blob_filled(length: Int, value: Int) -> Fallible<Blob> {
+        super::filled(given(0, "length", &length).integer()?, given(1, "value", &value).integer()?)
+    }
+
+    #[rhai_fn(name = "blob", return_raw)]
+    pub fn blob_filled_integers(length: i64, value: i64) -> Fallible<Blob> {
+        super::filled(length, value)
     }
 
     /// Lengthens a string to `length` characters with copies of `padding`.
@@ -113,6 +129,7 @@ pub mod functions {
     /// # Example
     /// ```
     /// round_to(3.14159, 2)  //=> 3.14
+    /// round_to(1234, -2)  //=> 1200.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn round_to(x: Num, digits: Int) -> Fallible<f64> {
@@ -135,6 +152,12 @@ fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
         }
         std::thread::sleep(left.min(Duration::from_millis(20)));
     }
+}
+
+fn filled(length: i64, value: i64) -> Fallible<Blob> {
+    let byte =
+        u8::try_from(value).map_err(|_| err!(Argument, "expected a byte from 0 to 255, found {value}").arg(1))?;
+    Ok(vec![byte; room(length, 1, "a blob")?])
 }
 
 fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {

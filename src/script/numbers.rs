@@ -75,6 +75,7 @@ functions! {
     /// # Example
     /// ```
     /// (-1.5).floor()  //=> -2.0
+    /// 2.floor()  //=> 2.0
     /// ```
     floor => f64::floor;
     /// The smallest whole number that is not smaller.
@@ -82,6 +83,7 @@ functions! {
     /// # Example
     /// ```
     /// 1.2.ceiling()  //=> 2.0
+    /// 2.ceiling()  //=> 2.0
     /// ```
     ceiling => f64::ceil;
     /// The nearest whole number, halves away from 0; `round_to` keeps digits.
@@ -89,6 +91,7 @@ functions! {
     /// # Example
     /// ```
     /// 2.5.round()  //=> 3.0
+    /// 2.round()  //=> 2.0
     /// ```
     round => f64::round;
 }

@@ -36,10 +36,6 @@ impl OptionReader {
         Ok(self.get(key, Given::number)?.unwrap_or(default))
     }
 
-    pub fn integer(&mut self, key: &'static str, default: i64) -> Result<i64> {
-        Ok(self.get(key, Given::integer)?.unwrap_or(default))
-    }
-
     pub fn size(&mut self, key: &'static str, default: usize) -> Result<usize> {
         Ok(self.get(key, Given::size)?.unwrap_or(default))
     }

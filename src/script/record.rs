@@ -13,6 +13,7 @@ use super::failure::Failure;
 use crate::base::files::hex;
 use crate::base::{Result, memory};
 use crate::err;
+use crate::report::Screen;
 
 /// The file name of a record, in the folder of the run.
 pub const FILE: &str = "run.json";
@@ -33,6 +34,8 @@ pub struct Record {
     /// The script as it was named on the command line.
     pub script: String,
     pub arguments: BTreeMap<String, String>,
+    /// What it printed on: tables and pictures are as wide as the terminal.
+    pub screen: Screen,
     /// The text of the script and of everything that it imported.
     pub sources: BTreeMap<String, String>,
     /// SHA-256 of every file read, by path from the folder that the run was started in.
@@ -43,7 +46,7 @@ pub struct Record {
     pub printed: String,
     pub checks_passed: usize,
     pub checks_failed: usize,
-    /// `done`, or the error's message.
+    /// `done`, or the error's message, the output folder's own name left out.
     pub outcome: String,
 }
 
@@ -56,14 +59,9 @@ impl Record {
         let here = std::env::current_dir().unwrap_or_default();
         let written: BTreeMap<String, String> =
             ledger.written.iter().map(|(path, hash)| (below(path, out), hash.clone())).collect();
-        let read = ledger
-            .read
-            .iter()
-            // A file that the run wrote itself and read again is no input.
-            .filter(|(path, _)| !ledger.written.contains_key(*path))
-            .map(|(path, hash)| (below(path, &here), hash.clone()))
-            .collect();
-        let printed = env.console.kept().unwrap_or_default().replace(&out.display().to_string(), OUT);
+        let read = ledger.read.iter().map(|(path, hash)| (below(path, &here), hash.clone())).collect();
+        let without_out = |text: String| text.replace(&out.display().to_string(), OUT);
+        let printed = without_out(env.console.kept().unwrap_or_default());
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             processor: memory::processor(),
@@ -72,13 +70,14 @@ impl Record {
             seed: env.settings.seed,
             script: script.into(),
             arguments: env.arguments.given().clone(),
+            screen: *env.console.screen(),
             sources: session.sources().all(),
             read,
             written,
             printed: hex(&Sha256::digest(printed)),
             checks_passed: env.checks.passed(),
             checks_failed: env.checks.failed(),
-            outcome: failure.map_or("done".into(), |failure| failure.message.clone()),
+            outcome: failure.map_or("done".into(), |failure| without_out(failure.message.clone())),
         }
     }
 
@@ -160,6 +159,7 @@ mod tests {
             seed: 0,
             script: "a.rhai".into(),
             arguments: BTreeMap::new(),
+            screen: Screen::default(),
             sources: [("a.rhai".to_string(), "1".to_string())].into(),
             read: BTreeMap::new(),
             written: [("a.npy".to_string(), "00".to_string()), ("b.npy".to_string(), "11".to_string())].into(),

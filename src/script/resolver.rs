@@ -50,10 +50,10 @@ impl Resolver {
 
     /// The name and the text of the source that `path` means for the script called `from`.
     fn find(&self, path: &str, from: Option<&str>) -> Result<(String, String)> {
-        if let Some(text) = self.env.recorded.get(path) {
-            return Ok((path.to_string(), text.clone()));
-        }
         if let Some(name) = path.strip_prefix(PREFIX) {
+            if let Some(text) = self.env.recorded.get(path) {
+                return Ok((path.to_string(), text.clone()));
+            }
             return match STDLIB.iter().find(|(known, _)| *known == name) {
                 Some((_, text)) => Ok((path.to_string(), text.to_string())),
                 None => Err(err!(Name, "there is no `{path}` in the stdlib")
@@ -76,10 +76,21 @@ impl Resolver {
         }
         let near = match STDLIB.iter().find(|(name, _)| *name == path) {
             Some(_) => Some(format!("did you mean `{PREFIX}{path}`?")),
-            None => nearest_file(&file, &places).map(|near| format!("did you mean `{near}`?")),
+            None => self.nearest_file(&file, &places).map(|near| format!("did you mean `{near}`?")),
         };
         let looked = places.iter().map(|p| shown(p)).collect::<Vec<_>>().join(", ");
         Err(err!(File, "cannot find the library `{path}`").maybe_hint(near.or(Some(format!("looked for {looked}")))))
+    }
+
+    /// The library nearest in name, among those that the script may read.
+    fn nearest_file(&self, file: &Path, places: &[PathBuf]) -> Option<String> {
+        let wanted = file.file_stem()?.to_str()?;
+        let here = Path::new(".");
+        let folders = places.iter().filter_map(|place| place.parent());
+        let names: Vec<String> = folders
+            .flat_map(|folder| self.env.files.names(if folder.as_os_str().is_empty() { here } else { folder }))
+            .collect();
+        names::nearest(wanted, names.iter().filter_map(|name| name.strip_suffix(".rhai"))).map(str::to_string)
     }
 
     fn load(&self, engine: &Engine, name: &str, text: &str) -> std::result::Result<Shared<Module>, Box<EvalAltResult>> {
@@ -172,16 +183,4 @@ pub fn config_folder() -> Option<PathBuf> {
 
 fn shown(place: &Path) -> String {
     place.display().to_string()
-}
-
-fn nearest_file(file: &Path, places: &[PathBuf]) -> Option<String> {
-    let wanted = file.file_stem()?.to_str()?;
-    let mut stems = Vec::new();
-    for folder in places.iter().filter_map(|place| place.parent()) {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let scripts = entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "rhai"));
-        stems.extend(scripts.filter_map(|p| Some(p.file_stem()?.to_str()?.to_string())));
-    }
-    names::nearest(wanted, stems.iter().map(String::as_str)).map(str::to_string)
 }

@@ -24,7 +24,7 @@ pub mod functions {
         let env = env(&ctx)?;
         env.checks.count(condition);
         let mark = if condition { "check holds: " } else { "check FAILED: " };
-        env.console.line(&format!("{mark}{message}"));
+        env.console.say(&format!("{mark}{message}"));
         Ok(condition)
     }
 

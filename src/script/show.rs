@@ -3,6 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
+use super::console::Console;
 use super::env::env;
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
@@ -25,7 +26,6 @@ pub trait Handle: Clone + 'static {
 
 /// One handle type, for values whose type is known only at run time.
 struct Row {
-    name: &'static str,
     short: fn(&Dynamic) -> Option<String>,
     shown: fn(&Dynamic, &Screen) -> Option<Result<String>>,
     json: fn(&Dynamic) -> Option<Result<serde_json::Value>>,
@@ -34,7 +34,6 @@ struct Row {
 
 fn row<T: Handle>() -> Row {
     Row {
-        name: T::NAME,
         short: |value| value.read_lock::<T>().map(|handle| handle.short()),
         shown: |value, screen| value.read_lock::<T>().map(|handle| handle.shown(screen)),
         json: |value| value.read_lock::<T>().map(|handle| handle.json()),
@@ -66,11 +65,6 @@ pub fn register_types(engine: &mut Engine) {
     }
 }
 
-/// Names of the handle types.
-pub fn type_names() -> Vec<&'static str> {
-    rows().iter().map(|row| row.name).collect()
-}
-
 pub fn short(value: &Dynamic) -> Option<String> {
     rows().iter().find_map(|row| (row.short)(value))
 }
@@ -98,6 +92,15 @@ pub fn shown(value: &Dynamic, screen: &Screen) -> Result<String> {
         return Ok(shown_map(&map, screen));
     }
     Ok(fitted(&repr(value), screen))
+}
+
+/// Writes a value to the console, as `show` does and the prompt answers.
+pub fn tell(value: &Dynamic, console: &Console) -> Result<()> {
+    match value.read_lock::<rhai::ImmutableString>() {
+        Some(text) => console.say(text.trim_end_matches('\n')),
+        None => console.line(shown(value, console.screen())?.trim_end_matches('\n')),
+    }
+    Ok(())
 }
 
 /// One key a line once a map is longer than one line.
@@ -132,9 +135,7 @@ pub mod globals {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn show(ctx: NativeCallContext, value: Any) -> Fallible<()> {
-        let env = env(&ctx)?;
-        env.console.line(super::shown(&value, env.console.screen())?.trim_end_matches('\n'));
-        Ok(())
+        Ok(super::tell(&value, &env(&ctx)?.console)?)
     }
 
     /// A value written down in one line, as the REPL answers with it.

@@ -29,18 +29,22 @@ pub type Fallible<T> = std::result::Result<T, Box<rhai::EvalAltResult>>;
 pub struct Given {
     value: Dynamic,
     name: String,
+    /// Which element of the argument this is, where its elements are taken one by one.
+    element: Option<usize>,
     arg: usize,
 }
 
 /// Argument `index` (from 0, the receiver of a method not counted), called `name` in errors.
 pub fn given(index: usize, name: &str, value: &Dynamic) -> Given {
-    Given { value: value.clone(), name: name.into(), arg: index }
+    Given { value: value.clone(), name: name.into(), element: None, arg: index }
 }
 
 impl Given {
     /// "expected WANTED for `name`, found a string", pointing at the argument.
     pub fn refuse(&self, wanted: &str) -> Error {
-        err!(Argument, "expected {wanted} for `{}`, found {}", self.name, described(&self.value)).arg(self.arg)
+        let element = self.element.map(|i| format!("[{i}]")).unwrap_or_default();
+        let found = described(&self.value);
+        err!(Argument, "expected {wanted} for `{}{element}`, found {found}", self.name).arg(self.arg)
     }
 
     pub fn number(&self) -> Result<f64> {
@@ -76,10 +80,6 @@ impl Given {
         self.value.clone().into_string().map_err(|_| self.refuse("a string"))
     }
 
-    pub fn function(&self) -> Result<FnPtr> {
-        self.value.clone().try_cast_result::<FnPtr>().map_err(|_| self.refuse("a function"))
-    }
-
     pub fn map(&self) -> Result<Map> {
         self.value.clone().try_cast_result::<Map>().map_err(|_| self.refuse("a map"))
     }
@@ -104,23 +104,26 @@ impl Given {
         self.each("a number or an array of numbers", Given::number)
     }
 
+    /// Two numbers, the low end first.
+    pub fn range(&self) -> Result<[f64; 2]> {
+        <[f64; 2]>::try_from(self.numbers()?).map_err(|_| self.refuse("two numbers, [low, high]"))
+    }
+
     /// Strings: one alone, or an array of them.
     pub fn texts(&self) -> Result<Vec<String>> {
         self.each("a string or an array of strings", Given::text)
     }
 
     fn each<T>(&self, wanted: &str, take: impl Fn(&Given) -> Result<T>) -> Result<Vec<T>> {
-        match self.value.read_lock::<Array>() {
-            None => take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted)),
-            Some(array) => array
-                .iter()
-                .enumerate()
-                .map(|(i, element)| {
-                    let name = format!("{}[{i}]", self.name);
-                    take(&Given { value: element.clone(), name, arg: self.arg })
-                })
-                .collect(),
-        }
+        let Some(array) = self.value.read_lock::<Array>() else {
+            return take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted));
+        };
+        let mut one = Given { value: Dynamic::UNIT, name: self.name.clone(), element: None, arg: self.arg };
+        let taken = array.iter().enumerate().map(|(i, element)| {
+            (one.value, one.element) = (element.clone(), Some(i));
+            take(&one)
+        });
+        taken.collect()
     }
 }
 
@@ -235,7 +238,7 @@ pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
         return Ok(i.into());
     }
     if let Ok(x) = value.as_float() {
-        return Ok(json_number(x));
+        return Ok(crate::report::json::number(x));
     }
     if let Some(array) = value.read_lock::<Array>() {
         return array.iter().map(json).collect::<Result<Vec<_>>>().map(Value::Array);
@@ -251,10 +254,6 @@ pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
         return Ok(Value::String(value.to_string()));
     }
     Err(err!(Argument, "{} cannot be written as JSON", described(value)))
-}
-
-pub fn json_number(x: f64) -> serde_json::Value {
-    serde_json::Number::from_f64(x).map_or_else(|| number_text(x).into(), serde_json::Value::Number)
 }
 
 /// JSON as a script value: the inverse of [`json`] for everything but the handles.

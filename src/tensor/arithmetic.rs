@@ -69,7 +69,7 @@ pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
     if float_or_int(a, b)?.is_none() {
         let exponents = b.tensor(DType::I64, a)?;
         if element::extent(&exponents)?.0 >= 0.0 {
-            return whole(a, b, "power", |x, y| x.checked_pow(u32::try_from(y).ok()?));
+            return whole(a, b, "**", |x, y| x.checked_pow(u32::try_from(y).ok()?));
         }
         return each(a, b, DType::F32, f64::powf);
     }
@@ -158,15 +158,8 @@ fn each(a: &Operand, b: &Operand, to: DType, f: impl Fn(f64, f64) -> f64) -> Res
 mod tests {
     use super::super::create;
     use super::*;
+    use crate::tensor::samples::{f64s, t};
     use proptest::prelude::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
-
-    fn f64s(t: &Tensor) -> Vec<f64> {
-        element::floats(t).unwrap()
-    }
 
     type Function = fn(&Operand, &Operand) -> Result<Tensor>;
 

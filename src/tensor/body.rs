@@ -120,12 +120,9 @@ fn float_texts(values: &[f64]) -> Vec<String> {
 mod tests {
     use super::super::create;
     use super::*;
+    use crate::tensor::samples::t;
     use candle_core::DType;
     use proptest::prelude::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
 
     #[test]
     fn numbers_in_columns() {

@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{body, dtype, element, statistics};
+use super::reduce::{self, Reduction};
+use super::{Number, body, dtype, element, statistics};
 use crate::base::results::{Card, Cell};
 use crate::base::{Result, memory};
 
@@ -24,11 +25,20 @@ pub fn card(t: &Tensor, width: usize) -> Result<Card> {
     ];
     let s = statistics::summary(t)?;
     if s.finite > 0 {
-        let exact = |x: f64| if dtype::is_float(t.dtype()) { Cell::Float(x) } else { Cell::Int(x as i64) };
+        // Through f64 a large integer would come out as another one.
+        let exact = |x: f64, how: Reduction| -> Result<Cell> {
+            if dtype::is_float(t.dtype()) {
+                return Ok(Cell::Float(x));
+            }
+            Ok(match reduce::number(t, how)? {
+                Number::Int(whole) => Cell::Int(whole),
+                Number::Float(x) => Cell::Float(x),
+            })
+        };
         fields.extend([
-            ("min".into(), exact(s.min)),
+            ("min".into(), exact(s.min, Reduction::Min)?),
             ("mean".into(), s.mean.into()),
-            ("max".into(), exact(s.max)),
+            ("max".into(), exact(s.max, Reduction::Max)?),
             ("std".into(), s.std.into()),
         ]);
     }
@@ -103,11 +113,8 @@ fn nested(texts: &mut impl Iterator<Item = String>, dims: &[usize]) -> String {
 mod tests {
     use super::super::create;
     use super::*;
+    use crate::tensor::samples::t;
     use candle_core::DType;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
 
     #[test]
     fn short_forms() {
@@ -139,5 +146,8 @@ mod tests {
         assert!(!found.contains_key("min") && histogram.is_none());
         let (found, _) = fields(&t(&[5.0], &[], DType::I64));
         assert_eq!(found["max"], Cell::Int(5));
+        let large = (1 << 53) + 1;
+        let (found, _) = fields(&create::from_numbers(&[large.into(), 0.into()], &[2], DType::I64).unwrap());
+        assert_eq!(found["max"], Cell::Int(large));
     }
 }

@@ -42,6 +42,10 @@ pub fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
 
 /// Every element the same number.
 pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
+    // The system hands out pages of zeros for nothing; -0 is another number.
+    if matches!(value, Number::Int(0)) || matches!(value, Number::Float(x) if x.to_bits() == 0) {
+        return zeros(dims, to);
+    }
     element::room(dims, to)?;
     let one = from_numbers(&[value], &[1], to)?;
     Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)
@@ -49,6 +53,11 @@ pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
 
 /// From `start` up to but without `end`, in steps.
 pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Tensor> {
+    if let (false, Some(a), Some(b), Some(s)) =
+        (dtype::is_float(to), start.as_int(), end.as_int(), step.as_int().filter(|step| *step != 0))
+    {
+        return whole_range(a, b, s, to);
+    }
     let (a, b, s) = (start.as_f64(), end.as_f64(), step.as_f64());
     if !(a.is_finite() && b.is_finite() && s.is_finite() && s != 0.0) {
         bail!(Argument, "expected finite bounds and a step that is not 0, found {start}, {end} and {step}");
@@ -59,6 +68,17 @@ pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Ten
     element::room(&[count], DType::F64)?;
     let values = (0..count).map(|i| a + i as f64 * s).collect();
     from_floats(values, &[count], to)
+}
+
+/// The same in integers, which are exact beyond 2^53, too.
+fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
+    let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
+    let span = if step > 0 { end - start } else { start - end };
+    let count = usize::try_from((span.max(0) as u128).div_ceil(step.unsigned_abs())).unwrap_or(usize::MAX);
+    element::room(&[count], DType::I64)?;
+    // All of them lie between two numbers that fit.
+    let values = (0..count).map(|i| (start + i as i128 * step) as i64).collect();
+    dtype::cast(&element::int_tensor(values, &[count], &Device::Cpu)?, to)
 }
 
 /// `count` numbers evenly spaced from `start` to `end`, both included.
@@ -98,7 +118,11 @@ pub fn uniform(dims: &[usize], low: f64, high: f64, to: DType, random: &mut impl
     if !(low.is_finite() && high.is_finite() && low <= high && (high - low).is_finite()) {
         bail!(Argument, "expected finite bounds with low <= high, found {low} and {high}");
     }
-    draw(dims, to, || low + (high - low) * random.random::<f64>())
+    draw(dims, to, || {
+        let drawn = low + (high - low) * random.random::<f64>();
+        // What rounds up to `high` in the dtype must not: a logarithm of 1 - x would be infinite now and then.
+        if dtype::rounded(drawn, to) < high { drawn } else { low }
+    })
 }
 
 fn draw(dims: &[usize], to: DType, mut one: impl FnMut() -> f64) -> Result<Tensor> {
@@ -134,10 +158,7 @@ mod tests {
     use super::*;
     use crate::base::Kind;
     use crate::base::random::stream;
-
-    fn f64s(t: &Tensor) -> Vec<f64> {
-        element::floats(t).unwrap()
-    }
+    use crate::tensor::samples::f64s;
 
     #[test]
     fn filled_and_ranged() {
@@ -148,6 +169,14 @@ mod tests {
         assert_eq!(range(0.0, 5.0, 2.0), [0.0, 2.0, 4.0]);
         assert_eq!(range(3.0, 0.0, -1.0), [3.0, 2.0, 1.0]);
         assert_eq!(range(3.0, 0.0, 1.0), [] as [f64; 0]);
+        let whole =
+            |a: i64, b: i64, s: i64| element::ints(&arange(a.into(), b.into(), s.into(), DType::I64).unwrap()).unwrap();
+        let large = (1 << 53) + 1;
+        assert_eq!(whole(large, large + 3, 1), [large, large + 1, large + 2]);
+        assert_eq!(whole(i64::MAX - 1, i64::MAX, 5), [i64::MAX - 1]);
+        assert_eq!(whole(2, -2, -3), [2, -1]);
+        assert_eq!(whole(2, -2, 3), [0; 0]);
+        assert_eq!(arange(i64::MIN.into(), i64::MAX.into(), 1.into(), DType::I64).unwrap_err().kind, Kind::Memory);
         assert_eq!(f64s(&linspace(0.0, 0.3, 4, DType::F64).unwrap())[3], 0.3);
         assert_eq!(f64s(&linspace(2.0, 9.0, 1, DType::F64).unwrap()), [2.0]);
         assert_eq!(f64s(&eye(2, 3, DType::F16).unwrap()), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
@@ -184,7 +213,11 @@ mod tests {
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4;
         assert!(mean.abs() < 0.04 && (variance - 1.0).abs() < 0.06, "{mean} {variance}");
         let even = f64s(&uniform(&[1000], -2.0, 3.0, DType::F32, &mut stream(1, "test", 0)).unwrap());
-        assert!(even.iter().all(|v| (-2.0..=3.0).contains(v)));
+        assert!(even.iter().all(|v| (-2.0..3.0).contains(v)));
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16, DType::F8E4M3] {
+            let unit = f64s(&uniform(&[20_000], 0.0, 1.0, dtype, &mut stream(1, "test", 0)).unwrap());
+            assert!(unit.iter().all(|v| (0.0..1.0).contains(v)), "{dtype:?}");
+        }
         let ints = element::ints(&randint(&[1000], -1, 2, &mut stream(1, "test", 0)).unwrap()).unwrap();
         assert!((-1..2).all(|wanted| ints.contains(&wanted)) && ints.iter().all(|v| (-1..2).contains(v)));
         let mut order = element::ints(&permutation(100, &mut stream(1, "test", 0)).unwrap()).unwrap();

@@ -72,6 +72,21 @@ pub fn convert(t: &Tensor, to: DType) -> Result<Tensor> {
     Ok(t.to_dtype(to)?)
 }
 
+/// The number as a float dtype holds it.
+pub fn rounded(x: f64, to: DType) -> f64 {
+    match to {
+        DType::F32 => f64::from(x as f32),
+        DType::F16 => half::f16::from_f64(x).to_f64(),
+        DType::BF16 => half::bf16::from_f64(x).to_f64(),
+        DType::F8E4M3 if x != 0.0 => {
+            // Four significant bits; below 2^-6 the last of them stays where it is.
+            let last = 2.0_f64.powf(x.abs().log2().floor().max(-6.0) - 3.0);
+            (x / last).round_ties_even() * last
+        }
+        _ => x,
+    }
+}
+
 /// Casts, refusing numbers that the integer dtype cannot hold; fractions are cut off towards zero.
 pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
     if t.dtype() == to {

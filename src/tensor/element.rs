@@ -109,7 +109,7 @@ pub fn with_slice<T: Element, R>(t: &Tensor, read: impl FnOnce(&[T]) -> Result<R
     }
 }
 
-pub fn storage_slice<T: Element>(storage: &CpuStorage) -> Result<&[T]> {
+fn storage_slice<T: Element>(storage: &CpuStorage) -> Result<&[T]> {
     Ok(storage.as_slice::<T>()?)
 }
 

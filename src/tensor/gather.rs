@@ -106,10 +106,7 @@ fn positions(index: &Tensor, size: usize) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
+    use crate::tensor::samples::t;
 
     #[test]
     fn over_every_dtype() {

@@ -192,15 +192,12 @@ fn bound(at: i64, size: usize) -> Result<usize> {
 mod tests {
     use super::super::create;
     use super::*;
+    use crate::tensor::samples::f64s;
     use proptest::prelude::*;
 
     fn count(dims: &[usize], dtype: DType) -> Tensor {
         let len = dims.iter().product::<usize>();
         create::from_floats((0..len).map(|i| i as f64).collect(), dims, dtype).unwrap()
-    }
-
-    fn f64s(t: &Tensor) -> Vec<f64> {
-        element::floats(t).unwrap()
     }
 
     #[test]

@@ -35,3 +35,5 @@ pub use number::{Number, Operand};
 
 #[cfg(test)]
 mod gradients;
+#[cfg(test)]
+mod samples;

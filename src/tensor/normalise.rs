@@ -48,12 +48,8 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::create;
     use super::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
+    use crate::tensor::samples::t;
 
     fn f64s(t: Result<Tensor>) -> Vec<f64> {
         element::floats(&t.unwrap()).unwrap()

@@ -155,18 +155,10 @@ fn running<T: Element, S: Copy>(row: &[T], zero: S, add: impl Fn(S, T) -> Option
 
 #[cfg(test)]
 mod tests {
-    use super::super::create;
     use super::Direction::*;
     use super::*;
+    use crate::tensor::samples::{f64s, t};
     use proptest::prelude::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
-
-    fn f64s(t: &Tensor) -> Vec<f64> {
-        element::floats(t).unwrap()
-    }
 
     #[test]
     fn over_every_dtype() {

@@ -181,14 +181,7 @@ fn summarised<T: Element>(x: &[T]) -> Summary {
 mod tests {
     use super::super::create;
     use super::*;
-
-    fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-        create::from_floats(values.to_vec(), dims, dtype).unwrap()
-    }
-
-    fn f64s(t: &Tensor) -> Vec<f64> {
-        element::floats(t).unwrap()
-    }
+    use crate::tensor::samples::{f64s, t};
 
     #[test]
     fn covariance_and_correlation() {

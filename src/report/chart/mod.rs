@@ -214,10 +214,6 @@ impl Chart {
         }
     }
 
-    pub fn titled(self, title: impl Into<String>) -> Self {
-        Self { title: title.into(), ..self }
-    }
-
     /// One word for the kind, as scripts and files spell it.
     pub fn kind(&self) -> &'static str {
         match self.content {

@@ -1,11 +1,13 @@
 //! What the terminal at hand can do, and text that fits it.
 
+use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::report::palette::Rgb;
 
 /// The terminal, or what stands in for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Screen {
     /// In characters.
     pub width: usize,
@@ -23,7 +25,8 @@ impl Default for Screen {
 }
 
 /// How pictures are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Graphics {
     /// The protocol of kitty, which Ghostty and WezTerm speak, too.
     Kitty,

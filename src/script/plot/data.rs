@@ -1,11 +1,11 @@
 //! Data of charts as scripts write it: lists, tensors, and maps of either.
 
-use candle_core::{DType, Tensor};
 use rhai::{Array, Dynamic, Map};
 
 use crate::base::{Error, Result, memory};
 use crate::err;
 use crate::script::value::given;
+use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// One argument or option that holds data.
 #[derive(Clone, Copy)]
@@ -98,15 +98,13 @@ fn numbered(lists: Vec<Vec<f64>>) -> Vec<Named> {
 
 /// The values of a tensor, row after row.
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {
-    let failed = |e: candle_core::Error| err!(Bug, "a tensor's values cannot be read: {e}");
     memory::check(tensor.elem_count() as u128 * 8, || "a tensor's values".into())?;
-    tensor.to_dtype(DType::F64).and_then(|t| t.flatten_all()?.to_vec1()).map_err(failed)
+    Ok(dtype::convert(&tensor.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     fn series(value: Dynamic) -> Result<Vec<Named>> {
         Data { arg: 0, name: "data", value: &value }.series()
@@ -123,6 +121,8 @@ mod tests {
         assert_eq!(series(list(&[1.0, 2.0])), Ok(one(&[1.0, 2.0])));
         assert_eq!(series(Dynamic::from(5_i64)), Ok(one(&[5.0])));
         assert_eq!(series(Dynamic::from(tensor(&[6]))).unwrap()[0].1.len(), 6);
+        let eight_bit = dtype::convert(&tensor(&[6]), DType::F8E4M3).unwrap();
+        assert_eq!(series(Dynamic::from(eight_bit)), Ok(one(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])));
         let rows = vec![("0".into(), vec![0.0, 1.0, 2.0]), ("1".into(), vec![3.0, 4.0, 5.0])];
         assert_eq!(series(Dynamic::from(tensor(&[2, 3]))), Ok(rows));
         let nested: Dynamic = Array::from([list(&[1.0]), list(&[2.0])]).into();

@@ -24,7 +24,7 @@ pub mod functions {
     ///
     /// # Options
     /// - `x_values` = 0, 1, 2 and so on: where on the x axis the values stand
-    /// - `names` = the keys of a map: what the series are called
+    /// - `names` = their numbers, or the keys of a map: what the series are called
     /// - `labels` = none: texts beside the points, if there is one series
     /// - `error` = none: the distance from each value to both ends of its interval, shaped like the data
     /// - `lower` = none: the lower ends of the intervals, shaped like the data; needs `upper`
@@ -66,7 +66,7 @@ pub mod functions {
     ///
     /// # Options
     /// - `labels` = 0, 1, 2 and so on: what the bars stand for
-    /// - `names` = the keys of a map: what the series are called
+    /// - `names` = their numbers, or the keys of a map: what the series are called
     /// - `error` = none: the distance from each value to both ends of its interval, shaped like the data
     /// - `lower` = none: the lower ends of the intervals, shaped like the data; needs `upper`
     /// - `upper` = none: their upper ends
@@ -201,7 +201,7 @@ pub mod functions {
 fn line_chart(data: &Dynamic, map: Map) -> Result<Chart> {
     let mut options = read(1, map);
     let mut named = Data { arg: 0, name: "data", value: data }.series()?;
-    options::renamed(&mut options, 1, &mut named)?;
+    options::renamed(&mut options, 1, data, &mut named)?;
     let x_values = options.value("x_values");
     let x = x_values.map(|value| Data { arg: 1, name: "x_values", value: &value }.numbers()).transpose()?;
     let labels = options.get("labels", Given::texts)?;
@@ -209,7 +209,7 @@ fn line_chart(data: &Dynamic, map: Map) -> Result<Chart> {
         return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).arg(1));
     }
     let band = options.flag("band", false)?;
-    let spreads = options::spreads(&mut options, 1, &named)?;
+    let spreads = options::spreads(&mut options, 1, data, &named)?;
     let series = named.into_iter().zip(spreads).map(|((name, y), mut spread)| {
         if let Some(spread) = &mut spread {
             spread.band = band;
@@ -232,11 +232,15 @@ fn bar_chart(data: &Dynamic, map: Map) -> Result<Chart> {
         Some((names, values)) => (Some(names), vec![(String::new(), values)]),
         None => (None, Data { arg: 0, name: "data", value: data }.series()?),
     };
-    options::renamed(&mut options, 1, &mut named)?;
-    let spreads = options::spreads(&mut options, 1, &named)?;
+    options::renamed(&mut options, 1, data, &mut named)?;
+    let spreads = options::spreads(&mut options, 1, data, &named)?;
     let length = named.first().map_or(0, |(_, values)| values.len());
     let numbered = || (0..length).map(|i| i.to_string()).collect();
-    let categories = options.get("labels", Given::texts)?.or(names).unwrap_or_else(numbered);
+    let labels = options.get("labels", Given::texts)?;
+    if labels.is_some() && names.is_some() {
+        options::refuse_beside_map("labels", 1, data)?;
+    }
+    let categories = labels.or(names).unwrap_or_else(numbered);
     let series = named.into_iter().zip(spreads).map(|((name, values), spread)| Bars { name, values, spread });
     let mut chart = Chart::bar(categories, series.collect());
     options::title_and_size(&mut options, &mut chart)?;
@@ -273,7 +277,7 @@ fn histogram_chart(values: &Dynamic, map: Map) -> Result<Chart> {
     let bins = Bins {
         count: options.get("bins", Given::size)?,
         log: options.flag("log", false)?,
-        range: options.get("range", options::range)?,
+        range: options.get("range", Given::range)?,
     };
     let data = Data { arg: 0, name: "values", value: values };
     let named = if values.is_map() { data.series()? } else { vec![(String::new(), data.numbers()?)] };
@@ -313,7 +317,7 @@ fn heat_map(data: &Dynamic, map: Map) -> Result<Chart> {
     let mut chart = Chart::heat(grid);
     if let Content::Heat { colours, .. } = &mut chart.content {
         let centre = options.get("centre", Given::number)?.or(colours.centre);
-        *colours = Colours { centre, range: options.get("range", options::range)? };
+        *colours = Colours { centre, range: options.get("range", Given::range)? };
     }
     options::size(&mut options, &mut chart)?;
     options.finish()?;

@@ -26,20 +26,14 @@ pub fn size(read: &mut OptionReader, chart: &mut Chart) -> Result<()> {
 
 pub fn x_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
     axis.log = read.flag("log_x", axis.log)?;
-    axis.range = read.get("x_range", range)?;
+    axis.range = read.get("x_range", Given::range)?;
     Ok(())
 }
 
 pub fn y_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
     axis.log = read.flag("log_y", axis.log)?;
-    axis.range = read.get("y_range", range)?;
+    axis.range = read.get("y_range", Given::range)?;
     Ok(())
-}
-
-/// Two numbers, the low end first.
-pub fn range(given: &Given) -> Result<[f64; 2]> {
-    let ends = given.numbers()?;
-    <[f64; 2]>::try_from(ends).map_err(|_| given.refuse("two numbers, [low, high]"))
 }
 
 /// Legend and annotations, where there are series and axes.
@@ -75,9 +69,10 @@ fn text_mark(arg: usize, value: &Dynamic) -> Result<Mark> {
     Ok(Mark::Text { x: number(&x)?, y: number(&y)?, text: given(arg, "texts", &text).text()? })
 }
 
-/// Names given by the option, in place of numbers.
-pub fn renamed(read: &mut OptionReader, arg: usize, series: &mut [Named]) -> Result<()> {
+/// Names given by the option, in place of numbers. The series of a map have names already.
+pub fn renamed(read: &mut OptionReader, arg: usize, data: &Dynamic, series: &mut [Named]) -> Result<()> {
     let Some(names) = read.get("names", Given::texts)? else { return Ok(()) };
+    refuse_beside_map("names", arg, data)?;
     if names.len() != series.len() {
         return Err(
             err!(Shape, "expected one name for each series, found {} for {}", names.len(), series.len()).arg(arg)
@@ -87,29 +82,57 @@ pub fn renamed(read: &mut OptionReader, arg: usize, series: &mut [Named]) -> Res
     Ok(())
 }
 
+/// A map's entries come in the order of their keys, whatever the order they were written in, so a list beside it would
+/// name the wrong ones without a word.
+pub fn refuse_beside_map(option: &str, arg: usize, data: &Dynamic) -> Result<()> {
+    match keys(data) {
+        Some(_) => Err(err!(Argument, "expected no `{option}` for a map, whose keys are the names").arg(arg)),
+        None => Ok(()),
+    }
+}
+
+fn keys(data: &Dynamic) -> Option<Vec<String>> {
+    data.read_lock::<Map>().map(|map| map.keys().map(|key| key.to_string()).collect())
+}
+
 /// The intervals of all series: `error`, the distance to both sides, or `lower` and `upper`, the ends themselves.
-pub fn spreads(read: &mut OptionReader, arg: usize, series: &[Named]) -> Result<Vec<Option<Spread>>> {
+pub fn spreads(read: &mut OptionReader, arg: usize, data: &Dynamic, series: &[Named]) -> Result<Vec<Option<Spread>>> {
     let [error, lower, upper] = ["error", "lower", "upper"].map(|name| read.value(name).map(|value| (name, value)));
-    let alike = |(name, value): (&str, Dynamic)| {
-        let found = Data { arg, name, value: &value }.series()?;
-        match found.len() == series.len() {
-            true => Ok(found.into_iter().map(|(_, values)| values)),
-            false => {
-                Err(err!(Shape, "expected `{name}` for each of {} series, found {}", series.len(), found.len())
-                    .arg(arg))
-            }
-        }
-    };
+    let alike = |(name, value): (&'static str, Dynamic)| matched(arg, name, &value, data, series);
     match (error, lower, upper) {
         (None, None, None) => Ok(vec![None; series.len()]),
         (Some(error), None, None) => {
-            let made = series.iter().zip(alike(error)?).map(|((_, y), reach)| Some(Spread::symmetric(y, &reach)));
-            Ok(made.collect())
+            let reaches = alike(error)?.into_iter();
+            Ok(series.iter().zip(reaches).map(|((_, y), reach)| Some(Spread::symmetric(y, &reach))).collect())
         }
         (None, Some(lower), Some(upper)) => {
-            let made = alike(lower)?.zip(alike(upper)?).map(|(low, high)| Some(Spread { low, high, band: false }));
-            Ok(made.collect())
+            let ends = alike(lower)?.into_iter().zip(alike(upper)?);
+            Ok(ends.map(|(low, high)| Some(Spread { low, high, band: false })).collect())
         }
         _ => Err(err!(Argument, "expected either `error`, or `lower` and `upper` together").arg(arg)),
     }
+}
+
+/// The values of an option that is shaped like the data: key by key if the data are a map, else in order.
+fn matched(arg: usize, name: &str, value: &Dynamic, data: &Dynamic, series: &[Named]) -> Result<Vec<Vec<f64>>> {
+    let (wanted, found) = (keys(data), keys(value));
+    if wanted != found {
+        let shape =
+            wanted.map_or("a list, like the data".into(), |keys| format!("a map with the keys {}", keys.join(", ")));
+        let hint = "a map has the order of its keys, not the one it was written in, so values are matched by name";
+        return Err(given(arg, name, value).refuse(&shape).hint(hint));
+    }
+    let mut rows: Vec<Vec<f64>> = Data { arg, name, value }.series()?.into_iter().map(|(_, values)| values).collect();
+    // Names with one number each are one series.
+    if let [(_, only)] = series
+        && wanted.is_some()
+        && only.len() == rows.len()
+    {
+        rows = vec![rows.concat()];
+    }
+    if rows.len() != series.len() {
+        let message = format!("expected `{name}` for each of {} series, found {}", series.len(), rows.len());
+        return Err(err!(Shape, "{message}").arg(arg));
+    }
+    Ok(rows)
 }

@@ -8,10 +8,10 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::super::env::env;
 use super::super::options::options;
 use super::super::value::{Fallible, Given, Options, given};
-use super::tensor_arg;
+use super::{heavy, tensor_arg};
 use crate::base::Result;
 use crate::tensor::Tensor;
-use crate::tensor::files::{Content, Named, load as read_file, safetensors, save as write_file};
+use crate::tensor::files::{Content, Named, open, safetensors, save as write_file};
 
 /// Tensors by name, from a map.
 fn named(tensors: &Map) -> Result<Named> {
@@ -38,7 +38,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
         let env = env(&ctx)?;
-        let content = read_file(&env.files, Path::new(path)).map_err(|e| e.arg(0))?;
+        let opened = open(&env.files, Path::new(path)).map_err(|e| e.arg(0))?;
+        let content = heavy(&ctx, opened.size(), move || opened.read().map_err(|e| e.arg(0)))?;
         let placed = |t: Tensor| -> Result<Dynamic> { Ok(Dynamic::from(t.to_device(&env.device)?)) };
         Ok(match content {
             Content::One(t) => placed(t)?,

@@ -137,9 +137,10 @@ fn operand(index: usize, name: &str, value: &Dynamic) -> Result<Operand> {
 
 /// A number, whole ones as integers.
 fn number_arg(index: usize, name: &str, value: &Dynamic) -> Result<Number> {
-    match value.as_int() {
-        Ok(int) => Ok(Number::Int(int)),
-        Err(_) => given(index, name, value).number().map(Number::Float),
+    match (value.as_int(), value.as_float()) {
+        (Ok(int), _) => Ok(Number::Int(int)),
+        (_, Ok(float)) => Ok(Number::Float(float)),
+        _ => Err(given(index, name, value).refuse("a number")),
     }
 }
 

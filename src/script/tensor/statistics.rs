@@ -8,14 +8,6 @@ use super::super::value::{Fallible, Given, Int, Options, given};
 use super::on;
 use crate::tensor::{Tensor, statistics};
 
-/// The bounds of a range option: two numbers.
-fn bounds(given: &Given) -> crate::base::Result<(f64, f64)> {
-    match given.numbers()?.as_slice() {
-        [low, high] => Ok((*low, *high)),
-        _ => Err(given.refuse("two numbers")),
-    }
-}
-
 #[export_module(manifest)]
 pub mod methods {
     /// The covariances of the columns of a matrix whose rows are observations.
@@ -80,10 +72,10 @@ pub mod methods {
     #[rhai_fn(global, name = "histogram", pure, return_raw)]
     pub fn histogram_with(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
         let mut read = super::options(1, options);
-        let range = read.get("range", super::bounds)?;
+        let range = read.get("range", Given::range)?;
         read.finish()?;
         let bins = given(0, "bins", &bins).size()?;
-        let found = on(&ctx, t, move |t| statistics::histogram(t, bins, range))?;
+        let found = on(&ctx, t, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
         let edges: Array = found.edges.into_iter().map(Dynamic::from).collect();
         let counts: Array = found.counts.into_iter().map(|count| Dynamic::from(count as i64)).collect();
         Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))

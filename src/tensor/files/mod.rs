@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::Path;
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
+use memmap2::Mmap;
 
 use super::element::{self, dispatch};
 use crate::base::files::Files;
@@ -52,16 +53,35 @@ fn format(path: &Path) -> Result<Format> {
     }
 }
 
-/// One tensor from an npy file, tensors by name from npz and safetensors.
-pub fn load(files: &Files, path: &Path) -> Result<Content> {
-    let format = format(path)?;
-    let bytes = files.map(path)?;
-    let read = match format {
-        Format::Npy => npy::parse(&bytes).map(Content::One),
-        Format::Npz => npz::parse(&bytes).map(|tensors| Content::Named(Named { tensors, metadata: BTreeMap::new() })),
-        Format::Safetensors => safetensors::Reader::new(&bytes[..]).and_then(|r| r.all()).map(Content::Named),
-    };
-    read.map_err(|e| e.within(path.display()))
+/// A file that was opened, and not read yet.
+pub struct Opened {
+    format: Format,
+    bytes: Mmap,
+    name: String,
+}
+
+/// Opens a tensor file, to be read where that suits.
+pub fn open(files: &Files, path: &Path) -> Result<Opened> {
+    Ok(Opened { format: format(path)?, bytes: files.map(path)?, name: path.display().to_string() })
+}
+
+impl Opened {
+    /// How long the file is.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// One tensor from an npy file, tensors by name from npz and safetensors.
+    pub fn read(&self) -> Result<Content> {
+        let bytes = &self.bytes[..];
+        let named = |tensors| Content::Named(Named { tensors, metadata: BTreeMap::new() });
+        let read = match self.format {
+            Format::Npy => npy::parse(bytes).map(Content::One),
+            Format::Npz => npz::parse(bytes).map(named),
+            Format::Safetensors => safetensors::Reader::new(bytes).and_then(|r| r.all()).map(Content::Named),
+        };
+        read.map_err(|e| e.within(&self.name))
+    }
 }
 
 /// Writes one tensor as npy, or tensors by name as npz or safetensors.

@@ -8,7 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::{npy, write_elements};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, memory};
 use crate::{bail, err};
 
 /// A header longer than this is no header; numpy writes some hundred bytes.
@@ -16,25 +16,38 @@ const LONGEST_HEADER: u64 = 1 << 20;
 
 /// A whole npz file: its arrays by name.
 pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    parse_within(bytes, memory::available())
+}
+
+/// The same, where so much memory is free.
+pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     if archive.has_duplicate_names() {
         bail!(Format, "the npz file has two arrays of the same name");
     }
     let mut tensors = BTreeMap::new();
+    let mut room = Room { free, taken: 0 };
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(broken)?;
         let file = entry.name().map_err(broken)?.to_string();
         let Some(name) = file.strip_suffix(".npy") else {
             bail!(Format, "expected .npy files in the npz file, found `{file}`");
         };
-        let tensor = read(&mut entry).map_err(|e| e.within(name))?;
+        let tensor = read(&mut entry, &mut room).map_err(|e| e.within(name))?;
         tensors.insert(name.to_string(), tensor);
     }
     Ok(tensors)
 }
 
+/// What was free before the first array was read, and what all of them so far take: a small archive may hold any number
+/// of arrays, each of which is no large one.
+struct Room {
+    free: u64,
+    taken: u128,
+}
+
 /// One array. The archive may lie about sizes, so no more is taken out of it than the array's own header says.
-fn read(entry: &mut dyn Read) -> Result<Tensor> {
+fn read(entry: &mut dyn Read, room: &mut Room) -> Result<Tensor> {
     let failed = |e: std::io::Error| err!(Format, "the npz file is damaged: {e}");
     let mut start = Vec::new();
     // The first twelve bytes say how long the header is.
@@ -48,6 +61,8 @@ fn read(entry: &mut dyn Read) -> Result<Tensor> {
     let header = npy::Header::parse(&start)?;
     let mut data = start.split_off(header.data.min(start.len()));
     let size = header.size()?;
+    room.taken += size as u128;
+    memory::check_within(room.taken, room.free, || "what is in the npz file".into())?;
     let missing = size.saturating_sub(data.len()) as u64;
     // One byte more than there should be: reading to the end is also what checks the checksum.
     entry.take(missing + 1).read_to_end(&mut data).map_err(failed)?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::element;
 use super::{Named, put, write_elements};
-use crate::base::{Result, names};
+use crate::base::{Result, memory, names};
 use crate::{bail, err};
 
 /// The name under which a header keeps its texts.
@@ -19,9 +19,9 @@ const METADATA: &str = "__metadata__";
 
 /// One tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    pub dtype: DType,
-    pub shape: Vec<usize>,
+struct Entry {
+    dtype: DType,
+    shape: Vec<usize>,
     /// Its bytes, counted from the start of the file.
     place: Range<usize>,
 }
@@ -54,10 +54,6 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Ok(Self { bytes, entries, metadata })
     }
 
-    pub fn entries(&self) -> &BTreeMap<String, Entry> {
-        &self.entries
-    }
-
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -74,6 +70,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
     }
 
     pub fn all(&self) -> Result<Named> {
+        let bytes: u128 = self.entries.values().map(|entry| entry.place.len() as u128).sum();
+        memory::check(bytes, || "what is in the safetensors file".into())?;
         let read = |name: &String| Ok((name.clone(), self.tensor(name)?));
         let tensors = self.entries.keys().map(read).collect::<Result<_>>()?;
         Ok(Named { tensors, metadata: self.metadata.clone() })

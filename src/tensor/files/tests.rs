@@ -36,6 +36,10 @@ fn numpy_sample() -> BTreeMap<String, Tensor> {
     sample().tensors.into_iter().filter(|(_, t)| narrow(t)).collect()
 }
 
+fn load(files: &Files, path: &std::path::Path) -> Result<Content> {
+    open(files, path)?.read()
+}
+
 fn folder() -> (tempfile::TempDir, Files) {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(&folder.path().join("out"), &Rules::default()).unwrap(), false);
@@ -193,6 +197,10 @@ fn compressed_archives_and_archives_that_lie() {
     assert!(npz::parse(&zipped(&[("x.npy", &npy[..700])])).is_err());
     let huge = npy_bytes("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }\n", &[0; 9]);
     assert_eq!(npz::parse(&zipped(&[("x.npy", &huge)])).unwrap_err().kind, Kind::Memory);
+    // Each array is small, and all of them together are not.
+    let many = zipped(&[("a.npy", &npy), ("b.npy", &npy), ("c.npy", &npy)]);
+    assert_eq!(npz::parse_within(&many, 1800).unwrap().len(), 3);
+    assert_eq!(npz::parse_within(&many, 1799).unwrap_err().kind, Kind::Memory);
     assert!(npz::parse(b"PK\x03\x04").is_err() && npz::parse(b"").is_err());
 }
 

@@ -5,10 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::Kind;
 use crate::tensor::create;
-
-fn t(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-    create::from_floats(values.to_vec(), dims, dtype).unwrap()
-}
+use crate::tensor::samples::t;
 
 fn f64s(t: Result<Tensor>) -> Vec<f64> {
     element::floats(&t.unwrap()).unwrap()

@@ -1,27 +1,61 @@
-//! One run at a time in a folder.
+//! The locks that keep two runs out of one folder, and what a process that is ended must not leave lying.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use super::{Error, Result};
+use super::held;
+use crate::base::{Error, Result};
 use crate::err;
 
 /// The name of the lock that a writing run holds in each folder it writes to.
-const LOCK: &str = ".microtome.lock";
+pub(super) const LOCK: &str = ".microtome.lock";
+
 /// How the names of files begin that are being written.
-pub const UNFINISHED: &str = ".unfinished-";
+pub(super) const UNFINISHED: &str = ".unfinished-";
+
+/// A folder whose lock file is replaced this often while it is being taken has none that can be relied on.
+const ATTEMPTS: usize = 100;
+
+/// Files that are not finished and locks that are held just now; a process that ends at once takes them away first.
+static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes what only a running process leaves lying: for the moment before it is ended from outside.
+pub fn abandon() {
+    for place in std::mem::take(&mut *held(&PASSING)) {
+        // What cannot be removed now stays as a file without effect.
+        let _stays = fs::remove_file(place);
+    }
+}
+
+/// A file that is there only in passing; it is known to [`abandon`] as long as this lives.
+pub(super) struct Passing(PathBuf);
+
+impl Passing {
+    pub(super) fn new(place: &Path) -> Self {
+        held(&PASSING).insert(place.to_path_buf());
+        Self(place.to_path_buf())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        held(&PASSING).remove(&self.0);
+    }
+}
 
 /// A lock on a folder, held by the system for as long as the file is open: a killed run leaves none behind.
-pub struct Lock {
+pub(super) struct Lock {
     file: File,
-    path: PathBuf,
+    place: Passing,
 }
 
 impl Lock {
     /// Takes the folder, and clears away what a run that was killed there has left half-written.
-    pub fn take(folder: &Path) -> Result<Self> {
+    pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
-        loop {
+        for _ in 0..ATTEMPTS {
             let file = File::options()
                 .create(true)
                 .truncate(false)
@@ -39,9 +73,11 @@ impl Lock {
             // The run before may have removed the file between our opening and our locking it.
             if same_file(&file, &path) {
                 remove_unfinished(folder);
-                return Ok(Self { file, path });
+                return Ok(Self { file, place: Passing::new(&path) });
             }
         }
+        Err(err!(File, "cannot lock {}: its lock file does not stay the same", folder.display())
+            .hint("choose a folder on another file system with --out"))
     }
 }
 
@@ -49,7 +85,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it cannot
         // be removed it stays as an empty file without effect.
-        let _stays = fs::remove_file(&self.path);
+        let _stays = fs::remove_file(&self.place.0);
         let _released_on_close = self.file.unlock();
     }
 }
@@ -75,4 +111,9 @@ fn same_file(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 fn same_file(_file: &File, path: &Path) -> bool {
     path.exists()
+}
+
+#[cfg(test)]
+pub(super) fn passing_below(folder: &Path) -> usize {
+    held(&PASSING).iter().filter(|place| place.starts_with(folder)).count()
 }
