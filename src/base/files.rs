@@ -175,6 +175,11 @@ impl Files {
         Ok(place)
     }
 
+    /// Saves what is all there already: [`Files::save`] for a text or a few bytes.
+    pub fn save_whole(&self, path: &Path, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
+    }
+
     /// Takes the folder for this run, or says who has it.
     pub fn lock(&self, folder: &Path) -> Result<()> {
         let mut locks = held(&self.locks);

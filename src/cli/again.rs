@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use super::Exit;
 use super::args::Options;
 use super::setup::{self, Wants};
+use super::{Exit, show_failure};
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
 use crate::report::symbols::count;
-use crate::script::console::to_stderr;
+use crate::script::Session;
 use crate::script::record::Record;
-use crate::script::{Session, drawing};
 
 pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let record = read(options, path)?;
@@ -46,8 +45,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
             super::tell("interrupted");
             return Ok(Exit::Interrupted);
         }
-        let colour = setup::screen(&std::io::stderr()).colour;
-        to_stderr(&drawing::draw(failure, session.sources(), colour));
+        show_failure(&session, failure);
     }
     let again = Record::of(&session, &record.script, outcome.as_ref().err());
     Ok(tell(&record, &again))

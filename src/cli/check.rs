@@ -2,21 +2,19 @@
 
 use super::args::{Check, Options};
 use super::setup::{self, Wants};
-use super::{Exit, tell};
+use super::{Exit, show_failure, tell};
 use crate::base::Result;
 use crate::report::symbols::count;
-use crate::script::console::to_stderr;
-use crate::script::{Session, drawing};
+use crate::script::Session;
 
 pub fn run(options: &Options, check: &Check) -> Result<Exit> {
     let session = Session::new(setup::env(options, Wants::default())?);
-    let colour = setup::screen(&std::io::stderr()).colour;
     let mut found = 0;
     for file in &check.files {
         let text = session.env().files.script(file)?;
         for failure in session.check(&file.display().to_string(), &text) {
             found += 1;
-            to_stderr(&drawing::draw(&failure, session.sources(), colour));
+            show_failure(&session, &failure);
         }
     }
     if found > 0 {

@@ -6,7 +6,6 @@ use super::Exit;
 use super::args::{Doc, Options};
 use super::setup::{self, Wants};
 use crate::base::Result;
-use crate::err;
 use crate::script::{Session, docs_text, reference};
 
 pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
@@ -39,8 +38,6 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
 /// Relative to the current folder, not to the output folder.
 fn save(session: &Session, path: &Path, content: &str) -> Result<()> {
     let here = std::path::absolute(path).map_err(|e| crate::base::Error::io("write", path, &e))?;
-    session.env().files.save(&here, |file| {
-        file.write_all(content.as_bytes()).map_err(|e| err!(File, "cannot write {}: {e}", path.display()))
-    })?;
+    session.env().files.save_whole(&here, content)?;
     Ok(())
 }

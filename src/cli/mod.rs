@@ -20,6 +20,8 @@ use clap::error::ContextKind;
 use crate::base::Kind;
 use crate::report::symbols::harmless;
 use crate::script::console::to_stderr;
+use crate::script::failure::Failure;
+use crate::script::{Session, drawing};
 
 use args::{Cli, Command};
 
@@ -64,6 +66,12 @@ pub fn main() -> ExitCode {
 /// Says a line on standard error. Names of files stand in it, which may hold anything.
 fn tell(line: &str) {
     to_stderr(&(harmless(line) + "\n"));
+}
+
+/// Draws a failure under its source line, on standard error.
+fn show_failure(session: &Session, failure: &Failure) {
+    let colour = setup::screen(&std::io::stderr()).colour;
+    to_stderr(&drawing::draw(failure, session.sources(), colour));
 }
 
 fn dispatch(cli: Cli) -> Exit {

@@ -5,16 +5,14 @@ use std::path::Path;
 
 use super::args::{Options, Run};
 use super::setup::{self, Wants};
-use super::{Exit, tell};
+use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
 use crate::base::{Error, Result};
-use crate::err;
-use crate::script::console::to_stderr;
 use crate::script::env::Arguments;
 use crate::script::failure::Failure;
 use crate::script::record::{self, Record};
 use crate::script::value::{self, Value};
-use crate::script::{Session, drawing, inspect, show};
+use crate::script::{Session, inspect, show};
 
 /// What standard input is called in errors and records.
 const STDIN: &str = "<stdin>";
@@ -42,11 +40,7 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
 }
 
 fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> {
-    let text = record.text()?;
-    let path = folder.join(record::FILE);
-    session.env().files.save(&path, |file| {
-        file.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {}: {e}", path.display()))
-    })?;
+    session.env().files.save_whole(&folder.join(record::FILE), record.text()?)?;
     Ok(())
 }
 
@@ -89,8 +83,7 @@ pub fn finish(
             Ok(Exit::Interrupted)
         }
         Err(failure) => {
-            let colour = setup::screen(&std::io::stderr()).colour;
-            to_stderr(&drawing::draw(&failure, session.sources(), colour));
+            show_failure(session, &failure);
             Ok(Exit::Failed)
         }
         Ok(value) => {

@@ -10,8 +10,8 @@ use super::items::{Item, tagged};
 use super::json::pretty;
 use super::picture;
 use super::terminal::Screen;
+use crate::base::Result;
 use crate::base::files::Files;
-use crate::base::{Error, Result};
 use crate::err;
 
 /// A named list of things to show.
@@ -72,14 +72,10 @@ impl Report {
         }
         let page = self.html()?;
         for (name, content) in &ready {
-            write(files, &folder.join(name), content)?;
+            files.save_whole(&folder.join(name), content)?;
         }
-        write(files, &folder.join("index.html"), &page)
+        files.save_whole(&folder.join("index.html"), page)
     }
-}
-
-fn write(files: &Files, path: &Path, content: &str) -> Result<PathBuf> {
-    files.save(path, |out| out.write_all(content.as_bytes()).map_err(|e| Error::io("write", path, &e)))
 }
 
 #[cfg(test)]

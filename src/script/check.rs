@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::inspect::{self, Call};
 use crate::base::names;
 use crate::err;
+use crate::report::symbols::count;
 
 /// Words that look like function calls but belong to the language.
 const BUILT_IN: &[&str] =
@@ -130,8 +131,7 @@ impl Scene<'_> {
         let types = vec!["?"; call.arguments].join(", ");
         let error = EvalAltResult::ErrorFunctionNotFound(format!("{path} ({types})"), call.position);
         let mut failure = self.session.explain(source, &error);
-        failure.message =
-            format!("`{path}` cannot take {} argument{}", call.arguments, if call.arguments == 1 { "" } else { "s" });
+        failure.message = format!("`{path}` cannot take {}", count(call.arguments, "argument"));
         Some(failure)
     }
 

@@ -206,9 +206,7 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
             plain(Kind::Argument, format!("`{}` would change a constant", readable_types(name)), None)
         }
         E::ErrorAssignmentToConstant(name, _) => plain(Kind::Argument, format!("`{name}` is a constant"), None),
-        E::ErrorTerminated(..) => {
-            Words { kind: Kind::Interrupted.name().into(), message: "interrupted".into(), hint: None, arg: None }
-        }
+        E::ErrorTerminated(..) => plain(Kind::Interrupted, "interrupted".into(), None),
         E::ErrorRuntime(value, _) => thrown(value),
         E::ErrorArithmetic(text, _) => plain(Kind::Numeric, lower(text), None),
         other => plain(Kind::Argument, without_position(other), None),

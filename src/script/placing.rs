@@ -17,12 +17,15 @@ impl PluginFunc for Placed {
         context: Option<NativeCallContext>,
         args: &mut [&mut Dynamic],
     ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let place = context.as_ref().map(|c| (c.call_position(), c.call_source().map(str::to_string)));
-        let result = self.0.call(context.filter(|_| self.0.has_context()), args);
-        match (result, place) {
-            (Err(error), Some((position, source))) => Err(with_place(error, position, source)),
-            (result, _) => result,
-        }
+        let Some(outer) = context else {
+            return self.0.call(None, args);
+        };
+        // The function gets a context of the same content, and this one stays to be asked after an error.
+        let inner = self.0.has_context().then(|| {
+            let (global, position) = (outer.global_runtime_state(), outer.call_position());
+            NativeCallContext::new_with_all_fields(outer.engine(), outer.fn_name(), outer.fn_source(), global, position)
+        });
+        self.0.call(inner, args).map_err(|error| with_place(error, outer.call_position(), outer.call_source()))
     }
 
     fn is_method_call(&self) -> bool {
@@ -43,7 +46,7 @@ impl PluginFunc for Placed {
 }
 
 /// Errors that already know their place, such as those of closures that a native called, keep it.
-fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<String>) -> Box<EvalAltResult> {
+fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<&str>) -> Box<EvalAltResult> {
     if !error.position().is_none() || position.is_none() {
         return error;
     }

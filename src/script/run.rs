@@ -184,10 +184,7 @@ pub mod globals {
 }
 
 fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> {
-    let place = env(ctx)?
-        .files
-        .save(path.as_ref(), |file| file.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {path}: {e}")))
-        .map_err(|e| e.arg(0))?;
+    let place = env(ctx)?.files.save_whole(path.as_ref(), text).map_err(|e| e.arg(0))?;
     Ok(place.display().to_string())
 }
 

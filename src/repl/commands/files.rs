@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::super::{Flow, Repl, Trouble, saving};
-use crate::err;
 use crate::script::Session;
 use crate::script::env::Arguments;
 
@@ -34,9 +33,7 @@ pub fn run(repl: &mut Repl, line: &str) -> Result<Flow, Trouble> {
 pub fn save(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
     let file = unquoted(file);
     let text = saving::script(&repl.done);
-    let place = repl.session().env().files.save(Path::new(file), |out| {
-        out.write_all(text.as_bytes()).map_err(|e| err!(File, "cannot write {file}: {e}"))
-    })?;
+    let place = repl.session().env().files.save_whole(Path::new(file), &text)?;
     repl.say(&format!("saved {}", place.display()));
     let beside = Session::new(repl.session().env().beside(Arguments::default()));
     if let Some(failure) = beside.check(file, &text).first() {

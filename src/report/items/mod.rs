@@ -66,7 +66,7 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
         (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
         (found, picture) => return Err(unknown_format(item.kind(), found, picture.is_some())),
     };
-    files.save(path, |out| out.write_all(&bytes).map_err(|e| Error::io("write", path, &e)))
+    files.save_whole(path, bytes)
 }
 
 fn unknown_format(kind: &str, found: Option<&str>, drawn: bool) -> Error {
