@@ -8,12 +8,12 @@ use super::{Result, error::Error, error::Kind};
 
 /// Bytes that this process may still take: what the machine has free, or the control group's limit if that is lower.
 ///
-/// Asked of the system at most ten times a second, since it costs some tens of microseconds.
+/// Asked of the system at most fifty times a second, since it costs some tens of microseconds.
 pub fn available() -> u64 {
     static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     match *last {
-        Some((when, bytes)) if when.elapsed() < Duration::from_millis(100) => bytes,
+        Some((when, bytes)) if when.elapsed() < Duration::from_millis(20) => bytes,
         _ => {
             let mut system = sysinfo::System::new();
             system.refresh_memory();

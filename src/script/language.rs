@@ -16,7 +16,7 @@ const KEPT_FREE: u64 = 192 << 20;
 
 /// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
 pub fn out_of_memory(operations: u64) -> bool {
-    operations.is_multiple_of(1 << 16) && memory::available() < KEPT_FREE
+    operations.is_multiple_of(64) && memory::available() < KEPT_FREE
 }
 
 #[export_module(manifest)]

@@ -32,7 +32,7 @@ struct Row {
     register: fn(&mut Engine),
 }
 
-fn row<T: Handle>() -> Row {
+const fn row<T: Handle>() -> Row {
     Row {
         short: |value| value.read_lock::<T>().map(|handle| handle.short()),
         shown: |value, screen| value.read_lock::<T>().map(|handle| handle.shown(screen)),
@@ -47,35 +47,26 @@ fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-fn rows() -> Vec<Row> {
-    vec![
-        row::<Card>(),
-        row::<Chart>(),
-        row::<Grid>(),
-        row::<HeatText>(),
-        row::<Report>(),
-        row::<Table>(),
-        row::<Tensor>(),
-    ]
-}
+static ROWS: [Row; 7] =
+    [row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>(), row::<Tensor>()];
 
 pub fn register_types(engine: &mut Engine) {
-    for row in rows() {
+    for row in &ROWS {
         (row.register)(engine);
     }
 }
 
 pub fn short(value: &Dynamic) -> Option<String> {
-    rows().iter().find_map(|row| (row.short)(value))
+    ROWS.iter().find_map(|row| (row.short)(value))
 }
 
 pub fn handle_json(value: &Dynamic) -> Option<Result<serde_json::Value>> {
-    rows().iter().find_map(|row| (row.json)(value))
+    ROWS.iter().find_map(|row| (row.json)(value))
 }
 
 /// A value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen) -> Result<String> {
-    if let Some(text) = rows().iter().find_map(|row| (row.shown)(value, screen)) {
+    if let Some(text) = ROWS.iter().find_map(|row| (row.shown)(value, screen)) {
         return text;
     }
     // A list of handles is shown one after the other, a list of numbers on a line.
