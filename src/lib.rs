@@ -6,6 +6,8 @@ pub mod base;
 
 pub mod tensor;
 
+pub mod model;
+
 pub mod report;
 
 pub mod script;

@@ -20,6 +20,7 @@ mod error;
 pub mod files;
 pub mod gather;
 pub mod index;
+pub mod kernels;
 pub mod linalg;
 pub mod matmul;
 pub mod normalise;

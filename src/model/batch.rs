@@ -1,0 +1,52 @@
+//! Token ids as a decoder reads them: rows of different lengths, filled up on the right.
+
+use crate::bail;
+use crate::base::Result;
+use crate::tensor::{Device, Tensor};
+
+/// Rows of token ids. What fills up a shorter row is never seen by its real positions.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    rows: Vec<Vec<u32>>,
+    width: usize,
+}
+
+impl Batch {
+    /// Every row has at least one token.
+    pub fn new(rows: Vec<Vec<u32>>) -> Result<Self> {
+        if rows.is_empty() {
+            bail!(Argument, "expected at least one text, found none");
+        }
+        if let Some(empty) = rows.iter().position(Vec::is_empty) {
+            return Err(crate::err!(Argument, "expected at least one token in a text, found none in text {empty}")
+                .hint("an empty text has no tokens; ask for one at the beginning with #{ bos: true }"));
+        }
+        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+        Ok(Self { rows, width })
+    }
+
+    pub fn rows(&self) -> &[Vec<u32>] {
+        &self.rows
+    }
+
+    /// The length of the longest row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn lengths(&self) -> Vec<usize> {
+        self.rows.iter().map(Vec::len).collect()
+    }
+
+    /// Whether some row is shorter than another.
+    pub fn is_ragged(&self) -> bool {
+        self.rows.iter().any(|row| row.len() < self.width)
+    }
+
+    /// `[rows, width]`; what fills up is token 0.
+    pub fn ids(&self, device: &Device) -> Result<Tensor> {
+        let filled =
+            self.rows.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0, self.width - row.len())));
+        Ok(Tensor::from_vec(filled.collect::<Vec<u32>>(), (self.rows.len(), self.width), device)?)
+    }
+}

@@ -1,0 +1,61 @@
+//! Where each weight of ours lies in a file of someone else's.
+
+use std::collections::BTreeMap;
+
+use super::config::Config;
+use crate::base::Result;
+use crate::tensor::Tensor;
+
+/// Tensors by name, as a file has them, read one at a time.
+pub trait Source {
+    fn names(&self) -> Vec<String>;
+
+    /// The shape of a tensor that is there.
+    fn shape(&self, name: &str) -> Option<Vec<usize>>;
+
+    /// One tensor in the processor's memory, in the dtype of the file; what is quantised comes as f32.
+    fn tensor(&self, name: &str) -> Result<Tensor>;
+}
+
+/// How a weight of ours is made of a tensor of the file. Ours are `[out, in]`, heads one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    Same(String),
+    /// From `[in, out]`.
+    Transposed(String),
+    /// Rows `start..start + count` of a fused `[out, in]` or `[out]`.
+    Rows {
+        name: String,
+        start: usize,
+        count: usize,
+    },
+    /// Columns `start..start + count` of a fused `[in, out]`, transposed.
+    Columns {
+        name: String,
+        start: usize,
+        count: usize,
+    },
+    /// Part `part` of `parts` of every head: the rows are ordered (head, part, d_head), as GPT-NeoX has them.
+    OfEachHead {
+        name: String,
+        heads: usize,
+        parts: usize,
+        part: usize,
+    },
+    /// From `[heads, in, d_head]`: TransformerLens' `W_Q`.
+    HeadsOut(String),
+    /// From `[heads, d_head, out]`: TransformerLens' `W_O`.
+    HeadsIn(String),
+    /// From `[heads, d_head]`: TransformerLens' `b_Q`.
+    Flat(String),
+}
+
+/// A config, and where a file has the weights that it calls for.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub config: Config,
+    /// By our name of the weight.
+    pub weights: BTreeMap<String, From>,
+    /// Names that are known and hold nothing to be learned (mask buffers, rotary tables). `*` stands for a layer.
+    pub ignored: Vec<String>,
+}

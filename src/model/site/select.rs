@@ -1,0 +1,128 @@
+//! Reading names of sites: `resid_post.3`, `z.3.5`, `resid_post.*`, `mlp_out.2-4`, `blocks.3.hook_resid_post`.
+
+use std::fmt;
+
+use super::{Heads, Kind, ROWS, Site};
+use crate::base::{Result, names};
+use crate::model::config::Config;
+use crate::{bail, err};
+
+/// A site, or one head of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub site: Site,
+    pub head: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.head {
+            Some(head) => write!(f, "{}.{head}", self.site),
+            None => self.site.fmt(f),
+        }
+    }
+}
+
+/// The places that a text names in a model of this config, in the order of the computation.
+pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
+    let named = translated(text)?;
+    let mut parts = named.splitn(3, '.');
+    let name = parts.next().unwrap_or_default();
+    let kind = kind(config, name)?;
+    let layers = match (kind.in_blocks(), parts.next()) {
+        (true, Some(part)) => numbers(part, config.layers, "layer")?,
+        (true, None) => {
+            return Err(
+                err!(Name, "expected a layer after `{name}`").hint(format!("`{name}.0`, or `{name}.*` for all"))
+            );
+        }
+        (false, None) => vec![0],
+        (false, Some(_)) => bail!(Name, "expected no layer after `{name}`, found `{text}`"),
+    };
+    let heads = match parts.next() {
+        None => vec![None],
+        Some(part) => heads(config, kind, part)?.into_iter().map(Some).collect(),
+    };
+    let places = layers
+        .into_iter()
+        .flat_map(|layer| heads.iter().map(move |head| Place { site: Site::new(kind, layer), head: *head }));
+    Ok(places.collect())
+}
+
+fn kind(config: &Config, name: &str) -> Result<Kind> {
+    let known: Vec<&str> = Kind::all().filter(|kind| kind.exists(config)).map(Kind::name).collect();
+    let Some(kind) = Kind::all().find(|kind| kind.name() == name) else {
+        return Err(err!(Name, "unknown site `{name}`").maybe_hint(names::suggestion(name, known.iter().copied())));
+    };
+    if !kind.exists(config) {
+        let sites = known.join(", ");
+        return Err(
+            err!(Name, "{} models of this kind have no site `{name}`", config.family).hint(format!("it has {sites}"))
+        );
+    }
+    Ok(kind)
+}
+
+fn heads(config: &Config, kind: Kind, part: &str) -> Result<Vec<usize>> {
+    match kind.heads() {
+        Heads::None => bail!(Name, "expected a layer and nothing more after `{}`: it has no heads", kind.name()),
+        Heads::Keys => numbers(part, config.kv_heads, "head"),
+        Heads::Queries | Heads::Square => numbers(part, config.heads, "head"),
+    }
+}
+
+/// `3`, `-1` (from the end), `2-4` (both included), `*`.
+fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
+    if part == "*" {
+        return Ok((0..count).collect());
+    }
+    let one = |text: &str| -> Result<usize> {
+        let number: i64 = text.parse().map_err(|_| {
+            err!(Name, "expected a {what}, found `{part}`")
+                .hint(format!("`3`, `-1` for the last, `2-4`, or `*` for every {what}"))
+        })?;
+        let place = if number < 0 { number + count as i64 } else { number };
+        match usize::try_from(place) {
+            Ok(place) if place < count => Ok(place),
+            _ => bail!(Name, "there is no {what} {number}: this model has {count}"),
+        }
+    };
+    match part.split_once('-') {
+        Some((from, to)) if !from.is_empty() => {
+            let (from, to) = (one(from)?, one(to)?);
+            if from > to {
+                bail!(Name, "expected {what}s in ascending order, found `{part}`");
+            }
+            Ok((from..=to).collect())
+        }
+        _ => Ok(vec![one(part)?]),
+    }
+}
+
+/// The name in our words, where it is one of TransformerLens'.
+fn translated(text: &str) -> Result<String> {
+    if let Some(row) = ROWS.iter().find(|row| row.lens == text) {
+        return Ok(row.name.into());
+    }
+    let Some((layer, rest)) = text.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
+        return match text.contains("hook_") {
+            true => unknown(text, text),
+            false => Ok(text.into()),
+        };
+    };
+    if rest == "hook_mlp_in" {
+        return Err(err!(Name, "`{text}` is the un-normed input of the MLP, which is no site here").hint(format!(
+            "`resid_mid.{layer}` (`resid_pre.{layer}` in parallel blocks), or `mlp_in.{layer}` after the norm"
+        )));
+    }
+    let wanted = format!("blocks.{{}}.{rest}");
+    match ROWS.iter().find(|row| row.lens == wanted) {
+        Some(row) => Ok(format!("{}.{layer}", row.name)),
+        None => unknown(text, rest),
+    }
+}
+
+fn unknown(text: &str, part: &str) -> Result<String> {
+    let known = ROWS.iter().map(|row| row.lens.trim_start_matches("blocks.{}."));
+    Err(err!(Name, "unknown site `{text}`").maybe_hint(names::suggestion(part, known)))
+}

@@ -1,0 +1,152 @@
+//! The weights of a decoder, and the name and shape of each.
+
+use super::config::{Config, Order, Positions, QkNorm};
+use crate::base::Result;
+use crate::tensor::Tensor;
+
+/// A matrix `[out, in]` and what is added to its product.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Norm {
+    pub weight: Option<Tensor>,
+    pub bias: Option<Tensor>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Attention {
+    pub q: Linear,
+    pub k: Linear,
+    pub v: Linear,
+    pub o: Linear,
+    pub q_norm: Option<Norm>,
+    pub k_norm: Option<Norm>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Mlp {
+    pub gate: Option<Linear>,
+    pub up: Linear,
+    pub down: Linear,
+}
+
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub attn_norm: Option<Norm>,
+    pub attn: Attention,
+    pub attn_post_norm: Option<Norm>,
+    pub mlp_norm: Option<Norm>,
+    pub mlp: Option<Mlp>,
+    pub mlp_post_norm: Option<Norm>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// `[vocab, d_model]`
+    pub embed: Tensor,
+    /// `[position_offset + context, d_model]`
+    pub pos_embed: Option<Tensor>,
+    pub blocks: Vec<Block>,
+    pub final_norm: Option<Norm>,
+    pub unembed: Linear,
+}
+
+/// Where weights come from: called with the name and the shape of each, in the order of the computation.
+pub type Get<'a> = dyn FnMut(&str, &[usize]) -> Result<Tensor> + 'a;
+
+impl Weights {
+    /// Gets every weight that the config calls for, once.
+    pub fn build(config: &Config, get: &mut Get) -> Result<Self> {
+        let d = config.d_model;
+        let embed = get("embed", &[config.vocab, d])?;
+        let rows = config.position_offset + config.context;
+        let learned = config.positions == Positions::Learned;
+        let pos_embed = learned.then(|| get("pos_embed", &[rows, d])).transpose()?;
+        let blocks = (0..config.layers).map(|layer| block(config, layer, get)).collect::<Result<_>>()?;
+        let final_norm = norm(config, config.final_norm, "final_norm", d, get)?;
+        let unembed = Linear {
+            weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.vocab, d])? },
+            bias: config.unembed_bias.then(|| get("unembed.bias", &[config.vocab])).transpose()?,
+        };
+        Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
+    }
+}
+
+impl Config {
+    /// The name and shape of every weight, in the order of the computation.
+    pub fn parameters(&self) -> Result<Vec<(String, Vec<usize>)>> {
+        let mut found = Vec::new();
+        let nothing = Tensor::zeros(0, crate::tensor::DType::F32, &crate::tensor::Device::Cpu)?;
+        Weights::build(self, &mut |name, shape| {
+            found.push((name.to_string(), shape.to_vec()));
+            Ok(nothing.clone())
+        })?;
+        Ok(found)
+    }
+}
+
+fn block(config: &Config, layer: usize, get: &mut Get) -> Result<Block> {
+    let at = |part: &str| format!("blocks.{layer}.{part}");
+    let d = config.d_model;
+    let mlp_norm = config.pre_norm && config.has_mlp() && config.order != Order::ParallelShared;
+    Ok(Block {
+        attn_norm: norm(config, config.pre_norm, &at("attn_norm"), d, get)?,
+        attn: attention(config, &at("attn"), get)?,
+        attn_post_norm: norm(config, config.post_norm, &at("attn_post_norm"), d, get)?,
+        mlp_norm: norm(config, mlp_norm, &at("mlp_norm"), d, get)?,
+        mlp: config.has_mlp().then(|| mlp(config, &at("mlp"), get)).transpose()?,
+        mlp_post_norm: norm(config, config.post_norm && config.has_mlp(), &at("mlp_post_norm"), d, get)?,
+    })
+}
+
+fn attention(config: &Config, at: &str, get: &mut Get) -> Result<Attention> {
+    let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
+    let (q_norm, k_norm) = match config.qk_norm {
+        QkNorm::None => (None, None),
+        QkNorm::Head => (Some(config.d_head), Some(config.d_head)),
+        QkNorm::Whole => (Some(wide), Some(narrow)),
+    };
+    // These norms have a weight and no bias in every family that has them.
+    let head_norm = |size: Option<usize>, name: &str, get: &mut Get| -> Result<Option<Norm>> {
+        let Some(size) = size else { return Ok(None) };
+        Ok(Some(Norm { weight: Some(get(&format!("{at}.{name}.weight"), &[size])?), bias: None }))
+    };
+    Ok(Attention {
+        q: linear(&format!("{at}.q"), wide, d, config.qkv_bias, get)?,
+        k: linear(&format!("{at}.k"), narrow, d, config.qkv_bias, get)?,
+        v: linear(&format!("{at}.v"), narrow, d, config.qkv_bias, get)?,
+        q_norm: head_norm(q_norm, "q_norm", get)?,
+        k_norm: head_norm(k_norm, "k_norm", get)?,
+        o: linear(&format!("{at}.o"), d, wide, config.out_bias, get)?,
+    })
+}
+
+fn mlp(config: &Config, at: &str, get: &mut Get) -> Result<Mlp> {
+    let (d, wide, bias) = (config.d_model, config.d_mlp, config.mlp_bias);
+    Ok(Mlp {
+        gate: config.gated.then(|| linear(&format!("{at}.gate"), wide, d, bias, get)).transpose()?,
+        up: linear(&format!("{at}.up"), wide, d, bias, get)?,
+        down: linear(&format!("{at}.down"), d, wide, bias, get)?,
+    })
+}
+
+fn linear(name: &str, out: usize, inner: usize, bias: bool, get: &mut Get) -> Result<Linear> {
+    Ok(Linear {
+        weight: get(&format!("{name}.weight"), &[out, inner])?,
+        bias: bias.then(|| get(&format!("{name}.bias"), &[out])).transpose()?,
+    })
+}
+
+fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Get) -> Result<Option<Norm>> {
+    if config.norm.is_none() || !wanted {
+        return Ok(None);
+    }
+    Ok(Some(Norm {
+        weight: config.norm_weight.then(|| get(&format!("{name}.weight"), &[size])).transpose()?,
+        bias: config.norm_bias.then(|| get(&format!("{name}.bias"), &[size])).transpose()?,
+    }))
+}
