@@ -3,7 +3,9 @@
 pub mod batch;
 pub mod config;
 pub mod decoder;
+pub mod family;
 pub mod hooks;
 pub mod layout;
+pub mod load;
 pub mod site;
 pub mod weights;
