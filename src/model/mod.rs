@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod config;
+pub mod formats;
 pub mod hooks;
 pub mod layout;
 pub mod site;
