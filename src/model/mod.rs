@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cache;
 pub mod config;
 pub mod decoder;
+pub mod formats;
 pub mod generate;
 pub mod grads;
 pub mod hooks;
@@ -11,3 +12,8 @@ pub mod layout;
 pub mod run;
 pub mod site;
 pub mod weights;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
