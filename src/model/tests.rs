@@ -17,10 +17,14 @@ fn batch(rows: &[&[u32]]) -> Batch {
     Batch::new(rows.iter().map(|row| row.to_vec()).collect()).unwrap()
 }
 
+/// The largest difference, relative to the largest value where that is more than 1.
 fn far(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
-    let gap = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().to_dtype(DType::F32).unwrap();
-    gap.max(0).unwrap().to_scalar().unwrap()
+    let most = |t: &Tensor| -> f32 {
+        let sizes = t.abs().unwrap().flatten_all().unwrap().to_dtype(DType::F32).unwrap();
+        sizes.max(0).unwrap().to_scalar().unwrap()
+    };
+    most(&(a - b).unwrap()) / most(a).max(1.0)
 }
 
 fn logits(model: &Decoder, batch: &Batch) -> Tensor {
