@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::generate::Choice;
-use super::hooks::{Action, Bound, Chain, NoHooks, Source};
+use super::hooks::{Action, Bound, NoHooks, Source};
 use super::run::Ask;
 use super::samples::{config, configs, decoder};
 use super::site::{Kind, Place, Site, select};
@@ -266,4 +266,89 @@ fn gradients_are_those_of_finite_differences() {
             assert!(close, "`{place}`: {found} is not {expected} {:?}", model.config());
         }
     }
+}
+
+#[test]
+fn half_precision_computes_right() {
+    for config in configs() {
+        let exact = logits(&decoder(config.clone(), DType::F32), &batch(&[&TEXT]));
+        for (dtype, most) in [(DType::F16, 0.02), (DType::BF16, 0.15)] {
+            let half = logits(&decoder(config.clone(), dtype), &batch(&[&TEXT]));
+            assert_eq!(half.dtype(), dtype);
+            let gap = far(&exact, &half.to_dtype(DType::F32).unwrap());
+            assert!(gap < most && gap > 0.0, "{dtype:?} {gap} {config:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_may_outgrow_the_context_where_asked() {
+    let model = decoder(config(), DType::F32);
+    let mut choice = Choice {
+        tokens: 60,
+        temperature: 0.0,
+        top_k: None,
+        top_p: None,
+        repetition_penalty: 1.0,
+        seed: 0,
+        stops: vec![],
+        windowed: false,
+    };
+    let speak =
+        |choice: &Choice| model.generate(&batch(&[&TEXT]), choice, vec![], &mut |_, _| Ok(true), &Task::default());
+    let error = speak(&choice).unwrap_err();
+    assert!(error.message.contains("with 60 more it is longer than the 32"), "{error:?}");
+    assert!(error.hint.unwrap().contains("at most 24 tokens"));
+    choice.windowed = true;
+    let new = speak(&choice).unwrap().remove(0);
+    assert_eq!(new.len(), 60);
+    // 24 tokens fit; then the last 16 are read as a text of their own.
+    let text: Vec<u32> = TEXT.iter().chain(&new).copied().collect();
+    let last = logits(&model, &batch(&[&text[33 - 16..33]])).get(0).unwrap().get(15).unwrap();
+    assert_eq!(last.argmax(0).unwrap().to_scalar::<u32>().unwrap(), text[33]);
+}
+
+#[test]
+fn losses_are_the_logarithms_of_probabilities() {
+    let model = decoder(config(), DType::F64);
+    let texts = batch(&[&TEXT, &TEXT[..1]]);
+    let task = Task::default();
+    let losses = model.losses(&texts, vec![], &task).unwrap();
+    assert_eq!((losses[0].dims(), losses[1].dims()), (&[8][..], &[0][..]));
+    let chances = crate::tensor::normalise::softmax(&logits(&model, &texts).get(0).unwrap(), 1).unwrap();
+    for (i, loss) in losses[0].to_vec1::<f64>().unwrap().into_iter().enumerate() {
+        let chance = chances.get(i).unwrap().get(TEXT[i + 1] as usize).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss + chance.ln()).abs() < 1e-9);
+    }
+    // Windows over a text that fits are the text.
+    let windowed = model.windowed_losses(&TEXT, &task).unwrap();
+    assert!(far(&windowed, &losses[0]) < 1e-9);
+    let long: Vec<u32> = (0..100).map(|i| i * 7 % 20).collect();
+    let windowed = model.windowed_losses(&long, &task).unwrap();
+    assert_eq!(windowed.dims(), [99]);
+    // The token at 40 is judged in the window 16..48, with 24 tokens before it.
+    let window = model.losses(&batch(&[&long[16..48]]), vec![], &task).unwrap();
+    assert!(far(&windowed.get(39).unwrap(), &window[0].get(23).unwrap()) < 1e-9);
+}
+
+#[test]
+fn chance_is_seeded_and_keeps_to_its_limits() {
+    let model = decoder(config(), DType::F32);
+    let speak = |seed: u64, top_k: Option<usize>, top_p: Option<f64>| {
+        let choice = Choice {
+            tokens: 20,
+            temperature: 2.0,
+            top_k,
+            top_p,
+            repetition_penalty: 1.0,
+            seed,
+            stops: vec![],
+            windowed: false,
+        };
+        model.generate(&batch(&[&TEXT]), &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap().remove(0)
+    };
+    assert_eq!(speak(1, None, None), speak(1, None, None));
+    assert_ne!(speak(1, None, None), speak(2, None, None));
+    // One candidate is the greedy choice, however warm.
+    assert_eq!(speak(1, Some(1), None), speak(2, None, Some(1e-9)));
 }
