@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use crate::base::{Error, Result, Task};
-use crate::err;
 use crate::model::batch::Batch;
-use crate::model::hooks::{At, Hooks};
+use crate::model::hooks::{At, Hooks, fit};
 use crate::model::site::{Kind, Site};
+use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
-use crate::tensor::{DType, Tensor};
 
 /// Why a pass does not go on.
 pub enum Stop {
@@ -38,6 +37,8 @@ pub struct Flow<'a> {
     pub columns: Range<usize>,
     pub step: usize,
     pub gap: Option<Gap>,
+    /// Whether more passes may follow.
+    pub may_grow: bool,
     pub task: &'a Task,
 }
 
@@ -58,9 +59,19 @@ impl Flow<'_> {
 
     fn shown(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
         self.task.check()?;
-        let at = At { site, batch: self.batch, columns: self.columns.clone(), step: self.step };
+        let at = At {
+            site,
+            batch: self.batch,
+            columns: self.columns.clone(),
+            step: self.step,
+            gap: self.gap.as_ref(),
+            may_grow: self.may_grow,
+        };
         match self.hooks.on(&at, &x)? {
-            Some(changed) => checked(site, &x, changed),
+            Some(changed) => {
+                fit::same_form(&site, &x, &changed)?;
+                Ok(changed)
+            }
             None => Ok(x),
         }
     }
@@ -80,40 +91,4 @@ impl Flow<'_> {
         let rows = lengths.iter().enumerate().map(|(row, length)| Ok(x.narrow(0, row, 1)?.narrow(1, length - 1, 1)?));
         Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
     }
-}
-
-/// What a hook returns must fit where it goes.
-fn checked(site: Site, before: &Tensor, after: Tensor) -> Result<Tensor> {
-    if after.dims() != before.dims() {
-        return Err(err!(
-            Shape,
-            "expected a tensor of shape {:?} from the hook at `{site}`, found {:?}",
-            before.dims(),
-            after.dims()
-        ));
-    }
-    if after.dtype() != before.dtype() {
-        let (wanted, found) = (before.dtype().as_str(), after.dtype().as_str());
-        return Err(err!(Argument, "expected {wanted} from the hook at `{site}`, found {found}")
-            .hint(format!("return x.cast(\"{wanted}\")")));
-    }
-    if let Some(place) = first_nan(&after)?.filter(|_| !matches!(first_nan(before), Ok(Some(_)))) {
-        return Err(err!(Numeric, "the hook at `{site}` returned NaN, first at {place:?}"));
-    }
-    Ok(after)
-}
-
-/// The index of the first NaN.
-fn first_nan(x: &Tensor) -> Result<Option<Vec<usize>>> {
-    let strange = x.detach().ne(&x.detach())?.flatten_all()?;
-    if strange.to_dtype(DType::F32)?.max(0)?.to_scalar::<f32>()? == 0.0 {
-        return Ok(None);
-    }
-    let mut rest = strange.to_vec1::<u8>()?.iter().position(|flag| *flag != 0).unwrap_or(0);
-    let mut place = vec![0; x.rank()];
-    for (axis, size) in x.dims().iter().enumerate().rev() {
-        place[axis] = rest % size;
-        rest /= size;
-    }
-    Ok(Some(place))
 }

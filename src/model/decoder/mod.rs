@@ -5,6 +5,8 @@ mod flow;
 mod past;
 mod turning;
 
+use std::sync::Arc;
+
 use super::batch::Batch;
 use super::config::{Config, Order, Positions};
 use super::hooks::Hooks;
@@ -39,7 +41,7 @@ pub struct Pass<'a> {
 
 #[derive(Debug)]
 pub struct Decoder {
-    config: Config,
+    config: Arc<Config>,
     weights: Weights,
     turning: Option<Turning>,
     turning_local: Option<Turning>,
@@ -49,10 +51,10 @@ impl Decoder {
     pub fn new(config: Config, weights: Weights) -> Self {
         let turning = config.rotary.as_ref().map(Turning::new);
         let turning_local = config.rotary_local.as_ref().map(Turning::new);
-        Self { config, weights, turning, turning_local }
+        Self { config: Arc::new(config), weights, turning, turning_local }
     }
 
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
@@ -82,8 +84,8 @@ impl Decoder {
         let step = pass.past.as_ref().map_or(0, |past| past.step());
         let columns = before..before + batch.width();
         let mut past = pass.past;
-        let mut flow = Flow { hooks: pass.hooks, batch, columns, step, gap, task: pass.task };
-        let logits = match self.run(&mut flow, past.as_deref_mut(), pass.logits) {
+        let mut flow = Flow { hooks: pass.hooks, batch, columns, step, gap, may_grow: past.is_some(), task: pass.task };
+        let logits = match self.through(&mut flow, past.as_deref_mut(), pass.logits) {
             Ok(logits) => Some(logits),
             Err(Stop::Done) => None,
             Err(Stop::Failed(error)) => return Err(error),
@@ -113,7 +115,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn run(&self, flow: &mut Flow, mut past: Option<&mut Past>, wanted: Logits) -> Step<Tensor> {
+    fn through(&self, flow: &mut Flow, mut past: Option<&mut Past>, wanted: Logits) -> Step<Tensor> {
         let mut x = self.embedded(flow)?;
         for (layer, block) in self.weights.blocks.iter().enumerate() {
             flow.task.check()?;
