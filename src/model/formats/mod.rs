@@ -1,4 +1,6 @@
 //! Files of models that other programs write. Each gives its tensors as a `Source`, and a `Layout` where it says one.
 
+mod base;
 pub mod gguf;
+pub mod llama2c;
 mod reader;
