@@ -3,4 +3,5 @@
 mod base;
 pub mod gguf;
 pub mod llama2c;
+pub mod pickle;
 mod reader;
