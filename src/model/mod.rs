@@ -12,3 +12,8 @@ pub mod layout;
 pub mod run;
 pub mod site;
 pub mod weights;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
