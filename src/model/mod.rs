@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod config;
 pub mod hooks;
+pub mod hub;
 pub mod layout;
 pub mod site;
 pub mod weights;
