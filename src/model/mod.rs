@@ -1,9 +1,20 @@
 //! Floor 2: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
 
 pub mod batch;
+pub mod cache;
 pub mod config;
+pub mod decoder;
+pub mod formats;
+pub mod generate;
+pub mod grads;
 pub mod hooks;
 pub mod hub;
 pub mod layout;
+pub mod run;
 pub mod site;
 pub mod weights;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
