@@ -9,6 +9,7 @@ pub mod formats;
 pub mod generate;
 pub mod grads;
 pub mod hooks;
+pub mod hub;
 pub mod layout;
 pub mod load;
 pub mod run;
