@@ -10,9 +10,11 @@ pub mod generate;
 pub mod grads;
 pub mod hooks;
 pub mod hub;
+pub mod init;
 pub mod layout;
 pub mod load;
 pub mod run;
+pub mod save;
 pub mod site;
 pub mod weights;
 
