@@ -5,4 +5,6 @@ pub mod config;
 pub mod hooks;
 pub mod layout;
 pub mod site;
+pub mod tokenizer;
+pub mod tokens;
 pub mod weights;
