@@ -1,11 +1,21 @@
 //! Hooks: what looks at activations while they flow, and may change them.
 
+mod action;
+mod chain;
+pub(super) mod fit;
+mod picked;
+
 use std::ops::Range;
 
 use super::batch::Batch;
 use super::site::Site;
 use crate::base::Result;
 use crate::tensor::Tensor;
+use crate::tensor::kernels::Gap;
+
+pub use action::{Action, Source};
+pub use chain::{Bound, Chain, Edit};
+pub use picked::{Picked, one_head};
 
 /// Where and when an activation flows.
 #[derive(Debug, Clone)]
@@ -17,6 +27,30 @@ pub struct At<'a> {
     pub columns: Range<usize>,
     /// 0 for the text itself, 1 for the pass that reads the first generated token, and so on.
     pub step: usize,
+    /// Where shorter rows were filled up.
+    pub gap: Option<&'a Gap>,
+    /// Whether more passes may follow this one.
+    pub may_grow: bool,
+}
+
+impl At<'_> {
+    /// How many tokens of a text have been read by the end of this pass.
+    pub fn read(&self, row: usize) -> usize {
+        match self.gap {
+            Some(gap) if self.columns.end > gap.width => gap.position(row, self.columns.end),
+            _ if self.columns.start == 0 => self.batch.rows()[row].len(),
+            _ => self.columns.end,
+        }
+    }
+
+    /// The column of this pass at which a text has a position, if it is computed here.
+    pub fn column(&self, row: usize, position: usize) -> Option<usize> {
+        let column = match self.gap {
+            Some(gap) if position >= gap.lengths[row] => position - gap.lengths[row] + gap.width,
+            _ => position,
+        };
+        self.columns.contains(&column).then(|| column - self.columns.start)
+    }
 }
 
 /// Something that looks at the activations of a forward pass. A site that nobody wants is not materialised.

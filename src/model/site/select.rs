@@ -126,3 +126,63 @@ fn unknown(text: &str, part: &str) -> Result<String> {
     let known = ROWS.iter().map(|row| row.lens.trim_start_matches("blocks.{}."));
     Err(err!(Name, "unknown site `{text}`").maybe_hint(names::suggestion(part, known)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::samples::{config, configs};
+
+    fn named(text: &str) -> Vec<String> {
+        select(&config(), text).unwrap().iter().map(Place::to_string).collect()
+    }
+
+    fn refused(text: &str) -> (String, String) {
+        let error = select(&config(), text).unwrap_err();
+        (error.message, error.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn names_of_sites_heads_and_sets() {
+        assert_eq!(named("resid_post.1"), ["resid_post.1"]);
+        assert_eq!(named("resid_post.-1"), ["resid_post.1"]);
+        assert_eq!(named("mlp_out.*"), ["mlp_out.0", "mlp_out.1"]);
+        assert_eq!(named("mlp_out.0-1"), ["mlp_out.0", "mlp_out.1"]);
+        assert_eq!(named("z.1.3"), ["z.1.3"]);
+        assert_eq!(named("k.0.*"), ["k.0.0", "k.0.1"]);
+        assert_eq!(named("pattern.*.2-3"), ["pattern.0.2", "pattern.0.3", "pattern.1.2", "pattern.1.3"]);
+        assert_eq!(named("logits"), ["logits"]);
+        assert_eq!(named("blocks.1.hook_resid_post"), ["resid_post.1"]);
+        assert_eq!(named("blocks.*.attn.hook_z"), ["z.0", "z.1"]);
+    }
+
+    #[test]
+    fn every_site_is_found_by_both_of_its_names() {
+        for config in configs() {
+            for site in Site::all(&config) {
+                for name in [site.to_string(), site.lens_name()] {
+                    assert_eq!(select(&config, &name).unwrap(), [Place { site, head: None }], "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_names_are_answered() {
+        assert_eq!(refused("resid_pots.1"), ("unknown site `resid_pots`".into(), "did you mean `resid_post`?".into()));
+        assert_eq!(refused("resid_post").1, "`resid_post.0`, or `resid_post.*` for all");
+        assert_eq!(refused("resid_post.2").0, "there is no layer 2: this model has 2");
+        assert_eq!(refused("k.0.2").0, "there is no head 2: this model has 2");
+        assert_eq!(
+            refused("resid_post.1.0").0,
+            "expected a layer and nothing more after `resid_post`: it has no heads"
+        );
+        assert_eq!(refused("logits.1").0, "expected no layer after `logits`, found `logits.1`");
+        assert_eq!(refused("mlp_out.1-0").0, "expected layers in ascending order, found `1-0`");
+        assert!(refused("mlp_out.x").1.contains("`*` for every layer"));
+        assert_eq!(refused("pos_embed").0, "microtome models of this kind have no site `pos_embed`");
+        assert!(refused("pos_embed").1.contains("embed, resid_pre, norm_scale"));
+        assert!(refused("blocks.1.hook_mlp_in").1.contains("`mlp_in.1` after the norm"));
+        assert_eq!(refused("blocks.1.hook_resid_pots").1, "did you mean `hook_resid_post`?");
+        assert!(refused("").0.starts_with("unknown site ``"));
+    }
+}

@@ -1,0 +1,154 @@
+//! What a run recorded: activations by place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::hooks::{At, Hooks, Picked};
+use super::site::{Place, Site, select};
+use crate::base::{Result, names};
+use crate::tensor::Tensor;
+use crate::{bail, err};
+
+/// Activations of one forward pass over a batch. Rows shorter than the longest are filled up on the right with what the
+/// model computed there, which means nothing; `lengths` tells where each text ends.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    config: Arc<Config>,
+    activations: BTreeMap<Place, Tensor>,
+    lengths: Vec<usize>,
+    /// Which positions were kept; None for all of them.
+    positions: Option<Vec<i64>>,
+}
+
+impl Cache {
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    pub fn positions(&self) -> Option<&[i64]> {
+        self.positions.as_deref()
+    }
+
+    /// Everything that was recorded, in the order of the computation.
+    pub fn iter(&self) -> impl Iterator<Item = (&Place, &Tensor)> {
+        self.activations.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.activations.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.activations.is_empty()
+    }
+
+    /// The activation of a place; a head of a site that was recorded whole is taken out of it.
+    pub fn at(&self, place: Place) -> Result<Tensor> {
+        if let Some(found) = self.activations.get(&place) {
+            return Ok(found.clone());
+        }
+        if let (Some(head), Some(whole)) = (place.head, self.activations.get(&Place { head: None, ..place })) {
+            return super::hooks::one_head(place.site.kind, whole, head);
+        }
+        let known: Vec<String> = self.activations.keys().map(Place::to_string).collect();
+        let wanted = place.to_string();
+        let hint = match names::suggestion(&wanted, known.iter().map(String::as_str)) {
+            Some(near) => near,
+            None => format!("it holds {}", shortened(&known)),
+        };
+        Err(err!(Name, "`{wanted}` was not recorded").hint(hint))
+    }
+
+    /// The activation that a name stands for; one place only.
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        match select(&self.config, name)?[..] {
+            [place] => self.at(place),
+            ref places => Err(err!(Name, "expected one site, and `{name}` names {}", places.len())
+                .hint("ask for each by itself, such as `resid_post.0`")),
+        }
+    }
+
+    /// The mean of a place over all texts and positions, or over the texts at each position. Padding does not count.
+    pub fn mean(&self, place: Place, by_position: bool) -> Result<Tensor> {
+        if place.site.kind.heads() == super::site::Heads::Square {
+            bail!(Argument, "`{place}` has no mean over positions: its axes are queries and keys");
+        }
+        let x = self.at(place)?;
+        let (rows, columns) = (x.dim(0)?, x.dim(1)?);
+        let real = |row: usize, column: usize| self.positions.is_some() || column < self.lengths[row];
+        let weights: Vec<f32> = (0..rows)
+            .flat_map(|row| (0..columns).map(move |column| (row, column)))
+            .map(|(row, column)| f32::from(u8::from(real(row, column))))
+            .collect();
+        let mut shape = vec![rows, columns];
+        shape.resize(x.rank(), 1);
+        let weights = Tensor::from_vec(weights, shape, x.device())?.to_dtype(x.dtype())?;
+        let axes: &[usize] = if by_position { &[0] } else { &[0, 1] };
+        let sum = x.broadcast_mul(&weights)?.sum_keepdim(axes)?;
+        // Every column has a real token: that of the longest text.
+        Ok(sum.broadcast_div(&weights.sum_keepdim(axes)?)?)
+    }
+
+    /// A cache of given activations, such as gradients, of the same run as `like`.
+    pub fn of(config: Arc<Config>, lengths: Vec<usize>, activations: BTreeMap<Place, Tensor>) -> Self {
+        Self { config, activations, lengths, positions: None }
+    }
+}
+
+fn shortened(names: &[String]) -> String {
+    match names {
+        [] => "nothing".into(),
+        [first @ .., last] if names.len() > 8 => format!("{}, .. and {last}", first[..6].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+/// Records places while a pass runs.
+#[derive(Debug)]
+pub struct Recorder {
+    cache: Cache,
+    wanted: Vec<Place>,
+}
+
+impl Recorder {
+    /// `positions` keeps some positions only; negative ones count from the end of each text.
+    pub fn new(config: Arc<Config>, mut wanted: Vec<Place>, lengths: Vec<usize>, positions: Option<Vec<i64>>) -> Self {
+        wanted.sort();
+        wanted.dedup();
+        Self { cache: Cache { config, activations: BTreeMap::new(), lengths, positions }, wanted }
+    }
+
+    pub fn finish(self) -> Cache {
+        self.cache
+    }
+}
+
+impl Hooks for Recorder {
+    fn wants(&self, site: Site) -> bool {
+        self.wanted.iter().any(|place| place.site == site)
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        for place in self.wanted.iter().filter(|place| place.site == at.site) {
+            let whole = match &self.cache.positions {
+                None => x.clone(),
+                Some(positions) => Picked::new(at, Some(positions), None)?.taken(x)?,
+            };
+            let kept = match place.head {
+                Some(head) => super::hooks::one_head(at.site.kind, &whole, head)?.contiguous()?,
+                None => whole,
+            };
+            self.cache.activations.insert(*place, kept);
+        }
+        Ok(None)
+    }
+
+    fn last(&self) -> Option<Site> {
+        self.wanted.last().map(|place| place.site)
+    }
+}

@@ -1,0 +1,119 @@
+//! Attention with all its sites.
+
+use super::flow::{Flow, Step};
+use super::{Decoder, Past, linear};
+use crate::base::Result;
+use crate::model::config::{NormKind, QkNorm};
+use crate::model::site::Kind;
+use crate::model::weights::{Attention, Linear, Norm};
+use crate::tensor::Tensor;
+use crate::tensor::kernels::{self, Reach};
+
+impl Decoder {
+    /// What attention writes, before any post-norm: `[batch, pos, d_model]`.
+    pub(super) fn attention(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        weights: &Attention,
+        x: &Tensor,
+        past: Option<&mut Past>,
+    ) -> Step<Tensor> {
+        let config = &self.config;
+        let q = self.heads(flow, Kind::Q, layer, x, &weights.q, config.heads)?;
+        let k = self.heads(flow, Kind::K, layer, x, &weights.k, config.kv_heads)?;
+        let v = self.heads(flow, Kind::V, layer, x, &weights.v, config.kv_heads)?;
+        let (q, k) = self.turned(flow, layer, weights, q, k)?;
+        let (k, v) = match past {
+            Some(past) => past.extend(layer, &k, &v)?,
+            None => (k, v),
+        };
+        let z = self.mixed(flow, layer, &q, &k, &v)?;
+        let z = flow.see(Kind::Z, layer, z)?;
+        self.written(flow, layer, &weights.o, &z)
+    }
+
+    fn heads(&self, flow: &mut Flow, kind: Kind, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Step<Tensor> {
+        let (rows, columns, _) = x.dims3()?;
+        let y = linear(flow.task, x, map)?.reshape((rows, columns, heads, self.config.d_head))?;
+        flow.see(kind, layer, y)
+    }
+
+    /// Queries and keys after their norms and rotation.
+    fn turned(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        weights: &Attention,
+        q: Tensor,
+        k: Tensor,
+    ) -> Step<(Tensor, Tensor)> {
+        let turning = self.turning(layer);
+        if turning.is_none() && self.config.qk_norm == QkNorm::None {
+            return Ok((q, k));
+        }
+        let table = turning.map(|turning| turning.table(flow.columns.end, self.device())).transpose()?;
+        let turn = |x: Tensor, norm: Option<&Norm>, flow: &Flow| -> Result<Tensor> {
+            let x = self.head_normed(x, norm)?;
+            match &table {
+                Some(table) => kernels::rotate(&x, table, flow.columns.start, flow.gap.as_ref()),
+                None => Ok(x),
+            }
+        };
+        let q = turn(q, weights.q_norm.as_ref(), flow)?;
+        let q = flow.see(Kind::QRot, layer, q)?;
+        let k = turn(k, weights.k_norm.as_ref(), flow)?;
+        let k = flow.see(Kind::KRot, layer, k)?;
+        Ok((q, k))
+    }
+
+    fn head_normed(&self, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
+        let Some(norm) = norm else { return Ok(x) };
+        let kind = self.config.norm.unwrap_or(NormKind::Rms);
+        let whole = match self.config.qk_norm {
+            QkNorm::Whole => x.flatten_from(2)?,
+            QkNorm::Head | QkNorm::None => x.clone(),
+        };
+        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        let normed = kernels::norm(&whole, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?;
+        Ok(normed.reshape(x.shape())?)
+    }
+
+    /// The values that each head collects. Scores and pattern are written down only where they are wanted.
+    fn mixed(&self, flow: &mut Flow, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Step<Tensor> {
+        let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
+        let gap = flow.gap.clone();
+        let (causal, window) = (self.config.causal, self.config.window(layer));
+        let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref() };
+        flow.task.check()?;
+        if !flow.wants(Kind::Scores, layer) && !flow.wants(Kind::Pattern, layer) {
+            return Ok(kernels::attention(q, k, v, scale, cap, &reach)?);
+        }
+        let scores = flow.see(Kind::Scores, layer, kernels::scores(q, k, scale, cap)?)?;
+        let pattern = flow.see(Kind::Pattern, layer, kernels::pattern(&scores, &reach)?)?;
+        Ok(kernels::mix(&pattern, v)?)
+    }
+
+    /// The output projection, head by head where somebody looks at the heads.
+    fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
+        if !flow.wants(Kind::HeadOut, layer) {
+            return Ok(linear(flow.task, &z.flatten_from(2)?, o)?);
+        }
+        let heads = flow.see(Kind::HeadOut, layer, by_head(z, o)?)?;
+        let sum = heads.sum(2)?;
+        Ok(match &o.bias {
+            Some(bias) => sum.broadcast_add(bias)?,
+            None => sum,
+        })
+    }
+}
+
+/// What each head writes: `[batch, pos, head, d_model]`.
+fn by_head(z: &Tensor, o: &Linear) -> Result<Tensor> {
+    let (rows, columns, heads, size) = z.dims4()?;
+    let d = o.weight.dim(0)?;
+    // [head, batch * pos, d_head] times [head, d_head, d_model].
+    let z = z.reshape((rows * columns, heads, size))?.transpose(0, 1)?.contiguous()?;
+    let maps = o.weight.reshape((d, heads, size))?.permute((1, 2, 0))?.contiguous()?;
+    Ok(z.matmul(&maps)?.transpose(0, 1)?.contiguous()?.reshape((rows, columns, heads, d))?)
+}

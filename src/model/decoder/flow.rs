@@ -1,0 +1,94 @@
+//! The stream of a forward pass, as hooks meet it.
+
+use std::ops::Range;
+
+use crate::base::{Error, Result, Task};
+use crate::model::batch::Batch;
+use crate::model::hooks::{At, Hooks, fit};
+use crate::model::site::{Kind, Site};
+use crate::tensor::Tensor;
+use crate::tensor::kernels::Gap;
+
+/// Why a pass does not go on.
+pub enum Stop {
+    /// The last site that matters has been seen.
+    Done,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+impl From<candle_core::Error> for Stop {
+    fn from(error: candle_core::Error) -> Self {
+        Stop::Failed(error.into())
+    }
+}
+
+pub type Step<T> = std::result::Result<T, Stop>;
+
+/// One pass: who looks, and which columns of the text it computes.
+pub struct Flow<'a> {
+    pub hooks: &'a mut dyn Hooks,
+    pub batch: &'a Batch,
+    pub columns: Range<usize>,
+    pub step: usize,
+    pub gap: Option<Gap>,
+    /// Whether more passes may follow.
+    pub may_grow: bool,
+    pub task: &'a Task,
+}
+
+impl Flow<'_> {
+    pub fn wants(&self, kind: Kind, layer: usize) -> bool {
+        self.hooks.wants(Site::new(kind, layer))
+    }
+
+    /// Shows an activation to the hooks; gives back what goes on from there.
+    pub fn see(&mut self, kind: Kind, layer: usize, x: Tensor) -> Step<Tensor> {
+        let site = Site::new(kind, layer);
+        let x = if self.hooks.wants(site) { self.shown(site, x)? } else { x };
+        match self.hooks.last() {
+            Some(last) if site >= last => Err(Stop::Done),
+            _ => Ok(x),
+        }
+    }
+
+    fn shown(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
+        self.task.check()?;
+        let at = At {
+            site,
+            batch: self.batch,
+            columns: self.columns.clone(),
+            step: self.step,
+            gap: self.gap.as_ref(),
+            may_grow: self.may_grow,
+        };
+        match self.hooks.on(&at, &x)? {
+            Some(changed) => {
+                fit::same_form(&site, &x, &changed)?;
+                Ok(changed)
+            }
+            None => Ok(x),
+        }
+    }
+
+    /// The position in its own text of a column.
+    pub fn position(&self, row: usize, column: usize) -> usize {
+        self.gap.as_ref().map_or(column, |gap| gap.position(row, column))
+    }
+
+    /// The last token of each text, of a tensor `[batch, pos, ..]`.
+    pub fn last_column(&self, x: &Tensor) -> Result<Tensor> {
+        let width = self.batch.width();
+        if !self.batch.is_ragged() {
+            return Ok(x.narrow(1, width - 1, 1)?);
+        }
+        let lengths = self.batch.lengths();
+        let rows = lengths.iter().enumerate().map(|(row, length)| Ok(x.narrow(0, row, 1)?.narrow(1, length - 1, 1)?));
+        Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+}

@@ -1,0 +1,248 @@
+//! One decoder for every family: the forward pass, with hooks at every site.
+
+mod attention;
+mod flow;
+mod past;
+mod turning;
+
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::config::{Config, Order, Positions};
+use super::hooks::Hooks;
+use super::site::Kind;
+use super::weights::{Block, Linear, Mlp, Norm, Weights};
+use crate::base::{Result, Task, memory};
+use crate::tensor::kernels::{self, Gap};
+use crate::tensor::{DType, Device, Tensor};
+use crate::{bail, err};
+use flow::{Flow, Step, Stop};
+use turning::Turning;
+
+pub use past::Past;
+
+/// Which logits a pass is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    /// `[batch, pos, vocab]`
+    All,
+    /// Those after the last token of each text, `[batch, 1, vocab]`.
+    Last,
+}
+
+/// What goes with a forward pass.
+pub struct Pass<'a> {
+    pub hooks: &'a mut dyn Hooks,
+    /// Keys and values of what was read before.
+    pub past: Option<&'a mut Past>,
+    pub logits: Logits,
+    pub task: &'a Task,
+}
+
+#[derive(Debug)]
+pub struct Decoder {
+    config: Arc<Config>,
+    weights: Weights,
+    turning: Option<Turning>,
+    turning_local: Option<Turning>,
+}
+
+impl Decoder {
+    pub fn new(config: Config, weights: Weights) -> Self {
+        let turning = config.rotary.as_ref().map(Turning::new);
+        let turning_local = config.rotary_local.as_ref().map(Turning::new);
+        Self { config: Arc::new(config), weights, turning, turning_local }
+    }
+
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.weights.embed.dtype()
+    }
+
+    pub fn device(&self) -> &Device {
+        self.weights.embed.device()
+    }
+
+    /// Runs the model. None if the hooks let it stop before the logits.
+    pub fn forward(&self, batch: &Batch, pass: Pass) -> Result<Option<Tensor>> {
+        let before = pass.past.as_ref().map_or(0, |past| past.columns());
+        self.check(batch, before)?;
+        let gap = match &pass.past {
+            Some(past) if before > 0 => past.gap().cloned(),
+            past => {
+                let seen = past.is_some() || !self.config.causal;
+                (batch.is_ragged() && seen).then(|| Gap { lengths: batch.lengths(), width: batch.width() })
+            }
+        };
+        let step = pass.past.as_ref().map_or(0, |past| past.step());
+        let columns = before..before + batch.width();
+        let mut past = pass.past;
+        let mut flow = Flow { hooks: pass.hooks, batch, columns, step, gap, may_grow: past.is_some(), task: pass.task };
+        let logits = match self.through(&mut flow, past.as_deref_mut(), pass.logits) {
+            Ok(logits) => Some(logits),
+            Err(Stop::Done) => None,
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        if let Some(past) = past {
+            past.advance(batch.width(), flow.gap);
+        }
+        Ok(logits)
+    }
+
+    /// Ids beyond the vocabulary and texts beyond the context are refused.
+    fn check(&self, batch: &Batch, before: usize) -> Result<()> {
+        for (i, row) in batch.rows().iter().enumerate() {
+            if let Some((pos, id)) = row.iter().enumerate().find(|(_, id)| **id as usize >= self.config.vocab) {
+                bail!(
+                    Argument,
+                    "expected token ids below {}, found {id} at position {pos} of text {i}",
+                    self.config.vocab
+                );
+            }
+        }
+        let length = before + batch.width();
+        if length > self.config.context {
+            return Err(err!(Argument, "the text has {length} tokens, and this model reads {}", self.config.context)
+                .hint("cut the text, or ask for windows with #{ windowed: true } where the call has that option"));
+        }
+        Ok(())
+    }
+
+    fn through(&self, flow: &mut Flow, mut past: Option<&mut Past>, wanted: Logits) -> Step<Tensor> {
+        let mut x = self.embedded(flow)?;
+        for (layer, block) in self.weights.blocks.iter().enumerate() {
+            flow.task.check()?;
+            x = self.block(flow, layer, block, x, past.as_deref_mut())?;
+        }
+        let x = match (&self.weights.final_norm, self.config.norm) {
+            (Some(norm), Some(_)) => self.normed(flow, Some(norm), &x, Kind::FinalNormScale, 0)?,
+            _ => x,
+        };
+        let x = flow.see(Kind::FinalNorm, 0, x)?;
+        // A hook at the logits sees all of them, whatever the caller wants.
+        let early = wanted == Logits::Last && !flow.wants(Kind::Logits, 0);
+        let x = if early { flow.last_column(&x)? } else { x };
+        let logits = flow.see(Kind::Logits, 0, self.unembedded(flow, &x)?)?;
+        if wanted == Logits::Last && !early { Ok(flow.last_column(&logits)?) } else { Ok(logits) }
+    }
+
+    fn embedded(&self, flow: &mut Flow) -> Step<Tensor> {
+        let (rows, width, d) = (flow.batch.rows().len(), flow.batch.width(), self.config.d_model);
+        let ids = flow.batch.ids(self.device())?.flatten_all()?;
+        let look_up = |table: &Tensor, ids: &Tensor| -> Result<Tensor> {
+            Ok(table.index_select(ids, 0)?.reshape((rows, width, d))?)
+        };
+        let mut x = look_up(&self.weights.embed, &ids)?;
+        if let Some(scale) = self.config.embed_scale {
+            x = (x * scale)?;
+        }
+        let x = flow.see(Kind::Embed, 0, x)?;
+        if self.config.positions != Positions::Learned {
+            return Ok(x);
+        }
+        let Some(table) = &self.weights.pos_embed else {
+            return Err(err!(Bug, "a model without its positions").into());
+        };
+        let places = (0..rows).flat_map(|row| flow.columns.clone().map(move |column| (row, column)));
+        let offset = self.config.position_offset;
+        let places: Vec<u32> = places.map(|(row, column)| (flow.position(row, column) + offset) as u32).collect();
+        let places = Tensor::from_vec(places, rows * width, self.device())?;
+        let positions = flow.see(Kind::PosEmbed, 0, look_up(table, &places)?)?;
+        Ok(kernels::add(&x, &positions)?)
+    }
+
+    fn block(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, past: Option<&mut Past>) -> Step<Tensor> {
+        let x = flow.see(Kind::ResidPre, layer, x)?;
+        let normed = self.normed(flow, block.attn_norm.as_ref(), &x, Kind::NormScale, layer)?;
+        let attn_in = flow.see(Kind::AttnIn, layer, normed.clone())?;
+        let attn = self.attention(flow, layer, &block.attn, &attn_in, past)?;
+        let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, Kind::AttnPostScale, layer)?;
+        let attn_out = flow.see(Kind::AttnOut, layer, attn)?;
+        let mut mid = kernels::add(&x, &attn_out)?;
+        if let Some(mlp) = &block.mlp {
+            let mlp_in = match self.config.order {
+                Order::Serial => {
+                    mid = flow.see(Kind::ResidMid, layer, mid)?;
+                    self.normed(flow, block.mlp_norm.as_ref(), &mid, Kind::MlpNormScale, layer)?
+                }
+                Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, Kind::MlpNormScale, layer)?,
+                Order::ParallelShared => normed,
+            };
+            let mlp_in = flow.see(Kind::MlpIn, layer, mlp_in)?;
+            let out = self.mlp(flow, layer, mlp, &mlp_in)?;
+            let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, Kind::MlpPostScale, layer)?;
+            let mlp_out = flow.see(Kind::MlpOut, layer, out)?;
+            mid = kernels::add(&mid, &mlp_out)?;
+        }
+        flow.see(Kind::ResidPost, layer, mid)
+    }
+
+    fn mlp(&self, flow: &mut Flow, layer: usize, mlp: &Mlp, x: &Tensor) -> Step<Tensor> {
+        let act = self.config.act;
+        let first = mlp.gate.as_ref().unwrap_or(&mlp.up);
+        let pre = flow.see(Kind::MlpPre, layer, linear(flow.task, x, first)?)?;
+        let hidden = match &mlp.gate {
+            Some(_) => {
+                let up = flow.see(Kind::MlpUp, layer, linear(flow.task, x, &mlp.up)?)?;
+                kernels::activate_gated(&pre, &up, act)?
+            }
+            None => kernels::activate(&pre, act)?,
+        };
+        let hidden = flow.see(Kind::MlpHidden, layer, hidden)?;
+        Ok(linear(flow.task, &hidden, &mlp.down)?)
+    }
+
+    /// The norm of a row; `x` itself where there is no norm. Its divisor is a site.
+    fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: Kind, layer: usize) -> Step<Tensor> {
+        let (Some(norm), Some(kind)) = (norm, self.config.norm) else { return Ok(x.clone()) };
+        let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
+        let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
+        if !flow.wants(scale, layer) {
+            return Ok(kernels::norm(x, kind, eps, weight, plus_one, bias)?);
+        }
+        let scale = flow.see(scale, layer, kernels::norm_scale(x, kind, eps)?)?;
+        Ok(kernels::norm_with_scale(x, kind, &scale, weight, plus_one, bias)?)
+    }
+
+    fn unembedded(&self, flow: &Flow, x: &Tensor) -> Result<Tensor> {
+        let rows = x.elem_count() / self.config.d_model;
+        let bytes = rows as u128 * self.config.vocab as u128 * x.dtype().size_in_bytes() as u128;
+        memory::check(bytes, || "the logits".into())?;
+        let logits = linear(flow.task, x, &self.weights.unembed)?;
+        self.capped(logits)
+    }
+
+    /// The model's cap on its logits.
+    pub fn capped(&self, logits: Tensor) -> Result<Tensor> {
+        Ok(match self.config.logit_cap {
+            Some(cap) => ((logits / cap)?.tanh()? * cap)?,
+            None => logits,
+        })
+    }
+
+    fn turning(&self, layer: usize) -> Option<&Turning> {
+        match (&self.turning_local, self.config.window(layer)) {
+            (Some(local), Some(_)) => Some(local),
+            _ => self.turning.as_ref(),
+        }
+    }
+}
+
+/// A linear map that Ctrl-C can leave behind where it is large: this many operations take some hundredths of a second.
+fn linear(task: &Task, x: &Tensor, map: &Linear) -> Result<Tensor> {
+    const LARGE: f64 = 2e9;
+    let cost = 2.0 * x.elem_count() as f64 * map.weight.dim(0)? as f64;
+    if cost < LARGE {
+        task.check()?;
+        return kernels::linear(x, &map.weight, map.bias.as_ref());
+    }
+    let (x, map) = (x.clone(), map.clone());
+    task.apart(move || kernels::linear(&x, &map.weight, map.bias.as_ref()))
+}

@@ -1,0 +1,73 @@
+//! The key-value cache: what attention remembers of the text that was read before.
+
+use crate::base::Result;
+use crate::tensor::Tensor;
+use crate::tensor::kernels::Gap;
+
+/// Keys and values of every layer, `[batch, columns, kv_heads, d_head]`, with room to grow.
+#[derive(Debug, Default)]
+pub struct Past {
+    layers: Vec<Option<(Tensor, Tensor)>>,
+    columns: usize,
+    step: usize,
+    gap: Option<Gap>,
+}
+
+impl Past {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many columns have been read.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// How many passes have been made.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    pub fn gap(&self) -> Option<&Gap> {
+        self.gap.as_ref()
+    }
+
+    /// A pass over `width` columns is done.
+    pub(super) fn advance(&mut self, width: usize, gap: Option<Gap>) {
+        self.columns += width;
+        self.step += 1;
+        self.gap = gap;
+    }
+
+    /// Remembers new keys and values of a layer; gives back all of them.
+    pub(super) fn extend(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        if self.layers.len() <= layer {
+            self.layers.resize(layer + 1, None);
+        }
+        let end = self.columns + k.dim(1)?;
+        let (keys, values) = match self.layers[layer].take() {
+            Some((keys, values)) => (grown(keys, self.columns, end)?, grown(values, self.columns, end)?),
+            None => (room(k, end)?, room(v, end)?),
+        };
+        keys.slice_set(&k.contiguous()?, 1, self.columns)?;
+        values.slice_set(&v.contiguous()?, 1, self.columns)?;
+        let all = (keys.narrow(1, 0, end)?, values.narrow(1, 0, end)?);
+        self.layers[layer] = Some((keys, values));
+        Ok(all)
+    }
+}
+
+/// Room for at least `end` columns and as many again, so that a long text is copied a few times only.
+fn room(like: &Tensor, end: usize) -> Result<Tensor> {
+    let (rows, _, heads, size) = like.dims4()?;
+    Ok(Tensor::zeros((rows, end.next_power_of_two().max(64), heads, size), like.dtype(), like.device())?)
+}
+
+fn grown(kept: Tensor, used: usize, end: usize) -> Result<Tensor> {
+    if end <= kept.dim(1)? {
+        return Ok(kept);
+    }
+    let larger = room(&kept, end)?;
+    larger.slice_set(&kept.narrow(1, 0, used)?.contiguous()?, 1, 0)?;
+    Ok(larger)
+}

@@ -1,0 +1,208 @@
+//! GGUF, the files of llama.cpp: a header with typed metadata (the tokenizer among them), then aligned tensors.
+
+mod architectures;
+mod keys;
+mod layout;
+mod quantised;
+mod rope;
+mod value;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use self::quantised::Kind;
+pub use self::value::Value;
+use super::reader::Reader;
+use crate::base::{Result, names};
+use crate::model::layout::Source;
+use crate::tensor::Tensor;
+use crate::{bail, err};
+
+const MAGIC: &[u8; 4] = b"GGUF";
+
+/// Where tensors begin when the metadata do not say otherwise: at multiples of this.
+const ALIGNMENT: u64 = 32;
+
+/// More axes than this no tensor of ggml has.
+const MOST_AXES: u32 = 4;
+
+/// A file whose header is read and checked, and whose tensors are read one by one.
+pub struct File<B> {
+    bytes: B,
+    pub version: u32,
+    pub metadata: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, Info>,
+}
+
+/// One tensor as the header describes it.
+#[derive(Debug, Clone, PartialEq)]
+struct Info {
+    /// The slowest axis first, as everywhere else in this program; the file has the fastest first.
+    shape: Vec<usize>,
+    kind: Kind,
+    /// Its bytes, counted from the start of the file.
+    place: Range<usize>,
+}
+
+impl<B: AsRef<[u8]>> File<B> {
+    /// Reads the header: every count and every place is checked against the length of the file.
+    pub fn open(bytes: B) -> Result<Self> {
+        let content = bytes.as_ref();
+        let mut reader = Reader::new(content);
+        let version = version(&mut reader)?;
+        let (tensors, pairs) = (reader.u64()?, reader.u64()?);
+        let metadata = metadata(&mut reader, pairs)?;
+        let infos = infos(&mut reader, tensors)?;
+        let alignment = alignment(&metadata)?;
+        let start = (reader.place() as u64).next_multiple_of(alignment);
+        let tensors = placed(infos, start, alignment, content.len())?;
+        Ok(Self { version, metadata, tensors, bytes })
+    }
+
+    fn info(&self, name: &str) -> Result<&Info> {
+        self.tensors.get(name).ok_or_else(|| {
+            err!(Name, "this file has no tensor `{name}`")
+                .maybe_hint(names::suggestion(name, self.tensors.keys().map(String::as_str)))
+        })
+    }
+}
+
+impl<B: AsRef<[u8]>> Source for File<B> {
+    fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(|info| info.shape.clone())
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let info = self.info(name)?;
+        let data = self.bytes.as_ref().get(info.place.clone()).unwrap_or_default();
+        info.kind.tensor(data, &info.shape).map_err(|e| e.within(name))
+    }
+}
+
+fn version(reader: &mut Reader) -> Result<u32> {
+    let magic = reader.array::<4>()?;
+    if &magic != MAGIC {
+        bail!(Format, "expected a GGUF file, which begins with `GGUF`, found other content");
+    }
+    match reader.u32()? {
+        version @ (2 | 3) => Ok(version),
+        1 => Err(err!(Format, "expected GGUF version 2 or 3, found 1")
+            .hint("files of version 1 are from before September 2023; convert the model again")),
+        version if matches!(version.swap_bytes(), 2 | 3) => {
+            bail!(Format, "expected a little-endian GGUF file, found a big-endian one")
+        }
+        version => bail!(Format, "expected GGUF version 2 or 3, found {version}"),
+    }
+}
+
+/// Refuses a count of things that could not stand in what is left of the file, each of them `least` bytes or more.
+fn countable(reader: &Reader, count: u64, least: u64, what: &str) -> Result<()> {
+    if count > reader.left() as u64 / least {
+        return Err(err!(Format, "expected room for {count} {what}, found {} bytes in all", reader.left())
+            .hint("the file is cut short, or is damaged"));
+    }
+    Ok(())
+}
+
+fn metadata(reader: &mut Reader, pairs: u64) -> Result<BTreeMap<String, Value>> {
+    // A key has its length, a value its type and at least one byte.
+    countable(reader, pairs, 8 + 4 + 1, "metadata")?;
+    let mut metadata = BTreeMap::new();
+    for _ in 0..pairs {
+        let key = value::text(reader).map_err(|e| e.within("a key of the metadata"))?;
+        let value = Value::read(reader).map_err(|e| e.within(&key))?;
+        if metadata.insert(key.clone(), value).is_some() {
+            bail!(Format, "the metadata have `{key}` twice");
+        }
+    }
+    Ok(metadata)
+}
+
+/// What the header says of a tensor: its name, shape, kind, and its offset behind the header.
+type Described = (String, Vec<usize>, Kind, u64);
+
+fn infos(reader: &mut Reader, tensors: u64) -> Result<Vec<Described>> {
+    // The length of a name, the number of axes, the kind, the offset.
+    countable(reader, tensors, 8 + 4 + 4 + 8, "tensors")?;
+    let mut infos = Vec::new();
+    for _ in 0..tensors {
+        let name = value::text(reader).map_err(|e| e.within("a tensor's name"))?;
+        let (shape, kind, offset) = described(reader).map_err(|e| e.within(&name))?;
+        infos.push((name, shape, kind, offset));
+    }
+    Ok(infos)
+}
+
+fn described(reader: &mut Reader) -> Result<(Vec<usize>, Kind, u64)> {
+    let axes = reader.u32()?;
+    if axes > MOST_AXES {
+        bail!(Format, "expected at most {MOST_AXES} axes, found {axes}");
+    }
+    let size = |reader: &mut Reader| -> Result<usize> {
+        let size = reader.u64()?;
+        usize::try_from(size).map_err(|_| err!(Format, "an axis of {size} is too long for this machine"))
+    };
+    let mut shape = (0..axes).map(|_| size(reader)).collect::<Result<Vec<usize>>>()?;
+    shape.reverse();
+    Ok((shape, Kind::of(reader.u32()?)?, reader.u64()?))
+}
+
+fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64> {
+    const KEY: &str = "general.alignment";
+    let Some(value) = metadata.get(KEY) else { return Ok(ALIGNMENT) };
+    let stated = value.unsigned().map_err(|e| e.within(KEY))?;
+    if !stated.is_power_of_two() || stated > 1 << 20 {
+        bail!(Format, "{KEY}: expected a power of two up to {}, found {stated}", 1 << 20);
+    }
+    Ok(stated)
+}
+
+/// Gives every tensor its place in a file of `length` bytes whose data begin at `start`, or says what is wrong with it.
+fn placed(infos: Vec<Described>, start: u64, alignment: u64, length: usize) -> Result<BTreeMap<String, Info>> {
+    let mut tensors = BTreeMap::new();
+    for (name, shape, kind, offset) in infos {
+        let place = place(&shape, kind, offset, start, alignment, length).map_err(|e| e.within(&name))?;
+        if tensors.insert(name.clone(), Info { shape, kind, place }).is_some() {
+            bail!(Format, "the file has the tensor `{name}` twice");
+        }
+    }
+    apart(&tensors)?;
+    Ok(tensors)
+}
+
+fn place(shape: &[usize], kind: Kind, offset: u64, start: u64, alignment: u64, length: usize) -> Result<Range<usize>> {
+    let size = kind.size(shape)?;
+    if !offset.is_multiple_of(alignment) {
+        bail!(Format, "expected an offset that is a multiple of {alignment}, found {offset}");
+    }
+    let from = start.checked_add(offset).and_then(|from| usize::try_from(from).ok());
+    let to = from.and_then(|from| from.checked_add(size));
+    match (from, to) {
+        (Some(from), Some(to)) if to <= length => Ok(from..to),
+        _ => Err(err!(Format, "expected {size} bytes at offset {offset}, found the end of the file before")
+            .hint("the file is cut short, or is damaged")),
+    }
+}
+
+/// Checks that no two tensors share bytes.
+fn apart(tensors: &BTreeMap<String, Info>) -> Result<()> {
+    let mut places: Vec<(&Range<usize>, &String)> = tensors.iter().map(|(name, info)| (&info.place, name)).collect();
+    places.sort_by_key(|(place, _)| (place.start, place.end));
+    for pair in places.windows(2) {
+        if let [(before, first), (after, second)] = pair
+            && after.start < before.end
+        {
+            bail!(Format, "the tensors `{first}` and `{second}` overlap");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod writer;

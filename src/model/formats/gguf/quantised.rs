@@ -1,0 +1,136 @@
+//! The kinds of tensors that GGUF files hold, and what is quantised made f32 again.
+
+use std::borrow::Cow;
+
+use candle_core::CpuStorage;
+use candle_core::quantized::GgmlDType;
+use rayon::prelude::*;
+
+use super::super::reader::elements;
+use crate::base::{Result, memory};
+use crate::tensor::{DType, Device, Tensor};
+use crate::{bail, err};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Plain(DType),
+    /// Blocks of numbers that share a scale.
+    Blocks(GgmlDType),
+}
+
+/// Blocks that one thread makes f32 at a time.
+const PIECE: usize = 1 << 12;
+
+impl Kind {
+    /// The kind with this number in ggml's list.
+    pub fn of(number: u32) -> Result<Self> {
+        Ok(match number {
+            0 => Self::Plain(DType::F32),
+            1 => Self::Plain(DType::F16),
+            30 => Self::Plain(DType::BF16),
+            25 => Self::Plain(DType::I16),
+            26 => Self::Plain(DType::I32),
+            27 => Self::Plain(DType::I64),
+            28 => Self::Plain(DType::F64),
+            2 => Self::Blocks(GgmlDType::Q4_0),
+            3 => Self::Blocks(GgmlDType::Q4_1),
+            6 => Self::Blocks(GgmlDType::Q5_0),
+            7 => Self::Blocks(GgmlDType::Q5_1),
+            8 => Self::Blocks(GgmlDType::Q8_0),
+            10 => Self::Blocks(GgmlDType::Q2K),
+            11 => Self::Blocks(GgmlDType::Q3K),
+            12 => Self::Blocks(GgmlDType::Q4K),
+            13 => Self::Blocks(GgmlDType::Q5K),
+            14 => Self::Blocks(GgmlDType::Q6K),
+            other => {
+                let found = unsupported(other).map_or(format!("type {other}"), |name| format!("type {other} ({name})"));
+                return Err(err!(Format, "expected a type of tensor that is read here, found {found}").hint(
+                    "F32 F16 BF16 F64 I16 I32 I64, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 and Q2_K to Q6_K are; quantise the model again",
+                ));
+            }
+        })
+    }
+
+    /// How many bytes a tensor of this shape takes.
+    pub fn size(self, shape: &[usize]) -> Result<usize> {
+        match self {
+            Self::Plain(dtype) => Ok(elements(shape, dtype.size_in_bytes())? * dtype.size_in_bytes()),
+            Self::Blocks(kind) => {
+                let row = shape.last().copied().unwrap_or_default();
+                if row == 0 || !row.is_multiple_of(kind.block_size()) {
+                    bail!(
+                        Format,
+                        "expected rows of whole blocks of {} numbers for {kind:?}, found rows of {row}",
+                        kind.block_size()
+                    );
+                }
+                // What is quantised becomes f32, which takes more room than any block.
+                Ok(elements(shape, DType::F32.size_in_bytes())? / kind.block_size() * kind.type_size())
+            }
+        }
+    }
+
+    /// The tensor of these bytes, of which there are as many as [`Kind::size`] says.
+    pub fn tensor(self, data: &[u8], shape: &[usize]) -> Result<Tensor> {
+        let (dtype, count) = match self {
+            Self::Plain(dtype) => (dtype, elements(shape, dtype.size_in_bytes())?),
+            Self::Blocks(_) => (DType::F32, elements(shape, DType::F32.size_in_bytes())?),
+        };
+        if data.len() != self.size(shape)? {
+            bail!(Bug, "expected {} bytes for a tensor, found {}", self.size(shape)?, data.len());
+        }
+        memory::check(count as u128 * dtype.size_in_bytes() as u128, || format!("a tensor of shape {shape:?}"))?;
+        match self {
+            Self::Plain(dtype) => Ok(Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu)?),
+            Self::Blocks(kind) => Ok(Tensor::from_vec(floats(kind, data, count)?, shape, &Device::Cpu)?),
+        }
+    }
+}
+
+/// Blocks as the f32 that they stand for.
+fn floats(kind: GgmlDType, data: &[u8], count: usize) -> Result<Vec<f32>> {
+    let mut floats = vec![0_f32; count];
+    let pieces = data.par_chunks(PIECE * kind.type_size());
+    pieces.zip(floats.par_chunks_mut(PIECE * kind.block_size())).try_for_each(|(blocks, floats)| {
+        match aligned(kind, blocks).dequantize(floats.len())? {
+            CpuStorage::F32(made) => floats.copy_from_slice(&made),
+            _ => bail!(Bug, "candle made {kind:?} something else than f32"),
+        }
+        Ok(())
+    })?;
+    Ok(floats)
+}
+
+/// The blocks for candle, which asks that they lie at an even address; in a file they may lie anywhere.
+fn aligned(kind: GgmlDType, blocks: &[u8]) -> Box<dyn candle_core::quantized::QuantizedType> {
+    const WIDEST: usize = 8;
+    let mut room = vec![0_u8; blocks.len() + WIDEST];
+    let start = room.as_ptr().align_offset(WIDEST).min(WIDEST);
+    let place = &mut room[start..start + blocks.len()];
+    place.copy_from_slice(blocks);
+    kind.from_data(Cow::Borrowed(place))
+}
+
+/// Types that ggml knows and candle cannot make f32, by name.
+fn unsupported(number: u32) -> Option<&'static str> {
+    Some(match number {
+        4 => "Q4_2",
+        5 => "Q4_3",
+        9 => "Q8_1",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        20 => "IQ4_NL",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        23 => "IQ4_XS",
+        24 => "I8",
+        29 => "IQ1_M",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        39 => "MXFP4",
+        _ => return None,
+    })
+}

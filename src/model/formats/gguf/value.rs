@@ -1,0 +1,139 @@
+//! One value of the metadata of a GGUF file.
+
+use super::super::reader::Reader;
+use crate::base::{Error, Result, memory};
+use crate::{bail, err};
+
+/// Arrays of arrays may go this deep; nobody writes more than one level.
+const DEEPEST: usize = 4;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Unsigned(u64),
+    Signed(i64),
+    /// A number of the file's f32, whose decimal is shorter than that of the f64 next to it.
+    Single(f32),
+    Double(f64),
+    Bool(bool),
+    Text(String),
+    Array(Vec<Value>),
+}
+
+impl Value {
+    pub(super) fn read(reader: &mut Reader) -> Result<Self> {
+        let kind = reader.u32()?;
+        Self::of_kind(reader, kind, 0)
+    }
+
+    fn of_kind(reader: &mut Reader, kind: u32, depth: usize) -> Result<Self> {
+        Ok(match kind {
+            0 => Self::Unsigned(reader.u8()?.into()),
+            1 => Self::Signed(reader.i8()?.into()),
+            2 => Self::Unsigned(reader.u16()?.into()),
+            3 => Self::Signed(reader.i16()?.into()),
+            4 => Self::Unsigned(reader.u32()?.into()),
+            5 => Self::Signed(reader.i32()?.into()),
+            6 => Self::Single(reader.f32()?),
+            7 => match reader.u8()? {
+                0 => Self::Bool(false),
+                1 => Self::Bool(true),
+                other => bail!(Format, "expected 0 or 1 for a truth value, found {other}"),
+            },
+            8 => Self::Text(text(reader)?),
+            9 => Self::Array(array(reader, depth)?),
+            10 => Self::Unsigned(reader.u64()?),
+            11 => Self::Signed(reader.i64()?),
+            12 => Self::Double(reader.f64()?),
+            other => bail!(Format, "expected a type of value from 0 to 12, found {other}"),
+        })
+    }
+
+    /// A number that is not negative.
+    pub fn unsigned(&self) -> Result<u64> {
+        match self {
+            Self::Unsigned(n) => Ok(*n),
+            Self::Signed(n) => u64::try_from(*n).map_err(|_| self.other("a number that is not negative")),
+            _ => Err(self.other("a whole number")),
+        }
+    }
+
+    /// A number; of an f32 the f64 with the same shortest decimal, so that 1e-5 is 1e-5.
+    pub fn float(&self) -> Result<f64> {
+        match self {
+            Self::Single(x) => x.to_string().parse().map_err(|_| self.other("a number")),
+            Self::Double(x) => Ok(*x),
+            Self::Unsigned(n) => Ok(*n as f64),
+            Self::Signed(n) => Ok(*n as f64),
+            _ => Err(self.other("a number")),
+        }
+    }
+
+    pub fn bool(&self) -> Result<bool> {
+        match self {
+            Self::Bool(value) => Ok(*value),
+            _ => Err(self.other("true or false")),
+        }
+    }
+
+    pub fn text(&self) -> Result<&str> {
+        match self {
+            Self::Text(text) => Ok(text),
+            _ => Err(self.other("a text")),
+        }
+    }
+
+    pub fn array(&self) -> Result<&[Value]> {
+        match self {
+            Self::Array(values) => Ok(values),
+            _ => Err(self.other("an array")),
+        }
+    }
+
+    fn other(&self, wanted: &str) -> Error {
+        let found = match self {
+            Self::Unsigned(n) => n.to_string(),
+            Self::Signed(n) => n.to_string(),
+            Self::Single(x) => x.to_string(),
+            Self::Double(x) => x.to_string(),
+            Self::Bool(value) => value.to_string(),
+            Self::Text(_) => "a text".into(),
+            Self::Array(values) => format!("an array of {}", values.len()),
+        };
+        err!(Format, "expected {wanted}, found {found}")
+    }
+}
+
+/// A text, its length before it.
+pub(super) fn text(reader: &mut Reader) -> Result<String> {
+    let length = reader.u64()?;
+    let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_string()),
+        Err(e) => bail!(
+            Format,
+            "expected UTF-8 text, found other bytes at byte {}",
+            reader.place() - bytes.len() + e.valid_up_to()
+        ),
+    }
+}
+
+fn array(reader: &mut Reader, depth: usize) -> Result<Vec<Value>> {
+    if depth == DEEPEST {
+        bail!(Format, "expected arrays at most {DEEPEST} deep, found deeper ones");
+    }
+    let (kind, count) = (reader.u32()?, reader.u64()?);
+    super::countable(reader, count, least(kind), "values of an array")?;
+    memory::check(u128::from(count) * size_of::<Value>() as u128, || format!("an array of {count} values"))?;
+    (0..count).map(|_| Value::of_kind(reader, kind, depth + 1)).collect()
+}
+
+/// How many bytes a value of this kind takes at least.
+fn least(kind: u32) -> u64 {
+    match kind {
+        2 | 3 => 2,
+        4..=6 => 4,
+        8 | 10..=12 => 8,
+        9 => 12,
+        _ => 1,
+    }
+}

@@ -1,0 +1,94 @@
+//! Gradients of a metric of the logits at any site.
+
+use std::collections::BTreeMap;
+
+use candle_core::Var;
+
+use super::batch::Batch;
+use super::cache::Cache;
+use super::decoder::{Decoder, Logits, Pass};
+use super::hooks::{At, Bound, Chain, Hooks, one_head};
+use super::site::{Place, Site};
+use crate::base::{Result, Task};
+use crate::tensor::Tensor;
+use crate::{bail, err};
+
+/// A metric's value, and its gradient at each place.
+#[derive(Debug, Clone)]
+pub struct Gradients {
+    pub value: f64,
+    pub cache: Cache,
+}
+
+/// Adds a variable of zeros at each site that is asked for: its gradient is that of the activation.
+struct Probe<'a> {
+    chain: Chain<'a>,
+    sites: Vec<Site>,
+    variables: BTreeMap<Site, Var>,
+}
+
+impl Hooks for Probe<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.sites.contains(&site) || self.chain.wants(site)
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        let changed = if self.chain.wants(at.site) { self.chain.on(at, x)? } else { None };
+        if !self.sites.contains(&at.site) {
+            return Ok(changed);
+        }
+        let x = changed.as_ref().unwrap_or(x);
+        let variable = Var::zeros(x.shape(), x.dtype(), x.device())?;
+        let probed = (x + variable.as_tensor())?;
+        self.variables.insert(at.site, variable);
+        Ok(Some(probed))
+    }
+
+    fn last(&self) -> Option<Site> {
+        None
+    }
+}
+
+impl Decoder {
+    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there.
+    pub fn grads(
+        &self,
+        batch: &Batch,
+        hooks: Vec<Bound>,
+        places: &[Place],
+        metric: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        task: &Task,
+    ) -> Result<Gradients> {
+        let sites = places.iter().map(|place| place.site).collect();
+        let chain = Chain { hooks, ..Chain::default() };
+        let mut probe = Probe { chain, sites, variables: BTreeMap::new() };
+        let pass = Pass { hooks: &mut probe, past: None, logits: Logits::All, task };
+        let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
+        let value = metric(&logits)?;
+        if value.elem_count() != 1 {
+            return Err(err!(Shape, "expected one number from the metric, found shape {:?}", value.dims())
+                .hint("reduce it, with .sum() or .mean([0, 1]) for instance"));
+        }
+        let number = crate::tensor::Number::of(&value)?.as_f64();
+        if !value.track_op() {
+            return Err(err!(Argument, "the metric does not depend on the logits by operations that have gradients")
+                .hint("compute it from the logits with arithmetic, indexing, sums and softmax, and return a tensor"));
+        }
+        let store = task.apart(move || Ok(value.backward()?))?;
+        let mut activations = BTreeMap::new();
+        for place in places {
+            let Some(variable) = probe.variables.get(&place.site) else { bail!(Bug, "`{place}` was not passed") };
+            let whole = match store.get(variable) {
+                Some(gradient) => gradient.clone(),
+                // The metric does not depend on this place.
+                None => variable.as_tensor().zeros_like()?,
+            };
+            let part = match place.head {
+                Some(head) => one_head(place.site.kind, &whole, head)?.contiguous()?,
+                None => whole,
+            };
+            activations.insert(*place, part.detach());
+        }
+        Ok(Gradients { value: number, cache: Cache::of(self.config().clone(), batch.lengths(), activations) })
+    }
+}

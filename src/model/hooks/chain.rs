@@ -1,0 +1,98 @@
+//! Hooks in the order given, and a recorder after them.
+
+use super::picked::Picked;
+use super::{At, Hooks, fit};
+use crate::base::Result;
+use crate::model::cache::Recorder;
+use crate::model::config::Config;
+use crate::model::site::{Place, Site, select};
+use crate::tensor::Tensor;
+
+/// What is done with the part of an activation that a hook means.
+pub trait Edit {
+    /// The part in its new form, or nothing to leave it alone. `place` has the head, where one is meant; `positions` are
+    /// those of the hook that this pass computes.
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>>;
+}
+
+/// A hook tied to the places of one model.
+pub struct Bound<'a> {
+    places: Vec<Place>,
+    positions: Option<Vec<i64>>,
+    edit: Box<dyn Edit + 'a>,
+}
+
+impl<'a> Bound<'a> {
+    /// `heads` names heads beside those of the site's own name.
+    pub fn new(
+        config: &Config,
+        site: &str,
+        heads: Option<&[usize]>,
+        positions: Option<Vec<i64>>,
+        edit: Box<dyn Edit + 'a>,
+    ) -> Result<Self> {
+        let places = match heads {
+            None => select(config, site)?,
+            Some(heads) => {
+                let each = heads.iter().map(|head| select(config, &format!("{site}.{head}")));
+                each.collect::<Result<Vec<_>>>()?.concat()
+            }
+        };
+        Ok(Self { places, positions, edit })
+    }
+
+    fn wants(&self, site: Site) -> bool {
+        self.places.iter().any(|place| place.site == site)
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        let mut changed = None;
+        for place in self.places.iter().filter(|place| place.site == at.site) {
+            let x = changed.as_ref().unwrap_or(x);
+            let picked = Picked::new(at, self.positions.as_deref(), place.head)?;
+            if picked.is_empty() {
+                continue;
+            }
+            let part = if picked.is_all() { x.clone() } else { picked.taken(x)? };
+            let Some(edited) = self.edit.edit(at, *place, picked.positions(), &part)? else { continue };
+            fit::same_form(place, &part, &edited)?;
+            fit::no_new_nan(place, &part, &edited)?;
+            changed = Some(if picked.is_all() { edited } else { picked.put(x, edited)? });
+        }
+        Ok(changed)
+    }
+}
+
+/// Hooks one after the other, then what records.
+#[derive(Default)]
+pub struct Chain<'a> {
+    pub hooks: Vec<Bound<'a>>,
+    pub recorder: Option<Recorder>,
+    /// Whether nothing is wanted but what is recorded.
+    pub recording_only: bool,
+}
+
+impl Hooks for Chain<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.hooks.iter().any(|hook| hook.wants(site)) || self.recorder.as_ref().is_some_and(|r| r.wants(site))
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        let mut changed: Option<Tensor> = None;
+        for hook in &mut self.hooks {
+            if hook.wants(at.site)
+                && let Some(next) = hook.on(at, changed.as_ref().unwrap_or(x))?
+            {
+                changed = Some(next);
+            }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.on(at, changed.as_ref().unwrap_or(x))?;
+        }
+        Ok(changed)
+    }
+
+    fn last(&self) -> Option<Site> {
+        self.recorder.as_ref().filter(|_| self.recording_only).and_then(|recorder| recorder.last())
+    }
+}

@@ -1,0 +1,102 @@
+//! Running a decoder: logits, what was recorded, and losses.
+
+use super::batch::Batch;
+use super::cache::{Cache, Recorder};
+use super::decoder::{Decoder, Logits, Pass};
+use super::hooks::{Bound, Chain};
+use super::site::Place;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::tensor::{Tensor, normalise};
+
+/// What goes with a run: hooks in their order, and what to record.
+#[derive(Default)]
+pub struct Ask<'a> {
+    pub hooks: Vec<Bound<'a>>,
+    pub places: Vec<Place>,
+    /// Keep only these positions of what is recorded; negative ones count from the end of each text.
+    pub positions: Option<Vec<i64>>,
+}
+
+/// What came of a forward pass.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// `[batch, pos, vocab]`
+    pub logits: Tensor,
+    pub cache: Cache,
+    pub batch: Batch,
+}
+
+impl Decoder {
+    pub fn run(&self, batch: &Batch, ask: Ask, task: &Task) -> Result<Run> {
+        let mut chain = self.chain(batch, ask, false);
+        let logits = self.whole(batch, &mut chain, task)?;
+        Ok(Run { logits, cache: recorded(chain)?, batch: batch.clone() })
+    }
+
+    /// Records places and computes nothing beyond the last of them.
+    pub fn cache(&self, batch: &Batch, ask: Ask, task: &Task) -> Result<Cache> {
+        let mut chain = self.chain(batch, ask, true);
+        self.forward(batch, Pass { hooks: &mut chain, past: None, logits: Logits::All, task })?;
+        recorded(chain)
+    }
+
+    pub fn logits(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
+        self.whole(batch, &mut Chain { hooks, ..Chain::default() }, task)
+    }
+
+    /// The loss of every token but the first of each text: -log of the probability that the model gave it, in nats.
+    pub fn losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+        let logits = self.logits(batch, hooks, task)?;
+        let each = batch.rows().iter().enumerate().map(|(i, row)| token_losses(&logits.get(i)?, row));
+        each.collect()
+    }
+
+    /// The losses of one text of any length, read in windows of the model's context. Each window after the first begins
+    /// half a context later and judges its second half, so that no token is judged with less than half a context.
+    pub fn windowed_losses(&self, ids: &[u32], task: &Task) -> Result<Tensor> {
+        let context = self.config().context;
+        let stride = (context / 2).max(1);
+        let bar = task.begin("reading windows", Some(ids.len() as u64));
+        let (mut losses, mut judged) = (Vec::new(), 1);
+        let mut start = 0;
+        while judged < ids.len() {
+            let end = (start + context).min(ids.len());
+            let window = Batch::new(vec![ids[start..end].to_vec()])?;
+            let here = self.losses(&window, Vec::new(), task)?.remove(0);
+            losses.push(here.narrow(0, judged - start - 1, end - judged)?);
+            bar.advance((end - judged) as u64);
+            judged = end;
+            start += stride;
+        }
+        Ok(match losses.is_empty() {
+            true => Tensor::zeros(0, self.dtype(), self.device())?,
+            false => Tensor::cat(&losses, 0)?,
+        })
+    }
+
+    fn chain<'a>(&self, batch: &Batch, ask: Ask<'a>, recording_only: bool) -> Chain<'a> {
+        let recorder = Recorder::new(self.config().clone(), ask.places, batch.lengths(), ask.positions);
+        Chain { hooks: ask.hooks, recorder: Some(recorder), recording_only }
+    }
+
+    fn whole(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Tensor> {
+        let pass = Pass { hooks: chain, past: None, logits: Logits::All, task };
+        self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))
+    }
+}
+
+fn recorded(chain: Chain) -> Result<Cache> {
+    Ok(chain.recorder.ok_or_else(|| err!(Bug, "a run without its recorder"))?.finish())
+}
+
+/// -log p of each token after the first, from the logits `[pos, vocab]` before it; in f32 or wider.
+fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
+    let count = ids.len() - 1;
+    if count == 0 {
+        return Ok(Tensor::zeros(0, logits.dtype(), logits.device())?);
+    }
+    let targets = Tensor::from_slice(&ids[1..], (count, 1), logits.device())?;
+    let scores = normalise::log_softmax(&logits.narrow(0, 0, count)?, 1)?;
+    Ok(scores.gather(&targets, 1)?.squeeze(1)?.neg()?)
+}

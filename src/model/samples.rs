@@ -1,0 +1,104 @@
+//! Small models for the tests of this floor.
+
+use super::config::*;
+use super::decoder::Decoder;
+use super::weights::Weights;
+use crate::base::random::stream;
+use crate::tensor::{DType, create};
+
+/// A plain small model; tests change what they are about.
+pub fn config() -> Config {
+    Config {
+        family: "microtome".into(),
+        layers: 2,
+        d_model: 16,
+        heads: 4,
+        kv_heads: 2,
+        d_head: 4,
+        d_mlp: 24,
+        vocab: 20,
+        context: 32,
+        act: Activation::Gelu,
+        gated: false,
+        norm: Some(NormKind::Layer),
+        norm_eps: 1e-5,
+        norm_weight: true,
+        norm_bias: true,
+        norm_plus_one: false,
+        pre_norm: true,
+        post_norm: false,
+        final_norm: true,
+        qk_norm: QkNorm::None,
+        order: Order::Serial,
+        positions: Positions::Rotary,
+        position_offset: 0,
+        rotary: Some(Rotary { dims: 4, theta: 100.0, neighbours: false, scaling: Scaling::None }),
+        rotary_local: None,
+        windows: Vec::new(),
+        causal: true,
+        score_scale: 0.5,
+        score_scale_by_layer: false,
+        score_cap: None,
+        logit_cap: None,
+        embed_scale: None,
+        tied: false,
+        qkv_bias: true,
+        out_bias: true,
+        mlp_bias: true,
+        unembed_bias: false,
+        bos: None,
+        eos: Vec::new(),
+    }
+}
+
+/// Configs that differ in what a decoder does.
+pub fn configs() -> Vec<Config> {
+    let base = config();
+    let learned = Config { positions: Positions::Learned, rotary: None, position_offset: 2, ..base.clone() };
+    vec![
+        base.clone(),
+        learned.clone(),
+        Config { positions: Positions::None, rotary: None, d_mlp: 0, norm: None, ..base.clone() },
+        Config { order: Order::Parallel, ..base.clone() },
+        Config { order: Order::ParallelShared, unembed_bias: true, ..base.clone() },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            norm_plus_one: true,
+            post_norm: true,
+            qk_norm: QkNorm::Head,
+            gated: true,
+            act: Activation::GeluTanh,
+            score_cap: Some(5.0),
+            logit_cap: Some(3.0),
+            embed_scale: Some(4.0),
+            tied: true,
+            windows: vec![Some(3), None],
+            rotary_local: Some(Rotary { dims: 2, theta: 10.0, neighbours: true, scaling: Scaling::None }),
+            ..base.clone()
+        },
+        Config {
+            norm: Some(NormKind::Rms),
+            norm_bias: false,
+            pre_norm: false,
+            post_norm: true,
+            qk_norm: QkNorm::Whole,
+            gated: true,
+            act: Activation::Silu,
+            windows: vec![Some(4), Some(2)],
+            ..base.clone()
+        },
+        Config { causal: false, act: Activation::Relu, score_scale_by_layer: true, ..learned },
+    ]
+}
+
+/// A model of this config with weights far from zero, so that everything that is left out shows.
+pub fn decoder(config: Config, dtype: DType) -> Decoder {
+    let mut turn = 0;
+    let weights = Weights::build(&config, &mut |_, shape| {
+        turn += 1;
+        let spread = create::randn(shape, dtype, &mut stream(7, "sample", turn))?;
+        Ok(spread.affine(0.5, 0.1)?)
+    });
+    Decoder::new(config, weights.unwrap())
+}

@@ -1,0 +1,354 @@
+//! Tests of the decoder on small models of every kind: caches, batches, hooks, sums, gradients.
+
+use super::batch::Batch;
+use super::decoder::{Decoder, Logits, Pass, Past};
+use super::generate::Choice;
+use super::hooks::{Action, Bound, NoHooks, Source};
+use super::run::Ask;
+use super::samples::{config, configs, decoder};
+use super::site::{Kind, Place, Site, select};
+use crate::base::{Task, random::stream};
+use crate::tensor::{DType, Tensor, create};
+use std::sync::Arc;
+
+const TEXT: [u32; 9] = [3, 1, 4, 1, 5, 9, 2, 6, 19];
+
+fn batch(rows: &[&[u32]]) -> Batch {
+    Batch::new(rows.iter().map(|row| row.to_vec()).collect()).unwrap()
+}
+
+/// The largest difference, relative to the largest value where that is more than 1.
+fn far(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let most = |t: &Tensor| -> f32 {
+        let sizes = t.abs().unwrap().flatten_all().unwrap().to_dtype(DType::F32).unwrap();
+        sizes.max(0).unwrap().to_scalar().unwrap()
+    };
+    most(&(a - b).unwrap()) / most(a).max(1.0)
+}
+
+fn logits(model: &Decoder, batch: &Batch) -> Tensor {
+    model.logits(batch, Vec::new(), &Task::default()).unwrap()
+}
+
+fn everything(model: &Decoder) -> Vec<Place> {
+    Site::all(model.config()).into_iter().map(|site| Place { site, head: None }).collect()
+}
+
+fn place(model: &Decoder, name: &str) -> Place {
+    select(model.config(), name).unwrap()[0]
+}
+
+fn bound<'a>(model: &Decoder, site: &str, action: Action) -> Bound<'a> {
+    Bound::new(model.config(), site, None, None, Box::new(action.begin())).unwrap()
+}
+
+#[test]
+fn reading_in_pieces_is_reading_at_once() {
+    for config in configs().into_iter().filter(|config| config.causal) {
+        let model = decoder(config, DType::F32);
+        let whole = logits(&model, &batch(&[&TEXT]));
+        let (mut past, mut parts) = (Past::new(), Vec::new());
+        for piece in [&TEXT[..4], &TEXT[4..5], &TEXT[5..8], &TEXT[8..]] {
+            let task = Task::default();
+            let pass = Pass { hooks: &mut NoHooks, past: Some(&mut past), logits: Logits::All, task: &task };
+            parts.push(model.forward(&batch(&[piece]), pass).unwrap().unwrap());
+        }
+        let gap = far(&whole, &Tensor::cat(&parts, 1).unwrap());
+        assert!(gap < 1e-5, "{gap} {:?}", model.config());
+    }
+}
+
+#[test]
+fn texts_of_a_batch_are_read_as_if_alone() {
+    for config in configs() {
+        let model = decoder(config, DType::F32);
+        let rows: [&[u32]; 3] = [&TEXT, &TEXT[2..5], &TEXT[4..]];
+        let together = logits(&model, &batch(&rows));
+        for (i, row) in rows.iter().enumerate() {
+            let alone = logits(&model, &batch(&[row]));
+            let part = together.narrow(0, i, 1).unwrap().narrow(1, 0, row.len()).unwrap();
+            let gap = far(&part, &alone);
+            assert!(gap < 1e-5, "{gap} text {i} {:?}", model.config());
+        }
+    }
+}
+
+#[test]
+fn texts_of_a_batch_go_on_as_if_alone() {
+    let choice = Choice {
+        tokens: 6,
+        temperature: 0.0,
+        top_k: None,
+        top_p: None,
+        repetition_penalty: 1.3,
+        seed: 0,
+        stops: vec![],
+        windowed: false,
+    };
+    for config in configs().into_iter().filter(|config| config.causal) {
+        let model = decoder(config, DType::F32);
+        let rows: [&[u32]; 3] = [&TEXT, &TEXT[2..5], &TEXT[4..]];
+        let speak = |rows: &[&[u32]]| {
+            model.generate(&batch(rows), &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap()
+        };
+        let together = speak(&rows);
+        for (i, row) in rows.iter().enumerate() {
+            assert_eq!(together[i], speak(&[row])[0], "text {i} {:?}", model.config());
+        }
+    }
+}
+
+#[test]
+fn looking_changes_nothing_and_what_flows_adds_up() {
+    for config in configs() {
+        let model = decoder(config, DType::F32);
+        let texts = batch(&[&TEXT, &TEXT[3..]]);
+        let plain = logits(&model, &texts);
+        let ask = Ask { places: everything(&model), ..Ask::default() };
+        let run = model.run(&texts, ask, &Task::default()).unwrap();
+        assert!(far(&plain, &run.logits) < 1e-5, "{:?}", model.config());
+        assert_eq!(run.cache.len(), everything(&model).len());
+        for layer in 0..2 {
+            let at = |kind| run.cache.at(Place { site: Site::new(kind, layer), head: None });
+            let mut sum = (at(Kind::ResidPre).unwrap() + at(Kind::AttnOut).unwrap()).unwrap();
+            if model.config().has_mlp() {
+                sum = (sum + at(Kind::MlpOut).unwrap()).unwrap();
+            }
+            assert!(far(&sum, &at(Kind::ResidPost).unwrap()) < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_cache_ends_where_nothing_more_is_asked_for() {
+    let model = decoder(config(), DType::F32);
+    let ids = batch(&[&TEXT]);
+    let all = model.run(&ids, Ask { places: everything(&model), ..Ask::default() }, &Task::default()).unwrap().cache;
+    for site in Site::all(model.config()) {
+        // A hook beyond the last site would fail; it is never reached.
+        struct Never;
+        impl super::hooks::Edit for Never {
+            fn edit(
+                &mut self,
+                at: &super::hooks::At,
+                _: Place,
+                _: Option<&[i64]>,
+                _: &Tensor,
+            ) -> crate::base::Result<Option<Tensor>> {
+                crate::bail!(Bug, "`{}` was computed", at.site)
+            }
+        }
+        let beyond: Vec<Site> = Site::all(model.config()).into_iter().filter(|other| *other > site).collect();
+        let hooks = beyond
+            .iter()
+            .map(|other| Bound::new(model.config(), &other.to_string(), None, None, Box::new(Never)).unwrap());
+        let ask = Ask { hooks: hooks.collect(), places: vec![Place { site, head: None }], positions: None };
+        let cache = model.cache(&ids, ask, &Task::default()).unwrap();
+        assert_eq!(cache.len(), 1);
+        let one = Place { site, head: None };
+        assert!(far(&cache.at(one).unwrap(), &all.at(one).unwrap()) < 1e-5, "{site}");
+    }
+}
+
+#[test]
+fn hooks_do_what_they_say() {
+    let model = decoder(config(), DType::F32);
+    let (ids, other) = (batch(&[&TEXT]), batch(&[&[7, 7, 1, 0, 2, 2, 11, 12, 13]]));
+    let task = Task::default();
+    let record = |hooks: Vec<Bound>, site: &str| {
+        let ask = Ask { hooks, places: vec![place(&model, site)], positions: None };
+        model.cache(&ids, ask, &task).unwrap().get(site).unwrap()
+    };
+    let ask = Ask { places: everything(&model), ..Ask::default() };
+    let others = Arc::new(model.run(&other, ask, &task).unwrap().cache);
+    let before = record(vec![], "mlp_out.1");
+
+    assert_eq!(
+        far(&record(vec![bound(&model, "mlp_out.1", Action::Zero)], "mlp_out.1"), &before.zeros_like().unwrap()),
+        0.0
+    );
+    let halved = record(vec![bound(&model, "mlp_out.1", Action::Scale(0.5))], "mlp_out.1");
+    assert_eq!(far(&halved, &(&before * 0.5).unwrap()), 0.0);
+    let vector = Tensor::ones(16, DType::F32, model.device()).unwrap();
+    let added = record(vec![bound(&model, "mlp_out.1", Action::Add { vector, scale: 2.0 })], "mlp_out.1");
+    assert_eq!(far(&added, &(&before + 2.0).unwrap()), 0.0);
+    // The whole stream of another text makes it that text.
+    let patched = record(vec![bound(&model, "resid_pre.1", Action::Patch(Source::Cache(others.clone())))], "logits");
+    assert!(far(&patched, &others.get("logits").unwrap()) < 1e-5);
+    // In the order given: scaled and then zeroed is zero; zeroed, then moved is moved.
+    let one = Tensor::ones(1, DType::F32, model.device()).unwrap();
+    let both = vec![
+        bound(&model, "mlp_out.1", Action::Zero),
+        bound(&model, "mlp_out.1", Action::Add { vector: one, scale: 3.0 }),
+    ];
+    assert_eq!(far(&record(both, "mlp_out.1"), &before.ones_like().unwrap().affine(3.0, 0.0).unwrap()), 0.0);
+    let mean = record(
+        vec![bound(&model, "mlp_out.1", Action::Mean { cache: others.clone(), by_position: false })],
+        "mlp_out.1",
+    );
+    let expected = others.get("mlp_out.1").unwrap().mean_keepdim(1).unwrap().broadcast_as(mean.shape()).unwrap();
+    assert!(far(&mean, &expected) < 1e-6);
+}
+
+#[test]
+fn a_head_and_a_position_are_changed_alone() {
+    let model = decoder(config(), DType::F32);
+    let ids = batch(&[&TEXT, &TEXT[..5]]);
+    let ask = |hooks| Ask { hooks, places: vec![place(&model, "z.1")], positions: None };
+    let before = model.cache(&ids, ask(vec![]), &Task::default()).unwrap().get("z.1").unwrap();
+    let zero = Box::new(Action::Zero.begin());
+    let hook = Bound::new(model.config(), "z.1", Some(&[2]), Some(vec![1, -1]), zero).unwrap();
+    let after = model.cache(&ids, ask(vec![hook]), &Task::default()).unwrap().get("z.1").unwrap();
+    for row in 0..2 {
+        for pos in 0..9 {
+            for head in 0..4 {
+                let at = |t: &Tensor| t.get(row).unwrap().get(pos).unwrap().get(head).unwrap();
+                let hit = head == 2 && (pos == 1 || pos == [8, 4][row]);
+                let expected = if hit { at(&before).zeros_like().unwrap() } else { at(&before) };
+                assert_eq!(far(&at(&after), &expected), 0.0, "row {row} pos {pos} head {head}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_hook_returns_must_fit() {
+    struct Returns(Tensor);
+    impl super::hooks::Edit for Returns {
+        fn edit(
+            &mut self,
+            _: &super::hooks::At,
+            _: Place,
+            _: Option<&[i64]>,
+            _: &Tensor,
+        ) -> crate::base::Result<Option<Tensor>> {
+            Ok(Some(self.0.clone()))
+        }
+    }
+    let model = decoder(config(), DType::F32);
+    let answer = |t: Tensor| {
+        let hook = Bound::new(model.config(), "mlp_out.1", None, None, Box::new(Returns(t))).unwrap();
+        model.logits(&batch(&[&TEXT]), vec![hook], &Task::default()).unwrap_err().message
+    };
+    let fit = Tensor::zeros((1, 9, 16), DType::F32, model.device()).unwrap();
+    assert_eq!(
+        answer(fit.narrow(1, 0, 8).unwrap()),
+        "expected a tensor of shape [1, 9, 16] from the hook at `mlp_out.1`, found [1, 8, 16]"
+    );
+    assert_eq!(answer(fit.to_dtype(DType::F64).unwrap()), "expected f32 from the hook at `mlp_out.1`, found f64");
+    let nan = (fit.clone() / 0.0).unwrap();
+    assert_eq!(answer((&nan - &nan).unwrap()), "the hook at `mlp_out.1` returned NaN, first at [0, 0, 0]");
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for config in configs() {
+        let model = decoder(config, DType::F64);
+        let ids = batch(&[&TEXT[..5]]);
+        let places = everything(&model);
+        let task = Task::default();
+        let mut metric = |logits: &Tensor| Ok(logits.get(0)?.get(3)?.get(2)?.affine(1.0, 0.0)?);
+        let grads = model.grads(&ids, vec![], &places, &mut metric, &task).unwrap();
+        for place in places.iter().filter(|place| place.site.kind != Kind::Logits) {
+            let gradient = grads.cache.at(*place).unwrap();
+            // Along a fixed direction, both ways.
+            let direction = create::randn(gradient.dims(), DType::F64, &mut stream(3, "direction", 0)).unwrap();
+            let moved = |step: f64| {
+                let push = Action::Add { vector: direction.clone(), scale: step };
+                let hook = bound(&model, &place.to_string(), push);
+                let logits = model.logits(&ids, vec![hook], &task).unwrap();
+                logits.get(0).unwrap().get(3).unwrap().get(2).unwrap().to_scalar::<f64>().unwrap()
+            };
+            let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            let found = (&gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+            let close = (found - expected).abs() <= 1e-5 * (1.0 + expected.abs());
+            assert!(close, "`{place}`: {found} is not {expected} {:?}", model.config());
+        }
+    }
+}
+
+#[test]
+fn half_precision_computes_right() {
+    for config in configs() {
+        let exact = logits(&decoder(config.clone(), DType::F32), &batch(&[&TEXT]));
+        for (dtype, most) in [(DType::F16, 0.02), (DType::BF16, 0.15)] {
+            let half = logits(&decoder(config.clone(), dtype), &batch(&[&TEXT]));
+            assert_eq!(half.dtype(), dtype);
+            let gap = far(&exact, &half.to_dtype(DType::F32).unwrap());
+            assert!(gap < most && gap > 0.0, "{dtype:?} {gap} {config:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_may_outgrow_the_context_where_asked() {
+    let model = decoder(config(), DType::F32);
+    let mut choice = Choice {
+        tokens: 60,
+        temperature: 0.0,
+        top_k: None,
+        top_p: None,
+        repetition_penalty: 1.0,
+        seed: 0,
+        stops: vec![],
+        windowed: false,
+    };
+    let speak =
+        |choice: &Choice| model.generate(&batch(&[&TEXT]), choice, vec![], &mut |_, _| Ok(true), &Task::default());
+    let error = speak(&choice).unwrap_err();
+    assert!(error.message.contains("with 60 more it is longer than the 32"), "{error:?}");
+    assert!(error.hint.unwrap().contains("at most 24 tokens"));
+    choice.windowed = true;
+    let new = speak(&choice).unwrap().remove(0);
+    assert_eq!(new.len(), 60);
+    // 24 tokens fit; then the last 16 are read as a text of their own.
+    let text: Vec<u32> = TEXT.iter().chain(&new).copied().collect();
+    let last = logits(&model, &batch(&[&text[33 - 16..33]])).get(0).unwrap().get(15).unwrap();
+    assert_eq!(last.argmax(0).unwrap().to_scalar::<u32>().unwrap(), text[33]);
+}
+
+#[test]
+fn losses_are_the_logarithms_of_probabilities() {
+    let model = decoder(config(), DType::F64);
+    let texts = batch(&[&TEXT, &TEXT[..1]]);
+    let task = Task::default();
+    let losses = model.losses(&texts, vec![], &task).unwrap();
+    assert_eq!((losses[0].dims(), losses[1].dims()), (&[8][..], &[0][..]));
+    let chances = crate::tensor::normalise::softmax(&logits(&model, &texts).get(0).unwrap(), 1).unwrap();
+    for (i, loss) in losses[0].to_vec1::<f64>().unwrap().into_iter().enumerate() {
+        let chance = chances.get(i).unwrap().get(TEXT[i + 1] as usize).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss + chance.ln()).abs() < 1e-9);
+    }
+    // Windows over a text that fits are the text.
+    let windowed = model.windowed_losses(&TEXT, &task).unwrap();
+    assert!(far(&windowed, &losses[0]) < 1e-9);
+    let long: Vec<u32> = (0..100).map(|i| i * 7 % 20).collect();
+    let windowed = model.windowed_losses(&long, &task).unwrap();
+    assert_eq!(windowed.dims(), [99]);
+    // The token at 40 is judged in the window 16..48, with 24 tokens before it.
+    let window = model.losses(&batch(&[&long[16..48]]), vec![], &task).unwrap();
+    assert!(far(&windowed.get(39).unwrap(), &window[0].get(23).unwrap()) < 1e-9);
+}
+
+#[test]
+fn chance_is_seeded_and_keeps_to_its_limits() {
+    let model = decoder(config(), DType::F32);
+    let speak = |seed: u64, top_k: Option<usize>, top_p: Option<f64>| {
+        let choice = Choice {
+            tokens: 20,
+            temperature: 2.0,
+            top_k,
+            top_p,
+            repetition_penalty: 1.0,
+            seed,
+            stops: vec![],
+            windowed: false,
+        };
+        model.generate(&batch(&[&TEXT]), &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap().remove(0)
+    };
+    assert_eq!(speak(1, None, None), speak(1, None, None));
+    assert_ne!(speak(1, None, None), speak(2, None, None));
+    // One candidate is the greedy choice, however warm.
+    assert_eq!(speak(1, Some(1), None), speak(2, None, Some(1e-9)));
+}
