@@ -10,6 +10,7 @@ pub mod grads;
 pub mod hooks;
 pub mod hub;
 pub mod layout;
+pub mod reading;
 pub mod run;
 pub mod site;
 pub mod weights;
