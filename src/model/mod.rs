@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod hub;
 pub mod init;
 pub mod layout;
+pub mod reading;
 pub mod load;
 pub mod run;
 pub mod save;
