@@ -1,9 +1,7 @@
 //! candle-transformers as a second oracle, for the families that it has.
 
 use candle_nn::VarBuilder;
-use candle_transformers::models::{
-    gemma, gemma2, gemma3, llama, mistral, olmo2, phi, phi3, qwen2, qwen3, stable_lm,
-};
+use candle_transformers::models::{gemma, gemma2, gemma3, llama, mistral, olmo2, phi, phi3, qwen2, qwen3, stable_lm};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
