@@ -51,7 +51,10 @@ fn logits_and_every_hidden_state_are_those_of_transformers() {
             let off = distance(x, &expected[&format!("hidden.{i}")]);
             assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
         }
-        assert!(!expected.contains_key(&format!("hidden.{}", hidden.len())), "{family}: a hidden state was not compared");
+        assert!(
+            !expected.contains_key(&format!("hidden.{}", hidden.len())),
+            "{family}: a hidden state was not compared"
+        );
     }
 }
 
