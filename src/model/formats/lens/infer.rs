@@ -57,7 +57,7 @@ pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
     }
     agreed(given, "d_vocab_out", config.vocab)?;
     agreed(given, "d_model", d_model)?;
-    Ok(config)
+    config.checked()
 }
 
 fn sizes(source: &dyn Source, given: &Given) -> Result<Sizes> {
@@ -197,13 +197,7 @@ fn rotary(given: &Given, d_head: usize, table: Option<usize>) -> Result<Rotary> 
         Some(dims) => agreed(given, "rotary_dim", dims)?,
         None => given.size("rotary_dim")?.unwrap_or(d_head),
     };
-    if dims == 0 || dims > d_head || !dims.is_multiple_of(2) {
-        bail!(Format, "rotary_dim: expected an even number of dimensions up to {d_head}, found {dims}");
-    }
     let theta = given.float("rotary_base")?.unwrap_or(THETA);
-    if theta <= 0.0 {
-        bail!(Format, "rotary_base: expected a number above 0, found {theta}");
-    }
     let neighbours = given.flag("rotary_adjacent_pairs")?.unwrap_or(false);
     Ok(Rotary { dims, theta, neighbours, scaling: Scaling::None })
 }
