@@ -1,6 +1,7 @@
 //! The weights of a decoder, and the name and shape of each.
 
 use super::config::{Config, Order, Positions, QkNorm};
+use crate::bail;
 use crate::base::Result;
 use crate::tensor::Tensor;
 
@@ -74,6 +75,49 @@ impl Weights {
         };
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }
+
+    /// Every weight with its name, as [`Weights::build`] asked for them.
+    pub fn named(&self, config: &Config) -> Result<Vec<(String, Tensor)>> {
+        let mut all = vec![self.embed.clone()];
+        all.extend(self.pos_embed.clone());
+        self.blocks.iter().for_each(|block| block.list(&mut all));
+        list_norm(self.final_norm.as_ref(), &mut all);
+        all.extend((!config.tied).then(|| self.unembed.weight.clone()));
+        all.extend(self.unembed.bias.clone());
+        let names = config.parameters()?;
+        let fit = names.len() == all.len() && names.iter().zip(&all).all(|((_, shape), t)| shape == t.dims());
+        if !fit {
+            bail!(Bug, "the weights are not those of their config");
+        }
+        Ok(names.into_iter().map(|(name, _)| name).zip(all).collect())
+    }
+}
+
+impl Block {
+    /// Its weights in the order in which they are built.
+    fn list(&self, all: &mut Vec<Tensor>) {
+        let attn = &self.attn;
+        list_norm(self.attn_norm.as_ref(), all);
+        [&attn.q, &attn.k, &attn.v].into_iter().for_each(|linear| linear.list(all));
+        [&attn.q_norm, &attn.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        attn.o.list(all);
+        [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        if let Some(mlp) = &self.mlp {
+            mlp.gate.iter().chain([&mlp.up, &mlp.down]).for_each(|linear| linear.list(all));
+        }
+        list_norm(self.mlp_post_norm.as_ref(), all);
+    }
+}
+
+impl Linear {
+    fn list(&self, all: &mut Vec<Tensor>) {
+        all.push(self.weight.clone());
+        all.extend(self.bias.clone());
+    }
+}
+
+fn list_norm(norm: Option<&Norm>, all: &mut Vec<Tensor>) {
+    all.extend(norm.iter().flat_map(|norm| [&norm.weight, &norm.bias]).flatten().cloned());
 }
 
 impl Config {

@@ -1,5 +1,6 @@
 //! Every family computes what its reference library computes, from files as they are published.
 
+mod candle;
 mod files;
 mod older;
 
