@@ -9,6 +9,7 @@ pub mod generate;
 pub mod grads;
 pub mod hooks;
 pub mod layout;
+pub mod predict;
 pub mod run;
 pub mod site;
 pub mod weights;

@@ -1,7 +1,8 @@
 //! The weights of a decoder, and the name and shape of each.
 
 use super::config::{Config, Order, Positions, QkNorm};
-use crate::base::Result;
+use crate::base::{Result, names};
+use crate::err;
 use crate::tensor::Tensor;
 
 /// A matrix `[out, in]` and what is added to its product.
@@ -74,6 +75,46 @@ impl Weights {
         };
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }
+
+    /// One weight by its name.
+    pub fn get(&self, config: &Config, name: &str) -> Result<Tensor> {
+        let names = config.parameters()?;
+        let found = names.iter().zip(self.tensors(config.tied)).find(|((known, _), _)| known == name);
+        match found {
+            Some((_, tensor)) => Ok(tensor.clone()),
+            None => Err(err!(Name, "this model has no weight `{name}`")
+                .maybe_hint(names::suggestion(name, names.iter().map(|(known, _)| known.as_str())))),
+        }
+    }
+
+    /// Every weight, in the order in which [`Weights::build`] asks for them.
+    fn tensors(&self, tied: bool) -> Vec<&Tensor> {
+        let mut all: Vec<&Tensor> = [Some(&self.embed), self.pos_embed.as_ref()].into_iter().flatten().collect();
+        for block in &self.blocks {
+            all.extend(of_norm(&block.attn_norm));
+            let attn = &block.attn;
+            all.extend([&attn.q, &attn.k, &attn.v].into_iter().flat_map(of_linear));
+            all.extend([&attn.q_norm, &attn.k_norm].into_iter().flat_map(of_norm));
+            all.extend(of_linear(&attn.o));
+            all.extend([&block.attn_post_norm, &block.mlp_norm].into_iter().flat_map(of_norm));
+            if let Some(mlp) = &block.mlp {
+                all.extend(mlp.gate.iter().chain([&mlp.up, &mlp.down]).flat_map(of_linear));
+            }
+            all.extend(of_norm(&block.mlp_post_norm));
+        }
+        all.extend(of_norm(&self.final_norm));
+        // A tied unembedding is the embedding, which has been named.
+        all.extend(of_linear(&self.unembed).skip(usize::from(tied)));
+        all
+    }
+}
+
+fn of_linear(linear: &Linear) -> impl Iterator<Item = &Tensor> {
+    std::iter::once(&linear.weight).chain(&linear.bias)
+}
+
+fn of_norm(norm: &Option<Norm>) -> impl Iterator<Item = &Tensor> {
+    norm.iter().flat_map(|norm| norm.weight.iter().chain(&norm.bias))
 }
 
 impl Config {
@@ -149,4 +190,36 @@ fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Get) -
         weight: config.norm_weight.then(|| get(&format!("{name}.weight"), &[size])).transpose()?,
         bias: config.norm_bias.then(|| get(&format!("{name}.bias"), &[size])).transpose()?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::samples::configs;
+    use crate::tensor::{DType, Device, Number};
+
+    #[test]
+    fn every_weight_is_found_by_the_name_that_it_was_made_under() {
+        for config in configs() {
+            let mut made = Vec::new();
+            let weights = Weights::build(&config, &mut |name, shape| {
+                made.push(name.to_string());
+                Ok(Tensor::full(made.len() as u32, shape, &Device::Cpu)?)
+            });
+            let weights = weights.unwrap();
+            assert_eq!(weights.tensors(config.tied).len(), made.len());
+            for (i, name) in made.iter().enumerate() {
+                let first = weights.get(&config, name).unwrap().flatten_all().unwrap().get(0).unwrap();
+                assert_eq!(Number::of(&first).unwrap(), Number::Int(i as i64 + 1), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_the_right_one() {
+        let config = crate::model::samples::config();
+        let decoder = crate::model::samples::decoder(config.clone(), DType::F32);
+        let error = decoder.weights().get(&config, "blocks.0.attn.q.wieght").unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `blocks.0.attn.q.weight`?"));
+    }
 }
