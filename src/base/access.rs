@@ -13,6 +13,9 @@ use crate::{bail, err};
 /// The hub that models come from, unless `HF_ENDPOINT` names another.
 pub const HUB: &str = "huggingface.co";
 
+/// Where that hub keeps large files, and sends those on who ask for one.
+const STORES: [&str; 2] = ["*.huggingface.co", "*.hf.co"];
+
 /// Allowed and denied folders; what no rule contains is denied.
 #[derive(Debug, Clone, Default)]
 struct Folders {
@@ -83,7 +86,8 @@ impl Access {
         let out = resolve(out)?;
         let mut read = Folders { rules: vec![(PathBuf::from("/"), true)] };
         let mut write = Folders { rules: vec![(out.clone(), true)] };
-        let mut net = Hosts { rules: vec![(hub_host(), true)] };
+        let hub = hub_hosts(&std::env::var("HF_ENDPOINT").unwrap_or_default());
+        let mut net = Hosts { rules: hub.into_iter().map(|host| (host, true)).collect() };
         read.add(&rules.allow_read, true)?;
         read.add(&rules.deny_read, false)?;
         write.add(&rules.allow_write, true)?;
@@ -145,17 +149,16 @@ impl Access {
     }
 }
 
-/// The hub's host name: `HF_ENDPOINT`'s, if that is set.
-fn hub_host() -> String {
-    let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_default();
-    match host_of(&endpoint) {
-        "" => HUB.into(),
-        host => plain(host),
+/// The hosts of the hub at this address, or of the usual one if there is none.
+fn hub_hosts(endpoint: &str) -> Vec<String> {
+    match plain(host_of(endpoint)) {
+        host if host.is_empty() || host == HUB => std::iter::once(HUB).chain(STORES).map(String::from).collect(),
+        host => vec![host],
     }
 }
 
 /// The host in an address, without the name and password before it and the port after it.
-fn host_of(address: &str) -> &str {
+pub fn host_of(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
@@ -294,6 +297,17 @@ mod tests {
         ] {
             assert_eq!(host_of(address), host);
         }
+    }
+
+    #[test]
+    fn the_hub_comes_with_its_stores_and_another_hub_alone() {
+        let usual = Hosts { rules: hub_hosts("").into_iter().map(|host| (host, true)).collect() };
+        for host in ["huggingface.co", "cdn-lfs.huggingface.co", "cas-bridge.xethub.hf.co"] {
+            assert!(usual.allows(host), "{host}");
+        }
+        assert!(!usual.allows("nothuggingface.co") && !usual.allows("hf.co.example.org"));
+        assert_eq!(hub_hosts("https://huggingface.co/"), hub_hosts(""));
+        assert_eq!(hub_hosts("http://mirror.example.org:80"), ["mirror.example.org"]);
     }
 
     #[test]

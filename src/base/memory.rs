@@ -52,6 +52,19 @@ pub fn check_within(bytes: u128, free: u64, what: impl FnOnce() -> String) -> Re
     .hint("work in smaller pieces, or with a smaller dtype"))
 }
 
+/// Says that a part of a mapped file is done with, so that its pages no longer count as ours. It can still be read.
+pub fn give_back(map: &memmap2::Mmap, place: std::ops::Range<usize>) {
+    #[cfg(unix)]
+    {
+        // SAFETY: the map is read-only and of a file, so what is dropped is read again from the same place when it is
+        // looked at again. A refusal costs memory only.
+        let _refused =
+            unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, place.start, place.len()) };
+    }
+    #[cfg(not(unix))]
+    let _ = (map, place);
+}
+
 /// Bytes as people read them: `1.5 GiB`.
 pub fn human(bytes: u128) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

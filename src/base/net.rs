@@ -1,8 +1,11 @@
 //! Opening connections, the only place where it is done: every host, those of redirections included, is judged first.
 
+mod partial;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::header::{ACCEPT_ENCODING, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +14,11 @@ use super::files::{Files, hex};
 use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
+
+pub use partial::Download;
+
+/// How we call ourselves.
+pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
 
 /// How often a waiting download looks whether it was interrupted.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -34,11 +42,8 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             return Ok(place);
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| err!(Network, "cannot start the network: {e}"))?;
-    let client = client(files.access())?;
+    let runtime = runtime()?;
+    let client = client(judged(files.access()))?;
     files.save(Path::new(&name), |file| {
         runtime.block_on(async {
             let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
@@ -62,9 +67,18 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
     })
 }
 
-fn client(access: &Access) -> Result<Client> {
+/// What connections run on: this thread, while it waits for them.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| err!(Network, "cannot start the network: {e}"))
+}
+
+/// Follows where a server sends it on to, if the script may go there.
+fn judged(access: &Access) -> redirect::Policy {
     let access = access.clone();
-    let judged = redirect::Policy::custom(move |attempt| {
+    redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > 10 {
             return attempt.error(err!(Network, "more than ten redirections"));
         }
@@ -77,14 +91,73 @@ fn client(access: &Access) -> Result<Client> {
             Ok(()) => attempt.follow(),
             Err(refusal) => attempt.error(refusal),
         }
-    });
+    })
+}
+
+fn client(redirections: redirect::Policy) -> Result<Client> {
     Client::builder()
-        .redirect(judged)
+        .redirect(redirections)
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(Duration::from_secs(60))
-        .user_agent(concat!("microtome/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .build()
         .map_err(|e| err!(Network, "cannot start the network: {e}"))
+}
+
+/// A connection to one server that wants to know who asks, and to those that it sends us on to.
+pub struct Server {
+    access: Access,
+    following: Client,
+    staying: Client,
+    token: Option<String>,
+}
+
+impl Server {
+    /// The token is shown to the server that is asked, and to no other that it sends us on to.
+    pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
+        Ok(Self {
+            access: access.clone(),
+            following: client(judged(access))?,
+            staying: client(redirect::Policy::none())?,
+            token: token.map(str::to_string),
+        })
+    }
+
+    /// The client that follows redirections, each of them judged.
+    pub fn client(&self) -> Client {
+        self.following.clone()
+    }
+
+    /// What the server itself says of a file: redirections are followed only within the server, so that the answer may
+    /// be one that leads elsewhere.
+    pub async fn head(&self, task: &Task, address: &str) -> Result<Response> {
+        let mut url = self.url(address)?;
+        for _ in 0..10 {
+            let request = self.signed(self.staying.head(url.clone()));
+            let response = patiently(task, request.send()).await?.map_err(|e| failed(&url, e))?;
+            let next = response.headers().get(LOCATION).and_then(|to| url.join(to.to_str().ok()?).ok());
+            match next {
+                Some(next) if response.status().is_redirection() && next.origin() == url.origin() => url = next,
+                _ => return Ok(response),
+            }
+        }
+        Err(err!(Network, "{} answered with more than ten redirections", named(&url)))
+    }
+
+    fn url(&self, address: &str) -> Result<Url> {
+        let url = Url::parse(address).map_err(|e| err!(Argument, "`{address}` is not an address: {e}"))?;
+        judge(&self.access, &url)?;
+        Ok(url)
+    }
+
+    /// Sizes are those of the bytes as they are kept, so nothing is to be compressed on the way.
+    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let request = request.header(ACCEPT_ENCODING, "identity");
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
 }
 
 fn judge(access: &Access, url: &Url) -> Result<()> {
@@ -141,7 +214,7 @@ async fn copy(
 }
 
 /// Waits for the network, looking up now and then for an interruption.
-async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<T> {
+pub async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<T> {
     let mut work = std::pin::pin!(work);
     loop {
         task.check()?;
@@ -151,9 +224,9 @@ async fn patiently<T>(task: &Task, work: impl Future<Output = T>) -> Result<T> {
     }
 }
 
-/// The innermost cause says most; a refusal of ours comes back as it was.
-fn failed(url: &Url, error: reqwest::Error) -> Error {
-    let mut cause: &dyn std::error::Error = &error;
+/// Why a request failed: the innermost cause says most, and a refusal of ours comes back as it was.
+pub fn failure(what: &str, error: &reqwest::Error) -> Error {
+    let mut cause: &dyn std::error::Error = error;
     loop {
         if let Some(ours) = cause.downcast_ref::<Error>() {
             return ours.clone();
@@ -161,11 +234,15 @@ fn failed(url: &Url, error: reqwest::Error) -> Error {
         match cause.source() {
             Some(next) => cause = next,
             None => {
-                return err!(Network, "cannot fetch {}: {cause}", named(url))
+                return err!(Network, "cannot fetch {what}: {cause}")
                     .hint("is the address right, and is there a network?");
             }
         }
     }
+}
+
+fn failed(url: &Url, error: reqwest::Error) -> Error {
+    failure(&named(url), &error)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use crate::base::Result;
-use crate::tensor::Tensor;
+use crate::err;
+use crate::tensor::{DType, Tensor, dtype};
 
 /// Tensors by name, as a file has them, read one at a time.
 pub trait Source {
@@ -15,6 +16,22 @@ pub trait Source {
 
     /// One tensor in the processor's memory, in the dtype of the file; what is quantised comes as f32.
     fn tensor(&self, name: &str) -> Result<Tensor>;
+
+    /// The same in the dtype that is computed in. A source that can convert piece by piece needs less memory for it.
+    fn tensor_as(&self, name: &str, wanted: DType) -> Result<Tensor> {
+        let found = self.tensor(name)?;
+        holds_floats(name, found.dtype())?;
+        dtype::convert(&found, wanted)
+    }
+}
+
+/// Refuses weights of whole numbers: somebody has quantised them, and what they stand for is not said.
+pub fn holds_floats(name: &str, found: DType) -> Result<()> {
+    if dtype::is_float(found) {
+        return Ok(());
+    }
+    Err(err!(Format, "expected floats in tensor `{name}`, found {}", found.as_str())
+        .hint("quantised weights are read from GGUF files only"))
 }
 
 /// How a weight of ours is made of a tensor of the file. Ours are `[out, in]`, heads one after the other.

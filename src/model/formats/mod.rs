@@ -1,4 +1,7 @@
 //! Files of models that other programs write. Each gives its tensors as a `Source`, and a `Layout` where it says one.
 
+mod base;
 pub mod gguf;
+pub mod llama2c;
+pub mod pickle;
 mod reader;

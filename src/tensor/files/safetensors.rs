@@ -9,13 +9,17 @@ use candle_core::{DType, Device, Tensor};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::super::element;
+use super::super::dtype as dtypes;
+use super::super::element::{self, dispatch};
 use super::{Named, put, write_elements};
 use crate::base::{Result, memory, names};
 use crate::{bail, err};
 
 /// The name under which a header keeps its texts.
 const METADATA: &str = "__metadata__";
+
+/// How many numbers are converted at once.
+const PIECE: usize = 1 << 18;
 
 /// One tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,15 +62,60 @@ impl<B: AsRef<[u8]>> Reader<B> {
         &self.metadata
     }
 
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.entries.get(name)?.shape)
+    }
+
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        Some(self.entries.get(name)?.dtype)
+    }
+
+    /// The whole file, header included.
+    pub fn bytes(&self) -> &B {
+        &self.bytes
+    }
+
     /// One tensor by name.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let Some(entry) = self.entries.get(name) else {
-            return Err(err!(Name, "this file has no tensor `{name}`")
-                .maybe_hint(names::suggestion(name, self.entries.keys().map(String::as_str))));
-        };
+        let entry = self.entry(name)?;
         element::room(&entry.shape, entry.dtype)?;
         let data = self.bytes.as_ref().get(entry.place.clone()).unwrap_or_default();
         Ok(Tensor::from_raw_buffer(data, entry.dtype, &entry.shape, &Device::Cpu)?)
+    }
+
+    /// One tensor in another float dtype, converted piece by piece, so that it is never there in both. After each piece
+    /// `read` is told the place in the file that is done with.
+    pub fn tensor_as(
+        &self,
+        name: &str,
+        wanted: DType,
+        read: &mut dyn FnMut(Range<usize>) -> Result<()>,
+    ) -> Result<Tensor> {
+        let entry = self.entry(name)?;
+        let count = element::room(&entry.shape, wanted)?;
+        let width = entry.dtype.size_in_bytes();
+        dispatch!(wanted, T => {
+            let mut all: Vec<T> = Vec::with_capacity(count);
+            for start in entry.place.clone().step_by(PIECE * width) {
+                let end = (start + PIECE * width).min(entry.place.end);
+                let data = self.bytes.as_ref().get(start..end).unwrap_or_default();
+                let piece = Tensor::from_raw_buffer(data, entry.dtype, &[data.len() / width], &Device::Cpu)?;
+                all.extend(dtypes::convert(&piece, wanted)?.to_vec1::<T>()?);
+                read(start..end)?;
+            }
+            Ok(Tensor::from_vec(all, entry.shape.as_slice(), &Device::Cpu)?)
+        })
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.get(name).ok_or_else(|| {
+            err!(Name, "this file has no tensor `{name}`").maybe_hint(names::suggestion(name, self.entries.keys().map(String::as_str)))
+        })
     }
 
     pub fn all(&self) -> Result<Named> {

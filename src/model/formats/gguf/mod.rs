@@ -1,6 +1,10 @@
 //! GGUF, the files of llama.cpp: a header with typed metadata (the tokenizer among them), then aligned tensors.
 
+mod architectures;
+mod keys;
+mod layout;
 mod quantised;
+mod rope;
 mod value;
 
 use std::collections::BTreeMap;

@@ -87,7 +87,7 @@ fn halves_keep_their_dtype() {
 fn two() -> Vec<u8> {
     let named = BTreeMap::from([
         ("first".to_string(), (ramp(&[2, 32]), (8, GgmlDType::Q8_0))),
-        ("second".to_string(), (ramp(&[5]), writer::F32)),
+        ("second".to_string(), (ramp(&[16]), writer::F32)),
     ]);
     writer::file(&metadata(), &named)
 }
@@ -128,7 +128,7 @@ fn wrong_headers_are_refused_in_words() {
     assert!(with(second + 6 + 4 + 8 + 4, &[255; 8]).starts_with("second: expected an offset"));
     assert_eq!(
         refused(&good[..good.len() - 32]),
-        "second: expected 20 bytes at offset 96, found the end of the file before"
+        "second: expected 64 bytes at offset 96, found the end of the file before"
     );
     let flag = place_of(&good, b"a.flag") + 6;
     assert_eq!(with(flag, &[99]), "a.flag: expected a type of value from 0 to 12, found 99");

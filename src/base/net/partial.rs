@@ -1,0 +1,226 @@
+//! Large files, fetched so that after a cut connection or an interruption the next attempt goes on where this one ended.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Response, StatusCode, Url};
+use sha2::{Digest, Sha256};
+
+use super::{GLANCE, Server, accepted, failed, hex, patiently};
+use crate::base::task::Bar;
+use crate::base::{Error, Result, Task};
+use crate::{bail, err};
+
+/// A file to be fetched to a place that no script chose: a cache of the user's.
+pub struct Download<'a> {
+    pub address: &'a str,
+    /// What messages and the progress bar call it.
+    pub name: &'a str,
+    /// Where it lies once it is whole. Until then it grows beside it, with `.incomplete` after its name.
+    pub place: &'a Path,
+    /// Locked meanwhile, so that of several processes one fetches and the others wait.
+    pub lock: &'a Path,
+    pub size: Option<u64>,
+    /// Where it is not known what the bytes should be, nothing is taken up again and a file starts afresh.
+    pub sha256: Option<&'a str>,
+}
+
+impl Server {
+    /// Fetches the file, unless it is there by the time that it is our turn.
+    pub async fn download(&self, task: &Task, wanted: &Download<'_>) -> Result<()> {
+        let url = self.url(wanted.address)?;
+        let _turn = turn(task, wanted.lock).await?;
+        if wanted.place.is_file() {
+            return Ok(());
+        }
+        let mut growing = Growing::open(task, wanted)?;
+        let bar = task.begin(&format!("fetching {}", wanted.name), wanted.size);
+        if wanted.size.is_none_or(|size| growing.length < size) {
+            let mut response = self.rest(task, &url, &mut growing).await?;
+            bar.advance(growing.length);
+            while let Some(chunk) = chunk(task, wanted, &mut response, &growing).await? {
+                growing.add(chunk.as_ref())?;
+                bar.advance(chunk.as_ref().len() as u64);
+            }
+        }
+        growing.finish(task, wanted, bar.as_ref())
+    }
+
+    /// Asks for what is missing; a server that cannot give a part gives all of it.
+    async fn rest(&self, task: &Task, url: &Url, growing: &mut Growing) -> Result<Response> {
+        if growing.length > 0 {
+            let range = format!("bytes={}-", growing.length);
+            let request = self.signed(self.following.get(url.clone())).header(RANGE, range);
+            let response = patiently(task, request.send()).await?.map_err(|e| failed(url, e))?;
+            match response.status() {
+                StatusCode::PARTIAL_CONTENT if begins_at(&response, growing.length) => return Ok(response),
+                StatusCode::PARTIAL_CONTENT | StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE => growing.clear()?,
+                _ => return accepted(url, response),
+            }
+        }
+        let request = self.signed(self.following.get(url.clone()));
+        let response = patiently(task, request.send()).await?.map_err(|e| failed(url, e))?;
+        accepted(url, response)
+    }
+}
+
+/// Waits until nobody else fetches the same file.
+async fn turn(task: &Task, lock: &Path) -> Result<File> {
+    make_folder_of(lock)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(lock)
+        .map_err(|e| Error::io("write", lock, &e))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => patiently(task, tokio::time::sleep(GLANCE)).await?,
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", lock, &e)),
+        }
+    }
+}
+
+/// The next bytes; none at the end. What has come stays when the connection breaks off.
+async fn chunk(
+    task: &Task,
+    wanted: &Download<'_>,
+    response: &mut Response,
+    growing: &Growing,
+) -> Result<Option<impl AsRef<[u8]> + use<>>> {
+    match patiently(task, response.chunk()).await? {
+        Ok(Some(chunk)) => {
+            let received = growing.length + chunk.len() as u64;
+            match wanted.size {
+                Some(size) if received > size => Err(growing.refuse(format!(
+                    "{} is not the file it should be: expected {size} bytes, found more",
+                    wanted.name
+                ))),
+                _ => Ok(Some(chunk)),
+            }
+        }
+        Ok(None) if wanted.size.is_some_and(|size| growing.length < size) => Err(cut(wanted, growing.length)),
+        Ok(None) => Ok(None),
+        Err(_) => Err(cut(wanted, growing.length)),
+    }
+}
+
+/// A connection that ended too early.
+fn cut(wanted: &Download, received: u64) -> Error {
+    let all = wanted.size.map(|size| format!(" of {size}")).unwrap_or_default();
+    let hint = match wanted.sha256 {
+        Some(_) => "what has come is kept: run it again, and it goes on from there",
+        None => "run it again",
+    };
+    err!(Network, "{} broke off: {received}{all} bytes have come", wanted.name).hint(hint)
+}
+
+/// Whether a partial answer is the part that was asked for.
+fn begins_at(response: &Response, start: u64) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    range.and_then(|range| range.strip_prefix("bytes ")).is_some_and(|range| range.starts_with(&format!("{start}-")))
+}
+
+/// The part of a file that has come so far, and the hash of it.
+struct Growing {
+    file: File,
+    place: PathBuf,
+    length: u64,
+    hash: Sha256,
+}
+
+impl Growing {
+    /// Opens what an earlier attempt left, or begins anew.
+    fn open(task: &Task, wanted: &Download) -> Result<Self> {
+        let mut name = OsString::from(wanted.place.as_os_str());
+        name.push(".incomplete");
+        let place = PathBuf::from(name);
+        make_folder_of(&place)?;
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&place)
+            .map_err(|e| Error::io("write", &place, &e))?;
+        let (length, hash) = match wanted.sha256 {
+            Some(_) => hashed(task, &mut file, &place)?,
+            None => (0, Sha256::new()),
+        };
+        let mut growing = Self { file, place, length, hash };
+        if growing.length == 0 || wanted.size.is_some_and(|size| growing.length > size) {
+            growing.clear()?;
+        }
+        Ok(growing)
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
+        emptied.map_err(|e| Error::io("write", &self.place, &e))?;
+        self.length = 0;
+        self.hash = Sha256::new();
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| {
+            Error::io("write", &self.place, &e).hint("what has come is kept; make room there and run it again")
+        })?;
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts the file in its place, if it is what it should be.
+    fn finish(self, task: &Task, wanted: &Download, bar: &dyn Bar) -> Result<()> {
+        if let Some(sha256) = wanted.sha256 {
+            let found = hex(&self.hash.clone().finalize());
+            if found != sha256.to_lowercase() {
+                let name = wanted.name;
+                let words = format!("{name} is not the file it should be: expected SHA-256 {sha256}, found {found}");
+                return Err(self.refuse(words));
+            }
+        }
+        // A gigabyte takes the disk some seconds.
+        bar.note("writing");
+        let (file, place) = (self.file, self.place.clone());
+        task.apart(move || file.sync_all().map_err(|e| Error::io("write", &place, &e)))?;
+        fs::rename(&self.place, wanted.place).map_err(|e| Error::io("write", wanted.place, &e))
+    }
+
+    /// Throws away what has come, so that the next attempt begins anew.
+    fn refuse(&self, words: String) -> Error {
+        match fs::remove_file(&self.place) {
+            Ok(()) => err!(Network, "{words}").hint("it was removed; run it again to fetch it anew"),
+            Err(e) => err!(Network, "{words}").hint(format!("remove {} by hand ({e})", self.place.display())),
+        }
+    }
+}
+
+/// The length and the hash of what is in a file, which is left at its end.
+fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
+    let mut piece = vec![0; 1 << 20];
+    let (mut length, mut hash) = (0, Sha256::new());
+    loop {
+        task.check()?;
+        match file.read(&mut piece) {
+            Ok(0) => return Ok((length, hash)),
+            Ok(count) => {
+                let Some(read) = piece.get(..count) else { bail!(Bug, "more was read than there was room for") };
+                hash.update(read);
+                length += count as u64;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("read", place, &e)),
+        }
+    }
+}
+
+fn make_folder_of(place: &Path) -> Result<()> {
+    let folder = place.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))
+}

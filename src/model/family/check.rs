@@ -1,0 +1,133 @@
+//! Configs that no decoder can compute are refused, whoever wrote them.
+
+use crate::base::Result;
+use crate::model::config::{Config, Positions, QkNorm, Rotary, Scaling};
+use crate::{bail, err};
+
+/// Far more than any model has; a file that claims more is broken, and would cost memory before it is found out.
+pub const MOST_LAYERS: usize = 10_000;
+/// Two of these and eight bytes multiply to something that still fits a size.
+const MOST: usize = 1 << 28;
+
+/// Refuses a size that is out of bounds.
+pub fn size(name: &str, size: usize, least: usize, most: usize) -> Result<()> {
+    if (least..=most).contains(&size) {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected `{name}` between {least} and {most}, found {size}"))
+}
+
+impl Config {
+    /// The config itself, if its parts fit together. Every reader of configs ends here.
+    pub fn checked(self) -> Result<Self> {
+        self.check_sizes()?;
+        self.check_positions()?;
+        self.check_windows()?;
+        self.check_numbers()?;
+        if self.norm.is_none() && self.qk_norm != QkNorm::None {
+            bail!(Argument, "expected a kind of norm for the norms of queries and keys, found no norms");
+        }
+        Ok(self)
+    }
+
+    fn check_sizes(&self) -> Result<()> {
+        if self.d_head == 0 {
+            let (d, heads) = (self.d_model, self.heads);
+            return Err(err!(Argument, "expected `d_model` to be a multiple of `heads`, found {d} and {heads}")
+                .hint("or state `d_head`, the size of one head"));
+        }
+        size("layers", self.layers, 0, MOST_LAYERS)?;
+        let sizes = [
+            ("d_model", self.d_model),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("d_head", self.d_head),
+            ("vocab", self.vocab),
+            ("context", self.context),
+            ("heads * d_head", self.heads.saturating_mul(self.d_head)),
+        ];
+        sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
+        size("d_mlp", self.d_mlp, 0, MOST)?;
+        size("position_offset", self.position_offset, 0, MOST)?;
+        if self.heads % self.kv_heads != 0 {
+            let (heads, shared) = (self.heads, self.kv_heads);
+            bail!(Argument, "expected `heads` to be a multiple of `kv_heads`, found {heads} and {shared}");
+        }
+        Ok(())
+    }
+
+    fn check_positions(&self) -> Result<()> {
+        let turns = self.positions == Positions::Rotary;
+        if turns != self.rotary.is_some() {
+            let found = if turns { "none" } else { "one" };
+            bail!(Argument, "expected a rotation with rotary positions and with no others, found {found}");
+        }
+        if self.rotary_local.is_some() && !turns {
+            bail!(Argument, "expected rotary positions with `rotary_local`, found others");
+        }
+        if self.position_offset > 0 && self.positions != Positions::Learned {
+            bail!(Argument, "expected learned positions with a `position_offset`, found others");
+        }
+        [&self.rotary, &self.rotary_local].into_iter().flatten().try_for_each(|rotary| rotary.check(self.d_head))
+    }
+
+    fn check_windows(&self) -> Result<()> {
+        if self.windows.is_empty() {
+            return Ok(());
+        }
+        if self.windows.len() != self.layers {
+            bail!(Argument, "expected {} `windows`, one for each layer, found {}", self.layers, self.windows.len());
+        }
+        if self.windows.contains(&Some(0)) {
+            return Err(err!(Argument, "expected windows of at least 1, found 0").hint("a position sees itself"));
+        }
+        if !self.causal {
+            bail!(Argument, "expected causal attention with `windows`, found attention that sees what comes after");
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        let positive = [
+            ("score_scale", Some(self.score_scale)),
+            ("score_cap", self.score_cap),
+            ("logit_cap", self.logit_cap),
+            ("embed_scale", self.embed_scale),
+        ];
+        for (name, found) in positive {
+            if let Some(x) = found.filter(|x| !(x.is_finite() && *x > 0.0)) {
+                bail!(Argument, "expected a positive number as `{name}`, found {x}");
+            }
+        }
+        if !(self.norm_eps.is_finite() && self.norm_eps >= 0.0) {
+            bail!(Argument, "expected `norm_eps` of at least 0, found {}", self.norm_eps);
+        }
+        Ok(())
+    }
+}
+
+impl Rotary {
+    fn check(&self, d_head: usize) -> Result<()> {
+        if self.dims == 0 || self.dims % 2 != 0 || self.dims > d_head {
+            return Err(err!(Argument, "expected rotary `dims` between 2 and {d_head}, found {}", self.dims)
+                .hint("coordinates of a head turn in pairs, so the number is even"));
+        }
+        let positive = |name: &str, x: f64| {
+            if x.is_finite() && x > 0.0 { Ok(()) } else { Err(err!(Argument, "expected a positive {name}, found {x}")) }
+        };
+        positive("rotary `theta`", self.theta)?;
+        match self.scaling {
+            Scaling::None => Ok(()),
+            Scaling::Linear { factor } => positive("scaling factor of positions", factor),
+            Scaling::Llama3 { factor, low, high, original } => {
+                positive("scaling factor of positions", factor)?;
+                positive("`low` of the scaling of positions", low)?;
+                size("original", original, 1, MOST)?;
+                if !(high.is_finite() && high > low) {
+                    bail!(Argument, "expected `high` of the scaling of positions above {low}, found {high}");
+                }
+                Ok(())
+            }
+        }
+    }
+}

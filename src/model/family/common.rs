@@ -1,0 +1,173 @@
+//! What the configs of all families have in common: sizes, norms, tokens and windows, under keys of different names.
+
+use super::check;
+use super::keys::Keys;
+use crate::base::Result;
+use crate::err;
+use crate::model::config::{Config, NormKind, Order, Positions, QkNorm};
+use crate::tensor::kernels::Activation;
+
+/// The keys of a family and what transformers takes where one is left out.
+pub struct Common {
+    pub family: &'static str,
+    pub vocab: usize,
+    pub d_model: (&'static str, usize),
+    pub layers: (&'static str, usize),
+    pub heads: (&'static str, usize),
+    /// Without a size of its own the MLP is four times as wide as the stream.
+    pub d_mlp: (&'static str, Option<usize>),
+    pub context: (&'static str, usize),
+    pub act: (&'static str, &'static str),
+    pub norm: NormKind,
+    /// An empty name where the family has no such key.
+    pub eps: (&'static str, f64),
+    pub tied: bool,
+    pub bos: Option<u32>,
+    pub eos: Option<u32>,
+}
+
+impl Common {
+    /// The names that most families use; the sizes are to be filled in.
+    pub const fn modern(family: &'static str, norm: NormKind) -> Self {
+        let eps = match norm {
+            NormKind::Rms => ("rms_norm_eps", 1e-6),
+            NormKind::Layer => ("layer_norm_eps", 1e-5),
+        };
+        Self {
+            family,
+            vocab: 0,
+            d_model: ("hidden_size", 0),
+            layers: ("num_hidden_layers", 0),
+            heads: ("num_attention_heads", 0),
+            d_mlp: ("intermediate_size", None),
+            context: ("max_position_embeddings", 0),
+            act: ("hidden_act", "silu"),
+            norm,
+            eps,
+            tied: false,
+            bos: None,
+            eos: None,
+        }
+    }
+
+    /// A decoder of these sizes with a norm before attention and MLP, no positions, and no biases but those of the norms.
+    pub fn read(&self, keys: &mut Keys) -> Result<Config> {
+        let d_model = keys.size(self.d_model.0, self.d_model.1)?;
+        let heads = keys.size(self.heads.0, self.heads.1)?;
+        let d_mlp = keys.maybe_size(self.d_mlp.0, self.d_mlp.1)?.unwrap_or(d_model.saturating_mul(4));
+        let norm_eps = if self.eps.0.is_empty() { self.eps.1 } else { keys.number(self.eps.0, self.eps.1)? };
+        let layers = keys.size(self.layers.0, self.layers.1)?;
+        check::size("layers", layers, 0, check::MOST_LAYERS)?;
+        let config = Config {
+            layers,
+            d_model,
+            heads,
+            kv_heads: heads,
+            d_mlp,
+            vocab: keys.size("vocab_size", self.vocab)?,
+            context: keys.size(self.context.0, self.context.1)?,
+            act: keys.activation(self.act.0, self.act.1)?,
+            norm: Some(self.norm),
+            norm_eps,
+            norm_bias: self.norm == NormKind::Layer,
+            tied: keys.flag("tie_word_embeddings", self.tied)?,
+            bos: keys.token("bos_token_id", self.bos)?,
+            eos: keys.tokens("eos_token_id", self.eos)?,
+            ..plain(self.family)
+        };
+        Ok(with_head_size(config, None))
+    }
+}
+
+/// The decoder that all others differ from: serial, a norm before attention and MLP, nothing optional.
+pub fn plain(family: &str) -> Config {
+    Config {
+        family: family.into(),
+        layers: 0,
+        d_model: 0,
+        heads: 0,
+        kv_heads: 0,
+        d_head: 0,
+        d_mlp: 0,
+        vocab: 0,
+        context: 0,
+        act: Activation::GeluTanh,
+        gated: false,
+        norm: Some(NormKind::Layer),
+        norm_eps: 1e-5,
+        norm_weight: true,
+        norm_bias: true,
+        norm_plus_one: false,
+        pre_norm: true,
+        post_norm: false,
+        final_norm: true,
+        qk_norm: QkNorm::None,
+        order: Order::Serial,
+        positions: Positions::None,
+        position_offset: 0,
+        rotary: None,
+        rotary_local: None,
+        windows: Vec::new(),
+        causal: true,
+        score_scale: 1.0,
+        score_scale_by_layer: false,
+        score_cap: None,
+        logit_cap: None,
+        embed_scale: None,
+        tied: false,
+        qkv_bias: false,
+        out_bias: false,
+        mlp_bias: false,
+        unembed_bias: false,
+        bos: None,
+        eos: Vec::new(),
+    }
+}
+
+/// The size of a head, an equal part of the stream unless it is stated, and the scale of scores that belongs to it.
+/// What does not divide gives 0, which [`Config::checked`] refuses.
+pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
+    let part = if config.heads > 0 && config.d_model % config.heads == 0 { config.d_model / config.heads } else { 0 };
+    let d_head = stated.unwrap_or(part);
+    Config { d_head, score_scale: (d_head as f64).powf(-0.5), ..config }
+}
+
+/// Heads of keys and values, as many as there are queries' where neither key nor default says otherwise.
+pub fn kv_heads(keys: &mut Keys, config: &Config, default: Option<usize>) -> Result<usize> {
+    Ok(keys.maybe_size("num_key_value_heads", default)?.unwrap_or(config.heads))
+}
+
+/// The windows that `layer_types` states, or else `slides` of each layer.
+pub fn windows(
+    keys: &mut Keys,
+    layers: usize,
+    window: Option<usize>,
+    slides: impl Fn(usize) -> bool,
+) -> Result<Vec<Option<usize>>> {
+    let Some(types) = keys.words("layer_types")? else {
+        let all: Vec<_> = (0..layers).map(|layer| window.filter(|_| slides(layer))).collect();
+        return Ok(none_is_empty(all));
+    };
+    if types.len() != layers {
+        return Err(err!(Format, "expected {layers} `layer_types`, one for each layer, found {}", types.len()));
+    }
+    let of_type = |name: &&str| match *name {
+        "full_attention" => Ok(None),
+        "sliding_attention" => match window {
+            Some(window) => Ok(Some(window)),
+            None => Err(err!(Format, "`layer_types` has a sliding_attention, and there is no `sliding_window`")),
+        },
+        other => Err(err!(Format, "the layer type `{other}` of `layer_types` is not implemented")
+            .hint("expected full_attention or sliding_attention")),
+    };
+    Ok(none_is_empty(types.iter().map(of_type).collect::<Result<_>>()?))
+}
+
+/// The same window in every layer.
+pub fn same_window(layers: usize, window: Option<usize>) -> Vec<Option<usize>> {
+    none_is_empty(vec![window; layers])
+}
+
+pub fn none_is_empty(windows: Vec<Option<usize>>) -> Vec<Option<usize>> {
+    if windows.iter().any(Option::is_some) { windows } else { Vec::new() }
+}

@@ -1,0 +1,65 @@
+//! Gemma 2 (Riviere et al. 2024): norms on both sides, capped scores and logits, a window in every other layer.
+
+use super::common::{Common, kv_heads, windows};
+use super::gemma::like_gemma;
+use super::keys::Keys;
+use super::{Family, llama_names, rope};
+use crate::base::Result;
+use crate::model::config::{Config, NormKind};
+
+pub(super) const FAMILY: Family = Family {
+    name: "gemma2",
+    read,
+    names: &[llama_names::MLP_NORM_OF_FOUR, llama_names::NAMES],
+    ignored: llama_names::IGNORED,
+};
+
+const COMMON: Common =
+    Common { vocab: 256_000, context: ("max_position_embeddings", 8192), ..later("gemma2") };
+
+/// The sizes that gemma 2 and 3 share.
+pub(super) const fn later(family: &'static str) -> Common {
+    Common {
+        d_model: ("hidden_size", 2304),
+        layers: ("num_hidden_layers", 26),
+        heads: ("num_attention_heads", 8),
+        d_mlp: ("intermediate_size", Some(9216)),
+        act: ("hidden_activation", "gelu_pytorch_tanh"),
+        tied: true,
+        bos: Some(2),
+        eos: Some(1),
+        ..Common::modern(family, NormKind::Rms)
+    }
+}
+
+fn read(keys: &mut Keys) -> Result<Config> {
+    let config = COMMON.read(keys)?;
+    let config = with_norms_and_caps(keys, config, (Some(50.0), Some(30.0)))?;
+    let window = keys.maybe_size("sliding_window", Some(4096))?;
+    if let Some(window) = window {
+        keys.only("sliding_window_size", window)?;
+    }
+    let windows = windows(keys, config.layers, window, |layer| layer % 2 == 0)?;
+    rope::WHOLE_HEAD.read(keys, Config { windows, ..config })
+}
+
+/// What gemma 2 and 3 have beyond gemma. `caps`: those of scores and logits where nothing is said.
+pub(super) fn with_norms_and_caps(
+    keys: &mut Keys,
+    config: Config,
+    caps: (Option<f64>, Option<f64>),
+) -> Result<Config> {
+    let kv_heads = kv_heads(keys, &config, Some(4))?;
+    // Written beside the newer name, and not read where that is there.
+    let old_name = keys.activation("hidden_act", "gelu_pytorch_tanh")?;
+    let act = if keys.word("hidden_activation")?.is_some() { config.act } else { old_name };
+    keys.only("use_bidirectional_attention", false)?;
+    let config = like_gemma(keys, Config { kv_heads, act, ..config })?;
+    Ok(Config {
+        post_norm: true,
+        score_scale: keys.number("query_pre_attn_scalar", 256.0)?.powf(-0.5),
+        score_cap: keys.maybe_number("attn_logit_softcapping", caps.0)?,
+        logit_cap: keys.maybe_number("final_logit_softcapping", caps.1)?,
+        ..config
+    })
+}

@@ -1,0 +1,62 @@
+//! GPT-2 (Radford et al. 2019): learned positions, matrices stored as `[in, out]`, queries, keys and values fused.
+
+use super::Family;
+use super::common::Common;
+use super::keys::Keys;
+use super::names::{Line, Theirs::*};
+use crate::base::Result;
+use crate::model::config::{Config, NormKind, Positions};
+
+pub(super) const FAMILY: Family = Family {
+    name: "gpt2",
+    read,
+    names: &[NAMES],
+    ignored: &["transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias"],
+};
+
+const COMMON: Common = Common {
+    vocab: 50257,
+    d_model: ("n_embd", 768),
+    layers: ("n_layer", 12),
+    heads: ("n_head", 12),
+    d_mlp: ("n_inner", None),
+    context: ("n_positions", 1024),
+    act: ("activation_function", "gelu_new"),
+    eps: ("layer_norm_epsilon", 1e-5),
+    tied: true,
+    bos: Some(50256),
+    eos: Some(50256),
+    ..Common::modern("gpt2", NormKind::Layer)
+};
+
+const QKV: &[&str] = &["blocks.*.attn.q", "blocks.*.attn.k", "blocks.*.attn.v"];
+
+const NAMES: &[Line] = &[
+    ("embed", Same("transformer.wte")),
+    ("pos_embed", Same("transformer.wpe")),
+    ("blocks.*.attn_norm", Same("transformer.h.*.ln_1")),
+    ("blocks.*.attn.q", Columns("transformer.h.*.attn.c_attn", QKV)),
+    ("blocks.*.attn.k", Columns("transformer.h.*.attn.c_attn", QKV)),
+    ("blocks.*.attn.v", Columns("transformer.h.*.attn.c_attn", QKV)),
+    ("blocks.*.attn.o", Transposed("transformer.h.*.attn.c_proj")),
+    ("blocks.*.mlp_norm", Same("transformer.h.*.ln_2")),
+    ("blocks.*.mlp.up", Transposed("transformer.h.*.mlp.c_fc")),
+    ("blocks.*.mlp.down", Transposed("transformer.h.*.mlp.c_proj")),
+    ("final_norm", Same("transformer.ln_f")),
+    ("unembed", Same("lm_head")),
+];
+
+fn read(keys: &mut Keys) -> Result<Config> {
+    let config = COMMON.read(keys)?;
+    keys.only("n_ctx", config.context)?;
+    let score_scale = if keys.flag("scale_attn_weights", true)? { config.score_scale } else { 1.0 };
+    Ok(Config {
+        positions: Positions::Learned,
+        score_scale,
+        score_scale_by_layer: keys.flag("scale_attn_by_inverse_layer_idx", false)?,
+        qkv_bias: true,
+        out_bias: true,
+        mlp_bias: true,
+        ..config
+    })
+}

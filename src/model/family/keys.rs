@@ -1,0 +1,287 @@
+//! The keys of a config.json: each is asked for by name, and one that nobody asked for is refused.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::base::{Error, Result, names};
+use crate::err;
+use crate::tensor::kernels::Activation;
+
+/// Keys that say how a model was trained, stored or sampled from, and nothing about what it computes.
+const HARMLESS: &[&str] = &[
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "activation_dropout",
+    "architectures",
+    "attention_dropout",
+    "attn_implementation",
+    "attn_pdrop",
+    "auto_map",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "cache_implementation",
+    "chunk_size_feed_forward",
+    "classifier_dropout",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "dropout",
+    "dtype",
+    "early_stopping",
+    "embd_pdrop",
+    "embed_dropout",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "gradient_checkpointing",
+    "hidden_dropout",
+    "id2label",
+    "init_std",
+    "initializer_range",
+    "label2id",
+    "layerdrop",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "model_type",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_labels",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "pad_token_id",
+    "prefix",
+    "pretraining_tp",
+    "problem_type",
+    "remove_invalid_values",
+    "reorder_and_upcast_attn",
+    "repetition_penalty",
+    "resid_dropout",
+    "resid_pdrop",
+    "return_dict",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "torch_dtype",
+    "torchscript",
+    "transformers_version",
+    "typical_p",
+    "unk_token_id",
+    "use_bfloat16",
+    "use_cache",
+];
+
+/// Keys that no family here computes anything from, with the only value that they may have.
+const SWITCHED_OFF: &[&str] =
+    &["add_cross_attention", "is_decoder", "is_encoder_decoder", "tie_encoder_decoder", "use_mrope"];
+
+/// The fields of a config, and which of them were asked for.
+pub struct Keys<'a> {
+    fields: &'a Map<String, Value>,
+    asked: BTreeSet<&'static str>,
+    /// Where these fields stand, as `rope_parameters.`; empty at the top.
+    place: String,
+}
+
+impl<'a> Keys<'a> {
+    pub fn new(config: &'a Value) -> Result<Self> {
+        Self::below(config, String::new())
+    }
+
+    fn below(value: &'a Value, place: String) -> Result<Self> {
+        let fields = value.as_object().ok_or_else(|| {
+            err!(Format, "expected a map of keys, found {value}").within(if place.is_empty() { "config" } else { &place })
+        })?;
+        Ok(Self { fields, asked: BTreeSet::new(), place })
+    }
+
+    /// A value that is there; null counts.
+    pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.asked.insert(key);
+        self.fields.get(key)
+    }
+
+    /// A value that is there and not null.
+    fn given(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.value(key).filter(|value| !value.is_null())
+    }
+
+    /// The fields of a map within this one, where it is given and not empty.
+    pub fn nested(&mut self, key: &'static str) -> Result<Option<Keys<'a>>> {
+        let given = self.given(key).filter(|value| value.as_object().is_none_or(|fields| !fields.is_empty()));
+        given.map(|value| Self::below(value, format!("{}{key}.", self.place))).transpose()
+    }
+
+    pub fn size(&mut self, key: &'static str, default: usize) -> Result<usize> {
+        self.value(key).map_or(Ok(default), |value| self.as_size(key, value))
+    }
+
+    /// A size where null says that there is none.
+    pub fn maybe_size(&mut self, key: &'static str, default: Option<usize>) -> Result<Option<usize>> {
+        match self.value(key) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(value) => self.as_size(key, value).map(Some),
+        }
+    }
+
+    pub fn number(&mut self, key: &'static str, default: f64) -> Result<f64> {
+        self.value(key).map_or(Ok(default), |value| self.as_number(key, value))
+    }
+
+    /// A number where null says that there is none.
+    pub fn maybe_number(&mut self, key: &'static str, default: Option<f64>) -> Result<Option<f64>> {
+        match self.value(key) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(value) => self.as_number(key, value).map(Some),
+        }
+    }
+
+    /// A truth value; null is false.
+    pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool> {
+        match self.value(key) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(self.wrong(key, "true or false", other)),
+        }
+    }
+
+    /// A word, where it is given.
+    pub fn word(&mut self, key: &'static str) -> Result<Option<&'a str>> {
+        let given = self.given(key);
+        given.map(|value| value.as_str().ok_or_else(|| self.wrong(key, "a text", value))).transpose()
+    }
+
+    pub fn words(&mut self, key: &'static str) -> Result<Option<Vec<&'a str>>> {
+        let Some(value) = self.given(key) else { return Ok(None) };
+        let words = value.as_array().and_then(|all| all.iter().map(Value::as_str).collect());
+        words.map(Some).ok_or_else(|| self.wrong(key, "a list of texts", value))
+    }
+
+    /// An activation function by the name that transformers has for it.
+    pub fn activation(&mut self, key: &'static str, default: &str) -> Result<Activation> {
+        const KNOWN: [(&str, Activation); 8] = [
+            ("relu", Activation::Relu),
+            ("gelu", Activation::Gelu),
+            ("gelu_python", Activation::Gelu),
+            ("gelu_new", Activation::GeluTanh),
+            ("gelu_fast", Activation::GeluTanh),
+            ("gelu_pytorch_tanh", Activation::GeluTanh),
+            ("silu", Activation::Silu),
+            ("swish", Activation::Silu),
+        ];
+        let name = self.word(key)?.unwrap_or(default);
+        KNOWN.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours).ok_or_else(|| {
+            err!(Format, "the activation `{name}` of config key `{}{key}` is not implemented", self.place)
+                .maybe_hint(names::suggestion(name, KNOWN.map(|(theirs, _)| theirs)))
+        })
+    }
+
+    /// The id of one token, where there is one.
+    pub fn token(&mut self, key: &'static str, default: Option<u32>) -> Result<Option<u32>> {
+        match self.value(key) {
+            None => Ok(default),
+            Some(Value::Null) => Ok(None),
+            Some(value) => self.as_token(key, value).map(Some),
+        }
+    }
+
+    /// The ids of tokens: one of them, a list, or none.
+    pub fn tokens(&mut self, key: &'static str, default: Option<u32>) -> Result<Vec<u32>> {
+        match self.value(key) {
+            Some(Value::Array(all)) => all.iter().map(|value| self.as_token(key, value)).collect(),
+            _ => Ok(self.token(key, default)?.into_iter().collect()),
+        }
+    }
+
+    /// Refuses a value that changes the mathematics in a way that is not computed here.
+    pub fn only(&mut self, key: &'static str, allowed: impl Into<Value>) -> Result<()> {
+        let allowed = allowed.into();
+        match self.given(key) {
+            Some(found) if !same(found, &allowed) => Err(self.refused(key, found, &allowed)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what nobody asked for, unless it is known to be harmless, says nothing, or was allowed by the user.
+    pub fn finish(mut self, ignore: &[String]) -> Result<()> {
+        for key in SWITCHED_OFF {
+            if !ignore.iter().any(|ignored| ignored == key) && !self.asked.contains(key) {
+                self.only(key, false)?;
+            }
+        }
+        let says_nothing = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(all) => all.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            _ => false,
+        };
+        let unknown = self.fields.iter().find(|(key, value)| {
+            let known = self.asked.contains(key.as_str()) || HARMLESS.contains(&key.as_str());
+            !(known || says_nothing(value) || ignore.contains(key))
+        });
+        let Some((key, value)) = unknown else { return Ok(()) };
+        let near = names::nearest(key, self.asked.iter().copied().filter(|asked| !self.fields.contains_key(*asked)));
+        let allow = format!("if it changes nothing that is computed, load with #{{ ignore: [\"{key}\"] }}");
+        Err(err!(Format, "the config key `{}{key}` ({}) is not known here", self.place, short(value)).hint(match near {
+            Some(near) => format!("did you mean `{near}`? {allow}"),
+            None => allow,
+        }))
+    }
+
+    fn as_size(&self, key: &str, value: &Value) -> Result<usize> {
+        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+        size.ok_or_else(|| self.wrong(key, "a size", value))
+    }
+
+    fn as_number(&self, key: &str, value: &Value) -> Result<f64> {
+        value.as_f64().filter(|x| x.is_finite()).ok_or_else(|| self.wrong(key, "a number", value))
+    }
+
+    fn as_token(&self, key: &str, value: &Value) -> Result<u32> {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.ok_or_else(|| self.wrong(key, "the id of a token", value))
+    }
+
+    pub fn wrong(&self, key: &str, expected: &str, found: &Value) -> Error {
+        err!(Format, "expected {expected} as config key `{}{key}`, found {}", self.place, short(found))
+    }
+
+    fn refused(&self, key: &str, found: &Value, allowed: &Value) -> Error {
+        err!(Format, "the config key `{}{key}` is {}, which is not implemented", self.place, short(found))
+            .hint(format!("only {allowed} is; the model would compute something else"))
+    }
+}
+
+/// Whether two values are the same, 1 and 1.0 included.
+pub fn same(a: &Value, b: &Value) -> bool {
+    a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
+}
+
+/// The beginning of a value that may be long.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,31 @@
+//! The names that llama introduced and most families after it kept.
+
+use super::names::{Line, Theirs::*};
+
+/// All but the norm before the MLP, whose name differs where there are norms behind attention and MLP too.
+pub const NAMES: &[Line] = &[
+    ("embed", Same("model.embed_tokens")),
+    ("blocks.*.attn_norm", Same("model.layers.*.input_layernorm")),
+    ("blocks.*.attn.q", Same("model.layers.*.self_attn.q_proj")),
+    ("blocks.*.attn.k", Same("model.layers.*.self_attn.k_proj")),
+    ("blocks.*.attn.v", Same("model.layers.*.self_attn.v_proj")),
+    ("blocks.*.attn.o", Same("model.layers.*.self_attn.o_proj")),
+    ("blocks.*.attn.q_norm", Same("model.layers.*.self_attn.q_norm")),
+    ("blocks.*.attn.k_norm", Same("model.layers.*.self_attn.k_norm")),
+    ("blocks.*.attn_post_norm", Same("model.layers.*.post_attention_layernorm")),
+    ("blocks.*.mlp.gate", Same("model.layers.*.mlp.gate_proj")),
+    ("blocks.*.mlp.up", Same("model.layers.*.mlp.up_proj")),
+    ("blocks.*.mlp.down", Same("model.layers.*.mlp.down_proj")),
+    ("blocks.*.mlp_post_norm", Same("model.layers.*.post_feedforward_layernorm")),
+    ("final_norm", Same("model.norm")),
+    ("unembed", Same("lm_head")),
+];
+
+/// Llama's own: the norm after attention is the one before the MLP.
+pub const MLP_NORM: &[Line] = &[("blocks.*.mlp_norm", Same("model.layers.*.post_attention_layernorm"))];
+
+/// Where attention and MLP have norms on both sides.
+pub const MLP_NORM_OF_FOUR: &[Line] = &[("blocks.*.mlp_norm", Same("model.layers.*.pre_feedforward_layernorm"))];
+
+/// Tables of rotary positions that older files carry.
+pub const IGNORED: &[&str] = &["model.layers.*.self_attn.rotary_emb.inv_freq"];

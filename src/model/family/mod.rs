@@ -1,0 +1,97 @@
+//! Families of models: for each a reader of its config.json and a map of the names in its files.
+
+mod check;
+mod common;
+mod keys;
+mod llama_names;
+mod names;
+mod rope;
+
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
+mod gptj;
+mod llama;
+mod mistral;
+mod olmo2;
+mod opt;
+mod own;
+mod phi;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod stablelm;
+
+use serde_json::Value;
+
+use super::config::Config;
+use super::layout::Layout;
+use crate::base::names::nearest;
+use crate::base::Result;
+use crate::err;
+use keys::Keys;
+use names::Line;
+
+pub use common::plain;
+pub use own::{canonical, config_json};
+
+/// What is to be known about a family.
+struct Family {
+    /// As `model_type` has it.
+    name: &'static str,
+    read: fn(&mut Keys) -> Result<Config>,
+    /// Name maps; the first line that knows a weight wins.
+    names: &'static [&'static [Line]],
+    /// Tensors that hold nothing to be learned.
+    ignored: &'static [&'static str],
+}
+
+const FAMILIES: &[Family] = &[
+    gemma::FAMILY,
+    gemma2::FAMILY,
+    gemma3::FAMILY,
+    gpt2::FAMILY,
+    gpt_neo::FAMILY,
+    gpt_neox::FAMILY,
+    gptj::FAMILY,
+    llama::FAMILY,
+    mistral::FAMILY,
+    olmo2::FAMILY,
+    opt::FAMILY,
+    phi::FAMILY,
+    phi3::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    stablelm::FAMILY,
+];
+
+/// The names of all families, sorted; the last is that of models made here.
+pub fn known() -> Vec<&'static str> {
+    FAMILIES.iter().map(|family| family.name).chain([own::NAME]).collect()
+}
+
+/// What the model of a config.json computes, and where its files have the weights. Keys in `ignore` are not looked at.
+pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
+    let found = config_json.get("model_type").and_then(Value::as_str).ok_or_else(|| {
+        err!(Format, "expected a config.json with the family's name as `model_type`, found none")
+            .hint(format!("families are {}", known().join(" ")))
+    })?;
+    if found == own::NAME {
+        return own::read(config_json);
+    }
+    let family = FAMILIES.iter().find(|family| family.name == found).ok_or_else(|| unknown(found))?;
+    let mut keys = Keys::new(config_json)?;
+    let config = (family.read)(&mut keys)?;
+    keys.finish(ignore)?;
+    names::layout(config.checked()?, family.names, family.ignored)
+}
+
+fn unknown(found: &str) -> crate::base::Error {
+    let known = known();
+    let near = nearest(found, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    err!(Format, "the family `{found}` of the config.json is not known").hint(format!("{near}families are {}", known.join(" ")))
+}
+

@@ -1,0 +1,160 @@
+//! Name maps: where the files of a family have each weight of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::Result;
+use crate::err;
+use crate::model::config::Config;
+use crate::model::layout::{From, Layout};
+
+/// One line of a name map: our name, `*` for the layer, without `.weight` or `.bias`; and theirs.
+pub type Line = (&'static str, Theirs);
+
+/// What the file calls it, `*` for the layer, without `.weight` or `.bias`, and how it lies there.
+pub enum Theirs {
+    Same(&'static str),
+    /// A weight that is `[in, out]`.
+    Transposed(&'static str),
+    /// One of several of ours whose rows follow each other in this order.
+    Rows(&'static str, &'static [&'static str]),
+    /// The same in a weight that is `[in, out]`.
+    Columns(&'static str, &'static [&'static str]),
+    /// One of several parts that every head has.
+    OfEachHead {
+        name: &'static str,
+        part: usize,
+        parts: usize,
+    },
+}
+
+/// The layout of a config, by the first line that knows each of its weights.
+pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layout> {
+    let parameters = config.parameters()?;
+    let rows: BTreeMap<&str, usize> =
+        parameters.iter().map(|(name, shape)| (name.as_str(), shape.first().copied().unwrap_or(0))).collect();
+    let mut weights = BTreeMap::new();
+    for (ours, _) in &parameters {
+        weights.insert(ours.clone(), place(ours, &config, map, &rows)?);
+    }
+    if config.tied {
+        // Some files have it all the same; then it must be the embedding.
+        let ours = "unembed.weight";
+        weights.insert(ours.to_string(), place(ours, &config, map, &rows)?);
+    }
+    Ok(Layout { config, weights, ignored: ignored.iter().map(ToString::to_string).collect() })
+}
+
+/// Where one weight of ours lies.
+fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usize>) -> Result<From> {
+    let name = Name::of(ours);
+    let line = map.iter().copied().flatten().find(|(pattern, _)| *pattern == name.pattern);
+    let (_, theirs) = line.ok_or_else(|| err!(Bug, "the name map of {} has no line for `{ours}`", config.family))?;
+    let count = rows.get(ours).copied().unwrap_or(config.vocab);
+    let is_weight = name.suffix == ".weight";
+    let before = |parts: &[&str]| -> usize {
+        let others = parts.iter().take_while(|part| **part != name.pattern);
+        others.filter_map(|part| rows.get(name.sibling(part).as_str())).sum()
+    };
+    Ok(match theirs {
+        Theirs::Transposed(theirs) if is_weight => From::Transposed(name.theirs(theirs)),
+        Theirs::Same(theirs) | Theirs::Transposed(theirs) => From::Same(name.theirs(theirs)),
+        Theirs::Columns(theirs, parts) if is_weight => {
+            From::Columns { name: name.theirs(theirs), start: before(parts), count }
+        }
+        Theirs::Rows(theirs, parts) | Theirs::Columns(theirs, parts) => {
+            From::Rows { name: name.theirs(theirs), start: before(parts), count }
+        }
+        Theirs::OfEachHead { name: theirs, part, parts } => {
+            From::OfEachHead { name: name.theirs(theirs), heads: config.heads, parts: *parts, part: *part }
+        }
+    })
+}
+
+/// A name of ours in its parts.
+struct Name<'a> {
+    /// With `*` for the layer, without the suffix.
+    pattern: String,
+    layer: &'a str,
+    suffix: &'static str,
+}
+
+impl<'a> Name<'a> {
+    fn of(ours: &'a str) -> Self {
+        let (base, suffix) = match (ours.strip_suffix(".weight"), ours.strip_suffix(".bias")) {
+            (Some(base), _) => (base, ".weight"),
+            (_, Some(base)) => (base, ".bias"),
+            _ => (ours, ".weight"),
+        };
+        match base.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+            Some((layer, part)) => Self { pattern: format!("blocks.*.{part}"), layer, suffix },
+            None => Self { pattern: base.to_string(), layer: "", suffix },
+        }
+    }
+
+    fn theirs(&self, pattern: &str) -> String {
+        pattern.replace('*', self.layer) + self.suffix
+    }
+
+    /// The same of another part of the layer.
+    fn sibling(&self, pattern: &str) -> String {
+        self.theirs(pattern)
+    }
+}
+
+impl From {
+    /// The name of the tensor in the file.
+    pub fn name(&self) -> &str {
+        match self {
+            From::Same(name) | From::Transposed(name) | From::Flat(name) => name,
+            From::HeadsOut(name) | From::HeadsIn(name) => name,
+            From::Rows { name, .. } | From::Columns { name, .. } | From::OfEachHead { name, .. } => name,
+        }
+    }
+
+    /// The same under another name.
+    fn renamed(self, rename: impl Fn(String) -> String) -> Self {
+        match self {
+            From::Same(name) => From::Same(rename(name)),
+            From::Transposed(name) => From::Transposed(rename(name)),
+            From::Flat(name) => From::Flat(rename(name)),
+            From::HeadsOut(name) => From::HeadsOut(rename(name)),
+            From::HeadsIn(name) => From::HeadsIn(rename(name)),
+            From::Rows { name, start, count } => From::Rows { name: rename(name), start, count },
+            From::Columns { name, start, count } => From::Columns { name: rename(name), start, count },
+            From::OfEachHead { name, heads, parts, part } => {
+                From::OfEachHead { name: rename(name), heads, parts, part }
+            }
+        }
+    }
+}
+
+/// What stands before the names of a whole model, and is left off where only the decoder was saved.
+const PREFIXES: [&str; 3] = ["transformer.", "model.", "gpt_neox."];
+
+impl Layout {
+    /// The layout as this file has it, with or without the prefix of its family.
+    pub fn fitted(self, file: &BTreeSet<&str>) -> Self {
+        let left_off = PREFIXES.into_iter().find(|prefix| {
+            let bare = |from: &From| from.name().strip_prefix(prefix).is_some_and(|bare| file.contains(bare));
+            !file.iter().any(|name| name.starts_with(prefix)) && self.weights.values().any(bare)
+        });
+        let Some(prefix) = left_off else { return self };
+        let bare = |name: String| name.strip_prefix(prefix).map_or(name.clone(), str::to_string);
+        Self {
+            config: self.config,
+            weights: self.weights.into_iter().map(|(ours, from)| (ours, from.renamed(bare))).collect(),
+            ignored: self.ignored.into_iter().map(bare).collect(),
+        }
+    }
+
+    /// Whether a tensor of the file is known to hold nothing to be learned.
+    pub fn ignores(&self, name: &str) -> bool {
+        self.ignored.iter().any(|pattern| match pattern.split_once('*') {
+            None => pattern == name,
+            Some((before, after)) => {
+                let layer = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                layer.is_some_and(|layer| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()))
+            }
+        })
+    }
+}

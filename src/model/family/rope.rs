@@ -1,0 +1,130 @@
+//! Rotary positions as configs state them: old keys at the top, new ones in `rope_parameters`.
+
+use serde_json::Value;
+
+use super::keys::{Keys, same};
+use crate::base::Result;
+use crate::model::config::{Config, Positions, Rotary, Scaling};
+use crate::{bail, err};
+
+/// How a family states its rotation.
+pub struct Rope {
+    /// Older names of `rope_theta` and `partial_rotary_factor`.
+    pub theta: &'static [&'static str],
+    pub partial: &'static [&'static str],
+    /// Which part of a head turns where nothing is said; None for families that turn all of it.
+    pub default_partial: Option<f64>,
+    pub default_theta: f64,
+}
+
+/// As llama has it.
+pub const WHOLE_HEAD: Rope =
+    Rope { theta: &["rope_theta"], partial: &["partial_rotary_factor"], default_partial: None, default_theta: 1e4 };
+
+/// Where a part of each head turns.
+pub const fn part_of_head(default: f64) -> Rope {
+    Rope { default_partial: Some(default), ..WHOLE_HEAD }
+}
+
+impl Rope {
+    /// The config with its rotation.
+    pub fn read(&self, keys: &mut Keys, config: Config) -> Result<Config> {
+        let outer = Outer {
+            theta: agreed(keys, self.theta)?,
+            partial: agreed(keys, self.partial)?,
+            original: keys.maybe_size("original_max_position_embeddings", None)?,
+        };
+        let inner = one_of_both(keys)?;
+        let rotary = self.rotary(inner, &outer, &config)?;
+        Ok(Config { positions: Positions::Rotary, rotary: Some(rotary), ..config })
+    }
+
+    /// The rotation from the fields of `rope_parameters`, if there are any, and what stands outside of them.
+    pub fn rotary(&self, inner: Option<Keys>, outer: &Outer, config: &Config) -> Result<Rotary> {
+        let (mut theta, mut partial, mut scaling) = (None, None, Scaling::None);
+        if let Some(mut inner) = inner {
+            theta = inner.maybe_number("rope_theta", None)?;
+            partial = inner.maybe_number("partial_rotary_factor", None)?;
+            scaling = read_scaling(&mut inner, outer, config)?;
+            inner.finish(&[])?;
+        }
+        let theta = theta.or(outer.theta).unwrap_or(self.default_theta);
+        let partial = partial.or(outer.partial).or(self.default_partial).unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&partial) {
+            bail!(Format, "expected a `partial_rotary_factor` between 0 and 1, found {partial}");
+        }
+        if self.default_partial.is_none() && partial != 1.0 {
+            bail!(Format, "a `partial_rotary_factor` of {partial} is not implemented for {}", config.family);
+        }
+        let dims = (config.d_head as f64 * partial) as usize;
+        Ok(Rotary { dims, theta, neighbours: false, scaling })
+    }
+}
+
+/// What stands outside of `rope_parameters`.
+#[derive(Default)]
+pub struct Outer {
+    pub theta: Option<f64>,
+    pub partial: Option<f64>,
+    pub original: Option<usize>,
+}
+
+/// The number that one of several keys gives; two that differ are refused.
+fn agreed(keys: &mut Keys, names: &[&'static str]) -> Result<Option<f64>> {
+    let mut found: Option<(&str, f64)> = None;
+    for name in names {
+        match (found, keys.maybe_number(name, None)?) {
+            (Some((first, a)), Some(b)) if a != b => {
+                bail!(Format, "the config keys `{first}` and `{name}` contradict each other: {a} and {b}")
+            }
+            (None, Some(x)) => found = Some((name, x)),
+            _ => {}
+        }
+    }
+    Ok(found.map(|(_, x)| x))
+}
+
+/// `rope_parameters`, or `rope_scaling` as it was called before.
+fn one_of_both<'a>(keys: &mut Keys<'a>) -> Result<Option<Keys<'a>>> {
+    let both = [keys.value("rope_scaling"), keys.value("rope_parameters")];
+    if let [Some(old @ Value::Object(_)), Some(new @ Value::Object(_))] = both
+        && old != new
+    {
+        bail!(Format, "the config keys `rope_scaling` and `rope_parameters` contradict each other: {old} and {new}");
+    }
+    Ok(match keys.nested("rope_parameters")? {
+        Some(new) => Some(new),
+        None => keys.nested("rope_scaling")?,
+    })
+}
+
+fn read_scaling(inner: &mut Keys, outer: &Outer, config: &Config) -> Result<Scaling> {
+    let (new, old) = (inner.value("rope_type"), inner.value("type"));
+    if let (Some(new), Some(old)) = (new, old)
+        && !same(new, old)
+    {
+        bail!(Format, "`rope_type` and `type` of the rotary positions contradict each other: {new} and {old}");
+    }
+    let name = match (inner.word("rope_type")?, inner.word("type")?) {
+        (Some(name), _) | (None, Some(name)) => name,
+        (None, None) => "default",
+    };
+    let needed = |key: &str, value: Option<f64>| {
+        value.ok_or_else(|| err!(Format, "expected the key `{key}` beside rope_type {name}, found none"))
+    };
+    match name {
+        "default" => Ok(Scaling::None),
+        "linear" => Ok(Scaling::Linear { factor: needed("factor", inner.maybe_number("factor", None)?)? }),
+        "llama3" => Ok(Scaling::Llama3 {
+            factor: needed("factor", inner.maybe_number("factor", None)?)?,
+            low: needed("low_freq_factor", inner.maybe_number("low_freq_factor", None)?)?,
+            high: needed("high_freq_factor", inner.maybe_number("high_freq_factor", None)?)?,
+            original: inner
+                .maybe_size("original_max_position_embeddings", None)?
+                .or(outer.original)
+                .unwrap_or(config.context),
+        }),
+        other => Err(err!(Format, "rotary positions of `rope_type` {other} are not implemented")
+            .hint("expected default, linear or llama3; the model would compute something else")),
+    }
+}

@@ -1,0 +1,218 @@
+//! What each architecture of GGUF files computes, read from the metadata.
+
+use super::super::base::{Sizes, llama as llama_like};
+use super::keys::Keys;
+use super::rope;
+use crate::base::{Result, names};
+use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Rotary, Scaling};
+use crate::model::layout::Source;
+use crate::tensor::Tensor;
+use crate::{bail, err};
+
+const KNOWN: [&str; 7] = ["llama", "gpt2", "gptneox", "qwen2", "qwen3", "gemma", "phi3"];
+
+/// A config, and which parts of it the file keeps in one tensor.
+pub(super) struct Architecture {
+    pub config: Config,
+    /// Whether queries, keys and values are the rows of one `attn_qkv`.
+    pub fused_qkv: bool,
+    /// Whether gate and up are the rows of one `ffn_up`.
+    pub fused_gate: bool,
+    /// Tensors that the config has taken in.
+    pub ignored: Vec<String>,
+}
+
+pub(super) fn read(keys: &Keys, source: &dyn Source) -> Result<Architecture> {
+    if !KNOWN.contains(&keys.architecture) {
+        return Err(err!(Format, "the architecture `{}` of GGUF files is not known here", keys.architecture)
+            .maybe_hint(names::suggestion(keys.architecture, KNOWN)));
+    }
+    let mut found =
+        Architecture { config: common(keys, source)?, fused_qkv: false, fused_gate: false, ignored: Vec::new() };
+    match keys.architecture {
+        "gpt2" => gpt2(keys, &mut found)?,
+        "gptneox" => gpt_neox(keys, &mut found)?,
+        "llama" => llama(keys, source, &mut found)?,
+        "gemma" => gemma(keys, &mut found)?,
+        "phi3" => phi3(keys, &mut found)?,
+        _ => qwen(keys, &mut found)?,
+    }
+    keys.finish()?;
+    Ok(found)
+}
+
+/// What the llama-like architectures have in common; the others change it.
+fn common(keys: &Keys, source: &dyn Source) -> Result<Config> {
+    let layers = keys.size("block_count")?;
+    let d_model = keys.size("embedding_length")?;
+    let heads = keys.size("attention.head_count")?;
+    let tensors = source.names().len();
+    if layers > tensors {
+        bail!(Format, "expected at most as many layers as there are tensors, {tensors}, found {layers}");
+    }
+    if heads == 0 || d_model == 0 {
+        bail!(Format, "expected at least one head and one dimension, found {heads} and {d_model}");
+    }
+    let here = |name: &str| source.shape(name).is_some();
+    let sizes = Sizes {
+        layers,
+        d_model,
+        heads,
+        d_head: head_size(keys, d_model, heads)?,
+        d_mlp: keys.size("feed_forward_length")?,
+        vocab: vocab(keys, source)?,
+        context: keys.size("context_length")?,
+    };
+    Ok(Config {
+        family: keys.architecture.into(),
+        kv_heads: keys.maybe_size("attention.head_count_kv")?.unwrap_or(heads),
+        tied: !here("output.weight"),
+        qkv_bias: here("blk.0.attn_q.bias") || here("blk.0.attn_qkv.bias"),
+        out_bias: here("blk.0.attn_output.bias"),
+        mlp_bias: here("blk.0.ffn_up.bias"),
+        unembed_bias: here("output.bias"),
+        bos: keys.token("bos")?,
+        eos: keys.token("eos")?.into_iter().collect(),
+        ..llama_like(sizes)
+    })
+}
+
+fn head_size(keys: &Keys, d_model: usize, heads: usize) -> Result<usize> {
+    let stated = keys.maybe_size("attention.key_length")?;
+    let values = keys.maybe_size("attention.value_length")?;
+    let size = match stated {
+        Some(size) => size,
+        None if d_model.is_multiple_of(heads) => d_model / heads,
+        None => bail!(Format, "expected heads that divide {d_model} dimensions, found {heads}"),
+    };
+    match values {
+        Some(other) if other != size => {
+            bail!(Format, "expected values as long as keys, {size}, found {other}")
+        }
+        _ if size == 0 => bail!(Format, "expected heads of at least one dimension, found none"),
+        _ => Ok(size),
+    }
+}
+
+fn vocab(keys: &Keys, source: &dyn Source) -> Result<usize> {
+    const NAME: &str = "token_embd.weight";
+    let found = match source.shape(NAME).as_deref() {
+        Some(&[vocab, _]) => vocab,
+        Some(other) => bail!(Format, "{NAME}: expected two axes, found shape {other:?}"),
+        None => {
+            return Err(err!(Format, "expected the tensor `{NAME}`, found none")
+                .hint("the file holds a tokenizer alone, or no model of text"));
+        }
+    };
+    match keys.maybe_size("vocab_size")? {
+        Some(stated) if stated != found => {
+            bail!(Format, "expected {stated} tokens as `vocab_size` says, found {found} rows in {NAME}")
+        }
+        _ => Ok(found),
+    }
+}
+
+fn rotary(keys: &Keys, d_head: usize, neighbours: bool) -> Result<Rotary> {
+    let dims = keys.maybe_size("rope.dimension_count")?.unwrap_or(d_head);
+    if dims == 0 || dims > d_head || !dims.is_multiple_of(2) {
+        bail!(Format, "expected an even number of turning dimensions up to {d_head}, found {dims}");
+    }
+    let theta = keys.maybe_float("rope.freq_base")?.unwrap_or(10_000.0);
+    if theta <= 0.0 {
+        bail!(Format, "expected a base of the rotation above 0, found {theta}");
+    }
+    Ok(Rotary { dims, theta, neighbours, scaling: rope::scaling(keys)? })
+}
+
+fn rms(keys: &Keys, config: &mut Config) -> Result<()> {
+    config.norm_eps = keys.float("attention.layer_norm_rms_epsilon")?;
+    Ok(())
+}
+
+/// Layer norms and biases everywhere, an MLP without a gate: what GPT-2 and GPT-NeoX share.
+fn gpt(keys: &Keys, found: &mut Architecture) -> Result<()> {
+    found.fused_qkv = true;
+    let config = &mut found.config;
+    config.norm = Some(NormKind::Layer);
+    config.norm_bias = true;
+    config.norm_eps = keys.float("attention.layer_norm_epsilon")?;
+    config.gated = false;
+    Ok(())
+}
+
+fn gpt2(keys: &Keys, found: &mut Architecture) -> Result<()> {
+    gpt(keys, found)?;
+    found.config.act = Activation::GeluTanh;
+    found.config.positions = Positions::Learned;
+    Ok(())
+}
+
+fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
+    gpt(keys, found)?;
+    let config = &mut found.config;
+    config.family = "gpt_neox".into();
+    // The file does not say which GELU; Pythia and GPT-NeoX-20B were trained with the exact one and the fast one, which
+    // differ by less than 1e-3.
+    config.act = Activation::Gelu;
+    config.rotary = Some(rotary(keys, config.d_head, false)?);
+    config.order = if keys.flag("use_parallel_residual", true)? { Order::Parallel } else { Order::Serial };
+    Ok(())
+}
+
+/// The converter of llama.cpp orders the rows of queries and keys so that neighbours turn together.
+fn llama(keys: &Keys, source: &dyn Source, found: &mut Architecture) -> Result<()> {
+    const FACTORS: &str = "rope_freqs.weight";
+    if let Some(experts) = keys.maybe_size("expert_count")?
+        && experts > 0
+    {
+        bail!(Format, "this model is a mixture of {experts} experts, which is not known here");
+    }
+    keys.maybe_size("expert_used_count")?;
+    keys.maybe_text("tensor_data_layout")?;
+    let config = &mut found.config;
+    rms(keys, config)?;
+    let mut rotary = rotary(keys, config.d_head, true)?;
+    if source.shape(FACTORS).is_some() {
+        if rotary.scaling != Scaling::None {
+            bail!(Format, "the file scales its rotation twice, by its metadata and by `{FACTORS}`");
+        }
+        let factors: Tensor = source.tensor(FACTORS)?;
+        rotary.scaling = rope::recognised(&factors, &rotary).map_err(|e| e.within(FACTORS))?;
+        found.ignored.push(FACTORS.into());
+    }
+    config.rotary = Some(rotary);
+    Ok(())
+}
+
+fn qwen(keys: &Keys, found: &mut Architecture) -> Result<()> {
+    let config = &mut found.config;
+    rms(keys, config)?;
+    config.rotary = Some(rotary(keys, config.d_head, false)?);
+    if keys.architecture == "qwen3" {
+        config.qk_norm = QkNorm::Head;
+    }
+    Ok(())
+}
+
+/// The converter has added the 1 of gemma's norms to their weights.
+fn gemma(keys: &Keys, found: &mut Architecture) -> Result<()> {
+    let config = &mut found.config;
+    rms(keys, config)?;
+    config.rotary = Some(rotary(keys, config.d_head, false)?);
+    config.act = Activation::GeluTanh;
+    config.embed_scale = Some((config.d_model as f64).sqrt());
+    Ok(())
+}
+
+fn phi3(keys: &Keys, found: &mut Architecture) -> Result<()> {
+    found.fused_qkv = true;
+    found.fused_gate = true;
+    let config = &mut found.config;
+    rms(keys, config)?;
+    config.rotary = Some(rotary(keys, config.d_head, false)?);
+    config.windows = match keys.maybe_size("attention.sliding_window")? {
+        None | Some(0) => Vec::new(),
+        window => vec![window; config.layers],
+    };
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Where each weight of ours lies in a GGUF file.
+
+use std::collections::BTreeMap;
+
+use super::architectures::{self, Architecture};
+use super::keys::Keys;
+use super::{File, Value};
+use crate::base::Result;
+use crate::err;
+use crate::model::config::Config;
+use crate::model::layout::{From, Layout, Source};
+
+impl<B: AsRef<[u8]>> File<B> {
+    /// The config that the metadata state, and where the file has its weights.
+    pub fn layout(&self) -> Result<Layout> {
+        layout(&self.metadata, self)
+    }
+}
+
+fn layout(metadata: &BTreeMap<String, Value>, source: &dyn Source) -> Result<Layout> {
+    let architecture = architectures::read(&Keys::new(metadata)?, source)?;
+    let mut weights = BTreeMap::new();
+    for (name, _) in architecture.config.parameters()? {
+        let from = place(&name, &architecture).ok_or_else(|| {
+            err!(Bug, "the weight `{name}` has no name in GGUF files of {}", architecture.config.family)
+        })?;
+        weights.insert(name, from);
+    }
+    Ok(Layout { config: architecture.config, weights, ignored: architecture.ignored })
+}
+
+/// Where the weight with this name of ours lies.
+fn place(name: &str, architecture: &Architecture) -> Option<From> {
+    if name == "embed" || name == "pos_embed" {
+        return Some(From::Same(if name == "embed" { "token_embd.weight" } else { "position_embd.weight" }.into()));
+    }
+    let (stem, ending) = name.rsplit_once('.')?;
+    let Some((layer, part)) = stem.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
+        let theirs = if stem == "final_norm" { "output_norm" } else { "output" };
+        return Some(From::Same(format!("{theirs}.{ending}")));
+    };
+    let at = |theirs: &str| format!("blk.{layer}.{theirs}.{ending}");
+    let rows = |theirs: &str, (start, count)| From::Rows { name: at(theirs), start, count };
+    let config = &architecture.config;
+    Some(match part {
+        "attn.q" | "attn.k" | "attn.v" if architecture.fused_qkv => rows("attn_qkv", qkv_rows(part, config)),
+        "mlp.gate" if architecture.fused_gate => rows("ffn_up", (0, config.d_mlp)),
+        "mlp.up" if architecture.fused_gate => rows("ffn_up", (config.d_mlp, config.d_mlp)),
+        _ => From::Same(at(theirs(part)?)),
+    })
+}
+
+/// Where queries, keys or values begin in a fused tensor, and how many rows they are.
+fn qkv_rows(part: &str, config: &Config) -> (usize, usize) {
+    let (wide, narrow) = (config.heads * config.d_head, config.kv_heads * config.d_head);
+    match part {
+        "attn.q" => (0, wide),
+        "attn.k" => (wide, narrow),
+        _ => (wide + narrow, narrow),
+    }
+}
+
+/// What GGUF files call a part of a block.
+fn theirs(part: &str) -> Option<&'static str> {
+    Some(match part {
+        "attn_norm" => "attn_norm",
+        "attn.q" => "attn_q",
+        "attn.k" => "attn_k",
+        "attn.v" => "attn_v",
+        "attn.o" => "attn_output",
+        "attn.q_norm" => "attn_q_norm",
+        "attn.k_norm" => "attn_k_norm",
+        "mlp_norm" => "ffn_norm",
+        "mlp.gate" => "ffn_gate",
+        "mlp.up" => "ffn_up",
+        "mlp.down" => "ffn_down",
+        _ => return None,
+    })
+}

@@ -1,0 +1,63 @@
+//! How a GGUF file stretches its rotary positions: by its metadata, or by a tensor of factors (Llama 3).
+
+use super::keys::Keys;
+use crate::base::Result;
+use crate::model::config::{Rotary, Scaling};
+use crate::tensor::{DType, Tensor};
+use crate::{bail, err};
+
+/// The scaling that the metadata state.
+pub(super) fn scaling(keys: &Keys) -> Result<Scaling> {
+    let legacy = keys.maybe_float("rope.scale_linear")?;
+    let factor = keys.maybe_float("rope.scaling.factor")?.or(legacy);
+    let kind = keys.maybe_text("rope.scaling.type")?;
+    // How the model was trained; nothing is computed from these two where there is no scaling or a linear one.
+    keys.maybe_size("rope.scaling.original_context_length")?;
+    keys.flag("rope.scaling.finetuned", false)?;
+    match (kind, factor) {
+        (None | Some("none"), None | Some(1.0)) | (Some("linear"), Some(1.0)) => Ok(Scaling::None),
+        // Without a type llama.cpp takes a factor as a linear one.
+        (None | Some("linear"), Some(factor)) if factor > 0.0 => Ok(Scaling::Linear { factor }),
+        (kind, factor) => Err(err!(
+            Format,
+            "expected no rotary scaling or a linear one, found `{}` by {}",
+            kind.unwrap_or("none"),
+            factor.map_or("nothing".into(), |factor| factor.to_string())
+        )),
+    }
+}
+
+/// The scaling of Llama 3 whose divisors of the frequencies are these factors. Its converter writes the divisors and not
+/// the four numbers that they come from; two of those are the same in all published models, and the others are found by
+/// trying: what is given back divides as the file does, or there is an error.
+pub(super) fn recognised(factors: &Tensor, rotary: &Rotary) -> Result<Scaling> {
+    const LOW: f64 = 1.0;
+    const HIGH: f64 = 4.0;
+    let pairs = rotary.dims / 2;
+    if factors.dims() != [pairs] {
+        bail!(
+            Format,
+            "expected {pairs} factors, one for each pair of turning dimensions, found shape {:?}",
+            factors.dims()
+        );
+    }
+    let factors: Vec<f32> = factors.to_dtype(DType::F32)?.to_vec1()?;
+    if factors.iter().all(|factor| *factor == 1.0) {
+        return Ok(Scaling::None);
+    }
+    let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
+    for original in (5..=24).map(|power| 1_usize << power) {
+        let divisor = |pair: usize| {
+            let frequency = rotary.theta.powf(-2.0 * pair as f64 / rotary.dims as f64);
+            let turns = original as f64 * frequency / std::f64::consts::TAU;
+            let kept = ((turns - LOW) / (HIGH - LOW)).clamp(0.0, 1.0);
+            ((1.0 - kept) / factor + kept).recip()
+        };
+        let close = |(pair, found): (usize, &f32)| (divisor(pair) / f64::from(*found) - 1.0).abs() < 1e-5;
+        if factors.iter().enumerate().all(close) {
+            return Ok(Scaling::Llama3 { factor, low: LOW, high: HIGH, original });
+        }
+    }
+    Err(err!(Format, "expected the factors of Llama 3's rotary scaling, found others")
+        .hint("load the model as it was published, in safetensors"))
+}

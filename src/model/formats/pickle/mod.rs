@@ -1,0 +1,98 @@
+//! PyTorch's `.pt` files: a zip archive with a pickle that says what there is, and the bytes of the tensors.
+//!
+//! The pickle is read by a machine of our own that knows dictionaries, lists, texts, numbers and tensors; everything else
+//! that a pickle can ask for, such as calling a function, is refused by its name. Nothing is unpacked or copied before a
+//! tensor is asked for.
+
+mod archive;
+mod machine;
+mod object;
+mod strided;
+mod tree;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use self::archive::Archive;
+use self::strided::Strided;
+use crate::base::{Result, names};
+use crate::err;
+use crate::model::layout::Source;
+use crate::tensor::Tensor;
+
+/// Under these names training programs keep the weights beside the state of the optimiser.
+const WEIGHTS: [&str; 3] = ["model", "state_dict", "model_state_dict"];
+
+/// A file whose pickle is read and checked, and whose tensors are read one by one.
+pub struct File<B> {
+    bytes: B,
+    tensors: BTreeMap<String, Held>,
+    /// All that is not a tensor: dictionaries, lists, texts and numbers.
+    pub values: Value,
+}
+
+/// A tensor, and the names of the dictionaries that it lies in.
+#[derive(Debug, Clone, PartialEq)]
+struct Held {
+    within: String,
+    tensor: Strided,
+}
+
+impl<B: AsRef<[u8]>> File<B> {
+    pub fn open(bytes: B) -> Result<Self> {
+        let archive = Archive::open(bytes.as_ref())?;
+        let objects = machine::run(archive.pickle(bytes.as_ref())?)?;
+        let tree = tree::walk(&objects, &archive)?;
+        Ok(Self { tensors: tree.tensors, values: tree.values, bytes })
+    }
+
+    /// The weights of a model: the tensors of the one dictionary that holds any, or of the one that is called as
+    /// training programs call it, under the names that they have there. All values stay.
+    pub fn weights(mut self) -> Result<Self> {
+        let mut homes: Vec<&str> = self.tensors.values().map(|held| held.within.as_str()).collect();
+        homes.sort_unstable();
+        homes.dedup();
+        let usual: Vec<&str> = homes.iter().copied().filter(|home| WEIGHTS.contains(home)).collect();
+        let home = match (homes.as_slice(), usual.as_slice()) {
+            ([only], _) | (_, [only]) => only.to_string(),
+            ([], _) => {
+                return Err(err!(Format, "expected tensors in the file, found none")
+                    .hint("in PyTorch save `model.state_dict()`"));
+            }
+            _ => {
+                let shown: Vec<_> = homes.iter().map(|home| if home.is_empty() { "the top" } else { home }).collect();
+                return Err(err!(Format, "expected one dictionary of tensors, found several: {}", shown.join(", "))
+                    .hint("in PyTorch save `model.state_dict()` alone"));
+            }
+        };
+        self.tensors.retain(|_, held| held.within == home);
+        if !home.is_empty() {
+            let own = |name: String| name.strip_prefix(&format!("{home}.")).map(str::to_string).unwrap_or(name);
+            self.tensors = self.tensors.into_iter().map(|(name, held)| (own(name), held)).collect();
+        }
+        Ok(self)
+    }
+}
+
+impl<B: AsRef<[u8]>> Source for File<B> {
+    /// Names of nested dictionaries and places in lists are joined by dots.
+    fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(|held| held.tensor.shape.clone())
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let held = self.tensors.get(name).ok_or_else(|| {
+            err!(Name, "this file has no tensor `{name}`")
+                .maybe_hint(names::suggestion(name, self.tensors.keys().map(String::as_str)))
+        })?;
+        held.tensor.read(self.bytes.as_ref()).map_err(|e| e.within(name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

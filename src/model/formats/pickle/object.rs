@@ -1,0 +1,73 @@
+//! What a pickle is made of. Objects lie in one list and know each other by their places in it, as pickles share them.
+
+use crate::tensor::DType;
+
+/// The place of an object in the list.
+pub(super) type Id = usize;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Object {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Id>),
+    Tuple(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    Global(Global),
+    Storage(Storage),
+    Tensor(View),
+}
+
+/// What a pickle may name of Python's world.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Global {
+    OrderedDict,
+    RebuildTensor,
+    RebuildParameter,
+    /// The class of a storage, by what its elements are.
+    Elements(DType),
+    /// A dtype as a value, as configs have it.
+    Dtype(&'static str),
+}
+
+impl Global {
+    pub fn of(module: &str, name: &str) -> Option<Self> {
+        let elements = |dtype| Some(Self::Elements(dtype));
+        match (module, name) {
+            ("collections", "OrderedDict") => Some(Self::OrderedDict),
+            ("torch._utils", "_rebuild_tensor_v2") => Some(Self::RebuildTensor),
+            ("torch._utils", "_rebuild_parameter") => Some(Self::RebuildParameter),
+            ("torch", "FloatStorage") => elements(DType::F32),
+            ("torch", "DoubleStorage") => elements(DType::F64),
+            ("torch", "HalfStorage") => elements(DType::F16),
+            ("torch", "BFloat16Storage") => elements(DType::BF16),
+            ("torch", "LongStorage") => elements(DType::I64),
+            ("torch", "IntStorage") => elements(DType::I32),
+            ("torch", "ShortStorage") => elements(DType::I16),
+            ("torch", "ByteStorage" | "BoolStorage") => elements(DType::U8),
+            ("torch", other) => DTYPES.iter().find(|known| **known == other).map(|known| Self::Dtype(known)),
+            _ => None,
+        }
+    }
+}
+
+const DTYPES: [&str; 9] = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "uint8", "bool"];
+
+/// The elements of one or more tensors, as the pickle names them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Storage {
+    pub dtype: DType,
+    pub key: String,
+    pub count: usize,
+}
+
+/// A tensor: a way of walking through a storage.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct View {
+    pub storage: Storage,
+    pub offset: usize,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
+}

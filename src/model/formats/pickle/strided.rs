@@ -1,0 +1,100 @@
+//! One tensor of a `.pt` file: elements of a storage, found by an offset and by strides.
+
+use std::ops::Range;
+
+use super::super::reader::elements;
+use super::object::View;
+use crate::base::{Result, memory};
+use crate::tensor::{DType, Device, Tensor};
+use crate::{bail, err};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Strided {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    strides: Vec<usize>,
+    /// How many elements there are.
+    count: usize,
+    /// The bytes from its first element to the last, counted from the start of the file.
+    place: Range<usize>,
+}
+
+impl Strided {
+    /// Checks that the tensor lies within its storage, whose bytes are at `storage`.
+    pub fn new(view: &View, storage: Range<usize>) -> Result<Self> {
+        let dtype = view.storage.dtype;
+        let width = dtype.size_in_bytes();
+        if view.storage.count.checked_mul(width) != Some(storage.len()) {
+            bail!(
+                Format,
+                "expected {} elements of {} in the storage `{}`, found {} bytes",
+                view.storage.count,
+                dtype.as_str(),
+                view.storage.key,
+                storage.len()
+            );
+        }
+        if view.shape.len() != view.strides.len() {
+            bail!(Format, "expected a stride for every axis, found {:?} for {:?}", view.strides, view.shape);
+        }
+        let count = elements(&view.shape, width)?;
+        if count > view.storage.count {
+            return Err(err!(Format, "expected at most {} elements, found shape {:?}", view.storage.count, view.shape)
+                .hint("this tensor repeats its elements; in PyTorch save it after `.contiguous()`"));
+        }
+        let span = if count == 0 { 0 } else { span(&view.shape, &view.strides)? };
+        let end = view.offset.checked_add(span).filter(|end| *end <= view.storage.count);
+        let Some(end) = end else {
+            bail!(
+                Format,
+                "expected a tensor within the {} elements of its storage, found one beyond",
+                view.storage.count
+            )
+        };
+        let place = storage.start + view.offset * width..storage.start + end * width;
+        Ok(Self { dtype, shape: view.shape.clone(), strides: view.strides.clone(), count, place })
+    }
+
+    pub fn read(&self, file: &[u8]) -> Result<Tensor> {
+        let data = file.get(self.place.clone()).unwrap_or_default();
+        let width = self.dtype.size_in_bytes();
+        memory::check(self.count as u128 * width as u128, || format!("a tensor of shape {:?}", self.shape))?;
+        if self.is_in_order() {
+            return Ok(Tensor::from_raw_buffer(data, self.dtype, &self.shape, &Device::Cpu)?);
+        }
+        let mut ordered = Vec::with_capacity(self.count * width);
+        self.gather(data, width, 0, 0, &mut ordered);
+        Ok(Tensor::from_raw_buffer(&ordered, self.dtype, &self.shape, &Device::Cpu)?)
+    }
+
+    /// Whether the elements lie in row order without gaps.
+    fn is_in_order(&self) -> bool {
+        let mut expected = 1;
+        self.count == 0
+            || self.shape.iter().zip(&self.strides).rev().all(|(size, stride)| {
+                let fits = *size == 1 || *stride == expected;
+                expected *= size;
+                fits
+            })
+    }
+
+    /// Copies in row order the elements from `element` on that belong to the axes from `axis` on.
+    fn gather(&self, data: &[u8], width: usize, axis: usize, element: usize, ordered: &mut Vec<u8>) {
+        let (Some(size), Some(stride)) = (self.shape.get(axis), self.strides.get(axis)) else {
+            ordered.extend_from_slice(data.get(element * width..(element + 1) * width).unwrap_or_default());
+            return;
+        };
+        for index in 0..*size {
+            self.gather(data, width, axis + 1, element + index * stride, ordered);
+        }
+    }
+}
+
+/// How many elements lie from the first to the last, both counted.
+fn span(shape: &[usize], strides: &[usize]) -> Result<usize> {
+    let steps = shape
+        .iter()
+        .zip(strides)
+        .try_fold(1_usize, |span, (size, stride)| span.checked_add(size.saturating_sub(1).checked_mul(*stride)?));
+    steps.ok_or_else(|| err!(Format, "a tensor of shape {shape:?} and strides {strides:?} reaches beyond any file"))
+}

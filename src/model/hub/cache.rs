@@ -1,0 +1,128 @@
+//! The cache as all programs of the hub share it: `models--org--name/{blobs,refs,snapshots/COMMIT}`.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::name::{Name, is_commit};
+use super::settings::Settings;
+use crate::base::{Error, Result, files};
+
+/// The part of the cache that belongs to one model.
+pub struct Cache {
+    root: PathBuf,
+    folder: PathBuf,
+    locks: PathBuf,
+}
+
+impl Cache {
+    pub fn new(settings: &Settings, name: &Name) -> Self {
+        let own = format!("models--{}--{}", name.org, name.name);
+        let root = settings.cache.clone();
+        Self { folder: root.join(&own), locks: root.join(".locks").join(own), root }
+    }
+
+    /// The folder of all models.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of the files of a commit.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    pub fn place(&self, commit: &str, file: &str) -> PathBuf {
+        self.snapshot(commit).join(file)
+    }
+
+    /// Files are pointed at only when they are whole.
+    pub fn has(&self, commit: &str, file: &str) -> bool {
+        self.place(commit, file).is_file()
+    }
+
+    /// Where the content of a file lies, and its lock.
+    pub fn blob(&self, etag: &str) -> (PathBuf, PathBuf) {
+        (self.folder.join("blobs").join(etag), self.locks.join(format!("{etag}.lock")))
+    }
+
+    /// The commit that the revision stood for when the hub was last asked.
+    pub fn commit(&self, name: &Name) -> Result<Option<String>> {
+        if name.is_commit() {
+            return Ok(Some(name.revision.clone()));
+        }
+        let place = self.folder.join("refs").join(&name.revision);
+        let bytes = files::end_of(&place, 64).map_err(|e| Error::io("read", &place, &e))?;
+        Ok(String::from_utf8(bytes).ok().map(|text| text.trim().to_string()).filter(|text| is_commit(text)))
+    }
+
+    /// Notes which commit the revision stands for.
+    pub fn note(&self, name: &Name, commit: &str) -> Result<()> {
+        if name.is_commit() {
+            return Ok(());
+        }
+        let place = self.folder.join("refs").join(&name.revision);
+        let folder = folder_of(&place)?;
+        let failed = |e: std::io::Error| Error::io("write", &place, &e);
+        let mut beside = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        beside.write_all(commit.as_bytes()).map_err(failed)?;
+        beside.persist(&place).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+
+    /// Lets a file of a commit point at its content.
+    pub fn point(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
+        let pointer = self.place(commit, file);
+        folder_of(&pointer)?;
+        if pointer.is_symlink() {
+            // It led nowhere, since otherwise the file would have been found.
+            fs::remove_file(&pointer).map_err(|e| Error::io("replace", &pointer, &e))?;
+        }
+        // From `snapshots/COMMIT/FOLDERS/FILE` up to the folder of the model.
+        let up = "../".repeat(2 + file.matches('/').count());
+        let (blob, _) = self.blob(etag);
+        match link(Path::new(&format!("{up}blobs/{etag}")), &blob, &pointer) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io("write", &pointer, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The files of a commit that are there.
+    pub fn names(&self, commit: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        below(&self.snapshot(commit), "", &mut found);
+        found.sort();
+        found
+    }
+}
+
+#[cfg(unix)]
+fn link(target: &Path, _blob: &Path, pointer: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, pointer)
+}
+
+/// Elsewhere links want rights that people do not have, and the other programs make copies.
+#[cfg(not(unix))]
+fn link(_target: &Path, blob: &Path, pointer: &Path) -> std::io::Result<()> {
+    fs::hard_link(blob, pointer).or_else(|_| fs::copy(blob, pointer).map(|_| ()))
+}
+
+/// The folder of a place, made if it is missing.
+fn folder_of(place: &Path) -> Result<&Path> {
+    let folder = place.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
+    Ok(folder)
+}
+
+/// A folder that is not there has no files.
+fn below(folder: &Path, path: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let (place, path) = (entry.path(), format!("{path}{name}"));
+        if place.is_dir() {
+            below(&place, &format!("{path}/"), found);
+        } else if place.is_file() {
+            found.push(path);
+        }
+    }
+}

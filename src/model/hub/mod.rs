@@ -1,0 +1,139 @@
+//! Models from a model hub: found in the cache or fetched into it, with the layout that other programs' caches have.
+//!
+//! The hub's answers and the look into its cache are the `hf-hub` crate's. What it does not do is done here: it fetches
+//! large files through a library of its own whose hosts cannot be judged, takes up no download where it broke off,
+//! compares no file with its hash, and cannot read the hash of a file that lies with another server than the hub. So
+//! files come through `base::net`.
+
+mod cache;
+mod choice;
+mod name;
+mod remote;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use crate::base::files::Files;
+use crate::base::{Error, Kind, Result, Task, access, net};
+use crate::err;
+use cache::Cache;
+use choice::Choice;
+use remote::Remote;
+
+pub use name::Name;
+pub use settings::Settings;
+
+/// A model of the hub as it lies in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The folder with the files of this commit.
+    pub folder: PathBuf,
+    /// The commit that the revision stood for: `org/name@commit` names the same files for ever.
+    pub commit: String,
+    /// The one file that was asked for, if one was.
+    pub file: Option<PathBuf>,
+}
+
+impl Snapshot {
+    fn new(cache: &Cache, name: &Name, commit: &str) -> Self {
+        let folder = cache.snapshot(commit);
+        let file = name.file.as_ref().map(|file| folder.join(file));
+        Self { folder, commit: commit.to_string(), file }
+    }
+
+    /// What to load: the file that was asked for, or else the folder.
+    pub fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(&self.folder)
+    }
+}
+
+/// Brings the files of a model into the cache, as far as they are not there, and says where they are.
+///
+/// Without leave to connect to the hub, or with `HF_HUB_OFFLINE` set, the cache alone is looked into.
+pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Result<Snapshot> {
+    task.check()?;
+    let cache = Cache::new(settings, name);
+    if let Err(refusal) = may_ask(files, settings) {
+        return from_cache(files, &cache, name, refusal);
+    }
+    // A commit never changes; but what lies there without a tokenizer may have one on the hub.
+    if name.is_commit() {
+        let found = kept(files, &cache, name, &name.revision)?;
+        if found.is_some_and(|choice| name.file.is_some() || choice.has("tokenizer.json")) {
+            return Ok(Snapshot::new(&cache, name, &name.revision));
+        }
+    }
+    net::runtime()?.block_on(from_hub(files, task, settings, &cache, name))
+}
+
+/// Whether the hub may be asked, or why not.
+fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
+    if settings.offline {
+        return Err(err!(Network, "HF_HUB_OFFLINE is set").hint("unset HF_HUB_OFFLINE where there is a network"));
+    }
+    files.access().to_fetch(access::host_of(&settings.endpoint))
+}
+
+fn from_cache(files: &Files, cache: &Cache, name: &Name, refusal: Error) -> Result<Snapshot> {
+    let missing = |what: String| Error { message: format!("{what}, and {}", refusal.message), ..refusal.clone() };
+    let Some(commit) = cache.commit(name)? else {
+        return Err(missing(format!("{name} is not in the cache ({})", cache.root().display())));
+    };
+    match kept(files, cache, name, &commit)? {
+        Some(_) => Ok(Snapshot::new(cache, name, &commit)),
+        None => Err(missing(format!("not all of {name} is in the cache ({})", cache.root().display()))),
+    }
+}
+
+/// The choice of files of a commit, if all of them are in the cache.
+fn kept(files: &Files, cache: &Cache, name: &Name, commit: &str) -> Result<Option<Choice>> {
+    let Ok(mut choice) = Choice::of(name, &cache.names(commit)) else { return Ok(None) };
+    if let Some(index) = choice.index() {
+        choice.add_shards(&files.text(&cache.place(commit, index))?)?;
+    }
+    Ok(choice.files().iter().all(|file| cache.has(commit, file)).then_some(choice))
+}
+
+async fn from_hub(files: &Files, task: &Task, settings: &Settings, cache: &Cache, name: &Name) -> Result<Snapshot> {
+    let remote = Remote::new(files.access(), settings, name)?;
+    let state = remote.state(task).await.map_err(|e| kept_hint(e, cache, name))?;
+    let mut choice = Choice::of(name, &state.names)?;
+    if let Some(index) = choice.index() {
+        let index = index.to_string();
+        bring(task, cache, &remote, &state.commit, &index).await?;
+        choice.add_shards(&files.text(&cache.place(&state.commit, &index))?)?;
+    }
+    for file in choice.files() {
+        bring(task, cache, &remote, &state.commit, file).await?;
+    }
+    cache.note(name, &state.commit).map_err(about_the_cache)?;
+    Ok(Snapshot::new(cache, name, &state.commit))
+}
+
+/// Where there is no network the cache may still have the model; it is used when that is said, since it may be old.
+fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
+    match cache.commit(name) {
+        Ok(Some(_)) if error.kind == Kind::Network => {
+            error.hint("HF_HUB_OFFLINE=1 uses what the cache has of it, without asking the hub")
+        }
+        _ => error,
+    }
+}
+
+/// Fetches one file, unless it is there.
+async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, file: &str) -> Result<()> {
+    if cache.has(commit, file) {
+        return Ok(());
+    }
+    let facts = remote.facts(task, commit, file).await?;
+    remote.download(task, cache, commit, file, &facts).await.map_err(about_the_cache)?;
+    cache.point(commit, file, &facts.etag).map_err(about_the_cache)
+}
+
+/// What a script writes goes below `--out`; the cache is somewhere else.
+fn about_the_cache(error: Error) -> Error {
+    match error.kind {
+        Kind::File => error.hint("models are kept there; HF_HOME or HF_HUB_CACHE name another place"),
+        _ => error,
+    }
+}

@@ -1,0 +1,135 @@
+//! Names of models on a hub: `org/name`, `org/name@revision`, `org/name/file.gguf@revision`.
+
+use std::fmt;
+
+use crate::base::Result;
+use crate::{bail, err};
+
+/// The revision that is meant where none is named.
+const MAIN: &str = "main";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    pub org: String,
+    pub name: String,
+    /// A branch, a tag, or a commit.
+    pub revision: String,
+    /// One file alone, where the model is not the folder's.
+    pub file: Option<String>,
+}
+
+impl Name {
+    pub fn parse(text: &str) -> Result<Self> {
+        let (path, revision) = text.split_once('@').unwrap_or((text, MAIN));
+        let mut parts = path.splitn(3, '/');
+        let (org, name) = match (parts.next(), parts.next()) {
+            (Some(org), Some(name)) if is_word(org) && is_word(name) => (org.to_string(), name.to_string()),
+            _ => {
+                return Err(err!(Argument, "expected the name of a model on the hub, found `{text}`")
+                    .hint("`org/name`, `org/name@revision`, or `org/name/file.gguf` for one file"));
+            }
+        };
+        if !is_path(revision) {
+            bail!(Argument, "expected a branch, a tag or a commit after `@`, found `{text}`");
+        }
+        let file = parts.next().map(str::to_string);
+        if file.as_deref().is_some_and(|file| !is_path(file)) {
+            bail!(Argument, "expected a file's name after `{org}/{name}/`, found `{text}`");
+        }
+        Ok(Self { org, name, revision: revision.to_string(), file })
+    }
+
+    /// `org/name`
+    pub fn repo(&self) -> String {
+        format!("{}/{}", self.org, self.name)
+    }
+
+    /// Whether the revision is a commit, which always means the same files.
+    pub fn is_commit(&self) -> bool {
+        is_commit(&self.revision)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.org, self.name)?;
+        if let Some(file) = &self.file {
+            write!(f, "/{file}")?;
+        }
+        match self.revision.as_str() {
+            MAIN => Ok(()),
+            revision => write!(f, "@{revision}"),
+        }
+    }
+}
+
+/// A part of a name: it becomes the name of a folder in the cache.
+fn is_word(part: &str) -> bool {
+    let plain = part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    plain && (1..=96).contains(&part.len()) && !part.contains("..") && !part.contains("--") && !part.starts_with('.')
+}
+
+/// Whether a path stays below the folder that it is taken in, wherever it came from.
+pub fn is_path(path: &str) -> bool {
+    let is_part = |part: &str| {
+        !matches!(part, "" | "." | "..") && part.chars().all(|c| !c.is_control() && !matches!(c, '\\' | ':'))
+    };
+    path.split('/').all(is_part)
+}
+
+/// Forty hexadecimal digits, as git names a commit.
+pub fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, String, Option<String>) {
+        let name = Name::parse(text).unwrap();
+        assert_eq!(name.to_string(), text);
+        (name.repo(), name.revision, name.file)
+    }
+
+    #[test]
+    fn the_parts_of_a_name() {
+        assert_eq!(parts("org/name"), ("org/name".into(), "main".into(), None));
+        assert_eq!(parts("org/name@refs/pr/1"), ("org/name".into(), "refs/pr/1".into(), None));
+        let file = Some("sub/x.Q4_K.gguf".to_string());
+        assert_eq!(parts("o.r-g/na_me/sub/x.Q4_K.gguf@v1"), ("o.r-g/na_me".into(), "v1".into(), file));
+        assert_eq!(Name::parse("org/name@main").unwrap(), Name::parse("org/name").unwrap());
+    }
+
+    #[test]
+    fn what_would_leave_the_cache_is_no_name() {
+        for text in [
+            "",
+            "name",
+            "org/",
+            "/name",
+            "../name",
+            "org/..",
+            "a--b/c",
+            "org/name/",
+            "org/name/../x",
+            "org/name//x",
+            "org/name@",
+            "org/name@../x",
+            "org/name@a//b",
+            "org/na me",
+            "org/name/C:x",
+            "org/.git",
+            "org/name@x\n",
+        ] {
+            assert!(Name::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_commit_has_forty_digits() {
+        assert!(is_commit(&"0a".repeat(20)));
+        assert!(!is_commit("main"));
+        assert!(!is_commit(&"0g".repeat(20)));
+    }
+}

@@ -1,0 +1,209 @@
+//! What the hub is asked, and its refusals in our words.
+
+use std::time::Duration;
+
+use hf_hub::repository::ModelInfo;
+use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
+
+use super::cache::Cache;
+use super::name::{Name, is_commit, is_path};
+use super::settings::Settings;
+use crate::base::access::{Access, host_of};
+use crate::base::net::{self, Download, Server};
+use crate::base::{Error, Result, Task};
+use crate::{bail, err};
+
+/// How long the hub may take for a short answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One repository of the hub.
+pub struct Remote<'a> {
+    settings: &'a Settings,
+    name: &'a Name,
+    server: Server,
+    repository: HFRepository<RepoTypeModel>,
+}
+
+/// What a revision stands for just now.
+pub struct State {
+    pub commit: String,
+    pub names: Vec<String>,
+}
+
+/// What the hub says of one file.
+pub struct Facts {
+    /// The name of its content in the cache.
+    pub etag: String,
+    pub size: Option<u64>,
+}
+
+impl Facts {
+    /// Large files are named by the hash of their content; small ones by git, whose hashes are of another kind.
+    pub fn sha256(&self) -> Option<&str> {
+        let is_hash = self.etag.len() == 64 && self.etag.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hash.then_some(&self.etag)
+    }
+}
+
+impl<'a> Remote<'a> {
+    pub fn new(access: &Access, settings: &'a Settings, name: &'a Name) -> Result<Self> {
+        let token = settings.token.as_deref();
+        if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err(err!(Argument, "expected a token of letters and digits, found one with other signs in it")
+                .hint("look at HF_TOKEN, or log in again"));
+        }
+        let server = Server::new(access, token)?;
+        let client = HFClient::builder()
+            .client(server.client())
+            .user_agent(net::USER_AGENT)
+            .endpoint(&settings.endpoint)
+            .cache_dir(&settings.cache)
+            .retry_max_attempts(2)
+            // Without a token it would look for one in the environment; this one is no token, and is not sent.
+            .token(token.unwrap_or("\n"))
+            .build()
+            .map_err(|e| err!(Argument, "cannot ask {}: {e}", settings.endpoint).hint("look at HF_ENDPOINT"))?;
+        Ok(Self { settings, name, server, repository: client.model(&name.org, &name.name) })
+    }
+
+    /// Asks what the revision stands for and which files it has.
+    pub async fn state(&self, task: &Task) -> Result<State> {
+        let question = self.repository.info().revision(&self.name.revision).send();
+        let info = self.patient(task, question).await?.map_err(|e| self.refusal(e))?;
+        let ModelInfo { sha, siblings, .. } = info;
+        let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
+            bail!(Network, "{} named no commit for {}", self.host(), self.name);
+        };
+        let files = siblings.unwrap_or_default().into_iter().map(|file| file.rfilename);
+        Ok(State { commit, names: files.filter(|path| is_path(path)).collect() })
+    }
+
+    /// Asks how large a file is and what its content is called.
+    pub async fn facts(&self, task: &Task, commit: &str, file: &str) -> Result<Facts> {
+        let response = self.patient(task, self.server.head(task, &self.address(commit, file))).await??;
+        let status = response.status();
+        if !status.is_success() && !status.is_redirection() {
+            let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+            return Err(match status.as_u16() {
+                401 | 403 => self.closed(status.as_u16(), said("x-error-code")),
+                404 => err!(File, "{} has no {file} at revision {commit}", self.name.repo()),
+                other => self.trouble(other),
+            });
+        }
+        let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let etag = said("x-linked-etag").or_else(|| said("etag")).map(bare).filter(|etag| is_plain(etag));
+        let Some(etag) = etag else { bail!(Network, "{} did not say what {file} of {} is", self.host(), self.name) };
+        // An answer that leads elsewhere has a length of its own.
+        let size = match said("x-linked-size") {
+            None if status.is_redirection() => None,
+            None => said("content-length"),
+            linked => linked,
+        };
+        Ok(Facts { etag: etag.to_string(), size: size.and_then(|size| size.parse().ok()) })
+    }
+
+    /// Fetches the content of a file into the cache.
+    pub async fn download(&self, task: &Task, cache: &Cache, commit: &str, file: &str, facts: &Facts) -> Result<()> {
+        let (place, lock) = cache.blob(&facts.etag);
+        let wanted = Download {
+            address: &self.address(commit, file),
+            name: file,
+            place: &place,
+            lock: &lock,
+            size: facts.size,
+            sha256: facts.sha256(),
+        };
+        self.server.download(task, &wanted).await
+    }
+
+    fn address(&self, commit: &str, file: &str) -> String {
+        let parts: Vec<String> = file.split('/').map(escaped).collect();
+        format!("{}/{}/resolve/{commit}/{}", self.settings.endpoint, self.name.repo(), parts.join("/"))
+    }
+
+    async fn patient<T>(&self, task: &Task, question: impl Future<Output = T>) -> Result<T> {
+        let answer = net::patiently(task, tokio::time::timeout(PATIENCE, question)).await?;
+        answer.map_err(|_| err!(Network, "{} does not answer", self.host()).hint("try again later"))
+    }
+
+    fn host(&self) -> &str {
+        host_of(&self.settings.endpoint)
+    }
+
+    /// What the hub's refusal means. Its own words may hold anything and are not repeated.
+    fn refusal(&self, error: HFError) -> Error {
+        let Name { revision, .. } = self.name;
+        let repo = self.name.repo();
+        match error {
+            HFError::AuthRequired { context } => self.closed(401, context.error_code.as_deref()),
+            HFError::Forbidden { context } => self.closed(403, context.error_code.as_deref()),
+            HFError::RevisionNotFound { context: Some(context), .. }
+                if context.error_code.as_deref() == Some("RepoNotFound") =>
+            {
+                self.unknown()
+            }
+            HFError::RevisionNotFound { context: Some(context), .. }
+                if context.error_code.as_deref() == Some("RevisionNotFound") =>
+            {
+                err!(Name, "{repo} has no revision `{revision}`")
+                    .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint))
+            }
+            HFError::RevisionNotFound { .. } => {
+                err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
+                    .hint("look at both names; one that is private wants HF_TOKEN set")
+            }
+            HFError::RateLimited { retry_after, .. } => {
+                let when = retry_after.map_or("later".into(), |wait| format!("in {} seconds", wait.as_secs()));
+                err!(Network, "{} has had too many questions", self.host()).hint(format!("try again {when}"))
+            }
+            HFError::Http { context } => self.trouble(context.status.as_u16()),
+            HFError::Request { source, .. } if !source.is_decode() => {
+                net::failure(&format!("{repo} from {}", self.host()), &source)
+            }
+            _ => err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT"),
+        }
+    }
+
+    fn unknown(&self) -> Error {
+        err!(Name, "{} knows no model {}", self.host(), self.name.repo())
+            .hint("look at the name; one that is private wants HF_TOKEN set")
+    }
+
+    /// The hub lets us not in: it does not say whether there is such a model to those that it does not know.
+    fn closed(&self, status: u16, code: Option<&str>) -> Error {
+        let repo = self.name.repo();
+        let page = format!("{}/{repo}", self.settings.endpoint);
+        match (code, &self.settings.token) {
+            (Some("GatedRepo"), None) => err!(Network, "{repo} is gated: its owner wants to know who asks")
+                .hint(format!("accept its conditions at {page}, then set HF_TOKEN to a token of yours")),
+            (Some("GatedRepo"), Some(_)) => err!(Network, "{repo} is gated, and this token was not let in")
+                .hint(format!("accept its conditions at {page} with the account that the token is of")),
+            (_, None) => err!(Network, "{repo} does not exist, or is private ({} answered {status})", self.host())
+                .hint("look at the name; one that is private or gated wants HF_TOKEN set"),
+            (_, Some(_)) => {
+                err!(Network, "{repo} does not exist, or is closed to this token ({} answered {status})", self.host())
+                    .hint("look at the name, and whether HF_TOKEN may read it")
+            }
+        }
+    }
+
+    fn trouble(&self, status: u16) -> Error {
+        err!(Network, "{} answered {status} for {}", self.host(), self.name.repo()).hint("try again later")
+    }
+}
+
+/// An etag without its quotes and the mark of a weak one.
+fn bare(etag: &str) -> &str {
+    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
+}
+
+/// Etags become names of files.
+fn is_plain(etag: &str) -> bool {
+    (1..=128).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// A part of a path as it stands in an address.
+fn escaped(part: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    part.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

@@ -1,0 +1,91 @@
+//! The weights of ours that lie in one tensor of a file: cutting them out, and putting them together again.
+
+use crate::base::Result;
+use crate::bail;
+use crate::model::layout::From;
+use crate::tensor::Tensor;
+
+impl From {
+    /// The shape of the tensor in the file that a weight of ours of shape `ours` is cut out of. `total` is how many rows
+    /// or columns all parts of a fused tensor have together.
+    pub fn whole_shape(&self, ours: &[usize], d_head: usize, total: usize) -> Result<Vec<usize>> {
+        Ok(match (self, ours) {
+            (From::Same(_), _) => ours.to_vec(),
+            (From::Transposed(_), &[out, inner]) => vec![inner, out],
+            (From::Rows { .. }, &[_]) => vec![total],
+            (From::Rows { .. }, &[_, inner]) => vec![total, inner],
+            (From::Columns { .. }, &[_, inner]) => vec![inner, total],
+            (From::OfEachHead { parts, .. }, &[out]) => vec![out * parts],
+            (From::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
+            (From::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
+            (From::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
+            (From::Flat(_), &[out]) => vec![out / d_head, d_head],
+            _ => bail!(Bug, "a weight of shape {ours:?} cannot lie in a file as {self:?}"),
+        })
+    }
+
+    /// Our weight out of the whole tensor, whose shape is as [`From::whole_shape`] says.
+    pub fn cut(&self, whole: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            From::Same(_) => whole.clone(),
+            From::Transposed(_) => whole.t()?.contiguous()?,
+            From::Rows { start, count, .. } => whole.narrow(0, *start, *count)?,
+            From::Columns { start, count, .. } => whole.narrow(1, *start, *count)?.t()?.contiguous()?,
+            From::OfEachHead { heads, parts, part, .. } => {
+                let by_head = whole.reshape(by_head(whole.dims(), *heads, *parts))?;
+                by_head.narrow(1, *part, 1)?.contiguous()?.reshape(part_of(whole.dims(), *parts))?
+            }
+            From::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
+            From::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
+            From::Flat(_) => whole.flatten_all()?,
+        })
+    }
+}
+
+/// The whole tensor from all the weights of ours that lie in it: the inverse of [`From::cut`].
+pub fn together(parts: &[(&From, Tensor)], d_head: usize) -> Result<Tensor> {
+    let Some((first, one)) = parts.first() else { bail!(Bug, "a tensor of a file is made of no weights") };
+    Ok(match first {
+        From::Same(_) => one.clone(),
+        From::Transposed(_) => one.t()?.contiguous()?,
+        From::Rows { .. } => Tensor::cat(&in_order(parts), 0)?,
+        From::Columns { .. } => Tensor::cat(&in_order(parts), 0)?.t()?.contiguous()?,
+        From::OfEachHead { heads, .. } => {
+            let by_head = |part: &Tensor| Ok(part.reshape(by_head(part.dims(), *heads, 1))?);
+            let parts = in_order(parts).iter().map(by_head).collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&parts, 1)?.flatten(0, 2)?
+        }
+        From::HeadsOut(_) => {
+            let (out, inner) = one.dims2()?;
+            one.reshape((out / d_head, d_head, inner))?.transpose(1, 2)?.contiguous()?
+        }
+        From::HeadsIn(_) => {
+            let (out, inner) = one.dims2()?;
+            one.t()?.contiguous()?.reshape((inner / d_head, d_head, out))?
+        }
+        From::Flat(_) => one.reshape(((), d_head))?,
+    })
+}
+
+/// The parts in the order in which they lie in the file.
+fn in_order(parts: &[(&From, Tensor)]) -> Vec<Tensor> {
+    let place = |from: &From| match from {
+        From::Rows { start, .. } | From::Columns { start, .. } => *start,
+        From::OfEachHead { part, .. } => *part,
+        _ => 0,
+    };
+    let mut ordered: Vec<_> = parts.iter().collect();
+    ordered.sort_by_key(|(from, _)| place(from));
+    ordered.into_iter().map(|(_, part)| part.clone()).collect()
+}
+
+/// `[heads, parts, d_head, ..]`
+fn by_head(dims: &[usize], heads: usize, parts: usize) -> Vec<usize> {
+    let rows = dims.first().copied().unwrap_or(0);
+    [heads, parts, rows / (heads * parts)].iter().chain(dims.iter().skip(1)).copied().collect()
+}
+
+/// The shape with the rows of one part.
+fn part_of(dims: &[usize], parts: usize) -> Vec<usize> {
+    dims.iter().enumerate().map(|(axis, size)| if axis == 0 { size / parts } else { *size }).collect()
+}

@@ -1,0 +1,100 @@
+//! A folder as a hub download has it: config.json, and the weights in one file or several.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Loaded, Options, Published, Shards, take};
+use crate::base::files::Files;
+use crate::base::{Result, Task};
+use crate::model::family;
+use crate::model::layout::Source;
+use crate::{bail, err};
+
+const CONFIG: &str = "config.json";
+const ONE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Loads the model of a folder.
+pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    let label = path.display().to_string();
+    let names = files.names(path);
+    let has = |name: &str| names.iter().any(|found| found == name);
+    let weights = [ONE, INDEX].into_iter().find(|name| has(name));
+    let config = has(CONFIG);
+    let weights = match (config, weights) {
+        (true, Some(weights)) => weights,
+        (true, None) => return Err(no_weights(&label, &names)),
+        (false, Some(weights)) => {
+            return Err(err!(File, "{label} has weights ({weights}) and no {CONFIG}")
+                .hint("the config.json of the same model says what to compute with them"));
+        }
+        (false, None) => {
+            return Err(err!(File, "expected a folder with {CONFIG} and {ONE}, found neither in {label}"));
+        }
+    };
+    let config_json = json(files, &path.join(CONFIG))?;
+    let layout = family::read(&config_json, &options.ignore).map_err(|e| e.within(path.join(CONFIG).display()))?;
+    let source = open(files, path, weights, task).map_err(|e| e.within(&label))?;
+    let present = source.names();
+    let layout = layout.fitted(&present.iter().map(String::as_str).collect());
+    let weights = take::weights(&layout, &source, &label, options, task).map_err(|e| e.within(&label))?;
+    Ok(Loaded { config: layout.config.clone(), weights, published: Published { config_json, layout } })
+}
+
+fn no_weights(label: &str, names: &[String]) -> crate::base::Error {
+    let error = err!(File, "{label} has a {CONFIG} and no weights");
+    let shards = names.iter().filter(|name| name.ends_with(".safetensors")).count();
+    error.hint(match shards {
+        0 => format!("expected {ONE}, or {INDEX} and the files that it lists"),
+        _ => format!("it has {shards} files of safetensors, and no {INDEX} that lists them"),
+    })
+}
+
+fn json(files: &Files, path: &Path) -> Result<Value> {
+    let text = files.text(path)?;
+    serde_json::from_str(&text).map_err(|e| err!(Format, "{}: expected JSON, found: {e}", path.display()))
+}
+
+fn open(files: &Files, folder: &Path, weights: &str, task: &Task) -> Result<Shards> {
+    if weights == ONE {
+        return Shards::open(files, folder, &[ONE.to_string()], task);
+    }
+    let index: Index = serde_json::from_value(json(files, &folder.join(INDEX))?)
+        .map_err(|e| err!(Format, "{INDEX} is not as it should be: {e}"))?;
+    let listed: BTreeSet<String> = index.weight_map.values().cloned().collect();
+    if let Some(stray) = listed.iter().find(|name| !is_plain(name)) {
+        return Err(err!(Format, "{INDEX} lists `{stray}`").hint("expected names of files in the same folder"));
+    }
+    let shards = Shards::open(files, folder, &listed.into_iter().collect::<Vec<_>>(), task)?;
+    agree(&index, &shards)?;
+    Ok(shards)
+}
+
+/// The list of what is in which file.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Whether a name stays within its folder.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
+}
+
+/// Checks that the files have what the index says, and nothing beside it.
+fn agree(index: &Index, shards: &Shards) -> Result<()> {
+    for (name, listed) in &index.weight_map {
+        match shards.file_of(name) {
+            Some(found) if found == listed => {}
+            Some(found) => bail!(Format, "{INDEX} says that tensor `{name}` is in {listed}, and it is in {found}"),
+            None => bail!(Format, "{INDEX} says that tensor `{name}` is in {listed}, and it is not"),
+        }
+    }
+    match shards.names().iter().find(|name| !index.weight_map.contains_key(*name)) {
+        Some(extra) => bail!(Format, "{INDEX} does not list tensor `{extra}`, which is in one of its files"),
+        None => Ok(()),
+    }
+}

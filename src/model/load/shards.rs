@@ -1,0 +1,89 @@
+//! One or several safetensors files as one source of tensors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::base::files::Files;
+use crate::base::{Result, Task, memory, names};
+use crate::model::layout::{Source, holds_floats};
+use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor};
+use crate::{bail, err};
+
+/// Mapped files whose headers are read and checked.
+pub struct Shards {
+    /// Names of the files, and what is in them.
+    files: Vec<(String, Reader<Mmap>)>,
+    /// Which file has a tensor.
+    holder: BTreeMap<String, usize>,
+    task: Task,
+}
+
+impl Shards {
+    /// Opens files of a folder; no tensor may be in two of them.
+    pub fn open(files: &Files, folder: &Path, shards: &[String], task: &Task) -> Result<Self> {
+        let mut all = Self { files: Vec::new(), holder: BTreeMap::new(), task: task.clone() };
+        for shard in shards {
+            task.check()?;
+            let reader = Reader::new(files.map(&folder.join(shard))?).map_err(|e| e.within(shard))?;
+            all.add(shard, reader)?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, shard: &str, reader: Reader<Mmap>) -> Result<()> {
+        let place = self.files.len();
+        for name in reader.names() {
+            if let Some(other) = self.holder.insert(name.to_string(), place) {
+                let first = self.files.get(other).map_or(shard, |(first, _)| first);
+                bail!(Format, "tensor `{name}` is in two files: {first} and {shard}");
+            }
+        }
+        self.files.push((shard.to_string(), reader));
+        Ok(())
+    }
+
+    /// The name of the file that has a tensor.
+    pub fn file_of(&self, name: &str) -> Option<&str> {
+        Some(&self.files.get(*self.holder.get(name)?)?.0)
+    }
+
+    fn of(&self, name: &str) -> Option<&(String, Reader<Mmap>)> {
+        self.files.get(*self.holder.get(name)?)
+    }
+
+    fn known(&self, name: &str) -> Result<&(String, Reader<Mmap>)> {
+        self.of(name).ok_or_else(|| {
+            err!(Name, "these files have no tensor `{name}`")
+                .maybe_hint(names::suggestion(name, self.holder.keys().map(String::as_str)))
+        })
+    }
+}
+
+impl Source for Shards {
+    fn names(&self) -> Vec<String> {
+        self.holder.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Some(self.of(name)?.1.shape(name)?.to_vec())
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let (shard, reader) = self.known(name)?;
+        reader.tensor(name).map_err(|e| e.within(shard))
+    }
+
+    fn tensor_as(&self, name: &str, wanted: DType) -> Result<Tensor> {
+        let (shard, reader) = self.known(name)?;
+        if let Some(found) = reader.dtype(name) {
+            holds_floats(name, found).map_err(|e| e.within(shard))?;
+        }
+        reader.tensor_as(name, wanted, &mut |place| {
+            memory::give_back(reader.bytes(), place);
+            self.task.check()
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! The fixtures, and folders made of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::model::decoder::Decoder;
+use microtome::model::load::{self, Options};
+use microtome::tensor::files::safetensors;
+use microtome::tensor::files::{Content, Named, open};
+use microtome::tensor::{DType, Tensor};
+
+pub const FAMILIES: [&str; 18] = [
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "gpt_neox_serial",
+    "gptj",
+    "llama",
+    "llama3_rope",
+    "mistral",
+    "olmo2",
+    "opt",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "stablelm",
+];
+
+pub fn fixture(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family)
+}
+
+pub fn files() -> Files {
+    Files::new(Access::new(&std::env::temp_dir().join("microtome-families"), &Rules::default()).unwrap(), false)
+}
+
+pub fn load(files: &Files, folder: &Path, options: &Options) -> Decoder {
+    let loaded = load::folder(files, folder, options, &Task::default()).unwrap_or_else(|e| panic!("{e}"));
+    Decoder::new(loaded.config, loaded.weights)
+}
+
+pub fn tensors(path: &Path) -> Named {
+    match open(&files(), path).unwrap().read().unwrap() {
+        Content::Named(named) => named,
+        Content::One(_) => panic!("one tensor without a name"),
+    }
+}
+
+pub fn expected(family: &str) -> BTreeMap<String, Tensor> {
+    tensors(&fixture(family).join("expected.safetensors")).tensors
+}
+
+pub fn config_json(family: &str) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(fixture(family).join("config.json")).unwrap()).unwrap()
+}
+
+/// Writes tensors as one file of a folder.
+pub fn write(place: &Path, tensors: BTreeMap<String, Tensor>) {
+    let mut bytes = Vec::new();
+    safetensors::write(&Named { tensors, ..Named::default() }, &mut bytes).unwrap();
+    std::fs::write(place, bytes).unwrap();
+}
+
+pub fn floats(t: &Tensor) -> Vec<f64> {
+    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+pub fn ids(t: &Tensor) -> Vec<Vec<u32>> {
+    t.to_dtype(DType::U32).unwrap().to_vec2().unwrap()
+}

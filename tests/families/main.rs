@@ -1,0 +1,72 @@
+//! Every family computes what its reference library computes, from files as they are published.
+
+mod files;
+mod older;
+
+use files::{FAMILIES, expected, files, fixture, floats, ids, load};
+use microtome::base::Task;
+use microtome::model::batch::Batch;
+use microtome::model::decoder::Decoder;
+use microtome::model::generate::Choice;
+use microtome::model::load::Options;
+use microtome::model::run::Ask;
+use microtome::model::site;
+use microtome::tensor::Tensor;
+
+/// The largest difference of two tensors of one shape.
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.dims(), b.dims());
+    floats(a).iter().zip(floats(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+fn greedy(tokens: usize) -> Choice {
+    Choice {
+        tokens,
+        temperature: 0.0,
+        top_k: None,
+        top_p: None,
+        repetition_penalty: 1.0,
+        seed: 0,
+        stops: Vec::new(),
+        windowed: false,
+    }
+}
+
+/// The logits and the stream before each block, the last one behind the final norm.
+fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
+    let places = ["resid_pre.*", "final_norm"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap());
+    let ask = Ask { places: places.collect(), ..Ask::default() };
+    let run = decoder.run(batch, ask, &Task::default()).unwrap();
+    (run.logits, run.cache.iter().map(|(_, x)| x.clone()).collect())
+}
+
+#[test]
+fn logits_and_every_hidden_state_are_those_of_transformers() {
+    for family in FAMILIES {
+        let decoder = load(&files(), &fixture(family), &Options::default());
+        let expected = expected(family);
+        let (logits, hidden) = streams(&decoder, &Batch::new(ids(&expected["input_ids"])).unwrap());
+        assert!(distance(&logits, &expected["logits"]) < 1e-4, "{family}: logits");
+        for (i, x) in hidden.iter().enumerate() {
+            let off = distance(x, &expected[&format!("hidden.{i}")]);
+            assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
+        }
+        assert!(!expected.contains_key(&format!("hidden.{}", hidden.len())), "{family}: a hidden state was not compared");
+    }
+}
+
+#[test]
+fn greedy_continuations_are_those_of_transformers_with_and_without_a_cache() {
+    for family in FAMILIES {
+        let decoder = load(&files(), &fixture(family), &Options::default());
+        let all = ids(&expected(family)["greedy"]).remove(0);
+        let (start, wanted) = all.split_at(24);
+        let batch = Batch::new(vec![start.to_vec()]).unwrap();
+        let said = decoder.generate(&batch, &greedy(wanted.len()), Vec::new(), &mut |_, _| Ok(true), &Task::default());
+        assert_eq!(said.unwrap(), [wanted], "{family}");
+        let whole = Batch::new(vec![all.clone()]).unwrap();
+        let logits = decoder.logits(&whole, Vec::new(), &Task::default()).unwrap();
+        let best = ids(&logits.argmax(2).unwrap()).remove(0);
+        assert_eq!(best[23..35], *wanted, "{family}");
+    }
+}

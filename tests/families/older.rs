@@ -1,0 +1,167 @@
+//! The same models as older hub files have them: old config keys, half precision, mask buffers, no prefix, two shards.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::files::{FAMILIES, config_json, files, fixture, floats, ids, load, tensors, write};
+use microtome::base::Task;
+use microtome::model::batch::Batch;
+use microtome::model::load::Options;
+use microtome::tensor::{DType, Device, Tensor};
+
+/// Moves a key, if it is there.
+fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
+    if let Some(value) = fields.remove(from) {
+        fields.insert(to.into(), value);
+    }
+}
+
+/// What transformers wrote before it had `rope_parameters`, `dtype` and `layer_types`.
+fn old_config(family: &str) -> Value {
+    let Value::Object(mut fields) = config_json(family) else { panic!("a config is a map") };
+    let rope = fields.remove("rope_parameters").unwrap_or_default();
+    for newer in ["layer_types", "attn_implementation", "_sliding_window_pattern", "use_bidirectional_attention"] {
+        fields.remove(newer);
+    }
+    rename(&mut fields, "dtype", "torch_dtype");
+    fields.insert("transformers_version".into(), json!("4.31.0"));
+    if family != "llama3_rope" {
+        // Left out where it is the family's default.
+        fields.remove("tie_word_embeddings");
+    }
+    let mut add = |more: Value| fields.extend(more.as_object().unwrap().clone());
+    match family {
+        "gpt_neox" | "gpt_neox_serial" => {
+            add(json!({"rotary_emb_base": rope["rope_theta"], "rotary_pct": rope["partial_rotary_factor"]}));
+        }
+        "phi" | "stablelm" => {
+            add(json!({"rope_theta": rope["rope_theta"], "rope_scaling": null}));
+            add(json!({"partial_rotary_factor": rope["partial_rotary_factor"]}));
+        }
+        "llama3_rope" => {
+            let mut scaling = rope.as_object().unwrap().clone();
+            let theta = scaling.remove("rope_theta").unwrap();
+            add(json!({"rope_theta": theta, "rope_scaling": scaling}));
+        }
+        "gemma3_text" => add(json!({
+            "rope_theta": rope["full_attention"]["rope_theta"],
+            "rope_local_base_freq": rope["sliding_attention"]["rope_theta"],
+            "sliding_window_pattern": 6,
+            "cache_implementation": "hybrid",
+        })),
+        "gpt2" => add(json!({"n_ctx": 128, "gradient_checkpointing": false, "task_specific_params": {"a": 1}})),
+        "gptj" => add(json!({"rotary": true, "scale_attn_weights": true})),
+        "opt" => add(json!({"activation_dropout": 0.0, "prefix": "</s>"})),
+        "gpt_neo" => {}
+        _ => add(json!({"rope_theta": rope["rope_theta"]})),
+    }
+    match family {
+        "gemma" => add(json!({"hidden_act": "gelu"})),
+        "gemma2" => add(json!({"hidden_act": "gelu_pytorch_tanh", "sliding_window_size": 8})),
+        "qwen2" => add(json!({"use_mrope": false, "sliding_window": 128})),
+        _ => {}
+    }
+    Value::Object(fields)
+}
+
+fn half(t: &Tensor) -> Tensor {
+    t.to_dtype(DType::F16).unwrap()
+}
+
+/// Buffers that older files carry, by the names that a layer of this family has.
+fn buffers(family: &str) -> Vec<(String, Tensor)> {
+    let mask = Tensor::ones((1, 1, 128, 128), DType::U8, &Device::Cpu).unwrap();
+    let masked = Tensor::full(-1e4_f32, (), &Device::Cpu).unwrap();
+    let frequencies = Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap();
+    let of = |prefix: &str, parts: &[(&str, &Tensor)]| {
+        let all = (0..3).flat_map(|layer| parts.iter().map(move |(part, t)| (format!("{layer}.{part}"), *t)));
+        all.map(|(name, t)| (format!("{prefix}.{name}"), t.clone())).collect()
+    };
+    match family {
+        "gpt2" | "gptj" => of("h", &[("attn.bias", &mask), ("attn.masked_bias", &masked)]),
+        "gpt_neo" => of("h", &[("attn.attention.bias", &mask), ("attn.attention.masked_bias", &masked)]),
+        "gpt_neox" | "gpt_neox_serial" => of(
+            "layers",
+            &[
+                ("attention.bias", &mask),
+                ("attention.masked_bias", &masked),
+                ("attention.rotary_emb.inv_freq", &frequencies),
+            ],
+        ),
+        "opt" => Vec::new(),
+        _ => of("layers", &[("self_attn.rotary_emb.inv_freq", &frequencies)]),
+    }
+}
+
+/// The tensors of a family in half precision, without their prefix, with buffers, and the unembedding of tied models.
+fn old_tensors(family: &str, tied: bool) -> BTreeMap<String, Tensor> {
+    let bare = |name: &str| {
+        let prefix = ["transformer.", "model.", "gpt_neox."].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+        prefix.unwrap_or(name).to_string()
+    };
+    let mut all: BTreeMap<String, Tensor> =
+        tensors(&fixture(family).join("model.safetensors")).tensors.iter().map(|(n, t)| (bare(n), half(t))).collect();
+    if tied {
+        let embed = ["wte.weight", "embed_tokens.weight", "decoder.embed_tokens.weight"];
+        let embed = embed.iter().find_map(|name| all.get(*name)).unwrap().clone();
+        all.insert("lm_head.weight".into(), embed);
+    }
+    all.extend(buffers(family));
+    all
+}
+
+/// Writes the tensors into two files with an index.
+fn write_shards(folder: &Path, all: BTreeMap<String, Tensor>) {
+    let (mut shards, mut places) = ([BTreeMap::new(), BTreeMap::new()], Map::new());
+    for (i, (name, tensor)) in all.into_iter().enumerate() {
+        places.insert(name.clone(), json!(format!("model-0000{}-of-00002.safetensors", i % 2 + 1)));
+        shards[i % 2].insert(name, tensor);
+    }
+    let index = json!({"metadata": {"total_size": 1}, "weight_map": places});
+    std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    for (i, shard) in shards.into_iter().enumerate() {
+        write(&folder.join(format!("model-0000{}-of-00002.safetensors", i + 1)), shard);
+    }
+}
+
+fn write_config(folder: &Path, config: &Value) {
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
+    for family in FAMILIES {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        std::fs::create_dir(&old).unwrap();
+        std::fs::create_dir(&new).unwrap();
+        let config = config_json(family);
+        write_config(&old, &old_config(family));
+        write_shards(&old, old_tensors(family, config["tie_word_embeddings"] == true));
+        write_config(&new, &config);
+        let rounded = tensors(&fixture(family).join("model.safetensors")).tensors;
+        write(&new.join("model.safetensors"), rounded.iter().map(|(n, t)| (n.clone(), half(t))).collect());
+
+        let (old, new) = (load(&files(), &old, &Options::default()), load(&files(), &new, &Options::default()));
+        assert_eq!(old.config(), new.config(), "{family}");
+        let input = crate::files::expected(family);
+        let batch = Batch::new(ids(&input["input_ids"])).unwrap();
+        let logits = |decoder: &microtome::model::decoder::Decoder| {
+            floats(&decoder.logits(&batch, Vec::new(), &Task::default()).unwrap())
+        };
+        assert_eq!(logits(&old), logits(&new), "{family}");
+        assert_ne!(logits(&new), floats(&input["logits"]), "{family}: half precision rounds");
+    }
+}
+
+#[test]
+fn weights_are_computed_with_in_the_dtype_asked_for() {
+    for dtype in [DType::F16, DType::BF16, DType::F64] {
+        let decoder = load(&files(), &fixture("gpt_neox"), &Options { dtype, ..Options::default() });
+        assert_eq!(decoder.dtype(), dtype);
+        let published = &tensors(&fixture("gpt_neox").join("model.safetensors")).tensors["gpt_neox.embed_in.weight"];
+        assert_eq!(floats(&decoder.weights().embed), floats(&published.to_dtype(dtype).unwrap()));
+    }
+}

@@ -1,0 +1,400 @@
+//! The model hub, played by a small server on loopback: what comes well, what goes wrong, and what is kept of it.
+
+#[path = "support/hub.rs"]
+mod server;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::task::{Bar, Progress};
+use microtome::base::{Error, Kind, Result, Task};
+use microtome::model::hub::{self, Name, Settings, Snapshot};
+use server::{COMMIT, Fault, Hub, Repo, TOKEN, digits_of};
+
+fn large(seed: u8) -> Vec<u8> {
+    (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
+}
+
+fn repo(files: &[(&str, Vec<u8>)]) -> Repo {
+    Repo { files: files.iter().map(|(name, bytes)| (name.to_string(), bytes.clone())).collect(), ..Repo::default() }
+}
+
+fn hub() -> Hub {
+    let whole = || {
+        repo(&[
+            ("config.json", b"{}".to_vec()),
+            ("tokenizer.json", b"[]".to_vec()),
+            ("README.md", b"me".to_vec()),
+            ("model.safetensors", large(1)),
+        ])
+    };
+    let index = br#"{"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}"#.to_vec();
+    let shards = repo(&[
+        ("config.json", b"{}".to_vec()),
+        ("model.safetensors.index.json", index),
+        ("m-1.safetensors", large(2)),
+        ("m-2.safetensors", large(3)),
+    ]);
+    let files = repo(&[("q/x.gguf", large(4)), ("q/config.json", b"{}".to_vec()), ("../x.gguf", large(5))]);
+    let hostile = Repo { etag: Some("../../x".into()), ..whole() };
+    let gated = Repo { gated: true, ..whole() };
+    let repos = [
+        ("org/tiny", whole()),
+        ("org/shards", shards),
+        ("org/files", files),
+        ("org/hostile", hostile),
+        ("org/gated", gated),
+    ];
+    Hub::new(repos.into_iter().map(|(name, repo)| (name.to_string(), repo)).collect::<BTreeMap<_, _>>())
+}
+
+/// A cache of its own, and what may be asked.
+struct Place {
+    folder: tempfile::TempDir,
+    settings: Settings,
+}
+
+impl Place {
+    fn new(hub: &Hub) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings =
+            Settings { endpoint: hub.address.clone(), cache: folder.path().join("hub"), token: None, offline: false };
+        Self { folder, settings }
+    }
+
+    fn fetch(&self, name: &str) -> Result<Snapshot> {
+        self.fetch_with(&["127.0.0.1", "localhost"], &Task::default(), name)
+    }
+
+    fn fetch_with(&self, hosts: &[&str], task: &Task, name: &str) -> Result<Snapshot> {
+        let rules = Rules { allow_net: hosts.iter().map(|host| host.to_string()).collect(), ..Rules::default() };
+        let files = Files::new(Access::new(&self.folder.path().join("out"), &rules).unwrap(), false);
+        hub::fetch(&files, task, &self.settings, &Name::parse(name).unwrap())
+    }
+
+    fn refusal(&self, name: &str) -> Error {
+        self.fetch(name).unwrap_err()
+    }
+
+    /// What lies in the cache of a model, by path.
+    fn kept(&self, model: &str) -> Vec<String> {
+        let root = self.settings.cache.join(format!("models--org--{model}"));
+        let mut found = Vec::new();
+        list(&root, &root, &mut found);
+        found.sort();
+        found
+    }
+}
+
+fn list(root: &Path, folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => list(root, &path, found),
+            path => found.push(path.strip_prefix(root).unwrap().display().to_string()),
+        }
+    }
+}
+
+fn read(path: PathBuf) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn a_model_is_fetched_once_and_then_found() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let found = place.fetch("org/tiny").unwrap();
+    assert_eq!(found.commit, COMMIT);
+    assert_eq!(found.path(), place.settings.cache.join("models--org--tiny/snapshots").join(COMMIT));
+    assert_eq!(read(found.folder.join("model.safetensors")), large(1));
+    assert_eq!(read(found.folder.join("config.json")), b"{}");
+    assert_eq!(read(found.folder.join("tokenizer.json")), b"[]");
+    assert!(!found.folder.join("README.md").exists());
+    let kept = place.kept("tiny");
+    assert!(kept.contains(&format!("blobs/{}", digits_of(&large(1)))), "{kept:?}");
+    assert!(kept.iter().all(|name| !name.ends_with(".incomplete")), "{kept:?}");
+    assert_eq!(read(place.settings.cache.join("models--org--tiny/refs/main")), COMMIT.as_bytes());
+
+    // A branch may have moved, so the hub is asked for its commit, and for nothing more.
+    hub.asked();
+    hub.asked_of_store();
+    assert_eq!(place.fetch("org/tiny").unwrap(), found);
+    assert_eq!(hub.asked().len(), 1);
+    // A commit stays what it is.
+    assert_eq!(place.fetch(&format!("org/tiny@{COMMIT}")).unwrap(), found);
+    assert!(hub.asked().is_empty() && hub.asked_of_store().is_empty());
+}
+
+#[test]
+fn shards_are_those_that_the_index_names() {
+    let hub = hub();
+    let found = Place::new(&hub).fetch("org/shards@v1");
+    let place = Place::new(&hub);
+    let again = place.fetch("org/shards@v1").unwrap();
+    assert_eq!(found.unwrap().commit, again.commit);
+    assert_eq!(read(again.folder.join("m-1.safetensors")), large(2));
+    assert_eq!(read(again.folder.join("m-2.safetensors")), large(3));
+}
+
+#[test]
+fn one_file_alone() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let found = place.fetch("org/files/q/x.gguf").unwrap();
+    assert_eq!(read(found.path().to_path_buf()), large(4));
+    assert_eq!(found.path(), found.folder.join("q/x.gguf"));
+    assert!(!found.folder.join("q/config.json").exists());
+}
+
+#[test]
+fn what_is_not_there_is_said_with_what_is() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    for (name, kind, message, hint) in [
+        (
+            "org/tiny/model.gguf",
+            Kind::File,
+            "org/tiny has no model.gguf at revision main",
+            "it has model.safetensors; ask for one as `org/tiny/model.safetensors`",
+        ),
+        (
+            "org/files",
+            Kind::File,
+            "org/files has no config.json at revision main",
+            "it has q/x.gguf; ask for one as `org/files/q/x.gguf`",
+        ),
+        (
+            "org/none",
+            Kind::Name,
+            "127.0.0.1 knows no model org/none",
+            "look at the name; one that is private wants HF_TOKEN set",
+        ),
+        (
+            "org/tiny@v2",
+            Kind::Name,
+            "org/tiny has no revision `v2`",
+            "its branches and tags are listed at HUB/org/tiny/tree/main",
+        ),
+    ] {
+        let error = place.refusal(name);
+        assert_eq!((error.kind, error.message.as_str()), (kind, message));
+        assert_eq!(error.hint.unwrap(), hint.replace("HUB", &hub.address));
+    }
+    assert!(place.kept("none").is_empty() && place.kept("tiny").is_empty());
+}
+
+#[test]
+fn a_gated_model_wants_a_token_which_only_the_hub_sees() {
+    let hub = hub();
+    let mut place = Place::new(&hub);
+    let error = place.refusal("org/gated");
+    assert_eq!(error.message, "org/gated is gated: its owner wants to know who asks");
+    assert!(error.hint.unwrap().contains("HF_TOKEN"));
+
+    place.settings.token = Some("hf_wrong".into());
+    let error = place.refusal("org/gated");
+    assert_eq!(error.message, "org/gated is gated, and this token was not let in");
+    assert!(!error.hint.unwrap().contains("hf_wrong"));
+    place.settings.token = Some("hf_two\nlines".into());
+    assert!(!place.refusal("org/gated").to_string().contains("two"));
+
+    place.settings.token = Some(TOKEN.into());
+    hub.asked();
+    place.fetch("org/gated").unwrap();
+    assert!(hub.asked().iter().all(|request| request.token.as_deref() == Some(TOKEN)));
+    let asked = hub.asked_of_store();
+    assert!(!asked.is_empty() && asked.iter().all(|request| request.token.is_none()));
+}
+
+#[test]
+fn after_a_cut_connection_only_the_rest_is_asked_for() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    hub.fail_once(Fault::Cut(70_000));
+    let error = place.refusal("org/tiny");
+    assert_eq!(error.message, "model.safetensors broke off: 70000 of 200000 bytes have come");
+    assert!(error.hint.unwrap().contains("goes on from there"));
+    let part = format!("blobs/{}.incomplete", digits_of(&large(1)));
+    assert!(place.kept("tiny").contains(&part));
+    assert!(place.kept("tiny").iter().all(|name| !name.ends_with("model.safetensors")));
+
+    hub.asked_of_store();
+    let found = place.fetch("org/tiny").unwrap();
+    assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=70000-"));
+    assert_eq!(read(found.folder.join("model.safetensors")), large(1));
+    assert!(!place.kept("tiny").contains(&part));
+}
+
+#[test]
+fn a_server_that_knows_no_parts_sends_all_of_it() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    hub.fail_once(Fault::Cut(70_000));
+    place.refusal("org/tiny");
+    hub.fail_once(Fault::NoRanges);
+    let found = place.fetch("org/tiny").unwrap();
+    assert_eq!(read(found.folder.join("model.safetensors")), large(1));
+}
+
+#[test]
+fn a_file_with_a_wrong_bit_or_a_byte_too_many_is_refused_and_removed() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    for (fault, said) in [(Fault::Flipped, "expected SHA-256"), (Fault::TooMany, "expected 200000 bytes, found more")] {
+        hub.fail_once(fault);
+        let error = place.refusal("org/tiny");
+        assert_eq!(error.kind, Kind::Network);
+        assert!(error.message.starts_with("model.safetensors is not the file it should be: "), "{}", error.message);
+        assert!(error.message.contains(said), "{}", error.message);
+        assert!(place.kept("tiny").iter().all(|name| !name.ends_with(".incomplete") && !name.ends_with("safetensors")));
+    }
+    assert!(place.fetch("org/tiny").is_ok());
+}
+
+#[test]
+fn a_part_that_is_of_something_else_is_found_out() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let part = place.settings.cache.join(format!("models--org--tiny/blobs/{}.incomplete", digits_of(&large(1))));
+    std::fs::create_dir_all(part.parent().unwrap()).unwrap();
+    std::fs::write(&part, [7; 1000]).unwrap();
+    assert!(place.refusal("org/tiny").message.contains("expected SHA-256"));
+    // One that is longer than the whole is thrown away at once, and one that is whole is not fetched again.
+    std::fs::write(&part, vec![7; 300_000]).unwrap();
+    assert!(place.fetch("org/tiny").is_ok());
+    std::fs::rename(part.with_extension(""), &part).unwrap();
+    hub.asked_of_store();
+    assert!(place.fetch("org/tiny").is_ok());
+    assert!(hub.asked_of_store().is_empty());
+}
+
+#[test]
+fn without_leave_or_a_network_only_the_cache_is_used() {
+    let hub = hub();
+    let mut place = Place::new(&hub);
+    place.settings.offline = true;
+    let error = place.refusal("org/tiny");
+    let cache = place.settings.cache.display().to_string();
+    assert_eq!(error.message, format!("org/tiny is not in the cache ({cache}), and HF_HUB_OFFLINE is set"));
+    assert!(hub.asked().is_empty());
+    let error = place.fetch_with(&[], &Task::default(), "org/tiny").unwrap_err();
+    assert!(error.message.ends_with("and HF_HUB_OFFLINE is set"));
+    place.settings.offline = false;
+    let error = place.fetch_with(&[], &Task::default(), "org/tiny").unwrap_err();
+    assert_eq!(error.kind, Kind::Access);
+    assert!(error.message.ends_with("and this script may not connect to 127.0.0.1"), "{}", error.message);
+    assert_eq!(error.hint.unwrap(), "allow it with --allow-net 127.0.0.1");
+
+    // What a half-fetched model lacks is not made up for.
+    hub.fail_once(Fault::Cut(70_000));
+    place.refusal("org/tiny");
+    let commit = format!("org/tiny@{COMMIT}");
+    assert!(place.fetch_with(&[], &Task::default(), &commit).unwrap_err().message.starts_with("not all of org/tiny@"));
+
+    let found = place.fetch("org/tiny").unwrap();
+    hub.asked();
+    assert_eq!(place.fetch_with(&[], &Task::default(), "org/tiny").unwrap(), found);
+    place.settings.offline = true;
+    assert_eq!(place.fetch("org/tiny").unwrap(), found);
+    assert!(hub.asked().is_empty());
+}
+
+#[test]
+fn where_the_hub_sends_us_on_to_is_judged_too() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let error = place.fetch_with(&["127.0.0.1"], &Task::default(), "org/tiny").unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Access, "this script may not connect to localhost"));
+    assert!(hub.asked_of_store().is_empty());
+}
+
+#[test]
+fn where_there_is_no_network_the_way_to_the_cache_is_shown() {
+    let hub = hub();
+    let mut place = Place::new(&hub);
+    place.fetch("org/tiny").unwrap();
+    // A port that nobody listens at: it was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    place.settings.endpoint = format!("http://127.0.0.1:{port}");
+    let error = place.refusal("org/tiny");
+    assert_eq!(error.kind, Kind::Network);
+    assert!(error.message.starts_with("cannot fetch org/tiny from 127.0.0.1: "), "{}", error.message);
+    assert!(error.hint.unwrap().starts_with("HF_HUB_OFFLINE=1 uses what the cache has"));
+    assert!(place.refusal("org/shards").hint.unwrap().contains("is there a network?"));
+}
+
+#[test]
+fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    hub.fail_once(Fault::Stall(50_000));
+    let task = Task::default();
+    let (flag, part) = (task.flag().clone(), place.settings.cache.join("models--org--tiny/blobs"));
+    let part = part.join(format!("{}.incomplete", digits_of(&large(1))));
+    let heard = part.clone();
+    let raised = std::thread::spawn(move || {
+        while std::fs::metadata(&part).map_or(0, |meta| meta.len()) < 50_000 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        flag.store(true, Ordering::Relaxed);
+        Instant::now()
+    });
+    let error = place.fetch_with(&["127.0.0.1", "localhost"], &task, "org/tiny").unwrap_err();
+    assert_eq!(error.kind, Kind::Interrupted);
+    let waited = raised.join().unwrap().elapsed();
+    assert!(waited < Duration::from_millis(400), "{waited:?}");
+    assert_eq!(std::fs::metadata(heard).unwrap().len(), 50_000);
+    hub.asked_of_store();
+    place.fetch("org/tiny").unwrap();
+    assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=50000-"));
+}
+
+/// Adds up what bars are told, by their label.
+#[derive(Default)]
+struct Sums(Mutex<BTreeMap<String, (Option<u64>, Arc<AtomicU64>)>>);
+
+struct Sum(Arc<AtomicU64>);
+
+impl Progress for Sums {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        let sum = Arc::new(AtomicU64::new(0));
+        self.0.lock().unwrap().insert(label.to_string(), (total, sum.clone()));
+        Box::new(Sum(sum))
+    }
+}
+
+impl Bar for Sum {
+    fn advance(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+    fn note(&self, _text: &str) {}
+}
+
+#[test]
+fn progress_counts_what_had_come_before() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    hub.fail_once(Fault::Cut(70_000));
+    place.refusal("org/tiny");
+    let sums = Arc::new(Sums::default());
+    let task = Task::new(Arc::default(), sums.clone());
+    place.fetch_with(&["127.0.0.1", "localhost"], &task, "org/tiny").unwrap();
+    let sums = sums.0.lock().unwrap();
+    let (total, sum) = &sums["fetching model.safetensors"];
+    assert_eq!((*total, sum.load(Ordering::Relaxed)), (Some(200_000), 200_000));
+}
+
+#[test]
+fn names_that_a_hub_makes_up_stay_in_the_cache() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    assert!(place.refusal("org/hostile").message.contains("did not say what config.json of org/hostile is"));
+    // The file outside is not even listed.
+    let hint = place.refusal("org/files/y.gguf").hint.unwrap();
+    assert!(!hint.contains(".."), "{hint}");
+}

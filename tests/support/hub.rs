@@ -1,0 +1,241 @@
+//! A small model hub on loopback: two servers, one that knows the models and one that keeps their large files.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub const TOKEN: &str = "hf_secretOfTheTests";
+
+/// What goes wrong with the next answer that has the bytes of a large file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    None,
+    /// The connection is cut after so many bytes.
+    Cut(usize),
+    /// So many bytes come, and then nothing more.
+    Stall(usize),
+    /// One bit of the file is another.
+    Flipped,
+    /// More bytes than there should be.
+    TooMany,
+    /// A part was asked for, and all of it is sent.
+    NoRanges,
+}
+
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub line: String,
+    pub range: Option<String>,
+    pub token: Option<String>,
+}
+
+#[derive(Default)]
+pub struct Repo {
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Whether those who show no token are turned away.
+    pub gated: bool,
+    /// An etag that is sent instead of the right one.
+    pub etag: Option<String>,
+}
+
+struct State {
+    repos: BTreeMap<String, Repo>,
+    store: String,
+    fault: Mutex<Fault>,
+    hub: Mutex<Vec<Request>>,
+    kept: Mutex<Vec<Request>>,
+}
+
+pub struct Hub {
+    pub address: String,
+    state: Arc<State>,
+}
+
+impl Hub {
+    pub fn new(repos: BTreeMap<String, Repo>) -> Self {
+        let (hub, store) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = format!("http://127.0.0.1:{}", hub.local_addr().unwrap().port());
+        // The same machine by another name, so that it is another host to those who judge hosts.
+        let state = Arc::new(State {
+            repos,
+            store: format!("http://localhost:{}", store.local_addr().unwrap().port()),
+            fault: Mutex::new(Fault::None),
+            hub: Mutex::default(),
+            kept: Mutex::default(),
+        });
+        serve(hub, state.clone(), answer_of_hub);
+        serve(store, state.clone(), answer_of_store);
+        Self { address, state }
+    }
+
+    pub fn fail_once(&self, fault: Fault) {
+        *self.state.fault.lock().unwrap() = fault;
+    }
+
+    /// What the hub was asked since the last call.
+    pub fn asked(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.state.hub.lock().unwrap())
+    }
+
+    /// What the server of large files was asked since the last call.
+    pub fn asked_of_store(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.state.kept.lock().unwrap())
+    }
+}
+
+type Answer = fn(&State, &Request, &mut TcpStream) -> std::io::Result<()>;
+
+/// One thread a connection, one request a connection.
+fn serve(listener: TcpListener, state: Arc<State>, answer: Answer) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let state = state.clone();
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                let request = read(&stream)?;
+                answer(&state, &request, &mut stream)
+            });
+        }
+    });
+}
+
+fn read(stream: &TcpStream) -> std::io::Result<Request> {
+    let mut lines = BufReader::new(stream).lines();
+    let line = lines.next().transpose()?.unwrap_or_default();
+    let mut request = Request { line, range: None, token: None };
+    for header in lines {
+        let header = header?;
+        match header.split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("range") => request.range = Some(value.to_string()),
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                request.token = Some(value.trim_start_matches("Bearer ").to_string());
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(request)
+}
+
+fn send(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<()> {
+    let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+    if !headers.iter().any(|(name, _)| *name == "Content-Length") {
+        head += &format!("Content-Length: {}\r\n", body.len());
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    stream.write_all(body)?;
+    stream.flush()
+}
+
+fn refuse(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<()> {
+    send(stream, status, &[("X-Error-Code", code)], br#"{"error": "\u001b[31mwords that move the cursor"}"#)
+}
+
+fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
+    state.hub.lock().unwrap().push(request.clone());
+    let mut words = request.line.split(' ');
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let path = path.trim_start_matches('/').trim_start_matches("api/models/");
+    let (name, question) = match path.split('/').collect::<Vec<_>>().as_slice() {
+        [org, name, question @ ..] => (format!("{org}/{name}"), question.join("/")),
+        _ => return refuse(stream, "400 Bad Request", "Bad"),
+    };
+    let Some(repo) = state.repos.get(&name) else { return refuse(stream, "404 Not Found", "RepoNotFound") };
+    if repo.gated && request.token.as_deref() != Some(TOKEN) {
+        return refuse(stream, "401 Unauthorized", "GatedRepo");
+    }
+    match question.split_once('/') {
+        Some(("revision", revision)) if ["main", "v1", COMMIT].contains(&revision) => {
+            let files: Vec<_> = repo.files.keys().map(|file| serde_json::json!({ "rfilename": file })).collect();
+            let info = serde_json::json!({ "id": name, "sha": COMMIT, "siblings": files, "tags": [] });
+            send(stream, "200 OK", &[], info.to_string().as_bytes())
+        }
+        Some(("revision", _)) => refuse(stream, "404 Not Found", "RevisionNotFound"),
+        Some(("resolve", file)) => resolved(state, repo, &name, file, stream),
+        // Where small files are sent on to, within the hub.
+        Some(("small", file)) => match repo.files.get(file) {
+            Some(bytes) => {
+                let etag = format!("\"{}\"", repo.etag.clone().unwrap_or_else(|| digits(bytes)));
+                let length = bytes.len().to_string();
+                let body = if method == "HEAD" { &[][..] } else { bytes };
+                let headers = [("ETag", etag.as_str()), ("X-Repo-Commit", COMMIT), ("Content-Length", length.as_str())];
+                send(stream, "200 OK", &headers, body)
+            }
+            None => refuse(stream, "404 Not Found", "EntryNotFound"),
+        },
+        _ => refuse(stream, "404 Not Found", "EntryNotFound"),
+    }
+}
+
+/// Sends on to the file: large ones to the store, with their hash and size said already.
+fn resolved(state: &State, repo: &Repo, name: &str, file: &str, stream: &mut TcpStream) -> std::io::Result<()> {
+    let Some((_, file)) = file.split_once('/') else { return refuse(stream, "404 Not Found", "EntryNotFound") };
+    let Some(bytes) = repo.files.get(file) else { return refuse(stream, "404 Not Found", "EntryNotFound") };
+    if bytes.len() < 1000 {
+        let location = format!("/{name}/small/{file}");
+        return send(stream, "307 Temporary Redirect", &[("Location", &location)], b"");
+    }
+    let sha256 = digits_of(bytes);
+    let location = format!("{}/{name}/{file}?signature=secret", state.store);
+    let (etag, size) = (format!("\"{sha256}\""), bytes.len().to_string());
+    let headers = [
+        ("Location", location.as_str()),
+        ("X-Linked-Etag", &etag),
+        ("X-Linked-Size", &size),
+        ("X-Repo-Commit", COMMIT),
+        ("ETag", "\"another\""),
+    ];
+    send(stream, "302 Found", &headers, b"")
+}
+
+fn answer_of_store(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
+    state.kept.lock().unwrap().push(request.clone());
+    let path = request.line.split([' ', '?']).nth(1).unwrap().trim_start_matches('/');
+    let (org, rest) = path.split_once('/').unwrap();
+    let (name, file) = rest.split_once('/').unwrap();
+    let mut bytes = state.repos[&format!("{org}/{name}")].files[file].clone();
+    let fault = std::mem::replace(&mut *state.fault.lock().unwrap(), Fault::None);
+    let range = request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+    let start: usize = range.map_or(0, |start| start.parse().unwrap());
+    if range.is_some() && fault != Fault::NoRanges {
+        if start >= bytes.len() {
+            return send(stream, "416 Range Not Satisfiable", &[], b"");
+        }
+        let said = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+        return send(stream, "206 Partial Content", &[("Content-Range", &said)], &bytes[start..]);
+    }
+    let length = bytes.len().to_string();
+    match fault {
+        Fault::Cut(after) => send(stream, "200 OK", &[("Content-Length", &length)], &bytes[..after]),
+        Fault::Stall(after) => {
+            send(stream, "200 OK", &[("Content-Length", &length)], &bytes[..after])?;
+            std::thread::sleep(std::time::Duration::from_secs(20));
+            Ok(())
+        }
+        Fault::Flipped => {
+            bytes[500] ^= 1;
+            send(stream, "200 OK", &[], &bytes)
+        }
+        Fault::TooMany => {
+            bytes.extend([0; 10]);
+            send(stream, "200 OK", &[], &bytes)
+        }
+        Fault::None | Fault::NoRanges => send(stream, "200 OK", &[], &bytes),
+    }
+}
+
+pub fn digits_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A name of git's kind for a small file: forty digits.
+fn digits(bytes: &[u8]) -> String {
+    digits_of(bytes)[..40].to_string()
+}
