@@ -15,6 +15,8 @@ pub mod predict;
 pub mod load;
 pub mod run;
 pub mod site;
+pub mod tokenizer;
+pub mod tokens;
 pub mod weights;
 
 #[cfg(test)]

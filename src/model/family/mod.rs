@@ -95,3 +95,6 @@ fn unknown(found: &str) -> crate::base::Error {
     err!(Format, "the family `{found}` of the config.json is not known").hint(format!("{near}families are {}", known.join(" ")))
 }
 
+
+#[cfg(test)]
+mod tests;

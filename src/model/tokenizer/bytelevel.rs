@@ -1,0 +1,65 @@
+//! Byte-level tokenizers from a vocabulary and merges, as GGUF files and the oldest folders have them.
+
+use std::collections::HashSet;
+
+use tokenizers::models::bpe::{BPE, Vocab as Ids};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Engine};
+
+use super::alphabet;
+use super::library::failed;
+use super::splits::Cut;
+use super::vocab::{Piece, Vocab};
+use crate::base::Result;
+use crate::{bail, err};
+
+/// A token that is written in the letters for bytes.
+pub fn piece(name: &str) -> Piece {
+    Piece { name: name.into(), bytes: alphabet::bytes(name), special: false }
+}
+
+/// What makes text of such tokens again.
+pub fn decoder() -> ByteLevel {
+    ByteLevel::new(false, false, false)
+}
+
+/// Cuts texts in the given way and joins the bytes of each piece by the merges, each of which is `a b`. The tokens in
+/// `whole` are taken out of a text before that.
+pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Result<Engine> {
+    let ids: Ids = vocab.iter().map(|(id, piece)| (piece.name.clone(), id)).collect();
+    let model = BPE::builder()
+        .vocab_and_merges(ids, pairs(vocab, merges)?)
+        .ignore_merges(cut.whole_first)
+        .build()
+        .map_err(failed)?;
+    let mut steps = Vec::new();
+    for expression in cut.expressions {
+        let pattern = SplitPattern::Regex(expression.to_string());
+        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
+        steps.push(PreTokenizerWrapper::from(split));
+    }
+    steps.push(ByteLevel::new(false, false, false).into());
+    let mut engine = Engine::new(model);
+    engine.with_pre_tokenizer(Some(Sequence::new(steps)));
+    let whole = whole.iter().map(|name| AddedToken::from(*name, false).normalized(false));
+    engine.add_tokens(whole).map_err(failed)?;
+    Ok(engine)
+}
+
+/// The two tokens of every merge; they and what they make must be tokens.
+fn pairs(vocab: &Vocab, merges: &[String]) -> Result<Vec<(String, String)>> {
+    let names: HashSet<&str> = vocab.iter().map(|(_, piece)| piece.name.as_str()).collect();
+    let pair = |(index, merge): (usize, &String)| {
+        let (left, right) = merge
+            .split_once(' ')
+            .ok_or_else(|| err!(Format, "merge {index}: expected two tokens with a space between them, found `{merge}`"))?;
+        let joined = format!("{left}{right}");
+        if let Some(missing) = [left, right, &joined].into_iter().find(|name| !names.contains(name)) {
+            bail!(Format, "merge {index}: expected tokens of the vocabulary, found `{missing}`");
+        }
+        Ok((left.to_string(), right.to_string()))
+    };
+    merges.iter().enumerate().map(pair).collect()
+}

@@ -1,0 +1,242 @@
+//! The tokenizer inside a GGUF file: SentencePiece's (`llama`) and the byte-level one (`gpt2`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::keep::{Origin, Ours};
+use super::library::Library;
+use super::merges::{Merges, Parts};
+use super::spelling::hexadecimal;
+use super::vocab::{Piece, Vocab};
+use super::{Tokenizer, bytelevel, splits};
+use crate::base::Result;
+use crate::{bail, err};
+
+/// What the metadata under `tokenizer.ggml` say, by their names there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gguf {
+    pub model: String,
+    pub pre: Option<String>,
+    pub tokens: Vec<String>,
+    pub scores: Vec<f32>,
+    /// Empty where the file has none, and then all tokens are plain.
+    pub token_type: Vec<i64>,
+    pub merges: Vec<String>,
+    pub bos_token_id: Option<u32>,
+    pub eos_token_id: Option<u32>,
+    pub unknown_token_id: Option<u32>,
+    pub add_bos_token: Option<bool>,
+    pub add_eos_token: Option<bool>,
+    pub add_space_prefix: Option<bool>,
+}
+
+/// `tokenizer.ggml.token_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// No text becomes it: the unknown token and those that mark something.
+    Special,
+    /// Looked for in a text before anything else.
+    Whole,
+    Byte,
+}
+
+impl Tokenizer {
+    /// What marks the end and, for SentencePiece, stands before a text is what llama.cpp takes it to be where the file
+    /// does not say. The names of special tokens in a text are plain text.
+    pub fn from_gguf(parts: Gguf) -> Result<Self> {
+        Self::of_parts(parts).map_err(|e| e.within("tokenizer.ggml"))
+    }
+
+    fn of_parts(parts: Gguf) -> Result<Self> {
+        let kinds = kinds(&parts)?;
+        match parts.model.as_str() {
+            "llama" => sentencepiece(parts, &kinds),
+            "gpt2" => byte_level(parts, &kinds),
+            other => Err(err!(Format, "expected a tokenizer of the kind llama or gpt2, found `{other}`")
+                .hint("load the model from a folder with a tokenizer.json")),
+        }
+    }
+}
+
+fn kinds(parts: &Gguf) -> Result<Vec<Kind>> {
+    if parts.token_type.is_empty() {
+        return Ok(vec![Kind::Plain; parts.tokens.len()]);
+    }
+    if parts.token_type.len() != parts.tokens.len() {
+        bail!(Format, "expected a type for each of {} tokens, found {}", parts.tokens.len(), parts.token_type.len());
+    }
+    let kind = |(id, kind): (usize, &i64)| match kind {
+        1 | 5 => Ok(Kind::Plain),
+        2 | 3 => Ok(Kind::Special),
+        4 => Ok(Kind::Whole),
+        6 => Ok(Kind::Byte),
+        other => Err(err!(Format, "expected a type from 1 to 6 for token {id}, found {other}")),
+    };
+    parts.token_type.iter().enumerate().map(kind).collect()
+}
+
+fn sentencepiece(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
+    let typed = !parts.token_type.is_empty();
+    let mut bytes = HashMap::new();
+    let mut pieces = Vec::with_capacity(parts.tokens.len());
+    for (id, (name, kind)) in (0..).zip(parts.tokens.iter().zip(kinds)) {
+        let byte = hexadecimal(name).filter(|_| *kind == Kind::Byte || !typed);
+        pieces.push(match (kind, byte) {
+            (_, Some(byte)) => {
+                bytes.insert(byte, id);
+                Piece { name: name.clone(), bytes: vec![byte], special: false }
+            }
+            (Kind::Byte, None) => bail!(Format, "expected a byte such as <0x0A> for token {id}, found `{name}`"),
+            (Kind::Special, None) => Piece::special(name.clone()),
+            (Kind::Whole, None) => Piece::plain(name.clone()),
+            (Kind::Plain, None) => {
+                Piece { name: name.clone(), bytes: name.replace('▁', " ").into_bytes(), special: false }
+            }
+        });
+    }
+    let prefix = parts.add_space_prefix.unwrap_or(true);
+    let vocab = Arc::new(Vocab::new((0..).zip(pieces), prefix)?);
+    // The ids that SentencePiece itself gives out, where there are as many tokens.
+    let given = |stated: Option<u32>, usual: u32| stated.or(Some(usual).filter(|id| vocab.piece(*id).is_ok()));
+    let parts_of_merges = Parts {
+        scores: parts.scores.clone(),
+        bytes,
+        unknown: given(parts.unknown_token_id, 0),
+        space: '▁',
+        prefix,
+        whole: of_kind(kinds, Kind::Whole),
+    };
+    let merges = Merges::new(&vocab, parts_of_merges)?;
+    let (bos, eos) = (given(parts.bos_token_id, 1), given(parts.eos_token_id, 2));
+    let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(true), parts.add_eos_token.unwrap_or(false));
+    Tokenizer::new(vocab, Arc::new(merges), Origin::Ours(Ours::Gguf(Box::new(parts))))
+        .or_marks(bos, eos)?
+        .adding(add_bos, add_eos)
+}
+
+fn byte_level(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
+    let Some(pre) = &parts.pre else {
+        return Err(err!(Format, "expected the name of a pre-tokenizer in `pre`, found none")
+            .hint("the file is from before April 2024, when texts were split wrongly; convert the model again"));
+    };
+    let cut = splits::cut(pre)?;
+    let piece = |(name, kind): (&String, &Kind)| match kind {
+        Kind::Plain | Kind::Byte => bytelevel::piece(name),
+        Kind::Special => Piece::special(name.clone()),
+        Kind::Whole => Piece::plain(name.clone()),
+    };
+    let pieces: Vec<Piece> = parts.tokens.iter().zip(kinds).map(piece).collect();
+    let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
+    let whole: Vec<&str> = of_kind(kinds, Kind::Whole)
+        .into_iter()
+        .filter_map(|id| vocab.piece(id).ok())
+        .map(|piece| piece.name.as_str())
+        .collect();
+    let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole)?;
+    let split = Library::new(engine, vocab.clone(), true)?;
+    let (bos, eos) = (parts.bos_token_id, parts.eos_token_id);
+    let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(cut.adds_bos), parts.add_eos_token.unwrap_or(false));
+    Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
+        .or_marks(bos, eos)?
+        .adding(add_bos, add_eos)
+}
+
+fn of_kind(kinds: &[Kind], wanted: Kind) -> Vec<u32> {
+    (0..).zip(kinds).filter(|(_, kind)| **kind == wanted).map(|(id, _)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Task;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    fn pieces() -> Gguf {
+        Gguf {
+            model: "llama".into(),
+            tokens: names(&["<unk>", "<s>", "</s>", "<0x0A>", "▁", "a", "▁a", "<tool>", "s", "<", ">", "<s", "s>"]),
+            scores: vec![0.0; 13],
+            token_type: vec![2, 3, 3, 6, 1, 1, 1, 4, 1, 1, 1, 1, 1],
+            ..Gguf::default()
+        }
+    }
+
+    fn ids(tokenizer: &Tokenizer, text: &str, bos: Option<bool>) -> Vec<u32> {
+        tokenizer.encode(text, bos, &Task::default()).unwrap().ids
+    }
+
+    #[test]
+    fn sentencepiece_adds_what_llama_cpp_adds_unless_the_file_says_otherwise() {
+        let usual = Tokenizer::from_gguf(pieces()).unwrap();
+        assert_eq!(ids(&usual, "a a", None), [1, 6, 6]);
+        assert_eq!(ids(&usual, "a a", Some(false)), [6, 6]);
+        assert_eq!(ids(&usual, "", None), [1]);
+        assert_eq!(usual.decode(&[1, 6, 6]).unwrap(), "<s>a a");
+        let stated = Gguf { add_bos_token: Some(false), add_space_prefix: Some(false), ..pieces() };
+        let stated = Tokenizer::from_gguf(stated).unwrap();
+        assert_eq!(ids(&stated, "a a", None), [5, 6]);
+        assert_eq!(stated.decode(&[6, 6]).unwrap(), " a a");
+    }
+
+    #[test]
+    fn special_names_in_a_text_are_text_and_whole_tokens_are_taken_whole() {
+        let tokenizer = Tokenizer::from_gguf(Gguf { add_bos_token: Some(false), ..pieces() }).unwrap();
+        assert_eq!(ids(&tokenizer, "<s>", None), [4, 11, 10]);
+        let tokens = tokenizer.encode("a<tool>a\n", None, &Task::default()).unwrap();
+        assert_eq!(tokens.ids, [6, 7, 6, 3]);
+        assert_eq!(tokens.offsets, [0..1, 1..7, 7..8, 8..9]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        let refused = |parts: Gguf| Tokenizer::from_gguf(parts).unwrap_err().message;
+        assert!(refused(Gguf { model: "t5".into(), ..pieces() }).ends_with("found `t5`"));
+        assert!(refused(Gguf { token_type: vec![1; 3], ..pieces() }).ends_with("13 tokens, found 3"));
+        assert!(refused(Gguf { token_type: vec![9; 13], ..pieces() }).ends_with("for token 0, found 9"));
+        assert!(refused(Gguf { token_type: vec![6; 13], ..pieces() }).ends_with("for token 0, found `<unk>`"));
+        assert!(refused(Gguf { scores: vec![], ..pieces() }).ends_with("13 tokens, found 0"));
+        assert!(refused(Gguf { bos_token_id: Some(13), ..pieces() }).ends_with("below 13, found 13"));
+        assert!(refused(Gguf { tokens: vec![], token_type: vec![], ..pieces() }).contains("no token"));
+        let bytes = Gguf { model: "gpt2".into(), ..pieces() };
+        assert!(refused(bytes.clone()).contains("`pre`"));
+        assert!(refused(Gguf { pre: Some("tekken".into()), ..bytes.clone() }).contains("`tekken`"));
+        let lone = Gguf { pre: Some("gpt-2".into()), merges: names(&["a"]), ..bytes.clone() };
+        assert!(refused(lone).contains("merge 0: expected two tokens"));
+        let strange = Gguf { pre: Some("gpt-2".into()), merges: names(&["a s"]), ..bytes };
+        assert!(refused(strange).contains("merge 0: expected tokens of the vocabulary, found `as`"));
+    }
+
+    #[test]
+    fn byte_level_tokens_are_joined_in_the_order_of_the_merges() {
+        let mut tokens: Vec<String> = (0..=255).map(|byte| super::super::alphabet::letter(byte).to_string()).collect();
+        tokens.extend(names(&["ab", "bc", "Ġab", "<|end|>"]));
+        let parts = Gguf {
+            model: "gpt2".into(),
+            pre: Some("gpt-2".into()),
+            token_type: [vec![1; 259], vec![3]].concat(),
+            merges: names(&["b c", "a b", "Ġ ab"]),
+            tokens,
+            eos_token_id: Some(259),
+            ..Gguf::default()
+        };
+        let tokenizer = Tokenizer::from_gguf(parts.clone()).unwrap();
+        assert_eq!(ids(&tokenizer, "abc ab", None), [u32::from(b'a'), 257, 258]);
+        assert_eq!(ids(&tokenizer, "<|end|>", None).len(), 7);
+        assert_eq!(tokenizer.decode(&[258, 259]).unwrap(), " ab<|end|>");
+        let asked = tokenizer.encode("a", Some(true), &Task::default()).unwrap_err();
+        assert!(asked.message.contains("no token that marks the beginning"));
+        let wanting = Tokenizer::from_gguf(Gguf { add_bos_token: Some(true), ..parts.clone() }).unwrap_err();
+        assert!(wanting.message.contains("a token for the beginning"));
+        let mut fewer = parts;
+        fewer.tokens[255] = "ÿÿ".into();
+        let fewer = Tokenizer::from_gguf(fewer).unwrap();
+        assert_eq!(ids(&fewer, "ÿ", None).len(), 2);
+    }
+}

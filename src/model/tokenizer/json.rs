@@ -1,0 +1,210 @@
+//! `tokenizer.json`: what is read here besides what the `tokenizers` crate reads, and checked before it may.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use super::Tokenizer;
+use super::keep::Origin;
+use super::library::{Library, failed};
+use super::spelling::Spelling;
+use super::template::added;
+use super::vocab::Vocab;
+use crate::base::Result;
+use crate::{bail, err};
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    vocab: Entries,
+    #[serde(default)]
+    merges: Option<Vec<Pair>>,
+    #[serde(default)]
+    dropout: Option<f64>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`. Where a text holds the name of an added token, it becomes that token, as it does in
+    /// the library that these files are for.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let file: File =
+            serde_json::from_slice(bytes).map_err(|e| err!(Format, "expected a tokenizer.json: {e}"))?;
+        let spelling = Spelling::of(&file.decoder)?;
+        check(&file, &spelling)?;
+        let (front, back) = added(&file.post_processor).map_err(|e| e.within("post_processor"))?;
+        let engine = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
+        for token in &file.added_tokens {
+            // The crate counts on from the last id, whatever id the file gives.
+            let found = engine.token_to_id(&token.content);
+            if found.is_some_and(|found| found != token.id) {
+                let content = &token.content;
+                bail!(Format, "expected the added token `{content}` to follow on the others, found id {}", token.id);
+            }
+        }
+        let vocab = Arc::new(vocab(file, &spelling)?);
+        for id in front.iter().chain(&back) {
+            vocab.piece(*id).map_err(|e| e.within("post_processor"))?;
+        }
+        let split = Library::new(engine, vocab.clone(), spelling.byte_level)?;
+        Ok(Self { front, back, ..Self::new(vocab, Arc::new(split), Origin::Json(bytes.to_vec())) })
+    }
+}
+
+/// All tokens: those of the model, but for the ones that were added again, and the added ones.
+fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
+    let again: HashSet<&str> = file.added_tokens.iter().map(|token| token.content.as_str()).collect();
+    let own = file.model.vocab.0.into_iter().filter(|(name, _)| !again.contains(name.as_str()));
+    let own: Vec<_> = own.map(|(name, id)| (id, spelling.piece(name))).collect();
+    let added = file.added_tokens.into_iter().map(|token| (token.id, spelling.added(token.content, token.special)));
+    Vocab::new(own.into_iter().chain(added), spelling.leading_space)
+}
+
+/// Refuses what the crate would take without a word, or not survive.
+fn check(file: &File, spelling: &Spelling) -> Result<()> {
+    let model = &file.model;
+    if model.dropout.is_some_and(|dropout| dropout != 0.0) {
+        return Err(err!(Format, "expected a tokenizer without dropout, found one that splits at random")
+            .hint("set `dropout` to null in the tokenizer.json"));
+    }
+    if kinds(&file.normalizer).contains(&"Precompiled") {
+        bail!(Format, "normalizer: expected rules, found a Precompiled table, which is not supported");
+    }
+    let highest = model.vocab.0.iter().map(|(_, id)| *id).chain(file.added_tokens.iter().map(|token| token.id)).max();
+    if let Some(id) = highest.filter(|id| *id > i32::MAX as u32) {
+        bail!(Format, "expected token ids below {}, found {id}", i32::MAX);
+    }
+    if let Some(merges) = &model.merges {
+        let names: HashMap<&str, u32> = model.vocab.0.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+        joins(merges, &names, model.continuing_subword_prefix.as_deref().unwrap_or_default())?;
+        falls_back(model, &names, spelling)?;
+    }
+    Ok(())
+}
+
+/// Every merge is of two tokens and makes a third.
+fn joins(merges: &[Pair], names: &HashMap<&str, u32>, prefix: &str) -> Result<()> {
+    for (index, Pair(left, right)) in merges.iter().enumerate() {
+        let rest = right.strip_prefix(prefix).unwrap_or(right);
+        let joined = format!("{left}{rest}");
+        let unprefixed = !prefix.is_empty() && rest.len() == right.len();
+        let missing = [left, right, &joined].into_iter().find(|name| !names.contains_key(name.as_str()));
+        if let Some(missing) = missing {
+            bail!(Format, "merge {index}: expected tokens of the vocabulary, found `{missing}`");
+        }
+        if unprefixed {
+            bail!(Format, "merge {index}: expected `{right}` to begin with `{prefix}`");
+        }
+    }
+    Ok(())
+}
+
+/// Without an unknown token the crate leaves out of a text what is not in the vocabulary.
+fn falls_back(model: &Model, names: &HashMap<&str, u32>, spelling: &Spelling) -> Result<()> {
+    let bytes = || (0..=255_u8).all(|byte| names.contains_key(format!("<0x{byte:02X}>").as_str()));
+    if model.unk_token.is_some() || spelling.byte_level || model.byte_fallback && bytes() {
+        return Ok(());
+    }
+    Err(err!(Format, "expected an `unk_token`, or a token for every byte, found neither")
+        .hint("characters that are not in the vocabulary would be left out of texts without a word"))
+}
+
+/// The types of a part of the file and of the parts in it.
+fn kinds(part: &Value) -> Vec<&str> {
+    let lists = ["normalizers", "pretokenizers"].into_iter().filter_map(|key| part.get(key)?.as_array());
+    let inner = lists.flatten().flat_map(kinds);
+    part.get("type").and_then(Value::as_str).into_iter().chain(inner).collect()
+}
+
+/// Names and ids, as a map or, for Unigram models, as a list of names with scores.
+struct Entries(Vec<(String, u32)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map of tokens to ids, or a list of tokens with their scores")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((name, IgnoredAny)) = list.next_element::<(String, IgnoredAny)>()? {
+                    entries.push((name, entries.len() as u32));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_any(Reading)
+    }
+}
+
+/// A merge: `"a b"` in older files, `["a", "b"]` in newer ones.
+struct Pair(String, String);
+
+impl<'de> Deserialize<'de> for Pair {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading;
+        impl<'de> Visitor<'de> for Reading {
+            type Value = Pair;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("two tokens with a space between them, or a list of two")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Pair, E> {
+                let (left, right) = text.split_once(' ').ok_or_else(|| E::custom("a merge of one token"))?;
+                Ok(Pair(left.into(), right.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Pair, A::Error> {
+                let mut next = || list.next_element()?.ok_or_else(|| serde::de::Error::custom("a merge of one token"));
+                let pair = Pair(next()?, next()?);
+                match list.next_element::<IgnoredAny>()? {
+                    None => Ok(pair),
+                    Some(_) => Err(serde::de::Error::custom("a merge of more than two tokens")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Reading)
+    }
+}

@@ -1,0 +1,79 @@
+//! Saving a tokenizer beside its model, in files that make the same one again.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use super::folder::{CONFIG, JSON, LLAMA2C};
+use super::{Gguf, Tokenizer};
+use crate::base::Result;
+use crate::base::files::Files;
+use crate::err;
+
+/// What is none of the files of others is kept in one of ours.
+pub(super) const OURS: &str = "tokenizer.microtome.json";
+
+/// What a tokenizer was made of.
+pub enum Origin {
+    /// The bytes of a `tokenizer.json`.
+    Json(Vec<u8>),
+    /// The bytes of a `tokenizer.bin`.
+    Llama2c(Vec<u8>),
+    Ours(Ours),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ours {
+    Characters { tokens: Vec<String>, bos: Option<String>, unknown: Option<String> },
+    Words { tokens: Vec<String>, bos: Option<String>, unknown: Option<String> },
+    Gguf(Box<Gguf>),
+}
+
+impl Tokenizer {
+    /// Writes the files that [`Tokenizer::from_folder`] makes the same tokenizer of, and gives back their places.
+    pub fn save(&self, files: &Files, folder: &Path) -> Result<Vec<PathBuf>> {
+        let write = |name: &str, content: &[u8]| files.save_whole(&folder.join(name), content);
+        let place = match &*self.origin {
+            Origin::Json(bytes) => write(JSON, bytes)?,
+            Origin::Llama2c(bytes) => write(LLAMA2C, bytes)?,
+            Origin::Ours(ours) => write(OURS, &json_of(ours)?)?,
+        };
+        Ok(vec![place, write(CONFIG, &json_of(&self.config()?)?)?])
+    }
+
+    /// What is to be added, and the names of the tokens that mark the ends.
+    fn config(&self) -> Result<Map<String, serde_json::Value>> {
+        let mut config = Map::new();
+        for (key, id) in [("bos_token", self.bos), ("eos_token", self.eos)] {
+            if let Some(id) = id {
+                config.insert(key.into(), json!(self.vocab.piece(id)?.name));
+            }
+        }
+        let added = |ids: &[u32], mark: Option<u32>| match ids {
+            [] => Some(false),
+            [id] if Some(*id) == mark => Some(true),
+            _ => None,
+        };
+        // Anything else than these two stands in the post-processor of a tokenizer.json.
+        if let (Some(bos), Some(eos)) = (added(&self.front, self.bos), added(&self.back, self.eos)) {
+            config.insert("add_bos_token".into(), json!(bos));
+            config.insert("add_eos_token".into(), json!(eos));
+        }
+        Ok(config)
+    }
+
+    /// Reads what is kept in a file of ours.
+    pub(super) fn from_ours(bytes: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(bytes).map_err(|e| err!(Format, "expected a tokenizer that was saved here: {e}"))? {
+            Ours::Characters { tokens, bos, unknown } => Self::characters(tokens, bos.as_deref(), unknown.as_deref()),
+            Ours::Words { tokens, bos, unknown } => Self::words(tokens, bos.as_deref(), unknown.as_deref()),
+            Ours::Gguf(parts) => Self::from_gguf(*parts),
+        }
+    }
+}
+
+fn json_of(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| err!(Bug, "a tokenizer cannot be written as JSON: {e}"))
+}

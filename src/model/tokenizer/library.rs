@@ -1,0 +1,86 @@
+//! Splitting by the `tokenizers` crate, and what it does not tell by itself: exact places, and bytes it has no token for.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tokenizers::Tokenizer as Engine;
+
+use super::vocab::Vocab;
+use super::{Placed, Split, alphabet};
+use crate::base::{Error, Kind, Result, Task, memory};
+use crate::err;
+
+/// Texts of more bytes take longer than a moment, and are split on a thread that an interruption need not wait for.
+const MOMENT: usize = 1 << 15;
+
+/// About what the crate takes for a byte of text: two alignments, the pieces, the tokens with their names.
+const BYTES_PER_BYTE: u128 = 160;
+
+pub struct Library {
+    engine: Arc<Engine>,
+    vocab: Arc<Vocab>,
+    /// Bytes that no token stands for, and that the crate would leave out of the text.
+    missing: Vec<u8>,
+}
+
+impl Library {
+    /// Splits with an engine that neither cuts texts short nor fills them up nor adds anything.
+    pub fn new(mut engine: Engine, vocab: Arc<Vocab>, byte_level: bool) -> Result<Self> {
+        engine.with_truncation(None).map_err(failed)?;
+        engine.with_padding(None);
+        engine.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        let has = |byte: &u8| engine.token_to_id(&alphabet::letter(*byte).to_string()).is_some();
+        let missing = if byte_level { (0..=255).filter(|byte| !has(byte)).collect() } else { Vec::new() };
+        Ok(Self { engine: Arc::new(engine), vocab, missing })
+    }
+
+    /// The places that the crate gives are of whole characters, so parts of one character have the same: here each
+    /// token takes as many bytes as it stands for, as long as the text has just those.
+    fn straighten(&self, text: &str, id: u32, given: (usize, usize), end: usize) -> Result<Range<usize>> {
+        let start = given.0.clamp(end, text.len());
+        let limit = given.1.clamp(start, text.len());
+        let bytes = &self.vocab.piece(id)?.bytes;
+        let there = text.as_bytes().get(start..limit).unwrap_or_default();
+        Ok(if there.starts_with(bytes) { start..start + bytes.len() } else { start..limit })
+    }
+}
+
+impl Split for Library {
+    fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+        if let Some(at) = text.bytes().position(|byte| self.missing.contains(&byte)) {
+            let byte = text.as_bytes().get(at).copied().unwrap_or_default();
+            return Err(err!(Argument, "the tokenizer has no token for the byte 0x{byte:02X} at byte {at}")
+                .hint("leave it out of the text"));
+        }
+        memory::check(text.len() as u128 * BYTES_PER_BYTE, || format!("the tokens of {} bytes of text", text.len()))?;
+        let (ids, places) = if text.len() <= MOMENT {
+            run(&self.engine, text)?
+        } else {
+            let (engine, text) = (self.engine.clone(), text.to_string());
+            task.apart(move || run(&engine, &text))?
+        };
+        let mut end = 0;
+        let placed = ids.into_iter().zip(places).map(|(id, given)| {
+            let range = self.straighten(text, id, given, end)?;
+            end = range.end;
+            Ok((id, range))
+        });
+        placed.collect()
+    }
+}
+
+type Found = (Vec<u32>, Vec<(usize, usize)>);
+
+fn run(engine: &Engine, text: &str) -> Result<Found> {
+    let encoding = engine.encode(text, false).map_err(|e| Error::new(Kind::Argument, unsplit(&e.to_string())))?;
+    Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
+}
+
+fn unsplit(reason: &str) -> String {
+    format!("the text cannot be split into tokens: {reason}")
+}
+
+/// What the crate says of a file.
+pub fn failed(error: tokenizers::Error) -> Error {
+    err!(Format, "expected a tokenizer that can be used: {error}")
+}

@@ -1,0 +1,402 @@
+//! SentencePiece's byte-pair encoding (Kudo and Richardson 2018), as llama.cpp and llama2.c do it: neighbours are joined
+//! as long as they make a token, the one with the highest score first, and what is no token falls back to bytes.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::ops::Range;
+
+use super::vocab::Vocab;
+use super::{Placed, Split};
+use crate::base::{Result, Task, memory};
+use crate::{bail, err};
+
+/// How many joins are made between two questions whether to stop.
+const BETWEEN_CHECKS: usize = 1 << 12;
+
+pub struct Merges {
+    /// The tokens that text may become, by the text with its spaces written as `space`.
+    ids: HashMap<String, u32>,
+    /// By id.
+    scores: Vec<f32>,
+    /// The length of the longest of these tokens, in bytes.
+    longest: usize,
+    /// The token of each byte.
+    bytes: HashMap<u8, u32>,
+    /// What stands for a character that is no token and whose bytes are none either.
+    unknown: Option<u32>,
+    /// How the tokens write a space: `▁`, or as it is.
+    space: char,
+    /// Whether a text gets a space of its own in front.
+    prefix: bool,
+    /// Tokens that are looked for in the text before anything else, longest first, by their first byte.
+    whole: HashMap<u8, Vec<(String, u32)>>,
+}
+
+/// What [`Merges::new`] is made of besides the vocabulary.
+pub struct Parts {
+    pub scores: Vec<f32>,
+    pub bytes: HashMap<u8, u32>,
+    pub unknown: Option<u32>,
+    pub space: char,
+    pub prefix: bool,
+    /// Tokens that stand for themselves wherever they stand in a text.
+    pub whole: Vec<u32>,
+}
+
+impl Merges {
+    pub fn new(vocab: &Vocab, parts: Parts) -> Result<Self> {
+        let Parts { scores, bytes, unknown, space, prefix, whole } = parts;
+        if scores.len() != vocab.size() {
+            bail!(Format, "expected a score for each of {} tokens, found {}", vocab.size(), scores.len());
+        }
+        if let Some(id) = scores.iter().position(|score| !score.is_finite()) {
+            bail!(Format, "expected finite scores, found {} for token {id}", scores[id]);
+        }
+        let reserved: HashSet<u32> = bytes.values().chain(&whole).copied().collect();
+        let texts = vocab.iter().filter(|(id, piece)| !piece.special && !reserved.contains(id));
+        let ids: HashMap<String, u32> = texts.map(|(id, piece)| (piece.name.clone(), id)).collect();
+        let longest = ids.keys().map(String::len).max().unwrap_or(0);
+        let whole = by_first_byte(vocab, &whole)?;
+        Ok(Self { ids, scores, longest, bytes, unknown, space, prefix, whole })
+    }
+
+    fn id(&self, text: &str) -> Option<u32> {
+        if text.len() > self.longest { None } else { self.ids.get(text).copied() }
+    }
+
+    fn score(&self, id: u32) -> f32 {
+        self.scores.get(id as usize).copied().unwrap_or(0.0)
+    }
+
+    /// The longest of the tokens that are taken whole at the beginning of `rest`.
+    fn whole_at(&self, rest: &str) -> Option<(usize, u32)> {
+        let candidates = self.whole.get(rest.as_bytes().first()?)?;
+        let (text, id) = candidates.iter().find(|(text, _)| rest.starts_with(text))?;
+        Some((text.len(), *id))
+    }
+
+    /// Adds the tokens of a stretch of text that holds none of the whole ones.
+    fn stretch(&self, text: &str, range: Range<usize>, task: &Task, found: &mut Vec<Placed>) -> Result<()> {
+        let Some(raw) = text.get(range.clone()).filter(|raw| !raw.is_empty()) else { return Ok(()) };
+        let bytes = raw.len() as u128 * (size_of::<Symbol>() + 2 * size_of::<Join>()) as u128;
+        memory::check(bytes, || format!("the tokens of {} bytes of text", raw.len()))?;
+        let mut spelled = String::with_capacity(raw.len() + self.space.len_utf8());
+        if self.prefix {
+            spelled.push(self.space);
+        }
+        spelled.extend(raw.chars().map(|letter| if letter == ' ' { self.space } else { letter }));
+        let mut place = Place { text, at: range.start, own_space: self.prefix };
+        let mut symbols = Symbols::new(&spelled);
+        symbols.join(self, task)?;
+        for part in symbols.texts() {
+            match self.id(part) {
+                Some(id) => found.push((id, place.pass(part))),
+                None => self.fall_back(part, &mut place, found)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the bytes of what is no token: a single character, since joins are made into tokens only.
+    fn fall_back(&self, part: &str, place: &mut Place, found: &mut Vec<Placed>) -> Result<()> {
+        let range = place.pass(part);
+        let ids: Option<Vec<u32>> = part.bytes().map(|byte| self.bytes.get(&byte).copied()).collect();
+        match (ids, self.unknown) {
+            (Some(ids), _) => {
+                for (index, id) in ids.into_iter().enumerate() {
+                    // A space may be written with more bytes than it has; those beyond stand for nothing.
+                    let at = |index: usize| (range.start + index).min(range.end);
+                    found.push((id, at(index)..at(index + 1)));
+                }
+                Ok(())
+            }
+            (None, Some(unknown)) => {
+                found.push((unknown, range));
+                Ok(())
+            }
+            (None, None) => Err(err!(Argument, "the tokenizer has no token for {part:?} at byte {}", range.start)
+                .hint("leave it out of the text")),
+        }
+    }
+}
+
+impl Split for Merges {
+    fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+        let mut found = Vec::new();
+        let mut start = 0;
+        if !self.whole.is_empty() {
+            let mut at = 0;
+            while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+                if let Some((length, id)) = self.whole_at(rest) {
+                    self.stretch(text, start..at, task, &mut found)?;
+                    found.push((id, at..at + length));
+                    at += length;
+                    start = at;
+                } else {
+                    at += rest.chars().next().map_or(1, char::len_utf8);
+                }
+            }
+        }
+        self.stretch(text, start..text.len(), task, &mut found)?;
+        Ok(found)
+    }
+}
+
+fn by_first_byte(vocab: &Vocab, ids: &[u32]) -> Result<HashMap<u8, Vec<(String, u32)>>> {
+    let mut whole: HashMap<u8, Vec<(String, u32)>> = HashMap::new();
+    for id in ids {
+        let text = vocab.text_of(*id)?;
+        if let Some(first) = text.as_bytes().first() {
+            whole.entry(*first).or_default().push((text.clone(), *id));
+        }
+    }
+    for texts in whole.values_mut() {
+        texts.sort_by_key(|(text, id)| (std::cmp::Reverse(text.len()), *id));
+    }
+    Ok(whole)
+}
+
+/// Where in the original text the walk over its spelling has come.
+struct Place<'a> {
+    text: &'a str,
+    at: usize,
+    /// Whether the next character of the spelling is the tokenizer's own space.
+    own_space: bool,
+}
+
+impl Place<'_> {
+    /// Walks over whole characters of the spelling and gives the bytes of the text that they stand for.
+    fn pass(&mut self, part: &str) -> Range<usize> {
+        let own = usize::from(std::mem::take(&mut self.own_space));
+        let letters = part.chars().count().saturating_sub(own);
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let length = rest.chars().take(letters).map(char::len_utf8).sum::<usize>();
+        let start = self.at;
+        self.at += length;
+        start..self.at
+    }
+}
+
+/// A stretch of the spelling; joined ones are empty. Neighbours are places in the list.
+struct Symbol {
+    start: usize,
+    end: usize,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+/// Two neighbours that make a token.
+#[derive(Debug, Clone, Copy)]
+struct Join {
+    score: f32,
+    left: usize,
+    right: usize,
+    /// Their length when this was found; another one says that either has been joined since.
+    length: usize,
+}
+
+impl PartialEq for Join {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Join {}
+
+impl PartialOrd for Join {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The highest score is the greatest; of equal ones the leftmost. Zeros of either sign are equal.
+impl Ord for Join {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal).then(other.left.cmp(&self.left))
+    }
+}
+
+struct Symbols<'a> {
+    spelled: &'a str,
+    list: Vec<Symbol>,
+}
+
+impl<'a> Symbols<'a> {
+    /// One for each character.
+    fn new(spelled: &'a str) -> Self {
+        let count = spelled.chars().count();
+        let symbol = |(index, (start, letter)): (usize, (usize, char))| Symbol {
+            start,
+            end: start + letter.len_utf8(),
+            before: index.checked_sub(1),
+            after: Some(index + 1).filter(|after| *after < count),
+        };
+        Self { spelled, list: spelled.char_indices().enumerate().map(symbol).collect() }
+    }
+
+    /// Joins neighbours until none make a token. Each is looked at once more than it is joined, so the whole takes
+    /// n log n steps.
+    fn join(&mut self, merges: &Merges, task: &Task) -> Result<()> {
+        let mut joins = BinaryHeap::new();
+        for left in 0..self.list.len() {
+            if left % BETWEEN_CHECKS == 0 {
+                task.check()?;
+            }
+            joins.extend(self.candidate(merges, Some(left)));
+        }
+        let mut steps = 0_usize;
+        while let Some(join) = joins.pop() {
+            steps += 1;
+            if steps % BETWEEN_CHECKS == 0 {
+                task.check()?;
+            }
+            if self.make(join) {
+                let before = self.list.get(join.left).and_then(|symbol| symbol.before);
+                joins.extend(self.candidate(merges, before));
+                joins.extend(self.candidate(merges, Some(join.left)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A symbol and the one behind it, if they make a token.
+    fn candidate(&self, merges: &Merges, left: Option<usize>) -> Option<Join> {
+        let left = left?;
+        let (start, right) = self.list.get(left).map(|symbol| (symbol.start, symbol.after))?;
+        let right = right?;
+        let text = self.spelled.get(start..self.list.get(right)?.end)?;
+        let id = merges.id(text)?;
+        Some(Join { score: merges.score(id), left, right, length: text.len() })
+    }
+
+    /// Puts the right one into the left one, unless either has changed since they were found.
+    fn make(&mut self, join: Join) -> bool {
+        let length = |index: usize| self.list.get(index).map_or(0, |symbol| symbol.end - symbol.start);
+        let (left, right) = (length(join.left), length(join.right));
+        if left == 0 || right == 0 || left + right != join.length {
+            return false;
+        }
+        let Some(joined) = self.list.get_mut(join.right) else { return false };
+        let (end, after) = (joined.end, joined.after);
+        joined.start = end;
+        if let Some(next) = after.and_then(|after| self.list.get_mut(after)) {
+            next.before = Some(join.left);
+        }
+        if let Some(symbol) = self.list.get_mut(join.left) {
+            symbol.end = end;
+            symbol.after = after;
+        }
+        true
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &'a str> {
+        let ranges = self.list.iter().filter(|symbol| symbol.end > symbol.start);
+        ranges.filter_map(|symbol| self.spelled.get(symbol.start..symbol.end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vocab::Piece;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The tokens with their scores, and bytes if asked for.
+    fn merges(tokens: &[(&str, f32)], fall_back: bool, prefix: bool) -> Merges {
+        let mut pieces: Vec<Piece> = tokens.iter().map(|(name, _)| Piece::plain(name.to_string())).collect();
+        let mut scores: Vec<f32> = tokens.iter().map(|(_, score)| *score).collect();
+        let mut bytes = HashMap::new();
+        if fall_back {
+            for byte in 0..=255_u8 {
+                bytes.insert(byte, pieces.len() as u32);
+                pieces.push(Piece { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false });
+                scores.push(0.0);
+            }
+        }
+        let vocab = Vocab::new((0..).zip(pieces), prefix).unwrap();
+        let parts = Parts { scores, bytes, unknown: None, space: '▁', prefix, whole: Vec::new() };
+        Merges::new(&vocab, parts).unwrap()
+    }
+
+    fn ids(merges: &Merges, text: &str) -> Vec<u32> {
+        merges.split(text, &Task::default()).unwrap().into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// llama2.c's way: look at all neighbours, join the best pair, leftmost first, and begin again.
+    fn slowly(merges: &Merges, text: &str) -> Vec<String> {
+        let mut parts: Vec<String> = text.chars().map(String::from).collect();
+        loop {
+            let mut best: Option<(f32, usize)> = None;
+            for left in 0..parts.len().saturating_sub(1) {
+                if let Some(id) = merges.id(&parts[left..left + 2].concat())
+                    && best.is_none_or(|(score, _)| merges.score(id) > score)
+                {
+                    best = Some((merges.score(id), left));
+                }
+            }
+            let Some((_, left)) = best else { return parts };
+            let right = parts.remove(left + 1);
+            parts[left].push_str(&right);
+        }
+    }
+
+    #[test]
+    fn the_best_score_goes_first_and_the_leftmost_of_equals() {
+        let tokens = [("a", 0.0), ("b", 0.0), ("ab", -1.0), ("ba", -2.0), ("aa", -3.0), ("aba", -4.0)];
+        let merges = merges(&tokens, false, false);
+        assert_eq!(ids(&merges, "aba"), [5]);
+        assert_eq!(ids(&merges, "bab"), [1, 2]);
+        assert_eq!(ids(&merges, "aaa"), [4, 0]);
+        assert!(ids(&merges, "").is_empty());
+    }
+
+    #[test]
+    fn strange_characters_are_bytes_or_refused_by_name() {
+        let tokens = [("a", 0.0), ("▁", 0.0), ("▁a", -1.0)];
+        let found = merges(&tokens, true, true).split("aé a", &Task::default()).unwrap();
+        let byte = |byte: u8| 3 + u32::from(byte);
+        assert_eq!(found, [(2, 0..1), (byte(0xc3), 1..2), (byte(0xa9), 2..3), (2, 3..5)]);
+        let strict = merges(&tokens, false, true).split("aé", &Task::default()).unwrap_err();
+        assert_eq!(strict.message, "the tokenizer has no token for \"é\" at byte 1");
+    }
+
+    #[test]
+    fn a_long_text_is_quick_and_can_be_interrupted() {
+        let merges = merges(&[("a", 0.0), ("aa", -1.0), ("aaaa", -2.0)], false, false);
+        let text = "a".repeat(1 << 17);
+        assert_eq!(ids(&merges, &text).len(), 1 << 15);
+        let task = Task::default();
+        task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(merges.split(&text, &task), Err(crate::base::Error::interrupted()));
+    }
+
+    #[test]
+    fn a_score_is_a_finite_number_for_every_token() {
+        let vocab = |count| Vocab::new((0..count).map(|id: u32| (id, Piece::plain(id.to_string()))), false).unwrap();
+        let parts = |scores: &[f32]| Parts {
+            scores: scores.to_vec(),
+            bytes: HashMap::new(),
+            unknown: None,
+            space: ' ',
+            prefix: false,
+            whole: Vec::new(),
+        };
+        let refused = |count, scores: &[f32]| Merges::new(&vocab(count), parts(scores)).err().unwrap().message;
+        assert_eq!(refused(2, &[0.0]), "expected a score for each of 2 tokens, found 1");
+        assert_eq!(refused(2, &[0.0, f32::NAN]), "expected finite scores, found NaN for token 1");
+    }
+
+    proptest! {
+        #[test]
+        fn the_heap_joins_as_looking_at_all_pairs_does(
+            text in "[abc]{0,24}",
+            scores in proptest::collection::vec(-4_i8..4, 9),
+        ) {
+            let names = ["a", "b", "c", "ab", "bc", "aa", "abc", "bca", "aab"];
+            let tokens: Vec<_> = names.into_iter().zip(scores.into_iter().map(f32::from)).collect();
+            let merges = merges(&tokens, false, false);
+            let slow: Vec<_> = slowly(&merges, &text).iter().map(|part| merges.id(part).unwrap()).collect();
+            prop_assert_eq!(ids(&merges, &text), slow);
+        }
+    }
+}

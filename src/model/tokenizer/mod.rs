@@ -1,0 +1,168 @@
+//! Text to token ids and back: one type for the tokenizers of every kind of file, and for home-made ones.
+//!
+//! What each kind does with the name of a special token in a text (`<s>`) is what the program did that the file was
+//! made for: the tokenizers of a `tokenizer.json` read it as that token, those of GGUF and llama2.c as plain text.
+
+mod alphabet;
+mod bytelevel;
+mod folder;
+mod gguf;
+mod homemade;
+mod json;
+mod keep;
+mod library;
+mod llama2c;
+mod lookup;
+mod merges;
+mod spelling;
+mod splits;
+mod stream;
+mod template;
+mod vocab;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use gguf::Gguf;
+pub use stream::Stream;
+pub use vocab::{Piece, Vocab};
+
+use self::keep::Origin;
+use super::tokens::Tokens;
+use crate::base::{Result, Task};
+use crate::err;
+
+/// A token, and the bytes of the text that it stands for.
+type Placed = (u32, Range<usize>);
+
+/// How a text becomes tokens. Nothing is added at either end.
+trait Split: Send + Sync {
+    fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>>;
+}
+
+#[derive(Clone)]
+pub struct Tokenizer {
+    vocab: Arc<Vocab>,
+    split: Arc<dyn Split>,
+    origin: Arc<Origin>,
+    /// What the tokenizer's own rule puts before every text, and behind it.
+    front: Vec<u32>,
+    back: Vec<u32>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+}
+
+impl Tokenizer {
+    /// A tokenizer that adds nothing by itself.
+    fn new(vocab: Arc<Vocab>, split: Arc<dyn Split>, origin: Origin) -> Self {
+        Self { vocab, split, origin: Arc::new(origin), front: Vec::new(), back: Vec::new(), bos: None, eos: None }
+    }
+
+    /// The tokens of a text. `bos` says whether one that marks the beginning stands first; without it the tokenizer's
+    /// own rule decides, as it does for the end.
+    pub fn encode(&self, text: &str, bos: Option<bool>, task: &Task) -> Result<Tokens> {
+        let (front, back) = (self.before(bos)?, &self.back);
+        let placed = self.split.split(text, task)?;
+        let added = |ids: &[u32], at: usize| ids.iter().map(|id| (*id, at..at)).collect::<Vec<_>>();
+        let all = [added(&front, 0), placed, added(back, text.len())].concat();
+        let (ids, offsets) = all.into_iter().unzip();
+        Ok(Tokens {
+            ids,
+            offsets,
+            text: text.into(),
+            front: front.len(),
+            back: back.len(),
+            vocab: self.vocab.clone(),
+        })
+    }
+
+    /// What stands before a text.
+    fn before(&self, bos: Option<bool>) -> Result<Vec<u32>> {
+        match bos {
+            None => Ok(self.front.clone()),
+            Some(false) => Ok(Vec::new()),
+            Some(true) => {
+                let id = self.bos.ok_or_else(|| {
+                    err!(Argument, "this tokenizer has no token that marks the beginning of a text")
+                        .hint("leave out `bos`, or put the id of a token of your choice before the others")
+                })?;
+                match self.front.first() {
+                    Some(first) if *first == id => Ok(self.front.clone()),
+                    _ => Ok([&[id], self.front.as_slice()].concat()),
+                }
+            }
+        }
+    }
+
+    /// The text that tokens make; special ones are shown, and bytes that make no character become U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.vocab.decode(ids)
+    }
+
+    /// Decoding token by token, after `before`, which has been shown already.
+    pub fn stream_after(&self, before: &[u32]) -> Result<Stream<'_>> {
+        let mut stream = Stream::new(&self.vocab);
+        for id in before {
+            stream.push(*id)?;
+        }
+        Ok(stream)
+    }
+
+    /// The text of one token as people read it.
+    pub fn text_of(&self, id: u32) -> Result<String> {
+        self.vocab.text_of(id)
+    }
+
+    pub fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+
+    /// The token that marks the beginning of a text, whether or not the tokenizer puts it there by itself.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Takes the model's word for what marks the beginning and the end, where the tokenizer's own files do not say.
+    /// Nothing is added to texts on account of it.
+    pub fn or_marks(mut self, bos: Option<u32>, eos: Option<u32>) -> Result<Self> {
+        for id in [bos, eos].into_iter().flatten() {
+            self.vocab.piece(id)?;
+        }
+        self.bos = self.bos.or(bos);
+        self.eos = self.eos.or(eos);
+        Ok(self)
+    }
+
+    /// What the tokenizer's own rule puts before every text, and behind it.
+    pub fn rule(&self) -> (&[u32], &[u32]) {
+        (&self.front, &self.back)
+    }
+
+    /// Sets that rule by two yes-or-no answers, as most kinds of files state it.
+    fn adding(mut self, bos: bool, eos: bool) -> Result<Self> {
+        let marked = |wanted: bool, id: Option<u32>, what: &str| match id {
+            _ if !wanted => Ok(Vec::new()),
+            Some(id) => Ok(vec![id]),
+            None => {
+                Err(err!(Format, "expected a token for the {what} of a text, since one is to be added, found none"))
+            }
+        };
+        self.front = marked(bos, self.bos, "beginning")?;
+        self.back = marked(eos, self.eos, "end")?;
+        Ok(self)
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer of {} tokens", self.vocab.iter().count())
+    }
+}

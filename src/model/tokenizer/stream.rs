@@ -1,0 +1,101 @@
+//! Decoding token by token, as a model writes: text is given out as soon as its characters are whole.
+
+use super::vocab::Vocab;
+use crate::base::Result;
+
+/// Text in the making.
+pub struct Stream<'a> {
+    vocab: &'a Vocab,
+    /// Whether nothing of the text has been seen yet, so that a space there is the tokenizer's own.
+    fresh: bool,
+    /// Bytes at the end that may become a character.
+    pending: Vec<u8>,
+}
+
+impl<'a> Stream<'a> {
+    /// At the beginning of a text.
+    pub fn new(vocab: &'a Vocab) -> Self {
+        Self { vocab, fresh: vocab.leading_space, pending: Vec::new() }
+    }
+
+    /// Takes one token and gives what it completes: nothing while it is the beginning of a character.
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        let piece = self.vocab.piece(id)?;
+        let own = if self.fresh { piece.bytes.strip_prefix(b" ") } else { None };
+        // What a special token says stands outside the text, so the text's own beginning is still to come.
+        self.fresh = self.fresh && piece.special && own.is_none();
+        self.pending.extend_from_slice(own.unwrap_or(&piece.bytes));
+        Ok(self.whole())
+    }
+
+    /// What is left at the end: U+FFFD for a character that was begun and not completed.
+    pub fn finish(self) -> String {
+        String::from_utf8_lossy(&self.pending).into_owned()
+    }
+
+    /// Takes from the pending bytes what later bytes cannot change.
+    fn whole(&mut self) -> String {
+        let mut text = String::new();
+        let mut taken = 0;
+        for chunk in self.pending.utf8_chunks() {
+            text.push_str(chunk.valid());
+            taken += chunk.valid().len();
+            let bytes = chunk.invalid();
+            if bytes.is_empty() || incomplete(bytes) && taken + bytes.len() == self.pending.len() {
+                break;
+            }
+            text.push(char::REPLACEMENT_CHARACTER);
+            taken += bytes.len();
+        }
+        self.pending.drain(..taken);
+        text
+    }
+}
+
+/// Whether more bytes could make a character of these.
+fn incomplete(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vocab::Piece;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Tokens 0 to 255 are the bytes, 256 is ` a`, 257 is special.
+    fn bytes(leading_space: bool) -> Vocab {
+        let byte = |byte: u8| Piece { name: format!("<0x{byte:02X}>"), bytes: vec![byte], special: false };
+        let pieces = (0..=255).map(byte).chain([Piece::plain(" a".into()), Piece::special("<s>".into())]);
+        Vocab::new((0..).zip(pieces), leading_space).unwrap()
+    }
+
+    #[test]
+    fn a_character_comes_when_it_is_whole() {
+        let vocab = bytes(false);
+        let mut stream = Stream::new(&vocab);
+        let given: Vec<_> = "é€!".bytes().map(|byte| stream.push(byte.into()).unwrap()).collect();
+        assert_eq!(given, ["", "é", "", "", "€", "!"]);
+        assert_eq!(stream.push(0xe2).unwrap(), "");
+        assert_eq!(stream.push(0x41).unwrap(), "\u{fffd}A");
+        assert_eq!(stream.push(0xf0).unwrap(), "");
+        assert_eq!(stream.finish(), "\u{fffd}");
+    }
+
+    #[test]
+    fn the_tokenizers_own_space_is_left_off_once_and_only_at_the_beginning() {
+        let (own, texts) = (bytes(true), bytes(false));
+        assert_eq!(own.decode(&[256, 256]).unwrap(), "a a");
+        assert_eq!(own.decode(&[257, 256, 256]).unwrap(), "<s>a a");
+        assert_eq!(own.decode(&[65, 256]).unwrap(), "A a");
+        assert_eq!(texts.decode(&[256, 256]).unwrap(), " a a");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_in_pieces_decode_as_bytes_at_once(given in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let ids: Vec<u32> = given.iter().map(|byte| u32::from(*byte)).collect();
+            prop_assert_eq!(bytes(false).decode(&ids).unwrap(), String::from_utf8_lossy(&given));
+        }
+    }
+}

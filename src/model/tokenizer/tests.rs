@@ -1,0 +1,1 @@
+//! Tokenizers of whole files: known ids, round trips, and what they refuse.

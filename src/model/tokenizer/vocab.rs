@@ -1,0 +1,164 @@
+//! The tokens of a tokenizer: what each is called in its file, and the bytes that it stands for.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::stream::Stream;
+use crate::base::{Result, names};
+use crate::{bail, err};
+
+/// Ids are rows of an embedding; beyond this no file means what it says.
+const MOST: u32 = 1 << 24;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// As the file has it: `Ġthe`, `▁the`, `<0x0A>`.
+    pub name: String,
+    /// What it adds to a text: ` the`, or a part of a character.
+    pub bytes: Vec<u8>,
+    /// Whether it says something about the text, such as where it begins, and is no part of it.
+    pub special: bool,
+}
+
+impl Piece {
+    /// A token that is called by its text.
+    pub fn plain(name: String) -> Self {
+        Self { bytes: name.clone().into_bytes(), name, special: false }
+    }
+
+    pub fn special(name: String) -> Self {
+        Self { special: true, ..Self::plain(name) }
+    }
+}
+
+#[derive(Debug)]
+pub struct Vocab {
+    pieces: BTreeMap<u32, Piece>,
+    ids: HashMap<String, u32>,
+    /// Whether a space at the beginning of what is decoded is the tokenizer's own and not the text's.
+    pub(super) leading_space: bool,
+}
+
+impl Vocab {
+    pub(super) fn new(pieces: impl IntoIterator<Item = (u32, Piece)>, leading_space: bool) -> Result<Self> {
+        let mut vocab = Self { pieces: BTreeMap::new(), ids: HashMap::new(), leading_space };
+        for (id, piece) in pieces {
+            if id >= MOST {
+                bail!(Format, "expected token ids below {MOST}, found {id} for `{}`", piece.name);
+            }
+            if let Some(other) = vocab.ids.insert(piece.name.clone(), id) {
+                bail!(Format, "expected tokens that differ, found `{}` as {other} and as {id}", piece.name);
+            }
+            if let Some(other) = vocab.pieces.insert(id, piece) {
+                bail!(Format, "expected one token of id {id}, found `{}` and another", other.name);
+            }
+        }
+        if vocab.pieces.is_empty() {
+            bail!(Format, "expected a vocabulary, found no token in it");
+        }
+        Ok(vocab)
+    }
+
+    /// Notes that these tokens are no part of a text.
+    pub(super) fn mark_special(&mut self, ids: impl IntoIterator<Item = u32>) {
+        for id in ids {
+            if let Some(piece) = self.pieces.get_mut(&id) {
+                piece.special = true;
+            }
+        }
+    }
+
+    /// How many rows an embedding of all ids has. Where a file leaves ids out there are fewer tokens than that.
+    pub fn size(&self) -> usize {
+        self.pieces.last_key_value().map_or(0, |(id, _)| *id as usize + 1)
+    }
+
+    /// All tokens in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Piece)> {
+        self.pieces.iter().map(|(id, piece)| (*id, piece))
+    }
+
+    pub fn piece(&self, id: u32) -> Result<&Piece> {
+        self.pieces.get(&id).ok_or_else(|| {
+            let size = self.size();
+            if (id as usize) < size {
+                return err!(Index, "the tokenizer has no token {id}");
+            }
+            err!(Index, "expected a token below {size}, found {id}")
+                .hint("the model may have more rows than its tokenizer has tokens; nothing is written with those")
+        })
+    }
+
+    /// The token that the file calls so.
+    pub fn id_of(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
+    /// [`Vocab::id_of`] for a name that must be there.
+    pub fn named(&self, name: &str) -> Result<u32> {
+        self.id_of(name).ok_or_else(|| {
+            err!(Name, "the tokenizer has no token `{name}`")
+                .maybe_hint(names::suggestion(name, self.pieces.values().map(|piece| piece.name.as_str())))
+        })
+    }
+
+    /// The text of one token as people read it, its leading space included. A byte that is no character by itself
+    /// stands as `<0xE2>`.
+    pub fn text_of(&self, id: u32) -> Result<String> {
+        let mut text = String::new();
+        for chunk in self.piece(id)?.bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|byte| format!("<0x{byte:02X}>")));
+        }
+        Ok(text)
+    }
+
+    /// The text that tokens make together; bytes that make no character become U+FFFD. Special tokens are shown.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let mut stream = Stream::new(self);
+        let mut text = String::new();
+        for id in ids {
+            text.push_str(&stream.push(*id)?);
+        }
+        text.push_str(&stream.finish());
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letters() -> Vocab {
+        let pieces = ["a", "b", " c"].map(|name| Piece::plain(name.into()));
+        Vocab::new((0..).zip(pieces), false).unwrap()
+    }
+
+    #[test]
+    fn ids_beyond_the_vocabulary_are_refused_by_number() {
+        let vocab = letters();
+        assert_eq!(vocab.decode(&[0, 2, 1]).unwrap(), "a cb");
+        assert_eq!(vocab.decode(&[0, 3]).unwrap_err().message, "expected a token below 3, found 3");
+        assert_eq!(vocab.text_of(u32::MAX).unwrap_err().message, "expected a token below 3, found 4294967295");
+    }
+
+    #[test]
+    fn names_and_ids_are_given_once() {
+        let two = |names: [&str; 2], ids: [u32; 2]| {
+            Vocab::new(ids.into_iter().zip(names.map(|name| Piece::plain(name.into()))), false).map(|vocab| vocab.size())
+        };
+        assert_eq!(two(["a", "b"], [0, 5]), Ok(6));
+        assert!(two(["a", "a"], [0, 1]).unwrap_err().message.contains("`a` as 0 and as 1"));
+        assert!(two(["a", "b"], [1, 1]).unwrap_err().message.contains("one token of id 1"));
+        assert!(two(["a", "b"], [0, u32::MAX]).unwrap_err().message.contains("below 16777216"));
+        assert!(Vocab::new([], false).is_err());
+        assert_eq!(letters().named("B").unwrap_err().hint.unwrap(), "expected one of  c, a, b");
+    }
+
+    #[test]
+    fn parts_of_a_character_are_marked() {
+        let piece = Piece { name: "x".into(), bytes: b"a\xe2\x82".to_vec(), special: false };
+        let vocab = Vocab::new([(0, piece)], false).unwrap();
+        assert_eq!(vocab.text_of(0).unwrap(), "a<0xE2><0x82>");
+        assert_eq!(vocab.decode(&[0]).unwrap(), "a\u{fffd}");
+    }
+}
