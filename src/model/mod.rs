@@ -10,14 +10,34 @@ pub mod generate;
 pub mod grads;
 pub mod hooks;
 pub mod hub;
+pub mod init;
 pub mod layout;
-pub mod predict;
 pub mod load;
+pub mod predict;
+pub mod reading;
 pub mod run;
+pub mod save;
 pub mod site;
 pub mod tokenizer;
 pub mod tokens;
 pub mod weights;
+
+use std::sync::Arc;
+
+use decoder::Decoder;
+use tokenizer::Tokenizer;
+
+/// A model at hand.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub decoder: Arc<Decoder>,
+    /// None for models of plain ids.
+    pub tokenizer: Option<Tokenizer>,
+    /// Where it comes from: a path, `org/name@commit`, or `init` and a seed.
+    pub origin: String,
+    /// How its files were, where it was loaded, so that it is saved the same way.
+    pub published: Option<Arc<load::Published>>,
+}
 
 #[cfg(test)]
 mod samples;

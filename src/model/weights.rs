@@ -2,8 +2,8 @@
 
 use super::config::{Config, Order, Positions, QkNorm};
 use crate::base::{Result, names};
-use crate::err;
 use crate::tensor::Tensor;
+use crate::{bail, err};
 
 /// A matrix `[out, in]` and what is added to its product.
 #[derive(Debug, Clone)]
@@ -78,43 +78,56 @@ impl Weights {
 
     /// One weight by its name.
     pub fn get(&self, config: &Config, name: &str) -> Result<Tensor> {
-        let names = config.parameters()?;
-        let found = names.iter().zip(self.tensors(config.tied)).find(|((known, _), _)| known == name);
-        match found {
-            Some((_, tensor)) => Ok(tensor.clone()),
+        let all = self.named(config)?;
+        match all.iter().find(|(known, _)| known == name) {
+            Some((_, weight)) => Ok(weight.clone()),
             None => Err(err!(Name, "this model has no weight `{name}`")
-                .maybe_hint(names::suggestion(name, names.iter().map(|(known, _)| known.as_str())))),
+                .maybe_hint(names::suggestion(name, all.iter().map(|(known, _)| known.as_str())))),
         }
     }
 
-    /// Every weight, in the order in which [`Weights::build`] asks for them.
-    fn tensors(&self, tied: bool) -> Vec<&Tensor> {
-        let mut all: Vec<&Tensor> = [Some(&self.embed), self.pos_embed.as_ref()].into_iter().flatten().collect();
-        for block in &self.blocks {
-            all.extend(of_norm(&block.attn_norm));
-            let attn = &block.attn;
-            all.extend([&attn.q, &attn.k, &attn.v].into_iter().flat_map(of_linear));
-            all.extend([&attn.q_norm, &attn.k_norm].into_iter().flat_map(of_norm));
-            all.extend(of_linear(&attn.o));
-            all.extend([&block.attn_post_norm, &block.mlp_norm].into_iter().flat_map(of_norm));
-            if let Some(mlp) = &block.mlp {
-                all.extend(mlp.gate.iter().chain([&mlp.up, &mlp.down]).flat_map(of_linear));
-            }
-            all.extend(of_norm(&block.mlp_post_norm));
+    /// Every weight with its name, as [`Weights::build`] asked for them.
+    pub fn named(&self, config: &Config) -> Result<Vec<(String, Tensor)>> {
+        let mut all = vec![self.embed.clone()];
+        all.extend(self.pos_embed.clone());
+        self.blocks.iter().for_each(|block| block.list(&mut all));
+        list_norm(self.final_norm.as_ref(), &mut all);
+        all.extend((!config.tied).then(|| self.unembed.weight.clone()));
+        all.extend(self.unembed.bias.clone());
+        let names = config.parameters()?;
+        let fit = names.len() == all.len() && names.iter().zip(&all).all(|((_, shape), t)| shape == t.dims());
+        if !fit {
+            bail!(Bug, "the weights are not those of their config");
         }
-        all.extend(of_norm(&self.final_norm));
-        // A tied unembedding is the embedding, which has been named.
-        all.extend(of_linear(&self.unembed).skip(usize::from(tied)));
-        all
+        Ok(names.into_iter().map(|(name, _)| name).zip(all).collect())
     }
 }
 
-fn of_linear(linear: &Linear) -> impl Iterator<Item = &Tensor> {
-    std::iter::once(&linear.weight).chain(&linear.bias)
+impl Block {
+    /// Its weights in the order in which they are built.
+    fn list(&self, all: &mut Vec<Tensor>) {
+        let attn = &self.attn;
+        list_norm(self.attn_norm.as_ref(), all);
+        [&attn.q, &attn.k, &attn.v].into_iter().for_each(|linear| linear.list(all));
+        [&attn.q_norm, &attn.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        attn.o.list(all);
+        [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        if let Some(mlp) = &self.mlp {
+            mlp.gate.iter().chain([&mlp.up, &mlp.down]).for_each(|linear| linear.list(all));
+        }
+        list_norm(self.mlp_post_norm.as_ref(), all);
+    }
 }
 
-fn of_norm(norm: &Option<Norm>) -> impl Iterator<Item = &Tensor> {
-    norm.iter().flat_map(|norm| norm.weight.iter().chain(&norm.bias))
+impl Linear {
+    fn list(&self, all: &mut Vec<Tensor>) {
+        all.push(self.weight.clone());
+        all.extend(self.bias.clone());
+    }
+}
+
+fn list_norm(norm: Option<&Norm>, all: &mut Vec<Tensor>) {
+    all.extend(norm.iter().flat_map(|norm| [&norm.weight, &norm.bias]).flatten().cloned());
 }
 
 impl Config {
@@ -207,7 +220,7 @@ mod tests {
                 Ok(Tensor::full(made.len() as u32, shape, &Device::Cpu)?)
             });
             let weights = weights.unwrap();
-            assert_eq!(weights.tensors(config.tied).len(), made.len());
+            assert_eq!(weights.named(&config).unwrap().len(), made.len());
             for (i, name) in made.iter().enumerate() {
                 let first = weights.get(&config, name).unwrap().flatten_all().unwrap().get(0).unwrap();
                 assert_eq!(Number::of(&first).unwrap(), Number::Int(i as i64 + 1), "{name}");

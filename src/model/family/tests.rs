@@ -11,7 +11,8 @@ fn config(json: Value) -> Config {
 
 /// A small llama with some keys changed.
 fn llama(changes: Value) -> crate::base::Result<Config> {
-    let mut fields = json!({"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2});
+    let mut fields =
+        json!({"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2});
     fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     read(&fields, &[]).map(|layout| layout.config)
 }

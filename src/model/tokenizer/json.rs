@@ -57,8 +57,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`. Where a text holds the name of an added token, it becomes that token, as it does in
     /// the library that these files are for.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let file: File =
-            serde_json::from_slice(bytes).map_err(|e| err!(Format, "expected a tokenizer.json: {e}"))?;
+        let file: File = serde_json::from_slice(bytes).map_err(|e| err!(Format, "expected a tokenizer.json: {e}"))?;
         let spelling = Spelling::of(&file.decoder)?;
         check(&file, &spelling)?;
         let (front, back) = added(&file.post_processor).map_err(|e| e.within("post_processor"))?;

@@ -31,7 +31,7 @@ impl From<model::Model> for Model {
 
 impl Model {
     pub fn config(&self) -> &Config {
-        &self.0.config
+        self.0.decoder.config()
     }
 
     pub fn decoder(&self) -> &Decoder {
@@ -44,7 +44,7 @@ impl Model {
 
     /// The tokenizer, where there is one; else an error that says how to do without.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.0.tokenizer.as_deref().ok_or_else(|| {
+        self.0.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
                 .hint("give it ids, such as [1, 2, 3]")
         })
@@ -152,6 +152,7 @@ pub mod functions {
         read.finish()?;
         let config = init::config(&super::json_of(&config.into())?).map_err(|e| e.arg(0))?;
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
-        Ok(model::Model::new(config, weights, tokenizer, "made here").into())
+        let decoder = Arc::new(Decoder::new(config, weights));
+        Ok(model::Model { decoder, tokenizer, origin: "made here".into(), published: None }.into())
     }
 }

@@ -12,7 +12,7 @@ use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
 /// The likeliest tokens as a table, with their texts where there is a tokenizer.
 fn table(m: &Model, found: Vec<Prediction>) -> Table {
-    let tokenizer = m.core().tokenizer.as_deref();
+    let tokenizer = m.core().tokenizer.as_ref();
     let mut columns: Vec<String> = ["id", "probability", "logit"].map(String::from).into();
     if tokenizer.is_some() {
         columns.insert(0, "token".into());
