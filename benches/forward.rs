@@ -50,9 +50,8 @@ fn model() -> Decoder {
     });
     let config = family::read(&json, &[]).unwrap().config;
     let mut generator = stream(0, "bench", 0);
-    let weights = Weights::build(&config, &mut |_, shape| {
-        Ok((create::randn(shape, DType::F32, &mut generator)? * 0.02)?)
-    });
+    let weights =
+        Weights::build(&config, &mut |_, shape| Ok((create::randn(shape, DType::F32, &mut generator)? * 0.02)?));
     Decoder::new(config, weights.unwrap())
 }
 

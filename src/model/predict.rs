@@ -1,8 +1,8 @@
 //! What comes next: the likeliest tokens by the logits.
 
 use super::hooks::fit;
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 use crate::tensor::{DType, Tensor, normalise, order};
 
 /// A token that may come next.
@@ -31,9 +31,7 @@ pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Predict
     let probabilities = normalise::softmax(&logits, 0)?.to_vec1::<f64>()?;
     let (values, ids) = order::topk(&logits, k, 0, order::Direction::Descending)?;
     let found = ids.to_vec1::<i64>()?.into_iter().zip(values.to_vec1::<f64>()?);
-    Ok(found
-        .map(|(id, logit)| Prediction { id: id as u32, probability: probabilities[id as usize], logit })
-        .collect())
+    Ok(found.map(|(id, logit)| Prediction { id: id as u32, probability: probabilities[id as usize], logit }).collect())
 }
 
 #[cfg(test)]

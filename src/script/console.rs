@@ -91,11 +91,7 @@ impl Console {
 
     fn utter(&self, text: &str) {
         self.keep(text);
-        if self.obeyed {
-            self.send(&harmless(text))
-        } else {
-            self.send(text)
-        }
+        if self.obeyed { self.send(&harmless(text)) } else { self.send(text) }
     }
 
     /// From now on somebody sits at a prompt.

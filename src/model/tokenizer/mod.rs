@@ -21,7 +21,6 @@ mod stream;
 mod template;
 mod vocab;
 
-
 use std::ops::Range;
 use std::sync::Arc;
 

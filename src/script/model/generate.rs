@@ -96,9 +96,8 @@ fn generated(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options, in_w
         writer.text.push_str(&new);
         Ok(!stops.texts.iter().any(|stop| writer.text.contains(stop)))
     };
-    let outcome = asked.run(ctx, m, |hooks, task| {
-        m.decoder().generate(&input.batch, &choice, hooks, &mut said, &beside(task, voice))
-    });
+    let outcome = asked
+        .run(ctx, m, |hooks, task| m.decoder().generate(&input.batch, &choice, hooks, &mut said, &beside(task, voice)));
     let texts = writers.into_iter().map(|writer| writer.text + writer.stream.finish().as_str()).collect();
     if let Some(console) = voice {
         console.end_speech();

@@ -17,7 +17,9 @@ fn tracked(returned: &Dynamic) -> Result<Tensor> {
     returned.read_lock::<Tensor>().map(|tensor| tensor.clone()).ok_or_else(|| {
         let found = described(returned);
         err!(Argument, "expected the metric to return a number computed from the logits, found {found}")
-            .hint("compute it by arithmetic, indexing, sums, means and softmax; `.item()` and the like lose the way back")
+            .hint(
+                "compute it by arithmetic, indexing, sums, means and softmax; `.item()` and the like lose the way back",
+            )
             .arg(1)
     })
 }
@@ -61,9 +63,8 @@ pub mod methods {
         let input = asked.input(&ctx, m, &x)?;
         let calls = Calls::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(logits.clone())])?);
-        let gradients = asked.run_with(&calls, &ctx, m, |hooks, task| {
-            m.decoder().grads(&input.batch, hooks, &places, &mut of, task)
-        })?;
+        let gradients = asked
+            .run_with(&calls, &ctx, m, |hooks, task| m.decoder().grads(&input.batch, hooks, &places, &mut of, task))?;
         Ok(gradients.into())
     }
 }

@@ -127,7 +127,11 @@ pub(super) fn tensor_arg(index: usize, name: &str, value: &Dynamic) -> Result<Te
 
 /// A tensor argument, or one that is written as an array of numbers.
 pub(super) fn values(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
-    if value.is_array() { arrays::tensor(value, None).map_err(|e| e.arg(index)) } else { tensor_arg(index, name, value) }
+    if value.is_array() {
+        arrays::tensor(value, None).map_err(|e| e.arg(index))
+    } else {
+        tensor_arg(index, name, value)
+    }
 }
 
 /// A tensor or a number.
