@@ -1,5 +1,6 @@
 //! Models as scripts hold them, and where they come from.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -10,10 +11,10 @@ use crate::base::{Card, Cell, Result};
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, init};
+use crate::model::{self, init, load};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::env::{Env, env};
 use crate::script::options::{OptionReader, options};
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Given, Options, from_json, json as json_of};
@@ -111,8 +112,54 @@ fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
     }
 }
 
+/// The model of a source, with its tokenizer.
+fn loaded(env: &Env, source: &str, options: &load::Options) -> Result<model::Model> {
+    let path = Path::new(source);
+    let loaded = load::folder(&env.files, path, options, &env.task)?;
+    Ok(model::Model {
+        decoder: Arc::new(Decoder::new(loaded.config, loaded.weights)),
+        tokenizer: Tokenizer::from_folder(&env.files, path)?,
+        origin: source.into(),
+        published: Some(Arc::new(loaded.published)),
+    })
+}
+
+fn dtype_option(read: &mut OptionReader) -> Result<DType> {
+    Ok(read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32))
+}
+
 #[export_module(manifest)]
 pub mod functions {
+    /// Loads a model: from a folder as a hub download has it, with config.json, safetensors and a tokenizer.
+    ///
+    /// Weights are used as they were published: nothing is folded or centred.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype that the model computes in
+    /// - `ignore` = none: keys of the config that are not to be looked at, where one is refused that is not known
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10 });
+    /// m.save("small");
+    /// model::load("small").logits([1, 2]).equal(m.logits([1, 2]))  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load(ctx: NativeCallContext, source: &str) -> Fallible<Model> {
+        load_with(ctx, source, Options::new())
+    }
+
+    #[rhai_fn(name = "load", return_raw)]
+    pub fn load_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
+        let env = env(&ctx)?;
+        let mut read = super::options(1, options);
+        let dtype = super::dtype_option(&mut read)?;
+        let ignore = read.get("ignore", Given::texts)?.unwrap_or_default();
+        read.finish()?;
+        let options = load::Options { dtype, device: env.device.clone(), ignore };
+        Ok(super::loaded(&env, source, &options).map_err(|e| e.arg(0))?.into())
+    }
+
     /// Makes a model of any size with random weights.
     ///
     /// `config` is a map; only `vocab`, the number of tokens, has to be given. What else it may hold is what
@@ -146,7 +193,7 @@ pub mod functions {
     pub fn init_with(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(1, options);
-        let dtype = read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32);
+        let dtype = super::dtype_option(&mut read)?;
         let mut random = env.random.generator(read.seed()?);
         let tokenizer = super::tokenizer(&mut read)?;
         read.finish()?;
@@ -154,5 +201,24 @@ pub mod functions {
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
         let decoder = Arc::new(Decoder::new(config, weights));
         Ok(model::Model { decoder, tokenizer, origin: "made here".into(), published: None }.into())
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Writes the model into a folder: config.json, model.safetensors and its tokenizer.
+    ///
+    /// A model that was loaded is written as it was published, under the names of its own files.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 2 }, #{ words: ["the", "cat"] });
+    /// m.save("small");
+    /// model::load("small").tokens("cat").ids  //=> [1]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<()> {
+        let env = env(&ctx)?;
+        Ok(m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.arg(0))?)
     }
 }
