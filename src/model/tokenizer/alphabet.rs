@@ -17,8 +17,7 @@ static LETTERS: LazyLock<[char; 256]> = LazyLock::new(|| {
     })
 });
 
-static BYTES: LazyLock<HashMap<char, u8>> =
-    LazyLock::new(|| (0..=255).map(|byte: u8| (letter(byte), byte)).collect());
+static BYTES: LazyLock<HashMap<char, u8>> = LazyLock::new(|| (0..=255).map(|byte: u8| (letter(byte), byte)).collect());
 
 pub fn letter(byte: u8) -> char {
     LETTERS[usize::from(byte)]

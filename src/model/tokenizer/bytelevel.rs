@@ -52,9 +52,9 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
 fn pairs(vocab: &Vocab, merges: &[String]) -> Result<Vec<(String, String)>> {
     let names: HashSet<&str> = vocab.iter().map(|(_, piece)| piece.name.as_str()).collect();
     let pair = |(index, merge): (usize, &String)| {
-        let (left, right) = merge
-            .split_once(' ')
-            .ok_or_else(|| err!(Format, "merge {index}: expected two tokens with a space between them, found `{merge}`"))?;
+        let (left, right) = merge.split_once(' ').ok_or_else(|| {
+            err!(Format, "merge {index}: expected two tokens with a space between them, found `{merge}`")
+        })?;
         let joined = format!("{left}{right}");
         if let Some(missing) = [left, right, &joined].into_iter().find(|name| !names.contains(name)) {
             bail!(Format, "merge {index}: expected tokens of the vocabulary, found `{missing}`");

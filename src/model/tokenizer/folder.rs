@@ -73,10 +73,11 @@ impl Tokenizer {
         if config.get("add_prefix_space") == Some(&Value::Bool(true)) {
             bail!(Format, "expected a tokenizer that puts no space before a text, found `add_prefix_space`");
         }
-        let ids = object(vocab)?.into_iter().map(|(name, id)| match id.as_u64().and_then(|id| u32::try_from(id).ok()) {
-            Some(id) => Ok((id, bytelevel::piece(&name))),
-            None => Err(err!(Format, "expected the id of `{name}`, found {id}")),
-        });
+        let ids =
+            object(vocab)?.into_iter().map(|(name, id)| match id.as_u64().and_then(|id| u32::try_from(id).ok()) {
+                Some(id) => Ok((id, bytelevel::piece(&name))),
+                None => Err(err!(Format, "expected the id of `{name}`, found {id}")),
+            });
         let mut vocab = Vocab::new(ids.collect::<Result<Vec<_>>>()?, false)?;
         let markers = ["bos_token", "eos_token", "unk_token", "pad_token"].into_iter();
         let mut markers: Vec<&str> = markers.filter_map(|key| marker(config, key)).collect();

@@ -18,9 +18,9 @@ mod metadata;
 mod spelling;
 mod splits;
 mod stream;
+mod symbols;
 mod template;
 mod vocab;
-
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,14 +68,7 @@ impl Tokenizer {
         let added = |ids: &[u32], at: usize| ids.iter().map(|id| (*id, at..at)).collect::<Vec<_>>();
         let all = [added(&front, 0), placed, added(back, text.len())].concat();
         let (ids, offsets) = all.into_iter().unzip();
-        Ok(Tokens {
-            ids,
-            offsets,
-            text: text.into(),
-            front: front.len(),
-            back: back.len(),
-            vocab: self.vocab.clone(),
-        })
+        Ok(Tokens { ids, offsets, text: text.into(), front: front.len(), back: back.len(), vocab: self.vocab.clone() })
     }
 
     /// What stands before a text.

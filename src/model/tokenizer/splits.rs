@@ -64,9 +64,9 @@ pub fn cut(name: &str) -> Result<&'static Cut> {
     CUTS.iter().find(|cut| cut.names.contains(&name)).ok_or_else(|| {
         let known: Vec<&str> = CUTS.iter().flat_map(|cut| cut.names).copied().collect();
         let hint = names::suggestion(name, known.iter().copied());
-        err!(Format, "expected a pre-tokenizer that is known, found `{name}`").hint(
-            hint.unwrap_or_else(|| format!("known are {}; or load the model from a folder with a tokenizer.json", known.join(", "))),
-        )
+        err!(Format, "expected a pre-tokenizer that is known, found `{name}`").hint(hint.unwrap_or_else(|| {
+            format!("known are {}; or load the model from a folder with a tokenizer.json", known.join(", "))
+        }))
     })
 }
 

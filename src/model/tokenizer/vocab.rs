@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn names_and_ids_are_given_once() {
         let two = |names: [&str; 2], ids: [u32; 2]| {
-            Vocab::new(ids.into_iter().zip(names.map(|name| Piece::plain(name.into()))), false).map(|vocab| vocab.size())
+            Vocab::new(ids.into_iter().zip(names.map(|name| Piece::plain(name.into()))), false)
+                .map(|vocab| vocab.size())
         };
         assert_eq!(two(["a", "b"], [0, 5]), Ok(6));
         assert!(two(["a", "a"], [0, 1]).unwrap_err().message.contains("`a` as 0 and as 1"));
