@@ -354,9 +354,12 @@ fn an_interruption_is_heard_at_once_and_keeps_what_has_come() {
     assert_eq!(hub.asked_of_store()[0].range.as_deref(), Some("bytes=50000-"));
 }
 
-/// Adds up what bars are told, by their label.
+/// A bar's total, and the sum of what it was told.
+type Told = (Option<u64>, Arc<AtomicU64>);
+
+/// All bars, by their label.
 #[derive(Default)]
-struct Sums(Mutex<BTreeMap<String, (Option<u64>, Arc<AtomicU64>)>>);
+struct Sums(Mutex<BTreeMap<String, Told>>);
 
 struct Sum(Arc<AtomicU64>);
 

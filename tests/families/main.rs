@@ -1,6 +1,8 @@
 //! Every family computes what its reference library computes, from files as they are published.
 
+mod candle;
 mod files;
+mod hostile;
 mod older;
 
 use files::{FAMILIES, expected, files, fixture, floats, ids, load};
@@ -51,7 +53,10 @@ fn logits_and_every_hidden_state_are_those_of_transformers() {
             let off = distance(x, &expected[&format!("hidden.{i}")]);
             assert!(off < 1e-4, "{family}: hidden.{i} is off by {off}");
         }
-        assert!(!expected.contains_key(&format!("hidden.{}", hidden.len())), "{family}: a hidden state was not compared");
+        assert!(
+            !expected.contains_key(&format!("hidden.{}", hidden.len())),
+            "{family}: a hidden state was not compared"
+        );
     }
 }
 

@@ -3,17 +3,13 @@
 use super::common::{Common, kv_heads, with_head_size};
 use super::keys::Keys;
 use super::{Family, llama_names, rope};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 use crate::model::config::{Config, NormKind};
 use crate::tensor::kernels::Activation;
 
-pub(super) const FAMILY: Family = Family {
-    name: "gemma",
-    read,
-    names: &[llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { name: "gemma", read, names: &[llama_names::MLP_NORM, llama_names::NAMES], ignored: llama_names::IGNORED };
 
 const COMMON: Common = Common {
     vocab: 256_000,

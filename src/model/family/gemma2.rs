@@ -14,8 +14,7 @@ pub(super) const FAMILY: Family = Family {
     ignored: llama_names::IGNORED,
 };
 
-const COMMON: Common =
-    Common { vocab: 256_000, context: ("max_position_embeddings", 8192), ..later("gemma2") };
+const COMMON: Common = Common { vocab: 256_000, context: ("max_position_embeddings", 8192), ..later("gemma2") };
 
 /// The sizes that gemma 2 and 3 share.
 pub(super) const fn later(family: &'static str) -> Common {
@@ -44,11 +43,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
 }
 
 /// What gemma 2 and 3 have beyond gemma. `caps`: those of scores and logits where nothing is said.
-pub(super) fn with_norms_and_caps(
-    keys: &mut Keys,
-    config: Config,
-    caps: (Option<f64>, Option<f64>),
-) -> Result<Config> {
+pub(super) fn with_norms_and_caps(keys: &mut Keys, config: Config, caps: (Option<f64>, Option<f64>)) -> Result<Config> {
     let kv_heads = kv_heads(keys, &config, Some(4))?;
     // Written beside the newer name, and not read where that is there.
     let old_name = keys.activation("hidden_act", "gelu_pytorch_tanh")?;

@@ -16,8 +16,7 @@ pub(super) const FAMILY: Family = Family {
     ignored: llama_names::IGNORED,
 };
 
-const COMMON: Common =
-    Common { vocab: 262_208, context: ("max_position_embeddings", 131_072), ..later("gemma3_text") };
+const COMMON: Common = Common { vocab: 262_208, context: ("max_position_embeddings", 131_072), ..later("gemma3_text") };
 
 /// Every layer of this many sees the whole text where nothing is said.
 const PATTERN: usize = 6;
@@ -40,7 +39,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
 }
 
 fn pattern(keys: &mut Keys) -> Result<usize> {
-    let (old, new) = (keys.maybe_size("sliding_window_pattern", None)?, keys.maybe_size("_sliding_window_pattern", None)?);
+    let (old, new) =
+        (keys.maybe_size("sliding_window_pattern", None)?, keys.maybe_size("_sliding_window_pattern", None)?);
     match old.or(new).unwrap_or(PATTERN) {
         0 => Err(err!(Format, "expected `sliding_window_pattern` of at least 1, found 0")),
         pattern => Ok(pattern),

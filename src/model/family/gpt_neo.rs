@@ -51,14 +51,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let window = keys.size("window_size", 256)?;
     let local = local_layers(keys, config.layers)?;
     let windows = none_is_empty(local.into_iter().map(|local| local.then_some(window)).collect());
-    Ok(Config {
-        positions: Positions::Learned,
-        score_scale: 1.0,
-        out_bias: true,
-        mlp_bias: true,
-        windows,
-        ..config
-    })
+    Ok(Config { positions: Positions::Learned, score_scale: 1.0, out_bias: true, mlp_bias: true, windows, ..config })
 }
 
 /// Whether each layer sees a window only, from `attention_types`; `attention_layers` is the same written out.
@@ -78,10 +71,8 @@ fn local_layers(keys: &mut Keys, layers: usize) -> Result<Vec<bool>> {
     let local = |name: &&str| match *name {
         "global" => Ok(false),
         "local" => Ok(true),
-        other => {
-            Err(err!(Format, "the layer type `{other}` of `attention_types` is not implemented")
-                .hint("expected global or local"))
-        }
+        other => Err(err!(Format, "the layer type `{other}` of `attention_types` is not implemented")
+            .hint("expected global or local")),
     };
     types.iter().map(local).collect()
 }

@@ -107,7 +107,11 @@ impl<'a> Keys<'a> {
 
     fn below(value: &'a Value, place: String) -> Result<Self> {
         let fields = value.as_object().ok_or_else(|| {
-            err!(Format, "expected a map of keys, found {value}").within(if place.is_empty() { "config" } else { &place })
+            err!(Format, "expected a map of keys, found {value}").within(if place.is_empty() {
+                "config"
+            } else {
+                &place
+            })
         })?;
         Ok(Self { fields, asked: BTreeSet::new(), place })
     }
@@ -242,10 +246,12 @@ impl<'a> Keys<'a> {
         let Some((key, value)) = unknown else { return Ok(()) };
         let near = names::nearest(key, self.asked.iter().copied().filter(|asked| !self.fields.contains_key(*asked)));
         let allow = format!("if it changes nothing that is computed, load with #{{ ignore: [\"{key}\"] }}");
-        Err(err!(Format, "the config key `{}{key}` ({}) is not known here", self.place, short(value)).hint(match near {
-            Some(near) => format!("did you mean `{near}`? {allow}"),
-            None => allow,
-        }))
+        Err(err!(Format, "the config key `{}{key}` ({}) is not known here", self.place, short(value)).hint(
+            match near {
+                Some(near) => format!("did you mean `{near}`? {allow}"),
+                None => allow,
+            },
+        ))
     }
 
     fn as_size(&self, key: &str, value: &Value) -> Result<usize> {

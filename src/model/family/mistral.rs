@@ -29,6 +29,7 @@ fn read(keys: &mut Keys) -> Result<Config> {
     let config = COMMON.read(keys)?;
     let kv_heads = kv_heads(keys, &config, Some(8))?;
     let windows = same_window(config.layers, keys.maybe_size("sliding_window", Some(4096))?);
-    let config = with_head_size(Config { kv_heads, gated: true, windows, ..config }, keys.maybe_size("head_dim", None)?);
+    let config =
+        with_head_size(Config { kv_heads, gated: true, windows, ..config }, keys.maybe_size("head_dim", None)?);
     rope::WHOLE_HEAD.read(keys, config)
 }

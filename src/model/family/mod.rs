@@ -29,14 +29,14 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::layout::Layout;
-use crate::base::names::nearest;
 use crate::base::Result;
+use crate::base::names::nearest;
 use crate::err;
 use keys::Keys;
 use names::Line;
 
-pub use common::plain;
-pub use own::{canonical, config_json};
+pub use common::{plain, with_head_size};
+pub use own::{NAME as OWN, canonical, config_json};
 
 /// What is to be known about a family.
 struct Family {
@@ -92,6 +92,9 @@ pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
 fn unknown(found: &str) -> crate::base::Error {
     let known = known();
     let near = nearest(found, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    err!(Format, "the family `{found}` of the config.json is not known").hint(format!("{near}families are {}", known.join(" ")))
+    err!(Format, "the family `{found}` of the config.json is not known")
+        .hint(format!("{near}families are {}", known.join(" ")))
 }
 
+#[cfg(test)]
+mod tests;

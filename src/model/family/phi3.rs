@@ -4,8 +4,8 @@ use super::common::{Common, kv_heads, same_window, with_head_size};
 use super::keys::Keys;
 use super::names::{Line, Theirs::*};
 use super::{Family, llama_names, rope};
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 use crate::model::config::{Config, NormKind, Scaling};
 
 pub(super) const FAMILY: Family = Family {
@@ -44,7 +44,8 @@ fn read(keys: &mut Keys) -> Result<Config> {
     keys.only("attention_bias", false)?;
     let kv_heads = kv_heads(keys, &config, None)?;
     let windows = same_window(config.layers, keys.maybe_size("sliding_window", None)?);
-    let config = with_head_size(Config { kv_heads, gated: true, windows, ..config }, keys.maybe_size("head_dim", None)?);
+    let config =
+        with_head_size(Config { kv_heads, gated: true, windows, ..config }, keys.maybe_size("head_dim", None)?);
     let config = rope::part_of_head(1.0).read(keys, config)?;
     if config.rotary.as_ref().is_some_and(|rotary| rotary.scaling != Scaling::None) {
         bail!(Format, "scaled rotary positions are not implemented for phi3");

@@ -6,12 +6,8 @@ use super::{Family, llama_names, rope};
 use crate::base::Result;
 use crate::model::config::{Config, NormKind};
 
-pub(super) const FAMILY: Family = Family {
-    name: "qwen2",
-    read,
-    names: &[llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { name: "qwen2", read, names: &[llama_names::MLP_NORM, llama_names::NAMES], ignored: llama_names::IGNORED };
 
 const COMMON: Common = sized("qwen2");
 

@@ -6,12 +6,8 @@ use super::{Family, llama_names, qwen2, rope};
 use crate::base::Result;
 use crate::model::config::{Config, QkNorm};
 
-pub(super) const FAMILY: Family = Family {
-    name: "qwen3",
-    read,
-    names: &[llama_names::MLP_NORM, llama_names::NAMES],
-    ignored: llama_names::IGNORED,
-};
+pub(super) const FAMILY: Family =
+    Family { name: "qwen3", read, names: &[llama_names::MLP_NORM, llama_names::NAMES], ignored: llama_names::IGNORED };
 
 const COMMON: Common = qwen2::sized("qwen3");
 

@@ -137,7 +137,7 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
     }
     let d_head = d_model / heads;
     let rotary = Rotary { dims: d_head, theta: 10_000.0, neighbours: true, scaling: Scaling::None };
-    Ok(Config {
+    let config = Config {
         kv_heads,
         norm_eps: 1e-5,
         rotary: Some(rotary),
@@ -145,7 +145,8 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
         bos: Some(BOUNDARY),
         eos: vec![BOUNDARY],
         ..llama(Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context })
-    })
+    };
+    config.checked()
 }
 
 /// What turned queries and keys before the program computed it itself.

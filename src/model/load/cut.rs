@@ -1,7 +1,7 @@
 //! The weights of ours that lie in one tensor of a file: cutting them out, and putting them together again.
 
-use crate::base::Result;
 use crate::bail;
+use crate::base::Result;
 use crate::model::layout::From;
 use crate::tensor::Tensor;
 

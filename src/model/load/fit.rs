@@ -74,7 +74,8 @@ fn missed(missing: &[(&str, &str)], unused: &BTreeSet<&str>) -> Error {
 }
 
 fn too_many(unused: &BTreeSet<&str>) -> Error {
-    let what = if unused.len() == 1 { "tensor that is".to_string() } else { format!("{} tensors that are", unused.len()) };
+    let what =
+        if unused.len() == 1 { "tensor that is".to_string() } else { format!("{} tensors that are", unused.len()) };
     err!(Format, "found {what} not known here: {}", list(unused.iter()))
         .hint("the model would compute something else without them; perhaps the config belongs to another model")
 }

@@ -14,6 +14,7 @@ use super::weights::Weights;
 use crate::tensor::{DType, Device};
 
 pub use cut::together;
+pub use fit::place;
 pub use folder::folder;
 pub use shards::Shards;
 pub use take::weights;

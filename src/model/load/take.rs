@@ -14,13 +14,7 @@ const ROWS: usize = 1024;
 
 /// Every weight that the layout's config calls for, in the dtype and on the device asked for. `label` is what the user
 /// calls the model.
-pub fn weights(
-    layout: &Layout,
-    source: &dyn Source,
-    label: &str,
-    options: &Options,
-    task: &Task,
-) -> Result<Weights> {
+pub fn weights(layout: &Layout, source: &dyn Source, label: &str, options: &Options, task: &Task) -> Result<Weights> {
     let parameters = layout.config.parameters()?;
     fit::check(layout, &parameters, source)?;
     let width = options.dtype.size_in_bytes();

@@ -114,7 +114,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
 
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.entries.get(name).ok_or_else(|| {
-            err!(Name, "this file has no tensor `{name}`").maybe_hint(names::suggestion(name, self.entries.keys().map(String::as_str)))
+            err!(Name, "this file has no tensor `{name}`")
+                .maybe_hint(names::suggestion(name, self.entries.keys().map(String::as_str)))
         })
     }
 

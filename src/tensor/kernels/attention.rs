@@ -3,98 +3,218 @@
 //! Queries are `[rows, columns, heads, d_head]`, keys and values `[rows, keys, kv_heads, d_head]`; query head h reads
 //! head h / (heads / kv_heads). Scores and patterns are `[rows, heads, columns, keys]`.
 
-use candle_core::{DType, Tensor};
+use std::ops::Range;
 
+use candle_core::Tensor;
+use pulp::{Arch, Simd};
+use rayon::prelude::*;
+
+use super::attention_plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
+use super::elementwise::{One, Replace};
+use super::level::arch;
+use super::math;
+use super::numbers::{Fresh, Numbers, Place, Strided, flat, fusible, with_whole_heads};
+use super::product::{Factor, multiply};
+use super::reach::Reach;
+use super::softmax::Softmax;
 use crate::base::Result;
 
-/// Where shorter rows of a batch were filled up: in row i the columns from `lengths[i]` to `width` hold nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    pub lengths: Vec<usize>,
-    pub width: usize,
-}
-
-impl Gap {
-    /// The position in its own text of what stands in a column. Columns of the gap itself have the number of the column.
-    pub fn position(&self, row: usize, column: usize) -> usize {
-        if column < self.width { column } else { column - self.width + self.lengths[row] }
-    }
-
-    pub fn holds(&self, row: usize, column: usize) -> bool {
-        column < self.lengths[row] || column >= self.width
-    }
-}
-
-/// Which keys a query sees. Query column c of the tensors stands at column `past + c` of the text.
-#[derive(Debug, Clone, Default)]
-pub struct Reach<'a> {
-    pub causal: bool,
-    /// How many positions back, itself included.
-    pub window: Option<usize>,
-    pub past: usize,
-    pub gap: Option<&'a Gap>,
-}
-
-impl Reach<'_> {
-    pub fn sees(&self, row: usize, query: usize, key: usize) -> bool {
-        let (from, to) = match self.gap {
-            Some(gap) if !gap.holds(row, key) => return false,
-            Some(gap) => (gap.position(row, self.past + query), gap.position(row, key)),
-            None => (self.past + query, key),
-        };
-        (!self.causal || to <= from) && self.window.is_none_or(|window| from < to + window)
-    }
-}
+/// How many queries of a head are taken at once: enough for matrix products, few enough that causal attention need
+/// not look at many keys in vain.
+const QUERIES: usize = 64;
+/// Fewer where their scores, this many numbers, would not stay in the cache.
+const SCORES: usize = 1 << 17;
+/// Below so many multiplications the threads would cost more than they bring.
+const WORTH_THREADS: usize = 1 << 17;
 
 /// scale * q . k, and `cap * tanh(scores / cap)` of it where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
-    let k = spread(k, q.dim(2)?)?;
-    let scores = (q.transpose(1, 2)?.contiguous()?.matmul(&k.transpose(1, 2)?.t()?.contiguous()?)? * scale)?;
-    Ok(match cap {
-        Some(cap) => ((scores / cap)?.tanh()? * cap)?,
-        None => scores,
-    })
+    let Some(sizes) = Sizes::of(q, k).filter(|_| fusible([q, k])) else { return scores_plain(q, k, scale, cap) };
+    let (arch, q_whole, k_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?);
+    let (queries, keys) = (Strided::of(&q_whole)?, Strided::of(&k_whole)?);
+    let mut out = Fresh::new(sizes.rows * sizes.heads * sizes.columns * sizes.keys)?;
+    let place = out.pointer();
+    sizes.each_block(sizes.queries(), |block, _| {
+        let len = block.queries * sizes.keys;
+        // SAFETY: the scores of these queries, which nobody else writes.
+        let scores = unsafe { place.part(block.number(&sizes) * sizes.keys, len) };
+        block.scores(arch, &sizes, (&queries, &keys), 0..sizes.keys, (scale, cap), scores);
+    });
+    out.tensor(&[sizes.rows, sizes.heads, sizes.columns, sizes.keys], q.dtype())
 }
 
 /// Softmax over the keys that a query sees; 0 elsewhere, and everywhere for a query that sees none.
 pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
-    let (rows, _, columns, keys) = scores.dims4()?;
-    let rows = if reach.gap.is_some() { rows } else { 1 };
-    let mut seen = Vec::with_capacity(rows * columns * keys);
-    for row in 0..rows {
-        for query in 0..columns {
-            seen.extend((0..keys).map(|key| u8::from(reach.sees(row, query, key))));
-        }
+    let (_, heads, columns, keys) = scores.dims4()?;
+    if !fusible([scores]) || scores.elem_count() == 0 {
+        return pattern_plain(scores, reach);
     }
-    let seen = Tensor::from_vec(seen, (rows, 1, columns, keys), scores.device())?.broadcast_as(scores.shape())?;
-    let wide = if scores.dtype() == DType::F64 { scores.clone() } else { scores.to_dtype(DType::F32)? };
-    let masked =
-        seen.where_cond(&wide, &Tensor::full(f32::MIN, wide.shape(), wide.device())?.to_dtype(wide.dtype())?)?;
-    let powers = masked.broadcast_sub(&masked.max_keepdim(3)?.detach())?.exp()?;
-    let powers = seen.where_cond(&powers, &powers.zeros_like()?)?;
-    // A query that sees nothing has the sum 0, which becomes 1.
-    let sums = powers.sum_keepdim(3)?;
-    let sums = sums.eq(0.0)?.where_cond(&sums.ones_like()?, &sums)?;
-    Ok(powers.broadcast_div(&sums)?.to_dtype(scores.dtype())?)
+    let (arch, flat_scores) = (arch(), flat(scores)?);
+    let numbers = Numbers::of(&flat_scores)?;
+    let from = numbers.slice();
+    let mut out = Fresh::new(from.len())?;
+    out.write(keys, keys, |first, out| {
+        out.copy_from_slice(&from[first * keys..first * keys + out.len()]);
+        for (index, row) in out.chunks_exact_mut(keys).enumerate() {
+            let number = first + index;
+            let seen = reach.seen(number / (heads * columns), number % columns, keys);
+            arch.dispatch(Softmax { row, seen });
+        }
+    });
+    out.tensor(scores.dims(), scores.dtype())
 }
 
 /// The values weighed by the pattern: `[rows, columns, heads, d_head]`.
 pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
-    let v = spread(v, pattern.dim(1)?)?;
-    Ok(pattern.matmul(&v.transpose(1, 2)?.contiguous()?)?.transpose(1, 2)?.contiguous()?)
+    let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible([pattern, v])) else {
+        return mix_plain(pattern, v);
+    };
+    let (flat_pattern, v_whole) = (flat(pattern)?, with_whole_heads(v)?);
+    let (numbers, values) = (Numbers::of(&flat_pattern)?, Strided::of(&v_whole)?);
+    let pattern_numbers = numbers.slice();
+    let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
+    let place = out.pointer();
+    sizes.each_block(sizes.queries(), |block, _| {
+        let begin = block.number(&sizes) * sizes.keys;
+        let weights = &pattern_numbers[begin..begin + block.queries * sizes.keys];
+        block.mix(&sizes, weights, &values, 0..sizes.keys, place);
+    });
+    out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], v.dtype())
 }
 
-/// [`scores`], [`pattern`] and [`mix`] in one, which need not write down the first two.
+/// [`scores`], [`pattern`] and [`mix`] in one, which writes down the first two for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
-    mix(&pattern(&scores(q, k, scale, cap)?, reach)?, v)
+    let fits = |sizes: &Sizes| fusible([q, k, v]) && v.dims() == k.dims() && sizes.keys > 0;
+    let Some(sizes) = Sizes::of(q, k).filter(fits) else { return attention_plain(q, k, v, scale, cap, reach) };
+    let (arch, q_whole, k_whole, v_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
+    let (queries, keys, values) = (Strided::of(&q_whole)?, Strided::of(&k_whole)?, Strided::of(&v_whole)?);
+    let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
+    let place = out.pointer();
+    sizes.each_block(sizes.queries(), |block, buffer| {
+        let seen = |query: usize| reach.seen(block.row, block.first + query, sizes.keys);
+        let runs = || (0..block.queries).flat_map(seen).filter(|run| !run.is_empty());
+        let begin = runs().map(|run| run.start).min().unwrap_or(0);
+        let end = runs().map(|run| run.end).max().unwrap_or(0);
+        let width = end - begin;
+        buffer.resize(block.queries * width, 0.0);
+        block.scores(arch, &sizes, (&queries, &keys), begin..end, (scale, cap), buffer);
+        for (query, row) in buffer.chunks_exact_mut(width.max(1)).enumerate() {
+            let within = |at: usize| at.clamp(begin, end) - begin;
+            let seen = seen(query).map(|run| within(run.start)..within(run.end));
+            arch.dispatch(Softmax { row, seen });
+        }
+        block.mix(&sizes, buffer, &values, begin..end, place);
+    });
+    out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], q.dtype())
 }
 
-/// Every head of keys or values as often as query heads read it.
-fn spread(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, keys, shared, size) = x.dims4()?;
-    if shared == heads {
-        return Ok(x.clone());
+#[derive(Clone, Copy)]
+struct Sizes {
+    rows: usize,
+    columns: usize,
+    keys: usize,
+    heads: usize,
+    /// How many query heads share a head of keys and values.
+    sharing: usize,
+    size: usize,
+}
+
+impl Sizes {
+    /// Of queries and keys that fit each other.
+    fn of(q: &Tensor, k: &Tensor) -> Option<Self> {
+        let (&[rows, columns, heads, size], &[k_rows, keys, shared, k_size]) = (q.dims(), k.dims()) else {
+            return None;
+        };
+        let fits = rows == k_rows && size == k_size && shared > 0 && heads % shared == 0;
+        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
     }
-    let each = heads / shared;
-    Ok(x.unsqueeze(3)?.expand((rows, keys, shared, each, size))?.reshape((rows, keys, heads, size))?)
+
+    /// Of a pattern and values that fit each other.
+    fn of_pattern(pattern: &Tensor, v: &Tensor) -> Option<Self> {
+        let (&[rows, heads, columns, keys], &[v_rows, v_keys, shared, size]) = (pattern.dims(), v.dims()) else {
+            return None;
+        };
+        let fits = rows == v_rows && keys == v_keys && shared > 0 && heads % shared == 0;
+        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
+    }
+
+    fn queries(&self) -> usize {
+        (SCORES / self.keys.max(1)).clamp(1, QUERIES)
+    }
+
+    /// Calls `work` with every block of so many queries of a head, and a buffer, in parallel where that pays.
+    fn each_block(&self, queries: usize, work: impl Fn(Block, &mut Vec<f32>) + Sync) {
+        let down = self.columns.div_ceil(queries);
+        let block = |index: usize, buffer: &mut Vec<f32>| {
+            let (head, first) = (index / down, index % down * queries);
+            let queries = queries.min(self.columns - first);
+            work(Block { row: head / self.heads, head: head % self.heads, first, queries }, buffer);
+        };
+        let blocks = self.rows * self.heads * down;
+        if self.rows * self.heads * self.columns * self.keys * self.size < WORTH_THREADS {
+            let mut buffer = Vec::new();
+            (0..blocks).for_each(|index| block(index, &mut buffer));
+        } else {
+            (0..blocks).into_par_iter().for_each_init(Vec::new, |buffer, index| block(index, buffer));
+        }
+    }
+}
+
+/// Some queries of one head in one row.
+#[derive(Clone, Copy)]
+struct Block {
+    row: usize,
+    head: usize,
+    first: usize,
+    queries: usize,
+}
+
+impl Block {
+    /// The number of the first query among all of `[rows, heads, columns]`.
+    fn number(&self, sizes: &Sizes) -> usize {
+        (self.row * sizes.heads + self.head) * sizes.columns + self.first
+    }
+
+    /// Writes the scores of these queries for a run of keys.
+    fn scores(
+        self,
+        arch: Arch,
+        sizes: &Sizes,
+        (queries, keys): (&Strided, &Strided),
+        run: Range<usize>,
+        (scale, cap): (f64, Option<f64>),
+        scores: &mut [f32],
+    ) {
+        let q = Factor { numbers: queries.from(self.row, self.first, self.head), row: queries.step(), column: 1 };
+        let numbers = keys.from(self.row, run.start, self.head / sizes.sharing);
+        let k = Factor { numbers, row: 1, column: keys.step() };
+        // SAFETY: both hold what the sizes say, and the scores are exactly as many.
+        unsafe { multiply(scores.as_mut_ptr(), run.len(), [self.queries, run.len(), sizes.size], scale as f32, q, k) };
+        if let Some(cap) = cap {
+            arch.dispatch(Replace(scores, Capped(cap as f32)));
+        }
+    }
+
+    /// Writes the values of a run of keys, weighed for these queries, to their place in `[rows, columns, heads, size]`.
+    fn mix(self, sizes: &Sizes, weights: &[f32], values: &Strided, run: Range<usize>, out: Place) {
+        let begin = ((self.row * sizes.columns + self.first) * sizes.heads + self.head) * sizes.size;
+        let p = Factor { numbers: weights, row: run.len() as isize, column: 1 };
+        let numbers = values.from(self.row, run.start, self.head / sizes.sharing);
+        let v = Factor { numbers, row: values.step(), column: 1 };
+        let target = out.at(begin);
+        // SAFETY: both hold what the sizes say, and nobody else writes to this head of these columns.
+        unsafe { multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v) };
+    }
+}
+
+/// Scores that stay below a cap in size (Gemma 2).
+#[derive(Clone, Copy)]
+struct Capped(f32);
+
+impl One for Capped {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        let cap = simd.splat_f32s(self.0);
+        simd.mul_f32s(math::tanh(simd, simd.div_f32s(x, cap)), cap)
+    }
 }

@@ -5,12 +5,29 @@
 
 mod activation;
 mod attention;
+mod attention_plain;
+mod dots;
+mod elementwise;
+mod level;
 mod linear;
+mod losses;
+mod math;
 mod norm;
+mod norm_rows;
+mod numbers;
+mod product;
+mod reach;
 mod rotary;
+mod softmax;
 
 pub use activation::{Activation, activate, activate_gated};
-pub use attention::{Gap, Reach, attention, mix, pattern, scores};
-pub use linear::{add, linear};
+pub use attention::{attention, mix, pattern, scores};
+pub use level::Level;
+pub use linear::{add, linear, linear_activated};
+pub use losses::token_losses;
 pub use norm::{NormKind, norm, norm_scale, norm_with_scale};
+pub use reach::{Gap, Reach};
 pub use rotary::{Rotation, rotate};
+
+#[cfg(test)]
+mod tests;

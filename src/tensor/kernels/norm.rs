@@ -3,6 +3,9 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::level::arch;
+use super::norm_rows::{Divisor, NormRows, Scales};
+use super::numbers::{Fresh, Numbers, flat, fusible};
 use crate::base::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,14 +26,30 @@ pub fn norm(
     plus_one: bool,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
-    norm_with_scale(x, kind, &norm_scale(x, kind, eps)?, weight, plus_one, bias)
+    let affine = Affine { weight, plus_one, bias };
+    if affine.is_fusible(x) {
+        return fused(x, kind, Divisor::Own(eps as f32), affine);
+    }
+    norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine)
 }
 
 /// What the norm divides by: `[.., 1]`.
 pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
-    let wide = widened(x)?;
-    let centred = centred(&wide, kind)?;
-    Ok((centred.sqr()?.mean_keepdim(candle_core::D::Minus1)? + eps)?.sqrt()?.to_dtype(x.dtype())?)
+    if !Affine::default().is_fusible(x) {
+        return norm_scale_plain(x, kind, eps);
+    }
+    let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
+    let numbers = Numbers::of(&flat_x)?;
+    let x_numbers = numbers.slice();
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(1);
+    let mut scales = Fresh::new(x_numbers.len() / width)?;
+    scales.write(1, width, |first, out| {
+        let x = &x_numbers[first * width..(first + out.len()) * width];
+        arch.dispatch(Scales { out, x, width, kind, eps: eps as f32 });
+    });
+    scales.tensor(&shape, x.dtype())
 }
 
 /// The norm with a given divisor.
@@ -42,13 +61,70 @@ pub fn norm_with_scale(
     plus_one: bool,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
+    let affine = Affine { weight, plus_one, bias };
+    let rows = x.elem_count() / row_width(x);
+    if affine.is_fusible(x) && fusible([scale]) && scale.elem_count() == rows && scale.rank() == x.rank() {
+        let scale = flat(scale)?;
+        return fused(x, kind, Divisor::Given(Numbers::of(&scale)?.slice()), affine);
+    }
+    norm_with_scale_plain(x, kind, scale, affine)
+}
+
+/// What a norm's result is multiplied by, and what is added to it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Affine<'a> {
+    pub weight: Option<&'a Tensor>,
+    pub plus_one: bool,
+    pub bias: Option<&'a Tensor>,
+}
+
+impl Affine<'_> {
+    fn is_fusible(&self, x: &Tensor) -> bool {
+        let mut parts = [self.weight, self.bias].into_iter().flatten();
+        let whole = x.rank() > 0 && x.elem_count() > 0 && fusible([x]);
+        whole && parts.all(|part| fusible([part]) && part.dims() == [row_width(x)])
+    }
+}
+
+fn row_width(x: &Tensor) -> usize {
+    x.dims().last().copied().unwrap_or(1).max(1)
+}
+
+fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result<Tensor> {
+    let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
+    let mut weight = affine.weight.map(flat).transpose()?;
+    if affine.plus_one {
+        weight = weight.map(|weight| weight + 1.0).transpose()?;
+    }
+    let bias = affine.bias.map(flat).transpose()?;
+    let weight = weight.as_ref().map(Numbers::of).transpose()?;
+    let bias = bias.as_ref().map(Numbers::of).transpose()?;
+    let (weight, bias) = (weight.as_ref().map(Numbers::slice), bias.as_ref().map(Numbers::slice));
+    let numbers = Numbers::of(&flat_x)?;
+    let x_numbers = numbers.slice();
+    let mut out = Fresh::new(x_numbers.len())?;
+    out.write(width, width, |first, out| {
+        let x = &x_numbers[first * width..first * width + out.len()];
+        let divisor = divisor.of_rows(first, out.len() / width);
+        arch.dispatch(NormRows { out, x, width, kind, divisor, weight, bias });
+    });
+    out.tensor(x.dims(), x.dtype())
+}
+
+pub(super) fn norm_scale_plain(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
+    let wide = widened(x)?;
+    let centred = centred(&wide, kind)?;
+    Ok((centred.sqr()?.mean_keepdim(candle_core::D::Minus1)? + eps)?.sqrt()?.to_dtype(x.dtype())?)
+}
+
+pub(super) fn norm_with_scale_plain(x: &Tensor, kind: NormKind, scale: &Tensor, affine: Affine) -> Result<Tensor> {
     let wide = widened(x)?;
     let mut y = centred(&wide, kind)?.broadcast_div(&widened(scale)?)?;
-    if let Some(weight) = weight {
+    if let Some(weight) = affine.weight {
         let weight = widened(weight)?;
-        y = y.broadcast_mul(&if plus_one { (weight + 1.0)? } else { weight })?;
+        y = y.broadcast_mul(&if affine.plus_one { (weight + 1.0)? } else { weight })?;
     }
-    if let Some(bias) = bias {
+    if let Some(bias) = affine.bias {
         y = y.broadcast_add(&widened(bias)?)?;
     }
     Ok(y.to_dtype(x.dtype())?)

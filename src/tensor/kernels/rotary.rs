@@ -1,8 +1,11 @@
 //! Rotary positions: pairs of coordinates turn by an angle that grows with the position.
 
 use candle_core::{DType, Device, Tensor};
+use pulp::{Simd, WithSimd};
 
-use super::attention::Gap;
+use super::level::arch;
+use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::reach::Gap;
 use crate::base::Result;
 
 /// Cosines and sines of every position and pair, `[positions, dims / 2]` in f32.
@@ -28,6 +31,86 @@ impl Rotation {
 /// Turns the first coordinates of every head of x `[rows, columns, heads, d_head]`. Column c of the tensor stands at
 /// column `past + c` of the text, and `gap` tells which position that is.
 pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Tensor> {
+    let (_, columns, heads, size) = x.dims4()?;
+    let (positions, half) = rotation.cos.dims2()?;
+    let fits = past + columns <= positions && 2 * half <= size && x.elem_count() > 0;
+    if !fits || !fusible([x, &rotation.cos, &rotation.sin]) {
+        return rotate_plain(x, rotation, past, gap);
+    }
+    let (arch, flat_x, cos, sin) = (arch(), flat(x)?, flat(&rotation.cos)?, flat(&rotation.sin)?);
+    let (numbers, cos, sin) = (Numbers::of(&flat_x)?, Numbers::of(&cos)?, Numbers::of(&sin)?);
+    let (numbers, cos, sin) = (numbers.slice(), cos.slice(), sin.slice());
+    let mut out = Fresh::new(numbers.len())?;
+    out.write(heads * size, heads * size, |first, out| {
+        for (index, out) in out.chunks_exact_mut(heads * size).enumerate() {
+            let place = first + index;
+            let x = &numbers[place * heads * size..(place + 1) * heads * size];
+            let column = past + place % columns;
+            let position = gap.map_or(column, |gap| gap.position(place / columns, column));
+            let angle = position * half..(position + 1) * half;
+            let (cos, sin, neighbours) = (&cos[angle.clone()], &sin[angle], rotation.neighbours);
+            arch.dispatch(Turn { out, x, size, cos, sin, neighbours });
+        }
+    });
+    out.tensor(x.dims(), x.dtype())
+}
+
+/// Turns the heads of one position.
+struct Turn<'a> {
+    out: &'a mut [f32],
+    x: &'a [f32],
+    /// Of a head.
+    size: usize,
+    cos: &'a [f32],
+    sin: &'a [f32],
+    neighbours: bool,
+}
+
+impl WithSimd for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let half = self.cos.len();
+        for (out, x) in self.out.chunks_exact_mut(self.size).zip(self.x.chunks_exact(self.size)) {
+            let (out, still) = out.split_at_mut(2 * half);
+            let (x, x_still) = x.split_at(2 * half);
+            still.copy_from_slice(x_still);
+            if self.neighbours {
+                let pairs = out.as_chunks_mut::<2>().0.iter_mut().zip(x.as_chunks::<2>().0);
+                for (([first, second], [a, b]), (cos, sin)) in pairs.zip(self.cos.iter().zip(self.sin)) {
+                    *first = a * cos - b * sin;
+                    *second = b * cos + a * sin;
+                }
+            } else {
+                let (first, second) = out.split_at_mut(half);
+                turn_halves(simd, [first, second], x.split_at(half), self.cos, self.sin);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn turn_halves<S: Simd>(simd: S, out: [&mut [f32]; 2], (a, b): (&[f32], &[f32]), cos: &[f32], sin: &[f32]) {
+    let turn = |a, b, cos, sin| {
+        let first = simd.sub_f32s(simd.mul_f32s(a, cos), simd.mul_f32s(b, sin));
+        (first, simd.add_f32s(simd.mul_f32s(b, cos), simd.mul_f32s(a, sin)))
+    };
+    let [(first, first_rest), (second, second_rest)] = out.map(S::as_mut_simd_f32s);
+    let [(a, a_rest), (b, b_rest), (cos, cos_rest), (sin, sin_rest)] = [a, b, cos, sin].map(S::as_simd_f32s);
+    let angles = cos.iter().zip(sin);
+    for (((first, second), (a, b)), (cos, sin)) in first.iter_mut().zip(second).zip(a.iter().zip(b)).zip(angles) {
+        (*first, *second) = turn(*a, *b, *cos, *sin);
+    }
+    if !a_rest.is_empty() {
+        let [a, b, cos, sin] = [a_rest, b_rest, cos_rest, sin_rest].map(|rest| simd.partial_load_f32s(rest));
+        let (first, second) = turn(a, b, cos, sin);
+        simd.partial_store_f32s(first_rest, first);
+        simd.partial_store_f32s(second_rest, second);
+    }
+}
+
+pub(super) fn rotate_plain(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Tensor> {
     let (rows, columns, heads, size) = x.dims4()?;
     let half = rotation.cos.dim(1)?;
     let table = |table: &Tensor| -> Result<Tensor> {

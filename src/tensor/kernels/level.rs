@@ -1,0 +1,51 @@
+//! Which vector instructions the loops use: the best that the processor has, or fewer when tests and benchmarks ask.
+
+use std::cell::Cell;
+
+use pulp::Arch;
+
+/// An upper limit to the instructions that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// One number at a time.
+    Scalar,
+    /// 256 bits, with fused multiplication and addition. Processors of other kinds than x86-64 use their best.
+    Avx2,
+    /// Whatever there is.
+    Best,
+}
+
+thread_local! {
+    static LIMIT: Cell<Level> = const { Cell::new(Level::Best) };
+}
+
+impl Level {
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Best];
+
+    /// Runs `work` with no better instructions than these in the kernels that it calls from this thread. Matrix
+    /// products are `gemm`'s, which chooses for itself.
+    pub fn limit<T>(self, work: impl FnOnce() -> T) -> T {
+        struct Before(Level);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                LIMIT.set(self.0);
+            }
+        }
+        let _before = Before(LIMIT.replace(self));
+        work()
+    }
+
+    fn arch(self) -> Arch {
+        match self {
+            Self::Scalar => Arch::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3),
+            _ => Arch::new(),
+        }
+    }
+}
+
+/// The instructions for a kernel that is called from this thread.
+pub(super) fn arch() -> Arch {
+    LIMIT.get().arch()
+}

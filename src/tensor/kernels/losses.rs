@@ -1,0 +1,70 @@
+//! What a model loses at each token: -log of the probability that it gave to the right one.
+
+use candle_core::{DType, Tensor};
+use pulp::{Simd, WithSimd};
+
+use super::level::arch;
+use super::math;
+use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::softmax::largest;
+use crate::bail;
+use crate::base::Result;
+
+/// log(sum of e^logits) - the target's logit, in nats, for logits `[n, vocab]`: `[n]` in f32. The logits are not copied.
+pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let (rows, vocab) = logits.dims2()?;
+    if targets.len() != rows {
+        bail!(Shape, "expected a target for each of {rows} rows of logits, found {}", targets.len());
+    }
+    if let Some(id) = targets.iter().find(|id| **id as usize >= vocab) {
+        bail!(Index, "expected targets below the vocabulary of {vocab}, found {id}");
+    }
+    if !fusible([logits]) || rows == 0 {
+        return token_losses_plain(logits, targets);
+    }
+    let (arch, flat_logits) = (arch(), flat(logits)?);
+    let numbers = Numbers::of(&flat_logits)?;
+    let all = numbers.slice();
+    let mut losses = Fresh::new(rows)?;
+    losses.write(1, vocab, |first, losses| {
+        for (index, loss) in losses.iter_mut().enumerate() {
+            let row = first + index;
+            let logits = &all[row * vocab..(row + 1) * vocab];
+            *loss = arch.dispatch(Total { logits }) - logits[targets[row] as usize];
+        }
+    });
+    losses.tensor(&[rows], DType::F32)
+}
+
+/// log(sum of e^logits).
+struct Total<'a> {
+    logits: &'a [f32],
+}
+
+impl WithSimd for Total<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let most = largest(simd, self.logits);
+        let shift = simd.splat_f32s(most);
+        let (whole, rest) = S::as_simd_f32s(self.logits);
+        let power = |x| math::exp(simd, simd.sub_f32s(x, shift));
+        let sum = whole.iter().fold(simd.splat_f32s(0.0), |sum, x| simd.add_f32s(sum, power(*x)));
+        let mut sum = simd.reduce_sum_f32s(sum);
+        if !rest.is_empty() {
+            let mut last = [0.0; 64];
+            simd.partial_store_f32s(&mut last[..rest.len()], power(simd.partial_load_f32s(rest)));
+            sum += last.iter().sum::<f32>();
+        }
+        sum.ln() + most
+    }
+}
+
+pub(super) fn token_losses_plain(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let wide = if logits.dtype() == DType::F64 { logits.clone() } else { logits.to_dtype(DType::F32)? };
+    let targets = Tensor::from_slice(targets, (targets.len(), 1), logits.device())?;
+    let most = wide.max_keepdim(1)?.detach();
+    let total = (wide.broadcast_sub(&most)?.exp()?.sum_keepdim(1)?.log()? + most)?;
+    Ok((total - wide.contiguous()?.gather(&targets, 1)?)?.squeeze(1)?)
+}

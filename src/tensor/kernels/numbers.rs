@@ -1,0 +1,179 @@
+//! The numbers of tensors as slices, memory for results, and the split of work over threads.
+
+use candle_core::{CpuStorage, DType, Device, Storage, StorageRef, Tensor};
+use rayon::prelude::*;
+
+use crate::bail;
+use crate::base::{Result, memory};
+
+/// Below so many numbers the threads would cost more than they bring.
+const WORTH_THREADS: usize = 1 << 14;
+/// What one piece of work is made of, in numbers: enough to outweigh its handing over, and small enough for the cache.
+const PIECE: usize = 1 << 15;
+
+/// Whether fused loops may take these: in the processor's memory, at most f32 wide, and no gradient asked for.
+pub(super) fn fusible<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> bool {
+    tensors.into_iter().all(|tensor| {
+        matches!(tensor.device(), Device::Cpu)
+            && matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16)
+            && !tensor.track_op()
+    })
+}
+
+/// A tensor in f32, its numbers one after the other; a copy only where it is not so already.
+pub(super) fn flat(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.to_dtype(DType::F32)?.contiguous()?)
+}
+
+/// The numbers of a [`flat`] tensor.
+pub(super) struct Numbers<'a> {
+    storage: StorageRef<'a>,
+    begin: usize,
+    end: usize,
+}
+
+impl<'a> Numbers<'a> {
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Some((begin, end)) = layout.contiguous_offsets() else {
+            bail!(Bug, "expected a tensor without gaps, found strides {:?}", layout.stride());
+        };
+        let numbers = Self { storage, begin, end };
+        match &*numbers.storage {
+            Storage::Cpu(CpuStorage::F32(all)) if end <= all.len() => Ok(numbers),
+            _ => bail!(Bug, "expected numbers in f32 in the processor's memory, found {:?}", tensor.dtype()),
+        }
+    }
+
+    pub fn slice(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(all)) => &all[self.begin..self.end],
+            _ => &[],
+        }
+    }
+}
+
+/// The numbers of a tensor whose last axis has no gaps, and how far apart its other axes go.
+pub(super) struct Strided<'a> {
+    storage: StorageRef<'a>,
+    begin: usize,
+    strides: [usize; 3],
+}
+
+impl<'a> Strided<'a> {
+    /// Of a tensor `[rows, columns, heads, d_head]` in f32, made by [`with_whole_heads`].
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let &[row, column, head, _] = layout.stride() else {
+            bail!(Bug, "expected a tensor of four axes, found {:?}", layout.dims());
+        };
+        Ok(Self { storage, begin: layout.start_offset(), strides: [row, column, head] })
+    }
+
+    /// How far apart columns are.
+    pub fn step(&self) -> isize {
+        self.strides[1] as isize
+    }
+
+    /// Everything from the first number of a head in a column on.
+    pub fn from(&self, row: usize, column: usize, head: usize) -> &[f32] {
+        let [by_row, by_column, by_head] = self.strides;
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(all)) => {
+                let begin = self.begin + row * by_row + column * by_column + head * by_head;
+                all.get(begin..).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// A tensor in f32 whose last axis has no gaps; the others may have, so that a part of a cache is not copied.
+pub(super) fn with_whole_heads(tensor: &Tensor) -> Result<Tensor> {
+    let tensor = tensor.to_dtype(DType::F32)?;
+    Ok(if tensor.stride().last() == Some(&1) { tensor } else { tensor.contiguous()? })
+}
+
+/// Memory for a result, of which every number is written before any is read.
+pub(super) struct Fresh {
+    numbers: Vec<f32>,
+    len: usize,
+}
+
+impl Fresh {
+    pub fn new(len: usize) -> Result<Self> {
+        memory::check(4 * len as u128, || format!("a result of {len} numbers"))?;
+        let mut numbers = Vec::with_capacity(len);
+        use_huge_pages(&mut numbers);
+        Ok(Self { numbers, len })
+    }
+
+    pub fn pointer(&mut self) -> Place {
+        Place(self.numbers.as_mut_ptr())
+    }
+
+    /// Gives out whole units of `unit` numbers in pieces, in parallel: `write(first unit, its numbers)`, which must
+    /// write all that it is given. `cost`: how many numbers are looked at for a unit.
+    pub fn write(&mut self, unit: usize, cost: usize, write: impl Fn(usize, &mut [f32]) + Sync) {
+        // SAFETY: the capacity is `len`, and `write` does not read what it has not written.
+        let numbers = unsafe { std::slice::from_raw_parts_mut(self.numbers.as_mut_ptr(), self.len) };
+        in_pieces(numbers, unit, cost, write);
+    }
+
+    /// The result, all of which has been written, in the shape and dtype that is wanted.
+    pub fn tensor(mut self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        // SAFETY: the capacity is `len`, and the kernels write every number.
+        unsafe { self.numbers.set_len(self.len) };
+        Ok(Tensor::from_vec(self.numbers, shape, &Device::Cpu)?.to_dtype(dtype)?)
+    }
+}
+
+/// The beginning of memory that threads write to, each to a part of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Place(*mut f32);
+
+// SAFETY: only an address; the kernels give every thread a part of its own.
+unsafe impl Send for Place {}
+unsafe impl Sync for Place {}
+
+impl Place {
+    pub fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
+
+    /// # Safety
+    /// The part lies within the memory, and nobody else uses it meanwhile.
+    pub unsafe fn part<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
+        unsafe { std::slice::from_raw_parts_mut(self.at(offset), len) }
+    }
+}
+
+fn in_pieces(numbers: &mut [f32], unit: usize, cost: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    if numbers.is_empty() {
+        return;
+    }
+    if numbers.len() / unit * cost < WORTH_THREADS {
+        return work(0, numbers);
+    }
+    // Where the pieces begin depends on the sizes alone.
+    let units = PIECE.div_ceil(cost.max(1));
+    numbers.par_chunks_mut(units * unit).enumerate().for_each(|(piece, numbers)| work(piece * units, numbers));
+}
+
+/// Asks for pages of 2 MiB under large memory: at 4 KiB each, the first touch of 400 MB of logits takes as long as
+/// half of their computation. A system that says no loses nothing but time.
+fn use_huge_pages(numbers: &mut Vec<f32>) {
+    #[cfg(target_os = "linux")]
+    {
+        const HUGE: usize = 2 << 20;
+        let begin = numbers.as_mut_ptr().addr().next_multiple_of(HUGE);
+        let end = (numbers.as_mut_ptr().addr() + 4 * numbers.capacity()) / HUGE * HUGE;
+        if end > begin {
+            let place = numbers.as_mut_ptr().with_addr(begin);
+            // SAFETY: whole pages within memory that is ours; advice changes no content.
+            unsafe { libc::madvise(place.cast(), end - begin, libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = numbers;
+}

@@ -1,0 +1,59 @@
+//! Which keys a query sees: those before it, within a window, and not in the gap behind a shorter text.
+
+use std::ops::Range;
+
+/// Where shorter rows of a batch were filled up: in row i the columns from `lengths[i]` to `width` hold nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    pub lengths: Vec<usize>,
+    pub width: usize,
+}
+
+impl Gap {
+    /// The position in its own text of what stands in a column. Columns of the gap itself have the number of the column.
+    pub fn position(&self, row: usize, column: usize) -> usize {
+        if column < self.width { column } else { column - self.width + self.lengths[row] }
+    }
+
+    pub fn holds(&self, row: usize, column: usize) -> bool {
+        column < self.lengths[row] || column >= self.width
+    }
+}
+
+/// Which keys a query sees. Query column c of the tensors stands at column `past + c` of the text.
+#[derive(Debug, Clone, Default)]
+pub struct Reach<'a> {
+    pub causal: bool,
+    /// How many positions back, itself included.
+    pub window: Option<usize>,
+    pub past: usize,
+    pub gap: Option<&'a Gap>,
+}
+
+impl Reach<'_> {
+    pub fn sees(&self, row: usize, query: usize, key: usize) -> bool {
+        let (from, to) = match self.gap {
+            Some(gap) if !gap.holds(row, key) => return false,
+            Some(gap) => (gap.position(row, self.past + query), gap.position(row, key)),
+            None => (self.past + query, key),
+        };
+        (!self.causal || to <= from) && self.window.is_none_or(|window| from < to + window)
+    }
+    /// What [`Reach::sees`] says of all keys of a query: two runs of them, the second behind the first.
+    pub(super) fn seen(&self, row: usize, query: usize, keys: usize) -> [Range<usize>; 2] {
+        let column = self.past + query;
+        let from = self.gap.map_or(column, |gap| gap.position(row, column));
+        let first = self.window.map_or(0, |window| (from + 1).saturating_sub(window));
+        let end = if self.causal { from + 1 } else { usize::MAX };
+        let run = |begin: usize, end: usize| begin.min(end).min(keys)..end.min(keys);
+        match self.gap {
+            None => [run(first, end), keys..keys],
+            Some(gap) => {
+                let length = gap.lengths[row];
+                // From the end of the gap on, positions go on where the text stopped.
+                let behind = |position: usize| gap.width.saturating_add(position.saturating_sub(length));
+                [run(first, end.min(length)), run(behind(first), behind(end))]
+            }
+        }
+    }
+}

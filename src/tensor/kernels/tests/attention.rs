@@ -1,0 +1,112 @@
+//! Attention, whole and in steps, against its twin.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::super::attention_plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
+use super::super::*;
+use super::{assert_close, at_every_level, list, numbers, strided};
+
+fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
+    let whole = Reach { causal: true, window: None, past: 0, gap: None };
+    vec![
+        whole.clone(),
+        Reach { causal: false, ..whole.clone() },
+        Reach { window: Some(2), ..whole.clone() },
+        Reach { window: Some(2), causal: false, ..whole.clone() },
+        Reach { past: 3, ..whole.clone() },
+        Reach { past: 3, window: Some(1), ..whole.clone() },
+        Reach { gap: Some(gap), ..whole.clone() },
+        Reach { gap: Some(gap), past: 3, ..whole.clone() },
+        Reach { gap: Some(gap), past: 4, window: Some(3), ..whole.clone() },
+        Reach { gap: Some(gap), past: 4, causal: false, ..whole },
+    ]
+}
+
+#[test]
+fn runs_of_keys_are_those_that_are_seen() {
+    let gap = Gap { lengths: vec![1, 4, 3], width: 4 };
+    for reach in reaches(&gap) {
+        for (row, query, keys) in
+            (0..3).flat_map(|row| (0..6).flat_map(move |query| [1, 4, 5, 9].map(|keys| (row, query, keys))))
+        {
+            let [near, far] = reach.seen(row, query, keys);
+            assert!(near.start <= near.end && near.end <= far.start && far.start <= far.end && far.end <= keys);
+            for key in 0..keys {
+                let found = near.contains(&key) || far.contains(&key);
+                assert_eq!(found, reach.sees(row, query, key), "{reach:?} row {row} query {query} key {key} of {keys}");
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_and_the_whole() {
+    let gap = Gap { lengths: vec![1, 4], width: 4 };
+    at_every_level(|| {
+        for (columns, keys, heads, shared, size) in
+            [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (1, 9, 4, 2, 16), (5, 7, 3, 3, 17), (66, 70, 2, 1, 8)]
+        {
+            let q = numbers(&[2, columns, heads, size], 2.0, 1);
+            let (k, v) = (numbers(&[2, keys, shared, size], 2.0, 2), numbers(&[2, keys, shared, size], 2.0, 3));
+            for cap in [None, Some(1.5)] {
+                let expected = scores_plain(&q, &k, 0.3, cap).unwrap();
+                assert_close(&scores(&q, &k, 0.3, cap).unwrap(), &expected, 2e-6, 4.0);
+                for reach in reaches(&gap) {
+                    let expected = pattern_plain(&expected, &reach).unwrap();
+                    let steps = pattern(&scores(&q, &k, 0.3, cap).unwrap(), &reach).unwrap();
+                    assert_close(&steps, &expected, 5e-6, 1e-3);
+                    assert_close(&mix(&steps, &v).unwrap(), &mix_plain(&expected, &v).unwrap(), 2e-6, 2.0);
+                    let expected = attention_plain(&q, &k, &v, 0.3, cap, &reach).unwrap();
+                    assert_close(&attention(&q, &k, &v, 0.3, cap, &reach).unwrap(), &expected, 2e-6, 2.0);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn parts_of_a_cache_and_turned_tensors() {
+    let cache = |seed| numbers(&[2, 20, 2, 8], 1.0, seed).narrow(1, 0, 6).unwrap();
+    let (q, k, v) = (numbers(&[2, 4, 2, 8], 1.0, 1), cache(2), cache(3));
+    let reach = Reach { causal: true, past: 2, ..Reach::default() };
+    let expected = attention_plain(&q, &k, &v, 1.0, None, &reach).unwrap();
+    assert_close(&attention(&q, &k, &v, 1.0, None, &reach).unwrap(), &expected, 2e-6, 1.0);
+    let turned = attention(&strided(&q), &strided(&k), &strided(&v), 1.0, None, &reach).unwrap();
+    assert_close(&turned, &expected, 2e-6, 1.0);
+}
+
+#[test]
+fn softmax_of_what_is_no_number() {
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    let rows = [nan, 1.0, 2.0, 3.0, -inf, -inf, -inf, 1.0, 1.0, -inf, 1.0, -inf, inf, 0.0, 0.0, 0.0];
+    let scores = Tensor::from_slice(&rows, (1, 1, 4, 4), &Device::Cpu).unwrap();
+    let reach = Reach { causal: true, ..Reach::default() };
+    at_every_level(|| {
+        let found = pattern(&scores, &reach).unwrap();
+        assert_close(&found, &pattern_plain(&scores, &reach).unwrap(), 1e-6, 1.0);
+        let found = list(&found);
+        assert!(found[0].is_nan() && found[12].is_nan());
+        assert_eq!(found[1..12], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.5, 0.0][..]);
+    });
+}
+
+#[test]
+fn equal_scores_share_equally_and_nothing_seen_gives_nothing() {
+    let scores = Tensor::zeros((1, 1, 3, 7), DType::F32, &Device::Cpu).unwrap();
+    let gap = Gap { lengths: vec![0], width: 7 };
+    assert_eq!(list(&pattern(&scores, &Reach { gap: Some(&gap), ..Reach::default() }).unwrap()), [0.0; 21]);
+    let all = list(&pattern(&scores, &Reach::default()).unwrap());
+    assert!(all.iter().all(|p| *p == 1.0 / 7.0));
+}
+
+#[test]
+fn half_precision_stays_close() {
+    for dtype in [DType::F16, DType::BF16] {
+        let half = |seed| numbers(&[1, 5, 2, 8], 1.0, seed).to_dtype(dtype).unwrap();
+        let (q, k, v) = (half(1), half(2), half(3));
+        let wide = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+        let reach = Reach { causal: true, ..Reach::default() };
+        let expected = attention(&wide(&q), &wide(&k), &wide(&v), 0.5, None, &reach).unwrap().to_dtype(dtype).unwrap();
+        assert_eq!(list(&attention(&q, &k, &v, 0.5, None, &reach).unwrap()), list(&expected));
+    }
+}
