@@ -48,7 +48,8 @@ fn damaged(good: &[u8], header: usize, random: &mut impl Rng) -> Vec<u8> {
         1 => bytes[place] ^= 1 << random.random_range(0..8),
         2 => bytes[place] = random.random(),
         kind => {
-            let lies = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 31, 1 << 40, 1 << 62, i64::MAX as u64, u64::MAX];
+            let lies =
+                [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 31, 1 << 40, 1 << 62, i64::MAX as u64, u64::MAX];
             let lie = lies[random.random_range(0..lies.len())].to_le_bytes();
             let width = if kind == 3 { 4 } else { 8 };
             let end = (place + width).min(bytes.len());
