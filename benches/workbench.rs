@@ -3,11 +3,13 @@
 //! `cargo bench --bench workbench`; the peer of the start-up row is the Python interpreter that `MICROTOME_PEER_PYTHON`
 //! names (default `python3`), if it can import torch.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use microtome::base::memory;
+use common::{median, milliseconds, publish, timed};
 use microtome::script::Session;
 use microtome::script::env::Env;
 
@@ -17,38 +19,13 @@ fn main() {
     microtome::script::thread::with_large_stack(in_process).map(|mut more| rows.append(&mut more)).unwrap();
     interruptions(&mut rows);
     size(&mut rows);
-    let table: String = rows.iter().map(|(what, found)| format!("| {what} | {found} |\n")).collect();
-    let page = format!(
-        "# Benchmarks of the workbench\n\nWritten by `cargo bench --bench workbench` on {} ({} threads). Times are medians; \
-         ratios are of medians of the same run.\n\n| what | measured |\n|---|---|\n{table}",
-        memory::processor(),
-        std::thread::available_parallelism().map_or(1, |n| n.get())
+    publish(
+        "Benchmarks of the workbench",
+        "workbench",
+        "benchmarks.md",
+        "Times are medians; ratios are of medians of the same run.",
+        &rows,
     );
-    print!("{page}");
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md");
-    std::fs::write(&place, page).unwrap();
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
-}
-
-fn timed(mut work: impl FnMut(), runs: usize) -> Duration {
-    work();
-    median(
-        (0..runs)
-            .map(|_| {
-                let begin = Instant::now();
-                work();
-                begin.elapsed()
-            })
-            .collect(),
-    )
 }
 
 fn command(program: &str, words: &[&str]) -> bool {

@@ -13,6 +13,7 @@ pub mod hub;
 pub mod init;
 pub mod layout;
 pub mod load;
+pub mod predict;
 pub mod reading;
 pub mod run;
 pub mod save;

@@ -5,7 +5,8 @@ use candle_transformers::models::{gemma, gemma2, gemma3, llama, mistral, olmo2, 
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::files::{config_json, expected, files, fixture, floats, ids, load, tensors};
+use crate::distance;
+use crate::files::{config_json, expected, files, fixture, ids, load, tensors};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::load::Options;
@@ -26,10 +27,6 @@ fn config<C: DeserializeOwned>(family: &str) -> C {
         "phi" | "phi3" | "stablelm" => config["partial_rotary_factor"] = rope["partial_rotary_factor"].clone(),
         "qwen2" => config["sliding_window"] = json!(128),
         _ => {}
-    }
-    // It knows this spelling only.
-    if config["hidden_act"] == "gelu_new" {
-        config["hidden_act"] = json!("new_gelu");
     }
     serde_json::from_value(config).unwrap_or_else(|e| panic!("{family}: {e}"))
 }
@@ -62,6 +59,9 @@ fn theirs(family: &str, x: &Tensor) -> candle_core::Result<Tensor> {
     }
 }
 
+/// candle sees other windows than transformers (none at all in gemma 2), so texts stay within them.
+const WINDOW: usize = 8;
+
 #[test]
 fn logits_are_those_of_candle() {
     for family in [
@@ -79,13 +79,16 @@ fn logits_are_those_of_candle() {
         "stablelm",
     ] {
         let decoder = load(&files(), &fixture(family), &Options::default());
-        for row in ids(&expected(family)["input_ids"]) {
-            let ours = decoder.logits(&Batch::new(vec![row.clone()]).unwrap(), Vec::new(), &Task::default()).unwrap();
+        for mut row in ids(&expected(family)["input_ids"]) {
+            if !decoder.config().windows.is_empty() {
+                row.truncate(WINDOW);
+            }
             let x = Tensor::new(vec![row.clone()], &Device::Cpu).unwrap();
-            let theirs = floats(&theirs(family, &x).unwrap());
-            let ours = floats(&ours.get(0).unwrap().get(row.len() - 1).unwrap());
-            let off = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            println!("{family} {off} {} {}", ours.len(), theirs.len());
+            let theirs = theirs(family, &x).unwrap().flatten_all().unwrap();
+            let ours = decoder.logits(&Batch::new(vec![row.clone()]).unwrap(), Vec::new(), &Task::default()).unwrap();
+            let last = ours.get(0).unwrap().get(row.len() - 1).unwrap();
+            let off = distance(&last, &theirs);
+            assert!(off < 1e-4, "{family} is off by {off}");
         }
     }
 }

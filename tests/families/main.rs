@@ -2,6 +2,7 @@
 
 mod candle;
 mod files;
+mod hostile;
 mod older;
 
 use files::{FAMILIES, expected, files, fixture, floats, ids, load};

@@ -14,14 +14,12 @@ mod library;
 mod llama2c;
 mod lookup;
 mod merges;
+mod metadata;
 mod spelling;
 mod splits;
 mod stream;
 mod template;
 mod vocab;
-
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;

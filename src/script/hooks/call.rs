@@ -1,0 +1,111 @@
+//! Functions of a script called from within a run: hooks and metrics. What such a function throws comes out of the run
+//! as it was thrown, so that it is drawn under its own line.
+
+use std::cell::{Cell, RefCell};
+
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+
+use crate::base::Result;
+use crate::err;
+use crate::model::hooks::{At, Edit};
+use crate::model::site::Place;
+use crate::script::value::{Fallible, described};
+use crate::tensor::Tensor;
+
+/// The calls back into the script that one native call makes.
+pub struct Calls<'a> {
+    ctx: &'a NativeCallContext<'a>,
+    /// What a function threw; the core hears only that it failed.
+    thrown: RefCell<Option<Box<EvalAltResult>>>,
+}
+
+impl<'a> Calls<'a> {
+    pub fn new(ctx: &'a NativeCallContext<'a>) -> Self {
+        Self { ctx, thrown: RefCell::default() }
+    }
+
+    pub fn call(&self, function: &FnPtr, arguments: impl AsMut<[Dynamic]>) -> Result<Dynamic> {
+        self.keep(function.call_raw(self.ctx, None, arguments))
+    }
+
+    fn keep(&self, outcome: Fallible<Dynamic>) -> Result<Dynamic> {
+        outcome.map_err(|thrown| {
+            self.thrown.replace(Some(thrown));
+            err!(Bug, "a function of the script failed, and what it threw was lost")
+        })
+    }
+
+    /// What the native call comes to: the core's result, or what a function threw.
+    pub fn outcome<T>(&self, result: Result<T>) -> Fallible<T> {
+        match (result, self.thrown.take()) {
+            (Err(_), Some(thrown)) => Err(thrown),
+            (result, _) => Ok(result?),
+        }
+    }
+}
+
+/// A function of the script as the edit of a hook.
+pub struct Calling<'a> {
+    calls: &'a Calls<'a>,
+    function: FnPtr,
+    /// Whether it takes the activation alone; found out at the first call.
+    takes_one: Cell<bool>,
+}
+
+impl<'a> Calling<'a> {
+    pub fn new(calls: &'a Calls<'a>, function: FnPtr) -> Self {
+        Self { calls, function, takes_one: Cell::new(false) }
+    }
+
+    fn called(&self, at: &At, place: Place, x: &Tensor) -> Result<Dynamic> {
+        let x = Dynamic::from(x.clone());
+        if self.takes_one.get() {
+            return self.calls.call(&self.function, [x]);
+        }
+        let outcome = self.function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
+        match outcome {
+            Err(error) if self.is_unknown(&error) => {
+                self.takes_one.set(true);
+                self.calls.call(&self.function, [x])
+            }
+            outcome => self.calls.keep(outcome),
+        }
+    }
+
+    /// Whether there is no such function of two arguments. An error within the function has a frame around it.
+    fn is_unknown(&self, error: &EvalAltResult) -> bool {
+        matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(self.function.fn_name()))
+    }
+}
+
+impl Edit for Calling<'_> {
+    fn edit(&mut self, at: &At, place: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let returned = self.called(at, place, x)?;
+        if returned.is_unit() {
+            return Ok(None);
+        }
+        if let Some(tensor) = returned.read_lock::<Tensor>() {
+            return Ok(Some(tensor.clone()));
+        }
+        let found = described(&returned);
+        Err(err!(Argument, "expected a tensor or nothing from the hook at `{place}`, found {found}")
+            .hint("a function returns the value of its last expression; end it with `;` to return nothing"))
+    }
+}
+
+/// The second argument of a hook's function.
+fn where_and_when(at: &At, place: Place) -> Map {
+    let number = |number: usize| Dynamic::from(number as i64);
+    let numbers = |numbers: &[usize]| -> Dynamic { numbers.iter().map(|n| number(*n)).collect::<Array>().into() };
+    let optional = |number: Option<usize>| number.map_or(Dynamic::UNIT, |n| Dynamic::from(n as i64));
+    let lengths: Vec<usize> = (0..at.batch.rows().len()).map(|row| at.read(row)).collect();
+    let layer = place.site.kind.in_blocks().then_some(place.site.layer);
+    Map::from([
+        ("site".into(), place.site.to_string().into()),
+        ("layer".into(), optional(layer)),
+        ("head".into(), optional(place.head)),
+        ("pos".into(), numbers(&[at.columns.start, at.columns.end - 1])),
+        ("step".into(), number(at.step)),
+        ("lengths".into(), numbers(&lengths)),
+    ])
+}
