@@ -104,13 +104,7 @@ fn from_safetensors(files: &Files, path: &Path, options: &Options, task: &Task) 
 }
 
 /// Tensors by name: TransformerLens' names say most of their config, others need a config.json beside them.
-fn state_dictionary(
-    files: &Files,
-    source: &dyn Source,
-    path: &Path,
-    options: &Options,
-    task: &Task,
-) -> Result<Loaded> {
+fn state_dictionary(files: &Files, source: &dyn Source, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     if lens::is_state_dict(source) {
         let layout = lens::layout(source, &options.config)?;
         let weights = take::weights(&layout, source, &path.display().to_string(), options, task)?;
@@ -125,13 +119,7 @@ fn state_dictionary(
 }
 
 /// A model of a format that says its config itself.
-fn unpublished(
-    layout: Layout,
-    source: &dyn Source,
-    path: &Path,
-    options: &Options,
-    task: &Task,
-) -> Result<Loaded> {
+fn unpublished(layout: Layout, source: &dyn Source, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     no_config(options)?;
     let weights = take::weights(&layout, source, &path.display().to_string(), options, task)?;
     Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })
