@@ -109,3 +109,66 @@ fn where_and_when(at: &At, place: Place) -> Map {
         ("lengths".into(), numbers(&lengths)),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use crate::script::Session;
+    use crate::script::env::Env;
+    use crate::script::thread::with_large_stack;
+
+    fn session() -> Session {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10 });";
+        let _nothing = session.eval("model", model).unwrap();
+        session
+    }
+
+    #[test]
+    fn what_a_function_throws_is_placed_in_the_function() {
+        with_large_stack(|| {
+            let mut session = session();
+            for (first, second, line) in [
+                ("let hook = hooks::edit(\"embed\", |x| {\n    x + oops()\n});", "m.logits([1], #{ hooks: hook })", 2),
+                ("let metric = |logits| {\n    logits.sum();\n    throw 5\n};", "m.grads([1], metric, \"embed\")", 3),
+            ] {
+                let _nothing = session.eval("first", first).unwrap();
+                let failure = session.eval("second", second).unwrap_err();
+                let place = failure.place.unwrap();
+                assert_eq!((place.source.as_str(), place.line), ("first", line), "{}", failure.message);
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_error_of_the_core_is_placed_at_the_call() {
+        with_large_stack(|| {
+            let mut session = session();
+            let code = "let hook = hooks::edit(\"embed\", |x| x[0]);\nm.logits([1], #{ hooks: hook })";
+            let failure = session.eval("line", code).unwrap_err();
+            assert_eq!(failure.place.unwrap().line, 2);
+            assert!(failure.message.contains("from the hook at `embed`"));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_interruption_is_heeded_within_a_hook() {
+        with_large_stack(|| {
+            let mut session = session();
+            let flag = session.env().task.flag().clone();
+            let interrupter = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                flag.store(true, Ordering::Relaxed);
+            });
+            let code = "try { m.logits([1], #{ hooks: hooks::edit(\"embed\", |x| loop { }) }) } catch { 1 }";
+            assert!(session.eval("line", code).unwrap_err().is_interrupted());
+            interrupter.join().unwrap();
+        })
+        .unwrap();
+    }
+}
