@@ -1,10 +1,11 @@
 //! Functions of a script called from within a run: hooks and metrics. What such a function throws comes out of the run
 //! as it was thrown, so that it is drawn under its own line.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
+use super::hook::Function;
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::{At, Edit};
@@ -47,35 +48,34 @@ impl<'a> Calls<'a> {
 /// A function of the script as the edit of a hook.
 pub struct Calling<'a> {
     calls: &'a Calls<'a>,
-    function: FnPtr,
-    /// Whether it takes the activation alone; found out at the first call.
-    takes_one: Cell<bool>,
+    function: Function,
 }
 
 impl<'a> Calling<'a> {
-    pub fn new(calls: &'a Calls<'a>, function: FnPtr) -> Self {
-        Self { calls, function, takes_one: Cell::new(false) }
+    pub fn new(calls: &'a Calls<'a>, function: Function) -> Self {
+        Self { calls, function }
     }
 
     fn called(&self, at: &At, place: Place, x: &Tensor) -> Result<Dynamic> {
         let x = Dynamic::from(x.clone());
-        if self.takes_one.get() {
-            return self.calls.call(&self.function, [x]);
+        let Function { function, takes_one } = &self.function;
+        if takes_one.get() {
+            return self.calls.call(function, [x]);
         }
-        let outcome = self.function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
+        let outcome = function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
         match outcome {
-            Err(error) if self.is_unknown(&error) => {
-                self.takes_one.set(true);
-                self.calls.call(&self.function, [x])
+            Err(error) if is_unknown(function, &error) => {
+                takes_one.set(true);
+                self.calls.call(function, [x])
             }
             outcome => self.calls.keep(outcome),
         }
     }
+}
 
-    /// Whether there is no such function of two arguments. An error within the function has a frame around it.
-    fn is_unknown(&self, error: &EvalAltResult) -> bool {
-        matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(self.function.fn_name()))
-    }
+/// Whether there is no such function of two arguments. An error within the function has a frame around it.
+fn is_unknown(function: &FnPtr, error: &EvalAltResult) -> bool {
+    matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
 }
 
 impl Edit for Calling<'_> {
