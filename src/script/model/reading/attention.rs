@@ -99,8 +99,6 @@ pub mod methods {
     ) -> Fallible<Grid> {
         let (asked, read) = super::begun(2, options)?;
         read.finish()?;
-        super::read((&ctx, m), &x, head, &asked, |cache, place, names| {
-            super::attention::grid(cache, place, 0, names)
-        })
+        super::read((&ctx, m), &x, head, &asked, |cache, place, names| super::attention::grid(cache, place, 0, names))
     }
 }

@@ -57,9 +57,7 @@ impl Handle for Lens {
     }
 
     fn json(&self) -> Result<Value> {
-        let guess = |guess: &crate::model::reading::lens::Guess| {
-            json!({ "token": name(&self.model, guess.token), "id": guess.token, "probability": guess.probability })
-        };
+        let guess = |guess: &crate::model::reading::lens::Guess| json!({ "token": name(&self.model, guess.token), "id": guess.token, "probability": guess.probability });
         let reading = |reading: &Reading| {
             let positions = reading.guesses.concat();
             let guesses: Vec<Vec<Value>> = positions.iter().map(|all| all.iter().map(guess).collect()).collect();
