@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::env::env;
 use super::hooks::Hook;
-use super::model::{Cache, Model, Run};
+use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::model::tokens::Tokens;
@@ -50,13 +50,16 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 12] = [
+static ROWS: [Row; 15] = [
+    row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
     row::<Chart>(),
+    row::<Comparison>(),
     row::<Grid>(),
     row::<HeatText>(),
     row::<Hook>(),
+    row::<Lens>(),
     row::<Model>(),
     row::<Report>(),
     row::<Run>(),

@@ -1,5 +1,6 @@
 //! Models as scripts hold them, and where they come from.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -10,7 +11,7 @@ use crate::base::{Card, Cell, Result};
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, init};
+use crate::model::{self, init, load};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
@@ -111,8 +112,61 @@ fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
     }
 }
 
+/// A map as JSON.
+fn json_map(given: &Given) -> Result<serde_json::Map<String, Value>> {
+    match json_of(&given.map()?.into())? {
+        Value::Object(fields) => Ok(fields),
+        other => bail!(Bug, "a map that became {other}"),
+    }
+}
+
+fn dtype_option(read: &mut OptionReader) -> Result<DType> {
+    Ok(read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32))
+}
+
 #[export_module(manifest)]
 pub mod functions {
+    /// Loads a model: a folder as a hub download has it, one file, or `org/name` from the hub.
+    ///
+    /// A folder holds config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
+    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, .pt or safetensors with a config.json beside it or with
+    /// the names that TransformerLens gives to weights. What is not on disk is looked for on the hub: `org/name`,
+    /// `org/name@revision`, `org/name/file.gguf`, by way of its cache. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and
+    /// `HF_HUB_OFFLINE` mean what they mean elsewhere. Weights are used as they were published: nothing is folded or
+    /// centred. What is not understood is refused by name.
+    ///
+    /// # Options
+    /// - `dtype` = "f32": the dtype that the model computes in
+    /// - `ignore` = none: keys of a config.json that are not to be looked at, where one is refused that is not known
+    /// - `config` = none: a map of what the file of a TransformerLens model does not say
+    /// - `tokenizer` = the one in or beside the file: the file or folder of another
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10 });
+    /// m.save("small");
+    /// model::load("small").logits([1, 2]).equal(m.logits([1, 2]))  //=> true
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load(ctx: NativeCallContext, source: &str) -> Fallible<Model> {
+        load_with(ctx, source, Options::new())
+    }
+
+    #[rhai_fn(name = "load", return_raw)]
+    pub fn load_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
+        let env = env(&ctx)?;
+        let mut read = super::options(1, options);
+        let options = load::Options {
+            dtype: super::dtype_option(&mut read)?,
+            device: env.device.clone(),
+            ignore: read.get("ignore", Given::texts)?.unwrap_or_default(),
+            config: read.get("config", super::json_map)?.unwrap_or_default(),
+            tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
+        };
+        read.finish()?;
+        Ok(model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into())
+    }
+
     /// Makes a model of any size with random weights.
     ///
     /// `config` is a map; only `vocab`, the number of tokens, has to be given. What else it may hold is what
@@ -146,7 +200,7 @@ pub mod functions {
     pub fn init_with(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(1, options);
-        let dtype = read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32);
+        let dtype = super::dtype_option(&mut read)?;
         let mut random = env.random.generator(read.seed()?);
         let tokenizer = super::tokenizer(&mut read)?;
         read.finish()?;
@@ -154,5 +208,25 @@ pub mod functions {
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
         let decoder = Arc::new(Decoder::new(config, weights));
         Ok(model::Model { decoder, tokenizer, origin: "made here".into(), published: None }.into())
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Writes the model into a folder: config.json, model.safetensors and its tokenizer.
+    ///
+    /// A model that was loaded is written as it was published, under the names of its own files.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 2 }, #{ words: ["the", "cat"] });
+    /// m.save("small");
+    /// model::load("small").tokens("cat").ids  //=> [1]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<()> {
+        let env = env(&ctx)?;
+        m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.arg(0))?;
+        Ok(())
     }
 }

@@ -7,14 +7,19 @@ mod input;
 mod load;
 mod look;
 mod predict;
+mod reading;
 mod run;
 mod tokens;
+
+#[cfg(test)]
+mod tests;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 pub use cache::Cache;
 pub use load::Model;
+pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 
 use input::{Asked, Input};
@@ -26,10 +31,11 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 
 /// The methods of models, and of what they give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
-    vec![
+    let own = vec![
         exported_manifest!(cache::methods),
         exported_manifest!(generate::methods),
         exported_manifest!(grads::methods),
+        exported_manifest!(load::methods),
         exported_manifest!(look::methods),
         exported_manifest!(predict::methods),
         exported_manifest!(run::methods),
@@ -37,5 +43,6 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::parts),
         exported_manifest!(tokens::methods),
         exported_manifest!(tokens::parts),
-    ]
+    ];
+    [own, reading::globals()].concat()
 }

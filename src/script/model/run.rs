@@ -9,6 +9,7 @@ use super::look::places;
 use super::{Asked, Model};
 use crate::base::Result;
 use crate::err;
+use crate::model::batch::Batch;
 use crate::model::run::{Ask, Run as Core};
 use crate::model::site::{Kind, Place, Site};
 use crate::report::Screen;
@@ -25,6 +26,7 @@ use crate::tensor::{DType, Tensor, dtype};
 pub struct Run {
     logits: Tensor,
     cache: Cache,
+    batch: Batch,
 }
 
 impl Run {
@@ -35,11 +37,16 @@ impl Run {
     pub fn logits(&self) -> &Tensor {
         &self.logits
     }
+
+    pub fn core(&self) -> Core {
+        let cache = self.cache.activations().as_ref().clone();
+        Core { logits: self.logits.clone(), cache, batch: self.batch.clone() }
+    }
 }
 
 impl From<Core> for Run {
     fn from(run: Core) -> Self {
-        Self { logits: run.logits, cache: run.cache.into() }
+        Self { logits: run.logits, cache: run.cache.into(), batch: run.batch }
     }
 }
 

@@ -203,7 +203,7 @@ fn apart(tensors: &BTreeMap<String, Info>) -> Result<()> {
 }
 
 #[cfg(test)]
-mod parity;
+mod parity_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
