@@ -8,7 +8,10 @@ use super::giving::Giving;
 use super::{Loaded, Options, Shards, take};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
-use crate::model::formats::{gguf, lens, llama2c, pickle};
+use crate::model::formats::gguf::File as Gguf;
+use crate::model::formats::lens;
+use crate::model::formats::llama2c::Checkpoint;
+use crate::model::formats::pickle::File as Torch;
 use crate::model::layout::{Layout, Source};
 use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
@@ -76,7 +79,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = gguf::File::open(&map)?;
+    let file = Gguf::open(&map)?;
     let tokenizer = match options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&file.metadata)?,
@@ -87,13 +90,13 @@ fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Resu
 
 fn from_llama2c(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = llama2c::Checkpoint::open(&map)?;
+    let file = Checkpoint::open(&map)?;
     unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)
 }
 
 fn from_torch(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = pickle::File::open(&map)?.weights()?;
+    let file = Torch::open(&map)?.weights()?;
     state_dictionary(files, &Giving { source: &file, map: &map, task }, path, options, task)
 }
 
