@@ -4,7 +4,7 @@ use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 use serde_json::{Map, Value};
 
-use super::config::{Config, NormKind, Positions, Rotary, Scaling};
+use super::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
 use super::family::{self, with_head_size};
 use super::weights::Weights;
 use crate::base::{Result, Task, memory, names};
@@ -41,7 +41,8 @@ pub fn config(options: &Value) -> Result<Config> {
 /// What other defaults do not depend on.
 fn smallest() -> Config {
     let plain = family::plain(family::OWN);
-    Config { layers: 2, d_model: 64, heads: 4, vocab: 1, context: 128, positions: Positions::Rotary, ..plain }
+    let (positions, act) = (Positions::Rotary, Activation::Gelu);
+    Config { layers: 2, d_model: 64, heads: 4, vocab: 1, context: 128, act, positions, ..plain }
 }
 
 /// The defaults that depend on sizes and on kinds.
@@ -173,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::base::random::stream;
-    use crate::model::config::{Activation, Order, QkNorm};
+    use crate::model::config::{Order, QkNorm};
 
     fn made(options: Value) -> Config {
         config(&options).unwrap_or_else(|e| panic!("{e}"))

@@ -22,11 +22,8 @@ pub mod tokenizer;
 pub mod tokens;
 pub mod weights;
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::files::Files;
-use crate::base::{Result, Task};
 use decoder::Decoder;
 use tokenizer::Tokenizer;
 
@@ -40,18 +37,6 @@ pub struct Model {
     pub origin: String,
     /// How its files were, where it was loaded, so that it is saved the same way.
     pub published: Option<Arc<load::Published>>,
-}
-
-impl Model {
-    /// Writes config, weights and tokenizer into a folder, in the way that the model was published.
-    pub fn save(&self, files: &Files, folder: &Path, task: &Task) -> Result<()> {
-        let (config, weights) = (self.decoder.config(), self.decoder.weights());
-        save::save(files, folder, config, weights, self.published.as_deref(), task)?;
-        if let Some(tokenizer) = &self.tokenizer {
-            tokenizer.save(files, folder)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Saving a model: as it was published, names, order and fusions included, or in our own layout.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::Model;
 use super::config::Config;
 use super::family;
 use super::layout::{From, Layout};
@@ -16,7 +17,19 @@ use crate::err;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Tensor};
 
-/// Writes `config.json` and `model.safetensors` into a folder, each whole or not at all.
+impl Model {
+    /// Writes all of the model into a folder, from which it can be loaded again; gives back the places of the files.
+    pub fn save(&self, files: &Files, folder: &Path, task: &Task) -> Result<Vec<PathBuf>> {
+        let decoder = &self.decoder;
+        let mut places = save(files, folder, decoder.config(), decoder.weights(), self.published.as_deref(), task)?;
+        if let Some(tokenizer) = &self.tokenizer {
+            places.extend(tokenizer.save(files, folder)?);
+        }
+        Ok(places)
+    }
+}
+
+/// Writes `config.json` and `model.safetensors` into a folder, each whole or not at all; gives back their places.
 pub fn save(
     files: &Files,
     folder: &Path,
@@ -24,7 +37,7 @@ pub fn save(
     weights: &Weights,
     published: Option<&Published>,
     task: &Task,
-) -> Result<()> {
+) -> Result<Vec<PathBuf>> {
     let dtype = weights.embed.dtype();
     let (json, layout) = match published {
         Some(published) => (in_dtype(&published.config_json, dtype), published.layout.clone()),
@@ -34,10 +47,9 @@ pub fn save(
     // Other programs ask for this before they read the file.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     let named = Named { tensors, metadata };
-    files.save(&folder.join("model.safetensors"), |file| safetensors::write(&named, file))?;
+    let tensors = files.save(&folder.join("model.safetensors"), |file| safetensors::write(&named, file))?;
     let text = serde_json::to_string_pretty(&json).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;
-    files.save_whole(&folder.join("config.json"), text + "\n")?;
-    Ok(())
+    Ok(vec![tensors, files.save_whole(&folder.join("config.json"), text + "\n")?])
 }
 
 /// The tensors of the file, by their names in the layout.
@@ -74,8 +86,6 @@ fn in_dtype(config: &Value, dtype: DType) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -109,7 +119,7 @@ mod tests {
         for fixture in fixtures() {
             let model = load(&files, &fixture, DType::F32);
             let place = folder.path().join(fixture.file_name().unwrap());
-            save(&files, &place, &model.config, &model.weights, Some(&model.published), &Task::default()).unwrap();
+            save(&files, &place, &model.config, &model.weights, model.published.as_ref(), &Task::default()).unwrap();
             let bytes = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
             assert!(bytes(&fixture) == bytes(&place), "{}", fixture.display());
             let json = |folder: &Path| -> Value {
@@ -124,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
         let model = load(&files, &fixtures()[0], DType::BF16);
-        save(&files, folder.path(), &model.config, &model.weights, Some(&model.published), &Task::default()).unwrap();
+        save(&files, folder.path(), &model.config, &model.weights, model.published.as_ref(), &Task::default()).unwrap();
         let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
         assert!(text.contains("\"dtype\": \"bfloat16\""), "{text}");
         let again = load(&files, folder.path(), DType::BF16);

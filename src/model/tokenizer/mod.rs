@@ -18,6 +18,7 @@ mod metadata;
 mod spelling;
 mod splits;
 mod stream;
+mod symbols;
 mod template;
 mod vocab;
 

@@ -1,6 +1,6 @@
 //! Models as scripts hold them, and where they come from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -14,7 +14,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, init, load};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::{Env, env};
+use crate::script::env::env;
 use crate::script::options::{OptionReader, options};
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Given, Options, from_json, json as json_of};
@@ -112,16 +112,12 @@ fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
     }
 }
 
-/// The model of a source, with its tokenizer.
-fn loaded(env: &Env, source: &str, options: &load::Options) -> Result<model::Model> {
-    let path = Path::new(source);
-    let loaded = load::folder(&env.files, path, options, &env.task)?;
-    Ok(model::Model {
-        decoder: Arc::new(Decoder::new(loaded.config, loaded.weights)),
-        tokenizer: Tokenizer::from_folder(&env.files, path)?,
-        origin: source.into(),
-        published: Some(Arc::new(loaded.published)),
-    })
+/// A map as JSON.
+fn json_map(given: &Given) -> Result<serde_json::Map<String, Value>> {
+    match json_of(&given.map()?.into())? {
+        Value::Object(fields) => Ok(fields),
+        other => bail!(Bug, "a map that became {other}"),
+    }
 }
 
 fn dtype_option(read: &mut OptionReader) -> Result<DType> {
@@ -130,13 +126,20 @@ fn dtype_option(read: &mut OptionReader) -> Result<DType> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Loads a model: from a folder as a hub download has it, with config.json, safetensors and a tokenizer.
+    /// Loads a model: a folder as a hub download has it, one file, or `org/name` from the hub.
     ///
-    /// Weights are used as they were published: nothing is folded or centred.
+    /// A folder holds config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
+    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, .pt or safetensors with a config.json beside it or with
+    /// the names that TransformerLens gives to weights. What is not on disk is looked for on the hub: `org/name`,
+    /// `org/name@revision`, `org/name/file.gguf`, by way of its cache. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and
+    /// `HF_HUB_OFFLINE` mean what they mean elsewhere. Weights are used as they were published: nothing is folded or
+    /// centred. What is not understood is refused by name.
     ///
     /// # Options
     /// - `dtype` = "f32": the dtype that the model computes in
-    /// - `ignore` = none: keys of the config that are not to be looked at, where one is refused that is not known
+    /// - `ignore` = none: keys of a config.json that are not to be looked at, where one is refused that is not known
+    /// - `config` = none: a map of what the file of a TransformerLens model does not say
+    /// - `tokenizer` = the one in or beside the file: the file or folder of another
     ///
     /// # Example
     /// ```
@@ -153,11 +156,15 @@ pub mod functions {
     pub fn load_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(1, options);
-        let dtype = super::dtype_option(&mut read)?;
-        let ignore = read.get("ignore", Given::texts)?.unwrap_or_default();
+        let options = load::Options {
+            dtype: super::dtype_option(&mut read)?,
+            device: env.device.clone(),
+            ignore: read.get("ignore", Given::texts)?.unwrap_or_default(),
+            config: read.get("config", super::json_map)?.unwrap_or_default(),
+            tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
+        };
         read.finish()?;
-        let options = load::Options { dtype, device: env.device.clone(), ignore };
-        Ok(super::loaded(&env, source, &options).map_err(|e| e.arg(0))?.into())
+        Ok(model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into())
     }
 
     /// Makes a model of any size with random weights.
@@ -219,6 +226,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<()> {
         let env = env(&ctx)?;
-        Ok(m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.arg(0))?)
+        m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.arg(0))?;
+        Ok(())
     }
 }
