@@ -151,7 +151,7 @@ pub mod methods {
     /// let by_part = m.attribution("the cat", " sat");
     /// by_part.parts.map(|part| part.writer)  //=> ["embed", "attn_out.0", "mlp_out.0", "norm bias", "unembed bias"]
     /// (by_part.sum - m.logits("the cat").at([0, -1, 2])).abs() < 1e-5  //=> true
-    /// m.attribution("the cat", 2, #{ against: "the", by: "head" }).heads()  //=> grid of 1 by 2 "direct attribution to heads"
+    /// m.attribution("the cat", 2, #{ against: " the", by: "head" }).heads()  //=> grid of 1 by 2 "direct attribution to heads"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn attribution(ctx: NativeCallContext, m: &mut Model, x: Any, token: Any) -> Fallible<Attribution> {
@@ -177,7 +177,7 @@ pub mod parts {
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.attribution([1, 2, 3], 4).table()  //=> table of 8 rows "direct attribution of the logit of `4`"
+    /// m.attribution([1, 2, 3], 4).table()  //=> table of 7 rows "direct attribution of the logit of `4`"
     /// ```
     #[rhai_fn(global, pure)]
     pub fn table(attribution: &mut Attribution) -> Table {
