@@ -74,6 +74,9 @@ fn no_weights(label: &str, names: &[String]) -> crate::base::Error {
     let error = err!(File, "{label} has a {CONFIG} and no weights");
     let shards = names.iter().filter(|name| name.ends_with(".safetensors")).count();
     error.hint(match shards {
+        0 if names.iter().any(|name| name.starts_with("pytorch_model-")) => {
+            format!("weights of PyTorch in several files are not read; save the model again as {ONE}")
+        }
         0 => format!("expected {ONE}, or {INDEX} and the files that it lists"),
         _ => format!("it has {shards} files of safetensors, and no {INDEX} that lists them"),
     })
