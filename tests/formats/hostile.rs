@@ -17,8 +17,8 @@ use crate::samples;
 /// The largest piece of memory that anything in this program has asked for.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-/// No file here is larger than 1.1 MB, and no honest reader needs a piece of more than some times that.
-const MOST: usize = 32 << 20;
+/// No file here is larger than 1.1 MB, and no honest reader needs a piece of more than a few times that.
+const MOST: usize = 8 << 20;
 
 struct Watching;
 
