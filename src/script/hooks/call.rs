@@ -1,10 +1,11 @@
 //! Functions of a script called from within a run: hooks and metrics. What such a function throws comes out of the run
 //! as it was thrown, so that it is drawn under its own line.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
+use super::hook::Function;
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::{At, Edit};
@@ -47,35 +48,34 @@ impl<'a> Calls<'a> {
 /// A function of the script as the edit of a hook.
 pub struct Calling<'a> {
     calls: &'a Calls<'a>,
-    function: FnPtr,
-    /// Whether it takes the activation alone; found out at the first call.
-    takes_one: Cell<bool>,
+    function: Function,
 }
 
 impl<'a> Calling<'a> {
-    pub fn new(calls: &'a Calls<'a>, function: FnPtr) -> Self {
-        Self { calls, function, takes_one: Cell::new(false) }
+    pub fn new(calls: &'a Calls<'a>, function: Function) -> Self {
+        Self { calls, function }
     }
 
     fn called(&self, at: &At, place: Place, x: &Tensor) -> Result<Dynamic> {
         let x = Dynamic::from(x.clone());
-        if self.takes_one.get() {
-            return self.calls.call(&self.function, [x]);
+        let Function { function, takes_one } = &self.function;
+        if takes_one.get() {
+            return self.calls.call(function, [x]);
         }
-        let outcome = self.function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
+        let outcome = function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
         match outcome {
-            Err(error) if self.is_unknown(&error) => {
-                self.takes_one.set(true);
-                self.calls.call(&self.function, [x])
+            Err(error) if is_unknown(function, &error) => {
+                takes_one.set(true);
+                self.calls.call(function, [x])
             }
             outcome => self.calls.keep(outcome),
         }
     }
+}
 
-    /// Whether there is no such function of two arguments. An error within the function has a frame around it.
-    fn is_unknown(&self, error: &EvalAltResult) -> bool {
-        matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(self.function.fn_name()))
-    }
+/// Whether there is no such function of two arguments. An error within the function has a frame around it.
+fn is_unknown(function: &FnPtr, error: &EvalAltResult) -> bool {
+    matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
 }
 
 impl Edit for Calling<'_> {
@@ -108,4 +108,67 @@ fn where_and_when(at: &At, place: Place) -> Map {
         ("step".into(), number(at.step)),
         ("lengths".into(), numbers(&lengths)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use crate::script::Session;
+    use crate::script::env::Env;
+    use crate::script::thread::with_large_stack;
+
+    fn session() -> Session {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10 });";
+        let _nothing = session.eval("model", model).unwrap();
+        session
+    }
+
+    #[test]
+    fn what_a_function_throws_is_placed_in_the_function() {
+        with_large_stack(|| {
+            let mut session = session();
+            for (first, second, line) in [
+                ("let hook = hooks::edit(\"embed\", |x| {\n    x + oops()\n});", "m.logits([1], #{ hooks: hook })", 2),
+                ("let metric = |logits| {\n    logits.sum();\n    throw 5\n};", "m.grads([1], metric, \"embed\")", 3),
+            ] {
+                let _nothing = session.eval("first", first).unwrap();
+                let failure = session.eval("second", second).unwrap_err();
+                let place = failure.place.unwrap();
+                assert_eq!((place.source.as_str(), place.line), ("first", line), "{}", failure.message);
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_error_of_the_core_is_placed_at_the_call() {
+        with_large_stack(|| {
+            let mut session = session();
+            let code = "let hook = hooks::edit(\"embed\", |x| x[0]);\nm.logits([1], #{ hooks: hook })";
+            let failure = session.eval("line", code).unwrap_err();
+            assert_eq!(failure.place.unwrap().line, 2);
+            assert!(failure.message.contains("from the hook at `embed`"));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_interruption_is_heeded_within_a_hook() {
+        with_large_stack(|| {
+            let mut session = session();
+            let flag = session.env().task.flag().clone();
+            let interrupter = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                flag.store(true, Ordering::Relaxed);
+            });
+            let code = "try { m.logits([1], #{ hooks: hooks::edit(\"embed\", |x| loop { }) }) } catch { 1 }";
+            assert!(session.eval("line", code).unwrap_err().is_interrupted());
+            interrupter.join().unwrap();
+        })
+        .unwrap();
+    }
 }

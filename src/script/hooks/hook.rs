@@ -1,5 +1,8 @@
 //! A hook as scripts hold it: what it does, where, and how it becomes part of a run.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use rhai::{Array, Dynamic, FnPtr};
 use serde_json::{Value, json};
 
@@ -12,12 +15,18 @@ use crate::script::options::OptionReader;
 use crate::script::show::Handle;
 use crate::script::value::{Given, given, number_text};
 
+/// A function of the script, and whether it takes the activation alone, which its first call finds out.
+#[derive(Clone)]
+pub struct Function {
+    pub function: FnPtr,
+    pub takes_one: Rc<Cell<bool>>,
+}
+
 /// What a hook does.
 #[derive(Clone)]
 pub enum What {
     Act(Action),
-    /// A function of the script.
-    Edit(FnPtr),
+    Edit(Function),
 }
 
 #[derive(Clone)]

@@ -3,12 +3,14 @@
 pub mod call;
 mod hook;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr};
 
-pub use hook::{Hook, What};
+pub use hook::Hook;
+use hook::{Function, What};
 
 use super::model::{Cache, Run};
 use super::options::options;
@@ -201,6 +203,7 @@ pub mod functions {
 
     #[rhai_fn(name = "edit", return_raw)]
     pub fn edit_with(site: &str, function: FnPtr, options: Options) -> Fallible<Hook> {
+        let function = Function { function, takes_one: Rc::default() };
         super::hook(What::Edit(function), site, 2, options)
     }
 }

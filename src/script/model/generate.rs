@@ -198,3 +198,36 @@ pub mod methods {
         Ok(super::as_given(rows, new.several).into_array().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::script::Session;
+    use crate::script::env::Env;
+    use crate::script::thread::with_large_stack;
+
+    #[test]
+    fn words_are_said_as_they_come_only_where_somebody_sits_at_a_prompt() {
+        with_large_stack(|| {
+            let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+            let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 2 }, #{ words: [\"a\", \"b\"] });\n\
+                         let next = hooks::edit(\"logits\", |x, at| { let y = x * 0; y[[\":\", \":\", at.step % 2]] = 1; y });";
+            let _nothing = session.eval("model", model).unwrap();
+            let code = "m.generate(\"a\", #{ tokens: 3, hooks: next })";
+            let said = |session: &mut Session, code: &str| {
+                let value = session.eval("line", code);
+                (value.map(|value| value.to_string()).ok(), session.env().console.take(), session.env().console.take_spoken())
+            };
+            assert_eq!(said(&mut session, code), (Some(" a b a".into()), String::new(), String::new()));
+            session.env().console.converse();
+            assert_eq!(said(&mut session, code), (Some(" a b a".into()), " a b a\n".into(), " a b a".into()));
+            // Several texts at once would be said in each other's way.
+            assert_eq!(said(&mut session, &code.replace("\"a\"", "[\"a\"]")).1, "");
+            // A line that was begun is ended, whatever comes between.
+            let failing = "m.generate(\"a\", #{ hooks: [next, hooks::edit(\"logits\", |x, at| if at.step == 2 { throw 1 })] })";
+            assert_eq!(said(&mut session, failing), (None, " a b\n".into(), " a b".into()));
+        })
+        .unwrap();
+    }
+}

@@ -11,6 +11,9 @@ mod reading;
 mod run;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
