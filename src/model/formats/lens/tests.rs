@@ -42,7 +42,7 @@ fn held(name: &str) -> Held {
     if name == "gelu" {
         return Held(tensors("gelu.safetensors"));
     }
-    let file = pickle::File::open(std::fs::read(fixture(&format!("{name}.pt"))).unwrap()).unwrap().weights().unwrap();
+    let file = pickle::File::new(std::fs::read(fixture(&format!("{name}.pt"))).unwrap()).unwrap().weights().unwrap();
     Held(file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect())
 }
 
