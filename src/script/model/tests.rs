@@ -26,7 +26,9 @@ fn shown(codes: &'static [&'static str]) -> Vec<String> {
 
 #[test]
 fn tokens_show_what_was_added() {
-    let [plain, marked] = &shown(&["m.tokens(\"the cat\")", "m.tokens(\"the cat\", #{ bos: true })"])[..] else { panic!() };
+    let [plain, marked] = &shown(&["m.tokens(\"the cat\")", "m.tokens(\"the cat\", #{ bos: true })"])[..] else {
+        panic!()
+    };
     assert!(!plain.contains("added") && plain.contains("\" cat\""), "{plain}");
     let marks: Vec<&str> = marked.lines().filter(|line| line.contains("added")).collect();
     assert!(marks.len() == 1 && marks[0].contains("\"<s>\""), "{marked}");
