@@ -269,6 +269,9 @@ fn a_folder_says_what_is_added() {
     let tokenizer = from_folder(&content).unwrap().unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(1), Some(2)));
     assert_eq!(tokenizer.rule(), ([1].as_slice(), [].as_slice()));
+    let told = self::json(&llama()).unwrap().or_marks(Some(264), Some(50_256));
+    assert_eq!((told.bos(), told.eos()), (Some(264), None), "the config of a model may name a token that is none");
+    assert_eq!(told.rule(), ([1].as_slice(), [].as_slice()));
 }
 
 #[test]

@@ -26,11 +26,14 @@ const MOST_LAYERS: i32 = 1 << 12;
 /// The token that stands between texts; the program that belongs to these files begins with it and stops at it.
 const BOUNDARY: u32 = 1;
 
+/// The shape of each tensor, and where its bytes lie.
+type Tensors = BTreeMap<String, (Vec<usize>, Range<usize>)>;
+
 /// A file whose header is read and checked, and whose tensors are read one by one.
 pub struct Checkpoint<B> {
     bytes: B,
     config: Config,
-    tensors: BTreeMap<String, (Vec<usize>, Range<usize>)>,
+    tensors: Tensors,
 }
 
 impl<B: AsRef<[u8]>> Checkpoint<B> {
@@ -204,7 +207,7 @@ fn unembed(config: &Config) -> Listing {
 }
 
 /// Gives every tensor its place behind the header, one after the other up to the end of the file.
-fn placed(order: Listing, start: usize, length: usize) -> Result<BTreeMap<String, (Vec<usize>, Range<usize>)>> {
+fn placed(order: Listing, start: usize, length: usize) -> Result<Tensors> {
     let mut reached = start;
     let mut tensors = BTreeMap::new();
     for (name, shape) in order {

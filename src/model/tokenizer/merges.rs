@@ -76,7 +76,7 @@ impl Merges {
     /// Adds the tokens of a stretch of text that holds none of the whole ones.
     fn stretch(&self, text: &str, range: Range<usize>, task: &Task, found: &mut Vec<Placed>) -> Result<()> {
         let Some(raw) = text.get(range.clone()).filter(|raw| !raw.is_empty()) else { return Ok(()) };
-        let bytes = raw.len() as u128 * (symbols::BYTES_PER_CHARACTER) as u128;
+        let bytes = raw.len() as u128 * symbols::BYTES_PER_CHARACTER as u128;
         memory::check(bytes, || format!("the tokens of {} bytes of text", raw.len()))?;
         let mut spelled = String::with_capacity(raw.len() + self.space.len_utf8());
         if self.prefix {
