@@ -99,7 +99,7 @@ fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &T
         Some(stated) => Some(tokenizer(files, stated, config)?),
         None => loaded.tokenizer,
     };
-    let tokenizer = tokenizer.map(|tokenizer| marked(tokenizer, config)).transpose()?;
+    let tokenizer = tokenizer.map(|tokenizer| marked(tokenizer, config));
     let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
     Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new) })
 }
@@ -119,10 +119,7 @@ fn tokenizer(files: &Files, path: &Path, config: &Config) -> Result<Tokenizer> {
     read.map_err(|e| e.within(shown))
 }
 
-/// The tokenizer with what the model says of the beginning and the end of texts. Small models often keep the ids of the
-/// large ones, which their tokenizers do not have.
-fn marked(tokenizer: Tokenizer, config: &Config) -> Result<Tokenizer> {
-    let known = |id: &u32| tokenizer.vocab().piece(*id).is_ok();
-    let (bos, eos) = (config.bos.filter(known), config.eos.first().copied().filter(known));
-    tokenizer.or_marks(bos, eos)
+/// The tokenizer with what the model says of the beginning and the end of texts.
+fn marked(tokenizer: Tokenizer, config: &Config) -> Tokenizer {
+    tokenizer.or_marks(config.bos, config.eos.first().copied())
 }
