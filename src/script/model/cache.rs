@@ -63,6 +63,15 @@ impl Cache {
         }
     }
 
+    /// What was recorded, with its shapes.
+    pub fn table(&self, title: String) -> Table {
+        let row = |(place, tensor): (&Place, &Tensor)| {
+            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
+        };
+        let columns = ["site", "shape", "dtype"].map(String::from).into();
+        Table { title, columns, rows: self.activations.iter().map(row).collect() }
+    }
+
     /// The tensors under our names.
     pub fn map(&self) -> Map {
         let entries = self.activations.iter();
@@ -80,12 +89,7 @@ impl Handle for Cache {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let row = |(place, tensor): (&Place, &Tensor)| {
-            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
-        };
-        let columns = ["site", "shape", "dtype"].map(String::from).into();
-        let rows = self.activations.iter().map(row).collect();
-        Table { title: self.short(), columns, rows }.terminal(screen)
+        self.table(self.short()).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {
