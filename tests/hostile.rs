@@ -81,6 +81,8 @@ fn an_interruption_stops_what_runs() {
         "print(0); sleep(1000)",
         "print(0); while true { [3, 1, 2].sort(); }",
         "print(0); tensor::randn([2500, 2500]).svd()",
+        "let m = model::init(#{ vocab: 9, context: 1000000 }); print(0); m.generate_ids([1], #{ tokens: 999999 })",
+        "let m = model::init(#{ vocab: 9 }); print(0); m.run([1], #{ hooks: hooks::edit(\"embed\", |x| loop { }) })",
     ] {
         let mut child =
             microtome(folder.path()).args(["-e", code]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

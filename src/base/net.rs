@@ -42,10 +42,9 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             return Ok(place);
         }
     }
-    let runtime = runtime()?;
     let client = client(judged(files.access()))?;
     files.save(Path::new(&name), |file| {
-        runtime.block_on(async {
+        wait_for(async {
             let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
             let mut response = accepted(&url, response)?;
             let bar = task.begin(&format!("fetching {name}"), response.content_length());
@@ -67,12 +66,16 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
     })
 }
 
-/// What connections run on: this thread, while it waits for them.
-pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Runs connections on this thread, which waits for them.
+pub fn wait_for<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| err!(Network, "cannot start the network: {e}"))
+        .map_err(|e| err!(Network, "cannot start the network: {e}"))?;
+    let outcome = runtime.block_on(work);
+    // The system may look up a name for half a minute, and cannot be stopped; an interruption does not wait for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Follows where a server sends it on to, if the script may go there.

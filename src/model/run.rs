@@ -5,6 +5,7 @@ use super::cache::{Cache, Recorder};
 use super::decoder::{Decoder, Logits, Pass};
 use super::hooks::{Bound, Chain};
 use super::site::Place;
+use crate::base::task::Bar;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::{Tensor, normalise};
@@ -47,23 +48,26 @@ impl Decoder {
 
     /// The loss of every token but the first of each text: -log of the probability that the model gave it, in nats.
     pub fn losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
-        let logits = self.logits(batch, hooks, task)?;
-        let each = batch.rows().iter().enumerate().map(|(i, row)| token_losses(&logits.get(i)?, row));
-        each.collect()
+        self.losses_in(batch, &mut Chain { hooks, ..Chain::default() }, task)
     }
 
-    /// The losses of one text of any length, read in windows of the model's context. Each window after the first begins
+    /// The losses of texts of any length, read in windows of the model's context. Each window after the first begins
     /// half a context later and judges its second half, so that no token is judged with less than half a context.
-    pub fn windowed_losses(&self, ids: &[u32], task: &Task) -> Result<Tensor> {
+    pub fn windowed_losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+        let mut chain = Chain { hooks, ..Chain::default() };
+        let bar = task.begin("reading windows", Some(batch.lengths().iter().sum::<usize>() as u64));
+        batch.rows().iter().map(|ids| self.losses_by_window(ids, &mut chain, bar.as_ref(), task)).collect()
+    }
+
+    fn losses_by_window(&self, ids: &[u32], chain: &mut Chain, bar: &dyn Bar, task: &Task) -> Result<Tensor> {
         let context = self.config().context;
         let stride = (context / 2).max(1);
-        let bar = task.begin("reading windows", Some(ids.len() as u64));
         let (mut losses, mut judged) = (Vec::new(), 1);
         let mut start = 0;
         while judged < ids.len() {
             let end = (start + context).min(ids.len());
             let window = Batch::new(vec![ids[start..end].to_vec()])?;
-            let here = self.losses(&window, Vec::new(), task)?.remove(0);
+            let here = self.losses_in(&window, chain, task)?.remove(0);
             losses.push(here.narrow(0, judged - start - 1, end - judged)?);
             bar.advance((end - judged) as u64);
             judged = end;
@@ -73,6 +77,12 @@ impl Decoder {
             true => Tensor::zeros(0, self.dtype(), self.device())?,
             false => Tensor::cat(&losses, 0)?,
         })
+    }
+
+    fn losses_in(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Vec<Tensor>> {
+        let logits = self.whole(batch, chain, task)?;
+        let each = batch.rows().iter().enumerate().map(|(i, row)| token_losses(&logits.get(i)?, row));
+        each.collect()
     }
 
     fn chain<'a>(&self, batch: &Batch, ask: Ask<'a>, recording_only: bool) -> Chain<'a> {

@@ -321,10 +321,10 @@ fn losses_are_the_logarithms_of_probabilities() {
         assert!((loss + chance.ln()).abs() < 1e-9);
     }
     // Windows over a text that fits are the text.
-    let windowed = model.windowed_losses(&TEXT, &task).unwrap();
-    assert!(far(&windowed, &losses[0]) < 1e-9);
+    let windowed = model.windowed_losses(&batch(&[&TEXT]), vec![], &task).unwrap();
+    assert!(far(&windowed[0], &losses[0]) < 1e-9);
     let long: Vec<u32> = (0..100).map(|i| i * 7 % 20).collect();
-    let windowed = model.windowed_losses(&long, &task).unwrap();
+    let windowed = model.windowed_losses(&batch(&[&long]), vec![], &task).unwrap().remove(0);
     assert_eq!(windowed.dims(), [99]);
     // The token at 40 is judged in the window 16..48, with 24 tokens before it.
     let window = model.losses(&batch(&[&long[16..48]]), vec![], &task).unwrap();

@@ -1,8 +1,9 @@
 //! The weights of a decoder, and the name and shape of each.
 
 use super::config::{Config, Order, Positions, QkNorm};
-use crate::base::Result;
+use crate::base::{Result, names};
 use crate::tensor::Tensor;
+use crate::{bail, err};
 
 /// A matrix `[out, in]` and what is added to its product.
 #[derive(Debug, Clone)]
@@ -74,6 +75,59 @@ impl Weights {
         };
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }
+
+    /// One weight by its name.
+    pub fn get(&self, config: &Config, name: &str) -> Result<Tensor> {
+        let all = self.named(config)?;
+        match all.iter().find(|(known, _)| known == name) {
+            Some((_, weight)) => Ok(weight.clone()),
+            None => Err(err!(Name, "this model has no weight `{name}`")
+                .maybe_hint(names::suggestion(name, all.iter().map(|(known, _)| known.as_str())))),
+        }
+    }
+
+    /// Every weight with its name, as [`Weights::build`] asked for them.
+    pub fn named(&self, config: &Config) -> Result<Vec<(String, Tensor)>> {
+        let mut all = vec![self.embed.clone()];
+        all.extend(self.pos_embed.clone());
+        self.blocks.iter().for_each(|block| block.list(&mut all));
+        list_norm(self.final_norm.as_ref(), &mut all);
+        all.extend((!config.tied).then(|| self.unembed.weight.clone()));
+        all.extend(self.unembed.bias.clone());
+        let names = config.parameters()?;
+        let fit = names.len() == all.len() && names.iter().zip(&all).all(|((_, shape), t)| shape == t.dims());
+        if !fit {
+            bail!(Bug, "the weights are not those of their config");
+        }
+        Ok(names.into_iter().map(|(name, _)| name).zip(all).collect())
+    }
+}
+
+impl Block {
+    /// Its weights in the order in which they are built.
+    fn list(&self, all: &mut Vec<Tensor>) {
+        let attn = &self.attn;
+        list_norm(self.attn_norm.as_ref(), all);
+        [&attn.q, &attn.k, &attn.v].into_iter().for_each(|linear| linear.list(all));
+        [&attn.q_norm, &attn.k_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        attn.o.list(all);
+        [&self.attn_post_norm, &self.mlp_norm].into_iter().for_each(|norm| list_norm(norm.as_ref(), all));
+        if let Some(mlp) = &self.mlp {
+            mlp.gate.iter().chain([&mlp.up, &mlp.down]).for_each(|linear| linear.list(all));
+        }
+        list_norm(self.mlp_post_norm.as_ref(), all);
+    }
+}
+
+impl Linear {
+    fn list(&self, all: &mut Vec<Tensor>) {
+        all.push(self.weight.clone());
+        all.extend(self.bias.clone());
+    }
+}
+
+fn list_norm(norm: Option<&Norm>, all: &mut Vec<Tensor>) {
+    all.extend(norm.iter().flat_map(|norm| [&norm.weight, &norm.bias]).flatten().cloned());
 }
 
 impl Config {
@@ -149,4 +203,36 @@ fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Get) -
         weight: config.norm_weight.then(|| get(&format!("{name}.weight"), &[size])).transpose()?,
         bias: config.norm_bias.then(|| get(&format!("{name}.bias"), &[size])).transpose()?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::samples::configs;
+    use crate::tensor::{DType, Device, Number};
+
+    #[test]
+    fn every_weight_is_found_by_the_name_that_it_was_made_under() {
+        for config in configs() {
+            let mut made = Vec::new();
+            let weights = Weights::build(&config, &mut |name, shape| {
+                made.push(name.to_string());
+                Ok(Tensor::full(made.len() as u32, shape, &Device::Cpu)?)
+            });
+            let weights = weights.unwrap();
+            assert_eq!(weights.named(&config).unwrap().len(), made.len());
+            for (i, name) in made.iter().enumerate() {
+                let first = weights.get(&config, name).unwrap().flatten_all().unwrap().get(0).unwrap();
+                assert_eq!(Number::of(&first).unwrap(), Number::Int(i as i64 + 1), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_the_right_one() {
+        let config = crate::model::samples::config();
+        let decoder = crate::model::samples::decoder(config.clone(), DType::F32);
+        let error = decoder.weights().get(&config, "blocks.0.attn.q.wieght").unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `blocks.0.attn.q.weight`?"));
+    }
 }

@@ -92,6 +92,7 @@ impl Repl {
     pub fn converse(mut self) -> Result<Ending> {
         let (screen, quiet) = {
             let session = self.session();
+            session.env().console.converse();
             (*session.env().console.screen(), session.env().settings.quiet)
         };
         let (mut editor, remark) = LineEditor::new(self.session.clone(), &screen)?;
@@ -218,8 +219,10 @@ impl Repl {
     /// Evaluates code and shows its value, unless a semicolon mutes it.
     fn answer(&mut self, text: &str) -> std::result::Result<(), Trouble> {
         let name = self.next_name();
-        let value = self.evaluate(&name, text)?;
-        if !value.is_unit() && !is_muted(text) {
+        let value = self.evaluate(&name, text);
+        let spoken = self.session().env().console.take_spoken();
+        let value = value?;
+        if !value.is_unit() && !is_muted(text) && !is_text(&value, &spoken) {
             self.show(&value)?;
         }
         Ok(())
@@ -292,6 +295,11 @@ fn is_unfinished(text: &str, session: &Session) -> bool {
         Some(command) => commands::code_of(command).is_some_and(|code| session.is_unfinished(code)),
         None => session.is_unfinished(text),
     }
+}
+
+/// Whether the value is this text, which has been seen as it came.
+fn is_text(value: &Value, spoken: &str) -> bool {
+    !spoken.is_empty() && value.is_string() && value.to_string() == spoken
 }
 
 /// Whether the code ends in a semicolon, a comment after it not counted.

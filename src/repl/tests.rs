@@ -316,3 +316,18 @@ fn questions_and_commands_end_with_their_line_but_for_code() {
     assert!(is_unfinished(":time f(", &session) && !is_unfinished(":time 1", &session));
     assert!(is_unfinished("  let x =", &session));
 }
+
+#[test]
+fn words_that_were_seen_as_they_came_are_not_said_once_more() {
+    let mut repl = repl();
+    let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 2 }, #{ words: [\"a\", \"b\"] }); \
+                 let next = #{ tokens: 2, hooks: hooks::edit(\"logits\", |x, at| { x[[\":\", \":\", at.step]] = 99; x }) };";
+    assert_eq!(said(&mut repl, model), "");
+    assert_eq!(said(&mut repl, "m.generate(\"a\", next)"), " a b");
+    assert_eq!(repl.session().env().console.take_spoken(), "");
+    repl.session().env().console.converse();
+    assert_eq!(said(&mut repl, "m.generate(\"a\", next)"), " a b");
+    assert_eq!(said(&mut repl, "ans"), " a b");
+    assert_eq!(said(&mut repl, "m.generate(\"a\", next).trim_start()"), " a b\na b");
+    assert_eq!(said(&mut repl, "m.generate(\"a\", next);"), " a b");
+}

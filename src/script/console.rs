@@ -27,12 +27,16 @@ pub struct Console {
     obeyed: bool,
     /// What was written, kept for the record of a run.
     kept: Option<RefCell<String>>,
+    /// Whether somebody sits at a prompt, to whom words may be said as they come.
+    conversation: Cell<bool>,
+    /// What was said in that way last.
+    spoken: RefCell<String>,
 }
 
 impl Console {
     pub fn stdout(screen: Screen, stop: Arc<AtomicBool>) -> Self {
         let obeyed = std::io::stdout().is_terminal();
-        Self { sink: Sink::Out, screen, stop: Some(stop), closed: Cell::new(None), obeyed, kept: None }
+        Self { sink: Sink::Out, stop: Some(stop), obeyed, ..Self::memory(screen) }
     }
 
     /// For `--json`, where standard output carries the result and nothing else.
@@ -48,6 +52,8 @@ impl Console {
             closed: Cell::new(None),
             obeyed: false,
             kept: None,
+            conversation: Cell::new(false),
+            spoken: RefCell::default(),
         }
     }
 
@@ -55,11 +61,10 @@ impl Console {
     pub fn beside(&self) -> Self {
         Self {
             sink: self.sink.clone(),
-            screen: self.screen,
             stop: self.stop.clone(),
             closed: self.closed.clone(),
             obeyed: self.obeyed,
-            kept: None,
+            ..Self::memory(self.screen)
         }
     }
 
@@ -80,13 +85,42 @@ impl Console {
     /// Writes what a script says and ends the line. A terminal gets it without control characters: a library that
     /// prints has no more power over the user's terminal than over the user's files. A pipe gets it as it is.
     pub fn say(&self, text: &str) {
-        self.keep(text);
-        if self.obeyed {
-            self.send(&harmless(text))
-        } else {
-            self.send(text)
-        }
+        self.utter(text);
         self.write("\n");
+    }
+
+    fn utter(&self, text: &str) {
+        self.keep(text);
+        if self.obeyed { self.send(&harmless(text)) } else { self.send(text) }
+    }
+
+    /// From now on somebody sits at a prompt.
+    pub fn converse(&self) {
+        self.conversation.set(true);
+    }
+
+    pub fn is_conversation(&self) -> bool {
+        self.conversation.get()
+    }
+
+    /// Writes a piece of what a script says, and lets it be seen at once.
+    pub fn speak(&self, piece: &str) {
+        self.utter(piece);
+        self.spoken.borrow_mut().push_str(piece);
+        if let Sink::Out = self.sink {
+            // One that cannot be flushed cannot be written either, which `send` has seen to.
+            let _flushed = std::io::stdout().flush();
+        }
+    }
+
+    /// Ends the line of what was spoken.
+    pub fn end_speech(&self) {
+        self.write("\n");
+    }
+
+    /// What was spoken since this was last asked; the prompt does not say it once more.
+    pub fn take_spoken(&self) -> String {
+        self.spoken.take()
     }
 
     /// Writes text of ours, colours and all, and ends the line.

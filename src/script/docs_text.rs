@@ -13,14 +13,14 @@ const WIDEST: usize = 100;
 
 /// What the reference says of a name: entries, a module, or a type; the nearest name if there is none.
 pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
-    let found = docs.lookup(name);
-    if !found.is_empty() {
-        return Ok(found.iter().map(|found| entry(found, screen)).collect::<Vec<_>>().join("\n"));
-    }
-    // A library of the stdlib goes by its path, too.
+    let mut found: Vec<String> = docs.lookup(name).into_iter().map(|found| entry(found, screen)).collect();
+    // A library of the stdlib goes by its path, too; and a module may have the name of a method, as `run` has.
     let name = super::resolver::stdlib_name(name).unwrap_or(name);
     if docs.modules().contains(&name) {
-        return Ok(module(docs, name, screen));
+        found.insert(0, module(docs, name, screen));
+    }
+    if !found.is_empty() {
+        return Ok(found.join("\n"));
     }
     match of_type(docs, name, screen) {
         members if members.is_empty() => {

@@ -9,11 +9,13 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{language, numbers, plot, report, run, show, tensor};
+use super::{hooks, language, model, numbers, plot, report, run, show, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
+        ("hooks", vec![exported_manifest!(hooks::functions)]),
+        ("model", model::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("run", vec![exported_manifest!(run::functions)]),
         ("tensor", tensor::functions()),
@@ -23,6 +25,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
 /// What is known everywhere: methods on handles, operators, and the few words without a module.
 fn globals() -> Vec<&'static ModuleManifest> {
     let own = vec![
+        exported_manifest!(hooks::methods),
         exported_manifest!(language::functions),
         exported_manifest!(numbers::functions),
         exported_manifest!(numbers::more),
@@ -31,7 +34,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
-    [own, tensor::globals()].concat()
+    [own, model::globals(), tensor::globals()].concat()
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.

@@ -197,11 +197,7 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
             "functions call each other too deep".into(),
             Some("does the recursion come to an end?".into()),
         ),
-        E::ErrorDataRace(name, _) => plain(
-            Kind::Argument,
-            format!("`{name}` is in use: a closure given to its own method looks at it"),
-            Some(format!("let the closure use a second name for it: `let other = {name};`")),
-        ),
+        E::ErrorDataRace(name, _) => in_use(name),
         E::ErrorNonPureMethodCallOnConstant(name, _) => {
             plain(Kind::Argument, format!("`{}` would change a constant", readable_types(name)), None)
         }
@@ -211,6 +207,20 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
         E::ErrorArithmetic(text, _) => plain(Kind::Numeric, lower(text), None),
         other => plain(Kind::Argument, without_position(other), None),
     }
+}
+
+/// A closure looks at the value whose own method calls it. Where the value was bound to the closure when that was made,
+/// the engine says "argument #1 of function 'anon$..'", and the name is not known any more.
+fn in_use(name: &str) -> Words {
+    let (subject, other) = match name.starts_with("argument #") {
+        true => ("a value that a closure looks at".into(), "m"),
+        false => (format!("`{name}`"), name),
+    };
+    Words::new(
+        Kind::Argument,
+        format!("{subject} is in use: the closure was given to its own method"),
+        Some(format!("let the closure use a second name for it, made before: `let other = {other};`")),
+    )
 }
 
 /// What may have been meant where a value of another type stands.

@@ -13,8 +13,11 @@ use crate::base::{Result, names};
 use crate::err;
 
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
-pub const STDLIB: &[(&str, &str)] =
-    &[("geometry", include_str!("../../stdlib/geometry.rhai")), ("stats", include_str!("../../stdlib/stats.rhai"))];
+pub const STDLIB: &[(&str, &str)] = &[
+    ("geometry", include_str!("../../stdlib/geometry.rhai")),
+    ("patching", include_str!("../../stdlib/patching.rhai")),
+    ("stats", include_str!("../../stdlib/stats.rhai")),
+];
 
 /// `std/name`, if the stdlib has a module of that name.
 pub fn stdlib_path(name: &str) -> Option<String> {

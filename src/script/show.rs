@@ -5,8 +5,11 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::console::Console;
 use super::env::env;
+use super::hooks::Hook;
+use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::model::tokens::Tokens;
 use crate::report::Report;
 use crate::report::chart::Chart;
 use crate::report::terminal::Screen;
@@ -47,8 +50,23 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 7] =
-    [row::<Card>(), row::<Chart>(), row::<Grid>(), row::<HeatText>(), row::<Report>(), row::<Table>(), row::<Tensor>()];
+static ROWS: [Row; 15] = [
+    row::<Attribution>(),
+    row::<Cache>(),
+    row::<Card>(),
+    row::<Chart>(),
+    row::<Comparison>(),
+    row::<Grid>(),
+    row::<HeatText>(),
+    row::<Hook>(),
+    row::<Lens>(),
+    row::<Model>(),
+    row::<Report>(),
+    row::<Run>(),
+    row::<Table>(),
+    row::<Tensor>(),
+    row::<Tokens>(),
+];
 
 pub fn register_types(engine: &mut Engine) {
     for row in &ROWS {

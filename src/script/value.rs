@@ -89,6 +89,15 @@ impl Given {
         self.value.clone().into_array().map_err(|_| self.refuse("an array"))
     }
 
+    /// The elements of an array, or the value itself where it is none.
+    pub fn elements(&self) -> Vec<Given> {
+        let of = |(i, element): (usize, &Dynamic)| Given { value: element.clone(), element: Some(i), ..self.clone() };
+        match self.value.read_lock::<Array>() {
+            Some(array) => array.iter().enumerate().map(of).collect(),
+            None => vec![self.clone()],
+        }
+    }
+
     /// Integers: one alone, or an array of them.
     pub fn integers(&self) -> Result<Vec<i64>> {
         self.each("an integer or an array of integers", Given::integer)

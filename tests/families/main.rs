@@ -1,7 +1,10 @@
 //! Every family computes what its reference library computes, from files as they are published.
 
+mod candle;
 mod files;
+mod hostile;
 mod older;
+mod sources;
 
 use files::{FAMILIES, expected, files, fixture, floats, ids, load};
 use microtome::base::Task;

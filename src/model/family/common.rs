@@ -129,7 +129,7 @@ pub fn plain(family: &str) -> Config {
 pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
     let part = if config.heads > 0 && config.d_model % config.heads == 0 { config.d_model / config.heads } else { 0 };
     let d_head = stated.unwrap_or(part);
-    Config { d_head, score_scale: (d_head as f64).powf(-0.5), ..config }
+    Config { d_head, score_scale: (d_head.max(1) as f64).powf(-0.5), ..config }
 }
 
 /// Heads of keys and values, as many as there are queries' where neither key nor default says otherwise.

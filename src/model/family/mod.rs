@@ -35,8 +35,8 @@ use crate::err;
 use keys::Keys;
 use names::Line;
 
-pub use common::plain;
-pub use own::{canonical, config_json};
+pub use common::{plain, with_head_size};
+pub use own::{NAME as OWN, canonical, config_json};
 
 /// What is to be known about a family.
 struct Family {
@@ -95,3 +95,6 @@ fn unknown(found: &str) -> crate::base::Error {
     err!(Format, "the family `{found}` of the config.json is not known")
         .hint(format!("{near}families are {}", known.join(" ")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The config that readers of formats begin with: a decoder as llama's is, to be changed where a file says otherwise.
 
-use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm};
+use crate::model::config::{Activation, Config, NormKind, Positions};
+use crate::model::family::plain;
 
 pub(super) struct Sizes {
     pub layers: usize,
@@ -17,7 +18,6 @@ pub(super) struct Sizes {
 pub(super) fn llama(sizes: Sizes) -> Config {
     let Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context } = sizes;
     Config {
-        family: "llama".into(),
         layers,
         d_model,
         heads,
@@ -29,32 +29,9 @@ pub(super) fn llama(sizes: Sizes) -> Config {
         act: Activation::Silu,
         gated: true,
         norm: Some(NormKind::Rms),
-        norm_eps: 0.0,
-        norm_weight: true,
         norm_bias: false,
-        norm_plus_one: false,
-        pre_norm: true,
-        post_norm: false,
-        final_norm: true,
-        qk_norm: QkNorm::None,
-        order: Order::Serial,
         positions: Positions::Rotary,
-        position_offset: 0,
-        rotary: None,
-        rotary_local: None,
-        windows: Vec::new(),
-        causal: true,
         score_scale: (d_head as f64).sqrt().recip(),
-        score_scale_by_layer: false,
-        score_cap: None,
-        logit_cap: None,
-        embed_scale: None,
-        tied: false,
-        qkv_bias: false,
-        out_bias: false,
-        mlp_bias: false,
-        unembed_bias: false,
-        bos: None,
-        eos: Vec::new(),
+        ..plain("llama")
     }
 }

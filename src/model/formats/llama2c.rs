@@ -26,11 +26,14 @@ const MOST_LAYERS: i32 = 1 << 12;
 /// The token that stands between texts; the program that belongs to these files begins with it and stops at it.
 const BOUNDARY: u32 = 1;
 
+/// The shape of each tensor, and where its bytes lie.
+type Tensors = BTreeMap<String, (Vec<usize>, Range<usize>)>;
+
 /// A file whose header is read and checked, and whose tensors are read one by one.
 pub struct Checkpoint<B> {
     bytes: B,
     config: Config,
-    tensors: BTreeMap<String, (Vec<usize>, Range<usize>)>,
+    tensors: Tensors,
 }
 
 impl<B: AsRef<[u8]>> Checkpoint<B> {
@@ -137,7 +140,7 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
     }
     let d_head = d_model / heads;
     let rotary = Rotary { dims: d_head, theta: 10_000.0, neighbours: true, scaling: Scaling::None };
-    Ok(Config {
+    let config = Config {
         kv_heads,
         norm_eps: 1e-5,
         rotary: Some(rotary),
@@ -145,7 +148,8 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
         bos: Some(BOUNDARY),
         eos: vec![BOUNDARY],
         ..llama(Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context })
-    })
+    };
+    config.checked()
 }
 
 /// What turned queries and keys before the program computed it itself.
@@ -203,7 +207,7 @@ fn unembed(config: &Config) -> Listing {
 }
 
 /// Gives every tensor its place behind the header, one after the other up to the end of the file.
-fn placed(order: Listing, start: usize, length: usize) -> Result<BTreeMap<String, (Vec<usize>, Range<usize>)>> {
+fn placed(order: Listing, start: usize, length: usize) -> Result<Tensors> {
     let mut reached = start;
     let mut tensors = BTreeMap::new();
     for (name, shape) in order {

@@ -2,6 +2,7 @@
 
 mod base;
 pub mod gguf;
+pub mod lens;
 pub mod llama2c;
 pub mod pickle;
 mod reader;

@@ -1,9 +1,9 @@
 //! Models from a model hub: found in the cache or fetched into it, with the layout that other programs' caches have.
 //!
-//! The hub's answers and the look into its cache are the `hf-hub` crate's. What it does not do is done here: it fetches
-//! large files through a library of its own whose hosts cannot be judged, takes up no download where it broke off,
-//! compares no file with its hash, and cannot read the hash of a file that lies with another server than the hub. So
-//! files come through `base::net`.
+//! What a revision stands for and which files it has is asked through the `hf-hub` crate, whose cache is the one that is
+//! filled here. What that crate does not do is done here: it fetches large files through a library of its own whose
+//! hosts cannot be judged, takes up no download where it broke off, compares no file with its hash, and does not see
+//! the hash of a file that lies with another server than the hub. So files come through `base::net`.
 
 mod cache;
 mod choice;
@@ -63,7 +63,7 @@ pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Re
             return Ok(Snapshot::new(&cache, name, &name.revision));
         }
     }
-    net::runtime()?.block_on(from_hub(files, task, settings, &cache, name))
+    net::wait_for(from_hub(files, task, settings, &cache, name))
 }
 
 /// Whether the hub may be asked, or why not.

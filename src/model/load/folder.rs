@@ -6,25 +6,28 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::file::no_config;
+use super::giving::Giving;
 use super::{Loaded, Options, Published, Shards, take};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::model::family;
+use crate::model::formats::pickle;
 use crate::model::layout::Source;
+use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
 
-const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 const ONE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+const TORCH: &str = "pytorch_model.bin";
 
 /// Loads the model of a folder.
 pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let label = path.display().to_string();
     let names = files.names(path);
     let has = |name: &str| names.iter().any(|found| found == name);
-    let weights = [ONE, INDEX].into_iter().find(|name| has(name));
-    let config = has(CONFIG);
-    let weights = match (config, weights) {
+    let found = match (has(CONFIG), [ONE, INDEX, TORCH].into_iter().find(|name| has(name))) {
         (true, Some(weights)) => weights,
         (true, None) => return Err(no_weights(&label, &names)),
         (false, Some(weights)) => {
@@ -35,13 +38,36 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
             return Err(err!(File, "expected a folder with {CONFIG} and {ONE}, found neither in {label}"));
         }
     };
-    let config_json = json(files, &path.join(CONFIG))?;
-    let layout = family::read(&config_json, &options.ignore).map_err(|e| e.within(path.join(CONFIG).display()))?;
-    let source = open(files, path, weights, task).map_err(|e| e.within(&label))?;
+    let loaded = if found == TORCH {
+        let map = files.map(&path.join(TORCH))?;
+        let file = pickle::File::open(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
+        published(files, path, &Giving { source: &file, map: &map, task }, &label, options, task)?
+    } else {
+        let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
+        published(files, path, &shards, &label, options, task)?
+    };
+    let tokenizer = if options.tokenizer.is_none() { Tokenizer::from_folder(files, path)? } else { None };
+    Ok(Loaded { tokenizer, ..loaded })
+}
+
+/// A model from its tensors and the config.json in a folder.
+pub fn published(
+    files: &Files,
+    folder: &Path,
+    source: &dyn Source,
+    label: &str,
+    options: &Options,
+    task: &Task,
+) -> Result<Loaded> {
+    no_config(options)?;
+    let place = folder.join(CONFIG);
+    let config_json = json(files, &place)?;
+    let layout = family::read(&config_json, &options.ignore).map_err(|e| e.within(place.display()))?;
     let present = source.names();
     let layout = layout.fitted(&present.iter().map(String::as_str).collect());
-    let weights = take::weights(&layout, &source, &label, options, task).map_err(|e| e.within(&label))?;
-    Ok(Loaded { config: layout.config.clone(), weights, published: Published { config_json, layout } })
+    let weights = take::weights(&layout, source, label, options, task).map_err(|e| e.within(label))?;
+    let config = layout.config.clone();
+    Ok(Loaded { config, weights, published: Some(Published { config_json, layout }), tokenizer: None })
 }
 
 fn no_weights(label: &str, names: &[String]) -> crate::base::Error {

@@ -1,19 +1,32 @@
-//! Loading models: a config, the file's names fitted to ours, and each weight once.
+//! Loading models: from a folder, one file, or the hub; the file's names fitted to ours, and each weight taken once.
 
 mod cut;
+mod file;
 mod fit;
 mod folder;
+mod giving;
 mod shards;
 mod take;
 
-use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
+use super::Model;
 use super::config::Config;
+use super::decoder::Decoder;
+use super::hub::{self, Name, Settings};
 use super::layout::Layout;
+use super::tokenizer::Tokenizer;
 use super::weights::Weights;
+use crate::base::files::Files;
+use crate::base::{Result, Task};
+use crate::err;
 use crate::tensor::{DType, Device};
 
 pub use cut::together;
+pub use fit::place;
 pub use folder::folder;
 pub use shards::Shards;
 pub use take::weights;
@@ -24,13 +37,17 @@ pub struct Options {
     /// The dtype that is computed in.
     pub dtype: DType,
     pub device: Device,
-    /// Config keys that are not looked at.
+    /// Keys of a config.json that are not looked at.
     pub ignore: Vec<String>,
+    /// What a state dictionary of TransformerLens does not say of its config.
+    pub config: Map<String, Value>,
+    /// A tokenizer's file or folder, where it is not beside the model.
+    pub tokenizer: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dtype: DType::F32, device: Device::Cpu, ignore: Vec::new() }
+        Self { dtype: DType::F32, device: Device::Cpu, ignore: Vec::new(), config: Map::new(), tokenizer: None }
     }
 }
 
@@ -39,7 +56,10 @@ impl Default for Options {
 pub struct Loaded {
     pub config: Config,
     pub weights: Weights,
-    pub published: Published,
+    /// None for formats that we do not write.
+    pub published: Option<Published>,
+    /// What the file of the weights has inside, or the folder beside them.
+    pub tokenizer: Option<Tokenizer>,
 }
 
 /// How the model was published, so that it can be saved the same way.
@@ -47,4 +67,62 @@ pub struct Loaded {
 pub struct Published {
     pub config_json: Value,
     pub layout: Layout,
+}
+
+impl Model {
+    /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.
+    pub fn load(files: &Files, name: &str, options: &Options, task: &Task) -> Result<Self> {
+        let path = Path::new(name);
+        let place = files.access().to_read(path);
+        if place.as_ref().is_ok_and(|place| place.exists()) {
+            return local(files, path, name.to_string(), options, task);
+        }
+        let Ok(on_hub) = Name::parse(name) else {
+            // Says why it cannot be read, with the nearest name there is.
+            let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
+            let hint = "expected a folder, a file, or a model of the hub as `org/name`";
+            return Err(if error.hint.is_none() { error.hint(hint) } else { error });
+        };
+        let snapshot = hub::fetch(files, task, &Settings::from_env(), &on_hub)?;
+        let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();
+        let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
+        local(files, snapshot.path(), origin, options, task)
+    }
+}
+
+fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &Task) -> Result<Model> {
+    let is_folder = files.access().to_read(path)?.is_dir();
+    let load = if is_folder { folder::folder } else { file::file };
+    let loaded = load(files, path, options, task)?;
+    let config = &loaded.config;
+    let tokenizer = match &options.tokenizer {
+        Some(stated) => Some(tokenizer(files, stated, config)?),
+        None => loaded.tokenizer,
+    };
+    let tokenizer = tokenizer.map(|tokenizer| marked(tokenizer, config)).transpose()?;
+    let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
+    Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new) })
+}
+
+/// The tokenizer of a file or a folder.
+fn tokenizer(files: &Files, path: &Path, config: &Config) -> Result<Tokenizer> {
+    let shown = path.display();
+    if files.access().to_read(path)?.is_dir() {
+        let found = Tokenizer::from_folder(files, path)?;
+        return found.ok_or_else(|| err!(File, "expected a tokenizer in {shown}, found none"));
+    }
+    let bytes = files.bytes(path)?;
+    let read = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("bin") => Tokenizer::from_llama2c(&bytes, Some(config.vocab)),
+        _ => Tokenizer::from_json(&bytes),
+    };
+    read.map_err(|e| e.within(shown))
+}
+
+/// The tokenizer with what the model says of the beginning and the end of texts. Small models often keep the ids of the
+/// large ones, which their tokenizers do not have.
+fn marked(tokenizer: Tokenizer, config: &Config) -> Result<Tokenizer> {
+    let known = |id: &u32| tokenizer.vocab().piece(*id).is_ok();
+    let (bos, eos) = (config.bos.filter(known), config.eos.first().copied().filter(known));
+    tokenizer.or_marks(bos, eos)
 }

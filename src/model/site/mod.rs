@@ -216,6 +216,11 @@ impl Kind {
         self.row().name
     }
 
+    /// What TransformerLens calls it, `{}` in place of the layer.
+    pub fn lens_name(self) -> &'static str {
+        self.row().lens
+    }
+
     /// What flows there, in a sentence.
     pub fn meaning(self) -> &'static str {
         self.row().meaning

@@ -114,7 +114,7 @@ fn sentencepiece(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
     let (bos, eos) = (given(parts.bos_token_id, 1), given(parts.eos_token_id, 2));
     let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(true), parts.add_eos_token.unwrap_or(false));
     Tokenizer::new(vocab, Arc::new(merges), Origin::Ours(Ours::Gguf(Box::new(parts))))
-        .or_marks(bos, eos)?
+        .marked(bos, eos)?
         .adding(add_bos, add_eos)
 }
 
@@ -141,7 +141,7 @@ fn byte_level(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
     let (bos, eos) = (parts.bos_token_id, parts.eos_token_id);
     let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(cut.adds_bos), parts.add_eos_token.unwrap_or(false));
     Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))
-        .or_marks(bos, eos)?
+        .marked(bos, eos)?
         .adding(add_bos, add_eos)
 }
 

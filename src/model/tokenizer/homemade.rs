@@ -86,7 +86,7 @@ struct Characters {
 impl Split for Characters {
     fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
         let one = |(index, (start, letter)): (usize, (usize, char))| {
-            if index % BETWEEN_CHECKS == 0 {
+            if index.is_multiple_of(BETWEEN_CHECKS) {
                 task.check()?;
             }
             let id = self.ids.get(&letter).copied().or(self.unknown).ok_or_else(|| {
@@ -107,7 +107,7 @@ struct Words {
 impl Split for Words {
     fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
         let one = |(index, (word, place)): (usize, (&str, Range<usize>))| {
-            if index % BETWEEN_CHECKS == 0 {
+            if index.is_multiple_of(BETWEEN_CHECKS) {
                 task.check()?;
             }
             let id = self.ids.get(word).copied().or(self.unknown).ok_or_else(|| {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use tokenizers::SplitDelimiterBehavior;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 use super::Tokenizer;
 use super::keep::Origin;
@@ -17,12 +19,42 @@ use super::vocab::Vocab;
 use crate::base::Result;
 use crate::{bail, err};
 
+/// What the crate does to a text before it splits it, and how it cuts it into pieces. What is not named here is of no
+/// decoder's tokenizer, and the crate does not survive some texts with it (Strip, Precompiled, FixedLength).
+const NORMALIZERS: [&str; 11] = [
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Lowercase",
+    "Replace",
+    "Prepend",
+    "ByteLevel",
+    "BertNormalizer",
+    "StripAccents",
+    "Nmt",
+];
+const PRE_TOKENIZERS: [&str; 10] = [
+    "ByteLevel",
+    "Split",
+    "Metaspace",
+    "Digits",
+    "Punctuation",
+    "Whitespace",
+    "WhitespaceSplit",
+    "BertPreTokenizer",
+    "CharDelimiterSplit",
+    "UnicodeScripts",
+];
+
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
     added_tokens: Vec<Added>,
     #[serde(default)]
     normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
     #[serde(default)]
     post_processor: Value,
     #[serde(default)]
@@ -95,9 +127,8 @@ fn check(file: &File, spelling: &Spelling) -> Result<()> {
         return Err(err!(Format, "expected a tokenizer without dropout, found one that splits at random")
             .hint("set `dropout` to null in the tokenizer.json"));
     }
-    if kinds(&file.normalizer).contains(&"Precompiled") {
-        bail!(Format, "normalizer: expected rules, found a Precompiled table, which is not supported");
-    }
+    known(&file.normalizer, &NORMALIZERS).map_err(|e| e.within("normalizer"))?;
+    known(&file.pre_tokenizer, &PRE_TOKENIZERS).map_err(|e| e.within("pre_tokenizer"))?;
     let highest = model.vocab.0.iter().map(|(_, id)| *id).chain(file.added_tokens.iter().map(|token| token.id)).max();
     if let Some(id) = highest.filter(|id| *id > i32::MAX as u32) {
         bail!(Format, "expected token ids below {}, found {id}", i32::MAX);
@@ -137,11 +168,37 @@ fn falls_back(model: &Model, names: &HashMap<&str, u32>, spelling: &Spelling) ->
         .hint("characters that are not in the vocabulary would be left out of texts without a word"))
 }
 
-/// The types of a part of the file and of the parts in it.
-fn kinds(part: &Value) -> Vec<&str> {
-    let lists = ["normalizers", "pretokenizers"].into_iter().filter_map(|key| part.get(key)?.as_array());
-    let inner = lists.flatten().flat_map(kinds);
-    part.get("type").and_then(Value::as_str).into_iter().chain(inner).collect()
+/// Refuses a part of the file that does what none of these does.
+fn known(part: &Value, names: &[&str]) -> Result<()> {
+    if part.is_null() {
+        return Ok(());
+    }
+    let kind = part.get("type").and_then(Value::as_str).unwrap_or("no type");
+    if kind == "Sequence" {
+        let list = ["normalizers", "pretokenizers"].into_iter().find_map(|key| part.get(key)?.as_array());
+        return list.into_iter().flatten().try_for_each(|inner| known(inner, names));
+    }
+    if !names.contains(&kind) {
+        bail!(Format, "expected Sequence, {}, found {kind}", names.join(", "));
+    }
+    match kind {
+        // The crate does not survive some texts with either of these.
+        "Prepend" if part.get("prepend").and_then(Value::as_str).is_none_or(str::is_empty) => {
+            bail!(Format, "expected a text to prepend, found none")
+        }
+        "Replace" if matches_nothing(&part["pattern"])? => {
+            bail!(Format, "expected a text to replace, found a pattern that matches nothing at all: {part}")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a pattern is found in an empty text, and so everywhere between two characters.
+fn matches_nothing(pattern: &Value) -> Result<bool> {
+    let pattern: SplitPattern = serde_json::from_value(pattern.clone())
+        .map_err(|_| err!(Format, "expected a String or a Regex as pattern, found {pattern}"))?;
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
+    Ok(split.regex.find_iter("").next().is_some())
 }
 
 /// Names and ids, as a map or, for Unigram models, as a list of names with scores.

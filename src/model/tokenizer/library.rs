@@ -16,6 +16,10 @@ const MOMENT: usize = 1 << 15;
 /// About what the crate takes for a byte of text: two alignments, the pieces, the tokens with their names.
 const BYTES_PER_BYTE: u128 = 160;
 
+/// The crate's expressions give up after a million steps back, and then leave the rest of a text in one piece without a
+/// word. They step back over blanks, or over what stands between blanks, so no such stretch may be that long.
+const STRETCH: usize = 500_000;
+
 pub struct Library {
     engine: Arc<Engine>,
     vocab: Arc<Vocab>,
@@ -47,6 +51,9 @@ impl Library {
 
 impl Split for Library {
     fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>> {
+        if self.engine.get_pre_tokenizer().is_some() {
+            check_stretches(text)?;
+        }
         if let Some(at) = text.bytes().position(|byte| self.missing.contains(&byte)) {
             let byte = text.as_bytes().get(at).copied().unwrap_or_default();
             return Err(err!(Argument, "the tokenizer has no token for the byte 0x{byte:02X} at byte {at}")
@@ -67,6 +74,22 @@ impl Split for Library {
         });
         placed.collect()
     }
+}
+
+/// Refuses what cannot be cut into pieces reliably.
+fn check_stretches(text: &str) -> Result<()> {
+    let (mut start, mut blank) = (0, false);
+    for (at, letter) in text.char_indices().filter(|_| text.len() > STRETCH) {
+        if letter.is_whitespace() != blank {
+            (start, blank) = (at, !blank);
+        }
+        if at - start > STRETCH {
+            let what = if blank { "of white space" } else { "without white space" };
+            return Err(err!(Argument, "expected at most {STRETCH} bytes {what} in a row, found more at byte {start}")
+                .hint("give the text in smaller pieces"));
+        }
+    }
+    Ok(())
 }
 
 type Found = (Vec<u32>, Vec<(usize, usize)>);

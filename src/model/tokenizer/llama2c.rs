@@ -47,7 +47,7 @@ impl Tokenizer {
         let unknown = Some(UNKNOWN);
         let parts = Parts { scores, bytes: of_bytes, unknown, space: ' ', prefix: true, whole: Vec::new() };
         let merges = Merges::new(&vocab, parts)?;
-        Self::new(Arc::new(vocab), Arc::new(merges), Origin::Llama2c(bytes.to_vec())).or_marks(Some(BOS), Some(EOS))
+        Self::new(Arc::new(vocab), Arc::new(merges), Origin::Llama2c(bytes.to_vec())).marked(Some(BOS), Some(EOS))
     }
 }
 

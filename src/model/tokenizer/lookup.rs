@@ -9,6 +9,7 @@ impl Tokenizer {
     /// The one token whose text is exactly this, its leading space included.
     ///
     /// Where several have the same text it is the one that the text becomes, or else the first that is not a byte's.
+    /// Where none has it, as words have none without a space, it is the one token that the text becomes by itself.
     pub fn token(&self, text: &str) -> Result<u32> {
         let exact = |id: u32| self.vocab.piece(id).is_ok_and(|piece| piece.bytes == text.as_bytes());
         let split = self.split.split(text, &Task::default());
@@ -21,9 +22,16 @@ impl Tokenizer {
         if let Some((id, _)) = all.min_by_key(|(id, piece)| (hexadecimal(&piece.name).is_some(), *id)) {
             return Ok(id);
         }
-        let parts: Vec<String> = split?.iter().map(|(id, _)| self.text_of(*id)).collect::<Result<_>>()?;
+        let split = split?;
+        if let [(id, _)] = split.as_slice()
+            && self.decode(&[*id])? == text
+        {
+            return Ok(*id);
+        }
+        let parts: Vec<String> = split.iter().map(|(id, _)| self.text_of(*id)).collect::<Result<_>>()?;
+        let count = if parts.len() == 1 { "1 token".to_string() } else { format!("{} tokens", parts.len()) };
         let shown = parts.iter().map(|part| format!("{part:?}")).collect::<Vec<_>>().join(" ");
-        Err(err!(Argument, "expected the text of one token, found {text:?}, which is {} tokens: {shown}", parts.len())
+        Err(err!(Argument, "expected the text of one token, found {text:?}, which is {count}: {shown}")
             .hint("a token's text includes its leading space: \" the\" and \"the\" are two tokens")
             .arg(0))
     }
@@ -63,7 +71,10 @@ mod tests {
     fn a_token_is_found_by_its_whole_text() {
         let found = |text| tokenizer().token(text);
         assert_eq!(found(" )"), Ok(4));
-        assert_eq!(found("("), Err(tokenizer().token("(").unwrap_err()));
+        assert_eq!(found("("), Ok(7));
+        let words = Tokenizer::words(["cat", "?"].map(String::from).to_vec(), None, Some("?")).unwrap();
+        assert_eq!((words.token("cat"), words.token(" cat")), (Ok(0), Ok(0)));
+        assert!(words.token("dog").unwrap_err().message.ends_with("which is 1 token: \" ?\""));
         assert_eq!(found(" ("), Ok(7));
         // `)` is a byte, too, and the text becomes neither of the two, since it gets a space in front.
         assert_eq!(found(")"), Ok(5));

@@ -1,17 +1,14 @@
 //! SentencePiece's byte-pair encoding (Kudo and Richardson 2018), as llama.cpp and llama2.c do it: neighbours are joined
 //! as long as they make a token, the one with the highest score first, and what is no token falls back to bytes.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::symbols::{self, Symbols};
 use super::vocab::Vocab;
 use super::{Placed, Split};
 use crate::base::{Result, Task, memory};
 use crate::{bail, err};
-
-/// How many joins are made between two questions whether to stop.
-const BETWEEN_CHECKS: usize = 1 << 12;
 
 pub struct Merges {
     /// The tokens that text may become, by the text with its spaces written as `space`.
@@ -60,11 +57,12 @@ impl Merges {
         Ok(Self { ids, scores, longest, bytes, unknown, space, prefix, whole })
     }
 
-    fn id(&self, text: &str) -> Option<u32> {
+    /// The token that a text of whole characters is, if it is one.
+    pub fn id(&self, text: &str) -> Option<u32> {
         if text.len() > self.longest { None } else { self.ids.get(text).copied() }
     }
 
-    fn score(&self, id: u32) -> f32 {
+    pub fn score(&self, id: u32) -> f32 {
         self.scores.get(id as usize).copied().unwrap_or(0.0)
     }
 
@@ -78,7 +76,7 @@ impl Merges {
     /// Adds the tokens of a stretch of text that holds none of the whole ones.
     fn stretch(&self, text: &str, range: Range<usize>, task: &Task, found: &mut Vec<Placed>) -> Result<()> {
         let Some(raw) = text.get(range.clone()).filter(|raw| !raw.is_empty()) else { return Ok(()) };
-        let bytes = raw.len() as u128 * (size_of::<Symbol>() + 2 * size_of::<Join>()) as u128;
+        let bytes = raw.len() as u128 * symbols::BYTES_PER_CHARACTER as u128;
         memory::check(bytes, || format!("the tokens of {} bytes of text", raw.len()))?;
         let mut spelled = String::with_capacity(raw.len() + self.space.len_utf8());
         if self.prefix {
@@ -174,124 +172,6 @@ impl Place<'_> {
         let start = self.at;
         self.at += length;
         start..self.at
-    }
-}
-
-/// A stretch of the spelling; joined ones are empty. Neighbours are places in the list.
-struct Symbol {
-    start: usize,
-    end: usize,
-    before: Option<usize>,
-    after: Option<usize>,
-}
-
-/// Two neighbours that make a token.
-#[derive(Debug, Clone, Copy)]
-struct Join {
-    score: f32,
-    left: usize,
-    right: usize,
-    /// Their length when this was found; another one says that either has been joined since.
-    length: usize,
-}
-
-impl PartialEq for Join {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Join {}
-
-impl PartialOrd for Join {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The highest score is the greatest; of equal ones the leftmost. Zeros of either sign are equal.
-impl Ord for Join {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal).then(other.left.cmp(&self.left))
-    }
-}
-
-struct Symbols<'a> {
-    spelled: &'a str,
-    list: Vec<Symbol>,
-}
-
-impl<'a> Symbols<'a> {
-    /// One for each character.
-    fn new(spelled: &'a str) -> Self {
-        let count = spelled.chars().count();
-        let symbol = |(index, (start, letter)): (usize, (usize, char))| Symbol {
-            start,
-            end: start + letter.len_utf8(),
-            before: index.checked_sub(1),
-            after: Some(index + 1).filter(|after| *after < count),
-        };
-        Self { spelled, list: spelled.char_indices().enumerate().map(symbol).collect() }
-    }
-
-    /// Joins neighbours until none make a token. Each is looked at once more than it is joined, so the whole takes
-    /// n log n steps.
-    fn join(&mut self, merges: &Merges, task: &Task) -> Result<()> {
-        let mut joins = BinaryHeap::new();
-        for left in 0..self.list.len() {
-            if left % BETWEEN_CHECKS == 0 {
-                task.check()?;
-            }
-            joins.extend(self.candidate(merges, Some(left)));
-        }
-        let mut steps = 0_usize;
-        while let Some(join) = joins.pop() {
-            steps += 1;
-            if steps % BETWEEN_CHECKS == 0 {
-                task.check()?;
-            }
-            if self.make(join) {
-                let before = self.list.get(join.left).and_then(|symbol| symbol.before);
-                joins.extend(self.candidate(merges, before));
-                joins.extend(self.candidate(merges, Some(join.left)));
-            }
-        }
-        Ok(())
-    }
-
-    /// A symbol and the one behind it, if they make a token.
-    fn candidate(&self, merges: &Merges, left: Option<usize>) -> Option<Join> {
-        let left = left?;
-        let (start, right) = self.list.get(left).map(|symbol| (symbol.start, symbol.after))?;
-        let right = right?;
-        let text = self.spelled.get(start..self.list.get(right)?.end)?;
-        let id = merges.id(text)?;
-        Some(Join { score: merges.score(id), left, right, length: text.len() })
-    }
-
-    /// Puts the right one into the left one, unless either has changed since they were found.
-    fn make(&mut self, join: Join) -> bool {
-        let length = |index: usize| self.list.get(index).map_or(0, |symbol| symbol.end - symbol.start);
-        let (left, right) = (length(join.left), length(join.right));
-        if left == 0 || right == 0 || left + right != join.length {
-            return false;
-        }
-        let Some(joined) = self.list.get_mut(join.right) else { return false };
-        let (end, after) = (joined.end, joined.after);
-        joined.start = end;
-        if let Some(next) = after.and_then(|after| self.list.get_mut(after)) {
-            next.before = Some(join.left);
-        }
-        if let Some(symbol) = self.list.get_mut(join.left) {
-            symbol.end = end;
-            symbol.after = after;
-        }
-        true
-    }
-
-    fn texts(&self) -> impl Iterator<Item = &'a str> {
-        let ranges = self.list.iter().filter(|symbol| symbol.end > symbol.start);
-        ranges.filter_map(|symbol| self.spelled.get(symbol.start..symbol.end))
     }
 }
 

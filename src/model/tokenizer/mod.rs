@@ -14,14 +14,13 @@ mod library;
 mod llama2c;
 mod lookup;
 mod merges;
+mod metadata;
 mod spelling;
 mod splits;
 mod stream;
+mod symbols;
 mod template;
 mod vocab;
-
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -123,14 +122,21 @@ impl Tokenizer {
         self.eos
     }
 
-    /// Takes the model's word for what marks the beginning and the end, where the tokenizer's own files do not say.
-    /// Nothing is added to texts on account of it.
-    pub fn or_marks(mut self, bos: Option<u32>, eos: Option<u32>) -> Result<Self> {
-        for id in [bos, eos].into_iter().flatten() {
-            self.vocab.piece(id)?;
+    /// Takes the word of the model's config for what marks the beginning and the end, where the tokenizer's own files do
+    /// not say. Nothing is added to texts on account of it, and an id that is no token, as configs have that were never
+    /// filled in, marks nothing.
+    pub fn or_marks(mut self, bos: Option<u32>, eos: Option<u32>) -> Self {
+        let token = |id: &u32| self.vocab.piece(*id).is_ok();
+        (self.bos, self.eos) = (self.bos.or(bos.filter(token)), self.eos.or(eos.filter(token)));
+        self
+    }
+
+    /// Sets what marks the beginning and the end, as the tokenizer's own file states it.
+    fn marked(mut self, bos: Option<u32>, eos: Option<u32>) -> Result<Self> {
+        for (id, what) in [(bos, "beginning"), (eos, "end")] {
+            id.map(|id| self.vocab.piece(id)).transpose().map_err(|e| e.within(format!("the token of the {what}")))?;
         }
-        self.bos = self.bos.or(bos);
-        self.eos = self.eos.or(eos);
+        (self.bos, self.eos) = (bos, eos);
         Ok(self)
     }
 

@@ -152,7 +152,7 @@ mod tests {
         assert!(two(["a", "b"], [1, 1]).unwrap_err().message.contains("one token of id 1"));
         assert!(two(["a", "b"], [0, u32::MAX]).unwrap_err().message.contains("below 16777216"));
         assert!(Vocab::new([], false).is_err());
-        assert_eq!(letters().named("B").unwrap_err().hint.unwrap(), "expected one of  c, a, b");
+        assert_eq!(letters().named("B").unwrap_err().hint.unwrap(), "did you mean `b`?");
     }
 
     #[test]

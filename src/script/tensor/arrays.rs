@@ -42,9 +42,11 @@ fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut V
         if depth != dims.len() {
             bail!(Shape, "expected numbers {} arrays deep everywhere, found one {depth} deep", dims.len());
         }
-        numbers.push(match value.as_bool() {
-            Ok(truth) => Number::Int(truth.into()),
-            Err(_) => number_arg(0, "values", value)?,
+        let single = value.read_lock::<Tensor>().filter(|t| t.rank() == 0);
+        numbers.push(match (value.as_bool(), single) {
+            (Ok(truth), _) => Number::Int(truth.into()),
+            (_, Some(t)) => Number::of(&t)?,
+            _ => number_arg(0, "values", value)?,
         });
         return Ok(());
     };

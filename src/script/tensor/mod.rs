@@ -115,14 +115,23 @@ fn plain(number: Number) -> Dynamic {
     }
 }
 
-/// A tensor without axes becomes a plain number.
+/// A tensor without axes becomes a plain number, unless a gradient is to be asked of it, which a number would lose.
 fn value_of(t: Tensor) -> Result<Dynamic> {
-    if t.rank() == 0 { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
+    if t.rank() == 0 && !t.track_op() { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
 }
 
 /// A tensor argument.
-fn tensor_arg(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+pub(super) fn tensor_arg(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
     value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(index, name, value).refuse("a tensor"))
+}
+
+/// A tensor argument, or one that is written as an array of numbers.
+pub(super) fn values(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+    if value.is_array() {
+        arrays::tensor(value, None).map_err(|e| e.arg(index))
+    } else {
+        tensor_arg(index, name, value)
+    }
 }
 
 /// A tensor or a number.

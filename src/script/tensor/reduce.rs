@@ -1,17 +1,22 @@
 //! Reductions: without axes to a plain number, over chosen axes to a tensor.
+//!
+//! Within a metric that gradients are asked of (`m.grads`) the number stays a tensor without axes, so that they pass.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::super::options::{OptionReader, options};
 use super::super::value::{Fallible, Given, Ints, Num, Options, given};
-use super::{on, plain};
+use super::{on, plain, value_of};
 use crate::base::Result;
 use crate::tensor::reduce::{Reduction, number, reduce};
 use crate::tensor::{Tensor, statistics};
 
 /// The reduction of the whole tensor.
 fn whole(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<Num> {
+    if t.track_op() {
+        return Ok(value_of(on(ctx, t, move |t| reduce(&t.flatten_all()?, how, None, false))?)?);
+    }
     on(ctx, t, move |t| number(t, how)).map(plain)
 }
 

@@ -38,6 +38,7 @@ pub(super) fn read(keys: &Keys, source: &dyn Source) -> Result<Architecture> {
         _ => qwen(keys, &mut found)?,
     }
     keys.finish()?;
+    found.config = found.config.checked()?;
     Ok(found)
 }
 
@@ -114,13 +115,7 @@ fn vocab(keys: &Keys, source: &dyn Source) -> Result<usize> {
 
 fn rotary(keys: &Keys, d_head: usize, neighbours: bool) -> Result<Rotary> {
     let dims = keys.maybe_size("rope.dimension_count")?.unwrap_or(d_head);
-    if dims == 0 || dims > d_head || !dims.is_multiple_of(2) {
-        bail!(Format, "expected an even number of turning dimensions up to {d_head}, found {dims}");
-    }
     let theta = keys.maybe_float("rope.freq_base")?.unwrap_or(10_000.0);
-    if theta <= 0.0 {
-        bail!(Format, "expected a base of the rotation above 0, found {theta}");
-    }
     Ok(Rotary { dims, theta, neighbours, scaling: rope::scaling(keys)? })
 }
 

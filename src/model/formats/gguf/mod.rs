@@ -203,6 +203,8 @@ fn apart(tensors: &BTreeMap<String, Info>) -> Result<()> {
 }
 
 #[cfg(test)]
+mod parity_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) mod writer;

@@ -63,7 +63,7 @@ impl Machine {
                 self.pop()?;
             }
             b'1' => {
-                self.to_mark()?;
+                self.take_to_mark()?;
             }
             b'2' => self.stack.push(self.top()?),
             b'q' => self.remember(reader.u8()?.into())?,
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     /// All objects above the last mark.
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn take_to_mark(&mut self) -> Result<Vec<Id>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark.min(self.stack.len()))),
             None => bail!(Format, "expected a mark on the stack, found none"),
@@ -197,9 +197,9 @@ impl Machine {
             b'}' => Object::Dict(Vec::new()),
             b']' => Object::List(Vec::new()),
             b')' => Object::Tuple(Vec::new()),
-            b't' => Object::Tuple(self.to_mark()?),
-            b'l' => Object::List(self.to_mark()?),
-            b'd' => Object::Dict(pairs(&self.to_mark()?)?),
+            b't' => Object::Tuple(self.take_to_mark()?),
+            b'l' => Object::List(self.take_to_mark()?),
+            b'd' => Object::Dict(pairs(&self.take_to_mark()?)?),
             _ => {
                 let mut parts = (0..operation - 0x84).map(|_| self.pop()).collect::<Result<Vec<Id>>>()?;
                 parts.reverse();
@@ -218,7 +218,7 @@ impl Machine {
                 let (value, key) = (self.pop()?, self.pop()?);
                 vec![key, value]
             }
-            _ => self.to_mark()?,
+            _ => self.take_to_mark()?,
         };
         let below = self.top()?;
         match (self.objects.get_mut(below), operation) {

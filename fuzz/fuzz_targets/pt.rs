@@ -1,0 +1,16 @@
+//! Any bytes as a `.pt` file: it is read or refused, and nothing is called.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use microtome::model::formats::{lens, pickle::File};
+use microtome::model::layout::Source;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(file) = File::open(bytes) else { return };
+    for name in file.names() {
+        let _tensor = file.tensor(&name);
+    }
+    if let Ok(weights) = file.weights() {
+        let _model = lens::layout(&weights, &serde_json::Map::new());
+    }
+});

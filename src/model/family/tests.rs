@@ -1,0 +1,178 @@
+//! Tests of reading configs: defaults, old and new keys, and what is refused.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::config::{Order, Scaling};
+
+fn config(json: Value) -> Config {
+    read(&json, &[]).unwrap_or_else(|e| panic!("{e}")).config
+}
+
+/// A small llama with some keys changed.
+fn llama(changes: Value) -> crate::base::Result<Config> {
+    let mut fields =
+        json!({"model_type": "llama", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2});
+    fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    read(&fields, &[]).map(|layout| layout.config)
+}
+
+fn refusal(changes: Value) -> String {
+    llama(changes).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_left_out_is_what_transformers_takes() {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models/defaults.json"));
+    let written: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(written.as_object().unwrap().len(), FAMILIES.len());
+    for (family, all) in written.as_object().unwrap() {
+        assert_eq!(config(json!({"model_type": family})), config(all.clone()), "{family}");
+    }
+}
+
+#[test]
+fn the_families_are_sorted_and_an_unknown_one_is_answered() {
+    let known = known();
+    assert!(known[..known.len() - 1].is_sorted());
+    let error = read(&json!({"model_type": "qwen4"}), &[]).unwrap_err();
+    assert_eq!(error.message, "the family `qwen4` of the config.json is not known");
+    let hint = error.hint.unwrap();
+    assert!(hint.starts_with("did you mean `qwen2`? families are gemma gemma2 "), "{hint}");
+    assert!(read(&json!({}), &[]).unwrap_err().message.contains("model_type"));
+    assert!(read(&json!([1]), &[]).is_err());
+}
+
+#[test]
+fn keys_that_nobody_reads_are_refused_unless_they_are_ignored() {
+    let strange = json!({"model_type": "llama", "attention_multiplier": 0.5});
+    let error = read(&strange, &[]).unwrap_err();
+    assert_eq!(error.message, "the config key `attention_multiplier` (0.5) is not known here");
+    assert!(error.hint.unwrap().contains("ignore: [\"attention_multiplier\"]"));
+    assert!(read(&strange, &["attention_multiplier".into()]).is_ok());
+    assert!(refusal(json!({"num_atention_heads": 4})).contains("`num_atention_heads`"));
+    assert!(refusal(json!({"quantization_config": {"bits": 4}})).contains("`quantization_config`"));
+    assert!(refusal(json!({"num_key_value_head": 4})).contains("did you mean `num_key_value_heads`?"));
+    // What says nothing changes nothing.
+    assert!(llama(json!({"quantization_config": null, "pruned_heads": {}, "attention_multiplier": []})).is_ok());
+}
+
+#[test]
+fn values_that_change_the_mathematics_are_refused_by_name() {
+    let refused = |family: &str, key: &str, value: Value| {
+        let mut fields = json!({"model_type": family});
+        fields[key] = value;
+        read(&fields, &[]).unwrap_err().message
+    };
+    for (family, key, value) in [
+        ("opt", "do_layer_norm_before", json!(false)),
+        ("opt", "word_embed_proj_dim", json!(512)),
+        ("phi", "qk_layernorm", json!(true)),
+        ("stablelm", "qk_layernorm", json!(true)),
+        ("gpt2", "add_cross_attention", json!(true)),
+        ("gptj", "scale_attn_weights", json!(false)),
+        ("gemma2", "use_bidirectional_attention", json!(true)),
+        ("gemma3_text", "use_bidirectional_attention", json!(true)),
+        ("phi3", "attention_bias", json!(true)),
+        ("llama", "is_encoder_decoder", json!(true)),
+    ] {
+        let message = refused(family, key, value.clone());
+        assert_eq!(message, format!("the config key `{key}` is {value}, which is not implemented"), "{family}");
+    }
+    assert!(refused("llama", "hidden_act", json!("relu2")).contains("`relu2` of config key `hidden_act`"));
+    assert!(refused("llama", "hidden_size", json!("many")).contains("expected a size as config key `hidden_size`"));
+    assert!(refused("llama", "eos_token_id", json!(-1)).contains("`eos_token_id`"));
+}
+
+#[test]
+fn rotary_positions_are_read_from_old_keys_and_new_ones() {
+    let rotary = |changes: Value| llama(changes).unwrap().rotary.unwrap();
+    assert_eq!(rotary(json!({"rope_theta": 5e5})).theta, 5e5);
+    assert_eq!(rotary(json!({"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}})).theta, 5e5);
+    let linear = Scaling::Linear { factor: 2.0 };
+    assert_eq!(rotary(json!({"rope_scaling": {"type": "linear", "factor": 2.0}})).scaling, linear);
+    assert_eq!(rotary(json!({"rope_parameters": {"rope_type": "linear", "factor": 2}})).scaling, linear);
+    let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0});
+    let whole = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 2048 };
+    assert_eq!(rotary(json!({"rope_scaling": llama3})).scaling, whole);
+
+    for (kind, name) in [("rope_type", "yarn"), ("type", "dynamic"), ("rope_type", "longrope")] {
+        let message = refusal(json!({"rope_scaling": {kind: name, "factor": 2.0}}));
+        assert!(message.contains(&format!("`rope_type` {name} are not implemented")), "{message}");
+    }
+    let message = refusal(json!({"rope_scaling": {"type": "linear", "factor": 2.0, "mscale": 1.0}}));
+    assert!(message.contains("`rope_scaling.mscale`"), "{message}");
+    assert!(refusal(json!({"rope_scaling": {"type": "linear"}})).contains("`factor`"));
+    assert!(refusal(json!({"rope_scaling": {"type": "linear", "rope_type": "llama3"}})).contains("contradict"));
+    assert!(refusal(json!({"partial_rotary_factor": 0.5})).contains("`partial_rotary_factor` of 0.5"));
+    let contradiction = json!({"model_type": "gpt_neox", "rotary_pct": 0.25, "partial_rotary_factor": 0.5});
+    assert!(read(&contradiction, &[]).unwrap_err().message.contains("`rotary_pct` and `partial_rotary_factor`"));
+}
+
+#[test]
+fn windows_are_read_as_each_family_writes_them() {
+    let windows = |changes: Value| config(changes).windows;
+    let of = |family: &str| json!({"model_type": family, "sliding_window": 8, "num_hidden_layers": 3});
+    assert_eq!(windows(of("mistral")), [Some(8), Some(8), Some(8)]);
+    assert_eq!(windows(json!({"model_type": "mistral", "sliding_window": null})), []);
+    assert_eq!(windows(of("gemma2")), [Some(8), None, Some(8)]);
+    assert_eq!(windows(of("qwen2")), []);
+    let mut qwen = of("qwen3");
+    qwen["use_sliding_window"] = json!(true);
+    qwen["max_window_layers"] = json!(2);
+    assert_eq!(windows(qwen.clone()), [None, None, Some(8)]);
+    qwen["layer_types"] = json!(["sliding_attention", "full_attention", "full_attention"]);
+    assert_eq!(windows(qwen.clone()), [Some(8), None, None]);
+    qwen["layer_types"] = json!(["sliding_attention"]);
+    assert!(read(&qwen, &[]).unwrap_err().message.contains("expected 3 `layer_types`"));
+    let mut gemma = of("gemma3_text");
+    gemma["sliding_window_pattern"] = json!(2);
+    assert_eq!(windows(gemma), [Some(8), None, Some(8)]);
+    let neo = json!({"model_type": "gpt_neo", "num_layers": 3, "attention_types": [[["local", "global"], 1], [["local"], 1]]});
+    assert_eq!(windows(neo), [Some(256), None, Some(256)]);
+}
+
+#[test]
+fn huge_and_impossible_sizes_are_refused_before_anything_is_made_of_them() {
+    for (key, value) in [
+        ("num_hidden_layers", json!(u64::MAX)),
+        ("hidden_size", json!(1_u64 << 60)),
+        ("num_attention_heads", json!(0)),
+        ("num_attention_heads", json!(5)),
+        ("num_key_value_heads", json!(3)),
+        ("head_dim", json!(7)),
+        ("vocab_size", json!(0)),
+        ("max_position_embeddings", json!(u64::MAX)),
+    ] {
+        assert!(llama(json!({key: value})).is_err(), "{key} {value}");
+    }
+    let endless = json!({"model_type": "gpt_neo", "num_layers": 2, "attention_types": [[["global"], u64::MAX]]});
+    assert!(read(&endless, &[]).unwrap_err().message.contains("expected `attention_types` of 2 layers"));
+}
+
+#[test]
+fn what_is_special_of_a_family_is_in_its_config() {
+    let neo = config(json!({"model_type": "gpt_neo"}));
+    assert_eq!(neo.score_scale, 1.0);
+    assert_eq!(config(json!({"model_type": "gpt2", "scale_attn_weights": false})).score_scale, 1.0);
+    assert_eq!(config(json!({"model_type": "opt"})).position_offset, 2);
+    let gemma = config(json!({"model_type": "gemma", "hidden_size": 64}));
+    assert_eq!((gemma.embed_scale, gemma.norm_plus_one), (Some(8.0), true));
+    assert!(!config(json!({"model_type": "gemma", "use_bidirectional_attention": true})).causal);
+    assert_eq!(config(json!({"model_type": "stablelm", "use_parallel_residual": true})).order, Order::ParallelShared);
+    let neox = config(json!({"model_type": "gpt_neox", "use_parallel_residual": false, "rotary_pct": 0.5}));
+    assert_eq!((neox.order, neox.rotary.unwrap().dims), (Order::Serial, 48));
+    assert_eq!(config(json!({"model_type": "llama", "eos_token_id": [1, 2], "bos_token_id": null})).eos, [1, 2]);
+}
+
+#[test]
+fn a_config_of_our_own_comes_back_as_it_was_written() {
+    for config in crate::model::samples::configs() {
+        let layout = read(&config_json(&config).unwrap(), &[]).unwrap();
+        assert_eq!(layout.config, config);
+        assert_eq!(layout.weights.len(), config.parameters().unwrap().len());
+    }
+    let mut json = config_json(&crate::model::samples::config()).unwrap();
+    json["d_modle"] = json!(3);
+    assert!(read(&json, &[]).unwrap_err().message.contains("d_modle"));
+}

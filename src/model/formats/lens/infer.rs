@@ -1,0 +1,278 @@
+//! The config of a state dictionary: from its names and shapes, and from what is given.
+
+use serde_json::Value;
+
+use super::super::base::{Sizes, llama};
+use super::EMBED;
+use super::given::{Given, wrong};
+use crate::base::{Error, Result, names};
+use crate::model::config::{Activation, Config, NormKind, Order, Positions, Rotary, Scaling};
+use crate::model::layout::Source;
+use crate::{bail, err};
+
+/// What TransformerLens adds to variances unless it is told otherwise.
+const EPS: f64 = 1e-5;
+
+/// The base of its rotary positions unless it is told otherwise.
+const THETA: f64 = 10_000.0;
+
+pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
+    let here = |name: &str| source.shape(name).is_some();
+    let sizes = sizes(source, given)?;
+    let (layers, d_head, d_mlp, d_model) = (sizes.layers, sizes.d_head, sizes.d_mlp, sizes.d_model);
+    let narrow = shape::<3>(source, "blocks.0.attn._W_K")?.map(|[heads, _, _]| heads);
+    let mut config = Config {
+        family: "microtome".into(),
+        kv_heads: agreed(given, "n_key_value_heads", narrow.unwrap_or(sizes.heads))?,
+        causal: causal(given)?,
+        windows: windows(given, layers)?,
+        score_scale: score_scale(given, d_head)?,
+        score_scale_by_layer: given.flag("scale_attn_by_inverse_layer_idx")?.unwrap_or(false),
+        // TransformerLens says -1 for none.
+        score_cap: given.float("attn_scores_soft_cap")?.filter(|cap| *cap > 0.0),
+        logit_cap: given.float("output_logits_soft_cap")?.filter(|cap| *cap > 0.0),
+        order: if given.flag("parallel_attn_mlp")?.unwrap_or(false) { Order::Parallel } else { Order::Serial },
+        qkv_bias: here("blocks.0.attn.b_Q"),
+        out_bias: here("blocks.0.attn.b_O"),
+        unembed_bias: here("unembed.b_U"),
+        ..llama(sizes)
+    };
+    config.gated = here("blocks.0.mlp.W_gate");
+    config.mlp_bias = here("blocks.0.mlp.b_in") && !config.gated;
+    if given.flag("gated_mlp")?.is_some_and(|gated| gated != config.gated) {
+        bail!(Format, "gated_mlp: expected {}, as the tensors show, found the opposite", config.gated);
+    }
+    if given.flag("attn_only")?.is_some_and(|only| only == (d_mlp > 0)) {
+        bail!(Format, "attn_only: expected {}, as the tensors show, found the opposite", d_mlp == 0);
+    }
+    if d_mlp > 0 {
+        config.act = activation(given)?;
+    }
+    norms(source, given, &mut config)?;
+    positions(source, given, &mut config)?;
+    if let Some([_, out]) = shape::<2>(source, "unembed.W_U")?
+        && out != config.vocab
+    {
+        bail!(Format, "unembed.W_U: expected as many tokens out as in, {}, found {out}", config.vocab);
+    }
+    agreed(given, "d_vocab_out", config.vocab)?;
+    agreed(given, "d_model", d_model)?;
+    config.checked()
+}
+
+fn sizes(source: &dyn Source, given: &Given) -> Result<Sizes> {
+    let Some([vocab, d_model]) = shape::<2>(source, EMBED)? else {
+        return Err(err!(Format, "expected the tensor `{EMBED}`, found none")
+            .hint("this is no state dictionary of TransformerLens"));
+    };
+    let queries = |layer: usize| format!("blocks.{layer}.attn.W_Q");
+    let layers = (0..).take_while(|layer| source.shape(&queries(*layer)).is_some()).count();
+    let Some([heads, width, d_head]) = shape::<3>(source, &queries(0))? else {
+        bail!(Format, "expected the tensor `{}`, found none", queries(0));
+    };
+    if heads == 0 || d_head == 0 || width != d_model {
+        bail!(Format, "{}: expected shape [heads, {d_model}, d_head], found [{heads}, {width}, {d_head}]", queries(0));
+    }
+    let d_mlp = shape::<2>(source, "blocks.0.mlp.W_in")?.map_or(0, |[_, d_mlp]| d_mlp);
+    // A config may state the width of an MLP that an attention-only model does not have.
+    let d_mlp = if d_mlp == 0 { 0 } else { agreed(given, "d_mlp", d_mlp)? };
+    Ok(Sizes {
+        layers: agreed(given, "n_layers", layers)?,
+        d_model,
+        heads: agreed(given, "n_heads", heads)?,
+        d_head: agreed(given, "d_head", d_head)?,
+        d_mlp,
+        vocab: agreed(given, "d_vocab", vocab)?,
+        context: context(source, given)?,
+    })
+}
+
+/// A size that the tensors show and that, where it is given too, must be the same.
+fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
+    match given.size(key)? {
+        Some(size) if size != shown => bail!(Format, "{key}: expected {shown}, as the tensors show, found {size}"),
+        _ => Ok(shown),
+    }
+}
+
+/// The longest text: as many rows as there are positions, or as the tables and masks have.
+fn context(source: &dyn Source, given: &Given) -> Result<usize> {
+    if let Some([rows, _]) = shape::<2>(source, "pos_embed.W_pos")? {
+        return agreed(given, "n_ctx", rows);
+    }
+    let tables = ["blocks.0.attn.rotary_sin", "blocks.0.attn.mask"];
+    let rows = tables.iter().find_map(|name| source.shape(name)?.first().copied().filter(|rows| *rows > 0));
+    match (given.size("n_ctx")?, rows) {
+        (Some(size), _) => Ok(size),
+        (None, Some(rows)) => Ok(rows),
+        (None, None) => Err(missing("n_ctx", "the length of the longest text", "1024")),
+    }
+}
+
+fn activation(given: &Given) -> Result<Activation> {
+    const KNOWN: [&str; 7] = ["relu", "gelu", "gelu_new", "gelu_fast", "gelu_tanh", "gelu_pytorch_tanh", "silu"];
+    match given.text("act_fn")? {
+        None => Err(missing("act_fn", "the activation function of the MLP", "\"gelu\"")),
+        Some("relu") => Ok(Activation::Relu),
+        Some("gelu") => Ok(Activation::Gelu),
+        Some("gelu_new" | "gelu_fast" | "gelu_tanh" | "gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
+        Some("silu") => Ok(Activation::Silu),
+        Some(other) => Err(err!(Format, "act_fn: the activation `{other}` is not known here")
+            .maybe_hint(names::suggestion(other, KNOWN))),
+    }
+}
+
+fn norms(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+    let here = |name: &str| source.shape(name).is_some();
+    let weight = here("blocks.0.ln1.w");
+    let bias = here("blocks.0.ln1.b");
+    let stated = match given.text("normalization_type")? {
+        None if given.has("normalization_type") => Some((None, false)),
+        None => None,
+        Some("none") => Some((None, false)),
+        Some("LN") => Some((Some(NormKind::Layer), true)),
+        Some("RMS") => Some((Some(NormKind::Rms), true)),
+        Some("LNPre") => Some((Some(NormKind::Layer), false)),
+        Some("RMSPre") => Some((Some(NormKind::Rms), false)),
+        // Ours do not say whether there are weights; the tensors do.
+        Some("layer") => Some((Some(NormKind::Layer), weight)),
+        Some("rms") => Some((Some(NormKind::Rms), weight)),
+        Some(other) => return Err(wrong("normalization_type", "LN LNPre RMS RMSPre or none", &other.into())),
+    };
+    let shown = if bias { NormKind::Layer } else { NormKind::Rms };
+    (config.norm, config.norm_weight) = match stated {
+        None if weight => (Some(shown), true),
+        None => return Err(missing("normalization_type", "the norm, whose weights are not there,", "\"LNPre\"")),
+        Some((kind, weights)) if weights != weight || (weight && kind != Some(shown)) => {
+            let found = given.value("normalization_type").unwrap_or(&Value::Null);
+            let tensors = if !weight {
+                "no weights of norms"
+            } else if bias {
+                "norms with biases"
+            } else {
+                "norms without biases"
+            };
+            bail!(Format, "normalization_type: the tensors show {tensors}, and {found} is given");
+        }
+        Some(stated) => stated,
+    };
+    config.norm_bias = bias;
+    config.norm_eps = given.float("eps")?.unwrap_or(EPS);
+    config.post_norm =
+        given.flag("use_normalization_before_and_after")?.unwrap_or(false) || here("blocks.0.ln1_post.w");
+    if given.flag("final_rms")?.unwrap_or(false) && config.norm != Some(NormKind::Rms) {
+        bail!(Format, "final_rms: a last norm of another kind than the others is not known here");
+    }
+    Ok(())
+}
+
+fn positions(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+    let learned = source.shape("pos_embed.W_pos").is_some();
+    let table = shape::<2>(source, "blocks.0.attn.rotary_sin")?.map(|[_, dims]| dims);
+    let stated = match given.text("positional_embedding_type")? {
+        None if learned => Positions::Learned,
+        None if table.is_some() => Positions::Rotary,
+        None => return Err(missing("positional_embedding_type", "the kind of positions", "\"rotary\" or \"none\"")),
+        Some("standard" | "learned") => Positions::Learned,
+        Some("rotary") => Positions::Rotary,
+        Some("none") => Positions::None,
+        Some(other) => {
+            return Err(err!(Format, "positional_embedding_type: the kind `{other}` is not known here")
+                .maybe_hint(names::suggestion(other, ["standard", "rotary", "none"])));
+        }
+    };
+    if (stated == Positions::Learned) != learned {
+        let shown = if learned { "learned positions" } else { "no learned positions" };
+        bail!(Format, "positional_embedding_type: expected {shown}, as the tensors show, found something else");
+    }
+    config.positions = stated;
+    if stated == Positions::Rotary {
+        config.rotary = Some(rotary(given, config.d_head, table)?);
+    }
+    Ok(())
+}
+
+fn rotary(given: &Given, d_head: usize, table: Option<usize>) -> Result<Rotary> {
+    let dims = match table {
+        Some(dims) => agreed(given, "rotary_dim", dims)?,
+        None => given.size("rotary_dim")?.unwrap_or(d_head),
+    };
+    let theta = given.float("rotary_base")?.unwrap_or(THETA);
+    let neighbours = given.flag("rotary_adjacent_pairs")?.unwrap_or(false);
+    Ok(Rotary { dims, theta, neighbours, scaling: Scaling::None })
+}
+
+/// What scores are multiplied by; TransformerLens states what they are divided by.
+fn score_scale(given: &Given, d_head: usize) -> Result<f64> {
+    if given.flag("use_attn_scale")? == Some(false) {
+        return Ok(1.0);
+    }
+    match given.float("attn_scale")? {
+        // A config that was not asked to choose says -1.
+        None | Some(-1.0) => Ok((d_head as f64).sqrt().recip()),
+        Some(scale) if scale > 0.0 => Ok(scale.recip()),
+        Some(scale) => bail!(Format, "attn_scale: expected a number above 0, found {scale}"),
+    }
+}
+
+fn causal(given: &Given) -> Result<bool> {
+    match (given.text("attention_dir")?, given.flag("causal")?) {
+        (Some(_), Some(_)) => bail!(Argument, "expected one of `attention_dir` and `causal`, found both"),
+        (None, causal) => Ok(causal.unwrap_or(true)),
+        (Some("causal"), None) => Ok(true),
+        (Some("bidirectional"), None) => Ok(false),
+        (Some(other), None) => bail!(Format, "attention_dir: expected causal or bidirectional, found `{other}`"),
+    }
+}
+
+/// How far each layer sees: `attn_types` names those that are local.
+fn windows(given: &Given, layers: usize) -> Result<Vec<Option<usize>>> {
+    if !given.flag("use_local_attn")?.unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    let window = given.size("window_size")?.filter(|window| *window > 0);
+    let window = window.ok_or_else(|| missing("window_size", "how far the local layers see", "256"))?;
+    let types = given.value("attn_types").and_then(Value::as_array);
+    let types = types.ok_or_else(|| missing("attn_types", "which layers are local", "[\"global\", \"local\"]"))?;
+    if types.len() != layers {
+        bail!(Format, "attn_types: expected {layers}, one for each layer, found {}", types.len());
+    }
+    let seen = |kind: &Value| match kind.as_str() {
+        Some("global") => Ok(None),
+        Some("local") => Ok(Some(window)),
+        _ => Err(wrong("attn_types", "global or local", kind)),
+    };
+    types.iter().map(seen).collect()
+}
+
+/// The biases of gated MLPs. TransformerLens has none at the gate, and zeros elsewhere in all models that it converts; a
+/// decoder of ours has one everywhere or nowhere.
+pub(super) fn empty_biases(source: &dyn Source, config: &Config) -> Result<Vec<String>> {
+    for layer in 0..config.layers {
+        for part in ["b_in", "b_out"] {
+            let name = format!("blocks.{layer}.mlp.{part}");
+            if source.shape(&name).is_none() {
+                continue;
+            }
+            let sum = source.tensor(&name)?.to_dtype(crate::tensor::DType::F32)?.abs()?.sum_all()?;
+            if sum.to_scalar::<f32>()? != 0.0 {
+                bail!(Format, "{name}: a bias in a gated MLP whose gate has none is not known here");
+            }
+        }
+    }
+    Ok(vec!["blocks.*.mlp.b_in".into(), "blocks.*.mlp.b_out".into()])
+}
+
+/// The shape of a tensor, if it is there, with this many axes.
+fn shape<const N: usize>(source: &dyn Source, name: &str) -> Result<Option<[usize; N]>> {
+    let Some(shape) = source.shape(name) else { return Ok(None) };
+    match <[usize; N]>::try_from(shape.as_slice()) {
+        Ok(shape) => Ok(Some(shape)),
+        Err(_) => bail!(Format, "{name}: expected {N} axes, found shape {shape:?}"),
+    }
+}
+
+fn missing(key: &str, what: &str, example: &str) -> Error {
+    err!(Argument, "expected `{key}` among the options, found nothing")
+        .hint(format!("the tensors do not show {what}: give it as #{{ {key}: {} }}", example))
+}

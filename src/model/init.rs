@@ -1,0 +1,261 @@
+//! New models: a config from a few options, and weights that nobody has trained.
+
+use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
+use serde_json::{Map, Value};
+
+use super::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
+use super::family::{self, with_head_size};
+use super::weights::Weights;
+use crate::base::{Result, Task, memory, names};
+use crate::tensor::{DType, Device, Tensor};
+use crate::{bail, err};
+
+/// The spread of new weights (Radford et al. 2019, section 2.3).
+const SPREAD: f64 = 0.02;
+
+/// How many numbers are drawn between two looks at the task.
+const PIECE: usize = 1 << 16;
+
+/// A config from the fields that the user states. What is left out: 2 layers, `d_model` 64, 4 heads of equal parts,
+/// `d_mlp` four times `d_model`, a context of 128, a serial GELU decoder with layer norms, biases and rotary positions.
+/// `biases` is all of them at once; `vocab` has no default.
+pub fn config(options: &Value) -> Result<Config> {
+    let given = options.as_object().ok_or_else(|| err!(Argument, "expected a map of options, found {options}"))?;
+    let given: Map<String, Value> = given.iter().map(|(key, value)| (key.clone(), whole_numbers(value))).collect();
+    if !given.contains_key("vocab") {
+        return Err(err!(Argument, "expected the option `vocab`, found none").hint("it is the number of tokens"));
+    }
+    let mut given = given;
+    let biases = match given.shift_remove("biases") {
+        None => true,
+        Some(Value::Bool(biases)) => biases,
+        Some(other) => bail!(Argument, "expected true or false as `biases`, found {other}"),
+    };
+    let sizes = overlaid(&smallest(), &given, Some(&["layers", "d_model", "heads", "d_head", "norm", "positions"]))?;
+    let d_head = given.contains_key("d_head").then_some(sizes.d_head);
+    let whole = overlaid(&completed(with_head_size(sizes, d_head), biases), &given, None)?;
+    whole.checked()
+}
+
+/// What other defaults do not depend on.
+fn smallest() -> Config {
+    let plain = family::plain(family::OWN);
+    let (positions, act) = (Positions::Rotary, Activation::Gelu);
+    Config { layers: 2, d_model: 64, heads: 4, vocab: 1, context: 128, act, positions, ..plain }
+}
+
+/// The defaults that depend on sizes and on kinds.
+fn completed(config: Config, biases: bool) -> Config {
+    let turns = config.positions == Positions::Rotary;
+    let dims = config.d_head - config.d_head % 2;
+    Config {
+        kv_heads: config.heads,
+        d_mlp: config.d_model.saturating_mul(4),
+        norm_bias: biases && config.norm == Some(NormKind::Layer),
+        rotary: turns.then_some(Rotary { dims, theta: 1e4, neighbours: false, scaling: Scaling::None }),
+        qkv_bias: biases,
+        out_bias: biases,
+        mlp_bias: biases,
+        ..config
+    }
+}
+
+/// The config with fields of the user's in their place; only those listed, if there is a list.
+fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) -> Result<Config> {
+    let mut fields = match serde_json::to_value(config) {
+        Ok(Value::Object(fields)) => fields,
+        other => bail!(Bug, "a config became no map of JSON: {other:?}"),
+    };
+    let mut result = config.clone();
+    for (key, value) in given {
+        let Some(default) = fields.get(key).filter(|_| key != "family") else {
+            let known = fields.keys().map(String::as_str).filter(|known| *known != "family").chain(["biases"]);
+            return Err(err!(Name, "unknown option `{key}` of a model").maybe_hint(names::suggestion(key, known)));
+        };
+        if only.is_none_or(|only| only.contains(&key.as_str())) {
+            let merged = merged(default, value);
+            fields.insert(key.clone(), merged);
+            result = serde_json::from_value(Value::Object(fields.clone()))
+                .map_err(|e| err!(Argument, "the option `{key}` of a model: {e}"))?;
+        }
+    }
+    Ok(result)
+}
+
+/// The user's value; of a map only what is stated, and "none" is none.
+fn merged(default: &Value, given: &Value) -> Value {
+    match (default, given) {
+        (Value::Object(default), Value::Object(given)) => {
+            let mut all = default.clone();
+            all.extend(given.clone());
+            Value::Object(all)
+        }
+        (Value::String(_) | Value::Null, Value::String(none)) if none == "none" && !is_kind_of_none(default) => {
+            Value::Null
+        }
+        _ => given.clone(),
+    }
+}
+
+/// Whether a default is one of those words beside which `none` is a word of its own.
+fn is_kind_of_none(default: &Value) -> bool {
+    ["none", "learned", "rotary", "head", "whole"].iter().any(|word| default == word)
+}
+
+/// 2.0 as 2: scripts may write either.
+fn whole_numbers(value: &Value) -> Value {
+    match value {
+        Value::Number(x) if x.is_f64() => match x.as_f64() {
+            Some(whole) if whole.fract() == 0.0 && (0.0..9e15).contains(&whole) => Value::from(whole as u64),
+            _ => value.clone(),
+        },
+        Value::Array(all) => all.iter().map(whole_numbers).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), whole_numbers(value))).collect(),
+        _ => value.clone(),
+    }
+}
+
+/// New weights: matrices are normal with deviation 0.02, those that write into the stream divided by the square root of
+/// how many do (2 a layer), biases 0, and norms leave alone what they have scaled.
+pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Device, task: &Task) -> Result<Weights> {
+    let parameters = config.parameters()?;
+    let count: u128 =
+        parameters.iter().map(|(_, shape)| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
+    memory::check(count * dtype.size_in_bytes() as u128, || "the weights of a new model".into())?;
+    let writing = SPREAD / (2.0 * config.layers.max(1) as f64).sqrt();
+    Weights::build(config, &mut |name, shape| {
+        let weight = match Role::of(name) {
+            Role::Bias => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
+            Role::Norm if config.norm_plus_one => Tensor::zeros(shape, DType::F32, &Device::Cpu)?,
+            Role::Norm => Tensor::ones(shape, DType::F32, &Device::Cpu)?,
+            Role::Writes => normal(shape, writing, random, task)?,
+            Role::Reads => normal(shape, SPREAD, random, task)?,
+        };
+        Ok(weight.to_dtype(dtype)?.to_device(device)?)
+    })
+}
+
+/// What a weight is for, as far as its first value is concerned.
+enum Role {
+    Bias,
+    Norm,
+    /// Writes into the stream.
+    Writes,
+    Reads,
+}
+
+impl Role {
+    fn of(name: &str) -> Self {
+        let base = name.strip_suffix(".weight").unwrap_or(name);
+        match base {
+            _ if base.ends_with(".bias") => Role::Bias,
+            _ if base.ends_with("norm") => Role::Norm,
+            _ if base.ends_with("attn.o") || base.ends_with("mlp.down") => Role::Writes,
+            _ => Role::Reads,
+        }
+    }
+}
+
+fn normal(shape: &[usize], deviation: f64, random: &mut impl Rng, task: &Task) -> Result<Tensor> {
+    let count: usize = shape.iter().product();
+    let mut drawn: Vec<f32> = Vec::with_capacity(count);
+    while drawn.len() < count {
+        task.check()?;
+        let end = (drawn.len() + PIECE).min(count);
+        drawn.resize_with(end, || (random.sample::<f64, _>(StandardNormal) * deviation) as f32);
+    }
+    Ok(Tensor::from_vec(drawn, shape, &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::base::random::stream;
+    use crate::model::config::{Order, QkNorm};
+
+    fn made(options: Value) -> Config {
+        config(&options).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn what_is_left_out_follows_from_what_is_stated() {
+        let plain = made(json!({"vocab": 50}));
+        assert_eq!((plain.layers, plain.d_model, plain.heads, plain.d_head, plain.d_mlp), (2, 64, 4, 16, 256));
+        assert_eq!((plain.norm, plain.norm_bias, plain.qkv_bias), (Some(NormKind::Layer), true, true));
+        assert_eq!((plain.score_scale, plain.rotary.unwrap().dims), (0.25, 16));
+        let toy =
+            made(json!({"vocab": 50.0, "d_model": 30, "heads": 3.0, "d_mlp": 0, "norm": "none", "positions": "none"}));
+        assert_eq!((toy.d_head, toy.kv_heads, toy.d_mlp, toy.norm), (10, 3, 0, None));
+        assert_eq!((toy.positions, toy.rotary), (Positions::None, None));
+        let odd = made(json!({"vocab": 9, "d_head": 5, "biases": false, "act": "silu", "gated": true}));
+        assert_eq!(
+            (odd.rotary.unwrap().dims, odd.out_bias, odd.norm_bias, odd.act),
+            (4, false, false, Activation::Silu)
+        );
+        let rms =
+            made(json!({"vocab": 9, "norm": "rms", "rotary": {"theta": 100}, "order": "parallel", "qk_norm": "head"}));
+        assert_eq!((rms.norm_bias, rms.rotary.unwrap().theta, rms.order), (false, 100.0, Order::Parallel));
+        assert_eq!(rms.qk_norm, QkNorm::Head);
+        assert_eq!(made(json!({"vocab": 9, "qk_norm": "none", "layers": 0})).layers, 0);
+    }
+
+    #[test]
+    fn wrong_options_are_refused_by_name() {
+        let refused = |options: Value| config(&options).unwrap_err().to_string();
+        assert!(refused(json!({"vocab": 9, "d_modle": 3})).contains("did you mean `d_model`?"));
+        assert!(refused(json!({"layers": 2})).contains("`vocab`"));
+        assert!(refused(json!({"vocab": 9, "family": "llama"})).contains("unknown option `family`"));
+        assert!(refused(json!({"vocab": 9, "heads": "two"})).contains("option `heads`"));
+        assert!(refused(json!({"vocab": 9, "act": "gelo"})).contains("option `act`"));
+        assert!(refused(json!({"vocab": 9, "heads": 5})).contains("a multiple of `heads`"));
+        assert!(refused(json!({"vocab": 9, "heads": 4, "kv_heads": 3})).contains("a multiple of `kv_heads`"));
+        assert!(refused(json!({"vocab": 9, "rotary": {"dims": 3}})).contains("rotary `dims`"));
+        assert!(refused(json!({"vocab": 0})).contains("`vocab` between 1"));
+        assert!(refused(json!({"vocab": 9, "norm": "none", "qk_norm": "head"})).contains("found no norms"));
+        assert!(refused(json!({"vocab": 9, "causal": false, "windows": [1, 1]})).contains("causal"));
+        assert!(refused(json!({"vocab": 9, "layers": 1e6})).contains("`layers` between"));
+        assert!(refused(json!(3)).contains("a map of options"));
+    }
+
+    fn weights(config: &Config, seed: u64) -> Weights {
+        init(config, &mut stream(seed, "init", 0), DType::F32, &Device::Cpu, &Task::default()).unwrap()
+    }
+
+    fn numbers(t: &Tensor) -> Vec<f32> {
+        t.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn new_weights_follow_the_rule_and_the_seed() {
+        let config = made(json!({"vocab": 300, "layers": 8}));
+        let weights = super::tests::weights(&config, 1);
+        let spread = |t: &Tensor| {
+            let x = numbers(t);
+            (x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32).sqrt()
+        };
+        let block = &weights.blocks[3];
+        let mlp = block.mlp.as_ref().unwrap();
+        for (t, wanted) in [(&weights.embed, 0.02), (&block.attn.q.weight, 0.02), (&mlp.down.weight, 0.005)] {
+            assert!((spread(t) / wanted - 1.0).abs() < 0.05, "{} is not {wanted}", spread(t));
+        }
+        assert!(numbers(mlp.up.bias.as_ref().unwrap()).iter().all(|x| *x == 0.0));
+        let norm = block.attn_norm.as_ref().unwrap();
+        assert!(numbers(norm.weight.as_ref().unwrap()).iter().all(|x| *x == 1.0));
+        assert_eq!(numbers(&weights.embed), numbers(&super::tests::weights(&config, 1).embed));
+        assert_ne!(numbers(&weights.embed), numbers(&super::tests::weights(&config, 2).embed));
+        let plus_one = super::tests::weights(&Config { norm_plus_one: true, ..config }, 1);
+        assert!(numbers(plus_one.final_norm.unwrap().weight.as_ref().unwrap()).iter().all(|x| *x == 0.0));
+    }
+
+    #[test]
+    fn an_interruption_stops_the_drawing() {
+        let task = Task::default();
+        task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+        let config = made(json!({"vocab": 9}));
+        let stopped = init(&config, &mut stream(0, "init", 0), DType::F32, &Device::Cpu, &task);
+        assert_eq!(stopped.unwrap_err().kind, crate::base::Kind::Interrupted);
+    }
+}

@@ -1,0 +1,134 @@
+//! A model in one file: GGUF, llama2.c, PyTorch's or safetensors, told apart by their first bytes.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::folder::{CONFIG, published};
+use super::giving::Giving;
+use super::{Loaded, Options, Shards, take};
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task};
+use crate::model::formats::{gguf, lens, llama2c, pickle};
+use crate::model::layout::{Layout, Source};
+use crate::model::tokenizer::Tokenizer;
+use crate::{bail, err};
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gguf,
+    /// A zip archive, as PyTorch has written them since version 1.6.
+    Torch,
+    Safetensors,
+    Llama2c,
+}
+
+/// Loads the model of a file.
+pub fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    let label = path.display().to_string();
+    let kind = kind(files, path)?;
+    let load = match kind {
+        Kind::Gguf => from_gguf,
+        Kind::Torch => from_torch,
+        Kind::Safetensors => from_safetensors,
+        Kind::Llama2c => from_llama2c,
+    };
+    let mut loaded = load(files, path, options, task).map_err(|e| within(e, &label))?;
+    if loaded.tokenizer.is_none() && options.tokenizer.is_none() {
+        loaded.tokenizer = Tokenizer::from_folder(files, folder_of(path))?;
+    }
+    Ok(loaded)
+}
+
+/// The file's name before a message that does not begin with it.
+fn within(error: Error, label: &str) -> Error {
+    if error.message.contains(label) { error } else { error.within(label) }
+}
+
+fn kind(files: &Files, path: &Path) -> Result<Kind> {
+    let mut start = Vec::new();
+    let (file, _) = files.open(path)?;
+    file.take(9).read_to_end(&mut start).map_err(|e| Error::io("read", path, &e))?;
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    Ok(match start.as_slice() {
+        [b'G', b'G', b'U', b'F', ..] => Kind::Gguf,
+        [b'P', b'K', 3, 4, ..] => Kind::Torch,
+        [_, _, _, _, _, _, _, _, b'{'] => Kind::Safetensors,
+        _ if ending == "safetensors" => Kind::Safetensors,
+        _ if ending == "gguf" => Kind::Gguf,
+        // PyTorch's older files begin with a pickle; its reader says what to do about them.
+        [0x80, 2, ..] => Kind::Torch,
+        _ if ending == "pt" || ending == "pth" => Kind::Torch,
+        _ if ending == "bin" => Kind::Llama2c,
+        _ => {
+            return Err(err!(Format, "expected the weights of a model, found other content in {}", path.display())
+                .hint("models come as safetensors, GGUF, PyTorch's .pt, and llama2.c's .bin"));
+        }
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    let map = files.map(path)?;
+    let file = gguf::File::open(&map)?;
+    let tokenizer = match options.tokenizer {
+        Some(_) => None,
+        None => Tokenizer::from_metadata(&file.metadata)?,
+    };
+    let loaded = unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)?;
+    Ok(Loaded { tokenizer, ..loaded })
+}
+
+fn from_llama2c(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    let map = files.map(path)?;
+    let file = llama2c::Checkpoint::open(&map)?;
+    unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)
+}
+
+fn from_torch(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    let map = files.map(path)?;
+    let file = pickle::File::open(&map)?.weights()?;
+    state_dictionary(files, &Giving { source: &file, map: &map, task }, path, options, task)
+}
+
+fn from_safetensors(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let shards = Shards::open(files, folder_of(path), &[name.to_string()], task)?;
+    state_dictionary(files, &shards, path, options, task)
+}
+
+/// Tensors by name: TransformerLens' names say most of their config, others need a config.json beside them.
+fn state_dictionary(files: &Files, source: &dyn Source, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    if lens::is_state_dict(source) {
+        let layout = lens::layout(source, &options.config)?;
+        let weights = take::weights(&layout, source, &path.display().to_string(), options, task)?;
+        return Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None });
+    }
+    let folder = folder_of(path);
+    if !files.names(folder).iter().any(|name| name == CONFIG) {
+        return Err(err!(File, "{} has tensors, and no {CONFIG} beside it says what to compute", path.display())
+            .hint("put the config.json of the model into the same folder"));
+    }
+    published(files, folder, source, &path.display().to_string(), options, task)
+}
+
+/// A model of a format that says its config itself.
+fn unpublished(layout: Layout, source: &dyn Source, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+    no_config(options)?;
+    let weights = take::weights(&layout, source, &path.display().to_string(), options, task)?;
+    Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })
+}
+
+/// Refuses options that would be dropped.
+pub fn no_config(options: &Options) -> Result<()> {
+    if options.config.is_empty() {
+        return Ok(());
+    }
+    bail!(Argument, "expected no `config` for a model whose files state it, found one")
+}

@@ -1,0 +1,31 @@
+//! A mapped file whose pages are given back after each tensor, so that the file and the weights never fill memory both.
+
+use memmap2::Mmap;
+
+use crate::base::{Result, Task, memory};
+use crate::model::layout::Source;
+use crate::tensor::Tensor;
+
+/// A source that reads from a map.
+pub struct Giving<'a> {
+    pub source: &'a dyn Source,
+    pub map: &'a Mmap,
+    pub task: &'a Task,
+}
+
+impl Source for Giving<'_> {
+    fn names(&self) -> Vec<String> {
+        self.source.names()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.source.shape(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.task.check()?;
+        let tensor = self.source.tensor(name)?;
+        memory::give_back(self.map, 0..self.map.len());
+        Ok(tensor)
+    }
+}

@@ -1,0 +1,59 @@
+//! What comes next: the likeliest tokens by the logits.
+
+use super::hooks::fit;
+use crate::bail;
+use crate::base::Result;
+use crate::tensor::{DType, Tensor, normalise, order};
+
+/// A token that may come next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    pub id: u32,
+    pub probability: f64,
+    pub logit: f64,
+}
+
+/// The `k` likeliest tokens after a position, by logits `[pos, vocab]`; equal ones in the order of their ids. Negative
+/// positions count from the end.
+pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Prediction>> {
+    let (length, vocab) = logits.dims2()?;
+    let place = if position < 0 { position + length as i64 } else { position };
+    let Some(place) = usize::try_from(place).ok().filter(|place| *place < length) else {
+        bail!(Argument, "expected a position within the {length} tokens of the text, found {position}");
+    };
+    if k == 0 || k > vocab {
+        bail!(Argument, "expected from 1 to {vocab} tokens, found {k}");
+    }
+    let logits = logits.get(place)?.to_dtype(DType::F64)?;
+    if fit::first_nan(&logits)?.is_some() {
+        bail!(Numeric, "the logits at position {place} are NaN");
+    }
+    let probabilities = normalise::softmax(&logits, 0)?.to_vec1::<f64>()?;
+    let (values, ids) = order::topk(&logits, k, 0, order::Direction::Descending)?;
+    let found = ids.to_vec1::<i64>()?.into_iter().zip(values.to_vec1::<f64>()?);
+    Ok(found.map(|(id, logit)| Prediction { id: id as u32, probability: probabilities[id as usize], logit }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Device;
+
+    #[test]
+    fn the_likeliest_come_first_and_equals_by_their_ids() {
+        let logits = [[9.0_f32, 0.0, 0.0, 0.0], [0.0, 2.0_f32.ln(), 0.0, 0.0]];
+        let logits = Tensor::new(&logits, &Device::Cpu).unwrap();
+        let found = likeliest(&logits, -1, 3).unwrap();
+        assert_eq!(found.iter().map(|p| p.id).collect::<Vec<_>>(), [1, 0, 2]);
+        assert!((found[0].probability - 0.4).abs() < 1e-6 && (found[1].probability - 0.2).abs() < 1e-6);
+        assert_eq!(likeliest(&logits, 0, 1).unwrap()[0].id, 0);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused() {
+        let logits = Tensor::new(&[[0.0_f32, f32::NAN]], &Device::Cpu).unwrap();
+        assert!(likeliest(&logits, 1, 1).unwrap_err().message.contains("found 1"));
+        assert!(likeliest(&logits, 0, 3).unwrap_err().message.contains("from 1 to 2"));
+        assert!(likeliest(&logits, 0, 1).unwrap_err().message.contains("NaN"));
+    }
+}

@@ -1,0 +1,264 @@
+//! Direct logit attribution (Elhage et al. 2021; nostalgebraist 2020): a logit as the sum of what embeddings, heads and
+//! MLPs wrote into the stream.
+//!
+//! The last norm is taken as the linear map that it was in this run: its divisor is frozen at what the run divided by,
+//! and centring, which is linear, is applied to each part. The same holds for norms after attention. So the sum is
+//! exact; what it says of a change in one part is right only as far as the divisors would stay. Where a model caps its
+//! logits, the logit before the cap is what is split.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{cell, dot, some_floats};
+use crate::base::{Cell, Grid, Result, Table};
+use crate::model::cache::Cache;
+use crate::model::config::{Config, NormKind};
+use crate::model::decoder::Decoder;
+use crate::model::site::{Kind, Place, Site};
+use crate::model::weights::{Block, Norm};
+use crate::tensor::{Tensor, floats};
+use crate::{bail, err};
+
+/// How finely a logit is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// What each block adds to the stream.
+    Layer,
+    /// Attention and MLP of each block.
+    Part,
+    /// The heads of attention, its bias, and the MLP.
+    Head,
+}
+
+/// The logit of a token, or how far it is above that of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    pub token: u32,
+    pub against: Option<u32>,
+}
+
+/// Who wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Writer {
+    Embed,
+    PosEmbed,
+    Layer(usize),
+    Attention(usize),
+    Head(usize, usize),
+    /// The bias of the output projection, and that of a norm after it: no head's.
+    AttentionBias(usize),
+    Mlp(usize),
+}
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Writer::Embed => f.write_str("embed"),
+            Writer::PosEmbed => f.write_str("pos_embed"),
+            Writer::Layer(layer) => write!(f, "layer {layer}"),
+            Writer::Attention(layer) => write!(f, "attn_out.{layer}"),
+            Writer::Head(layer, head) => write!(f, "head_out.{layer}.{head}"),
+            Writer::AttentionBias(layer) => write!(f, "attention bias {layer}"),
+            Writer::Mlp(layer) => write!(f, "mlp_out.{layer}"),
+        }
+    }
+}
+
+/// A logit at one position of one text, split into what made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attribution {
+    pub target: Target,
+    /// In the order of the computation.
+    pub parts: Vec<(Writer, f64)>,
+    /// What the bias of the last norm contributes.
+    pub norm_bias: f64,
+    pub unembed_bias: f64,
+    /// What the model computed, before any cap.
+    pub logit: f64,
+}
+
+impl Attribution {
+    pub fn sum(&self) -> f64 {
+        self.terms().iter().map(|(_, value)| value).sum()
+    }
+
+    /// What the parts do not account for: rounding, and what hooks have put into the stream from elsewhere.
+    pub fn rest(&self) -> f64 {
+        self.logit - self.sum()
+    }
+
+    /// All that is summed, by name: the parts and the two biases.
+    pub fn terms(&self) -> Vec<(String, f64)> {
+        let biases = [("norm bias", self.norm_bias), ("unembed bias", self.unembed_bias)];
+        let parts = self.parts.iter().map(|(writer, value)| (writer.to_string(), *value));
+        parts.chain(biases.map(|(name, value)| (name.to_string(), value))).collect()
+    }
+
+    /// All of it, the logit at the end.
+    pub fn table(&self, name: impl Fn(u32) -> String) -> Table {
+        let outcome = [("rest", self.rest()), ("logit", self.logit)];
+        let lines = self.terms().into_iter().chain(outcome.map(|(name, value)| (name.to_string(), value)));
+        let what = match self.target.against {
+            None => format!("the logit of `{}`", name(self.target.token)),
+            Some(other) => format!("the logit of `{}` less that of `{}`", name(self.target.token), name(other)),
+        };
+        Table {
+            title: format!("direct attribution of {what}"),
+            columns: vec!["part".into(), "contribution".into()],
+            rows: lines.map(|(part, value)| vec![Cell::Text(part), Cell::Float(value)]).collect(),
+        }
+    }
+
+    /// The heads alone, layer by layer; None if it was not split by head.
+    pub fn heads(&self) -> Option<Grid> {
+        let mut layers: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for (writer, value) in &self.parts {
+            if let Writer::Head(layer, _) = writer {
+                layers.entry(*layer).or_default().push(*value);
+            }
+        }
+        let heads = layers.values().next()?.len();
+        Some(Grid {
+            title: "direct attribution to heads".into(),
+            row_axis: "layer".into(),
+            column_axis: "head".into(),
+            rows: layers.keys().map(usize::to_string).collect(),
+            columns: (0..heads).map(|head| head.to_string()).collect(),
+            quantity: "contribution to the logit".into(),
+            values: layers.into_values().flatten().collect(),
+        })
+    }
+}
+
+/// What a run has to record for this; one position is enough.
+pub fn places(config: &Config, by: By) -> Vec<Place> {
+    let all = Site::all(config).into_iter();
+    let needed = all.filter(|site| match site.kind {
+        Kind::Embed | Kind::PosEmbed | Kind::MlpOut | Kind::FinalNormScale | Kind::FinalNorm => true,
+        Kind::AttnOut => by != By::Head,
+        Kind::HeadOut | Kind::AttnPostScale => by == By::Head,
+        _ => false,
+    });
+    needed.map(|site| Place { site, head: None }).collect()
+}
+
+/// Splits a logit at one position of every text; one target for all, or one for each text.
+pub fn attribute(
+    model: &Decoder,
+    cache: &Cache,
+    by: By,
+    position: i64,
+    targets: &[Target],
+) -> Result<Vec<Attribution>> {
+    let texts = cache.lengths().len();
+    let target = |row: usize| match targets {
+        [one] => Ok(*one),
+        many if many.len() == texts => many.get(row).copied().ok_or_else(|| err!(Bug, "a text without its target")),
+        many => Err(err!(Shape, "expected one token, or one for each of {texts} texts, found {}", many.len())),
+    };
+    (0..texts).map(|row| Split { model, cache, row, position }.by(by, target(row)?)).collect()
+}
+
+/// One position of one text.
+struct Split<'a> {
+    model: &'a Decoder,
+    cache: &'a Cache,
+    row: usize,
+    position: i64,
+}
+
+impl Split<'_> {
+    fn by(&self, by: By, target: Target) -> Result<Attribution> {
+        let weights = self.model.weights();
+        let unembedding = self.of_target(&weights.unembed.weight, target)?;
+        let unembed_bias = match &weights.unembed.bias {
+            Some(bias) => self.of_target(bias, target)?.iter().sum(),
+            None => 0.0,
+        };
+        let (direction, norm_bias) =
+            self.before(weights.final_norm.as_ref(), Site::new(Kind::FinalNormScale, 0), &unembedding)?;
+        let logit = dot(&self.recorded(Kind::FinalNorm, 0)?, &unembedding) + unembed_bias;
+        let parts = self.parts(by, &direction)?;
+        Ok(Attribution { target, parts, norm_bias, unembed_bias, logit })
+    }
+
+    fn parts(&self, by: By, direction: &[f64]) -> Result<Vec<(Writer, f64)>> {
+        let config = self.model.config();
+        let written = |kind: Kind, layer: usize| -> Result<f64> { Ok(dot(&self.recorded(kind, layer)?, direction)) };
+        let mut parts = vec![(Writer::Embed, written(Kind::Embed, 0)?)];
+        if Kind::PosEmbed.exists(config) {
+            parts.push((Writer::PosEmbed, written(Kind::PosEmbed, 0)?));
+        }
+        for (layer, block) in self.model.weights().blocks.iter().enumerate() {
+            let mlp = if config.has_mlp() { Some(written(Kind::MlpOut, layer)?) } else { None };
+            match by {
+                By::Layer => {
+                    let attention: f64 = written(Kind::AttnOut, layer)?;
+                    parts.push((Writer::Layer(layer), attention + mlp.unwrap_or(0.0)));
+                    continue;
+                }
+                By::Part => parts.push((Writer::Attention(layer), written(Kind::AttnOut, layer)?)),
+                By::Head => self.heads(layer, block, direction, &mut parts)?,
+            }
+            parts.extend(mlp.map(|value| (Writer::Mlp(layer), value)));
+        }
+        Ok(parts)
+    }
+
+    fn heads(&self, layer: usize, block: &Block, direction: &[f64], parts: &mut Vec<(Writer, f64)>) -> Result<()> {
+        let scale = Site::new(Kind::AttnPostScale, layer);
+        let (direction, mut bias) = self.before(block.attn_post_norm.as_ref(), scale, direction)?;
+        let all = self.recorded(Kind::HeadOut, layer)?;
+        for (head, written) in all.chunks(direction.len().max(1)).enumerate() {
+            parts.push((Writer::Head(layer, head), dot(written, &direction)));
+        }
+        if let Some(own) = some_floats(block.attn.o.bias.as_ref())? {
+            bias += dot(&own, &direction);
+        }
+        parts.push((Writer::AttentionBias(layer), bias));
+        Ok(())
+    }
+
+    /// The direction before a norm that becomes `direction` after it, and what the norm's bias contributes.
+    fn before(&self, norm: Option<&Norm>, scale: Site, direction: &[f64]) -> Result<(Vec<f64>, f64)> {
+        let config = self.model.config();
+        let (Some(norm), Some(kind)) = (norm, config.norm) else { return Ok((direction.to_vec(), 0.0)) };
+        let bias = some_floats(norm.bias.as_ref())?.map_or(0.0, |bias| dot(&bias, direction));
+        let mut before = direction.to_vec();
+        if let Some(weight) = some_floats(norm.weight.as_ref())? {
+            let one = if config.norm_plus_one { 1.0 } else { 0.0 };
+            before.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight + one);
+        }
+        if kind == NormKind::Layer {
+            // Centring is symmetric: centring what is read is as good as centring every part.
+            let mean = before.iter().sum::<f64>() / before.len().max(1) as f64;
+            before.iter_mut().for_each(|value| *value -= mean);
+        }
+        let Some(divisor) = self.recorded(scale.kind, scale.layer)?.first().copied() else {
+            bail!(Bug, "`{scale}` holds nothing");
+        };
+        before.iter_mut().for_each(|value| *value /= divisor);
+        Ok((before, bias))
+    }
+
+    fn recorded(&self, kind: Kind, layer: usize) -> Result<Vec<f64>> {
+        let x = self.cache.at(Place { site: Site::new(kind, layer), head: None })?;
+        floats(&cell(self.cache, &x, self.row, self.position)?)
+    }
+
+    /// The row of a token, less that of the other where there is one.
+    fn of_target(&self, table: &Tensor, target: Target) -> Result<Vec<f64>> {
+        let vocab = self.model.config().vocab;
+        let row = |token: u32| -> Result<Vec<f64>> {
+            if token as usize >= vocab {
+                bail!(Argument, "expected a token id below {vocab}, found {token}");
+            }
+            floats(&table.get(token as usize)?)
+        };
+        let mut values = row(target.token)?;
+        if let Some(other) = target.against {
+            values.iter_mut().zip(row(other)?).for_each(|(value, other)| *value -= other);
+        }
+        Ok(values)
+    }
+}

@@ -1,0 +1,210 @@
+//! Two runs side by side: how far each site is apart, where they begin to differ, and what it does to the predictions.
+
+use rayon::prelude::*;
+
+use crate::bail;
+use crate::base::{Card, Cell, Grid, Result, Table, Task};
+use crate::model::cache::Cache;
+use crate::model::run::Run;
+use crate::model::site::{Heads, Place};
+use crate::tensor::{Tensor, floats};
+
+/// How far one site of run b is from that of run a.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    pub place: Place,
+    /// max |a - b|; NaN if one of them has a NaN that the other has not.
+    pub largest: f64,
+    /// |a - b| / |a|, in the Euclidean norm over all real positions; 0 where both are zero.
+    pub relative: f64,
+    /// a . b / (|a| |b|) over all real positions; NaN where one of them is zero.
+    pub cosine: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// The sites that both runs recorded, in the order of the computation.
+    pub sites: Vec<Difference>,
+    /// KL(a || b) of the next-token distributions in nats: by text, by position.
+    pub kl: Vec<Vec<f64>>,
+}
+
+impl Comparison {
+    /// The first site that is not the same to the last bit.
+    pub fn first(&self) -> Option<Place> {
+        self.sites.iter().find(|site| site.largest != 0.0).map(|site| site.place)
+    }
+
+    pub fn table(&self) -> Table {
+        let number = |value: f64| if value.is_nan() { Cell::Missing } else { Cell::Float(value) };
+        let row = |site: &Difference| {
+            let Difference { place, largest, relative, cosine } = *site;
+            vec![Cell::Text(place.to_string()), Cell::Float(largest), number(relative), number(cosine)]
+        };
+        Table {
+            title: "two runs, a and b".into(),
+            columns: ["site", "max |a - b|", "|a - b| / |a|", "cosine"].map(String::from).to_vec(),
+            rows: self.sites.iter().map(row).collect(),
+        }
+    }
+
+    /// The outcome in a few lines.
+    pub fn card(&self) -> Card {
+        let all: Vec<f64> = self.kl.iter().flatten().copied().collect();
+        let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
+        let most = all.iter().copied().fold(0.0, larger);
+        let first = match (self.first(), self.sites.is_empty()) {
+            (Some(place), _) => Cell::Text(place.to_string()),
+            (None, true) => Cell::Text("no site was recorded in both".into()),
+            (None, false) => Cell::Text("none".into()),
+        };
+        let fields = [
+            ("first site that differs", first),
+            ("KL(a || b), mean over tokens, nats", Cell::Float(mean)),
+            ("KL(a || b), largest, nats", Cell::Float(most)),
+        ];
+        Card {
+            title: "two runs, a and b".into(),
+            fields: fields.map(|(name, value)| (name.to_string(), value)).to_vec(),
+            ..Card::default()
+        }
+    }
+
+    /// KL(a || b) by text and position; NaN beyond the end of a text.
+    pub fn grid(&self) -> Grid {
+        let width = self.kl.iter().map(Vec::len).max().unwrap_or(0);
+        let row =
+            |text: &Vec<f64>| text.iter().copied().chain(std::iter::repeat_n(f64::NAN, width - text.len())).collect();
+        Grid {
+            title: "what the difference does to the prediction".into(),
+            row_axis: "text".into(),
+            column_axis: "position".into(),
+            rows: (0..self.kl.len()).map(|text| text.to_string()).collect(),
+            columns: (0..width).map(|position| position.to_string()).collect(),
+            quantity: "KL(a || b), nats".into(),
+            values: self.kl.iter().flat_map(|text| -> Vec<f64> { row(text) }).collect(),
+        }
+    }
+}
+
+/// Compares two runs over texts of the same lengths.
+pub fn compare(a: &Run, b: &Run, task: &Task) -> Result<Comparison> {
+    if a.batch.lengths() != b.batch.lengths() {
+        bail!(
+            Shape,
+            "expected two runs over texts of the same lengths, found {:?} and {:?} tokens",
+            a.batch.lengths(),
+            b.batch.lengths()
+        );
+    }
+    if a.cache.positions() != b.cache.positions() {
+        bail!(Shape, "expected the same positions in both runs, found {} and {}", kept(&a.cache), kept(&b.cache));
+    }
+    let mut sites = Vec::new();
+    for (place, x) in a.cache.iter() {
+        if let Some((_, y)) = b.cache.iter().find(|(other, _)| *other == place) {
+            sites.push(difference(&a.cache, *place, x, y, task)?);
+        }
+    }
+    Ok(Comparison { sites, kl: divergences(a, b, task)? })
+}
+
+fn kept(cache: &Cache) -> String {
+    cache.positions().map_or_else(|| "all".into(), |positions| format!("{positions:?}"))
+}
+
+fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) -> Result<Difference> {
+    if a.dims() != b.dims() {
+        bail!(Shape, "`{place}` has the shape {:?} in one run and {:?} in the other", a.dims(), b.dims());
+    }
+    let mut sums = Sums::default();
+    for row in 0..a.dim(0)? {
+        let (a, b) = (real(cache, place, a, row)?, real(cache, place, b, row)?);
+        for piece in 0..a.dim(0)? {
+            task.check()?;
+            sums.add(&floats(&a.get(piece)?)?, &floats(&b.get(piece)?)?);
+        }
+    }
+    let relative = if sums.apart == 0.0 { 0.0 } else { (sums.apart / sums.aa).sqrt() };
+    Ok(Difference { place, largest: sums.largest, relative, cosine: sums.ab / (sums.aa * sums.bb).sqrt() })
+}
+
+/// What belongs to one text, without what fills it up.
+fn real(cache: &Cache, place: Place, x: &Tensor, row: usize) -> Result<Tensor> {
+    let mut x = x.get(row)?;
+    let Some(length) = cache.lengths().get(row).copied() else { bail!(Bug, "a row without its length") };
+    let square = place.site.kind.heads() == Heads::Square;
+    if square {
+        x = x.narrow(x.rank() - 1, 0, length)?;
+    }
+    if cache.positions().is_none() {
+        let axis = if square && place.head.is_none() { 1 } else { 0 };
+        x = x.narrow(axis, 0, length)?;
+    }
+    Ok(x)
+}
+
+#[derive(Default)]
+struct Sums {
+    largest: f64,
+    apart: f64,
+    aa: f64,
+    bb: f64,
+    ab: f64,
+}
+
+impl Sums {
+    fn add(&mut self, a: &[f64], b: &[f64]) {
+        for (a, b) in a.iter().zip(b) {
+            // Two infinities are the same, though their difference is not a number.
+            let apart = if a == b || a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() };
+            self.largest = larger(self.largest, apart);
+            self.apart += apart * apart;
+            self.aa += a * a;
+            self.bb += b * b;
+            self.ab += a * b;
+        }
+    }
+}
+
+/// The larger number; what is not a number is not passed over.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+fn divergences(a: &Run, b: &Run, task: &Task) -> Result<Vec<Vec<f64>>> {
+    if a.logits.dims() != b.logits.dims() {
+        bail!(
+            Shape,
+            "the logits have the shape {:?} in one run and {:?} in the other",
+            a.logits.dims(),
+            b.logits.dims()
+        );
+    }
+    let text = |(row, length): (usize, usize)| {
+        let (a, b) = (a.logits.get(row)?, b.logits.get(row)?);
+        // Each position by itself, in order, so that the number of threads changes nothing.
+        let each = (0..length).into_par_iter().map(|position| {
+            task.check()?;
+            Ok(kl(&floats(&a.get(position)?)?, &floats(&b.get(position)?)?))
+        });
+        each.collect::<Result<Vec<f64>>>()
+    };
+    a.batch.lengths().into_iter().enumerate().map(text).collect()
+}
+
+/// KL(p || q) = sum p ln(p / q) in nats, of the softmax p of `a` and q of `b`.
+pub fn kl(a: &[f64], b: &[f64]) -> f64 {
+    let (all_a, all_b) = (log_sum_exp(a), log_sum_exp(b));
+    let terms = a.iter().zip(b).map(|(a, b)| {
+        let (log_p, log_q) = (a - all_a, b - all_b);
+        // What has no probability contributes nothing, even where q has none either.
+        if log_p == f64::NEG_INFINITY { 0.0 } else { log_p.exp() * (log_p - log_q) }
+    });
+    terms.sum()
+}
+
+fn log_sum_exp(logits: &[f64]) -> f64 {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    most + logits.iter().map(|logit| (logit - most).exp()).sum::<f64>().ln()
+}

@@ -1,0 +1,151 @@
+//! The logit lens (nostalgebraist 2020): the stream in the middle of a model, read as if it were at its end.
+
+use super::cells;
+use crate::base::{Cell, Grid, Result, Table, Task, memory};
+use crate::err;
+use crate::model::cache::Cache;
+use crate::model::decoder::Decoder;
+use crate::model::site::{Kind, Place};
+use crate::tensor::kernels;
+use crate::tensor::order::{self, Direction};
+use crate::tensor::{Tensor, floats, gather, ints, normalise};
+
+/// A token, and how likely the lens makes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guess {
+    pub token: u32,
+    pub probability: f64,
+}
+
+/// What one place says.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    pub place: Place,
+    /// `[batch, pos, vocab]`, after the model's cap if it has one.
+    pub logits: Tensor,
+    /// The likeliest tokens first: by text, by position, without what fills up shorter texts.
+    pub guesses: Vec<Vec<Vec<Guess>>>,
+}
+
+/// Reads places of the stream, or what is written into it, through the last norm (with a scale of its own for each) and
+/// the unembedding. `positions` chooses among those that were recorded, all of them if it is not given; `count` says
+/// how many guesses are wanted.
+pub fn lens(
+    model: &Decoder,
+    cache: &Cache,
+    places: &[Place],
+    positions: Option<&[i64]>,
+    count: usize,
+    task: &Task,
+) -> Result<Vec<Reading>> {
+    let bar = task.begin("reading the stream", Some(places.len() as u64));
+    let each = places.iter().map(|place| {
+        let reading = read(model, cache, *place, positions, count, places.len(), task);
+        bar.advance(1);
+        reading
+    });
+    each.collect()
+}
+
+fn read(
+    model: &Decoder,
+    cache: &Cache,
+    place: Place,
+    positions: Option<&[i64]>,
+    count: usize,
+    of: usize,
+    task: &Task,
+) -> Result<Reading> {
+    task.check()?;
+    let x = cache.at(place)?;
+    let d = model.config().d_model;
+    if x.rank() != 3 || x.dim(2)? != d || place.site.kind == Kind::Logits {
+        return Err(err!(Argument, "expected a site of the stream, `[batch, pos, {d}]`, found `{place}`")
+            .hint("such as `resid_post.0`, `mlp_out.0`, or one head of `head_out.0`"));
+    }
+    let x = match positions {
+        Some(positions) => cells(cache, &x, positions)?,
+        None => x,
+    };
+    let rows = x.elem_count() / d;
+    let bytes = rows as u128 * model.config().vocab as u128 * x.dtype().size_in_bytes() as u128;
+    // All readings are kept, and the probabilities of one are there meanwhile.
+    memory::check(bytes.saturating_mul(of as u128 + 1), || "the logits of all these sites".into())?;
+    let logits = unembedded(model, place, x, task)?;
+    let all = positions.is_some() || cache.positions().is_some();
+    let lengths = cache.lengths().iter().map(|length| if all { logits.dim(1) } else { Ok(*length) });
+    let lengths = lengths.collect::<Result<Vec<_>, _>>()?;
+    let guesses = guesses(&logits, &lengths, count)?;
+    Ok(Reading { place, logits, guesses })
+}
+
+/// The logits of a piece of the stream; what comes out of the last norm is not normed again.
+fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
+    let (config, weights) = (model.config(), model.weights());
+    let x = match (&weights.final_norm, config.norm) {
+        (Some(norm), Some(kind)) if place.site.kind != Kind::FinalNorm => {
+            kernels::norm(&x, kind, config.norm_eps, norm.weight.as_ref(), config.norm_plus_one, norm.bias.as_ref())?
+        }
+        _ => x,
+    };
+    let map = weights.unembed.clone();
+    let cost = 2.0 * x.elem_count() as f64 * config.vocab as f64;
+    let logits = task.heavy(cost, move || kernels::linear(&x, &map.weight, map.bias.as_ref()))?;
+    model.capped(logits)
+}
+
+fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<Vec<Guess>>>> {
+    let chances = normalise::softmax(logits, 2)?;
+    let (_, order) = order::topk(logits, count, 2, Direction::Descending)?;
+    let (tokens, chances) = (ints(&order)?, floats(&gather::gather(&chances, 2, &order)?)?);
+    let width = logits.dim(1)?;
+    let mut all =
+        tokens.into_iter().zip(chances).map(|(token, probability)| Guess { token: token as u32, probability });
+    let texts = lengths.iter().map(|length| {
+        let mut text: Vec<Vec<Guess>> = (0..width).map(|_| all.by_ref().take(count).collect()).collect();
+        text.truncate(*length);
+        text
+    });
+    Ok(texts.collect())
+}
+
+/// The first guesses for one text: a row for each place, a column for each position.
+pub fn table(readings: &[Reading], row: usize, positions: &[String], name: impl Fn(u32) -> String) -> Result<Table> {
+    let mut table = Table { title: "logit lens: the likeliest next token".into(), ..Table::default() };
+    table.columns = std::iter::once("site".to_string()).chain(positions.iter().cloned()).collect();
+    for reading in readings {
+        let first = firsts(reading, row, positions.len())?;
+        let cells = first.into_iter().map(|guess| guess.map_or(Cell::Missing, |guess| name(guess.token).into()));
+        table.rows.push(std::iter::once(Cell::Text(reading.place.to_string())).chain(cells).collect());
+    }
+    Ok(table)
+}
+
+/// How sure the first guesses are.
+pub fn grid(readings: &[Reading], row: usize, positions: &[String]) -> Result<Grid> {
+    let mut values = Vec::new();
+    for reading in readings {
+        let first = firsts(reading, row, positions.len())?;
+        values.extend(first.into_iter().map(|guess| guess.map_or(f64::NAN, |guess| guess.probability)));
+    }
+    Ok(Grid {
+        title: "logit lens".into(),
+        row_axis: "site".into(),
+        column_axis: "position".into(),
+        rows: readings.iter().map(|reading| reading.place.to_string()).collect(),
+        columns: positions.to_vec(),
+        quantity: "probability of the likeliest next token".into(),
+        values,
+    })
+}
+
+/// The first guess at each position; none where no guesses were wanted.
+fn firsts(reading: &Reading, row: usize, positions: usize) -> Result<Vec<Option<Guess>>> {
+    let Some(text) = reading.guesses.get(row) else {
+        return Err(err!(Index, "there is no text {row}: this run has {}", reading.guesses.len()));
+    };
+    if text.len() != positions {
+        return Err(err!(Shape, "expected {} names of positions, found {positions}", text.len()));
+    }
+    Ok(text.iter().map(|guesses| guesses.first().copied()).collect())
+}

@@ -1,0 +1,133 @@
+//! Joining the characters of a text into tokens, the neighbours with the highest score first.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use super::merges::Merges;
+use crate::base::{Result, Task};
+
+/// How many joins are made between two questions whether to stop.
+const BETWEEN_CHECKS: usize = 1 << 12;
+
+/// The memory that a character takes while its text is joined.
+pub const BYTES_PER_CHARACTER: usize = size_of::<Symbol>() + 2 * size_of::<Join>();
+
+/// A stretch of the spelling; joined ones are empty. Neighbours are places in the list.
+struct Symbol {
+    start: usize,
+    end: usize,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+/// Two neighbours that make a token.
+#[derive(Debug, Clone, Copy)]
+struct Join {
+    score: f32,
+    left: usize,
+    right: usize,
+    /// Their length when this was found; another one says that either has been joined since.
+    length: usize,
+}
+
+impl PartialEq for Join {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Join {}
+
+impl PartialOrd for Join {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The highest score is the greatest; of equal ones the leftmost. Zeros of either sign are equal.
+impl Ord for Join {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score.partial_cmp(&other.score).unwrap_or(Ordering::Equal).then(other.left.cmp(&self.left))
+    }
+}
+
+/// A text in stretches.
+pub struct Symbols<'a> {
+    spelled: &'a str,
+    list: Vec<Symbol>,
+}
+
+impl<'a> Symbols<'a> {
+    /// One for each character.
+    pub fn new(spelled: &'a str) -> Self {
+        let count = spelled.chars().count();
+        let symbol = |(index, (start, letter)): (usize, (usize, char))| Symbol {
+            start,
+            end: start + letter.len_utf8(),
+            before: index.checked_sub(1),
+            after: Some(index + 1).filter(|after| *after < count),
+        };
+        Self { spelled, list: spelled.char_indices().enumerate().map(symbol).collect() }
+    }
+
+    /// Joins neighbours until none make a token. Each is looked at once more than it is joined, so the whole takes
+    /// n log n steps.
+    pub fn join(&mut self, merges: &Merges, task: &Task) -> Result<()> {
+        let mut joins = BinaryHeap::new();
+        for left in 0..self.list.len() {
+            if left.is_multiple_of(BETWEEN_CHECKS) {
+                task.check()?;
+            }
+            joins.extend(self.candidate(merges, Some(left)));
+        }
+        let mut steps = 0_usize;
+        while let Some(join) = joins.pop() {
+            steps += 1;
+            if steps.is_multiple_of(BETWEEN_CHECKS) {
+                task.check()?;
+            }
+            if self.make(join) {
+                let before = self.list.get(join.left).and_then(|symbol| symbol.before);
+                joins.extend(self.candidate(merges, before));
+                joins.extend(self.candidate(merges, Some(join.left)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A symbol and the one behind it, if they make a token.
+    fn candidate(&self, merges: &Merges, left: Option<usize>) -> Option<Join> {
+        let left = left?;
+        let (start, right) = self.list.get(left).map(|symbol| (symbol.start, symbol.after))?;
+        let right = right?;
+        let text = self.spelled.get(start..self.list.get(right)?.end)?;
+        let id = merges.id(text)?;
+        Some(Join { score: merges.score(id), left, right, length: text.len() })
+    }
+
+    /// Puts the right one into the left one, unless either has changed since they were found.
+    fn make(&mut self, join: Join) -> bool {
+        let length = |index: usize| self.list.get(index).map_or(0, |symbol| symbol.end - symbol.start);
+        let (left, right) = (length(join.left), length(join.right));
+        if left == 0 || right == 0 || left + right != join.length {
+            return false;
+        }
+        let Some(joined) = self.list.get_mut(join.right) else { return false };
+        let (end, after) = (joined.end, joined.after);
+        joined.start = end;
+        if let Some(next) = after.and_then(|after| self.list.get_mut(after)) {
+            next.before = Some(join.left);
+        }
+        if let Some(symbol) = self.list.get_mut(join.left) {
+            symbol.end = end;
+            symbol.after = after;
+        }
+        true
+    }
+
+    /// What is left when all is joined, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
+        let ranges = self.list.iter().filter(|symbol| symbol.end > symbol.start);
+        ranges.filter_map(|symbol| self.spelled.get(symbol.start..symbol.end))
+    }
+}

@@ -1,1 +1,0 @@
-//! Tokenizers of whole files: known ids, round trips, and what they refuse.

@@ -1,0 +1,174 @@
+//! Functions of a script called from within a run: hooks and metrics. What such a function throws comes out of the run
+//! as it was thrown, so that it is drawn under its own line.
+
+use std::cell::RefCell;
+
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
+
+use super::hook::Function;
+use crate::base::Result;
+use crate::err;
+use crate::model::hooks::{At, Edit};
+use crate::model::site::Place;
+use crate::script::value::{Fallible, described};
+use crate::tensor::Tensor;
+
+/// The calls back into the script that one native call makes.
+pub struct Calls<'a> {
+    ctx: &'a NativeCallContext<'a>,
+    /// What a function threw; the core hears only that it failed.
+    thrown: RefCell<Option<Box<EvalAltResult>>>,
+}
+
+impl<'a> Calls<'a> {
+    pub fn new(ctx: &'a NativeCallContext<'a>) -> Self {
+        Self { ctx, thrown: RefCell::default() }
+    }
+
+    pub fn call(&self, function: &FnPtr, arguments: impl AsMut<[Dynamic]>) -> Result<Dynamic> {
+        self.keep(function.call_raw(self.ctx, None, arguments))
+    }
+
+    fn keep(&self, outcome: Fallible<Dynamic>) -> Result<Dynamic> {
+        outcome.map_err(|thrown| {
+            self.thrown.replace(Some(thrown));
+            err!(Bug, "a function of the script failed, and what it threw was lost")
+        })
+    }
+
+    /// What the native call comes to: the core's result, or what a function threw.
+    pub fn outcome<T>(&self, result: Result<T>) -> Fallible<T> {
+        match (result, self.thrown.take()) {
+            (Err(_), Some(thrown)) => Err(thrown),
+            (result, _) => Ok(result?),
+        }
+    }
+}
+
+/// A function of the script as the edit of a hook.
+pub struct Calling<'a> {
+    calls: &'a Calls<'a>,
+    function: Function,
+}
+
+impl<'a> Calling<'a> {
+    pub fn new(calls: &'a Calls<'a>, function: Function) -> Self {
+        Self { calls, function }
+    }
+
+    fn called(&self, at: &At, place: Place, x: &Tensor) -> Result<Dynamic> {
+        let x = Dynamic::from(x.clone());
+        let Function { function, takes_one } = &self.function;
+        if takes_one.get() {
+            return self.calls.call(function, [x]);
+        }
+        let outcome = function.call_raw(self.calls.ctx, None, [x.clone(), where_and_when(at, place).into()]);
+        match outcome {
+            Err(error) if is_unknown(function, &error) => {
+                takes_one.set(true);
+                self.calls.call(function, [x])
+            }
+            outcome => self.calls.keep(outcome),
+        }
+    }
+}
+
+/// Whether there is no such function of two arguments. An error within the function has a frame around it.
+fn is_unknown(function: &FnPtr, error: &EvalAltResult) -> bool {
+    matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
+}
+
+impl Edit for Calling<'_> {
+    fn edit(&mut self, at: &At, place: Place, _: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let returned = self.called(at, place, x)?;
+        if returned.is_unit() {
+            return Ok(None);
+        }
+        if let Some(tensor) = returned.read_lock::<Tensor>() {
+            return Ok(Some(tensor.clone()));
+        }
+        let found = described(&returned);
+        Err(err!(Argument, "expected a tensor or nothing from the hook at `{place}`, found {found}")
+            .hint("a function returns the value of its last expression; end it with `;` to return nothing"))
+    }
+}
+
+/// The second argument of a hook's function.
+fn where_and_when(at: &At, place: Place) -> Map {
+    let number = |number: usize| Dynamic::from(number as i64);
+    let numbers = |numbers: &[usize]| -> Dynamic { numbers.iter().map(|n| number(*n)).collect::<Array>().into() };
+    let optional = |number: Option<usize>| number.map_or(Dynamic::UNIT, |n| Dynamic::from(n as i64));
+    let lengths: Vec<usize> = (0..at.batch.rows().len()).map(|row| at.read(row)).collect();
+    let layer = place.site.kind.in_blocks().then_some(place.site.layer);
+    Map::from([
+        ("site".into(), place.site.to_string().into()),
+        ("layer".into(), optional(layer)),
+        ("head".into(), optional(place.head)),
+        ("pos".into(), numbers(&[at.columns.start, at.columns.end - 1])),
+        ("step".into(), number(at.step)),
+        ("lengths".into(), numbers(&lengths)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use crate::script::Session;
+    use crate::script::env::Env;
+    use crate::script::thread::with_large_stack;
+
+    fn session() -> Session {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let model = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10 });";
+        let _nothing = session.eval("model", model).unwrap();
+        session
+    }
+
+    #[test]
+    fn what_a_function_throws_is_placed_in_the_function() {
+        with_large_stack(|| {
+            let mut session = session();
+            for (first, second, line) in [
+                ("let hook = hooks::edit(\"embed\", |x| {\n    x + oops()\n});", "m.logits([1], #{ hooks: hook })", 2),
+                ("let metric = |logits| {\n    logits.sum();\n    throw 5\n};", "m.grads([1], metric, \"embed\")", 3),
+            ] {
+                let _nothing = session.eval("first", first).unwrap();
+                let failure = session.eval("second", second).unwrap_err();
+                let place = failure.place.unwrap();
+                assert_eq!((place.source.as_str(), place.line), ("first", line), "{}", failure.message);
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_error_of_the_core_is_placed_at_the_call() {
+        with_large_stack(|| {
+            let mut session = session();
+            let code = "let hook = hooks::edit(\"embed\", |x| x[0]);\nm.logits([1], #{ hooks: hook })";
+            let failure = session.eval("line", code).unwrap_err();
+            assert_eq!(failure.place.unwrap().line, 2);
+            assert!(failure.message.contains("from the hook at `embed`"));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_interruption_is_heeded_within_a_hook() {
+        with_large_stack(|| {
+            let mut session = session();
+            let flag = session.env().task.flag().clone();
+            let interrupter = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                flag.store(true, Ordering::Relaxed);
+            });
+            let code = "try { m.logits([1], #{ hooks: hooks::edit(\"embed\", |x| loop { }) }) } catch { 1 }";
+            assert!(session.eval("line", code).unwrap_err().is_interrupted());
+            interrupter.join().unwrap();
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,109 @@
+//! A hook as scripts hold it: what it does, where, and how it becomes part of a run.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use rhai::{Array, Dynamic, FnPtr};
+use serde_json::{Value, json};
+
+use super::call::{Calling, Calls};
+use crate::base::Result;
+use crate::model::config::Config;
+use crate::model::hooks::{Action, Bound, Edit, Source};
+use crate::report::Screen;
+use crate::script::options::OptionReader;
+use crate::script::show::Handle;
+use crate::script::value::{Given, given, number_text};
+
+/// A function of the script, and whether it takes the activation alone, which its first call finds out.
+#[derive(Clone)]
+pub struct Function {
+    pub function: FnPtr,
+    pub takes_one: Rc<Cell<bool>>,
+}
+
+/// What a hook does.
+#[derive(Clone)]
+pub enum What {
+    Act(Action),
+    Edit(Function),
+}
+
+#[derive(Clone)]
+pub struct Hook {
+    what: What,
+    site: String,
+    heads: Option<Vec<usize>>,
+    positions: Option<Vec<i64>>,
+}
+
+impl Hook {
+    /// Reads the options that every hook has: `pos` and `heads`.
+    pub fn new(what: What, site: &str, options: &mut OptionReader) -> Result<Self> {
+        let positions = options.get("pos", Given::integers)?;
+        let heads = options.get("heads", Given::sizes)?;
+        Ok(Self { what, site: site.into(), heads, positions })
+    }
+
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// One hook or an array of them, as argument `arg`.
+    pub fn list(arg: usize, value: &Dynamic) -> Result<Vec<Hook>> {
+        let one = |value: &Dynamic| value.read_lock::<Hook>().map(|hook| hook.clone());
+        let refusal = || given(arg, "hooks", value).refuse("a hook or an array of hooks");
+        match value.read_lock::<Array>() {
+            Some(array) => array.iter().map(|value| one(value).ok_or_else(refusal)).collect(),
+            None => Ok(vec![one(value).ok_or_else(refusal)?]),
+        }
+    }
+
+    /// The hook at the places of one model, its function called through `calls`.
+    pub fn bound<'a>(&self, config: &Config, calls: &'a Calls<'a>) -> Result<Bound<'a>> {
+        let edit: Box<dyn Edit + 'a> = match &self.what {
+            What::Act(action) => Box::new(action.clone().begin()),
+            What::Edit(function) => Box::new(Calling::new(calls, function.clone())),
+        };
+        Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)
+    }
+
+    fn does(&self) -> String {
+        match &self.what {
+            What::Act(Action::Zero) => "zero".into(),
+            What::Act(Action::Mean { by_position: false, .. }) => "mean".into(),
+            What::Act(Action::Mean { by_position: true, .. }) => "mean by position".into(),
+            What::Act(Action::Patch(Source::Cache(_))) => "patch from a run".into(),
+            What::Act(Action::Patch(Source::Tensor(values))) => format!("patch with {:?}", values.dims()),
+            What::Act(Action::Add { vector, scale }) => {
+                format!("add {} times {:?}", number_text(*scale), vector.dims())
+            }
+            What::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
+            What::Edit(_) => "edit".into(),
+        }
+    }
+}
+
+impl Handle for Hook {
+    const NAME: &'static str = "Hook";
+
+    fn short(&self) -> String {
+        let part = |one: &str, several: &str, numbers: Vec<String>| match numbers.len() {
+            0 => String::new(),
+            1 => format!(", {one} {}", numbers[0]),
+            _ => format!(", {several} {}", numbers.join(", ")),
+        };
+        let heads = self.heads.iter().flatten().map(usize::to_string).collect();
+        let positions = self.positions.iter().flatten().map(i64::to_string).collect();
+        let heads = part("head", "heads", heads);
+        format!("{} at {}{heads}{}", self.does(), self.site, part("position", "positions", positions))
+    }
+
+    fn shown(&self, _: &Screen) -> Result<String> {
+        Ok(self.short())
+    }
+
+    fn json(&self) -> Result<Value> {
+        Ok(json!({ "does": self.does(), "site": self.site, "heads": self.heads, "pos": self.positions }))
+    }
+}

@@ -1,0 +1,244 @@
+//! What a run recorded, as scripts hold it; gradients are the same, with the value that they are of.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+use serde_json::Value;
+
+use super::look::{place, places};
+use super::{Asked, Model};
+use crate::base::files::Files;
+use crate::base::{Result, Table};
+use crate::err;
+use crate::model::cache::Cache as Core;
+use crate::model::grads::Gradients;
+use crate::model::run::Ask;
+use crate::model::site::Place;
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::options::options;
+use crate::script::show::Handle;
+use crate::script::value::{Any, Fallible, Given, Num, Options};
+use crate::tensor::Tensor;
+use crate::tensor::files::{Content, Named, save as write_file};
+
+#[derive(Clone)]
+pub struct Cache {
+    activations: Arc<Core>,
+    /// What the gradients are of, where these are gradients.
+    value: Option<f64>,
+}
+
+impl From<Core> for Cache {
+    fn from(cache: Core) -> Self {
+        Self { activations: Arc::new(cache), value: None }
+    }
+}
+
+impl From<Gradients> for Cache {
+    fn from(gradients: Gradients) -> Self {
+        Self { activations: Arc::new(gradients.cache), value: Some(gradients.value) }
+    }
+}
+
+impl Cache {
+    pub fn activations(&self) -> &Arc<Core> {
+        &self.activations
+    }
+
+    /// The tensors under the names that TransformerLens gives their sites, which other tools read.
+    pub fn named(&self) -> Named {
+        let name = |place: &Place| match place.head {
+            Some(head) => format!("{}.{head}", place.site.lens_name()),
+            None => place.site.lens_name(),
+        };
+        let lengths: Vec<String> = self.activations.lengths().iter().map(usize::to_string).collect();
+        Named {
+            tensors: self.activations.iter().map(|(place, tensor)| (name(place), tensor.clone())).collect(),
+            metadata: BTreeMap::from([("lengths".into(), lengths.join(","))]),
+        }
+    }
+
+    /// The tensors under our names.
+    pub fn map(&self) -> Map {
+        let entries = self.activations.iter();
+        entries.map(|(place, tensor)| (place.to_string().into(), Dynamic::from(tensor.clone()))).collect()
+    }
+}
+
+impl Handle for Cache {
+    const NAME: &'static str = "Cache";
+
+    fn short(&self) -> String {
+        let what = if self.value.is_some() { "gradients at" } else { "cache of" };
+        let (sites, texts) = (self.activations.len(), self.activations.lengths().len());
+        format!("{what} {}, {}", count(sites, "site"), count(texts, "text"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        let row = |(place, tensor): (&Place, &Tensor)| {
+            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
+        };
+        let columns = ["site", "shape", "dtype"].map(String::from).into();
+        let rows = self.activations.iter().map(row).collect();
+        Table { title: self.short(), columns, rows }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let fields = self.activations.iter().map(|(place, tensor)| Ok((place.to_string(), tensor.json()?)));
+        fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object)
+    }
+}
+
+pub fn save(files: &Files, path: &str, named: Named) -> Result<()> {
+    write_file(files, Path::new(path), &Content::Named(named)).map_err(|e| e.arg(0))
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Runs the model as far as the last of some sites and keeps what flowed there.
+    ///
+    /// `cache["resid_post.3"]` is what flowed at a site: mostly [batch, pos, d_model]; `m.site_table()` has the others.
+    /// Nothing beyond the last site is computed, and nothing else is stored.
+    ///
+    /// # Options
+    /// - `pos` = all: the positions to keep; negative ones count from the end of each text
+    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
+    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// let cache = m.cache([[1, 2, 3], [4, 5]], ["resid_post.*", "z.0.1"]);
+    /// cache.names()  //=> ["z.0.1", "resid_post.0", "resid_post.1"]
+    /// cache["resid_post.1"].shape  //=> [2, 3, 8]
+    /// m.cache([1, 2, 3], "embed", #{ pos: -1 })["embed"].shape  //=> [1, 1, 8]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any) -> Fallible<Cache> {
+        cache_with(ctx, m, x, sites, Options::new())
+    }
+
+    #[rhai_fn(global, name = "cache", pure, return_raw)]
+    pub fn cache_with(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
+        let mut read = super::options(2, options);
+        let asked = Asked::read(2, &mut read)?;
+        let positions = read.get("pos", Given::integers)?;
+        read.finish()?;
+        let places = super::places(m.config(), 1, &sites)?;
+        let input = asked.input(&ctx, m, &x)?;
+        asked
+            .run(&ctx, m, |hooks, task| m.decoder().cache(&input.batch, Ask { hooks, places, positions }, task))
+            .map(Cache::from)
+    }
+
+    /// The names of what was recorded, in the order of the computation.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.cache([1, 2, 3], "mlp_out.*").names()  //=> ["mlp_out.0", "mlp_out.1"]
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn names(cache: &mut Cache) -> Array {
+        cache.activations().iter().map(|(place, _)| Dynamic::from(place.to_string())).collect()
+    }
+
+    /// How many tokens each text has.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.cache([[1, 2, 3], [4, 5]], "embed").lengths  //=> [3, 2]
+    /// ```
+    #[rhai_fn(global, get = "lengths", pure)]
+    pub fn lengths(cache: &mut Cache) -> Array {
+        cache.activations().lengths().iter().map(|length| Dynamic::from(*length as i64)).collect()
+    }
+
+    /// What the gradients of `m.grads` are of: the value of the metric.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.grads([1, 2], |logits| logits.sum() * 0, "embed").value  //=> 0.0
+    /// ```
+    #[rhai_fn(global, get = "value", pure, return_raw)]
+    pub fn value(cache: &mut Cache) -> Fallible<Num> {
+        let value = cache.value.ok_or_else(|| {
+            err!(Argument, "this cache has no value: it holds what flowed, and no gradients of a metric")
+        });
+        Ok(value?.into())
+    }
+
+    /// What flowed at a site; names of TransformerLens are taken too.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// let cache = m.cache([1, 2, 3], "z.0");
+    /// cache["z.0"].shape  //=> [1, 3, 2, 4]
+    /// cache["z.0.1"].equal(cache["blocks.0.attn.hook_z"][[":", ":", 1]])  //=> true
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(cache: &mut Cache, site: &str) -> Fallible<Tensor> {
+        Ok(cache.activations().get(site)?)
+    }
+
+    /// The mean of what flowed at a site, over all texts and positions: [1, 1, ..].
+    ///
+    /// Filled-up positions of shorter texts do not count.
+    ///
+    /// # Options
+    /// - `by_position` = false: a mean for each position, over the texts that are long enough: [1, pos, ..]
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// let cache = m.cache([[1, 2, 3], [4, 5]], "embed");
+    /// cache.mean("embed").shape  //=> [1, 1, 8]
+    /// cache.mean("embed", #{ by_position: true })[0][2].all_close(cache["embed"][0][2])  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn mean(cache: &mut Cache, site: &str) -> Fallible<Tensor> {
+        mean_with(cache, site, Options::new())
+    }
+
+    #[rhai_fn(global, name = "mean", pure, return_raw)]
+    pub fn mean_with(cache: &mut Cache, site: &str, options: Options) -> Fallible<Tensor> {
+        let mut read = super::options(1, options);
+        let by_position = read.flag("by_position", false)?;
+        read.finish()?;
+        let place = super::place(cache.activations().config(), 0, site)?;
+        Ok(cache.activations().mean(place, by_position)?)
+    }
+
+    /// Writes what was recorded to .safetensors or .npz, under the names of TransformerLens, which other tools read.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.cache([1, 2, 3], "resid_post.0").save("cache.safetensors");
+    /// tensor::load("cache.safetensors").keys()  //=> ["blocks.0.hook_resid_post"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, cache: &mut Cache, path: &str) -> Fallible<()> {
+        Ok(super::save(&env(&ctx)?.files, path, cache.named())?)
+    }
+
+    /// The recorded tensors, by the names of their sites.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.cache([1, 2, 3], "embed").to_map().embed.shape  //=> [1, 3, 8]
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn to_map(cache: &mut Cache) -> Map {
+        cache.map()
+    }
+}

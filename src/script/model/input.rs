@@ -1,0 +1,145 @@
+//! What a model is asked to read, and with which hooks: texts, tokens or ids, one of them or several.
+
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::Model;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::hooks::Bound;
+use crate::model::tokens::Tokens;
+use crate::script::env::env;
+use crate::script::hooks::Hook;
+use crate::script::hooks::call::Calls;
+use crate::script::options::OptionReader;
+use crate::script::value::{Fallible, Given, given};
+use crate::tensor::{DType, Tensor, dtype};
+
+/// Texts as ids, and whether the script gave an array of them or one alone.
+pub struct Input {
+    pub batch: Batch,
+    pub several: bool,
+}
+
+/// The options of every call that runs a model: `hooks` and `bos`.
+#[derive(Default)]
+pub struct Asked {
+    hooks: Vec<Hook>,
+    bos: Option<bool>,
+    /// Which argument the options are.
+    arg: usize,
+}
+
+impl Asked {
+    /// Reads these options, which stand as argument `arg`.
+    pub fn read(arg: usize, options: &mut OptionReader) -> Result<Self> {
+        let hooks = match options.value("hooks") {
+            Some(value) => Hook::list(arg, &value)?,
+            None => Vec::new(),
+        };
+        Ok(Self { hooks, bos: options.get("bos", Given::flag)?, arg })
+    }
+
+    /// What stands as the first argument of the call.
+    pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
+        let reader = Reader { model, bos: self.bos, task: &env(ctx)?.task, arg: 0 };
+        reader.input(x)
+    }
+
+    /// Runs `work` with the hooks; what a function of the script throws within it comes out as it was thrown.
+    pub fn run<T>(
+        &self,
+        ctx: &NativeCallContext,
+        model: &Model,
+        work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
+    ) -> Fallible<T> {
+        self.run_with(&Calls::new(ctx), ctx, model, work)
+    }
+
+    /// The same for work that calls other functions of the script, too.
+    pub fn run_with<T>(
+        &self,
+        calls: &Calls,
+        ctx: &NativeCallContext,
+        model: &Model,
+        work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
+    ) -> Fallible<T> {
+        let bound = self.hooks.iter().map(|hook| hook.bound(model.config(), calls));
+        let bound = bound.collect::<Result<Vec<_>>>().map_err(|e| e.arg(self.arg))?;
+        calls.outcome(work(bound, &env(ctx)?.task))
+    }
+}
+
+/// The ids of one text, given as text, tokens or ids.
+pub fn one_text(ctx: &NativeCallContext, model: &Model, arg: usize, x: &Dynamic) -> Result<Vec<u32>> {
+    Reader { model, bos: None, task: &env(ctx)?.task, arg }.row(x)
+}
+
+struct Reader<'a> {
+    model: &'a Model,
+    bos: Option<bool>,
+    task: &'a Task,
+    arg: usize,
+}
+
+impl Reader<'_> {
+    fn input(&self, x: &Dynamic) -> Result<Input> {
+        let rows = match (x.read_lock::<Array>(), x.read_lock::<Tensor>()) {
+            (Some(array), _) if !is_ids(&array) => Some(array.iter().map(|row| self.row(row)).collect::<Result<_>>()?),
+            (_, Some(ids)) if ids.rank() == 2 => Some(self.rows(&ids)?),
+            _ => None,
+        };
+        let several = rows.is_some();
+        let rows = match rows {
+            Some(rows) => rows,
+            None => vec![self.row(x)?],
+        };
+        Ok(Input { batch: Batch::new(rows).map_err(|e| e.arg(self.arg))?, several })
+    }
+
+    fn row(&self, x: &Dynamic) -> Result<Vec<u32>> {
+        if let Some(text) = x.read_lock::<rhai::ImmutableString>() {
+            let tokens = self.model.tokenizer().and_then(|tokenizer| tokenizer.encode(&text, self.bos, self.task));
+            return Ok(tokens.map_err(|e| e.arg(self.arg))?.ids);
+        }
+        if self.bos.is_some() {
+            return Err(err!(Argument, "expected a text to go with `bos`, found what is in tokens already")
+                .hint("`bos` is an option of `m.tokens`, too")
+                .arg(self.arg));
+        }
+        if let Some(tokens) = x.read_lock::<Tokens>() {
+            return Ok(tokens.ids.clone());
+        }
+        match (x.read_lock::<Array>(), x.read_lock::<Tensor>()) {
+            (Some(array), _) if array.is_empty() || is_ids(&array) => self.ids(given(self.arg, "x", x).integers()?),
+            (_, Some(ids)) if ids.rank() == 1 => self.rows(&ids.unsqueeze(0)?).map(|rows| rows.concat()),
+            _ => Err(given(self.arg, "x", x).refuse("a text, tokens or token ids")),
+        }
+    }
+
+    /// The rows of a tensor of ids.
+    fn rows(&self, ids: &Tensor) -> Result<Vec<Vec<u32>>> {
+        if dtype::is_float(ids.dtype()) {
+            let found = ids.dtype().as_str();
+            return Err(err!(Argument, "expected integers as token ids, found a tensor of {found}")
+                .hint("t.to(\"i64\") makes integers of it")
+                .arg(self.arg));
+        }
+        let rows = dtype::cast(ids, DType::I64)?.to_vec2::<i64>()?;
+        rows.into_iter().map(|row| self.ids(row)).collect()
+    }
+
+    fn ids(&self, ids: Vec<i64>) -> Result<Vec<u32>> {
+        let vocab = self.model.config().vocab;
+        let id = |id: i64| {
+            let known = u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
+            known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", vocab - 1).arg(self.arg))
+        };
+        ids.into_iter().map(id).collect()
+    }
+}
+
+/// Whether these are the ids of one text, rather than several texts.
+fn is_ids(array: &Array) -> bool {
+    array.first().is_some_and(|first| first.is_int() || first.is_float())
+}

@@ -1,0 +1,142 @@
+//! What a model says about itself: config, sites, weights.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic};
+
+use super::Model;
+use crate::base::{Cell, Result, Table};
+use crate::err;
+use crate::model::config::Config;
+use crate::model::site::{Kind, Place, Site, select};
+use crate::script::value::{Any, Fallible, from_json, given};
+use crate::tensor::Tensor;
+
+/// The places that one name or several stand for, which stand as argument `arg`.
+pub fn places(config: &Config, arg: usize, sites: &Dynamic) -> Result<Vec<Place>> {
+    let names = given(arg, "sites", sites).texts()?;
+    let each = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();
+    Ok(each.map_err(|e| e.arg(arg))?.concat())
+}
+
+/// The one place that a name stands for, which stands as argument `arg`.
+pub fn place(config: &Config, arg: usize, site: &str) -> Result<Place> {
+    match select(config, site).map_err(|e| e.arg(arg))?[..] {
+        [place] => Ok(place),
+        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).arg(arg)),
+    }
+}
+
+fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
+    places.into_iter().map(|place| Dynamic::from(place.to_string())).collect()
+}
+
+/// Every kind of site that models of this config have, with what flows there.
+fn meanings(config: &Config) -> Table {
+    let row = |kind: Kind| -> Vec<Cell> {
+        let (layer, lens) = (if kind.in_blocks() { ".N" } else { "" }, kind.lens_name().replace("{}", "N"));
+        vec![format!("{}{layer}", kind.name()).into(), kind.meaning().into(), lens.into()]
+    };
+    Table {
+        title: String::new(),
+        columns: ["site", "what flows there", "in TransformerLens"].map(String::from).into(),
+        rows: Kind::all().filter(|kind| kind.exists(config)).map(row).collect(),
+    }
+}
+
+fn parameters(config: &Config) -> Result<Table> {
+    let row = |(name, shape): (String, Vec<usize>)| -> Vec<Cell> {
+        let count: usize = shape.iter().product();
+        vec![name.into(), format!("{shape:?}").into(), count.into()]
+    };
+    Ok(Table {
+        title: String::new(),
+        columns: ["name", "shape", "count"].map(String::from).into(),
+        rows: config.parameters()?.into_iter().map(row).collect(),
+    })
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The model's config as a map: its family, sizes, and everything that its mathematics depends on.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// [m.config.family, m.config.layers, m.config.d_head]  //=> ["microtome", 2, 4]
+    /// ```
+    #[rhai_fn(global, get = "config", pure, return_raw)]
+    pub fn config(m: &mut Model) -> Fallible<Dynamic> {
+        Ok(m.config_data()?)
+    }
+
+    /// The names of all sites of the model, in the order of the computation, or of those that a pattern names.
+    ///
+    /// `resid_post.3` is one site, `resid_post.*` that of every layer, `mlp_out.2-4` those of some, `z.3.5` one head,
+    /// `resid_post.-1` that of the last layer. Names of TransformerLens, `blocks.3.hook_resid_post`, are taken too.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.sites("resid_post.*")  //=> ["resid_post.0", "resid_post.1"]
+    /// m.sites(["blocks.1.attn.hook_z", "z.0.*"])  //=> ["z.1", "z.0.0", "z.0.1"]
+    /// m.sites()[0]  //=> "embed"
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn sites(m: &mut Model) -> Array {
+        super::named(Site::all(m.config()))
+    }
+
+    #[rhai_fn(global, name = "sites", pure, return_raw)]
+    pub fn sites_of(m: &mut Model, sites: Any) -> Fallible<Array> {
+        Ok(super::named(super::places(m.config(), 0, &sites)?))
+    }
+
+    /// A table of the kinds of sites that the model has: what flows at each, and its name in TransformerLens.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.site_table().columns  //=> ["site", "what flows there", "in TransformerLens"]
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn site_table(m: &mut Model) -> Table {
+        super::meanings(m.config())
+    }
+
+    /// A table of the names, shapes and sizes of the model's weights.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.parameters.to_map().rows[0]  //=> ["embed", "[10, 8]", 80]
+    /// ```
+    #[rhai_fn(global, get = "parameters", pure, return_raw)]
+    pub fn parameters(m: &mut Model) -> Fallible<Table> {
+        Ok(super::parameters(m.config())?)
+    }
+
+    /// A weight by its name; matrices are [out, in].
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.weight("blocks.0.attn.q.weight").shape  //=> [8, 8]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn weight(m: &mut Model, name: &str) -> Fallible<Tensor> {
+        Ok(m.decoder().weights().get(m.config(), name).map_err(|e| e.arg(0))?)
+    }
+
+    /// Where the model is from, and its config.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.to_map().config.vocab  //=> 10
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(m: &mut Model) -> Fallible<Dynamic> {
+        use crate::script::show::Handle;
+        Ok(from_json(&m.json()?))
+    }
+}

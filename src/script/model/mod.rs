@@ -1,0 +1,48 @@
+//! `model::` and the methods of models, one file for each thing that a model is asked for.
+
+mod cache;
+mod generate;
+mod grads;
+mod input;
+mod load;
+mod look;
+mod predict;
+mod reading;
+mod run;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use rhai::exported_manifest;
+use rhai::plugin::*;
+
+pub use cache::Cache;
+pub use load::Model;
+pub use reading::{Attribution, Comparison, Lens};
+pub use run::Run;
+
+use input::{Asked, Input};
+
+/// What is called through the module: `model::load("tiny")`.
+pub fn functions() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(load::functions)]
+}
+
+/// The methods of models, and of what they give back.
+pub fn globals() -> Vec<&'static ModuleManifest> {
+    let own = vec![
+        exported_manifest!(cache::methods),
+        exported_manifest!(generate::methods),
+        exported_manifest!(grads::methods),
+        exported_manifest!(load::methods),
+        exported_manifest!(look::methods),
+        exported_manifest!(predict::methods),
+        exported_manifest!(run::methods),
+        exported_manifest!(run::losses),
+        exported_manifest!(run::parts),
+        exported_manifest!(tokens::methods),
+        exported_manifest!(tokens::parts),
+    ];
+    [own, reading::globals()].concat()
+}

@@ -1,0 +1,245 @@
+//! Texts in tokens: `m.tokens(text)` and what such a handle tells, and back to text.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::Model;
+use super::input::one_text;
+use crate::base::{Cell, Result, Table};
+use crate::model::tokens::Tokens;
+use crate::report::symbols::{count, elided, visible};
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::options::options;
+use crate::script::show::Handle;
+use crate::script::value::{Any, Fallible, Given, Options, from_json};
+
+impl Handle for Tokens {
+    const NAME: &'static str = "Tokens";
+
+    fn short(&self) -> String {
+        let added = match self.front + self.back {
+            0 => String::new(),
+            added => format!(", {added} added"),
+        };
+        format!("{}{added}: {:?}", count(self.len(), "token"), elided(&visible(&self.text), 40))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        table(self)?.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let offsets: Vec<[usize; 2]> = self.offsets.iter().map(|range| [range.start, range.end]).collect();
+        Ok(json!({
+            "text": self.text,
+            "ids": self.ids,
+            "strings": self.strings()?,
+            "offsets": offsets,
+            "front": self.front,
+            "back": self.back,
+        }))
+    }
+}
+
+/// A row for each token; what was added to the text is marked.
+fn table(tokens: &Tokens) -> Result<Table> {
+    let strings = tokens.strings()?;
+    let row = |(at, (id, string)): (usize, (&u32, String))| -> Vec<Cell> {
+        let added = if tokens.is_added(at) { "added".into() } else { Cell::Missing };
+        vec![at.into(), i64::from(*id).into(), format!("{string:?}").into(), added]
+    };
+    let mut columns: Vec<String> = ["pos", "id", "token", ""].map(String::from).into();
+    let mut rows: Vec<Vec<Cell>> = tokens.ids.iter().zip(strings).enumerate().map(row).collect();
+    if tokens.front + tokens.back == 0 {
+        columns.pop();
+        rows.iter_mut().for_each(|row| row.truncate(3));
+    }
+    Ok(Table { title: String::new(), columns, rows })
+}
+
+fn numbers(numbers: impl IntoIterator<Item = usize>) -> Dynamic {
+    numbers.into_iter().map(|n| Dynamic::from(n as i64)).collect::<Array>().into()
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// A text in the model's tokens: ids, the text of each, and where in the text each stands.
+    ///
+    /// Nothing is added to the text unless the tokenizer's own rule says so, or `bos` does; what was added is marked
+    /// where the tokens are shown. Calls that read texts take them as strings just as well.
+    ///
+    /// # Options
+    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning stands first
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("the cat sat").ids  //=> [0, 1, 2]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str) -> Fallible<Tokens> {
+        tokens_with(ctx, m, text, Options::new())
+    }
+
+    #[rhai_fn(global, name = "tokens", pure, return_raw)]
+    pub fn tokens_with(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
+        let mut read = super::options(1, options);
+        let bos = read.get("bos", Given::flag)?;
+        read.finish()?;
+        Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+    }
+
+    /// The text that tokens make; special ones are shown.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.text([0, 2])  //=> "the sat"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn text(ctx: NativeCallContext, m: &mut Model, tokens: Any) -> Fallible<String> {
+        let ids = one_text(&ctx, m, 0, &tokens)?;
+        Ok(m.tokenizer()?.decode(&ids).map_err(|e| e.arg(0))?)
+    }
+
+    /// The id of the one token that a text is; an error says how a text splits that is several.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.token(" cat")  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn token(m: &mut Model, text: &str) -> Fallible<i64> {
+        Ok(i64::from(m.tokenizer()?.token(text).map_err(|e| e.arg(0))?))
+    }
+
+    /// The ids of all tokens whose text, its leading space left off, begins with a text.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "cats"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.token_set("cat")  //=> [1, 2]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn token_set(m: &mut Model, text: &str) -> Fallible<Array> {
+        let ids = m.tokenizer()?.token_set(text).map_err(|e| e.arg(0))?;
+        Ok(ids.into_iter().map(|id| Dynamic::from(i64::from(id))).collect())
+    }
+}
+
+#[export_module(manifest)]
+pub mod parts {
+    /// The ids of the tokens.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat sat").ids  //=> [1, 2]
+    /// ```
+    #[rhai_fn(global, get = "ids", pure)]
+    pub fn ids(tokens: &mut Tokens) -> Dynamic {
+        super::numbers(tokens.ids.iter().map(|id| *id as usize))
+    }
+
+    /// The text of each token as people read it; bytes that are no character by themselves stand as `<0xE2>`.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat sat").strings  //=> [" cat", " sat"]
+    /// ```
+    #[rhai_fn(global, get = "strings", pure, return_raw)]
+    pub fn strings(tokens: &mut Tokens) -> Fallible<Array> {
+        Ok(tokens.strings()?.into_iter().map(Dynamic::from).collect())
+    }
+
+    /// Where in the text each token stands, as [start, end] in bytes; what was added stands for nothing.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat sat").offsets  //=> [[0, 3], [4, 7]]
+    /// ```
+    #[rhai_fn(global, get = "offsets", pure)]
+    pub fn offsets(tokens: &mut Tokens) -> Array {
+        tokens.offsets.iter().map(|range| super::numbers([range.start, range.end])).collect()
+    }
+
+    /// Whether each token was added to the text, such as one that marks its beginning.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat sat").added  //=> [false, false]
+    /// ```
+    #[rhai_fn(global, get = "added", pure)]
+    pub fn added(tokens: &mut Tokens) -> Array {
+        (0..tokens.len()).map(|at| Dynamic::from(tokens.is_added(at))).collect()
+    }
+
+    /// The text that was split.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat sat").text  //=> "cat sat"
+    /// ```
+    #[rhai_fn(global, get = "text", pure)]
+    pub fn text(tokens: &mut Tokens) -> String {
+        tokens.text.clone()
+    }
+
+    /// How many tokens there are.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat sat").len  //=> 2
+    /// ```
+    #[rhai_fn(global, get = "len", pure)]
+    pub fn len(tokens: &mut Tokens) -> i64 {
+        tokens.ids.len() as i64
+    }
+
+    /// Where a word stands: the first and the last of its tokens, for each place in the text where it is found.
+    ///
+    /// Parts of words are found, too, and the tokens that share a byte with them.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("the cat sat the").positions("the")  //=> [[0, 0], [3, 3]]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn positions(tokens: &mut Tokens, word: &str) -> Fallible<Array> {
+        let places = tokens.positions(word).map_err(|e| e.arg(0))?;
+        Ok(places.into_iter().map(|(first, last)| super::numbers([first, last])).collect())
+    }
+
+    /// The text, the ids, their strings and offsets, and how many were put in front and behind.
+    ///
+    /// # Example
+    /// ```
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// m.tokens("cat").to_map().ids  //=> [1]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(tokens: &mut Tokens) -> Fallible<Dynamic> {
+        Ok(from_json(&tokens.json()?))
+    }
+}

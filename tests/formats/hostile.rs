@@ -1,0 +1,183 @@
+//! Valid files cut short, with flipped bytes and with lying counts: each is read or refused, and nothing else happens.
+
+use std::alloc::{GlobalAlloc, Layout as Piece, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use microtome::base::{Result, Task, random};
+use microtome::model::decoder::Decoder;
+use microtome::model::family;
+use microtome::model::formats::{gguf, lens, llama2c, pickle};
+use microtome::model::layout::{Layout, Source};
+use microtome::model::load::{self, Options};
+use microtome::tensor::files::safetensors;
+use rand::{Rng, RngExt};
+
+use crate::samples;
+
+/// The largest piece of memory that anything in this program has asked for.
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+/// No file here is larger than 1.1 MB, and no honest reader needs a piece of more than some times that.
+const MOST: usize = 32 << 20;
+
+struct Watching;
+
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, piece: Piece) -> *mut u8 {
+        LARGEST.fetch_max(piece.size(), Ordering::Relaxed);
+        unsafe { System.alloc(piece) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, piece: Piece) {
+        unsafe { System.dealloc(place, piece) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+/// How each damaged copy is made.
+fn damaged(good: &[u8], header: usize, random: &mut impl Rng) -> Vec<u8> {
+    let mut bytes = good.to_vec();
+    // Nine times of ten in the header, where it hurts.
+    let reach = if random.random_bool(0.9) { header.min(good.len()) } else { good.len() };
+    let place = random.random_range(0..reach);
+    match random.random_range(0..5) {
+        0 => bytes.truncate(place),
+        1 => bytes[place] ^= 1 << random.random_range(0..8),
+        2 => bytes[place] = random.random(),
+        kind => {
+            let lies =
+                [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 31, 1 << 40, 1 << 62, i64::MAX as u64, u64::MAX];
+            let lie = lies[random.random_range(0..lies.len())].to_le_bytes();
+            let width = if kind == 3 { 4 } else { 8 };
+            let end = (place + width).min(bytes.len());
+            bytes[place..end].copy_from_slice(&lie[..end - place]);
+        }
+    }
+    bytes
+}
+
+/// Reads `count` damaged copies, and every cut within the header.
+fn survives(good: &[u8], header: usize, count: usize, read: impl Fn(&[u8]) -> Result<()>) {
+    read(good).unwrap();
+    for end in 0..header.min(good.len()) {
+        assert!(read(&good[..end]).is_err(), "a file cut at byte {end} is read");
+    }
+    let mut random = random::stream(7, "damage", 0);
+    let mut refused = 0;
+    for _ in 0..count {
+        if let Err(error) = read(&damaged(good, header, &mut random)) {
+            assert!(!error.message.is_empty());
+            assert_ne!(error.kind, microtome::base::Kind::Bug, "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > count / 4, "only {refused} of {count} damaged files were refused");
+    assert!(LARGEST.load(Ordering::Relaxed) < MOST, "{} bytes were asked for", LARGEST.load(Ordering::Relaxed));
+}
+
+/// Everything of a file: its tensors, and the model if it says one.
+fn whole(source: &dyn Source, layout: Option<Layout>) -> Result<()> {
+    for name in source.names() {
+        source.tensor(&name)?;
+    }
+    let Some(layout) = layout else { return Ok(()) };
+    let weights = load::weights(&layout, source, "damaged", &Options::default(), &Task::default())?;
+    Decoder::new(layout.config, weights);
+    Ok(())
+}
+
+#[test]
+fn gguf_files() {
+    let good = samples::gguf();
+    let header = good.windows(5).rposition(|w| w == b"token").unwrap() + 60;
+    survives(&good, header, 4000, |bytes| {
+        let file = gguf::File::open(bytes)?;
+        let layout = file.layout()?;
+        whole(&file, Some(layout))
+    });
+}
+
+#[test]
+fn llama2c_checkpoints() {
+    for newer in [false, true] {
+        survives(&samples::llama2c(newer), if newer { 256 } else { 28 }, 2000, |bytes| {
+            let file = llama2c::Checkpoint::open(bytes)?;
+            let layout = file.layout()?;
+            whole(&file, Some(layout))
+        });
+    }
+}
+
+/// The places of the pickle and of the archive's directory say where damage hurts.
+#[test]
+fn pt_files() {
+    for name in ["formats/pt/state.pt", "formats/pt/nested.pt", "formats/pt/protocol4.pt"] {
+        survives(&samples::fixture(name), 1300, 2000, |bytes| whole(&pickle::File::open(bytes)?, None));
+    }
+}
+
+#[test]
+fn directories_of_pt_files() {
+    let good = samples::fixture("formats/pt/state.pt");
+    let start = good.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    // The directory stands at the end; turned round it is damaged like a header.
+    let turned: Vec<u8> = good.iter().rev().copied().collect();
+    survives(&turned, good.len() - start, 2000, |bytes| {
+        let bytes: Vec<u8> = bytes.iter().rev().copied().collect();
+        whole(&pickle::File::open(bytes.as_slice())?, None)
+    });
+}
+
+/// A state dictionary in memory.
+struct Held(safetensors::Reader<Vec<u8>>, Vec<(String, Vec<usize>)>);
+
+impl Held {
+    fn open(bytes: &[u8]) -> Result<Self> {
+        let reader = safetensors::Reader::new(bytes.to_vec())?;
+        let shapes = reader.all()?.tensors.into_iter().map(|(name, t)| (name, t.dims().to_vec())).collect();
+        Ok(Self(reader, shapes))
+    }
+}
+
+impl Source for Held {
+    fn names(&self) -> Vec<String> {
+        self.1.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.1.iter().find(|(other, _)| other == name).map(|(_, shape)| shape.clone())
+    }
+
+    fn tensor(&self, name: &str) -> Result<microtome::tensor::Tensor> {
+        self.0.tensor(name)
+    }
+}
+
+#[test]
+fn state_dictionaries() {
+    let good = samples::fixture("formats/lens/gelu.safetensors");
+    let header = 8 + u64::from_le_bytes(*good.first_chunk().unwrap()) as usize;
+    let options = serde_json::json!({"act": "gelu"});
+    survives(&good, header, 2000, |bytes| {
+        let file = Held::open(bytes)?;
+        let layout = lens::layout(&file, options.as_object().unwrap())?;
+        whole(&file, Some(layout))
+    });
+}
+
+#[test]
+fn configs() {
+    for family in ["llama", "gpt2", "gpt_neox", "gemma3_text"] {
+        let good = samples::fixture(&format!("models/{family}/config.json"));
+        // The line's end behind the last brace may be missing.
+        let end = good.iter().rposition(|byte| *byte == b'}').unwrap();
+        survives(&good, end, 1000, |bytes| {
+            let config = serde_json::from_slice(bytes).map_err(|e| microtome::err!(Format, "{e}"))?;
+            family::read(&config, &[])?.config.parameters()?;
+            Ok(())
+        });
+    }
+}
