@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 const SCRIPT: &str = r##"
 let evil = "</script><script>document.title = 'broken'</script><img src=x onerror=\"document.title='broken'\">";
+let words = ["<img/src=x/onerror=document.title='broken'>", "</script>", "plain"];
+let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words, seed: 1 });
+let read = m.run([0, 1, 2]);
 report("page", [
     "# A heading with <b>" + evil,
     table([#{ name: evil, value: 1.5 }, #{ name: "plain", value: -2 }]),
@@ -14,6 +17,10 @@ report("page", [
     plot::line(#{ evil: [1, 4, 9] }, #{ title: evil, x: "<x>", y: "&y" }),
     plot::heat([[1, 2], [3, 4]], #{ rows: [evil, "b"], columns: ["c", "d"] }),
     card(evil, #{ field: evil }),
+    m.lens([0, 1, 2]),
+    m.attribution([0, 1, 2], 0, #{ by: "head", against: 1 }),
+    m.attention([0, 1, 2], "pattern.1.0"),
+    m.compare(read, read),
 ]).save();
 "##;
 
@@ -69,6 +76,11 @@ fn a_page_renders_and_nothing_escapes_its_quotes() {
     let profile = folder.path().join("profile");
     let dom = String::from_utf8(browse(chromium, &profile, &["--dump-dom"], &page)).unwrap();
     assert!(dom.contains("<svg") && dom.contains("onerror=") && dom.contains("plain"), "{dom}");
+    for reading in
+        ["logit lens: the likeliest", "direct attribution of", "pattern.1.0 from position 2", "two runs, a and b"]
+    {
+        assert!(dom.contains(reading), "{reading} is missing");
+    }
     let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
     assert!(!title.contains("broken"), "a script of the text ran: {title}");
     for (name, words) in [

@@ -77,7 +77,10 @@ const FUNCTIONS: Table = &[
         "gradients of a metric of the logits are `m.grads(x, metric, sites)`",
     ),
     (&["from_pretrained", "load_model"], "a model is loaded by `model::load(\"org/name\")`"),
-    (&["run_with_cache", "cache_all"], "`m.run(x)` gives logits and cache, `m.cache(x, sites)` what flows at some sites"),
+    (
+        &["run_with_cache", "cache_all"],
+        "`m.run(x)` gives logits and cache, `m.cache(x, sites)` what flows at some sites",
+    ),
     (&["run_with_hooks", "add_hook"], "hooks are an option: `m.logits(x, #{ hooks: [hooks::zero(site)] })`"),
     (&["register_forward_hook", "register_hook"], "use `hooks::edit(site, |x, at| ..)` and the option `hooks`"),
     (&["forward"], "use `m.logits(x)`, or `m.run(x)`"),

@@ -8,10 +8,7 @@ use super::giving::Giving;
 use super::{Loaded, Options, Shards, take};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
-use crate::model::formats::gguf::File as Gguf;
-use crate::model::formats::lens;
-use crate::model::formats::llama2c::Checkpoint;
-use crate::model::formats::pickle::File as Torch;
+use crate::model::formats::{gguf, lens, llama2c, pickle};
 use crate::model::layout::{Layout, Source};
 use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
@@ -79,7 +76,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = Gguf::open(&map)?;
+    let file = gguf::File::new(&map)?;
     let tokenizer = match options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&file.metadata)?,
@@ -90,13 +87,13 @@ fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Resu
 
 fn from_llama2c(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = Checkpoint::open(&map)?;
+    let file = llama2c::Checkpoint::new(&map)?;
     unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)
 }
 
 fn from_torch(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = Torch::open(&map)?.weights()?;
+    let file = pickle::File::new(&map)?.weights()?;
     state_dictionary(files, &Giving { source: &file, map: &map, task }, path, options, task)
 }
 

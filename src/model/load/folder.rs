@@ -12,7 +12,7 @@ use super::{Loaded, Options, Published, Shards, take};
 use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::model::family;
-use crate::model::formats::pickle::File as Torch;
+use crate::model::formats::pickle;
 use crate::model::layout::Source;
 use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
@@ -40,7 +40,7 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
     };
     let loaded = if found == TORCH {
         let map = files.map(&path.join(TORCH))?;
-        let file = Torch::open(&map).and_then(Torch::weights).map_err(|e| e.within(TORCH))?;
+        let file = pickle::File::new(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
         published(files, path, &Giving { source: &file, map: &map, task }, &label, options, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;

@@ -79,7 +79,7 @@ pub struct Attribution {
 
 impl Attribution {
     pub fn sum(&self) -> f64 {
-        self.parts.iter().map(|(_, value)| value).sum::<f64>() + self.norm_bias + self.unembed_bias
+        self.terms().iter().map(|(_, value)| value).sum()
     }
 
     /// What the parts do not account for: rounding, and what hooks have put into the stream from elsewhere.
@@ -87,16 +87,17 @@ impl Attribution {
         self.logit - self.sum()
     }
 
+    /// All that is summed, by name: the parts and the two biases.
+    pub fn terms(&self) -> Vec<(String, f64)> {
+        let biases = [("norm bias", self.norm_bias), ("unembed bias", self.unembed_bias)];
+        let parts = self.parts.iter().map(|(writer, value)| (writer.to_string(), *value));
+        parts.chain(biases.map(|(name, value)| (name.to_string(), value))).collect()
+    }
+
     /// All of it, the logit at the end.
     pub fn table(&self, name: impl Fn(u32) -> String) -> Table {
-        let constants = [
-            ("norm bias", self.norm_bias),
-            ("unembed bias", self.unembed_bias),
-            ("rest", self.rest()),
-            ("logit", self.logit),
-        ];
-        let parts = self.parts.iter().map(|(writer, value)| (writer.to_string(), *value));
-        let lines = parts.chain(constants.map(|(name, value)| (name.to_string(), value)));
+        let outcome = [("rest", self.rest()), ("logit", self.logit)];
+        let lines = self.terms().into_iter().chain(outcome.map(|(name, value)| (name.to_string(), value)));
         let what = match self.target.against {
             None => format!("the logit of `{}`", name(self.target.token)),
             Some(other) => format!("the logit of `{}` less that of `{}`", name(self.target.token), name(other)),

@@ -98,12 +98,7 @@ pub fn compare(a: &Run, b: &Run, task: &Task) -> Result<Comparison> {
         );
     }
     if a.cache.positions() != b.cache.positions() {
-        bail!(
-            Shape,
-            "expected the same positions in both runs, found {:?} and {:?}",
-            a.cache.positions(),
-            b.cache.positions()
-        );
+        bail!(Shape, "expected the same positions in both runs, found {} and {}", kept(&a.cache), kept(&b.cache));
     }
     let mut sites = Vec::new();
     for (place, x) in a.cache.iter() {
@@ -112,6 +107,10 @@ pub fn compare(a: &Run, b: &Run, task: &Task) -> Result<Comparison> {
         }
     }
     Ok(Comparison { sites, kl: divergences(a, b, task)? })
+}
+
+fn kept(cache: &Cache) -> String {
+    cache.positions().map_or_else(|| "all".into(), |positions| format!("{positions:?}"))
 }
 
 fn difference(cache: &Cache, place: Place, a: &Tensor, b: &Tensor, task: &Task) -> Result<Difference> {

@@ -71,9 +71,10 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
 
 fn unknown_format(kind: &str, found: Option<&str>, drawn: bool) -> Error {
     let known: &[&str] = if drawn { &["svg", "png", "json", "txt", "html"] } else { &["json", "txt", "html"] };
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match found {
         None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),
-        Some(found) => err!(Argument, "cannot save a {kind} as .{found}")
+        Some(found) => err!(Argument, "cannot save {article} {kind} as .{found}")
             .maybe_hint(names::suggestion(found, known.iter().copied())),
     }
 }

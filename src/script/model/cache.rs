@@ -8,7 +8,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value;
 
-use super::look::places;
+use super::look::{place, places};
 use super::{Asked, Model};
 use crate::base::files::Files;
 use crate::base::{Result, Table};
@@ -16,7 +16,7 @@ use crate::err;
 use crate::model::cache::Cache as Core;
 use crate::model::grads::Gradients;
 use crate::model::run::Ask;
-use crate::model::site::{Place, select};
+use crate::model::site::Place;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
@@ -63,6 +63,15 @@ impl Cache {
         }
     }
 
+    /// What was recorded, with its shapes.
+    pub fn table(&self, title: String) -> Table {
+        let row = |(place, tensor): (&Place, &Tensor)| {
+            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
+        };
+        let columns = ["site", "shape", "dtype"].map(String::from).into();
+        Table { title, columns, rows: self.activations.iter().map(row).collect() }
+    }
+
     /// The tensors under our names.
     pub fn map(&self) -> Map {
         let entries = self.activations.iter();
@@ -80,12 +89,7 @@ impl Handle for Cache {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let row = |(place, tensor): (&Place, &Tensor)| {
-            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
-        };
-        let columns = ["site", "shape", "dtype"].map(String::from).into();
-        let rows = self.activations.iter().map(row).collect();
-        Table { title: self.short(), columns, rows }.terminal(screen)
+        self.table(self.short()).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {
@@ -96,14 +100,6 @@ impl Handle for Cache {
 
 pub fn save(files: &Files, path: &str, named: Named) -> Result<()> {
     write_file(files, Path::new(path), &Content::Named(named)).map_err(|e| e.arg(0))
-}
-
-/// The one place that a name stands for.
-fn place(cache: &Cache, site: &str) -> Result<Place> {
-    match select(cache.activations.config(), site).map_err(|e| e.arg(0))?[..] {
-        [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).arg(0)),
-    }
 }
 
 #[export_module(manifest)]
@@ -221,7 +217,8 @@ pub mod methods {
         let mut read = super::options(1, options);
         let by_position = read.flag("by_position", false)?;
         read.finish()?;
-        Ok(cache.activations().mean(super::place(cache, site)?, by_position)?)
+        let place = super::place(cache.activations().config(), 0, site)?;
+        Ok(cache.activations().mean(place, by_position)?)
     }
 
     /// Writes what was recorded to .safetensors or .npz, under the names of TransformerLens, which other tools read.

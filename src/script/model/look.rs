@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic};
 
 use super::Model;
 use crate::base::{Cell, Result, Table};
+use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Kind, Place, Site, select};
 use crate::script::value::{Any, Fallible, from_json, given};
@@ -15,6 +16,14 @@ pub fn places(config: &Config, arg: usize, sites: &Dynamic) -> Result<Vec<Place>
     let names = given(arg, "sites", sites).texts()?;
     let each = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();
     Ok(each.map_err(|e| e.arg(arg))?.concat())
+}
+
+/// The one place that a name stands for, which stands as argument `arg`.
+pub fn place(config: &Config, arg: usize, site: &str) -> Result<Place> {
+    match select(config, site).map_err(|e| e.arg(arg))?[..] {
+        [place] => Ok(place),
+        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).arg(arg)),
+    }
 }
 
 fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {

@@ -12,8 +12,8 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::run::{Ask, Run as Core};
 use crate::model::site::{Kind, Place, Site};
-use crate::report::Screen;
 use crate::report::symbols::count;
+use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::options::options;
 use crate::script::show::Handle;
@@ -60,7 +60,7 @@ impl Handle for Run {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        Ok(format!("{}\n{}", self.short(), self.cache.shown(screen)?))
+        self.cache.table(self.short()).terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

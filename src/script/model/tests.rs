@@ -26,10 +26,12 @@ fn shown(codes: &'static [&'static str]) -> Vec<String> {
 
 #[test]
 fn tokens_show_what_was_added() {
-    let [plain, marked] = &shown(&["m.tokens(\"the cat\")", "m.tokens(\"the cat\", #{ bos: true })"])[..] else { panic!() };
+    let [plain, marked] = &shown(&["m.tokens(\"the cat\")", "m.tokens(\"the cat\", #{ bos: true })"])[..] else {
+        panic!()
+    };
     assert!(!plain.contains("added") && plain.contains("\" cat\""), "{plain}");
     let marks: Vec<&str> = marked.lines().filter(|line| line.contains("added")).collect();
-    assert!(marks.len() == 1 && marks[0].contains("\"<s>\""), "{marked}");
+    assert!(marks.len() == 1 && marks[0].contains("\" <s>\""), "{marked}");
 }
 
 #[test]
@@ -40,7 +42,7 @@ fn every_result_says_what_it_is() {
         "m.cache([\"the\", \"cat\"], \"mlp_out.0\")",
         "m.grads(\"the cat\", |logits| logits.sum(), \"embed\")",
         "m.lens(\"the cat\")",
-        "m.attribute(\"the cat\", \" cat\")",
+        "m.attribution(\"the cat\", \" cat\")",
         "m.compare(m.run(\"the\"), m.run(\"cat\"))",
         "hooks::zero(\"embed\")",
     ]);
@@ -50,7 +52,7 @@ fn every_result_says_what_it_is() {
         &["cache of 1 site, 2 texts", "mlp_out.0", "[2, 1, 8]"],
         &["gradients at 1 site, 1 text", "embed"],
         &["logit lens", "resid_post.0"],
-        &["direct attribution of the logit of ` cat`", "mlp_out.0", "rest"],
+        &["direct attribution of the logit of `␣cat`", "mlp_out.0", "rest"],
         &["two runs, a and b", "first site that differs", "embed"],
         &["zero at embed"],
     ];

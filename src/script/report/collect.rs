@@ -10,6 +10,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::chart::Chart;
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
+use crate::script::model::{Attribution, Comparison, Lens};
 use crate::script::show;
 use crate::script::value::json;
 use crate::tensor;
@@ -55,7 +56,9 @@ fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
     if let Some(text) = value.read_lock::<ImmutableString>() {
         return Some(Rc::new(Text(text.to_string())));
     }
-    [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>].iter().find_map(|kind| kind(value))
+    let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>];
+    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>];
+    plain.iter().chain(&read).find_map(|kind| kind(value))
 }
 
 /// Any other value, as `show` shows it.

@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::chart::Chart;
 use crate::report::symbols::{count, elided, visible};
-use crate::report::{Item, Report, Screen};
+use crate::report::{Report, Screen};
 use crate::script::show::Handle;
 
 /// What a kind of item needs to be a handle: its name, and itself in one line.
 macro_rules! handle {
     ($type:ty, $name:literal, $short:expr) => {
-        impl Handle for $type {
+        impl $crate::script::show::Handle for $type {
             const NAME: &'static str = $name;
 
             fn short(&self) -> String {
@@ -19,16 +19,18 @@ macro_rules! handle {
                 short(self)
             }
 
-            fn shown(&self, screen: &Screen) -> Result<String> {
-                Item::terminal(self, screen)
+            fn shown(&self, screen: &$crate::report::Screen) -> $crate::base::Result<String> {
+                $crate::report::Item::terminal(self, screen)
             }
 
-            fn json(&self) -> Result<Value> {
-                self.data()
+            fn json(&self) -> $crate::base::Result<serde_json::Value> {
+                $crate::report::Item::data(self)
             }
         }
     };
 }
+
+pub(in crate::script) use handle;
 
 handle!(Chart, "Chart", |chart| chart.short());
 handle!(Table, "Table", |table| format!("table of {}{}", count(table.rows.len(), "row"), called(&table.title)));

@@ -159,11 +159,13 @@ pub mod methods {
     }
 }
 
-fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
+/// Writes an item in the format that the path asks for, and gives back where it is.
+pub(in crate::script) fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
     let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.arg(0))?;
     Ok(place.display().to_string())
 }
 
-fn mapped(handle: &impl Handle) -> Result<Dynamic> {
+/// The data of a handle, as a value of scripts.
+pub(in crate::script) fn mapped(handle: &impl Handle) -> Result<Dynamic> {
     Ok(from_json(&handle.json()?))
 }

@@ -5,6 +5,8 @@ mod handle;
 pub mod make;
 pub mod methods;
 
+pub(in crate::script) use handle::handle;
+
 use rhai::plugin::*;
 use rhai::{Array, Map};
 

@@ -1,60 +1,58 @@
-//! What a head attends to.
+//! `m.attention` and `m.attention_map`: what a head looks at.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::super::look::places;
-use super::super::{Asked, Model};
-use super::{names, one};
-use crate::base::{Grid, HeatText, Result};
-use crate::err;
+use super::{names, one_text};
+use crate::base::{Grid, HeatText};
 use crate::model::cache::Cache;
 use crate::model::reading::attention;
 use crate::model::run::Ask;
 use crate::model::site::Place;
-use crate::script::options::{OptionReader, options};
+use crate::script::model::look::place;
+use crate::script::model::{Asked, Model};
+use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Options};
 
-/// Runs one text, records a head's pattern, and reads it with the names of the tokens.
-fn read<T>(
-    (ctx, m): (&NativeCallContext, &Model),
+/// What a head attended to in one text, and the ids of the text.
+fn recorded(
+    ctx: &NativeCallContext,
+    m: &Model,
     x: &Dynamic,
-    head: &str,
+    place: Place,
+    positions: Option<Vec<i64>>,
     asked: &Asked,
-    reading: impl FnOnce(&Cache, Place, &[String]) -> Result<T>,
-) -> Fallible<T> {
-    let [place] = places(m.config(), 1, &head.into())?[..] else {
-        return Err(err!(Name, "expected one head, such as `pattern.0.1`, found `{head}`").arg(1).into());
-    };
-    let input = one(asked, ctx, m, x)?;
+) -> Fallible<(Cache, Vec<u32>)> {
+    let input = asked.input(ctx, m, x)?;
+    let ids = one_text(&input)?.to_vec();
     let cache = asked.run(ctx, m, |hooks, task| {
-        m.decoder().cache(&input.batch, Ask { hooks, places: vec![place], positions: None }, task)
+        m.decoder().cache(&input.batch, Ask { hooks, places: vec![place], positions }, task)
     })?;
-    Ok(reading(&cache, place, &names(m, &input.batch.rows()[0]))?)
-}
-
-fn begun(arg: usize, map: Options) -> Result<(Asked, OptionReader)> {
-    let mut read = options(arg, map);
-    Ok((Asked::read(arg, &mut read)?, read))
+    Ok((cache, ids))
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The tokens of a text, each coloured by how strongly a head attends to it from one position.
+    /// What a head looks at from one position: the text, each token on a ground as strong as the attention it gets.
+    ///
+    /// The site is one head of a pattern, `pattern.3.5` for head 5 of layer 3.
     ///
     /// # Options
-    /// - `pos` = -1: the position that attends; negative ones count from the end
+    /// - `from` = -1: the position that looks; negative ones count from the end
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in
     /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before the text
     ///
     /// # Example
     /// ```
-    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.attention([1, 2, 3], "pattern.0.1", #{ pos: 0 }).to_map().values  //=> [1.0, 0.0, 0.0]
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// let seen = m.attention("the cat sat", "pattern.0.1", #{ from: 0 });
+    /// seen  //=> heat text of 3 tokens "pattern.0.1 from position 0"
+    /// seen.to_map().values  //=> [1.0, 0.0, 0.0]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn attention(ctx: NativeCallContext, m: &mut Model, x: Any, head: &str) -> Fallible<HeatText> {
-        attention_with(ctx, m, x, head, Options::new())
+    pub fn attention(ctx: NativeCallContext, m: &mut Model, x: Any, site: &str) -> Fallible<HeatText> {
+        attention_with(ctx, m, x, site, Options::new())
     }
 
     #[rhai_fn(global, name = "attention", pure, return_raw)]
@@ -62,18 +60,20 @@ pub mod methods {
         ctx: NativeCallContext,
         m: &mut Model,
         x: Any,
-        head: &str,
+        site: &str,
         options: Options,
     ) -> Fallible<HeatText> {
-        let (asked, mut read) = super::begun(2, options)?;
-        let position = read.get("pos", Given::integer)?.unwrap_or(-1);
+        let mut read = super::options(2, options);
+        let asked = Asked::read(2, &mut read)?;
+        let from = read.get("from", Given::integer)?.unwrap_or(-1);
         read.finish()?;
-        super::read((&ctx, m), &x, head, &asked, |cache, place, names| {
-            super::attention::text(cache, place, 0, position, names)
-        })
+        let place = super::place(m.config(), 1, site)?;
+        let (cache, ids) = super::recorded(&ctx, m, &x, place, Some(vec![from]), &asked)?;
+        let tokens = names::running(m, &ids);
+        Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.arg(1))?)
     }
 
-    /// How strongly a head attends from each position of a text (rows) to each other (columns).
+    /// All that a head looks at, as a heat map: a row for each position that looks, a column for each that is seen.
     ///
     /// # Options
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in
@@ -82,23 +82,30 @@ pub mod methods {
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.attention_grid([1, 2, 3], "pattern.0.1")  //=> grid of 3 by 3 "pattern.0.1"
+    /// let even = m.attention_map([7, 8], "pattern.0.1", #{ hooks: hooks::zero("q.0") });
+    /// even  //=> grid of 2 by 2 "pattern.0.1"
+    /// even.to_map().values  //=> [1.0, 0.0, 0.5, 0.5]
+    /// even.to_map().columns  //=> ["0 7", "1 8"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn attention_grid(ctx: NativeCallContext, m: &mut Model, x: Any, head: &str) -> Fallible<Grid> {
-        attention_grid_with(ctx, m, x, head, Options::new())
+    pub fn attention_map(ctx: NativeCallContext, m: &mut Model, x: Any, site: &str) -> Fallible<Grid> {
+        attention_map_with(ctx, m, x, site, Options::new())
     }
 
-    #[rhai_fn(global, name = "attention_grid", pure, return_raw)]
-    pub fn attention_grid_with(
+    #[rhai_fn(global, name = "attention_map", pure, return_raw)]
+    pub fn attention_map_with(
         ctx: NativeCallContext,
         m: &mut Model,
         x: Any,
-        head: &str,
+        site: &str,
         options: Options,
     ) -> Fallible<Grid> {
-        let (asked, read) = super::begun(2, options)?;
+        let mut read = super::options(2, options);
+        let asked = Asked::read(2, &mut read)?;
         read.finish()?;
-        super::read((&ctx, m), &x, head, &asked, |cache, place, names| super::attention::grid(cache, place, 0, names))
+        let place = super::place(m.config(), 1, site)?;
+        let (cache, ids) = super::recorded(&ctx, m, &x, place, None, &asked)?;
+        let tokens: Vec<String> = ids.iter().map(|id| names::label(m, *id)).collect();
+        Ok(super::attention::grid(&cache, place, 0, &tokens).map_err(|e| e.arg(1))?)
     }
 }

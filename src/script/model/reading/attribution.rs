@@ -1,63 +1,107 @@
-//! Direct logit attribution.
+//! `m.attribution`: a logit as the sum of what was written into the stream, and what such a handle tells.
+
+use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::super::{Asked, Model};
-use super::{name, one, token};
+use super::{names, one_text};
 use crate::base::{Grid, Result, Table};
 use crate::err;
 use crate::model::reading::attribution::{Attribution as Core, By, Target, attribute, places};
 use crate::model::run::Ask;
+use crate::report::chart::Chart;
+use crate::report::json::number;
+use crate::report::picture::Picture;
 use crate::report::{Item, Screen};
+use crate::script::model::{Asked, Model};
 use crate::script::options::options;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Options, from_json};
+use crate::script::report::handle;
+use crate::script::report::methods::{mapped, saved};
+use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
-/// A logit split into what made it.
 #[derive(Clone)]
-pub struct Attribution {
-    model: Model,
-    split: Core,
+pub struct Attribution(Arc<Split>);
+
+/// A split logit, with its tokens by name.
+struct Split {
+    core: Core,
+    token: String,
+    against: Option<String>,
+    table: Table,
+    heads: Option<Grid>,
 }
 
 impl Attribution {
-    fn table(&self) -> Table {
-        self.split.table(|id| name(&self.model, id))
+    fn new(m: &Model, core: Core) -> Self {
+        let name = |id: u32| names::name(m, id);
+        let (token, against) = (name(core.target.token), core.target.against.map(name));
+        let table = core.table(|id| names::label(m, id));
+        let heads = core.heads();
+        Self(Arc::new(Split { core, token, against, table, heads }))
     }
 
-    fn heads(&self) -> Result<Grid> {
-        let refusal = || err!(Argument, "this logit was not split by head").hint("ask for #{ by: \"head\" }");
-        self.split.heads().ok_or_else(refusal)
+    /// All that is summed.
+    fn terms(&self) -> Value {
+        let terms = self.0.core.terms().into_iter();
+        terms.map(|(writer, value)| json!({ "writer": writer, "value": number(value) })).collect()
     }
 }
 
-impl Handle for Attribution {
-    const NAME: &'static str = "Attribution";
-
-    fn short(&self) -> String {
-        self.table().title
+impl Item for Attribution {
+    fn kind(&self) -> &'static str {
+        "attribution"
     }
 
-    fn shown(&self, screen: &Screen) -> Result<String> {
-        self.table().terminal(screen)
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        self.0.table.terminal(screen)
     }
 
-    fn json(&self) -> Result<Value> {
-        let parts: serde_json::Map<_, _> =
-            self.split.parts.iter().map(|(writer, value)| (writer.to_string(), json!(value))).collect();
+    fn html(&self) -> Result<String> {
+        let heads = self.0.heads.as_ref().map(Item::html).transpose()?;
+        Ok([self.0.table.html()?, heads.unwrap_or_default()].concat())
+    }
+
+    fn data(&self) -> Result<Value> {
+        let Core { target, logit, .. } = &self.0.core;
+        let against = target.against.map(|id| json!({ "id": id, "text": self.0.against }));
         Ok(json!({
-            "parts": parts,
-            "norm_bias": self.split.norm_bias,
-            "unembed_bias": self.split.unembed_bias,
-            "rest": self.split.rest(),
-            "logit": self.split.logit,
+            "token": { "id": target.token, "text": self.0.token },
+            "against": against,
+            "parts": self.terms(),
+            "sum": number(self.0.core.sum()),
+            "rest": number(self.0.core.rest()),
+            "logit": number(*logit),
         }))
     }
+
+    fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        let heads = self.0.heads.clone()?;
+        Some(Box::new(Chart::heat(heads)))
+    }
 }
 
-fn by(given: &Given) -> Result<By> {
+handle!(Attribution, "Attribution", |attribution| {
+    let Split { token, against, .. } = &*attribution.0;
+    match against {
+        None => format!("attribution of the logit of {token:?}"),
+        Some(other) => format!("attribution of the logit of {token:?} less that of {other:?}"),
+    }
+});
+
+/// A token, given as its text or its id.
+fn token(m: &Model, given: &Given) -> Result<u32> {
+    if let Ok(text) = given.text() {
+        return m.tokenizer()?.token(&text);
+    }
+    let id = given.integer().map_err(|_| given.refuse("a token, as its text or its id"))?;
+    let vocab = m.config().vocab;
+    let known = u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
+    known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", vocab.saturating_sub(1)))
+}
+
+fn fineness(given: &Given) -> Result<By> {
     match given.text()?.as_str() {
         "layer" => Ok(By::Layer),
         "part" => Ok(By::Part),
@@ -69,51 +113,53 @@ fn by(given: &Given) -> Result<By> {
 fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Options) -> Fallible<Attribution> {
     let mut read = options(2, map);
     let asked = Asked::read(2, &mut read)?;
-    let by = read.get("by", by)?.unwrap_or(By::Part);
-    let against = read.value("against");
+    let against = read.get("against", |given| token(m, given).map_err(|e| e.arg(2)))?;
+    let by = read.get("by", fineness)?.unwrap_or(By::Part);
     let position = read.get("pos", Given::integer)?.unwrap_or(-1);
     read.finish()?;
-    let against = against.map(|against| token(m, 2, "against", &against)).transpose()?;
-    let target = Target { token: token(m, 1, "token", of)?, against };
-    let input = one(&asked, ctx, m, x)?;
-    let split = asked.run(ctx, m, |hooks, task| {
-        let ask = Ask { hooks, places: places(m.config(), by), positions: None };
+    let target = Target { token: token(m, &given(1, "token", of)).map_err(|e| e.arg(1))?, against };
+    let input = asked.input(ctx, m, x)?;
+    one_text(&input)?;
+    let core = asked.run(ctx, m, |hooks, task| {
+        let ask = Ask { hooks, places: places(m.config(), by), positions: Some(vec![position]) };
         let cache = m.decoder().cache(&input.batch, ask, task)?;
-        Ok(attribute(m.decoder(), &cache, by, position, &[target])?.remove(0))
+        let mut all = attribute(m.decoder(), &cache, by, position, &[target])?.into_iter();
+        all.next().ok_or_else(|| err!(Bug, "a text without its attribution"))
     })?;
-    Ok(Attribution { model: m.clone(), split })
+    Ok(Attribution::new(m, core))
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Direct logit attribution: the logit of a token, given by id or by text, as the sum of what embeddings, attention
-    /// and MLPs wrote into the stream of a text.
+    /// Who wrote the logit of a token: what embeddings, attention and MLPs each put into it, summing to the logit.
     ///
-    /// The divisor of the last norm is frozen at what it was, so the sum is exact, and says nothing of what a change in
-    /// one part would do to it. A logit that the model caps is split as it was before the cap.
+    /// The token is its text or its id; `x` is one text. The last norm is taken as the linear map that it was in this
+    /// run, its divisor frozen, so the sum is exact; `rest` holds rounding, and what hooks have put into the stream.
+    /// Where a model caps its logits, it is the logit before the cap.
     ///
     /// # Options
-    /// - `by` = "part": "layer" for what each block adds, "part" for attention and MLP, "head" for heads and MLP
-    /// - `against` = none: a token whose logit is taken off, by id or by text
-    /// - `pos` = -1: the position after which the token would stand; negative ones count from the end
+    /// - `against` = none: another token; what is split is how far the logit is above that of this one
+    /// - `by` = "part": how finely it is split: by "layer", by "part" (attention and MLP of each), or by "head"
+    /// - `pos` = -1: the position whose logit it is; negative ones count from the end
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in
     /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before the text
     ///
     /// # Example
     /// ```
-    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// let split = m.attribute([1, 2, 3], 4, #{ against: 5 });
-    /// split.to_map().parts.keys()  //=> ["attn_out.0", "embed", "mlp_out.0"]
-    /// let logits = m.logits([1, 2, 3])[0][-1];
-    /// (split.to_map().logit - (logits[4] - logits[5])).abs() < 1e-6  //=> true
+    /// let words = ["the", "cat", "sat"];
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, #{ words: words });
+    /// let by_part = m.attribution("the cat", " sat");
+    /// by_part.parts.map(|part| part.writer)  //=> ["embed", "attn_out.0", "mlp_out.0", "norm bias", "unembed bias"]
+    /// (by_part.sum - m.logits("the cat").at([0, -1, 2])).abs() < 1e-5  //=> true
+    /// m.attribution("the cat", 2, #{ against: " the", by: "head" }).heads()  //=> grid of 1 by 2 "direct attribution to heads"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn attribute(ctx: NativeCallContext, m: &mut Model, x: Any, token: Any) -> Fallible<Attribution> {
+    pub fn attribution(ctx: NativeCallContext, m: &mut Model, x: Any, token: Any) -> Fallible<Attribution> {
         super::split(&ctx, m, &x, &token, Options::new())
     }
 
-    #[rhai_fn(global, name = "attribute", pure, return_raw)]
-    pub fn attribute_with(
+    #[rhai_fn(global, name = "attribution", pure, return_raw)]
+    pub fn attribution_with(
         ctx: NativeCallContext,
         m: &mut Model,
         x: Any,
@@ -122,40 +168,108 @@ pub mod methods {
     ) -> Fallible<Attribution> {
         super::split(&ctx, m, &x, &token, options)
     }
+}
 
-    /// The contributions, a row for each part, and the logit at the end.
+#[export_module(manifest)]
+pub mod parts {
+    /// All contributions, the rest, and the logit that they sum to.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.attribute([1, 2, 3], 4).table.columns  //=> ["part", "contribution"]
+    /// m.attribution([1, 2, 3], 4).table()  //=> table of 7 rows "direct attribution of the logit of `4`"
     /// ```
-    #[rhai_fn(global, get = "table", pure)]
+    #[rhai_fn(global, pure)]
     pub fn table(attribution: &mut Attribution) -> Table {
-        attribution.table()
+        attribution.0.table.clone()
     }
 
-    /// The contributions of the heads alone: a row for each layer, a column for each head.
+    /// What each head contributed, layer by layer, where it was split by head.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 4, vocab: 10, context: 16 });
-    /// m.attribute([1, 2, 3], 4, #{ by: "head" }).heads  //=> grid of 2 by 4 "direct attribution to heads"
+    /// m.attribution([1, 2, 3], 4, #{ by: "head" }).heads()  //=> grid of 2 by 4 "direct attribution to heads"
     /// ```
-    #[rhai_fn(global, get = "heads", pure, return_raw)]
+    #[rhai_fn(global, pure, return_raw)]
     pub fn heads(attribution: &mut Attribution) -> Fallible<Grid> {
-        Ok(attribution.heads()?)
+        let heads = attribution.0.heads.clone();
+        let unsplit = || err!(Argument, "expected an attribution by head").hint("ask for it with #{ by: \"head\" }");
+        Ok(heads.ok_or_else(unsplit)?)
     }
 
-    /// The contributions by the names of the parts, the constants, and the logit.
+    /// Every contribution, as maps with the keys `writer` and `value`, in the order of the computation.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.attribute([1, 2, 3], 4).to_map().rest.abs() < 1e-5  //=> true
+    /// let parts = m.attribution([1, 2, 3], 4, #{ hooks: hooks::zero("mlp_out.0") }).parts;
+    /// parts[2]  //=> #{ value: 0.0, writer: "mlp_out.0" }
+    /// ```
+    #[rhai_fn(global, get = "parts", pure)]
+    pub fn parts(attribution: &mut Attribution) -> Dynamic {
+        from_json(&attribution.terms())
+    }
+
+    /// The sum of all parts.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// let found = m.attribution([1, 2, 3], 4);
+    /// (found.sum - found.logit).abs() < 1e-5  //=> true
+    /// ```
+    #[rhai_fn(global, get = "sum", pure)]
+    pub fn sum(attribution: &mut Attribution) -> f64 {
+        attribution.0.core.sum()
+    }
+
+    /// The logit that was split, as the model computed it before any cap, or its distance to that of the other token.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.attribution([1, 2, 3], 4, #{ against: 4 }).logit  //=> 0.0
+    /// ```
+    #[rhai_fn(global, get = "logit", pure)]
+    pub fn logit(attribution: &mut Attribution) -> f64 {
+        attribution.0.core.logit
+    }
+
+    /// What the parts do not account for: rounding, and what hooks have put into the stream from elsewhere.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.attribution([1, 2, 3], 4).rest.abs() < 1e-5  //=> true
+    /// ```
+    #[rhai_fn(global, get = "rest", pure)]
+    pub fn rest(attribution: &mut Attribution) -> f64 {
+        attribution.0.core.rest()
+    }
+
+    /// Writes the attribution as .json, .txt or .html, as the name ends, and by head as .svg or .png, too. Returns the
+    /// path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.attribution([1, 2, 3], 4).save("doc/logit.txt").ends_with("logit.txt")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, attribution: &mut Attribution, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, attribution, path)?)
+    }
+
+    /// The token or tokens, the parts, their sum, the rest, and the logit.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.attribution([1, 2, 3], 4).to_map().token  //=> #{ id: 4, text: "4" }
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(attribution: &mut Attribution) -> Fallible<Dynamic> {
-        Ok(from_json(&attribution.json()?))
+        Ok(mapped(attribution)?)
     }
 }

@@ -1,36 +1,77 @@
-//! Two runs side by side.
+//! `m.compare`: two runs side by side, and what such a comparison tells.
+
+use std::sync::Arc;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
+use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::super::{Model, Run};
+use super::names;
 use crate::base::{Card, Grid, Result, Table};
-use crate::model::reading::compare::{Comparison as Core, Difference, compare};
-use crate::report::json::number;
+use crate::model::reading::compare::{Comparison as Core, Difference, compare as compared};
+use crate::model::run::Run as Recorded;
+use crate::report::chart::Chart;
+use crate::report::json::{number, numbers};
+use crate::report::picture::Picture;
+use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, from_json};
+use crate::script::model::{Model, Run};
+use crate::script::report::handle;
+use crate::script::report::methods::{mapped, saved};
+use crate::script::value::Fallible;
 
 #[derive(Clone)]
-pub struct Comparison(Core);
+pub struct Comparison(Arc<Sides>);
 
-impl Handle for Comparison {
-    const NAME: &'static str = "Comparison";
+struct Sides {
+    core: Core,
+    grid: Grid,
+}
 
-    fn short(&self) -> String {
-        match self.0.first() {
-            Some(place) => format!("comparison of two runs that differ from {place} on"),
-            None => "comparison of two runs that are the same".into(),
+impl Comparison {
+    /// One text alone has its tokens under the positions.
+    fn new(m: &Model, a: &Recorded, b: &Recorded, core: Core) -> Self {
+        let mut grid = core.grid();
+        if let ([a], [b]) = (a.batch.rows(), b.batch.rows()) {
+            grid.columns = columns(m, a, b);
         }
+        Self(Arc::new(Sides { core, grid }))
     }
 
-    fn shown(&self, screen: &Screen) -> Result<String> {
-        Ok([self.0.card().terminal(screen)?, self.0.table().terminal(screen)?].concat())
+    fn first(&self) -> Option<String> {
+        self.0.core.first().map(|place| place.to_string())
     }
 
-    fn json(&self) -> Result<Value> {
+    fn divergences(&self) -> Value {
+        self.0.core.kl.iter().map(|text| numbers(text)).collect()
+    }
+}
+
+/// What stands at each position: its token, or both where the runs read different ones.
+fn columns(m: &Model, a: &[u32], b: &[u32]) -> Vec<String> {
+    let column = |(at, (a, b)): (usize, (&u32, &u32))| match a == b {
+        true => names::placed(m, at, *a),
+        false => format!("{} / {}", names::placed(m, at, *a), names::label(m, *b)),
+    };
+    a.iter().zip(b).enumerate().map(column).collect()
+}
+
+impl Item for Comparison {
+    fn kind(&self) -> &'static str {
+        "comparison"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        self.0.core.card().terminal(screen)
+    }
+
+    fn html(&self) -> Result<String> {
+        let Sides { core, grid } = &*self.0;
+        Ok([core.card().html()?, grid.html()?, core.table().html()?].concat())
+    }
+
+    fn data(&self) -> Result<Value> {
         let site = |site: &Difference| {
             json!({
                 "site": site.place.to_string(),
@@ -39,40 +80,96 @@ impl Handle for Comparison {
                 "cosine": number(site.cosine),
             })
         };
-        let sites: Vec<Value> = self.0.sites.iter().map(site).collect();
-        let first = self.0.first().map(|place| place.to_string());
-        Ok(json!({ "first": first, "sites": sites, "kl": self.0.kl }))
+        let sites: Value = self.0.core.sites.iter().map(site).collect();
+        Ok(json!({ "first": self.first(), "kl": self.divergences(), "sites": sites }))
+    }
+
+    fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        Some(Box::new(Chart::heat(self.0.grid.clone())))
     }
 }
 
+handle!(Comparison, "Comparison", |comparison| {
+    format!("comparison of two runs at {}", count(comparison.0.core.sites.len(), "site"))
+});
+
 #[export_module(manifest)]
 pub mod methods {
-    /// How two runs differ: at every site that both recorded, and in what they predict, as KL(a || b) in nats.
+    /// Two runs, a and b, side by side: how far each site is apart, where they begin to differ, and what it does to the
+    /// predictions.
+    ///
+    /// Compared are the sites that both runs recorded. The texts may differ, but not their numbers of tokens. How far
+    /// the predictions are apart is KL(a || b) in nats, of the distributions of the next token: `a` is the clean run.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// let changed = m.run([1, 2, 3], #{ hooks: hooks::zero("mlp_out.1") });
-    /// m.compare(m.run([1, 2, 3]), changed)  //=> comparison of two runs that differ from mlp_out.1 on
+    /// let clean = m.run([1, 2, 3], #{ sites: ["attn_out.*", "mlp_out.*"] });
+    /// let changed = m.run([1, 2, 3], #{ sites: ["attn_out.*", "mlp_out.*"], hooks: hooks::zero("mlp_out.0") });
+    /// let apart = m.compare(clean, changed);
+    /// apart  //=> comparison of two runs at 4 sites
+    /// apart.first  //=> "mlp_out.0"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn compare(ctx: NativeCallContext, _m: &mut Model, a: Run, b: Run) -> Fallible<Comparison> {
-        Ok(Comparison(super::compare(&a.core(), &b.core(), &env(&ctx)?.task)?))
+    pub fn compare(ctx: NativeCallContext, m: &mut Model, a: Run, b: Run) -> Fallible<Comparison> {
+        let (a, b) = (a.core(), b.core());
+        let core = super::compared(&a, &b, &env(&ctx)?.task)?;
+        Ok(Comparison::new(m, &a, &b, core))
     }
 
-    /// The first site that is not the same to the last bit, or nothing.
+    /// How far each site is apart: the largest difference, the distance relative to what a has, and the cosine.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.compare(m.run([1, 2, 3]), m.run([1, 2, 3])).first  //=> ()
+    /// let sites = #{ sites: "mlp_out.0" };
+    /// let apart = m.compare(m.run([1, 2], sites), m.run([1, 2], sites)).table();
+    /// apart.columns  //=> ["site", "max |a - b|", "|a - b| / |a|", "cosine"]
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn table(comparison: &mut Comparison) -> Table {
+        comparison.0.core.table()
+    }
+
+    /// The outcome in a few lines: the first site that differs, and the mean and the largest KL(a || b) in nats.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.compare(m.run([1, 2]), m.run([1, 3])).card()  //=> card "two runs, a and b"
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn card(comparison: &mut Comparison) -> Card {
+        comparison.0.core.card()
+    }
+
+    /// KL(a || b) in nats as a heat map: a row for each text, a column for each position.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.compare(m.run([1, 2]), m.run([1, 3])).grid().to_map().columns  //=> ["0 1", "1 2 / 3"]
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn grid(comparison: &mut Comparison) -> Grid {
+        comparison.0.grid.clone()
+    }
+
+    /// The first site that is not the same in both runs to the last bit, or nothing.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.compare(m.run([1, 2]), m.run([1, 3])).first  //=> "embed"
+    /// m.compare(m.run([1, 2]), m.run([1, 2])).first  //=> ()
     /// ```
     #[rhai_fn(global, get = "first", pure)]
     pub fn first(comparison: &mut Comparison) -> Dynamic {
-        comparison.0.first().map_or(Dynamic::UNIT, |place| place.to_string().into())
+        comparison.first().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// KL(a || b) in nats: for each text, at each position.
+    /// KL(a || b) in nats, of the distributions of the next token: an array for each text, with a number for each
+    /// position.
     ///
     /// # Example
     /// ```
@@ -80,56 +177,34 @@ pub mod methods {
     /// m.compare(m.run([1, 2]), m.run([1, 2])).kl  //=> [[0.0, 0.0]]
     /// ```
     #[rhai_fn(global, get = "kl", pure)]
-    pub fn kl(comparison: &mut Comparison) -> Array {
-        let text = |text: &Vec<f64>| Dynamic::from(text.iter().copied().map(Dynamic::from).collect::<Array>());
-        comparison.0.kl.iter().map(text).collect()
+    pub fn kl(comparison: &mut Comparison) -> Dynamic {
+        let text = |text: &Vec<f64>| Dynamic::from_array(text.iter().copied().map(Dynamic::from).collect());
+        Dynamic::from_array(comparison.0.core.kl.iter().map(text).collect())
     }
 
-    /// The sites that both recorded, and how far each is apart.
+    /// Writes the comparison as .html, .json, .txt, .svg or .png, as the name ends. Returns the path of the file.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.compare(m.run([1, 2]), m.run([1, 2])).table.columns  //=> ["site", "max |a - b|", "|a - b| / |a|", "cosine"]
+    /// let run = m.run([1, 2]);
+    /// m.compare(run, run).save("doc/apart.json").ends_with("apart.json")  //=> true
     /// ```
-    #[rhai_fn(global, get = "table", pure)]
-    pub fn table(comparison: &mut Comparison) -> Table {
-        comparison.0.table()
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, comparison: &mut Comparison, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, comparison, path)?)
     }
 
-    /// The outcome in a few lines.
+    /// The first site that differs, KL(a || b) in nats by text and position, and how far each site is apart.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.compare(m.run([1, 2]), m.run([3, 4])).card  //=> card "two runs, a and b"
-    /// ```
-    #[rhai_fn(global, get = "card", pure)]
-    pub fn card(comparison: &mut Comparison) -> Card {
-        comparison.0.card()
-    }
-
-    /// KL(a || b) in nats as a grid: a row for each text, a column for each position.
-    ///
-    /// # Example
-    /// ```
-    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.compare(m.run([1, 2]), m.run([3, 4])).grid.to_map().quantity  //=> "KL(a || b), nats"
-    /// ```
-    #[rhai_fn(global, get = "grid", pure)]
-    pub fn grid(comparison: &mut Comparison) -> Grid {
-        comparison.0.grid()
-    }
-
-    /// All of it: the first site that differs, every site, and KL(a || b) by text and position.
-    ///
-    /// # Example
-    /// ```
-    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.compare(m.run([1, 2]), m.run([3, 4])).to_map().first  //=> "embed"
+    /// let sites = #{ sites: "mlp_out.0" };
+    /// m.compare(m.run([1, 2], sites), m.run([1, 2], sites)).to_map().sites[0].largest  //=> 0.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(comparison: &mut Comparison) -> Fallible<Dynamic> {
-        Ok(from_json(&comparison.json()?))
+        Ok(mapped(comparison)?)
     }
 }

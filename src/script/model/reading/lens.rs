@@ -1,172 +1,383 @@
-//! The logit lens.
+//! `m.lens`: what the stream says on its way through the model, and what such a reading tells.
+
+use std::sync::Arc;
 
 use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
+use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::super::look::places;
-use super::super::{Asked, Model};
-use super::{name, names, one};
-use crate::base::{Grid, Result, Table};
+use super::names;
+use crate::base::{Cell, Grid, Result, Table, names::suggestion};
 use crate::err;
-use crate::model::reading::lens::{Reading, grid, lens, table};
+use crate::model::reading::lens::{self as core, Guess, Reading};
 use crate::model::run::Ask;
-use crate::model::site::select;
+use crate::report::chart::Chart;
+use crate::report::json::number;
+use crate::report::picture::Picture;
 use crate::report::symbols::count;
+use crate::report::terminal::screen;
 use crate::report::{Item, Screen};
+use crate::script::model::look::{place, places};
+use crate::script::model::{Asked, Input, Model};
 use crate::script::options::options;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Options, from_json};
+use crate::script::report::handle;
+use crate::script::report::methods::{mapped, saved};
+use crate::script::value::{Any, Fallible, Given, Int, Options, from_json, given};
 use crate::tensor::Tensor;
 
-/// What the stream of one text says at some sites.
+/// How many guesses are kept where nothing is said.
+const GUESSES: usize = 5;
+
 #[derive(Clone)]
-pub struct Lens {
+pub struct Lens(Arc<Seen>);
+
+struct Seen {
     model: Model,
     readings: Vec<Reading>,
-    /// What the positions are called.
-    positions: Vec<String>,
+    texts: Vec<Text>,
+    /// Whether the script gave several texts, or one alone.
+    several: bool,
+}
+
+/// What was read of one text.
+struct Text {
+    /// The positions, and the token at each.
+    tokens: Vec<(usize, u32)>,
+    table: Table,
+    grid: Grid,
+}
+
+impl Text {
+    fn new(m: &Model, readings: &[Reading], input: &Input, at: usize, tokens: Vec<(usize, u32)>) -> Result<Self> {
+        let labels: Vec<String> = tokens.iter().map(|(position, id)| names::placed(m, *position, *id)).collect();
+        let mut table = core::table(readings, at, &labels, |id| names::label(m, id))?;
+        let mut grid = core::grid(readings, at, &labels)?;
+        if input.several {
+            table.title.push_str(&format!(", text {at}"));
+            grid.title.push_str(&format!(", text {at}"));
+        }
+        Ok(Self { tokens, table, grid })
+    }
 }
 
 impl Lens {
-    fn table(&self) -> Result<Table> {
-        table(&self.readings, 0, &self.positions, |id| name(&self.model, id))
+    fn new(m: &Model, input: &Input, positions: Option<&[i64]>, readings: Vec<Reading>) -> Result<Self> {
+        let rows = input.batch.rows().iter().enumerate();
+        let texts = rows.map(|(at, ids)| Text::new(m, &readings, input, at, chosen(ids, positions)));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        Ok(Self(Arc::new(Seen { model: m.clone(), readings, texts, several: input.several })))
     }
 
-    fn grid(&self) -> Result<Grid> {
-        grid(&self.readings, 0, &self.positions)
-    }
-
-    fn logits(&self, site: &str) -> Result<Tensor> {
-        let places = select(self.model.config(), site)?;
-        let found = self.readings.iter().find(|reading| places == [reading.place]);
-        found.map(|reading| reading.logits.clone()).ok_or_else(|| err!(Name, "`{site}` was not read"))
-    }
-}
-
-impl Handle for Lens {
-    const NAME: &'static str = "Lens";
-
-    fn short(&self) -> String {
-        let (sites, positions) = (count(self.readings.len(), "site"), count(self.positions.len(), "position"));
-        format!("lens on {sites}, {positions}")
-    }
-
-    fn shown(&self, screen: &Screen) -> Result<String> {
-        self.table()?.terminal(screen)
-    }
-
-    fn json(&self) -> Result<Value> {
-        let guess = |guess: &crate::model::reading::lens::Guess| json!({ "token": name(&self.model, guess.token), "id": guess.token, "probability": guess.probability });
-        let reading = |reading: &Reading| {
-            let positions = reading.guesses.concat();
-            let guesses: Vec<Vec<Value>> = positions.iter().map(|all| all.iter().map(guess).collect()).collect();
-            (reading.place.to_string(), json!(guesses))
+    /// The text that is meant; one alone need not be named.
+    fn text(&self, wanted: Option<&Dynamic>) -> Result<&Text> {
+        let texts = &self.0.texts;
+        let index = match (wanted, texts.as_slice()) {
+            (None, [alone]) => return Ok(alone),
+            (None, _) => {
+                let all = texts.len();
+                return Err(err!(Argument, "expected the number of a text, since there are {all}, found none")
+                    .hint("`.table(0)` and `.grid(0)` are of the first"));
+            }
+            (Some(wanted), _) => given(0, "text", wanted).size()?,
         };
-        Ok(Value::Object(self.readings.iter().map(reading).collect()))
+        let missing = || err!(Index, "there is no text {index}: this lens has read {}", texts.len()).arg(0);
+        texts.get(index).ok_or_else(missing)
+    }
+
+    fn reading(&self, site: &str) -> Result<&Reading> {
+        let wanted = place(self.0.model.config(), 0, site)?;
+        self.0.readings.iter().find(|reading| reading.place == wanted).ok_or_else(|| {
+            let known: Vec<String> = self.0.readings.iter().map(|reading| reading.place.to_string()).collect();
+            let near = suggestion(&wanted.to_string(), known.iter().map(String::as_str));
+            err!(Name, "`{wanted}` was not read").maybe_hint(near).arg(0)
+        })
+    }
+
+    /// The guesses of a site for one text, position by position.
+    fn guesses(&self, reading: &Reading, text: usize) -> Value {
+        let guess = |guess: &Guess| {
+            let token = names::name(&self.0.model, guess.token);
+            json!({ "id": guess.token, "token": token, "probability": number(guess.probability) })
+        };
+        let positions = reading.guesses.get(text).into_iter().flatten();
+        positions.map(|guesses| guesses.iter().map(guess).collect::<Value>()).collect()
+    }
+
+    fn data_of(&self, at: usize, text: &Text) -> Value {
+        let guesses = self.0.readings.iter().map(|reading| (reading.place.to_string(), self.guesses(reading, at)));
+        json!({
+            "positions": text.tokens.iter().map(|(position, _)| *position).collect::<Vec<_>>(),
+            "tokens": text.tokens.iter().map(|(_, id)| names::name(&self.0.model, *id)).collect::<Vec<_>>(),
+            "guesses": guesses.collect::<serde_json::Map<_, _>>(),
+        })
     }
 }
 
-fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> Fallible<Lens> {
-    let mut read = options(1, map);
-    let asked = Asked::read(1, &mut read)?;
-    let sites = read.value("sites").unwrap_or_else(|| "resid_post.*".into());
-    let positions = read.get("pos", Given::integers)?;
-    let k = read.size("k", 1)?;
-    read.finish()?;
-    let places = places(m.config(), 1, &sites)?;
-    let input = one(&asked, ctx, m, x)?;
-    let readings = asked.run(ctx, m, |hooks, task| {
-        let ask = Ask { hooks, places: places.clone(), positions: None };
-        let cache = m.decoder().cache(&input.batch, ask, task)?;
-        lens(m.decoder(), &cache, &places, positions.as_deref(), k, task)
-    })?;
-    let names = names(m, &input.batch.rows()[0]);
-    let chosen: Vec<i64> = positions.unwrap_or_else(|| (0..names.len() as i64).collect());
-    let called = |pos: &i64| {
-        let pos = if *pos < 0 { pos + names.len() as i64 } else { *pos };
-        format!("{pos} {}", names.get(pos as usize).map_or("", String::as_str))
+/// The positions that were recorded, which lie within the text, and the token at each.
+fn chosen(ids: &[u32], positions: Option<&[i64]>) -> Vec<(usize, u32)> {
+    let all = ids.iter().copied().enumerate();
+    let Some(positions) = positions else { return all.collect() };
+    let whole = |position: i64| if position < 0 { position + ids.len() as i64 } else { position };
+    positions.iter().filter_map(|position| all.clone().find(|(at, _)| *at as i64 == whole(*position))).collect()
+}
+
+impl Item for Lens {
+    fn kind(&self) -> &'static str {
+        "lens"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        let pieces = self.0.texts.iter().flat_map(|text| pieces(&text.table, screen.width));
+        let drawn = pieces.map(|piece| piece.terminal(screen)).collect::<Result<Vec<_>>>()?;
+        Ok(drawn.join("\n"))
+    }
+
+    fn html(&self) -> Result<String> {
+        self.0.texts.iter().map(|text| Ok([text.table.html()?, text.grid.html()?].concat())).collect()
+    }
+
+    fn data(&self) -> Result<Value> {
+        let sites: Value = self.0.readings.iter().map(|reading| reading.place.to_string()).collect();
+        let texts: Value = self.0.texts.iter().enumerate().map(|(at, text)| self.data_of(at, text)).collect();
+        Ok(json!({ "sites": sites, "texts": texts }))
+    }
+
+    fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        match self.0.texts.as_slice() {
+            [alone] => Some(Box::new(Chart::heat(alone.grid.clone()))),
+            _ => None,
+        }
+    }
+}
+
+handle!(Lens, "Lens", |lens| {
+    format!("lens on {}, {}", count(lens.0.readings.len(), "site"), count(lens.0.texts.len(), "text"))
+});
+
+/// A table cut into such as fit the width, each with its first column; cutting words would hide the guesses.
+fn pieces(table: &Table, width: usize) -> Vec<Table> {
+    let wide = |column: usize| {
+        let texts = table.rows.iter().filter_map(|row| match row.get(column) {
+            Some(Cell::Text(text)) => Some(text),
+            _ => None,
+        });
+        texts.chain(table.columns.get(column)).map(|text| screen::width(text)).max().unwrap_or(0) + 2
     };
-    Ok(Lens { model: m.clone(), readings, positions: chosen.iter().map(called).collect() })
+    let mut pieces = vec![vec![0]];
+    let mut used = wide(0);
+    for column in 1..table.columns.len() {
+        if used + wide(column) > width && used > wide(0) {
+            pieces.push(vec![0]);
+            used = wide(0);
+        }
+        used += wide(column);
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(column);
+        }
+    }
+    let piece = |(at, columns): (usize, &Vec<usize>)| Table {
+        title: if at == 0 { table.title.clone() } else { String::new() },
+        columns: columns.iter().filter_map(|column| table.columns.get(*column).cloned()).collect(),
+        rows: table.rows.iter().map(|row| columns.iter().filter_map(|c| row.get(*c).cloned()).collect()).collect(),
+    };
+    pieces.iter().enumerate().map(piece).collect()
+}
+
+/// How many guesses are wanted.
+fn wanted(given: &Given, vocab: usize) -> Result<usize> {
+    let count = given.size()?;
+    let possible = (1..=vocab).contains(&count);
+    if possible { Ok(count) } else { Err(given.refuse(&format!("from 1 to {vocab} guesses"))) }
+}
+
+fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: Options) -> Fallible<Lens> {
+    let vocab = m.config().vocab;
+    let mut read = options(2, map);
+    let asked = Asked::read(2, &mut read)?;
+    let positions = read.get("pos", Given::integers)?;
+    let count = read.get("k", |given| wanted(given, vocab))?.unwrap_or(GUESSES.min(vocab));
+    read.finish()?;
+    let places = places(m.config(), 1, sites)?;
+    if places.is_empty() {
+        return Err(err!(Argument, "expected at least one site to read, found none").arg(1).into());
+    }
+    let input = asked.input(ctx, m, x)?;
+    let readings = asked.run(ctx, m, |hooks, task| {
+        let ask = Ask { hooks, places: places.clone(), positions: positions.clone() };
+        let cache = m.decoder().cache(&input.batch, ask, task)?;
+        core::lens(m.decoder(), &cache, &places, None, count, task)
+    })?;
+    Ok(Lens::new(m, &input, positions.as_deref(), readings)?)
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The logit lens (nostalgebraist 2020): the stream of a text in the middle of the model, read as if it were at its
-    /// end, through the last norm and the unembedding.
+    /// The logit lens: the stream in the middle of the model, read as if it were at its end.
     ///
-    /// It is shown as a table of the likeliest next token at each site and position. `lens.grid` is how likely these
-    /// are, `lens["resid_post.3"]` the logits there.
+    /// Each site goes through the last norm, which divides it by a scale of its own, and through the unembedding. The
+    /// sites are those of the stream, `resid_post.*` where nothing is said, whose last one is the model's own
+    /// prediction; or what is written into it, such as `mlp_out.*`. Shown are the likeliest next tokens, a row for each
+    /// site, a column for each position and its token.
     ///
     /// # Options
-    /// - `sites` = "resid_post.*": the sites of the stream, or of what is written into it
-    /// - `pos` = all: the positions to read; negative ones count from the end
-    /// - `k` = 1: how many of the likeliest tokens are kept for `to_map`
+    /// - `pos` = all: the positions to read; negative ones count from the end of each text
+    /// - `k` = 5: how many guesses are kept at each place, the likeliest first
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before the text
+    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
     ///
     /// # Example
     /// ```
-    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// let lens = m.lens([1, 2, 3]);
-    /// lens  //=> lens on 2 sites, 3 positions
-    /// lens["resid_post.1"].all_close(m.logits([1, 2, 3]), #{ atol: 1e-6 })  //=> true
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// let lens = m.lens([1, 2, 3], "resid_post.*");
+    /// lens  //=> lens on 2 sites, 1 text
+    /// lens.logits("resid_post.1").all_close(m.logits([1, 2, 3]))  //=> true
+    /// let even = m.lens([1, 2], "resid_post.0", #{ hooks: hooks::zero("resid_post.0"), pos: -1, k: 1 });
+    /// even.guesses("resid_post.0")  //=> [[#{ id: 0, probability: 0.25, token: "0" }]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn lens(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Lens> {
-        super::read(&ctx, m, &x, Options::new())
+        super::read(&ctx, m, &x, &"resid_post.*".into(), Options::new())
     }
 
     #[rhai_fn(global, name = "lens", pure, return_raw)]
-    pub fn lens_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Lens> {
-        super::read(&ctx, m, &x, options)
+    pub fn lens_at(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any) -> Fallible<Lens> {
+        super::read(&ctx, m, &x, &sites, Options::new())
     }
 
-    /// The likeliest next token at each site (rows) and position (columns).
+    #[rhai_fn(global, name = "lens", pure, return_raw)]
+    pub fn lens_with(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Lens> {
+        super::read(&ctx, m, &x, &sites, options)
+    }
+}
+
+#[export_module(manifest)]
+pub mod parts {
+    /// The likeliest next tokens: a row for each site, a column for each position and its token.
+    ///
+    /// Where several texts were read, the number of one has to be given.
     ///
     /// # Example
     /// ```
-    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.lens([1, 2, 3]).table.columns  //=> ["site", "0 1", "1 2", "2 3"]
-    /// ```
-    #[rhai_fn(global, get = "table", pure, return_raw)]
-    pub fn table(lens: &mut Lens) -> Fallible<Table> {
-        Ok(lens.table()?)
-    }
-
-    /// How likely the likeliest tokens are, at each site (rows) and position (columns).
-    ///
-    /// # Example
-    /// ```
-    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.lens([1, 2, 3]).grid  //=> grid of 2 by 3 "logit lens"
-    /// ```
-    #[rhai_fn(global, get = "grid", pure, return_raw)]
-    pub fn grid(lens: &mut Lens) -> Fallible<Grid> {
-        Ok(lens.grid()?)
-    }
-
-    /// The logits that the lens reads at a site: [1, pos, vocab].
-    ///
-    /// # Example
-    /// ```
-    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.lens([1, 2, 3], #{ pos: -1 })["resid_post.0"].shape  //=> [1, 1, 10]
-    /// ```
-    #[rhai_fn(global, index_get, pure, return_raw)]
-    pub fn at(lens: &mut Lens, site: &str) -> Fallible<Tensor> {
-        Ok(lens.logits(site)?)
-    }
-
-    /// For each site the likeliest tokens at each position, with their probabilities.
-    ///
-    /// # Example
-    /// ```
-    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 });
-    /// m.lens([1, 2, 3], #{ k: 4 }).to_map()["resid_post.0"][2].len()  //=> 4
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// m.lens([3, 1]).table().columns  //=> ["site", "0 3", "1 1"]
+    /// m.lens([[1, 2, 3], [3, 1]]).table(1)  //=> table of 2 rows "logit lens: the likeliest next token, t…"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn to_map(lens: &mut Lens) -> Fallible<Map> {
-        Ok(from_json(&lens.json()?).try_cast::<Map>().unwrap_or_default())
+    pub fn table(lens: &mut Lens) -> Fallible<Table> {
+        Ok(lens.text(None)?.table.clone())
+    }
+
+    #[rhai_fn(global, name = "table", pure, return_raw)]
+    pub fn table_of(lens: &mut Lens, text: Int) -> Fallible<Table> {
+        Ok(lens.text(Some(&text))?.table.clone())
+    }
+
+    /// How sure the lens is: the probability of the likeliest token, as a heat map of sites and positions.
+    ///
+    /// Where several texts were read, the number of one has to be given.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// m.lens([3, 1]).grid()  //=> grid of 2 by 2 "logit lens"
+    /// m.lens([[1, 2, 3], [3, 1]]).grid(0)  //=> grid of 2 by 3 "logit lens, text 0"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn grid(lens: &mut Lens) -> Fallible<Grid> {
+        Ok(lens.text(None)?.grid.clone())
+    }
+
+    #[rhai_fn(global, name = "grid", pure, return_raw)]
+    pub fn grid_of(lens: &mut Lens, text: Int) -> Fallible<Grid> {
+        Ok(lens.text(Some(&text))?.grid.clone())
+    }
+
+    /// What a site says, in logits: [batch, pos, vocab], after the model's cap if it has one.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// m.lens([1, 2, 3]).logits("resid_post.0").shape  //=> [1, 3, 4]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn logits(lens: &mut Lens, site: &str) -> Fallible<Tensor> {
+        Ok(lens.reading(site)?.logits.clone())
+    }
+
+    /// The guesses of a site: for each position an array of maps with the keys `id`, `token` and `probability`, the
+    /// likeliest first.
+    ///
+    /// Where several texts were read, it is an array of such, one for each text.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// let guesses = m.lens([1, 2, 3]).guesses("resid_post.1");
+    /// [guesses.len(), guesses[0].len()]  //=> [3, 4]
+    /// guesses[2][0].id == m.predict([1, 2, 3], 1).to_map().rows[0][0]  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn guesses(lens: &mut Lens, site: &str) -> Fallible<Dynamic> {
+        let reading = lens.reading(site)?;
+        let texts = 0..lens.0.texts.len();
+        Ok(match lens.0.several {
+            true => Dynamic::from_array(texts.map(|text| from_json(&lens.guesses(reading, text))).collect()),
+            false => from_json(&lens.guesses(reading, 0)),
+        })
+    }
+
+    /// Writes what was read as .json, .txt or .html, as the name ends, and of one text alone as .svg or .png, too.
+    /// Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// m.lens([1, 2, 3]).save("doc/lens.svg").ends_with("lens.svg")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, lens: &mut Lens, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, lens, path)?)
+    }
+
+    /// The sites, and for each text its positions, their tokens, and the guesses by site.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 4, context: 16 });
+    /// m.lens([3, 1]).to_map().texts[0].tokens  //=> ["3", "1"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(lens: &mut Lens) -> Fallible<Dynamic> {
+        Ok(mapped(lens)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_tables_are_cut_between_positions() {
+        let row = |word: &str| vec!["resid_post.0".into(), word.into(), word.into(), word.into()];
+        let table = Table {
+            title: "guesses".into(),
+            columns: ["site", "0 a", "1 b", "2 c"].map(String::from).into(),
+            rows: vec![row("word"), row("longer")],
+        };
+        // Sites take 14 columns, each position 8.
+        let cut = |width: usize| {
+            pieces(&table, width).into_iter().map(|piece| (piece.title, piece.columns.join(","))).collect::<Vec<_>>()
+        };
+        let piece = |title: &str, columns: &str| (title.to_string(), columns.to_string());
+        assert_eq!(cut(38), [piece("guesses", "site,0 a,1 b,2 c")]);
+        assert_eq!(cut(37), [piece("guesses", "site,0 a,1 b"), piece("", "site,2 c")]);
+        assert_eq!(cut(1), [piece("guesses", "site,0 a"), piece("", "site,1 b"), piece("", "site,2 c")]);
+        assert_eq!(pieces(&table, 37)[1].rows[1], ["resid_post.0", "longer"].map(Cell::from));
+    }
+
+    #[test]
+    fn positions_are_those_of_each_text() {
+        assert_eq!(chosen(&[7, 8, 9], None), [(0, 7), (1, 8), (2, 9)]);
+        assert_eq!(chosen(&[7, 8, 9], Some(&[-1, 0])), [(2, 9), (0, 7)]);
     }
 }

@@ -1,0 +1,29 @@
+//! What tokens are called where they label something: by their text, or by their id where the model has no text for it.
+
+use crate::report::symbols;
+use crate::script::model::Model;
+
+/// The text of a token. A model may have more rows than its tokenizer has tokens; these have no text.
+fn known(model: &Model, id: u32) -> Option<String> {
+    model.core().tokenizer.as_ref()?.text_of(id).ok()
+}
+
+/// A token by itself, in data.
+pub fn name(model: &Model, id: u32) -> String {
+    known(model, id).unwrap_or_else(|| id.to_string())
+}
+
+/// A token as a label: spaces at its ends are shown.
+pub fn label(model: &Model, id: u32) -> String {
+    symbols::token(&name(model, id))
+}
+
+/// A token as the label of its position.
+pub fn placed(model: &Model, position: usize, id: u32) -> String {
+    format!("{position} {}", label(model, id))
+}
+
+/// Tokens as they run on in a text; ids are set apart.
+pub fn running(model: &Model, ids: &[u32]) -> Vec<String> {
+    ids.iter().map(|id| known(model, *id).unwrap_or_else(|| format!(" {id}"))).collect()
+}
