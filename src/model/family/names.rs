@@ -53,19 +53,19 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
     let is_weight = name.suffix == ".weight";
     let before = |parts: &[&str]| -> usize {
         let others = parts.iter().take_while(|part| **part != name.pattern);
-        others.filter_map(|part| rows.get(name.sibling(part).as_str())).sum()
+        others.filter_map(|part| rows.get(name.filled(part).as_str())).sum()
     };
     Ok(match theirs {
-        Theirs::Transposed(theirs) if is_weight => From::Transposed(name.theirs(theirs)),
-        Theirs::Same(theirs) | Theirs::Transposed(theirs) => From::Same(name.theirs(theirs)),
+        Theirs::Transposed(theirs) if is_weight => From::Transposed(name.filled(theirs)),
+        Theirs::Same(theirs) | Theirs::Transposed(theirs) => From::Same(name.filled(theirs)),
         Theirs::Columns(theirs, parts) if is_weight => {
-            From::Columns { name: name.theirs(theirs), start: before(parts), count }
+            From::Columns { name: name.filled(theirs), start: before(parts), count }
         }
         Theirs::Rows(theirs, parts) | Theirs::Columns(theirs, parts) => {
-            From::Rows { name: name.theirs(theirs), start: before(parts), count }
+            From::Rows { name: name.filled(theirs), start: before(parts), count }
         }
         Theirs::OfEachHead { name: theirs, part, parts } => {
-            From::OfEachHead { name: name.theirs(theirs), heads: config.heads, parts: *parts, part: *part }
+            From::OfEachHead { name: name.filled(theirs), heads: config.heads, parts: *parts, part: *part }
         }
     })
 }
@@ -91,13 +91,9 @@ impl<'a> Name<'a> {
         }
     }
 
-    fn theirs(&self, pattern: &str) -> String {
+    /// Another pattern with this layer and suffix.
+    fn filled(&self, pattern: &str) -> String {
         pattern.replace('*', self.layer) + self.suffix
-    }
-
-    /// The same of another part of the layer.
-    fn sibling(&self, pattern: &str) -> String {
-        self.theirs(pattern)
     }
 }
 
