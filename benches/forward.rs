@@ -28,10 +28,29 @@ use microtome::tensor::{DType, create};
 
 const TEXTS: usize = 16;
 const LENGTH: usize = 128;
-const RUNS: usize = 7;
+const RUNS: usize = 15;
 
 fn main() {
     let model = model();
+    if let Ok(only) = std::env::var("BENCH_ONLY") {
+        let (batch, task) = (batch(), Task::default());
+        let places = match only.as_str() {
+            "part" => select(model.config(), "resid_post.3").unwrap(),
+            "all" => recorded(model.config()),
+            _ => vec![],
+        };
+        let begin = Instant::now();
+        for _ in 0..30 {
+            match only.as_str() {
+                "part" => drop(model.cache(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap()),
+                "products" => drop(products_time(4, false)),
+                "generate" => drop(generate(&model)),
+                _ => drop(model.run(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap()),
+            }
+        }
+        println!("{:?}", begin.elapsed() / 30);
+        return;
+    }
     let mut rows = Rows::new();
     let ours = ours(&model);
     for (name, time) in &ours {

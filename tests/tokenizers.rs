@@ -21,7 +21,7 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn gguf(name: &str) -> Tokenizer {
-    let file = gguf::File::open(bytes(&format!("tokenizers/ggml-vocab-{name}.gguf"))).unwrap();
+    let file = gguf::File::new(bytes(&format!("tokenizers/ggml-vocab-{name}.gguf"))).unwrap();
     Tokenizer::from_metadata(&file.metadata).unwrap().unwrap()
 }
 

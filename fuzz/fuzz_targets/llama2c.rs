@@ -6,7 +6,7 @@ use microtome::model::formats::llama2c::Checkpoint;
 use microtome::model::layout::Source;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(file) = Checkpoint::open(bytes) else { return };
+    let Ok(file) = Checkpoint::new(bytes) else { return };
     let _model = file.layout();
     for name in file.names() {
         let _tensor = file.tensor(&name);

@@ -6,7 +6,7 @@ use microtome::model::formats::{lens, pickle::File};
 use microtome::model::layout::Source;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(file) = File::open(bytes) else { return };
+    let Ok(file) = File::new(bytes) else { return };
     for name in file.names() {
         let _tensor = file.tensor(&name);
     }

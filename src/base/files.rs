@@ -69,6 +69,7 @@ impl Files {
         // with SIGBUS, as it does every program that maps files; our own writes replace files, they never truncate.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
         self.note_read(place, &map);
+        super::memory::give_back(&map, 0..map.len());
         Ok(map)
     }
 

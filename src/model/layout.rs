@@ -71,7 +71,7 @@ pub enum From {
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub config: Config,
-    /// By our name of the weight.
+    /// By our name of the weight. For a tied model it may name `unembed.weight`, too, which a file may have all the same.
     pub weights: BTreeMap<String, From>,
     /// Names that are known and hold nothing to be learned (mask buffers, rotary tables). `*` stands for a layer.
     pub ignored: Vec<String>,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::files::{config_json, files, fixture, tensors, write};
+use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Task};
 use microtome::model::load::{self, Options};
 use microtome::tensor::{DType, Device, Tensor};
@@ -180,10 +182,30 @@ fn configs_that_are_not_understood_name_the_file_and_the_key() {
     assert!(huge.contains("`layers` between"), "{huge}");
 }
 
+/// Raises the flag of the task as soon as the first weight is there.
+struct Impatient(Arc<AtomicBool>, Arc<AtomicUsize>);
+
+impl Progress for Impatient {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        assert!(label.starts_with("loading ") && total.is_some());
+        Box::new(Impatient(self.0.clone(), self.1.clone()))
+    }
+}
+
+impl Bar for Impatient {
+    fn advance(&self, _by: u64) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn note(&self, _text: &str) {}
+}
+
 #[test]
-fn an_interruption_ends_the_loading() {
-    let task = Task::default();
-    task.flag().store(true, Ordering::Relaxed);
+fn an_interruption_ends_the_loading_in_its_middle() {
+    let (flag, weights) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let task = Task::new(flag.clone(), Arc::new(Impatient(flag, weights.clone())));
     let error = load::folder(&files(), &fixture("llama"), &Options::default(), &task).unwrap_err();
     assert_eq!(error.kind, Kind::Interrupted);
+    assert_eq!(weights.load(Ordering::Relaxed), 1);
 }

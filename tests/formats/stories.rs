@@ -25,7 +25,7 @@ pub fn file(name: &str) -> Vec<u8> {
 
 #[test]
 fn the_published_story_comes_out_word_for_word() {
-    let checkpoint = Checkpoint::open(file("stories260K.bin")).unwrap();
+    let checkpoint = Checkpoint::new(file("stories260K.bin")).unwrap();
     let layout = checkpoint.layout().unwrap();
     let tokenizer = Tokenizer::from_llama2c(&file("tok512.bin"), Some(layout.config.vocab)).unwrap();
     let task = Task::default();

@@ -49,7 +49,7 @@ impl Config {
         sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
         size("d_mlp", self.d_mlp, 0, MOST)?;
         size("position_offset", self.position_offset, 0, MOST)?;
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, shared) = (self.heads, self.kv_heads);
             bail!(Argument, "expected `heads` to be a multiple of `kv_heads`, found {heads} and {shared}");
         }
@@ -108,7 +108,7 @@ impl Config {
 
 impl Rotary {
     fn check(&self, d_head: usize) -> Result<()> {
-        if self.dims == 0 || self.dims % 2 != 0 || self.dims > d_head {
+        if self.dims == 0 || !self.dims.is_multiple_of(2) || self.dims > d_head {
             return Err(err!(Argument, "expected rotary `dims` between 2 and {d_head}, found {}", self.dims)
                 .hint("coordinates of a head turn in pairs, so the number is even"));
         }

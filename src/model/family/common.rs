@@ -127,7 +127,8 @@ pub fn plain(family: &str) -> Config {
 /// The size of a head, an equal part of the stream unless it is stated, and the scale of scores that belongs to it.
 /// What does not divide gives 0, which [`Config::checked`] refuses.
 pub fn with_head_size(config: Config, stated: Option<usize>) -> Config {
-    let part = if config.heads > 0 && config.d_model % config.heads == 0 { config.d_model / config.heads } else { 0 };
+    let divides = config.heads > 0 && config.d_model.is_multiple_of(config.heads);
+    let part = if divides { config.d_model / config.heads } else { 0 };
     let d_head = stated.unwrap_or(part);
     Config { d_head, score_scale: (d_head.max(1) as f64).powf(-0.5), ..config }
 }

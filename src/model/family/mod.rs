@@ -29,8 +29,8 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::layout::Layout;
-use crate::base::Result;
 use crate::base::names::nearest;
+use crate::base::{Error, Kind, Result};
 use crate::err;
 use keys::Keys;
 use names::Line;
@@ -86,10 +86,12 @@ pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
     let mut keys = Keys::new(config_json)?;
     let config = (family.read)(&mut keys)?;
     keys.finish(ignore)?;
-    names::layout(config.checked()?, family.names, family.ignored)
+    // In a file it is the format that is broken, and not an argument of the user's.
+    let config = config.checked().map_err(|e| Error { kind: Kind::Format, ..e })?;
+    names::layout(config, family.names, family.ignored)
 }
 
-fn unknown(found: &str) -> crate::base::Error {
+fn unknown(found: &str) -> Error {
     let known = known();
     let near = nearest(found, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     err!(Format, "the family `{found}` of the config.json is not known")

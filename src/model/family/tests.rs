@@ -176,3 +176,28 @@ fn a_config_of_our_own_comes_back_as_it_was_written() {
     json["d_modle"] = json!(3);
     assert!(read(&json, &[]).unwrap_err().message.contains("d_modle"));
 }
+
+#[test]
+fn no_value_of_any_key_makes_a_reader_panic() {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models/defaults.json"));
+    let written: Value = serde_json::from_str(text).unwrap();
+    let strange = json!([null, true, -1, 0, 1, 3, 1.5, 1e300, u64::MAX, "", "x", [], [[]], [["x"], 3], {}, {"x": 1}]);
+    let mut accepted = 0;
+    for all in written.as_object().unwrap().values() {
+        let mut small = all.clone();
+        for (key, size) in [("num_hidden_layers", 2), ("n_layer", 2), ("vocab_size", 9)] {
+            if small.get(key).is_some() {
+                small[key] = json!(size);
+            }
+        }
+        let whole: Vec<String> = small.as_object().unwrap().keys().cloned().collect();
+        for key in &whole {
+            for value in strange.as_array().unwrap() {
+                let mut changed = small.clone();
+                changed[key] = value.clone();
+                accepted += usize::from(read(&changed, &[]).is_ok());
+            }
+        }
+    }
+    assert!(accepted > 1000, "{accepted}");
+}

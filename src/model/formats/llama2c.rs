@@ -38,7 +38,7 @@ pub struct Checkpoint<B> {
 
 impl<B: AsRef<[u8]>> Checkpoint<B> {
     /// Reads the header; its tensors must fill the file to the last byte.
-    pub fn open(bytes: B) -> Result<Self> {
+    pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
         let mut reader = Reader::new(content);
         let newer = Reader::new(content).u32()? == MAGIC;
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn tensors_lie_where_the_program_expects_them() {
-        let legacy = Checkpoint::open(file(-16, false)).unwrap();
+        let legacy = Checkpoint::new(file(-16, false)).unwrap();
         assert_eq!(first(&legacy, "embed"), 0.0);
         assert_eq!(first(&legacy, "blocks.1.attn_norm.weight"), 136.0);
         assert_eq!(first(&legacy, "blocks.0.attn.q.weight"), 144.0);
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(first(&legacy, "blocks.0.mlp.up.weight"), 928.0);
         assert_eq!(first(&legacy, "final_norm.weight"), 1120.0);
         assert_eq!(first(&legacy, "unembed.weight"), 1138.0);
-        let newer = Checkpoint::open(file(-16, true)).unwrap();
+        let newer = Checkpoint::new(file(-16, true)).unwrap();
         assert_eq!(first(&newer, "blocks.1.mlp_norm.weight"), 24.0);
         assert_eq!(first(&newer, "embed"), 40.0);
         assert_eq!(first(&newer, "blocks.1.mlp.up.weight"), 168.0 + 384.0 + 4.0 * 96.0 + 96.0);
@@ -287,10 +287,10 @@ mod tests {
     fn the_sign_of_the_vocabulary_says_whether_the_embedding_is_tied() {
         for newer in [false, true] {
             for (vocab, tied) in [(16, true), (-16, false)] {
-                let layout = Checkpoint::open(file(vocab, newer)).unwrap().layout().unwrap();
+                let layout = Checkpoint::new(file(vocab, newer)).unwrap().layout().unwrap();
                 assert_eq!((layout.config.tied, layout.config.vocab), (tied, 16));
                 assert_eq!(layout.weights.contains_key("unembed.weight"), !tied);
-                let shapes = Checkpoint::open(file(vocab, newer)).unwrap();
+                let shapes = Checkpoint::new(file(vocab, newer)).unwrap();
                 for (name, shape) in layout.config.parameters().unwrap() {
                     assert_eq!(shapes.shape(&name), Some(shape), "{name}");
                 }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn refused(bytes: Vec<u8>) -> String {
-        Checkpoint::open(bytes).err().unwrap().message
+        Checkpoint::new(bytes).err().unwrap().message
     }
 
     #[test]

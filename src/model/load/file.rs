@@ -76,7 +76,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = gguf::File::open(&map)?;
+    let file = gguf::File::new(&map)?;
     let tokenizer = match options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&file.metadata)?,
@@ -87,13 +87,13 @@ fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Resu
 
 fn from_llama2c(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = llama2c::Checkpoint::open(&map)?;
+    let file = llama2c::Checkpoint::new(&map)?;
     unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)
 }
 
 fn from_torch(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = pickle::File::open(&map)?.weights()?;
+    let file = pickle::File::new(&map)?.weights()?;
     state_dictionary(files, &Giving { source: &file, map: &map, task }, path, options, task)
 }
 

@@ -40,7 +40,7 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
     };
     let loaded = if found == TORCH {
         let map = files.map(&path.join(TORCH))?;
-        let file = pickle::File::open(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
+        let file = pickle::File::new(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
         published(files, path, &Giving { source: &file, map: &map, task }, &label, options, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
@@ -74,6 +74,9 @@ fn no_weights(label: &str, names: &[String]) -> crate::base::Error {
     let error = err!(File, "{label} has a {CONFIG} and no weights");
     let shards = names.iter().filter(|name| name.ends_with(".safetensors")).count();
     error.hint(match shards {
+        0 if names.iter().any(|name| name.starts_with("pytorch_model-")) => {
+            format!("weights of PyTorch in several files are not read; save the model again as {ONE}")
+        }
         0 => format!("expected {ONE}, or {INDEX} and the files that it lists"),
         _ => format!("it has {shards} files of safetensors, and no {INDEX} that lists them"),
     })

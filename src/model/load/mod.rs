@@ -99,7 +99,7 @@ fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &T
         Some(stated) => Some(tokenizer(files, stated, config)?),
         None => loaded.tokenizer,
     };
-    let tokenizer = tokenizer.map(|tokenizer| marked(tokenizer, config));
+    let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));
     let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
     Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new) })
 }
@@ -117,9 +117,4 @@ fn tokenizer(files: &Files, path: &Path, config: &Config) -> Result<Tokenizer> {
         _ => Tokenizer::from_json(&bytes),
     };
     read.map_err(|e| e.within(shown))
-}
-
-/// The tokenizer with what the model says of the beginning and the end of texts.
-fn marked(tokenizer: Tokenizer, config: &Config) -> Tokenizer {
-    tokenizer.or_marks(config.bos, config.eos.first().copied())
 }

@@ -7,7 +7,7 @@ use tokenizers::Tokenizer as Engine;
 
 use super::vocab::Vocab;
 use super::{Placed, Split, alphabet};
-use crate::base::{Error, Kind, Result, Task, memory};
+use crate::base::{Error, Result, Task, memory};
 use crate::err;
 
 /// Texts of more bytes take longer than a moment, and are split on a thread that an interruption need not wait for.
@@ -95,12 +95,9 @@ fn check_stretches(text: &str) -> Result<()> {
 type Found = (Vec<u32>, Vec<(usize, usize)>);
 
 fn run(engine: &Engine, text: &str) -> Result<Found> {
-    let encoding = engine.encode(text, false).map_err(|e| Error::new(Kind::Argument, unsplit(&e.to_string())))?;
+    let encoding =
+        engine.encode(text, false).map_err(|e| err!(Argument, "the text cannot be split into tokens: {e}"))?;
     Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
-}
-
-fn unsplit(reason: &str) -> String {
-    format!("the text cannot be split into tokens: {reason}")
 }
 
 /// What the crate says of a file.

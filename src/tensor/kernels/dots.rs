@@ -1,11 +1,8 @@
-//! Dot products of a few vectors with many.
+//! Dot products of a few vectors with many, which are read once and in order.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// How many rows of weights are taken at once.
-const ABREAST: usize = 4;
-
-/// Calls `put(row of x, row of weights, dot product)` for every pair of rows, both of length `inner`.
+/// Calls `put(row of x, row of weights, dot product)` for every pair of rows, both of length `inner`, which is not 0.
 pub(super) fn dots(arch: Arch, x: &[f32], weights: &[f32], inner: usize, put: impl FnMut(usize, usize, f32)) {
     arch.dispatch(Dots { x, weights, inner, put });
 }
@@ -22,63 +19,68 @@ impl<P: FnMut(usize, usize, f32)> WithSimd for Dots<'_, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        if self.inner == 0 {
-            return;
-        }
-        let rows = self.x.len() / self.inner;
-        for (four, weights) in self.weights.chunks(ABREAST * self.inner).enumerate() {
-            let first = four * ABREAST;
-            let count = weights.len() / self.inner;
+        let (x_rows, inner) = (self.x.len() / self.inner, self.inner);
+        for (weight_row, weights) in self.weights.chunks_exact(inner).enumerate() {
             let mut row = 0;
-            while row < rows {
-                let x = &self.x[row * self.inner..];
-                if count < ABREAST {
-                    for i in 0..count {
-                        let [[sum]] = block::<S, 1, 1>(simd, x, &weights[i * self.inner..], self.inner);
-                        (self.put)(row, first + i, sum);
-                    }
-                    row += 1;
-                } else if rows - row >= 2 {
-                    let sums = block::<S, 2, ABREAST>(simd, x, weights, self.inner);
-                    for (r, sums) in sums.iter().enumerate() {
-                        for (i, sum) in sums.iter().enumerate() {
-                            (self.put)(row + r, first + i, *sum);
-                        }
-                    }
-                    row += 2;
-                } else {
-                    let [sums] = block::<S, 1, ABREAST>(simd, x, weights, self.inner);
-                    for (i, sum) in sums.iter().enumerate() {
-                        (self.put)(row, first + i, *sum);
-                    }
-                    row += 1;
+            let mut put = |row: &mut usize, sums: &[f32]| {
+                for sum in sums {
+                    (self.put)(*row, weight_row, *sum);
+                    *row += 1;
                 }
+            };
+            while x_rows - row >= 4 {
+                let sums = together::<S, 4, 2>(simd, &self.x[row * inner..], weights);
+                put(&mut row, &sums);
+            }
+            if x_rows - row >= 2 {
+                let sums = together::<S, 2, 4>(simd, &self.x[row * inner..], weights);
+                put(&mut row, &sums);
+            }
+            if x_rows > row {
+                let sums = together::<S, 1, 8>(simd, &self.x[row * inner..], weights);
+                put(&mut row, &sums);
             }
         }
     }
 }
 
-/// The dot products of R rows of x with W rows of weights, each loaded once.
+/// The dot products of the first R rows of x with a row of weights. Each is made of several sums, since one addition
+/// takes as long as that many loads.
 #[inline(always)]
-fn block<S: Simd, const R: usize, const W: usize>(simd: S, x: &[f32], weights: &[f32], inner: usize) -> [[f32; W]; R] {
+fn together<S: Simd, const R: usize, const SUMS: usize>(simd: S, x: &[f32], weights: &[f32]) -> [f32; R] {
+    let (weights, weights_rest) = S::as_simd_f32s(weights);
+    let inner = weights.len() * S::F32_LANES + weights_rest.len();
     let x: [_; R] = std::array::from_fn(|r| S::as_simd_f32s(&x[r * inner..(r + 1) * inner]));
-    let weights: [_; W] = std::array::from_fn(|w| S::as_simd_f32s(&weights[w * inner..(w + 1) * inner]));
-    let mut sums = [[simd.splat_f32s(0.0); W]; R];
-    let whole = x[0].0.len();
-    for at in 0..whole {
+    let mut sums = [[simd.splat_f32s(0.0); SUMS]; R];
+    let (steps, last) = weights.as_chunks::<SUMS>();
+    let x_steps = x.map(|(whole, _)| whole.as_chunks::<SUMS>());
+    for (at, weights) in steps.iter().enumerate() {
         for r in 0..R {
-            for w in 0..W {
-                sums[r][w] = simd.mul_add_e_f32s(x[r].0[at], weights[w].0[at], sums[r][w]);
+            let x = &x_steps[r].0[at];
+            for s in 0..SUMS {
+                sums[r][s] = simd.mul_add_e_f32s(x[s], weights[s], sums[r][s]);
             }
         }
     }
-    if !x[0].1.is_empty() {
+    for (s, weight) in last.iter().enumerate() {
         for r in 0..R {
-            let x = simd.partial_load_f32s(x[r].1);
-            for w in 0..W {
-                sums[r][w] = simd.mul_add_e_f32s(x, simd.partial_load_f32s(weights[w].1), sums[r][w]);
-            }
+            sums[r][s] = simd.mul_add_e_f32s(x_steps[r].1[s], *weight, sums[r][s]);
         }
     }
-    sums.map(|sums| sums.map(|sum| simd.reduce_sum_f32s(sum)))
+    if !weights_rest.is_empty() {
+        let weight = simd.partial_load_f32s(weights_rest);
+        for r in 0..R {
+            sums[r][0] = simd.mul_add_e_f32s(simd.partial_load_f32s(x[r].1), weight, sums[r][0]);
+        }
+    }
+    // Loops and not `map`: what is not inlined here would be compiled without the instructions.
+    let mut totals = [0.0; R];
+    for r in 0..R {
+        let mut total = sums[r][0];
+        for more in &sums[r][1..] {
+            total = simd.add_f32s(total, *more);
+        }
+        totals[r] = simd.reduce_sum_f32s(total);
+    }
+    totals
 }

@@ -49,12 +49,16 @@ impl WithSimd for Total<'_> {
         let most = largest(simd, self.logits);
         let shift = simd.splat_f32s(most);
         let (whole, rest) = S::as_simd_f32s(self.logits);
-        let power = |x| math::exp(simd, simd.sub_f32s(x, shift));
-        let sum = whole.iter().fold(simd.splat_f32s(0.0), |sum, x| simd.add_f32s(sum, power(*x)));
+        let mut sum = simd.splat_f32s(0.0);
+        for x in whole {
+            sum = simd.add_f32s(sum, math::exp(simd, simd.sub_f32s(*x, shift)));
+        }
         let mut sum = simd.reduce_sum_f32s(sum);
         if !rest.is_empty() {
-            let mut last = [0.0; 64];
-            simd.partial_store_f32s(&mut last[..rest.len()], power(simd.partial_load_f32s(rest)));
+            // As many as the widest registers hold.
+            let mut last = [0.0; 16];
+            let powers = math::exp(simd, simd.sub_f32s(simd.partial_load_f32s(rest), shift));
+            simd.partial_store_f32s(&mut last[..rest.len()], powers);
             sum += last.iter().sum::<f32>();
         }
         sum.ln() + most

@@ -92,22 +92,27 @@ impl WithSimd for Turn<'_> {
 
 #[inline(always)]
 fn turn_halves<S: Simd>(simd: S, out: [&mut [f32]; 2], (a, b): (&[f32], &[f32]), cos: &[f32], sin: &[f32]) {
-    let turn = |a, b, cos, sin| {
-        let first = simd.sub_f32s(simd.mul_f32s(a, cos), simd.mul_f32s(b, sin));
-        (first, simd.add_f32s(simd.mul_f32s(b, cos), simd.mul_f32s(a, sin)))
-    };
-    let [(first, first_rest), (second, second_rest)] = out.map(S::as_mut_simd_f32s);
-    let [(a, a_rest), (b, b_rest), (cos, cos_rest), (sin, sin_rest)] = [a, b, cos, sin].map(S::as_simd_f32s);
+    let [first, second] = out;
+    let ((first, first_rest), (second, second_rest)) = (S::as_mut_simd_f32s(first), S::as_mut_simd_f32s(second));
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let ((cos, cos_rest), (sin, sin_rest)) = (S::as_simd_f32s(cos), S::as_simd_f32s(sin));
     let angles = cos.iter().zip(sin);
     for (((first, second), (a, b)), (cos, sin)) in first.iter_mut().zip(second).zip(a.iter().zip(b)).zip(angles) {
-        (*first, *second) = turn(*a, *b, *cos, *sin);
+        (*first, *second) = turn(simd, [*a, *b], *cos, *sin);
     }
     if !a_rest.is_empty() {
-        let [a, b, cos, sin] = [a_rest, b_rest, cos_rest, sin_rest].map(|rest| simd.partial_load_f32s(rest));
-        let (first, second) = turn(a, b, cos, sin);
+        let pair = [simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest)];
+        let (cos, sin) = (simd.partial_load_f32s(cos_rest), simd.partial_load_f32s(sin_rest));
+        let (first, second) = turn(simd, pair, cos, sin);
         simd.partial_store_f32s(first_rest, first);
         simd.partial_store_f32s(second_rest, second);
     }
+}
+
+#[inline(always)]
+fn turn<S: Simd>(simd: S, [a, b]: [S::f32s; 2], cos: S::f32s, sin: S::f32s) -> (S::f32s, S::f32s) {
+    let first = simd.sub_f32s(simd.mul_f32s(a, cos), simd.mul_f32s(b, sin));
+    (first, simd.add_f32s(simd.mul_f32s(b, cos), simd.mul_f32s(a, sin)))
 }
 
 pub(super) fn rotate_plain(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Tensor> {

@@ -53,8 +53,10 @@ impl One for Times {
 #[inline(always)]
 pub(super) fn largest<S: Simd>(simd: S, numbers: &[f32]) -> f32 {
     let (whole, rest) = S::as_simd_f32s(numbers);
-    let least = simd.splat_f32s(f32::MIN);
-    let most = whole.iter().fold(least, |most, x| simd.max_f32s(most, *x));
+    let mut most = simd.splat_f32s(f32::MIN);
+    for x in whole {
+        most = simd.max_f32s(most, *x);
+    }
     rest.iter().fold(simd.reduce_max_f32s(most), |most, x| most.max(*x))
 }
 

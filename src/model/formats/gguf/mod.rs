@@ -46,7 +46,7 @@ struct Info {
 
 impl<B: AsRef<[u8]>> File<B> {
     /// Reads the header: every count and every place is checked against the length of the file.
-    pub fn open(bytes: B) -> Result<Self> {
+    pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
         let mut reader = Reader::new(content);
         let version = version(&mut reader)?;

@@ -168,7 +168,7 @@ fn divisors(dims: usize, original: f64) -> Tensor {
 }
 
 fn logits(bytes: Vec<u8>, ids: &Tensor) -> Tensor {
-    let file = File::open(bytes).unwrap();
+    let file = File::new(bytes).unwrap();
     let layout = file.layout().unwrap();
     let weights = load::weights(&layout, &file, "a test", &Options::default(), &Task::default()).unwrap();
     let batch = Batch::new(ids.to_dtype(DType::U32).unwrap().to_vec2().unwrap()).unwrap();
@@ -235,7 +235,7 @@ fn refused(change: impl Fn(&mut Vec<(String, Value)>)) -> String {
     let pairs: Vec<(&str, Value)> = pairs.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     let tensors = tensors("llama", "model.safetensors");
     let named = tensors.into_iter().map(|(name, t)| (renamed(&name), (t, writer::F32))).collect();
-    File::open(writer::file(&pairs, &named)).unwrap().layout().unwrap_err().message
+    File::new(writer::file(&pairs, &named)).unwrap().layout().unwrap_err().message
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn metadata() -> Vec<(&'static str, Value)> {
 
 #[test]
 fn metadata_come_back_with_their_types() {
-    let file = File::open(writer::file(&metadata(), &BTreeMap::new())).unwrap();
+    let file = File::new(writer::file(&metadata(), &BTreeMap::new())).unwrap();
     let expected: BTreeMap<String, Value> = metadata().into_iter().map(|(k, v)| (k.to_string(), v)).collect();
     assert_eq!(file.metadata, expected);
     assert_eq!(file.version, 3);
@@ -67,7 +67,7 @@ fn every_kind_of_tensor_comes_back_as_candle_quantised_it() {
         let mut bytes = vec![0];
         bytes.extend(writer::file(&[], &named));
         // At an odd address, too, blocks are read right.
-        let file = File::open(&bytes[1..]).unwrap();
+        let file = File::new(&bytes[1..]).unwrap();
         let read = file.tensor("t").unwrap();
         let expected = QTensor::quantize(&tensor, kind.1).unwrap().dequantize(&Device::Cpu).unwrap();
         assert_eq!(file.shape("t").unwrap(), [3, 256 * 180]);
@@ -80,7 +80,7 @@ fn every_kind_of_tensor_comes_back_as_candle_quantised_it() {
 #[test]
 fn halves_keep_their_dtype() {
     let named = BTreeMap::from([("t".to_string(), (ramp(&[2, 3]), (1, GgmlDType::F16)))]);
-    let file = File::open(writer::file(&[], &named)).unwrap();
+    let file = File::new(writer::file(&[], &named)).unwrap();
     assert_eq!(file.tensor("t").unwrap().dtype(), DType::F16);
 }
 
@@ -97,7 +97,7 @@ fn place_of(bytes: &[u8], what: &[u8]) -> usize {
 }
 
 fn refused(bytes: &[u8]) -> String {
-    File::open(bytes).err().unwrap().message
+    File::new(bytes).err().unwrap().message
 }
 
 #[test]
@@ -152,13 +152,13 @@ fn a_stated_alignment_is_obeyed_and_checked() {
         bytes.resize(start.next_multiple_of(64), 0);
         bytes.extend(data);
     }
-    assert_eq!(floats(&File::open(bytes).unwrap().tensor("t").unwrap()), floats(&ramp(&[8])));
+    assert_eq!(floats(&File::new(bytes).unwrap().tensor("t").unwrap()), floats(&ramp(&[8])));
     let odd = writer::file(&[("general.alignment", Value::Unsigned(24))], &named);
     assert!(refused(&odd).starts_with("general.alignment: expected a power of two"));
 }
 
 #[test]
 fn a_name_that_is_not_there_is_answered_with_the_nearest() {
-    let error = File::open(two()).unwrap().tensor("frist").unwrap_err();
+    let error = File::new(two()).unwrap().tensor("frist").unwrap_err();
     assert_eq!(error.hint.unwrap(), "did you mean `first`?");
 }

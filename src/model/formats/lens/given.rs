@@ -139,14 +139,17 @@ impl<'a> Given<'a> {
 
     /// What is given under TransformerLens' name or ours, null counting as nothing.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
-        let ours = OURS.iter().find(|(_, theirs)| *theirs == key).map(|(ours, _)| *ours);
-        self.options.get(key).or_else(|| self.options.get(ours?)).filter(|value| !value.is_null())
+        self.stated(key).filter(|value| !value.is_null())
     }
 
     /// Whether a key is given at all, be it as null.
     pub fn has(&self, key: &str) -> bool {
-        let ours = OURS.iter().find(|(_, theirs)| *theirs == key).map(|(ours, _)| *ours);
-        self.options.contains_key(key) || ours.is_some_and(|ours| self.options.contains_key(ours))
+        self.stated(key).is_some()
+    }
+
+    fn stated(&self, key: &str) -> Option<&'a Value> {
+        let ours = || OURS.iter().find(|(_, theirs)| *theirs == key).map(|(ours, _)| *ours);
+        self.options.get(key).or_else(|| self.options.get(ours()?))
     }
 
     pub fn size(&self, key: &str) -> Result<Option<usize>> {

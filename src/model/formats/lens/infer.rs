@@ -19,7 +19,7 @@ const THETA: f64 = 10_000.0;
 pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
     let here = |name: &str| source.shape(name).is_some();
     let sizes = sizes(source, given)?;
-    let (layers, d_head, d_mlp, d_model) = (sizes.layers, sizes.d_head, sizes.d_mlp, sizes.d_model);
+    let (layers, d_head) = (sizes.layers, sizes.d_head);
     let narrow = shape::<3>(source, "blocks.0.attn._W_K")?.map(|[heads, _, _]| heads);
     let mut config = Config {
         family: "microtome".into(),
@@ -37,27 +37,39 @@ pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
         unembed_bias: here("unembed.b_U"),
         ..llama(sizes)
     };
-    config.gated = here("blocks.0.mlp.W_gate");
-    config.mlp_bias = here("blocks.0.mlp.b_in") && !config.gated;
-    if given.flag("gated_mlp")?.is_some_and(|gated| gated != config.gated) {
-        bail!(Format, "gated_mlp: expected {}, as the tensors show, found the opposite", config.gated);
-    }
-    if given.flag("attn_only")?.is_some_and(|only| only == (d_mlp > 0)) {
-        bail!(Format, "attn_only: expected {}, as the tensors show, found the opposite", d_mlp == 0);
-    }
-    if d_mlp > 0 {
-        config.act = activation(given)?;
-    }
+    mlp(source, given, &mut config)?;
     norms(source, given, &mut config)?;
     positions(source, given, &mut config)?;
+    outputs(source, given, &config)?;
+    config.checked()
+}
+
+fn mlp(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+    let here = |name: &str| source.shape(name).is_some();
+    config.gated = here("blocks.0.mlp.W_gate");
+    config.mlp_bias = here("blocks.0.mlp.b_in") && !config.gated;
+    let has_mlp = config.has_mlp();
+    for (key, shown) in [("gated_mlp", config.gated), ("attn_only", !has_mlp)] {
+        if given.flag(key)?.is_some_and(|stated| stated != shown) {
+            bail!(Format, "{key}: expected {shown}, as the tensors show, found the opposite");
+        }
+    }
+    if has_mlp {
+        config.act = activation(given)?;
+    }
+    Ok(())
+}
+
+/// A decoder of ours has as many tokens out as in.
+fn outputs(source: &dyn Source, given: &Given, config: &Config) -> Result<()> {
     if let Some([_, out]) = shape::<2>(source, "unembed.W_U")?
         && out != config.vocab
     {
         bail!(Format, "unembed.W_U: expected as many tokens out as in, {}, found {out}", config.vocab);
     }
     agreed(given, "d_vocab_out", config.vocab)?;
-    agreed(given, "d_model", d_model)?;
-    config.checked()
+    agreed(given, "d_model", config.d_model)?;
+    Ok(())
 }
 
 fn sizes(source: &dyn Source, given: &Given) -> Result<Sizes> {
@@ -122,36 +134,24 @@ fn activation(given: &Given) -> Result<Activation> {
     }
 }
 
+/// The kind of the norms, and whether they have weights.
+type Norms = (Option<NormKind>, bool);
+
 fn norms(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
     let here = |name: &str| source.shape(name).is_some();
-    let weight = here("blocks.0.ln1.w");
-    let bias = here("blocks.0.ln1.b");
-    let stated = match given.text("normalization_type")? {
-        None if given.has("normalization_type") => Some((None, false)),
-        None => None,
-        Some("none") => Some((None, false)),
-        Some("LN") => Some((Some(NormKind::Layer), true)),
-        Some("RMS") => Some((Some(NormKind::Rms), true)),
-        Some("LNPre") => Some((Some(NormKind::Layer), false)),
-        Some("RMSPre") => Some((Some(NormKind::Rms), false)),
-        // Ours do not say whether there are weights; the tensors do.
-        Some("layer") => Some((Some(NormKind::Layer), weight)),
-        Some("rms") => Some((Some(NormKind::Rms), weight)),
-        Some(other) => return Err(wrong("normalization_type", "LN LNPre RMS RMSPre or none", &other.into())),
-    };
+    let (weight, bias) = (here("blocks.0.ln1.w"), here("blocks.0.ln1.b"));
+    // In TransformerLens a layer norm with weights has biases, and an RMS norm has none.
     let shown = if bias { NormKind::Layer } else { NormKind::Rms };
-    (config.norm, config.norm_weight) = match stated {
+    (config.norm, config.norm_weight) = match stated_norms(given, weight)? {
         None if weight => (Some(shown), true),
         None => return Err(missing("normalization_type", "the norm, whose weights are not there,", "\"LNPre\"")),
         Some((kind, weights)) if weights != weight || (weight && kind != Some(shown)) => {
-            let found = given.value("normalization_type").unwrap_or(&Value::Null);
-            let tensors = if !weight {
-                "no weights of norms"
-            } else if bias {
-                "norms with biases"
-            } else {
-                "norms without biases"
+            let tensors = match (weight, bias) {
+                (false, _) => "no weights of norms",
+                (true, true) => "norms with biases",
+                (true, false) => "norms without biases",
             };
+            let found = given.value("normalization_type").unwrap_or(&Value::Null);
             bail!(Format, "normalization_type: the tensors show {tensors}, and {found} is given");
         }
         Some(stated) => stated,
@@ -164,6 +164,21 @@ fn norms(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> 
         bail!(Format, "final_rms: a last norm of another kind than the others is not known here");
     }
     Ok(())
+}
+
+/// What the options say of the norms. Our names do not say whether they have weights, so the tensors do.
+fn stated_norms(given: &Given, weight: bool) -> Result<Option<Norms>> {
+    Ok(match given.text("normalization_type")? {
+        None => given.has("normalization_type").then_some((None, false)),
+        Some("none") => Some((None, false)),
+        Some("LN") => Some((Some(NormKind::Layer), true)),
+        Some("RMS") => Some((Some(NormKind::Rms), true)),
+        Some("LNPre") => Some((Some(NormKind::Layer), false)),
+        Some("RMSPre") => Some((Some(NormKind::Rms), false)),
+        Some("layer") => Some((Some(NormKind::Layer), weight)),
+        Some("rms") => Some((Some(NormKind::Rms), weight)),
+        Some(other) => return Err(wrong("normalization_type", "LN LNPre RMS RMSPre or none", &other.into())),
+    })
 }
 
 fn positions(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {

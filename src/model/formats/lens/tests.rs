@@ -42,7 +42,7 @@ fn held(name: &str) -> Held {
     if name == "gelu" {
         return Held(tensors("gelu.safetensors"));
     }
-    let file = pickle::File::open(std::fs::read(fixture(&format!("{name}.pt"))).unwrap()).unwrap().weights().unwrap();
+    let file = pickle::File::new(std::fs::read(fixture(&format!("{name}.pt"))).unwrap()).unwrap().weights().unwrap();
     Held(file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect())
 }
 
@@ -69,14 +69,19 @@ fn off(name: &str, given: Value) -> f32 {
 #[test]
 fn models_compute_what_transformer_lens_computes() {
     for (name, given) in [
-        ("attn_only", json!({"norm": "none"})),
+        ("attn_only", json!({"norm": "none", "scale_attn_by_inverse_layer_idx": true})),
         (
             "attn_only",
-            json!({"normalization_type": null, "n_layers": 2, "attn_only": true, "act_fn": "relu", "seed": 3}),
+            json!({"normalization_type": null, "n_layers": 2, "attn_only": true, "act_fn": "relu", "seed": 3,
+                   "scale_attn_by_inverse_layer_idx": true}),
         ),
         ("gelu", json!({"act": "gelu"})),
-        ("pre", json!({"act_fn": "relu", "normalization_type": "LNPre", "attention_dir": "bidirectional"})),
-        ("pre", json!({"act": "relu", "norm": "layer", "causal": false})),
+        (
+            "pre",
+            json!({"act_fn": "relu", "normalization_type": "LNPre", "attention_dir": "bidirectional",
+                   "attn_scores_soft_cap": 2.0, "output_logits_soft_cap": 3.0}),
+        ),
+        ("pre", json!({"act": "relu", "norm": "layer", "causal": false, "score_cap": 2, "logit_cap": 3})),
         ("rotary", json!({"act_fn": "gelu_new", "parallel_attn_mlp": true, "use_attn_scale": false})),
         (
             "gated",
@@ -94,6 +99,8 @@ fn what_is_given_wrong_would_show() {
     assert!(off("gelu", json!({"act": "relu"})) > 1e-2);
     assert!(off("rotary", json!({"act": "gelu_new", "parallel_attn_mlp": true})) > 1e-2);
     assert!(off("gated", json!({"act": "silu"})) > 1e-3);
+    assert!(off("attn_only", json!({"norm": "none"})) > 1e-2);
+    assert!(off("pre", json!({"act": "relu", "norm": "layer", "causal": false, "logit_cap": 3})) > 1e-3);
 }
 
 fn refused(source: &Held, given: Value) -> String {

@@ -18,7 +18,7 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    pub fn open(bytes: &[u8]) -> Result<Self> {
+    pub fn new(bytes: &[u8]) -> Result<Self> {
         if !bytes.starts_with(b"PK") {
             return Err(not_zip(bytes));
         }

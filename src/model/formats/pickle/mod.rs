@@ -40,8 +40,8 @@ struct Held {
 }
 
 impl<B: AsRef<[u8]>> File<B> {
-    pub fn open(bytes: B) -> Result<Self> {
-        let archive = Archive::open(bytes.as_ref())?;
+    pub fn new(bytes: B) -> Result<Self> {
+        let archive = Archive::new(bytes.as_ref())?;
         let objects = machine::run(archive.pickle(bytes.as_ref())?)?;
         let tree = tree::walk(&objects, &archive)?;
         Ok(Self { tensors: tree.tensors, values: tree.values, bytes })

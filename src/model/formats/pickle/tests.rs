@@ -15,11 +15,11 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn open(name: &str) -> File<Vec<u8>> {
-    File::open(fixture(name)).unwrap()
+    File::new(fixture(name)).unwrap()
 }
 
 fn refused(bytes: Vec<u8>) -> String {
-    File::open(bytes).err().unwrap().message
+    File::new(bytes).err().unwrap().message
 }
 
 fn floats(file: &File<Vec<u8>>, name: &str) -> Vec<f64> {
@@ -130,7 +130,7 @@ fn one_tensor(count: u8, offset: u8, size: &[u8], stride: &[u8]) -> Vec<u8> {
 
 #[test]
 fn views_are_held_to_their_storage() {
-    let file = File::open(stored(&one_tensor(1, 0, &[1], &[1]))).unwrap();
+    let file = File::new(stored(&one_tensor(1, 0, &[1], &[1]))).unwrap();
     assert_eq!(floats(&file, "w"), [1.0]);
     let refused = |count, offset, size: &[u8], stride: &[u8]| refused(stored(&one_tensor(count, offset, size, stride)));
     assert_eq!(refused(2, 0, &[1], &[1]), "w: expected 2 elements of f32 in the storage `0`, found 4 bytes");
@@ -189,7 +189,7 @@ fn trees_that_contain_themselves_or_grow_without_bound_are_refused() {
 
 #[test]
 fn numbers_keep_their_sign_and_infinities_are_written_out() {
-    let of = |pickle: &[u8]| File::open(stored(pickle)).unwrap().values;
+    let of = |pickle: &[u8]| File::new(stored(pickle)).unwrap().values;
     assert_eq!(of(b"\x8a\x00."), json!(0));
     assert_eq!(of(b"\x8a\x01\xff."), json!(-1));
     assert_eq!(of(b"\x8a\x02\xff\x00."), json!(255));
