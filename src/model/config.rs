@@ -19,6 +19,9 @@ pub struct Config {
     /// 0 for a model of attention only.
     pub d_mlp: usize,
     pub vocab: usize,
+    /// How many logits there are, where it is not one for each token (a model of addition reads "=" and never says it).
+    #[serde(default)]
+    pub vocab_out: Option<usize>,
     /// The longest text, in tokens.
     pub context: usize,
 
@@ -136,6 +139,11 @@ pub enum Scaling {
 }
 
 impl Config {
+    /// How many logits a position has.
+    pub fn outputs(&self) -> usize {
+        self.vocab_out.unwrap_or(self.vocab)
+    }
+
     pub fn window(&self, layer: usize) -> Option<usize> {
         self.windows.get(layer).copied().flatten()
     }

@@ -8,7 +8,7 @@ use super::site::Place;
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::{Tensor, normalise};
+use crate::tensor::{Tensor, kernels};
 
 /// What goes with a run: hooks in their order, and what to record.
 #[derive(Default)]
@@ -106,7 +106,5 @@ fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
     if count == 0 {
         return Ok(Tensor::zeros(0, logits.dtype(), logits.device())?);
     }
-    let targets = Tensor::from_slice(&ids[1..], (count, 1), logits.device())?;
-    let scores = normalise::log_softmax(&logits.narrow(0, 0, count)?, 1)?;
-    Ok(scores.gather(&targets, 1)?.squeeze(1)?.neg()?)
+    kernels::token_losses(&logits.narrow(0, 0, count)?, &ids[1..])
 }

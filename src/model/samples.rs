@@ -17,6 +17,7 @@ pub fn config() -> Config {
         d_head: 4,
         d_mlp: 24,
         vocab: 20,
+        vocab_out: None,
         context: 32,
         act: Activation::Gelu,
         gated: false,
@@ -60,7 +61,7 @@ pub fn configs() -> Vec<Config> {
         learned.clone(),
         Config { positions: Positions::None, rotary: None, d_mlp: 0, norm: None, ..base.clone() },
         Config { order: Order::Parallel, ..base.clone() },
-        Config { order: Order::ParallelShared, unembed_bias: true, ..base.clone() },
+        Config { order: Order::ParallelShared, unembed_bias: true, vocab_out: Some(19), ..base.clone() },
         Config {
             norm: Some(NormKind::Rms),
             norm_bias: false,

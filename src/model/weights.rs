@@ -70,8 +70,8 @@ impl Weights {
         let blocks = (0..config.layers).map(|layer| block(config, layer, get)).collect::<Result<_>>()?;
         let final_norm = norm(config, config.final_norm, "final_norm", d, get)?;
         let unembed = Linear {
-            weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.vocab, d])? },
-            bias: config.unembed_bias.then(|| get("unembed.bias", &[config.vocab])).transpose()?,
+            weight: if config.tied { embed.clone() } else { get("unembed.weight", &[config.outputs(), d])? },
+            bias: config.unembed_bias.then(|| get("unembed.bias", &[config.outputs()])).transpose()?,
         };
         Ok(Self { embed, pos_embed, blocks, final_norm, unembed })
     }

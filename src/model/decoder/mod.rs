@@ -213,7 +213,7 @@ impl Decoder {
 
     fn unembedded(&self, flow: &Flow, x: &Tensor) -> Result<Tensor> {
         let rows = x.elem_count() / self.config.d_model;
-        let bytes = rows as u128 * self.config.vocab as u128 * x.dtype().size_in_bytes() as u128;
+        let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
         memory::check(bytes, || "the logits".into())?;
         let logits = linear(flow.task, x, &self.weights.unembed)?;
         self.capped(logits)

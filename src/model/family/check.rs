@@ -43,11 +43,16 @@ impl Config {
             ("kv_heads", self.kv_heads),
             ("d_head", self.d_head),
             ("vocab", self.vocab),
+            ("vocab_out", self.outputs()),
             ("context", self.context),
             ("heads * d_head", self.heads.saturating_mul(self.d_head)),
         ];
         sizes.iter().try_for_each(|(name, found)| size(name, *found, 1, MOST))?;
         size("d_mlp", self.d_mlp, 0, MOST)?;
+        if self.tied && self.outputs() != self.vocab {
+            let (vocab, out) = (self.vocab, self.outputs());
+            bail!(Argument, "expected as many logits as tokens where the embedding is tied, {vocab}, found {out}");
+        }
         size("position_offset", self.position_offset, 0, MOST)?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, shared) = (self.heads, self.kv_heads);

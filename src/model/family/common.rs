@@ -90,6 +90,7 @@ pub fn plain(family: &str) -> Config {
         d_head: 0,
         d_mlp: 0,
         vocab: 0,
+        vocab_out: None,
         context: 0,
         act: Activation::GeluTanh,
         gated: false,

@@ -248,7 +248,7 @@ impl Split<'_> {
 
     /// The row of a token, less that of the other where there is one.
     fn of_target(&self, table: &Tensor, target: Target) -> Result<Vec<f64>> {
-        let vocab = self.model.config().vocab;
+        let vocab = self.model.config().outputs();
         let row = |token: u32| -> Result<Vec<f64>> {
             if token as usize >= vocab {
                 bail!(Argument, "expected a token id below {vocab}, found {token}");

@@ -68,7 +68,7 @@ fn read(
         None => x,
     };
     let rows = x.elem_count() / d;
-    let bytes = rows as u128 * model.config().vocab as u128 * x.dtype().size_in_bytes() as u128;
+    let bytes = rows as u128 * model.config().outputs() as u128 * x.dtype().size_in_bytes() as u128;
     // All readings are kept, and the probabilities of one are there meanwhile.
     memory::check(bytes.saturating_mul(of as u128 + 1), || "the logits of all these sites".into())?;
     let logits = unembedded(model, place, x, task)?;
@@ -89,7 +89,7 @@ fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<T
         _ => x,
     };
     let map = weights.unembed.clone();
-    let cost = 2.0 * x.elem_count() as f64 * config.vocab as f64;
+    let cost = 2.0 * x.elem_count() as f64 * config.outputs() as f64;
     let logits = task.heavy(cost, move || kernels::linear(&x, &map.weight, map.bias.as_ref()))?;
     model.capped(logits)
 }

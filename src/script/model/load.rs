@@ -57,21 +57,9 @@ impl Model {
     pub fn config_data(&self) -> Result<Dynamic> {
         Ok(from_json(&written(self.config())?))
     }
-}
 
-fn written(config: &Config) -> Result<Value> {
-    serde_json::to_value(config).map_err(|e| err!(Bug, "a config that cannot be written: {e}"))
-}
-
-impl Handle for Model {
-    const NAME: &'static str = "Model";
-
-    fn short(&self) -> String {
-        let config = self.config();
-        format!("{} model of {}, d_model {}", config.family, count(config.layers, "layer"), config.d_model)
-    }
-
-    fn shown(&self, screen: &Screen) -> Result<String> {
+    /// Where it is from, and its sizes.
+    pub fn card(&self) -> Result<Card> {
         let weights = self.config().parameters()?;
         let parameters: usize = weights.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let tokenizer = self.core().tokenizer.as_ref().map(|tokenizer| format!("{tokenizer:?}"));
@@ -92,7 +80,24 @@ impl Handle for Model {
         ];
         let sizes = sizes.map(|(name, size)| (name, size.into()));
         let fields = about.into_iter().chain(sizes).map(|(name, value)| (name.to_string(), value)).collect();
-        Card { title: format!("{} model", config.family), fields, ..Card::default() }.terminal(screen)
+        Ok(Card { title: format!("{} model", config.family), fields, ..Card::default() })
+    }
+}
+
+fn written(config: &Config) -> Result<Value> {
+    serde_json::to_value(config).map_err(|e| err!(Bug, "a config that cannot be written: {e}"))
+}
+
+impl Handle for Model {
+    const NAME: &'static str = "Model";
+
+    fn short(&self) -> String {
+        let config = self.config();
+        format!("{} model of {}, d_model {}", config.family, count(config.layers, "layer"), config.d_model)
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        self.card()?.terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

@@ -14,8 +14,15 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-use rhai::exported_manifest;
+use std::rc::Rc;
+
 use rhai::plugin::*;
+use rhai::{Dynamic, exported_manifest};
+
+use super::show::Handle;
+use crate::base::Result;
+use crate::model::tokens::Tokens;
+use crate::report::Item;
 
 pub use cache::Cache;
 pub use load::Model;
@@ -45,4 +52,21 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(tokens::parts),
     ];
     [own, reading::globals()].concat()
+}
+
+/// What stands in a report for a handle whose data would fill it: a table or a card of what it holds.
+pub fn summary(value: &Dynamic) -> Result<Option<Rc<dyn Item>>> {
+    if let Some(cache) = value.read_lock::<Cache>() {
+        return Ok(Some(Rc::new(cache.table(cache.short()))));
+    }
+    if let Some(run) = value.read_lock::<Run>() {
+        return Ok(Some(Rc::new(run.table())));
+    }
+    if let Some(tokens) = value.read_lock::<Tokens>() {
+        return Ok(Some(Rc::new(tokens::table(&tokens)?)));
+    }
+    if let Some(model) = value.read_lock::<Model>() {
+        return Ok(Some(Rc::new(model.card()?)));
+    }
+    Ok(None)
 }

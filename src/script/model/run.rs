@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::cache::{self, Cache};
 use super::look::places;
 use super::{Asked, Model};
-use crate::base::Result;
+use crate::base::{Result, Table};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::run::{Ask, Run as Core};
@@ -38,6 +38,11 @@ impl Run {
         &self.logits
     }
 
+    /// What was recorded, with its shapes.
+    pub fn table(&self) -> Table {
+        self.cache.table(self.short())
+    }
+
     pub fn core(&self) -> Core {
         let cache = self.cache.activations().as_ref().clone();
         Core { logits: self.logits.clone(), cache, batch: self.batch.clone() }
@@ -60,7 +65,7 @@ impl Handle for Run {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        self.cache.table(self.short()).terminal(screen)
+        self.table().terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {

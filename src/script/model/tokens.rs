@@ -44,7 +44,7 @@ impl Handle for Tokens {
 }
 
 /// A row for each token; what was added to the text is marked.
-fn table(tokens: &Tokens) -> Result<Table> {
+pub fn table(tokens: &Tokens) -> Result<Table> {
     let strings = tokens.strings()?;
     let row = |(at, (id, string)): (usize, (&u32, String))| -> Vec<Cell> {
         let added = if tokens.is_added(at) { "added".into() } else { Cell::Missing };

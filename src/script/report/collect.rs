@@ -10,7 +10,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::chart::Chart;
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
-use crate::script::model::{Attribution, Comparison, Lens};
+use crate::script::model::{self, Attribution, Comparison, Lens};
 use crate::script::show;
 use crate::script::value::json;
 use crate::tensor;
@@ -33,6 +33,10 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         items.push(Rc::new(tensor::card::card(&tensor, PAGE)?));
+        return Ok(());
+    }
+    if let Some(item) = model::summary(value)? {
+        items.push(item);
         return Ok(());
     }
     let is_plain = |value: &Dynamic| value.is_int() || value.is_float() || value.is_bool();

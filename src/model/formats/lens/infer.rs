@@ -40,7 +40,7 @@ pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
     mlp(source, given, &mut config)?;
     norms(source, given, &mut config)?;
     positions(source, given, &mut config)?;
-    outputs(source, given, &config)?;
+    outputs(source, given, &mut config)?;
     config.checked()
 }
 
@@ -60,14 +60,11 @@ fn mlp(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// A decoder of ours has as many tokens out as in.
-fn outputs(source: &dyn Source, given: &Given, config: &Config) -> Result<()> {
-    if let Some([_, out]) = shape::<2>(source, "unembed.W_U")?
-        && out != config.vocab
-    {
-        bail!(Format, "unembed.W_U: expected as many tokens out as in, {}, found {out}", config.vocab);
-    }
-    agreed(given, "d_vocab_out", config.vocab)?;
+/// Small models often have fewer logits than tokens.
+fn outputs(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+    let shown = shape::<2>(source, "unembed.W_U")?.map_or(config.vocab, |[_, out]| out);
+    let out = agreed(given, "d_vocab_out", shown)?;
+    config.vocab_out = (out != config.vocab).then_some(out);
     agreed(given, "d_model", config.d_model)?;
     Ok(())
 }

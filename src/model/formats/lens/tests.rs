@@ -82,6 +82,7 @@ fn models_compute_what_transformer_lens_computes() {
                    "attn_scores_soft_cap": 2.0, "output_logits_soft_cap": 3.0}),
         ),
         ("pre", json!({"act": "relu", "norm": "layer", "causal": false, "score_cap": 2, "logit_cap": 3})),
+        ("sums", json!({"act_fn": "relu", "norm": "none", "d_vocab_out": 17})),
         ("rotary", json!({"act_fn": "gelu_new", "parallel_attn_mlp": true, "use_attn_scale": false})),
         (
             "gated",

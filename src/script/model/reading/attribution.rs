@@ -96,7 +96,7 @@ fn token(m: &Model, given: &Given) -> Result<u32> {
         return m.tokenizer()?.token(&text);
     }
     let id = given.integer().map_err(|_| given.refuse("a token, as its text or its id"))?;
-    let vocab = m.config().vocab;
+    let vocab = m.config().outputs();
     let known = u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
     known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", vocab.saturating_sub(1)))
 }

@@ -191,7 +191,7 @@ fn wanted(given: &Given, vocab: usize) -> Result<usize> {
 }
 
 fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: Options) -> Fallible<Lens> {
-    let vocab = m.config().vocab;
+    let vocab = m.config().outputs();
     let mut read = options(2, map);
     let asked = Asked::read(2, &mut read)?;
     let positions = read.get("pos", Given::integers)?;
