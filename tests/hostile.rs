@@ -268,7 +268,17 @@ fn every_primitive_that_takes_a_path_is_judged() {
         };
         docs.own().filter(takes_path).map(|e| e.path()).collect::<Vec<_>>()
     });
+    let model = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 8 })";
+    let of_model = |rest: &str| format!("{model}.{rest}");
     let values = [
+        ("Attribution", of_model("attribution([1, 2], 3)")),
+        ("Cache", of_model("cache([1, 2], \"embed\")")),
+        ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),
+        ("Lens", of_model("lens([1, 2])")),
+        ("Model", model.to_string()),
+        ("Run", of_model("run([1, 2])")),
+    ];
+    let plain = [
         ("Card", "card(\"c\", #{ a: 1 })"),
         ("Chart", "plot::line([1, 2])"),
         ("Grid", "grid([[1, 2]])"),
@@ -276,6 +286,8 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Table", "table([#{ a: 1 }])"),
         ("Tensor", "tensor([1, 2])"),
     ];
+    let plain = plain.map(|(name, code)| (name, code.to_string()));
+    let values: Vec<_> = values.into_iter().chain(plain).collect();
     assert!(calls.len() >= 12, "{calls:?}");
     for path in &calls {
         let call = match path.split_once('.') {
@@ -295,7 +307,7 @@ fn every_primitive_that_takes_a_path_is_judged() {
             "tensor::load" | "tensor::metadata" if !writes => "/etc/x.safetensors",
             _ if !writes => "/etc/hosts",
             "Tensor.save" => "../outside.npy",
-            "tensor::save" => "../outside.safetensors",
+            "tensor::save" | "Cache.save" | "Run.save" => "../outside.safetensors",
             _ => "../outside.json",
         };
         let code = format!("{call}(\"{outside}\"{more})").leak();

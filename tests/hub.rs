@@ -397,3 +397,42 @@ fn names_that_a_hub_makes_up_stay_in_the_cache() {
     let hint = place.refusal("org/files/y.gguf").hint.unwrap();
     assert!(!hint.contains(".."), "{hint}");
 }
+
+/// The whole way: a script names a model, and has it, with its tokenizer; the second time without a network.
+#[test]
+fn a_script_loads_a_model_by_its_name() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+    let read = |name: &str| std::fs::read(fixtures.join(name)).unwrap();
+    let tiny = repo(&[
+        ("config.json", read("llama/config.json")),
+        ("model.safetensors", read("llama/model.safetensors")),
+        ("tokenizer.json", read("tokenizer.json")),
+    ]);
+    let hub = Hub::new(BTreeMap::from([("org/llama".to_string(), tiny)]));
+    let folder = tempfile::tempdir().unwrap();
+    let run = |offline: &str| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
+            .args([
+                "--allow-net",
+                "localhost",
+                "--json",
+                "-e",
+                "let m = model::load(\"org/llama@main\"); [m.logits(\"She\").shape[2], m.to_map().origin]",
+            ])
+            .current_dir(folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .env("HF_HOME", folder.path().join("hf"))
+            .env("HF_ENDPOINT", &hub.address)
+            .env("HF_HUB_OFFLINE", offline)
+            .env_remove("HF_HUB_CACHE")
+            .output()
+            .unwrap()
+    };
+    for offline in ["0", "1"] {
+        let asked = hub.asked().len();
+        let output = run(offline);
+        let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(said.trim(), format!("[320,\"org/llama@{COMMIT}\"]"), "{failed}");
+        assert_eq!(hub.asked().len() > asked, offline == "0");
+    }
+}
