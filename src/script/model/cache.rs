@@ -63,13 +63,27 @@ impl Cache {
         }
     }
 
-    /// What was recorded, with its shapes.
+    /// What was recorded, with its shapes; layers that are alike share a row.
     pub fn table(&self, title: String) -> Table {
-        let row = |(place, tensor): (&Place, &Tensor)| {
-            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
+        let mut alike: Vec<(Vec<Place>, &Tensor)> = Vec::new();
+        for (place, tensor) in self.activations.iter() {
+            let same = |(places, other): &&mut (Vec<Place>, &Tensor)| {
+                let last = places.last();
+                let follows = last.is_some_and(|last| {
+                    (last.site.kind, last.head, last.site.layer + 1) == (place.site.kind, place.head, place.site.layer)
+                });
+                follows && (other.dims(), other.dtype()) == (tensor.dims(), tensor.dtype())
+            };
+            match alike.iter_mut().find(same) {
+                Some((places, _)) => places.push(*place),
+                None => alike.push((vec![*place], tensor)),
+            }
+        }
+        let row = |(places, tensor): (Vec<Place>, &Tensor)| {
+            vec![layers(&places).into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
         };
         let columns = ["site", "shape", "dtype"].map(String::from).into();
-        Table { title, columns, rows: self.activations.iter().map(row).collect() }
+        Table { title, columns, rows: alike.into_iter().map(row).collect() }
     }
 
     /// The tensors under our names.
@@ -95,6 +109,18 @@ impl Handle for Cache {
     fn json(&self) -> Result<Value> {
         let fields = self.activations.iter().map(|(place, tensor)| Ok((place.to_string(), tensor.json()?)));
         fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object)
+    }
+}
+
+/// The name of a site in layers that follow each other, as it selects them: `z.2-4`.
+fn layers(places: &[Place]) -> String {
+    match places {
+        [first, .., last] => {
+            let head = first.head.map(|head| format!(".{head}")).unwrap_or_default();
+            format!("{}.{}-{}{head}", first.site.kind.name(), first.site.layer, last.site.layer)
+        }
+        [one] => one.to_string(),
+        [] => String::new(),
     }
 }
 
