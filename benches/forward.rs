@@ -1,26 +1,30 @@
-//! A forward pass with and without recording, generation and loading, beside TransformerLens and transformers. Writes
-//! `docs/benchmarks-forward.md`.
+//! A forward pass with and without recording, generation, and the memory of loading, beside TransformerLens and
+//! transformers. Writes `docs/benchmarks-forward.md`.
 //!
 //! `cargo bench --bench forward`; the peers are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
-//! interpreter with torch, transformer_lens and transformers. With `--no-default-features` everything, matrix products
-//! included, does without AVX-512.
+//! interpreter that has them. With `--no-default-features` nothing uses AVX-512, matrix products included, and the page
+//! is `docs/benchmarks-forward-avx2.md`.
 
+#[path = "forward/closures.rs"]
+mod closures;
 mod common;
+#[path = "forward/loading.rs"]
+mod loading;
+#[path = "forward/peers.rs"]
+mod peers;
+#[path = "forward/products.rs"]
+mod products;
 
-use std::collections::BTreeMap;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Rows, median, milliseconds, publish, timed};
-use gemm::Parallelism;
-use microtome::base::Task;
+use common::{Rows, milliseconds, publish, timed};
 use microtome::base::random::stream;
+use microtome::base::{Task, memory};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
-use microtome::model::decoder::{Decoder, Logits, Pass};
+use microtome::model::decoder::Decoder;
 use microtome::model::family;
 use microtome::model::generate::Choice;
-use microtome::model::hooks::NoHooks;
 use microtome::model::run::Ask;
 use microtome::model::site::{Kind, Place, Site, select};
 use microtome::model::weights::Weights;
@@ -28,46 +32,44 @@ use microtome::tensor::{DType, create};
 
 const TEXTS: usize = 16;
 const LENGTH: usize = 128;
-const RUNS: usize = 15;
+const RUNS: usize = 9;
+const PROMPT: usize = 32;
+const GENERATED: usize = 100;
 
 fn main() {
-    let model = model();
-    if let Ok(only) = std::env::var("BENCH_ONLY") {
-        let (batch, task) = (batch(), Task::default());
-        let places = match only.as_str() {
-            "part" => select(model.config(), "resid_post.3").unwrap(),
-            "all" => recorded(model.config()),
-            _ => vec![],
-        };
-        let begin = Instant::now();
-        for _ in 0..30 {
-            match only.as_str() {
-                "part" => drop(model.cache(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap()),
-                "products" => drop(products_time(4, false)),
-                "generate" => drop(generate(&model)),
-                _ => drop(model.run(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap()),
-            }
-        }
-        println!("{:?}", begin.elapsed() / 30);
-        return;
+    memory::keep_freed();
+    if loading::is_child() {
+        return loading::load();
     }
+    let peers = peers::measure();
     let mut rows = Rows::new();
-    let ours = ours(&model);
-    for (name, time) in &ours {
-        println!("{name}: {}", milliseconds(*time));
-    }
-    drop(rows);
+    passes(&mut rows, &peers);
+    closures::rows(&mut rows);
+    loading::rows(&mut rows);
+    let (file, level) = match cfg!(feature = "avx512") {
+        true => ("benchmarks-forward.md", "With all instructions that the processor has."),
+        false => ("benchmarks-forward-avx2.md", "Built without AVX-512, matrix products included; the peers have it."),
+    };
+    let sentences = format!(
+        "{level} Times are medians of {RUNS} runs, ratios of medians of the same run. The model has the shape of Pythia-70M \
+         (6 layers of 512, 8 heads, MLP of 2048, vocabulary 50304) and random weights in f32; it reads {TEXTS} texts of \
+         {LENGTH} tokens, and writes {GENERATED} tokens after {PROMPT}."
+    );
+    publish("Benchmarks of the forward pass", "forward", file, &sentences, &rows);
 }
 
-/// Pythia-70M with weights of its size, drawn at random.
-fn model() -> Decoder {
+fn model_config() -> Config {
     let json = serde_json::json!({
         "model_type": "gpt_neox", "num_hidden_layers": 6, "hidden_size": 512, "num_attention_heads": 8,
         "intermediate_size": 2048, "hidden_act": "gelu", "vocab_size": 50304, "max_position_embeddings": 2048,
         "rotary_pct": 0.25, "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": true,
         "tie_word_embeddings": false,
     });
-    let config = family::read(&json, &[]).unwrap().config;
+    family::read(&json, &[]).unwrap().config
+}
+
+fn model() -> Decoder {
+    let config = model_config();
     let mut generator = stream(0, "bench", 0);
     let weights =
         Weights::build(&config, &mut |_, shape| Ok((create::randn(shape, DType::F32, &mut generator)? * 0.02)?));
@@ -79,100 +81,61 @@ fn batch() -> Batch {
     Batch::new((0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect()).unwrap()
 }
 
-fn ours(model: &Decoder) -> BTreeMap<&'static str, Duration> {
-    let (batch, task) = (batch(), Task::default());
-    let forward = timed(|| drop(model.logits(&batch, Vec::new(), &task).unwrap()), RUNS);
-    let places = recorded(model.config());
-    let all = timed(|| drop(model.run(&batch, Ask { places: places.clone(), ..Ask::default() }, &task).unwrap()), RUNS);
-    let one = select(model.config(), "resid_post.3").unwrap();
-    let part = timed(|| drop(model.cache(&batch, Ask { places: one.clone(), ..Ask::default() }, &task).unwrap()), RUNS);
-    let products = products(4, false);
-    let all_products = products_time(6, true);
-    BTreeMap::from([
-        ("forward", forward),
-        ("recorded", all),
-        ("resid_post.3", part),
-        ("products", products),
-        ("all products", all_products),
-        ("generate", generate(model)),
-    ])
-}
-
-fn products(layers: usize, logits: bool) -> Duration {
-    products_time(layers, logits)
-}
-
 /// What TransformerLens records by default.
-fn recorded(config: &Config) -> Vec<Place> {
+fn by_default(config: &Config) -> Vec<Place> {
     let not = [Kind::HeadOut, Kind::ResidMid, Kind::Logits];
     let sites = Site::all(config).into_iter().filter(|site| !not.contains(&site.kind));
     sites.map(|site| Place { site, head: None }).collect()
 }
 
-/// The matrix products of so many blocks, attention included, into memory that is there already.
-fn products_time(layers: usize, logits: bool) -> Duration {
-    let rows = TEXTS * LENGTH;
-    let mut shapes = vec![[rows, 512, 1536], [rows, 512, 512], [rows, 512, 2048], [rows, 2048, 512]].repeat(layers);
-    let heads = [vec![[LENGTH, 64, LENGTH]; TEXTS * 8], vec![[LENGTH, LENGTH, 64]; TEXTS * 8]].concat().repeat(layers);
-    shapes.extend(logits.then_some([rows, 512, 50304]));
-    let most = |of: fn(&[usize; 3]) -> usize| shapes.iter().map(of).max().unwrap();
-    let x = vec![0.5; most(|[m, k, _]| m * k)];
-    let weights = vec![0.5; most(|[_, k, n]| k * n)];
-    let mut y = vec![0.0; most(|[m, _, n]| m * n)];
-    timed(
-        || {
-            for shape in &shapes {
-                multiply(*shape, &x, &weights, &mut y, Parallelism::Rayon(0));
-            }
-            let head = |y: &mut [f32], shape: &[usize; 3]| multiply(*shape, &x, &weights, y, Parallelism::None);
-            use rayon::prelude::*;
-            heads.par_iter().zip(y.par_chunks_mut(LENGTH * LENGTH)).for_each(|(shape, y)| head(y, shape));
-        },
-        RUNS,
-    )
+fn passes(rows: &mut Rows, peers: &peers::Peers) {
+    let (model, batch, task) = (model(), batch(), Task::default());
+    let ask = |places: &[Place]| Ask { places: places.to_vec(), ..Ask::default() };
+    let mut row = |what: &str, found: String| rows.push((what.into(), found));
+
+    let forward = timed(|| drop(model.logits(&batch, Vec::new(), &task).unwrap()), RUNS);
+    row("forward with all logits", milliseconds(forward));
+    row("TransformerLens, the same", peers.against("forward", forward));
+    row("its matrix products alone", against(products::time(6, true), forward));
+
+    let one = select(model.config(), "resid_post.3").unwrap();
+    let part = timed(|| drop(model.cache(&batch, ask(&one), &task).unwrap()), RUNS);
+    row("`resid_post.3` alone", milliseconds(part));
+    row("TransformerLens, stop_at_layer=4", peers.against("part", part));
+    row("its matrix products alone", against(products::time(4, false), part));
+
+    let all = by_default(model.config());
+    let recorded = timed(|| drop(model.run(&batch, ask(&all), &task).unwrap()), RUNS);
+    row(&format!("forward that records the {} sites of TransformerLens", all.len()), milliseconds(recorded));
+    row("of the plain forward", format!("{:.2} times", ratio(recorded, forward)));
+    row("TransformerLens, run_with_cache", peers.against("recorded", recorded));
+
+    let each = generation(&model, &task);
+    row("generation, one text, with cache", format!("{:.0} tokens a second", 1.0 / each.as_secs_f64()));
+    row("transformers, the same", peers.tokens_against(each));
 }
 
-fn multiply([m, k, n]: [usize; 3], x: &[f32], weights: &[f32], y: &mut [f32], threads: Parallelism) {
-    assert!(x.len() >= m * k && weights.len() >= k * n && y.len() >= m * n);
-    let (k_step, n_step) = (k as isize, n as isize);
-    // SAFETY: the slices are as large as the sizes say.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            y.as_mut_ptr(),
-            1,
-            n_step,
-            false,
-            x.as_ptr(),
-            1,
-            k_step,
-            weights.as_ptr(),
-            k_step,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            threads,
-        );
-    }
-}
-
-fn generate(model: &Decoder) -> Duration {
-    let prompt = Batch::new(vec![(1..33).collect()]).unwrap();
+fn generation(model: &Decoder, task: &Task) -> Duration {
+    let prompt = Batch::new(vec![(1..=PROMPT as u32).collect()]).unwrap();
     let choice = Choice {
-        tokens: 100,
+        tokens: GENERATED,
         temperature: 0.0,
         top_k: None,
         top_p: None,
         repetition_penalty: 1.0,
         seed: 0,
-        stops: vec![],
+        stops: Vec::new(),
         windowed: false,
     };
-    timed(|| drop(model.generate(&prompt, &choice, Vec::new(), &mut |_, _| Ok(true), &Task::default()).unwrap()), 3)
-        / 100
+    let run = || drop(model.generate(&prompt, &choice, Vec::new(), &mut |_, _| Ok(true), task).unwrap());
+    timed(run, RUNS) / GENERATED as u32
+}
+
+fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64()
+}
+
+/// A time of something else, and how it compares with ours.
+fn against(other: Duration, ours: Duration) -> String {
+    format!("{} (ours takes {:.2} times that)", milliseconds(other), ratio(ours, other))
 }

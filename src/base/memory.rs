@@ -25,6 +25,22 @@ pub fn available() -> u64 {
     }
 }
 
+/// Has the allocator keep up to 1 GiB of freed memory at hand, to be called once before threads start.
+///
+/// Every pass through a model makes and drops some hundreds of megabytes of activations. Given back to the system, each
+/// page of them is asked for and zeroed again in the next pass, which measured a sixth of the time of a pass, and a third
+/// of one that records. Blocks from 32 MiB on, such as logits and large weights, go back at once as before.
+pub fn keep_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: settings of the allocator; one that it does not know is left as it was.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+        // What one thread has freed another can use.
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// The name of the processor, as it calls itself.
 pub fn processor() -> String {
     let mut system = sysinfo::System::new();

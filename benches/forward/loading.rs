@@ -1,0 +1,69 @@
+//! The most memory that a process takes to load weights, relative to their size.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::{Task, memory};
+use microtome::model::config::Config;
+use microtome::model::{family, load};
+use microtome::tensor::{DType, Device, Tensor};
+
+use super::common::Rows;
+
+const CHILD: &str = "MICROTOME_BENCH_LOAD";
+
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Loads the folder, and prints the most memory that the process had, in bytes.
+pub fn load() {
+    let folder = PathBuf::from(std::env::var_os(CHILD).unwrap());
+    let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
+    let loaded = load::folder(&files, &folder, &load::Options::default(), &Task::default()).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    drop(loaded);
+    println!("{}", kilobytes * 1024);
+}
+
+pub fn rows(rows: &mut Rows) {
+    for (what, dtype) in [("f32", DType::F32), ("f16, computed in f32", DType::F16)] {
+        let found = if cfg!(target_os = "linux") { measured(dtype) } else { "not measured: no VmHWM here".into() };
+        rows.push((format!("most memory of a process that loads safetensors in {what}"), found));
+    }
+}
+
+fn measured(dtype: DType) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = write(folder.path(), dtype);
+    let output = Command::new(std::env::current_exe().unwrap()).env(CHILD, folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let most: u64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    let times = most as f64 / bytes as f64;
+    format!("{} for {} of weights in f32: {times:.2} times", human(most), human(bytes))
+}
+
+fn human(bytes: u64) -> String {
+    memory::human(bytes.into())
+}
+
+/// Half a gigabyte of weights; their bytes in f32.
+fn write(folder: &Path, dtype: DType) -> u64 {
+    let config =
+        Config { layers: 2, d_model: 1024, heads: 16, kv_heads: 16, d_head: 64, d_mlp: 4096, ..super::model_config() };
+    let (mut tensors, mut bytes) = (HashMap::new(), 0);
+    for (name, shape) in config.parameters().unwrap() {
+        let tensor = Tensor::full(0.01_f32, shape, &Device::Cpu).unwrap();
+        bytes += 4 * tensor.elem_count() as u64;
+        tensors.insert(name, tensor.to_dtype(dtype).unwrap().contiguous().unwrap());
+    }
+    candle_core::safetensors::save(&tensors, folder.join("model.safetensors")).unwrap();
+    let config = family::config_json(&config).unwrap().to_string();
+    std::fs::write(folder.join("config.json"), config).unwrap();
+    bytes
+}
