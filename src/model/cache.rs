@@ -7,7 +7,7 @@ use super::config::Config;
 use super::hooks::{At, Hooks, Picked};
 use super::site::{Place, Site, select};
 use crate::base::{Result, names};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
 /// Activations of one forward pass over a batch. Rows shorter than the longest are filled up on the right with what the
@@ -78,8 +78,14 @@ impl Cache {
         if place.site.kind.heads() == super::site::Heads::Square {
             bail!(Argument, "`{place}` has no mean over positions: its axes are queries and keys");
         }
-        let x = self.at(place)?;
-        let (rows, columns) = (x.dim(0)?, x.dim(1)?);
+        let recorded = self.at(place)?;
+        let (rows, columns) = (recorded.dim(0)?, recorded.dim(1)?);
+        if columns == 0 {
+            bail!(Argument, "`{place}` has no mean: no positions of it were recorded");
+        }
+        // In half precision a sum over many tokens would lose its last digits, or be more than fits.
+        let wide = if recorded.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let x = recorded.to_dtype(wide)?;
         let real = |row: usize, column: usize| self.positions.is_some() || column < self.lengths[row];
         let weights: Vec<f32> = (0..rows)
             .flat_map(|row| (0..columns).map(move |column| (row, column)))
@@ -87,11 +93,11 @@ impl Cache {
             .collect();
         let mut shape = vec![rows, columns];
         shape.resize(x.rank(), 1);
-        let weights = Tensor::from_vec(weights, shape, x.device())?.to_dtype(x.dtype())?;
+        let weights = Tensor::from_vec(weights, shape, x.device())?.to_dtype(wide)?;
         let axes: &[usize] = if by_position { &[0] } else { &[0, 1] };
         let sum = x.broadcast_mul(&weights)?.sum_keepdim(axes)?;
         // Every column has a real token: that of the longest text.
-        Ok(sum.broadcast_div(&weights.sum_keepdim(axes)?)?)
+        Ok(sum.broadcast_div(&weights.sum_keepdim(axes)?)?.to_dtype(recorded.dtype())?)
     }
 
     /// A cache of given activations, such as gradients, of the same run as `like`.

@@ -98,7 +98,7 @@ impl Decoder {
         let mut next = batch.clone();
         for _ in 0..choice.tokens {
             if past.columns() + next.width() > context {
-                past = Past::new();
+                past = Past::from_step(past.step());
                 next = speech.recent(context)?;
             }
             next = speech.step(&next, &mut past)?;

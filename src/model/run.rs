@@ -7,8 +7,8 @@ use super::hooks::{Bound, Chain};
 use super::site::Place;
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
-use crate::err;
 use crate::tensor::{Tensor, kernels};
+use crate::{bail, err};
 
 /// What goes with a run: hooks in their order, and what to record.
 #[derive(Default)]
@@ -54,6 +54,9 @@ impl Decoder {
     /// The losses of texts of any length, read in windows of the model's context. Each window after the first begins
     /// half a context later and judges its second half, so that no token is judged with less than half a context.
     pub fn windowed_losses(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+        if self.config().context < 2 {
+            bail!(Argument, "expected a model that reads at least two tokens at once to judge one by the other");
+        }
         let mut chain = Chain { hooks, ..Chain::default() };
         let bar = task.begin("reading windows", Some(batch.lengths().iter().sum::<usize>() as u64));
         batch.rows().iter().map(|ids| self.losses_by_window(ids, &mut chain, bar.as_ref(), task)).collect()

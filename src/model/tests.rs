@@ -1,14 +1,17 @@
 //! Tests of the decoder on small models of every kind: caches, batches, hooks, sums, gradients.
 
 use super::batch::Batch;
+use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::generate::Choice;
 use super::hooks::{Action, Bound, NoHooks, Source};
 use super::run::Ask;
-use super::samples::{config, configs, decoder};
+use super::samples::{config, configs, decoder, greedy};
 use super::site::{Kind, Place, Site, select};
 use crate::base::{Task, random::stream};
 use crate::tensor::{DType, Tensor, create};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 const TEXT: [u32; 9] = [3, 1, 4, 1, 5, 9, 2, 6, 19];
@@ -76,16 +79,7 @@ fn texts_of_a_batch_are_read_as_if_alone() {
 
 #[test]
 fn texts_of_a_batch_go_on_as_if_alone() {
-    let choice = Choice {
-        tokens: 6,
-        temperature: 0.0,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: 1.3,
-        seed: 0,
-        stops: vec![],
-        windowed: false,
-    };
+    let choice = Choice { repetition_penalty: 1.3, ..greedy(6) };
     for config in configs().into_iter().filter(|config| config.causal) {
         let model = decoder(config, DType::F32);
         let rows: [&[u32]; 3] = [&TEXT, &TEXT[2..5], &TEXT[4..]];
@@ -284,16 +278,7 @@ fn half_precision_computes_right() {
 #[test]
 fn a_text_may_outgrow_the_context_where_asked() {
     let model = decoder(config(), DType::F32);
-    let mut choice = Choice {
-        tokens: 60,
-        temperature: 0.0,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: 1.0,
-        seed: 0,
-        stops: vec![],
-        windowed: false,
-    };
+    let mut choice = greedy(60);
     let speak =
         |choice: &Choice| model.generate(&batch(&[&TEXT]), choice, vec![], &mut |_, _| Ok(true), &Task::default());
     let error = speak(&choice).unwrap_err();
@@ -335,20 +320,60 @@ fn losses_are_the_logarithms_of_probabilities() {
 fn chance_is_seeded_and_keeps_to_its_limits() {
     let model = decoder(config(), DType::F32);
     let speak = |seed: u64, top_k: Option<usize>, top_p: Option<f64>| {
-        let choice = Choice {
-            tokens: 20,
-            temperature: 2.0,
-            top_k,
-            top_p,
-            repetition_penalty: 1.0,
-            seed,
-            stops: vec![],
-            windowed: false,
-        };
+        let choice = Choice { temperature: 2.0, top_k, top_p, seed, ..greedy(20) };
         model.generate(&batch(&[&TEXT]), &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap().remove(0)
     };
     assert_eq!(speak(1, None, None), speak(1, None, None));
     assert_ne!(speak(1, None, None), speak(2, None, None));
     // One candidate is the greedy choice, however warm.
     assert_eq!(speak(1, Some(1), None), speak(2, None, Some(1e-9)));
+}
+
+#[test]
+fn steps_are_counted_on_where_a_text_outgrows_the_context() {
+    let model = decoder(Config { context: 6, ..config() }, DType::F32);
+    let steps = Rc::new(RefCell::new(Vec::new()));
+    struct Watch(Rc<RefCell<Vec<usize>>>);
+    impl super::hooks::Edit for Watch {
+        fn edit(
+            &mut self,
+            at: &super::hooks::At,
+            _: Place,
+            _: Option<&[i64]>,
+            _: &Tensor,
+        ) -> crate::base::Result<Option<Tensor>> {
+            self.0.borrow_mut().push(at.step);
+            Ok(None)
+        }
+    }
+    let hook = Bound::new(model.config(), "logits", None, None, Box::new(Watch(steps.clone()))).unwrap();
+    let choice = Choice { windowed: true, ..greedy(9) };
+    model.generate(&batch(&[&TEXT[..4]]), &choice, vec![hook], &mut |_, _| Ok(true), &Task::default()).unwrap();
+    assert_eq!(*steps.borrow(), (0..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_model_that_reads_one_token_has_nothing_to_judge() {
+    let model = decoder(Config { context: 1, ..config() }, DType::F32);
+    let error = model.windowed_losses(&batch(&[&TEXT]), vec![], &Task::default()).unwrap_err();
+    assert!(error.message.contains("at least two tokens"), "{error:?}");
+    let short = decoder(Config { context: 2, ..config() }, DType::F32);
+    let losses = short.windowed_losses(&batch(&[&TEXT]), vec![], &Task::default()).unwrap();
+    let last = short.losses(&batch(&[&TEXT[7..]]), vec![], &Task::default()).unwrap();
+    assert!(losses[0].dims() == [8] && far(&losses[0].get(7).unwrap(), &last[0].get(0).unwrap()) < 1e-6);
+}
+
+#[test]
+fn means_in_half_precision_are_those_of_the_numbers() {
+    let long: Vec<u32> = (0..3000).map(|i| i * 7 % 20).collect();
+    let wide = Config { context: 3000, layers: 0, embed_scale: Some(100.0), ..config() };
+    let model = decoder(wide, DType::F16);
+    let ask = Ask { places: vec![place(&model, "embed")], ..Ask::default() };
+    let cache = model.cache(&batch(&[&long]), ask, &Task::default()).unwrap();
+    let mean = cache.mean(place(&model, "embed"), false).unwrap();
+    let exact = cache.get("embed").unwrap().to_dtype(DType::F64).unwrap().mean_keepdim((0, 1)).unwrap();
+    assert!(far(&exact, &mean.to_dtype(DType::F64).unwrap()) < 1e-3);
+    let none = Ask { places: vec![place(&model, "embed")], positions: Some(vec![]), ..Ask::default() };
+    let cache = model.cache(&batch(&[&TEXT]), none, &Task::default()).unwrap();
+    assert!(cache.mean(place(&model, "embed"), false).unwrap_err().message.contains("no positions of it"));
 }

@@ -18,6 +18,11 @@ impl Past {
         Self::default()
     }
 
+    /// Nothing remembered, and the passes counted on from here.
+    pub fn from_step(step: usize) -> Self {
+        Self { step, ..Self::default() }
+    }
+
     /// How many columns have been read.
     pub fn columns(&self) -> usize {
         self.columns

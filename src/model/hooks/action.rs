@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{At, Edit};
-use crate::bail;
 use crate::base::Result;
 use crate::model::cache::Cache;
-use crate::model::site::Place;
+use crate::model::site::{Heads, Place};
 use crate::tensor::Tensor;
+use crate::{bail, err};
 
 /// Where the values of a patch come from.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Edit for Acting {
             Action::Add { vector, scale } => (x + (stretched(place, vector, x)? * *scale)?)?,
             Action::Patch(Source::Tensor(values)) => stretched(place, values, x)?,
             Action::Patch(Source::Cache(cache)) => {
-                let whole = cache.at(place)?;
+                let whole = (cache.at(place)?, cache.lengths());
                 let part = same_positions(at, place, cache, whole, positions)?;
                 stretched(place, &part, x)?
             }
@@ -69,7 +69,12 @@ impl Edit for Acting {
                     None => cache.mean(place, *by_position)?,
                 };
                 self.means.insert(place, mean.clone());
-                let mean = if *by_position { same_positions(at, place, cache, mean, positions)? } else { mean };
+                // At each position it is over the texts that reach so far.
+                let longest = cache.lengths().iter().copied().max().unwrap_or(0);
+                let mean = match by_position {
+                    true => same_positions(at, place, cache, (mean, &[longest]), positions)?,
+                    false => mean,
+                };
                 stretched(place, &mean, x)?
             }
         };
@@ -88,41 +93,144 @@ fn stretched(place: Place, values: &Tensor, x: &Tensor) -> Result<Tensor> {
     Ok(values.to_device(x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape())?.contiguous()?)
 }
 
-/// The part of a recorded activation `[batch, pos, ..]` that belongs to the positions of a hook.
-fn same_positions(at: &At, place: Place, cache: &Cache, recorded: Tensor, positions: Option<&[i64]>) -> Result<Tensor> {
-    let axis = if recorded.rank() == 4 && place.site.kind.heads() == crate::model::site::Heads::Square { 2 } else { 1 };
+/// The part of a recorded activation `[batch, pos, ..]` that belongs to the positions of a hook, or to those of this pass.
+/// `lengths` are those of the texts that it was recorded from.
+fn same_positions(
+    at: &At,
+    place: Place,
+    cache: &Cache,
+    (recorded, lengths): (Tensor, &[usize]),
+    positions: Option<&[i64]>,
+) -> Result<Tensor> {
+    let axis = if recorded.rank() == 4 && place.site.kind.heads() == Heads::Square { 2 } else { 1 };
     let wanted: Vec<i64> = match positions {
         Some(positions) => positions.to_vec(),
-        // Without positions the texts must be equally long.
-        None if at.columns.start == 0 && recorded.dim(axis)? == at.batch.width() => return Ok(recorded),
+        None if at.columns.start > 0 && at.gap.is_some() => {
+            return Err(err!(
+                Argument,
+                "texts of different lengths go on at different positions, and a patch from a cache has one for all"
+            )
+            .hint("choose positions with #{ pos: [..] }, or continue the texts one by one"));
+        }
         None => at.columns.clone().map(|column| column as i64).collect(),
     };
-    let length = cache.lengths().iter().copied().min().unwrap_or(0);
-    let ragged = cache.lengths().iter().any(|other| *other != length);
-    let mut columns = Vec::new();
-    for position in wanted {
-        let found = match cache.positions() {
-            Some(kept) => kept.iter().position(|other| *other == position),
-            None if position < 0 && ragged => bail!(
+    let column = |position: &i64| match recorded_at(at, cache, lengths, *position)? {
+        Some(column) => Ok(column as u32),
+        None => Err(err!(Argument, "the cache has no position {position} of `{place}`: {}", extent(cache))
+            .hint("choose positions that both have with #{ pos: [..] }")),
+    };
+    let columns = Tensor::new(wanted.iter().map(column).collect::<Result<Vec<_>>>()?, recorded.device())?;
+    Ok(recorded.contiguous()?.index_select(&columns, axis)?)
+}
+
+/// The column of a position in what was recorded, if every text of this pass that has the position had it there, too:
+/// what stands in a cache behind the end of a text means nothing.
+fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Result<Option<usize>> {
+    if let Some(kept) = cache.positions() {
+        return Ok(kept.iter().position(|other| *other == position));
+    }
+    let shortest = lengths.iter().copied().min().unwrap_or(0);
+    let Ok(place) = usize::try_from(position) else {
+        if cache.lengths().iter().any(|length| *length != shortest) {
+            bail!(
                 Argument,
                 "position {position} of the cache is another one in each of its texts: patch them one by one"
-            ),
-            None => {
-                let place = if position < 0 { position + length as i64 } else { position };
-                usize::try_from(place).ok().filter(|place| *place < length)
-            }
-        };
-        match found {
-            Some(column) => columns.push(column as u32),
-            None => {
-                return Err(crate::err!(
-                    Argument,
-                    "the cache has no position {position} of `{place}`: its texts have {length} tokens"
-                )
-                .hint("choose positions that both have with #{ pos: [..] }"));
-            }
+            );
         }
+        return Ok(usize::try_from(position + shortest as i64).ok());
+    };
+    let rows = at.batch.rows().len();
+    let length = |row: usize| lengths.get(row).copied().filter(|_| lengths.len() == rows).unwrap_or(shortest);
+    Ok(Some(place).filter(|place| (0..rows).all(|row| *place >= at.read(row) || *place < length(row))))
+}
+
+/// What positions a cache has, in words.
+fn extent(cache: &Cache) -> String {
+    match (cache.positions(), cache.lengths()) {
+        (Some(kept), _) => format!("it holds {kept:?}"),
+        (None, [first, rest @ ..]) if rest.iter().all(|other| other == first) => {
+            format!("its texts have {first} tokens")
+        }
+        (None, lengths) => format!("its texts have {lengths:?} tokens"),
     }
-    let columns = Tensor::new(columns, recorded.device())?;
-    Ok(recorded.contiguous()?.index_select(&columns, axis)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Task;
+    use crate::model::batch::Batch;
+    use crate::model::decoder::Decoder;
+    use crate::model::hooks::Bound;
+    use crate::model::run::Ask;
+    use crate::model::samples::{config, decoder};
+    use crate::model::site::select;
+    use crate::tensor::DType;
+
+    const SITE: &str = "mlp_out.1";
+
+    fn recorded(model: &Decoder, rows: &[&[u32]], positions: Option<Vec<i64>>, hooks: Vec<Bound>) -> Result<Cache> {
+        let batch = Batch::new(rows.iter().map(|row| row.to_vec()).collect())?;
+        model.cache(&batch, Ask { hooks, places: select(model.config(), SITE)?, positions }, &Task::default())
+    }
+
+    /// What flows in a run into which a cache was patched.
+    fn patched(model: &Decoder, rows: &[&[u32]], action: Action, positions: Option<Vec<i64>>) -> Result<Tensor> {
+        let hook = Bound::new(model.config(), SITE, None, positions, Box::new(action.begin()))?;
+        recorded(model, rows, None, vec![hook])?.get(SITE)
+    }
+
+    fn numbers(x: &Tensor, row: usize, column: usize) -> Vec<f32> {
+        x.get(row).unwrap().get(column).unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn what_fills_up_a_shorter_text_is_never_patched_in() {
+        let model = decoder(config(), DType::F32);
+        let of = |rows: &[&[u32]]| Arc::new(recorded(&model, rows, None, vec![]).unwrap());
+        let patch = |cache: &Arc<Cache>| Action::Patch(Source::Cache(cache.clone()));
+        let ragged = of(&[&[1, 2, 3], &[4]]);
+        let error = patched(&model, &[&[5, 6, 7], &[8, 9, 10]], patch(&ragged), None).unwrap_err();
+        assert_eq!(error.message, "the cache has no position 1 of `mlp_out.1`: its texts have [3, 1] tokens");
+        // Where the shorter texts meet each other, nothing is missing.
+        let found = patched(&model, &[&[5, 6, 7], &[8]], patch(&ragged), None).unwrap();
+        let before = ragged.get(SITE).unwrap();
+        assert_eq!([0, 1, 2].map(|column| numbers(&found, 0, column)), [0, 1, 2].map(|c| numbers(&before, 0, c)));
+        assert_eq!(numbers(&found, 1, 0), numbers(&before, 1, 0));
+    }
+
+    #[test]
+    fn kept_positions_are_those_that_they_were() {
+        let model = decoder(config(), DType::F32);
+        let last = Arc::new(recorded(&model, &[&[1, 2, 3]], Some(vec![2]), vec![]).unwrap());
+        let patch = || Action::Patch(Source::Cache(last.clone()));
+        let error = patched(&model, &[&[5]], patch(), None).unwrap_err();
+        assert_eq!(error.message, "the cache has no position 0 of `mlp_out.1`: it holds [2]");
+        let found = patched(&model, &[&[5, 6, 7]], patch(), Some(vec![2])).unwrap();
+        assert_eq!(numbers(&found, 0, 2), numbers(&last.get(SITE).unwrap(), 0, 0));
+    }
+
+    #[test]
+    fn a_mean_by_position_is_over_the_texts_that_have_it() {
+        let model = decoder(config(), DType::F32);
+        let cache = Arc::new(recorded(&model, &[&[1, 2, 3], &[4]], None, vec![]).unwrap());
+        let mean = Action::Mean { cache: cache.clone(), by_position: true };
+        let found = patched(&model, &[&[5, 6]], mean, None).unwrap();
+        assert_eq!(numbers(&found, 0, 1), numbers(&cache.get(SITE).unwrap(), 0, 1));
+    }
+
+    #[test]
+    fn texts_that_go_on_at_different_positions_are_patched_where_it_is_said() {
+        let model = decoder(config(), DType::F32);
+        let cache = Arc::new(recorded(&model, &[&[1; 20]], None, vec![]).unwrap());
+        let speak = |positions: Option<Vec<i64>>| {
+            let patch = Box::new(Action::Patch(Source::Cache(cache.clone())).begin());
+            let hook = Bound::new(model.config(), SITE, None, positions, patch).unwrap();
+            let batch = Batch::new(vec![vec![1, 2, 3], vec![4]]).unwrap();
+            let choice = crate::model::samples::greedy(3);
+            model.generate(&batch, &choice, vec![hook], &mut |_, _| Ok(true), &Task::default())
+        };
+        assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths go on"));
+        assert_eq!(speak(Some(vec![0])).unwrap()[0].len(), 3);
+    }
 }
