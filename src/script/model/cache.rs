@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::look::{place, places};
 use super::{Asked, Model};
 use crate::base::files::Files;
-use crate::base::{Result, Table};
+use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::model::cache::Cache as Core;
 use crate::model::grads::Gradients;
@@ -63,19 +63,48 @@ impl Cache {
         }
     }
 
-    /// What was recorded, with its shapes.
+    /// What was recorded, with its shapes. Layers that follow each other and are alike share a row.
     pub fn table(&self, title: String) -> Table {
-        let row = |(place, tensor): (&Place, &Tensor)| {
-            vec![place.to_string().into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
-        };
+        let mut alike: Vec<Alike> = Vec::new();
+        for (place, tensor) in self.activations.iter() {
+            match alike.iter_mut().find(|row| row.goes_on_with(place, tensor)) {
+                Some(row) => row.last = place.site.layer,
+                None => alike.push(Alike { first: place, last: place.site.layer, tensor }),
+            }
+        }
         let columns = ["site", "shape", "dtype"].map(String::from).into();
-        Table { title, columns, rows: self.activations.iter().map(row).collect() }
+        Table { title, columns, rows: alike.iter().map(Alike::cells).collect() }
     }
 
     /// The tensors under our names.
     pub fn map(&self) -> Map {
         let entries = self.activations.iter();
         entries.map(|(place, tensor)| (place.to_string().into(), Dynamic::from(tensor.clone()))).collect()
+    }
+}
+
+/// The same place in layers that follow each other.
+struct Alike<'a> {
+    first: &'a Place,
+    last: usize,
+    tensor: &'a Tensor,
+}
+
+impl Alike<'_> {
+    fn goes_on_with(&self, place: &Place, tensor: &Tensor) -> bool {
+        let same = (self.first.site.kind, self.first.head) == (place.site.kind, place.head);
+        let shaped = self.tensor.dims() == tensor.dims() && self.tensor.dtype() == tensor.dtype();
+        same && shaped && self.last + 1 == place.site.layer
+    }
+
+    /// The name is one that `m.sites` takes.
+    fn cells(&self) -> Vec<Cell> {
+        let (place, head) = (self.first, self.first.head.map(|head| format!(".{head}")).unwrap_or_default());
+        let name = match place.site.layer {
+            first if first == self.last => place.to_string(),
+            first => format!("{}.{first}-{}{head}", place.site.kind.name(), self.last),
+        };
+        vec![name.into(), format!("{:?}", self.tensor.dims()).into(), self.tensor.dtype().as_str().into()]
     }
 }
 
