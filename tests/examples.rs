@@ -4,10 +4,12 @@ mod support;
 
 use std::process::Command;
 
+/// Runs a script where a reader of the README stands, in the root of the repository; it writes elsewhere.
 fn run(file: &std::path::Path) {
     let folder = tempfile::tempdir().unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_microtome")).arg("run").arg(file).current_dir(folder.path()).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--out").arg(folder.path()).arg("run").arg(file);
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}{}", file.display(), String::from_utf8_lossy(&output.stdout));
     let checked = Command::new(env!("CARGO_BIN_EXE_microtome")).arg("check").arg(file).output().unwrap();

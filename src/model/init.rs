@@ -27,6 +27,8 @@ pub fn config(options: &Value) -> Result<Config> {
         return Err(err!(Argument, "expected the option `vocab`, found none").hint("it is the number of tokens"));
     }
     let mut given = given;
+    // A config that another model had says what that was; the new model's family is always our own.
+    given.shift_remove("family");
     let biases = match given.shift_remove("biases") {
         None => true,
         Some(Value::Bool(biases)) => biases,
@@ -69,7 +71,7 @@ fn overlaid(config: &Config, given: &Map<String, Value>, only: Option<&[&str]>) 
     };
     let mut result = config.clone();
     for (key, value) in given {
-        let Some(default) = fields.get(key).filter(|_| key != "family") else {
+        let Some(default) = fields.get(key) else {
             let known = fields.keys().map(String::as_str).filter(|known| *known != "family").chain(["biases"]);
             return Err(err!(Name, "unknown option `{key}` of a model").maybe_hint(names::suggestion(key, known)));
         };
@@ -207,7 +209,6 @@ mod tests {
         let refused = |options: Value| config(&options).unwrap_err().to_string();
         assert!(refused(json!({"vocab": 9, "d_modle": 3})).contains("did you mean `d_model`?"));
         assert!(refused(json!({"layers": 2})).contains("`vocab`"));
-        assert!(refused(json!({"vocab": 9, "family": "llama"})).contains("unknown option `family`"));
         assert!(refused(json!({"vocab": 9, "heads": "two"})).contains("option `heads`"));
         assert!(refused(json!({"vocab": 9, "act": "gelo"})).contains("option `act`"));
         assert!(refused(json!({"vocab": 9, "heads": 5})).contains("a multiple of `heads`"));
@@ -218,6 +219,14 @@ mod tests {
         assert!(refused(json!({"vocab": 9, "causal": false, "windows": [1, 1]})).contains("causal"));
         assert!(refused(json!({"vocab": 9, "layers": 1e6})).contains("`layers` between"));
         assert!(refused(json!(3)).contains("a map of options"));
+    }
+
+    #[test]
+    fn the_config_of_another_model_is_taken_whole() {
+        let own = made(json!({"vocab": 9, "norm": "rms", "rotary": {"theta": 100}, "qk_norm": "head", "eos": [2]}));
+        let other = Config { family: "llama".into(), ..own.clone() };
+        assert_eq!(made(serde_json::to_value(other).unwrap()), own);
+        assert_eq!(own.family, family::OWN);
     }
 
     fn weights(config: &Config, seed: u64) -> Weights {

@@ -77,7 +77,10 @@ impl Model {
         if place.as_ref().is_ok_and(|place| place.exists()) {
             return local(files, path, name.to_string(), options, task);
         }
-        let Ok(on_hub) = Name::parse(name) else {
+        // Something deeper than a name on the hub, beside what does exist, is a path that was mistyped.
+        let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
+        let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
+        let Some(on_hub) = Name::parse(name).ok().filter(|_| !nested) else {
             // Says why it cannot be read, with the nearest name there is.
             let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
             let hint = "expected a folder, a file, or a model of the hub as `org/name`";

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::look::{place, places};
 use super::{Asked, Model};
 use crate::base::files::Files;
-use crate::base::{Result, Table};
+use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::model::cache::Cache as Core;
 use crate::model::grads::Gradients;
@@ -63,33 +63,48 @@ impl Cache {
         }
     }
 
-    /// What was recorded, with its shapes; layers that are alike share a row.
+    /// What was recorded, with its shapes. Layers that follow each other and are alike share a row.
     pub fn table(&self, title: String) -> Table {
-        let mut alike: Vec<(Vec<Place>, &Tensor)> = Vec::new();
+        let mut alike: Vec<Alike> = Vec::new();
         for (place, tensor) in self.activations.iter() {
-            let same = |(places, other): &&mut (Vec<Place>, &Tensor)| {
-                let last = places.last();
-                let follows = last.is_some_and(|last| {
-                    (last.site.kind, last.head, last.site.layer + 1) == (place.site.kind, place.head, place.site.layer)
-                });
-                follows && (other.dims(), other.dtype()) == (tensor.dims(), tensor.dtype())
-            };
-            match alike.iter_mut().find(same) {
-                Some((places, _)) => places.push(*place),
-                None => alike.push((vec![*place], tensor)),
+            match alike.iter_mut().find(|row| row.goes_on_with(place, tensor)) {
+                Some(row) => row.last = place.site.layer,
+                None => alike.push(Alike { first: place, last: place.site.layer, tensor }),
             }
         }
-        let row = |(places, tensor): (Vec<Place>, &Tensor)| {
-            vec![layers(&places).into(), format!("{:?}", tensor.dims()).into(), tensor.dtype().as_str().into()]
-        };
         let columns = ["site", "shape", "dtype"].map(String::from).into();
-        Table { title, columns, rows: alike.into_iter().map(row).collect() }
+        Table { title, columns, rows: alike.iter().map(Alike::cells).collect() }
     }
 
     /// The tensors under our names.
     pub fn map(&self) -> Map {
         let entries = self.activations.iter();
         entries.map(|(place, tensor)| (place.to_string().into(), Dynamic::from(tensor.clone()))).collect()
+    }
+}
+
+/// The same place in layers that follow each other.
+struct Alike<'a> {
+    first: &'a Place,
+    last: usize,
+    tensor: &'a Tensor,
+}
+
+impl Alike<'_> {
+    fn goes_on_with(&self, place: &Place, tensor: &Tensor) -> bool {
+        let same = (self.first.site.kind, self.first.head) == (place.site.kind, place.head);
+        let shaped = self.tensor.dims() == tensor.dims() && self.tensor.dtype() == tensor.dtype();
+        same && shaped && self.last + 1 == place.site.layer
+    }
+
+    /// The name is one that `m.sites` takes.
+    fn cells(&self) -> Vec<Cell> {
+        let (place, head) = (self.first, self.first.head.map(|head| format!(".{head}")).unwrap_or_default());
+        let name = match place.site.layer {
+            first if first == self.last => place.to_string(),
+            first => format!("{}.{first}-{}{head}", place.site.kind.name(), self.last),
+        };
+        vec![name.into(), format!("{:?}", self.tensor.dims()).into(), self.tensor.dtype().as_str().into()]
     }
 }
 
@@ -109,18 +124,6 @@ impl Handle for Cache {
     fn json(&self) -> Result<Value> {
         let fields = self.activations.iter().map(|(place, tensor)| Ok((place.to_string(), tensor.json()?)));
         fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object)
-    }
-}
-
-/// The name of a site in layers that follow each other, as it selects them: `z.2-4`.
-fn layers(places: &[Place]) -> String {
-    match places {
-        [first, .., last] => {
-            let head = first.head.map(|head| format!(".{head}")).unwrap_or_default();
-            format!("{}.{}-{}{head}", first.site.kind.name(), first.site.layer, last.site.layer)
-        }
-        [one] => one.to_string(),
-        [] => String::new(),
     }
 }
 

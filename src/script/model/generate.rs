@@ -32,8 +32,10 @@ impl Stops {
                 Ok(text) if text.is_empty() => return Err(each.refuse("a text that is not empty")),
                 Ok(text) => stops.texts.push(text),
                 Err(_) => {
-                    let id = each.size().ok().filter(|id| *id < m.config().vocab);
-                    stops.ids.push(id.ok_or_else(|| each.refuse("a text or the id of a token"))? as u32);
+                    let vocab = m.config().vocab;
+                    let id = each.size().ok().filter(|id| *id < vocab);
+                    let refusal = || each.refuse(&format!("a text or the id of a token below {vocab}"));
+                    stops.ids.push(id.ok_or_else(refusal)? as u32);
                 }
             }
         }

@@ -47,7 +47,7 @@ impl Model {
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.0.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
-                .hint("give it ids, such as [1, 2, 3]")
+                .hint("give it ids, such as [1, 2, 3], or a tokenizer: model::load(.., #{ tokenizer: \"FILE\" })")
         })
     }
 }
@@ -126,7 +126,7 @@ fn json_map(given: &Given) -> Result<serde_json::Map<String, Value>> {
 }
 
 fn dtype_option(read: &mut OptionReader) -> Result<DType> {
-    Ok(read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32))
+    Ok(read.get("dtype", |given| dtype::parse(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or(DType::F32))
 }
 
 #[export_module(manifest)]
@@ -178,8 +178,8 @@ pub mod functions {
     /// `m.config` has, with these values where nothing is said: 2 `layers`, `d_model` 64, 4 `heads` of `d_head` d_model
     /// / heads, `kv_heads` as many, `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu,
     /// ..), `norm` "layer" ("rms", or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied`
-    /// false, and biases, which `biases: false` leaves out. Without words or characters the model has no tokenizer and
-    /// reads ids.
+    /// false, and biases, which `biases: false` leaves out. `model::init(m.config)` is a model like `m` that knows
+    /// nothing. Without words or characters the model has no tokenizer and reads ids.
     ///
     /// # Options
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides

@@ -10,6 +10,9 @@ use crate::model::predict::{Prediction, likeliest};
 use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
+/// How many tokens are shown where the caller names no number.
+const FEW: usize = 5;
+
 /// The likeliest tokens as a table, with their texts where there is a tokenizer.
 fn table(m: &Model, found: Vec<Prediction>) -> Table {
     let tokenizer = m.core().tokenizer.as_ref();
@@ -46,7 +49,7 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The `k` likeliest tokens to come next after a text, with their probabilities and logits.
+    /// The `k` likeliest tokens to come next after a text, with their probabilities and logits; 5 where no number is said.
     ///
     /// # Options
     /// - `pos` = -1: the position after which the prediction is; negative ones count from the end
@@ -60,7 +63,13 @@ pub mod methods {
     /// m.predict([1, 2], 2, #{ hooks: uniform }).to_map().rows  //=> [[0, 0.25, 0.0], [1, 0.25, 0.0]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn predict(ctx: NativeCallContext, m: &mut Model, x: Any, k: Int) -> Fallible<Table> {
+    pub fn predict(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Table> {
+        let few = super::FEW.min(m.config().outputs());
+        super::predicted(&ctx, m, &x, &(few as i64).into(), Options::new())
+    }
+
+    #[rhai_fn(global, name = "predict", pure, return_raw)]
+    pub fn predict_some(ctx: NativeCallContext, m: &mut Model, x: Any, k: Int) -> Fallible<Table> {
         super::predicted(&ctx, m, &x, &k, Options::new())
     }
 

@@ -35,6 +35,17 @@ fn tokens_show_what_was_added() {
 }
 
 #[test]
+fn layers_that_are_alike_share_a_row() {
+    let [seen] = &shown(&["model::init(#{ layers: 3, d_model: 8, heads: 2, vocab: 3 })\
+         .cache([1, 2], [\"z.*.1\", \"embed\", \"v.0\", \"v.2\"])"])[..]
+    else {
+        panic!()
+    };
+    let sites: Vec<&str> = seen.lines().filter_map(|line| line.strip_prefix(' ')?.split(' ').next()).collect();
+    assert_eq!(sites, ["site", "embed", "v.0", "z.0-2.1", "v.2"]);
+}
+
+#[test]
 fn every_result_says_what_it_is() {
     let all = shown(&[
         "m",

@@ -29,6 +29,12 @@ fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
     given(0, "index", value).list()?.iter().map(one).collect()
 }
 
+/// What to say when a list of entries fails: as many integers as axes were meant for one element, more likely than not.
+fn hint_of_one(index: &Dynamic, t: &Tensor) -> Option<String> {
+    let at = given(0, "index", index).integers().ok().filter(|at| at.len() > 1 && at.len() == t.rank())?;
+    Some(format!("this lists entries of the first axis; one element is t.at({at:?})"))
+}
+
 fn one(value: &Dynamic) -> Result<Index> {
     if let Some(range) = value.read_lock::<RangeInclusive<i64>>() {
         // Up to and with the last entry, as in `2..=-1`.
@@ -114,7 +120,8 @@ pub mod methods {
     pub fn read(ctx: NativeCallContext, t: &mut Tensor, index: Any) -> Fallible<Dynamic> {
         super::refuse_properties(&index)?;
         let indices = super::indices(&index)?;
-        Ok(value_of(on(&ctx, t, move |t| get(t, &indices))?)?)
+        let hint = super::hint_of_one(&index, t);
+        Ok(value_of(on(&ctx, t, move |t| get(t, &indices).map_err(|e| e.maybe_hint(hint)))?)?)
     }
 
     #[rhai_fn(global, index_set, return_raw)]
