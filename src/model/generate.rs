@@ -80,6 +80,11 @@ impl Decoder {
             )
             .hint(format!("ask for at most {longest} tokens, or forget the beginning with #{{ windowed: true }}")));
         }
+        if batch.is_ragged() && batch.width() + choice.tokens > context + 1 {
+            // The longest would decide when the others forget, and they would go on otherwise than alone.
+            return Err(err!(Argument, "expected texts of the same length where they outgrow the {context} tokens that this model reads, found {:?}", batch.lengths())
+                .hint("continue them one by one"));
+        }
         let rows = batch.rows().len();
         let processors = (0..rows)
             .map(|row| LogitsProcessor::from_sampling(choice.seed.wrapping_add(row as u64), choice.sampling()));

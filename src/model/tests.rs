@@ -285,6 +285,9 @@ fn a_text_may_outgrow_the_context_where_asked() {
     assert!(error.message.contains("with 60 more it is longer than the 32"), "{error:?}");
     assert!(error.hint.unwrap().contains("at most 24 tokens"));
     choice.windowed = true;
+    let ragged = batch(&[&TEXT, &TEXT[..2]]);
+    let error = model.generate(&ragged, &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap_err();
+    assert!(error.message.contains("texts of the same length"), "{error:?}");
     let new = speak(&choice).unwrap().remove(0);
     assert_eq!(new.len(), 60);
     // 24 tokens fit; then the last 16 are read as a text of their own.

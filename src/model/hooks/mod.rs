@@ -80,3 +80,6 @@ impl Hooks for NoHooks {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,9 @@ pub mod methods {
         let asked = Asked::read(3, &mut read)?;
         read.finish()?;
         let places = super::places(m.config(), 2, &sites)?;
+        if places.is_empty() {
+            return Err(err!(Argument, "expected at least one site to take gradients at, found none").arg(2).into());
+        }
         let input = asked.input(&ctx, m, &x)?;
         let calls = Calls::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(logits.clone())])?);

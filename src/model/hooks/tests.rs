@@ -1,0 +1,103 @@
+//! Hooks at some positions and heads: in gradients, and at every step of a generation.
+
+use super::{Action, Bound, Source};
+use crate::base::{Task, random::stream};
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::run::Ask;
+use crate::model::samples::{config, configs, decoder, greedy};
+use crate::model::site::select;
+use crate::tensor::{DType, Tensor, create};
+
+fn hook<'a>(model: &Decoder, site: &str, heads: Option<&[usize]>, positions: &[i64], action: Action) -> Bound<'a> {
+    Bound::new(model.config(), site, heads, Some(positions.to_vec()), Box::new(action.begin())).unwrap()
+}
+
+#[test]
+fn gradients_pass_through_what_hooks_leave_and_end_at_what_they_replace() {
+    let model = decoder(config(), DType::F64);
+    let texts = Batch::new(vec![vec![3, 1, 4, 1, 5], vec![9, 2, 6]]).unwrap();
+    let task = Task::default();
+    let given = create::randn(&[2, 1, 16], DType::F64, &mut stream(5, "given", 0)).unwrap();
+    let hooks = || {
+        vec![
+            hook(&model, "z.0", Some(&[1, 2]), &[0, -1], Action::Scale(-0.5)),
+            hook(&model, "resid_post.0", None, &[1], Action::Patch(Source::Tensor(given.clone()))),
+        ]
+    };
+    let places = ["embed", "z.0", "z.0.2", "resid_post.0"].map(|name| select(model.config(), name).unwrap()[0]);
+    let metric = |logits: &Tensor| -> crate::base::Result<Tensor> {
+        Ok((logits.get(0)?.get(4)?.get(7)? - logits.get(1)?.get(2)?.get(3)?)?)
+    };
+    let grads = model.grads(&texts, hooks(), &places, &mut |logits| metric(logits), &task).unwrap();
+    for place in places {
+        let gradient = grads.cache.at(place).unwrap();
+        let direction = create::randn(gradient.dims(), DType::F64, &mut stream(3, "direction", 0)).unwrap();
+        // Gradients are those behind the hooks of the place.
+        let moved = |step: f64| {
+            let push = Action::Add { vector: direction.clone(), scale: step };
+            let push = Bound::new(model.config(), &place.to_string(), None, None, Box::new(push.begin())).unwrap();
+            let all = hooks().into_iter().chain([push]).collect();
+            metric(&model.logits(&texts, all, &task).unwrap()).unwrap().to_scalar::<f64>().unwrap()
+        };
+        let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        let found = (&gradient * &direction).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!((found - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "`{place}`: {found} is not {expected}");
+    }
+    // What was patched over at position 1 has no way to the metric from the first block.
+    let early = grads.cache.get("embed").unwrap().get(1).unwrap().get(1).unwrap().abs().unwrap();
+    let other = grads.cache.get("embed").unwrap().get(0).unwrap().get(4).unwrap().abs().unwrap();
+    let most = |t: Tensor| t.max(0).unwrap().to_scalar::<f64>().unwrap();
+    assert!(most(early) < most(other));
+}
+
+#[test]
+fn a_hook_at_the_last_position_moves_on_with_each_text() {
+    let rows = [vec![3, 1, 4, 1, 5, 9], vec![2, 6], vec![5, 3, 5]];
+    for config in configs().into_iter().filter(|config| config.causal) {
+        let model = decoder(config, DType::F32);
+        let vector = create::randn(&[16], DType::F32, &mut stream(4, "vector", 0)).unwrap();
+        let speak = |rows: &[Vec<u32>]| {
+            let push = Action::Add { vector: vector.clone(), scale: 3.0 };
+            let hooks = vec![
+                hook(&model, "resid_post.0", None, &[-1], push),
+                hook(&model, "q.1", Some(&[3]), &[0], Action::Zero),
+            ];
+            let batch = Batch::new(rows.to_vec()).unwrap();
+            model.generate(&batch, &greedy(6), hooks, &mut |_, _| Ok(true), &Task::default()).unwrap()
+        };
+        let together = speak(&rows);
+        for (i, row) in rows.iter().enumerate() {
+            assert_eq!(together[i], speak(std::slice::from_ref(row))[0], "text {i} {:?}", model.config());
+        }
+    }
+}
+
+#[test]
+fn a_mean_is_over_what_is_text() {
+    let model = decoder(config(), DType::F64);
+    let rows = [vec![3, 1, 4], vec![1]];
+    let record = |rows: &[Vec<u32>], positions| {
+        let places = select(model.config(), "z.1").unwrap();
+        let ask = Ask { places, positions, ..Ask::default() };
+        model.cache(&Batch::new(rows.to_vec()).unwrap(), ask, &Task::default()).unwrap()
+    };
+    let apart = |place: &str| {
+        let place = select(model.config(), place).unwrap()[0];
+        let of = |row: &Vec<u32>| record(std::slice::from_ref(row), None).at(place).unwrap().squeeze(0).unwrap();
+        let all = Tensor::cat(&rows.each_ref().map(of), 0).unwrap();
+        let mean = record(&rows, None).mean(place, false).unwrap();
+        (mean.flatten_all().unwrap() - all.mean(0).unwrap().flatten_all().unwrap()).unwrap().abs().unwrap()
+    };
+    for place in ["z.1", "z.1.2"] {
+        assert!(apart(place).max(0).unwrap().to_scalar::<f64>().unwrap() < 1e-12, "{place}");
+    }
+    // Kept positions are text, all of them.
+    let place = select(model.config(), "z.1").unwrap()[0];
+    let kept = record(&rows, Some(vec![-1])).mean(place, false).unwrap();
+    let each = record(&rows, Some(vec![-1])).get("z.1").unwrap().mean_keepdim((0, 1)).unwrap();
+    assert!(
+        (kept - each).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap()
+            < 1e-12
+    );
+}
