@@ -4,6 +4,7 @@ mod candle;
 mod files;
 mod hostile;
 mod older;
+mod sites;
 mod sources;
 
 use files::{FAMILIES, expected, files, fixture, floats, ids, load};

@@ -141,7 +141,7 @@ fn norms(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> 
     let shown = if bias { NormKind::Layer } else { NormKind::Rms };
     (config.norm, config.norm_weight) = match stated_norms(given, weight)? {
         None if weight => (Some(shown), true),
-        None => return Err(missing("normalization_type", "the norm, whose weights are not there,", "\"LNPre\"")),
+        None => return Err(missing("normalization_type", "the norm, as its weights are not there", "\"LNPre\"")),
         Some((kind, weights)) if weights != weight || (weight && kind != Some(shown)) => {
             let tensors = match (weight, bias) {
                 (false, _) => "no weights of norms",
@@ -285,6 +285,6 @@ fn shape<const N: usize>(source: &dyn Source, name: &str) -> Result<Option<[usiz
 }
 
 fn missing(key: &str, what: &str, example: &str) -> Error {
-    err!(Argument, "expected `{key}` among the options, found nothing")
-        .hint(format!("the tensors do not show {what}: give it as #{{ {key}: {} }}", example))
+    err!(Argument, "expected `{key}` in the option `config`, found nothing")
+        .hint(format!("the tensors do not show {what}: give it as #{{ config: #{{ {key}: {} }} }}", example))
 }

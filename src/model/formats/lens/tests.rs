@@ -110,23 +110,23 @@ fn refused(source: &Held, given: Value) -> String {
 
 #[test]
 fn what_the_tensors_do_not_show_is_asked_for_by_name() {
-    assert_eq!(refused(&held("gelu"), json!({})), "expected `act_fn` among the options, found nothing");
+    assert_eq!(refused(&held("gelu"), json!({})), "expected `act_fn` in the option `config`, found nothing");
     assert_eq!(
         refused(&held("attn_only"), json!({})),
-        "expected `normalization_type` among the options, found nothing"
+        "expected `normalization_type` in the option `config`, found nothing"
     );
     let mut bare = held("rotary");
     bare.0.retain(|name, _| !name.contains("rotary_"));
     let asked = layout(&bare, &options(json!({"act": "gelu_new"}))).unwrap_err();
-    assert_eq!(asked.message, "expected `n_ctx` among the options, found nothing");
-    assert!(asked.hint.unwrap().ends_with("give it as #{ n_ctx: 1024 }"));
+    assert_eq!(asked.message, "expected `n_ctx` in the option `config`, found nothing");
+    assert!(asked.hint.unwrap().ends_with("give it as #{ config: #{ n_ctx: 1024 } }"));
     let asked = refused(&bare, json!({"act": "gelu_new", "context": 12}));
-    assert_eq!(asked, "expected `positional_embedding_type` among the options, found nothing");
+    assert_eq!(asked, "expected `positional_embedding_type` in the option `config`, found nothing");
     let config =
         layout(&bare, &options(json!({"act": "gelu_new", "context": 12, "positions": "none"}))).unwrap().config;
     assert_eq!((config.context, config.positions, config.rotary), (12, crate::model::config::Positions::None, None));
     let old = json!({"use_local_attn": true, "act": "silu", "window_size": 3});
-    assert_eq!(refused(&held("gated"), old), "expected `attn_types` among the options, found nothing");
+    assert_eq!(refused(&held("gated"), old), "expected `attn_types` in the option `config`, found nothing");
 }
 
 #[test]
