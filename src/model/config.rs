@@ -148,14 +148,6 @@ impl Config {
         self.windows.get(layer).copied().flatten()
     }
 
-    /// The rotation of a layer.
-    pub fn rotary_of(&self, layer: usize) -> Option<&Rotary> {
-        match (&self.rotary_local, self.window(layer)) {
-            (Some(local), Some(_)) => Some(local),
-            _ => self.rotary.as_ref(),
-        }
-    }
-
     pub fn score_scale_of(&self, layer: usize) -> f64 {
         if self.score_scale_by_layer { self.score_scale / (layer + 1) as f64 } else { self.score_scale }
     }

@@ -30,6 +30,20 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// The likeliest token every time.
+    pub fn greedy(tokens: usize) -> Self {
+        Self {
+            tokens,
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            repetition_penalty: 1.0,
+            seed: 0,
+            stops: Vec::new(),
+            windowed: false,
+        }
+    }
+
     fn check(&self) -> Result<()> {
         let range = |holds: bool, name: &str, wanted: &str, found: f64| {
             if holds { Ok(()) } else { Err(err!(Argument, "expected {wanted} for `{name}`, found {found}")) }

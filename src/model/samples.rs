@@ -2,7 +2,6 @@
 
 use super::config::*;
 use super::decoder::Decoder;
-use super::generate::Choice;
 use super::weights::Weights;
 use crate::base::random::stream;
 use crate::tensor::{DType, create};
@@ -103,18 +102,4 @@ pub fn decoder(config: Config, dtype: DType) -> Decoder {
         Ok(spread.affine(0.5, 0.1)?)
     });
     Decoder::new(config, weights.unwrap())
-}
-
-/// The likeliest token every time.
-pub fn greedy(tokens: usize) -> Choice {
-    Choice {
-        tokens,
-        temperature: 0.0,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: 1.0,
-        seed: 0,
-        stops: Vec::new(),
-        windowed: false,
-    }
 }

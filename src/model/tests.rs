@@ -6,7 +6,7 @@ use super::decoder::{Decoder, Logits, Pass, Past};
 use super::generate::Choice;
 use super::hooks::{Action, Bound, NoHooks, Source};
 use super::run::Ask;
-use super::samples::{config, configs, decoder, greedy};
+use super::samples::{config, configs, decoder};
 use super::site::{Kind, Place, Site, select};
 use crate::base::{Task, random::stream};
 use crate::tensor::{DType, Tensor, create};
@@ -79,7 +79,7 @@ fn texts_of_a_batch_are_read_as_if_alone() {
 
 #[test]
 fn texts_of_a_batch_go_on_as_if_alone() {
-    let choice = Choice { repetition_penalty: 1.3, ..greedy(6) };
+    let choice = Choice { repetition_penalty: 1.3, ..Choice::greedy(6) };
     for config in configs().into_iter().filter(|config| config.causal) {
         let model = decoder(config, DType::F32);
         let rows: [&[u32]; 3] = [&TEXT, &TEXT[2..5], &TEXT[4..]];
@@ -278,7 +278,7 @@ fn half_precision_computes_right() {
 #[test]
 fn a_text_may_outgrow_the_context_where_asked() {
     let model = decoder(config(), DType::F32);
-    let mut choice = greedy(60);
+    let mut choice = Choice::greedy(60);
     let speak =
         |choice: &Choice| model.generate(&batch(&[&TEXT]), choice, vec![], &mut |_, _| Ok(true), &Task::default());
     let error = speak(&choice).unwrap_err();
@@ -323,7 +323,7 @@ fn losses_are_the_logarithms_of_probabilities() {
 fn chance_is_seeded_and_keeps_to_its_limits() {
     let model = decoder(config(), DType::F32);
     let speak = |seed: u64, top_k: Option<usize>, top_p: Option<f64>| {
-        let choice = Choice { temperature: 2.0, top_k, top_p, seed, ..greedy(20) };
+        let choice = Choice { temperature: 2.0, top_k, top_p, seed, ..Choice::greedy(20) };
         model.generate(&batch(&[&TEXT]), &choice, vec![], &mut |_, _| Ok(true), &Task::default()).unwrap().remove(0)
     };
     assert_eq!(speak(1, None, None), speak(1, None, None));
@@ -350,7 +350,7 @@ fn steps_are_counted_on_where_a_text_outgrows_the_context() {
         }
     }
     let hook = Bound::new(model.config(), "logits", None, None, Box::new(Watch(steps.clone()))).unwrap();
-    let choice = Choice { windowed: true, ..greedy(9) };
+    let choice = Choice { windowed: true, ..Choice::greedy(9) };
     model.generate(&batch(&[&TEXT[..4]]), &choice, vec![hook], &mut |_, _| Ok(true), &Task::default()).unwrap();
     assert_eq!(*steps.borrow(), (0..9).collect::<Vec<_>>());
 }

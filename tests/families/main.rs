@@ -23,19 +23,6 @@ fn distance(a: &Tensor, b: &Tensor) -> f64 {
     floats(a).iter().zip(floats(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-fn greedy(tokens: usize) -> Choice {
-    Choice {
-        tokens,
-        temperature: 0.0,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: 1.0,
-        seed: 0,
-        stops: Vec::new(),
-        windowed: false,
-    }
-}
-
 /// The logits and the stream before each block, the last one behind the final norm.
 fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
     let places = ["resid_pre.*", "final_norm"].iter().flat_map(|name| site::select(decoder.config(), name).unwrap());
@@ -69,11 +56,25 @@ fn greedy_continuations_are_those_of_transformers_with_and_without_a_cache() {
         let all = ids(&expected(family)["greedy"]).remove(0);
         let (start, wanted) = all.split_at(24);
         let batch = Batch::new(vec![start.to_vec()]).unwrap();
-        let said = decoder.generate(&batch, &greedy(wanted.len()), Vec::new(), &mut |_, _| Ok(true), &Task::default());
+        let said =
+            decoder.generate(&batch, &Choice::greedy(wanted.len()), Vec::new(), &mut |_, _| Ok(true), &Task::default());
         assert_eq!(said.unwrap(), [wanted], "{family}");
         let whole = Batch::new(vec![all.clone()]).unwrap();
         let logits = decoder.logits(&whole, Vec::new(), &Task::default()).unwrap();
         let best = ids(&logits.argmax(2).unwrap()).remove(0);
         assert_eq!(best[23..35], *wanted, "{family}");
+    }
+}
+
+#[test]
+fn a_text_beside_a_longer_one_is_read_as_if_alone() {
+    for family in FAMILIES {
+        let decoder = load(&files(), &fixture(family), &Options::default());
+        let long = ids(&expected(family)["input_ids"]).remove(0);
+        let short = long[3..10].to_vec();
+        let logits = |rows| decoder.logits(&Batch::new(rows).unwrap(), Vec::new(), &Task::default()).unwrap();
+        let (alone, both) = (logits(vec![short.clone()]), logits(vec![long, short]));
+        let off = distance(&alone, &both.narrow(0, 1, 1).unwrap().narrow(1, 0, 7).unwrap());
+        assert!(off < 1e-4, "{family}: off by {off}");
     }
 }

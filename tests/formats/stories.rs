@@ -34,16 +34,7 @@ fn the_published_story_comes_out_word_for_word() {
     let decoder = Decoder::new(layout.config, weights);
     let start = tokenizer.encode("", Some(true), &task).unwrap().ids;
     assert_eq!(start, [1]);
-    let choice = Choice {
-        tokens: STEPS,
-        temperature: 0.0,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: 1.0,
-        seed: 0,
-        stops,
-        windowed: false,
-    };
+    let choice = Choice { stops, ..Choice::greedy(STEPS) };
     let batch = Batch::new(vec![start]).unwrap();
     let told = decoder.generate(&batch, &choice, Vec::new(), &mut |_, _| Ok(true), &task).unwrap().remove(0);
     assert_eq!(told.len(), STEPS);

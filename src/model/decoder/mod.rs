@@ -129,7 +129,7 @@ impl Decoder {
         // A hook at the logits sees all of them, whatever the caller wants.
         let early = wanted == Logits::Last && !flow.wants(Kind::Logits, 0);
         let x = if early { flow.last_column(&x)? } else { x };
-        let logits = flow.see(Kind::Logits, 0, self.unembedded(flow, &x)?)?;
+        let logits = flow.see(Kind::Logits, 0, self.unembedded(&x, flow.task)?)?;
         if wanted == Logits::Last && !early { Ok(flow.last_column(&logits)?) } else { Ok(logits) }
     }
 
@@ -211,16 +211,12 @@ impl Decoder {
         Ok(kernels::norm_with_scale(x, kind, &scale, weight, plus_one, bias)?)
     }
 
-    fn unembedded(&self, flow: &Flow, x: &Tensor) -> Result<Tensor> {
+    /// The logits of rows that have passed the last norm.
+    pub fn unembedded(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
         memory::check(bytes, || "the logits".into())?;
-        let logits = linear(flow.task, x, &self.weights.unembed)?;
-        self.capped(logits)
-    }
-
-    /// The model's cap on its logits.
-    pub fn capped(&self, logits: Tensor) -> Result<Tensor> {
+        let logits = linear(task, x, &self.weights.unembed)?;
         Ok(match self.config.logit_cap {
             Some(cap) => ((logits / cap)?.tanh()? * cap)?,
             None => logits,

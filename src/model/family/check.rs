@@ -1,6 +1,6 @@
 //! Configs that no decoder can compute are refused, whoever wrote them.
 
-use crate::base::Result;
+use crate::base::{Error, Kind, Result};
 use crate::model::config::{Config, Positions, QkNorm, Rotary, Scaling};
 use crate::{bail, err};
 
@@ -28,6 +28,11 @@ impl Config {
             bail!(Argument, "expected a kind of norm for the norms of queries and keys, found no norms");
         }
         Ok(self)
+    }
+
+    /// The same for a config of a file: there it is the format that is broken, and not an argument of the user's.
+    pub fn checked_of_file(self) -> Result<Self> {
+        self.checked().map_err(|e| Error { kind: Kind::Format, ..e })
     }
 
     fn check_sizes(&self) -> Result<()> {

@@ -30,7 +30,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::layout::Layout;
 use crate::base::names::nearest;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Result};
 use crate::err;
 use keys::Keys;
 use names::Line;
@@ -86,9 +86,7 @@ pub fn read(config_json: &Value, ignore: &[String]) -> Result<Layout> {
     let mut keys = Keys::new(config_json)?;
     let config = (family.read)(&mut keys)?;
     keys.finish(ignore)?;
-    // In a file it is the format that is broken, and not an argument of the user's.
-    let config = config.checked().map_err(|e| Error { kind: Kind::Format, ..e })?;
-    names::layout(config, family.names, family.ignored)
+    names::layout(config.checked_of_file()?, family.names, family.ignored)
 }
 
 fn unknown(found: &str) -> Error {

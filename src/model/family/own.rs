@@ -17,7 +17,7 @@ pub fn read(json: &Value) -> Result<Layout> {
     fields.shift_remove("model_type");
     let config: Config = serde_json::from_value(Value::Object(fields))
         .map_err(|e| err!(Format, "the config.json of a model made here is not as it should be: {e}"))?;
-    canonical(config.checked()?)
+    canonical(config.checked_of_file()?)
 }
 
 /// Every weight under our own name.

@@ -149,7 +149,7 @@ fn config(sizes: Header, tied: bool) -> Result<Config> {
         eos: vec![BOUNDARY],
         ..llama(Sizes { layers, d_model, heads, d_head, d_mlp, vocab, context })
     };
-    config.checked()
+    config.checked_of_file()
 }
 
 /// What turned queries and keys before the program computed it itself.

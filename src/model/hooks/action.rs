@@ -161,6 +161,7 @@ mod tests {
     use crate::base::Task;
     use crate::model::batch::Batch;
     use crate::model::decoder::Decoder;
+    use crate::model::generate::Choice;
     use crate::model::hooks::Bound;
     use crate::model::run::Ask;
     use crate::model::samples::{config, decoder};
@@ -227,7 +228,7 @@ mod tests {
             let patch = Box::new(Action::Patch(Source::Cache(cache.clone())).begin());
             let hook = Bound::new(model.config(), SITE, None, positions, patch).unwrap();
             let batch = Batch::new(vec![vec![1, 2, 3], vec![4]]).unwrap();
-            let choice = crate::model::samples::greedy(3);
+            let choice = Choice::greedy(3);
             model.generate(&batch, &choice, vec![hook], &mut |_, _| Ok(true), &Task::default())
         };
         assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths go on"));

@@ -31,13 +31,16 @@ impl<'a> Bound<'a> {
         positions: Option<Vec<i64>>,
         edit: Box<dyn Edit + 'a>,
     ) -> Result<Self> {
-        let places = match heads {
+        let mut places = match heads {
             None => select(config, site)?,
             Some(heads) => {
                 let each = heads.iter().map(|head| select(config, &format!("{site}.{head}")));
                 each.collect::<Result<Vec<_>>>()?.concat()
             }
         };
+        // A head that is named twice is changed once.
+        places.sort();
+        places.dedup();
         Ok(Self { places, positions, edit })
     }
 

@@ -4,8 +4,9 @@ use super::{Action, Bound, Source};
 use crate::base::{Task, random::stream};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
+use crate::model::generate::Choice;
 use crate::model::run::Ask;
-use crate::model::samples::{config, configs, decoder, greedy};
+use crate::model::samples::{config, configs, decoder};
 use crate::model::site::select;
 use crate::tensor::{DType, Tensor, create};
 
@@ -64,7 +65,7 @@ fn a_hook_at_the_last_position_moves_on_with_each_text() {
                 hook(&model, "q.1", Some(&[3]), &[0], Action::Zero),
             ];
             let batch = Batch::new(rows.to_vec()).unwrap();
-            model.generate(&batch, &greedy(6), hooks, &mut |_, _| Ok(true), &Task::default()).unwrap()
+            model.generate(&batch, &Choice::greedy(6), hooks, &mut |_, _| Ok(true), &Task::default()).unwrap()
         };
         let together = speak(&rows);
         for (i, row) in rows.iter().enumerate() {

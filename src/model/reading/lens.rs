@@ -88,10 +88,7 @@ fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<T
         }
         _ => x,
     };
-    let map = weights.unembed.clone();
-    let cost = 2.0 * x.elem_count() as f64 * config.outputs() as f64;
-    let logits = task.heavy(cost, move || kernels::linear(&x, &map.weight, map.bias.as_ref()))?;
-    model.capped(logits)
+    model.unembedded(&x, task)
 }
 
 fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<Vec<Guess>>>> {

@@ -131,15 +131,17 @@ impl Reader<'_> {
 
     fn ids(&self, ids: Vec<i64>) -> Result<Vec<u32>> {
         let vocab = self.model.config().vocab;
-        let id = |id: i64| {
-            let known = u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
-            known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", vocab - 1).arg(self.arg))
-        };
-        ids.into_iter().map(id).collect()
+        ids.into_iter().map(|id| token_id(id, vocab).map_err(|e| e.arg(self.arg))).collect()
     }
 }
 
 /// Whether these are the ids of one text, rather than several texts.
 fn is_ids(array: &Array) -> bool {
     array.first().is_some_and(|first| first.is_int() || first.is_float())
+}
+
+/// The id of a token, of which there are `count`.
+pub fn token_id(id: i64, count: usize) -> Result<u32> {
+    let known = u32::try_from(id).ok().filter(|id| (*id as usize) < count);
+    known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", count.saturating_sub(1)))
 }

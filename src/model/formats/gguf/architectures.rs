@@ -38,7 +38,7 @@ pub(super) fn read(keys: &Keys, source: &dyn Source) -> Result<Architecture> {
         _ => qwen(keys, &mut found)?,
     }
     keys.finish()?;
-    found.config = found.config.checked()?;
+    found.config = found.config.checked_of_file()?;
     Ok(found)
 }
 

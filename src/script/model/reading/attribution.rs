@@ -15,6 +15,7 @@ use crate::report::chart::Chart;
 use crate::report::json::number;
 use crate::report::picture::Picture;
 use crate::report::{Item, Screen};
+use crate::script::model::input::token_id;
 use crate::script::model::{Asked, Model};
 use crate::script::options::options;
 use crate::script::report::handle;
@@ -96,9 +97,7 @@ fn token(m: &Model, given: &Given) -> Result<u32> {
         return m.tokenizer()?.token(&text);
     }
     let id = given.integer().map_err(|_| given.refuse("a token, as its text or its id"))?;
-    let vocab = m.config().outputs();
-    let known = u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
-    known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", vocab.saturating_sub(1)))
+    token_id(id, m.config().outputs())
 }
 
 fn fineness(given: &Given) -> Result<By> {
