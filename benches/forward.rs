@@ -117,16 +117,7 @@ fn passes(rows: &mut Rows, peers: &peers::Peers) {
 
 fn generation(model: &Decoder, task: &Task) -> Duration {
     let prompt = Batch::new(vec![(1..=PROMPT as u32).collect()]).unwrap();
-    let choice = Choice {
-        tokens: GENERATED,
-        temperature: 0.0,
-        top_k: None,
-        top_p: None,
-        repetition_penalty: 1.0,
-        seed: 0,
-        stops: Vec::new(),
-        windowed: false,
-    };
+    let choice = Choice::greedy(GENERATED);
     let run = || drop(model.generate(&prompt, &choice, Vec::new(), &mut |_, _| Ok(true), task).unwrap());
     timed(run, RUNS) / GENERATED as u32
 }
