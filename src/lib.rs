@@ -8,6 +8,8 @@ pub mod tensor;
 
 pub mod model;
 
+pub mod data;
+
 pub mod report;
 
 pub mod script;

@@ -11,6 +11,7 @@ pub mod grads;
 pub mod hooks;
 pub mod hub;
 pub mod init;
+pub mod labels;
 pub mod layout;
 pub mod load;
 pub mod predict;
@@ -20,6 +21,7 @@ pub mod save;
 pub mod site;
 pub mod tokenizer;
 pub mod tokens;
+pub mod train;
 pub mod weights;
 
 use std::sync::Arc;
