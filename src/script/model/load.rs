@@ -212,7 +212,7 @@ pub mod functions {
         let config = init::config(&super::json_of(&config.into())?).map_err(|e| e.arg(0))?;
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
         let decoder = Arc::new(Decoder::new(config, weights));
-        Ok(model::Model { decoder, tokenizer, origin: "made here".into(), published: None }.into())
+        Ok(model::Model { decoder, tokenizer, origin: "made here".into(), published: None, history: None }.into())
     }
 }
 
