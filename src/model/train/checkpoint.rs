@@ -72,8 +72,12 @@ impl Keep<'_> {
         }
         let data: String = parsed(said, "data")?;
         if data != identity.data {
-            return Err(err!(Argument, "the training that is kept there read {data}, and this one reads {}", identity.data)
-                .hint("give the same data to go on with it, another `dir`, or `fresh: true` to begin again"));
+            return Err(err!(
+                Argument,
+                "the training that is kept there read {data}, and this one reads {}",
+                identity.data
+            )
+            .hint("give the same data to go on with it, another `dir`, or `fresh: true` to begin again"));
         }
         let (step, tokens): (u64, u64) = (parsed(said, "step")?, parsed(said, "tokens_per_step")?);
         identity.recipe.continues(&parsed(said, "recipe")?, step)?;
@@ -107,7 +111,14 @@ fn other(what: &str) -> Error {
 
 fn set(variable: &Var, kept: Tensor) -> Result<()> {
     if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
-        return Err(err!(Format, "expected {:?} {:?}, found {:?} {:?}", variable.dtype(), variable.dims(), kept.dtype(), kept.dims()));
+        return Err(err!(
+            Format,
+            "expected {:?} {:?}, found {:?} {:?}",
+            variable.dtype(),
+            variable.dims(),
+            kept.dtype(),
+            kept.dims()
+        ));
     }
     Ok(variable.set(&kept.to_device(variable.device())?)?)
 }
@@ -115,11 +126,8 @@ fn set(variable: &Var, kept: Tensor) -> Result<()> {
 fn tensors(state: &State) -> Result<BTreeMap<String, Tensor>> {
     let mut all = BTreeMap::new();
     for parameter in &state.parameters {
-        let parts = [
-            ("weight", &parameter.weight),
-            ("first", &parameter.moments.first),
-            ("second", &parameter.moments.second),
-        ];
+        let parts =
+            [("weight", &parameter.weight), ("first", &parameter.moments.first), ("second", &parameter.moments.second)];
         for (part, variable) in parts {
             all.insert(format!("{part}.{}", parameter.name), variable.as_detached_tensor());
         }
@@ -140,7 +148,8 @@ fn tensors(state: &State) -> Result<BTreeMap<String, Tensor>> {
 }
 
 fn metadata(state: &State, identity: &Identity) -> Result<BTreeMap<String, String>> {
-    let json = |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a training that cannot be written: {e}"));
+    let json =
+        |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a training that cannot be written: {e}"));
     Ok(BTreeMap::from([
         ("kind".into(), KIND.into()),
         ("step".into(), state.step.to_string()),

@@ -55,9 +55,10 @@ impl Examples {
             return Err(err!(Shape, "expected rows of at least one token to train on, found none"));
         }
         let lengths = |rows: &[Vec<u32>]| rows.len() == self.ids.len() && rows.iter().all(|row| row.len() == width);
-        let counted = self.counts.as_ref().is_none_or(|counts| {
-            counts.len() == self.ids.len() && counts.iter().all(|row| row.len() == width)
-        });
+        let counted = self
+            .counts
+            .as_ref()
+            .is_none_or(|counts| counts.len() == self.ids.len() && counts.iter().all(|row| row.len() == width));
         if !lengths(&self.ids) || !lengths(&self.targets) || !counted {
             return Err(err!(Shape, "expected ids, targets and mask of the same shape, [{}, {width}]", self.ids.len()));
         }

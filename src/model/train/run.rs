@@ -209,8 +209,12 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
         }
         Beginning::Model(decoder) => {
             if !matches!(decoder.dtype(), DType::F32 | DType::F64) {
-                return Err(err!(Argument, "expected a model in f32 or f64 to train, found {}", decoder.dtype().as_str())
-                    .hint("load it with #{ dtype: \"f32\" }"));
+                return Err(err!(
+                    Argument,
+                    "expected a model in f32 or f64 to train, found {}",
+                    decoder.dtype().as_str()
+                )
+                .hint("load it with #{ dtype: \"f32\" }"));
             }
             State::new(decoder.config(), &mut |name| decoder.weights().get(decoder.config(), name))
         }

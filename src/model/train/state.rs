@@ -81,7 +81,8 @@ impl State {
         }
         let norm = adamw::norm(gradients.iter().flatten())?;
         if !loss.is_finite() || !norm.is_finite() {
-            let what = if loss.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {loss}") };
+            let what =
+                if loss.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {loss}") };
             return Err(err!(Argument, "{what} at step {}", self.step + 1)
                 .hint("a lower `lr`, a longer `warmup` or a smaller `clip` keeps a training together"));
         }

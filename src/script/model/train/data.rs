@@ -30,8 +30,12 @@ pub fn examples(arg: usize, name: &str, value: &Dynamic) -> Result<Examples> {
 /// Rows in which every token after the first is what should come next; the mask is of the tokens that should come.
 fn masked(ids: Vec<Vec<u32>>, mask: Option<Vec<Vec<f32>>>) -> Result<Examples> {
     if let Some(row) = ids.iter().find(|row| row.len() < 2) {
-        return Err(err!(Argument, "expected rows of at least two tokens, so that one follows the other, found {}", row.len())
-            .hint("give `targets`, too, where the answer is not the next token"));
+        return Err(err!(
+            Argument,
+            "expected rows of at least two tokens, so that one follows the other, found {}",
+            row.len()
+        )
+        .hint("give `targets`, too, where the answer is not the next token"));
     }
     let fits = |mask: &Vec<Vec<f32>>| mask.len() == ids.len() && mask.iter().zip(&ids).all(|(a, b)| a.len() == b.len());
     if !mask.as_ref().is_none_or(fits) {
@@ -106,8 +110,12 @@ impl Batches for Made<'_> {
             made => made?,
         };
         if made.ids.len() != rows {
-            return Err(err!(Shape, "expected {rows} rows from the function, as the first time, found {}", made.ids.len())
-                .arg(1));
+            return Err(err!(
+                Shape,
+                "expected {rows} rows from the function, as the first time, found {}",
+                made.ids.len()
+            )
+            .arg(1));
         }
         self.pass += 1;
         Ok(made)

@@ -14,9 +14,7 @@ use crate::base::{Result, Table, Task, memory, names};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::train::{
-    Batches, Beginning, Ended, Examples, Judge, Keep, Recipe, Schedule, Shape, Tables, Trained, Training,
-};
+use crate::model::train::{Batches, Beginning, Ended, Judge, Keep, Recipe, Schedule, Shape, Tables, Trained, Training};
 use crate::model::{self, init};
 use crate::report::chart::{Axis, Chart, Series};
 use crate::report::symbols::count;
@@ -199,7 +197,6 @@ pub mod functions {
     /// - `dir` = none: the folder where the training is kept
     /// - `every` = 1000: steps between writing it down
     /// - `fresh` = false: whether to begin again although a training is kept in `dir`
-    /// - `tokenizer` = that of a model, or none: a `Tokenizer` for the model
     ///
     /// # Example
     /// ```
@@ -217,11 +214,10 @@ pub mod functions {
         let env = env(&ctx)?;
         let mut read = super::options(2, options);
         let mut asked = super::asked(&mut read, &env)?;
-        let tokenizer = read.get("tokenizer", super::super::load::given_tokenizer)?;
         read.finish()?;
         let start = Start::of(&config)?;
         let calls = Calls::new(&ctx);
-        let outcome = super::run(&start, &data, &mut asked, tokenizer, &calls, &env);
+        let outcome = super::run(&start, &data, &mut asked, None, &calls, &env);
         calls.outcome(outcome)
     }
 }
