@@ -84,6 +84,11 @@ impl Given {
         self.value.clone().into_string().map_err(|_| self.refuse("a string"))
     }
 
+    /// A handle, if the value is one of this type.
+    pub fn handle<T: Clone + 'static>(&self) -> Option<T> {
+        self.value.read_lock::<T>().map(|handle| handle.clone())
+    }
+
     pub fn map(&self) -> Result<Map> {
         self.value.clone().try_cast_result::<Map>().map_err(|_| self.refuse("a map"))
     }

@@ -105,10 +105,19 @@ impl Handle for Model {
     }
 }
 
-/// The tokenizer of a model that is made here: one of given words or characters.
+/// The tokenizer of a model that is made here: one that the script has, or one of given words or characters.
 fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
+    let whole = read.get("tokenizer", |given| {
+        given.handle::<Tokenizer>().ok_or_else(|| given.refuse("a tokenizer, as `data::tokenizer` makes"))
+    })?;
     let (words, characters) = (read.get("words", Given::texts)?, read.get("characters", Given::texts)?);
     let (bos, unknown) = (read.get("bos", Given::text)?, read.get("unknown", Given::text)?);
+    if let Some(whole) = whole {
+        if words.is_some() || characters.is_some() || bos.is_some() || unknown.is_some() {
+            bail!(Argument, "expected `tokenizer` alone, found a list of tokens or one of their names beside it");
+        }
+        return Ok(Some(whole));
+    }
     match (words, characters) {
         (None, None) => Ok(None),
         (Some(words), None) => Tokenizer::words(words, bos.as_deref(), unknown.as_deref()).map(Some),
@@ -184,6 +193,7 @@ pub mod functions {
     /// # Options
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
     /// - `dtype` = "f32": the dtype that the model computes in
+    /// - `tokenizer` = none: the tokenizer that it reads texts with, as `data::tokenizer` makes
     /// - `words` = none: the words that are its tokens, in the order of their ids
     /// - `characters` = none: the characters that are its tokens
     /// - `bos` = none: which of them marks the beginning of a text
