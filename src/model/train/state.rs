@@ -100,6 +100,13 @@ impl State {
         Ok(Made { loss, norm })
     }
 
+    /// A pass there and back that changes nothing.
+    pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
+        let loss = summed_loss(&self.tracked, examples, Dropout::NONE, task)?;
+        task.apart(move || Ok(loss.backward()?))?;
+        Ok(())
+    }
+
     fn gather(&self, gradients: &mut [Option<Tensor>], mut store: GradStore) -> Result<()> {
         for (sum, parameter) in gradients.iter_mut().zip(&self.parameters) {
             let Some(gradient) = store.remove(&parameter.weight) else { continue };

@@ -190,5 +190,5 @@ fn what_a_training_takes_is_estimated_before_it_begins() {
     assert_eq!((estimate.parameters, estimate.tokens), (count as u64, 240));
     assert!(estimate.bytes > 16 * count as u128 && estimate.seconds > 0.0);
     let vast = Recipe { rows: 1 << 40, ..recipe(10) };
-    assert!(Estimate::new(&config(), &vast, 6, 10, &Device::Cpu).unwrap().bytes > 1 << 42);
+    assert!(Estimate::new(&config(), &vast, 6, 10, 0.5).unwrap().bytes > 1 << 42);
 }

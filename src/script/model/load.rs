@@ -106,7 +106,7 @@ impl Handle for Model {
 }
 
 /// The tokenizer of a model that is made here: one that the script has, or one of given words or characters.
-fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
+pub(super) fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
     let whole = read.get("tokenizer", |given| {
         given.handle::<Tokenizer>().ok_or_else(|| given.refuse("a tokenizer, as `data::tokenizer` makes"))
     })?;

@@ -197,6 +197,11 @@ pub mod functions {
     /// - `dir` = none: the folder where the training is kept
     /// - `every` = 1000: steps between writing it down
     /// - `fresh` = false: whether to begin again although a training is kept in `dir`
+    /// - `tokenizer` = that of a model, or none: the tokenizer that the model reads texts with
+    /// - `words` = none: the words that are its tokens, in the order of their ids
+    /// - `characters` = none: the characters that are its tokens
+    /// - `bos` = none: which of them marks the beginning of a text
+    /// - `unknown` = none: which of them stands for all others; without it they are refused
     ///
     /// # Example
     /// ```
@@ -214,10 +219,11 @@ pub mod functions {
         let env = env(&ctx)?;
         let mut read = super::options(2, options);
         let mut asked = super::asked(&mut read, &env)?;
+        let tokenizer = super::super::load::tokenizer(&mut read)?;
         read.finish()?;
         let start = Start::of(&config)?;
         let calls = Calls::new(&ctx);
-        let outcome = super::run(&start, &data, &mut asked, None, &calls, &env);
+        let outcome = super::run(&start, &data, &mut asked, tokenizer, &calls, &env);
         calls.outcome(outcome)
     }
 }
