@@ -12,7 +12,9 @@ use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 use super::Model;
 use crate::base::{Result, Table, Task, memory, names};
 use crate::err;
+use crate::model::config::Config;
 use crate::model::decoder::Decoder;
+use crate::model::load::Published;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Beginning, Ended, Judge, Keep, Recipe, Schedule, Shape, Tables, Trained, Training};
 use crate::model::{self, init};
@@ -25,7 +27,7 @@ use crate::script::value::{Any, Fallible, Given, Options, json as json_of};
 
 /// What is trained: a config of a new model, or a model that is at hand.
 enum Start {
-    New(crate::model::config::Config),
+    New(Config, Option<Published>),
     Model(Model),
 }
 
@@ -35,14 +37,16 @@ impl Start {
             return Ok(Start::Model(model.clone()));
         }
         match value.is::<Map>() {
-            true => Ok(Start::New(init::config(&json_of(value)?).map_err(|e| e.arg(0))?)),
+            true => init::described(&json_of(value)?)
+                .map(|(config, published)| Start::New(config, published))
+                .map_err(|e| e.arg(0)),
             false => Err(crate::script::value::given(0, "config", value).refuse("a map or a model")),
         }
     }
 
     fn beginning(&self) -> Beginning<'_> {
         match self {
-            Start::New(config) => Beginning::New(config.clone()),
+            Start::New(config, _) => Beginning::New(config.clone()),
             Start::Model(model) => Beginning::Model(model.decoder()),
         }
     }
@@ -129,11 +133,14 @@ fn batches<'a>(
 }
 
 fn trained(start: &Start, decoder: Arc<Decoder>, tokenizer: Option<Tokenizer>, trained: Trained) -> Model {
-    let origin = match start {
-        Start::New(_) => format!("trained here, {}", count(trained.history.steps() as usize, "step")),
-        Start::Model(model) => format!("{}, trained on", model.core().origin),
+    let (origin, published) = match start {
+        Start::New(_, published) => {
+            let steps = count(trained.history.steps() as usize, "step");
+            (format!("trained here, {steps}"), published.clone().map(Arc::new))
+        }
+        Start::Model(model) => (format!("{}, trained on", model.core().origin), model.core().published.clone()),
     };
-    model::Model { decoder, tokenizer, origin, published: None, history: Some(Arc::new(trained.history)) }.into()
+    model::Model { decoder, tokenizer, origin, published, history: Some(Arc::new(trained.history)) }.into()
 }
 
 /// What a training will take, for whoever watches.
