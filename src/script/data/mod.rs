@@ -1,0 +1,16 @@
+//! `data::` and the methods of what it gives back, one file for each kind of data.
+
+mod text;
+
+use rhai::exported_manifest;
+use rhai::plugin::*;
+
+/// What is called through the module: `data::text("books/*.md")`.
+pub fn functions() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(text::functions)]
+}
+
+/// The methods of what these give back.
+pub fn globals() -> Vec<&'static ModuleManifest> {
+    vec![exported_manifest!(text::methods)]
+}
