@@ -4,24 +4,35 @@
 //! gradients, else its plain twin made of candle's operations, which runs on a GPU and can be differentiated.
 
 mod activation;
+mod activation_back;
 mod attention;
+mod attention_back;
 mod attention_plain;
+mod cross_entropy;
 mod dots;
 mod elementwise;
+mod embed;
 mod level;
 mod linear;
+mod linear_back;
 mod losses;
+mod losses_back;
 mod math;
+mod math_back;
 mod norm;
+mod norm_back;
 mod norm_rows;
 mod numbers;
 mod product;
 mod reach;
+mod record;
 mod rotary;
 mod softmax;
 
 pub use activation::{Activation, activate, activate_gated};
 pub use attention::{attention, mix, pattern, scores};
+pub use cross_entropy::cross_entropy;
+pub use embed::look_up;
 pub use level::Level;
 pub use linear::{add, linear, linear_activated};
 pub use losses::token_losses;

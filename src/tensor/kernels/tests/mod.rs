@@ -2,6 +2,7 @@
 //! every level of instructions.
 
 mod attention;
+mod back;
 mod linear;
 mod math;
 mod rows;
