@@ -21,15 +21,20 @@ use crate::model::train::{Batches, Examples};
 trait Stretches {
     fn next(&mut self, task: &Task) -> Result<Vec<u32>>;
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
+    /// How much there is.
+    fn size(&self) -> String;
 }
 
 struct Source {
+    name: String,
     stretches: Box<dyn Stretches>,
     /// What stands at the beginning of each row, in the place of the token that is there.
     front: Option<u32>,
 }
 
 pub struct TrainingRows {
+    context: usize,
+    seed: u64,
     sources: Vec<Source>,
     weights: Vec<f64>,
     draws: ChaCha8Rng,
@@ -50,11 +55,11 @@ impl TrainingRows {
                 true => Box::new(Endless { flow, context, ready: VecDeque::new() }),
                 false => Box::new(Epochs::new(text, flow, context, seed, number as u64, task)?),
             };
-            Ok(Source { stretches, front })
+            Ok(Source { name: text.name().to_string(), stretches, front })
         });
         let sources = opened.collect::<Result<_>>()?;
         let weights = parts.iter().map(|(_, _, weight)| *weight).collect();
-        Ok(Self { sources, weights, draws: stream(seed, "mix of training rows", 0) })
+        Ok(Self { context, seed, sources, weights, draws: stream(seed, "mix of training rows", 0) })
     }
 
     /// Whose row is next.
@@ -105,6 +110,13 @@ impl Batches for TrainingRows {
         }
         self.sources.iter_mut().zip(counts).try_for_each(|(source, count)| source.stretches.skip(count, task))
     }
+
+    fn about(&self) -> String {
+        let part =
+            |(source, weight): (&Source, &f64)| format!("{weight} of {} ({})", source.name, source.stretches.size());
+        let parts: Vec<String> = self.sources.iter().zip(&self.weights).map(part).collect();
+        format!("rows of {} tokens, seed {}, {}", self.context, self.seed, parts.join(", "))
+    }
 }
 
 /// The tokens of a source one document after the other.
@@ -153,6 +165,10 @@ impl Stretches for Endless {
             bar.iter().for_each(|bar| bar.advance(1));
         }
         Ok(())
+    }
+
+    fn size(&self) -> String {
+        "without end".into()
     }
 }
 
@@ -236,5 +252,9 @@ impl Stretches for Epochs {
         }
         self.next = (all % each) as usize;
         Ok(())
+    }
+
+    fn size(&self) -> String {
+        format!("{} tokens", self.tokens.len())
     }
 }
