@@ -21,6 +21,8 @@ use crate::model::train::{Batches, Examples};
 trait Stretches {
     fn next(&mut self, task: &Task) -> Result<Vec<u32>>;
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
+    /// What it reads, in words that other tokens would not have.
+    fn about(&self) -> String;
 }
 
 struct Source {
@@ -32,6 +34,8 @@ struct Source {
 pub struct TrainingRows {
     sources: Vec<Source>,
     weights: Vec<f64>,
+    context: usize,
+    seed: u64,
     draws: ChaCha8Rng,
 }
 
@@ -47,14 +51,14 @@ impl TrainingRows {
             let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
             let flow = Flow { encoder, between: tokenizer.eos(), begun: false };
             let stretches: Box<dyn Stretches> = match text.is_endless() && text.options().tokens.is_none() {
-                true => Box::new(Endless { flow, context, ready: VecDeque::new() }),
+                true => Box::new(Endless { name: text.name().into(), flow, context, ready: VecDeque::new() }),
                 false => Box::new(Epochs::new(text, flow, context, seed, number as u64, task)?),
             };
             Ok(Source { stretches, front })
         });
         let sources = opened.collect::<Result<_>>()?;
         let weights = parts.iter().map(|(_, _, weight)| *weight).collect();
-        Ok(Self { sources, weights, draws: stream(seed, "mix of training rows", 0) })
+        Ok(Self { sources, weights, context, seed, draws: stream(seed, "mix of training rows", 0) })
     }
 
     /// Whose row is next.
@@ -105,6 +109,15 @@ impl Batches for TrainingRows {
         }
         self.sources.iter_mut().zip(counts).try_for_each(|(source, count)| source.stretches.skip(count, task))
     }
+
+    fn about(&self) -> String {
+        let one = |(source, weight): (&Source, &f64)| {
+            let front = source.front.map(|id| format!(" behind token {id}")).unwrap_or_default();
+            format!("{weight} of {}{front}", source.stretches.about())
+        };
+        let all: Vec<String> = self.sources.iter().zip(&self.weights).map(one).collect();
+        format!("rows of {} tokens, seed {}: {}", self.context, self.seed, all.join(", "))
+    }
 }
 
 /// The tokens of a source one document after the other.
@@ -128,6 +141,7 @@ impl Flow {
 
 /// A generator that is read on and on.
 struct Endless {
+    name: String,
     flow: Flow,
     context: usize,
     ready: VecDeque<u32>,
@@ -153,6 +167,10 @@ impl Stretches for Endless {
             bar.iter().for_each(|bar| bar.advance(1));
         }
         Ok(())
+    }
+
+    fn about(&self) -> String {
+        self.name.clone()
     }
 }
 
@@ -236,5 +254,9 @@ impl Stretches for Epochs {
         }
         self.next = (all % each) as usize;
         Ok(())
+    }
+
+    fn about(&self) -> String {
+        format!("{} tokens {}", self.tokens.len(), self.tokens.hash())
     }
 }
