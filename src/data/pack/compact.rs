@@ -1,5 +1,8 @@
 //! Many token ids in little memory.
 
+use sha2::{Digest, Sha256};
+
+use crate::base::files::hex;
 use crate::base::{Result, memory};
 
 /// Ids in two bytes each, or in four once one needs them.
@@ -56,6 +59,16 @@ impl Compact {
             Self::Short(ids) => ids.last().map(|id| u32::from(*id)),
             Self::Long(ids) => ids.last().copied(),
         }
+    }
+
+    /// The beginning of their SHA-256.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        match self {
+            Self::Short(ids) => ids.iter().for_each(|id| hash.update(id.to_le_bytes())),
+            Self::Long(ids) => ids.iter().for_each(|id| hash.update(id.to_le_bytes())),
+        }
+        hex(hash.finalize().get(..8).unwrap_or_default())
     }
 
     /// `count` ids from `start` on, at most all; behind the last comes the first again.

@@ -185,6 +185,9 @@ fn rows_are_the_same_whatever_is_asked_for_at_once_and_after_skipping() {
     let mut one = mixed(3);
     let single: Vec<Vec<u32>> = (0..120).map(|_| next(&mut one, 1).ids.remove(0)).collect();
     assert_eq!(single, all.ids);
+    assert_eq!(one.about(), mixed(3).about());
+    assert_ne!(one.about(), mixed(4).about());
+    assert!(one.about().starts_with("rows of 7 tokens, seed 3: 0.6666666666666666 of 135 tokens "), "{}", one.about());
     for skipped in [0, 1, 18, 19, 60, 119] {
         let mut batches = mixed(3);
         batches.skip(skipped / 2, &Task::default()).unwrap();

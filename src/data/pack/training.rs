@@ -21,22 +21,21 @@ use crate::model::train::{Batches, Examples};
 trait Stretches {
     fn next(&mut self, task: &Task) -> Result<Vec<u32>>;
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
-    /// How much there is.
-    fn size(&self) -> String;
+    /// What it reads, in words that other tokens would not have.
+    fn about(&self) -> String;
 }
 
 struct Source {
-    name: String,
     stretches: Box<dyn Stretches>,
     /// What stands at the beginning of each row, in the place of the token that is there.
     front: Option<u32>,
 }
 
 pub struct TrainingRows {
-    context: usize,
-    seed: u64,
     sources: Vec<Source>,
     weights: Vec<f64>,
+    context: usize,
+    seed: u64,
     draws: ChaCha8Rng,
 }
 
@@ -52,14 +51,14 @@ impl TrainingRows {
             let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
             let flow = Flow { encoder, between: tokenizer.eos(), begun: false };
             let stretches: Box<dyn Stretches> = match text.is_endless() && text.options().tokens.is_none() {
-                true => Box::new(Endless { flow, context, ready: VecDeque::new() }),
+                true => Box::new(Endless { name: text.name().into(), flow, context, ready: VecDeque::new() }),
                 false => Box::new(Epochs::new(text, flow, context, seed, number as u64, task)?),
             };
-            Ok(Source { name: text.name().to_string(), stretches, front })
+            Ok(Source { stretches, front })
         });
         let sources = opened.collect::<Result<_>>()?;
         let weights = parts.iter().map(|(_, _, weight)| *weight).collect();
-        Ok(Self { context, seed, sources, weights, draws: stream(seed, "mix of training rows", 0) })
+        Ok(Self { sources, weights, context, seed, draws: stream(seed, "mix of training rows", 0) })
     }
 
     /// Whose row is next.
@@ -112,10 +111,12 @@ impl Batches for TrainingRows {
     }
 
     fn about(&self) -> String {
-        let part =
-            |(source, weight): (&Source, &f64)| format!("{weight} of {} ({})", source.name, source.stretches.size());
-        let parts: Vec<String> = self.sources.iter().zip(&self.weights).map(part).collect();
-        format!("rows of {} tokens, seed {}, {}", self.context, self.seed, parts.join(", "))
+        let one = |(source, weight): (&Source, &f64)| {
+            let front = source.front.map(|id| format!(" behind token {id}")).unwrap_or_default();
+            format!("{weight} of {}{front}", source.stretches.about())
+        };
+        let all: Vec<String> = self.sources.iter().zip(&self.weights).map(one).collect();
+        format!("rows of {} tokens, seed {}: {}", self.context, self.seed, all.join(", "))
     }
 }
 
@@ -140,6 +141,7 @@ impl Flow {
 
 /// A generator that is read on and on.
 struct Endless {
+    name: String,
     flow: Flow,
     context: usize,
     ready: VecDeque<u32>,
@@ -167,8 +169,8 @@ impl Stretches for Endless {
         Ok(())
     }
 
-    fn size(&self) -> String {
-        "without end".into()
+    fn about(&self) -> String {
+        self.name.clone()
     }
 }
 
@@ -254,7 +256,7 @@ impl Stretches for Epochs {
         Ok(())
     }
 
-    fn size(&self) -> String {
-        format!("{} tokens", self.tokens.len())
+    fn about(&self) -> String {
+        format!("{} tokens {}", self.tokens.len(), self.tokens.hash())
     }
 }
