@@ -1,5 +1,7 @@
 //! Floor 3: texts and where they come from, with labels where they are known.
 
+pub mod grammar;
+
 use std::sync::Arc;
 
 use crate::base::{Result, Task};
