@@ -5,6 +5,8 @@ pub mod text;
 
 pub mod labels;
 
+pub mod grammar;
+
 use std::sync::Arc;
 
 use crate::base::{Result, Task};
