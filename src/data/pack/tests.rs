@@ -147,7 +147,7 @@ fn an_epoch_judges_every_token_once_but_for_less_than_a_row() {
     let tokens = 26 * 27 + 4 * 53;
     let (rows, left) = (tokens / 7, tokens % 7);
     let mut batches = training(&text, 0);
-    let mut counts = |epoch: &Examples| {
+    let counts = |epoch: &Examples| {
         let mut counts = vec![0_usize; 27];
         epoch.targets.iter().flatten().for_each(|id| counts[*id as usize] += 1);
         counts

@@ -8,7 +8,7 @@ use candle_core::backprop::GradStore;
 use super::adamw::{self, Moments, Pace};
 use super::examples::Examples;
 use super::history::History;
-use super::loss::{Dropout, summed_loss};
+use super::loss::{Dropout, loss};
 use super::recipe::Recipe;
 use crate::base::{Result, Task};
 use crate::err;
@@ -32,12 +32,6 @@ pub struct State {
     tracked: Decoder,
     /// The same weights, of which no gradients are asked.
     plain: Arc<Decoder>,
-}
-
-/// What a step came to.
-pub struct Made {
-    pub loss: f64,
-    pub norm: f64,
 }
 
 impl State {
@@ -67,22 +61,22 @@ impl State {
 
     /// One step: the gradient of the mean loss over all passes, clipped, and an update of every weight. Nothing has
     /// changed when it fails.
-    pub fn advance(&mut self, passes: &[Examples], recipe: &Recipe, task: &Task) -> Result<Made> {
+    pub fn advance(&mut self, passes: &[Examples], recipe: &Recipe, task: &Task) -> Result<()> {
         let total: f64 = passes.iter().map(Examples::weight).sum();
         let mut gradients: Vec<Option<Tensor>> = vec![None; self.parameters.len()];
-        let mut loss = 0.0;
+        let mut mean = 0.0;
         for (index, examples) in passes.iter().enumerate() {
             let pass = self.step * passes.len() as u64 + index as u64;
             let dropout = Dropout { share: recipe.dropout, seed: recipe.seed, pass };
-            let part = (summed_loss(&self.tracked, examples, dropout, task)? / total)?;
-            loss += Number::of(&part.detach().to_dtype(DType::F64)?)?.as_f64();
+            let part = loss(&self.tracked, examples, total, dropout, task)?;
+            mean += Number::of(&part.detach().to_dtype(DType::F64)?)?.as_f64();
             let store = task.apart(move || Ok(part.backward()?))?;
             self.gather(&mut gradients, store)?;
         }
         let norm = adamw::norm(gradients.iter().flatten())?;
-        if !loss.is_finite() || !norm.is_finite() {
+        if !mean.is_finite() || !norm.is_finite() {
             let what =
-                if loss.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {loss}") };
+                if mean.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {mean}") };
             return Err(err!(Argument, "{what} at step {}", self.step + 1)
                 .hint("a lower `lr`, a longer `warmup` or a smaller `clip` keeps a training together"));
         }
@@ -94,16 +88,16 @@ impl State {
             }
         }
         self.step += 1;
-        self.history.losses.push(loss);
+        self.history.losses.push(mean);
         self.history.norms.push(norm);
         self.history.rates.push(pace.rate);
-        Ok(Made { loss, norm })
+        Ok(())
     }
 
     /// A pass there and back that changes nothing.
     pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
-        let loss = summed_loss(&self.tracked, examples, Dropout::NONE, task)?;
-        task.apart(move || Ok(loss.backward()?))?;
+        let mean = loss(&self.tracked, examples, examples.weight(), Dropout::NONE, task)?;
+        task.apart(move || Ok(mean.backward()?))?;
         Ok(())
     }
 

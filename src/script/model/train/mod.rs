@@ -11,6 +11,7 @@ use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
 use super::Model;
 use crate::base::{Result, Table, Task, memory, names};
+use crate::data::Text;
 use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
@@ -56,6 +57,7 @@ impl Start {
 struct Asked {
     recipe: Recipe,
     rows: Option<usize>,
+    context: Option<usize>,
     judge: Option<Dynamic>,
     judge_rows: usize,
     judge_every: u64,
@@ -94,6 +96,7 @@ fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
     Ok(Asked {
         recipe,
         rows: read.get("batch", Given::size)?,
+        context: read.get("context", Given::size)?,
         judge: read.value("eval"),
         judge_rows: read.size("eval_rows", 64)?,
         judge_every: read.size("eval_every", (steps / 20) as usize)? as u64,
@@ -113,21 +116,35 @@ fn shape(given: &Given) -> Result<Shape> {
     })
 }
 
-/// The examples of an option or argument, and how many rows of them make a pass.
-fn batches<'a>(
-    value: &Dynamic,
-    rows: Option<usize>,
-    calls: &'a Calls<'a>,
+/// What goes with the data of a training.
+struct Reading<'a> {
+    tokenizer: Option<&'a Tokenizer>,
+    /// The length of the rows that a text is cut into.
+    context: usize,
     seed: u64,
-) -> Result<(Box<dyn Batches + 'a>, usize)> {
+    calls: &'a Calls<'a>,
+    task: &'a Task,
+}
+
+/// The examples of an option or argument, and how many rows of them make a pass.
+fn batches<'a>(value: &Dynamic, reading: &Reading<'a>, rows: Option<usize>) -> Result<(Box<dyn Batches + 'a>, usize)> {
+    if let Some(text) = value.read_lock::<Text>() {
+        let Some(tokenizer) = reading.tokenizer else {
+            return Err(err!(Argument, "expected a tokenizer to read the text with, found none")
+                .hint("data::tokenizer(text) makes one, for the option `tokenizer`")
+                .arg(2));
+        };
+        let rows = rows.unwrap_or(Recipe::default().rows);
+        return Ok((text.batches(tokenizer, reading.context, reading.seed, reading.task)?, rows));
+    }
     if let Some(function) = value.read_lock::<FnPtr>() {
-        let (made, count) = data::Made::new(calls, function.clone())?;
+        let (made, count) = data::Made::new(reading.calls, function.clone())?;
         if rows.is_some() {
             return Err(err!(Argument, "expected no `batch` where a function makes the rows").arg(2));
         }
         return Ok((Box::new(made), count));
     }
-    let tables = Tables::new(data::examples(1, "data", value)?, seed);
+    let tables = Tables::new(data::examples(1, "data", value)?, reading.seed);
     let rows = rows.unwrap_or(Recipe::default().rows.min(tables.rows()));
     Ok((Box::new(tables), rows))
 }
@@ -173,9 +190,9 @@ fn duration(seconds: f64) -> String {
 pub mod functions {
     /// Trains a model to predict what comes next, from random weights or from those of a model.
     ///
-    /// `config` is a map as `model::init` takes it, or a model, which stays what it is. `data` is a tensor of ids [rows,
-    /// pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that makes either. Without
-    /// `targets` every token is to be followed by the next one of its row. `mask` says how much each loss counts (0 is
+    /// `config` is a map as `model::init` takes it, or a model, which stays what it is. `data` is a text, a tensor
+    /// of ids [rows, pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that makes
+    /// either of the last two. Without `targets` every token is to be followed by the next one of its row. `mask` says how much each loss counts (0 is
     /// not at all): it has the shape of `targets`, or else of the ids, where it is of the tokens that should come.
     ///
     /// AdamW, with weight decay on matrices only. A line with the memory and time that it will take stands before the
@@ -186,6 +203,7 @@ pub mod functions {
     /// # Options
     /// - `steps` = 1000: how many updates
     /// - `batch` = 32: rows of a pass, or all rows where there are fewer; all of them at once come in their own order
+    /// - `context` = that of the model: how many tokens of a text a row has
     /// - `accumulate` = 1: passes of one step
     /// - `lr` = 1e-3: the highest learning rate
     /// - `schedule` = "cosine": or "linear", "constant", "trapezoid"
@@ -247,11 +265,13 @@ fn run(
         Start::Model(model) if tokenizer.is_none() => model.core().tokenizer.clone(),
         _ => tokenizer,
     };
-    let (data, rows) = batches(data, asked.rows, calls, asked.recipe.seed)?;
+    let context = asked.context.unwrap_or(start.beginning().config().context);
+    let reading = Reading { tokenizer: tokenizer.as_ref(), context, seed: asked.recipe.seed, calls, task: &env.task };
+    let (data, rows) = batches(data, &reading, asked.rows)?;
     asked.recipe.rows = rows;
     let judge = match &asked.judge {
         Some(value) => {
-            let (mut judging, all) = batches(value, None, calls, asked.recipe.seed)?;
+            let (mut judging, all) = batches(value, &reading, None)?;
             let rows = if value.is::<FnPtr>() { all } else { asked.judge_rows };
             Some(Judge { examples: judging.next(rows, &env.task)?, every: asked.judge_every })
         }
