@@ -3,6 +3,8 @@
 pub mod pack;
 pub mod text;
 
+pub mod labels;
+
 use std::sync::Arc;
 
 use crate::base::{Result, Task};
