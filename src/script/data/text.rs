@@ -127,6 +127,11 @@ fn part(element: &Given) -> Result<(Text, f64)> {
     }
 }
 
+/// A map of these fields.
+pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+}
+
 #[export_module(manifest)]
 pub mod functions {
     /// A text to read: a file, a folder, or all files that fit a pattern such as "books/**/*.md"; or "grammar", the
@@ -249,12 +254,11 @@ pub mod methods {
         while found.len() < count
             && let Some(document) = documents.next(&env.task)?
         {
-            let fields: [(&str, Dynamic); 3] = [
+            found.push(super::map([
                 ("text", document.text.into()),
                 ("origin", document.origin.to_string().into()),
                 ("at", (document.at as i64).into()),
-            ];
-            found.push(fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into());
+            ]));
         }
         Ok(found)
     }
