@@ -1,5 +1,6 @@
 //! Floor 3: texts and where they come from, with labels where they are known.
 
+pub mod baselines;
 pub mod labels;
 
 use std::sync::Arc;
