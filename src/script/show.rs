@@ -9,6 +9,7 @@ use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::data::Text;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::Report;
@@ -51,7 +52,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 16] = [
+static ROWS: [Row; 17] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -66,6 +67,7 @@ static ROWS: [Row; 16] = [
     row::<Run>(),
     row::<Table>(),
     row::<Tensor>(),
+    row::<Text>(),
     row::<Tokenizer>(),
     row::<Tokens>(),
 ];

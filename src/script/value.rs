@@ -40,6 +40,10 @@ pub fn given(index: usize, name: &str, value: &Dynamic) -> Given {
 }
 
 impl Given {
+    pub fn value(&self) -> &Dynamic {
+        &self.value
+    }
+
     /// "expected WANTED for `name`, found a string", pointing at the argument.
     pub fn refuse(&self, wanted: &str) -> Error {
         let element = self.element.map(|i| format!("[{i}]")).unwrap_or_default();

@@ -8,7 +8,7 @@ mod turning;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::config::{Config, Order, Positions};
+use super::config::{Activation, Config, Order, Positions};
 use super::hooks::Hooks;
 use super::site::Kind;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
@@ -137,7 +137,7 @@ impl Decoder {
         let (rows, width, d) = (flow.batch.rows().len(), flow.batch.width(), self.config.d_model);
         let ids = flow.batch.ids(self.device())?.flatten_all()?;
         let look_up = |table: &Tensor, ids: &Tensor| -> Result<Tensor> {
-            Ok(table.index_select(ids, 0)?.reshape((rows, width, d))?)
+            Ok(kernels::look_up(table, ids)?.reshape((rows, width, d))?)
         };
         let mut x = look_up(&self.weights.embed, &ids)?;
         if let Some(scale) = self.config.embed_scale {
@@ -186,14 +186,17 @@ impl Decoder {
 
     fn mlp(&self, flow: &mut Flow, layer: usize, mlp: &Mlp, x: &Tensor) -> Step<Tensor> {
         let act = self.config.act;
-        let first = mlp.gate.as_ref().unwrap_or(&mlp.up);
-        let pre = flow.see(Kind::MlpPre, layer, linear(flow.task, x, first)?)?;
         let hidden = match &mlp.gate {
-            Some(_) => {
+            Some(gate) => {
+                let pre = flow.see(Kind::MlpPre, layer, linear(flow.task, x, gate)?)?;
                 let up = flow.see(Kind::MlpUp, layer, linear(flow.task, x, &mlp.up)?)?;
                 kernels::activate_gated(&pre, &up, act)?
             }
-            None => kernels::activate(&pre, act)?,
+            None if flow.wants(Kind::MlpPre, layer) => {
+                let pre = flow.see(Kind::MlpPre, layer, linear(flow.task, x, &mlp.up)?)?;
+                kernels::activate(&pre, act)?
+            }
+            None => mapped(flow.task, x, &mlp.up, Some(act))?,
         };
         let hidden = flow.see(Kind::MlpHidden, layer, hidden)?;
         Ok(linear(flow.task, &hidden, &mlp.down)?)
@@ -231,14 +234,23 @@ impl Decoder {
     }
 }
 
-/// A linear map that Ctrl-C can leave behind where it is large: this many operations take some hundredths of a second.
 fn linear(task: &Task, x: &Tensor, map: &Linear) -> Result<Tensor> {
+    mapped(task, x, map, None)
+}
+
+/// A linear map, and an activation of it, that Ctrl-C can leave behind where it is large: this many operations take some
+/// hundredths of a second.
+fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Result<Tensor> {
     const LARGE: f64 = 2e9;
     let cost = 2.0 * x.elem_count() as f64 * map.weight.dim(0)? as f64;
+    let compute = move |x: &Tensor, map: &Linear| match act {
+        Some(act) => kernels::linear_activated(x, &map.weight, map.bias.as_ref(), act),
+        None => kernels::linear(x, &map.weight, map.bias.as_ref()),
+    };
     if cost < LARGE {
         task.check()?;
-        return kernels::linear(x, &map.weight, map.bias.as_ref());
+        return compute(x, map);
     }
     let (x, map) = (x.clone(), map.clone());
-    task.apart(move || kernels::linear(&x, &map.weight, map.bias.as_ref()))
+    task.apart(move || compute(&x, &map))
 }

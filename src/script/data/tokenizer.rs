@@ -6,7 +6,8 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result};
+use crate::base::{Card, Cell, Result, Task};
+use crate::data::Text;
 use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokenizer::train::{self, Kind};
@@ -70,6 +71,23 @@ fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
     Ok((kind, options))
 }
 
+/// The pieces of a text's documents, until so many bytes have been read.
+fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&Task) -> Result<Option<String>>> {
+    if bytes.is_none() && text.is_endless() {
+        return Err(err!(Argument, "expected `bytes` to say how much of a text without end is read").arg(1));
+    }
+    let mut documents = text.documents(task)?;
+    let mut left = bytes.unwrap_or(usize::MAX);
+    Ok(move |task: &Task| {
+        if left == 0 {
+            return Ok(None);
+        }
+        let piece = documents.next(task)?.map(|document| document.text);
+        left = left.saturating_sub(piece.as_ref().map_or(0, String::len));
+        Ok(piece)
+    })
+}
+
 /// The ids that are to be decoded, each of which a token has.
 fn ids(given: &Given) -> Result<Vec<u32>> {
     let id = |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").arg(0));
@@ -78,7 +96,7 @@ fn ids(given: &Given) -> Result<Vec<u32>> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Makes a tokenizer of texts: a string or an array of strings.
+    /// Makes a tokenizer of texts: a text of `data::text`, a string or an array of strings.
     ///
     /// The kinds are "bpe", byte-level BPE, which loses no byte of any text; "words", what stands between white space;
     /// and "characters". The same texts give the same tokenizer, and `save` writes the first kind as a tokenizer.json
@@ -92,6 +110,7 @@ pub mod functions {
     /// - `min_frequency` = 2: how often something has to be seen to become a token
     /// - `digits` = none: how many digits a token has at most, for BPE; numbers are cut from the left, and every group
     ///   of so many digits and fewer is a token, with a space before it and without
+    /// - `bytes` = all: how many bytes of a text of `data::text` are read, which one without end needs
     /// - `apart` = "": marks such as brackets and quotes that are always tokens of their own, for BPE
     ///
     /// # Example
@@ -109,9 +128,19 @@ pub mod functions {
     pub fn tokenizer_with(ctx: NativeCallContext, text: Any, options: Options) -> Fallible<Tokenizer> {
         let mut read = super::options(1, options);
         let (kind, wanted) = super::wanted(&mut read)?;
+        let bytes = read.get("bytes", Given::size)?;
         read.finish()?;
+        let task = &env(&ctx)?.task;
+        if let Some(source) = text.read_lock::<Text>() {
+            let mut pieces = super::pieces(&source, bytes, task)?;
+            return Ok(train::train(kind, &mut || pieces(task), &wanted, task)?);
+        }
+        if bytes.is_some() {
+            let what = "expected a text of `data::text` to go with `bytes`, found strings";
+            return Err(err!(Argument, "{what}").arg(1).into());
+        }
         let mut texts = given(0, "text", &text).texts()?.into_iter();
-        Ok(train::train(kind, &mut || Ok(texts.next()), &wanted, &env(&ctx)?.task)?)
+        Ok(train::train(kind, &mut || Ok(texts.next()), &wanted, task)?)
     }
 }
 

@@ -4,10 +4,12 @@ use candle_core::Tensor;
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
+use super::activation_back::{activation_gradient, gated_gradients};
 use super::elementwise::{One, Two, map, zip};
 use super::level::arch;
 use super::math;
-use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::numbers::{Fresh, Numbers, Way, flat};
+use super::record::record;
 use crate::base::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,10 +78,35 @@ impl<F: One> Two for Gated<F> {
 
 /// The activation of every element.
 pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
-    if !fusible([x]) {
-        return activate_plain(x, act);
+    match Way::of(&[x]) {
+        Way::Fused => fused(x, act)?.tensor(x.dims(), x.dtype()),
+        Way::Recorded => {
+            let from = x.detach();
+            record("activate", fused(x, act)?, x.dims(), &[x], move |_, gradient| {
+                Ok(vec![Some(activation_gradient(&from, gradient, act)?)])
+            })
+        }
+        Way::Plain => activate_plain(x, act),
     }
-    let (dtype, arch, flat) = (x.dtype(), arch(), flat(x)?);
+}
+
+/// act(gate) * up.
+pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
+    let alike = gate.dims() == up.dims() && gate.dtype() == up.dtype();
+    match if alike { Way::of(&[gate, up]) } else { Way::Plain } {
+        Way::Fused => fused_gated(gate, up, act)?.tensor(gate.dims(), gate.dtype()),
+        Way::Recorded => {
+            let (from, times, asked) = (gate.detach(), up.detach(), [gate.track_op(), up.track_op()]);
+            record("activate_gated", fused_gated(gate, up, act)?, gate.dims(), &[gate, up], move |_, gradient| {
+                gated_gradients(&from, &times, gradient, act, asked)
+            })
+        }
+        Way::Plain => activate_gated_plain(gate, up, act),
+    }
+}
+
+pub(super) fn fused(x: &Tensor, act: Activation) -> Result<Fresh> {
+    let (arch, flat) = (arch(), flat(x)?);
     let numbers = Numbers::of(&flat)?;
     let from = numbers.slice();
     let mut out = Fresh::new(from.len())?;
@@ -87,15 +114,11 @@ pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
         let from = &from[begin..begin + out.len()];
         with_activation!(act, function => map(arch, out, from, function));
     });
-    out.tensor(x.dims(), dtype)
+    Ok(out)
 }
 
-/// act(gate) * up.
-pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
-    if !fusible([gate, up]) || gate.dims() != up.dims() || gate.dtype() != up.dtype() {
-        return activate_gated_plain(gate, up, act);
-    }
-    let (dtype, arch, flat_gate, flat_up) = (gate.dtype(), arch(), flat(gate)?, flat(up)?);
+fn fused_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Fresh> {
+    let (arch, flat_gate, flat_up) = (arch(), flat(gate)?, flat(up)?);
     let (gates, ups) = (Numbers::of(&flat_gate)?, Numbers::of(&flat_up)?);
     let (gates, ups) = (gates.slice(), ups.slice());
     let mut out = Fresh::new(gates.len())?;
@@ -103,7 +126,7 @@ pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Ten
         let (gates, ups) = (&gates[begin..begin + out.len()], &ups[begin..begin + out.len()]);
         with_activation!(act, function => zip(arch, out, gates, ups, Gated(function)));
     });
-    out.tensor(gate.dims(), dtype)
+    Ok(out)
 }
 
 pub(super) fn activate_plain(x: &Tensor, act: Activation) -> Result<Tensor> {

@@ -9,13 +9,15 @@ use candle_core::Tensor;
 use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
+use super::attention_back::Attended;
 use super::attention_plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
 use super::elementwise::{One, Replace};
 use super::level::arch;
 use super::math;
-use super::numbers::{Fresh, Numbers, Place, Strided, flat, fusible, with_whole_heads};
-use super::product::{Factor, multiply};
+use super::numbers::{Fresh, Numbers, Place, Strided, Way, flat, fusible, with_whole_heads};
+use super::product::{Factor, Onto, multiply};
 use super::reach::Reach;
+use super::record::record;
 use super::softmax::Softmax;
 use crate::base::Result;
 
@@ -29,7 +31,7 @@ const WORTH_THREADS: usize = 1 << 17;
 
 /// scale * q . k, and `cap * tanh(scores / cap)` of it where there is a cap. Nothing is masked.
 pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
-    let Some(sizes) = Sizes::of(q, k).filter(|_| fusible([q, k])) else { return scores_plain(q, k, scale, cap) };
+    let Some(sizes) = Sizes::of(q, k).filter(|_| fusible(&[q, k])) else { return scores_plain(q, k, scale, cap) };
     let (arch, q_whole, k_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?);
     let (queries, keys) = (Strided::of(&q_whole)?, Strided::of(&k_whole)?);
     let mut out = Fresh::new(sizes.rows * sizes.heads * sizes.columns * sizes.keys)?;
@@ -46,7 +48,7 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Te
 /// Softmax over the keys that a query sees; 0 elsewhere, and everywhere for a query that sees none.
 pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     let (_, heads, columns, keys) = scores.dims4()?;
-    if !fusible([scores]) || scores.elem_count() == 0 {
+    if !fusible(&[scores]) || scores.elem_count() == 0 {
         return pattern_plain(scores, reach);
     }
     let (arch, flat_scores) = (arch(), flat(scores)?);
@@ -66,7 +68,7 @@ pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
 
 /// The values weighed by the pattern: `[rows, columns, heads, d_head]`.
 pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
-    let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible([pattern, v])) else {
+    let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
         return mix_plain(pattern, v);
     };
     let (flat_pattern, v_whole) = (flat(pattern)?, with_whole_heads(v)?);
@@ -84,39 +86,39 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
 
 /// [`scores`], [`pattern`] and [`mix`] in one, which writes down the first two for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
-    let fits = |sizes: &Sizes| fusible([q, k, v]) && v.dims() == k.dims() && sizes.keys > 0;
-    let Some(sizes) = Sizes::of(q, k).filter(fits) else { return attention_plain(q, k, v, scale, cap, reach) };
-    let (arch, q_whole, k_whole, v_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
-    let (queries, keys, values) = (Strided::of(&q_whole)?, Strided::of(&k_whole)?, Strided::of(&v_whole)?);
+    let sizes = Sizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
+    match (sizes, Way::of(&[q, k, v])) {
+        (Some(sizes), Way::Fused) => fused([q, k, v], &sizes, (scale, cap), reach)?.tensor(q.dims(), q.dtype()),
+        (Some(sizes), Way::Recorded) if cap.is_none() => {
+            let attended = Attended::of([q, k, v], sizes, scale, reach)?;
+            let result = fused([q, k, v], &sizes, (scale, cap), reach)?;
+            record("attention", result, q.dims(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
+        }
+        _ => attention_plain(q, k, v, scale, cap, reach),
+    }
+}
+
+fn fused([q, k, v]: [&Tensor; 3], sizes: &Sizes, scaling: (f64, Option<f64>), reach: &Reach) -> Result<Fresh> {
+    let (arch, q, k, v) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
+    let (queries, keys, values) = (Strided::of(&q)?, Strided::of(&k)?, Strided::of(&v)?);
     let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
     let place = out.pointer();
     sizes.each_block(sizes.queries(), |block, buffer| {
-        let seen = |query: usize| reach.seen(block.row, block.first + query, sizes.keys);
-        let runs = || (0..block.queries).flat_map(seen).filter(|run| !run.is_empty());
-        let begin = runs().map(|run| run.start).min().unwrap_or(0);
-        let end = runs().map(|run| run.end).max().unwrap_or(0);
-        let width = end - begin;
-        buffer.resize(block.queries * width, 0.0);
-        block.scores(arch, &sizes, (&queries, &keys), begin..end, (scale, cap), buffer);
-        for (query, row) in buffer.chunks_exact_mut(width.max(1)).enumerate() {
-            let within = |at: usize| at.clamp(begin, end) - begin;
-            let seen = seen(query).map(|run| within(run.start)..within(run.end));
-            arch.dispatch(Softmax { row, seen });
-        }
-        block.mix(&sizes, buffer, &values, begin..end, place);
+        let run = block.pattern(arch, sizes, (&queries, &keys), scaling, reach, buffer);
+        block.mix(sizes, buffer, &values, run, place);
     });
-    out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], q.dtype())
+    Ok(out)
 }
 
 #[derive(Clone, Copy)]
-struct Sizes {
-    rows: usize,
-    columns: usize,
-    keys: usize,
-    heads: usize,
+pub(super) struct Sizes {
+    pub rows: usize,
+    pub columns: usize,
+    pub keys: usize,
+    pub heads: usize,
     /// How many query heads share a head of keys and values.
-    sharing: usize,
-    size: usize,
+    pub sharing: usize,
+    pub size: usize,
 }
 
 impl Sizes {
@@ -138,7 +140,7 @@ impl Sizes {
         fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
     }
 
-    fn queries(&self) -> usize {
+    pub fn queries(&self) -> usize {
         (SCORES / self.keys.max(1)).clamp(1, QUERIES)
     }
 
@@ -162,17 +164,42 @@ impl Sizes {
 
 /// Some queries of one head in one row.
 #[derive(Clone, Copy)]
-struct Block {
-    row: usize,
-    head: usize,
-    first: usize,
-    queries: usize,
+pub(super) struct Block {
+    pub row: usize,
+    pub head: usize,
+    pub first: usize,
+    pub queries: usize,
 }
 
 impl Block {
     /// The number of the first query among all of `[rows, heads, columns]`.
     fn number(&self, sizes: &Sizes) -> usize {
         (self.row * sizes.heads + self.head) * sizes.columns + self.first
+    }
+
+    /// Writes the pattern of these queries for the keys that any of them sees; tells which keys.
+    pub fn pattern(
+        self,
+        arch: Arch,
+        sizes: &Sizes,
+        strided: (&Strided, &Strided),
+        scaling: (f64, Option<f64>),
+        reach: &Reach,
+        pattern: &mut Vec<f32>,
+    ) -> Range<usize> {
+        let seen = |query: usize| reach.seen(self.row, self.first + query, sizes.keys);
+        let runs = || (0..self.queries).flat_map(seen).filter(|run| !run.is_empty());
+        let begin = runs().map(|run| run.start).min().unwrap_or(0);
+        let end = runs().map(|run| run.end).max().unwrap_or(0);
+        let width = end - begin;
+        pattern.resize(self.queries * width, 0.0);
+        self.scores(arch, sizes, strided, begin..end, scaling, pattern);
+        for (query, row) in pattern.chunks_exact_mut(width.max(1)).enumerate() {
+            let within = |at: usize| at.clamp(begin, end) - begin;
+            let seen = seen(query).map(|run| within(run.start)..within(run.end));
+            arch.dispatch(Softmax { row, seen });
+        }
+        begin..end
     }
 
     /// Writes the scores of these queries for a run of keys.
@@ -189,7 +216,17 @@ impl Block {
         let numbers = keys.from(self.row, run.start, self.head / sizes.sharing);
         let k = Factor { numbers, row: 1, column: keys.step() };
         // SAFETY: both hold what the sizes say, and the scores are exactly as many.
-        unsafe { multiply(scores.as_mut_ptr(), run.len(), [self.queries, run.len(), sizes.size], scale as f32, q, k) };
+        unsafe {
+            multiply(
+                scores.as_mut_ptr(),
+                run.len(),
+                [self.queries, run.len(), sizes.size],
+                scale as f32,
+                q,
+                k,
+                Onto::Nothing,
+            )
+        };
         if let Some(cap) = cap {
             arch.dispatch(Replace(scores, Capped(cap as f32)));
         }
@@ -203,7 +240,9 @@ impl Block {
         let v = Factor { numbers, row: values.step(), column: 1 };
         let target = out.at(begin);
         // SAFETY: both hold what the sizes say, and nobody else writes to this head of these columns.
-        unsafe { multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v) };
+        unsafe {
+            multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v, Onto::Nothing)
+        };
     }
 }
 

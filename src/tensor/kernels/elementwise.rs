@@ -12,6 +12,17 @@ pub(super) trait Two: Copy + Sync {
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s;
 }
 
+/// A number times one that is given.
+#[derive(Clone, Copy)]
+pub(super) struct Times(pub f32);
+
+impl One for Times {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        simd.mul_f32s(x, simd.splat_f32s(self.0))
+    }
+}
+
 /// Replaces every number of a slice.
 pub(super) struct Replace<'a, F>(pub &'a mut [f32], pub F);
 

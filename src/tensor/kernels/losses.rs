@@ -4,8 +4,10 @@ use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 
 use super::level::arch;
+use super::losses_back::LogitSlopes;
 use super::math;
-use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::numbers::{Fresh, Numbers, Way, flat};
+use super::record::record;
 use super::softmax::largest;
 use crate::bail;
 use crate::base::Result;
@@ -13,15 +15,33 @@ use crate::base::Result;
 /// log(sum of e^logits) - the target's logit, in nats, for logits `[n, vocab]`: `[n]` in f32. The logits are not copied.
 pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let (rows, vocab) = logits.dims2()?;
+    check_targets(targets, rows, vocab)?;
+    let way = if rows == 0 { Way::Plain } else { Way::of(&[logits]) };
+    match way {
+        Way::Fused => fused(logits, targets)?.tensor(&[rows], DType::F32),
+        Way::Recorded => {
+            let (from, ids) = (flat(logits)?, targets.to_vec());
+            record("token_losses", fused(logits, targets)?, &[rows], &[logits], move |losses, gradient| {
+                Ok(vec![Some(back(&from, &ids, losses, gradient)?)])
+            })
+        }
+        Way::Plain => token_losses_plain(logits, targets),
+    }
+}
+
+/// Refuses targets that are not one for each row, or not in the vocabulary.
+pub(super) fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<()> {
     if targets.len() != rows {
         bail!(Shape, "expected a target for each of {rows} rows of logits, found {}", targets.len());
     }
     if let Some(id) = targets.iter().find(|id| **id as usize >= vocab) {
         bail!(Index, "expected targets below the vocabulary of {vocab}, found {id}");
     }
-    if !fusible([logits]) || rows == 0 {
-        return token_losses_plain(logits, targets);
-    }
+    Ok(())
+}
+
+fn fused(logits: &Tensor, targets: &[u32]) -> Result<Fresh> {
+    let (rows, vocab) = logits.dims2()?;
     let (arch, flat_logits) = (arch(), flat(logits)?);
     let numbers = Numbers::of(&flat_logits)?;
     let all = numbers.slice();
@@ -33,12 +53,31 @@ pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
             *loss = arch.dispatch(Total { logits }) - logits[targets[row] as usize];
         }
     });
-    losses.tensor(&[rows], DType::F32)
+    Ok(losses)
+}
+
+/// The gradient of logits, from the losses and their gradients.
+fn back(logits: &Tensor, targets: &[u32], losses: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let (_, vocab) = logits.dims2()?;
+    let (arch, losses, gradient) = (arch(), flat(losses)?, flat(gradient)?);
+    let (numbers, losses, gradients) = (Numbers::of(logits)?, Numbers::of(&losses)?, Numbers::of(&gradient)?);
+    let (numbers, losses, gradients) = (numbers.slice(), losses.slice(), gradients.slice());
+    let mut out = Fresh::new(numbers.len())?;
+    out.write(vocab, vocab, |first, out| {
+        out.copy_from_slice(&numbers[first * vocab..first * vocab + out.len()]);
+        for (index, logits) in out.chunks_exact_mut(vocab).enumerate() {
+            let row = first + index;
+            let target = targets[row] as usize;
+            let total = losses[row] + logits[target];
+            arch.dispatch(LogitSlopes { logits, total, target, gradient: gradients[row] });
+        }
+    });
+    out.tensor(logits.dims(), DType::F32)
 }
 
 /// log(sum of e^logits).
-struct Total<'a> {
-    logits: &'a [f32],
+pub(super) struct Total<'a> {
+    pub logits: &'a [f32],
 }
 
 impl WithSimd for Total<'_> {

@@ -1,27 +1,42 @@
 //! The element-wise work of models, fused: norms, activations, softmax, rotary positions, attention, linear maps.
 //!
-//! Each function picks its way: the fused loops where the tensors lie in the processor's memory and nobody asks for
-//! gradients, else its plain twin made of candle's operations, which runs on a GPU and can be differentiated.
+//! Each function picks its way: the fused loops where the tensors lie in the processor's memory, else its plain twin made
+//! of candle's operations, which runs on a GPU. Where gradients are asked for, the fused loops have backward passes of
+//! their own in f32; other dtypes, and operations without one, take the twin.
 
 mod activation;
+mod activation_back;
+mod adamw;
 mod attention;
+mod attention_back;
 mod attention_plain;
+mod cross_entropy;
 mod dots;
 mod elementwise;
+mod embed;
+mod in_place;
 mod level;
 mod linear;
+mod linear_back;
 mod losses;
+mod losses_back;
 mod math;
+mod math_back;
 mod norm;
+mod norm_back;
 mod norm_rows;
 mod numbers;
 mod product;
 mod reach;
+mod record;
 mod rotary;
 mod softmax;
 
 pub use activation::{Activation, activate, activate_gated};
+pub use adamw::{AdamW, adamw_step, global_norm};
 pub use attention::{attention, mix, pattern, scores};
+pub use cross_entropy::cross_entropy;
+pub use embed::look_up;
 pub use level::Level;
 pub use linear::{add, linear, linear_activated};
 pub use losses::token_losses;

@@ -4,8 +4,10 @@ use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::level::arch;
+use super::norm_back::Normed;
 use super::norm_rows::{Divisor, NormRows, Scales};
-use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::numbers::{Fresh, Numbers, Way, flat, fusible};
+use super::record::record;
 use crate::base::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +29,21 @@ pub fn norm(
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     let affine = Affine { weight, plus_one, bias };
-    if affine.is_fusible(x) {
-        return fused(x, kind, Divisor::Own(eps as f32), affine);
+    match affine.way(x) {
+        Way::Fused => fused(x, kind, Divisor::Own(eps as f32), affine)?.tensor(x.dims(), x.dtype()),
+        Way::Recorded => {
+            let arguments: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
+            let normed = Normed::of(x, kind, eps as f32, affine)?;
+            let result = fused(x, kind, Divisor::Own(eps as f32), affine)?;
+            record("norm", result, x.dims(), &arguments, move |_, gradient| normed.gradients(gradient))
+        }
+        Way::Plain => norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine),
     }
-    norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine)
 }
 
 /// What the norm divides by: `[.., 1]`.
 pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
-    if !Affine::default().is_fusible(x) {
+    if Affine::default().way(x) != Way::Fused {
         return norm_scale_plain(x, kind, eps);
     }
     let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
@@ -63,9 +71,10 @@ pub fn norm_with_scale(
 ) -> Result<Tensor> {
     let affine = Affine { weight, plus_one, bias };
     let rows = x.elem_count() / row_width(x);
-    if affine.is_fusible(x) && fusible([scale]) && scale.elem_count() == rows && scale.rank() == x.rank() {
+    let fits = scale.elem_count() == rows && scale.rank() == x.rank();
+    if fits && affine.way(x) == Way::Fused && fusible(&[scale]) {
         let scale = flat(scale)?;
-        return fused(x, kind, Divisor::Given(Numbers::of(&scale)?.slice()), affine);
+        return fused(x, kind, Divisor::Given(Numbers::of(&scale)?.slice()), affine)?.tensor(x.dims(), x.dtype());
     }
     norm_with_scale_plain(x, kind, scale, affine)
 }
@@ -79,23 +88,27 @@ pub(super) struct Affine<'a> {
 }
 
 impl Affine<'_> {
-    fn is_fusible(&self, x: &Tensor) -> bool {
-        let mut parts = [self.weight, self.bias].into_iter().flatten();
-        let whole = x.rank() > 0 && x.elem_count() > 0 && fusible([x]);
-        whole && parts.all(|part| fusible([part]) && part.dims() == [row_width(x)])
+    fn way(&self, x: &Tensor) -> Way {
+        let parts: Vec<&Tensor> = [self.weight, self.bias].into_iter().flatten().collect();
+        let fits = x.rank() > 0 && x.elem_count() > 0 && parts.iter().all(|part| part.dims() == [row_width(x)]);
+        if fits { Way::of(&[&[x], &parts[..]].concat()) } else { Way::Plain }
+    }
+
+    /// What rows are multiplied by, in f32.
+    pub fn factor(&self) -> Result<Option<Tensor>> {
+        let Some(weight) = self.weight else { return Ok(None) };
+        let weight = flat(weight)?;
+        Ok(Some(if self.plus_one { (weight + 1.0)? } else { weight }))
     }
 }
 
-fn row_width(x: &Tensor) -> usize {
+pub(super) fn row_width(x: &Tensor) -> usize {
     x.dims().last().copied().unwrap_or(1).max(1)
 }
 
-fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result<Tensor> {
+fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result<Fresh> {
     let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
-    let mut weight = affine.weight.map(flat).transpose()?;
-    if affine.plus_one {
-        weight = weight.map(|weight| weight + 1.0).transpose()?;
-    }
+    let weight = affine.factor()?;
     let bias = affine.bias.map(flat).transpose()?;
     let weight = weight.as_ref().map(Numbers::of).transpose()?;
     let bias = bias.as_ref().map(Numbers::of).transpose()?;
@@ -108,7 +121,7 @@ fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result
         let divisor = divisor.of_rows(first, out.len() / width);
         arch.dispatch(NormRows { out, x, width, kind, divisor, weight, bias });
     });
-    out.tensor(x.dims(), x.dtype())
+    Ok(out)
 }
 
 pub(super) fn norm_scale_plain(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {

@@ -72,7 +72,7 @@ impl WithSimd for Scales<'_> {
 
 /// What is taken off the numbers of a row: 0 for an RMS norm.
 #[inline(always)]
-fn mean<S: Simd>(simd: S, x: &[f32], kind: NormKind) -> f32 {
+pub(super) fn mean<S: Simd>(simd: S, x: &[f32], kind: NormKind) -> f32 {
     match kind {
         NormKind::Layer => sum(simd, x, |x| x, |x| x) / x.len() as f32,
         NormKind::Rms => 0.0,
@@ -80,7 +80,7 @@ fn mean<S: Simd>(simd: S, x: &[f32], kind: NormKind) -> f32 {
 }
 
 #[inline(always)]
-fn scale<S: Simd>(simd: S, x: &[f32], mean: f32, eps: f32) -> f32 {
+pub(super) fn scale<S: Simd>(simd: S, x: &[f32], mean: f32, eps: f32) -> f32 {
     let means = simd.splat_f32s(mean);
     let squares = sum(
         simd,
@@ -114,13 +114,13 @@ fn sum<S: Simd>(simd: S, x: &[f32], of: impl Fn(S::f32s) -> S::f32s, of_one: imp
     rest.iter().fold(simd.reduce_sum_f32s(sum), |sum, x| sum + of_one(*x))
 }
 
-struct Centred<S: Simd> {
-    mean: S::f32s,
-    scale: S::f32s,
+pub(super) struct Centred<S: Simd> {
+    pub mean: S::f32s,
+    pub scale: S::f32s,
 }
 
 #[inline(always)]
-fn write<S: Simd>(
+pub(super) fn write<S: Simd>(
     simd: S,
     out: &mut [f32],
     x: &[f32],

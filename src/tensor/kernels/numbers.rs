@@ -11,18 +11,39 @@ const WORTH_THREADS: usize = 1 << 14;
 /// What one piece of work is made of, in numbers: enough to outweigh its handing over, and small enough for the cache.
 const PIECE: usize = 1 << 15;
 
-/// Whether fused loops may take these: in the processor's memory, at most f32 wide, and no gradient asked for.
-pub(super) fn fusible<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> bool {
-    tensors.into_iter().all(|tensor| {
-        matches!(tensor.device(), Device::Cpu)
-            && matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16)
-            && !tensor.track_op()
-    })
+/// How a result is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By fused loops: in the processor's memory, at most f32 wide, and no gradient asked for.
+    Fused,
+    /// By fused loops, and recorded with gradients of their own: all in f32 in the processor's memory.
+    Recorded,
+    /// By candle's operations.
+    Plain,
 }
 
-/// A tensor in f32, its numbers one after the other; a copy only where it is not so already.
+impl Way {
+    pub fn of(tensors: &[&Tensor]) -> Self {
+        if !tensors.iter().all(|tensor| matches!(tensor.device(), Device::Cpu)) {
+            return Self::Plain;
+        }
+        if tensors.iter().any(|tensor| tensor.track_op()) {
+            let all_f32 = tensors.iter().all(|tensor| tensor.dtype() == DType::F32);
+            return if all_f32 { Self::Recorded } else { Self::Plain };
+        }
+        let narrow = |tensor: &&Tensor| matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16);
+        if tensors.iter().all(narrow) { Self::Fused } else { Self::Plain }
+    }
+}
+
+/// Whether fused loops may take these that have no gradients of their own.
+pub(super) fn fusible(tensors: &[&Tensor]) -> bool {
+    Way::of(tensors) == Way::Fused
+}
+
+/// A tensor in f32, its numbers one after the other, without its history; a copy only where it is not so already.
 pub(super) fn flat(tensor: &Tensor) -> Result<Tensor> {
-    Ok(tensor.to_dtype(DType::F32)?.contiguous()?)
+    Ok(tensor.detach().to_dtype(DType::F32)?.contiguous()?)
 }
 
 /// The numbers of a [`flat`] tensor.
@@ -90,7 +111,7 @@ impl<'a> Strided<'a> {
 
 /// A tensor in f32 whose last axis has no gaps; the others may have, so that a part of a cache is not copied.
 pub(super) fn with_whole_heads(tensor: &Tensor) -> Result<Tensor> {
-    let tensor = tensor.to_dtype(DType::F32)?;
+    let tensor = tensor.detach().to_dtype(DType::F32)?;
     Ok(if tensor.stride().last() == Some(&1) { tensor } else { tensor.contiguous()? })
 }
 
@@ -120,11 +141,16 @@ impl Fresh {
         in_pieces(numbers, unit, cost, write);
     }
 
-    /// The result, all of which has been written, in the shape and dtype that is wanted.
-    pub fn tensor(mut self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+    /// The result, all of which has been written.
+    pub fn numbers(mut self) -> Vec<f32> {
         // SAFETY: the capacity is `len`, and the kernels write every number.
         unsafe { self.numbers.set_len(self.len) };
-        Ok(Tensor::from_vec(self.numbers, shape, &Device::Cpu)?.to_dtype(dtype)?)
+        self.numbers
+    }
+
+    /// The result in the shape and dtype that is wanted.
+    pub fn tensor(self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.numbers(), shape, &Device::Cpu)?.to_dtype(dtype)?)
     }
 }
 
@@ -141,10 +167,22 @@ impl Place {
         self.0.wrapping_add(offset)
     }
 
+    /// The same memory from an offset on.
+    pub fn moved(self, offset: usize) -> Self {
+        Self(self.at(offset))
+    }
+
     /// # Safety
     /// The part lies within the memory, and nobody else uses it meanwhile.
     pub unsafe fn part<'a>(self, offset: usize, len: usize) -> &'a mut [f32] {
         unsafe { std::slice::from_raw_parts_mut(self.at(offset), len) }
+    }
+}
+
+impl From<Vec<f32>> for Fresh {
+    /// Of numbers that are written already.
+    fn from(numbers: Vec<f32>) -> Self {
+        Self { len: numbers.len(), numbers }
     }
 }
 

@@ -135,7 +135,7 @@ impl Tile {
         let weight = Factor { numbers: weight, row: 1, column: inner };
         let target = place.at(self.row * sizes.out + self.column);
         // SAFETY: the slices hold whole rows of both, and the tile lies within the result and is ours alone.
-        unsafe { multiply(target, sizes.out, [self.rows, self.columns, sizes.inner], 1.0, x, weight) };
+        unsafe { multiply(target, sizes.out, [self.rows, self.columns, sizes.inner], 1.0, x, weight, Onto::Nothing) };
     }
 
     fn finish(self, arch: Arch, place: Place, out: usize, finish: Finish) {
@@ -162,20 +162,49 @@ pub(super) struct Factor<'a> {
     pub column: isize,
 }
 
+impl Factor<'_> {
+    /// From a row and a column on.
+    pub fn from(self, row: usize, column: usize) -> Self {
+        let begin = row * self.row.unsigned_abs() + column * self.column.unsigned_abs();
+        Self { numbers: self.numbers.get(begin..).unwrap_or_default(), ..self }
+    }
+
+    /// Its rows as columns.
+    pub fn turned(self) -> Self {
+        Self { numbers: self.numbers, row: self.column, column: self.row }
+    }
+}
+
+/// Whether a product is written, or added to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Onto {
+    Nothing,
+    WhatIsThere,
+}
+
 /// Writes scale * a b, for a `[m, k]` and b `[k, n]`, on this thread.
 ///
 /// # Safety
-/// The target has m rows of n numbers, `step` apart, which nobody else uses; it need not be initialised. The factors
-/// hold the numbers that the sizes and their strides say.
-pub(super) unsafe fn multiply(target: *mut f32, step: usize, [m, n, k]: [usize; 3], scale: f32, a: Factor, b: Factor) {
-    let step = step as isize;
+/// The target has m rows of n numbers, `step` apart, which nobody else uses; it need not be initialised unless the
+/// product is added to it. The factors hold the numbers that the sizes and their strides say.
+pub(super) unsafe fn multiply(
+    target: *mut f32,
+    step: usize,
+    [m, n, k]: [usize; 3],
+    scale: f32,
+    a: Factor,
+    b: Factor,
+    onto: Onto,
+) {
+    let (step, read) = (step as isize, onto == Onto::WhatIsThere);
+    let old = if read { 1.0 } else { 0.0 };
     let (a, a_row, a_column) = (a.numbers.as_ptr(), a.row, a.column);
     let (b, b_row, b_column) = (b.numbers.as_ptr(), b.row, b.column);
     let none = Parallelism::None;
-    // SAFETY: as above; the target is only written.
+    // SAFETY: as above; the target is read only where it is added to.
     unsafe {
         gemm::gemm(
-            m, n, k, target, 1, step, false, a, a_column, a_row, b, b_column, b_row, 0.0, scale, false, false, false,
+            m, n, k, target, 1, step, read, a, a_column, a_row, b, b_column, b_row, old, scale, false, false, false,
             none,
         );
     }

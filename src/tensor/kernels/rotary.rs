@@ -4,8 +4,9 @@ use candle_core::{DType, Device, Tensor};
 use pulp::{Simd, WithSimd};
 
 use super::level::arch;
-use super::numbers::{Fresh, Numbers, flat, fusible};
+use super::numbers::{Fresh, Numbers, Way, flat};
 use super::reach::Gap;
+use super::record::record;
 use crate::base::Result;
 
 /// Cosines and sines of every position and pair, `[positions, dims / 2]` in f32.
@@ -31,12 +32,28 @@ impl Rotation {
 /// Turns the first coordinates of every head of x `[rows, columns, heads, d_head]`. Column c of the tensor stands at
 /// column `past + c` of the text, and `gap` tells which position that is.
 pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Tensor> {
-    let (_, columns, heads, size) = x.dims4()?;
+    let (_, columns, _, size) = x.dims4()?;
     let (positions, half) = rotation.cos.dims2()?;
     let fits = past + columns <= positions && 2 * half <= size && x.elem_count() > 0;
-    if !fits || !fusible([x, &rotation.cos, &rotation.sin]) {
-        return rotate_plain(x, rotation, past, gap);
+    let way = if fits { Way::of(&[x, &rotation.cos, &rotation.sin]) } else { Way::Plain };
+    match way {
+        Way::Fused => fused(x, rotation, past, gap)?.tensor(x.dims(), x.dtype()),
+        // The gradient turns back.
+        Way::Recorded if !rotation.cos.track_op() && !rotation.sin.track_op() => {
+            let back = Rotation { sin: rotation.sin.neg()?, ..rotation.clone() };
+            let back_gap = gap.cloned();
+            record("rotate", fused(x, rotation, past, gap)?, x.dims(), &[x], move |_, gradient| {
+                let turned = fused(gradient, &back, past, back_gap.as_ref())?;
+                Ok(vec![Some(turned.tensor(gradient.dims(), DType::F32)?)])
+            })
+        }
+        _ => rotate_plain(x, rotation, past, gap),
     }
+}
+
+fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Fresh> {
+    let (_, columns, heads, size) = x.dims4()?;
+    let half = rotation.cos.dim(1)?;
     let (arch, flat_x, cos, sin) = (arch(), flat(x)?, flat(&rotation.cos)?, flat(&rotation.sin)?);
     let (numbers, cos, sin) = (Numbers::of(&flat_x)?, Numbers::of(&cos)?, Numbers::of(&sin)?);
     let (numbers, cos, sin) = (numbers.slice(), cos.slice(), sin.slice());
@@ -52,7 +69,7 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
             arch.dispatch(Turn { out, x, size, cos, sin, neighbours });
         }
     });
-    out.tensor(x.dims(), x.dtype())
+    Ok(out)
 }
 
 /// Turns the heads of one position.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::elementwise::One;
+use super::elementwise::{Replace, Times};
 use super::math;
 
 /// Turns a row of scores into a pattern: powers of the seen ones over their sum, 0 elsewhere.
@@ -31,21 +31,11 @@ impl WithSimd for Softmax<'_> {
         }
         let scale = if sum == 0.0 { 0.0 } else { 1.0 / sum };
         for part in [&near, &far] {
-            super::elementwise::Replace(&mut row[part.clone()], Times(scale)).with_simd(simd);
+            Replace(&mut row[part.clone()], Times(scale)).with_simd(simd);
         }
         row[..near.start].fill(0.0);
         row[near.end..far.start].fill(0.0);
         row[far.end..].fill(0.0);
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Times(f32);
-
-impl One for Times {
-    #[inline(always)]
-    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
-        simd.mul_f32s(x, simd.splat_f32s(self.0))
     }
 }
 

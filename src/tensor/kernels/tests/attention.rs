@@ -6,7 +6,7 @@ use super::super::attention_plain::{attention_plain, mix_plain, pattern_plain, s
 use super::super::*;
 use super::{assert_close, at_every_level, list, numbers, strided};
 
-fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
+pub(super) fn reaches(gap: &Gap) -> Vec<Reach<'_>> {
     let whole = Reach { causal: true, window: None, past: 0, gap: None };
     vec![
         whole.clone(),

@@ -74,7 +74,7 @@ fn half_precision_is_computed_in_f32() {
 }
 
 #[test]
-fn gradients_take_the_twin() {
+fn a_gradient_of_a_sum_is_the_sum_of_rows() {
     let weight = candle_core::Var::from_tensor(&numbers(&[3, 4], 1.0, 1)).unwrap();
     let x = numbers(&[2, 4], 1.0, 2);
     let total = linear(&x, weight.as_tensor(), None).unwrap().sum_all().unwrap();

@@ -1,7 +1,9 @@
 //! Every kernel against its plain twin: odd shapes, strided and half-precision arguments, NaN and infinities, and
 //! every level of instructions.
 
+mod adamw;
 mod attention;
+mod back;
 mod linear;
 mod math;
 mod rows;

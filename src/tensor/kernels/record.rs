@@ -1,0 +1,123 @@
+//! Fused results in candle's graph, with gradients of their own.
+//!
+//! candle calls [`Recorded`] back while it computes gradients. What is given to it then has no history, so gradients of
+//! gradients end here; the plain twins, which f64 takes, have them.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as Candle, Shape, Tensor};
+
+use super::numbers::Fresh;
+use crate::bail;
+use crate::base::Result;
+
+/// The gradient of each argument, in their order; none for those that nobody asks for.
+pub(super) type Gradients = Vec<Option<Tensor>>;
+
+/// From a result and its gradient.
+type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<Gradients> + Send + Sync>;
+
+/// Puts a result of one to three arguments into candle's graph. `back(result, its gradient)` must give a gradient to
+/// every argument that tracks its operations.
+pub(super) fn record(
+    name: &'static str,
+    result: Fresh,
+    shape: &[usize],
+    arguments: &[&Tensor],
+    back: impl Fn(&Tensor, &Tensor) -> Result<Gradients> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let result = Mutex::new(Some((CpuStorage::F32(result.numbers()), Shape::from(shape))));
+    let op = Recorded { name, result, back: Box::new(back) };
+    Ok(match arguments {
+        [a] => a.apply_op1(op)?,
+        [a, b] => a.apply_op2(b, op)?,
+        [a, b, c] => a.apply_op3(b, c, op)?,
+        _ => bail!(Bug, "expected one to three arguments of `{name}`, found {}", arguments.len()),
+    })
+}
+
+struct Recorded {
+    name: &'static str,
+    /// Until candle takes it, which is at once.
+    result: Mutex<Option<(CpuStorage, Shape)>>,
+    back: Back,
+}
+
+impl Recorded {
+    fn take(&self) -> Candle<(CpuStorage, Shape)> {
+        let taken = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| candle_core::Error::Msg(format!("the result of `{}` was taken twice", self.name)))
+    }
+
+    fn gradients<const N: usize>(&self, result: &Tensor, gradient: &Tensor) -> Candle<[Option<Tensor>; N]> {
+        let all = (self.back)(&result.detach(), gradient).map_err(candle_core::Error::wrap)?;
+        <[Option<Tensor>; N]>::try_from(all)
+            .map_err(|all| candle_core::Error::Msg(format!("`{}` gave {} gradients, not {N}", self.name, all.len())))
+    }
+}
+
+impl CustomOp1 for Recorded {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Candle<(CpuStorage, Shape)> {
+        self.take()
+    }
+
+    fn bwd(&self, _: &Tensor, result: &Tensor, gradient: &Tensor) -> Candle<Option<Tensor>> {
+        let [a] = self.gradients(result, gradient)?;
+        Ok(a)
+    }
+}
+
+impl CustomOp2 for Recorded {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Candle<(CpuStorage, Shape)> {
+        self.take()
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        result: &Tensor,
+        gradient: &Tensor,
+    ) -> Candle<(Option<Tensor>, Option<Tensor>)> {
+        let [a, b] = self.gradients(result, gradient)?;
+        Ok((a, b))
+    }
+}
+
+impl CustomOp3 for Recorded {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Candle<(CpuStorage, Shape)> {
+        self.take()
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        result: &Tensor,
+        gradient: &Tensor,
+    ) -> Candle<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [a, b, c] = self.gradients(result, gradient)?;
+        Ok((a, b, c))
+    }
+}
