@@ -5,6 +5,7 @@ pub mod labels;
 pub mod pack;
 pub mod text;
 
+pub mod baselines;
 pub mod labels;
 
 pub mod grammar;
