@@ -216,7 +216,17 @@ impl Block {
         let numbers = keys.from(self.row, run.start, self.head / sizes.sharing);
         let k = Factor { numbers, row: 1, column: keys.step() };
         // SAFETY: both hold what the sizes say, and the scores are exactly as many.
-        unsafe { multiply(scores.as_mut_ptr(), run.len(), [self.queries, run.len(), sizes.size], scale as f32, q, k, Onto::Nothing) };
+        unsafe {
+            multiply(
+                scores.as_mut_ptr(),
+                run.len(),
+                [self.queries, run.len(), sizes.size],
+                scale as f32,
+                q,
+                k,
+                Onto::Nothing,
+            )
+        };
         if let Some(cap) = cap {
             arch.dispatch(Replace(scores, Capped(cap as f32)));
         }
@@ -230,7 +240,9 @@ impl Block {
         let v = Factor { numbers, row: values.step(), column: 1 };
         let target = out.at(begin);
         // SAFETY: both hold what the sizes say, and nobody else writes to this head of these columns.
-        unsafe { multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v, Onto::Nothing) };
+        unsafe {
+            multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v, Onto::Nothing)
+        };
     }
 }
 

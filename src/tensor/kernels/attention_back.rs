@@ -60,9 +60,7 @@ impl Attended {
             .into_par_iter()
             .for_each_init(Default::default, |buffers, head| work.head(head / shared, head % shared, buffers));
         let tensors = results.into_iter().zip([&self.q, &self.k, &self.v]).zip(self.asked);
-        tensors
-            .map(|((fresh, of), asked)| asked.then(|| fresh.tensor(of.dims(), DType::F32)).transpose())
-            .collect()
+        tensors.map(|((fresh, of), asked)| asked.then(|| fresh.tensor(of.dims(), DType::F32)).transpose()).collect()
     }
 }
 

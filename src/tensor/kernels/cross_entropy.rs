@@ -43,7 +43,8 @@ pub fn cross_entropy(
         return Ok((losses * counts)?.sum_all()?);
     }
     let asked = arguments.iter().map(|argument| argument.track_op()).collect();
-    let (loss, gradients) = Pass { sizes: Sizes { rows, inner, out: vocab }, targets, counts, asked }.run(&arguments)?;
+    let (loss, gradients) =
+        Pass { sizes: Sizes { rows, inner, out: vocab }, targets, counts, asked }.run(&arguments)?;
     let loss = Fresh::from(vec![loss as f32]);
     if way == Way::Fused {
         return loss.tensor(&[], DType::F32);

@@ -126,7 +126,9 @@ fn rotations() {
 fn attention_of_all_reaches() {
     let gap = Gap { lengths: vec![1, 4], width: 4 };
     at_every_level(|| {
-        for (columns, keys, heads, shared, size) in [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (5, 7, 4, 2, 17), (66, 70, 2, 1, 8)] {
+        for (columns, keys, heads, shared, size) in
+            [(1, 1, 1, 1, 1), (3, 5, 2, 1, 3), (5, 7, 4, 2, 17), (66, 70, 2, 1, 8)]
+        {
             let q = numbers(&[2, columns, heads, size], 2.0, 1);
             let (k, v) = (numbers(&[2, keys, shared, size], 2.0, 2), numbers(&[2, keys, shared, size], 2.0, 3));
             for reach in super::attention::reaches(&gap).into_iter().step_by(if columns > 9 { 4 } else { 1 }) {
@@ -163,7 +165,9 @@ fn a_loss_over_many_pieces_of_rows() {
     let loss = cross_entropy(&x, &weight, None, &targets, &counts).unwrap();
     let each = token_losses(&linear(&x, &weight, None).unwrap(), &targets).unwrap();
     assert_close(&loss, &each.mean_all().unwrap(), 1e-6, 1.0);
-    assert!(cross_entropy(&x, &weight, None, &targets, &[1.0]).unwrap_err().message.contains("a count for each of 700"));
+    assert!(
+        cross_entropy(&x, &weight, None, &targets, &[1.0]).unwrap_err().message.contains("a count for each of 700")
+    );
 }
 
 #[test]
