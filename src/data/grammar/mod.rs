@@ -7,13 +7,13 @@ mod fill;
 mod hosts;
 pub mod labels;
 mod lexicon;
-mod pen;
-mod people;
-mod phenomena;
-mod topics;
+pub(super) mod pen;
+pub(super) mod people;
+pub(super) mod phenomena;
+pub(super) mod topics;
 mod weights;
-mod words;
-mod world;
+pub(super) mod words;
+pub(super) mod world;
 mod writer;
 
 #[cfg(test)]
