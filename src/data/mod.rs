@@ -1,11 +1,11 @@
 //! Floor 3: texts and where they come from, with labels where they are known, and their packing into rows of tokens.
 
+pub mod baselines;
+pub mod bits;
+pub mod grammar;
+pub mod labels;
 pub mod pack;
 pub mod text;
-
-pub mod labels;
-
-pub mod grammar;
 
 use std::sync::Arc;
 
