@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::lexicon::names::{FEMALE, MALE};
 use super::pen::is_held;
 use super::*;
-use crate::model::labels::{Column, Mark};
+use crate::model::labels::{Column, Mark, Of, Values};
 
 fn documents(split: Split, count: u64) -> Vec<Document> {
     let grammar = Grammar::new(0, &Mix::default(), split);
@@ -182,4 +182,20 @@ fn names_answer_to_their_roles() {
         }
     }
     assert!(found > 100);
+}
+
+#[test]
+fn the_page_explains_every_label_phenomenon_and_kind() {
+    let page = include_str!("../../../docs/grammar.md");
+    assert_eq!(PHENOMENA.iter().find(|name| !page.contains(&format!("### `{name}`"))), None);
+    for column in labels::columns().iter() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}`", column.name)));
+        assert!(row.is_some_and(|row| row.contains("*last*") == (column.of == Of::Last)), "{}", column.name);
+        let same = row.is_some_and(|row| row.contains("the same") || row.contains("see below"));
+        if let Values::Kind(kinds) = &column.values {
+            assert!(same || row.is_some_and(|row| row.contains(&kinds.join(", "))), "{}", column.name);
+        }
+    }
+    let explained = |kind: &&str| page.contains(&format!("`{kind}`"));
+    assert_eq!(labels::PAREN_KINDS.iter().find(|kind| !explained(kind)), None);
 }

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::base::random::stream;
 use crate::base::{Result, Task, names};
-use crate::{bail, err};
+use crate::err;
 
 /// Two prompts that end where the answer comes next.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ const PATIENCE: usize = 5_000;
 /// `n` pairs of a task, no two alike, the same ones for the same seed. The first ones do not depend on `n`.
 pub fn pairs(name: &str, n: usize, seed: u64, style: Style, task: &Task) -> Result<Vec<Pair>> {
     let Some((name, grammar, natural)) = MAKERS.iter().find(|maker| maker.0 == name) else {
-        return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)));
+        return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)).arg(0));
     };
     let (purpose, make) = match style {
         Style::Grammar => ("pairs, grammar", grammar),
@@ -93,7 +93,10 @@ pub fn pairs(name: &str, n: usize, seed: u64, style: Style, task: &Task) -> Resu
                 in_vain = 0;
             }
             None if in_vain == PATIENCE => {
-                bail!(Argument, "expected at most {} pairs of `{name}`, found {n}: there are no more", pairs.len())
+                let found = pairs.len();
+                return Err(
+                    err!(Argument, "expected at most {found} pairs of `{name}`, found {n}: there are no more").arg(1)
+                );
             }
             None => in_vain += 1,
         }
