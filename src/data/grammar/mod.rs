@@ -37,6 +37,16 @@ pub enum Split {
     Held,
 }
 
+impl Split {
+    /// What stands in the origin of a document.
+    fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Held => "held",
+        }
+    }
+}
+
 /// How many bytes a document has: some 60 to 300 words.
 const SHORTEST: usize = 340;
 const LONGEST: usize = 1700;

@@ -9,6 +9,7 @@ use crate::base::random::stream;
 use crate::data::grammar::Split;
 use crate::data::grammar::labels::{Col, NAME_ROLES, PAREN_KINDS, value};
 use crate::data::grammar::pen::Pen;
+use crate::data::grammar::people;
 use crate::data::grammar::phenomena as of;
 use crate::data::grammar::topics::TOPICS;
 use crate::data::grammar::words::begins_with_vowel;
@@ -126,7 +127,7 @@ pub fn apostrophe(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let (kind, owner) = if below(rng, 2) == 0 {
         ("person", ["the ", pen.word(pen.topic.people)].concat())
     } else {
-        let name = crate::data::grammar::people::given(&mut pen).0;
+        let name = people::given(&mut pen).0;
         ("name", ["old ", name].concat())
     };
     let comma = if before.ends_with("that") { " " } else { ", " };
