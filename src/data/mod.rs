@@ -5,6 +5,7 @@ pub mod bits;
 pub mod grammar;
 pub mod labels;
 pub mod pack;
+pub mod pairs;
 pub mod text;
 
 use std::sync::Arc;

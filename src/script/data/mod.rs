@@ -1,6 +1,7 @@
 //! `data::` and the methods of what it gives back, one file for each kind of data.
 
 mod bits;
+mod pairs;
 mod rows;
 mod text;
 mod tokenizer;
@@ -10,7 +11,11 @@ use rhai::plugin::*;
 
 /// What is called through the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(text::functions), exported_manifest!(tokenizer::functions)]
+    vec![
+        exported_manifest!(pairs::functions),
+        exported_manifest!(text::functions),
+        exported_manifest!(tokenizer::functions),
+    ]
 }
 
 /// The methods of what these give back.
