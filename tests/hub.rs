@@ -365,6 +365,8 @@ impl Progress for Sums {
         self.0.lock().unwrap().insert(label.to_string(), (total, sum.clone()));
         Box::new(Sum(sum))
     }
+
+    fn say(&self, _line: &str) {}
 }
 
 impl Bar for Sum {

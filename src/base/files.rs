@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
@@ -25,18 +25,19 @@ pub struct Ledger {
     pub written: BTreeMap<PathBuf, String>,
 }
 
-/// The files of one run.
+/// The files of one run. Clones are of the same run: what reads for long keeps one.
+#[derive(Clone)]
 pub struct Files {
     access: Access,
     /// Whether reads are hashed; writes always are, since their bytes pass by anyway.
     recording: bool,
-    ledger: Mutex<Ledger>,
-    locks: Mutex<BTreeMap<PathBuf, Lock>>,
+    ledger: Arc<Mutex<Ledger>>,
+    locks: Arc<Mutex<BTreeMap<PathBuf, Lock>>>,
 }
 
 impl Files {
     pub fn new(access: Access, recording: bool) -> Self {
-        Self { access, recording, ledger: Mutex::default(), locks: Mutex::default() }
+        Self { access, recording, ledger: Arc::default(), locks: Arc::default() }
     }
 
     pub fn access(&self) -> &Access {

@@ -10,6 +10,9 @@ use super::{Error, Result};
 pub trait Progress: Send + Sync {
     /// A piece of work begins; `total` is in the unit of later `advance` calls, where it is known.
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar>;
+
+    /// A line about the work, for whoever watches: an estimate before it begins, a stage that is done.
+    fn say(&self, line: &str);
 }
 
 /// One running piece of work; dropping it ends its display.
@@ -28,6 +31,8 @@ impl Progress for Silent {
     fn begin(&self, _label: &str, _total: Option<u64>) -> Box<dyn Bar> {
         Box::new(SilentBar)
     }
+
+    fn say(&self, _line: &str) {}
 }
 
 impl Bar for SilentBar {
@@ -66,8 +71,18 @@ impl Task {
         if self.is_interrupted() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
+    /// Lowers the flag: the work that was interrupted has ended early and gives back what it has, and what comes after it
+    /// goes on.
+    pub fn answer_interruption(&self) {
+        self.interrupted.store(false, Ordering::Relaxed);
+    }
+
     pub fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
         self.progress.begin(label, total)
+    }
+
+    pub fn say(&self, line: &str) {
+        self.progress.say(line);
     }
 
     /// Runs work that cannot poll (one large SVD, one matrix product) on a thread of its own, so that Ctrl-C is answered

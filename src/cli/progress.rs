@@ -1,10 +1,12 @@
-//! Progress bars on a terminal: how far, how fast, how long still.
+//! Progress bars on a terminal: how far, how fast, how long still. Elsewhere no bars, only the lines that are said.
 
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::base::task::{Bar, Progress};
+use crate::base::task::{Bar, Progress, Silent};
+use crate::report::symbols::harmless;
+use crate::script::console::to_stderr;
 
 #[derive(Default)]
 pub struct Bars {
@@ -28,6 +30,23 @@ impl Progress for Bars {
         let bar = bar.with_prefix(label.to_string());
         bar.enable_steady_tick(Duration::from_millis(100));
         Box::new(Shown(bar))
+    }
+
+    fn say(&self, line: &str) {
+        self.all.suspend(|| to_stderr(&(harmless(line) + "\n")));
+    }
+}
+
+/// For output that is no terminal: lines, and no bars.
+pub struct Lines;
+
+impl Progress for Lines {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        Silent.begin(label, total)
+    }
+
+    fn say(&self, line: &str) {
+        to_stderr(&(harmless(line) + "\n"));
     }
 }
 

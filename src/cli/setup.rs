@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::Device;
 
 use super::args::Options;
-use super::progress::Bars;
+use super::progress::{Bars, Lines};
 use crate::base::access::{Access, Rules};
 use crate::base::files::{self, Files};
 use crate::base::random::Randomness;
@@ -54,8 +54,11 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     }
     let files = Files::new(access, wants.recording);
     let interrupted = listen_for_interruption(wants.interactive)?;
-    let progress: Arc<dyn Progress> =
-        if settings.quiet || !std::io::stderr().is_terminal() { Arc::new(Silent) } else { Arc::new(Bars::default()) };
+    let progress: Arc<dyn Progress> = match (settings.quiet, std::io::stderr().is_terminal()) {
+        (true, _) => Arc::new(Silent),
+        (false, true) => Arc::new(Bars::default()),
+        (false, false) => Arc::new(Lines),
+    };
     let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
     let console = match screen_before {
         // What was made for another screen is compared, and not shown on this one.

@@ -1,18 +1,36 @@
-//! Floor 3: texts and where they come from, with labels where they are known.
+//! Floor 3: texts and where they come from, with labels where they are known, and their packing into rows of tokens.
+
+pub mod baselines;
+pub mod bits;
+pub mod grammar;
+pub mod labels;
+pub mod pack;
+pub mod text;
 
 use std::sync::Arc;
 
 use crate::base::{Result, Task};
 use crate::model::labels::Marks;
 
-/// One text of a source.
+pub use text::Text;
+
+/// One text of a source, or a piece of one that is long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     pub text: String,
     /// Where it is from: a file, a line of it, or what generated it.
     pub origin: Arc<str>,
+    /// Where in its document it begins, in bytes. Beyond 0 it goes on from the piece before, without anything between.
+    pub at: u64,
     /// What is known of its bytes, where something is.
     pub marks: Option<Marks>,
+}
+
+impl Document {
+    /// A whole document.
+    pub fn whole(text: impl Into<String>, origin: impl Into<Arc<str>>) -> Self {
+        Self { text: text.into(), origin: origin.into(), at: 0, marks: None }
+    }
 }
 
 /// Documents one after the other, the same ones in the same order every time.

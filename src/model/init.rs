@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
 use super::family::{self, with_head_size};
+use super::load::Published;
 use super::weights::Weights;
 use crate::base::{Result, Task, memory, names};
 use crate::tensor::{DType, Device, Tensor};
@@ -16,6 +17,17 @@ const SPREAD: f64 = 0.02;
 
 /// How many numbers are drawn between two looks at the task.
 const PIECE: usize = 1 << 16;
+
+/// A config from what the user states: the fields of our own, or those of a published family as a config.json has them,
+/// `model_type` among them; such a model is saved as that family's models are.
+pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
+    if options.get("model_type").is_none() {
+        return Ok((config(options)?, None));
+    }
+    let config_json = whole_numbers(options);
+    let layout = family::read(&config_json, &[])?;
+    Ok((layout.config.clone(), Some(Published { config_json, layout })))
+}
 
 /// A config from the fields that the user states. What is left out: 2 layers, `d_model` 64, 4 heads of equal parts,
 /// `d_mlp` four times `d_model`, a context of 128, a serial GELU decoder with layer norms, biases and rotary positions.

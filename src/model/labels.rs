@@ -68,10 +68,11 @@ impl Marks {
     pub fn aligned(&self, text: &str, offsets: &[Range<usize>]) -> Labels {
         let mut values = vec![vec![0; offsets.len()]; self.columns.len()];
         for mark in &self.marks {
-            let (column, line) = match (self.columns.get(usize::from(mark.column)), values.get_mut(mark.column as usize)) {
-                (Some(column), Some(line)) => (column, line),
-                _ => continue,
-            };
+            let (column, line) =
+                match (self.columns.get(usize::from(mark.column)), values.get_mut(mark.column as usize)) {
+                    (Some(column), Some(line)) => (column, line),
+                    _ => continue,
+                };
             let (start, end) = (mark.start as usize, mark.end as usize);
             // Offsets ascend, so that the tokens that may share a byte with the mark stand together.
             let from = offsets.partition_point(|range| range.end <= start);
@@ -133,10 +134,8 @@ mod tests {
 
     #[test]
     fn a_later_mark_lies_over_an_earlier_one() {
-        let found = marks(vec![
-            Mark { column: 0, start: 0, end: 6, value: 1 },
-            Mark { column: 0, start: 2, end: 4, value: 2 },
-        ]);
+        let found =
+            marks(vec![Mark { column: 0, start: 0, end: 6, value: 1 }, Mark { column: 0, start: 2, end: 4, value: 2 }]);
         assert_eq!(found.aligned("((()))", &[0..2, 2..4, 4..6]).values[0], [1, 2, 1]);
     }
 }

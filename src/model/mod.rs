@@ -39,9 +39,11 @@ pub struct Model {
     pub origin: String,
     /// How its files were, where it was loaded, so that it is saved the same way.
     pub published: Option<Arc<load::Published>>,
+    /// How it was trained, where it was trained here.
+    pub history: Option<Arc<train::History>>,
 }
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@
 
 mod check;
 pub mod console;
+pub mod data;
 pub mod docs;
 pub mod docs_text;
 pub mod drawing;

@@ -10,6 +10,7 @@ const MODULES: &[(&str, &str)] = &[
     ("", "Known everywhere"),
     ("tensor", "`tensor::` — making tensors, and what takes several of them"),
     ("model", "`model::` — models, loaded or made"),
+    ("data", "`data::` — tokenizers and baselines"),
     ("hooks", "`hooks::` — what is done to activations while a model runs"),
     ("plot", "`plot::` — charts"),
     ("run", "`run::` — checks, files, the seed of a run"),

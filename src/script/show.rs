@@ -9,6 +9,8 @@ use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::data::Text;
+use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::Report;
 use crate::report::chart::Chart;
@@ -50,7 +52,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 15] = [
+static ROWS: [Row; 17] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -65,6 +67,8 @@ static ROWS: [Row; 15] = [
     row::<Run>(),
     row::<Table>(),
     row::<Tensor>(),
+    row::<Text>(),
+    row::<Tokenizer>(),
     row::<Tokens>(),
 ];
 

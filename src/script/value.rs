@@ -40,6 +40,10 @@ pub fn given(index: usize, name: &str, value: &Dynamic) -> Given {
 }
 
 impl Given {
+    pub fn value(&self) -> &Dynamic {
+        &self.value
+    }
+
     /// "expected WANTED for `name`, found a string", pointing at the argument.
     pub fn refuse(&self, wanted: &str) -> Error {
         let element = self.element.map(|i| format!("[{i}]")).unwrap_or_default();
@@ -78,6 +82,11 @@ impl Given {
 
     pub fn text(&self) -> Result<String> {
         self.value.clone().into_string().map_err(|_| self.refuse("a string"))
+    }
+
+    /// A handle, if the value is one of this type.
+    pub fn handle<T: Clone + 'static>(&self) -> Option<T> {
+        self.value.read_lock::<T>().map(|handle| handle.clone())
     }
 
     pub fn map(&self) -> Result<Map> {

@@ -190,6 +190,8 @@ impl Progress for Impatient {
         assert!(label.starts_with("loading ") && total.is_some());
         Box::new(Impatient(self.0.clone(), self.1.clone()))
     }
+
+    fn say(&self, _line: &str) {}
 }
 
 impl Bar for Impatient {

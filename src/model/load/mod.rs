@@ -104,7 +104,7 @@ fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &T
     };
     let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));
     let decoder = Arc::new(Decoder::new(loaded.config, loaded.weights));
-    Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new) })
+    Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
 }
 
 /// The tokenizer of a file or a folder.

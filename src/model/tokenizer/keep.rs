@@ -32,6 +32,21 @@ pub enum Ours {
 }
 
 impl Tokenizer {
+    /// What people call this kind of tokenizer.
+    pub fn kind(&self) -> String {
+        match &*self.origin {
+            // Files from before the crate wrote the type down are of BPE.
+            Origin::Json(bytes) => {
+                let file = serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
+                file.pointer("/model/type").and_then(|kind| kind.as_str()).unwrap_or("BPE").to_lowercase()
+            }
+            Origin::Llama2c(_) => "llama2.c".into(),
+            Origin::Ours(Ours::Characters { .. }) => "characters".into(),
+            Origin::Ours(Ours::Words { .. }) => "words".into(),
+            Origin::Ours(Ours::Gguf(_)) => "gguf".into(),
+        }
+    }
+
     /// Writes the files that [`Tokenizer::from_folder`] makes the same tokenizer of, and gives back their places.
     pub fn save(&self, files: &Files, folder: &Path) -> Result<Vec<PathBuf>> {
         let write = |name: &str, content: &[u8]| files.save_whole(&folder.join(name), content);

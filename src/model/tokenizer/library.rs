@@ -77,7 +77,7 @@ impl Split for Library {
 }
 
 /// Refuses what cannot be cut into pieces reliably.
-fn check_stretches(text: &str) -> Result<()> {
+pub fn check_stretches(text: &str) -> Result<()> {
     let (mut start, mut blank) = (0, false);
     for (at, letter) in text.char_indices().filter(|_| text.len() > STRETCH) {
         if letter.is_whitespace() != blank {

@@ -20,6 +20,7 @@ mod splits;
 mod stream;
 mod symbols;
 mod template;
+pub mod train;
 mod vocab;
 
 use std::ops::Range;

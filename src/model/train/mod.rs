@@ -1,23 +1,24 @@
-//! Training a model: where its examples come from.
+//! Training a model: examples, the recipe, the steps, what is kept on disk, and how it went.
 
-use crate::base::{Result, Task};
+mod adamw;
+mod checkpoint;
+mod dropout;
+mod estimate;
+mod examples;
+mod history;
+mod loss;
+mod recipe;
+mod run;
+mod schedule;
+mod state;
+#[cfg(test)]
+mod tests;
 
-/// What one part of a training step reads, row by row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Examples {
-    /// What the model reads; every row has the same length.
-    pub ids: Vec<Vec<u32>>,
-    /// What should come after each token: the next one, or an answer.
-    pub targets: Vec<Vec<u32>>,
-    /// How much the loss of each target counts, where they do not all count alike; 0 is not at all.
-    pub counts: Option<Vec<Vec<f32>>>,
-}
-
-/// Examples without end, in an order that is the same every time.
-pub trait Batches {
-    /// The next `rows` rows.
-    fn next(&mut self, rows: usize, task: &Task) -> Result<Examples>;
-
-    /// Goes on as if `rows` rows had been read, for a training that is resumed.
-    fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
-}
+pub use checkpoint::{CHECKPOINT, Keep};
+pub use estimate::Estimate;
+pub use examples::{Batches, Examples, Tables};
+pub use history::History;
+pub use loss::mean_loss;
+pub use recipe::Recipe;
+pub use run::{Beginning, Ended, Judge, Trained, Training};
+pub use schedule::{Schedule, Shape};

@@ -105,10 +105,19 @@ impl Handle for Model {
     }
 }
 
-/// The tokenizer of a model that is made here: one of given words or characters.
-fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
+/// The tokenizer of a model that is made here: one that the script has, or one of given words or characters.
+pub(super) fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
+    let whole = read.get("tokenizer", |given| {
+        given.handle::<Tokenizer>().ok_or_else(|| given.refuse("a tokenizer, as `data::tokenizer` makes"))
+    })?;
     let (words, characters) = (read.get("words", Given::texts)?, read.get("characters", Given::texts)?);
     let (bos, unknown) = (read.get("bos", Given::text)?, read.get("unknown", Given::text)?);
+    if let Some(whole) = whole {
+        if words.is_some() || characters.is_some() || bos.is_some() || unknown.is_some() {
+            bail!(Argument, "expected `tokenizer` alone, found a list of tokens or one of their names beside it");
+        }
+        return Ok(Some(whole));
+    }
     match (words, characters) {
         (None, None) => Ok(None),
         (Some(words), None) => Tokenizer::words(words, bos.as_deref(), unknown.as_deref()).map(Some),
@@ -179,11 +188,13 @@ pub mod functions {
     /// / heads, `kv_heads` as many, `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu,
     /// ..), `norm` "layer" ("rms", or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied`
     /// false, and biases, which `biases: false` leaves out. `model::init(m.config)` is a model like `m` that knows
-    /// nothing. Without words or characters the model has no tokenizer and reads ids.
+    /// nothing. A map with a `model_type` is read as a config.json of that family, and the model is saved as one of its
+    /// models is. Without words or characters the model has no tokenizer and reads ids.
     ///
     /// # Options
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
     /// - `dtype` = "f32": the dtype that the model computes in
+    /// - `tokenizer` = none: the tokenizer that it reads texts with, as `data::tokenizer` makes
     /// - `words` = none: the words that are its tokens, in the order of their ids
     /// - `characters` = none: the characters that are its tokens
     /// - `bos` = none: which of them marks the beginning of a text
@@ -195,6 +206,10 @@ pub mod functions {
     /// m  //=> microtome model of 2 layers, d_model 16
     /// let m = model::init(#{ vocab: 3 }, #{ words: ["the", "cat", "sat"], seed: 1 });
     /// m.logits("the cat").shape  //=> [1, 2, 3]
+    /// let sizes = #{ vocab_size: 10, hidden_size: 16, intermediate_size: 32, num_attention_heads: 2, num_hidden_layers: 1 };
+    /// let m = model::init(#{ model_type: "gpt_neox" } + sizes);
+    /// m.save("neox");
+    /// model::load("neox")  //=> gpt_neox model of 1 layer, d_model 16
     /// ```
     #[rhai_fn(return_raw)]
     pub fn init(ctx: NativeCallContext, config: Map) -> Fallible<Model> {
@@ -209,10 +224,17 @@ pub mod functions {
         let mut random = env.random.generator(read.seed()?);
         let tokenizer = super::tokenizer(&mut read)?;
         read.finish()?;
-        let config = init::config(&super::json_of(&config.into())?).map_err(|e| e.arg(0))?;
+        let (config, published) = init::described(&super::json_of(&config.into())?).map_err(|e| e.arg(0))?;
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
         let decoder = Arc::new(Decoder::new(config, weights));
-        Ok(model::Model { decoder, tokenizer, origin: "made here".into(), published: None }.into())
+        Ok(model::Model {
+            decoder,
+            tokenizer,
+            origin: "made here".into(),
+            published: published.map(Arc::new),
+            history: None,
+        }
+        .into())
     }
 }
 

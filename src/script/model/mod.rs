@@ -10,6 +10,7 @@ mod predict;
 mod reading;
 mod run;
 mod tokens;
+mod train;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ use input::{Asked, Input};
 
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(load::functions)]
+    vec![exported_manifest!(load::functions), exported_manifest!(train::functions)]
 }
 
 /// The methods of models, and of what they give back.
@@ -50,6 +51,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::parts),
         exported_manifest!(tokens::methods),
         exported_manifest!(tokens::parts),
+        exported_manifest!(train::methods),
     ];
     [own, reading::globals()].concat()
 }

@@ -1,0 +1,176 @@
+//! Labels of real text, found by rules: brackets, quotations, apostrophes, numbers, lines.
+//!
+//! The columns have the names and the meaning that they have in the labelled language. There they are true by
+//! construction; here they are a reader's judgement by what stands around a sign, which is wrong where people write
+//! otherwise than most: a quotation over several paragraphs, an unclosed bracket, an elision that no list knows.
+
+mod apostrophes;
+mod brackets;
+mod lines;
+mod numerals;
+mod quotes;
+
+use std::sync::{Arc, LazyLock};
+
+use crate::base::Result;
+use crate::err;
+use crate::model::labels::{Column, Mark, Marks, Of, Values};
+
+/// The columns, in the order of [`columns`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Col {
+    /// How many round brackets are open, both of a pair included.
+    Depth,
+    /// Which kind of bracket was opened last.
+    Bracket,
+    /// How many brackets of any kind are open.
+    BracketDepth,
+    /// How long ago the innermost round bracket was opened.
+    SinceOpen,
+    /// Which kind of quotation it stands in, the marks included.
+    Quote,
+    QuoteDepth,
+    /// Quotation marks: whether they open or close.
+    QuoteSign,
+    /// What an apostrophe stands for.
+    Apostrophe,
+    Numeral,
+    /// The first token of a line that is no blank.
+    LineStart,
+    /// How many columns a line is set in.
+    Indent,
+}
+
+const BRACKETS: [&str; 3] = ["round", "square", "curly"];
+const QUOTES: [&str; 2] = ["double", "single"];
+const SIGNS: [&str; 2] = ["open", "close"];
+const APOSTROPHES: [&str; 4] = ["possessive", "contraction", "plural", "quote"];
+const NUMERALS: [&str; 2] = ["year", "number"];
+
+static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
+    let column = |name, values| Column { name, of: Of::First, values };
+    let kind = |name, kinds: &[&'static str]| column(name, Values::Kind(kinds.to_vec()));
+    [
+        column("depth", Values::Number),
+        kind("bracket", &BRACKETS),
+        column("bracket_depth", Values::Number),
+        column("since_open", Values::Since),
+        kind("quote", &QUOTES),
+        column("quote_depth", Values::Number),
+        kind("quote_sign", &SIGNS),
+        kind("apostrophe", &APOSTROPHES),
+        kind("numeral", &NUMERALS),
+        kind("line_start", &["line_start"]),
+        column("indent", Values::Number),
+    ]
+    .into()
+});
+
+/// All columns; a mark names one by its index.
+pub fn columns() -> Arc<[Column]> {
+    COLUMNS.clone()
+}
+
+/// The labels of a text.
+pub fn label(text: &str) -> Result<Marks> {
+    if u32::try_from(text.len()).is_err() {
+        return Err(err!(Argument, "expected a text of less than 4 GiB to label, found {} bytes", text.len())
+            .hint("label its paragraphs one by one"));
+    }
+    let mut pen = Pen { marks: Vec::new() };
+    let letters: Vec<Letter> = text.char_indices().map(|(at, sign)| Letter { at, sign }).collect();
+    brackets::mark(&letters, &mut pen);
+    for paragraph in lines::paragraphs(&letters) {
+        quotes::mark(paragraph, &mut pen);
+    }
+    numerals::mark(text, &mut pen);
+    lines::mark(text, &mut pen);
+    Ok(Marks { columns: columns(), marks: pen.marks })
+}
+
+/// A character and the byte where it begins.
+#[derive(Debug, Clone, Copy)]
+struct Letter {
+    at: usize,
+    sign: char,
+}
+
+impl Letter {
+    fn end(&self) -> usize {
+        self.at + self.sign.len_utf8()
+    }
+}
+
+struct Pen {
+    marks: Vec<Mark>,
+}
+
+impl Pen {
+    fn mark(&mut self, column: Col, start: usize, end: usize, value: usize) {
+        self.marks.push(Mark { column: column as u16, start: start as u32, end: end as u32, value: value as u32 });
+    }
+}
+
+/// Two signs that belong together, by their places among the letters, and what kind they are, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pair {
+    open: usize,
+    close: usize,
+    kind: usize,
+}
+
+/// Pairs in the order in which they open, each with how many are open within it. No two of them cross.
+fn nested(mut pairs: Vec<Pair>) -> Vec<(Pair, usize)> {
+    pairs.sort_unstable_by_key(|pair| pair.open);
+    let mut around: Vec<usize> = Vec::new();
+    let depth = |pair: Pair| {
+        around.retain(|close| *close > pair.close);
+        around.push(pair.close);
+        (pair, around.len())
+    };
+    pairs.into_iter().map(depth).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a column at every character, as one digit each; `.` for none.
+    pub fn line(text: &str, name: &str) -> String {
+        let offsets: Vec<_> = text.char_indices().map(|(at, sign)| at..at + sign.len_utf8()).collect();
+        let labels = label(text).unwrap().aligned(text, &offsets);
+        let (_, values) = labels.column(name).unwrap();
+        values.iter().map(|value| if *value == 0 { ".".into() } else { value.to_string() }).collect()
+    }
+
+    /// What each apostrophe and single quotation mark of a text is, by the first letter of its kind; `-` for none.
+    pub fn apostrophes(text: &str) -> String {
+        let values = line(text, "apostrophe");
+        let marks = text.chars().zip(values.chars()).filter(|(sign, _)| "'‘’".contains(*sign));
+        let kind = |value: char| value.to_digit(10).map_or('-', |at| b"?pcPq"[at as usize] as char);
+        marks.map(|(_, value)| kind(value)).collect()
+    }
+
+    #[test]
+    fn brackets_are_paired_and_strays_are_left_out() {
+        let text = "a (b [c] (d)) e";
+        assert_eq!(line(text, "depth"), "..1111111 2221..".replace(' ', ""));
+        assert_eq!(line(text, "bracket"), "..111222 11111..".replace(' ', ""));
+        assert_eq!(line(text, "bracket_depth"), "..111222 12221..".replace(' ', ""));
+        assert_eq!(line("1) a (b] c) :-(", "depth"), ".....111111... ".replace(' ', "."));
+        // Brackets that cross are not both brackets.
+        assert_eq!(line("([)]", "bracket"), "111.");
+    }
+
+    #[test]
+    fn the_way_from_the_bracket_is_counted() {
+        assert_eq!(line("a (bc (d) e)", "since_open"), "...123.12789");
+    }
+
+    #[test]
+    fn labels_of_any_text_stay_within_it() {
+        let text = "“(’'\"[\n\n\t1987.’s é'’)]”";
+        let marks = label(text).unwrap().marks;
+        assert!(marks.iter().all(|mark| text.get(mark.start as usize..mark.end as usize).is_some()));
+    }
+}

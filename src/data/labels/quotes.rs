@@ -1,0 +1,128 @@
+//! Quotations: which marks open one, which close it.
+
+use super::apostrophes::{self, Sense};
+use super::{APOSTROPHES, Col, Letter, Pair, Pen, nested};
+
+pub const DOUBLE: usize = 1;
+pub const SINGLE: usize = 2;
+
+/// A mark that opens a quotation, until its partner is found.
+struct Open {
+    kind: usize,
+    at: usize,
+}
+
+/// Marks the quotations and apostrophes of one paragraph. What is not closed within it was none.
+pub fn mark(letters: &[Letter], pen: &mut Pen) {
+    let mut found = Found { letters, open: Vec::new(), pairs: Vec::new() };
+    for (index, letter) in letters.iter().enumerate() {
+        match letter.sign {
+            '“' => found.opens(DOUBLE, index),
+            '”' => found.closes(DOUBLE, index),
+            '"' => found.straight(index),
+            '\'' | '’' | '‘' => match apostrophes::sense(letters, index, found.is_open(SINGLE)) {
+                Sense::Apostrophe(kind) => pen.mark(Col::Apostrophe, letter.at, letter.end(), kind),
+                Sense::Opens => found.opens(SINGLE, index),
+                Sense::Closes => found.closes(SINGLE, index),
+                Sense::Nothing => {}
+            },
+            _ => {}
+        }
+    }
+    write(letters, found.pairs, pen);
+}
+
+fn write(letters: &[Letter], pairs: Vec<Pair>, pen: &mut Pen) {
+    for (pair, depth) in nested(pairs) {
+        let (Some(open), Some(close)) = (letters.get(pair.open), letters.get(pair.close)) else { continue };
+        pen.mark(Col::Quote, open.at, close.end(), pair.kind);
+        pen.mark(Col::QuoteDepth, open.at, close.end(), depth);
+        for (sign, value) in [(open, 1), (close, 2)] {
+            pen.mark(Col::QuoteSign, sign.at, sign.end(), value);
+            if pair.kind == SINGLE {
+                pen.mark(Col::Apostrophe, sign.at, sign.end(), APOSTROPHES.len());
+            }
+        }
+    }
+}
+
+struct Found<'a> {
+    letters: &'a [Letter],
+    open: Vec<Open>,
+    pairs: Vec<Pair>,
+}
+
+impl Found<'_> {
+    fn is_open(&self, kind: usize) -> bool {
+        self.open.iter().any(|open| open.kind == kind)
+    }
+
+    /// Of two of a kind that open one after the other, the first has no partner.
+    fn opens(&mut self, kind: usize, at: usize) {
+        self.open.retain(|open| open.kind != kind);
+        self.open.push(Open { kind, at });
+    }
+
+    fn closes(&mut self, kind: usize, at: usize) {
+        let found = self.open.iter().rposition(|open| open.kind == kind);
+        if let Some(open) = found.and_then(|found| self.open.drain(found..).next()) {
+            self.pairs.push(Pair { open: open.at, close: at, kind });
+        }
+    }
+
+    /// A mark that does not show whether it opens or closes.
+    fn straight(&mut self, at: usize) {
+        if run(self.letters, at) >= 3 {
+            return;
+        }
+        let before = at.checked_sub(1).and_then(|at| self.letters.get(at)).map(|letter| letter.sign);
+        let after = self.letters.get(at + 1).map(|letter| letter.sign);
+        let blank_before = before.is_none_or(char::is_whitespace);
+        // What was open before it has no partner: nobody puts a space before a closing mark and a word behind it.
+        let opens_anew = blank_before && after.is_some_and(char::is_alphanumeric);
+        if self.is_open(DOUBLE) && !opens_anew {
+            self.closes(DOUBLE, at);
+        } else if after.is_some_and(|sign| !sign.is_whitespace())
+            && (before.is_none_or(|sign| !sign.is_alphanumeric()) || prefixed(self.letters, at))
+        {
+            self.opens(DOUBLE, at);
+        }
+    }
+}
+
+/// How many of the same sign stand in a row here, as far as it matters: three are the marks of a text in a program, not
+/// of a quotation.
+pub fn run(letters: &[Letter], at: usize) -> usize {
+    let Some(sign) = letters.get(at).map(|letter| letter.sign) else { return 0 };
+    let same = |letter: &&Letter| letter.sign == sign;
+    let before = letters.iter().take(at).rev().take(2).take_while(same).count();
+    before + letters.iter().skip(at).take(3).take_while(same).count()
+}
+
+/// Whether a mark stands behind nothing but a letter or two that say what kind of string follows, as in `b"bytes"`.
+pub fn prefixed(letters: &[Letter], at: usize) -> bool {
+    let mut before = letters.iter().take(at).rev().map(|letter| letter.sign).take_while(|sign| sign.is_alphanumeric());
+    let short = before.by_ref().take(2).all(|sign| "bfruBFRU".contains(sign));
+    short && before.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::line;
+
+    #[test]
+    fn quotations_reach_from_mark_to_mark() {
+        assert_eq!(line("He said \"no (\" x", "quote"), "........111111..");
+        assert_eq!(line("“a ‘b’ c”", "quote"), "111222111");
+        assert_eq!(line("“a ‘b’ c”", "quote_depth"), "111222111");
+        assert_eq!(line("“a ‘b’ c”", "quote_sign"), "1..1.2..2");
+        assert_eq!(line("f(b\"x\", \"\")", "quote"), "...111..11.");
+        assert_eq!(line("\"\"\"doc\"\"\"", "quote"), ".........");
+    }
+
+    #[test]
+    fn what_is_not_closed_in_its_paragraph_is_no_quotation() {
+        assert_eq!(line("a \"b\n\nc \"d\" 5\"", "quote"), "........111...");
+        assert_eq!(line("\"a b, \"c\"", "quote"), "......111");
+    }
+}

@@ -1,0 +1,262 @@
+//! Rows for training: epochs over what is finite, generators as they go on, and mixtures of both.
+
+use std::collections::VecDeque;
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::beginning;
+use super::compact::Compact;
+use super::encode::Encoder;
+use super::rows::draw;
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::err;
+use crate::model::tokenizer::Tokenizer;
+use crate::model::train::{Batches, Examples};
+
+/// Tokens for one row: one more than the model reads, since each is judged by the next.
+trait Stretches {
+    fn next(&mut self, task: &Task) -> Result<Vec<u32>>;
+    fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
+    /// What it reads, in words that other tokens would not have.
+    fn about(&self) -> String;
+}
+
+struct Source {
+    stretches: Box<dyn Stretches>,
+    /// What stands at the beginning of each row, in the place of the token that is there.
+    front: Option<u32>,
+}
+
+pub struct TrainingRows {
+    sources: Vec<Source>,
+    weights: Vec<f64>,
+    context: usize,
+    seed: u64,
+    draws: ChaCha8Rng,
+}
+
+impl TrainingRows {
+    pub fn new(text: &Text, tokenizer: &Tokenizer, context: usize, seed: u64, task: &Task) -> Result<Self> {
+        if context == 0 {
+            return Err(err!(Argument, "expected rows of at least one token, found 0"));
+        }
+        let mut parts = Vec::new();
+        flatten(text, None, 1.0, &mut parts);
+        let opened = parts.iter().enumerate().map(|(number, (text, bos, _))| {
+            let front = beginning(text, *bos, tokenizer)?;
+            let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
+            let flow = Flow { encoder, between: tokenizer.eos(), begun: false };
+            let stretches: Box<dyn Stretches> = match text.is_endless() && text.options().tokens.is_none() {
+                true => Box::new(Endless { name: text.name().into(), flow, context, ready: VecDeque::new() }),
+                false => Box::new(Epochs::new(text, flow, context, seed, number as u64, task)?),
+            };
+            Ok(Source { stretches, front })
+        });
+        let sources = opened.collect::<Result<_>>()?;
+        let weights = parts.iter().map(|(_, _, weight)| *weight).collect();
+        Ok(Self { sources, weights, context, seed, draws: stream(seed, "mix of training rows", 0) })
+    }
+
+    /// Whose row is next.
+    fn turn(&mut self) -> usize {
+        if self.sources.len() == 1 { 0 } else { draw(&self.weights, &mut self.draws) }
+    }
+}
+
+/// The texts that a mixture comes down to, each with its share.
+fn flatten<'a>(text: &'a Text, bos: Option<bool>, share: f64, into: &mut Vec<(&'a Text, Option<bool>, f64)>) {
+    let Some(parts) = text.parts() else {
+        into.push((text, bos, share));
+        return;
+    };
+    let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
+    for (part, weight) in parts {
+        flatten(part, text.options().bos.or(bos), share * weight / total, into);
+    }
+}
+
+impl Batches for TrainingRows {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Examples> {
+        let (mut ids, mut targets) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        for _ in 0..rows {
+            let turn = self.turn();
+            let Some(source) = self.sources.get_mut(turn) else { break };
+            let mut read = source.stretches.next(task)?;
+            targets.push(read.get(1..).unwrap_or_default().to_vec());
+            read.pop();
+            if let (Some(front), Some(first)) = (source.front, read.first_mut()) {
+                *first = front;
+            }
+            ids.push(read);
+        }
+        Ok(Examples { ids, targets, counts: None })
+    }
+
+    fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
+        let mut counts = vec![0; self.sources.len()];
+        for row in 0..rows {
+            if row.is_multiple_of(1 << 16) {
+                task.check()?;
+            }
+            let turn = self.turn();
+            if let Some(count) = counts.get_mut(turn) {
+                *count += 1;
+            }
+        }
+        self.sources.iter_mut().zip(counts).try_for_each(|(source, count)| source.stretches.skip(count, task))
+    }
+
+    fn about(&self) -> String {
+        let one = |(source, weight): (&Source, &f64)| {
+            let front = source.front.map(|id| format!(" behind token {id}")).unwrap_or_default();
+            format!("{weight} of {}{front}", source.stretches.about())
+        };
+        let all: Vec<String> = self.sources.iter().zip(&self.weights).map(one).collect();
+        format!("rows of {} tokens, seed {}: {}", self.context, self.seed, all.join(", "))
+    }
+}
+
+/// The tokens of a source one document after the other.
+struct Flow {
+    encoder: Encoder,
+    between: Option<u32>,
+    begun: bool,
+}
+
+impl Flow {
+    /// The tokens of the next document or piece, with what stands before it, and how many bytes it has.
+    fn next(&mut self, task: &Task) -> Result<Option<(Vec<u32>, u64)>> {
+        let Some(mut text) = self.encoder.next(task)? else { return Ok(None) };
+        if let Some(id) = self.between.filter(|_| self.begun && text.at == 0) {
+            text.ids.insert(0, id);
+        }
+        self.begun = true;
+        Ok(Some((text.ids, text.bytes)))
+    }
+}
+
+/// A generator that is read on and on.
+struct Endless {
+    name: String,
+    flow: Flow,
+    context: usize,
+    ready: VecDeque<u32>,
+}
+
+impl Stretches for Endless {
+    fn next(&mut self, task: &Task) -> Result<Vec<u32>> {
+        while self.ready.len() <= self.context {
+            let Some((ids, _)) = self.flow.next(task)? else { return Err(err!(Bug, "a generator that ended")) };
+            self.ready.extend(ids);
+        }
+        let stretch = self.ready.iter().take(self.context + 1).copied().collect();
+        // The last token is the first of the next row: in this one it was only to be predicted.
+        self.ready.drain(..self.context);
+        Ok(stretch)
+    }
+
+    /// Reads what is skipped: where a row begins depends on all before it.
+    fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
+        let bar = (rows > 0).then(|| task.begin("going on in the generated text", Some(rows)));
+        for _ in 0..rows {
+            self.next(task)?;
+            bar.iter().for_each(|bar| bar.advance(1));
+        }
+        Ok(())
+    }
+
+    fn about(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// All tokens of a source, in rows of another order in every epoch. The tokens are a circle that each epoch cuts
+/// beginning at another place, so that rows of different epochs are not the same; fewer than a row are left over at each.
+struct Epochs {
+    tokens: Compact,
+    context: usize,
+    seed: u64,
+    /// Which source of the mixture it is.
+    number: u64,
+    epoch: u64,
+    /// The number of the next row in its epoch.
+    next: usize,
+    start: usize,
+    order: Vec<u32>,
+}
+
+impl Epochs {
+    fn new(text: &Text, mut flow: Flow, context: usize, seed: u64, number: u64, task: &Task) -> Result<Self> {
+        let most = text.options().tokens.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let bar = task.begin(&format!("reading {}", text.name()), None);
+        let mut tokens = Compact::new();
+        while tokens.len() < most
+            && let Some((ids, bytes)) = flow.next(task)?
+        {
+            tokens.extend(&ids)?;
+            bar.advance(bytes);
+        }
+        tokens.truncate(most);
+        // The end meets the beginning as two documents do.
+        match flow.between {
+            Some(id) if tokens.last() != Some(id) => tokens.extend(&[id])?,
+            _ => {}
+        }
+        let rows = tokens.len() / context;
+        if tokens.len() <= context || u32::try_from(rows).is_err() {
+            return Err(err!(
+                Argument,
+                "expected more than {context} tokens in {} and fewer than {}, found {}",
+                text.name(),
+                u64::from(u32::MAX) * context as u64,
+                tokens.len()
+            )
+            .hint("train with a shorter context, or on more text"));
+        }
+        let mut epochs = Self { tokens, context, seed, number, epoch: 0, next: 0, start: 0, order: Vec::new() };
+        epochs.begin(0);
+        Ok(epochs)
+    }
+
+    fn rows(&self) -> usize {
+        self.tokens.len() / self.context
+    }
+
+    fn begin(&mut self, epoch: u64) {
+        let mut draws = stream(self.seed, &format!("epoch of source {}", self.number), epoch);
+        self.start = draws.random_range(0..self.tokens.len());
+        self.order = (0..self.rows() as u32).collect();
+        self.order.shuffle(&mut draws);
+        (self.epoch, self.next) = (epoch, 0);
+    }
+}
+
+impl Stretches for Epochs {
+    fn next(&mut self, task: &Task) -> Result<Vec<u32>> {
+        task.check()?;
+        if self.next >= self.rows() {
+            self.begin(self.epoch + 1);
+        }
+        let row = self.order.get(self.next).copied().unwrap_or_default() as usize;
+        self.next += 1;
+        Ok(self.tokens.around(self.start + row * self.context, self.context + 1))
+    }
+
+    fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
+        let each = self.rows() as u64;
+        let all = self.epoch * each + self.next as u64 + rows;
+        if all / each != self.epoch {
+            self.begin(all / each);
+        }
+        self.next = (all % each) as usize;
+        Ok(())
+    }
+
+    fn about(&self) -> String {
+        format!("{} tokens {}", self.tokens.len(), self.tokens.hash())
+    }
+}

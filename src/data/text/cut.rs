@@ -1,0 +1,97 @@
+//! Cutting long texts into pieces at ends of paragraphs, so that no document has to be in memory whole.
+
+use std::sync::Arc;
+
+use crate::data::Document;
+
+/// Pieces are at most about this long. Tokenizers split a text of up to this size without a thread of its own.
+pub const PIECE: usize = 1 << 15;
+
+/// Where a text of more than [`PIECE`] bytes is cut: before the last empty line in that much of it, so that the blanks
+/// stay with what follows, as tokenizers take them; else before its last line end, its last blank, or wherever a
+/// character ends.
+pub fn place(text: &str) -> usize {
+    let limit = (1..=PIECE.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    let head = text.get(..limit).unwrap_or(text);
+    // The whole stretch of blanks goes with what follows.
+    let before = |found: Option<usize>| {
+        let end = found.and_then(|at| head.get(..at)).map_or(0, |kept| kept.trim_end().len());
+        (end > 0).then_some(end)
+    };
+    before(head.rfind("\n\n"))
+        .or_else(|| before(head.rfind('\n')))
+        .or_else(|| before(head.rfind(char::is_whitespace)))
+        .unwrap_or(limit)
+}
+
+/// One document in pieces.
+#[derive(Default)]
+pub struct Pieces {
+    rest: String,
+    origin: Arc<str>,
+    at: u64,
+}
+
+impl Pieces {
+    pub fn of(text: String, origin: Arc<str>) -> Self {
+        Self { rest: text, origin, at: 0 }
+    }
+
+    /// The next piece; none when the text is used up.
+    pub fn next(&mut self) -> Option<Document> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = if self.rest.len() > PIECE { place(&self.rest) } else { self.rest.len() };
+        let rest = self.rest.split_off(end);
+        let text = std::mem::replace(&mut self.rest, rest);
+        let at = self.at;
+        self.at += text.len() as u64;
+        Some(Document { text, origin: self.origin.clone(), at, marks: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str) -> Vec<Document> {
+        let mut pieces = Pieces::of(text.into(), "x".into());
+        std::iter::from_fn(|| pieces.next()).collect()
+    }
+
+    #[test]
+    fn a_cut_is_before_the_blanks_between_paragraphs() {
+        let paragraph = "word ".repeat(1000);
+        let text = format!("{paragraph}end\n\n\n").repeat(20);
+        let found = pieces(&text);
+        assert!(found.len() == 4 && found.iter().all(|piece| piece.text.len() <= PIECE));
+        assert!(found.iter().skip(1).all(|piece| piece.text.starts_with("\n\n\nword")));
+        assert_eq!(found.iter().map(|piece| piece.text.as_str()).collect::<String>(), text);
+    }
+
+    #[test]
+    fn lines_words_and_characters_are_cut_where_there_is_nothing_better() {
+        let lines = "word word\n".repeat(PIECE / 5);
+        assert!(pieces(&lines)[1].text.starts_with("\nword"));
+        assert!(pieces(&"word ".repeat(PIECE))[1].text.starts_with(" word"));
+        let found = pieces(&"é".repeat(PIECE));
+        assert_eq!(found.iter().map(|piece| piece.text.len()).collect::<Vec<_>>(), [PIECE, PIECE]);
+        // A text that begins with blanks and has no others is cut behind them all the same.
+        assert_eq!(pieces(&format!("\n\n{}", "x".repeat(PIECE)))[0].text.len(), PIECE);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pieces_make_the_text(parts in proptest::collection::vec("[aé \n]{0,3}|[a\n]{300}", 0..400)) {
+            let text = parts.concat().repeat(30);
+            let found = pieces(&text);
+            let mut at = 0;
+            for piece in &found {
+                assert!(piece.at == at && !piece.text.is_empty());
+                at += piece.text.len() as u64;
+            }
+            assert_eq!(found.into_iter().map(|piece| piece.text).collect::<String>(), text);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which files a source names: one file, all known ones of a folder, or those that fit a pattern.
+
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+use walkdir::{DirEntry, WalkDir};
+
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task, names};
+use crate::err;
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    Records,
+    Parquet,
+}
+
+const ENDINGS: [(&str, Kind); 4] =
+    [(".txt", Kind::Plain), (".md", Kind::Plain), (".jsonl", Kind::Records), (".parquet", Kind::Parquet)];
+
+/// What the end of a name says of a file, where it says something, and whether the file is compressed with gzip.
+fn known(path: &Path) -> (Option<Kind>, bool) {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let (name, compressed) = name.strip_suffix(".gz").map_or((name.as_str(), false), |name| (name, true));
+    let kind = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, kind)| *kind);
+    (kind.filter(|kind| !compressed || *kind != Kind::Parquet), compressed)
+}
+
+/// How a file is read that was asked for: whatever is nothing else is plain text.
+pub fn kind(path: &Path) -> (Kind, bool) {
+    let (kind, compressed) = known(path);
+    (kind.unwrap_or(Kind::Plain), compressed)
+}
+
+/// The files that `source` names, sorted by their paths; at least one.
+pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
+    let path = Path::new(source);
+    let place = files.access().to_read(path)?;
+    if place.is_dir() {
+        let found = below(files, path, task, |path| known(path).0.is_some())?;
+        return some(found, || {
+            let endings = ENDINGS.map(|(ending, _)| ending).join(", ");
+            err!(File, "expected files of text in the folder {source}, found none that ends in {endings}, plain or .gz")
+                .hint("a pattern such as \"folder/**/*.rst\" takes files of any name as plain text")
+        });
+    }
+    if place.exists() || !source.contains(['*', '?', '[', '{']) {
+        return match place.exists() {
+            true => Ok(vec![path.to_path_buf()]),
+            false => Err(missing(files, path)),
+        };
+    }
+    matching(files, source, task)
+}
+
+/// The files that fit a pattern. `*` stands for any part of a name, `**` for any folders.
+fn matching(files: &Files, pattern: &str, task: &Task) -> Result<Vec<PathBuf>> {
+    let glob = GlobBuilder::new(pattern.trim_start_matches("./")).literal_separator(true).build();
+    let glob = glob.map_err(|e| err!(Argument, "expected a pattern of file names, found {pattern:?}: {}", e.kind()))?;
+    let matcher = glob.compile_matcher();
+    // The folder that all of them are in: what stands before the first sign of a pattern.
+    let plain = pattern.trim_start_matches("./");
+    let plain = plain.find(['*', '?', '[', '{']).and_then(|at| plain.get(..at)).unwrap_or_default();
+    let folder = plain.rfind('/').and_then(|at| plain.get(..=at)).unwrap_or("");
+    let folder = Path::new(if folder.is_empty() { "." } else { folder });
+    if !files.access().to_read(folder)?.is_dir() {
+        return Err(missing(files, folder));
+    }
+    let found = below(files, folder, task, |path| matcher.is_match(path))?;
+    some(found, || {
+        err!(File, "expected files that fit the pattern {pattern}, found none")
+            .hint("`*` stands for a part of a name, `**` for any folders; names that begin with a dot are passed over")
+    })
+}
+
+fn some(found: Vec<PathBuf>, nothing: impl FnOnce() -> Error) -> Result<Vec<PathBuf>> {
+    if found.is_empty() { Err(nothing()) } else { Ok(found) }
+}
+
+/// The files below a folder that are wanted. Names that begin with a dot are passed over.
+fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
+    let place = files.access().to_read(folder)?;
+    let hidden = |entry: &DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
+    let walk = WalkDir::new(&place).follow_links(true).into_iter().filter_entry(|entry| !hidden(entry));
+    let mut found = Vec::new();
+    for entry in walk {
+        task.check()?;
+        let entry = entry.map_err(|e| err!(File, "cannot look through {}: {e}", folder.display()))?;
+        let inside = entry.path().strip_prefix(&place).unwrap_or(entry.path());
+        let shown = if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) };
+        if entry.file_type().is_file() && wanted(&shown) {
+            found.push(shown);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A source that is not there, with the nearest name among its neighbours.
+fn missing(files: &Files, path: &Path) -> Error {
+    match files.open(path) {
+        Err(error) => error.maybe_hint(among_sources(path)),
+        Ok(_) => err!(File, "cannot read {}: it was not there a moment ago", path.display()),
+    }
+}
+
+/// Where the name is nearly that of a source that needs no file.
+fn among_sources(path: &Path) -> Option<String> {
+    names::nearest(path.to_str()?, super::SOURCES).map(|near| format!("did you mean the source `{near}`?"))
+}

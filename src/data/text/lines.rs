@@ -1,0 +1,173 @@
+//! The lines of a file, plain or compressed, in constant memory.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+use memmap2::Mmap;
+
+use crate::base::files::Files;
+use crate::base::{Error, Result, memory};
+use crate::{bail, err};
+
+/// So much of a mapped file is read before its pages are given back.
+const KEPT: usize = 4 << 20;
+
+/// A mapped file, read from its beginning.
+struct Mapped {
+    map: Mmap,
+    at: usize,
+    given_back: usize,
+}
+
+impl Read for Mapped {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Mapped {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.map.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at = self.at.saturating_add(count).min(self.map.len());
+        if self.at - self.given_back > KEPT {
+            memory::give_back(&self.map, self.given_back..self.at);
+            self.given_back = self.at;
+        }
+    }
+}
+
+pub struct Lines {
+    source: Box<dyn BufRead + Send>,
+    shown: String,
+    /// How many line ends have been passed.
+    passed: u64,
+    buffer: Vec<u8>,
+    /// What of the line before belongs to what comes next of it: half a character, or half a line end.
+    carried: Vec<u8>,
+}
+
+impl Lines {
+    pub fn open(files: &Files, path: &Path, compressed: bool) -> Result<Self> {
+        let mapped = Mapped { map: files.map(path)?, at: 0, given_back: 0 };
+        let mut source: Box<dyn BufRead + Send> =
+            if compressed { Box::new(BufReader::new(MultiGzDecoder::new(mapped))) } else { Box::new(mapped) };
+        let beginning = source.fill_buf().map_err(|e| unreadable(path.display(), &e))?;
+        // In programs, pictures, archives and UTF-16.
+        if beginning.iter().take(1 << 13).any(|byte| *byte == 0) {
+            bail!(Format, "expected text in {}, found zero bytes, as in files that are not text", path.display());
+        }
+        // Some editors begin a file with a mark that is no part of the text.
+        let mark = if beginning.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        source.consume(mark);
+        let shown = path.display().to_string();
+        Ok(Self { source, shown, passed: 0, buffer: Vec::new(), carried: Vec::new() })
+    }
+
+    /// The next line with its end, or what of it comes within `limit` bytes; none at the end of the file. What is cut
+    /// off is cut between characters.
+    pub fn next(&mut self, limit: usize) -> Result<Option<&[u8]>> {
+        self.buffer.clear();
+        self.buffer.append(&mut self.carried);
+        let room = limit.saturating_sub(self.buffer.len()) as u64;
+        let read = self.source.by_ref().take(room).read_until(b'\n', &mut self.buffer);
+        let read = read.map_err(|e| unreadable(&self.shown, &e))?;
+        if self.buffer.ends_with(b"\n") {
+            self.passed += 1;
+        } else if read as u64 == room {
+            let whole = self.buffer.len() - unfinished(&self.buffer);
+            self.carried = self.buffer.split_off(whole);
+        }
+        Ok(if self.buffer.is_empty() { None } else { Some(&self.buffer) })
+    }
+
+    /// Passes over what is left of a line that was cut off.
+    pub fn skip_rest(&mut self) -> Result<()> {
+        self.carried.clear();
+        loop {
+            let there = self.source.fill_buf().map_err(|e| unreadable(&self.shown, &e))?;
+            match (there.is_empty(), there.iter().position(|byte| *byte == b'\n')) {
+                (true, _) => return Ok(()),
+                (false, Some(at)) => {
+                    self.source.consume(at + 1);
+                    self.passed += 1;
+                    return Ok(());
+                }
+                (false, None) => {
+                    // A mapped file is all there at once, and its pages are to be given back on the way.
+                    let count = there.len().min(KEPT);
+                    self.source.consume(count);
+                }
+            }
+        }
+    }
+
+    /// `file:line` of what `next` gave last.
+    pub fn place(&self) -> String {
+        let line = if self.buffer.ends_with(b"\n") { self.passed } else { self.passed + 1 };
+        format!("{}:{line}", self.shown)
+    }
+
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+/// How many bytes at the end are the beginning of a character, or of a line end, that goes on.
+fn unfinished(bytes: &[u8]) -> usize {
+    let tail = bytes.get(bytes.len().saturating_sub(4)..).unwrap_or(bytes);
+    match tail.iter().rposition(|byte| byte & 0xC0 != 0x80) {
+        Some(at) if tail[at] >= 0xC0 => {
+            let wanted = tail[at].leading_ones() as usize;
+            if tail.len() - at < wanted { tail.len() - at } else { 0 }
+        }
+        Some(at) if tail[at] == b'\r' && at + 1 == tail.len() => 1,
+        _ => 0,
+    }
+}
+
+fn unreadable(shown: impl std::fmt::Display, error: &io::Error) -> Error {
+    err!(Format, "{shown} cannot be read to its end: {error}")
+        .hint("it is damaged, or it is not what its name says; fetch it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8], limit: usize) -> Vec<Vec<u8>> {
+        let source = Box::new(io::Cursor::new(bytes.to_vec()));
+        let mut lines = Lines { source, shown: "x".into(), passed: 0, buffer: Vec::new(), carried: Vec::new() };
+        let mut found = Vec::new();
+        while let Some(line) = lines.next(limit).unwrap() {
+            found.push(line.to_vec());
+        }
+        found
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters_and_line_ends_stay_whole() {
+        assert_eq!(lines(b"one\ntwo", 9), [b"one\n".to_vec(), b"two".to_vec()]);
+        assert_eq!(lines("aé".repeat(3).as_bytes(), 5), ["aéa".as_bytes(), "éaé".as_bytes()]);
+        assert_eq!(lines(b"abc\r\nd", 4), [b"abc".to_vec(), b"\r\n".to_vec(), b"d".to_vec()]);
+        // What is no character at all comes out all the same.
+        assert_eq!(lines(b"a\xF0\x9F", 8), [b"a\xF0\x9F".to_vec()]);
+        assert_eq!(lines(b"\x80\x80\x80\x80\x80\x80", 4).concat().len(), 6);
+    }
+
+    #[test]
+    fn the_rest_of_a_line_can_be_passed_over() {
+        let source = Box::new(io::Cursor::new(b"long line\nnext".to_vec()));
+        let mut lines = Lines { source, shown: "x".into(), passed: 0, buffer: Vec::new(), carried: Vec::new() };
+        assert_eq!(lines.next(4).unwrap(), Some(&b"long"[..]));
+        assert_eq!(lines.place(), "x:1");
+        lines.skip_rest().unwrap();
+        assert_eq!(lines.next(4).unwrap(), Some(&b"next"[..]));
+        assert_eq!(lines.place(), "x:2");
+    }
+}

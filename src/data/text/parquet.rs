@@ -1,0 +1,157 @@
+//! Parquet: the strings of one column, read row group by row group.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::Type;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::cut::Pieces;
+use super::tally::Shared;
+use super::{EMPTY, Reader};
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task, memory, names};
+use crate::data::Document;
+use crate::err;
+
+/// So many rows are read at once.
+const AT_ONCE: usize = 64;
+
+type Values = ColumnReaderImpl<ByteArrayType>;
+
+pub struct Table {
+    file: Arc<File>,
+    shown: String,
+    metadata: ParquetMetaData,
+    column: usize,
+    /// Whether a row may have no value.
+    optional: bool,
+    group: usize,
+    values: Option<Values>,
+    row: u64,
+    ready: VecDeque<(u64, ByteArray)>,
+    pieces: Pieces,
+}
+
+impl Table {
+    pub fn open(files: &Files, path: &Path, field: &str) -> Result<Self> {
+        let shown = path.display().to_string();
+        // The map is what a recorded run hashes; rows are read from the file.
+        drop(files.map(path)?);
+        let (file, _) = files.open(path)?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|e| broken(&shown, &e))?;
+        let schema = metadata.file_metadata().schema_descr();
+        let paths: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
+        let column = paths.iter().position(|name| name == field).ok_or_else(|| {
+            err!(Name, "{shown} has no column `{field}`")
+                .maybe_hint(names::suggestion(field, paths.iter().map(String::as_str)))
+        })?;
+        let about = schema.column(column);
+        if about.physical_type() != Type::BYTE_ARRAY || about.max_rep_level() > 0 {
+            let found = if about.max_rep_level() > 0 { "lists".into() } else { about.physical_type().to_string() };
+            return Err(err!(Format, "expected strings in the column `{field}` of {shown}, found {found}"));
+        }
+        let optional = about.max_def_level() > 0;
+        let (ready, pieces) = (VecDeque::new(), Pieces::default());
+        Ok(Self { file: file.into(), shown, metadata, column, optional, group: 0, values: None, row: 0, ready, pieces })
+    }
+
+    /// Opens the column in the next row group; none behind the last.
+    fn next_group(&mut self) -> Result<Option<Values>> {
+        if self.group >= self.metadata.num_row_groups() {
+            return Ok(None);
+        }
+        let group = self.metadata.row_group(self.group);
+        self.group += 1;
+        let chunk = group.column(self.column);
+        let claimed = u64::try_from(chunk.uncompressed_size()).map_err(|_| self.negative())?;
+        memory::check(u128::from(claimed), || format!("a row group of {}", self.shown))?;
+        let rows = usize::try_from(group.num_rows()).map_err(|_| self.negative())?;
+        let pages =
+            SerializedPageReader::new(self.file.clone(), chunk, rows, None).map_err(|e| broken(&self.shown, &e))?;
+        match get_column_reader(chunk.column_descr_ptr(), Box::new(pages)) {
+            ColumnReader::ByteArrayColumnReader(values) => Ok(Some(values)),
+            _ => Err(err!(Bug, "a column that changed its type")),
+        }
+    }
+
+    fn negative(&self) -> Error {
+        err!(Format, "{} states a size below zero in row group {}", self.shown, self.group - 1)
+    }
+
+    /// Reads some rows more; says whether there were any.
+    fn read(&mut self, tally: &Shared) -> Result<bool> {
+        loop {
+            if self.values.is_none() {
+                self.values = self.next_group()?;
+            }
+            let Some(values) = &mut self.values else { return Ok(false) };
+            let (mut levels, mut found) = (Vec::new(), Vec::new());
+            let asked = self.optional.then_some(&mut levels);
+            let (rows, ..) =
+                values.read_records(AT_ONCE, asked, None, &mut found).map_err(|e| broken(&self.shown, &e))?;
+            if rows == 0 {
+                self.values = None;
+                continue;
+            }
+            self.place(rows, &levels, found, tally);
+            return Ok(true);
+        }
+    }
+
+    /// Gives each value its row. Values come without those of rows that have none.
+    fn place(&mut self, rows: usize, levels: &[i16], found: Vec<ByteArray>, tally: &Shared) {
+        let highest = self.metadata.file_metadata().schema_descr().column(self.column).max_def_level();
+        let mut found = found.into_iter();
+        for at in 0..rows {
+            let row = self.row;
+            self.row += 1;
+            match levels.get(at).is_none_or(|level| *level == highest).then(|| found.next()).flatten() {
+                Some(value) => self.ready.push_back((row, value)),
+                None => tally.with(|tally| tally.skip("rows without a value", || place(&self.shown, row))),
+            }
+        }
+    }
+}
+
+fn place(shown: &str, row: u64) -> String {
+    format!("{shown}:row {row}")
+}
+
+fn broken(shown: &str, error: &ParquetError) -> Error {
+    err!(Format, "{shown} cannot be read as Parquet: {error}")
+}
+
+/// The text of a value, or why there is none.
+fn text(value: &ByteArray) -> Result<String, &'static str> {
+    let text = std::str::from_utf8(value.data()).map_err(|_| "rows of invalid UTF-8")?;
+    if text.trim().is_empty() { Err(EMPTY) } else { Ok(text.into()) }
+}
+
+impl Reader for Table {
+    fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>> {
+        loop {
+            if let Some(piece) = self.pieces.next() {
+                return Ok(Some(piece));
+            }
+            let Some((row, value)) = self.ready.pop_front() else {
+                task.check()?;
+                if !self.read(tally)? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let origin = place(&self.shown, row);
+            match text(&value) {
+                Ok(text) => self.pieces = Pieces::of(text, origin.into()),
+                Err(reason) => tally.with(|tally| tally.skip(reason, || origin)),
+            }
+        }
+    }
+}

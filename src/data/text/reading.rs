@@ -1,0 +1,165 @@
+//! Reading the files of a source one after the other, the part that was asked for, and counting on the way.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::find::{self, Kind};
+use super::hold::Part;
+use super::parquet::Table;
+use super::plain::{Bounds, Plain};
+use super::records::Records;
+use super::tally::{Shared, Tally};
+use super::{EMPTY, Reader};
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task};
+use crate::data::{Document, Documents};
+use crate::err;
+
+/// How files are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct How {
+    /// The field of a record, or the column of a table, that holds the text.
+    pub field: String,
+    pub bounds: Arc<Bounds>,
+    pub part: Part,
+    /// One document in so many is held out.
+    pub one_in: u64,
+}
+
+impl How {
+    fn open(&self, files: &Files, path: &Path) -> Result<Box<dyn Reader>> {
+        let (kind, compressed) = find::kind(path);
+        Ok(match kind {
+            Kind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone())?),
+            Kind::Records => Box::new(Records::open(files, path, compressed, &self.field)?),
+            Kind::Parquet => Box::new(Table::open(files, path, &self.field)?),
+        })
+    }
+}
+
+/// The files of a source.
+pub struct Reading {
+    files: Files,
+    paths: Arc<[PathBuf]>,
+    next: usize,
+    how: Arc<How>,
+    reader: Option<Box<dyn Reader>>,
+    /// Whether the document that is being read belongs to the part.
+    wanted: bool,
+    tally: Shared,
+}
+
+impl Reading {
+    /// Begins anew, with an empty tally.
+    pub fn new(files: Files, paths: Arc<[PathBuf]>, how: Arc<How>, tally: Shared) -> Self {
+        tally.with(|tally| *tally = Tally::default());
+        Self { files, paths, next: 0, how, reader: None, wanted: false, tally }
+    }
+
+    /// The next piece of any part.
+    fn any(&mut self, task: &Task) -> Result<Option<Document>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                match reader.next(&self.tally, task)? {
+                    Some(document) => return Ok(Some(document)),
+                    None => self.reader = None,
+                }
+            }
+            let Some(path) = self.paths.get(self.next) else { return Ok(None) };
+            task.check()?;
+            self.next += 1;
+            self.reader = Some(self.how.open(&self.files, path)?);
+            self.tally.with(|tally| tally.files += 1);
+        }
+    }
+
+    /// That there was no document at all, and why.
+    fn nothing(&self) -> Error {
+        let tally = self.tally.get();
+        let paths = match &self.paths[..] {
+            [path] => path.display().to_string(),
+            paths => format!("{} files", paths.len()),
+        };
+        let reasons = match tally.skipped.is_empty() {
+            true => String::new(),
+            false => format!("; left out: {}", tally.reasons().join("; ")),
+        };
+        let error = err!(Format, "expected documents in {paths}, found none{reasons}");
+        match (self.how.part, tally.fields.is_empty()) {
+            (_, false) => error.hint(format!(
+                "the text was looked for in the field `{}`; the records have {}",
+                self.how.field,
+                tally.fields.join(", ")
+            )),
+            (Part::All, true) => error,
+            (Part::Train | Part::Held, true) if tally.other_part > 0 => error.hint(format!(
+                "all {} are in the other part: let `hold` be less, or divide the files into more documents with \
+                 `separator` or `starts`",
+                tally.other_part
+            )),
+            (Part::Train | Part::Held, true) => error,
+        }
+    }
+}
+
+impl Documents for Reading {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        loop {
+            let Some(document) = self.any(task)? else {
+                return if self.tally.get().documents == 0 { Err(self.nothing()) } else { Ok(None) };
+            };
+            let begins = document.at == 0;
+            if begins {
+                self.wanted = self.how.part.has(&document.text, self.how.one_in);
+            }
+            self.tally.with(|tally| match (self.wanted, begins) {
+                (true, _) => {
+                    tally.documents += u64::from(begins);
+                    tally.bytes += document.text.len() as u64;
+                }
+                (false, _) => tally.other_part += u64::from(begins),
+            });
+            if self.wanted {
+                return Ok(Some(document));
+            }
+        }
+    }
+}
+
+/// Texts that were given as they are.
+pub struct Given {
+    texts: Arc<[String]>,
+    next: usize,
+    pieces: super::cut::Pieces,
+    tally: Shared,
+}
+
+impl Given {
+    pub fn new(texts: Arc<[String]>, tally: Shared) -> Self {
+        tally.with(|tally| *tally = Tally::default());
+        Self { texts, next: 0, pieces: Default::default(), tally }
+    }
+}
+
+impl Documents for Given {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        loop {
+            task.check()?;
+            if let Some(piece) = self.pieces.next() {
+                self.tally.with(|tally| {
+                    tally.documents += u64::from(piece.at == 0);
+                    tally.bytes += piece.text.len() as u64;
+                });
+                return Ok(Some(piece));
+            }
+            let number = self.next;
+            let Some(text) = self.texts.get(number) else { return Ok(None) };
+            self.next += 1;
+            let origin = format!("text {number}");
+            match text.trim().is_empty() {
+                true => self.tally.with(|tally| tally.skip(EMPTY, || origin)),
+                false => self.pieces = super::cut::Pieces::of(text.clone(), origin.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Lines of JSON, one document each: the string in one field.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::cut::Pieces;
+use super::lines::Lines;
+use super::tally::Shared;
+use super::{EMPTY, Reader};
+use crate::base::files::Files;
+use crate::base::{Result, Task};
+use crate::data::Document;
+
+/// Lines of more bytes are passed over.
+const LONGEST: usize = 16 << 20;
+
+pub struct Records {
+    lines: Lines,
+    field: String,
+    pieces: Pieces,
+}
+
+impl Records {
+    pub fn open(files: &Files, path: &Path, compressed: bool, field: &str) -> Result<Self> {
+        Ok(Self { lines: Lines::open(files, path, compressed)?, field: field.into(), pieces: Pieces::default() })
+    }
+
+    /// The document of the next line; none at the end, and nothing of a line that is left out.
+    fn read(&mut self, tally: &Shared) -> Result<Option<Option<String>>> {
+        let Some(line) = self.lines.next(LONGEST)? else { return Ok(None) };
+        if line.len() >= LONGEST - 4 && !line.ends_with(b"\n") {
+            tally.with(|tally| tally.skip("lines of more than 16 MiB", || self.lines.place()));
+            self.lines.skip_rest()?;
+            return Ok(Some(None));
+        }
+        if line.trim_ascii().is_empty() {
+            return Ok(Some(None));
+        }
+        let found = text(line, &self.field, tally);
+        Ok(Some(found.map_err(|reason| tally.with(|tally| tally.skip(reason, || self.lines.place()))).ok()))
+    }
+}
+
+/// The string in the field, or why there is none.
+fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
+    let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
+    let mut record = match serde_json::from_str(line).map_err(|_| "lines that are no JSON")? {
+        Value::Object(record) => record,
+        _ => return Err("lines that are no JSON object"),
+    };
+    match record.get_mut(field) {
+        Some(Value::String(text)) if text.trim().is_empty() => Err(EMPTY),
+        Some(Value::String(text)) => Ok(std::mem::take(text)),
+        Some(_) => Err("lines whose field is no string"),
+        None => {
+            tally.with(|tally| tally.fields = record.keys().cloned().collect());
+            Err("lines without the field")
+        }
+    }
+}
+
+impl Reader for Records {
+    fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>> {
+        loop {
+            if let Some(piece) = self.pieces.next() {
+                return Ok(Some(piece));
+            }
+            task.check()?;
+            match self.read(tally)? {
+                None => return Ok(None),
+                Some(None) => {}
+                Some(Some(text)) => self.pieces = Pieces::of(text, self.lines.place().into()),
+            }
+        }
+    }
+}

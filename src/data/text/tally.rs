@@ -1,0 +1,120 @@
+//! What was read of a text and what was left out, with the first places of each reason.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::base::{Cell, Table};
+
+/// So many places are told for each reason.
+const PLACES: usize = 3;
+
+/// Counts of one reading.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    pub files: u64,
+    pub documents: u64,
+    pub bytes: u64,
+    /// Documents that belong to the part that was not asked for.
+    pub other_part: u64,
+    /// What was left out, by reason.
+    pub skipped: BTreeMap<&'static str, Skipped>,
+    /// What a record had where the field that was asked for is missing.
+    pub fields: Vec<String>,
+}
+
+/// What was left out for one reason.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Skipped {
+    pub count: u64,
+    /// The first places, `file:line`.
+    pub places: Vec<String>,
+}
+
+impl Tally {
+    pub fn skip(&mut self, reason: &'static str, place: impl FnOnce() -> String) {
+        self.skip_many(reason, 1, place);
+    }
+
+    pub fn skip_many(&mut self, reason: &'static str, count: u64, place: impl FnOnce() -> String) {
+        let skipped = self.skipped.entry(reason).or_default();
+        skipped.count += count;
+        if skipped.places.len() < PLACES {
+            skipped.places.push(place());
+        }
+    }
+
+    /// Both together.
+    pub fn and(mut self, other: Tally) -> Self {
+        self.files += other.files;
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+        self.other_part += other.other_part;
+        for (reason, skipped) in other.skipped {
+            let here = self.skipped.entry(reason).or_default();
+            here.count += skipped.count;
+            let room = PLACES.saturating_sub(here.places.len());
+            here.places.extend(skipped.places.into_iter().take(room));
+        }
+        self
+    }
+
+    /// "3 lines of invalid UTF-8 (a.txt:3, a.txt:9, b.txt:1)" for every reason.
+    pub fn reasons(&self) -> Vec<String> {
+        let one = |(reason, skipped): (&&str, &Skipped)| {
+            format!("{} {reason} ({})", skipped.count, skipped.places.join(", "))
+        };
+        self.skipped.iter().map(one).collect()
+    }
+
+    /// What was read, and what was left out and why.
+    pub fn table(&self, title: String) -> Table {
+        let read = [
+            ("files", self.files),
+            ("documents", self.documents),
+            ("bytes", self.bytes),
+            ("documents of the other part", self.other_part),
+        ];
+        let read = read.map(|(what, count)| vec![what.into(), Cell::Int(count as i64), Cell::Missing]);
+        let skipped = self.skipped.iter().map(|(reason, skipped)| {
+            vec![
+                format!("left out: {reason}").into(),
+                Cell::Int(skipped.count as i64),
+                skipped.places.join(", ").into(),
+            ]
+        });
+        let columns = ["what", "count", "first places"].map(String::from).into();
+        Table { title, columns, rows: read.into_iter().chain(skipped).collect() }
+    }
+}
+
+/// The tally of the latest reading of a text, which its clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Shared(Arc<Mutex<Tally>>);
+
+impl Shared {
+    /// Changes the tally. One that a panicking thread held is still good: it only counts.
+    pub fn with<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    pub fn get(&self) -> Tally {
+        self.with(|tally| tally.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_places_of_each_reason_are_told() {
+        let mut tally = Tally { documents: 2, ..Tally::default() };
+        for line in 1..=5 {
+            tally.skip("lines that are no JSON", || format!("a.jsonl:{line}"));
+        }
+        assert_eq!(tally.reasons(), ["5 lines that are no JSON (a.jsonl:1, a.jsonl:2, a.jsonl:3)"]);
+        let table = tally.table("t".into());
+        assert_eq!(table.rows[1], ["documents".into(), Cell::Int(2), Cell::Missing]);
+        assert_eq!(table.rows[4][1], Cell::Int(5));
+    }
+}

@@ -1,0 +1,67 @@
+//! How a text is cut into the pieces that BPE joins bytes within: words, numbers, punctuation, white space.
+
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{
+    OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper, SplitDelimiterBehavior,
+};
+
+use super::super::library::failed;
+use super::Options;
+use crate::base::Result;
+use crate::err;
+
+/// Groups of more digits than this would take most of a vocabulary.
+pub const MOST_DIGITS: usize = 3;
+
+/// The characters that an expression means something else by inside of brackets, in Rust's engine or in Oniguruma,
+/// which the Python library uses.
+const MEANINGFUL: &str = r"\[]^-&~";
+
+/// The cut that the options ask for: GPT-2's (Radford et al. 2019) without its list of English contractions, and with
+/// white space kept together up to the one space that belongs to what follows it.
+pub fn cutting(options: &Options) -> Result<Sequence> {
+    let pattern = SplitPattern::Regex(expression(options)?);
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
+    let letters = ByteLevel::new(false, false, false);
+    Ok(Sequence::new(vec![PreTokenizerWrapper::from(split), letters.into()]))
+}
+
+fn expression(options: &Options) -> Result<String> {
+    let apart = apart(&options.apart)?;
+    let alone = if apart.is_empty() { String::new() } else { format!(" ?[{apart}]|") };
+    let digits = match options.digits {
+        None => "+".into(),
+        Some(most @ 1..=MOST_DIGITS) => format!("{{1,{most}}}"),
+        Some(other) => {
+            return Err(err!(Argument, "expected between 1 and {MOST_DIGITS} digits in a token, found {other}")
+                .hint("without `digits`, numbers of any length may become tokens"));
+        }
+    };
+    Ok(format!(r" ?\p{{L}}+|{alone} ?\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}{apart}]+|\s+(?= \S)|\s+"))
+}
+
+/// The characters as they stand between the brackets of an expression.
+fn apart(letters: &[char]) -> Result<String> {
+    let mut class = String::new();
+    for letter in letters {
+        if letter.is_alphanumeric() || letter.is_whitespace() || letter.is_control() {
+            return Err(err!(Argument, "expected marks such as brackets and quotes in `apart`, found {letter:?}")
+                .hint("words stand apart from marks anyhow, and `digits` says how numbers are cut"));
+        }
+        if MEANINGFUL.contains(*letter) {
+            class.push('\\');
+        }
+        class.push(*letter);
+    }
+    Ok(class)
+}
+
+/// The pieces of a text, in the letters that byte-level tokenizers write bytes with.
+pub fn pieces(text: &str, cutting: &Sequence) -> Result<Vec<String>> {
+    let mut pieces = PreTokenizedString::from(text);
+    cutting.pre_tokenize(&mut pieces).map_err(failed)?;
+    let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::None);
+    Ok(splits.into_iter().map(|(piece, _, _)| piece.to_string()).collect())
+}

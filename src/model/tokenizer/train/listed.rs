@@ -1,0 +1,47 @@
+//! Tokenizers of whole words and of characters: the most frequent ones, counted by the `tokenizers` crate.
+
+use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
+use tokenizers::{AddedToken, Model, Trainer};
+
+use super::super::Tokenizer;
+use super::super::library::failed;
+use super::{Kind, Options, Reading, UNKNOWN, nothing_read};
+use crate::base::Result;
+
+/// The most frequent words or characters, the most frequent one first; what is as frequent stands by its letters.
+pub fn train(kind: Kind, texts: &mut Reading, options: &Options) -> Result<Tokenizer> {
+    let mut trainer = WordLevelTrainer::builder()
+        .vocab_size(options.vocab)
+        .min_frequency(options.min_frequency)
+        .show_progress(false)
+        .special_tokens(options.special.iter().map(|name| AddedToken::from(name.as_str(), true)).collect())
+        .build()
+        .map_err(|e| failed(e.to_string().into()))?;
+    let special = options.special.clone();
+    // A text that names a special token would have it counted as a word.
+    let counted = move |word: &&str| !special.iter().any(|name| name == word);
+    trainer
+        .feed(texts, |text| {
+            Ok(match kind {
+                Kind::Characters => text.chars().map(String::from).collect(),
+                _ => text.split_whitespace().filter(&counted).map(String::from).collect(),
+            })
+        })
+        .map_err(failed)?;
+    let mut model = WordLevel::default();
+    trainer.train(&mut model).map_err(failed)?;
+    let mut vocab: Vec<(u32, String)> = model.get_vocab().into_iter().map(|(name, id)| (id, name)).collect();
+    vocab.sort_unstable();
+    if vocab.len() <= options.special.len() {
+        return Err(nothing_read());
+    }
+    let names = vocab.into_iter().map(|(_, name)| name).collect();
+    let unknown = options.special.iter().find(|name| *name == UNKNOWN).map(String::as_str);
+    let mark = options.special.iter().find(|name| *name != UNKNOWN).map(String::as_str);
+    let tokenizer = match kind {
+        Kind::Characters => Tokenizer::characters(names, mark, unknown)?,
+        _ => Tokenizer::words(names, mark, unknown)?,
+    };
+    let bos = tokenizer.bos();
+    tokenizer.marked(bos, bos)
+}

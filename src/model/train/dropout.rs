@@ -1,0 +1,43 @@
+//! Dropout as a hook: what is embedded, and what attention and MLP write, with a share of the numbers left out.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::base::Result;
+use crate::model::hooks::{At, Hooks};
+use crate::model::site::{Kind, Site};
+use crate::tensor::{DType, Tensor};
+
+/// Wants the last norm of a model, and leaves out at random on the way there (Radford et al. 2018, section 4.1).
+pub struct ToTheLastNorm {
+    /// The share that is left out.
+    pub share: f64,
+    pub random: ChaCha8Rng,
+    pub found: Option<Tensor>,
+}
+
+impl Hooks for ToTheLastNorm {
+    fn wants(&self, site: Site) -> bool {
+        let written = matches!(site.kind, Kind::Embed | Kind::AttnOut | Kind::MlpOut);
+        site.kind == Kind::FinalNorm || (self.share > 0.0 && written)
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        if at.site.kind == Kind::FinalNorm {
+            self.found = Some(x.clone());
+            return Ok(None);
+        }
+        // What is kept is scaled up, so that its mean is that of the whole.
+        let kept = (1.0 / (1.0 - self.share)) as f32;
+        let limit = (self.share * f64::from(u32::MAX)) as u32;
+        let mask: Vec<f32> =
+            (0..x.elem_count()).map(|_| if self.random.next_u32() < limit { 0.0 } else { kept }).collect();
+        let mask = Tensor::from_vec(mask, x.shape(), x.device())?;
+        let mask = if x.dtype() == DType::F32 { mask } else { mask.to_dtype(x.dtype())? };
+        Ok(Some((x * mask)?))
+    }
+
+    fn last(&self) -> Option<Site> {
+        Some(Site::new(Kind::FinalNorm, 0))
+    }
+}

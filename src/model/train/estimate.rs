@@ -1,0 +1,37 @@
+//! What a training will take, before its first step.
+
+use crate::base::Result;
+use crate::model::config::Config;
+
+use super::recipe::Recipe;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    pub parameters: u64,
+    /// Tokens that are still to be read.
+    pub tokens: u64,
+    /// Weights, gradients, both moments, and what one pass remembers for the way back.
+    pub bytes: u128,
+    /// By one pass that was tried; judging and writing down not counted.
+    pub seconds: f64,
+}
+
+impl Estimate {
+    /// For rows of `width` tokens, of which `left` steps are still to be made; `pass` is the seconds of a pass.
+    pub fn new(config: &Config, recipe: &Recipe, width: usize, left: u64, pass: f64) -> Result<Self> {
+        let shapes = config.parameters()?;
+        let parameters: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+        let (passes, per_pass) = (left * recipe.accumulate as u64, (recipe.rows * width) as u64);
+        let remembered = u128::from(per_pass) * numbers_per_token(config) as u128;
+        let bytes = 4 * (4 * u128::from(parameters) + remembered);
+        Ok(Self { parameters, tokens: passes * per_pass, bytes, seconds: passes as f64 * pass })
+    }
+}
+
+/// Numbers of one token that the way back needs: what every map and norm has read, and the logits.
+fn numbers_per_token(config: &Config) -> usize {
+    let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
+    let maps = if config.gated { 3 } else { 2 };
+    let layer = 8 * d + 3 * wide + 4 * narrow + maps * config.d_mlp;
+    config.layers * layer + 6 * d + 2 * config.outputs()
+}

@@ -1,0 +1,57 @@
+//! The loss of a model on examples: the mean of -log p of what should come, in nats.
+
+use super::dropout::ToTheLastNorm;
+use super::examples::Examples;
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::tensor::{DType, Number, Tensor, kernels};
+
+/// Where the dropout of a pass gets its draws: the training's seed, and which pass it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    pub share: f64,
+    pub seed: u64,
+    pub pass: u64,
+}
+
+impl Dropout {
+    pub const NONE: Dropout = Dropout { share: 0.0, seed: 0, pass: 0 };
+}
+
+/// The sum of count * -log p(target), divided by `whole`: one number that knows how it was computed. Where `whole` is
+/// what the counts add up to, it is the mean.
+pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<Tensor> {
+    let batch = Batch::new(examples.ids.clone())?;
+    let random = stream(dropout.seed, "dropout", dropout.pass);
+    let mut hooks = ToTheLastNorm { share: dropout.share, random, found: None };
+    decoder.forward(&batch, Pass { hooks: &mut hooks, past: None, logits: Logits::All, task })?;
+    let x = hooks.found.ok_or_else(|| err!(Bug, "a pass that did not come to the last norm"))?;
+    let x = x.reshape(((), decoder.config().d_model))?;
+    let targets: Vec<u32> = examples.targets.concat();
+    let share = |count: f32| (f64::from(count) / whole) as f32;
+    let counts: Vec<f32> = match &examples.counts {
+        None => vec![share(1.0); targets.len()],
+        Some(counts) => counts.concat().into_iter().map(share).collect(),
+    };
+    if decoder.config().logit_cap.is_none() {
+        let unembed = decoder.weights().unembed.clone();
+        return task
+            .apart(move || kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts));
+    }
+    let losses = kernels::token_losses(&decoder.unembedded(&x, task)?, &targets)?;
+    let counts = Tensor::from_vec(counts, targets.len(), losses.device())?.to_dtype(losses.dtype())?;
+    Ok((losses * counts)?.sum_all()?)
+}
+
+/// The mean loss, read `rows` rows at a time.
+pub fn mean_loss(decoder: &Decoder, examples: &Examples, rows: usize, task: &Task) -> Result<f64> {
+    let mut sum = 0.0;
+    for part in examples.parts(rows) {
+        let loss = loss(decoder, &part, examples.weight(), Dropout::NONE, task)?.detach();
+        sum += Number::of(&loss.to_dtype(DType::F64)?)?.as_f64();
+    }
+    Ok(sum)
+}

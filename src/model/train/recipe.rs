@@ -1,0 +1,141 @@
+//! How a model is trained: everything beside its config and its examples.
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::{Schedule, Shape};
+use crate::base::Result;
+use crate::err;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    pub steps: u64,
+    /// Rows of one forward and backward pass.
+    pub rows: usize,
+    /// How many such passes make a step.
+    pub accumulate: usize,
+    /// The height of the learning rate.
+    pub lr: f64,
+    pub schedule: Schedule,
+    pub betas: [f64; 2],
+    pub eps: f64,
+    /// On matrices only: norms and biases are not pulled towards 0.
+    pub weight_decay: f64,
+    /// The largest norm of the gradient of all weights together; a longer one is scaled down.
+    pub clip: Option<f64>,
+    /// The share of what is embedded, and of what attention and MLP write, that is left out at random.
+    pub dropout: f64,
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        let schedule = Schedule { shape: Shape::Cosine, warmup: 0, decay: 0, floor: 0.0 };
+        Self {
+            steps: 1000,
+            rows: 32,
+            accumulate: 1,
+            lr: 1e-3,
+            schedule,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.1,
+            clip: Some(1.0),
+            dropout: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+impl Recipe {
+    /// Refuses what no training can follow, by the names that scripts give.
+    pub fn checked(self) -> Result<Self> {
+        let sizes = [("steps", self.steps), ("batch", self.rows as u64), ("accumulate", self.accumulate as u64)];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(err!(Argument, "expected at least 1 as `{name}`, found 0"));
+        }
+        let within = |name: &str, x: f64, fits: bool, wanted: &str| match fits && x.is_finite() {
+            true => Ok(()),
+            false => Err(err!(Argument, "expected {wanted} as `{name}`, found {x}")),
+        };
+        within("lr", self.lr, self.lr > 0.0, "a number above 0")?;
+        within("eps", self.eps, self.eps > 0.0, "a number above 0")?;
+        within("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a number from 0 on")?;
+        within("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "a share from 0 to below 1")?;
+        let floor = self.schedule.floor;
+        within("floor", floor, (0.0..=1.0).contains(&floor), "a share from 0 to 1")?;
+        for beta in self.betas {
+            within("betas", beta, (0.0..1.0).contains(&beta), "shares from 0 to below 1")?;
+        }
+        if let Some(clip) = self.clip {
+            within("clip", clip, clip > 0.0, "a number above 0")?;
+        }
+        Ok(self)
+    }
+
+    pub fn rate(&self, step: u64) -> f64 {
+        self.lr * self.schedule.factor(step, self.steps)
+    }
+
+    /// Whether a training that went `done` steps by `other` may go on by this: it has to have been the same so far.
+    pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
+        let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
+        if same_length != *other {
+            let (ours, theirs) = (self.told(), other.told());
+            let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+            let (found, wanted) = differs.map_or(("", ""), |(a, b)| (a.as_str(), b.as_str()));
+            return Err(err!(Argument, "the training that is kept there had {wanted}, and this one has {found}")
+                .hint("give the same options to go on with it, another `dir`, or `fresh: true` to begin again"));
+        }
+        if let Some(step) = (0..done).find(|step| self.rate(*step) != other.rate(*step)) {
+            let (kept, now) = (other.rate(step), self.rate(step));
+            return Err(err!(
+                Argument,
+                "the training that is kept there had the learning rate {kept:e} at step {step}, and this one has {now:e}"
+            )
+            .hint("a training can be made longer where its schedule says the same of the steps already made"));
+        }
+        Ok(())
+    }
+
+    /// What must not differ, each by its name.
+    fn told(&self) -> Vec<String> {
+        vec![
+            format!("`batch` {}", self.rows),
+            format!("`accumulate` {}", self.accumulate),
+            format!("`lr` {}", self.lr),
+            format!("`betas` {:?}", self.betas),
+            format!("`eps` {}", self.eps),
+            format!("`weight_decay` {}", self.weight_decay),
+            format!("`clip` {:?}", self.clip),
+            format!("`dropout` {}", self.dropout),
+            format!("`seed` {}", self.seed),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_goes_on_only_as_it_was() {
+        let trapezoid = Schedule { shape: Shape::Trapezoid, warmup: 2, decay: 4, floor: 0.0 };
+        let kept = Recipe { steps: 20, schedule: trapezoid, ..Recipe::default() };
+        let longer = Recipe { steps: 40, ..kept.clone() };
+        assert!(longer.continues(&kept, 16).is_ok());
+        let said = longer.continues(&kept, 18).unwrap_err().to_string();
+        assert!(said.contains("learning rate 7.5e-4 at step 17, and this one has 1e-3"), "{said}");
+        let said = Recipe { lr: 2e-3, ..kept.clone() }.continues(&kept, 1).unwrap_err().to_string();
+        assert!(said.contains("had `lr` 0.001, and this one has `lr` 0.002"), "{said}");
+    }
+
+    #[test]
+    fn impossible_recipes_are_refused_by_name() {
+        let said = |recipe: Recipe| recipe.checked().unwrap_err().to_string();
+        assert!(said(Recipe { steps: 0, ..Recipe::default() }).contains("`steps`"));
+        assert!(said(Recipe { lr: f64::NAN, ..Recipe::default() }).contains("`lr`, found NaN"));
+        assert!(said(Recipe { dropout: 1.0, ..Recipe::default() }).contains("`dropout`"));
+        assert!(said(Recipe { clip: Some(0.0), ..Recipe::default() }).contains("`clip`"));
+        assert_eq!(Recipe::default().checked().unwrap(), Recipe::default());
+    }
+}

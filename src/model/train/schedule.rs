@@ -1,0 +1,85 @@
+//! How the learning rate goes: a warm-up, then one of four shapes.
+
+use serde::{Deserialize, Serialize};
+
+/// What follows the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    Constant,
+    /// A straight line down to the floor.
+    Linear,
+    /// Half a cosine down to the floor.
+    Cosine,
+    /// Constant, then a straight line down to the floor over the last `decay` steps: until the line begins, a training
+    /// can be made longer without having been another (Hägele et al. 2024, section 3).
+    Trapezoid,
+}
+
+impl Shape {
+    pub const ALL: [(&str, Shape); 4] = [
+        ("constant", Shape::Constant),
+        ("linear", Shape::Linear),
+        ("cosine", Shape::Cosine),
+        ("trapezoid", Shape::Trapezoid),
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    pub shape: Shape,
+    /// Steps on which the rate rises in a line.
+    pub warmup: u64,
+    /// Steps of a trapezoid on which the rate falls.
+    pub decay: u64,
+    /// Where the rate ends, as a share of its height.
+    pub floor: f64,
+}
+
+impl Schedule {
+    /// The learning rate of a step, the first being 0, as a share of its height.
+    pub fn factor(&self, step: u64, steps: u64) -> f64 {
+        if step < self.warmup {
+            return (step + 1) as f64 / self.warmup as f64;
+        }
+        // How far through what follows the warm-up; the floor would be reached by the step after the last.
+        let through = |from: u64| {
+            let whole = steps.saturating_sub(from).max(1) as f64;
+            (step.saturating_sub(from) as f64 / whole).min(1.0)
+        };
+        let fall = match self.shape {
+            Shape::Constant => return 1.0,
+            Shape::Linear => through(self.warmup),
+            Shape::Cosine => (1.0 - (std::f64::consts::PI * through(self.warmup)).cos()) / 2.0,
+            Shape::Trapezoid => through(steps.saturating_sub(self.decay).max(self.warmup)),
+        };
+        1.0 - (1.0 - self.floor) * fall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn factors(shape: Shape, floor: f64) -> Vec<f64> {
+        let schedule = Schedule { shape, warmup: 2, decay: 4, floor };
+        (0..10).map(|step| (schedule.factor(step, 10) * 1e6).round() / 1e6).collect()
+    }
+
+    #[test]
+    fn the_shapes_are_what_they_are_called() {
+        assert_eq!(factors(Shape::Constant, 0.0), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(factors(Shape::Linear, 0.0), [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
+        assert_eq!(factors(Shape::Linear, 0.5), [0.5, 1.0, 1.0, 0.9375, 0.875, 0.8125, 0.75, 0.6875, 0.625, 0.5625]);
+        assert_eq!(factors(Shape::Trapezoid, 0.0), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]);
+        let cosine = factors(Shape::Cosine, 0.0);
+        assert_eq!([cosine[2], cosine[6]], [1.0, 0.5]);
+        assert_eq!(cosine[4], ((1.0 + (std::f64::consts::PI / 4.0).cos()) / 2.0 * 1e6).round() / 1e6);
+    }
+
+    #[test]
+    fn no_warm_up_and_more_decay_than_steps_are_no_trouble() {
+        let all = Schedule { shape: Shape::Trapezoid, warmup: 0, decay: 100, floor: 0.0 };
+        assert_eq!([all.factor(0, 2), all.factor(1, 2)], [1.0, 0.5]);
+    }
+}

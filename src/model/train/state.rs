@@ -1,0 +1,115 @@
+//! What a training changes: the weights, the moments of their gradients, and how many steps were made.
+
+use std::sync::Arc;
+
+use candle_core::Var;
+use candle_core::backprop::GradStore;
+
+use super::adamw::{Moments, settings};
+use super::examples::Examples;
+use super::history::History;
+use super::loss::{Dropout, loss};
+use super::recipe::Recipe;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::config::Config;
+use crate::model::decoder::Decoder;
+use crate::model::weights::Weights;
+use crate::tensor::{DType, Number, Tensor, kernels};
+
+/// One weight and what is remembered of its gradients.
+pub struct Parameter {
+    pub name: String,
+    pub weight: Var,
+    pub moments: Moments,
+}
+
+pub struct State {
+    pub step: u64,
+    pub parameters: Vec<Parameter>,
+    pub history: History,
+    /// The model whose weights are the variables.
+    tracked: Decoder,
+    /// The same weights, of which no gradients are asked.
+    plain: Arc<Decoder>,
+}
+
+impl State {
+    /// Starts from these weights, by the names of the config.
+    pub fn new(config: &Config, weights: &mut dyn FnMut(&str) -> Result<Tensor>) -> Result<Self> {
+        let mut parameters = Vec::new();
+        let tracked = Weights::build(config, &mut |name, _| {
+            // A copy, since the model that was given stays what it is.
+            let weight = Var::from_tensor(&weights(name)?.copy()?)?;
+            let tensor = weight.as_tensor().clone();
+            parameters.push(Parameter { name: name.to_string(), moments: Moments::zeros(&weight)?, weight });
+            Ok(tensor)
+        })?;
+        let mut in_order = parameters.iter();
+        let plain = Weights::build(config, &mut |_, _| match in_order.next() {
+            Some(parameter) => Ok(parameter.weight.as_detached_tensor()),
+            None => Err(err!(Bug, "a weight that was not there before")),
+        })?;
+        let (tracked, plain) = (Decoder::new(config.clone(), tracked), Decoder::new(config.clone(), plain));
+        Ok(Self { step: 0, parameters, history: History::default(), tracked, plain: Arc::new(plain) })
+    }
+
+    /// The model as it is now; its weights go on changing if another step is made.
+    pub fn decoder(&self) -> &Arc<Decoder> {
+        &self.plain
+    }
+
+    /// One step: the gradient of the mean loss over all passes, clipped, and an update of every weight. Nothing has
+    /// changed when it fails.
+    pub fn advance(&mut self, passes: &[Examples], recipe: &Recipe, task: &Task) -> Result<()> {
+        let total: f64 = passes.iter().map(Examples::weight).sum();
+        let mut gradients: Vec<Option<Tensor>> = vec![None; self.parameters.len()];
+        let mut mean = 0.0;
+        for (index, examples) in passes.iter().enumerate() {
+            let pass = self.step * passes.len() as u64 + index as u64;
+            let dropout = Dropout { share: recipe.dropout, seed: recipe.seed, pass };
+            let part = loss(&self.tracked, examples, total, dropout, task)?;
+            mean += Number::of(&part.detach().to_dtype(DType::F64)?)?.as_f64();
+            let store = task.apart(move || Ok(part.backward()?))?;
+            self.gather(&mut gradients, store)?;
+        }
+        let norm = kernels::global_norm(gradients.iter().flatten())?;
+        if !mean.is_finite() || !norm.is_finite() {
+            let what =
+                if mean.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {mean}") };
+            return Err(err!(Argument, "{what} at step {}", self.step + 1)
+                .hint("a lower `lr`, a longer `warmup` or a smaller `clip` keeps a training together"));
+        }
+        let shrink = recipe.clip.map_or(1.0, |clip| (clip / norm).min(1.0));
+        for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
+            if let Some(gradient) = gradient {
+                let Moments { first, second } = &parameter.moments;
+                let settings = settings(recipe, self.step, shrink, &parameter.weight);
+                kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+            }
+        }
+        self.history.losses.push(mean);
+        self.history.norms.push(norm);
+        self.history.rates.push(recipe.rate(self.step));
+        self.step += 1;
+        Ok(())
+    }
+
+    /// A pass there and back that changes nothing.
+    pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
+        let mean = loss(&self.tracked, examples, examples.weight(), Dropout::NONE, task)?;
+        task.apart(move || Ok(mean.backward()?))?;
+        Ok(())
+    }
+
+    fn gather(&self, gradients: &mut [Option<Tensor>], mut store: GradStore) -> Result<()> {
+        for (sum, parameter) in gradients.iter_mut().zip(&self.parameters) {
+            let Some(gradient) = store.remove(&parameter.weight) else { continue };
+            *sum = Some(match sum.take() {
+                Some(sum) => (sum + gradient)?,
+                None => gradient,
+            });
+        }
+        Ok(())
+    }
+}

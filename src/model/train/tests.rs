@@ -1,0 +1,194 @@
+//! Whole trainings of small models: they learn, they go on where they stopped, and nothing is lost on the way.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::{Kind, Result, Task};
+use crate::model::config::Config;
+use crate::model::decoder::Decoder;
+use crate::model::samples;
+use crate::tensor::{DType, Device, Tensor};
+
+fn config() -> Config {
+    Config { layers: 1, vocab: 12, ..samples::config() }
+}
+
+fn recipe(steps: u64) -> Recipe {
+    let schedule = Schedule { shape: Shape::Trapezoid, warmup: 2, decay: 2, floor: 0.0 };
+    Recipe { steps, rows: 4, lr: 1e-2, schedule, ..Recipe::default() }
+}
+
+/// Rows that count upwards from somewhere.
+fn counting(rows: usize) -> Tables {
+    let rows: Vec<Vec<u32>> = (0..rows as u32).map(|row| (0..7).map(|i| (row * 5 + i) % 12).collect()).collect();
+    Tables::new(Examples::next_tokens(&rows), 1)
+}
+
+fn files(folder: &Path) -> Files {
+    Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
+}
+
+fn keep(files: &Files, every: u64) -> Keep<'_> {
+    Keep { files, folder: "run".into(), every, fresh: false }
+}
+
+fn train(recipe: Recipe, keep: Option<Keep>, task: &Task) -> Result<Trained> {
+    let judge = Judge { examples: counting(3).next(3, task)?, every: 3 };
+    let data = Box::new(counting(9));
+    Training::new(Beginning::New(config()), recipe, data, Some(judge), keep, &Device::Cpu, task)?.run(task)
+}
+
+/// All weights, to the last bit.
+fn bits(decoder: &Decoder) -> Vec<u32> {
+    let all = decoder.weights().named(decoder.config()).unwrap();
+    let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    all.iter().flat_map(|(_, weight)| numbers(weight)).map(f32::to_bits).collect()
+}
+
+#[test]
+fn a_model_learns_and_its_history_says_so() {
+    let trained = train(recipe(60), None, &Task::default()).unwrap();
+    let history = &trained.history;
+    assert_eq!((history.steps(), history.tokens_per_step, history.judged.len()), (60, 24, 20));
+    assert!((history.losses[0] - (12f64).ln()).abs() < 0.1, "{}", history.losses[0]);
+    assert!(history.recent(5).unwrap() < 0.5, "{:?}", history.recent(5));
+    let last = history.judged.last().unwrap();
+    let again = mean_loss(&trained.decoder, &counting(3).next(3, &Task::default()).unwrap(), 2, &Task::default());
+    assert_eq!(last.0, 60);
+    assert!((last.1 - again.unwrap()).abs() < 1e-6);
+}
+
+#[test]
+fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
+    for dropout in [0.0, 0.2] {
+        let whole = train(Recipe { dropout, ..recipe(11) }, None, &Task::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        // The trapezoid says the same of the first 7 steps, whichever of these lengths it has.
+        train(Recipe { dropout, ..recipe(7) }, Some(keep(&files, 100)), &Task::default()).map(|t| t.history).unwrap();
+        let refused = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 100)), &Task::default());
+        assert!(refused.err().unwrap().to_string().contains("learning rate"));
+        // One that is interrupted before its rate falls goes on.
+        let folder = tempfile::tempdir().unwrap();
+        let files = super::tests::files(folder.path());
+        let task = Task::default();
+        let stopped = stopped_after(5, Recipe { dropout, ..recipe(9) }, keep(&files, 100), &task);
+        assert_eq!((stopped.ended, stopped.history.steps()), (Ended::Interrupted, 5));
+        assert!(!task.is_interrupted());
+        let resumed = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 2)), &Task::default()).unwrap();
+        assert_eq!(bits(&resumed.decoder), bits(&whole.decoder));
+        assert_eq!(resumed.history, whole.history);
+    }
+}
+
+/// A training that is interrupted while it reads what comes after some steps.
+fn stopped_after(steps: u64, recipe: Recipe, keep: Keep, task: &Task) -> Trained {
+    struct Stopping {
+        rows: Tables,
+        left: u64,
+        task: Task,
+    }
+    impl Batches for Stopping {
+        fn next(&mut self, rows: usize, task: &Task) -> Result<Examples> {
+            if self.left == 0 {
+                self.task.flag().store(true, Ordering::Relaxed);
+            }
+            self.left = self.left.saturating_sub(1);
+            self.rows.next(rows, task)
+        }
+        fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
+            self.rows.skip(rows, task)
+        }
+        fn about(&self) -> String {
+            self.rows.about()
+        }
+    }
+    let judge = Judge { examples: counting(3).next(3, task).unwrap(), every: 3 };
+    let data = Box::new(Stopping { rows: counting(9), left: steps, task: task.clone() });
+    let training =
+        Training::new(Beginning::New(config()), recipe, data, Some(judge), Some(keep), &Device::Cpu, task).unwrap();
+    training.run(task).unwrap()
+}
+
+#[test]
+fn passes_that_are_gathered_are_one_large_pass() {
+    let large = train(Recipe { rows: 4, ..recipe(6) }, None, &Task::default()).unwrap();
+    let small = train(Recipe { rows: 2, accumulate: 2, ..recipe(6) }, None, &Task::default()).unwrap();
+    for (a, b) in large.history.losses.iter().zip(&small.history.losses) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+}
+
+#[test]
+fn what_does_not_count_is_not_learnt() {
+    let task = Task::default();
+    let mut examples = counting(4).next(4, &task).unwrap();
+    // The last target is the only one that counts; the others are nonsense.
+    examples.targets.iter_mut().for_each(|row| row[..5].fill(0));
+    examples.counts = Some(vec![vec![0.0, 0.0, 0.0, 0.0, 0.0, 1.0]; 4]);
+    let data = Box::new(Tables::new(examples.clone(), 0));
+    let trained = Training::new(Beginning::New(config()), recipe(60), data, None, None, &Device::Cpu, &task);
+    let trained = trained.unwrap().run(&task).unwrap();
+    assert!(mean_loss(&trained.decoder, &examples, 4, &task).unwrap() < 0.2);
+    let all = Examples { counts: None, ..examples };
+    assert!(mean_loss(&trained.decoder, &all, 4, &task).unwrap() > 1.0);
+}
+
+#[test]
+fn a_model_that_is_trained_on_stays_what_it_was() {
+    let task = Task::default();
+    let decoder = samples::decoder(config(), DType::F32);
+    let before = bits(&decoder);
+    let data = Box::new(counting(9));
+    let training = Training::new(Beginning::Model(&decoder), recipe(2), data, None, None, &Device::Cpu, &task);
+    let trained = training.unwrap().run(&task).unwrap();
+    assert_eq!(bits(&decoder), before);
+    assert_ne!(bits(&trained.decoder), before);
+}
+
+#[test]
+fn a_training_that_falls_apart_keeps_its_last_good_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    let wild = Recipe { lr: 1e30, clip: None, ..recipe(50) };
+    let error = train(wild.clone(), Some(keep(&files, 100)), &Task::default()).err().unwrap();
+    assert!(error.message.contains("at step"), "{error}");
+    assert!(error.hint.unwrap().contains("steps before are kept in run"));
+    let again = train(wild, Some(keep(&files, 100)), &Task::default()).err().unwrap();
+    assert_eq!(again.message, error.message);
+}
+
+#[test]
+fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
+    let task = Task::default();
+    let first = train(recipe(4), Some(keep(&files, 100)), &task).unwrap();
+    // The same training is at its end already.
+    let done = train(recipe(4), Some(keep(&files, 100)), &task).unwrap();
+    assert_eq!(bits(&done.decoder), bits(&first.decoder));
+    let other = Recipe { lr: 1e-3, ..recipe(4) };
+    let error = train(other.clone(), Some(keep(&files, 100)), &task).err().unwrap();
+    assert!(error.message.contains("had `lr` 0.01, and this one has `lr` 0.001"), "{error}");
+    let fresh = Keep { fresh: true, ..keep(&files, 100) };
+    assert_eq!(train(other, Some(fresh), &task).unwrap().history.steps(), 4);
+    std::fs::write(folder.path().join("run").join(CHECKPOINT), "nothing").unwrap();
+    assert_eq!(train(recipe(4), Some(keep(&files, 100)), &task).err().unwrap().kind, Kind::Format);
+}
+
+#[test]
+fn what_a_training_takes_is_estimated_before_it_begins() {
+    let task = Task::default();
+    let data = Box::new(counting(9));
+    let training = Training::new(Beginning::New(config()), recipe(10), data, None, None, &Device::Cpu, &task).unwrap();
+    let estimate = training.estimate();
+    let shapes = config().parameters().unwrap();
+    let count: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    assert_eq!((estimate.parameters, estimate.tokens), (count as u64, 240));
+    assert!(estimate.bytes > 16 * count as u128 && estimate.seconds > 0.0);
+    let vast = Recipe { rows: 1 << 40, ..recipe(10) };
+    assert!(Estimate::new(&config(), &vast, 6, 10, 0.5).unwrap().bytes > 1 << 42);
+}

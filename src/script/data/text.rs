@@ -1,0 +1,279 @@
+//! Texts as scripts hold them: where they come from, and what they give.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+use serde_json::{Value, json};
+
+use crate::base::{Cell, Result, Table};
+use crate::data::Text;
+use crate::data::grammar::Mix;
+use crate::data::text::{Bounds, Options as Core, Part};
+use crate::err;
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::options::{OptionReader, options};
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, Given, Int, Options, given};
+
+impl Handle for Text {
+    const NAME: &'static str = "Text";
+
+    fn short(&self) -> String {
+        format!("text of {}", self.name())
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        about(self).terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let options = self.options();
+        Ok(json!({ "name": self.name(), "tokens": options.tokens, "shuffle": options.shuffle, "seed": options.seed }))
+    }
+}
+
+/// What it is read from, or what it mixes.
+fn about(text: &Text) -> Table {
+    let row = |name: &str, share: Cell| vec![name.into(), share];
+    let (columns, rows) = match text.parts() {
+        Some(parts) => {
+            let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
+            let rows = parts.iter().map(|(part, weight)| row(part.name(), (weight / total).into())).collect();
+            (["text", "share"], rows)
+        }
+        None => {
+            let files = text.paths().iter().map(|path| row(&path.display().to_string(), Cell::Missing));
+            (["file", ""], files.collect())
+        }
+    };
+    Table { title: text.short(), columns: columns.map(String::from).into(), rows }
+}
+
+/// The options of reading that every source has.
+fn reading(read: &mut OptionReader, core: &mut Core) -> Result<()> {
+    core.tokens = read.get("tokens", Given::size)?.map(|tokens| tokens as u64);
+    core.bos = read.get("bos", Given::flag)?;
+    core.shuffle = read.flag("shuffle", core.shuffle)?;
+    core.seed = read.seed()?.unwrap_or(core.seed);
+    match core.tokens {
+        Some(0) => Err(err!(Argument, "expected at least one token for `tokens`, found 0").arg(1)),
+        _ => Ok(()),
+    }
+}
+
+/// The options of a source.
+fn of_source(map: Options) -> Result<Core> {
+    let mut read = options(1, map);
+    let mut core = Core::default();
+    reading(&mut read, &mut core)?;
+    core.field = read.text("field", &core.field)?;
+    core.bounds = Bounds {
+        separator: read.get("separator", Given::text)?,
+        starts: read.get("starts", Given::texts)?.unwrap_or_default(),
+    };
+    core.mix = read.get("mix", mix)?.unwrap_or_default();
+    let part = read.get("part", |given| Part::named(&given.text()?).map_err(|e| e.arg(1)))?;
+    let hold = read.get("hold", Given::size)?;
+    read.finish()?;
+    core.part = part.unwrap_or_default();
+    core.one_in = hold.map_or(core.one_in, |hold| hold as u64);
+    if core.bounds.separator.iter().chain(&core.bounds.starts).any(String::is_empty) {
+        return Err(err!(Argument, "expected a text that divides documents, found an empty one").arg(1));
+    }
+    match (part, hold) {
+        (None, Some(_)) => Err(err!(Argument, "expected `part` to go with `hold`")
+            .hint("#{ part: \"train\" } is what is not held out, #{ part: \"held\" } what is")
+            .arg(1)),
+        (Some(_), Some(hold)) if hold < 2 => {
+            Err(err!(Argument, "expected at least 2 for `hold`, found {hold}: one document in so many is held").arg(1))
+        }
+        _ => Ok(core),
+    }
+}
+
+fn number(name: &str, value: &Dynamic) -> Result<f64> {
+    given(1, name, value).number()
+}
+
+/// Weights of phenomena by their names.
+fn mix(given: &Given) -> Result<Mix> {
+    let named = given.map()?.into_iter().map(|(name, weight)| {
+        let weight = number(&name, &weight)?;
+        Ok((name.to_string(), weight))
+    });
+    Mix::new(&named.collect::<Result<_>>()?).map_err(|e| e.arg(1))
+}
+
+/// One part of a mixture: `[text, weight]`, or a map of both.
+fn part(element: &Given) -> Result<(Text, f64)> {
+    let wanted = "[text, weight]";
+    let (text, weight) = match element.map() {
+        Ok(mut map) => {
+            let (text, weight) = (map.remove("text"), map.remove("weight"));
+            match (text, map.keys().next()) {
+                (Some(text), None) => (text, weight),
+                _ => return Err(element.refuse("#{ text: .., weight: .. }")),
+            }
+        }
+        Err(_) => match <[Dynamic; 2]>::try_from(element.list().map_err(|_| element.refuse(wanted))?) {
+            Ok([text, weight]) => (text, Some(weight)),
+            Err(_) => return Err(element.refuse(wanted)),
+        },
+    };
+    let weight = weight.map_or(Ok(1.0), |weight| given(0, "weight", &weight).number())?;
+    match text.read_lock::<Text>() {
+        Some(text) => Ok((text.clone(), weight)),
+        None => Err(given(0, "text", &text).refuse("a text")),
+    }
+}
+
+/// A map of these fields.
+pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// A text to read: a file, a folder, or all files that fit a pattern such as "books/**/*.md"; or "grammar", the
+    /// labelled language, which never ends and of which `part` "held" has what a model trained on the rest never saw.
+    ///
+    /// Plain text (.txt, .md, and any other file that is asked for by name or pattern), lines of JSON (.jsonl) and
+    /// Parquet are read piece by piece, in constant memory; the first two may be compressed (.gz). In a folder the
+    /// files with these endings are read, in the order of their paths; names that begin with a dot are passed over.
+    /// Line ends of plain text become "\n". What cannot be read is left out and counted by `text.report()`; only
+    /// a source without any document is an error. Nothing is read before it is needed.
+    ///
+    /// # Options
+    /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
+    /// - `seed` = 0: what the order depends on where it is shuffled, and what the grammar writes
+    /// - `mix` = balanced: how often each phenomenon of the grammar is drawn, such as #{ ioi: 2, facts: 1 }
+    /// - `field` = "text": the field of a JSON record, or the column of a table, that holds the text
+    /// - `separator` = none: what divides plain text into documents, and belongs to none
+    /// - `starts` = none: a text or several; a line that begins with one of them begins a document, where an empty line
+    ///   or none stands before it
+    /// - `part` = "all": "train" for what is not held out, "held" for what is; a document's beginning decides, so that
+    ///   copies of it are in the same part, and parts stay as they are when files are added
+    /// - `hold` = 20: one document in about so many is held out
+    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
+    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/poems.txt", "one two\n%\nthree four\n%\nfive six\n");
+    /// let poems = data::text("doc/poems.txt", #{ separator: "%\n" });
+    /// poems.documents(2)[1].text  //=> "three four\n"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn text(ctx: NativeCallContext, source: &str) -> Fallible<Text> {
+        text_with(ctx, source, Options::new())
+    }
+
+    #[rhai_fn(name = "text", return_raw)]
+    pub fn text_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Text> {
+        let env = env(&ctx)?;
+        let options = super::of_source(options)?;
+        Ok(Text::open(&env.files, source, options, &env.task).map_err(|e| e.arg(0))?)
+    }
+
+    /// Documents that the script has at hand, as a text to read.
+    ///
+    /// # Options
+    /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
+    /// - `seed` = 0: what the order depends on where it is shuffled
+    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
+    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    ///
+    /// # Example
+    /// ```
+    /// data::texts(["one two", "three"]).documents(9).len()  //=> 2
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn texts(documents: Array) -> Fallible<Text> {
+        texts_with(documents, Options::new())
+    }
+
+    #[rhai_fn(name = "texts", return_raw)]
+    pub fn texts_with(documents: Array, options: Options) -> Fallible<Text> {
+        let documents = given(0, "documents", &documents.into()).texts()?;
+        let (mut read, mut core) = (super::options(1, options), Core::default());
+        super::reading(&mut read, &mut core)?;
+        read.finish()?;
+        Ok(Text::given(documents, core).map_err(|e| e.arg(0))?)
+    }
+
+    /// Several texts in one, each as often as its weight says.
+    ///
+    /// `parts` are pairs of a text and its weight, or maps `#{ text: .., weight: .. }` whose weight is 1 where nothing
+    /// is said. Rows of tokens are of one text each, drawn by the weights; one that has ended leaves the others to go
+    /// on. Training repeats what ends, and never repeats what is generated.
+    ///
+    /// # Options
+    /// - `tokens` = all: how many tokens are read at most, of all together
+    /// - `seed` = 0: what the draws depend on
+    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
+    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    ///
+    /// # Example
+    /// ```
+    /// let mixed = data::mix([[data::texts(["one two", "three"]), 3], [data::texts(["four"]), 1]]);
+    /// mixed.documents(3).map(|document| document.text)  //=> ["one two", "four", "three"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn mix(parts: Array) -> Fallible<Text> {
+        mix_with(parts, Options::new())
+    }
+
+    #[rhai_fn(name = "mix", return_raw)]
+    pub fn mix_with(parts: Array, options: Options) -> Fallible<Text> {
+        let parts = given(0, "parts", &parts.into()).elements();
+        let parts = parts.iter().map(super::part).collect::<Result<_>>()?;
+        let (mut read, mut core) = (super::options(1, options), Core::default());
+        super::reading(&mut read, &mut core)?;
+        read.finish()?;
+        Ok(Text::mix(parts, core).map_err(|e| e.arg(0))?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The first documents of a text, as maps of `text` and `origin`; a long one comes in pieces, and `at` says at which
+    /// byte of its document a piece begins.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/notes.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
+    /// let origin = data::text("doc/notes.jsonl").documents(5)[1].origin;
+    /// origin.ends_with("notes.jsonl:2")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn documents(ctx: NativeCallContext, text: &mut Text, n: Int) -> Fallible<Array> {
+        let count = given(0, "n", &n).size()?;
+        let env = env(&ctx)?;
+        let mut documents = text.documents(&env.task)?;
+        let mut found = Array::new();
+        while found.len() < count
+            && let Some(document) = documents.next(&env.task)?
+        {
+            found.push(super::map([
+                ("text", document.text.into()),
+                ("origin", document.origin.to_string().into()),
+                ("at", (document.at as i64).into()),
+            ]));
+        }
+        Ok(found)
+    }
+
+    /// What the latest reading of the text has come by, and what it left out and why, as a table.
+    ///
+    /// # Example
+    /// ```
+    /// run::save_text("doc/bad.jsonl", "{\"text\": \"one\"}\n{\"text\": \n");
+    /// let text = data::text("doc/bad.jsonl");
+    /// text.documents(9).len()  //=> 1
+    /// text.report().to_map().rows[4][0]  //=> "left out: lines that are no JSON"
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn report(text: &mut Text) -> Table {
+        text.report()
+    }
+}

@@ -1,0 +1,233 @@
+//! Tokenizers that are made of texts, and what a tokenizer does by itself.
+
+use std::path::Path;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use crate::base::{Card, Cell, Result, Task};
+use crate::data::Text;
+use crate::err;
+use crate::model::tokenizer::Tokenizer;
+use crate::model::tokenizer::train::{self, Kind};
+use crate::model::tokens::Tokens;
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::options::{OptionReader, options};
+use crate::script::show::Handle;
+use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
+
+/// How many tokens a card shows as examples.
+const SHOWN: usize = 24;
+
+impl Handle for Tokenizer {
+    const NAME: &'static str = "Tokenizer";
+
+    fn short(&self) -> String {
+        format!("{} tokenizer of {}", self.kind(), count(self.vocab().size(), "token"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        card(self)?.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let tokens: Vec<&str> = self.vocab().iter().map(|(_, piece)| piece.name.as_str()).collect();
+        Ok(json!({ "kind": self.kind(), "size": self.vocab().size(), "tokens": tokens }))
+    }
+}
+
+/// What the tokenizer is, and some of its tokens: from all of the vocabulary, since the last ones are the rarest.
+fn card(tokenizer: &Tokenizer) -> Result<Card> {
+    let ids: Vec<u32> = tokenizer.vocab().iter().map(|(id, _)| id).collect();
+    let every = ids.len().div_ceil(SHOWN).max(1);
+    let some = ids.iter().rev().step_by(every).map(|id| Ok(format!("{:?}", tokenizer.text_of(*id)?)));
+    let mut some = some.collect::<Result<Vec<String>>>()?;
+    some.reverse();
+    let mark = |id: Option<u32>| id.map_or(Ok(Cell::Missing), |id| tokenizer.text_of(id).map(Cell::from));
+    let fields: [(&str, Cell); 4] = [
+        ("tokens", tokenizer.vocab().size().into()),
+        ("beginning", mark(tokenizer.bos())?),
+        ("end", mark(tokenizer.eos())?),
+        ("some of them", some.join(" ").into()),
+    ];
+    let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    Ok(Card { title: format!("{} tokenizer", tokenizer.kind()), fields, ..Card::default() })
+}
+
+/// How a tokenizer is to be made.
+fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
+    let usual = train::Options::default();
+    let kind = read.get("kind", |given| Kind::parse(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or(Kind::Bpe);
+    let options = train::Options {
+        vocab: read.size("vocab", usual.vocab)?,
+        special: read.get("special", Given::texts)?.unwrap_or(usual.special),
+        min_frequency: read.size("min_frequency", usual.min_frequency as usize)? as u64,
+        digits: read.get("digits", Given::size)?,
+        apart: read.text("apart", "")?.chars().collect(),
+    };
+    Ok((kind, options))
+}
+
+/// The pieces of a text's documents, until so many bytes have been read.
+fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&Task) -> Result<Option<String>>> {
+    if bytes.is_none() && text.is_endless() {
+        return Err(err!(Argument, "expected `bytes` to say how much of a text without end is read").arg(1));
+    }
+    let mut documents = text.documents(task)?;
+    let mut left = bytes.unwrap_or(usize::MAX);
+    Ok(move |task: &Task| {
+        if left == 0 {
+            return Ok(None);
+        }
+        let piece = documents.next(task)?.map(|document| document.text);
+        left = left.saturating_sub(piece.as_ref().map_or(0, String::len));
+        Ok(piece)
+    })
+}
+
+/// The ids that are to be decoded, each of which a token has.
+fn ids(given: &Given) -> Result<Vec<u32>> {
+    let id = |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").arg(0));
+    given.sizes()?.into_iter().map(id).collect()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Makes a tokenizer of texts: a text of `data::text`, a string or an array of strings.
+    ///
+    /// The kinds are "bpe", byte-level BPE, which loses no byte of any text; "words", what stands between white space;
+    /// and "characters". The same texts give the same tokenizer, and `save` writes the first kind as a tokenizer.json
+    /// that other programs read. The first of the special tokens marks the end of a text and its beginning; one that is
+    /// called `<unk>` stands for words or characters that have no token of their own, which are refused without it.
+    ///
+    /// # Options
+    /// - `kind` = "bpe": what the tokens are
+    /// - `vocab` = 4096: how many tokens there are to be at most
+    /// - `special` = "<|endoftext|>": a name or an array of names that come first, before what is found in texts
+    /// - `min_frequency` = 2: how often something has to be seen to become a token
+    /// - `digits` = none: how many digits a token has at most, for BPE; numbers are cut from the left, and every group
+    ///   of so many digits and fewer is a token, with a space before it and without
+    /// - `bytes` = all: how many bytes of a text of `data::text` are read, which one without end needs
+    /// - `apart` = "": marks such as brackets and quotes that are always tokens of their own, for BPE
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a rose is a rose is a rose (1987)", #{ vocab: 500, digits: 2, apart: "()" });
+    /// t.encode("a rose (1987)").strings  //=> ["a", " rose", " ", "(", "19", "87", ")"]
+    /// data::tokenizer(["b a", "a"], #{ kind: "words", special: [], min_frequency: 1 }).encode("a b").ids  //=> [0, 1]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn tokenizer(ctx: NativeCallContext, text: Any) -> Fallible<Tokenizer> {
+        tokenizer_with(ctx, text, Options::new())
+    }
+
+    #[rhai_fn(name = "tokenizer", return_raw)]
+    pub fn tokenizer_with(ctx: NativeCallContext, text: Any, options: Options) -> Fallible<Tokenizer> {
+        let mut read = super::options(1, options);
+        let (kind, wanted) = super::wanted(&mut read)?;
+        let bytes = read.get("bytes", Given::size)?;
+        read.finish()?;
+        let task = &env(&ctx)?.task;
+        if let Some(source) = text.read_lock::<Text>() {
+            let mut pieces = super::pieces(&source, bytes, task)?;
+            return Ok(train::train(kind, &mut || pieces(task), &wanted, task)?);
+        }
+        if bytes.is_some() {
+            let what = "expected a text of `data::text` to go with `bytes`, found strings";
+            return Err(err!(Argument, "{what}").arg(1).into());
+        }
+        let mut texts = given(0, "text", &text).texts()?.into_iter();
+        Ok(train::train(kind, &mut || Ok(texts.next()), &wanted, task)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Splits a text into tokens.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("the cat sat", #{ kind: "words", special: [], min_frequency: 1 });
+    /// t.encode("sat the").strings  //=> [" sat", " the"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn encode(ctx: NativeCallContext, t: &mut Tokenizer, text: &str) -> Fallible<Tokens> {
+        Ok(t.encode(text, None, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+    }
+
+    /// The text that ids make: one, or an array of them.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("the cat sat", #{ kind: "words", special: [], min_frequency: 1 });
+    /// t.decode(t.encode("sat the").ids)  //=> "sat the"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn decode(t: &mut Tokenizer, ids: Any) -> Fallible<String> {
+        let ids = super::ids(&given(0, "ids", &ids))?;
+        Ok(t.decode(&ids).map_err(|e| e.arg(0))?)
+    }
+
+    /// Writes the tokenizer into a folder, in files that make the same one again.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("the cat sat", #{ kind: "words", special: [], min_frequency: 1 });
+    /// t.save("words")  //=> ()
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, t: &mut Tokenizer, path: &str) -> Fallible<()> {
+        let _places = t.save(&env(&ctx)?.files, Path::new(path)).map_err(|e| e.arg(0))?;
+        Ok(())
+    }
+
+    /// How many rows an embedding of all tokens has: the highest id and one.
+    ///
+    /// # Example
+    /// ```
+    /// data::tokenizer("the cat sat", #{ kind: "words", special: [], min_frequency: 1 }).size  //=> 3
+    /// ```
+    #[rhai_fn(global, get = "size", pure)]
+    pub fn size(t: &mut Tokenizer) -> i64 {
+        t.vocab().size() as i64
+    }
+
+    /// The id of the one token that a text is; an error says how a text splits that is several.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("the cat sat", #{ kind: "words", special: [], min_frequency: 1 });
+    /// t.token("sat")  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn token(t: &mut Tokenizer, text: &str) -> Fallible<i64> {
+        Ok(i64::from(t.token(text).map_err(|e| e.arg(0))?))
+    }
+
+    /// The ids of all tokens whose text, its leading space left off, begins with a text.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("the cat and cats", #{ kind: "words", special: [], min_frequency: 1 });
+    /// t.token_set("cat")  //=> [1, 2]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn token_set(t: &mut Tokenizer, text: &str) -> Fallible<Array> {
+        let ids = t.token_set(text).map_err(|e| e.arg(0))?;
+        Ok(ids.into_iter().map(|id| Dynamic::from(i64::from(id))).collect())
+    }
+
+    /// The kind of the tokenizer, its size, and the names of its tokens in the order of their ids.
+    ///
+    /// # Example
+    /// ```
+    /// data::tokenizer("the cat", #{ kind: "words", special: [], min_frequency: 1 }).to_map().tokens  //=> ["cat", "the"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(t: &mut Tokenizer) -> Fallible<Dynamic> {
+        Ok(super::from_json(&t.json()?))
+    }
+}
