@@ -1,6 +1,7 @@
 //! Floor 3: texts and where they come from, with labels where they are known, and their packing into rows of tokens.
 
 pub mod bits;
+pub mod grammar;
 pub mod labels;
 pub mod pack;
 pub mod text;

@@ -21,16 +21,20 @@ pub use hold::Part;
 pub use plain::Bounds;
 pub use tally::Tally;
 
+use super::grammar::{Grammar, Mix, Split};
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Result, Table, Task};
 use crate::err;
 use mix::Mixed;
-use reading::{Given, How, Reading};
+use reading::{Counted, Given, How, Reading};
 use tally::Shared;
 
 /// The sources that need no file.
-pub const SOURCES: [&str; 0] = [];
+pub const SOURCES: [&str; 1] = [GRAMMAR];
+
+/// The source of the labelled language.
+pub const GRAMMAR: &str = "grammar";
 
 /// Why a document without a letter is left out.
 const EMPTY: &str = "empty documents";
@@ -82,6 +86,7 @@ impl Default for Options {
 enum Source {
     Files { files: Files, paths: Arc<[PathBuf]>, how: Arc<How> },
     Given(Arc<[String]>),
+    Grammar(Box<Grammar>),
     Mix(Arc<[(Text, f64)]>),
 }
 
@@ -109,6 +114,17 @@ impl Text {
             return Err(err!(Argument, "expected a text that is not empty, found none"));
         }
         Ok(Self::new(Source::Given(texts.into()), "given texts", options))
+    }
+
+    /// The labelled language: what is not held out of it, or what is.
+    pub fn grammar(mix: &Mix, options: Options) -> Self {
+        let (split, part) = match options.part {
+            Part::All | Part::Train => (Split::Train, ""),
+            Part::Held => (Split::Held, ", held out"),
+        };
+        let grammar = Grammar::new(options.seed, mix, split);
+        let name = format!("{GRAMMAR}{part}, seed {}", options.seed);
+        Self::new(Source::Grammar(Box::new(grammar)), &name, options)
     }
 
     /// Several texts, each as often as its weight says, counted in tokens.
@@ -142,7 +158,7 @@ impl Text {
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {
             Source::Files { paths, .. } => paths,
-            Source::Given(_) | Source::Mix(_) => &[],
+            Source::Given(_) | Source::Grammar(_) | Source::Mix(_) => &[],
         }
     }
 
@@ -150,7 +166,7 @@ impl Text {
     pub fn parts(&self) -> Option<&[(Text, f64)]> {
         match &self.source {
             Source::Mix(parts) => Some(parts),
-            Source::Files { .. } | Source::Given(_) => None,
+            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) => None,
         }
     }
 
@@ -158,6 +174,7 @@ impl Text {
     pub fn is_endless(&self) -> bool {
         match &self.source {
             Source::Files { .. } | Source::Given(_) => false,
+            Source::Grammar(_) => true,
             Source::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
         }
     }
@@ -170,7 +187,11 @@ impl Text {
             Source::Files { files, paths, how } => {
                 Box::new(Reading::new(files.clone(), paths.clone(), how.clone(), self.tally.clone()))
             }
-            Source::Given(texts) => Box::new(Given::new(texts.clone(), self.tally.clone())),
+            Source::Given(texts) => {
+                let tally = &self.tally;
+                Box::new(Counted::new(Given::new(texts.clone(), tally.clone()), tally.clone()))
+            }
+            Source::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
             Source::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
                 Box::new(Mixed::new(opened.collect::<Result<_>>()?))
@@ -181,7 +202,7 @@ impl Text {
     /// What the latest reading has come by so far, and what it left out.
     pub fn tally(&self) -> Tally {
         match &self.source {
-            Source::Files { .. } | Source::Given(_) => self.tally.get(),
+            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) => self.tally.get(),
             Source::Mix(parts) => parts.iter().map(|(text, _)| text.tally()).fold(self.tally.get(), Tally::and),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::base::{Cell, Table};
+use crate::data::Document;
 
 /// So many places are told for each reason.
 const PLACES: usize = 3;
@@ -41,6 +42,12 @@ impl Tally {
         if skipped.places.len() < PLACES {
             skipped.places.push(place());
         }
+    }
+
+    /// Counts a document, or a piece of one.
+    pub fn count(&mut self, document: &Document) {
+        self.documents += u64::from(document.at == 0);
+        self.bytes += document.text.len() as u64;
     }
 
     /// Both together.

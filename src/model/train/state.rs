@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::Var;
 use candle_core::backprop::GradStore;
 
-use super::adamw::{self, Moments, Pace};
+use super::adamw::{Moments, settings};
 use super::examples::Examples;
 use super::history::History;
 use super::loss::{Dropout, loss};
@@ -15,7 +15,7 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
-use crate::tensor::{DType, Number, Tensor};
+use crate::tensor::{DType, Number, Tensor, kernels};
 
 /// One weight and what is remembered of its gradients.
 pub struct Parameter {
@@ -73,7 +73,7 @@ impl State {
             let store = task.apart(move || Ok(part.backward()?))?;
             self.gather(&mut gradients, store)?;
         }
-        let norm = adamw::norm(gradients.iter().flatten())?;
+        let norm = kernels::global_norm(gradients.iter().flatten())?;
         if !mean.is_finite() || !norm.is_finite() {
             let what =
                 if mean.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {mean}") };
@@ -81,16 +81,17 @@ impl State {
                 .hint("a lower `lr`, a longer `warmup` or a smaller `clip` keeps a training together"));
         }
         let shrink = recipe.clip.map_or(1.0, |clip| (clip / norm).min(1.0));
-        let pace = Pace::new(recipe, self.step, shrink);
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
             if let Some(gradient) = gradient {
-                adamw::update(&parameter.weight, gradient, &parameter.moments, &pace)?;
+                let Moments { first, second } = &parameter.moments;
+                let settings = settings(recipe, self.step, shrink, &parameter.weight);
+                kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
             }
         }
-        self.step += 1;
         self.history.losses.push(mean);
         self.history.norms.push(norm);
-        self.history.rates.push(pace.rate);
+        self.history.rates.push(recipe.rate(self.step));
+        self.step += 1;
         Ok(())
     }
 

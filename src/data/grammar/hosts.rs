@@ -1,0 +1,255 @@
+//! Phrases that may be explained in parentheses: institutions, people, things, groups; and the explanations.
+
+use super::labels::Col;
+use super::lexicon::phrases;
+use super::pen::Pen;
+use super::phenomena::code;
+use super::{fill::Slot, people, words};
+
+/// What is said of a thing.
+const OF_ITEMS: [&str; 24] = [
+    "(date:built in {year}~)",
+    "(reference:see page {digits}~)",
+    "(reference:see section {digit}~)",
+    "(clause:which had stood in the {place} {duration}~)",
+    "(aside:or what was left of it~)",
+    "(date:bought in {year}~)",
+    "(aside:not the {adj} one~)",
+    "(clause:which belongs to a {one})",
+    "(clause:which belongs to a {one} from {city}~)",
+    "(reference:see figure {digit}~)",
+    "(aside:if it can be called that~)",
+    "(reference:see chapter {digit}~)",
+    "(nested:first described by {surname} (date:{year}~)~)",
+    "(clause:which nobody had used {duration}~)",
+    "(date:repaired in {year}~)",
+    "(aside:or so it is said~)",
+    "(citation:{surname}, {year}~)",
+    "(clause:which had been sold in {year}~)",
+    "(nested:a gift of the {phrase} (acronym:{letters}~)~)",
+    "(citation:{surname} et al., {year}~)",
+    "(clause:which {surname} (date:{year}~) does not mention~)",
+    "(date:made in {year}~)",
+    "(reference:see table {digit}~)",
+    "(date:painted in {year}~)",
+];
+
+/// What is said of things.
+const OF_MANY: [&str; 18] = [
+    "(especially:especially the {adj} ones~)",
+    "(especially:especially in {city}~)",
+    "(especially:especially {time}~)",
+    "(reference:see page {digits}~)",
+    "(aside:and a few others~)",
+    "(especially:especially in {month}~)",
+    "(especially:mainly the {adj} ones~)",
+    "(aside:at least {count} of them~)",
+    "(clause:which nobody wants)",
+    "(clause:which nobody wants in {city}~)",
+    "(citation:{surname}, {year}~)",
+    "(aside:all {count} of them~)",
+    "(especially:mostly from {city}~)",
+    "(reference:see section {digit}~)",
+    "(aside:or most of them~)",
+    "(especially:especially those of the {adj} kind~)",
+    "(date:first sold in {year}~)",
+    "(reference:see appendix {digit}~)",
+];
+
+/// What is said of a group that acts.
+const OF_GROUPS: [&str; 18] = [
+    "(clause:which had {deed})",
+    "(clause:which had {deed} {duration}~)",
+    "(date:founded in {year}~)",
+    "(clause:which had met {duration}~)",
+    "(nested:a part of the {phrase} (acronym:{letters}~)~)",
+    "(date:closed in {year}~)",
+    "(aside:or most of it~)",
+    "(clause:which had not met {duration}~)",
+    "(nested:founded by {given} {surname} (span:{year}-{later}~)~)",
+    "(clause:which was founded in {year}~)",
+    "(clause:which had moved to {city}~)",
+    "(nested:once called the {phrase} (acronym:{letters}~)~)",
+    "(reference:see section {digit}~)",
+    "(clause:which had {deed} in {year}~)",
+    "(clause:which had met in {city}~)",
+    "(aside:with one exception~)",
+    "(citation:see {surname}, {year}~)",
+    "(clause:which was closed in {year}~)",
+];
+
+/// What is said of a person.
+const OF_PEOPLE: [&str; 12] = [
+    "(span:{year}-{later}~)",
+    "(date:born in {year}~)",
+    "(span:{year}-{later}~)",
+    "(date:died in {year}~)",
+    "(span:{year}-{later}~)",
+    "(date:married in {year}~)",
+    "(span:{year}-{later}~)",
+    "(date:born in {year}~)",
+    "(nested:a member of the {phrase} (acronym:{letters}~)~)",
+    "(span:{year}-{later}~)",
+    "(date:born in {city} in {year}~)",
+    "(span:{year}-{later}~)",
+];
+
+/// Where a claim is from.
+const SOURCES: [&str; 12] = [
+    "(citation:{surname}, {year}~)",
+    "(citation:{surname} and {other}, {year}~)",
+    "(citation:{surname} et al., {year}~)",
+    "(citation:see {surname}, {year}~)",
+    "(reference:see section {digit}~)",
+    "(citation:quoted from {surname}, {year}~)",
+    "(reference:see page {digits}~)",
+    "(citation:{surname}, {year}~)",
+    "(citation:cited by {surname}, {year}~)",
+    "(citation:{surname} and {other}, {year}~)",
+    "(reference:see chapter {digit}~)",
+    "(citation:after {surname}, {year}~)",
+];
+
+/// Groups that act.
+const GROUPS: [&str; 20] = [
+    "committee",
+    "council",
+    "government",
+    "company",
+    "club",
+    "jury",
+    "family",
+    "army",
+    "village",
+    "team",
+    "choir",
+    "crew",
+    "party",
+    "parliament",
+    "staff",
+    "crowd",
+    "board",
+    "delegation",
+    "orchestra",
+    "union",
+];
+
+/// Writes a phrase that may be explained. A name that is no slot writes itself, which a test finds.
+pub fn write(pen: &mut Pen, name: &str) {
+    match name {
+        "org" => institution(pen),
+        "someone" => person(pen),
+        "item" => item(pen),
+        "items" => items(pen),
+        "group" => group(pen),
+        "claim" => {
+            pen.out.push(" ");
+            note(pen, &SOURCES);
+        }
+        "call" => code::call_in_text(pen),
+        unknown => ["{", unknown, "}"].iter().for_each(|part| pen.out.push(part)),
+    }
+}
+
+/// Writes one of these explanations.
+fn note(pen: &mut Pen, notes: &[&'static str]) {
+    let template = pen.own(notes);
+    let modern = template.contains("citation");
+    let year = if modern { 1880 + pen.below(140) } else { 1500 + pen.below(440) };
+    let later = year + 20 + pen.below(70);
+    let institution = phrase(pen);
+    let slots = [
+        Slot::new("year", year.to_string()),
+        Slot::new("later", later.to_string()),
+        Slot::new("letters", words::initials(&institution)).mark(Col::Acronym, 2),
+        Slot::new("phrase", institution).mark(Col::Acronym, 1),
+        Slot::new("given", people::any_given(pen)),
+        Slot::new("other", people::surname(pen)),
+    ];
+    pen.fill(template, &slots);
+}
+
+/// The name of an institution, its words in capitals.
+pub fn phrase(pen: &mut Pen) -> String {
+    loop {
+        let head = pen.word(&phrases::BODY_HEADS);
+        let (matter, more) = (pen.word(&phrases::BODY_MATTERS), pen.word(&phrases::BODY_MATTERS));
+        let kind = pen.word(&phrases::BODY_KINDS);
+        if matter == more || matter == kind || more == kind || !pen.allowed(&[head, matter, kind]) {
+            continue;
+        }
+        return match pen.below(10) {
+            0..5 => [head, matter, kind].join(" "),
+            5..7 => [head, kind, "of", matter, "and", more].join(" "),
+            7 => [matter, kind].join(" "),
+            _ => [head, matter, more, kind].join(" "),
+        };
+    }
+}
+
+fn institution(pen: &mut Pen) {
+    if !pen.introduced.is_empty() && pen.chance(40) {
+        let at = pen.below(pen.introduced.len());
+        if let Some(letters) = pen.introduced.get(at).cloned() {
+            pen.fill("the {letters}", &[Slot::new("letters", letters).mark(Col::Acronym, 2)]);
+        }
+        return;
+    }
+    introduce(pen, "the {phrase} (acronym:{letters}~)", "the {phrase}");
+}
+
+/// Writes a new institution: with its initials where it is explained, else without.
+fn introduce(pen: &mut Pen, explained: &str, alone: &str) {
+    let institution = phrase(pen);
+    let letters = words::initials(&institution);
+    let explain = pen.chance(pen.explained.max(30));
+    let slots = [
+        Slot::new("letters", letters.clone()).mark(Col::Acronym, 2),
+        Slot::new("phrase", institution).mark(Col::Acronym, 1),
+    ];
+    if explain {
+        pen.introduced.push(letters);
+    }
+    pen.fill(if explain { explained } else { alone }, &slots);
+}
+
+fn person(pen: &mut Pen) {
+    let (given, surname) = (people::any_given(pen), people::surname(pen));
+    pen.fill("{given} {surname}", &[Slot::new("given", given), Slot::new("surname", surname)]);
+    explain(pen, &OF_PEOPLE);
+}
+
+fn explain(pen: &mut Pen, notes: &[&'static str]) {
+    if pen.chance(pen.explained) {
+        pen.out.push(" ");
+        note(pen, notes);
+    }
+}
+
+fn item(pen: &mut Pen) {
+    if !pen.chance(35) {
+        pen.fill("the {noun}", &[]);
+        return explain(pen, &OF_ITEMS);
+    }
+    let Some((rare, kind)) = pen.any(pen.topic.kinds) else { return };
+    let slots = [Slot::new("rare", rare), Slot::new("kind", kind)];
+    pen.fill("the {rare}", &slots);
+    if pen.chance(pen.explained) {
+        let template =
+            pen.word(&[" (gloss:a kind of {kind}~)", " (gloss:a sort of {kind}~)", " (gloss:a {adj} {kind}~)"]);
+        let adjective = pen.word(&["small", "large", "rare", "common", "strange", "simple"]);
+        pen.fill(template, &[slots.as_slice(), &[Slot::new("adj", adjective)]].concat());
+    }
+}
+
+fn items(pen: &mut Pen) {
+    let template = pen.word(&["{nouns}", "the {nouns}", "{adj} {nouns}", "the {adj} {nouns}"]);
+    pen.fill(template, &[]);
+    explain(pen, &OF_MANY);
+}
+
+fn group(pen: &mut Pen) {
+    let name = pen.fresh(&GROUPS);
+    pen.fill("the {group}", &[Slot::new("group", name)]);
+    explain(pen, &OF_GROUPS);
+}

@@ -1,0 +1,110 @@
+//! The labelled language: English and code without end, of which the truth about every token is known.
+//!
+//! docs/grammar.md describes it, phenomenon by phenomenon.
+
+mod clauses;
+mod fill;
+mod hosts;
+pub mod labels;
+mod lexicon;
+mod pen;
+mod people;
+mod phenomena;
+mod topics;
+mod weights;
+mod words;
+mod world;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Document, Documents};
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use labels::{Col, value};
+use pen::Pen;
+use topics::{SOFTWARE, TOPICS, Topic};
+
+pub use weights::{Mix, PHENOMENA};
+
+/// Which part of the language a text is drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// What a model is trained on.
+    Train,
+    /// Templates, names and combinations that [`Split::Train`] never has, for evaluation.
+    Held,
+}
+
+/// How many bytes a document has: some 60 to 300 words.
+const SHORTEST: usize = 340;
+const LONGEST: usize = 1700;
+
+/// How many of a hundred things are explained in parentheses outside of sentences that are made for it.
+const EXPLAINED: usize = 10;
+
+/// Documents of the language without end. Each depends on the seed and its number alone.
+#[derive(Debug, Clone)]
+pub struct Grammar {
+    seed: u64,
+    mix: Mix,
+    split: Split,
+    number: u64,
+}
+
+impl Grammar {
+    pub fn new(seed: u64, mix: &Mix, split: Split) -> Self {
+        Self { seed, mix: mix.clone(), split, number: 0 }
+    }
+
+    /// Goes on as if so many more documents had been read.
+    pub fn skip(&mut self, documents: u64) {
+        self.number = self.number.saturating_add(documents);
+    }
+
+    /// The document of a number, whatever has been read.
+    pub fn document(&self, number: u64) -> Document {
+        let pen = self.write(number);
+        let (text, marks) = pen.out.finish();
+        let origin = format!("grammar, {}, seed {}, document {number}", self.split.name(), self.seed);
+        Document { marks: Some(marks), ..Document::whole(text, origin) }
+    }
+
+    fn write(&self, number: u64) -> Pen {
+        let purpose = match self.split {
+            Split::Train => "grammar",
+            Split::Held => "grammar, held out",
+        };
+        let mut pen = Pen::new(stream(self.seed, purpose, number), self.split, &TOPICS[0]);
+        pen.explained = EXPLAINED;
+        let code = pen.below(1 << 24) as f64 / f64::from(1 << 24) < self.mix.code();
+        pen.topic = topic(&mut pen, code);
+        let bytes = SHORTEST + pen.below(LONGEST - SHORTEST);
+        let topics: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        let topic = value(&topics, pen.topic.name);
+        if code {
+            phenomena::code::document(&mut pen, bytes);
+        } else {
+            clauses::prose(&mut pen, &self.mix, bytes);
+        }
+        pen.out.mark_below(0, Col::Topic, 0, topic);
+        pen
+    }
+}
+
+fn topic(pen: &mut Pen, code: bool) -> &'static Topic {
+    let at = pen.below(TOPICS.len());
+    let software = || TOPICS.iter().find(|topic| topic.name == SOFTWARE);
+    let drawn = TOPICS.get(at).unwrap_or(&TOPICS[0]);
+    if code { software().unwrap_or(drawn) } else { drawn }
+}
+
+impl Documents for Grammar {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        task.check()?;
+        let document = self.document(self.number);
+        self.skip(1);
+        Ok(Some(document))
+    }
+}

@@ -1,0 +1,66 @@
+//! Names of people: given ones, invented ones, surnames.
+
+use super::Split;
+use super::lexicon::{names, places};
+use super::pen::{Pen, is_held};
+
+/// A given name, and whether it is a woman's.
+pub fn given(pen: &mut Pen) -> (&'static str, bool) {
+    let female = pen.chance(50);
+    (pen.own(if female { &names::FEMALE } else { &names::MALE }), female)
+}
+
+/// A given name of training, whatever the split: held-out names never tell their gender.
+pub fn known_given(pen: &mut Pen, female: bool) -> &'static str {
+    let list = if female { &names::FEMALE } else { &names::MALE };
+    loop {
+        let at = pen.below(list.len());
+        if !is_held(at) {
+            return list.get(at).copied().unwrap_or_default();
+        }
+    }
+}
+
+/// A given name that may be an invented one, which can only be known by having been read.
+pub fn any_given(pen: &mut Pen) -> String {
+    if pen.chance(30) { invented(pen) } else { given(pen).0.into() }
+}
+
+fn invented(pen: &mut Pen) -> String {
+    loop {
+        let parts =
+            [pen.word(&names::INVENTED_HEADS), pen.word(&names::INVENTED_MIDDLES), pen.word(&names::INVENTED_TAILS)];
+        let name = parts.concat();
+        if pen.allowed(&parts) && !names::FEMALE.contains(&name.as_str()) && !names::MALE.contains(&name.as_str()) {
+            return name;
+        }
+    }
+}
+
+/// A surname that no person of the world has.
+pub fn surname(pen: &mut Pen) -> String {
+    loop {
+        let parts = [pen.word(&names::SURNAME_HEADS), pen.word(&names::SURNAME_TAILS)];
+        if pen.allowed(&parts) {
+            return parts.concat();
+        }
+    }
+}
+
+/// Any city of the world.
+pub fn city(pen: &mut Pen) -> &'static str {
+    let country = pen.below(places::COUNTRIES.len());
+    let cities = places::COUNTRIES.get(country).map(|country| country.cities).unwrap_or_default();
+    let at = pen.below(cities.len());
+    cities.get(at).map(|city| city.name).unwrap_or_default()
+}
+
+impl Split {
+    /// What stands in the origin of a document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Held => "held",
+        }
+    }
+}

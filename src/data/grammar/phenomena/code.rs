@@ -1,0 +1,313 @@
+//! Text in the manner of a small programming language: functions, calls, lists, dictionaries, comments.
+
+use crate::data::grammar::labels::{Col, PAREN_KINDS, value};
+use crate::data::grammar::pen::Pen;
+use crate::data::grammar::weights::PHENOMENA;
+
+/// Functions that every program has, with how many arguments they take, always.
+const KNOWN: [(&str, usize); 16] = [
+    ("print", 1),
+    ("len", 1),
+    ("floor", 1),
+    ("round", 1),
+    ("sum", 1),
+    ("sorted", 1),
+    ("str", 1),
+    ("sqrt", 1),
+    ("max", 2),
+    ("min", 2),
+    ("pow", 2),
+    ("zip", 2),
+    ("join", 2),
+    ("clamp", 3),
+    ("within", 3),
+    ("replace", 3),
+];
+
+/// No name is the beginning of another, so that one that has been read is complete.
+const NAMES: [&str; 30] = [
+    "count", "total", "width", "height", "left", "right", "value", "item", "key", "node", "depth", "size", "first",
+    "last", "low", "high", "price", "name", "text", "line", "rows", "index", "limit", "scale", "offset", "result", "x",
+    "y", "a", "b",
+];
+
+/// What the names of a program's own functions are made of.
+const VERBS: [&str; 18] = [
+    "find", "load", "save", "read", "write", "check", "merge", "split", "sort", "trim", "open", "close", "draw",
+    "move", "push", "drop", "pack", "test",
+];
+const OBJECTS: [&str; 18] = [
+    "rows", "page", "tree", "file", "user", "path", "word", "table", "list", "image", "queue", "graph", "date",
+    "score", "block", "token", "range", "state",
+];
+
+const COMMENTS: [&str; 30] = [
+    "the caller closes the file",
+    "returns nothing if the list is empty",
+    "don't call this twice",
+    "see section {digit}",
+    "it's faster than {call}",
+    "the same as {call}",
+    "use {call} instead",
+    "not needed in version {digit}",
+    "the user's {noun} stays open",
+    "works for lists and tables",
+    "keeps the old {noun}",
+    "calls {call} first",
+    "the {nouns} are sorted",
+    "doesn't change its arguments",
+    "slow, but safe",
+    "raises an error at the end of the {noun}",
+    "prints the {noun} (aside:for tests~)",
+    "adds the new {noun}",
+    "a {noun} has no name here",
+    "always called with {call}",
+    "takes a number (aside:not a string~)",
+    "checks the {noun} before {call}",
+    "copies all {nouns}",
+    "the limit is {digits}",
+    "written by {name} in {year}",
+    "the result (aside:a number~) is kept",
+    "one {noun} at a time",
+    "won't work on the {noun}",
+    "the first {noun} is skipped",
+    "similar to {call}",
+];
+
+const KEYS: [&str; 12] =
+    ["color", "title", "speed", "owner", "level", "weight", "city", "year", "port", "host", "mode", "status"];
+
+const VALUES: [&str; 12] =
+    ["red", "open", "none", "left", "main", "fast", "empty", "done", "north", "local", "ready", "plain"];
+
+/// A function that may be called: its name, and how many arguments it takes.
+#[derive(Clone)]
+struct Function {
+    name: String,
+    arity: usize,
+}
+
+fn open(pen: &mut Pen, kind: &str) {
+    pen.out.open(value(&PAREN_KINDS, kind));
+}
+
+/// A call with arguments, and calls within up to a depth.
+fn call(pen: &mut Pen, own: &[Function], depth: usize) {
+    let known = pen.any(&KNOWN).unwrap_or_default();
+    let (name, arity) = match own.get(pen.below(own.len().max(1))) {
+        Some(function) if pen.chance(40) => (function.name.as_str(), function.arity),
+        _ => known,
+    };
+    pen.out.push(name);
+    open(pen, "call");
+    for at in 0..arity {
+        pen.out.push(if at == 0 { "" } else { ", " });
+        argument(pen, own, depth);
+    }
+    pen.out.due();
+    pen.out.close();
+}
+
+fn argument(pen: &mut Pen, own: &[Function], depth: usize) {
+    match pen.below(100) {
+        0..28 if depth > 0 => call(pen, own, depth - 1),
+        28..36 => list(pen),
+        36..44 => text(pen, &VALUES),
+        44..62 => digit(pen),
+        _ => name(pen),
+    }
+}
+
+fn name(pen: &mut Pen) {
+    let name = pen.word(&NAMES);
+    pen.out.push(name);
+}
+
+fn digit(pen: &mut Pen) {
+    let digit = pen.below(10).to_string();
+    pen.out.push(&digit);
+}
+
+fn text(pen: &mut Pen, words: &[&'static str]) {
+    let word = pen.word(words);
+    let double = pen.chance(70);
+    if double {
+        pen.out.open_double()
+    } else {
+        pen.out.open_single()
+    }
+    pen.out.push(word);
+    pen.out.close();
+}
+
+fn list(pen: &mut Pen) {
+    pen.out.open_square();
+    for at in 0..1 + pen.below(4) {
+        pen.out.push(if at == 0 { "" } else { ", " });
+        if pen.chance(50) { digit(pen) } else { name(pen) }
+    }
+    pen.out.close();
+}
+
+fn dictionary(pen: &mut Pen) {
+    pen.out.open_curly();
+    for at in 0..1 + pen.below(3) {
+        pen.out.push(if at == 0 { "" } else { ", " });
+        text(pen, &KEYS);
+        pen.out.push(": ");
+        match pen.below(4) {
+            0 => list(pen),
+            1 => text(pen, &VALUES),
+            _ => digit(pen),
+        }
+    }
+    pen.out.close();
+}
+
+/// Two operands in parentheses, which close behind the second.
+fn group(pen: &mut Pen) {
+    open(pen, "group");
+    name(pen);
+    let sign = pen.word(&[" + ", " - ", " * "]);
+    pen.out.push(sign);
+    name(pen);
+    pen.out.due();
+    pen.out.close();
+}
+
+fn expression(pen: &mut Pen, own: &[Function]) {
+    match pen.below(100) {
+        0..50 => call(pen, own, 2),
+        50..62 => {
+            group(pen);
+            let sign = pen.word(&[" * ", " / ", " % "]);
+            pen.out.push(sign);
+            name(pen);
+        }
+        62..72 => list(pen),
+        72..80 => dictionary(pen),
+        80..90 => {
+            name(pen);
+            pen.out.open_square();
+            digit(pen);
+            pen.out.close();
+        }
+        _ => {
+            name(pen);
+            let sign = pen.word(&[" + ", " - "]);
+            pen.out.push(sign);
+            digit(pen);
+        }
+    }
+}
+
+fn comment(pen: &mut Pen) {
+    pen.out.push("# ");
+    let template = pen.own(&COMMENTS);
+    pen.fill(template, &[]);
+}
+
+/// One statement on a line of its own, or two where the first asks for a block.
+fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
+    pen.out.push(indent);
+    match pen.below(100) {
+        0..40 => {
+            name(pen);
+            pen.out.push(" = ");
+            expression(pen, own);
+        }
+        40..58 => call(pen, own, 2),
+        58..68 => comment(pen),
+        68..82 => {
+            pen.out.push("if ");
+            call(pen, own, 1);
+            pen.out.push(" > ");
+            digit(pen);
+            block(pen, own, indent);
+        }
+        82..92 => {
+            pen.out.push("for ");
+            name(pen);
+            pen.out.push(" in ");
+            if pen.chance(50) {
+                list(pen)
+            } else {
+                call(pen, own, 1)
+            }
+            block(pen, own, indent);
+        }
+        _ => {
+            call(pen, own, 1);
+            pen.out.push("  ");
+            comment(pen);
+        }
+    }
+    pen.out.push("\n");
+}
+
+/// The colon and the one line that depends on it.
+fn block(pen: &mut Pen, own: &[Function], indent: &str) {
+    pen.out.push(":\n");
+    pen.out.push(indent);
+    pen.out.push("    ");
+    name(pen);
+    pen.out.push(" = ");
+    expression(pen, own);
+}
+
+/// A function of the program's own, whose name the split may have.
+fn definition(pen: &mut Pen, own: &[Function]) -> Function {
+    let name = loop {
+        let parts = [pen.word(&VERBS), pen.word(&OBJECTS)];
+        let name = parts.join("_");
+        if pen.allowed(&parts) && own.iter().all(|other| other.name != name) {
+            break name;
+        }
+    };
+    let function = Function { name, arity: 1 + pen.below(3) };
+    pen.out.push("def ");
+    pen.out.push(&function.name);
+    open(pen, "parameters");
+    pen.forget_words();
+    for at in 0..function.arity {
+        pen.out.push(if at == 0 { "" } else { ", " });
+        let name = pen.fresh(&NAMES);
+        pen.out.push(name);
+    }
+    pen.out.close();
+    pen.out.push(":\n");
+    for _ in 0..1 + pen.below(3) {
+        statement(pen, own, "    ");
+    }
+    pen.out.push("    return ");
+    expression(pen, own);
+    pen.out.push("\n");
+    function
+}
+
+/// A call as it stands in prose.
+pub fn call_in_text(pen: &mut Pen) {
+    call(pen, &[], 1);
+}
+
+/// Writes a program of about so many bytes.
+pub fn document(pen: &mut Pen, bytes: usize) {
+    let from = pen.out.marks();
+    let mut own: Vec<Function> = Vec::new();
+    while pen.out.len() < bytes {
+        if !own.is_empty() {
+            pen.out.push("\n");
+        }
+        if pen.chance(30) {
+            comment(pen);
+            pen.out.push("\n");
+        }
+        let function = definition(pen, &own);
+        own.push(function);
+        for _ in 0..pen.below(3) {
+            statement(pen, &own, "");
+        }
+    }
+    let code = value(&PHENOMENA, "code");
+    pen.out.mark_below(from, Col::Phenomenon, 0, code);
+}
