@@ -1,5 +1,6 @@
 //! Floor 3: texts and where they come from, with labels where they are known, and their packing into rows of tokens.
 
+pub mod baselines;
 pub mod bits;
 pub mod grammar;
 pub mod labels;

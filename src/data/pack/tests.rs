@@ -63,7 +63,6 @@ fn rows_begin_with_a_mark_where_that_is_wanted() {
 
 #[test]
 fn a_limit_ends_the_reading_and_a_short_text_is_a_short_row() {
-    let limit = |tokens| Options { tokens: Some(tokens), ..Options::default() };
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(9)), &letters(), 4)), ["abcd", "efgh"]);
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(3)), &letters(), 4)), ["abc"]);
     assert_eq!(spelt(&read(&given(&["ab"], Options::default()), &letters(), 4)), ["ab"]);
@@ -221,6 +220,10 @@ fn printable() -> Tokenizer {
     Tokenizer::characters(list.collect(), None, Some("<unk>")).unwrap()
 }
 
+fn limit(tokens: u64) -> Options {
+    Options { tokens: Some(tokens), ..Options::default() }
+}
+
 fn grammar(options: Options) -> Text {
     Text::grammar(&Default::default(), options)
 }
@@ -249,10 +252,15 @@ fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
     rows.dedup();
     assert!(rows.len() == count && (25..55).contains(&count), "{count}");
     // With a limit it is finite, and comes again.
-    let limited = grammar(Options { tokens: Some(500), ..Options::default() });
+    let limited = grammar(limit(500));
     let mut batches = TrainingRows::new(&limited, &tokenizer, 50, 0, &task).unwrap();
     assert!(batches.about().contains("500 tokens"), "{}", batches.about());
     assert_eq!(next(&mut batches, 25).ids.len(), 25);
+    // So is a mixture with a limit, of which each part has its share.
+    let mixed = Text::mix(vec![(grammar(Options::default()), 3.0), (rotations(9, None), 1.0)], limit(800)).unwrap();
+    let batches = TrainingRows::new(&mixed, &tokenizer, 50, 0, &task).unwrap();
+    assert!(batches.about().contains("0.75 of 600 tokens"), "{}", batches.about());
+    assert!(batches.about().contains("0.25 of 200 tokens"), "{}", batches.about());
     // Everything of what never ends cannot be read.
     let endless = gathered(&grammar(Options::default()), &tokenizer, 50, None, &task, Ok).unwrap_err();
     assert!(endless.message.contains("expected a text with an end"), "{endless}");
@@ -265,7 +273,7 @@ fn ids_of(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
 #[test]
 fn labels_of_generated_text_agree_with_a_recount() {
     let tokenizer = printable();
-    let text = grammar(Options { tokens: Some(30_000), ..Options::default() });
+    let text = grammar(limit(30_000));
     let depth = column(&text, "depth", &Task::default()).unwrap();
     let rows = read(&text, &tokenizer, 300);
     assert_eq!(rows.len(), 100);

@@ -95,6 +95,7 @@ enum Source {
 pub struct Text {
     source: Source,
     name: Arc<str>,
+    identity: Arc<str>,
     options: Arc<Options>,
     tally: Shared,
 }
@@ -118,13 +119,14 @@ impl Text {
 
     /// The labelled language: what is not held out of it, or what is.
     pub fn grammar(mix: &Mix, options: Options) -> Self {
-        let (split, part) = match options.part {
-            Part::All | Part::Train => (Split::Train, ""),
-            Part::Held => (Split::Held, ", held out"),
+        let (split, name) = match options.part {
+            Part::All | Part::Train => (Split::Train, GRAMMAR),
+            Part::Held => (Split::Held, "grammar, held out"),
         };
         let grammar = Grammar::new(options.seed, mix, split);
-        let name = format!("{GRAMMAR}{part}, seed {}", options.seed);
-        Self::new(Source::Grammar(Box::new(grammar)), &name, options)
+        let known = options.seed == 0 && *mix == Mix::default();
+        let identity = if known { name.into() } else { format!("{name}, {grammar:?}") };
+        Self { identity: identity.into(), ..Self::new(Source::Grammar(Box::new(grammar)), name, options) }
     }
 
     /// Several texts, each as often as its weight says, counted in tokens.
@@ -142,12 +144,18 @@ impl Text {
     }
 
     fn new(source: Source, name: &str, options: Options) -> Self {
-        Self { source, name: name.into(), options: options.into(), tally: Shared::default() }
+        let name: Arc<str> = name.into();
+        Self { source, identity: name.clone(), name, options: options.into(), tally: Shared::default() }
     }
 
     /// What it is called: its source as it was named.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a generator gives depends on nothing else than this.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     pub fn options(&self) -> &Options {
@@ -170,7 +178,7 @@ impl Text {
         }
     }
 
-    /// Whether documents never end.
+    /// Whether documents never end; a limit is one of tokens, and does not count here.
     pub fn is_endless(&self) -> bool {
         match &self.source {
             Source::Files { .. } | Source::Given(_) => false,

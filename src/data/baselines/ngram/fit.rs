@@ -1,0 +1,102 @@
+//! Counting n-grams: one sort for the longest, and one for each shorter length.
+
+use rayon::prelude::*;
+
+use super::Ngram;
+use super::level::{LONGEST, Level, key, last};
+use crate::base::{Result, Task, memory};
+use crate::{bail, err};
+
+/// About what is needed for a token of text at the widest point: keys that are sorted, and levels that are ready.
+const BYTES_PER_TOKEN: u128 = 80;
+
+/// Ids beyond this fit into no key.
+const MOST_TOKENS: usize = 1 << 24;
+
+impl Ngram {
+    /// Counts the n-grams of texts up to `order` tokens. No n-gram reaches from one text into the next.
+    pub fn fit(
+        texts: &mut dyn FnMut() -> Result<Option<Vec<u32>>>,
+        order: usize,
+        vocab: usize,
+        task: &Task,
+    ) -> Result<Self> {
+        if !(1..=LONGEST).contains(&order) {
+            bail!(Argument, "expected an order from 1 to {LONGEST}, found {order}");
+        }
+        if !(1..=MOST_TOKENS).contains(&vocab) {
+            bail!(Argument, "expected a vocabulary of 1 to {MOST_TOKENS} tokens, found {vocab}");
+        }
+        let bar = task.begin("counting tokens", None);
+        let mut found = Found { longest: Vec::new(), beginnings: vec![Vec::new(); order] };
+        while let Some(ids) = texts()? {
+            task.check()?;
+            if let Some(strange) = ids.iter().find(|id| **id as usize >= vocab) {
+                bail!(Index, "expected token ids below {vocab}, found {strange}");
+            }
+            found.add(&ids, order)?;
+            bar.advance(ids.len() as u64);
+        }
+        if found.beginnings.iter().all(Vec::is_empty) && found.longest.is_empty() {
+            return Err(err!(Argument, "expected text to count n-grams in, found none").arg(0));
+        }
+        let levels = task.apart(move || Ok(found.levels()))?;
+        Ok(Self { vocab, levels })
+    }
+}
+
+struct Found {
+    /// Every n-gram of the greatest length, as often as it occurs.
+    longest: Vec<u128>,
+    /// What texts begin with, by length: nothing stands before it that a longer n-gram would hold.
+    beginnings: Vec<Vec<u128>>,
+}
+
+impl Found {
+    fn add(&mut self, ids: &[u32], order: usize) -> Result<()> {
+        let tokens = (self.longest.len() + ids.len()) as u128;
+        if tokens >= u128::from(u32::MAX) {
+            return Err(err!(Argument, "expected fewer than {} tokens to count n-grams in, found more", u32::MAX)
+                .hint("take a part of the text"));
+        }
+        if self.longest.len() + ids.len() > self.longest.capacity() {
+            memory::check(tokens * BYTES_PER_TOKEN, || format!("the n-grams of {tokens} tokens"))?;
+        }
+        self.longest.extend(ids.windows(order).map(key));
+        for (length, beginnings) in (1..order).zip(&mut self.beginnings) {
+            beginnings.extend(ids.get(..length).map(key));
+        }
+        Ok(())
+    }
+
+    /// The levels from the shortest on. The longest n-grams count how often they occur; each shorter one counts the
+    /// longer ones that end with it, which is how many tokens have been seen before it, and once if a text begins so.
+    fn levels(mut self) -> Vec<Level> {
+        let order = self.beginnings.len();
+        self.longest.par_sort_unstable();
+        let (keys, counts) = counted(self.longest);
+        let mut levels = vec![Level::new(keys, counts)];
+        for length in (1..order).rev() {
+            let longer = levels.last().map(Level::keys).unwrap_or_default();
+            let mut shorter: Vec<u128> = longer.par_iter().map(|longer| last(*longer, length)).collect();
+            if let Some(beginnings) = self.beginnings.get_mut(length - 1) {
+                beginnings.sort_unstable();
+                beginnings.dedup();
+                shorter.append(beginnings);
+            }
+            shorter.par_sort_unstable();
+            let (keys, counts) = counted(shorter);
+            levels.push(Level::new(keys, counts));
+        }
+        levels.reverse();
+        levels
+    }
+}
+
+/// What differs in a sorted list, and how often each stands there.
+fn counted(mut sorted: Vec<u128>) -> (Vec<u128>, Vec<u32>) {
+    let counts = sorted.chunk_by(|a, b| a == b).map(|same| same.len() as u32).collect();
+    sorted.dedup();
+    sorted.shrink_to_fit();
+    (sorted, counts)
+}
