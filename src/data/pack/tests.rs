@@ -63,7 +63,6 @@ fn rows_begin_with_a_mark_where_that_is_wanted() {
 
 #[test]
 fn a_limit_ends_the_reading_and_a_short_text_is_a_short_row() {
-    let limit = |tokens| Options { tokens: Some(tokens), ..Options::default() };
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(9)), &letters(), 4)), ["abcd", "efgh"]);
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(3)), &letters(), 4)), ["abc"]);
     assert_eq!(spelt(&read(&given(&["ab"], Options::default()), &letters(), 4)), ["ab"]);
@@ -213,6 +212,79 @@ fn training_reads_no_more_than_its_limit_and_refuses_too_little() {
     let (plain, marked) = (next(&mut training(&rotations(5, None), 0), 9), next(&mut training(&marked, 0), 9));
     assert_eq!(plain.targets, marked.targets);
     assert!(marked.ids.iter().zip(&plain.ids).all(|(marked, plain)| marked[0] == 26 && marked[1..] == plain[1..]));
+}
+
+/// Printable characters, and one for all others.
+fn printable() -> Tokenizer {
+    let list = (b' '..=b'~').map(|letter| char::from(letter).to_string()).chain(["\n".into(), "<unk>".into()]);
+    Tokenizer::characters(list.collect(), None, Some("<unk>")).unwrap()
+}
+
+fn limit(tokens: u64) -> Options {
+    Options { tokens: Some(tokens), ..Options::default() }
+}
+
+fn grammar(options: Options) -> Text {
+    Text::grammar(&Default::default(), options)
+}
+
+#[test]
+fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
+    let (task, tokenizer) = (Task::default(), printable());
+    let mixed = || {
+        let parts = vec![
+            (grammar(Options::default()), 1.0),
+            (given(&["a little text ".repeat(40).as_str()], Options::default()), 1.0),
+        ];
+        let text = Text::mix(parts, Options::default()).unwrap();
+        TrainingRows::new(&text, &tokenizer, 50, 0, &task).unwrap()
+    };
+    let all = next(&mut mixed(), 80);
+    let mut skipped = mixed();
+    skipped.skip(70, &task).unwrap();
+    assert_eq!(next(&mut skipped, 10).ids, all.ids[70..]);
+    // What is generated never comes again.
+    let little = ids_of(&tokenizer, "little");
+    let of_grammar = all.ids.iter().filter(|row| !row.windows(6).any(|part| part == little));
+    let mut rows: Vec<&Vec<u32>> = of_grammar.collect();
+    let count = rows.len();
+    rows.sort();
+    rows.dedup();
+    assert!(rows.len() == count && (25..55).contains(&count), "{count}");
+    // With a limit it is finite, and comes again.
+    let limited = grammar(limit(500));
+    let mut batches = TrainingRows::new(&limited, &tokenizer, 50, 0, &task).unwrap();
+    assert!(batches.about().contains("500 tokens"), "{}", batches.about());
+    assert_eq!(next(&mut batches, 25).ids.len(), 25);
+    // So is a mixture with a limit, of which each part has its share.
+    let mixed = Text::mix(vec![(grammar(Options::default()), 3.0), (rotations(9, None), 1.0)], limit(800)).unwrap();
+    let batches = TrainingRows::new(&mixed, &tokenizer, 50, 0, &task).unwrap();
+    assert!(batches.about().contains("0.75 of 600 tokens"), "{}", batches.about());
+    assert!(batches.about().contains("0.25 of 200 tokens"), "{}", batches.about());
+    // Everything of what never ends cannot be read.
+    let endless = gathered(&grammar(Options::default()), &tokenizer, 50, None, &task, Ok).unwrap_err();
+    assert!(endless.message.contains("expected a text with an end"), "{endless}");
+}
+
+fn ids_of(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    tokenizer.encode(text, None, &Task::default()).unwrap().ids
+}
+
+#[test]
+fn labels_of_generated_text_agree_with_a_recount() {
+    let tokenizer = printable();
+    let text = grammar(limit(30_000));
+    let depth = column(&text, "depth", &Task::default()).unwrap();
+    let rows = read(&text, &tokenizer, 300);
+    assert_eq!(rows.len(), 100);
+    let open = ids_of(&tokenizer, "(")[0];
+    let values: Vec<(u32, u32)> =
+        rows.iter().flat_map(|row| row.ids.iter().copied().zip(values(row, &depth).unwrap())).collect();
+    assert!(values.iter().filter(|(id, _)| *id == open).count() > 50);
+    assert!(values.iter().all(|(id, depth)| *id != open || *depth > 0));
+    let error = column(&text, "dept", &Task::default()).unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("did you mean `depth`?"));
+    assert!(column(&given(&["a"], Options::default()), "depth", &Task::default()).is_err());
 }
 
 proptest::proptest! {

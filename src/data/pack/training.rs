@@ -45,19 +45,19 @@ impl TrainingRows {
             return Err(err!(Argument, "expected rows of at least one token, found 0"));
         }
         let mut parts = Vec::new();
-        flatten(text, None, 1.0, &mut parts);
-        let opened = parts.iter().enumerate().map(|(number, (text, bos, _))| {
-            let front = beginning(text, *bos, tokenizer)?;
+        flatten(text, Part { text, bos: None, share: 1.0, most: None }, &mut parts);
+        let opened = parts.iter().enumerate().map(|(number, part)| {
+            let (text, front) = (part.text, beginning(part.text, part.bos, tokenizer)?);
             let encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
             let flow = Flow { encoder, between: tokenizer.eos(), begun: false };
-            let stretches: Box<dyn Stretches> = match text.is_endless() && text.options().tokens.is_none() {
-                true => Box::new(Endless { name: text.name().into(), flow, context, ready: VecDeque::new() }),
-                false => Box::new(Epochs::new(text, flow, context, seed, number as u64, task)?),
+            let stretches: Box<dyn Stretches> = match text.is_endless() && part.most.is_none() {
+                true => Box::new(Endless { identity: text.identity().into(), flow, context, ready: VecDeque::new() }),
+                false => Box::new(Epochs::new(part, flow, (context, seed, number as u64), task)?),
             };
             Ok(Source { stretches, front })
         });
         let sources = opened.collect::<Result<_>>()?;
-        let weights = parts.iter().map(|(_, _, weight)| *weight).collect();
+        let weights = parts.iter().map(|part| part.share).collect();
         Ok(Self { sources, weights, context, seed, draws: stream(seed, "mix of training rows", 0) })
     }
 
@@ -67,15 +67,30 @@ impl TrainingRows {
     }
 }
 
-/// The texts that a mixture comes down to, each with its share.
-fn flatten<'a>(text: &'a Text, bos: Option<bool>, share: f64, into: &mut Vec<(&'a Text, Option<bool>, f64)>) {
+/// A text that a mixture comes down to.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a Text,
+    bos: Option<bool>,
+    share: f64,
+    /// How many of its tokens are read at most.
+    most: Option<u64>,
+}
+
+/// The parts of a text. A limit of a mixture is one of each part by its share.
+fn flatten<'a>(text: &'a Text, outer: Part<'a>, into: &mut Vec<Part<'a>>) {
+    let own = text.options().tokens;
+    let most = own.map(|own| outer.most.map_or(own, |most| most.min(own))).or(outer.most);
+    let bos = text.options().bos.or(outer.bos);
     let Some(parts) = text.parts() else {
-        into.push((text, bos, share));
+        into.push(Part { text, bos, most, ..outer });
         return;
     };
     let total: f64 = parts.iter().map(|(_, weight)| weight).sum();
     for (part, weight) in parts {
-        flatten(part, text.options().bos.or(bos), share * weight / total, into);
+        let share = weight / total;
+        let most = most.map(|most| (most as f64 * share) as u64);
+        flatten(part, Part { text: part, bos, share: outer.share * share, most }, into);
     }
 }
 
@@ -141,7 +156,7 @@ impl Flow {
 
 /// A generator that is read on and on.
 struct Endless {
-    name: String,
+    identity: String,
     flow: Flow,
     context: usize,
     ready: VecDeque<u32>,
@@ -170,7 +185,7 @@ impl Stretches for Endless {
     }
 
     fn about(&self) -> String {
-        self.name.clone()
+        self.identity.clone()
     }
 }
 
@@ -190,8 +205,9 @@ struct Epochs {
 }
 
 impl Epochs {
-    fn new(text: &Text, mut flow: Flow, context: usize, seed: u64, number: u64, task: &Task) -> Result<Self> {
-        let most = text.options().tokens.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    fn new(part: &Part, mut flow: Flow, (context, seed, number): (usize, u64, u64), task: &Task) -> Result<Self> {
+        let text = part.text;
+        let most = part.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         let bar = task.begin(&format!("reading {}", text.name()), None);
         let mut tokens = Compact::new();
         while tokens.len() < most

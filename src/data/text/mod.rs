@@ -27,13 +27,14 @@ use crate::base::files::Files;
 use crate::base::{Result, Table, Task};
 use crate::err;
 use mix::Mixed;
-use reading::{Given, How, Reading};
+use reading::{Counted, Given, How, Reading};
 use tally::Shared;
 
-/// The labelled language, which needs no file.
-const GRAMMAR: &str = "grammar";
 /// The sources that need no file.
 pub const SOURCES: [&str; 1] = [GRAMMAR];
+
+/// The source of the labelled language.
+pub const GRAMMAR: &str = "grammar";
 
 /// Why a document without a letter is left out.
 const EMPTY: &str = "empty documents";
@@ -64,8 +65,6 @@ pub struct Options {
     pub shuffle: bool,
     /// What the order, and a generator, depend on.
     pub seed: u64,
-    /// How often each phenomenon of the labelled language is drawn.
-    pub mix: Mix,
 }
 
 impl Default for Options {
@@ -79,7 +78,6 @@ impl Default for Options {
             bos: None,
             shuffle: false,
             seed: 0,
-            mix: Mix::default(),
         }
     }
 }
@@ -88,8 +86,8 @@ impl Default for Options {
 enum Source {
     Files { files: Files, paths: Arc<[PathBuf]>, how: Arc<How> },
     Given(Arc<[String]>),
+    Grammar(Box<Grammar>),
     Mix(Arc<[(Text, f64)]>),
-    Grammar(Grammar),
 }
 
 /// Where documents come from. Clones are cheap, and share the report of what was read.
@@ -97,19 +95,14 @@ enum Source {
 pub struct Text {
     source: Source,
     name: Arc<str>,
+    identity: Arc<str>,
     options: Arc<Options>,
     tally: Shared,
 }
 
 impl Text {
-    /// A file, a folder or a pattern of file names; or `grammar`, the labelled language, of which what is not held out
-    /// is all there is.
+    /// A file, a folder or a pattern of file names.
     pub fn open(files: &Files, source: &str, options: Options, task: &Task) -> Result<Self> {
-        if source == GRAMMAR {
-            let split = if options.part == Part::Held { Split::Held } else { Split::Train };
-            let name = if options.part == Part::Held { "grammar, held out" } else { GRAMMAR };
-            return Ok(Self::new(Source::Grammar(Grammar::new(options.seed, &options.mix, split)), name, options));
-        }
         let paths = find::files(files, source, task)?.into();
         let (field, bounds) = (options.field.clone(), Arc::new(options.bounds.clone()));
         let how = Arc::new(How { field, bounds, part: options.part, one_in: options.one_in });
@@ -122,6 +115,18 @@ impl Text {
             return Err(err!(Argument, "expected a text that is not empty, found none"));
         }
         Ok(Self::new(Source::Given(texts.into()), "given texts", options))
+    }
+
+    /// The labelled language: what is not held out of it, or what is.
+    pub fn grammar(mix: &Mix, options: Options) -> Self {
+        let (split, name) = match options.part {
+            Part::All | Part::Train => (Split::Train, GRAMMAR),
+            Part::Held => (Split::Held, "grammar, held out"),
+        };
+        let grammar = Grammar::new(options.seed, mix, split);
+        let known = options.seed == 0 && *mix == Mix::default();
+        let identity = if known { name.into() } else { format!("{name}, {grammar:?}") };
+        Self { identity: identity.into(), ..Self::new(Source::Grammar(Box::new(grammar)), name, options) }
     }
 
     /// Several texts, each as often as its weight says, counted in tokens.
@@ -139,12 +144,18 @@ impl Text {
     }
 
     fn new(source: Source, name: &str, options: Options) -> Self {
-        Self { source, name: name.into(), options: options.into(), tally: Shared::default() }
+        let name: Arc<str> = name.into();
+        Self { source, identity: name.clone(), name, options: options.into(), tally: Shared::default() }
     }
 
     /// What it is called: its source as it was named.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a generator gives depends on nothing else than this.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     pub fn options(&self) -> &Options {
@@ -155,7 +166,7 @@ impl Text {
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {
             Source::Files { paths, .. } => paths,
-            Source::Given(_) | Source::Mix(_) | Source::Grammar(_) => &[],
+            Source::Given(_) | Source::Grammar(_) | Source::Mix(_) => &[],
         }
     }
 
@@ -167,7 +178,7 @@ impl Text {
         }
     }
 
-    /// Whether documents never end.
+    /// Whether documents never end; a limit is one of tokens, and does not count here.
     pub fn is_endless(&self) -> bool {
         match &self.source {
             Source::Files { .. } | Source::Given(_) => false,
@@ -184,8 +195,11 @@ impl Text {
             Source::Files { files, paths, how } => {
                 Box::new(Reading::new(files.clone(), paths.clone(), how.clone(), self.tally.clone()))
             }
-            Source::Grammar(grammar) => Box::new(grammar.clone()),
-            Source::Given(texts) => Box::new(Given::new(texts.clone(), self.tally.clone())),
+            Source::Given(texts) => {
+                let tally = &self.tally;
+                Box::new(Counted::new(Given::new(texts.clone(), tally.clone()), tally.clone()))
+            }
+            Source::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
             Source::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
                 Box::new(Mixed::new(opened.collect::<Result<_>>()?))

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cut::Pieces;
 use super::find::{self, Kind};
 use super::hold::Part;
 use super::parquet::Table;
@@ -112,16 +113,11 @@ impl Documents for Reading {
             if begins {
                 self.wanted = self.how.part.has(&document.text, self.how.one_in);
             }
-            self.tally.with(|tally| match (self.wanted, begins) {
-                (true, _) => {
-                    tally.documents += u64::from(begins);
-                    tally.bytes += document.text.len() as u64;
-                }
-                (false, _) => tally.other_part += u64::from(begins),
-            });
             if self.wanted {
+                self.tally.with(|tally| tally.count(&document));
                 return Ok(Some(document));
             }
+            self.tally.with(|tally| tally.other_part += u64::from(begins));
         }
     }
 }
@@ -130,14 +126,13 @@ impl Documents for Reading {
 pub struct Given {
     texts: Arc<[String]>,
     next: usize,
-    pieces: super::cut::Pieces,
+    pieces: Pieces,
     tally: Shared,
 }
 
 impl Given {
     pub fn new(texts: Arc<[String]>, tally: Shared) -> Self {
-        tally.with(|tally| *tally = Tally::default());
-        Self { texts, next: 0, pieces: Default::default(), tally }
+        Self { texts, next: 0, pieces: Pieces::default(), tally }
     }
 }
 
@@ -146,10 +141,6 @@ impl Documents for Given {
         loop {
             task.check()?;
             if let Some(piece) = self.pieces.next() {
-                self.tally.with(|tally| {
-                    tally.documents += u64::from(piece.at == 0);
-                    tally.bytes += piece.text.len() as u64;
-                });
                 return Ok(Some(piece));
             }
             let number = self.next;
@@ -158,8 +149,32 @@ impl Documents for Given {
             let origin = format!("text {number}");
             match text.trim().is_empty() {
                 true => self.tally.with(|tally| tally.skip(EMPTY, || origin)),
-                false => self.pieces = super::cut::Pieces::of(text.clone(), origin.into()),
+                false => self.pieces = Pieces::of(text.clone(), origin.into()),
             }
         }
+    }
+}
+
+/// Documents that are counted as they come.
+pub struct Counted<D> {
+    documents: D,
+    tally: Shared,
+}
+
+impl<D: Documents> Counted<D> {
+    /// Begins anew, with an empty tally.
+    pub fn new(documents: D, tally: Shared) -> Self {
+        tally.with(|tally| *tally = Tally::default());
+        Self { documents, tally }
+    }
+}
+
+impl<D: Documents> Documents for Counted<D> {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        let found = self.documents.next(task)?;
+        if let Some(document) = &found {
+            self.tally.with(|tally| tally.count(document));
+        }
+        Ok(found)
     }
 }

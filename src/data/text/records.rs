@@ -54,7 +54,11 @@ fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str
         Some(Value::String(text)) => Ok(std::mem::take(text)),
         Some(_) => Err("lines whose field is no string"),
         None => {
-            tally.with(|tally| tally.fields = record.keys().cloned().collect());
+            tally.with(|tally| {
+                if tally.fields.is_empty() {
+                    tally.fields = record.keys().cloned().collect();
+                }
+            });
             Err("lines without the field")
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::base::{Cell, Table};
+use crate::data::Document;
 
 /// So many places are told for each reason.
 const PLACES: usize = 3;
@@ -43,6 +44,12 @@ impl Tally {
         }
     }
 
+    /// Counts a document, or a piece of one.
+    pub fn count(&mut self, document: &Document) {
+        self.documents += u64::from(document.at == 0);
+        self.bytes += document.text.len() as u64;
+    }
+
     /// Both together.
     pub fn and(mut self, other: Tally) -> Self {
         self.files += other.files;
@@ -58,10 +65,10 @@ impl Tally {
         self
     }
 
-    /// "3 lines of invalid UTF-8 (a.txt:3, a.txt:9, b.txt:1)" for every reason.
+    /// "lines of invalid UTF-8: 3 (a.txt:3, a.txt:9, b.txt:1)" for every reason.
     pub fn reasons(&self) -> Vec<String> {
         let one = |(reason, skipped): (&&str, &Skipped)| {
-            format!("{} {reason} ({})", skipped.count, skipped.places.join(", "))
+            format!("{reason}: {} ({})", skipped.count, skipped.places.join(", "))
         };
         self.skipped.iter().map(one).collect()
     }
@@ -112,7 +119,7 @@ mod tests {
         for line in 1..=5 {
             tally.skip("lines that are no JSON", || format!("a.jsonl:{line}"));
         }
-        assert_eq!(tally.reasons(), ["5 lines that are no JSON (a.jsonl:1, a.jsonl:2, a.jsonl:3)"]);
+        assert_eq!(tally.reasons(), ["lines that are no JSON: 5 (a.jsonl:1, a.jsonl:2, a.jsonl:3)"]);
         let table = tally.table("t".into());
         assert_eq!(table.rows[1], ["documents".into(), Cell::Int(2), Cell::Missing]);
         assert_eq!(table.rows[4][1], Cell::Int(5));

@@ -151,10 +151,10 @@ fn a_source_without_documents_says_what_was_looked_for() {
     let plain = |name: &str| error(name, Options::default());
     assert_eq!(
         plain("a.jsonl"),
-        "expected documents in a.jsonl, found none; left out: 1 lines without the field (a.jsonl:1) (hint: the text \
+        "expected documents in a.jsonl, found none; left out: lines without the field: 1 (a.jsonl:1) (hint: the text \
          was looked for in the field `text`; the records have content)"
     );
-    assert_eq!(plain("b.txt"), "expected documents in b.txt, found none; left out: 1 empty documents (b.txt)");
+    assert_eq!(plain("b.txt"), "expected documents in b.txt, found none; left out: empty documents: 1 (b.txt)");
     assert_eq!(plain("c.txt"), "expected documents in c.txt, found none");
     assert!(plain("d.bin").starts_with("expected text in d.bin, found zero bytes"));
     assert!(plain("empty").starts_with("expected files of text in the folder empty, found none that ends in .txt"));
@@ -274,5 +274,14 @@ fn a_damaged_table_is_refused() {
         std::fs::write(&path, &whole[..cut]).unwrap();
         let error = place.open("a.parquet", Options::default()).and_then(|text| all(&text)).unwrap_err();
         assert!(error.message.contains("cannot be read as Parquet"), "{cut}: {error}");
+    }
+    // Wherever a byte is wrong, the answer is an error or other text, and never a panic.
+    for at in 0..whole.len() {
+        for change in [0xFF, 0x01] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= change;
+            std::fs::write(&path, &damaged).unwrap();
+            let _any = place.open("a.parquet", Options::default()).and_then(|text| all(&text));
+        }
     }
 }

@@ -140,10 +140,10 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("a b c", #{ kind: "words", special: [], min_frequency: 1 });
-    /// let known = "";
-    /// try { data::texts(["a b c"]).labels(t, "depth", #{ context: 2 }) } catch (e) { known = e.message; }
-    /// known  //=> "expected a text with labels, found none in given texts"
+    /// let text = data::text("grammar", #{ mix: #{ parentheses: 1 } });
+    /// let t = data::tokenizer("abc", #{ vocab: 300 });
+    /// let depth = text.labels(t, "depth", #{ context: 64, rows: 20 });
+    /// [depth.shape, depth.min(), depth.max() > 0]  //=> [[20, 64], 0, true]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str) -> Fallible<Tensor> {
@@ -168,7 +168,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// data::texts(["a b c"]).columns()  //=> []
+    /// data::text("grammar").columns().contains("depth")  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn columns(ctx: NativeCallContext, text: &mut Text) -> Fallible<Array> {
@@ -180,9 +180,7 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let known = "";
-    /// try { data::texts(["a b c"]).kinds("quote") } catch (e) { known = e.message; }
-    /// known  //=> "expected a text with labels, found none in given texts"
+    /// data::text("grammar").kinds("phenomenon").contains("ioi")  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn kinds(ctx: NativeCallContext, text: &mut Text, column: &str) -> Fallible<Array> {

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::base::{Cell, Result, Table};
 use crate::data::Text;
 use crate::data::grammar::Mix;
-use crate::data::text::{Bounds, Options as Core, Part};
+use crate::data::text::{Bounds, GRAMMAR, Options as Core, Part};
 use crate::err;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::env::{Env, env};
 use crate::script::options::{OptionReader, options};
 use crate::script::show::Handle;
-use crate::script::value::{Fallible, Given, Int, Options, given};
+use crate::script::value::{self, Fallible, Given, Int, Options, given};
 
 impl Handle for Text {
     const NAME: &'static str = "Text";
@@ -61,47 +61,62 @@ fn reading(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     }
 }
 
-/// The options of a source.
-fn of_source(map: Options) -> Result<Core> {
+/// A text of a source, with its options.
+fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
+    let given: Vec<String> = map.keys().map(|key| key.to_string()).collect();
     let mut read = options(1, map);
     let mut core = Core::default();
     reading(&mut read, &mut core)?;
+    core.part = read.get("part", |given| Part::named(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or_default();
+    of_files(&mut read, &mut core)?;
+    let mix = read.get("mix", phenomena)?;
+    read.finish()?;
+    let others: &[&str] = if source == GRAMMAR { &OF_FILES } else { &OF_GRAMMAR };
+    if let Some(stray) = given.iter().find(|key| others.contains(&key.as_str())) {
+        let owner = if source == GRAMMAR { "files" } else { "the source \"grammar\"" };
+        return Err(err!(Argument, "expected no `{stray}` for {source}, since it is an option of {owner}").arg(1));
+    }
+    if given.iter().any(|key| key == "hold") && core.part == Part::All {
+        return Err(err!(Argument, "expected `part` to go with `hold`")
+            .hint("#{ part: \"train\" } is what is not held out, #{ part: \"held\" } what is")
+            .arg(1));
+    }
+    match source {
+        GRAMMAR => Ok(Text::grammar(&mix.unwrap_or_default(), core)),
+        _ => Text::open(&env.files, source, core, &env.task).map_err(|e| e.arg(0)),
+    }
+}
+
+/// Options that only some sources have.
+const OF_FILES: [&str; 4] = ["field", "separator", "starts", "hold"];
+const OF_GRAMMAR: [&str; 1] = ["mix"];
+
+fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     core.field = read.text("field", &core.field)?;
     core.bounds = Bounds {
         separator: read.get("separator", Given::text)?,
         starts: read.get("starts", Given::texts)?.unwrap_or_default(),
     };
-    core.mix = read.get("mix", mix)?.unwrap_or_default();
-    let part = read.get("part", |given| Part::named(&given.text()?).map_err(|e| e.arg(1)))?;
-    let hold = read.get("hold", Given::size)?;
-    read.finish()?;
-    core.part = part.unwrap_or_default();
-    core.one_in = hold.map_or(core.one_in, |hold| hold as u64);
+    core.one_in = read.size("hold", core.one_in as usize)? as u64;
     if core.bounds.separator.iter().chain(&core.bounds.starts).any(String::is_empty) {
         return Err(err!(Argument, "expected a text that divides documents, found an empty one").arg(1));
     }
-    match (part, hold) {
-        (None, Some(_)) => Err(err!(Argument, "expected `part` to go with `hold`")
-            .hint("#{ part: \"train\" } is what is not held out, #{ part: \"held\" } what is")
-            .arg(1)),
-        (Some(_), Some(hold)) if hold < 2 => {
-            Err(err!(Argument, "expected at least 2 for `hold`, found {hold}: one document in so many is held").arg(1))
-        }
-        _ => Ok(core),
+    if core.one_in < 2 {
+        let found = core.one_in;
+        return Err(
+            err!(Argument, "expected at least 2 for `hold`, found {found}: one document in so many is held").arg(1)
+        );
     }
+    Ok(())
 }
 
-fn number(name: &str, value: &Dynamic) -> Result<f64> {
-    given(1, name, value).number()
-}
-
-/// Weights of phenomena by their names.
-fn mix(given: &Given) -> Result<Mix> {
-    let named = given.map()?.into_iter().map(|(name, weight)| {
-        let weight = number(&name, &weight)?;
+/// Phenomena of the grammar with their weights.
+fn phenomena(given: &Given) -> Result<Mix> {
+    let weights = given.map()?.into_iter().map(|(name, weight)| {
+        let weight = value::given(1, &name, &weight).number()?;
         Ok((name.to_string(), weight))
     });
-    Mix::new(&named.collect::<Result<_>>()?).map_err(|e| e.arg(1))
+    Mix::new(&weights.collect::<Result<_>>()?).map_err(|e| e.arg(1))
 }
 
 /// One part of a mixture: `[text, weight]`, or a map of both.
@@ -134,8 +149,7 @@ pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A text to read: a file, a folder, or all files that fit a pattern such as "books/**/*.md"; or "grammar", the
-    /// labelled language, which never ends and of which `part` "held" has what a model trained on the rest never saw.
+    /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", or "grammar".
     ///
     /// Plain text (.txt, .md, and any other file that is asked for by name or pattern), lines of JSON (.jsonl) and
     /// Parquet are read piece by piece, in constant memory; the first two may be compressed (.gz). In a folder the
@@ -143,16 +157,20 @@ pub mod functions {
     /// Line ends of plain text become "\n". What cannot be read is left out and counted by `text.report()`; only
     /// a source without any document is an error. Nothing is read before it is needed.
     ///
+    /// "grammar" is a language of our own without end, of which the truth about every token is known: `text.labels`
+    /// tells it. A file of that name is read as "./grammar".
+    ///
     /// # Options
     /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
-    /// - `seed` = 0: what the order depends on where it is shuffled, and what the grammar writes
-    /// - `mix` = balanced: how often each phenomenon of the grammar is drawn, such as #{ ioi: 2, facts: 1 }
+    /// - `seed` = 0: what the order depends on where it is shuffled, and the grammar
+    /// - `mix` = a balanced one: a map of phenomena of the grammar with their weights, only which it then has
     /// - `field` = "text": the field of a JSON record, or the column of a table, that holds the text
     /// - `separator` = none: what divides plain text into documents, and belongs to none
     /// - `starts` = none: a text or several; a line that begins with one of them begins a document, where an empty line
     ///   or none stands before it
     /// - `part` = "all": "train" for what is not held out, "held" for what is; a document's beginning decides, so that
-    ///   copies of it are in the same part, and parts stay as they are when files are added
+    ///   copies of it are in the same part, and parts stay as they are when files are added; the grammar holds out
+    ///   names, templates and combinations, and gives "train" where nothing is said
     /// - `hold` = 20: one document in about so many is held out
     /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
     /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
@@ -162,6 +180,7 @@ pub mod functions {
     /// run::save_text("doc/poems.txt", "one two\n%\nthree four\n%\nfive six\n");
     /// let poems = data::text("doc/poems.txt", #{ separator: "%\n" });
     /// poems.documents(2)[1].text  //=> "three four\n"
+    /// data::text("grammar", #{ seed: 1 }).documents(1)[0].origin  //=> "grammar, train, seed 1, document 0"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn text(ctx: NativeCallContext, source: &str) -> Fallible<Text> {
@@ -171,8 +190,7 @@ pub mod functions {
     #[rhai_fn(name = "text", return_raw)]
     pub fn text_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Text> {
         let env = env(&ctx)?;
-        let options = super::of_source(options)?;
-        Ok(Text::open(&env.files, source, options, &env.task).map_err(|e| e.arg(0))?)
+        Ok(super::opened(&env, source, options)?)
     }
 
     /// Documents that the script has at hand, as a text to read.
