@@ -5,6 +5,7 @@ pub mod text;
 
 pub mod baselines;
 pub mod labels;
+pub mod sample;
 
 pub mod grammar;
 
