@@ -1,13 +1,12 @@
 //! Floor 3: texts and where they come from, with labels where they are known, and their packing into rows of tokens.
 
-pub mod pack;
-pub mod text;
-
 pub mod baselines;
-pub mod labels;
-pub mod sample;
-
+pub mod bits;
 pub mod grammar;
+pub mod labels;
+pub mod pack;
+pub mod sample;
+pub mod text;
 
 use std::sync::Arc;
 

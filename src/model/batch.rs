@@ -29,6 +29,14 @@ impl Batch {
         &self.rows
     }
 
+    /// The same rows, at most `count` of them at a time.
+    pub fn parts(&self, count: usize) -> impl Iterator<Item = Batch> + '_ {
+        self.rows.chunks(count.max(1)).map(|rows| {
+            let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+            Batch { rows: rows.to_vec(), width }
+        })
+    }
+
     /// The length of the longest row.
     pub fn width(&self) -> usize {
         self.width

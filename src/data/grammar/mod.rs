@@ -68,7 +68,7 @@ impl Grammar {
         let pen = self.write(number);
         let (text, marks) = pen.out.finish();
         let origin = format!("grammar, {}, seed {}, document {number}", self.split.name(), self.seed);
-        Document { text, origin: origin.into(), marks: Some(marks) }
+        Document { marks: Some(marks), ..Document::whole(text, origin) }
     }
 
     fn write(&self, number: u64) -> Pen {

@@ -21,6 +21,7 @@ pub use hold::Part;
 pub use plain::Bounds;
 pub use tally::Tally;
 
+use super::grammar::{Grammar, Mix, Split};
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Result, Table, Task};
@@ -29,8 +30,10 @@ use mix::Mixed;
 use reading::{Given, How, Reading};
 use tally::Shared;
 
+/// The labelled language, which needs no file.
+const GRAMMAR: &str = "grammar";
 /// The sources that need no file.
-pub const SOURCES: [&str; 0] = [];
+pub const SOURCES: [&str; 1] = [GRAMMAR];
 
 /// Why a document without a letter is left out.
 const EMPTY: &str = "empty documents";
@@ -61,6 +64,8 @@ pub struct Options {
     pub shuffle: bool,
     /// What the order, and a generator, depend on.
     pub seed: u64,
+    /// How often each phenomenon of the labelled language is drawn.
+    pub mix: Mix,
 }
 
 impl Default for Options {
@@ -74,6 +79,7 @@ impl Default for Options {
             bos: None,
             shuffle: false,
             seed: 0,
+            mix: Mix::default(),
         }
     }
 }
@@ -83,6 +89,7 @@ enum Source {
     Files { files: Files, paths: Arc<[PathBuf]>, how: Arc<How> },
     Given(Arc<[String]>),
     Mix(Arc<[(Text, f64)]>),
+    Grammar(Grammar),
 }
 
 /// Where documents come from. Clones are cheap, and share the report of what was read.
@@ -95,8 +102,14 @@ pub struct Text {
 }
 
 impl Text {
-    /// A file, a folder or a pattern of file names.
+    /// A file, a folder or a pattern of file names; or `grammar`, the labelled language, of which what is not held out
+    /// is all there is.
     pub fn open(files: &Files, source: &str, options: Options, task: &Task) -> Result<Self> {
+        if source == GRAMMAR {
+            let split = if options.part == Part::Held { Split::Held } else { Split::Train };
+            let name = if options.part == Part::Held { "grammar, held out" } else { GRAMMAR };
+            return Ok(Self::new(Source::Grammar(Grammar::new(options.seed, &options.mix, split)), name, options));
+        }
         let paths = find::files(files, source, task)?.into();
         let (field, bounds) = (options.field.clone(), Arc::new(options.bounds.clone()));
         let how = Arc::new(How { field, bounds, part: options.part, one_in: options.one_in });
@@ -142,7 +155,7 @@ impl Text {
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {
             Source::Files { paths, .. } => paths,
-            Source::Given(_) | Source::Mix(_) => &[],
+            Source::Given(_) | Source::Mix(_) | Source::Grammar(_) => &[],
         }
     }
 
@@ -150,7 +163,7 @@ impl Text {
     pub fn parts(&self) -> Option<&[(Text, f64)]> {
         match &self.source {
             Source::Mix(parts) => Some(parts),
-            Source::Files { .. } | Source::Given(_) => None,
+            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) => None,
         }
     }
 
@@ -158,6 +171,7 @@ impl Text {
     pub fn is_endless(&self) -> bool {
         match &self.source {
             Source::Files { .. } | Source::Given(_) => false,
+            Source::Grammar(_) => true,
             Source::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
         }
     }
@@ -170,6 +184,7 @@ impl Text {
             Source::Files { files, paths, how } => {
                 Box::new(Reading::new(files.clone(), paths.clone(), how.clone(), self.tally.clone()))
             }
+            Source::Grammar(grammar) => Box::new(grammar.clone()),
             Source::Given(texts) => Box::new(Given::new(texts.clone(), self.tally.clone())),
             Source::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
@@ -181,7 +196,7 @@ impl Text {
     /// What the latest reading has come by so far, and what it left out.
     pub fn tally(&self) -> Tally {
         match &self.source {
-            Source::Files { .. } | Source::Given(_) => self.tally.get(),
+            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) => self.tally.get(),
             Source::Mix(parts) => parts.iter().map(|(text, _)| text.tally()).fold(self.tally.get(), Tally::and),
         }
     }

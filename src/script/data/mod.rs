@@ -1,5 +1,7 @@
 //! `data::` and the methods of what it gives back, one file for each kind of data.
 
+mod bits;
+mod rows;
 mod text;
 mod tokenizer;
 
@@ -13,5 +15,10 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 
 /// The methods of what these give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(text::methods), exported_manifest!(tokenizer::methods)]
+    vec![
+        exported_manifest!(bits::methods),
+        exported_manifest!(rows::methods),
+        exported_manifest!(text::methods),
+        exported_manifest!(tokenizer::methods),
+    ]
 }

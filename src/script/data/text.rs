@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::base::{Cell, Result, Table};
 use crate::data::Text;
+use crate::data::grammar::Mix;
 use crate::data::text::{Bounds, Options as Core, Part};
 use crate::err;
 use crate::report::{Item, Screen};
@@ -70,6 +71,7 @@ fn of_source(map: Options) -> Result<Core> {
         separator: read.get("separator", Given::text)?,
         starts: read.get("starts", Given::texts)?.unwrap_or_default(),
     };
+    core.mix = read.get("mix", mix)?.unwrap_or_default();
     let part = read.get("part", |given| Part::named(&given.text()?).map_err(|e| e.arg(1)))?;
     let hold = read.get("hold", Given::size)?;
     read.finish()?;
@@ -87,6 +89,19 @@ fn of_source(map: Options) -> Result<Core> {
         }
         _ => Ok(core),
     }
+}
+
+fn number(name: &str, value: &Dynamic) -> Result<f64> {
+    given(1, name, value).number()
+}
+
+/// Weights of phenomena by their names.
+fn mix(given: &Given) -> Result<Mix> {
+    let named = given.map()?.into_iter().map(|(name, weight)| {
+        let weight = number(&name, &weight)?;
+        Ok((name.to_string(), weight))
+    });
+    Mix::new(&named.collect::<Result<_>>()?).map_err(|e| e.arg(1))
 }
 
 /// One part of a mixture: `[text, weight]`, or a map of both.
@@ -112,9 +127,15 @@ fn part(element: &Given) -> Result<(Text, f64)> {
     }
 }
 
+/// A map of these fields.
+pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+}
+
 #[export_module(manifest)]
 pub mod functions {
-    /// A text to read: a file, a folder, or all files that fit a pattern such as "books/**/*.md".
+    /// A text to read: a file, a folder, or all files that fit a pattern such as "books/**/*.md"; or "grammar", the
+    /// labelled language, which never ends and of which `part` "held" has what a model trained on the rest never saw.
     ///
     /// Plain text (.txt, .md, and any other file that is asked for by name or pattern), lines of JSON (.jsonl) and
     /// Parquet are read piece by piece, in constant memory; the first two may be compressed (.gz). In a folder the
@@ -124,7 +145,8 @@ pub mod functions {
     ///
     /// # Options
     /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
-    /// - `seed` = 0: what the order depends on where it is shuffled
+    /// - `seed` = 0: what the order depends on where it is shuffled, and what the grammar writes
+    /// - `mix` = balanced: how often each phenomenon of the grammar is drawn, such as #{ ioi: 2, facts: 1 }
     /// - `field` = "text": the field of a JSON record, or the column of a table, that holds the text
     /// - `separator` = none: what divides plain text into documents, and belongs to none
     /// - `starts` = none: a text or several; a line that begins with one of them begins a document, where an empty line
@@ -232,12 +254,11 @@ pub mod methods {
         while found.len() < count
             && let Some(document) = documents.next(&env.task)?
         {
-            let fields: [(&str, Dynamic); 3] = [
+            found.push(super::map([
                 ("text", document.text.into()),
                 ("origin", document.origin.to_string().into()),
                 ("at", (document.at as i64).into()),
-            ];
-            found.push(fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into());
+            ]));
         }
         Ok(found)
     }

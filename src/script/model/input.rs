@@ -4,6 +4,8 @@ use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::Model;
 use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::pack::gathered;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::Bound;
@@ -84,6 +86,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn input(&self, x: &Dynamic) -> Result<Input> {
+        if let Some(text) = x.read_lock::<Text>() {
+            return Ok(Input { batch: self.packed(&text).map_err(|e| e.arg(self.arg))?, several: true });
+        }
         let rows = match (x.read_lock::<Array>(), x.read_lock::<Tensor>()) {
             (Some(array), _) if !is_ids(&array) => Some(array.iter().map(|row| self.row(row)).collect::<Result<_>>()?),
             (_, Some(ids)) if ids.rank() == 2 => Some(self.rows(&ids)?),
@@ -95,6 +100,16 @@ impl Reader<'_> {
             None => vec![self.row(x)?],
         };
         Ok(Input { batch: Batch::new(rows).map_err(|e| e.arg(self.arg))?, several })
+    }
+
+    /// A text in rows as long as the model's context.
+    fn packed(&self, text: &Text) -> Result<Batch> {
+        if self.bos.is_some() {
+            return Err(err!(Argument, "expected no `bos` beside a text of `data::text`")
+                .hint("`bos` is an option of `data::text` itself"));
+        }
+        let context = self.model.config().context;
+        Batch::new(gathered(text, self.model.tokenizer()?, context, None, self.task, |row| Ok(row.ids))?)
     }
 
     fn row(&self, x: &Dynamic) -> Result<Vec<u32>> {

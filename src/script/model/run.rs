@@ -8,6 +8,7 @@ use super::cache::{self, Cache};
 use super::look::places;
 use super::{Asked, Model};
 use crate::base::{Result, Table};
+use crate::data::Text;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::run::{Ask, Run as Core};
@@ -87,11 +88,29 @@ fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> F
     let windowed = read.flag("windowed", false)?;
     read.finish()?;
     let input = asked.input(ctx, m, x)?;
+    if x.is::<Text>() {
+        return Ok((losses_by_rows(ctx, m, &asked, &input.batch)?, true));
+    }
     let losses = asked.run(ctx, m, |hooks, task| match windowed {
         true => m.decoder().windowed_losses(&input.batch, hooks, task),
         false => m.decoder().losses(&input.batch, hooks, task),
     })?;
     Ok((losses, input.several))
+}
+
+/// About so many logits are computed at once of a text that is long.
+const LOGITS: usize = 1 << 25;
+
+/// The losses of the rows of a text, some rows at a time.
+fn losses_by_rows(ctx: &NativeCallContext, m: &Model, asked: &Asked, batch: &Batch) -> Fallible<Vec<Tensor>> {
+    let at_once = LOGITS / (batch.width() * m.config().outputs()).max(1);
+    let bar = env(ctx)?.task.begin("reading rows", Some(batch.rows().len() as u64));
+    let mut losses = Vec::new();
+    for part in batch.parts(at_once) {
+        losses.extend(asked.run(ctx, m, |hooks, task| m.decoder().losses(&part, hooks, task))?);
+        bar.advance(part.rows().len() as u64);
+    }
+    Ok(losses)
 }
 
 /// The mean over all tokens that have a loss.
@@ -112,7 +131,7 @@ pub mod methods {
     ///
     /// `x` is a text, an array of texts, tokens, an array of token ids or of such arrays, or a tensor of ids, [pos] or
     /// [batch, pos]; so it is wherever a model reads something. Texts of different lengths are filled up behind their
-    /// end, with what means nothing.
+    /// end, with what means nothing. A text of `data::text` is read in rows as long as the model's context.
     ///
     /// # Options
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in

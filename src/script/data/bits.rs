@@ -1,0 +1,49 @@
+//! Bits per byte: how well a model predicts a text.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use crate::data::Text;
+use crate::data::bits::bits;
+use crate::data::text::Options as Core;
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::value::{Any, Fallible, Given, Options, given};
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The bits that the model needs for a byte of a text: `sum of -log2 p / bytes`, over all tokens that it predicts.
+    ///
+    /// Models with different tokenizers, and compressors, are compared by it. Each document is read from its beginning,
+    /// behind the token that stands between texts (or that marks their beginning), in windows of the model's context:
+    /// each begins `stride` tokens after the one before and judges what that one did not reach. `text` is one of
+    /// `data::text`, whose `tokens` are then those that are judged, a string or an array of strings.
+    ///
+    /// # Options
+    /// - `stride` = half the context: how many tokens each window judges, with all before them in it to go by
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t });
+    /// m.bits_per_byte("not to be") < 8.0  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any) -> Fallible<f64> {
+        bits_with(ctx, m, text, Options::new())
+    }
+
+    #[rhai_fn(global, name = "bits_per_byte", pure, return_raw)]
+    pub fn bits_with(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
+        let mut read = super::options(1, options);
+        let stride = read.get("stride", Given::size)?;
+        read.finish()?;
+        let text = match text.read_lock::<Text>() {
+            Some(text) => text.clone(),
+            None => Text::given(given(0, "text", &text).texts()?, Core::default()).map_err(|e| e.arg(0))?,
+        };
+        let found = bits(m.decoder(), m.tokenizer()?, &text, stride, &env(&ctx)?.task)?;
+        Ok(found.per_byte())
+    }
+}

@@ -1,0 +1,199 @@
+//! Texts in rows of tokens: ids, where each is from, and what is known of it.
+
+use std::ops::Range;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::text::map;
+use crate::base::{Result, memory};
+use crate::data::Text;
+use crate::data::pack::{self, Row, Stretch};
+use crate::err;
+use crate::model::labels::Values;
+use crate::model::tokenizer::Tokenizer;
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::value::{Any, Fallible, Given, Options, given};
+use crate::tensor::{Device, Tensor};
+
+/// What rows are read, and with which tokenizer.
+pub struct Wanted {
+    tokenizer: Tokenizer,
+    context: usize,
+    count: Option<usize>,
+}
+
+impl Wanted {
+    /// For a model or a tokenizer, which is the first argument, and options, which stand as argument `arg`.
+    fn read(arg: usize, m: &Dynamic, map: Options) -> Result<Self> {
+        let mut read = options(arg, map);
+        let (context, count) = (read.get("context", Given::size)?, read.get("rows", Given::size)?);
+        read.finish()?;
+        let (tokenizer, own) = match (m.read_lock::<Model>(), m.read_lock::<Tokenizer>()) {
+            (Some(model), _) => (model.tokenizer().map_err(|e| e.arg(0))?.clone(), Some(model.config().context)),
+            (None, Some(tokenizer)) => (tokenizer.clone(), None),
+            (None, None) => return Err(given(0, "m", m).refuse("a model or a tokenizer")),
+        };
+        let context = context.or(own).ok_or_else(|| {
+            err!(Argument, "expected `context`, the length of rows, beside a tokenizer")
+                .hint("#{ context: 256 }")
+                .arg(0)
+        })?;
+        Ok(Self { tokenizer, context, count })
+    }
+
+    fn gathered<T>(&self, ctx: &NativeCallContext, text: &Text, keep: impl Fn(Row) -> Result<T>) -> Fallible<Vec<T>> {
+        Ok(pack::gathered(text, &self.tokenizer, self.context, self.count, &env(ctx)?.task, keep)?)
+    }
+}
+
+/// Rows of numbers as integers `[rows, pos]`.
+fn tensor(rows: Vec<Vec<u32>>) -> Result<Tensor> {
+    let shape = (rows.len(), rows.first().map_or(0, Vec::len));
+    memory::check((shape.0 * shape.1 * size_of::<i64>()) as u128, || "the tensor of a text".into())?;
+    let numbers: Vec<i64> = rows.into_iter().flatten().map(i64::from).collect();
+    Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
+}
+
+/// A row as scripts see it.
+fn row_map(row: Row) -> Dynamic {
+    let number = |number: u64| Dynamic::from(number as i64);
+    let document = |stretch: &Stretch| -> Dynamic {
+        let fields: [(&str, Dynamic); 3] = [
+            ("start", number(stretch.positions.start as u64)),
+            ("end", number(stretch.positions.end as u64)),
+            ("origin", stretch.origin.to_string().into()),
+        ];
+        map(fields)
+    };
+    let span = |span: &Range<u64>| Dynamic::from(vec![number(span.start), number(span.end)]);
+    map([
+        ("ids", row.ids.iter().map(|id| number(u64::from(*id))).collect::<Array>().into()),
+        ("spans", row.spans.iter().map(span).collect::<Array>().into()),
+        ("documents", row.stretches.iter().map(document).collect::<Array>().into()),
+    ])
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The token ids of a text in rows, as a tensor [rows, pos].
+    ///
+    /// `m` is a model or a tokenizer. Documents follow each other without gaps, with the token between them that ends a
+    /// text where the tokenizer has one. What does not fill the last row is left out; a text that is shorter than a row
+    /// is one short row.
+    ///
+    /// # Options
+    /// - `context` = the model's: how many tokens a row has
+    /// - `rows` = all: how many rows are read at most
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d e", #{ kind: "words", special: [], min_frequency: 1 });
+    /// data::texts(["a b c", "d e"]).ids(t, #{ context: 2 }).to_array()  //=> [[0, 1], [2, 3]]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ids(ctx: NativeCallContext, text: &mut Text, m: Any) -> Fallible<Tensor> {
+        ids_with(ctx, text, m, Options::new())
+    }
+
+    #[rhai_fn(global, name = "ids", pure, return_raw)]
+    pub fn ids_with(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Tensor> {
+        let wanted = Wanted::read(1, &m, options)?;
+        let rows = wanted.gathered(&ctx, text, |row| Ok(row.ids))?;
+        Ok(super::tensor(rows)?)
+    }
+
+    /// The rows of a text: for each its `ids`, the bytes of its document that each token stands for as `spans`, and the
+    /// `documents` in it, with the first position of each and the one behind its last.
+    ///
+    /// # Options
+    /// - `context` = the model's: how many tokens a row has
+    /// - `rows` = all: how many rows are read at most
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d e", #{ kind: "words", special: [], min_frequency: 1 });
+    /// let row = data::texts(["a b c", "d e"]).rows(t, #{ context: 2 })[1];
+    /// row.spans  //=> [[4, 5], [0, 1]]
+    /// row.documents[1]  //=> #{ end: 2, origin: "text 1", start: 1 }
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn rows(ctx: NativeCallContext, text: &mut Text, m: Any) -> Fallible<Array> {
+        rows_with(ctx, text, m, Options::new())
+    }
+
+    #[rhai_fn(global, name = "rows", pure, return_raw)]
+    pub fn rows_with(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Array> {
+        let wanted = Wanted::read(1, &m, options)?;
+        wanted.gathered(&ctx, text, |row| Ok(super::row_map(row)))
+    }
+
+    /// What is known of each token of a text, in one column: a tensor of the shape of `ids`, with the same options.
+    ///
+    /// A column of kinds has 0 for none of them, 1 for the first; `kinds` tells their names.
+    ///
+    /// # Options
+    /// - `context` = the model's: how many tokens a row has
+    /// - `rows` = all: how many rows are read at most
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", special: [], min_frequency: 1 });
+    /// let known = "";
+    /// try { data::texts(["a b c"]).labels(t, "depth", #{ context: 2 }) } catch (e) { known = e.message; }
+    /// known  //=> "expected a text with labels, found none in given texts"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str) -> Fallible<Tensor> {
+        labels_with(ctx, text, m, column, Options::new())
+    }
+
+    #[rhai_fn(global, name = "labels", pure, return_raw)]
+    pub fn labels_with(
+        ctx: NativeCallContext,
+        text: &mut Text,
+        m: Any,
+        column: &str,
+        options: Options,
+    ) -> Fallible<Tensor> {
+        let wanted = Wanted::read(2, &m, options)?;
+        let column = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.arg(1))?;
+        let rows = wanted.gathered(&ctx, text, |row| pack::values(&row, &column))?;
+        Ok(super::tensor(rows)?)
+    }
+
+    /// The names of what is known of every token of a text: its columns of labels.
+    ///
+    /// # Example
+    /// ```
+    /// data::texts(["a b c"]).columns()  //=> []
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn columns(ctx: NativeCallContext, text: &mut Text) -> Fallible<Array> {
+        let found = pack::columns(text, &env(&ctx)?.task)?;
+        Ok(found.into_iter().map(|column| Dynamic::from(column.name.to_string())).collect())
+    }
+
+    /// The names of the values of a column of kinds, in the order of their numbers; the first is "none".
+    ///
+    /// # Example
+    /// ```
+    /// let known = "";
+    /// try { data::texts(["a b c"]).kinds("quote") } catch (e) { known = e.message; }
+    /// known  //=> "expected a text with labels, found none in given texts"
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn kinds(ctx: NativeCallContext, text: &mut Text, column: &str) -> Fallible<Array> {
+        let found = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.arg(0))?;
+        match found.values {
+            Values::Kind(names) => {
+                Ok(["none"].into_iter().chain(names).map(|name| Dynamic::from(name.to_string())).collect())
+            }
+            Values::Number | Values::Since => {
+                Err(err!(Argument, "expected a column of kinds, found numbers in `{column}`").arg(0).into())
+            }
+        }
+    }
+}
