@@ -136,9 +136,9 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let t = data::tokenizer("a b a c", #{ kind: "words", min_frequency: 1 });
-    /// let n = data::ngram(["a b a b a c", "a b"], t, #{ order: 2 });
-    /// n.predict("c a", 1).to_map().rows[0][0]  //=> " b"
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "words", min_frequency: 1 });
+    /// let n = data::ngram(["to be or not to be", "not to be"], t, #{ order: 2 });
+    /// n.predict("or to", 1).to_map().rows[0][0]  //=> " be"
     /// ```
     #[rhai_fn(return_raw)]
     pub fn ngram(ctx: NativeCallContext, text: Any, tokens_of: Any) -> Fallible<Ngram> {
@@ -166,7 +166,9 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// data::compressed("to be or not to be, that is the question. ".repeat(100), "xz") < 0.3  //=> true
+    /// let text = "";
+    /// for line in 0..200 { text += "to be or not to be\n" }
+    /// data::compressed(text, "gzip") < 0.3  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn compressed(ctx: NativeCallContext, text: Any, program: &str) -> Fallible<f64> {
@@ -221,7 +223,7 @@ pub mod methods {
     /// # Example
     /// ```
     /// let t = data::tokenizer("a b a c", #{ kind: "words", special: [], min_frequency: 1 });
-    /// data::ngram("a b a b a c", t).predict("c a", 1).to_map().rows[0][0]  //=> " b"
+    /// data::ngram("a b a b a b a c", t, #{ order: 2 }).predict("c a", 1).to_map().rows[0][0]  //=> " b"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn predict(ctx: NativeCallContext, n: &mut Ngram, x: Any) -> Fallible<Table> {
