@@ -6,6 +6,7 @@ pub mod grammar;
 pub mod labels;
 pub mod pack;
 pub mod pairs;
+pub mod sample;
 pub mod text;
 
 use std::sync::Arc;
