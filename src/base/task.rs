@@ -1,5 +1,6 @@
 //! A `Task` travels into every long loop: it says when to stop, and takes word of how far the work has come.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -38,6 +39,11 @@ impl Progress for Silent {
 impl Bar for SilentBar {
     fn advance(&self, _by: u64) {}
     fn note(&self, _text: &str) {}
+}
+
+thread_local! {
+    /// Whether this thread works for [`Task::apart`].
+    static IS_APART: Cell<bool> = const { Cell::new(false) };
 }
 
 #[derive(Clone)]
@@ -86,13 +92,18 @@ impl Task {
     }
 
     /// Runs work that cannot poll (one large SVD, one matrix product) on a thread of its own, so that Ctrl-C is answered
-    /// at once. The interrupted work runs on to its end unheard, and its result is dropped.
+    /// at once. The interrupted work runs on to its end unheard, and its result is dropped. Work within such work is done
+    /// in place.
     pub fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         self.check()?;
+        if IS_APART.get() {
+            return work();
+        }
         let (sender, receiver) = mpsc::sync_channel(1);
         let worker = std::thread::Builder::new()
             .name("apart".into())
             .spawn(move || {
+                IS_APART.set(true);
                 // The receiver is gone after an interruption; then nobody wants the result.
                 let _unheard = sender.send(work());
             })

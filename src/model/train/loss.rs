@@ -29,7 +29,6 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
     let mut hooks = ToTheLastNorm { share: dropout.share, random, found: None };
     decoder.forward(&batch, Pass { hooks: &mut hooks, past: None, logits: Logits::All, task })?;
     let x = hooks.found.ok_or_else(|| err!(Bug, "a pass that did not come to the last norm"))?;
-    let x = x.reshape(((), decoder.config().d_model))?;
     let targets: Vec<u32> = examples.targets.concat();
     let share = |count: f32| (f64::from(count) / whole) as f32;
     let counts: Vec<f32> = match &examples.counts {
@@ -37,10 +36,10 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
         Some(counts) => counts.concat().into_iter().map(share).collect(),
     };
     if decoder.config().logit_cap.is_none() {
-        let unembed = decoder.weights().unembed.clone();
-        return task
-            .apart(move || kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts));
+        let unembed = &decoder.weights().unembed;
+        return kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts);
     }
+    let x = x.reshape(((), decoder.config().d_model))?;
     let losses = kernels::token_losses(&decoder.unembedded(&x, task)?, &targets)?;
     let counts = Tensor::from_vec(counts, targets.len(), losses.device())?.to_dtype(losses.dtype())?;
     Ok((losses * counts)?.sum_all()?)

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use candle_core::Var;
-use candle_core::backprop::GradStore;
 
 use super::adamw::{Moments, settings};
 use super::examples::Examples;
@@ -15,7 +14,8 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
-use crate::tensor::{DType, Number, Tensor, kernels};
+use crate::tensor::kernels::{self, Gradients, Taped};
+use crate::tensor::{DType, Number, Tensor};
 
 /// One weight and what is remembered of its gradients.
 pub struct Parameter {
@@ -29,7 +29,7 @@ pub struct State {
     pub parameters: Vec<Parameter>,
     pub history: History,
     /// The model whose weights are the variables.
-    tracked: Decoder,
+    tracked: Arc<Decoder>,
     /// The same weights, of which no gradients are asked.
     plain: Arc<Decoder>,
 }
@@ -51,7 +51,7 @@ impl State {
             None => Err(err!(Bug, "a weight that was not there before")),
         })?;
         let (tracked, plain) = (Decoder::new(config.clone(), tracked), Decoder::new(config.clone(), plain));
-        Ok(Self { step: 0, parameters, history: History::default(), tracked, plain: Arc::new(plain) })
+        Ok(Self { step: 0, parameters, history: History::default(), tracked: Arc::new(tracked), plain: Arc::new(plain) })
     }
 
     /// The model as it is now; its weights go on changing if another step is made.
@@ -68,10 +68,9 @@ impl State {
         for (index, examples) in passes.iter().enumerate() {
             let pass = self.step * passes.len() as u64 + index as u64;
             let dropout = Dropout { share: recipe.dropout, seed: recipe.seed, pass };
-            let part = loss(&self.tracked, examples, total, dropout, task)?;
-            mean += Number::of(&part.detach().to_dtype(DType::F64)?)?.as_f64();
-            let store = task.apart(move || Ok(part.backward()?))?;
-            self.gather(&mut gradients, store)?;
+            let (part, found) = self.pass(examples, total, dropout, task)?;
+            mean += part;
+            self.gather(&mut gradients, found)?;
         }
         let norm = kernels::global_norm(gradients.iter().flatten())?;
         if !mean.is_finite() || !norm.is_finite() {
@@ -97,14 +96,22 @@ impl State {
 
     /// A pass there and back that changes nothing.
     pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
-        let mean = loss(&self.tracked, examples, examples.weight(), Dropout::NONE, task)?;
-        task.apart(move || Ok(mean.backward()?))?;
-        Ok(())
+        self.pass(examples, examples.weight(), Dropout::NONE, task).map(|_| ())
     }
 
-    fn gather(&self, gradients: &mut [Option<Tensor>], mut store: GradStore) -> Result<()> {
+    /// The loss of some examples and its gradients, on a thread apart, so that an interruption need not wait for them.
+    fn pass(&self, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<(f64, Gradients)> {
+        let (decoder, examples, within) = (self.tracked.clone(), examples.clone(), task.clone());
+        task.apart(move || {
+            let taped = Taped::of(|| loss(&decoder, &examples, whole, dropout, &within))?;
+            let mean = Number::of(&taped.number().to_dtype(DType::F64)?)?.as_f64();
+            Ok((mean, taped.backward()?))
+        })
+    }
+
+    fn gather(&self, gradients: &mut [Option<Tensor>], mut found: Gradients) -> Result<()> {
         for (sum, parameter) in gradients.iter_mut().zip(&self.parameters) {
-            let Some(gradient) = store.remove(&parameter.weight) else { continue };
+            let Some(gradient) = found.take(&parameter.weight) else { continue };
             *sum = Some(match sum.take() {
                 Some(sum) => (sum + gradient)?,
                 None => gradient,
