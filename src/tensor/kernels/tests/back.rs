@@ -92,7 +92,7 @@ fn activations() {
         for length in LENGTHS {
             let (x, up) = (numbers(&[2, length], 5.0, 1), numbers(&[2, length], 2.0, 2));
             for act in [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
-                check(&[x.clone()], 2e-6, 1.0, |t| activate(&t[0], act));
+                check(std::slice::from_ref(&x), 2e-6, 1.0, |t| activate(&t[0], act));
                 check(&[x.clone(), up.clone()], 2e-6, 4.0, |t| activate_gated(&t[0], &t[1], act));
             }
         }
@@ -124,7 +124,7 @@ fn rotations() {
             let rotation = Rotation::new(&frequencies, 12, neighbours, &Device::Cpu).unwrap();
             let x = numbers(&[2, 3, 2, size], 2.0, 1);
             for (past, gap) in [(5, None), (4, Some(&gap))] {
-                check(&[x.clone()], 1e-6, 1.0, |t| rotate(&t[0], &rotation, past, gap));
+                check(std::slice::from_ref(&x), 1e-6, 1.0, |t| rotate(&t[0], &rotation, past, gap));
             }
         }
     }
@@ -182,7 +182,7 @@ fn a_loss_over_many_pieces_of_rows() {
 fn rows_of_a_table() {
     let table = numbers(&[600, 3], 1.0, 1);
     let ids = Tensor::new(&[5_u32, 0, 599, 5, 5], &Device::Cpu).unwrap();
-    check(&[table.clone()], 1e-6, 1.0, |t| look_up(&t[0], &ids));
+    check(std::slice::from_ref(&table), 1e-6, 1.0, |t| look_up(&t[0], &ids));
     let beyond = Tensor::new(&[600_u32], &Device::Cpu).unwrap();
     assert!(look_up(&table, &beyond).is_err());
 }
