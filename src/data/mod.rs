@@ -5,6 +5,8 @@ pub mod bits;
 pub mod grammar;
 pub mod labels;
 pub mod pack;
+pub mod pairs;
+pub mod sample;
 pub mod text;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::console::Console;
+use super::data::Ngram;
 use super::env::env;
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
@@ -52,7 +53,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 17] = [
+static ROWS: [Row; 18] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -63,6 +64,7 @@ static ROWS: [Row; 17] = [
     row::<Hook>(),
     row::<Lens>(),
     row::<Model>(),
+    row::<Ngram>(),
     row::<Report>(),
     row::<Run>(),
     row::<Table>(),

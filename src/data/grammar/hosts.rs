@@ -187,6 +187,7 @@ pub fn phrase(pen: &mut Pen) -> String {
     }
 }
 
+/// One that the document has introduced, by its initials, or a new one, at times without them.
 fn institution(pen: &mut Pen) {
     if !pen.introduced.is_empty() && pen.chance(40) {
         let at = pen.below(pen.introduced.len());
@@ -195,11 +196,6 @@ fn institution(pen: &mut Pen) {
         }
         return;
     }
-    introduce(pen, "the {phrase} (acronym:{letters}~)", "the {phrase}");
-}
-
-/// Writes a new institution: with its initials where it is explained, else without.
-fn introduce(pen: &mut Pen, explained: &str, alone: &str) {
     let institution = phrase(pen);
     let letters = words::initials(&institution);
     let explain = pen.chance(pen.explained.max(30));
@@ -210,7 +206,7 @@ fn introduce(pen: &mut Pen, explained: &str, alone: &str) {
     if explain {
         pen.introduced.push(letters);
     }
-    pen.fill(if explain { explained } else { alone }, &slots);
+    pen.fill(if explain { "the {phrase} (acronym:{letters}~)" } else { "the {phrase}" }, &slots);
 }
 
 fn person(pen: &mut Pen) {

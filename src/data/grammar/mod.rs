@@ -7,13 +7,13 @@ mod fill;
 mod hosts;
 pub mod labels;
 mod lexicon;
-mod pen;
-mod people;
-mod phenomena;
-mod topics;
+pub(super) mod pen;
+pub(super) mod people;
+pub(super) mod phenomena;
+pub(super) mod topics;
 mod weights;
-mod words;
-mod world;
+pub(super) mod words;
+pub(super) mod world;
 mod writer;
 
 #[cfg(test)]
@@ -35,6 +35,16 @@ pub enum Split {
     Train,
     /// Templates, names and combinations that [`Split::Train`] never has, for evaluation.
     Held,
+}
+
+impl Split {
+    /// What stands in the origin of a document.
+    fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Held => "held",
+        }
+    }
 }
 
 /// How many bytes a document has: some 60 to 300 words.

@@ -118,7 +118,7 @@ impl Pen {
             // FNV-1a, whose low bits are weak: the high ones decide.
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        let held = (hash >> 33) % HELD_EVERY as u64 == 0;
+        let held = (hash >> 33).is_multiple_of(HELD_EVERY as u64);
         held == (self.split == Split::Held)
     }
 }

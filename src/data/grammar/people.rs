@@ -1,6 +1,5 @@
 //! Names of people: given ones, invented ones, surnames.
 
-use super::Split;
 use super::lexicon::{names, places};
 use super::pen::{Pen, is_held};
 
@@ -53,14 +52,4 @@ pub fn city(pen: &mut Pen) -> &'static str {
     let cities = places::COUNTRIES.get(country).map(|country| country.cities).unwrap_or_default();
     let at = pen.below(cities.len());
     cities.get(at).map(|city| city.name).unwrap_or_default()
-}
-
-impl Split {
-    /// What stands in the origin of a document.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Held => "held",
-        }
-    }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::lexicon::names::{FEMALE, MALE};
 use super::pen::is_held;
 use super::*;
-use crate::model::labels::{Column, Mark};
+use crate::model::labels::{Column, Mark, Of, Values};
 
 fn documents(split: Split, count: u64) -> Vec<Document> {
     let grammar = Grammar::new(0, &Mix::default(), split);
@@ -41,7 +41,7 @@ fn the_language_does_not_change_unnoticed() {
         }
     }
     let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(found, "d230be74cb3cf1e6bdbea4ca77505ca811a651e8f54c2e42dbc13b9fdef4f9d2");
+    assert_eq!(found, "84f765bc7542040b4d6eec7a6cb043d882e701fbe8603890a23a9d616ef5fdbd");
 }
 
 #[test]
@@ -182,4 +182,20 @@ fn names_answer_to_their_roles() {
         }
     }
     assert!(found > 100);
+}
+
+#[test]
+fn the_page_explains_every_label_phenomenon_and_kind() {
+    let page = include_str!("../../../docs/grammar.md");
+    assert_eq!(PHENOMENA.iter().find(|name| !page.contains(&format!("### `{name}`"))), None);
+    for column in labels::columns().iter() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}`", column.name)));
+        assert!(row.is_some_and(|row| row.contains("*last*") == (column.of == Of::Last)), "{}", column.name);
+        let same = row.is_some_and(|row| row.contains("the same") || row.contains("see below"));
+        if let Values::Kind(kinds) = &column.values {
+            assert!(same || row.is_some_and(|row| row.contains(&kinds.join(", "))), "{}", column.name);
+        }
+    }
+    let explained = |kind: &&str| page.contains(&format!("`{kind}`"));
+    assert_eq!(labels::PAREN_KINDS.iter().find(|kind| !explained(kind)), None);
 }

@@ -59,6 +59,16 @@ impl Writer {
         self.mark(column, start, self.len(), value);
     }
 
+    /// The marks of a column so far, in the order in which they were begun.
+    pub fn marks_of(&self, column: Col) -> impl Iterator<Item = Mark> {
+        self.marks.iter().copied().filter(move |mark| mark.column == column as u16)
+    }
+
+    /// The value that holds for a byte in a column.
+    pub fn value_at(&self, column: Col, at: u32) -> u32 {
+        self.marks_of(column).filter(|mark| mark.start <= at && at < mark.end).last().map_or(0, |mark| mark.value)
+    }
+
     /// How many marks there are, for [`Writer::mark_below`].
     pub fn marks(&self) -> usize {
         self.marks.len()

@@ -42,8 +42,8 @@ impl History {
             cells.extend([mean(&self.norms), Cell::Float(self.rates[end - 1])]);
             cells
         };
-        let eval = judged.then_some("eval loss");
-        let columns = ["step", "tokens", "loss"].into_iter().chain(eval).chain(["gradient norm", "lr"]);
+        let held = judged.then_some("held-out loss");
+        let columns = ["step", "tokens", "loss"].into_iter().chain(held).chain(["gradient norm", "lr"]);
         Table {
             title: "training".into(),
             columns: columns.map(String::from).collect(),
@@ -66,7 +66,7 @@ mod tests {
             tokens_per_step: 10,
         };
         let table = history.table(2);
-        assert_eq!(table.columns, ["step", "tokens", "loss", "eval loss", "gradient norm", "lr"]);
+        assert_eq!(table.columns, ["step", "tokens", "loss", "held-out loss", "gradient norm", "lr"]);
         let first: Vec<Cell> = vec![2usize.into(), 20usize.into(), 3.0.into(), 8.0.into(), 2.0.into(), 0.2.into()];
         assert_eq!(table.rows[0], first);
         let last: Vec<Cell> = vec![3usize.into(), 30usize.into(), 1.0.into(), Cell::Missing, 5.0.into(), 0.3.into()];

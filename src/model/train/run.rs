@@ -157,7 +157,7 @@ impl<'a> Training<'a> {
     fn stage(&self, speed: f64) -> String {
         let (history, step, steps) = (&self.state.history, self.state.step, self.recipe.steps);
         let left = Duration::from_secs(((steps - step) as f64 * history.tokens_per_step as f64 / speed) as u64);
-        let judged = history.judged.last().map(|(_, loss)| format!(", eval {loss:.4}")).unwrap_or_default();
+        let judged = history.judged.last().map(|(_, loss)| format!(", held out {loss:.4}")).unwrap_or_default();
         let loss = history.recent(100).unwrap_or(f64::NAN);
         format!("step {step} of {steps}: loss {loss:.4}{judged}, {speed:.0} tokens/s, {left:?} left")
     }
@@ -176,7 +176,7 @@ impl<'a> Training<'a> {
     fn tell(&self, bar: &dyn Bar, speed: f64) {
         let history = &self.state.history;
         let loss = history.recent(20).unwrap_or(f64::NAN);
-        let judged = history.judged.last().map(|(_, loss)| format!(", eval {loss:.3}")).unwrap_or_default();
+        let judged = history.judged.last().map(|(_, loss)| format!(", held out {loss:.3}")).unwrap_or_default();
         bar.note(&format!("{} loss {loss:.3}{judged}, {speed:.0} tokens/s", curve(&history.losses)));
         bar.advance(1);
     }
@@ -221,7 +221,7 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
     }
 }
 
-/// The seconds of one pass; a short one is tried twice, since the first finds everything cold.
+/// The seconds of one pass; unless it takes long it is tried twice, since the first finds everything cold.
 fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
     let pass = || -> Result<f64> {
         let begun = Instant::now();
@@ -229,7 +229,7 @@ fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
         Ok(begun.elapsed().as_secs_f64())
     };
     let first = pass()?;
-    if first < 0.2 { pass() } else { Ok(first) }
+    if first < 5.0 { pass() } else { Ok(first) }
 }
 
 /// What one step reads.

@@ -1,21 +1,31 @@
 //! `data::` and the methods of what it gives back, one file for each kind of data.
 
+mod baselines;
 mod bits;
+mod pairs;
 mod rows;
 mod text;
 mod tokenizer;
+
+pub use baselines::Ngram;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// What is called through the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(text::functions), exported_manifest!(tokenizer::functions)]
+    vec![
+        exported_manifest!(pairs::functions),
+        exported_manifest!(baselines::functions),
+        exported_manifest!(text::functions),
+        exported_manifest!(tokenizer::functions),
+    ]
 }
 
 /// The methods of what these give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
+        exported_manifest!(baselines::methods),
         exported_manifest!(bits::methods),
         exported_manifest!(rows::methods),
         exported_manifest!(text::methods),

@@ -88,6 +88,38 @@ fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&
     })
 }
 
+/// The documents of a text, or of strings; `most` says after how many bytes no other begins.
+pub fn documents<'a>(
+    text: &Dynamic,
+    most: Option<usize>,
+    task: &'a Task,
+) -> Result<impl FnMut() -> Result<Option<String>> + Send + use<'a>> {
+    let text = match text.read_lock::<Text>() {
+        Some(text) => text.clone(),
+        None => Text::given(given(0, "text", text).texts()?, Default::default()).map_err(|e| e.arg(0))?,
+    };
+    if text.options().tokens.is_some() {
+        return Err(err!(Argument, "expected a text without `tokens`, which nobody counts here")
+            .hint("leave out `tokens` where the text is made")
+            .arg(0));
+    }
+    if text.is_endless() && most.is_none() {
+        return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
+            .hint("data::texts(text.documents(1000).map(|d| d.text)) has one")
+            .arg(0));
+    }
+    let mut documents = text.documents(task)?;
+    let mut left = most.unwrap_or(usize::MAX);
+    Ok(move || {
+        if left == 0 {
+            return Ok(None);
+        }
+        let document = documents.next(task)?.map(|document| document.text);
+        left = left.saturating_sub(document.as_ref().map_or(0, String::len));
+        Ok(document)
+    })
+}
+
 /// The ids that are to be decoded, each of which a token has.
 fn ids(given: &Given) -> Result<Vec<u32>> {
     let id = |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").arg(0));
@@ -111,6 +143,7 @@ pub mod functions {
     /// - `digits` = none: how many digits a token has at most, for BPE; numbers are cut from the left, and every group
     ///   of so many digits and fewer is a token, with a space before it and without
     /// - `bytes` = all: how many bytes of a text of `data::text` are read, which one without end needs
+    /// - `bytes` = all: how much of the text is read at most
     /// - `apart` = "": marks such as brackets and quotes that are always tokens of their own, for BPE
     ///
     /// # Example

@@ -9,6 +9,7 @@ use crate::data::pack::gathered;
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::Bound;
+use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::script::env::env;
 use crate::script::hooks::Hook;
@@ -44,8 +45,7 @@ impl Asked {
 
     /// What stands as the first argument of the call.
     pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
-        let reader = Reader { model, bos: self.bos, task: &env(ctx)?.task, arg: 0 };
-        reader.input(x)
+        Reader { by: model, bos: self.bos, task: &env(ctx)?.task, arg: 0 }.input(x)
     }
 
     /// Runs `work` with the hooks; what a function of the script throws within it comes out as it was thrown.
@@ -74,11 +74,39 @@ impl Asked {
 
 /// The ids of one text, given as text, tokens or ids.
 pub fn one_text(ctx: &NativeCallContext, model: &Model, arg: usize, x: &Dynamic) -> Result<Vec<u32>> {
-    Reader { model, bos: None, task: &env(ctx)?.task, arg }.row(x)
+    Reader { by: model, bos: None, task: &env(ctx)?.task, arg }.row(x)
+}
+
+/// What the first argument of a call gives to anything that predicts tokens.
+pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
+    Reader { by, bos: None, task: &env(ctx)?.task, arg: 0 }.input(x)
+}
+
+/// What reads tokens.
+pub trait Reads {
+    fn tokenizer(&self) -> Result<&Tokenizer>;
+    /// How many tokens there are.
+    fn vocab(&self) -> usize;
+    /// How long the rows are that a long text is read in.
+    fn context(&self) -> usize;
+}
+
+impl Reads for Model {
+    fn tokenizer(&self) -> Result<&Tokenizer> {
+        Model::tokenizer(self)
+    }
+
+    fn vocab(&self) -> usize {
+        self.config().vocab
+    }
+
+    fn context(&self) -> usize {
+        self.config().context
+    }
 }
 
 struct Reader<'a> {
-    model: &'a Model,
+    by: &'a dyn Reads,
     bos: Option<bool>,
     task: &'a Task,
     arg: usize,
@@ -108,13 +136,12 @@ impl Reader<'_> {
             return Err(err!(Argument, "expected no `bos` beside a text of `data::text`")
                 .hint("`bos` is an option of `data::text` itself"));
         }
-        let context = self.model.config().context;
-        Batch::new(gathered(text, self.model.tokenizer()?, context, None, self.task, |row| Ok(row.ids))?)
+        Batch::new(gathered(text, self.by.tokenizer()?, self.by.context(), None, self.task, |row| Ok(row.ids))?)
     }
 
     fn row(&self, x: &Dynamic) -> Result<Vec<u32>> {
         if let Some(text) = x.read_lock::<rhai::ImmutableString>() {
-            let tokens = self.model.tokenizer().and_then(|tokenizer| tokenizer.encode(&text, self.bos, self.task));
+            let tokens = self.by.tokenizer().and_then(|tokenizer| tokenizer.encode(&text, self.bos, self.task));
             return Ok(tokens.map_err(|e| e.arg(self.arg))?.ids);
         }
         if self.bos.is_some() {
@@ -145,7 +172,7 @@ impl Reader<'_> {
     }
 
     fn ids(&self, ids: Vec<i64>) -> Result<Vec<u32>> {
-        let vocab = self.model.config().vocab;
+        let vocab = self.by.vocab();
         ids.into_iter().map(|id| token_id(id, vocab).map_err(|e| e.arg(self.arg))).collect()
     }
 }

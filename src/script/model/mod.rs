@@ -3,10 +3,10 @@
 mod cache;
 mod generate;
 mod grads;
-mod input;
+pub mod input;
 mod load;
 mod look;
-mod predict;
+pub mod predict;
 mod reading;
 mod run;
 mod tokens;

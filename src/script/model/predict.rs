@@ -7,15 +7,15 @@ use super::{Asked, Model};
 use crate::base::{Cell, Table};
 use crate::err;
 use crate::model::predict::{Prediction, likeliest};
+use crate::model::tokenizer::Tokenizer;
 use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
 /// How many tokens are shown where the caller names no number.
-const FEW: usize = 5;
+pub const FEW: usize = 5;
 
 /// The likeliest tokens as a table, with their texts where there is a tokenizer.
-fn table(m: &Model, found: Vec<Prediction>) -> Table {
-    let tokenizer = m.core().tokenizer.as_ref();
+pub fn table(tokenizer: Option<&Tokenizer>, found: Vec<Prediction>) -> Table {
     let mut columns: Vec<String> = ["id", "probability", "logit"].map(String::from).into();
     if tokenizer.is_some() {
         columns.insert(0, "token".into());
@@ -44,7 +44,7 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
         let logits = m.decoder().logits(&input.batch, hooks, task)?;
         likeliest(&logits.get(0)?, position, k)
     })?;
-    Ok(table(m, found))
+    Ok(table(m.core().tokenizer.as_ref(), found))
 }
 
 #[export_module(manifest)]

@@ -21,16 +21,21 @@ impl WithSimd for LogitSlopes<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { logits, total, target, gradient } = self;
         let (totals, gradients) = (simd.splat_f32s(total), simd.splat_f32s(gradient));
-        let of = |x| simd.mul_f32s(math::exp(simd, simd.sub_f32s(x, totals)), gradients);
         let (whole, rest) = S::as_mut_simd_f32s(logits);
         for x in whole {
-            *x = of(*x);
+            *x = slope(simd, *x, totals, gradients);
         }
         if !rest.is_empty() {
-            simd.partial_store_f32s(rest, of(simd.partial_load_f32s(rest)));
+            simd.partial_store_f32s(rest, slope(simd, simd.partial_load_f32s(rest), totals, gradients));
         }
         if let Some(right) = logits.get_mut(target) {
             *right -= gradient;
         }
     }
+}
+
+/// e^(x - total) times the gradient.
+#[inline(always)]
+fn slope<S: Simd>(simd: S, x: S::f32s, total: S::f32s, gradient: S::f32s) -> S::f32s {
+    simd.mul_f32s(math::exp(simd, simd.sub_f32s(x, total)), gradient)
 }

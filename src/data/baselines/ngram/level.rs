@@ -117,8 +117,8 @@ fn discount(discounts: &[f64; 3], count: u32) -> f64 {
     }
 }
 
-/// The discounts that the counts of counts suggest (Chen & Goodman 1999, equation 17). With few texts a formula may
-/// have nothing to divide by or leave what it can mean; then half of the way there is taken.
+/// The discounts that the counts of counts suggest (Chen & Goodman 1999, equation 17). With little text a formula
+/// may have nothing to divide by, or take a count whole; then half of the count is taken.
 fn discounts(counts: &[u32]) -> [f64; 3] {
     let mut times = [0_u64; 5];
     for count in counts {
@@ -131,7 +131,7 @@ fn discounts(counts: &[u32]) -> [f64; 3] {
     let wanted = [1.0 - 2.0 * share * n2 / n1, 2.0 - 3.0 * share * n3 / n2, 3.0 - 4.0 * share * n4 / n3];
     let mut found = [0.5, 1.0, 1.5];
     for ((found, wanted), most) in found.iter_mut().zip(wanted).zip([1.0, 2.0, 3.0]) {
-        if wanted.is_finite() && wanted > 0.0 && wanted <= most {
+        if wanted.is_finite() && wanted > 0.0 && wanted < most {
             *found = wanted;
         }
     }

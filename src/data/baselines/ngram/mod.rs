@@ -10,6 +10,7 @@
 
 mod fit;
 mod level;
+mod reading;
 
 #[cfg(test)]
 mod tests;

@@ -16,21 +16,21 @@ fn whole(model: &Ngram, context: &[u32]) -> f64 {
 #[test]
 fn two_tokens_are_worth_what_the_formula_says() {
     // Bigrams: 01 twice, 12 once, 20 once, 02 once. So 2 has been seen after two tokens; 0 after one, and one text
-    // begins with it; 1 after one. None of the counts of counts can be divided by, so discounts are 0.5, 1 and 1.5.
+    // begins with it; 1 after one.
     let model = fitted(&[&[0, 1, 2, 0, 1], &[0, 2]], 2, 4).unwrap();
     assert_eq!(model.sizes(), [3, 4]);
     let one = |count: f64, taken: f64| (count - taken) / 5.0;
-    // Unigrams count 2, 1 and 2: n1 = 1, n2 = 2, so Y = 1/5, D1 = 1 - 2/5 * 2 = 0.2, D2 = 2.
-    let (d1, d2) = (0.2, 2.0);
+    // Unigrams count 2, 1 and 2: n1 = 1, n2 = 2, so Y = 1/5, D1 = 1 - 2/5 * 2 = 0.2. No count is 3, so D2 is 1.
+    let (d1, d2) = (0.2, 1.0);
     let rest = (2.0 * d2 + d1) / 5.0;
     let unigram = [one(2.0, d2), one(1.0, d1), one(2.0, d2), 0.0].map(|share| share + rest / 4.0);
     let found: Vec<f64> = model.logprobs(&[]).unwrap().into_iter().map(|log| f64::from(log).exp()).collect();
     for (found, expected) in found.iter().zip(unigram) {
         assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     }
-    // After 0: 1 twice, 2 once. Bigrams: n1 = 3, n2 = 1, so Y = 3/5, D1 = 1 - 2 * 3/5 / 3 = 0.6, and D2 = 2 - 0 = 2.
+    // After 0: 1 twice, 2 once. Bigrams: n1 = 3, n2 = 1, so Y = 3/5, D1 = 1 - 2 * 3/5 / 3 = 0.6, and D2 is 1.
     let after = model.logprobs(&[3, 0]).unwrap();
-    let expected = (1.0 - 0.6) / 3.0 + (2.0 + 0.6) / 3.0 * unigram[2];
+    let expected = (1.0 - 0.6) / 3.0 + (1.0 + 0.6) / 3.0 * unigram[2];
     assert!((f64::from(after[2]).exp() - expected).abs() < 1e-6);
 }
 
@@ -74,4 +74,24 @@ proptest! {
             prop_assert!((whole(&model, &context) - 1.0).abs() < 1e-5);
         }
     }
+}
+
+#[test]
+fn a_text_is_read_document_by_document() {
+    use crate::data::Text;
+    use crate::data::text::Options;
+    use crate::model::tokenizer::Tokenizer;
+
+    let names: Vec<String> = ["<end>", "a", "b", "é"].map(String::from).into();
+    let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap().or_marks(None, Some(0));
+    let text = |options| Text::given(vec!["abab".into(), "aéb".into()], options).unwrap();
+    let task = Task::default();
+    let model = Ngram::of_text(&text(Options::default()), &tokenizer, 3, 4, &task).unwrap();
+    assert_eq!(model, fitted(&[&[0, 1, 2, 1, 2, 0], &[0, 1, 3, 2, 0]], 3, 4).unwrap());
+    let sum = |ids: &[u32]| model.losses(ids, &task).unwrap().into_iter().map(f64::from).sum::<f64>();
+    let all = model.bits(&text(Options::default()), &tokenizer, &task).unwrap();
+    assert_eq!((all.tokens, all.bytes), (7, 8));
+    assert!((all.nats - sum(&[0, 1, 2, 1, 2]) - sum(&[0, 1, 3, 2])).abs() < 1e-6);
+    let some = model.bits(&text(Options { tokens: Some(6), ..Options::default() }), &tokenizer, &task).unwrap();
+    assert_eq!((some.tokens, some.bytes), (6, 7));
 }

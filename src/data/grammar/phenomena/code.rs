@@ -290,6 +290,13 @@ pub fn call_in_text(pen: &mut Pen) {
     call(pen, &[], 1);
 }
 
+/// A line that gives a name the value of a call.
+pub fn assignment(pen: &mut Pen) {
+    name(pen);
+    pen.out.push(" = ");
+    call(pen, &[], 2);
+}
+
 /// Writes a program of about so many bytes.
 pub fn document(pen: &mut Pen, bytes: usize) {
     let from = pen.out.marks();

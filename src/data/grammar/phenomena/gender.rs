@@ -87,6 +87,13 @@ fn pronouns(female: bool) -> [&'static str; 4] {
     if female { ["she", "her", "her", "herself"] } else { ["he", "him", "his", "himself"] }
 }
 
+/// The pronoun that a template has first, for a woman and for a man.
+pub fn first_pronouns(template: &str) -> [&'static str; 2] {
+    let places = ["{he}", "{him}", "{his}", "{himself}"].map(|slot| template.find(slot).unwrap_or(usize::MAX));
+    let first = (0..places.len()).min_by_key(|at| places[*at]).unwrap_or_default();
+    [true, false].map(|female| pronouns(female)[first])
+}
+
 /// Writes the sentence.
 pub fn write(pen: &mut Pen, template: &str, person: &Person) {
     let gender = value(&GENDERS, if person.female { "female" } else { "male" });

@@ -34,7 +34,7 @@ pub const MUSIC: Topic = Topic {
         ("tabor", "drum"),
         ("madrigal", "song"),
     ],
-    events: &["opera season", "musical feud", "tour", "festival years", "ban on dancing", "work on the symphony"],
+    events: &["opera season", "musical feud", "tour", "festival", "ban on dancing", "work on the symphony"],
     sentences: &[
         "the concert in {city} was sold out {duration}",
         "the {people} tuned the {nouns} and waited for a sign",
@@ -73,7 +73,7 @@ pub const KITCHEN: Topic = Topic {
         "butter shortage",
         "spice war",
         "reign of the old chef",
-        "bread riots",
+        "bread riot",
         "coffee boom",
         "hunt for the recipe",
     ],

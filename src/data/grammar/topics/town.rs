@@ -40,7 +40,7 @@ pub const RAILWAY: Topic = Topic {
         "great delay",
         "ticket reform",
         "war of the gauges",
-        "tunnel works",
+        "tunnel project",
     ],
     sentences: &[
         "the train from {city} was late again",

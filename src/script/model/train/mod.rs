@@ -97,9 +97,9 @@ fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
         recipe,
         rows: read.get("batch", Given::size)?,
         context: read.get("context", Given::size)?,
-        judge: read.value("eval"),
-        judge_rows: read.size("eval_rows", 64)?,
-        judge_every: read.size("eval_every", (steps / 20) as usize)? as u64,
+        judge: read.value("held"),
+        judge_rows: read.size("held_rows", 64)?,
+        judge_every: read.size("held_every", (steps / 20) as usize)? as u64,
         dir: read.get("dir", Given::text)?,
         every: read.size("every", 1000)? as u64,
         fresh: read.flag("fresh", false)?,
@@ -216,9 +216,9 @@ pub mod functions {
     /// - `clip` = 1: the longest gradient, or () for any
     /// - `dropout` = 0: the share of what is embedded, and of what attention and MLP write, that is left out
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
-    /// - `eval` = none: data like `data`, by which the model is judged while it is trained
-    /// - `eval_every` = a twentieth of the steps: steps between judgements
-    /// - `eval_rows` = 64: rows of a judgement, where there are more
+    /// - `held` = none: data like `data`, by which the model is judged while it is trained
+    /// - `held_every` = a twentieth of the steps: steps between judgements
+    /// - `held_rows` = 64: rows of a judgement, where there are more
     /// - `dir` = none: the folder where the training is kept
     /// - `every` = 1000: steps between writing it down
     /// - `fresh` = false: whether to begin again although a training is kept in `dir`
@@ -230,7 +230,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let rows = tensor::tensor([[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1], [3, 1, 2, 3, 1, 2]]);
+    /// let rows = [[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1], [3, 1, 2, 3, 1, 2]];
     /// let m = model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, rows, #{ steps: 60, lr: 0.02 });
     /// m.generate_ids([1, 2], #{ tokens: 2, temperature: 0 })  //=> [3, 1]
     /// ```
@@ -297,7 +297,7 @@ fn run(
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How the model was trained, in at most a hundred rows: steps, tokens, loss, the loss on `eval`, the gradient's
+    /// How the model was trained, in at most a hundred rows: steps, tokens, loss, the loss on `held`, the gradient's
     /// norm and the learning rate, each the mean of the steps since the row before; () if it was not trained here.
     ///
     /// # Example
@@ -343,7 +343,7 @@ fn curve_of(table: &Table, judged: &[(u64, f64)], tokens_per_step: u64) -> Chart
     if !judged.is_empty() {
         let x = judged.iter().map(|(step, _)| (step * tokens_per_step) as f64).collect();
         let y = judged.iter().map(|(_, loss)| *loss).collect();
-        series.push(Series { name: "eval".into(), x, y, ..Series::default() });
+        series.push(Series { name: "held out".into(), x, y, ..Series::default() });
     }
     let mut chart = Chart::line(series);
     chart.x = Axis { label: "tokens".into(), ..Axis::default() };

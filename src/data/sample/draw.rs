@@ -1,0 +1,155 @@
+//! Drawing rows of tokens from a model, many at a time, with the keys and values of what was drawn kept.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::Settings;
+use crate::base::random::stream;
+use crate::base::{Result, Task, memory};
+use crate::model::batch::Batch;
+use crate::model::config::Config;
+use crate::model::decoder::{Decoder, Logits, Pass, Past};
+use crate::model::hooks::Chain;
+use crate::tensor::DType;
+use crate::{bail, err};
+
+/// What the keys and values of the rows that are drawn together may take, in bytes.
+const ROOM: usize = 512 << 20;
+
+/// More rows at once would gain nothing.
+const MOST_ROWS: usize = 256;
+
+/// Rows of a model's context that begin with the token that separates texts, without end. Row `n` depends on the
+/// model, the settings and `n` alone, so that a longer text begins as a shorter one does.
+pub struct Sampler<'a> {
+    decoder: &'a Decoder,
+    start: u32,
+    settings: Settings,
+    /// How many rows are drawn together: always the same number, since sums of floating-point numbers depend on it.
+    rows: usize,
+    next: u64,
+}
+
+impl<'a> Sampler<'a> {
+    pub fn new(decoder: &'a Decoder, start: u32, settings: Settings) -> Result<Self> {
+        let config = decoder.config();
+        if !config.causal {
+            bail!(Argument, "expected a causal model to draw text from, found one that sees both ways");
+        }
+        if config.outputs() > config.vocab {
+            bail!(Argument, "expected a model that reads what it writes, found one that writes more tokens than that");
+        }
+        Ok(Self { decoder, start, settings: settings.checked()?, rows: rows_at_once(config), next: 0 })
+    }
+
+    /// How many rows come together.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Goes on with the group of rows that row `row` is in; says how many rows of the group stand before it.
+    pub fn seek(&mut self, row: u64) -> usize {
+        let before = row % self.rows as u64;
+        self.next = row - before;
+        before as usize
+    }
+
+    /// The next group of rows.
+    pub fn group(&mut self, task: &Task) -> Result<Vec<Vec<u32>>> {
+        let config = self.decoder.config();
+        let memory = self.rows as u128 * bytes_per_row(config) as u128;
+        memory::check(memory, || format!("drawing {} rows of {} tokens at once", self.rows, config.context))?;
+        let numbers = self.next..self.next + self.rows as u64;
+        let mut draws: Vec<ChaCha8Rng> = numbers.map(|row| stream(self.settings.seed, "sample", row)).collect();
+        let mut rows = vec![vec![self.start]; self.rows];
+        let mut past = Past::new();
+        let mut read = Batch::new(rows.clone())?;
+        for _ in 1..config.context {
+            let mut hooks = Chain::default();
+            let pass = Pass { hooks: &mut hooks, past: Some(&mut past), logits: Logits::Last, task };
+            let logits = self.decoder.forward(&read, pass)?.ok_or_else(|| err!(Bug, "a step without logits"))?;
+            let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let settings = self.settings;
+            let chosen: Vec<u32> = draws
+                .par_iter_mut()
+                .zip(logits.par_chunks(config.outputs()))
+                .map(|(draw, logits)| chosen(logits, settings, draw))
+                .collect::<Result<_>>()?;
+            rows.iter_mut().zip(&chosen).for_each(|(row, token)| row.push(*token));
+            read = Batch::new(chosen.into_iter().map(|token| vec![token]).collect())?;
+        }
+        self.next += self.rows as u64;
+        Ok(rows)
+    }
+}
+
+/// The first `tokens` tokens of a model's text: rows of its context, one behind the other.
+pub fn sample(decoder: &Decoder, start: u32, tokens: usize, settings: Settings, task: &Task) -> Result<Vec<u32>> {
+    let mut sampler = Sampler::new(decoder, start, settings)?;
+    let bar = task.begin("drawing text", Some(tokens as u64));
+    let mut ids: Vec<u32> = Vec::new();
+    while ids.len() < tokens {
+        let before = ids.len();
+        ids.extend(sampler.group(task)?.concat());
+        ids.truncate(tokens);
+        bar.advance((ids.len() - before) as u64);
+    }
+    Ok(ids)
+}
+
+/// A power of two of rows whose keys and values fit.
+fn rows_at_once(config: &Config) -> usize {
+    let fit = (ROOM / bytes_per_row(config).max(1)).clamp(1, MOST_ROWS);
+    if fit.is_power_of_two() { fit } else { fit.next_power_of_two() / 2 }
+}
+
+fn bytes_per_row(config: &Config) -> usize {
+    let width = config.kv_heads.saturating_mul(config.d_head).saturating_mul(2 * size_of::<f32>());
+    width.saturating_mul(config.layers).saturating_mul(config.context)
+}
+
+/// Draws one of the likeliest tokens by its probability among them.
+fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u32> {
+    if logits.iter().any(|logit| logit.is_nan()) {
+        bail!(Numeric, "the logits of a text that is drawn are NaN");
+    }
+    let logit = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    if settings.top_k < ids.len() {
+        // Of equal ones the first are taken, and all stand in the order of their ids again.
+        ids.select_nth_unstable_by(settings.top_k, |a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
+        ids.truncate(settings.top_k);
+        ids.sort_unstable();
+    }
+    let highest = ids.iter().map(|id| logit(*id)).fold(f32::NEG_INFINITY, f32::max);
+    let weight = |id: &u32| (f64::from(logit(*id) - highest) / settings.temperature).exp();
+    let total: f64 = ids.iter().map(weight).sum();
+    let mut left = draw.random::<f64>() * total;
+    let found = ids.iter().find(|id| {
+        left -= weight(id);
+        left < 0.0
+    });
+    // Rounding may leave a last bit of the whole for nobody.
+    found.or(ids.last()).copied().ok_or_else(|| err!(Bug, "a model that writes no token"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_drawn_by_their_probability_among_the_likeliest() {
+        let settings = Settings { temperature: 0.5, top_k: 2, ..Settings::default() };
+        // Divided by the temperature, the second is one third as likely as the first.
+        let logits = [0.0, -(3.0_f32.ln()) / 2.0, -9.0, -(3.0_f32.ln()) / 2.0];
+        let mut draw = stream(1, "test", 0);
+        let mut counts = [0; 4];
+        for _ in 0..4000 {
+            counts[chosen(&logits, settings, &mut draw).unwrap() as usize] += 1;
+        }
+        assert_eq!((counts[2], counts[3]), (0, 0));
+        assert!((2900..3100).contains(&counts[0]), "{counts:?}");
+        assert!(chosen(&[f32::NAN], settings, &mut draw).is_err());
+    }
+}

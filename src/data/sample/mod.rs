@@ -1,0 +1,45 @@
+//! Text that a model wrote: drawn from it in many rows at once, stored, and compared with what the model was trained on.
+
+mod asset;
+mod draw;
+mod overlap;
+mod passages;
+
+#[cfg(test)]
+mod tests;
+
+pub use asset::{Asset, read_asset, write_asset};
+pub use draw::{Sampler, sample};
+pub use overlap::{Run, longest_common_run};
+pub use passages::Passages;
+
+use crate::bail;
+use crate::base::Result;
+
+/// How the next token is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    pub seed: u64,
+    /// What logits are divided by; above 0.
+    pub temperature: f64,
+    /// Only so many of the likeliest tokens are drawn from.
+    pub top_k: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { seed: 0, temperature: 0.85, top_k: 200 }
+    }
+}
+
+impl Settings {
+    fn checked(self) -> Result<Self> {
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            bail!(Argument, "expected a temperature above 0, found {}", self.temperature);
+        }
+        if self.top_k == 0 {
+            bail!(Argument, "expected at least one token to draw from for `top_k`, found 0");
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,229 @@
+//! The longest run of tokens that a text has in common with another, such as the one that its model was trained on.
+//!
+//! The text becomes a suffix automaton (Blumer et al. 1985), which is of its size; the other one, however long, passes
+//! through it once.
+
+use crate::base::{Result, Task};
+
+/// How many tokens are followed between two questions whether to stop.
+const PORTION: usize = 1 << 14;
+
+/// A run that two texts have in common.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Run {
+    /// How many tokens.
+    pub length: usize,
+    /// Where it begins in the text, counted over all pieces.
+    pub at: usize,
+    /// The document of the corpus, counted from 0, and where in that it begins.
+    pub document: usize,
+    pub place: usize,
+}
+
+/// The longest run that a piece of the text shares with a document of the corpus; of several the first. No run reaches
+/// from one piece or document into the next.
+pub fn longest_common_run<'a>(
+    pieces: impl IntoIterator<Item = &'a [u32]>,
+    corpus: &mut dyn FnMut() -> Result<Option<Vec<u32>>>,
+    task: &Task,
+) -> Result<Run> {
+    let mut automaton = Automaton::default();
+    for piece in pieces {
+        automaton.add(piece, task)?;
+    }
+    let bar = task.begin("comparing with the corpus", None);
+    let (mut best, mut document) = (Run::default(), 0);
+    while let Some(ids) = corpus()? {
+        let (mut state, mut length) = (0, 0);
+        for (end, token) in ids.iter().enumerate() {
+            if end % PORTION == 0 {
+                task.check()?;
+            }
+            (state, length) = automaton.follow(state, length, *token);
+            if length > best.length {
+                let at = automaton.end(state) - length;
+                best = Run { length, at, document, place: end + 1 - length };
+            }
+        }
+        bar.advance(ids.len() as u64);
+        document += 1;
+    }
+    Ok(best)
+}
+
+/// All runs of some pieces of text. State 0 is the empty run.
+struct Automaton {
+    states: Vec<State>,
+    /// How many tokens have been added.
+    tokens: usize,
+}
+
+/// Runs that end at the same places.
+#[derive(Clone)]
+struct State {
+    /// The length of the longest of them.
+    length: usize,
+    /// The state of the longest shorter run that ends at more places; of state 0 itself.
+    link: usize,
+    /// Behind which token one of them ends.
+    end: usize,
+    /// What may follow, by token.
+    next: Vec<(u32, usize)>,
+}
+
+impl Default for Automaton {
+    fn default() -> Self {
+        Self { states: vec![State { length: 0, link: 0, end: 0, next: Vec::new() }], tokens: 0 }
+    }
+}
+
+impl Automaton {
+    fn add(&mut self, piece: &[u32], task: &Task) -> Result<()> {
+        let mut last = 0;
+        for (at, token) in piece.iter().enumerate() {
+            if at % PORTION == 0 {
+                task.check()?;
+            }
+            self.tokens += 1;
+            last = self.extended(last, *token);
+        }
+        Ok(())
+    }
+
+    /// The state of the run that is one token longer than the longest of `last`.
+    fn extended(&mut self, last: usize, token: u32) -> usize {
+        if let Some(next) = self.next(last, token) {
+            return self.exactly(last, next, token);
+        }
+        let new = self.states.len();
+        self.states.push(State { length: self.length(last) + 1, link: 0, end: self.tokens, next: Vec::new() });
+        let mut shorter = last;
+        loop {
+            if let Some(next) = self.next(shorter, token) {
+                let link = self.exactly(shorter, next, token);
+                self.relink(new, link);
+                return new;
+            }
+            self.set(shorter, token, new);
+            if shorter == 0 {
+                return new;
+            }
+            shorter = self.link(shorter);
+        }
+    }
+
+    /// The state of the longest run of `state` with one more token, which leads to `next`: that state, or, where longer
+    /// runs are in it, one that is split off.
+    fn exactly(&mut self, state: usize, next: usize, token: u32) -> usize {
+        let length = self.length(state) + 1;
+        if self.length(next) == length {
+            return next;
+        }
+        let split = self.states.len();
+        let Some(of) = self.states.get(next).cloned() else { return 0 };
+        self.states.push(State { length, ..of });
+        self.relink(next, split);
+        let mut shorter = state;
+        while self.next(shorter, token) == Some(next) {
+            self.set(shorter, token, split);
+            if shorter == 0 {
+                break;
+            }
+            shorter = self.link(shorter);
+        }
+        split
+    }
+
+    /// The longest run that ends with `token` and that the text has, when `length` tokens before led to `state`.
+    fn follow(&self, mut state: usize, mut length: usize, token: u32) -> (usize, usize) {
+        loop {
+            if let Some(next) = self.next(state, token) {
+                return (next, length + 1);
+            }
+            if state == 0 {
+                return (0, 0);
+            }
+            state = self.link(state);
+            length = self.length(state);
+        }
+    }
+
+    fn next(&self, state: usize, token: u32) -> Option<usize> {
+        let next = &self.states.get(state)?.next;
+        let at = next.binary_search_by_key(&token, |(token, _)| *token).ok()?;
+        next.get(at).map(|(_, state)| *state)
+    }
+
+    fn set(&mut self, state: usize, token: u32, to: usize) {
+        let Some(State { next, .. }) = self.states.get_mut(state) else { return };
+        match next.binary_search_by_key(&token, |(token, _)| *token) {
+            Ok(at) => next.iter_mut().skip(at).take(1).for_each(|entry| entry.1 = to),
+            Err(at) => next.insert(at, (token, to)),
+        }
+    }
+
+    fn relink(&mut self, state: usize, to: usize) {
+        if let Some(state) = self.states.get_mut(state) {
+            state.link = to;
+        }
+    }
+
+    fn link(&self, state: usize) -> usize {
+        self.states.get(state).map_or(0, |state| state.link)
+    }
+
+    fn length(&self, state: usize) -> usize {
+        self.states.get(state).map_or(0, |state| state.length)
+    }
+
+    fn end(&self, state: usize) -> usize {
+        self.states.get(state).map_or(0, |state| state.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn longest(pieces: &[Vec<u32>], corpus: &[Vec<u32>]) -> Run {
+        let mut documents = corpus.iter();
+        let pieces = pieces.iter().map(Vec::as_slice);
+        longest_common_run(pieces, &mut || Ok(documents.next().cloned()), &Task::default()).unwrap()
+    }
+
+    #[test]
+    fn the_longest_run_is_found_with_its_places() {
+        let pieces = [vec![0, 1, 2, 3], vec![4, 5, 1, 2]];
+        // 3 4 stands in the text, but not within a piece; 4 5 1 does.
+        let corpus = [vec![9, 3, 4, 9], vec![2, 3, 9, 4, 5, 1, 9]];
+        assert_eq!(longest(&pieces, &corpus), Run { length: 3, at: 4, document: 1, place: 3 });
+        assert_eq!(longest(&pieces, &[vec![8, 8]]), Run::default());
+        assert_eq!(longest(&[], &corpus), Run::default());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+
+        #[test]
+        fn it_is_as_long_as_trying_all_finds(
+            pieces in prop::collection::vec(prop::collection::vec(0_u32..3, 0..14), 0..4),
+            corpus in prop::collection::vec(prop::collection::vec(0_u32..4, 0..14), 0..3),
+        ) {
+            let found = longest(&pieces, &corpus);
+            let runs = |text: &[u32], length: usize| text.windows(length).map(<[u32]>::to_vec).collect::<Vec<_>>();
+            let shared = |length: &usize| {
+                corpus.iter().flat_map(|text| runs(text, *length)).any(|run| {
+                    pieces.iter().any(|piece| runs(piece, *length).contains(&run))
+                })
+            };
+            prop_assert_eq!(found.length, (1..15).take_while(shared).count());
+            if found.length > 0 {
+                let all: Vec<u32> = pieces.concat();
+                let there = &corpus[found.document][found.place..found.place + found.length];
+                prop_assert_eq!(&all[found.at..found.at + found.length], there);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Drawn text as documents with labels: the stored beginning first, then more of it as it is asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Asset, Sampler, Settings};
+use crate::base::Result;
+use crate::base::Task;
+use crate::data::{Document, Documents, labels};
+use crate::err;
+use crate::model::decoder::Decoder;
+use crate::model::tokenizer::Tokenizer;
+
+/// The passages that a model writes, without end. Rows are cut where a text ends, and where the row does.
+pub struct Passages {
+    decoder: Arc<Decoder>,
+    tokenizer: Tokenizer,
+    start: u32,
+    settings: Settings,
+    /// The rows that are stored, of which only whole ones count: how a short one goes on is not known.
+    stored: Arc<Asset>,
+    /// The next row.
+    row: u64,
+    /// Rows that were drawn and not read yet.
+    drawn: VecDeque<Vec<u32>>,
+    /// Documents of the row that was read last.
+    ready: VecDeque<Document>,
+}
+
+impl Passages {
+    /// What is stored is used where it was drawn with these settings.
+    pub fn new(decoder: Arc<Decoder>, tokenizer: Tokenizer, settings: Settings, stored: Arc<Asset>) -> Result<Self> {
+        let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
+            err!(Argument, "expected a tokenizer with a token between texts to draw text, found none")
+        })?;
+        let (drawn, ready) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { decoder, tokenizer, start, settings, stored, row: 0, drawn, ready })
+    }
+
+    /// The stored row of that number.
+    fn stored(&self, row: u64) -> Option<&[u32]> {
+        let context = self.decoder.config().context;
+        if self.stored.settings != self.settings || self.stored.context as usize != context {
+            return None;
+        }
+        let start = usize::try_from(row).ok()?.checked_mul(context)?;
+        self.stored.ids.get(start..start.checked_add(context)?)
+    }
+
+    fn next_row(&mut self, task: &Task) -> Result<Vec<u32>> {
+        let row = self.row;
+        self.row += 1;
+        if let Some(ids) = self.stored(row) {
+            return Ok(ids.to_vec());
+        }
+        if self.drawn.is_empty() {
+            let mut sampler = Sampler::new(&self.decoder, self.start, self.settings)?;
+            let before = sampler.seek(row);
+            let bar = task.begin("drawing text", Some(sampler.rows() as u64));
+            self.drawn = sampler.group(task)?.into();
+            bar.advance(sampler.rows() as u64);
+            self.drawn.drain(..before.min(self.drawn.len()));
+        }
+        self.drawn.pop_front().ok_or_else(|| err!(Bug, "a group of rows that ends before the one asked for"))
+    }
+}
+
+impl Documents for Passages {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        while self.ready.is_empty() {
+            task.check()?;
+            let number = self.row;
+            let ids = self.next_row(task)?;
+            let origin: Arc<str> = format!("sample, seed {}, row {number}", self.settings.seed).into();
+            for ids in ids.split(|id| *id == self.start).filter(|ids| !ids.is_empty()) {
+                let text = self.tokenizer.decode(ids)?;
+                let marks = Some(labels::label(&text)?);
+                self.ready.push_back(Document { marks, ..Document::whole(text, origin.clone()) });
+            }
+        }
+        Ok(self.ready.pop_front())
+    }
+}

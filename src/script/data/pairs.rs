@@ -1,0 +1,62 @@
+//! Prompts in pairs.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+
+use crate::data::pairs::{Pair, Style, pairs};
+use crate::script::env::env;
+use crate::script::options::options;
+use crate::script::value::{Fallible, Given, Options};
+
+/// How many pairs are made where the caller names no number.
+const FEW: usize = 100;
+
+fn map(pair: Pair) -> Dynamic {
+    let list = |texts: Vec<String>| Dynamic::from(texts.into_iter().map(Dynamic::from).collect::<Array>());
+    let fields = [
+        ("clean", pair.clean.into()),
+        ("corrupt", pair.corrupt.into()),
+        ("answers", list(pair.answers)),
+        ("wrong", list(pair.wrong)),
+        ("kind", pair.kind.into()),
+    ];
+    fields.into_iter().map(|(key, value)| (key.into(), value)).collect::<Map>().into()
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or `facts`.
+    ///
+    /// Each is a map: a `clean` prompt that ends where the answer comes next; a `corrupt` one that differs in what
+    /// decides, as long in words; `answers` that are right after the clean one, with the space before them; those that
+    /// are `wrong`; and the `kind` of pair, such as "ABBA" for the order of names. An answer may be several tokens in a
+    /// tokenizer: the first of them is what comes next. No two pairs are alike, and the first ones do not depend on `n`.
+    ///
+    /// # Options
+    /// - `n` = 100: how many
+    /// - `seed` = 0: which ones
+    /// - `style` = "grammar": prompts of the labelled language, made of templates, names and combinations that no text
+    ///   of its training has; or "natural" ones for models of real text
+    ///
+    /// # Example
+    /// ```
+    /// let pair = data::pairs("ioi", #{ n: 1, seed: 1, style: "natural" })[0];
+    /// print(pair.clean);
+    /// pair.kind == "ABBA" || pair.kind == "BABA"  //=> true
+    /// ```
+    #[rhai_fn(name = "pairs", return_raw)]
+    pub fn pairs_plain(ctx: NativeCallContext, task: &str) -> Fallible<Array> {
+        pairs_with(ctx, task, Options::new())
+    }
+
+    #[rhai_fn(name = "pairs", return_raw)]
+    pub fn pairs_with(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
+        let mut read = super::options(1, options);
+        let n = read.size("n", super::FEW)?;
+        let seed = read.seed()?.unwrap_or(0);
+        let style = read.get("style", |given: &Given| Style::named(&given.text()?).map_err(|e| e.arg(1)))?;
+        read.finish()?;
+        let made = pairs(task, n, seed, style.unwrap_or(Style::Grammar), &env(&ctx)?.task)?;
+        Ok(made.into_iter().map(super::map).collect())
+    }
+}
