@@ -264,7 +264,7 @@ impl Stretches for Epochs {
 
     fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
         let each = self.rows() as u64;
-        let all = self.epoch * each + self.next as u64 + rows;
+        let all = self.epoch.saturating_mul(each).saturating_add(self.next as u64).saturating_add(rows);
         if all / each != self.epoch {
             self.begin(all / each);
         }

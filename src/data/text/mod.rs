@@ -22,10 +22,13 @@ pub use plain::Bounds;
 pub use tally::Tally;
 
 use super::grammar::{Grammar, Mix, Split};
+use super::sample::{Asset, Passages, Settings};
 use super::{Document, Documents};
 use crate::base::files::Files;
 use crate::base::{Result, Table, Task};
 use crate::err;
+use crate::model::decoder::Decoder;
+use crate::model::tokenizer::Tokenizer;
 use mix::Mixed;
 use reading::{Counted, Given, How, Reading};
 use tally::Shared;
@@ -87,7 +90,17 @@ enum Source {
     Files { files: Files, paths: Arc<[PathBuf]>, how: Arc<How> },
     Given(Arc<[String]>),
     Grammar(Box<Grammar>),
+    Sample(Box<Sample>),
     Mix(Arc<[(Text, f64)]>),
+}
+
+/// A model that text is drawn from.
+#[derive(Clone)]
+struct Sample {
+    decoder: Arc<Decoder>,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    stored: Arc<Asset>,
 }
 
 /// Where documents come from. Clones are cheap, and share the report of what was read.
@@ -129,6 +142,21 @@ impl Text {
         Self { identity: identity.into(), ..Self::new(Source::Grammar(Box::new(grammar)), name, options) }
     }
 
+    /// What a model writes, without end; what is stored of it need not be drawn again. `name` is that of the model.
+    pub fn sample(
+        name: &str,
+        (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
+        settings: Settings,
+        stored: Option<Arc<Asset>>,
+        options: Options,
+    ) -> Self {
+        let identity = format!("{name}, {settings:?}");
+        let nothing = || Asset { ids: Vec::new(), context: 0, settings, weights: [0; 32] };
+        let stored = stored.unwrap_or_else(|| nothing().into());
+        let source = Source::Sample(Box::new(Sample { decoder, tokenizer, settings, stored }));
+        Self { identity: identity.into(), ..Self::new(source, name, options) }
+    }
+
     /// Several texts, each as often as its weight says, counted in tokens.
     pub fn mix(parts: Vec<(Text, f64)>, options: Options) -> Result<Self> {
         if parts.is_empty() {
@@ -164,25 +192,19 @@ impl Text {
 
     /// Its files, where it is read from such.
     pub fn paths(&self) -> &[PathBuf] {
-        match &self.source {
-            Source::Files { paths, .. } => paths,
-            Source::Given(_) | Source::Grammar(_) | Source::Mix(_) => &[],
-        }
+        if let Source::Files { paths, .. } = &self.source { paths } else { &[] }
     }
 
     /// The texts that a mixture is made of, with their weights.
     pub fn parts(&self) -> Option<&[(Text, f64)]> {
-        match &self.source {
-            Source::Mix(parts) => Some(parts),
-            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) => None,
-        }
+        if let Source::Mix(parts) = &self.source { Some(parts) } else { None }
     }
 
     /// Whether documents never end; a limit is one of tokens, and does not count here.
     pub fn is_endless(&self) -> bool {
         match &self.source {
             Source::Files { .. } | Source::Given(_) => false,
-            Source::Grammar(_) => true,
+            Source::Grammar(_) | Source::Sample(_) => true,
             Source::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
         }
     }
@@ -200,6 +222,10 @@ impl Text {
                 Box::new(Counted::new(Given::new(texts.clone(), tally.clone()), tally.clone()))
             }
             Source::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
+            Source::Sample(model) => {
+                let Sample { decoder, tokenizer, settings, stored } = model.as_ref().clone();
+                Box::new(Counted::new(Passages::new(decoder, tokenizer, settings, stored)?, self.tally.clone()))
+            }
             Source::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
                 Box::new(Mixed::new(opened.collect::<Result<_>>()?))
@@ -209,10 +235,8 @@ impl Text {
 
     /// What the latest reading has come by so far, and what it left out.
     pub fn tally(&self) -> Tally {
-        match &self.source {
-            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) => self.tally.get(),
-            Source::Mix(parts) => parts.iter().map(|(text, _)| text.tally()).fold(self.tally.get(), Tally::and),
-        }
+        let own = self.tally.get();
+        self.parts().into_iter().flatten().map(|(text, _)| text.tally()).fold(own, Tally::and)
     }
 
     /// The same as a table.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ impl Table {
         // The map is what a recorded run hashes; rows are read from the file.
         drop(files.map(path)?);
         let (file, _) = files.open(path)?;
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|e| broken(&shown, &e))?;
+        let metadata = guarded(&shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
         let schema = metadata.file_metadata().schema_descr();
         let paths: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
         let column = paths.iter().position(|name| name == field).ok_or_else(|| {
@@ -73,9 +74,11 @@ impl Table {
         let claimed = u64::try_from(chunk.uncompressed_size()).map_err(|_| self.negative())?;
         memory::check(u128::from(claimed), || format!("a row group of {}", self.shown))?;
         let rows = usize::try_from(group.num_rows()).map_err(|_| self.negative())?;
-        let pages =
-            SerializedPageReader::new(self.file.clone(), chunk, rows, None).map_err(|e| broken(&self.shown, &e))?;
-        match get_column_reader(chunk.column_descr_ptr(), Box::new(pages)) {
+        let column = guarded(&self.shown, || {
+            let pages = SerializedPageReader::new(self.file.clone(), chunk, rows, None)?;
+            Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
+        })?;
+        match column {
             ColumnReader::ByteArrayColumnReader(values) => Ok(Some(values)),
             _ => Err(err!(Bug, "a column that changed its type")),
         }
@@ -94,8 +97,8 @@ impl Table {
             let Some(values) = &mut self.values else { return Ok(false) };
             let (mut levels, mut found) = (Vec::new(), Vec::new());
             let asked = self.optional.then_some(&mut levels);
-            let (rows, ..) =
-                values.read_records(AT_ONCE, asked, None, &mut found).map_err(|e| broken(&self.shown, &e))?;
+            let read = || values.read_records(AT_ONCE, asked, None, &mut found);
+            let (rows, ..) = guarded(&self.shown, read)?;
             if rows == 0 {
                 self.values = None;
                 continue;
@@ -124,8 +127,17 @@ fn place(shown: &str, row: u64) -> String {
     format!("{shown}:row {row}")
 }
 
-fn broken(shown: &str, error: &ParquetError) -> Error {
-    err!(Format, "{shown} cannot be read as Parquet: {error}")
+/// What the crate says of a damaged file. Of some damages it says it with a panic, which leaves nothing behind here,
+/// since what was being read is not looked at again.
+fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+    let broken = |why: String| err!(Format, "{shown} cannot be read as Parquet: {why}");
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|e| broken(e.to_string())),
+        Err(said) => {
+            let said = said.downcast_ref::<String>().cloned().or(said.downcast_ref::<&str>().map(|s| s.to_string()));
+            Err(broken(said.unwrap_or_else(|| "it is damaged".into())))
+        }
+    }
 }
 
 /// The text of a value, or why there is none.

@@ -201,6 +201,31 @@ fn parts_share_no_document_and_are_together_whole() {
 }
 
 #[test]
+fn a_model_writes_the_same_text_again() {
+    use crate::data::sample::Settings;
+    use crate::model::samples;
+    use crate::tensor::DType;
+    let config = crate::model::config::Config { vocab: 27, context: 16, ..samples::config() };
+    let decoder = Arc::new(samples::decoder(config, DType::F32));
+    let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).chain([".".into()]).collect();
+    let tokenizer = Tokenizer::characters(list, Some("."), None).unwrap().or_marks(None, Some(26));
+    let text = |seed| {
+        let settings = Settings { seed, ..Settings::default() };
+        Text::sample("small", (decoder.clone(), tokenizer.clone()), settings, None, Options::default())
+    };
+    let first = |text: Text| {
+        let task = Task::default();
+        let mut documents = text.documents(&task).unwrap();
+        let found: Vec<String> = (0..5).map(|_| documents.next(&task).unwrap().unwrap().text).collect();
+        assert_eq!(text.tally().documents, 5);
+        found
+    };
+    assert_eq!(first(text(1)), first(text(1)));
+    assert_ne!(first(text(1)), first(text(2)));
+    assert!(text(1).is_endless());
+}
+
+#[test]
 fn texts_of_a_mixture_take_turns_by_weight() {
     let given = |letter: &str, n: usize| Text::given(vec![letter.repeat(10); n], Options::default()).unwrap();
     let mixed = Text::mix(vec![(given("a", 30), 3.0), (given("b", 4), 1.0)], Options::default()).unwrap();
@@ -277,11 +302,9 @@ fn a_damaged_table_is_refused() {
     }
     // Wherever a byte is wrong, the answer is an error or other text, and never a panic.
     for at in 0..whole.len() {
-        for change in [0xFF, 0x01] {
-            let mut damaged = whole.clone();
-            damaged[at] ^= change;
-            std::fs::write(&path, &damaged).unwrap();
-            let _any = place.open("a.parquet", Options::default()).and_then(|text| all(&text));
-        }
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0xFF;
+        std::fs::write(&path, &damaged).unwrap();
+        let _any = place.open("a.parquet", Options::default()).and_then(|text| all(&text));
     }
 }

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use crate::base::{Cell, Result, Table};
 use crate::data::Text;
 use crate::data::grammar::Mix;
+use crate::data::sample::Settings;
 use crate::data::text::{Bounds, GRAMMAR, Options as Core, Part};
 use crate::err;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
+use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::show::Handle;
 use crate::script::value::{self, Fallible, Given, Int, Options, given};
@@ -217,6 +219,46 @@ pub mod functions {
         super::reading(&mut read, &mut core)?;
         read.finish()?;
         Ok(Text::given(documents, core).map_err(|e| e.arg(0))?)
+    }
+
+    /// Text that a model writes, without end, as a text to read.
+    ///
+    /// Its rows are as long as the model's context; a document ends where the model ends it, or with its row. The same
+    /// seed gives the same text. Brackets, quotations and the like are labelled by rules.
+    ///
+    /// # Options
+    /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
+    /// - `seed` = 0: what the draws depend on
+    /// - `temperature` = 0.85: what logits are divided by
+    /// - `top_k` = 200: only so many of the likeliest tokens are drawn from
+    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
+    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t });
+    /// data::sample(m, #{ seed: 1 }).documents(3).len()  //=> 3
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn sample(m: Model) -> Fallible<Text> {
+        sample_with(m, Options::new())
+    }
+
+    #[rhai_fn(name = "sample", return_raw)]
+    pub fn sample_with(m: Model, options: Options) -> Fallible<Text> {
+        let (mut read, mut core) = (super::options(1, options), Core::default());
+        super::reading(&mut read, &mut core)?;
+        let usual = Settings::default();
+        let settings = Settings {
+            seed: core.seed,
+            temperature: read.number("temperature", usual.temperature)?,
+            top_k: read.size("top_k", usual.top_k)?,
+        };
+        read.finish()?;
+        let name = format!("what {} wrote", m.core().origin);
+        let model = (m.core().decoder.clone(), m.tokenizer().map_err(|e| e.arg(0))?.clone());
+        Ok(Text::sample(&name, model, settings, None, core))
     }
 
     /// Several texts in one, each as often as its weight says.
