@@ -10,7 +10,9 @@ mod closures;
 mod common;
 #[path = "forward/loading.rs"]
 mod loading;
-#[path = "forward/peers.rs"]
+#[path = "common/most_memory.rs"]
+mod most_memory;
+#[path = "common/peers.rs"]
 mod peers;
 #[path = "forward/products.rs"]
 mod products;
@@ -29,6 +31,7 @@ use microtome::model::run::Ask;
 use microtome::model::site::{Kind, Place, Site, select};
 use microtome::model::weights::Weights;
 use microtome::tensor::{DType, create};
+use peers::{Peers, rate};
 
 const TEXTS: usize = 16;
 const LENGTH: usize = 128;
@@ -41,7 +44,7 @@ fn main() {
     if loading::is_child() {
         return loading::load();
     }
-    let peers = peers::measure();
+    let peers = Peers::measure("forward.py", &[TEXTS, LENGTH, PROMPT, GENERATED, RUNS]);
     let mut rows = Rows::new();
     passes(&mut rows, &peers);
     closures::rows(&mut rows);
@@ -88,31 +91,31 @@ fn by_default(config: &Config) -> Vec<Place> {
     sites.map(|site| Place { site, head: None }).collect()
 }
 
-fn passes(rows: &mut Rows, peers: &peers::Peers) {
+fn passes(rows: &mut Rows, peers: &Peers) {
     let (model, batch, task) = (model(), batch(), Task::default());
     let ask = |places: &[Place]| Ask { places: places.to_vec(), ..Ask::default() };
     let mut row = |what: &str, found: String| rows.push((what.into(), found));
 
     let forward = timed(|| drop(model.logits(&batch, Vec::new(), &task).unwrap()), RUNS);
     row("forward with all logits", milliseconds(forward));
-    row("TransformerLens, the same", peers.against("forward", forward));
+    row("TransformerLens, the same", peers.against("forward", forward, milliseconds));
     row("its matrix products alone", against(products::time(6, true), forward));
 
     let one = select(model.config(), "resid_post.3").unwrap();
     let part = timed(|| drop(model.cache(&batch, ask(&one), &task).unwrap()), RUNS);
     row("`resid_post.3` alone", milliseconds(part));
-    row("TransformerLens, stop_at_layer=4", peers.against("part", part));
+    row("TransformerLens, stop_at_layer=4", peers.against("part", part, milliseconds));
     row("its matrix products alone", against(products::time(4, false), part));
 
     let all = by_default(model.config());
     let recorded = timed(|| drop(model.run(&batch, ask(&all), &task).unwrap()), RUNS);
     row(&format!("forward that records the {} sites of TransformerLens", all.len()), milliseconds(recorded));
     row("of the plain forward", format!("{:.2} times", ratio(recorded, forward)));
-    row("TransformerLens, run_with_cache", peers.against("recorded", recorded));
+    row("TransformerLens, run_with_cache", peers.against("recorded", recorded, milliseconds));
 
     let each = generation(&model, &task);
-    row("generation, one text, with cache", format!("{:.0} tokens a second", 1.0 / each.as_secs_f64()));
-    row("transformers, the same", peers.tokens_against(each));
+    row("generation, one text, with cache", rate(1, each));
+    row("transformers, the same", peers.against("token", each, |each| rate(1, each)));
 }
 
 fn generation(model: &Decoder, task: &Task) -> Duration {

@@ -4,13 +4,16 @@
 //! that has it and transformers.
 
 mod common;
+#[path = "common/most_memory.rs"]
+mod most_memory;
+#[path = "common/peers.rs"]
+mod peers;
 #[path = "train/step.rs"]
 mod step;
 
-use std::time::Duration;
-
 use common::{Rows, milliseconds, publish, timed};
 use microtome::base::memory;
+use peers::{Peers, rate};
 use step::Trainer;
 
 const RUNS: usize = 9;
@@ -19,16 +22,20 @@ const SHAPES: [(usize, usize); 2] = [(32, 128), (16, 256)];
 fn main() {
     memory::keep_freed();
     let mut rows = Rows::new();
+    let numbers: Vec<usize> = [RUNS].into_iter().chain(SHAPES.into_iter().flat_map(|(a, b)| [a, b])).collect();
+    let peers = Peers::measure("train.py", &numbers);
     for (texts, length) in SHAPES {
         let mut trainer = Trainer::new(texts, length);
         let step = timed(|| trainer.step(), RUNS);
-        let rate = |time: Duration| (texts * length) as f64 / time.as_secs_f64();
-        rows.push((
-            format!("a step over {texts} texts of {length} tokens"),
-            format!("{:.0} tokens a second ({})", rate(step), milliseconds(step)),
-        ));
+        let (tokens, name) = (texts * length, format!("step_{texts}x{length}"));
+        let ours = format!("{} ({})", rate(tokens, step), milliseconds(step));
+        rows.push((format!("a step over {texts} texts of {length} tokens"), ours));
+        rows.push(("torch, the same".into(), peers.against(&name, step, |step| rate(tokens, step))));
         for (part, time) in trainer.parts() {
-            rows.push((format!("{part}, {texts} x {length}"), milliseconds(time)));
+            rows.push((format!("its {part}"), milliseconds(time)));
+        }
+        if let Some(most) = most_memory::most_memory() {
+            rows.push(("most memory of the process until here".into(), memory::human(most.into())));
         }
     }
     let sentences = format!(

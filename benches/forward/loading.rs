@@ -12,6 +12,7 @@ use microtome::model::{family, load};
 use microtome::tensor::{DType, Device, Tensor};
 
 use super::common::Rows;
+use super::most_memory::most_memory;
 
 const CHILD: &str = "MICROTOME_BENCH_LOAD";
 
@@ -24,11 +25,9 @@ pub fn load() {
     let folder = PathBuf::from(std::env::var_os(CHILD).unwrap());
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
     let loaded = load::folder(&files, &folder, &load::Options::default(), &Task::default()).unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    let most = most_memory().unwrap();
     drop(loaded);
-    println!("{}", kilobytes * 1024);
+    println!("{most}");
 }
 
 pub fn rows(rows: &mut Rows) {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use candle_core::Var;
-use microtome::base::Task;
 use microtome::base::random::stream;
+use microtome::base::{Result, Task};
 use microtome::model::batch::Batch;
 use microtome::model::config::Config;
 use microtome::model::decoder::{Decoder, Logits, Pass};
@@ -12,7 +12,7 @@ use microtome::model::family;
 use microtome::model::hooks::{At, Hooks};
 use microtome::model::site::{Kind, Site};
 use microtome::model::weights::Weights;
-use microtome::tensor::kernels::{AdamW, adamw_step, cross_entropy, global_norm};
+use microtome::tensor::kernels::{AdamW, Taped, adamw_step, cross_entropy, global_norm};
 use microtome::tensor::{DType, Tensor, create};
 
 use super::common::median;
@@ -36,7 +36,7 @@ impl Hooks for ToTheLastNorm {
         site.kind == Kind::FinalNorm
     }
 
-    fn on(&mut self, _: &At, x: &Tensor) -> microtome::base::Result<Option<Tensor>> {
+    fn on(&mut self, _: &At, x: &Tensor) -> Result<Option<Tensor>> {
         self.0 = Some(x.clone());
         Ok(None)
     }
@@ -67,14 +67,9 @@ impl Trainer {
 
     pub fn step(&mut self) {
         let begin = Instant::now();
-        let (mut hooks, task) = (ToTheLastNorm(None), Task::default());
-        let pass = Pass { hooks: &mut hooks, past: None, logits: Logits::All, task: &task };
-        self.decoder.forward(&self.batch, pass).unwrap();
-        let (x, unembed) = (hooks.0.unwrap(), &self.decoder.weights().unembed);
-        let counts = vec![1.0 / self.targets.len() as f32; self.targets.len()];
-        let loss = cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &self.targets, &counts).unwrap();
+        let taped = Taped::of(|| self.loss()).unwrap();
         let forward = begin.elapsed();
-        let gradients = loss.backward().unwrap();
+        let gradients = taped.backward().unwrap();
         let backward = begin.elapsed();
         let all: Vec<&Tensor> = self.variables.iter().map(|[weight, ..]| gradients.get(weight).unwrap()).collect();
         let shrink = (1.0 / global_norm(all.iter().copied()).unwrap()).min(1.0);
@@ -91,6 +86,14 @@ impl Trainer {
         for (times, (end, begin)) in self.times.iter_mut().zip(ends.into_iter().zip(begins)) {
             times.push(end - begin);
         }
+    }
+
+    fn loss(&self) -> Result<Tensor> {
+        let (mut hooks, task) = (ToTheLastNorm(None), Task::default());
+        self.decoder.forward(&self.batch, Pass { hooks: &mut hooks, past: None, logits: Logits::All, task: &task })?;
+        let (x, unembed) = (hooks.0.unwrap(), &self.decoder.weights().unembed);
+        let counts = vec![1.0 / self.targets.len() as f32; self.targets.len()];
+        cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &self.targets, &counts)
     }
 
     /// The median times of the parts of all steps.

@@ -35,7 +35,7 @@ impl Decoder {
 
     fn heads(&self, flow: &mut Flow, kind: Kind, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Step<Tensor> {
         let (rows, columns, _) = x.dims3()?;
-        let y = linear(flow.task, x, map)?.reshape((rows, columns, heads, self.config.d_head))?;
+        let y = kernels::reshape(&linear(flow.task, x, map)?, &[rows, columns, heads, self.config.d_head])?;
         flow.see(kind, layer, y)
     }
 
@@ -71,12 +71,12 @@ impl Decoder {
         let Some(norm) = norm else { return Ok(x) };
         let kind = self.config.norm.unwrap_or(NormKind::Rms);
         let whole = match self.config.qk_norm {
-            QkNorm::Whole => x.flatten_from(2)?,
+            QkNorm::Whole => heads_joined(&x)?,
             QkNorm::Head | QkNorm::None => x.clone(),
         };
         let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
         let normed = kernels::norm(&whole, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?;
-        Ok(normed.reshape(x.shape())?)
+        kernels::reshape(&normed, x.dims())
     }
 
     /// The values that each head collects. Scores and pattern are written down only where they are wanted.
@@ -97,7 +97,7 @@ impl Decoder {
     /// The output projection, head by head where somebody looks at the heads.
     fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
         if !flow.wants(Kind::HeadOut, layer) {
-            return Ok(linear(flow.task, &z.flatten_from(2)?, o)?);
+            return Ok(linear(flow.task, &heads_joined(z)?, o)?);
         }
         let heads = flow.see(Kind::HeadOut, layer, by_head(z, o)?)?;
         let sum = heads.sum(2)?;
@@ -106,6 +106,12 @@ impl Decoder {
             None => sum,
         })
     }
+}
+
+/// `[batch, pos, head, d_head]` as `[batch, pos, heads * d_head]`.
+fn heads_joined(x: &Tensor) -> Result<Tensor> {
+    let (rows, columns, heads, size) = x.dims4()?;
+    kernels::reshape(x, &[rows, columns, heads * size])
 }
 
 /// What each head writes: `[batch, pos, head, d_model]`.

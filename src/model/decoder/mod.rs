@@ -137,7 +137,7 @@ impl Decoder {
         let (rows, width, d) = (flow.batch.rows().len(), flow.batch.width(), self.config.d_model);
         let ids = flow.batch.ids(self.device())?.flatten_all()?;
         let look_up = |table: &Tensor, ids: &Tensor| -> Result<Tensor> {
-            Ok(kernels::look_up(table, ids)?.reshape((rows, width, d))?)
+            kernels::reshape(&kernels::look_up(table, ids)?, &[rows, width, d])
         };
         let mut x = look_up(&self.weights.embed, &ids)?;
         if let Some(scale) = self.config.embed_scale {
@@ -247,10 +247,14 @@ fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Res
         Some(act) => kernels::linear_activated(x, &map.weight, map.bias.as_ref(), act),
         None => kernels::linear(x, &map.weight, map.bias.as_ref()),
     };
-    if cost < LARGE {
+    // A tape belongs to the thread that writes it.
+    if cost < LARGE || x.track_op() || map.weight.track_op() {
         task.check()?;
         return compute(x, map);
     }
     let (x, map) = (x.clone(), map.clone());
     task.apart(move || compute(&x, &map))
 }
+
+#[cfg(test)]
+mod tests;

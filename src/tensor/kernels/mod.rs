@@ -31,6 +31,7 @@ mod reach;
 mod record;
 mod rotary;
 mod softmax;
+mod tape;
 
 pub use activation::{Activation, activate, activate_gated};
 pub use adamw::{AdamW, adamw_step, global_norm};
@@ -43,6 +44,7 @@ pub use losses::token_losses;
 pub use norm::{NormKind, norm, norm_scale, norm_with_scale};
 pub use reach::{Gap, Reach};
 pub use rotary::{Rotation, rotate};
+pub use tape::{Gradients, Taped, reshape};
 
 #[cfg(test)]
 mod tests;

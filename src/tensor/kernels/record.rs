@@ -1,4 +1,4 @@
-//! Fused results in candle's graph, with gradients of their own.
+//! Fused results with gradients of their own, on the tape or in candle's graph.
 //!
 //! candle calls [`Recorded`] back while it computes gradients. What is given to it then has no history, so gradients of
 //! gradients end here; the plain twins, which f64 takes, have them.
@@ -8,16 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as Candle, Shape, Tensor};
 
 use super::numbers::Fresh;
+use super::tape::{self, Back};
 use crate::bail;
 use crate::base::Result;
 
 /// The gradient of each argument, in their order; none for those that nobody asks for.
 pub(super) type Gradients = Vec<Option<Tensor>>;
 
-/// From a result and its gradient.
-type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<Gradients> + Send + Sync>;
-
-/// Puts a result of one to three arguments into candle's graph. `back(result, its gradient)` must give a gradient to
+/// Writes a result of one to three arguments to the tape, or where none runs into candle's graph. `back(result, its gradient)` must give a gradient to
 /// every argument that tracks its operations.
 pub(super) fn record(
     name: &'static str,
@@ -26,6 +24,9 @@ pub(super) fn record(
     arguments: &[&Tensor],
     back: impl Fn(&Tensor, &Tensor) -> Result<Gradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
+    if tape::is_running() {
+        return tape::push(result, shape, arguments, Box::new(back));
+    }
     let result = Mutex::new(Some((CpuStorage::F32(result.numbers()), Shape::from(shape))));
     let op = Recorded { name, result, back: Box::new(back) };
     Ok(match arguments {

@@ -22,6 +22,14 @@ fn check(arguments: &[Tensor], tolerance: f32, floor: f32, f: impl Fn(&[Tensor])
         let store = objective(&tensors).backward().unwrap();
         variables.iter().map(|x| store.get(x).unwrap().clone()).collect()
     };
+    let variables: Vec<Var> = arguments.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+    let tensors: Vec<Tensor> = variables.iter().map(|x| x.as_tensor().clone()).collect();
+    // The objective itself is an island behind the operation.
+    let taped = Taped::of(|| Ok(objective(&tensors))).unwrap().backward().unwrap();
+    let by_tape = variables.iter().map(|x| taped.get(x).unwrap().clone());
+    for (by_tape, by_candle) in by_tape.zip(gradients(DType::F32)) {
+        assert_eq!(list(&by_tape), list(&by_candle));
+    }
     let wide: Vec<Tensor> = arguments.iter().map(|x| x.to_dtype(DType::F64).unwrap()).collect();
     for (at, (found, expected)) in gradients(DType::F32).iter().zip(gradients(DType::F64)).enumerate() {
         assert_close(found, &expected.to_dtype(DType::F32).unwrap(), tolerance, floor);
@@ -190,6 +198,39 @@ fn strided_arguments_and_gradients() {
         let x = turned(&t[0]);
         Ok(turned(&attention(&x, &x, &x, 0.5, None, &reach)?))
     });
+}
+
+/// Fused operations with candle's between them, before and behind, and results that are used twice.
+#[test]
+fn a_tape_with_islands() {
+    let (x, weight) = (numbers(&[6, 4], 1.0, 1), numbers(&[4, 4], 1.0, 2));
+    check(&[x, weight], 1e-5, 1.0, |t| {
+        let before = (&t[0] * 2.0)?;
+        let y = linear(&before, &t[1], None)?;
+        let island = (y.sin()? + reshape(&t[0], &[6, 4])?)?;
+        let z = add(&linear(&island, &t[1], None)?, &y)?;
+        let turned = reshape(&z, &[2, 3, 4])?;
+        Ok((norm(&turned, NormKind::Rms, 1e-3, None, false, None)? * &turned)?.sqr()?)
+    });
+}
+
+#[test]
+fn what_a_tape_refuses_and_what_it_gives_back() {
+    let x = Var::from_tensor(&numbers(&[3], 1.0, 1)).unwrap();
+    let several = Taped::of(|| activate(&x, Activation::Silu)).err().unwrap();
+    assert_eq!(several.message, "expected one number to take the gradient of, found shape [3]");
+    let failed = Taped::of(|| crate::bail!(Argument, "no")).err().unwrap();
+    assert_eq!(failed.message, "no");
+    // Both tapes are at their end: this goes to candle's graph.
+    let sum = activate(&x, Activation::Relu).unwrap().sum_all().unwrap();
+    assert!(sum.backward().unwrap().get(&x).is_some());
+    let other = Var::from_tensor(&numbers(&[3], 1.0, 2)).unwrap();
+    let taped = Taped::of(|| Ok(add(&x, &x)?.sum_all()?)).unwrap();
+    assert_eq!(list(&taped.number()), list(&(x.sum_all().unwrap() * 2.0).unwrap()));
+    let mut gradients = taped.backward().unwrap();
+    assert!(gradients.get(&other).is_none());
+    assert_eq!(list(&gradients.take(&x).unwrap()), [2.0; 3]);
+    assert!(gradients.get(&x).is_none());
 }
 
 #[test]

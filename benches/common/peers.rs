@@ -1,0 +1,51 @@
+//! The peers' times, from a Python process of the same run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Times by name, or why there are none.
+pub struct Peers(Result<BTreeMap<String, Duration>, String>);
+
+impl Peers {
+    /// Runs a script of `benches/peers` with the number of threads and these numbers.
+    pub fn measure(script: &str, numbers: &[usize]) -> Self {
+        let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else {
+            return Self(Err("not measured: MICROTOME_PEER_PYTHON is not set".into()));
+        };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(script);
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let numbers = [threads].iter().chain(numbers).map(ToString::to_string).collect::<Vec<_>>();
+        let output = Command::new(python).arg(script).args(numbers).output();
+        Self(match output {
+            Ok(output) if output.status.success() => Ok(times(&String::from_utf8_lossy(&output.stdout))),
+            Ok(output) => {
+                Err(format!("not measured: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")))
+            }
+            Err(error) => Err(format!("not measured: {error}")),
+        })
+    }
+
+    /// A time of a peer in `words`, and how it compares with ours.
+    pub fn against(&self, name: &str, ours: Duration, words: impl Fn(Duration) -> String) -> String {
+        let times = match &self.0 {
+            Ok(times) => times,
+            Err(why) => return why.clone(),
+        };
+        times.get(name).map_or("not measured".into(), |theirs| {
+            let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+            format!("{} (ours is {ratio:.2} times as fast)", words(*theirs))
+        })
+    }
+}
+
+/// Of lines such as `forward 1.34`, in seconds.
+fn times(text: &str) -> BTreeMap<String, Duration> {
+    let words = text.lines().filter_map(|line| line.split_once(' '));
+    words.filter_map(|(name, time)| Some((name.into(), Duration::from_secs_f64(time.trim().parse().ok()?)))).collect()
+}
+
+pub fn rate(tokens: usize, time: Duration) -> String {
+    format!("{:.0} tokens a second", tokens as f64 / time.as_secs_f64())
+}
