@@ -8,6 +8,7 @@ pub mod pack;
 pub mod pairs;
 pub mod sample;
 pub mod text;
+mod whole;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::console::Console;
-use super::data::Ngram;
+use super::data::{Ngram, Sample};
 use super::env::env;
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
@@ -53,7 +53,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 18] = [
+static ROWS: [Row; 19] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -67,6 +67,7 @@ static ROWS: [Row; 18] = [
     row::<Ngram>(),
     row::<Report>(),
     row::<Run>(),
+    row::<Sample>(),
     row::<Table>(),
     row::<Tensor>(),
     row::<Text>(),

@@ -24,12 +24,12 @@ pub struct Asset {
     pub ids: Vec<u32>,
     pub context: u32,
     pub settings: Settings,
-    /// The SHA-256 of the file with the weights that they were drawn from.
+    /// The fingerprint of the model that they were drawn from.
     pub weights: [u8; 32],
 }
 
 /// The bytes of the file: magic, version, context, number of tokens, bytes of each (2 or 4), seed, temperature, top k,
-/// hash of the weights, all little-endian; then an xz stream of the ids.
+/// fingerprint of the model, all little-endian; then an xz stream of the ids.
 pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
     let width: u32 = if asset.ids.iter().all(|id| *id <= u32::from(u16::MAX)) { 2 } else { 4 };
     let mut file = Vec::new();

@@ -3,6 +3,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::Settings;
 use crate::base::random::stream;
@@ -82,6 +83,19 @@ impl<'a> Sampler<'a> {
         self.next += self.rows as u64;
         Ok(rows)
     }
+}
+
+/// A hash of all weights as 32-bit numbers, with their names and shapes: what drawn text is drawn from.
+pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    for (name, weight) in decoder.weights().named(decoder.config())? {
+        task.check()?;
+        hash.update(format!("{name} {:?}\n", weight.dims()));
+        for number in weight.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+            hash.update(number.to_le_bytes());
+        }
+    }
+    Ok(hash.finalize().into())
 }
 
 /// The first `tokens` tokens of a model's text: rows of its context, one behind the other.

@@ -9,7 +9,7 @@ mod passages;
 mod tests;
 
 pub use asset::{Asset, read_asset, write_asset};
-pub use draw::{Sampler, sample};
+pub use draw::{Sampler, fingerprint, sample};
 pub use overlap::{Run, longest_common_run};
 pub use passages::Passages;
 

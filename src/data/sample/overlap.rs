@@ -3,7 +3,13 @@
 //! The text becomes a suffix automaton (Blumer et al. 1985), which is of its size; the other one, however long, passes
 //! through it once.
 
+use std::sync::Arc;
+
+use super::Asset;
 use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::whole::Whole;
+use crate::model::tokenizer::Tokenizer;
 
 /// How many tokens are followed between two questions whether to stop.
 const PORTION: usize = 1 << 14;
@@ -49,6 +55,22 @@ pub fn longest_common_run<'a>(
         document += 1;
     }
     Ok(best)
+}
+
+impl Asset {
+    /// The longest run that a row shares with a document of a text, and where that is from.
+    pub fn longest_run_in(&self, text: &Text, tokenizer: &Tokenizer, task: &Task) -> Result<(Run, Option<Arc<str>>)> {
+        let mut whole = Whole::new(text, tokenizer, None, task)?;
+        let mut origins = Vec::new();
+        let mut next = || {
+            let document = whole.next(task)?;
+            origins.extend(document.as_ref().map(|document| document.origin.clone()));
+            Ok(document.map(|document| document.ids))
+        };
+        let run = longest_common_run(self.ids.chunks(self.context.max(1) as usize), &mut next, task)?;
+        let origin = origins.get(run.document).filter(|_| run.length > 0).cloned();
+        Ok((run, origin))
+    }
 }
 
 /// All runs of some pieces of text. State 0 is the empty run.

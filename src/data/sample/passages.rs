@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Asset, Sampler, Settings};
+use super::{Asset, Sampler, Settings, fingerprint};
 use crate::base::Result;
 use crate::base::Task;
 use crate::data::{Document, Documents, labels};
@@ -17,8 +17,9 @@ pub struct Passages {
     tokenizer: Tokenizer,
     start: u32,
     settings: Settings,
-    /// The rows that are stored, of which only whole ones count: how a short one goes on is not known.
-    stored: Arc<Asset>,
+    /// The rows that are stored, where they are of this model and these settings. Only whole ones count: how a short one
+    /// goes on is not known.
+    stored: Option<Arc<Asset>>,
     /// The next row.
     row: u64,
     /// Rows that were drawn and not read yet.
@@ -28,23 +29,33 @@ pub struct Passages {
 }
 
 impl Passages {
-    /// What is stored is used where it was drawn with these settings.
-    pub fn new(decoder: Arc<Decoder>, tokenizer: Tokenizer, settings: Settings, stored: Arc<Asset>) -> Result<Self> {
+    /// What is stored is used where it was drawn from this model with these settings, and else
+    /// drawn anew.
+    pub fn new(
+        decoder: Arc<Decoder>,
+        tokenizer: Tokenizer,
+        settings: Settings,
+        stored: Option<Arc<Asset>>,
+        task: &Task,
+    ) -> Result<Self> {
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
             err!(Argument, "expected a tokenizer with a token between texts to draw text, found none")
         })?;
+        let stored = match stored.filter(|asset| asset.settings == settings) {
+            Some(asset) if asset.context as usize == decoder.config().context => {
+                (asset.weights == fingerprint(&decoder, task)?).then_some(asset)
+            }
+            _ => None,
+        };
         let (drawn, ready) = (VecDeque::new(), VecDeque::new());
         Ok(Self { decoder, tokenizer, start, settings, stored, row: 0, drawn, ready })
     }
 
     /// The stored row of that number.
     fn stored(&self, row: u64) -> Option<&[u32]> {
-        let context = self.decoder.config().context;
-        if self.stored.settings != self.settings || self.stored.context as usize != context {
-            return None;
-        }
+        let (context, asset) = (self.decoder.config().context, self.stored.as_ref()?);
         let start = usize::try_from(row).ok()?.checked_mul(context)?;
-        self.stored.ids.get(start..start.checked_add(context)?)
+        asset.ids.get(start..start.checked_add(context)?)
     }
 
     fn next_row(&mut self, task: &Task) -> Result<Vec<u32>> {

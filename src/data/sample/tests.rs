@@ -52,15 +52,21 @@ fn the_likeliest_alone_is_greedy_generation() {
 fn what_is_stored_goes_on_as_it_would_have() {
     let names = ["<end>", "(", "a", ")", "'"].map(String::from).to_vec();
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap();
-    let passages = |ids: Vec<u32>| {
-        let stored = Asset { ids, context: CONTEXT as u32, settings: Settings::default(), weights: [0; 32] };
-        let mut all = Passages::new(decoder(), tokenizer.clone(), Settings::default(), Arc::new(stored)).unwrap();
+    let own = fingerprint(&decoder(), &Task::default()).unwrap();
+    let passages = |ids: Vec<u32>, weights: [u8; 32]| {
+        let stored = Asset { ids, context: CONTEXT as u32, settings: Settings::default(), weights };
+        let settings = Settings::default();
+        let stored = Some(Arc::new(stored));
+        let mut all = Passages::new(decoder(), tokenizer.clone(), settings, stored, &Task::default()).unwrap();
         let next = |_| all.next(&Task::default()).unwrap().unwrap();
         (0..20).map(next).collect::<Vec<Document>>()
     };
-    let anew = passages(Vec::new());
+    let anew = passages(Vec::new(), own);
     // Two rows and a half are stored: the half is drawn again.
-    assert_eq!(passages(drawn(CONTEXT * 5 / 2, Settings::default())), anew);
+    assert_eq!(passages(drawn(CONTEXT * 5 / 2, Settings::default()), own), anew);
+    // What is stored is read: other ids make other passages, but not where they are of another model.
+    assert_ne!(passages(vec![2; CONTEXT], own), anew);
+    assert_eq!(passages(vec![2; CONTEXT], [0; 32]), anew);
     assert!(anew.iter().all(|document| !document.text.contains("<end>") && document.marks.is_some()));
     assert_eq!(&*anew[0].origin, "sample, seed 0, row 0");
     let none = Settings { top_k: 0, ..Settings::default() };

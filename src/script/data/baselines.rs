@@ -94,7 +94,7 @@ impl Handle for Ngram {
 }
 
 /// A text to read: one of `data::text`, or strings.
-fn text_of(arg: usize, text: &Dynamic) -> Result<Text> {
+pub fn text_of(arg: usize, text: &Dynamic) -> Result<Text> {
     match text.read_lock::<Text>() {
         Some(text) => Ok(text.clone()),
         None => Text::given(given(arg, "text", text).texts()?, Default::default()).map_err(|e| e.arg(arg)),

@@ -4,10 +4,12 @@ mod baselines;
 mod bits;
 mod pairs;
 mod rows;
+mod sample;
 mod text;
 mod tokenizer;
 
 pub use baselines::Ngram;
+pub use sample::Sample;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
@@ -17,6 +19,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(pairs::functions),
         exported_manifest!(baselines::functions),
+        exported_manifest!(sample::functions),
         exported_manifest!(text::functions),
         exported_manifest!(tokenizer::functions),
     ]
@@ -28,6 +31,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(baselines::methods),
         exported_manifest!(bits::methods),
         exported_manifest!(rows::methods),
+        exported_manifest!(sample::methods),
         exported_manifest!(text::methods),
         exported_manifest!(tokenizer::methods),
     ]

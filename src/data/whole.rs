@@ -1,0 +1,69 @@
+//! Documents of a text in tokens, each in one list, however long it is.
+
+use std::sync::Arc;
+
+use super::Text;
+use super::pack::{Encoded, Encoder};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::tokenizer::Tokenizer;
+
+/// The documents of a text in tokens, each in one.
+pub struct Whole {
+    encoder: Encoder,
+    /// What stands before each document.
+    front: Option<u32>,
+    /// How many tokens are still to be read.
+    left: u64,
+    /// The beginning of the next document.
+    ready: Option<Encoded>,
+}
+
+/// A document in tokens, as far as the text's limit allows.
+pub struct Document {
+    /// What stands before it, and its own.
+    pub ids: Vec<u32>,
+    /// How many bytes the tokens stand for that have one before them.
+    pub bytes: u64,
+    pub origin: Arc<str>,
+}
+
+impl Whole {
+    pub fn new(text: &Text, tokenizer: &Tokenizer, front: Option<u32>, task: &Task) -> Result<Self> {
+        if text.is_endless() && text.options().tokens.is_none() {
+            return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
+                .hint("say with `tokens` how much of it is read"));
+        }
+        let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
+        let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);
+        Ok(Self { encoder, front, left, ready })
+    }
+
+    pub fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        let Some(mut piece) = self.ready.take().filter(|_| self.left > 0) else { return Ok(None) };
+        let origin = piece.origin.clone();
+        let unjudged = match self.front {
+            Some(_) => 0,
+            None => piece.spans.first().map_or(0, |span| span.end),
+        };
+        let mut ids: Vec<u32> = self.front.into_iter().collect();
+        let mut end;
+        loop {
+            let taken = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.ids.len());
+            ids.extend(piece.ids.iter().take(taken));
+            self.left -= taken as u64;
+            end = match taken == piece.ids.len() {
+                true => piece.at + piece.bytes,
+                false => piece.spans.iter().take(taken).last().map_or(piece.at, |span| span.end),
+            };
+            match self.encoder.next(task)? {
+                Some(more) if more.at > 0 && self.left > 0 => piece = more,
+                next => {
+                    self.ready = next;
+                    break;
+                }
+            }
+        }
+        Ok(Some(Document { ids, bytes: end.saturating_sub(unjudged), origin }))
+    }
+}

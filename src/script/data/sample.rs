@@ -1,0 +1,202 @@
+//! Text that a model writes: drawn, stored, and compared with what it may have been trained on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::baselines::text_of;
+use crate::base::{Card, Cell, Result};
+use crate::data::sample::{self, Asset, Settings};
+use crate::err;
+use crate::model::tokenizer::Tokenizer;
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::show::Handle;
+use crate::script::value::{Any, Fallible, Options};
+use crate::tensor::{Device, Tensor};
+
+/// How many tokens are drawn where nothing is said.
+const TOKENS: usize = 10_000;
+
+/// Text that was drawn, with the tokenizer that writes it.
+#[derive(Clone)]
+pub struct Sample {
+    asset: Arc<Asset>,
+    tokenizer: Tokenizer,
+    /// The token that rows begin with.
+    start: u32,
+}
+
+impl Handle for Sample {
+    const NAME: &'static str = "Sample";
+
+    fn short(&self) -> String {
+        let rows = self.asset.ids.len().div_ceil(self.asset.context.max(1) as usize);
+        format!("sample of {} in {}", count(self.asset.ids.len(), "token"), count(rows, "row"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        let beginning = self.asset.ids.get(..self.asset.ids.len().min(120)).unwrap_or_default();
+        let settings = self.asset.settings;
+        let fields: [(&str, Cell); 4] = [
+            ("seed", (settings.seed as i64).into()),
+            ("temperature", settings.temperature.into()),
+            ("top_k", settings.top_k.into()),
+            ("begins", self.tokenizer.decode(beginning)?.into()),
+        ];
+        let fields = fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let settings = self.asset.settings;
+        Ok(json!({
+            "ids": self.asset.ids,
+            "context": self.asset.context,
+            "seed": settings.seed,
+            "temperature": settings.temperature,
+            "top_k": settings.top_k,
+        }))
+    }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Draws text from a model: many rows of its context at once, each of which begins with the token between texts.
+    ///
+    /// The same seed gives the same rows, and more tokens begin with the rows that fewer have. `save` writes the tokens
+    /// into a small file.
+    ///
+    /// # Options
+    /// - `tokens` = 10000: how many tokens are drawn
+    /// - `seed` = 0: what the draws depend on
+    /// - `temperature` = 0.85: what logits are divided by
+    /// - `top_k` = 200: only so many of the likeliest tokens are drawn from
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
+    /// data::sample(m, #{ tokens: 10 }).ids.shape  //=> [2, 5]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn sample(ctx: NativeCallContext, m: Model) -> Fallible<Sample> {
+        sample_with(ctx, m, Options::new())
+    }
+
+    #[rhai_fn(name = "sample", return_raw)]
+    pub fn sample_with(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
+        let (mut read, usual) = (super::options(1, options), Settings::default());
+        let tokens = read.size("tokens", super::TOKENS)?;
+        let settings = Settings {
+            seed: read.seed()?.unwrap_or(usual.seed),
+            temperature: read.number("temperature", usual.temperature)?,
+            top_k: read.size("top_k", usual.top_k)?,
+        };
+        read.finish()?;
+        let tokenizer = m.tokenizer().map_err(|e| e.arg(0))?.clone();
+        let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
+            err!(Argument, "expected a tokenizer with a token between texts to draw text, found none").arg(0)
+        })?;
+        let task = &env(&ctx)?.task;
+        let asset = Asset {
+            ids: sample::sample(m.decoder(), start, tokens, settings, task).map_err(|e| e.arg(1))?,
+            context: u32::try_from(m.config().context).map_err(|_| err!(Argument, "a context of 2^32 or more"))?,
+            settings,
+            weights: sample::fingerprint(m.decoder(), task)?,
+        };
+        Ok(Sample { asset: asset.into(), tokenizer, start })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The ids of the whole rows: [rows, pos].
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
+    /// data::sample(m, #{ tokens: 12 }).ids.shape  //=> [2, 5]
+    /// ```
+    #[rhai_fn(global, get = "ids", pure, return_raw)]
+    pub fn ids(s: &mut Sample) -> Fallible<Tensor> {
+        let context = s.asset.context as usize;
+        let rows = s.asset.ids.len() / context.max(1);
+        let ids: Vec<i64> = s.asset.ids.iter().take(rows * context).map(|id| i64::from(*id)).collect();
+        Ok(Tensor::from_vec(ids, (rows, context), &Device::Cpu).map_err(crate::base::Error::from)?)
+    }
+
+    /// The passages, each as a string: rows, cut where a text ends within them.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", special: ["<end>"], min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
+    /// data::sample(m, #{ tokens: 10 }).texts.some(|text| text.contains("<end>"))  //=> false
+    /// ```
+    #[rhai_fn(global, get = "texts", pure, return_raw)]
+    pub fn texts(s: &mut Sample) -> Fallible<Array> {
+        let rows = s.asset.ids.chunks(s.asset.context.max(1) as usize);
+        let passages = rows.flat_map(|row| row.split(|id| *id == s.start)).filter(|ids| !ids.is_empty());
+        Ok(passages.map(|ids| s.tokenizer.decode(ids).map(Dynamic::from)).collect::<Result<_>>()?)
+    }
+
+    /// Writes the tokens into a file, packed, with what they were drawn from.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
+    /// data::sample(m, #{ tokens: 10 }).save("doc/sample.bin")  //=> ()
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, s: &mut Sample, path: &str) -> Fallible<()> {
+        let bytes = sample::write_asset(&s.asset)?;
+        let _place = env(&ctx)?.files.save_whole(Path::new(path), bytes).map_err(|e| e.arg(0))?;
+        Ok(())
+    }
+
+    /// The longest run of tokens that a row shares with a document of a text, to see whether the model recites it: a map
+    /// of its `length`, its `text`, the `row` and, in the document from `origin`, the token where it begins (`place`).
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
+    /// data::sample(m, #{ tokens: 10 }).longest_run("a a a a b b b b").length < 5  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn longest_run(ctx: NativeCallContext, s: &mut Sample, text: Any) -> Fallible<Map> {
+        let corpus = text_of(0, &text)?;
+        let (run, origin) = s.asset.longest_run_in(&corpus, &s.tokenizer, &env(&ctx)?.task)?;
+        let ids = s.asset.ids.get(run.at..run.at + run.length).unwrap_or_default();
+        let fields: [(&str, Dynamic); 5] = [
+            ("length", (run.length as i64).into()),
+            ("text", s.tokenizer.decode(ids)?.into()),
+            ("row", ((run.at / s.asset.context.max(1) as usize) as i64).into()),
+            ("origin", origin.map_or(Dynamic::UNIT, |origin| origin.to_string().into())),
+            ("place", (run.place as i64).into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
+    /// The ids of all tokens, the length of rows, and how they were drawn.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
+    /// data::sample(m, #{ tokens: 10 }).to_map().ids.len()  //=> 10
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(s: &mut Sample) -> Fallible<Dynamic> {
+        Ok(crate::script::value::from_json(&s.json()?))
+    }
+}
