@@ -100,7 +100,7 @@ struct Sample {
     decoder: Arc<Decoder>,
     tokenizer: Tokenizer,
     settings: Settings,
-    stored: Arc<Asset>,
+    stored: Option<Arc<Asset>>,
 }
 
 /// Where documents come from. Clones are cheap, and share the report of what was read.
@@ -151,8 +151,6 @@ impl Text {
         options: Options,
     ) -> Self {
         let identity = format!("{name}, {settings:?}");
-        let nothing = || Asset { ids: Vec::new(), context: 0, settings, weights: [0; 32] };
-        let stored = stored.unwrap_or_else(|| nothing().into());
         let source = Source::Sample(Box::new(Sample { decoder, tokenizer, settings, stored }));
         Self { identity: identity.into(), ..Self::new(source, name, options) }
     }
@@ -224,7 +222,7 @@ impl Text {
             Source::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
             Source::Sample(model) => {
                 let Sample { decoder, tokenizer, settings, stored } = model.as_ref().clone();
-                Box::new(Counted::new(Passages::new(decoder, tokenizer, settings, stored)?, self.tally.clone()))
+                Box::new(Counted::new(Passages::new(decoder, tokenizer, settings, stored, task)?, self.tally.clone()))
             }
             Source::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));

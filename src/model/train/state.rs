@@ -51,7 +51,13 @@ impl State {
             None => Err(err!(Bug, "a weight that was not there before")),
         })?;
         let (tracked, plain) = (Decoder::new(config.clone(), tracked), Decoder::new(config.clone(), plain));
-        Ok(Self { step: 0, parameters, history: History::default(), tracked: Arc::new(tracked), plain: Arc::new(plain) })
+        Ok(Self {
+            step: 0,
+            parameters,
+            history: History::default(),
+            tracked: Arc::new(tracked),
+            plain: Arc::new(plain),
+        })
     }
 
     /// The model as it is now; its weights go on changing if another step is made.
