@@ -107,7 +107,11 @@ impl Documents for Reading {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
             let Some(document) = self.any(task)? else {
-                return if self.tally.get().documents == 0 { Err(self.nothing()) } else { Ok(None) };
+                if self.tally.get().documents == 0 {
+                    return Err(self.nothing());
+                }
+                self.tally.tell(task);
+                return Ok(None);
             };
             let begins = document.at == 0;
             if begins {

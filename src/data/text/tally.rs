@@ -1,9 +1,10 @@
 //! What was read of a text and what was left out, with the first places of each reason.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::{Cell, Table};
+use crate::base::{Cell, Table, Task};
 use crate::data::Document;
 
 /// So many places are told for each reason.
@@ -96,12 +97,23 @@ impl Tally {
 
 /// The tally of the latest reading of a text, which its clones share.
 #[derive(Debug, Clone, Default)]
-pub struct Shared(Arc<Mutex<Tally>>);
+pub struct Shared {
+    tally: Arc<Mutex<Tally>>,
+    told: Arc<AtomicBool>,
+}
 
 impl Shared {
     /// Changes the tally. One that a panicking thread held is still good: it only counts.
     pub fn with<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        change(&mut self.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    /// Says what was left out, the first time that a reading of the text comes to its end.
+    pub fn tell(&self, task: &Task) {
+        let reasons = self.get().reasons();
+        if !reasons.is_empty() && !self.told.swap(true, Ordering::Relaxed) {
+            task.say(&format!("left out: {}", reasons.join("; ")));
+        }
     }
 
     pub fn get(&self) -> Tally {
@@ -112,6 +124,33 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::task::{Bar, Progress, Silent};
+
+    /// Keeps the lines that are said.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+            Silent.begin(label, total)
+        }
+
+        fn say(&self, line: &str) {
+            self.0.lock().unwrap().push(line.into());
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_once() {
+        let heard = Arc::new(Heard::default());
+        let task = Task::new(Arc::default(), heard.clone());
+        let shared = Shared::default();
+        shared.tell(&task);
+        shared.with(|tally| tally.skip("rows without a value", || "a.parquet:row 3".into()));
+        shared.tell(&task);
+        shared.clone().tell(&task);
+        assert_eq!(*heard.0.lock().unwrap(), ["left out: rows without a value: 1 (a.parquet:row 3)"]);
+    }
 
     #[test]
     fn the_first_places_of_each_reason_are_told() {

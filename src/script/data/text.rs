@@ -25,7 +25,11 @@ impl Handle for Text {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        about(self).terminal(screen)
+        let (about, tally) = (about(self).terminal(screen)?, self.tally());
+        if tally.skipped.is_empty() {
+            return Ok(about);
+        }
+        Ok(format!("{about}{}", tally.table("what was read".into()).terminal(screen)?))
     }
 
     fn json(&self) -> Result<Value> {
@@ -156,8 +160,8 @@ pub mod functions {
     /// Plain text (.txt, .md, and any other file that is asked for by name or pattern), lines of JSON (.jsonl) and
     /// Parquet are read piece by piece, in constant memory; the first two may be compressed (.gz). In a folder the
     /// files with these endings are read, in the order of their paths; names that begin with a dot are passed over.
-    /// Line ends of plain text become "\n". What cannot be read is left out and counted by `text.report()`; only
-    /// a source without any document is an error. Nothing is read before it is needed.
+    /// Line ends of plain text become "\n". What cannot be read is left out, which is said, and counted by
+    /// `text.report()`; only a source without any document is an error. Nothing is read before it is needed.
     ///
     /// "grammar" is a language of our own without end, of which the truth about every token is known: `text.labels`
     /// tells it. A file of that name is read as "./grammar".
