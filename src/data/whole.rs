@@ -54,7 +54,7 @@ impl Whole {
             self.left -= taken as u64;
             end = match taken == piece.ids.len() {
                 true => piece.at + piece.bytes,
-                false => piece.spans.iter().take(taken).last().map_or(piece.at, |span| span.end),
+                false => piece.spans.iter().take(taken).next_back().map_or(piece.at, |span| span.end),
             };
             match self.encoder.next(task)? {
                 Some(more) if more.at > 0 && self.left > 0 => piece = more,
