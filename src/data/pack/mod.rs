@@ -91,7 +91,7 @@ pub fn column(text: &Text, name: &str, task: &Task) -> Result<Column> {
     let all = columns(text, task)?;
     if all.is_empty() {
         return Err(err!(Argument, "expected a text with labels, found none in {}", text.name())
-            .hint("the text \"grammar\" has a label for every token"));
+            .hint("#{ labels: true } has rules find them in real text; the text \"grammar\" comes with its own"));
     }
     let names: Vec<&str> = all.iter().map(|column| column.name).collect();
     let unknown =

@@ -3,6 +3,7 @@
 mod cut;
 mod find;
 mod hold;
+mod labelled;
 mod lines;
 mod mix;
 mod parquet;
@@ -29,6 +30,7 @@ use crate::base::{Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
+use labelled::Labelled;
 use mix::Mixed;
 use reading::{Counted, Given, How, Reading};
 use tally::Shared;
@@ -68,6 +70,8 @@ pub struct Options {
     pub shuffle: bool,
     /// What the order, and a generator, depend on.
     pub seed: u64,
+    /// Whether real text gets the labels that rules find in it.
+    pub labels: bool,
 }
 
 impl Default for Options {
@@ -81,6 +85,7 @@ impl Default for Options {
             bos: None,
             shuffle: false,
             seed: 0,
+            labels: false,
         }
     }
 }
@@ -211,6 +216,11 @@ impl Text {
     /// bytes; one that has ended leaves the others to go on.
     pub fn documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
         task.check()?;
+        let documents = self.unlabelled(task)?;
+        Ok(if self.options.labels { Box::new(Labelled(documents)) } else { documents })
+    }
+
+    fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
         Ok(match &self.source {
             Source::Files { files, paths, how } => {
                 Box::new(Reading::new(files.clone(), paths.clone(), how.clone(), self.tally.clone()))

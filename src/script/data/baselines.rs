@@ -13,6 +13,7 @@ use crate::data::baselines::{self, Program};
 use crate::err;
 use crate::model::predict::likeliest;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::tokens::Tokens;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::model::Model;
@@ -181,6 +182,18 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
+    /// A text in the tokens that are counted.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b a c", #{ kind: "words", special: [], min_frequency: 1 });
+    /// data::ngram("a b a b a c", t).tokens("b a").ids  //=> [1, 0]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn tokens(ctx: NativeCallContext, n: &mut Ngram, text: &str) -> Fallible<Tokens> {
+        Ok(n.tokenizer()?.encode(text, None, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+    }
+
     /// The logarithms of the probabilities of all tokens after each token: [batch, pos, vocab], as the logits of a model.
     ///
     /// # Example

@@ -61,6 +61,7 @@ fn reading(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     core.bos = read.get("bos", Given::flag)?;
     core.shuffle = read.flag("shuffle", core.shuffle)?;
     core.seed = read.seed()?.unwrap_or(core.seed);
+    core.labels = read.flag("labels", core.labels)?;
     match core.tokens {
         Some(0) => Err(err!(Argument, "expected at least one token for `tokens`, found 0").arg(1)),
         _ => Ok(()),
@@ -180,6 +181,7 @@ pub mod functions {
     /// - `hold` = 20: one document in about so many is held out
     /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
     /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
     ///
     /// # Example
     /// ```
@@ -206,6 +208,7 @@ pub mod functions {
     /// - `seed` = 0: what the order depends on where it is shuffled
     /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
     /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
     ///
     /// # Example
     /// ```
@@ -237,6 +240,7 @@ pub mod functions {
     /// - `top_k` = 200: only so many of the likeliest tokens are drawn from
     /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
     /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
     ///
     /// # Example
     /// ```
@@ -276,6 +280,7 @@ pub mod functions {
     /// - `seed` = 0: what the draws depend on
     /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
     /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
+    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
     ///
     /// # Example
     /// ```

@@ -1,0 +1,16 @@
+//! Documents with the labels that rules find in real text.
+
+use crate::base::{Result, Task};
+use crate::data::{Document, Documents, labels};
+
+pub struct Labelled(pub Box<dyn Documents>);
+
+impl Documents for Labelled {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        let Some(mut document) = self.0.next(task)? else { return Ok(None) };
+        if document.marks.is_none() {
+            document.marks = Some(labels::label(&document.text)?);
+        }
+        Ok(Some(document))
+    }
+}
