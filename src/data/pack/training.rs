@@ -223,15 +223,18 @@ impl Epochs {
             _ => {}
         }
         let rows = tokens.len() / context;
-        if tokens.len() <= context || u32::try_from(rows).is_err() {
+        if tokens.len() <= context {
             return Err(err!(
                 Argument,
-                "expected more than {context} tokens in {} and fewer than {}, found {}",
+                "expected more than {context} tokens in {}, found {}",
                 text.name(),
-                u64::from(u32::MAX) * context as u64,
                 tokens.len()
             )
             .hint("train with a shorter context, or on more text"));
+        }
+        if u32::try_from(rows).is_err() {
+            return Err(err!(Argument, "expected less than {} rows in {}, found {rows}", u32::MAX, text.name())
+                .hint("train with a longer context, or on a part of the text with #{ tokens: .. }"));
         }
         let mut epochs = Self { tokens, context, seed, number, epoch: 0, next: 0, start: 0, order: Vec::new() };
         epochs.begin(0);
