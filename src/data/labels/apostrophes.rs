@@ -53,7 +53,7 @@ const CLIPPED: [&str; 16] = [
 ];
 
 /// Words that have lost their end, besides those in `-in'`.
-const CUT: [&str; 8] = ["o", "an", "th", "wi", "ol", "t", "mo", "lil"];
+const CUT: [&str; 11] = ["o", "an", "th", "wi", "ol", "t", "mo", "lil", "ha", "fra", "ca"];
 
 /// The sense of the mark at `at`; `open` says whether a single quotation is open there.
 pub fn sense(letters: &[Letter], at: usize, open: bool) -> Sense {

@@ -83,15 +83,15 @@ pub mod functions {
     /// ```
     /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
-    /// data::sample(m, #{ tokens: 10 }).ids.shape  //=> [2, 5]
+    /// data::draw(m, #{ tokens: 10 }).ids.shape  //=> [2, 5]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn sample(ctx: NativeCallContext, m: Model) -> Fallible<Sample> {
-        sample_with(ctx, m, Options::new())
+    pub fn draw(ctx: NativeCallContext, m: Model) -> Fallible<Sample> {
+        draw_with(ctx, m, Options::new())
     }
 
-    #[rhai_fn(name = "sample", return_raw)]
-    pub fn sample_with(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
+    #[rhai_fn(name = "draw", return_raw)]
+    pub fn draw_with(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
         let (mut read, usual) = (super::options(1, options), Settings::default());
         let tokens = read.size("tokens", super::TOKENS)?;
         let settings = Settings {
@@ -123,7 +123,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
-    /// data::sample(m, #{ tokens: 12 }).ids.shape  //=> [2, 5]
+    /// data::draw(m, #{ tokens: 12 }).ids.shape  //=> [2, 5]
     /// ```
     #[rhai_fn(global, get = "ids", pure, return_raw)]
     pub fn ids(s: &mut Sample) -> Fallible<Tensor> {
@@ -139,7 +139,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c", #{ kind: "words", special: ["<end>"], min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
-    /// data::sample(m, #{ tokens: 10 }).texts.some(|text| text.contains("<end>"))  //=> false
+    /// data::draw(m, #{ tokens: 10 }).texts.some(|text| text.contains("<end>"))  //=> false
     /// ```
     #[rhai_fn(global, get = "texts", pure, return_raw)]
     pub fn texts(s: &mut Sample) -> Fallible<Array> {
@@ -154,7 +154,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
-    /// data::sample(m, #{ tokens: 10 }).save("doc/sample.bin")  //=> ()
+    /// data::draw(m, #{ tokens: 10 }).save("doc/sample.bin")  //=> ()
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, s: &mut Sample, path: &str) -> Fallible<()> {
@@ -170,7 +170,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
-    /// data::sample(m, #{ tokens: 10 }).longest_run("a a a a b b b b").length < 5  //=> true
+    /// data::draw(m, #{ tokens: 10 }).longest_run("a a a a b b b b").length < 5  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn longest_run(ctx: NativeCallContext, s: &mut Sample, text: Any) -> Fallible<Map> {
@@ -193,7 +193,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 5 }, #{ tokenizer: t });
-    /// data::sample(m, #{ tokens: 10 }).to_map().ids.len()  //=> 10
+    /// data::draw(m, #{ tokens: 10 }).to_map().ids.len()  //=> 10
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(s: &mut Sample) -> Fallible<Dynamic> {
