@@ -57,7 +57,7 @@ impl Keep<'_> {
     /// Sets `state` to what was kept.
     pub fn load(&self, state: &mut State, identity: &Identity) -> Result<()> {
         let path = self.path();
-        self.read(state, identity).map_err(|e: Error| e.within(&path.display().to_string()))
+        self.read(state, identity).map_err(|e: Error| e.within(path.display()))
     }
 
     fn read(&self, state: &mut State, identity: &Identity) -> Result<()> {

@@ -22,7 +22,7 @@ use crate::tensor::{DType, Device};
 /// The weights that a training starts from.
 pub enum Beginning<'a> {
     /// New ones, drawn by the recipe's seed.
-    New(Config),
+    New(&'a Config),
     /// Those of a model, which itself stays as it is.
     Model(&'a Decoder),
 }
@@ -204,8 +204,8 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
     match beginning {
         Beginning::New(config) => {
             let mut random = stream(recipe.seed, "init", 0);
-            let weights = init::init(&config, &mut random, DType::F32, device, task)?;
-            State::new(&config, &mut |name| weights.get(&config, name))
+            let weights = init::init(config, &mut random, DType::F32, device, task)?;
+            State::new(config, &mut |name| weights.get(config, name))
         }
         Beginning::Model(decoder) => {
             if !matches!(decoder.dtype(), DType::F32 | DType::F64) {

@@ -38,7 +38,7 @@ fn keep(files: &Files, every: u64) -> Keep<'_> {
 fn train(recipe: Recipe, keep: Option<Keep>, task: &Task) -> Result<Trained> {
     let judge = Judge { examples: counting(3).next(3, task)?, every: 3 };
     let data = Box::new(counting(9));
-    Training::new(Beginning::New(config()), recipe, data, Some(judge), keep, &Device::Cpu, task)?.run(task)
+    Training::new(Beginning::New(&config()), recipe, data, Some(judge), keep, &Device::Cpu, task)?.run(task)
 }
 
 /// All weights, to the last bit.
@@ -109,7 +109,7 @@ fn stopped_after(steps: u64, recipe: Recipe, keep: Keep, task: &Task) -> Trained
     let judge = Judge { examples: counting(3).next(3, task).unwrap(), every: 3 };
     let data = Box::new(Stopping { rows: counting(9), left: steps, task: task.clone() });
     let training =
-        Training::new(Beginning::New(config()), recipe, data, Some(judge), Some(keep), &Device::Cpu, task).unwrap();
+        Training::new(Beginning::New(&config()), recipe, data, Some(judge), Some(keep), &Device::Cpu, task).unwrap();
     training.run(task).unwrap()
 }
 
@@ -130,7 +130,7 @@ fn what_does_not_count_is_not_learnt() {
     examples.targets.iter_mut().for_each(|row| row[..5].fill(0));
     examples.counts = Some(vec![vec![0.0, 0.0, 0.0, 0.0, 0.0, 1.0]; 4]);
     let data = Box::new(Tables::new(examples.clone(), 0));
-    let trained = Training::new(Beginning::New(config()), recipe(60), data, None, None, &Device::Cpu, &task);
+    let trained = Training::new(Beginning::New(&config()), recipe(60), data, None, None, &Device::Cpu, &task);
     let trained = trained.unwrap().run(&task).unwrap();
     assert!(mean_loss(&trained.decoder, &examples, 4, &task).unwrap() < 0.2);
     let all = Examples { counts: None, ..examples };
@@ -183,7 +183,7 @@ fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
 fn what_a_training_takes_is_estimated_before_it_begins() {
     let task = Task::default();
     let data = Box::new(counting(9));
-    let training = Training::new(Beginning::New(config()), recipe(10), data, None, None, &Device::Cpu, &task).unwrap();
+    let training = Training::new(Beginning::New(&config()), recipe(10), data, None, None, &Device::Cpu, &task).unwrap();
     let estimate = training.estimate();
     let shapes = config().parameters().unwrap();
     let count: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();

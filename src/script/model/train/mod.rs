@@ -28,7 +28,7 @@ use crate::script::value::{Any, Fallible, Given, Options, json as json_of};
 
 /// What is trained: a config of a new model, or a model that is at hand.
 enum Start {
-    New(Config, Option<Published>),
+    New(Box<(Config, Option<Published>)>),
     Model(Model),
 }
 
@@ -38,16 +38,16 @@ impl Start {
             return Ok(Start::Model(model.clone()));
         }
         match value.is::<Map>() {
-            true => init::described(&json_of(value)?)
-                .map(|(config, published)| Start::New(config, published))
-                .map_err(|e| e.arg(0)),
+            true => {
+                init::described(&json_of(value)?).map(|described| Start::New(described.into())).map_err(|e| e.arg(0))
+            }
             false => Err(crate::script::value::given(0, "config", value).refuse("a map or a model")),
         }
     }
 
     fn beginning(&self) -> Beginning<'_> {
         match self {
-            Start::New(config, _) => Beginning::New(config.clone()),
+            Start::New(described) => Beginning::New(&described.0),
             Start::Model(model) => Beginning::Model(model.decoder()),
         }
     }
@@ -151,9 +151,9 @@ fn batches<'a>(value: &Dynamic, reading: &Reading<'a>, rows: Option<usize>) -> R
 
 fn trained(start: &Start, decoder: Arc<Decoder>, tokenizer: Option<Tokenizer>, trained: Trained) -> Model {
     let (origin, published) = match start {
-        Start::New(_, published) => {
+        Start::New(described) => {
             let steps = count(trained.history.steps() as usize, "step");
-            (format!("trained here, {steps}"), published.clone().map(Arc::new))
+            (format!("trained here, {steps}"), described.1.clone().map(Arc::new))
         }
         Start::Model(model) => (format!("{}, trained on", model.core().origin), model.core().published.clone()),
     };
@@ -305,7 +305,7 @@ pub mod methods {
     /// let rows = [[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1]];
     /// let m = model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, rows, #{ steps: 5 });
     /// m.history.columns  //=> ["step", "tokens", "loss", "gradient norm", "lr"]
-    /// m.history.rows.len()  //=> 5
+    /// m.history.to_map().rows.len()  //=> 5
     /// ```
     #[rhai_fn(global, get = "history", pure)]
     pub fn history(m: &mut Model) -> Dynamic {
