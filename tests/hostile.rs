@@ -21,15 +21,6 @@ fn run(folder: &Path, words: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-/// The message of the failure that a line ends in.
-fn failure(code: &'static str, rules: Rules) -> (String, String) {
-    support::on_large_stack(move || {
-        let folder = tempfile::tempdir().unwrap();
-        let failure = support::session_with(folder.path(), rules).eval("line", code).unwrap_err();
-        (failure.kind, failure.message)
-    })
-}
-
 #[test]
 fn broken_texts_are_answered() {
     let folder = tempfile::tempdir().unwrap();
@@ -235,7 +226,7 @@ fn an_output_folder_that_cannot_be_is_told() {
 fn reads_and_writes_are_judged() {
     let denied = || Rules { deny_read: vec!["/".into()], ..Rules::default() };
     for code in ["run::load_text(\"/etc/hosts\")", "run::load_json(\"x.json\")", "import \"lib\" as lib;"] {
-        let (kind, message) = failure(code, denied());
+        let (kind, message) = support::failure(code, denied());
         // A library that may not be read is not even told to exist.
         assert!(kind == "access" || message.contains("cannot find the library"), "{code}: {kind} {message}");
     }
@@ -245,10 +236,10 @@ fn reads_and_writes_are_judged() {
         "run::save_json(\"a/../../x.json\", 1)",
         "run::fetch(\"http://example.invalid/x\")",
     ] {
-        assert_eq!(failure(code, Rules::default()).0, "access", "{code}");
+        assert_eq!(support::failure(code, Rules::default()).0, "access", "{code}");
     }
     assert_eq!(
-        failure(
+        support::failure(
             "run::fetch(\"http://localhost:1/x\", #{ to: \"../x\" })",
             Rules { allow_net: vec!["*".into()], ..Rules::default() }
         )
@@ -257,69 +248,10 @@ fn reads_and_writes_are_judged() {
     );
 }
 
-/// Every function that takes a path, found in the reference, refuses one that it may not touch.
-#[test]
-fn every_primitive_that_takes_a_path_is_judged() {
-    let calls = support::on_large_stack(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let docs = support::session(folder.path()).docs();
-        let takes_path = |e: &&microtome::script::docs::Entry| {
-            e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path"))
-        };
-        docs.own().filter(takes_path).map(|e| e.path()).collect::<Vec<_>>()
-    });
-    let model = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 8 })";
-    let of_model = |rest: &str| format!("{model}.{rest}");
-    let values = [
-        ("Attribution", of_model("attribution([1, 2], 3)")),
-        ("Cache", of_model("cache([1, 2], \"embed\")")),
-        ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),
-        ("Lens", of_model("lens([1, 2])")),
-        ("Model", model.to_string()),
-        ("Run", of_model("run([1, 2])")),
-    ];
-    let plain = [
-        ("Card", "card(\"c\", #{ a: 1 })"),
-        ("Chart", "plot::line([1, 2])"),
-        ("Grid", "grid([[1, 2]])"),
-        ("HeatText", "heat_text([\"a\"], [1])"),
-        ("Table", "table([#{ a: 1 }])"),
-        ("Tensor", "tensor([1, 2])"),
-    ];
-    let plain = plain.map(|(name, code)| (name, code.to_string()));
-    let values: Vec<_> = values.into_iter().chain(plain).collect();
-    assert!(calls.len() >= 12, "{calls:?}");
-    for path in &calls {
-        let call = match path.split_once('.') {
-            Some((receiver, name)) => {
-                let (_, value) = values.iter().find(|(known, _)| *known == receiver).expect(path);
-                format!("{value}.{name}")
-            }
-            None => path.clone(),
-        };
-        let more = match path.as_str() {
-            "tensor::save" => ", #{ a: tensor([1]) }",
-            "run::save_json" | "run::save_text" => ", \"x\"",
-            _ => "",
-        };
-        let writes = call.contains("save");
-        let outside = match path.as_str() {
-            "tensor::load" | "tensor::metadata" if !writes => "/etc/x.safetensors",
-            _ if !writes => "/etc/hosts",
-            "Tensor.save" => "../outside.npy",
-            "tensor::save" | "Cache.save" | "Run.save" => "../outside.safetensors",
-            _ => "../outside.json",
-        };
-        let code = format!("{call}(\"{outside}\"{more})").leak();
-        let rules = if writes { Rules::default() } else { Rules { deny_read: vec!["/".into()], ..Rules::default() } };
-        assert_eq!(failure(code, rules).0, "access", "{code}");
-    }
-}
-
 /// The name of a report is a folder below the output folder, never a way out of it.
 #[test]
 fn a_report_stays_below_the_output_folder() {
-    let (kind, message) = failure("report(\"../elsewhere\", [\"text\"]).save()", Rules::default());
+    let (kind, message) = support::failure("report(\"../elsewhere\", [\"text\"]).save()", Rules::default());
     assert!(matches!(kind.as_str(), "access" | "argument"), "{kind}: {message}");
 }
 
@@ -365,7 +297,7 @@ fn a_script_cannot_run_away_with_the_memory() {
     for code in
         ["blob(10_000_000_000_000)", "let a = []; a.pad(10_000_000_000_000, 0)", "\"\".pad(10_000_000_000_000, \"x\")"]
     {
-        assert_eq!(failure(code, Rules::default()).0, "memory", "{code}");
+        assert_eq!(support::failure(code, Rules::default()).0, "memory", "{code}");
     }
 }
 

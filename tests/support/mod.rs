@@ -21,6 +21,15 @@ pub fn session_with(folder: &Path, rules: Rules) -> Session {
     Session::new(Env { files: Files::new(Access::new(&out, &rules).unwrap(), true), ..env })
 }
 
+/// The message of the failure that a line ends in.
+pub fn failure(code: &'static str, rules: Rules) -> (String, String) {
+    on_large_stack(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = session_with(folder.path(), rules).eval("line", code).unwrap_err();
+        (failure.kind, failure.message)
+    })
+}
+
 /// Runs `work` where scripts run: on a thread with a large stack.
 pub fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     microtome::script::thread::with_large_stack(work).unwrap()

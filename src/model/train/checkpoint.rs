@@ -39,29 +39,30 @@ pub struct Identity<'a> {
 }
 
 impl Keep<'_> {
-    fn path(&self) -> PathBuf {
-        self.folder.join(CHECKPOINT)
+    /// Where it is written; read from there, too, whatever folder of that name stands elsewhere.
+    fn path(&self) -> Result<PathBuf> {
+        self.files.access().to_write(&self.folder.join(CHECKPOINT))
     }
 
     pub fn save(&self, state: &State, identity: &Identity) -> Result<()> {
         let named = Named { tensors: tensors(state)?, metadata: metadata(state, identity)? };
-        self.files.save(&self.path(), |file| safetensors::write(&named, file))?;
+        self.files.save(&self.path()?, |file| safetensors::write(&named, file))?;
         Ok(())
     }
 
     /// Whether a training is there that is to be gone on with.
-    pub fn is_begun(&self) -> bool {
-        !self.fresh && self.files.names(&self.folder).iter().any(|name| name == CHECKPOINT)
+    pub fn is_begun(&self) -> Result<bool> {
+        Ok(!self.fresh && self.path()?.exists())
     }
 
     /// Sets `state` to what was kept.
     pub fn load(&self, state: &mut State, identity: &Identity) -> Result<()> {
-        let path = self.path();
-        self.read(state, identity).map_err(|e: Error| e.within(path.display()))
+        let shown = self.folder.join(CHECKPOINT);
+        self.read(state, identity).map_err(|e: Error| e.within(shown.display()))
     }
 
     fn read(&self, state: &mut State, identity: &Identity) -> Result<()> {
-        let file = safetensors::Reader::new(self.files.map(&self.path())?)?;
+        let file = safetensors::Reader::new(self.files.map(&self.path()?)?)?;
         let said = file.metadata();
         if said.get("kind").is_none_or(|kind| kind != KIND) {
             return Err(err!(Format, "expected a training (`{KIND}`), found another file"));

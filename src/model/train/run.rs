@@ -89,7 +89,9 @@ impl<'a> Training<'a> {
             None => None,
         };
         let identity = Identity { config: &config, recipe: &recipe, data: data.about() };
-        if let Some(keep) = keep.as_ref().filter(|keep| keep.is_begun()) {
+        if let Some(keep) = &keep
+            && keep.is_begun()?
+        {
             keep.load(&mut state, &identity)?;
             data.skip(state.step * recipe.accumulate as u64 * recipe.rows as u64, task)?;
         }

@@ -1,0 +1,79 @@
+//! What scripts may touch: every way to a file is judged.
+
+mod support;
+
+use microtome::base::access::Rules;
+
+/// Every function that takes a path, found in the reference, refuses one that it may not touch.
+#[test]
+fn every_primitive_that_takes_a_path_is_judged() {
+    let calls = support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let docs = support::session(folder.path()).docs();
+        let takes_path = |e: &&microtome::script::docs::Entry| {
+            e.overloads.iter().any(|o| o.parameters.iter().any(|(name, _)| name == "path"))
+        };
+        docs.own().filter(takes_path).map(|e| e.path()).collect::<Vec<_>>()
+    });
+    let model = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 8 })";
+    let words = "data::tokenizer(\"a b\", #{ kind: \"words\", min_frequency: 1 })";
+    let of_model = |rest: &str| format!("{model}.{rest}");
+    let values = [
+        ("Attribution", of_model("attribution([1, 2], 3)")),
+        ("Cache", of_model("cache([1, 2], \"embed\")")),
+        ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),
+        ("Lens", of_model("lens([1, 2])")),
+        ("Model", model.to_string()),
+        ("Run", of_model("run([1, 2])")),
+        ("Sample", format!("data::draw({}, #{{ tokenizer: {words} }}), #{{ tokens: 8 }})", &model[..model.len() - 1])),
+        ("Tokenizer", words.to_string()),
+    ];
+    let plain = [
+        ("Card", "card(\"c\", #{ a: 1 })"),
+        ("Chart", "plot::line([1, 2])"),
+        ("Grid", "grid([[1, 2]])"),
+        ("HeatText", "heat_text([\"a\"], [1])"),
+        ("Table", "table([#{ a: 1 }])"),
+        ("Tensor", "tensor([1, 2])"),
+    ];
+    let plain = plain.map(|(name, code)| (name, code.to_string()));
+    let values: Vec<_> = values.into_iter().chain(plain).collect();
+    assert!(calls.len() >= 12, "{calls:?}");
+    for path in &calls {
+        let call = match path.split_once('.') {
+            Some((receiver, name)) => {
+                let (_, value) = values.iter().find(|(known, _)| *known == receiver).expect(path);
+                format!("{value}.{name}")
+            }
+            None => path.clone(),
+        };
+        let more = match path.as_str() {
+            "tensor::save" => ", #{ a: tensor([1]) }",
+            "run::save_json" | "run::save_text" => ", \"x\"",
+            _ => "",
+        };
+        let writes = call.contains("save");
+        let outside = match path.as_str() {
+            "tensor::load" | "tensor::metadata" if !writes => "/etc/x.safetensors",
+            _ if !writes => "/etc/hosts",
+            "Tensor.save" => "../outside.npy",
+            "tensor::save" | "Cache.save" | "Run.save" => "../outside.safetensors",
+            _ => "../outside.json",
+        };
+        let code = format!("{call}(\"{outside}\"{more})").leak();
+        let rules = if writes { Rules::default() } else { Rules { deny_read: vec!["/".into()], ..Rules::default() } };
+        assert_eq!(support::failure(code, rules).0, "access", "{code}");
+    }
+}
+
+/// A training is kept below the output folder, like everything that is written.
+#[test]
+fn a_training_is_kept_where_a_script_may_write() {
+    let code =
+        "model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, [[1, 2]], #{ steps: 1, dir: \"../kept\" })";
+    let (kind, message) = support::failure(code, Rules::default());
+    assert!(
+        kind == "access" && message.starts_with("this script may not write ../kept/training.safetensors"),
+        "{message}"
+    );
+}
