@@ -22,13 +22,22 @@ pub fn known_given(pen: &mut Pen, female: bool) -> &'static str {
 
 /// A given name that may be an invented one, which can only be known by having been read.
 pub fn any_given(pen: &mut Pen) -> String {
-    if pen.chance(30) { invented(pen) } else { given(pen).0.into() }
+    given_or_invented(pen, 30)
+}
+
+/// A given name, which is an invented one so many times in a hundred.
+pub fn given_or_invented(pen: &mut Pen, percent: usize) -> String {
+    if pen.chance(percent) { invented(pen) } else { given(pen).0.into() }
 }
 
 fn invented(pen: &mut Pen) -> String {
     loop {
-        let parts =
-            [pen.word(&names::INVENTED_HEADS), pen.word(&names::INVENTED_MIDDLES), pen.word(&names::INVENTED_TAILS)];
+        let mut parts = if pen.chance(85) {
+            vec![pen.word(&names::INVENTED_ONSETS), pen.word(&names::INVENTED_VOWELS)]
+        } else {
+            vec![pen.word(&names::INVENTED_OPENINGS)]
+        };
+        parts.extend([pen.word(&names::INVENTED_MIDDLES), pen.word(&names::INVENTED_TAILS)]);
         let name = parts.concat();
         if pen.allowed(&parts) && !names::FEMALE.contains(&name.as_str()) && !names::MALE.contains(&name.as_str()) {
             return name;

@@ -189,11 +189,18 @@ pub const SURNAME_TAILS: [&str; 24] = [
     "gate", "ley", "man", "mond", "ridge", "shaw", "smith", "son", "thorpe", "wick",
 ];
 
-/// What invented given names begin with.
-pub const INVENTED_HEADS: [&str; 36] = [
-    "Ba", "Be", "Bri", "Ca", "Ce", "Cor", "Da", "De", "Dra", "El", "Fa", "Fi", "Ga", "Gri", "Ha", "Hel", "Jo", "Ka",
-    "Ki", "La", "Lo", "Ma", "Me", "Mor", "Na", "Ni", "Or", "Pa", "Ri", "Sa", "Se", "Ta", "Te", "Va", "Wi", "Za",
+/// What invented given names begin with: so many beginnings that no list of them can be learned in place of copying.
+pub const INVENTED_ONSETS: [&str; 46] = [
+    "B", "Bl", "Br", "C", "Ch", "Cl", "Cr", "D", "Dr", "F", "Fl", "Fr", "G", "Gl", "Gr", "Gw", "H", "J", "K", "Kl", "Kr",
+    "L", "M", "N", "P", "Ph", "Pr", "Qu", "R", "S", "Sc", "Sh", "Sk", "Sn", "St", "T", "Th", "Tr", "V", "W", "Wh", "X",
+    "Y", "Z", "Rh", "Pl",
 ];
+
+/// What follows that.
+pub const INVENTED_VOWELS: [&str; 13] = ["a", "e", "i", "o", "u", "ai", "ea", "ei", "ia", "io", "au", "ou", "y"];
+
+/// What they begin with that have no onset.
+pub const INVENTED_OPENINGS: [&str; 12] = ["A", "E", "I", "O", "U", "Ai", "Au", "Ea", "Ei", "Eu", "Io", "Oa"];
 
 /// What stands in their middle.
 pub const INVENTED_MIDDLES: [&str; 20] =
