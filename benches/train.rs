@@ -31,9 +31,6 @@ fn main() {
         let ours = format!("{} ({})", rate(tokens, step), milliseconds(step));
         rows.push((format!("a step over {texts} texts of {length} tokens"), ours));
         rows.push(("torch, the same".into(), peers.against(&name, step, |step| rate(tokens, step))));
-        for (part, time) in trainer.parts() {
-            rows.push((format!("its {part}"), milliseconds(time)));
-        }
         if let Some(most) = most_memory::most_memory() {
             rows.push(("most memory of the process until here".into(), memory::human(most.into())));
         }

@@ -127,6 +127,15 @@ impl Task {
     }
 }
 
+/// Seconds as people say them: `40 s`, `12 min`, `2.5 h`.
+pub fn human(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +143,11 @@ mod tests {
     #[test]
     fn work_apart_returns_its_result() {
         assert_eq!(Task::default().apart(|| Ok(3)), Ok(3));
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_fits() {
+        assert_eq!([0.4, 89.0, 91.0, 5399.0, 9000.0].map(human), ["0 s", "89 s", "2 min", "90 min", "2.5 h"]);
     }
 
     #[test]

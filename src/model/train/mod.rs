@@ -22,3 +22,4 @@ pub use loss::mean_loss;
 pub use recipe::Recipe;
 pub use run::{Beginning, Ended, Judge, Trained, Training};
 pub use schedule::{Schedule, Shape};
+pub use state::State;

@@ -1,7 +1,7 @@
 //! A training from its beginning to its end: steps, judgements, what is kept, and what an interruption leaves.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checkpoint::{Identity, Keep};
 use super::estimate::Estimate;
@@ -12,7 +12,7 @@ use super::recipe::Recipe;
 use super::state::State;
 use crate::base::random::stream;
 use crate::base::task::Bar;
-use crate::base::{Error, Kind, Result, Task, memory};
+use crate::base::{Error, Kind, Result, Task, memory, task};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
@@ -158,10 +158,10 @@ impl<'a> Training<'a> {
     /// How far the training has come, in a line.
     fn stage(&self, speed: f64) -> String {
         let (history, step, steps) = (&self.state.history, self.state.step, self.recipe.steps);
-        let left = Duration::from_secs(((steps - step) as f64 * history.tokens_per_step as f64 / speed) as u64);
+        let left = task::human((steps - step) as f64 * history.tokens_per_step as f64 / speed);
         let judged = history.judged.last().map(|(_, loss)| format!(", held out {loss:.4}")).unwrap_or_default();
         let loss = history.recent(100).unwrap_or(f64::NAN);
-        format!("step {step} of {steps}: loss {loss:.4}{judged}, {speed:.0} tokens/s, {left:?} left")
+        format!("step {step} of {steps}: loss {loss:.4}{judged}, {speed:.0} tokens/s, {left} left")
     }
 
     /// Judges the model where it is time, and at the end.

@@ -10,7 +10,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
 use super::Model;
-use crate::base::{Result, Table, Task, memory, names};
+use crate::base::{Result, Table, Task, memory, names, task};
 use crate::data::Text;
 use crate::err;
 use crate::model::config::Config;
@@ -173,17 +173,8 @@ fn announced(training: &Training, steps: u64, task: &Task) {
         count(steps as usize, "step"),
         count(estimate.tokens as usize, "token"),
         memory::human(estimate.bytes),
-        duration(estimate.seconds),
+        task::human(estimate.seconds),
     ));
-}
-
-/// Seconds as people say them.
-fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
 }
 
 #[export_module(manifest)]
@@ -192,8 +183,9 @@ pub mod functions {
     ///
     /// `config` is a map as `model::init` takes it, or a model, which stays what it is. `data` is a text, a tensor
     /// of ids [rows, pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that makes
-    /// either of the last two. Without `targets` every token is to be followed by the next one of its row. `mask` says how much each loss counts (0 is
-    /// not at all): it has the shape of `targets`, or else of the ids, where it is of the tokens that should come.
+    /// either of the last two. Without `targets` every token is to be followed by the next one of its row. `mask` says
+    /// how much each loss counts (0 is not at all): it has the shape of `targets`, or else of the ids, where it is of the
+    /// tokens that should come.
     ///
     /// AdamW, with weight decay on matrices only. A line with the memory and time that it will take stands before the
     /// first step, and a bar with the loss, the speed and the time left while it goes. Ctrl-C ends the training, not the
