@@ -5,10 +5,12 @@
 
 pub mod baselines;
 mod codes;
+pub mod metrics;
 mod nonnegative;
 mod parts;
 mod rows;
 mod scaling;
+pub mod splice;
 
 use std::sync::Arc;
 

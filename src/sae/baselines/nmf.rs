@@ -177,7 +177,8 @@ mod tests {
         let features =
             [[2.0_f32, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]];
         let features = Tensor::new(&features, &Device::Cpu).unwrap();
-        let codes = create::uniform(&[60, 3], -1.0, 1.0, DType::F32, &mut stream(1, "codes", 0)).unwrap().relu().unwrap();
+        let codes =
+            create::uniform(&[60, 3], -1.0, 1.0, DType::F32, &mut stream(1, "codes", 0)).unwrap().relu().unwrap();
         let x = codes.matmul(&features).unwrap();
         let sae = fitted(&x, &Nmf::new(3)).unwrap();
         assert!(unexplained(&sae, &x) < 1e-4, "{}", unexplained(&sae, &x));
