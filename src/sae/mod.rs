@@ -4,13 +4,15 @@
 //! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
 
 pub mod baselines;
-mod codes;
+pub mod fit;
 pub mod metrics;
+pub mod splice;
+
+mod codes;
 mod nonnegative;
 mod parts;
 mod rows;
 mod scaling;
-pub mod splice;
 
 use std::sync::Arc;
 
