@@ -36,12 +36,8 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
             Ok(elementwise::relu(&size)?.mul(&open)?)
         }
         Activation::Linear(None) => Ok(pre),
-<<<<<<< HEAD
-        Activation::Linear(Some(k)) => chosen(&pre, &pre.abs()?, *k),
-        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &x),
-=======
         Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
->>>>>>> saes
+        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &x),
     }
 }
 

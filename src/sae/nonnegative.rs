@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::codes::largest;
 use crate::base::{Result, Task, memory};
-use crate::tensor::{DType, Device, Tensor, dtype, gather, matmul, order};
+use crate::tensor::{DType, Device, Tensor, dtype, matmul};
 use crate::{bail, err};
 
 /// How often each code is looked at, at most. Most rows have come to rest long before; those whose features are nearly
@@ -30,10 +31,7 @@ pub fn codes(pre: &Tensor, difference: &Tensor, sum: &Tensor, k: Option<usize>, 
     let codes = Tensor::from_vec(codes, pre.shape(), &Device::Cpu)?;
     let codes = match k {
         None => codes,
-        Some(k) => {
-            let (kept, places) = order::topk(&codes, k, -1, order::Direction::Descending)?;
-            gather::scatter(&codes.zeros_like()?, -1, &places, &kept)?
-        }
+        Some(k) => largest(&codes, &codes, k)?,
     };
     Ok(codes.to_dtype(x.dtype())?.to_device(x.device())?)
 }

@@ -102,6 +102,9 @@ impl Splice {
 /// `new` where the mask `[batch, pos]` says so, else `old`.
 pub fn masked(mask: &Tensor, new: &Tensor, old: &Tensor) -> Result<Tensor> {
     let mut dims = mask.dims().to_vec();
+    if old.dims().get(..2) != Some(&dims) {
+        return Err(err!(Shape, "expected a mask for the texts and positions of {:?}, found {dims:?}", old.dims()));
+    }
     dims.resize(old.rank(), 1);
     let mask = mask.reshape(dims)?.to_device(old.device())?.broadcast_as(old.shape())?;
     Ok(mask.where_cond(new, old)?)

@@ -98,42 +98,29 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The mean of the site over all tokens that count, in f64 inside.
+    /// The mean of the site over all tokens that count.
     fn mean_of(&self, parts: &[&[Judged]], task: &Task) -> Result<Tensor> {
-        let (mut sum, mut count, mut shape) = (Vec::<f64>::new(), 0_u64, Vec::new());
+        let mut mean = Mean::default();
         for part in parts {
             let ask = Ask { places: vec![self.place], ..Ask::default() };
             let found = self.model.cache(&batch(part)?, ask, task)?.at(self.place)?;
-            shape = found.dims().get(2..).unwrap_or_default().to_vec();
-            let width: usize = shape.iter().product();
-            sum.resize(width, 0.0);
-            let columns = found.dim(1)?;
-            let numbers = rows::finite(&found.reshape(((), width))?, "activations", 0)?;
-            for (row, x) in numbers.chunks_exact(width).enumerate() {
-                if part.get(row / columns).is_some_and(|text| text.counts(row % columns)) {
-                    count += 1;
-                    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(*x));
-                }
+            for (row, text) in part.iter().enumerate() {
+                mean.add(&found.get(row)?, text).map_err(|error| error.within(format!("at `{}`", self.place)))?;
             }
         }
-        // Without a token that counts nothing is judged, which is said where the predictions are.
-        let mean: Vec<f64> = sum.into_iter().map(|sum| sum / count.max(1) as f64).collect();
-        Ok(Tensor::from_vec(mean, shape, &Device::Cpu)?)
+        mean.finish()
     }
 
     fn add(&mut self, texts: &[Judged], task: &Task) -> Result<()> {
         let (batch, mask) = (batch(texts)?, mask(texts)?);
         let clean = self.model.logits(&batch, Vec::new(), task)?;
-        let mut found = Vec::new();
-        for hooks in
-            [Vec::new(), self.spliced(&mask)?, self.constant(&mask, None)?, self.constant(&mask, self.mean.clone())?]
-        {
-            // Without hooks it is the clean run itself.
-            let changed = if hooks.is_empty() { clean.clone() } else { self.model.logits(&batch, hooks, task)? };
-            found.push(judged_all(&clean, &changed, texts, task)?);
-        }
-        let [clean, spliced, zero, mean] = &found[..] else { bail!(Bug, "four ways to run a model") };
-        let runs = clean.iter().zip(spliced).zip(zero.iter().zip(mean));
+        let judge = |changed: &Tensor| judged_all(&clean, changed, texts, task);
+        let changed = |hooks| judge(&self.model.logits(&batch, hooks, task)?);
+        let zero = changed(self.constant(&mask, None)?)?;
+        let mean = changed(self.constant(&mask, self.mean.clone())?)?;
+        let spliced = changed(self.spliced(&mask)?)?;
+        let unchanged = judge(&clean)?;
+        let runs = unchanged.iter().zip(&spliced).zip(zero.iter().zip(&mean));
         for (((class, clean), (_, spliced)), ((_, zero), (_, mean))) in runs {
             let ce = Losses { clean: clean.0, spliced: spliced.0, zero: zero.0, mean: mean.0 };
             let kl = Losses { clean: clean.1, spliced: spliced.1, zero: zero.1, mean: mean.1 };
@@ -151,6 +138,38 @@ impl Judge<'_> {
     fn constant<'b>(&self, mask: &Tensor, value: Option<Tensor>) -> Result<Vec<Bound<'b>>> {
         let edit = Constant { value, mask: mask.clone() };
         Ok(vec![Bound::new(self.model.config(), self.sites.writes, None, None, Box::new(edit))?])
+    }
+}
+
+/// Sums in f64, in the order of the tokens.
+#[derive(Default)]
+struct Mean {
+    sum: Vec<f64>,
+    count: u64,
+    shape: Vec<usize>,
+}
+
+impl Mean {
+    /// Takes in the activations of a text.
+    fn add(&mut self, x: &Tensor, text: &Judged) -> Result<()> {
+        let x = x.narrow(0, 0, text.ids.len())?;
+        self.shape = x.dims().get(1..).unwrap_or_default().to_vec();
+        let width: usize = self.shape.iter().product();
+        self.sum.resize(width, 0.0);
+        let numbers = rows::finite(&x.reshape(((), width))?, "activations", 0)?;
+        let tokens = numbers.chunks_exact(width).enumerate();
+        for (_, x) in tokens.filter(|(position, _)| text.counts(*position)) {
+            self.count += 1;
+            self.sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Tensor> {
+        // Without a token that counts nothing is judged, which is said where the predictions are.
+        let count = self.count.max(1) as f64;
+        let mean: Vec<f64> = self.sum.into_iter().map(|sum| sum / count).collect();
+        Ok(Tensor::from_vec(mean, self.shape, &Device::Cpu)?)
     }
 }
 

@@ -106,6 +106,9 @@ fn what_is_not_meant_stays_as_it_is() {
     let mask = Tensor::new(&[[0_u8, 1, 1, 1, 1], [0, 1, 0, 0, 0]], model.device()).unwrap();
     let masked = spliced(&model, &batch, splice().only(mask), "resid_post.1").unwrap();
     assert_eq!((gap(&masked, &clean, 0, 0), gap(&masked, &all, 0, 2), gap(&masked, &clean, 1, 2)), (0.0, 0.0, 0.0));
+    let short = Tensor::new(&[[1_u8]], model.device()).unwrap();
+    let error = spliced(&model, &batch, splice().only(short), "resid_post.1").unwrap_err();
+    assert!(error.message.contains("expected a mask for the texts and positions of [2, 5, 16], found [1, 1]"));
     let last = splice().at(model.config(), "resid_post.1", Some(vec![-1])).unwrap();
     let last = model.logits(&batch, vec![last], &Task::default()).unwrap();
     assert_eq!((gap(&last, &clean, 0, 3), gap(&last, &all, 0, 4), gap(&last, &all, 1, 2)), (0.0, 0.0, 0.0));
