@@ -3,10 +3,15 @@
 //! A dictionary is one type, [`Sae`], whatever it was fitted as and whoever fitted it: its [`Parts`] are the mathematics
 //! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
 
+pub mod baselines;
 pub mod fit;
+pub mod metrics;
+pub mod splice;
 
 mod codes;
+mod nonnegative;
 mod parts;
+mod rows;
 mod scaling;
 
 use std::sync::Arc;
