@@ -4,11 +4,16 @@
 //! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
 
 mod codes;
+mod fits;
+pub mod formats;
+pub mod load;
 mod parts;
+mod save;
 mod scaling;
 
 use std::sync::Arc;
 
+pub use formats::Format;
 pub use parts::{About, Activation, Parts};
 pub use scaling::Scaling;
 
