@@ -23,7 +23,7 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
         Activation::Relu => elementwise::relu(&pre),
         Activation::TopK(k) => {
             let codes = elementwise::relu(&pre)?;
-            chosen(&codes, &codes, *k)
+            largest(&codes, &codes, *k)
         }
         Activation::Threshold(threshold) => {
             let above = greater(&pre, threshold)?;
@@ -35,7 +35,7 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
             Ok(elementwise::relu(&size)?.mul(&open)?)
         }
         Activation::Linear(None) => Ok(pre),
-        Activation::Linear(Some(k)) => chosen(&pre, &pre.abs()?, *k),
+        Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
     }
 }
 
@@ -59,13 +59,13 @@ fn norms(rows: &Tensor) -> Result<Tensor> {
 }
 
 /// 1 where a is greater than a row b, else 0. It has no gradient.
-fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mask = compare(Comparison::Gt, &Operand::Tensor(a.detach()), &Operand::Tensor(b.detach()))?;
     Ok(mask.to_dtype(a.dtype())?)
 }
 
 /// The codes whose rank by size is among the k first of their row, and 0 elsewhere; of equals the first ones.
-fn chosen(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
+pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
     let (_, places) = order::topk(&sizes.detach(), k, -1, Direction::Descending)?;
     let ones = Tensor::ones(places.dims(), DType::F32, codes.device())?.to_dtype(codes.dtype())?;
     let mask = gather::scatter(&codes.zeros_like()?, -1, &places, &ones)?;

@@ -3,6 +3,8 @@
 //! A dictionary is one type, [`Sae`], whatever it was fitted as and whoever fitted it: its [`Parts`] are the mathematics
 //! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
 
+pub mod fit;
+
 mod codes;
 mod fits;
 pub mod formats;

@@ -156,6 +156,35 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// The same dictionary with directions of length 1 and codes as long as what they write; a direction of length 0
+    /// stays, and so does what its codes are.
+    pub fn with_unit_directions(self) -> Result<Self> {
+        if self.rescaled {
+            return Err(err!(Bug, "codes that are in units of what they write already"));
+        }
+        let norms = self.decoder.sqr()?.sum(1)?.sqrt()?;
+        let zero = norms.eq(0.0)?.to_dtype(norms.dtype())?;
+        let norms = (norms + zero)?;
+        let rows = norms.unsqueeze(1)?;
+        let times = |t: &Tensor| -> Result<Tensor> { Ok(t.mul(&norms)?) };
+        let activation = match self.activation {
+            Activation::Threshold(threshold) => Activation::Threshold(times(&threshold)?),
+            Activation::Gated { gate, magnitude, log_scale } => {
+                Activation::Gated { gate: times(&gate)?, magnitude: times(&magnitude)?, log_scale }
+            }
+            other => other,
+        };
+        Ok(Self {
+            encoder: self.encoder.broadcast_mul(&rows)?,
+            encoder_bias: self.encoder_bias.as_ref().map(times).transpose()?,
+            activation,
+            decoder: self.decoder.broadcast_div(&rows)?,
+            ..self
+        })
+    }
+}
+
 fn matrix(name: &str, tensor: &Tensor) -> Result<(usize, usize)> {
     match *tensor.dims() {
         [rows, columns] => Ok((rows, columns)),
