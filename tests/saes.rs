@@ -1,9 +1,10 @@
 //! Dictionaries as other libraries write and read them: the same codes, equal round trips, and what is refused.
 
-#[path = "support/hub.rs"]
-mod hub;
 #[path = "saes/fetched.rs"]
 mod fetched;
+#[path = "support/hub.rs"]
+#[allow(dead_code, reason = "what goes wrong with a connection is tested with models")]
+mod hub;
 #[path = "saes/refused.rs"]
 mod refused;
 #[path = "saes/samples.rs"]
@@ -46,7 +47,10 @@ fn what_their_makers_say_of_them_is_kept() {
     assert_eq!(lens.sites, ["resid_post.3"]);
     assert_eq!(lens.more["sae_lens_version"], "6.54.12");
     let learned = about("dictionary_learning-MatryoshkaBatchTopKSAE");
-    assert_eq!((learned.kind.as_str(), learned.model.as_deref()), ("matryoshka", Some("EleutherAI/pythia-70m-deduped")));
+    assert_eq!(
+        (learned.kind.as_str(), learned.model.as_deref()),
+        ("matryoshka", Some("EleutherAI/pythia-70m-deduped"))
+    );
     assert_eq!((learned.sites, learned.prefixes), (vec!["resid_post.3".to_string()], vec![32, 96]));
     assert_eq!((&learned.more["k"], &learned.more["buffer"]["n_ctxs"]), (&8.into(), &100.into()));
     assert_eq!(about("sparsify-transcoder-skip").kind, "skip_transcoder");
@@ -148,39 +152,45 @@ fn write_for_the_other_libraries() {
 
 fn any_parts() -> impl Strategy<Value = Parts> {
     let flags = proptest::collection::vec(any::<bool>(), 8);
-    let about = (prop::sample::select(vec!["relu", "topk", "transcoder", "matryoshka", "pca", ""]), 0..4_usize, any::<f64>());
-    (any::<u64>(), 0..6_usize, 0..3_usize, flags, about).prop_map(|(seed, activation, scaling, flags, (kind, site, number))| {
-        let wide = flags[0];
-        let d_out = if wide { D + 3 } else { D };
-        let mut parts = samples::plain(seed, d_out);
-        parts.activation = match activation {
-            0 => Activation::Relu,
-            1 => Activation::TopK(3),
-            2 => Activation::Threshold(samples::vector(seed, -0.1, 0.5)),
-            3 => Activation::Threshold(samples::vector(seed, 0.25, 0.25)),
-            4 => samples::gated(seed),
-            _ => Activation::Linear(flags[1].then_some(3)),
-        };
-        if flags[2] {
-            parts.encoder_bias = None;
-        }
-        if flags[3] {
-            parts.decoder_bias = None;
-        }
-        parts.centred = flags[4] && !flags[3] && !wide;
-        parts.rescaled = flags[5];
-        parts.skip = flags[6].then(|| samples::matrix(seed, d_out, D));
-        parts.scaling = [Scaling::None, Scaling::ConstantNorm, Scaling::LayerNorm][scaling];
-        parts.about.kind = kind.into();
-        parts.about.model = flags[7].then(|| "a \"model\"".to_string());
-        parts.about.sites = ["resid_post.1", "z.0", "z.0.2", "somewhere else"][..site.min(1)].iter().map(|s| s.to_string()).collect();
-        if kind == "matryoshka" {
-            parts.about.prefixes = vec![1, F];
-            parts.about.more.insert("k".into(), 2.into());
-        }
-        parts.about.more.insert("model_name".into(), number.into());
-        parts
-    })
+    let about =
+        (prop::sample::select(vec!["relu", "topk", "transcoder", "matryoshka", "pca", ""]), 0..4_usize, any::<f64>());
+    (any::<u64>(), 0..6_usize, 0..3_usize, flags, about).prop_map(
+        |(seed, activation, scaling, flags, (kind, site, number))| {
+            let wide = flags[0];
+            let d_out = if wide { D + 3 } else { D };
+            let mut parts = samples::plain(seed, d_out);
+            parts.activation = match activation {
+                0 => Activation::Relu,
+                1 => Activation::TopK(3),
+                2 => Activation::Threshold(samples::vector(seed, -0.1, 0.5)),
+                3 => Activation::Threshold(samples::vector(seed, 0.25, 0.25)),
+                4 => samples::gated(seed),
+                _ => Activation::Linear(flags[1].then_some(3)),
+            };
+            if flags[2] {
+                parts.encoder_bias = None;
+            }
+            if flags[3] {
+                parts.decoder_bias = None;
+            }
+            parts.centred = flags[4] && !flags[3] && !wide;
+            parts.rescaled = flags[5];
+            parts.skip = flags[6].then(|| samples::matrix(seed, d_out, D));
+            parts.scaling = [Scaling::None, Scaling::ConstantNorm, Scaling::LayerNorm][scaling];
+            parts.about.kind = kind.into();
+            parts.about.model = flags[7].then(|| "a \"model\"".to_string());
+            parts.about.sites = ["resid_post.1", "z.0", "z.0.2", "somewhere else"][..site.min(1)]
+                .iter()
+                .map(|s| s.to_string())
+                .collect();
+            if kind == "matryoshka" {
+                parts.about.prefixes = vec![1, F];
+                parts.about.more.insert("k".into(), 2.into());
+            }
+            parts.about.more.insert("model_name".into(), number.into());
+            parts
+        },
+    )
 }
 
 proptest! {

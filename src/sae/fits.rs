@@ -18,8 +18,11 @@ impl Sae {
                 .hint("load one that was fitted on this site of this model"));
         }
         if !read.is_empty() && read != site {
-            return Err(err!(Argument, "expected a dictionary for {site} of {model}, found one that reads {read}{whose}")
-                .hint(format!("it belongs to the site {read}")));
+            return Err(err!(
+                Argument,
+                "expected a dictionary for {site} of {model}, found one that reads {read}{whose}"
+            )
+            .hint(format!("it belongs to the site {read}")));
         }
         Ok(())
     }

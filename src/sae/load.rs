@@ -19,6 +19,9 @@ use crate::tensor::{DType, Device, Tensor};
 /// Dictionaries that lie deeper than this below a folder are not looked for.
 const DEEPEST: usize = 5;
 
+/// A folder with more files than this is something else than a place for dictionaries.
+const MOST: usize = 100_000;
+
 /// How many of several dictionaries a message lists.
 const LISTED: usize = 12;
 
@@ -149,6 +152,14 @@ fn below(files: &Files, folder: &Path, task: &Task) -> Result<Vec<String>> {
                 None => found.push(format!("{path}{name}")),
             }
         }
+        if found.len() > MOST {
+            return Err(err!(
+                File,
+                "expected a folder with dictionaries, found more than {MOST} files in {}",
+                folder.display()
+            )
+            .hint("name the folder of the dictionary itself"));
+        }
     }
     found.sort();
     Ok(found)
@@ -168,7 +179,7 @@ fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Sa
         (Some(format), _) => format,
         (None, None) => format_of(files, path, task)?,
     };
-    let config = format.config(&beside).map(str::to_string);
+    let config = format.config().filter(|config| beside.iter().any(|name| name == config)).map(str::to_string);
     let found = Found { place: name.clone(), format, weights: name, config };
     open(files, folder, &found, &path.display().to_string(), options, task)
 }
@@ -177,7 +188,9 @@ fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Sa
 fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let fitting = match ending {
-        "safetensors" | "pt" | "npz" => with_source(files, path, task, |source| Ok(formats::fitting(&source.names())))?,
+        "safetensors" | "pt" | "pth" | "npz" => {
+            with_source(files, path, task, |source| Ok(formats::fitting(&source.names())))?
+        }
         _ => Vec::new(),
     };
     match fitting.as_slice() {
@@ -204,7 +217,7 @@ fn open(files: &Files, folder: &Path, found: &Found, origin: &str, options: &Opt
 fn with_source<T>(files: &Files, path: &Path, task: &Task, read: impl FnOnce(&dyn Source) -> Result<T>) -> Result<T> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("npz") => read(&Arrays(npz::parse(&files.map(path)?)?)),
-        Some("pt" | "pth" | "bin") => {
+        Some("pt" | "pth") => {
             let map = files.map(path)?;
             read(&pickle::File::new(&map)?.weights()?)
         }

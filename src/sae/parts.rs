@@ -86,11 +86,9 @@ impl Parts {
         let maybe = |tensor: &Option<Tensor>| tensor.as_ref().map(moved).transpose();
         let activation = match &self.activation {
             Activation::Threshold(threshold) => Activation::Threshold(moved(threshold)?),
-            Activation::Gated { gate, magnitude, log_scale } => Activation::Gated {
-                gate: moved(gate)?,
-                magnitude: moved(magnitude)?,
-                log_scale: moved(log_scale)?,
-            },
+            Activation::Gated { gate, magnitude, log_scale } => {
+                Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
+            }
             Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => self.activation.clone(),
         };
         Ok(Self {

@@ -122,8 +122,8 @@ fn architectures_that_are_unknown() {
     assert_eq!(near.error().hint.unwrap(), "did you mean `jumprelu`?");
     let training = Copy::of("saelens-jumprelu").config(|config| config["architecture"] = json!("batchtopk"));
     assert!(training.said().contains("a `batchtopk` dictionary in training"), "{}", training.said());
-    let learned =
-        Copy::of("dictionary_learning-AutoEncoder").config(|config| config["trainer"]["dict_class"] = json!("CrossCoder"));
+    let learned = Copy::of("dictionary_learning-AutoEncoder")
+        .config(|config| config["trainer"]["dict_class"] = json!("CrossCoder"));
     assert_eq!(learned.said(), "the architecture `CrossCoder` of dictionary_learning is not known here");
     let sparse = Copy::of("sparsify-topk").config(|config| config["activation"] = json!("groupmax"));
     assert_eq!(sparse.said(), "the architecture `groupmax` of sparsify is not known here");
@@ -137,8 +137,8 @@ fn keys_that_are_unknown_or_change_what_is_computed() {
     load_as(unknown.path(), &ignored).unwrap();
     let silent = Copy::of("saelens-standard").config(|config| config["activation_fn"] = json!("topk"));
     assert!(silent.said().contains("the config key `activation_fn`"), "{}", silent.said());
-    let scaled =
-        Copy::of("saelens-standard").config(|config| config["normalize_activations"] = json!("expected_average_only_in"));
+    let scaled = Copy::of("saelens-standard")
+        .config(|config| config["normalize_activations"] = json!("expected_average_only_in"));
     let error = scaled.error();
     assert!(error.message.contains("times a factor that its files do not have"), "{}", error.message);
     assert!(error.hint.unwrap().contains("fold_activation_norm_scaling_factor"));
@@ -159,6 +159,8 @@ fn keys_that_are_unknown_or_change_what_is_computed() {
     assert_eq!(no_width.said(), "expected the config key `d_in`, found none");
     let sparse = Copy::of("sparsify-topk").config(|config| config["signed"] = json!(true));
     assert!(sparse.said().contains("the config key `signed` is true, which is not implemented"), "{}", sparse.said());
+    let skipped = Copy::of("sparsify-topk").config(|config| config["skip_connection"] = json!(true));
+    assert_eq!(skipped.said(), "the config key `skip_connection` is true, and of a tensor `W_skip` there is none");
     let stray = Copy::of("dictionary_learning-AutoEncoder").config(|config| config["trianer"] = json!(1));
     assert!(stray.said().contains("the config key `trianer`"), "{}", stray.said());
     let ours = Copy::of("sparsify-topk").config(|config| config["microtome"] = json!({ "kind": "topk", "odd": 1 }));
@@ -167,7 +169,9 @@ fn keys_that_are_unknown_or_change_what_is_computed() {
 
 #[test]
 fn a_k_that_cannot_be() {
-    for (k, said) in [(json!(97), "from 1 to 96"), (json!(0), "from 1 to 96"), (json!(-1), "a size"), (json!(null), "`k`")] {
+    for (k, said) in
+        [(json!(97), "from 1 to 96"), (json!(0), "from 1 to 96"), (json!(-1), "a size"), (json!(null), "`k`")]
+    {
         let found = Copy::of("saelens-topk").config(|config| config["k"] = k.clone()).said();
         assert!(found.contains(said), "{k}: {found}");
     }
@@ -213,7 +217,10 @@ fn configs_of_saelens_before_version_6() {
     });
     assert_eq!(scaled.said(), "expected ones in tensor `scaling_factor`, found 0");
     let refused = |change: fn(&mut serde_json::Map<String, Value>)| old(change).said();
-    assert!(refused(|flat| drop(flat.insert("activation_fn_str".into(), json!("topk")))).contains("does not go with `standard`"));
+    assert!(
+        refused(|flat| drop(flat.insert("activation_fn_str".into(), json!("topk"))))
+            .contains("does not go with `standard`")
+    );
     assert!(refused(|flat| drop(flat.insert("activation_fn_str".into(), json!("tanh-relu")))).contains("`tanh-relu`"));
     assert!(refused(|flat| drop(flat.insert("normalize_activations".into(), json!(true)))).contains("times a factor"));
     assert!(refused(|flat| drop(flat.insert("finetuning_scaling_factor".into(), json!(true)))).contains("is true"));
@@ -236,7 +243,9 @@ fn transcoders_of_circuit_tracer_lie_side_by_side() {
     all.insert("W_skip".into(), zeros(&[D, D]));
     write_tensors(&folder.path().join("layer_1.safetensors"), all);
     let yaml = |kind: &str| {
-        format!("model_name: \"org/small\"\nmodel_kind: {kind}\nfeature_input_hook: mlp.hook_in\nscan: x\ntranscoders:\n- a\n")
+        format!(
+            "model_name: \"org/small\"\nmodel_kind: {kind}\nfeature_input_hook: mlp.hook_in\nscan: x\ntranscoders:\n- a\n"
+        )
     };
     std::fs::write(folder.path().join("config.yaml"), yaml("transcoder_set")).unwrap();
     let error = load(folder.path()).unwrap_err();
@@ -291,7 +300,10 @@ fn what_no_architecture_can_hold_is_refused_by_name() {
         "saelens has no architecture for this `pca` dictionary: its codes are linear in the input"
     );
     let new = kind("topk", Parts { activation: Activation::TopK(3), ..parts() });
-    assert!(said(new.clone(), Format::Sparsify).contains("`topk` takes the decoder's bias off the input, and this does not"));
+    assert!(
+        said(new.clone(), Format::Sparsify)
+            .contains("`topk` takes the decoder's bias off the input, and this does not")
+    );
     assert!(said(kind("transcoder", new), Format::DictionaryLearning).contains("writes at another site than it reads"));
     let jumps = Parts { activation: Activation::Threshold(vector(1, 0.1, 0.5)), centred: true, ..parts() };
     assert!(said(jumps, Format::DictionaryLearning).contains("and this "));

@@ -24,7 +24,10 @@ pub enum Dead {
     Leave,
     /// The dead features, the `k` largest of each row, reconstruct what the living ones leave; the error, over the
     /// variance of that rest, counts `weight` (Gao et al. 2024, section A.2).
-    AuxK { k: usize, weight: f64 },
+    AuxK {
+        k: usize,
+        weight: f64,
+    },
 }
 
 /// How wide a dictionary is.

@@ -88,7 +88,10 @@ mod tests {
         let text = "# made by hand\nmodel_name: \"org/a: b\"  # quoted\nscan: x # y\ntranscoders:\n  - \"a\"\n- b\n";
         let found = top_level(text).unwrap();
         assert_eq!(found, serde_json::json!({ "model_name": "org/a: b", "scan": "x", "transcoders": "" }));
-        assert_eq!(top_level("a: 1\nb").unwrap_err().message, "line 2 of its config: expected `key: value`, found something else");
+        assert_eq!(
+            top_level("a: 1\nb").unwrap_err().message,
+            "line 2 of its config: expected `key: value`, found something else"
+        );
         assert!(top_level("a: 1\na: 2").unwrap_err().message.contains("found `a` again"));
     }
 

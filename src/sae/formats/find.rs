@@ -1,5 +1,7 @@
 //! Which dictionaries lie in a folder or a repository, by the names of its files.
 
+use std::collections::BTreeSet;
+
 use super::Format;
 
 /// A dictionary that lies somewhere.
@@ -21,7 +23,8 @@ impl Found {
 
 /// All dictionaries among files, by their place. `paths` go down from one folder, with `/` between names.
 pub fn all(paths: &[String]) -> Vec<Found> {
-    let mut found: Vec<Found> = paths.iter().filter_map(|path| one(path, paths)).collect();
+    let there: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    let mut found: Vec<Found> = paths.iter().filter_map(|path| one(path, &there)).collect();
     // Of two files of one dictionary the one of plain tensors comes first, whose name ends in a later letter.
     found.sort_by(|a, b| (&a.place, a.format, &b.weights).cmp(&(&b.place, b.format, &a.weights)));
     found.dedup_by(|later, first| later.place == first.place && later.format == first.format);
@@ -29,21 +32,22 @@ pub fn all(paths: &[String]) -> Vec<Found> {
 }
 
 /// The dictionary whose tensors a file has, where its name says so.
-fn one(path: &str, paths: &[String]) -> Option<Found> {
-    let (folder, name) = split(path);
-    let beside: Vec<String> = paths.iter().filter(|path| split(path).0 == folder).map(|path| split(path).1.into()).collect();
-    let has = |wanted: &str| beside.iter().any(|name| name == wanted);
+fn one(path: &str, there: &BTreeSet<&str>) -> Option<Found> {
+    let (folder, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
     let format = match name {
-        "sae_weights.safetensors" if has("cfg.json") => Format::SaeLens,
-        "sae.safetensors" if has("cfg.json") => Format::Sparsify,
+        "sae_weights.safetensors" => Format::SaeLens,
+        "sae.safetensors" => Format::Sparsify,
         "ae.pt" | "ae.safetensors" => Format::DictionaryLearning,
         "params.npz" | "params.safetensors" => Format::GemmaScope,
         "dict.safetensors" => Format::Tied,
         _ if is_layer(name) => Format::CircuitTracer,
         _ => return None,
     };
+    let config = format.config().map(|name| format!("{folder}{name}")).filter(|path| there.contains(path.as_str()));
+    if config.is_none() && matches!(format, Format::SaeLens | Format::Sparsify) {
+        return None;
+    }
     let place = if format == Format::CircuitTracer { path } else { folder.trim_end_matches('/') };
-    let config = format.config(&beside).map(|name| format!("{folder}{name}"));
     Some(Found { place: place.to_string(), format, weights: path.to_string(), config })
 }
 
@@ -51,11 +55,6 @@ fn one(path: &str, paths: &[String]) -> Option<Found> {
 fn is_layer(name: &str) -> bool {
     let number = name.strip_prefix("layer_").and_then(|rest| rest.strip_suffix(".safetensors"));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// A folder with the slash behind it, empty at the top, and the name in it.
-fn split(path: &str) -> (&str, &str) {
-    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
 }
 
 #[cfg(test)]

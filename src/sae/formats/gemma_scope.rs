@@ -13,8 +13,7 @@ use crate::model::site::{Kind, Site};
 /// The sites of the first edition stand in the name of the repository.
 const FIRST: [(&str, Kind); 3] = [("-res", Kind::ResidPost), ("-mlp", Kind::MlpOut), ("-att", Kind::Z)];
 /// Those of the second in the path: what it calls attention's output is the input of the output projection.
-const SECOND: [(&str, Kind); 3] =
-    [("resid_post", Kind::ResidPost), ("mlp_out", Kind::MlpOut), ("attn_out", Kind::Z)];
+const SECOND: [(&str, Kind); 3] = [("resid_post", Kind::ResidPost), ("mlp_out", Kind::MlpOut), ("attn_out", Kind::Z)];
 
 /// What a place and a config, where there is one, say.
 pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {

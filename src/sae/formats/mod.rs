@@ -16,13 +16,15 @@ mod sparsify;
 mod table;
 mod take;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::parts::Parts;
 use crate::base::{Result, Task, names};
 use crate::err;
 use crate::model::layout::Source;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 use give::Given;
 use take::Said;
@@ -68,14 +70,13 @@ impl Format {
     }
 
     /// The name of the config that lies beside the tensors.
-    pub fn config(self, names: &[String]) -> Option<&'static str> {
-        let usual: &[&str] = match self {
-            Format::SaeLens | Format::Sparsify => &["cfg.json"],
-            Format::DictionaryLearning | Format::GemmaScope => &["config.json"],
-            Format::CircuitTracer => &["config.yaml"],
-            Format::Tied => &[],
-        };
-        usual.iter().find(|usual| names.iter().any(|name| name == *usual)).copied()
+    pub fn config(self) -> Option<&'static str> {
+        match self {
+            Format::SaeLens | Format::Sparsify => Some("cfg.json"),
+            Format::DictionaryLearning | Format::GemmaScope => Some("config.json"),
+            Format::CircuitTracer => Some("config.yaml"),
+            Format::Tied => None,
+        }
     }
 }
 
@@ -94,7 +95,7 @@ pub fn read(format: Format, beside: &Beside, source: &dyn Source, wanted: DType,
     let said = match format {
         Format::SaeLens => saelens::said(&json(beside)?, beside.ignore)?,
         Format::DictionaryLearning => dictionary_learning::said(beside, source)?,
-        Format::Sparsify => sparsify::said(&json(beside)?, beside)?,
+        Format::Sparsify => sparsify::said(&json(beside)?, beside, source)?,
         Format::GemmaScope => gemma_scope::said(beside, source)?,
         Format::CircuitTracer => circuit_tracer::said(beside, source)?,
         Format::Tied => Said::new(row(format, "tied")?),
@@ -104,7 +105,7 @@ pub fn read(format: Format, beside: &Beside, source: &dyn Source, wanted: DType,
 
 /// A dictionary as files of a format: the tensors and the config, by their names.
 pub struct Written {
-    pub tensors: (&'static str, std::collections::BTreeMap<String, crate::tensor::Tensor>),
+    pub tensors: (&'static str, BTreeMap<String, Tensor>),
     pub config: (&'static str, Value),
 }
 
@@ -162,4 +163,3 @@ fn torch_name(dtype: DType) -> &'static str {
         _ => "float32",
     }
 }
-

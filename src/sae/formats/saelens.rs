@@ -17,6 +17,9 @@ const VERSION: &str = "6.54.12";
 /// Keys of a config that say how it was fitted or is to be stored, and nothing about what is computed.
 const STORED: [&str; 2] = ["dtype", "device"];
 
+/// Keys of the metadata that say model and site, and ours.
+const SAID: [&str; 4] = ["model_name", "hook_name", "hook_head_index", own::KEY];
+
 /// What flows at `z` has an axis of heads, which this folds away.
 const HOOK_Z: &str = "hook_z";
 
@@ -107,13 +110,12 @@ fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option
     let Some(metadata) = metadata else { return Ok(()) };
     said.own = metadata.get(own::KEY).map(Own::from_json).transpose()?;
     let mut more = metadata.clone();
-    more.remove(own::KEY);
-    let text = |value: Value| value.as_str().map(str::to_string);
-    said.about.model = more.remove("model_name").and_then(text);
-    let head = more.remove("hook_head_index").and_then(|head| head.as_u64()).and_then(|head| usize::try_from(head).ok());
-    if let Some(hook) = more.remove("hook_name").and_then(text) {
-        said.about.sites = vec![sites::ours(&hook, head)];
-    }
+    let fields = Value::Object(metadata.clone());
+    let mut keys = Keys::new(&fields)?;
+    said.about.model = keys.word("model_name")?.map(str::to_string);
+    let head = keys.maybe_size("hook_head_index", None)?;
+    said.about.sites = keys.word("hook_name")?.map(|hook| sites::ours(hook, head)).into_iter().collect();
+    more.retain(|key, _| !SAID.contains(&key.as_str()));
     said.about.more = more;
     reshaped(said, reshape)
 }
@@ -127,8 +129,10 @@ fn reshaped(said: &Said, reshape: Option<&str>) -> Result<()> {
         (Some(HOOK_Z), Some((site, _))) => {
             Err(err!(Format, "the config key `reshape_activations` folds away heads, and `{site}` has none"))
         }
-        (Some(other), _) => Err(err!(Format, "the config key `reshape_activations` is `{other}`, which is not known here")
-            .hint("expected none or hook_z")),
+        (Some(other), _) => {
+            Err(err!(Format, "the config key `reshape_activations` is `{other}`, which is not known here")
+                .hint("expected none or hook_z"))
+        }
     }
 }
 
@@ -158,8 +162,12 @@ fn before_version_6(
             None | Some("relu") => {}
             Some("topk") if said.row.name == "topk" => {}
             Some(other) => {
-                return Err(err!(Format, "the config key `{key}` is `{other}`, which does not go with `{}`", said.row.name)
-                    .hint("expected relu, or topk with its k in `activation_fn_kwargs`"));
+                return Err(err!(
+                    Format,
+                    "the config key `{key}` is `{other}`, which does not go with `{}`",
+                    said.row.name
+                )
+                .hint("expected relu, or topk with its k in `activation_fn_kwargs`"));
             }
         }
     }
@@ -216,9 +224,7 @@ fn folds_heads(parts: &Parts) -> bool {
 fn metadata(given: &Given, parts: &Parts) -> Value {
     let about = &parts.about;
     let mut metadata = about.more.clone();
-    for key in ["model_name", "hook_name", "hook_head_index", own::KEY] {
-        metadata.remove(key);
-    }
+    metadata.retain(|key, _| !SAID.contains(&key.as_str()));
     metadata.insert("sae_lens_version".into(), VERSION.into());
     if let Some(model) = &about.model {
         metadata.insert("model_name".into(), model.as_str().into());

@@ -8,6 +8,7 @@ use super::{Beside, Format, Given, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
+use crate::model::layout::Source;
 use crate::model::site::{Kind, Site};
 use crate::sae::{Activation, Parts};
 
@@ -15,7 +16,7 @@ use crate::sae::{Activation, Parts};
 const TRAINING: [&str; 3] = ["multi_topk", "normalize_decoder", "signed"];
 
 /// What a config says.
-pub fn said(config: &Value, beside: &Beside) -> Result<Said> {
+pub fn said(config: &Value, beside: &Beside, source: &dyn Source) -> Result<Said> {
     let mut keys = Keys::new(config)?;
     let transcodes = keys.flag("transcode", false)?;
     match keys.word("activation")? {
@@ -36,7 +37,12 @@ pub fn said(config: &Value, beside: &Beside) -> Result<Said> {
         stated => Some(stated),
     };
     said.k = keys.maybe_size("k", None)?;
-    keys.flag("skip_connection", false)?;
+    let skips = source.shape("W_skip").is_some();
+    if keys.flag("skip_connection", false)? != skips {
+        let found = if skips { "there is one" } else { "there is none" };
+        return Err(err!(Format, "the config key `skip_connection` is {}, and of a tensor `W_skip` {found}", !skips)
+            .hint("the config and the weights do not belong together"));
+    }
     said.about.sites = site(beside.place, transcodes).into_iter().collect();
     said.own = keys.value(own::KEY).map(Own::from_json).transpose()?;
     keys.finish_beside(&TRAINING, beside.ignore)?;

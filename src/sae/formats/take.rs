@@ -286,7 +286,8 @@ impl Take<'_> {
         let Some(bias) = self.maybe(part)? else { return Ok(None) };
         let name = self.line(part).map(|line| line.name);
         let absent = self.said.own.as_ref().is_some_and(|own| own.absent.iter().any(|one| Some(one.as_str()) == name));
-        let dropped = absent && !self.said.centred && floats(&bias)?.iter().all(|x| *x == 0.0);
+        let wanted = part == Part::DecoderBias && self.said.centred;
+        let dropped = absent && !wanted && floats(&bias)?.iter().all(|x| *x == 0.0);
         Ok((!dropped).then_some(bias))
     }
 
