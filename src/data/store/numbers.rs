@@ -31,11 +31,12 @@ impl Numbers {
         })
     }
 
-    pub fn clear(&mut self) {
+    /// Leaves nothing in it, and has room for so many.
+    pub fn clear(&mut self, room: usize) {
         match self {
-            Numbers::F32(list) => list.clear(),
-            Numbers::F16(list) => list.clear(),
-            Numbers::Bf16(list) => list.clear(),
+            Numbers::F32(list) => cleared(list, room),
+            Numbers::F16(list) => cleared(list, room),
+            Numbers::Bf16(list) => cleared(list, room),
         }
     }
 
@@ -108,6 +109,11 @@ impl Numbers {
             Numbers::Bf16(list) => Tensor::from_vec(list, shape, &Device::Cpu)?,
         })
     }
+}
+
+fn cleared<T>(list: &mut Vec<T>, room: usize) {
+    list.clear();
+    list.reserve_exact(room);
 }
 
 #[cfg(test)]

@@ -167,8 +167,8 @@ impl Shuffled {
         let turn = epoch.wrapping_mul(self.store.len()).wrapping_add(self.filling.first);
         self.filling.order = (0..self.filling.rows as u32).collect();
         self.filling.order.shuffle(&mut stream(self.shuffle.seed, "rows of a store", turn));
-        for (numbers, site) in self.filling.numbers.iter_mut().zip(&self.sites) {
-            numbers.clear();
+        for ((numbers, site), width) in self.filling.numbers.iter_mut().zip(&self.sites).zip(&self.widths) {
+            numbers.clear(self.filling.rows * width);
             for (chunk, _) in &self.filling.chunks {
                 task.check()?;
                 let rows = chunk.start as usize..(chunk.start + chunk.rows) as usize;

@@ -236,8 +236,10 @@ impl Shard {
         if rows.end > self.rows || part.end > place.end {
             return Err(outside());
         }
-        show(self.file.bytes().get(part.clone()).ok_or_else(outside)?);
-        memory::give_back(self.file.bytes(), part);
+        let map = self.file.bytes();
+        show(map.get(part).ok_or_else(outside)?);
+        // All of the file, since the system maps pages around those that are looked at.
+        memory::give_back(map, 0..map.len());
         Ok(())
     }
 }
