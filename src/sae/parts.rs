@@ -105,6 +105,7 @@ impl Parts {
             Activation::Gated { gate, magnitude, log_scale } => {
                 Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
             }
+            Activation::Nonnegative { sum, k } => Activation::Nonnegative { sum: moved(sum)?, k: *k },
             Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => self.activation.clone(),
         };
         Ok(Self {

@@ -305,6 +305,9 @@ fn what_no_architecture_can_hold_is_refused_by_name() {
             .contains("`topk` takes the decoder's bias off the input, and this does not")
     );
     assert!(said(kind("transcoder", new), Format::DictionaryLearning).contains("writes at another site than it reads"));
+    let sum = Activation::Nonnegative { sum: zeros(&[F, D]), k: None };
+    let nmf = kind("nmf", Parts { activation: sum, encoder_bias: None, ..parts() });
+    assert!(said(nmf, Format::SaeLens).contains("this `nmf` dictionary: each of its codes depends on all others"));
     let jumps = Parts { activation: Activation::Threshold(vector(1, 0.1, 0.5)), centred: true, ..parts() };
     assert!(said(jumps, Format::DictionaryLearning).contains("and this "));
     let scaled = Parts { scaling: Scaling::LayerNorm, ..parts() };

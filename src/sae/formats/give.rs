@@ -81,7 +81,6 @@ fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
         (parts.rescaled && !row.rescales, format!("`{name}` cannot multiply codes by the norms of their directions")),
         (parts.scaling != Scaling::None && !row.scales, format!("`{name}` cannot scale each input by itself")),
         (lacks(Part::EncoderBias, parts.encoder_bias.is_some()), format!("`{name}` has no encoder's bias")),
-        (lacks(Part::Decoder, true), format!("`{name}` is read and not written")),
         (row.line(Part::Groups).is_none() && nested_elsewhere(row, parts), format!("`{name}` has no nested groups")),
         (row.line(Part::Groups).is_some() && !nested(parts), format!("`{name}` has nested groups up to the end")),
         (row.line(Part::K).is_some() && k(parts).is_none(), format!("`{name}` states a `k`, and this has none")),
@@ -105,7 +104,7 @@ fn kind(activation: &Activation) -> Option<Kind> {
         Activation::Threshold(_) => Some(Kind::Threshold),
         Activation::Gated { .. } => Some(Kind::Gated),
         Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
-        Activation::Linear(None) => None,
+        Activation::Linear(None) | Activation::Nonnegative { .. } => None,
     }
 }
 
@@ -113,6 +112,7 @@ fn says_activation(parts: &Parts) -> String {
     match parts.activation {
         Activation::Linear(None) => "its codes are linear in the input".into(),
         Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
+        Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
         _ => format!("its codes are made by `{}`", parts.activation.name()),
     }
 }
@@ -168,11 +168,12 @@ pub fn k(parts: &Parts) -> Option<usize> {
     }
 }
 
-/// The threshold that all features have.
+/// The threshold that all features have, as f32: so it is written.
 fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
     let Activation::Threshold(threshold) = &parts.activation else { return Ok(None) };
     let all = floats(threshold)?;
-    Ok(all.first().copied().filter(|first| all.iter().all(|one| one == first)))
+    let same = |first: &f64| all.iter().all(|one| one == first) && f64::from(*first as f32) == *first;
+    Ok(all.first().copied().filter(same))
 }
 
 /// What stands for a part of a file; none where the dictionary has no such thing.
