@@ -5,17 +5,22 @@
 
 pub mod baselines;
 pub mod fit;
+pub mod formats;
+pub mod load;
 pub mod metrics;
 pub mod splice;
 
 mod codes;
+mod fits;
 mod nonnegative;
 mod parts;
 mod rows;
+mod save;
 mod scaling;
 
 use std::sync::Arc;
 
+pub use formats::Format;
 pub use parts::{About, Activation, Parts};
 pub use scaling::Scaling;
 

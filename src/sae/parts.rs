@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::scaling::Scaling;
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{Tensor, dtype};
+use crate::tensor::{Device, Tensor, dtype};
 
 /// The parts of a dictionary. With x scaled as `scaling` says:
 ///
@@ -96,6 +96,28 @@ pub struct About {
 }
 
 impl Parts {
+    /// The same on another device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let moved = |tensor: &Tensor| tensor.to_device(device);
+        let maybe = |tensor: &Option<Tensor>| tensor.as_ref().map(moved).transpose();
+        let activation = match &self.activation {
+            Activation::Threshold(threshold) => Activation::Threshold(moved(threshold)?),
+            Activation::Gated { gate, magnitude, log_scale } => {
+                Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
+            }
+            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => self.activation.clone(),
+        };
+        Ok(Self {
+            encoder: moved(&self.encoder)?,
+            encoder_bias: maybe(&self.encoder_bias)?,
+            activation,
+            decoder: moved(&self.decoder)?,
+            decoder_bias: maybe(&self.decoder_bias)?,
+            skip: maybe(&self.skip)?,
+            ..self.clone()
+        })
+    }
+
     /// Refuses what does not fit together.
     pub fn check(&self) -> Result<()> {
         let (d_sae, d_in) = matrix("encoder", &self.encoder)?;
