@@ -36,7 +36,7 @@ const ROWS: usize = 1024;
 ///
 /// What is known about it says in `rounds` how many there were, and in `at_rest` whether the directions came to rest.
 pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Result<Sae> {
-    if options.rounds == 0 || !(options.tolerance > 0.0) {
+    if options.rounds == 0 || options.tolerance.is_nan() || options.tolerance <= 0.0 {
         let (rounds, tolerance) = (options.rounds, options.tolerance);
         return Err(err!(Argument, "expected rounds and a tolerance above 0, found {rounds} and {tolerance}"));
     }

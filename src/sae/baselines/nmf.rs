@@ -37,7 +37,7 @@ const SWEEPS: usize = 4;
 /// codes, then features, each in turn set to its best value. A feature writes the difference of its two halves.
 pub fn nmf(x: &Tensor, options: &Nmf, draws: &mut impl Rng, task: &Task) -> Result<Sae> {
     let Nmf { components, rounds, tolerance, .. } = *options;
-    if components == 0 || rounds == 0 || !(tolerance > 0.0) {
+    if components == 0 || rounds == 0 || tolerance.is_nan() || tolerance <= 0.0 {
         return Err(err!(
             Argument,
             "expected components, rounds and a tolerance above 0, found {components}, {rounds} and {tolerance}"

@@ -1,6 +1,6 @@
 //! What a model loses when a dictionary stands at one of its sites.
 
-use super::predictions::{Effect, Losses, Predictions, judged};
+use super::predictions::{Cost, Effect, Losses, Predictions, judged};
 use crate::base::{Result, Task};
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
@@ -40,6 +40,7 @@ const LOGITS: usize = 64 << 20;
 /// KL(clean || changed); against the mean instead of zeros it stands beside.
 pub fn effect(model: &Decoder, sites: Sites, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
+    one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
     let mut judge = Judge { model, sites, sae, place, mean: None, sums: Predictions::default() };
     let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
@@ -85,6 +86,11 @@ impl Judged {
         let next = self.ids.iter().copied().enumerate().skip(1).map(|(position, id)| (position - 1, id));
         next.filter(|(position, _)| self.counts(*position) && self.counts(position + 1)).collect()
     }
+
+    /// The classes of these tokens.
+    fn classes(&self) -> Vec<Option<u32>> {
+        self.targets().iter().map(|(position, _)| self.classes.get(position + 1).copied()).collect()
+    }
 }
 
 struct Judge<'a> {
@@ -120,11 +126,16 @@ impl Judge<'_> {
         let mean = changed(self.constant(&mask, self.mean.clone())?)?;
         let spliced = changed(self.spliced(&mask)?)?;
         let unchanged = judge(&clean)?;
+        let classes = texts.iter().flat_map(Judged::classes);
         let runs = unchanged.iter().zip(&spliced).zip(zero.iter().zip(&mean));
-        for (((class, clean), (_, spliced)), ((_, zero), (_, mean))) in runs {
-            let ce = Losses { clean: clean.0, spliced: spliced.0, zero: zero.0, mean: mean.0 };
-            let kl = Losses { clean: clean.1, spliced: spliced.1, zero: zero.1, mean: mean.1 };
-            self.sums.add(&ce, &kl, *class);
+        for (((clean, spliced), (zero, mean)), class) in runs.zip(classes) {
+            let of = |part: fn(&Cost) -> f64| Losses {
+                clean: part(clean),
+                spliced: part(spliced),
+                zero: part(zero),
+                mean: part(mean),
+            };
+            self.sums.add(&of(|cost| cost.ce), &of(|cost| cost.kl), class);
         }
         Ok(())
     }
@@ -173,21 +184,13 @@ impl Mean {
     }
 }
 
-/// For each prediction that counts: the class of the token that is predicted, its loss, and the divergence.
-fn judged_all(
-    clean: &Tensor,
-    changed: &Tensor,
-    texts: &[Judged],
-    task: &Task,
-) -> Result<Vec<(Option<u32>, (f64, f64))>> {
-    let mut found = Vec::new();
+/// The cost of each prediction that counts.
+fn judged_all(clean: &Tensor, changed: &Tensor, texts: &[Judged], task: &Task) -> Result<Vec<Cost>> {
+    let mut costs = Vec::new();
     for (row, text) in texts.iter().enumerate() {
-        let targets = text.targets();
-        let classes = targets.iter().map(|(position, _)| text.classes.get(position + 1).copied());
-        let each = judged(&clean.get(row)?, &changed.get(row)?, &targets, task)?;
-        found.extend(classes.zip(each));
+        costs.extend(judged(&clean.get(row)?, &changed.get(row)?, &text.targets(), task)?);
     }
-    Ok(found)
+    Ok(costs)
 }
 
 fn batch(texts: &[Judged]) -> Result<Batch> {

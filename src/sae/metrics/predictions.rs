@@ -146,8 +146,17 @@ impl Predictions {
     }
 }
 
-/// For each position of `targets`: -log p(target), and KL(clean || changed), of logits `[pos, vocab]`. Sums are in f64.
-pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: &Task) -> Result<Vec<(f64, f64)>> {
+/// What one prediction costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// -log p of the target.
+    pub ce: f64,
+    /// KL(clean || changed)
+    pub kl: f64,
+}
+
+/// The cost at each position of `targets`, by logits `[pos, vocab]` of both runs. Sums are in f64.
+pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: &Task) -> Result<Vec<Cost>> {
     let (rows, vocab) = clean.dims2()?;
     let numbers = |t: &Tensor| -> Result<Vec<f32>> { Ok(dtype::convert(t, DType::F32)?.flatten_all()?.to_vec1()?) };
     let (clean, changed) = (numbers(clean)?, numbers(changed)?);
@@ -162,7 +171,7 @@ pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: 
             return Err(err!(Index, "expected tokens below {vocab}, of which there are logits, found {target}"));
         };
         let total = log_sum(changed);
-        Ok((total - f64::from(*wanted), divergence(clean, changed, total)))
+        Ok(Cost { ce: total - f64::from(*wanted), kl: divergence(clean, changed, total) })
     };
     targets.par_iter().map(row).collect()
 }
@@ -195,13 +204,13 @@ mod tests {
         let (p, q) = (logits([0.5, 0.25, 0.25]), logits([0.25, 0.5, 0.25]));
         let found = judged(&p, &q, &[(0, 1), (1, 0)], &Task::default()).unwrap();
         let kl = 0.25 * 2.0_f64.ln();
-        for ((ce, found), expected) in found.into_iter().zip([2.0_f64.ln(), 4.0_f64.ln()]) {
+        for (Cost { ce, kl: found }, expected) in found.into_iter().zip([2.0_f64.ln(), 4.0_f64.ln()]) {
             assert!((ce - expected).abs() < 1e-6 && (found - kl).abs() < 1e-6, "{ce} {found}");
         }
-        assert_eq!(judged(&p, &p, &[(1, 2)], &Task::default()).unwrap()[0].1, 0.0);
+        assert_eq!(judged(&p, &p, &[(1, 2)], &Task::default()).unwrap()[0].kl, 0.0);
         assert!(judged(&p, &q, &[(0, 3)], &Task::default()).is_err());
         let never = Tensor::new(&[[0.0_f32, f32::NEG_INFINITY]], &Device::Cpu).unwrap();
-        assert_eq!(judged(&never, &never, &[(0, 0)], &Task::default()).unwrap(), [(0.0, 0.0)]);
+        assert_eq!(judged(&never, &never, &[(0, 0)], &Task::default()).unwrap(), [Cost { ce: 0.0, kl: 0.0 }]);
     }
 
     #[test]
