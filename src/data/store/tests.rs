@@ -31,7 +31,7 @@ fn text() -> Text {
 
 /// Of several passes through the model.
 fn long() -> Text {
-    letters(1200, text::Options::default())
+    letters(1400, text::Options::default())
 }
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
