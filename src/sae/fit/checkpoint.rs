@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::history::History;
 use super::recipe::Recipe;
@@ -36,7 +37,7 @@ struct Said {
     step: u64,
     threshold: Option<f64>,
     rows_per_step: u64,
-    recipe: serde_json::Value,
+    recipe: Value,
     data: String,
 }
 
@@ -79,17 +80,11 @@ impl Keep<'_> {
         }
         let said = metadata.get("fit").ok_or_else(|| err!(Format, "expected `fit` in the metadata, found none"))?;
         let said: Said = serde_json::from_str(said).map_err(|e| err!(Format, "what it says of the fit: {e}"))?;
-        for (what, kept, given) in
-            [("recipe", said.recipe.to_string(), recipe.json().to_string()), ("data", said.data, data.to_string())]
-        {
-            if kept != given {
-                return Err(err!(
-                    Argument,
-                    "the fit that is kept there has other {what}: {kept}, and this one {given}"
-                )
-                .hint("give the same to go on with it, another `dir`, or `fresh: true` to begin again"));
-            }
+        let kept = said.recipe.as_object().cloned().unwrap_or_default();
+        for (key, given) in recipe.json().as_object().into_iter().flatten() {
+            same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
         }
+        same("data", &said.data.into(), &data.into())?;
         for parameter in &state.params.all {
             let name = parameter.name.text();
             set(&parameter.weight, file.tensor(&format!("weight.{name}"))?)?;
@@ -106,6 +101,15 @@ impl Keep<'_> {
         history.steps = numbers.to_vec2::<f64>()?.iter().map(|row| found(row)).collect();
         Ok(())
     }
+}
+
+/// Refuses to go on with a fit that is another one.
+fn same(what: &str, kept: &Value, given: &Value) -> Result<()> {
+    if kept == given {
+        return Ok(());
+    }
+    Err(err!(Argument, "the fit that is kept there has {what} {kept}, and this one {given}")
+        .hint("give the same to go on with it, another `dir`, or `fresh: true` to begin again"))
 }
 
 fn tensors(state: &State, history: &History) -> Result<BTreeMap<String, Tensor>> {

@@ -1,3 +1,5 @@
+//! Fits against finite differences, against dictionary_learning step by step, and against interruptions.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -316,7 +318,7 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
     let keep = Keep { files: &files, folder: "whole".into(), every: 1, fresh: false };
     let rows = Box::new(OfTensor::new(&x, 5).unwrap());
     let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
-    assert!(error.message.contains("has other recipe"), "{}", error.message);
+    assert!(error.message.ends_with("has steps 9, and this one 10"), "{}", error.message);
 }
 
 /// Rows that fail after so many batches, as a disk may.

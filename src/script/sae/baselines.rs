@@ -1,14 +1,21 @@
 //! Linear baselines: dictionaries that need no fitting, or little.
 
+use rand::Rng;
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::dictionary::Sae;
+use crate::base::random::stream;
 use crate::sae::baselines::{self, Ica, Moments, Nmf};
-use crate::script::env::env;
+use crate::script::env::{Env, env};
 use crate::script::options::options;
 use crate::script::tensor::values;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
+
+/// Draws of a baseline's own: with the seed of a tensor's numbers it must not draw these again as its directions.
+fn draws(env: &Env, seed: Option<u64>) -> impl Rng + use<> {
+    stream(env.random.generator(seed).next_u64(), "baseline", 0)
+}
 
 #[export_module(manifest)]
 pub mod functions {
@@ -50,7 +57,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let sources = tensor::uniform([2000, 2], -1, 1, #{ seed: 1 });
+    /// let sources = tensor::uniform([2000, 2], #{ low: -1, seed: 1 });
     /// let s = sae::ica(sources @ tensor([[1, 0.5], [0, 1]]), #{ seed: 1 });
     /// s.d_sae  //=> 2
     /// ```
@@ -64,7 +71,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let settings =
             Ica { components: read.get("count", Given::size)?, k: read.get("k", Given::size)?, ..Ica::default() };
-        let mut draws = env.random.generator(read.seed()?);
+        let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
         Ok(baselines::ica(&values(0, "x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.arg(0))?.into())
     }
@@ -78,7 +85,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let x = tensor::uniform([50, 2], 0, 1, #{ seed: 1 }) @ tensor([[1, 0, 2], [0, 1, 1]]);
+    /// let x = tensor::uniform([50, 2], #{ seed: 1 }) @ tensor([[1, 0, 2], [0, 1, 1]]);
     /// sae::nmf(x, 2, #{ seed: 1 }).reconstruct(x).all_close(x, #{ atol: 0.05 })  //=> true
     /// ```
     #[rhai_fn(return_raw)]
@@ -90,7 +97,7 @@ pub mod functions {
     pub fn nmf_with(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let settings = Nmf { k: read.get("k", Given::size)?, ..Nmf::new(given(1, "count", &count).size()?) };
-        let mut draws = env.random.generator(read.seed()?);
+        let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
         Ok(baselines::nmf(&values(0, "x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.arg(0))?.into())
     }
@@ -139,7 +146,7 @@ pub mod functions {
     pub fn random_with(ctx: NativeCallContext, width: Int, features: Int, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let k = read.get("k", Given::size)?;
-        let mut draws = env.random.generator(read.seed()?);
+        let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
         let (width, features) = (given(0, "width", &width).size()?, given(1, "features", &features).size()?);
         Ok(baselines::random(width, features, k, &mut draws)?.into())

@@ -256,9 +256,9 @@ pub mod functions {
     /// # Example
     /// ```
     /// let truth = tensor::randn([6, 4], #{ seed: 1 });
-    /// let x = tensor::uniform([512, 6], -4, 1, #{ seed: 2 }).relu() @ truth;
+    /// let x = tensor::uniform([512, 6], #{ low: -4, high: 1, seed: 2 }).relu() @ truth;
     /// let s = sae::fit(x, #{ k: 2, d_sae: 12, batch: 128, steps: 100, seed: 1 });
-    /// s.eval(x).to_map().rows.len() > 5  //=> true
+    /// s.measure(x).to_map().rows.len() > 5  //=> true
     /// s.encode(x).shape  //=> [512, 12]
     /// ```
     #[rhai_fn(return_raw)]
@@ -270,7 +270,11 @@ pub mod functions {
     pub fn fit_with(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let asked = super::asked(&mut read, &env)?;
+        let of_text = keeping(&mut read)?;
         read.finish()?;
+        if of_text != Default::default() {
+            return Err(err!(Argument, "expected no options of a text where activations are given").arg(1).into());
+        }
         let dir = asked.dir.as_ref().map(PathBuf::from);
         Ok(asked.fitted(&values(0, "x", &x)?, About::default(), dir, &env)?)
     }
@@ -295,13 +299,18 @@ pub mod functions {
     /// Fits a dictionary to each of several sites, whose activations one pass of the model gives; in the order of the
     /// computation.
     ///
-    /// `sites` is a set such as `resid_post.*`. All options are those of `sae::fit`.
+    /// `sites` is a set such as `resid_post.*`. A fit that is kept in `dir` has a folder there for each site.
+    ///
+    /// # Options
+    /// - `kind` = "topk": one of those of `sae::fit`, with its own options
+    /// - `ratio` = 8: how many times as many features as dimensions
+    /// - `passes` = 4: how often each row is read
+    /// - `dir` = none: a folder where the fits are kept, and go on from; all other options of `sae::fit` are taken, too
     ///
     /// # Example
     /// ```
     /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::text("grammar", #{ tokens: 400 });
     /// let text = data::texts(["to be or not to be", "or not to be"]);
     /// sae::fit_all(m, "resid_post.*", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 })
     /// //=> [topk dictionary of 16 features for resid_post.0, topk dictionary of 16 features for resid_post.1]

@@ -85,15 +85,15 @@ pub mod methods {
     /// # Example
     /// ```
     /// let x = tensor::randn([100, 4], #{ seed: 1 });
-    /// sae::identity(4).eval(x).to_map().rows[2][1]  //=> 1.0
+    /// sae::identity(4).measure(x).to_map().rows[2][1]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn eval(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Table> {
-        eval_with(ctx, s, x, Options::new())
+    pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Table> {
+        measure_with(ctx, s, x, Options::new())
     }
 
-    #[rhai_fn(global, name = "eval", pure, return_raw)]
-    pub fn eval_with(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Table> {
+    #[rhai_fn(global, name = "measure", pure, return_raw)]
+    pub fn measure_with(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Table> {
         let mut read = super::options(1, options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         read.finish()?;
@@ -113,16 +113,16 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    /// let table = sae::identity(8).eval_text(m, data::texts(["to be", "or not"]), #{ site: "resid_post.0" });
+    /// let table = sae::identity(8).measure_on(m, data::texts(["to be", "or not"]), #{ site: "resid_post.0" });
     /// table.to_map().rows[2][1]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn eval_text(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {
-        eval_text_with(ctx, s, m, text, Options::new())
+    pub fn measure_on(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {
+        measure_on_with(ctx, s, m, text, Options::new())
     }
 
-    #[rhai_fn(global, name = "eval_text", pure, return_raw)]
-    pub fn eval_text_with(
+    #[rhai_fn(global, name = "measure_on", pure, return_raw)]
+    pub fn measure_on_with(
         ctx: NativeCallContext,
         s: &mut Sae,
         m: Model,
@@ -195,7 +195,8 @@ pub mod methods {
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 8 });
     /// let s = sae::identity(8);
-    /// m.logits([1, 2], #{ hooks: s.splice(#{ site: "resid_post.0" }) }).all_close(m.logits([1, 2]))  //=> true
+    /// let hook = s.splice(#{ site: "resid_post.0" });
+    /// m.logits([1, 2], #{ hooks: hook }).all_close(m.logits([1, 2]))  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn splice(s: &mut Sae) -> Fallible<Hook> {
@@ -207,9 +208,12 @@ pub mod methods {
         let mut read = super::options(0, options);
         let site = read.text("site", "")?;
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
-        let site = if site.is_empty() { super::site_of(&s.core)? } else { site };
-        let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), &site, &mut read)?;
+        // Options that are not known are refused before a site that is not.
+        let site = if site.is_empty() { super::site_of(&s.core) } else { Ok(site) };
+        let named = site.as_deref().unwrap_or_default();
+        let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
         read.finish()?;
+        site?;
         Ok(hook)
     }
 }
