@@ -1,6 +1,7 @@
 //! Fitting dictionaries: kinds, the loss in candle's operations, steps, and how a fit ends.
 
 mod finish;
+mod fused;
 pub mod kinds;
 mod loss;
 mod median;
