@@ -1,5 +1,6 @@
 //! From activations to codes and back, in candle's operations, so that gradients pass.
 
+use super::nonnegative;
 use super::parts::{Activation, Parts};
 use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
@@ -36,6 +37,7 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
         }
         Activation::Linear(None) => Ok(pre),
         Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
+        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &x),
     }
 }
 

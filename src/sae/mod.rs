@@ -3,14 +3,24 @@
 //! A dictionary is one type, [`Sae`], whatever it was fitted as and whoever fitted it: its [`Parts`] are the mathematics
 //! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
 
+pub mod baselines;
 pub mod fit;
+pub mod formats;
+pub mod load;
+pub mod metrics;
+pub mod splice;
 
 mod codes;
+mod fits;
+mod nonnegative;
 mod parts;
+mod rows;
+mod save;
 mod scaling;
 
 use std::sync::Arc;
 
+pub use formats::Format;
 pub use parts::{About, Activation, Parts};
 pub use scaling::Scaling;
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::scaling::Scaling;
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{Tensor, dtype};
+use crate::tensor::{Device, Tensor, dtype};
 
 /// The parts of a dictionary. With x scaled as `scaling` says:
 ///
@@ -49,9 +49,24 @@ pub enum Activation {
     },
     /// All of them, or the k largest by their absolute value; they may be below 0.
     Linear(Option<usize>),
+    /// Those codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative
+    /// W = [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
+    Nonnegative {
+        sum: Tensor,
+        k: Option<usize>,
+    },
 }
 
 impl Activation {
+    /// How many features it lets through at most, where it counts them.
+    fn most(&self) -> Option<usize> {
+        match self {
+            Activation::TopK(k) => Some(*k),
+            Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
+            Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
+        }
+    }
+
     /// As it is said of a dictionary.
     pub fn name(&self) -> &'static str {
         match self {
@@ -60,6 +75,7 @@ impl Activation {
             Activation::Threshold(_) => "jumprelu",
             Activation::Gated { .. } => "gated",
             Activation::Linear(_) => "linear",
+            Activation::Nonnegative { .. } => "nonnegative",
         }
     }
 }
@@ -80,6 +96,29 @@ pub struct About {
 }
 
 impl Parts {
+    /// The same on another device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let moved = |tensor: &Tensor| tensor.to_device(device);
+        let maybe = |tensor: &Option<Tensor>| tensor.as_ref().map(moved).transpose();
+        let activation = match &self.activation {
+            Activation::Threshold(threshold) => Activation::Threshold(moved(threshold)?),
+            Activation::Gated { gate, magnitude, log_scale } => {
+                Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
+            }
+            Activation::Nonnegative { sum, k } => Activation::Nonnegative { sum: moved(sum)?, k: *k },
+            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => self.activation.clone(),
+        };
+        Ok(Self {
+            encoder: moved(&self.encoder)?,
+            encoder_bias: maybe(&self.encoder_bias)?,
+            activation,
+            decoder: moved(&self.decoder)?,
+            decoder_bias: maybe(&self.decoder_bias)?,
+            skip: maybe(&self.skip)?,
+            ..self.clone()
+        })
+    }
+
     /// Refuses what does not fit together.
     pub fn check(&self) -> Result<()> {
         let (d_sae, d_in) = matrix("encoder", &self.encoder)?;
@@ -101,10 +140,13 @@ impl Parts {
                     given.push((name, Some(tensor), vec![d_sae]));
                 }
             }
-            Activation::TopK(k) | Activation::Linear(Some(k)) if *k == 0 || *k > d_sae => {
-                return Err(err!(Argument, "expected k from 1 to {d_sae}, the number of features, found {k}"));
-            }
+            Activation::Nonnegative { sum, .. } => given.push(("sum", Some(sum), vec![d_sae, d_in])),
             Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => {}
+        }
+        if let Some(k) = self.activation.most()
+            && (k == 0 || k > d_sae)
+        {
+            return Err(err!(Argument, "expected k from 1 to {d_sae}, the number of features, found {k}"));
         }
         for (name, tensor, wanted) in given {
             let Some(tensor) = tensor else { continue };
@@ -118,6 +160,13 @@ impl Parts {
         }
         if self.centred && (self.decoder_bias.is_none() || d_in != d_out) {
             return Err(err!(Shape, "expected a decoder's bias of width {d_in} to centre the input with, found none"));
+        }
+        let plain = self.encoder_bias.is_none() && !self.centred && !self.rescaled;
+        if matches!(self.activation, Activation::Nonnegative { .. }) && !plain {
+            return Err(err!(
+                Argument,
+                "expected nonnegative codes of the input as it is, found a bias or a rescaling"
+            ));
         }
         if !dtype::is_float(self.encoder.dtype()) {
             return Err(err!(Argument, "expected floats, found {}", self.encoder.dtype().as_str()));

@@ -15,10 +15,11 @@ pub enum Scaling {
     LayerNorm,
 }
 
-/// How certain activations are scaled: what is taken off, and what they are divided by.
+/// How certain activations are scaled: what is taken off, what they are divided by, and what undoes that.
 pub struct Scaled {
     offset: Option<Tensor>,
     divisor: Option<Tensor>,
+    factor: Option<Tensor>,
 }
 
 /// As SAELens has it.
@@ -29,15 +30,17 @@ impl Scaling {
         let last = x.rank() - 1;
         let width = x.dims()[last] as f64;
         Ok(match self {
-            Scaling::None => Scaled { offset: None, divisor: None },
+            Scaling::None => Scaled { offset: None, divisor: None, factor: None },
             Scaling::ConstantNorm => {
                 let norm = x.sqr()?.sum_keepdim(last)?.sqrt()?;
-                Scaled { offset: None, divisor: Some((norm / width.sqrt())?) }
+                let divisor = (norm / width.sqrt())?;
+                Scaled { offset: None, factor: Some(divisor.clone()), divisor: Some(divisor) }
             }
             Scaling::LayerNorm => {
                 let mean = x.mean_keepdim(last)?;
                 let spread = (x.broadcast_sub(&mean)?.sqr()?.sum_keepdim(last)? / (width - 1.0))?.sqrt()?;
-                Scaled { offset: Some(mean), divisor: Some((spread + EPS)?) }
+                // SAELens undoes it without the small number that keeps from dividing by 0.
+                Scaled { offset: Some(mean), divisor: Some((&spread + EPS)?), factor: Some(spread) }
             }
         })
     }
@@ -57,8 +60,8 @@ impl Scaled {
 
     pub fn after(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
-        if let Some(divisor) = &self.divisor {
-            x = x.broadcast_mul(&dtype::convert(divisor, x.dtype())?)?;
+        if let Some(factor) = &self.factor {
+            x = x.broadcast_mul(&dtype::convert(factor, x.dtype())?)?;
         }
         if let Some(offset) = &self.offset {
             x = x.broadcast_add(offset)?;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::{Value, json};
+
 use super::kinds::Kind;
 use crate::base::Result;
 use crate::err;
 use crate::model::train::Schedule;
 
 /// How errors are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Counting {
     /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
     Mean,
@@ -19,12 +23,16 @@ pub enum Counting {
 }
 
 /// What is done about features that no longer fire.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dead {
     Leave,
     /// The dead features, the `k` largest of each row, reconstruct what the living ones leave; the error, over the
     /// variance of that rest, counts `weight` (Gao et al. 2024, section A.2).
-    AuxK { k: usize, weight: f64 },
+    AuxK {
+        k: usize,
+        weight: f64,
+    },
 }
 
 /// How wide a dictionary is.
@@ -55,6 +63,8 @@ pub struct Recipe {
     pub dead: Dead,
     /// After how many rows without firing a feature is dead.
     pub dead_after: u64,
+    /// Whether activations are centred and scaled to mean square 1 while they are fitted.
+    pub scaled: bool,
     /// A linear map around the dictionary, of transcoders.
     pub skip: bool,
     pub seed: u64,
@@ -71,6 +81,16 @@ impl Recipe {
             0 => 1.0,
             warmup => (step as f64 / warmup as f64).min(1.0),
         }
+    }
+
+    /// What says which fit it is; a longer one is another, since its rates may be.
+    pub fn json(&self) -> Value {
+        json!({
+            "kind": self.kind.name(), "options": self.kind.options(), "steps": self.steps, "batch": self.batch,
+            "lr": self.lr, "schedule": self.schedule, "betas": self.betas, "eps": self.eps, "clip": self.clip,
+            "sparsity_warmup": self.sparsity_warmup, "counting": self.counting, "unit": self.unit, "dead": self.dead,
+            "dead_after": self.dead_after, "scaled": self.scaled, "skip": self.skip, "seed": self.seed,
+        })
     }
 
     /// Refuses what no fit can follow, by the names that scripts give.

@@ -6,6 +6,9 @@ use super::kinds::{self, Kind};
 use super::loss::{Batch, loss};
 use super::params::{Name, Params, unit_rows};
 use super::*;
+use crate::base::Task;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::About;
@@ -47,6 +50,7 @@ fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
         counting,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
         dead_after: 32,
+        scaled: true,
         skip: false,
         seed: 0,
     }
@@ -282,4 +286,92 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
         let expected = floats(&followed).unwrap()[0];
         assert!((found - expected).abs() < 1e-5, "{name}: threshold {found} {expected}");
     }
+}
+
+#[test]
+fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let x = rows(40, DType::F32);
+    let fit = |dir: &str, stops: &[u64]| {
+        let recipe = Recipe { steps: 9, ..recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum) };
+        let mut last = None;
+        for stop in stops.iter().chain(&[u64::MAX]) {
+            let keep = Keep { files: &files, folder: dir.into(), every: 1, fresh: false };
+            let rows = Stops { rows: OfTensor::new(&x, 5).unwrap(), left: *stop };
+            let fit = Fit::new(recipe.clone(), 12, Box::new(rows), Some(keep), &Task::default()).unwrap();
+            last = Some(fit.run(About::default(), &Task::default()));
+        }
+        let fitted = last.unwrap().unwrap();
+        (std::fs::read(folder.path().join(dir).join(CHECKPOINT)).unwrap(), fitted)
+    };
+    let (whole, fitted) = fit("whole", &[]);
+    let (resumed, again) = fit("resumed", &[3, 5]);
+    assert!(whole == resumed);
+    assert_eq!(fitted.history, again.history);
+    assert_eq!(fitted.history.steps.len(), 9);
+    let codes = |sae: &crate::sae::Sae| floats(&sae.encode(&x).unwrap()).unwrap();
+    assert_eq!(codes(&fitted.sae), codes(&again.sae));
+    let other = Recipe { steps: 10, ..recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum) };
+    let keep = Keep { files: &files, folder: "whole".into(), every: 1, fresh: false };
+    let rows = Box::new(OfTensor::new(&x, 5).unwrap());
+    let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
+    assert!(error.message.contains("has other recipe"), "{}", error.message);
+}
+
+/// Rows that fail after so many batches, as a disk may.
+struct Stops {
+    rows: OfTensor,
+    left: u64,
+}
+
+impl Rows for Stops {
+    fn next(&mut self, rows: usize, task: &Task) -> crate::base::Result<Vec<Tensor>> {
+        if self.left == 0 {
+            return Err(crate::err!(File, "cannot read on"));
+        }
+        self.left -= 1;
+        self.rows.next(rows, task)
+    }
+
+    fn skip(&mut self, rows: u64, task: &Task) -> crate::base::Result<()> {
+        self.rows.skip(rows, task)
+    }
+
+    fn about(&self) -> String {
+        self.rows.about()
+    }
+}
+
+#[test]
+fn rows_of_a_tensor_come_once_an_epoch_and_are_left_out_alike() {
+    let x = Tensor::arange(0f32, 14.0, &candle_core::Device::Cpu).unwrap().reshape((7, 2)).unwrap();
+    let task = Task::default();
+    let mut all = OfTensor::new(&x, 3).unwrap();
+    let first: Vec<f64> = floats(&all.next(7, &task).unwrap()[0]).unwrap().into_iter().step_by(2).collect();
+    let mut sorted = first.clone();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(sorted, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+    let rest = floats(&all.next(10, &task).unwrap()[0]).unwrap();
+    let mut other = OfTensor::new(&x, 3).unwrap();
+    other.skip(7, &task).unwrap();
+    assert_eq!(floats(&other.next(10, &task).unwrap()[0]).unwrap(), rest);
+    assert!(OfTensor::new(&Tensor::zeros((0, 2), DType::F32, &candle_core::Device::Cpu).unwrap(), 0).is_err());
+}
+
+#[test]
+fn constant_activations_and_one_row_are_fitted_and_nan_is_refused() {
+    let fit = |x: &Tensor| {
+        let recipe = Recipe { steps: 5, batch: 4, ..recipe(kind("topk", json!({ "k": 2 })), Counting::Sum) };
+        let fit = Fit::new(recipe, 12, Box::new(OfTensor::new(x, 0).unwrap()), None, &Task::default())?;
+        fit.run(About::default(), &Task::default())
+    };
+    let constant = Tensor::full(3f32, (6, 5), &candle_core::Device::Cpu).unwrap();
+    let sae = fit(&constant).unwrap().sae;
+    let difference = floats(&(sae.reconstruct(&constant).unwrap() - &constant).unwrap()).unwrap();
+    assert!(difference.iter().all(|d| d.abs() < 0.1), "{difference:?}");
+    assert!(fit(&rows(1, DType::F32)).is_ok());
+    assert!(fit(&Tensor::zeros((3, 5), DType::F32, &candle_core::Device::Cpu).unwrap()).is_ok());
+    let nan = Tensor::full(f32::NAN, (6, 5), &candle_core::Device::Cpu).unwrap();
+    assert!(fit(&nan).err().unwrap().message.contains("expected finite activations"));
 }
