@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod finish;
+mod fused;
 mod history;
 pub mod kinds;
 mod loss;

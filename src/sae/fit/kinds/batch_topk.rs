@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::topk::few;
 use super::{Kind, Pass};
 use crate::base::Result;
+use crate::sae::fit::fused::Choice;
 use crate::sae::fit::params::Params;
 use crate::sae::fit::recipe::Shape;
 use crate::sae::{Activation, codes};
@@ -39,6 +40,10 @@ impl Kind for BatchTopK {
 
     fn smallest(&self, codes: &Tensor) -> Result<Option<f64>> {
         smallest(codes).map(Some)
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        Some(Choice::LargestOfAll(self.k))
     }
 
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {

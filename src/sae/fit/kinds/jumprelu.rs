@@ -9,6 +9,7 @@ use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
 use crate::sae::codes::greater;
+use crate::sae::fit::fused::{Choice, Jump};
 use crate::sae::fit::params::Params;
 use crate::sae::fit::recipe::Shape;
 use crate::tensor::{Tensor, elementwise};
@@ -112,6 +113,11 @@ impl Kind for JumpRelu {
             None => count,
         };
         Ok(Some((count * self.l0)?))
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        let Self { l0, target, bandwidth, estimate, .. } = *self;
+        Some(Choice::Above(Jump { l0, target, bandwidth, estimate }))
     }
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {

@@ -13,8 +13,10 @@ mod topk;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub use jumprelu::Estimate;
 use serde_json::{Map, Value};
 
+use super::fused::Choice;
 use super::params::{Name, Params};
 use super::recipe::Shape;
 use crate::base::{Result, names};
@@ -85,6 +87,11 @@ pub trait Kind: Debug + Send + Sync {
     /// The smallest code that this step would take, where a running mean of it becomes a threshold.
     fn smallest(&self, _codes: &Tensor) -> Result<Option<f64>> {
         Ok(None)
+    }
+
+    /// How its codes are chosen, where the fused step knows how.
+    fn choice(&self) -> Option<Choice> {
+        None
     }
 
     /// What a finished dictionary makes its codes with; `threshold` is that running mean.

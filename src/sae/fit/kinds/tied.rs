@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Kind, Pass};
 use crate::base::Result;
 use crate::sae::Activation;
+use crate::sae::fit::fused::Choice;
 use crate::sae::fit::params::Params;
 use crate::tensor::{Tensor, elementwise};
 
@@ -36,6 +37,10 @@ impl Kind for Tied {
 
     fn penalty(&self, _pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some((codes.sum(1)?.mean(0)? * self.l1)?))
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        Some(Choice::Positive { l1: self.l1, weighted: false })
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

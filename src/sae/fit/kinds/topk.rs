@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Kind, Pass};
 use crate::base::Result;
 use crate::err;
+use crate::sae::fit::fused::Choice;
 use crate::sae::fit::params::Params;
 use crate::sae::fit::recipe::Shape;
 use crate::sae::{Activation, codes};
@@ -34,6 +35,10 @@ impl Kind for TopK {
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         let codes = elementwise::relu(pass.pre)?;
         codes::largest(&codes, &codes, self.k)
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        Some(Choice::LargestOfRows(self.k))
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
