@@ -29,9 +29,9 @@ impl Held {
     pub fn of(params: &Params, batch: &Batch, recipe: &Recipe) -> Result<Option<Self>> {
         let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
         let weights: Vec<_> = weights.collect();
-        let all = weights.iter().map(|(_, weight)| weight).chain([&batch.x]).chain(&batch.target);
         let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
-        let are_here = all.fold(true, |all, tensor| all && is_here(tensor));
+        let mut all = weights.iter().map(|(_, weight)| weight).chain(std::iter::once(&batch.x)).chain(&batch.target);
+        let are_here = all.all(is_here);
         let d_sae = params.get(Name::EncoderBias)?.elem_count();
         let (&[rows, d_in], &[others, d_out]) = (batch.x.dims(), batch.target().dims()) else { return Ok(None) };
         let shape = Shape { d_in, d_sae, d_out };

@@ -1,3 +1,5 @@
+//! The fused step against its twin, step by step, on small and awkward shapes.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -51,6 +53,7 @@ fn recipe(kind: Arc<dyn Kind>) -> Recipe {
         counting: Counting::Sum,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
         dead_after: 64,
+        scaled: false,
         skip: false,
         seed: 0,
     }

@@ -1,3 +1,5 @@
+//! Sparse rows, products that are looked at and never stored, and sums, against plain loops.
+
 use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 
