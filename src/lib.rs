@@ -12,6 +12,10 @@ pub mod data;
 
 pub mod sae;
 
+pub mod features;
+
+pub mod circuit;
+
 pub mod report;
 
 pub mod script;

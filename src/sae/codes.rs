@@ -7,19 +7,26 @@ use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{DType, Operand, Tensor, elementwise, gather, kernels, matmul};
 
-/// The codes of activations that are scaled already.
-pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
-    let centre = parts.decoder_bias.as_ref().filter(|_| parts.centred);
-    let x = match centre {
-        Some(centre) => x.broadcast_sub(centre)?,
-        None => x.clone(),
-    };
-    let pre = kernels::linear(&x, &parts.encoder, parts.encoder_bias.as_ref())?;
+/// What the activation function reads, of activations that are scaled already.
+pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {
+    let pre = kernels::linear(&centred(parts, x)?, &parts.encoder, parts.encoder_bias.as_ref())?;
     // A dictionary that counts in units of what it writes chooses by these, too.
-    let pre = match parts.rescaled {
+    Ok(match parts.rescaled {
         true => pre.broadcast_mul(&norms(&parts.decoder)?)?,
         false => pre,
-    };
+    })
+}
+
+fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
+    match parts.decoder_bias.as_ref().filter(|_| parts.centred) {
+        Some(centre) => Ok(x.broadcast_sub(centre)?),
+        None => Ok(x.clone()),
+    }
+}
+
+/// The codes of activations that are scaled already.
+pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
+    let pre = pre(parts, x)?;
     match &parts.activation {
         Activation::Relu => elementwise::relu(&pre),
         Activation::TopK(k) => {
@@ -37,7 +44,7 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
         }
         Activation::Linear(None) => Ok(pre),
         Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
-        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &x),
+        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &centred(parts, x)?),
     }
 }
 
@@ -53,6 +60,17 @@ pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
         Some(bias) => Ok(found.broadcast_add(bias)?),
         None => Ok(found),
     }
+}
+
+/// What single codes write, before a scaling is undone: one row for each feature and code.
+pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor> {
+    let features = Tensor::new(features, parts.decoder.device())?;
+    let directions = parts.decoder.index_select(&features, 0)?;
+    let lengths = match parts.rescaled {
+        true => codes.div(&norms(&directions)?.maximum(f32::MIN_POSITIVE)?)?,
+        false => codes.clone(),
+    };
+    Ok(directions.broadcast_mul(&lengths.unsqueeze(1)?)?)
 }
 
 /// The lengths of the rows.

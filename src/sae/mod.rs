@@ -71,6 +71,12 @@ impl Sae {
         codes::codes(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
     }
 
+    /// What the activation function makes codes of: `[.., d_in]` to `[.., d_sae]`.
+    pub fn pre_activations(&self, x: &Tensor) -> Result<Tensor> {
+        self.fits(x, self.d_in(), "activations")?;
+        codes::pre(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
+    }
+
     /// What codes stand for: `[.., d_sae]` to `[.., d_out]`. A dictionary that needs the input for that refuses.
     pub fn decode(&self, codes: &Tensor) -> Result<Tensor> {
         self.fits(codes, self.d_sae(), "codes")?;
@@ -99,6 +105,13 @@ impl Sae {
             found = found.add(&matmul::matmul(&input, &skip.t()?)?)?;
         }
         Ok((codes, scaled.after(&found)?))
+    }
+
+    /// What single features write for activations `x`, `[n, d_in]`: c_f d_f in the activations' own units, `[n, d_out]`.
+    /// Taking it off ablates the feature.
+    pub fn written_by(&self, x: &Tensor, features: &[u32], codes: &Tensor) -> Result<Tensor> {
+        self.fits(x, self.d_in(), "activations")?;
+        self.parts.scaling.of(x)?.stretched(&codes::written(&self.parts, features, codes)?)
     }
 
     fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {

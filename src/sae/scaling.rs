@@ -58,11 +58,16 @@ impl Scaled {
         Ok(x)
     }
 
-    pub fn after(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = x.clone();
-        if let Some(factor) = &self.factor {
-            x = x.broadcast_mul(&dtype::convert(factor, x.dtype())?)?;
+    /// What is written, in the activations' own units but for what was taken off.
+    pub fn stretched(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.factor {
+            Some(factor) => Ok(x.broadcast_mul(&dtype::convert(factor, x.dtype())?)?),
+            None => Ok(x.clone()),
         }
+    }
+
+    pub fn after(&self, x: &Tensor) -> Result<Tensor> {
+        let mut x = self.stretched(x)?;
         if let Some(offset) = &self.offset {
             x = x.broadcast_add(offset)?;
         }

@@ -33,7 +33,7 @@ impl Decoder {
         self.written(flow, layer, &weights.o, &z)
     }
 
-    fn heads(&self, flow: &mut Flow, kind: Kind, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Step<Tensor> {
+    pub(super) fn heads(&self, flow: &mut Flow, kind: Kind, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Step<Tensor> {
         let (rows, columns, _) = x.dims3()?;
         let y = kernels::reshape(&linear(flow.task, x, map)?, &[rows, columns, heads, self.config.d_head])?;
         flow.see(kind, layer, y)
@@ -48,23 +48,26 @@ impl Decoder {
         q: Tensor,
         k: Tensor,
     ) -> Step<(Tensor, Tensor)> {
-        let turning = self.turning(layer);
-        if turning.is_none() && self.config.qk_norm == QkNorm::None {
+        if self.turning(layer).is_none() && self.config.qk_norm == QkNorm::None {
             return Ok((q, k));
         }
-        let table = turning.map(|turning| turning.table(flow.columns.end, self.device())).transpose()?;
-        let turn = |x: Tensor, norm: Option<&Norm>, flow: &Flow| -> Result<Tensor> {
-            let x = self.head_normed(x, norm)?;
-            match &table {
-                Some(table) => kernels::rotate(&x, table, flow.columns.start, flow.gap.as_ref()),
-                None => Ok(x),
-            }
-        };
-        let q = turn(q, weights.q_norm.as_ref(), flow)?;
+        let q = self.turn(flow, layer, weights.q_norm.as_ref(), q)?;
         let q = flow.see(Kind::QRot, layer, q)?;
-        let k = turn(k, weights.k_norm.as_ref(), flow)?;
+        let k = self.turn(flow, layer, weights.k_norm.as_ref(), k)?;
         let k = flow.see(Kind::KRot, layer, k)?;
         Ok((q, k))
+    }
+
+    /// Queries or keys of the columns of this pass, after their norm and rotation where there is one.
+    pub(super) fn turn(&self, flow: &Flow, layer: usize, norm: Option<&Norm>, x: Tensor) -> Result<Tensor> {
+        let x = self.head_normed(x, norm)?;
+        match self.turning(layer) {
+            Some(turning) => {
+                let table = turning.table(flow.columns.end, self.device())?;
+                kernels::rotate(&x, &table, flow.columns.start, flow.gap.as_ref())
+            }
+            None => Ok(x),
+        }
     }
 
     fn head_normed(&self, x: Tensor, norm: Option<&Norm>) -> Result<Tensor> {
@@ -109,7 +112,7 @@ impl Decoder {
 }
 
 /// `[batch, pos, head, d_head]` as `[batch, pos, heads * d_head]`.
-fn heads_joined(x: &Tensor) -> Result<Tensor> {
+pub(super) fn heads_joined(x: &Tensor) -> Result<Tensor> {
     let (rows, columns, heads, size) = x.dims4()?;
     kernels::reshape(x, &[rows, columns, heads * size])
 }

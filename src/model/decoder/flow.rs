@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::base::{Error, Result, Task};
+use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::{At, Hooks, fit};
 use crate::model::site::{Kind, Site};
@@ -14,6 +15,16 @@ pub enum Stop {
     /// The last site that matters has been seen.
     Done,
     Failed(Error),
+}
+
+impl Stop {
+    /// For a pass that nobody ends early.
+    pub fn into_error(self) -> Error {
+        match self {
+            Stop::Done => err!(Bug, "a pass ended that nobody ends"),
+            Stop::Failed(error) => error,
+        }
+    }
 }
 
 impl From<Error> for Stop {

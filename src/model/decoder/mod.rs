@@ -4,6 +4,7 @@ mod attention;
 mod flow;
 mod past;
 mod turning;
+mod variants;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use flow::{Flow, Step, Stop};
 use turning::Turning;
 
 pub use past::Past;
+pub use variants::Variants;
 
 /// Which logits a pass is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +165,19 @@ impl Decoder {
         let normed = self.normed(flow, block.attn_norm.as_ref(), &x, Kind::NormScale, layer)?;
         let attn_in = flow.see(Kind::AttnIn, layer, normed.clone())?;
         let attn = self.attention(flow, layer, &block.attn, &attn_in, past)?;
+        self.behind_attention(flow, layer, block, x, normed, attn)
+    }
+
+    /// The rest of a block. `normed` is what attention read of the stream `x`, and `attn` what it writes there.
+    fn behind_attention(
+        &self,
+        flow: &mut Flow,
+        layer: usize,
+        block: &Block,
+        x: Tensor,
+        normed: Tensor,
+        attn: Tensor,
+    ) -> Step<Tensor> {
         let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, Kind::AttnPostScale, layer)?;
         let attn_out = flow.see(Kind::AttnOut, layer, attn)?;
         let mut mid = kernels::add(&x, &attn_out)?;

@@ -1,0 +1,6 @@
+//! Floor 7: circuits: which features lead to which, and how well that is judged.
+
+pub mod graph;
+pub mod tree;
+
+pub use graph::{Edge, Graph, Node};

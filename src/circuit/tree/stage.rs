@@ -1,0 +1,52 @@
+//! A dictionary of the residual stream, and where in the model it stands.
+
+use crate::base::Result;
+use crate::err;
+use crate::model::Model;
+use crate::model::site::{Kind, Place, select};
+use crate::sae::Sae;
+
+/// A dictionary at its site.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    pub sae: Sae,
+    pub place: Place,
+    /// The first block that reads what flows there.
+    pub block: usize,
+}
+
+impl Stage {
+    /// Refuses a dictionary that does not say which site of the residual stream it reads, or is one of another model.
+    pub fn new(model: &Model, sae: &Sae) -> Result<Self> {
+        let [site] = sae.parts().about.sites.as_slice() else {
+            let found = sae.parts().about.sites.len();
+            return Err(err!(Argument, "expected a dictionary of one site of the residual stream, found {found} sites"));
+        };
+        let config = model.decoder.config();
+        let place = match select(config, site)?[..] {
+            [place] => place,
+            ref places => return Err(err!(Argument, "expected one site, and `{site}` names {}", places.len())),
+        };
+        let block = match place.site.kind {
+            Kind::ResidPre => place.site.layer,
+            Kind::ResidPost => place.site.layer + 1,
+            _ => {
+                return Err(err!(Argument, "expected a dictionary of the residual stream, found one that reads {site}")
+                    .hint("a causal tree goes from block to block: fit dictionaries on `resid_post.*`"));
+            }
+        };
+        sae.check_fits(config.d_model, &model.origin, site)?;
+        Ok(Self { sae: sae.clone(), place, block })
+    }
+
+    /// The dictionaries in the order of the computation, no two of one place.
+    pub fn all(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
+        let mut stages = saes.iter().map(|sae| Self::new(model, sae)).collect::<Result<Vec<_>>>()?;
+        stages.sort_by_key(|stage| stage.block);
+        if let Some([a, b]) = stages.array_windows().find(|[a, b]| a.block == b.block) {
+            return Err(err!(Argument, "expected dictionaries of different places, found {} and {}", a.place, b.place)
+                .hint("what flows behind a block is what flows before the next one"));
+        }
+        Ok(stages)
+    }
+}

@@ -1,0 +1,239 @@
+//! Variants of one text that differ in few places of the stream: what some blocks make of their last columns.
+
+use std::ops::Range;
+
+use super::attention::heads_joined;
+use super::flow::{Flow, Step, Stop};
+use super::{Decoder, linear};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::hooks::NoHooks;
+use crate::model::site::Kind;
+use crate::model::weights::Block;
+use crate::tensor::Tensor;
+use crate::tensor::kernels::{self, Reach};
+
+/// Variants of one text. Where none of `changed` is put, the stream stays as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Variants<'a> {
+    pub tokens: &'a [u32],
+    /// What flows before the first block: `[pos, d_model]`.
+    pub stream: &'a Tensor,
+    /// What takes the place of some of it: `[changes, d_model]`.
+    pub changed: &'a Tensor,
+    /// Which variant, and which column of it, each change belongs to.
+    pub places: &'a [(usize, usize)],
+    /// How many variants there are.
+    pub count: usize,
+}
+
+/// All rows that some variant has, and which of them each variant reads at each column.
+struct Rows {
+    /// `[rows, pos, d_model]`: every column has its clean row first, then those that are put in its place.
+    x: Tensor,
+    /// Variant by variant, column by column: which of `x` with its first two axes joined.
+    read: Vec<u32>,
+}
+
+impl Variants<'_> {
+    fn rows(&self) -> Result<Rows> {
+        let (columns, d) = self.stream.dims2()?;
+        if columns == 0 || self.tokens.len() != columns || self.changed.dims() != [self.places.len(), d] {
+            let (stream, changed) = (self.stream.dims(), self.changed.dims());
+            return Err(err!(Bug, "variants of {} tokens: {stream:?}, {changed:?}", self.tokens.len()));
+        }
+        let mut at_column = vec![Vec::new(); columns];
+        let mut read: Vec<u32> = (0..self.count * columns).map(|i| (i % columns) as u32).collect();
+        for (change, &(variant, column)) in self.places.iter().enumerate() {
+            let slot = variant.checked_mul(columns).and_then(|start| read.get_mut(start + column));
+            let (Some(slot), Some(changes)) = (slot, at_column.get_mut(column)) else {
+                return Err(err!(Bug, "a change at column {column} of variant {variant}"));
+            };
+            changes.push(change);
+            *slot = (changes.len() * columns + column) as u32;
+        }
+        let rows = 1 + at_column.iter().map(Vec::len).max().unwrap_or(0);
+        let clean = |column: usize| column as u32;
+        let source = |row: usize, column: usize| match row.checked_sub(1).and_then(|row| at_column[column].get(row)) {
+            Some(change) => (columns + change) as u32,
+            None => clean(column),
+        };
+        let sources: Vec<u32> = (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| source(r, c)).collect();
+        let sources = Tensor::from_vec(sources, rows * columns, self.stream.device())?;
+        let x = Tensor::cat(&[self.stream, self.changed], 0)?.index_select(&sources, 0)?;
+        Ok(Rows { x: x.reshape((rows, columns, d))?, read })
+    }
+}
+
+impl Rows {
+    /// Rows of each variant, `[variants, pos, ..]`, of what was made of `x` row by row.
+    fn of_variants(&self, made: &Tensor) -> Result<Tensor> {
+        let columns = self.x.dim(1)?;
+        let read = Tensor::new(self.read.as_slice(), made.device())?;
+        let mut dims = made.dims().to_vec();
+        let width: usize = dims.iter().skip(2).product();
+        let found = made.reshape(((), width))?.index_select(&read, 0)?;
+        dims[0] = self.read.len() / columns;
+        Ok(found.reshape(dims)?)
+    }
+
+    /// The last columns of the variants, `[variants, 1, ..]`.
+    fn last_of_variants(&self, made: &Tensor) -> Result<Tensor> {
+        let columns = self.x.dim(1)?;
+        let last: Vec<u32> = self.read.chunks(columns).filter_map(|read| read.last().copied()).collect();
+        let mut dims = made.dims().to_vec();
+        let width: usize = dims.iter().skip(2).product();
+        (dims[0], dims[1]) = (last.len(), 1);
+        let last = Tensor::new(last, made.device())?;
+        Ok(made.reshape(((), width))?.index_select(&last, 0)?.reshape(dims)?)
+    }
+}
+
+impl Decoder {
+    /// What the stream is behind some blocks at the last column of each variant: `[variants, d_model]`.
+    ///
+    /// Ablating a feature changes the stream where the feature is active, and nowhere else. So the first block computes
+    /// keys and values once for all rows that some variant has, and only last columns ask in the last block. Blocks
+    /// between are computed in full.
+    pub fn last_of_variants(&self, variants: &Variants, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+        let d = self.config().d_model;
+        let Some(last) = blocks.end.checked_sub(1).filter(|last| *last >= blocks.start && *last < self.weights.blocks.len()) else {
+            return Err(err!(Bug, "the blocks {blocks:?} of {}", self.weights.blocks.len()));
+        };
+        let batch = Batch::new(vec![variants.tokens.to_vec()])?;
+        let mut rows = variants.rows()?;
+        if blocks.start < last {
+            rows = self.in_full(&batch, rows, blocks.start..last, task)?;
+        }
+        let found = self.last_column(&batch, &rows, last, task).map_err(Stop::into_error)?;
+        Ok(found.reshape(((), d))?)
+    }
+
+    /// The rows of all variants behind some blocks.
+    fn in_full(&self, batch: &Batch, rows: Rows, blocks: Range<usize>, task: &Task) -> Result<Rows> {
+        let mut x = rows.of_variants(&rows.x)?;
+        let columns = x.dim(1)?;
+        let mut hooks = NoHooks;
+        let mut flow = flow(&mut hooks, batch, 0..columns, task);
+        for layer in blocks {
+            task.check()?;
+            x = self.block(&mut flow, layer, &self.weights.blocks[layer], x, None).map_err(Stop::into_error)?;
+        }
+        Ok(Rows { x, read: (0..rows.read.len() as u32).collect() })
+    }
+
+    fn last_column(&self, batch: &Batch, rows: &Rows, layer: usize, task: &Task) -> Step<Tensor> {
+        let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
+        let mut hooks = NoHooks;
+        let mut whole = flow(&mut hooks, batch, 0..columns, task);
+        let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, Kind::NormScale, layer)?;
+        let (k, v) = self.keys_and_values(&mut whole, layer, block, &normed)?;
+        let (k, v) = (rows.of_variants(&k)?, rows.of_variants(&v)?);
+        let (x, normed) = (rows.last_of_variants(&rows.x)?, rows.last_of_variants(&normed)?);
+        let mut hooks = NoHooks;
+        let mut flow = flow(&mut hooks, batch, columns - 1..columns, task);
+        let q = self.heads(&mut flow, Kind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
+        let q = self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?;
+        let reach =
+            Reach { causal: self.config.causal, window: self.config.window(layer), past: columns - 1, gap: None };
+        task.check()?;
+        let z = kernels::attention(&q, &k, &v, self.config.score_scale_of(layer), self.config.score_cap, &reach)?;
+        let attn = linear(task, &heads_joined(&z)?, &block.attn.o)?;
+        self.behind_attention(&mut flow, layer, block, x, normed, attn)
+    }
+
+    fn keys_and_values(&self, flow: &mut Flow, layer: usize, block: &Block, x: &Tensor) -> Step<(Tensor, Tensor)> {
+        let k = self.heads(flow, Kind::K, layer, x, &block.attn.k, self.config.kv_heads)?;
+        let v = self.heads(flow, Kind::V, layer, x, &block.attn.v, self.config.kv_heads)?;
+        Ok((self.turn(flow, layer, block.attn.k_norm.as_ref(), k)?, v))
+    }
+}
+
+/// A pass that nobody looks at.
+fn flow<'a>(hooks: &'a mut NoHooks, batch: &'a Batch, columns: Range<usize>, task: &'a Task) -> Flow<'a> {
+    Flow { hooks, batch, columns, step: 0, gap: None, may_grow: false, task }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Logits, Pass};
+    use super::*;
+    use crate::model::hooks::{At, Hooks};
+    use crate::model::samples::{configs, decoder};
+    use crate::model::site::Site;
+    use crate::tensor::DType;
+
+    const TOKENS: [u32; 5] = [1, 4, 2, 0, 3];
+
+    /// Puts a stream before one block, and keeps what comes out of another.
+    struct Between {
+        before: usize,
+        put: Option<Tensor>,
+        behind: usize,
+        found: Option<Tensor>,
+        was: Option<Tensor>,
+    }
+
+    impl Hooks for Between {
+        fn wants(&self, site: Site) -> bool {
+            site == Site::new(Kind::ResidPre, self.before) || site == Site::new(Kind::ResidPost, self.behind)
+        }
+
+        fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+            if at.site == Site::new(Kind::ResidPre, self.before) {
+                self.was = Some(x.clone());
+                return Ok(self.put.clone());
+            }
+            self.found = Some(x.clone());
+            Ok(None)
+        }
+
+        fn last(&self) -> Option<Site> {
+            Some(Site::new(Kind::ResidPost, self.behind))
+        }
+    }
+
+    fn run(model: &Decoder, hooks: &mut Between) {
+        let batch = Batch::new(vec![TOKENS.to_vec()]).unwrap();
+        let pass = Pass { hooks, past: None, logits: Logits::Last, task: &Task::default() };
+        assert!(model.forward(&batch, pass).unwrap().is_none());
+    }
+
+    #[test]
+    fn variants_are_as_whole_passes_compute_them_in_every_shape_of_model() {
+        for config in configs() {
+            let name = format!("{config:?}");
+            let layers = config.layers;
+            let model = decoder(config, DType::F32);
+            for behind in 0..layers {
+                let mut clean = Between { before: 0, put: None, behind, found: None, was: None };
+                run(&model, &mut clean);
+                let stream = clean.was.unwrap().squeeze(0).unwrap();
+                let changed = Tensor::randn(0.0_f32, 1.0, (4, stream.dim(1).unwrap()), stream.device()).unwrap();
+                // One variant is changed in the middle, one at two columns, one nowhere, one at its end.
+                let places = [(0, 2), (1, 0), (1, 3), (3, 4)];
+                let variants =
+                    Variants { tokens: &TOKENS, stream: &stream, changed: &changed, places: &places, count: 4 };
+                let found = model.last_of_variants(&variants, 0..behind + 1, &Task::default()).unwrap();
+                for variant in 0..4 {
+                    let rows: Vec<Tensor> = (0..TOKENS.len())
+                        .map(|column| match places.iter().position(|place| *place == (variant, column)) {
+                            Some(change) => changed.narrow(0, change, 1).unwrap(),
+                            None => stream.narrow(0, column, 1).unwrap(),
+                        })
+                        .collect();
+                    let put = Some(Tensor::cat(&rows, 0).unwrap().unsqueeze(0).unwrap());
+                    let mut whole = Between { before: 0, put, behind, found: None, was: None };
+                    run(&model, &mut whole);
+                    let expected = whole.found.unwrap().get(0).unwrap().get(TOKENS.len() - 1).unwrap();
+                    let expected: Vec<f32> = expected.to_vec1().unwrap();
+                    let found: Vec<f32> = found.get(variant).unwrap().to_vec1().unwrap();
+                    for (a, b) in expected.iter().zip(&found) {
+                        assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{name}: {a} and {b}");
+                    }
+                }
+            }
+        }
+    }
+}
