@@ -12,6 +12,8 @@ pub mod data;
 
 pub mod sae;
 
+pub mod intervene;
+
 pub mod features;
 
 pub mod circuit;

@@ -1,5 +1,5 @@
 //! Floor 6: looking at features: where they are active, what they do, and what they stand for.
 
-pub mod seen;
+pub mod survey;
 
-pub use seen::{Moment, Seen, Tally};
+pub use survey::{Moment, Survey, Tally};

@@ -100,6 +100,11 @@ impl Cache {
         Ok(sum.broadcast_div(&weights.sum_keepdim(axes)?)?.to_dtype(recorded.dtype())?)
     }
 
+    /// A cache of the same run and positions that holds something else, such as codes of these activations.
+    pub fn holding(&self, activations: impl IntoIterator<Item = (Place, Tensor)>) -> Self {
+        Self { activations: activations.into_iter().collect(), ..self.clone() }
+    }
+
     /// A cache of given activations, such as gradients, of the same run as `like`.
     pub fn of(config: Arc<Config>, lengths: Vec<usize>, activations: BTreeMap<Place, Tensor>) -> Self {
         Self { config, activations, lengths, positions: None }

@@ -73,6 +73,16 @@ pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor
     Ok(directions.broadcast_mul(&lengths.unsqueeze(1)?)?)
 }
 
+/// What the codes of some features write together, before a scaling is undone.
+pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
+    let directions = parts.decoder.index_select(features, 0)?;
+    let directions = match parts.rescaled {
+        true => directions.broadcast_div(&norms(&directions)?.maximum(f32::MIN_POSITIVE)?.unsqueeze(1)?)?,
+        false => directions,
+    };
+    matmul::matmul(codes, &directions)
+}
+
 /// The lengths of the rows.
 fn norms(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.sqr()?.sum(1)?.sqrt()?)

@@ -114,6 +114,13 @@ impl Sae {
         self.parts.scaling.of(x)?.stretched(&codes::written(&self.parts, features, codes)?)
     }
 
+    /// What features write together for activations `x`, `[.., d_in]`, with codes `[.., features]`: c D in the activations'
+    /// own units, without any bias.
+    pub fn writes(&self, x: &Tensor, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
+        self.fits(x, self.d_in(), "activations")?;
+        self.parts.scaling.of(x)?.stretched(&codes::together(&self.parts, features, codes)?)
+    }
+
     fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {
         if x.dims().last() == Some(&width) {
             return Ok(());

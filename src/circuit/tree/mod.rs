@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use super::graph::{Edge, Graph, Node};
 use crate::base::{Kind, Result, Task};
 use crate::err;
-use crate::features::Seen;
-use crate::features::seen::site;
+use crate::features::Survey;
+use crate::features::survey::site;
 use crate::model::Model;
 use crate::sae::Sae;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::DType;
+use crate::tensor::normalise::cosine;
 
 pub use effects::{Effects, Read, Way, effects};
 pub use stage::Stage;
@@ -68,11 +69,11 @@ impl Default for Options {
     }
 }
 
-/// The causal tree of feature `target` of the last dictionary. `seen` is what the dictionaries found in a text.
+/// The causal tree of feature `target` of the last dictionary. `survey` is what the dictionaries found in a text.
 pub fn causal_tree(
     model: &Model,
     saes: &[Sae],
-    seen: &Seen,
+    survey: &Survey,
     target: usize,
     options: &Options,
     task: &Task,
@@ -82,7 +83,7 @@ pub fn causal_tree(
         return Err(err!(Argument, "expected dictionaries of at least two places, found {}", stages.len())
             .hint("a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each"));
     }
-    // Which of `seen` each stage is.
+    // Which of `survey` each stage is.
     let order = stages.iter().map(|stage| {
         let place = stage.place.to_string();
         saes.iter().position(|sae| site(sae).is_ok_and(|site| site == place))
@@ -94,7 +95,7 @@ pub fn causal_tree(
         let (place, count) = (last.place, last.sae.d_sae());
         return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
     }
-    let mut growing = Growing { model, stages: &stages, order, seen, options, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
+    let mut growing = Growing { model, stages: &stages, order, survey, options, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
     growing.node(top, target)?;
     let is_whole = match growing.all(task) {
         Ok(()) => true,
@@ -152,7 +153,7 @@ struct Growing<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     order: Vec<usize>,
-    seen: &'a Seen,
+    survey: &'a Survey,
     options: &'a Options,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
@@ -203,18 +204,19 @@ impl Growing<'_> {
     fn children(&mut self, node: usize, task: &Task) -> Result<Vec<usize>> {
         let (level, feature) = (self.nodes[node].level, self.nodes[node].feature);
         let (from, to) = (&self.stages[level - 1], &self.stages[level]);
-        let tally = self.seen.dictionaries.get(self.order[level]).and_then(|tallies| tallies.get(feature));
+        let tally = self.survey.dictionaries.get(self.order[level]).and_then(|tallies| tallies.get(feature));
         let Some(tally) = tally.filter(|tally| tally.fired > 0) else {
             return Err(err!(Argument, "feature {feature} of {} is never active in this text", to.place)
                 .hint("read more text, or choose a feature that fires"));
         };
         let texts: Vec<Vec<u32>> =
-            tally.top.iter().take(self.options.contexts).map(|moment| self.seen.up_to(moment)).collect();
+            tally.top.iter().take(self.options.contexts).map(|moment| self.survey.up_to(moment)).collect();
         let found = effects(self.model, (from, to), feature, &texts, (self.options.way, self.options.read), task)?;
         let (followed, shown) = self.options.chosen(&found.mean);
         let mut children = Vec::new();
         for (i, child) in followed.iter().chain(&shown).enumerate() {
-            let cosine = cosine(&from.sae.directions().get(*child)?, &to.sae.directions().get(feature)?)?;
+            let directions = (from.sae.directions().get(*child)?, to.sae.directions().get(feature)?);
+            let cosine = cosine(&directions.0, &directions.1, 0)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             let index = self.node(level - 1, *child)?;
             self.edges.push(Edge { from: index, to: node, effect: found.mean[*child], cosine });
             if i < followed.len() {
@@ -240,14 +242,6 @@ impl Options {
             Rank::Absolute => (strongest(&f64::abs), Vec::new()),
         }
     }
-}
-
-/// Of two directions; 0 where one of them has no length.
-fn cosine(a: &Tensor, b: &Tensor) -> Result<f64> {
-    let (a, b) = (a.to_dtype(DType::F64)?, b.to_dtype(DType::F64)?);
-    let number = |t: Tensor| -> Result<f64> { Ok(t.sum_all()?.to_scalar::<f64>()?) };
-    let lengths = (number(a.sqr()?)? * number(b.sqr()?)?).sqrt();
-    Ok(if lengths > 0.0 { number((a * b)?)? / lengths } else { 0.0 })
 }
 
 /// Whether a direction lies along one dimension of the stream: more than half of its square is there.

@@ -33,7 +33,7 @@ impl Default for Kept {
 
 /// Dictionaries, the text that they read, and where each of their features is active.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct Survey {
     /// The rows of tokens, as the text was packed.
     pub rows: Vec<Vec<u32>>,
     /// How many positions were read.
@@ -42,7 +42,7 @@ pub struct Seen {
     pub dictionaries: Vec<Vec<Tally>>,
 }
 
-impl Seen {
+impl Survey {
     /// One pass of the model feeds all dictionaries.
     pub fn of(
         model: &Model,
@@ -65,13 +65,13 @@ impl Seen {
             sae.check_fits(width, &model.origin, name)?;
         }
         let empty = |sae: &Sae| (0..sae.d_sae()).map(|_| Tally::default()).collect::<Vec<_>>();
-        let mut seen = Self { rows: Vec::new(), positions: 0, dictionaries: saes.iter().map(empty).collect() };
+        let mut survey = Self { rows: Vec::new(), positions: 0, dictionaries: saes.iter().map(empty).collect() };
         let mut sink = Streamed(|block: Block| {
-            seen.take(&block, saes, &order, kept)?;
+            survey.take(&block, saes, &order, kept)?;
             Ok(ControlFlow::Continue(()))
         });
         harvest.run(&mut sink, task)?;
-        Ok(seen)
+        Ok(survey)
     }
 
     fn take(&mut self, block: &Block, saes: &[Sae], order: &[usize], kept: Kept) -> Result<()> {

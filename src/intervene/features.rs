@@ -1,0 +1,201 @@
+//! Hooks on the features of a dictionary: what a hook does to an activation, done to codes.
+
+use std::sync::Arc;
+
+use crate::base::Result;
+use crate::err;
+use crate::model::cache::Cache;
+use crate::model::config::Config;
+use crate::model::hooks::{Action, At, Bound, Edit, Source};
+use crate::model::site::{Place, select};
+use crate::sae::Sae;
+use crate::sae::splice::Rest;
+use crate::tensor::{DType, Tensor, dtype};
+
+/// Which features of a dictionary are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Only(Vec<usize>),
+    AllBut(Vec<usize>),
+}
+
+impl Which {
+    /// Their indices in order, each once.
+    pub fn indices(&self, d_sae: usize) -> Result<Vec<u32>> {
+        let (Which::Only(given) | Which::AllBut(given)) = self;
+        if let Some(beyond) = given.iter().find(|feature| **feature >= d_sae) {
+            return Err(err!(Argument, "expected features below {d_sae}, found {beyond}"));
+        }
+        let is_meant = |feature: &usize| given.contains(feature) == matches!(self, Which::Only(_));
+        Ok((0..d_sae).filter(is_meant).map(|feature| feature as u32).collect())
+    }
+}
+
+/// Does to codes what another hook does to activations. With c' what that makes of the codes c, the site gets
+///
+///     x + (c' - c) D          where the dictionary's error is kept
+///     x_hat + (c' - c) D      where it is dropped
+///
+/// so that a feature whose code stays the same changes nothing.
+pub struct OnFeatures<'a> {
+    sae: Sae,
+    features: Tensor,
+    rest: Rest,
+    inner: Box<dyn Edit + 'a>,
+}
+
+impl<'a> OnFeatures<'a> {
+    /// `inner` sees the codes of these features in their order, `[batch, pos, features]`.
+    pub fn new(sae: Sae, which: &Which, rest: Rest, inner: Box<dyn Edit + 'a>) -> Result<Self> {
+        let features = Tensor::new(which.indices(sae.d_sae())?, sae.directions().device())?;
+        Ok(Self { sae, features, rest, inner })
+    }
+
+    /// The hook at the site that the dictionary reads, or at another one like it.
+    pub fn at(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
+        Bound::new(config, site, None, positions, Box::new(self))
+    }
+}
+
+impl Edit for OnFeatures<'_> {
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let input = dtype::convert(x, self.sae.parts().encoder.dtype())?;
+        let (codes, found) = self.sae.encode_and_reconstruct(&input).map_err(|e| e.within(format!("at `{place}`")))?;
+        let base = match self.rest {
+            Rest::Kept => x.clone(),
+            Rest::Dropped => dtype::convert(&found, x.dtype())?,
+        };
+        let part = codes.contiguous()?.index_select(&self.features, codes.rank() - 1)?;
+        let Some(edited) = self.inner.edit(at, place, positions, &part)? else {
+            return Ok((self.rest == Rest::Dropped).then_some(base));
+        };
+        let change = self.sae.writes(&input, &self.features, &(edited - part)?)?;
+        Ok(Some((base + dtype::convert(&change, x.dtype())?)?))
+    }
+}
+
+/// The action on codes: what it takes from a recorded activation is its codes.
+pub fn on_codes(action: &Action, sae: &Sae, which: &Which, config: &Config, site: &str) -> Result<Action> {
+    let encoded = |cache: &Arc<Cache>| -> Result<Arc<Cache>> {
+        let features = Tensor::new(which.indices(sae.d_sae())?, sae.directions().device())?;
+        let mut codes = Vec::new();
+        for place in select(config, site)? {
+            let x = cache.at(place)?;
+            let of = sae.encode(&x.to_dtype(sae.parts().encoder.dtype())?)?;
+            codes.push((place, of.contiguous()?.index_select(&features, of.rank() - 1)?));
+        }
+        Ok(Arc::new(cache.holding(codes)))
+    };
+    Ok(match action {
+        Action::Mean { cache, by_position } => Action::Mean { cache: encoded(cache)?, by_position: *by_position },
+        Action::Patch(Source::Cache(cache)) => Action::Patch(Source::Cache(encoded(cache)?)),
+        other => other.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Task;
+    use crate::model::batch::Batch;
+    use crate::model::decoder::Decoder;
+    use crate::model::run::Ask;
+    use crate::model::samples::{config, decoder};
+    use crate::sae::{About, Activation, Parts, Scaling};
+    use crate::tensor::Device;
+
+    const SITE: &str = "resid_post.0";
+
+    fn dictionary(d: usize) -> Sae {
+        let draw = |rows: usize, seed: f32| {
+            let numbers = (0..rows * d).map(|i| ((i as f32 + seed) * 0.7).sin()).collect::<Vec<_>>();
+            Tensor::from_vec(numbers, (rows, d), &Device::Cpu).unwrap()
+        };
+        let parts = Parts {
+            encoder: draw(3 * d, 1.0),
+            encoder_bias: None,
+            activation: Activation::Relu,
+            decoder: draw(3 * d, 2.0),
+            decoder_bias: Some(draw(1, 3.0).squeeze(0).unwrap()),
+            centred: true,
+            rescaled: false,
+            skip: None,
+            scaling: Scaling::None,
+            about: About { kind: "relu".into(), sites: vec![SITE.into()], ..About::default() },
+        };
+        Sae::new(parts).unwrap()
+    }
+
+    /// The stream behind the hooks, and its codes.
+    fn ran(model: &Decoder, sae: &Sae, hooks: Vec<Bound>) -> (Tensor, Tensor) {
+        let batch = Batch::new(vec![vec![1, 2, 3], vec![4, 0, 1]]).unwrap();
+        let ask = Ask { hooks, places: select(model.config(), SITE).unwrap(), positions: None };
+        let x = model.cache(&batch, ask, &Task::default()).unwrap().get(SITE).unwrap();
+        (x.clone(), sae.encode(&x).unwrap())
+    }
+
+    fn hook<'a>(model: &Decoder, sae: &Sae, which: Which, rest: Rest, action: Action) -> Bound<'a> {
+        let inner = Box::new(on_codes(&action, sae, &which, model.config(), SITE).unwrap().begin());
+        OnFeatures::new(sae.clone(), &which, rest, inner).unwrap().at(model.config(), SITE, None).unwrap()
+    }
+
+    fn far(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn a_feature_is_taken_off_by_what_it_writes() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let (x, codes) = ran(&model, &sae, vec![]);
+        let one = |feature: usize| {
+            let code = codes.narrow(2, feature, 1).unwrap();
+            code.broadcast_mul(&sae.directions().get(feature).unwrap()).unwrap()
+        };
+        let (zeroed, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![2]), Rest::Kept, Action::Zero)]);
+        assert!(far(&zeroed, &(&x - one(2)).unwrap()) < 1e-5);
+        let (grown, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![5, 2]), Rest::Kept, Action::Scale(3.0))]);
+        assert!(far(&grown, &(&x + ((one(2) + one(5)).unwrap() * 2.0).unwrap()).unwrap()) < 1e-4);
+    }
+
+    #[test]
+    fn without_the_error_what_is_kept_is_what_those_features_stand_for() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let (x, codes) = ran(&model, &sae, vec![]);
+        let all_but = hook(&model, &sae, Which::AllBut(vec![1]), Rest::Dropped, Action::Zero);
+        let (found, _) = ran(&model, &sae, vec![all_but]);
+        let mut kept = vec![0.0_f32; sae.d_sae()];
+        kept[1] = 1.0;
+        let kept = codes.broadcast_mul(&Tensor::new(kept, &Device::Cpu).unwrap()).unwrap();
+        assert!(far(&found, &sae.decode(&kept).unwrap()) < 1e-4);
+        let nothing = hook(&model, &sae, Which::Only(vec![0]), Rest::Dropped, Action::Scale(1.0));
+        assert!(far(&ran(&model, &sae, vec![nothing]).0, &sae.reconstruct(&x).unwrap()) < 1e-5);
+    }
+
+    #[test]
+    fn patches_and_means_are_of_codes() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let batch = Batch::new(vec![vec![2, 2, 2], vec![3, 3, 3]]).unwrap();
+        let ask = Ask { places: select(model.config(), SITE).unwrap(), ..Ask::default() };
+        let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
+        let all = Which::AllBut(vec![]);
+        let source = Action::Patch(Source::Cache(cache.clone()));
+        // All codes of another run, and none of this one's error, is what they stand for there.
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
+        assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
+        let mean = Action::Mean { cache: cache.clone(), by_position: false };
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all, Rest::Dropped, mean)]);
+        let mean = sae.encode(&cache.get(SITE).unwrap()).unwrap().mean((0, 1)).unwrap();
+        let expected = sae.decode(&mean).unwrap().broadcast_as(found.shape()).unwrap();
+        assert!(far(&found, &expected) < 1e-4);
+    }
+
+    #[test]
+    fn features_that_are_none_are_refused() {
+        let error = Which::Only(vec![3, 9]).indices(9).unwrap_err();
+        assert_eq!(error.message, "expected features below 9, found 9");
+        assert_eq!(Which::AllBut(vec![0, 2]).indices(4).unwrap(), [1, 3]);
+    }
+}
