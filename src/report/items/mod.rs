@@ -4,6 +4,7 @@
 
 mod card;
 mod chart;
+mod graph;
 mod grid;
 mod heat_text;
 mod table;
