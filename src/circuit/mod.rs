@@ -1,6 +1,7 @@
 //! Floor 7: circuits: which features lead to which, and how well that is judged.
 
 pub mod graph;
+pub mod judge;
 pub mod tree;
 
 pub use graph::{Edge, Graph, Node};
