@@ -23,7 +23,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn take(&mut self, moment: Moment, feature: usize, kept: Kept) {
+    pub fn take(&mut self, moment: Moment, feature: usize, kept: Kept) {
         self.fired += 1;
         self.sum += f64::from(moment.code);
         if self.top.len() < kept.top || self.top.last().is_some_and(|last| moment.code > last.code) {
