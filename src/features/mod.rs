@@ -1,5 +1,6 @@
 //! Floor 6: looking at features: where they are active, what they do, and what they stand for.
 
+pub mod describe;
 pub mod predicting;
 pub mod survey;
 
