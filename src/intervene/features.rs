@@ -10,7 +10,7 @@ use crate::model::hooks::{Action, At, Bound, Edit, Source};
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
 use crate::sae::splice::Rest;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{Tensor, dtype};
 
 /// Which features of a dictionary are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ mod tests {
     use crate::model::run::Ask;
     use crate::model::samples::{config, decoder};
     use crate::sae::{About, Activation, Parts, Scaling};
-    use crate::tensor::Device;
+    use crate::tensor::{DType, Device};
 
     const SITE: &str = "resid_post.0";
 

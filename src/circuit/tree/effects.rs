@@ -127,7 +127,8 @@ impl<'a> Text<'a> {
         for part in features.chunks((AT_ONCE / each).max(1)) {
             codes.extend(self.part(model, to, target, (way, read), part, task)?);
         }
-        let clean = self.variants(&self.stream, &self.written.narrow(0, 0, 0)?, &[], 1);
+        let nothing = self.written.narrow(0, 0, 0)?;
+        let clean = self.variants(&self.stream, &nothing, &[], 1);
         codes.extend(self.target(model, to, target, read, &clean, task)?);
         Ok((features, codes))
     }

@@ -54,14 +54,17 @@ impl Variants<'_> {
             *slot = (changes.len() * columns + column) as u32;
         }
         let rows = 1 + at_column.iter().map(Vec::len).max().unwrap_or(0);
-        let clean = |column: usize| column as u32;
         let source = |row: usize, column: usize| match row.checked_sub(1).and_then(|row| at_column[column].get(row)) {
             Some(change) => (columns + change) as u32,
-            None => clean(column),
+            None => column as u32,
         };
         let sources: Vec<u32> = (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| source(r, c)).collect();
         let sources = Tensor::from_vec(sources, rows * columns, self.stream.device())?;
-        let x = Tensor::cat(&[self.stream, self.changed], 0)?.index_select(&sources, 0)?;
+        let all = match self.places.is_empty() {
+            true => self.stream.clone(),
+            false => Tensor::cat(&[self.stream, self.changed], 0)?,
+        };
+        let x = all.index_select(&sources, 0)?;
         Ok(Rows { x: x.reshape((rows, columns, d))?, read })
     }
 }
