@@ -31,8 +31,11 @@ fn every_step_of_the_tour_runs_and_is_short() {
 /// Experiments that take long where nothing is optimised, cut short: their checks may fail, and nothing else.
 const SHORT: [(&str, &[&str]); 1] = [("induction", &["--steps", "2"])];
 /// Scripts that need text which is not here; they run on a little of our own.
-const ON_TEXT: [(&str, &[&str]); 1] =
-    [("train_tiny", &["--first", "1", "--steps", "1", "--decay", "1", "--rows", "2", "--bytes", "200000"])];
+const ON_TEXT: [(&str, &[&str]); 3] = [
+    ("train_tiny", &["--steps", "1", "--rows", "2", "--bytes", "200000"]),
+    ("tiny_sample", &["--tokens", "512"]),
+    ("tiny_card", &["--pairs", "2", "--tokens", "300", "--counted", "20000", "--rows", "2"]),
+];
 
 #[test]
 fn every_experiment_runs_and_its_checks_hold() {
