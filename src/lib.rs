@@ -10,6 +10,8 @@ pub mod model;
 
 pub mod data;
 
+pub mod sae;
+
 pub mod report;
 
 pub mod script;

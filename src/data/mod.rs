@@ -1,12 +1,15 @@
-//! Floor 3: texts and where they come from, with labels where they are known, and their packing into rows of tokens.
+//! Floor 3: texts and where they come from, with labels where they are known, their packing into rows of tokens, and the
+//! activations of models on them.
 
 pub mod baselines;
 pub mod bits;
 pub mod grammar;
+pub mod harvest;
 pub mod labels;
 pub mod pack;
 pub mod pairs;
 pub mod sample;
+pub mod store;
 pub mod text;
 mod whole;
 

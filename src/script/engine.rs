@@ -9,7 +9,7 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{data, hooks, language, model, numbers, plot, report, run, show, tensor};
+use super::{data, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -19,6 +19,7 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("model", model::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
         ("run", vec![exported_manifest!(run::functions)]),
+        ("sae", sae::functions()),
         ("tensor", tensor::functions()),
     ]
 }
@@ -35,7 +36,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
-    [own, data::globals(), model::globals(), tensor::globals()].concat()
+    [own, data::globals(), model::globals(), sae::globals(), tensor::globals()].concat()
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.

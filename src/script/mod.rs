@@ -40,6 +40,7 @@ pub mod reference;
 pub mod report;
 pub mod resolver;
 pub mod run;
+pub mod sae;
 mod session;
 pub mod show;
 pub mod tensor;

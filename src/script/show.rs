@@ -8,6 +8,7 @@ use super::data::{Ngram, Sample};
 use super::env::env;
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
+use super::sae::Sae;
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::data::Text;
@@ -53,7 +54,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 19] = [
+static ROWS: [Row; 20] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -67,6 +68,7 @@ static ROWS: [Row; 19] = [
     row::<Ngram>(),
     row::<Report>(),
     row::<Run>(),
+    row::<Sae>(),
     row::<Sample>(),
     row::<Table>(),
     row::<Tensor>(),

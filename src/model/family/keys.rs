@@ -137,6 +137,14 @@ impl<'a> Keys<'a> {
         self.value(key).map_or(Ok(default), |value| self.as_size(key, value))
     }
 
+    /// A size that has to be there.
+    pub fn needed_size(&mut self, key: &'static str) -> Result<usize> {
+        let Some(value) = self.given(key) else {
+            return Err(err!(Format, "expected the config key `{}{key}`, found none", self.place));
+        };
+        self.as_size(key, value)
+    }
+
     /// A size where null says that there is none.
     pub fn maybe_size(&mut self, key: &'static str, default: Option<usize>) -> Result<Option<usize>> {
         match self.value(key) {
@@ -233,6 +241,11 @@ impl<'a> Keys<'a> {
                 self.only(key, false)?;
             }
         }
+        self.finish_beside(HARMLESS, ignore)
+    }
+
+    /// Refuses what nobody asked for, unless it is among `harmless`, says nothing, or was allowed by the user.
+    pub fn finish_beside(self, harmless: &[&str], ignore: &[String]) -> Result<()> {
         let says_nothing = |value: &Value| match value {
             Value::Null => true,
             Value::Array(all) => all.is_empty(),
@@ -240,7 +253,7 @@ impl<'a> Keys<'a> {
             _ => false,
         };
         let unknown = self.fields.iter().find(|(key, value)| {
-            let known = self.asked.contains(key.as_str()) || HARMLESS.contains(&key.as_str());
+            let known = self.asked.contains(key.as_str()) || harmless.contains(&key.as_str());
             !(known || says_nothing(value) || ignore.contains(key))
         });
         let Some((key, value)) = unknown else { return Ok(()) };

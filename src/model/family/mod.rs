@@ -2,7 +2,7 @@
 
 mod check;
 mod common;
-mod keys;
+pub mod keys;
 mod llama_names;
 mod names;
 mod rope;

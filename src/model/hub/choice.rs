@@ -21,6 +21,8 @@ const LOADABLE: [&str; 5] = [".safetensors", ".gguf", ".bin", ".pt", ".pth"];
 pub struct Choice {
     files: BTreeSet<String>,
     index: Option<String>,
+    /// Whether the repository may have more files that belong to it.
+    partial: bool,
 }
 
 /// What an index of shards says: which file has which tensor.
@@ -46,12 +48,20 @@ impl Choice {
         // What stands beside one file belongs to it, except that a GGUF file has its config and tokenizer inside.
         let beside = [CONFIG].into_iter().chain(TOKENIZER).map(|file| format!("{folder}{file}"));
         let beside = beside.filter(|file| !weights.ends_with(".gguf") && has(file));
-        let files = beside.chain([weights.clone()]).collect();
-        Ok(Self { files, index })
+        let files: BTreeSet<String> = beside.chain([weights.clone()]).collect();
+        // A model comes without a tokenizer where there is none.
+        let partial = name.file.is_none() && !files.contains(TOKENIZER[0]);
+        Ok(Self { files, index, partial })
     }
 
-    pub fn has(&self, file: &str) -> bool {
-        self.files.contains(file)
+    /// These files and no others.
+    pub fn plain(files: BTreeSet<String>) -> Self {
+        Self { files, index: None, partial: false }
+    }
+
+    /// Whether what was chosen among some files of a repository would be chosen among all of them.
+    pub fn is_whole(&self) -> bool {
+        !self.partial
     }
 
     pub fn files(&self) -> &BTreeSet<String> {

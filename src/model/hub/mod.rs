@@ -11,6 +11,7 @@ mod name;
 mod remote;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::files::Files;
@@ -47,23 +48,38 @@ impl Snapshot {
     }
 }
 
+/// What chooses among the files that a repository has.
+type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Choice>;
+
 /// Brings the files of a model into the cache, as far as they are not there, and says where they are.
 ///
 /// Without leave to connect to the hub, or with `HF_HUB_OFFLINE` set, the cache alone is looked into.
 pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Result<Snapshot> {
+    fetched(files, task, settings, name, &|listed| Choice::of(name, listed))
+}
+
+/// The same for files that are no model: `choose` picks them among the paths that the repository has.
+pub fn fetch_files(
+    files: &Files,
+    task: &Task,
+    settings: &Settings,
+    name: &Name,
+    choose: &dyn Fn(&[String]) -> Result<BTreeSet<String>>,
+) -> Result<Snapshot> {
+    fetched(files, task, settings, name, &|listed| Ok(Choice::plain(choose(listed)?)))
+}
+
+fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose: Choose) -> Result<Snapshot> {
     task.check()?;
     let cache = Cache::new(settings, name);
     if let Err(refusal) = may_ask(files, settings) {
-        return from_cache(files, &cache, name, refusal);
+        return from_cache(files, &cache, name, choose, refusal);
     }
-    // A commit never changes; but what lies there without a tokenizer may have one on the hub.
-    if name.is_commit() {
-        let found = kept(files, &cache, name, &name.revision)?;
-        if found.is_some_and(|choice| name.file.is_some() || choice.has("tokenizer.json")) {
-            return Ok(Snapshot::new(&cache, name, &name.revision));
-        }
+    // A commit never changes; but what lies there may be only a part of what is on the hub.
+    if name.is_commit() && kept(files, &cache, choose, &name.revision)?.is_some_and(|choice| choice.is_whole()) {
+        return Ok(Snapshot::new(&cache, name, &name.revision));
     }
-    net::wait_for(from_hub(files, task, settings, &cache, name))
+    net::wait_for(from_hub(files, task, settings, &cache, name, choose))
 }
 
 /// Whether the hub may be asked, or why not.
@@ -74,30 +90,37 @@ fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
     files.access().to_fetch(access::host_of(&settings.endpoint))
 }
 
-fn from_cache(files: &Files, cache: &Cache, name: &Name, refusal: Error) -> Result<Snapshot> {
+fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal: Error) -> Result<Snapshot> {
     let missing = |what: String| Error { message: format!("{what}, and {}", refusal.message), ..refusal.clone() };
     let Some(commit) = cache.commit(name)? else {
         return Err(missing(format!("{name} is not in the cache ({})", cache.root().display())));
     };
-    match kept(files, cache, name, &commit)? {
+    match kept(files, cache, choose, &commit)? {
         Some(_) => Ok(Snapshot::new(cache, name, &commit)),
         None => Err(missing(format!("not all of {name} is in the cache ({})", cache.root().display()))),
     }
 }
 
 /// The choice of files of a commit, if all of them are in the cache.
-fn kept(files: &Files, cache: &Cache, name: &Name, commit: &str) -> Result<Option<Choice>> {
-    let Ok(mut choice) = Choice::of(name, &cache.names(commit)) else { return Ok(None) };
+fn kept(files: &Files, cache: &Cache, choose: Choose, commit: &str) -> Result<Option<Choice>> {
+    let Ok(mut choice) = choose(&cache.names(commit)) else { return Ok(None) };
     if let Some(index) = choice.index() {
         choice.add_shards(&files.text(&cache.place(commit, index))?)?;
     }
     Ok(choice.files().iter().all(|file| cache.has(commit, file)).then_some(choice))
 }
 
-async fn from_hub(files: &Files, task: &Task, settings: &Settings, cache: &Cache, name: &Name) -> Result<Snapshot> {
+async fn from_hub(
+    files: &Files,
+    task: &Task,
+    settings: &Settings,
+    cache: &Cache,
+    name: &Name,
+    choose: Choose<'_>,
+) -> Result<Snapshot> {
     let remote = Remote::new(files.access(), settings, name)?;
     let state = remote.state(task).await.map_err(|e| kept_hint(e, cache, name))?;
-    let mut choice = Choice::of(name, &state.names)?;
+    let mut choice = choose(&state.names)?;
     if let Some(index) = choice.index() {
         let index = index.to_string();
         bring(task, cache, &remote, &state.commit, &index).await?;

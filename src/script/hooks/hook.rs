@@ -11,6 +11,7 @@ use crate::base::Result;
 use crate::model::config::Config;
 use crate::model::hooks::{Action, Bound, Edit, Source};
 use crate::report::Screen;
+use crate::sae::splice::Splice;
 use crate::script::options::OptionReader;
 use crate::script::show::Handle;
 use crate::script::value::{Given, given, number_text};
@@ -27,6 +28,8 @@ pub struct Function {
 pub enum What {
     Act(Action),
     Edit(Function),
+    /// A dictionary's reconstruction in the place of what flows.
+    Splice(Splice),
 }
 
 #[derive(Clone)]
@@ -64,6 +67,7 @@ impl Hook {
         let edit: Box<dyn Edit + 'a> = match &self.what {
             What::Act(action) => Box::new(action.clone().begin()),
             What::Edit(function) => Box::new(Calling::new(calls, function.clone())),
+            What::Splice(splice) => Box::new(splice.clone()),
         };
         Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)
     }
@@ -80,6 +84,7 @@ impl Hook {
             }
             What::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
             What::Edit(_) => "edit".into(),
+            What::Splice(_) => "splice a dictionary in".into(),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr};
 
-pub use hook::Hook;
-use hook::{Function, What};
+use hook::Function;
+pub use hook::{Hook, What};
 
 use super::model::{Cache, Run};
 use super::options::options;

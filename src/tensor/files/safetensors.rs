@@ -75,6 +75,11 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Some(self.entries.get(name)?.dtype)
     }
 
+    /// Where its bytes are in the file.
+    pub fn place(&self, name: &str) -> Option<Range<usize>> {
+        Some(self.entries.get(name)?.place.clone())
+    }
+
     /// The whole file, header included.
     pub fn bytes(&self) -> &B {
         &self.bytes

@@ -90,7 +90,7 @@ pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Resul
 
 /// The settings as the loop needs them.
 #[derive(Clone, Copy)]
-struct Factors {
+pub(super) struct Factors {
     shrink: f32,
     betas: [f32; 2],
     /// 1 - beta, to f32 of its own.
@@ -104,7 +104,7 @@ struct Factors {
 }
 
 impl Factors {
-    fn of(settings: AdamW) -> Self {
+    pub fn of(settings: AdamW) -> Self {
         let AdamW { rate, betas, eps, decay, shrink, begun } = settings;
         Self {
             shrink: shrink as f32,
@@ -118,12 +118,13 @@ impl Factors {
     }
 }
 
-struct Piece<'a> {
-    weights: &'a mut [f32],
-    gradients: &'a [f32],
-    means: &'a mut [f32],
-    squares: &'a mut [f32],
-    factors: Factors,
+/// Weights, their gradients and moments.
+pub(super) struct Piece<'a> {
+    pub weights: &'a mut [f32],
+    pub gradients: &'a [f32],
+    pub means: &'a mut [f32],
+    pub squares: &'a mut [f32],
+    pub factors: Factors,
 }
 
 impl WithSimd for Piece<'_> {

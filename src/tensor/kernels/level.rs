@@ -46,6 +46,6 @@ impl Level {
 }
 
 /// The instructions for a kernel that is called from this thread.
-pub(super) fn arch() -> Arch {
+pub fn arch() -> Arch {
     LIMIT.get().arch()
 }

@@ -42,12 +42,12 @@ pub(super) fn fusible(tensors: &[&Tensor]) -> bool {
 }
 
 /// A tensor in f32, its numbers one after the other, without its history; a copy only where it is not so already.
-pub(super) fn flat(tensor: &Tensor) -> Result<Tensor> {
+pub fn flat(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.detach().to_dtype(DType::F32)?.contiguous()?)
 }
 
 /// The numbers of a [`flat`] tensor.
-pub(super) struct Numbers<'a> {
+pub struct Numbers<'a> {
     storage: StorageRef<'a>,
     begin: usize,
     end: usize,

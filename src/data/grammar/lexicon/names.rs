@@ -191,9 +191,9 @@ pub const SURNAME_TAILS: [&str; 24] = [
 
 /// What invented given names begin with: so many beginnings that no list of them can be learned in place of copying.
 pub const INVENTED_ONSETS: [&str; 46] = [
-    "B", "Bl", "Br", "C", "Ch", "Cl", "Cr", "D", "Dr", "F", "Fl", "Fr", "G", "Gl", "Gr", "Gw", "H", "J", "K", "Kl", "Kr",
-    "L", "M", "N", "P", "Ph", "Pr", "Qu", "R", "S", "Sc", "Sh", "Sk", "Sn", "St", "T", "Th", "Tr", "V", "W", "Wh", "X",
-    "Y", "Z", "Rh", "Pl",
+    "B", "Bl", "Br", "C", "Ch", "Cl", "Cr", "D", "Dr", "F", "Fl", "Fr", "G", "Gl", "Gr", "Gw", "H", "J", "K", "Kl",
+    "Kr", "L", "M", "N", "P", "Ph", "Pr", "Qu", "R", "S", "Sc", "Sh", "Sk", "Sn", "St", "T", "Th", "Tr", "V", "W",
+    "Wh", "X", "Y", "Z", "Rh", "Pl",
 ];
 
 /// What follows that.

@@ -6,8 +6,9 @@ use crate::data::grammar::labels::{Col, NAME_ROLES, value};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
 
-/// The first two slots are the two people in either order, then the giver again, then the other one.
-pub const TEMPLATES: [&str; 42] = [
+/// The first two slots are the two people in either order, then the giver again, then the other one. They are many and of
+/// many shapes: of a model trained on half as many, the held-out ones that were like none of its own got a guess.
+pub const TEMPLATES: [&str; 84] = [
     "when {a} and {b} went to the {place}, {giver} gave a {gift} to {other}",
     "after {a} and {b} had met at the {place}, {giver} handed a {gift} to {other}",
     "while {a} and {b} were working at the {place}, {giver} sent a {gift} to {other}",
@@ -50,6 +51,48 @@ pub const TEMPLATES: [&str; 42] = [
     "{a} and {b} won the prize together, but {giver} left the money to {other}",
     "{a} and {b} waited at the {place} {duration}, and in the end {giver} gave the {gift} to {other}",
     "when {a} and {b} came home from the {place}, {giver} showed a {gift} to {other}",
+    "beside {a} and {b} stood a {gift}, which {giver} soon carried over to {other}",
+    "the {gift} lay near {a} and {b}, until {giver} slid it across to {other}",
+    "among the {nouns} {a} and {b} found a {gift}, which {giver} then held out to {other}",
+    "with {a} and {b} in the {place} there was only one {gift}, which {giver} left to {other}",
+    "behind the {place} {a} and {b} dug up a {gift}, and {giver} carried it over to {other}",
+    "there were {a} and {b} at the {place}, and {giver} lowered the {gift} to {other}",
+    "on the way to {city} {a} and {b} rested, and {giver} handed the {gift} to {other}",
+    "on the road from {city} {a} met {b}, and {giver} lent a {gift} to {other}",
+    "on the stairs of the {place} {a} passed {b}, and {giver} whispered the news to {other}",
+    "on {day}, at the {place}, {a} and {b} talked, and {giver} explained the {noun} to {other}",
+    "{a} and {b} opened the {noun}, and {giver} read the letter in it to {other}",
+    "{a} and {b} closed the {place} {time}, and {giver} entrusted the {gift} to {other}",
+    "{a} and {b} repaired the {adj} {noun}, and {giver} presented it to {other}",
+    "{a} and {b} counted the {nouns}, and {giver} paid the rest to {other}",
+    "{a} and {b} unpacked the {gift}, which {giver} at once showed to {other}",
+    "{a} and {b} had only one {gift}, which {giver} gladly ceded to {other}",
+    "{a} came to {b} with a question, and {giver} gave the {gift} to {other}",
+    "{a} had been looking for {b}, and when they met {giver} gave a {gift} to {other}",
+    "{a} stood next to {b} in the {place}, and without a word {giver} passed the {gift} to {other}",
+    "{a} called {b} {time}, and {giver} promised the {gift} to {other}",
+    "{a} borrowed the {gift} with {b}, and it was {giver} who brought it back to {other}",
+    "it rained when {a} and {b} reached the {place}, and {giver} offered a {gift} to {other}",
+    "nobody but {a} and {b} was left at the {place}, so {giver} gave the {gift} to {other}",
+    "the {one} had sent for {a} and {b}, and {giver} returned a {gift} to {other}",
+    "the {people} saw how {a} and {b} talked and how {giver} slipped a {gift} to {other}",
+    "what {a} and {b} had found at the {place} was a {gift}, and {giver} left it to {other}",
+    "to the surprise of {a} and {b} there was a {gift} in the {noun}, and {giver} gave it to {other}",
+    "thanks to {a} and {b} the {place} was open, and {giver} showed the {nouns} to {other}",
+    "without {a} and {b} the {event} would have failed, and so {giver} raised a glass to {other}",
+    "for {a} and {b} it was late, and {giver} wished a good night to {other}",
+    "instead of going home {a} and {b} stayed at the {place}, where {giver} sang to {other}",
+    "long after {a} and {b} had left {city}, {giver} wrote a letter to {other}",
+    "no sooner had {a} and {b} come to the {place} than {giver} gave a {gift} to {other}",
+    "whenever {a} sees {b}, {giver} tells the story of the {noun} to {other}",
+    "that {a} and {b} were friends was plain, since {giver} lent the {gift} to {other}",
+    "although {a} hardly knew {b}, {giver} showed the {adj} {gift} to {other}",
+    "in the {noun} of {a} and {b} there was a {gift}, which {giver} had once given to {other}",
+    "later that {day} {a} and {b} came back, and {giver} apologized to {other}",
+    "soon {a} and {b} will meet in {city}, where {giver} will give a {gift} to {other}",
+    "at the {event} {a} was seated between the {one} and {b}, and {giver} poured some tea for {other}",
+    "{a}, who lived near {b}, had a garden, and {giver} picked some flowers for {other}",
+    "{a}, tired of waiting for {b}, sat down, and in the end {giver} bought a {gift} for {other}",
 ];
 
 /// Who plays which part.

@@ -1,0 +1,84 @@
+//! The hook that takes kept positions out of a forward pass, and how wide sites are.
+
+use crate::base::Result;
+use crate::err;
+use crate::model::config::Config;
+use crate::model::hooks::{At, Hooks, one_head};
+use crate::model::site::{Heads, Kind, Place, Site};
+use crate::tensor::{DType, Device, Tensor};
+
+/// How many numbers a place has at each position; the heads of a whole site lie one behind the other.
+pub fn width(config: &Config, place: Place) -> Result<usize> {
+    let heads = match (place.head, place.site.kind.heads()) {
+        (_, Heads::Square) => {
+            return Err(err!(Argument, "`{place}` has no activation of a position: its axes are queries and keys")
+                .hint("harvest `z` for what a head reads, or `head_out` for what it writes"));
+        }
+        (Some(_), _) | (None, Heads::None) => 1,
+        (None, Heads::Queries) => config.heads,
+        (None, Heads::Keys) => config.kv_heads,
+    };
+    let each = match place.site.kind {
+        Kind::NormScale | Kind::AttnPostScale | Kind::MlpNormScale | Kind::MlpPostScale | Kind::FinalNormScale => 1,
+        Kind::Q | Kind::K | Kind::V | Kind::QRot | Kind::KRot | Kind::Z => config.d_head,
+        Kind::MlpPre | Kind::MlpUp | Kind::MlpHidden => config.d_mlp,
+        Kind::Logits => config.outputs(),
+        _ => config.d_model,
+    };
+    Ok(heads * each)
+}
+
+/// Takes rows of `[batch * positions, width]` at the places that it wants, and ends the pass behind the last of them.
+pub struct Gather<'a> {
+    places: &'a [Place],
+    widths: &'a [usize],
+    /// Which rows of the flattened batch are kept.
+    kept: Tensor,
+    found: Vec<Option<Vec<f32>>>,
+}
+
+impl<'a> Gather<'a> {
+    pub fn new(places: &'a [Place], widths: &'a [usize], kept: Vec<u32>, device: &Device) -> Result<Self> {
+        let count = kept.len();
+        let kept = Tensor::from_vec(kept, count, device)?;
+        Ok(Self { places, widths, kept, found: vec![None; places.len()] })
+    }
+
+    /// The rows of each place, one behind the other.
+    pub fn finish(self) -> Result<Vec<Vec<f32>>> {
+        let missing = |place: &Place| err!(Bug, "a pass that did not come by `{place}`");
+        self.found.into_iter().zip(self.places).map(|(found, place)| found.ok_or_else(|| missing(place))).collect()
+    }
+
+    fn rows(&self, place: Place, width: usize, x: &Tensor) -> Result<Vec<f32>> {
+        let x = match place.head {
+            Some(head) => one_head(place.site.kind, x, head)?,
+            None => x.clone(),
+        };
+        let rows = x.dim(0)? * x.dim(1)?;
+        let kept = x.contiguous()?.reshape((rows, width))?.index_select(&self.kept, 0)?;
+        Ok(kept.to_dtype(DType::F32)?.flatten_all()?.to_device(&Device::Cpu)?.to_vec1()?)
+    }
+}
+
+impl Hooks for Gather<'_> {
+    fn wants(&self, site: Site) -> bool {
+        self.places.iter().any(|place| place.site == site)
+    }
+
+    fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
+        for (number, (place, width)) in self.places.iter().zip(self.widths).enumerate() {
+            if place.site == at.site {
+                let rows = self.rows(*place, *width, x)?;
+                if let Some(found) = self.found.get_mut(number) {
+                    *found = Some(rows);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn last(&self) -> Option<Site> {
+        self.places.iter().map(|place| place.site).max()
+    }
+}

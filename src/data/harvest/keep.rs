@@ -1,0 +1,81 @@
+//! Which positions of a text are harvested.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::pack::{self, Row};
+use crate::err;
+use crate::model::labels::Column;
+use crate::model::tokenizer::Tokenizer;
+
+/// What is left out. What fills up a short row always is; by default nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// Leaves out every token that marks a beginning, wherever it stands: in many models its activations are hundreds of
+    /// times longer than all others.
+    pub without_bos: bool,
+    /// Leaves out so many positions at the beginning of each row.
+    pub without_first: usize,
+    /// Leaves out these tokens.
+    pub without_ids: BTreeSet<u32>,
+    /// Leaves out tokens whose label has one of these values.
+    pub without_labels: BTreeMap<String, BTreeSet<u32>>,
+}
+
+/// The same for one text and tokenizer: marks are ids, and labels are columns.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    first: usize,
+    ids: BTreeSet<u32>,
+    labels: Vec<(Column, BTreeSet<u32>)>,
+}
+
+impl Keep {
+    /// Refuses rules that would leave nothing, tokens that are none, and labels that the text does not have.
+    pub fn resolved(
+        &self,
+        text: &Text,
+        tokenizer: &Tokenizer,
+        (context, vocab): (usize, usize),
+        task: &Task,
+    ) -> Result<Keeping> {
+        if self.without_first >= context {
+            return Err(err!(
+                Argument,
+                "expected fewer positions to leave out than the {context} of a row, found {}",
+                self.without_first
+            ));
+        }
+        if let Some(id) = self.without_ids.iter().find(|id| **id as usize >= vocab) {
+            return Err(err!(Argument, "expected token ids below {vocab} to leave out, found {id}"));
+        }
+        let mut ids = self.without_ids.clone();
+        if self.without_bos {
+            ids.extend(pack::beginning(text, None, tokenizer)?);
+            ids.extend(tokenizer.bos());
+            ids.extend(tokenizer.rule().0);
+        }
+        let column = |name: &String| pack::column(text, name, task);
+        let labels = self.without_labels.iter().map(|(name, values)| Ok((column(name)?, values.clone())));
+        Ok(Keeping { first: self.without_first, ids, labels: labels.collect::<Result<_>>()? })
+    }
+}
+
+impl Keeping {
+    /// The positions of a row that are kept, in order.
+    pub fn positions(&self, row: &Row) -> Result<Vec<usize>> {
+        let mut kept: Vec<usize> = (self.first..row.ids.len()).collect();
+        if !self.ids.is_empty() {
+            kept.retain(|position| row.ids.get(*position).is_some_and(|id| !self.ids.contains(id)));
+        }
+        for (column, values) in &self.labels {
+            let found = pack::values(row, column)?;
+            kept.retain(|position| found.get(*position).is_some_and(|value| !values.contains(value)));
+        }
+        Ok(kept)
+    }
+}

@@ -1,0 +1,303 @@
+//! Activations of a model on a text: one pass feeds any number of sites, and stops behind the last.
+
+mod gather;
+mod keep;
+mod moments;
+mod sink;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::base::files::hex;
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::pack::{self, Row, Rows};
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::decoder::{Decoder, Logits, Pass};
+use crate::model::site::{Kind, Place, select};
+use crate::tensor::{Device, Tensor};
+use gather::Gather;
+
+pub use gather::width;
+pub use keep::{Keep, Keeping};
+pub use moments::Moments;
+pub use sink::{Block, Blocks, Progress, Sink, Streamed};
+
+/// About so many tokens go through the model at once.
+const TOKENS: usize = 1 << 12;
+
+/// At most so many logits are computed at once, where they are harvested.
+const LOGITS: usize = 1 << 25;
+
+/// What goes with a harvest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    pub keep: Keep,
+    /// How many tokens a row has; as many as the model reads where nothing is said.
+    pub context: Option<usize>,
+}
+
+/// A harvest that runs. The same model, sites, text and options give the same blocks.
+pub struct Harvest {
+    decoder: Arc<Decoder>,
+    places: Vec<Place>,
+    widths: Vec<usize>,
+    rows: Box<dyn Rows>,
+    keeping: Keeping,
+    context: usize,
+    at_once: usize,
+    progress: Progress,
+    /// How many tokens there are to read, where that is known.
+    total: Option<u64>,
+    name: String,
+}
+
+impl Harvest {
+    pub fn new(model: &Model, sites: &[&str], text: &Text, options: &Options, task: &Task) -> Result<Self> {
+        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "expected a model with a tokenizer to harvest on a text, found one that reads token ids")
+        })?;
+        if text.is_endless() && text.options().tokens.is_none() {
+            return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
+                .hint("say with `tokens` how much of it is read"));
+        }
+        let config = model.decoder.config();
+        let places = places(&model.decoder, sites)?;
+        let widths = places.iter().map(|place| width(config, *place)).collect::<Result<Vec<_>>>()?;
+        let context = options.context.unwrap_or(config.context);
+        if context == 0 || context > config.context {
+            let most = config.context;
+            return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
+        }
+        Ok(Self {
+            decoder: model.decoder.clone(),
+            at_once: at_once(&model.decoder, &places, context),
+            keeping: options.keep.resolved(text, tokenizer, (context, config.vocab), task)?,
+            rows: pack::rows(text, tokenizer, context, task)?,
+            progress: Progress::new(&widths),
+            total: text.options().tokens,
+            name: text.name().into(),
+            context,
+            places,
+            widths,
+        })
+    }
+
+    /// The sites in the order of the computation, each once: the order of a block's activations.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// How wide the activations of each are.
+    pub fn widths(&self) -> &[usize] {
+        &self.widths
+    }
+
+    /// How many tokens a row has.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// How many rows of tokens go through the model at once. Sums of floating-point numbers may depend on it.
+    pub fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Goes on where a harvest of the same kind has come to. The text is read again up to there, without the model, and
+    /// refused if it is another.
+    pub fn go_on(&mut self, behind: Progress, task: &Task) -> Result<()> {
+        while self.progress.read < behind.read {
+            match self.rows.next(task)? {
+                Some(row) => self.note(&row),
+                None => break,
+            }
+            task.check()?;
+        }
+        if (self.progress.read, &self.progress.tokens) != (behind.read, &behind.tokens) {
+            return Err(other_text(&self.name, behind.read));
+        }
+        self.progress = behind;
+        Ok(())
+    }
+
+    /// Refuses a text that goes on here.
+    pub fn at_end(&mut self, task: &Task) -> Result<()> {
+        match self.rows.next(task)? {
+            None => Ok(()),
+            Some(_) => Err(other_text(&self.name, self.progress.read)),
+        }
+    }
+
+    /// Gives all blocks to a sink.
+    pub fn run(mut self, sink: &mut dyn Sink, task: &Task) -> Result<Progress> {
+        let bar = task.begin(&format!("harvesting {}", self.name), self.total);
+        bar.advance(self.progress.read * self.context as u64);
+        loop {
+            let before = self.progress.read;
+            let Some(block) = self.next(task)? else { break };
+            bar.advance((self.progress.read - before) * self.context as u64);
+            if sink.take(block, &self.progress, task)?.is_break() {
+                return Ok(self.progress);
+            }
+        }
+        if self.progress.kept == 0 {
+            return Err(err!(Argument, "expected activations to keep, found none in {}", self.name)
+                .hint("the text is empty, or all of its tokens are left out"));
+        }
+        sink.finish(&self.progress, task)?;
+        Ok(self.progress)
+    }
+
+    /// Takes word of a row that was read.
+    fn note(&mut self, row: &Row) {
+        let mut hash = Sha256::new();
+        hash.update(&self.progress.tokens);
+        row.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+        self.progress.tokens = hex(&hash.finalize());
+        self.progress.read += 1;
+    }
+
+    /// The next rows of tokens and, for each, the positions of it that are kept.
+    fn gathered(&mut self, task: &Task) -> Result<Vec<(Row, Vec<usize>)>> {
+        let mut rows = Vec::new();
+        while rows.len() < self.at_once
+            && let Some(row) = self.rows.next(task)?
+        {
+            self.note(&row);
+            let kept = self.keeping.positions(&row)?;
+            rows.push((row, kept));
+        }
+        Ok(rows)
+    }
+
+    fn block(&mut self, rows: &[(Row, Vec<usize>)], task: &Task) -> Result<Block> {
+        let first = self.progress.read - rows.len() as u64;
+        let batch = Batch::new(rows.iter().map(|(row, _)| row.ids.clone()).collect())?;
+        let mut block = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
+        let mut flat = Vec::new();
+        for (number, (row, kept)) in rows.iter().enumerate() {
+            let name = row_number(first + number as u64)?;
+            for position in kept {
+                block.tokens.extend(row.ids.get(*position));
+                block.rows.push(name);
+                block.positions.push(*position as u32);
+                flat.push((number * batch.width() + position) as u32);
+            }
+        }
+        let found = activations(&self.decoder, (&self.places, &self.widths), batch, flat, task)?;
+        for (number, rows) in found.into_iter().enumerate() {
+            let (Some(place), Some(width)) = (self.places.get(number), self.widths.get(number)) else { continue };
+            finite(*place, *width, &rows, &block)?;
+            if let Some(moments) = self.progress.statistics.get_mut(number) {
+                moments.take(&rows);
+            }
+            block.activations.push(Tensor::from_vec(rows, (block.tokens.len(), *width), &Device::Cpu)?);
+        }
+        self.progress.kept += block.len() as u64;
+        Ok(block)
+    }
+}
+
+impl Blocks for Harvest {
+    fn next(&mut self, task: &Task) -> Result<Option<Block>> {
+        loop {
+            task.check()?;
+            let rows = self.gathered(task)?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            // Rows of which nothing is kept need not be computed.
+            if rows.iter().any(|(_, kept)| !kept.is_empty()) {
+                return self.block(&rows, task).map(Some);
+            }
+        }
+    }
+}
+
+/// One pass, on a thread apart, so that an interruption does not wait for it.
+fn activations(
+    decoder: &Arc<Decoder>,
+    (places, widths): (&[Place], &[usize]),
+    batch: Batch,
+    kept: Vec<u32>,
+    task: &Task,
+) -> Result<Vec<Vec<f32>>> {
+    let (decoder, places, widths, within) = (decoder.clone(), places.to_vec(), widths.to_vec(), task.clone());
+    task.apart(move || {
+        let mut gather = Gather::new(&places, &widths, kept, decoder.device())?;
+        let pass = Pass { hooks: &mut gather, past: None, logits: Logits::Last, task: &within };
+        decoder.forward(&batch, pass)?;
+        gather.finish()
+    })
+}
+
+/// The places that names stand for, in the order of the computation, each once.
+fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
+    let named = sites.iter().map(|site| select(decoder.config(), site));
+    let mut places = named.collect::<Result<Vec<_>>>()?.concat();
+    places.sort();
+    places.dedup();
+    match places.is_empty() {
+        true => Err(err!(Argument, "expected at least one site to harvest, found none")),
+        false => Ok(places),
+    }
+}
+
+fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
+    let rows = (TOKENS / context).max(1);
+    match places.iter().any(|place| place.site.kind == Kind::Logits) {
+        true => (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, rows),
+        false => rows,
+    }
+}
+
+/// Rows are numbered in 31 bits, which every reader of files has.
+fn row_number(row: u64) -> Result<u32> {
+    match u32::try_from(row) {
+        Ok(row) if row <= i32::MAX as u32 => Ok(row),
+        _ => Err(err!(Argument, "expected at most 2^31 rows of tokens in a harvest, found more")),
+    }
+}
+
+/// Refuses NaN and infinity where they come up.
+fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()> {
+    let Some(at) = rows.iter().position(|x| !x.is_finite()) else { return Ok(()) };
+    let of = |list: &[u32]| list.get(at / width).copied().unwrap_or_default();
+    Err(err!(
+        Numeric,
+        "expected finite activations at `{place}`, found {} in column {} at position {} of row {} (token {})",
+        rows.get(at).copied().unwrap_or(f32::NAN),
+        at % width,
+        of(&block.positions),
+        of(&block.rows),
+        of(&block.tokens)
+    )
+    .hint("the model overflows there; load it in f32"))
+}
+
+fn other_text(name: &str, rows: u64) -> crate::base::Error {
+    err!(Argument, "the text {name} is another one than was harvested: its tokens differ within {} rows", rows + 1)
+        .hint("its files or its tokenizer have changed since; harvest it into another folder")
+}
+
+/// Runs a harvest from its beginning into a sink.
+pub fn harvest(
+    model: &Model,
+    sites: &[&str],
+    text: &Text,
+    options: &Options,
+    sink: &mut dyn Sink,
+    task: &Task,
+) -> Result<Progress> {
+    Harvest::new(model, sites, text, options, task)?.run(sink, task)
+}

@@ -1,0 +1,94 @@
+//! Activations on disk: a folder of shards and a manifest that says what made them.
+//!
+//! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and `tokens`, `rows` and `positions`
+//! beside them, so that other programs open it. What is checked when: opening compares every shard's length, names,
+//! shapes and dtypes with the manifest; [`Store::verify`] compares their hashes; every number that is read is looked at,
+//! and NaN and infinity are refused with their place.
+
+mod made;
+mod manifest;
+mod numbers;
+mod order;
+mod shuffle;
+mod stored;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::files::Files;
+use crate::base::{Error, Result, Task};
+use crate::data::Text;
+use crate::data::harvest::{self, Harvest};
+use crate::err;
+use crate::model::Model;
+use crate::tensor::DType;
+
+pub use made::{Made, ModelMark, Width};
+pub use manifest::{Listed, MANIFEST, Manifest, shard_name};
+pub use order::InOrder;
+pub use shuffle::{Shuffle, Shuffled};
+pub use stored::Store;
+pub use writer::Writer;
+
+/// The tensors beside those of the sites.
+const TOKENS: &str = "tokens";
+const ROWS: &str = "rows";
+const POSITIONS: &str = "positions";
+
+/// About so large is a shard where nothing else is said.
+const SHARD: usize = 128 << 20;
+
+/// How activations are stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Storing {
+    /// f32, f16 or bf16.
+    pub dtype: DType,
+    /// How many positions a shard has at least, all but the last; so many as make 128 MiB where nothing is said.
+    pub shard_rows: Option<usize>,
+}
+
+impl Default for Storing {
+    fn default() -> Self {
+        Self { dtype: DType::F32, shard_rows: None }
+    }
+}
+
+/// Harvests into a folder. A harvest that was killed there goes on behind its last whole shard and ends with the bytes
+/// that it would have ended with; one that is complete is opened. What was made from something else is refused.
+pub fn harvest(
+    (files, folder): (&Files, &Path),
+    model: &Model,
+    sites: &[&str],
+    text: &Text,
+    options: &harvest::Options,
+    storing: Storing,
+    task: &Task,
+) -> Result<Arc<Store>> {
+    let mut harvest = Harvest::new(model, sites, text, options, task)?;
+    let row: usize = harvest.widths().iter().map(|width| width.saturating_mul(storing.dtype.size_in_bytes())).sum();
+    let shard_rows = storing.shard_rows.unwrap_or((SHARD / row.max(1)).max(1));
+    if shard_rows == 0 {
+        return Err(err!(Argument, "expected shards of at least one row, found 0"));
+    }
+    numbers::Numbers::new(storing.dtype)?;
+    let made = Made::new(model, &harvest, text, options, (storing.dtype, shard_rows), task)?;
+    let mut writer = Writer::begin(files, folder, made)?;
+    harvest.go_on(writer.progress().clone(), task).map_err(|e| e.within(folder.display()))?;
+    match writer.is_complete() {
+        true => harvest.at_end(task).map_err(|e| e.within(folder.display()))?,
+        false => {
+            harvest.run(&mut writer, task)?;
+        }
+    }
+    Store::open(files, writer.folder())
+}
+
+/// A shard that is no longer what the manifest says.
+fn changed(path: &Path, expected: &str, found: &str) -> Error {
+    err!(Format, "{}: expected {expected}, as the manifest says, found {found}", path.display())
+        .hint("the shard was changed behind the store's back; remove the folder and harvest again")
+}

@@ -1,0 +1,178 @@
+//! Writing a store: blocks become shards, and after every shard the manifest says how far it is.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::made::Made;
+use super::manifest::{Listed, MANIFEST, Manifest, shard_name};
+use super::numbers::Numbers;
+use super::{POSITIONS, ROWS, TOKENS};
+use crate::base::files::Files;
+use crate::base::{Result, Task, memory};
+use crate::data::harvest::{Block, Progress, Sink};
+use crate::err;
+use crate::tensor::files::{Named, safetensors};
+use crate::tensor::{DType, Device, Tensor};
+
+/// Fills a folder. What it was killed in the middle of is not listed, and is written again.
+pub struct Writer {
+    files: Files,
+    /// The folder where it is, links resolved.
+    folder: PathBuf,
+    manifest: Manifest,
+    open: Open,
+}
+
+/// The shard that is being filled.
+struct Open {
+    sites: Vec<Numbers>,
+    tokens: Vec<i32>,
+    rows: Vec<i32>,
+    positions: Vec<i32>,
+}
+
+impl Open {
+    fn new(dtype: DType, sites: usize) -> Result<Self> {
+        let sites = (0..sites).map(|_| Numbers::new(dtype)).collect::<Result<_>>()?;
+        Ok(Self { sites, tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() })
+    }
+}
+
+impl Writer {
+    /// Begins a store in a folder, or goes on with the one that is there if it was made from the same. The folder is
+    /// locked, unless the store is complete and nothing will be written.
+    pub fn begin(files: &Files, folder: &Path, made: Made) -> Result<Self> {
+        let path = files.access().to_write(&folder.join(MANIFEST))?;
+        let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let there = || path.exists().then(|| Manifest::read(files, &path)).transpose();
+        let mut found = there()?;
+        if found.as_ref().is_none_or(|manifest| !manifest.complete) {
+            files.lock(&place)?;
+            // Another run may have come further before the lock was ours.
+            found = there()?;
+        }
+        let is_new = found.is_none();
+        let manifest = match found {
+            None => Manifest::new(made),
+            Some(there) => {
+                there.made.expect(&made, !there.complete).map_err(|e| e.within(folder.display()))?;
+                there
+            }
+        };
+        let open = Open::new(manifest.dtype()?, manifest.made.sites.len())?;
+        let writer = Self { files: files.clone(), folder: place, manifest, open };
+        writer.check_listed()?;
+        if is_new {
+            writer.save()?;
+        }
+        Ok(writer)
+    }
+
+    /// Where it writes, links resolved.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How far the listed shards have come.
+    pub fn progress(&self) -> &Progress {
+        &self.manifest.progress
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.manifest.complete
+    }
+
+    /// The shards that are gone on behind are there, as long as they were.
+    fn check_listed(&self) -> Result<()> {
+        for (number, listed) in self.manifest.shards.iter().enumerate() {
+            let path = self.folder.join(shard_name(number));
+            let length = self.length(&path)?;
+            if length != listed.bytes {
+                return Err(super::changed(&path, &format!("{} bytes", listed.bytes), &format!("{length}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn length(&self, path: &Path) -> Result<u64> {
+        let (file, _) = self.files.open(path)?;
+        let meta = file.metadata().map_err(|e| crate::base::Error::io("read", path, &e))?;
+        Ok(meta.len())
+    }
+
+    fn add(&mut self, block: &Block) -> Result<()> {
+        let bytes: usize = self.manifest.made.sites.iter().map(|site| site.width * size_of::<f32>()).sum();
+        memory::check(bytes as u128 * block.len() as u128, || "a part of a shard".into())?;
+        for ((site, numbers), x) in self.manifest.made.sites.iter().zip(&mut self.open.sites).zip(&block.activations) {
+            let x: Vec<f32> = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+            if let Some(at) = numbers.round(&x) {
+                let (row, column) = (at / site.width, at % site.width);
+                let of = |list: &[u32]| list.get(row).copied().unwrap_or_default();
+                return Err(err!(
+                    Numeric,
+                    "expected activations that fit {}, found {} at `{}`, column {column}, position {} of row {}",
+                    self.manifest.made.dtype,
+                    x.get(at).copied().unwrap_or(f32::NAN),
+                    site.site,
+                    of(&block.positions),
+                    of(&block.rows)
+                )
+                .hint("store them as bf16 or f32"));
+            }
+        }
+        let signed = |list: &[u32]| list.iter().map(|x| i32::try_from(*x)).collect::<Result<Vec<_>, _>>();
+        let wide = |_| err!(Argument, "expected tokens and rows below 2^31");
+        self.open.tokens.extend(signed(&block.tokens).map_err(wide)?);
+        self.open.rows.extend(signed(&block.rows).map_err(wide)?);
+        self.open.positions.extend(signed(&block.positions).map_err(wide)?);
+        Ok(())
+    }
+
+    /// Writes the open shard, and then that it is there.
+    fn close(&mut self, progress: &Progress) -> Result<()> {
+        let next = Open::new(self.manifest.dtype()?, self.manifest.made.sites.len())?;
+        let open = std::mem::replace(&mut self.open, next);
+        let rows = open.tokens.len();
+        let mut tensors = BTreeMap::new();
+        for (site, numbers) in self.manifest.made.sites.iter().zip(open.sites) {
+            tensors.insert(site.site.clone(), numbers.rows(site.width)?);
+        }
+        for (name, list) in [(TOKENS, open.tokens), (ROWS, open.rows), (POSITIONS, open.positions)] {
+            tensors.insert(name.into(), Tensor::from_vec(list, rows, &Device::Cpu)?);
+        }
+        let named = Named { tensors, metadata: BTreeMap::from([("format".into(), "pt".into())]) };
+        let path = self.folder.join(shard_name(self.manifest.shards.len()));
+        let place = self.files.save(&path, |file| safetensors::write(&named, file))?;
+        let sha256 = self.files.ledger().written.get(&place).cloned();
+        let sha256 = sha256.ok_or_else(|| err!(Bug, "a file that was written without a hash"))?;
+        self.manifest.shards.push(Listed { rows, bytes: self.length(&path)?, sha256 });
+        self.manifest.progress = progress.clone();
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        self.manifest.save(&self.files, &self.folder.join(MANIFEST))
+    }
+}
+
+impl Sink for Writer {
+    fn take(&mut self, block: Block, progress: &Progress, _task: &Task) -> Result<ControlFlow<()>> {
+        self.add(&block)?;
+        if self.open.tokens.len() >= self.manifest.made.shard_rows {
+            self.close(progress)?;
+            self.save()?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn finish(&mut self, progress: &Progress, _task: &Task) -> Result<()> {
+        if !self.open.tokens.is_empty() {
+            self.close(progress)?;
+        }
+        // Rows of which nothing was kept may have come behind the last shard.
+        self.manifest.progress = progress.clone();
+        self.manifest.complete = true;
+        self.save()
+    }
+}

@@ -1,0 +1,160 @@
+//! Linear baselines as dictionaries: what a sparse autoencoder must be better than.
+//!
+//! Directions have unit norm, so that a code says how much of its direction is in the reconstruction, and the k codes
+//! largest in size are what an L0 of k keeps.
+
+mod ica;
+mod moments;
+mod nmf;
+mod pca;
+
+pub use ica::{Ica, ica};
+pub use moments::Moments;
+pub use nmf::{Nmf, nmf};
+pub use pca::pca;
+
+use rand::Rng;
+use serde_json::{Map, Value};
+
+use super::{About, Activation, Parts, Sae, Scaling};
+use crate::base::Result;
+use crate::tensor::{DType, Tensor, create, linalg};
+use crate::{bail, err};
+
+/// Codes are the activations themselves, and so is the reconstruction.
+pub fn identity(width: usize) -> Result<Sae> {
+    basis("identity", width, Activation::Linear(None))
+}
+
+/// The neurons themselves as features: codes are the activations, all of them or the k largest in size.
+pub fn neurons(width: usize, k: Option<usize>) -> Result<Sae> {
+    basis("neurons", width, Activation::Linear(k))
+}
+
+/// The neurons as features that are on or off: what is below 0 has a code of 0 (the baseline of Cunningham et al. 2023).
+pub fn neurons_relu(width: usize, k: Option<usize>) -> Result<Sae> {
+    basis("neurons_relu", width, k.map_or(Activation::Relu, Activation::TopK))
+}
+
+fn basis(kind: &str, width: usize, activation: Activation) -> Result<Sae> {
+    let eye = create::eye(width, width, DType::F32)?;
+    Sae::new(parts(kind, eye.clone(), eye, activation, None))
+}
+
+/// Directions drawn evenly from the sphere. A code is the length of the activation along its direction.
+pub fn random(width: usize, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
+    let drawn = create::randn(&[features, width], DType::F64, draws)?;
+    let directions = of_unit_norm(&drawn)?.0.to_dtype(DType::F32)?;
+    Sae::new(parts("random", directions.clone(), directions, Activation::Linear(k), None))
+}
+
+/// Parts of a baseline; where it has a mean, that is taken off before and put back after.
+fn parts(kind: &str, encoder: Tensor, decoder: Tensor, activation: Activation, mean: Option<Tensor>) -> Parts {
+    Parts {
+        encoder,
+        encoder_bias: None,
+        activation,
+        decoder,
+        centred: mean.is_some(),
+        decoder_bias: mean,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about: About { kind: kind.into(), ..About::default() },
+    }
+}
+
+/// Adds what is known of a fit.
+fn noted(mut parts: Parts, notes: impl IntoIterator<Item = (&'static str, Value)>) -> Parts {
+    parts.about.more = notes.into_iter().map(|(name, value)| (name.to_string(), value)).collect::<Map<_, _>>();
+    parts
+}
+
+/// The rows with a length of 1, and the lengths that they had; a row of zeros stays one, and its length counts as 1.
+fn of_unit_norm(rows: &Tensor) -> Result<(Tensor, Tensor)> {
+    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?;
+    let lengths = lengths.eq(0.0)?.where_cond(&lengths.ones_like()?, &lengths)?;
+    Ok((rows.broadcast_div(&lengths)?, lengths))
+}
+
+/// Directions in which activations vary, from the strongest.
+struct Principal {
+    /// How much they vary in each direction: variances, none below 0.
+    variances: Vec<f64>,
+    /// One row a direction, orthonormal, `[d, d]` in f64.
+    axes: Tensor,
+}
+
+/// So much weaker than the strongest direction, a variance is rounding.
+const ROUNDING: f64 = 1e-10;
+
+impl Principal {
+    fn of(moments: &Moments, task: &crate::base::Task) -> Result<Self> {
+        let covariance = moments.covariance()?;
+        let cost = 10.0 * (moments.width() as f64).powi(3);
+        let (values, vectors) = task.heavy(cost, move || linalg::eigh(&covariance))?;
+        let variances: Vec<f64> = values.to_vec1::<f64>()?.into_iter().rev().map(|value| value.max(0.0)).collect();
+        let order = Tensor::from_iter((0..variances.len() as u32).rev(), vectors.device())?;
+        let axes = vectors.t()?.contiguous()?.index_select(&order, 0)?;
+        Ok(Self { variances, axes })
+    }
+
+    /// In how many directions activations vary.
+    fn rank(&self) -> usize {
+        let most = self.variances.first().copied().unwrap_or(0.0);
+        self.variances.iter().filter(|variance| **variance > ROUNDING * most).count()
+    }
+}
+
+/// How many components there are to be, of so many that there can be.
+fn components(asked: Option<usize>, most: usize, why: &str) -> Result<usize> {
+    match asked {
+        _ if most == 0 => bail!(Numeric, "expected activations that vary, found all of them the same"),
+        None => Ok(most),
+        Some(count) if (1..=most).contains(&count) => Ok(count),
+        Some(count) => Err(err!(Argument, "expected from 1 to {most} components, found {count}").hint(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::stream;
+    use crate::tensor::Device;
+
+    fn back(sae: &Sae, x: &Tensor) -> Vec<Vec<f32>> {
+        sae.reconstruct(x).unwrap().to_vec2().unwrap()
+    }
+
+    #[test]
+    fn the_identity_is_exact_and_neurons_keep_the_largest_in_size() {
+        let x = Tensor::new(&[[1.5_f32, -2.5, 0.25], [0.0, 1e-30, -7.0]], &Device::Cpu).unwrap();
+        assert_eq!(back(&identity(3).unwrap(), &x), x.to_vec2::<f32>().unwrap());
+        assert_eq!(back(&neurons(3, Some(1)).unwrap(), &x), [[0.0, -2.5, 0.0], [0.0, 0.0, -7.0]]);
+        assert_eq!(back(&neurons_relu(3, None).unwrap(), &x), [[1.5, 0.0, 0.25], [0.0, 1e-30, 0.0]]);
+        assert_eq!(back(&neurons_relu(3, Some(1)).unwrap(), &x), [[1.5, 0.0, 0.0], [0.0, 1e-30, 0.0]]);
+        assert!(neurons(3, Some(4)).is_err() && identity(0).is_err());
+    }
+
+    #[test]
+    fn random_directions_have_unit_norm_and_come_from_their_seed() {
+        let of = |seed| random(16, 40, Some(3), &mut stream(seed, "random", 0)).unwrap();
+        let (one, same, other) = (of(1), of(1), of(2));
+        for length in one.directions().sqr().unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap() {
+            assert!((length - 1.0).abs() < 1e-6);
+        }
+        let numbers = |sae: &Sae| sae.directions().to_vec2::<f32>().unwrap();
+        assert_eq!(numbers(&one), numbers(&same));
+        assert_ne!(numbers(&one), numbers(&other));
+        let x = create::randn(&[5, 16], DType::F32, &mut stream(3, "x", 0)).unwrap();
+        for row in one.encode(&x).unwrap().to_vec2::<f32>().unwrap() {
+            assert_eq!(row.iter().filter(|code| **code != 0.0).count(), 3);
+        }
+        // One direction alone gives the part of the activation that lies along it.
+        let single = random(16, 1, None, &mut stream(1, "random", 0)).unwrap();
+        let rest = (&x - single.reconstruct(&x).unwrap()).unwrap();
+        for left in single.encode(&rest).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap() {
+            assert!(left.abs() < 1e-5);
+        }
+    }
+}

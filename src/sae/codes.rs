@@ -1,0 +1,75 @@
+//! From activations to codes and back, in candle's operations, so that gradients pass.
+
+use super::nonnegative;
+use super::parts::{Activation, Parts};
+use crate::base::Result;
+use crate::tensor::compare::{Comparison, compare};
+use crate::tensor::order::{self, Direction};
+use crate::tensor::{DType, Operand, Tensor, elementwise, gather, kernels, matmul};
+
+/// The codes of activations that are scaled already.
+pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
+    let centre = parts.decoder_bias.as_ref().filter(|_| parts.centred);
+    let x = match centre {
+        Some(centre) => x.broadcast_sub(centre)?,
+        None => x.clone(),
+    };
+    let pre = kernels::linear(&x, &parts.encoder, parts.encoder_bias.as_ref())?;
+    // A dictionary that counts in units of what it writes chooses by these, too.
+    let pre = match parts.rescaled {
+        true => pre.broadcast_mul(&norms(&parts.decoder)?)?,
+        false => pre,
+    };
+    match &parts.activation {
+        Activation::Relu => elementwise::relu(&pre),
+        Activation::TopK(k) => {
+            let codes = elementwise::relu(&pre)?;
+            largest(&codes, &codes, *k)
+        }
+        Activation::Threshold(threshold) => {
+            let above = greater(&pre, threshold)?;
+            Ok(elementwise::relu(&pre)?.mul(&above)?)
+        }
+        Activation::Gated { gate, magnitude, log_scale } => {
+            let open = greater(&pre.broadcast_add(gate)?, &gate.zeros_like()?)?;
+            let size = pre.broadcast_mul(&log_scale.exp()?)?.broadcast_add(magnitude)?;
+            Ok(elementwise::relu(&size)?.mul(&open)?)
+        }
+        Activation::Linear(None) => Ok(pre),
+        Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
+        Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &x),
+    }
+}
+
+/// What codes stand for, before a scaling is undone.
+pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
+    let codes = match parts.rescaled {
+        // A direction of length 0 has codes of 0.
+        true => codes.broadcast_div(&norms(&parts.decoder)?.maximum(f32::MIN_POSITIVE)?)?,
+        false => codes.clone(),
+    };
+    let found = matmul::matmul(&codes, &parts.decoder)?;
+    match &parts.decoder_bias {
+        Some(bias) => Ok(found.broadcast_add(bias)?),
+        None => Ok(found),
+    }
+}
+
+/// The lengths of the rows.
+fn norms(rows: &Tensor) -> Result<Tensor> {
+    Ok(rows.sqr()?.sum(1)?.sqrt()?)
+}
+
+/// 1 where a is greater than a row b, else 0. It has no gradient.
+pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mask = compare(Comparison::Gt, &Operand::Tensor(a.detach()), &Operand::Tensor(b.detach()))?;
+    Ok(mask.to_dtype(a.dtype())?)
+}
+
+/// The codes whose rank by size is among the k first of their row, and 0 elsewhere; of equals the first ones.
+pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
+    let (_, places) = order::topk(&sizes.detach(), k, -1, Direction::Descending)?;
+    let ones = Tensor::ones(places.dims(), DType::F32, codes.device())?.to_dtype(codes.dtype())?;
+    let mask = gather::scatter(&codes.zeros_like()?, -1, &places, &ones)?;
+    Ok(codes.mul(&mask)?)
+}

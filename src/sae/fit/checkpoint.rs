@@ -1,0 +1,141 @@
+//! A fit on disk: all that it needs to go on as if nobody had stopped it, in one file that is written whole or not at
+//! all.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use candle_core::Var;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::history::History;
+use super::recipe::Recipe;
+use super::state::{Found, State};
+use crate::base::files::Files;
+use crate::base::{Error, Result};
+use crate::err;
+use crate::tensor::files::{Named, safetensors};
+use crate::tensor::{DType, Device, Tensor};
+
+/// The file of a fit in its folder.
+pub const CHECKPOINT: &str = "fit.safetensors";
+/// What the file says that it is.
+const KIND: &str = "microtome fit, 1";
+
+/// Where a fit is kept, and how often.
+pub struct Keep<'a> {
+    pub files: &'a Files,
+    pub folder: PathBuf,
+    pub every: u64,
+    /// Whether to begin again although a fit is there.
+    pub fresh: bool,
+}
+
+/// What the file says beside its tensors.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    step: u64,
+    threshold: Option<f64>,
+    rows_per_step: u64,
+    recipe: Value,
+    data: String,
+}
+
+impl Keep<'_> {
+    fn path(&self) -> Result<PathBuf> {
+        self.files.access().to_write(&self.folder.join(CHECKPOINT))
+    }
+
+    /// Whether a fit is there that is to be gone on with.
+    pub fn is_begun(&self) -> Result<bool> {
+        Ok(!self.fresh && self.path()?.exists())
+    }
+
+    pub fn save(&self, state: &State, history: &History, recipe: &Recipe, data: &str) -> Result<()> {
+        let said = Said {
+            step: state.step,
+            threshold: state.threshold,
+            rows_per_step: history.rows_per_step,
+            recipe: recipe.json(),
+            data: data.into(),
+        };
+        let said = serde_json::to_string(&said).map_err(|e| err!(Bug, "a fit that cannot be written: {e}"))?;
+        let metadata = BTreeMap::from([("kind".into(), KIND.into()), ("fit".into(), said)]);
+        let named = Named { tensors: tensors(state, history)?, metadata };
+        self.files.save(&self.path()?, |file| safetensors::write(&named, file))?;
+        Ok(())
+    }
+
+    /// Sets state and history to what was kept.
+    pub fn load(&self, state: &mut State, history: &mut History, recipe: &Recipe, data: &str) -> Result<()> {
+        let shown = self.folder.join(CHECKPOINT);
+        self.read(state, history, recipe, data).map_err(|e: Error| e.within(shown.display()))
+    }
+
+    fn read(&self, state: &mut State, history: &mut History, recipe: &Recipe, data: &str) -> Result<()> {
+        let file = safetensors::Reader::new(self.files.map(&self.path()?)?)?;
+        let metadata = file.metadata();
+        if metadata.get("kind").is_none_or(|kind| kind != KIND) {
+            return Err(err!(Format, "expected a fit (`{KIND}`), found another file"));
+        }
+        let said = metadata.get("fit").ok_or_else(|| err!(Format, "expected `fit` in the metadata, found none"))?;
+        let said: Said = serde_json::from_str(said).map_err(|e| err!(Format, "what it says of the fit: {e}"))?;
+        let kept = said.recipe.as_object().cloned().unwrap_or_default();
+        for (key, given) in recipe.json().as_object().into_iter().flatten() {
+            same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
+        }
+        same("data", &said.data.into(), &data.into())?;
+        for parameter in &state.params.all {
+            let name = parameter.name.text();
+            set(&parameter.weight, file.tensor(&format!("weight.{name}"))?)?;
+            set(&parameter.moments[0], file.tensor(&format!("first.{name}"))?)?;
+            set(&parameter.moments[1], file.tensor(&format!("second.{name}"))?)?;
+        }
+        let silent = file.tensor("silent")?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        let numbers = file.tensor("history")?.to_dtype(DType::F64)?;
+        if silent.len() != state.silent.len() || numbers.dims() != [said.step as usize, 5] {
+            return Err(err!(Format, "expected the history of {} steps, found {:?}", said.step, numbers.dims()));
+        }
+        state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
+        (state.step, state.threshold, history.rows_per_step) = (said.step, said.threshold, said.rows_per_step);
+        history.steps = numbers.to_vec2::<f64>()?.iter().map(|row| found(row)).collect();
+        Ok(())
+    }
+}
+
+/// Refuses to go on with a fit that is another one.
+fn same(what: &str, kept: &Value, given: &Value) -> Result<()> {
+    if kept == given {
+        return Ok(());
+    }
+    Err(err!(Argument, "the fit that is kept there has {what} {kept}, and this one {given}")
+        .hint("give the same to go on with it, another `dir`, or `fresh: true` to begin again"))
+}
+
+fn tensors(state: &State, history: &History) -> Result<BTreeMap<String, Tensor>> {
+    let mut all = BTreeMap::new();
+    for parameter in &state.params.all {
+        let [first, second] = &parameter.moments;
+        for (part, variable) in [("weight", &parameter.weight), ("first", first), ("second", second)] {
+            all.insert(format!("{part}.{}", parameter.name.text()), variable.as_detached_tensor());
+        }
+    }
+    let silent: Vec<i64> = state.silent.iter().map(|rows| rows.cast_signed()).collect();
+    all.insert("silent".into(), Tensor::new(silent, &Device::Cpu)?);
+    let numbers: Vec<f64> = history.steps.iter().flat_map(|f| [f.loss, f.error, f.l0, f.fve, f.dead as f64]).collect();
+    all.insert("history".into(), Tensor::from_vec(numbers, (history.steps.len(), 5), &Device::Cpu)?);
+    Ok(all)
+}
+
+fn found(row: &[f64]) -> Found {
+    let at = |index: usize| row.get(index).copied().unwrap_or(f64::NAN);
+    Found { loss: at(0), error: at(1), l0: at(2), fve: at(3), dead: at(4) as usize }
+}
+
+fn set(variable: &Var, kept: Tensor) -> Result<()> {
+    if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
+        let (wanted, found) = (variable.dims(), kept.dims());
+        return Err(err!(Format, "expected {:?} {wanted:?}, found {:?} {found:?}", variable.dtype(), kept.dtype()));
+    }
+    Ok(variable.set(&kept.to_device(variable.device())?)?)
+}

@@ -1,0 +1,89 @@
+//! The end of a fit: a dictionary that reads activations as they are, with directions of length 1 and codes in the
+//! activations' own units.
+
+use super::params::{Name, Params, unit_rows};
+use super::recipe::Recipe;
+use crate::base::Result;
+use crate::sae::{About, Activation, Parts, Sae, Scaling};
+use crate::tensor::Tensor;
+
+/// What was done to activations before they were fitted: `(x - centre) * scale`.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// `[d]`.
+    pub centre: Tensor,
+    pub scale: f64,
+}
+
+impl Input {
+    pub fn of(&self, x: &Tensor) -> Result<Tensor> {
+        Ok((x.broadcast_sub(&self.centre)? * self.scale)?)
+    }
+}
+
+/// The dictionary of fitted weights. `read` is how its input was scaled, `written` what a transcoder reconstructs.
+///
+/// With y = s (x - m) fitted as y_hat = codes(y) D + b, codes are homogeneous: codes(y) / s are those of x - m with
+/// biases and thresholds over s. So x_hat = (codes / s) D + b / s + m, and no weight of the encoder changes.
+pub fn finished(
+    recipe: &Recipe,
+    params: &Params,
+    threshold: Option<f64>,
+    read: &Input,
+    written: Option<&Input>,
+    about: About,
+) -> Result<Sae> {
+    let kind = recipe.kind.as_ref();
+    let get = |name| Ok::<_, crate::base::Error>(params.get(name)?.as_detached_tensor());
+    let encoder = if kind.is_tied() { unit_rows(&get(Name::Encoder)?)? } else { get(Name::Encoder)? };
+    let decoder = if kind.is_tied() { encoder.clone() } else { get(Name::Decoder)? };
+    let over = |t: &Tensor| Ok::<_, crate::base::Error>((t / read.scale)?);
+    let (is_same, written) = (written.is_none(), written.unwrap_or(read));
+    let bias = match params.maybe(Name::DecoderBias) {
+        Some(bias) => bias.as_detached_tensor(),
+        None => written.centre.zeros_like()?,
+    };
+    // In units of what is read; a transcoder's directions take up how differently the two sides were scaled.
+    let decoder = (decoder * (read.scale / written.scale))?;
+    let decoder_bias = ((bias / written.scale)? + &written.centre)?;
+    let centred = is_same && (kind.is_centred() || kind.is_tied());
+    let encoder_bias = over(&get(Name::EncoderBias)?)?;
+    let offset = |bias: &Tensor| -> Result<Tensor> {
+        // Where the input is not centred by the decoder's bias, its mean is taken off here.
+        Ok(bias.sub(&encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?)
+    };
+    let activation = match kind.activation(params, threshold)? {
+        Activation::Threshold(threshold) => Activation::Threshold(over(&threshold)?),
+        Activation::Gated { gate, magnitude, log_scale } => {
+            Activation::Gated { gate: over(&gate)?, magnitude: over(&magnitude)?, log_scale }
+        }
+        other => other,
+    };
+    let encoder_bias = match (&activation, centred) {
+        (Activation::Gated { .. }, true) => None,
+        (_, true) => Some(encoder_bias),
+        (Activation::Gated { .. }, false) => Some(offset(&encoder_bias.zeros_like()?)?),
+        (_, false) => Some(offset(&encoder_bias)?),
+    };
+    let skip = match params.maybe(Name::Skip) {
+        Some(skip) => Some((skip.as_detached_tensor() * (read.scale / written.scale))?),
+        None => None,
+    };
+    let decoder_bias = match &skip {
+        Some(skip) => decoder_bias.sub(&skip.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?,
+        None => decoder_bias,
+    };
+    let sae = Parts {
+        encoder,
+        encoder_bias,
+        activation,
+        decoder,
+        decoder_bias: Some(decoder_bias),
+        centred,
+        rescaled: false,
+        skip,
+        scaling: Scaling::None,
+        about: About { kind: kind.name().into(), prefixes: kind.prefixes(), ..about },
+    };
+    Sae::new(sae.with_unit_directions()?)
+}

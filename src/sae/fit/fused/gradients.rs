@@ -1,0 +1,193 @@
+//! Gradients feature by feature: of a feature's rows of encoder and decoder, only the rows of the batch that it fires in.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::inputs::Inputs;
+use crate::base::{Result, memory};
+use crate::sae::fit::params::Name;
+use crate::tensor::kernels::arch;
+use crate::tensor::kernels::sparse::{ByColumn, Rows, add_rows, dot, scale, squares};
+
+/// Features that one piece of work takes; where pieces begin depends on nothing else.
+const PIECE: usize = 64;
+/// What a direction is divided by at least.
+const SHORTEST: f32 = 1e-8;
+
+/// The gradients of a step. Their memory is used again by the next one.
+#[derive(Default)]
+pub struct Gradients {
+    encoder: Vec<f32>,
+    /// Nothing where the encoder is the decoder.
+    decoder: Vec<f32>,
+    /// Which rows of these two have been written.
+    there: Vec<bool>,
+    encoder_bias: Vec<f32>,
+    /// Begun by what is left of the target; centring is passed on to it.
+    pub decoder_bias: Vec<f32>,
+    pub threshold: Vec<f32>,
+    widths: [usize; 2],
+}
+
+/// Codes that take part in an error: by features, with what is left of the target and what that counts.
+pub struct Source<'a> {
+    pub codes: &'a ByColumn,
+    pub rest: &'a [f32],
+    pub factor: f32,
+}
+
+/// What else directions feel.
+#[derive(Clone, Copy)]
+pub struct Directions {
+    /// Whether the part of the gradient along them is taken off.
+    pub is_unit: bool,
+    /// What a code counts for each unit of its direction's length.
+    pub length: f32,
+}
+
+/// The rows of some features.
+struct Piece<'a> {
+    arch: Arch,
+    first: usize,
+    encoder: &'a mut [f32],
+    decoder: &'a mut [f32],
+    there: &'a mut [bool],
+    bias: &'a mut [f32],
+}
+
+/// What a piece found: the sum of the squares of its gradients, and what centring passes on.
+struct Sums {
+    squares: f64,
+    through: Vec<f32>,
+}
+
+impl Gradients {
+    /// Computes those of encoder and decoder, and of the biases of both; gives the sum of all their squares.
+    pub fn sweep(&mut self, inputs: &Inputs, sources: &[Source], feel: Directions) -> Result<f64> {
+        self.make_room(inputs)?;
+        let pieces: Vec<Sums> =
+            self.pieces(inputs).into_par_iter().map(|piece| piece.sweep(inputs, sources, feel)).collect();
+        let squares: f64 = pieces.iter().map(|piece| piece.squares).sum();
+        if !inputs.is_centred {
+            return Ok(squares);
+        }
+        let mut through = vec![0f64; inputs.shape.d_in];
+        for piece in &pieces {
+            through.iter_mut().zip(&piece.through).for_each(|(sum, part)| *sum += f64::from(*part));
+        }
+        // What is read is less by the bias, so that the bias feels the opposite.
+        self.decoder_bias.iter_mut().zip(through).for_each(|(bias, part)| *bias -= part as f32);
+        Ok(squares)
+    }
+
+    fn make_room(&mut self, inputs: &Inputs) -> Result<()> {
+        let shape = inputs.shape;
+        let widths = [shape.d_in, if inputs.is_tied() { 0 } else { shape.d_out }];
+        if (self.there.len(), self.widths) != (shape.d_sae, widths) {
+            let [encoder, decoder] = widths.map(|width| width * shape.d_sae);
+            memory::check(4 * (encoder as u128 + decoder as u128), || "the gradients of a dictionary".into())?;
+            *self = Self { encoder: vec![0.0; encoder], decoder: vec![0.0; decoder], widths, ..std::mem::take(self) };
+            (self.there, self.encoder_bias) = (vec![false; shape.d_sae], vec![0.0; shape.d_sae]);
+        }
+        Ok(())
+    }
+
+    fn pieces(&mut self, inputs: &Inputs) -> Vec<Piece<'_>> {
+        let mut encoder = self.encoder.chunks_mut(PIECE * inputs.shape.d_in);
+        let mut decoder = self.decoder.chunks_mut(PIECE * inputs.shape.d_out);
+        let arch = arch();
+        let rows = self.there.chunks_mut(PIECE).zip(self.encoder_bias.chunks_mut(PIECE));
+        let piece = |(index, (there, bias))| Piece {
+            arch,
+            first: index * PIECE,
+            encoder: encoder.next().unwrap_or_default(),
+            decoder: decoder.next().unwrap_or_default(),
+            there,
+            bias,
+        };
+        rows.enumerate().map(piece).collect()
+    }
+
+    /// The gradient of a weight; nothing where the step does not know it.
+    pub fn of<'a>(&'a self, name: Name) -> Option<Rows<'a>> {
+        const WHOLE: &[bool] = &[true];
+        let whole = |numbers: &'a [f32]| Some(Rows { numbers, width: numbers.len(), there: WHOLE });
+        match name {
+            Name::Encoder => Some(Rows { numbers: &self.encoder, width: self.widths[0], there: &self.there }),
+            Name::Decoder => Some(Rows { numbers: &self.decoder, width: self.widths[1], there: &self.there }),
+            Name::EncoderBias => whole(&self.encoder_bias),
+            Name::DecoderBias => whole(&self.decoder_bias),
+            Name::Threshold => whole(&self.threshold),
+            Name::Gate | Name::LogScale | Name::Skip => None,
+        }
+    }
+}
+
+impl Piece<'_> {
+    fn sweep(mut self, inputs: &Inputs, sources: &[Source], feel: Directions) -> Sums {
+        let mut sums = Sums { squares: 0.0, through: vec![0.0; inputs.shape.d_in] };
+        for index in 0..self.there.len() {
+            let feature = self.first + index;
+            let is_there = sources.iter().any(|source| !source.codes.column(feature).is_empty());
+            (self.there[index], self.bias[index]) = (is_there, 0.0);
+            if is_there {
+                sums.squares += self.feature(index, inputs, sources, feel);
+                let bias = self.bias[index];
+                if inputs.is_centred && bias != 0.0 {
+                    add_rows(self.arch, &mut sums.through, inputs.encoder_row(feature), 1, |_| (0, bias));
+                }
+            }
+        }
+        sums
+    }
+
+    /// The gradients of one feature, and the sum of their squares.
+    fn feature(&mut self, index: usize, inputs: &Inputs, sources: &[Source], feel: Directions) -> f64 {
+        let (arch, feature) = (self.arch, self.first + index);
+        let (d_in, d_out) = (inputs.shape.d_in, inputs.shape.d_out);
+        let encoder = &mut self.encoder[index * d_in..(index + 1) * d_in];
+        encoder.fill(0.0);
+        for source in sources {
+            let places = source.codes.column(feature);
+            add_rows(arch, encoder, &inputs.x, places.len(), |i| (places[i].row, places[i].slope));
+            self.bias[index] += places.iter().map(|place| place.slope).sum::<f32>();
+        }
+        let is_tied = inputs.is_tied();
+        // A tied feature has one row, which feels both.
+        let row = match is_tied {
+            true => &mut *encoder,
+            false => &mut self.decoder[index * d_out..(index + 1) * d_out],
+        };
+        if !is_tied {
+            row.fill(0.0);
+        }
+        for source in sources {
+            let places = source.codes.column(feature);
+            let factor = source.factor;
+            add_rows(arch, row, source.rest, places.len(), |i| (places[i].row, factor * places[i].value));
+        }
+        let direction = inputs.direction(feature);
+        if let (Some(source), true) = (sources.first(), feel.length != 0.0) {
+            let codes: f32 = source.codes.column(feature).iter().map(|place| place.value).sum();
+            let length = squares(arch, direction).sqrt().max(f32::MIN_POSITIVE);
+            add_rows(arch, row, direction, 1, |_| (0, feel.length * codes / length));
+        }
+        if is_tied {
+            // The row is what was divided by its length: the part along it changes nothing.
+            take_off(arch, row, direction, 1.0);
+            scale(arch, row, 1.0 / inputs.lengths[feature]);
+        } else if feel.is_unit {
+            take_off(arch, row, direction, squares(arch, direction).sqrt().max(SHORTEST));
+        }
+        let bias = self.bias[index];
+        let decoder = if is_tied { 0.0 } else { squares(arch, &self.decoder[index * d_out..(index + 1) * d_out]) };
+        let encoder = squares(arch, &self.encoder[index * d_in..(index + 1) * d_in]);
+        f64::from(encoder) + f64::from(decoder) + f64::from(bias) * f64::from(bias)
+    }
+}
+
+/// Takes the part along a direction of some length off a gradient.
+fn take_off(arch: Arch, gradient: &mut [f32], direction: &[f32], length: f32) {
+    let along = dot(arch, gradient, direction) / length;
+    add_rows(arch, gradient, direction, 1, |_| (0, -along / length));
+}

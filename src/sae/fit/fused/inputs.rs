@@ -1,0 +1,152 @@
+//! What a step reads: the batch and the weights as slices, centred and at length 1 where the kind wants them so.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use crate::base::Result;
+use crate::err;
+use crate::sae::fit::loss::Batch;
+use crate::sae::fit::params::{Name, Params};
+use crate::sae::fit::recipe::{Recipe, Shape};
+use crate::tensor::kernels::sparse::{scale, squares};
+use crate::tensor::kernels::{Numbers, arch, flat};
+use crate::tensor::{DType, Tensor};
+
+/// What an encoder's row is divided by at least.
+const SHORTEST: f32 = 1e-8;
+
+/// The tensors of a step, without their history.
+pub struct Held {
+    x: Tensor,
+    target: Option<Tensor>,
+    weights: Vec<(Name, Tensor)>,
+}
+
+impl Held {
+    /// Nothing where a tensor is not in f32 in the processor's memory, where shapes do not fit each other (the twin says
+    /// which), or sizes are beyond what places are counted in.
+    pub fn of(params: &Params, batch: &Batch, recipe: &Recipe) -> Result<Option<Self>> {
+        let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
+        let weights: Vec<_> = weights.collect();
+        let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
+        let mut all = weights.iter().map(|(_, weight)| weight).chain(std::iter::once(&batch.x)).chain(&batch.target);
+        let are_here = all.all(is_here);
+        let d_sae = params.get(Name::EncoderBias)?.elem_count();
+        let (&[rows, d_in], &[others, d_out]) = (batch.x.dims(), batch.target().dims()) else { return Ok(None) };
+        let shape = Shape { d_in, d_sae, d_out };
+        let fit = rows == others && weights.iter().all(|(name, weight)| fits(*name, weight.dims(), shape));
+        let scores = rows.saturating_mul(d_sae);
+        if !are_here || !fit || recipe.skip || scores == 0 || d_in * d_out == 0 || u32::try_from(scores).is_err() {
+            return Ok(None);
+        }
+        let target = batch.target.as_ref().map(flat).transpose()?;
+        let flat = |(name, weight)| Ok((name, flat(&weight)?));
+        let weights = weights.into_iter().map(flat).collect::<Result<_>>()?;
+        Ok(Some(Self { x: crate::tensor::kernels::flat(&batch.x)?, target, weights }))
+    }
+
+    /// Calls `work` with everything as slices.
+    pub fn lend<T>(&self, recipe: &Recipe, work: impl FnOnce(&Inputs) -> Result<T>) -> Result<T> {
+        let numbers = self.weights.iter().map(|(name, weight)| Ok((*name, Numbers::of(weight)?)));
+        let numbers = numbers.collect::<Result<Vec<_>>>()?;
+        let maybe = |name| numbers.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
+        let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {}", name.text()));
+        let (x, target) = (Numbers::of(&self.x)?, self.target.as_ref().map(Numbers::of).transpose()?);
+        let (rows, d_in) = self.x.dims2()?;
+        let d_out = self.target.as_ref().map_or(Ok(d_in), |target| Ok::<_, crate::base::Error>(target.dims2()?.1))?;
+        let (encoder, encoder_bias, decoder_bias) =
+            (get(Name::Encoder)?, get(Name::EncoderBias)?, maybe(Name::DecoderBias));
+        let centre = decoder_bias.filter(|_| recipe.kind.is_centred() && target.is_none());
+        let is_tied = recipe.kind.is_tied();
+        let (encoder, lengths) = if is_tied { unit(encoder, d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
+        let inputs = Inputs {
+            x: centre.map_or(Cow::Borrowed(x.slice()), |centre| less(x.slice(), centre)),
+            target: target.as_ref().unwrap_or(&x).slice(),
+            decoder: if is_tied { None } else { Some(get(Name::Decoder)?) },
+            encoder_bias,
+            decoder_bias,
+            threshold: maybe(Name::Threshold),
+            encoder,
+            lengths,
+            is_centred: centre.is_some(),
+            rows,
+            shape: Shape { d_in, d_sae: encoder_bias.len(), d_out },
+        };
+        work(&inputs)
+    }
+}
+
+/// The numbers of a step.
+pub struct Inputs<'a> {
+    /// What is read, centred: `[rows, d_in]`.
+    pub x: Cow<'a, [f32]>,
+    /// What is to be reconstructed: `[rows, d_out]`.
+    pub target: &'a [f32],
+    /// As it is used: a tied dictionary's rows have length 1.
+    pub encoder: Cow<'a, [f32]>,
+    /// What the rows of a tied dictionary were divided by.
+    pub lengths: Vec<f32>,
+    pub encoder_bias: &'a [f32],
+    /// Nothing where it is the encoder.
+    decoder: Option<&'a [f32]>,
+    pub decoder_bias: Option<&'a [f32]>,
+    pub threshold: Option<&'a [f32]>,
+    pub is_centred: bool,
+    pub rows: usize,
+    pub shape: Shape,
+}
+
+impl Inputs<'_> {
+    /// What features write: `[d_sae, d_out]`.
+    pub fn directions(&self) -> &[f32] {
+        self.decoder.unwrap_or(&self.encoder)
+    }
+
+    pub fn is_tied(&self) -> bool {
+        self.decoder.is_none()
+    }
+
+    pub fn encoder_row(&self, feature: usize) -> &[f32] {
+        &self.encoder[feature * self.shape.d_in..(feature + 1) * self.shape.d_in]
+    }
+
+    pub fn direction(&self, feature: usize) -> &[f32] {
+        &self.directions()[feature * self.shape.d_out..(feature + 1) * self.shape.d_out]
+    }
+}
+
+fn fits(name: Name, dims: &[usize], shape: Shape) -> bool {
+    let Shape { d_in, d_sae, d_out } = shape;
+    match name {
+        Name::Encoder => dims == [d_sae, d_in],
+        Name::Decoder => dims == [d_sae, d_out],
+        Name::DecoderBias => dims == [d_out],
+        Name::Skip => dims == [d_out, d_in],
+        Name::EncoderBias | Name::Threshold | Name::Gate | Name::LogScale => dims == [d_sae],
+    }
+}
+
+/// Rows without a centre.
+fn less<'a>(rows: &[f32], centre: &[f32]) -> Cow<'a, [f32]> {
+    let mut less = vec![0.0; rows.len()];
+    let all = less.par_chunks_exact_mut(centre.len()).zip(rows.par_chunks_exact(centre.len()));
+    all.for_each(|(less, row)| {
+        for ((less, x), centre) in less.iter_mut().zip(row).zip(centre) {
+            *less = x - centre;
+        }
+    });
+    Cow::Owned(less)
+}
+
+/// Rows at length 1, and how long they were.
+fn unit<'a>(rows: &[f32], width: usize) -> (Cow<'a, [f32]>, Vec<f32>) {
+    let (arch, mut unit) = (arch(), rows.to_vec());
+    let length = |row: &mut [f32]| {
+        let length = squares(arch, row).sqrt().max(SHORTEST);
+        scale(arch, row, 1.0 / length);
+        length
+    };
+    let lengths = unit.par_chunks_exact_mut(width).map(length).collect();
+    (Cow::Owned(unit), lengths)
+}

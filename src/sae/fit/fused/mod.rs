@@ -1,0 +1,229 @@
+//! A step on the processor in f32: one dense product, whose result is never stored, and everything after it sparse.
+//!
+//! It finds what the twin in candle's operations finds, and changes the weights alike, to rounding. A kind takes part by
+//! saying how its codes are chosen ([`Choice`]); a batch with many codes is left to the twin.
+
+mod auxiliary;
+mod gradients;
+mod inputs;
+mod jump;
+mod reconstruct;
+#[cfg(test)]
+mod tests;
+
+use super::loss::Batch;
+use super::recipe::{Counting, Dead, Recipe};
+use super::state::State;
+use crate::base::{Result, memory};
+use crate::tensor::kernels::arch;
+use crate::tensor::kernels::sparse::{
+    AtLeast, ByColumn, Few, LargestOfAll, LargestOfRows, Product, Sizes, SparseRows, column_sums, spread, squares,
+};
+pub use gradients::Gradients;
+use gradients::{Directions, Source};
+use inputs::{Held, Inputs};
+pub use jump::Jump;
+use jump::Jumped;
+use reconstruct::reconstruct;
+
+/// The share of codes above 0 from which on the twin's dense products are faster.
+pub const MOST: f64 = 0.2;
+
+/// How a kind chooses its codes, and what they cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Choice {
+    /// The k largest of each row.
+    LargestOfRows(usize),
+    /// The k x rows largest of all rows.
+    LargestOfAll(usize),
+    /// Those above 0; their sum counts, each as much as its direction is long where that is asked for.
+    Positive { l1: f64, weighted: bool },
+    /// Those above a threshold of each feature, which is learned.
+    Above(Jump),
+}
+
+impl Choice {
+    fn fits(self, d_sae: usize) -> bool {
+        match self {
+            Self::LargestOfRows(k) | Self::LargestOfAll(k) => (1..=d_sae).contains(&k),
+            Self::Positive { .. } | Self::Above(_) => true,
+        }
+    }
+}
+
+/// What a step found before it changes anything.
+pub struct Computed {
+    pub total: f64,
+    pub error: f64,
+    /// The length of all gradients together.
+    pub norm: f64,
+    pub l0: f64,
+    pub fve: f64,
+    pub silent: Vec<u64>,
+    /// The smallest code, where the kind follows it.
+    pub smallest: Option<f64>,
+}
+
+/// The loss and, into `room`, its gradients; nothing where this is the twin's to do. `most`: the share of codes above 0
+/// that is too many.
+pub fn compute(
+    state: &State,
+    batch: &Batch,
+    recipe: &Recipe,
+    most: f64,
+    room: &mut Gradients,
+) -> Result<Option<Computed>> {
+    let Some(choice) = recipe.kind.choice() else { return Ok(None) };
+    let Some(held) = Held::of(&state.params, batch, recipe)? else { return Ok(None) };
+    held.lend(recipe, |inputs| {
+        if !choice.fits(inputs.shape.d_sae) {
+            return Ok(None);
+        }
+        let Some((codes, jumped)) = choose(inputs, choice, most)? else { return Ok(None) };
+        let step = Step { inputs, choice, recipe, sparsity: recipe.sparsity(state.step), silent: &state.silent };
+        step.compute(codes, jumped, room).map(Some)
+    })
+}
+
+/// The codes of a batch, with what thresholds did to them. Nothing where they are too many.
+fn choose(inputs: &Inputs, choice: Choice, most: f64) -> Result<Option<(SparseRows, Option<Jumped>)>> {
+    let (rows, d_sae) = (inputs.rows, inputs.shape.d_sae);
+    let sizes = Sizes { rows, inner: inputs.shape.d_in, columns: d_sae };
+    let product = Product { x: &inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
+    let few = |floor: AtLeast| {
+        let limit = |rows: usize| (most * rows as f64 * d_sae as f64) as usize;
+        let parts = product.look(|rows| Few::new(floor, limit(rows.len()), rows.len()));
+        Some(SparseRows::joined(parts.into_iter().map(Few::finish).collect::<Option<_>>()?))
+    };
+    Ok(match choice {
+        Choice::LargestOfRows(k) => {
+            memory::check(LargestOfRows::size(k, rows, d_sae), || format!("the {k} largest codes of {rows} rows"))?;
+            let parts = product.look(|rows| LargestOfRows::new(k, rows.len(), d_sae));
+            Some((SparseRows::joined(parts.into_iter().map(LargestOfRows::finish).collect()), None))
+        }
+        Choice::LargestOfAll(k) => {
+            memory::check(32 * (k * rows) as u128, || format!("the {} largest codes of {rows} rows", k * rows))?;
+            let parts = product.look(|part| LargestOfAll::new(k * rows, d_sae, part));
+            Some((LargestOfAll::finish(parts, rows), None))
+        }
+        Choice::Positive { .. } => few(AtLeast::Positive).map(|codes| (codes, None)),
+        Choice::Above(jump) => {
+            let thresholds = inputs.threshold.unwrap_or_default();
+            few(AtLeast::Floors(&jump.floors(thresholds))).map(|mut codes| {
+                let jumped = jump.jump(&mut codes, thresholds);
+                (codes, Some(jumped))
+            })
+        }
+    })
+}
+
+/// What the parts of a step share.
+struct Step<'a> {
+    inputs: &'a Inputs<'a>,
+    choice: Choice,
+    recipe: &'a Recipe,
+    /// What the penalty counts at this step.
+    sparsity: f64,
+    silent: &'a [u64],
+}
+
+impl Step<'_> {
+    fn compute(&self, codes: SparseRows, jumped: Option<Jumped>, room: &mut Gradients) -> Result<Computed> {
+        let inputs = self.inputs;
+        let (rows, d_sae, d_out) = (inputs.rows, inputs.shape.d_sae, inputs.shape.d_out);
+        let spread_of_target = spread(inputs.target, &middle(inputs.target, d_out));
+        let counts = match self.recipe.counting {
+            Counting::Mean => 1.0 / (rows * d_out) as f64,
+            Counting::Sum => 1.0 / rows as f64,
+            Counting::Normalised => 1.0 / spread_of_target,
+        };
+        let factor = (-2.0 * counts) as f32;
+        let mut left = reconstruct(inputs, inputs.target, inputs.decoder_bias, &codes, factor);
+        let penalty = self.penalty(&codes, jumped.as_ref(), &mut left.slopes, room);
+        let silent = self.since(&codes);
+        let helped = match self.recipe.dead {
+            Dead::AuxK { k, weight } => auxiliary::help(inputs, &left.rest, &self.dead(&silent), k, weight),
+            Dead::Leave => None,
+        };
+        let by_feature = ByColumn::of(&codes, &left.slopes, d_sae);
+        let of_the_dead = helped.as_ref().map(|helped| ByColumn::of(&helped.codes, &helped.left.slopes, d_sae));
+        let mut sources = vec![Source { codes: &by_feature, rest: &left.rest, factor }];
+        if let (Some(helped), Some(codes)) = (&helped, &of_the_dead) {
+            sources.push(Source { codes, rest: &helped.left.rest, factor: helped.factor });
+        }
+        let bias = |sum: &f64| (sum * f64::from(factor)) as f32;
+        room.decoder_bias = match inputs.decoder_bias {
+            Some(_) => column_sums(&left.rest, d_out).iter().map(bias).collect(),
+            None => Vec::new(),
+        };
+        let length = match self.choice {
+            Choice::Positive { weighted: true, .. } => self.price() as f32,
+            _ => 0.0,
+        };
+        let whole = room.sweep(inputs, &sources, Directions { is_unit: self.recipe.unit, length })?;
+        let more = [&room.decoder_bias, &room.threshold].map(|numbers| f64::from(squares(arch(), numbers)));
+        let error = left.squares * counts;
+        let fired = codes.values.iter().filter(|code| **code != 0.0);
+        Ok(Computed {
+            total: error + penalty + helped.map_or(0.0, |helped| helped.loss),
+            error,
+            norm: (whole + more.iter().sum::<f64>()).sqrt(),
+            l0: fired.clone().count() as f64 / rows as f64,
+            fve: 1.0 - left.squares / spread_of_target,
+            silent,
+            smallest: matches!(self.choice, Choice::LargestOfAll(_))
+                .then(|| fired.copied().reduce(f32::min).map_or(0.0, f64::from)),
+        })
+    }
+
+    /// What a code counts in the penalty, for a direction of length 1.
+    fn price(&self) -> f64 {
+        match self.choice {
+            Choice::Positive { l1, .. } => self.sparsity * l1 / self.inputs.rows as f64,
+            _ => 0.0,
+        }
+    }
+
+    /// The penalty with its weight; what it does to codes is added to their slopes, what to thresholds to their gradient.
+    fn penalty(&self, codes: &SparseRows, jumped: Option<&Jumped>, slopes: &mut [f32], room: &mut Gradients) -> f64 {
+        room.threshold.clear();
+        if let (Choice::Above(jump), Some(jumped)) = (self.choice, jumped) {
+            let thresholds = self.inputs.threshold.unwrap_or_default();
+            room.threshold = jump.gradient(jumped, codes, slopes, thresholds, self.sparsity);
+            return self.sparsity * jumped.penalty[0];
+        }
+        let Choice::Positive { weighted, .. } = self.choice else { return 0.0 };
+        let lengths: Option<Vec<f32>> = weighted.then(|| {
+            let length = |feature| squares(arch(), self.inputs.direction(feature)).sqrt();
+            (0..self.inputs.shape.d_sae).map(length).collect()
+        });
+        let (price, mut sum) = (self.price(), 0.0);
+        for ((code, column), slope) in codes.values.iter().zip(&codes.columns).zip(slopes) {
+            let length = lengths.as_ref().map_or(1.0, |lengths| lengths[*column as usize]);
+            *slope += price as f32 * length;
+            sum += f64::from(code * length);
+        }
+        price * sum
+    }
+
+    /// How many rows each feature has not fired for, once this batch has been read.
+    fn since(&self, codes: &SparseRows) -> Vec<u64> {
+        let mut silent: Vec<u64> = self.silent.iter().map(|rows| rows + self.inputs.rows as u64).collect();
+        for (code, column) in codes.values.iter().zip(&codes.columns) {
+            if *code != 0.0 {
+                silent[*column as usize] = 0;
+            }
+        }
+        silent
+    }
+
+    fn dead(&self, silent: &[u64]) -> Vec<u32> {
+        (0..).zip(silent).filter(|(_, rows)| **rows >= self.recipe.dead_after).map(|(feature, _)| feature).collect()
+    }
+}
+
+/// The mean of the rows.
+fn middle(rows: &[f32], width: usize) -> Vec<f32> {
+    let count = (rows.len() / width) as f64;
+    column_sums(rows, width).iter().map(|sum| (sum / count) as f32).collect()
+}

@@ -1,0 +1,52 @@
+//! What sparse codes leave of a target, and how the error changes with each code.
+
+use rayon::prelude::*;
+
+use super::inputs::Inputs;
+use crate::tensor::kernels::arch;
+use crate::tensor::kernels::sparse::{SparseRows, add_rows, dots_with_rows, scale, squares};
+
+/// Rows that one piece of work takes; where pieces begin depends on nothing else.
+const PIECE: usize = 16;
+
+/// What is left of a target.
+pub struct Left {
+    /// `[rows, d_out]`.
+    pub rest: Vec<f32>,
+    /// The sum of the squares of that.
+    pub squares: f64,
+    /// For each code its direction's dot product with what is left, times the factor that was asked for.
+    pub slopes: Vec<f32>,
+}
+
+/// Takes what codes stand for, and a bias where there is one, off a target.
+pub fn reconstruct(inputs: &Inputs, target: &[f32], bias: Option<&[f32]>, codes: &SparseRows, factor: f32) -> Left {
+    let (arch, width, directions) = (arch(), inputs.shape.d_out, inputs.directions());
+    let mut rest = target.to_vec();
+    let row = |row: usize, rest: &mut [f32], slopes: &mut Vec<f32>| {
+        let range = codes.range(row);
+        let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
+        if let Some(bias) = bias {
+            add_rows(arch, rest, bias, 1, |_| (0, -1.0));
+        }
+        add_rows(arch, rest, directions, columns.len(), |i| (columns[i], -values[i]));
+        let begin = slopes.len();
+        slopes.resize(begin + columns.len(), 0.0);
+        dots_with_rows(arch, &mut slopes[begin..], rest, directions, columns);
+        f64::from(squares(arch, rest))
+    };
+    let piece = |(index, rest): (usize, &mut [f32])| {
+        let mut slopes = Vec::new();
+        let rows = rest.chunks_exact_mut(width).enumerate();
+        let squares: f64 = rows.map(|(i, rest)| row(index * PIECE + i, rest, &mut slopes)).sum();
+        scale(arch, &mut slopes, factor);
+        (squares, slopes)
+    };
+    let pieces: Vec<_> = rest.par_chunks_mut(PIECE * width).enumerate().map(piece).collect();
+    let mut left = Left { rest, squares: 0.0, slopes: Vec::with_capacity(codes.columns.len()) };
+    for (squares, slopes) in pieces {
+        left.squares += squares;
+        left.slopes.extend(slopes);
+    }
+    left
+}

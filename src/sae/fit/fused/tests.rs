@@ -1,0 +1,255 @@
+//! The fused step against its twin, step by step, on small and awkward shapes.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::base::random::stream;
+use crate::model::train::{Schedule, Shape as Fall};
+use crate::sae::fit::kinds::{self, Kind};
+use crate::sae::fit::params::{Name, Params, unit_rows};
+use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, State};
+use crate::tensor::kernels::Level;
+use crate::tensor::{DType, Tensor, create, floats};
+
+fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
+    kinds::kind(name, options.as_object().cloned().unwrap()).unwrap()
+}
+
+fn kinds_that_take_part() -> Vec<Arc<dyn Kind>> {
+    let jump = |more: Value| {
+        let mut options = json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.3 });
+        options.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        kind("jumprelu", options)
+    };
+    vec![
+        kind("topk", json!({ "k": 3 })),
+        // More than are above 0 in most rows.
+        kind("topk", json!({ "k": 13 })),
+        kind("batch_topk", json!({ "k": 3 })),
+        kind("batch_topk", json!({ "k": 13 })),
+        kind("relu", json!({ "l1": 0.03 })),
+        kind("relu", json!({ "l1": 0.03, "weighted": true })),
+        kind("tied", json!({ "l1": 0.03 })),
+        jump(json!({})),
+        jump(json!({ "target": 4.0, "estimate": "dictionary_learning" })),
+        // Thresholds below 0 let pre-activations through that are no codes.
+        jump(json!({ "threshold": -0.1, "target": 4.0 })),
+    ]
+}
+
+fn recipe(kind: Arc<dyn Kind>) -> Recipe {
+    Recipe {
+        unit: !kind.is_tied(),
+        kind,
+        steps: 20,
+        batch: 16,
+        lr: 1e-2,
+        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        clip: Some(1.0),
+        sparsity_warmup: 4,
+        counting: Counting::Sum,
+        dead: Dead::AuxK { k: 2, weight: 0.5 },
+        dead_after: 64,
+        scaled: false,
+        skip: false,
+        seed: 0,
+    }
+}
+
+fn started(recipe: &Recipe, shape: Shape) -> State {
+    let mut random = stream(2, "weights", 0);
+    let params = Params::draw(recipe, shape, &mut random).unwrap();
+    for parameter in params.all.iter().filter(|parameter| parameter.name != Name::Decoder) {
+        let noise = create::randn(parameter.weight.dims(), DType::F32, &mut random).unwrap();
+        parameter.weight.set(&(parameter.weight.as_tensor() + (noise * 0.05).unwrap()).unwrap()).unwrap();
+    }
+    State::new(params, shape.d_sae)
+}
+
+fn rows(seed: u64, count: usize, width: usize) -> Tensor {
+    let x = create::randn(&[count, width], DType::F32, &mut stream(seed, "rows", 0)).unwrap();
+    x.affine(0.8, 0.2).unwrap()
+}
+
+fn close(found: f64, expected: f64, what: &str) {
+    assert!((found - expected).abs() < 2e-4 * (0.01 + expected.abs()), "{what}: {found} instead of {expected}");
+}
+
+#[track_caller]
+fn same_step(found: Found, expected: Found, what: &str) {
+    close(found.loss, expected.loss, &format!("{what}, loss"));
+    close(found.error, expected.error, &format!("{what}, error"));
+    close(found.fve, expected.fve, &format!("{what}, fve"));
+    assert_eq!((found.l0, found.dead), (expected.l0, expected.dead), "{what}");
+}
+
+/// Some steps by both ways from the same start.
+#[track_caller]
+fn agree(recipe: &Recipe, shape: Shape, batches: &[Batch]) {
+    let (mut fast, mut plain) = (started(recipe, shape), started(recipe, shape));
+    for (step, batch) in batches.iter().enumerate() {
+        let what = format!("{} {:?} {shape:?} at step {step}", recipe.kind.name(), recipe.kind.options());
+        let found = fast.advance_fused(batch, recipe, 1.1).unwrap().expect(&what);
+        same_step(found, plain.advance_plain(batch, recipe).unwrap(), &what);
+        assert_eq!(fast.silent, plain.silent, "{what}");
+        assert_eq!(fast.threshold.is_some(), plain.threshold.is_some());
+        close(fast.threshold.unwrap_or_default(), plain.threshold.unwrap_or_default(), &what);
+        for (fast, plain) in fast.params.all.iter().zip(&plain.params.all) {
+            for (index, (fast, plain)) in
+                [(&fast.weight, &plain.weight), (&fast.moments[0], &plain.moments[0])].into_iter().enumerate()
+            {
+                let difference = (fast.as_detached_tensor() - plain.as_detached_tensor()).unwrap();
+                let worst = floats(&difference).unwrap().into_iter().fold(0f64, |worst, d| worst.max(d.abs()));
+                assert!(worst < 1e-4, "{what}: {index} of {:?} differs by {worst}", plain.dims());
+            }
+        }
+    }
+}
+
+fn batches(count: usize, rows_of_each: usize, width: usize) -> Vec<Batch> {
+    (0..count).map(|i| Batch { x: rows(i as u64, rows_of_each, width), target: None }).collect()
+}
+
+#[test]
+fn every_kind_steps_as_its_twin_does() {
+    let shapes = [Shape { d_in: 5, d_sae: 14, d_out: 5 }, Shape { d_in: 37, d_sae: 131, d_out: 37 }];
+    for shape in shapes {
+        for kind in kinds_that_take_part() {
+            agree(&recipe(kind), shape, &batches(8, 17, shape.d_in));
+        }
+    }
+}
+
+#[test]
+fn what_a_recipe_asks_for_is_done_alike() {
+    let shape = Shape { d_in: 9, d_sae: 40, d_out: 9 };
+    for kind in kinds_that_take_part() {
+        let plain = recipe(kind.clone());
+        let recipes = [
+            Recipe { counting: Counting::Mean, clip: None, ..plain.clone() },
+            Recipe { counting: Counting::Normalised, dead: Dead::Leave, ..plain.clone() },
+            Recipe { unit: kind.needs_unit(), betas: [0.0, 0.9], ..plain.clone() },
+            // Every feature is dead, also those that fire.
+            Recipe { dead_after: 0, dead: Dead::AuxK { k: 50, weight: 0.5 }, ..plain },
+        ];
+        for recipe in recipes {
+            agree(&recipe, shape, &batches(3, 12, shape.d_in));
+        }
+    }
+}
+
+#[test]
+fn a_transcoder_steps_as_its_twin_does() {
+    let shape = Shape { d_in: 6, d_sae: 21, d_out: 11 };
+    for kind in kinds_that_take_part().into_iter().filter(|kind| !kind.is_tied()) {
+        let batch = |i| Batch { x: rows(i, 10, 6), target: Some(rows(i + 9, 10, 11)) };
+        agree(&recipe(kind), shape, &(0..3).map(batch).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn of_equal_codes_both_take_the_first() {
+    let shape = Shape { d_in: 4, d_sae: 40, d_out: 4 };
+    // 3 of each of 7 equal rows; 21 of all, which the first row has.
+    for (name, count) in [("topk", 3), ("batch_topk", 21)] {
+        let recipe = recipe(kind(name, json!({ "k": 3 })));
+        // Features that are all the same, and rows that are.
+        let same = unit_rows(&Tensor::ones((40, 4), DType::F32, &candle_core::Device::Cpu).unwrap()).unwrap();
+        let x = Tensor::ones((7, 4), DType::F32, &candle_core::Device::Cpu).unwrap();
+        let states = [(); 2].map(|()| {
+            let state = started(&recipe, shape);
+            for parameter in &state.params.all {
+                let zeros = || parameter.weight.as_detached_tensor().zeros_like().unwrap();
+                let is_matrix = parameter.weight.dims().len() == 2;
+                parameter.weight.set(&if is_matrix { same.clone() } else { zeros() }).unwrap();
+            }
+            state
+        });
+        let [mut fast, mut plain] = states;
+        let batch = Batch { x, target: None };
+        fast.advance_fused(&batch, &recipe, 1.0).unwrap().unwrap();
+        plain.advance_plain(&batch, &recipe).unwrap();
+        assert_eq!(fast.silent, plain.silent, "{name}");
+        assert_eq!(fast.silent.iter().filter(|rows| **rows == 0).count(), count);
+    }
+}
+
+#[test]
+fn a_step_is_the_same_again_and_with_fewer_instructions() {
+    let shape = Shape { d_in: 19, d_sae: 70, d_out: 19 };
+    for kind in kinds_that_take_part() {
+        let recipe = recipe(kind);
+        let weights = || {
+            let mut state = started(&recipe, shape);
+            for batch in batches(3, 33, shape.d_in) {
+                state.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
+            }
+            let encoder = state.params.get(Name::Encoder).unwrap().as_detached_tensor();
+            encoder.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let best = weights();
+        assert_eq!(weights(), best);
+        for level in Level::ALL {
+            let fewer = level.limit(weights);
+            assert!(fewer.iter().zip(&best).all(|(a, b)| (a - b).abs() < 1e-4), "{level:?}");
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_not_finite_end_a_step_and_change_nothing() {
+    for kind in kinds_that_take_part() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let recipe = recipe(kind.clone());
+            let mut state = started(&recipe, Shape { d_in: 5, d_sae: 14, d_out: 5 });
+            let before = floats(state.params.get(Name::Encoder).unwrap()).unwrap();
+            let mut numbers = vec![0.5; 40];
+            numbers[17] = bad;
+            let x = Tensor::from_vec(numbers, (8, 5), &candle_core::Device::Cpu).unwrap();
+            let error = state.advance_fused(&Batch { x, target: None }, &recipe, 1.1).unwrap_err();
+            assert!(error.message.contains("at step 1"), "{}", error.message);
+            assert_eq!(floats(state.params.get(Name::Encoder).unwrap()).unwrap(), before);
+            assert_eq!((state.step, state.silent), (0, vec![0; 14]));
+        }
+    }
+}
+
+#[test]
+fn constant_rows_and_zeros_are_fitted_too() {
+    for kind in kinds_that_take_part() {
+        let shape = Shape { d_in: 5, d_sae: 14, d_out: 5 };
+        for number in [0.0, 0.7f32] {
+            let recipe = Recipe { dead_after: 8, ..recipe(kind.clone()) };
+            let x = Tensor::full(number, (8, 5), &candle_core::Device::Cpu).unwrap();
+            let mut state = started(&recipe, shape);
+            for _ in 0..4 {
+                let batch = Batch { x: x.clone(), target: None };
+                let found = state.advance_fused(&batch, &recipe, 1.1).unwrap().unwrap();
+                assert!(found.loss.is_finite());
+            }
+        }
+    }
+}
+
+#[test]
+fn many_codes_are_left_to_the_twin() {
+    let shape = Shape { d_in: 5, d_sae: 14, d_out: 5 };
+    let recipe = recipe(kind("relu", json!({ "l1": 0.03 })));
+    let mut state = started(&recipe, shape);
+    let batch = &batches(1, 17, 5)[0];
+    assert!(state.advance_fused(batch, &recipe, 0.1).unwrap().is_none());
+    assert_eq!(state.step, 0);
+    assert!(state.advance(batch, &recipe).unwrap().l0 > 1.4);
+    assert_eq!(state.step, 1);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_the_twins_to_refuse() {
+    let recipe = recipe(kind("topk", json!({ "k": 3 })));
+    let mut state = started(&recipe, Shape { d_in: 5, d_sae: 14, d_out: 5 });
+    assert!(state.advance_fused(&batches(1, 17, 6)[0], &recipe, 1.0).unwrap().is_none());
+    assert!(state.advance(&batches(1, 17, 6)[0], &recipe).is_err());
+}

@@ -1,0 +1,77 @@
+//! `batch_topk`: the k x rows largest codes of all rows together; later a threshold, the running mean of the smallest code
+//! that was taken (Bussmann et al. 2024).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::topk::few;
+use super::{Kind, Pass};
+use crate::base::Result;
+use crate::sae::fit::fused::Choice;
+use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
+use crate::sae::{Activation, codes};
+use crate::tensor::{Tensor, elementwise};
+
+pub const NAME: &str = "batch_topk";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BatchTopK {
+    /// How many codes a row has on average.
+    pub k: usize,
+}
+
+impl Kind for BatchTopK {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn needs_unit(&self) -> bool {
+        true
+    }
+
+    fn check(&self, shape: Shape) -> Result<()> {
+        few(self.k, shape)
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        of_all_rows(pass.pre, self.k)
+    }
+
+    fn smallest(&self, codes: &Tensor) -> Result<Option<f64>> {
+        smallest(codes).map(Some)
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        Some(Choice::LargestOfAll(self.k))
+    }
+
+    fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {
+        threshold_for_all(params, threshold)
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// The k x rows largest codes.
+pub fn of_all_rows(pre: &Tensor, k: usize) -> Result<Tensor> {
+    let codes = elementwise::relu(pre)?;
+    let flat = codes.flatten_all()?.unsqueeze(0)?;
+    let rows = pre.dims()[0];
+    codes::largest(&flat, &flat, k * rows)?.reshape(codes.dims()).map_err(Into::into)
+}
+
+/// The smallest code above 0; 0 where there is none.
+pub fn smallest(codes: &Tensor) -> Result<f64> {
+    let all = crate::tensor::floats(&codes.detach())?;
+    let smallest = all.into_iter().filter(|code| *code > 0.0).fold(f64::INFINITY, f64::min);
+    Ok(if smallest.is_finite() { smallest } else { 0.0 })
+}
+
+/// The same threshold for every feature.
+pub fn threshold_for_all(params: &Params, threshold: Option<f64>) -> Result<Activation> {
+    let like = params.get(super::Name::EncoderBias)?.as_detached_tensor().zeros_like()?;
+    Ok(Activation::Threshold((like + threshold.unwrap_or(0.0))?))
+}

@@ -1,0 +1,66 @@
+//! `gated`: whether a feature is there and how much are told apart, by the same directions (Rajamanoharan et al. 2024a).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Kind, Name, Pass};
+use crate::base::Result;
+use crate::sae::Activation;
+use crate::sae::codes::greater;
+use crate::sae::fit::params::Params;
+use crate::tensor::{Tensor, elementwise};
+
+pub const NAME: &str = "gated";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Gated {
+    /// What the mean over rows of the sum of what the gates let through counts.
+    pub l1: f64,
+}
+
+impl Gated {
+    /// What decides whether a feature is there. The encoder's bias, which `pre` has in it, is that of the magnitudes.
+    fn gate(&self, pass: &Pass) -> Result<Tensor> {
+        let (magnitude, gate) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::Gate)?);
+        Ok(pass.pre.broadcast_sub(magnitude)?.broadcast_add(gate)?)
+    }
+}
+
+impl Kind for Gated {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn more(&self) -> Vec<(Name, f64)> {
+        vec![(Name::Gate, 0.0), (Name::LogScale, 0.0)]
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        let (magnitude, log_scale) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::LogScale)?);
+        let gate = self.gate(pass)?;
+        let open = greater(&gate, &gate.zeros_like()?)?;
+        let inner = pass.pre.broadcast_sub(magnitude)?;
+        let size = inner.broadcast_mul(&log_scale.exp()?)?.broadcast_add(magnitude)?;
+        Ok(elementwise::relu(&size)?.mul(&open)?)
+    }
+
+    fn penalty(&self, pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
+        let through = elementwise::relu(&self.gate(pass)?)?;
+        Ok(Some((through.sum(1)?.mean(0)? * self.l1)?))
+    }
+
+    /// What the gates let through is to reconstruct, too, so that they learn at all.
+    fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
+        Ok(Some(elementwise::relu(&self.gate(pass)?)?))
+    }
+
+    fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        let part = |name| Ok::<_, crate::base::Error>(params.get(name)?.as_detached_tensor());
+        let (gate, magnitude, log_scale) = (part(Name::Gate)?, part(Name::EncoderBias)?, part(Name::LogScale)?);
+        Ok(Activation::Gated { gate, magnitude, log_scale })
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}

@@ -1,0 +1,130 @@
+//! `jumprelu`: a threshold for each feature, learned through straight-through estimates, and a penalty on how many codes
+//! there are (Rajamanoharan et al. 2024b).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Kind, Name, Pass};
+use crate::base::Result;
+use crate::err;
+use crate::sae::Activation;
+use crate::sae::codes::greater;
+use crate::sae::fit::fused::{Choice, Jump};
+use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
+use crate::tensor::{Tensor, elementwise};
+
+pub const NAME: &str = "jumprelu";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct JumpRelu {
+    /// What the penalty counts: the mean number of codes of a row, or where there is a `target`, the square of how far
+    /// that number over the target is from 1.
+    pub l0: f64,
+    pub target: Option<f64>,
+    /// How near to its threshold a pre-activation has to be to move it. It belongs to a scale of the input.
+    #[serde(default = "bandwidth")]
+    pub bandwidth: f64,
+    /// What thresholds begin at.
+    #[serde(default = "threshold")]
+    pub threshold: f64,
+    /// Whose estimate of how a threshold moves the penalty.
+    #[serde(default)]
+    pub estimate: Estimate,
+}
+
+/// What is near to a threshold, so that the penalty moves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimate {
+    /// Pre-activations on either side of it (equation 12).
+    #[default]
+    Paper,
+    /// Codes, which are on one side of it only, as the code of dictionary_learning has it.
+    DictionaryLearning,
+}
+
+/// As in the paper, for inputs of mean square 1.
+fn bandwidth() -> f64 {
+    0.001
+}
+
+fn threshold() -> f64 {
+    0.001
+}
+
+impl JumpRelu {
+    /// Where a threshold is felt: 1 within half a bandwidth of it (the rectangle of equation 11).
+    fn near(&self, pre: &Tensor, threshold: &Tensor) -> Result<Tensor> {
+        let distance = pre.detach().broadcast_sub(&threshold.detach())?.abs()?;
+        let half = (threshold.detach().zeros_like()? + self.bandwidth / 2.0)?;
+        greater(&half.broadcast_as(distance.dims())?.contiguous()?, &distance)
+    }
+
+    /// A quantity with a gradient of its own for the thresholds: `value - (threshold - the same number) * slope`.
+    fn felt(value: &Tensor, threshold: &Tensor, slope: &Tensor) -> Result<Tensor> {
+        let nothing = (threshold - threshold.detach())?;
+        Ok(value.sub(&slope.broadcast_mul(&nothing)?)?)
+    }
+}
+
+impl Kind for JumpRelu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_centred(&self) -> bool {
+        false
+    }
+
+    fn more(&self) -> Vec<(Name, f64)> {
+        vec![(Name::Threshold, self.threshold)]
+    }
+
+    fn check(&self, _shape: Shape) -> Result<()> {
+        for (name, number) in [("bandwidth", Some(self.bandwidth)), ("target", self.target)] {
+            if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
+                return Err(err!(Argument, "expected a number above 0 as `{name}`, found {number:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Equations 10 and 11: d/d threshold = -(threshold / bandwidth) where the threshold is near.
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        let threshold = pass.params.get(Name::Threshold)?.as_tensor();
+        let codes = elementwise::relu(pass.pre)?.mul(&greater(pass.pre, threshold)?)?;
+        let slope = self.near(pass.pre, threshold)?.broadcast_mul(&(threshold.detach() / self.bandwidth)?)?;
+        Self::felt(&codes, threshold, &slope)
+    }
+
+    /// Equation 12: d/d threshold of whether a feature fires = -1 / bandwidth where the threshold is near.
+    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
+        let threshold = pass.params.get(Name::Threshold)?.as_tensor();
+        let fires = greater(pass.pre, threshold)?;
+        let near = match self.estimate {
+            Estimate::Paper => self.near(pass.pre, threshold)?,
+            Estimate::DictionaryLearning => self.near(codes, threshold)?,
+        };
+        let slope = (near / self.bandwidth)?;
+        let count = Self::felt(&fires, threshold, &slope)?.sum(1)?.mean(0)?;
+        let count = match self.target {
+            Some(target) => ((count / target)? - 1.0)?.sqr()?,
+            None => count,
+        };
+        Ok(Some((count * self.l0)?))
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        let Self { l0, target, bandwidth, estimate, .. } = *self;
+        Some(Choice::Above(Jump { l0, target, bandwidth, estimate }))
+    }
+
+    fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        Ok(Activation::Threshold(params.get(Name::Threshold)?.as_detached_tensor()))
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}

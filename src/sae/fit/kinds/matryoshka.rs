@@ -1,0 +1,96 @@
+//! `matryoshka`: batch top-k whose first features, of several lengths of prefix, each reconstruct by themselves
+//! (Bussmann et al. 2025).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
+use super::topk::few;
+use super::{Kind, Pass};
+use crate::base::Result;
+use crate::err;
+use crate::sae::Activation;
+use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
+use crate::tensor::Tensor;
+
+pub const NAME: &str = "matryoshka";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Matryoshka {
+    /// How many codes a row has on average.
+    pub k: usize,
+    /// How many features each prefix has; the last is all of them.
+    pub prefixes: Vec<usize>,
+    /// What the error of each prefix counts; all alike, and 1 together, where nothing is said. (dictionary_learning divides
+    /// by their number twice.)
+    #[serde(default)]
+    pub weights: Option<Vec<f64>>,
+}
+
+impl Kind for Matryoshka {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn needs_unit(&self) -> bool {
+        true
+    }
+
+    fn check(&self, shape: Shape) -> Result<()> {
+        few(self.k, shape)?;
+        let rises = self.prefixes.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rises || self.prefixes.first() == Some(&0) || self.prefixes.last() != Some(&shape.d_sae) {
+            return Err(err!(
+                Argument,
+                "expected `prefixes` that rise to {}, the number of features, found {:?}",
+                shape.d_sae,
+                self.prefixes
+            ));
+        }
+        let fit = |weights: &[f64]| {
+            weights.len() == self.prefixes.len() && weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+        };
+        if let Some(weights) = self.weights.as_ref().filter(|weights| !fit(weights)) {
+            let count = self.prefixes.len();
+            return Err(err!(Argument, "expected {count} numbers from 0 on as `weights`, found {weights:?}"));
+        }
+        Ok(())
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        of_all_rows(pass.pre, self.k)
+    }
+
+    fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
+        let alike = vec![1.0 / self.prefixes.len() as f64; self.prefixes.len()];
+        let weights = self.weights.as_ref().unwrap_or(&alike);
+        let (mut found, mut sum, mut start) = (Vec::new(), None::<Tensor>, 0);
+        for (end, weight) in self.prefixes.iter().zip(weights) {
+            let part = codes.narrow(1, start, end - start)?.matmul(&pass.decoder.narrow(0, start, end - start)?)?;
+            let next = match &sum {
+                Some(sum) => (sum + part)?,
+                None => part,
+            };
+            found.push((next.clone(), *weight));
+            (sum, start) = (Some(next), *end);
+        }
+        Ok(found)
+    }
+
+    fn smallest(&self, codes: &Tensor) -> Result<Option<f64>> {
+        smallest(codes).map(Some)
+    }
+
+    fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation> {
+        threshold_for_all(params, threshold)
+    }
+
+    fn prefixes(&self) -> Vec<usize> {
+        self.prefixes.clone()
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}

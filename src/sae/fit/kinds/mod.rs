@@ -1,0 +1,152 @@
+//! Kinds of dictionaries: how codes come about while one is fitted, what keeps them few, and how it ends.
+//!
+//! A kind is a file here and a line in `KINDS`.
+
+mod batch_topk;
+mod gated;
+mod jumprelu;
+mod matryoshka;
+mod relu;
+mod tied;
+mod topk;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+pub use jumprelu::Estimate;
+use serde_json::{Map, Value};
+
+use super::fused::Choice;
+use super::params::{Name, Params};
+use super::recipe::Shape;
+use crate::base::{Result, names};
+use crate::err;
+use crate::sae::Activation;
+use crate::tensor::Tensor;
+
+/// What a step computes with.
+pub struct Pass<'a> {
+    pub params: &'a Params,
+    /// What is read, scaled and centred: `[rows, d_in]`.
+    pub x: &'a Tensor,
+    /// What is to be reconstructed: `[rows, d_out]`.
+    pub target: &'a Tensor,
+    /// x W_enc^T + b_enc: `[rows, d_sae]`.
+    pub pre: &'a Tensor,
+    /// What each feature writes, as it is used in this step.
+    pub decoder: &'a Tensor,
+}
+
+/// One kind of dictionary.
+pub trait Kind: Debug + Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Whether the encoder's rows, at length 1, are the directions.
+    fn is_tied(&self) -> bool {
+        false
+    }
+
+    /// Whether the decoder's bias is taken off the input.
+    fn is_centred(&self) -> bool {
+        true
+    }
+
+    /// Whether codes of different features are compared with each other, so that their directions must be alike in length.
+    fn needs_unit(&self) -> bool {
+        false
+    }
+
+    /// Weights beside encoder, decoder and biases, one number a feature, and what they begin at.
+    fn more(&self) -> Vec<(Name, f64)> {
+        Vec::new()
+    }
+
+    /// Refuses what does not fit a width.
+    fn check(&self, _shape: Shape) -> Result<()> {
+        Ok(())
+    }
+
+    /// The codes, `[rows, d_sae]`, with gradients.
+    fn codes(&self, pass: &Pass) -> Result<Tensor>;
+
+    /// What is added to the error so that codes are few, multiplied by its weight; it is warmed up.
+    fn penalty(&self, _pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Reconstructions whose errors count, with their weights: all features at once, unless a kind says otherwise.
+    fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
+        Ok(vec![(codes.matmul(pass.decoder)?, 1.0)])
+    }
+
+    /// Further codes that reconstruct on their own, through directions that this does not move.
+    fn auxiliary(&self, _pass: &Pass) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// The smallest code that this step would take, where a running mean of it becomes a threshold.
+    fn smallest(&self, _codes: &Tensor) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
+    /// How its codes are chosen, where the fused step knows how.
+    fn choice(&self) -> Option<Choice> {
+        None
+    }
+
+    /// What a finished dictionary makes its codes with; `threshold` is that running mean.
+    fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation>;
+
+    /// Where prefixes end that reconstruct by themselves.
+    fn prefixes(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Its options, as a checkpoint has them.
+    fn options(&self) -> Value;
+}
+
+type Make = fn(Value) -> serde_json::Result<Arc<dyn Kind>>;
+
+fn make<K: Kind + serde::de::DeserializeOwned + 'static>(options: Value) -> serde_json::Result<Arc<dyn Kind>> {
+    Ok(Arc::new(serde_json::from_value::<K>(options)?))
+}
+
+/// Every kind, by the name that scripts give, with its options.
+const KINDS: [(&str, &[&str], Make); 7] = [
+    (tied::NAME, &["l1"], make::<tied::Tied>),
+    (relu::NAME, &["l1", "weighted"], make::<relu::Relu>),
+    (topk::NAME, &["k"], make::<topk::TopK>),
+    (batch_topk::NAME, &["k"], make::<batch_topk::BatchTopK>),
+    (jumprelu::NAME, &["l0", "target", "bandwidth", "threshold", "estimate"], make::<jumprelu::JumpRelu>),
+    (gated::NAME, &["l1"], make::<gated::Gated>),
+    (matryoshka::NAME, &["k", "prefixes", "weights"], make::<matryoshka::Matryoshka>),
+];
+
+/// The names of all kinds.
+pub fn all() -> impl Iterator<Item = &'static str> + Clone {
+    KINDS.iter().map(|(name, ..)| *name)
+}
+
+/// The options that a kind has of its own.
+pub fn options_of(name: &str) -> Result<&'static [&'static str]> {
+    Ok(row(name)?.1)
+}
+
+/// A kind by its name, with its own options.
+pub fn kind(name: &str, options: Map<String, Value>) -> Result<Arc<dyn Kind>> {
+    let (_, known, make) = row(name)?;
+    if let Some(stray) = options.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(err!(Argument, "expected no `{stray}` for the kind \"{name}\"")
+            .hint(format!("its options are {}", known.join(", "))));
+    }
+    make(Value::Object(options)).map_err(|e| err!(Argument, "the kind \"{name}\": {e}"))
+}
+
+fn row(name: &str) -> Result<&'static (&'static str, &'static [&'static str], Make)> {
+    KINDS.iter().find(|(known, ..)| *known == name).ok_or_else(|| {
+        let suggestion = names::suggestion(name, all());
+        err!(Name, "unknown kind of dictionary `{name}`")
+            .maybe_hint(suggestion.or_else(|| Some(format!("kinds are {}", all().collect::<Vec<_>>().join(", ")))))
+    })
+}

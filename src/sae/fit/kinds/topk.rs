@@ -1,0 +1,59 @@
+//! `topk`: the k largest codes of each row (Gao et al. 2024).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Kind, Pass};
+use crate::base::Result;
+use crate::err;
+use crate::sae::fit::fused::Choice;
+use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
+use crate::sae::{Activation, codes};
+use crate::tensor::{Tensor, elementwise};
+
+pub const NAME: &str = "topk";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TopK {
+    pub k: usize,
+}
+
+impl Kind for TopK {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn needs_unit(&self) -> bool {
+        true
+    }
+
+    fn check(&self, shape: Shape) -> Result<()> {
+        few(self.k, shape)
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        let codes = elementwise::relu(pass.pre)?;
+        codes::largest(&codes, &codes, self.k)
+    }
+
+    fn choice(&self) -> Option<Choice> {
+        Some(Choice::LargestOfRows(self.k))
+    }
+
+    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        Ok(Activation::TopK(self.k))
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// Refuses a k that no row of codes has.
+pub fn few(k: usize, shape: Shape) -> Result<()> {
+    if k == 0 || k > shape.d_sae {
+        return Err(err!(Argument, "expected `k` from 1 to {}, the number of features, found {k}", shape.d_sae));
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What a fit makes small: the error of the reconstruction, the penalty on codes, and what keeps features alive.
+
+use super::kinds::Pass;
+use super::params::{Name, Params, unit_rows};
+use super::recipe::{Counting, Dead, Recipe};
+use crate::base::Result;
+use crate::sae::codes::{greater, largest};
+use crate::tensor::{DType, Tensor, elementwise, kernels};
+
+/// Activations of one step, scaled.
+pub struct Batch {
+    /// `[rows, d_in]`.
+    pub x: Tensor,
+    /// What is to be reconstructed, where that is not `x`: `[rows, d_out]`.
+    pub target: Option<Tensor>,
+}
+
+impl Batch {
+    pub fn target(&self) -> &Tensor {
+        self.target.as_ref().unwrap_or(&self.x)
+    }
+}
+
+/// The parts of the loss of a batch; each is one number with its history of operations.
+pub struct Loss {
+    pub total: Tensor,
+    pub error: Tensor,
+    pub codes: Tensor,
+    /// What is left of the target.
+    pub rest: Tensor,
+    pub smallest: Option<f64>,
+    /// Rows since each feature last fired, with this batch.
+    pub silent: Vec<u64>,
+}
+
+/// The loss of a batch at a step. `silent` says how many rows before this batch each feature has not fired.
+pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, step: u64, silent: &[u64]) -> Result<Loss> {
+    let kind = recipe.kind.as_ref();
+    let encoder = params.get(Name::Encoder)?.as_tensor();
+    let encoder = if kind.is_tied() { unit_rows(encoder)? } else { encoder.clone() };
+    let decoder = match params.maybe(Name::Decoder) {
+        Some(decoder) => decoder.as_tensor().clone(),
+        None => encoder.clone(),
+    };
+    let bias = params.maybe(Name::DecoderBias).map(|bias| bias.as_tensor());
+    let x = match bias.filter(|_| kind.is_centred() && batch.target.is_none()) {
+        Some(bias) => batch.x.broadcast_sub(bias)?,
+        None => batch.x.clone(),
+    };
+    let pre = kernels::linear(&x, &encoder, Some(params.get(Name::EncoderBias)?.as_tensor()))?;
+    let pass = Pass { params, x: &x, target: batch.target(), pre: &pre, decoder: &decoder };
+    let codes = kind.codes(&pass)?;
+    let around = match params.maybe(Name::Skip) {
+        Some(skip) => Some(kernels::linear(&batch.x, skip, None)?),
+        None => None,
+    };
+    let finished = |found: Tensor| -> Result<Tensor> {
+        let found = match bias {
+            Some(bias) => found.broadcast_add(bias)?,
+            None => found,
+        };
+        Ok(match &around {
+            Some(around) => (found + around)?,
+            None => found,
+        })
+    };
+    let mut total = Tensor::zeros((), codes.dtype(), codes.device())?;
+    let mut rest = None;
+    for (found, weight) in kind.reconstructions(&pass, &codes)? {
+        let left = (batch.target() - finished(found)?)?;
+        total = (total + (counted(&left, batch.target(), recipe.counting)? * weight)?)?;
+        rest = Some(left);
+    }
+    let rest = rest.ok_or_else(|| crate::err!(Bug, "a kind without a reconstruction"))?;
+    let error = counted(&rest, batch.target(), recipe.counting)?;
+    if let Some(penalty) = kind.penalty(&pass, &codes)? {
+        total = (total + (penalty * recipe.sparsity(step))?)?;
+    }
+    if let Some(codes) = kind.auxiliary(&pass)? {
+        // Through directions and a bias that this does not move (Rajamanoharan et al. 2024a, equation 8).
+        let mut found = codes.matmul(&decoder.detach())?;
+        if let Some(bias) = bias {
+            found = found.broadcast_add(&bias.detach())?;
+        }
+        total = (total + counted(&(batch.target() - found)?, batch.target(), recipe.counting)?)?;
+    }
+    let silent = since(silent, &codes.detach())?;
+    if let Dead::AuxK { k, weight } = recipe.dead
+        && silent.iter().any(|rows| *rows >= recipe.dead_after)
+    {
+        let dead: Vec<f32> = silent.iter().map(|rows| f32::from(u8::from(*rows >= recipe.dead_after))).collect();
+        let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
+        total = (total + (of_the_dead(&pass, &rest.detach(), &dead, k)? * weight)?)?;
+    }
+    let smallest = kind.smallest(&codes)?;
+    Ok(Loss { total, error, codes: codes.detach(), rest: rest.detach(), smallest, silent })
+}
+
+/// How many rows each feature has not fired for, once a batch has been read.
+fn since(before: &[u64], codes: &Tensor) -> Result<Vec<u64>> {
+    let rows = codes.dims()[0] as u64;
+    let fired = codes.ne(0.0)?.to_dtype(DType::F32)?.max(0)?.to_vec1::<f32>()?;
+    Ok(before.iter().zip(fired).map(|(silent, fired)| if fired > 0.0 { 0 } else { silent + rows }).collect())
+}
+
+/// The size of errors as it is counted.
+pub fn counted(rest: &Tensor, target: &Tensor, counting: Counting) -> Result<Tensor> {
+    let sum = rest.sqr()?.sum_all()?;
+    let (rows, width) = rest.dims2()?;
+    Ok(match counting {
+        Counting::Mean => (sum / (rows * width) as f64)?,
+        Counting::Sum => (sum / rows as f64)?,
+        Counting::Normalised => sum.div(&variance(target)?)?,
+    })
+}
+
+/// The sum of squares about the mean of the rows.
+fn variance(rows: &Tensor) -> Result<Tensor> {
+    let rows = rows.detach();
+    Ok(rows.broadcast_sub(&rows.mean_keepdim(0)?)?.sqr()?.sum_all()?)
+}
+
+/// How badly the dead features, the k largest of a row, reconstruct what the living ones leave, over the variance of that
+/// (Gao et al. 2024, section A.2, whose code scales both by the variance of their own targets).
+fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
+    let codes = elementwise::relu(pass.pre)?.broadcast_mul(dead)?;
+    let count = dead.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()? as usize;
+    // The living ones have -1, so that a dead one that does not fire comes before them.
+    let sizes = codes.detach().broadcast_add(&(dead - 1.0)?)?;
+    let codes = largest(&codes, &sizes, k.min(count))?;
+    let error = (rest - codes.matmul(pass.decoder)?)?.sqr()?.sum_all()?;
+    let whole = variance(rest)?;
+    let some = greater(&whole, &whole.zeros_like()?)?;
+    // Nothing is left where the rest does not vary.
+    Ok(error.mul(&some)?.div(&(whole + (some.neg()? + 1.0)?)?)?)
+}

@@ -1,0 +1,127 @@
+//! How a dictionary is fitted: everything beside its data.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::kinds::Kind;
+use crate::base::Result;
+use crate::err;
+use crate::model::train::Schedule;
+
+/// How errors are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counting {
+    /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
+    Mean,
+    /// The mean over rows of the sum over dimensions, as most others do.
+    Sum,
+    /// That over the sum of squares about the mean of what is to be reconstructed (Gao et al. 2024, section 2.1).
+    Normalised,
+}
+
+/// What is done about features that no longer fire.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dead {
+    Leave,
+    /// The dead features, the `k` largest of each row, reconstruct what the living ones leave; the error, over the
+    /// variance of that rest, counts `weight` (Gao et al. 2024, section A.2).
+    AuxK {
+        k: usize,
+        weight: f64,
+    },
+}
+
+/// How wide a dictionary is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub d_in: usize,
+    pub d_sae: usize,
+    pub d_out: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    pub kind: Arc<dyn Kind>,
+    pub steps: u64,
+    /// Rows of activations a step.
+    pub batch: usize,
+    pub lr: f64,
+    pub schedule: Schedule,
+    pub betas: [f64; 2],
+    pub eps: f64,
+    /// The largest norm of the gradient of all weights together.
+    pub clip: Option<f64>,
+    /// Steps on which the penalty rises in a line.
+    pub sparsity_warmup: u64,
+    pub counting: Counting,
+    /// Whether directions are kept at length 1, the gradient along them taken off (Bricken et al. 2023).
+    pub unit: bool,
+    pub dead: Dead,
+    /// After how many rows without firing a feature is dead.
+    pub dead_after: u64,
+    /// Whether activations are centred and scaled to mean square 1 while they are fitted.
+    pub scaled: bool,
+    /// A linear map around the dictionary, of transcoders.
+    pub skip: bool,
+    pub seed: u64,
+}
+
+impl Recipe {
+    pub fn rate(&self, step: u64) -> f64 {
+        self.lr * self.schedule.factor(step, self.steps)
+    }
+
+    /// By what the penalty is multiplied at a step, the first being 0.
+    pub fn sparsity(&self, step: u64) -> f64 {
+        match self.sparsity_warmup {
+            0 => 1.0,
+            warmup => (step as f64 / warmup as f64).min(1.0),
+        }
+    }
+
+    /// What says which fit it is; a longer one is another, since its rates may be.
+    pub fn json(&self) -> Value {
+        json!({
+            "kind": self.kind.name(), "options": self.kind.options(), "steps": self.steps, "batch": self.batch,
+            "lr": self.lr, "schedule": self.schedule, "betas": self.betas, "eps": self.eps, "clip": self.clip,
+            "sparsity_warmup": self.sparsity_warmup, "counting": self.counting, "unit": self.unit, "dead": self.dead,
+            "dead_after": self.dead_after, "scaled": self.scaled, "skip": self.skip, "seed": self.seed,
+        })
+    }
+
+    /// Refuses what no fit can follow, by the names that scripts give.
+    pub fn checked(self, shape: Shape) -> Result<Self> {
+        for (name, size) in [("steps", self.steps), ("batch", self.batch as u64), ("d_sae", shape.d_sae as u64)] {
+            if size == 0 {
+                return Err(err!(Argument, "expected at least 1 as `{name}`, found 0"));
+            }
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return Err(err!(Argument, "expected a number above 0 as `lr`, found {}", self.lr));
+        }
+        if self.clip.is_some_and(|clip| !(clip.is_finite() && clip > 0.0)) {
+            return Err(err!(Argument, "expected a number above 0 as `clip`, found {:?}", self.clip));
+        }
+        if self.kind.is_tied() && shape.d_in != shape.d_out {
+            return Err(err!(
+                Argument,
+                "a tied dictionary writes what it reads: expected the same width, found {} and {}",
+                shape.d_in,
+                shape.d_out
+            ));
+        }
+        if !self.unit && self.kind.needs_unit() {
+            return Err(err!(
+                Argument,
+                "the kind \"{}\" compares codes of different features: its directions have length 1",
+                self.kind.name()
+            ));
+        }
+        self.kind.check(shape)?;
+        Ok(self)
+    }
+}

@@ -1,0 +1,157 @@
+//! A fit between two steps: weights, which features have fired, and the threshold that is followed.
+
+use super::fused::{self, Gradients};
+use super::loss::{Batch, loss};
+use super::median::geometric_median;
+use super::params::{Name, Params, unit_rows};
+use super::recipe::{Counting, Recipe};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::tensor::kernels::{self, AdamW, sparse};
+use crate::tensor::{DType, Tensor};
+
+/// How fast the running mean of the smallest code follows (Bussmann et al. 2024).
+const FOLLOWS: f64 = 0.999;
+
+/// What one step found, for the history.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    pub loss: f64,
+    pub error: f64,
+    /// How many codes a row has on average.
+    pub l0: f64,
+    /// 1 - (sum of squares of what is left) / (that of the target about its mean), over this batch.
+    pub fve: f64,
+    /// How many features are dead.
+    pub dead: usize,
+}
+
+pub struct State {
+    pub step: u64,
+    pub params: Params,
+    /// Rows since each feature last fired.
+    pub silent: Vec<u64>,
+    pub threshold: Option<f64>,
+    /// Memory that each step uses again.
+    room: Gradients,
+}
+
+impl State {
+    pub fn new(params: Params, d_sae: usize) -> Self {
+        Self { step: 0, params, silent: vec![0; d_sae], threshold: None, room: Gradients::default() }
+    }
+
+    /// Puts the decoder's bias where the rows are in the middle of.
+    pub fn start_at_median(&self, rows: &Tensor, task: &Task) -> Result<()> {
+        if let Some(bias) = self.params.maybe(Name::DecoderBias) {
+            bias.set(&geometric_median(rows, task)?)?;
+        }
+        Ok(())
+    }
+
+    /// One step, by the fused loops where they know the kind. Nothing has changed when it fails.
+    pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
+        match self.advance_fused(batch, recipe, fused::MOST)? {
+            Some(found) => Ok(found),
+            None => self.advance_plain(batch, recipe),
+        }
+    }
+
+    /// One step by the fused loops; nothing where it is the twin's to do. `most`: which share of codes above 0 is too many.
+    pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<Found>> {
+        let mut room = std::mem::take(&mut self.room);
+        let computed = fused::compute(self, batch, recipe, most, &mut room)?;
+        if let Some(computed) = &computed {
+            self.refuse_unless_finite(computed.total, computed.norm)?;
+            let settings = self.settings(recipe, computed.norm);
+            for parameter in &self.params.all {
+                let Some(gradient) = room.of(parameter.name) else { continue };
+                let unit = recipe.unit && parameter.name == Name::Decoder;
+                let [first, second] = &parameter.moments;
+                sparse::adam_rows(&parameter.weight, gradient, [first, second], settings, unit)?;
+            }
+        }
+        self.room = room;
+        Ok(computed.map(|computed| {
+            let fused::Computed { total, error, l0, fve, silent, smallest, .. } = computed;
+            let dead = self.finish(recipe, silent, smallest);
+            Found { loss: total, error, l0, fve, dead }
+        }))
+    }
+
+    /// One step in candle's operations.
+    pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
+        let found = loss(recipe, &self.params, batch, self.step, &self.silent)?;
+        let total = number(&found.total)?;
+        let gradients = self.gradients(&found.total, recipe)?;
+        let norm = kernels::global_norm(gradients.iter().flatten())?;
+        self.refuse_unless_finite(total, norm)?;
+        let settings = self.settings(recipe, norm);
+        for (parameter, gradient) in self.params.all.iter().zip(&gradients) {
+            let Some(gradient) = gradient else { continue };
+            let [first, second] = &parameter.moments;
+            kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+        }
+        if let (true, Some(decoder)) = (recipe.unit, self.params.maybe(Name::Decoder)) {
+            decoder.set(&unit_rows(&decoder.as_detached_tensor())?)?;
+        }
+        let dead = self.finish(recipe, found.silent, found.smallest);
+        let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
+        let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
+        Ok(Found { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
+    }
+
+    fn refuse_unless_finite(&self, total: f64, norm: f64) -> Result<()> {
+        if total.is_finite() && norm.is_finite() {
+            return Ok(());
+        }
+        Err(err!(Numeric, "the loss is {total} and its gradient's norm {norm} at step {}", self.step + 1)
+            .hint("a lower `lr` or a `clip` keeps a fit together; NaN or infinity in the data ends it, too"))
+    }
+
+    fn settings(&self, recipe: &Recipe, norm: f64) -> AdamW {
+        AdamW {
+            rate: recipe.rate(self.step),
+            betas: recipe.betas,
+            eps: recipe.eps,
+            decay: 0.0,
+            shrink: recipe.clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)),
+            begun: recipe.betas.map(|beta| 1.0 - beta.powf((self.step + 1) as f64)),
+        }
+    }
+
+    /// Ends a step: who has fired, and the threshold that follows the smallest code. Gives how many features are dead.
+    fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>) -> usize {
+        self.silent = silent;
+        if let Some(smallest) = smallest {
+            self.threshold = Some(match self.threshold {
+                Some(before) => FOLLOWS * before + (1.0 - FOLLOWS) * smallest,
+                None => smallest,
+            });
+        }
+        self.step += 1;
+        self.silent.iter().filter(|rows| **rows >= recipe.dead_after).count()
+    }
+
+    /// The gradients of all weights; where directions are kept at length 1, without the part along them.
+    fn gradients(&self, total: &Tensor, recipe: &Recipe) -> Result<Vec<Option<Tensor>>> {
+        let mut store = total.backward()?;
+        let mut all = Vec::new();
+        for parameter in &self.params.all {
+            let gradient = store.remove(&parameter.weight).map(|gradient| gradient.detach());
+            all.push(match gradient {
+                Some(gradient) if recipe.unit && parameter.name == Name::Decoder => {
+                    let directions = unit_rows(&parameter.weight.as_detached_tensor())?;
+                    let along = (&gradient * &directions)?.sum_keepdim(1)?;
+                    Some((gradient - directions.broadcast_mul(&along)?)?)
+                }
+                other => other,
+            });
+        }
+        Ok(all)
+    }
+}
+
+fn number(t: &Tensor) -> Result<f64> {
+    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}

@@ -1,0 +1,379 @@
+//! Fits against finite differences, against dictionary_learning step by step, and against interruptions.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::kinds::{self, Kind};
+use super::loss::{Batch, loss};
+use super::params::{Name, Params, unit_rows};
+use super::*;
+use crate::base::Task;
+use crate::base::access::{Access, Rules};
+use crate::base::files::Files;
+use crate::base::random::stream;
+use crate::model::train::{Schedule, Shape as Fall};
+use crate::sae::About;
+use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor, create, floats};
+
+const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
+
+fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
+    let Value::Object(options) = options else { panic!("no map") };
+    kinds::kind(name, options).unwrap()
+}
+
+fn all_kinds() -> Vec<Arc<dyn Kind>> {
+    vec![
+        kind("tied", json!({ "l1": 0.03 })),
+        kind("relu", json!({ "l1": 0.03 })),
+        kind("relu", json!({ "l1": 0.03, "weighted": true })),
+        kind("topk", json!({ "k": 3 })),
+        kind("batch_topk", json!({ "k": 3 })),
+        kind("gated", json!({ "l1": 0.03 })),
+        kind("matryoshka", json!({ "k": 3, "prefixes": [4, 8, 12] })),
+        kind("jumprelu", json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.2 })),
+    ]
+}
+
+fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
+    Recipe {
+        unit: !kind.is_tied(),
+        kind,
+        steps: 100,
+        batch: 16,
+        lr: 1e-2,
+        schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        clip: Some(1.0),
+        sparsity_warmup: 0,
+        counting,
+        dead: Dead::AuxK { k: 2, weight: 0.5 },
+        dead_after: 32,
+        scaled: true,
+        skip: false,
+        seed: 0,
+    }
+}
+
+fn rows(count: usize, dtype: DType) -> Tensor {
+    let x = create::randn(&[count, SHAPE.d_in], dtype, &mut stream(1, "rows", 0)).unwrap();
+    (x.affine(1.5, 0.3)).unwrap()
+}
+
+/// Weights in double precision, shaken so that no bias is 0.
+fn shaken(recipe: &Recipe) -> Vec<(Name, Tensor)> {
+    let mut random = stream(2, "weights", 0);
+    let params = Params::draw(recipe, SHAPE, &mut random).unwrap();
+    let shake = |t: &Tensor, random: &mut _| {
+        let noise = create::randn(t.dims(), DType::F64, random).unwrap();
+        (t.to_dtype(DType::F64).unwrap() + (noise * 0.05).unwrap()).unwrap()
+    };
+    params.all.iter().map(|p| (p.name, shake(&p.weight.as_detached_tensor(), &mut random))).collect()
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for kind in all_kinds() {
+        // Straight-through estimates and what counts as fixed are shown by no difference.
+        let is_estimated = |name: Name| match kind.name() {
+            "jumprelu" => name == Name::Threshold,
+            "gated" => matches!(name, Name::Decoder | Name::DecoderBias),
+            _ => false,
+        };
+        for counting in [Counting::Mean, Counting::Sum, Counting::Normalised] {
+            let recipe = recipe(kind.clone(), counting);
+            let weights = shaken(&recipe);
+            let batch = Batch { x: rows(9, DType::F64), target: None };
+            let at = |weights: &[(Name, Tensor)]| {
+                let params = Params::new(weights.to_vec()).unwrap();
+                let found = loss(&recipe, &params, &batch, 3, &[0; 12]).unwrap();
+                (found.total, params)
+            };
+            let (total, params) = at(&weights);
+            let store = total.backward().unwrap();
+            for (index, parameter) in params.all.iter().enumerate() {
+                if is_estimated(parameter.name) {
+                    continue;
+                }
+                let gradient = store.get(&parameter.weight).map(|g| floats(g).unwrap());
+                let start = floats(&weights[index].1).unwrap();
+                for place in [0, start.len() / 2, start.len() - 1] {
+                    let moved = |by: f64| {
+                        let mut numbers = start.clone();
+                        numbers[place] += by;
+                        let mut weights = weights.clone();
+                        let like = &weights[index].1;
+                        weights[index].1 = Tensor::from_vec(numbers, like.dims(), like.device()).unwrap();
+                        at(&weights).0.to_scalar::<f64>().unwrap()
+                    };
+                    let expected = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+                    let found = gradient.as_ref().map_or(0.0, |g| g[place]);
+                    let message = format!("{} {:?} {counting:?} at {place}", kind.name(), parameter.name);
+                    assert!((found - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{message}: {found} {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_learns_and_ends_as_a_dictionary_that_does_the_same() {
+    for kind in all_kinds() {
+        let recipe = recipe(kind.clone(), Counting::Sum).checked(SHAPE).unwrap();
+        let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap();
+        let mut state = State::new(params, SHAPE.d_sae);
+        let x = rows(64, DType::F32);
+        let centre = x.mean(0).unwrap();
+        let input = Input { centre, scale: 0.4 };
+        let batch = Batch { x: input.of(&x).unwrap(), target: None };
+        let losses: Vec<f64> = (0..200).map(|_| state.advance(&batch, &recipe).unwrap().error).collect();
+        assert!(losses[199] < 0.6 * losses[0], "{}: {} to {}", kind.name(), losses[0], losses[199]);
+        let sae = finished(&recipe, &state.params, state.threshold, &input, None, About::default()).unwrap();
+        let norms = floats(&sae.directions().sqr().unwrap().sum(1).unwrap()).unwrap();
+        assert!(norms.iter().all(|norm| (norm - 1.0).abs() < 1e-5), "{}", kind.name());
+        // What the fit itself makes of the rows, in the activations' own units.
+        let found = loss(&recipe, &state.params, &batch, state.step, &[0; 12]).unwrap();
+        let expected = (x.clone() - (found.rest / 0.4).unwrap()).unwrap();
+        if !matches!(kind.name(), "batch_topk" | "matryoshka") {
+            let difference = floats(&(sae.reconstruct(&x).unwrap() - expected).unwrap()).unwrap();
+            assert!(difference.iter().all(|d| d.abs() < 1e-4), "{}: {difference:?}", kind.name());
+        }
+    }
+}
+
+#[test]
+fn dead_features_are_counted_and_learn_from_what_is_left() {
+    // How far the encoder's rows of dead features move in twenty steps.
+    let moved = |dead: Dead| {
+        let recipe = Recipe { dead, ..recipe(kind("topk", json!({ "k": 1 })), Counting::Sum) };
+        let params = Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap();
+        let mut state = State::new(params, SHAPE.d_sae);
+        let batch = Batch { x: unit_rows(&rows(4, DType::F32)).unwrap(), target: None };
+        let step = |state: &mut State| state.advance(&batch, &recipe).unwrap().dead;
+        let counts: Vec<usize> = (0..8).map(|_| step(&mut state)).collect();
+        assert_eq!(counts[..7], [0; 7]);
+        assert!(counts[7] >= 8, "{counts:?}");
+        let before = state.params.get(Name::Encoder).unwrap().as_detached_tensor().copy().unwrap();
+        (0..20).for_each(|_| assert!(step(&mut state) >= 6));
+        let after = state.params.get(Name::Encoder).unwrap().as_detached_tensor();
+        let difference = floats(&(after - before).unwrap().abs().unwrap().sum(1).unwrap()).unwrap();
+        (0..12).filter(|i| state.silent[*i] >= 32).map(|i| difference[i]).sum::<f64>()
+    };
+    let (left, helped) = (moved(Dead::Leave), moved(Dead::AuxK { k: 2, weight: 0.5 }));
+    assert!(helped > 10.0 * left, "{left} {helped}");
+}
+
+#[test]
+fn options_that_a_kind_has_not_are_refused() {
+    let options = |value: Value| value.as_object().cloned().unwrap_or_default();
+    let error = |name: &str, value: Value| kinds::kind(name, options(value)).unwrap_err();
+    assert_eq!(error("tpk", json!({})).message, "unknown kind of dictionary `tpk`");
+    assert_eq!(error("topk", json!({ "k": 3, "l1": 1 })).message, "expected no `l1` for the kind \"topk\"");
+    assert!(error("topk", json!({})).message.contains("missing field `k`"));
+    let wide = recipe(kind("topk", json!({ "k": 13 })), Counting::Sum).checked(SHAPE).unwrap_err();
+    assert_eq!(wide.message, "expected `k` from 1 to 12, the number of features, found 13");
+}
+
+#[test]
+fn the_geometric_median_is_not_moved_by_one_far_row() {
+    let mut numbers = vec![0.0; 22];
+    (0..10).for_each(|i| numbers[2 * i] = (i as f64 - 4.5) * 0.1);
+    (numbers[20], numbers[21]) = (0.0, 1e6);
+    let rows = Tensor::from_vec(numbers, (11, 2), &candle_core::Device::Cpu).unwrap();
+    let median = floats(&geometric_median(&rows, &crate::base::Task::default()).unwrap()).unwrap();
+    assert!(median[0].abs() < 0.1 && median[1].abs() < 0.2, "{median:?}");
+}
+
+/// One case of tests/saes/steps.py, whose result is the fixture.
+struct Case {
+    name: &'static str,
+    kind: Arc<dyn Kind>,
+    betas: [f64; 2],
+    clip: Option<f64>,
+    sparsity_warmup: u64,
+    median: bool,
+    dead_after: u64,
+}
+
+const STEPS: &[u8] = include_bytes!("../../../tests/fixtures/saes/steps.safetensors");
+
+#[test]
+fn steps_are_those_of_dictionary_learning() {
+    let topk = |name, kind, dead_after| Case {
+        name,
+        kind,
+        betas: [0.9, 0.999],
+        clip: Some(1.0),
+        sparsity_warmup: 0,
+        median: true,
+        dead_after,
+    };
+    let penalised = |name, kind, betas, clip| Case {
+        name,
+        kind,
+        betas,
+        clip,
+        sparsity_warmup: 4,
+        median: false,
+        dead_after: u64::MAX,
+    };
+    let jumprelu = json!({
+        "l0": 0.5, "target": 4.0, "bandwidth": 0.2, "estimate": "dictionary_learning"
+    });
+    let matryoshka = json!({ "k": 3, "prefixes": [4, 8, 16], "weights": [1.0 / 9.0, 1.0 / 9.0, 1.0 / 9.0] });
+    let cases = [
+        topk("topk", kind("topk", json!({ "k": 3 })), u64::MAX),
+        topk("topk_dead", kind("topk", json!({ "k": 3 })), 48),
+        topk("batch_topk", kind("batch_topk", json!({ "k": 3 })), u64::MAX),
+        topk("batch_topk_dead", kind("batch_topk", json!({ "k": 3 })), 48),
+        topk("matryoshka", kind("matryoshka", matryoshka), u64::MAX),
+        penalised("relu", kind("relu", json!({ "l1": 0.2 })), [0.9, 0.999], None),
+        penalised("gated", kind("gated", json!({ "l1": 0.2 })), [0.0, 0.999], None),
+        penalised("jumprelu", kind("jumprelu", jumprelu), [0.0, 0.999], Some(1.0)),
+    ];
+    let file = Reader::new(STEPS).unwrap();
+    for case in cases {
+        agrees(&file, case);
+    }
+}
+
+fn agrees(file: &Reader<&[u8]>, case: Case) {
+    let Case { name, kind, betas, clip, sparsity_warmup, median, dead_after } = case;
+    let names = [
+        Name::Encoder,
+        Name::EncoderBias,
+        Name::Decoder,
+        Name::DecoderBias,
+        Name::Threshold,
+        Name::Gate,
+        Name::LogScale,
+    ];
+    let tensor = |key: String| file.tensor(&key).ok();
+    let start: Vec<_> =
+        names.iter().filter_map(|n| Some((*n, tensor(format!("{name}.before.{}", n.text()))?))).collect();
+    let recipe = Recipe {
+        steps: 8,
+        lr: 3e-3,
+        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        betas,
+        clip,
+        sparsity_warmup,
+        // Half the width, as the library has it; the weight of its auxiliary error.
+        dead: Dead::AuxK { k: 3, weight: 1.0 / 32.0 },
+        dead_after,
+        ..recipe(kind, Counting::Sum)
+    };
+    let mut state = State::new(Params::new(start).unwrap(), 16);
+    let (x, losses) = (tensor(format!("{name}.x")).unwrap(), tensor(format!("{name}.losses")).unwrap());
+    for (step, expected) in floats(&losses).unwrap().into_iter().enumerate() {
+        let batch = Batch { x: x.get(step).unwrap(), target: None };
+        if step == 0 && median {
+            state.start_at_median(&batch.x, &crate::base::Task::default()).unwrap();
+        }
+        let found = state.advance(&batch, &recipe).unwrap();
+        assert!((found.loss - expected).abs() < 2e-5 * expected, "{name}, step {step}: {} {expected}", found.loss);
+    }
+    for parameter in &state.params.all {
+        let expected = tensor(format!("{name}.after.{}", parameter.name.text())).unwrap();
+        let difference = floats(&(expected - parameter.weight.as_detached_tensor()).unwrap()).unwrap();
+        let worst = difference.iter().fold(0f64, |worst, d| worst.max(d.abs()));
+        assert!(worst < 2e-5, "{name}: {} differs by {worst}", parameter.name.text());
+    }
+    if let Some(followed) = tensor(format!("{name}.followed"))
+        && let Some(found) = state.threshold
+    {
+        let expected = floats(&followed).unwrap()[0];
+        assert!((found - expected).abs() < 1e-5, "{name}: threshold {found} {expected}");
+    }
+}
+
+#[test]
+fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
+    let x = rows(40, DType::F32);
+    let fit = |dir: &str, stops: &[u64]| {
+        let recipe = Recipe { steps: 9, ..recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum) };
+        let mut last = None;
+        for stop in stops.iter().chain(&[u64::MAX]) {
+            let keep = Keep { files: &files, folder: dir.into(), every: 1, fresh: false };
+            let rows = Stops { rows: OfTensor::new(&x, 5).unwrap(), left: *stop };
+            let fit = Fit::new(recipe.clone(), 12, Box::new(rows), Some(keep), &Task::default()).unwrap();
+            last = Some(fit.run(About::default(), &Task::default()));
+        }
+        let fitted = last.unwrap().unwrap();
+        (std::fs::read(folder.path().join(dir).join(CHECKPOINT)).unwrap(), fitted)
+    };
+    let (whole, fitted) = fit("whole", &[]);
+    let (resumed, again) = fit("resumed", &[3, 5]);
+    assert!(whole == resumed);
+    assert_eq!(fitted.history, again.history);
+    assert_eq!(fitted.history.steps.len(), 9);
+    let codes = |sae: &crate::sae::Sae| floats(&sae.encode(&x).unwrap()).unwrap();
+    assert_eq!(codes(&fitted.sae), codes(&again.sae));
+    let other = Recipe { steps: 10, ..recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum) };
+    let keep = Keep { files: &files, folder: "whole".into(), every: 1, fresh: false };
+    let rows = Box::new(OfTensor::new(&x, 5).unwrap());
+    let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
+    assert!(error.message.ends_with("has steps 9, and this one 10"), "{}", error.message);
+}
+
+/// Rows that fail after so many batches, as a disk may.
+struct Stops {
+    rows: OfTensor,
+    left: u64,
+}
+
+impl Rows for Stops {
+    fn next(&mut self, rows: usize, task: &Task) -> crate::base::Result<Vec<Tensor>> {
+        if self.left == 0 {
+            return Err(crate::err!(File, "cannot read on"));
+        }
+        self.left -= 1;
+        self.rows.next(rows, task)
+    }
+
+    fn skip(&mut self, rows: u64, task: &Task) -> crate::base::Result<()> {
+        self.rows.skip(rows, task)
+    }
+
+    fn about(&self) -> String {
+        self.rows.about()
+    }
+}
+
+#[test]
+fn rows_of_a_tensor_come_once_an_epoch_and_are_left_out_alike() {
+    let x = Tensor::arange(0f32, 14.0, &candle_core::Device::Cpu).unwrap().reshape((7, 2)).unwrap();
+    let task = Task::default();
+    let mut all = OfTensor::new(&x, 3).unwrap();
+    let first: Vec<f64> = floats(&all.next(7, &task).unwrap()[0]).unwrap().into_iter().step_by(2).collect();
+    let mut sorted = first.clone();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(sorted, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+    let rest = floats(&all.next(10, &task).unwrap()[0]).unwrap();
+    let mut other = OfTensor::new(&x, 3).unwrap();
+    other.skip(7, &task).unwrap();
+    assert_eq!(floats(&other.next(10, &task).unwrap()[0]).unwrap(), rest);
+    assert!(OfTensor::new(&Tensor::zeros((0, 2), DType::F32, &candle_core::Device::Cpu).unwrap(), 0).is_err());
+}
+
+#[test]
+fn constant_activations_and_one_row_are_fitted_and_nan_is_refused() {
+    let fit = |x: &Tensor| {
+        let recipe = Recipe { steps: 5, batch: 4, ..recipe(kind("topk", json!({ "k": 2 })), Counting::Sum) };
+        let fit = Fit::new(recipe, 12, Box::new(OfTensor::new(x, 0).unwrap()), None, &Task::default())?;
+        fit.run(About::default(), &Task::default())
+    };
+    let constant = Tensor::full(3f32, (6, 5), &candle_core::Device::Cpu).unwrap();
+    let sae = fit(&constant).unwrap().sae;
+    let difference = floats(&(sae.reconstruct(&constant).unwrap() - &constant).unwrap()).unwrap();
+    assert!(difference.iter().all(|d| d.abs() < 0.1), "{difference:?}");
+    assert!(fit(&rows(1, DType::F32)).is_ok());
+    assert!(fit(&Tensor::zeros((3, 5), DType::F32, &candle_core::Device::Cpu).unwrap()).is_ok());
+    let nan = Tensor::full(f32::NAN, (6, 5), &candle_core::Device::Cpu).unwrap();
+    assert!(fit(&nan).err().unwrap().message.contains("expected finite activations"));
+}

@@ -1,0 +1,29 @@
+//! Whether a dictionary is one for the activations of a model.
+
+use super::Sae;
+use crate::base::Result;
+use crate::err;
+
+impl Sae {
+    /// Refuses a dictionary of other activations than those of a site of a model, which are `d` wide; of several sites
+    /// together the names stand one behind the other, as in `resid_post.0, resid_post.1`.
+    pub fn check_fits(&self, d: usize, model: &str, site: &str) -> Result<()> {
+        let about = &self.parts().about;
+        let read = about.sites.join(", ");
+        let whose = about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default();
+        let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
+        if self.d_in() != d {
+            let found = self.d_in();
+            return Err(err!(Shape, "expected a dictionary for {site} of {model}, which is {d} wide, found one that reads {found}{place}{whose}")
+                .hint("load one that was fitted on this site of this model"));
+        }
+        if !read.is_empty() && read != site {
+            return Err(err!(
+                Argument,
+                "expected a dictionary for {site} of {model}, found one that reads {read}{whose}"
+            )
+            .hint(format!("it belongs to the site {read}")));
+        }
+        Ok(())
+    }
+}

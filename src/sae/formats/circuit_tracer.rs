@@ -1,0 +1,105 @@
+//! circuit-tracer's transcoders: `config.yaml` and a `layer_N.safetensors` for each layer. Read only.
+
+use serde_json::{Map, Value};
+
+use super::take::Said;
+use super::{Beside, Format, row, sites};
+use crate::base::Result;
+use crate::err;
+use crate::model::family::keys::Keys;
+use crate::model::layout::Source;
+use crate::model::site::{Kind, Site};
+
+/// Keys that say where things lie and how they are shown.
+const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
+
+/// What a config and the name of a file say.
+pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
+    let name = if source.shape("activation_function.threshold").is_some() { "jump_relu" } else { "relu" };
+    let mut said = Said::new(row(Format::CircuitTracer, name)?);
+    let Some(text) = beside.config else { return Ok(said) };
+    let config = top_level(text)?;
+    let mut keys = Keys::new(&config)?;
+    match keys.word("model_kind")? {
+        None | Some("transcoder_set") => {}
+        Some(other) => {
+            return Err(err!(Format, "the architecture `{other}` of circuit_tracer is not known here")
+                .hint("expected `transcoder_set`: each of them reads and writes in one layer"));
+        }
+    }
+    said.about.model = keys.word("model_name")?.map(str::to_string);
+    let layer = sites::number_after(beside.place, "layer_");
+    if let Some((hook, layer)) = keys.word("feature_input_hook")?.zip(layer) {
+        said.about.sites = vec![site(hook, layer)];
+    }
+    for key in ["feature_input_hook", "feature_output_hook", "scan"] {
+        if let Some(value) = keys.value(key) {
+            said.about.more.insert(key.to_string(), value.clone());
+        }
+    }
+    keys.finish_beside(&HARMLESS, beside.ignore)?;
+    Ok(said)
+}
+
+/// A hook within a block. What goes into the MLP itself is what the norm before it gives, its weights included.
+fn site(hook: &str, layer: usize) -> String {
+    match hook {
+        "mlp.hook_in" => Site::new(Kind::MlpIn, layer).to_string(),
+        _ => sites::ours(&format!("blocks.{layer}.{hook}"), None),
+    }
+}
+
+/// The keys at the top of a YAML file and their texts; of what is nested below one only that it is there is kept.
+fn top_level(text: &str) -> Result<Value> {
+    let mut fields = Map::new();
+    for (number, line) in text.lines().enumerate() {
+        let nested = line.starts_with([' ', '\t', '-']);
+        let plain = line.trim_end();
+        if nested || plain.is_empty() || plain.starts_with('#') || plain == "---" {
+            continue;
+        }
+        let place = format!("line {} of its config", number + 1);
+        let Some((key, value)) = plain.split_once(':') else {
+            return Err(err!(Format, "expected `key: value`, found something else").within(place));
+        };
+        if fields.insert(key.trim().to_string(), Value::from(unquoted(value))).is_some() {
+            return Err(err!(Format, "expected every key once, found `{}` again", key.trim()).within(place));
+        }
+    }
+    Ok(Value::Object(fields))
+}
+
+/// A text without its quotes, or without the comment behind it.
+fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    let quoted = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+    match quoted.and_then(|quote| value.get(1..)?.split_once(quote)) {
+        Some((text, _)) => text,
+        None => value.split_once(" #").map_or(value, |(text, _)| text.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_at_the_top_are_read_and_lists_below_them_passed_over() {
+        let text = "# made by hand\nmodel_name: \"org/a: b\"  # quoted\nscan: x # y\ntranscoders:\n  - \"a\"\n- b\n";
+        let found = top_level(text).unwrap();
+        assert_eq!(found, serde_json::json!({ "model_name": "org/a: b", "scan": "x", "transcoders": "" }));
+        assert_eq!(
+            top_level("a: 1\nb").unwrap_err().message,
+            "line 2 of its config: expected `key: value`, found something else"
+        );
+        assert!(top_level("a: 1\na: 2").unwrap_err().message.contains("found `a` again"));
+    }
+
+    #[test]
+    fn hooks_are_sites_where_we_have_them() {
+        assert_eq!(site("mlp.hook_in", 3), "mlp_in.3");
+        assert_eq!(site("ln2.hook_normalized", 3), "mlp_in.3");
+        assert_eq!(site("hook_resid_mid", 0), "resid_mid.0");
+        assert_eq!(site("hook_mlp_in", 0), "blocks.0.hook_mlp_in");
+    }
+}

@@ -1,0 +1,102 @@
+//! dictionary_learning: `ae.pt` (or `ae.safetensors` with the same names) and `config.json`.
+
+use serde_json::{Map, Value, json};
+
+use super::own::{self, Own};
+use super::take::Said;
+use super::{Beside, Format, Given, json as config_json, row, sites, table};
+use crate::base::Result;
+use crate::err;
+use crate::model::family::keys::Keys;
+use crate::model::layout::Source;
+use crate::sae::Parts;
+
+/// What a config says; without one the names of the tensors have to.
+pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
+    if beside.config.is_none() {
+        return Ok(Said::new(by_names(source)?));
+    }
+    let config = config_json(beside)?;
+    let mut keys = Keys::new(&config)?;
+    let Some(mut trainer) = keys.nested("trainer")? else {
+        return Err(err!(Format, "expected the config key `trainer`, found none"));
+    };
+    let row = match trainer.word("dict_class")? {
+        Some(class) => row(Format::DictionaryLearning, class)?,
+        None => by_names(source)?,
+    };
+    let mut said = Said::new(row);
+    said.d_in = trainer.maybe_size("activation_dim", None)?;
+    said.d_sae = trainer.maybe_size("dict_size", None)?;
+    if row.line(table::Part::K).is_some() {
+        said.k = trainer.maybe_size("k", None)?;
+    }
+    said.about.model = trainer.word("lm_name")?.map(str::to_string);
+    // A name that says its layer needs none beside it, whatever stands there.
+    let layer = trainer.value("layer").and_then(Value::as_u64).and_then(|layer| usize::try_from(layer).ok());
+    said.about.sites = trainer.word("submodule_name")?.map(|name| site(name, layer)).into_iter().collect();
+    said.about.more = more(&config);
+    said.own = keys.value(own::KEY).map(Own::from_json).transpose()?;
+    keys.value("buffer");
+    keys.finish_beside(&[], beside.ignore)?;
+    Ok(said)
+}
+
+/// Settings of the trainer and of its buffer: nothing of them is computed with once it is fitted.
+fn more(config: &Value) -> Map<String, Value> {
+    const TAKEN: [&str; 6] = ["dict_class", "activation_dim", "dict_size", "layer", "lm_name", "submodule_name"];
+    let mut more = config.get("trainer").and_then(Value::as_object).cloned().unwrap_or_default();
+    more.retain(|key, _| !TAKEN.contains(&key.as_str()));
+    if let Some(buffer) = config.get("buffer") {
+        more.insert("buffer".into(), buffer.clone());
+    }
+    more
+}
+
+/// The one architecture that has tensors of these names.
+fn by_names(source: &dyn Source) -> Result<&'static table::Architecture> {
+    let present = source.names();
+    let fitting: Vec<_> = table::of(Format::DictionaryLearning).filter(|row| row.may_hold(&present)).collect();
+    match fitting.as_slice() {
+        [one] => Ok(one),
+        [] => Err(err!(Format, "no dictionary of dictionary_learning has these tensors: {}", present.join(", "))
+            .hint("its config.json belongs beside it")),
+        several => {
+            let all: Vec<&str> = several.iter().map(|row| row.name).collect();
+            Err(err!(Format, "expected a config.json that says the `dict_class`, found none")
+                .hint(format!("these tensors may be of {}, which compute different codes", all.join(" or "))))
+        }
+    }
+}
+
+/// `resid_post_layer_3`, or `resid_post` with the layer beside it.
+fn site(name: &str, layer: Option<usize>) -> String {
+    let layer = sites::number_after(name, "layer_").or_else(|| sites::number_after(name, "layer")).or(layer);
+    let kind = name.find("_layer").and_then(|end| name.get(..end)).unwrap_or(name);
+    let place = layer.and_then(|layer| sites::parse(&format!("{kind}.{layer}")));
+    place.map_or_else(|| name.to_string(), |place| place.to_string())
+}
+
+/// The config of a dictionary.
+pub fn config(given: &Given, parts: &Parts) -> Value {
+    let about = &parts.about;
+    let place = about.sites.first().and_then(|site| sites::parse(site));
+    let name = match place {
+        Some(place) if place.site.kind.in_blocks() => format!("{}_layer_{}", place.site.kind.name(), place.site.layer),
+        _ => about.sites.first().cloned().unwrap_or_default(),
+    };
+    let mut trainer = json!({
+        "trainer_class": "microtome",
+        "dict_class": given.row.name,
+        "activation_dim": parts.encoder.dims().last(),
+        "dict_size": parts.encoder.dims().first(),
+        "layer": place.map(|place| place.site.layer),
+        "lm_name": about.model,
+        "submodule_name": name,
+    });
+    if let Some(k) = super::give::k(parts).filter(|_| given.row.line(table::Part::K).is_some()) {
+        trainer["k"] = json!(k);
+    }
+    let own = Own { about: about.clone(), absent: given.absent.clone() };
+    json!({ "trainer": trainer, "buffer": {}, own::KEY: own.to_json() })
+}

@@ -1,0 +1,106 @@
+//! Which dictionaries lie in a folder or a repository, by the names of its files.
+
+use std::collections::BTreeSet;
+
+use super::Format;
+
+/// A dictionary that lies somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What one asks for: a folder with a dictionary, or one file of several; empty for the folder itself.
+    pub place: String,
+    pub format: Format,
+    /// The file of its tensors.
+    pub weights: String,
+    pub config: Option<String>,
+}
+
+impl Found {
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.weights).chain(&self.config)
+    }
+}
+
+/// All dictionaries among files, by their place. `paths` go down from one folder, with `/` between names.
+pub fn all(paths: &[String]) -> Vec<Found> {
+    let there: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    let mut found: Vec<Found> = paths.iter().filter_map(|path| one(path, &there)).collect();
+    // Of two files of one dictionary the one of plain tensors comes first, whose name ends in a later letter.
+    found.sort_by(|a, b| (&a.place, a.format, &b.weights).cmp(&(&b.place, b.format, &a.weights)));
+    found.dedup_by(|later, first| later.place == first.place && later.format == first.format);
+    found
+}
+
+/// The dictionary whose tensors a file has, where its name says so.
+fn one(path: &str, there: &BTreeSet<&str>) -> Option<Found> {
+    let (folder, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
+    let format = match name {
+        "sae_weights.safetensors" => Format::SaeLens,
+        "sae.safetensors" => Format::Sparsify,
+        "ae.pt" | "ae.safetensors" => Format::DictionaryLearning,
+        "params.npz" | "params.safetensors" => Format::GemmaScope,
+        "dict.safetensors" => Format::Tied,
+        _ if is_layer(name) => Format::CircuitTracer,
+        _ => return None,
+    };
+    let config = format.config().map(|name| format!("{folder}{name}")).filter(|path| there.contains(path.as_str()));
+    if config.is_none() && matches!(format, Format::SaeLens | Format::Sparsify) {
+        return None;
+    }
+    let place = if format == Format::CircuitTracer { path } else { folder.trim_end_matches('/') };
+    Some(Found { place: place.to_string(), format, weights: path.to_string(), config })
+}
+
+/// `layer_3.safetensors`
+fn is_layer(name: &str) -> bool {
+    let number = name.strip_prefix("layer_").and_then(|rest| rest.strip_suffix(".safetensors"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(paths: &[&str]) -> Vec<(String, Format)> {
+        let paths: Vec<String> = paths.iter().map(|path| path.to_string()).collect();
+        all(&paths).into_iter().map(|found| (found.place, found.format)).collect()
+    }
+
+    #[test]
+    fn dictionaries_are_known_by_their_files() {
+        let found = places(&[
+            "README.md",
+            "b/cfg.json",
+            "b/sae_weights.safetensors",
+            "b/sparsity.safetensors",
+            "layers.3/cfg.json",
+            "layers.3/sae.safetensors",
+            "x/y/ae.pt",
+            "x/y/config.json",
+            "layer_20/width_16k/average_l0_71/params.npz",
+            "t/layer_0.safetensors",
+            "t/layer_1.safetensors",
+            "t/config.yaml",
+            "t/layer_x.safetensors",
+            "c/sae.safetensors",
+        ]);
+        let expected = [
+            ("b", Format::SaeLens),
+            ("layer_20/width_16k/average_l0_71", Format::GemmaScope),
+            ("layers.3", Format::Sparsify),
+            ("t/layer_0.safetensors", Format::CircuitTracer),
+            ("t/layer_1.safetensors", Format::CircuitTracer),
+            ("x/y", Format::DictionaryLearning),
+        ];
+        assert_eq!(found, expected.map(|(place, format)| (place.to_string(), format)));
+    }
+
+    #[test]
+    fn of_two_files_of_one_dictionary_the_tensors_are_taken() {
+        let paths = ["ae.pt", "ae.safetensors", "config.json"].map(str::to_string);
+        let found = all(&paths);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].place.as_str(), found[0].weights.as_str()), ("", "ae.safetensors"));
+        assert_eq!(found[0].config.as_deref(), Some("config.json"));
+    }
+}

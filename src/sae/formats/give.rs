@@ -1,0 +1,224 @@
+//! A dictionary into a file: which architecture of a format can hold it, and its tensors under that one's names.
+
+use std::collections::BTreeMap;
+
+use super::Format;
+use super::table::{self, Activation as Kind, Architecture, Centred, Part};
+use crate::base::{Error, Result};
+use crate::err;
+use crate::sae::{Activation, Parts, Scaling};
+use crate::tensor::{DType, Device, Tensor, create, floats};
+
+/// Tensors by the names of a format, and which of them are zeros for a bias that the dictionary does not have.
+pub struct Given {
+    pub row: &'static Architecture,
+    pub tensors: BTreeMap<String, Tensor>,
+    pub absent: Vec<String>,
+}
+
+/// The dictionary as a format has it, or why that has no place for it.
+pub fn given(format: Format, parts: &Parts) -> Result<Given> {
+    let row = architecture(format, parts)?;
+    let (mut tensors, mut absent) = (BTreeMap::new(), Vec::new());
+    for line in row.lines {
+        let found = match part(line.part, parts)? {
+            Some(found) => found,
+            None if line.optional => continue,
+            None => {
+                absent.push(line.name.to_string());
+                zeros(line.part, parts)?
+            }
+        };
+        let found = if line.turned { found.t()?.contiguous()? } else { found };
+        tensors.insert(line.name.to_string(), found.to_device(&Device::Cpu)?);
+    }
+    Ok(Given { row, tensors, absent })
+}
+
+/// The first architecture that can hold it.
+fn architecture(format: Format, parts: &Parts) -> Result<&'static Architecture> {
+    let mut nearest = None;
+    for row in table::of(format) {
+        match obstacle(row, parts)? {
+            None => return Ok(row),
+            Some(found) if nearest.as_ref().is_none_or(|nearest: &Obstacle| nearest.depth < found.depth) => {
+                nearest = Some(found);
+            }
+            Some(_) => {}
+        }
+    }
+    Err(no_place(format, parts, nearest))
+}
+
+fn no_place(format: Format, parts: &Parts, nearest: Option<Obstacle>) -> Error {
+    let kind = &parts.about.kind;
+    let called = if kind.is_empty() { parts.activation.name() } else { kind };
+    let why = nearest.map(|nearest| format!(": {}", nearest.why)).unwrap_or_default();
+    let all: Vec<&str> = table::of(format).map(|row| row.name).collect();
+    err!(Argument, "{} has no architecture for this `{called}` dictionary{why}", format.name())
+        .hint(format!("its architectures are {}", all.join(", ")))
+}
+
+/// Why an architecture cannot hold a dictionary, and how much of it fitted before.
+struct Obstacle {
+    depth: usize,
+    why: String,
+}
+
+fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
+    let name = row.name;
+    let widens = parts.encoder.dims().last() != parts.decoder.dims().last();
+    let transcodes = widens || parts.about.kind.contains("transcoder");
+    let lacks = |part: Part, there: bool| there && row.line(part).is_none();
+    let hindrances = [
+        (parts.about.sites.len() > 1, "it has no place for several sites".to_string()),
+        (kind(&parts.activation) != Some(row.activation), says_activation(parts)),
+        (row.transcodes != transcodes, says_transcoding(transcodes)),
+        (widens && !row.widens, format!("`{name}` writes as wide as it reads")),
+        (!centring(row, parts.centred), says_centring(name, parts.centred)),
+        (lacks(Part::Skip, parts.skip.is_some()), format!("`{name}` has no linear map around it")),
+        (skips(row) && parts.skip.is_none(), format!("`{name}` has a linear map around it, and this has none")),
+        (parts.rescaled && !row.rescales, format!("`{name}` cannot multiply codes by the norms of their directions")),
+        (parts.scaling != Scaling::None && !row.scales, format!("`{name}` cannot scale each input by itself")),
+        (lacks(Part::EncoderBias, parts.encoder_bias.is_some()), format!("`{name}` has no encoder's bias")),
+        (row.line(Part::Groups).is_none() && nested_elsewhere(row, parts), format!("`{name}` has no nested groups")),
+        (row.line(Part::Groups).is_some() && !nested(parts), format!("`{name}` has nested groups up to the end")),
+        (row.line(Part::K).is_some() && k(parts).is_none(), format!("`{name}` states a `k`, and this has none")),
+    ];
+    if let Some((depth, (_, why))) = hindrances.into_iter().enumerate().find(|(_, (hinders, _))| *hinders) {
+        return Ok(Some(Obstacle { depth, why }));
+    }
+    // Last, since this looks at numbers.
+    let one = matches!(row.activation, Kind::Threshold) && row.line(Part::OneThreshold).is_some();
+    if one && one_threshold(parts)?.is_none() {
+        let why = format!("`{name}` has one threshold for all features, and this has several");
+        return Ok(Some(Obstacle { depth: usize::MAX, why }));
+    }
+    Ok(None)
+}
+
+fn kind(activation: &Activation) -> Option<Kind> {
+    match activation {
+        Activation::Relu => Some(Kind::Relu),
+        Activation::TopK(_) => Some(Kind::TopK),
+        Activation::Threshold(_) => Some(Kind::Threshold),
+        Activation::Gated { .. } => Some(Kind::Gated),
+        Activation::Linear(Some(_)) => Some(Kind::AbsTopK),
+        Activation::Linear(None) | Activation::Nonnegative { .. } => None,
+    }
+}
+
+fn says_activation(parts: &Parts) -> String {
+    match parts.activation {
+        Activation::Linear(None) => "its codes are linear in the input".into(),
+        Activation::Linear(Some(_)) => "it keeps the largest codes by their absolute value".into(),
+        Activation::Nonnegative { .. } => "each of its codes depends on all others".into(),
+        _ => format!("its codes are made by `{}`", parts.activation.name()),
+    }
+}
+
+fn says_transcoding(transcodes: bool) -> String {
+    match transcodes {
+        true => "it writes at another site than it reads".into(),
+        false => "it writes where it reads".into(),
+    }
+}
+
+fn centring(row: &Architecture, centred: bool) -> bool {
+    match row.centred {
+        Centred::Always => centred,
+        Centred::Never => !centred,
+        Centred::Stated => true,
+    }
+}
+
+fn says_centring(name: &str, centred: bool) -> String {
+    match centred {
+        true => format!("`{name}` does not take the decoder's bias off the input, and this does"),
+        false => format!("`{name}` takes the decoder's bias off the input, and this does not"),
+    }
+}
+
+/// Whether an architecture is never without a linear map around it.
+fn skips(row: &Architecture) -> bool {
+    row.line(Part::Skip).is_some_and(|line| !line.optional)
+}
+
+/// Whether a format that knows nested groups has them in another architecture.
+fn nested_elsewhere(row: &Architecture, parts: &Parts) -> bool {
+    let known = || table::of(row.format).any(|other| other.line(Part::Groups).is_some());
+    row.line(Part::OneThreshold).is_some() && nested(parts) && known()
+}
+
+/// Whether it has prefixes, each longer than the one before, the last of them all of it.
+fn nested(parts: &Parts) -> bool {
+    let prefixes = &parts.about.prefixes;
+    let starts = std::iter::once(&0).chain(prefixes);
+    prefixes.last() == parts.decoder.dims().first() && starts.zip(prefixes).all(|(start, end)| start < end)
+}
+
+/// How many features were kept while it was fitted, at least on average.
+pub fn k(parts: &Parts) -> Option<usize> {
+    match &parts.activation {
+        Activation::TopK(k) | Activation::Linear(Some(k)) => Some(*k),
+        _ => {
+            let stated = parts.about.more.get("k")?.as_u64()?;
+            usize::try_from(stated).ok().filter(|k| *k > 0 && i32::try_from(*k).is_ok())
+        }
+    }
+}
+
+/// The threshold that all features have, as f32: so it is written.
+fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
+    let Activation::Threshold(threshold) = &parts.activation else { return Ok(None) };
+    let all = floats(threshold)?;
+    let same = |first: &f64| all.iter().all(|one| one == first) && f64::from(*first as f32) == *first;
+    Ok(all.first().copied().filter(same))
+}
+
+/// What stands for a part of a file; none where the dictionary has no such thing.
+fn part(part: Part, parts: &Parts) -> Result<Option<Tensor>> {
+    let gated = |which: fn(&Tensor, &Tensor, &Tensor) -> Tensor| match &parts.activation {
+        Activation::Gated { gate, magnitude, log_scale } => Some(which(gate, magnitude, log_scale)),
+        _ => None,
+    };
+    Ok(match part {
+        Part::Encoder => Some(parts.encoder.clone()),
+        Part::EncoderBias => parts.encoder_bias.clone(),
+        Part::Decoder => Some(parts.decoder.clone()),
+        Part::DecoderBias => parts.decoder_bias.clone(),
+        Part::Skip => parts.skip.clone(),
+        Part::Threshold => match &parts.activation {
+            Activation::Threshold(threshold) => Some(threshold.clone()),
+            _ => None,
+        },
+        Part::Gate => gated(|gate, _, _| gate.clone()),
+        Part::Magnitude => gated(|_, magnitude, _| magnitude.clone()),
+        Part::LogScale => gated(|_, _, log_scale| log_scale.clone()),
+        Part::K => k(parts).map(|k| create::from_floats(vec![k as f64], &[], DType::I32)).transpose()?,
+        Part::OneThreshold => {
+            let stated = parts.about.more.get("threshold").and_then(serde_json::Value::as_f64);
+            let one = one_threshold(parts)?.or(stated).unwrap_or(-1.0);
+            Some(create::from_floats(vec![one], &[], DType::F32)?)
+        }
+        Part::Groups => Some(groups(&parts.about.prefixes)?),
+    })
+}
+
+fn groups(prefixes: &[usize]) -> Result<Tensor> {
+    let starts = std::iter::once(&0).chain(prefixes);
+    let sizes: Vec<f64> = starts.zip(prefixes).map(|(start, end)| end.saturating_sub(*start) as f64).collect();
+    let count = sizes.len();
+    create::from_floats(sizes, &[count], DType::I64)
+}
+
+/// A bias of zeros.
+fn zeros(part: Part, parts: &Parts) -> Result<Tensor> {
+    let like = match part {
+        Part::EncoderBias => parts.decoder.dims().first(),
+        Part::DecoderBias => parts.decoder.dims().last(),
+        _ => None,
+    };
+    let Some(length) = like else { return Err(err!(Bug, "{part:?} cannot be left out")) };
+    create::zeros(&[*length], parts.encoder.dtype())
+}

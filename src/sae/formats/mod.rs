@@ -1,0 +1,165 @@
+//! Formats of dictionaries: a reader for each, and a writer for those that other libraries load.
+//!
+//! A reader makes of a config, and of where a file lies, what is [said](take::Said) of a dictionary; the
+//! [table](table::Architecture) says which tensors it then has. What neither knows is refused by name.
+
+mod circuit_tracer;
+mod dictionary_learning;
+pub mod find;
+mod gemma_scope;
+mod give;
+mod own;
+mod saelens;
+mod saelens_keys;
+mod sites;
+mod sparsify;
+mod table;
+mod take;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::parts::Parts;
+use crate::base::{Result, Task, names};
+use crate::err;
+use crate::model::layout::Source;
+use crate::tensor::{DType, Tensor};
+
+use give::Given;
+use take::Said;
+
+/// Who wrote a dictionary, or is to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    SaeLens,
+    DictionaryLearning,
+    Sparsify,
+    GemmaScope,
+    CircuitTracer,
+    /// The tied dictionaries of Cunningham et al.: `encoder` and `encoder_bias`.
+    Tied,
+}
+
+impl Format {
+    pub const ALL: [Format; 6] = [
+        Format::SaeLens,
+        Format::DictionaryLearning,
+        Format::Sparsify,
+        Format::GemmaScope,
+        Format::CircuitTracer,
+        Format::Tied,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::SaeLens => "saelens",
+            Format::DictionaryLearning => "dictionary_learning",
+            Format::Sparsify => "sparsify",
+            Format::GemmaScope => "gemma_scope",
+            Format::CircuitTracer => "circuit_tracer",
+            Format::Tied => "tied",
+        }
+    }
+
+    pub fn parse(name: &str) -> Result<Self> {
+        let all = Self::ALL.map(Self::name);
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
+            err!(Name, "expected a format of dictionaries, found `{name}`").maybe_hint(names::suggestion(name, all))
+        })
+    }
+
+    /// The name of the config that lies beside the tensors.
+    pub fn config(self) -> Option<&'static str> {
+        match self {
+            Format::SaeLens | Format::Sparsify => Some("cfg.json"),
+            Format::DictionaryLearning | Format::GemmaScope => Some("config.json"),
+            Format::CircuitTracer => Some("config.yaml"),
+            Format::Tied => None,
+        }
+    }
+}
+
+/// What there is of a dictionary besides its tensors.
+pub struct Beside<'a> {
+    /// The text of its config.
+    pub config: Option<&'a str>,
+    /// Where it lies, which may say what it reads: a path, or `org/name/path`.
+    pub place: &'a str,
+    /// Keys of the config that are not looked at.
+    pub ignore: &'a [String],
+}
+
+/// Reads a dictionary.
+pub fn read(format: Format, beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) -> Result<Parts> {
+    let said = match format {
+        Format::SaeLens => saelens::said(&json(beside)?, beside.ignore)?,
+        Format::DictionaryLearning => dictionary_learning::said(beside, source)?,
+        Format::Sparsify => sparsify::said(&json(beside)?, beside, source)?,
+        Format::GemmaScope => gemma_scope::said(beside, source)?,
+        Format::CircuitTracer => circuit_tracer::said(beside, source)?,
+        Format::Tied => Said::new(row(format, "tied")?),
+    };
+    take::parts(said, source, wanted, beside.place, task)
+}
+
+/// A dictionary as files of a format: the tensors and the config, by their names.
+pub struct Written {
+    pub tensors: (&'static str, BTreeMap<String, Tensor>),
+    pub config: (&'static str, Value),
+}
+
+/// Makes the files of a dictionary.
+pub fn write(format: Format, parts: &Parts) -> Result<Written> {
+    let config: fn(&Given, &Parts) -> Value = match format {
+        Format::SaeLens => saelens::config,
+        Format::DictionaryLearning => dictionary_learning::config,
+        Format::Sparsify => sparsify::config,
+        Format::GemmaScope | Format::CircuitTracer | Format::Tied => {
+            return Err(err!(Argument, "dictionaries of the format {} are read and not written", format.name())
+                .hint("save as saelens, dictionary_learning or sparsify"));
+        }
+    };
+    let names = match format {
+        Format::SaeLens => ("sae_weights.safetensors", "cfg.json"),
+        Format::DictionaryLearning => ("ae.safetensors", "config.json"),
+        _ => ("sae.safetensors", "cfg.json"),
+    };
+    let given = give::given(format, parts)?;
+    let config = config(&given, parts);
+    Ok(Written { tensors: (names.0, given.tensors), config: (names.1, config) })
+}
+
+/// The config as JSON; these formats have one.
+fn json(beside: &Beside) -> Result<Value> {
+    match beside.config {
+        Some(text) => serde_json::from_str(text).map_err(|e| err!(Format, "expected JSON in its config, found: {e}")),
+        None => Err(err!(File, "expected a config beside the tensors, found none")
+            .hint("it says what to compute with them, and lies in the same folder")),
+    }
+}
+
+/// The formats that have an architecture with tensors of these names.
+pub fn fitting(names: &[String]) -> Vec<Format> {
+    let fits = |format: &Format| table::of(*format).any(|row| row.may_hold(names));
+    Format::ALL.into_iter().filter(fits).collect()
+}
+
+/// The architecture of a name.
+fn row(format: Format, name: &str) -> Result<&'static table::Architecture> {
+    let all = table::of(format);
+    all.clone().find(|row| row.name == name).ok_or_else(|| {
+        err!(Format, "the architecture `{name}` of {} is not known here", format.name())
+            .maybe_hint(names::suggestion(name, all.map(|row| row.name)))
+    })
+}
+
+/// What torch calls a dtype.
+fn torch_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        DType::F64 => "float64",
+        _ => "float32",
+    }
+}

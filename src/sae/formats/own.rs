@@ -1,0 +1,63 @@
+//! What we say of a dictionary in a file of someone else's format: one key that the other libraries ignore.
+
+use serde_json::{Map, Value, json};
+
+use crate::base::Result;
+use crate::model::family::keys::Keys;
+use crate::sae::About;
+use crate::{bail, err};
+
+/// The key in a config that is ours.
+pub const KEY: &str = "microtome";
+
+/// What the key holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Own {
+    pub about: About,
+    /// Tensors that the format wants and the dictionary does not have: they are written as zeros.
+    pub absent: Vec<String>,
+}
+
+impl Own {
+    pub fn to_json(&self) -> Value {
+        let About { kind, model, sites, prefixes, more } = &self.about;
+        json!({
+            "kind": kind, "model": model, "sites": sites, "prefixes": prefixes, "more": more, "absent": self.absent,
+        })
+    }
+
+    pub fn from_json(value: &Value) -> Result<Self> {
+        Self::read(value).map_err(|e| e.within(KEY))
+    }
+
+    fn read(value: &Value) -> Result<Self> {
+        let mut keys = Keys::new(value)?;
+        let Some(kind) = keys.word("kind")? else { bail!(Format, "expected the key `kind`, found none") };
+        let texts = |found: Option<Vec<&str>>| found.unwrap_or_default().into_iter().map(str::to_string).collect();
+        let about = About {
+            kind: kind.to_string(),
+            model: keys.word("model")?.map(str::to_string),
+            sites: texts(keys.words("sites")?),
+            prefixes: sizes(keys.value("prefixes"))?,
+            more: more(keys.value("more"))?,
+        };
+        let absent = texts(keys.words("absent")?);
+        keys.finish_beside(&[], &[])?;
+        Ok(Self { about, absent })
+    }
+}
+
+fn sizes(value: Option<&Value>) -> Result<Vec<usize>> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
+    let sizes = value.as_array().and_then(|all| all.iter().map(size).collect::<Option<Vec<_>>>());
+    sizes.ok_or_else(|| err!(Format, "expected a list of sizes as `prefixes`, found {value}"))
+}
+
+fn more(value: Option<&Value>) -> Result<Map<String, Value>> {
+    match value {
+        None => Ok(Map::new()),
+        Some(Value::Object(fields)) => Ok(fields.clone()),
+        Some(other) => bail!(Format, "expected a map as `more`, found {other}"),
+    }
+}

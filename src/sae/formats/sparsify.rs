@@ -1,0 +1,111 @@
+//! sparsify: `cfg.json` and `sae.safetensors`, in a folder that is named after the site.
+
+use serde_json::{Value, json};
+
+use super::own::{self, Own};
+use super::take::Said;
+use super::{Beside, Format, Given, row, sites};
+use crate::base::Result;
+use crate::err;
+use crate::model::family::keys::Keys;
+use crate::model::layout::Source;
+use crate::model::site::{Kind, Site};
+use crate::sae::{Activation, Parts};
+
+/// Keys that say how it was fitted.
+const TRAINING: [&str; 3] = ["multi_topk", "normalize_decoder", "signed"];
+
+/// What a config says.
+pub fn said(config: &Value, beside: &Beside, source: &dyn Source) -> Result<Said> {
+    let mut keys = Keys::new(config)?;
+    let transcodes = keys.flag("transcode", false)?;
+    match keys.word("activation")? {
+        None | Some("topk") => {}
+        Some(other) => {
+            return Err(err!(Format, "the architecture `{other}` of sparsify is not known here")
+                .hint("expected `topk` as the config key `activation`"));
+        }
+    }
+    keys.only("signed", false)?;
+    let mut said = Said::new(row(Format::Sparsify, if transcodes { "topk transcoder" } else { "topk" })?);
+    let d_in = keys.needed_size("d_in")?;
+    said.d_in = Some(d_in);
+    said.d_out = Some(d_in);
+    let factor = keys.size("expansion_factor", 32)?;
+    said.d_sae = match keys.size("num_latents", 0)? {
+        0 => d_in.checked_mul(factor),
+        stated => Some(stated),
+    };
+    said.k = keys.maybe_size("k", None)?;
+    let skips = source.shape("W_skip").is_some();
+    if keys.flag("skip_connection", false)? != skips {
+        let found = if skips { "there is one" } else { "there is none" };
+        return Err(err!(Format, "the config key `skip_connection` is {}, and of a tensor `W_skip` {found}", !skips)
+            .hint("the config and the weights do not belong together"));
+    }
+    said.about.sites = site(beside.place, transcodes).into_iter().collect();
+    said.own = keys.value(own::KEY).map(Own::from_json).transpose()?;
+    keys.finish_beside(&TRAINING, beside.ignore)?;
+    Ok(said)
+}
+
+/// What the folder's name says: `layers.3`, `layers.3.mlp`, `h.3.attn`, `embed_tokens`. A transcoder of an MLP reads
+/// its input, where others read its output.
+fn site(place: &str, transcodes: bool) -> Option<String> {
+    let name = place.trim_end_matches('/').rsplit('/').next()?;
+    if name.split('.').next_back().is_some_and(|last| matches!(last, "embed_tokens" | "wte" | "embed_in")) {
+        return Some(Site::new(Kind::Embed, 0).to_string());
+    }
+    let mut parts = name.split('.').skip_while(|part| !matches!(*part, "layers" | "h"));
+    let layer = parts.nth(1)?;
+    let kind = match (parts.next(), transcodes) {
+        (None, false) => Kind::ResidPost,
+        (Some("mlp"), false) => Kind::MlpOut,
+        (Some("mlp"), true) => Kind::MlpIn,
+        (Some("attn" | "self_attn" | "attention"), false) => Kind::AttnOut,
+        _ => return None,
+    };
+    let place = sites::parse(&format!("{}.{layer}", kind.name()))?;
+    parts.next().is_none().then(|| place.to_string())
+}
+
+/// The config of a dictionary.
+pub fn config(given: &Given, parts: &Parts) -> Value {
+    let (d_sae, d_in) = (parts.encoder.dims().first(), parts.encoder.dims().last());
+    let k = match parts.activation {
+        Activation::TopK(k) => Some(k),
+        _ => None,
+    };
+    let own = Own { about: parts.about.clone(), absent: given.absent.clone() };
+    json!({
+        "activation": "topk",
+        "expansion_factor": d_sae.zip(d_in).and_then(|(d_sae, d_in)| d_sae.checked_div(*d_in)),
+        "normalize_decoder": false,
+        "num_latents": d_sae,
+        "k": k,
+        "multi_topk": false,
+        "skip_connection": parts.skip.is_some(),
+        "transcode": given.row.transcodes,
+        "d_in": d_in,
+        own::KEY: own.to_json(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_says_the_site() {
+        let found = |name: &str, transcodes| site(name, transcodes).unwrap_or_default();
+        assert_eq!(found("org/name/layers.3", false), "resid_post.3");
+        assert_eq!(found("layers.3.mlp", false), "mlp_out.3");
+        assert_eq!(found("layers.3.mlp/", true), "mlp_in.3");
+        assert_eq!(found("gpt_neox.layers.0", false), "resid_post.0");
+        assert_eq!(found("transformer.h.11.attn", false), "attn_out.11");
+        assert_eq!(found("embed_tokens", false), "embed");
+        for name in ["", "layers", "layers.x", "layers.3.mlp.act", "layers.3.norm", "sparsify-topk"] {
+            assert_eq!(found(name, false), "", "{name}");
+        }
+    }
+}

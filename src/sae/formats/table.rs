@@ -1,0 +1,337 @@
+//! The one table of what lies where: which of our parts an architecture of a format has, and under which names.
+
+use super::Format;
+
+/// What a tensor of a file is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Encoder,
+    EncoderBias,
+    Decoder,
+    DecoderBias,
+    Skip,
+    /// One threshold a feature.
+    Threshold,
+    /// One threshold for all features; -1 where there is none yet.
+    OneThreshold,
+    Gate,
+    Magnitude,
+    LogScale,
+    K,
+    /// How many features each nested group has.
+    Groups,
+}
+
+/// What makes codes of pre-activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    Relu,
+    TopK,
+    AbsTopK,
+    Threshold,
+    Gated,
+}
+
+/// Whether the decoder's bias is taken off the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Centred {
+    Always,
+    Never,
+    /// As the config says.
+    Stated,
+}
+
+/// A tensor of a file.
+#[derive(Debug)]
+pub struct Line {
+    pub part: Part,
+    pub name: &'static str,
+    /// Whether the file has it transposed.
+    pub turned: bool,
+    /// Whether a file may be without it.
+    pub optional: bool,
+}
+
+#[derive(Debug)]
+pub struct Architecture {
+    pub format: Format,
+    pub name: &'static str,
+    /// What we say that such a dictionary was fitted as, where nobody says it.
+    pub kind: &'static str,
+    pub activation: Activation,
+    pub centred: Centred,
+    /// Whether it writes at another site than it reads.
+    pub transcodes: bool,
+    /// Whether it may write wider or narrower than it reads.
+    pub widens: bool,
+    /// Whether it may count in units of what it writes.
+    pub rescales: bool,
+    /// Whether it may scale each input by itself.
+    pub scales: bool,
+    pub lines: &'static [Line],
+}
+
+impl Architecture {
+    pub fn line(&self, part: Part) -> Option<&'static Line> {
+        self.lines.iter().find(|line| line.part == part)
+    }
+
+    /// Whether a file with these tensors may be of this architecture.
+    pub fn may_hold(&self, names: &[String]) -> bool {
+        let known = |name: &String| self.lines.iter().any(|line| line.name == name);
+        let there = |line: &Line| line.optional || names.iter().any(|name| name == line.name);
+        names.iter().all(known) && self.lines.iter().all(there)
+    }
+}
+
+/// The architectures of a format.
+pub fn of(format: Format) -> impl Iterator<Item = &'static Architecture> + Clone {
+    TABLE.iter().filter(move |row| row.format == format)
+}
+
+const fn line(part: Part, name: &'static str) -> Line {
+    Line { part, name, turned: false, optional: false }
+}
+
+const fn turned(part: Part, name: &'static str) -> Line {
+    Line { turned: true, ..line(part, name) }
+}
+
+const fn maybe(part: Part, name: &'static str) -> Line {
+    Line { optional: true, ..line(part, name) }
+}
+
+const fn row(
+    format: Format,
+    name: &'static str,
+    kind: &'static str,
+    activation: Activation,
+    centred: Centred,
+    lines: &'static [Line],
+) -> Architecture {
+    Architecture {
+        format,
+        name,
+        kind,
+        activation,
+        centred,
+        transcodes: false,
+        widens: false,
+        rescales: false,
+        scales: false,
+        lines,
+    }
+}
+
+/// SAELens' own: any scaling, and centred as the config says.
+const fn lens(name: &'static str, kind: &'static str, activation: Activation, lines: &'static [Line]) -> Architecture {
+    let rescales = matches!(activation, Activation::TopK | Activation::AbsTopK);
+    let row = row(Format::SaeLens, name, kind, activation, Centred::Stated, lines);
+    Architecture { rescales, scales: true, ..row }
+}
+
+const fn lens_transcoder(
+    name: &'static str,
+    kind: &'static str,
+    activation: Activation,
+    lines: &'static [Line],
+) -> Architecture {
+    let row = transcoder(row(Format::SaeLens, name, kind, activation, Centred::Never, lines));
+    Architecture { widens: true, ..row }
+}
+
+const fn transcoder(row: Architecture) -> Architecture {
+    Architecture { transcodes: true, ..row }
+}
+
+const PLAIN: &[Line] = &[
+    turned(Part::Encoder, "W_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+];
+const WITH_THRESHOLD: &[Line] = &[
+    turned(Part::Encoder, "W_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::Threshold, "threshold"),
+];
+const WITH_SKIP: &[Line] = &[
+    turned(Part::Encoder, "W_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::Skip, "W_skip"),
+];
+const WITH_BOTH: &[Line] = &[
+    turned(Part::Encoder, "W_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::Threshold, "threshold"),
+    line(Part::Skip, "W_skip"),
+];
+const GATED: &[Line] = &[
+    turned(Part::Encoder, "W_enc"),
+    line(Part::Gate, "b_gate"),
+    line(Part::Magnitude, "b_mag"),
+    line(Part::LogScale, "r_mag"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+];
+/// dictionary_learning's top-k and batch top-k have tensors of the same names.
+const WITH_K: &[Line] = &[
+    line(Part::Encoder, "encoder.weight"),
+    line(Part::EncoderBias, "encoder.bias"),
+    turned(Part::Decoder, "decoder.weight"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::K, "k"),
+    line(Part::OneThreshold, "threshold"),
+];
+const SPARSIFY: &[Line] = &[
+    line(Part::Encoder, "encoder.weight"),
+    line(Part::EncoderBias, "encoder.bias"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    maybe(Part::Skip, "W_skip"),
+];
+const GEMMA_2: &[Line] = &[
+    turned(Part::Encoder, "w_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "w_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::Threshold, "threshold"),
+];
+const GEMMA_2_TRANSCODER: &[Line] = &[
+    turned(Part::Encoder, "w_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "w_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::Threshold, "threshold"),
+    Line { part: Part::Skip, name: "affine_skip_connection", turned: true, optional: true },
+];
+const TRACER: &[Line] = &[
+    line(Part::Encoder, "W_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    maybe(Part::Skip, "W_skip"),
+];
+const TRACER_WITH_THRESHOLD: &[Line] = &[
+    line(Part::Encoder, "W_enc"),
+    line(Part::EncoderBias, "b_enc"),
+    line(Part::Decoder, "W_dec"),
+    line(Part::DecoderBias, "b_dec"),
+    line(Part::Threshold, "activation_function.threshold"),
+    maybe(Part::Skip, "W_skip"),
+];
+
+/// Where several rows of a format can hold a dictionary the first one is written.
+static TABLE: &[Architecture] = &[
+    lens("standard", "relu", Activation::Relu, PLAIN),
+    lens("gated", "gated", Activation::Gated, GATED),
+    lens("jumprelu", "jumprelu", Activation::Threshold, WITH_THRESHOLD),
+    lens("topk", "topk", Activation::TopK, PLAIN),
+    lens("abstopk", "abstopk", Activation::AbsTopK, PLAIN),
+    lens_transcoder("transcoder", "transcoder", Activation::Relu, PLAIN),
+    lens_transcoder("skip_transcoder", "skip_transcoder", Activation::Relu, WITH_SKIP),
+    lens_transcoder("jumprelu_transcoder", "transcoder", Activation::Threshold, WITH_THRESHOLD),
+    lens_transcoder("jumprelu_skip_transcoder", "skip_transcoder", Activation::Threshold, WITH_BOTH),
+    row(
+        Format::DictionaryLearning,
+        "AutoEncoder",
+        "relu",
+        Activation::Relu,
+        Centred::Always,
+        &[
+            line(Part::DecoderBias, "bias"),
+            line(Part::Encoder, "encoder.weight"),
+            line(Part::EncoderBias, "encoder.bias"),
+            turned(Part::Decoder, "decoder.weight"),
+        ],
+    ),
+    row(
+        Format::DictionaryLearning,
+        "AutoEncoderNew",
+        "relu",
+        Activation::Relu,
+        Centred::Never,
+        &[
+            line(Part::Encoder, "encoder.weight"),
+            line(Part::EncoderBias, "encoder.bias"),
+            turned(Part::Decoder, "decoder.weight"),
+            line(Part::DecoderBias, "decoder.bias"),
+        ],
+    ),
+    row(Format::DictionaryLearning, "AutoEncoderTopK", "topk", Activation::TopK, Centred::Always, WITH_K),
+    row(
+        Format::DictionaryLearning,
+        "MatryoshkaBatchTopKSAE",
+        "matryoshka",
+        Activation::Threshold,
+        Centred::Always,
+        &[
+            turned(Part::Encoder, "W_enc"),
+            line(Part::EncoderBias, "b_enc"),
+            line(Part::Decoder, "W_dec"),
+            line(Part::DecoderBias, "b_dec"),
+            line(Part::K, "k"),
+            line(Part::OneThreshold, "threshold"),
+            line(Part::Groups, "group_sizes"),
+        ],
+    ),
+    row(Format::DictionaryLearning, "BatchTopKSAE", "batch_topk", Activation::Threshold, Centred::Always, WITH_K),
+    row(
+        Format::DictionaryLearning,
+        "JumpReluAutoEncoder",
+        "jumprelu",
+        Activation::Threshold,
+        Centred::Never,
+        WITH_THRESHOLD,
+    ),
+    row(
+        Format::DictionaryLearning,
+        "GatedAutoEncoder",
+        "gated",
+        Activation::Gated,
+        Centred::Always,
+        &[
+            line(Part::DecoderBias, "decoder_bias"),
+            line(Part::Encoder, "encoder.weight"),
+            line(Part::LogScale, "r_mag"),
+            line(Part::Gate, "gate_bias"),
+            line(Part::Magnitude, "mag_bias"),
+            turned(Part::Decoder, "decoder.weight"),
+        ],
+    ),
+    row(Format::Sparsify, "topk", "topk", Activation::TopK, Centred::Always, SPARSIFY),
+    transcoder(row(Format::Sparsify, "topk transcoder", "transcoder", Activation::TopK, Centred::Never, SPARSIFY)),
+    row(Format::GemmaScope, "jumprelu", "jumprelu", Activation::Threshold, Centred::Never, WITH_THRESHOLD),
+    row(Format::GemmaScope, "jump_relu", "jumprelu", Activation::Threshold, Centred::Never, GEMMA_2),
+    transcoder(row(
+        Format::GemmaScope,
+        "jump_relu transcoder",
+        "transcoder",
+        Activation::Threshold,
+        Centred::Never,
+        GEMMA_2_TRANSCODER,
+    )),
+    transcoder(row(Format::CircuitTracer, "relu", "transcoder", Activation::Relu, Centred::Never, TRACER)),
+    transcoder(row(
+        Format::CircuitTracer,
+        "jump_relu",
+        "transcoder",
+        Activation::Threshold,
+        Centred::Never,
+        TRACER_WITH_THRESHOLD,
+    )),
+    row(
+        Format::Tied,
+        "tied",
+        "tied",
+        Activation::Relu,
+        Centred::Never,
+        &[line(Part::Encoder, "encoder"), line(Part::EncoderBias, "encoder_bias")],
+    ),
+];

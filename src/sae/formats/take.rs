@@ -1,0 +1,330 @@
+//! A dictionary out of a file: names and shapes checked against the table before anything is read, numbers after it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::own::Own;
+use super::table::{Activation as Kind, Architecture, Centred, Line, Part};
+use crate::base::{Error, Result, Task, memory, names};
+use crate::err;
+use crate::model::layout::Source;
+use crate::sae::{About, Activation, Parts, Scaling};
+use crate::tensor::{DType, Tensor, dtype, floats, ints};
+
+/// What a config and the place of a file say of a dictionary.
+#[derive(Debug)]
+pub struct Said {
+    pub row: &'static Architecture,
+    pub d_in: Option<usize>,
+    pub d_sae: Option<usize>,
+    pub d_out: Option<usize>,
+    pub k: Option<usize>,
+    pub centred: bool,
+    pub rescaled: bool,
+    pub scaling: Scaling,
+    pub about: About,
+    /// What we said of it ourselves, which goes before what others say.
+    pub own: Option<Own>,
+    /// A tensor that may be there, if it is all ones.
+    pub ones: Option<&'static str>,
+}
+
+impl Said {
+    pub fn new(row: &'static Architecture) -> Self {
+        Self {
+            row,
+            d_in: None,
+            d_sae: None,
+            d_out: None,
+            k: None,
+            centred: row.centred == Centred::Always,
+            rescaled: false,
+            scaling: Scaling::None,
+            about: About { kind: row.kind.to_string(), ..About::default() },
+            own: None,
+            ones: None,
+        }
+    }
+}
+
+/// How wide a dictionary is.
+#[derive(Debug, Clone, Copy)]
+struct Widths {
+    d_in: usize,
+    d_sae: usize,
+    d_out: usize,
+}
+
+/// The dictionary that a file has, in a dtype of its own.
+pub fn parts(said: Said, source: &dyn Source, wanted: DType, label: &str, task: &Task) -> Result<Parts> {
+    let widths = fit(&said, source)?;
+    let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
+    let sizes = source.names().into_iter().filter_map(|name| source.shape(&name)).map(numbers);
+    let bytes = sizes.sum::<u128>().saturating_mul(wanted.size_in_bytes() as u128);
+    memory::check(bytes, || format!("the dictionary {label}"))?;
+    let bar = task.begin(&format!("loading {label}"), u64::try_from(bytes).ok());
+    let mut take = Take { said: &said, source, wanted, task, read: &mut |bytes| bar.advance(bytes) };
+    let parts = take.all(widths)?;
+    parts.check()?;
+    Ok(parts)
+}
+
+/// Checks that every tensor is there, of the right shape, and none too many.
+fn fit(said: &Said, source: &dyn Source) -> Result<Widths> {
+    let row = said.row;
+    let present = source.names();
+    let known = |name: &str| row.lines.iter().any(|line| line.name == name) || said.ones == Some(name);
+    let unknown: BTreeSet<&str> = present.iter().map(String::as_str).filter(|name| !known(name)).collect();
+    for line in row.lines.iter().filter(|line| !line.optional) {
+        if source.shape(line.name).is_none() {
+            return Err(missing(row, line.name, &unknown));
+        }
+    }
+    if let Some(stray) = unknown.first() {
+        let all: Vec<&str> = row.lines.iter().map(|line| line.name).collect();
+        return Err(err!(Format, "found a tensor that {} `{}` has not: `{stray}`", row.format.name(), row.name)
+            .hint(format!("it has {}; the dictionary would compute something else without it", all.join(", "))));
+    }
+    let widths = widths(said, source)?;
+    for line in row.lines {
+        let Some(found) = source.shape(line.name) else { continue };
+        let expected = shape(line, widths);
+        if expected.as_ref().is_some_and(|expected| *expected != found) {
+            let expected = expected.unwrap_or_default();
+            return Err(err!(Shape, "tensor `{}`: expected shape {expected:?}, found {found:?}", line.name)
+                .hint(format!("{} features of {} wide activations", widths.d_sae, widths.d_in)));
+        }
+    }
+    Ok(widths)
+}
+
+fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
+    let what = format!("{} `{}`", row.format.name(), row.name);
+    let hint = match names::nearest(name, unknown.iter().copied()) {
+        Some(near) => format!("the file has `{near}`, which {what} has not"),
+        None => format!("{what} has it; perhaps the config belongs to another dictionary"),
+    };
+    err!(Format, "expected a tensor `{name}`, found none of that name").hint(hint)
+}
+
+/// How wide the file's matrices are, which is as the config says.
+fn widths(said: &Said, source: &dyn Source) -> Result<Widths> {
+    let row = said.row;
+    let (d_sae, d_in, encoder) = rows_and_columns(row, Part::Encoder, source)?;
+    // What has no decoder of its own writes as it reads.
+    let (_, d_out, decoder) = match row.line(Part::Decoder) {
+        Some(_) => rows_and_columns(row, Part::Decoder, source)?,
+        None => (d_sae, d_in, encoder),
+    };
+    let stated = [("d_in", said.d_in, d_in, encoder), ("d_sae", said.d_sae, d_sae, encoder)];
+    for (key, stated, found, tensor) in stated.into_iter().chain([("d_out", said.d_out, d_out, decoder)]) {
+        if let Some(stated) = stated.filter(|stated| *stated != found) {
+            return Err(err!(Shape, "expected {key} {stated}, as the config says, found {found} in tensor `{tensor}`")
+                .hint("the config and the weights do not belong together"));
+        }
+    }
+    Ok(Widths { d_in, d_sae, d_out })
+}
+
+fn rows_and_columns(row: &Architecture, part: Part, source: &dyn Source) -> Result<(usize, usize, &'static str)> {
+    let Some(line) = row.line(part) else { return Err(err!(Bug, "{} has no {part:?}", row.name)) };
+    match (source.shape(line.name).as_deref(), line.turned) {
+        (Some(&[rows, columns]), false) | (Some(&[columns, rows]), true) => Ok((rows, columns, line.name)),
+        (found, _) => {
+            Err(err!(Shape, "expected a matrix in tensor `{}`, found the shape {:?}", line.name, found.unwrap_or(&[])))
+        }
+    }
+}
+
+/// The shape that a tensor of the file has to have; any where it may be of several lengths.
+fn shape(line: &Line, widths: Widths) -> Option<Vec<usize>> {
+    let Widths { d_in, d_sae, d_out } = widths;
+    let mut shape = match line.part {
+        Part::Encoder => vec![d_sae, d_in],
+        Part::Decoder => vec![d_sae, d_out],
+        Part::Skip => vec![d_out, d_in],
+        Part::DecoderBias => vec![d_out],
+        Part::EncoderBias | Part::Threshold | Part::Gate | Part::Magnitude | Part::LogScale => vec![d_sae],
+        Part::OneThreshold | Part::K => vec![],
+        Part::Groups => return None,
+    };
+    if line.turned {
+        shape.reverse();
+    }
+    Some(shape)
+}
+
+/// Reads the tensors of a file that fits.
+struct Take<'a> {
+    said: &'a Said,
+    source: &'a dyn Source,
+    wanted: DType,
+    task: &'a Task,
+    /// Told how many bytes were read.
+    read: &'a mut dyn FnMut(u64),
+}
+
+impl Take<'_> {
+    fn all(&mut self, widths: Widths) -> Result<Parts> {
+        let said = self.said;
+        if let Some(name) = said.ones.filter(|name| self.source.shape(name).is_some()) {
+            self.all_ones(name)?;
+        }
+        let mut about = said.about.clone();
+        let mut encoder = self.needed(Part::Encoder)?;
+        let decoder = match said.row.line(Part::Decoder) {
+            Some(_) => self.needed(Part::Decoder)?,
+            None => {
+                encoder = unit_rows(&encoder)?;
+                encoder.clone()
+            }
+        };
+        let skip = self.maybe(Part::Skip)?;
+        if skip.is_some() && about.kind == "transcoder" {
+            about.kind = "skip_transcoder".into();
+        }
+        about.prefixes = self.prefixes()?;
+        let activation = self.activation(widths, &mut about)?;
+        Ok(Parts {
+            encoder_bias: self.bias(Part::EncoderBias)?,
+            decoder_bias: self.bias(Part::DecoderBias)?,
+            encoder,
+            decoder,
+            activation,
+            centred: said.centred,
+            rescaled: said.rescaled,
+            skip,
+            scaling: said.scaling,
+            about: said.own.as_ref().map_or(about, |own| own.about.clone()),
+        })
+    }
+
+    fn activation(&mut self, widths: Widths, about: &mut About) -> Result<Activation> {
+        let k = self.k()?;
+        let one = self.one_threshold()?;
+        let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
+        Ok(match self.said.row.activation {
+            Kind::Relu => Activation::Relu,
+            Kind::AbsTopK => Activation::Linear(Some(the_k()?)),
+            Kind::TopK => {
+                // Its maker uses the threshold when that is asked for; unset it is -1.
+                if let Some(one) = one.filter(|one| *one != -1.0) {
+                    about.more.insert("threshold".into(), Value::from(one));
+                }
+                Activation::TopK(the_k()?)
+            }
+            Kind::Threshold => {
+                if let Some(k) = k {
+                    about.more.insert("k".into(), Value::from(k));
+                }
+                Activation::Threshold(match one {
+                    Some(one) => filled(one, widths.d_sae, self.wanted)?,
+                    None => self.needed(Part::Threshold)?,
+                })
+            }
+            Kind::Gated => Activation::Gated {
+                gate: self.needed(Part::Gate)?,
+                magnitude: self.needed(Part::Magnitude)?,
+                log_scale: self.needed(Part::LogScale)?,
+            },
+        })
+    }
+
+    fn k(&self) -> Result<Option<usize>> {
+        let Some(line) = self.line(Part::K) else { return Ok(self.said.k) };
+        let found = ints(&self.source.tensor(line.name)?)?.first().copied().unwrap_or_default();
+        let found = usize::try_from(found).map_err(|_| err!(Format, "expected a size in `k`, found {found}"))?;
+        match self.said.k {
+            Some(stated) if stated != found => {
+                Err(err!(Format, "the config says that k is {stated}, and the tensor `k` is {found}")
+                    .hint("the config and the weights do not belong together"))
+            }
+            _ => Ok(Some(found)),
+        }
+    }
+
+    fn one_threshold(&self) -> Result<Option<f64>> {
+        let Some(line) = self.line(Part::OneThreshold) else { return Ok(None) };
+        let tensor = self.source.tensor(line.name)?;
+        finite(line.name, &tensor)?;
+        Ok(floats(&tensor)?.first().copied())
+    }
+
+    /// Where the groups end.
+    fn prefixes(&self) -> Result<Vec<usize>> {
+        let Some(line) = self.line(Part::Groups) else { return Ok(Vec::new()) };
+        let mut end = 0_usize;
+        let sizes = ints(&self.source.tensor(line.name)?)?;
+        let ends = sizes.iter().map(|size| {
+            end = usize::try_from(*size).ok().filter(|size| *size > 0).and_then(|size| end.checked_add(size))?;
+            Some(end)
+        });
+        ends.collect::<Option<_>>().ok_or_else(|| err!(Format, "expected sizes in `{}`, found {sizes:?}", line.name))
+    }
+
+    /// A line whose tensor is there.
+    fn line(&self, part: Part) -> Option<&'static Line> {
+        self.said.row.line(part).filter(|line| self.source.shape(line.name).is_some())
+    }
+
+    fn needed(&mut self, part: Part) -> Result<Tensor> {
+        self.maybe(part)?.ok_or_else(|| err!(Bug, "{} has no {part:?}", self.said.row.name))
+    }
+
+    fn maybe(&mut self, part: Part) -> Result<Option<Tensor>> {
+        let Some(line) = self.line(part) else { return Ok(None) };
+        self.task.check()?;
+        let tensor = self.source.tensor_as(line.name, self.wanted)?;
+        finite(line.name, &tensor)?;
+        (self.read)(tensor.elem_count() as u64 * self.wanted.size_in_bytes() as u64);
+        Ok(Some(if line.turned { tensor.t()?.contiguous()? } else { tensor }))
+    }
+
+    /// A bias; none where we wrote zeros for one that is not there.
+    fn bias(&mut self, part: Part) -> Result<Option<Tensor>> {
+        let Some(bias) = self.maybe(part)? else { return Ok(None) };
+        let name = self.line(part).map(|line| line.name);
+        let absent = self.said.own.as_ref().is_some_and(|own| own.absent.iter().any(|one| Some(one.as_str()) == name));
+        let wanted = part == Part::DecoderBias && self.said.centred;
+        let dropped = absent && !wanted && floats(&bias)?.iter().all(|x| *x == 0.0);
+        Ok((!dropped).then_some(bias))
+    }
+
+    fn all_ones(&self, name: &str) -> Result<()> {
+        match floats(&self.source.tensor(name)?)?.iter().find(|x| **x != 1.0) {
+            None => Ok(()),
+            Some(other) => Err(err!(Format, "expected ones in tensor `{name}`, found {other}")
+                .hint("fold it into the decoder's rows, and save the dictionary without it")),
+        }
+    }
+}
+
+/// A vector of one number.
+fn filled(value: f64, length: usize, wanted: DType) -> Result<Tensor> {
+    let one = Tensor::new(value, &crate::tensor::Device::Cpu)?;
+    dtype::convert(&one.broadcast_as(length)?.contiguous()?, wanted)
+}
+
+/// Rows over their lengths, as the tied dictionaries of Cunningham et al. have them.
+fn unit_rows(rows: &Tensor) -> Result<Tensor> {
+    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
+    Ok(rows.broadcast_div(&lengths)?)
+}
+
+/// Refuses NaN and infinities, and says where the first one stands.
+fn finite(name: &str, tensor: &Tensor) -> Result<()> {
+    // Zero times anything finite is zero.
+    let sum = dtype::convert(&tensor.affine(0.0, 0.0)?.sum_all()?, DType::F64)?.to_scalar::<f64>()?;
+    if sum == 0.0 {
+        return Ok(());
+    }
+    let numbers = floats(tensor)?;
+    let Some((place, odd)) = numbers.iter().enumerate().find(|(_, x)| !x.is_finite()) else { return Ok(()) };
+    let place = match *tensor.dims() {
+        [_, columns] if columns > 0 => format!("[{}, {}]", place / columns, place % columns),
+        _ => format!("[{place}]"),
+    };
+    Err(err!(Numeric, "expected numbers in tensor `{name}`, found {odd} at {place}")
+        .hint("the dictionary's fit has diverged, or the file is damaged"))
+}

@@ -1,0 +1,126 @@
+//! How much two dictionaries have directions in common.
+
+use super::assignment::assigned;
+use crate::base::{Result, Task, memory};
+use crate::err;
+use crate::sae::rows;
+use crate::tensor::{DType, Device, Tensor};
+
+/// So many rows are compared at a time.
+const ROWS: usize = 256;
+
+/// Cosines above this count as the same direction (Cunningham et al. 2023).
+const SAME: f64 = 0.9;
+
+/// Which direction is which, one to one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matches {
+    /// A row of a, a row of b, and their cosine; in the order of the rows of a. Rows that find nobody are left out.
+    pub pairs: Vec<(usize, usize, f64)>,
+    /// The mean of the cosines.
+    pub mean: f64,
+    /// The share of the pairs with a cosine above 0.9.
+    pub share_above: f64,
+}
+
+/// The mean over the rows of `a` of the largest cosine with a row of `b` (Sharkey et al. 2022): it is not symmetric, and
+/// 1 of a with itself. A direction of length 0 has a cosine of 0 with all.
+pub fn mmcs(a: &Tensor, b: &Tensor, task: &Task) -> Result<f64> {
+    let (a, b) = pair(a, b)?;
+    let mut sum = 0.0;
+    cosines(&a, &b, task, |row| sum += row.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64)?;
+    Ok(sum / a.dim(0)? as f64)
+}
+
+/// The pairs, each direction in one at most, with the largest sum of cosines: the Hungarian assignment on 1 - cosine
+/// (Cunningham et al. 2023). Every direction of the smaller dictionary is in a pair.
+pub fn matches(a: &Tensor, b: &Tensor, task: &Task) -> Result<Matches> {
+    let (a, b) = pair(a, b)?;
+    let (of_a, of_b) = (a.dim(0)?, b.dim(0)?);
+    let turned = of_a > of_b;
+    let (few, many) = if turned { (&b, &a) } else { (&a, &b) };
+    let (rows, columns) = (of_a.min(of_b), of_a.max(of_b));
+    memory::check(8 * rows as u128 * columns as u128, || format!("the cosines of {of_a} and {of_b} directions"))?;
+    let mut costs = Vec::with_capacity(rows * columns);
+    cosines(few, many, task, |row| costs.extend(row.iter().map(|cosine| 1.0 - f64::from(*cosine))))?;
+    let found = assigned(&costs, rows, columns, task)?;
+    let cosine = |row: usize, column: usize| 1.0 - costs[row * columns + column];
+    let pair = |(row, column): (usize, usize)| match turned {
+        true => (column, row, cosine(row, column)),
+        false => (row, column, cosine(row, column)),
+    };
+    let mut pairs: Vec<(usize, usize, f64)> = found.into_iter().enumerate().map(pair).collect();
+    pairs.sort_unstable_by_key(|(row, _, _)| *row);
+    let count = pairs.len() as f64;
+    let mean = pairs.iter().map(|(_, _, cosine)| cosine).sum::<f64>() / count;
+    let above = pairs.iter().filter(|(_, _, cosine)| *cosine > SAME).count();
+    Ok(Matches { mean, share_above: above as f64 / count, pairs })
+}
+
+/// Both as rows of unit norm in f32.
+fn pair(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+    let width = rows::extent(a, "directions")?.1;
+    let unit = |t: &Tensor| -> Result<Tensor> {
+        let t = rows::matrix(t, width, "directions")?;
+        if t.dim(0)? == 0 {
+            return Err(err!(Argument, "expected directions to compare, found none"));
+        }
+        let t = Tensor::from_vec(rows::finite(&t, "directions", 0)?, t.shape(), &Device::Cpu)?.to_dtype(DType::F64)?;
+        let lengths = t.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f64::MIN_POSITIVE)?;
+        Ok(t.broadcast_div(&lengths)?.to_dtype(DType::F32)?)
+    };
+    Ok((unit(a)?, unit(b)?))
+}
+
+/// Shows the cosines of each row of a with all rows of b, one row after the other.
+fn cosines(a: &Tensor, b: &Tensor, task: &Task, mut see: impl FnMut(&[f32])) -> Result<()> {
+    let (count, turned) = (a.dim(0)?, b.t()?);
+    for start in (0..count).step_by(ROWS) {
+        task.check()?;
+        let part = a.narrow(0, start, ROWS.min(count - start))?.matmul(&turned)?;
+        part.flatten_all()?.to_vec1::<f32>()?.chunks_exact(b.dim(0)?).for_each(&mut see);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::stream;
+    use crate::tensor::create;
+
+    fn near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn a_dictionary_is_itself_however_it_is_scaled_and_sorted() {
+        let task = Task::default();
+        let a = create::randn(&[300, 8], DType::F32, &mut stream(1, "a", 0)).unwrap();
+        let order = Tensor::from_iter((0..300_u32).rev(), &Device::Cpu).unwrap();
+        let b = a.index_select(&order, 0).unwrap().affine(3.0, 0.0).unwrap();
+        near(mmcs(&a, &b, &task).unwrap(), 1.0);
+        let found = matches(&a, &b, &task).unwrap();
+        near(found.mean, 1.0);
+        assert_eq!(found.share_above, 1.0);
+        assert!(found.pairs.iter().enumerate().all(|(row, (a, b, _))| *a == row && *b == 299 - row));
+    }
+
+    #[test]
+    fn cosines_are_those_of_their_formulas() {
+        let task = Task::default();
+        let a = Tensor::new(&[[1.0_f32, 0.0], [0.6, 0.8]], &Device::Cpu).unwrap();
+        let b = Tensor::new(&[[2.0_f32, 0.0], [-1.0, 0.0], [0.0, 0.0]], &Device::Cpu).unwrap();
+        near(mmcs(&a, &b, &task).unwrap(), 0.8);
+        // 1, -1 and 0 at best.
+        near(mmcs(&b, &a, &task).unwrap(), (1.0 - 0.6 + 0.0) / 3.0);
+        let found = matches(&a, &b, &task).unwrap();
+        assert_eq!(found.pairs.iter().map(|(a, b, _)| (*a, *b)).collect::<Vec<_>>(), [(0, 0), (1, 2)]);
+        near(found.mean, 0.5);
+        near(found.share_above, 0.5);
+        let other = matches(&b, &a, &task).unwrap();
+        assert_eq!(other.pairs.iter().map(|(b, a, _)| (*b, *a)).collect::<Vec<_>>(), [(0, 0), (2, 1)]);
+        let wide = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+        assert!(mmcs(&a, &wide, &task).is_err());
+    }
+}

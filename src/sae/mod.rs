@@ -1,0 +1,108 @@
+//! Floor 4: dictionaries (sparse autoencoders and their kin), which read activations as codes of features.
+//!
+//! A dictionary is one type, [`Sae`], whatever it was fitted as and whoever fitted it: its [`Parts`] are the mathematics
+//! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
+
+pub mod baselines;
+pub mod fit;
+pub mod formats;
+pub mod load;
+pub mod metrics;
+pub mod splice;
+
+mod codes;
+mod fits;
+mod nonnegative;
+mod parts;
+mod rows;
+mod save;
+mod scaling;
+
+use std::sync::Arc;
+
+pub use formats::Format;
+pub use parts::{About, Activation, Parts};
+pub use scaling::Scaling;
+
+use crate::base::Result;
+use crate::err;
+use crate::tensor::{Tensor, matmul};
+
+/// A dictionary whose parts fit together.
+#[derive(Debug, Clone)]
+pub struct Sae {
+    parts: Arc<Parts>,
+}
+
+impl Sae {
+    /// Refuses parts that do not fit each other.
+    pub fn new(parts: Parts) -> Result<Self> {
+        parts.check()?;
+        Ok(Self { parts: Arc::new(parts) })
+    }
+
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// How wide the activations are that it reads.
+    pub fn d_in(&self) -> usize {
+        self.parts.encoder.dims()[1]
+    }
+
+    /// How wide those are that it writes.
+    pub fn d_out(&self) -> usize {
+        self.parts.decoder.dims()[1]
+    }
+
+    /// How many features it has.
+    pub fn d_sae(&self) -> usize {
+        self.parts.decoder.dims()[0]
+    }
+
+    /// What each feature writes: one row a feature, `[d_sae, d_out]`.
+    pub fn directions(&self) -> &Tensor {
+        &self.parts.decoder
+    }
+
+    /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
+    pub fn encode(&self, x: &Tensor) -> Result<Tensor> {
+        self.fits(x, self.d_in(), "activations")?;
+        codes::codes(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
+    }
+
+    /// What codes stand for: `[.., d_sae]` to `[.., d_out]`. A dictionary that needs the input for that refuses.
+    pub fn decode(&self, codes: &Tensor) -> Result<Tensor> {
+        self.fits(codes, self.d_sae(), "codes")?;
+        let what = match (&self.parts.scaling, &self.parts.skip) {
+            (Scaling::None, None) => return codes::decoded(&self.parts, codes),
+            (Scaling::None, Some(_)) => "adds a linear map of its input",
+            _ => "scales each input by itself",
+        };
+        Err(err!(Argument, "codes alone cannot be decoded: this dictionary {what}")
+            .hint("`reconstruct` takes the input; `directions` are what each feature writes"))
+    }
+
+    /// What the codes of `x` stand for: `[.., d_in]` to `[.., d_out]`.
+    pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor> {
+        self.fits(x, self.d_in(), "activations")?;
+        let scaled = self.parts.scaling.of(x)?;
+        let input = scaled.before(x)?;
+        let mut found = codes::decoded(&self.parts, &codes::codes(&self.parts, &input)?)?;
+        if let Some(skip) = &self.parts.skip {
+            found = found.add(&matmul::matmul(&input, &skip.t()?)?)?;
+        }
+        scaled.after(&found)
+    }
+
+    fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {
+        if x.dims().last() == Some(&width) {
+            return Ok(());
+        }
+        let place = match self.parts.about.sites.as_slice() {
+            [] => String::new(),
+            sites => format!(" ({})", sites.join(", ")),
+        };
+        Err(err!(Shape, "expected {what} of width {width}{place}, found the shape {:?}", x.dims()))
+    }
+}

@@ -1,0 +1,218 @@
+//! What a dictionary computes, as data.
+
+use serde_json::{Map, Value};
+
+use super::scaling::Scaling;
+use crate::base::Result;
+use crate::err;
+use crate::tensor::{Device, Tensor, dtype};
+
+/// The parts of a dictionary. With x scaled as `scaling` says:
+///
+///     pre = (x - b_dec, where centred) W_enc^T + b_enc
+///     codes = activation(pre), times |d_i| where rescaled
+///     x_hat = codes W_dec (codes over |d_i| where rescaled) + b_dec + W_skip x, and the scaling undone
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// One row a feature: `[d_sae, d_in]`.
+    pub encoder: Tensor,
+    /// `[d_sae]`.
+    pub encoder_bias: Option<Tensor>,
+    pub activation: Activation,
+    /// What each feature writes, one row a feature: `[d_sae, d_out]`.
+    pub decoder: Tensor,
+    /// `[d_out]`.
+    pub decoder_bias: Option<Tensor>,
+    /// Whether the decoder's bias is taken off the input first.
+    pub centred: bool,
+    /// Whether codes are in units of what they write: multiplied by the norm of their direction.
+    pub rescaled: bool,
+    /// A linear map around the dictionary: `[d_out, d_in]`.
+    pub skip: Option<Tensor>,
+    pub scaling: Scaling,
+    pub about: About,
+}
+
+/// What makes codes of pre-activations.
+#[derive(Debug, Clone)]
+pub enum Activation {
+    Relu,
+    /// The k largest of each row, those above 0.
+    TopK(usize),
+    /// Those above 0 and above a threshold, one a feature: `[d_sae]`.
+    Threshold(Tensor),
+    /// pre = x W_enc^T: where pre + gate > 0, relu(exp(log_scale) pre + magnitude); each `[d_sae]` (Rajamanoharan 2024).
+    Gated {
+        gate: Tensor,
+        magnitude: Tensor,
+        log_scale: Tensor,
+    },
+    /// All of them, or the k largest by their absolute value; they may be below 0.
+    Linear(Option<usize>),
+    /// Those codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, all of them or the k largest. Of the nonnegative
+    /// W = [P, N] the encoder has P - N, which is what is written, and `sum` has P + N: `[d_sae, d_in]`.
+    Nonnegative {
+        sum: Tensor,
+        k: Option<usize>,
+    },
+}
+
+impl Activation {
+    /// How many features it lets through at most, where it counts them.
+    fn most(&self) -> Option<usize> {
+        match self {
+            Activation::TopK(k) => Some(*k),
+            Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
+            Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
+        }
+    }
+
+    /// As it is said of a dictionary.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::TopK(_) => "topk",
+            Activation::Threshold(_) => "jumprelu",
+            Activation::Gated { .. } => "gated",
+            Activation::Linear(_) => "linear",
+            Activation::Nonnegative { .. } => "nonnegative",
+        }
+    }
+}
+
+/// Where a dictionary is from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct About {
+    /// What it was fitted as: `topk`, `tied`, `pca`.
+    pub kind: String,
+    /// The model whose activations it reads, as its maker calls it.
+    pub model: Option<String>,
+    /// The sites that it reads, one behind the other, as we call them; as its maker does, where we have no name.
+    pub sites: Vec<String>,
+    /// Where prefixes of a nested dictionary end (Matryoshka): each reconstructs by itself.
+    pub prefixes: Vec<usize>,
+    /// What else its maker says.
+    pub more: Map<String, Value>,
+}
+
+impl Parts {
+    /// The same on another device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let moved = |tensor: &Tensor| tensor.to_device(device);
+        let maybe = |tensor: &Option<Tensor>| tensor.as_ref().map(moved).transpose();
+        let activation = match &self.activation {
+            Activation::Threshold(threshold) => Activation::Threshold(moved(threshold)?),
+            Activation::Gated { gate, magnitude, log_scale } => {
+                Activation::Gated { gate: moved(gate)?, magnitude: moved(magnitude)?, log_scale: moved(log_scale)? }
+            }
+            Activation::Nonnegative { sum, k } => Activation::Nonnegative { sum: moved(sum)?, k: *k },
+            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => self.activation.clone(),
+        };
+        Ok(Self {
+            encoder: moved(&self.encoder)?,
+            encoder_bias: maybe(&self.encoder_bias)?,
+            activation,
+            decoder: moved(&self.decoder)?,
+            decoder_bias: maybe(&self.decoder_bias)?,
+            skip: maybe(&self.skip)?,
+            ..self.clone()
+        })
+    }
+
+    /// Refuses what does not fit together.
+    pub fn check(&self) -> Result<()> {
+        let (d_sae, d_in) = matrix("encoder", &self.encoder)?;
+        let (rows, d_out) = matrix("decoder", &self.decoder)?;
+        if d_sae == 0 || d_in == 0 || d_out == 0 {
+            return Err(err!(
+                Shape,
+                "expected a dictionary with features, found [{d_sae}, {d_in}] and [{rows}, {d_out}]"
+            ));
+        }
+        let mut given = vec![("decoder", Some(&self.decoder), vec![d_sae, d_out])];
+        given.push(("encoder's bias", self.encoder_bias.as_ref(), vec![d_sae]));
+        given.push(("decoder's bias", self.decoder_bias.as_ref(), vec![d_out]));
+        given.push(("skip", self.skip.as_ref(), vec![d_out, d_in]));
+        match &self.activation {
+            Activation::Threshold(threshold) => given.push(("threshold", Some(threshold), vec![d_sae])),
+            Activation::Gated { gate, magnitude, log_scale } => {
+                for (name, tensor) in [("gate", gate), ("magnitude", magnitude), ("log_scale", log_scale)] {
+                    given.push((name, Some(tensor), vec![d_sae]));
+                }
+            }
+            Activation::Nonnegative { sum, .. } => given.push(("sum", Some(sum), vec![d_sae, d_in])),
+            Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => {}
+        }
+        if let Some(k) = self.activation.most()
+            && (k == 0 || k > d_sae)
+        {
+            return Err(err!(Argument, "expected k from 1 to {d_sae}, the number of features, found {k}"));
+        }
+        for (name, tensor, wanted) in given {
+            let Some(tensor) = tensor else { continue };
+            if tensor.dims() != wanted {
+                return Err(err!(Shape, "expected the {name} as {wanted:?}, found {:?}", tensor.dims()));
+            }
+            if tensor.dtype() != self.encoder.dtype() {
+                let (found, others) = (tensor.dtype().as_str(), self.encoder.dtype().as_str());
+                return Err(err!(Argument, "expected all parts in {others}, found the {name} in {found}"));
+            }
+        }
+        if self.centred && (self.decoder_bias.is_none() || d_in != d_out) {
+            return Err(err!(Shape, "expected a decoder's bias of width {d_in} to centre the input with, found none"));
+        }
+        let plain = self.encoder_bias.is_none() && !self.centred && !self.rescaled;
+        if matches!(self.activation, Activation::Nonnegative { .. }) && !plain {
+            return Err(err!(
+                Argument,
+                "expected nonnegative codes of the input as it is, found a bias or a rescaling"
+            ));
+        }
+        if !dtype::is_float(self.encoder.dtype()) {
+            return Err(err!(Argument, "expected floats, found {}", self.encoder.dtype().as_str()));
+        }
+        if let Some(last) = self.about.prefixes.last()
+            && (*last > d_sae || !self.about.prefixes.is_sorted())
+        {
+            let prefixes = &self.about.prefixes;
+            return Err(err!(Argument, "expected prefixes in order and up to {d_sae}, found {prefixes:?}"));
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// The same dictionary with directions of length 1 and codes as long as what they write; a direction of length 0
+    /// stays, and so does what its codes are.
+    pub fn with_unit_directions(self) -> Result<Self> {
+        if self.rescaled {
+            return Err(err!(Bug, "codes that are in units of what they write already"));
+        }
+        let norms = self.decoder.sqr()?.sum(1)?.sqrt()?;
+        let zero = norms.eq(0.0)?.to_dtype(norms.dtype())?;
+        let norms = (norms + zero)?;
+        let rows = norms.unsqueeze(1)?;
+        let times = |t: &Tensor| -> Result<Tensor> { Ok(t.mul(&norms)?) };
+        let activation = match self.activation {
+            Activation::Threshold(threshold) => Activation::Threshold(times(&threshold)?),
+            Activation::Gated { gate, magnitude, log_scale } => {
+                Activation::Gated { gate: times(&gate)?, magnitude: times(&magnitude)?, log_scale }
+            }
+            other => other,
+        };
+        Ok(Self {
+            encoder: self.encoder.broadcast_mul(&rows)?,
+            encoder_bias: self.encoder_bias.as_ref().map(times).transpose()?,
+            activation,
+            decoder: self.decoder.broadcast_div(&rows)?,
+            ..self
+        })
+    }
+}
+
+fn matrix(name: &str, tensor: &Tensor) -> Result<(usize, usize)> {
+    match *tensor.dims() {
+        [rows, columns] => Ok((rows, columns)),
+        ref dims => Err(err!(Shape, "expected the {name} as a matrix, found the shape {dims:?}")),
+    }
+}

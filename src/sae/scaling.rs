@@ -1,0 +1,71 @@
+//! How a dictionary scales each activation by itself, before it reads it, and back.
+
+use crate::base::Result;
+use crate::tensor::{Tensor, dtype};
+
+/// What is done to each activation before it is read. What does not depend on the activation (a mean, one scale for all)
+/// is no scaling: it is folded into the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scaling {
+    #[default]
+    None,
+    /// x sqrt(d) / |x|.
+    ConstantNorm,
+    /// (x - mean) / (sd + 1e-5), with the unbiased sd.
+    LayerNorm,
+}
+
+/// How certain activations are scaled: what is taken off, what they are divided by, and what undoes that.
+pub struct Scaled {
+    offset: Option<Tensor>,
+    divisor: Option<Tensor>,
+    factor: Option<Tensor>,
+}
+
+/// As SAELens has it.
+const EPS: f64 = 1e-5;
+
+impl Scaling {
+    pub fn of(self, x: &Tensor) -> Result<Scaled> {
+        let last = x.rank() - 1;
+        let width = x.dims()[last] as f64;
+        Ok(match self {
+            Scaling::None => Scaled { offset: None, divisor: None, factor: None },
+            Scaling::ConstantNorm => {
+                let norm = x.sqr()?.sum_keepdim(last)?.sqrt()?;
+                let divisor = (norm / width.sqrt())?;
+                Scaled { offset: None, factor: Some(divisor.clone()), divisor: Some(divisor) }
+            }
+            Scaling::LayerNorm => {
+                let mean = x.mean_keepdim(last)?;
+                let spread = (x.broadcast_sub(&mean)?.sqr()?.sum_keepdim(last)? / (width - 1.0))?.sqrt()?;
+                // SAELens undoes it without the small number that keeps from dividing by 0.
+                Scaled { offset: Some(mean), divisor: Some((&spread + EPS)?), factor: Some(spread) }
+            }
+        })
+    }
+}
+
+impl Scaled {
+    pub fn before(&self, x: &Tensor) -> Result<Tensor> {
+        let mut x = x.clone();
+        if let Some(offset) = &self.offset {
+            x = x.broadcast_sub(offset)?;
+        }
+        if let Some(divisor) = &self.divisor {
+            x = x.broadcast_div(divisor)?;
+        }
+        Ok(x)
+    }
+
+    pub fn after(&self, x: &Tensor) -> Result<Tensor> {
+        let mut x = x.clone();
+        if let Some(factor) = &self.factor {
+            x = x.broadcast_mul(&dtype::convert(factor, x.dtype())?)?;
+        }
+        if let Some(offset) = &self.offset {
+            x = x.broadcast_add(offset)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,149 @@
+//! A dictionary within a model: its reconstruction takes the place of an activation.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::Sae;
+use crate::base::Result;
+use crate::err;
+use crate::model::config::Config;
+use crate::model::hooks::{At, Bound, Edit};
+use crate::model::site::Place;
+use crate::tensor::{Tensor, dtype};
+
+/// What becomes of the part of an activation that a dictionary does not reconstruct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rest {
+    /// The site is x_hat.
+    #[default]
+    Dropped,
+    /// The site is x_hat + (x - x_hat), which is x to rounding. The error is detached: gradients pass through the
+    /// dictionary alone, as if the error were given (Marks et al. 2024).
+    Kept,
+}
+
+/// How a dictionary stands in a model.
+#[derive(Debug, Clone)]
+pub struct Splice {
+    sae: Sae,
+    rest: Rest,
+    /// Where the reconstruction is put: 1 and 0 in u8, `[batch, pos]`. Elsewhere the activation stays as it is.
+    only: Option<Tensor>,
+}
+
+impl Splice {
+    pub fn new(sae: Sae, rest: Rest) -> Self {
+        Self { sae, rest, only: None }
+    }
+
+    /// Leaves all positions alone but those that are marked in a mask `[batch, pos]` of u8.
+    pub fn only(self, mask: Tensor) -> Self {
+        Self { only: Some(mask), ..self }
+    }
+
+    /// The hook that splices it in at one site.
+    pub fn at<'a>(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
+        Bound::new(config, site, None, positions, Box::new(self))
+    }
+
+    /// The hooks for a dictionary that reads one site and writes a later one, as a transcoder does.
+    pub fn between<'a>(
+        self,
+        config: &Config,
+        reads: &str,
+        writes: &str,
+        positions: Option<Vec<i64>>,
+    ) -> Result<Vec<Bound<'a>>> {
+        if reads == writes {
+            return Ok(vec![self.at(config, writes, positions)?]);
+        }
+        let held = Rc::new(RefCell::new(None));
+        let reader = Reader { held: held.clone() };
+        let writer = Writer { splice: self, held };
+        Ok(vec![
+            Bound::new(config, reads, None, positions.clone(), Box::new(reader))?,
+            Bound::new(config, writes, None, positions, Box::new(writer))?,
+        ])
+    }
+
+    /// What takes the place of `x` where the dictionary reads `input`.
+    fn put(&self, input: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let heads_joined = |t: &Tensor, width: usize| -> Result<Tensor> {
+            match *t.dims() {
+                // A dictionary of `z` reads all heads of a position as one activation.
+                [rows, columns, heads, wide] if wide != width && heads * wide == width => {
+                    Ok(t.reshape((rows, columns, width))?)
+                }
+                _ => Ok(t.clone()),
+            }
+        };
+        let wanted = self.sae.parts().encoder.dtype();
+        let found = self.sae.reconstruct(&dtype::convert(&heads_joined(input, self.sae.d_in())?, wanted)?)?;
+        let target = heads_joined(x, self.sae.d_out())?;
+        if found.dims() != target.dims() {
+            let (writes, site) = (self.sae.d_out(), target.dims());
+            return Err(err!(
+                Shape,
+                "expected a site of the width {writes} that the dictionary writes, found {site:?}"
+            ));
+        }
+        let found = dtype::convert(&found.reshape(x.shape())?, x.dtype())?;
+        let found = match self.rest {
+            Rest::Dropped => found,
+            Rest::Kept => (&found + (x - &found)?.detach())?,
+        };
+        match &self.only {
+            Some(mask) => masked(mask, &found, x),
+            None => Ok(found),
+        }
+    }
+}
+
+/// `new` where the mask `[batch, pos]` says so, else `old`.
+pub fn masked(mask: &Tensor, new: &Tensor, old: &Tensor) -> Result<Tensor> {
+    let mut dims = mask.dims().to_vec();
+    if old.dims().get(..2) != Some(&dims) {
+        return Err(err!(Shape, "expected a mask for the texts and positions of {:?}, found {dims:?}", old.dims()));
+    }
+    dims.resize(old.rank(), 1);
+    let mask = mask.reshape(dims)?.to_device(old.device())?.broadcast_as(old.shape())?;
+    Ok(mask.where_cond(new, old)?)
+}
+
+impl Edit for Splice {
+    fn edit(&mut self, _at: &At, place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        self.put(x, x).map(Some).map_err(|error| error.within(format!("at `{place}`")))
+    }
+}
+
+/// Keeps what a transcoder reads until the pass has come to the site that it writes.
+struct Reader {
+    held: Rc<RefCell<Option<Tensor>>>,
+}
+
+impl Edit for Reader {
+    fn edit(&mut self, _at: &At, _place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        *self.held.borrow_mut() = Some(x.clone());
+        Ok(None)
+    }
+}
+
+struct Writer {
+    splice: Splice,
+    held: Rc<RefCell<Option<Tensor>>>,
+}
+
+impl Edit for Writer {
+    fn edit(&mut self, _at: &At, place: Place, _positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let Some(input) = self.held.borrow_mut().take() else {
+            return Err(err!(
+                Argument,
+                "expected a site before `{place}` for the dictionary to read, found a later one"
+            ));
+        };
+        self.splice.put(&input, x).map(Some).map_err(|error| error.within(format!("at `{place}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

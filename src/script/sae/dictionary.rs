@@ -1,0 +1,271 @@
+//! Dictionaries as scripts hold them: where they come from, what they compute, and where they go.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use crate::base::{Card, Cell, Result, names};
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::sae::fit::History;
+use crate::sae::{self, Format, load};
+use crate::script::env::env;
+use crate::script::options::{OptionReader, options};
+use crate::script::show::Handle;
+use crate::script::tensor::values;
+use crate::script::value::{Any, Fallible, Given, Options};
+use crate::tensor::{DType, Tensor, dtype};
+
+/// A dictionary, and how it was fitted where that was done here.
+#[derive(Clone)]
+pub struct Sae {
+    pub core: sae::Sae,
+    pub history: Option<Arc<History>>,
+}
+
+impl From<sae::Sae> for Sae {
+    fn from(core: sae::Sae) -> Self {
+        Self { core, history: None }
+    }
+}
+
+impl Sae {
+    /// Activations or codes of an argument, in the dictionary's dtype.
+    pub fn numbers(&self, name: &str, value: &Dynamic) -> Result<Tensor> {
+        dtype::convert(&values(0, name, value)?, self.core.parts().encoder.dtype())
+    }
+
+    fn fields(&self) -> Vec<(String, Cell)> {
+        let (parts, about) = (self.core.parts(), &self.core.parts().about);
+        let text = |text: &str| if text.is_empty() { Cell::Missing } else { Cell::from(text) };
+        let fields: [(&str, Cell); 8] = [
+            ("kind", text(&about.kind)),
+            ("model", about.model.as_deref().map_or(Cell::Missing, Cell::from)),
+            ("sites", text(&about.sites.join(", "))),
+            ("d_in", self.core.d_in().into()),
+            ("d_out", self.core.d_out().into()),
+            ("d_sae", self.core.d_sae().into()),
+            ("activation", parts.activation.name().into()),
+            ("dtype", parts.encoder.dtype().as_str().into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+}
+
+impl Handle for Sae {
+    const NAME: &'static str = "Sae";
+
+    fn short(&self) -> String {
+        let about = &self.core.parts().about;
+        let place = if about.sites.is_empty() { String::new() } else { format!(" for {}", about.sites.join(", ")) };
+        format!("{} dictionary of {}{place}", about.kind, count(self.core.d_sae(), "feature"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        Card { title: self.short(), fields: self.fields(), ..Card::default() }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        let (parts, about) = (self.core.parts(), &self.core.parts().about);
+        Ok(json!({
+            "kind": about.kind, "model": about.model, "sites": about.sites, "prefixes": about.prefixes,
+            "d_in": self.core.d_in(), "d_out": self.core.d_out(), "d_sae": self.core.d_sae(),
+            "activation": parts.activation.name(), "more": about.more,
+        }))
+    }
+}
+
+fn format(given: &Given) -> Result<Format> {
+    let name = given.text()?;
+    Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
+        let known = Format::ALL.map(Format::name);
+        let wanted = format!("one of {}", known.join(", "));
+        given.refuse(&wanted).maybe_hint(names::suggestion(&name, known))
+    })
+}
+
+fn loading(read: &mut OptionReader, device: &crate::tensor::Device) -> Result<load::Options> {
+    let plain = load::Options::default();
+    Ok(load::Options {
+        format: read.get("format", format)?,
+        dtype: read.get("dtype", wanted)?.unwrap_or(plain.dtype),
+        device: device.clone(),
+        ignore: read.get("ignore", Given::texts)?.unwrap_or_default(),
+    })
+}
+
+fn wanted(given: &Given) -> Result<DType> {
+    let found = dtype::parse(&given.text()?).map_err(|e| e.arg(1))?;
+    if dtype::is_float(found) { Ok(found) } else { Err(given.refuse("a dtype of floats")) }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Loads a dictionary from a folder, a file, or the hub: `org/name`, `org/name/path/inside@revision`.
+    ///
+    /// It reads what SAELens (of any version), dictionary_learning, sparsify, Gemma Scope and circuit-tracer write, and
+    /// the tied dictionaries of Cunningham et al. Which of them it is, the files say; what is not understood is refused
+    /// by name. Where a folder or a repository has several, the path inside chooses one.
+    ///
+    /// # Options
+    /// - `format` = as the files say: "saelens", "dictionary_learning", "sparsify", "gemma_scope", "circuit_tracer" or
+    ///   "tied"
+    /// - `dtype` = "f32": the dtype that is computed in
+    /// - `ignore` = none: keys of a config that are not looked at
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// s  //=> topk dictionary of 96 features for resid_post.3
+    /// s.encode(tensor::ones([32])).shape  //=> [96]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load(ctx: NativeCallContext, source: &str) -> Fallible<Sae> {
+        load_with(ctx, source, Options::new())
+    }
+
+    #[rhai_fn(name = "load", return_raw)]
+    pub fn load_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
+        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let options = super::loading(&mut read, &env.device)?;
+        read.finish()?;
+        Ok(sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into())
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::identity(3);
+    /// s.encode([1, -2, 3])  //=> tensor([1.0, -2.0, 3.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn encode(s: &mut Sae, x: Any) -> Fallible<Tensor> {
+        Ok(s.core.encode(&s.numbers("x", &x)?).map_err(|e| e.arg(0))?)
+    }
+
+    /// What codes stand for: `[.., d_sae]` to `[.., d_out]`.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// let x = tensor::ones([2, 32]);
+    /// s.decode(s.encode(x)).all_close(s.reconstruct(x))  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn decode(s: &mut Sae, codes: Any) -> Fallible<Tensor> {
+        Ok(s.core.decode(&s.numbers("codes", &codes)?).map_err(|e| e.arg(0))?)
+    }
+
+    /// What the codes of activations stand for: `[.., d_in]` to `[.., d_out]`.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(2).reconstruct([0.5, -1])  //=> tensor([0.5, -1.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn reconstruct(s: &mut Sae, x: Any) -> Fallible<Tensor> {
+        Ok(s.core.reconstruct(&s.numbers("x", &x)?).map_err(|e| e.arg(0))?)
+    }
+
+    /// What each feature writes: `[d_sae, d_out]`.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(2).directions  //=> tensor([[1.0, 0.0], [0.0, 1.0]])
+    /// ```
+    #[rhai_fn(global, get = "directions", pure)]
+    pub fn directions(s: &mut Sae) -> Tensor {
+        s.core.directions().clone()
+    }
+
+    /// How wide the activations are that it reads.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(2).d_in  //=> 2
+    /// ```
+    #[rhai_fn(global, get = "d_in", pure)]
+    pub fn d_in(s: &mut Sae) -> i64 {
+        s.core.d_in() as i64
+    }
+
+    /// How wide those are that it writes.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(2).d_out  //=> 2
+    /// ```
+    #[rhai_fn(global, get = "d_out", pure)]
+    pub fn d_out(s: &mut Sae) -> i64 {
+        s.core.d_out() as i64
+    }
+
+    /// How many features it has.
+    ///
+    /// # Example
+    /// ```
+    /// sae::random(4, 10).d_sae  //=> 10
+    /// ```
+    #[rhai_fn(global, get = "d_sae", pure)]
+    pub fn d_sae(s: &mut Sae) -> i64 {
+        s.core.d_sae() as i64
+    }
+
+    /// What it was fitted as, such as "topk" or "pca".
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(2).kind  //=> "identity"
+    /// ```
+    #[rhai_fn(global, get = "kind", pure)]
+    pub fn kind(s: &mut Sae) -> String {
+        s.core.parts().about.kind.clone()
+    }
+
+    /// The sites whose activations it reads, one behind the other; none where nobody said.
+    ///
+    /// # Example
+    /// ```
+    /// sae::load("tests/fixtures/saes/saelens-topk").sites  //=> ["resid_post.3"]
+    /// ```
+    #[rhai_fn(global, get = "sites", pure)]
+    pub fn sites(s: &mut Sae) -> Array {
+        s.core.parts().about.sites.iter().map(|site| Dynamic::from(site.clone())).collect()
+    }
+
+    /// Writes the dictionary into a folder, as another library loads it; the places of the files.
+    ///
+    /// A kind that a format has no architecture for is refused by name. What only we know of it stands in keys that the
+    /// others ignore, so that what is loaded again is equal.
+    ///
+    /// # Options
+    /// - `format` = "saelens": or "dictionary_learning", "sparsify"
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// s.save("copy");
+    /// let x = tensor::randn([4, 32], #{ seed: 1 });
+    /// sae::load("copy").encode(x).all_close(s.encode(x))  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, s: &mut Sae, folder: &str) -> Fallible<Array> {
+        save_with(ctx, s, folder, Options::new())
+    }
+
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_with(ctx: NativeCallContext, s: &mut Sae, folder: &str, options: Options) -> Fallible<Array> {
+        let mut read = super::options(1, options);
+        let format = read.get("format", super::format)?.unwrap_or(Format::SaeLens);
+        read.finish()?;
+        let places = s.core.save(&env(&ctx)?.files, Path::new(folder), format)?;
+        Ok(places.into_iter().map(|place| Dynamic::from(place.display().to_string())).collect())
+    }
+}

@@ -1,0 +1,261 @@
+//! Which scores are kept: the largest of each row, the largest of all rows, or all from a floor on.
+//!
+//! Scores of 0 or less are only kept where a floor lets them through. NaN is kept wherever it stands, so that it is not lost.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::SparseRows;
+use super::scores::Keep;
+
+/// How many scores are compared before anything is done about one of them.
+const TOGETHER: usize = 16;
+/// The smallest number above 0.
+const ABOVE_ZERO: f32 = f32::from_bits(1);
+
+/// From where on scores are kept.
+trait Floor: Copy {
+    fn at(self, column: usize) -> f32;
+}
+
+impl Floor for f32 {
+    #[inline(always)]
+    fn at(self, _column: usize) -> f32 {
+        self
+    }
+}
+
+impl Floor for &[f32] {
+    #[inline(always)]
+    fn at(self, column: usize) -> f32 {
+        self[column]
+    }
+}
+
+/// Adds the bias and calls `found` for every group of scores of which one is not below its floor, with where it begins.
+#[inline(always)]
+fn scan<F: Floor>(scores: &mut [f32], bias: &[f32], mut floor: F, mut found: impl FnMut(usize, &[f32], F) -> F) {
+    let (groups, rest) = scores.as_chunks_mut::<TOGETHER>();
+    let (bias_groups, bias_rest) = bias.as_chunks::<TOGETHER>();
+    for (index, (scores, bias)) in groups.iter_mut().zip(bias_groups).enumerate() {
+        let (first, mut hit) = (index * TOGETHER, false);
+        for lane in 0..TOGETHER {
+            scores[lane] += bias[lane];
+            hit |= is_kept(scores[lane], floor.at(first + lane));
+        }
+        if hit {
+            floor = found(first, scores, floor);
+        }
+    }
+    if !rest.is_empty() {
+        rest.iter_mut().zip(bias_rest).for_each(|(score, bias)| *score += bias);
+        found(groups.len() * TOGETHER, rest, floor);
+    }
+}
+
+/// Not the same as `score >= floor`: NaN is kept.
+#[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::nonminimal_bool)]
+fn is_kept(score: f32, floor: f32) -> bool {
+    !(score < floor)
+}
+
+/// A number that orders scores above 0 by size, NaN before all others and of equals the first place first.
+#[inline(always)]
+fn key(score: f32, place: u32) -> u64 {
+    u64::from(score.to_bits() & 0x7fff_ffff) << 32 | u64::from(!place)
+}
+
+fn score(key: u64) -> f32 {
+    f32::from_bits((key >> 32) as u32)
+}
+
+fn place(key: u64) -> u32 {
+    !(key as u32)
+}
+
+/// The `count` largest keys come first; gives the floor that further scores have to reach.
+fn leave_largest(keys: &mut [u64], count: usize) -> f32 {
+    let (_, last, _) = keys.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
+    score(*last)
+}
+
+/// The k largest scores of each row, those above 0; of equals the first columns.
+pub struct LargestOfRows {
+    k: usize,
+    /// How many keys a row has room for.
+    room: usize,
+    keys: Vec<u64>,
+    counts: Vec<usize>,
+    floors: Vec<f32>,
+}
+
+impl LargestOfRows {
+    /// For k from 1 to the number of columns.
+    pub fn new(k: usize, rows: usize, columns: usize) -> Self {
+        let room = Self::room(k, columns);
+        Self { k, room, keys: vec![0; rows * room], counts: vec![0; rows], floors: vec![ABOVE_ZERO; rows] }
+    }
+
+    fn room(k: usize, columns: usize) -> usize {
+        (2 * k).min(columns).max(k + TOGETHER) + TOGETHER
+    }
+
+    /// How many bytes are needed for all rows.
+    pub fn size(k: usize, rows: usize, columns: usize) -> u128 {
+        8 * rows as u128 * Self::room(k, columns) as u128
+    }
+
+    pub fn finish(mut self) -> SparseRows {
+        let mut found = SparseRows { starts: vec![0], ..SparseRows::default() };
+        for (keys, count) in self.keys.chunks_exact_mut(self.room).zip(&self.counts) {
+            let keys = &mut keys[..*count];
+            if *count > self.k {
+                leave_largest(keys, self.k);
+            }
+            for key in keys.iter().take(self.k) {
+                found.columns.push(place(*key));
+                found.values.push(score(*key));
+            }
+            found.starts.push(found.columns.len());
+        }
+        found
+    }
+}
+
+impl Keep for LargestOfRows {
+    #[inline(always)]
+    fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
+        let keys = &mut self.keys[row * self.room..(row + 1) * self.room];
+        let count = &mut self.counts[row];
+        self.floors[row] = scan_into(scores, bias, self.floors[row], |from, scores, mut floor| {
+            let first = (first + from) as u32;
+            for (score, column) in scores.iter().zip(first..) {
+                keys[*count] = key(*score, column);
+                *count += usize::from(is_kept(*score, floor));
+            }
+            if *count + TOGETHER > keys.len() {
+                // A later equal has a later column, so that it has to be greater.
+                floor = leave_largest(&mut keys[..*count], self.k).next_up();
+                *count = self.k;
+            }
+            floor
+        });
+    }
+}
+
+/// As [`scan`], with the floor that is left.
+#[inline(always)]
+fn scan_into(scores: &mut [f32], bias: &[f32], floor: f32, mut found: impl FnMut(usize, &[f32], f32) -> f32) -> f32 {
+    let mut left = floor;
+    scan(scores, bias, floor, |first, scores, floor| {
+        left = found(first, scores, floor);
+        left
+    });
+    left
+}
+
+/// The largest scores of all rows together, those above 0; of equals the first in the order of rows.
+pub struct LargestOfAll {
+    count: usize,
+    columns: usize,
+    row: usize,
+    keys: Vec<u64>,
+    floor: f32,
+}
+
+impl LargestOfAll {
+    /// For a count that is not 0, and fewer than 2^32 scores.
+    pub fn new(count: usize, columns: usize, rows: Range<usize>) -> Self {
+        let room = (2 * count).min(columns * rows.len()) + columns;
+        Self { count, columns, row: rows.start, keys: Vec::with_capacity(room), floor: ABOVE_ZERO }
+    }
+
+    /// Of what the parts have kept, for so many rows.
+    pub fn finish(parts: Vec<Self>, rows: usize) -> SparseRows {
+        let (count, columns) = parts.first().map_or((1, 1), |part| (part.count, part.columns as u32));
+        let mut keys: Vec<u64> = parts.into_iter().flat_map(|part| part.keys).collect();
+        if keys.len() > count {
+            leave_largest(&mut keys, count);
+            keys.truncate(count);
+        }
+        let place = |key: &u64| (place(*key) / columns, place(*key) % columns, score(*key));
+        SparseRows::of(rows, keys.iter().map(place))
+    }
+}
+
+impl Keep for LargestOfAll {
+    #[inline(always)]
+    fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
+        let begin = (self.row + row) * self.columns + first;
+        scan(scores, bias, self.floor, |from, scores, floor| {
+            for (score, place) in scores.iter().zip((begin + from) as u32..) {
+                if is_kept(*score, floor) {
+                    self.keys.push(key(*score, place));
+                }
+            }
+            floor
+        });
+        if self.keys.len() >= 2 * self.count {
+            self.floor = leave_largest(&mut self.keys, self.count);
+            self.keys.truncate(self.count);
+        }
+    }
+}
+
+/// From where on scores are kept that are no matter of rank.
+#[derive(Debug, Clone, Copy)]
+pub enum AtLeast<'a> {
+    /// Those above 0.
+    Positive,
+    /// Those from a floor on, one a column.
+    Floors(&'a [f32]),
+}
+
+/// All scores from a floor on, as long as they are few.
+pub struct Few<'a> {
+    floor: AtLeast<'a>,
+    limit: usize,
+    rows: usize,
+    places: Vec<(u32, u32, f32)>,
+}
+
+impl<'a> Few<'a> {
+    pub fn new(floor: AtLeast<'a>, limit: usize, rows: usize) -> Self {
+        Self { floor, limit, rows, places: Vec::new() }
+    }
+
+    /// Nothing where there are more than the limit.
+    pub fn finish(self) -> Option<SparseRows> {
+        (!self.is_full()).then(|| SparseRows::of(self.rows, self.places.iter().copied()))
+    }
+}
+
+impl Keep for Few<'_> {
+    #[inline(always)]
+    fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
+        match self.floor {
+            AtLeast::Positive => self.look_from(ABOVE_ZERO, row, first, scores, bias),
+            AtLeast::Floors(floors) => self.look_from(&floors[first..first + bias.len()], row, first, scores, bias),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.places.len() > self.limit
+    }
+}
+
+impl Few<'_> {
+    #[inline(always)]
+    fn look_from<F: Floor>(&mut self, floor: F, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
+        scan(scores, bias, floor, |from, scores, floor| {
+            for (index, score) in scores.iter().enumerate() {
+                if is_kept(*score, floor.at(from + index)) {
+                    self.places.push((row as u32, (first + from + index) as u32, *score));
+                }
+            }
+            floor
+        });
+    }
+}

@@ -1,0 +1,68 @@
+//! Products of which one side is mostly zeros: which numbers of a dense product are kept, what rows they pick, and
+//! gradients of which only some rows are there.
+
+mod adam;
+mod columns;
+mod combine;
+mod keep;
+mod scores;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub use adam::{Rows, adam_rows};
+pub use columns::{ByColumn, Place};
+pub use combine::{add_rows, dots_with_rows, scale};
+pub use keep::{AtLeast, Few, LargestOfAll, LargestOfRows};
+pub use scores::{Keep, Product, Sizes};
+pub use sums::{column_sums, dot, spread, squares};
+
+/// Rows of which few numbers are there: those of row i are `starts[i]..starts[i + 1]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SparseRows {
+    pub starts: Vec<usize>,
+    pub columns: Vec<u32>,
+    pub values: Vec<f32>,
+}
+
+impl SparseRows {
+    /// One number a place `(row, column, number)`, in the order of rows; within a row as they come.
+    pub fn of(rows: usize, places: impl Iterator<Item = (u32, u32, f32)> + Clone) -> Self {
+        let mut starts = vec![0; rows + 1];
+        let mut count = 0;
+        for (row, ..) in places.clone() {
+            starts[row as usize + 1] += 1;
+            count += 1;
+        }
+        (0..rows).for_each(|row| starts[row + 1] += starts[row]);
+        let (mut columns, mut values) = (vec![0; count], vec![0.0; count]);
+        let mut next = starts.clone();
+        for (row, column, value) in places {
+            let place = &mut next[row as usize];
+            (columns[*place], values[*place]) = (column, value);
+            *place += 1;
+        }
+        Self { starts, columns, values }
+    }
+
+    /// The rows of parts one behind the other.
+    pub fn joined(parts: Vec<Self>) -> Self {
+        let mut all = Self { starts: vec![0], ..Self::default() };
+        for part in parts {
+            let before = all.columns.len();
+            all.starts.extend(part.starts.iter().skip(1).map(|start| before + start));
+            all.columns.extend(part.columns);
+            all.values.extend(part.values);
+        }
+        all
+    }
+
+    pub fn rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// Where the numbers of a row stand.
+    pub fn range(&self, row: usize) -> std::ops::Range<usize> {
+        self.starts[row]..self.starts[row + 1]
+    }
+}
