@@ -62,12 +62,12 @@ fn on_text(script: &Path, words: &[&str]) {
         let number = 0;
         for name in beginnings.keys() {
             let text = "";
-            for d in data::text("grammar", #{ seed: number }).documents(60) { text += beginnings[name] + d.text + "\n\n"; }
+            for d in data::text("grammar", #{ seed: number }).documents(300) { text += beginnings[name] + d.text + "\n\n"; }
             run::save_text(`corpora/${name}`, text);
             number += 1;
         }
         // One novel in twelve is held out, and there have to be some on either side.
-        let novels = data::text("grammar", #{ seed: 9 }).documents(60);
+        let novels = data::text("grammar", #{ seed: 9 }).documents(300);
         for i in 0..novels.len() { run::save_text(`corpora/books/${i}.md`, novels[i].text); }
     "##;
     std::fs::write(folder.path().join("texts.rhai"), texts).unwrap();

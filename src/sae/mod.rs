@@ -85,14 +85,20 @@ impl Sae {
 
     /// What the codes of `x` stand for: `[.., d_in]` to `[.., d_out]`.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.encode_and_reconstruct(x)?.1)
+    }
+
+    /// The codes of activations and what they stand for, in one go.
+    pub fn encode_and_reconstruct(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         self.fits(x, self.d_in(), "activations")?;
         let scaled = self.parts.scaling.of(x)?;
         let input = scaled.before(x)?;
-        let mut found = codes::decoded(&self.parts, &codes::codes(&self.parts, &input)?)?;
+        let codes = codes::codes(&self.parts, &input)?;
+        let mut found = codes::decoded(&self.parts, &codes)?;
         if let Some(skip) = &self.parts.skip {
             found = found.add(&matmul::matmul(&input, &skip.t()?)?)?;
         }
-        scaled.after(&found)
+        Ok((codes, scaled.after(&found)?))
     }
 
     fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {

@@ -84,9 +84,9 @@ impl Keep<'_> {
         identity.recipe.continues(&parsed(said, "recipe")?, step)?;
         for parameter in &state.parameters {
             let name = &parameter.name;
-            set(&parameter.weight, file.tensor(&format!("weight.{name}"))?)?;
-            set(&parameter.moments.first, file.tensor(&format!("first.{name}"))?)?;
-            set(&parameter.moments.second, file.tensor(&format!("second.{name}"))?)?;
+            put_back(&parameter.weight, file.tensor(&format!("weight.{name}"))?)?;
+            put_back(&parameter.moments.first, file.tensor(&format!("first.{name}"))?)?;
+            put_back(&parameter.moments.second, file.tensor(&format!("second.{name}"))?)?;
         }
         let numbers = |name: &str| -> Result<Vec<f64>> { Ok(file.tensor(name)?.to_dtype(DType::F64)?.to_vec1()?) };
         let judged = numbers("history.judged_at")?.into_iter().map(|step| step as u64);
@@ -110,7 +110,8 @@ fn other(what: &str) -> Error {
         .hint("give the same one to go on with it, another `dir`, or `fresh: true` to begin again")
 }
 
-fn set(variable: &Var, kept: Tensor) -> Result<()> {
+/// Sets a variable to what was kept of it.
+pub fn put_back(variable: &Var, kept: Tensor) -> Result<()> {
     if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
         return Err(err!(
             Format,

@@ -14,7 +14,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{CHECKPOINT, Keep};
+pub use checkpoint::{CHECKPOINT, Keep, put_back};
 pub use estimate::Estimate;
 pub use examples::{Batches, Examples, Tables};
 pub use history::History;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use candle_core::Var;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +13,7 @@ use super::state::{Found, State};
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
+use crate::model::train::put_back;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
@@ -87,9 +87,9 @@ impl Keep<'_> {
         same("data", &said.data.into(), &data.into())?;
         for parameter in &state.params.all {
             let name = parameter.name.text();
-            set(&parameter.weight, file.tensor(&format!("weight.{name}"))?)?;
-            set(&parameter.moments[0], file.tensor(&format!("first.{name}"))?)?;
-            set(&parameter.moments[1], file.tensor(&format!("second.{name}"))?)?;
+            put_back(&parameter.weight, file.tensor(&format!("weight.{name}"))?)?;
+            put_back(&parameter.moments[0], file.tensor(&format!("first.{name}"))?)?;
+            put_back(&parameter.moments[1], file.tensor(&format!("second.{name}"))?)?;
         }
         let silent = file.tensor("silent")?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
         let numbers = file.tensor("history")?.to_dtype(DType::F64)?;
@@ -130,12 +130,4 @@ fn tensors(state: &State, history: &History) -> Result<BTreeMap<String, Tensor>>
 fn found(row: &[f64]) -> Found {
     let at = |index: usize| row.get(index).copied().unwrap_or(f64::NAN);
     Found { loss: at(0), error: at(1), l0: at(2), fve: at(3), dead: at(4) as usize }
-}
-
-fn set(variable: &Var, kept: Tensor) -> Result<()> {
-    if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
-        let (wanted, found) = (variable.dims(), kept.dims());
-        return Err(err!(Format, "expected {:?} {wanted:?}, found {:?} {found:?}", variable.dtype(), kept.dtype()));
-    }
-    Ok(variable.set(&kept.to_device(variable.device())?)?)
 }

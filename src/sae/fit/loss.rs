@@ -48,7 +48,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, step: u64, silent: 
         None => batch.x.clone(),
     };
     let pre = kernels::linear(&x, &encoder, Some(params.get(Name::EncoderBias)?.as_tensor()))?;
-    let pass = Pass { params, x: &x, target: batch.target(), pre: &pre, decoder: &decoder };
+    let pass = Pass { params, pre: &pre, decoder: &decoder };
     let codes = kind.codes(&pass)?;
     let around = match params.maybe(Name::Skip) {
         Some(skip) => Some(kernels::linear(&batch.x, skip, None)?),

@@ -65,14 +65,15 @@ impl<'a> Fit<'a> {
             (input(x, recipe.scaled)?, target.map(|target| input(target, recipe.scaled)).transpose()?);
         let params = Params::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0))?;
         let mut state = State::new(params, d_sae);
-        let first = written.as_ref().unwrap_or(&read).of(target.unwrap_or(x))?;
-        state.start_at_median(&first, task)?;
         let mut history = History { steps: Vec::new(), rows_per_step: recipe.batch as u64 };
         if let Some(keep) = &keep
             && keep.is_begun()?
         {
             keep.load(&mut state, &mut history, &recipe, &rows.about())?;
             rows.skip(state.step * recipe.batch as u64, task)?;
+        } else {
+            let first = written.as_ref().unwrap_or(&read).of(target.unwrap_or(x))?;
+            state.start_at_median(&first, task)?;
         }
         Ok(Self { recipe, shape, rows, keep, state, history, read, written })
     }

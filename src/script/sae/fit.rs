@@ -57,7 +57,6 @@ struct Asked {
 
 const COUNTINGS: [(&str, Counting); 3] =
     [("mean", Counting::Mean), ("sum", Counting::Sum), ("normalised", Counting::Normalised)];
-const FALLS: [&str; 4] = ["constant", "linear", "cosine", "trapezoid"];
 
 fn one_of<T: Copy>(given: &Given, all: &[(&'static str, T)]) -> Result<T> {
     let name = given.text()?;
@@ -77,7 +76,6 @@ fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
             of_kind.insert((*name).into(), whole(json(&value)?));
         }
     }
-    let falls: Vec<(&'static str, Fall)> = FALLS.into_iter().zip(Fall::ALL.map(|(_, fall)| fall)).collect();
     Ok(Asked {
         kind,
         of_kind,
@@ -87,7 +85,7 @@ fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
         passes: read.number("passes", 4.0)?,
         batch: read.size("batch", 4096)?,
         lr: read.number("lr", 1e-3)?,
-        fall: read.get("schedule", |given| one_of(given, &falls))?.unwrap_or(Fall::Trapezoid),
+        fall: read.get("schedule", |given| one_of(given, &Fall::ALL))?.unwrap_or(Fall::Trapezoid),
         warmup: read.get("warmup", Given::size)?,
         decay: read.get("decay", Given::size)?,
         betas: read.get("betas", Given::range)?.unwrap_or([0.9, 0.999]),

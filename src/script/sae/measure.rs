@@ -31,7 +31,7 @@ fn measured(s: &sae::Sae, x: &Tensor, rules: Rules, task: &Task) -> Result<Table
     for start in (0..rows).step_by(ROWS) {
         task.check()?;
         let part = x.narrow(0, start, ROWS.min(rows - start))?;
-        let (codes, x_hat) = (s.encode(&part)?, s.reconstruct(&part)?);
+        let (codes, x_hat) = s.encode_and_reconstruct(&part)?;
         meter.add(Seen { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
         bar.advance(part.dims()[0] as u64);
     }

@@ -27,10 +27,6 @@ use crate::tensor::Tensor;
 /// What a step computes with.
 pub struct Pass<'a> {
     pub params: &'a Params,
-    /// What is read, scaled and centred: `[rows, d_in]`.
-    pub x: &'a Tensor,
-    /// What is to be reconstructed: `[rows, d_out]`.
-    pub target: &'a Tensor,
     /// x W_enc^T + b_enc: `[rows, d_sae]`.
     pub pre: &'a Tensor,
     /// What each feature writes, as it is used in this step.
