@@ -19,8 +19,9 @@ use peers::{Peers, rate};
 fn main() {
     let mut rows = Vec::new();
     start_up(&mut rows);
-    model_inside(&mut rows);
-    microtome::script::thread::with_large_stack(in_process).map(|mut more| rows.append(&mut more)).unwrap();
+    for measure in [model_inside, in_process] {
+        rows.append(&mut microtome::script::thread::with_large_stack(measure).unwrap());
+    }
     interruptions(&mut rows);
     size(&mut rows);
     publish(
@@ -54,7 +55,8 @@ fn start_up(rows: &mut Vec<(String, String)>) {
 
 /// The model inside the binary: loading it, a line that uses it, and text drawn from it beside transformers, which loads
 /// the same folder.
-fn model_inside(rows: &mut Vec<(String, String)>) {
+fn model_inside() -> Vec<(String, String)> {
+    let mut rows = Vec::new();
     let mut session = session();
     let loaded = timed(|| run(&mut session, "model::load(\"tiny\");"), 21);
     rows.push(("`model::load(\"tiny\")`".into(), milliseconds(loaded)));
@@ -76,6 +78,7 @@ fn model_inside(rows: &mut Vec<(String, String)>) {
     rows.push(("text drawn from it, temperature 0.85, top 200".into(), rate(tokens, drawn)));
     let peers = Peers::measure("sample.py", &[texts, length]);
     rows.push(("transformers on the same weights, same run".into(), peers.against("draw", drawn, |time| rate(tokens, time))));
+    rows
 }
 
 fn session() -> Session {
