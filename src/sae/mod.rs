@@ -17,6 +17,7 @@ mod parts;
 mod rows;
 mod save;
 mod scaling;
+mod sparser;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use crate::model::tokens::Tokens;
 use crate::report::Report;
 use crate::report::chart::Chart;
 use crate::report::terminal::Screen;
+use crate::sae::metrics::{Measures, Pareto};
 use crate::tensor::Tensor;
 
 /// A result that scripts hold: what all of them can do.
@@ -54,7 +55,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 20] = [
+static ROWS: [Row; 22] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -64,8 +65,10 @@ static ROWS: [Row; 20] = [
     row::<HeatText>(),
     row::<Hook>(),
     row::<Lens>(),
+    row::<Measures>(),
     row::<Model>(),
     row::<Ngram>(),
+    row::<Pareto>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),

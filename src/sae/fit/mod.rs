@@ -1,6 +1,7 @@
 //! Fitting dictionaries: kinds, the loss in candle's operations, steps, and how a fit ends.
 
 mod checkpoint;
+mod course;
 mod finish;
 mod fused;
 mod history;
@@ -8,14 +9,17 @@ pub mod kinds;
 mod loss;
 mod median;
 mod params;
+mod reading;
 mod recipe;
 mod rows;
 mod run;
 mod state;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::{CHECKPOINT, Keep};
+pub use course::{Member, SETTINGS};
 pub use finish::{Input, finished};
 pub use history::History;
 pub use loss::Batch;
@@ -25,3 +29,4 @@ pub use recipe::{Counting, Dead, Recipe, Shape};
 pub use rows::{OfTensor, Rows};
 pub use run::{Fit, Fitted};
 pub use state::{Found, State};
+pub use sweep::Sweep;

@@ -19,7 +19,7 @@ use crate::tensor::{DType, Tensor, create, floats};
 
 const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
 
-fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
+pub(super) fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
     let Value::Object(options) = options else { panic!("no map") };
     kinds::kind(name, options).unwrap()
 }
@@ -37,7 +37,7 @@ fn all_kinds() -> Vec<Arc<dyn Kind>> {
     ]
 }
 
-fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
+pub(super) fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,
@@ -58,7 +58,7 @@ fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
     }
 }
 
-fn rows(count: usize, dtype: DType) -> Tensor {
+pub(super) fn rows(count: usize, dtype: DType) -> Tensor {
     let x = create::randn(&[count, SHAPE.d_in], dtype, &mut stream(1, "rows", 0)).unwrap();
     (x.affine(1.5, 0.3)).unwrap()
 }
@@ -322,9 +322,9 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
 }
 
 /// Rows that fail after so many batches, as a disk may.
-struct Stops {
-    rows: OfTensor,
-    left: u64,
+pub(super) struct Stops {
+    pub(super) rows: OfTensor,
+    pub(super) left: u64,
 }
 
 impl Rows for Stops {

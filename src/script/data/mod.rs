@@ -7,6 +7,7 @@ mod rows;
 mod sample;
 mod text;
 mod tokenizer;
+mod toy;
 
 pub use baselines::Ngram;
 pub use sample::Sample;
@@ -22,6 +23,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(sample::functions),
         exported_manifest!(text::functions),
         exported_manifest!(tokenizer::functions),
+        exported_manifest!(toy::functions),
     ]
 }
 

@@ -26,7 +26,7 @@ use crate::script::value::{Any, Fallible, Given, Options, json};
 use crate::tensor::Tensor;
 
 /// What is asked of a fit, but for its data.
-struct Asked {
+pub(super) struct Asked {
     kind: String,
     of_kind: Map<String, Value>,
     d_sae: Option<usize>,
@@ -55,6 +55,18 @@ struct Asked {
     fresh: bool,
 }
 
+impl Asked {
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Where one of several fits is kept, if they are.
+    pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<Keep<'a>> {
+        let folder = PathBuf::from(self.dir.as_ref()?).join(name);
+        Some(Keep { files: &env.files, folder, every: self.every as u64, fresh: self.fresh })
+    }
+}
+
 const COUNTINGS: [(&str, Counting); 3] =
     [("mean", Counting::Mean), ("sum", Counting::Sum), ("normalised", Counting::Normalised)];
 
@@ -68,7 +80,7 @@ fn one_of<T: Copy>(given: &Given, all: &[(&'static str, T)]) -> Result<T> {
     })
 }
 
-fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
+pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
     let kind = read.text("kind", "topk")?;
     let mut of_kind = Map::new();
     for name in kinds::options_of(&kind).map_err(|e| e.arg(1))? {
@@ -124,7 +136,7 @@ fn whole(value: Value) -> Value {
 
 impl Asked {
     /// The recipe for so many rows of this width, and how many features there are.
-    fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
+    pub(super) fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
         let kind = kinds::kind(&self.kind, self.of_kind.clone()).map_err(|e| e.arg(1))?;
         let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
         let batch = self.batch.min(rows);

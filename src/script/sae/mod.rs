@@ -3,8 +3,12 @@
 mod baselines;
 mod dictionary;
 mod fit;
+mod judged;
 mod measure;
+mod measures;
+mod pareto;
 mod rows;
+mod sweep;
 
 pub use dictionary::Sae;
 
@@ -18,6 +22,8 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(dictionary::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(measure::functions),
+        exported_manifest!(pareto::functions),
+        exported_manifest!(sweep::functions),
     ]
 }
 
@@ -27,5 +33,8 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(dictionary::methods),
         exported_manifest!(fit::methods),
         exported_manifest!(measure::methods),
+        exported_manifest!(measures::methods),
+        exported_manifest!(pareto::methods),
+        exported_manifest!(sweep::methods),
     ]
 }
