@@ -96,25 +96,23 @@ impl Pareto {
     }
 
     /// The points of each kind, by their L0; of each width of it, where it has several.
-    pub fn lines(&self) -> Vec<(String, Vec<&Point>)> {
-        let mut lines: Vec<(&str, usize, Vec<&Point>)> = Vec::new();
+    pub fn lines<'a>(&'a self) -> Vec<(String, Vec<&'a Point>)> {
+        let mut lines: Vec<(&str, usize, Vec<&'a Point>)> = Vec::new();
         for point in &self.points {
             match lines.iter_mut().find(|(kind, features, _)| *kind == point.kind && *features == point.features) {
                 Some((_, _, points)) => points.push(point),
                 None => lines.push((&point.kind, point.features, vec![point])),
             }
         }
-        let widths = |kind: &str| lines.iter().filter(|(known, ..)| *known == kind).count();
-        let name = |(kind, features): (&str, usize)| match widths(kind) {
-            1 => kind.to_string(),
-            _ => format!("{kind}, {features} features"),
-        };
-        let names: Vec<String> = lines.iter().map(|(kind, features, _)| name((kind, *features))).collect();
-        let sorted = |(_, _, mut points): (&str, usize, Vec<&'_ Point>)| {
+        let kinds: Vec<&str> = lines.iter().map(|(kind, ..)| *kind).collect();
+        let named = |(kind, features, mut points): (&str, usize, Vec<&'a Point>)| {
             points.sort_by(|a, b| a.l0.total_cmp(&b.l0));
-            points
+            match kinds.iter().filter(|known| **known == kind).count() {
+                1 => (kind.to_string(), points),
+                _ => (format!("{kind}, {features} features"), points),
+            }
         };
-        names.into_iter().zip(lines.into_iter().map(sorted)).collect()
+        lines.into_iter().map(named).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use super::judged::Judging;
 use super::measure::site_of;
 use super::rows::keeping;
 use crate::base::{Result, Table};
-use crate::data::Text;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::report::chart::{Axis, Chart, Series};
 use crate::report::symbols::count;
@@ -69,14 +69,42 @@ fn joined(saes: &[&sae::Sae], measures: &[Measures], effects: &[Effect]) -> Pare
     Pareto { points: pairs.map(|(number, (sae, found))| Point::of(sae, found, effects.get(number))).collect() }
 }
 
+/// What is asked of a comparison.
+struct Asked {
+    rules: Rules,
+    /// Of a text.
+    site: String,
+    keep: harvest::Options,
+    judging: Judging,
+}
+
+impl Asked {
+    fn read(arg: usize, map: Options) -> Result<Self> {
+        let mut read = options(arg, map);
+        let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
+        let site = read.text("site", "")?;
+        let (keep, judging) = (keeping(&mut read)?, Judging::read(&mut read)?);
+        read.finish()?;
+        Ok(Self { rules, site, keep, judging })
+    }
+}
+
+fn on_activations(given_as: &Dynamic, x: &Dynamic, map: Options, env: &Env) -> Result<Pareto> {
+    let all = dictionaries(given_as)?;
+    let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
+    let only_rules = map.keys().all(|key| key == "dead_at_most");
+    let rules = Asked::read(2, map)?.rules;
+    if !only_rules {
+        return Err(err!(Argument, "expected no options of a text where activations are given").arg(2));
+    }
+    let found = metrics::measured(&saes, &values(1, "x", x)?, rules, &env.task)?;
+    Ok(joined(&saes, &found, &[]))
+}
+
 fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env) -> Result<Pareto> {
     let all = dictionaries(given_as)?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
-    let mut read = options(3, map);
-    let site = read.text("site", "")?;
-    let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
-    let (keep, judging) = (keeping(&mut read)?, Judging::read(&mut read)?);
-    read.finish()?;
+    let Asked { rules, site, keep, judging } = Asked::read(3, map)?;
     let site = match (site.is_empty(), saes.iter().find_map(|sae| site_of(sae).ok())) {
         (false, _) => site,
         (true, Some(site)) => site,
@@ -125,13 +153,7 @@ pub mod functions {
 
     #[rhai_fn(name = "pareto", return_raw)]
     pub fn pareto_with(ctx: NativeCallContext, dictionaries: Any, x: Any, options: Options) -> Fallible<Pareto> {
-        let mut read = super::options(2, options);
-        let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
-        read.finish()?;
-        let all = super::dictionaries(&dictionaries)?;
-        let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
-        let found = metrics::measured(&saes, &values(1, "x", &x)?, rules, &env(&ctx)?.task)?;
-        Ok(super::joined(&saes, &found, &[]))
+        Ok(super::on_activations(&dictionaries, &x, options, &*env(&ctx)?)?)
     }
 
     #[rhai_fn(name = "pareto", return_raw)]

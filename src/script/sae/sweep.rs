@@ -169,19 +169,21 @@ pub mod functions {
     /// Ctrl-C ends the sweep, not the script: the dictionaries so far are what comes back. One whose loss is no number any
     /// more ends where it was, and the others go on. With a `dir` each is kept in a folder of its own there.
     ///
+    /// All other options are those of `sae::fit`.
+    ///
     /// # Options
     /// - `kind` = "topk": one kind or a list of them
-    /// - `l1`, `l0`, `target`, `k` = none: an option of the kinds, or a list of its values
-    /// - `d_sae`, `ratio` = 8 times d: how many features, or a list of that
+    /// - `d_sae` = `ratio` times d: how many features, or a list of that
+    /// - `ratio` = 8: how many times as many features as dimensions, or a list of that
     /// - `seed` = none: one or a list; without one the run's seed decides
-    /// - all others as `sae::fit` has them
+    /// - `dir` = none: a folder where the fits are kept, and go on from
     ///
     /// # Example
     /// ```
     /// let x = tensor::randn([64, 4], #{ seed: 1 });
     /// let all = sae::sweep(x, #{ kind: ["topk", "tied"], k: [1, 2], l1: 0.01, d_sae: [8, 12], steps: 2, seed: 1 });
     /// all.map(|s| [s.kind, s.d_sae])  //=> [["topk", 8], ["topk", 12], ["topk", 8], ["topk", 12], ["tied", 8], ["tied", 12]]
-    /// all.map(|s| s.settings.k)  //=> [1, 1, 2, 2, (), ()]
+    /// all[2].settings.k  //=> 2
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sweep(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Array> {
