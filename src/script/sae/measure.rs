@@ -1,7 +1,7 @@
 //! How good a dictionary is, and how alike two are; splicing one into a model.
 
-use rhai::NativeCallContext;
 use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::dictionary::Sae;
 use super::judged::Judging;
@@ -18,6 +18,7 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::tensor::values;
 use crate::script::value::{Any, Fallible, Options};
+use crate::tensor::Tensor;
 
 /// One site that is asked for, or else the dictionary's.
 fn site_or(s: &sae::Sae, asked: String) -> Result<String> {
@@ -40,6 +41,19 @@ pub fn site_of(s: &sae::Sae) -> Result<String> {
     }
 }
 
+/// The directions of a dictionary, or of a tensor `[features, d]`.
+fn directions(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+    match value.read_lock::<Sae>() {
+        Some(sae) => Ok(sae.core.directions().clone()),
+        None => values(index, name, value),
+    }
+}
+
+/// Cosines are computed in single precision.
+fn rounded(cosine: f64) -> f64 {
+    (cosine * 1e6).round() / 1e6
+}
+
 #[export_module(manifest)]
 pub mod functions {
     /// How well each direction of `a` is found in `b`: the mean over the rows of `a` of their largest cosine with a row of
@@ -55,13 +69,36 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mmcs(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<f64> {
-        let directions = |index: usize, name: &str, value: &rhai::Dynamic| match value.read_lock::<Sae>() {
-            Some(sae) => Ok(sae.core.directions().clone()),
-            None => values(index, name, value),
+        let found = metrics::mmcs(&super::directions(0, "a", &a)?, &super::directions(1, "b", &b)?, &env(&ctx)?.task)?;
+        Ok(super::rounded(found))
+    }
+
+    /// Which direction of `a` is which of `b`, each taken once: the pairs with the largest sum of cosines (the Hungarian
+    /// assignment; Cunningham et al. 2023).
+    ///
+    /// A map: the `mean` of the cosines, the `share_above` 0.9, and `pairs`, each a row of `a`, a row of `b` and their cosine.
+    /// Every direction of the smaller dictionary is in a pair.
+    ///
+    /// # Example
+    /// ```
+    /// let found = sae::matches(tensor([[1, 0], [0.6, 0.8]]), tensor([[0, 1], [2, 0], [-1, 0]]));
+    /// found.pairs  //=> [[0, 1, 1.0], [1, 0, 0.8]]
+    /// [found.mean, found.share_above]  //=> [0.9, 0.5]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn matches(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<Map> {
+        let found =
+            metrics::matches(&super::directions(0, "a", &a)?, &super::directions(1, "b", &b)?, &env(&ctx)?.task)?;
+        let pair = |(row, other, cosine): (usize, usize, f64)| -> Dynamic {
+            vec![Dynamic::from(row as i64), Dynamic::from(other as i64), super::rounded(cosine).into()].into()
         };
-        let found = metrics::mmcs(&directions(0, "a", &a)?, &directions(1, "b", &b)?, &env(&ctx)?.task)?;
-        // Cosines are computed in single precision.
-        Ok((found * 1e6).round() / 1e6)
+        let pairs: Vec<Dynamic> = found.pairs.into_iter().map(pair).collect();
+        let fields: [(&str, Dynamic); 3] = [
+            ("pairs", pairs.into()),
+            ("mean", super::rounded(found.mean).into()),
+            ("share_above", found.share_above.into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
