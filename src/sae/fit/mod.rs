@@ -11,6 +11,7 @@ mod params;
 mod recipe;
 mod rows;
 mod run;
+mod sources;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,4 +25,5 @@ pub use params::Params;
 pub use recipe::{Counting, Dead, Recipe, Shape};
 pub use rows::{OfTensor, Rows};
 pub use run::{Fit, Fitted};
+pub use sources::{OfModel, OfStore};
 pub use state::{Found, State};

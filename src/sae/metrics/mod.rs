@@ -8,6 +8,7 @@ mod features;
 mod measures;
 mod meter;
 mod predictions;
+mod stored;
 
 pub use directions::{Matches, matches, mmcs};
 pub use effect::{Judged, Sites, effect};
@@ -15,3 +16,4 @@ pub use features::Features;
 pub use measures::{Dimension, Measures, Position};
 pub use meter::{Meter, Rules, Seen};
 pub use predictions::{ByClass, Effect, Losses};
+pub use stored::measured_in;

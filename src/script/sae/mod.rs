@@ -3,10 +3,13 @@
 mod baselines;
 mod dictionary;
 mod fit;
+mod history;
 mod measure;
 mod rows;
+mod stored;
 
 pub use dictionary::Sae;
+pub use rows::choosing;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
@@ -25,7 +28,8 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(dictionary::methods),
-        exported_manifest!(fit::methods),
+        exported_manifest!(history::methods),
         exported_manifest!(measure::methods),
+        exported_manifest!(stored::methods),
     ]
 }
