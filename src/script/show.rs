@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::console::Console;
-use super::data::{Ngram, Sample};
+use super::data::{Ngram, Sample, Store};
 use super::env::env;
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
@@ -55,7 +55,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 22] = [
+static ROWS: [Row; 23] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -73,6 +73,7 @@ static ROWS: [Row; 22] = [
     row::<Run>(),
     row::<Sae>(),
     row::<Sample>(),
+    row::<Store>(),
     row::<Table>(),
     row::<Tensor>(),
     row::<Text>(),

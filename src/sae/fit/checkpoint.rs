@@ -2,7 +2,7 @@
 //! all.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,9 +46,12 @@ impl Keep<'_> {
         self.files.access().to_write(&self.folder.join(CHECKPOINT))
     }
 
-    /// Whether a fit is there that is to be gone on with.
+    /// Whether a fit is there that is to be gone on with. The folder is this run's from now on: another fit there is
+    /// refused before either has made a step.
     pub fn is_begun(&self) -> Result<bool> {
-        Ok(!self.fresh && self.path()?.exists())
+        let path = self.path()?;
+        self.files.lock(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(!self.fresh && path.exists())
     }
 
     pub fn save(&self, state: &State, history: &History, recipe: &Recipe, data: &str) -> Result<()> {

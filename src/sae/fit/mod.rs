@@ -13,6 +13,7 @@ mod reading;
 mod recipe;
 mod rows;
 mod run;
+mod sources;
 mod state;
 mod sweep;
 #[cfg(test)]
@@ -28,5 +29,6 @@ pub use params::Params;
 pub use recipe::{Counting, Dead, Recipe, Shape};
 pub use rows::{OfTensor, Rows};
 pub use run::{Fit, Fitted};
+pub use sources::{OfModel, OfStore};
 pub use state::{Found, State};
 pub use sweep::Sweep;

@@ -11,6 +11,7 @@ mod measures;
 mod meter;
 mod pareto;
 mod predictions;
+mod stored;
 
 pub use classes::{CLASSES, classes};
 pub use directions::{Matches, matches, mmcs};
@@ -21,3 +22,4 @@ pub use measures::{Dimension, Measures, Position};
 pub use meter::{Meter, Rules, Seen};
 pub use pareto::{Pareto, Point};
 pub use predictions::{ByClass, Effect, Losses};
+pub use stored::measured_in;

@@ -3,14 +3,17 @@
 mod baselines;
 mod dictionary;
 mod fit;
+mod history;
 mod judged;
 mod measure;
 mod measures;
 mod pareto;
 mod rows;
+mod stored;
 mod sweep;
 
 pub use dictionary::Sae;
+pub use rows::choosing;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
@@ -31,10 +34,11 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(dictionary::methods),
-        exported_manifest!(fit::methods),
+        exported_manifest!(history::methods),
         exported_manifest!(measure::methods),
         exported_manifest!(measures::methods),
         exported_manifest!(pareto::methods),
         exported_manifest!(sweep::methods),
+        exported_manifest!(stored::methods),
     ]
 }

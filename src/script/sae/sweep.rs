@@ -8,20 +8,17 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::dictionary::Sae;
-use super::fit::asked;
-use super::rows::{harvested, keeping};
+use super::fit::{Asked, OfActivations, asked};
+use super::rows::{Source, choosing, each_site};
 use crate::base::Result;
-use crate::data::Text;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::report::symbols::count;
-use crate::sae::About;
-use crate::sae::fit::{Fitted, Member, OfTensor, SETTINGS, Sweep, kinds};
+use crate::sae::fit::{Fitted, Member, Recipe, SETTINGS, Sweep, kinds};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
-use crate::script::options::options;
-use crate::script::tensor::values;
+use crate::script::options::{OptionReader, options};
 use crate::script::value::{Any, Fallible, Int, Options, from_json, given};
-use crate::tensor::Tensor;
 
 /// What a sweep may be over beside kinds; where one has several values, those behind it vary faster.
 const AXES: [&str; 7] = ["l1", "l0", "target", "k", "d_sae", "ratio", "seed"];
@@ -69,65 +66,84 @@ fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
 
 /// Where the activations of a sweep come from.
 enum Origin<'a> {
-    Tensor(&'a Dynamic),
+    /// A tensor or a store.
+    Given(&'a Dynamic),
     Model(&'a Model, &'a str, &'a Text),
+}
+
+/// What is said of that.
+enum Reading {
+    Given(OfActivations),
+    Model(harvest::Options),
 }
 
 impl Origin<'_> {
     /// Which argument the options are.
     fn arg(&self) -> usize {
-        if matches!(self, Self::Tensor(_)) { 1 } else { 3 }
+        if matches!(self, Self::Given(_)) { 1 } else { 3 }
     }
 
-    fn read(&self, keep: &crate::data::harvest::Options, env: &Env) -> Result<(Tensor, About)> {
-        match self {
-            Self::Tensor(_) if *keep != Default::default() => {
-                Err(err!(Argument, "expected no options of a text where activations are given").arg(1))
+    fn reading(&self, read: &mut OptionReader, env: &Env) -> Result<Reading> {
+        Ok(match self {
+            Self::Given(_) => Reading::Given(OfActivations::read(read)?),
+            Self::Model(m, _, text) => Reading::Model(choosing(read, m.core(), text, &env.task)?),
+        })
+    }
+
+    /// The activations, in the order that the first of all fits has them in.
+    fn source(&self, reading: Reading, first: &Asked, env: &Env) -> Result<Source> {
+        match (self, reading) {
+            (Self::Given(x), Reading::Given(given)) => given.source(x, first),
+            (Self::Model(m, site, text), Reading::Model(keep)) => {
+                let mut found = each_site(m.core(), &[site], text, (&keep, first.held()), &env.task)?;
+                match (found.pop(), found.is_empty()) {
+                    (Some(one), true) => Ok(one),
+                    _ => Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1)),
+                }
             }
-            Self::Tensor(x) => Ok((values(0, "x", x)?, About::default())),
-            Self::Model(m, site, text) => {
-                let mut found = harvested(m.core(), &[site], text, keep, &env.task)?;
-                let (Some((site, x)), true) = (found.pop(), found.is_empty()) else {
-                    return Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1));
-                };
-                Ok((x, About { model: Some(m.core().origin.clone()), sites: vec![site], ..About::default() }))
-            }
+            _ => Err(err!(Bug, "options of a text for activations that are given")),
         }
     }
 }
 
-fn swept(from: &Origin, mut map: Options, env: &Env) -> Result<Array> {
-    let arg = from.arg();
+fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
+    let arg = origin.arg();
     if !map.contains_key("seed") {
         map.insert("seed".into(), ((env.random.generator(None).next_u64() >> 2).cast_signed()).into());
     }
-    let (mut cells, mut keep) = (Vec::new(), None);
+    let (mut cells, mut readings) = (Vec::new(), Vec::new());
     for cell in grid(&map, arg)? {
         let mut read = options(arg, cell);
         cells.push(asked(&mut read, env)?);
-        keep = Some(keeping(&mut read)?);
+        readings.push(origin.reading(&mut read, env)?);
         read.finish()?;
     }
-    let (x, about) = from.read(&keep.unwrap_or_default(), env)?;
-    // Rows come in the order of the first seed.
-    let rows = OfTensor::new(&x, cells.first().map_or(0, |first| first.seed()))?;
-    let width = x.dims().last().copied().unwrap_or_default();
-    let mut members = Vec::new();
+    let (Some(first), Some(reading)) = (cells.first(), readings.pop()) else {
+        return Err(err!(Bug, "a grid without a cell"));
+    };
+    let Source { rows, count, widths, about } = origin.source(reading, first, env)?;
+    let width = widths.first().copied().unwrap_or_default();
+    let mut members = Vec::with_capacity(cells.len());
     for cell in &cells {
-        let (recipe, d_sae) = cell.recipe(x.elem_count() / width.max(1), width)?;
-        let mut folder = recipe.kind.name().to_string();
-        for (key, value) in recipe.kind.options().as_object().into_iter().flatten() {
-            if value.is_number() {
-                folder += &format!("-{key}-{value}");
-            }
-        }
-        let keep = cell.keep(&format!("{folder}-{d_sae}-seed-{}", recipe.seed), env);
+        let (recipe, d_sae) = cell.recipe(count, width)?;
+        let keep = cell.keep(&folder(&recipe, d_sae), env);
         members.push(Member { recipe, d_sae, keep });
     }
-    let found = Sweep::new(members, Box::new(rows), &env.task)?.run(&about, &env.task)?;
+    let found = Sweep::new(members, rows, &env.task)?.run(&about, &env.task)?;
     tell(&found, env);
     let sae = |fitted: Fitted| Sae { core: fitted.sae, history: Some(Arc::new(fitted.history)) };
     Ok(found.into_iter().map(|fitted| Dynamic::from(sae(fitted))).collect())
+}
+
+/// What a fit is called among others: `topk-k-32-4096-seed-0`.
+fn folder(recipe: &Recipe, d_sae: usize) -> String {
+    let mut name = recipe.kind.name().to_string();
+    for (key, value) in recipe.kind.options().as_object().into_iter().flatten() {
+        if value.is_number() {
+            name += &format!("-{key}-{value}");
+        }
+    }
+    format!("{name}-{d_sae}-seed-{}", recipe.seed)
 }
 
 /// Says which of them did not come to their end.
@@ -158,8 +174,8 @@ fn settings(sae: &Sae) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Fits dictionaries over a grid of settings to activations: a tensor `[.., d]`, or those of a model at a site on a
-    /// text. Each batch is read, centred and scaled once and given to all.
+    /// Fits dictionaries over a grid of settings to activations: a tensor `[.., d]`, those of a store, or those of a
+    /// model at a site on a text. Each batch is read, centred and scaled once and given to all.
     ///
     /// Where `kind`, `l1`, `l0`, `target`, `k`, `d_sae`, `ratio` or `seed` is a list, there is a dictionary for each
     /// combination; a kind takes part with the options that it has. They come in the order of the kinds, and the last of
@@ -187,7 +203,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sweep(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Array> {
-        Ok(super::swept(&Origin::Tensor(&x), options, &*env(&ctx)?)?)
+        Ok(super::swept(&Origin::Given(&x), options, &*env(&ctx)?)?)
     }
 
     #[rhai_fn(name = "sweep", return_raw)]
