@@ -9,8 +9,10 @@ mod loss;
 mod median;
 mod params;
 mod recipe;
+mod resample;
 mod rows;
 mod run;
+mod sites;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,4 +26,5 @@ pub use params::Params;
 pub use recipe::{Counting, Dead, Recipe, Shape};
 pub use rows::{OfTensor, Rows};
 pub use run::{Fit, Fitted};
+pub use sites::{Apart, Joined};
 pub use state::{Found, State};

@@ -44,7 +44,8 @@ struct Asked {
     sparsity_warmup: usize,
     counting: Option<Counting>,
     unit: Option<bool>,
-    leaves_dead: bool,
+    dead: Help,
+    resample_at: Option<Vec<usize>>,
     k_aux: Option<usize>,
     aux: f64,
     dead_after: Option<usize>,
@@ -54,6 +55,16 @@ struct Asked {
     every: usize,
     fresh: bool,
 }
+
+/// What is done about dead features, by the names that scripts give.
+#[derive(Clone, Copy, PartialEq)]
+enum Help {
+    AuxK,
+    Resample,
+    Leave,
+}
+
+const HELPS: [(&str, Help); 3] = [("auxk", Help::AuxK), ("resample", Help::Resample), ("leave", Help::Leave)];
 
 const COUNTINGS: [(&str, Counting); 3] =
     [("mean", Counting::Mean), ("sum", Counting::Sum), ("normalised", Counting::Normalised)];
@@ -98,7 +109,8 @@ fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
         sparsity_warmup: read.size("sparsity_warmup", 0)?,
         counting: read.get("loss", |given| one_of(given, &COUNTINGS))?,
         unit: read.get("unit", Given::flag)?,
-        leaves_dead: read.get("dead", |given| one_of(given, &[("auxk", false), ("leave", true)]))?.unwrap_or(false),
+        dead: read.get("dead", |given| one_of(given, &HELPS))?.unwrap_or(Help::AuxK),
+        resample_at: read.get("resample_at", Given::sizes)?,
         k_aux: read.get("k_aux", Given::size)?,
         aux: read.number("aux", 1.0 / 32.0)?,
         dead_after: read.get("dead_after", Given::size)?,
@@ -137,9 +149,20 @@ impl Asked {
         };
         let is_tied = kind.is_tied();
         let usual = if is_tied { Counting::Mean } else { Counting::Normalised };
-        let dead = match self.leaves_dead || is_tied {
-            true => Dead::Leave,
-            false => Dead::AuxK { k: self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1)), weight: self.aux },
+        // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
+        let mut dead_after = (rows / 4).clamp(1, 10_000_000) as u64;
+        let dead = match self.dead {
+            // Bricken et al. 2023 do so four times at equal distances, for features silent over half of one.
+            Help::Resample => {
+                let distance = (steps / 8).max(1);
+                dead_after = (distance * batch as u64 / 2).max(1);
+                let after = self.resample_at.as_ref().map(|steps| steps.iter().map(|step| *step as u64).collect());
+                Dead::Resample { after: after.unwrap_or_else(|| (1..=4).map(|turn| turn * distance).collect()) }
+            }
+            Help::AuxK if !is_tied => {
+                Dead::AuxK { k: self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1)), weight: self.aux }
+            }
+            Help::AuxK | Help::Leave => Dead::Leave,
         };
         let recipe = Recipe {
             kind,
@@ -154,8 +177,7 @@ impl Asked {
             counting: self.counting.unwrap_or(usual),
             unit: self.unit.unwrap_or(!is_tied),
             dead,
-            // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
-            dead_after: self.dead_after.unwrap_or((rows / 4).clamp(1, 10_000_000)) as u64,
+            dead_after: self.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: self.scaled,
             skip: false,
             seed: self.seed,
@@ -215,6 +237,8 @@ pub mod functions {
     /// - "matryoshka": that with `prefixes` that each reconstruct, and their `weights`
     /// - "relu": a penalty `l1`, by the directions' lengths where `weighted` (Bricken et al. 2023)
     /// - "tied": encoder and decoder in one, a penalty `l1` (Cunningham et al. 2023)
+    /// - "p_anneal": a penalty `l1` on codes to the power p, which falls from 1 to `p_end` (0.2) in so many `updates` (10),
+    ///   from the step `anneal_start` on (a tenth of the steps) (Karvonen et al. 2024)
     /// - "gated": a penalty `l1` on gates (Rajamanoharan et al. 2024)
     /// - "jumprelu": thresholds, a penalty `l0`, towards a `target` where there is one, `bandwidth`, where `threshold`
     ///   begins, and whose `estimate`, "paper" or "dictionary_learning"
@@ -238,10 +262,13 @@ pub mod functions {
     /// - `sparsity_warmup` = 0: steps on which a penalty rises
     /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
     /// - `unit` = true, but for "tied": whether directions are kept at length 1
-    /// - `dead` = "auxk": dead features learn from what is left; or "leave"
+    /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
+    ///   are badly reconstructed; or "leave"
+    /// - `resample_at` = four times in the first half: after how many steps they begin anew
     /// - `k_aux` = d / 2: how many of them in a row
     /// - `aux` = 1/32: what their error counts
-    /// - `dead_after` = a quarter of a pass, at most 10 million: rows without firing after which a feature is dead
+    /// - `dead_after` = a quarter of a pass, at most 10 million: rows without firing after which a feature is dead; where
+    ///   they begin anew, a sixteenth of the fit
     /// - `scaled` = true: whether activations are centred and scaled while they are fitted
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
     /// - `dir` = none: a folder where the fit is kept, and goes on from
