@@ -26,7 +26,7 @@ use crate::script::value::{Any, Fallible, Given, Options, json};
 use crate::tensor::Tensor;
 
 /// What is asked of a fit, but for its data.
-struct Asked {
+pub(super) struct Asked {
     kind: String,
     of_kind: Map<String, Value>,
     d_sae: Option<usize>,
@@ -56,6 +56,18 @@ struct Asked {
     fresh: bool,
 }
 
+impl Asked {
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Where one of several fits is kept, if they are.
+    pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<Keep<'a>> {
+        let folder = PathBuf::from(self.dir.as_ref()?).join(name);
+        Some(Keep { files: &env.files, folder, every: self.every as u64, fresh: self.fresh })
+    }
+}
+
 /// What is done about dead features, by the names that scripts give.
 #[derive(Clone, Copy, PartialEq)]
 enum Help {
@@ -79,7 +91,7 @@ fn one_of<T: Copy>(given: &Given, all: &[(&'static str, T)]) -> Result<T> {
     })
 }
 
-fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
+pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
     let kind = read.text("kind", "topk")?;
     let mut of_kind = Map::new();
     for name in kinds::options_of(&kind).map_err(|e| e.arg(1))? {
@@ -136,7 +148,7 @@ fn whole(value: Value) -> Value {
 
 impl Asked {
     /// The recipe for so many rows of this width, and how many features there are.
-    fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
+    pub(super) fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
         let kind = kinds::kind(&self.kind, self.of_kind.clone()).map_err(|e| e.arg(1))?;
         let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
         let batch = self.batch.min(rows);
@@ -147,7 +159,7 @@ impl Asked {
             decay: self.decay.map_or(steps / 5, |steps| steps as u64),
             floor: 0.0,
         };
-        let is_tied = kind.is_tied();
+        let (is_tied, unit) = (kind.is_tied(), self.unit.unwrap_or(kind.likes_unit()));
         let usual = if is_tied { Counting::Mean } else { Counting::Normalised };
         // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
         let mut dead_after = (rows / 4).clamp(1, 10_000_000) as u64;
@@ -175,7 +187,7 @@ impl Asked {
             clip: self.clip,
             sparsity_warmup: self.sparsity_warmup as u64,
             counting: self.counting.unwrap_or(usual),
-            unit: self.unit.unwrap_or(!is_tied),
+            unit,
             dead,
             dead_after: self.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: self.scaled,
@@ -261,7 +273,7 @@ pub mod functions {
     /// - `clip` = 1: the longest gradient, or () for any
     /// - `sparsity_warmup` = 0: steps on which a penalty rises
     /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
-    /// - `unit` = true, but for "tied": whether directions are kept at length 1
+    /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at length 1
     /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
     ///   are badly reconstructed; or "leave"
     /// - `resample_at` = four times in the first half: after how many steps they begin anew

@@ -39,7 +39,7 @@ fn measured(s: &sae::Sae, x: &Tensor, rules: Rules, task: &Task) -> Result<Table
 }
 
 /// The one site of a dictionary.
-fn site_of(s: &sae::Sae) -> Result<String> {
+pub fn site_of(s: &sae::Sae) -> Result<String> {
     match s.parts().about.sites.as_slice() {
         [site] => Ok(site.clone()),
         [] => {
@@ -180,7 +180,7 @@ pub mod methods {
             let left_out = row.ids.iter().map(|id| without_bos && marks.contains(&Some(*id))).collect();
             judged.push(Judged { ids: row.ids, left_out, classes: Vec::new() });
         }
-        let sites = Sites { reads: &site, writes: &site };
+        let sites = Sites { reads: &site, writes: s.core.parts().about.writes.as_deref().unwrap_or(&site) };
         Ok(metrics::effect(m.decoder(), sites, &s.core, &judged, &env.task)?.table())
     }
 
@@ -210,8 +210,11 @@ pub mod methods {
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
         // Options that are not known are refused before a site that is not.
         let site = if site.is_empty() { super::site_of(&s.core) } else { Ok(site) };
-        let named = site.as_deref().unwrap_or_default();
+        let reads = site.as_deref().unwrap_or_default();
+        let writes = s.core.parts().about.writes.clone();
+        let named = writes.as_deref().unwrap_or(reads);
         let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
+        let hook = hook.reading(writes.is_some().then(|| reads.to_string()));
         read.finish()?;
         site?;
         Ok(hook)

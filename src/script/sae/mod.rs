@@ -2,9 +2,11 @@
 
 mod baselines;
 mod dictionary;
+mod finetune;
 mod fit;
 mod measure;
 mod rows;
+mod transcode;
 
 pub use dictionary::Sae;
 
@@ -18,6 +20,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(dictionary::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(measure::functions),
+        exported_manifest!(transcode::functions),
     ]
 }
 
@@ -26,6 +29,8 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(dictionary::methods),
         exported_manifest!(fit::methods),
+        exported_manifest!(finetune::methods),
         exported_manifest!(measure::methods),
+        exported_manifest!(transcode::methods),
     ]
 }
