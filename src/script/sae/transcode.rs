@@ -205,9 +205,9 @@ pub mod functions {
         m: Any,
         sites: Any,
         text: Text,
-        mut options: Options,
+        options: Options,
     ) -> Fallible<Sae> {
-        let env = env(&ctx)?;
+        let (env, mut options) = (env(&ctx)?, options);
         let (models, names) = (super::models(&m)?, given(1, "sites", &sites).texts()?);
         let mut places = Vec::new();
         for (number, model) in models.iter().enumerate() {

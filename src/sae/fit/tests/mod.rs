@@ -179,7 +179,9 @@ fn every_kind_begins_dead_features_anew() {
         let recipe = Recipe { dead, dead_after: 0, lr: 1e-9, ..recipe(kind, Counting::Sum) };
         let mut state = State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap(), SHAPE.d_sae);
         let batch = Batch { x: rows(8, DType::F32), target: None };
-        (0..3).for_each(|_| drop(state.advance(&batch, &recipe).unwrap()));
+        for _ in 0..3 {
+            state.advance(&batch, &recipe).unwrap();
+        }
         // All are dead, and the eight rows are given to the first of them.
         let name = if recipe.kind.is_tied() { Name::Encoder } else { Name::Decoder };
         let of = |name| unit_rows(&state.params.get(name).unwrap().as_detached_tensor()).unwrap();
