@@ -5,6 +5,7 @@ use rhai::plugin::*;
 
 use super::dictionary::Sae;
 use super::rows::{harvested, keeping};
+use super::transcode::transcoded;
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::err;
@@ -97,6 +98,7 @@ pub mod methods {
         let mut read = super::options(1, options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         read.finish()?;
+        s.core.check_writes_what_it_reads()?;
         Ok(super::measured(&s.core, &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)
     }
 
@@ -135,6 +137,10 @@ pub mod methods {
         let keep = keeping(&mut read)?;
         read.finish()?;
         let site = if site.is_empty() { super::site_of(&s.core)? } else { site };
+        if let Some(writes) = &s.core.parts().about.writes {
+            let sites = Sites { reads: &site, writes };
+            return Ok(transcoded(&s.core, m.core(), sites, &text, (&keep, rules), &env.task)?.table());
+        }
         let found = harvested(m.core(), &[&site], &text, &keep, &env.task)?;
         let [(_, x)] = found.as_slice() else {
             return Err(err!(Argument, "expected one site, and `{site}` names several").into());

@@ -10,19 +10,24 @@ use super::fit::{Asked, asked};
 use super::rows::{harvested, keeping};
 use crate::base::{Result, Table, Task};
 use crate::data::{Text, pack};
-use crate::data::harvest::width;
+use crate::data::harvest::{Options as Keeping, width};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Place, select};
 use crate::report::symbols::count;
+use crate::sae;
 use crate::sae::crosscoder::unscaled;
 use crate::sae::fit::{Apart, Fit, Joined, Recipe, Rows};
+use crate::sae::metrics::{Measures, Meter, Rules, Seen, Sites};
 use crate::sae::{About, Span};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Options, given};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, dtype};
+
+/// Rows that are encoded at once.
+const ROWS: usize = 4096;
 
 /// The one place that a site names.
 fn one_place(config: &Config, site: &str) -> Result<Place> {
@@ -55,6 +60,33 @@ fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, abo
 
 fn rows_of(x: &[Tensor]) -> usize {
     x.first().map_or(0, |x| x.dims()[0])
+}
+
+/// How well a transcoder reconstructs what a model has at the site that it writes.
+pub fn transcoded(
+    sae: &sae::Sae,
+    model: &crate::model::Model,
+    sites: Sites,
+    text: &Text,
+    (keep, rules): (&Keeping, Rules),
+    task: &Task,
+) -> Result<Measures> {
+    let found = harvested(model, &[sites.reads, sites.writes], text, keep, task)?;
+    let [(_, read), (_, written)] = found.as_slice() else {
+        return Err(err!(Argument, "expected two sites, found `{}` and `{}`", sites.reads, sites.writes));
+    };
+    let mut meter = Meter::new(sae.d_out(), sae.d_sae(), rules)?;
+    let bar = task.begin("measuring", Some(read.dims()[0] as u64));
+    for start in (0..read.dims()[0]).step_by(ROWS) {
+        task.check()?;
+        let count = ROWS.min(read.dims()[0] - start);
+        let part = |x: &Tensor| dtype::convert(&x.narrow(0, start, count)?, sae.parts().encoder.dtype());
+        let (x, target) = (part(read)?, part(written)?);
+        let (codes, x_hat) = sae.encode_and_reconstruct(&x)?;
+        meter.add(Seen { x: &target, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
+        bar.advance(count as u64);
+    }
+    meter.finish()
 }
 
 /// Models that read the same tokens, as one argument.
