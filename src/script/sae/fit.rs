@@ -3,181 +3,30 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rand::Rng;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
-use serde_json::{Map, Value};
 
+use super::asked::{Asked, asked};
 use super::dictionary::Sae;
-use super::rows::{Held, Source, choosing, each_site, of_text_only};
-use crate::base::{Result, names};
+use super::rows::{Source, choosing, each_site, of_text_only};
+use crate::base::Result;
 use crate::data::Text;
 use crate::err;
-use crate::model::train::{Schedule, Shape as Fall};
 use crate::report::symbols::count;
 use crate::sae::About;
-use crate::sae::fit::{Counting, Dead, Fit, Keep, Recipe, kinds};
+use crate::sae::fit::Fit;
 use crate::script::data::Store;
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Given, Options, given, json};
-
-/// What is asked of a fit, but for its data.
-pub(super) struct Asked {
-    kind: String,
-    of_kind: Map<String, Value>,
-    d_sae: Option<usize>,
-    ratio: f64,
-    steps: Option<usize>,
-    passes: f64,
-    batch: usize,
-    lr: f64,
-    fall: Fall,
-    warmup: Option<usize>,
-    decay: Option<usize>,
-    betas: [f64; 2],
-    eps: f64,
-    clip: Option<f64>,
-    sparsity_warmup: usize,
-    counting: Option<Counting>,
-    unit: Option<bool>,
-    leaves_dead: bool,
-    k_aux: Option<usize>,
-    aux: f64,
-    dead_after: Option<usize>,
-    scaled: bool,
-    seed: u64,
-    dir: Option<String>,
-    every: usize,
-    fresh: bool,
-    buffer: Option<usize>,
-}
-
-const COUNTINGS: [(&str, Counting); 3] =
-    [("mean", Counting::Mean), ("sum", Counting::Sum), ("normalised", Counting::Normalised)];
-
-fn one_of<T: Copy>(given: &Given, all: &[(&'static str, T)]) -> Result<T> {
-    let name = given.text()?;
-    let known = || all.iter().map(|(known, _)| *known);
-    let found = all.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-    found.ok_or_else(|| {
-        let wanted = format!("one of {}", known().collect::<Vec<_>>().join(", "));
-        given.refuse(&wanted).maybe_hint(names::suggestion(&name, known()))
-    })
-}
-
-pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
-    let kind = read.text("kind", "topk")?;
-    let mut of_kind = Map::new();
-    for name in kinds::options_of(&kind).map_err(|e| e.arg(1))? {
-        if let Some(value) = read.value(name) {
-            of_kind.insert((*name).into(), whole(json(&value)?));
-        }
-    }
-    Ok(Asked {
-        kind,
-        of_kind,
-        d_sae: read.get("d_sae", Given::size)?,
-        ratio: read.number("ratio", 8.0)?,
-        steps: read.get("steps", Given::size)?,
-        passes: read.number("passes", 4.0)?,
-        batch: read.size("batch", 4096)?,
-        lr: read.number("lr", 1e-3)?,
-        fall: read.get("schedule", |given| one_of(given, &Fall::ALL))?.unwrap_or(Fall::Trapezoid),
-        warmup: read.get("warmup", Given::size)?,
-        decay: read.get("decay", Given::size)?,
-        betas: read.get("betas", Given::range)?.unwrap_or([0.9, 0.999]),
-        eps: read.number("eps", 1e-8)?,
-        clip: match read.value("clip") {
-            Some(none) if none.is_unit() => None,
-            Some(_) => read.get("clip", Given::number)?,
-            None => Some(1.0),
-        },
-        sparsity_warmup: read.size("sparsity_warmup", 0)?,
-        counting: read.get("loss", |given| one_of(given, &COUNTINGS))?,
-        unit: read.get("unit", Given::flag)?,
-        leaves_dead: read.get("dead", |given| one_of(given, &[("auxk", false), ("leave", true)]))?.unwrap_or(false),
-        k_aux: read.get("k_aux", Given::size)?,
-        aux: read.number("aux", 1.0 / 32.0)?,
-        dead_after: read.get("dead_after", Given::size)?,
-        scaled: read.flag("scaled", true)?,
-        seed: read.seed()?.unwrap_or_else(|| env.random.generator(None).next_u64() >> 1),
-        dir: read.get("dir", Given::text)?,
-        every: read.size("every", 1000)?,
-        fresh: read.flag("fresh", false)?,
-        buffer: read.get("buffer", Given::size)?,
-    })
-}
-
-/// A float without a fraction is a whole number, so that `k: 24.0` is `k: 24`.
-fn whole(value: Value) -> Value {
-    match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(x) if x.fract() == 0.0 && x.abs() < 1e15 => Value::from(x as i64),
-            _ => Value::Number(number),
-        },
-        Value::Array(values) => Value::Array(values.into_iter().map(whole).collect()),
-        other => other,
-    }
-}
+use crate::script::value::{Any, Fallible, Given, Options, given};
 
 impl Asked {
-    /// The recipe for so many rows of this width, and how many features there are.
-    pub(super) fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
-        let kind = kinds::kind(&self.kind, self.of_kind.clone()).map_err(|e| e.arg(1))?;
-        let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
-        let batch = self.batch.min(rows);
-        let steps = self.steps.unwrap_or((self.passes * rows as f64 / batch as f64).ceil() as usize) as u64;
-        let schedule = Schedule {
-            shape: self.fall,
-            warmup: self.warmup.map_or(steps / 50, |steps| steps as u64),
-            decay: self.decay.map_or(steps / 5, |steps| steps as u64),
-            floor: 0.0,
-        };
-        let is_tied = kind.is_tied();
-        let usual = if is_tied { Counting::Mean } else { Counting::Normalised };
-        let dead = match self.leaves_dead || is_tied {
-            true => Dead::Leave,
-            false => Dead::AuxK { k: self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1)), weight: self.aux },
-        };
-        let recipe = Recipe {
-            kind,
-            steps,
-            batch,
-            lr: self.lr,
-            schedule,
-            betas: self.betas,
-            eps: self.eps,
-            clip: self.clip,
-            sparsity_warmup: self.sparsity_warmup as u64,
-            counting: self.counting.unwrap_or(usual),
-            unit: self.unit.unwrap_or(!is_tied),
-            dead,
-            // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
-            dead_after: self.dead_after.unwrap_or((rows / 4).clamp(1, 10_000_000)) as u64,
-            scaled: self.scaled,
-            skip: false,
-            seed: self.seed,
-        };
-        Ok((recipe, d_sae))
-    }
-
-    /// Where one of several fits is kept, if they are.
-    pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<Keep<'a>> {
-        let folder = PathBuf::from(self.dir.as_ref()?).join(name);
-        Some(Keep { files: &env.files, folder, every: self.every as u64, fresh: self.fresh })
-    }
-
-    pub(super) fn held(&self) -> Held {
-        Held { seed: self.seed, rows: self.buffer }
-    }
-
     fn fitted(&self, source: Source, dir: Option<PathBuf>, env: &Env) -> Result<Sae> {
         let Source { rows, count: found, widths, about } = source;
         let (recipe, d_sae) = self.recipe(found, widths.first().copied().unwrap_or_default())?;
-        let keep = dir.map(|folder| Keep { files: &env.files, folder, every: self.every as u64, fresh: self.fresh });
+        let keep = dir.map(|folder| self.keep_in(folder, env));
         let steps = recipe.steps;
         let done = Fit::new(recipe, d_sae, rows, keep, &env.task)?.run(about, &env.task)?;
         if !done.is_whole {
@@ -244,7 +93,7 @@ impl OfActivations {
         if self.site.is_some() || asked.buffer.is_some() {
             return Err(err!(Argument, "expected `site` and `buffer` with a store, found them with a tensor").arg(1));
         }
-        Source::of_tensors(&[values(0, "x", x)?], asked.seed, About::default())
+        Source::of_tensors(&[values(0, "x", x)?], asked.seed(), About::default())
     }
 }
 
@@ -272,6 +121,8 @@ pub mod functions {
     /// - "matryoshka": that with `prefixes` that each reconstruct, and their `weights`
     /// - "relu": a penalty `l1`, by the directions' lengths where `weighted` (Bricken et al. 2023)
     /// - "tied": encoder and decoder in one, a penalty `l1` (Cunningham et al. 2023)
+    /// - "p_anneal": a penalty `l1` on codes to the power p, which falls from 1 to `p_end` (0.2) in so many `updates` (10),
+    ///   from the step `anneal_start` on (a tenth of the steps) (Karvonen et al. 2024)
     /// - "gated": a penalty `l1` on gates (Rajamanoharan et al. 2024)
     /// - "jumprelu": thresholds, a penalty `l0`, towards a `target` where there is one, `bandwidth`, where `threshold`
     ///   begins, and whose `estimate`, "paper" or "dictionary_learning"
@@ -294,11 +145,14 @@ pub mod functions {
     /// - `clip` = 1: the longest gradient, or () for any
     /// - `sparsity_warmup` = 0: steps on which a penalty rises
     /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
-    /// - `unit` = true, but for "tied": whether directions are kept at length 1
-    /// - `dead` = "auxk": dead features learn from what is left; or "leave"
+    /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at length 1
+    /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
+    ///   are badly reconstructed; or "leave"
+    /// - `resample_at` = four times in the first half: after how many steps they begin anew
     /// - `k_aux` = d / 2: how many of them in a row
     /// - `aux` = 1/32: what their error counts
-    /// - `dead_after` = a quarter of a pass, at most 10 million: rows without firing after which a feature is dead
+    /// - `dead_after` = a quarter of a pass, at most 10 million: rows without firing after which a feature is dead; where
+    ///   they begin anew, a sixteenth of the fit
     /// - `scaled` = true: whether activations are centred and scaled while they are fitted
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
     /// - `dir` = none: a folder where the fit is kept, and goes on from

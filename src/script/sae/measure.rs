@@ -6,6 +6,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::dictionary::Sae;
 use super::judged::Judging;
 use super::rows::keeping;
+use super::transcode::transcoded;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
@@ -23,6 +24,11 @@ use crate::tensor::Tensor;
 /// One site that is asked for, or else the dictionary's.
 fn site_or(s: &sae::Sae, asked: String) -> Result<String> {
     if asked.is_empty() { site_of(s) } else { Ok(asked) }
+}
+
+/// What it reads at a site, and what it writes.
+pub fn sites<'a>(s: &'a sae::Sae, reads: &'a str) -> Sites<'a> {
+    Sites { reads, writes: s.parts().about.writes.as_deref().unwrap_or(reads) }
 }
 
 fn first<T>(found: Vec<T>) -> Result<T> {
@@ -124,6 +130,7 @@ pub mod methods {
         let mut read = super::options(1, options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         read.finish()?;
+        s.core.check_writes_what_it_reads()?;
         Ok(super::first(metrics::measured(&[&s.core], &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)?)
     }
 
@@ -161,6 +168,10 @@ pub mod methods {
         let keep = keeping(&mut read)?;
         read.finish()?;
         let site = super::site_or(&s.core, site)?;
+        if s.core.parts().about.writes.is_some() {
+            let sites = super::sites(&s.core, &site);
+            return Ok(transcoded(&s.core, m.core(), sites, &text, (&keep, rules), &env.task)?);
+        }
         let found = metrics::measured_on(&[&s.core], (m.core(), &site), &text, (&keep, rules), &env.task)?;
         Ok(super::first(found)?)
     }
@@ -193,7 +204,7 @@ pub mod methods {
         read.finish()?;
         let site = super::site_or(&s.core, site)?;
         let (rows, _) = judging.rows(&m, &text, false, &env.task)?;
-        let sites = Sites { reads: &site, writes: &site };
+        let sites = super::sites(&s.core, &site);
         Ok(metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?.table())
     }
 
@@ -233,7 +244,7 @@ pub mod methods {
         read.finish()?;
         let site = super::site_or(&s.core, site)?;
         let (rows, names) = judging.rows(&m, &text, true, &env.task)?;
-        let sites = Sites { reads: &site, writes: &site };
+        let sites = super::sites(&s.core, &site);
         let found = metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?;
         Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
     }
@@ -264,8 +275,11 @@ pub mod methods {
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
         // Options that are not known are refused before a site that is not.
         let site = super::site_or(&s.core, site);
-        let named = site.as_deref().unwrap_or_default();
+        let reads = site.as_deref().unwrap_or_default();
+        let writes = s.core.parts().about.writes.clone();
+        let named = writes.as_deref().unwrap_or(reads);
         let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
+        let hook = hook.reading(writes.is_some().then(|| reads.to_string()));
         read.finish()?;
         site?;
         Ok(hook)

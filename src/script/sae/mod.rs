@@ -1,7 +1,9 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
+mod asked;
 mod baselines;
 mod dictionary;
+mod finetune;
 mod fit;
 mod history;
 mod judged;
@@ -11,6 +13,7 @@ mod pareto;
 mod rows;
 mod stored;
 mod sweep;
+mod transcode;
 
 pub use dictionary::Sae;
 pub use rows::choosing;
@@ -27,6 +30,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(measure::functions),
         exported_manifest!(pareto::functions),
         exported_manifest!(sweep::functions),
+        exported_manifest!(transcode::functions),
     ]
 }
 
@@ -40,5 +44,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(pareto::methods),
         exported_manifest!(sweep::methods),
         exported_manifest!(stored::methods),
+        exported_manifest!(finetune::methods),
+        exported_manifest!(transcode::methods),
     ]
 }

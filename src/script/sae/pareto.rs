@@ -21,7 +21,7 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::show::Handle;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options, from_json, given};
+use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
 impl Handle for Pareto {
     const NAME: &'static str = "Pareto";
@@ -61,7 +61,12 @@ fn dictionaries(given_as: &Dynamic) -> Result<Vec<Sae>> {
     if elements.is_empty() {
         return Err(err!(Argument, "expected dictionaries to compare, found none").arg(0));
     }
-    elements.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
+    let dictionary = |one: &Given| {
+        let sae = one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))?;
+        sae.core.check_writes_what_it_reads()?;
+        Ok(sae)
+    };
+    elements.iter().map(dictionary).collect()
 }
 
 fn joined(saes: &[&sae::Sae], measures: &[Measures], effects: &[Effect]) -> Pareto {

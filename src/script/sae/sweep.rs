@@ -7,8 +7,9 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
+use super::asked::{Asked, asked};
 use super::dictionary::Sae;
-use super::fit::{Asked, OfActivations, asked};
+use super::fit::OfActivations;
 use super::rows::{Source, choosing, each_site};
 use crate::base::Result;
 use crate::data::{Text, harvest};
