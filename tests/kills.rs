@@ -11,25 +11,27 @@ use std::time::Duration;
 const HARVEST: &str = r#"
 let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
 let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-let words = (0..60).map(|i| "to be or not " + "be to or "[0..i % 7] + "to not be");
+let words = [];
+for i in 0..60 { words.push("to be or not " + "be to or ".sub_string(0, i % 7) + "to not be"); }
 data::harvest(m, "resid_post.0", data::texts(words), #{ dir: "store" });
 "#;
 
 /// A fit that is written down after every step.
 const FIT: &str = r#"
-let s = sae::fit(data::store("store"), #{ k: 2, d_sae: 24, batch: 64, steps: 60, buffer: 300, seed: 1, dir: "fit", every: 1 });
+let s = sae::fit(data::store("store"), #{ k: 2, d_sae: 24, batch: 64, steps: 60, buffer: 300, seed: 1, dir: "kept", every: 1 });
 s.save("dictionary");
 "#;
 
 /// Two dictionaries that replace each other.
 const SAVE: &str = r#"
-let a = sae::random(16, 64, #{ seed: 1 });
-let b = sae::random(16, 64, #{ seed: 2 });
-a.save("a");
-b.save("b");
+let x = tensor::randn([64, 16], #{ seed: 1 });
+let a = sae::fit(x, #{ k: 2, d_sae: 64, steps: 1, seed: 1 });
+let b = sae::fit(x, #{ k: 3, d_sae: 64, steps: 1, seed: 2 });
+a.save("a", #{ format: "saelens" });
+b.save("b", #{ format: "saelens" });
 for i in 0..arg("times", 1) {
-    a.save("both");
-    b.save("both");
+    a.save("both", #{ format: "saelens" });
+    b.save("both", #{ format: "saelens" });
 }
 "#;
 
@@ -90,7 +92,7 @@ fn undisturbed() -> (tempfile::TempDir, [BTreeMap<String, Vec<u8>>; 2]) {
     let folder = place();
     run(folder.path(), "harvest.rhai");
     run(folder.path(), "fit.rhai");
-    let found = ["fit", "dictionary"].map(|name| contents(&folder.path().join("out").join(name)));
+    let found = ["kept", "dictionary"].map(|name| contents(&folder.path().join("out").join(name)));
     (folder, found)
 }
 
@@ -98,13 +100,13 @@ fn undisturbed() -> (tempfile::TempDir, [BTreeMap<String, Vec<u8>>; 2]) {
 fn a_fit_that_is_killed_again_and_again_ends_with_the_same_bytes() {
     let (folder, wanted) = undisturbed();
     let out = folder.path().join("out");
-    let kept = out.join("fit/fit.safetensors");
-    std::fs::remove_dir_all(out.join("fit")).unwrap();
+    let kept = out.join("kept/fit.safetensors");
+    std::fs::remove_dir_all(out.join("kept")).unwrap();
     std::fs::remove_dir_all(out.join("dictionary")).unwrap();
     let (mut finished, mut in_the_middle) = (0, 0);
     for kill in 0..100 {
         kill_after(start(folder.path(), "fit.rhai", ""), &kept, kill % 4, kill as u64 * 370 % 9000);
-        let found = contents(&out.join("fit"));
+        let found = contents(&out.join("kept"));
         for (name, bytes) in &found {
             let read = safetensors::SafeTensors::deserialize(bytes);
             assert!(read.is_ok(), "{name} after kill {kill}: {:?}", read.err());
@@ -116,13 +118,13 @@ fn a_fit_that_is_killed_again_and_again_ends_with_the_same_bytes() {
         in_the_middle += usize::from(!found.is_empty() && found != wanted[0]);
         if found == wanted[0] {
             finished += 1;
-            std::fs::remove_dir_all(out.join("fit")).unwrap();
+            std::fs::remove_dir_all(out.join("kept")).unwrap();
         }
     }
     println!("{finished} fits, {in_the_middle} of 100 kills in their middle");
     assert!(in_the_middle > 50, "{in_the_middle} of 100 kills came in the middle of a fit");
     run(folder.path(), "fit.rhai");
-    assert_eq!(["fit", "dictionary"].map(|name| contents(&out.join(name))), wanted);
+    assert_eq!(["kept", "dictionary"].map(|name| contents(&out.join(name))), wanted);
 }
 
 #[test]
@@ -156,23 +158,23 @@ fn a_fit_on_a_disk_that_fills_up_says_so_and_goes_on_where_there_is_room() {
     let (folder, wanted) = undisturbed();
     let out = folder.path().join("out");
     let size = wanted[0]["fit.safetensors"].len();
-    std::fs::remove_dir_all(out.join("fit")).unwrap();
+    std::fs::remove_dir_all(out.join("kept")).unwrap();
     std::fs::remove_dir_all(out.join("dictionary")).unwrap();
     // The file grows with every step; the last ones do not fit.
     let limits = format!("ulimit -f {}; trap '' XFSZ;", size / 1024);
     assert!(size % 1024 > 0);
     let (succeeded, stderr) = finish(start(folder.path(), "fit.rhai", &limits));
     assert!(!succeeded && stderr.contains("cannot write") && stderr.contains("fit.safetensors"), "{stderr}");
-    let found = contents(&out.join("fit"));
+    let found = contents(&out.join("kept"));
     assert!(found != wanted[0] && safetensors::SafeTensors::deserialize(&found["fit.safetensors"]).is_ok());
     run(folder.path(), "fit.rhai");
-    assert_eq!(["fit", "dictionary"].map(|name| contents(&out.join(name))), wanted);
+    assert_eq!(["kept", "dictionary"].map(|name| contents(&out.join(name))), wanted);
 }
 
 #[test]
 fn a_second_fit_in_a_folder_is_refused_while_the_first_runs() {
     let (folder, _) = undisturbed();
-    let long = FIT.replace("steps: 60", "steps: 1000000").replace("dir: \"fit\"", "dir: \"other\"");
+    let long = FIT.replace("steps: 60", "steps: 1000000").replace("dir: \"kept\"", "dir: \"other\"");
     std::fs::write(folder.path().join("long.rhai"), long).unwrap();
     let kept = folder.path().join("out/other/fit.safetensors");
     let mut first = start(folder.path(), "long.rhai", "");
@@ -195,14 +197,17 @@ fn a_number_that_is_none_is_refused_with_its_place() {
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let x = read.tensor("resid_post.0").unwrap();
-    let (rows, start) = (x.shape()[0], x.data().as_ptr() as usize - bytes.as_ptr() as usize);
-    assert!(start >= header && rows > 600, "{rows}");
-    let at = start + 4 * (700 * 8 + 3);
+    let (rows, first) = (x.shape()[0], x.data().as_ptr() as usize - bytes.as_ptr() as usize);
+    assert!(first >= header && rows > 800, "{rows}");
+    let at = first + 4 * (700 * 8 + 3);
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&shard, bytes).unwrap();
-    std::fs::remove_dir_all(out.join("fit")).unwrap();
+    std::fs::remove_dir_all(out.join("kept")).unwrap();
     let (succeeded, stderr) = finish(start(folder.path(), "fit.rhai", ""));
     assert!(!succeeded, "{stderr}");
-    assert!(stderr.contains("expected finite activations, found NaN in row 700, column 3 of `resid_post.0`"), "{stderr}");
+    assert!(
+        stderr.contains("expected finite activations, found NaN in row 700, column 3 of `resid_post.0`"),
+        "{stderr}"
+    );
     assert!(stderr.contains("shard-00000.safetensors"), "{stderr}");
 }

@@ -19,8 +19,8 @@ use crate::data::harvest::{Block, Blocks, Moments, Progress};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::select;
-use crate::tensor::{DType, Tensor};
 use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor};
 
 /// How much of a file is hashed between two looks at the task.
 const PIECE: usize = 4 << 20;

@@ -15,12 +15,7 @@ const CODES: usize = 1 << 23;
 
 /// Measures of a dictionary on all rows of a site of a store, with those by position. A dictionary of another site is
 /// refused.
-pub fn measured_in(
-    sae: &Sae,
-    (store, site): (&Arc<Store>, &str),
-    rules: Rules,
-    task: &Task,
-) -> Result<Measures> {
+pub fn measured_in(sae: &Sae, (store, site): (&Arc<Store>, &str), rules: Rules, task: &Task) -> Result<Measures> {
     let listed = store.made().sites.get(store.site(site)?).ok_or_else(|| err!(Bug, "a site that is not listed"))?;
     sae.check_fits(listed.width, &store.made().model.origin, &listed.site)?;
     let mut meter = Meter::new(sae.d_out(), sae.d_sae(), rules)?;

@@ -58,7 +58,7 @@ pub mod functions {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to be or not to be", "or not to be"]);
     /// data::harvest(m, "resid_post.*", text, #{ dir: "activations", without_tokens: [" "] })
-    /// //=> store of 26 rows at resid_post.0, resid_post.1
+    /// //=> store of 11 rows at resid_post.0, resid_post.1
     /// ```
     #[rhai_fn(return_raw)]
     pub fn harvest(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Store> {

@@ -239,7 +239,7 @@ pub mod methods {
     /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let s = data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "a" });
-    /// s.origins(2, 5).positions  //=> tensor([2, 3, 4])
+    /// s.origins(2, 5).positions  //=> tensor([2, 3, 4], i64)
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn origins(ctx: NativeCallContext, s: &mut Store, from: Int, to: Int) -> Fallible<Map> {
