@@ -117,7 +117,8 @@ mod tests {
     fn shares_say_whose_a_feature_is() {
         let eye = baselines::identity(3).unwrap().parts().clone();
         let spans = vec![Span { width: 2, scale: 1.0 }, Span { width: 1, scale: 3.0 }];
-        let decoder = Tensor::new(&[[1.0_f32, 0.0, 0.0], [0.6, 0.0, 0.2], [0.0, 0.0, 0.0]], &crate::tensor::Device::Cpu);
+        let decoder =
+            Tensor::new(&[[1.0_f32, 0.0, 0.0], [0.6, 0.0, 0.2], [0.0, 0.0, 0.0]], &crate::tensor::Device::Cpu);
         let about = About { spans, sites: vec!["a".into(), "b".into()], ..About::default() };
         let sae = Sae::new(Parts { decoder: decoder.unwrap(), about, ..eye }).unwrap();
         assert_eq!(sae.shares().unwrap().to_vec2::<f32>().unwrap(), [[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]);

@@ -22,7 +22,13 @@ use crate::script::value::{Fallible, Given, Options};
 const STRETCHES: usize = 20;
 
 /// The first rows of a text, tokens that mark a beginning or an end left out where that is asked for.
-fn rows(m: &Model, text: &Text, (most, context): (usize, usize), without_bos: bool, task: &Task) -> Result<Vec<Judged>> {
+fn rows(
+    m: &Model,
+    text: &Text,
+    (most, context): (usize, usize),
+    without_bos: bool,
+    task: &Task,
+) -> Result<Vec<Judged>> {
     let tokenizer = m.tokenizer()?;
     let mut rows = pack::rows(text, tokenizer, context, task)?;
     let marks = [tokenizer.bos(), tokenizer.eos()];
@@ -86,7 +92,13 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "fine_tune", pure, return_raw)]
-    pub fn fine_tune_with(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Sae> {
+    pub fn fine_tune_with(
+        ctx: NativeCallContext,
+        s: &mut Sae,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let site = read.text("site", "")?;
         let tuning = Tuning {
