@@ -70,11 +70,21 @@ pub fn unscaled(sae: &Sae, spans: &[Span]) -> Result<Sae> {
         encoder: parts.encoder.broadcast_mul(&factors)?,
         decoder: parts.decoder.broadcast_div(&factors)?,
         decoder_bias: bias,
-        about: About { spans: spans.to_vec(), ..parts.about.clone() },
+        about: named(About { spans: spans.to_vec(), ..parts.about.clone() }),
         ..parts.clone()
     };
     let compared = matches!(more.activation, Activation::TopK(_));
     Sae::new(if compared { more } else { more.with_unit_directions()? })
+}
+
+/// It is called a crosscoder, with what it was fitted as beside it.
+fn named(mut about: About) -> About {
+    const NAME: &str = "crosscoder";
+    if about.kind != NAME {
+        let kind = std::mem::replace(&mut about.kind, NAME.into());
+        about.more.insert("fitted_as".into(), kind.into());
+    }
+    about
 }
 
 /// The scale of each coordinate.

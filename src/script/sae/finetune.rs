@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::dictionary::Sae;
 use super::measure::site_of;
+use super::transcode::writes_of;
 use crate::base::{Result, Task};
 use crate::data::{Text, pack};
 use crate::report::symbols::count;
@@ -114,7 +115,7 @@ pub mod methods {
         let context = read.get("context", Given::size)?.unwrap_or(m.config().context).min(m.config().context);
         read.finish()?;
         let reads = if site.is_empty() { super::site_of(&s.core)? } else { site };
-        let writes = s.core.parts().about.writes.clone().unwrap_or_else(|| reads.clone());
+        let writes = writes_of(&s.core, None)?.unwrap_or_else(|| reads.clone());
         let texts = super::rows(&m, &text, (most, context), without_bos, &env.task)?;
         let sites = Sites { reads: &reads, writes: &writes };
         let tuned = super::fine_tune(m.decoder(), sites, &s.core, &texts, tuning, &env.task)?;

@@ -5,7 +5,7 @@ use rhai::plugin::*;
 
 use super::dictionary::Sae;
 use super::rows::{harvested, keeping};
-use super::transcode::transcoded;
+use super::transcode::{transcoded, writes_of};
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::err;
@@ -17,7 +17,7 @@ use crate::script::hooks::{Hook, What};
 use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options};
+use crate::script::value::{Any, Fallible, Given, Options};
 use crate::tensor::{Tensor, dtype};
 
 /// Rows that are encoded at once.
@@ -154,6 +154,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `site` = the dictionary's: where it stands
+    /// - `writes` = the dictionary's: where a transcoder writes
     /// - `rows` = 64: how many rows of the text are read
     /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
     ///
@@ -174,8 +175,10 @@ pub mod methods {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let site = read.text("site", "")?;
         let (count, without_bos) = (read.size("rows", 64)?, read.flag("without_bos", true)?);
+        let writes = read.get("writes", Given::text)?;
         read.finish()?;
         let site = if site.is_empty() { super::site_of(&s.core)? } else { site };
+        let writes = writes_of(&s.core, writes)?;
         let tokenizer = m.tokenizer()?;
         let mut rows = crate::data::pack::rows(&text, tokenizer, m.config().context, &env.task)?;
         let marks = [tokenizer.bos(), tokenizer.eos()];
@@ -186,7 +189,7 @@ pub mod methods {
             let left_out = row.ids.iter().map(|id| without_bos && marks.contains(&Some(*id))).collect();
             judged.push(Judged { ids: row.ids, left_out, classes: Vec::new() });
         }
-        let sites = Sites { reads: &site, writes: s.core.parts().about.writes.as_deref().unwrap_or(&site) };
+        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
         Ok(metrics::effect(m.decoder(), sites, &s.core, &judged, &env.task)?.table())
     }
 
@@ -194,6 +197,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `site` = the dictionary's: where it stands
+    /// - `writes` = the dictionary's: where a transcoder writes
     /// - `error` = false: whether what is not reconstructed is added, as a number that has no gradient
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     ///
@@ -217,7 +221,7 @@ pub mod methods {
         // Options that are not known are refused before a site that is not.
         let site = if site.is_empty() { super::site_of(&s.core) } else { Ok(site) };
         let reads = site.as_deref().unwrap_or_default();
-        let writes = s.core.parts().about.writes.clone();
+        let writes = writes_of(&s.core, read.get("writes", Given::text)?)?;
         let named = writes.as_deref().unwrap_or(reads);
         let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
         let hook = hook.reading(writes.is_some().then(|| reads.to_string()));

@@ -62,6 +62,18 @@ fn rows_of(x: &[Tensor]) -> usize {
     x.first().map_or(0, |x| x.dims()[0])
 }
 
+/// Where a dictionary writes, if that is elsewhere than it reads: as is asked for, or as it says.
+pub fn writes_of(sae: &sae::Sae, asked: Option<String>) -> Result<Option<String>> {
+    let about = &sae.parts().about;
+    match asked.or_else(|| about.writes.clone()) {
+        None if about.kind.contains("transcoder") => {
+            Err(err!(Argument, "the transcoder does not say which site it writes")
+                .hint("name it with the option `writes`, such as `mlp_out.3`"))
+        }
+        found => Ok(found),
+    }
+}
+
 /// How well a transcoder reconstructs what a model has at the site that it writes.
 pub fn transcoded(
     sae: &sae::Sae,
