@@ -70,11 +70,21 @@ pub fn unscaled(sae: &Sae, spans: &[Span]) -> Result<Sae> {
         encoder: parts.encoder.broadcast_mul(&factors)?,
         decoder: parts.decoder.broadcast_div(&factors)?,
         decoder_bias: bias,
-        about: About { spans: spans.to_vec(), ..parts.about.clone() },
+        about: named(About { spans: spans.to_vec(), ..parts.about.clone() }),
         ..parts.clone()
     };
     let compared = matches!(more.activation, Activation::TopK(_));
     Sae::new(if compared { more } else { more.with_unit_directions()? })
+}
+
+/// It is called a crosscoder, with what it was fitted as beside it.
+fn named(mut about: About) -> About {
+    const NAME: &str = "crosscoder";
+    if about.kind != NAME {
+        let kind = std::mem::replace(&mut about.kind, NAME.into());
+        about.more.insert("fitted_as".into(), kind.into());
+    }
+    about
 }
 
 /// The scale of each coordinate.
@@ -117,7 +127,8 @@ mod tests {
     fn shares_say_whose_a_feature_is() {
         let eye = baselines::identity(3).unwrap().parts().clone();
         let spans = vec![Span { width: 2, scale: 1.0 }, Span { width: 1, scale: 3.0 }];
-        let decoder = Tensor::new(&[[1.0_f32, 0.0, 0.0], [0.6, 0.0, 0.2], [0.0, 0.0, 0.0]], &crate::tensor::Device::Cpu);
+        let decoder =
+            Tensor::new(&[[1.0_f32, 0.0, 0.0], [0.6, 0.0, 0.2], [0.0, 0.0, 0.0]], &crate::tensor::Device::Cpu);
         let about = About { spans, sites: vec!["a".into(), "b".into()], ..About::default() };
         let sae = Sae::new(Parts { decoder: decoder.unwrap(), about, ..eye }).unwrap();
         assert_eq!(sae.shares().unwrap().to_vec2::<f32>().unwrap(), [[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]);

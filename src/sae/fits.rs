@@ -35,7 +35,10 @@ impl Sae {
             return Ok(());
         }
         let (reads, writes) = (about.sites.join(", "), about.writes.as_deref().unwrap_or("another site"));
-        Err(err!(Argument, "expected a dictionary that writes what it reads, found one that reads {reads} and writes {writes}")
-            .hint("`measure_on` compares what a transcoder writes with what a model has there"))
+        Err(err!(
+            Argument,
+            "expected a dictionary that writes what it reads, found one that reads {reads} and writes {writes}"
+        )
+        .hint("`measure_on` compares what a transcoder writes with what a model has there"))
     }
 }

@@ -197,7 +197,10 @@ impl Parts {
         let sum = spans.iter().try_fold(0_usize, |sum, span| sum.checked_add(span.width));
         if !spans.is_empty() && (sum != Some(d_in) || d_in != d_out) {
             let widths: Vec<usize> = spans.iter().map(|span| span.width).collect();
-            return Err(err!(Shape, "expected sites that are {d_in} wide together and written as they are read, found widths {widths:?} and {d_out} that are written"));
+            return Err(err!(
+                Shape,
+                "expected sites that are {d_in} wide together and written as they are read, found widths {widths:?} and {d_out} that are written"
+            ));
         }
         match spans.iter().find(|span| !(span.scale.is_finite() && span.scale > 0.0)) {
             Some(span) => Err(err!(Argument, "expected scales of sites above 0, found {}", span.scale)),

@@ -77,7 +77,9 @@ fn refusal(change: impl Fn(&mut BTreeMap<String, Tensor>, &mut Value)) -> String
 fn what_is_not_understood_is_refused_by_name() {
     let cases: [(&str, &dyn Fn(&mut BTreeMap<String, Tensor>, &mut Value)); 13] = [
         ("expected `dictionary` in the metadata", &|_, said| *said = Value::Null),
-        ("expected the version `microtome dictionary, 1`", &|_, said| said["version"] = "microtome dictionary, 2".into()),
+        ("expected the version `microtome dictionary, 1`", &|_, said| {
+            said["version"] = "microtome dictionary, 2".into()
+        }),
         ("found a tensor that such a dictionary has not: `threshold`", &|tensors, _| {
             tensors.insert("threshold".into(), vector(1, 0.0, 1.0));
         }),

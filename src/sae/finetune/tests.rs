@@ -80,7 +80,8 @@ fn gradients_are_those_of_finite_differences() {
                     let held = |by: f64| {
                         let mut decoder = start.clone();
                         decoder[place] += by;
-                        let rows: Vec<f64> = decoder.chunks(16).map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
+                        let rows: Vec<f64> =
+                            decoder.chunks(16).map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
                         let codes = sae.encode(&lesson.read).unwrap().abs().unwrap().mean(0).unwrap();
                         floats(&codes).unwrap().iter().zip(rows).map(|(code, length)| code * length).sum::<f64>() * 0.1
                     };
@@ -122,7 +123,10 @@ fn what_cannot_be_tuned_is_refused() {
     let all = Sites { reads: "resid_post.*", writes: "resid_post.*" };
     assert!(tune(all, &relu, &texts(), tuning()).starts_with("expected one site"));
     assert!(tune(SITES, &relu, &[], tuning()).contains("found none with a token that counts"));
-    assert_eq!(tune(SITES, &relu, &texts(), Tuning { lr: 0.0, ..tuning() }), "expected a number above 0 as `lr`, found 0");
+    assert_eq!(
+        tune(SITES, &relu, &texts(), Tuning { lr: 0.0, ..tuning() }),
+        "expected a number above 0 as `lr`, found 0"
+    );
     let narrow = baselines::identity(12).unwrap();
     let error = tune(SITES, &narrow, &texts(), tuning());
     assert_eq!(error, "expected `resid_post.0` as wide as the dictionary has it, 12, found 16");

@@ -19,8 +19,11 @@ impl State {
     /// Gives dead features the directions of rows that are drawn with a probability proportional to the square of their
     /// loss, each row once; where there are more dead features than rows, the others stay dead. Gives how many began.
     pub fn resample(&mut self, batch: &Batch, recipe: &Recipe) -> Result<usize> {
-        let dead: Vec<u32> =
-            (0..).zip(&self.silent).filter(|(_, rows)| **rows >= recipe.dead_after).map(|(feature, _)| feature).collect();
+        let dead: Vec<u32> = (0..)
+            .zip(&self.silent)
+            .filter(|(_, rows)| **rows >= recipe.dead_after)
+            .map(|(feature, _)| feature)
+            .collect();
         if dead.is_empty() {
             return Ok(0);
         }

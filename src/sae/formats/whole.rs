@@ -77,7 +77,9 @@ pub fn read(beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) ->
     }
     let sizes = source.names().into_iter().filter_map(|name| source.shape(&name));
     let numbers: u128 = sizes.map(|shape| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
-    memory::check(numbers.saturating_mul(wanted.size_in_bytes() as u128), || format!("the dictionary {}", beside.place))?;
+    memory::check(numbers.saturating_mul(wanted.size_in_bytes() as u128), || {
+        format!("the dictionary {}", beside.place)
+    })?;
     let mut take = Take { source, wanted, task, known: BTreeSet::new() };
     let k = keys.maybe_size("k", None)?;
     let activation = activation(keys.word("activation")?, k, &mut take)?;

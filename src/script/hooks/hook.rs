@@ -74,8 +74,12 @@ impl Hook {
     pub fn bound<'a>(&self, config: &Config, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
         if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
             if self.heads.is_some() {
-                return Err(err!(Argument, "expected no `heads` for a dictionary that reads at {reads} and writes at {}", self.site)
-                    .hint("a head is named in the site, as in `z.3.5`"));
+                return Err(err!(
+                    Argument,
+                    "expected no `heads` for a dictionary that reads at {reads} and writes at {}",
+                    self.site
+                )
+                .hint("a head is named in the site, as in `z.3.5`"));
             }
             return splice.clone().between(config, reads, &self.site, self.positions.clone());
         }

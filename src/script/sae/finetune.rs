@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::dictionary::Sae;
 use super::measure::site_of;
+use super::transcode::writes_of;
 use crate::base::{Result, Task};
 use crate::data::{Text, pack};
 use crate::report::symbols::count;
@@ -22,7 +23,13 @@ use crate::script::value::{Fallible, Given, Options};
 const STRETCHES: usize = 20;
 
 /// The first rows of a text, tokens that mark a beginning or an end left out where that is asked for.
-fn rows(m: &Model, text: &Text, (most, context): (usize, usize), without_bos: bool, task: &Task) -> Result<Vec<Judged>> {
+fn rows(
+    m: &Model,
+    text: &Text,
+    (most, context): (usize, usize),
+    without_bos: bool,
+    task: &Task,
+) -> Result<Vec<Judged>> {
     let tokenizer = m.tokenizer()?;
     let mut rows = pack::rows(text, tokenizer, context, task)?;
     let marks = [tokenizer.bos(), tokenizer.eos()];
@@ -86,7 +93,13 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "fine_tune", pure, return_raw)]
-    pub fn fine_tune_with(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Sae> {
+    pub fn fine_tune_with(
+        ctx: NativeCallContext,
+        s: &mut Sae,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let site = read.text("site", "")?;
         let tuning = Tuning {
@@ -102,7 +115,7 @@ pub mod methods {
         let context = read.get("context", Given::size)?.unwrap_or(m.config().context).min(m.config().context);
         read.finish()?;
         let reads = if site.is_empty() { super::site_of(&s.core)? } else { site };
-        let writes = s.core.parts().about.writes.clone().unwrap_or_else(|| reads.clone());
+        let writes = writes_of(&s.core, None)?.unwrap_or_else(|| reads.clone());
         let texts = super::rows(&m, &text, (most, context), without_bos, &env.task)?;
         let sites = Sites { reads: &reads, writes: &writes };
         let tuned = super::fine_tune(m.decoder(), sites, &s.core, &texts, tuning, &env.task)?;

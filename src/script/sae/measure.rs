@@ -6,7 +6,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::dictionary::Sae;
 use super::judged::Judging;
 use super::rows::keeping;
-use super::transcode::transcoded;
+use super::transcode::{transcoded, writes_of};
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
@@ -18,17 +18,12 @@ use crate::script::hooks::{Hook, What};
 use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options};
+use crate::script::value::{Any, Fallible, Given, Options};
 use crate::tensor::Tensor;
 
 /// One site that is asked for, or else the dictionary's.
 fn site_or(s: &sae::Sae, asked: String) -> Result<String> {
     if asked.is_empty() { site_of(s) } else { Ok(asked) }
-}
-
-/// What it reads at a site, and what it writes.
-pub fn sites<'a>(s: &'a sae::Sae, reads: &'a str) -> Sites<'a> {
-    Sites { reads, writes: s.parts().about.writes.as_deref().unwrap_or(reads) }
 }
 
 fn first<T>(found: Vec<T>) -> Result<T> {
@@ -168,8 +163,8 @@ pub mod methods {
         let keep = keeping(&mut read)?;
         read.finish()?;
         let site = super::site_or(&s.core, site)?;
-        if s.core.parts().about.writes.is_some() {
-            let sites = super::sites(&s.core, &site);
+        if let Some(writes) = &s.core.parts().about.writes {
+            let sites = Sites { reads: &site, writes };
             return Ok(transcoded(&s.core, m.core(), sites, &text, (&keep, rules), &env.task)?);
         }
         let found = metrics::measured_on(&[&s.core], (m.core(), &site), &text, (&keep, rules), &env.task)?;
@@ -182,6 +177,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `site` = the dictionary's: where it stands
+    /// - `writes` = the dictionary's: where a transcoder writes
     /// - `rows` = 64: how many rows of the text are read
     /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
     ///
@@ -201,10 +197,11 @@ pub mod methods {
     pub fn effect_with(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let (site, judging) = (read.text("site", "")?, Judging::read(&mut read)?);
+        let writes = read.get("writes", Given::text)?;
         read.finish()?;
-        let site = super::site_or(&s.core, site)?;
+        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, writes)?);
         let (rows, _) = judging.rows(&m, &text, false, &env.task)?;
-        let sites = super::sites(&s.core, &site);
+        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
         Ok(metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?.table())
     }
 
@@ -242,9 +239,9 @@ pub mod methods {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let (site, judging) = (read.text("site", "")?, Judging::read_by_class(&mut read)?);
         read.finish()?;
-        let site = super::site_or(&s.core, site)?;
+        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, None)?);
         let (rows, names) = judging.rows(&m, &text, true, &env.task)?;
-        let sites = super::sites(&s.core, &site);
+        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
         let found = metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?;
         Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
     }
@@ -253,6 +250,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `site` = the dictionary's: where it stands
+    /// - `writes` = the dictionary's: where a transcoder writes
     /// - `error` = false: whether what is not reconstructed is added, as a number that has no gradient
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     ///
@@ -276,7 +274,7 @@ pub mod methods {
         // Options that are not known are refused before a site that is not.
         let site = super::site_or(&s.core, site);
         let reads = site.as_deref().unwrap_or_default();
-        let writes = s.core.parts().about.writes.clone();
+        let writes = writes_of(&s.core, read.get("writes", Given::text)?)?;
         let named = writes.as_deref().unwrap_or(reads);
         let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
         let hook = hook.reading(writes.is_some().then(|| reads.to_string()));

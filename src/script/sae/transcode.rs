@@ -9,8 +9,8 @@ use super::asked::{Asked, asked};
 use super::dictionary::Sae;
 use super::rows::{harvested, keeping};
 use crate::base::{Result, Table, Task};
-use crate::data::{Text, pack};
 use crate::data::harvest::{Options as Keeping, width};
+use crate::data::{Text, pack};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Place, select};
@@ -60,6 +60,18 @@ fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, abo
 
 fn rows_of(x: &[Tensor]) -> usize {
     x.first().map_or(0, |x| x.dims()[0])
+}
+
+/// Where a dictionary writes, if that is elsewhere than it reads: as is asked for, or as it says.
+pub fn writes_of(sae: &sae::Sae, asked: Option<String>) -> Result<Option<String>> {
+    let about = &sae.parts().about;
+    match asked.or_else(|| about.writes.clone()) {
+        None if about.kind.contains("transcoder") => {
+            Err(err!(Argument, "the transcoder does not say which site it writes")
+                .hint("name it with the option `writes`, such as `mlp_out.3`"))
+        }
+        found => Ok(found),
+    }
 }
 
 /// How well a transcoder reconstructs what a model has at the site that it writes.
@@ -115,8 +127,11 @@ fn same_tokens(models: &[Model], text: &Text, context: Option<usize>, task: &Tas
             let [a, b] = [a.next(task)?, b.next(task)?].map(|row| row.map(|row| row.ids));
             if a != b {
                 let number = number + 1;
-                return Err(err!(Argument, "expected models that read the same tokens, found others in model {number}")
-                    .hint("a crosscoder of several models needs the same tokenizer and context in all of them"));
+                return Err(err!(
+                    Argument,
+                    "expected models that read the same tokens, found others in model {number}"
+                )
+                .hint("a crosscoder of several models needs the same tokenizer and context in all of them"));
             }
             if a.is_none() {
                 break;
@@ -183,10 +198,13 @@ pub mod functions {
         let from = super::one_place(config, reads).map_err(|e| e.arg(1))?;
         let to = super::one_place(config, writes).map_err(|e| e.arg(2))?;
         if from >= to {
-            return Err(err!(Argument, "expected a site to write behind the one that is read, found `{to}` and `{from}`")
-                .hint("`sae::fit` fits a dictionary that reads and writes at one site")
-                .arg(2)
-                .into());
+            return Err(err!(
+                Argument,
+                "expected a site to write behind the one that is read, found `{to}` and `{from}`"
+            )
+            .hint("`sae::fit` fits a dictionary that reads and writes at one site")
+            .arg(2)
+            .into());
         }
         let found = harvested(m.core(), &[reads, writes], &text, &keep, &env.task)?;
         let x: Vec<Tensor> = found.into_iter().map(|(_, x)| x).collect();
@@ -232,13 +250,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "crosscoder", return_raw)]
-    pub fn crosscoder_with(
-        ctx: NativeCallContext,
-        m: Any,
-        sites: Any,
-        text: Text,
-        options: Options,
-    ) -> Fallible<Sae> {
+    pub fn crosscoder_with(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
         let (env, mut options) = (env(&ctx)?, options);
         let (models, names) = (super::models(&m)?, given(1, "sites", &sites).texts()?);
         let mut places = Vec::new();
