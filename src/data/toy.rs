@@ -55,7 +55,8 @@ impl Toy {
         let directions = unit_rows(self.features, self.width, &mut stream(self.seed, "toy directions", 0))?;
         let shares = unit_rows(self.features, CAUSES, &mut stream(self.seed, "toy causes", 0))?;
         let shares = (shares * self.correlation.sqrt())?.to_vec2::<f32>()?;
-        let floors: Vec<f64> = probabilities.iter().map(|p| std::f64::consts::SQRT_2 * erf_inv(2.0 * p - 1.0)).collect();
+        let floors: Vec<f64> =
+            probabilities.iter().map(|p| std::f64::consts::SQRT_2 * erf_inv(2.0 * p - 1.0)).collect();
         let bar = task.begin("making activations", Some(self.rows as u64));
         let mut parts = Vec::new();
         for (turn, start) in (0..self.rows).step_by(ROWS).enumerate() {
@@ -113,7 +114,11 @@ impl Toy {
         if self.active > 0.0 && most < 1.0 {
             return Ok(());
         }
-        Err(err!(Argument, "expected above 0 as `active` and so few that no feature is always active, found {}, where the first one has a probability of {most}", self.active))
+        Err(err!(
+            Argument,
+            "expected above 0 as `active` and so few that no feature is always active, found {}, where the first one has a probability of {most}",
+            self.active
+        ))
     }
 }
 
@@ -161,7 +166,8 @@ mod tests {
     fn correlation_changes_which_features_go_together_and_not_how_often() {
         let together = |correlation| {
             let (codes, _) = codes(Toy { correlation, decay: 1.0, ..TOY });
-            let on: Vec<Vec<f64>> = codes.iter().map(|row| row.iter().map(|c| f64::from(u8::from(is_on(*c)))).collect()).collect();
+            let on: Vec<Vec<f64>> =
+                codes.iter().map(|row| row.iter().map(|c| f64::from(u8::from(is_on(*c)))).collect()).collect();
             let share = on.iter().flatten().sum::<f64>() / (6 * on.len()) as f64;
             let pairs = (0..6).flat_map(|i| (0..i).map(move |j| (i, j)));
             let both = |(i, j): (usize, usize)| on.iter().map(|row| row[i] * row[j]).sum::<f64>() / on.len() as f64;

@@ -44,13 +44,7 @@ pub fn effect(model: &Decoder, sites: Sites, sae: &Sae, texts: &[Judged], task: 
 }
 
 /// The same for several dictionaries in turn; what does not depend on them is run once.
-pub fn effects(
-    model: &Decoder,
-    sites: Sites,
-    saes: &[&Sae],
-    texts: &[Judged],
-    task: &Task,
-) -> Result<Vec<Effect>> {
+pub fn effects(model: &Decoder, sites: Sites, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
