@@ -145,7 +145,7 @@ pub mod functions {
     ///
     /// # Example
     /// ```
-    /// let x = tensor::randn([200, 4], #{ seed: 1 });
+    /// let x = tensor::randn([200, 4], #{ seed: 1 }) * tensor([9, 3, 1, 1]);
     /// let all = [1, 2].map(|k| sae::pca(x, #{ k: k })) + [sae::random(4, 9, #{ k: 1, seed: 1 })];
     /// let found = sae::pareto(all, x);
     /// found.points.map(|p| [p.kind, p.settings, p.l0])  //=> [["pca", "k 1", 1.0], ["pca", "k 2", 2.0], ["random", "k 1", 1.0]]
