@@ -1,0 +1,94 @@
+//! One step of fitting a dictionary, on random rows.
+
+use microtome::base::random::stream;
+use microtome::model::train::{Schedule, Shape as Fall};
+use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
+use microtome::tensor::{DType, Number, create};
+use serde_json::json;
+
+use super::{D, K, L0, ROWS};
+
+pub struct Fit {
+    state: State,
+    recipe: Recipe,
+    batches: Vec<Batch>,
+    step: usize,
+    l0: f64,
+}
+
+impl Fit {
+    /// With about `L0` codes a row where the kind does not say how many.
+    pub fn new(kind: &str, features: usize) -> Self {
+        Self::with(kind, features, tail(L0 as f64 / features as f64))
+    }
+
+    /// As a fit begins whose penalty has not thinned the codes out.
+    pub fn dense(features: usize) -> Self {
+        Self::with("relu", features, 0.0)
+    }
+
+    /// `from`: where codes begin, for pre-activations with a variance of 1.
+    fn with(kind: &str, features: usize, from: f64) -> Self {
+        let options = match kind {
+            "topk" | "batch_topk" => json!({ "k": K }),
+            "jumprelu" => json!({ "l0": 1e-6, "threshold": from }),
+            _ => json!({ "l1": 1e-6 }),
+        };
+        let kind = kinds::kind(kind, options.as_object().cloned().unwrap()).unwrap();
+        let has_threshold = !kind.more().is_empty() || kind.needs_unit();
+        let recipe = Recipe {
+            unit: !kind.is_tied(),
+            kind,
+            steps: 1000,
+            batch: ROWS,
+            lr: 1e-6,
+            schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            clip: Some(1.0),
+            sparsity_warmup: 0,
+            counting: Counting::Sum,
+            dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
+            dead_after: 10_000_000,
+            skip: false,
+            seed: 0,
+        };
+        let mut random = stream(0, "bench", 0);
+        let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
+        for parameter in &params.all {
+            if parameter.name.text() == "encoder_bias" && !has_threshold {
+                parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
+            }
+        }
+        let x = |_| create::randn(&[ROWS, D], DType::F32, &mut random).unwrap();
+        let batches = (0..4).map(x).map(|x| Batch { x, target: None }).collect();
+        Self { state: State::new(params, features), recipe, batches, step: 0, l0: 0.0 }
+    }
+
+    pub fn step(&mut self) {
+        let batch = &self.batches[self.step % self.batches.len()];
+        self.l0 = self.state.advance(batch, &self.recipe).unwrap().l0;
+        self.step += 1;
+    }
+
+    /// Of the last step.
+    pub fn l0(&self) -> f64 {
+        self.l0
+    }
+}
+
+/// Above which number so large a share of a standard normal distribution lies, by bisection on its tail.
+fn tail(share: f64) -> f64 {
+    const STEPS: usize = 4000;
+    let above = |from: f64| {
+        let width = (10.0 - from) / STEPS as f64;
+        let density = |i: usize| (-(from + (i as f64 + 0.5) * width).powi(2) / 2.0).exp();
+        (0..STEPS).map(density).sum::<f64>() * width / (2.0 * std::f64::consts::PI).sqrt()
+    };
+    let (mut low, mut high) = (0.0, 8.0);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if above(middle) > share { low = middle } else { high = middle }
+    }
+    low
+}
