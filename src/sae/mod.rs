@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod splice;
 
 mod codes;
+mod encode;
 mod fits;
 mod nonnegative;
 mod parts;
@@ -20,6 +21,7 @@ mod scaling;
 
 use std::sync::Arc;
 
+pub use encode::SparseCodes;
 pub use formats::Format;
 pub use parts::{About, Activation, Parts};
 pub use scaling::Scaling;

@@ -2,6 +2,7 @@
 
 mod baselines;
 mod dictionary;
+mod encode;
 mod fit;
 mod measure;
 mod rows;
@@ -25,6 +26,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(dictionary::methods),
+        exported_manifest!(encode::methods),
         exported_manifest!(fit::methods),
         exported_manifest!(measure::methods),
     ]
