@@ -1,4 +1,4 @@
-"""Times of dictionary steps in Python for benches/sae.rs: a line with a name and seconds for each library, kind and width.
+"""Times of dictionary steps and codes in Python for benches/sae.rs: a line with a name and seconds for each library, kind and width.
 
 Arguments: threads, runs, width of activations, codes of a row, rows, then the numbers of features. The libraries are
 dictionary_learning, sae-lens and eai-sparsify; one that is not there is left out.
@@ -81,9 +81,37 @@ def of_sparsify(features):
     return step
 
 
+def without_gradients(encode):
+    def step(index):
+        with torch.no_grad():
+            encode(batch(index))
+
+    return step
+
+
+def dictionary_learning_codes(features):
+    from dictionary_learning.trainers.top_k import AutoEncoderTopK
+
+    return without_gradients(AutoEncoderTopK(d, features, k).encode)
+
+
+def sae_lens_codes(features):
+    from sae_lens import TopKSAE, TopKSAEConfig
+
+    return without_gradients(TopKSAE(TopKSAEConfig(d_in=d, d_sae=features, k=k)).encode)
+
+
+def sparsify_codes(features):
+    from sparsify.config import SparseCoderConfig
+    from sparsify.sparse_coder import SparseCoder
+
+    return without_gradients(SparseCoder(d, SparseCoderConfig(num_latents=features, k=k)).encode)
+
+
 PEERS = {f"dictionary_learning_{name}": of_dictionary_learning(name) for name in ("topk", "batch_topk", "relu", "jumprelu")}
 PEERS |= {f"sae_lens_{name}": of_sae_lens(name) for name in ("topk", "relu")}
-PEERS["sparsify_topk"] = of_sparsify
+PEERS |= {"sparsify_topk": of_sparsify, "dictionary_learning_encode": dictionary_learning_codes}
+PEERS |= {"sae_lens_encode": sae_lens_codes, "sparsify_encode": sparsify_codes}
 
 for features in widths:
     for name, make in PEERS.items():

@@ -3,7 +3,7 @@
 use microtome::base::random::stream;
 use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
-use microtome::tensor::{DType, Number, create};
+use microtome::tensor::{DType, Number, Tensor, create};
 use serde_json::json;
 
 use super::{D, K, L0, ROWS};
@@ -11,24 +11,36 @@ use super::{D, K, L0, ROWS};
 pub struct Fit {
     state: State,
     recipe: Recipe,
-    batches: Vec<Batch>,
     step: usize,
     l0: f64,
+}
+
+/// Rows for some steps, which fits share.
+pub fn batches() -> Vec<Batch> {
+    let mut random = stream(0, "bench", 1);
+    let x = |_| create::randn(&[ROWS, D], DType::F32, &mut random).unwrap();
+    (0..4).map(x).map(|x: Tensor| Batch { x, target: None }).collect()
 }
 
 impl Fit {
     /// With about `L0` codes a row where the kind does not say how many.
     pub fn new(kind: &str, features: usize) -> Self {
-        Self::with(kind, features, tail(L0 as f64 / features as f64))
+        Self::with(kind, features, L0 as f64 / features as f64, 0)
     }
 
-    /// As a fit begins whose penalty has not thinned the codes out.
-    pub fn dense(features: usize) -> Self {
-        Self::with("relu", features, 0.0)
+    /// One of several of a sweep.
+    pub fn of_sweep(kind: &str, features: usize, seed: u64) -> Self {
+        Self::with(kind, features, L0 as f64 / features as f64, seed)
     }
 
-    /// `from`: where codes begin, for pre-activations with a variance of 1.
-    fn with(kind: &str, features: usize, from: f64) -> Self {
+    /// As L1 fits begin, whose penalty has not thinned the codes out: this share of them is above 0.
+    pub fn of_share(features: usize, share: f64) -> Self {
+        Self::with("relu", features, share, 0)
+    }
+
+    /// `share`: how many codes there are, where the kind does not say.
+    fn with(kind: &str, features: usize, share: f64, seed: u64) -> Self {
+        let from = tail(share);
         let options = match kind {
             "topk" | "batch_topk" => json!({ "k": K }),
             "jumprelu" => json!({ "l0": 1e-6, "threshold": from }),
@@ -50,24 +62,35 @@ impl Fit {
             counting: Counting::Sum,
             dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
             dead_after: 10_000_000,
+            scaled: false,
             skip: false,
-            seed: 0,
+            seed,
         };
-        let mut random = stream(0, "bench", 0);
+        let mut random = stream(seed, "bench", 0);
         let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
         for parameter in &params.all {
             if parameter.name.text() == "encoder_bias" && !has_threshold {
                 parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
             }
         }
-        let x = |_| create::randn(&[ROWS, D], DType::F32, &mut random).unwrap();
-        let batches = (0..4).map(x).map(|x| Batch { x, target: None }).collect();
-        Self { state: State::new(params, features), recipe, batches, step: 0, l0: 0.0 }
+        Self { state: State::new(params, features), recipe, step: 0, l0: 0.0 }
     }
 
-    pub fn step(&mut self) {
-        let batch = &self.batches[self.step % self.batches.len()];
-        self.l0 = self.state.advance(batch, &self.recipe).unwrap().l0;
+    pub fn step(&mut self, batches: &[Batch]) {
+        self.l0 = self.state.advance(&batches[self.step % batches.len()], &self.recipe).unwrap().l0;
+        self.step += 1;
+    }
+
+    /// A step by the loops for sparse codes, however many there are.
+    pub fn step_sparsely(&mut self, batches: &[Batch]) {
+        let batch = &batches[self.step % batches.len()];
+        self.l0 = self.state.advance_fused(batch, &self.recipe, 1.1).unwrap().unwrap().l0;
+        self.step += 1;
+    }
+
+    /// A step by dense products.
+    pub fn step_densely(&mut self, batches: &[Batch]) {
+        self.l0 = self.state.advance_plain(&batches[self.step % batches.len()], &self.recipe).unwrap().l0;
         self.step += 1;
     }
 
@@ -85,7 +108,7 @@ fn tail(share: f64) -> f64 {
         let density = |i: usize| (-(from + (i as f64 + 0.5) * width).powi(2) / 2.0).exp();
         (0..STEPS).map(density).sum::<f64>() * width / (2.0 * std::f64::consts::PI).sqrt()
     };
-    let (mut low, mut high) = (0.0, 8.0);
+    let (mut low, mut high) = (-8.0, 8.0);
     for _ in 0..50 {
         let middle = f64::midpoint(low, high);
         if above(middle) > share { low = middle } else { high = middle }
