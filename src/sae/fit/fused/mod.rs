@@ -128,7 +128,7 @@ impl Step<'_> {
         let silent = self.since(&codes);
         let helped = match self.recipe.dead {
             Dead::AuxK { k, weight } => auxiliary::help(inputs, &left.rest, &self.dead(&silent), k, weight)?,
-            Dead::Leave => None,
+            Dead::Leave | Dead::Resample { .. } => None,
         };
         let by_feature = ByColumn::of(&codes, &left.slopes, d_sae);
         let of_the_dead = helped.as_ref().map(|helped| ByColumn::of(&helped.codes, &helped.left.slopes, d_sae));
