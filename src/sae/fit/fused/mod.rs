@@ -24,8 +24,9 @@ pub use jump::Jump;
 use jump::Jumped;
 use reconstruct::reconstruct;
 
-/// The share of codes above 0 from which on the twin's dense products are faster.
-pub const MOST: f64 = 0.2;
+/// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with
+/// 19 % above 0 a step takes two thirds of the twin's time, and as long as that with about 28 %.)
+pub const MOST: f64 = 0.25;
 
 /// How a kind chooses its codes, and what they cost.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -130,7 +130,8 @@ impl Candidates {
     }
 }
 
-/// A number that at least k scores are not below, and few more: whole registers of them, k fewer than are from the floor on.
+/// A number that at least k of the scores are not below, and few more than k. More than k are from the floor on, and there
+/// are whole registers of them.
 #[target_feature(enable = "avx512f")]
 fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
     let registers = scores.as_chunks::<LANES>().0;
