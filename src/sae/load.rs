@@ -128,8 +128,8 @@ fn none(inside: &str, all: &[Found], format: Option<Format>, label: &str) -> Err
         (Some(near), _) => error.hint(format!("did you mean `{label}/{near}`?")),
         (None, false) => error.hint(format!("{label} has {}", places(&all.iter().collect::<Vec<_>>()))),
         (None, true) => error.hint(
-            "dictionaries are known by the names of their files: dictionary.safetensors, sae_weights.safetensors or sae.safetensors with \
-             cfg.json, ae.pt with config.json, params.npz, layer_N.safetensors",
+            "dictionaries are known by the names of their files: dictionary.safetensors, sae_weights.safetensors or \
+             sae.safetensors with cfg.json, ae.pt with config.json, params.npz, layer_N.safetensors",
         ),
     }
 }

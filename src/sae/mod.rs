@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod splice;
 
 mod codes;
+mod encode;
 mod fits;
 mod nonnegative;
 mod parts;
@@ -23,6 +24,7 @@ mod sparser;
 
 use std::sync::Arc;
 
+pub use encode::SparseCodes;
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;

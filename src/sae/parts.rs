@@ -199,7 +199,7 @@ impl Parts {
             let widths: Vec<usize> = spans.iter().map(|span| span.width).collect();
             return Err(err!(
                 Shape,
-                "expected sites that are {d_in} wide together and written as they are read, found widths {widths:?} and {d_out} that are written"
+                "expected sites that are {d_in} wide together and written as they are read, found {widths:?} and {d_out}"
             ));
         }
         match spans.iter().find(|span| !(span.scale.is_finite() && span.scale > 0.0)) {

@@ -3,6 +3,7 @@
 mod asked;
 mod baselines;
 mod dictionary;
+mod encode;
 mod finetune;
 mod fit;
 mod history;
@@ -38,13 +39,14 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(dictionary::methods),
+        exported_manifest!(encode::methods),
+        exported_manifest!(finetune::methods),
         exported_manifest!(history::methods),
         exported_manifest!(measure::methods),
         exported_manifest!(measures::methods),
         exported_manifest!(pareto::methods),
-        exported_manifest!(sweep::methods),
         exported_manifest!(stored::methods),
-        exported_manifest!(finetune::methods),
+        exported_manifest!(sweep::methods),
         exported_manifest!(transcode::methods),
     ]
 }
