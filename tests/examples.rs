@@ -35,12 +35,12 @@ const SHORT: [(&str, &str); 4] = [
     (
         "dictionary_pareto",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
-         --text grammar --site resid_post.1 --tokens 4000 --held 2000 --linear 1024 --rows 2 --passes 1 --ks 2,4 --ratio 2",
+         --text grammar --site resid_post.1 --tokens 2000 --held 600 --linear 256 --rows 1 --passes 1 --ks 2 --ratio 2",
     ),
     (
         "pythia_dictionaries",
         "--model tests/fixtures/stories260K/stories260K.bin --tokenizer tests/fixtures/stories260K/tok512.bin \
-         --text grammar --site resid_post.1 --tokens 3000 --held 2000 --layers 0 --features 96 --k 4 --context 64",
+         --text grammar --site resid_post.1 --tokens 1200 --held 600 --layers 0 --features 96 --k 4 --context 64",
     ),
 ];
 /// Scripts that need text which is not here; they run on a little of our own.
