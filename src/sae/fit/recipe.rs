@@ -23,7 +23,7 @@ pub enum Counting {
 }
 
 /// What is done about features that no longer fire.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dead {
     Leave,
@@ -33,6 +33,18 @@ pub enum Dead {
         k: usize,
         weight: f64,
     },
+    /// After each of these many steps the dead features begin anew, as rows of that step that are badly reconstructed
+    /// (Bricken et al. 2023).
+    Resample {
+        after: Vec<u64>,
+    },
+}
+
+impl Dead {
+    /// Whether dead features begin anew once so many steps were made.
+    pub fn resamples(&self, step: u64) -> bool {
+        matches!(self, Dead::Resample { after } if after.contains(&step))
+    }
 }
 
 /// How wide a dictionary is.

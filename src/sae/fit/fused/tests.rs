@@ -124,6 +124,14 @@ fn every_kind_steps_as_its_twin_does() {
 }
 
 #[test]
+fn a_step_of_many_features_is_the_twins_too() {
+    let shape = Shape { d_in: 64, d_sae: 520, d_out: 64 };
+    for kind in kinds_that_take_part() {
+        agree(&recipe(kind), shape, &batches(2, 50, shape.d_in));
+    }
+}
+
+#[test]
 fn what_a_recipe_asks_for_is_done_alike() {
     let shape = Shape { d_in: 9, d_sae: 40, d_out: 9 };
     for kind in kinds_that_take_part() {
