@@ -77,7 +77,10 @@ fn model_inside() -> Vec<(String, String)> {
     let tokens = texts * length;
     rows.push(("text drawn from it, temperature 0.85, top 200".into(), rate(tokens, drawn)));
     let peers = Peers::measure("sample.py", &[texts, length]);
-    rows.push(("transformers on the same weights, same run".into(), peers.against("draw", drawn, |time| rate(tokens, time))));
+    rows.push((
+        "transformers on the same weights, same run".into(),
+        peers.against("draw", drawn, |time| rate(tokens, time)),
+    ));
     rows
 }
 

@@ -73,9 +73,12 @@ fn refusal(change: impl Fn(&mut BTreeMap<String, Tensor>, &mut Value)) -> String
     error.message
 }
 
+/// What is done to the tensors of a file, and to what it says of itself.
+type Damage = dyn Fn(&mut BTreeMap<String, Tensor>, &mut Value);
+
 #[test]
 fn what_is_not_understood_is_refused_by_name() {
-    let cases: [(&str, &dyn Fn(&mut BTreeMap<String, Tensor>, &mut Value)); 13] = [
+    let cases: [(&str, &Damage); 13] = [
         ("expected `dictionary` in the metadata", &|_, said| *said = Value::Null),
         ("expected the version `microtome dictionary, 1`", &|_, said| {
             said["version"] = "microtome dictionary, 2".into()
@@ -91,7 +94,7 @@ fn what_is_not_understood_is_refused_by_name() {
             let nan = Tensor::full(f32::NAN, F, &microtome::tensor::Device::Cpu).unwrap();
             tensors.insert("encoder_bias".into(), nan);
         }),
-        ("expected a known `activation`, found Some(\"tpk\")", &|_, said| said["activation"] = "tpk".into()),
+        ("expected a known `activation`, found \"tpk\"", &|_, said| said["activation"] = "tpk".into()),
         ("expected a known `scaling`", &|_, said| said["scaling"] = "sometimes".into()),
         ("expected `k`, the number of features that are kept, found none", &|_, said| said["k"] = Value::Null),
         ("expected k from 1 to 24", &|_, said| said["k"] = 25.into()),

@@ -116,7 +116,8 @@ fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<A
         }
         Some("linear") => (Activation::Linear(k), true),
         Some("nonnegative") => (Activation::Nonnegative { sum: take.needed("sum")?, k }, true),
-        other => return Err(err!(Format, "expected a known `activation`, found {other:?}")),
+        Some(other) => return Err(err!(Format, "expected a known `activation`, found {other:?}")),
+        None => return Err(err!(Format, "expected an `activation`, found none")),
     };
     match k {
         Some(k) if !has_k => Err(err!(Format, "expected no `k` for the activation {}, found {k}", found.name())),

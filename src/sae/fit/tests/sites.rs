@@ -171,9 +171,9 @@ fn what_sites_share_and_what_is_their_own_is_found_again() {
         (feature, *cosine)
     };
     let has = [[true, true, true, true, false, false], [true, true, false, false, true, true]];
-    for site in 0..2 {
+    for (site, has) in has.iter().enumerate() {
         let found = likeness(&atoms().narrow(1, 6 * site, 6).unwrap(), &sae.directions_at(site).unwrap());
-        for atom in (0..6).filter(|atom| has[site][*atom]) {
+        for atom in (0..6).filter(|atom| has[*atom]) {
             let (_, cosine) = best(&found[atom]);
             assert!(cosine > 0.95, "atom {atom} is found at site {site} with {cosine}");
         }

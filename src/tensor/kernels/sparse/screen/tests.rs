@@ -66,7 +66,7 @@ fn it_is_used_where_it_pays_and_numbers_are_finite() {
         let (mut x, weights, bias) = (vec![1.0; rows * inner], vec![0.5; columns * inner], vec![0.0; columns]);
         x[0] = bad;
         let product = Product { x: &x, weights: &weights, bias: &bias, sizes: Sizes { rows, inner, columns } };
-        let Some(screen) = Screen::of(&product, wanted) else { return None };
+        let screen = Screen::of(&product, wanted)?;
         struct Nothing;
         impl Keep for Nothing {
             fn look<S: pulp::Simd>(&mut self, _: S, _: usize, _: usize, _: &mut [f32], _: &[f32]) {}
