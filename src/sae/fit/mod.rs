@@ -31,7 +31,7 @@ pub use params::Params;
 pub use recipe::{Counting, Dead, Recipe, Shape};
 pub use rows::{OfTensor, Rows};
 pub use run::{Fit, Fitted};
-pub use sites::{Apart, Joined};
+pub use sites::Joined;
 pub use sources::{OfModel, OfStore};
 pub use state::{Found, State};
 pub use sweep::Sweep;

@@ -1,60 +1,14 @@
-//! Rows of several sites: cut apart, as a transcoder takes them, and joined, as a crosscoder does.
+//! Rows of several sites, joined as a crosscoder takes them.
 
-use super::rows::{OfTensor, Rows};
+use super::rows::Rows;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::sae::Span;
 use crate::sae::crosscoder::factors;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{DType, Tensor};
 
 /// Rows that tell how each site is scaled.
 const LOOKED_AT: usize = 1 << 14;
-
-/// The rows of several tensors in memory, which belong together: those of the same place come at the same time.
-pub struct Apart {
-    rows: OfTensor,
-    widths: Vec<usize>,
-}
-
-impl Apart {
-    /// Each is `[.., width]`, all with equally many rows.
-    pub fn new(all: &[Tensor], seed: u64) -> Result<Self> {
-        let flat = |x: &Tensor| -> Result<Tensor> {
-            match x.dims() {
-                [_, .., width] if *width > 0 => Ok(dtype::convert(x, DType::F32)?.reshape(((), *width))?),
-                dims => Err(err!(Shape, "expected rows of activations to fit, found the shape {dims:?}")),
-            }
-        };
-        let all = all.iter().map(flat).collect::<Result<Vec<_>>>()?;
-        let counts: Vec<usize> = all.iter().map(|x| x.dims()[0]).collect();
-        if counts.windows(2).any(|pair| pair[0] != pair[1]) {
-            return Err(err!(Shape, "expected as many rows of each site, found {counts:?}"));
-        }
-        let widths = all.iter().map(|x| x.dims()[1]).collect();
-        Ok(Self { rows: OfTensor::new(&Tensor::cat(&all, 1)?, seed)?, widths })
-    }
-}
-
-impl Rows for Apart {
-    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
-        let whole = Tensor::cat(&self.rows.next(rows, task)?, 1)?;
-        let mut start = 0;
-        let part = |width: &usize| {
-            let part = whole.narrow(1, start, *width)?.contiguous()?;
-            start += width;
-            Ok(part)
-        };
-        self.widths.iter().map(part).collect()
-    }
-
-    fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
-        self.rows.skip(rows, task)
-    }
-
-    fn about(&self) -> String {
-        format!("{} in parts {:?}", self.rows.about(), self.widths)
-    }
-}
 
 /// The rows of several sites one behind the other, each site scaled so that none counts more than another.
 pub struct Joined<'a> {

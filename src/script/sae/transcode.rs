@@ -17,7 +17,7 @@ use crate::model::site::{Place, select};
 use crate::report::symbols::count;
 use crate::sae;
 use crate::sae::crosscoder::unscaled;
-use crate::sae::fit::{Apart, Fit, Joined, Recipe, Rows};
+use crate::sae::fit::{Fit, Joined, OfTensor, Recipe, Rows};
 use crate::sae::metrics::{Measures, Meter, Rules, Seen, Sites};
 use crate::sae::{About, Span};
 use crate::script::env::{Env, env};
@@ -216,7 +216,7 @@ pub mod functions {
             writes: Some(to.to_string()),
             ..About::default()
         };
-        let rows = Box::new(Apart::new(&x, asked.seed())?);
+        let rows = Box::new(OfTensor::several(&x, asked.seed())?);
         Ok(super::run(&asked, (recipe, d_sae), rows, about, &env)?)
     }
 
@@ -280,7 +280,7 @@ pub mod functions {
         }
         let widths: usize = places.iter().map(|(_, width)| width).sum();
         let recipe = asked.recipe(super::rows_of(&x), widths / places.len())?;
-        let rows = Joined::new(Box::new(Apart::new(&x, asked.seed())?), &env.task)?;
+        let rows = Joined::new(Box::new(OfTensor::several(&x, asked.seed())?), &env.task)?;
         let spans: Vec<Span> = rows.spans().to_vec();
         let origins: Vec<&str> = models.iter().map(|model| model.core().origin.as_str()).collect();
         let about = About {

@@ -8,8 +8,7 @@ use crate::base::random::stream;
 use crate::sae::crosscoder::unscaled;
 use crate::sae::fit::loss::{Before, loss};
 use crate::sae::fit::params::{Name, Params, unit_rows};
-use crate::sae::fit::sites::{Apart, Joined};
-use crate::sae::fit::{Batch, Counting, Dead, Fit, Input, OfTensor, Recipe, Rows, Shape, State, finished};
+use crate::sae::fit::{Batch, Counting, Dead, Fit, Input, Joined, OfTensor, Recipe, Rows, Shape, State, finished};
 use crate::sae::{About, Sae};
 use crate::tensor::{DType, Tensor, create, floats};
 
@@ -107,18 +106,18 @@ fn rows_of_several_sites_stay_together() {
     let task = Task::default();
     let a = Tensor::arange(0f32, 12.0, &candle_core::Device::Cpu).unwrap().reshape((6, 2)).unwrap();
     let b = (a.narrow(1, 0, 1).unwrap() * 10.0).unwrap();
-    let mut apart = Apart::new(&[a.clone(), b.clone()], 3).unwrap();
+    let mut apart = OfTensor::several(&[a.clone(), b.clone()], 3).unwrap();
     let [first, second] = &apart.next(4, &task).unwrap()[..] else { panic!("two sites") };
     assert_eq!((first.dims(), second.dims()), (&[4, 2][..], &[4, 1][..]));
     assert_eq!(floats(&(first.narrow(1, 0, 1).unwrap() * 10.0).unwrap()).unwrap(), floats(second).unwrap());
-    let short = Apart::new(&[a.clone(), b.narrow(0, 0, 5).unwrap()], 3).err().unwrap();
-    assert_eq!(short.message, "expected as many rows of each site, found [6, 5]");
+    let short = OfTensor::several(&[a.clone(), b.narrow(0, 0, 5).unwrap()], 3).err().unwrap();
+    assert_eq!(short.message, "expected activations of the same rows at each site, found [6, 5] rows");
     // Joined, each site has the same spread, and what is left out is left out of both.
-    let mut joined = Joined::new(Box::new(Apart::new(&[a.clone(), b.clone()], 3).unwrap()), &task).unwrap();
+    let mut joined = Joined::new(Box::new(OfTensor::several(&[a.clone(), b.clone()], 3).unwrap()), &task).unwrap();
     let spans = joined.spans().to_vec();
     assert_eq!((spans[0].width, spans[1].width), (2, 1));
     assert!((spans[0].scale / spans[1].scale - 10.0).abs() < 1e-5);
-    let mut other = Joined::new(Box::new(Apart::new(&[a, b], 3).unwrap()), &task).unwrap();
+    let mut other = Joined::new(Box::new(OfTensor::several(&[a, b], 3).unwrap()), &task).unwrap();
     joined.next(7, &task).unwrap();
     other.skip(7, &task).unwrap();
     let next = |rows: &mut Joined| floats(&rows.next(5, &task).unwrap()[0]).unwrap();
@@ -143,7 +142,7 @@ fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::Kind>) -> (Sae, T
     let x = strengths.matmul(&atoms()).unwrap();
     let second = (x.narrow(1, 6, 6).unwrap() * 30.0).unwrap();
     let sites = [x.narrow(1, 0, 6).unwrap(), second];
-    let joined = Joined::new(Box::new(Apart::new(&sites, 4).unwrap()), &task).unwrap();
+    let joined = Joined::new(Box::new(OfTensor::several(&sites, 4).unwrap()), &task).unwrap();
     let spans = joined.spans().to_vec();
     let recipe = Recipe {
         unit: kind.likes_unit(),
