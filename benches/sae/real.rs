@@ -56,6 +56,7 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         dead_after: 100_000,
         scaled: true,
         skip: false,
+        follows: 0.999,
         seed,
     };
     let (rows, task) = (Box::new(OfTensor::new(x, seed).unwrap()), Task::default());

@@ -64,6 +64,7 @@ impl Fit {
             dead_after: 10_000_000,
             scaled: false,
             skip: false,
+            follows: 0.999,
             seed,
         };
         let mut random = stream(seed, "bench", 0);

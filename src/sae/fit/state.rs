@@ -10,9 +10,6 @@ use crate::err;
 use crate::tensor::kernels::{self, AdamW, sparse};
 use crate::tensor::{DType, Tensor};
 
-/// How fast the running mean of the smallest code follows (Bussmann et al. 2024).
-const FOLLOWS: f64 = 0.999;
-
 /// What one step found, for the history.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
@@ -139,7 +136,7 @@ impl State {
         self.silent = silent;
         if let Some(smallest) = smallest {
             self.threshold = Some(match self.threshold {
-                Some(before) => FOLLOWS * before + (1.0 - FOLLOWS) * smallest,
+                Some(before) => recipe.follows * before + (1.0 - recipe.follows) * smallest,
                 None => smallest,
             });
         }

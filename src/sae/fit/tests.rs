@@ -59,6 +59,7 @@ pub(super) fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
         dead_after: 32,
         scaled: true,
         skip: false,
+        follows: 0.999,
         seed: 0,
     }
 }

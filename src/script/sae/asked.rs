@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::rows::Held;
 use crate::base::{Result, names};
 use crate::model::train::{Schedule, Shape as Fall};
-use crate::sae::fit::{Counting, Dead, Keep, Recipe, kinds};
+use crate::sae::fit::{Counting, Dead, Keep, Recipe, follows, kinds};
 use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
@@ -170,6 +170,7 @@ impl Asked {
             dead_after: self.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: self.scaled,
             skip: false,
+            follows: follows(steps),
             seed: self.seed,
         };
         Ok((recipe, d_sae))

@@ -55,6 +55,7 @@ fn recipe(kind: Arc<dyn Kind>) -> Recipe {
         dead_after: 64,
         scaled: false,
         skip: false,
+        follows: 0.999,
         seed: 0,
     }
 }
