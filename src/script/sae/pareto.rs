@@ -48,10 +48,17 @@ fn chart(pareto: &Pareto) -> Chart {
         y: points.iter().map(|point| point.fve.unwrap_or(f64::NAN)).collect(),
         ..Series::default()
     });
+    // What explains less than nothing, as random directions with many codes do, would leave no room for all others.
+    let is_below = pareto.points.iter().any(|point| point.fve.is_some_and(|fve| fve < 0.0));
+    let more = if is_below { " (what is below 0 is in the table)" } else { "" };
     Chart {
         title: "What is explained, with how many codes".into(),
         x: Axis { label: "L0: codes of a row that are not 0".into(), log: true, ..Axis::default() },
-        y: Axis { label: "fraction of variance explained".into(), ..Axis::default() },
+        y: Axis {
+            label: format!("fraction of variance explained{more}"),
+            range: is_below.then_some([0.0, 1.0]),
+            ..Axis::default()
+        },
         ..Chart::line(series.collect())
     }
 }
