@@ -48,16 +48,16 @@ pub fn measured_on(
 }
 
 /// What each dictionary makes of the same rows.
-struct Meters<'a>(Vec<(&'a Sae, Meter)>);
+pub(super) struct Meters<'a>(Vec<(&'a Sae, Meter)>);
 
 impl<'a> Meters<'a> {
-    fn new(saes: &[&'a Sae], rules: Rules) -> Result<Self> {
+    pub(super) fn new(saes: &[&'a Sae], rules: Rules) -> Result<Self> {
         let meter = |sae: &&'a Sae| Ok((*sae, Meter::new(sae.d_out(), sae.d_sae(), rules)?));
         Ok(Self(saes.iter().map(meter).collect::<Result<_>>()?))
     }
 
     /// Takes in rows `[rows, d_in]`; `done` hears of those that all dictionaries have read.
-    fn add(&mut self, x: &Tensor, positions: Option<&[u32]>, task: &Task, done: impl Fn(u64)) -> Result<()> {
+    pub(super) fn add(&mut self, x: &Tensor, positions: Option<&[u32]>, task: &Task, done: impl Fn(u64)) -> Result<()> {
         let widest = self.0.iter().map(|(sae, _)| sae.d_sae()).max().unwrap_or(1);
         let (count, at_once) = (x.dim(0)?, (CODES / widest.max(1)).clamp(1, 4096));
         for start in (0..count).step_by(at_once) {
@@ -75,7 +75,7 @@ impl<'a> Meters<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<Measures>> {
+    pub(super) fn finish(self) -> Result<Vec<Measures>> {
         self.0.into_iter().map(|(_, meter)| meter.finish()).collect()
     }
 }
