@@ -1,9 +1,11 @@
 //! What the workbench itself costs: start-up, completion, native calls, size. Writes `docs/benchmarks.md`.
 //!
 //! `cargo bench --bench workbench`; the peer of the start-up row is the Python interpreter that `MICROTOME_PEER_PYTHON`
-//! names (default `python3`), if it can import torch.
+//! names (default `python3`), if it can import torch; that of drawn text is transformers in the same interpreter.
 
 mod common;
+#[path = "common/peers.rs"]
+mod peers;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,11 +14,14 @@ use std::time::{Duration, Instant};
 use common::{median, milliseconds, publish, timed};
 use microtome::script::Session;
 use microtome::script::env::Env;
+use peers::{Peers, rate};
 
 fn main() {
     let mut rows = Vec::new();
     start_up(&mut rows);
-    microtome::script::thread::with_large_stack(in_process).map(|mut more| rows.append(&mut more)).unwrap();
+    for measure in [model_inside, in_process] {
+        rows.append(&mut microtome::script::thread::with_large_stack(measure).unwrap());
+    }
     interruptions(&mut rows);
     size(&mut rows);
     publish(
@@ -46,6 +51,37 @@ fn start_up(rows: &mut Vec<(String, String)>) {
     } else {
         rows.push(("`python -c 'import torch'`, same run".into(), format!("not measured: {python} has no torch")));
     }
+}
+
+/// The model inside the binary: loading it, a line that uses it, and text drawn from it beside transformers, which loads
+/// the same folder.
+fn model_inside() -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut session = session();
+    let loaded = timed(|| run(&mut session, "model::load(\"tiny\");"), 21);
+    rows.push(("`model::load(\"tiny\")`".into(), milliseconds(loaded)));
+    let line = "model::load(\"tiny\").generate(\"The committee (which had met\", #{ tokens: 30 })";
+    let whole = timed(|| assert!(command(env!("CARGO_BIN_EXE_microtome"), &["-e", line])), 11);
+    rows.push(("a process that loads it and generates 30 tokens".into(), milliseconds(whole)));
+    run(&mut session, "let m = model::load(\"tiny\");");
+    let (texts, length) = (256, 255);
+    let mut seed = 0;
+    let drawn = timed(
+        || {
+            // Of another seed each time, and none of them stored.
+            seed += 1;
+            run(&mut session, &format!("data::draw(m, #{{ tokens: {texts} * {length}, seed: {seed} }});"));
+        },
+        3,
+    );
+    let tokens = texts * length;
+    rows.push(("text drawn from it, temperature 0.85, top 200".into(), rate(tokens, drawn)));
+    let peers = Peers::measure("sample.py", &[texts, length]);
+    rows.push((
+        "transformers on the same weights, same run".into(),
+        peers.against("draw", drawn, |time| rate(tokens, time)),
+    ));
+    rows
 }
 
 fn session() -> Session {

@@ -5,6 +5,8 @@ mod fetched;
 #[path = "support/hub.rs"]
 #[allow(dead_code, reason = "what goes wrong with a connection is tested with models")]
 mod hub;
+#[path = "saes/own.rs"]
+mod own;
 #[path = "saes/refused.rs"]
 mod refused;
 #[path = "saes/samples.rs"]
@@ -199,7 +201,7 @@ proptest! {
     #[test]
     fn what_a_format_can_hold_comes_back_as_it_was(parts in any_parts()) {
         let sae = Sae::new(parts.clone()).unwrap();
-        for format in [Format::SaeLens, Format::DictionaryLearning, Format::Sparsify] {
+        for format in [Format::Microtome, Format::SaeLens, Format::DictionaryLearning, Format::Sparsify] {
             let folder = tempfile::tempdir().unwrap();
             let place = folder.path().join("one");
             match sae.save(&files(folder.path()), &place, format) {

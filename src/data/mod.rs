@@ -11,6 +11,7 @@ pub mod pairs;
 pub mod sample;
 pub mod store;
 pub mod text;
+pub mod toy;
 mod whole;
 
 use std::sync::Arc;

@@ -43,6 +43,13 @@ pub struct Model {
     pub history: Option<Arc<train::History>>,
 }
 
+impl Model {
+    /// Whether it is the one inside the binary.
+    pub fn is_inside(&self) -> bool {
+        self.origin == load::INSIDE
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

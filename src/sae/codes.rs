@@ -1,7 +1,7 @@
 //! From activations to codes and back, in candle's operations, so that gradients pass.
 
-use super::nonnegative;
 use super::parts::{Activation, Parts};
+use super::{encode, nonnegative};
 use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::order::{self, Direction};
@@ -26,6 +26,12 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
 
 /// The codes of activations that are scaled already.
 pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
+    // The largest are found faster than all are made and sorted, but not with gradients.
+    if let (Activation::TopK(_), false) = (&parts.activation, has_history(parts, x))
+        && let Some(codes) = encode::dense(parts, x)?
+    {
+        return Ok(codes);
+    }
     let pre = pre(parts, x)?;
     match &parts.activation {
         Activation::Relu => elementwise::relu(&pre),
@@ -46,6 +52,12 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
         Activation::Linear(Some(k)) => largest(&pre, &pre.abs()?, *k),
         Activation::Nonnegative { sum, k } => nonnegative::codes(&pre, &parts.encoder, sum, *k, &centred(parts, x)?),
     }
+}
+
+/// Whether somebody may ask for gradients.
+fn has_history(parts: &Parts, x: &Tensor) -> bool {
+    let maybe = [&parts.encoder_bias, &parts.decoder_bias].into_iter().flatten();
+    [x, &parts.encoder, &parts.decoder].into_iter().chain(maybe).any(Tensor::track_op)
 }
 
 /// What codes stand for, before a scaling is undone.
@@ -84,7 +96,7 @@ pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tens
 }
 
 /// The lengths of the rows.
-fn norms(rows: &Tensor) -> Result<Tensor> {
+pub fn norms(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.sqr()?.sum(1)?.sqrt()?)
 }
 

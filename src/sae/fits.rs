@@ -26,4 +26,19 @@ impl Sae {
         }
         Ok(())
     }
+
+    /// Refuses a dictionary that writes elsewhere than it reads: what it makes of activations is not to be compared with
+    /// these.
+    pub fn check_writes_what_it_reads(&self) -> Result<()> {
+        let about = &self.parts().about;
+        if about.writes.is_none() && !about.kind.contains("transcoder") {
+            return Ok(());
+        }
+        let (reads, writes) = (about.sites.join(", "), about.writes.as_deref().unwrap_or("another site"));
+        Err(err!(
+            Argument,
+            "expected a dictionary that writes what it reads, found one that reads {reads} and writes {writes}"
+        )
+        .hint("`measure_on` compares what a transcoder writes with what a model has there"))
+    }
 }

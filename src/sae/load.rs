@@ -13,7 +13,7 @@ use crate::model::formats::pickle;
 use crate::model::hub::{self, Name, Settings};
 use crate::model::layout::Source;
 use crate::model::load::Shards;
-use crate::tensor::files::npz;
+use crate::tensor::files::{npz, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Dictionaries that lie deeper than this below a folder are not looked for.
@@ -128,8 +128,8 @@ fn none(inside: &str, all: &[Found], format: Option<Format>, label: &str) -> Err
         (Some(near), _) => error.hint(format!("did you mean `{label}/{near}`?")),
         (None, false) => error.hint(format!("{label} has {}", places(&all.iter().collect::<Vec<_>>()))),
         (None, true) => error.hint(
-            "dictionaries are known by the names of their files: sae_weights.safetensors or sae.safetensors with \
-             cfg.json, ae.pt with config.json, params.npz, layer_N.safetensors",
+            "dictionaries are known by the names of their files: dictionary.safetensors, sae_weights.safetensors or \
+             sae.safetensors with cfg.json, ae.pt with config.json, params.npz, layer_N.safetensors",
         ),
     }
 }
@@ -204,13 +204,22 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
 }
 
 fn open(files: &Files, folder: &Path, found: &Found, origin: &str, options: &Options, task: &Task) -> Result<Sae> {
-    let config = found.config.as_ref().map(|config| files.text(&folder.join(config))).transpose()?;
+    let config = match (&found.config, formats::said_in_metadata(found.format)) {
+        (Some(config), _) => Some(files.text(&folder.join(config))?),
+        (None, Some(key)) => metadata(files, &folder.join(&found.weights), key).map_err(|e| e.within(origin))?,
+        (None, None) => None,
+    };
     let beside = Beside { config: config.as_deref(), place: origin, ignore: &options.ignore };
     let parts = with_source(files, &folder.join(&found.weights), task, |source| {
         formats::read(found.format, &beside, source, options.dtype, task)
     });
     let parts = parts.map_err(|e| if e.message.contains(origin) { e } else { e.within(origin) })?;
     Sae::new(parts.to_device(&options.device)?)
+}
+
+/// What the metadata of a file of tensors says under a key.
+fn metadata(files: &Files, path: &Path, key: &str) -> Result<Option<String>> {
+    Ok(safetensors::Reader::new(files.map(path)?)?.metadata().get(key).cloned())
 }
 
 /// Opens a file of tensors by its ending.

@@ -4,6 +4,8 @@
 //! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
 
 pub mod baselines;
+pub mod crosscoder;
+pub mod finetune;
 pub mod fit;
 pub mod formats;
 pub mod load;
@@ -11,17 +13,20 @@ pub mod metrics;
 pub mod splice;
 
 mod codes;
+mod encode;
 mod fits;
 mod nonnegative;
 mod parts;
 mod rows;
 mod save;
 mod scaling;
+mod sparser;
 
 use std::sync::Arc;
 
+pub use encode::SparseCodes;
 pub use formats::Format;
-pub use parts::{About, Activation, Parts};
+pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;
 
 use crate::base::Result;

@@ -89,10 +89,22 @@ pub struct About {
     pub model: Option<String>,
     /// The sites that it reads, one behind the other, as we call them; as its maker does, where we have no name.
     pub sites: Vec<String>,
+    /// The site that it writes, where that is another than it reads, as for transcoders.
+    pub writes: Option<String>,
+    /// What each of several sites has in a row, as for crosscoders; nothing where there is one.
+    pub spans: Vec<Span>,
     /// Where prefixes of a nested dictionary end (Matryoshka): each reconstructs by itself.
     pub prefixes: Vec<usize>,
     /// What else its maker says.
     pub more: Map<String, Value>,
+}
+
+/// One of several sites whose activations lie one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Span {
+    pub width: usize,
+    /// What its activations were multiplied by while the dictionary was fitted, so that no site counts more than another.
+    pub scale: f64,
 }
 
 impl Parts {
@@ -177,7 +189,23 @@ impl Parts {
             let prefixes = &self.about.prefixes;
             return Err(err!(Argument, "expected prefixes in order and up to {d_sae}, found {prefixes:?}"));
         }
-        Ok(())
+        self.check_spans(d_in, d_out)
+    }
+
+    fn check_spans(&self, d_in: usize, d_out: usize) -> Result<()> {
+        let spans = &self.about.spans;
+        let sum = spans.iter().try_fold(0_usize, |sum, span| sum.checked_add(span.width));
+        if !spans.is_empty() && (sum != Some(d_in) || d_in != d_out) {
+            let widths: Vec<usize> = spans.iter().map(|span| span.width).collect();
+            return Err(err!(
+                Shape,
+                "expected sites that are {d_in} wide together and written as they are read, found {widths:?} and {d_out}"
+            ));
+        }
+        match spans.iter().find(|span| !(span.scale.is_finite() && span.scale > 0.0)) {
+            Some(span) => Err(err!(Argument, "expected scales of sites above 0, found {}", span.scale)),
+            None => Ok(()),
+        }
     }
 }
 

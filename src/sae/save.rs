@@ -1,6 +1,5 @@
-//! Saving dictionaries as other libraries load them.
+//! Saving dictionaries, in our own format or as other libraries load them.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Sae;
@@ -11,16 +10,14 @@ use crate::err;
 use crate::tensor::files::{Named, safetensors};
 
 impl Sae {
-    /// Writes the tensors and the config of a dictionary into a folder, each whole or not at all; gives back their
-    /// places. A dictionary that the format has no architecture for is refused by name.
+    /// Writes the tensors of a dictionary, and the config where the format has one, into a folder, each file whole or not
+    /// at all; gives back their places. A dictionary that the format has no architecture for is refused by name.
     pub fn save(&self, files: &Files, folder: &Path, format: Format) -> Result<Vec<PathBuf>> {
         let written = formats::write(format, self.parts())?;
         let (name, tensors) = written.tensors;
-        // Other programs ask for this before they read the file.
-        let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-        let named = Named { tensors, metadata };
+        let named = Named { tensors, metadata: written.metadata };
         let tensors = files.save(&folder.join(name), |file| safetensors::write(&named, file))?;
-        let (name, config) = written.config;
+        let Some((name, config)) = written.config else { return Ok(vec![tensors]) };
         let text = serde_json::to_string_pretty(&config).map_err(|e| err!(Bug, "a config became no JSON: {e}"))?;
         Ok(vec![tensors, files.save_whole(&folder.join(name), text + "\n")?])
     }

@@ -8,7 +8,7 @@ use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
 use crate::model::hooks::{At, Bound, Edit};
-use crate::model::site::Place;
+use crate::model::site::{Place, select};
 use crate::tensor::{Tensor, dtype};
 
 /// What becomes of the part of an activation that a dictionary does not reconstruct.
@@ -56,6 +56,14 @@ impl Splice {
     ) -> Result<Vec<Bound<'a>>> {
         if reads == writes {
             return Ok(vec![self.at(config, writes, positions)?]);
+        }
+        let (reads_at, writes_at) = (select(config, reads)?, select(config, writes)?);
+        if reads_at.iter().max() > writes_at.iter().min() {
+            return Err(err!(
+                Argument,
+                "expected a site to write behind the one that is read, found `{writes}` before `{reads}`"
+            )
+            .hint("a dictionary can only write what has not been computed when it reads"));
         }
         let held = Rc::new(RefCell::new(None));
         let reader = Reader { held: held.clone() };

@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::console::Console;
-use super::data::{Ngram, Sample};
+use super::data::{Ngram, Sample, Store};
 use super::env::env;
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
@@ -17,6 +17,7 @@ use crate::model::tokens::Tokens;
 use crate::report::Report;
 use crate::report::chart::Chart;
 use crate::report::terminal::Screen;
+use crate::sae::metrics::{Measures, Pareto};
 use crate::tensor::Tensor;
 
 /// A result that scripts hold: what all of them can do.
@@ -54,7 +55,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 20] = [
+static ROWS: [Row; 23] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -64,12 +65,15 @@ static ROWS: [Row; 20] = [
     row::<HeatText>(),
     row::<Hook>(),
     row::<Lens>(),
+    row::<Measures>(),
     row::<Model>(),
     row::<Ngram>(),
+    row::<Pareto>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),
     row::<Sample>(),
+    row::<Store>(),
     row::<Table>(),
     row::<Tensor>(),
     row::<Text>(),

@@ -107,8 +107,8 @@ pub fn plain(seed: u64, d_out: usize) -> Parts {
             kind: "relu".into(),
             model: Some("org/small".into()),
             sites: vec!["resid_post.3".into()],
-            prefixes: Vec::new(),
             more: json!({ "lr": 0.1, "steps": [1, 2], "nested": { "a": null } }).as_object().unwrap().clone(),
+            ..About::default()
         },
     }
 }

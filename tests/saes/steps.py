@@ -3,8 +3,8 @@
 
 Usage: steps.py OUT.safetensors   (needs dictionary-learning 0.1.0, torch, safetensors)
 
-For each case: the batches, the weights before the first step and after the last, the loss of each step, and the
-threshold that was followed. The schedule is one step ahead of the library's own, whose first step has a rate of 0.
+For each case: the batches, the weights before the first step and after the last, the loss of each step, the
+threshold that was followed, and where features were resampled, which ones and by which rows. The schedule is one step ahead of the library's own, whose first step has a rate of 0.
 """
 import sys
 
@@ -13,8 +13,10 @@ from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
 from dictionary_learning.trainers.gdm import GatedSAETrainer
 from dictionary_learning.trainers.jumprelu import JumpReluTrainer
 from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKTrainer
+from dictionary_learning.trainers.p_anneal import PAnnealTrainer
 from dictionary_learning.trainers.standard import StandardTrainer
 from dictionary_learning.trainers.top_k import TopKTrainer
+from dictionary_learning.trainers.trainer import get_lr_schedule
 from safetensors.torch import save_file
 
 WIDTH, FEATURES, ROWS, STEPS = 6, 16, 24, 8
@@ -32,6 +34,10 @@ CASES = {
     "gated": (GatedSAETrainer, dict(COMMON, l1_penalty=0.2, sparsity_warmup_steps=4), None),
     "jumprelu": (JumpReluTrainer, dict(COMMON, bandwidth=0.2, sparsity_penalty=0.5, target_l0=4.0,
                                        sparsity_warmup_steps=4), None),
+    "p_anneal": (PAnnealTrainer, dict(COMMON, sparsity_function="Lp^p", initial_sparsity_penalty=0.1, anneal_start=2,
+                                      anneal_end=STEPS, p_end=0.4, n_sparsity_updates=4, sparsity_warmup_steps=4), None),
+    "resample": (StandardTrainer, dict(COMMON, l1_penalty=0.2, sparsity_warmup_steps=4, decay_start=None,
+                                       resample_steps=4), None),
 }
 
 # Their names, whether theirs is transposed, and ours.
@@ -56,6 +62,33 @@ def weights(ae):
     return found
 
 
+def noted(trainer, losses):
+    """Has a trainer that does not say its loss note it; asking for it again may change the trainer."""
+    loss = trainer.loss
+
+    def said(*given, **more):
+        found = loss(*given, **more)
+        losses.append(found.item())
+        return found
+    trainer.loss = said
+
+
+def drawn(trainer, result):
+    """Has a trainer note which features begin anew, and by which rows."""
+    resample, multinomial = trainer.resample_neurons, torch.multinomial
+
+    def draw(*given, **more):
+        rows = multinomial(*given, **more)
+        result["resample.rows"] = rows.clone()
+        return rows
+
+    def begin(dead, x):
+        if dead.any():
+            result["resample.features"] = dead.nonzero()[:, 0].clone()
+        resample(dead, x)
+    torch.multinomial, trainer.resample_neurons = draw, begin
+
+
 def main(out):
     result = {}
     for number, (name, (Trainer, options, dead_after)) in enumerate(CASES.items()):
@@ -70,19 +103,26 @@ def main(out):
                     parameter.add_(torch.rand(parameter.shape) * 0.1)
             if name == "jumprelu":
                 ae.threshold.copy_(0.1 + 0.3 * torch.rand(ae.threshold.shape))
-            if dead_after is not None:
+            if dead_after is not None or name == "resample":
                 # Some features that cannot fire.
                 ae.encoder.bias[:5] = -3.0
         x = torch.randn(STEPS, ROWS, WIDTH) * torch.linspace(0.3, 1.5, WIDTH) + 0.2
+        if name == "resample":
+            # Theirs gives encoders the length of the row, ours that of the living.
+            x = x / x.norm(dim=-1, keepdim=True)
+            schedule = get_lr_schedule(COMMON["steps"], COMMON["warmup_steps"], COMMON["decay_start"])
+            trainer.scheduler = torch.optim.lr_scheduler.LambdaLR(trainer.optimizer, schedule)
+            drawn(trainer, result)
         for key, value in weights(ae).items():
             result[f"{name}.before.{key}"] = value
         trainer.scheduler.step()
         losses = []
+        if Trainer in (StandardTrainer, GatedSAETrainer, PAnnealTrainer):
+            noted(trainer, losses)
         for step in range(STEPS):
-            # Some trainers do not say their loss.
-            before = trainer.loss(x[step], step=step).item() if name in ("relu", "gated") else None
             said = trainer.update(step, x[step])
-            losses.append(before if said is None else said)
+            if said is not None:
+                losses.append(said)
         for key, value in weights(ae).items():
             result[f"{name}.after.{key}"] = value
         result[f"{name}.x"] = x

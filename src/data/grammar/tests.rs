@@ -41,7 +41,7 @@ fn the_language_does_not_change_unnoticed() {
         }
     }
     let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(found, "7acb91dfd17d680f830555325a8e0a5379b751741e744a6befc522bd70dedce0");
+    assert_eq!(found, "2725a3c08649775edb8ed58798221dd760696ca85e9490b6e40eb28c2d685bdd");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod gather;
 mod keep;
 mod moments;
+mod passes;
 mod sink;
 
 #[cfg(test)]
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
-use crate::base::{Result, Task};
+use crate::base::task::Bar;
+use crate::base::{Error, Result, Task};
 use crate::data::Text;
 use crate::data::pack::{self, Row, Rows};
 use crate::err;
@@ -27,6 +29,7 @@ use gather::Gather;
 pub use gather::width;
 pub use keep::{Keep, Keeping};
 pub use moments::Moments;
+pub use passes::Passes;
 pub use sink::{Block, Blocks, Progress, Sink, Streamed};
 
 /// About so many tokens go through the model at once.
@@ -116,18 +119,62 @@ impl Harvest {
     /// Goes on where a harvest of the same kind has come to. The text is read again up to there, without the model, and
     /// refused if it is another.
     pub fn go_on(&mut self, behind: Progress, task: &Task) -> Result<()> {
-        while self.progress.read < behind.read {
+        self.read_to(behind.read, &behind.tokens, task)?;
+        self.progress = behind;
+        Ok(())
+    }
+
+    /// Reads the text without the model until so many of its rows have been read, and compares the hash of their tokens.
+    fn read_to(&mut self, read: u64, tokens: &str, task: &Task) -> Result<()> {
+        while self.progress.read < read {
             match self.rows.next(task)? {
                 Some(row) => self.note(&row),
                 None => break,
             }
             task.check()?;
         }
-        if (self.progress.read, &self.progress.tokens) != (behind.read, &behind.tokens) {
-            return Err(other_text(&self.name, behind.read));
+        match (self.progress.read, self.progress.tokens.as_str()) == (read, tokens) {
+            true => Ok(()),
+            false => Err(other_text(&self.name, read)),
         }
-        self.progress = behind;
-        Ok(())
+    }
+
+    /// Reads what the next pass through the model would, without the model: how many positions it would give.
+    fn pass_over(&mut self, task: &Task) -> Result<Option<usize>> {
+        let rows = self.gathered(task)?;
+        Ok((!rows.is_empty()).then(|| rows.iter().map(|(_, kept)| kept.len()).sum()))
+    }
+
+    /// How many positions the rest of the text gives, or that they are more than `most`; the model does not run.
+    pub fn count(&mut self, most: u64, task: &Task) -> Result<Option<u64>> {
+        let bar = self.bar("reading", task);
+        let mut count = 0;
+        while count <= most {
+            task.check()?;
+            let before = self.progress.read;
+            match self.pass_over(task)? {
+                Some(kept) => count += kept as u64,
+                None => return Ok(Some(count)),
+            }
+            bar.advance((self.progress.read - before) * self.context as u64);
+        }
+        Ok(None)
+    }
+
+    /// Shows how far the text has been read, in tokens.
+    fn bar(&self, what: &str, task: &Task) -> Box<dyn Bar> {
+        task.begin(&format!("{what} {}", self.name), self.total)
+    }
+
+    /// Where in a block the activations of a site stand, and how wide they are.
+    fn standing(&self, site: &str) -> Result<(usize, usize)> {
+        let named = select(self.decoder.config(), site)?;
+        let [place] = named.as_slice() else {
+            return Err(err!(Argument, "expected one site, and `{site}` names {}", named.len()));
+        };
+        let found = self.places.iter().position(|other| other == place);
+        let found = found.and_then(|at| Some((at, *self.widths.get(at)?)));
+        found.ok_or_else(|| err!(Bug, "a site that is not harvested"))
     }
 
     /// Refuses a text that goes on here.
@@ -140,7 +187,7 @@ impl Harvest {
 
     /// Gives all blocks to a sink.
     pub fn run(mut self, sink: &mut dyn Sink, task: &Task) -> Result<Progress> {
-        let bar = task.begin(&format!("harvesting {}", self.name), self.total);
+        let bar = self.bar("harvesting", task);
         bar.advance(self.progress.read * self.context as u64);
         loop {
             let before = self.progress.read;
@@ -151,11 +198,15 @@ impl Harvest {
             }
         }
         if self.progress.kept == 0 {
-            return Err(err!(Argument, "expected activations to keep, found none in {}", self.name)
-                .hint("the text is empty, or all of its tokens are left out"));
+            return Err(self.nothing());
         }
         sink.finish(&self.progress, task)?;
         Ok(self.progress)
+    }
+
+    fn nothing(&self) -> Error {
+        err!(Argument, "expected activations to keep, found none in {}", self.name)
+            .hint("the text is empty, or all of its tokens are left out")
     }
 
     /// Takes word of a row that was read.
@@ -285,7 +336,7 @@ fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()>
     .hint("the model overflows there; load it in f32"))
 }
 
-fn other_text(name: &str, rows: u64) -> crate::base::Error {
+fn other_text(name: &str, rows: u64) -> Error {
     err!(Argument, "the text {name} is another one than was harvested: its tokens differ within {} rows", rows + 1)
         .hint("its files or its tokenizer have changed since; harvest it into another folder")
 }

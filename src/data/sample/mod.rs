@@ -4,6 +4,7 @@ mod asset;
 mod draw;
 mod overlap;
 mod passages;
+mod stored;
 
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ pub use asset::{Asset, read_asset, write_asset};
 pub use draw::{Sampler, fingerprint, sample};
 pub use overlap::{Run, longest_common_run};
 pub use passages::Passages;
+pub use stored::stored;
 
 use crate::bail;
 use crate::base::Result;

@@ -26,6 +26,19 @@ impl InOrder {
             _ => Ok(Self { store, sites, at_once, shard: 0, row: 0 }),
         }
     }
+
+    /// Goes on at a row of the store, counted from its beginning.
+    pub fn starting_at(mut self, row: u64) -> Self {
+        let (mut shard, mut before) = (0, 0_u64);
+        for (number, listed) in self.store.shards().iter().enumerate() {
+            if row < before + listed.rows as u64 {
+                break;
+            }
+            (shard, before) = (number + 1, before + listed.rows as u64);
+        }
+        (self.shard, self.row) = (shard, (row - before) as usize);
+        self
+    }
 }
 
 impl Blocks for InOrder {

@@ -15,12 +15,12 @@ use super::shuffle::{Shuffle, Shuffled};
 use super::{POSITIONS, ROWS, TOKENS, changed};
 use crate::base::files::{Files, hex};
 use crate::base::{Result, Task, memory, names};
-use crate::data::harvest::{Moments, Progress};
+use crate::data::harvest::{Block, Blocks, Moments, Progress};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::select;
-use crate::tensor::DType;
 use crate::tensor::files::safetensors::Reader;
+use crate::tensor::{DType, Tensor};
 
 /// How much of a file is hashed between two looks at the task.
 const PIECE: usize = 4 << 20;
@@ -145,6 +145,44 @@ impl Store {
     /// Blocks of at most `at_once` rows in the order of the text, with where each is from.
     pub fn in_order(self: &Arc<Self>, sites: &[&str], at_once: usize) -> Result<InOrder> {
         InOrder::new(self.clone(), self.sites(sites)?, at_once)
+    }
+
+    /// A range of rows in the order of the text, and where each is from.
+    pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<Block> {
+        if rows.is_empty() || rows.end > self.len() {
+            return Err(err!(Index, "expected rows of the {} of the store, found {rows:?}", self.len()));
+        }
+        let wide = |_| err!(Index, "expected rows that fit into memory, found {rows:?}");
+        let count = usize::try_from(rows.end - rows.start).map_err(wide)?;
+        let places = self.sites(sites)?;
+        let widths = places.iter().map(|site| self.width(*site)).collect::<Result<Vec<_>>>()?;
+        let bytes = 4 * widths.iter().sum::<usize>() as u128 * count as u128;
+        // The parts are there when they are put together.
+        memory::check(2 * bytes, || format!("rows {rows:?} of the store"))?;
+        let mut reading = InOrder::new(self.clone(), places, count)?.starting_at(rows.start);
+        let mut found = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
+        let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); widths.len()];
+        while found.len() < count
+            && let Some(block) = reading.next(task)?
+        {
+            let taken = block.len().min(count - found.len());
+            for (parts, x) in parts.iter_mut().zip(&block.activations) {
+                parts.push(x.narrow(0, 0, taken)?);
+            }
+            found.tokens.extend(block.tokens.into_iter().take(taken));
+            found.rows.extend(block.rows.into_iter().take(taken));
+            found.positions.extend(block.positions.into_iter().take(taken));
+        }
+        let whole = parts.into_iter().map(|parts| Ok(Tensor::cat(&parts, 0)?));
+        found.activations = whole.collect::<Result<_>>()?;
+        Ok(found)
+    }
+
+    /// What tells its activations from all others: a hash of the hashes of its shards.
+    pub fn identity(&self) -> String {
+        let mut hash = Sha256::new();
+        self.manifest.shards.iter().for_each(|shard| hash.update(&shard.sha256));
+        hex(&hash.finalize())
     }
 
     /// Batches of rows in an order drawn by seed, without end.

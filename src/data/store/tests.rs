@@ -370,3 +370,21 @@ fn rows_of_a_batch_come_from_everywhere() {
     assert!(store.shuffled(&["resid_post.0"], Shuffle { seed: 3, buffer: 0 }).is_err());
     assert!(store.shuffled(&[], Shuffle::default()).is_err() && store.in_order(&["resid_post.0"], 0).is_err());
 }
+
+#[test]
+fn a_range_of_rows_is_read_across_shards() {
+    let (folder, task) = (tempfile::tempdir().unwrap(), Task::default());
+    let store = stored(folder.path(), &SITES, &text(), small()).unwrap();
+    let (sites, origins) = collected(&mut store.in_order(&SITES, 4096).unwrap());
+    for (from, to) in [(0, 1), (690, 1410), (1400, store.len())] {
+        let block = store.read(&["z.1.3", "resid_post.0"], from..to, &task).unwrap();
+        let rows = from as usize..to as usize;
+        assert_eq!(block.activations[0].to_vec2::<f32>().unwrap(), sites[1][rows.clone()]);
+        assert_eq!(block.activations[1].to_vec2::<f32>().unwrap(), sites[0][rows.clone()]);
+        let found = (0..block.len()).map(|i| [block.tokens[i], block.rows[i], block.positions[i]]);
+        assert_eq!(found.collect::<Vec<_>>(), origins[rows]);
+    }
+    for (from, to) in [(5, 5), (0, store.len() + 1)] {
+        assert!(store.read(&SITES, from..to, &task).is_err_and(|e| e.message.contains("expected rows of the")));
+    }
+}

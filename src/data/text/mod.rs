@@ -36,10 +36,12 @@ use reading::{Counted, Given, How, Reading};
 use tally::Shared;
 
 /// The sources that need no file.
-pub const SOURCES: [&str; 1] = [GRAMMAR];
+pub const SOURCES: [&str; 2] = [GRAMMAR, SAMPLE];
 
 /// The source of the labelled language.
 pub const GRAMMAR: &str = "grammar";
+/// What the model inside the binary writes.
+pub const SAMPLE: &str = "sample";
 
 /// Why a document without a letter is left out.
 const EMPTY: &str = "empty documents";

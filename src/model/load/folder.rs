@@ -1,6 +1,7 @@
 //! A folder as a hub download has it: config.json, and the weights in one file or several.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -62,7 +63,19 @@ pub fn published(
     no_config(options)?;
     let place = folder.join(CONFIG);
     let config_json = json(files, &place)?;
-    let layout = family::read(&config_json, &options.ignore).map_err(|e| e.within(place.display()))?;
+    of_config(config_json, source, place.display(), label, options, task)
+}
+
+/// A model from its tensors and what its config.json, which is called `place`, says.
+pub fn of_config(
+    config_json: Value,
+    source: &dyn Source,
+    place: impl Display,
+    label: &str,
+    options: &Options,
+    task: &Task,
+) -> Result<Loaded> {
+    let layout = family::read(&config_json, &options.ignore).map_err(|e| e.within(place))?;
     let present = source.names();
     let layout = layout.fitted(&present.iter().map(String::as_str).collect());
     let weights = take::weights(&layout, source, label, options, task).map_err(|e| e.within(label))?;

@@ -1,6 +1,7 @@
 //! Loading models: from a folder, one file, or the hub; the file's names fitted to ours, and each weight taken once.
 
 mod cut;
+mod embedded;
 mod file;
 mod fit;
 mod folder;
@@ -26,6 +27,7 @@ use crate::err;
 use crate::tensor::{DType, Device};
 
 pub use cut::together;
+pub use embedded::NAME as INSIDE;
 pub use fit::place;
 pub use folder::folder;
 pub use shards::Shards;
@@ -71,7 +73,11 @@ pub struct Published {
 
 impl Model {
     /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.
+    /// `tiny` is the one inside the binary; a folder of that name is `./tiny`.
     pub fn load(files: &Files, name: &str, options: &Options, task: &Task) -> Result<Self> {
+        if name == embedded::NAME {
+            return finished(files, embedded::embedded(options, task)?, name.to_string(), options);
+        }
         let path = Path::new(name);
         let place = files.access().to_read(path);
         if place.as_ref().is_ok_and(|place| place.exists()) {
@@ -96,7 +102,11 @@ impl Model {
 fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &Task) -> Result<Model> {
     let is_folder = files.access().to_read(path)?.is_dir();
     let load = if is_folder { folder::folder } else { file::file };
-    let loaded = load(files, path, options, task)?;
+    finished(files, load(files, path, options, task)?, origin, options)
+}
+
+/// The model with its tokenizer: the one that the user states, or that came with it.
+fn finished(files: &Files, loaded: Loaded, origin: String, options: &Options) -> Result<Model> {
     let config = &loaded.config;
     let tokenizer = match &options.tokenizer {
         Some(stated) => Some(tokenizer(files, stated, config)?),

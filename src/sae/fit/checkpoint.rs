@@ -2,7 +2,7 @@
 //! all.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,9 +46,12 @@ impl Keep<'_> {
         self.files.access().to_write(&self.folder.join(CHECKPOINT))
     }
 
-    /// Whether a fit is there that is to be gone on with.
+    /// Whether a fit is there that is to be gone on with. The folder is this run's from now on: another fit there is
+    /// refused before either has made a step.
     pub fn is_begun(&self) -> Result<bool> {
-        Ok(!self.fresh && self.path()?.exists())
+        let path = self.path()?;
+        self.files.lock(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(!self.fresh && path.exists())
     }
 
     pub fn save(&self, state: &State, history: &History, recipe: &Recipe, data: &str) -> Result<()> {
@@ -96,6 +99,7 @@ impl Keep<'_> {
         if silent.len() != state.silent.len() || numbers.dims() != [said.step as usize, 5] {
             return Err(err!(Format, "expected the history of {} steps, found {:?}", said.step, numbers.dims()));
         }
+        state.memory = file.tensor("memory")?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
         (state.step, state.threshold, history.rows_per_step) = (said.step, said.threshold, said.rows_per_step);
         history.steps = numbers.to_vec2::<f64>()?.iter().map(|row| found(row)).collect();
@@ -122,6 +126,7 @@ fn tensors(state: &State, history: &History) -> Result<BTreeMap<String, Tensor>>
     }
     let silent: Vec<i64> = state.silent.iter().map(|rows| rows.cast_signed()).collect();
     all.insert("silent".into(), Tensor::new(silent, &Device::Cpu)?);
+    all.insert("memory".into(), Tensor::new(state.memory.clone(), &Device::Cpu)?);
     let numbers: Vec<f64> = history.steps.iter().flat_map(|f| [f.loss, f.error, f.l0, f.fve, f.dead as f64]).collect();
     all.insert("history".into(), Tensor::from_vec(numbers, (history.steps.len(), 5), &Device::Cpu)?);
     Ok(all)

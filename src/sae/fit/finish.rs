@@ -83,7 +83,22 @@ pub fn finished(
         rescaled: false,
         skip,
         scaling: Scaling::None,
-        about: About { kind: kind.name().into(), prefixes: kind.prefixes(), ..about },
+        about: named(About { prefixes: kind.prefixes(), ..about }, recipe, is_same),
     };
     Sae::new(sae.with_unit_directions()?)
+}
+
+/// What it is called: its kind, or for what writes elsewhere than it reads that, with the kind beside it.
+fn named(mut about: About, recipe: &Recipe, is_same: bool) -> About {
+    let kind = recipe.kind.name();
+    about.kind = match (is_same, recipe.skip) {
+        (true, _) => kind,
+        (false, false) => "transcoder",
+        (false, true) => "skip_transcoder",
+    }
+    .into();
+    if !is_same {
+        about.more.insert("fitted_as".into(), kind.into());
+    }
+    about
 }

@@ -1,6 +1,6 @@
 //! What a fit makes small: the error of the reconstruction, the penalty on codes, and what keeps features alive.
 
-use super::kinds::Pass;
+use super::kinds::{Pass, Progress};
 use super::params::{Name, Params, unit_rows};
 use super::recipe::{Counting, Dead, Recipe};
 use crate::base::Result;
@@ -31,10 +31,23 @@ pub struct Loss {
     pub smallest: Option<f64>,
     /// Rows since each feature last fired, with this batch.
     pub silent: Vec<u64>,
+    /// What the kind remembers of this step and those before.
+    pub memory: Vec<f64>,
 }
 
-/// The loss of a batch at a step. `silent` says how many rows before this batch each feature has not fired.
-pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, step: u64, silent: &[u64]) -> Result<Loss> {
+/// What came before a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    /// How many steps.
+    pub step: u64,
+    /// How many rows each feature has not fired for.
+    pub silent: &'a [u64],
+    pub memory: &'a [f64],
+}
+
+/// The loss of a batch at a step.
+pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> Result<Loss> {
+    let Before { step, silent, memory } = before;
     let kind = recipe.kind.as_ref();
     let encoder = params.get(Name::Encoder)?.as_tensor();
     let encoder = if kind.is_tied() { unit_rows(encoder)? } else { encoder.clone() };
@@ -48,7 +61,8 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, step: u64, silent: 
         None => batch.x.clone(),
     };
     let pre = kernels::linear(&x, &encoder, Some(params.get(Name::EncoderBias)?.as_tensor()))?;
-    let pass = Pass { params, pre: &pre, decoder: &decoder };
+    let progress = Progress { step, steps: recipe.steps, memory };
+    let pass = Pass { params, pre: &pre, decoder: &decoder, progress };
     let codes = kind.codes(&pass)?;
     let around = match params.maybe(Name::Skip) {
         Some(skip) => Some(kernels::linear(&batch.x, skip, None)?),
@@ -92,8 +106,8 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, step: u64, silent: 
         let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
         total = (total + (of_the_dead(&pass, &rest.detach(), &dead, k)? * weight)?)?;
     }
-    let smallest = kind.smallest(&codes)?;
-    Ok(Loss { total, error, codes: codes.detach(), rest: rest.detach(), smallest, silent })
+    let (smallest, memory) = (kind.smallest(&codes)?, kind.remembered(&pass, &codes)?);
+    Ok(Loss { total, error, codes: codes.detach(), rest: rest.detach(), smallest, silent, memory })
 }
 
 /// How many rows each feature has not fired for, once a batch has been read.

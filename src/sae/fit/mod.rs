@@ -1,6 +1,7 @@
 //! Fitting dictionaries: kinds, the loss in candle's operations, steps, and how a fit ends.
 
 mod checkpoint;
+mod course;
 mod finish;
 mod fused;
 mod history;
@@ -8,20 +9,29 @@ pub mod kinds;
 mod loss;
 mod median;
 mod params;
+mod reading;
 mod recipe;
+mod resample;
 mod rows;
 mod run;
+mod sites;
+mod sources;
 mod state;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::{CHECKPOINT, Keep};
+pub use course::{Member, SETTINGS};
 pub use finish::{Input, finished};
 pub use history::History;
 pub use loss::Batch;
 pub use median::geometric_median;
 pub use params::Params;
-pub use recipe::{Counting, Dead, Recipe, Shape};
+pub use recipe::{Counting, Dead, Recipe, Shape, follows};
 pub use rows::{OfTensor, Rows};
 pub use run::{Fit, Fitted};
+pub use sites::Joined;
+pub use sources::{OfModel, OfStore};
 pub use state::{Found, State};
+pub use sweep::Sweep;

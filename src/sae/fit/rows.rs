@@ -1,7 +1,11 @@
-//! Where a fit gets its activations from.
+//! Where a fit gets its activations from: the trait, and tensors in memory.
+
+use std::cell::OnceCell;
 
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
+use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::err;
@@ -19,52 +23,89 @@ pub trait Rows {
     fn about(&self) -> String;
 }
 
-/// The rows of a tensor in memory: each once an epoch, every epoch in another order.
+/// So many rows are hashed at once.
+const HASHED: usize = 1 << 12;
+
+/// The rows of tensors in memory: each once an epoch, every epoch in another order.
 pub struct OfTensor {
-    x: Tensor,
+    /// The activations of the same positions at each site.
+    sites: Vec<Tensor>,
+    count: u64,
     seed: u64,
     position: u64,
     /// The epoch whose order is drawn, and that order.
     order: Option<(u64, Vec<u32>)>,
+    about: OnceCell<String>,
 }
 
 impl OfTensor {
     /// `x` is `[.., width]`.
     pub fn new(x: &Tensor, seed: u64) -> Result<Self> {
-        let width = x.dims().last().copied().unwrap_or_default();
-        if x.rank() < 2 || x.elem_count() == 0 {
-            return Err(err!(Shape, "expected rows of activations to fit, found the shape {:?}", x.dims()));
+        Self::several(std::slice::from_ref(x), seed)
+    }
+
+    /// Of several sites: row by row they are of the same positions.
+    pub fn several(sites: &[Tensor], seed: u64) -> Result<Self> {
+        let sites = sites.iter().map(matrix).collect::<Result<Vec<_>>>()?;
+        let counts: Vec<usize> = sites.iter().map(|x| x.dims()[0]).collect();
+        let count = match counts.as_slice() {
+            [first, others @ ..] if others.iter().all(|count| count == first) => *first,
+            _ => return Err(err!(Shape, "expected activations of the same rows at each site, found {counts:?} rows")),
+        };
+        if u32::try_from(count).is_err() {
+            return Err(err!(Argument, "expected less than 2^32 rows in memory, found {count}")
+                .hint("harvest into a store, and fit on that"));
         }
-        if !dtype::is_float(x.dtype()) {
-            return Err(err!(Argument, "expected activations in floats, found {}", x.dtype().as_str()));
-        }
-        let x = x.detach().to_dtype(DType::F32)?.reshape(((), width))?.contiguous()?;
-        Ok(Self { x, seed, position: 0, order: None })
+        Ok(Self { sites, count: count as u64, seed, position: 0, order: None, about: OnceCell::new() })
     }
 
     fn drawn(&mut self, epoch: u64) -> &[u32] {
         if self.order.as_ref().is_none_or(|(drawn, _)| *drawn != epoch) {
-            let mut order: Vec<u32> = (0..self.x.dims()[0] as u32).collect();
+            let mut order: Vec<u32> = (0..self.count as u32).collect();
             order.shuffle(&mut stream(self.seed, "rows of a tensor", epoch));
             self.order = Some((epoch, order));
         }
         self.order.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default()
     }
+
+    /// A hash of all numbers.
+    fn hash(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for x in &self.sites {
+            let rows = x.dims()[0];
+            for start in (0..rows).step_by(HASHED) {
+                let part = x.narrow(0, start, HASHED.min(rows - start))?.flatten_all()?.to_vec1::<f32>()?;
+                part.iter().for_each(|number| hash.update(number.to_le_bytes()));
+            }
+        }
+        Ok(hex(&hash.finalize()))
+    }
+}
+
+/// Activations as rows in f32, without what led to them.
+fn matrix(x: &Tensor) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or_default();
+    if x.rank() < 2 || x.elem_count() == 0 {
+        return Err(err!(Shape, "expected rows of activations to fit, found the shape {:?}", x.dims()));
+    }
+    if !dtype::is_float(x.dtype()) {
+        return Err(err!(Argument, "expected activations in floats, found {}", x.dtype().as_str()));
+    }
+    Ok(x.detach().to_dtype(DType::F32)?.reshape(((), width))?.contiguous()?)
 }
 
 impl Rows for OfTensor {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
-        let count = self.x.dims()[0] as u64;
         let mut chosen = Vec::with_capacity(rows);
         while chosen.len() < rows {
             task.check()?;
-            let (epoch, at) = (self.position / count, (self.position % count) as usize);
-            let taken = (rows - chosen.len()).min(count as usize - at);
-            chosen.extend_from_slice(&self.drawn(epoch)[at..at + taken]);
+            let (epoch, at) = (self.position / self.count, (self.position % self.count) as usize);
+            let taken = (rows - chosen.len()).min(self.count as usize - at);
+            chosen.extend_from_slice(self.drawn(epoch).get(at..at + taken).unwrap_or_default());
             self.position += taken as u64;
         }
-        let chosen = Tensor::new(chosen, self.x.device())?;
-        Ok(vec![self.x.index_select(&chosen, 0)?])
+        let pick = |x: &Tensor| Ok(x.index_select(&Tensor::new(chosen.as_slice(), x.device())?, 0)?);
+        self.sites.iter().map(pick).collect()
     }
 
     fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
@@ -73,7 +114,11 @@ impl Rows for OfTensor {
     }
 
     fn about(&self) -> String {
-        let sum: f64 = self.x.to_dtype(DType::F64).and_then(|x| x.sum_all()?.to_scalar()).unwrap_or(f64::NAN);
-        format!("a tensor {:?} whose numbers sum to {sum:e}, seed {}", self.x.dims(), self.seed)
+        let about = || {
+            let shapes: Vec<_> = self.sites.iter().map(|x| x.dims()).collect();
+            let numbers = self.hash().unwrap_or_else(|e| format!("(that cannot be read: {e})"));
+            format!("tensors {shapes:?} of the numbers {numbers}, seed {}", self.seed)
+        };
+        self.about.get_or_init(about).clone()
     }
 }

@@ -1,7 +1,7 @@
 //! A fit between two steps: weights, which features have fired, and the threshold that is followed.
 
 use super::fused::{self, Gradients};
-use super::loss::{Batch, loss};
+use super::loss::{Batch, Before, Loss, loss};
 use super::median::geometric_median;
 use super::params::{Name, Params, unit_rows};
 use super::recipe::{Counting, Recipe};
@@ -9,9 +9,6 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::kernels::{self, AdamW, sparse};
 use crate::tensor::{DType, Tensor};
-
-/// How fast the running mean of the smallest code follows (Bussmann et al. 2024).
-const FOLLOWS: f64 = 0.999;
 
 /// What one step found, for the history.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,13 +29,16 @@ pub struct State {
     /// Rows since each feature last fired.
     pub silent: Vec<u64>,
     pub threshold: Option<f64>,
+    /// What the kind remembers.
+    pub memory: Vec<f64>,
     /// Memory that each step uses again.
     room: Gradients,
 }
 
 impl State {
     pub fn new(params: Params, d_sae: usize) -> Self {
-        Self { step: 0, params, silent: vec![0; d_sae], threshold: None, room: Gradients::default() }
+        let silent = vec![0; d_sae];
+        Self { step: 0, params, silent, threshold: None, memory: Vec::new(), room: Gradients::default() }
     }
 
     /// Puts the decoder's bias where the rows are in the middle of.
@@ -51,10 +51,20 @@ impl State {
 
     /// One step, by the fused loops where they know the kind. Nothing has changed when it fails.
     pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
-        match self.advance_fused(batch, recipe, fused::MOST)? {
-            Some(found) => Ok(found),
-            None => self.advance_plain(batch, recipe),
+        let found = match self.advance_fused(batch, recipe, fused::MOST)? {
+            Some(found) => found,
+            None => self.advance_plain(batch, recipe)?,
+        };
+        if recipe.dead.resamples(self.step) {
+            self.resample(batch, recipe)?;
         }
+        Ok(found)
+    }
+
+    /// The loss of a batch in candle's operations, and all that belongs to it.
+    pub fn loss(&self, batch: &Batch, recipe: &Recipe) -> Result<Loss> {
+        let before = Before { step: self.step, silent: &self.silent, memory: &self.memory };
+        loss(recipe, &self.params, batch, before)
     }
 
     /// One step by the fused loops; nothing where it is the twin's to do. `most`: which share of codes above 0 is too many.
@@ -81,7 +91,7 @@ impl State {
 
     /// One step in candle's operations.
     pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
-        let found = loss(recipe, &self.params, batch, self.step, &self.silent)?;
+        let found = self.loss(batch, recipe)?;
         let total = number(&found.total)?;
         let gradients = self.gradients(&found.total, recipe)?;
         let norm = kernels::global_norm(gradients.iter().flatten())?;
@@ -96,6 +106,7 @@ impl State {
             decoder.set(&unit_rows(&decoder.as_detached_tensor())?)?;
         }
         let dead = self.finish(recipe, found.silent, found.smallest);
+        self.memory = found.memory;
         let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
         Ok(Found { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
@@ -125,7 +136,7 @@ impl State {
         self.silent = silent;
         if let Some(smallest) = smallest {
             self.threshold = Some(match self.threshold {
-                Some(before) => FOLLOWS * before + (1.0 - FOLLOWS) * smallest,
+                Some(before) => recipe.follows * before + (1.0 - recipe.follows) * smallest,
                 None => smallest,
             });
         }

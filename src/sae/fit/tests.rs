@@ -1,11 +1,14 @@
-//! Fits against finite differences, against dictionary_learning step by step, and against interruptions.
+//! Fits against finite differences and interruptions.
+
+mod sites;
+mod steps;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::kinds::{self, Kind};
-use super::loss::{Batch, loss};
+use super::loss::{Batch, Before, loss};
 use super::params::{Name, Params, unit_rows};
 use super::*;
 use crate::base::Task;
@@ -14,12 +17,11 @@ use crate::base::files::Files;
 use crate::base::random::stream;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::About;
-use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor, create, floats};
 
 const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
 
-fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
+pub(super) fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
     let Value::Object(options) = options else { panic!("no map") };
     kinds::kind(name, options).unwrap()
 }
@@ -34,10 +36,13 @@ fn all_kinds() -> Vec<Arc<dyn Kind>> {
         kind("gated", json!({ "l1": 0.03 })),
         kind("matryoshka", json!({ "k": 3, "prefixes": [4, 8, 12] })),
         kind("jumprelu", json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.2 })),
+        kind("crosscoder", json!({ "l1": 0.03, "widths": [2, 3] })),
+        // At step 60 of 100 p is 0.75.
+        kind("p_anneal", json!({ "l1": 0.03, "p_end": 0.5, "anneal_start": 0, "updates": 3 })),
     ]
 }
 
-fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
+pub(super) fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,
@@ -54,11 +59,12 @@ fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
         dead_after: 32,
         scaled: true,
         skip: false,
+        follows: 0.999,
         seed: 0,
     }
 }
 
-fn rows(count: usize, dtype: DType) -> Tensor {
+pub(super) fn rows(count: usize, dtype: DType) -> Tensor {
     let x = create::randn(&[count, SHAPE.d_in], dtype, &mut stream(1, "rows", 0)).unwrap();
     (x.affine(1.5, 0.3)).unwrap()
 }
@@ -89,7 +95,8 @@ fn gradients_are_those_of_finite_differences() {
             let batch = Batch { x: rows(9, DType::F64), target: None };
             let at = |weights: &[(Name, Tensor)]| {
                 let params = Params::new(weights.to_vec()).unwrap();
-                let found = loss(&recipe, &params, &batch, 3, &[0; 12]).unwrap();
+                let before = Before { step: 60, silent: &[0; 12], memory: &[0.05] };
+                let found = loss(&recipe, &params, &batch, before).unwrap();
                 (found.total, params)
             };
             let (total, params) = at(&weights);
@@ -135,7 +142,7 @@ fn every_kind_learns_and_ends_as_a_dictionary_that_does_the_same() {
         let norms = floats(&sae.directions().sqr().unwrap().sum(1).unwrap()).unwrap();
         assert!(norms.iter().all(|norm| (norm - 1.0).abs() < 1e-5), "{}", kind.name());
         // What the fit itself makes of the rows, in the activations' own units.
-        let found = loss(&recipe, &state.params, &batch, state.step, &[0; 12]).unwrap();
+        let found = state.loss(&batch, &recipe).unwrap();
         let expected = (x.clone() - (found.rest / 0.4).unwrap()).unwrap();
         if !matches!(kind.name(), "batch_topk" | "matryoshka") {
             let difference = floats(&(sae.reconstruct(&x).unwrap() - expected).unwrap()).unwrap();
@@ -167,6 +174,31 @@ fn dead_features_are_counted_and_learn_from_what_is_left() {
 }
 
 #[test]
+fn every_kind_begins_dead_features_anew() {
+    for kind in all_kinds() {
+        let dead = Dead::Resample { after: vec![3] };
+        let recipe = Recipe { dead, dead_after: 0, lr: 1e-9, ..recipe(kind, Counting::Sum) };
+        let mut state = State::new(Params::draw(&recipe, SHAPE, &mut stream(3, "draw", 0)).unwrap(), SHAPE.d_sae);
+        let batch = Batch { x: rows(8, DType::F32), target: None };
+        for _ in 0..3 {
+            state.advance(&batch, &recipe).unwrap();
+        }
+        // All are dead, and the eight rows are given to the first of them.
+        let name = if recipe.kind.is_tied() { Name::Encoder } else { Name::Decoder };
+        let of = |name| unit_rows(&state.params.get(name).unwrap().as_detached_tensor()).unwrap();
+        let same = of(name).matmul(&unit_rows(&batch.x).unwrap().t().unwrap()).unwrap().to_vec2::<f32>().unwrap();
+        let mut given: Vec<usize> =
+            same.iter().take(8).filter_map(|row| row.iter().position(|cosine| *cosine > 0.99999)).collect();
+        given.sort_unstable();
+        assert_eq!(given, [0, 1, 2, 3, 4, 5, 6, 7], "{}", recipe.kind.name());
+        for parameter in state.params.all.iter().filter(|p| !matches!(p.name, Name::DecoderBias)) {
+            let first = parameter.moments[0].as_detached_tensor().narrow(0, 0, 8).unwrap();
+            assert!(floats(&first).unwrap().iter().all(|x| *x == 0.0), "{:?}", parameter.name);
+        }
+    }
+}
+
+#[test]
 fn options_that_a_kind_has_not_are_refused() {
     let options = |value: Value| value.as_object().cloned().unwrap_or_default();
     let error = |name: &str, value: Value| kinds::kind(name, options(value)).unwrap_err();
@@ -187,116 +219,22 @@ fn the_geometric_median_is_not_moved_by_one_far_row() {
     assert!(median[0].abs() < 0.1 && median[1].abs() < 0.2, "{median:?}");
 }
 
-/// One case of tests/saes/steps.py, whose result is the fixture.
-struct Case {
-    name: &'static str,
-    kind: Arc<dyn Kind>,
-    betas: [f64; 2],
-    clip: Option<f64>,
-    sparsity_warmup: u64,
-    median: bool,
-    dead_after: u64,
-}
-
-const STEPS: &[u8] = include_bytes!("../../../tests/fixtures/saes/steps.safetensors");
-
-#[test]
-fn steps_are_those_of_dictionary_learning() {
-    let topk = |name, kind, dead_after| Case {
-        name,
-        kind,
-        betas: [0.9, 0.999],
-        clip: Some(1.0),
-        sparsity_warmup: 0,
-        median: true,
-        dead_after,
-    };
-    let penalised = |name, kind, betas, clip| Case {
-        name,
-        kind,
-        betas,
-        clip,
-        sparsity_warmup: 4,
-        median: false,
-        dead_after: u64::MAX,
-    };
-    let jumprelu = json!({
-        "l0": 0.5, "target": 4.0, "bandwidth": 0.2, "estimate": "dictionary_learning"
-    });
-    let matryoshka = json!({ "k": 3, "prefixes": [4, 8, 16], "weights": [1.0 / 9.0, 1.0 / 9.0, 1.0 / 9.0] });
-    let cases = [
-        topk("topk", kind("topk", json!({ "k": 3 })), u64::MAX),
-        topk("topk_dead", kind("topk", json!({ "k": 3 })), 48),
-        topk("batch_topk", kind("batch_topk", json!({ "k": 3 })), u64::MAX),
-        topk("batch_topk_dead", kind("batch_topk", json!({ "k": 3 })), 48),
-        topk("matryoshka", kind("matryoshka", matryoshka), u64::MAX),
-        penalised("relu", kind("relu", json!({ "l1": 0.2 })), [0.9, 0.999], None),
-        penalised("gated", kind("gated", json!({ "l1": 0.2 })), [0.0, 0.999], None),
-        penalised("jumprelu", kind("jumprelu", jumprelu), [0.0, 0.999], Some(1.0)),
-    ];
-    let file = Reader::new(STEPS).unwrap();
-    for case in cases {
-        agrees(&file, case);
-    }
-}
-
-fn agrees(file: &Reader<&[u8]>, case: Case) {
-    let Case { name, kind, betas, clip, sparsity_warmup, median, dead_after } = case;
-    let names = [
-        Name::Encoder,
-        Name::EncoderBias,
-        Name::Decoder,
-        Name::DecoderBias,
-        Name::Threshold,
-        Name::Gate,
-        Name::LogScale,
-    ];
-    let tensor = |key: String| file.tensor(&key).ok();
-    let start: Vec<_> =
-        names.iter().filter_map(|n| Some((*n, tensor(format!("{name}.before.{}", n.text()))?))).collect();
-    let recipe = Recipe {
-        steps: 8,
-        lr: 3e-3,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
-        betas,
-        clip,
-        sparsity_warmup,
-        // Half the width, as the library has it; the weight of its auxiliary error.
-        dead: Dead::AuxK { k: 3, weight: 1.0 / 32.0 },
-        dead_after,
-        ..recipe(kind, Counting::Sum)
-    };
-    let mut state = State::new(Params::new(start).unwrap(), 16);
-    let (x, losses) = (tensor(format!("{name}.x")).unwrap(), tensor(format!("{name}.losses")).unwrap());
-    for (step, expected) in floats(&losses).unwrap().into_iter().enumerate() {
-        let batch = Batch { x: x.get(step).unwrap(), target: None };
-        if step == 0 && median {
-            state.start_at_median(&batch.x, &crate::base::Task::default()).unwrap();
-        }
-        let found = state.advance(&batch, &recipe).unwrap();
-        assert!((found.loss - expected).abs() < 2e-5 * expected, "{name}, step {step}: {} {expected}", found.loss);
-    }
-    for parameter in &state.params.all {
-        let expected = tensor(format!("{name}.after.{}", parameter.name.text())).unwrap();
-        let difference = floats(&(expected - parameter.weight.as_detached_tensor()).unwrap()).unwrap();
-        let worst = difference.iter().fold(0f64, |worst, d| worst.max(d.abs()));
-        assert!(worst < 2e-5, "{name}: {} differs by {worst}", parameter.name.text());
-    }
-    if let Some(followed) = tensor(format!("{name}.followed"))
-        && let Some(found) = state.threshold
-    {
-        let expected = floats(&followed).unwrap()[0];
-        assert!((found - expected).abs() < 1e-5, "{name}: threshold {found} {expected}");
-    }
-}
-
 #[test]
 fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
+    let plain = recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum);
+    let falling = json!({ "l1": 0.03, "anneal_start": 1, "updates": 5 });
+    let dead = Dead::Resample { after: vec![4, 7] };
+    let resampled = Recipe { dead, dead_after: 16, ..recipe(kind("topk", json!({ "k": 1 })), Counting::Sum) };
+    for recipe in [plain, recipe(kind("p_anneal", falling), Counting::Sum), resampled] {
+        resumes(Recipe { steps: 9, ..recipe });
+    }
+}
+
+fn resumes(recipe: Recipe) {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
     let x = rows(40, DType::F32);
     let fit = |dir: &str, stops: &[u64]| {
-        let recipe = Recipe { steps: 9, ..recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum) };
         let mut last = None;
         for stop in stops.iter().chain(&[u64::MAX]) {
             let keep = Keep { files: &files, folder: dir.into(), every: 1, fresh: false };
@@ -314,7 +252,7 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
     assert_eq!(fitted.history.steps.len(), 9);
     let codes = |sae: &crate::sae::Sae| floats(&sae.encode(&x).unwrap()).unwrap();
     assert_eq!(codes(&fitted.sae), codes(&again.sae));
-    let other = Recipe { steps: 10, ..recipe(kind("batch_topk", json!({ "k": 2 })), Counting::Sum) };
+    let other = Recipe { steps: 10, ..recipe };
     let keep = Keep { files: &files, folder: "whole".into(), every: 1, fresh: false };
     let rows = Box::new(OfTensor::new(&x, 5).unwrap());
     let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
@@ -322,9 +260,9 @@ fn a_fit_that_is_resumed_ends_with_the_same_bytes() {
 }
 
 /// Rows that fail after so many batches, as a disk may.
-struct Stops {
-    rows: OfTensor,
-    left: u64,
+pub(super) struct Stops {
+    pub(super) rows: OfTensor,
+    pub(super) left: u64,
 }
 
 impl Rows for Stops {

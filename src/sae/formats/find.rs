@@ -40,6 +40,7 @@ fn one(path: &str, there: &BTreeSet<&str>) -> Option<Found> {
         "ae.pt" | "ae.safetensors" => Format::DictionaryLearning,
         "params.npz" | "params.safetensors" => Format::GemmaScope,
         "dict.safetensors" => Format::Tied,
+        super::whole::FILE => Format::Microtome,
         _ if is_layer(name) => Format::CircuitTracer,
         _ => return None,
     };

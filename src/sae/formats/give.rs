@@ -71,7 +71,7 @@ fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
     let transcodes = widens || parts.about.kind.contains("transcoder");
     let lacks = |part: Part, there: bool| there && row.line(part).is_none();
     let hindrances = [
-        (parts.about.sites.len() > 1, "it has no place for several sites".to_string()),
+        (parts.about.sites.len() > 1 || !parts.about.spans.is_empty(), "it has no place for several sites".to_string()),
         (kind(&parts.activation) != Some(row.activation), says_activation(parts)),
         (row.transcodes != transcodes, says_transcoding(transcodes)),
         (widens && !row.widens, format!("`{name}` writes as wide as it reads")),

@@ -15,6 +15,7 @@ mod sites;
 mod sparsify;
 mod table;
 mod take;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -39,16 +40,19 @@ pub enum Format {
     CircuitTracer,
     /// The tied dictionaries of Cunningham et al.: `encoder` and `encoder_bias`.
     Tied,
+    /// Our own, which holds every dictionary.
+    Microtome,
 }
 
 impl Format {
-    pub const ALL: [Format; 6] = [
+    pub const ALL: [Format; 7] = [
         Format::SaeLens,
         Format::DictionaryLearning,
         Format::Sparsify,
         Format::GemmaScope,
         Format::CircuitTracer,
         Format::Tied,
+        Format::Microtome,
     ];
 
     pub fn name(self) -> &'static str {
@@ -59,6 +63,7 @@ impl Format {
             Format::GemmaScope => "gemma_scope",
             Format::CircuitTracer => "circuit_tracer",
             Format::Tied => "tied",
+            Format::Microtome => "microtome",
         }
     }
 
@@ -75,14 +80,14 @@ impl Format {
             Format::SaeLens | Format::Sparsify => Some("cfg.json"),
             Format::DictionaryLearning | Format::GemmaScope => Some("config.json"),
             Format::CircuitTracer => Some("config.yaml"),
-            Format::Tied => None,
+            Format::Tied | Format::Microtome => None,
         }
     }
 }
 
 /// What there is of a dictionary besides its tensors.
 pub struct Beside<'a> {
-    /// The text of its config.
+    /// The text of its config, or of the metadata that stands for one.
     pub config: Option<&'a str>,
     /// Where it lies, which may say what it reads: a path, or `org/name/path`.
     pub place: &'a str,
@@ -99,14 +104,17 @@ pub fn read(format: Format, beside: &Beside, source: &dyn Source, wanted: DType,
         Format::GemmaScope => gemma_scope::said(beside, source)?,
         Format::CircuitTracer => circuit_tracer::said(beside, source)?,
         Format::Tied => Said::new(row(format, "tied")?),
+        Format::Microtome => return whole::read(beside, source, wanted, task),
     };
     take::parts(said, source, wanted, beside.place, task)
 }
 
-/// A dictionary as files of a format: the tensors and the config, by their names.
+/// A dictionary as files of a format: the tensors with their metadata and the config, by their names.
 pub struct Written {
     pub tensors: (&'static str, BTreeMap<String, Tensor>),
-    pub config: (&'static str, Value),
+    pub metadata: BTreeMap<String, String>,
+    /// Nothing where the metadata says all.
+    pub config: Option<(&'static str, Value)>,
 }
 
 /// Makes the files of a dictionary.
@@ -115,9 +123,13 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
         Format::SaeLens => saelens::config,
         Format::DictionaryLearning => dictionary_learning::config,
         Format::Sparsify => sparsify::config,
+        Format::Microtome => {
+            let (tensors, metadata) = whole::written(parts)?;
+            return Ok(Written { tensors: (whole::FILE, tensors), metadata, config: None });
+        }
         Format::GemmaScope | Format::CircuitTracer | Format::Tied => {
             return Err(err!(Argument, "dictionaries of the format {} are read and not written", format.name())
-                .hint("save as saelens, dictionary_learning or sparsify"));
+                .hint("save as microtome, saelens, dictionary_learning or sparsify"));
         }
     };
     let names = match format {
@@ -127,7 +139,9 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
     };
     let given = give::given(format, parts)?;
     let config = config(&given, parts);
-    Ok(Written { tensors: (names.0, given.tensors), config: (names.1, config) })
+    // Other programs ask for this before they read the file.
+    let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    Ok(Written { tensors: (names.0, given.tensors), metadata, config: Some((names.1, config)) })
 }
 
 /// The config as JSON; these formats have one.
@@ -137,6 +151,11 @@ fn json(beside: &Beside) -> Result<Value> {
         None => Err(err!(File, "expected a config beside the tensors, found none")
             .hint("it says what to compute with them, and lies in the same folder")),
     }
+}
+
+/// The key of a file's metadata that stands for a config.
+pub fn said_in_metadata(format: Format) -> Option<&'static str> {
+    (format == Format::Microtome).then_some(whole::SAID)
 }
 
 /// The formats that have an architecture with tensors of these names.

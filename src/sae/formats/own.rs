@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::Result;
 use crate::model::family::keys::Keys;
-use crate::sae::About;
+use crate::sae::{About, Span};
 use crate::{bail, err};
 
 /// The key in a config that is ours.
@@ -20,10 +20,17 @@ pub struct Own {
 
 impl Own {
     pub fn to_json(&self) -> Value {
-        let About { kind, model, sites, prefixes, more } = &self.about;
-        json!({
+        let About { kind, model, sites, writes, spans, prefixes, more } = &self.about;
+        let mut said = json!({
             "kind": kind, "model": model, "sites": sites, "prefixes": prefixes, "more": more, "absent": self.absent,
-        })
+        });
+        if let Some(writes) = writes {
+            said["writes"] = writes.as_str().into();
+        }
+        if !spans.is_empty() {
+            said["spans"] = spans.iter().map(|span| json!([span.width, span.scale])).collect();
+        }
+        said
     }
 
     pub fn from_json(value: &Value) -> Result<Self> {
@@ -38,6 +45,8 @@ impl Own {
             kind: kind.to_string(),
             model: keys.word("model")?.map(str::to_string),
             sites: texts(keys.words("sites")?),
+            writes: keys.word("writes")?.map(str::to_string),
+            spans: spans(keys.value("spans"))?,
             prefixes: sizes(keys.value("prefixes"))?,
             more: more(keys.value("more"))?,
         };
@@ -52,6 +61,16 @@ fn sizes(value: Option<&Value>) -> Result<Vec<usize>> {
     let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
     let sizes = value.as_array().and_then(|all| all.iter().map(size).collect::<Option<Vec<_>>>());
     sizes.ok_or_else(|| err!(Format, "expected a list of sizes as `prefixes`, found {value}"))
+}
+
+fn spans(value: Option<&Value>) -> Result<Vec<Span>> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    let span = |value: &Value| {
+        let (width, scale) = (value.get(0)?.as_u64()?, value.get(1)?.as_f64()?);
+        Some(Span { width: usize::try_from(width).ok()?, scale })
+    };
+    let spans = value.as_array().and_then(|all| all.iter().map(span).collect::<Option<Vec<_>>>());
+    spans.ok_or_else(|| err!(Format, "expected a list of widths and scales as `spans`, found {value}"))
 }
 
 fn more(value: Option<&Value>) -> Result<Map<String, Value>> {

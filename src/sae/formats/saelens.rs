@@ -18,7 +18,7 @@ const VERSION: &str = "6.54.12";
 const STORED: [&str; 2] = ["dtype", "device"];
 
 /// Keys of the metadata that say model and site, and ours.
-const SAID: [&str; 4] = ["model_name", "hook_name", "hook_head_index", own::KEY];
+const SAID: [&str; 5] = ["model_name", "hook_name", "hook_name_out", "hook_head_index", own::KEY];
 
 /// What flows at `z` has an axis of heads, which this folds away.
 const HOOK_Z: &str = "hook_z";
@@ -115,6 +115,8 @@ fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option
     said.about.model = keys.word("model_name")?.map(str::to_string);
     let head = keys.maybe_size("hook_head_index", None)?;
     said.about.sites = keys.word("hook_name")?.map(|hook| sites::ours(hook, head)).into_iter().collect();
+    // A transcoder's config has it, and some others have a null.
+    said.about.writes = keys.word("hook_name_out")?.map(|hook| sites::ours(hook, None));
     more.retain(|key, _| !SAID.contains(&key.as_str()));
     said.about.more = more;
     reshaped(said, reshape)
@@ -234,6 +236,10 @@ fn metadata(given: &Given, parts: &Parts) -> Value {
         let hook = place.map_or_else(|| site.clone(), |place| place.site.lens_name());
         metadata.insert("hook_name".into(), hook.into());
         metadata.insert("hook_head_index".into(), place.and_then(|place| place.head).into());
+    }
+    if let Some(site) = &about.writes {
+        let hook = sites::parse(site).map_or_else(|| site.clone(), |place| place.site.lens_name());
+        metadata.insert("hook_name_out".into(), hook.into());
     }
     let own = Own { about: about.clone(), absent: given.absent.clone() };
     metadata.insert(own::KEY.into(), own.to_json());

@@ -313,7 +313,7 @@ fn unit_rows(rows: &Tensor) -> Result<Tensor> {
 }
 
 /// Refuses NaN and infinities, and says where the first one stands.
-fn finite(name: &str, tensor: &Tensor) -> Result<()> {
+pub fn finite(name: &str, tensor: &Tensor) -> Result<()> {
     // Zero times anything finite is zero.
     let sum = dtype::convert(&tensor.affine(0.0, 0.0)?.sum_all()?, DType::F64)?.to_scalar::<f64>()?;
     if sum == 0.0 {

@@ -39,10 +39,17 @@ const LOGITS: usize = 64 << 20;
 /// CE recovered = (CE zero - CE spliced) / (CE zero - CE clean), as in Bricken et al. 2023, and likewise for
 /// KL(clean || changed); against the mean instead of zeros it stands beside.
 pub fn effect(model: &Decoder, sites: Sites, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
+    let found = effects(model, sites, &[sae], texts, task)?;
+    found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
+}
+
+/// The same for several dictionaries in turn; what does not depend on them is run once.
+pub fn effects(model: &Decoder, sites: Sites, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
-    let mut judge = Judge { model, sites, sae, place, mean: None, sums: Predictions::default() };
+    let sums = saes.iter().map(|sae| (*sae, Predictions::default())).collect();
+    let mut judge = Judge { model, sites, place, mean: None, sums };
     let long: usize = texts.iter().map(|text| text.ids.len()).max().unwrap_or(1);
     let bytes = 4 * long * model.config().outputs();
     let parts: Vec<&[Judged]> = texts.chunks((LOGITS / bytes.max(1)).max(1)).collect();
@@ -52,7 +59,7 @@ pub fn effect(model: &Decoder, sites: Sites, sae: &Sae, texts: &[Judged], task: 
         judge.add(part, task)?;
         bar.advance(part.len() as u64);
     }
-    judge.sums.finish()
+    judge.sums.into_iter().map(|(_, sums)| sums.finish()).collect()
 }
 
 fn one_place(model: &Decoder, site: &str) -> Result<Place> {
@@ -96,11 +103,11 @@ impl Judged {
 struct Judge<'a> {
     model: &'a Decoder,
     sites: Sites<'a>,
-    sae: &'a Sae,
     place: Place,
     /// Of the site that is written.
     mean: Option<Tensor>,
-    sums: Predictions,
+    /// What each dictionary has cost so far.
+    sums: Vec<(&'a Sae, Predictions)>,
 }
 
 impl Judge<'_> {
@@ -124,24 +131,29 @@ impl Judge<'_> {
         let changed = |hooks| judge(&self.model.logits(&batch, hooks, task)?);
         let zero = changed(self.constant(&mask, None)?)?;
         let mean = changed(self.constant(&mask, self.mean.clone())?)?;
-        let spliced = changed(self.spliced(&mask)?)?;
         let unchanged = judge(&clean)?;
-        let classes = texts.iter().flat_map(Judged::classes);
-        let runs = unchanged.iter().zip(&spliced).zip(zero.iter().zip(&mean));
-        for (((clean, spliced), (zero, mean)), class) in runs.zip(classes) {
-            let of = |part: fn(&Cost) -> f64| Losses {
-                clean: part(clean),
-                spliced: part(spliced),
-                zero: part(zero),
-                mean: part(mean),
-            };
-            self.sums.add(&of(|cost| cost.ce), &of(|cost| cost.kl), class);
+        let classes: Vec<Option<u32>> = texts.iter().flat_map(Judged::classes).collect();
+        let mut all = Vec::with_capacity(self.sums.len());
+        for (sae, _) in &self.sums {
+            all.push(changed(self.spliced(sae, &mask)?)?);
+        }
+        for ((_, sums), spliced) in self.sums.iter_mut().zip(&all) {
+            let runs = unchanged.iter().zip(spliced).zip(zero.iter().zip(&mean));
+            for (((clean, spliced), (zero, mean)), class) in runs.zip(&classes) {
+                let of = |part: fn(&Cost) -> f64| Losses {
+                    clean: part(clean),
+                    spliced: part(spliced),
+                    zero: part(zero),
+                    mean: part(mean),
+                };
+                sums.add(&of(|cost| cost.ce), &of(|cost| cost.kl), *class);
+            }
         }
         Ok(())
     }
 
-    fn spliced<'b>(&self, mask: &Tensor) -> Result<Vec<Bound<'b>>> {
-        let splice = Splice::new(self.sae.clone(), Rest::Dropped).only(mask.clone());
+    fn spliced<'b>(&self, sae: &Sae, mask: &Tensor) -> Result<Vec<Bound<'b>>> {
+        let splice = Splice::new(sae.clone(), Rest::Dropped).only(mask.clone());
         splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)
     }
 
@@ -264,6 +276,14 @@ mod tests {
             (nothing.ce.clean, nothing.ce.zero, nothing.ce.mean),
             (whole.ce.clean, whole.ce.zero, whole.ce.mean)
         );
+    }
+
+    #[test]
+    fn several_dictionaries_are_judged_as_each_by_itself() {
+        let model = samples::decoder(samples::config(), DType::F32);
+        let (half, none) = (scaled(0.5), scaled(0.0));
+        let both = effects(&model, SITE, &[&half, &none], &texts(), &Task::default()).unwrap();
+        assert_eq!(both, [judged_on(&texts(), &half, SITE).unwrap(), judged_on(&texts(), &none, SITE).unwrap()]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use super::dimensions::{Along, Group};
 use super::features::Features;
 use crate::base::results::{Cell, Table};
+use crate::base::{Result, names};
+use crate::err;
 
 /// Sums over all rows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -140,6 +142,32 @@ impl Measures {
             title: "how well activations are reconstructed".into(),
             columns: ["measure", "value", "what it is"].map(String::from).to_vec(),
             rows: rows.into_iter().map(|(name, value, what)| vec![name.into(), value, what.into()]).collect(),
+        }
+    }
+
+    /// The value of a measure by its name in the table; none where it has none.
+    pub fn value(&self, name: &str) -> Result<Cell> {
+        let table = self.table();
+        let named = |row: &&Vec<Cell>| row.first() == Some(&Cell::from(name));
+        let value = table.rows.iter().find(named).and_then(|row| row.get(1).cloned());
+        value.ok_or_else(|| {
+            let known = table.rows.iter().filter_map(|row| match row.first() {
+                Some(Cell::Text(name)) => Some(name.as_str()),
+                _ => None,
+            });
+            let hint = names::suggestion(name, known.clone())
+                .unwrap_or_else(|| format!("measures are {}", known.collect::<Vec<_>>().join(", ")));
+            err!(Name, "unknown measure `{name}`").hint(hint)
+        })
+    }
+
+    /// The mean square error and the explained variance of each dimension.
+    pub fn by_dimension(&self) -> Table {
+        let row = |(number, along): (usize, &Dimension)| vec![number.into(), along.mse.into(), cell(along.fve)];
+        Table {
+            title: "explained variance by dimension".into(),
+            columns: ["dimension", "mse", "fve"].map(String::from).to_vec(),
+            rows: self.dimensions.iter().enumerate().map(row).collect(),
         }
     }
 

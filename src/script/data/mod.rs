@@ -2,14 +2,18 @@
 
 mod baselines;
 mod bits;
+mod harvest;
 mod pairs;
 mod rows;
 mod sample;
+mod store;
 mod text;
 mod tokenizer;
+mod toy;
 
 pub use baselines::Ngram;
 pub use sample::Sample;
+pub use store::Store;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
@@ -19,9 +23,12 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(pairs::functions),
         exported_manifest!(baselines::functions),
+        exported_manifest!(harvest::functions),
         exported_manifest!(sample::functions),
+        exported_manifest!(store::functions),
         exported_manifest!(text::functions),
         exported_manifest!(tokenizer::functions),
+        exported_manifest!(toy::functions),
     ]
 }
 
@@ -32,6 +39,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(bits::methods),
         exported_manifest!(rows::methods),
         exported_manifest!(sample::methods),
+        exported_manifest!(store::methods),
         exported_manifest!(text::methods),
         exported_manifest!(tokenizer::methods),
     ]

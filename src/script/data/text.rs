@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::base::{Cell, Result, Table};
 use crate::data::Text;
 use crate::data::grammar::Mix;
-use crate::data::sample::Settings;
-use crate::data::text::{Bounds, GRAMMAR, Options as Core, Part};
+use crate::data::sample::{self, Settings};
+use crate::data::text::{Bounds, GRAMMAR, Options as Core, Part, SAMPLE};
 use crate::err;
+use crate::model::{self, load};
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
@@ -78,9 +79,13 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     of_files(&mut read, &mut core)?;
     let mix = read.get("mix", phenomena)?;
     read.finish()?;
-    let others: &[&str] = if source == GRAMMAR { &OF_FILES } else { &OF_GRAMMAR };
+    let others: Vec<&str> = match source {
+        GRAMMAR => OF_FILES.to_vec(),
+        SAMPLE => [&OF_FILES[..], &OF_GRAMMAR].concat(),
+        _ => OF_GRAMMAR.to_vec(),
+    };
     if let Some(stray) = given.iter().find(|key| others.contains(&key.as_str())) {
-        let owner = if source == GRAMMAR { "files" } else { "the source \"grammar\"" };
+        let owner = if OF_FILES.contains(&stray.as_str()) { "files" } else { "the source \"grammar\"" };
         return Err(err!(Argument, "expected no `{stray}` for {source}, since it is an option of {owner}").arg(1));
     }
     if given.iter().any(|key| key == "hold") && core.part == Part::All {
@@ -90,8 +95,17 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     }
     match source {
         GRAMMAR => Ok(Text::grammar(&mix.unwrap_or_default(), core)),
+        SAMPLE => written_inside(env, core),
         _ => Text::open(&env.files, source, core, &env.task).map_err(|e| e.arg(0)),
     }
+}
+
+/// What the model inside the binary writes.
+fn written_inside(env: &Env, core: Core) -> Result<Text> {
+    let model = model::Model::load(&env.files, load::INSIDE, &load::Options::default(), &env.task)?;
+    let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
+    let settings = Settings { seed: core.seed, ..Settings::default() };
+    Ok(Text::sample(SAMPLE, (model.decoder, tokenizer), settings, Some(sample::stored()?), core))
 }
 
 /// Options that only some sources have.
@@ -156,7 +170,7 @@ pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", or "grammar".
+    /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", "grammar" or "sample".
     ///
     /// Plain text (.txt, .md, and any other file that is asked for by name or pattern), lines of JSON (.jsonl) and
     /// Parquet are read piece by piece, in constant memory; the first two may be compressed (.gz). In a folder the
@@ -165,11 +179,12 @@ pub mod functions {
     /// `text.report()`; only a source without any document is an error. Nothing is read before it is needed.
     ///
     /// "grammar" is a language of our own without end, of which the truth about every token is known: `text.labels`
-    /// tells it. A file of that name is read as "./grammar".
+    /// tells it. "sample" is what the model inside the binary writes, at temperature 0.85 from the 200 likeliest tokens;
+    /// half a million tokens of seed 0 are stored, and more are drawn. Files of these names are read as "./grammar".
     ///
     /// # Options
     /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
-    /// - `seed` = 0: what the order depends on where it is shuffled, and the grammar
+    /// - `seed` = 0: what the order depends on where it is shuffled, the grammar, and the sample
     /// - `mix` = a balanced one: a map of phenomena of the grammar with their weights, only which it then has
     /// - `field` = "text": the field of a JSON record, or the column of a table, that holds the text
     /// - `separator` = none: what divides plain text into documents, and belongs to none
@@ -266,7 +281,9 @@ pub mod functions {
         read.finish()?;
         let name = format!("what {} wrote", m.core().origin);
         let model = (m.core().decoder.clone(), m.tokenizer().map_err(|e| e.arg(0))?.clone());
-        Ok(Text::sample(&name, model, settings, None, core))
+        // Only what this model has written with these settings is taken from what is stored.
+        let stored = if m.core().is_inside() { Some(sample::stored()?) } else { None };
+        Ok(Text::sample(&name, model, settings, stored, core))
     }
 
     /// Several texts in one, each as often as its weight says.

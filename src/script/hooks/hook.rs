@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::call::{Calling, Calls};
 use crate::base::Result;
+use crate::err;
 use crate::model::config::Config;
 use crate::model::hooks::{Action, Bound, Edit, Source};
 use crate::report::Screen;
@@ -36,6 +37,8 @@ pub enum What {
 pub struct Hook {
     what: What,
     site: String,
+    /// Where a spliced dictionary reads, if that is another site.
+    reads: Option<String>,
     heads: Option<Vec<usize>>,
     positions: Option<Vec<i64>>,
 }
@@ -45,7 +48,12 @@ impl Hook {
     pub fn new(what: What, site: &str, options: &mut OptionReader) -> Result<Self> {
         let positions = options.get("pos", Given::integers)?;
         let heads = options.get("heads", Given::sizes)?;
-        Ok(Self { what, site: site.into(), heads, positions })
+        Ok(Self { what, site: site.into(), reads: None, heads, positions })
+    }
+
+    /// The same for a dictionary that reads at another site.
+    pub fn reading(self, site: Option<String>) -> Self {
+        Self { reads: site, ..self }
     }
 
     pub fn site(&self) -> &str {
@@ -63,13 +71,24 @@ impl Hook {
     }
 
     /// The hook at the places of one model, its function called through `calls`.
-    pub fn bound<'a>(&self, config: &Config, calls: &'a Calls<'a>) -> Result<Bound<'a>> {
+    pub fn bound<'a>(&self, config: &Config, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
+        if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
+            if self.heads.is_some() {
+                return Err(err!(
+                    Argument,
+                    "expected no `heads` for a dictionary that reads at {reads} and writes at {}",
+                    self.site
+                )
+                .hint("a head is named in the site, as in `z.3.5`"));
+            }
+            return splice.clone().between(config, reads, &self.site, self.positions.clone());
+        }
         let edit: Box<dyn Edit + 'a> = match &self.what {
             What::Act(action) => Box::new(action.clone().begin()),
             What::Edit(function) => Box::new(Calling::new(calls, function.clone())),
             What::Splice(splice) => Box::new(splice.clone()),
         };
-        Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)
+        Ok(vec![Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)?])
     }
 
     fn does(&self) -> String {
@@ -101,7 +120,8 @@ impl Handle for Hook {
         let heads = self.heads.iter().flatten().map(usize::to_string).collect();
         let positions = self.positions.iter().flatten().map(i64::to_string).collect();
         let heads = part("head", "heads", heads);
-        format!("{} at {}{heads}{}", self.does(), self.site, part("position", "positions", positions))
+        let reads = self.reads.as_ref().map(|reads| format!(" for {reads}")).unwrap_or_default();
+        format!("{}{reads} at {}{heads}{}", self.does(), self.site, part("position", "positions", positions))
     }
 
     fn shown(&self, _: &Screen) -> Result<String> {

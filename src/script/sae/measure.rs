@@ -1,45 +1,37 @@
 //! How good a dictionary is, and how alike two are; splicing one into a model.
 
-use rhai::NativeCallContext;
 use rhai::plugin::*;
+use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::dictionary::Sae;
-use super::rows::{harvested, keeping};
-use crate::base::{Result, Table, Task};
+use super::judged::Judging;
+use super::rows::keeping;
+use super::transcode::{transcoded, writes_of};
+use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
 use crate::sae;
-use crate::sae::metrics::{self, Judged, Meter, Rules, Seen, Sites};
+use crate::sae::metrics::{self, Measures, Rules, Sites};
 use crate::sae::splice::{Rest, Splice};
 use crate::script::env::env;
 use crate::script::hooks::{Hook, What};
 use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options};
-use crate::tensor::{Tensor, dtype};
+use crate::script::value::{Any, Fallible, Given, Options};
+use crate::tensor::Tensor;
 
-/// Rows that are encoded at once.
-const ROWS: usize = 4096;
+/// One site that is asked for, or else the dictionary's.
+fn site_or(s: &sae::Sae, asked: String) -> Result<String> {
+    if asked.is_empty() { site_of(s) } else { Ok(asked) }
+}
 
-/// Measures of a dictionary on activations `[.., d_in]`.
-fn measured(s: &sae::Sae, x: &Tensor, rules: Rules, task: &Task) -> Result<Table> {
-    let mut meter = Meter::new(s.d_out(), s.d_sae(), rules)?;
-    let x = dtype::convert(x, s.parts().encoder.dtype())?.reshape(((), s.d_in()))?;
-    let rows = x.dims()[0];
-    let bar = task.begin("measuring", Some(rows as u64));
-    for start in (0..rows).step_by(ROWS) {
-        task.check()?;
-        let part = x.narrow(0, start, ROWS.min(rows - start))?;
-        let (codes, x_hat) = s.encode_and_reconstruct(&part)?;
-        meter.add(Seen { x: &part, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
-        bar.advance(part.dims()[0] as u64);
-    }
-    Ok(meter.finish()?.table())
+fn first<T>(found: Vec<T>) -> Result<T> {
+    found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }
 
 /// The one site of a dictionary.
-fn site_of(s: &sae::Sae) -> Result<String> {
+pub fn site_of(s: &sae::Sae) -> Result<String> {
     match s.parts().about.sites.as_slice() {
         [site] => Ok(site.clone()),
         [] => {
@@ -48,6 +40,19 @@ fn site_of(s: &sae::Sae) -> Result<String> {
         }
         several => Err(err!(Argument, "expected a dictionary of one site, found one of {}", several.join(", "))),
     }
+}
+
+/// The directions of a dictionary, or of a tensor `[features, d]`.
+fn directions(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+    match value.read_lock::<Sae>() {
+        Some(sae) => Ok(sae.core.directions().clone()),
+        None => values(index, name, value),
+    }
+}
+
+/// Cosines are computed in single precision.
+fn rounded(cosine: f64) -> f64 {
+    (cosine * 1e6).round() / 1e6
 }
 
 #[export_module(manifest)]
@@ -65,13 +70,36 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mmcs(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<f64> {
-        let directions = |index: usize, name: &str, value: &rhai::Dynamic| match value.read_lock::<Sae>() {
-            Some(sae) => Ok(sae.core.directions().clone()),
-            None => values(index, name, value),
+        let found = metrics::mmcs(&super::directions(0, "a", &a)?, &super::directions(1, "b", &b)?, &env(&ctx)?.task)?;
+        Ok(super::rounded(found))
+    }
+
+    /// Which direction of `a` is which of `b`, each taken once: the pairs with the largest sum of cosines (the Hungarian
+    /// assignment; Cunningham et al. 2023).
+    ///
+    /// A map: the `mean` of the cosines, the `share_above` 0.9, and `pairs`, each a row of `a`, a row of `b` and their cosine.
+    /// Every direction of the smaller dictionary is in a pair.
+    ///
+    /// # Example
+    /// ```
+    /// let found = sae::matches(tensor([[1, 0], [0.6, 0.8]]), tensor([[0, 1], [2, 0], [-1, 0]]));
+    /// found.pairs  //=> [[0, 1, 1.0], [1, 0, 0.8]]
+    /// [found.mean, found.share_above]  //=> [0.9, 0.5]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn matches(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<Map> {
+        let found =
+            metrics::matches(&super::directions(0, "a", &a)?, &super::directions(1, "b", &b)?, &env(&ctx)?.task)?;
+        let pair = |(row, other, cosine): (usize, usize, f64)| -> Dynamic {
+            vec![Dynamic::from(row as i64), Dynamic::from(other as i64), super::rounded(cosine).into()].into()
         };
-        let found = metrics::mmcs(&directions(0, "a", &a)?, &directions(1, "b", &b)?, &env(&ctx)?.task)?;
-        // Cosines are computed in single precision.
-        Ok((found * 1e6).round() / 1e6)
+        let pairs: Vec<Dynamic> = found.pairs.into_iter().map(pair).collect();
+        let fields: [(&str, Dynamic); 3] = [
+            ("pairs", pairs.into()),
+            ("mean", super::rounded(found.mean).into()),
+            ("share_above", found.share_above.into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
@@ -85,19 +113,20 @@ pub mod methods {
     /// # Example
     /// ```
     /// let x = tensor::randn([100, 4], #{ seed: 1 });
-    /// sae::identity(4).measure(x).to_map().rows[2][1]  //=> 1.0
+    /// sae::identity(4).measure(x)["fve"]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Table> {
+    pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Measures> {
         measure_with(ctx, s, x, Options::new())
     }
 
     #[rhai_fn(global, name = "measure", pure, return_raw)]
-    pub fn measure_with(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Table> {
+    pub fn measure_with(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Measures> {
         let mut read = super::options(1, options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         read.finish()?;
-        Ok(super::measured(&s.core, &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)
+        s.core.check_writes_what_it_reads()?;
+        Ok(super::first(metrics::measured(&[&s.core], &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)?)
     }
 
     /// How well the dictionary reconstructs a model's activations on a text.
@@ -113,11 +142,10 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    /// let table = sae::identity(8).measure_on(m, data::texts(["to be", "or not"]), #{ site: "resid_post.0" });
-    /// table.to_map().rows[2][1]  //=> 1.0
+    /// sae::identity(8).measure_on(m, data::texts(["to be", "or not"]), #{ site: "resid_post.0" })["fve"]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn measure_on(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {
+    pub fn measure_on(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Measures> {
         measure_on_with(ctx, s, m, text, Options::new())
     }
 
@@ -128,18 +156,19 @@ pub mod methods {
         m: Model,
         text: Text,
         options: Options,
-    ) -> Fallible<Table> {
+    ) -> Fallible<Measures> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let site = read.text("site", "")?;
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         let keep = keeping(&mut read)?;
         read.finish()?;
-        let site = if site.is_empty() { super::site_of(&s.core)? } else { site };
-        let found = harvested(m.core(), &[&site], &text, &keep, &env.task)?;
-        let [(_, x)] = found.as_slice() else {
-            return Err(err!(Argument, "expected one site, and `{site}` names several").into());
-        };
-        Ok(super::measured(&s.core, x, rules, &env.task)?)
+        let site = super::site_or(&s.core, site)?;
+        if let Some(writes) = &s.core.parts().about.writes {
+            let sites = Sites { reads: &site, writes };
+            return Ok(transcoded(&s.core, m.core(), sites, &text, (&keep, rules), &env.task)?);
+        }
+        let found = metrics::measured_on(&[&s.core], (m.core(), &site), &text, (&keep, rules), &env.task)?;
+        Ok(super::first(found)?)
     }
 
     /// What a model loses when the dictionary stands at a site: the cross-entropy of the next token and
@@ -148,6 +177,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `site` = the dictionary's: where it stands
+    /// - `writes` = the dictionary's: where a transcoder writes
     /// - `rows` = 64: how many rows of the text are read
     /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
     ///
@@ -166,28 +196,61 @@ pub mod methods {
     #[rhai_fn(global, name = "effect", pure, return_raw)]
     pub fn effect_with(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
-        let site = read.text("site", "")?;
-        let (count, without_bos) = (read.size("rows", 64)?, read.flag("without_bos", true)?);
+        let (site, judging) = (read.text("site", "")?, Judging::read(&mut read)?);
+        let writes = read.get("writes", Given::text)?;
         read.finish()?;
-        let site = if site.is_empty() { super::site_of(&s.core)? } else { site };
-        let tokenizer = m.tokenizer()?;
-        let mut rows = crate::data::pack::rows(&text, tokenizer, m.config().context, &env.task)?;
-        let marks = [tokenizer.bos(), tokenizer.eos()];
-        let mut judged = Vec::new();
-        while judged.len() < count
-            && let Some(row) = rows.next(&env.task)?
-        {
-            let left_out = row.ids.iter().map(|id| without_bos && marks.contains(&Some(*id))).collect();
-            judged.push(Judged { ids: row.ids, left_out, classes: Vec::new() });
-        }
-        let sites = Sites { reads: &site, writes: &site };
-        Ok(metrics::effect(m.decoder(), sites, &s.core, &judged, &env.task)?.table())
+        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, writes)?);
+        let (rows, _) = judging.rows(&m, &text, false, &env.task)?;
+        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
+        Ok(metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?.table())
+    }
+
+    /// The cross-entropy of the next token by the class of that token, in the runs that `effect` compares.
+    ///
+    /// Classes are what tokens look like: a word behind a blank, the rest of one, a number, a sign, blanks, and others; or
+    /// the values of a label of the text.
+    ///
+    /// # Options
+    /// - `label` = none: the label of the text whose values are the classes
+    /// - `site` = the dictionary's: where it stands
+    /// - `rows` = 64: how many rows of the text are read
+    /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let table = sae::identity(8).effect_by_class(m, data::texts(["to be or not to be"]), #{ site: "resid_post.0" });
+    /// table.to_map().rows.map(|row| row[0])  //=> ["rest of a word", "blank"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn effect_by_class(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {
+        effect_by_class_with(ctx, s, m, text, Options::new())
+    }
+
+    #[rhai_fn(global, name = "effect_by_class", pure, return_raw)]
+    pub fn effect_by_class_with(
+        ctx: NativeCallContext,
+        s: &mut Sae,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Table> {
+        let (env, mut read) = (env(&ctx)?, super::options(2, options));
+        let (site, judging) = (read.text("site", "")?, Judging::read_by_class(&mut read)?);
+        read.finish()?;
+        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, None)?);
+        let (rows, names) = judging.rows(&m, &text, true, &env.task)?;
+        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
+        let found = metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?;
+        Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
     /// A hook that puts the dictionary's reconstruction in the place of what flows at its site.
     ///
     /// # Options
     /// - `site` = the dictionary's: where it stands
+    /// - `writes` = the dictionary's: where a transcoder writes
     /// - `error` = false: whether what is not reconstructed is added, as a number that has no gradient
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     ///
@@ -209,9 +272,12 @@ pub mod methods {
         let site = read.text("site", "")?;
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
         // Options that are not known are refused before a site that is not.
-        let site = if site.is_empty() { super::site_of(&s.core) } else { Ok(site) };
-        let named = site.as_deref().unwrap_or_default();
+        let site = super::site_or(&s.core, site);
+        let reads = site.as_deref().unwrap_or_default();
+        let writes = writes_of(&s.core, read.get("writes", Given::text)?)?;
+        let named = writes.as_deref().unwrap_or(reads);
         let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
+        let hook = hook.reading(writes.is_some().then(|| reads.to_string()));
         read.finish()?;
         site?;
         Ok(hook)

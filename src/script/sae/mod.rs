@@ -1,12 +1,23 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
+mod asked;
 mod baselines;
 mod dictionary;
+mod encode;
+mod finetune;
 mod fit;
+mod history;
+mod judged;
 mod measure;
+mod measures;
+mod pareto;
 mod rows;
+mod stored;
+mod sweep;
+mod transcode;
 
 pub use dictionary::Sae;
+pub use rows::choosing;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
@@ -18,6 +29,9 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
         exported_manifest!(dictionary::functions),
         exported_manifest!(fit::functions),
         exported_manifest!(measure::functions),
+        exported_manifest!(pareto::functions),
+        exported_manifest!(sweep::functions),
+        exported_manifest!(transcode::functions),
     ]
 }
 
@@ -25,7 +39,14 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(dictionary::methods),
-        exported_manifest!(fit::methods),
+        exported_manifest!(encode::methods),
+        exported_manifest!(finetune::methods),
+        exported_manifest!(history::methods),
         exported_manifest!(measure::methods),
+        exported_manifest!(measures::methods),
+        exported_manifest!(pareto::methods),
+        exported_manifest!(stored::methods),
+        exported_manifest!(sweep::methods),
+        exported_manifest!(transcode::methods),
     ]
 }

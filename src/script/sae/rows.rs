@@ -1,15 +1,25 @@
 //! Activations that a dictionary is fitted or measured on, from what scripts give.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task, memory, names};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, Keep, Options, Streamed};
+use crate::data::pack;
+use crate::data::store::{Shuffle, Store};
 use crate::err;
 use crate::model::Model;
+use crate::model::labels::{Column, Values};
+use crate::sae::About;
+use crate::sae::fit::{OfModel, OfStore, OfTensor, Rows};
 use crate::script::options::OptionReader;
 use crate::script::value::Given;
 use crate::tensor::{Device, Tensor};
+
+/// Activations of a text are held in memory while a dictionary is fitted if they take no more than this, in bytes.
+const HELD: usize = 1 << 30;
 
 /// Reads which positions of a text are harvested.
 pub fn keeping(read: &mut OptionReader) -> Result<Options> {
@@ -19,6 +29,161 @@ pub fn keeping(read: &mut OptionReader) -> Result<Options> {
         ..Keep::default()
     };
     Ok(Options { keep, context: read.get("context", Given::size)? })
+}
+
+/// The same, with the tokens and the classes of tokens that are left out.
+pub fn choosing(read: &mut OptionReader, model: &Model, text: &Text, task: &Task) -> Result<Options> {
+    let mut options = keeping(read)?;
+    if let Some(ids) = read.get("without_tokens", |given| tokens(given, model, task))? {
+        options.keep.without_ids = ids;
+    }
+    if let Some(labels) = read.get("without_labels", Given::map)? {
+        for (name, values) in labels {
+            let column = pack::column(text, &name, task)?;
+            let values = crate::script::value::given(0, &format!("without_labels.{name}"), &values);
+            let values = values.elements().iter().map(|given| value_of(&column, given)).collect::<Result<_>>()?;
+            options.keep.without_labels.insert(name.to_string(), values);
+        }
+    }
+    Ok(options)
+}
+
+/// Whether an option was given that only goes with a text.
+pub fn of_text_only(read: &mut OptionReader) -> Result<bool> {
+    let is_plain = keeping(read)? == Options::default();
+    let others = ["without_tokens", "without_labels"].map(|key| read.value(key).is_some());
+    Ok(!is_plain || others.contains(&true))
+}
+
+/// Tokens by their ids, or by texts that are one token each.
+fn tokens(given: &Given, model: &Model, task: &Task) -> Result<BTreeSet<u32>> {
+    let one = |given: &Given| -> Result<u32> {
+        if !given.value().is_string() {
+            return u32::try_from(given.size()?).map_err(|_| given.refuse("a token id"));
+        }
+        let text = given.text()?;
+        let none = || given.refuse("a token id: this model reads no text");
+        let found = model.tokenizer.as_ref().ok_or_else(none)?.encode(&text, Some(false), task)?.ids;
+        match found.as_slice() {
+            [id] => Ok(*id),
+            several => {
+                let count = several.len();
+                Err(given.refuse("the text of one token").hint(format!("{text:?} is {count} tokens of this model")))
+            }
+        }
+    };
+    given.elements().iter().map(one).collect()
+}
+
+/// A value of a column: a number, or the name of a kind.
+fn value_of(column: &Column, given: &Given) -> Result<u32> {
+    if !given.value().is_string() {
+        return u32::try_from(given.size()?).map_err(|_| given.refuse("the value of a label"));
+    }
+    let (name, none) = (given.text()?, "none");
+    let kinds = match &column.values {
+        Values::Kind(kinds) => kinds.iter().copied(),
+        _ => return Err(given.refuse("a number, which this label has")),
+    };
+    let mut all = std::iter::once(none).chain(kinds.clone());
+    let unknown = || given.refuse("the name of a kind").maybe_hint(names::suggestion(&name, kinds.clone()));
+    all.position(|kind| kind == name).and_then(|at| u32::try_from(at).ok()).ok_or_else(unknown)
+}
+
+/// How rows are shuffled, and how many are held for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    pub seed: u64,
+    /// As many as a fixed amount of memory holds where nothing is said.
+    pub rows: Option<usize>,
+}
+
+impl Held {
+    fn of_store(self) -> Shuffle {
+        Shuffle { seed: self.seed, buffer: self.rows.unwrap_or(Shuffle::default().buffer) }
+    }
+
+    fn of_widths(self, widths: &[usize]) -> usize {
+        let row = size_of::<f32>() * widths.iter().sum::<usize>();
+        self.rows.unwrap_or((HELD / row.max(1)).max(1))
+    }
+}
+
+/// Activations that something is fitted on: of one site, or of several row by row.
+pub struct Source {
+    pub rows: Box<dyn Rows>,
+    /// How many rows there are before they come again.
+    pub count: usize,
+    /// How wide the activations of each site are.
+    pub widths: Vec<usize>,
+    /// The model and the sites, where they are known.
+    pub about: About,
+}
+
+impl Source {
+    pub fn of_tensors(sites: &[Tensor], seed: u64, about: About) -> Result<Self> {
+        let rows = Box::new(OfTensor::several(sites, seed)?);
+        let widths: Vec<usize> = sites.iter().map(|x| x.dims().last().copied().unwrap_or_default()).collect();
+        let count = sites.first().map_or(0, |x| x.elem_count() / widths.first().copied().unwrap_or_default().max(1));
+        Ok(Self { rows, count, widths, about })
+    }
+
+    /// Some sites of a store.
+    pub fn of_store(store: &Arc<Store>, sites: &[&str], held: Held) -> Result<Self> {
+        let rows = OfStore::new(store, sites, held.of_store())?;
+        let made = store.made();
+        let named = sites.iter().map(|site| Ok(made.sites.get(store.site(site)?).map(|width| width.site.clone())));
+        let sites = named.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let about = About { model: Some(made.model.origin.clone()), sites, ..About::default() };
+        let count = usize::try_from(store.len()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
+        Ok(Self { widths: rows.widths().to_vec(), rows: Box::new(rows), count, about })
+    }
+
+    /// Some sites of a model, which runs again in every pass over the text.
+    pub fn of_model(
+        (model, sites): (&Model, &[&str]),
+        text: &Text,
+        options: &Options,
+        held: Held,
+        task: &Task,
+    ) -> Result<Self> {
+        let widths = Harvest::new(model, sites, text, options, task)?.widths().to_vec();
+        let shuffle = Shuffle { seed: held.seed, buffer: held.of_widths(&widths) };
+        let rows = OfModel::new((model, sites), text, options, shuffle, task)?;
+        let sites = sites.iter().map(ToString::to_string).collect();
+        let about = About { model: Some(model.origin.clone()), sites, ..About::default() };
+        let count = usize::try_from(rows.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
+        Ok(Self { widths: rows.widths(), rows: Box::new(rows), count, about })
+    }
+}
+
+/// A source for each of the sites of a model that some names stand for, in the order of the computation. What can be held
+/// in memory is harvested in one pass of the model; else each source runs it anew.
+pub fn each_site(
+    model: &Model,
+    sites: &[&str],
+    text: &Text,
+    (options, held): (&Options, Held),
+    task: &Task,
+) -> Result<Vec<Source>> {
+    let mut harvest = Harvest::new(model, sites, text, options, task)?;
+    let most = held.of_widths(harvest.widths()) as u64;
+    let is_held = match text.options().tokens {
+        Some(tokens) if tokens <= most => true,
+        _ => harvest.count(most, task)?.is_some(),
+    };
+    if !is_held {
+        let each = |place: &crate::model::site::Place| {
+            let site = place.to_string();
+            Source::of_model((model, &[site.as_str()]), text, options, held, task)
+        };
+        return harvest.places().iter().map(each).collect();
+    }
+    let source = |(site, x): (String, Tensor)| {
+        let about = About { model: Some(model.origin.clone()), sites: vec![site], ..About::default() };
+        Source::of_tensors(&[x], held.seed, about)
+    };
+    harvested(model, sites, text, options, task)?.into_iter().map(source).collect()
 }
 
 /// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the

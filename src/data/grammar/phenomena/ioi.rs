@@ -1,5 +1,6 @@
 //! Two names and a gift: who gives is named twice, so it is the other one who receives (indirect object identification).
 
+use super::gifts;
 use crate::data::grammar::Split;
 use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, NAME_ROLES, value};
@@ -142,8 +143,20 @@ pub fn write(pen: &mut Pen, template: &str, cast: &Cast) {
     pen.fill(template, &slots);
 }
 
+/// How many of a hundred sentences are put together of two halves.
+const IN_HALVES: usize = 70;
+
 pub fn clause(pen: &mut Pen) {
-    let template = pen.index(&TEMPLATES);
-    let cast = cast(pen, template);
-    write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &cast);
+    let (number, template) = match pen.chance(IN_HALVES) {
+        true => {
+            let (opening, template) = gifts::sentence(pen);
+            (TEMPLATES.len() + opening, template)
+        }
+        false => {
+            let template = pen.index(&TEMPLATES);
+            (template, TEMPLATES.get(template).copied().unwrap_or_default().to_string())
+        }
+    };
+    let cast = cast(pen, number);
+    write(pen, &template, &cast);
 }

@@ -7,6 +7,7 @@ pub mod code;
 pub mod facts;
 pub mod filler;
 pub mod gender;
+pub mod gifts;
 pub mod ioi;
 pub mod lists;
 pub mod parentheses;

@@ -3,7 +3,8 @@
 use super::inputs::Inputs;
 use super::middle;
 use super::reconstruct::{Left, reconstruct};
-use crate::tensor::kernels::sparse::{LargestOfRows, Product, Sizes, SparseRows, spread};
+use crate::base::Result;
+use crate::tensor::kernels::sparse::{Product, Sizes, SparseRows, spread};
 
 /// The codes of dead features, and what they leave.
 pub struct Helped {
@@ -16,24 +17,23 @@ pub struct Helped {
 }
 
 /// Nothing where nothing is left that varies, or no feature is dead.
-pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Option<Helped> {
+pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Result<Option<Helped>> {
     let k = k.min(dead.len());
     if k == 0 {
-        return None;
+        return Ok(None);
     }
     let whole = spread(rest, &middle(rest, inputs.shape.d_out));
     if whole == 0.0 {
-        return None;
+        return Ok(None);
     }
     let weights: Vec<f32> = dead.iter().flat_map(|feature| inputs.encoder_row(*feature as usize)).copied().collect();
     let bias: Vec<f32> = dead.iter().map(|feature| inputs.encoder_bias[*feature as usize]).collect();
     let sizes = Sizes { rows: inputs.rows, inner: inputs.shape.d_in, columns: dead.len() };
     let product = Product { x: &inputs.x, weights: &weights, bias: &bias, sizes };
-    let parts = product.look(|rows| LargestOfRows::new(k, rows.len(), dead.len()));
-    let mut codes = SparseRows::joined(parts.into_iter().map(LargestOfRows::finish).collect());
+    let mut codes = product.largest_of_rows(k)?;
     codes.columns.iter_mut().for_each(|column| *column = dead[*column as usize]);
     let factor = (-2.0 * weight / whole) as f32;
     let left = reconstruct(inputs, rest, None, &codes, factor);
     let loss = weight * left.squares / whole;
-    Some(Helped { codes, left, loss, factor })
+    Ok(Some(Helped { codes, left, loss, factor }))
 }

@@ -22,9 +22,10 @@ pub struct Left {
 /// Takes what codes stand for, and a bias where there is one, off a target.
 pub fn reconstruct(inputs: &Inputs, target: &[f32], bias: Option<&[f32]>, codes: &SparseRows, factor: f32) -> Left {
     let (arch, width, directions) = (arch(), inputs.shape.d_out, inputs.directions());
-    let mut rest = target.to_vec();
+    let mut rest = vec![0.0; target.len()];
     let row = |row: usize, rest: &mut [f32], slopes: &mut Vec<f32>| {
         let range = codes.range(row);
+        rest.copy_from_slice(&target[row * width..(row + 1) * width]);
         let (columns, values) = (&codes.columns[range.clone()], &codes.values[range]);
         if let Some(bias) = bias {
             add_rows(arch, rest, bias, 1, |_| (0, -1.0));

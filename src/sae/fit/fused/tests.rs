@@ -55,6 +55,7 @@ fn recipe(kind: Arc<dyn Kind>) -> Recipe {
         dead_after: 64,
         scaled: false,
         skip: false,
+        follows: 0.999,
         seed: 0,
     }
 }
@@ -120,6 +121,14 @@ fn every_kind_steps_as_its_twin_does() {
         for kind in kinds_that_take_part() {
             agree(&recipe(kind), shape, &batches(8, 17, shape.d_in));
         }
+    }
+}
+
+#[test]
+fn a_step_of_many_features_is_the_twins_too() {
+    let shape = Shape { d_in: 64, d_sae: 520, d_out: 64 };
+    for kind in kinds_that_take_part() {
+        agree(&recipe(kind), shape, &batches(2, 50, shape.d_in));
     }
 }
 

@@ -3,9 +3,11 @@
 //! A kind is a file here and a line in `KINDS`.
 
 mod batch_topk;
+mod crosscoder;
 mod gated;
 mod jumprelu;
 mod matryoshka;
+mod p_anneal;
 mod relu;
 mod tied;
 mod topk;
@@ -31,6 +33,17 @@ pub struct Pass<'a> {
     pub pre: &'a Tensor,
     /// What each feature writes, as it is used in this step.
     pub decoder: &'a Tensor,
+    pub progress: Progress<'a>,
+}
+
+/// How far a fit has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// The first is 0.
+    pub step: u64,
+    pub steps: u64,
+    /// What the kind has remembered of the steps before; nothing before the first.
+    pub memory: &'a [f64],
 }
 
 /// One kind of dictionary.
@@ -50,6 +63,11 @@ pub trait Kind: Debug + Send + Sync {
     /// Whether codes of different features are compared with each other, so that their directions must be alike in length.
     fn needs_unit(&self) -> bool {
         false
+    }
+
+    /// Whether directions are kept at length 1 where nobody says otherwise.
+    fn likes_unit(&self) -> bool {
+        !self.is_tied()
     }
 
     /// Weights beside encoder, decoder and biases, one number a feature, and what they begin at.
@@ -85,7 +103,12 @@ pub trait Kind: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// How its codes are chosen, where the fused step knows how.
+    /// Numbers that it goes on with at the next step, now that it has seen the codes of this one.
+    fn remembered(&self, _pass: &Pass, _codes: &Tensor) -> Result<Vec<f64>> {
+        Ok(Vec::new())
+    }
+
+    /// How its codes are chosen, where the fused step knows how; such a kind remembers nothing.
     fn choice(&self) -> Option<Choice> {
         None
     }
@@ -109,13 +132,15 @@ fn make<K: Kind + serde::de::DeserializeOwned + 'static>(options: Value) -> serd
 }
 
 /// Every kind, by the name that scripts give, with its options.
-const KINDS: [(&str, &[&str], Make); 7] = [
+const KINDS: [(&str, &[&str], Make); 9] = [
     (tied::NAME, &["l1"], make::<tied::Tied>),
     (relu::NAME, &["l1", "weighted"], make::<relu::Relu>),
     (topk::NAME, &["k"], make::<topk::TopK>),
     (batch_topk::NAME, &["k"], make::<batch_topk::BatchTopK>),
     (jumprelu::NAME, &["l0", "target", "bandwidth", "threshold", "estimate"], make::<jumprelu::JumpRelu>),
     (gated::NAME, &["l1"], make::<gated::Gated>),
+    (p_anneal::NAME, &["l1", "p_end", "anneal_start", "updates"], make::<p_anneal::PAnneal>),
+    (crosscoder::NAME, &["l1", "widths"], make::<crosscoder::Crosscoder>),
     (matryoshka::NAME, &["k", "prefixes", "weights"], make::<matryoshka::Matryoshka>),
 ];
 

@@ -27,6 +27,11 @@ impl Kind for Relu {
         NAME
     }
 
+    /// At length 1 all directions would weigh the same.
+    fn likes_unit(&self) -> bool {
+        !self.weighted
+    }
+
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         elementwise::relu(pass.pre)
     }

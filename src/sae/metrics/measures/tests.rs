@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{Result, Task, random::stream};
+use crate::base::{Task, random::stream};
 use crate::sae::metrics::{Meter, Rules, Seen};
 use crate::tensor::{DType, Device, Tensor, create};
 
@@ -33,6 +33,10 @@ fn the_identity_is_perfect_and_the_mean_explains_nothing() {
     near(same.relative_bias, 1.0);
     assert!(same.dimensions.iter().all(|along| *along == Dimension { mse: 0.0, fve: Some(1.0) }));
     assert!(same.positions.iter().all(|at| at.fve == Some(1.0)));
+    assert_eq!(same.by_dimension().rows[3], [Cell::Int(3), Cell::Float(0.0), Cell::Float(1.0)]);
+    assert_eq!((same.value("fve").unwrap(), same.value("rows").unwrap()), (Cell::Float(1.0), Cell::Int(50)));
+    let error = same.value("fvee").unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("did you mean `fve`?"));
     assert_eq!(same.positions.iter().map(|at| at.rows).collect::<Vec<_>>(), [17, 17, 16]);
 
     let mean = x.mean_keepdim(0).unwrap().broadcast_as(x.shape()).unwrap().contiguous().unwrap();

@@ -1,5 +1,9 @@
 //! Sparse rows turned by their columns.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::SparseRows;
 
 /// One number of a column: its row, what stands there, and a second number of the same place.
@@ -13,6 +17,14 @@ pub struct Place {
 /// The same numbers by columns, in each by rows.
 #[derive(Debug, Default, PartialEq)]
 pub struct ByColumn {
+    /// How many columns each part has, but for the last one.
+    width: usize,
+    parts: Vec<Part>,
+}
+
+/// Some columns one behind the other.
+#[derive(Debug, Default, PartialEq)]
+struct Part {
     starts: Vec<usize>,
     places: Vec<Place>,
 }
@@ -20,25 +32,38 @@ pub struct ByColumn {
 impl ByColumn {
     /// `slopes` has one number for each of the rows' values.
     pub fn of(rows: &SparseRows, slopes: &[f32], columns: usize) -> Self {
-        let mut starts = vec![0; columns + 1];
-        rows.columns.iter().for_each(|column| starts[*column as usize + 1] += 1);
-        (0..columns).for_each(|column| starts[column + 1] += starts[column]);
-        let (mut next, mut places) = (starts.clone(), vec![Place::default(); rows.columns.len()]);
-        for row in 0..rows.rows() {
-            for index in rows.range(row) {
-                let place = &mut next[rows.columns[index] as usize];
-                places[*place] = Place { row: row as u32, value: rows.values[index], slope: slopes[index] };
-                *place += 1;
-            }
-        }
-        Self { starts, places }
+        let width = columns.div_ceil(rayon::current_num_threads()).max(1);
+        let starts: Vec<usize> = (0..columns).step_by(width).collect();
+        // Each thread reads all numbers and takes those of its columns.
+        let part = |start: usize| Part::of(rows, slopes, start..(start + width).min(columns));
+        Self { width, parts: starts.into_par_iter().map(part).collect() }
     }
 
     /// Of a column; empty where there is none.
     pub fn column(&self, column: usize) -> &[Place] {
-        match self.starts.get(column..column + 2) {
-            Some([begin, end]) => &self.places[*begin..*end],
+        let Some(part) = column.checked_div(self.width).and_then(|part| self.parts.get(part)) else { return &[] };
+        let at = column % self.width;
+        match part.starts.get(at..at + 2) {
+            Some([begin, end]) => &part.places[*begin..*end],
             _ => &[],
         }
+    }
+}
+
+impl Part {
+    fn of(rows: &SparseRows, slopes: &[f32], columns: Range<usize>) -> Self {
+        let mine = |column: &u32| (*column as usize).checked_sub(columns.start).filter(|at| *at < columns.len());
+        let mut starts = vec![0; columns.len() + 1];
+        rows.columns.iter().filter_map(mine).for_each(|at| starts[at + 1] += 1);
+        (0..columns.len()).for_each(|at| starts[at + 1] += starts[at]);
+        let (mut next, mut places) = (starts.clone(), vec![Place::default(); starts[columns.len()]]);
+        for row in 0..rows.rows() {
+            for index in rows.range(row) {
+                let Some(at) = mine(&rows.columns[index]) else { continue };
+                places[next[at]] = Place { row: row as u32, value: rows.values[index], slope: slopes[index] };
+                next[at] += 1;
+            }
+        }
+        Self { starts, places }
     }
 }

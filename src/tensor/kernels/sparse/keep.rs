@@ -143,6 +143,22 @@ impl Keep for LargestOfRows {
             floor
         });
     }
+
+    fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]) {
+        let keys = &mut self.keys[row * self.room..(row + 1) * self.room];
+        let (count, floor) = (&mut self.counts[row], &mut self.floors[row]);
+        for (score, column) in scores.iter().zip(columns) {
+            if !is_kept(*score, *floor) {
+                continue;
+            }
+            keys[*count] = key(*score, *column);
+            *count += 1;
+            if *count == keys.len() {
+                *floor = leave_largest(keys, self.k).next_up();
+                *count = self.k;
+            }
+        }
+    }
 }
 
 /// As [`scan`], with the floor that is left.
@@ -166,10 +182,17 @@ pub struct LargestOfAll {
 }
 
 impl LargestOfAll {
-    /// For a count that is not 0, and fewer than 2^32 scores.
-    pub fn new(count: usize, columns: usize, rows: Range<usize>) -> Self {
-        let room = (2 * count).min(columns * rows.len()) + columns;
-        Self { count, columns, row: rows.start, keys: Vec::with_capacity(room), floor: ABOVE_ZERO }
+    /// For a count that is not 0, and fewer than 2^32 scores; those below the floor are let go, too.
+    pub fn new(count: usize, columns: usize, rows: Range<usize>, floor: Option<f32>) -> Self {
+        Self { count, columns, row: rows.start, keys: Vec::new(), floor: floor.unwrap_or_default().max(ABOVE_ZERO) }
+    }
+
+    /// Once there are twice as many as are wanted, half of them go.
+    fn thin(&mut self) {
+        if self.keys.len() >= 2 * self.count {
+            self.floor = leave_largest(&mut self.keys, self.count);
+            self.keys.truncate(self.count);
+        }
     }
 
     /// Of what the parts have kept, for so many rows.
@@ -197,10 +220,15 @@ impl Keep for LargestOfAll {
             }
             floor
         });
-        if self.keys.len() >= 2 * self.count {
-            self.floor = leave_largest(&mut self.keys, self.count);
-            self.keys.truncate(self.count);
+        self.thin();
+    }
+
+    fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]) {
+        let begin = ((self.row + row) * self.columns) as u32;
+        for (score, column) in scores.iter().zip(columns).filter(|(score, _)| is_kept(**score, self.floor)) {
+            self.keys.push(key(*score, begin + column));
         }
+        self.thin();
     }
 }
 
@@ -209,8 +237,21 @@ impl Keep for LargestOfAll {
 pub enum AtLeast<'a> {
     /// Those above 0.
     Positive,
+    /// Those from a number on.
+    Number(f32),
     /// Those from a floor on, one a column.
     Floors(&'a [f32]),
+}
+
+impl AtLeast<'_> {
+    /// Of a column.
+    pub fn at(self, column: usize) -> f32 {
+        match self {
+            Self::Positive => ABOVE_ZERO,
+            Self::Number(floor) => floor,
+            Self::Floors(floors) => floors[column],
+        }
+    }
 }
 
 /// All scores from a floor on, as long as they are few.
@@ -237,7 +278,16 @@ impl Keep for Few<'_> {
     fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
         match self.floor {
             AtLeast::Positive => self.look_from(ABOVE_ZERO, row, first, scores, bias),
+            AtLeast::Number(floor) => self.look_from(floor, row, first, scores, bias),
             AtLeast::Floors(floors) => self.look_from(&floors[first..first + bias.len()], row, first, scores, bias),
+        }
+    }
+
+    fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]) {
+        for (score, column) in scores.iter().zip(columns) {
+            if is_kept(*score, self.floor.at(*column as usize)) {
+                self.places.push((row as u32, *column, *score));
+            }
         }
     }
 

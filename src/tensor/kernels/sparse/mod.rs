@@ -2,10 +2,16 @@
 //! gradients of which only some rows are there.
 
 mod adam;
+mod choose;
 mod columns;
 mod combine;
 mod keep;
 mod scores;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+mod screen;
+#[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+#[path = "screen/none.rs"]
+mod screen;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -13,8 +19,8 @@ mod tests;
 pub use adam::{Rows, adam_rows};
 pub use columns::{ByColumn, Place};
 pub use combine::{add_rows, dots_with_rows, scale};
-pub use keep::{AtLeast, Few, LargestOfAll, LargestOfRows};
-pub use scores::{Keep, Product, Sizes};
+pub use keep::AtLeast;
+pub use scores::{Product, Sizes};
 pub use sums::{column_sums, dot, spread, squares};
 
 /// Rows of which few numbers are there: those of row i are `starts[i]..starts[i + 1]`.

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::AtLeast;
+use super::screen::Screen;
 use crate::tensor::kernels::level::arch;
 use crate::tensor::kernels::product::{Factor, Onto, multiply};
 
@@ -30,10 +32,22 @@ pub struct Product<'a> {
     pub sizes: Sizes,
 }
 
+/// Which scores matter, so that others need not be made exactly.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// So many of the largest of each row, those above 0.
+    Largest(usize),
+    /// Those from a floor on.
+    From(AtLeast<'a>),
+}
+
 /// What looks at scores and keeps some of them.
 pub trait Keep: Send {
     /// Looks at scores of a row of its part, those of the columns from `first` on; the bias is not in them yet.
     fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
+
+    /// Looks at scores of some columns of a row of its part, in order and with the bias.
+    fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]);
 
     /// Whether it has seen enough to give up.
     fn is_full(&self) -> bool {
@@ -50,25 +64,36 @@ impl Product<'_> {
         (0..rows).step_by(height.max(1)).map(|row| row..(row + height).min(rows)).collect()
     }
 
-    /// Shows all scores, part by part of the rows in parallel, to what `make` makes for a part; columns come in order.
-    pub fn look<K: Keep>(&self, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
-        let (parts, arch) = (self.parts(), arch());
+    /// Shows all scores that are wanted, and maybe others, part by part of the rows in parallel, to what `make` makes for a
+    /// part; columns come in order.
+    pub fn look<K: Keep>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
+        let (arch, screen) = (arch(), Screen::of(self, wanted));
         let part = |rows: Range<usize>| {
-            let mut keep = make(rows.clone());
-            let mut scores = vec![0.0; rows.len() * TILE_COLUMNS.min(self.sizes.columns)];
-            for first in (0..self.sizes.columns).step_by(TILE_COLUMNS) {
-                if keep.is_full() {
-                    break;
+            if let Some(screen) = &screen {
+                let mut keep = make(rows.clone());
+                if screen.look(rows.clone(), &mut keep) {
+                    return keep;
                 }
-                let columns = TILE_COLUMNS.min(self.sizes.columns - first);
-                let scores = &mut scores[..rows.len() * columns];
-                self.multiply(scores, rows.clone(), first, columns);
-                let bias = &self.bias[first..first + columns];
-                arch.dispatch(Tile { scores, bias, first, keep: &mut keep });
             }
+            let mut keep = make(rows.clone());
+            self.look_at_all(arch, rows, &mut keep);
             keep
         };
-        parts.into_par_iter().map(part).collect()
+        self.parts().into_par_iter().map(part).collect()
+    }
+
+    fn look_at_all(&self, arch: Arch, rows: Range<usize>, keep: &mut impl Keep) {
+        let mut scores = vec![0.0; rows.len() * TILE_COLUMNS.min(self.sizes.columns)];
+        for first in (0..self.sizes.columns).step_by(TILE_COLUMNS) {
+            if keep.is_full() {
+                break;
+            }
+            let columns = TILE_COLUMNS.min(self.sizes.columns - first);
+            let scores = &mut scores[..rows.len() * columns];
+            self.multiply(scores, rows.clone(), first, columns);
+            let bias = &self.bias[first..first + columns];
+            arch.dispatch(Tile { scores, bias, first, keep });
+        }
     }
 
     fn multiply(&self, scores: &mut [f32], rows: Range<usize>, first: usize, columns: usize) {

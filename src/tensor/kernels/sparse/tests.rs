@@ -61,12 +61,11 @@ fn at_every_level(test: impl Fn()) {
 
 #[test]
 fn the_largest_of_rows_are_those_that_sorting_finds() {
-    for (rows, inner, columns) in [(1, 1, 1), (3, 5, 7), (33, 8, 129), (40, 17, 300)] {
+    for (rows, inner, columns) in [(1, 1, 1), (3, 5, 7), (33, 8, 129), (40, 17, 300), (50, 66, 530)] {
         let case = Case::new(rows, inner, columns);
-        for k in [1, 2, 5, 40, 300].into_iter().filter(|k| *k <= columns) {
+        for k in [1, 2, 5, 20, 300].into_iter().filter(|k| *k <= columns) {
             at_every_level(|| {
-                let parts = case.product().look(|rows| LargestOfRows::new(k, rows.len(), columns));
-                let found = SparseRows::joined(parts.into_iter().map(LargestOfRows::finish).collect());
+                let found = case.product().largest_of_rows(k).unwrap();
                 assert_eq!(found.rows(), rows);
                 for row in 0..rows {
                     assert_eq!(sorted(&found, row), first(case.scores(row), k), "{k} of {columns}, row {row}");
@@ -78,10 +77,11 @@ fn the_largest_of_rows_are_those_that_sorting_finds() {
 
 #[test]
 fn the_largest_of_all_are_those_that_sorting_finds() {
-    for (rows, columns, count) in [(3, 7, 4), (33, 129, 66), (40, 300, 1), (40, 300, 12_000)] {
-        let case = Case::new(rows, 6, columns);
-        let parts = case.product().look(|part| LargestOfAll::new(count, columns, part));
-        let found = LargestOfAll::finish(parts, rows);
+    let sizes = [(3, 6, 7, 4), (33, 6, 129, 66), (40, 6, 300, 1), (40, 6, 300, 12_000), (60, 64, 520, 300)];
+    // The last ones have rows enough to tell from where on scores are large.
+    for (rows, inner, columns, count) in sizes.into_iter().chain([(1030, 3, 40, 2000), (1030, 3, 40, 41_000)]) {
+        let case = Case::new(rows, inner, columns);
+        let found = case.product().largest_of_all(count).unwrap();
         let all = (0..rows)
             .flat_map(|row| case.scores(row).into_iter().map(move |(c, s)| (row as u32 * columns as u32 + c, s)));
         let expected = first(all.collect(), count);
@@ -93,28 +93,51 @@ fn the_largest_of_all_are_those_that_sorting_finds() {
 
 #[test]
 fn few_are_those_from_their_floors_on_or_nothing() {
-    let case = Case::new(21, 6, 140);
-    let floors = numbers(140, 4);
-    let found = |floor: AtLeast, limit: usize| {
-        let parts = case.product().look(|rows| Few::new(floor, limit, rows.len()));
-        parts.into_iter().map(Few::finish).collect::<Option<_>>().map(SparseRows::joined)
-    };
-    assert!(found(AtLeast::Positive, 3).is_none());
-    let (positive, above) = (found(AtLeast::Positive, 5000).unwrap(), found(AtLeast::Floors(&floors), 5000).unwrap());
-    for row in 0..21 {
-        assert_eq!(sorted(&positive, row), first(case.scores(row), 140));
-        let expected: Vec<_> = case.scores(row).into_iter().filter(|(c, s)| *s >= floors[*c as usize]).collect();
-        assert_eq!(sorted(&above, row), expected);
+    for (rows, inner, columns, lift) in [(21, 6, 140, 0.0), (60, 70, 530, 200.0)] {
+        let case = Case::new(rows, inner, columns);
+        let floors: Vec<f32> = numbers(columns, 4).into_iter().map(|floor| floor + lift).collect();
+        at_every_level(|| {
+            assert!(case.product().few(AtLeast::Positive, 0.01).is_none());
+            let found = |floor| case.product().few(floor, 1.0).unwrap();
+            let (positive, above) = (found(AtLeast::Positive), found(AtLeast::Floors(&floors)));
+            let from = found(AtLeast::Number(lift));
+            for row in 0..rows {
+                assert_eq!(sorted(&positive, row), first(case.scores(row), columns));
+                let reach = |floor: &dyn Fn(u32) -> f32| -> Vec<_> {
+                    case.scores(row).into_iter().filter(|(column, score)| *score >= floor(*column)).collect()
+                };
+                assert_eq!(sorted(&above, row), reach(&|column| floors[column as usize]));
+                assert_eq!(sorted(&from, row), reach(&|_| lift));
+            }
+        });
     }
 }
 
 #[test]
 fn nan_is_kept() {
-    let mut case = Case::new(20, 6, 140);
-    case.bias[130] = f32::NAN;
-    let parts = case.product().look(|rows| LargestOfRows::new(2, rows.len(), 140));
-    let found = SparseRows::joined(parts.into_iter().map(LargestOfRows::finish).collect());
-    assert_eq!(found.values.iter().filter(|value| value.is_nan()).count(), 20);
+    for (rows, inner, columns) in [(20, 6, 140), (50, 64, 520)] {
+        for place in 0..3 {
+            let mut case = Case::new(rows, inner, columns);
+            [&mut case.bias, &mut case.weights, &mut case.x][place][100] = f32::NAN;
+            let found = case.product().largest_of_rows(2).unwrap();
+            let count = found.values.iter().filter(|value| value.is_nan()).count();
+            assert_eq!(count, if place == 2 { 2 } else { rows });
+        }
+    }
+}
+
+#[test]
+fn columns_that_are_all_alike_are_no_harm() {
+    let mut case = Case::new(60, 64, 520);
+    (case.x, case.weights, case.bias) = (vec![0.3; 60 * 64], vec![0.7; 520 * 64], vec![0.0; 520]);
+    // Some rows have nothing.
+    case.x[..640].fill(0.0);
+    let found = case.product().largest_of_rows(3).unwrap();
+    for row in 0..60 {
+        let columns: Vec<u32> = sorted(&found, row).into_iter().map(|(column, _)| column).collect();
+        assert_eq!(columns, if row < 10 { vec![] } else { vec![0, 1, 2] });
+    }
+    assert_eq!(case.product().few(AtLeast::Positive, 1.0).unwrap().values.len(), 50 * 520);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Steps of fitting dictionaries, sweeps, and codes, beside those of Python libraries; what screening changes. Writes
+//! `docs/benchmarks-sae.md`.
+//!
+//! `cargo bench --bench sae`; the libraries are measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
+//! interpreter that has dictionary-learning, sae-lens and eai-sparsify. With `--no-default-features` nothing uses AVX-512,
+//! matrix products included, and the page is `docs/benchmarks-sae-avx2.md`.
+
+mod common;
+#[path = "sae/encode.rs"]
+mod encode;
+#[path = "common/peers.rs"]
+mod peers;
+#[path = "sae/real.rs"]
+mod real;
+#[path = "sae/step.rs"]
+mod step;
+
+use std::time::Duration;
+
+use common::{Rows, milliseconds, publish, timed};
+use microtome::base::memory;
+use microtome::sae::fit::Batch;
+use peers::{Peers, rate};
+use step::Fit;
+
+const RUNS: usize = 7;
+const D: usize = 512;
+/// Codes of a row, where a kind says how many.
+const K: usize = 32;
+/// Codes of a row of kinds whose penalty says how many.
+const L0: usize = 50;
+const ROWS: usize = 4096;
+const WIDTHS: [usize; 2] = [4096, 16_384];
+/// Dictionaries of a sweep.
+const SWEEP: u32 = 16;
+/// Each kind, and the peers that have it.
+const KINDS: [(&str, &[&str]); 5] = [
+    ("topk", &["dictionary_learning_topk", "sae_lens_topk", "sparsify_topk"]),
+    ("batch_topk", &["dictionary_learning_batch_topk"]),
+    ("relu", &["dictionary_learning_relu", "sae_lens_relu"]),
+    ("tied", &["dictionary_learning_relu", "sae_lens_relu"]),
+    ("jumprelu", &["dictionary_learning_jumprelu"]),
+];
+const ENCODERS: [&str; 3] = ["dictionary_learning_encode", "sae_lens_encode", "sparsify_encode"];
+/// Shares of codes above 0 around that from which on dense products are faster.
+const SHARES: [f64; 5] = [0.03, 0.06, 0.1, 0.2, 0.5];
+
+fn main() {
+    memory::keep_freed();
+    let mut rows = Rows::new();
+    if cfg!(feature = "avx512") {
+        real::rows(&mut rows);
+    }
+    let numbers: Vec<usize> = [RUNS, D, K, ROWS].into_iter().chain(WIDTHS).collect();
+    let peers = Peers::measure("sae.py", &numbers);
+    let batches = step::batches();
+    for features in WIDTHS {
+        steps(&mut rows, &peers, features, &batches);
+    }
+    sweep(&mut rows, &peers, &batches);
+    shares(&mut rows, &batches);
+    let (file, level, real) = match cfg!(feature = "avx512") {
+        true => ("benchmarks-sae.md", "With all instructions that the processor has.", real::SENTENCE),
+        false => ("benchmarks-sae-avx2.md", "Built without AVX-512, matrix products included; the peers have it.", ""),
+    };
+    let sentences = format!(
+        "{level} Times are medians of {RUNS} steps after one that does not count, ratios those of medians of the same run. \
+         Activations are {D} wide and random, a batch has {ROWS} rows, everything is f32; a step is whole: codes, gradients \
+         of all weights, clipping, Adam, directions at length 1, and the count of dead features (none is dead). `topk` and \
+         `batch_topk` take {K} codes a row; the biases of the others leave about {L0}, which changes nothing for the \
+         libraries. {real}"
+    );
+    publish("Benchmarks of dictionaries", "sae", file, &sentences, &rows);
+}
+
+/// Steps of each kind, and codes.
+fn steps(rows: &mut Rows, peers: &Peers, features: usize, batches: &[Batch]) {
+    let tokens = |time: Duration| rate(ROWS, time);
+    for (kind, theirs) in KINDS {
+        let mut fit = Fit::new(kind, features);
+        let step = timed(|| fit.step(batches), RUNS);
+        rows.push((format!("`{kind}`, {features} features"), told(step, &fit)));
+        for peer in theirs {
+            rows.push((format!("{peer}, the same"), peers.against(&format!("{peer}_{features}"), step, tokens)));
+        }
+    }
+    let mut dense = Fit::of_share(features, 0.5);
+    let step = timed(|| dense.step(batches), 3);
+    rows.push((format!("`relu`, {features} features, half of them firing"), told(step, &dense)));
+    let sae = encode::dictionary(features);
+    let time = timed(|| encode::encode(&sae, &batches[0].x), RUNS);
+    rows.push((format!("codes of a `topk` dictionary, {features} features"), told_time(time)));
+    for peer in ENCODERS {
+        rows.push((format!("{peer}, the same"), peers.against(&format!("{peer}_{features}"), time, tokens)));
+    }
+}
+
+/// Sixteen dictionaries that read the same rows.
+fn sweep(rows: &mut Rows, peers: &Peers, batches: &[Batch]) {
+    let features = WIDTHS[0];
+    let mut fits: Vec<Fit> = (0..SWEEP.into()).map(|seed| Fit::of_sweep("topk", features, seed)).collect();
+    let time = timed(|| fits.iter_mut().for_each(|fit| fit.step(batches)), 3);
+    rows.push((format!("a step of each of {SWEEP} `topk` dictionaries, {features} features"), milliseconds(time)));
+    for peer in KINDS[0].1 {
+        // A library fits them one after the other.
+        let found = peers.against(&format!("{peer}_{features}"), time / SWEEP, |each| milliseconds(each * SWEEP));
+        rows.push((format!("{peer}, {SWEEP} steps"), found));
+    }
+}
+
+/// From which share of codes on dense products are faster.
+fn shares(rows: &mut Rows, batches: &[Batch]) {
+    let features = WIDTHS[0];
+    for share in SHARES {
+        let (mut sparse, mut dense) = (Fit::of_share(features, share), Fit::of_share(features, share));
+        let sparsely = timed(|| sparse.step_sparsely(batches), 3);
+        let densely = timed(|| dense.step_densely(batches), 3);
+        let found = format!("sparse {}, dense {}", milliseconds(sparsely), milliseconds(densely));
+        rows.push((format!("`relu`, {features} features, {:.0} % firing", 100.0 * share), found));
+    }
+}
+
+fn told(step: Duration, fit: &Fit) -> String {
+    format!("{} ({}, L0 {:.0})", rate(ROWS, step), milliseconds(step), fit.l0())
+}
+
+fn told_time(time: Duration) -> String {
+    format!("{} ({})", rate(ROWS, time), milliseconds(time))
+}

@@ -1,0 +1,118 @@
+//! One step of fitting a dictionary, on random rows.
+
+use microtome::base::random::stream;
+use microtome::model::train::{Schedule, Shape as Fall};
+use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
+use microtome::tensor::{DType, Number, Tensor, create};
+use serde_json::json;
+
+use super::{D, K, L0, ROWS};
+
+pub struct Fit {
+    state: State,
+    recipe: Recipe,
+    step: usize,
+    l0: f64,
+}
+
+/// Rows for some steps, which fits share.
+pub fn batches() -> Vec<Batch> {
+    let mut random = stream(0, "bench", 1);
+    let x = |_| create::randn(&[ROWS, D], DType::F32, &mut random).unwrap();
+    (0..4).map(x).map(|x: Tensor| Batch { x, target: None }).collect()
+}
+
+impl Fit {
+    /// With about `L0` codes a row where the kind does not say how many.
+    pub fn new(kind: &str, features: usize) -> Self {
+        Self::with(kind, features, L0 as f64 / features as f64, 0)
+    }
+
+    /// One of several of a sweep.
+    pub fn of_sweep(kind: &str, features: usize, seed: u64) -> Self {
+        Self::with(kind, features, L0 as f64 / features as f64, seed)
+    }
+
+    /// As L1 fits begin, whose penalty has not thinned the codes out: this share of them is above 0.
+    pub fn of_share(features: usize, share: f64) -> Self {
+        Self::with("relu", features, share, 0)
+    }
+
+    /// `share`: how many codes there are, where the kind does not say.
+    fn with(kind: &str, features: usize, share: f64, seed: u64) -> Self {
+        let from = tail(share);
+        let options = match kind {
+            "topk" | "batch_topk" => json!({ "k": K }),
+            "jumprelu" => json!({ "l0": 1e-6, "threshold": from }),
+            _ => json!({ "l1": 1e-6 }),
+        };
+        let kind = kinds::kind(kind, options.as_object().cloned().unwrap()).unwrap();
+        let has_threshold = !kind.more().is_empty() || kind.needs_unit();
+        let recipe = Recipe {
+            unit: !kind.is_tied(),
+            kind,
+            steps: 1000,
+            batch: ROWS,
+            lr: 1e-6,
+            schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            clip: Some(1.0),
+            sparsity_warmup: 0,
+            counting: Counting::Sum,
+            dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
+            dead_after: 10_000_000,
+            scaled: false,
+            skip: false,
+            follows: 0.999,
+            seed,
+        };
+        let mut random = stream(seed, "bench", 0);
+        let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
+        for parameter in &params.all {
+            if parameter.name.text() == "encoder_bias" && !has_threshold {
+                parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
+            }
+        }
+        Self { state: State::new(params, features), recipe, step: 0, l0: 0.0 }
+    }
+
+    pub fn step(&mut self, batches: &[Batch]) {
+        self.l0 = self.state.advance(&batches[self.step % batches.len()], &self.recipe).unwrap().l0;
+        self.step += 1;
+    }
+
+    /// A step by the loops for sparse codes, however many there are.
+    pub fn step_sparsely(&mut self, batches: &[Batch]) {
+        let batch = &batches[self.step % batches.len()];
+        self.l0 = self.state.advance_fused(batch, &self.recipe, 1.1).unwrap().unwrap().l0;
+        self.step += 1;
+    }
+
+    /// A step by dense products.
+    pub fn step_densely(&mut self, batches: &[Batch]) {
+        self.l0 = self.state.advance_plain(&batches[self.step % batches.len()], &self.recipe).unwrap().l0;
+        self.step += 1;
+    }
+
+    /// Of the last step.
+    pub fn l0(&self) -> f64 {
+        self.l0
+    }
+}
+
+/// Above which number so large a share of a standard normal distribution lies, by bisection on its tail.
+fn tail(share: f64) -> f64 {
+    const STEPS: usize = 4000;
+    let above = |from: f64| {
+        let width = (10.0 - from) / STEPS as f64;
+        let density = |i: usize| (-(from + (i as f64 + 0.5) * width).powi(2) / 2.0).exp();
+        (0..STEPS).map(density).sum::<f64>() * width / (2.0 * std::f64::consts::PI).sqrt()
+    };
+    let (mut low, mut high) = (-8.0, 8.0);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        if above(middle) > share { low = middle } else { high = middle }
+    }
+    low
+}

@@ -1,0 +1,53 @@
+//! This program again, under a limit of the system, with its memory watched from outside.
+
+use std::env::VarError;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PART: &str = "MICROTOME_BENCH_PART";
+const FOLDER: &str = "MICROTOME_BENCH_FOLDER";
+
+/// What this process is to do, and on which folder, if it was started by [`limited`].
+pub fn part() -> Result<(String, String), VarError> {
+    Ok((std::env::var(PART)?, std::env::var(FOLDER)?))
+}
+
+/// The most memory that a process had, in bytes.
+#[derive(Default)]
+pub struct Most {
+    /// What no file stands behind.
+    pub own: u64,
+    pub all: u64,
+}
+
+pub struct Limited {
+    pub said: String,
+    pub most: Most,
+}
+
+/// Plays a part in a process that may have so many bytes of memory to write to.
+pub fn limited(part: &str, folder: &Path, allowed: u64) -> Limited {
+    let program = std::env::current_exe().unwrap();
+    let shell = format!("ulimit -d {}; exec {}", allowed / 1024, program.display());
+    let mut command = Command::new("bash");
+    command.args(["-c", &shell]).env(PART, part).env(FOLDER, folder).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut most = Most::default();
+    while child.try_wait().unwrap().is_none() {
+        // The process may end between two looks.
+        if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
+            most.own = most.own.max(line(&status, "RssAnon:"));
+            most.all = most.all.max(line(&status, "VmHWM:"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{part}: {}", output.status);
+    Limited { said: String::from_utf8(output.stdout).unwrap().trim().into(), most }
+}
+
+fn line(status: &str, name: &str) -> u64 {
+    let found = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    found.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}

@@ -1,0 +1,36 @@
+//! What the model inside the binary wrote, so that experiments start at once on text like its training text.
+
+use std::sync::{Arc, LazyLock};
+
+use super::{Asset, read_asset};
+use crate::base::Result;
+
+const BYTES: &[u8] = include_bytes!("../../../assets/tiny/sample.bin");
+
+static ASSET: LazyLock<Result<Arc<Asset>>> = LazyLock::new(|| read_asset(BYTES).map(Arc::new));
+
+pub fn stored() -> Result<Arc<Asset>> {
+    ASSET.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Task;
+    use crate::base::access::{Access, Rules};
+    use crate::base::files::Files;
+    use crate::data::sample::{Settings, fingerprint};
+    use crate::model::{Model, load};
+
+    #[test]
+    fn what_is_stored_was_drawn_from_the_model_inside() {
+        let task = Task::default();
+        let files = Files::new(Access::new(std::path::Path::new("."), &Rules::default()).unwrap(), false);
+        let model = Model::load(&files, load::INSIDE, &load::Options::default(), &task).unwrap();
+        let asset = stored().unwrap();
+        assert_eq!(asset.weights, fingerprint(&model.decoder, &task).unwrap());
+        assert_eq!(asset.settings, Settings::default());
+        assert_eq!(asset.context as usize, model.decoder.config().context);
+        assert!(asset.ids.len() >= 500_000 && BYTES.len() < 1_000_000, "{} bytes", BYTES.len());
+    }
+}

@@ -1,0 +1,52 @@
+//! The model inside the binary: `tiny`, trained by scripts/train_tiny.rhai; docs/tiny-model.md says on what.
+
+use super::file::no_config;
+use super::folder::of_config;
+use super::{Loaded, Options};
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::layout::Source;
+use crate::model::tokenizer::Tokenizer;
+use crate::tensor::Tensor;
+use crate::tensor::files::safetensors::Reader;
+
+/// What scripts call it.
+pub const NAME: &str = "tiny";
+
+/// In half precision.
+const WEIGHTS: &[u8] = include_bytes!("../../../assets/tiny/model.safetensors");
+const CONFIG: &str = include_str!("../../../assets/tiny/config.json");
+const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");
+
+pub fn embedded(options: &Options, task: &Task) -> Result<Loaded> {
+    no_config(options)?;
+    let config_json = serde_json::from_str(CONFIG).map_err(|e| err!(Bug, "the config of the model inside: {e}"))?;
+    let loaded = of_config(config_json, &Inside(Reader::new(WEIGHTS)?), "the config inside", NAME, options, task)?;
+    Ok(Loaded { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })
+}
+
+struct Inside(Reader<&'static [u8]>);
+
+impl Source for Inside {
+    fn names(&self) -> Vec<String> {
+        self.0.names().map(String::from).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Some(self.0.shape(name)?.to_vec())
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.0.tensor(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_inside_is_small() {
+        assert!(WEIGHTS.len() + TOKENIZER.len() + CONFIG.len() < 12_000_000);
+    }
+}

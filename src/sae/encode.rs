@@ -1,0 +1,198 @@
+//! The codes of many activations as sparse rows: those that are 0 are never written down, and most never made.
+
+use std::borrow::Cow;
+
+use super::codes;
+use super::parts::{Activation, Parts};
+use super::{Sae, rows};
+use crate::base::{Result, Task, memory};
+use crate::tensor::kernels::sparse::{AtLeast, Product, Sizes, SparseRows};
+use crate::tensor::kernels::{Numbers, flat};
+use crate::tensor::{DType, Device, Tensor};
+
+#[cfg(test)]
+mod tests;
+
+/// How many scores are made between two looks at whether to go on, and how many rows at least.
+const SCORES: usize = 1 << 24;
+const ROWS: usize = 1024;
+
+/// Codes that are not 0, row by row, those of a row in the order of features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SparseCodes {
+    rows: SparseRows,
+    d_sae: usize,
+}
+
+impl SparseCodes {
+    pub fn rows(&self) -> usize {
+        self.rows.rows()
+    }
+
+    /// How many features there are.
+    pub fn d_sae(&self) -> usize {
+        self.d_sae
+    }
+
+    /// How many codes are not 0.
+    pub fn count(&self) -> usize {
+        self.rows.values.len()
+    }
+
+    /// The features of a row that fire, in order, and their codes; none where there is no such row.
+    pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
+        if row >= self.rows() {
+            return (&[], &[]);
+        }
+        let range = self.rows.range(row);
+        (&self.rows.columns[range.clone()], &self.rows.values[range])
+    }
+
+    /// The features of all rows, one row behind the other.
+    pub fn features(&self) -> &[u32] {
+        &self.rows.columns
+    }
+
+    /// The codes of these.
+    pub fn codes(&self) -> &[f32] {
+        &self.rows.values
+    }
+
+    /// With their zeros: `[rows, d_sae]`.
+    pub fn dense(&self) -> Result<Tensor> {
+        filled(&self.rows, self.d_sae)
+    }
+}
+
+/// The codes of activations `[.., d_in]` that are scaled already, with their zeros, where they can be made sparse.
+pub fn dense(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
+    let (width, d_sae) = (parts.encoder.dims()[1], parts.decoder.dims()[0]);
+    let Some(found) = sparse(parts, &x.reshape(((), width))?)? else { return Ok(None) };
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(d_sae);
+    Ok(Some(filled(&found, d_sae)?.reshape(shape)?))
+}
+
+/// Sparse rows with their zeros.
+fn filled(rows: &SparseRows, width: usize) -> Result<Tensor> {
+    let count = rows.rows();
+    memory::check(4 * count as u128 * width as u128, || format!("the codes of {count} rows"))?;
+    let mut all = vec![0f32; count * width];
+    for (row, all) in all.chunks_exact_mut(width).enumerate() {
+        for index in rows.range(row) {
+            all[rows.columns[index] as usize] = rows.values[index];
+        }
+    }
+    Ok(Tensor::from_vec(all, (count, width), &Device::Cpu)?)
+}
+
+impl Sae {
+    /// The codes of activations `[.., d_in]` that are not 0; all axes but the last one count rows. Codes of other dtypes than
+    /// f32 are given in f32.
+    pub fn encode_sparse(&self, x: &Tensor, task: &Task) -> Result<SparseCodes> {
+        self.fits(x, self.d_in(), "activations")?;
+        let x = rows::matrix(x, self.d_in(), "activations")?;
+        let (count, d_sae) = (x.dims()[0], self.d_sae());
+        let step = (SCORES / d_sae).max(ROWS);
+        let mut found = Vec::new();
+        for start in (0..count).step_by(step) {
+            task.check()?;
+            let x = x.narrow(0, start, step.min(count - start))?;
+            let scaled = self.parts.scaling.of(&x)?.before(&x)?;
+            found.push(match sparse(&self.parts, &scaled)? {
+                Some(codes) => codes,
+                None => thinned(&codes::codes(&self.parts, &scaled)?)?,
+            });
+        }
+        Ok(SparseCodes { rows: SparseRows::joined(found), d_sae })
+    }
+}
+
+/// The codes of rows that are scaled already, in order; nothing for kinds that compare more than one number with a floor,
+/// other dtypes, and other devices.
+fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
+    let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
+    let knows = matches!(parts.activation, Activation::Relu | Activation::TopK(_) | Activation::Threshold(_));
+    let (rows, columns) = (x.dims()[0], parts.decoder.dims()[0]);
+    if !knows || rows == 0 || ![x, &parts.encoder, &parts.decoder].into_iter().all(is_here) {
+        return Ok(None);
+    }
+    let x = match parts.decoder_bias.as_ref().filter(|_| parts.centred) {
+        Some(centre) => x.broadcast_sub(centre)?,
+        None => x.clone(),
+    };
+    let (x, encoder) = (flat(&x)?, flat(&parts.encoder)?);
+    let (x, encoder) = (Numbers::of(&x)?, Numbers::of(&encoder)?);
+    let sizes = Sizes { rows, inner: parts.encoder.dims()[1], columns };
+    let mut bias = match &parts.encoder_bias {
+        Some(bias) => bias.to_vec1::<f32>()?,
+        None => vec![0.0; columns],
+    };
+    let mut weights = Cow::Borrowed(encoder.slice());
+    if parts.rescaled {
+        // Codes are counted, and chosen, in units of what they write.
+        let norms = codes::norms(&parts.decoder)?.to_vec1::<f32>()?;
+        let rows = weights.to_mut().chunks_exact_mut(sizes.inner).zip(&mut bias);
+        for ((row, bias), norm) in rows.zip(norms) {
+            row.iter_mut().for_each(|weight| *weight *= norm);
+            *bias *= norm;
+        }
+    }
+    let product = Product { x: x.slice(), weights: &weights, bias: &bias, sizes };
+    Ok(match &parts.activation {
+        Activation::TopK(k) => Some(in_order(product.largest_of_rows(*k)?)),
+        Activation::Relu => product.few(AtLeast::Positive, f64::INFINITY),
+        Activation::Threshold(threshold) => {
+            let threshold = threshold.to_vec1::<f32>()?;
+            let floors: Vec<f32> = threshold.iter().map(|threshold| threshold.max(f32::from_bits(1))).collect();
+            let found = product.few(AtLeast::Floors(&floors), f64::INFINITY);
+            found.map(|found| kept(&found, |feature, code| code > threshold[feature as usize]))
+        }
+        _ => None,
+    })
+}
+
+/// Each row in the order of columns.
+fn in_order(mut rows: SparseRows) -> SparseRows {
+    let mut row: Vec<(u32, f32)> = Vec::new();
+    for index in 0..rows.rows() {
+        let range = rows.range(index);
+        let (columns, values) = (&mut rows.columns[range.clone()], &mut rows.values[range]);
+        row.clear();
+        row.extend(columns.iter().copied().zip(values.iter().copied()));
+        row.sort_unstable_by_key(|(column, _)| *column);
+        for ((column, value), (to_column, to_value)) in row.iter().zip(columns.iter_mut().zip(values)) {
+            (*to_column, *to_value) = (*column, *value);
+        }
+    }
+    rows
+}
+
+/// Those of sparse rows that are kept.
+fn kept(rows: &SparseRows, keep: impl Fn(u32, f32) -> bool) -> SparseRows {
+    let mut left = SparseRows { starts: vec![0], ..SparseRows::default() };
+    for row in 0..rows.rows() {
+        for index in rows.range(row).filter(|index| keep(rows.columns[*index], rows.values[*index])) {
+            left.columns.push(rows.columns[index]);
+            left.values.push(rows.values[index]);
+        }
+        left.starts.push(left.columns.len());
+    }
+    left
+}
+
+/// Codes without their zeros.
+fn thinned(codes: &Tensor) -> Result<SparseRows> {
+    let d_sae = codes.dims()[1];
+    let all = codes.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let mut left = SparseRows { starts: vec![0], ..SparseRows::default() };
+    for row in all.chunks_exact(d_sae) {
+        for (feature, code) in (0..).zip(row).filter(|(_, code)| **code != 0.0) {
+            left.columns.push(feature);
+            left.values.push(*code);
+        }
+        left.starts.push(left.columns.len());
+    }
+    Ok(left)
+}

@@ -1,0 +1,392 @@
+//! A dictionary fitted on through the model itself: what becomes small is how far the model's predictions move when the
+//! reconstruction stands in it (Braun et al. 2024; as a short last part of a fit, Karvonen 2025).
+
+use candle_core::Var;
+use rand::seq::SliceRandom;
+
+use super::metrics::{Judged, Sites};
+use super::splice::{Rest, Splice};
+use super::{Activation, Parts, Sae};
+use crate::base::random::stream;
+use crate::base::task::Bar;
+use crate::base::{Error, Kind, Result, Task, memory};
+use crate::err;
+use crate::model::batch::Batch;
+use crate::model::decoder::Decoder;
+use crate::model::run::Ask;
+use crate::model::site::{Place, select};
+use crate::model::train::{Schedule, Shape};
+use crate::tensor::kernels::{self, AdamW};
+use crate::tensor::{DType, Tensor, dtype, normalise};
+
+/// How a dictionary is fitted on.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    pub steps: u64,
+    /// Texts of a step.
+    pub batch: usize,
+    /// The highest learning rate, from which it falls in a line.
+    pub lr: f64,
+    /// What the mean over tokens of the sum of codes counts, each by the length of its direction.
+    pub l1: f64,
+    /// What the error of the reconstruction counts, over the variance of what is reconstructed.
+    pub error: f64,
+    /// The largest norm of the gradient of all weights together.
+    pub clip: f64,
+    pub seed: u64,
+}
+
+/// What a step found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The mean over tokens of KL(model || model with the reconstruction), in nats.
+    pub kl: f64,
+    /// The error of the reconstruction over the variance of what is reconstructed.
+    pub error: f64,
+    pub l0: f64,
+}
+
+pub struct Tuned {
+    pub sae: Sae,
+    pub steps: Vec<Step>,
+    /// Whether it came to its end, or was interrupted.
+    pub is_whole: bool,
+}
+
+/// Some texts, what the model makes of them by itself, and what flows at the sites.
+struct Lesson {
+    batch: Batch,
+    /// Where the reconstruction is put and predictions count: 1 and 0 in u8, `[batch, pos]`.
+    mask: Tensor,
+    /// The same as places in `batch * pos`.
+    places: Tensor,
+    /// Logarithms of probabilities at these places: `[places, vocab]`.
+    clean: Tensor,
+    /// What is read and what is to be written there: `[places, d]`.
+    read: Tensor,
+    written: Tensor,
+}
+
+/// The parts of the loss, each a number with its history.
+struct Parted {
+    total: Tensor,
+    kl: Tensor,
+    error: Tensor,
+    l0: f64,
+}
+
+struct Tuner<'a> {
+    model: &'a Decoder,
+    sites: Sites<'a>,
+    places: [Place; 2],
+    tuning: Tuning,
+}
+
+/// Fits a dictionary on. Directions keep their lengths, and thresholds stay, since no gradient comes to them.
+pub fn fine_tune(
+    model: &Decoder,
+    sites: Sites,
+    sae: &Sae,
+    texts: &[Judged],
+    tuning: Tuning,
+    task: &Task,
+) -> Result<Tuned> {
+    let tuner = Tuner::new(model, sites, sae, texts, tuning)?;
+    let mut weights = Weights::new(sae.parts())?;
+    let bar = task.begin("fine-tuning", Some(tuning.steps));
+    let (mut steps, mut order) = (Vec::new(), Vec::new());
+    let mut is_whole = true;
+    while (steps.len() as u64) < tuning.steps {
+        let chosen = chosen(&mut order, texts.len(), &tuning, steps.len() as u64);
+        let chosen: Vec<&Judged> = chosen.iter().filter_map(|place| texts.get(*place)).collect();
+        match tuner.step(&mut weights, &chosen, steps.len() as u64, task) {
+            Ok(step) => steps.push(step),
+            Err(error) if error.kind == Kind::Interrupted => {
+                task.answer_interruption();
+                is_whole = false;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+        tell(bar.as_ref(), &steps);
+    }
+    let mut parts = weights.finished()?;
+    if parts.about.kind == "tied" {
+        // Encoder and decoder have gone different ways.
+        parts.about.kind = "relu".into();
+    }
+    Ok(Tuned { sae: Sae::new(parts)?, steps, is_whole })
+}
+
+fn tell(bar: &dyn Bar, steps: &[Step]) {
+    if let Some(step) = steps.last() {
+        bar.note(&format!("KL {:.4}, error {:.3}, L0 {:.1}", step.kl, step.error, step.l0));
+    }
+    bar.advance(1);
+}
+
+/// The texts of a step: each once an epoch, every epoch in another order.
+fn chosen(order: &mut Vec<usize>, count: usize, tuning: &Tuning, step: u64) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    while chosen.len() < tuning.batch.min(count) {
+        if order.is_empty() {
+            *order = (0..count).collect();
+            order.shuffle(&mut stream(tuning.seed, "fine-tuning", step));
+        }
+        chosen.extend(order.pop());
+    }
+    chosen
+}
+
+impl<'a> Tuner<'a> {
+    fn new(model: &'a Decoder, sites: Sites<'a>, sae: &Sae, texts: &[Judged], tuning: Tuning) -> Result<Self> {
+        if matches!(sae.parts().activation, Activation::Nonnegative { .. }) {
+            return Err(err!(Argument, "codes that are searched for, as those of nmf are, have no gradient"));
+        }
+        let usable = |x: f64| x.is_finite() && x > 0.0;
+        for (name, number) in [("lr", tuning.lr), ("clip", tuning.clip), ("batch", tuning.batch as f64)] {
+            if !usable(number) {
+                return Err(err!(Argument, "expected a number above 0 as `{name}`, found {number}"));
+            }
+        }
+        for (name, number) in [("l1", tuning.l1), ("error", tuning.error)] {
+            if !(usable(number) || number == 0.0) {
+                return Err(err!(Argument, "expected a number from 0 on as `{name}`, found {number}"));
+            }
+        }
+        if texts.iter().all(|text| places(&[text]).is_empty()) {
+            return Err(err!(Argument, "expected texts to fine-tune on, found none with a token that counts"));
+        }
+        let place = |site: &str| match select(model.config(), site)?[..] {
+            [place] => Ok(place),
+            ref several => Err(err!(Name, "expected one site, and `{site}` names {}", several.len())),
+        };
+        Ok(Self { model, sites, places: [place(sites.reads)?, place(sites.writes)?], tuning })
+    }
+
+    fn step(&self, weights: &mut Weights, texts: &[&Judged], step: u64, task: &Task) -> Result<Step> {
+        task.check()?;
+        let lesson = self.lesson(texts, &weights.template, task)?;
+        let sae = Sae::new(weights.parts()?)?;
+        let found = self.loss(&sae, &lesson, task)?;
+        let (kl, error) = (number(&found.kl)?, number(&found.error)?);
+        let total = found.total;
+        let gradients = {
+            let mut store = task.apart(move || Ok(total.backward()?))?;
+            weights.all.iter().map(|weight| store.remove(&weight.variable)).collect::<Vec<_>>()
+        };
+        weights.advance(gradients, &self.tuning, step)?;
+        Ok(Step { kl, error, l0: found.l0 })
+    }
+
+    /// Runs the model as it is.
+    fn lesson(&self, texts: &[&Judged], parts: &Parts, task: &Task) -> Result<Lesson> {
+        let batch = Batch::new(texts.iter().map(|text| text.ids.clone()).collect())?;
+        let (width, outputs) = (batch.width(), self.model.config().outputs());
+        // Logits, their logarithms and what leads back from them, in both runs.
+        memory::check(24 * (texts.len() * width * outputs) as u128, || "a step of fine-tuning".into())?;
+        let places = places(texts);
+        let mut marks = vec![0_u8; texts.len() * width];
+        for place in &places {
+            if let Some(mark) = marks.get_mut(*place as usize) {
+                *mark = 1;
+            }
+        }
+        let device = self.model.device();
+        let places = Tensor::new(places, device)?;
+        let ask = Ask { places: self.places.to_vec(), ..Ask::default() };
+        let run = self.model.run(&batch, ask, task)?;
+        let rows = |place: Place, width: usize| -> Result<Tensor> {
+            let x = run.cache.at(place)?;
+            let (found, rows) = (x.elem_count(), texts.len() * batch.width());
+            if found != rows * width {
+                let found = found / rows.max(1);
+                return Err(err!(Shape, "expected `{place}` as wide as the dictionary has it, {width}, found {found}"));
+            }
+            dtype::convert(&x.detach().reshape((rows, width))?.index_select(&places, 0)?, parts.encoder.dtype())
+        };
+        let [reads, writes] = self.places;
+        Ok(Lesson {
+            read: rows(reads, parts.encoder.dims()[1])?,
+            written: rows(writes, parts.decoder.dims()[1])?,
+            clean: logarithms(&run.logits.detach(), &places)?,
+            mask: Tensor::from_vec(marks, (texts.len(), width), device)?,
+            places,
+            batch,
+        })
+    }
+
+    /// What is to become small.
+    fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<Parted> {
+        let splice = Splice::new(sae.clone(), Rest::Dropped).only(lesson.mask.clone());
+        let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
+        let changed = logarithms(&self.model.logits(&lesson.batch, hooks, task)?, &lesson.places)?;
+        let gaps = (&lesson.clean - &changed)?;
+        let kl = lesson.clean.exp()?.mul(&gaps)?.sum(1)?.mean(0)?;
+        let (codes, found) = sae.encode_and_reconstruct(&lesson.read)?;
+        let rest = (&lesson.written - found)?.sqr()?.sum_all()?;
+        let spread = lesson.written.broadcast_sub(&lesson.written.mean_keepdim(0)?)?.sqr()?.sum_all()?;
+        // Where nothing varies the error counts as it is.
+        let spread = Some(number(&spread)?).filter(|spread| *spread > 0.0).unwrap_or(1.0);
+        let error = (rest / spread)?;
+        let lengths = sae.directions().sqr()?.sum(1)?.sqrt()?.detach();
+        let l1 = codes.abs()?.broadcast_mul(&lengths)?.sum(1)?.mean(0)?;
+        let fired = codes.detach().ne(0.0)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+        let kl = dtype::convert(&kl, error.dtype())?;
+        let total = ((&kl + (&error * self.tuning.error)?)? + (l1 * self.tuning.l1)?)?;
+        Ok(Parted { total, kl, error, l0: fired / codes.dims()[0].max(1) as f64 })
+    }
+}
+
+/// The tokens that count, as places in `batch * pos`.
+fn places(texts: &[&Judged]) -> Vec<u32> {
+    let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
+    let of = |(row, text): (usize, &&Judged)| {
+        let counts = |position: &usize| !text.left_out.get(*position).copied().unwrap_or(false);
+        (0..text.ids.len()).filter(counts).map(|position| (row * width + position) as u32).collect::<Vec<_>>()
+    };
+    texts.iter().enumerate().flat_map(of).collect()
+}
+
+/// The logarithms of the probabilities at some places.
+fn logarithms(logits: &Tensor, places: &Tensor) -> Result<Tensor> {
+    let (texts, positions, outputs) = logits.dims3()?;
+    normalise::log_softmax(&logits.reshape((texts * positions, outputs))?.index_select(places, 0)?, -1)
+}
+
+fn number(t: &Tensor) -> Result<f64> {
+    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+/// The parts of a dictionary that are fitted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Encoder,
+    EncoderBias,
+    Decoder,
+    DecoderBias,
+    Skip,
+    Gate,
+    Magnitude,
+    LogScale,
+}
+
+impl Slot {
+    const ALL: [Slot; 8] = [
+        Slot::Encoder,
+        Slot::EncoderBias,
+        Slot::Decoder,
+        Slot::DecoderBias,
+        Slot::Skip,
+        Slot::Gate,
+        Slot::Magnitude,
+        Slot::LogScale,
+    ];
+
+    fn of(self, parts: &mut Parts) -> Option<&mut Tensor> {
+        match (self, &mut parts.activation) {
+            (Slot::Encoder, _) => Some(&mut parts.encoder),
+            (Slot::EncoderBias, _) => parts.encoder_bias.as_mut(),
+            (Slot::Decoder, _) => Some(&mut parts.decoder),
+            (Slot::DecoderBias, _) => parts.decoder_bias.as_mut(),
+            (Slot::Skip, _) => parts.skip.as_mut(),
+            (Slot::Gate, Activation::Gated { gate, .. }) => Some(gate),
+            (Slot::Magnitude, Activation::Gated { magnitude, .. }) => Some(magnitude),
+            (Slot::LogScale, Activation::Gated { log_scale, .. }) => Some(log_scale),
+            (Slot::Gate | Slot::Magnitude | Slot::LogScale, _) => None,
+        }
+    }
+}
+
+struct Weight {
+    slot: Slot,
+    variable: Var,
+    moments: [Var; 2],
+}
+
+struct Weights {
+    template: Parts,
+    all: Vec<Weight>,
+    /// How long directions are, and stay: `[d_sae, 1]`.
+    lengths: Tensor,
+}
+
+impl Weights {
+    fn new(parts: &Parts) -> Result<Self> {
+        let (mut template, mut all) = (parts.clone(), Vec::new());
+        for slot in Slot::ALL {
+            let Some(tensor) = slot.of(&mut template) else { continue };
+            let zeros = || Var::from_tensor(&tensor.zeros_like()?);
+            all.push(Weight { slot, moments: [zeros()?, zeros()?], variable: Var::from_tensor(&tensor.copy()?)? });
+        }
+        let lengths = parts.decoder.sqr()?.sum_keepdim(1)?.sqrt()?;
+        Ok(Self { template, all, lengths })
+    }
+
+    fn with(&self, tensor: impl Fn(&Var) -> Result<Tensor>) -> Result<Parts> {
+        let mut parts = self.template.clone();
+        for weight in &self.all {
+            if let Some(place) = weight.slot.of(&mut parts) {
+                *place = tensor(&weight.variable)?;
+            }
+        }
+        Ok(parts)
+    }
+
+    /// A dictionary whose parts have gradients.
+    fn parts(&self) -> Result<Parts> {
+        self.with(|variable| Ok(variable.as_tensor().clone()))
+    }
+
+    fn finished(&self) -> Result<Parts> {
+        self.with(|variable| Ok(variable.as_detached_tensor().copy()?))
+    }
+
+    /// One step of Adam. Directions keep their lengths, and so feel no gradient along themselves.
+    fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, tuning: &Tuning, step: u64) -> Result<()> {
+        for (weight, gradient) in self.all.iter().zip(&mut gradients) {
+            if let (Slot::Decoder, Some(found)) = (weight.slot, gradient.as_ref()) {
+                let directions = unit(&weight.variable.as_detached_tensor())?;
+                let along = (found * &directions)?.sum_keepdim(1)?;
+                *gradient = Some((found - directions.broadcast_mul(&along)?)?);
+            }
+        }
+        let norm = kernels::global_norm(gradients.iter().flatten())?;
+        if !norm.is_finite() {
+            return Err(diverged(step, norm));
+        }
+        let schedule = Schedule { shape: Shape::Linear, warmup: 0, decay: 0, floor: 0.0 };
+        let betas = [0.9, 0.999];
+        let settings = AdamW {
+            rate: tuning.lr * schedule.factor(step, tuning.steps),
+            betas,
+            eps: 1e-8,
+            decay: 0.0,
+            shrink: (tuning.clip / (norm + 1e-6)).min(1.0),
+            begun: betas.map(|beta| 1.0 - f64::powf(beta, (step + 1) as f64)),
+        };
+        for (weight, gradient) in self.all.iter().zip(&gradients) {
+            let Some(gradient) = gradient else { continue };
+            let [first, second] = &weight.moments;
+            kernels::adamw_step(&weight.variable, &gradient.detach(), [first, second], settings)?;
+            if weight.slot == Slot::Decoder {
+                let directions = unit(&weight.variable.as_detached_tensor())?;
+                weight.variable.set(&directions.broadcast_mul(&self.lengths)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unit(rows: &Tensor) -> Result<Tensor> {
+    let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
+    Ok(rows.broadcast_div(&lengths)?)
+}
+
+fn diverged(step: u64, norm: f64) -> Error {
+    err!(Numeric, "the gradient's norm is {norm} at step {} of fine-tuning", step + 1)
+        .hint("a lower `lr` keeps it together; NaN or infinity in the model's activations ends it, too")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! `crosscoder`: one set of codes for several sites, each of which has a part of the directions; a code costs as much as
+//! these parts are long together (Lindsey et al. 2024).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Kind, Pass};
+use crate::base::Result;
+use crate::err;
+use crate::sae::Activation;
+use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
+use crate::tensor::{Tensor, elementwise};
+
+pub const NAME: &str = "crosscoder";
+
+/// What the square of a part's length is at least, where its gradient is taken.
+const SHORTEST: f64 = 1e-16;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Crosscoder {
+    /// What the mean over rows of the sum of codes counts, each by the lengths of its direction's parts.
+    pub l1: f64,
+    /// How wide the parts are, one for each site.
+    pub widths: Vec<usize>,
+}
+
+impl Crosscoder {
+    /// For each feature the sum of the lengths of its parts: `[d_sae]`.
+    fn lengths(&self, decoder: &Tensor) -> Result<Tensor> {
+        let mut sum = Tensor::zeros(decoder.dims()[0], decoder.dtype(), decoder.device())?;
+        let mut start = 0;
+        for width in &self.widths {
+            let part = decoder.narrow(1, start, *width)?;
+            sum = (sum + part.sqr()?.sum(1)?.maximum(SHORTEST)?.sqrt()?)?;
+            start += width;
+        }
+        Ok(sum)
+    }
+}
+
+impl Kind for Crosscoder {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_centred(&self) -> bool {
+        false
+    }
+
+    /// The penalty takes their lengths into account.
+    fn likes_unit(&self) -> bool {
+        false
+    }
+
+    fn check(&self, shape: Shape) -> Result<()> {
+        let sum = self.widths.iter().try_fold(0_usize, |sum, width| sum.checked_add(*width));
+        if sum != Some(shape.d_out) || self.widths.contains(&0) {
+            let (widths, d) = (&self.widths, shape.d_out);
+            return Err(err!(Argument, "expected `widths` of sites that are {d} together, found {widths:?}"));
+        }
+        Ok(())
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        elementwise::relu(pass.pre)
+    }
+
+    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
+        let costs = codes.broadcast_mul(&self.lengths(pass.decoder)?)?;
+        Ok(Some((costs.sum(1)?.mean(0)? * self.l1)?))
+    }
+
+    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        Ok(Activation::Relu)
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}

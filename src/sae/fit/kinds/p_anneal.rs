@@ -1,0 +1,162 @@
+//! `p_anneal`: a penalty of codes to the power p, which falls from 1, so that small codes cost more and more (Karvonen
+//! et al. 2024).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Kind, Pass};
+use crate::base::Result;
+use crate::err;
+use crate::sae::Activation;
+use crate::sae::codes::greater;
+use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
+use crate::tensor::{DType, Tensor, elementwise};
+
+pub const NAME: &str = "p_anneal";
+
+/// Over so many of the last steps the penalties of this p and of the next one are compared, as in the paper.
+const COMPARED: usize = 10;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PAnneal {
+    /// What the mean over rows of the sum of codes^p counts while p is 1; it is adapted with each p, so that the penalty
+    /// stays as large.
+    pub l1: f64,
+    /// What p falls to.
+    #[serde(default = "p_end")]
+    pub p_end: f64,
+    /// The step from which on p falls until the end; a tenth of all steps where nothing is said.
+    pub anneal_start: Option<u64>,
+    /// How many values p takes, both ends included.
+    #[serde(default = "updates")]
+    pub updates: u64,
+}
+
+fn p_end() -> f64 {
+    0.2
+}
+
+fn updates() -> u64 {
+    10
+}
+
+/// What p is at a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Power {
+    now: f64,
+    /// The value after this one, once p has begun to fall.
+    next: Option<f64>,
+    /// Whether the next step has that value.
+    ends: bool,
+}
+
+impl PAnneal {
+    /// As dictionary_learning has it: p first takes its old value again, from which on it is compared with the next one,
+    /// and what the last of the changes leads to would come after the last step.
+    fn power(&self, step: u64, steps: u64) -> Power {
+        let start = self.anneal_start.unwrap_or(steps / 10);
+        let span = steps.saturating_sub(start);
+        // No step has two values.
+        let last = (self.updates - 1).min(span);
+        if last == 0 || step <= start {
+            return Power { now: 1.0, next: None, ends: step == start && last > 0 };
+        }
+        let change = |number: u64| start + (u128::from(number) * u128::from(span) / u128::from(last)) as u64;
+        let value = |number: u64| 1.0 + (self.p_end - 1.0) * number as f64 / last as f64;
+        // Changes before this step, beginning with 1.
+        let passed = (1..=last).take_while(|number| change(*number) < step).count() as u64;
+        let ends = passed < last && change(passed + 1) == step;
+        Power { now: value(passed), next: Some(value((passed + 1).min(last))), ends }
+    }
+
+    fn coefficient(&self, pass: &Pass) -> f64 {
+        pass.progress.memory.first().copied().unwrap_or(self.l1)
+    }
+}
+
+/// The mean over rows of the sum of codes^p. Codes of 0 have no gradient.
+fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
+    let fires = greater(codes, &codes.zeros_like()?.narrow(0, 0, 1)?.squeeze(0)?)?;
+    // Where there is no code stands a 1, whose power has a finite gradient.
+    let safe = (codes + (fires.neg()? + 1.0)?)?;
+    Ok(safe.powf(p)?.mul(&fires)?.sum(1)?.mean(0)?)
+}
+
+fn number(t: &Tensor) -> Result<f64> {
+    Ok(t.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+impl Kind for PAnneal {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, _shape: Shape) -> Result<()> {
+        if !(self.p_end > 0.0 && self.p_end <= 1.0) {
+            return Err(err!(Argument, "expected a number above 0 and at most 1 as `p_end`, found {}", self.p_end));
+        }
+        if self.updates < 2 {
+            return Err(err!(Argument, "expected at least 2 as `updates`, found {}", self.updates));
+        }
+        Ok(())
+    }
+
+    fn codes(&self, pass: &Pass) -> Result<Tensor> {
+        elementwise::relu(pass.pre)
+    }
+
+    fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
+        let power = self.power(pass.progress.step, pass.progress.steps);
+        Ok(Some((powers(codes, power.now)? * self.coefficient(pass))?))
+    }
+
+    /// The coefficient, then pairs of penalties by this p and by the next one, of the last steps.
+    fn remembered(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<f64>> {
+        let power = self.power(pass.progress.step, pass.progress.steps);
+        let Some(next) = power.next else { return Ok(vec![self.coefficient(pass)]) };
+        let codes = codes.detach();
+        let mut pairs = pass.progress.memory.get(1..).unwrap_or_default().to_vec();
+        pairs.extend([number(&powers(&codes, power.now)?)?, number(&powers(&codes, next)?)?]);
+        pairs.drain(..pairs.len().saturating_sub(2 * COMPARED));
+        let sum = |first: usize| pairs.iter().skip(first).step_by(2).sum::<f64>();
+        let ratio = if power.ends && sum(1) > 0.0 { sum(0) / sum(1) } else { 1.0 };
+        Ok([vec![self.coefficient(pass) * ratio], pairs].concat())
+    }
+
+    fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
+        Ok(Activation::Relu)
+    }
+
+    fn options(&self) -> Value {
+        json!(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Device;
+
+    #[test]
+    fn p_falls_in_steps_from_where_it_is_said() {
+        let kind = PAnneal { l1: 1.0, p_end: 0.4, anneal_start: Some(2), updates: 4 };
+        let at = |step| kind.power(step, 8);
+        let all: Vec<f64> = (0..8).map(|step| at(step).now).collect();
+        let expected = [1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6];
+        assert!(all.iter().zip(expected).all(|(p, expected)| (p - expected).abs() < 1e-12), "{all:?}");
+        let ends: Vec<u64> = (0..8).filter(|step| at(*step).ends).collect();
+        assert_eq!(ends, [2, 4, 6]);
+        assert_eq!((at(2).next, at(8).next.map(|p| (p * 10.0).round())), (None, Some(4.0)));
+        // Where it is to begin behind the end, or has more values than steps.
+        assert_eq!(kind.power(7, 2), Power { now: 1.0, next: None, ends: false });
+        let many = PAnneal { l1: 1.0, p_end: 0.5, anneal_start: Some(0), updates: 1000 };
+        assert!((many.power(10, 10).now - 0.55).abs() < 1e-12);
+    }
+
+    #[test]
+    fn powers_of_codes_are_summed_and_zeros_stay_out() {
+        let codes = Tensor::new(&[[4.0_f64, 0.0], [9.0, 1.0]], &Device::Cpu).unwrap();
+        assert_eq!(number(&powers(&codes, 0.5).unwrap()).unwrap(), 3.0);
+    }
+}

@@ -1,0 +1,100 @@
+//! Activations that need not fit into memory: those of a store, and those of a model as it reads a text.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::rows::Rows;
+use crate::base::files::hex;
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::harvest::{Harvest, Options, Passes};
+use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
+use crate::model::Model;
+use crate::tensor::{DType, Tensor};
+
+/// The rows of a store, in constant memory.
+pub struct OfStore {
+    shuffled: Shuffled,
+    about: String,
+}
+
+impl OfStore {
+    /// Of one site, or of several for what reads them together, in the order given.
+    pub fn new(store: &Arc<Store>, sites: &[&str], shuffle: Shuffle) -> Result<Self> {
+        let about = format!("{sites:?} of the store {}, {shuffle:?}", store.identity());
+        Ok(Self { shuffled: store.shuffled(sites, shuffle)?, about })
+    }
+
+    /// How wide the rows of each site are.
+    pub fn widths(&self) -> &[usize] {
+        self.shuffled.widths()
+    }
+}
+
+impl Rows for OfStore {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        self.shuffled.next(rows, task)
+    }
+
+    fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
+        self.shuffled.skip(rows);
+        Ok(())
+    }
+
+    fn about(&self) -> String {
+        self.about.clone()
+    }
+}
+
+/// The activations of a model on a text, in constant memory: every pass over the text runs the model again.
+pub struct OfModel {
+    passes: Passes,
+    about: String,
+}
+
+impl OfModel {
+    /// At one site, or at several for what reads them together, in the order given.
+    pub fn new(
+        (model, sites): (&Model, &[&str]),
+        text: &Text,
+        options: &Options,
+        shuffle: Shuffle,
+        task: &Task,
+    ) -> Result<Self> {
+        let made = Harvest::new(model, sites, text, options, task)?;
+        let made = Made::new(model, &made, text, options, (DType::F32, shuffle.buffer), task)?;
+        // Where a model was loaded from does not matter, but what it is.
+        let made = Made { model: ModelMark { origin: String::new(), ..made.model }, ..made };
+        let made = hex(&Sha256::digest(json!(made).to_string()));
+        let passes = Passes::new((model, sites), text, options, (shuffle.seed, shuffle.buffer), task)?;
+        let about = format!("{sites:?} of the tokens {} as {made} has them, {shuffle:?}", passes.tokens());
+        Ok(Self { passes, about })
+    }
+
+    /// How many rows a pass over the text gives.
+    pub fn rows(&self) -> u64 {
+        self.passes.rows()
+    }
+
+    /// How wide the rows of each site are.
+    pub fn widths(&self) -> Vec<usize> {
+        self.passes.widths()
+    }
+}
+
+impl Rows for OfModel {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        self.passes.next(rows, task)
+    }
+
+    fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
+        self.passes.skip(rows);
+        Ok(())
+    }
+
+    fn about(&self) -> String {
+        self.about.clone()
+    }
+}

@@ -1,0 +1,160 @@
+//! Our own format: one file of tensors, whose metadata says the rest. It holds every dictionary that there is, bit by bit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::Beside;
+use super::own::Own;
+use super::take::finite;
+use crate::base::{Result, Task, memory};
+use crate::err;
+use crate::model::family::keys::Keys;
+use crate::model::layout::Source;
+use crate::sae::{Activation, Parts, Scaling};
+use crate::tensor::{DType, Device, Tensor};
+
+/// The file of a dictionary in its folder.
+pub const FILE: &str = "dictionary.safetensors";
+/// The key of the metadata that says what the tensors are.
+pub const SAID: &str = "dictionary";
+/// What the file says that it is.
+const VERSION: &str = "microtome dictionary, 1";
+
+const SCALINGS: [(&str, Scaling); 3] =
+    [("none", Scaling::None), ("constant_norm", Scaling::ConstantNorm), ("layer_norm", Scaling::LayerNorm)];
+
+/// The tensors of a dictionary, and what stands in the metadata.
+pub fn written(parts: &Parts) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>)> {
+    let scaling = SCALINGS.iter().find(|(_, scaling)| *scaling == parts.scaling).map(|(name, _)| *name);
+    let k = match &parts.activation {
+        Activation::TopK(k) => Some(*k),
+        Activation::Linear(k) | Activation::Nonnegative { k, .. } => *k,
+        Activation::Relu | Activation::Threshold(_) | Activation::Gated { .. } => None,
+    };
+    let said = json!({
+        "version": VERSION, "activation": parts.activation.name(), "k": k, "centred": parts.centred,
+        "rescaled": parts.rescaled, "scaling": scaling,
+        "about": Own { about: parts.about.clone(), absent: Vec::new() }.to_json(),
+    });
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in named(parts) {
+        tensors.insert(name.to_string(), tensor.to_device(&Device::Cpu)?.contiguous()?);
+    }
+    Ok((tensors, BTreeMap::from([(SAID.to_string(), said.to_string())])))
+}
+
+fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
+    let mut all = vec![("encoder", &parts.encoder), ("decoder", &parts.decoder)];
+    all.extend(parts.encoder_bias.as_ref().map(|bias| ("encoder_bias", bias)));
+    all.extend(parts.decoder_bias.as_ref().map(|bias| ("decoder_bias", bias)));
+    all.extend(parts.skip.as_ref().map(|skip| ("skip", skip)));
+    match &parts.activation {
+        Activation::Threshold(threshold) => all.push(("threshold", threshold)),
+        Activation::Gated { gate, magnitude, log_scale } => {
+            all.extend([("gate", gate), ("magnitude", magnitude), ("log_scale", log_scale)]);
+        }
+        Activation::Nonnegative { sum, .. } => all.push(("sum", sum)),
+        Activation::Relu | Activation::TopK(_) | Activation::Linear(_) => {}
+    }
+    all
+}
+
+/// Reads a dictionary; `beside.config` is what its metadata says.
+pub fn read(beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) -> Result<Parts> {
+    let Some(said) = beside.config else {
+        return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")
+            .hint("our own dictionaries say there what their tensors are; is it one of another format?"));
+    };
+    let said: Value = serde_json::from_str(said).map_err(|e| err!(Format, "what it says of itself: {e}"))?;
+    let mut keys = Keys::new(&said)?;
+    match keys.word("version")? {
+        Some(VERSION) => {}
+        found => {
+            return Err(err!(Format, "expected the version `{VERSION}`, found {found:?}")
+                .hint("it was written by a later version of microtome, or by something else"));
+        }
+    }
+    let sizes = source.names().into_iter().filter_map(|name| source.shape(&name));
+    let numbers: u128 = sizes.map(|shape| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
+    memory::check(numbers.saturating_mul(wanted.size_in_bytes() as u128), || {
+        format!("the dictionary {}", beside.place)
+    })?;
+    let mut take = Take { source, wanted, task, known: BTreeSet::new() };
+    let k = keys.maybe_size("k", None)?;
+    let activation = activation(keys.word("activation")?, k, &mut take)?;
+    let scaling = keys.word("scaling")?;
+    let scaling = SCALINGS.iter().find(|(name, _)| Some(*name) == scaling).map(|(_, scaling)| *scaling);
+    let about = keys.value("about").ok_or_else(|| err!(Format, "expected the key `about`, found none"))?;
+    let parts = Parts {
+        encoder: take.needed("encoder")?,
+        encoder_bias: take.maybe("encoder_bias")?,
+        activation,
+        decoder: take.needed("decoder")?,
+        decoder_bias: take.maybe("decoder_bias")?,
+        centred: keys.flag("centred", false)?,
+        rescaled: keys.flag("rescaled", false)?,
+        skip: take.maybe("skip")?,
+        scaling: scaling.ok_or_else(|| err!(Format, "expected a known `scaling`, found {}", said["scaling"]))?,
+        about: Own::from_json(about)?.about,
+    };
+    keys.finish_beside(&[], beside.ignore)?;
+    take.finish()?;
+    parts.check()?;
+    Ok(parts)
+}
+
+fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<Activation> {
+    let the_k = || k.ok_or_else(|| err!(Format, "expected `k`, the number of features that are kept, found none"));
+    let (found, has_k) = match name {
+        Some("relu") => (Activation::Relu, false),
+        Some("topk") => (Activation::TopK(the_k()?), true),
+        Some("jumprelu") => (Activation::Threshold(take.needed("threshold")?), false),
+        Some("gated") => {
+            let (gate, magnitude) = (take.needed("gate")?, take.needed("magnitude")?);
+            (Activation::Gated { gate, magnitude, log_scale: take.needed("log_scale")? }, false)
+        }
+        Some("linear") => (Activation::Linear(k), true),
+        Some("nonnegative") => (Activation::Nonnegative { sum: take.needed("sum")?, k }, true),
+        Some(other) => return Err(err!(Format, "expected a known `activation`, found {other:?}")),
+        None => return Err(err!(Format, "expected an `activation`, found none")),
+    };
+    match k {
+        Some(k) if !has_k => Err(err!(Format, "expected no `k` for the activation {}, found {k}", found.name())),
+        _ => Ok(found),
+    }
+}
+
+struct Take<'a> {
+    source: &'a dyn Source,
+    wanted: DType,
+    task: &'a Task,
+    /// The tensors that have been asked for.
+    known: BTreeSet<&'static str>,
+}
+
+impl Take<'_> {
+    fn maybe(&mut self, name: &'static str) -> Result<Option<Tensor>> {
+        self.known.insert(name);
+        self.task.check()?;
+        if self.source.shape(name).is_none() {
+            return Ok(None);
+        }
+        let tensor = self.source.tensor_as(name, self.wanted)?;
+        finite(name, &tensor)?;
+        Ok(Some(tensor))
+    }
+
+    fn needed(&mut self, name: &'static str) -> Result<Tensor> {
+        self.maybe(name)?.ok_or_else(|| err!(Format, "expected a tensor `{name}`, found none of that name"))
+    }
+
+    /// Refuses what nobody asked for.
+    fn finish(self) -> Result<()> {
+        match self.source.names().into_iter().find(|name| !self.known.contains(name.as_str())) {
+            Some(stray) => Err(err!(Format, "found a tensor that such a dictionary has not: `{stray}`")
+                .hint("the dictionary would compute something else without it")),
+            None => Ok(()),
+        }
+    }
+}

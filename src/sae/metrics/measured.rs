@@ -1,0 +1,103 @@
+//! Dictionaries measured on activations: those in memory, or those of a model, which one pass gives to all of them.
+
+use std::ops::ControlFlow;
+
+use super::{Measures, Meter, Rules, Seen};
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::harvest::{Block, Harvest, Options, Streamed};
+use crate::err;
+use crate::model::Model;
+use crate::sae::{Sae, rows};
+use crate::tensor::{Tensor, dtype};
+
+/// About so many codes are computed at once.
+const CODES: usize = 1 << 23;
+
+/// Measures of each dictionary on activations `[.., d_in]`.
+pub fn measured(saes: &[&Sae], x: &Tensor, rules: Rules, task: &Task) -> Result<Vec<Measures>> {
+    let mut meters = Meters::new(saes, rules)?;
+    let width = rows::extent(x, "activations")?.1;
+    let x = rows::matrix(x, width, "activations")?;
+    let bar = task.begin("measuring", Some(x.dim(0)? as u64));
+    meters.add(&x, None, task, |rows| bar.advance(rows))?;
+    meters.finish()
+}
+
+/// Measures of each dictionary on the activations of a model at a site on a text, with those by position.
+pub fn measured_on(
+    saes: &[&Sae],
+    (model, site): (&Model, &str),
+    text: &Text,
+    (options, rules): (&Options, Rules),
+    task: &Task,
+) -> Result<Vec<Measures>> {
+    let harvest = Harvest::new(model, &[site], text, options, task)?;
+    if harvest.places().len() > 1 {
+        return Err(err!(Argument, "expected one site, and `{site}` names {}", harvest.places().len()));
+    }
+    let mut meters = Meters::new(saes, rules)?;
+    let mut sink = Streamed(|block: Block| {
+        if let Some(x) = block.activations.first() {
+            meters.add(x, Some(&block.positions), task, |_| {})?;
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    harvest.run(&mut sink, task)?;
+    meters.finish()
+}
+
+/// What each dictionary makes of the same rows.
+pub(super) struct Meters<'a>(Vec<(&'a Sae, Meter)>);
+
+impl<'a> Meters<'a> {
+    pub(super) fn new(saes: &[&'a Sae], rules: Rules) -> Result<Self> {
+        let meter = |sae: &&'a Sae| Ok((*sae, Meter::new(sae.d_out(), sae.d_sae(), rules)?));
+        Ok(Self(saes.iter().map(meter).collect::<Result<_>>()?))
+    }
+
+    /// Takes in rows `[rows, d_in]`; `done` hears of those that all dictionaries have read.
+    pub(super) fn add(&mut self, x: &Tensor, positions: Option<&[u32]>, task: &Task, done: impl Fn(u64)) -> Result<()> {
+        let widest = self.0.iter().map(|(sae, _)| sae.d_sae()).max().unwrap_or(1);
+        let (count, at_once) = (x.dim(0)?, (CODES / widest.max(1)).clamp(1, 4096));
+        for start in (0..count).step_by(at_once) {
+            let size = at_once.min(count - start);
+            let (part, positions) =
+                (x.narrow(0, start, size)?, positions.and_then(|positions| positions.get(start..start + size)));
+            for (sae, meter) in &mut self.0 {
+                task.check()?;
+                let x = dtype::convert(&part, sae.parts().encoder.dtype())?;
+                let (codes, x_hat) = sae.encode_and_reconstruct(&x)?;
+                meter.add(Seen { x: &x, codes: &codes, x_hat: &x_hat, positions }, task)?;
+            }
+            done(size as u64);
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<Measures>> {
+        self.0.into_iter().map(|(_, meter)| meter.finish()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::stream;
+    use crate::sae::baselines;
+    use crate::tensor::{DType, create};
+
+    #[test]
+    fn all_dictionaries_are_measured_on_the_same_rows() {
+        let x = create::randn(&[2, 30, 6], DType::F32, &mut stream(1, "x", 0)).unwrap();
+        let identity = baselines::identity(6).unwrap();
+        let random = baselines::random(6, 9, Some(2), &mut stream(2, "d", 0)).unwrap();
+        let task = Task::default();
+        let both = measured(&[&identity, &random], &x, Rules::default(), &task).unwrap();
+        assert_eq!((both[0].rows, both[0].fve, both[0].l0), (60, Some(1.0), 6.0));
+        assert_eq!(both[1], measured(&[&random], &x, Rules::default(), &task).unwrap()[0]);
+        assert_eq!(both[1].l0, 2.0);
+        let narrow = baselines::identity(5).unwrap();
+        assert!(measured(&[&narrow], &x, Rules::default(), &task).unwrap_err().message.contains("of width 5"));
+    }
+}

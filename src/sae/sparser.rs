@@ -1,0 +1,38 @@
+//! A dictionary with fewer codes: only the largest of a row are kept.
+
+use super::{Activation, Parts, Sae};
+use crate::base::Result;
+use crate::err;
+
+impl Sae {
+    /// The same dictionary, which keeps the `k` codes of a row that are largest by size. One that chooses its codes by
+    /// thresholds or gates refuses.
+    pub fn keeping(&self, k: usize) -> Result<Self> {
+        let parts = self.parts().clone();
+        let activation = match parts.activation {
+            Activation::Relu | Activation::TopK(_) => Activation::TopK(k),
+            Activation::Linear(_) => Activation::Linear(Some(k)),
+            Activation::Nonnegative { sum, .. } => Activation::Nonnegative { sum, k: Some(k) },
+            Activation::Threshold(_) | Activation::Gated { .. } => {
+                return Err(err!(Argument, "a {} dictionary chooses its codes itself", parts.activation.name()));
+            }
+        };
+        Self::new(Parts { activation, ..parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sae::baselines;
+    use crate::tensor::{Device, Tensor};
+
+    #[test]
+    fn the_largest_codes_stay_as_they_are() {
+        let x = Tensor::new(&[[1.0_f32, -3.0, 2.0]], &Device::Cpu).unwrap();
+        let codes = |sae: &crate::sae::Sae| sae.encode(&x).unwrap().to_vec2::<f32>().unwrap();
+        let neurons = baselines::neurons(3, None).unwrap();
+        assert_eq!(codes(&neurons.keeping(2).unwrap()), [[0.0, -3.0, 2.0]]);
+        assert_eq!(codes(&baselines::neurons_relu(3, None).unwrap().keeping(1).unwrap()), [[0.0, 0.0, 2.0]]);
+        assert!(neurons.keeping(4).is_err());
+    }
+}

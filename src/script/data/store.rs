@@ -1,0 +1,258 @@
+//! Stores of activations as scripts hold them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map, NativeCallContext};
+use serde_json::{Value, json};
+
+use crate::base::{Card, Cell, Result, Table};
+use crate::data::store::{self, ModelMark};
+use crate::err;
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, Given, Int, Options, given};
+use crate::tensor::{Device, Tensor};
+
+/// Activations on disk, and the folder as the script named it.
+#[derive(Clone)]
+pub struct Store {
+    pub core: Arc<store::Store>,
+    pub folder: PathBuf,
+}
+
+impl Store {
+    /// The sites that it holds, in the order of the computation.
+    pub fn site_names(&self) -> Vec<String> {
+        self.core.made().sites.iter().map(|site| site.site.clone()).collect()
+    }
+
+    /// The site of a store of one; else an error that lists them.
+    pub fn only_site(&self) -> Result<String> {
+        match self.site_names().as_slice() {
+            [one] => Ok(one.clone()),
+            several => Err(err!(Argument, "expected `site`, since the store holds {}", several.join(", "))
+                .hint("sae::fit_all fits a dictionary to each")),
+        }
+    }
+
+    /// What made it.
+    fn fields(&self) -> Vec<(String, Cell)> {
+        let made = self.core.made();
+        let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
+        let seed = made.text.get("seed").and_then(Value::as_i64);
+        let fields: [(&str, Cell); 11] = [
+            ("model", made.model.origin.as_str().into()),
+            ("weights", made.model.weights.as_str().into()),
+            ("sites", self.site_names().join(", ").into()),
+            ("text", text.into()),
+            ("seed", seed.map_or(Cell::Missing, Cell::from)),
+            ("context", made.context.into()),
+            ("rows", self.core.len().cast_signed().into()),
+            ("dtype", made.dtype.as_str().into()),
+            ("tokens", self.core.progress().tokens.as_str().into()),
+            ("made by", made.by.as_str().into()),
+            ("folder", self.folder.display().to_string().into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+}
+
+impl Handle for Store {
+    const NAME: &'static str = "Store";
+
+    fn short(&self) -> String {
+        let rows = usize::try_from(self.core.len()).unwrap_or(usize::MAX);
+        format!("store of {} at {}", count(rows, "row"), self.site_names().join(", "))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        Card { title: self.short(), fields: self.fields(), ..Card::default() }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        Ok(json!({
+            "folder": self.folder.display().to_string(), "rows": self.core.len(), "made": self.core.made(),
+            "identity": self.core.identity(),
+        }))
+    }
+}
+
+/// A range of rows from two arguments, the first of which is argument `first`; negative ones count from the end.
+fn range(s: &Store, first: usize, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
+    let length = s.core.len().cast_signed();
+    let at = |index: usize, name: &str, value: &Int| -> Result<u64> {
+        let given = given(index, name, value);
+        let found = given.integer()?;
+        let found = if found < 0 { found.saturating_add(length) } else { found };
+        u64::try_from(found).map_err(|_| given.refuse("a row of the store"))
+    };
+    Ok(at(first, "from", from)?..at(first + 1, "to", to)?)
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Opens a store of activations that `data::harvest` made. Shards of another length or shape than they had are refused;
+    /// `verify` compares their hashes.
+    ///
+    /// # Options
+    /// - `model` = any: the model whose activations it must have; a store that another model made is refused
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "activations" });
+    /// data::store("activations")  //=> store of 16 rows at z.0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn store(ctx: NativeCallContext, folder: &str) -> Fallible<Store> {
+        store_with(ctx, folder, Options::new())
+    }
+
+    #[rhai_fn(name = "store", return_raw)]
+    pub fn store_with(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
+        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let model =
+            read.get("model", |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model")))?;
+        read.finish()?;
+        let core = store::Store::open(&env.files, Path::new(folder)).map_err(|e| e.arg(0))?;
+        if let Some(model) = model {
+            core.expect_model(&ModelMark::of(model.core(), &env.task)?).map_err(|e| e.within(folder).arg(1))?;
+        }
+        Ok(Store { core, folder: folder.into() })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The sites that the store holds, in the order of the computation.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = data::harvest(m, ["resid_post.0", "z.0"], data::texts(["to be or not to be"]), #{ dir: "a" });
+    /// s.sites  //=> ["z.0", "resid_post.0"]
+    /// ```
+    #[rhai_fn(global, get = "sites", pure)]
+    pub fn sites(s: &mut Store) -> Array {
+        s.site_names().into_iter().map(Dynamic::from).collect()
+    }
+
+    /// How many positions it holds.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "a", without_first: 4 }).rows  //=> 12
+    /// ```
+    #[rhai_fn(global, get = "rows", pure)]
+    pub fn rows(s: &mut Store) -> i64 {
+        s.core.len().cast_signed()
+    }
+
+    /// The dtype of its shards; what is read of them is "f32".
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "a", dtype: "bf16" }).dtype  //=> "bf16"
+    /// ```
+    #[rhai_fn(global, get = "dtype", pure)]
+    pub fn dtype(s: &mut Store) -> String {
+        s.core.made().dtype.clone()
+    }
+
+    /// Of each site, what is known of its activations as the model computed them: how wide they are, the root of the mean
+    /// of |x|^2, the length of their mean, their variance (the mean of |x - mean|^2), and the largest |x_i|.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "a" });
+    /// s.statistics().columns  //=> ["site", "width", "norm", "norm of the mean", "variance", "largest"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn statistics(s: &mut Store) -> Fallible<Table> {
+        let columns = ["site", "width", "norm", "norm of the mean", "variance", "largest"].map(String::from).into();
+        let row = |site: String| -> Result<Vec<Cell>> {
+            let found = s.core.statistics(&site)?;
+            let mean = found.mean.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let norm = found.mean_square_norm.sqrt();
+            Ok(vec![
+                site.into(),
+                found.mean.len().into(),
+                norm.into(),
+                mean.into(),
+                found.variance().into(),
+                found.max.into(),
+            ])
+        };
+        let rows = s.site_names().into_iter().map(row).collect::<Result<_>>()?;
+        Ok(Table { title: s.short(), columns, rows })
+    }
+
+    /// Compares the hash of every shard with what it was when it was written; an error names the one that was changed.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "a" }).verify()  //=> ()
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn verify(ctx: NativeCallContext, s: &mut Store) -> Fallible<()> {
+        Ok(s.core.verify(&env(&ctx)?.task)?)
+    }
+
+    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows, d]`.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = data::harvest(m, "resid_post.0", data::texts(["to be or not to be"]), #{ dir: "a" });
+    /// s.activations("resid_post.0", 2, 5).shape  //=> [3, 8]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn activations(ctx: NativeCallContext, s: &mut Store, site: &str, from: Int, to: Int) -> Fallible<Tensor> {
+        let range = range(s, 1, &from, &to)?;
+        let mut found = s.core.read(&[site], range, &env(&ctx)?.task)?;
+        let x = found.activations.pop();
+        Ok(x.ok_or_else(|| err!(Bug, "rows of no site"))?)
+    }
+
+    /// Where the rows `from` to `to` are from, the last not included: the `tokens` that stand there, the `rows` of the
+    /// packed text that they stand in, and their `positions` in those.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = data::harvest(m, "z.0", data::texts(["to be or not to be"]), #{ dir: "a" });
+    /// s.origins(2, 5).positions  //=> tensor([2, 3, 4], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn origins(ctx: NativeCallContext, s: &mut Store, from: Int, to: Int) -> Fallible<Map> {
+        let range = range(s, 0, &from, &to)?;
+        // Tokens are there whatever the site.
+        let site = s.site_names();
+        let first: Vec<&str> = site.iter().take(1).map(String::as_str).collect();
+        let found = s.core.read(&first, range, &env(&ctx)?.task)?;
+        let numbers = |list: &[u32]| -> Result<Dynamic> {
+            let list: Vec<i64> = list.iter().map(|x| i64::from(*x)).collect();
+            Ok(Dynamic::from(Tensor::new(list, &Device::Cpu)?))
+        };
+        let fields = [("tokens", &found.tokens), ("rows", &found.rows), ("positions", &found.positions)];
+        Ok(fields.into_iter().map(|(name, list)| Ok((name.into(), numbers(list)?))).collect::<Result<_>>()?)
+    }
+}

@@ -1,0 +1,57 @@
+//! How a fit went, as a table and a chart.
+
+use rhai::Dynamic;
+use rhai::plugin::*;
+
+use super::dictionary::Sae;
+use crate::base::Cell;
+use crate::err;
+use crate::report::chart::{Axis, Chart, Series};
+use crate::script::value::Fallible;
+
+#[export_module(manifest)]
+pub mod methods {
+    /// How the dictionary was fitted, in at most a hundred rows: steps, rows, loss, error, FVE and L0 (means of the
+    /// steps since the row before) and how many features were dead; () if it was not fitted here.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::fit(tensor::randn([64, 4], #{ seed: 1 }), #{ k: 1, d_sae: 8, steps: 3, seed: 1 });
+    /// s.history.columns  //=> ["step", "rows", "loss", "error", "fve", "l0", "dead"]
+    /// ```
+    #[rhai_fn(global, get = "history", pure)]
+    pub fn history(s: &mut Sae) -> Dynamic {
+        match &s.history {
+            Some(history) => Dynamic::from(history.table(100)),
+            None => Dynamic::UNIT,
+        }
+    }
+
+    /// The fraction of variance explained over the rows that the dictionary was fitted on, as a chart.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::fit(tensor::randn([64, 4], #{ seed: 1 }), #{ k: 1, d_sae: 8, steps: 3, seed: 1 });
+    /// s.curve().save("fit.svg");
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn curve(s: &mut Sae) -> Fallible<Chart> {
+        let Some(history) = &s.history else {
+            return Err(err!(Argument, "this dictionary was not fitted here, so there is no curve of it").into());
+        };
+        let table = history.table(200);
+        let column = |at: usize| {
+            let number = |row: &Vec<Cell>| match row.get(at) {
+                Some(Cell::Int(x)) => *x as f64,
+                Some(Cell::Float(x)) => *x,
+                _ => f64::NAN,
+            };
+            table.rows.iter().map(number).collect()
+        };
+        let mut chart =
+            Chart::line(vec![Series { name: "fit".into(), x: column(1), y: column(4), ..Series::default() }]);
+        chart.x = Axis { label: "rows".into(), ..Axis::default() };
+        chart.y = Axis { label: "fraction of variance explained".into(), ..Axis::default() };
+        Ok(chart)
+    }
+}

@@ -1,0 +1,139 @@
+//! What was measured of a dictionary, as scripts hold it.
+
+use rhai::Dynamic;
+use rhai::plugin::*;
+use serde_json::Value;
+
+use crate::base::{Cell, Result, Table};
+use crate::report::chart::{Axis, Chart, Content, Counts};
+use crate::report::{Item, Screen};
+use crate::sae::metrics::Measures;
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, Num, from_json};
+use crate::tensor::{Device, Tensor};
+
+impl Handle for Measures {
+    const NAME: &'static str = "Measures";
+
+    fn short(&self) -> String {
+        let fve = self.fve.map_or("none".into(), |fve| format!("{fve:.4}"));
+        format!("measures: FVE {fve}, L0 {:.2}, {:.4} dead", self.l0, self.features.dead_share())
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        self.table().terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        self.table().data()
+    }
+}
+
+/// How many features there are of each density, by its logarithm.
+fn densities(measures: &Measures) -> Chart {
+    let histogram = measures.features.histogram();
+    let counts = Counts { name: "features".into(), counts: histogram.counts, ..Counts::default() };
+    let silent = measures.features.fired.iter().filter(|fired| **fired == 0).count();
+    Chart {
+        title: match silent {
+            0 => "How often features fire".into(),
+            _ => format!("How often features fire; {silent} never do"),
+        },
+        x: Axis { label: "log10 of the share of rows in which it fires".into(), ..Axis::default() },
+        y: Axis { label: "features".into(), ..Axis::default() },
+        ..Chart::new(Content::Histogram { edges: histogram.edges, series: vec![counts] })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// One of the measures by its name in the table, such as "fve" or "l0"; () where it has no value.
+    ///
+    /// # Example
+    /// ```
+    /// let found = sae::identity(4).measure(tensor::randn([100, 4], #{ seed: 1 }));
+    /// [found["fve"], found["l0"]]  //=> [1.0, 4.0]
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(measures: &mut Measures, name: &str) -> Fallible<Num> {
+        Ok(match measures.value(name)? {
+            Cell::Int(x) => x.into(),
+            Cell::Float(x) => x.into(),
+            _ => Dynamic::UNIT,
+        })
+    }
+
+    /// All measures, with the formula of each.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(4).measure(tensor::randn([100, 4], #{ seed: 1 })).table.columns  //=> ["measure", "value", "what it is"]
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(measures: &mut Measures) -> Table {
+        measures.table()
+    }
+
+    /// The explained variance at each position, `1 - sum |x - x_hat|² / sum |x - mean|²` over its rows, about the mean of
+    /// all; where a model was measured on a text.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let found = sae::identity(8).measure_on(m, data::texts(["to be", "or not"]), #{ site: "resid_post.0" });
+    /// found.by_position.columns  //=> ["position", "rows", "fve"]
+    /// ```
+    #[rhai_fn(global, get = "by_position", pure)]
+    pub fn by_position(measures: &mut Measures) -> Table {
+        measures.by_position()
+    }
+
+    /// The mean square error of each dimension, and the variance of it that is explained,
+    /// `1 - sum (x_j - x_hat_j)² / sum (x_j - mean_j)²`.
+    ///
+    /// # Example
+    /// ```
+    /// let found = sae::identity(2).measure(tensor::randn([100, 2], #{ seed: 1 }));
+    /// found.by_dimension.to_map().rows  //=> [[0, 0.0, 1.0], [1, 0.0, 1.0]]
+    /// ```
+    #[rhai_fn(global, get = "by_dimension", pure)]
+    pub fn by_dimension(measures: &mut Measures) -> Table {
+        measures.by_dimension()
+    }
+
+    /// The share of rows in which each feature fires: `[d_sae]`.
+    ///
+    /// # Example
+    /// ```
+    /// sae::neurons(2, #{ relu: true }).measure([[1, -1], [1, 2]]).densities  //=> tensor([1.0, 0.5])
+    /// ```
+    #[rhai_fn(global, get = "densities", pure, return_raw)]
+    pub fn densities(measures: &mut Measures) -> Fallible<Tensor> {
+        let shares: Vec<f32> = measures.features.densities().into_iter().map(|share| share as f32).collect();
+        let count = shares.len();
+        Ok(Tensor::from_vec(shares, count, &Device::Cpu).map_err(crate::base::Error::from)?)
+    }
+
+    /// How many features fire how often, by the logarithm of their density (Bricken et al. 2023), as a chart.
+    ///
+    /// # Example
+    /// ```
+    /// sae::random(4, 30, #{ k: 2, seed: 1 }).measure(tensor::randn([100, 4], #{ seed: 1 })).histogram().save("density.svg");
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn histogram(measures: &mut Measures) -> Chart {
+        super::densities(measures)
+    }
+
+    /// The data of the table.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(4).measure(tensor::randn([100, 4], #{ seed: 1 })).to_map().rows[2][1]  //=> 1.0
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(measures: &mut Measures) -> Fallible<Dynamic> {
+        Ok(from_json(&measures.json()?))
+    }
+}

@@ -1,0 +1,228 @@
+//! Dictionaries beside each other: `sae::pareto`.
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::Value;
+
+use super::dictionary::Sae;
+use super::judged::Judging;
+use super::measure::site_of;
+use super::rows::keeping;
+use crate::base::{Result, Table};
+use crate::data::{Text, harvest};
+use crate::err;
+use crate::report::chart::{Axis, Chart, Series};
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::sae;
+use crate::sae::metrics::{self, Effect, Measures, Pareto, Point, Rules, Sites};
+use crate::script::env::{Env, env};
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::show::Handle;
+use crate::script::tensor::values;
+use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
+
+impl Handle for Pareto {
+    const NAME: &'static str = "Pareto";
+
+    fn short(&self) -> String {
+        let front = self.front().into_iter().filter(|is_on_front| *is_on_front).count();
+        format!("{} beside each other, {front} on the front", count(self.points.len(), "point"))
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        Ok(format!("{}{}", self.table().terminal(screen)?, chart(self).terminal(screen)?))
+    }
+
+    fn json(&self) -> Result<Value> {
+        self.table().data()
+    }
+}
+
+/// What is explained against how many codes it takes, a line for each kind.
+fn chart(pareto: &Pareto) -> Chart {
+    let series = pareto.lines().into_iter().map(|(name, points)| Series {
+        name,
+        x: points.iter().map(|point| point.l0).collect(),
+        y: points.iter().map(|point| point.fve.unwrap_or(f64::NAN)).collect(),
+        ..Series::default()
+    });
+    // What explains less than nothing, as random directions with many codes do, would leave no room for all others.
+    let is_below = pareto.points.iter().any(|point| point.fve.is_some_and(|fve| fve < 0.0));
+    let more = if is_below { " (what is below 0 is in the table)" } else { "" };
+    Chart {
+        title: "What is explained, with how many codes".into(),
+        x: Axis { label: "L0: codes of a row that are not 0".into(), log: true, ..Axis::default() },
+        y: Axis {
+            label: format!("fraction of variance explained{more}"),
+            range: is_below.then_some([0.0, 1.0]),
+            ..Axis::default()
+        },
+        ..Chart::line(series.collect())
+    }
+}
+
+fn dictionaries(given_as: &Dynamic) -> Result<Vec<Sae>> {
+    let elements = given(0, "dictionaries", given_as).elements();
+    if elements.is_empty() {
+        return Err(err!(Argument, "expected dictionaries to compare, found none").arg(0));
+    }
+    let dictionary = |one: &Given| {
+        let sae = one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))?;
+        sae.core.check_writes_what_it_reads()?;
+        Ok(sae)
+    };
+    elements.iter().map(dictionary).collect()
+}
+
+fn joined(saes: &[&sae::Sae], measures: &[Measures], effects: &[Effect]) -> Pareto {
+    let pairs = saes.iter().zip(measures).enumerate();
+    Pareto { points: pairs.map(|(number, (sae, found))| Point::of(sae, found, effects.get(number))).collect() }
+}
+
+/// What is asked of a comparison.
+struct Asked {
+    rules: Rules,
+    /// Of a text.
+    site: String,
+    keep: harvest::Options,
+    judging: Judging,
+}
+
+impl Asked {
+    fn read(arg: usize, map: Options) -> Result<Self> {
+        let mut read = options(arg, map);
+        let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
+        let site = read.text("site", "")?;
+        let (keep, judging) = (keeping(&mut read)?, Judging::read(&mut read)?);
+        read.finish()?;
+        Ok(Self { rules, site, keep, judging })
+    }
+}
+
+fn on_activations(given_as: &Dynamic, x: &Dynamic, map: Options, env: &Env) -> Result<Pareto> {
+    let all = dictionaries(given_as)?;
+    let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
+    let only_rules = map.keys().all(|key| key == "dead_at_most");
+    let rules = Asked::read(2, map)?.rules;
+    if !only_rules {
+        return Err(err!(Argument, "expected no options of a text where activations are given").arg(2));
+    }
+    let found = metrics::measured(&saes, &values(1, "x", x)?, rules, &env.task)?;
+    Ok(joined(&saes, &found, &[]))
+}
+
+fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env) -> Result<Pareto> {
+    let all = dictionaries(given_as)?;
+    let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
+    let Asked { rules, site, keep, judging } = Asked::read(3, map)?;
+    let site = match (site.is_empty(), saes.iter().find_map(|sae| site_of(sae).ok())) {
+        (false, _) => site,
+        (true, Some(site)) => site,
+        (true, None) => {
+            return Err(err!(Argument, "none of the dictionaries says which site it reads")
+                .hint("name it with the option `site`")
+                .arg(3));
+        }
+    };
+    let measures = metrics::measured_on(&saes, (m.core(), &site), text, (&keep, rules), &env.task)?;
+    let (rows, _) = judging.rows(m, text, false, &env.task)?;
+    let sites = Sites { reads: &site, writes: &site };
+    let effects = metrics::effects(m.decoder(), sites, &saes, &rows, &env.task)?;
+    Ok(joined(&saes, &measures, &effects))
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Compares dictionaries by how much they explain with how many codes: kind, settings, L0, FVE, dead share and, where a
+    /// model is given, the share of its cross-entropy that is recovered; which of them are on the front, where no other one
+    /// explains as much with fewer codes; and a chart of FVE against L0 with a line for each kind.
+    ///
+    /// They are measured on activations `[.., d]`, or on those of a model on a text, which one pass gives to all of them.
+    /// Linear baselines take part with the codes that they keep: see `keeping`.
+    ///
+    /// # Options
+    /// - `dead_at_most` = 0: a feature is dead that fires in at most so many rows
+    /// - `site` = that of the dictionaries: of a model, where they stand
+    /// - `rows` = 64: of a text, how many rows the cross-entropy is judged on
+    /// - `without_bos` = false, true where the cross-entropy is judged: leaves out tokens that mark a beginning
+    /// - `without_first` = 0: of a text, leaves out so many positions of each row
+    /// - `context` = that of the model: of a text, how many tokens a row has
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([200, 4], #{ seed: 1 }) * tensor([9, 3, 1, 1]);
+    /// let all = [1, 2].map(|k| sae::pca(x, #{ k: k })) + [sae::random(4, 9, #{ k: 1, seed: 1 })];
+    /// let found = sae::pareto(all, x);
+    /// found.points.map(|p| [p.kind, p.settings, p.l0])  //=> [["pca", "k 1", 1.0], ["pca", "k 2", 2.0], ["random", "k 1", 1.0]]
+    /// found.points.map(|p| p.front)  //=> [true, true, false]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn pareto(ctx: NativeCallContext, dictionaries: Any, x: Any) -> Fallible<Pareto> {
+        pareto_with(ctx, dictionaries, x, Options::new())
+    }
+
+    #[rhai_fn(name = "pareto", return_raw)]
+    pub fn pareto_with(ctx: NativeCallContext, dictionaries: Any, x: Any, options: Options) -> Fallible<Pareto> {
+        Ok(super::on_activations(&dictionaries, &x, options, &*env(&ctx)?)?)
+    }
+
+    #[rhai_fn(name = "pareto", return_raw)]
+    pub fn pareto_on(ctx: NativeCallContext, dictionaries: Any, m: Model, text: Text) -> Fallible<Pareto> {
+        Ok(super::on_model(&dictionaries, &m, &text, Options::new(), &*env(&ctx)?)?)
+    }
+
+    #[rhai_fn(name = "pareto", return_raw)]
+    pub fn pareto_on_with(
+        ctx: NativeCallContext,
+        dictionaries: Any,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Pareto> {
+        Ok(super::on_model(&dictionaries, &m, &text, options, &*env(&ctx)?)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The dictionaries of a comparison as a table.
+    ///
+    /// # Example
+    /// ```
+    /// sae::pareto([sae::identity(4)], tensor::randn([9, 4], #{ seed: 1 })).table.to_map().rows[0][3]  //=> 4.0
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(pareto: &mut Pareto) -> Table {
+        pareto.table()
+    }
+
+    /// Each dictionary of a comparison as a map with the columns of its table.
+    ///
+    /// # Example
+    /// ```
+    /// sae::pareto([sae::identity(4)], tensor::randn([9, 4], #{ seed: 1 })).points[0].fve  //=> 1.0
+    /// ```
+    #[rhai_fn(global, get = "points", pure, return_raw)]
+    pub fn points(pareto: &mut Pareto) -> Fallible<Array> {
+        let Table { columns, rows, .. } = pareto.table();
+        let point = |row: Vec<crate::base::Cell>| -> Result<Dynamic> {
+            let cells = row.into_iter().map(|cell| serde_json::to_value(cell).map_err(|e| err!(Bug, "a cell: {e}")));
+            let fields = columns.iter().cloned().zip(cells.collect::<Result<Vec<_>>>()?);
+            Ok(from_json(&Value::Object(fields.collect())))
+        };
+        Ok(rows.into_iter().map(point).collect::<Result<_>>()?)
+    }
+
+    /// FVE against L0 as a chart, a line for each kind, and for each width of it where there are several.
+    ///
+    /// # Example
+    /// ```
+    /// sae::pareto([sae::identity(4)], tensor::randn([9, 4], #{ seed: 1 })).chart().save("pareto.svg");
+    /// ```
+    #[rhai_fn(global, pure)]
+    pub fn chart(pareto: &mut Pareto) -> Chart {
+        super::chart(pareto)
+    }
+}

@@ -1,0 +1,243 @@
+//! Sweeps: dictionaries over a grid of settings, all fitted on one reading of the data.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::asked::{Asked, asked};
+use super::dictionary::Sae;
+use super::fit::OfActivations;
+use super::rows::{Source, choosing, each_site};
+use crate::base::Result;
+use crate::data::{Text, harvest};
+use crate::err;
+use crate::report::symbols::count;
+use crate::sae::fit::{Fitted, Member, Recipe, SETTINGS, Sweep, kinds};
+use crate::script::env::{Env, env};
+use crate::script::model::Model;
+use crate::script::options::{OptionReader, options};
+use crate::script::value::{Any, Fallible, Int, Options, from_json, given};
+
+/// What a sweep may be over beside kinds; where one has several values, those behind it vary faster.
+const AXES: [&str; 7] = ["l1", "l0", "target", "k", "d_sae", "ratio", "seed"];
+/// Those that every kind has.
+const COMMON: [&str; 3] = ["d_sae", "ratio", "seed"];
+
+/// The options of each fit of a sweep, whose options stand as argument `arg`. A kind has those of its own only.
+fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
+    let named = match map.get("kind") {
+        Some(kinds) => given(arg, "kind", kinds).texts()?,
+        None => vec!["topk".into()],
+    };
+    let mut owned = Vec::new();
+    for kind in &named {
+        owned.push((kind, kinds::options_of(kind).map_err(|e| e.arg(arg))?));
+    }
+    let is_owned = |key: &str| owned.iter().any(|(_, own)| own.contains(&key));
+    if let Some(stray) = AXES.iter().find(|key| map.contains_key(**key) && !is_owned(key) && !COMMON.contains(key)) {
+        return Err(err!(Argument, "expected no `{stray}` for {}", named.join(", ")).arg(arg));
+    }
+    let mut all = Vec::new();
+    for (kind, own) in &owned {
+        let is_of_others = |key: &str| is_owned(key) && !own.contains(&key);
+        let mut base = map.clone();
+        base.retain(|key, _| !is_of_others(key));
+        base.insert("kind".into(), kind.as_str().into());
+        let axes = AXES.iter().filter_map(|key| Some((*key, base.get(*key)?.clone())));
+        let axes: Vec<(&str, Dynamic)> = axes.collect();
+        all.extend(axes.iter().fold(vec![base], |cells, (key, value)| {
+            let values: Vec<Dynamic> =
+                given(arg, key, value).elements().into_iter().map(|one| one.value().clone()).collect();
+            let with = |cell: Options, value: &Dynamic| {
+                let mut cell = cell;
+                cell.insert((*key).into(), value.clone());
+                cell
+            };
+            cells.into_iter().flat_map(|cell| values.iter().map(move |value| with(cell.clone(), value))).collect()
+        }));
+    }
+    match all.is_empty() {
+        true => Err(err!(Argument, "expected values to sweep over, found an empty list").arg(arg)),
+        false => Ok(all),
+    }
+}
+
+/// Where the activations of a sweep come from.
+enum Origin<'a> {
+    /// A tensor or a store.
+    Given(&'a Dynamic),
+    Model(&'a Model, &'a str, &'a Text),
+}
+
+/// What is said of that.
+enum Reading {
+    Given(OfActivations),
+    Model(harvest::Options),
+}
+
+impl Origin<'_> {
+    /// Which argument the options are.
+    fn arg(&self) -> usize {
+        if matches!(self, Self::Given(_)) { 1 } else { 3 }
+    }
+
+    fn reading(&self, read: &mut OptionReader, env: &Env) -> Result<Reading> {
+        Ok(match self {
+            Self::Given(_) => Reading::Given(OfActivations::read(read)?),
+            Self::Model(m, _, text) => Reading::Model(choosing(read, m.core(), text, &env.task)?),
+        })
+    }
+
+    /// The activations, in the order that the first of all fits has them in.
+    fn source(&self, reading: Reading, first: &Asked, env: &Env) -> Result<Source> {
+        match (self, reading) {
+            (Self::Given(x), Reading::Given(given)) => given.source(x, first),
+            (Self::Model(m, site, text), Reading::Model(keep)) => {
+                let mut found = each_site(m.core(), &[site], text, (&keep, first.held()), &env.task)?;
+                match (found.pop(), found.is_empty()) {
+                    (Some(one), true) => Ok(one),
+                    _ => Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1)),
+                }
+            }
+            _ => Err(err!(Bug, "options of a text for activations that are given")),
+        }
+    }
+}
+
+fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
+    let arg = origin.arg();
+    if !map.contains_key("seed") {
+        map.insert("seed".into(), ((env.random.generator(None).next_u64() >> 2).cast_signed()).into());
+    }
+    let (mut cells, mut readings) = (Vec::new(), Vec::new());
+    for cell in grid(&map, arg)? {
+        let mut read = options(arg, cell);
+        cells.push(asked(&mut read, env)?);
+        readings.push(origin.reading(&mut read, env)?);
+        read.finish()?;
+    }
+    let (Some(first), Some(reading)) = (cells.first(), readings.pop()) else {
+        return Err(err!(Bug, "a grid without a cell"));
+    };
+    let Source { rows, count, widths, about } = origin.source(reading, first, env)?;
+    let width = widths.first().copied().unwrap_or_default();
+    let mut members = Vec::with_capacity(cells.len());
+    for cell in &cells {
+        let (recipe, d_sae) = cell.recipe(count, width)?;
+        let keep = cell.keep(&folder(&recipe, d_sae), env);
+        members.push(Member { recipe, d_sae, keep });
+    }
+    let found = Sweep::new(members, rows, &env.task)?.run(&about, &env.task)?;
+    tell(&found, env);
+    let sae = |fitted: Fitted| Sae { core: fitted.sae, history: Some(Arc::new(fitted.history)) };
+    Ok(found.into_iter().map(|fitted| Dynamic::from(sae(fitted))).collect())
+}
+
+/// What a fit is called among others: `topk-k-32-4096-seed-0`.
+fn folder(recipe: &Recipe, d_sae: usize) -> String {
+    let mut name = recipe.kind.name().to_string();
+    for (key, value) in recipe.kind.options().as_object().into_iter().flatten() {
+        if value.is_number() {
+            name += &format!("-{key}-{value}");
+        }
+    }
+    format!("{name}-{d_sae}-seed-{}", recipe.seed)
+}
+
+/// Says which of them did not come to their end.
+fn tell(found: &[Fitted], env: &Env) {
+    for fitted in found {
+        if let Some(error) = &fitted.failed {
+            let (kind, made) = (&fitted.sae.parts().about.kind, fitted.history.steps.len());
+            env.task.say(&format!("a {kind} dictionary ends after {}: {error}", count(made, "step")));
+        }
+    }
+    let stopped = found.iter().filter(|fitted| !fitted.is_whole && fitted.failed.is_none()).count();
+    if stopped > 0 {
+        let several = if stopped == 1 { "y" } else { "ies" };
+        env.task.say(&format!("stopped; {stopped} dictionar{several} so far go on"));
+    }
+}
+
+/// What a dictionary was fitted with, the options of its kind among the others.
+fn settings(sae: &Sae) -> Dynamic {
+    let Some(Value::Object(said)) = sae.core.parts().about.more.get(SETTINGS) else { return Dynamic::UNIT };
+    let mut said = said.clone();
+    if let Some(Value::Object(own)) = said.remove("options") {
+        said.extend(own);
+    }
+    said.insert("d_sae".into(), json!(sae.core.d_sae()));
+    from_json(&Value::Object(said))
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Fits dictionaries over a grid of settings to activations: a tensor `[.., d]`, those of a store, or those of a
+    /// model at a site on a text. Each batch is read, centred and scaled once and given to all.
+    ///
+    /// Where `kind`, `l1`, `l0`, `target`, `k`, `d_sae`, `ratio` or `seed` is a list, there is a dictionary for each
+    /// combination; a kind takes part with the options that it has. They come in the order of the kinds, and the last of
+    /// these options varies fastest. Each is what `sae::fit` gives, to the last bit, on rows in the order of the first seed;
+    /// its `settings` say which one it is.
+    ///
+    /// Ctrl-C ends the sweep, not the script: the dictionaries so far are what comes back. One whose loss is no number any
+    /// more ends where it was, and the others go on. With a `dir` each is kept in a folder of its own there.
+    ///
+    /// All other options are those of `sae::fit`.
+    ///
+    /// # Options
+    /// - `kind` = "topk": one kind or a list of them
+    /// - `d_sae` = `ratio` times d: how many features, or a list of that
+    /// - `ratio` = 8: how many times as many features as dimensions, or a list of that
+    /// - `seed` = none: one or a list; without one the run's seed decides
+    /// - `dir` = none: a folder where the fits are kept, and go on from
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([64, 4], #{ seed: 1 });
+    /// let all = sae::sweep(x, #{ kind: ["topk", "tied"], k: [1, 2], l1: 0.01, d_sae: [8, 12], steps: 2, seed: 1 });
+    /// all.map(|s| [s.kind, s.d_sae])  //=> [["topk", 8], ["topk", 12], ["topk", 8], ["topk", 12], ["tied", 8], ["tied", 12]]
+    /// all[2].settings.k  //=> 2
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn sweep(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Array> {
+        Ok(super::swept(&Origin::Given(&x), options, &*env(&ctx)?)?)
+    }
+
+    #[rhai_fn(name = "sweep", return_raw)]
+    pub fn sweep_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Array> {
+        Ok(super::swept(&Origin::Model(&m, site, &text), options, &*env(&ctx)?)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// What the dictionary was fitted with: its kind and its options, `d_sae`, learning rate, seed and so on, the steps that
+    /// were made, and the `scale` of activations that penalties belong to; () where nobody said.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::fit(tensor::randn([64, 4], #{ seed: 1 }), #{ k: 1, d_sae: 8, steps: 3, seed: 1 });
+    /// [s.settings.kind, s.settings.k, s.settings.steps_made]  //=> ["topk", 1, 3]
+    /// ```
+    #[rhai_fn(global, get = "settings", pure)]
+    pub fn settings(s: &mut Sae) -> Dynamic {
+        super::settings(s)
+    }
+
+    /// The same dictionary with fewer codes: of each row the `k` that are largest by size, as baselines are compared with
+    /// others at an L0. One that chooses its codes by thresholds or gates refuses.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(3).keeping(1).encode([1, -2, 0.5])  //=> tensor([0.0, -2.0, 0.0])
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn keeping(s: &mut Sae, k: Int) -> Fallible<Sae> {
+        let k = given(0, "k", &k).size()?;
+        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.arg(0))?, history: s.history.clone() })
+    }
+}

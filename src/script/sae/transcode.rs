@@ -1,0 +1,352 @@
+//! Dictionaries that write elsewhere than they read, and those of several sites or models at once.
+
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+
+use super::asked::{Asked, asked};
+use super::dictionary::Sae;
+use super::rows::{harvested, keeping};
+use crate::base::{Result, Table, Task};
+use crate::data::harvest::{Options as Keeping, width};
+use crate::data::{Text, pack};
+use crate::err;
+use crate::model::config::Config;
+use crate::model::site::{Place, select};
+use crate::report::symbols::count;
+use crate::sae;
+use crate::sae::crosscoder::unscaled;
+use crate::sae::fit::{Fit, Joined, OfTensor, Recipe, Rows};
+use crate::sae::metrics::{Measures, Meter, Rules, Seen, Sites};
+use crate::sae::{About, Span};
+use crate::script::env::{Env, env};
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::value::{Any, Fallible, Given, Options, given};
+use crate::tensor::{Tensor, dtype};
+
+/// Rows that are encoded at once.
+const ROWS: usize = 4096;
+
+/// The one place that a site names.
+fn one_place(config: &Config, site: &str) -> Result<Place> {
+    match select(config, site)?[..] {
+        [place] => Ok(place),
+        ref several => Err(err!(Name, "expected one site, and `{site}` names {}", several.len())
+            .hint("a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")),
+    }
+}
+
+/// The places that names stand for, in the order of the computation, each once.
+fn all_places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
+    let named = sites.iter().map(|site| select(config, site)).collect::<Result<Vec<_>>>()?;
+    let mut places = named.concat();
+    places.sort();
+    places.dedup();
+    Ok(places)
+}
+
+/// Fits by what was asked for.
+fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, about: About, env: &Env) -> Result<Sae> {
+    let steps = recipe.steps;
+    let done = Fit::new(recipe, d_sae, rows, asked.keep("", env), &env.task)?.run(about, &env.task)?;
+    if !done.is_whole {
+        let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
+        env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
+    }
+    Ok(Sae { core: done.sae, history: Some(Arc::new(done.history)) })
+}
+
+fn rows_of(x: &[Tensor]) -> usize {
+    x.first().map_or(0, |x| x.dims()[0])
+}
+
+/// Where a dictionary writes, if that is elsewhere than it reads: as is asked for, or as it says.
+pub fn writes_of(sae: &sae::Sae, asked: Option<String>) -> Result<Option<String>> {
+    let about = &sae.parts().about;
+    match asked.or_else(|| about.writes.clone()) {
+        None if about.kind.contains("transcoder") => {
+            Err(err!(Argument, "the transcoder does not say which site it writes")
+                .hint("name it with the option `writes`, such as `mlp_out.3`"))
+        }
+        found => Ok(found),
+    }
+}
+
+/// How well a transcoder reconstructs what a model has at the site that it writes.
+pub fn transcoded(
+    sae: &sae::Sae,
+    model: &crate::model::Model,
+    sites: Sites,
+    text: &Text,
+    (keep, rules): (&Keeping, Rules),
+    task: &Task,
+) -> Result<Measures> {
+    let found = harvested(model, &[sites.reads, sites.writes], text, keep, task)?;
+    let [(_, read), (_, written)] = found.as_slice() else {
+        return Err(err!(Argument, "expected two sites, found `{}` and `{}`", sites.reads, sites.writes));
+    };
+    let mut meter = Meter::new(sae.d_out(), sae.d_sae(), rules)?;
+    let bar = task.begin("measuring", Some(read.dims()[0] as u64));
+    for start in (0..read.dims()[0]).step_by(ROWS) {
+        task.check()?;
+        let count = ROWS.min(read.dims()[0] - start);
+        let part = |x: &Tensor| dtype::convert(&x.narrow(0, start, count)?, sae.parts().encoder.dtype());
+        let (x, target) = (part(read)?, part(written)?);
+        let (codes, x_hat) = sae.encode_and_reconstruct(&x)?;
+        meter.add(Seen { x: &target, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
+        bar.advance(count as u64);
+    }
+    meter.finish()
+}
+
+/// Models that read the same tokens, as one argument.
+fn models(value: &Dynamic) -> Result<Vec<Model>> {
+    let one = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
+    let models = given(0, "m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
+    match models.is_empty() {
+        true => Err(given(0, "m", value).refuse("at least one model")),
+        false => Ok(models),
+    }
+}
+
+/// What a site of one of several models is called.
+fn named(number: usize, count: usize, place: &Place) -> String {
+    if count == 1 { place.to_string() } else { format!("{place} of model {number}") }
+}
+
+/// Refuses models that do not read the same tokens in a text.
+fn same_tokens(models: &[Model], text: &Text, context: Option<usize>, task: &Task) -> Result<()> {
+    let [first, others @ ..] = models else { return Ok(()) };
+    let rows = |model: &Model| pack::rows(text, model.tokenizer()?, context.unwrap_or(model.config().context), task);
+    for (number, other) in others.iter().enumerate() {
+        let (mut a, mut b) = (rows(first)?, rows(other)?);
+        loop {
+            task.check()?;
+            let [a, b] = [a.next(task)?, b.next(task)?].map(|row| row.map(|row| row.ids));
+            if a != b {
+                let number = number + 1;
+                return Err(err!(
+                    Argument,
+                    "expected models that read the same tokens, found others in model {number}"
+                )
+                .hint("a crosscoder of several models needs the same tokenizer and context in all of them"));
+            }
+            if a.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of one of a dictionary's sites, by number or by name.
+fn site_number(s: &Sae, site: &Dynamic) -> Result<usize> {
+    let given = given(0, "site", site);
+    if !site.is_string() {
+        return given.size();
+    }
+    let (name, sites) = (given.text()?, &s.core.parts().about.sites);
+    sites.iter().position(|known| *known == name).ok_or_else(|| given.refuse(&format!("one of {}", sites.join(", "))))
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Fits a transcoder: it reads a model's activations at one site and reconstructs those at a later one, such as what
+    /// an MLP makes of its input (Dunefsky et al. 2024).
+    ///
+    /// With `skip` a linear map stands around it, so that its features have only the rest to explain (Paulo et al. 2025).
+    /// Spliced into the model, it takes the place of what lies between the two sites.
+    ///
+    /// # Options
+    /// - `skip` = false: whether a linear map from what is read is added
+    /// - `kind` = "topk": one of those of `sae::fit`, with its own options
+    /// - `ratio` = 8: how many times as many features as dimensions that are read
+    /// - `passes` = 4: how often each row is read
+    /// - `dir` = none: a folder where the fit is kept, and goes on from; all other options of `sae::fit` are taken, too
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not to be"]);
+    /// let s = sae::transcoder(m, "mlp_in.0", "mlp_out.0", text, #{ k: 2, ratio: 2, steps: 5, skip: true, seed: 1 });
+    /// s  //=> skip_transcoder dictionary of 16 features for mlp_in.0
+    /// s.splice()  //=> splice a dictionary in for mlp_in.0 at mlp_out.0
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn transcoder(ctx: NativeCallContext, m: Model, reads: &str, writes: &str, text: Text) -> Fallible<Sae> {
+        transcoder_with(ctx, m, reads, writes, text, Options::new())
+    }
+
+    #[rhai_fn(name = "transcoder", return_raw)]
+    pub fn transcoder_with(
+        ctx: NativeCallContext,
+        m: Model,
+        reads: &str,
+        writes: &str,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Sae> {
+        let (env, mut read) = (env(&ctx)?, super::options(4, options));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(4))?;
+        let skip = read.flag("skip", false)?;
+        let keep = keeping(&mut read)?;
+        read.finish()?;
+        let config = m.config();
+        let from = super::one_place(config, reads).map_err(|e| e.arg(1))?;
+        let to = super::one_place(config, writes).map_err(|e| e.arg(2))?;
+        if from >= to {
+            return Err(err!(
+                Argument,
+                "expected a site to write behind the one that is read, found `{to}` and `{from}`"
+            )
+            .hint("`sae::fit` fits a dictionary that reads and writes at one site")
+            .arg(2)
+            .into());
+        }
+        let found = harvested(m.core(), &[reads, writes], &text, &keep, &env.task)?;
+        let x: Vec<Tensor> = found.into_iter().map(|(_, x)| x).collect();
+        let (mut recipe, d_sae) = asked.recipe(super::rows_of(&x), width(config, from)?)?;
+        recipe.skip = skip;
+        let about = About {
+            model: Some(m.core().origin.clone()),
+            sites: vec![from.to_string()],
+            writes: Some(to.to_string()),
+            ..About::default()
+        };
+        let rows = Box::new(OfTensor::several(&x, asked.seed())?);
+        Ok(super::run(&asked, (recipe, d_sae), rows, about, &env)?)
+    }
+
+    /// Fits a crosscoder: one dictionary of several sites of a model, or of the same sites of several models that read the
+    /// same tokens (Lindsey et al. 2024). A feature has one code, and a direction at each site.
+    ///
+    /// Each site is scaled while it is fitted, so that none counts more than another. What the sites have in common and what
+    /// is their own, `shares` tells. It reads rows in which the sites lie one behind the other.
+    ///
+    /// # Options
+    /// - `kind` = "crosscoder": a penalty `l1` on codes, each by the lengths of its directions together; or one of those of
+    ///   `sae::fit`, with its own options
+    /// - `l1` = none: what that penalty counts
+    /// - `ratio` = 8: how many times as many features as dimensions of one site
+    /// - `passes` = 4: how often each row is read
+    /// - `dir` = none: a folder where the fit is kept, and goes on from; all other options of `sae::fit` are taken, too
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not to be"]);
+    /// let s = sae::crosscoder(m, "resid_post.*", text, #{ l1: 0.01, ratio: 2, steps: 5, seed: 1 });
+    /// s  //=> crosscoder dictionary of 16 features for resid_post.0, resid_post.1
+    /// s.shares().shape  //=> [16, 2]
+    /// s.directions_at("resid_post.1").shape  //=> [16, 8]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text) -> Fallible<Sae> {
+        crosscoder_with(ctx, m, sites, text, Options::new())
+    }
+
+    #[rhai_fn(name = "crosscoder", return_raw)]
+    pub fn crosscoder_with(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
+        let (env, mut options) = (env(&ctx)?, options);
+        let (models, names) = (super::models(&m)?, given(1, "sites", &sites).texts()?);
+        let mut places = Vec::new();
+        for (number, model) in models.iter().enumerate() {
+            for place in super::all_places(model.config(), &names).map_err(|e| e.arg(1))? {
+                let name = super::named(number, models.len(), &place);
+                places.push((name, width(model.config(), place).map_err(|e| e.arg(1))?));
+            }
+        }
+        if places.len() < 2 {
+            return Err(given(1, "sites", &sites).refuse("at least two sites, or several models").into());
+        }
+        let kind = options.entry("kind".into()).or_insert_with(|| "crosscoder".into());
+        if kind.clone().into_string().is_ok_and(|kind| kind == "crosscoder") {
+            let widths: Array = places.iter().map(|(_, width)| Dynamic::from(*width as i64)).collect();
+            options.insert("widths".into(), widths.into());
+        }
+        let mut read = super::options(3, options);
+        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(3))?;
+        let keep = keeping(&mut read)?;
+        read.finish()?;
+        super::same_tokens(&models, &text, keep.context, &env.task).map_err(|e| e.arg(0))?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut x = Vec::new();
+        for model in &models {
+            x.extend(harvested(model.core(), &names, &text, &keep, &env.task)?.into_iter().map(|(_, x)| x));
+        }
+        let widths: usize = places.iter().map(|(_, width)| width).sum();
+        let recipe = asked.recipe(super::rows_of(&x), widths / places.len())?;
+        let rows = Joined::new(Box::new(OfTensor::several(&x, asked.seed())?), &env.task)?;
+        let spans: Vec<Span> = rows.spans().to_vec();
+        let origins: Vec<&str> = models.iter().map(|model| model.core().origin.as_str()).collect();
+        let about = About {
+            model: Some(origins.join(", ")),
+            sites: places.into_iter().map(|(name, _)| name).collect(),
+            ..About::default()
+        };
+        let found = super::run(&asked, recipe, Box::new(rows), about, &env)?;
+        Ok(Sae { core: unscaled(&found.core, &spans)?, ..found })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// What each feature of a crosscoder writes at one of its sites, by name or number: `[d_sae, width]`.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = sae::crosscoder(m, "mlp_out.*", data::texts(["to be or not"]), #{ l1: 0.01, d_sae: 4, steps: 2, seed: 1 });
+    /// s.directions_at(0).shape  //=> [4, 8]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn directions_at(s: &mut Sae, site: Any) -> Fallible<Tensor> {
+        let number = super::site_number(s, &site)?;
+        Ok(s.core.directions_at(number).map_err(|e| e.arg(0))?)
+    }
+
+    /// Whose each feature of a crosscoder is: how long its direction is at each site, over the sum of these lengths, with all
+    /// sites scaled alike: `[d_sae, sites]`. 1 is a site's own, 1 over the number of sites is one that all share.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = sae::crosscoder(m, "mlp_out.*", data::texts(["to be or not"]), #{ l1: 0.01, d_sae: 4, steps: 2, seed: 1 });
+    /// (s.shares().sum(1) - 1).abs().max() < 1e-5  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn shares(s: &mut Sae) -> Fallible<Tensor> {
+        Ok(s.core.shares()?)
+    }
+
+    /// For each site of a crosscoder the mean share of its features, and how many are its own.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let s = sae::crosscoder(m, "mlp_out.*", data::texts(["to be or not"]), #{ l1: 0.01, d_sae: 4, steps: 2, seed: 1 });
+    /// s.by_site().columns  //=> ["site", "mean share", "own features"]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn by_site(s: &mut Sae) -> Fallible<Table> {
+        Ok(s.core.sites_table()?)
+    }
+
+    /// The site that a dictionary writes, where it is another than it reads; else ().
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(3).writes  //=> ()
+    /// ```
+    #[rhai_fn(global, get = "writes", pure)]
+    pub fn writes(s: &mut Sae) -> Dynamic {
+        s.core.parts().about.writes.clone().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+}

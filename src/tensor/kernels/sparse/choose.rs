@@ -1,0 +1,67 @@
+//! The scores of a product that are kept, as sparse rows.
+
+use rayon::prelude::*;
+
+use super::keep::{Few, LargestOfAll, LargestOfRows};
+use super::scores::Wanted;
+use super::{AtLeast, Product, Sizes, SparseRows};
+use crate::base::{Result, memory};
+
+/// Of so many rows one tells from where on scores are among the largest of all.
+const ONE_OF: usize = 16;
+/// How many rows are enough to tell.
+const ENOUGH: usize = 64;
+/// By how much more than its share is taken from them, so that what is told is seldom too much.
+const SLACK: f64 = 1.25;
+
+impl Product<'_> {
+    /// The k largest scores of each row, those above 0; of equals the first columns. For k from 1 to the columns.
+    pub fn largest_of_rows(&self, k: usize) -> Result<SparseRows> {
+        let Sizes { rows, columns, .. } = self.sizes;
+        memory::check(LargestOfRows::size(k, rows, columns), || format!("the {k} largest codes of {rows} rows"))?;
+        let parts = self.look(Wanted::Largest(k), |rows| LargestOfRows::new(k, rows.len(), columns));
+        Ok(SparseRows::joined(parts.into_par_iter().map(LargestOfRows::finish).collect()))
+    }
+
+    /// The largest scores of all rows together, those above 0; of equals the first in the order of rows. For a count that is
+    /// not 0, and fewer than 2^32 scores.
+    pub fn largest_of_all(&self, count: usize) -> Result<SparseRows> {
+        let rows = self.sizes.rows;
+        memory::check(32 * count as u128, || format!("the {count} largest codes of {rows} rows"))?;
+        if let Some(floor) = self.likely_floor(count) {
+            let found = self.largest_from(count, Some(floor));
+            if found.values.len() == count {
+                return Ok(found);
+            }
+        }
+        Ok(self.largest_from(count, None))
+    }
+
+    fn largest_from(&self, count: usize, floor: Option<f32>) -> SparseRows {
+        let Sizes { rows, columns, .. } = self.sizes;
+        let wanted = Wanted::From(floor.map_or(AtLeast::Positive, AtLeast::Number));
+        LargestOfAll::finish(self.look(wanted, |part| LargestOfAll::new(count, columns, part, floor)), rows)
+    }
+
+    /// What more than enough scores are not below, by a few of the rows.
+    fn likely_floor(&self, count: usize) -> Option<f32> {
+        let Sizes { rows, inner, .. } = self.sizes;
+        let some = rows / ONE_OF;
+        let share = (SLACK * count as f64 * some as f64 / rows as f64).ceil() as usize;
+        if some < ENOUGH {
+            return None;
+        }
+        let x: Vec<f32> = self.x.chunks_exact(inner * ONE_OF).flat_map(|rows| &rows[..inner]).copied().collect();
+        let sizes = Sizes { rows: some, ..self.sizes };
+        let found = Product { x: &x, sizes, ..*self }.largest_from(share, None);
+        // With fewer than that above 0 there is no floor to tell.
+        (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
+    }
+
+    /// All scores from a floor on; nothing where they are more than a share of all.
+    pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
+        let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
+        let parts = self.look(Wanted::From(floor), |rows| Few::new(floor, limit(rows.len()), rows.len()));
+        Some(SparseRows::joined(parts.into_par_iter().map(Few::finish).collect::<Option<_>>()?))
+    }
+}

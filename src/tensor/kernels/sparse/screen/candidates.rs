@@ -1,0 +1,159 @@
+//! Columns that may be kept, row by row, with their rough scores and the floor that further ones have to reach.
+
+use std::arch::x86_64::*;
+
+use super::DEVIATIONS;
+use super::rounded::{LANES, PANEL, Panels, Tiles};
+use super::tiles::load;
+
+/// Room that a row always has when a panel is looked at: what all of its columns take, and a register more.
+pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;
+/// How often the floor of the k largest is looked for at most.
+const SEARCHES: usize = 14;
+
+/// The candidates of a block of rows.
+pub struct Candidates {
+    /// How many of a row's largest are wanted, where that says which are.
+    largest: Option<usize>,
+    room: usize,
+    scores: Vec<f32>,
+    columns: Vec<u32>,
+    counts: Vec<usize>,
+    floors: Vec<f32>,
+    /// How far below what would be kept a rough score may be.
+    margins: Vec<f32>,
+    /// Of rows with many: those that there was no room for.
+    more: Vec<Vec<u32>>,
+    /// How many these are, and how many they may be.
+    spilled: usize,
+    most: usize,
+}
+
+impl Candidates {
+    pub fn new(largest: Option<usize>, rows: usize) -> Self {
+        let room = (2 * largest.unwrap_or_default() + ROOM_OF_A_PANEL).max(256).next_multiple_of(LANES);
+        Self {
+            largest,
+            room,
+            scores: vec![0.0; rows * room],
+            columns: vec![0; rows * room],
+            counts: vec![0; rows],
+            floors: Vec::with_capacity(rows),
+            margins: Vec::with_capacity(rows),
+            more: vec![Vec::new(); rows],
+            spilled: 0,
+            most: 0,
+        }
+    }
+
+    /// For further rows, with so many candidates at most.
+    pub fn begin(&mut self, tiles: &Tiles, panels: &Panels, most: usize) {
+        self.counts.fill(0);
+        self.more.iter_mut().for_each(Vec::clear);
+        (self.spilled, self.most) = (0, most);
+        self.margins.clear();
+        let of_row = |(step, length): (&f32, &f32)| {
+            let (of_x, of_weights) = (step * panels.length, panels.step * length);
+            DEVIATIONS * ((of_x * of_x + of_weights * of_weights) / 12.0).sqrt()
+        };
+        self.margins.extend(tiles.steps.iter().zip(&tiles.lengths).map(of_row));
+        self.floors.clear();
+        self.floors.extend(self.margins.iter().map(|margin| panels.lowest - margin));
+    }
+
+    #[inline(always)]
+    pub fn floor(&self, row: usize) -> f32 {
+        self.floors[row]
+    }
+
+    /// Where further scores and columns of a row go, and how many it has.
+    #[inline(always)]
+    pub fn room(&mut self, row: usize) -> (&mut [f32], &mut [u32], &mut usize) {
+        let (from, end) = (row * self.room + self.counts[row], (row + 1) * self.room);
+        (&mut self.scores[from..end], &mut self.columns[from..end], &mut self.counts[row])
+    }
+
+    pub fn are_too_many(&self) -> bool {
+        self.spilled > self.most
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn thin_if_full(&mut self, row: usize) {
+        if self.counts[row] + ROOM_OF_A_PANEL > self.room {
+            self.thin(row);
+            if self.counts[row] + ROOM_OF_A_PANEL > self.room {
+                self.spill(row);
+            }
+        }
+    }
+
+    /// Raises the floor to what the k largest leave, and lets those below go.
+    #[target_feature(enable = "avx512f")]
+    pub fn thin(&mut self, row: usize) {
+        let count = self.counts[row];
+        let Some(k) = self.largest.filter(|k| *k < count) else { return };
+        let begin = row * self.room;
+        let scores = &mut self.scores[begin..begin + count.next_multiple_of(LANES)];
+        scores[count..].fill(f32::NEG_INFINITY);
+        // At least k of the rough scores are not below this, so that the k-th exact one is at most half a margin below it,
+        // and a rough score of what is kept half a margin more.
+        let floor = at_least(scores, k, self.floors[row]) - self.margins[row];
+        if floor <= self.floors[row] {
+            return;
+        }
+        self.floors[row] = floor;
+        let columns = &mut self.columns[begin..begin + count];
+        let mut left = 0;
+        for index in 0..count {
+            (scores[left], columns[left]) = (scores[index], columns[index]);
+            left += usize::from(scores[index] >= floor);
+        }
+        self.counts[row] = left;
+    }
+
+    #[cold]
+    fn spill(&mut self, row: usize) {
+        let columns = &self.columns[row * self.room..row * self.room + self.counts[row]];
+        self.more[row].extend_from_slice(columns);
+        self.spilled += columns.len();
+        self.counts[row] = 0;
+    }
+
+    /// The columns of a row, in order.
+    pub fn of(&mut self, row: usize) -> &[u32] {
+        if !self.more[row].is_empty() {
+            self.spill(row);
+            return &self.more[row];
+        }
+        &self.columns[row * self.room..row * self.room + self.counts[row]]
+    }
+}
+
+/// A number that at least k of the scores are not below, and few more than k. More than k are from the floor on, and there
+/// are whole registers of them.
+#[target_feature(enable = "avx512f")]
+fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
+    let registers = scores.as_chunks::<LANES>().0;
+    let from = |floor: f32| {
+        let (mut count, floor) = (0, _mm512_set1_ps(floor));
+        for scores in registers {
+            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(load(scores), floor).count_ones() as usize;
+        }
+        count
+    };
+    let (mut low, mut high) = (floor, scores.iter().copied().fold(floor, f32::max));
+    for _ in 0..SEARCHES {
+        let middle = f32::midpoint(low, high);
+        let count = from(middle);
+        if count >= k {
+            low = middle;
+            if count <= k + k / 16 {
+                break;
+            }
+        } else {
+            high = middle;
+        }
+    }
+    low
+}

@@ -1,0 +1,101 @@
+//! Which columns of a product can matter to a row, found from rows that are rounded to bytes: sums of products of bytes
+//! take a quarter of the time that those of f32 take, and only the candidates are then multiplied exactly.
+//!
+//! With x = s q and w = t p, each off by up to half a step, a product of rows is off by a sum of independent roundings,
+//! whose variance is at most (s² |w|² + t² |x|²) / 12. Whatever is less than `DEVIATIONS` of its roots below what would be
+//! kept is a candidate, so that what is missed is a matter of one in hundreds of millions.
+
+mod candidates;
+mod rounded;
+mod tiles;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use candidates::Candidates;
+use pulp::Arch;
+use rounded::{Panels, Tiles};
+
+use super::scores::{Keep, Product, Wanted};
+use super::{AtLeast, dots_with_rows};
+use crate::tensor::kernels::level::arch;
+
+/// How far off a rounded product is taken to be.
+const DEVIATIONS: f32 = 6.0;
+/// Rows whose candidates are found before they are multiplied: these rows and their candidates stay in the cache.
+const BLOCK: usize = 42 * rounded::TILE;
+/// Products of fewer numbers are as soon made.
+const WORTH_INNER: usize = 64;
+const WORTH_COLUMNS: usize = 512;
+const WORTH_ROWS: usize = 48;
+/// Sums of products of bytes that so many numbers make still fit into an i32.
+const MOST_INNER: usize = 1 << 15;
+/// The share of candidates from which on multiplying them one by one takes longer than all at once.
+const MOST: f32 = 0.08;
+
+/// The rounded weights of a product, with what each row keeps.
+pub struct Screen<'a> {
+    product: &'a Product<'a>,
+    panels: Panels,
+    /// How many of a row's largest are wanted, where that says which are.
+    largest: Option<usize>,
+    arch: Arch,
+}
+
+impl<'a> Screen<'a> {
+    /// Nothing where the processor has not the instructions, where it would not pay, and where a number is not finite: then
+    /// all scores are to be looked at.
+    pub fn of(product: &'a Product<'a>, wanted: Wanted) -> Option<Self> {
+        let (arch, sizes) = (arch(), product.sizes);
+        let is_worth = (WORTH_INNER..MOST_INNER).contains(&sizes.inner)
+            && sizes.columns >= WORTH_COLUMNS
+            && sizes.rows >= WORTH_ROWS;
+        if !is_worth || !tiles::are_there(arch) {
+            return None;
+        }
+        let (floors, largest) = match wanted {
+            Wanted::Largest(k) if k as f32 > MOST / 2.0 * sizes.columns as f32 => return None,
+            Wanted::Largest(k) => (AtLeast::Positive, Some(k)),
+            Wanted::From(floors) => (floors, None),
+        };
+        let panels = Panels::of(arch, product, floors)?;
+        Some(Self { product, panels, largest, arch })
+    }
+
+    /// Shows the scores of all candidates of these rows to `keep`, which counts rows from the first of them; false where
+    /// there are too many to go on.
+    pub fn look(&self, rows: Range<usize>, keep: &mut impl Keep) -> bool {
+        let mut candidates = Candidates::new(self.largest, BLOCK);
+        let mut tiles = Tiles::default();
+        for block in rows.clone().step_by(BLOCK) {
+            let count = BLOCK.min(rows.end - block);
+            let inner = self.product.sizes.inner;
+            let x = &self.product.x[block * inner..(block + count) * inner];
+            if !tiles.fill(self.arch, x, inner) {
+                return false;
+            }
+            let most = MOST * (count * self.product.sizes.columns) as f32;
+            candidates.begin(&tiles, &self.panels, most as usize);
+            if !tiles::look(&tiles, &self.panels, &mut candidates) {
+                return false;
+            }
+            self.multiply(x, block - rows.start, &mut candidates, keep);
+        }
+        true
+    }
+
+    /// The exact scores of the candidates of a block.
+    fn multiply(&self, x: &[f32], first: usize, candidates: &mut Candidates, keep: &mut impl Keep) {
+        let Product { weights, bias, sizes, .. } = *self.product;
+        let mut scores = Vec::new();
+        for (row, x) in x.chunks_exact(sizes.inner).enumerate() {
+            let columns = candidates.of(row);
+            scores.resize(columns.len(), 0.0);
+            dots_with_rows(self.arch, &mut scores, x, weights, columns);
+            scores.iter_mut().zip(columns).for_each(|(score, column)| *score += bias[*column as usize]);
+            keep.see(first + row, columns, &scores);
+        }
+    }
+}
