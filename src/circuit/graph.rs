@@ -103,9 +103,8 @@ impl Graph {
 
     pub fn table(&self) -> Table {
         let name = |i: usize| self.nodes.get(i).map_or(Cell::Missing, |node| node.name().into());
-        let rows = self.edges.iter().map(|edge| {
-            vec![name(edge.from), name(edge.to), edge.effect.into(), edge.cosine.into()]
-        });
+        let rows =
+            self.edges.iter().map(|edge| vec![name(edge.from), name(edge.to), edge.effect.into(), edge.cosine.into()]);
         Table {
             title: self.title.clone(),
             columns: ["from", "to", "effect", "cosine"].map(String::from).to_vec(),

@@ -63,13 +63,16 @@ pub fn predicting(
     }
     let sums = read(model, (sae, place), rows, tokens, task)?;
     let direct = direct(model, sae, tokens)?;
-    let mut found: Vec<Promoter> = (0..sae.d_sae()).filter(|f| sums.tallies[*f].fired > 0).map(|feature| Promoter {
-        feature,
-        fired: sums.tallies[feature].fired,
-        direct: direct[feature] * sums.tallies[feature].mean(),
-        correlation: sums.correlation(feature),
-        ablation: f64::NAN,
-    }).collect();
+    let mut found: Vec<Promoter> = (0..sae.d_sae())
+        .filter(|f| sums.tallies[*f].fired > 0)
+        .map(|feature| Promoter {
+            feature,
+            fired: sums.tallies[feature].fired,
+            direct: direct[feature] * sums.tallies[feature].mean(),
+            correlation: sums.correlation(feature),
+            ablation: f64::NAN,
+        })
+        .collect();
     if found.is_empty() {
         return Err(err!(Argument, "no feature of the dictionary is active in this text").hint("read more text"));
     }
@@ -102,8 +105,7 @@ pub fn table(found: &[Promoter]) -> Table {
 fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &[u32], task: &Task) -> Result<Sums> {
     let zeros = vec![0.0; sae.d_sae()];
     let tallies = vec![Tally::default(); sae.d_sae()];
-    let mut sums =
-        Sums { positions: 0.0, p: 0.0, p_squared: 0.0, squares: zeros.clone(), products: zeros, tallies };
+    let mut sums = Sums { positions: 0.0, p: 0.0, p_squared: 0.0, squares: zeros.clone(), products: zeros, tallies };
     let bar = task.begin("reading what is predicted", Some(rows.len() as u64));
     for (part, rows) in rows.chunks(AT_ONCE).enumerate() {
         task.check()?;
@@ -186,9 +188,11 @@ fn ablation(
     let batch = Batch::new(texts.collect())?;
     let last = |hooks: Vec<Bound>| -> Result<f64> {
         let p = together(&model.decoder.logits(&batch, hooks, task)?, tokens)?.to_dtype(DType::F64)?;
-        let each = batch.lengths().into_iter().enumerate().map(|(row, length)| {
-            Ok(p.get(row)?.get(length - 1)?.to_scalar::<f64>()?)
-        });
+        let each = batch
+            .lengths()
+            .into_iter()
+            .enumerate()
+            .map(|(row, length)| Ok(p.get(row)?.get(length - 1)?.to_scalar::<f64>()?));
         let each: Vec<f64> = each.collect::<Result<_>>()?;
         Ok(each.iter().sum::<f64>() / each.len() as f64)
     };

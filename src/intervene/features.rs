@@ -154,7 +154,8 @@ mod tests {
         };
         let (zeroed, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![2]), Rest::Kept, Action::Zero)]);
         assert!(far(&zeroed, &(&x - one(2)).unwrap()) < 1e-5);
-        let (grown, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![5, 2]), Rest::Kept, Action::Scale(3.0))]);
+        let (grown, _) =
+            ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![5, 2]), Rest::Kept, Action::Scale(3.0))]);
         assert!(far(&grown, &(&x + ((one(2) + one(5)).unwrap() * 2.0).unwrap()).unwrap()) < 1e-4);
     }
 

@@ -52,7 +52,8 @@ pub fn judge(
     task: &Task,
 ) -> Result<Judgement> {
     let stages = Stage::all(model, saes)?;
-    let target = graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
+    let target =
+        graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let kept = by_level(graph, &stages)?;
     let runs = Runs::of(model, saes, &stages, survey, (target.level, target.feature), options, task)?;
     let pool = Pool::of(&runs, &kept, options.seed);
@@ -99,7 +100,8 @@ fn faithfulness(runs: &Runs, kept: &[Vec<usize>], pool: &Pool, options: &Options
         let (empty, circuit, random) = sets(task, rest)?;
         bar.advance(1);
         type Measure = fn(&Found) -> Option<f64>;
-        let measures: [(&str, Measure); 2] = [("target's code", |found| Some(found.code)), ("P(tokens)", |found| found.due)];
+        let measures: [(&str, Measure); 2] =
+            [("target's code", |found| Some(found.code)), ("P(tokens)", |found| found.due)];
         for (what, measure) in measures {
             let (Some(whole), Some(none)) = (measure(&runs.clean), measure(&empty)) else { continue };
             // Where the model does no more than its means there is nothing to explain.
@@ -118,8 +120,7 @@ fn faithfulness(runs: &Runs, kept: &[Vec<usize>], pool: &Pool, options: &Options
             ]);
         }
     }
-    let columns =
-        ["measure", "errors", "circuit", "random sets", "lowest", "highest", "m(model)", "m(means alone)"];
+    let columns = ["measure", "errors", "circuit", "random sets", "lowest", "highest", "m(model)", "m(means alone)"];
     Ok(Table {
         title: "faithfulness: (m(C) - m(0)) / (m(M) - m(0))".into(),
         columns: columns.map(String::from).to_vec(),
@@ -171,7 +172,16 @@ fn necessity(runs: &Runs, kept: &[Vec<usize>], pool: &Pool, options: &Options, t
         }
     }
     let columns = [
-        "taken off", "features", "change of", "circuit", "random", "lowest", "highest", "as active", "lowest", "highest",
+        "taken off",
+        "features",
+        "change of",
+        "circuit",
+        "random",
+        "lowest",
+        "highest",
+        "as active",
+        "lowest",
+        "highest",
     ];
     Ok(Table {
         title: "what is lost without the features, set to 0".into(),

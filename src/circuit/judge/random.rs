@@ -10,12 +10,15 @@ use crate::base::random::stream;
 /// Each is matched by one of so many whose mean code is nearest.
 const NEAREST: usize = 10;
 
+/// Features of one dictionary, each with its mean code.
+type Means = Vec<(usize, f64)>;
+
 /// Features to draw from.
 pub struct Pool {
     /// Level by level: features that are active and not of the circuit, by their mean code.
-    active: Vec<Vec<(usize, f64)>>,
-    /// The features of the circuit, with their mean codes.
-    kept: Vec<Vec<(usize, f64)>>,
+    active: Vec<Means>,
+    /// The features of the circuit.
+    kept: Vec<Means>,
     seed: u64,
 }
 
@@ -25,24 +28,20 @@ impl Pool {
         let active = (0..kept.len()).map(|level| {
             let tallies = runs.tallies(level).iter().enumerate();
             let free = tallies.filter(|(feature, tally)| tally.fired > 0 && !kept[level].contains(feature));
-            let mut free: Vec<(usize, f64)> = free.map(|(feature, tally)| (feature, tally.mean())).collect();
+            let mut free: Means = free.map(|(feature, tally)| (feature, tally.mean())).collect();
             free.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
             free
         });
-        let with_means = |(level, kept): (usize, &Vec<usize>)| -> Vec<(usize, f64)> {
+        let with_means = |(level, kept): (usize, &Vec<usize>)| -> Means {
             kept.iter().map(|feature| (*feature, mean(level, *feature))).collect()
         };
-        Self {
-            active: active.collect(),
-            kept: kept.iter().enumerate().map(with_means).collect(),
-            seed,
-        }
+        Self { active: active.collect(), kept: kept.iter().enumerate().map(with_means).collect(), seed }
     }
 
     /// As many active features of each dictionary as the circuit has, each set of them as likely as the other.
     pub fn drawn(&self, draw: usize) -> Vec<Vec<usize>> {
         let mut random = stream(self.seed, "random features", draw as u64);
-        let level = |(active, kept): (&Vec<(usize, f64)>, &Vec<(usize, f64)>)| {
+        let level = |(active, kept): (&Means, &Means)| {
             let chosen = index::sample(&mut random, active.len(), kept.len().min(active.len()));
             chosen.iter().map(|i| active[i].0).collect()
         };
@@ -52,7 +51,7 @@ impl Pool {
     /// For each feature of the circuit another one that is about as active.
     pub fn matched(&self, draw: usize) -> Vec<Vec<usize>> {
         let mut random = stream(self.seed, "features that are as active", draw as u64);
-        let level = |(active, kept): (&Vec<(usize, f64)>, &Vec<(usize, f64)>)| {
+        let level = |(active, kept): (&Means, &Means)| {
             let mut free = active.clone();
             let mut chosen = Vec::new();
             for (_, mean) in kept.iter().filter(|_| !active.is_empty()) {

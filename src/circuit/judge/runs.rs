@@ -36,6 +36,9 @@ pub struct Found {
     pub kl: f64,
 }
 
+/// One number of a run.
+type Measure<'a> = Box<dyn Fn(&Found) -> Option<f64> + 'a>;
+
 pub struct Runs<'a> {
     model: &'a Model,
     stages: &'a [Stage],
@@ -84,7 +87,8 @@ impl<'a> Runs<'a> {
         let active = Contexts::of(moments.map(|moment| (survey.up_to(moment), moment.column as usize)))?;
         let fires: std::collections::BTreeSet<u32> =
             tally.top.iter().chain(&tally.some).map(|moment| moment.row).collect();
-        let silent = survey.rows.iter().enumerate().filter(|(row, ids)| !ids.is_empty() && !fires.contains(&(*row as u32)));
+        let silent =
+            survey.rows.iter().enumerate().filter(|(row, ids)| !ids.is_empty() && !fires.contains(&(*row as u32)));
         let silent = Contexts::of(silent.take(options.contexts).map(|(_, ids)| (ids.clone(), ids.len() - 1)))?;
         let clean_silent = normalise::log_softmax(&model.decoder.logits(&silent.batch, Vec::new(), task)?, -1)?;
         let names = stages.iter().take(level).map(|stage| stage.place.to_string()).collect();
@@ -157,11 +161,14 @@ impl<'a> Runs<'a> {
     }
 
     /// What necessity is told of, each as the change from the model as it is.
-    pub fn measures(&self) -> [(&'static str, Box<dyn Fn(&Found) -> Option<f64> + '_>); 4] {
+    pub fn measures(&self) -> [(&'static str, Measure<'_>); 4] {
         let clean = &self.clean;
         let less = |a: Option<f64>, b: Option<f64>| Some(a? - b?);
         [
-            ("target's code, share", Box::new(move |found| Some(found.code / clean.code - 1.0).filter(|x| x.is_finite()))),
+            (
+                "target's code, share",
+                Box::new(move |found| Some(found.code / clean.code - 1.0).filter(|x| x.is_finite())),
+            ),
             ("P(tokens) at the target", Box::new(move |found| less(found.due, clean.due))),
             ("P(tokens) elsewhere", Box::new(move |found| less(found.elsewhere, clean.elsewhere))),
             ("KL elsewhere, nats", Box::new(move |found| Some(found.kl))),

@@ -59,8 +59,7 @@ pub fn effects(
     (way, read): (Way, Read),
     task: &Task,
 ) -> Result<Effects> {
-    let mut found =
-        Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
+    let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for tokens in texts {
         task.check()?;
         let text = Text::of(model, from, tokens, task)?;
@@ -73,7 +72,10 @@ pub fn effects(
                 Way::Restore => (changed + SMALL) / (original + SMALL),
             };
             if !effect.is_finite() {
-                return Err(err!(Numeric, "expected finite activations of feature {target}, found {original} and {changed}"));
+                return Err(err!(
+                    Numeric,
+                    "expected finite activations of feature {target}, found {original} and {changed}"
+                ));
             }
             found.mean[*feature as usize] += effect / texts.len() as f64;
             found.active[*feature as usize] += 1;

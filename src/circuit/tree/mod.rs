@@ -80,8 +80,9 @@ pub fn causal_tree(
 ) -> Result<Graph> {
     let stages = Stage::all(model, saes)?;
     if stages.len() < 2 {
-        return Err(err!(Argument, "expected dictionaries of at least two places, found {}", stages.len())
-            .hint("a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each"));
+        return Err(err!(Argument, "expected dictionaries of at least two places, found {}", stages.len()).hint(
+            "a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each",
+        ));
     }
     // Which of `survey` each stage is.
     let order = stages.iter().map(|stage| {
@@ -95,7 +96,16 @@ pub fn causal_tree(
         let (place, count) = (last.place, last.sae.d_sae());
         return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
     }
-    let mut growing = Growing { model, stages: &stages, order, survey, options, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
+    let mut growing = Growing {
+        model,
+        stages: &stages,
+        order,
+        survey,
+        options,
+        nodes: Vec::new(),
+        edges: Vec::new(),
+        known: BTreeMap::new(),
+    };
     growing.node(top, target)?;
     let is_whole = match growing.all(task) {
         Ok(()) => true,
@@ -168,14 +178,7 @@ impl Growing<'_> {
         }
         let stage = &self.stages[level];
         let outlier = is_outlier(&stage.sae, feature)?;
-        self.nodes.push(Node {
-            site: stage.place.to_string(),
-            feature,
-            level,
-            meaning: None,
-            score: None,
-            outlier,
-        });
+        self.nodes.push(Node { site: stage.place.to_string(), feature, level, meaning: None, score: None, outlier });
         self.known.insert((level, feature), self.nodes.len() - 1);
         Ok(self.nodes.len() - 1)
     }

@@ -20,7 +20,10 @@ impl Stage {
     pub fn new(model: &Model, sae: &Sae) -> Result<Self> {
         let [site] = sae.parts().about.sites.as_slice() else {
             let found = sae.parts().about.sites.len();
-            return Err(err!(Argument, "expected a dictionary of one site of the residual stream, found {found} sites"));
+            return Err(err!(
+                Argument,
+                "expected a dictionary of one site of the residual stream, found {found} sites"
+            ));
         };
         let config = model.decoder.config();
         let place = match select(config, site)?[..] {
@@ -31,8 +34,11 @@ impl Stage {
             Kind::ResidPre => place.site.layer,
             Kind::ResidPost => place.site.layer + 1,
             _ => {
-                return Err(err!(Argument, "expected a dictionary of the residual stream, found one that reads {site}")
-                    .hint("a causal tree goes from block to block: fit dictionaries on `resid_post.*`"));
+                return Err(err!(
+                    Argument,
+                    "expected a dictionary of the residual stream, found one that reads {site}"
+                )
+                .hint("a causal tree goes from block to block: fit dictionaries on `resid_post.*`"));
             }
         };
         sae.check_fits(config.d_model, &model.origin, site)?;

@@ -84,7 +84,8 @@ impl<'a> Half<'a> {
 
     /// Of 0 and 1 with the codes; 0 where one of the two never changes.
     fn correlation(&self, predicate: &Predicate) -> f64 {
-        let holds: Vec<bool> = self.places.iter().map(|(context, position)| predicate.holds(context, *position)).collect();
+        let holds: Vec<bool> =
+            self.places.iter().map(|(context, position)| predicate.holds(context, *position)).collect();
         self.correlated(&holds)
     }
 
@@ -148,7 +149,8 @@ mod tests {
 
     /// Rows of words without order, with what a feature says of each.
     fn described(code: impl Fn(&[u32], usize) -> f32) -> Described {
-        let rows: Vec<Vec<u32>> = (0..40_u32).map(|row| (0..16).map(|i| (row * 5 + i * i * 3 + i) % 8).collect()).collect();
+        let rows: Vec<Vec<u32>> =
+            (0..40_u32).map(|row| (0..16).map(|i| (row * 5 + i * i * 3 + i) % 8).collect()).collect();
         let fragments = rows.iter().enumerate().map(|(i, ids)| Fragment {
             ids,
             codes: (0..ids.len()).map(|position| code(ids, position)).collect(),
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn a_feature_of_one_token_is_named_by_it() {
         let found = described(|ids, position| if ids[position] == 2 { 3.0 } else { 0.0 });
-        assert_eq!((found.text.as_str(), found.score), ("token is \"(\"", 1.0));
+        assert_eq!((found.text.as_str(), found.score), ("token is \" (\"", 1.0));
         assert!(found.tried > 20);
     }
 

@@ -59,9 +59,7 @@ impl Sort {
         match self {
             Sort::Number => first.is_some() && word.chars().all(|c| c.is_ascii_digit()),
             Sort::Capitals => word.chars().count() > 1 && word.chars().all(char::is_uppercase),
-            Sort::Capitalised => {
-                first.is_some_and(char::is_uppercase) && word.chars().skip(1).any(char::is_lowercase)
-            }
+            Sort::Capitalised => first.is_some_and(char::is_uppercase) && word.chars().skip(1).any(char::is_lowercase),
             Sort::Continued => text.chars().next().is_some_and(char::is_lowercase),
             Sort::Punctuation => first.is_some() && word.chars().all(|c| c.is_ascii_punctuation()),
             Sort::LineEnd => text.contains('\n'),
@@ -133,7 +131,9 @@ pub fn candidates(places: &[(&Context, usize)], codes: &[f64]) -> Vec<Predicate>
         for column in context.labels.columns.iter() {
             match &column.values {
                 Values::Kind(kinds) => {
-                    found.extend(kinds.iter().enumerate().map(|(i, kind)| Predicate::Kind(column.name, i as u32 + 1, kind)));
+                    found.extend(
+                        kinds.iter().enumerate().map(|(i, kind)| Predicate::Kind(column.name, i as u32 + 1, kind)),
+                    );
                 }
                 Values::Number => found.extend([1, 2].map(|least| Predicate::AtLeast(column.name, least))),
                 Values::Since => {}

@@ -33,7 +33,15 @@ impl Decoder {
         self.written(flow, layer, &weights.o, &z)
     }
 
-    pub(super) fn heads(&self, flow: &mut Flow, kind: Kind, layer: usize, x: &Tensor, map: &Linear, heads: usize) -> Step<Tensor> {
+    pub(super) fn heads(
+        &self,
+        flow: &mut Flow,
+        kind: Kind,
+        layer: usize,
+        x: &Tensor,
+        map: &Linear,
+        heads: usize,
+    ) -> Step<Tensor> {
         let (rows, columns, _) = x.dims3()?;
         let y = kernels::reshape(&linear(flow.task, x, map)?, &[rows, columns, heads, self.config.d_head])?;
         flow.see(kind, layer, y)

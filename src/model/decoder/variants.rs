@@ -58,7 +58,8 @@ impl Variants<'_> {
             Some(change) => (columns + change) as u32,
             None => column as u32,
         };
-        let sources: Vec<u32> = (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| source(r, c)).collect();
+        let sources: Vec<u32> =
+            (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| source(r, c)).collect();
         let sources = Tensor::from_vec(sources, rows * columns, self.stream.device())?;
         let all = match self.places.is_empty() {
             true => self.stream.clone(),
@@ -101,7 +102,9 @@ impl Decoder {
     /// between are computed in full.
     pub fn last_of_variants(&self, variants: &Variants, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         let d = self.config().d_model;
-        let Some(last) = blocks.end.checked_sub(1).filter(|last| *last >= blocks.start && *last < self.weights.blocks.len()) else {
+        let Some(last) =
+            blocks.end.checked_sub(1).filter(|last| *last >= blocks.start && *last < self.weights.blocks.len())
+        else {
             return Err(err!(Bug, "the blocks {blocks:?} of {}", self.weights.blocks.len()));
         };
         let batch = Batch::new(vec![variants.tokens.to_vec()])?;

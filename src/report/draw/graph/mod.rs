@@ -68,7 +68,8 @@ impl Picture for Graph {
 }
 
 fn notes(graph: &Graph) -> Vec<String> {
-    let made: Vec<String> = graph.made.iter().map(|(name, value)| format!("{name} {}", number::Column::Free.write(value))).collect();
+    let made: Vec<String> =
+        graph.made.iter().map(|(name, value)| format!("{name} {}", number::Column::Free.write(value))).collect();
     let mut notes = vec![
         "An edge says by which share the upper feature falls when the lower one is taken off: blue where it falls, \
          orange where it grows. Features are named by site and index."
@@ -113,7 +114,8 @@ fn on_curve((from, to): (Point, Point), t: f64) -> Point {
     let bend = (from.1 - to.1) / 2.0;
     let (a, b) = ((from.0, from.1 - bend), (to.0, to.1 + bend));
     let s = 1.0 - t;
-    let mix = |p: f64, q: f64, r: f64, u: f64| s * s * s * p + 3.0 * s * s * t * q + 3.0 * s * t * t * r + t * t * t * u;
+    let mix =
+        |p: f64, q: f64, r: f64, u: f64| s * s * s * p + 3.0 * s * s * t * q + 3.0 * s * t * t * r + t * t * t * u;
     (mix(from.0, a.0, b.0, to.0), mix(from.1, a.1, b.1, to.1))
 }
 

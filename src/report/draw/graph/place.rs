@@ -116,7 +116,8 @@ fn rising(numbers: &[f64]) -> Vec<f64> {
     let mut runs: Vec<(f64, usize)> = Vec::new();
     for number in numbers {
         let mut run = (*number, 1);
-        while let Some(before) = runs.last().copied().filter(|before| before.0 / before.1 as f64 > run.0 / run.1 as f64) {
+        while let Some(before) = runs.last().copied().filter(|before| before.0 / before.1 as f64 > run.0 / run.1 as f64)
+        {
             run = (run.0 + before.0, run.1 + before.1);
             runs.pop();
         }
@@ -140,9 +141,9 @@ mod tests {
         }
         let of = |level: usize| (0..nodes.len()).filter(move |i| nodes_level(levels, *i) == level).collect::<Vec<_>>();
         let mut edges = Vec::new();
-        for level in 1..levels.len() {
+        for (level, count) in levels.iter().enumerate().skip(1) {
             for (i, from) in of(level - 1).into_iter().enumerate() {
-                let to = of(level)[i * 7 % levels[level]];
+                let to = of(level)[i * 7 % count];
                 edges.push(Edge { from, to, effect: 0.1 + i as f64 / 20.0, cosine: 0.0 });
             }
         }
