@@ -33,13 +33,13 @@ pub struct Text {
 }
 
 impl Text {
-    pub fn of(node: &Node) -> Self {
+    pub fn of(node: &Node, name: &str) -> Self {
         let meaning = node.meaning.as_deref().map(visible).unwrap_or_default();
         let score = node.score.map(|score| number::fixed(score, 2));
         let room = BOX_WIDTH - 2.0 * INSET;
         let taken = score.as_ref().map_or(0.0, |score| SCORE.width(score) + 8.0);
         Self {
-            name: NAME.fitted(&short(node), room - taken),
+            name: NAME.fitted(name, room - taken),
             score,
             meaning: MEANING.wrapped(&meaning, room, LINES),
             is_outlier: node.outlier,
@@ -50,13 +50,6 @@ impl Text {
         let lines = 1 + self.meaning.len() + usize::from(self.is_outlier);
         lines as f64 * LINE + 2.0 * ABOVE + 2.0
     }
-}
-
-/// As in `5/1044`: the layer of the node's site, or all of the site where it has none.
-fn short(node: &Node) -> String {
-    let site = visible(&node.site);
-    let layer = site.rsplit('.').next().filter(|layer| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()));
-    format!("{}/{}", layer.unwrap_or(&site), node.feature)
 }
 
 pub fn draw(canvas: &mut Canvas, text: &Text, frame: &Frame, is_target: bool) -> Result<()> {

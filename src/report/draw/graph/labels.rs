@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::EFFECT;
+use super::names::effect;
 use super::place::Placed;
 use crate::base::Result;
-use crate::circuit::{Edge, Graph};
+use crate::circuit::Graph;
 use crate::report::clip::Frame;
 use crate::report::draw::canvas::{Anchor, Canvas, Point};
 use crate::report::number;
@@ -72,11 +73,6 @@ pub fn labels(graph: &Graph, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Labe
         labels.extend(found);
     }
     labels
-}
-
-/// As in `57 %`.
-pub fn effect(edge: &Edge) -> String {
-    format!("{} %", number::fixed(100.0 * edge.effect, if edge.effect.abs() < 0.0095 { 1 } else { 0 }))
 }
 
 /// The place along the curve where a label covers no box, no other label, and the least of other curves.

@@ -3,6 +3,7 @@
 mod boxes;
 mod key;
 mod labels;
+pub mod names;
 mod place;
 mod route;
 
@@ -49,8 +50,12 @@ impl Picture for Graph {
     }
 
     fn draw(&self, spelling: bool) -> Result<Drawing> {
-        self.check_size()?;
-        let texts: Vec<boxes::Text> = self.nodes.iter().map(boxes::Text::of).collect();
+        if !self.can_be_drawn() {
+            let (nodes, edges) = (self.nodes.len(), self.edges.len());
+            let hint = "save it as .dot or .json, or leave weak edges out when it is made";
+            return Err(err!(Argument, "expected at most {MOST_NODES} nodes and {MOST_EDGES} edges to draw, found {nodes} and {edges}").hint(hint));
+        }
+        let texts: Vec<boxes::Text> = self.nodes.iter().zip(names::nodes(self)).map(|(node, name)| boxes::Text::of(node, &name)).collect();
         let heights: Vec<f64> = texts.iter().map(boxes::Text::height).collect();
         let sites: Vec<String> = self.sites.iter().map(|site| SITE.fitted(&visible(site), 120.0)).collect();
         let labels = sites.iter().map(|site| SITE.width(site)).fold(0.0, f64::max);
@@ -77,13 +82,9 @@ impl Picture for Graph {
 }
 
 impl Graph {
-    fn check_size(&self) -> Result<()> {
-        let (nodes, edges) = (self.nodes.len(), self.edges.len());
-        if nodes <= MOST_NODES && edges <= MOST_EDGES {
-            return Ok(());
-        }
-        Err(err!(Argument, "expected at most {MOST_NODES} nodes and {MOST_EDGES} edges to draw, found {nodes} and {edges}")
-            .hint("save it as .dot or .json, or leave weak edges out when it is made"))
+    /// Whether a drawing of it could be read.
+    pub fn can_be_drawn(&self) -> bool {
+        self.nodes.len() <= MOST_NODES && self.edges.len() <= MOST_EDGES
     }
 
     /// Everything between the title and the legend, moved down to `above` and right to the margin.

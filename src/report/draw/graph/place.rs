@@ -7,7 +7,7 @@ use crate::report::clip::Frame;
 
 pub const BOX_WIDTH: f64 = 150.0;
 /// Between two boxes of a row, where edges pass that come from further below.
-const GAP: f64 = 22.0;
+const GAP: f64 = 24.0;
 /// Between two rows of one level.
 const ROW_GAP: f64 = 34.0;
 /// Between two levels, where the edges run: this much, and more the more of them there are.
@@ -17,7 +17,7 @@ const FOR_AN_EDGE: f64 = 1.6;
 /// Beside the outermost boxes, where edges pass, too.
 const SIDE: f64 = 26.0;
 /// So many boxes stand in a row; a level with more has several rows.
-const IN_A_ROW: usize = 8;
+const IN_A_ROW: usize = 7;
 /// The narrowest that nodes are given, so that there is room for the legend.
 const NARROWEST: f64 = 500.0;
 /// How often rows are ordered anew, downwards and upwards in turn.
