@@ -81,7 +81,8 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn of(moment: Moment, rows: &'a [Vec<u32>], window: Window) -> Result<Self> {
-        let (row, column) = (rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default(), moment.column as usize);
+        let (row, column) =
+            (rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default(), moment.column as usize);
         if column >= row.len() {
             return Err(err!(Bug, "position {column} of row {}, which has {} tokens", moment.row, row.len()));
         }

@@ -102,7 +102,13 @@ pub fn counted(
 }
 
 /// How many positions have a code of each size, those of 0 left out.
-pub fn sizes(model: &Model, (sae, place): (&Sae, Place), feature: usize, text: &Text, task: &Task) -> Result<Histogram> {
+pub fn sizes(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    feature: usize,
+    text: &Text,
+    task: &Task,
+) -> Result<Histogram> {
     let mut sizes = Sizes::default();
     each_row(model, (sae, place), feature, text, task, |_, codes| {
         for code in codes.iter().filter(|code| **code != 0.0) {
@@ -248,9 +254,16 @@ mod tests {
     #[test]
     fn what_is_not_shown_is_added_up() {
         let count = |positions, fired, sum, most| Count { positions, fired, sum, most };
-        let all = [("a".into(), count(4, 2, 3.0, 2.0)), ("b".into(), count(3, 0, 0.0, 0.0)), ("c".into(), count(1, 1, -1.0, -1.0))];
+        let all = [
+            ("a".into(), count(4, 2, 3.0, 2.0)),
+            ("b".into(), count(3, 0, 0.0, 0.0)),
+            ("c".into(), count(1, 1, -1.0, -1.0)),
+        ];
         let table = table("t", "token", &all, 1);
-        assert_eq!(table.rows[0], ["a".into(), Cell::Int(4), Cell::Int(2), 0.5.into(), 1.5.into(), 2.0.into(), 3.0.into()]);
+        assert_eq!(
+            table.rows[0],
+            ["a".into(), Cell::Int(4), Cell::Int(2), 0.5.into(), 1.5.into(), 2.0.into(), 3.0.into()]
+        );
         assert_eq!(table.rows[1][0], "2 others".into());
         assert_eq!(table.rows[1][5], Cell::Float(-1.0));
         assert_eq!([0, 1, 2, 3].map(class_name), ["0", "1", "2 to 3", "4 to 7"]);

@@ -103,7 +103,9 @@ pub fn ablated(
     let (with, without) = (last(model, &batch, vec![], task)?, last(model, &batch, vec![hook], task)?);
     let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
         let vocab = rows.first().map_or(0, Vec::len);
-        (0..vocab).map(|token| rows.iter().filter_map(|row| row.get(token)).map(|log| of(*log)).sum::<f64>() / count).collect()
+        (0..vocab)
+            .map(|token| rows.iter().filter_map(|row| row.get(token)).map(|log| of(*log)).sum::<f64>() / count)
+            .collect()
     };
     let logs = sums(&with, |log| log).into_iter().zip(sums(&without, |log| log));
     let each = logs.zip(sums(&with, f64::exp)).zip(sums(&without, f64::exp)).enumerate();
@@ -134,7 +136,9 @@ pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count
     Table {
         title: title.into(),
         columns: ["raised", "by", "lowered", "by"].map(String::from).to_vec(),
-        rows: rows.map(|(up, down)| vec![name(*up).into(), of(*up).into(), name(*down).into(), of(*down).into()]).collect(),
+        rows: rows
+            .map(|(up, down)| vec![name(*up).into(), of(*up).into(), name(*down).into(), of(*down).into()])
+            .collect(),
     }
 }
 
@@ -173,7 +177,9 @@ mod tests {
         let weight = weights.final_norm.as_ref().unwrap().weight.as_ref().unwrap();
         let d = sae.directions().get(3).unwrap();
         let d = ((&d - d.mean_all().unwrap().broadcast_as(d.shape()).unwrap()).unwrap() * weight).unwrap();
-        let token = |id: usize| (weights.unembed.weight.get(id).unwrap() * &d).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+        let token = |id: usize| {
+            (weights.unembed.weight.get(id).unwrap() * &d).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
+        };
         assert!((f64::from(token(2) - token(7)) - (found[2] - found[7])).abs() < 1e-4);
     }
 
@@ -182,8 +188,9 @@ mod tests {
         let (model, sae) = (model(), dictionary("resid_post.1", 1));
         let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
         let texts = vec![vec![1, 2, 3, 4], vec![5, 6]];
-        let found: Vec<Vec<Change>> =
-            (0..sae.d_sae()).map(|f| ablated(&model, (&sae, place), f, texts.clone(), &Task::default()).unwrap()).collect();
+        let found: Vec<Vec<Change>> = (0..sae.d_sae())
+            .map(|f| ablated(&model, (&sae, place), f, texts.clone(), &Task::default()).unwrap())
+            .collect();
         for changes in &found {
             assert!((changes.iter().map(|c| c.with).sum::<f64>() - 1.0).abs() < 1e-6);
             assert!((changes.iter().map(|c| c.without).sum::<f64>() - 1.0).abs() < 1e-6);

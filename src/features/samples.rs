@@ -37,7 +37,12 @@ pub fn dictionary(site: &str, seed: u64) -> Sae {
         let numbers = (0..24 * 16).map(|i| ((i as f32 + shift + seed as f32) * 0.7).sin()).collect::<Vec<_>>();
         Tensor::from_vec(numbers, (24, 16), &Device::Cpu).unwrap()
     };
-    of(draw(1.0), draw(2.0), Activation::TopK(3), About { kind: "topk".into(), sites: vec![site.into()], ..About::default() })
+    of(
+        draw(1.0),
+        draw(2.0),
+        Activation::TopK(3),
+        About { kind: "topk".into(), sites: vec![site.into()], ..About::default() },
+    )
 }
 
 /// A dictionary that writes these directions.

@@ -181,9 +181,7 @@ impl Survey {
         let parts = tallies.par_chunks_mut(width).zip(spreads.par_chunks_mut(width)).enumerate();
         parts.for_each(|(part, (tallies, spreads))| {
             let first = part * width;
-            for (at, ((row, column), token)) in
-                block.rows.iter().zip(&block.positions).zip(&block.tokens).enumerate()
-            {
+            for (at, ((row, column), token)) in block.rows.iter().zip(&block.positions).zip(&block.tokens).enumerate() {
                 let (features, values) = codes.row(at);
                 let from = features.partition_point(|feature| (*feature as usize) < first);
                 for (feature, code) in features.iter().zip(values).skip(from) {

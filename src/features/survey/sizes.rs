@@ -50,7 +50,11 @@ impl Sizes {
         found.sort_by(|a, b| b.code.total_cmp(&a.code).then((a.row, a.column).cmp(&(b.row, b.column))));
         let all = found.len();
         let is_chosen = |at: usize| (at * count) / all != ((at + 1) * count) / all;
-        if all > count { (0..all).filter(|at| is_chosen(*at)).filter_map(|at| found.get(at).copied()).collect() } else { found }
+        if all > count {
+            (0..all).filter(|at| is_chosen(*at)).filter_map(|at| found.get(at).copied()).collect()
+        } else {
+            found
+        }
     }
 }
 

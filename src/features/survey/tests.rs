@@ -45,7 +45,9 @@ fn all_that_is_counted_is_what_a_plain_loop_counts() {
             assert_eq!(spread.positions.iter().map(|(fired, _)| fired).sum::<u64>(), tally.fired);
             assert_eq!(spread.tokens.strongest().iter().map(|at| at.fired).sum::<u64>(), tally.fired);
             let is_there = |moment: &Moment| {
-                expected.iter().any(|e| (e.row, e.column) == (moment.row, moment.column) && (e.code - moment.code).abs() < 1e-4)
+                expected
+                    .iter()
+                    .any(|e| (e.row, e.column) == (moment.row, moment.column) && (e.code - moment.code).abs() < 1e-4)
             };
             assert!(tally.top.iter().chain(&tally.some).chain(spread.sizes.kept()).all(is_there));
             let mut codes: Vec<f32> = expected.iter().map(|moment| moment.code).collect();

@@ -40,7 +40,8 @@ impl Tokens {
             self.found.push(fresh);
             return;
         }
-        let weakest = self.found.iter_mut().zip(&mut self.ids).reduce(|a, b| if weight(b.0) < weight(a.0) { b } else { a });
+        let weakest =
+            self.found.iter_mut().zip(&mut self.ids).reduce(|a, b| if weight(b.0) < weight(a.0) { b } else { a });
         if let Some((known, id)) = weakest {
             fresh.missed = weight(known);
             (*known, *id) = (fresh, token);
