@@ -26,21 +26,26 @@ pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
     let unembed = unembedding(model)?;
     let these = unembed.index_select(&Tensor::new(tokens, unembed.device())?, 0)?.mean(0)?;
     let towards = (these - unembed.mean(0)?)?.unsqueeze(1)?;
-    let found = behind_norm(model, &written(sae)?)?.matmul(&towards)?.squeeze(1)?;
+    let found = behind_norm(model, &written(sae, 0, sae.d_sae())?)?.matmul(&towards)?.squeeze(1)?;
     Ok(found.to_dtype(DType::F64)?.to_vec1()?)
 }
 
 /// How much longer a code of 1 of one feature makes the logit of each token than all on average.
 pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
-    let direction = behind_norm(model, &written(sae)?.narrow(0, feature, 1)?)?;
+    let direction = behind_norm(model, &written(sae, feature, 1)?)?;
     let logits = direction.matmul(&unembedding(model)?.t()?)?.squeeze(0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let mean = logits.iter().sum::<f64>() / logits.len().max(1) as f64;
     Ok(logits.into_iter().map(|logit| logit - mean).collect())
 }
 
-/// What a code of 1 writes.
-fn written(sae: &Sae) -> Result<Tensor> {
-    let directions = sae.directions().to_dtype(DType::F32)?;
+/// Whether what a dictionary writes belongs to another site than it reads, as for transcoders.
+pub fn writes_elsewhere(sae: &Sae) -> bool {
+    sae.check_writes_what_it_reads().is_err()
+}
+
+/// What a code of 1 writes, of some features.
+fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
+    let directions = sae.directions().narrow(0, first, count)?.to_dtype(DType::F32)?;
     if !sae.parts().rescaled {
         return Ok(directions);
     }
@@ -96,6 +101,10 @@ pub fn ablated(
     texts: Vec<Vec<u32>>,
     task: &Task,
 ) -> Result<Vec<Change>> {
+    if writes_elsewhere(sae) {
+        return Err(err!(Argument, "expected a dictionary that writes where it reads, {place}, found one that does not")
+            .hint("only what is written into the site that is read can be taken off there"));
+    }
     let count = texts.len() as f64;
     let batch = Batch::new(texts)?;
     let hook = OnFeatures::new(sae.clone(), &Which::Only(vec![feature]), Rest::Kept, Box::new(Action::Zero.begin()))?;

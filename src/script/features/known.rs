@@ -44,7 +44,8 @@ impl Known {
     /// What the session knows of a dictionary that names its model: the model, where it was loaded, and for the one inside
     /// the binary what it writes.
     pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
-        let model = sae.parts().about.model.as_deref().and_then(|name| env.models.called(name));
+        let about = &sae.parts().about;
+        let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
         let Some(model) = model else { return Ok(None) };
         let text = if model.core().is_inside() { Some(written_inside(env, Options::default())?) } else { None };
         Ok(Some(Self::new(model, text, &env.task)))
