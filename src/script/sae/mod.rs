@@ -17,7 +17,7 @@ mod sweep;
 mod transcode;
 
 pub use dictionary::Sae;
-pub use rows::choosing;
+pub use rows::{choosing, keeping};
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
