@@ -4,4 +4,7 @@ pub mod graph;
 pub mod judge;
 pub mod tree;
 
+#[cfg(test)]
+mod samples;
+
 pub use graph::{Edge, Graph, Node};

@@ -47,6 +47,7 @@ pub struct Effects {
 /// How much feature `target` of `to` at the last token of each text depends on each feature of `from`.
 ///
 /// A feature that is not active in a text has no effect there, exactly, since nothing is taken off; it is not computed.
+/// A text in which the target is not active counts as one in which nothing has an effect.
 pub fn effects(
     model: &Model,
     (from, to): (&Stage, &Stage),
@@ -63,6 +64,10 @@ pub fn effects(
     for (number, of_text) in of_texts.into_iter().enumerate() {
         let OfText { original, changed } = of_text?;
         found.variants += changed.len();
+        // A target that is silent has nothing to lose.
+        if original == 0.0 {
+            continue;
+        }
         for (feature, changed) in changed {
             let effect = match way {
                 Way::Ablate => (original - changed + SMALL) / (original + SMALL),

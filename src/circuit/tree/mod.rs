@@ -9,6 +9,9 @@ mod outliers;
 mod read;
 mod stage;
 
+#[cfg(test)]
+mod tests;
+
 
 use std::collections::BTreeMap;
 
@@ -24,7 +27,7 @@ use outliers::Outliers;
 
 pub use effects::{Effects, Way, effects};
 pub use options::{Depth, Options, Rank};
-pub use read::Read;
+pub use read::{Read, Reader};
 pub use stage::{Stage, leading_to};
 
 /// The causal tree of feature `target` of the last dictionary. `survey` is what the dictionaries, which come in the order
@@ -37,7 +40,7 @@ pub fn causal_tree(
     options: &Options,
     task: &Task,
 ) -> Result<Graph> {
-    let stages = Stage::all(model, saes)?;
+    let stages = Stage::in_order(model, saes)?;
     let Some((last, earlier)) = stages.split_last().filter(|(_, earlier)| !earlier.is_empty()) else {
         return Err(err!(Argument, "expected dictionaries of at least two places, found {}", stages.len()).hint(
             "a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each",

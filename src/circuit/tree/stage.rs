@@ -56,6 +56,15 @@ impl Stage {
         }
         Ok(stages)
     }
+
+    /// The same of dictionaries that come in that order, as those of a survey do that goes with them.
+    pub fn in_order(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
+        let stages = Self::all(model, saes)?;
+        match stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
+            true => Ok(stages),
+            false => Err(err!(Bug, "dictionaries that are not in the order of the computation")),
+        }
+    }
 }
 
 /// The dictionaries of a tree in the order of the computation: all that stand before that of the target, and this last.

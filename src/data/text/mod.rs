@@ -199,6 +199,12 @@ impl Text {
         &self.options
     }
 
+    /// The same, of which at most so many tokens are read.
+    pub fn at_most(&self, tokens: u64) -> Self {
+        let tokens = self.options.tokens.map_or(tokens, |known| known.min(tokens));
+        Self { options: Arc::new(Options { tokens: Some(tokens), ..(*self.options).clone() }), ..self.clone() }
+    }
+
     /// Its files, where it is read from such.
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {

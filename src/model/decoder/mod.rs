@@ -2,6 +2,7 @@
 
 mod attention;
 mod flow;
+mod part;
 mod past;
 mod turning;
 mod variants;
