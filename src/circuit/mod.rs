@@ -2,6 +2,7 @@
 
 pub mod graph;
 pub mod judge;
+pub mod shared;
 pub mod tree;
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ mod random;
 mod runs;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::Stage;

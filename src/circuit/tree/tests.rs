@@ -5,35 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::base::task::{Bar, Progress};
-use crate::circuit::samples::dictionary;
-use crate::data::{Text, harvest, text};
-use crate::features::survey::Kept;
+use crate::circuit::samples::{FEATURES, dictionary, found, model};
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
 use crate::model::batch::Batch;
-use crate::model::config::Config;
 use crate::model::hooks::Action;
 use crate::model::run::Ask;
-use crate::model::samples::{config, configs, decoder};
-use crate::model::tokenizer::Tokenizer;
+use crate::model::samples::configs;
 use crate::sae::Activation;
 use crate::sae::splice::Rest;
-
-const FEATURES: usize = 24;
-
-/// As many as the vocabulary of the small models has.
-const WORDS: [&str; 20] =
-    ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
-
-fn model(config: Config) -> Model {
-    Model {
-        decoder: decoder(config, DType::F32).into(),
-        tokenizer: Some(Tokenizer::words(WORDS.map(String::from).to_vec(), None, None).unwrap()),
-        origin: "a small model".into(),
-        published: None,
-        history: None,
-    }
-}
 
 fn texts() -> Vec<Vec<u32>> {
     vec![vec![1, 4, 2, 0, 3, 7, 5], vec![2, 2, 9], vec![6]]
@@ -89,21 +69,7 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
     }
 }
 
-/// A model of three blocks, a dictionary behind each, and what these find in a text.
-fn found() -> (Model, Vec<Sae>, Survey) {
-    let model = model(Config { layers: 3, ..config() });
-    let d = model.decoder.config().d_model;
-    let of = |layer: usize| dictionary(d, FEATURES, Activation::TopK(6), &format!("resid_post.{layer}"));
-    let saes: Vec<Sae> = (0..3).map(of).collect();
-    let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
-    let text = Text::given(vec![words.into(); 2], text::Options::default()).unwrap();
-    let harvesting = harvest::Options { context: Some(10), ..harvest::Options::default() };
-    let kept = Kept { top: 4, some: 4, seed: 0 };
-    let survey = Survey::of(&model, &saes, &text, &harvesting, kept, &Task::default()).unwrap();
-    (model, saes, survey)
-}
-
-/// The features of the last dictionary that are active most often, and one that never is, if there is one.
+/// The feature of the last dictionary that is active most often.
 fn most_active(survey: &Survey) -> usize {
     let fired = |feature: &usize| survey.dictionaries[2][*feature].fired;
     (0..FEATURES).max_by_key(fired).unwrap()

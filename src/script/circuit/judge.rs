@@ -6,9 +6,13 @@ use serde_json::{Value, json};
 
 use super::{Reading, Tree};
 use crate::base::{Result, Table};
+use crate::circuit::Node;
 use crate::circuit::judge::{self, Judgement as Core, Options as Judging};
-use crate::data::Text;
+use crate::data::grammar::Mix;
+use crate::data::text::Part;
+use crate::data::{self, Text};
 use crate::err;
+use crate::features::labels;
 use crate::features::survey::Kept;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
@@ -20,17 +24,23 @@ use crate::script::value::{Fallible, Given, Options, from_json};
 /// How many tokens of a text are read for means, and for rows to judge on.
 const TOKENS: usize = 30_000;
 
+/// How many tokens with labels are read, and how many labels of each node are told.
+const LABELLED: usize = 20_000;
+const MOST: usize = 3;
+
 /// How well a tree explains its target.
 #[derive(Clone)]
 pub struct Judgement {
     title: String,
     core: Core,
+    /// Which labels the nodes stand for.
+    labels: Table,
 }
 
 impl Judgement {
     fn tables(&self) -> Vec<&Table> {
         let Core { faithfulness, necessity, looked_at, .. } = &self.core;
-        vec![faithfulness, necessity, looked_at]
+        vec![faithfulness, necessity, &self.labels, looked_at]
     }
 }
 
@@ -54,6 +64,7 @@ impl Item for Judgement {
             "title": self.title,
             "faithfulness": faithfulness.data()?,
             "necessity": necessity.data()?,
+            "labels": self.labels.data()?,
             "looked_at": looked_at.data()?,
             "beats_random": beats_random,
         }))
@@ -92,6 +103,8 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
         seed: read.seed()?.unwrap_or(usual.seed),
     };
     let reading = Reading::read(&mut read, TOKENS)?;
+    let text_of = |given: &Given| given.handle::<Text>().ok_or_else(|| given.refuse("a text"));
+    let labelled_text = read.get("labels", text_of)?.unwrap_or_else(language);
     read.finish()?;
     if options.contexts == 0 {
         return Err(err!(Argument, "expected at least 1 for `contexts`, found 0").arg(2));
@@ -100,12 +113,27 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     let kept = Kept { top: 1, some: 4 * options.contexts, seed: options.seed };
     let survey = reading.survey(m, saes, text, kept, env)?;
     let core = judge::judge(m.core(), saes, &survey, &tree.graph, &options, &env.task)?;
-    Ok(Judgement { title: format!("{}, judged on {}", tree.graph.title, text.name()), core })
+    let labels = labelled(env, tree, m, &labelled_text)?;
+    Ok(Judgement { title: format!("{}, judged on {}", tree.graph.title, text.name()), core, labels })
+}
+
+/// How well each node tells the labels of a text: those that it tells best.
+fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Table> {
+    let nodes = &tree.graph.nodes;
+    let features: Vec<(usize, usize)> = nodes.iter().map(|node| (node.level, node.feature)).collect();
+    let told = labels::aurocs(m.core(), tree.dictionaries()?, &features, text, Some(LABELLED), &env.task)?;
+    let names: Vec<String> = nodes.iter().map(Node::name).collect();
+    Ok(labels::table(&names, &told, MOST))
+}
+
+/// The labelled language, as far as it is held out.
+fn language() -> Text {
+    Text::grammar(&Mix::default(), data::text::Options { part: Part::Held, ..Default::default() })
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well a tree explains its target, judged on a text that it was not found on: three tables.
+    /// How well a tree explains its target, judged on a text that it was not found on, as tables.
     ///
     /// Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m the target's mean code where it is active,
     /// or the tokens' probability where one of them comes next. M is the model as it is; C keeps the tree's features and
@@ -117,11 +145,16 @@ pub mod methods {
     /// probability where they are due and elsewhere in the same rows, and KL(clean || changed) in nats on rows of the
     /// text that have nothing to do with it. The lowest and the highest of all draws stand beside their mean.
     ///
+    /// Labels are what each node stands for, as far as labels of tokens tell: the three with the largest correlation, and
+    /// how well the node's code tells tokens that have them from those that do not (AUROC).
+    ///
     /// # Options
     /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
     /// - `contexts` = 32: how many rows of the text are looked at
     /// - `draws` = 20: how many random sets are drawn
     /// - `seed` = 0: what the draws depend on
+    /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may stand
+    ///   for; rules find those of a text without labels
     /// - `tokens` = 30000: how much of the text is read, for means and for rows to choose from
     /// - `context` = 64: how many tokens a row of the text has; no more than the model reads
     ///
@@ -132,7 +165,7 @@ pub mod methods {
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ token: "a", draws: 2 }).tables.len()  //=> 3
+    /// tree.judge(m, text, #{ token: "a", draws: 2, labels: text }).tables.len()  //=> 4
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, tree: &mut Tree, m: Model, text: Text) -> Fallible<Judgement> {
@@ -160,7 +193,7 @@ pub mod methods {
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1 }).faithfulness.to_map().rows[0][0]  //=> "target's code"
+    /// tree.judge(m, text, #{ draws: 1, labels: text }).faithfulness.to_map().rows[0][0]  //=> "target's code"
     /// ```
     #[rhai_fn(global, get = "faithfulness", pure)]
     pub fn faithfulness(j: &mut Judgement) -> Table {
@@ -176,11 +209,27 @@ pub mod methods {
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1 }).necessity.to_map().rows[0][0]  //=> "all levels"
+    /// tree.judge(m, text, #{ draws: 1, labels: text }).necessity.to_map().rows[0][0]  //=> "all levels"
     /// ```
     #[rhai_fn(global, get = "necessity", pure)]
     pub fn necessity(j: &mut Judgement) -> Table {
         j.core.necessity.clone()
+    }
+
+    /// Which labels the nodes of the tree stand for, as a table.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
+    /// tree.judge(m, text, #{ draws: 1, labels: text }).labels.columns[..3]  //=> ["feature", "label", "AUROC"]
+    /// ```
+    #[rhai_fn(global, get = "labels", pure)]
+    pub fn labels(j: &mut Judgement) -> Table {
+        j.labels.clone()
     }
 
     /// All tables of the judgement.
@@ -192,7 +241,7 @@ pub mod methods {
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1 }).tables.len()  //=> 3
+    /// tree.judge(m, text, #{ draws: 1, labels: text }).tables.len()  //=> 4
     /// ```
     #[rhai_fn(global, get = "tables", pure)]
     pub fn tables(j: &mut Judgement) -> Array {
@@ -209,7 +258,7 @@ pub mod methods {
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1 }).beats_random  //=> ()
+    /// tree.judge(m, text, #{ draws: 1, labels: text }).beats_random  //=> ()
     /// ```
     #[rhai_fn(global, get = "beats_random", pure)]
     pub fn beats_random(j: &mut Judgement) -> Dynamic {
@@ -225,7 +274,7 @@ pub mod methods {
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1 }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, judged on given texts"
+    /// tree.judge(m, text, #{ draws: 1, labels: text }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, judged on given texts"
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn judgement_map(j: &mut Judgement) -> Fallible<Dynamic> {
