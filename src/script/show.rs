@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::Feature;
+use super::features::{Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
@@ -56,7 +56,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 24] = [
+static ROWS: [Row; 25] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -71,6 +71,7 @@ static ROWS: [Row; 24] = [
     row::<Model>(),
     row::<Ngram>(),
     row::<Pareto>(),
+    row::<Ranking>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),

@@ -10,6 +10,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::chart::Chart;
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
+use crate::script::features::Ranking;
 use crate::script::model::{self, Attribution, Comparison, Lens};
 use crate::script::show;
 use crate::script::value::json;
@@ -61,7 +62,7 @@ fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
         return Some(Rc::new(Text(text.to_string())));
     }
     let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>];
-    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>];
+    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Ranking>];
     plain.iter().chain(&read).find_map(|kind| kind(value))
 }
 
