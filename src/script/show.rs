@@ -7,7 +7,7 @@ use super::circuit::{Judgement, Tree};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::Feature;
+use super::features::{Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
@@ -57,7 +57,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 26] = [
+static ROWS: [Row; 27] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -73,6 +73,7 @@ static ROWS: [Row; 26] = [
     row::<Model>(),
     row::<Ngram>(),
     row::<Pareto>(),
+    row::<Ranking>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),

@@ -16,6 +16,7 @@ use crate::features::labels;
 use crate::features::survey::Kept;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
+use crate::script::features::token_argument;
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::report::handle;
@@ -75,22 +76,8 @@ handle!(Judgement, "Judgement", |judgement| judgement.title.clone());
 
 /// The tokens that are measured: those that an option names, else those that the target was chosen for.
 fn tokens(read: &mut OptionReader, m: &Model, tree: &Tree) -> Result<Vec<u32>> {
-    let named = |given: &Given| -> Result<Vec<u32>> {
-        if given.value().is_string() {
-            return m.tokenizer()?.token_set(&given.text()?).map_err(|e| e.arg(2));
-        }
-        let vocab = m.config().outputs();
-        let id = |id: usize| u32::try_from(id).ok().filter(|_| id < vocab);
-        let ids = given.sizes()?.into_iter().map(|one| {
-            id(one).ok_or_else(|| given.refuse(&format!("ids of tokens, which are below {vocab}")))
-        });
-        ids.collect()
-    };
-    match (read.get("token", named)?, &tree.promotes) {
-        (Some(ids), _) => Ok(ids),
-        (None, Some(text)) => m.tokenizer()?.token_set(text),
-        (None, None) => Ok(Vec::new()),
-    }
+    let named = read.get("token", |given| token_argument(m, given).map_err(|e| e.arg(2)))?;
+    Ok(named.unwrap_or_else(|| tree.promotes.as_deref().unwrap_or_default().to_vec()))
 }
 
 fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Result<Judgement> {

@@ -1,5 +1,6 @@
 //! `circuit::` and the methods of what it gives, one file for each.
 
+mod describe;
 mod grow;
 mod judge;
 mod shared;
@@ -27,7 +28,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 
 /// The methods of trees and judgements.
 pub fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(judge::methods), exported_manifest!(shared::methods), exported_manifest!(tree::methods)]
+    vec![exported_manifest!(describe::methods), exported_manifest!(judge::methods), exported_manifest!(shared::methods), exported_manifest!(tree::methods)]
 }
 
 /// How long rows of a text are, where nothing is said and the model reads as much: a context that a person can take in.

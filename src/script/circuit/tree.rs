@@ -25,8 +25,8 @@ use crate::script::value::{Fallible, from_json};
 pub struct Tree {
     pub graph: Graph,
     pub saes: Vec<sae::Sae>,
-    /// The text of the tokens that the target was chosen for.
-    pub promotes: Option<Arc<str>>,
+    /// The tokens that the target was chosen for.
+    pub promotes: Option<Arc<[u32]>>,
 }
 
 impl Tree {
@@ -40,10 +40,11 @@ impl Tree {
     }
 
     /// A node as a feature of its dictionary.
-    fn feature(&self, node: usize) -> Result<Feature> {
-        let node = self.graph.nodes.get(node).ok_or_else(|| err!(Argument, "expected a tree with a target, found none"))?;
+    fn feature(&self, number: usize) -> Result<Feature> {
+        let node = self.graph.nodes.get(number).ok_or_else(|| err!(Argument, "expected a tree with a target, found none"))?;
         let sae = self.dictionaries()?.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
-        Ok(Feature { sae: sae.clone().into(), index: node.feature, promotes: None })
+        let promotes = self.promotes.clone().filter(|_| number == 0);
+        Ok(Feature { sae: sae.clone().into(), index: node.feature, promotes })
     }
 
     fn node_table(&self) -> Table {

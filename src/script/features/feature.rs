@@ -19,8 +19,8 @@ use crate::tensor::Tensor;
 pub struct Feature {
     pub sae: Sae,
     pub index: usize,
-    /// The text of the tokens that it was chosen for, where it was chosen for some.
-    pub promotes: Option<Arc<str>>,
+    /// The tokens that it was chosen for, where it was chosen for some.
+    pub promotes: Option<Arc<[u32]>>,
 }
 
 impl Feature {

@@ -1,18 +1,25 @@
 //! `features::` and the methods of features, one file for what is looked at.
 
+mod describe;
 mod feature;
+mod predicting;
+mod several;
+mod tokens;
 
 pub use feature::Feature;
+pub use predicting::Ranking;
+pub use several::Several;
+pub use tokens::token_argument;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![]
+    vec![exported_manifest!(describe::functions), exported_manifest!(predicting::functions)]
 }
 
 /// The methods of features.
 pub fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(feature::methods)]
+    vec![exported_manifest!(feature::methods), exported_manifest!(predicting::methods)]
 }

@@ -11,6 +11,7 @@ use crate::report::chart::Chart;
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
 use crate::script::circuit::{Judgement, Tree};
+use crate::script::features::Ranking;
 use crate::script::model::{self, Attribution, Comparison, Lens};
 use crate::script::show;
 use crate::script::value::json;
@@ -62,7 +63,7 @@ fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
         return Some(Rc::new(Text(text.to_string())));
     }
     let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>];
-    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Tree>, of::<Judgement>];
+    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Ranking>, of::<Tree>, of::<Judgement>];
     plain.iter().chain(&read).find_map(|kind| kind(value))
 }
 
