@@ -5,7 +5,6 @@ use rhai::plugin::*;
 use serde_json::{Value, json};
 
 use crate::base::{Card, Cell, Result};
-use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
@@ -50,7 +49,7 @@ impl Handle for Feature {
     fn short(&self) -> String {
         match self.site() {
             Some(site) => format!("feature {} of {site}", self.index),
-            None => format!("feature {} of a {}", self.index, self.sae.short()),
+            None => format!("feature {} of the {}", self.index, self.sae.short()),
         }
     }
 
