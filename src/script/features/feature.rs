@@ -26,7 +26,7 @@ impl Feature {
         match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
             Some(index) => Ok(Self { sae: sae.clone(), index }),
             None => Err(index
-                .refuse(&format!("an index of the {} of the {}", count(features, "feature"), sae.short()))
+                .refuse(&format!("an index of the {}", sae.short()))
                 .hint(format!("features count from 0 to {}, and from -1 backwards", features.saturating_sub(1)))),
         }
     }
