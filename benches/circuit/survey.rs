@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
@@ -16,7 +16,7 @@ use microtome::sae::Sae;
 use microtome::script::Session;
 use microtome::script::env::Env;
 
-use super::common::{Rows, median};
+use super::common::{Rows, timed};
 use super::most_memory::most_memory;
 use super::peers::rate;
 use super::{human, made};
@@ -31,7 +31,7 @@ const RUNS: usize = 3;
 pub const SENTENCE: &str = "The pass over text reads 500,000 tokens that the embedded model wrote, and keeps of each of 1,536 \
     features of a random top-k dictionary (24 codes a row) on `resid_post.3` its strongest contexts, contexts drawn among all, \
     and its histograms; beside it stands the harvest of the same activations that keeps nothing, each in a process of its \
-    own, the median of three.";
+    own, the median of three runs after one that does not count.";
 
 pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
@@ -43,12 +43,7 @@ pub fn print() {
     let sae = made::dictionary(SITE, model.decoder.config().d_model, FEATURES, CODES, 0);
     let is_survey = std::env::var(CHILD).is_ok_and(|part| part == "survey");
     let run = || if is_survey { survey(&model, &sae, &text) } else { harvest(&model, &text) };
-    let times = (0..RUNS).map(|_| {
-        let begin = Instant::now();
-        run();
-        begin.elapsed()
-    });
-    let time = median(times.collect());
+    let time = timed(run, RUNS);
     println!("{} {}", time.as_secs_f64(), most_memory().unwrap_or_default());
 }
 
@@ -68,7 +63,7 @@ fn survey(model: &Model, sae: &Sae, text: &Text) {
 
 fn harvest(model: &Model, text: &Text) {
     let task = Task::default();
-    let mut harvest = Harvest::new(model, &[SITE], text, &Options::default(), &task).unwrap();
+    let harvest = Harvest::new(model, &[SITE], text, &Options::default(), &task).unwrap();
     let mut kept = 0;
     let mut sink = Streamed(|block: Block| {
         kept += block.len();

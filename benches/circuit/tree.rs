@@ -13,7 +13,7 @@ use microtome::model::batch::Batch;
 use microtome::model::run::Ask;
 use microtome::sae::Sae;
 
-use super::common::{Rows, milliseconds};
+use super::common::{Rows, milliseconds, timed};
 use super::most_memory::most_memory;
 use super::peers::Peers;
 use super::{CONTEXTS, FEATURES, LENGTH, TIMED, human, made};
@@ -21,6 +21,7 @@ use super::{CONTEXTS, FEATURES, LENGTH, TIMED, human, made};
 /// How many texts the contexts are chosen from, and how many go through the model at once.
 const TEXTS: usize = 3000;
 const AT_ONCE: usize = 100;
+const RUNS: usize = 3;
 
 /// What the dictionaries have at the last token of random texts: each is a context of its whole length.
 fn survey(model: &Model, saes: &[Sae]) -> Survey {
@@ -70,10 +71,7 @@ pub fn rows(rows: &mut Rows) {
         let ways = (Way::Ablate, Read::Code);
         effects(&model, (&stages[0], &stages[1]), target, &contexts, ways, &task).unwrap()
     };
-    drop(node());
-    let begin = Instant::now();
-    let found = node();
-    let each = begin.elapsed();
+    let (each, found) = (timed(|| drop(node()), RUNS), node());
 
     let options = Options { depth: Depth::Strongest, min_effect: 0.0, ..Options::default() };
     let begin = Instant::now();
