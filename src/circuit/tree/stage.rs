@@ -43,6 +43,7 @@ impl Stage {
             }
         };
         sae.check_fits(config.d_model, &model.origin, site)?;
+        sae.check_model(&model.origin)?;
         Ok(Self { sae: sae.clone(), place, block })
     }
 
