@@ -102,8 +102,11 @@ pub fn ablated(
     task: &Task,
 ) -> Result<Vec<Change>> {
     if writes_elsewhere(sae) {
-        return Err(err!(Argument, "expected a dictionary that writes where it reads, {place}, found one that does not")
-            .hint("only what is written into the site that is read can be taken off there"));
+        return Err(err!(
+            Argument,
+            "expected a dictionary that writes where it reads, {place}, found one that does not"
+        )
+        .hint("only what is written into the site that is read can be taken off there"));
     }
     let count = texts.len() as f64;
     let batch = Batch::new(texts)?;

@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::{Contexts, Feature};
+use super::features::{Contexts, Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
@@ -57,7 +57,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 26] = [
+static ROWS: [Row; 27] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -74,6 +74,7 @@ static ROWS: [Row; 26] = [
     row::<Model>(),
     row::<Ngram>(),
     row::<Pareto>(),
+    row::<Ranking>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),
