@@ -2,12 +2,19 @@
 
 pub mod card;
 pub mod chance;
+pub mod contexts;
 pub mod describe;
 pub mod facts;
+pub mod histogram;
 pub mod labels;
+pub mod logits;
+pub mod near;
 pub mod predicting;
 pub mod readings;
 pub mod survey;
+
+#[cfg(test)]
+mod samples;
 
 pub use card::FeatureCard;
 pub use readings::Readings;

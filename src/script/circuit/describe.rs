@@ -5,10 +5,10 @@ use rhai::plugin::*;
 
 use super::Tree;
 use crate::base::{Result, Table};
-use crate::circuit::Node;
 use crate::data::Text;
 use crate::features::describe::{self, describe};
 use crate::features::Readings;
+use crate::features::card::Description;
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
@@ -21,18 +21,22 @@ fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -
     let mut read = options(2, map);
     let (tokens, seed) = (read.size("tokens", TOKENS)?, read.seed()?.unwrap_or_default());
     read.finish()?;
-    let features: Vec<(usize, usize)> = tree.graph.nodes.iter().map(|node| (node.level, node.feature)).collect();
-    let readings = Readings::of(m.core(), tree.dictionaries()?, &features, text, Some(tokens), &env.task)?;
+    let saes = tree.dictionaries()?;
+    let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, Some(tokens), &env.task)?;
     let found = describe(&readings, seed, &env.task).map_err(|e| e.arg(1))?;
-    for (node, described) in tree.graph.nodes.iter_mut().zip(&found) {
+    for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
         // That a node is an outlier dimension says more of it than where it is active.
         if !node.outlier {
             node.meaning = Some(described.text.clone());
         }
         node.score = Some(described.score);
     }
-    let names: Vec<String> = tree.graph.nodes.iter().map(Node::name).collect();
-    Ok(describe::table(&names, &found))
+    for (card, described) in tree.circuit.cards.iter_mut().zip(&found) {
+        if let Some(card) = card {
+            card.description = Some(Description { text: described.text.clone(), score: described.score });
+        }
+    }
+    Ok(describe::table(&tree.names(), &found))
 }
 
 #[export_module(manifest)]

@@ -4,11 +4,15 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::{Reading, Tree, one_of};
-use crate::base::Result;
+use crate::base::{Cell, Result};
 use crate::circuit::tree::{self, Depth, Options as Core, Rank, Read, Way, leading_to};
+use crate::circuit::{Graph, Node};
 use crate::data::Text;
 use crate::err;
-use crate::features::survey::Kept;
+use crate::features::card::{Looking, Surveyed, card};
+use crate::features::survey::{Kept, Survey};
+use crate::features::FeatureCard;
+use crate::report::items::Circuit;
 use crate::report::symbols::count;
 use crate::sae;
 use crate::script::env::{Env, env};
@@ -21,10 +25,13 @@ use crate::script::value::{Fallible, Options, given};
 /// How many tokens of a text are looked at for the strongest positions of features.
 const TOKENS: usize = 50_000;
 
+/// How many positions of each feature are drawn, for the cards of those that become nodes.
+const IN_CARDS: usize = 8;
+
 /// The dictionaries of an array.
-pub fn dictionaries(arg: usize, saes: &Array) -> Result<Vec<sae::Sae>> {
+pub fn dictionaries(arg: usize, saes: &Array) -> Result<Vec<Sae>> {
     let list = given(arg, "saes", &Dynamic::from(saes.clone())).elements();
-    list.iter().map(|one| Ok(one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))?.core)).collect()
+    list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
 }
 
 fn growing(read: &mut OptionReader) -> Result<Core> {
@@ -54,17 +61,37 @@ fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     let mut read = options(4, map);
     let (options, reading) = (growing(&mut read)?, Reading::read(&mut read, TOKENS)?);
     read.finish()?;
-    let saes = leading_to(m.core(), &dictionaries(1, saes)?, &f.sae.core).map_err(|e| e.arg(1))?;
-    let kept = Kept { top: options.contexts, some: 0, seed: 0 };
-    let survey = reading.survey(m, &saes, text, kept, env)?;
-    let mut graph = tree::causal_tree(m.core(), &saes, &survey, f.index, &options, &env.task)?;
+    let mut given = dictionaries(1, saes)?;
+    given.push(f.sae.clone());
+    let cores: Vec<sae::Sae> = given.iter().map(|sae| sae.core.clone()).collect();
+    let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
+    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.arg(1))?;
+    let kept = Kept { top: options.contexts, some: IN_CARDS, seed: 0 };
+    let survey = reading.survey(m, &cores, text, kept, env)?;
+    let mut graph = tree::causal_tree(m.core(), &cores, &survey, f.index, &options, &env.task)?;
     graph.made.push(("text".into(), text.name().into()));
-    graph.made.push(("tokens".into(), (survey.positions as i64).into()));
+    graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
     if !graph.is_whole {
         let found = count(graph.nodes.len(), "feature");
         env.task.say(&format!("stopped: the tree is what had been found, {found}"));
     }
-    Ok(Tree { graph, saes, promotes: f.promotes.clone() })
+    let cards = if graph.is_whole { cards(env, m, &cores, &survey, &graph)? } else { Vec::new() };
+    let of = |core: &sae::Sae| given.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();
+    let saes = cores.iter().filter_map(of).collect();
+    Ok(Tree { circuit: Circuit { graph, cards }, saes, promotes: f.promotes.clone() })
+}
+
+/// A card for each node, of what was found in the text that the tree grew on.
+fn cards(env: &Env, m: &Model, saes: &[sae::Sae], survey: &Survey, graph: &Graph) -> Result<Vec<Option<FeatureCard>>> {
+    let bar = env.task.begin("looking at the features", Some(graph.nodes.len() as u64));
+    let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
+        let Some(sae) = saes.get(node.level) else { return Ok(None) };
+        let surveyed = Surveyed { survey, dictionary: node.level };
+        let found = card((sae, node.feature), Some(m.core()), Some(surveyed), Looking::brief(), &env.task)?;
+        bar.advance(1);
+        Ok(Some(found))
+    };
+    graph.nodes.iter().map(of_node).collect()
 }
 
 #[export_module(manifest)]

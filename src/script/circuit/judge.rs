@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Reading, Tree};
 use crate::base::{Result, Table};
-use crate::circuit::Node;
 use crate::circuit::judge::{self, Judgement as Core, Options as Judging};
 use crate::data::grammar::Mix;
 use crate::data::text::Part;
@@ -98,19 +97,17 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     }
     let saes = tree.dictionaries()?;
     let kept = Kept { top: 1, some: 4 * options.contexts, seed: options.seed };
-    let survey = reading.survey(m, saes, text, kept, env)?;
-    let core = judge::judge(m.core(), saes, &survey, &tree.graph, &options, &env.task)?;
+    let survey = reading.survey(m, &saes, text, kept, env)?;
+    let core = judge::judge(m.core(), &saes, &survey, tree.graph(), &options, &env.task)?;
     let labels = labelled(env, tree, m, &labelled_text)?;
-    Ok(Judgement { title: format!("{}, judged on {}", tree.graph.title, text.name()), core, labels })
+    Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
 }
 
 /// How well each node tells the labels of a text: those that it tells best.
 fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Table> {
-    let nodes = &tree.graph.nodes;
-    let features: Vec<(usize, usize)> = nodes.iter().map(|node| (node.level, node.feature)).collect();
-    let told = labels::aurocs(m.core(), tree.dictionaries()?, &features, text, Some(LABELLED), &env.task)?;
-    let names: Vec<String> = nodes.iter().map(Node::name).collect();
-    Ok(labels::table(&names, &told, MOST))
+    let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
+    let told = labels::aurocs(m.core(), &saes, &nodes, text, Some(LABELLED), &env.task)?;
+    Ok(labels::table(&tree.names(), &told, MOST))
 }
 
 /// The labelled language, as far as it is held out.

@@ -49,7 +49,7 @@ impl Reading {
     fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
         let context = self.context.unwrap_or(CONTEXT.min(m.config().context));
         let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
-        Survey::of(m.core(), saes, &text.at_most(self.tokens.max(1)), &harvesting, kept, &env.task)
+        Survey::of(m.core(), saes, &text.limited(self.tokens.max(1)), &harvesting, kept, &env.task)
     }
 }
 

@@ -5,9 +5,11 @@ use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::Tree;
 use crate::base::{Result, Table};
+use crate::circuit::Graph;
 use crate::circuit::shared::{self, Found};
 use crate::data::Text;
 use crate::err;
+use crate::sae;
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
@@ -16,8 +18,13 @@ use crate::script::value::{Fallible, Options, given};
 /// How many tokens of a text are read for where features are active.
 const TOKENS: usize = 20_000;
 
-fn found(tree: &Tree) -> Result<Found<'_>> {
-    Ok(Found { graph: &tree.graph, saes: tree.dictionaries()? })
+/// A tree's dictionaries, which a comparison borrows.
+fn with_dictionaries(tree: &Tree) -> Result<(&Graph, Vec<sae::Sae>)> {
+    Ok((tree.graph(), tree.dictionaries()?))
+}
+
+fn found<'a>((graph, saes): &'a (&Graph, Vec<sae::Sae>)) -> Found<'a> {
+    Found { graph, saes }
 }
 
 fn tokens(arg: usize, map: Options) -> Result<usize> {
@@ -29,8 +36,9 @@ fn tokens(arg: usize, map: Options) -> Result<usize> {
 
 fn shared(env: &Env, tree: &Tree, other: &Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
     let tokens = tokens(3, map)?;
-    let matches = shared::matches(m.core(), found(tree)?, found(other).map_err(|e| e.arg(0))?, text, tokens, &env.task)?;
-    Ok(shared::table(&tree.graph, &other.graph, &matches))
+    let (a, b) = (with_dictionaries(tree)?, with_dictionaries(other).map_err(|e| e.arg(0))?);
+    let matches = shared::matches(m.core(), found(&a), found(&b), text, tokens, &env.task)?;
+    Ok(shared::table(tree.graph(), other.graph(), &matches))
 }
 
 fn stable(env: &Env, m: &Model, trees: &Array, text: &Text, map: Options) -> Result<Table> {
@@ -41,7 +49,8 @@ fn stable(env: &Env, m: &Model, trees: &Array, text: &Text, map: Options) -> Res
     if trees.len() < 2 {
         return Err(err!(Argument, "expected at least two trees to compare, found {}", trees.len()).arg(1));
     }
-    let all: Vec<Found> = trees.iter().map(|tree| found(tree).map_err(|e| e.arg(1))).collect::<Result<_>>()?;
+    let all = trees.iter().map(|tree| with_dictionaries(tree).map_err(|e| e.arg(1))).collect::<Result<Vec<_>>>()?;
+    let all: Vec<Found> = all.iter().map(found).collect();
     shared::stability(m.core(), &all, text, tokens, &env.task)
 }
 

@@ -9,46 +9,64 @@ use serde_json::Value;
 
 use super::grow::dictionaries;
 use crate::base::{Cell, Result, Table};
-use crate::circuit::Graph;
+use crate::circuit::{Graph, Node};
 use crate::err;
 use crate::report::picture::Picture;
 use crate::report::symbols::count;
-use crate::report::{Item, Screen, items};
+use crate::report::items::Circuit;
+use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
 use crate::script::features::Feature;
-use crate::script::report::handle;
+use crate::script::report::{handle, methods};
+use crate::script::sae::Sae;
 use crate::script::value::{Fallible, from_json};
 
 /// A graph and the dictionaries that it was found with, in the order of the computation; none where it was loaded.
 #[derive(Clone)]
 pub struct Tree {
-    pub graph: Graph,
-    pub saes: Vec<sae::Sae>,
+    pub circuit: Circuit,
+    pub saes: Vec<Sae>,
     /// The tokens that the target was chosen for.
     pub promotes: Option<Arc<[u32]>>,
 }
 
 impl Tree {
+    pub fn graph(&self) -> &Graph {
+        &self.circuit.graph
+    }
+
     /// The dictionaries, or an error that says how to come by them.
-    pub fn dictionaries(&self) -> Result<&[sae::Sae]> {
+    pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
         if self.saes.is_empty() {
             return Err(err!(Argument, "expected a tree with its dictionaries, found one that was loaded without them")
                 .hint("load it with them: circuit::load(\"x.json\", saes)"));
         }
-        Ok(&self.saes)
+        Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
+    }
+
+    /// The features of the nodes, each by which of the dictionaries it is of, and its index there.
+    pub fn nodes(&self) -> Vec<(usize, usize)> {
+        self.graph().nodes.iter().map(|node| (node.level, node.feature)).collect()
+    }
+
+    /// What the nodes are called.
+    pub fn names(&self) -> Vec<String> {
+        self.graph().nodes.iter().map(Node::name).collect()
     }
 
     /// A node as a feature of its dictionary.
     fn feature(&self, number: usize) -> Result<Feature> {
-        let node = self.graph.nodes.get(number).ok_or_else(|| err!(Argument, "expected a tree with a target, found none"))?;
-        let sae = self.dictionaries()?.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
+        self.dictionaries()?;
+        let node = self.graph().nodes.get(number);
+        let node = node.ok_or_else(|| err!(Argument, "expected a tree with a target, found one without nodes"))?;
+        let sae = self.saes.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
         let promotes = self.promotes.clone().filter(|_| number == 0);
-        Ok(Feature { sae: sae.clone().into(), index: node.feature, promotes })
+        Ok(Feature { sae: sae.clone(), index: node.feature, promotes })
     }
 
     fn node_table(&self) -> Table {
-        let rows = self.graph.nodes.iter().map(|node| {
+        let rows = self.graph().nodes.iter().map(|node| {
             let meaning = node.meaning.as_deref().map_or(Cell::Missing, Cell::from);
             vec![
                 node.site.as_str().into(),
@@ -59,61 +77,65 @@ impl Tree {
             ]
         });
         let columns = ["site", "feature", "meaning", "score", "outlier dimension"];
-        Table { title: self.graph.title.clone(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+        Table { title: self.graph().title.clone(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
     }
 }
 
 impl Item for Tree {
     fn kind(&self) -> &'static str {
-        self.graph.kind()
+        self.circuit.kind()
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        self.graph.terminal(screen)
+        self.circuit.terminal(screen)
     }
 
     fn html(&self) -> Result<String> {
-        self.graph.html()
+        self.circuit.html()
     }
 
     fn data(&self) -> Result<Value> {
-        self.graph.data()
+        self.circuit.data()
     }
 
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
-        self.graph.picture()
+        self.circuit.picture()
+    }
+
+    fn graphviz(&self) -> Option<String> {
+        self.circuit.graphviz()
     }
 }
 
 handle!(Tree, "Tree", |tree| {
-    let part = if tree.graph.is_whole { "" } else { ", interrupted" };
-    format!("{}: {}{part}", tree.graph.title, count(tree.graph.nodes.len(), "node"))
+    let part = if tree.graph().is_whole { "" } else { ", interrupted" };
+    format!("{}: {}{part}", tree.graph().title, count(tree.graph().nodes.len(), "node"))
 });
 
-/// Writes a tree in the format that the file's name asks for.
+/// Writes a tree in the format that the file's name asks for. Its JSON is the graph alone, which can be read again.
 fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
-    let (files, place) = (&env(ctx)?.files, Path::new(path));
-    let written = match place.extension().and_then(|e| e.to_str()) {
-        Some("dot") => files.save_whole(place, tree.graph.dot().into_bytes()),
-        Some("json") => files.save_whole(place, tree.graph.json()?.into_bytes()),
-        _ => items::save(tree, files, place),
-    };
-    Ok(written.map_err(|e| e.arg(0))?.display().to_string())
+    match Path::new(path).extension().and_then(|e| e.to_str()) {
+        Some("json") => {
+            let written = env(ctx)?.files.save_whole(Path::new(path), tree.graph().json()?);
+            Ok(written.map_err(|e| e.arg(0))?.display().to_string())
+        }
+        _ => methods::saved(ctx, tree, path),
+    }
 }
 
 /// Refuses dictionaries that are not those of a graph.
-fn fitting(graph: &Graph, saes: Vec<sae::Sae>) -> Result<Vec<sae::Sae>> {
-    let site = |sae: &sae::Sae| sae.parts().about.sites.join(", ");
+fn fitting(graph: &Graph, saes: Vec<Sae>) -> Result<Vec<Sae>> {
+    let site = |sae: &Sae| sae.core.parts().about.sites.join(", ");
     let of_site = |wanted: &String| {
         saes.iter().find(|sae| site(sae) == *wanted).cloned().ok_or_else(|| {
             let found: Vec<String> = saes.iter().map(site).collect();
             err!(Argument, "expected a dictionary for {wanted}, where the graph has one, found {}", found.join(", "))
         })
     };
-    let ordered: Vec<sae::Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;
+    let ordered: Vec<Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;
     for node in &graph.nodes {
-        if let Some(sae) = ordered.get(node.level).filter(|sae| node.feature >= sae.d_sae()) {
-            let (site, features) = (&node.site, sae.d_sae());
+        if let Some(sae) = ordered.get(node.level).filter(|sae| node.feature >= sae.core.d_sae()) {
+            let (site, features) = (&node.site, sae.core.d_sae());
             return Err(err!(
                 Argument,
                 "expected a dictionary for {site} with feature {}, found one of {features} features",
@@ -129,12 +151,12 @@ fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Tree> {
     let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).arg(0))?;
     let saes = dictionaries(1, saes)?;
     let saes = if saes.is_empty() { saes } else { fitting(&graph, saes).map_err(|e| e.arg(1))? };
-    Ok(Tree { graph, saes, promotes: None })
+    Ok(Tree { circuit: Circuit { graph, cards: Vec::new() }, saes, promotes: None })
 }
 
 /// A part of a graph's data.
 fn part(tree: &Tree, name: &str) -> Result<Dynamic> {
-    Ok(tree.graph.data()?.get(name).map_or(Dynamic::UNIT, from_json))
+    Ok(tree.graph().data()?.get(name).map_or(Dynamic::UNIT, from_json))
 }
 
 #[export_module(manifest)]
@@ -178,7 +200,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn tree_map(tree: &mut Tree) -> Fallible<Dynamic> {
-        Ok(from_json(&tree.graph.data()?))
+        Ok(from_json(&tree.graph().data()?))
     }
 
     /// The nodes of the tree as a table: site, feature, what it stands for, how well that holds, and whether it is an
@@ -223,7 +245,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "edge_table", pure)]
     pub fn edge_table(tree: &mut Tree) -> Table {
-        tree.graph.table()
+        tree.graph().table()
     }
 
     /// Whether the tree was found to its end; false where Ctrl-C ended it.
@@ -234,7 +256,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "is_whole", pure)]
     pub fn is_whole(tree: &mut Tree) -> bool {
-        tree.graph.is_whole
+        tree.graph().is_whole
     }
 
     /// The feature that the tree is of.
@@ -264,6 +286,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "features", pure, return_raw)]
     pub fn features(tree: &mut Tree) -> Fallible<Array> {
-        Ok((0..tree.graph.nodes.len()).map(|node| tree.feature(node).map(Dynamic::from)).collect::<Result<_>>()?)
+        Ok((0..tree.graph().nodes.len()).map(|node| tree.feature(node).map(Dynamic::from)).collect::<Result<_>>()?)
     }
 }
