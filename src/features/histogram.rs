@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::contexts;
+use super::readings::Readings;
 use super::survey::{Moment, Sizes, class};
 use crate::base::results::Histogram;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
-use crate::data::pack::{self, Row};
-use crate::err;
+use crate::data::pack;
 use crate::model::Model;
 use crate::model::labels::{Column, Values};
-use crate::model::site::Place;
 use crate::sae::Sae;
-
-/// About so many tokens go through the model at once.
-const TOKENS: usize = 1 << 12;
 
 /// What positions are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,31 +60,29 @@ impl Count {
     }
 }
 
-/// Classes of positions with their counts, the one with the largest sum first; numbers stand in their order.
+/// Classes of positions with their counts: tokens with the largest sum first, all others in their order.
 pub fn counted(
     model: &Model,
-    (sae, place): (&Sae, Place),
-    feature: usize,
+    (sae, feature): (&Sae, usize),
     text: &Text,
     by: &By,
     task: &Task,
 ) -> Result<Vec<(String, Count)>> {
+    // A wrong name is answered before the model runs.
     let column = match by {
-        By::Label(name) => Some(pack::column(text, name, task)?),
+        By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
         By::Token | By::Position => None,
     };
+    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, None, task)?;
+    let keys: Vec<u32> = match by {
+        By::Label(name) => read.label(name).unwrap_or_default().to_vec(),
+        By::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
+        By::Token => read.ids.clone(),
+    };
     let mut counts: BTreeMap<u32, Count> = BTreeMap::new();
-    each_row(model, (sae, place), feature, text, task, |row, codes| {
-        let keys = match (&column, by) {
-            (Some(column), _) => pack::values(row, column)?,
-            (None, By::Position) => (0..codes.len() as u32).map(|column| class(column) as u32).collect(),
-            (None, _) => row.ids.clone(),
-        };
-        for (key, code) in keys.into_iter().zip(codes) {
-            counts.entry(key).or_default().take(*code);
-        }
-        Ok(())
-    })?;
+    for (key, code) in keys.into_iter().zip(read.codes.iter().flatten()) {
+        counts.entry(key).or_default().take(*code);
+    }
     let mut found: Vec<(u32, Count)> = counts.into_iter().collect();
     if *by == By::Token {
         found.sort_by(|a, b| b.1.sum.total_cmp(&a.1.sum).then(a.0.cmp(&b.0)));
@@ -102,67 +96,18 @@ pub fn counted(
 }
 
 /// How many positions have a code of each size, those of 0 left out.
-pub fn sizes(
-    model: &Model,
-    (sae, place): (&Sae, Place),
-    feature: usize,
-    text: &Text,
-    task: &Task,
-) -> Result<Histogram> {
+pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
+    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, None, task)?;
     let mut sizes = Sizes::default();
-    each_row(model, (sae, place), feature, text, task, |_, codes| {
-        for code in codes.iter().filter(|code| **code != 0.0) {
-            sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
-        }
-        Ok(())
-    })?;
+    for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
+        sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
+    }
     Ok(sizes.histogram())
 }
 
-/// Shows every row of a text with the feature's codes at its tokens.
-fn each_row(
-    model: &Model,
-    (sae, place): (&Sae, Place),
-    feature: usize,
-    text: &Text,
-    task: &Task,
-    mut take: impl FnMut(&Row, &[f32]) -> Result<()>,
-) -> Result<()> {
-    let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-        err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
-    })?;
-    if text.is_endless() && text.options().tokens.is_none() {
-        return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("say with `tokens` how much of it is read"));
-    }
-    let context = model.decoder.config().context;
-    let mut rows = pack::rows(text, tokenizer, context, task)?;
-    let bar = task.begin(&format!("reading {}", text.name()), text.options().tokens);
-    let mut read = 0;
-    loop {
-        let mut part: Vec<Row> = Vec::new();
-        while part.len() < (TOKENS / context).max(1)
-            && let Some(row) = rows.next(task)?
-        {
-            part.push(row);
-        }
-        let width = part.iter().map(|row| row.ids.len()).max().unwrap_or_default();
-        if part.is_empty() {
-            break;
-        }
-        let ids: Vec<Vec<u32>> = part.iter().map(|row| row.ids.clone()).collect();
-        let codes = contexts::codes(model, (sae, place), &ids, task)?;
-        for (number, row) in part.iter().enumerate() {
-            let of = |column: usize| contexts::code_of(codes.row(number * width + column), feature);
-            take(row, &(0..row.ids.len()).map(of).collect::<Vec<_>>())?;
-            read += row.ids.len() as u64;
-            bar.advance(row.ids.len() as u64);
-        }
-    }
-    match read {
-        0 => Err(err!(Argument, "expected a text of at least one token, found none in {}", text.name())),
-        _ => Ok(()),
-    }
+/// Where each token stands in its row.
+fn columns(starts: &[usize]) -> impl Iterator<Item = usize> {
+    starts.windows(2).flat_map(|ends| 0..ends[1] - ends[0])
 }
 
 /// The positions of a class, as in `4 to 7`.
@@ -210,12 +155,10 @@ mod tests {
     use crate::data::text::Options;
     use crate::features::samples::{dictionary, model, text};
     use crate::features::survey::{Kept, Survey};
-    use crate::model::site::select;
 
     #[test]
     fn every_way_of_counting_counts_the_same_codes() {
         let (model, sae) = (model(), dictionary("resid_post.0", 1));
-        let place = select(model.decoder.config(), "resid_post.0").unwrap()[0];
         let text = text(60, Options { labels: true, ..Options::default() });
         let task = Task::default();
         let survey =
@@ -223,7 +166,7 @@ mod tests {
         for feature in [0, 5, 23] {
             let tally = &survey.dictionaries[0][feature];
             for by in [By::Token, By::Position, By::Label("depth".into()), By::Label("bracket".into())] {
-                let found = counted(&model, (&sae, place), feature, &text, &by, &task).unwrap();
+                let found = counted(&model, (&sae, feature), &text, &by, &task).unwrap();
                 let all = found.iter().fold(Count::default(), |all, (_, count)| all.and(*count));
                 assert_eq!((all.positions, all.fired), (survey.positions, tally.fired), "{by:?}");
                 assert!((all.sum - tally.sum).abs() < 1e-3 * (1.0 + tally.sum), "{by:?}");
@@ -232,7 +175,7 @@ mod tests {
                     assert!((all.most - f64::from(first.code)).abs() < 1e-4);
                 }
             }
-            let histogram = sizes(&model, (&sae, place), feature, &text, &task).unwrap();
+            let histogram = sizes(&model, (&sae, feature), &text, &task).unwrap();
             assert_eq!(histogram.counts.iter().sum::<u64>(), tally.fired);
         }
     }
@@ -240,15 +183,15 @@ mod tests {
     #[test]
     fn labels_have_their_names_and_wrong_ones_are_answered() {
         let (model, sae) = (model(), dictionary("resid_post.0", 1));
-        let place = select(model.decoder.config(), "resid_post.0").unwrap()[0];
         let labelled = text(30, Options { labels: true, ..Options::default() });
         let by = |name: &str| By::Label(name.into());
-        let found = counted(&model, (&sae, place), 1, &labelled, &by("bracket"), &Task::default()).unwrap();
+        let found = counted(&model, (&sae, 1), &labelled, &by("bracket"), &Task::default()).unwrap();
         assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["none", "round"]);
-        let error = counted(&model, (&sae, place), 1, &labelled, &by("brakcet"), &Task::default()).unwrap_err();
+        let error = counted(&model, (&sae, 1), &labelled, &by("brakcet"), &Task::default()).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `bracket`?"));
-        let plain = text(3, Options::default());
-        assert!(counted(&model, (&sae, place), 1, &plain, &by("depth"), &Task::default()).is_err());
+        // Rules find the labels of a text that has none.
+        let plain = text(30, Options::default());
+        assert_eq!(counted(&model, (&sae, 1), &plain, &by("bracket"), &Task::default()).unwrap(), found);
     }
 
     #[test]

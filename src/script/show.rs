@@ -3,10 +3,11 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
+use super::circuit::{Judgement, Tree};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::{Contexts, Feature};
+use super::features::{Contexts, Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
@@ -57,7 +58,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 26] = [
+static ROWS: [Row; 29] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -69,11 +70,13 @@ static ROWS: [Row; 26] = [
     row::<Grid>(),
     row::<HeatText>(),
     row::<Hook>(),
+    row::<Judgement>(),
     row::<Lens>(),
     row::<Measures>(),
     row::<Model>(),
     row::<Ngram>(),
     row::<Pareto>(),
+    row::<Ranking>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),
@@ -84,6 +87,7 @@ static ROWS: [Row; 26] = [
     row::<Text>(),
     row::<Tokenizer>(),
     row::<Tokens>(),
+    row::<Tree>(),
 ];
 
 pub fn register_types(engine: &mut Engine) {

@@ -189,6 +189,16 @@ impl Text {
         Self { source, identity: name.clone(), name, options: options.into(), tally: Shared::default() }
     }
 
+    /// The same text, with the labels that rules find where it has none of its own.
+    pub fn labelled(&self) -> Self {
+        let source = match &self.source {
+            Source::Mix(parts) => Source::Mix(parts.iter().map(|(text, weight)| (text.labelled(), *weight)).collect()),
+            source => source.clone(),
+        };
+        let options = Options { labels: true, ..self.options.as_ref().clone() };
+        Self { source, options: options.into(), ..self.clone() }
+    }
+
     /// What it is called: its source as it was named.
     pub fn name(&self) -> &str {
         &self.name

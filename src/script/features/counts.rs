@@ -6,7 +6,6 @@ use rhai::plugin::*;
 use super::Feature;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::features::card::place;
 use crate::features::histogram::{By, Count, counted, sizes, table};
 use crate::report::chart::{Axis, Bars, Chart, Content, Counts};
 use crate::script::env::env;
@@ -25,14 +24,12 @@ fn by(name: &str) -> By {
 }
 
 fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &By) -> Result<Vec<(String, Count)>> {
-    let sae = &f.sae.core;
-    counted(m.core(), (sae, place(m.core(), sae)?), f.index, text, by, &env(ctx)?.task)
+    counted(m.core(), (&f.sae.core, f.index), text, by, &env(ctx)?.task)
 }
 
 /// How many codes there are of each size.
 fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Result<Chart> {
-    let sae = &f.sae.core;
-    let found = sizes(m.core(), (sae, place(m.core(), sae)?), f.index, text, &env(ctx)?.task)?;
+    let found = sizes(m.core(), (&f.sae.core, f.index), text, &env(ctx)?.task)?;
     let counts = Counts { name: "positions".into(), counts: found.counts, ..Counts::default() };
     let content = Content::Histogram { edges: found.edges, series: vec![counts] };
     Ok(Chart { x: label("code"), y: label("positions"), ..Chart::new(content) })
@@ -58,7 +55,7 @@ pub mod functions {
     /// exactly.
     ///
     /// `by` is "token", the tokens with the largest sums first; "position", in classes 0, 1, 2 to 3, 4 to 7 and so on; or
-    /// the name of one of the text's labels, such as "depth" or "apostrophe".
+    /// the name of one of the text's labels, such as "depth" or "apostrophe", which rules find where it has none of its own.
     ///
     /// # Options
     /// - `by` = "token": what classes are made by
@@ -68,7 +65,7 @@ pub mod functions {
     /// ```
     /// let t = data::tokenizer("to be (or not) to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["to be (or not) to be"], #{ labels: true });
+    /// let text = data::texts(["to be (or not) to be"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
     /// features::counts(m, s.feature(3), text, #{ by: "depth" }).to_map().rows.map(|row| [row[0], row[1]])
     /// //=> [["0", 8], ["1", 8]]
@@ -98,7 +95,7 @@ pub mod functions {
     /// ```
     /// let t = data::tokenizer("to be (or not) to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["to be (or not) to be"], #{ labels: true });
+    /// let text = data::texts(["to be (or not) to be"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
     /// features::histogram(m, s.feature(3), text, #{ by: "depth" })  //=> bar chart of active
     /// ```

@@ -75,8 +75,12 @@ pub mod functions {
     #[rhai_fn(name = "logits", return_raw)]
     pub fn logits_with(m: Model, f: Feature, options: Options) -> Fallible<Table> {
         let mut read = super::options(2, options);
-        let rows = read.size("rows", 10)?;
+        let (rows, positions) = (read.size("rows", 10)?, read.value("positions"));
         read.finish()?;
+        if positions.is_some() {
+            let error = err!(Argument, "expected a text for `positions` to be found in, found none");
+            return Err(error.hint("features::logits(m, f, text, #{ positions: 16 })").arg(2).into());
+        }
         let found = logits::promoted(m.core(), &f.sae.core, f.index)?;
         let title = format!("logits along {}, a code of 1", f.short());
         Ok(logits::extremes(&title, &found, &|id| name(m.core(), id), rows))
