@@ -3,6 +3,7 @@
 pub mod access;
 pub mod error;
 pub mod files;
+pub mod large_pages;
 pub mod memory;
 pub mod names;
 pub mod net;

@@ -5,7 +5,6 @@ use rhai::plugin::*;
 use serde_json::{Value, json};
 
 use crate::base::{Card, Cell, Result};
-use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
@@ -27,7 +26,7 @@ impl Feature {
         match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
             Some(index) => Ok(Self { sae: sae.clone(), index }),
             None => Err(index
-                .refuse(&format!("an index of the {} of the {}", count(features, "feature"), sae.short()))
+                .refuse(&format!("an index of the {}", sae.short()))
                 .hint(format!("features count from 0 to {}, and from -1 backwards", features.saturating_sub(1)))),
         }
     }
@@ -50,7 +49,7 @@ impl Handle for Feature {
     fn short(&self) -> String {
         match self.site() {
             Some(site) => format!("feature {} of {site}", self.index),
-            None => format!("feature {} of a {}", self.index, self.sae.short()),
+            None => format!("feature {} of the {}", self.index, self.sae.short()),
         }
     }
 
