@@ -2,6 +2,7 @@
 //! they are active.
 
 use super::chance::together;
+use super::logits::direct;
 use super::readings::finite;
 use super::survey::{Kept, Moment, Tally, site};
 use crate::base::{Cell, Result, Table, Task};
@@ -10,7 +11,6 @@ use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::config::NormKind;
 use crate::model::decoder::{Logits, Pass};
 use crate::model::hooks::{Action, Chain};
 use crate::model::run::Ask;
@@ -183,24 +183,6 @@ impl Sums {
         let spreads = (self.squares[feature] - c * c / n) * (self.p_squared - self.p * self.p / n);
         if spreads > 0.0 { both / spreads.sqrt() } else { 0.0 }
     }
-}
-
-/// For each feature, how much longer its direction makes the logits of the tokens than all others on average.
-fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
-    let (weights, config) = (model.decoder.weights(), model.decoder.config());
-    let unembed = weights.unembed.weight.to_dtype(DType::F32)?;
-    let these = unembed.index_select(&Tensor::new(tokens, unembed.device())?, 0)?.mean(0)?;
-    let mut towards = (these - unembed.mean(0)?)?;
-    if let Some(weight) = weights.final_norm.as_ref().and_then(|norm| norm.weight.as_ref()) {
-        let weight = weight.to_dtype(DType::F32)?;
-        towards = (towards * if config.norm_plus_one { (weight + 1.0)? } else { weight })?;
-    }
-    let mut directions = sae.directions().to_dtype(DType::F32)?;
-    if config.norm == Some(NormKind::Layer) && weights.final_norm.is_some() {
-        directions = directions.broadcast_sub(&directions.mean_keepdim(1)?)?;
-    }
-    let found = directions.matmul(&towards.unsqueeze(1)?)?.squeeze(1)?;
-    Ok(found.to_dtype(DType::F64)?.to_vec1()?)
 }
 
 /// How much the probability of the tokens falls at a feature's strongest positions when it is taken off.

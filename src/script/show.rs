@@ -6,13 +6,14 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::{Feature, Ranking};
+use super::features::{Contexts, Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::data::Text;
+use crate::features::FeatureCard;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::Report;
@@ -56,13 +57,15 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 25] = [
+static ROWS: [Row; 27] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
     row::<Chart>(),
     row::<Comparison>(),
+    row::<Contexts>(),
     row::<Feature>(),
+    row::<FeatureCard>(),
     row::<Grid>(),
     row::<HeatText>(),
     row::<Hook>(),

@@ -96,7 +96,11 @@ impl Default for Options {
 
 #[derive(Clone)]
 enum Source {
-    Files { files: Files, paths: Arc<[PathBuf]>, how: Arc<How> },
+    Files {
+        files: Files,
+        paths: Arc<[PathBuf]>,
+        how: Arc<How>,
+    },
     Given(Arc<[String]>),
     Grammar(Box<Grammar>),
     Sample(Box<Sample>),
@@ -207,6 +211,12 @@ impl Text {
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The same text, of which at most so many tokens are read.
+    pub fn limited(&self, tokens: u64) -> Self {
+        let most = self.options.tokens.map_or(tokens, |known| known.min(tokens));
+        Self { options: Options { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }
     }
 
     /// Its files, where it is read from such.

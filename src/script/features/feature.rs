@@ -1,11 +1,14 @@
 //! One feature of a dictionary as scripts hold it: `s.feature(12)`.
 
-use rhai::Dynamic;
 use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result};
+use super::Known;
+use crate::base::{Result, Task};
+use crate::features::{FeatureCard, card};
 use crate::report::{Item, Screen};
+use crate::script::env::env;
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Given, Int, given};
@@ -37,6 +40,17 @@ impl Feature {
         (!sites.is_empty()).then(|| sites.join(", "))
     }
 
+    /// What is known of it, from the text that its dictionary was fitted on where that is known.
+    pub fn card(&self) -> Result<FeatureCard> {
+        match &self.sae.known {
+            Some(known) => known.card(&self.sae.core, self.index),
+            None => {
+                let (looking, task) = (card::Looking::default(), Task::default());
+                card::card((&self.sae.core, self.index), None, None, looking, &task)
+            }
+        }
+    }
+
     /// What it writes: `[d_out]`.
     pub fn direction(&self) -> Result<Tensor> {
         Ok(self.sae.core.directions().get(self.index)?)
@@ -54,10 +68,7 @@ impl Handle for Feature {
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let site = self.site().map_or(Cell::Missing, |site| Cell::from(site.as_str()));
-        let sae = Cell::from(self.sae.short().as_str());
-        let fields = vec![("index".into(), self.index.into()), ("site".into(), site), ("dictionary".into(), sae)];
-        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+        self.card()?.terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {
@@ -69,6 +80,9 @@ impl Handle for Feature {
 pub mod methods {
     /// One feature of the dictionary, by its index; a negative one counts from the end.
     ///
+    /// `show` and the prompt answer with its card, as `features::card` makes it: where it is active in 50,000 tokens of the
+    /// text that the dictionary was fitted on, what it does to the logits, and its neighbours.
+    ///
     /// # Example
     /// ```
     /// let s = sae::load("tests/fixtures/saes/saelens-topk");
@@ -76,7 +90,10 @@ pub mod methods {
     /// s.feature(-1).index  //=> 95
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn feature(s: &mut Sae, index: Int) -> Fallible<Feature> {
+    pub fn feature(ctx: NativeCallContext, s: &mut Sae, index: Int) -> Fallible<Feature> {
+        if s.known.is_none() {
+            s.known = Known::found(&s.core, &*env(&ctx)?)?;
+        }
         Ok(Feature::at(s, &given(0, "index", &index))?)
     }
 
