@@ -91,7 +91,7 @@ impl FeatureCard {
             out.push_str(&format!("<div class=\"tables\">{tables}</div>\n"));
         }
         let notes: String = self.notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape::text(note))).collect();
-        Ok(out + &notes)
+        Ok(out + notes.as_str())
     }
 }
 
