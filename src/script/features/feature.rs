@@ -64,7 +64,7 @@ impl Handle for Feature {
     fn short(&self) -> String {
         match self.site() {
             Some(site) => format!("feature {} of {site}", self.index),
-            None => format!("feature {} of a {}", self.index, self.sae.short()),
+            None => format!("feature {} of the {}", self.index, self.sae.short()),
         }
     }
 
