@@ -51,6 +51,11 @@ impl Sae {
         &self.parts
     }
 
+    /// Whether this is the same dictionary in memory, and not merely one with equal parts.
+    pub fn is(&self, other: &Sae) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
+    }
+
     /// How wide the activations are that it reads.
     pub fn d_in(&self) -> usize {
         self.parts.encoder.dims()[1]

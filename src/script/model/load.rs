@@ -30,7 +30,17 @@ impl From<model::Model> for Model {
     }
 }
 
+impl From<Arc<model::Model>> for Model {
+    fn from(model: Arc<model::Model>) -> Self {
+        Self(model)
+    }
+}
+
 impl Model {
+    pub fn shared(&self) -> &Arc<model::Model> {
+        &self.0
+    }
+
     pub fn config(&self) -> &Config {
         self.0.decoder.config()
     }
@@ -178,7 +188,9 @@ pub mod functions {
             tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
         };
         read.finish()?;
-        Ok(model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into())
+        let model = model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into();
+        env.models.remember(&model);
+        Ok(model)
     }
 
     /// Makes a model of any size with random weights.

@@ -1,7 +1,6 @@
 //! Fitting dictionaries: `sae::fit` and `sae::fit_all`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -17,6 +16,7 @@ use crate::sae::About;
 use crate::sae::fit::Fit;
 use crate::script::data::Store;
 use crate::script::env::{Env, env};
+use crate::script::features::Known;
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::tensor::values;
@@ -36,7 +36,7 @@ impl Asked {
                 count(steps as usize, "step")
             ));
         }
-        Ok(Sae { core: done.sae, history: Some(Arc::new(done.history)) })
+        Ok(Sae::fitted(done.sae, done.history))
     }
 
     /// A dictionary for each source. Of several each is kept in a folder of its site.
@@ -191,7 +191,8 @@ pub mod functions {
 
     #[rhai_fn(name = "fit", return_raw)]
     pub fn fit_site_with(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
-        let mut found = super::of_sites(&*env(&ctx)?, &m, &[site], &text, options)?;
+        let env = env(&ctx)?;
+        let mut found = Known::all(super::of_sites(&env, &m, &[site], &text, options)?, &m, &text, &env);
         match (found.pop(), found.is_empty()) {
             (Some(one), true) => Ok(one),
             _ => Err(err!(Argument, "expected one site to fit, and `{site}` names several")
@@ -233,7 +234,8 @@ pub mod functions {
     pub fn fit_all_with(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
         let sites = given(1, "sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-        let found = super::of_sites(&*env(&ctx)?, &m, &sites, &text, options)?;
+        let env = env(&ctx)?;
+        let found = Known::all(super::of_sites(&env, &m, &sites, &text, options)?, &m, &text, &env);
         Ok(found.into_iter().map(Dynamic::from).collect())
     }
 

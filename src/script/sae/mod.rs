@@ -18,7 +18,7 @@ mod transcode;
 
 pub use dictionary::Sae;
 pub use measure::site_of;
-pub use rows::choosing;
+pub use rows::{choosing, keeping};
 
 use rhai::exported_manifest;
 use rhai::plugin::*;

@@ -1,7 +1,5 @@
 //! Sweeps: dictionaries over a grid of settings, all fitted on one reading of the data.
 
-use std::sync::Arc;
-
 use rand::Rng;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -132,7 +130,7 @@ fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
     }
     let found = Sweep::new(members, rows, &env.task)?.run(&about, &env.task)?;
     tell(&found, env);
-    let sae = |fitted: Fitted| Sae { core: fitted.sae, history: Some(Arc::new(fitted.history)) };
+    let sae = |fitted: Fitted| Sae::fitted(fitted.sae, fitted.history);
     Ok(found.into_iter().map(|fitted| Dynamic::from(sae(fitted))).collect())
 }
 
@@ -238,6 +236,6 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn keeping(s: &mut Sae, k: Int) -> Fallible<Sae> {
         let k = given(0, "k", &k).size()?;
-        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.arg(0))?, history: s.history.clone() })
+        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.arg(0))?, ..s.clone() })
     }
 }
