@@ -18,7 +18,8 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
 use crate::script::features::Feature;
-use crate::script::report::{handle, methods};
+use crate::script::report::handle;
+use crate::script::report::methods::saved as written;
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, from_json};
 
@@ -119,7 +120,7 @@ fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
             let written = env(ctx)?.files.save_whole(Path::new(path), tree.graph().json()?);
             Ok(written.map_err(|e| e.arg(0))?.display().to_string())
         }
-        _ => methods::saved(ctx, tree, path),
+        _ => written(ctx, tree, path),
     }
 }
 
