@@ -25,6 +25,7 @@ mod sparser;
 use std::sync::Arc;
 
 pub use encode::SparseCodes;
+pub use fits::{check_writes_behind, one_place};
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;
