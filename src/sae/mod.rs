@@ -8,6 +8,7 @@ pub mod crosscoder;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
+pub mod kept;
 pub mod load;
 pub mod metrics;
 pub mod splice;

@@ -103,7 +103,7 @@ impl Held {
         Shuffle { seed: self.seed, buffer: self.rows.unwrap_or(Shuffle::default().buffer) }
     }
 
-    fn of_widths(self, widths: &[usize]) -> usize {
+    pub(super) fn of_widths(self, widths: &[usize]) -> usize {
         let row = size_of::<f32>() * widths.iter().sum::<usize>();
         self.rows.unwrap_or((HELD / row.max(1)).max(1))
     }
@@ -155,35 +155,6 @@ impl Source {
         let count = usize::try_from(rows.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
         Ok(Self { widths: rows.widths(), rows: Box::new(rows), count, about })
     }
-}
-
-/// A source for each of the sites of a model that some names stand for, in the order of the computation. What can be held
-/// in memory is harvested in one pass of the model; else each source runs it anew.
-pub fn each_site(
-    model: &Model,
-    sites: &[&str],
-    text: &Text,
-    (options, held): (&Options, Held),
-    task: &Task,
-) -> Result<Vec<Source>> {
-    let mut harvest = Harvest::new(model, sites, text, options, task)?;
-    let most = held.of_widths(harvest.widths()) as u64;
-    let is_held = match text.options().tokens {
-        Some(tokens) if tokens <= most => true,
-        _ => harvest.count(most, task)?.is_some(),
-    };
-    if !is_held {
-        let each = |place: &crate::model::site::Place| {
-            let site = place.to_string();
-            Source::of_model((model, &[site.as_str()]), text, options, held, task)
-        };
-        return harvest.places().iter().map(each).collect();
-    }
-    let source = |(site, x): (String, Tensor)| {
-        let about = About { model: Some(model.origin.clone()), sites: vec![site], ..About::default() };
-        Source::of_tensors(&[x], held.seed, about)
-    };
-    harvested(model, sites, text, options, task)?.into_iter().map(source).collect()
 }
 
 /// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the

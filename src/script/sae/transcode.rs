@@ -1,7 +1,5 @@
 //! Dictionaries that write elsewhere than they read, and those of several sites or models at once.
 
-use std::sync::Arc;
-
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
@@ -42,7 +40,7 @@ fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, abo
         let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
         env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
     }
-    Ok(Sae { core: done.sae, history: Some(Arc::new(done.history)) })
+    Ok(done.into())
 }
 
 fn rows_of(x: &[Tensor]) -> usize {
