@@ -337,7 +337,8 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     }
 }
 
-fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
+/// How many rows of tokens go through the model at once.
+pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);
     match places.iter().any(|place| place.site.kind == Kind::Logits) {
         true => (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, rows),

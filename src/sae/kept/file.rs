@@ -6,8 +6,8 @@ use std::io::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::key::Key;
 use super::Kept;
+use super::key::Key;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;

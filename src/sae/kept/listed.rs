@@ -12,11 +12,14 @@ use crate::base::cache::{Shelved, days_between, shelved};
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 
+/// What is said of a kept dictionary.
+pub const COLUMNS: [&str; 4] = ["dictionary", "site", "model", "text"];
+
 /// A kept dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// What it is, in words.
-    pub what: String,
+    /// What it is, as the columns have it.
+    pub words: [String; 4],
     pub lies: Shelved,
 }
 
@@ -31,11 +34,11 @@ pub struct Cleared {
 pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
     let mut all: Vec<Listed> = ours(folder)
         .map(|lies| {
-            let what = file_of(&lies.folder, files).unwrap_or_else(|e| format!("damaged: {}", e.message));
-            Listed { what, lies }
+            let damaged = |e: Error| [format!("damaged: {}", e.message), String::new(), String::new(), String::new()];
+            Listed { words: file_of(&lies.folder, files).unwrap_or_else(damaged), lies }
         })
         .collect();
-    all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.what.cmp(&b.what)));
+    all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.words.cmp(&b.words)));
     all
 }
 
@@ -53,27 +56,28 @@ pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<
 
 /// The folders that are named as keys are: what else lies there is somebody else's.
 fn ours(folder: &Path) -> impl Iterator<Item = Shelved> {
-    let is_key = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_key =
+        |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let named = move |lies: &Shelved| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
     shelved(folder).into_iter().filter(named)
 }
 
-fn file_of(folder: &Path, files: &Files) -> Result<String> {
+fn file_of(folder: &Path, files: &Files) -> Result<[String; 4]> {
     Ok(in_words(&file::said(&files.map(&folder.join(FILE))?)?))
 }
 
 /// What a file says of its dictionary.
-fn in_words(said: &BTreeMap<String, String>) -> String {
+fn in_words(said: &BTreeMap<String, String>) -> [String; 4] {
     let key = said.get(file::KEY).and_then(|key| serde_json::from_str(key).ok()).unwrap_or(Value::Null);
-    let model = said.get(file::MODEL).map_or("?", String::as_str);
-    let word = |path: &str| key.pointer(path).and_then(Value::as_str).unwrap_or("?").to_string();
-    let size = |path: &str| key.pointer(path).and_then(Value::as_u64).map_or("?".into(), |size| size.to_string());
-    format!(
-        "{} of {} features for {} of {model}, on {} rows of {}",
-        word("/recipe/kind"),
-        size("/d_sae"),
+    let word = |path: &str| match key.pointer(path) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "?".into(),
+    };
+    [
+        format!("{} of {}", word("/recipe/kind"), word("/d_sae")),
         word("/reads/sites"),
-        size("/rows"),
-        word("/reads/text/name")
-    )
+        said.get(file::MODEL).map_or("?", String::as_str).into(),
+        word("/reads/text/name"),
+    ]
 }

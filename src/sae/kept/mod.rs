@@ -13,7 +13,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use key::{Key, Reads, Rows};
-pub use listed::{Cleared, Listed, clear, listed};
+pub use listed::{COLUMNS, Cleared, Listed, clear, listed};
 
 use super::Sae;
 use super::fit::History;

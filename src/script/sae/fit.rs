@@ -72,7 +72,7 @@ fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> 
         return asked.all_fitted(sites.sources(&names, task)?, env, &mut |_| ());
     };
     let reads = sites.reads(task)?;
-    let keys = names.iter().map(|site| key(&asked, &reads, &sites, site, task)).collect::<Result<Vec<_>>>()?;
+    let keys = names.iter().map(|site| key(&asked, &reads, &sites, site)).collect::<Result<Vec<_>>>()?;
     keeper.completed(&keys, |missing, done| {
         let missing: Vec<&str> = missing.iter().filter_map(|number| names.get(*number).copied()).collect();
         asked.all_fitted(sites.sources(&missing, task)?, env, done)
@@ -124,7 +124,7 @@ pub mod functions {
     /// Fits a dictionary to activations: a tensor `[.., d]`, those of a store, or those of a model at a site on a text.
     ///
     /// A store is read in constant memory, whatever its size. The activations of a text are harvested once and held where
-    /// 1 GiB is enough for them, or `buffer`; else they stream from the model through a buffer of that size, and the model
+    /// 2 GiB are enough for them, or `buffer`; else they stream from the model through a buffer of that size, and the model
     /// runs again in every pass. A store runs it once: see `data::harvest`.
     ///
     /// Activations are centred and scaled to mean square 1 while they are fitted, and that is folded back: the directions
@@ -178,7 +178,7 @@ pub mod functions {
     /// - `every` = 1000: steps between writing it down
     /// - `fresh` = false: whether to fit anew although a fit, or a dictionary, is kept
     /// - `site` = its only one: of a store, which site is fitted
-    /// - `buffer` = 32768 of a store, and of a text what 1 GiB holds: how many rows are in memory, of which batches are drawn
+    /// - `buffer` = 32768 of a store, and of a text what 2 GiB hold: how many rows are in memory, of which batches are drawn
     /// - `without_bos` = false: of a text, leaves out tokens that mark a beginning
     /// - `without_first` = 0: of a text, leaves out so many positions of each row
     /// - `without_tokens` = none: of a text, leaves out these tokens, ids or texts of one token

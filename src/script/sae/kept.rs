@@ -33,11 +33,7 @@ impl<'a> Keeper<'a> {
 
     /// What is kept under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given the
     /// numbers of those, and says in their order when each is done; whatever comes later, that one is kept by then.
-    pub fn completed(
-        &self,
-        keys: &[Key],
-        fit: impl FnOnce(&[usize], Done) -> Result<Vec<Sae>>,
-    ) -> Result<Vec<Sae>> {
+    pub fn completed(&self, keys: &[Key], fit: impl FnOnce(&[usize], Done) -> Result<Vec<Sae>>) -> Result<Vec<Sae>> {
         let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
         self.tell(keys, &found);
         let missing: Vec<usize> =
@@ -96,8 +92,8 @@ impl<'a> Keeper<'a> {
 }
 
 /// The key of the dictionary that is asked for at one site.
-pub(super) fn key(asked: &Asked, reads: &Reads, sites: &Sites, site: &str, task: &Task) -> Result<Key> {
-    let (rows, width) = sites.rows(site, task)?;
+pub(super) fn key(asked: &Asked, reads: &Reads, sites: &Sites, site: &str) -> Result<Key> {
+    let (rows, width) = sites.rows(site)?;
     let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
     let (recipe, d_sae) = asked.recipe(count, width)?;
     Ok(Key::new(reads, &rows, &recipe, d_sae))

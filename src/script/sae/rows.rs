@@ -18,8 +18,9 @@ use crate::script::options::OptionReader;
 use crate::script::value::Given;
 use crate::tensor::{Device, Tensor};
 
-/// Activations of a text are held in memory while a dictionary is fitted if they take no more than this, in bytes.
-const HELD: usize = 1 << 30;
+/// Activations of a text are held in memory while dictionaries are fitted if they take no more than this, in bytes: all
+/// layers of a small model on half a million tokens, for which the model then runs once and not once a layer.
+const HELD: usize = 2 << 30;
 
 /// Reads which positions of a text are harvested.
 pub fn keeping(read: &mut OptionReader) -> Result<Options> {
@@ -172,7 +173,9 @@ pub fn harvested(
         let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;
         memory::check(bytes, || "the activations of this text".into())?;
     }
-    let mut found: Vec<Vec<f32>> = vec![Vec::new(); widths.len()];
+    let tokens = usize::try_from(text.options().tokens.unwrap_or_default()).unwrap_or_default();
+    let mut found: Vec<Vec<f32>> =
+        widths.iter().map(|width| Vec::with_capacity(tokens.saturating_mul(*width))).collect();
     let mut sink = Streamed(|block: Block| {
         for (all, x) in found.iter_mut().zip(&block.activations) {
             let numbers = x.flatten_all()?.to_vec1::<f32>()?;

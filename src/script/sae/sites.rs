@@ -3,8 +3,10 @@
 use super::rows::{Held, Source, harvested};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Harvest, Options};
+use crate::data::harvest::{Harvest, Options, at_once};
+use crate::err;
 use crate::model::Model;
+use crate::model::site::Place;
 use crate::sae::About;
 use crate::sae::kept::{self, Reads};
 use crate::tensor::Tensor;
@@ -16,9 +18,10 @@ pub struct Sites<'a> {
     text: &'a Text,
     options: &'a Options,
     held: Held,
+    places: Vec<Place>,
     names: Vec<String>,
     widths: Vec<usize>,
-    at_once: usize,
+    context: usize,
     together: bool,
 }
 
@@ -39,7 +42,8 @@ impl<'a> Sites<'a> {
         Ok(Self {
             names: harvest.places().iter().map(ToString::to_string).collect(),
             widths: harvest.widths().to_vec(),
-            at_once: harvest.at_once(),
+            places: harvest.places().to_vec(),
+            context: harvest.context(),
             model,
             text,
             options,
@@ -54,27 +58,28 @@ impl<'a> Sites<'a> {
 
     /// What all of them read, for the keys of dictionaries that are kept.
     pub fn reads(&self, task: &Task) -> Result<Reads> {
-        Reads::new(self.model, self.text, self.options, self.harvest(&self.all(), task)?, task)
+        let harvest = Harvest::new(self.model, &self.all(), self.text, self.options, task)?;
+        Reads::new(self.model, self.text, self.options, harvest, task)
     }
 
     /// How the rows of one of them come, and how wide they are.
-    pub fn rows<'s>(&self, site: &'s str, task: &Task) -> Result<(kept::Rows<'s>, usize)> {
-        let width = self.names.iter().position(|name| name == site).and_then(|at| self.widths.get(at)).copied();
-        let width = width.unwrap_or_default();
-        let rows = match self.together {
-            true => kept::Rows { site, at_once: self.at_once, buffer: None, seed: self.held.seed },
-            false => {
-                let at_once = self.harvest(&[site], task)?.at_once();
-                kept::Rows { site, at_once, buffer: Some(self.held.of_widths(&[width])), seed: self.held.seed }
-            }
+    pub fn rows<'s>(&self, site: &'s str) -> Result<(kept::Rows<'s>, usize)> {
+        let at = self.names.iter().position(|name| name == site);
+        let found = at.and_then(|at| Some((self.places.get(at)?, *self.widths.get(at)?)));
+        let (place, width) = found.ok_or_else(|| err!(Bug, "a site that is not among those that are read"))?;
+        let (through, buffer) = match self.together {
+            true => (self.places.as_slice(), None),
+            false => (std::slice::from_ref(place), Some(self.held.of_widths(&[width]))),
         };
-        Ok((rows, width))
+        let at_once = at_once(&self.model.decoder, through, self.context);
+        Ok((kept::Rows { site, at_once, buffer, seed: self.held.seed }, width))
     }
 
     /// The activations at some of them, which come as they would with all of them.
     pub fn sources(&self, wanted: &[&str], task: &Task) -> Result<Vec<Source>> {
         if !self.together {
-            let source = |site: &&str| Source::of_model((self.model, &[*site]), self.text, self.options, self.held, task);
+            let source =
+                |site: &&str| Source::of_model((self.model, &[*site]), self.text, self.options, self.held, task);
             return wanted.iter().map(source).collect();
         }
         let source = |(site, x): (String, Tensor)| {
@@ -87,9 +92,5 @@ impl<'a> Sites<'a> {
 
     fn all(&self) -> Vec<&str> {
         self.names.iter().map(String::as_str).collect()
-    }
-
-    fn harvest(&self, sites: &[&str], task: &Task) -> Result<Harvest> {
-        Harvest::new(self.model, sites, self.text, self.options, task)
     }
 }

@@ -109,7 +109,9 @@ fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
     };
     // All read the rows in the order that the first one has them in.
     let found = match (origin, reading) {
-        (Origin::Given(x), Reading::Given(given)) => fitted(&cells.iter().collect::<Vec<_>>(), given.source(x, first)?, env, &mut |_| ())?,
+        (Origin::Given(x), Reading::Given(given)) => {
+            fitted(&cells.iter().collect::<Vec<_>>(), given.source(x, first)?, env, &mut |_| ())?
+        }
         (Origin::Model(m, site, text), Reading::Model(keep)) => {
             let sites = Sites::new(m.core(), &[site], text, (&keep, first.held()), &env.task)?;
             of_site(&cells, first, (&sites, site), env)?
@@ -132,7 +134,7 @@ fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &
         return fit(&cells.iter().collect::<Vec<_>>(), &mut |_| ());
     };
     let reads = sites.reads(&env.task)?;
-    let keys = cells.iter().map(|cell| key(cell, &reads, sites, name, &env.task)).collect::<Result<Vec<_>>>()?;
+    let keys = cells.iter().map(|cell| key(cell, &reads, sites, name)).collect::<Result<Vec<_>>>()?;
     keeper.completed(&keys, |missing, done| {
         let missing: Vec<&Asked> = missing.iter().filter_map(|number| cells.get(*number)).collect();
         fit(&missing, done)
