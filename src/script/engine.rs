@@ -9,12 +9,13 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{data, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
+use super::{data, features, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
         ("data", data::functions()),
+        ("features", features::functions()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
         ("model", model::functions()),
         ("plot", vec![exported_manifest!(plot::functions)]),
@@ -36,7 +37,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
-    [own, data::globals(), model::globals(), sae::globals(), tensor::globals()].concat()
+    [own, data::globals(), features::globals(), model::globals(), sae::globals(), tensor::globals()].concat()
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.

@@ -25,6 +25,7 @@ pub mod drawing;
 pub mod engine;
 pub mod env;
 pub mod failure;
+pub mod features;
 mod foreign;
 pub mod hooks;
 pub mod inspect;

@@ -6,6 +6,7 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
+use super::features::Feature;
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
@@ -55,12 +56,13 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 23] = [
+static ROWS: [Row; 24] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
     row::<Chart>(),
     row::<Comparison>(),
+    row::<Feature>(),
     row::<Grid>(),
     row::<HeatText>(),
     row::<Hook>(),

@@ -30,15 +30,19 @@ impl Part {
     /// Whether a document is of this part, where one in `one_in` is held out. Its own first words decide, so that its
     /// part does not change when others are added, and no copy of a held document is trained on.
     pub fn has(self, beginning: &str, one_in: u64) -> bool {
-        let hash = Sha256::digest(beginning);
-        let number = hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
-        let held = number.is_multiple_of(one_in.max(1));
+        let held = number(beginning).is_multiple_of(one_in.max(1));
         match self {
             Part::All => true,
             Part::Train => !held,
             Part::Held => held,
         }
     }
+}
+
+/// A number of a document, drawn from all of 64 bits by its beginning.
+pub fn number(beginning: &str) -> u64 {
+    let hash = Sha256::digest(beginning);
+    hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

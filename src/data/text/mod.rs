@@ -10,6 +10,7 @@ mod parquet;
 mod plain;
 mod reading;
 mod records;
+mod split;
 mod tally;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::model::tokenizer::Tokenizer;
 use labelled::Labelled;
 use mix::Mixed;
 use reading::{Counted, Given, How, Reading};
+use split::{Parted, Share};
 use tally::Shared;
 
 /// The sources that need no file.
@@ -99,6 +101,8 @@ enum Source {
     Grammar(Box<Grammar>),
     Sample(Box<Sample>),
     Mix(Arc<[(Text, f64)]>),
+    /// Some of the documents of another text.
+    Part(Box<Text>, Share),
 }
 
 /// A model that text is drawn from.
@@ -197,7 +201,11 @@ impl Text {
 
     /// Its files, where it is read from such.
     pub fn paths(&self) -> &[PathBuf] {
-        if let Source::Files { paths, .. } = &self.source { paths } else { &[] }
+        match &self.source {
+            Source::Files { paths, .. } => paths,
+            Source::Part(whole, _) => whole.paths(),
+            _ => &[],
+        }
     }
 
     /// The texts that a mixture is made of, with their weights.
@@ -211,6 +219,7 @@ impl Text {
             Source::Files { .. } | Source::Given(_) => false,
             Source::Grammar(_) | Source::Sample(_) => true,
             Source::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
+            Source::Part(whole, _) => whole.is_endless(),
         }
     }
 
@@ -239,6 +248,10 @@ impl Text {
             Source::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
                 Box::new(Mixed::new(opened.collect::<Result<_>>()?))
+            }
+            Source::Part(whole, share) => {
+                let counted = Parted::new(whole.unlabelled(task)?, *share);
+                Box::new(Counted::new(counted, self.tally.clone()))
             }
         })
     }

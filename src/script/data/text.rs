@@ -362,4 +362,19 @@ pub mod methods {
     pub fn report(text: &mut Text) -> Table {
         text.report()
     }
+
+    /// Texts that share no document, so that what chooses something does not judge it: each has about its share of the
+    /// documents, and of `tokens`. A document's own first words decide which part it is in, the same every time.
+    ///
+    /// # Example
+    /// ```
+    /// let parts = data::text("grammar", #{ tokens: 1000 }).split([3, 1]);
+    /// parts  //=> [text of grammar, part 1, text of grammar, part 2]
+    /// parts[1].to_map().tokens  //=> 250
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn split(text: &mut Text, shares: Array) -> Fallible<Array> {
+        let shares = given(0, "shares", &shares.into()).numbers()?;
+        Ok(text.split(&shares).map_err(|e| e.arg(0))?.into_iter().map(Dynamic::from).collect())
+    }
 }

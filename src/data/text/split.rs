@@ -1,0 +1,117 @@
+//! Disjoint parts of a text, so that what chooses something does not judge it.
+
+use super::hold::number;
+use super::{Source, Text};
+use crate::base::{Result, Task};
+use crate::data::{Document, Documents};
+use crate::err;
+
+/// Documents whose number lies here, where all numbers lie from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    from: f64,
+    to: f64,
+}
+
+impl Share {
+    fn has(self, beginning: &str) -> bool {
+        let number = number(beginning) as f64 / 2_f64.powi(64);
+        (self.from..self.to).contains(&number)
+    }
+}
+
+impl Text {
+    /// Texts that share no document, each with about its share of them, and of the tokens that are read of this one. A
+    /// document's own first words decide, so that copies of it are in one part, and all parts are the same every time.
+    pub fn split(&self, shares: &[f64]) -> Result<Vec<Text>> {
+        if let Some(wrong) = shares.iter().find(|share| !share.is_finite() || **share <= 0.0) {
+            return Err(err!(Argument, "expected shares above 0, found {wrong}"));
+        }
+        let total: f64 = shares.iter().sum();
+        if shares.len() < 2 {
+            return Err(err!(Argument, "expected at least two shares, found {}", shares.len()));
+        }
+        let mut before = 0.0;
+        let part = |(index, share): (usize, &f64)| {
+            let from = before / total;
+            before += share;
+            // The last part ends where all numbers do, whatever sums of shares are rounded to.
+            let is_last = index + 1 == shares.len();
+            let share = Share { from, to: if is_last { f64::INFINITY } else { before / total } };
+            self.part(index, share, (before / total).min(1.0) - from)
+        };
+        Ok(shares.iter().enumerate().map(part).collect())
+    }
+
+    fn part(&self, index: usize, share: Share, size: f64) -> Text {
+        let mut options = self.options().clone();
+        options.tokens = options.tokens.map(|tokens| ((tokens as f64 * size).round() as u64).max(1));
+        let name = format!("{}, part {}", self.name(), index + 1);
+        let identity = format!("{}, documents from {} to {}", self.identity(), share.from, share.to);
+        Text { identity: identity.into(), ..Text::new(Source::Part(Box::new(self.clone()), share), &name, options) }
+    }
+}
+
+/// The documents of a part.
+pub struct Parted {
+    documents: Box<dyn Documents>,
+    share: Share,
+    /// Whether the document that is being read belongs to the part.
+    wanted: bool,
+}
+
+impl Parted {
+    pub fn new(documents: Box<dyn Documents>, share: Share) -> Self {
+        Self { documents, share, wanted: false }
+    }
+}
+
+impl Documents for Parted {
+    fn next(&mut self, task: &Task) -> Result<Option<Document>> {
+        while let Some(document) = self.documents.next(task)? {
+            if document.at == 0 {
+                self.wanted = self.share.has(&document.text);
+            }
+            if self.wanted {
+                return Ok(Some(document));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::*;
+
+    fn texts(text: &Text) -> Vec<String> {
+        let (mut documents, task) = (text.documents(&Task::default()).unwrap(), Task::default());
+        std::iter::from_fn(|| documents.next(&task).unwrap()).map(|document| document.text).collect()
+    }
+
+    #[test]
+    fn parts_are_disjoint_whole_and_as_large_as_asked() {
+        let all: Vec<String> = (0..2000).map(|i| format!("text {i}")).collect();
+        let options = Options { tokens: Some(1000), ..Options::default() };
+        let whole = Text::given(all.clone(), options).unwrap();
+        let parts = whole.split(&[3.0, 0.5, 0.5]).unwrap();
+        let found: Vec<Vec<String>> = parts.iter().map(texts).collect();
+        assert!((1400..1600).contains(&found[0].len()), "{}", found[0].len());
+        let mut together = found.concat();
+        together.sort();
+        let mut sorted = all;
+        sorted.sort();
+        assert_eq!(together, sorted);
+        assert_eq!(parts.iter().map(|part| part.options().tokens.unwrap()).collect::<Vec<_>>(), [750, 125, 125]);
+        assert_eq!(parts[1].name(), "given texts, part 2");
+        assert_ne!(parts[1].identity(), parts[2].identity());
+    }
+
+    #[test]
+    fn shares_that_are_none_are_refused() {
+        let whole = Text::given(vec!["one".into()], Options::default()).unwrap();
+        assert_eq!(whole.split(&[1.0]).unwrap_err().message, "expected at least two shares, found 1");
+        assert_eq!(whole.split(&[1.0, 0.0]).unwrap_err().message, "expected shares above 0, found 0");
+    }
+}

@@ -1,0 +1,41 @@
+//! A feature at a glance, as plain data: where it is active, what it promotes, and what is near it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Card, HeatText, Table};
+
+/// What is known of one feature. A part that is not known is empty, and `notes` say why.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct FeatureCard {
+    pub feature: usize,
+    /// The site that its dictionary reads; empty where nobody said.
+    pub site: String,
+    pub title: String,
+    /// How often it is active and how strongly, with the histogram of its codes.
+    pub facts: Card,
+    /// What it stands for, where somebody has described it.
+    pub description: Option<Description>,
+    /// Where it is active: the strongest first, then by how strong they are, then drawn at random.
+    pub contexts: Vec<Group>,
+    /// Its tokens, its positions, what it promotes, and its neighbours.
+    pub tables: Vec<Table>,
+    /// Which text this was made from, and what could not be told.
+    pub notes: Vec<String>,
+}
+
+/// What a feature stands for, in words.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Description {
+    pub text: String,
+    /// The correlation of what the words say with the codes, on text that they were not chosen on.
+    pub score: f64,
+}
+
+/// Contexts that were chosen in one way. Of each, the title says where it is from, and the values are the feature's
+/// codes at its tokens.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Group {
+    /// Such as "strongest", "0.8 to 1 of the strongest", "drawn at random".
+    pub name: String,
+    pub texts: Vec<HeatText>,
+}

@@ -1,0 +1,138 @@
+//! One feature of a dictionary as scripts hold it: `s.feature(12)`.
+
+use rhai::Dynamic;
+use rhai::plugin::*;
+use serde_json::{Value, json};
+
+use crate::base::{Card, Cell, Result};
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::script::sae::Sae;
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, Given, Int, given};
+use crate::tensor::Tensor;
+
+/// A feature and the dictionary that it is of.
+#[derive(Clone)]
+pub struct Feature {
+    pub sae: Sae,
+    pub index: usize,
+}
+
+impl Feature {
+    /// The feature at an index, a negative one counted from the end.
+    pub fn at(sae: &Sae, index: &Given) -> Result<Self> {
+        let (asked, features) = (index.integer()?, sae.core.d_sae());
+        let from_start = if asked < 0 { asked.checked_add_unsigned(features as u64) } else { Some(asked) };
+        match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
+            Some(index) => Ok(Self { sae: sae.clone(), index }),
+            None => Err(index
+                .refuse(&format!("an index of the {} of the {}", count(features, "feature"), sae.short()))
+                .hint(format!("features count from 0 to {}, and from -1 backwards", features.saturating_sub(1)))),
+        }
+    }
+
+    /// The sites that its dictionary reads, nothing where nobody said.
+    pub fn site(&self) -> Option<String> {
+        let sites = &self.sae.core.parts().about.sites;
+        (!sites.is_empty()).then(|| sites.join(", "))
+    }
+
+    /// What it writes: `[d_out]`.
+    pub fn direction(&self) -> Result<Tensor> {
+        Ok(self.sae.core.directions().get(self.index)?)
+    }
+}
+
+impl Handle for Feature {
+    const NAME: &'static str = "Feature";
+
+    fn short(&self) -> String {
+        match self.site() {
+            Some(site) => format!("feature {} of {site}", self.index),
+            None => format!("feature {} of a {}", self.index, self.sae.short()),
+        }
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        let site = self.site().map_or(Cell::Missing, |site| Cell::from(site.as_str()));
+        let sae = Cell::from(self.sae.short().as_str());
+        let fields = vec![("index".into(), self.index.into()), ("site".into(), site), ("dictionary".into(), sae)];
+        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+    }
+
+    fn json(&self) -> Result<Value> {
+        Ok(json!({ "index": self.index, "site": self.site(), "dictionary": self.sae.json()? }))
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// One feature of the dictionary, by its index; a negative one counts from the end.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// s.feature(12)  //=> feature 12 of resid_post.3
+    /// s.feature(-1).index  //=> 95
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn feature(s: &mut Sae, index: Int) -> Fallible<Feature> {
+        Ok(Feature::at(s, &given(0, "index", &index))?)
+    }
+
+    /// Which feature of its dictionary it is, from 0.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(3).feature(1).index  //=> 1
+    /// ```
+    #[rhai_fn(global, get = "index", pure)]
+    pub fn index(f: &mut Feature) -> i64 {
+        f.index as i64
+    }
+
+    /// The site that its dictionary reads, `()` where nobody said.
+    ///
+    /// # Example
+    /// ```
+    /// sae::load("tests/fixtures/saes/saelens-topk").feature(0).site  //=> "resid_post.3"
+    /// ```
+    #[rhai_fn(global, get = "site", pure)]
+    pub fn site(f: &mut Feature) -> Dynamic {
+        f.site().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// What the feature writes: `[d_out]`.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(3).feature(1).direction  //=> tensor([0.0, 1.0, 0.0])
+    /// ```
+    #[rhai_fn(global, get = "direction", pure, return_raw)]
+    pub fn direction(f: &mut Feature) -> Fallible<Tensor> {
+        Ok(f.direction()?)
+    }
+
+    /// The dictionary that it is of.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(3).feature(1).sae  //=> identity dictionary of 3 features
+    /// ```
+    #[rhai_fn(global, get = "sae", pure)]
+    pub fn sae(f: &mut Feature) -> Sae {
+        f.sae.clone()
+    }
+
+    /// What is known of the feature, as a map.
+    ///
+    /// # Example
+    /// ```
+    /// sae::identity(3).feature(1).to_map().index  //=> 1
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(f: &mut Feature) -> Fallible<Dynamic> {
+        Ok(crate::script::value::from_json(&f.json()?))
+    }
+}
