@@ -146,7 +146,8 @@ pub mod functions {
     /// A dictionary of a model and a text is kept in the user's cache when it has come to its end, and found again, to the
     /// last bit, by the next call with the same weights, tokens, options and seed on the same kind of machine, which says
     /// so; the activations need no keeping of their own then. `microtome cache` lists what is kept, and `--fresh` does
-    /// without. What is fitted in a `dir`, on a tensor or on a store is not kept there.
+    /// without. What is fitted in a `dir`, on a tensor or on a store is not kept there, and neither are transcoders and
+    /// crosscoders.
     ///
     /// # Options
     /// - `kind` = "topk": one of these
