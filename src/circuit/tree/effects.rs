@@ -58,8 +58,9 @@ pub fn effects(
 ) -> Result<Effects> {
     let asked = Asked { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
+    let read = |(tokens, stream)| Task::in_place(|| Text::of(&asked, tokens, stream)?.read());
     let of_texts: Vec<Result<OfText>> =
-        texts.par_iter().zip(&streams).map(|(tokens, stream)| Text::of(&asked, tokens, stream)?.read()).collect();
+        texts.par_iter().map(Vec::as_slice).zip(&streams).map(read).collect();
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for (number, of_text) in of_texts.into_iter().enumerate() {
         let OfText { original, changed } = of_text?;

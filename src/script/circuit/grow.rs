@@ -131,7 +131,8 @@ pub mod functions {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 }).is_whole  //=> true
+    /// let f = saes[1].feature(0);
+    /// circuit::causal_tree(m, saes, f, text, #{ contexts: 2 }).is_whole  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn causal_tree(ctx: NativeCallContext, m: Model, saes: Array, f: Feature, text: Text) -> Fallible<Tree> {
