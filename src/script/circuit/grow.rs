@@ -102,8 +102,8 @@ pub mod functions {
     /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is taken off
     /// (x - c_f d_f at all positions of that site), and the effect is what the feature loses, as a share, on average.
     /// The features with the largest effects are its children; then the children of these are looked for at positions of
-    /// their own. A feature that several depend on is one node. Features without which another one grows are shown, and
-    /// not followed. What comes out is exact: features that are not active there have no effect, and are not computed.
+    /// their own. A feature that several depend on is one node. The feature without which another one grows most is shown,
+    /// and not followed. What comes out is exact: features that are not active there have no effect, and are not computed.
     ///
     /// `saes` are dictionaries of the residual stream at different places, such as those of `sae::fit_all`; those behind
     /// that of the feature are not used. A node is an outlier dimension where more than half of the square of its

@@ -24,9 +24,8 @@ use crate::script::value::{Fallible, Given, Options, from_json};
 /// How many tokens of a text are read for means, and for rows to judge on.
 const TOKENS: usize = 30_000;
 
-/// How many tokens with labels are read, and how many labels of each node are told.
+/// How many tokens with labels are read.
 const LABELLED: usize = 20_000;
-const MOST: usize = 3;
 
 /// How well a tree explains its target.
 #[derive(Clone)]
@@ -106,11 +105,11 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
 }
 
-/// How well each node tells the labels of a text: those that it tells best.
+/// The label of a text that each node tells best, and how well.
 fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Table> {
     let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
     let told = labels::aurocs(m.core(), &saes, &nodes, text, Some(LABELLED), &env.task)?;
-    Ok(labels::table(&tree.names(), &told, MOST))
+    Ok(labels::table(&tree.names(), &told, 1))
 }
 
 /// The labelled language, as far as it is held out.
@@ -132,8 +131,8 @@ pub mod methods {
     /// probability where they are due and elsewhere in the same rows, and KL(clean || changed) in nats on rows of the
     /// text that have nothing to do with it. The lowest and the highest of all draws stand beside their mean.
     ///
-    /// Labels are what each node stands for, as far as labels of tokens tell: the three with the largest correlation, and
-    /// how well the node's code tells tokens that have them from those that do not (AUROC).
+    /// Labels are what each node stands for, as far as labels of tokens tell: the one with the largest correlation, and how
+    /// well the node's code tells tokens that have it from those that do not (AUROC).
     ///
     /// # Options
     /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
