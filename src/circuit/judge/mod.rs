@@ -40,7 +40,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { contexts: 24, draws: 20, tokens: Vec::new(), seed: 0 }
+        Self { contexts: 16, draws: 20, tokens: Vec::new(), seed: 0 }
     }
 }
 
@@ -137,9 +137,8 @@ impl Judging<'_> {
     fn kept(&self, rest: Rest, task: &Task) -> Result<Kept> {
         let label = if rest == Rest::Kept { "judging what is kept" } else { "judging it without errors" };
         let bar = task.begin(label, Some(2 + self.draws as u64));
-        let only = |kept: Vec<Vec<usize>>| -> Vec<Change> {
-            kept.into_iter().map(|kept| Change::Only(kept, rest)).collect()
-        };
+        let only =
+            |kept: Vec<Vec<usize>>| -> Vec<Change> { kept.into_iter().map(|kept| Change::Only(kept, rest)).collect() };
         let alone = [vec![Vec::new(); self.features.len()], self.features.to_vec()].map(only);
         let mut found = self.shown(&alone, &*bar, task)?.into_iter();
         let (Some(empty), Some(circuit)) = (found.next(), found.next()) else {

@@ -49,7 +49,8 @@ impl Item for Judgement {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let tables: Vec<String> = self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
+        let tables: Vec<String> =
+            self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
         Ok(format!("{}\n\n{}", self.title, tables.join("\n")))
     }
 
@@ -136,7 +137,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
-    /// - `contexts` = 24: how many rows of the text are looked at
+    /// - `contexts` = 16: how many rows of the text are looked at
     /// - `draws` = 20: how many random sets are drawn
     /// - `seed` = 0: what the draws depend on
     /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may stand
