@@ -20,6 +20,7 @@ use crate::base::{Result, Task};
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::console::Console;
 use crate::script::env::{Arguments, Checks, Env};
+use crate::script::model::Loaded;
 use crate::script::record::Record;
 use crate::{bail, err};
 
@@ -75,6 +76,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         files,
         arguments: wants.arguments,
         checks: Checks::default(),
+        models: Loaded::default(),
         recorded,
         settings,
     })

@@ -1,23 +1,26 @@
-//! Which features of a dictionary promote a token: by their direction, by what the model does without them, and by when
+//! Which features of a dictionary promote tokens: by their direction, by what the model does without them, and by when
 //! they are active.
 
-use super::survey::{Kept, Moment, Tally};
+use super::chance::together;
+use super::logits::direct;
+use super::readings::finite;
+use super::survey::{Kept, Moment, Tally, site};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::config::NormKind;
-use crate::model::hooks::{Action, Bound};
+use crate::model::decoder::{Logits, Pass};
+use crate::model::hooks::{Action, Chain};
 use crate::model::run::Ask;
-use crate::model::site::Place;
-use crate::sae::Sae;
+use crate::model::site::{Place, select};
 use crate::sae::splice::Rest;
-use crate::tensor::{DType, Tensor, normalise};
+use crate::sae::{Sae, SparseCodes};
+use crate::tensor::{DType, Device};
 
-/// Rows of tokens that go through the model at once.
-const AT_ONCE: usize = 32;
+/// About so many tokens go through the model at once.
+const AT_ONCE: usize = 1 << 12;
 
 /// At so many of a feature's strongest positions the model is run without it.
 const ABLATED_AT: usize = 16;
@@ -37,34 +40,52 @@ pub struct Promoter {
     pub ablation: f64,
 }
 
+/// The features that promote some tokens most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Promoters {
+    /// Those that the model was run without, the one with the largest effect of that first.
+    pub found: Vec<Promoter>,
+    /// How many features were active at all, among which these were chosen.
+    pub tried: usize,
+    /// How many positions were read.
+    pub positions: u64,
+}
+
 /// What is counted over all positions.
 struct Sums {
     positions: f64,
     p: f64,
     p_squared: f64,
+    /// Row by row, the probability of the tokens at each position.
+    chances: Vec<Vec<f64>>,
     /// Feature by feature: sums of c^2 and of c p; those of c are in the tallies.
     squares: Vec<f64>,
     products: Vec<f64>,
     tallies: Vec<Tally>,
 }
 
-/// The features that promote the tokens most, the one with the largest effect of ablation first. The model is run
-/// without `candidates` features each: those with the largest direct effect, and those with the largest correlation.
+/// The features that promote the tokens most. The model is run without `candidates` features each: those with the
+/// largest direct effect, and those with the largest correlation.
 pub fn predicting(
     model: &Model,
-    (sae, place): (&Sae, Place),
+    sae: &Sae,
     rows: &[Vec<u32>],
     tokens: &[u32],
     candidates: usize,
     task: &Task,
-) -> Result<Vec<Promoter>> {
-    if tokens.is_empty() {
-        return Err(err!(Argument, "expected at least one token to look for, found none"));
-    }
+) -> Result<Promoters> {
+    let config = model.decoder.config();
+    let site = site(sae)?;
+    let [place] = select(config, site)?[..] else {
+        return Err(err!(Argument, "expected a dictionary of one site, found one that reads `{site}`"));
+    };
+    // What it writes goes towards the logits through the stream.
+    sae.check_fits(config.d_model, &model.origin, site)?;
+    sae.check_writes_what_it_reads()?;
     let sums = read(model, (sae, place), rows, tokens, task)?;
     let direct = direct(model, sae, tokens)?;
     let mut found: Vec<Promoter> = (0..sae.d_sae())
-        .filter(|f| sums.tallies[*f].fired > 0)
+        .filter(|feature| sums.tallies[*feature].fired > 0)
         .map(|feature| Promoter {
             feature,
             fired: sums.tallies[feature].fired,
@@ -76,66 +97,83 @@ pub fn predicting(
     if found.is_empty() {
         return Err(err!(Argument, "no feature of the dictionary is active in this text").hint("read more text"));
     }
+    let tried = found.len();
+    keep_candidates(&mut found, candidates);
+    let bar = task.begin("running without features", Some(found.len() as u64));
+    for promoter in &mut found {
+        promoter.ablation = ablation(model, (sae, place), promoter.feature, &sums, (rows, tokens), task)?;
+        bar.advance(1);
+    }
+    found.sort_by(|a, b| b.ablation.total_cmp(&a.ablation).then(a.feature.cmp(&b.feature)));
+    Ok(Promoters { found, tried, positions: sums.positions as u64 })
+}
+
+/// Leaves those that have the largest direct effects or the largest correlations.
+fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
     let by: [fn(&Promoter) -> f64; 2] = [|p| p.direct, |p| p.correlation];
-    let mut chosen = Vec::new();
+    let mut chosen = std::collections::BTreeSet::new();
     for measure in by {
         found.sort_by(|a, b| measure(b).total_cmp(&measure(a)).then(a.feature.cmp(&b.feature)));
         chosen.extend(found.iter().take(candidates.max(1)).map(|promoter| promoter.feature));
     }
     found.retain(|promoter| chosen.contains(&promoter.feature));
-    let bar = task.begin("running without features", Some(found.len() as u64));
-    for promoter in &mut found {
-        let tally = &sums.tallies[promoter.feature];
-        promoter.ablation = ablation(model, (sae, place), promoter.feature, &tally.top, rows, tokens, task)?;
-        bar.advance(1);
-    }
-    found.sort_by(|a, b| b.ablation.total_cmp(&a.ablation).then(a.feature.cmp(&b.feature)));
-    Ok(found)
 }
 
-/// The same as rows of a table.
-pub fn table(found: &[Promoter]) -> Table {
-    let columns = ["feature", "active positions", "direct effect", "correlation", "fall of P without it"];
-    let rows = found.iter().map(|p| {
-        vec![Cell::from(p.feature), Cell::Int(p.fired as i64), p.direct.into(), p.correlation.into(), p.ablation.into()]
-    });
-    Table { title: String::new(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+impl Promoters {
+    /// The same as rows of a table.
+    pub fn table(&self, title: String) -> Table {
+        let columns = ["feature", "active positions", "direct effect", "correlation", "fall of P without it"];
+        let row = |p: &Promoter| {
+            let fired = Cell::Int(p.fired as i64);
+            vec![Cell::from(p.feature), fired, p.direct.into(), p.correlation.into(), p.ablation.into()]
+        };
+        Table { title, columns: columns.map(String::from).to_vec(), rows: self.found.iter().map(row).collect() }
+    }
 }
 
 fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &[u32], task: &Task) -> Result<Sums> {
     let zeros = vec![0.0; sae.d_sae()];
     let tallies = vec![Tally::default(); sae.d_sae()];
-    let mut sums = Sums { positions: 0.0, p: 0.0, p_squared: 0.0, squares: zeros.clone(), products: zeros, tallies };
-    let bar = task.begin("reading what is predicted", Some(rows.len() as u64));
-    for (part, rows) in rows.chunks(AT_ONCE).enumerate() {
+    let chances = Vec::with_capacity(rows.len());
+    let mut sums =
+        Sums { positions: 0.0, p: 0.0, p_squared: 0.0, chances, squares: zeros.clone(), products: zeros, tallies };
+    let bar = task.begin("reading what is predicted", Some(rows.iter().map(|row| row.len() as u64).sum()));
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
+    for rows in rows.chunks((AT_ONCE / longest.max(1)).max(1)) {
         task.check()?;
         let batch = Batch::new(rows.to_vec())?;
         let run = model.decoder.run(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
-        let p = together(&run.logits, tokens)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-        let codes = sae.encode(&run.cache.at(place)?.to_dtype(DType::F32)?)?;
-        for (row, ids) in rows.iter().enumerate() {
-            let codes = codes.get(row)?.narrow(0, 0, ids.len())?.to_vec2::<f32>()?;
-            for (column, codes) in codes.iter().enumerate() {
-                sums.take(((part * AT_ONCE + row) as u32, column as u32), codes, p[row][column]);
-            }
+        let x = run.cache.at(place)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
+        finite(&x, place)?;
+        let codes = sae.encode_sparse(&x, task)?;
+        let p = together(&run.logits, tokens)?;
+        for (row, length) in batch.lengths().into_iter().enumerate() {
+            let start = row * batch.width();
+            sums.take(p.get(start..start + length).unwrap_or_default(), &codes, start);
         }
-        bar.advance(rows.len() as u64);
+        bar.advance(batch.lengths().iter().sum::<usize>() as u64);
     }
     Ok(sums)
 }
 
 impl Sums {
-    fn take(&mut self, (row, column): (u32, u32), codes: &[f32], p: f64) {
+    /// Takes a row of tokens, whose codes begin at `start`.
+    fn take(&mut self, chances: &[f64], codes: &SparseCodes, start: usize) {
         const KEPT: Kept = Kept { top: ABLATED_AT, some: 0, seed: 0 };
-        self.positions += 1.0;
-        self.p += p;
-        self.p_squared += p * p;
-        for (feature, code) in codes.iter().enumerate().filter(|(_, code)| **code != 0.0) {
-            let c = f64::from(*code);
-            self.squares[feature] += c * c;
-            self.products[feature] += c * p;
-            self.tallies[feature].take(Moment { row, column, code: *code }, feature, KEPT);
+        let row = self.chances.len() as u32;
+        for (column, p) in chances.iter().enumerate() {
+            self.positions += 1.0;
+            self.p += p;
+            self.p_squared += p * p;
+            let (features, codes) = codes.row(start + column);
+            for (feature, code) in features.iter().zip(codes) {
+                let (feature, c) = (*feature as usize, f64::from(*code));
+                self.squares[feature] += c * c;
+                self.products[feature] += c * p;
+                self.tallies[feature].take(Moment { row, column: column as u32, code: *code }, feature, KEPT);
+            }
         }
+        self.chances.push(chances.to_vec());
     }
 
     /// Pearson's, over all positions; 0 where one of the two never changes.
@@ -147,56 +185,95 @@ impl Sums {
     }
 }
 
-/// The probability of the tokens together: `[.., vocab]` to `[..]`.
-fn together(logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
-    let p = normalise::softmax(logits, -1)?.contiguous()?;
-    let axis = p.rank() - 1;
-    Ok(p.index_select(&Tensor::new(tokens, p.device())?, axis)?.sum(axis)?)
-}
-
-/// For each feature, how much longer its direction makes the logits of the tokens than all others on average.
-fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
-    let (weights, config) = (model.decoder.weights(), model.decoder.config());
-    let unembed = weights.unembed.weight.to_dtype(DType::F32)?;
-    let these = unembed.index_select(&Tensor::new(tokens, unembed.device())?, 0)?.mean(0)?;
-    let mut towards = (these - unembed.mean(0)?)?;
-    if let Some(weight) = weights.final_norm.as_ref().and_then(|norm| norm.weight.as_ref()) {
-        let weight = weight.to_dtype(DType::F32)?;
-        towards = (towards * if config.norm_plus_one { (weight + 1.0)? } else { weight })?;
-    }
-    let mut directions = sae.directions().to_dtype(DType::F32)?;
-    if config.norm == Some(NormKind::Layer) && weights.final_norm.is_some() {
-        directions = directions.broadcast_sub(&directions.mean_keepdim(1)?)?;
-    }
-    let found = directions.matmul(&towards.unsqueeze(1)?)?.squeeze(1)?;
-    Ok(found.to_dtype(DType::F64)?.to_vec1()?)
-}
-
-/// How much the probability of the tokens falls at these positions when a feature is taken off.
+/// How much the probability of the tokens falls at a feature's strongest positions when it is taken off.
 fn ablation(
     model: &Model,
     (sae, place): (&Sae, Place),
     feature: usize,
-    moments: &[Moment],
-    rows: &[Vec<u32>],
-    tokens: &[u32],
+    sums: &Sums,
+    (rows, tokens): (&[Vec<u32>], &[u32]),
     task: &Task,
 ) -> Result<f64> {
-    let texts = moments.iter().filter_map(|moment| {
-        rows.get(moment.row as usize).and_then(|row| row.get(..=moment.column as usize)).map(<[u32]>::to_vec)
-    });
-    let batch = Batch::new(texts.collect())?;
-    let last = |hooks: Vec<Bound>| -> Result<f64> {
-        let p = together(&model.decoder.logits(&batch, hooks, task)?, tokens)?.to_dtype(DType::F64)?;
-        let each = batch
-            .lengths()
-            .into_iter()
-            .enumerate()
-            .map(|(row, length)| Ok(p.get(row)?.get(length - 1)?.to_scalar::<f64>()?));
-        let each: Vec<f64> = each.collect::<Result<_>>()?;
-        Ok(each.iter().sum::<f64>() / each.len() as f64)
-    };
+    let (mut texts, mut clean) = (Vec::new(), 0.0);
+    for moment in &sums.tallies[feature].top {
+        let (row, column) = (moment.row as usize, moment.column as usize);
+        let text = rows.get(row).and_then(|row| row.get(..=column));
+        let p = sums.chances.get(row).and_then(|row| row.get(column));
+        let (Some(text), Some(p)) = (text, p) else { return Err(err!(Bug, "a position that was not read")) };
+        texts.push(text.to_vec());
+        clean += p;
+    }
+    let count = texts.len() as f64;
+    let batch = Batch::new(texts)?;
     let hook = OnFeatures::new(sae.clone(), &Which::Only(vec![feature]), Rest::Kept, Box::new(Action::Zero.begin()))?;
     let hook = hook.at(model.decoder.config(), &place.to_string(), None)?;
-    Ok(last(Vec::new())? - last(vec![hook])?)
+    let mut chain = Chain { hooks: vec![hook], ..Chain::default() };
+    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
+    let logits = model.decoder.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    Ok((clean - together(&logits, tokens)?.iter().sum::<f64>()) / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::readings::tests::model;
+    use crate::tensor::normalise;
+
+    fn rows() -> Vec<Vec<u32>> {
+        vec![vec![0, 1, 2, 4, 3, 6, 9, 8], vec![0, 7, 6, 2, 5], vec![10, 3, 9]]
+    }
+
+    #[test]
+    fn each_figure_is_that_of_its_definition() {
+        let (model, sae) = model();
+        let tokens = [3, 5];
+        let found = predicting(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
+        assert_eq!(found.positions, 16);
+        assert!((2..=4).contains(&found.found.len()) && found.tried <= 16, "{found:?}");
+        assert!(found.found.is_sorted_by(|a, b| a.ablation >= b.ablation));
+        let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
+        for promoter in &found.found {
+            let (mut codes, mut chances, mut falls) = (Vec::new(), Vec::new(), Vec::new());
+            for row in rows() {
+                let batch = Batch::new(vec![row]).unwrap();
+                let p = |hooks| {
+                    let logits = model.decoder.logits(&batch, hooks, &Task::default()).unwrap();
+                    let p = normalise::softmax(&logits, -1).unwrap().get(0).unwrap().to_vec2::<f32>().unwrap();
+                    p.into_iter().map(|p| f64::from(p[3] + p[5])).collect::<Vec<_>>()
+                };
+                let ask = Ask { places: vec![place], ..Ask::default() };
+                let x = model.decoder.cache(&batch, ask, &Task::default()).unwrap().at(place).unwrap();
+                let code = sae.encode(&x).unwrap().narrow(2, promoter.feature, 1).unwrap();
+                codes.extend(code.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                let which = Which::Only(vec![promoter.feature]);
+                let hook = OnFeatures::new(sae.clone(), &which, Rest::Kept, Box::new(Action::Zero.begin())).unwrap();
+                let without = p(vec![hook.at(model.decoder.config(), "resid_post.1", None).unwrap()]);
+                let clean = p(Vec::new());
+                falls.extend(clean.iter().zip(without).map(|(clean, without)| clean - without));
+                chances.extend(clean);
+            }
+            let active = codes.iter().filter(|code| **code != 0.0).count();
+            assert_eq!(promoter.fired, active as u64);
+            let n = codes.len() as f64;
+            let c: Vec<f64> = codes.iter().map(|code| f64::from(*code)).collect();
+            let mean = |x: &[f64]| x.iter().sum::<f64>() / n;
+            let product =
+                |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - mean(a)) * (y - mean(b))).sum::<f64>();
+            let correlation = product(&c, &chances) / (product(&c, &c) * product(&chances, &chances)).sqrt();
+            assert!((promoter.correlation - correlation).abs() < 1e-4);
+            // No feature is active at more positions than are looked at.
+            let fall: f64 = falls.iter().zip(&codes).filter(|(_, code)| **code != 0.0).map(|(fall, _)| fall).sum();
+            assert!((promoter.ablation - fall / active as f64).abs() < 1e-4, "{promoter:?} {fall}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_ranked_is_refused() {
+        let (model, sae) = model();
+        let error = predicting(&model, &sae, &rows(), &[20], 2, &Task::default()).unwrap_err();
+        assert!(error.message.starts_with("expected tokens below 20"), "{error:?}");
+        assert!(predicting(&model, &sae, &rows(), &[], 2, &Task::default()).is_err());
+        let nowhere = crate::sae::baselines::neurons_relu(16, None).unwrap();
+        assert!(predicting(&model, &nowhere, &rows(), &[3], 2, &Task::default()).is_err());
+    }
 }

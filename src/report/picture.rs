@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use resvg::{tiny_skia, usvg};
 
-use super::draw::canvas::Drawing;
+use super::clip::Frame;
+use super::draw::canvas::{Area, Drawing};
 use super::draw::lettering::{FAMILY, Face};
 use super::html::escape;
 use super::palette::{GROUND, INK, MUTED, RULE, Rgb};
@@ -29,11 +30,39 @@ pub trait Picture {
 /// SVG for inside a page: real text, and colours that follow the page's light or dark dress.
 pub fn inline_svg(picture: &dyn Picture) -> Result<String> {
     let drawing = picture.draw(false)?;
+    Ok(format!("{}{}</svg>\n", opening(picture, &drawing, drawing.view_box(), "img"), dressed(&drawing)))
+}
+
+/// Where a part of a picture leads, and what is said of it.
+pub struct Link {
+    pub address: String,
+    pub title: String,
+}
+
+/// As [`inline_svg`], with a link over each part that has one, by the number of what it shows.
+pub fn linked_svg(picture: &dyn Picture, links: &[Link]) -> Result<String> {
+    let drawing = picture.draw(false)?;
+    let over = |area: &Area| {
+        let Some(link) = links.get(area.index) else { return String::new() };
+        let (address, title) = (escape::text(&link.address), escape::text(&link.title));
+        let Frame { left, top, .. } = area.frame;
+        let (wide, high) = (area.frame.width(), area.frame.height());
+        format!(
+            "<a href=\"{address}\" aria-label=\"{title}\"><title>{title}</title>\
+             <rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" rx=\"50\"/></a>\n"
+        )
+    };
+    let links: String = drawing.areas.iter().map(over).collect();
+    Ok(format!("{}{}{links}</svg>\n", opening(picture, &drawing, drawing.view_box(), "group"), dressed(&drawing)))
+}
+
+/// The drawing in the colours of the page around it.
+fn dressed(drawing: &Drawing) -> String {
     let mut body = drawing.body.clone();
     for (colour, name) in [(INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (GROUND, "ground")] {
         body = body.replace(&format!("\"{}\"", hex(colour)), &format!("\"var(--{name})\""));
     }
-    Ok(format!("{}{}</svg>\n", opening(picture, &drawing, drawing.view_box()), body))
+    body
 }
 
 /// SVG on its own: text turned into outlines, so that it needs no font, on a ground of its own.
@@ -49,7 +78,7 @@ pub fn svg(picture: &dyn Picture) -> Result<String> {
     let body = outlined.split_once('>').map_or("", |(_, rest)| rest);
     let ground = format!("<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>", hex(GROUND));
     // The outlines come in CSS pixels, whatever units the drawing had.
-    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, (drawing.width, drawing.height))))
+    Ok(format!("{}{ground}{body}\n", opening(picture, &drawing, (drawing.width, drawing.height), "img")))
 }
 
 /// PNG, two pixels to a CSS pixel.
@@ -91,9 +120,9 @@ fn tree(drawing: &Drawing) -> Result<usvg::Tree> {
 }
 
 /// The opening tag with the title and the description that screen readers speak.
-fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: (f64, f64)) -> String {
+fn opening(picture: &dyn Picture, drawing: &Drawing, view_box: (f64, f64), role: &str) -> String {
     let (title, description) = (escape::text(&picture.title()), escape::text(&picture.description()));
-    let root = root(drawing, view_box, &format!(" role=\"img\" aria-label=\"{title}\""));
+    let root = root(drawing, view_box, &format!(" role=\"{role}\" aria-label=\"{title}\""));
     format!("{root}<title>{title}</title><desc>{description}</desc>\n")
 }
 

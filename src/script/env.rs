@@ -9,6 +9,7 @@ use candle_core::Device;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::console::Console;
+use super::model::Loaded;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::Randomness;
@@ -26,6 +27,8 @@ pub struct Env {
     pub device: Device,
     pub arguments: Arguments,
     pub checks: Checks,
+    /// The models that were loaded, for dictionaries that name one.
+    pub models: Loaded,
     /// Texts that stand in for files of these names: a recorded run is repeated with its own sources.
     pub recorded: BTreeMap<String, String>,
 }
@@ -44,6 +47,7 @@ impl Env {
             device: Device::Cpu,
             arguments: Arguments::default(),
             checks: Checks::default(),
+            models: Loaded::default(),
             recorded: BTreeMap::new(),
             settings,
         })
@@ -61,6 +65,7 @@ impl Env {
             device: self.device.clone(),
             arguments,
             checks: Checks::default(),
+            models: Loaded::default(),
             recorded: BTreeMap::new(),
         }
     }

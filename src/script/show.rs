@@ -3,16 +3,18 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
+use super::circuit::{Judgement, Tree};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::Feature;
+use super::features::{Contexts, Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
 use super::value::{Any, Fallible, json, repr};
 use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::data::Text;
+use crate::features::FeatureCard;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::Report;
@@ -56,21 +58,25 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 24] = [
+static ROWS: [Row; 29] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
     row::<Chart>(),
     row::<Comparison>(),
+    row::<Contexts>(),
     row::<Feature>(),
+    row::<FeatureCard>(),
     row::<Grid>(),
     row::<HeatText>(),
     row::<Hook>(),
+    row::<Judgement>(),
     row::<Lens>(),
     row::<Measures>(),
     row::<Model>(),
     row::<Ngram>(),
     row::<Pareto>(),
+    row::<Ranking>(),
     row::<Report>(),
     row::<Run>(),
     row::<Sae>(),
@@ -81,6 +87,7 @@ static ROWS: [Row; 24] = [
     row::<Text>(),
     row::<Tokenizer>(),
     row::<Tokens>(),
+    row::<Tree>(),
 ];
 
 pub fn register_types(engine: &mut Engine) {

@@ -96,7 +96,11 @@ impl Default for Options {
 
 #[derive(Clone)]
 enum Source {
-    Files { files: Files, paths: Arc<[PathBuf]>, how: Arc<How> },
+    Files {
+        files: Files,
+        paths: Arc<[PathBuf]>,
+        how: Arc<How>,
+    },
     Given(Arc<[String]>),
     Grammar(Box<Grammar>),
     Sample(Box<Sample>),
@@ -185,6 +189,16 @@ impl Text {
         Self { source, identity: name.clone(), name, options: options.into(), tally: Shared::default() }
     }
 
+    /// The same text, with the labels that rules find where it has none of its own.
+    pub fn labelled(&self) -> Self {
+        let source = match &self.source {
+            Source::Mix(parts) => Source::Mix(parts.iter().map(|(text, weight)| (text.labelled(), *weight)).collect()),
+            source => source.clone(),
+        };
+        let options = Options { labels: true, ..self.options.as_ref().clone() };
+        Self { source, options: options.into(), ..self.clone() }
+    }
+
     /// What it is called: its source as it was named.
     pub fn name(&self) -> &str {
         &self.name
@@ -197,6 +211,12 @@ impl Text {
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The same text, of which at most so many tokens are read.
+    pub fn limited(&self, tokens: u64) -> Self {
+        let most = self.options.tokens.map_or(tokens, |known| known.min(tokens));
+        Self { options: Options { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }
     }
 
     /// Its files, where it is read from such.

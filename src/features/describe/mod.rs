@@ -1,183 +1,225 @@
-//! A short description of a feature without any language model: the predicate, about tokens, neighbours, positions and
-//! labels, that tells best where the feature is active.
+//! Short descriptions of features without any language model: what tokens, neighbours, positions and labels tell best
+//! where a feature is active.
 //!
-//! It is chosen on one half of the rows and scored on the other half, by the correlation of what it says (0 or 1) with
-//! the codes, as Bills et al. 2023 score explanations.
+//! A description is chosen on the first half of a text's rows and scored on the second, by the correlation of what it
+//! says (0 or 1) with the codes, as Bills et al. 2023 score explanations.
 
-mod words;
+mod formula;
 
-use crate::base::Result;
+use std::ops::Range;
+
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::Readings;
+use super::facts::{Fact, looks, of_labels, strings};
+use crate::base::random::stream;
+use crate::base::{Cell, Result, Table, Task};
 use crate::err;
-use crate::model::tokenizer::Tokenizer;
-use words::{Context, Predicate, candidates};
+use formula::{Codes, Formula, Mask, best};
 
 /// Below this correlation nothing is said to be understood.
-const CLEAR: f64 = 0.3;
-/// A second condition is worth its words where it adds so much.
-const WORTH: f64 = 0.05;
-/// So many of the best predicates are combined with all others.
-const COMBINED: usize = 8;
+pub const CLEAR: f64 = 0.3;
 
-/// Rows of tokens and what a feature's codes are at each of them.
-#[derive(Debug, Clone)]
-pub struct Fragment<'a> {
-    pub ids: &'a [u32],
-    pub codes: Vec<f32>,
-    /// Whether it is one of those where the feature is strongest, or one drawn at random.
-    pub is_top: bool,
-}
+/// So many tokens are tried by name, those at which the feature is strongest in sum.
+const NAMED: usize = 8;
 
-/// What a feature stands for, as far as predicates tell.
-#[derive(Debug, Clone, PartialEq)]
+/// Fragments are this long, and so many are taken of each sort (Bills et al. 2023 and Cunningham et al. 2023).
+const FRAGMENT: usize = 64;
+const FRAGMENTS: usize = 20;
+
+/// What a feature stands for, as far as facts tell.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Described {
+    /// The description, or "unclear" where its score is low.
     pub text: String,
-    /// Of the description with the codes, on fragments that it was not chosen on: all, the strongest, random ones.
+    /// The one that did best, however well that is; empty where the feature is silent.
+    pub best: String,
+    /// The correlation of the description with the codes, over all tokens of the half that it was not chosen on.
     pub score: f64,
-    pub top: f64,
-    pub random: f64,
+    /// The same over the 20 fragments of 64 tokens there in which the feature is strongest.
+    pub top: Option<f64>,
+    /// And over 20 others, drawn, in which it is active; nothing where there are none.
+    pub random: Option<f64>,
     /// How many descriptions were tried.
     pub tried: usize,
 }
 
-/// Describes a feature by what it does in these fragments: every second one of each kind chooses, the others judge.
-pub fn describe(tokenizer: &Tokenizer, fragments: &[Fragment]) -> Result<Described> {
-    let contexts = fragments.iter().map(|fragment| {
-        if fragment.ids.len() != fragment.codes.len() {
-            return Err(err!(Bug, "{} codes of {} tokens", fragment.codes.len(), fragment.ids.len()));
-        }
-        Context::of(tokenizer, fragment.ids)
+impl Described {
+    pub fn is_clear(&self) -> bool {
+        self.score >= CLEAR
+    }
+}
+
+/// Facts with where they are true in the half that chooses.
+type Masked = Vec<(Fact, Mask)>;
+
+/// Describes the features that were read. The seed is that of the fragments that are drawn.
+pub fn describe(readings: &Readings, seed: u64, task: &Task) -> Result<Vec<Described>> {
+    let rows = readings.starts.len().saturating_sub(1);
+    if rows < 2 {
+        return Err(err!(
+            Argument,
+            "expected a text of at least two rows, one to choose and one to judge, found {rows}"
+        )
+        .hint("read more text"));
+    }
+    let middle = readings.starts.get(rows / 2).copied().unwrap_or_default();
+    // The same for every feature.
+    let common = masked([of_labels(readings), looks(readings)].concat(), 0..middle);
+    let pieces = fragments(readings, rows / 2);
+    let each = readings.codes.par_iter().enumerate().map(|(number, codes)| {
+        task.check()?;
+        let own = masked(strings(readings, codes, 0..middle, NAMED), 0..middle);
+        let facts: Vec<&(Fact, Mask)> = common.iter().chain(&own).collect();
+        let (Some(chosen), judged) = (codes.get(..middle), middle..codes.len()) else {
+            return Err(err!(Bug, "fewer codes than tokens"));
+        };
+        let masks: Vec<&Mask> = facts.iter().map(|(_, mask)| mask).collect();
+        let (formula, tried) = best(&Codes::of(chosen), &masks);
+        let facts: Vec<&Fact> = facts.iter().map(|(fact, _)| fact).collect();
+        let described = match formula {
+            Some(formula) => judge(&formula, &facts, (codes, judged), (&pieces, seed, number)),
+            None => Described { text: "unclear".into(), ..Described::default() },
+        };
+        Ok(Described { tried, ..described })
     });
-    let contexts = contexts.collect::<Result<Vec<_>>>()?;
-    let (mut chooses, mut judges) = (Half::default(), [Half::default(), Half::default(), Half::default()]);
-    let mut counts = [0_usize; 2];
-    for (fragment, context) in fragments.iter().zip(&contexts) {
-        let count = &mut counts[usize::from(fragment.is_top)];
-        *count += 1;
-        if *count % 2 == 1 {
-            chooses.add(context, &fragment.codes);
-        } else {
-            judges[0].add(context, &fragment.codes);
-            judges[if fragment.is_top { 1 } else { 2 }].add(context, &fragment.codes);
-        }
-    }
-    let (predicate, tried) = chosen(&chooses);
-    let Some(predicate) = predicate else {
-        return Ok(Described { text: "unclear".into(), score: 0.0, top: 0.0, random: 0.0, tried });
+    each.collect()
+}
+
+fn masked(facts: Vec<Fact>, range: Range<usize>) -> Masked {
+    let mask = |fact: Fact| {
+        let mask = Mask::of(&fact, range.clone());
+        (fact, mask)
     };
-    let [score, top, random] = judges.map(|half| half.correlation(&predicate));
-    let text = if score < CLEAR { format!("unclear ({predicate}?)") } else { predicate.to_string() };
-    Ok(Described { text, score, top, random, tried })
+    facts.into_iter().map(mask).collect()
 }
 
-/// Positions with their codes.
-#[derive(Default)]
-struct Half<'a> {
-    places: Vec<(&'a Context, usize)>,
-    codes: Vec<f64>,
+/// The rows from one on, cut into fragments.
+fn fragments(readings: &Readings, from: usize) -> Vec<Range<usize>> {
+    let rows = readings.starts.array_windows().skip(from);
+    rows.flat_map(|[start, end]| (*start..*end).step_by(FRAGMENT).map(|at| at..(at + FRAGMENT).min(*end))).collect()
 }
 
-impl<'a> Half<'a> {
-    fn add(&mut self, context: &'a Context, codes: &[f32]) {
-        self.places.extend((0..codes.len()).map(|position| (context, position)));
-        self.codes.extend(codes.iter().map(|code| f64::from(*code)));
-    }
-
-    /// Of 0 and 1 with the codes; 0 where one of the two never changes.
-    fn correlation(&self, predicate: &Predicate) -> f64 {
-        let holds: Vec<bool> =
-            self.places.iter().map(|(context, position)| predicate.holds(context, *position)).collect();
-        self.correlated(&holds)
-    }
-
-    fn correlated(&self, holds: &[bool]) -> f64 {
-        let n = self.codes.len() as f64;
-        let (mut ones, mut sum, mut squares, mut both) = (0.0, 0.0, 0.0, 0.0);
-        for (holds, code) in holds.iter().zip(&self.codes) {
-            sum += code;
-            squares += code * code;
-            if *holds {
-                ones += 1.0;
-                both += code;
-            }
-        }
-        let spreads = (ones - ones * ones / n) * (squares - sum * sum / n);
-        if spreads > 0.0 { (both - ones * sum / n) / spreads.sqrt() } else { 0.0 }
-    }
-}
-
-/// The predicate that tells best where the codes are, of one condition or two, and how many were tried.
-fn chosen(half: &Half) -> (Option<Predicate>, usize) {
-    let simple = candidates(&half.places, &half.codes);
-    let masks: Vec<Vec<bool>> = simple
-        .iter()
-        .map(|predicate| half.places.iter().map(|(context, position)| predicate.holds(context, *position)).collect())
-        .collect();
-    let mut scored: Vec<(f64, usize)> = masks.iter().enumerate().map(|(i, mask)| (half.correlated(mask), i)).collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut tried = simple.len();
-    let Some(&(single, first)) = scored.first().filter(|(score, _)| *score > 0.0) else { return (None, tried) };
-    let mut best = (single + WORTH, None);
-    for &(_, one) in scored.iter().take(COMBINED) {
-        for other in (0..simple.len()).filter(|other| *other != one) {
-            for is_and in [true, false] {
-                tried += 1;
-                let both = masks[one].iter().zip(&masks[other]).map(|(a, b)| if is_and { *a && *b } else { *a || *b });
-                let score = half.correlated(&both.collect::<Vec<bool>>());
-                if score > best.0 {
-                    best = (score, Some((is_and, one, other)));
-                }
-            }
-        }
-    }
-    let of = |i: usize| Box::new(simple[i].clone());
-    let predicate = match best.1 {
-        Some((true, a, b)) => Predicate::And(of(a), of(b)),
-        Some((false, a, b)) => Predicate::Or(of(a), of(b)),
-        None => simple[first].clone(),
+fn judge(
+    formula: &Formula,
+    facts: &[&Fact],
+    (codes, judged): (&[f32], Range<usize>),
+    (pieces, seed, number): (&[Range<usize>], u64, usize),
+) -> Described {
+    let on = |places: &[usize]| {
+        let there: Vec<f32> = places.iter().filter_map(|at| codes.get(*at)).copied().collect();
+        let holds = |at: usize| places.get(at).is_some_and(|at| formula.holds(facts, *at));
+        (!there.is_empty()).then(|| Codes::of(&there).correlation_with(there.len(), holds))
     };
-    (Some(predicate), tried)
+    let largest =
+        |piece: &Range<usize>| codes.get(piece.clone()).unwrap_or_default().iter().copied().fold(0.0, f32::max);
+    let mut active: Vec<(f32, &Range<usize>)> =
+        pieces.iter().map(|piece| (largest(piece), piece)).filter(|(code, _)| *code > 0.0).collect();
+    active.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.start.cmp(&b.1.start)));
+    let mut others = active.split_off(active.len().min(FRAGMENTS));
+    let (drawn, _) = others.partial_shuffle(&mut stream(seed, "fragments to judge", number as u64), FRAGMENTS);
+    let places =
+        |pieces: &[(f32, &Range<usize>)]| pieces.iter().flat_map(|(_, piece)| (*piece).clone()).collect::<Vec<_>>();
+    let score = on(&judged.collect::<Vec<_>>()).unwrap_or_default();
+    let best = formula.text(facts);
+    let text = if score < CLEAR { "unclear".into() } else { best.clone() };
+    Described { text, best, score, top: on(&places(&active)), random: on(&places(drawn)), tried: 0 }
+}
+
+/// Descriptions as rows of a table, with the names of their features.
+pub fn table(names: &[String], described: &[Described]) -> Table {
+    let columns = ["feature", "description", "score", "top", "random", "tried"];
+    let row = |(name, found): (&String, &Described)| {
+        let text = match found.is_clear() || found.best.is_empty() {
+            true => found.text.clone(),
+            false => format!("unclear (best: {})", found.best),
+        };
+        let [top, random] = [found.top, found.random].map(|score| score.map_or(Cell::Missing, Cell::Float));
+        vec![name.as_str().into(), text.into(), found.score.into(), top, random, found.tried.into()]
+    };
+    Table {
+        title: "what features stand for; scores are correlations on text that did not choose".into(),
+        columns: columns.map(String::from).to_vec(),
+        rows: names.iter().zip(described).map(row).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rand::RngExt;
 
-    fn words() -> Tokenizer {
-        let words = ["the", "cat", "(", ")", "NASA", "1843", "sat", "dog"].map(String::from);
-        Tokenizer::words(words.to_vec(), None, None).unwrap()
+    use super::*;
+    use crate::features::readings::tests::WORDS;
+
+    /// 80 rows of words without order, with what features say of each.
+    fn readings(codes: &[&dyn Fn(&[u32], usize) -> f32]) -> Readings {
+        let rows: Vec<Vec<u32>> = (0..80)
+            .map(|row| stream(1, "words", row).random_iter::<u32>().map(|id| id % 8).take(16).collect())
+            .collect();
+        let each = |code: &&dyn Fn(&[u32], usize) -> f32| {
+            rows.iter().flat_map(|row| (0..row.len()).map(|at| code(row, at)).collect::<Vec<_>>()).collect()
+        };
+        Readings {
+            starts: (0..=80).map(|row| 16 * row).collect(),
+            ids: rows.concat(),
+            texts: (0..8).map(|id| (id, format!(" {}", WORDS[id as usize]))).collect(),
+            labels: Vec::new(),
+            codes: codes.iter().map(each).collect(),
+        }
     }
 
-    /// Rows of words without order, with what a feature says of each.
-    fn described(code: impl Fn(&[u32], usize) -> f32) -> Described {
-        let rows: Vec<Vec<u32>> =
-            (0..40_u32).map(|row| (0..16).map(|i| (row * 5 + i * i * 3 + i) % 8).collect()).collect();
-        let fragments = rows.iter().enumerate().map(|(i, ids)| Fragment {
-            ids,
-            codes: (0..ids.len()).map(|position| code(ids, position)).collect(),
-            is_top: i % 3 == 0,
-        });
-        describe(&words(), &fragments.collect::<Vec<_>>()).unwrap()
+    fn described(code: &dyn Fn(&[u32], usize) -> f32) -> Described {
+        describe(&readings(&[code]), 0, &Task::default()).unwrap().remove(0)
     }
 
     #[test]
     fn a_feature_of_one_token_is_named_by_it() {
-        let found = described(|ids, position| if ids[position] == 2 { 3.0 } else { 0.0 });
-        assert_eq!((found.text.as_str(), found.score), ("token is \" (\"", 1.0));
+        let found = described(&|ids, at| if ids[at] == 1 { 3.0 } else { 0.0 });
+        assert_eq!((found.text.as_str(), found.is_clear()), ("token is \"cat\"", true));
+        let scores = [Some(found.score), found.top, found.random];
+        assert!(scores.iter().all(|score| score.is_some_and(|score| (score - 1.0).abs() < 1e-9)), "{found:?}");
         assert!(found.tried > 20);
     }
 
     #[test]
-    fn two_conditions_are_joined_where_both_count() {
-        let after = |ids: &[u32], position: usize| position > 0 && ids[position - 1] == 2;
-        let found = described(|ids, position| if after(ids, position) && ids[position] == 4 { 1.0 } else { 0.0 });
-        assert!(found.score > 0.9, "{found:?}");
-        assert!(found.text.contains("NASA") || found.text.contains("capital"), "{found:?}");
+    fn conditions_are_joined_where_both_count() {
+        let found = described(&|ids, at| if at > 0 && ids[at - 1] == 2 && ids[at] == 4 { 1.0 } else { 0.0 });
+        assert!(found.score > 0.99, "{found:?}");
+        assert!(found.text.contains("capital letters") && found.text.contains("after \"(\""), "{found:?}");
     }
 
     #[test]
-    fn what_no_predicate_tells_is_unclear() {
-        let found = described(|ids, position| ((ids.iter().sum::<u32>() as usize * 31 + position * 17) % 7) as f32);
-        assert!(found.text.starts_with("unclear"), "{found:?}");
-        assert_eq!(described(|_, _| 0.0).text, "unclear");
+    fn what_nothing_tells_is_unclear() {
+        let code = |ids: &[u32], at: usize| {
+            let mixed = (ids.iter().fold(at as u32, |hash, id| hash.wrapping_mul(31).wrapping_add(*id))) / 7;
+            if mixed.is_multiple_of(5) { 1.0 } else { 0.0 }
+        };
+        let found = described(&code);
+        assert!(found.text == "unclear" && !found.best.is_empty() && found.score < 0.3, "{found:?}");
+        let silent = described(&|_, _| 0.0);
+        assert_eq!((silent.text.as_str(), silent.best.as_str(), silent.score), ("unclear", "", 0.0));
+        let none: Readings = Readings { starts: vec![0, 3], ids: vec![0, 1, 2], ..Readings::default() };
+        assert!(describe(&none, 0, &Task::default()).unwrap_err().message.contains("at least two rows"));
+    }
+
+    #[test]
+    fn what_chooses_does_not_judge() {
+        // Active at one token in the first half of the rows, and at another one in the second.
+        let of = readings(&[&|_, _| 0.0]);
+        let code = |(at, id): (usize, &u32)| if *id == if at < 640 { 1 } else { 7 } { 1.0 } else { 0.0 };
+        let codes = vec![of.ids.iter().enumerate().map(code).collect::<Vec<f32>>()];
+        let found = describe(&Readings { codes, ..of }, 0, &Task::default()).unwrap().remove(0);
+        assert_eq!((found.text.as_str(), found.best.as_str()), ("unclear", "token is \"cat\""));
+        assert!(found.score < 0.0, "{found:?}");
+    }
+
+    #[test]
+    fn many_are_described_as_each_by_itself() {
+        let codes: [&dyn Fn(&[u32], usize) -> f32; 2] =
+            [&|ids, at| ids[at] as f32, &|ids, at| if ids[at] == 5 { 1.0 } else { 0.0 }];
+        let both = describe(&readings(&codes), 3, &Task::default()).unwrap();
+        assert_eq!(both[0], describe(&readings(&codes[..1]), 3, &Task::default()).unwrap()[0]);
+        assert_eq!(both[1].text, "a number");
     }
 }

@@ -36,10 +36,15 @@ impl Tally {
             self.some.push(moment);
             return;
         }
-        let drawn = mixed(kept.seed ^ mixed(feature as u64) ^ self.fired) % self.fired;
+        let drawn = self.draw(feature, kept.seed) % self.fired;
         if let Some(place) = self.some.get_mut(drawn as usize) {
             *place = moment;
         }
+    }
+
+    /// A number drawn for the latest activation.
+    pub(super) fn draw(&self, feature: usize, seed: u64) -> u64 {
+        mixed(seed ^ mixed(feature as u64) ^ self.fired)
     }
 
     /// The mean code where it is active.
@@ -49,7 +54,7 @@ impl Tally {
 }
 
 /// The finaliser of SplitMix64 (Steele et al. 2014): a draw for each activation must cost next to nothing.
-fn mixed(x: u64) -> u64 {
+pub(super) fn mixed(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

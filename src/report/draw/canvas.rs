@@ -8,6 +8,7 @@ use plotters::style::{Color, FontStyle, FontTransform, RGBAColor, ShapeStyle, Te
 use super::lettering::{FAMILY, Face};
 use crate::base::Result;
 use crate::err;
+use crate::report::clip::Frame;
 use crate::report::palette::Rgb;
 
 /// plotters draws on a grid of whole numbers; ours has this many to a pixel.
@@ -80,6 +81,16 @@ pub struct Canvas<'a> {
     backend: SVGBackend<'a>,
     /// Whether characters that the typeface lacks are spelled out, as they must be where text becomes outlines.
     spelling: bool,
+    areas: Vec<Area>,
+}
+
+/// A part of a drawing that stands for something, which a page can make a link of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Area {
+    /// In the units of the drawing's coordinates.
+    pub frame: Frame,
+    /// Which of the things drawn it is.
+    pub index: usize,
 }
 
 /// What plotters wrote between the opening and the closing tag, in units of a tenth of a pixel.
@@ -87,6 +98,7 @@ pub struct Drawing {
     pub body: String,
     pub width: f64,
     pub height: f64,
+    pub areas: Vec<Area>,
 }
 
 impl Drawing {
@@ -100,17 +112,25 @@ impl Drawing {
 pub fn draw(width: f64, height: f64, spelling: bool, paint: impl FnOnce(&mut Canvas) -> Result<()>) -> Result<Drawing> {
     let mut text = String::new();
     let size = ((width * FINE).ceil() as u32, (height * FINE).ceil() as u32);
-    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut text, size), spelling };
+    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut text, size), spelling, areas: Vec::new() };
     paint(&mut canvas)?;
     canvas.backend.present().map_err(failed)?;
+    let areas = std::mem::take(&mut canvas.areas);
     drop(canvas);
     // The opening tag is replaced by one of our own.
     let body = text.split_once('\n').map_or("", |(_, rest)| rest);
     let body = body.trim_end().strip_suffix("</svg>").unwrap_or(body);
-    Ok(Drawing { body: body.into(), width, height })
+    Ok(Drawing { body: body.into(), width, height, areas })
 }
 
 impl Canvas<'_> {
+    /// Notes that thing `index` was drawn within this frame.
+    pub fn area(&mut self, frame: Frame, index: usize) {
+        let ((left, top), (right, bottom)) = (fine((frame.left, frame.top)), fine((frame.right, frame.bottom)));
+        let [left, top, right, bottom] = [left, top, right, bottom].map(f64::from);
+        self.areas.push(Area { frame: Frame { left, top, right, bottom }, index });
+    }
+
     /// A stroke along the points.
     pub fn path(&mut self, points: &[Point], width: f64, ink: impl Into<Ink>) -> Result<()> {
         if points.len() < 2 {

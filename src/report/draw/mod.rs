@@ -4,7 +4,7 @@ mod axes;
 mod bars;
 pub mod canvas;
 mod dashes;
-mod graph;
+pub mod graph;
 mod heat;
 mod layout;
 mod legend;

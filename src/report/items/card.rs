@@ -40,7 +40,21 @@ impl Item for Card {
     }
 
     fn html(&self) -> Result<String> {
-        let mut out = format!("<section class=\"card\"><h3>{}</h3>\n<dl>", escape::text(&self.title));
+        Ok(format!("<section class=\"card\"><h3>{}</h3>\n{}</section>\n", escape::text(&self.title), self.inside()?))
+    }
+
+    fn data(&self) -> Result<Value> {
+        let mut data = json(self)?;
+        let fields = self.fields.iter().map(|(name, value)| Ok((name.clone(), cell(value)?)));
+        data["fields"] = Value::Object(fields.collect::<Result<_>>()?);
+        Ok(data)
+    }
+}
+
+impl Card {
+    /// All of its HTML but the title and the frame.
+    pub(super) fn inside(&self) -> Result<String> {
+        let mut out = String::from("<dl>");
         for (name, value) in &self.fields {
             out.push_str(&format!("<dt>{}</dt><dd>{}</dd>\n", escape::text(name), escape::lines(&written(value))));
         }
@@ -51,15 +65,7 @@ impl Item for Card {
         if let Some(body) = &self.body {
             out.push_str(&format!("<pre>{}</pre>\n", escape::lines(body)));
         }
-        out.push_str("</section>\n");
         Ok(out)
-    }
-
-    fn data(&self) -> Result<Value> {
-        let mut data = json(self)?;
-        let fields = self.fields.iter().map(|(name, value)| Ok((name.clone(), cell(value)?)));
-        data["fields"] = Value::Object(fields.collect::<Result<_>>()?);
-        Ok(data)
     }
 }
 

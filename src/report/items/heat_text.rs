@@ -32,24 +32,7 @@ impl Item for HeatText {
         for line in screen::wrapped(&visible(&self.title), screen.width) {
             out.push_str(&format!("{}\n", screen.bold(&line)));
         }
-        let mut used = 0;
-        for (token, share) in self.tokens.iter().zip(self.shares()) {
-            let text = marked(&visible(token), share, screen.colour);
-            let wide = screen::width(&text);
-            if used > 0 && used + wide > screen.width {
-                out.push('\n');
-                used = 0;
-            }
-            out.push_str(&grounded(&text, share, screen));
-            used += wide;
-            if token.ends_with('\n') {
-                out.push('\n');
-                used = 0;
-            }
-        }
-        if used > 0 {
-            out.push('\n');
-        }
+        out.push_str(&self.woven(self.strongest(), true, screen));
         out.push_str(&format!("{}\n", screen.dim(&self.key(screen.colour))));
         Ok(out)
     }
@@ -61,21 +44,7 @@ impl Item for HeatText {
             out.push_str(&format!("<figcaption>{}</figcaption>", escape::text(&self.title)));
         }
         out.push_str("<p>");
-        for ((token, value), share) in self.tokens.iter().zip(&self.values).zip(self.shares()) {
-            let text = escape::text(token);
-            let title = number::digits(*value, 4);
-            let style = match share {
-                share if share.abs() < FAINTEST => String::new(),
-                share => {
-                    let Rgb(r, g, b) = if share > 0.0 { ABOVE } else { BELOW };
-                    format!(" style=\"background:rgba({r},{g},{b},{:.3})\"", share.abs() * STRONGEST)
-                }
-            };
-            out.push_str(&format!("<span title=\"{title}\"{style}>{text}</span>"));
-            if token.ends_with('\n') {
-                out.push_str("<br>\n");
-            }
-        }
+        out.push_str(&self.spans(self.strongest(), true));
         out.push_str(&format!("</p>\n<small>{}</small></figure>\n", escape::text(&self.key(true))));
         Ok(out)
     }
@@ -102,14 +71,59 @@ impl HeatText {
         ))
     }
 
-    fn strongest(&self) -> f64 {
+    /// The largest of its finite values, by size.
+    pub(super) fn strongest(&self) -> f64 {
         self.values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()))
     }
 
     /// Every value as a share of the strongest, from -1 to 1; 0 for what is not finite.
-    fn shares(&self) -> impl Iterator<Item = f64> {
-        let strongest = self.strongest();
-        self.values.iter().map(move |v| if v.is_finite() && strongest > 0.0 { v / strongest } else { 0.0 })
+    fn shares(&self, strongest: f64) -> impl Iterator<Item = f64> {
+        let share =
+            move |v: &f64| if v.is_finite() && strongest > 0.0 { (v / strongest).clamp(-1.0, 1.0) } else { 0.0 };
+        self.values.iter().map(share)
+    }
+
+    /// The tokens in lines that fit the screen, values as shares of `strongest`; line ends in the text are followed if
+    /// it `breaks`.
+    pub(super) fn woven(&self, strongest: f64, breaks: bool, screen: &Screen) -> String {
+        let mut out = String::new();
+        let mut used = 0;
+        for (token, share) in self.tokens.iter().zip(self.shares(strongest)) {
+            let text = marked(&visible(token), share, screen.colour);
+            let wide = screen::width(&text);
+            if used > 0 && used + wide > screen.width {
+                out.push('\n');
+                used = 0;
+            }
+            out.push_str(&grounded(&text, share, screen));
+            used += wide;
+            if breaks && token.ends_with('\n') {
+                out.push('\n');
+                used = 0;
+            }
+        }
+        if used > 0 {
+            out.push('\n');
+        }
+        out
+    }
+
+    /// The tokens as HTML, as [`HeatText::woven`] writes them for the terminal. A value of 0 leaves its token bare.
+    pub(super) fn spans(&self, strongest: f64, breaks: bool) -> String {
+        let mut out = String::new();
+        for ((token, value), share) in self.tokens.iter().zip(&self.values).zip(self.shares(strongest)) {
+            let text = escape::text(token);
+            if *value == 0.0 {
+                out.push_str(&text);
+            } else {
+                let title = number::digits(*value, 4);
+                out.push_str(&format!("<span title=\"{title}\"{}>{text}</span>", ground(share)));
+            }
+            if breaks && token.ends_with('\n') {
+                out.push_str("<br>\n");
+            }
+        }
+        out
     }
 
     /// How to read it.
@@ -129,6 +143,15 @@ impl HeatText {
         }
         visible(&key)
     }
+}
+
+/// The ground of a token on a page.
+fn ground(share: f64) -> String {
+    if share.abs() < FAINTEST {
+        return String::new();
+    }
+    let Rgb(r, g, b) = if share > 0.0 { ABOVE } else { BELOW };
+    format!(" style=\"background:rgba({r},{g},{b},{:.3})\"", share.abs() * STRONGEST)
 }
 
 /// Brackets for strong values, where there is no colour to show them.

@@ -4,6 +4,7 @@
 
 mod card;
 mod chart;
+mod feature;
 mod graph;
 mod grid;
 mod heat_text;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use graph::Circuit;
 pub use text::Text;
 
 use super::html::page;
@@ -42,6 +44,11 @@ pub trait Item {
     fn picture(&self) -> Option<Box<dyn Picture + '_>> {
         None
     }
+
+    /// The same in the language of Graphviz, if it is a graph.
+    fn graphviz(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The data with the kind of the item before it.
@@ -65,13 +72,16 @@ pub fn save(item: &dyn Item, files: &Files, path: &Path) -> Result<PathBuf> {
         (Some("html"), _) => page::page(item.kind(), &item.html()?).into_bytes(),
         (Some("svg"), Some(picture)) => picture::svg(picture.as_ref())?.into_bytes(),
         (Some("png"), Some(picture)) => picture::png(picture.as_ref())?,
-        (found, picture) => return Err(unknown_format(item.kind(), found, picture.is_some())),
+        (Some("dot"), _) if let Some(dot) = item.graphviz() => dot.into_bytes(),
+        (found, _) => return Err(unknown_format(item, found)),
     };
     files.save_whole(path, bytes)
 }
 
-fn unknown_format(kind: &str, found: Option<&str>, drawn: bool) -> Error {
-    let known: &[&str] = if drawn { &["svg", "png", "json", "txt", "html"] } else { &["json", "txt", "html"] };
+fn unknown_format(item: &dyn Item, found: Option<&str>) -> Error {
+    let drawn = item.picture().map_or(&[][..], |_| &["svg", "png"]);
+    let dot = item.graphviz().map_or(&[][..], |_| &["dot"]);
+    let (known, kind) = ([drawn, &["json", "txt", "html"], dot].concat(), item.kind());
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match found {
         None => err!(Argument, "expected a file name that ends in .{}", known.join(", .")),

@@ -8,6 +8,7 @@ mod histogram;
 pub mod inline;
 mod plot;
 pub mod screen;
+pub mod tree;
 
 pub use chart::chart;
 pub use screen::{Graphics, Screen};

@@ -14,6 +14,7 @@ mod toy;
 pub use baselines::Ngram;
 pub use sample::Sample;
 pub use store::Store;
+pub use text::written_inside;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;

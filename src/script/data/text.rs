@@ -101,7 +101,7 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
 }
 
 /// What the model inside the binary writes.
-fn written_inside(env: &Env, core: Core) -> Result<Text> {
+pub fn written_inside(env: &Env, core: Core) -> Result<Text> {
     let model = model::Model::load(&env.files, load::INSIDE, &load::Options::default(), &env.task)?;
     let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
     let settings = Settings { seed: core.seed, ..Settings::default() };

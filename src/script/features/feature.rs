@@ -1,12 +1,16 @@
 //! One feature of a dictionary as scripts hold it: `s.feature(12)`.
 
-use rhai::Dynamic;
+use std::sync::Arc;
+
 use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result};
-use crate::report::symbols::count;
+use super::Known;
+use crate::base::{Result, Task};
+use crate::features::{FeatureCard, card};
 use crate::report::{Item, Screen};
+use crate::script::env::env;
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Given, Int, given};
@@ -17,6 +21,8 @@ use crate::tensor::Tensor;
 pub struct Feature {
     pub sae: Sae,
     pub index: usize,
+    /// The tokens that it was chosen for, where it was chosen for some.
+    pub promotes: Option<Arc<[u32]>>,
 }
 
 impl Feature {
@@ -25,9 +31,9 @@ impl Feature {
         let (asked, features) = (index.integer()?, sae.core.d_sae());
         let from_start = if asked < 0 { asked.checked_add_unsigned(features as u64) } else { Some(asked) };
         match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
-            Some(index) => Ok(Self { sae: sae.clone(), index }),
+            Some(index) => Ok(Self { sae: sae.clone(), index, promotes: None }),
             None => Err(index
-                .refuse(&format!("an index of the {} of the {}", count(features, "feature"), sae.short()))
+                .refuse(&format!("an index of the {}", sae.short()))
                 .hint(format!("features count from 0 to {}, and from -1 backwards", features.saturating_sub(1)))),
         }
     }
@@ -36,6 +42,17 @@ impl Feature {
     pub fn site(&self) -> Option<String> {
         let sites = &self.sae.core.parts().about.sites;
         (!sites.is_empty()).then(|| sites.join(", "))
+    }
+
+    /// What is known of it, from the text that its dictionary was fitted on where that is known.
+    pub fn card(&self) -> Result<FeatureCard> {
+        match &self.sae.known {
+            Some(known) => known.card(&self.sae.core, self.index),
+            None => {
+                let (looking, task) = (card::Looking::default(), Task::default());
+                card::card((&self.sae.core, self.index), None, None, looking, &task)
+            }
+        }
     }
 
     /// What it writes: `[d_out]`.
@@ -50,15 +67,12 @@ impl Handle for Feature {
     fn short(&self) -> String {
         match self.site() {
             Some(site) => format!("feature {} of {site}", self.index),
-            None => format!("feature {} of a {}", self.index, self.sae.short()),
+            None => format!("feature {} of the {}", self.index, self.sae.short()),
         }
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let site = self.site().map_or(Cell::Missing, |site| Cell::from(site.as_str()));
-        let sae = Cell::from(self.sae.short().as_str());
-        let fields = vec![("index".into(), self.index.into()), ("site".into(), site), ("dictionary".into(), sae)];
-        Card { title: self.short(), fields, ..Card::default() }.terminal(screen)
+        self.card()?.terminal(screen)
     }
 
     fn json(&self) -> Result<Value> {
@@ -70,6 +84,9 @@ impl Handle for Feature {
 pub mod methods {
     /// One feature of the dictionary, by its index; a negative one counts from the end.
     ///
+    /// `show` and the prompt answer with its card, as `features::card` makes it: where it is active in 50,000 tokens of the
+    /// text that the dictionary was fitted on, what it does to the logits, and its neighbours.
+    ///
     /// # Example
     /// ```
     /// let s = sae::load("tests/fixtures/saes/saelens-topk");
@@ -77,7 +94,10 @@ pub mod methods {
     /// s.feature(-1).index  //=> 95
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn feature(s: &mut Sae, index: Int) -> Fallible<Feature> {
+    pub fn feature(ctx: NativeCallContext, s: &mut Sae, index: Int) -> Fallible<Feature> {
+        if s.known.is_none() {
+            s.known = Known::found(&s.core, &*env(&ctx)?)?;
+        }
         Ok(Feature::at(s, &given(0, "index", &index))?)
     }
 

@@ -5,6 +5,7 @@ mod generate;
 mod grads;
 pub mod input;
 mod load;
+mod loaded;
 mod look;
 pub mod predict;
 mod reading;
@@ -27,6 +28,7 @@ use crate::report::Item;
 
 pub use cache::Cache;
 pub use load::Model;
+pub use loaded::Loaded;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 

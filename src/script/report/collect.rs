@@ -7,9 +7,12 @@ use rhai::{Array, Dynamic, ImmutableString};
 use serde_json::Value;
 
 use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::features::FeatureCard;
 use crate::report::chart::Chart;
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
+use crate::script::circuit::{Judgement, Tree};
+use crate::script::features::{Feature, Ranking};
 use crate::script::model::{self, Attribution, Comparison, Lens};
 use crate::script::show;
 use crate::script::value::json;
@@ -33,6 +36,10 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         items.push(Rc::new(tensor::card::card(&tensor, PAGE)?));
+        return Ok(());
+    }
+    if let Some(feature) = value.read_lock::<Feature>() {
+        items.push(Rc::new(feature.card()?));
         return Ok(());
     }
     if let Some(item) = model::summary(value)? {
@@ -60,8 +67,8 @@ fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
     if let Some(text) = value.read_lock::<ImmutableString>() {
         return Some(Rc::new(Text(text.to_string())));
     }
-    let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>];
-    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>];
+    let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>, of::<FeatureCard>];
+    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Ranking>, of::<Tree>, of::<Judgement>];
     plain.iter().chain(&read).find_map(|kind| kind(value))
 }
 

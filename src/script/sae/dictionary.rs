@@ -1,6 +1,7 @@
 //! Dictionaries as scripts hold them: where they come from, what they compute, and where they go.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -13,6 +14,7 @@ use crate::report::{Item, Screen};
 use crate::sae::fit::History;
 use crate::sae::{self, Format, load};
 use crate::script::env::env;
+use crate::script::features::Known;
 use crate::script::options::{OptionReader, options};
 use crate::script::show::Handle;
 use crate::script::tensor::values;
@@ -24,15 +26,21 @@ use crate::tensor::{DType, Tensor, dtype};
 pub struct Sae {
     pub core: sae::Sae,
     pub history: Option<Arc<History>>,
+    /// Whose activations it reads, where that is known, to look at its features.
+    pub known: Option<Rc<Known>>,
 }
 
 impl From<sae::Sae> for Sae {
     fn from(core: sae::Sae) -> Self {
-        Self { core, history: None }
+        Self { core, history: None, known: None }
     }
 }
 
 impl Sae {
+    pub fn fitted(core: sae::Sae, history: History) -> Self {
+        Self { core, history: Some(Arc::new(history)), known: None }
+    }
+
     /// Activations or codes of an argument, in the dictionary's dtype.
     pub fn numbers(&self, name: &str, value: &Dynamic) -> Result<Tensor> {
         dtype::convert(&values(0, name, value)?, self.core.parts().encoder.dtype())

@@ -19,6 +19,7 @@ use crate::sae::About;
 use crate::sae::fit::{Fit, Fitted};
 use crate::script::data::Store;
 use crate::script::env::{Env, env};
+use crate::script::features::Known;
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::tensor::values;
@@ -218,7 +219,8 @@ pub mod functions {
                 .arg(1)
                 .into());
         }
-        let found = super::of_sites(&*env(&ctx)?, &m, &[site], &text, options)?.pop();
+        let env = env(&ctx)?;
+        let found = Known::all(super::of_sites(&env, &m, &[site], &text, options)?, &m, &text, &env).pop();
         Ok(found.ok_or_else(|| err!(Bug, "a site without a dictionary"))?)
     }
 
@@ -254,7 +256,8 @@ pub mod functions {
     pub fn fit_all_with(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
         let sites = given(1, "sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-        let found = super::of_sites(&*env(&ctx)?, &m, &sites, &text, options)?;
+        let env = env(&ctx)?;
+        let found = Known::all(super::of_sites(&env, &m, &sites, &text, options)?, &m, &text, &env);
         Ok(found.into_iter().map(Dynamic::from).collect())
     }
 

@@ -101,12 +101,12 @@ pub(super) fn key(asked: &Asked, reads: &Reads, sites: &Sites, site: &str) -> Re
 
 impl From<Kept> for Sae {
     fn from(kept: Kept) -> Self {
-        Self { core: kept.sae, history: Some(kept.history.into()) }
+        Self::fitted(kept.sae, kept.history)
     }
 }
 
 impl From<Fitted> for Sae {
     fn from(fitted: Fitted) -> Self {
-        Self { core: fitted.sae, history: Some(fitted.history.into()) }
+        Self::fitted(fitted.sae, fitted.history)
     }
 }

@@ -19,7 +19,8 @@ mod sweep;
 mod transcode;
 
 pub use dictionary::Sae;
-pub use rows::choosing;
+pub use measure::site_of;
+pub use rows::{choosing, keeping};
 
 use rhai::exported_manifest;
 use rhai::plugin::*;

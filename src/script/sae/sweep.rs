@@ -259,6 +259,6 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn keeping(s: &mut Sae, k: Int) -> Fallible<Sae> {
         let k = given(0, "k", &k).size()?;
-        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.arg(0))?, history: s.history.clone() })
+        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.arg(0))?, ..s.clone() })
     }
 }

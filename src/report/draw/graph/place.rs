@@ -3,65 +3,163 @@
 use std::collections::BTreeMap;
 
 use crate::circuit::Graph;
-use crate::report::draw::canvas::Point;
-use crate::report::draw::layout::PAD;
+use crate::report::clip::Frame;
 
-pub const BOX_WIDTH: f64 = 132.0;
-/// Between two boxes of a row.
-const GAP: f64 = 14.0;
-/// Between two levels, where the edges run, and between two rows of one level.
+pub const BOX_WIDTH: f64 = 150.0;
+/// Between two boxes of a row, where edges pass that come from further below.
+const GAP: f64 = 24.0;
+/// Between two rows of one level.
+const ROW_GAP: f64 = 34.0;
+/// Between two levels, where the edges run: this much, and more the more of them there are.
 const LEVEL_GAP: f64 = 58.0;
-const ROW_GAP: f64 = 16.0;
+const WIDEST_LEVEL_GAP: f64 = 124.0;
+const FOR_AN_EDGE: f64 = 1.6;
+/// Beside the outermost boxes, where edges pass, too.
+const SIDE: f64 = 26.0;
 /// So many boxes stand in a row; a level with more has several rows.
-const IN_A_ROW: usize = 10;
+const IN_A_ROW: usize = 7;
+/// The narrowest that nodes are given, so that there is room for the legend.
+const NARROWEST: f64 = 500.0;
 /// How often rows are ordered anew, downwards and upwards in turn.
-const SWEEPS: usize = 12;
+const SWEEPS: usize = 16;
+
+/// Boxes of one height beside each other.
+pub struct Row {
+    /// From left to right.
+    pub nodes: Vec<usize>,
+    pub top: f64,
+    pub bottom: f64,
+}
+
+/// All rows of one level.
+pub struct Level {
+    pub level: usize,
+    pub top: f64,
+    pub bottom: f64,
+}
 
 /// Nodes in their places, from the upper left corner of where nodes are drawn.
 pub struct Placed {
-    pub centres: Vec<Point>,
-    /// Each level that has nodes, and the middle of its rows.
-    pub levels: Vec<(usize, f64)>,
+    pub boxes: Vec<Frame>,
+    /// From the top, as levels are.
+    pub rows: Vec<Row>,
+    /// The row of each node.
+    pub row_of: Vec<usize>,
+    pub levels: Vec<Level>,
     pub width: f64,
     pub height: f64,
 }
 
 impl Placed {
-    /// `left` is where boxes may begin.
+    /// `heights` is what the text of each node takes, `left` where boxes may begin.
     pub fn of(graph: &Graph, heights: &[f64], left: f64) -> Self {
         let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, node) in graph.nodes.iter().enumerate() {
             levels.entry(node.level).or_default().push(i);
         }
-        let widest = levels.values().map(|nodes| nodes.len().min(IN_A_ROW)).max().unwrap_or(1);
-        let inner = (widest as f64 * (BOX_WIDTH + GAP) - GAP).max(420.0);
-        let mut x = vec![inner / 2.0; graph.nodes.len()];
-        for nodes in levels.values() {
-            spread(nodes, &mut x, inner);
-        }
-        for sweep in 0..SWEEPS {
-            let order: Vec<&Vec<usize>> = match sweep % 2 {
-                0 => levels.values().rev().collect(),
-                _ => levels.values().collect(),
-            };
-            for nodes in order {
-                pull(graph, nodes, sweep % 2 == 0, &mut x, inner);
-            }
-        }
-        let (mut centres, mut y, mut middles) = (vec![(0.0, 0.0); graph.nodes.len()], 0.0, Vec::new());
+        let wide = |nodes: &Vec<usize>| apart(nodes.len()) * (nodes.len() as f64 - 1.0) + BOX_WIDTH;
+        let inner = levels.values().map(wide).fold(NARROWEST, f64::max);
+        let x = across(graph, &levels, inner);
+        let frame = Frame { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
+        let mut placed = Self {
+            boxes: vec![frame; graph.nodes.len()],
+            rows: Vec::new(),
+            row_of: vec![0; graph.nodes.len()],
+            levels: Vec::new(),
+            width: left + inner + 2.0 * SIDE,
+            height: 0.0,
+        };
         for (level, nodes) in levels.iter().rev() {
-            let top = y;
-            for row in rows(nodes, &x) {
-                let high = row.iter().map(|node| heights[*node]).fold(0.0, f64::max);
-                row.iter().for_each(|node| centres[*node] = (left + x[*node], y + high / 2.0));
-                y += high + ROW_GAP;
+            if !placed.rows.is_empty() {
+                placed.height += level_gap(graph, *level);
             }
-            y -= ROW_GAP;
-            middles.push((*level, (top + y) / 2.0));
-            y += LEVEL_GAP;
+            let top = placed.height;
+            placed.stack(rows(nodes, &x), &x, heights, left + SIDE);
+            placed.levels.push(Level { level: *level, top, bottom: placed.height });
         }
-        Self { centres, levels: middles, width: left + inner + PAD, height: (y - LEVEL_GAP).max(0.0) + 12.0 }
+        placed
     }
+
+    /// Puts the rows of a level below what there is.
+    fn stack(&mut self, rows: Vec<Vec<usize>>, x: &[f64], heights: &[f64], left: f64) {
+        for (i, nodes) in rows.into_iter().enumerate() {
+            let top = self.height + if i > 0 { ROW_GAP } else { 0.0 };
+            let bottom = top + nodes.iter().map(|node| heights[*node]).fold(0.0, f64::max);
+            for node in &nodes {
+                let from = left + x[*node] - BOX_WIDTH / 2.0;
+                self.boxes[*node] = Frame { left: from, top, right: from + BOX_WIDTH, bottom };
+                self.row_of[*node] = self.rows.len();
+            }
+            self.rows.push(Row { nodes, top, bottom });
+            self.height = bottom;
+        }
+    }
+}
+
+/// The space above a level: edges that leave it need more the more they are.
+fn level_gap(graph: &Graph, level: usize) -> f64 {
+    let leaving = graph.edges.iter().filter(|edge| graph.nodes[edge.from].level == level).count();
+    (LEVEL_GAP + FOR_AN_EDGE * leaving as f64).min(WIDEST_LEVEL_GAP)
+}
+
+/// The middles of all boxes, from left to right: rows are pulled to each other, downwards and upwards in turn, and the
+/// places with the fewest crossings are taken (Sugiyama, Tagawa and Toda 1981).
+fn across(graph: &Graph, levels: &BTreeMap<usize, Vec<usize>>, inner: f64) -> Vec<f64> {
+    let near = Near::of(graph);
+    let mut x = vec![inner / 2.0; graph.nodes.len()];
+    for nodes in levels.values() {
+        spread(nodes, &mut x, inner);
+    }
+    let (mut best, mut fewest) = (x.clone(), f64::INFINITY);
+    for _ in 0..SWEEPS {
+        for nodes in levels.values().rev() {
+            pull(nodes, &near.later, &mut x, inner);
+        }
+        for nodes in levels.values() {
+            pull(nodes, &near.earlier, &mut x, inner);
+        }
+        let tangled = tangle(graph, &x);
+        if tangled < fewest {
+            (best, fewest) = (x.clone(), tangled);
+        }
+    }
+    best
+}
+
+/// What each node is connected with, and how strongly.
+struct Near {
+    earlier: Vec<Vec<(usize, f64)>>,
+    later: Vec<Vec<(usize, f64)>>,
+}
+
+impl Near {
+    fn of(graph: &Graph) -> Self {
+        let empty = vec![Vec::new(); graph.nodes.len()];
+        let mut near = Self { earlier: empty.clone(), later: empty };
+        for edge in &graph.edges {
+            // Weak edges count, too, or a few strong ones would tear the rest apart.
+            let weight = 0.15 + edge.effect.abs().min(1.0);
+            near.earlier[edge.to].push((edge.from, weight));
+            near.later[edge.from].push((edge.to, weight));
+        }
+        near
+    }
+}
+
+/// How many pairs of edges between the same two levels cross, and a little for the length of each edge.
+fn tangle(graph: &Graph, x: &[f64]) -> f64 {
+    let mut between: BTreeMap<(usize, usize), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut length = 0.0;
+    for edge in &graph.edges {
+        let levels = (graph.nodes[edge.from].level, graph.nodes[edge.to].level);
+        between.entry(levels).or_default().push((x[edge.from], x[edge.to]));
+        length += (x[edge.from] - x[edge.to]).abs();
+    }
+    let crossings = |edges: &Vec<(f64, f64)>| {
+        let cross = |a: &(f64, f64), b: &(f64, f64)| (a.0 - b.0) * (a.1 - b.1) < 0.0;
+        edges.iter().enumerate().map(|(i, a)| edges[..i].iter().filter(|b| cross(a, b)).count()).sum::<usize>()
+    };
+    between.values().map(crossings).sum::<usize>() as f64 + length / 400.0
 }
 
 /// The rows of a level: every second one, every third one and so on, so that edges reach both past each other.
@@ -85,18 +183,11 @@ fn spread(nodes: &[usize], x: &mut [f64], inner: f64) {
     }
 }
 
-/// Moves the nodes of a level as near as can be to what they lead to, or to what leads to them: each to the mean of
-/// those, by the size of the effects, where boxes do not overlap.
-fn pull(graph: &Graph, nodes: &[usize], to_later: bool, x: &mut [f64], inner: f64) {
+/// Moves the nodes of a level as near as can be to what they are connected with: each to the mean of those, by the size
+/// of the effects, where boxes do not overlap.
+fn pull(nodes: &[usize], near: &[Vec<(usize, f64)>], x: &mut [f64], inner: f64) {
     let wanted = |node: usize| {
-        let (mut sum, mut weight) = (0.0, 0.0);
-        for edge in &graph.edges {
-            let (near, far) = if to_later { (edge.from, edge.to) } else { (edge.to, edge.from) };
-            if near == node {
-                sum += edge.effect.abs() * x[far];
-                weight += edge.effect.abs();
-            }
-        }
+        let (sum, weight) = near[node].iter().fold((0.0, 0.0), |(sum, all), (far, by)| (sum + by * x[*far], all + by));
         if weight > 0.0 { sum / weight } else { x[node] }
     };
     let mut wanted: Vec<(f64, usize)> = nodes.iter().map(|node| (wanted(*node), *node)).collect();
@@ -129,55 +220,39 @@ fn rising(numbers: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::circuit::{Edge, Node};
-
-    fn graph(levels: &[usize]) -> Graph {
-        let mut nodes = Vec::new();
-        for (level, count) in levels.iter().enumerate().rev() {
-            for feature in 0..*count {
-                let site = format!("resid_post.{level}");
-                nodes.push(Node { site, feature, level, meaning: None, score: None, outlier: false });
-            }
-        }
-        let of = |level: usize| (0..nodes.len()).filter(move |i| nodes_level(levels, *i) == level).collect::<Vec<_>>();
-        let mut edges = Vec::new();
-        for (level, count) in levels.iter().enumerate().skip(1) {
-            for (i, from) in of(level - 1).into_iter().enumerate() {
-                let to = of(level)[i * 7 % count];
-                edges.push(Edge { from, to, effect: 0.1 + i as f64 / 20.0, cosine: 0.0 });
-            }
-        }
-        let sites = (0..levels.len()).map(|level| format!("resid_post.{level}")).collect();
-        Graph { title: String::new(), model: String::new(), sites, nodes, edges, is_whole: true, made: Vec::new() }
-    }
-
-    fn nodes_level(levels: &[usize], index: usize) -> usize {
-        let mut left = index;
-        for (level, count) in levels.iter().enumerate().rev() {
-            if left < *count {
-                return level;
-            }
-            left -= count;
-        }
-        unreachable!()
-    }
+    use crate::report::draw::graph::samples;
 
     #[test]
     fn no_two_boxes_overlap_and_all_are_inside() {
-        for levels in [vec![1], vec![3, 1], vec![22, 17, 9, 8, 3, 1]] {
-            let graph = graph(&levels);
-            let heights = vec![60.0; graph.nodes.len()];
-            let placed = Placed::of(&graph, &heights, 100.0);
-            for (i, a) in placed.centres.iter().enumerate() {
-                assert!(a.0 - BOX_WIDTH / 2.0 >= 99.9 && a.0 + BOX_WIDTH / 2.0 <= placed.width, "{levels:?} {a:?}");
-                for b in &placed.centres[..i] {
-                    assert!((a.0 - b.0).abs() >= BOX_WIDTH - 0.1 || (a.1 - b.1).abs() >= 60.0, "{a:?} {b:?}");
+        for graph in samples::all() {
+            let heights: Vec<f64> = (0..graph.nodes.len()).map(|node| 40.0 + (node % 4) as f64 * 10.0).collect();
+            let placed = Placed::of(&graph, &heights, 80.0);
+            for (i, a) in placed.boxes.iter().enumerate() {
+                assert!(a.left >= 80.0 + SIDE - 0.1 && a.right <= placed.width - SIDE + 0.1, "{a:?}");
+                assert!(a.top >= 0.0 && a.bottom <= placed.height && a.height() >= heights[i] - 1e-9);
+                for b in &placed.boxes[..i] {
+                    let beside = a.right + GAP <= b.left + 0.1 || b.right + GAP <= a.left + 0.1;
+                    assert!(beside || a.bottom + ROW_GAP <= b.top || b.bottom + ROW_GAP <= a.top, "{a:?} {b:?}");
                 }
             }
             // Later dictionaries are higher up.
             for edge in &graph.edges {
-                assert!(placed.centres[edge.from].1 > placed.centres[edge.to].1);
+                assert!(placed.boxes[edge.from].top >= placed.boxes[edge.to].bottom + LEVEL_GAP);
             }
+        }
+    }
+
+    #[test]
+    fn crossings_that_need_not_be_are_undone() {
+        // Three to three, in the opposite order.
+        let mut graph = samples::graph(&[3, 3]);
+        graph.edges.truncate(3);
+        for (i, edge) in graph.edges.iter_mut().enumerate() {
+            (edge.from, edge.to, edge.effect) = (3 + i, 2 - i, 0.5);
+        }
+        let placed = Placed::of(&graph, &[40.0; 6], 0.0);
+        for edge in &graph.edges {
+            assert!((placed.boxes[edge.from].left - placed.boxes[edge.to].left).abs() < 1.0);
         }
     }
 

@@ -1,8 +1,15 @@
 //! A feature at a glance, as plain data: where it is active, what it promotes, and what is near it.
 
+mod make;
+
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Card, HeatText, Table};
+
+pub use make::{Looking, Surveyed, card, place};
 
 /// What is known of one feature. A part that is not known is empty, and `notes` say why.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -1,0 +1,279 @@
+//! How a card is made: from a survey of a text, from the model, and from the dictionary alone, as far as there are such.
+
+use super::{FeatureCard, Group};
+use crate::base::{Card, Cell, HeatText, Result, Table, Task};
+use crate::err;
+use crate::features::contexts::{self, Context, Window};
+use crate::features::histogram::class_name;
+use crate::features::survey::{Moment, Spread, Survey, Tally};
+use crate::features::{logits, near};
+use crate::model::Model;
+use crate::model::site::{Place, select};
+use crate::sae::Sae;
+
+/// How much a card shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looking {
+    /// The strongest contexts.
+    pub top: usize,
+    /// Into how many intervals the codes up to the largest are cut, and how many contexts of each are shown.
+    pub intervals: usize,
+    pub each: usize,
+    /// Contexts drawn at random.
+    pub random: usize,
+    pub window: Window,
+    /// Rows of each table.
+    pub rows: usize,
+    /// How many of the strongest positions are run without the feature; none where it is 0.
+    pub ablated_at: usize,
+    /// From how many drawn positions it is told which features are active together with this one.
+    pub company_of: usize,
+}
+
+impl Default for Looking {
+    fn default() -> Self {
+        let window = Window::default();
+        Self { top: 8, intervals: 5, each: 3, random: 5, window, rows: 8, ablated_at: 16, company_of: 32 }
+    }
+}
+
+impl Looking {
+    /// What many cards have that stand beside each other: few contexts, and nothing that needs runs of its own.
+    pub fn brief() -> Self {
+        Self { top: 6, intervals: 0, each: 0, random: 4, ablated_at: 0, company_of: 0, ..Self::default() }
+    }
+}
+
+/// A survey, and which of its dictionaries is meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Surveyed<'a> {
+    pub survey: &'a Survey,
+    pub dictionary: usize,
+}
+
+/// What can be told of a feature. Without a model it is what the dictionary says by itself, without a survey what needs no
+/// text; notes say what is missing.
+pub fn card(
+    (sae, feature): (&Sae, usize),
+    model: Option<&Model>,
+    surveyed: Option<Surveyed>,
+    looking: Looking,
+    task: &Task,
+) -> Result<FeatureCard> {
+    if feature >= sae.d_sae() {
+        return Err(err!(Argument, "expected a feature below {}, found {feature}", sae.d_sae()));
+    }
+    let site = sae.parts().about.sites.join(", ");
+    let title = match site.as_str() {
+        "" => format!("feature {feature}"),
+        site => format!("feature {feature} of {site}"),
+    };
+    let facts = Card { title: title.clone(), fields: of_dictionary(sae), ..Card::default() };
+    let mut card = FeatureCard { feature, site, title, facts, ..FeatureCard::default() };
+    match (model, surveyed) {
+        (Some(model), Some(surveyed)) => {
+            Maker::new(model, (sae, feature), surveyed, looking, task)?.fill(&mut card)?;
+        }
+        (Some(_), None) => card.notes.push("No text has been read for it: it is not known where it is active.".into()),
+        (None, _) => card.notes.push(
+            "No model is known for it: it is neither known where it is active, nor what it does to the logits.".into(),
+        ),
+    }
+    if let Some(model) = model {
+        direct(&mut card, model, sae, looking.rows)?;
+    }
+    let found = near::by_direction((sae, feature), None, looking.rows)?;
+    card.tables.push(near::directions("Nearest by direction", &found));
+    Ok(card)
+}
+
+/// The place that a dictionary reads in a model.
+pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
+    let site = crate::features::survey::site(sae)?;
+    match select(model.decoder.config(), site)?[..] {
+        [place] => Ok(place),
+        ref places => Err(err!(Argument, "expected a dictionary of one site, and `{site}` names {}", places.len())),
+    }
+}
+
+fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
+    let about = &sae.parts().about;
+    let model = about.model.as_deref().map_or(Cell::Missing, Cell::from);
+    let dictionary = format!("{} of {} features", about.kind, sae.d_sae());
+    vec![("dictionary".into(), dictionary.trim().into()), ("model".into(), model)]
+}
+
+/// What its direction does to the logits, where it is one of the stream.
+fn direct(card: &mut FeatureCard, model: &Model, sae: &Sae, rows: usize) -> Result<()> {
+    if sae.d_out() != model.decoder.config().d_model {
+        card.notes.push("It does not write into the stream, so that it has no direct effect on the logits.".into());
+        return Ok(());
+    }
+    let found = logits::promoted(model, sae, card.feature)?;
+    let name = |token: u32| contexts::name(model, token);
+    card.tables.push(logits::extremes("Logits along its direction, a code of 1", &found, &name, rows));
+    Ok(())
+}
+
+/// What a card is made of, where there is a text.
+struct Maker<'a> {
+    model: &'a Model,
+    sae: &'a Sae,
+    place: Place,
+    feature: usize,
+    survey: &'a Survey,
+    tally: &'a Tally,
+    spread: &'a Spread,
+    looking: Looking,
+    task: &'a Task,
+    /// Which of the survey's dictionaries it is.
+    number: usize,
+}
+
+impl<'a> Maker<'a> {
+    fn new(
+        model: &'a Model,
+        (sae, feature): (&'a Sae, usize),
+        surveyed: Surveyed<'a>,
+        looking: Looking,
+        task: &'a Task,
+    ) -> Result<Self> {
+        let Surveyed { survey, dictionary: number } = surveyed;
+        let tally = survey.dictionaries.get(number).and_then(|tallies| tallies.get(feature));
+        let spread = survey.spreads.get(number).and_then(|spreads| spreads.get(feature));
+        let (Some(tally), Some(spread)) = (tally, spread) else {
+            return Err(err!(Bug, "feature {feature} of a dictionary that was not surveyed"));
+        };
+        Ok(Self { model, sae, place: place(model, sae)?, feature, survey, tally, spread, looking, task, number })
+    }
+
+    fn fill(&self, card: &mut FeatureCard) -> Result<()> {
+        self.facts(&mut card.facts);
+        card.notes.push(format!("Made from {} tokens of {}.", self.survey.positions, self.survey.name));
+        if self.tally.fired == 0 {
+            card.notes.push("It was active nowhere in this text.".into());
+            return Ok(());
+        }
+        let groups = self.chosen();
+        let drawn: Vec<Moment> = self.tally.some.iter().take(self.looking.company_of).copied().collect();
+        let contexts = self.read(groups.iter().flat_map(|(_, moments)| moments).chain(&drawn))?;
+        let of = |moment: &Moment| contexts.iter().find(|context| context.moment == *moment);
+        for (name, moments) in groups {
+            let texts = moments.iter().filter_map(of).map(|context| self.heat(context)).collect();
+            card.contexts.push(Group { name, texts });
+        }
+        card.tables.extend([self.tokens(), self.positions()]);
+        if self.looking.ablated_at > 0 {
+            self.without(card)?;
+        }
+        let active: Vec<Vec<u32>> = drawn.iter().filter_map(of).map(|context| context.active.clone()).collect();
+        if !active.is_empty() {
+            card.tables.push(self.company(&active));
+        }
+        Ok(())
+    }
+
+    fn facts(&self, facts: &mut Card) {
+        let (survey, tally) = (self.survey, self.tally);
+        let count = |count: u64| Cell::Int(count as i64);
+        let mut known: Vec<(&str, Cell)> = vec![
+            ("text", survey.name.as_str().into()),
+            ("positions read", count(survey.positions)),
+            ("active at", count(tally.fired)),
+            ("density", survey.density(self.number, self.feature).into()),
+        ];
+        if let Some(strongest) = tally.top.first() {
+            known.push(("mean code", tally.mean().into()));
+            known.push(("largest code", f64::from(strongest.code).into()));
+            facts.histogram = Some(self.spread.sizes.histogram());
+        }
+        facts.fields.extend(known.into_iter().map(|(name, value)| (name.to_string(), value)));
+    }
+
+    /// The groups of contexts that are shown, the largest codes first.
+    fn chosen(&self) -> Vec<(String, Vec<Moment>)> {
+        let (tally, looking) = (self.tally, self.looking);
+        let mut groups = vec![("strongest".to_string(), tally.top.iter().take(looking.top).copied().collect())];
+        let most = tally.top.first().map_or(0.0, |moment| f64::from(moment.code)).max(0.0);
+        for interval in (0..looking.intervals).rev() {
+            let edge = |step: usize| step as f64 / looking.intervals as f64;
+            let (low, high) = (edge(interval), edge(interval + 1));
+            let found = self.spread.sizes.within(low * most, high * most, looking.each);
+            groups.push((format!("{low:.2} to {high:.2} of the largest"), found));
+        }
+        groups.push(("drawn at random".into(), tally.some.iter().take(looking.random).copied().collect()));
+        groups.retain(|(_, moments): &(String, Vec<Moment>)| !moments.is_empty());
+        groups
+    }
+
+    /// The contexts of some positions, each read once.
+    fn read<'m>(&self, moments: impl Iterator<Item = &'m Moment>) -> Result<Vec<Context>> {
+        let mut all: Vec<Moment> = moments.copied().collect();
+        all.sort_by_key(|moment| (moment.row, moment.column));
+        all.dedup();
+        let window = (all.as_slice(), self.looking.window);
+        contexts::around(self.model, (self.sae, self.place), self.feature, &self.survey.rows, window, self.task)
+    }
+
+    fn heat(&self, context: &Context) -> HeatText {
+        let Moment { row, column, code } = context.moment;
+        let title = format!("{code:.3} in row {row}, position {column}");
+        contexts::heat(self.model, title, &context.ids, &context.codes)
+    }
+
+    /// The tokens with the largest sums of codes.
+    fn tokens(&self) -> Table {
+        let whole = self.spread.positions.iter().map(|(_, sum)| sum.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
+        let rows = self.spread.tokens.strongest().into_iter().take(self.looking.rows).map(|at| {
+            let occurs = self.survey.occurrences.get(at.token as usize).copied().unwrap_or_default();
+            let mean = at.sum / at.fired.max(1) as f64;
+            let token = contexts::name(self.model, at.token);
+            let counts = [at.fired, occurs].map(|count| Cell::Int(count as i64));
+            let shares = [mean, at.sum / whole, at.missed / whole].map(Cell::from);
+            [vec![token.into()], counts.to_vec(), shares.to_vec()].concat()
+        });
+        let columns = ["token", "active at", "of", "mean code", "share of all codes", "missed at most"];
+        Table {
+            title: "Tokens that it is active at".into(),
+            columns: columns.map(String::from).to_vec(),
+            rows: rows.collect(),
+        }
+    }
+
+    /// How often it is active early and late in a row.
+    fn positions(&self) -> Table {
+        let rows = self.survey.classes.iter().enumerate().map(|(class, positions)| {
+            let (fired, sum) = self.spread.positions.get(class).copied().unwrap_or_default();
+            let mean = if fired == 0 { Cell::Missing } else { (sum / fired as f64).into() };
+            let (share, positions) = (fired as f64 / (*positions).max(1) as f64, Cell::Int(*positions as i64));
+            vec![class_name(class).into(), Cell::Int(fired as i64), positions, share.into(), mean]
+        });
+        Table {
+            title: "Positions in a row".into(),
+            columns: ["position", "active at", "of", "share", "mean code"].map(String::from).to_vec(),
+            rows: rows.collect(),
+        }
+    }
+
+    /// What the model says without it, at its strongest positions.
+    fn without(&self, card: &mut FeatureCard) -> Result<()> {
+        if logits::writes_elsewhere(self.sae) {
+            card.notes.push("It writes elsewhere than it reads: what the model says without it is not told.".into());
+            return Ok(());
+        }
+        let strongest = self.tally.top.iter().take(self.looking.ablated_at);
+        let texts: Vec<Vec<u32>> = strongest.map(|moment| self.survey.up_to(moment)).collect();
+        let title = format!("Without it, at its {} strongest positions", texts.len());
+        let changes = logits::ablated(self.model, (self.sae, self.place), self.feature, texts, self.task)?;
+        let name = |token: u32| contexts::name(self.model, token);
+        card.tables.push(logits::changed(&title, &changes, &name, self.looking.rows));
+        Ok(())
+    }
+
+    /// Which features are active at drawn positions of it.
+    fn company(&self, active: &[Vec<u32>]) -> Table {
+        let density = |feature: usize| self.survey.density(self.number, feature);
+        let found = near::by_company(self.feature, active, &density, self.looking.rows);
+        near::companions(&format!("Active together, at {} of its positions drawn at random", active.len()), &found)
+    }
+}

@@ -1,0 +1,229 @@
+//! The tokens around positions where a feature is active, with its code at each of them.
+
+use super::survey::Moment;
+use crate::base::{HeatText, Result, Task};
+use crate::err;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::run::Ask;
+use crate::model::site::Place;
+use crate::sae::{Sae, SparseCodes};
+use crate::tensor::{DType, Device, Tensor, dtype};
+
+/// Rows of tokens that go through the model at once.
+const AT_ONCE: usize = 16;
+
+/// How much of a row is shown around a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub before: usize,
+    pub after: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { before: 24, after: 8 }
+    }
+}
+
+/// A position and the tokens around it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Context {
+    pub moment: Moment,
+    pub ids: Vec<u32>,
+    /// The feature's code at each of them.
+    pub codes: Vec<f32>,
+    /// The features that are active at the position itself.
+    pub active: Vec<u32>,
+}
+
+/// The contexts of a feature at some positions of the rows, in their order. The model reads each row up to where its
+/// context ends, since codes depend on what comes before.
+pub fn around(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    feature: usize,
+    rows: &[Vec<u32>],
+    (moments, window): (&[Moment], Window),
+    task: &Task,
+) -> Result<Vec<Context>> {
+    let mut cuts = moments.iter().map(|moment| Cut::of(*moment, rows, window)).collect::<Result<Vec<_>>>()?;
+    // Rows of like lengths go together, so that little is filled up.
+    cuts.sort_by_key(|cut| (cut.row.len(), cut.moment.row, cut.moment.column));
+    let bar = task.begin("reading contexts", Some(cuts.len() as u64));
+    let mut found = Vec::new();
+    for part in cuts.chunks(AT_ONCE) {
+        let codes = codes(model, (sae, place), &part.iter().map(|cut| cut.row.to_vec()).collect::<Vec<_>>(), task)?;
+        let width = part.iter().map(|cut| cut.row.len()).max().unwrap_or_default();
+        for (number, cut) in part.iter().enumerate() {
+            let at = |column: usize| codes.row(number * width + column);
+            found.push(Context {
+                moment: cut.moment,
+                ids: cut.row.get(cut.start..).unwrap_or_default().to_vec(),
+                codes: (cut.start..cut.row.len()).map(|column| code_of(at(column), feature)).collect(),
+                active: at(cut.moment.column as usize).0.to_vec(),
+            });
+        }
+        bar.advance(part.len() as u64);
+    }
+    let order = |context: &Context| moments.iter().position(|moment| *moment == context.moment);
+    found.sort_by_key(order);
+    Ok(found)
+}
+
+/// A row up to where a context ends.
+struct Cut<'a> {
+    moment: Moment,
+    row: &'a [u32],
+    /// Where the context begins.
+    start: usize,
+}
+
+impl<'a> Cut<'a> {
+    fn of(moment: Moment, rows: &'a [Vec<u32>], window: Window) -> Result<Self> {
+        let (row, column) =
+            (rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default(), moment.column as usize);
+        if column >= row.len() {
+            return Err(err!(Bug, "position {column} of row {}, which has {} tokens", moment.row, row.len()));
+        }
+        let end = row.len().min(column.saturating_add(window.after).saturating_add(1));
+        Ok(Self { moment, row: row.get(..end).unwrap_or_default(), start: column.saturating_sub(window.before) })
+    }
+}
+
+/// The codes of all features for rows of tokens, filled up to the longest: position by position, row by row.
+pub fn codes(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
+    let batch = Batch::new(rows.to_vec())?;
+    let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
+    let x = dtype::convert(&cache.at(place)?, DType::F32)?.to_device(&Device::Cpu)?;
+    let positions = rows.len() * batch.width();
+    let wide = x.elem_count() / positions.max(1);
+    sae.check_fits(wide, &model.origin, &place.to_string())?;
+    let x = x.contiguous()?.reshape((positions, wide))?;
+    finite(&x, place, (rows, batch.width()))?;
+    sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)
+}
+
+/// Refuses activations that are not finite, which would make codes that are none.
+fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Result<()> {
+    let wide = x.dim(1)?;
+    let numbers = x.flatten_all()?.to_vec1::<f32>()?;
+    for (at, numbers) in numbers.chunks(wide.max(1)).enumerate() {
+        let (row, column) = (at / width.max(1), at % width.max(1));
+        let is_real = rows.get(row).is_some_and(|ids| column < ids.len());
+        if let Some(wrong) = numbers.iter().find(|number| is_real && !number.is_finite()) {
+            return Err(err!(
+                Numeric,
+                "expected finite activations at `{place}`, found {wrong} at position {column} of text {row}"
+            )
+            .hint("the model overflows there; load it in f32"));
+        }
+    }
+    Ok(())
+}
+
+/// The code of a feature among those of a position.
+pub fn code_of((features, codes): (&[u32], &[f32]), feature: usize) -> f32 {
+    let at = features.binary_search_by(|other| (*other as usize).cmp(&feature)).ok();
+    at.and_then(|at| codes.get(at).copied()).unwrap_or_default()
+}
+
+/// A feature's codes at the tokens of one text, read in pieces of the model's context.
+pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
+    if ids.is_empty() {
+        return Err(err!(Argument, "expected a text of at least one token, found none"));
+    }
+    let mut found = Vec::with_capacity(ids.len());
+    for rows in ids.chunks(model.decoder.config().context).collect::<Vec<_>>().chunks(AT_ONCE) {
+        let rows: Vec<Vec<u32>> = rows.iter().map(|row| row.to_vec()).collect();
+        let codes = codes(model, (sae, place), &rows, task)?;
+        // Only the last row may be shorter, so that no filled position stands before a real one.
+        let real: usize = rows.iter().map(Vec::len).sum();
+        found.extend((0..real).map(|at| code_of(codes.row(at), feature)));
+    }
+    Ok(found)
+}
+
+/// Tokens and codes as text to look at.
+pub fn heat(model: &Model, title: String, ids: &[u32], codes: &[f32]) -> HeatText {
+    HeatText {
+        title,
+        tokens: ids.iter().map(|id| name(model, *id)).collect(),
+        values: codes.iter().map(|code| f64::from(*code)).collect(),
+        quantity: "code".into(),
+    }
+}
+
+/// A token as people read it; its number, where the model has no text for it.
+pub fn name(model: &Model, id: u32) -> String {
+    let text = model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.text_of(id).ok());
+    text.unwrap_or_else(|| format!(" {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::samples::{dictionary, model};
+    use crate::model::site::select;
+
+    fn place(model: &Model) -> Place {
+        select(model.decoder.config(), "resid_post.1").unwrap()[0]
+    }
+
+    /// The codes of a row by one run and a dense encoding.
+    fn plain(model: &Model, sae: &Sae, row: &[u32]) -> Vec<Vec<f32>> {
+        let ask = Ask { places: vec![place(model)], ..Ask::default() };
+        let cache = model.decoder.cache(&Batch::new(vec![row.to_vec()]).unwrap(), ask, &Task::default()).unwrap();
+        sae.encode(&cache.at(place(model)).unwrap()).unwrap().get(0).unwrap().to_vec2().unwrap()
+    }
+
+    #[test]
+    fn the_heat_of_a_context_is_what_the_dictionary_encodes_there() {
+        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let rows: Vec<Vec<u32>> = (0..20).map(|i| (0..3 + i % 9).map(|j| (i * 5 + j * j * 3) % 28).collect()).collect();
+        let moments: Vec<Moment> = rows
+            .iter()
+            .enumerate()
+            .map(|(row, ids)| Moment { row: row as u32, column: ids.len() as u32 / 2, code: row as f32 })
+            .collect();
+        let window = Window { before: 2, after: 1 };
+        let found = around(&model, (&sae, place(&model)), 4, &rows, (&moments, window), &Task::default()).unwrap();
+        for (context, moment) in found.iter().zip(&moments) {
+            assert_eq!(context.moment, *moment);
+            let (row, column) = (&rows[moment.row as usize], moment.column as usize);
+            let codes = plain(&model, &sae, row);
+            let (start, end) = (column.saturating_sub(2), (column + 2).min(row.len()));
+            assert_eq!(context.ids, row[start..end]);
+            for (found, column) in context.codes.iter().zip(start..end) {
+                assert!((found - codes[column][4]).abs() < 1e-4);
+            }
+            let active: Vec<u32> = (0..24).filter(|f| codes[column][*f as usize] != 0.0).collect();
+            assert_eq!(context.active, active);
+        }
+    }
+
+    #[test]
+    fn texts_of_any_length_are_read() {
+        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        for length in [1, 11, 12, 13, 30] {
+            let ids: Vec<u32> = (0..length).map(|i| (i * 7) % 28).collect();
+            let found = on(&model, (&sae, place(&model)), 2, &ids, &Task::default()).unwrap();
+            let expected: Vec<f32> =
+                ids.chunks(12).flat_map(|row| plain(&model, &sae, row).into_iter().map(|codes| codes[2])).collect();
+            assert_eq!(found.len(), ids.len());
+            assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{found:?} {expected:?}");
+        }
+        assert!(on(&model, (&sae, place(&model)), 2, &[], &Task::default()).is_err());
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_told_with_their_place() {
+        let model = model();
+        let huge = Tensor::new(&[[1.0_f32, 2.0], [f32::NAN, 0.0]], &Device::Cpu).unwrap();
+        let rows = [vec![1], vec![2]];
+        let error = finite(&huge, place(&model), (&rows, 1)).unwrap_err();
+        assert!(error.message.contains("found NaN at position 0 of text 1"), "{}", error.message);
+        // What fills up a short row is nobody's activation.
+        assert!(finite(&huge, place(&model), (&[vec![1], vec![]], 1)).is_ok());
+    }
+}

@@ -1,0 +1,249 @@
+//! Facts joined by "and", "or" and "but not": what a description says, and the search for the one that says it best.
+
+use std::ops::Range;
+
+use crate::features::facts::{Fact, Role};
+
+/// A further condition is worth its words where it adds so much to the correlation.
+const WORTH: f64 = 0.03;
+/// So many of the best facts, and of the best pairs, are joined with all others.
+const FACTS: usize = 8;
+const PAIRS: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    And,
+    Or,
+    ButNot,
+}
+
+const JOINS: [Join; 3] = [Join::And, Join::Or, Join::ButNot];
+
+impl Join {
+    fn of(self, a: bool, b: bool) -> bool {
+        match self {
+            Join::And => a && b,
+            Join::Or => a || b,
+            Join::ButNot => a && !b,
+        }
+    }
+
+    fn of_words(self, a: u64, b: u64) -> u64 {
+        match self {
+            Join::And => a & b,
+            Join::Or => a | b,
+            Join::ButNot => a & !b,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Join::And => "and",
+            Join::Or => "or",
+            Join::ButNot => "but not",
+        }
+    }
+}
+
+/// Up to three facts, by their indices, joined from the left to the right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Formula {
+    first: usize,
+    more: Vec<(Join, usize)>,
+}
+
+impl Formula {
+    pub fn holds(&self, facts: &[&Fact], at: usize) -> bool {
+        let of = |fact: usize| facts.get(fact).and_then(|fact| fact.holds.get(at)).copied().unwrap_or_default();
+        self.more.iter().fold(of(self.first), |holds, (join, fact)| join.of(holds, of(*fact)))
+    }
+
+    /// In words.
+    pub fn text(&self, facts: &[&Fact]) -> String {
+        let Some(first) = facts.get(self.first) else { return String::new() };
+        let mut said = first.text.clone();
+        for (number, (join, fact)) in self.more.iter().enumerate() {
+            let Some(fact) = facts.get(*fact) else { continue };
+            said = match (number, join) {
+                // "capital letters inside a bracket"
+                (0, Join::And) if first.role != Role::Where && fact.role == Role::Where => {
+                    format!("{said} {}", fact.text)
+                }
+                (0, Join::And) if first.role == Role::Where && fact.role != Role::Where => {
+                    format!("{} {said}", fact.text)
+                }
+                (0, Join::And | Join::Or) => format!("{said} {} {}", join.word(), fact.text),
+                _ => format!("{said}, {} {}", join.word(), fact.text),
+            };
+        }
+        said
+    }
+
+    fn joined(&self, join: Join, fact: usize) -> Self {
+        let more = self.more.iter().copied().chain([(join, fact)]).collect();
+        Self { first: self.first, more }
+    }
+
+    fn has(&self, fact: usize) -> bool {
+        self.first == fact || self.more.iter().any(|(_, other)| *other == fact)
+    }
+}
+
+/// Where something is true in a range of tokens, a bit each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask(Vec<u64>);
+
+impl Mask {
+    pub fn of(fact: &Fact, range: Range<usize>) -> Self {
+        let holds = fact.holds.get(range).unwrap_or_default();
+        let word = |bits: &[bool]| bits.iter().rev().fold(0, |word, bit| word << 1 | u64::from(*bit));
+        Self(holds.chunks(64).map(word).collect())
+    }
+
+    fn joined(&self, join: Join, other: &Mask) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| join.of_words(*a, *b)).collect())
+    }
+
+    fn is_true(&self, at: usize) -> bool {
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+/// The codes that descriptions are compared with.
+pub struct Codes {
+    count: f64,
+    sum: f64,
+    squares: f64,
+    /// Where they are not 0.
+    active: Vec<(usize, f64)>,
+}
+
+impl Codes {
+    pub fn of(codes: &[f32]) -> Self {
+        let active: Vec<(usize, f64)> = codes
+            .iter()
+            .enumerate()
+            .filter(|(_, code)| **code != 0.0)
+            .map(|(at, code)| (at, f64::from(*code)))
+            .collect();
+        let sum = active.iter().map(|(_, code)| code).sum();
+        let squares = active.iter().map(|(_, code)| code * code).sum();
+        Self { count: codes.len() as f64, sum, squares, active }
+    }
+
+    /// Of 0 and 1 with the codes, Pearson's; 0 where one of the two never changes.
+    fn correlation(&self, mask: &Mask) -> f64 {
+        let both = self.active.iter().filter(|(at, _)| mask.is_true(*at)).map(|(_, code)| code).sum();
+        self.of_sums(f64::from(mask.count()), both)
+    }
+
+    /// The same of what is true by a rule.
+    pub fn correlation_with(&self, tokens: usize, holds: impl Fn(usize) -> bool) -> f64 {
+        let both = self.active.iter().filter(|(at, _)| holds(*at)).map(|(_, code)| code).sum();
+        self.of_sums((0..tokens).filter(|at| holds(*at)).count() as f64, both)
+    }
+
+    fn of_sums(&self, ones: f64, both: f64) -> f64 {
+        let n = self.count;
+        let spreads = (ones - ones * ones / n) * (self.squares - self.sum * self.sum / n);
+        if spreads > 0.0 { (both - ones * self.sum / n) / spreads.sqrt() } else { 0.0 }
+    }
+}
+
+/// The formula that tells best where the codes are, unless none tells anything, and how many were tried.
+pub fn best(codes: &Codes, masks: &[&Mask]) -> (Option<Formula>, usize) {
+    let single = |fact: usize| (codes.correlation(masks[fact]), Formula { first: fact, more: Vec::new() });
+    let mut tried = masks.len();
+    let singles = strongest((0..masks.len()).map(single).collect(), FACTS);
+    let Some((score, formula)) = singles.first().filter(|(score, _)| *score > 0.0).cloned() else {
+        return (None, tried);
+    };
+    let mut best = (score, formula);
+    let mut level = singles;
+    for _ in 0..2 {
+        let mut longer = Vec::new();
+        for (_, formula) in &level {
+            let mask = formula
+                .more
+                .iter()
+                .fold(masks[formula.first].clone(), |mask, (join, fact)| mask.joined(*join, masks[*fact]));
+            for (fact, other) in masks.iter().enumerate().filter(|(fact, _)| !formula.has(*fact)) {
+                let joined =
+                    JOINS.map(|join| (codes.correlation(&mask.joined(join, other)), formula.joined(join, fact)));
+                longer.extend(joined);
+            }
+        }
+        tried += longer.len();
+        level = strongest(longer, PAIRS);
+        match level.first() {
+            Some((score, formula)) if *score > best.0 + WORTH => best = (*score, formula.clone()),
+            _ => break,
+        }
+    }
+    (Some(best.1), tried)
+}
+
+/// Those with the largest scores; of equals the first ones.
+fn strongest(mut scored: Vec<(f64, Formula)>, count: usize) -> Vec<(f64, Formula)> {
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.truncate(count);
+    scored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(text: &str, role: Role, holds: &str) -> Fact {
+        Fact::new(text, role, holds.chars().map(|c| c == 'x').collect())
+    }
+
+    fn found(codes: &[f32], facts: &[&Fact]) -> String {
+        let masks: Vec<Mask> = facts.iter().map(|fact| Mask::of(fact, 0..codes.len())).collect();
+        let (formula, _) = best(&Codes::of(codes), &masks.iter().collect::<Vec<_>>());
+        formula.map_or(String::new(), |formula| formula.text(facts))
+    }
+
+    #[test]
+    fn the_shortest_formula_that_tells_the_codes_is_found() {
+        use Role::*;
+        let inside = fact("inside a bracket", Where, "..xxxx..xxxx....");
+        let capitals = fact("capital letters", What, ".x.x.....x....x.");
+        let opens = fact("opens a bracket", Clause, "..x.....x.......");
+        let all = [&inside, &capitals, &opens];
+        let codes = |places: &str| places.chars().map(|c| c.to_digit(10).unwrap_or(0) as f32).collect::<Vec<_>>();
+        assert_eq!(found(&codes("..3.....3......."), &all), "opens a bracket");
+        assert_eq!(found(&codes("...2.....2......"), &all), "capital letters inside a bracket");
+        assert_eq!(found(&codes("...111...111...."), &all), "inside a bracket, but not opens a bracket");
+        assert_eq!(found(&codes(".112....12....2."), &all[1..]), "capital letters or opens a bracket");
+        assert_eq!(found(&codes("..22...22......."), &[]), "");
+        assert_eq!(found(&[0.0; 16], &all), "");
+        let mixed = found(&codes("..12....12......"), &all);
+        assert_eq!(mixed, "capital letters inside a bracket, or opens a bracket");
+    }
+
+    #[test]
+    fn a_mask_is_its_fact() {
+        let of = |count: usize| Fact::new("", Role::What, (0..count).map(|i| i % 3 == 1).collect());
+        let fact = of(200);
+        let mask = Mask::of(&fact, 7..177);
+        assert!((0..170).all(|at| mask.is_true(at) == fact.holds[at + 7]) && !mask.is_true(170));
+        assert_eq!(mask.count(), fact.holds[7..177].iter().filter(|holds| **holds).count() as u32);
+    }
+
+    #[test]
+    fn the_correlation_is_pearsons() {
+        let codes = [0.0, 2.0, 0.0, 1.0, 3.0];
+        let holds = [false, true, false, false, true];
+        let found = Codes::of(&codes).correlation_with(5, |at| holds[at]);
+        // Means 1.2 and 0.4: 2.6 / sqrt(6.8 * 1.2).
+        assert!((found - 2.6 / (6.8_f64 * 1.2).sqrt()).abs() < 1e-12, "{found}");
+        let mask = Mask::of(&Fact::new("", Role::What, holds.to_vec()), 0..5);
+        assert_eq!(Codes::of(&codes).correlation(&mask), found);
+        assert_eq!(Codes::of(&codes).correlation_with(5, |_| true), 0.0);
+    }
+}

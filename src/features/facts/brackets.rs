@@ -1,0 +1,116 @@
+//! Facts of round brackets: what opens and closes them, what stands inside, and when one is due to close.
+
+use super::tokens::is_capitals;
+use super::{Fact, Role};
+use crate::features::Readings;
+use crate::model::labels::{Column, Values};
+
+/// What stands in a bracket, by kinds of the labelled language (docs/grammar.md).
+const HELD: [(&str, &[&str]); 3] = [
+    ("acronym in a bracket", &["acronym"]),
+    ("date in a bracket", &["span", "date"]),
+    ("words in a bracket", &["gloss", "especially", "clause", "aside"]),
+];
+
+pub fn facts(readings: &Readings) -> Vec<Fact> {
+    let sign = |id: &u32| readings.texts.get(id).map_or(0, |text| opened(text));
+    let signs: Vec<i64> = readings.ids.iter().map(sign).collect();
+    let mut facts = vec![
+        Fact::new("opens a bracket", Role::Clause, signs.iter().map(|sign| *sign > 0).collect()),
+        Fact::new("closes a bracket", Role::Clause, signs.iter().map(|sign| *sign < 0).collect()),
+    ];
+    let Some(depth) = readings.label("depth") else { return facts };
+    let inside: Vec<bool> = depth.iter().zip(&signs).map(|(depth, sign)| *depth > 0 && *sign == 0).collect();
+    facts.extend(match readings.labels.iter().find(|(column, _)| column.name == "paren_kind") {
+        Some((column, values)) => held(column, values, &inside),
+        None => by_looks(readings, &inside),
+    });
+    facts.insert(2, Fact::new("inside a bracket", Role::Where, inside));
+    if let Some(due) = readings.label("due") {
+        facts.push(Fact::new("bracket due", Role::Clause, due.iter().map(|due| *due > 0).collect()));
+    }
+    facts
+}
+
+/// How many more brackets a token opens than it closes.
+fn opened(text: &str) -> i64 {
+    text.chars().map(|sign| i64::from(sign == '(') - i64::from(sign == ')')).sum()
+}
+
+/// By the kind of the bracket, where it is known.
+fn held(column: &Column, values: &[u32], inside: &[bool]) -> Vec<Fact> {
+    let Values::Kind(kinds) = &column.values else { return Vec::new() };
+    let fact = |(text, wanted): &(&str, &[&str])| {
+        let is_wanted = |value: &u32| {
+            let kind = (*value as usize).checked_sub(1).and_then(|kind| kinds.get(kind));
+            kind.is_some_and(|kind| wanted.contains(kind))
+        };
+        let holds = values.iter().zip(inside).map(|(value, inside)| *inside && is_wanted(value));
+        Fact::new(*text, Role::Clause, holds.collect())
+    };
+    HELD.iter().map(fact).collect()
+}
+
+/// By what a token in brackets looks like, in text that people wrote.
+fn by_looks(readings: &Readings, inside: &[bool]) -> Vec<Fact> {
+    const YEAR: u32 = 1;
+    let capitals = readings
+        .ids
+        .iter()
+        .zip(inside)
+        .map(|(id, inside)| *inside && readings.texts.get(id).is_some_and(|text| is_capitals(text)));
+    let mut facts = vec![Fact::new("acronym in a bracket", Role::Clause, capitals.collect())];
+    if let Some(numeral) = readings.label("numeral") {
+        let year = numeral.iter().zip(inside).map(|(numeral, inside)| *inside && *numeral == YEAR);
+        facts.push(Fact::new("date in a bracket", Role::Clause, year.collect()));
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::readings::tests::model;
+    use crate::{base::Task, data::Text, data::text::Options};
+
+    fn true_at(facts: &[Fact], text: &str) -> Vec<usize> {
+        let fact = facts.iter().find(|fact| fact.text == text).unwrap();
+        fact.holds.iter().enumerate().filter(|(_, holds)| **holds).map(|(at, _)| at).collect()
+    }
+
+    #[test]
+    fn brackets_of_real_text_are_told_by_rules() {
+        let (model, sae) = model();
+        let text = Text::given(vec!["the ( NASA ) sat ( 1843 )".into()], Options::default()).unwrap();
+        let readings = Readings::of(&model, &[sae], &[], &text, None, &Task::default()).unwrap();
+        let facts = facts(&readings);
+        assert_eq!(true_at(&facts, "opens a bracket"), [1, 5]);
+        assert_eq!(true_at(&facts, "closes a bracket"), [3, 7]);
+        assert_eq!(true_at(&facts, "inside a bracket"), [2, 6]);
+        assert_eq!(true_at(&facts, "acronym in a bracket"), [2]);
+        assert_eq!(true_at(&facts, "date in a bracket"), [6]);
+    }
+
+    #[test]
+    fn brackets_of_the_labelled_language_are_told_by_their_kind() {
+        let kinds = vec!["acronym", "span", "date", "gloss"];
+        let column = Column { name: "paren_kind", of: crate::model::labels::Of::First, values: Values::Kind(kinds) };
+        let number = |name| Column { name, of: crate::model::labels::Of::First, values: Values::Number };
+        let readings = Readings {
+            ids: vec![0, 1, 2, 0, 1],
+            texts: [(0, " (".to_string()), (1, "x".into()), (2, "),".into())].into(),
+            labels: vec![
+                (number("depth"), vec![1, 1, 1, 1, 1]),
+                (column, vec![1, 1, 1, 3, 3]),
+                (number("due"), vec![0, 1, 0, 0, 0]),
+            ],
+            ..Readings::default()
+        };
+        let facts = facts(&readings);
+        assert_eq!(true_at(&facts, "acronym in a bracket"), [1]);
+        assert_eq!(true_at(&facts, "date in a bracket"), [4]);
+        assert!(true_at(&facts, "words in a bracket").is_empty());
+        assert_eq!(true_at(&facts, "bracket due"), [1]);
+        assert_eq!(true_at(&facts, "closes a bracket"), [2]);
+    }
+}

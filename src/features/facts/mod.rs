@@ -1,0 +1,44 @@
+//! What is true of each token of a text, in words: what labels say, what the token looks like, and what stands before it.
+
+mod brackets;
+mod columns;
+mod tokens;
+
+pub use tokens::{looks, strings};
+
+use super::Readings;
+
+/// What part of a sentence a fact is, so that several make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// What the token is: "a number".
+    What,
+    /// Where it stands: "inside a bracket".
+    Where,
+    /// A clause by itself: "bracket due".
+    Clause,
+}
+
+/// Something that is true of some tokens of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    pub text: String,
+    pub role: Role,
+    /// Whether it is true of each token.
+    pub holds: Vec<bool>,
+}
+
+impl Fact {
+    pub fn new(text: impl Into<String>, role: Role, holds: Vec<bool>) -> Self {
+        Self { text: text.into(), role, holds }
+    }
+}
+
+/// What the labels of a text say of its tokens, brackets first.
+pub fn of_labels(readings: &Readings) -> Vec<Fact> {
+    let mut facts = brackets::facts(readings);
+    for (column, values) in &readings.labels {
+        facts.extend(columns::facts(column, values));
+    }
+    facts
+}

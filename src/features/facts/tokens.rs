@@ -1,0 +1,189 @@
+//! Facts of tokens and of those before them: which they are, which signs they have, and what they look like.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::{Fact, Role};
+use crate::features::Readings;
+
+/// What a token can look like.
+const LOOKS: [(&str, fn(&str) -> bool); 9] = [
+    ("a number", is_number),
+    ("capital letters", is_capitals),
+    ("a capitalised word", |text| {
+        let word = text.trim();
+        word.chars().next().is_some_and(char::is_uppercase) && word.chars().skip(1).any(char::is_lowercase)
+    }),
+    ("a word", |text| {
+        text.starts_with(char::is_whitespace) && text.trim().chars().next().is_some_and(char::is_alphabetic)
+    }),
+    ("a word piece", |text| text.chars().next().is_some_and(char::is_lowercase)),
+    ("a short word", |text| (1..=3).contains(&text.trim().len()) && text.trim().chars().all(char::is_lowercase)),
+    ("punctuation", is_signs),
+    ("a line end", |text| text.contains('\n')),
+    ("white space", |text| !text.is_empty() && text.trim().is_empty()),
+];
+
+fn is_number(text: &str) -> bool {
+    let word = text.trim();
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_signs(text: &str) -> bool {
+    let word = text.trim();
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation())
+}
+
+/// Capital letters and nothing else; one alone only where no space stands before it, so that it may be one of several.
+pub fn is_capitals(text: &str) -> bool {
+    let word = text.trim();
+    let is_part = word.chars().count() > 1 || (!word.is_empty() && word.len() == text.len());
+    is_part && word.chars().all(char::is_uppercase)
+}
+
+/// The looks of all tokens and of those before them, which are the same for every feature.
+pub fn looks(readings: &Readings) -> Vec<Fact> {
+    let mut facts = vec![Fact::new("first of its row", Role::What, first_of_rows(readings))];
+    for (text, looks) in LOOKS {
+        let here = tokens(readings, looks);
+        facts.push(Fact::new(format!("after {text}"), Role::Where, shifted(readings, &here)));
+        facts.push(Fact::new(text, Role::What, here));
+    }
+    facts
+}
+
+/// Facts of the `count` tokens with the largest sums of codes among the tokens of `range`, of as many that stand before
+/// them, and of the signs in either.
+pub fn strings(readings: &Readings, codes: &[f32], range: Range<usize>, count: usize) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for is_before in [false, true] {
+        let mut words: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut signs: BTreeMap<char, f64> = BTreeMap::new();
+        for at in range.clone() {
+            let code = f64::from(codes.get(at).copied().unwrap_or_default());
+            let text = if is_before { before(readings, at) } else { text(readings, at) };
+            if let Some(text) = text.filter(|_| code > 0.0) {
+                *words.entry(plain(text)).or_default() += code;
+                let found = text.chars().filter(char::is_ascii_punctuation);
+                found.for_each(|sign| *signs.entry(sign).or_default() += code);
+            }
+        }
+        for word in strongest(words, count) {
+            facts.push(named(readings, is_before, "is", &format!("{word:?}"), |text| plain(text) == word));
+        }
+        for sign in strongest(signs, count / 2) {
+            let shown = format!("{:?}", sign.to_string());
+            facts.push(named(readings, is_before, "has", &shown, |text| text.contains(sign)));
+        }
+    }
+    facts
+}
+
+/// Those with the largest sums.
+fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
+    let mut sums: Vec<(K, f64)> = sums.into_iter().collect();
+    sums.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    sums.into_iter().take(count).map(|(key, _)| key).collect()
+}
+
+fn named(readings: &Readings, is_before: bool, verb: &str, what: &str, holds: impl Fn(&str) -> bool) -> Fact {
+    let here = tokens(readings, holds);
+    match (is_before, verb) {
+        (false, _) => Fact::new(format!("token {verb} {what}"), Role::What, here),
+        (true, "is") => Fact::new(format!("after {what}"), Role::Where, shifted(readings, &here)),
+        (true, _) => Fact::new(format!("after a token with {what}"), Role::Where, shifted(readings, &here)),
+    }
+}
+
+/// A token's text without one leading space, as token arguments are compared.
+fn plain(text: &str) -> &str {
+    text.strip_prefix(' ').unwrap_or(text)
+}
+
+fn text(readings: &Readings, at: usize) -> Option<&str> {
+    readings.texts.get(readings.ids.get(at)?).map(String::as_str)
+}
+
+/// The token before, unless this is the first of its row.
+fn before(readings: &Readings, at: usize) -> Option<&str> {
+    if readings.starts.binary_search(&at).is_ok() { None } else { text(readings, at.checked_sub(1)?) }
+}
+
+/// Whether something holds of each token; asked once for each token that occurs.
+fn tokens(readings: &Readings, holds: impl Fn(&str) -> bool) -> Vec<bool> {
+    let of: BTreeMap<u32, bool> = readings.texts.iter().map(|(id, text)| (*id, holds(text))).collect();
+    let most = of.keys().next_back().map_or(0, |id| *id as usize + 1);
+    let mut table = vec![false; most];
+    of.into_iter().for_each(|(id, holds)| table[id as usize] = holds);
+    readings.ids.iter().map(|id| table.get(*id as usize).copied().unwrap_or_default()).collect()
+}
+
+/// What holds of the token before each; nothing holds before a row.
+fn shifted(readings: &Readings, here: &[bool]) -> Vec<bool> {
+    let mut found: Vec<bool> = std::iter::once(false).chain(here.iter().copied()).take(here.len()).collect();
+    readings.starts.iter().for_each(|start| {
+        if let Some(first) = found.get_mut(*start) {
+            *first = false;
+        }
+    });
+    found
+}
+
+fn first_of_rows(readings: &Readings) -> Vec<bool> {
+    let mut found = vec![false; readings.len()];
+    readings.starts.iter().for_each(|start| {
+        if let Some(first) = found.get_mut(*start) {
+            *first = true;
+        }
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(words: &[&str], starts: &[usize]) -> Readings {
+        let ids: Vec<u32> = (0..words.len() as u32).collect();
+        let texts = ids.iter().zip(words).map(|(id, word)| (*id, word.to_string())).collect();
+        Readings { ids, texts, starts: starts.to_vec(), ..Readings::default() }
+    }
+
+    fn line(fact: &Fact) -> String {
+        fact.holds.iter().map(|holds| if *holds { 'x' } else { '.' }).collect()
+    }
+
+    #[test]
+    fn looks_are_those_of_the_token_and_of_the_one_before_it_in_its_row() {
+        let found = looks(&readings(&[" The", " (", "NASA", "ling", " 1843", "),\n", " of"], &[0, 4, 7]));
+        let of = |text: &str| line(found.iter().find(|fact| fact.text == text).unwrap());
+        assert_eq!(of("a capitalised word"), "x......");
+        assert_eq!(of("capital letters"), "..x....");
+        assert_eq!(of("a word piece"), "...x...");
+        assert_eq!(of("after a word piece"), ".......");
+        assert_eq!(of("a number"), "....x..");
+        assert_eq!(of("after a number"), ".....x.");
+        assert_eq!(of("punctuation"), ".x...x.");
+        assert_eq!(of("a line end"), ".....x.");
+        assert_eq!(of("a short word"), "......x");
+        assert_eq!(of("first of its row"), "x...x..");
+    }
+
+    #[test]
+    fn a_single_capital_letter_is_one_of_several_where_no_space_stands_before_it() {
+        let found = [" NASA", "N", " A", "", "Na", "7"].map(is_capitals);
+        assert_eq!(found, [true, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn tokens_and_signs_are_named_where_codes_are_large() {
+        let readings = readings(&[" (", "(", "a", ").", "b", ")"], &[0, 6]);
+        let found = strings(&readings, &[2.0, 1.0, 0.0, 5.0, 0.0, 0.0], 0..6, 2);
+        let texts: Vec<&str> = found.iter().map(|fact| fact.text.as_str()).collect();
+        let before = ["after \"a\"", "after \"(\"", "after a token with \"(\""];
+        assert_eq!(texts, [["token is \").\"", "token is \"(\"", "token has \")\""], before].concat());
+        assert_eq!(line(&found[1]), "xx....");
+        assert_eq!(line(&found[2]), "...x.x");
+        assert_eq!(line(&found[4]), ".xx...");
+    }
+}

@@ -1,0 +1,214 @@
+//! Where one feature is active in a text, counted exactly: by token, by position, by a label, and by the size of its code.
+
+use std::collections::BTreeMap;
+
+use super::contexts;
+use super::readings::Readings;
+use super::survey::{Moment, Sizes, class};
+use crate::base::results::Histogram;
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::data::pack;
+use crate::model::Model;
+use crate::model::labels::{Column, Values};
+use crate::sae::Sae;
+
+/// What positions are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    Token,
+    Position,
+    /// A label of the text, by its name.
+    Label(String),
+}
+
+/// What is counted of positions that are alike.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Count {
+    pub positions: u64,
+    /// At how many of them the feature is active.
+    pub fired: u64,
+    /// The sum of its codes.
+    pub sum: f64,
+    /// The largest of them.
+    pub most: f64,
+}
+
+impl Count {
+    fn take(&mut self, code: f32) {
+        let code = f64::from(code);
+        self.positions += 1;
+        self.sum += code;
+        if code != 0.0 {
+            self.most = if self.fired == 0 { code } else { self.most.max(code) };
+            self.fired += 1;
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let most = match (self.fired, other.fired) {
+            (0, _) => other.most,
+            (_, 0) => self.most,
+            _ => self.most.max(other.most),
+        };
+        Self {
+            positions: self.positions + other.positions,
+            fired: self.fired + other.fired,
+            sum: self.sum + other.sum,
+            most,
+        }
+    }
+}
+
+/// Classes of positions with their counts: tokens with the largest sum first, all others in their order.
+pub fn counted(
+    model: &Model,
+    (sae, feature): (&Sae, usize),
+    text: &Text,
+    by: &By,
+    task: &Task,
+) -> Result<Vec<(String, Count)>> {
+    // A wrong name is answered before the model runs.
+    let column = match by {
+        By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
+        By::Token | By::Position => None,
+    };
+    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, None, task)?;
+    let keys: Vec<u32> = match by {
+        By::Label(name) => read.label(name).unwrap_or_default().to_vec(),
+        By::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
+        By::Token => read.ids.clone(),
+    };
+    let mut counts: BTreeMap<u32, Count> = BTreeMap::new();
+    for (key, code) in keys.into_iter().zip(read.codes.iter().flatten()) {
+        counts.entry(key).or_default().take(*code);
+    }
+    let mut found: Vec<(u32, Count)> = counts.into_iter().collect();
+    if *by == By::Token {
+        found.sort_by(|a, b| b.1.sum.total_cmp(&a.1.sum).then(a.0.cmp(&b.0)));
+    }
+    let name = |key: u32| match (&column, by) {
+        (Some(column), _) => value_name(column, key),
+        (None, By::Position) => class_name(key as usize),
+        (None, _) => contexts::name(model, key),
+    };
+    Ok(found.into_iter().map(|(key, count)| (name(key), count)).collect())
+}
+
+/// How many positions have a code of each size, those of 0 left out.
+pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
+    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, None, task)?;
+    let mut sizes = Sizes::default();
+    for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
+        sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
+    }
+    Ok(sizes.histogram())
+}
+
+/// Where each token stands in its row.
+fn columns(starts: &[usize]) -> impl Iterator<Item = usize> {
+    starts.windows(2).flat_map(|ends| 0..ends[1] - ends[0])
+}
+
+/// The positions of a class, as in `4 to 7`.
+pub fn class_name(class: usize) -> String {
+    match class {
+        0 | 1 => class.to_string(),
+        _ => {
+            let low = 1_u64 << (class - 1).min(62);
+            format!("{low} to {}", 2 * low - 1)
+        }
+    }
+}
+
+fn value_name(column: &Column, value: u32) -> String {
+    match &column.values {
+        Values::Kind(kinds) => match (value as usize).checked_sub(1) {
+            None => "none".into(),
+            Some(kind) => kinds.get(kind).map_or_else(|| value.to_string(), |kind| (*kind).to_string()),
+        },
+        Values::Number | Values::Since => value.to_string(),
+    }
+}
+
+/// The first classes as a table, all others together in a last row.
+pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) -> Table {
+    let row = |name: &str, count: &Count| -> Vec<Cell> {
+        let share = count.fired as f64 / count.positions.max(1) as f64;
+        let mean = if count.fired == 0 { Cell::Missing } else { (count.sum / count.fired as f64).into() };
+        let most = if count.fired == 0 { Cell::Missing } else { count.most.into() };
+        let (positions, fired) = (Cell::Int(count.positions as i64), Cell::Int(count.fired as i64));
+        vec![name.into(), positions, fired, share.into(), mean, most, count.sum.into()]
+    };
+    let mut rows: Vec<Vec<Cell>> = counted.iter().take(most).map(|(name, count)| row(name, count)).collect();
+    if counted.len() > most {
+        let others = counted.iter().skip(most).fold(Count::default(), |all, (_, count)| all.and(*count));
+        rows.push(row(&format!("{} others", counted.len() - most), &others));
+    }
+    let columns = [of, "positions", "active", "share", "mean code where active", "largest code", "sum of codes"];
+    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::text::Options;
+    use crate::features::samples::{dictionary, model, text};
+    use crate::features::survey::{Kept, Survey};
+
+    #[test]
+    fn every_way_of_counting_counts_the_same_codes() {
+        let (model, sae) = (model(), dictionary("resid_post.0", 1));
+        let text = text(60, Options { labels: true, ..Options::default() });
+        let task = Task::default();
+        let survey =
+            Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &task).unwrap();
+        for feature in [0, 5, 23] {
+            let tally = &survey.dictionaries[0][feature];
+            for by in [By::Token, By::Position, By::Label("depth".into()), By::Label("bracket".into())] {
+                let found = counted(&model, (&sae, feature), &text, &by, &task).unwrap();
+                let all = found.iter().fold(Count::default(), |all, (_, count)| all.and(*count));
+                assert_eq!((all.positions, all.fired), (survey.positions, tally.fired), "{by:?}");
+                assert!((all.sum - tally.sum).abs() < 1e-3 * (1.0 + tally.sum), "{by:?}");
+                assert_eq!(all.fired == 0, tally.top.is_empty());
+                if let Some(first) = tally.top.first() {
+                    assert!((all.most - f64::from(first.code)).abs() < 1e-4);
+                }
+            }
+            let histogram = sizes(&model, (&sae, feature), &text, &task).unwrap();
+            assert_eq!(histogram.counts.iter().sum::<u64>(), tally.fired);
+        }
+    }
+
+    #[test]
+    fn labels_have_their_names_and_wrong_ones_are_answered() {
+        let (model, sae) = (model(), dictionary("resid_post.0", 1));
+        let labelled = text(30, Options { labels: true, ..Options::default() });
+        let by = |name: &str| By::Label(name.into());
+        let found = counted(&model, (&sae, 1), &labelled, &by("bracket"), &Task::default()).unwrap();
+        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["none", "round"]);
+        let error = counted(&model, (&sae, 1), &labelled, &by("brakcet"), &Task::default()).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `bracket`?"));
+        // Rules find the labels of a text that has none.
+        let plain = text(30, Options::default());
+        assert_eq!(counted(&model, (&sae, 1), &plain, &by("bracket"), &Task::default()).unwrap(), found);
+    }
+
+    #[test]
+    fn what_is_not_shown_is_added_up() {
+        let count = |positions, fired, sum, most| Count { positions, fired, sum, most };
+        let all = [
+            ("a".into(), count(4, 2, 3.0, 2.0)),
+            ("b".into(), count(3, 0, 0.0, 0.0)),
+            ("c".into(), count(1, 1, -1.0, -1.0)),
+        ];
+        let table = table("t", "token", &all, 1);
+        assert_eq!(
+            table.rows[0],
+            ["a".into(), Cell::Int(4), Cell::Int(2), 0.5.into(), 1.5.into(), 2.0.into(), 3.0.into()]
+        );
+        assert_eq!(table.rows[1][0], "2 others".into());
+        assert_eq!(table.rows[1][5], Cell::Float(-1.0));
+        assert_eq!([0, 1, 2, 3].map(class_name), ["0", "1", "2 to 3", "4 to 7"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! What a feature does to the logits: directly through the unembedding, and by what the model says without it.
+
+use crate::base::{Cell, Result, Table, Task};
+use crate::err;
+use crate::intervene::OnFeatures;
+use crate::intervene::features::Which;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::config::NormKind;
+use crate::model::decoder::{Logits, Pass};
+use crate::model::hooks::{Action, Bound, Chain};
+use crate::model::site::Place;
+use crate::sae::Sae;
+use crate::sae::splice::Rest;
+use crate::tensor::{DType, Tensor, normalise};
+
+/// Tokens less probable than this, with the feature and without it, are left out of what changes.
+pub const LEAST: f64 = 1e-3;
+
+/// For each feature, how much longer a code of 1 makes the logits of the tokens than all others on average: its direction
+/// through the weights of the last norm and the unembedding. The norm's division is left out.
+pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
+    if tokens.is_empty() {
+        return Err(err!(Argument, "expected at least one token to look for, found none"));
+    }
+    let unembed = unembedding(model)?;
+    let these = unembed.index_select(&Tensor::new(tokens, unembed.device())?, 0)?.mean(0)?;
+    let towards = (these - unembed.mean(0)?)?.unsqueeze(1)?;
+    let found = behind_norm(model, &written(sae, 0, sae.d_sae())?)?.matmul(&towards)?.squeeze(1)?;
+    Ok(found.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+/// How much longer a code of 1 of one feature makes the logit of each token than all on average.
+pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
+    let direction = behind_norm(model, &written(sae, feature, 1)?)?;
+    let logits = direction.matmul(&unembedding(model)?.t()?)?.squeeze(0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let mean = logits.iter().sum::<f64>() / logits.len().max(1) as f64;
+    Ok(logits.into_iter().map(|logit| logit - mean).collect())
+}
+
+/// Whether what a dictionary writes belongs to another site than it reads, as for transcoders.
+pub fn writes_elsewhere(sae: &Sae) -> bool {
+    sae.check_writes_what_it_reads().is_err()
+}
+
+/// What a code of 1 writes, of some features.
+fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
+    let directions = sae.directions().narrow(0, first, count)?.to_dtype(DType::F32)?;
+    if !sae.parts().rescaled {
+        return Ok(directions);
+    }
+    let lengths = directions.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
+    Ok(directions.broadcast_div(&lengths)?)
+}
+
+fn unembedding(model: &Model) -> Result<Tensor> {
+    Ok(model.decoder.weights().unembed.weight.to_dtype(DType::F32)?)
+}
+
+/// Directions of the stream as the unembedding reads them.
+fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
+    let (weights, config) = (model.decoder.weights(), model.decoder.config());
+    let wide = directions.dim(1)?;
+    if wide != config.d_model {
+        return Err(err!(
+            Argument,
+            "expected a dictionary that writes into the stream, which is {} wide, found one that writes {wide}",
+            config.d_model
+        )
+        .hint("only what is added to the stream has a direct effect on the logits"));
+    }
+    let Some(norm) = &weights.final_norm else { return Ok(directions.clone()) };
+    let mut read = match config.norm == Some(NormKind::Layer) {
+        true => directions.broadcast_sub(&directions.mean_keepdim(1)?)?,
+        false => directions.clone(),
+    };
+    if let Some(weight) = &norm.weight {
+        let weight = weight.to_dtype(DType::F32)?;
+        read = read.broadcast_mul(&if config.norm_plus_one { (weight + 1.0)? } else { weight })?;
+    }
+    Ok(read)
+}
+
+/// What becomes of a token when a feature is taken off: means over the positions that were looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change {
+    pub token: u32,
+    /// Its probability with the feature, and without it.
+    pub with: f64,
+    pub without: f64,
+    /// log P without the feature - log P with it.
+    pub change: f64,
+}
+
+/// What the model predicts behind some texts when a feature's code is set to 0 at all of their positions, the dictionary's
+/// error kept; token by token.
+pub fn ablated(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    feature: usize,
+    texts: Vec<Vec<u32>>,
+    task: &Task,
+) -> Result<Vec<Change>> {
+    if writes_elsewhere(sae) {
+        return Err(err!(
+            Argument,
+            "expected a dictionary that writes where it reads, {place}, found one that does not"
+        )
+        .hint("only what is written into the site that is read can be taken off there"));
+    }
+    let count = texts.len() as f64;
+    let batch = Batch::new(texts)?;
+    let hook = OnFeatures::new(sae.clone(), &Which::Only(vec![feature]), Rest::Kept, Box::new(Action::Zero.begin()))?;
+    let hook = hook.at(model.decoder.config(), &place.to_string(), None)?;
+    let (with, without) = (last(model, &batch, vec![], task)?, last(model, &batch, vec![hook], task)?);
+    let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
+        let vocab = rows.first().map_or(0, Vec::len);
+        (0..vocab)
+            .map(|token| rows.iter().filter_map(|row| row.get(token)).map(|log| of(*log)).sum::<f64>() / count)
+            .collect()
+    };
+    let logs = sums(&with, |log| log).into_iter().zip(sums(&without, |log| log));
+    let each = logs.zip(sums(&with, f64::exp)).zip(sums(&without, f64::exp)).enumerate();
+    Ok(each
+        .map(|(token, (((log, log_without), with), without))| Change {
+            token: token as u32,
+            with,
+            without,
+            change: log_without - log,
+        })
+        .collect())
+}
+
+/// The logarithms of what is predicted behind each text: `[texts][vocab]`.
+fn last(model: &Model, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Vec<f64>>> {
+    let mut chain = Chain { hooks, ..Chain::default() };
+    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
+    let logits = model.decoder.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    Ok(normalise::log_softmax(&logits.to_dtype(DType::F64)?, -1)?.squeeze(1)?.to_vec2()?)
+}
+
+/// The tokens with the largest numbers and those with the smallest, side by side.
+pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count: usize) -> Table {
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    let of = |token: u32| logits.get(token as usize).copied().unwrap_or_default();
+    order.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
+    let rows = order.iter().zip(order.iter().rev()).take(count.min(order.len() / 2));
+    Table {
+        title: title.into(),
+        columns: ["raised", "by", "lowered", "by"].map(String::from).to_vec(),
+        rows: rows
+            .map(|(up, down)| vec![name(*up).into(), of(*up).into(), name(*down).into(), of(*down).into()])
+            .collect(),
+    }
+}
+
+/// The tokens that lose most without the feature, then those that gain most.
+pub fn changed(title: &str, changes: &[Change], name: &dyn Fn(u32) -> String, count: usize) -> Table {
+    let mut some: Vec<&Change> = changes.iter().filter(|change| change.with.max(change.without) >= LEAST).collect();
+    some.sort_by(|a, b| a.change.total_cmp(&b.change).then(a.token.cmp(&b.token)));
+    let losing = some.iter().take_while(|change| change.change < 0.0).take(count);
+    let gaining: Vec<&&Change> = some.iter().rev().take_while(|change| change.change > 0.0).take(count).collect();
+    let row = |change: &&Change| {
+        vec![name(change.token).into(), change.change.into(), change.with.into(), Cell::from(change.without)]
+    };
+    Table {
+        title: title.into(),
+        columns: ["token", "change of log P", "P", "P without it"].map(String::from).to_vec(),
+        rows: losing.chain(gaining.into_iter().rev()).map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::samples::{dictionary, model};
+    use crate::model::site::select;
+
+    #[test]
+    fn a_direction_moves_the_logits_as_a_step_along_it_does_behind_the_norm() {
+        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let found = promoted(&model, &sae, 3).unwrap();
+        assert!(found.iter().sum::<f64>().abs() < 1e-4);
+        // The mean over some tokens is what `direct` says of them.
+        let some = direct(&model, &sae, &[2, 7]).unwrap();
+        assert!((some[3] - (found[2] + found[7]) / 2.0).abs() < 1e-4);
+        // A code of the unembedding's own kind: the norm's weight and the mean are taken into account.
+        let weights = model.decoder.weights();
+        let weight = weights.final_norm.as_ref().unwrap().weight.as_ref().unwrap();
+        let d = sae.directions().get(3).unwrap();
+        let d = ((&d - d.mean_all().unwrap().broadcast_as(d.shape()).unwrap()).unwrap() * weight).unwrap();
+        let token = |id: usize| {
+            (weights.unembed.weight.get(id).unwrap() * &d).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
+        };
+        assert!((f64::from(token(2) - token(7)) - (found[2] - found[7])).abs() < 1e-4);
+    }
+
+    #[test]
+    fn without_a_feature_probabilities_change_and_still_sum_to_one() {
+        let (model, sae) = (model(), dictionary("resid_post.1", 1));
+        let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
+        let texts = vec![vec![1, 2, 3, 4], vec![5, 6]];
+        let found: Vec<Vec<Change>> = (0..sae.d_sae())
+            .map(|f| ablated(&model, (&sae, place), f, texts.clone(), &Task::default()).unwrap())
+            .collect();
+        for changes in &found {
+            assert!((changes.iter().map(|c| c.with).sum::<f64>() - 1.0).abs() < 1e-6);
+            assert!((changes.iter().map(|c| c.without).sum::<f64>() - 1.0).abs() < 1e-6);
+        }
+        assert!(found.iter().flatten().any(|change| change.change.abs() > 1e-3));
+        let table = changed("", &found[0], &|token| token.to_string(), 3);
+        assert!(table.rows.len() <= 6);
+    }
+
+    #[test]
+    fn the_ends_of_a_list_stand_side_by_side() {
+        let table = extremes("t", &[0.0, 3.0, -1.0, 1.0], &|token| format!("<{token}>"), 2);
+        let text = |row: usize, column: usize| table.rows[row][column].clone();
+        assert_eq!((text(0, 0), text(0, 1)), ("<1>".into(), 3.0.into()));
+        assert_eq!((text(0, 2), text(0, 3)), ("<2>".into(), Cell::from(-1.0)));
+        assert_eq!((text(1, 0), text(1, 2)), ("<3>".into(), "<0>".into()));
+    }
+}

@@ -1,0 +1,177 @@
+//! What is written at the edges of a circuit, where there is room for it.
+
+use std::collections::BTreeMap;
+
+use super::EFFECT;
+use super::names::effect;
+use super::place::Placed;
+use crate::base::Result;
+use crate::circuit::Graph;
+use crate::report::clip::Frame;
+use crate::report::draw::canvas::{Anchor, Canvas, Point};
+use crate::report::number;
+use crate::report::palette::{INK, MUTED};
+
+/// Where along its curve an edge may be labelled, the best place first.
+const PLACES: [f64; 11] = [0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82, 0.12, 0.88];
+/// Half the height of a label.
+const HALF: f64 = 6.5;
+/// Beside the words on their plate.
+pub const MARGIN: f64 = 3.0;
+/// So many points of other curves may lie below a label.
+const HIDDEN: usize = 4;
+/// The side of the squares in which points are looked up.
+const SQUARE: f64 = 24.0;
+
+/// Between the effect and the cosine.
+const SPACE: f64 = 5.0;
+/// With more edges than this the cosines are left out.
+const FEW: usize = 40;
+
+/// What a label says.
+pub struct Words {
+    pub effect: String,
+    pub cosine: Option<String>,
+}
+
+/// Words and the plate on which they stand.
+pub struct Label {
+    pub words: Words,
+    pub plate: Frame,
+}
+
+impl Words {
+    pub fn width(&self) -> f64 {
+        EFFECT.width(&self.effect) + self.cosine.as_ref().map_or(0.0, |cosine| SPACE + EFFECT.width(cosine))
+    }
+
+    /// Writes them from `left` on.
+    pub fn draw(&self, canvas: &mut Canvas, (left, middle): Point) -> Result<()> {
+        canvas.text(&self.effect, (left, middle), Anchor::Start, EFFECT, INK)?;
+        let Some(cosine) = &self.cosine else { return Ok(()) };
+        canvas.text(cosine, (left + self.width(), middle), Anchor::End, EFFECT, MUTED)
+    }
+}
+
+/// The labels that have room, those of the strongest edges first. Each says its effect, and the cosine of the two
+/// directions where that hides nothing.
+pub fn labels(graph: &Graph, placed: &Placed, curves: &[Vec<Point>]) -> Vec<Label> {
+    let points = Points::of(curves);
+    let mut order: Vec<usize> = (0..graph.edges.len()).collect();
+    order.sort_by(|a, b| graph.edges[*b].effect.abs().total_cmp(&graph.edges[*a].effect.abs()));
+    let mut labels: Vec<Label> = Vec::new();
+    for i in order {
+        let effect = effect(&graph.edges[i]);
+        let cosine = number::fixed(graph.edges[i].cosine, 2);
+        let long = Words { effect: effect.clone(), cosine: Some(cosine) };
+        let short = Words { effect, cosine: None };
+        let long = (graph.edges.len() <= FEW).then_some((long, 0));
+        let found = long.into_iter().chain([(short, HIDDEN)]).find_map(|(words, most)| {
+            let plate = free(words.width(), &curves[i], placed, &labels, |plate| points.hidden(plate, i), most)?;
+            Some(Label { words, plate })
+        });
+        labels.extend(found);
+    }
+    labels
+}
+
+/// The place along the curve where a label covers no box, no other label, and the least of other curves.
+fn free(
+    width: f64,
+    curve: &[Point],
+    placed: &Placed,
+    labels: &[Label],
+    hidden: impl Fn(&Frame) -> usize,
+    most: usize,
+) -> Option<Frame> {
+    let half = width / 2.0 + MARGIN;
+    let plates = PLACES.iter().map(|share| {
+        let (x, y) = along(curve, *share);
+        Frame { left: x - half, top: y - HALF, right: x + half, bottom: y + HALF }
+    });
+    let inside = |plate: &Frame| plate.left >= 0.0 && plate.right <= placed.width;
+    let clear = |plate: &Frame| {
+        !placed.boxes.iter().any(|frame| overlap(plate, frame, 3.0))
+            && !labels.iter().any(|label| overlap(plate, &label.plate, 2.0))
+    };
+    let open = plates.filter(|plate| inside(plate) && clear(plate)).map(|plate| (hidden(&plate), plate));
+    open.filter(|(hidden, _)| *hidden <= most).min_by_key(|(hidden, _)| *hidden).map(|(_, plate)| plate)
+}
+
+fn overlap(a: &Frame, b: &Frame, space: f64) -> bool {
+    a.left < b.right + space && b.left < a.right + space && a.top < b.bottom + space && b.top < a.bottom + space
+}
+
+/// The point at a share of a curve's length.
+fn along(curve: &[Point], share: f64) -> Point {
+    let length = |pair: &[Point]| (pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1);
+    let mut left = share * curve.windows(2).map(length).sum::<f64>();
+    for pair in curve.windows(2) {
+        let here = length(pair);
+        if here > 0.0 && left <= here {
+            let t = left / here;
+            return (pair[0].0 + (pair[1].0 - pair[0].0) * t, pair[0].1 + (pair[1].1 - pair[0].1) * t);
+        }
+        left -= here;
+    }
+    curve.last().copied().unwrap_or_default()
+}
+
+/// The points of all curves, by where they lie.
+struct Points(BTreeMap<(i64, i64), Vec<(usize, Point)>>);
+
+impl Points {
+    fn of(curves: &[Vec<Point>]) -> Self {
+        let mut points: BTreeMap<(i64, i64), Vec<(usize, Point)>> = BTreeMap::new();
+        for (i, curve) in curves.iter().enumerate() {
+            for point in curve {
+                points.entry(square(*point)).or_default().push((i, *point));
+            }
+        }
+        Self(points)
+    }
+
+    /// How many points of other curves than `own` lie below a plate.
+    fn hidden(&self, plate: &Frame, own: usize) -> usize {
+        let (low, high) = (square((plate.left, plate.top)), square((plate.right, plate.bottom)));
+        let squares = (low.0..=high.0).flat_map(|x| (low.1..=high.1).map(move |y| (x, y)));
+        let found = squares.filter_map(|square| self.0.get(&square)).flatten();
+        found.filter(|(curve, point)| *curve != own && plate.contains(*point)).count()
+    }
+}
+
+fn square((x, y): Point) -> (i64, i64) {
+    ((x / SQUARE).floor() as i64, (y / SQUARE).floor() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::draw::graph::{route, samples};
+
+    #[test]
+    fn labels_cover_no_box_and_not_each_other_and_the_strongest_edges_have_one() {
+        for graph in samples::all() {
+            let placed = Placed::of(&graph, &vec![50.0; graph.nodes.len()], 80.0);
+            let labels = labels(&graph, &placed, &route::curves(&graph, &placed));
+            for (i, label) in labels.iter().enumerate() {
+                let plate = &label.plate;
+                assert!(plate.left >= 0.0 && plate.right <= placed.width);
+                assert!(label.words.width() <= plate.width());
+                assert!(!placed.boxes.iter().any(|frame| overlap(plate, frame, 0.0)));
+                assert!(!labels[..i].iter().any(|other| overlap(plate, &other.plate, 0.0)));
+            }
+            assert!(2 * labels.len() >= graph.edges.len(), "{} of {}", labels.len(), graph.edges.len());
+            if let Some(strongest) = graph.edges.iter().max_by(|a, b| a.effect.abs().total_cmp(&b.effect.abs())) {
+                assert_eq!(labels[0].words.effect, effect(strongest));
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_shares_of_the_length() {
+        let curve = [(0.0, 0.0), (0.0, 0.0), (3.0, 0.0), (3.0, 1.0)];
+        assert_eq!((along(&curve, 0.5), along(&curve, 1.0)), ((2.0, 0.0), (3.0, 1.0)));
+        assert_eq!(along(&[(2.0, 5.0)], 0.5), (2.0, 5.0));
+    }
+}

@@ -1,0 +1,64 @@
+//! How nodes and effects of a circuit are called where there is little room.
+
+use crate::circuit::{Edge, Graph};
+use crate::report::number;
+use crate::report::symbols::visible;
+
+/// A short name for each node: layer and index, as in `5/1044`, where all sites are of one kind, else site and index.
+pub fn nodes(graph: &Graph) -> Vec<String> {
+    let split = |site: &str| site.rsplit_once('.').map(|(kind, layer)| (kind.to_string(), layer.to_string()));
+    let is_number = |layer: &str| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit());
+    let kinds: Vec<_> = graph.sites.iter().map(|site| split(site)).collect();
+    let is_one_kind = kinds.iter().all(|found| {
+        found.as_ref().is_some_and(|(kind, layer)| {
+            is_number(layer) && kinds.first().is_some_and(|first| first.as_ref().is_some_and(|first| first.0 == *kind))
+        })
+    });
+    let name = |node: &crate::circuit::Node| match split(&node.site).filter(|_| is_one_kind) {
+        Some((_, layer)) => format!("{}/{}", visible(&layer), node.feature),
+        None => visible(&node.name()),
+    };
+    graph.nodes.iter().map(name).collect()
+}
+
+/// An effect as a share, as in `57 %`; with a decimal where it is less than one.
+pub fn effect(edge: &Edge) -> String {
+    let decimals = if edge.effect.abs() < 0.0095 { 1 } else { 0 };
+    format!("{} %", number::fixed(100.0 * edge.effect, decimals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Node;
+
+    #[test]
+    fn layers_name_nodes_only_where_all_sites_are_of_one_kind() {
+        let node = |site: &str, level| Node {
+            site: site.into(),
+            feature: 7,
+            level,
+            meaning: None,
+            score: None,
+            outlier: false,
+        };
+        let graph = |sites: [&str; 2]| Graph {
+            title: String::new(),
+            model: String::new(),
+            sites: sites.map(String::from).to_vec(),
+            nodes: vec![node(sites[1], 1), node(sites[0], 0)],
+            edges: Vec::new(),
+            is_whole: true,
+            made: Vec::new(),
+        };
+        assert_eq!(nodes(&graph(["resid_post.2", "resid_post.10"])), ["10/7", "2/7"]);
+        assert_eq!(nodes(&graph(["attn_out.0", "mlp_out.0"])), ["mlp_out.0/7", "attn_out.0/7"]);
+        assert_eq!(nodes(&graph(["embed", "final\n"])), ["final↵/7", "embed/7"]);
+    }
+
+    #[test]
+    fn effects_are_shares_without_needless_decimals() {
+        let of = |value: f64| effect(&Edge { from: 0, to: 0, effect: value, cosine: 0.0 });
+        assert_eq!([of(0.571), of(-0.304), of(0.004), of(0.0), of(1.0)], ["57 %", "-30 %", "0.4 %", "0.0 %", "100 %"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! How the edges of a circuit run: out of the top of a box, through the gaps of the rows above, into the bottom of
+//! another box.
+
+use std::collections::BTreeMap;
+
+use super::place::{Placed, Row};
+use crate::circuit::Graph;
+use crate::report::clip::Frame;
+use crate::report::draw::canvas::Point;
+
+/// Straight pieces that one bend is drawn of.
+const PIECES: usize = 20;
+/// Between edges that pass beside a row, and between the row and the first of them.
+const LANE: f64 = 7.0;
+/// The most between two edges that end at one box.
+const PORT: f64 = 26.0;
+/// What an edge gives to be spared a gap in which there is another one.
+const CROWDED: f64 = 8.0;
+
+/// The curves of all edges, in their order, each from the lower box to the upper one.
+pub fn curves(graph: &Graph, placed: &Placed) -> Vec<Vec<Point>> {
+    let passes = passes(graph, placed);
+    let (leaving, arriving) = (ports(graph, placed, &passes, true), ports(graph, placed, &passes, false));
+    let curve = |(i, edge): (usize, &crate::circuit::Edge)| {
+        let mut corners = vec![(leaving[i], placed.boxes[edge.from].top)];
+        for (row, x) in &passes[i] {
+            corners.extend([(*x, placed.rows[*row].bottom), (*x, placed.rows[*row].top)]);
+        }
+        corners.push((arriving[i], placed.boxes[edge.to].bottom));
+        smooth(&corners)
+    };
+    graph.edges.iter().enumerate().map(curve).collect()
+}
+
+/// The rows that each edge passes on its way up, and where it passes them.
+fn passes(graph: &Graph, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
+    let mut gaps: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    let mut order: Vec<usize> = (0..graph.edges.len()).collect();
+    // Strong edges choose first.
+    order.sort_by(|a, b| graph.edges[*b].effect.abs().total_cmp(&graph.edges[*a].effect.abs()));
+    for i in order {
+        let (from, to) = (graph.edges[i].from, graph.edges[i].to);
+        for row in placed.row_of[to] + 1..placed.row_of[from] {
+            let wanted = on_line(placed, (from, to), row);
+            let crowd = |gap: usize| gaps.get(&(row, gap)).map_or(0, Vec::len);
+            let gap = nearest_gap(placed, row, wanted, crowd);
+            gaps.entry((row, gap)).or_default().push(i);
+        }
+    }
+    let mut passes = vec![Vec::new(); graph.edges.len()];
+    for ((row, gap), mut edges) in gaps.into_iter().rev() {
+        let place = |i: &usize| on_line(placed, (graph.edges[*i].from, graph.edges[*i].to), row);
+        edges.sort_by(|a, b| place(a).total_cmp(&place(b)).then(a.cmp(b)));
+        for (lane, i) in edges.iter().enumerate() {
+            passes[*i].push((row, in_gap(placed, &placed.rows[row], gap, (lane, edges.len()))));
+        }
+    }
+    passes
+}
+
+/// Where the straight line between two nodes crosses a row.
+fn on_line(placed: &Placed, (from, to): (usize, usize), row: usize) -> f64 {
+    let (from, to, row) = (&placed.boxes[from], &placed.boxes[to], &placed.rows[row]);
+    let share = (from.top - (row.top + row.bottom) / 2.0) / (from.top - to.bottom).max(1.0);
+    middle(from) + (middle(to) - middle(from)) * share
+}
+
+fn middle(frame: &Frame) -> f64 {
+    (frame.left + frame.right) / 2.0
+}
+
+/// From where to where a gap of a row reaches: gap 0 lies left of all boxes, the last one right of them.
+fn reach(placed: &Placed, row: &Row, gap: usize) -> (f64, f64) {
+    let left = gap.checked_sub(1).and_then(|before| row.nodes.get(before)).map(|node| placed.boxes[*node].right);
+    let right = row.nodes.get(gap).map(|node| placed.boxes[*node].left);
+    (left.unwrap_or(f64::NEG_INFINITY), right.unwrap_or(f64::INFINITY))
+}
+
+fn nearest_gap(placed: &Placed, row: usize, wanted: f64, crowd: impl Fn(usize) -> usize) -> usize {
+    let row = &placed.rows[row];
+    let cost = |gap: &usize| {
+        let (left, right) = reach(placed, row, *gap);
+        // Wide gaps are as good as empty ones.
+        let crowd = if right - left > 60.0 { 0.0 } else { crowd(*gap) as f64 * CROWDED };
+        (left - wanted).max(wanted - right).max(0.0) + crowd
+    };
+    (0..=row.nodes.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0)
+}
+
+/// Where the `lane`-th of `count` edges passes.
+fn in_gap(placed: &Placed, row: &Row, gap: usize, (lane, count): (usize, usize)) -> f64 {
+    let (left, right) = reach(placed, row, gap);
+    let (lane, count) = (lane as f64, count as f64);
+    match (left.is_finite(), right.is_finite()) {
+        (true, true) => {
+            let step = ((right - left) / (count + 1.0)).min(PORT);
+            (left + right) / 2.0 + (lane - (count - 1.0) / 2.0) * step
+        }
+        (false, _) => right - LANE * (count - lane),
+        (_, false) => left + LANE * (lane + 1.0),
+    }
+}
+
+/// Where each edge leaves its lower box, or arrives at its upper one: beside each other, in the order in which they run.
+fn ports(graph: &Graph, placed: &Placed, passes: &[Vec<(usize, f64)>], leaving: bool) -> Vec<f64> {
+    let mut ends: BTreeMap<usize, Vec<(f64, usize)>> = BTreeMap::new();
+    for (i, edge) in graph.edges.iter().enumerate() {
+        let (end, other) = if leaving { (edge.from, edge.to) } else { (edge.to, edge.from) };
+        let pass = if leaving { passes[i].first() } else { passes[i].last() };
+        let toward = pass.map_or_else(|| middle(&placed.boxes[other]), |(_, x)| *x);
+        ends.entry(end).or_default().push((toward, i));
+    }
+    let mut places = vec![0.0; graph.edges.len()];
+    for (node, mut edges) in ends {
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let frame = &placed.boxes[node];
+        let step = PORT.min((frame.width() - 24.0) / (edges.len() as f64 - 1.0).max(1.0));
+        for (at, (_, i)) in edges.iter().enumerate() {
+            places[*i] = middle(frame) + (at as f64 - (edges.len() as f64 - 1.0) / 2.0) * step;
+        }
+    }
+    places
+}
+
+/// A line through the corners that leaves and arrives at each of them upright.
+fn smooth(corners: &[Point]) -> Vec<Point> {
+    let mut points: Vec<Point> = corners.first().copied().into_iter().collect();
+    for pair in corners.windows(2) {
+        match (pair[0], pair[1]) {
+            (from, to) if from.0 == to.0 => points.push(to),
+            (from, to) => points.extend((1..=PIECES).map(|i| on_bend(from, to, i as f64 / PIECES as f64))),
+        }
+    }
+    points
+}
+
+/// A point of the cubic curve between two points that is upright at both.
+fn on_bend(from: Point, to: Point, t: f64) -> Point {
+    let s = 1.0 - t;
+    let mix =
+        |p: f64, q: f64, r: f64, u: f64| s * s * s * p + 3.0 * s * s * t * q + 3.0 * s * t * t * r + t * t * t * u;
+    let half = (from.1 + to.1) / 2.0;
+    (mix(from.0, from.0, to.0, to.0), mix(from.1, half, half, to.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::draw::graph::samples;
+
+    #[test]
+    fn edges_run_from_box_to_box_and_through_none() {
+        for graph in samples::all() {
+            let placed = Placed::of(&graph, &vec![50.0; graph.nodes.len()], 80.0);
+            let curves = curves(&graph, &placed);
+            assert_eq!(curves.len(), graph.edges.len());
+            for (edge, curve) in graph.edges.iter().zip(&curves) {
+                let (first, last) = (curve[0], curve[curve.len() - 1]);
+                assert_eq!((first.1, last.1), (placed.boxes[edge.from].top, placed.boxes[edge.to].bottom));
+                assert!(curve.windows(2).all(|pair| pair[0].1 >= pair[1].1), "edges rise");
+                for (x, y) in curve {
+                    let through = |frame: &&Frame| {
+                        frame.left < *x && *x < frame.right && frame.top + 0.01 < *y && *y < frame.bottom - 0.01
+                    };
+                    assert!(!placed.boxes.iter().any(|frame| through(&frame)), "{edge:?} at {x} {y}");
+                    assert!(*x > 0.0 && *x < placed.width);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn edges_of_one_box_end_beside_each_other_in_the_order_in_which_they_come() {
+        let graph = samples::graph(&[5, 1]);
+        let placed = Placed::of(&graph, &[50.0; 6], 0.0);
+        let mut ends: Vec<(f64, f64)> =
+            curves(&graph, &placed).iter().map(|curve| (curve[0].0, curve[curve.len() - 1].0)).collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(ends.windows(2).all(|pair| pair[0].1 + 20.0 < pair[1].1), "{ends:?}");
+    }
+
+    #[test]
+    fn bends_are_upright_at_both_ends() {
+        let points = smooth(&[(0.0, 100.0), (50.0, 60.0), (50.0, 40.0), (20.0, 0.0)]);
+        assert_eq!(points.len(), 2 + 2 * PIECES);
+        assert_eq!((points[0], points[PIECES], points[PIECES + 1]), ((0.0, 100.0), (50.0, 60.0), (50.0, 40.0)));
+        let steep = |a: Point, b: Point| (b.1 - a.1).abs() > 4.0 * (b.0 - a.0).abs();
+        assert!(steep(points[0], points[1]) && steep(points[PIECES - 1], points[PIECES]));
+    }
+}

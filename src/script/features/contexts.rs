@@ -1,0 +1,315 @@
+//! Where all features of dictionaries are active in a text: `features::contexts`.
+
+use std::rc::Rc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::Feature;
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::err;
+use crate::features::card::{Looking, Surveyed, card};
+use crate::features::contexts::name;
+use crate::features::survey::Kept;
+use crate::features::{FeatureCard, Survey};
+use crate::report::symbols::count;
+use crate::report::{Item, Screen};
+use crate::sae;
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::{OptionReader, options};
+use crate::script::report::methods::saved;
+use crate::script::sae::{Sae, keeping};
+use crate::script::show::Handle;
+use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
+use crate::tensor::{Device, Tensor};
+
+/// So many features are shown at once.
+const SHOWN: usize = 12;
+
+/// Dictionaries, and where their features are active.
+#[derive(Clone)]
+pub struct Contexts {
+    model: Model,
+    saes: Rc<[sae::Sae]>,
+    survey: Rc<Survey>,
+    looking: Looking,
+    task: Task,
+}
+
+impl Contexts {
+    /// The dictionary and the index of what stands in brackets.
+    fn meant(&self, which: &Given) -> Result<(usize, usize)> {
+        if let Some(feature) = which.handle::<Feature>() {
+            let is_same = |sae: &sae::Sae| std::ptr::eq(sae.parts(), feature.sae.core.parts());
+            let found = self.saes.iter().position(is_same);
+            return found.map(|number| (number, feature.index)).ok_or_else(|| {
+                err!(Argument, "expected a feature of the dictionaries that were read, found {}", feature.short())
+            });
+        }
+        match self.saes.as_ref() {
+            [sae] => Ok((0, Feature::at(&Sae::from(sae.clone()), which)?.index)),
+            several => Err(which
+                .refuse("a feature")
+                .hint(format!("{} were read, so that a number does not say which is meant", several.len()))),
+        }
+    }
+
+    fn card(&self, which: &Given) -> Result<FeatureCard> {
+        let (number, feature) = self.meant(which)?;
+        self.card_of(number, feature)
+    }
+
+    /// The card of a feature of one of the dictionaries.
+    pub fn card_of(&self, number: usize, feature: usize) -> Result<FeatureCard> {
+        let sae = self.saes.get(number).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
+        let surveyed = Surveyed { survey: &self.survey, dictionary: number };
+        card((sae, feature), Some(self.model.core()), Some(surveyed), self.looking, &self.task)
+    }
+
+    /// Features with what was counted of them, those that are active most often first.
+    fn table(&self, most: usize) -> Table {
+        let mut order: Vec<(usize, usize)> = Vec::new();
+        for (number, tallies) in self.survey.dictionaries.iter().enumerate() {
+            order.extend((0..tallies.len()).map(|feature| (number, feature)));
+        }
+        let fired = |(number, feature): (usize, usize)| self.survey.dictionaries[number][feature].fired;
+        order.sort_by_key(|which| (std::cmp::Reverse(fired(*which)), *which));
+        let columns = ["site", "feature", "active at", "density", "mean code", "largest code", "tokens"];
+        Table {
+            title: self.short(),
+            columns: columns.map(String::from).to_vec(),
+            rows: order.into_iter().take(most).map(|(number, feature)| self.row(number, feature)).collect(),
+        }
+    }
+
+    fn row(&self, number: usize, feature: usize) -> Vec<Cell> {
+        let tally = &self.survey.dictionaries[number][feature];
+        let sites = self.saes.get(number).map(|sae| sae.parts().about.sites.join(", ")).unwrap_or_default();
+        let where_active = |value: f64| if tally.fired == 0 { Cell::Missing } else { Cell::from(value) };
+        let strongest = self.survey.spreads[number][feature].tokens.strongest();
+        let tokens = strongest.iter().take(3).map(|at| format!("{:?}", name(self.model.core(), at.token)));
+        vec![
+            sites.into(),
+            feature.into(),
+            Cell::Int(tally.fired as i64),
+            self.survey.density(number, feature).into(),
+            where_active(tally.mean()),
+            where_active(tally.top.first().map_or(0.0, |moment| f64::from(moment.code))),
+            tokens.collect::<Vec<_>>().join(" ").into(),
+        ]
+    }
+
+    fn densities(&self, number: usize) -> Result<Tensor> {
+        let features = self.survey.dictionaries.get(number).map_or(0, Vec::len);
+        let shares: Vec<f32> = (0..features).map(|feature| self.survey.density(number, feature) as f32).collect();
+        Ok(Tensor::from_vec(shares, features, &Device::Cpu)?)
+    }
+}
+
+impl Handle for Contexts {
+    const NAME: &'static str = "Contexts";
+
+    fn short(&self) -> String {
+        let features: usize = self.survey.dictionaries.iter().map(Vec::len).sum();
+        format!(
+            "contexts of {} in {} of {}",
+            count(features, "feature"),
+            tokens(self.survey.positions),
+            self.survey.name
+        )
+    }
+
+    fn shown(&self, screen: &Screen) -> Result<String> {
+        let all = self.survey.dictionaries.iter().flatten();
+        let silent = all.clone().filter(|tally| tally.fired == 0).count();
+        let rest = format!("{} active nowhere; c[i] is the card of a feature\n", count(silent, "feature"));
+        Ok(format!("{}{}", self.table(SHOWN).terminal(screen)?, screen.dim(&rest)))
+    }
+
+    fn json(&self) -> Result<Value> {
+        let table = self.table(usize::MAX);
+        Ok(json!({ "text": self.survey.name, "positions": self.survey.positions, "features": table.data()? }))
+    }
+}
+
+fn tokens(positions: u64) -> String {
+    count(usize::try_from(positions).unwrap_or(usize::MAX), "token")
+}
+
+/// One dictionary, or an array of them.
+fn dictionaries(arg: usize, value: &Dynamic) -> Result<Vec<sae::Sae>> {
+    let refusal = || given(arg, "s", value).refuse("a dictionary or an array of them");
+    let one = |value: &Dynamic| value.read_lock::<Sae>().map(|sae| sae.core.clone()).ok_or_else(refusal);
+    match value.read_lock::<Array>() {
+        Some(array) if array.is_empty() => Err(refusal()),
+        Some(array) => array.iter().map(one).collect(),
+        None => Ok(vec![one(value)?]),
+    }
+}
+
+/// Reads how much a card shows.
+pub fn looking(read: &mut OptionReader) -> Result<Looking> {
+    let mut looking = Looking::default();
+    looking.top = read.size("top", looking.top)?;
+    looking.intervals = read.size("intervals", looking.intervals)?;
+    looking.each = read.size("each", looking.each)?;
+    looking.random = read.size("random", looking.random)?;
+    looking.window.before = read.size("before", looking.window.before)?;
+    looking.window.after = read.size("after", looking.window.after)?;
+    looking.rows = read.size("rows", looking.rows)?;
+    if looking.intervals > 100 {
+        return Err(err!(Argument, "expected at most 100 for `intervals`, found {}", looking.intervals).arg(3));
+    }
+    Ok(looking)
+}
+
+/// One pass over a text for all dictionaries.
+pub fn read(ctx: &NativeCallContext, m: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
+    let (env, mut read, saes) = (env(ctx)?, options(3, map), dictionaries(1, s)?);
+    let (looking, harvesting) = (looking(&mut read)?, keeping(&mut read)?);
+    let usual = Kept::default();
+    let seed = read.seed()?.unwrap_or(usual.seed);
+    read.finish()?;
+    let kept = Kept { top: usual.top.max(looking.top), some: usual.some.max(looking.random), seed };
+    let survey = Survey::of(m.core(), &saes, text, &harvesting, kept, &env.task)?;
+    Ok(Contexts { model: m, saes: saes.into(), survey: survey.into(), looking, task: env.task.clone() })
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Where the features of a dictionary, or of several, are active in a text: one pass of the model for all of them, in
+    /// bounded memory.
+    ///
+    /// Indexing by a feature, or by a number where there is one dictionary, gives the feature's card: its strongest
+    /// contexts, some from each interval of the size of its code, some drawn at random, its tokens and positions, what it
+    /// does to the logits, and its neighbours.
+    ///
+    /// # Options
+    /// - `top` = 8: how many of the strongest contexts a card shows
+    /// - `intervals` = 5: into how many intervals codes up to the largest are cut
+    /// - `each` = 3: how many contexts of each interval it shows
+    /// - `random` = 5: how many drawn ones
+    /// - `before` = 24: how many tokens before the position a context has
+    /// - `after` = 8: how many behind it
+    /// - `rows` = 8: how many rows its tables have
+    /// - `seed` = 0: what the draws depend on
+    /// - `without_bos` = false: leaves out tokens that mark a beginning
+    /// - `without_first` = 0: leaves out so many positions of each row
+    /// - `context` = that of the model: how many tokens a row has
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// let found = features::contexts(m, s, text);
+    /// found  //=> contexts of 16 features in 16 tokens of given texts
+    /// found.density.shape  //=> [16]
+    /// found[3].feature  //=> 3
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn contexts(ctx: NativeCallContext, m: Model, s: Any, text: Text) -> Fallible<Contexts> {
+        contexts_with(ctx, m, s, text, Options::new())
+    }
+
+    #[rhai_fn(name = "contexts", return_raw)]
+    pub fn contexts_with(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Contexts> {
+        Ok(super::read(&ctx, m, &s, &text, options)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The card of a feature.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::contexts(m, s, text)[s.feature(-1)].feature  //=> 15
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(contexts: &mut Contexts, feature: Any) -> Fallible<FeatureCard> {
+        if let Some(name) = feature.read_lock::<ImmutableString>() {
+            // To the engine a property that is none is an index.
+            let text = format!("Unknown property '{}' - a getter is not registered for type 'Contexts'", name.as_str());
+            return Err(Box::new(EvalAltResult::ErrorDotExpr(text, Position::NONE)));
+        }
+        Ok(contexts.card(&given(0, "feature", &feature))?)
+    }
+
+    /// The share of positions at which each feature is active: `[d_sae]`, and of several dictionaries an array of these.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::contexts(m, s, text).density.sum() <= 2.0  //=> true
+    /// ```
+    #[rhai_fn(global, get = "density", pure, return_raw)]
+    pub fn density(contexts: &mut Contexts) -> Fallible<Dynamic> {
+        let each = (0..contexts.saes.len()).map(|number| Ok(Dynamic::from(contexts.densities(number)?)));
+        let mut each = each.collect::<Result<Array>>()?;
+        Ok(match (each.len(), each.pop()) {
+            (1, Some(one)) => one,
+            (_, Some(last)) => {
+                each.push(last);
+                each.into()
+            }
+            (_, None) => each.into(),
+        })
+    }
+
+    /// All features with what was counted of them, those that are active most often first.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::contexts(m, s, text).table.to_map().rows.len()  //=> 16
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(contexts: &mut Contexts) -> Table {
+        contexts.table(usize::MAX)
+    }
+
+    /// Writes the table of all features as .json, .txt or .html, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::contexts(m, s, text).save("doc/contexts.html").ends_with("contexts.html")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, contexts: &mut Contexts, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, &contexts.table(usize::MAX), path)?)
+    }
+
+    /// The text's name, how many positions were read, and the table of all features.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::contexts(m, s, text).to_map().positions  //=> 16
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(contexts: &mut Contexts) -> Fallible<Dynamic> {
+        Ok(from_json(&contexts.json()?))
+    }
+}

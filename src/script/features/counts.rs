@@ -1,0 +1,124 @@
+//! Where one feature is active, counted exactly: `features::counts` and `features::histogram`.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::Feature;
+use crate::base::{Result, Table};
+use crate::data::Text;
+use crate::features::histogram::{By, Count, counted, sizes, table};
+use crate::report::chart::{Axis, Bars, Chart, Content, Counts};
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, Options};
+
+/// What `by` says, where it is not the size of the code.
+fn by(name: &str) -> By {
+    match name {
+        "token" => By::Token,
+        "position" => By::Position,
+        label => By::Label(label.into()),
+    }
+}
+
+fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &By) -> Result<Vec<(String, Count)>> {
+    counted(m.core(), (&f.sae.core, f.index), text, by, &env(ctx)?.task)
+}
+
+/// How many codes there are of each size.
+fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Result<Chart> {
+    let found = sizes(m.core(), (&f.sae.core, f.index), text, &env(ctx)?.task)?;
+    let counts = Counts { name: "positions".into(), counts: found.counts, ..Counts::default() };
+    let content = Content::Histogram { edges: found.edges, series: vec![counts] };
+    Ok(Chart { x: label("code"), y: label("positions"), ..Chart::new(content) })
+}
+
+/// A bar for each class: at how many positions of it the feature is active.
+fn bars(classes: &[(String, Count)], by: &str, most: usize) -> Chart {
+    let shown = classes.iter().take(most);
+    let names = shown.clone().map(|(name, _)| name.clone()).collect();
+    let values = shown.map(|(_, count)| count.fired as f64).collect();
+    let chart = Chart::bar(names, vec![Bars { name: "active".into(), values, spread: None }]);
+    Chart { x: label(by), y: label("active positions"), ..chart }
+}
+
+fn label(text: &str) -> Axis {
+    Axis { label: text.into(), ..Axis::default() }
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// In which classes of positions a feature is active, as a table: of each class how many positions there are, at how
+    /// many of them the feature is active, and its mean code there, its largest and their sum. All of the text is counted,
+    /// exactly.
+    ///
+    /// `by` is "token", the tokens with the largest sums first; "position", in classes 0, 1, 2 to 3, 4 to 7 and so on; or
+    /// the name of one of the text's labels, such as "depth" or "apostrophe", which rules find where it has none of its own.
+    ///
+    /// # Options
+    /// - `by` = "token": what classes are made by
+    /// - `rows` = 20: how many of them are shown; the others are added up
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be (or not) to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be (or not) to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::counts(m, s.feature(3), text, #{ by: "depth" }).to_map().rows.map(|row| [row[0], row[1]])
+    /// //=> [["0", 8], ["1", 8]]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn counts(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Table> {
+        counts_with(ctx, m, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "counts", return_raw)]
+    pub fn counts_with(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
+        let mut read = super::options(3, options);
+        let (name, rows) = (read.text("by", "token")?, read.size("rows", 20)?);
+        read.finish()?;
+        let found = super::classes(&ctx, &m, &f, &text, &super::by(&name)).map_err(|e| e.arg(3))?;
+        Ok(table(&f.short(), &name, &found, rows))
+    }
+
+    /// The same as a picture: at how many positions of each class the feature is active. "code" counts positions by the
+    /// size of the feature's code, those where it is 0 left out.
+    ///
+    /// # Options
+    /// - `by` = "code": or "token", "position", or the name of a label
+    /// - `bars` = 20: how many classes are shown
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be (or not) to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be (or not) to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::histogram(m, s.feature(3), text, #{ by: "depth" })  //=> bar chart of active
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn histogram(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Chart> {
+        histogram_with(ctx, m, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "histogram", return_raw)]
+    pub fn histogram_with(
+        ctx: NativeCallContext,
+        m: Model,
+        f: Feature,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Chart> {
+        let mut read = super::options(3, options);
+        let (name, bars) = (read.text("by", "code")?, read.size("bars", 20)?);
+        read.finish()?;
+        let chart = match name.as_str() {
+            "code" => super::of_codes(&ctx, &m, &f, &text)?,
+            by => super::bars(&super::classes(&ctx, &m, &f, &text, &super::by(by)).map_err(|e| e.arg(3))?, by, bars),
+        };
+        Ok(Chart { title: f.short(), ..chart })
+    }
+}

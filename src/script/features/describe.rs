@@ -1,0 +1,99 @@
+//! `features::describe` and `features::labels`: what features stand for, in words and by labels.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::several::Several;
+use crate::base::Table;
+use crate::data::Text;
+use crate::features::{Readings, describe, labels};
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::value::{Any, Fallible, Given, Options, given};
+
+/// So many tokens of a text are read where nothing is said.
+const TOKENS: usize = 1 << 16;
+/// So many labels are listed of each feature.
+const LISTED: usize = 5;
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Short descriptions of a feature, or of an array of them, without any language model.
+    ///
+    /// A description says by tokens, neighbours, positions and labels where the feature is active: "capital letters
+    /// inside a bracket". It is chosen on the first half of the text, and its score is the correlation of what it says with
+    /// the codes on the second half: over all tokens, over the 20 fragments of 64 tokens where the feature is strongest, and
+    /// over 20 others in which it is active. Below 0.3 it is "unclear". Text without labels gets those that rules find.
+    ///
+    /// # Options
+    /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `seed` = 0: which fragments are drawn
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be", "or not to be, or to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
+    /// let found = features::describe(m, [s.feature(0), s.feature(1)], text);
+    /// found.columns  //=> ["feature", "description", "score", "top", "random", "tried"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text) -> Fallible<Table> {
+        describe_with(ctx, m, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "describe", return_raw)]
+    pub fn describe_with(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
+        let (env, mut read) = (env(&ctx)?, super::options(3, options));
+        let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
+        let seed = read.seed()?.unwrap_or_default();
+        read.finish()?;
+        let several = Several::of(&given(1, "f", &f))?;
+        let readings = Readings::of(m.core(), &several.saes, &several.features, &text, Some(most), &env.task)
+            .map_err(|e| e.arg(1))?;
+        let found = super::describe::describe(&readings, seed, &env.task).map_err(|e| e.arg(2))?;
+        Ok(super::describe::table(&several.names, &found))
+    }
+
+    /// Which labels of a text a feature, or each of an array of them, stands for: how well its code tells the tokens
+    /// that have a label from those that do not.
+    ///
+    /// AUROC is the probability that the code is larger at a token drawn from those with the label than at one drawn from
+    /// the others, equal codes counted half: 1 for the label itself, 0.5 by chance; its interval of 95 % is by Hanley &
+    /// McNeil 1982. The labels come in the order of their correlation with the code, which also falls where the
+    /// feature is active at tokens beside those of the label. The text "grammar" has labels that are true; in real text
+    /// rules find some.
+    ///
+    /// # Options
+    /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `count` = 5: how many labels are listed of each feature
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to (be) or not", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to (be) or (not to) be (or be) to (or) be (not) or (to)"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
+    /// features::labels(m, s.feature(0), text, #{ count: 2 }).columns
+    /// //=> ["feature", "label", "AUROC", "interval to each side", "correlation", "tokens with it"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text) -> Fallible<Table> {
+        labels_with(ctx, m, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "labels", return_raw)]
+    pub fn labels_with(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
+        let (env, mut read) = (env(&ctx)?, super::options(3, options));
+        let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
+        let count = read.size("count", super::LISTED)?;
+        read.finish()?;
+        let several = Several::of(&given(1, "f", &f))?;
+        let readings = Readings::of(m.core(), &several.saes, &several.features, &text, Some(most), &env.task)
+            .map_err(|e| e.arg(1))?;
+        let found = super::labels::told(&readings, &env.task).map_err(|e| e.arg(2))?;
+        Ok(super::labels::table(&several.names, &found, count))
+    }
+}

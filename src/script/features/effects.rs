@@ -1,0 +1,148 @@
+//! What a feature does to the logits, and which features are near it.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::Feature;
+use crate::base::{Result, Table};
+use crate::data::Text;
+use crate::err;
+use crate::features::card::place;
+use crate::features::contexts::name;
+use crate::features::survey::{Kept, Survey};
+use crate::features::{logits, near};
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::sae::Sae;
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, Options};
+
+/// What the model says without the feature, at its strongest positions in a text.
+fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Options) -> Result<Table> {
+    let (env, mut read) = (env(ctx)?, options(3, map));
+    let (rows, positions) = (read.size("rows", 10)?, read.size("positions", 16)?);
+    read.finish()?;
+    if positions == 0 {
+        return Err(err!(Argument, "expected at least one position for `positions`, found 0").arg(3));
+    }
+    let (model, sae) = (m.core(), &f.sae.core);
+    let place = place(model, sae)?;
+    let kept = Kept { top: positions, some: 0, seed: 0 };
+    let survey = Survey::of(model, std::slice::from_ref(sae), text, &Default::default(), kept, &env.task)?;
+    let top = survey.dictionaries.first().and_then(|tallies| tallies.get(f.index)).map(|tally| tally.top.as_slice());
+    let texts: Vec<Vec<u32>> = top.unwrap_or_default().iter().map(|moment| survey.up_to(moment)).collect();
+    if texts.is_empty() {
+        return Err(err!(Argument, "{} is active nowhere in {}", f.short(), text.name()).hint("read more text").arg(2));
+    }
+    let title = format!("without {}, at {} of its strongest positions", f.short(), texts.len());
+    let changes = logits::ablated(model, (sae, place), f.index, texts, &env.task)?;
+    Ok(logits::changed(&title, &changes, &|id| name(model, id), rows))
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// What a feature does to the logits, as a table of tokens.
+    ///
+    /// Without a text it is the direct effect of a code of 1: its direction, through the weights of the last norm, times
+    /// the unembedding, less the mean over all tokens; the tokens that are raised most and those that are lowered most.
+    /// The norm's division is left out.
+    ///
+    /// With a text the model is run without the feature (its code set to 0 at all positions, the dictionary's error kept)
+    /// up to each of its strongest positions: mean change of log P of the next token; those that lose most first, then
+    /// those that gain most. Tokens with a mean probability below 0.001, with the feature and without it, are left out.
+    ///
+    /// # Options
+    /// - `rows` = 10: how many tokens of each kind
+    /// - `positions` = 16: with a text, at how many of its strongest positions
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// let f = s.feature(features::contexts(m, s, text).table.to_map().rows[0][1]);
+    /// let found = features::logits(m, f, text);
+    /// found.columns  //=> ["token", "change of log P", "P", "P without it"]
+    /// features::logits(m, f, #{ rows: 2 }).columns  //=> ["raised", "by", "lowered", "by"]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn logits(m: Model, f: Feature) -> Fallible<Table> {
+        logits_with(m, f, Options::new())
+    }
+
+    #[rhai_fn(name = "logits", return_raw)]
+    pub fn logits_with(m: Model, f: Feature, options: Options) -> Fallible<Table> {
+        let mut read = super::options(2, options);
+        let (rows, positions) = (read.size("rows", 10)?, read.value("positions"));
+        read.finish()?;
+        if positions.is_some() {
+            let error = err!(Argument, "expected a text for `positions` to be found in, found none");
+            return Err(error.hint("features::logits(m, f, text, #{ positions: 16 })").arg(2).into());
+        }
+        let found = logits::promoted(m.core(), &f.sae.core, f.index)?;
+        let title = format!("logits along {}, a code of 1", f.short());
+        Ok(logits::extremes(&title, &found, &|id| name(m.core(), id), rows))
+    }
+
+    #[rhai_fn(name = "logits", return_raw)]
+    pub fn logits_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Table> {
+        logits_on_with(ctx, m, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "logits", return_raw)]
+    pub fn logits_on_with(
+        ctx: NativeCallContext,
+        m: Model,
+        f: Feature,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Table> {
+        Ok(super::without(&ctx, &m, &f, &text, options)?)
+    }
+
+    /// The features whose directions have the largest cosine with that of a feature: of its own dictionary, or of another
+    /// one that writes into a space of the same width.
+    ///
+    /// # Options
+    /// - `rows` = 10: how many
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::identity(3);
+    /// features::near(s.feature(1)).to_map().rows.len()  //=> 2
+    /// features::near(s.feature(1), s, #{ rows: 1 }).to_map().rows  //=> [[1, 1.0]]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn near(f: Feature) -> Fallible<Table> {
+        near_with(f, Options::new())
+    }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_with(f: Feature, options: Options) -> Fallible<Table> {
+        Ok(super::nearest(&f, None, 1, options)?)
+    }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_in(f: Feature, other: Sae) -> Fallible<Table> {
+        near_in_with(f, other, Options::new())
+    }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_in_with(f: Feature, other: Sae, options: Options) -> Fallible<Table> {
+        Ok(super::nearest(&f, Some(&other), 2, options)?)
+    }
+}
+
+fn nearest(f: &Feature, other: Option<&Sae>, arg: usize, map: Options) -> Result<Table> {
+    let mut read = options(arg, map);
+    let rows = read.size("rows", 10)?;
+    read.finish()?;
+    let found = near::by_direction((&f.sae.core, f.index), other.map(|other| &other.core), rows)?;
+    let title = match other {
+        Some(other) => format!("nearest to {} in a {}", f.short(), other.short()),
+        None => format!("nearest to {}", f.short()),
+    };
+    Ok(near::directions(&title, &found))
+}

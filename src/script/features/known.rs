@@ -1,0 +1,75 @@
+//! What is known of a dictionary beside itself: whose activations it reads, and a text to look at its features on.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::text::Options;
+use crate::features::survey::Kept;
+use crate::features::{FeatureCard, Survey, card};
+use crate::sae;
+use crate::script::data::written_inside;
+use crate::script::env::Env;
+use crate::script::model::Model;
+use crate::script::sae::Sae;
+
+/// So much of the text is read for the cards of a dictionary's features.
+const TOKENS: u64 = 50_000;
+
+/// The model of a dictionary and a text, with the survey of it that was made last.
+pub struct Known {
+    pub model: Model,
+    text: Option<Text>,
+    task: Task,
+    survey: RefCell<Option<(sae::Sae, Rc<Survey>)>>,
+}
+
+impl Known {
+    fn new(model: Model, text: Option<Text>, task: &Task) -> Rc<Self> {
+        Rc::new(Self {
+            model,
+            text: text.map(|text| text.limited(TOKENS)),
+            task: task.clone(),
+            survey: RefCell::default(),
+        })
+    }
+
+    /// Dictionaries that were fitted to a model on a text.
+    pub fn all(saes: Vec<Sae>, model: &Model, text: &Text, env: &Env) -> Vec<Sae> {
+        let known = || Some(Self::new(model.clone(), Some(text.clone()), &env.task));
+        saes.into_iter().map(|sae| Sae { known: known(), ..sae }).collect()
+    }
+
+    /// What the session knows of a dictionary that names its model: the model, where it was loaded, and for the one inside
+    /// the binary what it writes.
+    pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
+        let about = &sae.parts().about;
+        let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
+        let Some(model) = model else { return Ok(None) };
+        let text = if model.core().is_inside() { Some(written_inside(env, Options::default())?) } else { None };
+        Ok(Some(Self::new(model, text, &env.task)))
+    }
+
+    /// Where all features of the dictionary are active in the text: read once.
+    fn survey(&self, sae: &sae::Sae) -> Result<Option<Rc<Survey>>> {
+        if let Some((of, survey)) = self.survey.borrow().as_ref()
+            && std::ptr::eq(of.parts(), sae.parts())
+        {
+            return Ok(Some(survey.clone()));
+        }
+        let Some(text) = &self.text else { return Ok(None) };
+        let (model, options) = (self.model.core(), Default::default());
+        let survey = Survey::of(model, std::slice::from_ref(sae), text, &options, Kept::default(), &self.task)?;
+        let survey = Rc::new(survey);
+        *self.survey.borrow_mut() = Some((sae.clone(), survey.clone()));
+        Ok(Some(survey))
+    }
+
+    /// The card of a feature.
+    pub fn card(&self, sae: &sae::Sae, feature: usize) -> Result<FeatureCard> {
+        let survey = self.survey(sae)?;
+        let surveyed = survey.as_deref().map(|survey| card::Surveyed { survey, dictionary: 0 });
+        card::card((sae, feature), Some(self.model.core()), surveyed, card::Looking::default(), &self.task)
+    }
+}

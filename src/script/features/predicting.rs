@@ -1,0 +1,256 @@
+//! `features::predicting`: which features of a dictionary promote a token, as a ranking.
+
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::Feature;
+use super::tokens::token_argument;
+use crate::base::{Result, Table};
+use crate::data::Text;
+use crate::data::pack::gathered;
+use crate::features::predicting::{Promoters, predicting as ranked};
+use crate::report::html::escape;
+use crate::report::symbols::{count, visible};
+use crate::report::terminal::screen::wrapped;
+use crate::report::{Item, Screen};
+use crate::script::env::env;
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::report::handle;
+use crate::script::report::methods::{mapped, saved};
+use crate::script::sae::Sae;
+use crate::script::value::{Any, Fallible, Given, Int, Options, given};
+
+/// So many tokens of a text are read where nothing is said.
+const TOKENS: usize = 1 << 16;
+/// So many features of each measure are tried by ablation.
+const CANDIDATES: usize = 16;
+
+/// Features in the order of how much the model's probability of some tokens falls without them.
+#[derive(Clone)]
+pub struct Ranking {
+    sae: Sae,
+    found: Arc<Promoters>,
+    tokens: Arc<[String]>,
+    /// The ids of these.
+    ids: Arc<[u32]>,
+}
+
+impl Ranking {
+    fn table(&self) -> Table {
+        let sites = self.sae.core.parts().about.sites.join(", ");
+        self.found.table(format!("what promotes {} in {sites}", self.promoted()))
+    }
+
+    /// The first of the tokens, and how many there are.
+    fn promoted(&self) -> String {
+        match &*self.tokens {
+            [one] => format!("{one:?}"),
+            [first, ..] => format!("{first:?} and {} more", count(self.tokens.len() - 1, "token")),
+            [] => String::new(),
+        }
+    }
+
+    /// Which tokens are meant, and among how many features these were chosen.
+    fn notes(&self) -> [String; 2] {
+        let Promoters { found, tried, positions } = &*self.found;
+        let tokens = self.tokens.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
+        let tried = format!(
+            "Chosen among {} that were active in {}: the model was run without {} of the largest direct effects and \
+             correlations.",
+            count(*tried, "feature"),
+            count(*positions as usize, "position"),
+            found.len()
+        );
+        [format!("P is that of these together: {tokens}"), tried]
+    }
+}
+
+impl Item for Ranking {
+    fn kind(&self) -> &'static str {
+        "ranking"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        let notes = self.notes().map(|note| wrapped(&visible(&note), screen.width).join("\n"));
+        Ok(format!("{}\n{}\n", self.table().terminal(screen)?.trim_end(), notes.join("\n")))
+    }
+
+    fn html(&self) -> Result<String> {
+        let notes = self.notes().map(|note| format!("<p>{}</p>\n", escape::text(&note)));
+        Ok(self.table().html()? + notes.concat().as_str())
+    }
+
+    fn data(&self) -> Result<Value> {
+        let Promoters { tried, positions, .. } = &*self.found;
+        let mut data = self.table().data()?;
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("tokens".into(), json!(&*self.tokens));
+            fields.insert("tried".into(), json!(tried));
+            fields.insert("positions".into(), json!(positions));
+        }
+        Ok(data)
+    }
+}
+
+handle!(Ranking, "Ranking", |ranking| {
+    format!("ranking of {} by what promotes {}", count(ranking.found.found.len(), "feature"), ranking.promoted())
+});
+
+#[export_module(manifest)]
+pub mod functions {
+    /// The features of a dictionary that promote a token most, as a ranking: `ranking[0]` is the first feature.
+    ///
+    /// A text such as `")"` means all tokens whose text, leading space off, begins with it, and P is the probability of
+    /// these together; ids mean themselves. Three things are told of each feature: its direct effect, which is its mean code
+    /// times how much longer its direction makes the tokens' logits than all others; the correlation of its code with
+    /// P; and by how much P falls at its 16 strongest positions when its code is set to 0, which the ranking goes by.
+    ///
+    /// # Options
+    /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `candidates` = 16: without how many features of the largest direct effects, and as many of the largest
+    ///   correlations, the model is run
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
+    /// let ranking = features::predicting(m, s, text, "t", #{ candidates: 1 });
+    /// ranking.table.columns  //=> ["feature", "active positions", "direct effect", "correlation", "fall of P without it"]
+    /// ranking[0].site  //=> "resid_post.0"
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn predicting(ctx: NativeCallContext, m: Model, s: Sae, text: Text, token: Any) -> Fallible<Ranking> {
+        predicting_with(ctx, m, s, text, token, Options::new())
+    }
+
+    #[rhai_fn(name = "predicting", return_raw)]
+    pub fn predicting_with(
+        ctx: NativeCallContext,
+        m: Model,
+        s: Sae,
+        text: Text,
+        token: Any,
+        options: Options,
+    ) -> Fallible<Ranking> {
+        let (env, mut read) = (env(&ctx)?, super::options(4, options));
+        let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
+        let candidates = read.size("candidates", super::CANDIDATES)?;
+        read.finish()?;
+        let tokens = super::token_argument(&m, &given(3, "token", &token)).map_err(|e| e.arg(3))?;
+        let (tokenizer, context) = (m.tokenizer()?, m.config().context);
+        let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
+        let rows = Some(most.div_ceil(context).max(1));
+        let rows = super::gathered(&text, tokenizer, context, rows, &env.task, |row| Ok(row.ids))?;
+        let found = super::ranked(m.core(), &s.core, &rows, &tokens, candidates, &env.task)?;
+        Ok(Ranking { sae: s, found: found.into(), tokens: names.into(), ids: tokens.into() })
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// One of the features, the one that promotes the tokens most first; a negative index counts from the end.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
+    /// let ranking = features::predicting(m, s, text, "t");
+    /// ranking[-1].index == ranking.to_map().rows[-1][0]  //=> true
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(ranking: &mut Ranking, index: Int) -> Fallible<Feature> {
+        let (found, index) = (&ranking.found.found, given(0, "index", &index));
+        let asked = index.integer()?;
+        let place = if asked < 0 { asked.checked_add_unsigned(found.len() as u64) } else { Some(asked) };
+        match place.and_then(|place| found.get(usize::try_from(place).ok()?)) {
+            Some(promoter) => {
+                let (sae, promotes) = (ranking.sae.clone(), Some(ranking.ids.clone()));
+                Ok(Feature { sae, index: promoter.feature, promotes })
+            }
+            None => Err(index.refuse(&format!("an index of a ranking of {}", count(found.len(), "feature"))))?,
+        }
+    }
+
+    /// How many features it has.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 1, k: 1, steps: 2, seed: 1 });
+    /// features::predicting(m, s, text, "t").len  //=> 1
+    /// ```
+    #[rhai_fn(global, get = "len", pure)]
+    pub fn len(ranking: &mut Ranking) -> i64 {
+        ranking.found.found.len() as i64
+    }
+
+    /// The features with the three measures of each.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
+    /// features::predicting(m, s, text, "t").table.columns[0]  //=> "feature"
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(ranking: &mut Ranking) -> Table {
+        ranking.table()
+    }
+
+    /// The tokens whose probability is meant.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
+    /// features::predicting(m, s, text, ["t", "b"]).tokens  //=> ["b", "t"]
+    /// ```
+    #[rhai_fn(global, get = "tokens", pure)]
+    pub fn tokens(ranking: &mut Ranking) -> Dynamic {
+        Dynamic::from_array(ranking.tokens.iter().map(|token| Dynamic::from(token.clone())).collect())
+    }
+
+    /// The table's data, with the tokens, the number of features that were tried, and of positions that were read.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
+    /// features::predicting(m, s, text, "t").to_map().positions  //=> 16
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(ranking: &mut Ranking) -> Fallible<Dynamic> {
+        Ok(mapped(ranking)?)
+    }
+
+    /// Writes the ranking as .html, .json or .txt, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
+    /// features::predicting(m, s, text, "t").save("doc/ranking.json").ends_with("ranking.json")  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn save(ctx: NativeCallContext, ranking: &mut Ranking, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, ranking, path)?)
+    }
+}
