@@ -231,13 +231,7 @@ impl<'a> Text<'a> {
     }
 
     /// The target's code at the last token of each variant.
-    fn target(
-        &self,
-        stream: &Tensor,
-        changed: &Tensor,
-        places: &[(usize, usize)],
-        count: usize,
-    ) -> Result<Vec<f64>> {
+    fn target(&self, stream: &Tensor, changed: &Tensor, places: &[(usize, usize)], count: usize) -> Result<Vec<f64>> {
         let Asked { model, from, to, reader, task, .. } = self.asked;
         let variants = Variants { tokens: self.tokens, stream, changed, places, count };
         reader.of(&model.decoder.last_of_variants(&variants, from.block..to.block, task)?, task)

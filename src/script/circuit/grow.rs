@@ -9,9 +9,9 @@ use crate::circuit::tree::{self, Depth, Options as Core, Rank, Read, Way, leadin
 use crate::circuit::{Graph, Node};
 use crate::data::Text;
 use crate::err;
+use crate::features::FeatureCard;
 use crate::features::card::{Looking, Surveyed, card};
 use crate::features::survey::{Kept, Survey};
-use crate::features::FeatureCard;
 use crate::report::items::Circuit;
 use crate::report::symbols::count;
 use crate::sae;

@@ -50,7 +50,8 @@ impl Item for Judgement {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let tables: Vec<String> = self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
+        let tables: Vec<String> =
+            self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
         Ok(format!("{}\n\n{}", self.title, tables.join("\n")))
     }
 

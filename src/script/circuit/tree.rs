@@ -11,9 +11,9 @@ use super::grow::dictionaries;
 use crate::base::{Cell, Result, Table};
 use crate::circuit::{Graph, Node};
 use crate::err;
+use crate::report::items::Circuit;
 use crate::report::picture::Picture;
 use crate::report::symbols::count;
-use crate::report::items::Circuit;
 use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
@@ -40,8 +40,11 @@ impl Tree {
     /// The dictionaries, or an error that says how to come by them.
     pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
         if self.saes.is_empty() {
-            return Err(err!(Argument, "expected a tree with its dictionaries, found one that was loaded without them")
-                .hint("load it with them: circuit::load(\"x.json\", saes)"));
+            return Err(err!(
+                Argument,
+                "expected a tree with its dictionaries, found one that was loaded without them"
+            )
+            .hint("load it with them: circuit::load(\"x.json\", saes)"));
         }
         Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
     }
