@@ -40,7 +40,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { contexts: 16, draws: 20, tokens: Vec::new(), seed: 0 }
+        Self { contexts: 20, draws: 20, tokens: Vec::new(), seed: 0 }
     }
 }
 

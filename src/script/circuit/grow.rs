@@ -25,6 +25,9 @@ use crate::script::value::{Fallible, Options, given};
 /// How many tokens of a text are looked at for the strongest positions of features.
 const TOKENS: usize = 50_000;
 
+/// How many tokens a row of the text has: a context that a person can take in.
+const CONTEXT: usize = 64;
+
 /// How many positions of each feature are drawn, for the cards of those that become nodes.
 const IN_CARDS: usize = 8;
 
@@ -59,7 +62,7 @@ fn growing(read: &mut OptionReader) -> Result<Core> {
 
 fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Options) -> Result<Tree> {
     let mut read = options(4, map);
-    let (options, reading) = (growing(&mut read)?, Reading::read(&mut read, TOKENS)?);
+    let (options, reading) = (growing(&mut read)?, Reading::read(&mut read, TOKENS, CONTEXT)?);
     read.finish()?;
     let mut given = dictionaries(1, saes)?;
     given.push(f.sae.clone());

@@ -24,6 +24,9 @@ use crate::script::value::{Fallible, Given, Options, from_json};
 /// How many tokens of a text are read for means, and for rows to judge on.
 const TOKENS: usize = 30_000;
 
+/// How many tokens a row of the text has. Hundreds of runs read all of them.
+const CONTEXT: usize = 32;
+
 /// How many tokens with labels are read.
 const LABELLED: usize = 20_000;
 
@@ -88,7 +91,7 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
         tokens: tokens(&mut read, m, tree)?,
         seed: read.seed()?.unwrap_or(usual.seed),
     };
-    let reading = Reading::read(&mut read, TOKENS)?;
+    let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
     let text_of = |given: &Given| match given.value().is_unit() {
         true => Ok(None),
         false => given.handle::<Text>().map(Some).ok_or_else(|| given.refuse("a text")),
@@ -137,13 +140,13 @@ pub mod methods {
     ///
     /// # Options
     /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
-    /// - `contexts` = 16: how many rows of the text are looked at
+    /// - `contexts` = 20: how many rows of the text are looked at
     /// - `draws` = 20: how many random sets are drawn
     /// - `seed` = 0: what the draws depend on
     /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may stand
     ///   for; rules find those of a text without labels; () for none
     /// - `tokens` = 30000: how much of the text is read, for means and for rows to choose from
-    /// - `context` = 64: how many tokens a row of the text has; no more than the model reads
+    /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
     ///
     /// # Example
     /// ```

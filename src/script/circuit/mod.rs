@@ -40,23 +40,23 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// How long rows of a text are, where nothing is said and the model reads as much: a context that a person can take in.
-const CONTEXT: usize = 64;
-
 /// How much of a text is read, in rows of how many tokens.
 struct Reading {
     tokens: u64,
     context: Option<usize>,
+    /// How long rows are, where nothing is said and the model reads as much.
+    usual: usize,
 }
 
 impl Reading {
-    fn read(read: &mut OptionReader, tokens: usize) -> Result<Self> {
-        Ok(Self { tokens: read.size("tokens", tokens)? as u64, context: read.get("context", Given::size)? })
+    fn read(read: &mut OptionReader, tokens: usize, usual: usize) -> Result<Self> {
+        let tokens = read.size("tokens", tokens)? as u64;
+        Ok(Self { tokens, context: read.get("context", Given::size)?, usual })
     }
 
     /// What dictionaries find in the beginning of a text.
     fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
-        let context = self.context.unwrap_or(CONTEXT.min(m.config().context));
+        let context = self.context.unwrap_or(self.usual.min(m.config().context));
         let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
         Survey::of(m.core(), saes, &text.limited(self.tokens.max(1)), &harvesting, kept, &env.task)
     }
