@@ -17,7 +17,7 @@ use crate::model::run::Ask;
 use crate::model::site::{Place, select};
 use crate::sae::splice::Rest;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device};
 
 /// About so many tokens go through the model at once.
 const AT_ONCE: usize = 1 << 12;
