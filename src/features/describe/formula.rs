@@ -255,7 +255,10 @@ mod tests {
         assert_eq!(said(vec![(Join::Or, 1), (Join::Or, 2)]), "token is \"J\", \"I\" or \"L\"");
         assert_eq!(said(vec![(Join::Or, 1), (Join::Or, 3)]), "token is \"J\" or \"I\", or after \"[\"");
         assert_eq!(said(vec![(Join::Or, 3), (Join::Or, 1)]), "token is \"J\" or after \"[\", or token is \"I\"");
-        assert_eq!(said(vec![(Join::ButNot, 3), (Join::Or, 1)]), "token is \"J\", but not after \"[\", or token is \"I\"");
+        assert_eq!(
+            said(vec![(Join::ButNot, 3), (Join::Or, 1)]),
+            "token is \"J\", but not after \"[\", or token is \"I\""
+        );
     }
 
     #[test]
