@@ -63,7 +63,7 @@ impl Readings {
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
         let mut found = Self { starts: vec![0], codes: vec![Vec::new(); features.len()], ..Self::default() };
-        found.take_tokens(&rows, &pack::columns(&text, task)?)?;
+        found.take_tokens(&rows)?;
         for id in &found.ids {
             if !found.texts.contains_key(id) {
                 found.texts.insert(*id, tokenizer.text_of(*id)?);
@@ -87,8 +87,11 @@ impl Readings {
         self.labels.iter().find(|(column, _)| column.name == name).map(|(_, values)| values.as_slice())
     }
 
-    fn take_tokens(&mut self, rows: &[Row], columns: &[Column]) -> Result<()> {
-        self.labels = columns.iter().map(|column| (column.clone(), Vec::new())).collect();
+    fn take_tokens(&mut self, rows: &[Row]) -> Result<()> {
+        // Texts of a mixture may have other columns; theirs are those of the first one.
+        if let Some(labels) = rows.iter().find_map(|row| row.labels.as_ref()) {
+            self.labels = labels.columns.iter().map(|column| (column.clone(), Vec::new())).collect();
+        }
         for row in rows {
             self.ids.extend(&row.ids);
             self.starts.push(self.ids.len());

@@ -64,7 +64,10 @@ impl Formula {
         let mut said = first.text.clone();
         for (number, (join, fact)) in self.more.iter().enumerate() {
             let Some(fact) = facts.get(*fact) else { continue };
+            let only_or = self.more.iter().take(number + 1).all(|(join, _)| *join == Join::Or);
             said = match (number, join) {
+                // "token is "J", "I" or "L""
+                (_, Join::Or) if only_or && let Some(list) = listed(&said, &first.text, &fact.text) => list,
                 // "capital letters inside a bracket"
                 (0, Join::And) if first.role != Role::Where && fact.role == Role::Where => {
                     format!("{said} {}", fact.text)
@@ -86,6 +89,23 @@ impl Formula {
 
     fn has(&self, fact: usize) -> bool {
         self.first == fact || self.more.iter().any(|(_, other)| *other == fact)
+    }
+}
+
+/// Beginnings of facts that name tokens, which are said once for several.
+const NAMING: [&str; 3] = ["token is \"", "after \"", "token has \""];
+
+/// What was said and one more fact as one list of names, where both name tokens in the same way and nothing else was
+/// said in between.
+fn listed(said: &str, first: &str, more: &str) -> Option<String> {
+    let naming = NAMING.iter().find(|naming| first.starts_with(**naming) && more.starts_with(**naming))?;
+    let name = more.get(naming.len() - 1..)?;
+    // A list of two has one "or" between its names, which a third one moves.
+    let names = said.get(naming.len() - 1..)?;
+    match names.rsplit_once("\" or \"") {
+        Some((before, last)) => Some(format!("{}{before}\", \"{last} or {name}", naming.strip_suffix('"')?)),
+        None if said == first => Some(format!("{said} or {name}")),
+        None => None,
     }
 }
 
@@ -224,6 +244,21 @@ mod tests {
         assert_eq!(found(&[0.0; 16], &all), "");
         let mixed = found(&codes("..12....12......"), &all);
         assert_eq!(mixed, "capital letters inside a bracket, or opens a bracket");
+    }
+
+    #[test]
+    fn names_of_tokens_make_a_list() {
+        let [a, b, c] = ["J", "I", "L"].map(|name| fact(&format!("token is {name:?}"), Role::What, ""));
+        let after = fact("after \"[\"", Role::Where, "");
+        let said = |more: Vec<(Join, usize)>| Formula { first: 0, more }.text(&[&a, &b, &c, &after]);
+        assert_eq!(said(vec![(Join::Or, 1)]), "token is \"J\" or \"I\"");
+        assert_eq!(said(vec![(Join::Or, 1), (Join::Or, 2)]), "token is \"J\", \"I\" or \"L\"");
+        assert_eq!(said(vec![(Join::Or, 1), (Join::Or, 3)]), "token is \"J\" or \"I\", or after \"[\"");
+        assert_eq!(said(vec![(Join::Or, 3), (Join::Or, 1)]), "token is \"J\" or after \"[\", or token is \"I\"");
+        assert_eq!(
+            said(vec![(Join::ButNot, 3), (Join::Or, 1)]),
+            "token is \"J\", but not after \"[\", or token is \"I\""
+        );
     }
 
     #[test]

@@ -6,8 +6,11 @@ use std::ops::Range;
 use super::{Fact, Role};
 use crate::features::Readings;
 
+/// Whether a token's text looks like something.
+type Looks = fn(&str) -> bool;
+
 /// What a token can look like.
-const LOOKS: [(&str, fn(&str) -> bool); 9] = [
+const LOOKS: [(&str, Looks); 9] = [
     ("a number", is_number),
     ("capital letters", is_capitals),
     ("a capitalised word", |text| {

@@ -27,7 +27,7 @@ use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 /// So many tokens of a text are read where nothing is said.
 const TOKENS: usize = 1 << 16;
 /// So many features of each measure are tried by ablation.
-const CANDIDATES: usize = 16;
+const CANDIDATES: usize = 8;
 
 /// Features in the order of how much the model's probability of some tokens falls without them.
 #[derive(Clone)]
@@ -111,7 +111,7 @@ pub mod functions {
     ///
     /// # Options
     /// - `tokens` = 65_536: how many tokens of the text are read at most
-    /// - `candidates` = 16: without how many features of the largest direct effects, and as many of the largest
+    /// - `candidates` = 8: without how many features of the largest direct effects, and as many of the largest
     ///   correlations, the model is run
     ///
     /// # Example
