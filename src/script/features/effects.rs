@@ -49,8 +49,8 @@ pub mod functions {
     /// The norm's division is left out.
     ///
     /// With a text the model is run without the feature (its code set to 0 at all positions, the dictionary's error kept)
-    /// up to each of its strongest positions: mean change of log P of the next token; those that lose most first, then
-    /// those that gain most. Tokens with a mean probability below 0.001, with the feature and without it, are left out.
+    /// up to each of its strongest positions: P of the next token with it and without it, and by how much log P changes,
+    /// each as a mean over these positions. Tokens whose P falls most stand first, those whose P rises most last.
     ///
     /// # Options
     /// - `rows` = 10: how many tokens of each kind
@@ -64,7 +64,7 @@ pub mod functions {
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
     /// let f = s.feature(features::contexts(m, s, text).table.to_map().rows[0][1]);
     /// let found = features::logits(m, f, text);
-    /// found.columns  //=> ["token", "change of log P", "P", "P without it"]
+    /// found.columns  //=> ["token", "P", "P without it", "mean change of log P"]
     /// features::logits(m, f, #{ rows: 2 }).columns  //=> ["raised", "by", "lowered", "by"]
     /// ```
     #[rhai_fn(return_raw)]
