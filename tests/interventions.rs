@@ -3,18 +3,26 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::circuit::tree::{Read, Stage, Way, effects};
+use microtome::model::{Model, load};
+use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
 use microtome::script::Session;
 use microtome::script::drawing;
 use microtome::script::env::Env;
+use microtome::tensor::Tensor;
+use microtome::tensor::files::safetensors;
 
 const FAMILIES: [&str; 4] = ["gpt2", "gpt_neox", "llama", "gemma2"];
 
 #[test]
 fn scripts_reproduce_interventions_on_every_family() {
     let scripts = support::files("tests/interventions", "rhai");
-    assert_eq!(scripts.len(), 6);
+    assert_eq!(scripts.len(), 7);
     for script in &scripts {
         let text = std::fs::read_to_string(script).unwrap();
         assert!(text.lines().count() < 25, "{} is not short", script.display());
@@ -24,14 +32,72 @@ fn scripts_reproduce_interventions_on_every_family() {
     }
 }
 
+#[test]
+fn effects_of_a_tree_are_those_of_full_forwards_on_every_family() {
+    let out = tempfile::tempdir().unwrap();
+    let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
+    for family in FAMILIES {
+        let truth = truth(family);
+        let name = model(family).display().to_string();
+        let model = Model::load(&files, &name, &load::Options::default(), &Task::default()).unwrap();
+        let [from, to] = [1, 2].map(|number| Stage::new(&model, &dictionary(&truth, number)).unwrap());
+        let texts: Vec<Vec<u32>> =
+            truth["clean_ids"].to_dtype(microtome::tensor::DType::U32).unwrap().to_vec2().unwrap();
+        let target: Vec<i64> = truth["tree_target"].to_vec1().unwrap();
+        let ways = (Way::Ablate, Read::Code);
+        let found = effects(&model, (&from, &to), target[0] as usize, &texts, ways, &Task::default()).unwrap();
+        let expected: Vec<f32> = truth["tree_effect"].to_vec1().unwrap();
+        assert_eq!(found.mean.len(), expected.len());
+        for (feature, (found, expected)) in found.mean.iter().zip(&expected).enumerate() {
+            assert!(
+                (found - f64::from(*expected)).abs() < 1e-4,
+                "{family}, feature {feature}: {found}, not {expected}"
+            );
+        }
+    }
+}
+
+fn model(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family)
+}
+
+/// What PyTorch found.
+fn truth(family: &str) -> BTreeMap<String, Tensor> {
+    let bytes = std::fs::read(model(family).join("interventions.safetensors")).unwrap();
+    safetensors::Reader::new(bytes).unwrap().all().unwrap().tensors
+}
+
+/// One of the two dictionaries of a family, which read what enters the blocks of their numbers:
+/// codes = relu((x - b_dec) W_enc + b_enc), x_hat = codes W_dec + b_dec.
+fn dictionary(truth: &BTreeMap<String, Tensor>, number: usize) -> Sae {
+    let part = |name: &str| truth[&format!("sae{number}.{name}")].clone();
+    Sae::new(Parts {
+        encoder: part("W_enc").t().unwrap().contiguous().unwrap(),
+        encoder_bias: Some(part("b_enc")),
+        activation: Activation::Relu,
+        decoder: part("W_dec"),
+        decoder_bias: Some(part("b_dec")),
+        centred: true,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about: About { kind: "relu".into(), sites: vec![format!("resid_pre.{number}")], ..About::default() },
+    })
+    .unwrap()
+}
+
 /// Runs a script on the model of a family: it ends well, and all of its checks hold.
 fn check(text: &str, family: &str) {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family);
     let (text, family) = (text.to_string(), family.to_string());
     support::on_large_stack(move || {
         let folder = tempfile::tempdir().unwrap();
-        let arguments = BTreeMap::from([("model".to_string(), model.display().to_string())]);
         let env = Env::in_memory(folder.path()).unwrap();
+        let truth = truth(&family);
+        for number in [1, 2] {
+            let place = Path::new("dictionaries").join(number.to_string());
+            dictionary(&truth, number).save(&env.files, &place, Format::Microtome).unwrap();
+        }
+        let arguments = BTreeMap::from([("model".to_string(), model(&family).display().to_string())]);
         let mut session = Session::new(Env { arguments: arguments.into(), ..env });
         let outcome = session.eval(&family, &text);
         if let Err(failure) = outcome {

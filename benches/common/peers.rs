@@ -11,13 +11,17 @@ pub struct Peers(Result<BTreeMap<String, Duration>, String>);
 impl Peers {
     /// Runs a script of `benches/peers` with the number of threads and these numbers.
     pub fn measure(script: &str, numbers: &[usize]) -> Self {
+        Self::run(script, &numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    /// The same with other arguments behind the number of threads.
+    pub fn run(script: &str, arguments: &[String]) -> Self {
         let Ok(python) = std::env::var("MICROTOME_PEER_PYTHON") else {
             return Self(Err("not measured: MICROTOME_PEER_PYTHON is not set".into()));
         };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(script);
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let numbers = [threads].iter().chain(numbers).map(ToString::to_string).collect::<Vec<_>>();
-        let output = Command::new(python).arg(script).args(numbers).output();
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).to_string();
+        let output = Command::new(python).arg(script).arg(threads).args(arguments).output();
         Self(match output {
             Ok(output) if output.status.success() => Ok(times(&String::from_utf8_lossy(&output.stdout))),
             Ok(output) => {

@@ -2,6 +2,10 @@
 
 pub mod graph;
 pub mod judge;
+pub mod shared;
 pub mod tree;
+
+#[cfg(test)]
+mod samples;
 
 pub use graph::{Edge, Graph, Node};

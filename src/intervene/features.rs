@@ -2,32 +2,49 @@
 
 use std::sync::Arc;
 
-use crate::base::Result;
+use crate::base::{Result, Task};
+use crate::data::harvest::width;
 use crate::err;
+use crate::model::Model;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
-use crate::model::hooks::{Action, At, Bound, Edit, Source};
+use crate::model::hooks::{Action, At, Bound, Edit, Source, fit};
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
-use crate::sae::splice::Rest;
+use crate::sae::splice::{Rest, heads_joined};
 use crate::tensor::{Tensor, dtype};
 
 /// Which features of a dictionary are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
+    /// These, in this order.
     Only(Vec<usize>),
     AllBut(Vec<usize>),
 }
 
 impl Which {
-    /// Their indices in order, each once.
+    /// Their indices, each once: as they are given, or else in order.
     pub fn indices(&self, d_sae: usize) -> Result<Vec<u32>> {
         let (Which::Only(given) | Which::AllBut(given)) = self;
-        if let Some(beyond) = given.iter().find(|feature| **feature >= d_sae) {
-            return Err(err!(Argument, "expected features below {d_sae}, found {beyond}"));
+        let (mut is_given, mut indices) = (vec![false; d_sae], Vec::new());
+        for feature in given {
+            match is_given.get_mut(*feature) {
+                None => return Err(err!(Argument, "expected features below {d_sae}, found {feature}")),
+                Some(true) => {}
+                Some(known) => {
+                    *known = true;
+                    indices.push(*feature as u32);
+                }
+            }
         }
-        let is_meant = |feature: &usize| given.contains(feature) == matches!(self, Which::Only(_));
-        Ok((0..d_sae).filter(is_meant).map(|feature| feature as u32).collect())
+        Ok(match self {
+            Which::Only(_) => indices,
+            Which::AllBut(_) => (0..).zip(is_given).filter(|(_, is_given)| !is_given).map(|(i, _)| i).collect(),
+        })
+    }
+
+    fn tensor(&self, sae: &Sae) -> Result<Tensor> {
+        Ok(Tensor::new(self.indices(sae.d_sae())?, sae.directions().device())?)
     }
 }
 
@@ -36,7 +53,7 @@ impl Which {
 ///     x + (c' - c) D          where the dictionary's error is kept
 ///     x_hat + (c' - c) D      where it is dropped
 ///
-/// so that a feature whose code stays the same changes nothing.
+/// so that a feature whose code stays the same changes nothing. Gradients pass through x and through the codes.
 pub struct OnFeatures<'a> {
     sae: Sae,
     features: Tensor,
@@ -45,9 +62,9 @@ pub struct OnFeatures<'a> {
 }
 
 impl<'a> OnFeatures<'a> {
-    /// `inner` sees the codes of these features in their order, `[batch, pos, features]`.
+    /// `inner` sees the codes of these features, `[batch, pos, features]`.
     pub fn new(sae: Sae, which: &Which, rest: Rest, inner: Box<dyn Edit + 'a>) -> Result<Self> {
-        let features = Tensor::new(which.indices(sae.d_sae())?, sae.directions().device())?;
+        let features = which.tensor(&sae)?;
         Ok(Self { sae, features, rest, inner })
     }
 
@@ -55,34 +72,54 @@ impl<'a> OnFeatures<'a> {
     pub fn at(self, config: &Config, site: &str, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
         Bound::new(config, site, None, positions, Box::new(self))
     }
-}
 
-impl Edit for OnFeatures<'_> {
-    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
-        let input = dtype::convert(x, self.sae.parts().encoder.dtype())?;
-        let (codes, found) = self.sae.encode_and_reconstruct(&input).map_err(|e| e.within(format!("at `{place}`")))?;
-        let base = match self.rest {
-            Rest::Kept => x.clone(),
-            Rest::Dropped => dtype::convert(&found, x.dtype())?,
+    /// What takes the place of `x`, in which the heads of a site are joined.
+    fn edited(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let input = readable(&self.sae, place, x)?;
+        let (codes, base) = match self.rest {
+            Rest::Kept => (self.sae.encode(&input)?, x.clone()),
+            Rest::Dropped => {
+                let (codes, found) = self.sae.encode_and_reconstruct(&input)?;
+                (codes, dtype::convert(&found, x.dtype())?)
+            }
         };
+        let unchanged = (self.rest == Rest::Dropped).then(|| base.clone());
+        if self.features.elem_count() == 0 {
+            return Ok(unchanged);
+        }
         let part = codes.contiguous()?.index_select(&self.features, codes.rank() - 1)?;
-        let Some(edited) = self.inner.edit(at, place, positions, &part)? else {
-            return Ok((self.rest == Rest::Dropped).then_some(base));
-        };
+        let Some(edited) = self.inner.edit(at, place, positions, &part)? else { return Ok(unchanged) };
+        fit::same_form(&place, &part, &edited)?;
+        fit::no_new_nan(&place, &part, &edited)?;
         let change = self.sae.writes(&input, &self.features, &(edited - part)?)?;
         Ok(Some((base + dtype::convert(&change, x.dtype())?)?))
     }
 }
 
+impl Edit for OnFeatures<'_> {
+    fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
+        let edited = self.edited(at, place, positions, &heads_joined(x, self.sae.d_in())?)?;
+        edited.map(|edited| Ok(edited.reshape(x.shape())?)).transpose()
+    }
+}
+
+/// Activations as a dictionary reads them. Not every activation function passes NaN on, so it is refused here.
+fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
+    if let Some(index) = fit::first_nan(x)? {
+        return Err(err!(Numeric, "expected numbers at `{place}` for a dictionary to encode, found NaN at {index:?}")
+            .hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"));
+    }
+    dtype::convert(x, sae.parts().encoder.dtype())
+}
+
 /// The action on codes: what it takes from a recorded activation is its codes.
-pub fn on_codes(action: &Action, sae: &Sae, which: &Which, config: &Config, site: &str) -> Result<Action> {
+pub fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) -> Result<Action> {
+    let features = which.tensor(sae)?;
     let encoded = |cache: &Arc<Cache>| -> Result<Arc<Cache>> {
-        let features = Tensor::new(which.indices(sae.d_sae())?, sae.directions().device())?;
         let mut codes = Vec::new();
-        for place in select(config, site)? {
-            let x = cache.at(place)?;
-            let of = sae.encode(&x.to_dtype(sae.parts().encoder.dtype())?)?;
-            codes.push((place, of.contiguous()?.index_select(&features, of.rank() - 1)?));
+        for place in select(cache.config(), site)? {
+            let x = readable(sae, place, &heads_joined(&cache.at(place)?, sae.d_in())?)?;
+            codes.push((place, codes_of(sae, &features, &x, task)?));
         }
         Ok(Arc::new(cache.holding(codes)))
     };
@@ -93,10 +130,31 @@ pub fn on_codes(action: &Action, sae: &Sae, which: &Which, config: &Config, site
     })
 }
 
+/// The codes of some features, text by text, since those of all features may not fit.
+fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Tensor> {
+    let each = (0..x.dim(0)?).map(|row| {
+        task.check()?;
+        let codes = sae.encode(&x.narrow(0, row, 1)?)?;
+        Ok(codes.contiguous()?.index_select(features, codes.rank() - 1)?)
+    });
+    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// Refuses a dictionary that is not one for the places of a site. Where a site is `named` for it, its own are not asked for.
+pub fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> {
+    let config = model.decoder.config();
+    select(config, site)?.into_iter().try_for_each(|place| {
+        let (width, place) = (width(config, place)?, place.to_string());
+        match named {
+            true => sae.check_width(width, &model.origin, &place),
+            false => sae.check_fits(width, &model.origin, &place),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Task;
     use crate::model::batch::Batch;
     use crate::model::decoder::Decoder;
     use crate::model::run::Ask;
@@ -135,7 +193,7 @@ mod tests {
     }
 
     fn hook<'a>(model: &Decoder, sae: &Sae, which: Which, rest: Rest, action: Action) -> Bound<'a> {
-        let inner = Box::new(on_codes(&action, sae, &which, model.config(), SITE).unwrap().begin());
+        let inner = Box::new(on_codes(&action, sae, &which, SITE, &Task::default()).unwrap().begin());
         OnFeatures::new(sae.clone(), &which, rest, inner).unwrap().at(model.config(), SITE, None).unwrap()
     }
 
@@ -198,5 +256,27 @@ mod tests {
         let error = Which::Only(vec![3, 9]).indices(9).unwrap_err();
         assert_eq!(error.message, "expected features below 9, found 9");
         assert_eq!(Which::AllBut(vec![0, 2]).indices(4).unwrap(), [1, 3]);
+        assert_eq!(Which::Only(vec![2, 0, 2]).indices(4).unwrap(), [2, 0]);
+    }
+
+    #[test]
+    fn no_features_are_no_change() {
+        let model = decoder(config(), DType::F32);
+        let sae = dictionary(model.config().d_model);
+        let (x, _) = ran(&model, &sae, vec![]);
+        let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, Which::Only(vec![]), Rest::Kept, Action::Zero)]);
+        assert_eq!(far(&found, &x), 0.0);
+    }
+
+    #[test]
+    fn nan_is_named_by_its_place() {
+        let place = select(&config(), SITE).unwrap()[0];
+        let sae = dictionary(2);
+        let x = Tensor::new(&[[[1.0_f32, 2.0], [f32::NAN, 0.0]]], &Device::Cpu).unwrap();
+        let error = readable(&sae, place, &x).unwrap_err();
+        assert_eq!(
+            error.message,
+            "expected numbers at `resid_post.0` for a dictionary to encode, found NaN at [0, 1, 0]"
+        );
     }
 }

@@ -91,7 +91,7 @@ impl Sae {
     /// The codes of activations `[.., d_in]` that are not 0; all axes but the last one count rows. Codes of other dtypes than
     /// f32 are given in f32.
     pub fn encode_sparse(&self, x: &Tensor, task: &Task) -> Result<SparseCodes> {
-        self.fits(x, self.d_in(), "activations")?;
+        self.check_readable(x)?;
         let x = rows::matrix(x, self.d_in(), "activations")?;
         let (count, d_sae) = (x.dims()[0], self.d_sae());
         let step = (SCORES / d_sae).max(ROWS);

@@ -8,16 +8,10 @@ impl Sae {
     /// Refuses a dictionary of other activations than those of a site of a model, which are `d` wide; of several sites
     /// together the names stand one behind the other, as in `resid_post.0, resid_post.1`.
     pub fn check_fits(&self, d: usize, model: &str, site: &str) -> Result<()> {
-        let about = &self.parts().about;
-        let read = about.sites.join(", ");
-        let whose = about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default();
-        let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
-        if self.d_in() != d {
-            let found = self.d_in();
-            return Err(err!(Shape, "expected a dictionary for {site} of {model}, which is {d} wide, found one that reads {found}{place}{whose}")
-                .hint("load one that was fitted on this site of this model"));
-        }
+        self.check_width(d, model, site)?;
+        let read = self.parts().about.sites.join(", ");
         if !read.is_empty() && read != site {
+            let whose = self.whose();
             return Err(err!(
                 Argument,
                 "expected a dictionary for {site} of {model}, found one that reads {read}{whose}"
@@ -25,6 +19,36 @@ impl Sae {
             .hint(format!("it belongs to the site {read}")));
         }
         Ok(())
+    }
+
+    /// Refuses a dictionary that reads another width than that of a site of a model.
+    pub fn check_width(&self, d: usize, model: &str, site: &str) -> Result<()> {
+        if self.d_in() == d {
+            return Ok(());
+        }
+        let (found, whose, read) = (self.d_in(), self.whose(), self.parts().about.sites.join(", "));
+        let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
+        Err(err!(
+            Shape,
+            "expected a dictionary for {site} of {model}, which is {d} wide, found one that reads {found}{place}{whose}"
+        )
+        .hint("load one that was fitted on this site of this model"))
+    }
+
+    /// Refuses a dictionary that says that it is of another model. A model has as many names as places that it is
+    /// loaded from: the last part of each is compared, without a revision.
+    pub fn check_model(&self, model: &str) -> Result<()> {
+        match &self.parts().about.model {
+            Some(of) if plain_name(of) != plain_name(model) => {
+                Err(err!(Argument, "expected a dictionary of {model}, found one of {of}")
+                    .hint("load one that was fitted on this model"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn whose(&self) -> String {
+        self.parts().about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default()
     }
 
     /// Refuses a dictionary that writes elsewhere than it reads: what it makes of activations is not to be compared with
@@ -40,5 +64,37 @@ impl Sae {
             "expected a dictionary that writes what it reads, found one that reads {reads} and writes {writes}"
         )
         .hint("`measure_on` compares what a transcoder writes with what a model has there"))
+    }
+}
+
+/// `pythia-70m` of `EleutherAI/pythia-70m@main`.
+fn plain_name(model: &str) -> String {
+    let without_revision = model.split_once('@').map_or(model, |(name, _)| name);
+    let last = without_revision.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
+    let name = last.unwrap_or_default().to_lowercase();
+    // TransformerLens calls it so, and with it SAELens.
+    if name == "gpt2-small" { "gpt2".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sae::{About, baselines};
+
+    #[test]
+    fn a_dictionary_of_another_model_is_refused_with_both_names() {
+        let mut parts = baselines::identity(3).unwrap().parts().clone();
+        parts.about = About { model: Some("EleutherAI/pythia-70m-deduped".into()), ..parts.about };
+        let sae = Sae::new(parts).unwrap();
+        for same in ["EleutherAI/pythia-70m-deduped@e93a9fa", "pythia-70m-deduped", "models/Pythia-70m-deduped/"] {
+            assert_eq!(sae.check_model(same), Ok(()));
+        }
+        let error = sae.check_model("EleutherAI/pythia-70m@main").unwrap_err();
+        assert_eq!(
+            error.message,
+            "expected a dictionary of EleutherAI/pythia-70m@main, found one of EleutherAI/pythia-70m-deduped"
+        );
+        assert_eq!(plain_name("gpt2-small"), plain_name("openai-community/gpt2"));
+        assert_eq!(baselines::identity(3).unwrap().check_model("anything"), Ok(()));
     }
 }

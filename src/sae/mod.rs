@@ -31,6 +31,7 @@ pub use scaling::Scaling;
 
 use crate::base::Result;
 use crate::err;
+use crate::model::hooks::fit::first_nan;
 use crate::tensor::{Tensor, matmul};
 
 /// A dictionary whose parts fit together.
@@ -77,13 +78,13 @@ impl Sae {
 
     /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn encode(&self, x: &Tensor) -> Result<Tensor> {
-        self.fits(x, self.d_in(), "activations")?;
+        self.check_readable(x)?;
         codes::codes(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
     }
 
     /// What the activation function makes codes of: `[.., d_in]` to `[.., d_sae]`.
     pub fn pre_activations(&self, x: &Tensor) -> Result<Tensor> {
-        self.fits(x, self.d_in(), "activations")?;
+        self.check_readable(x)?;
         codes::pre(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
     }
 
@@ -106,7 +107,7 @@ impl Sae {
 
     /// The codes of activations and what they stand for, in one go.
     pub fn encode_and_reconstruct(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.fits(x, self.d_in(), "activations")?;
+        self.check_readable(x)?;
         let scaled = self.parts.scaling.of(x)?;
         let input = scaled.before(x)?;
         let codes = codes::codes(&self.parts, &input)?;
@@ -131,14 +132,28 @@ impl Sae {
         self.parts.scaling.of(x)?.stretched(&codes::together(&self.parts, features, codes)?)
     }
 
+    /// Refuses activations of another width, and NaN, which not every activation function passes on.
+    fn check_readable(&self, x: &Tensor) -> Result<()> {
+        self.fits(x, self.d_in(), "activations")?;
+        match first_nan(x)? {
+            None => Ok(()),
+            Some(_) => Err(err!(Numeric, "expected activations{} that are numbers, found NaN", self.place())),
+        }
+    }
+
     fn fits(&self, x: &Tensor, width: usize, what: &str) -> Result<()> {
         if x.dims().last() == Some(&width) {
             return Ok(());
         }
-        let place = match self.parts.about.sites.as_slice() {
+        let place = self.place();
+        Err(err!(Shape, "expected {what} of width {width}{place}, found the shape {:?}", x.dims()))
+    }
+
+    /// Where its activations are from, behind their name.
+    fn place(&self) -> String {
+        match self.parts.about.sites.as_slice() {
             [] => String::new(),
             sites => format!(" ({})", sites.join(", ")),
-        };
-        Err(err!(Shape, "expected {what} of width {width}{place}, found the shape {:?}", x.dims()))
+        }
     }
 }

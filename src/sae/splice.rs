@@ -76,15 +76,6 @@ impl Splice {
 
     /// What takes the place of `x` where the dictionary reads `input`.
     fn put(&self, input: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let heads_joined = |t: &Tensor, width: usize| -> Result<Tensor> {
-            match *t.dims() {
-                // A dictionary of `z` reads all heads of a position as one activation.
-                [rows, columns, heads, wide] if wide != width && heads * wide == width => {
-                    Ok(t.reshape((rows, columns, width))?)
-                }
-                _ => Ok(t.clone()),
-            }
-        };
         let wanted = self.sae.parts().encoder.dtype();
         let found = self.sae.reconstruct(&dtype::convert(&heads_joined(input, self.sae.d_in())?, wanted)?)?;
         let target = heads_joined(x, self.sae.d_out())?;
@@ -104,6 +95,16 @@ impl Splice {
             Some(mask) => masked(mask, &found, x),
             None => Ok(found),
         }
+    }
+}
+
+/// All heads of a position as one activation, which is how a dictionary of `z` reads them.
+pub fn heads_joined(t: &Tensor, width: usize) -> Result<Tensor> {
+    match *t.dims() {
+        [rows, columns, heads, wide] if wide != width && heads * wide == width => {
+            Ok(t.reshape((rows, columns, width))?)
+        }
+        _ => Ok(t.clone()),
     }
 }
 

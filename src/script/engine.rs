@@ -9,11 +9,12 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{data, features, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
+use super::{circuit, data, features, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
     vec![
+        ("circuit", circuit::functions()),
         ("data", data::functions()),
         ("features", features::functions()),
         ("hooks", vec![exported_manifest!(hooks::functions)]),
@@ -37,7 +38,8 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
-    [own, data::globals(), features::globals(), model::globals(), sae::globals(), tensor::globals()].concat()
+    let floors = [circuit::globals(), data::globals(), features::globals(), model::globals(), sae::globals()];
+    [own, floors.concat(), tensor::globals()].concat()
 }
 
 /// Calls may nest this deep; the stack of [`super::thread`] is sized for it.

@@ -17,6 +17,7 @@
 //! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
 
 mod check;
+pub mod circuit;
 pub mod console;
 pub mod data;
 pub mod docs;

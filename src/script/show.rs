@@ -3,6 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
+use super::circuit::{Judgement, Tree};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
@@ -57,7 +58,7 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 27] = [
+static ROWS: [Row; 29] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
@@ -69,6 +70,7 @@ static ROWS: [Row; 27] = [
     row::<Grid>(),
     row::<HeatText>(),
     row::<Hook>(),
+    row::<Judgement>(),
     row::<Lens>(),
     row::<Measures>(),
     row::<Model>(),
@@ -85,6 +87,7 @@ static ROWS: [Row; 27] = [
     row::<Text>(),
     row::<Tokenizer>(),
     row::<Tokens>(),
+    row::<Tree>(),
 ];
 
 pub fn register_types(engine: &mut Engine) {

@@ -3,24 +3,30 @@
 //! Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4): m(M) is the model as it is, C keeps the
 //! circuit's features and sets all others of every dictionary to their means, 0 sets all of them to their means.
 
+mod change;
+mod contexts;
 mod random;
 mod runs;
+mod tables;
 
-use crate::base::{Cell, Result, Table, Task};
+#[cfg(test)]
+mod tests;
+
+use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::Stage;
 use crate::err;
 use crate::features::Survey;
-use crate::intervene::features::Which;
 use crate::model::Model;
 use crate::sae::Sae;
 use crate::sae::splice::Rest;
-use random::{Pool, interval};
-use runs::{Change, Found, Runs};
+use change::Change;
+use random::Pool;
+use runs::{Found, Runs};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// At how many positions the target is measured, and at how many rows of other text.
+    /// How many rows of text are looked at.
     pub contexts: usize,
     /// How many random sets stand beside the circuit.
     pub draws: usize,
@@ -35,14 +41,19 @@ impl Default for Options {
     }
 }
 
-/// One row: a set of features, and what becomes of the target and of the tokens without them or with them alone.
+/// How well a circuit explains its target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     pub faithfulness: Table,
     pub necessity: Table,
+    /// On how much it is judged: a title, and positions by what they count for.
+    pub looked_at: Table,
+    /// Whether the tokens lose more probability where they are due without the circuit than without any of the random
+    /// sets, and of those that are as active; nothing where there are no such positions.
+    pub beats_random: Option<bool>,
 }
 
-/// Judges a graph of features on what its dictionaries found in another text.
+/// Judges a graph of features on what its dictionaries, in the order of the computation, found in another text.
 pub fn judge(
     model: &Model,
     saes: &[Sae],
@@ -51,25 +62,29 @@ pub fn judge(
     options: &Options,
     task: &Task,
 ) -> Result<Judgement> {
-    let stages = Stage::all(model, saes)?;
+    let stages = Stage::in_order(model, saes)?;
     let target =
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
-    let kept = by_level(graph, &stages)?;
-    let runs = Runs::of(model, saes, &stages, survey, (target.level, target.feature), options, task)?;
-    let pool = Pool::of(&runs, &kept, options.seed);
+    let features = by_level(graph, &stages)?;
+    let runs = Runs::of(model, &stages, survey, (target.level, target.feature), options, task)?;
+    let pool = Pool::of(&runs, &features, options.seed);
+    let judging = Judging { runs: &runs, features: &features, pool: &pool, draws: options.draws };
+    let kept = [Rest::Kept, Rest::Dropped].map(|rest| judging.kept(rest, task));
+    let [kept, without_errors] = kept;
+    let taken_off = judging.taken_off(task)?;
     Ok(Judgement {
-        faithfulness: faithfulness(&runs, &kept, &pool, options, task)?,
-        necessity: necessity(&runs, &kept, &pool, options, task)?,
+        faithfulness: tables::faithfulness(&runs.clean, &[("kept", kept?), ("dropped", without_errors?)]),
+        necessity: tables::necessity(&runs.clean, &taken_off),
+        looked_at: tables::looked_at(&runs.contexts),
+        beats_random: taken_off.first().and_then(|all| tables::beats_random(&runs.clean, all)),
     })
 }
 
 /// The features of the graph at each of the dictionaries before the target's.
 fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
-    let target = graph.nodes.first().map_or(0, |node| node.level);
-    let mut levels = vec![Vec::new(); target];
-    for node in graph.nodes.iter().skip(1) {
-        let stage = stages.get(node.level).filter(|stage| stage.place.to_string() == node.site);
-        let (Some(stage), Some(level)) = (stage, levels.get_mut(node.level)) else {
+    let mut levels = vec![Vec::new(); graph.nodes.first().map_or(0, |node| node.level)];
+    for (number, node) in graph.nodes.iter().enumerate() {
+        let Some(stage) = stages.get(node.level).filter(|stage| stage.place.to_string() == node.site) else {
             return Err(err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)
                 .hint("judge a graph with the dictionaries that it was found with"));
         };
@@ -77,117 +92,90 @@ fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
             let (place, count) = (stage.place, stage.sae.d_sae());
             return Err(err!(Argument, "expected a feature below {count} of {place}, found {}", node.feature));
         }
-        level.push(node.feature);
+        match levels.get_mut(node.level) {
+            Some(level) if number > 0 => level.push(node.feature),
+            _ if number == 0 => {}
+            _ => {
+                let name = node.name();
+                return Err(err!(Argument, "expected features before that of the target, found {name} behind it"));
+            }
+        }
     }
     Ok(levels)
 }
 
-/// What of the target's activation, and of the tokens' probability, is left where only some features are.
-fn faithfulness(runs: &Runs, kept: &[Vec<usize>], pool: &Pool, options: &Options, task: &Task) -> Result<Table> {
-    let sets = |task: &Task, rest: Rest| -> Result<(Found, Found, Vec<Found>)> {
-        let only = |kept: &[Vec<usize>]| -> Vec<Change> {
-            kept.iter().map(|kept| Change::Means(Which::AllBut(kept.clone()))).collect()
-        };
-        let nothing = vec![Vec::new(); kept.len()];
-        let empty = runs.changed(&only(&nothing), rest, task)?;
-        let circuit = runs.changed(&only(kept), rest, task)?;
-        let random = (0..options.draws).map(|draw| runs.changed(&only(&pool.drawn(draw)), rest, task));
-        Ok((empty, circuit, random.collect::<Result<_>>()?))
-    };
-    let bar = task.begin("judging what is kept", Some(2));
-    let mut rows = Vec::new();
-    for (errors, rest) in [("kept", Rest::Kept), ("dropped", Rest::Dropped)] {
-        let (empty, circuit, random) = sets(task, rest)?;
-        bar.advance(1);
-        type Measure = fn(&Found) -> Option<f64>;
-        let measures: [(&str, Measure); 2] =
-            [("target's code", |found| Some(found.code)), ("P(tokens)", |found| found.due)];
-        for (what, measure) in measures {
-            let (Some(whole), Some(none)) = (measure(&runs.clean), measure(&empty)) else { continue };
-            // Where the model does no more than its means there is nothing to explain.
-            let share = |found: &Found| measure(found).map(|m| (m - none) / (whole - none)).filter(|m| m.is_finite());
-            let random: Vec<f64> = random.iter().filter_map(share).collect();
-            let (mean, low, high) = interval(&random);
-            rows.push(vec![
-                what.into(),
-                errors.into(),
-                share(&circuit).map_or(Cell::Missing, Cell::from),
-                mean,
-                low,
-                high,
-                whole.into(),
-                none.into(),
-            ]);
-        }
-    }
-    let columns = ["measure", "errors", "circuit", "random sets", "lowest", "highest", "m(model)", "m(means alone)"];
-    Ok(Table {
-        title: "faithfulness: (m(C) - m(0)) / (m(M) - m(0))".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows,
-    })
+/// What runs show with all features of the dictionaries at their means, with those of the circuit as they are, and with
+/// those of random sets.
+pub struct Kept {
+    empty: Found,
+    circuit: Found,
+    random: Vec<Found>,
 }
 
-/// What is lost without some features, set to 0: those of the circuit, level by level and together, beside as many
-/// random ones and as many that are about as active.
-fn necessity(runs: &Runs, kept: &[Vec<usize>], pool: &Pool, options: &Options, task: &Task) -> Result<Table> {
-    let mut sets: Vec<(String, Vec<Vec<usize>>)> = vec![("all levels".into(), kept.to_vec())];
-    for (level, features) in kept.iter().enumerate().filter(|(_, features)| !features.is_empty()) {
-        let mut one = vec![Vec::new(); kept.len()];
-        one[level] = features.clone();
-        sets.push((runs.names[level].clone(), one));
-    }
-    let bar = task.begin("judging what is taken off", Some((sets.len() * (1 + 2 * options.draws)) as u64));
-    let zeroed = |features: &[Vec<usize>]| -> Result<Found> {
-        let changes: Vec<Change> = features.iter().map(|features| Change::Zero(features.clone())).collect();
-        let found = runs.changed(&changes, Rest::Kept, task)?;
-        bar.advance(1);
-        Ok(found)
-    };
-    let mut rows = Vec::new();
-    for (name, features) in sets {
-        let of = |draw: &dyn Fn(usize) -> Vec<Vec<usize>>| -> Result<Vec<Found>> {
-            (0..options.draws).map(|i| zeroed(&only_where(&features, draw(i)))).collect()
+/// What runs show without some features of the circuit, and without as many others.
+pub struct TakenOff {
+    name: String,
+    features: usize,
+    circuit: Found,
+    random: Vec<Found>,
+    /// Others whose codes are about as large on average.
+    matched: Vec<Found>,
+}
+
+struct Judging<'a> {
+    runs: &'a Runs<'a>,
+    /// Level by level.
+    features: &'a [Vec<usize>],
+    pool: &'a Pool,
+    draws: usize,
+}
+
+impl Judging<'_> {
+    fn kept(&self, rest: Rest, task: &Task) -> Result<Kept> {
+        let label = if rest == Rest::Kept { "judging what is kept" } else { "judging it without errors" };
+        let bar = task.begin(label, Some(2 + self.draws as u64));
+        let only = |kept: Vec<Vec<usize>>| -> Result<Found> {
+            let changes: Vec<Change> = kept.into_iter().map(|kept| Change::Only(kept, rest)).collect();
+            let found = self.runs.changed(&changes, task)?;
+            bar.advance(1);
+            Ok(found)
         };
-        let circuit = zeroed(&features)?;
-        let random = of(&|i| pool.drawn(i))?;
-        let matched = of(&|i| pool.matched(i))?;
-        let count: usize = features.iter().map(Vec::len).sum();
-        for (what, measure) in runs.measures() {
-            let Some(here) = measure(&circuit) else { continue };
-            let lost = |found: &[Found]| found.iter().filter_map(&measure).collect::<Vec<f64>>();
-            let (random, matched) = (interval(&lost(&random)), interval(&lost(&matched)));
-            rows.push(vec![
-                Cell::from(name.clone()),
-                count.into(),
-                what.into(),
-                here.into(),
-                random.0,
-                random.1,
-                random.2,
-                matched.0,
-                matched.1,
-                matched.2,
-            ]);
-        }
+        Ok(Kept {
+            empty: only(vec![Vec::new(); self.features.len()])?,
+            circuit: only(self.features.to_vec())?,
+            random: (0..self.draws).map(|draw| only(self.pool.drawn(draw))).collect::<Result<_>>()?,
+        })
     }
-    let columns = [
-        "taken off",
-        "features",
-        "change of",
-        "circuit",
-        "random",
-        "lowest",
-        "highest",
-        "as active",
-        "lowest",
-        "highest",
-    ];
-    Ok(Table {
-        title: "what is lost without the features, set to 0".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows,
-    })
+
+    /// All features together first, then level by level.
+    fn taken_off(&self, task: &Task) -> Result<Vec<TakenOff>> {
+        let mut sets = vec![("all levels".to_string(), self.features.to_vec())];
+        for (level, features) in self.features.iter().enumerate().filter(|(_, features)| !features.is_empty()) {
+            let mut one = vec![Vec::new(); self.features.len()];
+            one[level] = features.clone();
+            sets.push((self.runs.name(level), one));
+        }
+        let bar = task.begin("judging what is taken off", Some((sets.len() * (1 + 2 * self.draws)) as u64));
+        let zeroed = |features: Vec<Vec<usize>>| -> Result<Found> {
+            let changes: Vec<Change> = features.into_iter().map(Change::Zero).collect();
+            let found = self.runs.changed(&changes, task)?;
+            bar.advance(1);
+            Ok(found)
+        };
+        let of_set = |(name, features): (String, Vec<Vec<usize>>)| -> Result<TakenOff> {
+            let drawn = |of: &dyn Fn(usize) -> Vec<Vec<usize>>| -> Result<Vec<Found>> {
+                (0..self.draws).map(|draw| zeroed(only_where(&features, of(draw)))).collect()
+            };
+            Ok(TakenOff {
+                name,
+                features: features.iter().map(Vec::len).sum(),
+                random: drawn(&|draw| self.pool.drawn(draw))?,
+                matched: drawn(&|draw| self.pool.matched(draw))?,
+                circuit: zeroed(features)?,
+            })
+        };
+        sets.into_iter().map(of_set).collect()
+    }
 }
 
 /// Sets for those levels alone that have features.

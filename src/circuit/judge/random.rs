@@ -4,44 +4,43 @@ use rand::RngExt;
 use rand::seq::index;
 
 use super::runs::Runs;
-use crate::base::Cell;
 use crate::base::random::stream;
 
-/// Each is matched by one of so many whose mean code is nearest.
+/// Each is matched by one of so many whose codes have the nearest mean over all positions: what is taken off with them.
 const NEAREST: usize = 10;
 
-/// Features of one dictionary, each with its mean code.
-type Means = Vec<(usize, f64)>;
+/// Features of one dictionary, each with the sum of its codes, smallest first.
+type Sums = Vec<(usize, f64)>;
 
 /// Features to draw from.
 pub struct Pool {
-    /// Level by level: features that are active and not of the circuit, by their mean code.
-    active: Vec<Means>,
+    /// Level by level: features that are active and not of the circuit, by the sum of their codes.
+    active: Vec<Sums>,
     /// The features of the circuit.
-    kept: Vec<Means>,
+    kept: Vec<Sums>,
     seed: u64,
 }
 
 impl Pool {
     pub fn of(runs: &Runs, kept: &[Vec<usize>], seed: u64) -> Self {
-        let mean = |level: usize, feature: usize| runs.tallies(level).get(feature).map_or(0.0, |tally| tally.mean());
+        let sum = |level: usize, feature: usize| runs.tallies(level).get(feature).map_or(0.0, |tally| tally.sum);
         let active = (0..kept.len()).map(|level| {
             let tallies = runs.tallies(level).iter().enumerate();
             let free = tallies.filter(|(feature, tally)| tally.fired > 0 && !kept[level].contains(feature));
-            let mut free: Means = free.map(|(feature, tally)| (feature, tally.mean())).collect();
+            let mut free: Sums = free.map(|(feature, tally)| (feature, tally.sum)).collect();
             free.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
             free
         });
-        let with_means = |(level, kept): (usize, &Vec<usize>)| -> Means {
-            kept.iter().map(|feature| (*feature, mean(level, *feature))).collect()
+        let with_sums = |(level, kept): (usize, &Vec<usize>)| -> Sums {
+            kept.iter().map(|feature| (*feature, sum(level, *feature))).collect()
         };
-        Self { active: active.collect(), kept: kept.iter().enumerate().map(with_means).collect(), seed }
+        Self { active: active.collect(), kept: kept.iter().enumerate().map(with_sums).collect(), seed }
     }
 
     /// As many active features of each dictionary as the circuit has, each set of them as likely as the other.
     pub fn drawn(&self, draw: usize) -> Vec<Vec<usize>> {
         let mut random = stream(self.seed, "random features", draw as u64);
-        let level = |(active, kept): (&Means, &Means)| {
+        let level = |(active, kept): (&Sums, &Sums)| {
             let chosen = index::sample(&mut random, active.len(), kept.len().min(active.len()));
             chosen.iter().map(|i| active[i].0).collect()
         };
@@ -51,7 +50,7 @@ impl Pool {
     /// For each feature of the circuit another one that is about as active.
     pub fn matched(&self, draw: usize) -> Vec<Vec<usize>> {
         let mut random = stream(self.seed, "features that are as active", draw as u64);
-        let level = |(active, kept): (&Means, &Means)| {
+        let level = |(active, kept): (&Sums, &Sums)| {
             let mut free = active.clone();
             let mut chosen = Vec::new();
             for (_, mean) in kept.iter().filter(|_| !active.is_empty()) {
@@ -66,15 +65,4 @@ impl Pool {
         };
         self.active.iter().zip(&self.kept).map(level).collect()
     }
-}
-
-/// The mean, the lowest and the highest of some numbers; missing where there are none.
-pub fn interval(numbers: &[f64]) -> (Cell, Cell, Cell) {
-    if numbers.is_empty() {
-        return (Cell::Missing, Cell::Missing, Cell::Missing);
-    }
-    let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-    let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    (mean.into(), low.into(), high.into())
 }

@@ -1,206 +1,153 @@
 //! The model on the contexts of a judgement, with codes of its dictionaries changed.
 
+use super::Options;
+use super::change::Change;
+use super::contexts::Contexts;
 use crate::base::{Result, Task};
-use crate::circuit::tree::Stage;
-use crate::err;
-use crate::features::survey::{Survey, Tally, site};
-use crate::intervene::OnFeatures;
-use crate::intervene::features::Which;
+use crate::circuit::tree::{Read, Reader, Stage};
+use crate::features::{Survey, Tally};
 use crate::model::Model;
-use crate::model::batch::Batch;
-use crate::model::hooks::{Action, Bound, Source};
 use crate::model::run::Ask;
-use crate::sae::Sae;
-use crate::sae::splice::Rest;
 use crate::tensor::{DType, Tensor, normalise};
 
-use super::Options;
-
-/// What is done to the features of one dictionary.
-pub enum Change {
-    /// They are set to their means over the text.
-    Means(Which),
-    Zero(Vec<usize>),
-}
-
 /// What a run shows, as means.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
     /// The target's code at the positions where it was active.
     pub code: f64,
-    /// The tokens' probability there.
+    /// The tokens' probability where one of them comes next.
     pub due: Option<f64>,
-    /// And in rows where the target is silent.
+    /// And where another one does, in the same rows.
     pub elsewhere: Option<f64>,
-    /// KL(clean || changed) there, in nats a position.
-    pub kl: f64,
+    /// KL(clean || changed) in rows of other text, in nats a position.
+    pub kl: Option<f64>,
 }
-
-/// One number of a run.
-type Measure<'a> = Box<dyn Fn(&Found) -> Option<f64> + 'a>;
 
 pub struct Runs<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     survey: &'a Survey,
-    /// Which dictionary of the survey each stage is.
-    order: Vec<usize>,
-    /// The sites of the dictionaries before the target's.
-    pub names: Vec<String>,
-    target: (usize, usize),
+    /// The level of the target: how many dictionaries stand before its own.
+    level: usize,
+    reader: Reader,
     tokens: Vec<u32>,
-    active: Contexts,
-    silent: Contexts,
-    /// log P of every token in the silent rows, as the model has it.
-    clean_silent: Tensor,
+    pub contexts: Contexts,
+    /// What flows at each dictionary up to the target's: `[rows, pos, d_model]`.
+    streams: Vec<Tensor>,
+    /// Level by level: the mean code of each feature over all positions of the text.
+    means: Vec<Vec<f32>>,
+    /// log P of every token at the positions of other text.
+    unrelated: Option<Tensor>,
     pub clean: Found,
-}
-
-/// Rows of tokens, and the one position of each that is measured; all positions where there is none.
-struct Contexts {
-    batch: Batch,
-    columns: Vec<usize>,
 }
 
 impl<'a> Runs<'a> {
     pub fn of(
         model: &'a Model,
-        saes: &[Sae],
         stages: &'a [Stage],
         survey: &'a Survey,
-        target: (usize, usize),
+        (level, feature): (usize, usize),
         options: &Options,
         task: &Task,
     ) -> Result<Self> {
-        let order = stages.iter().map(|stage| {
-            let place = stage.place.to_string();
-            saes.iter().position(|sae| site(sae).is_ok_and(|site| site == place))
-        });
-        let order = order.collect::<Option<Vec<_>>>().ok_or_else(|| err!(Bug, "a dictionary without its place"))?;
-        let (level, feature) = target;
-        let tally = order.get(level).and_then(|at| survey.dictionaries.get(*at)?.get(feature));
-        let Some(tally) = tally.filter(|tally| tally.fired > 0) else {
-            return Err(err!(Argument, "feature {feature} is never active in the text that it is judged on")
-                .hint("read more text"));
-        };
-        let moments = tally.some.iter().take(options.contexts);
-        let active = Contexts::of(moments.map(|moment| (survey.up_to(moment), moment.column as usize)))?;
-        let fires: std::collections::BTreeSet<u32> =
-            tally.top.iter().chain(&tally.some).map(|moment| moment.row).collect();
-        let silent =
-            survey.rows.iter().enumerate().filter(|(row, ids)| !ids.is_empty() && !fires.contains(&(*row as u32)));
-        let silent = Contexts::of(silent.take(options.contexts).map(|(_, ids)| (ids.clone(), ids.len() - 1)))?;
-        let clean_silent = normalise::log_softmax(&model.decoder.logits(&silent.batch, Vec::new(), task)?, -1)?;
-        let names = stages.iter().take(level).map(|stage| stage.place.to_string()).collect();
-        let nothing = Found { code: 0.0, due: None, elsewhere: None, kl: 0.0 };
+        let stages = stages.get(..=level).unwrap_or(stages);
+        let stage = &stages[level];
+        let mut contexts = Contexts::of(model, stage, (level, feature), survey, options, task)?;
+        let ask = Ask { places: stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
+        let cache = model.decoder.cache(&contexts.batch, ask, task)?;
+        let streams: Vec<Tensor> = stages.iter().map(|stage| cache.at(stage.place)).collect::<Result<_>>()?;
+        let reader = Reader::new(&stage.sae, feature, Read::Code)?;
+        let codes = reader.of(&streams[level].flatten(0, 1)?, task)?;
+        let (width, lengths) = (contexts.batch.width(), contexts.batch.lengths());
+        let is_real = |place: usize| lengths.get(place / width).is_some_and(|length| place % width < *length);
+        contexts.active = (0..codes.len()).filter(|i| codes[*i] != 0.0 && is_real(*i)).map(|i| i as u32).collect();
+        let positions = survey.positions.max(1) as f64;
+        let means = survey.dictionaries.iter().take(level);
+        let means = means.map(|of| of.iter().map(|tally| (tally.sum / positions) as f32).collect()).collect();
+        let nothing = Found { code: 0.0, due: None, elsewhere: None, kl: None };
         let tokens = options.tokens.clone();
-        let mut runs =
-            Self { model, stages, survey, order, names, target, tokens, active, silent, clean_silent, clean: nothing };
-        runs.clean = runs.changed(&[], Rest::Kept, task)?;
+        let mut runs = Self {
+            model, stages, survey, level, reader, tokens, contexts, streams, means, unrelated: None, clean: nothing
+        };
+        let x = runs.streams[level].clone();
+        runs.unrelated = runs.logs(&runs.last(x, task)?, &runs.contexts.unrelated, task)?;
+        runs.clean = runs.changed(&[], task)?;
         Ok(runs)
+    }
+
+    /// The site of the dictionary at a level.
+    pub fn name(&self, level: usize) -> String {
+        self.stages.get(level).map(|stage| stage.place.to_string()).unwrap_or_default()
     }
 
     /// What is known of the features of a level.
     pub fn tallies(&self, level: usize) -> &[Tally] {
-        self.order.get(level).and_then(|at| self.survey.dictionaries.get(*at)).map(Vec::as_slice).unwrap_or_default()
+        self.survey.dictionaries.get(level).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What a run shows in which the dictionaries of the first levels are changed.
-    pub fn changed(&self, changes: &[Change], rest: Rest, task: &Task) -> Result<Found> {
+    /// What a run shows in which the dictionaries before the target's are changed, level by level. It begins where the
+    /// first of them is.
+    pub fn changed(&self, changes: &[Change], task: &Task) -> Result<Found> {
         task.check()?;
-        let stage = &self.stages[self.target.0];
-        let ask = Ask { hooks: self.hooks(changes, rest)?, places: vec![stage.place], positions: None };
-        let run = self.model.decoder.run(&self.active.batch, ask, task)?;
-        let x = self.active.measured(&run.cache.at(stage.place)?)?;
-        let codes = stage.sae.encode(&x.to_dtype(DType::F32)?)?.narrow(1, self.target.1, 1)?;
-        let due = self.probability(&self.active.measured(&run.logits)?)?;
-        let logits = self.model.decoder.logits(&self.silent.batch, self.hooks(changes, rest)?, task)?;
-        let log = normalise::log_softmax(&logits, -1)?;
-        let gap = (self.clean_silent.exp()? * (&self.clean_silent - &log)?)?.sum(2)?;
+        let first = changes.iter().position(|change| !change.is_none()).unwrap_or(self.level).min(self.level);
+        let mut x = self.streams[first].clone();
+        for level in first..self.level {
+            if let Some(change) = changes.get(level).filter(|change| !change.is_none()) {
+                let flat = change.of(&self.stages[level].sae, &self.means[level], &x.flatten(0, 1)?, task)?;
+                x = flat.reshape(x.shape())?;
+            }
+            let blocks = self.stages[level].block..self.stages[level + 1].block;
+            x = self.model.decoder.behind(&self.contexts.batch, x, blocks, task)?;
+        }
+        self.found(x, task)
+    }
+
+    /// What is read of what flows at the target's dictionary.
+    fn found(&self, x: Tensor, task: &Task) -> Result<Found> {
+        let codes = self.reader.of(&chosen(&x, &self.contexts.active)?, task)?;
+        let last = self.last(x, task)?;
+        let mean = |log: Option<Tensor>| log.map(|log| self.probability(&log)).transpose();
+        let kl = match (&self.unrelated, self.logs(&last, &self.contexts.unrelated, task)?) {
+            (Some(clean), Some(log)) => Some(mean_of(&(clean.exp()? * (clean - log)?)?.sum(1)?)?),
+            _ => None,
+        };
+        let due = if self.tokens.is_empty() { &[][..] } else { &self.contexts.due };
+        let elsewhere = if self.tokens.is_empty() { &[][..] } else { &self.contexts.elsewhere };
         Ok(Found {
-            code: mean(&codes)?,
-            due,
-            elsewhere: self.probability(&logits)?,
-            kl: self.silent.mean_of_all(&gap)?,
+            code: codes.iter().sum::<f64>() / codes.len().max(1) as f64,
+            due: mean(self.logs(&last, due, task)?)?,
+            elsewhere: mean(self.logs(&last, elsewhere, task)?)?,
+            kl,
         })
     }
 
-    fn hooks(&self, changes: &[Change], rest: Rest) -> Result<Vec<Bound<'static>>> {
-        let mut hooks = Vec::new();
-        for (level, change) in changes.iter().enumerate() {
-            let stage = &self.stages[level];
-            let (which, action) = match change {
-                Change::Zero(features) if features.is_empty() => continue,
-                Change::Zero(features) => (Which::Only(features.clone()), Action::Zero),
-                Change::Means(which) => {
-                    let positions = self.survey.positions.max(1) as f64;
-                    let means = which.indices(stage.sae.d_sae())?.into_iter().map(|feature| {
-                        self.tallies(level).get(feature as usize).map_or(0.0, |tally| (tally.sum / positions) as f32)
-                    });
-                    let means = Tensor::new(means.collect::<Vec<f32>>(), self.model.decoder.device())?;
-                    (which.clone(), Action::Patch(Source::Tensor(means)))
-                }
-            };
-            let inner = Box::new(action.begin());
-            let hook = OnFeatures::new(stage.sae.clone(), &which, rest, inner)?;
-            hooks.push(hook.at(self.model.decoder.config(), &stage.place.to_string(), None)?);
-        }
-        Ok(hooks)
+    /// What flows behind the last block, of what flows at the target's dictionary.
+    fn last(&self, x: Tensor, task: &Task) -> Result<Tensor> {
+        let blocks = self.stages[self.level].block..self.model.decoder.config().layers;
+        self.model.decoder.behind(&self.contexts.batch, x, blocks, task)
     }
 
-    /// The mean over rows and positions of the tokens' probability together.
-    fn probability(&self, logits: &Tensor) -> Result<Option<f64>> {
-        if self.tokens.is_empty() {
+    /// log P of every token at some positions: `[positions, vocab]`.
+    fn logs(&self, last: &Tensor, positions: &[u32], task: &Task) -> Result<Option<Tensor>> {
+        if positions.is_empty() {
             return Ok(None);
         }
-        let tokens = Tensor::new(self.tokens.as_slice(), logits.device())?;
-        let p = normalise::softmax(logits, -1)?;
-        let axis = p.rank() - 1;
-        let together = p.contiguous()?.index_select(&tokens, axis)?.sum(axis)?;
-        Ok(Some(if together.rank() == 2 { self.silent.mean_of_all(&together)? } else { mean(&together)? }))
+        let logits = self.model.decoder.read_out(&chosen(last, positions)?, task)?;
+        Ok(Some(normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)?))
     }
 
-    /// What necessity is told of, each as the change from the model as it is.
-    pub fn measures(&self) -> [(&'static str, Measure<'_>); 4] {
-        let clean = &self.clean;
-        let less = |a: Option<f64>, b: Option<f64>| Some(a? - b?);
-        [
-            (
-                "target's code, share",
-                Box::new(move |found| Some(found.code / clean.code - 1.0).filter(|x| x.is_finite())),
-            ),
-            ("P(tokens) at the target", Box::new(move |found| less(found.due, clean.due))),
-            ("P(tokens) elsewhere", Box::new(move |found| less(found.elsewhere, clean.elsewhere))),
-            ("KL elsewhere, nats", Box::new(move |found| Some(found.kl))),
-        ]
+    /// The mean over positions of the tokens' probability together.
+    fn probability(&self, log: &Tensor) -> Result<f64> {
+        let tokens = Tensor::new(self.tokens.as_slice(), log.device())?;
+        mean_of(&log.index_select(&tokens, 1)?.exp()?.sum(1)?)
     }
 }
 
-impl Contexts {
-    fn of(rows: impl Iterator<Item = (Vec<u32>, usize)>) -> Result<Self> {
-        let (rows, columns): (Vec<_>, Vec<_>) = rows.unzip();
-        if rows.is_empty() {
-            return Err(err!(Argument, "expected rows where the target is silent and rows where it is active")
-                .hint("read more text"));
-        }
-        Ok(Self { batch: Batch::new(rows)?, columns })
-    }
-
-    /// The measured position of each row: `[rows, ..]` of `[rows, pos, ..]`.
-    fn measured(&self, x: &Tensor) -> Result<Tensor> {
-        let each = self.columns.iter().enumerate().map(|(row, column)| Ok(x.get(row)?.get(*column)?));
-        Ok(Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)?)
-    }
-
-    /// The mean of `[rows, pos]` over the real positions.
-    fn mean_of_all(&self, x: &Tensor) -> Result<f64> {
-        let numbers: Vec<Vec<f64>> = x.to_dtype(DType::F64)?.to_vec2()?;
-        let real = numbers.iter().zip(self.batch.lengths()).flat_map(|(row, length)| row.iter().take(length));
-        let (sum, count) = real.fold((0.0, 0_usize), |(sum, count), number| (sum + number, count + 1));
-        Ok(sum / count.max(1) as f64)
-    }
+/// Positions of `[rows, pos, d]`.
+fn chosen(x: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    Ok(x.flatten(0, 1)?.index_select(&Tensor::new(positions, x.device())?, 0)?)
 }
 
-fn mean(x: &Tensor) -> Result<f64> {
+fn mean_of(x: &Tensor) -> Result<f64> {
     Ok(x.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
 }

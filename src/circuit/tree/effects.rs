@@ -1,6 +1,9 @@
 //! How much a feature of one dictionary falls when features of an earlier one are ablated (Cunningham et al. 2023, section 5
 //! and its notebook dictionaries_across_layers).
 
+use rayon::prelude::*;
+
+use super::read::{Read, Reader};
 use super::stage::Stage;
 use crate::base::{Result, Task};
 use crate::err;
@@ -8,13 +11,16 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::Variants;
 use crate::model::run::Ask;
-use crate::sae::Sae;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{Tensor, dtype};
 
-/// At most so many numbers of keys and values are made of variants at a time.
-const AT_ONCE: usize = 1 << 25;
+/// At most so many numbers of variants are made at a time.
+const AT_ONCE: usize = 1 << 24;
 
-/// What is left out of a relative effect whose denominator is 0; the authors' notebook has it.
+/// So many tokens go through the model at once, to come to the site where features are ablated.
+const TOKENS: usize = 1 << 13;
+
+/// What is added to both parts of a relative effect, so that one with the denominator 0 is a number; the authors'
+/// notebook has it.
 const SMALL: f64 = 1e-10;
 
 /// What is done to a feature.
@@ -25,16 +31,6 @@ pub enum Way {
     Ablate,
     /// 0 + c_f d_f at all positions: what a feature does on its own. The effect is what the target then has, over orig.
     Restore,
-}
-
-/// How the target is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Read {
-    /// As its dictionary encodes, selection included.
-    #[default]
-    Code,
-    /// Before its activation function.
-    Pre,
 }
 
 /// What a target loses by the features of an earlier dictionary, on average over texts.
@@ -51,6 +47,7 @@ pub struct Effects {
 /// How much feature `target` of `to` at the last token of each text depends on each feature of `from`.
 ///
 /// A feature that is not active in a text has no effect there, exactly, since nothing is taken off; it is not computed.
+/// A text in which the target is not active counts as one in which nothing has an effect.
 pub fn effects(
     model: &Model,
     (from, to): (&Stage, &Stage),
@@ -59,154 +56,190 @@ pub fn effects(
     (way, read): (Way, Read),
     task: &Task,
 ) -> Result<Effects> {
+    let asked = Asked { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
+    let streams = streams(model, from, texts, task)?;
+    let of_texts: Vec<Result<OfText>> =
+        texts.par_iter().zip(&streams).map(|(tokens, stream)| Text::of(&asked, tokens, stream)?.read()).collect();
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
-    for tokens in texts {
-        task.check()?;
-        let text = Text::of(model, from, tokens, task)?;
-        let (features, codes) = text.read(model, to, target, (way, read), task)?;
-        found.variants += features.len();
-        let Some((original, changed)) = codes.split_last() else { continue };
-        for (feature, changed) in features.iter().zip(changed) {
+    for (number, of_text) in of_texts.into_iter().enumerate() {
+        let OfText { original, changed } = of_text?;
+        found.variants += changed.len();
+        // A target that is silent has nothing to lose.
+        if original == 0.0 {
+            continue;
+        }
+        for (feature, changed) in changed {
             let effect = match way {
                 Way::Ablate => (original - changed + SMALL) / (original + SMALL),
                 Way::Restore => (changed + SMALL) / (original + SMALL),
             };
             if !effect.is_finite() {
+                let site = to.place;
                 return Err(err!(
                     Numeric,
-                    "expected finite activations of feature {target}, found {original} and {changed}"
+                    "expected finite codes of feature {target} of {site}, found {original}, and {changed} without \
+                     feature {feature} of {}, at the last token of context {number}",
+                    from.place
                 ));
             }
-            found.mean[*feature as usize] += effect / texts.len() as f64;
-            found.active[*feature as usize] += 1;
+            found.mean[feature as usize] += effect / texts.len() as f64;
+            found.active[feature as usize] += 1;
         }
     }
     Ok(found)
 }
 
-/// One text and what its features are, at the site of the earlier dictionary.
-struct Text<'a> {
-    tokens: &'a [u32],
+/// What is asked of every text.
+struct Asked<'a> {
+    model: &'a Model,
     from: &'a Stage,
-    /// `[pos, d_model]`.
-    stream: Tensor,
-    /// Every code that is not 0: its feature and its column, feature by feature.
-    places: Vec<(u32, usize)>,
-    /// What each writes: `[codes, d_model]`.
-    written: Tensor,
+    to: &'a Stage,
+    reader: Reader,
+    way: Way,
+    task: &'a Task,
+}
+
+/// What one text says: the target's code, and what it is with each active feature changed.
+struct OfText {
+    original: f64,
+    changed: Vec<(u32, f64)>,
+}
+
+/// What flows at the site of a dictionary in each text: `[pos, d_model]`.
+fn streams(model: &Model, stage: &Stage, texts: &[Vec<u32>], task: &Task) -> Result<Vec<Tensor>> {
+    let width = texts.iter().map(Vec::len).max().unwrap_or(1);
+    let mut streams = Vec::with_capacity(texts.len());
+    for texts in texts.chunks((TOKENS / width.max(1)).max(1)) {
+        let batch = Batch::new(texts.to_vec())?;
+        let ask = Ask { places: vec![stage.place], ..Ask::default() };
+        let found = model.decoder.cache(&batch, ask, task)?.at(stage.place)?;
+        for (row, tokens) in texts.iter().enumerate() {
+            let stream = found.get(row)?.narrow(0, 0, tokens.len())?.contiguous()?;
+            finite(stage, tokens, &stream)?;
+            streams.push(stream);
+        }
+    }
+    Ok(streams)
+}
+
+/// Refuses NaN and infinity, which would be hidden by the selection of codes.
+fn finite(stage: &Stage, tokens: &[u32], stream: &Tensor) -> Result<()> {
+    let rows = dtype::convert(stream, crate::tensor::DType::F32)?.to_vec2::<f32>()?;
+    for ((position, row), token) in rows.iter().enumerate().zip(tokens) {
+        if let Some(column) = row.iter().position(|x| !x.is_finite()) {
+            let (site, found) = (stage.place, row[column]);
+            return Err(err!(
+                Numeric,
+                "expected finite activations at `{site}`, found {found} in column {column} at position {position} of a \
+                 context (token {token})"
+            )
+            .hint("the model overflows there; load it in f32"));
+        }
+    }
+    Ok(())
+}
+
+/// One text and where features of the earlier dictionary are active in it.
+struct Text<'a> {
+    asked: &'a Asked<'a>,
+    tokens: &'a [u32],
+    /// `[pos, d_model]`, in the dtype of the dictionary.
+    stream: &'a Tensor,
+    input: Tensor,
+    /// Every code that is not 0: its feature, its column and itself, feature by feature.
+    codes: Vec<(u32, usize, f32)>,
 }
 
 impl<'a> Text<'a> {
-    fn of(model: &Model, from: &'a Stage, tokens: &'a [u32], task: &Task) -> Result<Self> {
-        let batch = Batch::new(vec![tokens.to_vec()])?;
-        let ask = Ask { places: vec![from.place], ..Ask::default() };
-        let stream = model.decoder.cache(&batch, ask, task)?.at(from.place)?.squeeze(0)?;
-        let codes = from.sae.encode(&stream.to_dtype(DType::F32)?)?.t()?.to_vec2::<f32>()?;
-        let (mut places, mut values) = (Vec::new(), Vec::new());
-        for (feature, codes) in codes.iter().enumerate() {
-            for (column, code) in codes.iter().enumerate().filter(|(_, code)| **code != 0.0) {
-                places.push((feature as u32, column));
-                values.push(*code);
+    fn of(asked: &'a Asked<'a>, tokens: &'a [u32], stream: &'a Tensor) -> Result<Self> {
+        asked.task.check()?;
+        let sae = &asked.from.sae;
+        let input = dtype::convert(stream, sae.parts().encoder.dtype())?;
+        let found = sae.encode_sparse(&input, asked.task)?;
+        let mut codes = Vec::with_capacity(found.count());
+        for column in 0..found.rows() {
+            let (features, values) = found.row(column);
+            codes.extend(features.iter().zip(values).map(|(feature, code)| (*feature, column, *code)));
+        }
+        codes.sort_unstable_by_key(|(feature, column, _)| (*feature, *column));
+        Ok(Self { asked, tokens, stream, input, codes })
+    }
+
+    fn read(&self) -> Result<OfText> {
+        let nothing = self.stream.narrow(0, 0, 0)?;
+        let clean = self.target(self.stream, &nothing, &[], 1)?;
+        let original = clean.first().copied().ok_or_else(|| err!(Bug, "a text without its target"))?;
+        let mut changed = Vec::new();
+        for part in self.parts() {
+            changed.extend(self.without(part)?);
+        }
+        Ok(OfText { original, changed })
+    }
+
+    /// The codes in parts that are computed together, those of a feature never in two.
+    fn parts(&self) -> Vec<&[(u32, usize, f32)]> {
+        let (columns, d) = (self.tokens.len(), self.input.elem_count() / self.tokens.len().max(1));
+        // Behind one block nothing but the scores is as wide as all columns of a variant.
+        let blocks = self.asked.to.block - self.asked.from.block;
+        let of_column = if blocks == 1 { self.asked.model.decoder.config().heads } else { 4 * d };
+        let (mut parts, mut start, mut numbers) = (Vec::new(), 0, 0);
+        let mut end = 0;
+        for feature in self.codes.chunk_by(|a, b| a.0 == b.0) {
+            let more = feature.len() * d + columns * of_column;
+            if numbers > 0 && numbers + more > AT_ONCE {
+                parts.extend(self.codes.get(start..end));
+                (start, numbers) = (end, 0);
             }
+            numbers += more;
+            end += feature.len();
         }
-        let written = of_codes(&from.sae, &stream, &places, values)?;
-        Ok(Self { tokens, from, stream, places, written })
+        parts.extend(self.codes.get(start..end).filter(|part| !part.is_empty()));
+        parts
     }
 
-    /// The features that are active, and the target's codes where each was changed; the last one where none was.
-    fn read(
-        &self,
-        model: &Model,
-        to: &Stage,
-        target: usize,
-        (way, read): (Way, Read),
-        task: &Task,
-    ) -> Result<(Vec<u32>, Vec<f64>)> {
-        let mut features: Vec<u32> = self.places.iter().map(|(feature, _)| *feature).collect();
-        features.dedup();
-        let each = self.stream.elem_count().max(1);
-        let mut codes = Vec::with_capacity(features.len() + 1);
-        for part in features.chunks((AT_ONCE / each).max(1)) {
-            codes.extend(self.part(model, to, target, (way, read), part, task)?);
+    /// The target's code where each of these features is changed.
+    fn without(&self, codes: &[(u32, usize, f32)]) -> Result<Vec<(u32, f64)>> {
+        let mut features: Vec<u32> = Vec::new();
+        let mut places = Vec::with_capacity(codes.len());
+        for (feature, column, _) in codes {
+            if features.last() != Some(feature) {
+                features.push(*feature);
+            }
+            places.push((features.len() - 1, *column));
         }
-        let nothing = self.written.narrow(0, 0, 0)?;
-        let clean = self.variants(&self.stream, &nothing, &[], 1);
-        codes.extend(self.target(model, to, target, read, &clean, task)?);
-        Ok((features, codes))
-    }
-
-    fn part(
-        &self,
-        model: &Model,
-        to: &Stage,
-        target: usize,
-        (way, read): (Way, Read),
-        features: &[u32],
-        task: &Task,
-    ) -> Result<Vec<f64>> {
-        let (Some(first), Some(last)) = (features.first(), features.last()) else { return Ok(Vec::new()) };
-        let start = self.places.partition_point(|(feature, _)| feature < first);
-        let end = self.places.partition_point(|(feature, _)| feature <= last);
-        let here = self.places.get(start..end).unwrap_or_default();
-        let mut places = Vec::with_capacity(here.len());
-        let (mut variant, mut before) = (0, *first);
-        for (feature, column) in here {
-            variant += usize::from(*feature != before);
-            before = *feature;
-            places.push((variant, *column));
-        }
-        let written = self.written.narrow(0, start, end - start)?;
-        let (stream, changed) = match way {
+        let written = self.written(codes)?;
+        let (stream, changed) = match self.asked.way {
             Way::Ablate => {
-                let columns: Vec<u32> = here.iter().map(|(_, column)| *column as u32).collect();
+                let columns: Vec<u32> = codes.iter().map(|(_, column, _)| *column as u32).collect();
                 let columns = Tensor::new(columns, self.stream.device())?;
                 (self.stream.clone(), (self.stream.index_select(&columns, 0)? - written)?)
             }
             Way::Restore => (self.stream.zeros_like()?, written),
         };
-        let variants = self.variants(&stream, &changed, &places, features.len());
-        self.target(model, to, target, read, &variants, task)
+        let found = self.target(&stream, &changed, &places, features.len())?;
+        Ok(features.into_iter().zip(found).collect())
     }
 
-    fn variants<'b>(
-        &'b self,
-        stream: &'b Tensor,
-        changed: &'b Tensor,
-        places: &'b [(usize, usize)],
-        count: usize,
-    ) -> Variants<'b> {
-        Variants { tokens: self.tokens, stream, changed, places, count }
+    /// What each code writes: `[codes, d_model]`.
+    fn written(&self, codes: &[(u32, usize, f32)]) -> Result<Tensor> {
+        let columns: Vec<u32> = codes.iter().map(|(_, column, _)| *column as u32).collect();
+        let features: Vec<u32> = codes.iter().map(|(feature, ..)| *feature).collect();
+        let values: Vec<f32> = codes.iter().map(|(.., code)| *code).collect();
+        let x = self.input.index_select(&Tensor::new(columns, self.input.device())?, 0)?;
+        let values = dtype::convert(&Tensor::new(values, self.input.device())?, x.dtype())?;
+        dtype::convert(&self.asked.from.sae.written_by(&x, &features, &values)?, self.stream.dtype())
     }
 
     /// The target's code at the last token of each variant.
     fn target(
         &self,
-        model: &Model,
-        to: &Stage,
-        target: usize,
-        read: Read,
-        variants: &Variants,
-        task: &Task,
+        stream: &Tensor,
+        changed: &Tensor,
+        places: &[(usize, usize)],
+        count: usize,
     ) -> Result<Vec<f64>> {
-        let last = model.decoder.last_of_variants(variants, self.from.block..to.block, task)?;
-        let last = last.to_dtype(DType::F32)?;
-        let codes = match read {
-            Read::Code => to.sae.encode(&last)?,
-            Read::Pre => to.sae.pre_activations(&last)?,
-        };
-        let codes = codes.narrow(1, target, 1)?.squeeze(1)?.to_dtype(DType::F64)?;
-        Ok(codes.to_vec1()?)
+        let Asked { model, from, to, reader, task, .. } = self.asked;
+        let variants = Variants { tokens: self.tokens, stream, changed, places, count };
+        reader.of(&model.decoder.last_of_variants(&variants, from.block..to.block, task)?, task)
     }
-}
-
-/// What codes at certain columns write.
-fn of_codes(sae: &Sae, stream: &Tensor, places: &[(u32, usize)], codes: Vec<f32>) -> Result<Tensor> {
-    let columns: Vec<u32> = places.iter().map(|(_, column)| *column as u32).collect();
-    let features: Vec<u32> = places.iter().map(|(feature, _)| *feature).collect();
-    if codes.is_empty() {
-        return Ok(Tensor::zeros((0, sae.d_out()), stream.dtype(), stream.device())?);
-    }
-    let x = stream.to_dtype(DType::F32)?.index_select(&Tensor::new(columns, stream.device())?, 0)?;
-    let codes = Tensor::new(codes, stream.device())?;
-    Ok(sae.written_by(&x, &features, &codes)?.to_dtype(stream.dtype())?)
 }

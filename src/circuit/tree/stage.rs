@@ -5,6 +5,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::site::{Kind, Place, select};
 use crate::sae::Sae;
+use crate::tensor::{DType, Tensor};
 
 /// A dictionary at its site.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ impl Stage {
             }
         };
         sae.check_fits(config.d_model, &model.origin, site)?;
+        sae.check_model(&model.origin)?;
         Ok(Self { sae: sae.clone(), place, block })
     }
 
@@ -55,4 +57,39 @@ impl Stage {
         }
         Ok(stages)
     }
+
+    /// The same of dictionaries that come in that order, as those of a survey do that goes with them.
+    pub fn in_order(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
+        let stages = Self::all(model, saes)?;
+        match stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
+            true => Ok(stages),
+            false => Err(err!(Bug, "dictionaries that are not in the order of the computation")),
+        }
+    }
+}
+
+/// The dictionaries of a tree in the order of the computation: all that stand before that of the target, and this last.
+pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>> {
+    let top = Stage::new(model, target)?;
+    let stages = Stage::all(model, saes)?;
+    if let Some(other) = stages.iter().find(|stage| stage.block == top.block && !is_same(&stage.sae, target)) {
+        let [a, b] = [&other.sae, target].map(|sae| format!("{} of {} features", sae.parts().about.kind, sae.d_sae()));
+        return Err(err!(
+            Argument,
+            "expected a feature of the dictionaries that are given, found at {} another dictionary ({a}) than that of \
+             the feature ({b})",
+            top.place
+        ));
+    }
+    let before = stages.into_iter().filter(|stage| stage.block < top.block).map(|stage| stage.sae);
+    Ok(before.chain([target.clone()]).collect())
+}
+
+/// Whether two handles are of one dictionary, or of two with the same weights.
+fn is_same(a: &Sae, b: &Sae) -> bool {
+    let numbers = |sae: &Sae| {
+        let of = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        Ok::<_, candle_core::Error>((of(&sae.parts().encoder)?, of(&sae.parts().decoder)?))
+    };
+    std::ptr::eq(a.parts(), b.parts()) || matches!((numbers(a), numbers(b)), (Ok(a), Ok(b)) if a == b)
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod flow;
+mod part;
 mod past;
 mod turning;
 mod variants;
@@ -190,13 +191,18 @@ impl Decoder {
                 Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, Kind::MlpNormScale, layer)?,
                 Order::ParallelShared => normed,
             };
-            let mlp_in = flow.see(Kind::MlpIn, layer, mlp_in)?;
-            let out = self.mlp(flow, layer, mlp, &mlp_in)?;
-            let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, Kind::MlpPostScale, layer)?;
-            let mlp_out = flow.see(Kind::MlpOut, layer, out)?;
+            let mlp_out = self.mlp_out(flow, layer, (block, mlp), mlp_in)?;
             mid = kernels::add(&mid, &mlp_out)?;
         }
         flow.see(Kind::ResidPost, layer, mid)
+    }
+
+    /// What an MLP writes of what it reads, the norm behind it included.
+    fn mlp_out(&self, flow: &mut Flow, layer: usize, (block, mlp): (&Block, &Mlp), x: Tensor) -> Step<Tensor> {
+        let x = flow.see(Kind::MlpIn, layer, x)?;
+        let out = self.mlp(flow, layer, mlp, &x)?;
+        let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, Kind::MlpPostScale, layer)?;
+        flow.see(Kind::MlpOut, layer, out)
     }
 
     fn mlp(&self, flow: &mut Flow, layer: usize, mlp: &Mlp, x: &Tensor) -> Step<Tensor> {

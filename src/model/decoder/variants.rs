@@ -8,11 +8,12 @@ use super::{Decoder, linear};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
+use crate::model::config::Order;
 use crate::model::hooks::NoHooks;
 use crate::model::site::Kind;
 use crate::model::weights::Block;
-use crate::tensor::Tensor;
 use crate::tensor::kernels::{self, Reach};
+use crate::tensor::{DType, Tensor};
 
 /// Variants of one text. Where none of `changed` is put, the stream stays as it is.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,8 @@ struct Rows {
     x: Tensor,
     /// Variant by variant, column by column: which of `x` with its first two axes joined.
     read: Vec<u32>,
+    /// Where variants differ from the clean rows; nothing where each variant has rows of its own.
+    places: Option<Vec<(usize, usize)>>,
 }
 
 impl Variants<'_> {
@@ -60,13 +63,40 @@ impl Variants<'_> {
         };
         let sources: Vec<u32> =
             (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| source(r, c)).collect();
-        let sources = Tensor::from_vec(sources, rows * columns, self.stream.device())?;
         let all = match self.places.is_empty() {
             true => self.stream.clone(),
             false => Tensor::cat(&[self.stream, self.changed], 0)?,
         };
-        let x = all.index_select(&sources, 0)?;
-        Ok(Rows { x: x.reshape((rows, columns, d))?, read })
+        let x = chosen(&all, &sources)?;
+        Ok(Rows { x: x.reshape((rows, columns, d))?, read, places: Some(self.places.to_vec()) })
+    }
+}
+
+/// Rows of a tensor by their numbers.
+fn chosen(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+    Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
+}
+
+/// The last columns of variants, each of those that differ once.
+struct Ends {
+    /// Which of all rows they are, with the first two axes joined.
+    rows: Vec<u32>,
+    /// Which of these each variant has.
+    of_variants: Vec<u32>,
+}
+
+impl Ends {
+    /// `[ends, 1, ..]` of what was made of all rows, `[rows, pos, ..]`.
+    fn of(&self, made: &Tensor) -> Result<Tensor> {
+        let mut dims = made.dims().to_vec();
+        let width: usize = dims.iter().skip(2).product();
+        (dims[0], dims[1]) = (self.rows.len(), 1);
+        Ok(chosen(&made.reshape(((), width))?, &self.rows)?.reshape(dims)?)
+    }
+
+    /// `[variants, 1, ..]` of `[ends, 1, ..]`.
+    fn spread(&self, x: &Tensor) -> Result<Tensor> {
+        chosen(x, &self.of_variants)
     }
 }
 
@@ -74,23 +104,20 @@ impl Rows {
     /// Rows of each variant, `[variants, pos, ..]`, of what was made of `x` row by row.
     fn of_variants(&self, made: &Tensor) -> Result<Tensor> {
         let columns = self.x.dim(1)?;
-        let read = Tensor::new(self.read.as_slice(), made.device())?;
         let mut dims = made.dims().to_vec();
         let width: usize = dims.iter().skip(2).product();
-        let found = made.reshape(((), width))?.index_select(&read, 0)?;
         dims[0] = self.read.len() / columns;
-        Ok(found.reshape(dims)?)
+        Ok(chosen(&made.reshape(((), width))?, &self.read)?.reshape(dims)?)
     }
 
-    /// The last columns of the variants, `[variants, 1, ..]`.
-    fn last_of_variants(&self, made: &Tensor) -> Result<Tensor> {
+    fn ends(&self) -> Result<Ends> {
         let columns = self.x.dim(1)?;
         let last: Vec<u32> = self.read.chunks(columns).filter_map(|read| read.last().copied()).collect();
-        let mut dims = made.dims().to_vec();
-        let width: usize = dims.iter().skip(2).product();
-        (dims[0], dims[1]) = (last.len(), 1);
-        let last = Tensor::new(last, made.device())?;
-        Ok(made.reshape(((), width))?.index_select(&last, 0)?.reshape(dims)?)
+        let mut rows = last.clone();
+        rows.sort_unstable();
+        rows.dedup();
+        let of_variants = last.iter().map(|row| rows.partition_point(|known| known < row) as u32).collect();
+        Ok(Ends { rows, of_variants })
     }
 }
 
@@ -126,33 +153,114 @@ impl Decoder {
             task.check()?;
             x = self.block(&mut flow, layer, &self.weights.blocks[layer], x, None).map_err(Stop::into_error)?;
         }
-        Ok(Rows { x, read: (0..rows.read.len() as u32).collect() })
+        Ok(Rows { x, read: (0..rows.read.len() as u32).collect(), places: None })
     }
 
+    /// The last column of each variant behind one block: `[variants, 1, d_model]`. What a last column computes by itself
+    /// is made once for all variants that have the same one.
     fn last_column(&self, batch: &Batch, rows: &Rows, layer: usize, task: &Task) -> Step<Tensor> {
         let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
         let mut hooks = NoHooks;
         let mut whole = flow(&mut hooks, batch, 0..columns, task);
         let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, Kind::NormScale, layer)?;
         let (k, v) = self.keys_and_values(&mut whole, layer, block, &normed)?;
-        let (k, v) = (rows.of_variants(&k)?, rows.of_variants(&v)?);
-        let (x, normed) = (rows.last_of_variants(&rows.x)?, rows.last_of_variants(&normed)?);
+        let ends = rows.ends()?;
+        let (x, normed) = (ends.of(&rows.x)?, ends.of(&normed)?);
         let mut hooks = NoHooks;
         let mut flow = flow(&mut hooks, batch, columns - 1..columns, task);
         let q = self.heads(&mut flow, Kind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
-        let q = self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?;
-        let reach =
-            Reach { causal: self.config.causal, window: self.config.window(layer), past: columns - 1, gap: None };
+        let q = ends.spread(&self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?)?;
+        let asking = Asking {
+            reach: Reach { causal: self.config.causal, window: self.config.window(layer), past: columns - 1, gap: None },
+            scale: self.config.score_scale_of(layer),
+            cap: self.config.score_cap,
+        };
         task.check()?;
-        let z = kernels::attention(&q, &k, &v, self.config.score_scale_of(layer), self.config.score_cap, &reach)?;
+        let z = match &rows.places {
+            Some(places) => asking.of_changed((&q, &k, &v), &rows.read, places)?,
+            None => kernels::attention(&q, &k, &v, asking.scale, asking.cap, &asking.reach)?,
+        };
         let attn = linear(task, &heads_joined(&z)?, &block.attn.o)?;
-        self.behind_attention(&mut flow, layer, block, x, normed, attn)
+        let (mlp, order) = (block.mlp.as_ref(), self.config.order);
+        let Some(mlp) = mlp.filter(|_| order != Order::Serial) else {
+            return self.behind_attention(&mut flow, layer, block, ends.spread(&x)?, ends.spread(&normed)?, attn);
+        };
+        // The MLP reads what attention reads, and so it is the same for all variants with the same last column.
+        let mlp_in = match order {
+            Order::ParallelShared => normed,
+            _ => self.normed(&mut flow, block.mlp_norm.as_ref(), &x, Kind::MlpNormScale, layer)?,
+        };
+        let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, (block, mlp), mlp_in)?)?;
+        let attn = self.normed(&mut flow, block.attn_post_norm.as_ref(), &attn, Kind::AttnPostScale, layer)?;
+        Ok(kernels::add(&ends.spread(&own)?, &attn)?)
     }
 
     fn keys_and_values(&self, flow: &mut Flow, layer: usize, block: &Block, x: &Tensor) -> Step<(Tensor, Tensor)> {
         let k = self.heads(flow, Kind::K, layer, x, &block.attn.k, self.config.kv_heads)?;
         let v = self.heads(flow, Kind::V, layer, x, &block.attn.v, self.config.kv_heads)?;
         Ok((self.turn(flow, layer, block.attn.k_norm.as_ref(), k)?, v))
+    }
+}
+
+/// How last columns look at others.
+struct Asking<'a> {
+    reach: Reach<'a>,
+    scale: f64,
+    cap: Option<f64>,
+}
+
+impl Asking<'_> {
+    /// The values that the last column of each variant collects: `[variants, 1, heads, d_head]` like `q`.
+    ///
+    /// `k` and `v` are those of all rows. They are not copied for each variant: all queries meet the clean keys, and each
+    /// change puts its own score in the place of one. With the pattern p of that, a variant collects p V, of the clean
+    /// values, and p_c (V' - V)_c for each of its changes.
+    fn of_changed(&self, (q, k, v): (&Tensor, &Tensor, &Tensor), read: &[u32], places: &[(usize, usize)]) -> Result<Tensor> {
+        let (variants, _, heads, size) = q.dims4()?;
+        let (_, columns, shared, _) = k.dims4()?;
+        let sharing = heads / shared;
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let (queries, k, v) = (wide(q)?.reshape((variants, shared, sharing, size))?, wide(k)?, wide(v)?);
+        let slots: Vec<u32> = places.iter().map(|(variant, column)| (variant * columns + column) as u32).collect();
+        let of: Vec<u32> = places.iter().map(|(variant, _)| *variant as u32).collect();
+        let at: Vec<u32> = places.iter().map(|(_, column)| *column as u32).collect();
+        let rows: Vec<u32> = slots.iter().filter_map(|slot| read.get(*slot as usize).copied()).collect();
+        let changed = |made: &Tensor| chosen(&made.flatten(0, 1)?, &rows);
+        let clean = |made: &Tensor| -> Result<Tensor> { Ok(made.get(0)?) };
+
+        // `[shared, variants * sharing, columns]`, and the same as `[variants * columns, heads]`.
+        let by_head = queries.transpose(0, 1)?.contiguous()?.reshape((shared, variants * sharing, size))?;
+        let scores = by_head.matmul(&clean(&k)?.permute((1, 2, 0))?.contiguous()?)?;
+        let scores = scores.reshape((shared, variants, sharing, columns))?.permute((1, 3, 0, 2))?;
+        let mut scores = scores.contiguous()?.reshape((variants * columns, heads))?;
+        if !places.is_empty() {
+            let asked = chosen(&queries, &of)?;
+            let own = asked.broadcast_mul(&changed(&k)?.unsqueeze(2)?)?.sum(3)?.reshape(((), heads))?;
+            let mut sources: Vec<u32> = (0..(variants * columns) as u32).collect();
+            for (change, slot) in slots.iter().enumerate() {
+                sources[*slot as usize] = (variants * columns + change) as u32;
+            }
+            scores = chosen(&Tensor::cat(&[&scores, &own], 0)?, &sources)?;
+        }
+        scores = (scores * self.scale)?;
+        if let Some(cap) = self.cap {
+            scores = ((scores / cap)?.tanh()? * cap)?;
+        }
+        let scores = scores.reshape((variants, columns, heads))?.transpose(1, 2)?.contiguous()?;
+        let pattern = kernels::pattern(&scores.unsqueeze(2)?, &self.reach)?.squeeze(2)?;
+
+        let by_head = pattern.reshape((variants, shared, sharing, columns))?.transpose(0, 1)?.contiguous()?;
+        let by_head = by_head.reshape((shared, variants * sharing, columns))?;
+        let z = by_head.matmul(&clean(&v)?.transpose(0, 1)?.contiguous()?)?;
+        let z = z.reshape((shared, variants, sharing, size))?.transpose(0, 1)?.contiguous()?;
+        let mut z = z.reshape((variants, heads * size))?;
+        if !places.is_empty() {
+            let weights = chosen(&pattern.transpose(1, 2)?.contiguous()?.reshape((variants * columns, heads))?, &slots)?;
+            let gap = (changed(&v)? - chosen(&clean(&v)?, &at)?)?;
+            let more = weights.reshape(((), shared, sharing, 1))?.broadcast_mul(&gap.unsqueeze(2)?)?;
+            z = z.index_add(&Tensor::new(of, z.device())?, &more.reshape(((), heads * size))?, 0)?;
+        }
+        Ok(z.reshape(q.dims())?.to_dtype(q.dtype())?)
     }
 }
 
@@ -168,7 +276,6 @@ mod tests {
     use crate::model::hooks::{At, Hooks};
     use crate::model::samples::{configs, decoder};
     use crate::model::site::Site;
-    use crate::tensor::DType;
 
     const TOKENS: [u32; 5] = [1, 4, 2, 0, 3];
 

@@ -2,7 +2,7 @@
 
 mod action;
 mod chain;
-pub(super) mod fit;
+pub mod fit;
 mod picked;
 
 use std::ops::Range;

@@ -90,7 +90,8 @@ impl FeatureCard {
             let tables = self.tables.iter().map(Item::html).collect::<Result<String>>()?;
             out.push_str(&format!("<div class=\"tables\">{tables}</div>\n"));
         }
-        let notes: String = self.notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape::text(note))).collect();
+        let notes: String =
+            self.notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape::text(note))).collect();
         Ok(out + notes.as_str())
     }
 }
@@ -171,7 +172,11 @@ mod tests {
                 group("drawn at random", vec![text([" a", " (", "x", ")"], [0.0, 1.2, 0.0, f64::NAN])]),
                 group("nowhere", Vec::new()),
             ],
-            tables: vec![Table { title: "near".into(), columns: vec!["feature".into()], rows: vec![vec![Cell::Int(9)]] }],
+            tables: vec![Table {
+                title: "near".into(),
+                columns: vec!["feature".into()],
+                rows: vec![vec![Cell::Int(9)]],
+            }],
             notes: vec!["from 1,000 tokens".into()],
         }
     }
@@ -204,7 +209,10 @@ from 1,000 tokens
     fn on_pages_equal_colours_are_equal_codes_and_nothing_is_markup() {
         let html = sample().html().unwrap();
         // 0.62 is the strongest ground; 1.2 of 3 takes 0.4 of it.
-        assert!(html.contains("0,0.620)\"> (</span>&lt;b&gt;␛[2J↵") && html.contains("0,0.248)\"> (</span>x"), "{html}");
+        assert!(
+            html.contains("0,0.620)\"> (</span>&lt;b&gt;␛[2J↵") && html.contains("0,0.248)\"> (</span>x"),
+            "{html}"
+        );
         assert!(html.contains("<summary>strongest (1 context)</summary>") && !html.contains("nowhere"));
         assert!(!html.contains("<b>") && !html.contains('\x1b'));
     }

@@ -13,7 +13,7 @@ use crate::report::html::escape;
 use crate::report::json::json;
 use crate::report::number::fixed;
 use crate::report::picture::{self, Link, Picture};
-use crate::report::symbols::{count, visible};
+use crate::report::symbols::count;
 use crate::report::terminal::{Screen, tree};
 
 /// A graph with the cards of its features.
@@ -174,5 +174,61 @@ impl Page<'_> {
         };
         let rows: String = rows.iter().filter(|(_, edges, _)| !edges.is_empty()).map(row).collect();
         if rows.is_empty() { rows } else { format!("<dl>{rows}</dl>\n") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::HeatText;
+    use crate::features::card::Group;
+    use crate::report::draw::graph::samples;
+
+    /// A circuit of 12 nodes, of which the second one has a card.
+    fn circuit() -> Circuit {
+        let graph = samples::graph(&[5, 4, 2, 1]);
+        let tokens = vec!["<img src=x onerror=alert(1)>".to_string(), "\u{202e}".into()];
+        let text = HeatText { tokens, values: vec![1.0, 0.0], ..HeatText::default() };
+        let card = FeatureCard {
+            contexts: vec![Group { name: "strongest".into(), texts: vec![text] }],
+            ..FeatureCard::default()
+        };
+        Circuit { graph, cards: vec![None, Some(card)] }
+    }
+
+    #[test]
+    fn every_node_leads_to_its_card_and_back() {
+        let page = circuit().html().unwrap();
+        let key = page.split("id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        assert!(key.starts_with("circuit-") && key.len() == 16, "{key}");
+        for node in 0..12 {
+            assert_eq!(page.matches(&format!("<div id=\"{key}-{node}\">")).count(), 1);
+            assert!(page.contains(&format!("<a href=\"#{key}-{node}\" aria-label=")));
+        }
+        assert_eq!(page.matches("<a href=\"#").count(), page.matches("</a>").count());
+        assert!(page.contains(&format!("<figure class=\"picture circuit\" id=\"{key}\">")));
+    }
+
+    #[test]
+    fn what_stands_in_cards_is_text() {
+        let page = circuit().html().unwrap();
+        assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;</span>\\u{202e}"));
+        assert!(!page.contains("<img") && !page.contains('\u{202e}') && !page.contains("<script"));
+    }
+
+    #[test]
+    fn cards_are_part_of_the_data_where_there_are_some() {
+        let data = circuit().data().unwrap();
+        assert_eq!((&data["cards"][0], &data["cards"][1]["contexts"][0]["name"]), (&Value::Null, &"strongest".into()));
+        assert_eq!(data["nodes"].as_array().map(Vec::len), Some(12));
+        assert!(circuit().graph.data().unwrap().get("cards").is_none());
+    }
+
+    #[test]
+    fn a_graph_too_large_to_draw_still_has_its_tables() {
+        let graph = samples::graph(&[200, 101]);
+        let page = graph.html().unwrap();
+        assert!(page.contains("Too large to draw: 301 nodes") && page.matches("<details class=\"card").count() == 301);
+        assert!(graph.picture().is_none());
     }
 }

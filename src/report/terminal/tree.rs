@@ -75,6 +75,8 @@ impl<'a> Tree<'a> {
             }
             let margin = match (next.edge, next.is_last) {
                 (None, _) => String::new(),
+                // Beyond the edge of the screen nothing is seen of it.
+                _ if next.margin.chars().count() > screen.width => next.margin.clone(),
                 (_, true) => format!("{}   ", next.margin),
                 (_, false) => format!("{}│  ", next.margin),
             };
@@ -92,7 +94,9 @@ impl<'a> Tree<'a> {
     fn line(&self, open: &Open, is_above: bool, screen: &Screen) -> String {
         let mut line = Line { text: String::new(), left: screen.width };
         if let Some(edge) = open.edge {
-            line.add(&format!("{}{}", open.margin, if open.is_last { "└─ " } else { "├─ " }), |text| screen.dim(text));
+            line.add(&format!("{}{}", open.margin, if open.is_last { "└─ " } else { "├─ " }), |text| {
+                screen.dim(text)
+            });
             let colour = if edge.effect < 0.0 { SERIES[1] } else { SERIES[0] };
             line.add(&screen::right(&names::effect(edge), 5), |text| screen.ink(text, colour));
             line.add(&format!("  {:>5}", fixed(edge.cosine, 2)), |text| screen.dim(text));
@@ -123,5 +127,75 @@ impl Line {
         let fitted = screen::fitted(text, self.left);
         self.left -= screen::width(&fitted).min(self.left);
         self.text.push_str(&style(&fitted));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Node;
+    use crate::report::draw::graph::samples;
+
+    fn graph() -> Graph {
+        let node = |site: &str, feature: usize, level: usize, meaning: Option<&str>| Node {
+            site: site.into(),
+            feature,
+            level,
+            meaning: meaning.map(String::from),
+            score: None,
+            outlier: feature == 9,
+        };
+        let edge = |from: usize, to: usize, effect: f64| Edge { from, to, effect, cosine: 0.5 };
+        Graph {
+            title: "causal tree".into(),
+            model: "tiny".into(),
+            sites: ["resid_post.0", "resid_post.1", "resid_post.2"].map(String::from).to_vec(),
+            nodes: vec![
+                node("resid_post.2", 5, 2, Some("predicts )")),
+                node("resid_post.1", 1, 1, None),
+                node("resid_post.1", 2, 1, Some("a line\nof \x1b[2J")),
+                node("resid_post.0", 9, 0, Some("token is (")),
+                node("resid_post.2", 6, 2, None),
+            ],
+            edges: vec![edge(2, 0, 0.1), edge(1, 0, 0.52), edge(3, 1, 0.4), edge(3, 2, -0.3), edge(1, 4, 1.0)],
+            is_whole: false,
+            made: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_tree_of_lines_names_each_feature_and_follows_it_once() {
+        let expected = "\
+causal tree
+partial: it was interrupted
+share by which it falls when the one below is ablated, cosine, layer/index
+2/5  predicts )
+├─  52 %   0.50  1/1
+│  └─  40 %   0.50  0/9  token is (  outlier dimension
+└─  10 %   0.50  1/2  a line↵of ␛[2J
+   └─ -30 %   0.50  0/9  token is (  outlier dimension
+2/6
+└─ 100 %   0.50  1/1  (above)
+";
+        assert_eq!(written(&graph(), &Screen::default()), expected);
+    }
+
+    #[test]
+    fn lines_fit_the_screen_and_have_codes_only_with_colour() {
+        for graph in samples::all() {
+            for width in [8, 30, 80, 120] {
+                let text = written(&graph, &Screen { width, ..Screen::default() });
+                assert!(text.lines().all(|line| screen::width(line) <= width) && !text.contains('\x1b'), "{text}");
+            }
+            let text = written(&graph, &Screen { colour: true, ..Screen::default() });
+            assert!(text.contains('\x1b'));
+        }
+    }
+
+    #[test]
+    fn a_very_deep_graph_is_followed_to_its_end() {
+        let mut deep = samples::graph(&[1; 3000]);
+        deep.edges.iter_mut().for_each(|edge| edge.effect = 0.5);
+        assert_eq!(written(&deep, &Screen::default()).lines().count(), 3002);
     }
 }

@@ -1,5 +1,7 @@
 //! One feature of a dictionary as scripts hold it: `s.feature(12)`.
 
+use std::sync::Arc;
+
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
@@ -7,7 +9,6 @@ use serde_json::{Value, json};
 use super::Known;
 use crate::base::{Result, Task};
 use crate::features::{FeatureCard, card};
-use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::sae::Sae;
@@ -20,6 +21,8 @@ use crate::tensor::Tensor;
 pub struct Feature {
     pub sae: Sae,
     pub index: usize,
+    /// The tokens that it was chosen for, where it was chosen for some.
+    pub promotes: Option<Arc<[u32]>>,
 }
 
 impl Feature {
@@ -28,9 +31,9 @@ impl Feature {
         let (asked, features) = (index.integer()?, sae.core.d_sae());
         let from_start = if asked < 0 { asked.checked_add_unsigned(features as u64) } else { Some(asked) };
         match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
-            Some(index) => Ok(Self { sae: sae.clone(), index }),
+            Some(index) => Ok(Self { sae: sae.clone(), index, promotes: None }),
             None => Err(index
-                .refuse(&format!("an index of the {} of the {}", count(features, "feature"), sae.short()))
+                .refuse(&format!("an index of the {}", sae.short()))
                 .hint(format!("features count from 0 to {}, and from -1 backwards", features.saturating_sub(1)))),
         }
     }

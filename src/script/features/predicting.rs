@@ -35,6 +35,8 @@ pub struct Ranking {
     sae: Sae,
     found: Arc<Promoters>,
     tokens: Arc<[String]>,
+    /// The ids of these.
+    ids: Arc<[u32]>,
 }
 
 impl Ranking {
@@ -146,7 +148,7 @@ pub mod functions {
         let rows = Some(most.div_ceil(context).max(1));
         let rows = super::gathered(&text, tokenizer, context, rows, &env.task, |row| Ok(row.ids))?;
         let found = super::ranked(m.core(), &s.core, &rows, &tokens, candidates, &env.task)?;
-        Ok(Ranking { sae: s, found: found.into(), tokens: names.into() })
+        Ok(Ranking { sae: s, found: found.into(), tokens: names.into(), ids: tokens.into() })
     }
 }
 
@@ -169,7 +171,10 @@ pub mod methods {
         let asked = index.integer()?;
         let place = if asked < 0 { asked.checked_add_unsigned(found.len() as u64) } else { Some(asked) };
         match place.and_then(|place| found.get(usize::try_from(place).ok()?)) {
-            Some(promoter) => Ok(Feature { sae: ranking.sae.clone(), index: promoter.feature }),
+            Some(promoter) => {
+                let (sae, promotes) = (ranking.sae.clone(), Some(ranking.ids.clone()));
+                Ok(Feature { sae, index: promoter.feature, promotes })
+            }
             None => Err(index.refuse(&format!("an index of a ranking of {}", count(found.len(), "feature"))))?,
         }
     }

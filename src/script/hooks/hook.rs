@@ -7,15 +7,17 @@ use rhai::{Array, Dynamic, FnPtr};
 use serde_json::{Value, json};
 
 use super::call::{Calling, Calls};
-use crate::base::Result;
+use super::chosen::{Asked, Chosen};
+use crate::base::{Result, Task};
 use crate::err;
-use crate::model::config::Config;
+use crate::model::Model;
 use crate::model::hooks::{Action, Bound, Edit, Source};
 use crate::report::Screen;
 use crate::sae::splice::Splice;
 use crate::script::options::OptionReader;
 use crate::script::show::Handle;
 use crate::script::value::{Given, given, number_text};
+use crate::tensor::{DType, Tensor};
 
 /// A function of the script, and whether it takes the activation alone, which its first call finds out.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub enum What {
 pub struct Hook {
     what: What,
     site: String,
+    /// The features that it acts on, where these are not all that flows at the site.
+    features: Option<Chosen>,
     /// Where a spliced dictionary reads, if that is another site.
     reads: Option<String>,
     heads: Option<Vec<usize>>,
@@ -48,7 +52,27 @@ impl Hook {
     pub fn new(what: What, site: &str, options: &mut OptionReader) -> Result<Self> {
         let positions = options.get("pos", Given::integers)?;
         let heads = options.get("heads", Given::sizes)?;
-        Ok(Self { what, site: site.into(), reads: None, heads, positions })
+        Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
+    }
+
+    /// The hook on a site, or on features, as the first argument of a call. It knows the options of both.
+    pub fn on(what: What, place: &Given, mut options: OptionReader, task: &Task) -> Result<Self> {
+        let asked = Asked::read(&mut options)?;
+        let hook = Self::new(what, "", &mut options)?;
+        options.finish()?;
+        let Some(chosen) = asked.chosen(place)? else {
+            let site = place.text().map_err(|_| place.refuse("a site, a feature or an array of features"))?;
+            return Ok(Self { site, ..hook });
+        };
+        if hook.heads.is_some() {
+            return Err(err!(Argument, "expected no `heads` where a hook acts on features")
+                .hint("a dictionary reads all heads of its site; one of a single head has a site such as `z.3.5`"));
+        }
+        let what = match hook.what {
+            What::Act(action) => What::Act(chosen.action(&action, task)?),
+            other => other,
+        };
+        Ok(Self { what, site: chosen.site().into(), features: Some(chosen), ..hook })
     }
 
     /// The same for a dictionary that reads at another site.
@@ -71,7 +95,8 @@ impl Hook {
     }
 
     /// The hook at the places of one model, its function called through `calls`.
-    pub fn bound<'a>(&self, config: &Config, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
+    pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
+        let config = model.decoder.config();
         if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
             if self.heads.is_some() {
                 return Err(err!(
@@ -88,7 +113,10 @@ impl Hook {
             What::Edit(function) => Box::new(Calling::new(calls, function.clone())),
             What::Splice(splice) => Box::new(splice.clone()),
         };
-        Ok(vec![Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)?])
+        Ok(vec![match &self.features {
+            Some(features) => features.bound(model, edit, self.positions.clone())?,
+            None => Bound::new(config, &self.site, self.heads.as_deref(), self.positions.clone(), edit)?,
+        }])
     }
 
     fn does(&self) -> String {
@@ -97,14 +125,35 @@ impl Hook {
             What::Act(Action::Mean { by_position: false, .. }) => "mean".into(),
             What::Act(Action::Mean { by_position: true, .. }) => "mean by position".into(),
             What::Act(Action::Patch(Source::Cache(_))) => "patch from a run".into(),
-            What::Act(Action::Patch(Source::Tensor(values))) => format!("patch with {:?}", values.dims()),
-            What::Act(Action::Add { vector, scale }) => {
-                format!("add {} times {:?}", number_text(*scale), vector.dims())
-            }
+            What::Act(Action::Patch(Source::Tensor(values))) => format!("patch with {}", told(values, 1.0)),
+            What::Act(Action::Add { vector, scale }) => format!("add {}", told(vector, *scale)),
             What::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
             What::Edit(_) => "edit".into(),
             What::Splice(_) => "splice a dictionary in".into(),
         }
+    }
+
+    /// The same for the features that it acts on.
+    fn does_to(&self, whom: &str) -> String {
+        match &self.what {
+            What::Act(Action::Mean { by_position: false, .. }) => format!("mean of {whom}"),
+            What::Act(Action::Mean { by_position: true, .. }) => format!("mean by position of {whom}"),
+            What::Act(Action::Patch(Source::Cache(_))) => format!("patch {whom} from a run"),
+            What::Act(Action::Patch(Source::Tensor(values))) => format!("patch {whom} with {}", told(values, 1.0)),
+            What::Act(Action::Scale(factor)) => format!("scale {whom} by {}", number_text(*factor)),
+            What::Act(Action::Add { .. }) => format!("{} to {whom}", self.does()),
+            What::Act(Action::Zero) | What::Edit(_) | What::Splice(_) => format!("{} {whom}", self.does()),
+        }
+    }
+}
+
+/// Values times a scale, in a word: a number, or their shape.
+fn told(values: &Tensor, scale: f64) -> String {
+    let number = values.to_dtype(DType::F64).and_then(|values| values.to_scalar::<f64>());
+    match number {
+        Ok(number) => number_text(number * scale),
+        Err(_) if scale == 1.0 => format!("{:?}", values.dims()),
+        Err(_) => format!("{} times {:?}", number_text(scale), values.dims()),
     }
 }
 
@@ -119,9 +168,12 @@ impl Handle for Hook {
         };
         let heads = self.heads.iter().flatten().map(usize::to_string).collect();
         let positions = self.positions.iter().flatten().map(i64::to_string).collect();
-        let heads = part("head", "heads", heads);
+        let (heads, positions) = (part("head", "heads", heads), part("position", "positions", positions));
+        if let Some(features) = &self.features {
+            return format!("{}{positions}, error {}", self.does_to(&features.whom()), features.error());
+        }
         let reads = self.reads.as_ref().map(|reads| format!(" for {reads}")).unwrap_or_default();
-        format!("{}{reads} at {}{heads}{}", self.does(), self.site, part("position", "positions", positions))
+        format!("{}{reads} at {}{heads}{positions}", self.does(), self.site)
     }
 
     fn shown(&self, _: &Screen) -> Result<String> {
@@ -129,6 +181,10 @@ impl Handle for Hook {
     }
 
     fn json(&self) -> Result<Value> {
-        Ok(json!({ "does": self.does(), "site": self.site, "heads": self.heads, "pos": self.positions }))
+        let mut map = json!({ "does": self.does(), "site": self.site, "heads": self.heads, "pos": self.positions });
+        for (key, value) in self.features.iter().flat_map(Chosen::json) {
+            map[key] = value;
+        }
+        Ok(map)
     }
 }

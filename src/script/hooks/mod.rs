@@ -1,6 +1,7 @@
 //! `hooks::`: what is done to activations while a model runs, as values that are made before any run.
 
 pub mod call;
+mod chosen;
 mod hook;
 
 use std::rc::Rc;
@@ -12,20 +13,19 @@ use rhai::{Dynamic, FnPtr};
 use hook::Function;
 pub use hook::{Hook, What};
 
+use super::env::env;
 use super::model::{Cache, Run};
-use super::options::options;
+use super::options::{OptionReader, options};
 use super::tensor::values;
 use super::value::{Any, Fallible, Num, Options, given};
 use crate::base::Result;
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, Source};
+use crate::tensor::{Device, Tensor};
 
-/// A hook whose options are those that every hook has.
-fn hook(what: What, site: &str, at: usize, map: Options) -> Fallible<Hook> {
-    let mut read = options(at, map);
-    let hook = Hook::new(what, site, &mut read)?;
-    read.finish()?;
-    Ok(hook)
+/// A hook on a site or on features.
+fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
+    Ok(Hook::on(what, &given(0, "place", place), read, &env(ctx)?.task)?)
 }
 
 /// What a run recorded, from a cache or a run.
@@ -36,50 +36,76 @@ fn recorded(value: &Dynamic) -> Option<Arc<Recorded>> {
     value.read_lock::<Run>().map(|run| run.cache().activations().clone())
 }
 
+/// Numbers that a hook works with: one, or some in a tensor or an array.
+fn amount(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+    match given(index, name, value).number() {
+        Ok(number) => Ok(Tensor::new(number, &Device::Cpu)?),
+        Err(_) => values(index, name, value)
+            .map_err(|_| given(index, name, value).refuse("a number, a tensor or an array of numbers")),
+    }
+}
+
 fn source(value: &Dynamic) -> Result<Source> {
     if let Some(cache) = recorded(value) {
         return Ok(Source::Cache(cache));
     }
-    values(1, "from", value)
+    amount(1, "from", value)
         .map(Source::Tensor)
-        .map_err(|_| given(1, "from", value).refuse("a cache, a run, a tensor or an array of numbers"))
+        .map_err(|_| given(1, "from", value).refuse("a cache, a run, a number, a tensor or an array of numbers"))
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A hook that sets what flows at a site to 0.
+    /// A hook that sets what flows at a site to 0, or the codes of features.
     ///
     /// A site is named as everywhere: `mlp_out.3`, `z.3.5` for one head, `resid_post.*` for every layer,
     /// `blocks.3.hook_mlp_out` as TransformerLens has it. Hooks are given to a call as `#{ hooks: [..] }` and act in
     /// that order.
     ///
+    /// In the place of a site may stand a feature, or an array of features of one dictionary. Then the hook acts on their
+    /// codes, at the site that the dictionary reads: x becomes x + (c' - c) D, with the codes c of x, what the hook makes
+    /// of them, c', and the directions D that they have. So what the dictionary does not reconstruct is kept; with
+    /// `error: "drop"` x becomes x_hat + (c' - c) D. A second hook on the same dictionary encodes what the first one left,
+    /// where other features may fire: features that belong together are better given to one hook.
+    ///
     /// # Options
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     /// - `heads` = all: a head or several, where the site has heads
+    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
+    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
+    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
     ///
     /// # Example
     /// ```
     /// hooks::zero("mlp_out.3")  //=> zero at mlp_out.3
     /// hooks::zero("z.0", #{ heads: [1, 2], pos: -1 })  //=> zero at z.0, heads 1, 2, position -1
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// hooks::zero(s.feature(12))  //=> zero feature 12 of resid_post.3, error kept
+    /// hooks::zero([s.feature(3), s.feature(5)], #{ others: true })  //=> zero all but features 3, 5 of resid_post.3, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn zero(site: &str) -> Fallible<Hook> {
-        zero_with(site, Options::new())
+    pub fn zero(ctx: NativeCallContext, place: Any) -> Fallible<Hook> {
+        zero_with(ctx, place, Options::new())
     }
 
     #[rhai_fn(name = "zero", return_raw)]
-    pub fn zero_with(site: &str, options: Options) -> Fallible<Hook> {
-        super::hook(What::Act(Action::Zero), site, 1, options)
+    pub fn zero_with(ctx: NativeCallContext, place: Any, options: Options) -> Fallible<Hook> {
+        super::hook(&ctx, What::Act(Action::Zero), &place, super::options(1, options))
     }
 
-    /// A hook that replaces what flows at a site by the mean of what was recorded there.
+    /// A hook that replaces what flows at a site, or the codes of features, by the mean of what was recorded there.
     ///
-    /// `data` is a cache or a run in which the site was recorded. Filled-up positions of shorter texts do not count.
+    /// `data` is a cache or a run in which the site was recorded. Filled-up positions of shorter texts do not count. A
+    /// feature's mean is that of its codes over all these positions, those where it is silent included; `hooks::zero` says
+    /// how a hook acts on features.
     ///
     /// # Options
     /// - `by_position` = false: a mean for each position, over the texts, in place of one over all positions
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     /// - `heads` = all: a head or several, where the site has heads
+    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
+    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
+    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
     ///
     /// # Example
     /// ```
@@ -88,30 +114,34 @@ pub mod functions {
     /// let mean = hooks::mean("mlp_out.0", data);
     /// let out = m.cache([7, 8], "mlp_out.0", #{ hooks: mean })["mlp_out.0"];
     /// out[0].all_close(data.mean("mlp_out.0")[0].expand([2, 8]))  //=> true
+    /// hooks::mean(sae::identity(8).feature(2), data, #{ site: "mlp_out.0" })  //=> mean of feature 2 of mlp_out.0, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn mean(site: &str, data: Any) -> Fallible<Hook> {
-        mean_with(site, data, Options::new())
+    pub fn mean(ctx: NativeCallContext, place: Any, data: Any) -> Fallible<Hook> {
+        mean_with(ctx, place, data, Options::new())
     }
 
     #[rhai_fn(name = "mean", return_raw)]
-    pub fn mean_with(site: &str, data: Any, options: Options) -> Fallible<Hook> {
+    pub fn mean_with(ctx: NativeCallContext, place: Any, data: Any, options: Options) -> Fallible<Hook> {
         let mut read = super::options(2, options);
         let by_position = read.flag("by_position", false)?;
         let cache = super::recorded(&data).ok_or_else(|| given(1, "data", &data).refuse("a cache or a run"))?;
-        let hook = Hook::new(What::Act(Action::Mean { cache, by_position }), site, &mut read)?;
-        read.finish()?;
-        Ok(hook)
+        super::hook(&ctx, What::Act(Action::Mean { cache, by_position }), &place, read)
     }
 
-    /// A hook that replaces what flows at a site by what another run has there, or by given values.
+    /// A hook that replaces what flows at a site, or the codes of features, by what another run has there, or by given
+    /// values.
     ///
-    /// From a cache or a run it takes the same site at the same positions. Values are a tensor, or an array of numbers,
-    /// of the shape that flows at the site, or one that stretches to it.
+    /// From a cache or a run it takes the same site at the same positions. Values are a number, a tensor, or an array of
+    /// numbers, of the shape that flows at the site, or one that stretches to it; codes are [batch, pos, features] in the
+    /// order of the features given. `hooks::zero` says how a hook acts on features.
     ///
     /// # Options
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     /// - `heads` = all: a head or several, where the site has heads
+    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
+    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
+    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
     ///
     /// # Example
     /// ```
@@ -120,70 +150,103 @@ pub mod functions {
     /// let corrupt = [1, 5, 3];
     /// let patch = hooks::patch("resid_pre.1", m.cache(clean, "resid_pre.1"));
     /// m.logits(corrupt, #{ hooks: patch }).all_close(m.logits(clean))  //=> true
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// hooks::patch(s.feature(12), 4)  //=> patch feature 12 of resid_post.3 with 4.0, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn patch(site: &str, from: Any) -> Fallible<Hook> {
-        patch_with(site, from, Options::new())
+    pub fn patch(ctx: NativeCallContext, place: Any, from: Any) -> Fallible<Hook> {
+        patch_with(ctx, place, from, Options::new())
     }
 
     #[rhai_fn(name = "patch", return_raw)]
-    pub fn patch_with(site: &str, from: Any, options: Options) -> Fallible<Hook> {
-        super::hook(What::Act(Action::Patch(super::source(&from)?)), site, 2, options)
+    pub fn patch_with(ctx: NativeCallContext, place: Any, from: Any, options: Options) -> Fallible<Hook> {
+        super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(2, options))
     }
 
-    /// A hook that adds a vector, times a scale, to what flows at a site.
+    /// A hook that adds a vector or a number, times a scale, to what flows at a site, or to the codes of features.
+    ///
+    /// Without a scale it is added once. Adding to a code steers by the feature's direction, whether it fires or not;
+    /// `hooks::zero` says how a hook acts on features.
     ///
     /// # Options
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     /// - `heads` = all: a head or several, where the site has heads
+    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
+    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
+    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
     ///
     /// # Example
     /// ```
     /// hooks::add("resid_post.3", tensor::ones([64]), 2)  //=> add 2.0 times [64] at resid_post.3
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// hooks::add(s.feature(12), 5, #{ pos: -1 })  //=> add 5.0 to feature 12 of resid_post.3, position -1, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn add(site: &str, vector: Any, scale: Num) -> Fallible<Hook> {
-        add_with(site, vector, scale, Options::new())
+    pub fn add(ctx: NativeCallContext, place: Any, vector: Any, scale: Num) -> Fallible<Hook> {
+        add_with(ctx, place, vector, scale, Options::new())
     }
 
     #[rhai_fn(name = "add", return_raw)]
-    pub fn add_with(site: &str, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
-        let (vector, scale) = (super::values(1, "vector", &vector)?, given(2, "scale", &scale).number()?);
-        super::hook(What::Act(Action::Add { vector, scale }), site, 3, options)
+    pub fn add_once(ctx: NativeCallContext, place: Any, vector: Any) -> Fallible<Hook> {
+        add_with(ctx, place, vector, 1.0.into(), Options::new())
     }
 
-    /// A hook that multiplies what flows at a site by a number.
+    #[rhai_fn(name = "add", return_raw)]
+    pub fn add_once_with(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
+        let vector = super::amount(1, "vector", &vector)?;
+        super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(2, options))
+    }
+
+    #[rhai_fn(name = "add", return_raw)]
+    pub fn add_with(ctx: NativeCallContext, place: Any, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
+        let (vector, scale) = (super::amount(1, "vector", &vector)?, given(2, "scale", &scale).number()?);
+        super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(3, options))
+    }
+
+    /// A hook that multiplies what flows at a site, or the codes of features, by a number.
+    ///
+    /// `hooks::zero` says how a hook acts on features.
     ///
     /// # Options
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     /// - `heads` = all: a head or several, where the site has heads
+    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
+    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
+    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
     ///
     /// # Example
     /// ```
     /// hooks::scale("attn_out.*", 0)  //=> scale by 0.0 at attn_out.*
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// hooks::scale(s.feature(-1), 2, #{ error: "drop" })  //=> scale feature 95 of resid_post.3 by 2.0, error dropped
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn scale(site: &str, factor: Num) -> Fallible<Hook> {
-        scale_with(site, factor, Options::new())
+    pub fn scale(ctx: NativeCallContext, place: Any, factor: Num) -> Fallible<Hook> {
+        scale_with(ctx, place, factor, Options::new())
     }
 
     #[rhai_fn(name = "scale", return_raw)]
-    pub fn scale_with(site: &str, factor: Num, options: Options) -> Fallible<Hook> {
+    pub fn scale_with(ctx: NativeCallContext, place: Any, factor: Num, options: Options) -> Fallible<Hook> {
         let factor = given(1, "factor", &factor).number()?;
-        super::hook(What::Act(Action::Scale(factor)), site, 2, options)
+        super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(2, options))
     }
 
-    /// A hook that gives what flows at a site to a function and puts what it returns in its place.
+    /// A hook that gives what flows at a site, or the codes of features, to a function and puts what it returns in its
+    /// place.
     ///
     /// The function is `|x|` or `|x, at|`. `x` is the activation, or the part of it that `pos` and `heads` mean; one that
-    /// returns nothing leaves it alone. `at` is a map that says where and when: `site`, `layer` and `head` (`()` where
-    /// there is none), `pos` (the first and the last position of this pass), `step` (0 for the text itself, 1 for the
-    /// pass that reads the first generated token, and so on), and `lengths` (how many tokens of each text have been
-    /// read).
+    /// returns nothing leaves it alone. Codes are [batch, pos, features], in the order of the features given;
+    /// `hooks::zero` says how a hook acts on them. `at` is a map that says where and when: `site`, `layer` and `head`
+    /// (`()` where there is none), `pos` (the first and the last position of this pass), `step` (0 for the text itself,
+    /// 1 for the pass that reads the first generated token, and so on), and `lengths` (how many tokens of each text have
+    /// been read).
     ///
     /// # Options
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     /// - `heads` = all: a head or several, where the site has heads
+    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
+    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
+    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
     ///
     /// # Example
     /// ```
@@ -195,16 +258,19 @@ pub mod functions {
     /// let look = hooks::edit("resid_post.*", |x, at| seen.push([at.site, x.shape]));
     /// m.run([1, 2, 3], #{ hooks: look });
     /// seen  //=> [["resid_post.0", [1, 3, 8]], ["resid_post.1", [1, 3, 8]]]
+    /// let s = sae::identity(8);
+    /// let top = hooks::edit([s.feature(0), s.feature(3)], |codes| codes.clamp(0, 1), #{ site: "mlp_out.0" });
+    /// m.run([1, 2], #{ hooks: top })["mlp_out.0"][0][0][3] >= 0  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn edit(site: &str, function: FnPtr) -> Fallible<Hook> {
-        edit_with(site, function, Options::new())
+    pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr) -> Fallible<Hook> {
+        edit_with(ctx, place, function, Options::new())
     }
 
     #[rhai_fn(name = "edit", return_raw)]
-    pub fn edit_with(site: &str, function: FnPtr, options: Options) -> Fallible<Hook> {
+    pub fn edit_with(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
         let function = Function { function, takes_one: Rc::default() };
-        super::hook(What::Edit(function), site, 2, options)
+        super::hook(&ctx, What::Edit(function), &place, super::options(2, options))
     }
 }
 

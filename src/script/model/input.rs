@@ -66,7 +66,7 @@ impl Asked {
         model: &Model,
         work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
     ) -> Fallible<T> {
-        let bound = self.hooks.iter().map(|hook| hook.bound(model.config(), calls));
+        let bound = self.hooks.iter().map(|hook| hook.bound(model.core(), calls));
         let bound = bound.collect::<Result<Vec<_>>>().map_err(|e| e.arg(self.arg))?.into_iter().flatten().collect();
         calls.outcome(work(bound, &env(ctx)?.task))
     }

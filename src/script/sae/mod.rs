@@ -17,6 +17,7 @@ mod sweep;
 mod transcode;
 
 pub use dictionary::Sae;
+pub use measure::site_of;
 pub use rows::{choosing, keeping};
 
 use rhai::exported_manifest;

@@ -2,7 +2,7 @@
 
 use super::boxes;
 use super::labels::Words;
-use super::{EFFECT, FALLS, GROWS, stroke};
+use super::{EFFECT, stroke};
 use crate::base::Result;
 use crate::circuit::Graph;
 use crate::report::clip::Frame;

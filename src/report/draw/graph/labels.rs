@@ -143,3 +143,35 @@ impl Points {
 fn square((x, y): Point) -> (i64, i64) {
     ((x / SQUARE).floor() as i64, (y / SQUARE).floor() as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::draw::graph::{route, samples};
+
+    #[test]
+    fn labels_cover_no_box_and_not_each_other_and_the_strongest_edges_have_one() {
+        for graph in samples::all() {
+            let placed = Placed::of(&graph, &vec![50.0; graph.nodes.len()], 80.0);
+            let labels = labels(&graph, &placed, &route::curves(&graph, &placed));
+            for (i, label) in labels.iter().enumerate() {
+                let plate = &label.plate;
+                assert!(plate.left >= 0.0 && plate.right <= placed.width);
+                assert!(label.words.width() <= plate.width());
+                assert!(!placed.boxes.iter().any(|frame| overlap(plate, frame, 0.0)));
+                assert!(!labels[..i].iter().any(|other| overlap(plate, &other.plate, 0.0)));
+            }
+            assert!(2 * labels.len() >= graph.edges.len(), "{} of {}", labels.len(), graph.edges.len());
+            if let Some(strongest) = graph.edges.iter().max_by(|a, b| a.effect.abs().total_cmp(&b.effect.abs())) {
+                assert_eq!(labels[0].words.effect, effect(strongest));
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_shares_of_the_length() {
+        let curve = [(0.0, 0.0), (0.0, 0.0), (3.0, 0.0), (3.0, 1.0)];
+        assert_eq!((along(&curve, 0.5), along(&curve, 1.0)), ((2.0, 0.0), (3.0, 1.0)));
+        assert_eq!(along(&[(2.0, 5.0)], 0.5), (2.0, 5.0));
+    }
+}

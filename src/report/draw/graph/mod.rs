@@ -6,6 +6,8 @@ mod labels;
 pub mod names;
 mod place;
 mod route;
+#[cfg(test)]
+pub mod samples;
 
 use super::canvas::{Anchor, Canvas, Drawing, Point, Type, draw as on_canvas};
 use super::layout::{self, PAD};
@@ -53,9 +55,14 @@ impl Picture for Graph {
         if !self.can_be_drawn() {
             let (nodes, edges) = (self.nodes.len(), self.edges.len());
             let hint = "save it as .dot or .json, or leave weak edges out when it is made";
-            return Err(err!(Argument, "expected at most {MOST_NODES} nodes and {MOST_EDGES} edges to draw, found {nodes} and {edges}").hint(hint));
+            return Err(err!(
+                Argument,
+                "expected at most {MOST_NODES} nodes and {MOST_EDGES} edges to draw, found {nodes} and {edges}"
+            )
+            .hint(hint));
         }
-        let texts: Vec<boxes::Text> = self.nodes.iter().zip(names::nodes(self)).map(|(node, name)| boxes::Text::of(node, &name)).collect();
+        let texts: Vec<boxes::Text> =
+            self.nodes.iter().zip(names::nodes(self)).map(|(node, name)| boxes::Text::of(node, &name)).collect();
         let heights: Vec<f64> = texts.iter().map(boxes::Text::height).collect();
         let sites: Vec<String> = self.sites.iter().map(|site| SITE.fitted(&visible(site), 120.0)).collect();
         let labels = sites.iter().map(|site| SITE.width(site)).fold(0.0, f64::max);
@@ -97,8 +104,7 @@ impl Graph {
     ) -> Result<()> {
         let moved = |(x, y): Point| (x + PAD, y + above);
         let framed = |frame: &Frame| {
-            let ((left, top), (right, bottom)) =
-                (moved((frame.left, frame.top)), moved((frame.right, frame.bottom)));
+            let ((left, top), (right, bottom)) = (moved((frame.left, frame.top)), moved((frame.right, frame.bottom)));
             Frame { left, top, right, bottom }
         };
         for level in &placed.levels {
@@ -157,5 +163,86 @@ fn stroke(canvas: &mut Canvas, points: &[Point], effect: f64) -> Result<()> {
     match effect {
         effect if effect < 0.0 => canvas.dashed(points, DASH, thickness(effect), GROWS.faint(depth)),
         effect => canvas.path(points, thickness(effect), FALLS.faint(depth)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::picture::{inline_svg, png, svg};
+
+    #[test]
+    fn every_size_is_drawn_and_the_same_every_time() {
+        for graph in samples::all() {
+            let picture = inline_svg(&graph).unwrap();
+            assert_eq!(picture, inline_svg(&graph).unwrap());
+            for node in &graph.nodes {
+                assert!(picture.contains(&format!("{}/{}", node.level, node.feature)));
+            }
+            assert!(!picture.contains("Partial") && svg(&graph).unwrap().len() > 1000);
+        }
+    }
+
+    #[test]
+    fn every_text_lies_within_the_picture() {
+        for graph in samples::all() {
+            let drawing = graph.draw(false).unwrap();
+            let (wide, high) = drawing.view_box();
+            for text in drawing.body.split("<text ").skip(1) {
+                let at = |name: &str| -> f64 {
+                    text.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+                };
+                let letters = text.split('>').nth(1).unwrap().split('<').next().unwrap();
+                // An average letter is at least half as wide as it is high.
+                let end = at("x")
+                    + if text.contains("\"start\"") {
+                        at("font-size") * 0.5 * letters.trim().len() as f64
+                    } else {
+                        0.0
+                    };
+                assert!(at("x") >= 0.0 && end <= wide && at("y") >= 0.0 && at("y") <= high, "{text}");
+            }
+            assert_eq!(
+                drawing.areas.iter().map(|area| area.index).collect::<Vec<_>>(),
+                (0..graph.nodes.len()).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn growing_is_of_another_colour_and_dashed_and_said_only_where_it_occurs() {
+        let mut graph = samples::graph(&[2, 1]);
+        graph.edges.iter_mut().for_each(|edge| edge.effect = 0.3);
+        let falling = inline_svg(&graph).unwrap();
+        assert!(falling.contains("#0072B2") && !falling.contains("#D55E00") && !falling.contains("it grows"));
+        graph.edges[1].effect = -0.3;
+        let mixed = inline_svg(&graph).unwrap();
+        assert!(mixed.contains("it grows instead") && mixed.contains("-30 %"));
+        assert!(mixed.matches("#D55E00").count() > 5, "dashes are many strokes");
+    }
+
+    #[test]
+    fn what_is_partial_says_so_and_what_is_hostile_stays_text() {
+        let mut graph = samples::graph(&[2, 1]);
+        graph.is_whole = false;
+        graph.nodes[1].meaning = Some("</svg><script>alert(1)</script>\u{202e}\0".into());
+        graph.sites[0] = "<b>".into();
+        graph.title = "<i>".into();
+        let picture = inline_svg(&graph).unwrap();
+        assert!(picture.contains("Partial: it was interrupted"));
+        assert!(!picture.contains("<script") && !picture.contains("<b>") && !picture.contains("<i>"));
+        assert!(picture.matches("</svg>").count() == 1 && !picture.contains('\u{202e}') && !picture.contains('\0'));
+    }
+
+    #[test]
+    fn nothing_is_drawn_too_and_a_tangle_is_refused() {
+        let mut graph = samples::graph(&[1]);
+        graph.nodes.clear();
+        assert!(png(&graph).is_ok());
+        let error = inline_svg(&samples::graph(&[200, 101])).unwrap_err();
+        assert!(
+            error.message.starts_with("expected at most 300 nodes and 2000 edges to draw, found 301 and"),
+            "{error:?}"
+        );
     }
 }

@@ -216,3 +216,49 @@ fn rising(numbers: &[f64]) -> Vec<f64> {
     }
     runs.into_iter().flat_map(|(sum, count)| std::iter::repeat_n(sum / count as f64, count)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::draw::graph::samples;
+
+    #[test]
+    fn no_two_boxes_overlap_and_all_are_inside() {
+        for graph in samples::all() {
+            let heights: Vec<f64> = (0..graph.nodes.len()).map(|node| 40.0 + (node % 4) as f64 * 10.0).collect();
+            let placed = Placed::of(&graph, &heights, 80.0);
+            for (i, a) in placed.boxes.iter().enumerate() {
+                assert!(a.left >= 80.0 + SIDE - 0.1 && a.right <= placed.width - SIDE + 0.1, "{a:?}");
+                assert!(a.top >= 0.0 && a.bottom <= placed.height && a.height() >= heights[i] - 1e-9);
+                for b in &placed.boxes[..i] {
+                    let beside = a.right + GAP <= b.left + 0.1 || b.right + GAP <= a.left + 0.1;
+                    assert!(beside || a.bottom + ROW_GAP <= b.top || b.bottom + ROW_GAP <= a.top, "{a:?} {b:?}");
+                }
+            }
+            // Later dictionaries are higher up.
+            for edge in &graph.edges {
+                assert!(placed.boxes[edge.from].top >= placed.boxes[edge.to].bottom + LEVEL_GAP);
+            }
+        }
+    }
+
+    #[test]
+    fn crossings_that_need_not_be_are_undone() {
+        // Three to three, in the opposite order.
+        let mut graph = samples::graph(&[3, 3]);
+        graph.edges.truncate(3);
+        for (i, edge) in graph.edges.iter_mut().enumerate() {
+            (edge.from, edge.to, edge.effect) = (3 + i, 2 - i, 0.5);
+        }
+        let placed = Placed::of(&graph, &[40.0; 6], 0.0);
+        for edge in &graph.edges {
+            assert!((placed.boxes[edge.from].left - placed.boxes[edge.to].left).abs() < 1.0);
+        }
+    }
+
+    #[test]
+    fn rising_numbers_are_the_nearest_ones() {
+        assert_eq!(rising(&[1.0, 3.0, 2.0, 5.0, 0.0]), [1.0, 2.5, 2.5, 2.5, 2.5]);
+        assert_eq!(rising(&[1.0, 2.0]), [1.0, 2.0]);
+    }
+}

@@ -137,7 +137,54 @@ fn smooth(corners: &[Point]) -> Vec<Point> {
 /// A point of the cubic curve between two points that is upright at both.
 fn on_bend(from: Point, to: Point, t: f64) -> Point {
     let s = 1.0 - t;
-    let mix = |p: f64, q: f64, r: f64, u: f64| s * s * s * p + 3.0 * s * s * t * q + 3.0 * s * t * t * r + t * t * t * u;
+    let mix =
+        |p: f64, q: f64, r: f64, u: f64| s * s * s * p + 3.0 * s * s * t * q + 3.0 * s * t * t * r + t * t * t * u;
     let half = (from.1 + to.1) / 2.0;
     (mix(from.0, from.0, to.0, to.0), mix(from.1, half, half, to.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::draw::graph::samples;
+
+    #[test]
+    fn edges_run_from_box_to_box_and_through_none() {
+        for graph in samples::all() {
+            let placed = Placed::of(&graph, &vec![50.0; graph.nodes.len()], 80.0);
+            let curves = curves(&graph, &placed);
+            assert_eq!(curves.len(), graph.edges.len());
+            for (edge, curve) in graph.edges.iter().zip(&curves) {
+                let (first, last) = (curve[0], curve[curve.len() - 1]);
+                assert_eq!((first.1, last.1), (placed.boxes[edge.from].top, placed.boxes[edge.to].bottom));
+                assert!(curve.windows(2).all(|pair| pair[0].1 >= pair[1].1), "edges rise");
+                for (x, y) in curve {
+                    let through = |frame: &&Frame| {
+                        frame.left < *x && *x < frame.right && frame.top + 0.01 < *y && *y < frame.bottom - 0.01
+                    };
+                    assert!(!placed.boxes.iter().any(|frame| through(&frame)), "{edge:?} at {x} {y}");
+                    assert!(*x > 0.0 && *x < placed.width);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn edges_of_one_box_end_beside_each_other_in_the_order_in_which_they_come() {
+        let graph = samples::graph(&[5, 1]);
+        let placed = Placed::of(&graph, &[50.0; 6], 0.0);
+        let mut ends: Vec<(f64, f64)> =
+            curves(&graph, &placed).iter().map(|curve| (curve[0].0, curve[curve.len() - 1].0)).collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(ends.windows(2).all(|pair| pair[0].1 + 20.0 < pair[1].1), "{ends:?}");
+    }
+
+    #[test]
+    fn bends_are_upright_at_both_ends() {
+        let points = smooth(&[(0.0, 100.0), (50.0, 60.0), (50.0, 40.0), (20.0, 0.0)]);
+        assert_eq!(points.len(), 2 + 2 * PIECES);
+        assert_eq!((points[0], points[PIECES], points[PIECES + 1]), ((0.0, 100.0), (50.0, 60.0), (50.0, 40.0)));
+        let steep = |a: Point, b: Point| (b.1 - a.1).abs() > 4.0 * (b.0 - a.0).abs();
+        assert!(steep(points[0], points[1]) && steep(points[PIECES - 1], points[PIECES]));
+    }
 }

@@ -1,0 +1,56 @@
+//! The causal tree of a feature beside a plain loop of full forwards in PyTorch, and what one pass finds of all features of
+//! a dictionary beside the harvest that it reads. Writes `docs/benchmarks-circuit.md`.
+//!
+//! `cargo bench --bench circuit`; the loop is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
+//! interpreter that has transformers.
+
+mod common;
+#[path = "circuit/made.rs"]
+mod made;
+#[path = "common/most_memory.rs"]
+mod most_memory;
+#[allow(dead_code, reason = "the loop is given files, not numbers")]
+#[path = "common/peers.rs"]
+mod peers;
+#[path = "circuit/survey.rs"]
+mod survey;
+#[path = "circuit/tree.rs"]
+mod tree;
+
+use common::{Rows, publish};
+use microtome::base::memory;
+
+const LAYERS: usize = 6;
+const D: usize = 512;
+const FEATURES: usize = 4096;
+/// Codes of a row.
+const K: usize = 32;
+const CONTEXTS: usize = 20;
+const LENGTH: usize = 30;
+/// Of how many features the loop is timed; the others take as long.
+const TIMED: usize = 300;
+
+fn main() {
+    memory::keep_freed();
+    if survey::is_child() {
+        return survey::print();
+    }
+    let mut rows = Rows::new();
+    survey::rows(&mut rows);
+    tree::rows(&mut rows);
+    let sentences = format!(
+        "The tree is of one feature of the last of {LAYERS} random top-k dictionaries ({FEATURES} features, {K} codes a row) \
+         on the stream behind each block of a model of the shape of Pythia-70M with random weights, in f32: {CONTEXTS} \
+         contexts of {LENGTH} tokens, three children, below the first level only the strongest child followed, as the \
+         authors' notebook does, and no edge left out. The loop runs transformers' GPT-NeoX once for each feature of the \
+         dictionary before, all contexts in one batch, with a hook that takes the feature off at all positions; codes are \
+         computed once, beforehand. It is timed for {TIMED} features of the first node, and scaled to all features of all \
+         nodes that were expanded. What the contexts of a node are is found beforehand for both. {}",
+        survey::SENTENCE
+    );
+    publish("Benchmarks of circuits", "circuit", "benchmarks-circuit.md", &sentences, &rows);
+}
+
+fn human(bytes: Option<u64>) -> String {
+    bytes.map_or("not measured: no VmHWM here".into(), |bytes| memory::human(bytes.into()))
+}

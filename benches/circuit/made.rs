@@ -1,0 +1,86 @@
+//! Models and dictionaries with random weights, and the files that the loop in Python reads them from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::random::stream;
+use microtome::model::{Model, load};
+use microtome::sae::{About, Activation, Parts, Sae, Scaling};
+use microtome::script::Session;
+use microtome::script::env::Env;
+use microtome::tensor::files::{Named, safetensors};
+use microtome::tensor::{DType, Tensor, create};
+
+use super::{D, FEATURES, K, LAYERS};
+
+/// Writes the shape of Pythia-70M with random weights into the folder `neox` of a place.
+const MODEL: &str = r#"
+    let shape = #{
+        model_type: "gpt_neox", num_hidden_layers: 6, hidden_size: 512, num_attention_heads: 8, intermediate_size: 2048,
+        hidden_act: "gelu", vocab_size: 50304, max_position_embeddings: 2048, rotary_pct: 0.25, rotary_emb_base: 10000,
+        layer_norm_eps: 1e-5, use_parallel_residual: true, tie_word_embeddings: false,
+    };
+    model::init(shape, #{ seed: 0 }).save("neox");
+"#;
+
+pub fn model(place: &Path) -> Model {
+    let out = place.to_path_buf();
+    let saved = microtome::script::thread::with_large_stack(move || {
+        drop(Session::new(Env::in_memory(&out).unwrap()).eval("bench", MODEL).unwrap());
+    });
+    saved.unwrap();
+    let files = Files::new(Access::new(place, &Rules::default()).unwrap(), false);
+    let folder = place.join("neox").display().to_string();
+    Model::load(&files, &folder, &load::Options::default(), &Task::default()).unwrap()
+}
+
+/// A top-k dictionary of directions drawn evenly from the sphere, which it reads as it writes.
+pub fn dictionary(site: &str, d: usize, features: usize, k: usize, turn: u64) -> Sae {
+    let mut random = stream(0, "bench", turn);
+    let rows = create::randn(&[features, d], DType::F32, &mut random).unwrap();
+    let lengths = rows.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap();
+    let directions = rows.broadcast_div(&lengths).unwrap();
+    Sae::new(Parts {
+        encoder: directions.clone(),
+        encoder_bias: None,
+        activation: Activation::TopK(k),
+        decoder: directions,
+        decoder_bias: None,
+        centred: false,
+        rescaled: false,
+        skip: None,
+        scaling: Scaling::None,
+        about: About { kind: "topk".into(), sites: vec![site.into()], ..About::default() },
+    })
+    .unwrap()
+}
+
+/// One behind each block.
+pub fn dictionaries() -> Vec<Sae> {
+    let one = |layer: usize| dictionary(&format!("resid_post.{layer}"), D, FEATURES, K, layer as u64);
+    (0..LAYERS).map(one).collect()
+}
+
+/// What the loop needs beside the model: the last two dictionaries, the contexts and the target.
+pub fn write(place: &Path, saes: &[Sae], contexts: &[Vec<u32>], target: usize) {
+    let mut tensors = BTreeMap::new();
+    for (name, sae) in ["target", "previous"].into_iter().zip(saes.iter().rev()) {
+        tensors.insert(name.to_string(), sae.directions().clone());
+    }
+    let ids: Vec<i64> = contexts.concat().into_iter().map(i64::from).collect();
+    let ids = Tensor::from_vec(ids, (contexts.len(), contexts[0].len()), &microtome::tensor::Device::Cpu).unwrap();
+    tensors.insert("contexts".into(), ids);
+    tensors.insert("feature".into(), Tensor::new(&[target as i64], &microtome::tensor::Device::Cpu).unwrap());
+    let mut file = std::fs::File::create(place.join("task.safetensors")).unwrap();
+    safetensors::write(&Named { tensors, ..Named::default() }, &mut file).unwrap();
+}
+
+/// What the loop found: the effect of each of the first features.
+pub fn effects(place: &Path) -> Option<Vec<f64>> {
+    let bytes = std::fs::read(place.join("effects.safetensors")).ok()?;
+    let found = safetensors::Reader::new(bytes).unwrap().tensor("effects").unwrap();
+    Some(found.to_dtype(DType::F64).unwrap().to_vec1().unwrap())
+}

@@ -1,0 +1,119 @@
+//! The causal tree of one feature, and the loop of full forwards.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use microtome::base::Task;
+use microtome::circuit::Graph;
+use microtome::circuit::tree::{Depth, Effects, Options, Read, Stage, Way, causal_tree, effects};
+use microtome::features::Survey;
+use microtome::features::survey::{Kept, Moment, Tally};
+use microtome::model::Model;
+use microtome::model::batch::Batch;
+use microtome::model::run::Ask;
+use microtome::sae::Sae;
+
+use super::common::{Rows, milliseconds, timed};
+use super::most_memory::most_memory;
+use super::peers::Peers;
+use super::{CONTEXTS, FEATURES, LENGTH, TIMED, human, made};
+
+/// How many texts the contexts are chosen from, and how many go through the model at once.
+const TEXTS: usize = 3000;
+const AT_ONCE: usize = 100;
+const RUNS: usize = 3;
+
+/// What the dictionaries have at the last token of random texts: each is a context of its whole length.
+fn survey(model: &Model, saes: &[Sae]) -> Survey {
+    let id = |row: usize, column: usize| ((row * 7919 + column * 104_729 + row * column * 31) % 50_000) as u32;
+    let texts: Vec<Vec<u32>> = (0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect();
+    let stages: Vec<Stage> = saes.iter().map(|sae| Stage::new(model, sae).unwrap()).collect();
+    let mut dictionaries = vec![vec![Tally::default(); FEATURES]; saes.len()];
+    let kept = Kept { top: CONTEXTS, ..Kept::default() };
+    for (part, rows) in texts.chunks(AT_ONCE).enumerate() {
+        let batch = Batch::new(rows.to_vec()).unwrap();
+        let places = stages.iter().map(|stage| stage.place).collect();
+        let ask = Ask { places, positions: Some(vec![-1]), ..Ask::default() };
+        let cache = model.decoder.cache(&batch, ask, &Task::default()).unwrap();
+        for (stage, tallies) in stages.iter().zip(&mut dictionaries) {
+            let x = cache.at(stage.place).unwrap().squeeze(1).unwrap();
+            let codes = stage.sae.encode_sparse(&x, &Task::default()).unwrap();
+            for row in 0..codes.rows() {
+                let (features, values) = codes.row(row);
+                for (feature, code) in features.iter().zip(values) {
+                    let place = (part * AT_ONCE + row) as u32;
+                    let moment = Moment { row: place, column: LENGTH as u32 - 1, code: *code };
+                    tallies[*feature as usize].take(moment, *feature as usize, kept);
+                }
+            }
+        }
+    }
+    Survey { rows: texts, positions: TEXTS as u64, dictionaries }
+}
+
+/// The feature of the last dictionary that fires most often.
+fn target(survey: &Survey) -> usize {
+    let fired = |feature: &usize| survey.dictionaries.last().unwrap()[*feature].fired;
+    (0..FEATURES).max_by_key(fired).unwrap()
+}
+
+pub fn rows(rows: &mut Rows) {
+    let place = tempfile::tempdir().unwrap();
+    let (model, saes, task) = (made::model(place.path()), made::dictionaries(), Task::default());
+    let survey = survey(&model, &saes);
+    let target = target(&survey);
+    let moments = &survey.dictionaries.last().unwrap()[target].top;
+    let contexts: Vec<Vec<u32>> = moments.iter().map(|moment| survey.up_to(moment)).collect();
+    assert!(contexts.len() == CONTEXTS && contexts.iter().all(|context| context.len() == LENGTH));
+
+    let stages = [saes.len() - 2, saes.len() - 1].map(|at| Stage::new(&model, &saes[at]).unwrap());
+    let node = || {
+        let ways = (Way::Ablate, Read::Code);
+        effects(&model, (&stages[0], &stages[1]), target, &contexts, ways, &task).unwrap()
+    };
+    let (each, found) = (timed(|| drop(node()), RUNS), node());
+
+    let options = Options { depth: Depth::Strongest, min_effect: 0.0, ..Options::default() };
+    let begin = Instant::now();
+    let tree = causal_tree(&model, &saes, &survey, target, &options, &task).unwrap();
+    let whole = begin.elapsed();
+    let most = most_memory();
+
+    made::write(place.path(), &saes, &contexts, target);
+    let arguments = [place.path().display().to_string(), TIMED.to_string()];
+    let peers = Peers::run("circuit.py", &arguments);
+    let forwards = |nodes: usize| (nodes * FEATURES) as u32;
+    let mut row = |what: &str, said: String| rows.push((what.into(), said));
+    row("effects of all features on one node", milliseconds(each));
+    for (name, what) in [("forward", "the loop"), ("stream", "the loop without logits")] {
+        let said = peers.against(name, each / forwards(1), |time| milliseconds(time * forwards(1)));
+        row(&format!("{what}, {TIMED} features timed, scaled to {FEATURES}"), said);
+    }
+    row("active features in a context", active(&found));
+    row("largest difference between effects of both", difference(&found, made::effects(place.path())));
+    let nodes = expanded(&tree);
+    row(&format!("causal tree, {nodes} nodes expanded of {}", tree.nodes.len()), milliseconds(whole));
+    for (name, what) in [("forward", "the loop"), ("stream", "the loop without logits")] {
+        let said = peers.against(name, whole / forwards(nodes), |time| milliseconds(time * forwards(nodes)));
+        row(&format!("{what}, scaled to {nodes} nodes"), said);
+    }
+    row("most memory of the process, model and contexts included", human(most));
+}
+
+/// Nodes that have children.
+fn expanded(tree: &Graph) -> usize {
+    tree.edges.iter().map(|edge| edge.to).collect::<BTreeSet<_>>().len()
+}
+
+fn active(found: &Effects) -> String {
+    let active: u32 = found.active.iter().sum();
+    format!("{:.1} %", 100.0 * f64::from(active) / (CONTEXTS * FEATURES) as f64)
+}
+
+fn difference(found: &Effects, theirs: Option<Vec<f64>>) -> String {
+    let Some(theirs) = theirs else { return "not measured".into() };
+    assert_eq!(theirs.len(), TIMED);
+    let apart = found.mean.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs).abs());
+    let largest = found.mean.iter().take(TIMED).copied().fold(0.0, |most: f64, effect| most.max(effect.abs()));
+    format!("{:.1e}, where the largest effect is {largest:.1e}", apart.fold(0.0, f64::max))
+}

@@ -1,0 +1,165 @@
+//! Which features two circuits share: how stable what was found is, from one text or seed to another.
+
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::err;
+use crate::features::Readings;
+use crate::model::Model;
+use crate::sae::Sae;
+use crate::tensor::normalise::cosine;
+use crate::tensor::{DType, Tensor};
+
+use super::graph::{Graph, Node};
+
+/// A feature is found again where another one has nearly its direction and is active where it is: both the cosine and the
+/// correlation of their codes are at least this.
+pub const SAME: f64 = 0.7;
+
+/// A graph with the dictionaries of its sites.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    pub graph: &'a Graph,
+    pub saes: &'a [Sae],
+}
+
+/// A node of one graph, and the node of the other one at the same site that is most like it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    pub node: usize,
+    pub other: usize,
+    /// Of the two directions.
+    pub cosine: f64,
+    /// Of the two codes over all tokens of a text.
+    pub correlation: f64,
+}
+
+impl Match {
+    /// Whether the two count as one feature.
+    pub fn is_shared(&self) -> bool {
+        self.cosine >= SAME && self.correlation >= SAME
+    }
+}
+
+/// The best match of each node of `a` that has a node of `b` at its site: the one with the largest sum of both measures.
+pub fn matches(
+    model: &Model,
+    a: Found,
+    b: Found,
+    text: &Text,
+    tokens: usize,
+    task: &Task,
+) -> Result<Vec<Match>> {
+    let (of_a, of_b) = (named(a, 0)?, named(b, a.saes.len())?);
+    let saes: Vec<Sae> = a.saes.iter().chain(b.saes).cloned().collect();
+    let readings = Readings::of(model, &saes, &[of_a, of_b].concat(), text, Some(tokens), task)?;
+    let mut found = Vec::new();
+    for (node, at) in a.graph.nodes.iter().enumerate() {
+        let mut best: Option<Match> = None;
+        let alike = b.graph.nodes.iter().enumerate().filter(|(_, like)| like.site == at.site);
+        for (other, _) in alike {
+            let directions = (direction(a, node)?, direction(b, other)?);
+            let codes = [node, a.graph.nodes.len() + other].map(|place| readings.codes.get(place));
+            let [Some(x), Some(y)] = codes else { return Err(err!(Bug, "a node that was not read")) };
+            let here = Match {
+                node,
+                other,
+                cosine: cosine(&directions.0, &directions.1, 0)?.to_scalar::<f64>()?,
+                correlation: correlation(x, y),
+            };
+            if best.is_none_or(|best| here.cosine + here.correlation > best.cosine + best.correlation) {
+                best = Some(here);
+            }
+        }
+        found.extend(best);
+    }
+    Ok(found)
+}
+
+/// The features of a graph, each by the number of its dictionary, of which others stand before those of the graph.
+fn named(found: Found, before: usize) -> Result<Vec<(usize, usize)>> {
+    let of_node = |node: &Node| match found.saes.get(node.level) {
+        Some(_) => Ok((before + node.level, node.feature)),
+        None => Err(err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)),
+    };
+    found.graph.nodes.iter().map(of_node).collect()
+}
+
+fn direction(found: Found, node: usize) -> Result<Tensor> {
+    let at = found.graph.nodes.get(node).and_then(|node| Some((found.saes.get(node.level)?, node.feature)));
+    let (sae, feature) = at.ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
+    Ok(sae.directions().get(feature)?.to_dtype(DType::F64)?)
+}
+
+/// Pearson's; 0 where one of the two never changes.
+fn correlation(a: &[f32], b: &[f32]) -> f64 {
+    let count = a.len().max(1) as f64;
+    let mean = |x: &[f32]| x.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (mut both, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
+    for (x, y) in a.iter().zip(b) {
+        let (x, y) = (f64::from(*x) - mean_a, f64::from(*y) - mean_b);
+        both += x * y;
+        square_a += x * x;
+        square_b += y * y;
+    }
+    let spread = (square_a * square_b).sqrt();
+    if spread > 0.0 { both / spread } else { 0.0 }
+}
+
+/// Node by node, what it is most like in the other graph.
+pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
+    let name = |graph: &Graph, node: usize| graph.nodes.get(node).map_or(Cell::Missing, |node| node.name().into());
+    let rows = a.nodes.iter().enumerate().map(|(node, at)| match found.iter().find(|found| found.node == node) {
+        Some(found) => vec![
+            at.name().into(),
+            name(b, found.other),
+            found.cosine.into(),
+            found.correlation.into(),
+            found.is_shared().into(),
+        ],
+        None => vec![at.name().into(), Cell::Missing, Cell::Missing, Cell::Missing, false.into()],
+    });
+    Table {
+        title: format!("features of {} that are found again", a.title),
+        columns: ["feature", "most like", "cosine", "correlation", "shared"].map(String::from).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+/// Of every two of some graphs, how many features of the first are found again in the second.
+pub fn stability(model: &Model, all: &[Found], text: &Text, tokens: usize, task: &Task) -> Result<Table> {
+    let bar = task.begin("comparing circuits", Some((all.len() * all.len().saturating_sub(1)) as u64));
+    let mut rows = Vec::new();
+    for (i, a) in all.iter().enumerate() {
+        for (j, b) in all.iter().enumerate().filter(|(j, _)| *j != i) {
+            let shared = matches(model, *a, *b, text, tokens, task)?.iter().filter(|found| found.is_shared()).count();
+            let nodes = a.graph.nodes.len();
+            let share = if nodes == 0 { Cell::Missing } else { (shared as f64 / nodes as f64).into() };
+            rows.push(vec![i.into(), j.into(), nodes.into(), shared.into(), share]);
+            bar.advance(1);
+        }
+    }
+    Ok(Table {
+        title: "features of one circuit that are found again in another".into(),
+        columns: ["circuit", "in circuit", "features", "found again", "share"].map(String::from).to_vec(),
+        rows,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn correlations_are_1_for_the_same_and_0_for_what_never_changes() {
+        let a = [0.0, 1.0, 0.0, 3.0];
+        let twice = a.map(|x| 2.0 * x + 1.0);
+        assert!((correlation(&a, &twice) - 1.0).abs() < 1e-12);
+        assert!((correlation(&a, &a.map(|x| -x)) + 1.0).abs() < 1e-12);
+        assert_eq!(correlation(&a, &[1.0; 4]), 0.0);
+        // (0 - 1)(1 - 1/2) + (1 - 1)(0 - 1/2) + (0 - 1)(1 - 1/2) + (3 - 1)(0 - 1/2) over sqrt(6 * 1).
+        assert!((correlation(&a, &[1.0, 0.0, 1.0, 0.0]) + 2.0 / 6.0_f64.sqrt()).abs() < 1e-12);
+        assert!(Match { node: 0, other: 0, cosine: 0.9, correlation: 0.7 }.is_shared());
+        assert!(!Match { node: 0, other: 0, cosine: 0.6, correlation: 1.0 }.is_shared());
+    }
+}

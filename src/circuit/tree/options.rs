@@ -1,0 +1,134 @@
+//! How a tree is grown.
+
+use super::effects::Way;
+use super::read::Read;
+use crate::base::Cell;
+
+/// By what children are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rank {
+    /// Those by which the target falls most, as the authors do. Those by which it grows are shown, but not followed.
+    #[default]
+    Signed,
+    /// Those that change it most, in either direction.
+    Absolute,
+}
+
+/// How far down children have children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// All of them, down to the first dictionary.
+    #[default]
+    Full,
+    /// All children of the target; below, only the strongest child of each, while the others are still drawn. The
+    /// authors' notebook does that.
+    Paper,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// At how many positions a feature is looked at.
+    pub contexts: usize,
+    pub children: usize,
+    /// Below which effect an edge is left out.
+    pub min_effect: f64,
+    pub rank: Rank,
+    pub depth: Depth,
+    pub way: Way,
+    pub read: Read,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            contexts: 20,
+            children: 3,
+            min_effect: 0.01,
+            rank: Rank::default(),
+            depth: Depth::default(),
+            way: Way::default(),
+            read: Read::default(),
+        }
+    }
+}
+
+impl Rank {
+    pub const ALL: [(&'static str, Self); 2] = [("signed", Self::Signed), ("abs", Self::Absolute)];
+}
+
+impl Depth {
+    pub const ALL: [(&'static str, Self); 2] = [("full", Self::Full), ("paper", Self::Paper)];
+}
+
+impl Way {
+    pub const ALL: [(&'static str, Self); 2] = [("ablate", Self::Ablate), ("restore", Self::Restore)];
+}
+
+impl Read {
+    pub const ALL: [(&'static str, Self); 2] = [("code", Self::Code), ("pre", Self::Pre)];
+}
+
+/// What one of several is called.
+fn name<T: PartialEq>(all: &[(&'static str, T)], value: &T) -> Cell {
+    all.iter().find(|(_, known)| known == value).map_or(Cell::Missing, |(name, _)| (*name).into())
+}
+
+impl Options {
+    /// The options as a graph tells how it was made.
+    pub fn told(&self) -> Vec<(String, Cell)> {
+        let pairs: [(&str, Cell); 7] = [
+            ("contexts", self.contexts.into()),
+            ("children", self.children.into()),
+            ("min_effect", self.min_effect.into()),
+            ("rank", name(&Rank::ALL, &self.rank)),
+            ("depth", name(&Depth::ALL, &self.depth)),
+            ("way", name(&Way::ALL, &self.way)),
+            ("read", name(&Read::ALL, &self.read)),
+        ];
+        pairs.map(|(name, value)| (name.to_string(), value)).to_vec()
+    }
+
+    /// Which features are children, and which are shown beside them because the target grows without them.
+    pub fn chosen(&self, effects: &[f64]) -> (Vec<usize>, Vec<usize>) {
+        let strongest = |size: &dyn Fn(f64) -> f64| -> Vec<usize> {
+            let of = |feature: usize| effects.get(feature).map_or(0.0, |effect| size(*effect));
+            let mut features: Vec<usize> =
+                (0..effects.len()).filter(|feature| of(*feature) > 0.0 && of(*feature) >= self.min_effect).collect();
+            features.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
+            features.truncate(self.children);
+            features
+        };
+        match (self.rank, self.way) {
+            (Rank::Absolute, _) => (strongest(&f64::abs), Vec::new()),
+            // What a feature leaves of the target on its own is never below nothing, but where codes may be.
+            (Rank::Signed, Way::Restore) => (strongest(&|effect| effect), Vec::new()),
+            (Rank::Signed, Way::Ablate) => (strongest(&|effect| effect), strongest(&|effect| -effect)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_the_strongest_and_those_that_hold_the_target_down_stand_beside_them() {
+        let effects = [0.02, -0.3, 0.009, 0.5, 0.02, 0.0, -0.005];
+        let options = Options { children: 2, ..Options::default() };
+        assert_eq!(options.chosen(&effects), (vec![3, 0], vec![1]));
+        let absolute = Options { rank: Rank::Absolute, children: 3, ..options };
+        assert_eq!(absolute.chosen(&effects), (vec![3, 1, 0], vec![]));
+        let all = Options { min_effect: 0.0, children: 9, ..options };
+        assert_eq!(all.chosen(&effects), (vec![3, 0, 4, 2], vec![1, 6]));
+        let restored = Options { way: Way::Restore, ..options };
+        assert_eq!(restored.chosen(&effects), (vec![3, 0], vec![]));
+    }
+
+    #[test]
+    fn a_graph_tells_how_it_was_made() {
+        let told = Options { rank: Rank::Absolute, depth: Depth::Paper, ..Options::default() }.told();
+        assert_eq!(told[3], ("rank".to_string(), Cell::from("abs")));
+        assert_eq!(told[4], ("depth".to_string(), Cell::from("paper")));
+        assert_eq!(told[5], ("way".to_string(), Cell::from("ablate")));
+    }
+}

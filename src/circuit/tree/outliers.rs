@@ -1,0 +1,78 @@
+//! Dimensions of the stream whose activations stand out, as large language models have them (Dettmers et al. 2022), and the
+//! features that only stand for such a dimension (Cunningham et al. 2023 found them in their trees).
+
+use super::stage::Stage;
+use crate::base::{Result, Task};
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::model::run::Ask;
+use crate::tensor::DType;
+
+/// A dimension is an outlier where its variance is more than this many times that of the median dimension, which is five
+/// times its standard deviation.
+const TIMES: f64 = 25.0;
+
+/// A feature stands for a dimension that has more than this share of the square of its direction.
+const SHARE: f64 = 0.5;
+
+/// Level by level and dimension by dimension, whether it is an outlier.
+pub struct Outliers(Vec<Vec<bool>>);
+
+impl Outliers {
+    /// Looks at what flows in some texts, the first token of each left out: in many models it is far longer than all
+    /// others.
+    pub fn of(model: &Model, stages: &[Stage], texts: &[Vec<u32>], task: &Task) -> Result<Self> {
+        let batch = Batch::new(texts.to_vec())?;
+        let ask = Ask { places: stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
+        let cache = model.decoder.cache(&batch, ask, task)?;
+        let of_stage = |stage: &Stage| -> Result<Vec<bool>> {
+            let x = cache.at(stage.place)?.to_dtype(DType::F64)?.to_vec3::<f64>()?;
+            let rows = x.iter().zip(texts).flat_map(|(x, tokens)| x.iter().take(tokens.len()).skip(1));
+            Ok(outliers(&rows.map(Vec::as_slice).collect::<Vec<_>>()))
+        };
+        Ok(Self(stages.iter().map(of_stage).collect::<Result<_>>()?))
+    }
+
+    /// The outlier dimension that a feature stands for, if it does.
+    pub fn dimension(&self, level: usize, stage: &Stage, feature: usize) -> Result<Option<usize>> {
+        let direction: Vec<f64> = stage.sae.directions().get(feature)?.to_dtype(DType::F64)?.to_vec1()?;
+        let all: f64 = direction.iter().map(|x| x * x).sum();
+        let largest = direction.iter().position(|x| x * x > SHARE * all);
+        let is_outlier = |dimension: &usize| self.0.get(level).and_then(|of| of.get(*dimension)) == Some(&true);
+        Ok(largest.filter(is_outlier))
+    }
+}
+
+/// Which dimensions of these rows stand out.
+fn outliers(rows: &[&[f64]]) -> Vec<bool> {
+    let width = rows.first().map_or(0, |row| row.len());
+    let count = rows.len().max(1) as f64;
+    let variance = |dimension: usize| {
+        let column = || rows.iter().map(|row| row[dimension]);
+        let mean = column().sum::<f64>() / count;
+        column().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count
+    };
+    let variances: Vec<f64> = (0..width).map(variance).collect();
+    let mut sorted = variances.clone();
+    sorted.sort_by(f64::total_cmp);
+    let median = sorted.get(width / 2).copied().unwrap_or(0.0);
+    variances.into_iter().map(|variance| variance > TIMES * median).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dimension_stands_out_by_its_variance_and_not_by_its_mean() {
+        let rows: Vec<Vec<f64>> = (0..10)
+            .map(|i| {
+                let x = if i % 2 == 0 { 1.0 } else { -1.0 };
+                vec![x, 100.0 + x, 6.0 * x, -x, 4.0 * x]
+            })
+            .collect();
+        let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
+        assert_eq!(outliers(&rows), [false, false, true, false, false]);
+        assert!(outliers(&[]).is_empty());
+    }
+}

@@ -1,0 +1,73 @@
+//! How the target of a tree is read: the code, or what comes before it, of one feature.
+
+use crate::base::{Result, Task};
+use crate::sae::{About, Activation, Parts, Sae};
+use crate::tensor::{DType, Tensor, dtype};
+
+/// How the target is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Read {
+    /// As its dictionary encodes, selection included.
+    #[default]
+    Code,
+    /// Before its activation function.
+    Pre,
+}
+
+/// Reads one feature of activations.
+pub struct Reader {
+    sae: Sae,
+    /// Which feature of `sae` it is.
+    feature: usize,
+    read: Read,
+}
+
+impl Reader {
+    pub fn new(sae: &Sae, feature: usize, read: Read) -> Result<Self> {
+        Ok(match alone(sae.parts(), feature, read)? {
+            Some(parts) => Self { sae: Sae::new(parts)?, feature: 0, read },
+            None => Self { sae: sae.clone(), feature, read },
+        })
+    }
+
+    /// The feature in each row of `[rows, d_in]`.
+    pub fn of(&self, x: &Tensor, task: &Task) -> Result<Vec<f64>> {
+        let x = dtype::convert(x, self.sae.parts().encoder.dtype())?;
+        if self.sae.d_sae() == 1 {
+            let found = match self.read {
+                Read::Code => self.sae.encode(&x)?,
+                Read::Pre => self.sae.pre_activations(&x)?,
+            };
+            return Ok(found.squeeze(1)?.to_dtype(DType::F64)?.to_vec1()?);
+        }
+        let codes = self.sae.encode_sparse(&x, task)?;
+        let of_row = |row: usize| {
+            let (features, codes) = codes.row(row);
+            let found = features.iter().zip(codes).find(|(feature, _)| **feature as usize == self.feature);
+            found.map_or(0.0, |(_, code)| f64::from(*code))
+        };
+        Ok((0..codes.rows()).map(of_row).collect())
+    }
+}
+
+/// The dictionary with one feature only, where others have no say in what is read of it.
+fn alone(parts: &Parts, feature: usize, read: Read) -> Result<Option<Parts>> {
+    let of = |tensor: &Tensor| tensor.narrow(0, feature, 1);
+    let activation = match (&parts.activation, read) {
+        (_, Read::Pre) | (Activation::Linear(None), _) => Activation::Linear(None),
+        (Activation::Relu, _) => Activation::Relu,
+        (Activation::Threshold(threshold), _) => Activation::Threshold(of(threshold)?),
+        (Activation::Gated { gate, magnitude, log_scale }, _) => {
+            Activation::Gated { gate: of(gate)?, magnitude: of(magnitude)?, log_scale: of(log_scale)? }
+        }
+        (Activation::TopK(_) | Activation::Linear(Some(_)) | Activation::Nonnegative { .. }, _) => return Ok(None),
+    };
+    Ok(Some(Parts {
+        encoder: of(&parts.encoder)?,
+        encoder_bias: parts.encoder_bias.as_ref().map(of).transpose()?,
+        activation,
+        decoder: of(&parts.decoder)?,
+        about: About::default(),
+        ..parts.clone()
+    }))
+}

@@ -1,0 +1,79 @@
+//! What the nodes of a tree stand for, in words.
+
+use rhai::NativeCallContext;
+use rhai::plugin::*;
+
+use super::Tree;
+use crate::base::{Result, Table};
+use crate::data::Text;
+use crate::features::describe::{self, describe};
+use crate::features::Readings;
+use crate::features::card::Description;
+use crate::script::env::{Env, env};
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::value::{Fallible, Options};
+
+/// How many tokens of a text are read where nothing is said.
+const TOKENS: usize = 1 << 16;
+
+fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
+    let mut read = options(2, map);
+    let (tokens, seed) = (read.size("tokens", TOKENS)?, read.seed()?.unwrap_or_default());
+    read.finish()?;
+    let saes = tree.dictionaries()?;
+    let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, Some(tokens), &env.task)?;
+    let found = describe(&readings, seed, &env.task).map_err(|e| e.arg(1))?;
+    for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
+        // That a node is an outlier dimension says more of it than where it is active.
+        if !node.outlier {
+            node.meaning = Some(described.text.clone());
+        }
+        node.score = Some(described.score);
+    }
+    for (card, described) in tree.circuit.cards.iter_mut().zip(&found) {
+        if let Some(card) = card {
+            card.description = Some(Description { text: described.text.clone(), score: described.score });
+        }
+    }
+    Ok(describe::table(&tree.names(), &found))
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Says of each node of the tree what its feature stands for, as `features::describe` does, all in one reading of a
+    /// text: the tree carries the descriptions and their scores from then on, and a table of them comes back.
+    ///
+    /// Nodes that are outlier dimensions stay called so.
+    ///
+    /// # Options
+    /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `seed` = 0: which fragments are drawn for the scores
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let tree = circuit::load("tests/fixtures/circuits/tree.json", saes);
+    /// tree.describe(m, text).to_map().rows.len()  //=> 3
+    /// tree.nodes[2].meaning  //=> ()
+    /// ```
+    #[rhai_fn(global, name = "describe", return_raw)]
+    pub fn describe_tree(ctx: NativeCallContext, tree: &mut Tree, m: Model, text: Text) -> Fallible<Table> {
+        describe_tree_with(ctx, tree, m, text, Options::new())
+    }
+
+    #[rhai_fn(global, name = "describe", return_raw)]
+    pub fn describe_tree_with(
+        ctx: NativeCallContext,
+        tree: &mut Tree,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Table> {
+        let env = env(&ctx)?;
+        Ok(super::described(&env, tree, &m, &text, options)?)
+    }
+}

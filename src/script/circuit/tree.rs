@@ -1,0 +1,292 @@
+//! Trees as scripts hold them: what they show, what can be read of them, and where they go.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::Value;
+
+use super::grow::dictionaries;
+use crate::base::{Cell, Result, Table};
+use crate::circuit::{Graph, Node};
+use crate::err;
+use crate::report::picture::Picture;
+use crate::report::symbols::count;
+use crate::report::items::Circuit;
+use crate::report::{Item, Screen};
+use crate::sae;
+use crate::script::env::env;
+use crate::script::features::Feature;
+use crate::script::report::handle;
+use crate::script::report::methods::saved as written;
+use crate::script::sae::Sae;
+use crate::script::value::{Fallible, from_json};
+
+/// A graph and the dictionaries that it was found with, in the order of the computation; none where it was loaded.
+#[derive(Clone)]
+pub struct Tree {
+    pub circuit: Circuit,
+    pub saes: Vec<Sae>,
+    /// The tokens that the target was chosen for.
+    pub promotes: Option<Arc<[u32]>>,
+}
+
+impl Tree {
+    pub fn graph(&self) -> &Graph {
+        &self.circuit.graph
+    }
+
+    /// The dictionaries, or an error that says how to come by them.
+    pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
+        if self.saes.is_empty() {
+            return Err(err!(Argument, "expected a tree with its dictionaries, found one that was loaded without them")
+                .hint("load it with them: circuit::load(\"x.json\", saes)"));
+        }
+        Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
+    }
+
+    /// The features of the nodes, each by which of the dictionaries it is of, and its index there.
+    pub fn nodes(&self) -> Vec<(usize, usize)> {
+        self.graph().nodes.iter().map(|node| (node.level, node.feature)).collect()
+    }
+
+    /// What the nodes are called.
+    pub fn names(&self) -> Vec<String> {
+        self.graph().nodes.iter().map(Node::name).collect()
+    }
+
+    /// A node as a feature of its dictionary.
+    fn feature(&self, number: usize) -> Result<Feature> {
+        self.dictionaries()?;
+        let node = self.graph().nodes.get(number);
+        let node = node.ok_or_else(|| err!(Argument, "expected a tree with a target, found one without nodes"))?;
+        let sae = self.saes.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
+        let promotes = self.promotes.clone().filter(|_| number == 0);
+        Ok(Feature { sae: sae.clone(), index: node.feature, promotes })
+    }
+
+    fn node_table(&self) -> Table {
+        let rows = self.graph().nodes.iter().map(|node| {
+            let meaning = node.meaning.as_deref().map_or(Cell::Missing, Cell::from);
+            vec![
+                node.site.as_str().into(),
+                node.feature.into(),
+                meaning,
+                node.score.map_or(Cell::Missing, Cell::from),
+                node.outlier.into(),
+            ]
+        });
+        let columns = ["site", "feature", "meaning", "score", "outlier dimension"];
+        Table { title: self.graph().title.clone(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+    }
+}
+
+impl Item for Tree {
+    fn kind(&self) -> &'static str {
+        self.circuit.kind()
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        self.circuit.terminal(screen)
+    }
+
+    fn html(&self) -> Result<String> {
+        self.circuit.html()
+    }
+
+    fn data(&self) -> Result<Value> {
+        self.circuit.data()
+    }
+
+    fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        self.circuit.picture()
+    }
+
+    fn graphviz(&self) -> Option<String> {
+        self.circuit.graphviz()
+    }
+}
+
+handle!(Tree, "Tree", |tree| {
+    let part = if tree.graph().is_whole { "" } else { ", interrupted" };
+    format!("{}: {}{part}", tree.graph().title, count(tree.graph().nodes.len(), "node"))
+});
+
+/// Writes a tree in the format that the file's name asks for. Its JSON is the graph alone, which can be read again.
+fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
+    match Path::new(path).extension().and_then(|e| e.to_str()) {
+        Some("json") => {
+            let written = env(ctx)?.files.save_whole(Path::new(path), tree.graph().json()?);
+            Ok(written.map_err(|e| e.arg(0))?.display().to_string())
+        }
+        _ => written(ctx, tree, path),
+    }
+}
+
+/// Refuses dictionaries that are not those of a graph.
+fn fitting(graph: &Graph, saes: Vec<Sae>) -> Result<Vec<Sae>> {
+    let site = |sae: &Sae| sae.core.parts().about.sites.join(", ");
+    let of_site = |wanted: &String| {
+        saes.iter().find(|sae| site(sae) == *wanted).cloned().ok_or_else(|| {
+            let found: Vec<String> = saes.iter().map(site).collect();
+            err!(Argument, "expected a dictionary for {wanted}, where the graph has one, found {}", found.join(", "))
+        })
+    };
+    let ordered: Vec<Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;
+    for node in &graph.nodes {
+        if let Some(sae) = ordered.get(node.level).filter(|sae| node.feature >= sae.core.d_sae()) {
+            let (site, features) = (&node.site, sae.core.d_sae());
+            return Err(err!(
+                Argument,
+                "expected a dictionary for {site} with feature {}, found one of {features} features",
+                node.feature
+            ));
+        }
+    }
+    Ok(ordered)
+}
+
+fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Tree> {
+    let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.arg(0))?;
+    let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).arg(0))?;
+    let saes = dictionaries(1, saes)?;
+    let saes = if saes.is_empty() { saes } else { fitting(&graph, saes).map_err(|e| e.arg(1))? };
+    Ok(Tree { circuit: Circuit { graph, cards: Vec::new() }, saes, promotes: None })
+}
+
+/// A part of a graph's data.
+fn part(tree: &Tree, name: &str) -> Result<Dynamic> {
+    Ok(tree.graph().data()?.get(name).map_or(Dynamic::UNIT, from_json))
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// Reads a tree that was saved as JSON. With the dictionaries that it was found with, it can be judged and described.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json")  //=> causal tree of feature 7 of resid_post.1: 3 nodes
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Tree> {
+        Ok(super::loaded(&ctx, path, &Array::new())?)
+    }
+
+    #[rhai_fn(name = "load", return_raw)]
+    pub fn load_with(ctx: NativeCallContext, path: &str, saes: Array) -> Fallible<Tree> {
+        Ok(super::loaded(&ctx, path, &saes)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// Writes the tree as .svg, .png, .dot (of Graphviz), .json, .txt or .html, as the name ends. Returns the path of
+    /// the file. `circuit::load` reads the JSON.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").save("doc/tree.dot").ends_with("tree.dot")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_tree(ctx: NativeCallContext, tree: &mut Tree, path: &str) -> Fallible<String> {
+        Ok(super::saved(&ctx, tree, path)?)
+    }
+
+    /// The graph: its title, model, sites, nodes, edges, whether it is whole, and how it was made.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").to_map().nodes[0].feature  //=> 7
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn tree_map(tree: &mut Tree) -> Fallible<Dynamic> {
+        Ok(from_json(&tree.graph().data()?))
+    }
+
+    /// The nodes of the tree as a table: site, feature, what it stands for, how well that holds, and whether it is an
+    /// outlier dimension. The first one is the target.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").table.to_map().rows[1][2]  //=> "token is \"(\""
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(tree: &mut Tree) -> Table {
+        tree.node_table()
+    }
+
+    /// The nodes as maps of `site`, `feature`, `level`, `meaning`, `score` and `outlier`, the target first.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").nodes.map(|node| node.feature)  //=> [7, 3, 5]
+    /// ```
+    #[rhai_fn(global, get = "nodes", pure, return_raw)]
+    pub fn nodes(tree: &mut Tree) -> Fallible<Dynamic> {
+        Ok(super::part(tree, "nodes")?)
+    }
+
+    /// The edges as maps of `from` and `to`, which count nodes, `effect` and `cosine`, that of the two directions.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").edges[0].effect  //=> 0.5
+    /// ```
+    #[rhai_fn(global, get = "edges", pure, return_raw)]
+    pub fn edges(tree: &mut Tree) -> Fallible<Dynamic> {
+        Ok(super::part(tree, "edges")?)
+    }
+
+    /// The edges as a table, with the names of the features.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").edge_table.columns  //=> ["from", "to", "effect", "cosine"]
+    /// ```
+    #[rhai_fn(global, get = "edge_table", pure)]
+    pub fn edge_table(tree: &mut Tree) -> Table {
+        tree.graph().table()
+    }
+
+    /// Whether the tree was found to its end; false where Ctrl-C ended it.
+    ///
+    /// # Example
+    /// ```
+    /// circuit::load("tests/fixtures/circuits/tree.json").is_whole  //=> true
+    /// ```
+    #[rhai_fn(global, get = "is_whole", pure)]
+    pub fn is_whole(tree: &mut Tree) -> bool {
+        tree.graph().is_whole
+    }
+
+    /// The feature that the tree is of.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::load("tests/fixtures/circuits/tree.json", saes).target  //=> feature 7 of resid_post.1
+    /// ```
+    #[rhai_fn(global, get = "target", pure, return_raw)]
+    pub fn target(tree: &mut Tree) -> Fallible<Feature> {
+        Ok(tree.feature(0)?)
+    }
+
+    /// The features of all nodes, the target first.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::load("tests/fixtures/circuits/tree.json", saes).features.len()  //=> 3
+    /// ```
+    #[rhai_fn(global, get = "features", pure, return_raw)]
+    pub fn features(tree: &mut Tree) -> Fallible<Array> {
+        Ok((0..tree.graph().nodes.len()).map(|node| tree.feature(node).map(Dynamic::from)).collect::<Result<_>>()?)
+    }
+}
