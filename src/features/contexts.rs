@@ -160,6 +160,11 @@ pub fn name(model: &Model, id: u32) -> String {
     text.unwrap_or_else(|| format!(" {id}"))
 }
 
+/// The same in quotation marks, with what cannot be seen spelled out, as tables of cards have it.
+pub fn quoted(model: &Model, id: u32) -> String {
+    format!("{:?}", name(model, id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,7 +131,7 @@ fn value_name(column: &Column, value: u32) -> String {
     }
 }
 
-/// The first classes as a table, all others together in a last row.
+/// The first classes as a table, all others together in a last row. The mean is of codes where the feature is active.
 pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) -> Table {
     let row = |name: &str, count: &Count| -> Vec<Cell> {
         let share = count.fired as f64 / count.positions.max(1) as f64;
@@ -145,7 +145,7 @@ pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) ->
         let others = counted.iter().skip(most).fold(Count::default(), |all, (_, count)| all.and(*count));
         rows.push(row(&format!("{} others", counted.len() - most), &others));
     }
-    let columns = [of, "positions", "active", "share", "mean code where active", "largest code", "sum of codes"];
+    let columns = [of, "positions", "active", "share", "mean code", "largest", "sum"];
     Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows }
 }
 

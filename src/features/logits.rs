@@ -14,9 +14,6 @@ use crate::sae::Sae;
 use crate::sae::splice::Rest;
 use crate::tensor::{DType, Tensor, normalise};
 
-/// Tokens less probable than this, with the feature and without it, are left out of what changes.
-pub const LEAST: f64 = 1e-3;
-
 /// For each feature, how much longer a code of 1 makes the logits of the tokens than all others on average: its direction
 /// through the weights of the last norm and the unembedding. The norm's division is left out.
 pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
@@ -154,18 +151,19 @@ pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count
     }
 }
 
-/// The tokens that lose most without the feature, then those that gain most.
+/// The tokens whose probability falls most without the feature, then those whose probability rises most.
 pub fn changed(title: &str, changes: &[Change], name: &dyn Fn(u32) -> String, count: usize) -> Table {
-    let mut some: Vec<&Change> = changes.iter().filter(|change| change.with.max(change.without) >= LEAST).collect();
-    some.sort_by(|a, b| a.change.total_cmp(&b.change).then(a.token.cmp(&b.token)));
-    let losing = some.iter().take_while(|change| change.change < 0.0).take(count);
-    let gaining: Vec<&&Change> = some.iter().rev().take_while(|change| change.change > 0.0).take(count).collect();
+    let rise = |change: &Change| change.without - change.with;
+    let mut order: Vec<&Change> = changes.iter().collect();
+    order.sort_by(|a, b| rise(a).total_cmp(&rise(b)).then(a.token.cmp(&b.token)));
+    let losing = order.iter().take_while(|change| rise(change) < 0.0).take(count);
+    let gaining: Vec<&&Change> = order.iter().rev().take_while(|change| rise(change) > 0.0).take(count).collect();
     let row = |change: &&Change| {
-        vec![name(change.token).into(), change.change.into(), change.with.into(), Cell::from(change.without)]
+        vec![name(change.token).into(), change.with.into(), change.without.into(), Cell::from(change.change)]
     };
     Table {
         title: title.into(),
-        columns: ["token", "change of log P", "P", "P without it"].map(String::from).to_vec(),
+        columns: ["token", "P", "P without it", "mean change of log P"].map(String::from).to_vec(),
         rows: losing.chain(gaining.into_iter().rev()).map(row).collect(),
     }
 }
@@ -208,8 +206,18 @@ mod tests {
             assert!((changes.iter().map(|c| c.without).sum::<f64>() - 1.0).abs() < 1e-6);
         }
         assert!(found.iter().flatten().any(|change| change.change.abs() > 1e-3));
-        let table = changed("", &found[0], &|token| token.to_string(), 3);
-        assert!(table.rows.len() <= 6);
+    }
+
+    #[test]
+    fn what_falls_most_comes_first_and_what_rises_most_last() {
+        let change = |token, with, without| Change { token, with, without, change: f64::ln(without / with) };
+        let changes =
+            [change(0, 0.2, 0.1), change(1, 0.1, 0.4), change(2, 0.5, 0.2), change(3, 0.1, 0.1), change(4, 0.1, 0.2)];
+        let table = changed("", &changes, &|token| token.to_string(), 1);
+        assert_eq!(table.rows.len(), 2);
+        assert_eq!(table.rows[0][..3], ["2".into(), 0.5.into(), 0.2.into()]);
+        assert_eq!(table.rows[1][..3], ["1".into(), 0.1.into(), 0.4.into()]);
+        assert_eq!(changed("", &changes, &|token| token.to_string(), 9).rows.len(), 4);
     }
 
     #[test]

@@ -1,8 +1,16 @@
 //! The features nearest to one: by the direction that they write, and by being active where it is.
 
-use crate::base::{Result, Table};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::contexts::code_of;
+use super::survey::site;
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::data::harvest::{Block, Harvest, Options, Streamed};
 use crate::err;
-use crate::sae::Sae;
+use crate::model::Model;
+use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Tensor};
 
 /// The features of a dictionary whose directions have the largest cosine with that of a feature; itself left out where it
@@ -34,6 +42,99 @@ fn unit(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.broadcast_div(&lengths)?)
 }
 
+/// A feature, and how often it is active together with another one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Together {
+    pub feature: usize,
+    /// At how many positions both are active, and at how many it is.
+    pub both: u64,
+    pub fired: u64,
+    /// The correlation of being active, 1 or 0, over all positions:
+    /// `(n both - a b) / sqrt(a (n - a) b (n - b))` of n positions with a and b of them active.
+    pub correlation: f64,
+}
+
+/// The features of a dictionary, its own or another one, that are active most where a feature is, by the correlation of
+/// being active: counted exactly in one pass over a text. With it come how many positions there are, and at how many of
+/// them the feature itself is active.
+pub fn by_activity(
+    model: &Model,
+    (sae, feature): (&Sae, usize),
+    other: Option<&Sae>,
+    text: &Text,
+    count: usize,
+    task: &Task,
+) -> Result<(Vec<Together>, u64, u64)> {
+    let among = other.unwrap_or(sae);
+    let names = [site(sae)?, site(among)?];
+    let harvest = Harvest::new(model, &names, text, &Options::default(), task)?;
+    let place = |name: &str| harvest.places().iter().position(|place| place.to_string() == name);
+    let [Some(of_one), Some(of_other)] = names.map(place) else {
+        return Err(err!(Bug, "a site that was not harvested"));
+    };
+    for (sae, (name, at)) in [sae, among].into_iter().zip(names.into_iter().zip([of_one, of_other])) {
+        sae.check_fits(harvest.widths().get(at).copied().unwrap_or_default(), &model.origin, name)?;
+    }
+    let mut counts = Counts { both: vec![0; among.d_sae()], fired: vec![0; among.d_sae()], active: 0, positions: 0 };
+    let mut sink = Streamed(|block: Block| {
+        let encoded = |sae: &Sae, at: usize| match block.activations.get(at) {
+            Some(x) => sae.encode_sparse(x, task),
+            None => Err(err!(Bug, "a block without a site")),
+        };
+        let one = encoded(sae, of_one)?;
+        match other {
+            Some(other) => counts.take(feature, &one, &encoded(other, of_other)?),
+            None => counts.take(feature, &one, &one),
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    harvest.run(&mut sink, task)?;
+    let mut found = counts.together();
+    found.retain(|together| other.is_some() || together.feature != feature);
+    found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation).then(a.feature.cmp(&b.feature)));
+    found.truncate(count);
+    Ok((found, counts.positions, counts.active))
+}
+
+/// How often a feature is active, and others together with it.
+struct Counts {
+    both: Vec<u64>,
+    fired: Vec<u64>,
+    active: u64,
+    positions: u64,
+}
+
+impl Counts {
+    fn take(&mut self, feature: usize, one: &SparseCodes, others: &SparseCodes) {
+        self.positions += one.rows() as u64;
+        for at in 0..one.rows() {
+            let is_active = code_of(one.row(at), feature) != 0.0;
+            self.active += u64::from(is_active);
+            for other in others.row(at).0 {
+                if let (Some(fired), Some(both)) =
+                    (self.fired.get_mut(*other as usize), self.both.get_mut(*other as usize))
+                {
+                    *fired += 1;
+                    *both += u64::from(is_active);
+                }
+            }
+        }
+    }
+
+    /// Features that are active together with it anywhere.
+    fn together(&self) -> Vec<Together> {
+        let (n, a) = (self.positions as f64, self.active as f64);
+        let of = |(feature, (both, fired)): (usize, (&u64, &u64))| {
+            let b = *fired as f64;
+            let spread = (a * (n - a) * b * (n - b)).sqrt();
+            // A feature that is active everywhere goes with none.
+            let correlation = if spread > 0.0 { (n * *both as f64 - a * b) / spread } else { 0.0 };
+            Together { feature, both: *both, fired: *fired, correlation }
+        };
+        self.both.iter().zip(&self.fired).enumerate().filter(|(_, (both, _))| **both > 0).map(of).collect()
+    }
+}
+
 /// A feature that is active where another one is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Companion {
@@ -47,7 +148,7 @@ pub struct Companion {
 /// The features that are active at more of the positions of `feature` than of all, by the difference of both shares.
 /// `at` has the features that are active at positions drawn among those of `feature`; the share is an estimate from these.
 pub fn by_company(feature: usize, at: &[Vec<u32>], density: &dyn Fn(usize) -> f64, count: usize) -> Vec<Companion> {
-    let mut counts = std::collections::BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for other in at.iter().flatten().filter(|other| **other as usize != feature) {
         *counts.entry(*other as usize).or_insert(0_usize) += 1;
     }
@@ -69,6 +170,14 @@ pub fn directions(title: &str, found: &[(usize, f64)]) -> Table {
     Table { title: title.into(), columns: ["feature", "cosine"].map(String::from).to_vec(), rows: rows.collect() }
 }
 
+/// Features with how often they are active together with one as a table.
+pub fn activities(title: &str, found: &[Together]) -> Table {
+    let count = |count: u64| Cell::Int(count as i64);
+    let rows = found.iter().map(|t| vec![t.feature.into(), count(t.both), count(t.fired), t.correlation.into()]);
+    let columns = ["feature", "active together", "active at all", "correlation"];
+    Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+}
+
 /// Companions as a table.
 pub fn companions(title: &str, found: &[Companion]) -> Table {
     let columns = ["feature", "active at this one's positions", "at all positions"];
@@ -79,7 +188,37 @@ pub fn companions(title: &str, found: &[Companion]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::samples::with_directions;
+    use crate::data::text;
+    use crate::features::samples::{self, dictionary, model, with_directions};
+    use crate::features::survey::{Kept, Survey};
+
+    #[test]
+    fn activity_together_is_what_the_codes_of_both_say() {
+        let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
+        let (model, task) = (model(), Task::default());
+        let text = samples::text(60, text::Options::default());
+        let kept = Kept { top: 10_000, some: 0, seed: 0 };
+        let survey = Survey::of(&model, &saes, &text, &Options::default(), kept, &task).unwrap();
+        let at = |number: usize, feature: usize| -> Vec<(u32, u32)> {
+            survey.dictionaries[number][feature].top.iter().map(|moment| (moment.row, moment.column)).collect()
+        };
+        for (other, number) in [(None, 0), (Some(&saes[1]), 1)] {
+            let (found, positions, active) = by_activity(&model, (&saes[0], 5), other, &text, 99, &task).unwrap();
+            let of_one = at(0, 5);
+            assert_eq!((positions, active), (survey.positions, of_one.len() as u64));
+            assert!(found.len() > 2 && found.windows(2).all(|pair| pair[0].correlation >= pair[1].correlation));
+            for together in found {
+                let of_other = at(number, together.feature);
+                let both = of_one.iter().filter(|place| of_other.contains(place)).count() as u64;
+                assert_eq!((together.both, together.fired), (both, of_other.len() as u64));
+                assert!(other.is_some() || together.feature != 5);
+            }
+        }
+        // Every feature goes with itself.
+        let (found, ..) = by_activity(&model, (&saes[0], 5), Some(&saes[0]), &text, 1, &task).unwrap();
+        assert_eq!((found[0].feature, found[0].both), (5, found[0].fired));
+        assert!((found[0].correlation - 1.0).abs() < 1e-12);
+    }
 
     #[test]
     fn the_nearest_comes_first_and_a_feature_is_not_its_own_neighbour() {

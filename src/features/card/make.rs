@@ -110,7 +110,7 @@ fn direct(card: &mut FeatureCard, model: &Model, sae: &Sae, rows: usize) -> Resu
         return Ok(());
     }
     let found = logits::promoted(model, sae, card.feature)?;
-    let name = |token: u32| contexts::name(model, token);
+    let name = |token: u32| contexts::quoted(model, token);
     card.tables.push(logits::extremes("Logits along its direction, a code of 1", &found, &name, rows));
     Ok(())
 }
@@ -227,7 +227,7 @@ impl<'a> Maker<'a> {
         let rows = self.spread.tokens.strongest().into_iter().take(self.looking.rows).map(|at| {
             let occurs = self.survey.occurrences.get(at.token as usize).copied().unwrap_or_default();
             let mean = at.sum / at.fired.max(1) as f64;
-            let token = contexts::name(self.model, at.token);
+            let token = contexts::quoted(self.model, at.token);
             let counts = [at.fired, occurs].map(|count| Cell::Int(count as i64));
             let shares = [mean, at.sum / whole, at.missed / whole].map(Cell::from);
             [vec![token.into()], counts.to_vec(), shares.to_vec()].concat()
@@ -265,7 +265,7 @@ impl<'a> Maker<'a> {
         let texts: Vec<Vec<u32>> = strongest.map(|moment| self.survey.up_to(moment)).collect();
         let title = format!("Without it, at its {} strongest positions", texts.len());
         let changes = logits::ablated(self.model, (self.sae, self.place), self.feature, texts, self.task)?;
-        let name = |token: u32| contexts::name(self.model, token);
+        let name = |token: u32| contexts::quoted(self.model, token);
         card.tables.push(logits::changed(&title, &changes, &name, self.looking.rows));
         Ok(())
     }

@@ -181,15 +181,17 @@ impl Survey {
         let parts = tallies.par_chunks_mut(width).zip(spreads.par_chunks_mut(width)).enumerate();
         parts.for_each(|(part, (tallies, spreads))| {
             let first = part * width;
-            for (at, ((row, column), token)) in block.rows.iter().zip(&block.positions).zip(&block.tokens).enumerate() {
-                let (features, values) = codes.row(at);
-                let from = features.partition_point(|feature| (*feature as usize) < first);
-                for (feature, code) in features.iter().zip(values).skip(from) {
-                    let within = *feature as usize - first;
-                    let (Some(tally), Some(spread)) = (tallies.get_mut(within), spreads.get_mut(within)) else { break };
+            let turned = Turned::of(codes, first, tallies.len());
+            for (within, (tally, spread)) in tallies.iter_mut().zip(spreads).enumerate() {
+                for (at, code) in turned.feature(within) {
+                    let (Some(row), Some(column), Some(token)) =
+                        (block.rows.get(*at), block.positions.get(*at), block.tokens.get(*at))
+                    else {
+                        break;
+                    };
                     let moment = Moment { row: *row, column: *column, code: *code };
-                    tally.take(moment, *feature as usize, kept);
-                    spread.take(moment, *token, tally.draw(*feature as usize, kept.seed));
+                    tally.take(moment, first + within, kept);
+                    spread.take(moment, *token, tally.draw(first + within, kept.seed));
                 }
             }
         });
@@ -219,6 +221,44 @@ impl Survey {
     pub fn up_to(&self, moment: &Moment) -> Vec<u32> {
         let row = self.rows.get(moment.row as usize).map(Vec::as_slice).unwrap_or_default();
         row.iter().take(moment.column as usize + 1).copied().collect()
+    }
+}
+
+/// The codes of some features, feature behind feature, each with the position of the block where it stands: what is kept
+/// of a feature is fetched once a block, and not at each of its codes.
+struct Turned {
+    starts: Vec<usize>,
+    places: Vec<(usize, f32)>,
+}
+
+impl Turned {
+    fn of(codes: &SparseCodes, first: usize, count: usize) -> Self {
+        let each = || {
+            (0..codes.rows()).flat_map(move |at| {
+                let (features, values) = codes.row(at);
+                let from = features.partition_point(|feature| (*feature as usize) < first);
+                let mine =
+                    features.iter().zip(values).skip(from).map(move |(f, code)| (*f as usize - first, at, *code));
+                mine.take_while(move |(within, ..)| *within < count)
+            })
+        };
+        let mut starts = vec![0; count + 1];
+        each().for_each(|(within, ..)| starts[within + 1] += 1);
+        (0..count).for_each(|within| starts[within + 1] += starts[within]);
+        let (mut next, mut places) = (starts.clone(), vec![(0, 0.0); starts[count]]);
+        for (within, at, code) in each() {
+            places[next[within]] = (at, code);
+            next[within] += 1;
+        }
+        Self { starts, places }
+    }
+
+    /// The codes of a feature, in the order of the block.
+    fn feature(&self, within: usize) -> &[(usize, f32)] {
+        match self.starts.get(within..within + 2) {
+            Some([begin, end]) => self.places.get(*begin..*end).unwrap_or_default(),
+            _ => &[],
+        }
     }
 }
 

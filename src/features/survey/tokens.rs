@@ -3,6 +3,9 @@
 /// So many tokens are followed at once.
 const FOLLOWED: usize = 32;
 
+/// Numbers are compared so many at once.
+const LANES: usize = 8;
+
 /// What is known of a token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AtToken {
@@ -19,46 +22,68 @@ pub struct AtToken {
 /// that has more than the 32nd part of the whole sum is among them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tokens {
-    /// The ids by themselves, since they are searched at every code.
+    /// The ids by themselves, since they are searched at every code; no token has the largest one.
     ids: Vec<u32>,
+    /// The sum that each can have at most; 0 where none is followed yet.
+    weights: Vec<f64>,
     found: Vec<AtToken>,
 }
 
 impl Tokens {
     pub fn take(&mut self, token: u32, code: f32) {
+        if self.ids.is_empty() {
+            let none = AtToken { token: u32::MAX, fired: 0, sum: 0.0, missed: 0.0 };
+            (self.ids, self.weights, self.found) =
+                (vec![u32::MAX; FOLLOWED], vec![0.0; FOLLOWED], vec![none; FOLLOWED]);
+        }
+        let known = place(&self.ids, token);
+        let at = known.unwrap_or_else(|| weakest(&self.weights));
+        let (Some(id), Some(weight), Some(found)) =
+            (self.ids.get_mut(at), self.weights.get_mut(at), self.found.get_mut(at))
+        else {
+            return;
+        };
+        if known.is_none() {
+            (*id, *found) = (token, AtToken { token, fired: 0, sum: 0.0, missed: *weight });
+        }
         let size = f64::from(code.abs());
-        if let Some(at) = self.ids.iter().position(|id| *id == token)
-            && let Some(known) = self.found.get_mut(at)
-        {
-            known.fired += 1;
-            known.sum += size;
-            return;
-        }
-        let mut fresh = AtToken { token, fired: 1, sum: size, missed: 0.0 };
-        if self.ids.len() < FOLLOWED {
-            self.ids.push(token);
-            self.found.push(fresh);
-            return;
-        }
-        let weakest =
-            self.found.iter_mut().zip(&mut self.ids).reduce(|a, b| if weight(b.0) < weight(a.0) { b } else { a });
-        if let Some((known, id)) = weakest {
-            fresh.missed = weight(known);
-            (*known, *id) = (fresh, token);
-        }
+        *weight += size;
+        found.fired += 1;
+        found.sum += size;
     }
 
     /// Those that surely have the largest sums first.
     pub fn strongest(&self) -> Vec<AtToken> {
-        let mut found = self.found.clone();
+        let mut found: Vec<AtToken> = self.found.iter().filter(|at| at.fired > 0).copied().collect();
         found.sort_by(|a, b| b.sum.total_cmp(&a.sum).then(a.token.cmp(&b.token)));
         found
     }
 }
 
-/// The sum that a token can have at most.
-fn weight(known: &AtToken) -> f64 {
-    known.sum + known.missed
+/// Where a token stands.
+fn place(ids: &[u32], token: u32) -> Option<usize> {
+    let hit = |ids: &[u32]| ids.iter().enumerate().fold(0_u32, |hit, (at, id)| hit | u32::from(*id == token) << at);
+    let parts = ids.chunks_exact(LANES).map(hit).enumerate();
+    parts.filter(|(_, hit)| *hit != 0).map(|(part, hit)| part * LANES + hit.trailing_zeros() as usize).next()
+}
+
+/// Where the smallest number stands.
+fn weakest(weights: &[f64]) -> usize {
+    let mut lanes = [(f64::INFINITY, 0); LANES];
+    for (part, weights) in weights.chunks_exact(LANES).enumerate() {
+        for (least, weight) in lanes.iter_mut().zip(weights) {
+            if *weight < least.0 {
+                *least = (*weight, part);
+            }
+        }
+    }
+    let mut found = (f64::INFINITY, 0);
+    for (lane, (weight, part)) in lanes.into_iter().enumerate() {
+        if weight < found.0 {
+            found = (weight, part * LANES + lane);
+        }
+    }
+    found.1
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
 use crate::features::card::{Looking, Surveyed, card};
-use crate::features::contexts::name;
+use crate::features::contexts::quoted;
 use crate::features::survey::Kept;
 use crate::features::{FeatureCard, Survey};
 use crate::report::symbols::count;
@@ -90,7 +90,7 @@ impl Contexts {
         let sites = self.saes.get(number).map(|sae| sae.parts().about.sites.join(", ")).unwrap_or_default();
         let where_active = |value: f64| if tally.fired == 0 { Cell::Missing } else { Cell::from(value) };
         let strongest = self.survey.spreads[number][feature].tokens.strongest();
-        let tokens = strongest.iter().take(3).map(|at| format!("{:?}", name(self.model.core(), at.token)));
+        let tokens = strongest.iter().take(3).map(|at| quoted(self.model.core(), at.token));
         vec![
             sites.into(),
             feature.into(),
@@ -126,7 +126,13 @@ impl Handle for Contexts {
         let all = self.survey.dictionaries.iter().flatten();
         let silent = all.clone().filter(|tally| tally.fired == 0).count();
         let rest = format!("{} active nowhere; c[i] is the card of a feature\n", count(silent, "feature"));
-        Ok(format!("{}{}", self.table(SHOWN).terminal(screen)?, screen.dim(&rest)))
+        let mut table = self.table(SHOWN);
+        if self.saes.len() == 1 {
+            // All sites are the same one.
+            table.columns.remove(0);
+            table.rows.iter_mut().for_each(|row| drop(row.remove(0)));
+        }
+        Ok(format!("{}{}", table.terminal(screen)?, screen.dim(&rest)))
     }
 
     fn json(&self) -> Result<Value> {

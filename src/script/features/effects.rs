@@ -49,8 +49,8 @@ pub mod functions {
     /// The norm's division is left out.
     ///
     /// With a text the model is run without the feature (its code set to 0 at all positions, the dictionary's error kept)
-    /// up to each of its strongest positions: mean change of log P of the next token; those that lose most first, then
-    /// those that gain most. Tokens with a mean probability below 0.001, with the feature and without it, are left out.
+    /// up to each of its strongest positions: P of the next token with it and without it, and by how much log P changes,
+    /// each as a mean over these positions. Tokens whose P falls most stand first, those whose P rises most last.
     ///
     /// # Options
     /// - `rows` = 10: how many tokens of each kind
@@ -64,7 +64,7 @@ pub mod functions {
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
     /// let f = s.feature(features::contexts(m, s, text).table.to_map().rows[0][1]);
     /// let found = features::logits(m, f, text);
-    /// found.columns  //=> ["token", "change of log P", "P", "P without it"]
+    /// found.columns  //=> ["token", "P", "P without it", "mean change of log P"]
     /// features::logits(m, f, #{ rows: 2 }).columns  //=> ["raised", "by", "lowered", "by"]
     /// ```
     #[rhai_fn(return_raw)]
@@ -102,8 +102,11 @@ pub mod functions {
         Ok(super::without(&ctx, &m, &f, &text, options)?)
     }
 
-    /// The features whose directions have the largest cosine with that of a feature: of its own dictionary, or of another
-    /// one that writes into a space of the same width.
+    /// The features nearest to one: of its own dictionary, or of another one.
+    ///
+    /// Without a text it is by direction, by the cosine of what they write. With a text it is by activity: features that
+    /// are active where it is, by the correlation of being active over all positions, `(n both - a b) / sqrt(a (n - a) b
+    /// (n - b))` of n positions with a and b of them active, counted exactly in one pass.
     ///
     /// # Options
     /// - `rows` = 10: how many
@@ -113,6 +116,11 @@ pub mod functions {
     /// let s = sae::identity(3);
     /// features::near(s.feature(1)).to_map().rows.len()  //=> 2
     /// features::near(s.feature(1), s, #{ rows: 1 }).to_map().rows  //=> [[1, 1.0]]
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 });
+    /// features::near(m, s.feature(0), text).columns  //=> ["feature", "active together", "active at all", "correlation"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn near(f: Feature) -> Fallible<Table> {
@@ -133,6 +141,33 @@ pub mod functions {
     pub fn near_in_with(f: Feature, other: Sae, options: Options) -> Fallible<Table> {
         Ok(super::nearest(&f, Some(&other), 2, options)?)
     }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Table> {
+        near_on_with(ctx, m, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_on_with(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
+        Ok(super::together(&ctx, (&m, &text), (&f, None), 3, options)?)
+    }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_in_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, other: Sae) -> Fallible<Table> {
+        near_in_on_with(ctx, m, f, text, other, Options::new())
+    }
+
+    #[rhai_fn(name = "near", return_raw)]
+    pub fn near_in_on_with(
+        ctx: NativeCallContext,
+        m: Model,
+        f: Feature,
+        text: Text,
+        other: Sae,
+        options: Options,
+    ) -> Fallible<Table> {
+        Ok(super::together(&ctx, (&m, &text), (&f, Some(&other)), 4, options)?)
+    }
 }
 
 fn nearest(f: &Feature, other: Option<&Sae>, arg: usize, map: Options) -> Result<Table> {
@@ -145,4 +180,21 @@ fn nearest(f: &Feature, other: Option<&Sae>, arg: usize, map: Options) -> Result
         None => format!("nearest to {}", f.short()),
     };
     Ok(near::directions(&title, &found))
+}
+
+/// Those that are active where it is.
+fn together(
+    ctx: &NativeCallContext,
+    (m, text): (&Model, &Text),
+    (f, other): (&Feature, Option<&Sae>),
+    arg: usize,
+    map: Options,
+) -> Result<Table> {
+    let (env, mut read) = (env(ctx)?, options(arg, map));
+    let rows = read.size("rows", 10)?;
+    read.finish()?;
+    let (one, other) = ((&f.sae.core, f.index), other.map(|other| &other.core));
+    let (found, positions, active) = near::by_activity(m.core(), one, other, text, rows, &env.task)?;
+    let title = format!("active where {} is, at {active} of {positions} positions of {}", f.short(), text.name());
+    Ok(near::activities(&title, &found))
 }

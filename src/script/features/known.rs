@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::base::{Result, Task};
 use crate::data::Text;
+use crate::data::harvest::Options as Harvesting;
 use crate::data::text::Options;
 use crate::features::survey::Kept;
 use crate::features::{FeatureCard, Survey, card};
@@ -20,24 +21,21 @@ const TOKENS: u64 = 50_000;
 /// The model of a dictionary and a text, with the survey of it that was made last.
 pub struct Known {
     pub model: Model,
-    text: Option<Text>,
+    /// What is read of it: the same positions as the dictionary was fitted on.
+    text: Option<(Text, Harvesting)>,
     task: Task,
     survey: RefCell<Option<(sae::Sae, Rc<Survey>)>>,
 }
 
 impl Known {
-    fn new(model: Model, text: Option<Text>, task: &Task) -> Rc<Self> {
-        Rc::new(Self {
-            model,
-            text: text.map(|text| text.limited(TOKENS)),
-            task: task.clone(),
-            survey: RefCell::default(),
-        })
+    fn new(model: Model, text: Option<(Text, Harvesting)>, task: &Task) -> Rc<Self> {
+        let text = text.map(|(text, reading)| (text.limited(TOKENS), reading));
+        Rc::new(Self { model, text, task: task.clone(), survey: RefCell::default() })
     }
 
-    /// Dictionaries that were fitted to a model on a text.
-    pub fn all(saes: Vec<Sae>, model: &Model, text: &Text, env: &Env) -> Vec<Sae> {
-        let known = || Some(Self::new(model.clone(), Some(text.clone()), &env.task));
+    /// Dictionaries that were fitted to a model on a text, of which these positions were read.
+    pub fn all(saes: Vec<Sae>, model: &Model, (text, reading): (&Text, &Harvesting), env: &Env) -> Vec<Sae> {
+        let known = || Some(Self::new(model.clone(), Some((text.clone(), reading.clone())), &env.task));
         saes.into_iter().map(|sae| Sae { known: known(), ..sae }).collect()
     }
 
@@ -47,7 +45,10 @@ impl Known {
         let about = &sae.parts().about;
         let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
         let Some(model) = model else { return Ok(None) };
-        let text = if model.core().is_inside() { Some(written_inside(env, Options::default())?) } else { None };
+        let text = match model.core().is_inside() {
+            true => Some((written_inside(env, Options::default())?, Harvesting::default())),
+            false => None,
+        };
         Ok(Some(Self::new(model, text, &env.task)))
     }
 
@@ -58,10 +59,9 @@ impl Known {
         {
             return Ok(Some(survey.clone()));
         }
-        let Some(text) = &self.text else { return Ok(None) };
-        let (model, options) = (self.model.core(), Default::default());
-        let survey = Survey::of(model, std::slice::from_ref(sae), text, &options, Kept::default(), &self.task)?;
-        let survey = Rc::new(survey);
+        let Some((text, reading)) = &self.text else { return Ok(None) };
+        let (model, saes) = (self.model.core(), std::slice::from_ref(sae));
+        let survey = Rc::new(Survey::of(model, saes, text, reading, Kept::default(), &self.task)?);
         *self.survey.borrow_mut() = Some((sae.clone(), survey.clone()));
         Ok(Some(survey))
     }

@@ -69,15 +69,18 @@ fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> 
     read.finish()?;
     let (task, sites) = (&env.task, Sites::new(m.core(), sites, text, (&keep, asked.held()), &env.task)?);
     let names: Vec<&str> = sites.names().iter().map(String::as_str).collect();
-    let Some(keeper) = Keeper::new(&asked, env) else {
-        return asked.all_fitted(sites.sources(&names, task)?, env, &mut |_| ());
+    let found = match Keeper::new(&asked, env) {
+        None => asked.all_fitted(sites.sources(&names, task)?, env, &mut |_| ())?,
+        Some(keeper) => {
+            let reads = sites.reads(task)?;
+            let keys = names.iter().map(|site| key(&asked, &reads, &sites, site)).collect::<Result<Vec<_>>>()?;
+            keeper.completed(&keys, |missing, done| {
+                let missing: Vec<&str> = missing.iter().filter_map(|number| names.get(*number).copied()).collect();
+                asked.all_fitted(sites.sources(&missing, task)?, env, done)
+            })?
+        }
     };
-    let reads = sites.reads(task)?;
-    let keys = names.iter().map(|site| key(&asked, &reads, &sites, site)).collect::<Result<Vec<_>>>()?;
-    keeper.completed(&keys, |missing, done| {
-        let missing: Vec<&str> = missing.iter().filter_map(|number| names.get(*number).copied()).collect();
-        asked.all_fitted(sites.sources(&missing, task)?, env, done)
-    })
+    Ok(Known::all(found, m, (text, &keep), env))
 }
 
 /// Fits on a store: one site that `site` names, or each of those that `sites` do.
@@ -220,7 +223,7 @@ pub mod functions {
                 .into());
         }
         let env = env(&ctx)?;
-        let found = Known::all(super::of_sites(&env, &m, &[site], &text, options)?, &m, &text, &env).pop();
+        let found = super::of_sites(&env, &m, &[site], &text, options)?.pop();
         Ok(found.ok_or_else(|| err!(Bug, "a site without a dictionary"))?)
     }
 
@@ -257,7 +260,7 @@ pub mod functions {
         let sites = given(1, "sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
         let env = env(&ctx)?;
-        let found = Known::all(super::of_sites(&env, &m, &sites, &text, options)?, &m, &text, &env);
+        let found = super::of_sites(&env, &m, &sites, &text, options)?;
         Ok(found.into_iter().map(Dynamic::from).collect())
     }
 
