@@ -63,8 +63,9 @@ fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Vec<u8
 fn a_page_renders_and_nothing_escapes_its_quotes() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let ran =
-        Command::new(env!("CARGO_BIN_EXE_microtome")).args(["-e", SCRIPT]).current_dir(folder.path()).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.args(["-e", SCRIPT]).current_dir(folder.path()).env("MICROTOME_CACHE", "");
+    let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let page = folder.path().join("out/page/index.html");
     let html = std::fs::read_to_string(&page).unwrap();
