@@ -34,10 +34,11 @@ fn is_signs(text: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation())
 }
 
-/// Two capital letters or more, and nothing else.
+/// Capital letters and nothing else; one alone only where no space stands before it, so that it may be one of several.
 pub fn is_capitals(text: &str) -> bool {
     let word = text.trim();
-    word.chars().count() > 1 && word.chars().all(char::is_uppercase)
+    let is_part = word.chars().count() > 1 || (!word.is_empty() && word.len() == text.len());
+    is_part && word.chars().all(char::is_uppercase)
 }
 
 /// The looks of all tokens and of those before them, which are the same for every feature.
@@ -166,6 +167,12 @@ mod tests {
         assert_eq!(of("a line end"), ".....x.");
         assert_eq!(of("a short word"), "......x");
         assert_eq!(of("first of its row"), "x...x..");
+    }
+
+    #[test]
+    fn a_single_capital_letter_is_one_of_several_where_no_space_stands_before_it() {
+        let found = [" NASA", "N", " A", "", "Na", "7"].map(is_capitals);
+        assert_eq!(found, [true, true, false, false, false, false]);
     }
 
     #[test]

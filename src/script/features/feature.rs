@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::Known;
 use crate::base::{Result, Task};
 use crate::features::{FeatureCard, card};
-use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::sae::Sae;

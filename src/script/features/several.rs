@@ -2,6 +2,7 @@
 
 use super::Feature;
 use crate::base::Result;
+use crate::err;
 use crate::sae;
 use crate::script::value::Given;
 
@@ -19,7 +20,7 @@ impl Several {
         let mut several = Self { saes: Vec::new(), features: Vec::new(), names: Vec::new() };
         let elements = given.elements();
         if elements.is_empty() {
-            return Err(given.refuse("at least one feature"));
+            return Err(err!(Argument, "expected at least one feature for `f`, found an empty array").arg(1));
         }
         for element in elements {
             let feature = element.handle::<Feature>().ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! A token argument: `")"` means all tokens whose text, leading space off, begins with it; ids are meant as they are.
 
 use crate::base::Result;
+use crate::err;
 use crate::script::model::Model;
 use crate::script::model::input::token_id;
 use crate::script::value::Given;
@@ -21,7 +22,7 @@ pub fn token_argument(m: &Model, given: &Given) -> Result<Vec<u32>> {
     ids.sort_unstable();
     ids.dedup();
     match ids.is_empty() {
-        true => Err(given.refuse("at least one token")),
+        true => Err(err!(Argument, "expected at least one token for `token`, found an empty array")),
         false => Ok(ids),
     }
 }

@@ -118,7 +118,9 @@ impl Handle for Model {
 /// The tokenizer of a model that is made here: one that the script has, or one of given words or characters.
 pub(super) fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
     let whole = read.get("tokenizer", |given| {
-        given.handle::<Tokenizer>().ok_or_else(|| given.refuse("a tokenizer, as `data::tokenizer` makes"))
+        let of_model = || given.handle::<Model>()?.core().tokenizer.clone();
+        let found = given.handle::<Tokenizer>().or_else(of_model);
+        found.ok_or_else(|| given.refuse("a tokenizer, as `data::tokenizer` makes, or a model that has one"))
     })?;
     let (words, characters) = (read.get("words", Given::texts)?, read.get("characters", Given::texts)?);
     let (bos, unknown) = (read.get("bos", Given::text)?, read.get("unknown", Given::text)?);
@@ -206,7 +208,7 @@ pub mod functions {
     /// # Options
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
     /// - `dtype` = "f32": the dtype that the model computes in
-    /// - `tokenizer` = none: the tokenizer that it reads texts with, as `data::tokenizer` makes
+    /// - `tokenizer` = none: the tokenizer that it reads texts with, as `data::tokenizer` makes, or a model whose is taken
     /// - `words` = none: the words that are its tokens, in the order of their ids
     /// - `characters` = none: the characters that are its tokens
     /// - `bos` = none: which of them marks the beginning of a text

@@ -26,6 +26,8 @@ pub struct Gradients {
     /// Begun by what is left of the target; centring is passed on to it.
     pub decoder_bias: Vec<f32>,
     pub threshold: Vec<f32>,
+    /// What is left of the target.
+    pub rest: Vec<f32>,
     widths: [usize; 2],
 }
 

@@ -124,7 +124,8 @@ impl Step<'_> {
             Counting::Normalised => 1.0 / spread_of_target,
         };
         let factor = (-2.0 * counts) as f32;
-        let mut left = reconstruct(inputs, inputs.target, inputs.decoder_bias, &codes, factor);
+        let target = (inputs.target, inputs.decoder_bias);
+        let mut left = reconstruct(inputs, target, &codes, factor, std::mem::take(&mut room.rest));
         let penalty = self.penalty(&codes, jumped.as_ref(), &mut left.slopes, room);
         let silent = self.since(&codes);
         let helped = match self.recipe.dead {
@@ -149,6 +150,7 @@ impl Step<'_> {
         let whole = room.sweep(inputs, &sources, Directions { is_unit: self.recipe.unit, length })?;
         let more = [&room.decoder_bias, &room.threshold].map(|numbers| f64::from(squares(arch(), numbers)));
         let error = left.squares * counts;
+        room.rest = left.rest;
         let fired = codes.values.iter().filter(|code| **code != 0.0);
         Ok(Computed {
             total: error + penalty + helped.map_or(0.0, |helped| helped.loss),

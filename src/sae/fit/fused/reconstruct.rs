@@ -19,10 +19,16 @@ pub struct Left {
     pub slopes: Vec<f32>,
 }
 
-/// Takes what codes stand for, and a bias where there is one, off a target.
-pub fn reconstruct(inputs: &Inputs, target: &[f32], bias: Option<&[f32]>, codes: &SparseRows, factor: f32) -> Left {
+/// Takes what codes stand for, and a bias where there is one, off a target. `rest`: memory to write to.
+pub fn reconstruct(
+    inputs: &Inputs,
+    (target, bias): (&[f32], Option<&[f32]>),
+    codes: &SparseRows,
+    factor: f32,
+    mut rest: Vec<f32>,
+) -> Left {
     let (arch, width, directions) = (arch(), inputs.shape.d_out, inputs.directions());
-    let mut rest = vec![0.0; target.len()];
+    rest.resize(target.len(), 0.0);
     let row = |row: usize, rest: &mut [f32], slopes: &mut Vec<f32>| {
         let range = codes.range(row);
         rest.copy_from_slice(&target[row * width..(row + 1) * width]);
