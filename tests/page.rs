@@ -28,7 +28,9 @@ report("page", [
 const CIRCUIT: &str = r##"
 let words = ["<img/src=x/onerror=top.document.title='broken'>", "</script>", "</svg>", "(", ")", "\u0007bell"];
 let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 6, context: 8 }, #{ words: words, seed: 1 });
-let text = data::texts([words[0] + " " + words[1] + " ( " + words[2] + " ) " + words[5], words[1] + " ) ( " + words[0]]);
+let line = "";
+for i in 0..60 { line += words[(i * i + 2 * i + i / 7) % 6] + " "; }
+let text = data::texts([line]);
 let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
 let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 });
 tree.describe(m, text);
@@ -49,7 +51,7 @@ frame.onload = () => {
   const reached = page.activeElement === node;
   node.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
   setTimeout(() => {
-    const shown = page.querySelector("details[open] .contexts").checkVisibility();
+    const shown = page.querySelector("details.feature[open] .contexts").checkVisibility();
     const made = page.querySelectorAll("img, script").length;
     if (document.title == "waiting") document.title = [before, open(), reached, shown, made].join(" ");
   }, 200);
