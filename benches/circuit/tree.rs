@@ -48,7 +48,15 @@ fn survey(model: &Model, saes: &[Sae]) -> Survey {
             }
         }
     }
-    Survey { rows: texts, positions: TEXTS as u64, dictionaries }
+    Survey {
+        name: "random tokens".into(),
+        rows: texts,
+        positions: TEXTS as u64,
+        classes: Vec::new(),
+        occurrences: Vec::new(),
+        spreads: vec![Vec::new(); dictionaries.len()],
+        dictionaries,
+    }
 }
 
 /// The feature of the last dictionary that fires most often.
