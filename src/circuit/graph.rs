@@ -132,10 +132,8 @@ impl Graph {
             let looks = if edge.effect < 0.0 { "color = \"#D55E00\", style = dashed" } else { "color = \"#0072B2\"" };
             let width = 0.5 + 4.0 * edge.effect.abs().min(1.0);
             let label = format!("{:.0} %, {:.2}", 100.0 * edge.effect, edge.cosine);
-            text += &format!(
-                "    n{} -> n{} [label = \"{label}\", penwidth = {width:.2}, {looks}];\n",
-                edge.from, edge.to
-            );
+            text +=
+                &format!("    n{} -> n{} [label = \"{label}\", penwidth = {width:.2}, {looks}];\n", edge.from, edge.to);
         }
         text + "}\n"
     }

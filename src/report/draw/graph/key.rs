@@ -38,7 +38,9 @@ impl Legend {
     pub fn of(graph: &Graph, width: f64) -> Self {
         let (half, tenth, opposite) = match names::is_restored(graph) {
             true => ("the lower feature alone restores half of the upper one", "a tenth", "it takes away instead"),
-            false => ("the upper feature falls by half when the lower one is ablated", "by a tenth", "it grows instead"),
+            false => {
+                ("the upper feature falls by half when the lower one is ablated", "by a tenth", "it grows instead")
+            }
         };
         let mut words = vec![(Key::Target, "the target")];
         if !graph.edges.is_empty() {
