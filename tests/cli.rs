@@ -11,6 +11,8 @@ fn transcripts_hold() {
         .env("HOME", &home)
         .env("XDG_CONFIG_HOME", &home)
         .env("XDG_DATA_HOME", &home)
+        .env("XDG_CACHE_HOME", &home)
+        .env("HF_HOME", &home)
         .env("MICROTOME_PATH", "")
         .env("TERM", "dumb");
 }

@@ -9,7 +9,8 @@ use std::process::Command;
 fn run(file: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--out").arg(folder.path()).arg("run").arg(file);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("MICROTOME_CACHE", "");
+    command.arg("--out").arg(folder.path()).arg("run").arg(file);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}{}", file.display(), String::from_utf8_lossy(&output.stdout));
@@ -95,7 +96,8 @@ fn code(script: &Path, words: &[&str], folder: &Path) -> i32 {
     let out = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
     let out = if folder.join("texts.rhai").exists() { folder.join("out") } else { out.path().to_path_buf() };
-    command.current_dir(folder).arg("--out").arg(out).arg("run").arg(script).args(words);
+    command.current_dir(folder).env("MICROTOME_CACHE", "");
+    command.arg("--out").arg(out).arg("run").arg(script).args(words);
     let output = command.output().unwrap();
     let code = output.status.code().unwrap_or(-1);
     if ![0, 3].contains(&code) {

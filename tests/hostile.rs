@@ -10,7 +10,7 @@ use microtome::base::access::Rules;
 
 fn microtome(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.current_dir(folder).env("XDG_CONFIG_HOME", folder).stdin(Stdio::null());
+    command.current_dir(folder).env("XDG_CONFIG_HOME", folder).env("MICROTOME_CACHE", "").stdin(Stdio::null());
     command
 }
 

@@ -47,7 +47,11 @@ fn place() -> tempfile::TempDir {
 fn start(folder: &Path, words: &str, limits: &str) -> Child {
     let shell = format!("{limits} exec {} run {words}", env!("CARGO_BIN_EXE_microtome"));
     let mut command = Command::new("bash");
-    command.args(["-c", &shell]).current_dir(folder).env("XDG_CONFIG_HOME", folder).env("XDG_CACHE_HOME", folder);
+    command
+        .args(["-c", &shell])
+        .current_dir(folder)
+        .env("XDG_CONFIG_HOME", folder)
+        .env("MICROTOME_CACHE", folder.join("cache"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

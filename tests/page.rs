@@ -96,7 +96,9 @@ fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Vec<u8
 
 /// Runs a script that saves a report called "page", and gives the page.
 fn saved(script: &str, folder: &Path) -> PathBuf {
-    let ran = Command::new(env!("CARGO_BIN_EXE_microtome")).args(["-e", script]).current_dir(folder).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.args(["-e", script]).current_dir(folder).env("MICROTOME_CACHE", "");
+    let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     folder.join("out/page/index.html")
 }

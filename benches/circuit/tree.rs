@@ -1,11 +1,12 @@
 //! The causal tree of one feature, and the loop of full forwards.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use microtome::base::Task;
-use microtome::circuit::Graph;
+use microtome::base::task::human as human_time;
 use microtome::circuit::tree::{Depth, Effects, Options, Read, Stage, Way, causal_tree, effects};
+use microtome::circuit::{Graph, Node};
 use microtome::features::Survey;
 use microtome::features::survey::{Kept, Moment, Tally};
 use microtome::model::Model;
@@ -19,9 +20,11 @@ use super::peers::Peers;
 use super::{CONTEXTS, FEATURES, LENGTH, TIMED, human, made};
 
 /// How many texts the contexts are chosen from, and how many go through the model at once.
-const TEXTS: usize = 3000;
+const TEXTS: usize = 4000;
 const AT_ONCE: usize = 100;
 const RUNS: usize = 3;
+/// The times of the peer, and what they are of.
+const LOOPS: [(&str, &str); 2] = [("forward", "the loop"), ("stream", "the loop without logits")];
 
 /// What the dictionaries have at the last token of random texts: each is a context of its whole length.
 fn survey(model: &Model, saes: &[Sae]) -> Survey {
@@ -81,7 +84,7 @@ pub fn rows(rows: &mut Rows) {
     };
     let (each, found) = (timed(|| drop(node()), RUNS), node());
 
-    let options = Options { depth: Depth::Strongest, min_effect: 0.0, ..Options::default() };
+    let options = Options { depth: Depth::Paper, min_effect: 0.0, ..Options::default() };
     let begin = Instant::now();
     let tree = causal_tree(&model, &saes, &survey, target, &options, &task).unwrap();
     let whole = begin.elapsed();
@@ -90,27 +93,40 @@ pub fn rows(rows: &mut Rows) {
     made::write(place.path(), &saes, &contexts, target);
     let arguments = [place.path().display().to_string(), TIMED.to_string()];
     let peers = Peers::run("circuit.py", &arguments);
-    let forwards = |nodes: usize| (nodes * FEATURES) as u32;
+    // A forward reads as many contexts as one node has.
+    let forwards = |contexts: usize| (contexts * FEATURES / CONTEXTS) as u32;
     let mut row = |what: &str, said: String| rows.push((what.into(), said));
     row("effects of all features on one node", milliseconds(each));
-    for (name, what) in [("forward", "the loop"), ("stream", "the loop without logits")] {
-        let said = peers.against(name, each / forwards(1), |time| milliseconds(time * forwards(1)));
+    for (name, what) in LOOPS {
+        let said = peers.against(name, each / forwards(CONTEXTS), |time| long(time * forwards(CONTEXTS)));
         row(&format!("{what}, {TIMED} features timed, scaled to {FEATURES}"), said);
     }
     row("active features in a context", active(&found));
     row("largest difference between effects of both", difference(&found, made::effects(place.path())));
     let nodes = expanded(&tree);
-    row(&format!("causal tree, {nodes} nodes expanded of {}", tree.nodes.len()), milliseconds(whole));
-    for (name, what) in [("forward", "the loop"), ("stream", "the loop without logits")] {
-        let said = peers.against(name, whole / forwards(nodes), |time| milliseconds(time * forwards(nodes)));
-        row(&format!("{what}, scaled to {nodes} nodes"), said);
+    let read: usize = nodes.iter().map(|node| contexts_of(&survey, &tree.nodes[*node])).sum();
+    let what = format!("causal tree of {} nodes, {} of them expanded", tree.nodes.len(), nodes.len());
+    row(&what, format!("{} ({read} contexts)", milliseconds(whole)));
+    for (name, what) in LOOPS {
+        let said = peers.against(name, whole / forwards(read), |time| long(time * forwards(read)));
+        row(&format!("{what}, scaled to all of these nodes"), said);
     }
     row("most memory of the process, model and contexts included", human(most));
 }
 
+/// What is scaled may take hours.
+fn long(time: Duration) -> String {
+    human_time(time.as_secs_f64())
+}
+
 /// Nodes that have children.
-fn expanded(tree: &Graph) -> usize {
-    tree.edges.iter().map(|edge| edge.to).collect::<BTreeSet<_>>().len()
+fn expanded(tree: &Graph) -> BTreeSet<usize> {
+    tree.edges.iter().map(|edge| edge.to).collect()
+}
+
+/// In how many contexts a node was looked at.
+fn contexts_of(survey: &Survey, node: &Node) -> usize {
+    survey.dictionaries[node.level][node.feature].top.len()
 }
 
 fn active(found: &Effects) -> String {

@@ -103,6 +103,16 @@ impl Access {
         self
     }
 
+    /// The same rules for a folder of the program's own, which is written unless a rule for it, or for what lies in it,
+    /// denies that; relative paths are written below it.
+    pub fn within(&self, folder: &Path) -> Result<Self> {
+        let mut own = self.clone();
+        own.out = resolve(folder)?;
+        own.read_below.clear();
+        own.write.rules.push((own.out.clone(), true));
+        Ok(own)
+    }
+
     /// The output folder, links resolved.
     pub fn out(&self) -> &Path {
         &self.out

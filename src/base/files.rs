@@ -2,6 +2,7 @@
 //! down with their hashes when the run is recorded.
 
 mod lock;
+mod own;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,6 +19,8 @@ use crate::{bail, err};
 use lock::{LOCK, Lock, Passing};
 
 pub use lock::abandon;
+pub use own::{append, end_of, mark_used};
+
 /// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -248,35 +251,6 @@ fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         let _not_all_file_systems_can = folder.sync_all();
     }
-}
-
-/// The last `limit` bytes of a file of the user's own, such as the history of the prompt, which no script has a say in.
-/// A file that is not there yet is empty.
-pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?,
-    };
-    file.lock_shared()?;
-    let length = file.metadata()?.len();
-    io::Seek::seek(&mut file, io::SeekFrom::Start(length.saturating_sub(limit)))?;
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut file, &mut bytes)?;
-    Ok(bytes)
-}
-
-/// Adds to the end of such a file, in one write under a lock; it is made, for its owner alone, if it is missing.
-pub fn append(place: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut options = File::options();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(place)?;
-    file.lock()?;
-    file.write_all(bytes)
 }
 
 /// The bytes as text, or where they stop being text.

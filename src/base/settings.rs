@@ -15,6 +15,10 @@ pub struct Settings {
     pub device: String,
     /// No progress bars and no remarks.
     pub quiet: bool,
+    /// Where dictionaries are kept, so that they are found again instead of fitted; nothing is where there is none.
+    pub cache: Option<PathBuf>,
+    /// Whether they are fitted all the same, and what is kept is replaced.
+    pub fresh: bool,
 }
 
 impl Default for Settings {
@@ -25,6 +29,8 @@ impl Default for Settings {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             device: "cpu".into(),
             quiet: false,
+            cache: None,
+            fresh: false,
         }
     }
 }

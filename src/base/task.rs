@@ -120,6 +120,19 @@ impl Task {
         }
     }
 
+    /// Runs work within which [`Task::apart`] works in place. So it must be on the threads of a pool: one that waits for
+    /// another thread does nothing else, and when all of a pool wait, what they wait for finds no thread to run on.
+    pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
+        struct Before(bool);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                IS_APART.set(self.0);
+            }
+        }
+        let _before = Before(IS_APART.replace(true));
+        work()
+    }
+
     /// [`Task::apart`] when the work is large (an estimate in elementary operations), in place when it is small: a
     /// thread costs some 20 microseconds, and a hundred million operations some hundredths of a second.
     pub fn heavy<T: Send + 'static>(&self, cost: f64, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -143,6 +156,14 @@ mod tests {
     #[test]
     fn work_apart_returns_its_result() {
         assert_eq!(Task::default().apart(|| Ok(3)), Ok(3));
+    }
+
+    #[test]
+    fn work_in_place_stays_on_its_thread() {
+        let here = std::thread::current().id();
+        let of = |task: Task| task.apart(|| Ok(std::thread::current().id())).unwrap();
+        assert_eq!(Task::in_place(|| of(Task::default())), here);
+        assert_ne!(of(Task::default()), here);
     }
 
     #[test]

@@ -41,14 +41,7 @@ impl Match {
 }
 
 /// The best match of each node of `a` that has a node of `b` at its site: the one with the largest sum of both measures.
-pub fn matches(
-    model: &Model,
-    a: Found,
-    b: Found,
-    text: &Text,
-    tokens: usize,
-    task: &Task,
-) -> Result<Vec<Match>> {
+pub fn matches(model: &Model, a: Found, b: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Match>> {
     let (of_a, of_b) = (named(a, 0)?, named(b, a.saes.len())?);
     let saes: Vec<Sae> = a.saes.iter().chain(b.saes).cloned().collect();
     let readings = Readings::of(model, &saes, &[of_a, of_b].concat(), text, Some(tokens), task)?;

@@ -49,6 +49,10 @@ pub struct Options {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
 
+    /// Fit dictionaries anew, and keep them in the place of those that were fitted before
+    #[arg(long)]
+    pub fresh: bool,
+
     /// No progress bars and no remarks
     #[arg(short, long)]
     pub quiet: bool,
@@ -86,6 +90,8 @@ pub enum Command {
     Check(Check),
     /// Show the reference: all of it, a module, or one name
     Doc(Doc),
+    /// List the dictionaries that are kept, or clear them away
+    Cache(Cache),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -124,6 +130,24 @@ pub struct Doc {
     /// Write definition files for Rhai's language server
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     pub definitions: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    pub action: Option<CacheAction>,
+}
+
+#[derive(Subcommand)]
+pub enum CacheAction {
+    /// List what is kept, as `microtome cache` alone does
+    List,
+    /// Remove kept dictionaries, which can be fitted again; models are left to the hub's own programs
+    Clear {
+        /// Only those that were not used for so many days
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u64>,
+    },
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 mod again;
 mod args;
+mod cache;
 mod check;
 mod completions;
 mod doc;
@@ -85,6 +86,7 @@ fn dispatch(cli: Cli) -> Exit {
         (Some(Command::Run(run)), _) => run::run(&cli.options, run),
         (Some(Command::Check(check)), _) => check::run(&cli.options, check),
         (Some(Command::Doc(doc)), _) => doc::run(&cli.options, doc),
+        (Some(Command::Cache(cache)), _) => cache::run(&cli.options, cache),
         (Some(Command::Completions(completions)), _) => completions::run(completions),
     };
     outcome.unwrap_or_else(|error| {

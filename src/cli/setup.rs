@@ -11,6 +11,7 @@ use candle_core::Device;
 use super::args::Options;
 use super::progress::{Bars, Lines};
 use crate::base::access::{Access, Rules};
+use crate::base::cache;
 use crate::base::files::{self, Files};
 use crate::base::random::Randomness;
 use crate::base::settings::Settings;
@@ -87,6 +88,8 @@ fn settings(options: &Options) -> Settings {
         out: options.out.clone(),
         device: options.device.clone(),
         quiet: options.quiet,
+        cache: cache::folder(),
+        fresh: options.fresh,
         ..Settings::default()
     };
     if let Some(threads) = options.threads {

@@ -3,6 +3,26 @@
 use super::Sae;
 use crate::base::Result;
 use crate::err;
+use crate::model::config::Config;
+use crate::model::site::{Place, select};
+
+/// The one place that a site names in a model, as a dictionary wants it that reads here and writes there.
+pub fn one_place(config: &Config, site: &str) -> Result<Place> {
+    match select(config, site)?[..] {
+        [place] => Ok(place),
+        ref several => Err(err!(Name, "expected one site, and `{site}` names {}", several.len())
+            .hint("a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")),
+    }
+}
+
+/// Refuses a site to write that has been computed when the dictionary reads.
+pub fn check_writes_behind(reads: Place, writes: Place) -> Result<()> {
+    if reads < writes {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected a site to write behind the one that is read, found `{writes}` and `{reads}`")
+        .hint("`sae::fit` fits a dictionary that reads and writes at one site"))
+}
 
 impl Sae {
     /// Refuses a dictionary of other activations than those of a site of a model, which are `d` wide; of several sites

@@ -8,6 +8,7 @@ pub mod crosscoder;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
+pub mod kept;
 pub mod load;
 pub mod metrics;
 pub mod splice;
@@ -25,6 +26,7 @@ mod sparser;
 use std::sync::Arc;
 
 pub use encode::SparseCodes;
+pub use fits::{check_writes_behind, one_place};
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;

@@ -162,7 +162,7 @@ impl Arguments {
 }
 
 /// Options of the command line that are easily written after the script, where they are the script's.
-const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "quiet"];
+const OPTIONS: &[&str] = &["json", "seed", "out", "threads", "device", "fresh", "quiet"];
 
 /// How the `run::check` lines of a run came out.
 #[derive(Debug, Default)]

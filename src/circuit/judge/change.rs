@@ -102,8 +102,20 @@ mod tests {
     fn plainly(sae: &Sae, means: &[f32], x: &Tensor, change: &Change) -> Tensor {
         let codes = sae.encode(x).unwrap().to_vec2::<f32>().unwrap();
         let put = |feature: usize, code: f32| match change {
-            Change::Zero(features) => if features.contains(&feature) { 0.0 } else { code },
-            Change::Only(kept, _) => if kept.contains(&feature) { code } else { means[feature] },
+            Change::Zero(features) => {
+                if features.contains(&feature) {
+                    0.0
+                } else {
+                    code
+                }
+            }
+            Change::Only(kept, _) => {
+                if kept.contains(&feature) {
+                    code
+                } else {
+                    means[feature]
+                }
+            }
         };
         let gap: Vec<Vec<f32>> = codes
             .iter()
@@ -125,7 +137,8 @@ mod tests {
         let lengths = Parts { rescaled: true, activation: Activation::Relu, ..plain.parts().clone() };
         for sae in [plain, Sae::new(scaled).unwrap(), Sae::new(lengths).unwrap()] {
             let means: Vec<f32> = (0..30).map(|i| i as f32 / 100.0).collect();
-            let active: Vec<usize> = sae.encode_sparse(&x, &Task::default()).unwrap().row(0).0.iter().map(|f| *f as usize).collect();
+            let active: Vec<usize> =
+                sae.encode_sparse(&x, &Task::default()).unwrap().row(0).0.iter().map(|f| *f as usize).collect();
             let some = vec![active[0], active[2], 29];
             let changes = [
                 Change::Zero(some.clone()),

@@ -43,7 +43,8 @@ impl Contexts {
         task: &Task,
     ) -> Result<Self> {
         let tally = survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
-        let active: Vec<u32> = tally.map(|tally| tally.some.iter().map(|moment| moment.row).collect()).unwrap_or_default();
+        let active: Vec<u32> =
+            tally.map(|tally| tally.some.iter().map(|moment| moment.row).collect()).unwrap_or_default();
         if active.is_empty() {
             return Err(err!(
                 Argument,

@@ -12,6 +12,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use rayon::prelude::*;
+
+use crate::base::task::Bar;
 use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::Stage;
@@ -37,7 +40,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { contexts: 32, draws: 20, tokens: Vec::new(), seed: 0 }
+        Self { contexts: 16, draws: 20, tokens: Vec::new(), seed: 0 }
     }
 }
 
@@ -134,17 +137,15 @@ impl Judging<'_> {
     fn kept(&self, rest: Rest, task: &Task) -> Result<Kept> {
         let label = if rest == Rest::Kept { "judging what is kept" } else { "judging it without errors" };
         let bar = task.begin(label, Some(2 + self.draws as u64));
-        let only = |kept: Vec<Vec<usize>>| -> Result<Found> {
-            let changes: Vec<Change> = kept.into_iter().map(|kept| Change::Only(kept, rest)).collect();
-            let found = self.runs.changed(&changes, task)?;
-            bar.advance(1);
-            Ok(found)
+        let only =
+            |kept: Vec<Vec<usize>>| -> Vec<Change> { kept.into_iter().map(|kept| Change::Only(kept, rest)).collect() };
+        let alone = [vec![Vec::new(); self.features.len()], self.features.to_vec()].map(only);
+        let mut found = self.shown(&alone, &*bar, task)?.into_iter();
+        let (Some(empty), Some(circuit)) = (found.next(), found.next()) else {
+            return Err(err!(Bug, "runs that show nothing"));
         };
-        Ok(Kept {
-            empty: only(vec![Vec::new(); self.features.len()])?,
-            circuit: only(self.features.to_vec())?,
-            random: (0..self.draws).map(|draw| only(self.pool.drawn(draw))).collect::<Result<_>>()?,
-        })
+        let draws: Vec<Vec<Change>> = (0..self.draws).map(|draw| only(self.pool.drawn(draw))).collect();
+        Ok(Kept { empty, circuit, random: self.shown(&draws, &*bar, task)? })
     }
 
     /// All features together first, then level by level.
@@ -156,25 +157,34 @@ impl Judging<'_> {
             sets.push((self.runs.name(level), one));
         }
         let bar = task.begin("judging what is taken off", Some((sets.len() * (1 + 2 * self.draws)) as u64));
-        let zeroed = |features: Vec<Vec<usize>>| -> Result<Found> {
-            let changes: Vec<Change> = features.into_iter().map(Change::Zero).collect();
-            let found = self.runs.changed(&changes, task)?;
-            bar.advance(1);
-            Ok(found)
-        };
         let of_set = |(name, features): (String, Vec<Vec<usize>>)| -> Result<TakenOff> {
+            let zero = |set: Vec<Vec<usize>>| only_where(&features, set).into_iter().map(Change::Zero).collect();
             let drawn = |of: &dyn Fn(usize) -> Vec<Vec<usize>>| -> Result<Vec<Found>> {
-                (0..self.draws).map(|draw| zeroed(only_where(&features, of(draw)))).collect()
+                let sets: Vec<Vec<Change>> = (0..self.draws).map(|draw| zero(of(draw))).collect();
+                self.shown(&sets, &*bar, task)
             };
+            let circuit = self.shown(&[zero(features.clone())], &*bar, task)?;
             Ok(TakenOff {
                 name,
                 features: features.iter().map(Vec::len).sum(),
+                circuit: *circuit.first().ok_or_else(|| err!(Bug, "a run that shows nothing"))?,
                 random: drawn(&|draw| self.pool.drawn(draw))?,
                 matched: drawn(&|draw| self.pool.matched(draw))?,
-                circuit: zeroed(features)?,
             })
         };
         sets.into_iter().map(of_set).collect()
+    }
+
+    /// What runs show, several of them at once.
+    fn shown(&self, sets: &[Vec<Change>], bar: &dyn Bar, task: &Task) -> Result<Vec<Found>> {
+        let mut all = Vec::with_capacity(sets.len());
+        for sets in sets.chunks(rayon::current_num_threads().max(1)) {
+            let run = |changes: &Vec<Change>| Task::in_place(|| self.runs.changed(changes, task));
+            let found: Vec<Result<Found>> = sets.par_iter().map(run).collect();
+            bar.advance(found.len() as u64);
+            all.extend(found.into_iter().collect::<Result<Vec<_>>>()?);
+        }
+        Ok(all)
     }
 }
 

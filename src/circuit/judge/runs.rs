@@ -67,7 +67,17 @@ impl<'a> Runs<'a> {
         let nothing = Found { code: 0.0, due: None, elsewhere: None, kl: None };
         let tokens = options.tokens.clone();
         let mut runs = Self {
-            model, stages, survey, level, reader, tokens, contexts, streams, means, unrelated: None, clean: nothing
+            model,
+            stages,
+            survey,
+            level,
+            reader,
+            tokens,
+            contexts,
+            streams,
+            means,
+            unrelated: None,
+            clean: nothing,
         };
         let x = runs.streams[level].clone();
         runs.unrelated = runs.logs(&runs.last(x, task)?, &runs.contexts.unrelated, task)?;

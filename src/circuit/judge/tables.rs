@@ -11,6 +11,9 @@ const NOTHING: f64 = 1e-6;
 /// One number of a run, where there is one.
 type Measure = fn(&Found) -> Option<f64>;
 
+/// How a run differs from that of the model as it is, in one number.
+type Change = fn(&Found, &Found) -> Option<f64>;
+
 /// What of the target's activation, and of the tokens' probability, is left where only some features are.
 pub fn faithfulness(clean: &Found, runs: &[(&str, Kept)]) -> Table {
     let measures: [(&str, Measure); 2] =
@@ -64,7 +67,7 @@ pub fn necessity(clean: &Found, sets: &[TakenOff]) -> Table {
 }
 
 /// What necessity is told of: each as the change from the model as it is.
-fn changes() -> [(&'static str, fn(&Found, &Found) -> Option<f64>); 4] {
+fn changes() -> [(&'static str, Change); 4] {
     [
         ("target's code, share", |clean, found| Some(found.code / clean.code - 1.0)),
         ("P(tokens) where due", |clean, found| Some(found.due? - clean.due?)),

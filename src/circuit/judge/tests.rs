@@ -43,9 +43,10 @@ fn plainly(runs: &Runs, model: &Model, saes: &[Sae], survey: &Survey, changes: &
             Change::Zero(features) => (Which::Only(features.clone()), Rest::Kept, Action::Zero),
             Change::Only(kept, rest) => {
                 let which = Which::AllBut(kept.clone());
-                let means = which.indices(FEATURES).unwrap().into_iter().map(|feature| {
-                    (survey.dictionaries[level][feature as usize].sum / survey.positions as f64) as f32
-                });
+                let means =
+                    which.indices(FEATURES).unwrap().into_iter().map(|feature| {
+                        (survey.dictionaries[level][feature as usize].sum / survey.positions as f64) as f32
+                    });
                 let means = Tensor::new(means.collect::<Vec<f32>>(), model.decoder.device()).unwrap();
                 (which, *rest, Action::Patch(Source::Tensor(means)))
             }
@@ -126,7 +127,9 @@ fn what_cannot_be_judged_is_refused() {
     beyond.nodes[2].feature = FEATURES;
     assert_eq!(judged(&beyond, &saes, &survey), "expected a feature below 24 of resid_post.0, found 24");
     let missing = [saes[1].clone(), saes[2].clone()];
-    assert!(judged(&whole, &missing, &survey).starts_with("expected dictionaries for the graph's sites, found none for"));
+    assert!(
+        judged(&whole, &missing, &survey).starts_with("expected dictionaries for the graph's sites, found none for")
+    );
     let mut behind = whole.clone();
     behind.nodes.swap(0, 1);
     assert!(judged(&behind, &saes, &survey).contains("found resid_post.2/"));

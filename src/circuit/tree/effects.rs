@@ -58,8 +58,8 @@ pub fn effects(
 ) -> Result<Effects> {
     let asked = Asked { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
-    let of_texts: Vec<Result<OfText>> =
-        texts.par_iter().zip(&streams).map(|(tokens, stream)| Text::of(&asked, tokens, stream)?.read()).collect();
+    let read = |(tokens, stream)| Task::in_place(|| Text::of(&asked, tokens, stream)?.read());
+    let of_texts: Vec<Result<OfText>> = texts.par_iter().map(Vec::as_slice).zip(&streams).map(read).collect();
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for (number, of_text) in of_texts.into_iter().enumerate() {
         let OfText { original, changed } = of_text?;
@@ -185,7 +185,8 @@ impl<'a> Text<'a> {
         let (mut parts, mut start, mut numbers) = (Vec::new(), 0, 0);
         let mut end = 0;
         for feature in self.codes.chunk_by(|a, b| a.0 == b.0) {
-            let more = feature.len() * d + columns * of_column;
+            // What flows, keys and values of each change; and what an MLP makes of a last column.
+            let more = 3 * feature.len() * d + columns * of_column + 8 * d;
             if numbers > 0 && numbers + more > AT_ONCE {
                 parts.extend(self.codes.get(start..end));
                 (start, numbers) = (end, 0);
@@ -231,13 +232,7 @@ impl<'a> Text<'a> {
     }
 
     /// The target's code at the last token of each variant.
-    fn target(
-        &self,
-        stream: &Tensor,
-        changed: &Tensor,
-        places: &[(usize, usize)],
-        count: usize,
-    ) -> Result<Vec<f64>> {
+    fn target(&self, stream: &Tensor, changed: &Tensor, places: &[(usize, usize)], count: usize) -> Result<Vec<f64>> {
         let Asked { model, from, to, reader, task, .. } = self.asked;
         let variants = Variants { tokens: self.tokens, stream, changed, places, count };
         reader.of(&model.decoder.last_of_variants(&variants, from.block..to.block, task)?, task)

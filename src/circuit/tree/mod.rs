@@ -12,7 +12,6 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-
 use std::collections::BTreeMap;
 
 use super::graph::{Edge, Graph, Node};

@@ -7,7 +7,8 @@ use crate::base::Cell;
 /// By what children are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rank {
-    /// Those by which the target falls most, as the authors do. Those by which it grows are shown, but not followed.
+    /// Those by which the target falls most, as the authors do. The one without which it grows most is shown beside them,
+    /// and not followed.
     #[default]
     Signed,
     /// Those that change it most, in either direction.
@@ -88,21 +89,23 @@ impl Options {
         pairs.map(|(name, value)| (name.to_string(), value)).to_vec()
     }
 
-    /// Which features are children, and which are shown beside them because the target grows without them.
-    pub fn chosen(&self, effects: &[f64]) -> (Vec<usize>, Vec<usize>) {
-        let strongest = |size: &dyn Fn(f64) -> f64| -> Vec<usize> {
+    /// Which features are children, and which is shown beside them because the target grows without it.
+    pub fn chosen(&self, effects: &[f64]) -> (Vec<usize>, Option<usize>) {
+        let strongest = |most: usize, size: &dyn Fn(f64) -> f64| -> Vec<usize> {
             let of = |feature: usize| effects.get(feature).map_or(0.0, |effect| size(*effect));
             let mut features: Vec<usize> =
                 (0..effects.len()).filter(|feature| of(*feature) > 0.0 && of(*feature) >= self.min_effect).collect();
             features.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
-            features.truncate(self.children);
+            features.truncate(most);
             features
         };
         match (self.rank, self.way) {
-            (Rank::Absolute, _) => (strongest(&f64::abs), Vec::new()),
+            (Rank::Absolute, _) => (strongest(self.children, &f64::abs), None),
             // What a feature leaves of the target on its own is never below nothing, but where codes may be.
-            (Rank::Signed, Way::Restore) => (strongest(&|effect| effect), Vec::new()),
-            (Rank::Signed, Way::Ablate) => (strongest(&|effect| effect), strongest(&|effect| -effect)),
+            (Rank::Signed, Way::Restore) => (strongest(self.children, &|effect| effect), None),
+            (Rank::Signed, Way::Ablate) => {
+                (strongest(self.children, &|effect| effect), strongest(1, &|effect| -effect).pop())
+            }
         }
     }
 }
@@ -112,16 +115,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn children_are_the_strongest_and_those_that_hold_the_target_down_stand_beside_them() {
+    fn children_are_the_strongest_and_what_holds_the_target_down_stands_beside_them() {
         let effects = [0.02, -0.3, 0.009, 0.5, 0.02, 0.0, -0.005];
         let options = Options { children: 2, ..Options::default() };
-        assert_eq!(options.chosen(&effects), (vec![3, 0], vec![1]));
+        assert_eq!(options.chosen(&effects), (vec![3, 0], Some(1)));
         let absolute = Options { rank: Rank::Absolute, children: 3, ..options };
-        assert_eq!(absolute.chosen(&effects), (vec![3, 1, 0], vec![]));
+        assert_eq!(absolute.chosen(&effects), (vec![3, 1, 0], None));
         let all = Options { min_effect: 0.0, children: 9, ..options };
-        assert_eq!(all.chosen(&effects), (vec![3, 0, 4, 2], vec![1, 6]));
+        assert_eq!(all.chosen(&effects), (vec![3, 0, 4, 2], Some(1)));
         let restored = Options { way: Way::Restore, ..options };
-        assert_eq!(restored.chosen(&effects), (vec![3, 0], vec![]));
+        assert_eq!(restored.chosen(&effects), (vec![3, 0], None));
     }
 
     #[test]

@@ -48,7 +48,10 @@ fn effects_are_those_of_a_loop_over_all_features_in_every_shape_of_model() {
         for (place, activation) in activations.iter().enumerate() {
             let of = |site: &str| Stage::new(&model, &dictionary(d, FEATURES, activation.clone(), site)).unwrap();
             // From one block to the next, and over two of them.
-            let sites = [("resid_post.0".to_string(), "resid_post.1".to_string()), ("resid_pre.0".into(), format!("resid_post.{}", layers - 1))];
+            let sites = [
+                ("resid_post.0".to_string(), "resid_post.1".to_string()),
+                ("resid_pre.0".into(), format!("resid_post.{}", layers - 1)),
+            ];
             let (from, to) = (of(&sites[place].0), of(&sites[place].1));
             let target = active(&model, &to);
             let found =

@@ -46,6 +46,15 @@ pub struct Options {
     pub context: Option<usize>,
 }
 
+/// What a text gives to a harvest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// A hash of all its tokens, and of which of them are kept.
+    pub hash: String,
+    /// How many are kept: rows of activations.
+    pub rows: u64,
+}
+
 /// A harvest that runs. The same model, sites, text and options give the same blocks.
 pub struct Harvest {
     decoder: Arc<Decoder>,
@@ -159,6 +168,30 @@ impl Harvest {
             bar.advance((self.progress.read - before) * self.context as u64);
         }
         Ok(None)
+    }
+
+    /// What the whole text gives, read without the model.
+    pub fn contents(mut self, task: &Task) -> Result<Contents> {
+        let bar = self.bar("reading", task);
+        let (mut hash, mut count) = (Sha256::new(), 0);
+        loop {
+            task.check()?;
+            let rows = self.gathered(task)?;
+            if rows.is_empty() {
+                break;
+            }
+            for (row, kept) in &rows {
+                hash.update((kept.len() as u64).to_le_bytes());
+                kept.iter().for_each(|position| hash.update((*position as u64).to_le_bytes()));
+                bar.advance(row.ids.len() as u64);
+                count += kept.len() as u64;
+            }
+        }
+        if count == 0 {
+            return Err(self.nothing());
+        }
+        hash.update(&self.progress.tokens);
+        Ok(Contents { hash: hex(&hash.finalize()), rows: count })
     }
 
     /// Shows how far the text has been read, in tokens.
@@ -304,7 +337,8 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     }
 }
 
-fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
+/// How many rows of tokens go through the model at once.
+pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);
     match places.iter().any(|place| place.site.kind == Kind::Logits) {
         true => (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, rows),

@@ -53,9 +53,8 @@ mod tests {
 
     #[test]
     fn parts_of_a_pass_are_what_a_whole_one_has_there_in_every_shape_of_model() {
-        let far = |a: &Tensor, b: &Tensor| -> f32 {
-            (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
-        };
+        let far =
+            |a: &Tensor, b: &Tensor| -> f32 { (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap() };
         let task = Task::default();
         for config in configs() {
             let model = decoder(config, DType::F32);

@@ -171,7 +171,12 @@ impl Decoder {
         let q = self.heads(&mut flow, Kind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
         let q = ends.spread(&self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?)?;
         let asking = Asking {
-            reach: Reach { causal: self.config.causal, window: self.config.window(layer), past: columns - 1, gap: None },
+            reach: Reach {
+                causal: self.config.causal,
+                window: self.config.window(layer),
+                past: columns - 1,
+                gap: None,
+            },
             scale: self.config.score_scale_of(layer),
             cap: self.config.score_cap,
         };
@@ -215,7 +220,12 @@ impl Asking<'_> {
     /// `k` and `v` are those of all rows. They are not copied for each variant: all queries meet the clean keys, and each
     /// change puts its own score in the place of one. With the pattern p of that, a variant collects p V, of the clean
     /// values, and p_c (V' - V)_c for each of its changes.
-    fn of_changed(&self, (q, k, v): (&Tensor, &Tensor, &Tensor), read: &[u32], places: &[(usize, usize)]) -> Result<Tensor> {
+    fn of_changed(
+        &self,
+        (q, k, v): (&Tensor, &Tensor, &Tensor),
+        read: &[u32],
+        places: &[(usize, usize)],
+    ) -> Result<Tensor> {
         let (variants, _, heads, size) = q.dims4()?;
         let (_, columns, shared, _) = k.dims4()?;
         let sharing = heads / shared;
@@ -255,7 +265,8 @@ impl Asking<'_> {
         let z = z.reshape((shared, variants, sharing, size))?.transpose(0, 1)?.contiguous()?;
         let mut z = z.reshape((variants, heads * size))?;
         if !places.is_empty() {
-            let weights = chosen(&pattern.transpose(1, 2)?.contiguous()?.reshape((variants * columns, heads))?, &slots)?;
+            let weights =
+                chosen(&pattern.transpose(1, 2)?.contiguous()?.reshape((variants * columns, heads))?, &slots)?;
             let gap = (changed(&v)? - chosen(&clean(&v)?, &at)?)?;
             let more = weights.reshape(((), shared, sharing, 1))?.broadcast_mul(&gap.unsqueeze(2)?)?;
             z = z.index_add(&Tensor::new(of, z.device())?, &more.reshape(((), heads * size))?, 0)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::name::{Name, is_commit};
 use super::settings::Settings;
+use crate::base::cache::{Shelved, shelved};
 use crate::base::{Error, Result, files};
 
 /// The part of the cache that belongs to one model.
@@ -13,6 +14,15 @@ pub struct Cache {
     root: PathBuf,
     folder: PathBuf,
     locks: PathBuf,
+}
+
+/// The models in the folder of all of them, by name, with the room that each takes.
+pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
+    let name = |lies: &Shelved| {
+        let (org, name) = lies.folder.file_name()?.to_str()?.strip_prefix("models--")?.split_once("--")?;
+        Some(format!("{org}/{name}"))
+    };
+    shelved(&settings.cache).into_iter().filter_map(|lies| Some((name(&lies)?, lies))).collect()
 }
 
 impl Cache {

@@ -21,6 +21,7 @@ use cache::Cache;
 use choice::Choice;
 use remote::Remote;
 
+pub use cache::models;
 pub use name::Name;
 pub use settings::Settings;
 

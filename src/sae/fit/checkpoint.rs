@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::history::History;
 use super::recipe::Recipe;
-use super::state::{Found, State};
+use super::state::State;
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
@@ -95,14 +95,13 @@ impl Keep<'_> {
             put_back(&parameter.moments[1], file.tensor(&format!("second.{name}"))?)?;
         }
         let silent = file.tensor("silent")?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-        let numbers = file.tensor("history")?.to_dtype(DType::F64)?;
-        if silent.len() != state.silent.len() || numbers.dims() != [said.step as usize, 5] {
-            return Err(err!(Format, "expected the history of {} steps, found {:?}", said.step, numbers.dims()));
+        let kept = History::from_tensor(&file.tensor("history")?, said.rows_per_step)?;
+        if silent.len() != state.silent.len() || kept.steps.len() as u64 != said.step {
+            return Err(err!(Format, "expected the history of {} steps, found {}", said.step, kept.steps.len()));
         }
         state.memory = file.tensor("memory")?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
-        (state.step, state.threshold, history.rows_per_step) = (said.step, said.threshold, said.rows_per_step);
-        history.steps = numbers.to_vec2::<f64>()?.iter().map(|row| found(row)).collect();
+        (state.step, state.threshold, *history) = (said.step, said.threshold, kept);
         Ok(())
     }
 }
@@ -127,12 +126,6 @@ fn tensors(state: &State, history: &History) -> Result<BTreeMap<String, Tensor>>
     let silent: Vec<i64> = state.silent.iter().map(|rows| rows.cast_signed()).collect();
     all.insert("silent".into(), Tensor::new(silent, &Device::Cpu)?);
     all.insert("memory".into(), Tensor::new(state.memory.clone(), &Device::Cpu)?);
-    let numbers: Vec<f64> = history.steps.iter().flat_map(|f| [f.loss, f.error, f.l0, f.fve, f.dead as f64]).collect();
-    all.insert("history".into(), Tensor::from_vec(numbers, (history.steps.len(), 5), &Device::Cpu)?);
+    all.insert("history".into(), history.to_tensor()?);
     Ok(all)
-}
-
-fn found(row: &[f64]) -> Found {
-    let at = |index: usize| row.get(index).copied().unwrap_or(f64::NAN);
-    Found { loss: at(0), error: at(1), l0: at(2), fve: at(3), dead: at(4) as usize }
 }

@@ -1,7 +1,12 @@
 //! How a fit went.
 
 use super::state::Found;
-use crate::base::{Cell, Table};
+use crate::base::{Cell, Result, Table};
+use crate::err;
+use crate::tensor::{DType, Device, Tensor};
+
+/// How many numbers are found at a step.
+const NUMBERS: usize = 5;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct History {
@@ -13,6 +18,20 @@ impl History {
     /// The means of the last steps.
     pub fn recent(&self, steps: usize) -> Option<Found> {
         mean(&self.steps[self.steps.len().saturating_sub(steps)..])
+    }
+
+    /// All numbers, a row for each step, as files have them.
+    pub fn to_tensor(&self) -> Result<Tensor> {
+        let numbers: Vec<f64> = self.steps.iter().flat_map(|f| [f.loss, f.error, f.l0, f.fve, f.dead as f64]).collect();
+        Ok(Tensor::from_vec(numbers, (self.steps.len(), NUMBERS), &Device::Cpu)?)
+    }
+
+    pub fn from_tensor(numbers: &Tensor, rows_per_step: u64) -> Result<Self> {
+        if numbers.dims().last() != Some(&NUMBERS) || numbers.rank() != 2 {
+            return Err(err!(Format, "expected {NUMBERS} numbers for each step, found {:?}", numbers.dims()));
+        }
+        let rows = numbers.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+        Ok(Self { steps: rows.iter().map(|row| found(row)).collect(), rows_per_step })
     }
 
     /// Rows for equal stretches of the fit, at most `rows`: means over the stretch that ends at the step, and the dead
@@ -42,6 +61,11 @@ impl History {
     }
 }
 
+fn found(row: &[f64]) -> Found {
+    let at = |index: usize| row.get(index).copied().unwrap_or(f64::NAN);
+    Found { loss: at(0), error: at(1), l0: at(2), fve: at(3), dead: at(4) as usize }
+}
+
 fn mean(part: &[Found]) -> Option<Found> {
     let last = part.last()?;
     let of = |read: fn(&Found) -> f64| part.iter().map(read).sum::<f64>() / part.len() as f64;
@@ -63,5 +87,7 @@ mod tests {
         assert_eq!(table.rows.len(), 2);
         assert_eq!(history.recent(1).map(|f| f.dead), Some(3));
         assert_eq!(History::default().recent(1), None);
+        assert_eq!(History::from_tensor(&history.to_tensor().unwrap(), 10).unwrap(), history);
+        assert!(History::from_tensor(&Tensor::new(&[[1.0, 2.0]], &Device::Cpu).unwrap(), 10).is_err());
     }
 }

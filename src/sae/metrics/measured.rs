@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use super::{Measures, Meter, Rules, Seen};
+use super::{Measures, Meter, Rules, Seen, Sites};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, Options, Streamed};
 use crate::err;
 use crate::model::Model;
-use crate::sae::{Sae, rows};
+use crate::sae::{Sae, check_writes_behind, one_place, rows};
 use crate::tensor::{Tensor, dtype};
 
 /// About so many codes are computed at once.
@@ -47,6 +47,30 @@ pub fn measured_on(
     meters.finish()
 }
 
+/// Measures of a dictionary that writes behind what it reads: of what it makes of the activations at one site of a model,
+/// against those at the other, which is what is there to be reconstructed.
+pub fn measured_between(
+    sae: &Sae,
+    (model, sites): (&Model, Sites),
+    text: &Text,
+    (options, rules): (&Options, Rules),
+    task: &Task,
+) -> Result<Measures> {
+    let config = model.decoder.config();
+    check_writes_behind(one_place(config, sites.reads)?, one_place(config, sites.writes)?)?;
+    let harvest = Harvest::new(model, &[sites.reads, sites.writes], text, options, task)?;
+    let mut meters = Meters::new(&[sae], rules)?;
+    let mut sink = Streamed(|block: Block| {
+        // A harvest has its sites in the order of the computation, and this one is of two.
+        if let [read, written] = block.activations.as_slice() {
+            meters.add_written((read, written), Some(&block.positions), task, |_| {})?;
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    harvest.run(&mut sink, task)?;
+    meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
+}
+
 /// What each dictionary makes of the same rows.
 pub(super) struct Meters<'a>(Vec<(&'a Sae, Meter)>);
 
@@ -58,17 +82,27 @@ impl<'a> Meters<'a> {
 
     /// Takes in rows `[rows, d_in]`; `done` hears of those that all dictionaries have read.
     pub(super) fn add(&mut self, x: &Tensor, positions: Option<&[u32]>, task: &Task, done: impl Fn(u64)) -> Result<()> {
+        self.add_written((x, x), positions, task, done)
+    }
+
+    /// Takes in rows that are read, `[rows, d_in]`, with those that are to be reconstructed of them, `[rows, d_out]`.
+    fn add_written(
+        &mut self,
+        (x, written): (&Tensor, &Tensor),
+        positions: Option<&[u32]>,
+        task: &Task,
+        done: impl Fn(u64),
+    ) -> Result<()> {
         let widest = self.0.iter().map(|(sae, _)| sae.d_sae()).max().unwrap_or(1);
         let (count, at_once) = (x.dim(0)?, (CODES / widest.max(1)).clamp(1, 4096));
         for start in (0..count).step_by(at_once) {
             let size = at_once.min(count - start);
-            let (part, positions) =
-                (x.narrow(0, start, size)?, positions.and_then(|positions| positions.get(start..start + size)));
+            let positions = positions.and_then(|positions| positions.get(start..start + size));
             for (sae, meter) in &mut self.0 {
                 task.check()?;
-                let x = dtype::convert(&part, sae.parts().encoder.dtype())?;
-                let (codes, x_hat) = sae.encode_and_reconstruct(&x)?;
-                meter.add(Seen { x: &x, codes: &codes, x_hat: &x_hat, positions }, task)?;
+                let part = |x: &Tensor| dtype::convert(&x.narrow(0, start, size)?, sae.parts().encoder.dtype());
+                let (codes, x_hat) = sae.encode_and_reconstruct(&part(x)?)?;
+                meter.add(Seen { x: &part(written)?, codes: &codes, x_hat: &x_hat, positions }, task)?;
             }
             done(size as u64);
         }

@@ -17,7 +17,7 @@ pub use classes::{CLASSES, classes};
 pub use directions::{Matches, matches, mmcs};
 pub use effect::{Judged, Sites, effect, effects};
 pub use features::Features;
-pub use measured::{measured, measured_on};
+pub use measured::{measured, measured_between, measured_on};
 pub use measures::{Dimension, Measures, Position};
 pub use meter::{Meter, Rules, Seen};
 pub use pareto::{Pareto, Point};

@@ -6,9 +6,9 @@ use rhai::plugin::*;
 use super::Tree;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::features::describe::{self, describe};
 use crate::features::Readings;
 use crate::features::card::Description;
+use crate::features::describe::{self, describe};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
@@ -54,7 +54,7 @@ pub mod methods {
     /// ```
     /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a d d", "c c b a d b a a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let tree = circuit::load("tests/fixtures/circuits/tree.json", saes);
     /// tree.describe(m, text).to_map().rows.len()  //=> 3

@@ -9,9 +9,9 @@ use crate::circuit::tree::{self, Depth, Options as Core, Rank, Read, Way, leadin
 use crate::circuit::{Graph, Node};
 use crate::data::Text;
 use crate::err;
+use crate::features::FeatureCard;
 use crate::features::card::{Looking, Surveyed, card};
 use crate::features::survey::{Kept, Survey};
-use crate::features::FeatureCard;
 use crate::report::items::Circuit;
 use crate::report::symbols::count;
 use crate::sae;
@@ -102,8 +102,8 @@ pub mod functions {
     /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is taken off
     /// (x - c_f d_f at all positions of that site), and the effect is what the feature loses, as a share, on average.
     /// The features with the largest effects are its children; then the children of these are looked for at positions of
-    /// their own. A feature that several depend on is one node. Features without which another one grows are shown, and
-    /// not followed. What comes out is exact: features that are not active there have no effect, and are not computed.
+    /// their own. A feature that several depend on is one node. The feature without which another one grows most is shown,
+    /// and not followed. What comes out is exact: features that are not active there have no effect, and are not computed.
     ///
     /// `saes` are dictionaries of the residual stream at different places, such as those of `sae::fit_all`; those behind
     /// that of the feature are not used. A node is an outlier dimension where more than half of the square of its
@@ -131,7 +131,8 @@ pub mod functions {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 }).is_whole  //=> true
+    /// let f = saes[1].feature(0);
+    /// circuit::causal_tree(m, saes, f, text, #{ contexts: 2 }).is_whole  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn causal_tree(ctx: NativeCallContext, m: Model, saes: Array, f: Feature, text: Text) -> Fallible<Tree> {

@@ -24,23 +24,22 @@ use crate::script::value::{Fallible, Given, Options, from_json};
 /// How many tokens of a text are read for means, and for rows to judge on.
 const TOKENS: usize = 30_000;
 
-/// How many tokens with labels are read, and how many labels of each node are told.
+/// How many tokens with labels are read.
 const LABELLED: usize = 20_000;
-const MOST: usize = 3;
 
 /// How well a tree explains its target.
 #[derive(Clone)]
 pub struct Judgement {
     title: String,
     core: Core,
-    /// Which labels the nodes stand for.
-    labels: Table,
+    /// Which labels the nodes stand for, where a text with labels was read.
+    labels: Option<Table>,
 }
 
 impl Judgement {
     fn tables(&self) -> Vec<&Table> {
         let Core { faithfulness, necessity, looked_at, .. } = &self.core;
-        vec![faithfulness, necessity, &self.labels, looked_at]
+        [Some(faithfulness), Some(necessity), self.labels.as_ref(), Some(looked_at)].into_iter().flatten().collect()
     }
 }
 
@@ -50,7 +49,8 @@ impl Item for Judgement {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let tables: Vec<String> = self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
+        let tables: Vec<String> =
+            self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
         Ok(format!("{}\n\n{}", self.title, tables.join("\n")))
     }
 
@@ -64,7 +64,7 @@ impl Item for Judgement {
             "title": self.title,
             "faithfulness": faithfulness.data()?,
             "necessity": necessity.data()?,
-            "labels": self.labels.data()?,
+            "labels": self.labels.as_ref().map(Item::data).transpose()?,
             "looked_at": looked_at.data()?,
             "beats_random": beats_random,
         }))
@@ -89,8 +89,11 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
         seed: read.seed()?.unwrap_or(usual.seed),
     };
     let reading = Reading::read(&mut read, TOKENS)?;
-    let text_of = |given: &Given| given.handle::<Text>().ok_or_else(|| given.refuse("a text"));
-    let labelled_text = read.get("labels", text_of)?.unwrap_or_else(language);
+    let text_of = |given: &Given| match given.value().is_unit() {
+        true => Ok(None),
+        false => given.handle::<Text>().map(Some).ok_or_else(|| given.refuse("a text")),
+    };
+    let with_labels = read.get("labels", text_of)?.unwrap_or_else(|| Some(language()));
     read.finish()?;
     if options.contexts == 0 {
         return Err(err!(Argument, "expected at least 1 for `contexts`, found 0").arg(2));
@@ -99,15 +102,15 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     let kept = Kept { top: 1, some: 4 * options.contexts, seed: options.seed };
     let survey = reading.survey(m, &saes, text, kept, env)?;
     let core = judge::judge(m.core(), &saes, &survey, tree.graph(), &options, &env.task)?;
-    let labels = labelled(env, tree, m, &labelled_text)?;
+    let labels = with_labels.map(|text| labelled(env, tree, m, &text)).transpose()?;
     Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
 }
 
-/// How well each node tells the labels of a text: those that it tells best.
+/// The label of a text that each node tells best, and how well.
 fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Table> {
     let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
     let told = labels::aurocs(m.core(), &saes, &nodes, text, Some(LABELLED), &env.task)?;
-    Ok(labels::table(&tree.names(), &told, MOST))
+    Ok(labels::table(&tree.names(), &told, 1))
 }
 
 /// The labelled language, as far as it is held out.
@@ -129,16 +132,16 @@ pub mod methods {
     /// probability where they are due and elsewhere in the same rows, and KL(clean || changed) in nats on rows of the
     /// text that have nothing to do with it. The lowest and the highest of all draws stand beside their mean.
     ///
-    /// Labels are what each node stands for, as far as labels of tokens tell: the three with the largest correlation, and
-    /// how well the node's code tells tokens that have them from those that do not (AUROC).
+    /// Labels are what each node stands for, as far as labels of tokens tell: the one with the largest correlation, and how
+    /// well the node's code tells tokens that have it from those that do not (AUROC).
     ///
     /// # Options
     /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
-    /// - `contexts` = 32: how many rows of the text are looked at
+    /// - `contexts` = 16: how many rows of the text are looked at
     /// - `draws` = 20: how many random sets are drawn
     /// - `seed` = 0: what the draws depend on
     /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may stand
-    ///   for; rules find those of a text without labels
+    ///   for; rules find those of a text without labels; () for none
     /// - `tokens` = 30000: how much of the text is read, for means and for rows to choose from
     /// - `context` = 64: how many tokens a row of the text has; no more than the model reads
     ///
@@ -148,8 +151,9 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ token: "a", draws: 2, labels: text }).tables.len()  //=> 4
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ token: "a", draws: 2, labels: () }).tables.len()  //=> 3
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, tree: &mut Tree, m: Model, text: Text) -> Fallible<Judgement> {
@@ -176,8 +180,9 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1, labels: text }).faithfulness.to_map().rows[0][0]  //=> "target's code"
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).faithfulness.to_map().rows[0][0]  //=> "target's code"
     /// ```
     #[rhai_fn(global, get = "faithfulness", pure)]
     pub fn faithfulness(j: &mut Judgement) -> Table {
@@ -192,15 +197,16 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1, labels: text }).necessity.to_map().rows[0][0]  //=> "all levels"
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).necessity.to_map().rows[0][0]  //=> "all levels"
     /// ```
     #[rhai_fn(global, get = "necessity", pure)]
     pub fn necessity(j: &mut Judgement) -> Table {
         j.core.necessity.clone()
     }
 
-    /// Which labels the nodes of the tree stand for, as a table.
+    /// Which labels the nodes of the tree stand for, as a table; `()` where no text with labels was read.
     ///
     /// # Example
     /// ```
@@ -208,12 +214,13 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1, labels: text }).labels.columns[..3]  //=> ["feature", "label", "AUROC"]
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).labels  //=> ()
     /// ```
     #[rhai_fn(global, get = "labels", pure)]
-    pub fn labels(j: &mut Judgement) -> Table {
-        j.labels.clone()
+    pub fn labels(j: &mut Judgement) -> Dynamic {
+        j.labels.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
     /// All tables of the judgement.
@@ -224,8 +231,9 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1, labels: text }).tables.len()  //=> 4
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).tables.len()  //=> 3
     /// ```
     #[rhai_fn(global, get = "tables", pure)]
     pub fn tables(j: &mut Judgement) -> Array {
@@ -241,8 +249,9 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1, labels: text }).beats_random  //=> ()
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).beats_random  //=> ()
     /// ```
     #[rhai_fn(global, get = "beats_random", pure)]
     pub fn beats_random(j: &mut Judgement) -> Dynamic {
@@ -257,8 +266,9 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text);
-    /// tree.judge(m, text, #{ draws: 1, labels: text }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, judged on given texts"
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, judged on given texts"
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn judgement_map(j: &mut Judgement) -> Fallible<Dynamic> {

@@ -23,12 +23,21 @@ use crate::{data, sae};
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(grow::functions), exported_manifest!(shared::functions), exported_manifest!(tree::functions)]
+    vec![
+        exported_manifest!(grow::functions),
+        exported_manifest!(shared::functions),
+        exported_manifest!(tree::functions),
+    ]
 }
 
 /// The methods of trees and judgements.
 pub fn globals() -> Vec<&'static ModuleManifest> {
-    vec![exported_manifest!(describe::methods), exported_manifest!(judge::methods), exported_manifest!(shared::methods), exported_manifest!(tree::methods)]
+    vec![
+        exported_manifest!(describe::methods),
+        exported_manifest!(judge::methods),
+        exported_manifest!(shared::methods),
+        exported_manifest!(tree::methods),
+    ]
 }
 
 /// How long rows of a text are, where nothing is said and the model reads as much: a context that a person can take in.

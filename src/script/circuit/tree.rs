@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value;
 
 use super::grow::dictionaries;
 use crate::base::{Cell, Result, Table};
-use crate::circuit::{Graph, Node};
+use crate::circuit::{Edge, Graph, Node};
 use crate::err;
+use crate::report::items::Circuit;
 use crate::report::picture::Picture;
 use crate::report::symbols::count;
-use crate::report::items::Circuit;
 use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
@@ -40,8 +40,11 @@ impl Tree {
     /// The dictionaries, or an error that says how to come by them.
     pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
         if self.saes.is_empty() {
-            return Err(err!(Argument, "expected a tree with its dictionaries, found one that was loaded without them")
-                .hint("load it with them: circuit::load(\"x.json\", saes)"));
+            return Err(err!(
+                Argument,
+                "expected a tree with its dictionaries, found one that was loaded without them"
+            )
+            .hint("load it with them: circuit::load(\"x.json\", saes)"));
         }
         Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
     }
@@ -155,9 +158,34 @@ fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Tree> {
     Ok(Tree { circuit: Circuit { graph, cards: Vec::new() }, saes, promotes: None })
 }
 
-/// A part of a graph's data.
-fn part(tree: &Tree, name: &str) -> Result<Dynamic> {
-    Ok(tree.graph().data()?.get(name).map_or(Dynamic::UNIT, from_json))
+/// The nodes as values of scripts, each with all of its fields.
+fn nodes(tree: &Tree) -> Array {
+    let of_node = |node: &Node| -> Dynamic {
+        let fields: [(&str, Dynamic); 6] = [
+            ("site", node.site.clone().into()),
+            ("feature", (node.feature as i64).into()),
+            ("level", (node.level as i64).into()),
+            ("meaning", node.meaning.clone().map_or(Dynamic::UNIT, Dynamic::from)),
+            ("score", node.score.map_or(Dynamic::UNIT, Dynamic::from)),
+            ("outlier", node.outlier.into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+    };
+    tree.graph().nodes.iter().map(of_node).collect()
+}
+
+/// The edges as values of scripts.
+fn edges(tree: &Tree) -> Array {
+    let of_edge = |edge: &Edge| -> Dynamic {
+        let fields: [(&str, Dynamic); 4] = [
+            ("from", (edge.from as i64).into()),
+            ("to", (edge.to as i64).into()),
+            ("effect", edge.effect.into()),
+            ("cosine", edge.cosine.into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
+    };
+    tree.graph().edges.iter().map(of_edge).collect()
 }
 
 #[export_module(manifest)]
@@ -222,9 +250,9 @@ pub mod methods {
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").nodes.map(|node| node.feature)  //=> [7, 3, 5]
     /// ```
-    #[rhai_fn(global, get = "nodes", pure, return_raw)]
-    pub fn nodes(tree: &mut Tree) -> Fallible<Dynamic> {
-        Ok(super::part(tree, "nodes")?)
+    #[rhai_fn(global, get = "nodes", pure)]
+    pub fn nodes(tree: &mut Tree) -> Array {
+        super::nodes(tree)
     }
 
     /// The edges as maps of `from` and `to`, which count nodes, `effect` and `cosine`, that of the two directions.
@@ -233,9 +261,9 @@ pub mod methods {
     /// ```
     /// circuit::load("tests/fixtures/circuits/tree.json").edges[0].effect  //=> 0.5
     /// ```
-    #[rhai_fn(global, get = "edges", pure, return_raw)]
-    pub fn edges(tree: &mut Tree) -> Fallible<Dynamic> {
-        Ok(super::part(tree, "edges")?)
+    #[rhai_fn(global, get = "edges", pure)]
+    pub fn edges(tree: &mut Tree) -> Array {
+        super::edges(tree)
     }
 
     /// The edges as a table, with the names of the features.

@@ -370,7 +370,7 @@ pub mod methods {
     /// ```
     /// let parts = data::text("grammar", #{ tokens: 1000 }).split([3, 1]);
     /// parts  //=> [text of grammar, part 1, text of grammar, part 2]
-    /// parts[1].to_map().tokens  //=> 250
+    /// parts.map(|part| part.documents(1).len())  //=> [1, 1]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn split(text: &mut Text, shares: Array) -> Fallible<Array> {

@@ -41,7 +41,7 @@ pub(super) struct Asked {
     seed: u64,
     pub(super) dir: Option<String>,
     every: usize,
-    fresh: bool,
+    pub(super) fresh: bool,
     pub(super) buffer: Option<usize>,
 }
 

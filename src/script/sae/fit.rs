@@ -7,13 +7,16 @@ use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::asked::{Asked, asked};
 use super::dictionary::Sae;
-use super::rows::{Source, choosing, each_site, of_text_only};
+use super::kept::{Done, Keeper, key};
+use super::rows::{Source, choosing, of_text_only};
+use super::sites::Sites;
 use crate::base::Result;
 use crate::data::Text;
 use crate::err;
+use crate::model::site::select;
 use crate::report::symbols::count;
 use crate::sae::About;
-use crate::sae::fit::Fit;
+use crate::sae::fit::{Fit, Fitted};
 use crate::script::data::Store;
 use crate::script::env::{Env, env};
 use crate::script::features::Known;
@@ -23,7 +26,7 @@ use crate::script::tensor::values;
 use crate::script::value::{Any, Fallible, Given, Options, given};
 
 impl Asked {
-    fn fitted(&self, source: Source, dir: Option<PathBuf>, env: &Env) -> Result<Sae> {
+    fn fitted(&self, source: Source, dir: Option<PathBuf>, env: &Env) -> Result<Fitted> {
         let Source { rows, count: found, widths, about } = source;
         let (recipe, d_sae) = self.recipe(found, widths.first().copied().unwrap_or_default())?;
         let keep = dir.map(|folder| self.keep_in(folder, env));
@@ -36,13 +39,13 @@ impl Asked {
                 count(steps as usize, "step")
             ));
         }
-        Ok(Sae::fitted(done.sae, done.history))
+        Ok(done)
     }
 
-    /// A dictionary for each source. Of several each is kept in a folder of its site.
-    fn all_fitted(&self, sources: Vec<Source>, env: &Env) -> Result<Vec<Sae>> {
+    /// A dictionary for each source; `done` takes word of each. Of several each is kept in a folder of its site.
+    fn all_fitted(&self, sources: Vec<Source>, env: &Env, done: Done) -> Result<Vec<Sae>> {
         let several = sources.len() > 1;
-        let fit = |source: Source| {
+        let mut fit = |source: Source| -> Result<Sae> {
             let site = source.about.sites.join(", ");
             let dir = self.dir.as_ref().map(|dir| match several {
                 true => PathBuf::from(dir).join(&site),
@@ -51,9 +54,11 @@ impl Asked {
             if several {
                 env.task.say(&format!("fitting {site}"));
             }
-            self.fitted(source, dir, env)
+            let fitted = self.fitted(source, dir, env)?;
+            done(&fitted);
+            Ok(fitted.into())
         };
-        sources.into_iter().map(fit).collect()
+        sources.into_iter().map(&mut fit).collect()
     }
 }
 
@@ -62,13 +67,23 @@ fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> 
     let asked = asked(&mut read, env)?;
     let keep = choosing(&mut read, m.core(), text, &env.task)?;
     read.finish()?;
-    asked.all_fitted(each_site(m.core(), sites, text, (&keep, asked.held()), &env.task)?, env)
+    let (task, sites) = (&env.task, Sites::new(m.core(), sites, text, (&keep, asked.held()), &env.task)?);
+    let names: Vec<&str> = sites.names().iter().map(String::as_str).collect();
+    let Some(keeper) = Keeper::new(&asked, env) else {
+        return asked.all_fitted(sites.sources(&names, task)?, env, &mut |_| ());
+    };
+    let reads = sites.reads(task)?;
+    let keys = names.iter().map(|site| key(&asked, &reads, &sites, site)).collect::<Result<Vec<_>>>()?;
+    keeper.completed(&keys, |missing, done| {
+        let missing: Vec<&str> = missing.iter().filter_map(|number| names.get(*number).copied()).collect();
+        asked.all_fitted(sites.sources(&missing, task)?, env, done)
+    })
 }
 
 /// Fits on a store: one site that `site` names, or each of those that `sites` do.
 fn of_store(store: &Store, asked: &Asked, sites: &[String], env: &Env) -> Result<Vec<Sae>> {
     let source = |site: &String| Source::of_store(&store.core, &[site.as_str()], asked.held());
-    asked.all_fitted(sites.iter().map(source).collect::<Result<_>>()?, env)
+    asked.all_fitted(sites.iter().map(source).collect::<Result<_>>()?, env, &mut |_| ())
 }
 
 /// What is said of activations that are given: a tensor, or a site of a store.
@@ -102,7 +117,7 @@ fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
     let asked = asked(&mut read, env)?;
     let given = OfActivations::read(&mut read)?;
     read.finish()?;
-    asked.fitted(given.source(x, &asked)?, asked.dir.as_ref().map(PathBuf::from), env)
+    Ok(asked.fitted(given.source(x, &asked)?, asked.dir.as_ref().map(PathBuf::from), env)?.into())
 }
 
 #[export_module(manifest)]
@@ -110,7 +125,7 @@ pub mod functions {
     /// Fits a dictionary to activations: a tensor `[.., d]`, those of a store, or those of a model at a site on a text.
     ///
     /// A store is read in constant memory, whatever its size. The activations of a text are harvested once and held where
-    /// 1 GiB is enough for them, or `buffer`; else they stream from the model through a buffer of that size, and the model
+    /// 2 GiB are enough for them, or `buffer`; else they stream from the model through a buffer of that size, and the model
     /// runs again in every pass. A store runs it once: see `data::harvest`.
     ///
     /// Activations are centred and scaled to mean square 1 while they are fitted, and that is folded back: the directions
@@ -128,6 +143,12 @@ pub mod functions {
     ///   begins, and whose `estimate`, "paper" or "dictionary_learning"
     ///
     /// Ctrl-C ends the fit, not the script: the dictionary so far is what comes back.
+    ///
+    /// A dictionary of a model and a text is kept in the user's cache when it has come to its end, and found again, to the
+    /// last bit, by the next call with the same weights, tokens, options and seed on the same kind of machine, which says
+    /// so; the activations need no keeping of their own then. `microtome cache` lists what is kept, and `--fresh` does
+    /// without. What is fitted in a `dir`, on a tensor or on a store is not kept there, and neither are transcoders and
+    /// crosscoders.
     ///
     /// # Options
     /// - `kind` = "topk": one of these
@@ -157,9 +178,9 @@ pub mod functions {
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
     /// - `dir` = none: a folder where the fit is kept, and goes on from
     /// - `every` = 1000: steps between writing it down
-    /// - `fresh` = false: whether to begin again although a fit is kept in `dir`
+    /// - `fresh` = false: whether to fit anew although a fit, or a dictionary, is kept
     /// - `site` = its only one: of a store, which site is fitted
-    /// - `buffer` = 32768 of a store, and of a text what 1 GiB holds: how many rows are in memory, of which batches are drawn
+    /// - `buffer` = 32768 of a store, and of a text what 2 GiB hold: how many rows are in memory, of which batches are drawn
     /// - `without_bos` = false: of a text, leaves out tokens that mark a beginning
     /// - `without_first` = 0: of a text, leaves out so many positions of each row
     /// - `without_tokens` = none: of a text, leaves out these tokens, ids or texts of one token
@@ -191,15 +212,16 @@ pub mod functions {
 
     #[rhai_fn(name = "fit", return_raw)]
     pub fn fit_site_with(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
-        let env = env(&ctx)?;
-        let mut found = Known::all(super::of_sites(&env, &m, &[site], &text, options)?, &m, &text, &env);
-        match (found.pop(), found.is_empty()) {
-            (Some(one), true) => Ok(one),
-            _ => Err(err!(Argument, "expected one site to fit, and `{site}` names several")
+        // Several are refused before any of them is fitted.
+        if select(m.config(), site).map_err(|e| e.arg(1))?.len() > 1 {
+            return Err(err!(Argument, "expected one site to fit, and `{site}` names several")
                 .hint("sae::fit_all fits a dictionary to each")
                 .arg(1)
-                .into()),
+                .into());
         }
+        let env = env(&ctx)?;
+        let found = Known::all(super::of_sites(&env, &m, &[site], &text, options)?, &m, &text, &env).pop();
+        Ok(found.ok_or_else(|| err!(Bug, "a site without a dictionary"))?)
     }
 
     /// Fits a dictionary to each of several sites of a model, in the order of the computation, or to each site of a store.

@@ -6,7 +6,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use super::dictionary::Sae;
 use super::judged::Judging;
 use super::rows::keeping;
-use super::transcode::{transcoded, writes_of};
+use super::transcode::writes_of;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
@@ -129,10 +129,11 @@ pub mod methods {
         Ok(super::first(metrics::measured(&[&s.core], &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)?)
     }
 
-    /// How well the dictionary reconstructs a model's activations on a text.
+    /// How well the dictionary reconstructs a model's activations on a text; a transcoder, those at the site that it writes.
     ///
     /// # Options
     /// - `site` = the dictionary's: where they are read
+    /// - `writes` = the dictionary's: where a transcoder writes, behind that
     /// - `dead_at_most` = 0: a feature is dead that fires in at most so many rows
     /// - `without_bos` = false: leaves out tokens that mark a beginning
     /// - `without_first` = 0: leaves out so many positions of each row
@@ -160,12 +161,12 @@ pub mod methods {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let site = read.text("site", "")?;
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
-        let keep = keeping(&mut read)?;
+        let (keep, writes) = (keeping(&mut read)?, read.get("writes", Given::text)?);
         read.finish()?;
-        let site = super::site_or(&s.core, site)?;
-        if let Some(writes) = &s.core.parts().about.writes {
+        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, writes)?);
+        if let Some(writes) = &writes {
             let sites = Sites { reads: &site, writes };
-            return Ok(transcoded(&s.core, m.core(), sites, &text, (&keep, rules), &env.task)?);
+            return Ok(metrics::measured_between(&s.core, (m.core(), sites), &text, (&keep, rules), &env.task)?);
         }
         let found = metrics::measured_on(&[&s.core], (m.core(), &site), &text, (&keep, rules), &env.task)?;
         Ok(super::first(found)?)

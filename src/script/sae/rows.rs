@@ -18,8 +18,9 @@ use crate::script::options::OptionReader;
 use crate::script::value::Given;
 use crate::tensor::{Device, Tensor};
 
-/// Activations of a text are held in memory while a dictionary is fitted if they take no more than this, in bytes.
-const HELD: usize = 1 << 30;
+/// Activations of a text are held in memory while dictionaries are fitted if they take no more than this, in bytes: all
+/// layers of a small model on half a million tokens, for which the model then runs once and not once a layer.
+const HELD: usize = 2 << 30;
 
 /// Reads which positions of a text are harvested.
 pub fn keeping(read: &mut OptionReader) -> Result<Options> {
@@ -103,7 +104,7 @@ impl Held {
         Shuffle { seed: self.seed, buffer: self.rows.unwrap_or(Shuffle::default().buffer) }
     }
 
-    fn of_widths(self, widths: &[usize]) -> usize {
+    pub(super) fn of_widths(self, widths: &[usize]) -> usize {
         let row = size_of::<f32>() * widths.iter().sum::<usize>();
         self.rows.unwrap_or((HELD / row.max(1)).max(1))
     }
@@ -157,35 +158,6 @@ impl Source {
     }
 }
 
-/// A source for each of the sites of a model that some names stand for, in the order of the computation. What can be held
-/// in memory is harvested in one pass of the model; else each source runs it anew.
-pub fn each_site(
-    model: &Model,
-    sites: &[&str],
-    text: &Text,
-    (options, held): (&Options, Held),
-    task: &Task,
-) -> Result<Vec<Source>> {
-    let mut harvest = Harvest::new(model, sites, text, options, task)?;
-    let most = held.of_widths(harvest.widths()) as u64;
-    let is_held = match text.options().tokens {
-        Some(tokens) if tokens <= most => true,
-        _ => harvest.count(most, task)?.is_some(),
-    };
-    if !is_held {
-        let each = |place: &crate::model::site::Place| {
-            let site = place.to_string();
-            Source::of_model((model, &[site.as_str()]), text, options, held, task)
-        };
-        return harvest.places().iter().map(each).collect();
-    }
-    let source = |(site, x): (String, Tensor)| {
-        let about = About { model: Some(model.origin.clone()), sites: vec![site], ..About::default() };
-        Source::of_tensors(&[x], held.seed, about)
-    };
-    harvested(model, sites, text, options, task)?.into_iter().map(source).collect()
-}
-
 /// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the
 /// computation, with the sites' names.
 pub fn harvested(
@@ -201,7 +173,9 @@ pub fn harvested(
         let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;
         memory::check(bytes, || "the activations of this text".into())?;
     }
-    let mut found: Vec<Vec<f32>> = vec![Vec::new(); widths.len()];
+    let tokens = usize::try_from(text.options().tokens.unwrap_or_default()).unwrap_or_default();
+    let mut found: Vec<Vec<f32>> =
+        widths.iter().map(|width| Vec::with_capacity(tokens.saturating_mul(*width))).collect();
     let mut sink = Streamed(|block: Block| {
         for (all, x) in found.iter_mut().zip(&block.activations) {
             let numbers = x.flatten_all()?.to_vec1::<f32>()?;

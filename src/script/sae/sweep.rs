@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::asked::{Asked, asked};
 use super::dictionary::Sae;
 use super::fit::OfActivations;
-use super::rows::{Source, choosing, each_site};
+use super::kept::{Done, Keeper, key};
+use super::rows::{Source, choosing};
+use super::sites::Sites;
 use crate::base::Result;
 use crate::data::{Text, harvest};
 use crate::err;
@@ -88,21 +90,6 @@ impl Origin<'_> {
             Self::Model(m, _, text) => Reading::Model(choosing(read, m.core(), text, &env.task)?),
         })
     }
-
-    /// The activations, in the order that the first of all fits has them in.
-    fn source(&self, reading: Reading, first: &Asked, env: &Env) -> Result<Source> {
-        match (self, reading) {
-            (Self::Given(x), Reading::Given(given)) => given.source(x, first),
-            (Self::Model(m, site, text), Reading::Model(keep)) => {
-                let mut found = each_site(m.core(), &[site], text, (&keep, first.held()), &env.task)?;
-                match (found.pop(), found.is_empty()) {
-                    (Some(one), true) => Ok(one),
-                    _ => Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1)),
-                }
-            }
-            _ => Err(err!(Bug, "options of a text for activations that are given")),
-        }
-    }
 }
 
 fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
@@ -120,18 +107,54 @@ fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
     let (Some(first), Some(reading)) = (cells.first(), readings.pop()) else {
         return Err(err!(Bug, "a grid without a cell"));
     };
-    let Source { rows, count, widths, about } = origin.source(reading, first, env)?;
+    // All read the rows in the order that the first one has them in.
+    let found = match (origin, reading) {
+        (Origin::Given(x), Reading::Given(given)) => {
+            fitted(&cells.iter().collect::<Vec<_>>(), given.source(x, first)?, env, &mut |_| ())?
+        }
+        (Origin::Model(m, site, text), Reading::Model(keep)) => {
+            let sites = Sites::new(m.core(), &[site], text, (&keep, first.held()), &env.task)?;
+            of_site(&cells, first, (&sites, site), env)?
+        }
+        _ => return Err(err!(Bug, "options of a text for activations that are given")),
+    };
+    Ok(found.into_iter().map(Dynamic::from).collect())
+}
+
+/// The dictionaries of all cells at the one site of a model that `site` names; those that are kept are not fitted.
+fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &Env) -> Result<Vec<Sae>> {
+    let [name] = sites.names() else {
+        return Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1));
+    };
+    let fit = |cells: &[&Asked], done: Done| {
+        let source = sites.sources(&[name], &env.task)?.pop();
+        fitted(cells, source.ok_or_else(|| err!(Bug, "a site without activations"))?, env, done)
+    };
+    let Some(keeper) = Keeper::new(first, env) else {
+        return fit(&cells.iter().collect::<Vec<_>>(), &mut |_| ());
+    };
+    let reads = sites.reads(&env.task)?;
+    let keys = cells.iter().map(|cell| key(cell, &reads, sites, name)).collect::<Result<Vec<_>>>()?;
+    keeper.completed(&keys, |missing, done| {
+        let missing: Vec<&Asked> = missing.iter().filter_map(|number| cells.get(*number)).collect();
+        fit(&missing, done)
+    })
+}
+
+/// Fits all cells on one reading of the activations; `done` takes word of each.
+fn fitted(cells: &[&Asked], source: Source, env: &Env, done: Done) -> Result<Vec<Sae>> {
+    let Source { rows, count, widths, about } = source;
     let width = widths.first().copied().unwrap_or_default();
     let mut members = Vec::with_capacity(cells.len());
-    for cell in &cells {
+    for cell in cells {
         let (recipe, d_sae) = cell.recipe(count, width)?;
         let keep = cell.keep(&folder(&recipe, d_sae), env);
         members.push(Member { recipe, d_sae, keep });
     }
     let found = Sweep::new(members, rows, &env.task)?.run(&about, &env.task)?;
     tell(&found, env);
-    let sae = |fitted: Fitted| Sae::fitted(fitted.sae, fitted.history);
-    Ok(found.into_iter().map(|fitted| Dynamic::from(sae(fitted))).collect())
+    found.iter().for_each(done);
+    Ok(found.into_iter().map(Sae::from).collect())
 }
 
 /// What a fit is called among others: `topk-k-32-4096-seed-0`.

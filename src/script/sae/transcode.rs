@@ -7,7 +7,7 @@ use super::asked::{Asked, asked};
 use super::dictionary::Sae;
 use super::rows::{harvested, keeping};
 use crate::base::{Result, Table, Task};
-use crate::data::harvest::{Options as Keeping, width};
+use crate::data::harvest::width;
 use crate::data::{Text, pack};
 use crate::err;
 use crate::model::config::Config;
@@ -16,25 +16,12 @@ use crate::report::symbols::count;
 use crate::sae;
 use crate::sae::crosscoder::unscaled;
 use crate::sae::fit::{Fit, Joined, OfTensor, Recipe, Rows};
-use crate::sae::metrics::{Measures, Meter, Rules, Seen, Sites};
 use crate::sae::{About, Span};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Options, given};
-use crate::tensor::{Tensor, dtype};
-
-/// Rows that are encoded at once.
-const ROWS: usize = 4096;
-
-/// The one place that a site names.
-fn one_place(config: &Config, site: &str) -> Result<Place> {
-    match select(config, site)?[..] {
-        [place] => Ok(place),
-        ref several => Err(err!(Name, "expected one site, and `{site}` names {}", several.len())
-            .hint("a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")),
-    }
-}
+use crate::tensor::Tensor;
 
 /// The places that names stand for, in the order of the computation, each once.
 fn all_places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
@@ -53,7 +40,7 @@ fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, abo
         let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
         env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
     }
-    Ok(Sae::fitted(done.sae, done.history))
+    Ok(done.into())
 }
 
 fn rows_of(x: &[Tensor]) -> usize {
@@ -70,33 +57,6 @@ pub fn writes_of(sae: &sae::Sae, asked: Option<String>) -> Result<Option<String>
         }
         found => Ok(found),
     }
-}
-
-/// How well a transcoder reconstructs what a model has at the site that it writes.
-pub fn transcoded(
-    sae: &sae::Sae,
-    model: &crate::model::Model,
-    sites: Sites,
-    text: &Text,
-    (keep, rules): (&Keeping, Rules),
-    task: &Task,
-) -> Result<Measures> {
-    let found = harvested(model, &[sites.reads, sites.writes], text, keep, task)?;
-    let [(_, read), (_, written)] = found.as_slice() else {
-        return Err(err!(Argument, "expected two sites, found `{}` and `{}`", sites.reads, sites.writes));
-    };
-    let mut meter = Meter::new(sae.d_out(), sae.d_sae(), rules)?;
-    let bar = task.begin("measuring", Some(read.dims()[0] as u64));
-    for start in (0..read.dims()[0]).step_by(ROWS) {
-        task.check()?;
-        let count = ROWS.min(read.dims()[0] - start);
-        let part = |x: &Tensor| dtype::convert(&x.narrow(0, start, count)?, sae.parts().encoder.dtype());
-        let (x, target) = (part(read)?, part(written)?);
-        let (codes, x_hat) = sae.encode_and_reconstruct(&x)?;
-        meter.add(Seen { x: &target, codes: &codes, x_hat: &x_hat, positions: None }, task)?;
-        bar.advance(count as u64);
-    }
-    meter.finish()
 }
 
 /// Models that read the same tokens, as one argument.
@@ -193,17 +153,9 @@ pub mod functions {
         let keep = keeping(&mut read)?;
         read.finish()?;
         let config = m.config();
-        let from = super::one_place(config, reads).map_err(|e| e.arg(1))?;
-        let to = super::one_place(config, writes).map_err(|e| e.arg(2))?;
-        if from >= to {
-            return Err(err!(
-                Argument,
-                "expected a site to write behind the one that is read, found `{to}` and `{from}`"
-            )
-            .hint("`sae::fit` fits a dictionary that reads and writes at one site")
-            .arg(2)
-            .into());
-        }
+        let from = sae::one_place(config, reads).map_err(|e| e.arg(1))?;
+        let to = sae::one_place(config, writes).map_err(|e| e.arg(2))?;
+        sae::check_writes_behind(from, to).map_err(|e| e.arg(2))?;
         let found = harvested(m.core(), &[reads, writes], &text, &keep, &env.task)?;
         let x: Vec<Tensor> = found.into_iter().map(|(_, x)| x).collect();
         let (mut recipe, d_sae) = asked.recipe(super::rows_of(&x), width(config, from)?)?;

@@ -1,0 +1,76 @@
+//! `microtome cache`: what is kept in the user's folder for caches, and clearing it away.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::args::{Cache, CacheAction, Options};
+use super::setup;
+use super::{Exit, run, tell};
+use crate::base::access::{Access, Rules};
+use crate::base::cache::{self, Shelved, VARIABLE, days_ago};
+use crate::base::files::Files;
+use crate::base::{Cell, Result, Table, memory};
+use crate::err;
+use crate::model::hub;
+use crate::report::Item;
+use crate::sae::kept;
+
+pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
+    match cache.action {
+        None | Some(CacheAction::List) => list(options),
+        Some(CacheAction::Clear { older_than }) => clear(options, older_than),
+    }
+}
+
+/// Where dictionaries are kept.
+fn folder() -> Result<PathBuf> {
+    let cache = cache::folder().ok_or_else(|| {
+        err!(File, "there is no folder to keep anything in").hint(format!("{VARIABLE} names one, and may not be empty"))
+    })?;
+    Ok(kept::folder(&cache))
+}
+
+fn list(options: &Options) -> Result<Exit> {
+    let (folder, hub) = (folder()?, hub::Settings::from_env());
+    let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
+    let dictionaries = kept::listed(&folder, &files).into_iter();
+    let dictionaries = table(&kept::COLUMNS, dictionaries.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
+    let models = hub::models(&hub).into_iter().map(|(name, lies)| (vec![name], lies)).collect();
+    let text = [
+        shown(&format!("dictionaries in {}", folder.display()), dictionaries)?,
+        shown(&format!("models in {}", hub.cache.display()), table(&["model"], models))?,
+    ];
+    Ok(run::to_stdout(text.concat().as_bytes()))
+}
+
+/// Rows of what lies somewhere, and how much all of it takes.
+fn table(columns: &[&str], all: Vec<(Vec<String>, Shelved)>) -> (Table, u64) {
+    let (now, bytes) = (SystemTime::now(), all.iter().map(|(_, lies)| lies.bytes).sum());
+    let row = |(words, lies): (Vec<String>, Shelved)| {
+        let last = [memory::human(lies.bytes.into()), days_ago(lies.used, now)];
+        words.into_iter().chain(last).map(Cell::from).collect()
+    };
+    let columns = columns.iter().chain(&["size", "last used"]).map(ToString::to_string).collect();
+    (Table { title: String::new(), columns, rows: all.into_iter().map(row).collect() }, bytes)
+}
+
+fn shown(title: &str, (table, bytes): (Table, u64)) -> Result<String> {
+    if table.rows.is_empty() {
+        return Ok(format!("{title}: none\n"));
+    }
+    let title = format!("{title}: {}", memory::human(bytes.into()));
+    Ok(Table { title, ..table }.terminal(&setup::screen(&std::io::stdout()))? + "\n")
+}
+
+fn clear(options: &Options, older_than: Option<u64>) -> Result<Exit> {
+    let cleared = kept::clear(&folder()?, older_than, SystemTime::now())?;
+    if !options.quiet {
+        let several = if cleared.dictionaries == 1 { "y" } else { "ies" };
+        tell(&format!(
+            "removed {} dictionar{several}, {}",
+            cleared.dictionaries,
+            memory::human(u128::from(cleared.bytes))
+        ));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,123 @@
+//! A kept dictionary as a file: our own format of dictionaries with the history of the fit among its tensors, and behind
+//! it the SHA-256 of all that, in hexadecimal digits.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::Kept;
+use super::key::Key;
+use crate::base::files::hex;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::layout::Source;
+use crate::sae::fit::History;
+use crate::sae::formats::{self, Beside, Format};
+use crate::sae::{Parts, Sae};
+use crate::tensor::files::{Named, safetensors};
+use crate::tensor::{DType, Tensor};
+
+/// The tensor of the history among those of the dictionary.
+const HISTORY: &str = "history";
+/// Keys of the metadata: what the dictionary is kept under, what its model was called, and how many rows a step had.
+pub(super) const KEY: &str = "key";
+pub(super) const MODEL: &str = "model";
+const ROWS_PER_STEP: &str = "rows_per_step";
+
+/// How many digits a hash has.
+const DIGITS: usize = 64;
+
+pub(super) fn written(key: &Key, sae: &Sae, history: &History) -> Result<Named> {
+    let written = formats::write(Format::Microtome, sae.parts())?;
+    let (mut tensors, mut metadata): (BTreeMap<_, _>, BTreeMap<_, _>) = (written.tensors.1, written.metadata);
+    tensors.insert(HISTORY.into(), history.to_tensor()?);
+    metadata.insert(KEY.into(), key.text().into());
+    metadata.insert(MODEL.into(), key.model().into());
+    metadata.insert(ROWS_PER_STEP.into(), history.rows_per_step.to_string());
+    Ok(Named { tensors, metadata })
+}
+
+/// Writes the tensors, and the hash behind them.
+pub(super) fn write(named: &Named, to: &mut dyn Write) -> Result<()> {
+    let mut hashing = Hashing { to, hash: Sha256::new() };
+    safetensors::write(named, &mut hashing)?;
+    let digits = hex(&hashing.hash.finalize());
+    to.write_all(digits.as_bytes()).map_err(|e| err!(File, "cannot write a kept dictionary: {e}"))
+}
+
+struct Hashing<'a> {
+    to: &'a mut dyn Write,
+    hash: Sha256,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Reads what was kept under a key, and refuses what is not to the last bit what was written.
+pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Kept> {
+    let reader = opened(bytes)?;
+    let said = reader.metadata();
+    if said.get(KEY).is_none_or(|text| text != key.text()) {
+        return Err(err!(Format, "expected the dictionary of this key, found another"));
+    }
+    let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
+    let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
+    let history = History::from_tensor(&reader.tensor(HISTORY)?, rows)?;
+    let mut parts = parts(&reader, task)?;
+    // The same weights may have been loaded from elsewhere.
+    parts.about.model = Some(key.model().to_string());
+    Ok(Kept { sae: Sae::new(parts)?, history })
+}
+
+/// The tensors of a file whose hash is right.
+fn opened(bytes: &[u8]) -> Result<safetensors::Reader<&[u8]>> {
+    let (content, digits) = halves(bytes)?;
+    if hex(&Sha256::digest(content)).as_bytes() != digits {
+        return Err(err!(Format, "its bytes are not those that were written"));
+    }
+    safetensors::Reader::new(content)
+}
+
+fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let halves = bytes.len().checked_sub(DIGITS).and_then(|at| bytes.split_at_checked(at));
+    halves.ok_or_else(|| err!(Format, "expected a kept dictionary, found {} bytes", bytes.len()))
+}
+
+fn parts(reader: &safetensors::Reader<&[u8]>, task: &Task) -> Result<Parts> {
+    let key = formats::said_in_metadata(Format::Microtome);
+    let config = key.and_then(|key| reader.metadata().get(key)).map(String::as_str);
+    let beside = Beside { config, place: "what is kept", ignore: &[] };
+    formats::read(Format::Microtome, &beside, &Tensors(reader), DType::F32, task)
+}
+
+/// What a file says of its dictionary; its tensors are not looked at.
+pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
+}
+
+/// The tensors of the dictionary alone.
+struct Tensors<'a>(&'a safetensors::Reader<&'a [u8]>);
+
+impl Source for Tensors<'_> {
+    fn names(&self) -> Vec<String> {
+        self.0.names().filter(|name| *name != HISTORY).map(String::from).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.shape(name).map(<[usize]>::to_vec)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.0.tensor(name)
+    }
+}

@@ -1,0 +1,83 @@
+//! What is kept, as the command line lists it and clears it away.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::{FILE, file};
+use crate::base::cache::{Shelved, days_between, shelved};
+use crate::base::files::Files;
+use crate::base::{Error, Result};
+
+/// What is said of a kept dictionary.
+pub const COLUMNS: [&str; 4] = ["dictionary", "site", "model", "text"];
+
+/// A kept dictionary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What it is, as the columns have it.
+    pub words: [String; 4],
+    pub lies: Shelved,
+}
+
+/// What was cleared away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cleared {
+    pub dictionaries: usize,
+    pub bytes: u64,
+}
+
+/// All dictionaries in the folder of kept ones, those used last first.
+pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
+    let mut all: Vec<Listed> = ours(folder)
+        .map(|lies| {
+            let damaged = |e: Error| [format!("damaged: {}", e.message), String::new(), String::new(), String::new()];
+            Listed { words: file_of(&lies.folder, files).unwrap_or_else(damaged), lies }
+        })
+        .collect();
+    all.sort_by(|a, b| b.lies.used.cmp(&a.lies.used).then_with(|| a.words.cmp(&b.words)));
+    all
+}
+
+/// Removes dictionaries that nobody has used for so many days, or all of them.
+pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<Cleared> {
+    let mut cleared = Cleared::default();
+    let is_old = |lies: &Shelved| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
+    for lies in ours(folder).filter(is_old) {
+        fs::remove_dir_all(&lies.folder).map_err(|e| Error::io("remove", &lies.folder, &e))?;
+        cleared.dictionaries += 1;
+        cleared.bytes += lies.bytes;
+    }
+    Ok(cleared)
+}
+
+/// The folders that are named as keys are: what else lies there is somebody else's.
+fn ours(folder: &Path) -> impl Iterator<Item = Shelved> {
+    let is_key =
+        |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let named = move |lies: &Shelved| lies.folder.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
+    shelved(folder).into_iter().filter(named)
+}
+
+fn file_of(folder: &Path, files: &Files) -> Result<[String; 4]> {
+    Ok(in_words(&file::said(&files.map(&folder.join(FILE))?)?))
+}
+
+/// What a file says of its dictionary.
+fn in_words(said: &BTreeMap<String, String>) -> [String; 4] {
+    let key = said.get(file::KEY).and_then(|key| serde_json::from_str(key).ok()).unwrap_or(Value::Null);
+    let word = |path: &str| match key.pointer(path) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "?".into(),
+    };
+    [
+        format!("{} of {}", word("/recipe/kind"), word("/d_sae")),
+        word("/reads/sites"),
+        said.get(file::MODEL).map_or("?", String::as_str).into(),
+        word("/reads/text/name"),
+    ]
+}

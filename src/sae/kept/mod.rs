@@ -1,0 +1,79 @@
+//! Dictionaries that were fitted before, kept under a hash of all that their numbers depend on, so that they are found
+//! again and not fitted twice.
+//!
+//! Each lies in a folder of its own, named by its key: processes that fit different dictionaries at the same time never
+//! wait for each other, and of two that fit the same one either may write it, since both would write the same bytes.
+
+mod file;
+mod key;
+mod listed;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use key::{Key, Reads, Rows};
+pub use listed::{COLUMNS, Cleared, Listed, clear, listed};
+
+use super::Sae;
+use super::fit::History;
+use crate::base::access::Access;
+use crate::base::files::{self, Files};
+use crate::base::{Result, Task};
+
+/// The file of a dictionary in its folder.
+const FILE: &str = "kept.dictionary";
+
+/// A dictionary as it was fitted.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub sae: Sae,
+    pub history: History,
+}
+
+/// Where dictionaries are kept.
+pub struct Shelf {
+    files: Files,
+    folder: PathBuf,
+}
+
+/// The folder of kept dictionaries in that of all that is kept.
+pub fn folder(cache: &Path) -> PathBuf {
+    cache.join("dictionaries")
+}
+
+impl Shelf {
+    /// The shelf in a cache folder; none if the rules of a run deny to read or to write there. What is read and written is
+    /// no input and no result of the run: a dictionary that is found is the one that would be fitted.
+    pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
+        let access = access.within(&folder(cache))?;
+        let folder = access.out().to_path_buf();
+        let may = access.to_read(&folder).and_then(|_| access.to_write(&folder)).is_ok();
+        Ok(may.then(|| Self { files: Files::new(access, false), folder }))
+    }
+
+    /// The dictionary of a key, if it is kept; an error if what is kept there is damaged.
+    pub fn find(&self, key: &Key, task: &Task) -> Result<Option<Kept>> {
+        let place = self.place(key);
+        if !place.exists() {
+            return Ok(None);
+        }
+        let found = file::read(&self.files.map(&place)?, key, task)?;
+        // A cache that can only be read is of use, too; when it was used is then not known.
+        let _only_read = files::mark_used(&place);
+        Ok(Some(found))
+    }
+
+    /// Keeps a dictionary, in the place of one that was kept under the same key.
+    pub fn put(&self, key: &Key, sae: &Sae, history: &History) -> Result<()> {
+        let written = file::written(key, sae, history)?;
+        let saved = self.files.save(&self.place(key), |w| file::write(&written, w));
+        // The run goes on for long, and needs the folder no more.
+        self.files.release();
+        saved.map(|_| ())
+    }
+
+    fn place(&self, key: &Key) -> PathBuf {
+        self.folder.join(key.hash()).join(FILE)
+    }
+}

@@ -1,0 +1,112 @@
+//! Dictionaries found again: those that were fitted before, with the same model, text and options.
+
+use super::asked::Asked;
+use super::dictionary::Sae;
+use super::sites::Sites;
+use crate::base::{Kind, Result, Task};
+use crate::err;
+use crate::sae::fit::Fitted;
+use crate::sae::kept::{Kept, Key, Reads, Shelf};
+use crate::script::env::Env;
+
+/// Finds and keeps the dictionaries of one call.
+pub(super) struct Keeper<'a> {
+    shelf: Shelf,
+    /// Whether they are fitted although they are kept.
+    fresh: bool,
+    task: &'a Task,
+}
+
+/// Takes word of each dictionary when it has been fitted.
+pub(super) type Done<'a> = &'a mut dyn FnMut(&Fitted);
+
+impl<'a> Keeper<'a> {
+    /// None where nothing is kept: there is no folder for it, or none that may be used; or fits are kept in one of their own.
+    pub fn new(asked: &Asked, env: &'a Env) -> Option<Self> {
+        let cache = env.settings.cache.as_ref().filter(|_| asked.dir.is_none())?;
+        let shelf = Shelf::open(cache, env.files.access()).unwrap_or_else(|error| {
+            env.task.say(&format!("nothing is kept: {}", error.message));
+            None
+        })?;
+        Some(Self { shelf, fresh: env.settings.fresh || asked.fresh, task: &env.task })
+    }
+
+    /// What is kept under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given the
+    /// numbers of those, and says in their order when each is done; whatever comes later, that one is kept by then.
+    pub fn completed(&self, keys: &[Key], fit: impl FnOnce(&[usize], Done) -> Result<Vec<Sae>>) -> Result<Vec<Sae>> {
+        let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
+        self.tell(keys, &found);
+        let missing: Vec<usize> =
+            found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(number, _)| number).collect();
+        let mut fitted = Vec::new().into_iter();
+        if !missing.is_empty() {
+            let mut left = missing.iter().filter_map(|number| keys.get(*number));
+            fitted = fit(&missing, &mut |done| {
+                if let Some(key) = left.next() {
+                    self.put(key, done);
+                }
+            })?
+            .into_iter();
+        }
+        let all = found.into_iter().map(|found| found.or_else(|| fitted.next())).collect::<Option<Vec<_>>>();
+        all.ok_or_else(|| err!(Bug, "fewer dictionaries than were to be fitted"))
+    }
+
+    fn find(&self, key: &Key) -> Result<Option<Sae>> {
+        if self.fresh {
+            return Ok(None);
+        }
+        match self.shelf.find(key, self.task) {
+            Ok(found) => Ok(found.map(Sae::from)),
+            Err(error) if error.kind == Kind::Interrupted => Err(error),
+            Err(error) => {
+                let (site, why) = (key.site(), error.message);
+                self.task.say(&format!("what was kept of {site} cannot be used, so it is fitted anew: {why}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell(&self, keys: &[Key], found: &[Option<Sae>]) {
+        let names = keys.iter().zip(found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
+        let names: Vec<&str> = names.collect();
+        let what = match names.as_slice() {
+            [] => return,
+            [first, others @ ..] if !others.is_empty() && others.iter().all(|other| other == first) => {
+                format!("{} dictionaries of {first}", names.len())
+            }
+            _ => names.join(", "),
+        };
+        self.task.say(&format!("found {what}, fitted before with the same model, text and options; --fresh fits anew"));
+    }
+
+    /// Keeps a dictionary that came to its end. If it cannot be kept, that is no reason to stop.
+    fn put(&self, key: &Key, fitted: &Fitted) {
+        if !fitted.is_whole {
+            return;
+        }
+        if let Err(error) = self.shelf.put(key, &fitted.sae, &fitted.history) {
+            self.task.say(&format!("{} is not kept for another time: {}", key.site(), error.message));
+        }
+    }
+}
+
+/// The key of the dictionary that is asked for at one site.
+pub(super) fn key(asked: &Asked, reads: &Reads, sites: &Sites, site: &str) -> Result<Key> {
+    let (rows, width) = sites.rows(site)?;
+    let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
+    let (recipe, d_sae) = asked.recipe(count, width)?;
+    Ok(Key::new(reads, &rows, &recipe, d_sae))
+}
+
+impl From<Kept> for Sae {
+    fn from(kept: Kept) -> Self {
+        Self::fitted(kept.sae, kept.history)
+    }
+}
+
+impl From<Fitted> for Sae {
+    fn from(fitted: Fitted) -> Self {
+        Self::fitted(fitted.sae, fitted.history)
+    }
+}

@@ -1,0 +1,245 @@
+//! Dictionaries that were fitted before are found again, are the same to the last bit, and are never those of something
+//! else.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files;
+use microtome::base::settings::Settings;
+use microtome::base::task::{Bar, Progress, Silent};
+use microtome::script::Session;
+use microtome::script::env::Env;
+use microtome::script::value::repr;
+
+const FOUND: &str = ", fitted before with the same model, text and options; --fresh fits anew";
+
+/// Keeps what is said, and interrupts a piece of work when it begins.
+#[derive(Default)]
+struct Said {
+    lines: Mutex<Vec<String>>,
+    interrupts: Option<&'static str>,
+    flag: Arc<AtomicBool>,
+}
+
+impl Progress for Said {
+    fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        if self.interrupts == Some(label) {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+        Silent.begin(label, total)
+    }
+
+    fn say(&self, line: &str) {
+        self.lines.lock().unwrap().push(line.into());
+    }
+}
+
+/// A folder with a cache, in which scripts run.
+struct Place {
+    folder: tempfile::TempDir,
+    fresh: bool,
+    rules: Rules,
+    interrupts: Option<&'static str>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Self { folder, fresh: false, rules: Rules::default(), interrupts: None };
+        fs::write(place.folder.path().join("text.txt"), "to be or not to be, that is the question").unwrap();
+        place
+    }
+
+    /// Runs code in a session of its own behind a model `m`, a `text`, and options `few`: its value, and what was said.
+    fn run(&self, code: &str) -> (String, Vec<String>) {
+        let root = self.folder.path();
+        let before = format!(
+            r#"let t = data::tokenizer("to be or not to be, that is the question", #{{ kind: "characters", min_frequency: 1 }});
+            let shape = #{{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }};
+            let m = model::init(shape, #{{ tokenizer: t, seed: 1 }});
+            let text = data::text("{}");
+            let few = #{{ k: 2, ratio: 2, steps: 4, batch: 16, seed: 1 }};
+            "#,
+            root.join("text.txt").display()
+        );
+        let (code, out, cache) = (before + code, root.join("out"), root.join("cache"));
+        let (fresh, rules, interrupts) = (self.fresh, self.rules.clone(), self.interrupts);
+        support::on_large_stack(move || {
+            let said = Arc::new(Said { interrupts, ..Said::default() });
+            let env = Env::in_memory(&out).unwrap();
+            let env = Env {
+                task: Task::new(said.flag.clone(), said.clone()),
+                files: Files::new(Access::new(&out, &rules).unwrap(), true),
+                settings: Settings { cache: Some(cache), fresh, ..env.settings.clone() },
+                ..env
+            };
+            let mut session = Session::new(env);
+            let value = session.eval("kept", &code).map(|value| repr(&value)).map_err(|failure| failure.message);
+            // What is found is no input of the run, and what is kept no result.
+            let ledger = session.env().files.ledger();
+            assert!(ledger.read.keys().chain(ledger.written.keys()).all(|path| !path.ends_with("kept.dictionary")));
+            let said = said.lines.lock().unwrap().clone();
+            (value.unwrap(), said)
+        })
+    }
+
+    fn saved(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.path().join("out").join(name).join("dictionary.safetensors")).unwrap()
+    }
+
+    fn kept(&self) -> Vec<PathBuf> {
+        let folders = fs::read_dir(self.folder.path().join("cache/dictionaries")).into_iter().flatten().flatten();
+        let mut all: Vec<PathBuf> = folders.map(|folder| folder.path().join("kept.dictionary")).collect();
+        all.sort();
+        all
+    }
+}
+
+const FIT: &str = r#"let s = sae::fit(m, "resid_post.1", text, few); s.save("NAME"); [s.settings, s.history.to_map()]"#;
+
+fn fit(name: &str) -> String {
+    FIT.replace("NAME", name)
+}
+
+#[test]
+fn a_dictionary_is_found_again_and_is_the_same() {
+    let mut place = Place::new();
+    let (first, said) = place.run(&fit("first"));
+    assert_eq!((said, place.kept().len()), (vec![], 1));
+    let whole = fs::read(&place.kept()[0]).unwrap();
+    let (second, said) = place.run(&fit("second"));
+    assert_eq!(said, [format!("found resid_post.1{FOUND}")]);
+    assert_eq!((second, place.saved("second")), (first.clone(), place.saved("first")));
+
+    // Fitted anew it comes out the same, and takes the place of what was kept.
+    fs::write(&place.kept()[0], "broken").unwrap();
+    place.fresh = true;
+    let (third, said) = place.run(&fit("third"));
+    assert_eq!((third, place.saved("third"), said), (first.clone(), place.saved("first"), vec![]));
+    assert_eq!(fs::read(&place.kept()[0]).unwrap(), whole);
+    place.fresh = false;
+    let code = fit("fourth").replace("few", "few + #{ fresh: true }");
+    assert_eq!(place.run(&code), (first, vec![]));
+    assert_eq!(place.kept().len(), 1);
+}
+
+#[test]
+fn nothing_is_found_that_would_be_fitted_otherwise() {
+    let place = Place::new();
+    place.run(&fit("s"));
+    for other in [
+        fit("s").replace("few", "few + #{ seed: 2 }"),
+        fit("s").replace("few", "few + #{ k: 1 }"),
+        fit("s").replace("few", "few + #{ without_first: 1 }"),
+        fit("s").replace("few", "few + #{ buffer: 16 }"),
+        fit("s").replace("resid_post.1", "resid_post.0"),
+        format!("m = model::init(shape, #{{ tokenizer: t, seed: 2 }}); {}", fit("s")),
+    ] {
+        assert_eq!(place.run(&other).1, Vec::<String>::new(), "{other}");
+    }
+    assert_eq!(place.kept().len(), 7);
+    fs::write(place.folder.path().join("text.txt"), "to be or to be, that is not the question").unwrap();
+    assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());
+    assert_eq!(place.kept().len(), 8);
+}
+
+#[test]
+fn what_is_damaged_is_said_fitted_anew_and_replaced() {
+    let place = Place::new();
+    let (first, _) = place.run(&fit("first"));
+    let file = place.kept().remove(0);
+    let whole = fs::read(&file).unwrap();
+    let mut bytes = whole.clone();
+    bytes[whole.len() / 2] ^= 4;
+    fs::write(&file, bytes).unwrap();
+    let (second, said) = place.run(&fit("second"));
+    let why = "its bytes are not those that were written";
+    assert_eq!(said, [format!("what was kept of resid_post.1 cannot be used, so it is fitted anew: {why}")]);
+    assert_eq!((second, place.saved("second")), (first, place.saved("first")));
+    assert_eq!(fs::read(&file).unwrap(), whole);
+}
+
+#[test]
+fn of_several_sites_those_are_fitted_that_are_missing() {
+    let together = Place::new();
+    let all = r#"let all = sae::fit_all(m, "resid_post.*", text, few); for s in all { s.save(s.sites[0]); } all.len()"#;
+    assert_eq!(together.run(all).1, ["fitting resid_post.0", "fitting resid_post.1"]);
+    for buffer in ["", "few.buffer = 12;"] {
+        let place = Place::new();
+        place.run(&format!("{buffer} {}", fit("alone")));
+        let (_, said) = place.run(&format!("{buffer} {all}"));
+        assert_eq!(said, [format!("found resid_post.1{FOUND}")]);
+        let (_, said) = place.run(&format!("{buffer} {all}"));
+        assert_eq!(said, [format!("found resid_post.0, resid_post.1{FOUND}")]);
+        assert_eq!(place.saved("alone"), place.saved("resid_post.1"));
+        if buffer.is_empty() {
+            assert_eq!(place.saved("resid_post.0"), together.saved("resid_post.0"));
+        }
+    }
+}
+
+#[test]
+fn a_sweep_takes_what_is_kept_and_fits_the_rest() {
+    let place = Place::new();
+    let sweep = |grid: &str| {
+        let code = format!(
+            r#"let all = sae::sweep(m, "resid_post.1", text, few + #{{ {grid} }});
+            for i in 0..all.len() {{ all[i].save(`NAME/${{i}}`); }} all.map(|s| s.settings.k)"#
+        );
+        move |name: &str| code.replace("NAME", name)
+    };
+    let two = sweep("k: [1, 2]");
+    assert_eq!(place.run(&two("a")), ("[1, 2]".into(), vec![]));
+    let (value, said) = place.run(&two("b"));
+    assert_eq!((value, said), ("[1, 2]".into(), vec![format!("found 2 dictionaries of resid_post.1{FOUND}")]));
+    let (value, said) = place.run(&sweep("k: [1, 3, 2]")("c"));
+    assert_eq!((value, said), ("[1, 3, 2]".into(), vec![format!("found 2 dictionaries of resid_post.1{FOUND}")]));
+    for (one, other) in [("a/0", "b/0"), ("a/1", "b/1"), ("a/0", "c/0"), ("a/1", "c/2")] {
+        assert_eq!(place.saved(one), place.saved(other), "{one} {other}");
+    }
+    // A fit is a sweep of one.
+    assert_eq!(place.run(&fit("alone")).1, [format!("found resid_post.1{FOUND}")]);
+    assert_eq!(place.saved("alone"), place.saved("a/1"));
+}
+
+#[test]
+fn a_fit_that_was_stopped_is_not_kept() {
+    let mut place = Place::new();
+    place.interrupts = Some("fitting");
+    let (_, said) = place.run(&fit("s"));
+    assert_eq!(said, ["stopped after 0 of 4 steps; the dictionary so far goes on"]);
+    place.interrupts = None;
+    assert_eq!(place.kept(), Vec::<PathBuf>::new());
+    assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());
+    assert_eq!(place.kept().len(), 1);
+}
+
+#[test]
+fn a_folder_of_its_own_or_a_rule_keeps_it_out_of_the_cache() {
+    let mut place = Place::new();
+    place.run(&fit("s").replace("few", r#"few + #{ dir: "fit" }"#));
+    place.run(r#"sae::fit(tensor::randn([32, 4], #{ seed: 1 }), #{ k: 1, d_sae: 4, steps: 2, seed: 1 })"#);
+    place.rules.deny_write = vec![place.folder.path().join("cache/dictionaries")];
+    assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());
+    assert_eq!(place.kept(), Vec::<PathBuf>::new());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_that_cannot_be_written_is_said_and_stops_nobody() {
+    let place = Place::new();
+    // A file where the folder should be is in the way of everybody, root included.
+    fs::write(place.folder.path().join("cache"), "").unwrap();
+    let (_, said) = place.run(&fit("s"));
+    assert!(
+        matches!(said.as_slice(), [line] if line.starts_with("resid_post.1 is not kept for another time: ")),
+        "{said:?}"
+    );
+    assert!(Path::new(&place.folder.path().join("out/s/dictionary.safetensors")).exists());
+}
