@@ -1,8 +1,8 @@
-//! A report opened in headless Chromium: it renders in light and dark and on a phone, without network, and text that
-//! looks like HTML stays text.
+//! Reports opened in headless Chromium: they render in light and dark and on a phone, without network, text that looks
+//! like HTML stays text, and the nodes of a circuit open their cards.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const SCRIPT: &str = r##"
@@ -22,6 +22,41 @@ report("page", [
     m.attention([0, 1, 2], "pattern.1.0"),
     m.compare(read, read),
 ]).save();
+"##;
+
+/// A circuit of features that are active on words that look like HTML, with the cards of its features.
+const CIRCUIT: &str = r##"
+let words = ["<img/src=x/onerror=top.document.title='broken'>", "</script>", "</svg>", "(", ")", "\u0007bell"];
+let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 6, context: 8 }, #{ words: words, seed: 1 });
+let line = "";
+for i in 0..60 { line += words[(i * i + 2 * i + i / 7) % 6] + " "; }
+let text = data::texts([line]);
+let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+let tree = circuit::causal_tree(m, saes, saes[1].feature(0), text, #{ contexts: 2 });
+tree.describe(m, text);
+report("page", ["# A circuit", tree]).save();
+"##;
+
+/// A page around a report that clicks on a node of its drawing, and writes into its own title which cards were open
+/// before and after, whether the node can be reached with the keyboard, and how many elements the words made.
+const CLICK: &str = r##"<!doctype html><title>waiting</title><iframe src="index.html" width="1200" height="900"></iframe>
+<script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const page = frame.contentDocument;
+  const open = () => [...page.querySelectorAll("details.feature")].map(card => card.open ? 1 : 0).join("");
+  const before = open();
+  const node = page.querySelectorAll("figure.circuit a")[1];
+  node.focus();
+  const reached = page.activeElement === node;
+  node.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+  setTimeout(() => {
+    const shown = page.querySelector("details.feature[open] .contexts").checkVisibility();
+    const made = page.querySelectorAll("img, script").length;
+    if (document.title == "waiting") document.title = [before, open(), reached, shown, made].join(" ");
+  }, 200);
+};
+</script>
 "##;
 
 /// Chromium, or a word on standard error that the test is skipped. CI must have it.
@@ -59,15 +94,39 @@ fn browse(chromium: &str, profile: &Path, words: &[&str], page: &Path) -> Vec<u8
     output.stdout
 }
 
+/// Runs a script that saves a report called "page", and gives the page.
+fn saved(script: &str, folder: &Path) -> PathBuf {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
+    command.args(["-e", script]).current_dir(folder).env("MICROTOME_CACHE", "");
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    folder.join("out/page/index.html")
+}
+
+fn title(dom: &str) -> &str {
+    dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default()
+}
+
+/// What the page looks like in light, in dark and on a phone: somehow.
+fn photograph(chromium: &str, folder: &Path, page: &Path) {
+    for (name, words) in [
+        ("light", &["--window-size=1000,1400"][..]),
+        ("dark", &["--window-size=1000,1400", "--blink-settings=preferredColorScheme=0"]),
+        ("phone", &["--window-size=500,900"]),
+    ] {
+        let picture = folder.join(format!("{name}.png"));
+        let shot = format!("--screenshot={}", picture.display());
+        browse(chromium, &folder.join("profile"), &[words, &[shot.as_str()]].concat(), page);
+        let bytes = std::fs::read(&picture).unwrap_or_default();
+        assert!(bytes.len() > 10_000, "{name}: the page is blank");
+    }
+}
+
 #[test]
 fn a_page_renders_and_nothing_escapes_its_quotes() {
     let Some(chromium) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_microtome"));
-    command.args(["-e", SCRIPT]).current_dir(folder.path()).env("MICROTOME_CACHE", "");
-    let ran = command.output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let page = folder.path().join("out/page/index.html");
+    let page = saved(SCRIPT, folder.path());
     let html = std::fs::read_to_string(&page).unwrap();
     for outside in ["http://", "https://", "src=\"", "@import", "url("] {
         // The names of the SVG and XHTML standards are addresses that nobody opens.
@@ -82,17 +141,24 @@ fn a_page_renders_and_nothing_escapes_its_quotes() {
     {
         assert!(dom.contains(reading), "{reading} is missing");
     }
-    let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
-    assert!(!title.contains("broken"), "a script of the text ran: {title}");
-    for (name, words) in [
-        ("light", &["--window-size=1000,1400"][..]),
-        ("dark", &["--window-size=1000,1400", "--blink-settings=preferredColorScheme=0"]),
-        ("phone", &["--window-size=500,900"]),
-    ] {
-        let picture = folder.path().join(format!("{name}.png"));
-        let shot = format!("--screenshot={}", picture.display());
-        browse(chromium, &profile, &[words, &[shot.as_str()]].concat(), &page);
-        let bytes = std::fs::read(&picture).unwrap_or_default();
-        assert!(bytes.len() > 10_000, "{name}: the page is blank");
-    }
+    assert!(!title(&dom).contains("broken"), "a script of the text ran: {}", title(&dom));
+    photograph(chromium, folder.path(), &page);
+}
+
+#[test]
+fn a_click_on_a_node_of_a_circuit_opens_its_card() {
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let page = saved(CIRCUIT, folder.path());
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("&lt;img/src=x/onerror=") && html.contains("&lt;/svg&gt;") && html.contains("␇bell"));
+    let cards = html.matches("<details class=\"card feature\">").count();
+    assert!(cards > 2 && cards == html.matches("/></a>").count(), "{cards} cards");
+    let click = page.with_file_name("click.html");
+    std::fs::write(&click, CLICK).unwrap();
+    let words = ["--allow-file-access-from-files", "--virtual-time-budget=3000", "--dump-dom"];
+    let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &click)).unwrap();
+    let (closed, opened) = ("0".repeat(cards), format!("01{}", "0".repeat(cards - 2)));
+    assert_eq!(title(&dom), format!("{closed} {opened} true true 0"));
+    photograph(chromium, folder.path(), &page);
 }

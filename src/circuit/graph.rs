@@ -1,5 +1,7 @@
 //! The one type of graph: what every method of finding circuits gives, and what is drawn, judged, saved and compared.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Cell, Result, Table};
@@ -112,34 +114,43 @@ impl Graph {
         }
     }
 
-    /// In the language of Graphviz.
+    /// In the language of Graphviz, levels in rows as in the drawing.
     pub fn dot(&self) -> String {
-        let mut text = String::from("digraph circuit {\n    rankdir = BT;\n    node [shape = box];\n");
+        let mut text = format!("digraph circuit {{\n    label = \"{}\";\n    labelloc = t;\n", quoted(&self.title));
+        text += "    rankdir = BT;\n    node [shape = box, style = rounded];\n";
         for (i, node) in self.nodes.iter().enumerate() {
             let meaning = node.meaning.as_ref().map(|meaning| format!("\\n{}", quoted(meaning))).unwrap_or_default();
-            text += &format!("    n{i} [label = \"{}{meaning}\"];\n", quoted(&node.name()));
+            let outlier = if node.outlier { ", style = \"rounded,dashed\"" } else { "" };
+            text += &format!("    n{i} [label = \"{}{meaning}\"{outlier}];\n", quoted(&node.name()));
         }
+        let mut levels: BTreeMap<usize, String> = BTreeMap::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            *levels.entry(node.level).or_default() += &format!(" n{i};");
+        }
+        text.extend(levels.values().map(|nodes| format!("    {{ rank = same;{nodes} }}\n")));
         for edge in &self.edges {
-            let colour = if edge.effect < 0.0 { "firebrick" } else { "black" };
+            let looks = if edge.effect < 0.0 { "color = \"#D55E00\", style = dashed" } else { "color = \"#0072B2\"" };
             let width = 0.5 + 4.0 * edge.effect.abs().min(1.0);
             let label = format!("{:.0} %, {:.2}", 100.0 * edge.effect, edge.cosine);
-            text += &format!(
-                "    n{} -> n{} [label = \"{label}\", penwidth = {width:.2}, color = {colour}];\n",
-                edge.from, edge.to
-            );
+            text +=
+                &format!("    n{} -> n{} [label = \"{label}\", penwidth = {width:.2}, {looks}];\n", edge.from, edge.to);
         }
         text + "}\n"
     }
 }
 
-/// As it stands within quotes of a dot file.
+/// As it stands within quotes of a dot file; control characters and marks of the writing direction as their codes.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
+        let is_unseen = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let shown = if is_unseen { c.escape_default().to_string() } else { c.to_string() };
+        for c in shown.chars() {
+            // A backslash before any other letter would mean something to Graphviz.
+            if matches!(c, '"' | '\\') {
+                out.push('\\');
+            }
+            out.push(c);
         }
     }
     out
@@ -148,6 +159,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn node(site: &str, feature: usize, level: usize) -> Node {
         Node { site: site.into(), feature, level, meaning: None, score: None, outlier: false }
@@ -171,8 +183,64 @@ mod tests {
     fn what_is_written_is_read_again() {
         let graph = graph();
         assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
-        assert!(graph.dot().contains("n1 [label = \"resid_post.0/3\\ntoken is \\\"(\\\" \\n\"];"));
-        assert!(graph.dot().contains("n1 -> n0 [label = \"25 %, -0.50\", penwidth = 1.50, color = black];"));
+    }
+
+    #[test]
+    fn the_language_of_graphviz() {
+        let mut graph = graph();
+        graph.nodes[0].outlier = true;
+        let expected = r##"digraph circuit {
+    label = "causal tree";
+    labelloc = t;
+    rankdir = BT;
+    node [shape = box, style = rounded];
+    n0 [label = "resid_post.1/7", style = "rounded,dashed"];
+    n1 [label = "resid_post.0/3\ntoken is \"(\" \\n"];
+    { rank = same; n1; }
+    { rank = same; n0; }
+    n1 -> n0 [label = "25 %, -0.50", penwidth = 1.50, color = "#0072B2"];
+}
+"##;
+        assert_eq!(graph.dot(), expected);
+        graph.edges[0].effect = -0.25;
+        assert!(graph.dot().contains("color = \"#D55E00\", style = dashed];"));
+    }
+
+    /// What stands within the quotes of a dot file, as Graphviz reads it: the strings, and all that is outside of them.
+    fn strings(dot: &str) -> (Vec<String>, String) {
+        let (mut found, mut outside, mut letters) = (Vec::new(), String::new(), dot.chars());
+        while let Some(c) = letters.next() {
+            if c != '"' {
+                outside.push(c);
+                continue;
+            }
+            let mut text = String::new();
+            loop {
+                match letters.next().expect("a string ends") {
+                    '"' => break,
+                    '\\' => match letters.next().expect("an escape has a letter") {
+                        'n' => text.push('\n'),
+                        c => text.push(c),
+                    },
+                    c => text.push(c),
+                }
+            }
+            found.push(text);
+        }
+        (found, outside)
+    }
+
+    proptest! {
+        #[test]
+        fn no_meaning_ends_its_quotes(meaning in "(\\PC|[\"\\\\\\]};\n\u{1b}\u{202e}]){0,20}") {
+            let mut graph = graph();
+            let plain = strings(&graph.dot()).1;
+            graph.nodes[1].meaning = Some(meaning.clone());
+            let (found, outside) = strings(&graph.dot());
+            prop_assert_eq!(outside, plain);
+            let shown = meaning.replace('\n', "\\n").replace('\u{1b}', "\\u{1b}").replace('\u{202e}', "\\u{202e}");
+            prop_assert_eq!(&found[2], &format!("resid_post.0/3\n{shown}"));
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Item for Card {
 impl Card {
     /// All of its HTML but the title and the frame.
     pub(super) fn inside(&self) -> Result<String> {
-        let mut out = String::from("<dl>");
+        let mut out = String::from("<div class=\"facts\"><dl>");
         for (name, value) in &self.fields {
             out.push_str(&format!("<dt>{}</dt><dd>{}</dd>\n", escape::text(name), escape::lines(&written(value))));
         }
@@ -62,6 +62,7 @@ impl Card {
         if let Some(chart) = self.histogram.as_ref().and_then(drawn) {
             out.push_str(&figure(&chart)?);
         }
+        out.push_str("</div>\n");
         if let Some(body) = &self.body {
             out.push_str(&format!("<pre>{}</pre>\n", escape::lines(body)));
         }

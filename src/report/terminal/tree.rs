@@ -14,8 +14,12 @@ pub fn written(graph: &Graph, screen: &Screen) -> String {
         lines.push(screen.bold(&screen::fitted("partial: it was interrupted", screen.width)));
     }
     if !graph.edges.is_empty() {
-        let key = "share by which it falls when the one below is ablated, cosine, layer/index";
-        lines.push(screen.dim(&screen::fitted(key, screen.width)));
+        let share = match names::is_restored(graph) {
+            true => "what one below restores of it alone",
+            false => "what it loses when one below is ablated",
+        };
+        let key = format!("{share}, cosine of both, name, meaning (score)");
+        lines.extend(screen::wrapped(&key, screen.width).iter().map(|line| screen.dim(line)));
     }
     lines.extend(Tree::of(graph).lines(screen));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -106,7 +110,8 @@ impl<'a> Tree<'a> {
         let Some(node) = self.graph.nodes.get(open.node) else { return line.text };
         let outlier = if node.outlier { "  outlier dimension" } else { "" };
         let above = if is_above { "  (above)" } else { "" };
-        let after = format!("{outlier}{above}");
+        let score = node.score.map(|score| format!(" ({})", fixed(score, 2))).unwrap_or_default();
+        let after = format!("{score}{outlier}{above}");
         if let Some(meaning) = &node.meaning {
             let room = line.left.saturating_sub(screen::width(&after));
             line.add(&screen::fitted(&format!("  {}", visible(meaning)), room), str::to_owned);
@@ -142,7 +147,7 @@ mod tests {
             feature,
             level,
             meaning: meaning.map(String::from),
-            score: None,
+            score: (feature == 5).then_some(0.714),
             outlier: feature == 9,
         };
         let edge = |from: usize, to: usize, effect: f64| Edge { from, to, effect, cosine: 0.5 };
@@ -168,8 +173,8 @@ mod tests {
         let expected = "\
 causal tree
 partial: it was interrupted
-share by which it falls when the one below is ablated, cosine, layer/index
-2/5  predicts )
+what it loses when one below is ablated, cosine of both, name, meaning (score)
+2/5  predicts ) (0.71)
 ├─  52 %   0.50  1/1
 │  └─  40 %   0.50  0/9  token is (  outlier dimension
 └─  10 %   0.50  1/2  a line↵of ␛[2J

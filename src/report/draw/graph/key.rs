@@ -2,7 +2,7 @@
 
 use super::boxes;
 use super::labels::Words;
-use super::{EFFECT, stroke};
+use super::{EFFECT, names, stroke};
 use crate::base::Result;
 use crate::circuit::Graph;
 use crate::report::clip::Frame;
@@ -36,13 +36,18 @@ pub struct Legend {
 
 impl Legend {
     pub fn of(graph: &Graph, width: f64) -> Self {
+        let (half, tenth, opposite) = match names::is_restored(graph) {
+            true => ("the lower feature alone restores half of the upper one", "a tenth", "it takes away instead"),
+            false => {
+                ("the upper feature falls by half when the lower one is ablated", "by a tenth", "it grows instead")
+            }
+        };
         let mut words = vec![(Key::Target, "the target")];
         if !graph.edges.is_empty() {
-            words.push((Key::Edge(0.5), "the upper feature falls by half when the lower one is ablated"));
-            words.push((Key::Edge(0.1), "by a tenth"));
+            words.extend([(Key::Edge(0.5), half), (Key::Edge(0.1), tenth)]);
         }
         if graph.edges.iter().any(|edge| edge.effect < 0.0) {
-            words.push((Key::Edge(-0.1), "it grows instead"));
+            words.push((Key::Edge(-0.1), opposite));
         }
         if !graph.edges.is_empty() {
             words.push((Key::Label, "effect, and cosine of the two directions"));

@@ -1,5 +1,6 @@
 //! How nodes and effects of a circuit are called where there is little room.
 
+use crate::base::Cell;
 use crate::circuit::{Edge, Graph};
 use crate::report::number;
 use crate::report::symbols::visible;
@@ -25,6 +26,12 @@ pub fn nodes(graph: &Graph) -> Vec<String> {
 pub fn effect(edge: &Edge) -> String {
     let decimals = if edge.effect.abs() < 0.0095 { 1 } else { 0 };
     format!("{} %", number::fixed(100.0 * edge.effect, decimals))
+}
+
+/// What effects are shares of: of what a feature loses when an earlier one is ablated, or of what an earlier one alone
+/// restores of it. How a graph was made tells which.
+pub fn is_restored(graph: &Graph) -> bool {
+    graph.made.iter().any(|(name, value)| name == "way" && *value == Cell::from("restore"))
 }
 
 #[cfg(test)]

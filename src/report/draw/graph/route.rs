@@ -51,8 +51,9 @@ fn passes(graph: &Graph, placed: &Placed) -> Vec<Vec<(usize, f64)>> {
     for ((row, gap), mut edges) in gaps.into_iter().rev() {
         let place = |i: &usize| on_line(placed, (graph.edges[*i].from, graph.edges[*i].to), row);
         edges.sort_by(|a, b| place(a).total_cmp(&place(b)).then(a.cmp(b)));
-        for (lane, i) in edges.iter().enumerate() {
-            passes[*i].push((row, in_gap(placed, &placed.rows[row], gap, (lane, edges.len()))));
+        let wanted: Vec<f64> = edges.iter().map(place).collect();
+        for (i, x) in edges.iter().zip(lanes(reach(placed, &placed.rows[row], gap), &wanted)) {
+            passes[*i].push((row, x));
         }
     }
     passes
@@ -87,18 +88,19 @@ fn nearest_gap(placed: &Placed, row: usize, wanted: f64, crowd: impl Fn(usize) -
     (0..=row.nodes.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0)
 }
 
-/// Where the `lane`-th of `count` edges passes.
-fn in_gap(placed: &Placed, row: &Row, gap: usize, (lane, count): (usize, usize)) -> f64 {
-    let (left, right) = reach(placed, row, gap);
-    let (lane, count) = (lane as f64, count as f64);
-    match (left.is_finite(), right.is_finite()) {
-        (true, true) => {
-            let step = ((right - left) / (count + 1.0)).min(PORT);
-            (left + right) / 2.0 + (lane - (count - 1.0) / 2.0) * step
-        }
-        (false, _) => right - LANE * (count - lane),
-        (_, false) => left + LANE * (lane + 1.0),
+/// Where edges pass a gap: beside each other, as near as can be to where they want to; evenly where it is too narrow.
+fn lanes((left, right): (f64, f64), wanted: &[f64]) -> Vec<f64> {
+    let count = wanted.len() as f64;
+    if right - left < LANE * (count + 1.0) {
+        return (0..wanted.len()).map(|lane| left + (right - left) * (lane as f64 + 1.0) / (count + 1.0)).collect();
     }
+    let mut before = f64::NEG_INFINITY;
+    let place = |(lane, wanted): (usize, &f64)| {
+        let (lowest, highest) = (left + LANE * (lane as f64 + 1.0), right - LANE * (count - lane as f64));
+        before = wanted.max(before + LANE).max(lowest).min(highest);
+        before
+    };
+    wanted.iter().enumerate().map(place).collect()
 }
 
 /// Where each edge leaves its lower box, or arrives at its upper one: beside each other, in the order in which they run.
@@ -177,6 +179,14 @@ mod tests {
             curves(&graph, &placed).iter().map(|curve| (curve[0].0, curve[curve.len() - 1].0)).collect();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         assert!(ends.windows(2).all(|pair| pair[0].1 + 20.0 < pair[1].1), "{ends:?}");
+    }
+
+    #[test]
+    fn edges_pass_where_they_want_to_if_there_is_room() {
+        assert_eq!(lanes((0.0, 100.0), &[-5.0, 40.0, 41.0, 99.0]), [7.0, 40.0, 47.0, 93.0]);
+        assert_eq!(lanes((0.0, f64::INFINITY), &[-9.0, 300.0]), [7.0, 300.0]);
+        assert_eq!(lanes((f64::NEG_INFINITY, 0.0), &[-9.0, 30.0]), [-14.0, -7.0]);
+        assert_eq!(lanes((0.0, 24.0), &[1.0, 2.0, 3.0]), [6.0, 12.0, 18.0]);
     }
 
     #[test]
