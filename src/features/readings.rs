@@ -211,7 +211,7 @@ pub(super) mod tests {
         let words = "the cat ( NASA ) sat on a mat the dog sat ( 1843 ) on the cat a mat ( B c )";
         let text = Text::given(vec![words.into()], Options::default()).unwrap();
         let features = [(0, 3), (0, 9), (0, 3)];
-        let found = Readings::of(&model, &[sae.clone()], &features, &text, None, &Task::default()).unwrap();
+        let found = Readings::of(&model, std::slice::from_ref(&sae), &features, &text, None, &Task::default()).unwrap();
         assert_eq!(found.starts, [0, 8, 16, 24]);
         assert_eq!((found.texts[&2].trim(), found.label("depth").unwrap()[2..5].to_vec()), ("(", vec![1, 1, 1]));
         assert_eq!(found.codes[0], found.codes[2]);
@@ -227,7 +227,8 @@ pub(super) mod tests {
             }
         }
         assert!(found.codes[0].iter().any(|code| *code > 0.0));
-        let some = Readings::of(&model, &[sae.clone()], &features, &text, Some(9), &Task::default()).unwrap();
+        let some =
+            Readings::of(&model, std::slice::from_ref(&sae), &features, &text, Some(9), &Task::default()).unwrap();
         assert_eq!(some.codes[1], found.codes[1][..16]);
         let error = Readings::of(&model, &[sae], &[(0, 16)], &text, None, &Task::default()).unwrap_err();
         assert_eq!(error.message, "expected a feature below 16, found 16");

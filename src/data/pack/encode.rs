@@ -11,9 +11,11 @@ use crate::data::{Document, Documents};
 use crate::model::labels::Labels;
 use crate::model::tokenizer::Tokenizer;
 
-/// The first documents are few bytes, so that a short reading stays short, and later ones more, up to the last number.
-const FIRST: usize = 1 << 14;
+/// So many bytes are read at once at least and at most, and between these a share of what has been read: a source may draw
+/// its text from a model, which takes long for what nobody asked for.
+const FEWEST: usize = 1 << 14;
 const MOST: usize = 1 << 19;
+const SHARE: usize = 8;
 
 /// A document, or a piece of one, in tokens. Nothing stands before or behind it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,13 +36,14 @@ pub struct Encoder {
     documents: Box<dyn Documents>,
     tokenizer: Tokenizer,
     ready: VecDeque<Encoded>,
-    at_once: usize,
+    /// How many bytes have been read.
+    read: usize,
     ended: bool,
 }
 
 impl Encoder {
     pub fn new(documents: Box<dyn Documents>, tokenizer: Tokenizer) -> Self {
-        Self { documents, tokenizer, ready: VecDeque::new(), at_once: FIRST, ended: false }
+        Self { documents, tokenizer, ready: VecDeque::new(), read: 0, ended: false }
     }
 
     pub fn next(&mut self, task: &Task) -> Result<Option<Encoded>> {
@@ -54,7 +57,8 @@ impl Encoder {
 
     fn gather(&mut self, task: &Task) -> Result<Vec<Document>> {
         let (mut pieces, mut bytes) = (Vec::new(), 0);
-        while bytes < self.at_once {
+        let at_once = (self.read / SHARE).clamp(FEWEST, MOST);
+        while bytes < at_once {
             task.check()?;
             let Some(piece) = self.documents.next(task)? else {
                 self.ended = true;
@@ -63,7 +67,7 @@ impl Encoder {
             bytes += piece.text.len();
             pieces.push(piece);
         }
-        self.at_once = (self.at_once * 2).min(MOST);
+        self.read = self.read.saturating_add(bytes);
         Ok(pieces)
     }
 }

@@ -152,12 +152,15 @@ mod tests {
     use super::*;
     use crate::features::readings::tests::WORDS;
 
+    /// What a feature's code is at a position of a row.
+    type Code<'a> = &'a dyn Fn(&[u32], usize) -> f32;
+
     /// 80 rows of words without order, with what features say of each.
-    fn readings(codes: &[&dyn Fn(&[u32], usize) -> f32]) -> Readings {
+    fn readings(codes: &[Code]) -> Readings {
         let rows: Vec<Vec<u32>> = (0..80)
             .map(|row| stream(1, "words", row).random_iter::<u32>().map(|id| id % 8).take(16).collect())
             .collect();
-        let each = |code: &&dyn Fn(&[u32], usize) -> f32| {
+        let each = |code: &Code| {
             rows.iter().flat_map(|row| (0..row.len()).map(|at| code(row, at)).collect::<Vec<_>>()).collect()
         };
         Readings {
@@ -216,8 +219,7 @@ mod tests {
 
     #[test]
     fn many_are_described_as_each_by_itself() {
-        let codes: [&dyn Fn(&[u32], usize) -> f32; 2] =
-            [&|ids, at| ids[at] as f32, &|ids, at| if ids[at] == 5 { 1.0 } else { 0.0 }];
+        let codes: [Code; 2] = [&|ids, at| ids[at] as f32, &|ids, at| if ids[at] == 5 { 1.0 } else { 0.0 }];
         let both = describe(&readings(&codes), 3, &Task::default()).unwrap();
         assert_eq!(both[0], describe(&readings(&codes[..1]), 3, &Task::default()).unwrap()[0]);
         assert_eq!(both[1].text, "a number");

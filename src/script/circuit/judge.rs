@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::{Reading, Tree};
-use crate::base::{Result, Table};
+use crate::base::{Cell, Result, Table};
 use crate::circuit::judge::{self, Judgement as Core, Options as Judging};
 use crate::data::grammar::Mix;
 use crate::data::text::Part;
@@ -13,6 +13,7 @@ use crate::data::{self, Text};
 use crate::err;
 use crate::features::labels;
 use crate::features::survey::Kept;
+use crate::report::number::digits;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
 use crate::script::features::token_argument;
@@ -53,12 +54,12 @@ impl Item for Judgement {
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let tables: Vec<String> =
-            self.tables().into_iter().map(|table| table.terminal(screen)).collect::<Result<_>>()?;
+            self.tables().into_iter().map(|table| with_ranges(table).terminal(screen)).collect::<Result<_>>()?;
         Ok(format!("{}\n\n{}", self.title, tables.join("\n")))
     }
 
     fn html(&self) -> Result<String> {
-        self.tables().into_iter().map(Item::html).collect()
+        self.tables().into_iter().map(|table| with_ranges(table).html()).collect()
     }
 
     fn data(&self) -> Result<Value> {
@@ -75,6 +76,28 @@ impl Item for Judgement {
 }
 
 handle!(Judgement, "Judgement", |judgement| judgement.title.clone());
+
+/// The table with what is lowest and highest in one column with the mean before it, as people read it.
+fn with_ranges(table: &Table) -> Table {
+    let shown = |cell: &Cell| if let Cell::Float(number) = cell { digits(*number, 3) } else { String::new() };
+    let is_mean = |at: usize| table.columns.get(at + 1).is_some_and(|next| next == "lowest");
+    let is_bound = |at: usize| matches!(table.columns[at].as_str(), "lowest" | "highest");
+    let kept: Vec<usize> = (0..table.columns.len()).filter(|at| !is_bound(*at)).collect();
+    let row = |row: &Vec<Cell>| -> Vec<Cell> {
+        let cell = |at: usize| match (is_mean(at), row.get(at..at + 3)) {
+            (true, Some([mean, low, high])) if *mean != Cell::Missing => {
+                format!("{} ({} to {})", shown(mean), shown(low), shown(high)).into()
+            }
+            _ => row[at].clone(),
+        };
+        kept.iter().map(|at| cell(*at)).collect()
+    };
+    Table {
+        title: table.title.clone(),
+        columns: kept.iter().map(|at| table.columns[*at].clone()).collect(),
+        rows: table.rows.iter().map(row).collect(),
+    }
+}
 
 /// The tokens that are measured: those that an option names, else those that the target was chosen for.
 fn tokens(read: &mut OptionReader, m: &Model, tree: &Tree) -> Result<Vec<u32>> {
