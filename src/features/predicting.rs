@@ -43,7 +43,7 @@ pub struct Promoter {
 /// The features that promote some tokens most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Promoters {
-    /// Those that the model was run without, the one with the largest effect of that first.
+    /// Those that the model was run without, the surest one first.
     pub found: Vec<Promoter>,
     /// How many features were active at all, among which these were chosen.
     pub tried: usize,
@@ -104,7 +104,13 @@ pub fn predicting(
         promoter.ablation = ablation(model, (sae, place), promoter.feature, &sums, (rows, tokens), task)?;
         bar.advance(1);
     }
-    found.sort_by(|a, b| b.ablation.total_cmp(&a.ablation).then(a.feature.cmp(&b.feature)));
+    // What a single feature takes from P at its strongest positions is a matter of what else promotes the tokens there, and
+    // some feature of one word is seldom alone; what goes along with P over the whole text is the surer sign.
+    let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
+    found.sort_by(|a, b| {
+        let needed = is_needed(b).cmp(&is_needed(a));
+        needed.then(b.correlation.total_cmp(&a.correlation)).then(a.feature.cmp(&b.feature))
+    });
     Ok(Promoters { found, tried, positions: sums.positions as u64 })
 }
 
@@ -230,7 +236,8 @@ mod tests {
         let found = predicting(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
         assert_eq!(found.positions, 16);
         assert!((2..=4).contains(&found.found.len()) && found.tried <= 16, "{found:?}");
-        assert!(found.found.is_sorted_by(|a, b| a.ablation >= b.ablation));
+        let order = |promoter: &Promoter| (promoter.ablation > 0.0, promoter.correlation);
+        assert!(found.found.is_sorted_by(|a, b| order(a) >= order(b)));
         let place = select(model.decoder.config(), "resid_post.1").unwrap()[0];
         for promoter in &found.found {
             let (mut codes, mut chances, mut falls) = (Vec::new(), Vec::new(), Vec::new());

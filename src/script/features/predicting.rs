@@ -29,7 +29,7 @@ const TOKENS: usize = 1 << 16;
 /// So many features of each measure are tried by ablation.
 const CANDIDATES: usize = 8;
 
-/// Features in the order of how much the model's probability of some tokens falls without them.
+/// Features in the order of how well they go along with the model's probability of some tokens.
 #[derive(Clone)]
 pub struct Ranking {
     sae: Sae,
@@ -107,7 +107,8 @@ pub mod functions {
     /// A text such as `")"` means all tokens whose text, leading space off, begins with it, and P is the probability of
     /// these together; ids mean themselves. Three things are told of each feature: its direct effect, which is its mean code
     /// times how much longer its direction makes the tokens' logits than all others; the correlation of its code with
-    /// P; and by how much P falls at its 16 strongest positions when its code is set to 0, which the ranking goes by.
+    /// P, which the ranking goes by; and by how much P falls at its 16 strongest positions when its code is set to 0. Those
+    /// without which P does not fall come last.
     ///
     /// # Options
     /// - `tokens` = 65_536: how many tokens of the text are read at most
