@@ -18,7 +18,16 @@ fn every_primitive_that_takes_a_path_is_judged() {
     let model = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 4, context: 8 })";
     let words = "data::tokenizer(\"a b\", #{ kind: \"words\", min_frequency: 1 })";
     let of_model = |rest: &str| format!("{model}.{rest}");
+    let fitted = |rest: &str| {
+        let m = "model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t })";
+        let s = "sae::fit(m, \"resid_post.0\", text, #{ k: 1, d_sae: 4, steps: 1 })";
+        format!("let t = {words}; let m = {m}; let text = data::texts([\"a b a b\"]); let s = {s}; {rest}")
+    };
     let values = [
+        ("Contexts", fitted("features::contexts(m, s, text)")),
+        ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
+        ("Ranking", fitted("features::predicting(m, s, text, \"a\")")),
+        ("Tree", "circuit::load(\"tests/fixtures/circuits/tree.json\")".to_string()),
         ("Attribution", of_model("attribution([1, 2], 3)")),
         ("Cache", of_model("cache([1, 2], \"embed\")")),
         ("Comparison", format!("{model}.compare({0}, {0})", of_model("run([1, 2])"))),

@@ -34,7 +34,7 @@ pub mod functions {
     /// ```
     /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
-    /// let text = data::texts(["to be or not to be", "or not to be, or to be"]);
+    /// let text = data::texts(["to be or not to be", "or not to be or to be"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
     /// let found = features::describe(m, [s.feature(0), s.feature(1)], text);
     /// found.columns  //=> ["feature", "description", "score", "top", "random", "tried"]

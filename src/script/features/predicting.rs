@@ -218,7 +218,7 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["to be or not to be"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ k: 2, steps: 2, seed: 1 });
-    /// features::predicting(m, s, text, ["t", "b"]).tokens  //=> ["b", "t"]
+    /// features::predicting(m, s, text, ["t", "b"]).tokens  //=> ["t", "b"]
     /// ```
     #[rhai_fn(global, get = "tokens", pure)]
     pub fn tokens(ranking: &mut Ranking) -> Dynamic {
