@@ -3,12 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use microtome::base::large_pages::LargePages;
 use microtome::base::memory;
-
-/// As the program has it.
-#[global_allocator]
-static ALLOCATOR: LargePages = LargePages;
 
 pub type Rows = Vec<(String, String)>;
 

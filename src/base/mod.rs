@@ -4,7 +4,6 @@ pub mod access;
 pub mod cache;
 pub mod error;
 pub mod files;
-pub mod large_pages;
 pub mod memory;
 pub mod names;
 pub mod net;
