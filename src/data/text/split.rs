@@ -1,5 +1,7 @@
 //! Disjoint parts of a text, so that what chooses something does not judge it.
 
+use std::borrow::Cow;
+
 use super::hold::number;
 use super::{Source, Text};
 use crate::base::{Result, Task};
@@ -11,11 +13,18 @@ use crate::err;
 pub struct Share {
     from: f64,
     to: f64,
+    /// How many splits have chosen the documents before. Each goes by numbers of its own: those that the split before
+    /// went by are all alike in its parts.
+    depth: usize,
 }
 
 impl Share {
     fn has(self, beginning: &str) -> bool {
-        let number = number(beginning) as f64 / 2_f64.powi(64);
+        let own = match self.depth {
+            0 => Cow::Borrowed(beginning),
+            depth => format!("{depth} {beginning}").into(),
+        };
+        let number = number(&own) as f64 / 2_f64.powi(64);
         (self.from..self.to).contains(&number)
     }
 }
@@ -31,16 +40,25 @@ impl Text {
         if shares.len() < 2 {
             return Err(err!(Argument, "expected at least two shares, found {}", shares.len()));
         }
-        let mut before = 0.0;
+        let (mut before, depth) = (0.0, self.splits());
         let part = |(index, share): (usize, &f64)| {
             let from = before / total;
             before += share;
             // The last part ends where all numbers do, whatever sums of shares are rounded to.
             let is_last = index + 1 == shares.len();
-            let share = Share { from, to: if is_last { f64::INFINITY } else { before / total } };
+            let share = Share { from, to: if is_last { f64::INFINITY } else { before / total }, depth };
             self.part(index, share, (before / total).min(1.0) - from)
         };
         Ok(shares.iter().enumerate().map(part).collect())
+    }
+
+    /// How many splits, one within the other, its documents come from at most.
+    fn splits(&self) -> usize {
+        match &self.source {
+            Source::Part(whole, _) => whole.splits() + 1,
+            Source::Mix(texts) => texts.iter().map(|(text, _)| text.splits()).max().unwrap_or(0),
+            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) | Source::Sample(_) => 0,
+        }
     }
 
     fn part(&self, index: usize, share: Share, size: f64) -> Text {
@@ -106,6 +124,18 @@ mod tests {
         assert_eq!(parts.iter().map(|part| part.options().tokens.unwrap()).collect::<Vec<_>>(), [750, 125, 125]);
         assert_eq!(parts[1].name(), "given texts, part 2");
         assert_ne!(parts[1].identity(), parts[2].identity());
+    }
+
+    #[test]
+    fn parts_have_parts_as_large_as_asked() {
+        let whole = Text::given((0..2000).map(|i| format!("text {i}")).collect(), Options::default()).unwrap();
+        for part in whole.split(&[1.0, 3.0]).unwrap() {
+            let halves: Vec<Vec<String>> = part.split(&[1.0, 1.0]).unwrap().iter().map(texts).collect();
+            let (count, half) = (texts(&part).len(), halves[0].len());
+            assert_eq!(half + halves[1].len(), count);
+            assert!((2 * half).abs_diff(count) < count / 5, "{half} of {count}");
+            assert!(!halves[1].iter().any(|text| halves[0].contains(text)));
+        }
     }
 
     #[test]

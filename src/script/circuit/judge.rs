@@ -36,14 +36,22 @@ const LABELLED: usize = 20_000;
 pub struct Judgement {
     title: String,
     core: Core,
-    /// Which labels the nodes stand for, where a text with labels was read.
-    labels: Option<Table>,
+    labels: Option<Labels>,
+}
+
+/// Which labels the nodes stand for, where a text with labels was read.
+#[derive(Clone)]
+struct Labels {
+    /// The one that each node tells best, as it is shown.
+    best: Table,
+    all: Table,
 }
 
 impl Judgement {
     fn tables(&self) -> Vec<&Table> {
         let Core { faithfulness, necessity, looked_at, .. } = &self.core;
-        [Some(faithfulness), Some(necessity), self.labels.as_ref(), Some(looked_at)].into_iter().flatten().collect()
+        let labels = self.labels.as_ref().map(|labels| &labels.best);
+        [Some(faithfulness), Some(necessity), labels, Some(looked_at)].into_iter().flatten().collect()
     }
 }
 
@@ -68,7 +76,7 @@ impl Item for Judgement {
             "title": self.title,
             "faithfulness": faithfulness.data()?,
             "necessity": necessity.data()?,
-            "labels": self.labels.as_ref().map(Item::data).transpose()?,
+            "labels": self.labels.as_ref().map(|labels| labels.all.data()).transpose()?,
             "looked_at": looked_at.data()?,
             "beats_random": beats_random,
         }))
@@ -132,11 +140,12 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
 }
 
-/// The label of a text that each node tells best, and how well.
-fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Table> {
+/// The labels of a text that the nodes tell, and how well.
+fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Labels> {
     let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
     let told = labels::aurocs(m.core(), &saes, &nodes, text, Some(LABELLED), &env.task)?;
-    Ok(labels::table(&tree.names(), &told, 1))
+    let names = tree.names();
+    Ok(Labels { best: labels::table(&names, &told, 1), all: labels::table(&names, &told, usize::MAX) })
 }
 
 /// The labelled language, as far as it is held out.
@@ -232,7 +241,8 @@ pub mod methods {
         j.core.necessity.clone()
     }
 
-    /// Which labels the nodes of the tree stand for, as a table; `()` where no text with labels was read.
+    /// How well each node of the tree tells each label, as a table: node by node, the label with the largest correlation
+    /// first; `()` where no text with labels was read. What is shown of it is the first row of each node.
     ///
     /// # Example
     /// ```
@@ -246,7 +256,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "labels", pure)]
     pub fn labels(j: &mut Judgement) -> Dynamic {
-        j.labels.clone().map_or(Dynamic::UNIT, Dynamic::from)
+        j.labels.as_ref().map_or(Dynamic::UNIT, |labels| Dynamic::from(labels.all.clone()))
     }
 
     /// All tables of the judgement.
