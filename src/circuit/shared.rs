@@ -42,21 +42,29 @@ impl Match {
 
 /// The best match of each node of `a` that has a node of `b` at its site: the one with the largest sum of both measures.
 pub fn matches(model: &Model, a: Found, b: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Match>> {
-    let (of_a, of_b) = (named(a, 0)?, named(b, a.saes.len())?);
-    let saes: Vec<Sae> = a.saes.iter().chain(b.saes).cloned().collect();
-    let readings = Readings::of(model, &saes, &[of_a, of_b].concat(), text, Some(tokens), task)?;
+    let read = |found| read(model, found, text, tokens, task);
+    matched((a, &read(a)?), (b, &read(b)?))
+}
+
+/// The codes of all nodes over a text.
+fn read(model: &Model, found: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Vec<f32>>> {
+    Ok(Readings::of(model, found.saes, &named(found)?, text, Some(tokens), task)?.codes)
+}
+
+/// The same of graphs whose codes over one text are known.
+fn matched((a, of_a): (Found, &[Vec<f32>]), (b, of_b): (Found, &[Vec<f32>])) -> Result<Vec<Match>> {
     let mut found = Vec::new();
     for (node, at) in a.graph.nodes.iter().enumerate() {
         let mut best: Option<Match> = None;
         let alike = b.graph.nodes.iter().enumerate().filter(|(_, like)| like.site == at.site);
         for (other, _) in alike {
-            let directions = (direction(a, node)?, direction(b, other)?);
-            let codes = [node, a.graph.nodes.len() + other].map(|place| readings.codes.get(place));
-            let [Some(x), Some(y)] = codes else { return Err(err!(Bug, "a node that was not read")) };
+            let (Some(x), Some(y)) = (of_a.get(node), of_b.get(other)) else {
+                return Err(err!(Bug, "a node that was not read"));
+            };
             let here = Match {
                 node,
                 other,
-                cosine: cosine(&directions.0, &directions.1, 0)?.to_scalar::<f64>()?,
+                cosine: cosine(&direction(a, node)?, &direction(b, other)?, 0)?.to_scalar::<f64>()?,
                 correlation: correlation(x, y),
             };
             if best.is_none_or(|best| here.cosine + here.correlation > best.cosine + best.correlation) {
@@ -68,10 +76,10 @@ pub fn matches(model: &Model, a: Found, b: Found, text: &Text, tokens: usize, ta
     Ok(found)
 }
 
-/// The features of a graph, each by the number of its dictionary, of which others stand before those of the graph.
-fn named(found: Found, before: usize) -> Result<Vec<(usize, usize)>> {
+/// The features of a graph, each by the number of its dictionary.
+fn named(found: Found) -> Result<Vec<(usize, usize)>> {
     let of_node = |node: &Node| match found.saes.get(node.level) {
-        Some(_) => Ok((before + node.level, node.feature)),
+        Some(_) => Ok((node.level, node.feature)),
         None => Err(err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)),
     };
     found.graph.nodes.iter().map(of_node).collect()
@@ -121,15 +129,20 @@ pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
 
 /// Of every two of some graphs, how many features of the first are found again in the second.
 pub fn stability(model: &Model, all: &[Found], text: &Text, tokens: usize, task: &Task) -> Result<Table> {
-    let bar = task.begin("comparing circuits", Some((all.len() * all.len().saturating_sub(1)) as u64));
+    let bar = task.begin("reading for circuits", Some(all.len() as u64));
+    let mut codes = Vec::new();
+    for found in all {
+        codes.push(read(model, *found, text, tokens, task)?);
+        bar.advance(1);
+    }
     let mut rows = Vec::new();
-    for (i, a) in all.iter().enumerate() {
-        for (j, b) in all.iter().enumerate().filter(|(j, _)| *j != i) {
-            let shared = matches(model, *a, *b, text, tokens, task)?.iter().filter(|found| found.is_shared()).count();
+    for (i, (a, of_a)) in all.iter().zip(&codes).enumerate() {
+        for (j, (b, of_b)) in all.iter().zip(&codes).enumerate().filter(|(j, _)| *j != i) {
+            task.check()?;
+            let shared = matched((*a, of_a), (*b, of_b))?.iter().filter(|found| found.is_shared()).count();
             let nodes = a.graph.nodes.len();
             let share = if nodes == 0 { Cell::Missing } else { (shared as f64 / nodes as f64).into() };
             rows.push(vec![i.into(), j.into(), nodes.into(), shared.into(), share]);
-            bar.advance(1);
         }
     }
     Ok(Table {

@@ -5,7 +5,7 @@ use super::params::{Name, Params, unit_rows};
 use super::recipe::Recipe;
 use crate::base::Result;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, kernels};
 
 /// What was done to activations before they were fitted: `(x - centre) * scale`.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Input {
 
 impl Input {
     pub fn of(&self, x: &Tensor) -> Result<Tensor> {
-        Ok((x.broadcast_sub(&self.centre)? * self.scale)?)
+        kernels::centred(x, &self.centre, self.scale)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::{DType, Tensor, dtype};
+use crate::tensor::{DType, Tensor, dtype, kernels};
 
 /// Rows of activations without end, in an order of their own.
 pub trait Rows {
@@ -104,8 +104,7 @@ impl Rows for OfTensor {
             chosen.extend_from_slice(self.drawn(epoch).get(at..at + taken).unwrap_or_default());
             self.position += taken as u64;
         }
-        let pick = |x: &Tensor| Ok(x.index_select(&Tensor::new(chosen.as_slice(), x.device())?, 0)?);
-        self.sites.iter().map(pick).collect()
+        self.sites.iter().map(|x| kernels::picked(x, &chosen)).collect()
     }
 
     fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {

@@ -30,6 +30,7 @@ mod product;
 mod reach;
 mod record;
 mod rotary;
+mod rows;
 mod softmax;
 pub mod sparse;
 mod tape;
@@ -46,6 +47,7 @@ pub use norm::{NormKind, norm, norm_scale, norm_with_scale};
 pub use numbers::{Numbers, flat};
 pub use reach::{Gap, Reach};
 pub use rotary::{Rotation, rotate};
+pub use rows::{centred, picked};
 pub use tape::{Gradients, Taped, reshape};
 
 #[cfg(test)]

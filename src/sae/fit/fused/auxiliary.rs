@@ -1,7 +1,6 @@
 //! What dead features could reconstruct of what the living ones leave (Gao et al. 2024, section A.2).
 
 use super::inputs::Inputs;
-use super::middle;
 use super::reconstruct::{Left, reconstruct};
 use crate::base::Result;
 use crate::tensor::kernels::sparse::{Product, Sizes, SparseRows, spread};
@@ -22,14 +21,14 @@ pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) 
     if k == 0 {
         return Ok(None);
     }
-    let whole = spread(rest, &middle(rest, inputs.shape.d_out));
+    let whole = spread(rest, inputs.shape.d_out);
     if whole == 0.0 {
         return Ok(None);
     }
     let weights: Vec<f32> = dead.iter().flat_map(|feature| inputs.encoder_row(*feature as usize)).copied().collect();
     let bias: Vec<f32> = dead.iter().map(|feature| inputs.encoder_bias[*feature as usize]).collect();
     let sizes = Sizes { rows: inputs.rows, inner: inputs.shape.d_in, columns: dead.len() };
-    let product = Product { x: &inputs.x, weights: &weights, bias: &bias, sizes };
+    let product = Product { x: inputs.x, weights: &weights, bias: &bias, sizes };
     let mut codes = product.largest_of_rows(k)?;
     codes.columns.iter_mut().for_each(|column| *column = dead[*column as usize]);
     let factor = (-2.0 * weight / whole) as f32;

@@ -28,6 +28,8 @@ pub struct Gradients {
     pub threshold: Vec<f32>,
     /// What is left of the target.
     pub rest: Vec<f32>,
+    /// What is read, less the decoder's bias.
+    pub centred: Vec<f32>,
     widths: [usize; 2],
 }
 
@@ -151,7 +153,7 @@ impl Piece<'_> {
         encoder.fill(0.0);
         for source in sources {
             let places = source.codes.column(feature);
-            add_rows(arch, encoder, &inputs.x, places.len(), |i| (places[i].row, places[i].slope));
+            add_rows(arch, encoder, inputs.x, places.len(), |i| (places[i].row, places[i].slope));
             self.bias[index] += places.iter().map(|place| place.slope).sum::<f32>();
         }
         let is_tied = inputs.is_tied();

@@ -46,8 +46,8 @@ impl Held {
         Ok(Some(Self { x: crate::tensor::kernels::flat(&batch.x)?, target, weights }))
     }
 
-    /// Calls `work` with everything as slices.
-    pub fn lend<T>(&self, recipe: &Recipe, work: impl FnOnce(&Inputs) -> Result<T>) -> Result<T> {
+    /// Calls `work` with everything as slices. `room`: memory for what is read once it is centred.
+    pub fn lend<T>(&self, recipe: &Recipe, room: &mut Vec<f32>, work: impl FnOnce(&Inputs) -> Result<T>) -> Result<T> {
         let numbers = self.weights.iter().map(|(name, weight)| Ok((*name, Numbers::of(weight)?)));
         let numbers = numbers.collect::<Result<Vec<_>>>()?;
         let maybe = |name| numbers.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
@@ -61,7 +61,7 @@ impl Held {
         let is_tied = recipe.kind.is_tied();
         let (encoder, lengths) = if is_tied { unit(encoder, d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
         let inputs = Inputs {
-            x: centre.map_or(Cow::Borrowed(x.slice()), |centre| less(x.slice(), centre)),
+            x: centre.map_or(x.slice(), |centre| less(x.slice(), centre, room)),
             target: target.as_ref().unwrap_or(&x).slice(),
             decoder: if is_tied { None } else { Some(get(Name::Decoder)?) },
             encoder_bias,
@@ -80,7 +80,7 @@ impl Held {
 /// The numbers of a step.
 pub struct Inputs<'a> {
     /// What is read, centred: `[rows, d_in]`.
-    pub x: Cow<'a, [f32]>,
+    pub x: &'a [f32],
     /// What is to be reconstructed: `[rows, d_out]`.
     pub target: &'a [f32],
     /// As it is used: a tied dictionary's rows have length 1.
@@ -128,15 +128,15 @@ fn fits(name: Name, dims: &[usize], shape: Shape) -> bool {
 }
 
 /// Rows without a centre.
-fn less<'a>(rows: &[f32], centre: &[f32]) -> Cow<'a, [f32]> {
-    let mut less = vec![0.0; rows.len()];
-    let all = less.par_chunks_exact_mut(centre.len()).zip(rows.par_chunks_exact(centre.len()));
+fn less<'a>(rows: &[f32], centre: &[f32], room: &'a mut Vec<f32>) -> &'a [f32] {
+    room.resize(rows.len(), 0.0);
+    let all = room.par_chunks_exact_mut(centre.len()).zip(rows.par_chunks_exact(centre.len()));
     all.for_each(|(less, row)| {
         for ((less, x), centre) in less.iter_mut().zip(row).zip(centre) {
             *less = x - centre;
         }
     });
-    Cow::Owned(less)
+    room
 }
 
 /// Rows at length 1, and how long they were.

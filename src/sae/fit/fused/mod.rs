@@ -16,7 +16,7 @@ use super::recipe::{Counting, Dead, Recipe};
 use super::state::State;
 use crate::base::Result;
 use crate::tensor::kernels::arch;
-use crate::tensor::kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, column_sums, spread, squares};
+use crate::tensor::kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
 pub use gradients::Gradients;
 use gradients::{Directions, Source};
 use inputs::{Held, Inputs};
@@ -74,21 +74,24 @@ pub fn compute(
 ) -> Result<Option<Computed>> {
     let Some(choice) = recipe.kind.choice() else { return Ok(None) };
     let Some(held) = Held::of(&state.params, batch, recipe)? else { return Ok(None) };
-    held.lend(recipe, |inputs| {
+    let mut centred = std::mem::take(&mut room.centred);
+    let found = held.lend(recipe, &mut centred, |inputs| {
         if !choice.fits(inputs.shape.d_sae) {
             return Ok(None);
         }
         let Some((codes, jumped)) = choose(inputs, choice, most)? else { return Ok(None) };
         let step = Step { inputs, choice, recipe, sparsity: recipe.sparsity(state.step), silent: &state.silent };
         step.compute(codes, jumped, room).map(Some)
-    })
+    });
+    room.centred = centred;
+    found
 }
 
 /// The codes of a batch, with what thresholds did to them. Nothing where they are too many.
 fn choose(inputs: &Inputs, choice: Choice, most: f64) -> Result<Option<(SparseRows, Option<Jumped>)>> {
     let (rows, d_sae) = (inputs.rows, inputs.shape.d_sae);
     let sizes = Sizes { rows, inner: inputs.shape.d_in, columns: d_sae };
-    let product = Product { x: &inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
+    let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
     Ok(match choice {
         Choice::LargestOfRows(k) => Some((product.largest_of_rows(k)?, None)),
         Choice::LargestOfAll(k) => Some((product.largest_of_all(k * rows)?, None)),
@@ -117,7 +120,7 @@ impl Step<'_> {
     fn compute(&self, codes: SparseRows, jumped: Option<Jumped>, room: &mut Gradients) -> Result<Computed> {
         let inputs = self.inputs;
         let (rows, d_sae, d_out) = (inputs.rows, inputs.shape.d_sae, inputs.shape.d_out);
-        let spread_of_target = spread(inputs.target, &middle(inputs.target, d_out));
+        let spread_of_target = spread(inputs.target, d_out);
         let counts = match self.recipe.counting {
             Counting::Mean => 1.0 / (rows * d_out) as f64,
             Counting::Sum => 1.0 / rows as f64,
@@ -140,7 +143,7 @@ impl Step<'_> {
         }
         let bias = |sum: &f64| (sum * f64::from(factor)) as f32;
         room.decoder_bias = match inputs.decoder_bias {
-            Some(_) => column_sums(&left.rest, d_out).iter().map(bias).collect(),
+            Some(_) => left.sums.iter().map(bias).collect(),
             None => Vec::new(),
         };
         let length = match self.choice {
@@ -208,10 +211,4 @@ impl Step<'_> {
     fn dead(&self, silent: &[u64]) -> Vec<u32> {
         (0..).zip(silent).filter(|(_, rows)| **rows >= self.recipe.dead_after).map(|(feature, _)| feature).collect()
     }
-}
-
-/// The mean of the rows.
-fn middle(rows: &[f32], width: usize) -> Vec<f32> {
-    let count = (rows.len() / width) as f64;
-    column_sums(rows, width).iter().map(|sum| (sum / count) as f32).collect()
 }

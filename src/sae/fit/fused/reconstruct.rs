@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::inputs::Inputs;
 use crate::tensor::kernels::arch;
-use crate::tensor::kernels::sparse::{SparseRows, add_rows, dots_with_rows, scale, squares};
+use crate::tensor::kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
 
 /// Rows that one piece of work takes; where pieces begin depends on nothing else.
-const PIECE: usize = 16;
+const PIECE: usize = 64;
 
 /// What is left of a target.
 pub struct Left {
@@ -15,6 +15,8 @@ pub struct Left {
     pub rest: Vec<f32>,
     /// The sum of the squares of that.
     pub squares: f64,
+    /// The sums of its columns.
+    pub sums: Vec<f64>,
     /// For each code its direction's dot product with what is left, times the factor that was asked for.
     pub slopes: Vec<f32>,
 }
@@ -43,16 +45,19 @@ pub fn reconstruct(
         f64::from(squares(arch, rest))
     };
     let piece = |(index, rest): (usize, &mut [f32])| {
-        let mut slopes = Vec::new();
-        let rows = rest.chunks_exact_mut(width).enumerate();
-        let squares: f64 = rows.map(|(i, rest)| row(index * PIECE + i, rest, &mut slopes)).sum();
+        let (mut slopes, mut sums, mut squares) = (Vec::new(), vec![0.0; width], 0.0);
+        for (i, rest) in rest.chunks_exact_mut(width).enumerate() {
+            squares += row(index * PIECE + i, rest, &mut slopes);
+            add_columns(arch, &mut sums, rest);
+        }
         scale(arch, &mut slopes, factor);
-        (squares, slopes)
+        (squares, sums, slopes)
     };
     let pieces: Vec<_> = rest.par_chunks_mut(PIECE * width).enumerate().map(piece).collect();
-    let mut left = Left { rest, squares: 0.0, slopes: Vec::with_capacity(codes.columns.len()) };
-    for (squares, slopes) in pieces {
+    let mut left = Left { rest, squares: 0.0, sums: vec![0.0; width], slopes: Vec::with_capacity(codes.columns.len()) };
+    for (squares, sums, slopes) in pieces {
         left.squares += squares;
+        add(&mut left.sums, &sums);
         left.slopes.extend(slopes);
     }
     left

@@ -54,7 +54,8 @@ pub fn adam_rows(weight: &Var, gradient: Rows, moments: [&Var; 2], settings: Ada
             in_place(moments[1], |squared| {
                 let moments = means.par_chunks_mut(rows * width).zip(squared.par_chunks_mut(rows * width));
                 let weights = weights.par_chunks_mut(rows * width).zip(numbers.par_chunks(rows * width));
-                weights.zip(moments).enumerate().for_each(piece);
+                // From the end, since the gradients of the last rows were written last and are still in the cache.
+                weights.zip(moments).enumerate().rev().for_each(piece);
                 Ok(())
             })
         })

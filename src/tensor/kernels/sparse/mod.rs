@@ -21,7 +21,7 @@ pub use columns::{ByColumn, Place};
 pub use combine::{add_rows, dots_with_rows, scale};
 pub use keep::AtLeast;
 pub use scores::{Product, Sizes};
-pub use sums::{column_sums, dot, spread, squares};
+pub use sums::{add, add_columns, dot, spread, squares};
 
 /// Rows of which few numbers are there: those of row i are `starts[i]..starts[i + 1]`.
 #[derive(Debug, Clone, Default, PartialEq)]

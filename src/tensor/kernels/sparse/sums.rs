@@ -8,8 +8,8 @@ use crate::tensor::kernels::level::arch;
 /// Rows that one piece of work takes; where pieces begin depends on nothing else.
 const PIECE: usize = 64;
 
-/// The sums of the columns.
-pub fn column_sums(rows: &[f32], width: usize) -> Vec<f64> {
+/// Adds rows to the sums of their columns.
+pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
     struct Columns<'a>(&'a [f32], &'a mut [f64]);
     impl WithSimd for Columns<'_> {
         type Output = ();
@@ -23,43 +23,50 @@ pub fn column_sums(rows: &[f32], width: usize) -> Vec<f64> {
             }
         }
     }
-    let arch = arch();
-    let piece = |rows: &[f32]| {
-        let mut sums = vec![0.0; width];
-        arch.dispatch(Columns(rows, &mut sums));
-        sums
-    };
-    let parts: Vec<Vec<f64>> = rows.par_chunks(PIECE * width).map(piece).collect();
-    let mut total = vec![0.0; width];
-    for part in parts {
-        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-    }
-    total
+    arch.dispatch(Columns(rows, sums));
 }
 
-/// The sum of the squares of how far rows are from a middle.
-pub fn spread(rows: &[f32], middle: &[f32]) -> f64 {
-    struct Distance<'a>(&'a [f32], &'a [f32]);
-    impl WithSimd for Distance<'_> {
-        type Output = f32;
+/// Of a sum of squares a spread is at least this share, or it is what the rounding of the sums has left.
+const LEAST: f64 = 1e-12;
+
+/// The sum of the squares of how far rows are from their mean, in one pass: sum x^2 - (sum x)^2 / n. A product of two f32
+/// is exact in f64, so that what cancels is exact, too, to all digits that f32 can tell apart.
+pub fn spread(rows: &[f32], width: usize) -> f64 {
+    struct Moments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
+    impl WithSimd for Moments<'_> {
+        type Output = ();
 
         #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> f32 {
-            let ((x, x_rest), (y, y_rest)) = (S::as_simd_f32s(self.0), S::as_simd_f32s(self.1));
-            let mut sum = simd.splat_f32s(0.0);
-            for (x, y) in x.iter().zip(y) {
-                let difference = simd.sub_f32s(*x, *y);
-                sum = simd.mul_add_e_f32s(difference, difference, sum);
+        fn with_simd<S: Simd>(self, _simd: S) {
+            for row in self.0.chunks_exact(self.1.len()) {
+                for ((sum, square), x) in self.1.iter_mut().zip(self.2.iter_mut()).zip(row) {
+                    let x = f64::from(*x);
+                    *sum += x;
+                    *square += x * x;
+                }
             }
-            let rest = x_rest.iter().zip(y_rest).map(|(x, y)| (x - y) * (x - y));
-            rest.fold(simd.reduce_sum_f32s(sum), |sum, square| sum + square)
         }
     }
     let arch = arch();
-    let piece =
-        |rows: &[f32]| rows.chunks_exact(middle.len()).map(|row| f64::from(arch.dispatch(Distance(row, middle)))).sum();
-    let parts: Vec<f64> = rows.par_chunks(PIECE * middle.len()).map(piece).collect();
-    parts.iter().sum()
+    let piece = |rows: &[f32]| {
+        let (mut sums, mut squares) = (vec![0.0; width], vec![0.0; width]);
+        arch.dispatch(Moments(rows, &mut sums, &mut squares));
+        (sums, squares.iter().sum::<f64>())
+    };
+    let parts: Vec<_> = rows.par_chunks(PIECE * width).map(piece).collect();
+    let (mut total, mut squares) = (vec![0.0; width], 0.0);
+    for (sums, square) in parts {
+        add(&mut total, &sums);
+        squares += square;
+    }
+    let count = (rows.len() / width) as f64;
+    let spread = squares - total.iter().map(|sum| sum * sum / count).sum::<f64>();
+    if spread > LEAST * squares { spread } else { 0.0 }
+}
+
+/// Adds sums up.
+pub fn add(total: &mut [f64], sums: &[f64]) {
+    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
 }
 
 /// The dot product of two vectors.

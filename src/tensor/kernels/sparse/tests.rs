@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 
 use super::*;
-use crate::tensor::kernels::{AdamW, Level, adamw_step};
+use crate::tensor::kernels::{AdamW, Level, adamw_step, arch};
 
 /// Small whole numbers, so that sums are exact and many are equal.
 fn numbers(len: usize, turn: usize) -> Vec<f32> {
@@ -163,13 +163,26 @@ fn rows_are_added_and_multiplied() {
 }
 
 #[test]
-fn sums_are_those_of_the_columns_and_about_a_middle() {
+fn sums_are_those_of_the_columns_and_spreads_about_their_means() {
     let rows = numbers(130 * 7, 1);
-    let sums = column_sums(&rows, 7);
-    let expected = |column: usize| rows.iter().skip(column).step_by(7).map(|x| f64::from(*x)).sum::<f64>();
-    assert_eq!(sums, (0..7).map(expected).collect::<Vec<_>>());
-    let expected: f64 = rows.iter().enumerate().map(|(i, x)| f64::from(x - (i % 7) as f32).powi(2)).sum();
-    assert_eq!(spread(&rows, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), expected);
+    let mut sums = vec![0.0; 7];
+    add_columns(arch(), &mut sums, &rows);
+    let sum = |column: usize| rows.iter().skip(column).step_by(7).map(|x| f64::from(*x)).sum::<f64>();
+    assert_eq!(sums, (0..7).map(sum).collect::<Vec<_>>());
+    let about_means = |rows: &[f32]| {
+        let means: Vec<f64> = (0..7)
+            .map(|column| rows.iter().skip(column).step_by(7).map(|x| f64::from(*x)).sum::<f64>() / 130.0)
+            .collect();
+        rows.iter().enumerate().map(|(i, x)| (f64::from(*x) - means[i % 7]).powi(2)).sum::<f64>()
+    };
+    // Far from 0 as well, where most of the squares cancel.
+    for middle in [0.0, 1.0, -3000.0] {
+        let rows: Vec<f32> = rows.iter().map(|x| x + middle).collect();
+        let expected = about_means(&rows);
+        assert!((spread(&rows, 7) / expected - 1.0).abs() < 1e-8, "{} for {expected}", spread(&rows, 7));
+    }
+    assert_eq!(spread(&[0.1; 130 * 7], 7), 0.0);
+    assert_eq!(spread(&[0.0; 130 * 7], 7), 0.0);
 }
 
 #[test]

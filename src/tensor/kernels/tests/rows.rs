@@ -6,6 +6,7 @@ use super::super::activation::{activate_gated_plain, activate_plain};
 use super::super::losses::token_losses_plain;
 use super::super::norm::{Affine, norm_scale_plain, norm_with_scale_plain};
 use super::super::rotary::rotate_plain;
+use super::super::rows::centred_plain;
 use super::super::*;
 use super::{LENGTHS, assert_close, at_every_level, list, numbers, strided, troubled};
 
@@ -38,6 +39,22 @@ fn many_numbers_are_shared_out_whole() {
     let scale = norm_scale_plain(&x, NormKind::Layer, 1e-5).unwrap();
     let expected = norm_with_scale_plain(&x, NormKind::Layer, &scale, Affine::default()).unwrap();
     assert_close(&norm(&x, NormKind::Layer, 1e-5, None, false, None).unwrap(), &expected, 1e-5, 1.0);
+}
+
+#[test]
+fn chosen_and_centred_rows_are_those_of_candle_to_the_last_bit() {
+    at_every_level(|| {
+        for length in LENGTHS {
+            let (table, centre) = (numbers(&[700, length], 3.0, length as u64), numbers(&[length], 1.0, 9));
+            let places: Vec<u32> = (0..900).map(|i| i * 37 % 700).collect();
+            let expected = table.index_select(&Tensor::new(places.as_slice(), &Device::Cpu).unwrap(), 0).unwrap();
+            let found = picked(&table, &places).unwrap();
+            assert_eq!(list(&found), list(&expected));
+            let expected = centred_plain(&expected, &centre, 0.3).unwrap();
+            assert_eq!(list(&centred(&found, &centre, 0.3).unwrap()), list(&expected));
+        }
+    });
+    assert!(picked(&numbers(&[3, 2], 1.0, 1), &[0, 3]).is_err());
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! Rows of activations on their way to what learns from them: chosen from many, less their middle, and scaled.
+
+use candle_core::{DType, Device, Tensor};
+use pulp::{Simd, WithSimd};
+
+use super::level::arch;
+use super::numbers::{Fresh, Numbers, flat};
+use crate::base::Result;
+use crate::err;
+
+/// Some rows of a table `[rows, width]`, in the order of `places`: `[places, width]`, without history.
+pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
+    let ((rows, width), table) = (table.dims2()?, table.detach());
+    if let Some(beyond) = places.iter().find(|place| **place as usize >= rows) {
+        return Err(err!(Bug, "expected places among {rows} rows, found {beyond}"));
+    }
+    if !is_here(&table) || width == 0 {
+        return Ok(table.index_select(&Tensor::new(places, table.device())?, 0)?);
+    }
+    let table = flat(&table)?;
+    let (numbers, mut picked) = (Numbers::of(&table)?, Fresh::new(places.len() * width)?);
+    let numbers = numbers.slice();
+    picked.write(width, width, |first, picked| {
+        for (row, place) in picked.chunks_exact_mut(width).zip(&places[first..]) {
+            row.copy_from_slice(&numbers[*place as usize * width..(*place as usize + 1) * width]);
+        }
+    });
+    picked.tensor(&[places.len(), width], DType::F32)
+}
+
+/// `(x - centre) * scale` of rows `[rows, width]`, without history.
+pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
+    let (x, centre) = (x.detach(), centre.detach());
+    let (rows, width) = x.dims2()?;
+    if !is_here(&x) || !is_here(&centre) || centre.dims() != [width] || width == 0 {
+        return centred_plain(&x, &centre, scale);
+    }
+    let (x, centre) = (flat(&x)?, flat(&centre)?);
+    let (numbers, middle) = (Numbers::of(&x)?, Numbers::of(&centre)?);
+    let (numbers, middle) = (numbers.slice(), middle.slice());
+    let (arch, mut result, scale) = (arch(), Fresh::new(rows * width)?, scale as f32);
+    result.write(width, width, |first, result| {
+        let rows = numbers[first * width..].chunks_exact(width);
+        for (out, row) in result.chunks_exact_mut(width).zip(rows) {
+            arch.dispatch(Centred { out, row, middle, scale });
+        }
+    });
+    result.tensor(&[rows, width], DType::F32)
+}
+
+/// The same in candle's operations.
+pub(super) fn centred_plain(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
+    Ok((x.broadcast_sub(centre)? * scale)?)
+}
+
+fn is_here(tensor: &Tensor) -> bool {
+    tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu)
+}
+
+struct Centred<'a> {
+    out: &'a mut [f32],
+    row: &'a [f32],
+    middle: &'a [f32],
+    scale: f32,
+}
+
+impl WithSimd for Centred<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for ((out, x), middle) in self.out.iter_mut().zip(self.row).zip(self.middle) {
+            *out = (x - middle) * self.scale;
+        }
+    }
+}
