@@ -103,13 +103,8 @@ impl Candidates {
             return;
         }
         self.floors[row] = floor;
-        let columns = &mut self.columns[begin..begin + count];
-        let mut left = 0;
-        for index in 0..count {
-            (scores[left], columns[left]) = (scores[index], columns[index]);
-            left += usize::from(scores[index] >= floor);
-        }
-        self.counts[row] = left;
+        let columns = &mut self.columns[begin..begin + count.next_multiple_of(LANES)];
+        self.counts[row] = compress(scores, columns, floor);
     }
 
     #[cold]
@@ -130,6 +125,27 @@ impl Candidates {
     }
 }
 
+/// Moves the scores that are not below the floor to the front, with their columns; gives how many they are. There are whole
+/// registers of both.
+#[target_feature(enable = "avx512f")]
+fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
+    let (floor, mut left) = (_mm512_set1_ps(floor), 0);
+    for first in (0..scores.len().min(columns.len())).step_by(LANES) {
+        // SAFETY: a register is read from a place with one, and written where no more have been read than that, whatever
+        // stands behind those that are left being read no more.
+        unsafe {
+            let here = _mm512_loadu_ps(scores[first..first + LANES].as_ptr());
+            let of_here = _mm512_loadu_si512(columns[first..first + LANES].as_ptr().cast());
+            let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(here, floor);
+            _mm512_storeu_ps(scores[left..left + LANES].as_mut_ptr(), _mm512_maskz_compress_ps(mask, here));
+            let packed = _mm512_maskz_compress_epi32(mask, of_here);
+            _mm512_storeu_si512(columns[left..left + LANES].as_mut_ptr().cast(), packed);
+            left += mask.count_ones() as usize;
+        }
+    }
+    left
+}
+
 /// A number that at least k of the scores are not below, and few more than k. More than k are from the floor on, and there
 /// are whole registers of them.
 #[target_feature(enable = "avx512f")]
@@ -142,7 +158,11 @@ fn at_least(scores: &[f32], k: usize, floor: f32) -> f32 {
         }
         count
     };
-    let (mut low, mut high) = (floor, scores.iter().copied().fold(floor, f32::max));
+    let mut largest = _mm512_set1_ps(floor);
+    for scores in registers {
+        largest = _mm512_max_ps(largest, load(scores));
+    }
+    let (mut low, mut high) = (floor, _mm512_reduce_max_ps(largest));
     for _ in 0..SEARCHES {
         let middle = f32::midpoint(low, high);
         let count = from(middle);
