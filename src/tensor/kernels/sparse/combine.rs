@@ -6,6 +6,26 @@ use crate::tensor::kernels::elementwise::{Replace, Times};
 
 /// Rows that are added in one pass over the result.
 const TOGETHER: usize = 4;
+/// Numbers of a line of the cache, and how many lines of a row are asked for before its turn: the processor finds out by
+/// itself how a row goes on, but not where the next one begins.
+const LINE: usize = 16;
+const AHEAD: usize = 4;
+
+/// Asks for the beginning of a row of a matrix.
+#[inline(always)]
+fn ask_for(matrix: &[f32], width: usize, row: u32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let begin = matrix.as_ptr().wrapping_add(row as usize * width);
+        for line in 0..AHEAD.min(width.div_ceil(LINE)) {
+            // SAFETY: asking for an address reads nothing, whatever is there.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(line * LINE).cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (matrix, width, row);
+}
 
 /// Adds rows of a matrix, each as wide as `out`: `pick(i)` says which row is the i-th and what it counts.
 pub fn add_rows(arch: Arch, out: &mut [f32], matrix: &[f32], count: usize, pick: impl Fn(usize) -> (u32, f32)) {
@@ -27,6 +47,9 @@ impl<P: Fn(usize) -> (u32, f32)> WithSimd for AddRows<'_, P> {
         let Self { out, matrix, count, pick } = self;
         let mut index = 0;
         while count - index >= TOGETHER {
+            for next in index + TOGETHER..count.min(index + 2 * TOGETHER) {
+                ask_for(matrix, out.len(), pick(next).0);
+            }
             add::<S, TOGETHER>(simd, out, matrix, index, &pick);
             index += TOGETHER;
         }
@@ -88,8 +111,11 @@ impl WithSimd for Dots<'_> {
         let Self { out, vector, matrix, rows } = self;
         let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
         let (groups, rest) = rows.as_chunks::<TOGETHER>();
-        for (out, rows) in out_groups.iter_mut().zip(groups) {
-            *out = dots(simd, vector, matrix, *rows);
+        for (index, (out, now)) in out_groups.iter_mut().zip(groups).enumerate() {
+            for next in rows.iter().skip((index + 1) * TOGETHER).take(TOGETHER) {
+                ask_for(matrix, vector.len(), *next);
+            }
+            *out = dots(simd, vector, matrix, *now);
         }
         for (out, row) in out_rest.iter_mut().zip(rest) {
             [*out] = dots(simd, vector, matrix, [*row]);
