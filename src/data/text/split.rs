@@ -30,8 +30,8 @@ impl Share {
 }
 
 impl Text {
-    /// Texts that share no document, each with about its share of them, and of the tokens that are read of this one. A
-    /// document's own first words decide, so that copies of it are in one part, and all parts are the same every time.
+    /// Texts that share no document, each with about its share of them, and of the tokens that are read of this one. What a
+    /// document says decides, so that copies of it are in one part, and all parts are the same every time.
     pub fn split(&self, shares: &[f64]) -> Result<Vec<Text>> {
         if let Some(wrong) = shares.iter().find(|share| !share.is_finite() || **share <= 0.0) {
             return Err(err!(Argument, "expected shares above 0, found {wrong}"));
@@ -70,29 +70,32 @@ impl Text {
     }
 }
 
-/// The documents of a part.
+/// The documents of a part. A document that comes in pieces is given to parts piece by piece, so that a text of one long
+/// file has parts, too; pieces that follow one another in a part stay one document.
 pub struct Parted {
     documents: Box<dyn Documents>,
     share: Share,
-    /// Whether the document that is being read belongs to the part.
-    wanted: bool,
+    /// Where in its document the pieces begin that were taken last, while they go on.
+    begun: Option<u64>,
 }
 
 impl Parted {
     pub fn new(documents: Box<dyn Documents>, share: Share) -> Self {
-        Self { documents, share, wanted: false }
+        Self { documents, share, begun: None }
     }
 }
 
 impl Documents for Parted {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
-        while let Some(document) = self.documents.next(task)? {
-            if document.at == 0 {
-                self.wanted = self.share.has(&document.text);
+        while let Some(mut document) = self.documents.next(task)? {
+            if !self.share.has(&document.text) {
+                self.begun = None;
+                continue;
             }
-            if self.wanted {
-                return Ok(Some(document));
-            }
+            let begun = self.begun.filter(|_| document.at > 0).unwrap_or(document.at);
+            self.begun = Some(begun);
+            document.at -= begun;
+            return Ok(Some(document));
         }
         Ok(None)
     }
@@ -135,6 +138,30 @@ mod tests {
             assert_eq!(half + halves[1].len(), count);
             assert!((2 * half).abs_diff(count) < count / 5, "{half} of {count}");
             assert!(!halves[1].iter().any(|text| halves[0].contains(text)));
+        }
+    }
+
+    #[test]
+    fn one_long_document_has_parts() {
+        let lines: Vec<String> = (0..120_000).map(|i| format!("line {i}")).collect();
+        let whole = Text::given(vec![lines.join("\n")], Options::default()).unwrap();
+        let parts = whole.split(&[3.0, 1.0]).unwrap();
+        let read = |text: &Text| {
+            let (mut documents, task) = (text.documents(&Task::default()).unwrap(), Task::default());
+            std::iter::from_fn(|| documents.next(&task).unwrap()).collect::<Vec<_>>()
+        };
+        let (pieces, found) = (read(&whole), parts.iter().map(read).collect::<Vec<_>>());
+        let count = |documents: &[Document]| documents.iter().map(|document| document.text.len()).sum::<usize>();
+        assert_eq!(count(&found[0]) + count(&found[1]), count(&pieces));
+        assert!(found.iter().all(|part| part.len() * 8 > pieces.len()), "{} and {}", found[0].len(), found[1].len());
+        for part in found {
+            // A piece goes on from the one before, or begins a document.
+            let mut end = 0;
+            for piece in part {
+                assert!(piece.at == 0 || piece.at == end);
+                end = piece.at + piece.text.len() as u64;
+                assert!(pieces.iter().any(|whole| whole.text == piece.text));
+            }
         }
     }
 

@@ -364,7 +364,8 @@ pub mod methods {
     }
 
     /// Texts that share no document, so that what chooses something does not judge it: each has about its share of the
-    /// documents, and of `tokens`. A document's own first words decide which part it is in, the same every time.
+    /// documents, and of `tokens`. What a document says decides which part it is in, the same every time; one that is
+    /// longer than 32 KiB is divided piece by piece, so that a text of one file has parts, too.
     ///
     /// # Example
     /// ```

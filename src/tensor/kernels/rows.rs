@@ -1,8 +1,9 @@
 //! Rows of activations on their way to what learns from them: chosen from many, less their middle, and scaled.
 
 use candle_core::{DType, Device, Tensor};
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
+use super::elementwise::{Two, zip};
 use super::level::arch;
 use super::numbers::{Fresh, Numbers, flat};
 use crate::base::Result;
@@ -42,7 +43,7 @@ pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     result.write(width, width, |first, result| {
         let rows = numbers[first * width..].chunks_exact(width);
         for (out, row) in result.chunks_exact_mut(width).zip(rows) {
-            arch.dispatch(Centred { out, row, middle, scale });
+            zip(arch, out, row, middle, LessTimes(scale));
         }
     });
     result.tensor(&[rows, width], DType::F32)
@@ -57,20 +58,13 @@ fn is_here(tensor: &Tensor) -> bool {
     tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu)
 }
 
-struct Centred<'a> {
-    out: &'a mut [f32],
-    row: &'a [f32],
-    middle: &'a [f32],
-    scale: f32,
-}
+/// What is left of a number without another one, scaled.
+#[derive(Clone, Copy)]
+struct LessTimes(f32);
 
-impl WithSimd for Centred<'_> {
-    type Output = ();
-
+impl Two for LessTimes {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        for ((out, x), middle) in self.out.iter_mut().zip(self.row).zip(self.middle) {
-            *out = (x - middle) * self.scale;
-        }
+    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.mul_f32s(simd.sub_f32s(a, b), simd.splat_f32s(self.0))
     }
 }
