@@ -29,8 +29,8 @@ pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
 /// Of a sum of squares a spread is at least this share, or it is what the rounding of the sums has left.
 const LEAST: f64 = 1e-12;
 
-/// The sum of the squares of how far rows are from their mean, in one pass: sum x^2 - (sum x)^2 / n. A product of two f32
-/// is exact in f64, so that what cancels is exact, too, to all digits that f32 can tell apart.
+/// The sum of the squares of how far rows are from their mean, in one pass: sum x^2 - (sum x)^2 / n. A square of an f32 is
+/// exact in f64, so that what cancels where the mean is large costs digits of f64, of which there are enough.
 pub fn spread(rows: &[f32], width: usize) -> f64 {
     struct Moments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
     impl WithSimd for Moments<'_> {
