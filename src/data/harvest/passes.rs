@@ -8,7 +8,7 @@ use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{Device, Tensor, kernels};
 
 /// The rows of passes: every position of the text once a pass.
 ///
@@ -118,9 +118,8 @@ impl Passes {
             let at = self.turn_to_position(task)?;
             let Some(loaded) = &self.loaded else { return Err(err!(Bug, "a buffer that was not filled")) };
             let chosen = loaded.order.get(at..loaded.order.len().min(at + left)).unwrap_or_default();
-            let taken = Tensor::new(chosen, &Device::Cpu)?;
             for (parts, x) in parts.iter_mut().zip(&loaded.sites) {
-                parts.push(x.index_select(&taken, 0)?);
+                parts.push(kernels::picked(x, chosen)?);
             }
             self.position += chosen.len() as u64;
             left -= chosen.len();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::history::History;
+use super::price::Price;
 use super::recipe::Recipe;
 use super::state::State;
 use crate::base::files::Files;
@@ -36,6 +37,7 @@ pub struct Keep<'a> {
 struct Said {
     step: u64,
     threshold: Option<f64>,
+    price: Price,
     rows_per_step: u64,
     recipe: Value,
     data: String,
@@ -58,6 +60,7 @@ impl Keep<'_> {
         let said = Said {
             step: state.step,
             threshold: state.threshold,
+            price: state.price,
             rows_per_step: history.rows_per_step,
             recipe: recipe.json(),
             data: data.into(),
@@ -101,7 +104,7 @@ impl Keep<'_> {
         }
         state.memory = file.tensor("memory")?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         state.silent = silent.into_iter().map(i64::cast_unsigned).collect();
-        (state.step, state.threshold, *history) = (said.step, said.threshold, kept);
+        (state.step, state.threshold, state.price, *history) = (said.step, said.threshold, said.price, kept);
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use super::state::{Found, State};
 use crate::base::random::stream;
 use crate::base::{Error, Kind, Result, Task};
 use crate::sae::About;
-use crate::tensor::Tensor;
 
 /// The key of what is said about a dictionary that says how it was fitted.
 pub const SETTINGS: &str = "fit";
@@ -39,7 +38,7 @@ pub struct Course<'a> {
 
 impl<'a> Course<'a> {
     /// From its beginning, in the middle of the `first` rows, or from where it was kept. `data` is what it reads.
-    pub fn begin(member: Member<'a>, shape: Shape, first: &Tensor, data: &str, task: &Task) -> Result<Self> {
+    pub fn begin(member: Member<'a>, shape: Shape, first: &Batch, data: &str, task: &Task) -> Result<Self> {
         let Member { recipe, keep, .. } = member;
         let params = Params::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0))?;
         let mut state = State::new(params, shape.d_sae);
@@ -50,7 +49,7 @@ impl<'a> Course<'a> {
                 keep.load(&mut state, &mut history, &recipe, data)?;
                 kept_at = Some(state.step);
             }
-            _ => state.start_at_median(first, task)?,
+            _ => state.start(first, &recipe, task)?,
         }
         Ok(Self { recipe, keep, state, history, kept_at, failed: None })
     }

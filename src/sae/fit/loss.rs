@@ -1,6 +1,6 @@
 //! What a fit makes small: the error of the reconstruction, the penalty on codes, and what keeps features alive.
 
-use super::kinds::{Pass, Progress};
+use super::kinds::{Pass, Progress, powers};
 use super::params::{Name, Params, unit_rows};
 use super::recipe::{Counting, Dead, Recipe};
 use crate::base::Result;
@@ -43,11 +43,13 @@ pub struct Before<'a> {
     /// How many rows each feature has not fired for.
     pub silent: &'a [u64],
     pub memory: &'a [f64],
+    /// What the penalty counts now, for what it counts by the recipe.
+    pub price: f64,
 }
 
 /// The loss of a batch at a step.
 pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> Result<Loss> {
-    let Before { step, silent, memory } = before;
+    let Before { step, silent, memory, price } = before;
     let kind = recipe.kind.as_ref();
     let encoder = params.get(Name::Encoder)?.as_tensor();
     let encoder = if kind.is_tied() { unit_rows(encoder)? } else { encoder.clone() };
@@ -88,7 +90,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> 
     let rest = rest.ok_or_else(|| crate::err!(Bug, "a kind without a reconstruction"))?;
     let error = counted(&rest, batch.target(), recipe.counting)?;
     if let Some(penalty) = kind.penalty(&pass, &codes)? {
-        total = (total + (penalty * recipe.sparsity(step))?)?;
+        total = (total + (penalty * (recipe.sparsity(step) * price))?)?;
     }
     if let Some(codes) = kind.auxiliary(&pass)? {
         // Through directions and a bias that this does not move (Rajamanoharan et al. 2024a, equation 8).
@@ -106,8 +108,13 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> 
         let dead = Tensor::new(dead, codes.device())?.to_dtype(codes.dtype())?;
         total = (total + (of_the_dead(&pass, &rest.detach(), &dead, k)? * weight)?)?;
     }
-    let (smallest, memory) = (kind.smallest(&codes)?, kind.remembered(&pass, &codes)?);
-    Ok(Loss { total, error, codes: codes.detach(), rest: rest.detach(), smallest, silent, memory })
+    let (smallest, codes) = (kind.smallest(&codes)?, codes.detach());
+    let memory = kind.remembered(pass.progress, &|p| number(&powers(&codes, p)?))?;
+    Ok(Loss { total, error, codes, rest: rest.detach(), smallest, silent, memory })
+}
+
+pub fn number(t: &Tensor) -> Result<f64> {
+    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 /// How many rows each feature has not fired for, once a batch has been read.

@@ -22,9 +22,8 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// A reading in batches of so many rows, and the first rows of what is to be reconstructed, which decoders begin in
-    /// the middle of.
-    pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Tensor)> {
+    /// A reading in batches of so many rows, and the first rows, by which fits begin.
+    pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Batch)> {
         let looked_at = rows.next(LOOKED_AT.max(batch), task)?;
         let (x, target) = match looked_at.as_slice() {
             [x] => (x, None),
@@ -33,8 +32,9 @@ impl<'a> Reading<'a> {
         };
         let read = input(x, is_scaled)?;
         let written = target.map(|target| input(target, is_scaled)).transpose()?;
-        let first = written.as_ref().unwrap_or(&read).of(target.unwrap_or(x))?;
-        let (d_in, d_out) = (x.dims2()?.1, first.dims2()?.1);
+        let of_target = |target: &Tensor| written.as_ref().map(|written| written.of(target)).transpose();
+        let first = Batch { x: read.of(x)?, target: target.map(of_target).transpose()?.flatten() };
+        let (d_in, d_out) = (x.dims2()?.1, first.target().dims2()?.1);
         Ok((Self { rows, batch, read, written, d_in, d_out }, first))
     }
 

@@ -23,6 +23,35 @@ pub trait Rows {
     fn about(&self) -> String;
 }
 
+/// Two readings of rows that come in one order, side by side.
+pub struct Abreast {
+    first: Box<dyn Rows>,
+    second: Box<dyn Rows>,
+}
+
+impl Abreast {
+    pub fn new(first: Box<dyn Rows>, second: Box<dyn Rows>) -> Self {
+        Self { first, second }
+    }
+}
+
+impl Rows for Abreast {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        let mut sites = self.first.next(rows, task)?;
+        sites.extend(self.second.next(rows, task)?);
+        Ok(sites)
+    }
+
+    fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
+        self.first.skip(rows, task)?;
+        self.second.skip(rows, task)
+    }
+
+    fn about(&self) -> String {
+        format!("{}, beside {}", self.first.about(), self.second.about())
+    }
+}
+
 /// So many rows are hashed at once.
 const HASHED: usize = 1 << 12;
 

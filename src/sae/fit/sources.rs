@@ -82,6 +82,11 @@ impl OfModel {
     pub fn widths(&self) -> Vec<usize> {
         self.passes.widths()
     }
+
+    /// Whether all rows of a pass are in memory at once.
+    pub fn is_held(&self) -> bool {
+        self.passes.fillings() == 1
+    }
 }
 
 impl Rows for OfModel {

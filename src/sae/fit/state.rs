@@ -1,11 +1,11 @@
 //! A fit between two steps: weights, which features have fired, and the threshold that is followed.
 
 use super::fused::{self, Gradients};
-use super::loss::{Batch, Before, Loss, loss};
-use super::median::geometric_median;
+use super::loss::{Batch, Before, Loss, loss, number};
 use super::params::{Name, Params, unit_rows};
+use super::price::Price;
 use super::recipe::{Counting, Recipe};
-use crate::base::{Result, Task};
+use crate::base::Result;
 use crate::err;
 use crate::tensor::kernels::{self, AdamW, sparse};
 use crate::tensor::{DType, Tensor};
@@ -31,6 +31,8 @@ pub struct State {
     pub threshold: Option<f64>,
     /// What the kind remembers.
     pub memory: Vec<f64>,
+    /// What the penalty counts, for what it counts by the recipe.
+    pub price: Price,
     /// Memory that each step uses again.
     room: Gradients,
 }
@@ -38,15 +40,8 @@ pub struct State {
 impl State {
     pub fn new(params: Params, d_sae: usize) -> Self {
         let silent = vec![0; d_sae];
-        Self { step: 0, params, silent, threshold: None, memory: Vec::new(), room: Gradients::default() }
-    }
-
-    /// Puts the decoder's bias where the rows are in the middle of.
-    pub fn start_at_median(&self, rows: &Tensor, task: &Task) -> Result<()> {
-        if let Some(bias) = self.params.maybe(Name::DecoderBias) {
-            bias.set(&geometric_median(rows, task)?)?;
-        }
-        Ok(())
+        let room = Gradients::default();
+        Self { step: 0, params, silent, threshold: None, memory: Vec::new(), price: Price::default(), room }
     }
 
     /// One step, by the fused loops where they know the kind. Nothing has changed when it fails.
@@ -63,7 +58,12 @@ impl State {
 
     /// The loss of a batch in candle's operations, and all that belongs to it.
     pub fn loss(&self, batch: &Batch, recipe: &Recipe) -> Result<Loss> {
-        let before = Before { step: self.step, silent: &self.silent, memory: &self.memory };
+        let before = Before {
+            step: self.step,
+            silent: &self.silent,
+            memory: &self.memory,
+            price: self.price.factor(),
+        };
         loss(recipe, &self.params, batch, before)
     }
 
@@ -83,8 +83,9 @@ impl State {
         }
         self.room = room;
         Ok(computed.map(|computed| {
-            let fused::Computed { total, error, l0, fve, silent, smallest, .. } = computed;
-            let dead = self.finish(recipe, silent, smallest);
+            let fused::Computed { total, error, l0, fve, silent, smallest, memory, .. } = computed;
+            self.memory = memory;
+            let dead = self.finish(recipe, silent, smallest, l0);
             Found { loss: total, error, l0, fve, dead }
         }))
     }
@@ -105,10 +106,10 @@ impl State {
         if let (true, Some(decoder)) = (recipe.unit, self.params.maybe(Name::Decoder)) {
             decoder.set(&unit_rows(&decoder.as_detached_tensor())?)?;
         }
-        let dead = self.finish(recipe, found.silent, found.smallest);
         self.memory = found.memory;
         let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
+        let dead = self.finish(recipe, found.silent, found.smallest, l0);
         Ok(Found { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
     }
 
@@ -131,14 +132,17 @@ impl State {
         }
     }
 
-    /// Ends a step: who has fired, and the threshold that follows the smallest code. Gives how many features are dead.
-    fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>) -> usize {
+    /// Ends a step: who has fired, the threshold that follows the smallest code, and the price that follows their number. Gives how many features are dead.
+    fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>, l0: f64) -> usize {
         self.silent = silent;
         if let Some(smallest) = smallest {
             self.threshold = Some(match self.threshold {
                 Some(before) => recipe.follows * before + (1.0 - recipe.follows) * smallest,
                 None => smallest,
             });
+        }
+        if let (Some(_), Some(target)) = (recipe.kind.seeks(), recipe.kind.target()) {
+            self.price.hear(l0, target);
         }
         self.step += 1;
         self.silent.iter().filter(|rows| **rows >= recipe.dead_after).count()
@@ -161,8 +165,4 @@ impl State {
         }
         Ok(all)
     }
-}
-
-fn number(t: &Tensor) -> Result<f64> {
-    Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }

@@ -56,6 +56,7 @@ pub(super) fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
         sparsity_warmup: 0,
         counting,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
+        start: Start::Random,
         dead_after: 32,
         scaled: true,
         skip: false,
@@ -95,7 +96,7 @@ fn gradients_are_those_of_finite_differences() {
             let batch = Batch { x: rows(9, DType::F64), target: None };
             let at = |weights: &[(Name, Tensor)]| {
                 let params = Params::new(weights.to_vec()).unwrap();
-                let before = Before { step: 60, silent: &[0; 12], memory: &[0.05] };
+                let before = Before { step: 60, silent: &[0; 12], memory: &[0.05], price: 0.7 };
                 let found = loss(&recipe, &params, &batch, before).unwrap();
                 (found.total, params)
             };

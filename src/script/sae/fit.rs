@@ -27,7 +27,7 @@ use crate::script::value::{Any, Fallible, Given, Options, given};
 
 impl Asked {
     fn fitted(&self, source: Source, dir: Option<PathBuf>, env: &Env) -> Result<Fitted> {
-        let Source { rows, count: found, widths, about } = source;
+        let Source { rows, count: found, widths, about, .. } = source;
         let (recipe, d_sae) = self.recipe(found, widths.first().copied().unwrap_or_default())?;
         let keep = dir.map(|folder| self.keep_in(folder, env));
         let steps = recipe.steps;

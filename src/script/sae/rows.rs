@@ -13,7 +13,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::labels::{Column, Values};
 use crate::sae::About;
-use crate::sae::fit::{OfModel, OfStore, OfTensor, Rows};
+use crate::sae::fit::{Abreast, OfModel, OfStore, OfTensor, Rows};
 use crate::script::options::OptionReader;
 use crate::script::value::Given;
 use crate::tensor::{Device, Tensor};
@@ -119,6 +119,8 @@ pub struct Source {
     pub widths: Vec<usize>,
     /// The model and the sites, where they are known.
     pub about: About,
+    /// Whether all rows are in memory at once, so that their order is that of any others of which that holds.
+    pub is_held: bool,
 }
 
 impl Source {
@@ -126,7 +128,7 @@ impl Source {
         let rows = Box::new(OfTensor::several(sites, seed)?);
         let widths: Vec<usize> = sites.iter().map(|x| x.dims().last().copied().unwrap_or_default()).collect();
         let count = sites.first().map_or(0, |x| x.elem_count() / widths.first().copied().unwrap_or_default().max(1));
-        Ok(Self { rows, count, widths, about })
+        Ok(Self { rows, count, widths, about, is_held: true })
     }
 
     /// Some sites of a store.
@@ -137,7 +139,27 @@ impl Source {
         let sites = named.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         let about = About { model: Some(made.model.origin.clone()), sites, ..About::default() };
         let count = usize::try_from(store.len()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
-        Ok(Self { widths: rows.widths().to_vec(), rows: Box::new(rows), count, about })
+        Ok(Self { widths: rows.widths().to_vec(), rows: Box::new(rows), count, about, is_held: false })
+    }
+
+    /// The sites of several sources, whose rows come in one order.
+    pub fn joined(sources: Vec<Self>) -> Result<Self> {
+        let mut sources = sources.into_iter();
+        let first = sources.next().ok_or_else(|| err!(Bug, "no activations to join"))?;
+        sources.try_fold(first, |all, source| {
+            if !(all.is_held && source.is_held && all.count == source.count) {
+                return Err(err!(Memory, "the activations of several models are more than the buffer holds at once")
+                    .hint("read less text, or give a larger `buffer`, in rows"));
+            }
+            let model = [all.about.model, source.about.model].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            Ok(Self {
+                rows: Box::new(Abreast::new(all.rows, source.rows)),
+                count: all.count,
+                widths: [all.widths, source.widths].concat(),
+                about: About { model: Some(model), ..all.about },
+                is_held: true,
+            })
+        })
     }
 
     /// Some sites of a model, which runs again in every pass over the text.
@@ -154,7 +176,8 @@ impl Source {
         let sites = sites.iter().map(ToString::to_string).collect();
         let about = About { model: Some(model.origin.clone()), sites, ..About::default() };
         let count = usize::try_from(rows.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
-        Ok(Self { widths: rows.widths(), rows: Box::new(rows), count, about })
+        let is_held = rows.is_held();
+        Ok(Self { widths: rows.widths(), rows: Box::new(rows), count, about, is_held })
     }
 }
 

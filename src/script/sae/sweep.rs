@@ -143,7 +143,7 @@ fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &
 
 /// Fits all cells on one reading of the activations; `done` takes word of each.
 fn fitted(cells: &[&Asked], source: Source, env: &Env, done: Done) -> Result<Vec<Sae>> {
-    let Source { rows, count, widths, about } = source;
+    let Source { rows, count, widths, about, .. } = source;
     let width = widths.first().copied().unwrap_or_default();
     let mut members = Vec::with_capacity(cells.len());
     for cell in cells {

@@ -5,9 +5,9 @@ use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::asked::{Asked, asked};
 use super::dictionary::Sae;
-use super::rows::{harvested, keeping};
+use super::rows::{Held, Source, keeping};
 use crate::base::{Result, Table, Task};
-use crate::data::harvest::width;
+use crate::data::harvest::{self, Harvest, width};
 use crate::data::{Text, pack};
 use crate::err;
 use crate::model::config::Config;
@@ -15,8 +15,9 @@ use crate::model::site::{Place, select};
 use crate::report::symbols::count;
 use crate::sae;
 use crate::sae::crosscoder::unscaled;
-use crate::sae::fit::{Fit, Joined, OfTensor, Recipe, Rows};
+use crate::sae::fit::{Fit, Joined, Recipe, Rows};
 use crate::sae::{About, Span};
+use crate::script::data::Store;
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
@@ -43,8 +44,47 @@ fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, abo
     Ok(done.into())
 }
 
-fn rows_of(x: &[Tensor]) -> usize {
-    x.first().map_or(0, |x| x.dims()[0])
+/// Fits a transcoder: of the two sites of a source the first is read, and the second written.
+fn transcoded(asked: &Asked, source: Source, skip: bool, env: &Env) -> Result<Sae> {
+    let Source { rows, count: found, widths, about, .. } = source;
+    let (mut recipe, d_sae) = asked.recipe(found, widths.first().copied().unwrap_or_default())?;
+    recipe.skip = skip;
+    let mut sites = about.sites.clone().into_iter();
+    let about = About { sites: sites.next().into_iter().collect(), writes: sites.next(), ..about };
+    run(asked, (recipe, d_sae), rows, about, env)
+}
+
+/// Fits a crosscoder of all sites of a source.
+fn crossed(asked: &Asked, source: Source, env: &Env) -> Result<Sae> {
+    let Source { rows, count: found, widths, about, .. } = source;
+    let recipe = asked.recipe(found, widths.iter().sum::<usize>() / widths.len().max(1))?;
+    let rows = Joined::new(rows, &env.task)?;
+    let spans: Vec<Span> = rows.spans().to_vec();
+    let found = run(asked, recipe, Box::new(rows), about, env)?;
+    Ok(Sae { core: unscaled(&found.core, &spans)?, ..found })
+}
+
+/// Options with the kind that crosscoders have where none is said, and how wide its sites are.
+fn as_crosscoder(mut options: Options, widths: &[usize]) -> Options {
+    let kind = options.entry("kind".into()).or_insert_with(|| "crosscoder".into());
+    if kind.clone().into_string().is_ok_and(|kind| kind == "crosscoder") {
+        let widths: Array = widths.iter().map(|width| Dynamic::from(*width as i64)).collect();
+        options.insert("widths".into(), widths.into());
+    }
+    options
+}
+
+/// The activations of the same sites of one or several models, row by row.
+fn together(models: &[Model], sites: &[String], text: &Text, (keep, held): (&harvest::Options, Held), task: &Task) -> Result<Source> {
+    let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
+    let mut widths = Vec::new();
+    for model in models {
+        widths.extend(Harvest::new(model.core(), &sites, text, keep, task)?.widths());
+    }
+    // All of them share the memory, so that their rows come in one order.
+    let held = Held { rows: Some(held.of_widths(&widths)), ..held };
+    let source = |model: &Model| Source::of_model((model.core(), &sites), text, keep, held, task);
+    Source::joined(models.iter().map(source).collect::<Result<_>>()?)
 }
 
 /// Where a dictionary writes, if that is elsewhere than it reads: as is asked for, or as it says.
@@ -115,7 +155,9 @@ pub mod functions {
     /// an MLP makes of its input (Dunefsky et al. 2024).
     ///
     /// With `skip` a linear map stands around it, so that its features have only the rest to explain (Paulo et al. 2025).
-    /// Spliced into the model, it takes the place of what lies between the two sites.
+    /// Spliced into the model, it takes the place of what lies between the two sites. Activations come as those of
+    /// `sae::fit` do: held in memory where they fit, else streamed; or from a store that has both sites, which stands in the
+    /// place of the model and needs no text.
     ///
     /// # Options
     /// - `skip` = false: whether a linear map from what is read is added
@@ -156,18 +198,30 @@ pub mod functions {
         let from = sae::one_place(config, reads).map_err(|e| e.arg(1))?;
         let to = sae::one_place(config, writes).map_err(|e| e.arg(2))?;
         sae::check_writes_behind(from, to).map_err(|e| e.arg(2))?;
-        let found = harvested(m.core(), &[reads, writes], &text, &keep, &env.task)?;
-        let x: Vec<Tensor> = found.into_iter().map(|(_, x)| x).collect();
-        let (mut recipe, d_sae) = asked.recipe(super::rows_of(&x), width(config, from)?)?;
-        recipe.skip = skip;
-        let about = About {
-            model: Some(m.core().origin.clone()),
-            sites: vec![from.to_string()],
-            writes: Some(to.to_string()),
-            ..About::default()
-        };
-        let rows = Box::new(OfTensor::several(&x, asked.seed())?);
-        Ok(super::run(&asked, (recipe, d_sae), rows, about, &env)?)
+        let sites = [&*from.to_string(), &*to.to_string()];
+        let source = Source::of_model((m.core(), &sites), &text, &keep, asked.held(), &env.task)?;
+        Ok(super::transcoded(&asked, source, skip, &env)?)
+    }
+
+    #[rhai_fn(name = "transcoder", return_raw)]
+    pub fn transcoder_of_store(ctx: NativeCallContext, store: Store, reads: &str, writes: &str) -> Fallible<Sae> {
+        transcoder_of_store_with(ctx, store, reads, writes, Options::new())
+    }
+
+    #[rhai_fn(name = "transcoder", return_raw)]
+    pub fn transcoder_of_store_with(
+        ctx: NativeCallContext,
+        store: Store,
+        reads: &str,
+        writes: &str,
+        options: Options,
+    ) -> Fallible<Sae> {
+        let (env, mut read) = (env(&ctx)?, super::options(3, options));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(3))?;
+        let skip = read.flag("skip", false)?;
+        read.finish()?;
+        let source = Source::of_store(&store.core, &[reads, writes], asked.held())?;
+        Ok(super::transcoded(&asked, source, skip, &env)?)
     }
 
     /// Fits a crosscoder: one dictionary of several sites of a model, or of the same sites of several models that read the
@@ -201,7 +255,7 @@ pub mod functions {
 
     #[rhai_fn(name = "crosscoder", return_raw)]
     pub fn crosscoder_with(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
-        let (env, mut options) = (env(&ctx)?, options);
+        let env = env(&ctx)?;
         let (models, names) = (super::models(&m)?, given(1, "sites", &sites).texts()?);
         let mut places = Vec::new();
         for (number, model) in models.iter().enumerate() {
@@ -213,33 +267,38 @@ pub mod functions {
         if places.len() < 2 {
             return Err(given(1, "sites", &sites).refuse("at least two sites, or several models").into());
         }
-        let kind = options.entry("kind".into()).or_insert_with(|| "crosscoder".into());
-        if kind.clone().into_string().is_ok_and(|kind| kind == "crosscoder") {
-            let widths: Array = places.iter().map(|(_, width)| Dynamic::from(*width as i64)).collect();
-            options.insert("widths".into(), widths.into());
-        }
-        let mut read = super::options(3, options);
+        let widths: Vec<usize> = places.iter().map(|(_, width)| *width).collect();
+        let mut read = super::options(3, super::as_crosscoder(options, &widths));
         let asked = super::asked(&mut read, &env).map_err(|e| e.arg(3))?;
         let keep = keeping(&mut read)?;
         read.finish()?;
         super::same_tokens(&models, &text, keep.context, &env.task).map_err(|e| e.arg(0))?;
+        let names: Vec<String> = super::all_places(models[0].config(), &names)?.iter().map(ToString::to_string).collect();
+        let source = super::together(&models, &names, &text, (&keep, asked.held()), &env.task)?;
+        let sites = places.into_iter().map(|(name, _)| name).collect();
+        let source = Source { about: About { sites, ..source.about }, ..source };
+        Ok(super::crossed(&asked, source, &env)?)
+    }
+
+    #[rhai_fn(name = "crosscoder", return_raw)]
+    pub fn crosscoder_of_store(ctx: NativeCallContext, store: Store, sites: Any) -> Fallible<Sae> {
+        crosscoder_of_store_with(ctx, store, sites, Options::new())
+    }
+
+    #[rhai_fn(name = "crosscoder", return_raw)]
+    pub fn crosscoder_of_store_with(ctx: NativeCallContext, store: Store, sites: Any, options: Options) -> Fallible<Sae> {
+        let (env, names) = (env(&ctx)?, given(1, "sites", &sites).texts()?);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut x = Vec::new();
-        for model in &models {
-            x.extend(harvested(model.core(), &names, &text, &keep, &env.task)?.into_iter().map(|(_, x)| x));
+        if names.len() < 2 {
+            return Err(given(1, "sites", &sites).refuse("at least two sites").into());
         }
-        let widths: usize = places.iter().map(|(_, width)| width).sum();
-        let recipe = asked.recipe(super::rows_of(&x), widths / places.len())?;
-        let rows = Joined::new(Box::new(OfTensor::several(&x, asked.seed())?), &env.task)?;
-        let spans: Vec<Span> = rows.spans().to_vec();
-        let origins: Vec<&str> = models.iter().map(|model| model.core().origin.as_str()).collect();
-        let about = About {
-            model: Some(origins.join(", ")),
-            sites: places.into_iter().map(|(name, _)| name).collect(),
-            ..About::default()
-        };
-        let found = super::run(&asked, recipe, Box::new(rows), about, &env)?;
-        Ok(Sae { core: unscaled(&found.core, &spans)?, ..found })
+        let width = |name: &&str| store.core.width(store.core.site(name)?);
+        let widths = names.iter().map(width).collect::<crate::base::Result<Vec<_>>>().map_err(|e| e.arg(1))?;
+        let mut read = super::options(2, super::as_crosscoder(options, &widths));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(2))?;
+        read.finish()?;
+        let source = Source::of_store(&store.core, &names, asked.held())?;
+        Ok(super::crossed(&asked, source, &env)?)
     }
 }
 

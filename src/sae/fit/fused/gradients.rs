@@ -4,9 +4,11 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::inputs::Inputs;
+use super::lengths_of;
 use crate::base::{Result, memory};
 use crate::sae::fit::params::Name;
 use crate::tensor::kernels::arch;
+use crate::tensor::{Device, Tensor};
 use crate::tensor::kernels::sparse::{ByColumn, Rows, add_rows, dot, scale, squares};
 
 /// Features that one piece of work takes; where pieces begin depends on nothing else.
@@ -26,6 +28,8 @@ pub struct Gradients {
     /// Begun by what is left of the target; centring is passed on to it.
     pub decoder_bias: Vec<f32>,
     pub threshold: Vec<f32>,
+    /// Of a linear map around the features; nothing where there is none.
+    pub skip: Vec<f32>,
     /// What is left of the target.
     pub rest: Vec<f32>,
     /// What is read, less the decoder's bias.
@@ -42,11 +46,12 @@ pub struct Source<'a> {
 
 /// What else directions feel.
 #[derive(Clone, Copy)]
-pub struct Directions {
+pub struct Directions<'a> {
     /// Whether the part of the gradient along them is taken off.
     pub is_unit: bool,
-    /// What a code counts for each unit of its direction's length.
+    /// What a code counts for each unit of the length of these parts of its direction.
     pub length: f32,
+    pub parts: &'a [usize],
 }
 
 /// The rows of some features.
@@ -67,7 +72,7 @@ struct Sums {
 
 impl Gradients {
     /// Computes those of encoder and decoder, and of the biases of both; gives the sum of all their squares.
-    pub fn sweep(&mut self, inputs: &Inputs, sources: &[Source], feel: Directions) -> Result<f64> {
+    pub fn sweep(&mut self, inputs: &Inputs, sources: &[Source], feel: Directions<'_>) -> Result<f64> {
         self.make_room(inputs)?;
         let pieces: Vec<Sums> =
             self.pieces(inputs).into_par_iter().map(|piece| piece.sweep(inputs, sources, feel)).collect();
@@ -82,6 +87,19 @@ impl Gradients {
         // What is read is less by the bias, so that the bias feels the opposite.
         self.decoder_bias.iter_mut().zip(through).for_each(|(bias, part)| *bias -= part as f32);
         Ok(squares)
+    }
+
+    /// That of a linear map around the features, where there is one: what is left, times what was read.
+    pub fn feel_skip(&mut self, inputs: &Inputs, rest: &[f32], factor: f32) -> Result<()> {
+        self.skip.clear();
+        if inputs.has_skip {
+            let shape = inputs.shape;
+            let rest = Tensor::from_slice(rest, (inputs.rows, shape.d_out), &Device::Cpu)?;
+            let x = Tensor::from_slice(inputs.x, (inputs.rows, shape.d_in), &Device::Cpu)?;
+            let gradient = (rest.t()?.matmul(&x)? * f64::from(factor))?;
+            self.skip = gradient.flatten_all()?.to_vec1::<f32>()?;
+        }
+        Ok(())
     }
 
     fn make_room(&mut self, inputs: &Inputs) -> Result<()> {
@@ -122,13 +140,14 @@ impl Gradients {
             Name::EncoderBias => whole(&self.encoder_bias),
             Name::DecoderBias => whole(&self.decoder_bias),
             Name::Threshold => whole(&self.threshold),
-            Name::Gate | Name::LogScale | Name::Skip => None,
+            Name::Skip => whole(&self.skip).filter(|_| !self.skip.is_empty()),
+            Name::Gate | Name::LogScale => None,
         }
     }
 }
 
 impl Piece<'_> {
-    fn sweep(mut self, inputs: &Inputs, sources: &[Source], feel: Directions) -> Sums {
+    fn sweep(mut self, inputs: &Inputs, sources: &[Source], feel: Directions<'_>) -> Sums {
         let mut sums = Sums { squares: 0.0, through: vec![0.0; inputs.shape.d_in] };
         for index in 0..self.there.len() {
             let feature = self.first + index;
@@ -146,7 +165,7 @@ impl Piece<'_> {
     }
 
     /// The gradients of one feature, and the sum of their squares.
-    fn feature(&mut self, index: usize, inputs: &Inputs, sources: &[Source], feel: Directions) -> f64 {
+    fn feature(&mut self, index: usize, inputs: &Inputs, sources: &[Source], feel: Directions<'_>) -> f64 {
         let (arch, feature) = (self.arch, self.first + index);
         let (d_in, d_out) = (inputs.shape.d_in, inputs.shape.d_out);
         let encoder = &mut self.encoder[index * d_in..(index + 1) * d_in];
@@ -171,10 +190,14 @@ impl Piece<'_> {
             add_rows(arch, row, source.rest, places.len(), |i| (places[i].row, factor * places[i].value));
         }
         let direction = inputs.direction(feature);
-        if let (Some(source), true) = (sources.first(), feel.length != 0.0) {
+        if let (Some(source), false) = (sources.first(), feel.parts.is_empty()) {
             let codes: f32 = source.codes.column(feature).iter().map(|place| place.value).sum();
-            let length = squares(arch, direction).sqrt().max(f32::MIN_POSITIVE);
-            add_rows(arch, row, direction, 1, |_| (0, feel.length * codes / length));
+            let mut start = 0;
+            for (width, length) in feel.parts.iter().zip(lengths_of(direction, feel.parts)) {
+                let part = start..start + width;
+                add_rows(arch, &mut row[part.clone()], &direction[part], 1, |_| (0, feel.length * codes / length));
+                start += width;
+            }
         }
         if is_tied {
             // The row is what was divided by its length: the part along it changes nothing.

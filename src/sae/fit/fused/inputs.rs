@@ -10,7 +10,7 @@ use crate::sae::fit::loss::Batch;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::recipe::{Recipe, Shape};
 use crate::tensor::kernels::sparse::{scale, squares};
-use crate::tensor::kernels::{Numbers, arch, flat};
+use crate::tensor::kernels::{self, Numbers, arch, flat};
 use crate::tensor::{DType, Tensor};
 
 /// What an encoder's row is divided by at least.
@@ -20,13 +20,15 @@ const SHORTEST: f32 = 1e-8;
 pub struct Held {
     x: Tensor,
     target: Option<Tensor>,
+    /// What is left of the target for features by a linear map around them, where there is one.
+    rest: Option<Tensor>,
     weights: Vec<(Name, Tensor)>,
 }
 
 impl Held {
     /// Nothing where a tensor is not in f32 in the processor's memory, where shapes do not fit each other (the twin says
     /// which), or sizes are beyond what places are counted in.
-    pub fn of(params: &Params, batch: &Batch, recipe: &Recipe) -> Result<Option<Self>> {
+    pub fn of(params: &Params, batch: &Batch) -> Result<Option<Self>> {
         let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
         let weights: Vec<_> = weights.collect();
         let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
@@ -37,13 +39,20 @@ impl Held {
         let shape = Shape { d_in, d_sae, d_out };
         let fit = rows == others && weights.iter().all(|(name, weight)| fits(*name, weight.dims(), shape));
         let scores = rows.saturating_mul(d_sae);
-        if !are_here || !fit || recipe.skip || scores == 0 || d_in * d_out == 0 || u32::try_from(scores).is_err() {
+        if !are_here || !fit || scores == 0 || d_in * d_out == 0 || u32::try_from(scores).is_err() {
             return Ok(None);
         }
         let target = batch.target.as_ref().map(flat).transpose()?;
+        let rest = match params.maybe(Name::Skip) {
+            Some(skip) => {
+                let around = kernels::linear(&batch.x, &skip.as_detached_tensor(), None)?;
+                Some(flat(&(batch.target() - around)?)?)
+            }
+            None => None,
+        };
         let flat = |(name, weight)| Ok((name, flat(&weight)?));
         let weights = weights.into_iter().map(flat).collect::<Result<_>>()?;
-        Ok(Some(Self { x: crate::tensor::kernels::flat(&batch.x)?, target, weights }))
+        Ok(Some(Self { x: crate::tensor::kernels::flat(&batch.x)?, target, rest, weights }))
     }
 
     /// Calls `work` with everything as slices. `room`: memory for what is read once it is centred.
@@ -53,6 +62,7 @@ impl Held {
         let maybe = |name| numbers.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
         let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {}", name.text()));
         let (x, target) = (Numbers::of(&self.x)?, self.target.as_ref().map(Numbers::of).transpose()?);
+        let rest = self.rest.as_ref().map(Numbers::of).transpose()?;
         let (rows, d_in) = self.x.dims2()?;
         let d_out = self.target.as_ref().map_or(Ok(d_in), |target| Ok::<_, crate::base::Error>(target.dims2()?.1))?;
         let (encoder, encoder_bias, decoder_bias) =
@@ -62,7 +72,8 @@ impl Held {
         let (encoder, lengths) = if is_tied { unit(encoder, d_in) } else { (Cow::Borrowed(encoder), Vec::new()) };
         let inputs = Inputs {
             x: centre.map_or(x.slice(), |centre| less(x.slice(), centre, room)),
-            target: target.as_ref().unwrap_or(&x).slice(),
+            whole: target.as_ref().unwrap_or(&x).slice(),
+            target: rest.as_ref().or(target.as_ref()).unwrap_or(&x).slice(),
             decoder: if is_tied { None } else { Some(get(Name::Decoder)?) },
             encoder_bias,
             decoder_bias,
@@ -70,6 +81,7 @@ impl Held {
             encoder,
             lengths,
             is_centred: centre.is_some(),
+            has_skip: rest.is_some(),
             rows,
             shape: Shape { d_in, d_sae: encoder_bias.len(), d_out },
         };
@@ -81,7 +93,9 @@ impl Held {
 pub struct Inputs<'a> {
     /// What is read, centred: `[rows, d_in]`.
     pub x: &'a [f32],
-    /// What is to be reconstructed: `[rows, d_out]`.
+    /// What the dictionary is to give: `[rows, d_out]`.
+    pub whole: &'a [f32],
+    /// What its features are to give of that, without a linear map around them.
     pub target: &'a [f32],
     /// As it is used: a tied dictionary's rows have length 1.
     pub encoder: Cow<'a, [f32]>,
@@ -93,6 +107,7 @@ pub struct Inputs<'a> {
     pub decoder_bias: Option<&'a [f32]>,
     pub threshold: Option<&'a [f32]>,
     pub is_centred: bool,
+    pub has_skip: bool,
     pub rows: usize,
     pub shape: Shape,
 }

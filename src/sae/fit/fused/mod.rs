@@ -11,6 +11,7 @@ mod reconstruct;
 #[cfg(test)]
 mod tests;
 
+use super::kinds::Progress;
 use super::loss::Batch;
 use super::recipe::{Counting, Dead, Recipe};
 use super::state::State;
@@ -27,21 +28,36 @@ use reconstruct::reconstruct;
 /// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with
 /// 19 % above 0 a step takes two thirds of the twin's time, and as long as that with about 28 %.)
 pub const MOST: f64 = 0.25;
+/// What the square of a part's length is at least.
+const SHORTEST: f32 = 1e-16;
 
 /// How a kind chooses its codes, and what they cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Choice {
+pub enum Choice<'a> {
     /// The k largest of each row.
     LargestOfRows(usize),
     /// The k x rows largest of all rows.
     LargestOfAll(usize),
-    /// Those above 0; their sum counts, each as much as its direction is long where that is asked for.
-    Positive { l1: f64, weighted: bool },
+    /// Those above 0, each at a cost, of which the mean over rows of the sum counts `price`.
+    Positive { price: f64, cost: Cost<'a> },
     /// Those above a threshold of each feature, which is learned.
     Above(Jump),
 }
 
-impl Choice {
+/// What a code costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cost<'a> {
+    /// Its size.
+    Size,
+    /// That times the length of its direction.
+    Length,
+    /// That times the lengths of its direction's parts, so wide, together.
+    Parts(&'a [usize]),
+    /// Its size to a power.
+    Power(f64),
+}
+
+impl Choice<'_> {
     fn fits(self, d_sae: usize) -> bool {
         match self {
             Self::LargestOfRows(k) | Self::LargestOfAll(k) => (1..=d_sae).contains(&k),
@@ -61,6 +77,8 @@ pub struct Computed {
     pub silent: Vec<u64>,
     /// The smallest code, where the kind follows it.
     pub smallest: Option<f64>,
+    /// What the kind remembers of this step and those before.
+    pub memory: Vec<f64>,
 }
 
 /// The loss and, into `room`, its gradients; nothing where this is the twin's to do. `most`: the share of codes above 0
@@ -72,23 +90,27 @@ pub fn compute(
     most: f64,
     room: &mut Gradients,
 ) -> Result<Option<Computed>> {
-    let Some(choice) = recipe.kind.choice() else { return Ok(None) };
-    let Some(held) = Held::of(&state.params, batch, recipe)? else { return Ok(None) };
+    let progress = Progress { step: state.step, steps: recipe.steps, memory: &state.memory };
+    let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
+    let Some(held) = Held::of(&state.params, batch)? else { return Ok(None) };
     let mut centred = std::mem::take(&mut room.centred);
     let found = held.lend(recipe, &mut centred, |inputs| {
         if !choice.fits(inputs.shape.d_sae) {
             return Ok(None);
         }
         let Some((codes, jumped)) = choose(inputs, choice, most)? else { return Ok(None) };
-        let step = Step { inputs, choice, recipe, sparsity: recipe.sparsity(state.step), silent: &state.silent };
-        step.compute(codes, jumped, room).map(Some)
+        let sparsity = recipe.sparsity(state.step) * state.price.factor();
+        let powers = |p: f64| Ok(powers(&codes, p));
+        let memory = recipe.kind.remembered(progress, &powers)?;
+        let step = Step { inputs, choice, recipe, sparsity, silent: &state.silent };
+        step.compute(codes, jumped, room).map(|computed| Some(Computed { memory, ..computed }))
     });
     room.centred = centred;
     found
 }
 
 /// The codes of a batch, with what thresholds did to them. Nothing where they are too many.
-fn choose(inputs: &Inputs, choice: Choice, most: f64) -> Result<Option<(SparseRows, Option<Jumped>)>> {
+fn choose(inputs: &Inputs, choice: Choice<'_>, most: f64) -> Result<Option<(SparseRows, Option<Jumped>)>> {
     let (rows, d_sae) = (inputs.rows, inputs.shape.d_sae);
     let sizes = Sizes { rows, inner: inputs.shape.d_in, columns: d_sae };
     let product = Product { x: inputs.x, weights: &inputs.encoder, bias: inputs.encoder_bias, sizes };
@@ -106,10 +128,26 @@ fn choose(inputs: &Inputs, choice: Choice, most: f64) -> Result<Option<(SparseRo
     })
 }
 
+/// The mean over rows of the sum of codes to a power.
+fn powers(codes: &SparseRows, p: f64) -> f64 {
+    let fired = codes.values.iter().filter(|code| **code > 0.0);
+    fired.map(|code| f64::from(*code).powf(p)).sum::<f64>() / codes.rows().max(1) as f64
+}
+
+/// How long the parts of a direction are; as in the twin, a part of length 0 is as if it were very short.
+pub fn lengths_of<'a>(direction: &'a [f32], parts: &'a [usize]) -> impl Iterator<Item = f32> + 'a {
+    let mut rest = direction;
+    parts.iter().map(move |width| {
+        let (part, others) = rest.split_at((*width).min(rest.len()));
+        rest = others;
+        squares(arch(), part).max(SHORTEST).sqrt()
+    })
+}
+
 /// What the parts of a step share.
 struct Step<'a> {
     inputs: &'a Inputs<'a>,
-    choice: Choice,
+    choice: Choice<'a>,
     recipe: &'a Recipe,
     /// What the penalty counts at this step.
     sparsity: f64,
@@ -120,7 +158,7 @@ impl Step<'_> {
     fn compute(&self, codes: SparseRows, jumped: Option<Jumped>, room: &mut Gradients) -> Result<Computed> {
         let inputs = self.inputs;
         let (rows, d_sae, d_out) = (inputs.rows, inputs.shape.d_sae, inputs.shape.d_out);
-        let spread_of_target = spread(inputs.target, d_out);
+        let spread_of_target = spread(inputs.whole, d_out);
         let counts = match self.recipe.counting {
             Counting::Mean => 1.0 / (rows * d_out) as f64,
             Counting::Sum => 1.0 / rows as f64,
@@ -146,12 +184,12 @@ impl Step<'_> {
             Some(_) => left.sums.iter().map(bias).collect(),
             None => Vec::new(),
         };
-        let length = match self.choice {
-            Choice::Positive { weighted: true, .. } => self.price() as f32,
-            _ => 0.0,
-        };
-        let whole = room.sweep(inputs, &sources, Directions { is_unit: self.recipe.unit, length })?;
-        let more = [&room.decoder_bias, &room.threshold].map(|numbers| f64::from(squares(arch(), numbers)));
+        let whole_direction = [d_out];
+        let parts = self.parts(&whole_direction);
+        let directions = Directions { is_unit: self.recipe.unit, length: self.price() as f32, parts };
+        let whole = room.sweep(inputs, &sources, directions)?;
+        room.feel_skip(inputs, &left.rest, factor)?;
+        let more = [&room.decoder_bias, &room.threshold, &room.skip].map(|numbers| f64::from(squares(arch(), numbers)));
         let error = left.squares * counts;
         room.rest = left.rest;
         let fired = codes.values.iter().filter(|code| **code != 0.0);
@@ -164,14 +202,24 @@ impl Step<'_> {
             silent,
             smallest: matches!(self.choice, Choice::LargestOfAll(_))
                 .then(|| fired.copied().reduce(f32::min).map_or(0.0, f64::from)),
+            memory: Vec::new(),
         })
     }
 
     /// What a code counts in the penalty, for a direction of length 1.
     fn price(&self) -> f64 {
         match self.choice {
-            Choice::Positive { l1, .. } => self.sparsity * l1 / self.inputs.rows as f64,
+            Choice::Positive { price, .. } => self.sparsity * price / self.inputs.rows as f64,
             _ => 0.0,
+        }
+    }
+
+    /// The parts of a direction whose lengths cost; `whole` is one part that is all of it.
+    fn parts<'b>(&'b self, whole: &'b [usize]) -> &'b [usize] {
+        match self.choice {
+            Choice::Positive { cost: Cost::Length, .. } => whole,
+            Choice::Positive { cost: Cost::Parts(widths), .. } => widths,
+            _ => &[],
         }
     }
 
@@ -183,12 +231,22 @@ impl Step<'_> {
             room.threshold = jump.gradient(jumped, codes, slopes, thresholds, self.sparsity);
             return self.sparsity * jumped.penalty[0];
         }
-        let Choice::Positive { weighted, .. } = self.choice else { return 0.0 };
-        let lengths: Option<Vec<f32>> = weighted.then(|| {
-            let length = |feature| squares(arch(), self.inputs.direction(feature)).sqrt();
+        let Choice::Positive { cost, .. } = self.choice else { return 0.0 };
+        let (price, mut sum) = (self.price(), 0.0);
+        if let Cost::Power(p) = cost {
+            for (code, slope) in codes.values.iter().zip(slopes).filter(|(code, _)| **code > 0.0) {
+                let code = f64::from(*code);
+                *slope += (price * p * code.powf(p - 1.0)) as f32;
+                sum += code.powf(p);
+            }
+            return price * sum;
+        }
+        let whole = [self.inputs.shape.d_out];
+        let parts = self.parts(&whole);
+        let lengths: Option<Vec<f32>> = (!parts.is_empty()).then(|| {
+            let length = |feature| lengths_of(self.inputs.direction(feature), parts).sum();
             (0..self.inputs.shape.d_sae).map(length).collect()
         });
-        let (price, mut sum) = (self.price(), 0.0);
         for ((code, column), slope) in codes.values.iter().zip(&codes.columns).zip(slopes) {
             let length = lengths.as_ref().map_or(1.0, |lengths| lengths[*column as usize]);
             *slope += price as f32 * length;

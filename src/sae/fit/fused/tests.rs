@@ -8,7 +8,7 @@ use crate::base::random::stream;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::fit::kinds::{self, Kind};
 use crate::sae::fit::params::{Name, Params, unit_rows};
-use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, State};
+use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, Start, State};
 use crate::tensor::kernels::Level;
 use crate::tensor::{DType, Tensor, create, floats};
 
@@ -35,6 +35,9 @@ fn kinds_that_take_part() -> Vec<Arc<dyn Kind>> {
         jump(json!({ "target": 4.0, "estimate": "dictionary_learning" })),
         // Thresholds below 0 let pre-activations through that are no codes.
         jump(json!({ "threshold": -0.1, "target": 4.0 })),
+        // A penalty that is found on the way.
+        kind("relu", json!({ "l1": 0.03, "target": 2.0 })),
+        kind("p_anneal", json!({ "l1": 0.03, "p_end": 0.5, "anneal_start": 1, "updates": 4 })),
     ]
 }
 
@@ -52,6 +55,7 @@ fn recipe(kind: Arc<dyn Kind>) -> Recipe {
         sparsity_warmup: 4,
         counting: Counting::Sum,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
+        start: Start::Random,
         dead_after: 64,
         scaled: false,
         skip: false,
@@ -97,6 +101,10 @@ fn agree(recipe: &Recipe, shape: Shape, batches: &[Batch]) {
         same_step(found, plain.advance_plain(batch, recipe).unwrap(), &what);
         assert_eq!(fast.silent, plain.silent, "{what}");
         assert_eq!(fast.threshold.is_some(), plain.threshold.is_some());
+        let memories = fast.memory.iter().zip(&plain.memory);
+        assert_eq!(fast.memory.len(), plain.memory.len());
+        memories.for_each(|(fast, plain)| close(*fast, *plain, &what));
+        close(fast.price.factor(), plain.price.factor(), &what);
         close(fast.threshold.unwrap_or_default(), plain.threshold.unwrap_or_default(), &what);
         for (fast, plain) in fast.params.all.iter().zip(&plain.params.all) {
             for (index, (fast, plain)) in
@@ -155,7 +163,18 @@ fn a_transcoder_steps_as_its_twin_does() {
     let shape = Shape { d_in: 6, d_sae: 21, d_out: 11 };
     for kind in kinds_that_take_part().into_iter().filter(|kind| !kind.is_tied()) {
         let batch = |i| Batch { x: rows(i, 10, 6), target: Some(rows(i + 9, 10, 11)) };
-        agree(&recipe(kind), shape, &(0..3).map(batch).collect::<Vec<_>>());
+        let batches: Vec<_> = (0..3).map(batch).collect();
+        agree(&recipe(kind.clone()), shape, &batches);
+        agree(&Recipe { skip: true, counting: Counting::Normalised, ..recipe(kind) }, shape, &batches);
+    }
+}
+
+#[test]
+fn a_crosscoder_steps_as_its_twin_does() {
+    let shape = Shape { d_in: 9, d_sae: 30, d_out: 9 };
+    for options in [json!({ "l1": 0.05, "widths": [2, 7] }), json!({ "target": 3.0, "widths": [3, 3, 3] })] {
+        let recipe = Recipe { unit: false, ..recipe(kind("crosscoder", options)) };
+        agree(&recipe, shape, &batches(6, 20, shape.d_in));
     }
 }
 

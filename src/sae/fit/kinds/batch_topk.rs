@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::topk::few;
-use super::{Kind, Pass};
+use super::{Kind, Pass, Progress};
 use crate::base::Result;
 use crate::sae::fit::fused::Choice;
 use crate::sae::fit::params::Params;
@@ -42,7 +42,7 @@ impl Kind for BatchTopK {
         smallest(codes).map(Some)
     }
 
-    fn choice(&self) -> Option<Choice> {
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
         Some(Choice::LargestOfAll(self.k))
     }
 

@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Pass};
+use super::{Kind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
+use crate::sae::fit::fused::{Choice, Cost};
 use crate::sae::fit::params::Params;
 use crate::sae::fit::recipe::Shape;
 use crate::tensor::{Tensor, elementwise};
@@ -20,7 +21,9 @@ const SHORTEST: f64 = 1e-16;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Crosscoder {
     /// What the mean over rows of the sum of codes counts, each by the lengths of its direction's parts.
-    pub l1: f64,
+    pub l1: Option<f64>,
+    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    pub target: Option<f64>,
     /// How wide the parts are, one for each site.
     pub widths: Vec<usize>,
 }
@@ -59,7 +62,19 @@ impl Kind for Crosscoder {
             let (widths, d) = (&self.widths, shape.d_out);
             return Err(err!(Argument, "expected `widths` of sites that are {d} together, found {widths:?}"));
         }
-        Ok(())
+        penalised(["l1", "target"], [self.l1, self.target])
+    }
+
+    fn target(&self) -> Option<f64> {
+        self.target
+    }
+
+    fn seeks(&self) -> Option<Option<f64>> {
+        self.target.map(|_| self.l1)
+    }
+
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+        Some(Choice::Positive { price: l1_or_price(self.l1), cost: Cost::Parts(&self.widths) })
     }
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
@@ -68,7 +83,7 @@ impl Kind for Crosscoder {
 
     fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
         let costs = codes.broadcast_mul(&self.lengths(pass.decoder)?)?;
-        Ok(Some((costs.sum(1)?.mean(0)? * self.l1)?))
+        Ok(Some((costs.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Name, Pass};
+use super::{Kind, Name, Pass, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::codes::greater;
 use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "gated";
@@ -15,12 +16,14 @@ pub const NAME: &str = "gated";
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Gated {
     /// What the mean over rows of the sum of what the gates let through counts.
-    pub l1: f64,
+    pub l1: Option<f64>,
+    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    pub target: Option<f64>,
 }
 
 impl Gated {
     /// What decides whether a feature is there. The encoder's bias, which `pre` has in it, is that of the magnitudes.
-    fn gate(&self, pass: &Pass) -> Result<Tensor> {
+    fn gates(&self, pass: &Pass) -> Result<Tensor> {
         let (magnitude, gate) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::Gate)?);
         Ok(pass.pre.broadcast_sub(magnitude)?.broadcast_add(gate)?)
     }
@@ -35,9 +38,25 @@ impl Kind for Gated {
         vec![(Name::Gate, 0.0), (Name::LogScale, 0.0)]
     }
 
+    fn check(&self, _shape: Shape) -> Result<()> {
+        penalised(["l1", "target"], [self.l1, self.target])
+    }
+
+    fn target(&self) -> Option<f64> {
+        self.target
+    }
+
+    fn seeks(&self) -> Option<Option<f64>> {
+        self.target.map(|_| self.l1)
+    }
+
+    fn gate(&self) -> Name {
+        Name::Gate
+    }
+
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         let (magnitude, log_scale) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::LogScale)?);
-        let gate = self.gate(pass)?;
+        let gate = self.gates(pass)?;
         let open = greater(&gate, &gate.zeros_like()?)?;
         let inner = pass.pre.broadcast_sub(magnitude)?;
         let size = inner.broadcast_mul(&log_scale.exp()?)?.broadcast_add(magnitude)?;
@@ -45,13 +64,13 @@ impl Kind for Gated {
     }
 
     fn penalty(&self, pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
-        let through = elementwise::relu(&self.gate(pass)?)?;
-        Ok(Some((through.sum(1)?.mean(0)? * self.l1)?))
+        let through = elementwise::relu(&self.gates(pass)?)?;
+        Ok(Some((through.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
     /// What the gates let through is to reconstruct, too, so that they learn at all.
     fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
-        Ok(Some(elementwise::relu(&self.gate(pass)?)?))
+        Ok(Some(elementwise::relu(&self.gates(pass)?)?))
     }
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {

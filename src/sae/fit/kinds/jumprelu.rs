@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Name, Pass};
+use super::{Kind, Name, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -18,16 +18,16 @@ pub const NAME: &str = "jumprelu";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct JumpRelu {
-    /// What the penalty counts: the mean number of codes of a row, or where there is a `target`, the square of how far
-    /// that number over the target is from 1.
-    pub l0: f64,
+    /// What the penalty counts: the mean number of codes of a row, or where there is a `target` as well, the square of how
+    /// far that number over the target is from 1.
+    pub l0: Option<f64>,
+    /// How many codes a row is to have. Alone, it has the penalty found on the way.
     pub target: Option<f64>,
     /// How near to its threshold a pre-activation has to be to move it. It belongs to a scale of the input.
     #[serde(default = "bandwidth")]
     pub bandwidth: f64,
-    /// What thresholds begin at.
-    #[serde(default = "threshold")]
-    pub threshold: f64,
+    /// What thresholds begin at; where there is a `target`, at what leaves as many codes.
+    pub threshold: Option<f64>,
     /// Whose estimate of how a threshold moves the penalty.
     #[serde(default)]
     pub estimate: Estimate,
@@ -49,11 +49,16 @@ fn bandwidth() -> f64 {
     0.001
 }
 
-fn threshold() -> f64 {
-    0.001
-}
+/// What thresholds begin at where nothing else is said.
+const THRESHOLD: f64 = 0.001;
 
 impl JumpRelu {
+    /// The number of codes whose distance the penalty squares, as the trainer of
+    /// dictionary_learning has it.
+    fn square(&self) -> Option<f64> {
+        self.target.filter(|_| self.l0.is_some())
+    }
+
     /// Where a threshold is felt: 1 within half a bandwidth of it (the rectangle of equation 11).
     fn near(&self, pre: &Tensor, threshold: &Tensor) -> Result<Tensor> {
         let distance = pre.detach().broadcast_sub(&threshold.detach())?.abs()?;
@@ -78,16 +83,30 @@ impl Kind for JumpRelu {
     }
 
     fn more(&self) -> Vec<(Name, f64)> {
-        vec![(Name::Threshold, self.threshold)]
+        vec![(Name::Threshold, self.threshold.unwrap_or(THRESHOLD))]
     }
 
     fn check(&self, _shape: Shape) -> Result<()> {
-        for (name, number) in [("bandwidth", Some(self.bandwidth)), ("target", self.target)] {
-            if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
-                return Err(err!(Argument, "expected a number above 0 as `{name}`, found {number:?}"));
-            }
+        if !(self.bandwidth.is_finite() && self.bandwidth > 0.0) {
+            return Err(err!(Argument, "expected a number above 0 as `bandwidth`, found {}", self.bandwidth));
         }
-        Ok(())
+        penalised(["l0", "target"], [self.l0, self.target])
+    }
+
+    fn target(&self) -> Option<f64> {
+        self.target
+    }
+
+    fn starts_sparse(&self) -> bool {
+        self.target.is_some() && self.threshold.is_none()
+    }
+
+    fn seeks(&self) -> Option<Option<f64>> {
+        (self.target.is_some() && self.l0.is_none()).then_some(None)
+    }
+
+    fn gate(&self) -> Name {
+        Name::Threshold
     }
 
     /// Equations 10 and 11: d/d threshold = -(threshold / bandwidth) where the threshold is near.
@@ -108,16 +127,16 @@ impl Kind for JumpRelu {
         };
         let slope = (near / self.bandwidth)?;
         let count = Self::felt(&fires, threshold, &slope)?.sum(1)?.mean(0)?;
-        let count = match self.target {
+        let count = match self.square() {
             Some(target) => ((count / target)? - 1.0)?.sqr()?,
             None => count,
         };
-        Ok(Some((count * self.l0)?))
+        Ok(Some((count * l1_or_price(self.l0))?))
     }
 
-    fn choice(&self) -> Option<Choice> {
-        let Self { l0, target, bandwidth, estimate, .. } = *self;
-        Some(Choice::Above(Jump { l0, target, bandwidth, estimate }))
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+        let Self { bandwidth, estimate, .. } = *self;
+        Some(Choice::Above(Jump { l0: l1_or_price(self.l0), target: self.square(), bandwidth, estimate }))
     }
 
     fn activation(&self, params: &Params, _threshold: Option<f64>) -> Result<Activation> {

@@ -16,6 +16,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use jumprelu::Estimate;
+pub use p_anneal::powers;
 use serde_json::{Map, Value};
 
 use super::fused::Choice;
@@ -103,14 +104,36 @@ pub trait Kind: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Numbers that it goes on with at the next step, now that it has seen the codes of this one.
-    fn remembered(&self, _pass: &Pass, _codes: &Tensor) -> Result<Vec<f64>> {
+    /// Numbers that it goes on with at the next step, now that it has seen the codes of this one. `powers` gives the mean
+    /// over rows of the sum of these to some power.
+    fn remembered(&self, _progress: Progress, _powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
         Ok(Vec::new())
     }
 
-    /// How its codes are chosen, where the fused step knows how; such a kind remembers nothing.
-    fn choice(&self) -> Option<Choice> {
+    /// How its codes are chosen, where the fused step knows how.
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
         None
+    }
+
+    /// How many codes a row is to have on average, where a penalty is to see to that.
+    fn target(&self) -> Option<f64> {
+        None
+    }
+
+    /// Whether the penalty's size is found on the way, so that there are as many codes; and from what on it begins, where
+    /// that was said.
+    fn seeks(&self) -> Option<Option<f64>> {
+        None
+    }
+
+    /// Whether it begins with about as many codes as are asked for, and not with half of all features.
+    fn starts_sparse(&self) -> bool {
+        self.target().is_some()
+    }
+
+    /// The weight that decides from where on a feature fires: a bias, or a threshold.
+    fn gate(&self) -> Name {
+        Name::EncoderBias
     }
 
     /// What a finished dictionary makes its codes with; `threshold` is that running mean.
@@ -125,6 +148,27 @@ pub trait Kind: Debug + Send + Sync {
     fn options(&self) -> Value;
 }
 
+/// What a penalty counts, where none is said: its price is found on the way.
+fn l1_or_price(l1: Option<f64>) -> f64 {
+    l1.unwrap_or(1.0)
+}
+
+/// Refuses penalties of which nobody said how large they are.
+fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()> {
+    let [name, other] = names;
+    if penalty.is_none() && target.is_none() {
+        return Err(err!(Argument, "expected `{name}`, what the penalty counts, or `{other}`, how many codes a row has")
+            .hint(format!("with `{other}: 32` the penalty is found on the way")));
+    }
+    if penalty.is_some_and(|penalty| !(penalty.is_finite() && penalty >= 0.0)) {
+        return Err(err!(Argument, "expected a number from 0 on as `{name}`, found {penalty:?}"));
+    }
+    if target.is_some_and(|target| !(target.is_finite() && target > 0.0)) {
+        return Err(err!(Argument, "expected a number above 0 as `{other}`, found {target:?}"));
+    }
+    Ok(())
+}
+
 type Make = fn(Value) -> serde_json::Result<Arc<dyn Kind>>;
 
 fn make<K: Kind + serde::de::DeserializeOwned + 'static>(options: Value) -> serde_json::Result<Arc<dyn Kind>> {
@@ -133,14 +177,14 @@ fn make<K: Kind + serde::de::DeserializeOwned + 'static>(options: Value) -> serd
 
 /// Every kind, by the name that scripts give, with its options.
 const KINDS: [(&str, &[&str], Make); 9] = [
-    (tied::NAME, &["l1"], make::<tied::Tied>),
-    (relu::NAME, &["l1", "weighted"], make::<relu::Relu>),
+    (tied::NAME, &["l1", "target"], make::<tied::Tied>),
+    (relu::NAME, &["l1", "target", "weighted"], make::<relu::Relu>),
     (topk::NAME, &["k"], make::<topk::TopK>),
     (batch_topk::NAME, &["k"], make::<batch_topk::BatchTopK>),
     (jumprelu::NAME, &["l0", "target", "bandwidth", "threshold", "estimate"], make::<jumprelu::JumpRelu>),
-    (gated::NAME, &["l1"], make::<gated::Gated>),
-    (p_anneal::NAME, &["l1", "p_end", "anneal_start", "updates"], make::<p_anneal::PAnneal>),
-    (crosscoder::NAME, &["l1", "widths"], make::<crosscoder::Crosscoder>),
+    (gated::NAME, &["l1", "target"], make::<gated::Gated>),
+    (p_anneal::NAME, &["l1", "target", "p_end", "anneal_start", "updates"], make::<p_anneal::PAnneal>),
+    (crosscoder::NAME, &["l1", "target", "widths"], make::<crosscoder::Crosscoder>),
     (matryoshka::NAME, &["k", "prefixes", "weights"], make::<matryoshka::Matryoshka>),
 ];
 

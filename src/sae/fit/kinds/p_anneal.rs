@@ -4,14 +4,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Pass};
+use super::{Kind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
 use crate::sae::codes::greater;
+use crate::sae::fit::fused::{Choice, Cost};
 use crate::sae::fit::params::Params;
 use crate::sae::fit::recipe::Shape;
-use crate::tensor::{DType, Tensor, elementwise};
+use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "p_anneal";
 
@@ -22,7 +23,9 @@ const COMPARED: usize = 10;
 pub struct PAnneal {
     /// What the mean over rows of the sum of codes^p counts while p is 1; it is adapted with each p, so that the penalty
     /// stays as large.
-    pub l1: f64,
+    pub l1: Option<f64>,
+    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    pub target: Option<f64>,
     /// What p falls to.
     #[serde(default = "p_end")]
     pub p_end: f64,
@@ -70,21 +73,17 @@ impl PAnneal {
         Power { now: value(passed), next: Some(value((passed + 1).min(last))), ends }
     }
 
-    fn coefficient(&self, pass: &Pass) -> f64 {
-        pass.progress.memory.first().copied().unwrap_or(self.l1)
+    fn coefficient(&self, progress: Progress) -> f64 {
+        progress.memory.first().copied().unwrap_or(l1_or_price(self.l1))
     }
 }
 
 /// The mean over rows of the sum of codes^p. Codes of 0 have no gradient.
-fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
+pub fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
     let fires = greater(codes, &codes.zeros_like()?.narrow(0, 0, 1)?.squeeze(0)?)?;
     // Where there is no code stands a 1, whose power has a finite gradient.
     let safe = (codes + (fires.neg()? + 1.0)?)?;
     Ok(safe.powf(p)?.mul(&fires)?.sum(1)?.mean(0)?)
-}
-
-fn number(t: &Tensor) -> Result<f64> {
-    Ok(t.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 impl Kind for PAnneal {
@@ -99,7 +98,20 @@ impl Kind for PAnneal {
         if self.updates < 2 {
             return Err(err!(Argument, "expected at least 2 as `updates`, found {}", self.updates));
         }
-        Ok(())
+        penalised(["l1", "target"], [self.l1, self.target])
+    }
+
+    fn target(&self) -> Option<f64> {
+        self.target
+    }
+
+    fn seeks(&self) -> Option<Option<f64>> {
+        self.target.map(|_| self.l1)
+    }
+
+    fn choice(&self, progress: Progress) -> Option<Choice<'_>> {
+        let power = self.power(progress.step, progress.steps).now;
+        Some(Choice::Positive { price: self.coefficient(progress), cost: Cost::Power(power) })
     }
 
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
@@ -108,20 +120,19 @@ impl Kind for PAnneal {
 
     fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
         let power = self.power(pass.progress.step, pass.progress.steps);
-        Ok(Some((powers(codes, power.now)? * self.coefficient(pass))?))
+        Ok(Some((powers(codes, power.now)? * self.coefficient(pass.progress))?))
     }
 
     /// The coefficient, then pairs of penalties by this p and by the next one, of the last steps.
-    fn remembered(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<f64>> {
-        let power = self.power(pass.progress.step, pass.progress.steps);
-        let Some(next) = power.next else { return Ok(vec![self.coefficient(pass)]) };
-        let codes = codes.detach();
-        let mut pairs = pass.progress.memory.get(1..).unwrap_or_default().to_vec();
-        pairs.extend([number(&powers(&codes, power.now)?)?, number(&powers(&codes, next)?)?]);
+    fn remembered(&self, progress: Progress, powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
+        let power = self.power(progress.step, progress.steps);
+        let Some(next) = power.next else { return Ok(vec![self.coefficient(progress)]) };
+        let mut pairs = progress.memory.get(1..).unwrap_or_default().to_vec();
+        pairs.extend([powers(power.now)?, powers(next)?]);
         pairs.drain(..pairs.len().saturating_sub(2 * COMPARED));
         let sum = |first: usize| pairs.iter().skip(first).step_by(2).sum::<f64>();
         let ratio = if power.ends && sum(1) > 0.0 { sum(0) / sum(1) } else { 1.0 };
-        Ok([vec![self.coefficient(pass) * ratio], pairs].concat())
+        Ok([vec![self.coefficient(progress) * ratio], pairs].concat())
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {
@@ -140,7 +151,7 @@ mod tests {
 
     #[test]
     fn p_falls_in_steps_from_where_it_is_said() {
-        let kind = PAnneal { l1: 1.0, p_end: 0.4, anneal_start: Some(2), updates: 4 };
+        let kind = PAnneal { l1: Some(1.0), target: None, p_end: 0.4, anneal_start: Some(2), updates: 4 };
         let at = |step| kind.power(step, 8);
         let all: Vec<f64> = (0..8).map(|step| at(step).now).collect();
         let expected = [1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6];
@@ -150,13 +161,13 @@ mod tests {
         assert_eq!((at(2).next, at(8).next.map(|p| (p * 10.0).round())), (None, Some(4.0)));
         // Where it is to begin behind the end, or has more values than steps.
         assert_eq!(kind.power(7, 2), Power { now: 1.0, next: None, ends: false });
-        let many = PAnneal { l1: 1.0, p_end: 0.5, anneal_start: Some(0), updates: 1000 };
+        let many = PAnneal { l1: Some(1.0), target: None, p_end: 0.5, anneal_start: Some(0), updates: 1000 };
         assert!((many.power(10, 10).now - 0.55).abs() < 1e-12);
     }
 
     #[test]
     fn powers_of_codes_are_summed_and_zeros_stay_out() {
         let codes = Tensor::new(&[[4.0_f64, 0.0], [9.0, 1.0]], &Device::Cpu).unwrap();
-        assert_eq!(number(&powers(&codes, 0.5).unwrap()).unwrap(), 3.0);
+        assert_eq!(powers(&codes, 0.5).unwrap().to_scalar::<f64>().unwrap(), 3.0);
     }
 }

@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Pass};
+use super::{Kind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::fused::Choice;
+use crate::sae::fit::fused::{Choice, Cost};
 use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "relu";
@@ -16,7 +17,9 @@ pub const NAME: &str = "relu";
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Relu {
     /// What the mean over rows of the sum of codes counts.
-    pub l1: f64,
+    pub l1: Option<f64>,
+    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    pub target: Option<f64>,
     /// Whether each code counts as much as its direction is long.
     #[serde(default)]
     pub weighted: bool,
@@ -32,6 +35,18 @@ impl Kind for Relu {
         !self.weighted
     }
 
+    fn check(&self, _shape: Shape) -> Result<()> {
+        penalised(["l1", "target"], [self.l1, self.target])
+    }
+
+    fn target(&self) -> Option<f64> {
+        self.target
+    }
+
+    fn seeks(&self) -> Option<Option<f64>> {
+        self.target.map(|_| self.l1)
+    }
+
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         elementwise::relu(pass.pre)
     }
@@ -41,11 +56,12 @@ impl Kind for Relu {
             true => codes.broadcast_mul(&pass.decoder.sqr()?.sum(1)?.sqrt()?)?,
             false => codes.clone(),
         };
-        Ok(Some((codes.sum(1)?.mean(0)? * self.l1)?))
+        Ok(Some((codes.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
-    fn choice(&self) -> Option<Choice> {
-        Some(Choice::Positive { l1: self.l1, weighted: self.weighted })
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+        let cost = if self.weighted { Cost::Length } else { Cost::Size };
+        Some(Choice::Positive { price: l1_or_price(self.l1), cost })
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Pass};
+use super::{Kind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
-use crate::sae::fit::fused::Choice;
+use crate::sae::fit::fused::{Choice, Cost};
 use crate::sae::fit::params::Params;
+use crate::sae::fit::recipe::Shape;
 use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "tied";
@@ -15,7 +16,9 @@ pub const NAME: &str = "tied";
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Tied {
     /// What the mean over rows of the sum of codes counts.
-    pub l1: f64,
+    pub l1: Option<f64>,
+    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    pub target: Option<f64>,
 }
 
 impl Kind for Tied {
@@ -31,16 +34,28 @@ impl Kind for Tied {
         false
     }
 
+    fn check(&self, _shape: Shape) -> Result<()> {
+        penalised(["l1", "target"], [self.l1, self.target])
+    }
+
+    fn target(&self) -> Option<f64> {
+        self.target
+    }
+
+    fn seeks(&self) -> Option<Option<f64>> {
+        self.target.map(|_| self.l1)
+    }
+
     fn codes(&self, pass: &Pass) -> Result<Tensor> {
         elementwise::relu(pass.pre)
     }
 
     fn penalty(&self, _pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some((codes.sum(1)?.mean(0)? * self.l1)?))
+        Ok(Some((codes.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
-    fn choice(&self) -> Option<Choice> {
-        Some(Choice::Positive { l1: self.l1, weighted: false })
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
+        Some(Choice::Positive { price: l1_or_price(self.l1), cost: Cost::Size })
     }
 
     fn activation(&self, _params: &Params, _threshold: Option<f64>) -> Result<Activation> {

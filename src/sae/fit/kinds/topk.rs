@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Kind, Pass};
+use super::{Kind, Pass, Progress};
 use crate::base::Result;
 use crate::err;
 use crate::sae::fit::fused::Choice;
@@ -37,7 +37,7 @@ impl Kind for TopK {
         codes::largest(&codes, &codes, self.k)
     }
 
-    fn choice(&self) -> Option<Choice> {
+    fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
         Some(Choice::LargestOfRows(self.k))
     }
 

@@ -46,7 +46,7 @@ fn gradients_of_transcoders_are_those_of_finite_differences() {
         let batch = Batch { x: drawn(&[9, 4], 0), target: Some(drawn(&[9, 3], 1)) };
         let at = |tensors: &[Tensor]| {
             let params = Params::new(names.iter().copied().zip(tensors.iter().cloned()).collect()).unwrap();
-            let before = Before { step: 3, silent: &[0; 10], memory: &[] };
+            let before = Before { step: 3, silent: &[0; 10], memory: &[], price: 1.0 };
             (loss(&recipe, &params, &batch, before).unwrap().total, params)
         };
         let (total, params) = at(&tensors);

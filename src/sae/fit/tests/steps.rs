@@ -98,7 +98,7 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
     for (step, expected) in floats(&losses).unwrap().into_iter().enumerate() {
         let batch = Batch { x: x.get(step).unwrap(), target: None };
         if step == 0 && median {
-            state.start_at_median(&batch.x, &crate::base::Task::default()).unwrap();
+            state.start(&batch, &recipe, &crate::base::Task::default()).unwrap();
         }
         let found = state.advance(&batch, &recipe).unwrap();
         assert!((found.loss - expected).abs() < 2e-5 * expected, "{name}, step {step}: {} {expected}", found.loss);

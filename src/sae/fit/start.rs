@@ -1,0 +1,87 @@
+//! Where a fit begins: in the middle of the first rows, with directions that point to some of them where that is asked
+//! for, and where a number of codes is asked for, with about as many.
+
+use rand::seq::index;
+
+use super::loss::Batch;
+use super::median::geometric_median;
+use super::params::{Name, unit_rows};
+use super::price::Price;
+use super::recipe::{Counting, Recipe, Start};
+use super::state::State;
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use crate::tensor::{DType, Tensor, kernels};
+
+/// Rows that tell from where on features fire.
+const LOOKED_AT: usize = 1024;
+
+impl State {
+    /// Sets what a fit begins with by its first rows.
+    pub fn start(&mut self, first: &Batch, recipe: &Recipe, task: &Task) -> Result<()> {
+        if let Some(bias) = self.params.maybe(Name::DecoderBias) {
+            bias.set(&geometric_median(first.target(), task)?)?;
+        }
+        if recipe.start == Start::Rows {
+            self.start_at_rows(first, recipe, task)?;
+        }
+        match recipe.kind.target() {
+            Some(target) if recipe.kind.starts_sparse() => self.start_sparse(first, recipe, target),
+            _ => Ok(()),
+        }
+    }
+
+    /// Directions at rows drawn without repetition, seen from the middle of all; features beyond the number of rows keep
+    /// the directions that they have.
+    fn start_at_rows(&mut self, first: &Batch, recipe: &Recipe, task: &Task) -> Result<()> {
+        let encoder = self.params.get(Name::Encoder)?;
+        let (rows, d_sae) = (first.x.dims()[0], encoder.dims()[0]);
+        let count = rows.min(d_sae);
+        let drawn = index::sample(&mut stream(recipe.seed, "rows to begin at", 0), rows, count);
+        let places = Tensor::new(drawn.into_iter().map(|row| row as u32).collect::<Vec<_>>(), first.x.device())?;
+        let features = Tensor::arange(0_u32, count as u32, first.x.device())?;
+        let directions = |x: &Tensor| -> Result<Tensor> {
+            let middle = geometric_median(x, task)?;
+            unit_rows(&x.index_select(&places, 0)?.broadcast_sub(&middle)?)
+        };
+        let weights = [(Name::Encoder, &first.x), (Name::Decoder, first.target())];
+        for (name, x) in weights {
+            if let Some(weight) = self.params.maybe(name) {
+                let anew = directions(x)?.to_dtype(weight.dtype())?;
+                super::resample::replace(weight, &features, &anew)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a row `target` codes on average: all features fire from the same pre-activation on. Where a penalty is to be
+    /// found, it begins at what such a code is worth.
+    fn start_sparse(&mut self, first: &Batch, recipe: &Recipe, target: f64) -> Result<()> {
+        let rows = first.x.dims()[0].min(LOOKED_AT);
+        let x = first.x.narrow(0, 0, rows)?;
+        let kind = recipe.kind.as_ref();
+        let centre = self.params.maybe(Name::DecoderBias).filter(|_| kind.is_centred() && first.target.is_none());
+        let x = match centre {
+            Some(centre) => x.broadcast_sub(centre)?,
+            None => x,
+        };
+        let encoder = self.params.get(Name::Encoder)?.as_detached_tensor();
+        let encoder = if kind.is_tied() { unit_rows(&encoder)? } else { encoder };
+        let pre = kernels::linear(&x, &encoder, None)?.to_dtype(DType::F32)?.flatten_all()?;
+        let mut pre = pre.to_vec1::<f32>()?;
+        let count = ((target * rows as f64).round() as usize).clamp(1, pre.len()) - 1;
+        let (_, from, _) = pre.select_nth_unstable_by(count, |a, b| b.total_cmp(a));
+        let from = f64::from(*from).max(f64::MIN_POSITIVE);
+        let gate = self.params.get(kind.gate())?;
+        let start = if kind.gate() == Name::Threshold { from } else { -from };
+        gate.set(&(gate.zeros_like()? + start)?)?;
+        if let Some(said) = kind.seeks() {
+            // What the error of a row loses by a code of this size, and by its first bit.
+            let width = first.target().dims()[1] as f64;
+            let counts = if recipe.counting == Counting::Sum { 1.0 } else { 1.0 / width };
+            let worth = if kind.gate() == Name::Threshold { from * from * counts } else { 2.0 * from * counts };
+            self.price = Price::from(if said.is_some() { 1.0 } else { worth });
+        }
+        Ok(())
+    }
+}
