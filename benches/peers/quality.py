@@ -1,8 +1,9 @@
 """Dictionaries of Python libraries for benches/quality.rs: each is fitted on the same rows and saved in its library's own format.
 
-Arguments: threads, a safetensors file with `train` rows and `held` ones, the folder to save to, how many features, rows of a
+Arguments: threads, a safetensors file with `train` rows, the folder to save to, how many features, rows of a
 batch, the seed, then jobs such as `topk:32:400:dictionary_learning:1e-3`: kind, number of codes (or penalty, as `l1=0.05`),
-steps, library, rate. Rows have a root mean square length of 1, as the libraries recommend. The rate rises for a fiftieth of the
+steps, library, rate. Rows are brought to a root mean square length of 1, as the libraries recommend, and what is saved is
+for rows as they come. The rate rises for a fiftieth of the
 steps and falls over the last fifth. Prints a line for each job: its words, the folder, the seconds of processor time.
 """
 
@@ -21,6 +22,18 @@ os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
 torch.set_num_threads(int(threads))
 rows = load_file(data)["train"]
 d = rows.shape[1]
+scale = 1 / rows.pow(2).sum(1).mean().sqrt().item()
+rows *= scale
+BIASES = ("bias", "b_enc", "b_dec", "threshold", "b_gate", "b_mag", "gate_bias", "mag_bias", "decoder_bias")
+
+
+def unscaled(module):
+    """The same dictionary for rows as they come: codes are homogeneous, so only biases and thresholds change."""
+    with torch.no_grad():
+        for name, numbers in [*module.named_parameters(), *module.named_buffers()]:
+            if name.split(".")[-1] in BIASES and (numbers.numel() > 1 or numbers.item() > 0):
+                numbers /= scale
+    return module
 
 
 def batches(steps):
@@ -69,7 +82,7 @@ def of_dictionary_learning(kind, codes, steps, rate):
     trainer = make[kind]()
 
     def save(folder):
-        torch.save(trainer.ae.state_dict(), f"{folder}/ae.pt")
+        torch.save(unscaled(trainer.ae).state_dict(), f"{folder}/ae.pt")
         said = dict(dict_class=type(trainer.ae).__name__, activation_dim=d, dict_size=features, layer=0, lm_name="none")
         if kind in ("topk", "batch_topk", "matryoshka"):
             said["k"] = int(codes)
@@ -112,7 +125,7 @@ def of_sae_lens(kind, codes, steps, rate):
         trainer.n_training_steps += 1
         trainer.n_training_samples += batch
 
-    return step, sae.save_inference_model
+    return step, lambda folder: unscaled(sae).save_inference_model(folder)
 
 
 def of_sparsify(optimizer):
@@ -157,7 +170,7 @@ def of_sparsify(optimizer):
         def save(folder):
             if optimizer != "adam":
                 steppers[0].eval()
-            coder.save_to_disk(folder)
+            unscaled(coder).save_to_disk(folder)
 
         return step, save
 

@@ -11,9 +11,7 @@ use crate::tensor::{DType, Tensor};
 
 use super::graph::{Graph, Node};
 
-/// A feature is found again where another one has nearly its direction and is active where it is: both the cosine and the
-/// correlation of their codes are at least this.
-pub const SAME: f64 = 0.7;
+pub use crate::sae::metrics::SAME;
 
 /// A graph with the dictionaries of its sites.
 #[derive(Debug, Clone, Copy)]

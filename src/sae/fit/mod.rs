@@ -22,6 +22,7 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 pub use checkpoint::{CHECKPOINT, Keep};
 pub use course::{Member, SETTINGS};

@@ -58,12 +58,7 @@ impl State {
 
     /// The loss of a batch in candle's operations, and all that belongs to it.
     pub fn loss(&self, batch: &Batch, recipe: &Recipe) -> Result<Loss> {
-        let before = Before {
-            step: self.step,
-            silent: &self.silent,
-            memory: &self.memory,
-            price: self.price.factor(),
-        };
+        let before = Before { step: self.step, silent: &self.silent, memory: &self.memory, price: self.price.factor() };
         loss(recipe, &self.params, batch, before)
     }
 

@@ -72,6 +72,12 @@ fn pair(a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((unit(a)?, unit(b)?))
 }
 
+/// Shows the cosines of each direction of `a` with all of `b`, one after the other.
+pub(super) fn cosines_of(a: &Tensor, b: &Tensor, task: &Task, see: impl FnMut(&[f32])) -> Result<()> {
+    let (a, b) = pair(a, b)?;
+    cosines(&a, &b, task, see)
+}
+
 /// Shows the cosines of each row of a with all rows of b, one row after the other.
 fn cosines(a: &Tensor, b: &Tensor, task: &Task, mut see: impl FnMut(&[f32])) -> Result<()> {
     let (count, turned) = (a.dim(0)?, b.t()?);

@@ -1,5 +1,6 @@
 //! How good a dictionary is: reconstruction, sparsity, features that never fire, and what a model loses by it.
 
+mod again;
 mod assignment;
 mod classes;
 mod dimensions;
@@ -13,6 +14,7 @@ mod pareto;
 mod predictions;
 mod stored;
 
+pub use again::{Again, SAME, again};
 pub use classes::{CLASSES, classes};
 pub use directions::{Matches, matches, mmcs};
 pub use effect::{Judged, Sites, effect, effects};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::rows::Held;
 use crate::base::{Result, names};
 use crate::model::train::{Schedule, Shape as Fall};
-use crate::sae::fit::{Counting, Dead, Keep, Recipe, Start, follows, kinds};
+use crate::sae::fit::{Counting, Dead, Keep, Recipe, Shape, Start, kinds};
 use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
@@ -22,21 +22,22 @@ pub(super) struct Asked {
     steps: Option<usize>,
     passes: f64,
     batch: usize,
-    lr: f64,
-    fall: Fall,
+    lr: Option<f64>,
+    fall: Option<Fall>,
     warmup: Option<usize>,
     decay: Option<usize>,
-    betas: [f64; 2],
+    betas: Option<[f64; 2]>,
     eps: f64,
-    clip: Option<f64>,
+    /// As long as a gradient may be at most, where that is said.
+    clip: Option<Option<f64>>,
     sparsity_warmup: usize,
     counting: Option<Counting>,
     unit: Option<bool>,
     dead: Help,
-    start: Start,
+    start: Option<Start>,
     resample_at: Option<Vec<usize>>,
     k_aux: Option<usize>,
-    aux: f64,
+    aux: Option<f64>,
     dead_after: Option<usize>,
     scaled: bool,
     seed: u64,
@@ -87,25 +88,25 @@ pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
         steps: read.get("steps", Given::size)?,
         passes: read.number("passes", 4.0)?,
         batch: read.size("batch", 4096)?,
-        lr: read.number("lr", 1e-3)?,
-        fall: read.get("schedule", |given| one_of(given, &Fall::ALL))?.unwrap_or(Fall::Trapezoid),
+        lr: read.get("lr", Given::number)?,
+        fall: read.get("schedule", |given| one_of(given, &Fall::ALL))?,
         warmup: read.get("warmup", Given::size)?,
         decay: read.get("decay", Given::size)?,
-        betas: read.get("betas", Given::range)?.unwrap_or([0.9, 0.999]),
+        betas: read.get("betas", Given::range)?,
         eps: read.number("eps", 1e-8)?,
         clip: match read.value("clip") {
-            Some(none) if none.is_unit() => None,
-            Some(_) => read.get("clip", Given::number)?,
-            None => Some(1.0),
+            Some(none) if none.is_unit() => Some(None),
+            Some(_) => Some(read.get("clip", Given::number)?),
+            None => None,
         },
         sparsity_warmup: read.size("sparsity_warmup", 0)?,
         counting: read.get("loss", |given| one_of(given, &COUNTINGS))?,
         unit: read.get("unit", Given::flag)?,
         dead: read.get("dead", |given| one_of(given, &HELPS))?.unwrap_or(Help::AuxK),
-        start: read.get("start", |given| one_of(given, &STARTS))?.unwrap_or(Start::Rows),
+        start: read.get("start", |given| one_of(given, &STARTS))?,
         resample_at: read.get("resample_at", Given::sizes)?,
         k_aux: read.get("k_aux", Given::size)?,
-        aux: read.number("aux", 1.0 / 32.0)?,
+        aux: read.get("aux", Given::number)?,
         dead_after: read.get("dead_after", Given::size)?,
         scaled: read.flag("scaled", true)?,
         seed: read.seed()?.unwrap_or_else(|| env.random.generator(None).next_u64() >> 1),
@@ -135,48 +136,42 @@ impl Asked {
         let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
         let batch = self.batch.min(rows);
         let steps = self.steps.unwrap_or((self.passes * rows as f64 / batch as f64).ceil() as usize) as u64;
+        let shape = Shape { d_in: width, d_sae, d_out: width };
+        let usual = Recipe::usual(kind, self.counting, shape, rows, steps, batch, self.seed);
         let schedule = Schedule {
-            shape: self.fall,
-            warmup: self.warmup.map_or(steps / 50, |steps| steps as u64),
-            decay: self.decay.map_or(steps / 5, |steps| steps as u64),
-            floor: 0.0,
+            shape: self.fall.unwrap_or(usual.schedule.shape),
+            warmup: self.warmup.map_or(usual.schedule.warmup, |steps| steps as u64),
+            decay: self.decay.map_or(usual.schedule.decay, |steps| steps as u64),
+            ..usual.schedule
         };
-        let (is_tied, unit) = (kind.is_tied(), self.unit.unwrap_or(kind.likes_unit()));
-        let usual = if is_tied { Counting::Mean } else { Counting::Normalised };
-        // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
-        let mut dead_after = (rows / 4).clamp(1, 10_000_000) as u64;
-        let dead = match self.dead {
+        let mut dead_after = usual.dead_after;
+        let dead = match (self.dead, &usual.dead) {
             // Bricken et al. 2023 do so four times at equal distances, for features silent over half of one.
-            Help::Resample => {
+            (Help::Resample, _) => {
                 let distance = (steps / 8).max(1);
                 dead_after = (distance * batch as u64 / 2).max(1);
                 let after = self.resample_at.as_ref().map(|steps| steps.iter().map(|step| *step as u64).collect());
                 Dead::Resample { after: after.unwrap_or_else(|| (1..=4).map(|turn| turn * distance).collect()) }
             }
-            Help::AuxK if !is_tied => {
-                Dead::AuxK { k: self.k_aux.unwrap_or(width / 2).clamp(1, d_sae.max(1)), weight: self.aux }
+            (Help::AuxK, Dead::AuxK { k, weight }) => {
+                let k = self.k_aux.map_or(*k, |k| k.clamp(1, d_sae.max(1)));
+                Dead::AuxK { k, weight: self.aux.unwrap_or(*weight) }
             }
-            Help::AuxK | Help::Leave => Dead::Leave,
+            (Help::AuxK | Help::Leave, _) => Dead::Leave,
         };
         let recipe = Recipe {
-            kind,
-            steps,
-            batch,
-            lr: self.lr,
+            lr: self.lr.unwrap_or(usual.lr),
             schedule,
-            betas: self.betas,
+            betas: self.betas.unwrap_or(usual.betas),
             eps: self.eps,
-            clip: self.clip,
+            clip: self.clip.unwrap_or(usual.clip),
             sparsity_warmup: self.sparsity_warmup as u64,
-            counting: self.counting.unwrap_or(usual),
-            unit,
+            unit: self.unit.unwrap_or(usual.unit),
             dead,
-            start: self.start,
+            start: self.start.unwrap_or(usual.start),
             dead_after: self.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: self.scaled,
-            skip: false,
-            follows: follows(steps),
-            seed: self.seed,
+            ..usual
         };
         Ok((recipe, d_sae))
     }

@@ -137,13 +137,17 @@ pub mod functions {
     /// - "topk": `k` codes of a row (Gao et al. 2024)
     /// - "batch_topk": `k` on average, and a threshold later (Bussmann et al. 2024)
     /// - "matryoshka": that with `prefixes` that each reconstruct, and their `weights`
-    /// - "relu": a penalty `l1`, by the directions' lengths where `weighted` (Bricken et al. 2023)
-    /// - "tied": encoder and decoder in one, a penalty `l1` (Cunningham et al. 2023)
-    /// - "p_anneal": a penalty `l1` on codes to the power p, which falls from 1 to `p_end` (0.2) in so many `updates` (10),
+    /// - "relu": a penalty `l1` or a `target`, by the directions' lengths where `weighted` (Bricken et al. 2023)
+    /// - "tied": encoder and decoder in one, a penalty `l1` or a `target` (Cunningham et al. 2023)
+    /// - "p_anneal": a penalty `l1`, or a `target`, on codes to the power p, which falls from 1 to `p_end` (0.2) in so many `updates` (10),
     ///   from the step `anneal_start` on (a tenth of the steps) (Karvonen et al. 2024)
-    /// - "gated": a penalty `l1` on gates (Rajamanoharan et al. 2024)
-    /// - "jumprelu": thresholds, a penalty `l0`, towards a `target` where there is one, `bandwidth`, where `threshold`
-    ///   begins, and whose `estimate`, "paper" or "dictionary_learning"
+    /// - "gated": a penalty `l1` on gates, or a `target` (Rajamanoharan et al. 2024)
+    /// - "jumprelu": thresholds, a penalty `l0` or a `target`, `bandwidth`, where `threshold` begins, and whose `estimate`,
+    ///   "paper" or "dictionary_learning"; with both, `l0` is what the square of codes / target - 1 counts
+    ///
+    /// A `target` is how many codes a row is to have on average. The fit begins with about as many, and what the penalty
+    /// counts is found on the way: it rises while there are more codes, and falls while there are fewer. An `l1` beside it is
+    /// what that begins with.
     ///
     /// Ctrl-C ends the fit, not the script: the dictionary so far is what comes back.
     ///
@@ -160,16 +164,18 @@ pub mod functions {
     /// - `passes` = 4: how often each row is read
     /// - `steps` = as many as that: how many updates
     /// - `batch` = 4096: rows of an update
-    /// - `lr` = 1e-3: the highest learning rate
+    /// - `lr` = 4e-3: the highest learning rate
     /// - `schedule` = "trapezoid": or "constant", "linear", "cosine"
     /// - `warmup` = a fiftieth of the steps: steps on which the rate rises
     /// - `decay` = a fifth of the steps: steps on which the rate of a trapezoid falls
-    /// - `betas` = [0.9, 0.999]: how long Adam's moments remember
+    /// - `betas` = [0.9, 0.99]: how long Adam's moments remember
     /// - `eps` = 1e-8: what is added to the root of the second moment
-    /// - `clip` = 1: the longest gradient, or () for any
+    /// - `clip` = 0.01, with a `loss` that is a sum as many times that as there are dimensions: the longest gradient, or ()
+    ///   for any
     /// - `sparsity_warmup` = 0: steps on which a penalty rises
     /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
     /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at length 1
+    /// - `start` = "rows": where directions begin: at rows of the data, or at "random"
     /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
     ///   are badly reconstructed; or "leave"
     /// - `resample_at` = four times in the first half: after how many steps they begin anew

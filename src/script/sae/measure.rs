@@ -74,6 +74,33 @@ pub mod functions {
         Ok(super::rounded(found))
     }
 
+    /// How many features of `a` another dictionary `b` of the same site has again: the stability of a recipe, between seeds
+    /// or texts. A feature is found again where one of `b` has a direction with a cosine of 0.7 at least with its own, and
+    /// codes with a correlation of as much, over the activations `x`.
+    ///
+    /// A map: the `share` of the features of `a` that fire in `x` at all, its 95 % `interval` (Wilson 1927), and how many
+    /// `living` features and `found` ones there are.
+    ///
+    /// # Example
+    /// ```
+    /// let x = tensor::randn([100, 4], #{ seed: 1 });
+    /// let own = sae::found_again(sae::identity(4), sae::identity(4), x);
+    /// [own.share, own.living]  //=> [1.0, 4]
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn found_again(ctx: NativeCallContext, a: Sae, b: Sae, x: Any) -> Fallible<Map> {
+        let found = metrics::again(&a.core, &b.core, &values(2, "x", &x)?, &env(&ctx)?.task)?;
+        let number = |x: Option<f64>| x.map_or(Dynamic::UNIT, Dynamic::from);
+        let interval = found.interval().map_or(Dynamic::UNIT, |ends| ends.map(Dynamic::from).to_vec().into());
+        let fields: [(&str, Dynamic); 4] = [
+            ("share", number(found.share())),
+            ("interval", interval),
+            ("living", (found.living as i64).into()),
+            ("found", (found.found as i64).into()),
+        ];
+        Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
     /// Which direction of `a` is which of `b`, each taken once: the pairs with the largest sum of cosines (the Hungarian
     /// assignment; Cunningham et al. 2023).
     ///

@@ -75,7 +75,13 @@ fn as_crosscoder(mut options: Options, widths: &[usize]) -> Options {
 }
 
 /// The activations of the same sites of one or several models, row by row.
-fn together(models: &[Model], sites: &[String], text: &Text, (keep, held): (&harvest::Options, Held), task: &Task) -> Result<Source> {
+fn together(
+    models: &[Model],
+    sites: &[String],
+    text: &Text,
+    (keep, held): (&harvest::Options, Held),
+    task: &Task,
+) -> Result<Source> {
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
     let mut widths = Vec::new();
     for model in models {
@@ -273,7 +279,8 @@ pub mod functions {
         let keep = keeping(&mut read)?;
         read.finish()?;
         super::same_tokens(&models, &text, keep.context, &env.task).map_err(|e| e.arg(0))?;
-        let names: Vec<String> = super::all_places(models[0].config(), &names)?.iter().map(ToString::to_string).collect();
+        let names: Vec<String> =
+            super::all_places(models[0].config(), &names)?.iter().map(ToString::to_string).collect();
         let source = super::together(&models, &names, &text, (&keep, asked.held()), &env.task)?;
         let sites = places.into_iter().map(|(name, _)| name).collect();
         let source = Source { about: About { sites, ..source.about }, ..source };
@@ -286,7 +293,12 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "crosscoder", return_raw)]
-    pub fn crosscoder_of_store_with(ctx: NativeCallContext, store: Store, sites: Any, options: Options) -> Fallible<Sae> {
+    pub fn crosscoder_of_store_with(
+        ctx: NativeCallContext,
+        store: Store,
+        sites: Any,
+        options: Options,
+    ) -> Fallible<Sae> {
         let (env, names) = (env(&ctx)?, given(1, "sites", &sites).texts()?);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.len() < 2 {

@@ -8,8 +8,8 @@ use super::lengths_of;
 use crate::base::{Result, memory};
 use crate::sae::fit::params::Name;
 use crate::tensor::kernels::arch;
-use crate::tensor::{Device, Tensor};
 use crate::tensor::kernels::sparse::{ByColumn, Rows, add_rows, dot, scale, squares};
+use crate::tensor::{Device, Tensor};
 
 /// Features that one piece of work takes; where pieces begin depends on nothing else.
 const PIECE: usize = 64;

@@ -157,8 +157,11 @@ fn l1_or_price(l1: Option<f64>) -> f64 {
 fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()> {
     let [name, other] = names;
     if penalty.is_none() && target.is_none() {
-        return Err(err!(Argument, "expected `{name}`, what the penalty counts, or `{other}`, how many codes a row has")
-            .hint(format!("with `{other}: 32` the penalty is found on the way")));
+        return Err(err!(
+            Argument,
+            "expected `{name}`, what the penalty counts, or `{other}`, how many codes a row has"
+        )
+        .hint(format!("with `{other}: 32` the penalty is found on the way")));
     }
     if penalty.is_some_and(|penalty| !(penalty.is_finite() && penalty >= 0.0)) {
         return Err(err!(Argument, "expected a number from 0 on as `{name}`, found {penalty:?}"));

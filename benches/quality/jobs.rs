@@ -1,0 +1,60 @@
+//! What is fitted, and how libraries are asked for the same.
+
+pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
+/// Rates of libraries, of which the best counts; the last is that of steps by sign, which sparsify has by itself.
+const RATES: [&str; 3] = ["2e-3", "4e-3", "8e-3"];
+const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
+/// Penalties of libraries for a kind, around those that leave about as many codes.
+const PENALTIES: [(&str, &str, [&str; 3]); 5] = [
+    ("relu", "dictionary_learning", ["0.015", "0.03", "0.06"]),
+    ("relu", "sae_lens", ["0.015", "0.03", "0.06"]),
+    ("gated", "dictionary_learning", ["0.015", "0.03", "0.06"]),
+    ("gated", "sae_lens", ["0.015", "0.03", "0.06"]),
+    ("p_anneal", "dictionary_learning", ["0.015", "0.03", "0.06"]),
+];
+/// How far the number of codes may be from what was asked for, as a share of it, to be compared.
+const NEAR: f64 = 0.25;
+
+pub struct Job {
+    pub kind: &'static str,
+    pub codes: usize,
+    pub steps: usize,
+    pub features: usize,
+}
+
+/// All steps for top-k, and 400 of the other kinds on the layer in the middle.
+pub fn jobs(site: &str) -> Vec<Job> {
+    let features = if site.contains("mlp_hidden") || site.starts_with("wide") { 3072 } else { 1536 };
+    let job = |kind, steps| Job { kind, codes: 32, steps, features };
+    if site != "resid_post.3" {
+        return vec![job("topk", 100), job("topk", 400)];
+    }
+    let mut all: Vec<Job> = [100, 400, 1600].map(|steps| job("topk", steps)).into();
+    all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));
+    all
+}
+
+impl Job {
+    pub fn told(&self) -> String {
+        format!("{} of {}, {} steps of `{}`", self.codes, self.features, self.steps, self.kind)
+    }
+
+    /// Whether a dictionary with so many codes may be compared.
+    pub fn is_near(&self, l0: f64) -> bool {
+        (l0 / self.codes as f64 - 1.0).abs() <= NEAR
+    }
+
+    /// The options of ours: nothing but how many codes there are to be.
+    pub fn option(&self) -> &'static str {
+        if self.kind.contains("top") || self.kind == "matryoshka" { "k" } else { "target" }
+    }
+
+    /// One job for each rate and penalty of a library.
+    pub fn words(&self, library: &str) -> Vec<String> {
+        let rates: &[&str] = if library == "sparsify_signum" { &RATES_OF_SIGNS } else { &RATES };
+        let listed = PENALTIES.iter().find(|(kind, of, _)| *kind == self.kind && *of == library);
+        let codes = listed.map_or_else(|| vec![self.codes.to_string()], |(.., all)| all.map(String::from).into());
+        let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);
+        rates.iter().flat_map(|rate| codes.iter().map(move |codes| (rate, codes))).map(word).collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! Which features of a dictionary another one has again: the stability of a recipe, from one seed or text to another.
+
+use super::directions::cosines_of;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::sae::Sae;
+use crate::tensor::Tensor;
+
+/// A feature is found again where another one has nearly its direction and is active where it is: both the cosine and the
+/// correlation of their codes are at least this.
+pub const SAME: f64 = 0.7;
+
+/// What of a dictionary another one has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Again {
+    /// How many features fire in the rows at all.
+    pub living: usize,
+    /// How many of these are found again.
+    pub found: usize,
+}
+
+impl Again {
+    /// found / living; nothing where no feature fires.
+    pub fn share(&self) -> Option<f64> {
+        (self.living > 0).then(|| self.found as f64 / self.living as f64)
+    }
+
+    /// Where the share lies with 95 %, if features are drawn independently (Wilson 1927).
+    pub fn interval(&self) -> Option<[f64; 2]> {
+        const Z: f64 = 1.959_964;
+        let (n, p) = (self.living as f64, self.share()?);
+        let middle = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+        let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
+        Some([middle - half, middle + half])
+    }
+}
+
+/// Two features that may be the same, with the sum of the products of their codes.
+struct Pair {
+    other: usize,
+    together: f64,
+}
+
+/// Sums of the codes of a feature, and of their squares.
+type Sums = Vec<[f64; 2]>;
+
+/// Which living features of `a` have one in `b` whose direction has a cosine of [`SAME`] at least with theirs, and whose
+/// codes a correlation of as much, over the same rows `x`.
+pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<Again> {
+    if a.d_in() != b.d_in() || a.d_out() != b.d_out() {
+        return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).arg(1));
+    }
+    let (ours, theirs) = (a.encode_sparse(x, task)?, b.encode_sparse(x, task)?);
+    let mut pairs: Vec<Vec<Pair>> = Vec::with_capacity(a.d_sae());
+    cosines_of(a.directions(), b.directions(), task, |row| {
+        let near = row.iter().enumerate().filter(|(_, cosine)| f64::from(**cosine) >= SAME);
+        pairs.push(near.map(|(other, _)| Pair { other, together: 0.0 }).collect());
+    })?;
+    let (mut of_a, mut of_b): (Sums, Sums) = (vec![[0.0; 2]; a.d_sae()], vec![[0.0; 2]; b.d_sae()]);
+    let mut here = vec![0.0; b.d_sae()];
+    let rows = ours.rows();
+    for row in 0..rows {
+        let (features, codes) = theirs.row(row);
+        for (feature, code) in features.iter().zip(codes) {
+            add(&mut of_b[*feature as usize], *code);
+            here[*feature as usize] = f64::from(*code);
+        }
+        let (own, sizes) = ours.row(row);
+        for (feature, code) in own.iter().zip(sizes) {
+            add(&mut of_a[*feature as usize], *code);
+            for pair in &mut pairs[*feature as usize] {
+                pair.together += f64::from(*code) * here[pair.other];
+            }
+        }
+        features.iter().for_each(|feature| here[*feature as usize] = 0.0);
+    }
+    let n = rows as f64;
+    let spread = |[sum, squares]: [f64; 2]| (n * squares - sum * sum).max(0.0).sqrt();
+    let is_found = |(feature, pairs): (usize, &Vec<Pair>)| {
+        let own = of_a[feature];
+        pairs.iter().any(|pair| {
+            let other = of_b[pair.other];
+            let both = spread(own) * spread(other);
+            both > 0.0 && (n * pair.together - own[0] * other[0]) / both >= SAME
+        })
+    };
+    let living = of_a.iter().filter(|[_, squares]| *squares > 0.0).count();
+    Ok(Again { living, found: pairs.iter().enumerate().filter(|pair| is_found(*pair)).count() })
+}
+
+fn add(sums: &mut [f64; 2], code: f32) {
+    let code = f64::from(code);
+    sums[0] += code;
+    sums[1] += code * code;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::stream;
+    use crate::sae::{Parts, baselines};
+    use crate::tensor::{DType, create};
+
+    #[test]
+    fn a_dictionary_finds_itself_and_not_a_random_one() {
+        let x = create::randn(&[400, 24], DType::F32, &mut stream(0, "rows", 0)).unwrap();
+        let random = |seed| baselines::random(24, 60, seed).unwrap().keeping(5).unwrap();
+        let task = Task::default();
+        let own = again(&random(1), &random(1), &x, &task).unwrap();
+        assert_eq!((own.found, own.share()), (own.living, Some(1.0)));
+        let other = again(&random(1), &random(2), &x, &task).unwrap();
+        assert!(other.living > 50 && other.found <= 1, "{other:?}");
+        let [low, high] = other.interval().unwrap();
+        assert!(low >= 0.0 && low <= other.share().unwrap() && high < 0.15);
+    }
+
+    #[test]
+    fn directions_alone_are_not_enough() {
+        let x = create::randn(&[400, 8], DType::F32, &mut stream(0, "rows", 0)).unwrap();
+        let a = baselines::neurons_relu(8, None).unwrap();
+        // The same directions, each read from the opposite side.
+        let parts = a.parts().clone();
+        let turned = crate::sae::Sae::new(Parts { encoder: parts.encoder.neg().unwrap(), ..parts }).unwrap();
+        assert_eq!(again(&a, &turned, &x, &Task::default()).unwrap(), Again { living: 8, found: 0 });
+        assert!(again(&a, &baselines::neurons(9, None).unwrap(), &x, &Task::default()).is_err());
+    }
+}
