@@ -1,5 +1,6 @@
-//! The causal tree of a feature beside a plain loop of full forwards in PyTorch, and what one pass finds of all features of
-//! a dictionary beside the harvest that it reads. Writes `docs/benchmarks-circuit.md`.
+//! The causal tree of a feature beside a plain loop of full forwards in PyTorch, what a model predicts without single
+//! features beside another such loop, and what one pass finds of all features of a dictionary beside the harvest that it
+//! reads. Writes `docs/benchmarks-circuit.md`.
 //!
 //! `cargo bench --bench circuit`; the loop is measured in the same run where `MICROTOME_PEER_PYTHON` names a Python
 //! interpreter that has transformers.
@@ -12,6 +13,8 @@ mod most_memory;
 #[allow(dead_code, reason = "the loop is given files, not numbers")]
 #[path = "common/peers.rs"]
 mod peers;
+#[path = "circuit/predicting.rs"]
+mod predicting;
 #[path = "circuit/survey.rs"]
 mod survey;
 #[path = "circuit/tree.rs"]
@@ -38,6 +41,7 @@ fn main() {
     let mut rows = Rows::new();
     survey::rows(&mut rows);
     tree::rows(&mut rows);
+    predicting::rows(&mut rows);
     let sentences = format!(
         "The tree is of one feature of the last of {LAYERS} random top-k dictionaries ({FEATURES} features, {K} codes a row) \
          on the stream behind each block of a model of the shape of Pythia-70M with random weights, in f32: {CONTEXTS} \
@@ -45,7 +49,8 @@ fn main() {
          authors' notebook does, and no edge left out. The loop runs transformers' GPT-NeoX once for each feature of the \
          dictionary before, all contexts in one batch, with a hook that takes the feature off at all positions; codes are \
          computed once, beforehand. It is timed for {TIMED} features of the first node, and scaled to all features of all \
-         nodes that were expanded. What the contexts of a node are is found beforehand for both. {}",
+         nodes that were expanded. What the contexts of a node are is found beforehand for both. {} {}",
+        predicting::SENTENCE,
         survey::SENTENCE
     );
     publish("Benchmarks of circuits", "circuit", "benchmarks-circuit.md", &sentences, &rows);

@@ -438,3 +438,36 @@ fn a_script_loads_a_model_by_its_name() {
         assert_eq!(hub.asked().len() > asked, offline == "0");
     }
 }
+
+#[test]
+fn a_path_that_is_not_there_is_no_question_to_the_hub() {
+    let hub = hub();
+    let folder = tempfile::tempdir().unwrap();
+    let failure = |code: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_microtome"))
+            .args(["--allow-net", "127.0.0.1", "-e", code])
+            .current_dir(folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .env("HF_HOME", folder.path().join("hf"))
+            .env("HF_ENDPOINT", &hub.address)
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("HF_HUB_CACHE")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{code}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for path in ["./does/not/exist", "/does/not", "~/exist", "does/not/exist"] {
+        let said = failure(&format!("model::load(\"{path}\")"));
+        assert!(said.contains(&format!("cannot read {path}: there is no such file or folder")), "{said}");
+    }
+    let said = failure("sae::load(\"./does/not\")");
+    assert!(said.contains("cannot read ./does/not: there is no such file or folder"), "{said}");
+    assert!(hub.asked().is_empty());
+    for code in ["model::load(\"org/none\")", "sae::load(\"org/none\")"] {
+        let said = failure(code);
+        let expected = "knows no model org/none; no folder or file of that name is here either";
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!hub.asked().is_empty());
+}

@@ -64,7 +64,7 @@ pub fn dictionaries() -> Vec<Sae> {
     (0..LAYERS).map(one).collect()
 }
 
-/// What the loop needs beside the model: the last two dictionaries, the contexts and the target.
+/// What a loop needs beside the model: the last dictionaries, at most two, the contexts and the target.
 pub fn write(place: &Path, saes: &[Sae], contexts: &[Vec<u32>], target: usize) {
     let mut tensors = BTreeMap::new();
     for (name, sae) in ["target", "previous"].into_iter().zip(saes.iter().rev()) {
@@ -78,7 +78,7 @@ pub fn write(place: &Path, saes: &[Sae], contexts: &[Vec<u32>], target: usize) {
     safetensors::write(&Named { tensors, ..Named::default() }, &mut file).unwrap();
 }
 
-/// What the loop found: the effect of each of the first features.
+/// What a loop found: the effect of each of the first features.
 pub fn effects(place: &Path) -> Option<Vec<f64>> {
     let bytes = std::fs::read(place.join("effects.safetensors")).ok()?;
     let found = safetensors::Reader::new(bytes).unwrap().tensor("effects").unwrap();

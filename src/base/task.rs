@@ -19,6 +19,10 @@ pub trait Progress: Send + Sync {
 /// One running piece of work; dropping it ends its display.
 pub trait Bar: Send {
     fn advance(&self, by: u64);
+    /// So much had been done before, by an earlier run: it counts as done, and says nothing of how fast it goes.
+    fn had(&self, by: u64) {
+        self.advance(by);
+    }
     /// A short live note beside the bar, such as the current loss.
     fn note(&self, text: &str);
 }
@@ -140,6 +144,14 @@ impl Task {
     }
 }
 
+/// How many seconds are left of a piece of work: `seconds` / `done` * `left`, as if each step that is left took as long
+/// as those that are done did on average. Steps may be few and of very different cost, so that the pace of the last ones
+/// says little, and nothing is said before three of them, a twentieth of all, and a second.
+pub fn time_left(seconds: f64, done: u64, left: u64) -> Option<f64> {
+    let is_enough = done >= 3 && left <= done.saturating_mul(19) && seconds >= 1.0;
+    is_enough.then(|| seconds / done as f64 * left as f64)
+}
+
 /// Seconds as people say them: `40 s`, `12 min`, `2.5 h`.
 pub fn human(seconds: f64) -> String {
     match seconds {
@@ -169,6 +181,29 @@ mod tests {
     #[test]
     fn times_are_told_in_the_unit_that_fits() {
         assert_eq!([0.4, 89.0, 91.0, 5399.0, 9000.0].map(human), ["0 s", "89 s", "2 min", "90 min", "2.5 h"]);
+    }
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_is_done_on_average() {
+        assert_eq!(time_left(60.0, 6, 2), Some(20.0));
+        // Nothing is said of two steps, of less than a twentieth, or in the first second.
+        assert_eq!([time_left(60.0, 2, 2), time_left(60.0, 4, 96), time_left(0.9, 50, 50)], [None; 3]);
+        assert_eq!(time_left(60.0, 5, 95), Some(1140.0));
+        assert_eq!(time_left(60.0, 8, 0), Some(0.0));
+    }
+
+    #[test]
+    fn a_slow_step_among_fast_ones_does_not_make_the_estimate_jump() {
+        // Every tenth step takes a hundred times as long as the others: 10.9 seconds of each ten steps, 218 in all.
+        let seconds = |step: u64| if step % 10 == 9 { 10.0 } else { 0.1 };
+        let mut gone = 0.0;
+        for step in 0..200 {
+            gone += seconds(step);
+            if let Some(left) = time_left(gone, step + 1, 199 - step).filter(|_| step >= 19) {
+                let whole = gone + left;
+                assert!((140.0..230.0).contains(&whole), "{whole} seconds in all after step {step}");
+            }
+        }
     }
 
     #[test]

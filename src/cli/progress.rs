@@ -1,10 +1,13 @@
 //! Progress bars on a terminal: how far, how fast, how long still. Elsewhere no bars, only the lines that are said.
 
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use crate::base::task::{Bar, Progress, Silent};
+use crate::base::task::{Bar, Progress, Silent, human, time_left};
 use crate::report::symbols::harmless;
 use crate::script::console::to_stderr;
 
@@ -13,15 +16,20 @@ pub struct Bars {
     all: MultiProgress,
 }
 
-struct Shown(ProgressBar);
+struct Shown {
+    bar: ProgressBar,
+    /// How much of it had been done before it began.
+    had: Arc<AtomicU64>,
+}
 
 impl Progress for Bars {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
+        let had = Arc::new(AtomicU64::new(0));
         let bar = match total {
-            Some(total) => self
-                .all
-                .add(ProgressBar::new(total))
-                .with_style(style("{prefix} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left  {msg}")),
+            Some(total) => self.all.add(ProgressBar::new(total)).with_style(
+                style("{prefix} {wide_bar} {human_pos}/{human_len}  {per_sec}  {left}{msg}")
+                    .with_key("left", left(&had)),
+            ),
             None => self
                 .all
                 .add(ProgressBar::new_spinner())
@@ -29,7 +37,7 @@ impl Progress for Bars {
         };
         let bar = bar.with_prefix(label.to_string());
         bar.enable_steady_tick(Duration::from_millis(100));
-        Box::new(Shown(bar))
+        Box::new(Shown { bar, had })
     }
 
     fn say(&self, line: &str) {
@@ -50,6 +58,19 @@ impl Progress for Lines {
     }
 }
 
+/// Writes how long a bar will still take, where that can be told. indicatif's own estimate follows the last steps.
+fn left(had: &Arc<AtomicU64>) -> impl Fn(&ProgressState, &mut dyn Write) + Clone + Send + Sync + 'static {
+    let had = had.clone();
+    move |state: &ProgressState, line: &mut dyn Write| {
+        let done = state.pos().saturating_sub(had.load(Ordering::Relaxed));
+        let left = state.len().unwrap_or_default().saturating_sub(state.pos());
+        if let Some(seconds) = time_left(state.elapsed().as_secs_f64(), done, left) {
+            // A line that cannot be written to is not there to be read.
+            let _unseen = write!(line, "{} left  ", human(seconds));
+        }
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     // The templates are ours; one that does not parse falls back to the plain bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -57,16 +78,21 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Bar for Shown {
     fn advance(&self, by: u64) {
-        self.0.inc(by);
+        self.bar.inc(by);
+    }
+
+    fn had(&self, by: u64) {
+        self.had.fetch_add(by, Ordering::Relaxed);
+        self.bar.inc(by);
     }
 
     fn note(&self, text: &str) {
-        self.0.set_message(text.to_string());
+        self.bar.set_message(text.to_string());
     }
 }
 
 impl Drop for Shown {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

@@ -1,17 +1,15 @@
 //! What a feature does to the logits: directly through the unembedding, and by what the model says without it.
 
+use super::without::{self, Asked};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
-use crate::intervene::OnFeatures;
-use crate::intervene::features::Which;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::NormKind;
 use crate::model::decoder::{Logits, Pass};
-use crate::model::hooks::{Action, Bound, Chain};
+use crate::model::hooks::NoHooks;
 use crate::model::site::Place;
 use crate::sae::Sae;
-use crate::sae::splice::Rest;
 use crate::tensor::{DType, Tensor, normalise};
 
 /// For each feature, how much longer a code of 1 makes the logits of the tokens than all others on average: its direction
@@ -106,10 +104,16 @@ pub fn ablated(
         .hint("only what is written into the site that is read can be taken off there"));
     }
     let count = texts.len() as f64;
-    let batch = Batch::new(texts)?;
-    let hook = OnFeatures::new(sae.clone(), &Which::Only(vec![feature]), Rest::Kept, Box::new(Action::Zero.begin()))?;
-    let hook = hook.at(model.decoder.config(), &place.to_string(), None)?;
-    let (with, without) = (last(model, &batch, vec![], task)?, last(model, &batch, vec![hook], task)?);
+    let ends = texts.iter().enumerate();
+    let asked: Vec<Asked> =
+        ends.map(|(row, text)| Asked { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
+    let mut without = vec![Vec::new(); texts.len()];
+    let mut take = |number: usize, logits: &Tensor| {
+        without[number] = logs(logits)?.squeeze(0)?.to_vec1()?;
+        Ok(())
+    };
+    without::logits(model, (sae, place), (&texts, &asked), &mut take, task)?;
+    let with = last(model, texts, task)?;
     let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
         let vocab = rows.first().map_or(0, Vec::len);
         (0..vocab)
@@ -129,11 +133,14 @@ pub fn ablated(
 }
 
 /// The logarithms of what is predicted behind each text: `[texts][vocab]`.
-fn last(model: &Model, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Vec<f64>>> {
-    let mut chain = Chain { hooks, ..Chain::default() };
-    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
-    let logits = model.decoder.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
-    Ok(normalise::log_softmax(&logits.to_dtype(DType::F64)?, -1)?.squeeze(1)?.to_vec2()?)
+fn last(model: &Model, texts: Vec<Vec<u32>>, task: &Task) -> Result<Vec<Vec<f64>>> {
+    let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
+    let logits = model.decoder.forward(&Batch::new(texts)?, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
+    Ok(logs(&logits)?.squeeze(1)?.to_vec2()?)
+}
+
+fn logs(logits: &Tensor) -> Result<Tensor> {
+    normalise::log_softmax(&logits.to_dtype(DType::F64)?, -1)
 }
 
 /// The tokens with the largest numbers and those with the smallest, side by side.

@@ -12,6 +12,7 @@ pub mod near;
 pub mod predicting;
 pub mod readings;
 pub mod survey;
+pub mod without;
 
 #[cfg(test)]
 mod samples;

@@ -1,23 +1,21 @@
 //! Which features of a dictionary promote tokens: by their direction, by what the model does without them, and by when
 //! they are active.
 
+use std::collections::BTreeMap;
+
 use super::chance::together;
 use super::logits::direct;
 use super::readings::finite;
 use super::survey::{Kept, Moment, Tally, site};
+use super::without::{self, Asked};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
-use crate::intervene::OnFeatures;
-use crate::intervene::features::Which;
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::decoder::{Logits, Pass};
-use crate::model::hooks::{Action, Chain};
 use crate::model::run::Ask;
 use crate::model::site::{Place, select};
-use crate::sae::splice::Rest;
 use crate::sae::{Sae, SparseCodes};
-use crate::tensor::{DType, Device};
+use crate::tensor::{DType, Device, Tensor};
 
 /// About so many tokens go through the model at once.
 const AT_ONCE: usize = 1 << 12;
@@ -99,11 +97,7 @@ pub fn predicting(
     }
     let tried = found.len();
     keep_candidates(&mut found, candidates);
-    let bar = task.begin("running without features", Some(found.len() as u64));
-    for promoter in &mut found {
-        promoter.ablation = ablation(model, (sae, place), promoter.feature, &sums, (rows, tokens), task)?;
-        bar.advance(1);
-    }
+    ablate(model, (sae, place), &mut found, &sums, (rows, tokens), task)?;
     // What a single feature takes from P at its strongest positions is a matter of what else promotes the tokens there, and
     // some feature of one word is seldom alone; what goes along with P over the whole text is the surer sign.
     let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
@@ -191,38 +185,50 @@ impl Sums {
     }
 }
 
-/// How much the probability of the tokens falls at a feature's strongest positions when it is taken off.
-fn ablation(
+/// How much the probability of the tokens falls at the strongest positions of each feature when it is taken off.
+fn ablate(
     model: &Model,
     (sae, place): (&Sae, Place),
-    feature: usize,
+    found: &mut [Promoter],
     sums: &Sums,
     (rows, tokens): (&[Vec<u32>], &[u32]),
     task: &Task,
-) -> Result<f64> {
-    let (mut texts, mut clean) = (Vec::new(), 0.0);
-    for moment in &sums.tallies[feature].top {
-        let (row, column) = (moment.row as usize, moment.column as usize);
-        let text = rows.get(row).and_then(|row| row.get(..=column));
-        let p = sums.chances.get(row).and_then(|row| row.get(column));
-        let (Some(text), Some(p)) = (text, p) else { return Err(err!(Bug, "a position that was not read")) };
-        texts.push(text.to_vec());
-        clean += p;
+) -> Result<()> {
+    let top = |promoter: &Promoter| &sums.tallies[promoter.feature].top;
+    let asked: Vec<Asked> = found.iter().flat_map(|promoter| asked(promoter.feature, top(promoter))).collect();
+    let mut without = vec![0.0; asked.len()];
+    let mut take = |number: usize, logits: &Tensor| {
+        without[number] = together(logits, tokens)?.iter().sum();
+        Ok(())
+    };
+    without::logits(model, (sae, place), (rows, &asked), &mut take, task)?;
+    for promoter in found {
+        let p = |moment: &Moment| sums.chances.get(moment.row as usize)?.get(moment.column as usize).copied();
+        let read = |moment: &Moment| p(moment).ok_or_else(|| err!(Bug, "a position that was not read"));
+        let clean: f64 = top(promoter).iter().map(read).sum::<Result<_>>()?;
+        let of_feature = asked.iter().zip(&without).filter(|(asked, _)| asked.feature == promoter.feature);
+        promoter.ablation = (clean - of_feature.map(|(_, p)| p).sum::<f64>()) / top(promoter).len() as f64;
     }
-    let count = texts.len() as f64;
-    let batch = Batch::new(texts)?;
-    let hook = OnFeatures::new(sae.clone(), &Which::Only(vec![feature]), Rest::Kept, Box::new(Action::Zero.begin()))?;
-    let hook = hook.at(model.decoder.config(), &place.to_string(), None)?;
-    let mut chain = Chain { hooks: vec![hook], ..Chain::default() };
-    let pass = Pass { hooks: &mut chain, past: None, logits: Logits::Last, task };
-    let logits = model.decoder.forward(&batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
-    Ok((clean - together(&logits, tokens)?.iter().sum::<f64>()) / count)
+    Ok(())
+}
+
+/// Some positions of a feature, row by row.
+fn asked(feature: usize, moments: &[Moment]) -> Vec<Asked> {
+    let mut by_row: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for moment in moments {
+        by_row.entry(moment.row as usize).or_default().push(moment.column as usize);
+    }
+    by_row.into_iter().map(|(row, columns)| Asked { row, feature, columns }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::features::readings::tests::model;
+    use crate::intervene::OnFeatures;
+    use crate::intervene::features::Which;
+    use crate::model::hooks::Action;
+    use crate::sae::splice::Rest;
     use crate::tensor::normalise;
 
     fn rows() -> Vec<Vec<u32>> {

@@ -56,7 +56,7 @@ impl Sae {
         }
         let name = Name::parse(source).ok().filter(|_| !is_relative(source));
         match name {
-            Some(name) => from_hub(files, &Settings::from_env(), &name, options, task),
+            Some(name) => from_hub(files, &Settings::from_env(), &name, options, task).map_err(hub::nor_here),
             None => {
                 // Says why it cannot be read, with the nearest name there is.
                 let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {source}"));

@@ -40,7 +40,7 @@ impl Server {
         let bar = task.begin(&format!("fetching {}", wanted.name), wanted.size);
         if wanted.size.is_none_or(|size| growing.length < size) {
             let mut response = self.rest(task, &url, &mut growing).await?;
-            bar.advance(growing.length);
+            bar.had(growing.length);
             while let Some(chunk) = chunk(task, wanted, &mut response, &growing).await? {
                 growing.add(chunk.as_ref())?;
                 bar.advance(chunk.as_ref().len() as u64);

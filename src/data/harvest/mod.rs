@@ -21,6 +21,7 @@ use crate::data::pack::{self, Row, Rows};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::model::site::{Kind, Place, select};
 use crate::tensor::{Device, Tensor};
@@ -82,11 +83,7 @@ impl Harvest {
         let config = model.decoder.config();
         let places = places(&model.decoder, sites)?;
         let widths = places.iter().map(|place| width(config, *place)).collect::<Result<Vec<_>>>()?;
-        let context = options.context.unwrap_or(config.context);
-        if context == 0 || context > config.context {
-            let most = config.context;
-            return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
-        }
+        let context = context(config, options.context)?;
         Ok(Self {
             decoder: model.decoder.clone(),
             at_once: at_once(&model.decoder, &places, context),
@@ -221,7 +218,7 @@ impl Harvest {
     /// Gives all blocks to a sink.
     pub fn run(mut self, sink: &mut dyn Sink, task: &Task) -> Result<Progress> {
         let bar = self.bar("harvesting", task);
-        bar.advance(self.progress.read * self.context as u64);
+        bar.had(self.progress.read * self.context as u64);
         loop {
             let before = self.progress.read;
             let Some(block) = self.next(task)? else { break };
@@ -335,6 +332,15 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
         true => Err(err!(Argument, "expected at least one site to harvest, found none")),
         false => Ok(places),
     }
+}
+
+/// How many tokens a row has: what is asked for, or as many as the model reads.
+pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
+    let (most, context) = (config.context, asked.unwrap_or(config.context));
+    if context == 0 || context > most {
+        return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
+    }
+    Ok(context)
 }
 
 /// How many rows of tokens go through the model at once.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Decoder;
 use super::flow::{Flow, Stop};
+use super::{Decoder, Past};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
@@ -20,13 +20,49 @@ impl Decoder {
         let mut hooks = NoHooks;
         let columns = 0..batch.width();
         let mut flow = Flow { hooks: &mut hooks, batch, columns, step: 0, gap, may_grow: false, task };
-        let mut x = x;
+        self.onward(&mut flow, x, blocks, None)
+    }
+
+    /// The keys and values that some blocks make of the stream of one text, `[1, pos, d_model]`.
+    pub fn remembered(&self, text: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
+        let (mut hooks, mut past) = (NoHooks, Past::new());
+        let columns = 0..text.width();
+        let mut flow = Flow { hooks: &mut hooks, batch: text, columns, step: 0, gap: None, may_grow: true, task };
+        self.onward(&mut flow, x, blocks, Some(&mut past))?;
+        past.advance(text.width(), None);
+        Ok(past)
+    }
+
+    /// What flows behind some blocks in variants of one text that are like it before column `start`: of their streams from
+    /// there on, `[variants, columns, d_model]`. `past` is what the text itself leaves to look back at.
+    pub fn behind_from(
+        &self,
+        (text, past): (&Batch, &Past),
+        start: usize,
+        x: Tensor,
+        blocks: Range<usize>,
+        task: &Task,
+    ) -> Result<Tensor> {
+        let (variants, width, _) = x.dims3()?;
+        let (mut hooks, columns) = (NoHooks, start..start + width);
+        let mut past = past.beginning(start, columns.end, variants)?;
+        let mut flow = Flow { hooks: &mut hooks, batch: text, columns, step: 0, gap: None, may_grow: false, task };
+        self.onward(&mut flow, x, blocks, past.as_mut())
+    }
+
+    fn onward(
+        &self,
+        flow: &mut Flow,
+        mut x: Tensor,
+        blocks: Range<usize>,
+        mut past: Option<&mut Past>,
+    ) -> Result<Tensor> {
         for layer in blocks {
-            task.check()?;
+            flow.task.check()?;
             let Some(block) = self.weights.blocks.get(layer) else {
                 return Err(err!(Bug, "block {layer} of {}", self.weights.blocks.len()));
             };
-            x = self.block(&mut flow, layer, block, x, None).map_err(Stop::into_error)?;
+            x = self.block(flow, layer, block, x, past.as_deref_mut()).map_err(Stop::into_error)?;
         }
         Ok(x)
     }
@@ -74,6 +110,33 @@ mod tests {
             }
             assert_eq!(far(&model.behind(&batch, first.clone(), 1..1, &task).unwrap(), &first), 0.0);
             assert!(model.behind(&batch, first, 0..layers + 1, &task).is_err());
+        }
+    }
+
+    #[test]
+    fn variants_of_a_text_need_no_more_than_what_is_changed_and_what_comes_behind() {
+        let task = Task::default();
+        for config in configs().into_iter().filter(|config| config.causal) {
+            let model = decoder(config, DType::F32);
+            let (layers, d) = (model.config().layers, model.config().d_model);
+            let text = Batch::new(vec![vec![1, 4, 2, 0, 3, 5]]).unwrap();
+            let place = select(model.config(), "resid_pre.1").unwrap()[0];
+            let ask = Ask { places: vec![place], ..Ask::default() };
+            let clean = model.cache(&text, ask, &task).unwrap().at(place).unwrap();
+            let past = model.remembered(&text, clean.clone(), 1..layers, &task).unwrap();
+            for start in [0, 1, 4] {
+                let changed = Tensor::randn(0.0_f32, 1.0, (3, 6 - start, d), clean.device()).unwrap();
+                let found = model.behind_from((&text, &past), start, changed.clone(), 1..layers, &task).unwrap();
+                for variant in 0..3 {
+                    let own = changed.narrow(0, variant, 1).unwrap();
+                    let whole = Tensor::cat(&[clean.narrow(1, 0, start).unwrap(), own], 1).unwrap();
+                    let whole = model.behind(&text, whole, 1..layers, &task).unwrap();
+                    let gap =
+                        (whole.narrow(1, start, 6 - start).unwrap() - found.narrow(0, variant, 1).unwrap()).unwrap();
+                    let gap: f32 = gap.abs().unwrap().max_all().unwrap().to_scalar().unwrap();
+                    assert!(gap < 1e-4, "{gap} from column {start} on: {:?}", model.config());
+                }
+            }
         }
     }
 }

@@ -37,6 +37,26 @@ impl Past {
         self.gap.as_ref()
     }
 
+    /// What was remembered of the first columns of one text, for each of several, with room up to column `end`. None
+    /// where there are no such columns.
+    pub(super) fn beginning(&self, columns: usize, end: usize, texts: usize) -> Result<Option<Self>> {
+        if columns == 0 {
+            return Ok(None);
+        }
+        let part = |x: &Tensor| -> Result<Tensor> {
+            let (_, _, heads, size) = x.dims4()?;
+            let kept = x.narrow(1, 0, columns)?.broadcast_as((texts, columns, heads, size))?.contiguous()?;
+            let all = Tensor::zeros((texts, end, heads, size), x.dtype(), x.device())?;
+            all.slice_set(&kept, 1, 0)?;
+            Ok(all)
+        };
+        let of_layer = |layer: &Option<(Tensor, Tensor)>| -> Result<_> {
+            layer.as_ref().map(|(keys, values)| Ok((part(keys)?, part(values)?))).transpose()
+        };
+        let layers = self.layers.iter().map(of_layer).collect::<Result<_>>()?;
+        Ok(Some(Self { layers, columns, step: self.step, gap: None }))
+    }
+
     /// A pass over `width` columns is done.
     pub(super) fn advance(&mut self, width: usize, gap: Option<Gap>) {
         self.columns += width;

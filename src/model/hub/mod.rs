@@ -83,6 +83,16 @@ fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose:
     net::wait_for(from_hub(files, task, settings, &cache, name, choose))
 }
 
+/// What is said where the hub has not what a name stands for: the name may have been meant as a path, and it is none.
+pub fn nor_here(error: Error) -> Error {
+    match error.kind {
+        Kind::Name | Kind::Network | Kind::Access => {
+            Error { message: format!("{}; no folder or file of that name is here either", error.message), ..error }
+        }
+        _ => error,
+    }
+}
+
 /// Whether the hub may be asked, or why not.
 fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
     if settings.offline {

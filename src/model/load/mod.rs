@@ -86,17 +86,22 @@ impl Model {
         // Something deeper than a name on the hub, beside what does exist, is a path that was mistyped.
         let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
         let nested = path.components().count() > 2 && place.as_ref().is_ok_and(beside);
-        let Some(on_hub) = Name::parse(name).ok().filter(|_| !nested) else {
+        let Some(on_hub) = Name::parse(name).ok().filter(|on_hub| !nested && may_be_a_model(on_hub)) else {
             // Says why it cannot be read, with the nearest name there is.
             let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {name}"));
             let hint = "expected a folder, a file, or a model of the hub as `org/name`";
             return Err(if error.hint.is_none() { error.hint(hint) } else { error });
         };
-        let snapshot = hub::fetch(files, task, &Settings::from_env(), &on_hub)?;
+        let snapshot = hub::fetch(files, task, &Settings::from_env(), &on_hub).map_err(hub::nor_here)?;
         let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();
         let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
         local(files, snapshot.path(), origin, options, task)
     }
+}
+
+/// Whether a name may be one of a model of the hub: one file alone has an ending there, and a folder's path has none.
+fn may_be_a_model(name: &Name) -> bool {
+    name.file.as_ref().is_none_or(|file| Path::new(file).extension().is_some())
 }
 
 fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &Task) -> Result<Model> {

@@ -129,7 +129,7 @@ impl<'a> Training<'a> {
 
     fn all_steps(&mut self, task: &Task) -> Result<()> {
         let bar = task.begin("training", Some(self.recipe.steps));
-        bar.advance(self.state.step);
+        bar.had(self.state.step);
         let (begun, from) = (Instant::now(), self.state.step);
         while self.state.step < self.recipe.steps {
             task.check()?;

@@ -76,7 +76,7 @@ impl<'a> Sweep<'a> {
             several => format!("fitting {several} dictionaries"),
         };
         let bar = task.begin(&label, Some(self.steps()));
-        bar.advance(self.at);
+        bar.had(self.at);
         let (begun, from) = (Instant::now(), self.at);
         while self.courses.iter().any(Course::is_going) {
             task.check()?;

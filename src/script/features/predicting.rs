@@ -10,6 +10,7 @@ use super::Feature;
 use super::tokens::token_argument;
 use crate::base::{Result, Table};
 use crate::data::Text;
+use crate::data::harvest::context;
 use crate::data::pack::gathered;
 use crate::features::predicting::{Promoters, predicting as ranked};
 use crate::report::html::escape;
@@ -112,6 +113,7 @@ pub mod functions {
     ///
     /// # Options
     /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `context` = that of the model: how many tokens a row has
     /// - `candidates` = 8: without how many features of the largest direct effects, and as many of the largest
     ///   correlations, the model is run
     ///
@@ -142,9 +144,11 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(4, options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
         let candidates = read.size("candidates", super::CANDIDATES)?;
+        let context = read.get("context", Given::size)?;
         read.finish()?;
+        let context = super::context(m.config(), context).map_err(|e| e.arg(4))?;
         let tokens = super::token_argument(&m, &given(3, "token", &token)).map_err(|e| e.arg(3))?;
-        let (tokenizer, context) = (m.tokenizer()?, m.config().context);
+        let tokenizer = m.tokenizer()?;
         let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
         let rows = Some(most.div_ceil(context).max(1));
         let rows = super::gathered(&text, tokenizer, context, rows, &env.task, |row| Ok(row.ids))?;

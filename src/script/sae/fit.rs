@@ -42,10 +42,16 @@ impl Asked {
         Ok(done)
     }
 
-    /// A dictionary for each source; `done` takes word of each. Of several each is kept in a folder of its site.
-    fn all_fitted(&self, sources: Vec<Source>, env: &Env, done: Done) -> Result<Vec<Sae>> {
-        let several = sources.len() > 1;
-        let mut fit = |source: Source| -> Result<Sae> {
+    /// A dictionary for each source; `done` takes word of each. Of `several` each is kept in a folder of its site.
+    fn all_fitted(
+        &self,
+        sources: impl Iterator<Item = Result<Source>>,
+        several: bool,
+        env: &Env,
+        done: Done,
+    ) -> Result<Vec<Sae>> {
+        let fit = |source: Result<Source>| -> Result<Sae> {
+            let source = source?;
             let site = source.about.sites.join(", ");
             let dir = self.dir.as_ref().map(|dir| match several {
                 true => PathBuf::from(dir).join(&site),
@@ -58,7 +64,7 @@ impl Asked {
             done(&fitted);
             Ok(fitted.into())
         };
-        sources.into_iter().map(&mut fit).collect()
+        sources.map(fit).collect()
     }
 }
 
@@ -70,13 +76,13 @@ fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> 
     let (task, sites) = (&env.task, Sites::new(m.core(), sites, text, (&keep, asked.held()), &env.task)?);
     let names: Vec<&str> = sites.names().iter().map(String::as_str).collect();
     let found = match Keeper::new(&asked, env) {
-        None => asked.all_fitted(sites.sources(&names, task)?, env, &mut |_| ())?,
+        None => asked.all_fitted(sites.sources(&names, task), names.len() > 1, env, &mut |_| ())?,
         Some(keeper) => {
             let reads = sites.reads(task)?;
             let keys = names.iter().map(|site| key(&asked, &reads, &sites, site)).collect::<Result<Vec<_>>>()?;
             keeper.completed(&keys, |missing, done| {
                 let missing: Vec<&str> = missing.iter().filter_map(|number| names.get(*number).copied()).collect();
-                asked.all_fitted(sites.sources(&missing, task)?, env, done)
+                asked.all_fitted(sites.sources(&missing, task), missing.len() > 1, env, done)
             })?
         }
     };
@@ -86,7 +92,7 @@ fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> 
 /// Fits on a store: one site that `site` names, or each of those that `sites` do.
 fn of_store(store: &Store, asked: &Asked, sites: &[String], env: &Env) -> Result<Vec<Sae>> {
     let source = |site: &String| Source::of_store(&store.core, &[site.as_str()], asked.held());
-    asked.all_fitted(sites.iter().map(source).collect::<Result<_>>()?, env, &mut |_| ())
+    asked.all_fitted(sites.iter().map(source), sites.len() > 1, env, &mut |_| ())
 }
 
 /// What is said of activations that are given: a tensor, or a site of a store.
@@ -235,9 +241,10 @@ pub mod functions {
 
     /// Fits a dictionary to each of several sites of a model, in the order of the computation, or to each site of a store.
     ///
-    /// `sites` is a set such as `resid_post.*`, or an array of sites. Where the activations can be held in memory one pass
-    /// of the model gives them all; else the model runs for each site, and a store that was harvested once is better. A fit
-    /// that is kept in `dir` has a folder there for each site.
+    /// `sites` is a set such as `resid_post.*`, or an array of sites. One pass of the model gives the activations of as
+    /// many of them as can be held in memory together. Where not even one can, the model runs for each site in every pass
+    /// of its fit, and a store that was harvested once is better. A fit that is kept in `dir` has a folder there for each
+    /// site.
     ///
     /// # Options
     /// - `kind` = "topk": one of those of `sae::fit`, with its own options

@@ -1,5 +1,7 @@
 //! The activations of a text at several sites of a model, each by itself: in which way they are read.
 
+use std::ops::Range;
+
 use super::rows::{Held, Source, harvested};
 use crate::base::{Result, Task};
 use crate::data::Text;
@@ -11,8 +13,9 @@ use crate::sae::About;
 use crate::sae::kept::{self, Reads};
 use crate::tensor::Tensor;
 
-/// The sites of a model that some names stand for, in the order of the computation, and how they are read. What can be
-/// held in memory is harvested in one pass of the model; else the model runs anew for each site.
+/// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as can
+/// be held in memory together are harvested in one pass of the model. Of a text of which not even one site can be held the
+/// model runs anew in every pass of the fit, for each site.
 pub struct Sites<'a> {
     model: &'a Model,
     text: &'a Text,
@@ -22,7 +25,32 @@ pub struct Sites<'a> {
     names: Vec<String>,
     widths: Vec<usize>,
     context: usize,
-    together: bool,
+    groups: Vec<Group>,
+}
+
+/// Sites, one behind the other, that are read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    sites: Range<usize>,
+    /// Whether all their activations are held in memory.
+    is_held: bool,
+}
+
+/// Which of sites of these widths are read together, on a text of so many rows; none are where it has more than can be
+/// held of any.
+fn grouped(widths: &[usize], rows: Option<u64>, held: Held) -> Vec<Group> {
+    let fits = |sites: &Range<usize>| {
+        let widths = widths.get(sites.clone()).unwrap_or_default();
+        rows.is_some_and(|rows| rows <= held.of_widths(widths) as u64)
+    };
+    let mut groups: Vec<Group> = Vec::new();
+    for site in 0..widths.len() {
+        match groups.last_mut().filter(|group| group.is_held && fits(&(group.sites.start..site + 1))) {
+            Some(group) => group.sites.end = site + 1,
+            None => groups.push(Group { sites: site..site + 1, is_held: fits(&(site..site + 1)) }),
+        }
+    }
+    groups
 }
 
 impl<'a> Sites<'a> {
@@ -34,11 +62,12 @@ impl<'a> Sites<'a> {
         task: &Task,
     ) -> Result<Self> {
         let mut harvest = Harvest::new(model, sites, text, options, task)?;
-        let most = held.of_widths(harvest.widths()) as u64;
-        let together = match text.options().tokens {
-            Some(tokens) if tokens <= most => true,
-            _ => harvest.count(most, task)?.is_some(),
+        let most = harvest.widths().iter().map(|width| held.of_widths(&[*width]) as u64).max().unwrap_or_default();
+        let rows = match text.options().tokens {
+            Some(tokens) if tokens <= most => Some(tokens),
+            _ => harvest.count(most, task)?,
         };
+        let groups = grouped(harvest.widths(), rows, held);
         Ok(Self {
             names: harvest.places().iter().map(ToString::to_string).collect(),
             widths: harvest.widths().to_vec(),
@@ -48,7 +77,7 @@ impl<'a> Sites<'a> {
             text,
             options,
             held,
-            together,
+            groups,
         })
     }
 
@@ -65,19 +94,34 @@ impl<'a> Sites<'a> {
     /// How the rows of one of them come, and how wide they are.
     pub fn rows<'s>(&self, site: &'s str) -> Result<(kept::Rows<'s>, usize)> {
         let at = self.names.iter().position(|name| name == site);
-        let found = at.and_then(|at| Some((self.places.get(at)?, *self.widths.get(at)?)));
-        let (place, width) = found.ok_or_else(|| err!(Bug, "a site that is not among those that are read"))?;
-        let (through, buffer) = match self.together {
-            true => (self.places.as_slice(), None),
-            false => (std::slice::from_ref(place), Some(self.held.of_widths(&[width]))),
-        };
+        let found = at.and_then(|at| Some((self.group(at)?, *self.widths.get(at)?)));
+        let (group, width) = found.ok_or_else(|| err!(Bug, "a site that is not among those that are read"))?;
+        let through = self.places.get(group.sites.clone()).unwrap_or_default();
+        let buffer = (!group.is_held).then(|| self.held.of_widths(&[width]));
         let at_once = at_once(&self.model.decoder, through, self.context);
         Ok((kept::Rows { site, at_once, buffer, seed: self.held.seed }, width))
     }
 
-    /// The activations at some of them, which come as they would with all of them.
-    pub fn sources(&self, wanted: &[&str], task: &Task) -> Result<Vec<Source>> {
-        if !self.together {
+    fn group(&self, site: usize) -> Option<&Group> {
+        self.groups.iter().find(|group| group.sites.contains(&site))
+    }
+
+    /// The activations at some of them, which come as they would with all of them, and not before they are asked for.
+    pub fn sources<'s>(&'s self, wanted: &'s [&str], task: &'s Task) -> impl Iterator<Item = Result<Source>> + 's {
+        let of_group = |group| match self.of_group(group, wanted, task) {
+            Ok(sources) => sources.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        self.groups.iter().flat_map(of_group)
+    }
+
+    fn of_group(&self, group: &Group, wanted: &[&str], task: &Task) -> Result<Vec<Source>> {
+        let all: Vec<&str> = self.all().get(group.sites.clone()).unwrap_or_default().to_vec();
+        let wanted: Vec<&str> = all.iter().copied().filter(|site| wanted.contains(site)).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !group.is_held {
             let source =
                 |site: &&str| Source::of_model((self.model, &[*site]), self.text, self.options, self.held, task);
             return wanted.iter().map(source).collect();
@@ -86,11 +130,33 @@ impl<'a> Sites<'a> {
             let about = About { model: Some(self.model.origin.clone()), sites: vec![site], ..About::default() };
             Source::of_tensors(&[x], self.held.seed, about)
         };
-        let found = harvested(self.model, &self.all(), self.text, self.options, task)?;
+        let found = harvested(self.model, &all, self.text, self.options, task)?;
         found.into_iter().filter(|(site, _)| wanted.contains(&site.as_str())).map(source).collect()
     }
 
     fn all(&self) -> Vec<&str> {
         self.names.iter().map(String::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_sites_are_read_together_as_can_be_held() {
+        let (held, million) = (Held { seed: 0, rows: None }, 1 << 20);
+        let of = |widths: &[usize], rows: u64| -> Vec<(Range<usize>, bool)> {
+            grouped(widths, Some(rows), held).into_iter().map(|group| (group.sites, group.is_held)).collect()
+        };
+        // 2 GiB hold a million rows of 512 numbers.
+        assert_eq!(of(&[128; 4], million), [(0..4, true)]);
+        assert_eq!(of(&[128; 6], million), [(0..4, true), (4..6, true)]);
+        assert_eq!(of(&[256, 256, 512, 128], million), [(0..2, true), (2..3, true), (3..4, true)]);
+        assert_eq!(of(&[128, 1024, 128], million), [(0..1, true), (1..2, false), (2..3, true)]);
+        assert!(grouped(&[128; 3], None, held).iter().all(|group| !group.is_held && group.sites.len() == 1));
+        let stated = Held { seed: 0, rows: Some(100) };
+        assert_eq!(grouped(&[4096; 3], Some(100), stated), [Group { sites: 0..3, is_held: true }]);
+        assert_eq!(grouped(&[1; 3], Some(101), stated).len(), 3);
     }
 }

@@ -127,8 +127,8 @@ fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &
         return Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1));
     };
     let fit = |cells: &[&Asked], done: Done| {
-        let source = sites.sources(&[name], &env.task)?.pop();
-        fitted(cells, source.ok_or_else(|| err!(Bug, "a site without activations"))?, env, done)
+        let source = sites.sources(&[name], &env.task).next();
+        fitted(cells, source.ok_or_else(|| err!(Bug, "a site without activations"))??, env, done)
     };
     let Some(keeper) = Keeper::new(first, env) else {
         return fit(&cells.iter().collect::<Vec<_>>(), &mut |_| ());
