@@ -2,7 +2,7 @@
 
 use microtome::base::Task;
 use microtome::model::train::{Schedule, Shape as Fall};
-use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, Start, kinds};
+use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
 use microtome::sae::{About, Sae, SparseCodes};
 use microtome::script::Session;
 use microtome::script::env::Env;
@@ -53,7 +53,6 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         counting: Counting::Sum,
         unit: true,
         dead: Dead::AuxK { k: 32, weight: 1.0 / 32.0 },
-        start: Start::Random,
         dead_after: 100_000,
         scaled: true,
         skip: false,

@@ -2,7 +2,7 @@
 
 use microtome::base::random::stream;
 use microtome::model::train::{Schedule, Shape as Fall};
-use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, Start, State, kinds};
+use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
 use microtome::tensor::{DType, Number, Tensor, create};
 use serde_json::json;
 
@@ -61,7 +61,6 @@ impl Fit {
             sparsity_warmup: 0,
             counting: Counting::Sum,
             dead: Dead::AuxK { k: D / 2, weight: 1.0 / 32.0 },
-            start: Start::Random,
             dead_after: 10_000_000,
             scaled: false,
             skip: false,

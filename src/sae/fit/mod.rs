@@ -31,7 +31,7 @@ pub use history::History;
 pub use loss::Batch;
 pub use median::geometric_median;
 pub use params::Params;
-pub use recipe::{Counting, Dead, Recipe, Shape, Start, follows};
+pub use recipe::{Counting, Dead, Recipe, Shape, follows};
 pub use rows::{Abreast, OfTensor, Rows};
 pub use run::{Fit, Fitted};
 pub use sites::Joined;

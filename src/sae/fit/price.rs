@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// How much of each step's distance the price remembers, and how much it feels at once. A penalty works through weights
 /// that move by the learning rate a step, so that what is remembered must be little, or the number of codes swings.
-const REMEMBERED: f64 = 0.02;
-const FELT: f64 = 1.0;
+const REMEMBERED: f64 = 0.05;
+const FELT: f64 = 2.0;
+/// The same for thresholds, which the number of codes answers at once.
+const MOVED: f64 = 0.1;
 /// The largest distance that one step tells, in logarithms.
 const FARTHEST: f64 = 1.0;
 
@@ -31,10 +33,20 @@ impl Price {
 
     /// Hears how many codes a row had in a step.
     pub fn hear(&mut self, l0: f64, target: f64) {
-        // Half a code, so that none at all is a number, too.
-        self.distance = ((l0 + 0.5) / (target + 0.5)).ln().clamp(-FARTHEST, FARTHEST);
+        self.distance = distance(l0, target);
         self.remembered += REMEMBERED * self.distance;
     }
+}
+
+/// How far a number of codes is from its target, as a logarithm.
+fn distance(l0: f64, target: f64) -> f64 {
+    // Half a code, so that none at all is a number, too.
+    ((l0 + 0.5) / (target + 0.5)).ln().clamp(-FARTHEST, FARTHEST)
+}
+
+/// By what thresholds are multiplied after a step with so many codes.
+pub fn moved(l0: f64, target: f64) -> f64 {
+    (MOVED * distance(l0, target)).exp()
 }
 
 #[cfg(test)]

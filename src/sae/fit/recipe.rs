@@ -47,16 +47,6 @@ impl Dead {
     }
 }
 
-/// Where directions begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Start {
-    /// Drawn from all directions alike.
-    Random,
-    /// At rows of the data, seen from their middle.
-    Rows,
-}
-
 /// How wide a dictionary is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -83,7 +73,6 @@ pub struct Recipe {
     /// Whether directions are kept at length 1, the gradient along them taken off (Bricken et al. 2023).
     pub unit: bool,
     pub dead: Dead,
-    pub start: Start,
     /// After how many rows without firing a feature is dead.
     pub dead_after: u64,
     /// Whether activations are centred and scaled to mean square 1 while they are fitted.
@@ -120,7 +109,7 @@ impl Recipe {
         json!({
             "kind": self.kind.name(), "options": self.kind.options(), "steps": self.steps, "batch": self.batch,
             "lr": self.lr, "schedule": self.schedule, "betas": self.betas, "eps": self.eps, "clip": self.clip,
-            "sparsity_warmup": self.sparsity_warmup, "counting": self.counting, "unit": self.unit, "dead": self.dead, "start": self.start,
+            "sparsity_warmup": self.sparsity_warmup, "counting": self.counting, "unit": self.unit, "dead": self.dead,
             "dead_after": self.dead_after, "scaled": self.scaled, "skip": self.skip, "follows": self.follows, "seed": self.seed,
         })
     }

@@ -95,7 +95,7 @@ fn drawn(weights: &[f64], count: usize, random: &mut impl Rng) -> Vec<u32> {
 }
 
 /// Puts new rows, or numbers, in these places.
-pub(super) fn replace(variable: &Var, places: &Tensor, new: &Tensor) -> Result<()> {
+fn replace(variable: &Var, places: &Tensor, new: &Tensor) -> Result<()> {
     let old = variable.as_detached_tensor();
     let taken = old.index_select(places, 0)?;
     // What is there is taken off exactly before the new is added.

@@ -1,17 +1,13 @@
-//! Where a fit begins: in the middle of the first rows, with directions that point to some of them where that is asked
-//! for, and where a number of codes is asked for, with about as many.
-
-use rand::seq::index;
+//! Where a fit begins: in the middle of the first rows, and where a number of codes is asked for, with about as many.
 
 use super::loss::Batch;
 use super::median::geometric_median;
 use super::params::{Name, unit_rows};
 use super::price::Price;
-use super::recipe::{Counting, Recipe, Start};
+use super::recipe::{Counting, Recipe};
 use super::state::State;
-use crate::base::random::stream;
 use crate::base::{Result, Task};
-use crate::tensor::{DType, Tensor, kernels};
+use crate::tensor::{DType, kernels};
 
 /// Rows that tell from where on features fire.
 const LOOKED_AT: usize = 1024;
@@ -22,36 +18,10 @@ impl State {
         if let Some(bias) = self.params.maybe(Name::DecoderBias) {
             bias.set(&geometric_median(first.target(), task)?)?;
         }
-        if recipe.start == Start::Rows {
-            self.start_at_rows(first, recipe, task)?;
-        }
         match recipe.kind.target() {
             Some(target) if recipe.kind.starts_sparse() => self.start_sparse(first, recipe, target),
             _ => Ok(()),
         }
-    }
-
-    /// Directions at rows drawn without repetition, seen from the middle of all; features beyond the number of rows keep
-    /// the directions that they have.
-    fn start_at_rows(&mut self, first: &Batch, recipe: &Recipe, task: &Task) -> Result<()> {
-        let encoder = self.params.get(Name::Encoder)?;
-        let (rows, d_sae) = (first.x.dims()[0], encoder.dims()[0]);
-        let count = rows.min(d_sae);
-        let drawn = index::sample(&mut stream(recipe.seed, "rows to begin at", 0), rows, count);
-        let places = Tensor::new(drawn.into_iter().map(|row| row as u32).collect::<Vec<_>>(), first.x.device())?;
-        let features = Tensor::arange(0_u32, count as u32, first.x.device())?;
-        let directions = |x: &Tensor| -> Result<Tensor> {
-            let middle = geometric_median(x, task)?;
-            unit_rows(&x.index_select(&places, 0)?.broadcast_sub(&middle)?)
-        };
-        let weights = [(Name::Encoder, &first.x), (Name::Decoder, first.target())];
-        for (name, x) in weights {
-            if let Some(weight) = self.params.maybe(name) {
-                let anew = directions(x)?.to_dtype(weight.dtype())?;
-                super::resample::replace(weight, &features, &anew)?;
-            }
-        }
-        Ok(())
     }
 
     /// Has a row `target` codes on average: all features fire from the same pre-activation on. Where a penalty is to be
@@ -76,11 +46,13 @@ impl State {
         let start = if kind.gate() == Name::Threshold { from } else { -from };
         gate.set(&(gate.zeros_like()? + start)?)?;
         if let Some(said) = kind.seeks() {
-            // What the error of a row loses by a code of this size, and by its first bit.
-            let width = first.target().dims()[1] as f64;
-            let counts = if recipe.counting == Counting::Sum { 1.0 } else { 1.0 / width };
-            let worth = if kind.gate() == Name::Threshold { from * from * counts } else { 2.0 * from * counts };
-            self.price = Price::from(if said.is_some() { 1.0 } else { worth });
+            let counts = if recipe.counting == Counting::Sum { 1.0 } else { 1.0 / first.target().dims()[1] as f64 };
+            self.price = Price::from(match said {
+                Some(_) => 1.0,
+                // What the error of a row loses by a code of this size, or by the first bit of one.
+                None if kind.gate() == Name::Threshold => from * from * counts,
+                None => 2.0 * from * counts,
+            });
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::fused::{self, Gradients};
 use super::loss::{Batch, Before, Loss, loss, number};
 use super::params::{Name, Params, unit_rows};
-use super::price::Price;
+use super::price::{self, Price};
 use super::recipe::{Counting, Recipe};
 use crate::base::Result;
 use crate::err;
@@ -77,12 +77,11 @@ impl State {
             }
         }
         self.room = room;
-        Ok(computed.map(|computed| {
-            let fused::Computed { total, error, l0, fve, silent, smallest, memory, .. } = computed;
-            self.memory = memory;
-            let dead = self.finish(recipe, silent, smallest, l0);
-            Found { loss: total, error, l0, fve, dead }
-        }))
+        let Some(computed) = computed else { return Ok(None) };
+        let fused::Computed { total, error, l0, fve, silent, smallest, memory, .. } = computed;
+        self.memory = memory;
+        let dead = self.finish(recipe, silent, smallest, l0)?;
+        Ok(Some(Found { loss: total, error, l0, fve, dead }))
     }
 
     /// One step in candle's operations.
@@ -104,7 +103,7 @@ impl State {
         self.memory = found.memory;
         let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
-        let dead = self.finish(recipe, found.silent, found.smallest, l0);
+        let dead = self.finish(recipe, found.silent, found.smallest, l0)?;
         Ok(Found { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
     }
 
@@ -128,7 +127,7 @@ impl State {
     }
 
     /// Ends a step: who has fired, the threshold that follows the smallest code, and the price that follows their number. Gives how many features are dead.
-    fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>, l0: f64) -> usize {
+    fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>, l0: f64) -> Result<usize> {
         self.silent = silent;
         if let Some(smallest) = smallest {
             self.threshold = Some(match self.threshold {
@@ -137,10 +136,27 @@ impl State {
             });
         }
         if let (Some(_), Some(target)) = (recipe.kind.seeks(), recipe.kind.target()) {
-            self.price.hear(l0, target);
+            self.follow(l0, target)?;
         }
         self.step += 1;
-        self.silent.iter().filter(|rows| **rows >= recipe.dead_after).count()
+        Ok(self.silent.iter().filter(|rows| **rows >= recipe.dead_after).count())
+    }
+
+    /// Follows a number of codes: by what the penalty counts, or where features have thresholds by these.
+    fn follow(&mut self, l0: f64, target: f64) -> Result<()> {
+        let Some(threshold) = self.params.maybe(Name::Threshold) else {
+            self.price.hear(l0, target);
+            return Ok(());
+        };
+        let moved = (threshold.as_detached_tensor() * price::moved(l0, target))?;
+        // The penalty on a code stays what one at the threshold is worth: the square of its size.
+        let before = number(&threshold.sqr()?.mean_all()?)?;
+        let after = number(&moved.sqr()?.mean_all()?)?;
+        threshold.set(&moved)?;
+        if before > 0.0 && after > 0.0 {
+            self.price = Price::from(self.price.factor() * after / before);
+        }
+        Ok(())
     }
 
     /// The gradients of all weights; where directions are kept at length 1, without the part along them.

@@ -56,7 +56,6 @@ pub(super) fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
         sparsity_warmup: 0,
         counting,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
-        start: Start::Random,
         dead_after: 32,
         scaled: true,
         skip: false,

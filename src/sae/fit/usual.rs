@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::kinds::Kind;
-use super::recipe::{Counting, Dead, Recipe, Shape, Start, follows};
+use super::recipe::{Counting, Dead, Recipe, Shape, follows};
 use crate::model::train::{Schedule, Shape as Fall};
 
 impl Recipe {
@@ -37,7 +37,6 @@ impl Recipe {
             counting,
             // Gao et al. 2024, section A.2; a tied dictionary is as Cunningham et al. 2023 have it.
             dead: if is_tied { Dead::Leave } else { Dead::AuxK { k: k_aux, weight: 1.0 / 32.0 } },
-            start: Start::Rows,
             // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
             dead_after: (rows / 4).clamp(1, 10_000_000) as u64,
             scaled: true,

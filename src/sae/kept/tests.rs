@@ -17,7 +17,7 @@ use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::model::{Model, samples};
-use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, Start, follows, kinds};
+use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows, kinds};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 
@@ -59,7 +59,6 @@ fn recipe(name: &str, options: Value) -> Recipe {
         sparsity_warmup: 0,
         counting: Counting::Normalised,
         dead: Dead::AuxK { k: 2, weight: 1.0 / 3.0 },
-        start: Start::Random,
         dead_after: 32,
         scaled: true,
         skip: false,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::rows::Held;
 use crate::base::{Result, names};
 use crate::model::train::{Schedule, Shape as Fall};
-use crate::sae::fit::{Counting, Dead, Keep, Recipe, Shape, Start, kinds};
+use crate::sae::fit::{Counting, Dead, Keep, Recipe, Shape, kinds};
 use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
@@ -34,7 +34,6 @@ pub(super) struct Asked {
     counting: Option<Counting>,
     unit: Option<bool>,
     dead: Help,
-    start: Option<Start>,
     resample_at: Option<Vec<usize>>,
     k_aux: Option<usize>,
     aux: Option<f64>,
@@ -56,8 +55,6 @@ enum Help {
 }
 
 const HELPS: [(&str, Help); 3] = [("auxk", Help::AuxK), ("resample", Help::Resample), ("leave", Help::Leave)];
-
-const STARTS: [(&str, Start); 2] = [("rows", Start::Rows), ("random", Start::Random)];
 
 const COUNTINGS: [(&str, Counting); 3] =
     [("mean", Counting::Mean), ("sum", Counting::Sum), ("normalised", Counting::Normalised)];
@@ -103,7 +100,6 @@ pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
         counting: read.get("loss", |given| one_of(given, &COUNTINGS))?,
         unit: read.get("unit", Given::flag)?,
         dead: read.get("dead", |given| one_of(given, &HELPS))?.unwrap_or(Help::AuxK),
-        start: read.get("start", |given| one_of(given, &STARTS))?,
         resample_at: read.get("resample_at", Given::sizes)?,
         k_aux: read.get("k_aux", Given::size)?,
         aux: read.get("aux", Given::number)?,
@@ -168,7 +164,6 @@ impl Asked {
             sparsity_warmup: self.sparsity_warmup as u64,
             unit: self.unit.unwrap_or(usual.unit),
             dead,
-            start: self.start.unwrap_or(usual.start),
             dead_after: self.dead_after.map_or(dead_after, |rows| rows as u64),
             scaled: self.scaled,
             ..usual

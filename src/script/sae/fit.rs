@@ -181,7 +181,6 @@ pub mod functions {
     /// - `sparsity_warmup` = 0: steps on which a penalty rises
     /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
     /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at length 1
-    /// - `start` = "rows": where directions begin: at rows of the data, or at "random"
     /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
     ///   are badly reconstructed; or "leave"
     /// - `resample_at` = four times in the first half: after how many steps they begin anew

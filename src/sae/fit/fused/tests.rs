@@ -8,7 +8,7 @@ use crate::base::random::stream;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::fit::kinds::{self, Kind};
 use crate::sae::fit::params::{Name, Params, unit_rows};
-use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, Start, State};
+use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, State};
 use crate::tensor::kernels::Level;
 use crate::tensor::{DType, Tensor, create, floats};
 
@@ -55,7 +55,6 @@ fn recipe(kind: Arc<dyn Kind>) -> Recipe {
         sparsity_warmup: 4,
         counting: Counting::Sum,
         dead: Dead::AuxK { k: 2, weight: 0.5 },
-        start: Start::Random,
         dead_after: 64,
         scaled: false,
         skip: false,
