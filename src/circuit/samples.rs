@@ -14,6 +14,9 @@ use crate::tensor::{DType, Device, Tensor};
 /// How many features the dictionaries have.
 pub const FEATURES: usize = 24;
 
+/// How long its rows are.
+pub const CONTEXT: usize = 10;
+
 /// As many as the vocabulary of the small models has.
 const WORDS: [&str; 20] =
     ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
@@ -34,12 +37,16 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
     let d = model.decoder.config().d_model;
     let of = |layer: usize| dictionary(d, FEATURES, Activation::TopK(6), &format!("resid_post.{layer}"));
     let saes: Vec<Sae> = (0..3).map(of).collect();
-    let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
-    let text = Text::given(vec![words.into(); 2], text::Options::default()).unwrap();
-    let harvesting = harvest::Options { context: Some(10), ..harvest::Options::default() };
+    let harvesting = harvest::Options { context: Some(CONTEXT), ..harvest::Options::default() };
     let kept = Kept { top: 4, some: 4, seed: 0 };
-    let survey = Survey::of(&model, &saes, &text, &harvesting, kept, &Task::default()).unwrap();
+    let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
     (model, saes, survey)
+}
+
+/// The text that the dictionaries read.
+pub fn text() -> Text {
+    let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
+    Text::given(vec![words.into(); 2], text::Options::default()).unwrap()
 }
 
 /// A dictionary whose numbers have no pattern.

@@ -1,7 +1,10 @@
 //! Which labels a feature stands for: how well its code tells the tokens that have a label from those that do not.
 
+use rayon::prelude::*;
+
 use super::Readings;
-use super::facts::of_labels;
+use super::facts::{Fact, of_labels};
+use crate::base::bootstrap::intervals;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
@@ -14,6 +17,9 @@ const FEWEST: u64 = 10;
 /// A feature stands for no label that it tells worse than this.
 const STANDS_FOR: f64 = 0.8;
 
+/// What the draws of the bootstrap depend on.
+const SEED: u64 = 0;
+
 /// How well a feature's code tells one label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
@@ -21,22 +27,15 @@ pub struct Told {
     /// The probability that the code is larger at a token drawn from those that have the label than at one drawn from
     /// the others, equal codes counted half: 1 where every one is larger, 0.5 by chance.
     pub auroc: f64,
-    /// Its standard error by Hanley & McNeil 1982, which takes tokens as independent; those of one document are not
-    /// quite.
-    pub error: f64,
+    /// Its interval of 95 % by the bootstrap over rows of the text, each with all of its tokens: those of one row are not
+    /// independent. None of a text of one row, and of a label that stands in too few of them.
+    pub interval: Option<[f64; 2]>,
     /// Of the label, as 0 and 1, with the code. Of two labels that are told equally well it is larger for the one that
     /// the feature is about: an AUROC does not fall when tokens beside those of a rare label are active, too.
     pub correlation: f64,
-    /// How many tokens have the label.
+    /// How many tokens have the label, in how many rows.
     pub positives: u64,
-}
-
-impl Told {
-    /// An interval of 95 %.
-    pub fn interval(&self) -> [f64; 2] {
-        let margin = 1.96 * self.error;
-        [(self.auroc - margin).max(0.0), (self.auroc + margin).min(1.0)]
-    }
+    pub rows: usize,
 }
 
 /// How well features tell the labels of a text: for each feature, named by which of `saes` it is of and its index there,
@@ -58,7 +57,7 @@ pub fn told(readings: &Readings, task: &Task) -> Result<Vec<Vec<Told>>> {
     let tokens = readings.len() as u64;
     let facts = of_labels(readings).into_iter().map(|fact| (count(&fact.holds), fact));
     let occurs = |(positives, _): &(u64, _)| *positives >= FEWEST && tokens - *positives >= FEWEST;
-    let facts: Vec<_> = facts.filter(occurs).collect();
+    let facts: Vec<Fact> = facts.filter(occurs).map(|(_, fact)| fact).collect();
     if facts.is_empty() {
         return Err(err!(
             Argument,
@@ -66,40 +65,31 @@ pub fn told(readings: &Readings, task: &Task) -> Result<Vec<Vec<Told>>> {
         )
         .hint("read more text"));
     }
-    let mut all = Vec::new();
-    for codes in &readings.codes {
+    let rows = Rows::of(&readings.starts, &facts);
+    let of_feature = |codes: &Vec<f32>| {
         task.check()?;
-        let ordered = Ordered::new(codes);
-        let mut found: Vec<Told> = facts
-            .iter()
-            .map(|(positives, fact)| {
-                let auroc = ordered.auroc(&fact.holds, *positives);
-                let error = error(auroc, *positives as f64, (tokens - positives) as f64);
-                let correlation = ordered.correlation(&fact.holds, *positives);
-                Told { label: fact.text.clone(), auroc, error, correlation, positives: *positives }
-            })
-            .collect();
-        found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
-        all.push(found);
-    }
-    Ok(all)
+        Ok(Ordered::new(codes, &rows, &facts).told())
+    };
+    readings.codes.par_iter().map(of_feature).collect()
 }
 
 /// The label that a feature stands for: of those that it surely tells, the one with the largest correlation.
 pub fn stands_for(told: &[Told]) -> Option<&Told> {
-    let tells = told.iter().filter(|told| told.interval()[0] >= STANDS_FOR && told.correlation > 0.0);
+    let is_sure = |told: &Told| told.interval.is_some_and(|interval| interval[0] >= STANDS_FOR);
+    let tells = told.iter().filter(|told| is_sure(told) && told.correlation > 0.0);
     tells.max_by(|a, b| a.correlation.total_cmp(&b.correlation))
 }
 
 /// The `most` labels with the largest correlation of each feature, whose names go with them.
 pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
-    let columns = ["feature", "label", "AUROC", "interval to each side", "correlation", "tokens with it"];
+    let columns = ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"];
     let rows = names.iter().zip(told).flat_map(|(name, told)| {
         told.iter().take(most).map(|told| {
-            let positives = Cell::Int(told.positives as i64);
-            let numbers = [told.auroc, 1.96 * told.error, told.correlation].map(Cell::Float);
-            let [auroc, margin, correlation] = numbers;
-            vec![name.as_str().into(), told.label.as_str().into(), auroc, margin, correlation, positives]
+            let [from, to] = told.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let (auroc, correlation) = (Cell::Float(told.auroc), Cell::Float(told.correlation));
+            let counts = [Cell::Int(told.positives as i64), told.rows.into()];
+            let [tokens, rows] = counts;
+            vec![name.as_str().into(), told.label.as_str().into(), auroc, from, to, correlation, tokens, rows]
         })
     });
     Table {
@@ -109,127 +99,227 @@ pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
     }
 }
 
+/// The rows of a text, and how often each of them has each label.
+struct Rows {
+    /// Of each token, which row it is in.
+    of_token: Vec<usize>,
+    lengths: Vec<f64>,
+    /// Label by label, the rows that have it, each with the number of its tokens that do.
+    labels: Vec<Vec<(usize, f64)>>,
+}
+
+impl Rows {
+    fn of(starts: &[usize], facts: &[Fact]) -> Self {
+        let ranges = || starts.array_windows().map(|[from, to]| *from..*to);
+        let count = |holds: &[bool]| holds.iter().filter(|holds| **holds).count() as f64;
+        let of_fact = |fact: &Fact| {
+            let rows = ranges().map(|range| count(fact.holds.get(range).unwrap_or_default())).enumerate();
+            rows.filter(|(_, count)| *count > 0.0).collect()
+        };
+        Self {
+            of_token: ranges().enumerate().flat_map(|(row, range)| range.map(move |_| row)).collect(),
+            lengths: ranges().map(|range| range.len() as f64).collect(),
+            labels: facts.iter().map(of_fact).collect(),
+        }
+    }
+
+    /// How many tokens have each label, where rows count so many times.
+    fn positives(&self, weights: &[f64]) -> Vec<f64> {
+        let sum = |rows: &Vec<(usize, f64)>| rows.iter().map(|(row, count)| weights[*row] * count).sum();
+        self.labels.iter().map(sum).collect()
+    }
+}
+
 /// The codes of a feature from the smallest to the largest; those that are 0 are counted and not written down.
 struct Ordered<'a> {
-    codes: &'a [f32],
-    /// Positions below 0 and above it, each in the order of their codes.
-    below: Vec<usize>,
-    above: Vec<usize>,
+    rows: &'a Rows,
+    facts: &'a [Fact],
+    /// Tokens below 0 and above it, each in the order of their codes.
+    below: Vec<Active>,
+    above: Vec<Active>,
+}
+
+/// A token at which a feature is active, and which of the labels it has.
+struct Active {
+    code: f32,
+    token: usize,
+    labels: Vec<usize>,
 }
 
 impl<'a> Ordered<'a> {
-    fn new(codes: &'a [f32]) -> Self {
-        let sorted = |of: &dyn Fn(f32) -> bool| {
-            let mut places: Vec<usize> = (0..codes.len()).filter(|at| of(codes[*at])).collect();
-            places.sort_by(|a, b| codes[*a].total_cmp(&codes[*b]));
+    fn new(codes: &[f32], rows: &'a Rows, facts: &'a [Fact]) -> Self {
+        let labels = |token: usize| (0..facts.len()).filter(|fact| facts[*fact].holds[token]).collect();
+        let sorted = |is_meant: &dyn Fn(f32) -> bool| {
+            let all = codes.iter().enumerate().filter(|(_, code)| is_meant(**code));
+            let mut places: Vec<Active> =
+                all.map(|(token, code)| Active { code: *code, token, labels: labels(token) }).collect();
+            places.sort_by(|a, b| a.code.total_cmp(&b.code));
             places
         };
-        Self { codes, below: sorted(&|code| code < 0.0), above: sorted(&|code| code > 0.0) }
+        Self { rows, facts, below: sorted(&|code| code < 0.0), above: sorted(&|code| code > 0.0) }
     }
 
-    /// U / (positives * negatives), where U counts the pairs of a token with the label and one without of which the
-    /// former has the larger code, equal ones half (Mann & Whitney 1947).
-    fn auroc(&self, holds: &[bool], positives: u64) -> f64 {
-        let negatives = holds.len() as u64 - positives;
-        let with = |places: &[usize]| places.iter().filter(|at| holds[**at]).count() as u64;
-        let active = with(&self.below) + with(&self.above);
-        let silent = (positives - active, (self.codes.len() - self.below.len() - self.above.len()) as u64);
-        let groups = self.groups(&self.below, holds).into_iter();
-        let groups = groups.chain([(silent.0, silent.1 - silent.0)]).chain(self.groups(&self.above, holds));
-        let (mut pairs, mut before) = (0.0, 0_u64);
-        for (positives, negatives) in groups {
-            pairs += positives as f64 * (before as f64 + 0.5 * negatives as f64);
-            before += negatives;
-        }
-        pairs / (positives as f64 * negatives as f64)
-    }
-
-    /// How many have the label and how many do not, among those of each code.
-    fn groups(&self, places: &[usize], holds: &[bool]) -> Vec<(u64, u64)> {
-        let equal = places.chunk_by(|a, b| self.codes[*a] == self.codes[*b]);
-        let counted = equal.map(|group| {
-            let positives = group.iter().filter(|at| holds[**at]).count();
-            (positives as u64, (group.len() - positives) as u64)
+    /// How well each label is told, that with the largest correlation first.
+    fn told(&self) -> Vec<Told> {
+        let rows = self.rows.lengths.len();
+        let whole = self.aurocs(&vec![1.0; rows]);
+        let intervals = intervals(rows, SEED, self.facts.len(), |drawn| {
+            let mut weights = vec![0.0; rows];
+            drawn.iter().for_each(|row| weights[*row] += 1.0);
+            self.aurocs(&weights)
         });
-        counted.collect()
+        let told = |((number, fact), (auroc, interval)): ((usize, &Fact), (f64, Option<[f64; 2]>))| {
+            let with_it = &self.rows.labels[number];
+            let positives: f64 = with_it.iter().map(|(_, count)| count).sum();
+            Told {
+                label: fact.text.clone(),
+                auroc,
+                interval,
+                correlation: self.correlation(&fact.holds, positives),
+                positives: positives as u64,
+                rows: with_it.len(),
+            }
+        };
+        let mut found: Vec<Told> =
+            self.facts.iter().enumerate().zip(whole.into_iter().zip(intervals)).map(told).collect();
+        found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
+        found
+    }
+
+    /// Of each label U / (positives * negatives), where U counts the pairs of a token with the label and one without of
+    /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows count so many times. U is the
+    /// sum of the ranks of the positives, the middle one where codes are equal, less that of their pairs with each other:
+    /// positives^2 / 2. NaN where all tokens have the label, or none.
+    fn aurocs(&self, weights: &[f64]) -> Vec<f64> {
+        let weight = |active: &Active| weights[self.rows.of_token[active.token]];
+        let tokens: f64 = self.rows.lengths.iter().zip(weights).map(|(length, weight)| length * weight).sum();
+        let positives = self.rows.positives(weights);
+        let mut ranks = vec![0.0; positives.len()];
+        let mut silent = positives.clone();
+        let mut before = 0.0;
+        let mut add = |active: &[Active], before: &mut f64| {
+            for equal in active.chunk_by(|a, b| a.code == b.code) {
+                let count: f64 = equal.iter().map(weight).sum();
+                let rank = *before + count / 2.0;
+                for one in equal.iter().filter(|one| weight(one) > 0.0) {
+                    for label in &one.labels {
+                        ranks[*label] += weight(one) * rank;
+                        silent[*label] -= weight(one);
+                    }
+                }
+                *before += count;
+            }
+        };
+        add(&self.below, &mut before);
+        let zeros = tokens - self.below.iter().chain(&self.above).map(weight).sum::<f64>();
+        let middle = before + zeros / 2.0;
+        before += zeros;
+        add(&self.above, &mut before);
+        let of_label = |((rank, silent), positives): ((&f64, &f64), &f64)| {
+            let won = rank + silent * middle - positives * positives / 2.0;
+            won / (positives * (tokens - positives))
+        };
+        ranks.iter().zip(&silent).zip(&positives).map(of_label).collect()
     }
 
     /// Pearson's; 0 where the code never changes.
-    fn correlation(&self, holds: &[bool], positives: u64) -> f64 {
-        let (n, p) = (holds.len() as f64, positives as f64);
+    fn correlation(&self, holds: &[bool], positives: f64) -> f64 {
+        let (n, p) = (holds.len() as f64, positives);
         let (mut sum, mut squares, mut both) = (0.0, 0.0, 0.0);
-        for at in self.below.iter().chain(&self.above) {
-            let code = f64::from(self.codes[*at]);
+        for active in self.below.iter().chain(&self.above) {
+            let code = f64::from(active.code);
             sum += code;
             squares += code * code;
-            both += if holds[*at] { code } else { 0.0 };
+            both += if holds[active.token] { code } else { 0.0 };
         }
         let spreads = (p - p * p / n) * (squares - sum * sum / n);
         if spreads > 0.0 { (both - sum * p / n) / spreads.sqrt() } else { 0.0 }
     }
 }
 
-/// The standard error of an AUROC (Hanley & McNeil 1982, equation 2).
-fn error(auroc: f64, positives: f64, negatives: f64) -> f64 {
-    let two_positives = auroc / (2.0 - auroc);
-    let two_negatives = 2.0 * auroc * auroc / (1.0 + auroc);
-    let square = auroc * auroc;
-    let sum =
-        auroc - square + (positives - 1.0) * (two_positives - square) + (negatives - 1.0) * (two_negatives - square);
-    (sum.max(0.0) / (positives * negatives)).sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::facts::Role;
     use proptest::prelude::*;
 
+    /// What a feature tells of one label, in rows of so many tokens.
+    fn told_of(codes: &[f32], holds: &[bool], row: usize) -> Told {
+        let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
+        let facts = [Fact::new("a label", Role::What, holds.to_vec())];
+        Ordered::new(codes, &Rows::of(&starts, &facts), &facts).told().remove(0)
+    }
+
     fn auroc(codes: &[f32], holds: &[bool]) -> f64 {
-        Ordered::new(codes).auroc(holds, holds.iter().filter(|holds| **holds).count() as u64)
+        told_of(codes, holds, codes.len()).auroc
     }
 
     #[test]
     fn the_label_itself_has_1_and_its_opposite_0() {
         let holds: Vec<bool> = (0..50).map(|i| i % 7 == 2).collect();
         let code = |is_opposite: bool| holds.iter().map(move |holds| if *holds != is_opposite { 2.5 } else { 0.0 });
-        assert_eq!(auroc(&code(false).collect::<Vec<f32>>(), &holds), 1.0);
+        let found = told_of(&code(false).collect::<Vec<f32>>(), &holds, 10);
+        assert_eq!((found.auroc, found.interval, found.positives, found.rows), (1.0, Some([1.0, 1.0]), 7, 5));
+        assert!((found.correlation - 1.0).abs() < 1e-12);
         assert_eq!(auroc(&code(true).collect::<Vec<f32>>(), &holds), 0.0);
         assert_eq!(auroc(&[0.0; 50], &holds), 0.5);
         assert_eq!(auroc(&[3.0; 50], &holds), 0.5);
-        let codes: Vec<f32> = code(false).collect();
-        assert!((Ordered::new(&codes).correlation(&holds, 7) - 1.0).abs() < 1e-12);
+        // Of one row nothing can be drawn again, and of a label in one of many rows most draws have none.
+        assert_eq!(told_of(&[3.0; 50], &holds, 50).interval, None);
+        let once: Vec<bool> = (0..50).map(|i| i == 3).collect();
+        assert_eq!(told_of(&[3.0; 50], &once, 10).interval, None);
     }
 
     #[test]
-    fn a_code_of_chance_has_half() {
-        let codes: Vec<f32> = (0..10_000_u64).map(|i| (i * 2_654_435_761 % 9_973) as f32 - 5_000.0).collect();
+    fn a_code_of_chance_has_half_and_an_interval_as_wide_as_the_rows_are_alike() {
+        let code = |i: u64| (i * 2_654_435_761 % 9_973) as f32 - 5_000.0;
+        let single: Vec<f32> = (0..10_000).map(code).collect();
         let holds: Vec<bool> = (0..10_000).map(|i| i % 11 == 3).collect();
-        let found = auroc(&codes, &holds);
-        let margin = 3.0 * error(found, 909.0, 9_091.0);
-        assert!((found - 0.5).abs() < margin && margin < 0.04, "{found} {margin}");
+        let found = told_of(&single, &holds, 10);
+        let width = |told: &Told| told.interval.map(|[from, to]| to - from).unwrap();
+        assert!(found.interval.is_some_and(|[from, to]| from < 0.5 && 0.5 < to), "{found:?}");
+        // For independent tokens it is that of Hanley & McNeil 1982, equation 2: 2 * 1.96 * .0101 at 909 and 9,091.
+        assert!((width(&found) - 0.0396).abs() < 0.006, "{found:?}");
+        // A hundred rows, the tokens of each alike: as if there were a hundredth of them.
+        let alike: Vec<f32> = (0..10_000).map(|i| code(i / 100)).collect();
+        let in_rows: Vec<bool> = (0..10_000).map(|i| i / 100 % 11 == 3).collect();
+        assert!(width(&told_of(&alike, &in_rows, 100)) > 5.0 * width(&found));
     }
 
     #[test]
-    fn the_error_is_that_of_the_paper() {
-        // Hanley & McNeil 1982, table II: 51 abnormal and 58 normal images, area 0.893.
-        assert!((error(0.893, 51.0, 58.0) - 0.032).abs() < 1e-3);
-        assert_eq!(error(1.0, 20.0, 30.0), 0.0);
+    fn rows_that_are_drawn_twice_count_twice() {
+        let codes = [0.5, 0.0, 2.0, 1.0, 0.0, -1.0];
+        let holds = [true, false, false, true, false, true];
+        let facts = [Fact::new("a label", Role::What, holds.to_vec())];
+        let rows = Rows::of(&[0, 2, 4, 6], &facts);
+        let found = Ordered::new(&codes, &rows, &facts).aurocs(&[2.0, 0.0, 1.0]);
+        let again: Vec<usize> = vec![0, 1, 0, 1, 4, 5];
+        let of = |at: &usize| (codes[*at], holds[*at]);
+        let (codes, holds): (Vec<f32>, Vec<bool>) = again.iter().map(of).unzip();
+        assert_eq!(found, [auroc(&codes, &holds)]);
     }
 
     #[test]
     fn a_feature_stands_for_the_label_that_it_is_about() {
         // Tokens in brackets, a tenth of them acronyms: a feature of all brackets tells both.
-        let label = |label: &str, correlation, auroc, error| Told {
+        let label = |label: &str, correlation, auroc, interval| Told {
             label: label.into(),
             auroc,
-            error,
+            interval,
             correlation,
             positives: 10,
+            rows: 5,
         };
-        let told = [label("inside", 0.9, 1.0, 0.0), label("acronym", 0.3, 0.97, 0.01), label("topic", 0.95, 0.81, 0.2)];
+        let told = [
+            label("inside", 0.9, 1.0, Some([1.0, 1.0])),
+            label("acronym", 0.3, 0.97, Some([0.95, 0.99])),
+            label("topic", 0.95, 0.81, Some([0.4, 1.0])),
+            label("once", 0.99, 1.0, None),
+        ];
         assert_eq!(stands_for(&told).unwrap().label, "inside");
         assert_eq!(stands_for(&told[2..]), None);
-        assert_eq!(told[1].interval(), [0.97 - 0.0196, 0.97 + 0.0196]);
+        let row = table(&["f".into()], &[told.to_vec()], 9).rows.pop().unwrap();
+        assert_eq!(row[2..5], [Cell::Float(1.0), Cell::Missing, Cell::Missing]);
     }
 
     proptest! {

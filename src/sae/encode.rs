@@ -58,6 +58,18 @@ impl SparseCodes {
         &self.rows.values
     }
 
+    /// Some of the rows, in the order given.
+    pub fn picked(&self, rows: &[usize]) -> Self {
+        let mut found = SparseRows { starts: vec![0], ..SparseRows::default() };
+        for row in rows {
+            let (features, codes) = self.row(*row);
+            found.columns.extend(features);
+            found.values.extend(codes);
+            found.starts.push(found.columns.len());
+        }
+        Self { rows: found, d_sae: self.d_sae }
+    }
+
     /// With their zeros: `[rows, d_sae]`.
     pub fn dense(&self) -> Result<Tensor> {
         filled(&self.rows, self.d_sae)

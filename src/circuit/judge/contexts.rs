@@ -1,120 +1,263 @@
 //! The rows of text that a judgement looks at, and which of their positions count for what.
 
-use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
 
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::Options;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::circuit::tree::{Read, Reader, Stage};
+use crate::data::Text;
+use crate::data::pack;
 use crate::err;
 use crate::features::Survey;
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::labels::Column;
 use crate::model::run::Ask;
 
-use super::Options;
+/// At most so many positions of a row are looked at where no token is due, and on other text.
+pub const OF_ROW: usize = 4;
 
-/// At most so many positions a row are looked at where the tokens are not due, and on other text.
-const OF_ROW: usize = 4;
-/// There is one row of other text for so many rows.
-const FOR_ONE: usize = 4;
+/// At most so many positions where the target is active.
+pub const ACTIVE: usize = 64;
 
-/// Rows of tokens, and positions of them by their number in `[rows, pos]`.
-pub struct Contexts {
+/// About so many tokens go through the model at once, and at most so many logits come from it.
+const AT_ONCE: usize = 1 << 11;
+const LOGITS: usize = 1 << 24;
+
+/// A text as rows of tokens, with the values of one label where one is asked for.
+pub struct Rows {
+    ids: Vec<Vec<u32>>,
+    labels: Option<(Column, Vec<Vec<u32>>)>,
+}
+
+impl Rows {
+    pub fn of(model: &Model, text: &Text, context: usize, by: Option<&str>, task: &Task) -> Result<Self> {
+        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
+        })?;
+        let Some(by) = by else {
+            let ids = pack::gathered(text, tokenizer, context, None, task, |row| Ok(row.ids))?;
+            return Ok(Self { ids, labels: None });
+        };
+        let text = text.labelled();
+        let column = pack::column(&text, by, task)?;
+        let keep = |row: pack::Row| Ok((pack::values(&row, &column)?, row.ids));
+        let (values, ids) = pack::gathered(&text, tokenizer, context, None, task, keep)?.into_iter().unzip();
+        Ok(Self { ids, labels: Some((column, values)) })
+    }
+
+    fn row(&self, number: usize) -> &[u32] {
+        self.ids.get(number).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn label(&self, number: usize, column: usize) -> u32 {
+        let values = self.labels.as_ref().and_then(|(_, values)| values.get(number));
+        values.and_then(|values| values.get(column)).copied().unwrap_or_default()
+    }
+}
+
+/// A position that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spot {
+    /// Which row of its group it is in: such are drawn again as a whole.
+    pub row: usize,
+    /// Which row of its part.
+    pub within: usize,
+    pub column: usize,
+    /// Whether one of the tokens comes next.
+    pub is_due: bool,
+    /// The value of the label that is asked for, 0 without one.
+    pub label: u32,
+}
+
+/// Rows that go through the model at once. Each ends at the last of its positions that is looked at.
+#[derive(Debug)]
+pub struct Part {
     pub batch: Batch,
-    /// Where the target is active.
-    pub active: Vec<u32>,
-    /// Where one of the tokens comes next.
-    pub due: Vec<u32>,
-    /// Where another token comes next, in the same rows.
-    pub elsewhere: Vec<u32>,
-    /// Positions of rows in which the target is silent and none of the tokens stands.
-    pub unrelated: Vec<u32>,
+    pub spots: Vec<Spot>,
+}
+
+/// Rows that one measure reads.
+#[derive(Debug, Default)]
+pub struct Group {
+    pub parts: Vec<Part>,
+    pub rows: usize,
+}
+
+/// A row that is looked at: its tokens, and columns with what is known of them.
+struct Row {
+    ids: Vec<u32>,
+    spots: Vec<(usize, bool, u32)>,
+}
+
+impl Row {
+    /// None without a position.
+    fn of(ids: &[u32], spots: Vec<(usize, bool, u32)>) -> Option<Self> {
+        let last = spots.iter().map(|(column, ..)| *column).max()?;
+        Some(Self { ids: ids.iter().take(last + 1).copied().collect(), spots })
+    }
+}
+
+impl Group {
+    /// Rows that are about as long go through the model together.
+    fn of(mut rows: Vec<Row>, vocab: usize) -> Result<Self> {
+        rows.sort_by_key(|row| row.ids.len());
+        let longest = rows.last().map_or(1, |row| row.ids.len());
+        let most = rows.iter().map(|row| row.spots.len()).max().unwrap_or(1);
+        let count = (AT_ONCE / longest).min(LOGITS / (vocab * most).max(1)).max(1);
+        let mut parts = Vec::new();
+        for (number, rows) in rows.chunks(count).enumerate() {
+            let spots = rows.iter().enumerate().flat_map(|(within, row)| {
+                let spot = move |(column, is_due, label): &(usize, bool, u32)| Spot {
+                    row: number * count + within,
+                    within,
+                    column: *column,
+                    is_due: *is_due,
+                    label: *label,
+                };
+                row.spots.iter().map(spot)
+            });
+            let spots = spots.collect();
+            parts.push(Part { batch: Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?, spots });
+        }
+        Ok(Self { parts, rows: rows.len() })
+    }
+
+    /// All positions, part by part.
+    pub fn spots(&self) -> impl Iterator<Item = &Spot> {
+        self.parts.iter().flat_map(|part| &part.spots)
+    }
+}
+
+/// What a judgement looks at.
+pub struct Contexts {
+    /// Rows in which one of the tokens comes next somewhere: all such positions, and some others before the last of them.
+    pub tokens: Group,
+    /// Positions where the target is active, drawn evenly from all of them.
+    pub target: Group,
+    /// Rows in which the target is silent and none of the tokens stands: some positions of each.
+    pub other: Group,
+    /// The label that positions are told apart by.
+    pub by: Option<Column>,
+    /// How many rows there are in which one of the tokens comes next.
+    pub due_rows: usize,
+    /// At how many positions the target is active.
+    pub fired: u64,
+    /// How many rows there are in the text.
+    pub read: usize,
 }
 
 impl Contexts {
-    /// Half of the rows are drawn from those where the target is active, the others from those where one of the tokens
-    /// stands; all from the former where there are no tokens.
     pub fn of(
         model: &Model,
         stage: &Stage,
         (level, feature): (usize, usize),
-        survey: &Survey,
+        (survey, rows): (&Survey, &Rows),
         options: &Options,
         task: &Task,
     ) -> Result<Self> {
         let tally = survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
-        let active: Vec<u32> =
-            tally.map(|tally| tally.some.iter().map(|moment| moment.row).collect()).unwrap_or_default();
-        if active.is_empty() {
+        let Some(tally) = tally.filter(|tally| !tally.some.is_empty()) else {
             return Err(err!(
                 Argument,
                 "feature {feature} of {} is never active in the text that it is judged on",
                 stage.place
             )
             .hint("read more text, or judge a feature that fires"));
+        };
+        let vocab = model.decoder.config().outputs();
+        let is_token = |id: &u32| options.tokens.contains(id);
+        let mut due: Vec<usize> =
+            (0..rows.ids.len()).filter(|number| rows.row(*number).iter().skip(1).any(is_token)).collect();
+        let due_rows = due.len();
+        if let Some(most) = options.contexts.filter(|most| *most < due_rows) {
+            due =
+                due.sample(&mut stream(options.seed, "rows in which the tokens come next", 0), most).copied().collect();
+            due.sort_unstable();
         }
-        let row = |number: u32| survey.rows.get(number as usize).map(Vec::as_slice).unwrap_or_default();
-        let has = |number: u32| row(number).iter().skip(1).any(|id| options.tokens.contains(id));
-        let drawn = |purpose: &str, is_meant: &dyn Fn(u32) -> bool| -> Vec<u32> {
-            let mut rows: Vec<u32> =
-                (0..survey.rows.len() as u32).filter(|number| row(*number).len() > 1 && is_meant(*number)).collect();
-            rows.shuffle(&mut stream(options.seed, purpose, 0));
-            rows
-        };
-        let with_tokens = drawn("rows in which the tokens stand", &has);
-        let half = if with_tokens.is_empty() { options.contexts } else { options.contexts.div_ceil(2) };
-        let mut related: Vec<u32> = Vec::new();
-        let mut add = |rows: &[u32], most: usize| {
-            for number in rows {
-                if related.len() < most && !related.contains(number) {
-                    related.push(*number);
-                }
-            }
-        };
-        add(&active, half);
-        add(&with_tokens, options.contexts);
-        add(&active, options.contexts);
-        let others = drawn("rows of other text", &|number| !related.contains(&number) && !has(number));
-        let others: Vec<u32> = others.into_iter().take(options.contexts).collect();
-        let rows = |numbers: &[u32]| -> Vec<Vec<u32>> { numbers.iter().map(|number| row(*number).to_vec()).collect() };
-        let is_silent = silent(model, stage, feature, rows(&others), task)?;
-        let silent = others.into_iter().zip(is_silent).filter(|(_, is_silent)| *is_silent).map(|(row, _)| row);
-        let unrelated: Vec<u32> = silent.take(options.contexts.div_ceil(FOR_ONE)).collect();
-        let counts = (related.len(), options.tokens.as_slice());
-        Self::placed([rows(&related), rows(&unrelated)].concat(), counts)
+        let due = due.into_iter().filter_map(|number| {
+            let (due, elsewhere) = told_apart(rows.row(number), &options.tokens);
+            let spots = due.into_iter().map(|column| (column, true, rows.label(number, column)));
+            let spots = spots.chain(elsewhere.into_iter().map(|column| (column, false, 0)));
+            Row::of(rows.row(number), spots.collect())
+        });
+        let mut active: BTreeMap<usize, Vec<(usize, bool, u32)>> = BTreeMap::new();
+        for moment in tally.some.iter().take(ACTIVE) {
+            active.entry(moment.row as usize).or_default().push((moment.column as usize, false, 0));
+        }
+        let active = active.into_iter().filter_map(|(number, spots)| Row::of(rows.row(number), spots));
+        let others = others(model, stage, feature, rows, options, task)?;
+        Ok(Self {
+            tokens: Group::of(due.collect(), vocab)?,
+            target: Group::of(active.collect(), vocab)?,
+            other: Group::of(others, vocab)?,
+            by: rows.labels.as_ref().map(|(column, _)| column.clone()),
+            due_rows,
+            fired: tally.fired,
+            read: rows.ids.len(),
+        })
     }
 
-    /// Finds positions in rows, of which the first `related` are those that are about the target.
-    fn placed(rows: Vec<Vec<u32>>, (related, tokens): (usize, &[u32])) -> Result<Self> {
-        let batch = Batch::new(rows)?;
-        let (mut due, mut elsewhere, mut unrelated) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, ids) in batch.rows().iter().enumerate() {
-            let number = |position: usize| (row * batch.width() + position) as u32;
-            let (mut here, mut others) = (Vec::new(), Vec::new());
-            for (position, next) in ids.iter().skip(1).enumerate() {
-                if tokens.contains(next) { here.push(number(position)) } else { others.push(number(position)) }
-            }
-            if row < related {
-                due.extend(here);
-                elsewhere.extend(spread(&others));
-            } else {
-                unrelated.extend(spread(&others));
-            }
-        }
-        Ok(Self { batch, active: Vec::new(), due, elsewhere, unrelated })
+    /// Those rows that features are chosen by which are active around the tokens, or around the target without such.
+    pub fn judged(&self) -> &Group {
+        if self.tokens.rows > 0 { &self.tokens } else { &self.target }
     }
 }
 
+/// Where one of the tokens comes next in a row, and some positions before the last of these where another one does.
+fn told_apart(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
+    let next = ids.iter().skip(1).enumerate();
+    let (due, others): (Vec<_>, Vec<_>) = next.partition(|(_, next)| tokens.contains(next));
+    let column = |(column, _): (usize, &u32)| column;
+    let due: Vec<usize> = due.into_iter().map(column).collect();
+    let last = due.last().copied().unwrap_or_default();
+    let before: Vec<usize> = others.into_iter().map(column).filter(|column| *column < last).collect();
+    (due, spread(&before))
+}
+
 /// Some of these, evenly spread.
-fn spread(positions: &[u32]) -> impl Iterator<Item = u32> + '_ {
-    positions.iter().copied().step_by(positions.len().div_ceil(OF_ROW).max(1))
+fn spread(positions: &[usize]) -> Vec<usize> {
+    positions.iter().copied().step_by(positions.len().div_ceil(OF_ROW).max(1)).collect()
+}
+
+/// Rows that have nothing to do with the target, drawn from all of them.
+fn others(
+    model: &Model,
+    stage: &Stage,
+    feature: usize,
+    rows: &Rows,
+    options: &Options,
+    task: &Task,
+) -> Result<Vec<Row>> {
+    let has = |number: usize| rows.row(number).iter().any(|id| options.tokens.contains(id));
+    let mut numbers: Vec<usize> =
+        (0..rows.ids.len()).filter(|number| rows.row(*number).len() > 1 && !has(*number)).collect();
+    numbers.shuffle(&mut stream(options.seed, "rows of other text", 0));
+    let bar = task.begin("looking for other text", Some(options.unrelated.min(numbers.len()) as u64));
+    let longest = rows.ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    let mut found = Vec::new();
+    for numbers in numbers.chunks((AT_ONCE / longest).max(1)) {
+        if found.len() >= options.unrelated {
+            break;
+        }
+        let is_silent = silent(model, stage, feature, numbers.iter().map(|n| rows.row(*n).to_vec()).collect(), task)?;
+        let before = found.len();
+        for (number, _) in numbers.iter().zip(is_silent).filter(|(_, is_silent)| *is_silent) {
+            let ids = rows.row(*number);
+            let columns: Vec<usize> = (0..ids.len() - 1).collect();
+            found.extend(Row::of(ids, spread(&columns).into_iter().map(|column| (column, false, 0)).collect()));
+        }
+        bar.advance((found.len() - before) as u64);
+    }
+    found.truncate(options.unrelated);
+    Ok(found)
 }
 
 /// In which of these rows a feature is nowhere active.
 fn silent(model: &Model, stage: &Stage, feature: usize, rows: Vec<Vec<u32>>, task: &Task) -> Result<Vec<bool>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
     let batch = Batch::new(rows)?;
     let ask = Ask { places: vec![stage.place], ..Ask::default() };
     let x = model.decoder.cache(&batch, ask, task)?.at(stage.place)?;
@@ -129,17 +272,37 @@ mod tests {
 
     #[test]
     fn positions_are_told_apart_by_the_token_that_comes_next() {
-        let rows = vec![vec![1, 9, 2, 9, 3], vec![4, 4, 4], vec![5, 6, 7, 8]];
-        let found = Contexts::placed(rows, (2, &[9])).unwrap();
-        assert_eq!(found.due, [0, 2]);
-        assert_eq!(found.elsewhere, [1, 3, 5, 6]);
-        assert_eq!(found.unrelated, [10, 11, 12]);
+        assert_eq!(told_apart(&[1, 9, 2, 8, 3], &[8, 9]), (vec![0, 2], vec![1]));
+        assert_eq!(told_apart(&[9, 4, 4], &[9]), (vec![], vec![]));
+        let long: Vec<u32> = (0..12).chain([50]).collect();
+        assert_eq!(told_apart(&long, &[50]), (vec![11], vec![0, 3, 6, 9]));
     }
 
     #[test]
     fn few_positions_of_a_row_are_spread_over_it() {
-        let all: Vec<u32> = (0..10).collect();
-        assert_eq!(spread(&all).collect::<Vec<_>>(), [0, 3, 6, 9]);
-        assert_eq!(spread(&all[..2]).collect::<Vec<_>>(), [0, 1]);
+        let all: Vec<usize> = (0..10).collect();
+        assert_eq!(spread(&all), [0, 3, 6, 9]);
+        assert_eq!(spread(&all[..2]), [0, 1]);
+        assert_eq!(spread(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn rows_end_where_the_last_position_is_and_come_in_parts_of_about_one_length() {
+        let row = |length: u32, columns: &[usize]| {
+            Row::of(&(0..length).collect::<Vec<_>>(), columns.iter().map(|column| (*column, true, 0)).collect())
+        };
+        assert!(row(5, &[]).is_none());
+        let rows = || [row(9, &[6]), row(4, &[0, 2]), row(3, &[1])].into_iter().flatten().collect::<Vec<_>>();
+        let group = Group::of(rows(), 20).unwrap();
+        assert_eq!(group.parts[0].batch.lengths(), [2, 3, 7]);
+        let places: Vec<(usize, usize)> = group.spots().map(|spot| (spot.row, spot.column)).collect();
+        assert_eq!(places, [(0, 1), (1, 0), (1, 2), (2, 6)]);
+        // One row at a time where there is room for no more logits; rows keep their numbers.
+        let alone = Group::of(rows(), LOGITS).unwrap();
+        assert_eq!((alone.parts.len(), alone.rows), (3, 3));
+        assert_eq!(
+            alone.spots().map(|spot| (spot.row, spot.within)).collect::<Vec<_>>(),
+            [(0, 0), (1, 0), (1, 0), (2, 0)]
+        );
     }
 }

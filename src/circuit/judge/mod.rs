@@ -2,45 +2,71 @@
 //!
 //! Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4): m(M) is the model as it is, C keeps the
 //! circuit's features and sets all others of every dictionary to their means, 0 sets all of them to their means.
+//!
+//! Every figure is one over the positions of some rows of text; its interval is by the bootstrap over these rows.
 
-mod change;
+pub(super) mod change;
 mod contexts;
+mod figures;
 mod random;
 mod runs;
+mod sets;
 mod tables;
 
 #[cfg(test)]
 mod tests;
 
-use rayon::prelude::*;
-
-use crate::base::task::Bar;
 use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::Stage;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::features::Survey;
+use crate::features::survey::Kept;
 use crate::model::Model;
 use crate::sae::Sae;
-use crate::sae::splice::Rest;
-use change::Change;
+use contexts::{ACTIVE, Contexts, Rows};
 use random::Pool;
-use runs::{Found, Runs};
+use runs::Runs;
+use sets::Sets;
+
+/// How long rows of text are, where nothing is said and the model reads as much: hundreds of runs read all of them.
+const CONTEXT: usize = 32;
+
+/// The nodes of a graph with more of them are not taken off one by one, where nothing is said.
+const MANY: usize = 100;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// How many rows of text are looked at.
-    pub contexts: usize,
-    /// How many random sets stand beside the circuit.
+    /// At most so many rows are looked at in which one of the tokens comes next; all of them where nothing is said.
+    pub contexts: Option<usize>,
+    /// So many rows of other text, as far as there are so many.
+    pub unrelated: usize,
+    /// How many random sets of each kind stand beside the whole circuit.
     pub draws: usize,
     /// Tokens whose probability is measured, such as all that begin with ")". None where empty.
     pub tokens: Vec<u32>,
+    /// The label of the text by which positions are told apart where one of the tokens comes next.
+    pub by: Option<String>,
+    /// Whether each node is taken off alone.
+    pub nodes: Option<bool>,
+    /// How many tokens a row has.
+    pub context: Option<usize>,
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { contexts: 20, draws: 20, tokens: Vec::new(), seed: 0 }
+        Self {
+            contexts: None,
+            unrelated: 500,
+            draws: 20,
+            tokens: Vec::new(),
+            by: None,
+            nodes: None,
+            context: None,
+            seed: 0,
+        }
     }
 }
 
@@ -48,19 +74,27 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     pub faithfulness: Table,
+    /// What is lost without the circuit, and without sets of other features.
     pub necessity: Table,
-    /// On how much it is judged: a title, and positions by what they count for.
+    /// What is lost without its features at one level.
+    pub levels: Table,
+    /// What is lost without each node alone.
+    pub nodes: Option<Table>,
+    /// What the tokens lose where one of them comes next, by the values of a label.
+    pub by: Option<Table>,
+    /// On how much it is judged, and how that was chosen.
     pub looked_at: Table,
-    /// Whether the tokens lose more probability where they are due without the circuit than without any of the random
-    /// sets, and of those that are as active; nothing where there are no such positions.
+    /// Whether the circuit is needed more than any set of other features: the lower end of the interval of what the
+    /// tokens lose of their probability without it, where one of them comes next, is above the largest loss without any of
+    /// the sets, of all kinds. Nothing where there are no such positions.
     pub beats_random: Option<bool>,
 }
 
-/// Judges a graph of features on what its dictionaries, in the order of the computation, found in another text.
+/// Judges a graph of features on a text, with its dictionaries in the order of the computation.
 pub fn judge(
     model: &Model,
     saes: &[Sae],
-    survey: &Survey,
+    text: &Text,
     graph: &Graph,
     options: &Options,
     task: &Task,
@@ -69,22 +103,33 @@ pub fn judge(
     let target =
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;
-    let runs = Runs::of(model, &stages, survey, (target.level, target.feature), options, task)?;
-    let pool = Pool::of(&runs, &features, options.seed);
-    let judging = Judging { runs: &runs, features: &features, pool: &pool, draws: options.draws };
-    let kept = [Rest::Kept, Rest::Dropped].map(|rest| judging.kept(rest, task));
-    let [kept, without_errors] = kept;
-    let taken_off = judging.taken_off(task)?;
+    let context = options.context.unwrap_or(CONTEXT.min(model.decoder.config().context));
+    let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
+    let kept = Kept { top: 1, some: ACTIVE, seed: options.seed };
+    let survey = Survey::of(model, saes, text, &harvesting, kept, task)?;
+    let rows = Rows::of(model, text, context, options.by.as_deref(), task)?;
+    let target = (target.level, target.feature);
+    let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), options, task)?;
+    drop(rows);
+    let runs = Runs::of(model, &stages, &survey, target, &options.tokens, contexts)?;
+    let pool = Pool::of(&runs, &features, options.seed, task)?;
+    let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
+    let sets = Sets::of(&runs, &pool, &features, nodes, options.draws);
+    let (clean, found) = runs.all(&sets.runs, task)?;
+    let told = tables::Told::new(&runs, &sets, &clean, &found, options.seed);
     Ok(Judgement {
-        faithfulness: tables::faithfulness(&runs.clean, &[("kept", kept?), ("dropped", without_errors?)]),
-        necessity: tables::necessity(&runs.clean, &taken_off),
-        looked_at: tables::looked_at(&runs.contexts),
-        beats_random: taken_off.first().and_then(|all| tables::beats_random(&runs.clean, all)),
+        faithfulness: told.faithfulness(),
+        necessity: told.necessity(),
+        levels: told.levels(),
+        nodes: nodes.map(|_| told.nodes()),
+        by: told.by(),
+        looked_at: told.looked_at(),
+        beats_random: told.beats_random(),
     })
 }
 
 /// The features of the graph at each of the dictionaries before the target's.
-fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
+pub(super) fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
     let mut levels = vec![Vec::new(); graph.nodes.first().map_or(0, |node| node.level)];
     for (number, node) in graph.nodes.iter().enumerate() {
         let Some(stage) = stages.get(node.level).filter(|stage| stage.place.to_string() == node.site) else {
@@ -105,90 +150,4 @@ fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
         }
     }
     Ok(levels)
-}
-
-/// What runs show with all features of the dictionaries at their means, with those of the circuit as they are, and with
-/// those of random sets.
-pub struct Kept {
-    empty: Found,
-    circuit: Found,
-    random: Vec<Found>,
-}
-
-/// What runs show without some features of the circuit, and without as many others.
-pub struct TakenOff {
-    name: String,
-    features: usize,
-    circuit: Found,
-    random: Vec<Found>,
-    /// Others whose codes are about as large on average.
-    matched: Vec<Found>,
-}
-
-struct Judging<'a> {
-    runs: &'a Runs<'a>,
-    /// Level by level.
-    features: &'a [Vec<usize>],
-    pool: &'a Pool,
-    draws: usize,
-}
-
-impl Judging<'_> {
-    fn kept(&self, rest: Rest, task: &Task) -> Result<Kept> {
-        let label = if rest == Rest::Kept { "judging what is kept" } else { "judging it without errors" };
-        let bar = task.begin(label, Some(2 + self.draws as u64));
-        let only =
-            |kept: Vec<Vec<usize>>| -> Vec<Change> { kept.into_iter().map(|kept| Change::Only(kept, rest)).collect() };
-        let alone = [vec![Vec::new(); self.features.len()], self.features.to_vec()].map(only);
-        let mut found = self.shown(&alone, &*bar, task)?.into_iter();
-        let (Some(empty), Some(circuit)) = (found.next(), found.next()) else {
-            return Err(err!(Bug, "runs that show nothing"));
-        };
-        let draws: Vec<Vec<Change>> = (0..self.draws).map(|draw| only(self.pool.drawn(draw))).collect();
-        Ok(Kept { empty, circuit, random: self.shown(&draws, &*bar, task)? })
-    }
-
-    /// All features together first, then level by level.
-    fn taken_off(&self, task: &Task) -> Result<Vec<TakenOff>> {
-        let mut sets = vec![("all levels".to_string(), self.features.to_vec())];
-        for (level, features) in self.features.iter().enumerate().filter(|(_, features)| !features.is_empty()) {
-            let mut one = vec![Vec::new(); self.features.len()];
-            one[level] = features.clone();
-            sets.push((self.runs.name(level), one));
-        }
-        let bar = task.begin("judging what is taken off", Some((sets.len() * (1 + 2 * self.draws)) as u64));
-        let of_set = |(name, features): (String, Vec<Vec<usize>>)| -> Result<TakenOff> {
-            let zero = |set: Vec<Vec<usize>>| only_where(&features, set).into_iter().map(Change::Zero).collect();
-            let drawn = |of: &dyn Fn(usize) -> Vec<Vec<usize>>| -> Result<Vec<Found>> {
-                let sets: Vec<Vec<Change>> = (0..self.draws).map(|draw| zero(of(draw))).collect();
-                self.shown(&sets, &*bar, task)
-            };
-            let circuit = self.shown(&[zero(features.clone())], &*bar, task)?;
-            Ok(TakenOff {
-                name,
-                features: features.iter().map(Vec::len).sum(),
-                circuit: *circuit.first().ok_or_else(|| err!(Bug, "a run that shows nothing"))?,
-                random: drawn(&|draw| self.pool.drawn(draw))?,
-                matched: drawn(&|draw| self.pool.matched(draw))?,
-            })
-        };
-        sets.into_iter().map(of_set).collect()
-    }
-
-    /// What runs show, several of them at once.
-    fn shown(&self, sets: &[Vec<Change>], bar: &dyn Bar, task: &Task) -> Result<Vec<Found>> {
-        let mut all = Vec::with_capacity(sets.len());
-        for sets in sets.chunks(rayon::current_num_threads().max(1)) {
-            let run = |changes: &Vec<Change>| Task::in_place(|| self.runs.changed(changes, task));
-            let found: Vec<Result<Found>> = sets.par_iter().map(run).collect();
-            bar.advance(found.len() as u64);
-            all.extend(found.into_iter().collect::<Result<Vec<_>>>()?);
-        }
-        Ok(all)
-    }
-}
-
-/// Sets for those levels alone that have features.
-fn only_where(like: &[Vec<usize>], drawn: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
-    like.iter().zip(drawn).map(|(like, drawn)| if like.is_empty() { Vec::new() } else { drawn }).collect()
 }

@@ -1,68 +1,174 @@
-//! Random features to stand beside those of a circuit: as many in each dictionary, all of them active on the text.
+//! Other features to stand beside those of a circuit: as many in each dictionary, all of them active on the text.
 
 use rand::RngExt;
 use rand::seq::index;
 
 use super::runs::Runs;
 use crate::base::random::stream;
+use crate::base::{Result, Task};
 
-/// Each is matched by one of so many whose codes have the nearest mean over all positions: what is taken off with them.
+/// Each is matched by one of so many whose codes have the nearest sum: what is taken off with them.
 const NEAREST: usize = 10;
+
+/// How the features of a set are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Each active feature is as likely as the other.
+    Active,
+    /// For each feature of the circuit one whose codes have about the same sum over the text.
+    AsActive,
+    /// The same with the sum over the rows that are judged, up to the last position of each that is looked at.
+    AsActiveHere,
+    /// Those with the largest sums in these rows: one set.
+    MostActiveHere,
+}
+
+impl Kind {
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Active, "random, active"),
+        (Self::AsActive, "random, as active in the text"),
+        (Self::AsActiveHere, "random, as active in these rows"),
+        (Self::MostActiveHere, "the most active others in these rows"),
+    ];
+}
 
 /// Features of one dictionary, each with the sum of its codes, smallest first.
 type Sums = Vec<(usize, f64)>;
 
-/// Features to draw from.
+/// The features of one dictionary.
+struct Level {
+    /// Those that are active and not of the circuit, by the sum of their codes over the text.
+    free: Sums,
+    /// The same by the sum in the rows that are judged; those that are silent there, too.
+    free_here: Sums,
+    /// The features of the circuit with either sum.
+    kept: Sums,
+    kept_here: Sums,
+}
+
+/// Features to draw from, level by level.
 pub struct Pool {
-    /// Level by level: features that are active and not of the circuit, by the sum of their codes.
-    active: Vec<Sums>,
-    /// The features of the circuit.
-    kept: Vec<Sums>,
+    levels: Vec<Level>,
     seed: u64,
 }
 
 impl Pool {
-    pub fn of(runs: &Runs, kept: &[Vec<usize>], seed: u64) -> Self {
-        let sum = |level: usize, feature: usize| runs.tallies(level).get(feature).map_or(0.0, |tally| tally.sum);
-        let active = (0..kept.len()).map(|level| {
-            let tallies = runs.tallies(level).iter().enumerate();
-            let free = tallies.filter(|(feature, tally)| tally.fired > 0 && !kept[level].contains(feature));
-            let mut free: Sums = free.map(|(feature, tally)| (feature, tally.sum)).collect();
+    pub fn of(runs: &Runs, kept: &[Vec<usize>], seed: u64, task: &Task) -> Result<Self> {
+        let here = runs.masses(task)?;
+        let level = |(level, kept): (usize, &Vec<usize>)| {
+            let tallies = runs.tallies(level);
+            let fired: Vec<bool> = tallies.iter().map(|tally| tally.fired > 0).collect();
+            let sums: Vec<f64> = tallies.iter().map(|tally| tally.sum).collect();
+            Level::of(&fired, &sums, &here[level], kept)
+        };
+        Ok(Self { levels: kept.iter().enumerate().map(level).collect(), seed })
+    }
+
+    /// As many features of each dictionary as the circuit has, fewer where there are not so many.
+    pub fn set(&self, kind: Kind, draw: usize) -> Vec<Vec<usize>> {
+        let random = |purpose: &str| stream(self.seed, purpose, draw as u64);
+        match kind {
+            Kind::Active => {
+                let mut random = random("random features");
+                let level = |level: &Level| {
+                    let count = level.kept.len().min(level.free.len());
+                    index::sample(&mut random, level.free.len(), count).iter().map(|i| level.free[i].0).collect()
+                };
+                self.levels.iter().map(level).collect()
+            }
+            Kind::AsActive => {
+                let mut random = random("features that are as active");
+                self.levels.iter().map(|level| matched(&level.free, &level.kept, &mut random)).collect()
+            }
+            Kind::AsActiveHere => {
+                let mut random = random("features that are as active in the rows judged");
+                self.levels.iter().map(|level| matched(&level.free_here, &level.kept_here, &mut random)).collect()
+            }
+            Kind::MostActiveHere => {
+                let largest =
+                    |level: &Level| level.free_here.iter().rev().take(level.kept.len()).map(|(f, _)| *f).collect();
+                self.levels.iter().map(largest).collect()
+            }
+        }
+    }
+}
+
+impl Level {
+    fn of(fired: &[bool], text: &[f64], here: &[f64], kept: &[usize]) -> Self {
+        let free = |sums: &[f64]| {
+            let features = (0..fired.len()).filter(|feature| fired[*feature] && !kept.contains(feature));
+            let mut free: Sums = features.map(|feature| (feature, sums[feature])).collect();
             free.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
             free
-        });
-        let with_sums = |(level, kept): (usize, &Vec<usize>)| -> Sums {
-            kept.iter().map(|feature| (*feature, sum(level, *feature))).collect()
         };
-        Self { active: active.collect(), kept: kept.iter().enumerate().map(with_sums).collect(), seed }
+        let sums = |sums: &[f64]| kept.iter().map(|feature| (*feature, sums[*feature])).collect();
+        Self { free: free(text), free_here: free(here), kept: sums(text), kept_here: sums(here) }
+    }
+}
+
+/// For each feature of the circuit another one with about the same sum, none of them twice.
+fn matched(free: &Sums, kept: &Sums, random: &mut impl RngExt) -> Vec<usize> {
+    let mut free = free.clone();
+    let mut chosen = Vec::new();
+    for (_, sum) in kept {
+        let place = free.partition_point(|(_, other)| other < sum);
+        let start = place.saturating_sub(NEAREST / 2).min(free.len().saturating_sub(NEAREST));
+        let end = (start + NEAREST).min(free.len());
+        if start < end {
+            chosen.push(free.remove(random.random_range(start..end)).0);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred features, of which every fifth is silent; sums rise with the number in the text, and fall with it in the
+    /// rows that are judged.
+    fn pool(kept: &[usize]) -> Pool {
+        let fired: Vec<bool> = (0..100).map(|feature| feature % 5 != 0).collect();
+        let text: Vec<f64> = (0..100).map(f64::from).collect();
+        let here: Vec<f64> = (0..100).map(|feature| f64::from(100 - feature)).collect();
+        Pool { levels: vec![Level::of(&fired, &text, &here, kept), Level::of(&fired, &text, &here, &[])], seed: 3 }
     }
 
-    /// As many active features of each dictionary as the circuit has, each set of them as likely as the other.
-    pub fn drawn(&self, draw: usize) -> Vec<Vec<usize>> {
-        let mut random = stream(self.seed, "random features", draw as u64);
-        let level = |(active, kept): (&Sums, &Sums)| {
-            let chosen = index::sample(&mut random, active.len(), kept.len().min(active.len()));
-            chosen.iter().map(|i| active[i].0).collect()
-        };
-        self.active.iter().zip(&self.kept).map(level).collect()
-    }
-
-    /// For each feature of the circuit another one that is about as active.
-    pub fn matched(&self, draw: usize) -> Vec<Vec<usize>> {
-        let mut random = stream(self.seed, "features that are as active", draw as u64);
-        let level = |(active, kept): (&Sums, &Sums)| {
-            let mut free = active.clone();
-            let mut chosen = Vec::new();
-            for (_, mean) in kept.iter().filter(|_| !active.is_empty()) {
-                let place = free.partition_point(|(_, other)| other < mean);
-                let start = place.saturating_sub(NEAREST / 2).min(free.len().saturating_sub(NEAREST));
-                let end = (start + NEAREST).min(free.len());
-                if start < end {
-                    chosen.push(free.remove(random.random_range(start..end)).0);
-                }
+    #[test]
+    fn each_kind_has_as_many_active_features_that_are_not_of_the_circuit() {
+        let kept = [1, 52, 97];
+        let pool = pool(&kept);
+        for (kind, _) in Kind::ALL {
+            for draw in 0..30 {
+                let set = pool.set(kind, draw);
+                let mut features = set[0].clone();
+                features.sort_unstable();
+                features.dedup();
+                assert_eq!((features.len(), set[1].len()), (3, 0), "{kind:?}");
+                assert!(
+                    features.iter().all(|feature| feature % 5 != 0 && !kept.contains(feature)),
+                    "{kind:?}: {features:?}"
+                );
+                assert_eq!(set, pool.set(kind, draw));
             }
-            chosen
-        };
-        self.active.iter().zip(&self.kept).map(level).collect()
+        }
+        assert_ne!(pool.set(Kind::Active, 0), pool.set(Kind::Active, 1));
+    }
+
+    #[test]
+    fn sums_are_matched_and_the_largest_taken() {
+        let kept = [1, 52, 97];
+        for kind in [Kind::AsActive, Kind::AsActiveHere] {
+            // Ten of those that are active lie within 7 of one in the middle, and within 15 at an end.
+            for draw in 0..30 {
+                let found = pool(&kept).set(kind, draw).remove(0);
+                assert!(found.iter().zip(kept).all(|(found, kept)| found.abs_diff(kept) <= 15), "{kind:?}: {found:?}");
+                assert!(found[1].abs_diff(52) <= 8, "{kind:?}: {found:?}");
+            }
+        }
+        // In the rows that are judged the first ones are the most active.
+        assert_eq!(pool(&kept).set(Kind::MostActiveHere, 0)[0], [2, 3, 4]);
+        let few = Level::of(&[true, true, false], &[1.0, 2.0, 0.0], &[0.0; 3], &[1]);
+        assert_eq!(matched(&few.free_here, &vec![(1, 0.0), (2, 0.0)], &mut stream(0, "few", 0)), [0]);
     }
 }

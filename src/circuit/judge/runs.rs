@@ -1,26 +1,67 @@
 //! The model on the contexts of a judgement, with codes of its dictionaries changed.
 
-use super::Options;
-use super::change::Change;
-use super::contexts::Contexts;
+use rayon::prelude::*;
+
+use super::change::{Change, codes_of};
+use super::contexts::{Contexts, Group, Part};
+use crate::base::task::Bar;
 use crate::base::{Result, Task};
 use crate::circuit::tree::{Read, Reader, Stage};
+use crate::err;
+use crate::features::chance::together;
 use crate::features::{Survey, Tally};
 use crate::model::Model;
+use crate::model::batch::Batch;
 use crate::model::run::Ask;
+use crate::sae::SparseCodes;
 use crate::tensor::{DType, Tensor, normalise};
 
-/// What a run shows, as means.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What is read of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// The target's code, where it is active.
+    Code,
+    /// The probability of the tokens together, where one of them comes next and elsewhere.
+    Chance,
+    /// KL(clean || changed) on other text, in nats.
+    Kl,
+}
+
+impl Measure {
+    pub const ALL: [Self; 3] = [Self::Code, Self::Chance, Self::Kl];
+}
+
+/// A run: what is changed, level by level, and what is read of it.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub changes: Vec<Change>,
+    pub reads: &'static [Measure],
+}
+
+/// What a run shows at each position of the group of rows that a measure reads; nothing of what is not read.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
-    /// The target's code at the positions where it was active.
-    pub code: f64,
-    /// The tokens' probability where one of them comes next.
-    pub due: Option<f64>,
-    /// And where another one does, in the same rows.
-    pub elsewhere: Option<f64>,
-    /// KL(clean || changed) in rows of other text, in nats a position.
-    pub kl: Option<f64>,
+    pub code: Vec<f64>,
+    pub chance: Vec<f64>,
+    pub kl: Vec<f64>,
+}
+
+impl Found {
+    pub fn of(&self, measure: Measure) -> &[f64] {
+        match measure {
+            Measure::Code => &self.code,
+            Measure::Chance => &self.chance,
+            Measure::Kl => &self.kl,
+        }
+    }
+
+    fn of_mut(&mut self, measure: Measure) -> &mut Vec<f64> {
+        match measure {
+            Measure::Code => &mut self.code,
+            Measure::Chance => &mut self.chance,
+            Measure::Kl => &mut self.kl,
+        }
+    }
 }
 
 pub struct Runs<'a> {
@@ -30,15 +71,31 @@ pub struct Runs<'a> {
     /// The level of the target: how many dictionaries stand before its own.
     level: usize,
     reader: Reader,
-    tokens: Vec<u32>,
+    tokens: &'a [u32],
     pub contexts: Contexts,
-    /// What flows at each dictionary up to the target's: `[rows, pos, d_model]`.
-    streams: Vec<Tensor>,
     /// Level by level: the mean code of each feature over all positions of the text.
     means: Vec<Vec<f32>>,
-    /// log P of every token at the positions of other text.
-    unrelated: Option<Tensor>,
-    pub clean: Found,
+}
+
+/// What the model does as it is with the rows of a part.
+struct Clean {
+    /// What flows at each dictionary up to the target's: `[rows, pos, d_model]`.
+    streams: Vec<Tensor>,
+    /// The codes of each dictionary before the target's, row behind row.
+    codes: Vec<SparseCodes>,
+    /// What is read at each position.
+    values: Vec<f64>,
+    /// log P of every token at these positions, where others are compared with it.
+    logs: Option<Tensor>,
+}
+
+/// Some rows of a part: those that a run changes.
+struct Picked<'a> {
+    batch: Batch,
+    rows: Vec<usize>,
+    /// The positions that are looked at, by their number in the part and in `[rows, pos]` of these rows.
+    spots: Vec<(usize, u32)>,
+    clean: &'a Clean,
 }
 
 impl<'a> Runs<'a> {
@@ -47,42 +104,15 @@ impl<'a> Runs<'a> {
         stages: &'a [Stage],
         survey: &'a Survey,
         (level, feature): (usize, usize),
-        options: &Options,
-        task: &Task,
+        tokens: &'a [u32],
+        contexts: Contexts,
     ) -> Result<Self> {
-        let stages = stages.get(..=level).unwrap_or(stages);
-        let stage = &stages[level];
-        let mut contexts = Contexts::of(model, stage, (level, feature), survey, options, task)?;
-        let ask = Ask { places: stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
-        let cache = model.decoder.cache(&contexts.batch, ask, task)?;
-        let streams: Vec<Tensor> = stages.iter().map(|stage| cache.at(stage.place)).collect::<Result<_>>()?;
-        let reader = Reader::new(&stage.sae, feature, Read::Code)?;
-        let codes = reader.of(&streams[level].flatten(0, 1)?, task)?;
-        let (width, lengths) = (contexts.batch.width(), contexts.batch.lengths());
-        let is_real = |place: usize| lengths.get(place / width).is_some_and(|length| place % width < *length);
-        contexts.active = (0..codes.len()).filter(|i| codes[*i] != 0.0 && is_real(*i)).map(|i| i as u32).collect();
+        let stages = stages.get(..=level).ok_or_else(|| err!(Bug, "a target at level {level}"))?;
         let positions = survey.positions.max(1) as f64;
         let means = survey.dictionaries.iter().take(level);
         let means = means.map(|of| of.iter().map(|tally| (tally.sum / positions) as f32).collect()).collect();
-        let nothing = Found { code: 0.0, due: None, elsewhere: None, kl: None };
-        let tokens = options.tokens.clone();
-        let mut runs = Self {
-            model,
-            stages,
-            survey,
-            level,
-            reader,
-            tokens,
-            contexts,
-            streams,
-            means,
-            unrelated: None,
-            clean: nothing,
-        };
-        let x = runs.streams[level].clone();
-        runs.unrelated = runs.logs(&runs.last(x, task)?, &runs.contexts.unrelated, task)?;
-        runs.clean = runs.changed(&[], task)?;
-        Ok(runs)
+        let reader = Reader::new(&stages[level].sae, feature, Read::Code)?;
+        Ok(Self { model, stages, survey, level, reader, tokens, contexts, means })
     }
 
     /// The site of the dictionary at a level.
@@ -95,69 +125,205 @@ impl<'a> Runs<'a> {
         self.survey.dictionaries.get(level).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What a run shows in which the dictionaries before the target's are changed, level by level. It begins where the
-    /// first of them is.
-    pub fn changed(&self, changes: &[Change], task: &Task) -> Result<Found> {
+    /// The rows that a measure reads.
+    pub fn group(&self, measure: Measure) -> &Group {
+        match measure {
+            Measure::Code => &self.contexts.target,
+            Measure::Chance => &self.contexts.tokens,
+            Measure::Kl => &self.contexts.other,
+        }
+    }
+
+    /// Level by level: the sum of the codes of each feature in the rows that are judged, up to the last position of each
+    /// that is looked at.
+    pub fn masses(&self, task: &Task) -> Result<Vec<Vec<f64>>> {
+        let mut masses: Vec<Vec<f64>> =
+            self.stages.iter().take(self.level).map(|stage| vec![0.0; stage.sae.d_sae()]).collect();
+        for part in &self.contexts.judged().parts {
+            let (_, codes) = self.flow(part, task)?;
+            let (width, lengths) = (part.batch.width(), part.batch.lengths());
+            for (masses, codes) in masses.iter_mut().zip(&codes) {
+                for (row, length) in lengths.iter().enumerate() {
+                    for position in row * width..row * width + length {
+                        let (features, codes) = codes.row(position);
+                        features.iter().zip(codes).for_each(|(f, code)| masses[*f as usize] += f64::from(*code));
+                    }
+                }
+            }
+        }
+        Ok(masses)
+    }
+
+    /// What the model shows as it is, and what each of some runs shows. The rows of a part go through the model together,
+    /// and several runs at once.
+    pub fn all(&self, runs: &[Run], task: &Task) -> Result<(Found, Vec<Found>)> {
+        let (mut clean, mut found) = (Found::default(), vec![Found::default(); runs.len()]);
+        let of_measure = |measure: Measure| self.group(measure).parts.iter().map(move |part| (measure, part));
+        let parts: Vec<(Measure, &Part)> = Measure::ALL.into_iter().flat_map(of_measure).collect();
+        let reads = |measure: Measure| runs.iter().filter(move |run| run.reads.contains(&measure)).count() as u64;
+        let bar = task.begin("judging", Some(parts.iter().map(|(measure, _)| reads(*measure)).sum()));
+        for (measure, part) in parts {
+            let known = self.clean(measure, part, task)?;
+            let read = |run: &Run| -> Result<Vec<f64>> {
+                let is_read = run.reads.contains(&measure);
+                Task::in_place(|| if is_read { self.changed(measure, part, &known, run, task) } else { Ok(Vec::new()) })
+            };
+            let values: Vec<Result<Vec<f64>>> = self.at_once(runs, &*bar, measure, &read);
+            for (found, values) in found.iter_mut().zip(values) {
+                found.of_mut(measure).extend(values?);
+            }
+            clean.of_mut(measure).extend(known.values);
+        }
+        Ok((clean, found))
+    }
+
+    /// Runs in the order given, several of them at a time, so that progress is seen.
+    fn at_once(
+        &self,
+        runs: &[Run],
+        bar: &dyn Bar,
+        measure: Measure,
+        read: &(dyn Fn(&Run) -> Result<Vec<f64>> + Sync),
+    ) -> Vec<Result<Vec<f64>>> {
+        let mut all = Vec::with_capacity(runs.len());
+        for runs in runs.chunks(4 * rayon::current_num_threads().max(1)) {
+            all.par_extend(runs.par_iter().map(read));
+            bar.advance(runs.iter().filter(|run| run.reads.contains(&measure)).count() as u64);
+        }
+        all
+    }
+
+    /// What flows at each dictionary up to the target's in the rows of a part, and the codes of those before it.
+    fn flow(&self, part: &Part, task: &Task) -> Result<(Vec<Tensor>, Vec<SparseCodes>)> {
+        let ask = Ask { places: self.stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
+        let cache = self.model.decoder.cache(&part.batch, ask, task)?;
+        let streams = self.stages.iter().map(|stage| cache.at(stage.place)).collect::<Result<Vec<_>>>()?;
+        let earlier = self.stages.iter().zip(&streams).take(self.level);
+        let codes = earlier.map(|(stage, x)| codes_of(&stage.sae, &x.flatten(0, 1)?, task)).collect::<Result<_>>()?;
+        Ok((streams, codes))
+    }
+
+    fn clean(&self, measure: Measure, part: &Part, task: &Task) -> Result<Clean> {
+        let (streams, codes) = self.flow(part, task)?;
+        let mut clean = Clean { streams, codes, values: vec![0.0; part.spots.len()], logs: None };
+        let rows = (0..part.batch.rows().len()).collect();
+        let x = clean.streams[self.level].clone();
+        if measure == Measure::Kl {
+            let all = Picked::of(part, rows, &clean)?;
+            clean.logs = Some(self.logs(&all, x, task)?);
+            return Ok(clean);
+        }
+        clean.values = self.read(measure, &Picked::of(part, rows, &clean)?, x, task)?;
+        Ok(clean)
+    }
+
+    /// What is read at each position of a part where the dictionaries before the target's are changed, level by level. It
+    /// begins where the first of them is, with those rows alone in which something is changed.
+    fn changed(&self, measure: Measure, part: &Part, clean: &Clean, run: &Run, task: &Task) -> Result<Vec<f64>> {
         task.check()?;
-        let first = changes.iter().position(|change| !change.is_none()).unwrap_or(self.level).min(self.level);
-        let mut x = self.streams[first].clone();
+        let mut values = clean.values.clone();
+        let rows = self.touched(part, clean, &run.changes);
+        let first = run.changes.iter().position(|change| !change.is_none());
+        let (Some(first), false) = (first.filter(|first| *first < self.level), rows.is_empty()) else {
+            return Ok(values);
+        };
+        let some = Picked::of(part, rows, clean)?;
+        let mut x = some.picked(&clean.streams[first], part)?;
         for level in first..self.level {
-            if let Some(change) = changes.get(level).filter(|change| !change.is_none()) {
-                let flat = change.of(&self.stages[level].sae, &self.means[level], &x.flatten(0, 1)?, task)?;
+            let (stage, means) = (&self.stages[level], &self.means[level]);
+            if let Some(change) = run.changes.get(level).filter(|change| !change.is_none()) {
+                let flat = x.flatten(0, 1)?;
+                let flat = match level == first {
+                    true => change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part))?,
+                    false => change.of(&stage.sae, means, &flat, task)?,
+                };
                 x = flat.reshape(x.shape())?;
             }
-            let blocks = self.stages[level].block..self.stages[level + 1].block;
-            x = self.model.decoder.behind(&self.contexts.batch, x, blocks, task)?;
+            let blocks = stage.block..self.stages[level + 1].block;
+            x = self.model.decoder.behind(&some.batch, x, blocks, task)?;
         }
-        self.found(x, task)
+        let read = self.read(measure, &some, x, task)?;
+        some.spots.iter().zip(read).for_each(|((spot, _), value)| values[*spot] = value);
+        Ok(values)
     }
 
-    /// What is read of what flows at the target's dictionary.
-    fn found(&self, x: Tensor, task: &Task) -> Result<Found> {
-        let codes = self.reader.of(&chosen(&x, &self.contexts.active)?, task)?;
-        let last = self.last(x, task)?;
-        let mean = |log: Option<Tensor>| log.map(|log| self.probability(&log)).transpose();
-        let kl = match (&self.unrelated, self.logs(&last, &self.contexts.unrelated, task)?) {
-            (Some(clean), Some(log)) => Some(mean_of(&(clean.exp()? * (clean - log)?)?.sum(1)?)?),
-            _ => None,
-        };
-        let due = if self.tokens.is_empty() { &[][..] } else { &self.contexts.due };
-        let elsewhere = if self.tokens.is_empty() { &[][..] } else { &self.contexts.elsewhere };
-        Ok(Found {
-            code: codes.iter().sum::<f64>() / codes.len().max(1) as f64,
-            due: mean(self.logs(&last, due, task)?)?,
-            elsewhere: mean(self.logs(&last, elsewhere, task)?)?,
-            kl,
-        })
+    /// The rows of a part in which some change is one: without an active feature nothing is taken off.
+    fn touched(&self, part: &Part, clean: &Clean, changes: &[Change]) -> Vec<usize> {
+        let width = part.batch.width();
+        let lengths = part.batch.lengths();
+        let mut is_touched = vec![false; lengths.len()];
+        for (change, codes) in changes.iter().zip(&clean.codes).filter(|(change, _)| !change.is_none()) {
+            if matches!(change, Change::Only(..)) {
+                return (0..lengths.len()).collect();
+            }
+            let is_named = change.names(codes.d_sae());
+            for (row, (is_touched, length)) in is_touched.iter_mut().zip(&lengths).enumerate() {
+                let mut positions = row * width..row * width + length;
+                *is_touched |= positions.any(|at| codes.row(at).0.iter().any(|feature| is_named[*feature as usize]));
+            }
+        }
+        (0..lengths.len()).filter(|row| is_touched[*row]).collect()
     }
 
-    /// What flows behind the last block, of what flows at the target's dictionary.
-    fn last(&self, x: Tensor, task: &Task) -> Result<Tensor> {
+    /// What is read at the positions of some rows, of what flows at the target's dictionary.
+    fn read(&self, measure: Measure, some: &Picked, x: Tensor, task: &Task) -> Result<Vec<f64>> {
+        match measure {
+            Measure::Code => self.reader.of(&some.chosen(&x)?, task),
+            Measure::Chance => together(&self.logits(some, x, task)?, self.tokens),
+            Measure::Kl => {
+                let spots: Vec<u32> = some.spots.iter().map(|(spot, _)| *spot as u32).collect();
+                let clean = some.clean.logs.as_ref().ok_or_else(|| err!(Bug, "a run beside nothing"))?;
+                let clean = clean.index_select(&Tensor::new(spots, clean.device())?, 0)?;
+                let changed = self.logs(some, x, task)?;
+                Ok((clean.exp()? * (clean - changed)?)?.sum(1)?.to_dtype(DType::F64)?.to_vec1()?)
+            }
+        }
+    }
+
+    /// The logits at the positions of some rows, of what flows at the target's dictionary.
+    fn logits(&self, some: &Picked, x: Tensor, task: &Task) -> Result<Tensor> {
         let blocks = self.stages[self.level].block..self.model.decoder.config().layers;
-        self.model.decoder.behind(&self.contexts.batch, x, blocks, task)
+        let last = self.model.decoder.behind(&some.batch, x, blocks, task)?;
+        self.model.decoder.read_out(&some.chosen(&last)?, task)
     }
 
-    /// log P of every token at some positions: `[positions, vocab]`.
-    fn logs(&self, last: &Tensor, positions: &[u32], task: &Task) -> Result<Option<Tensor>> {
-        if positions.is_empty() {
-            return Ok(None);
+    /// log P of every token at the positions of some rows: `[positions, vocab]`.
+    fn logs(&self, some: &Picked, x: Tensor, task: &Task) -> Result<Tensor> {
+        normalise::log_softmax(&self.logits(some, x, task)?.to_dtype(DType::F32)?, -1)
+    }
+}
+
+impl<'a> Picked<'a> {
+    fn of(part: &Part, rows: Vec<usize>, clean: &'a Clean) -> Result<Self> {
+        let batch = Batch::new(rows.iter().filter_map(|row| part.batch.rows().get(*row).cloned()).collect())?;
+        let spots = part.spots.iter().enumerate().filter_map(|(number, spot)| {
+            let row = rows.binary_search(&spot.within).ok()?;
+            Some((number, (row * batch.width() + spot.column) as u32))
+        });
+        Ok(Self { spots: spots.collect(), batch, rows, clean })
+    }
+
+    /// These rows of what flows in all of a part: `[rows, pos, d]`.
+    fn picked(&self, x: &Tensor, part: &Part) -> Result<Tensor> {
+        if self.rows.len() == part.batch.rows().len() {
+            return Ok(x.clone());
         }
-        let logits = self.model.decoder.read_out(&chosen(last, positions)?, task)?;
-        Ok(Some(normalise::log_softmax(&logits.to_dtype(DType::F32)?, -1)?))
+        let rows: Vec<u32> = self.rows.iter().map(|row| *row as u32).collect();
+        let x = x.index_select(&Tensor::new(rows, x.device())?, 0)?;
+        Ok(x.narrow(1, 0, self.batch.width())?.contiguous()?)
     }
 
-    /// The mean over positions of the tokens' probability together.
-    fn probability(&self, log: &Tensor) -> Result<f64> {
-        let tokens = Tensor::new(self.tokens.as_slice(), log.device())?;
-        mean_of(&log.index_select(&tokens, 1)?.exp()?.sum(1)?)
+    /// The codes of these rows, of those of a part.
+    fn codes(&self, codes: &SparseCodes, part: &Part) -> SparseCodes {
+        let columns = 0..self.batch.width();
+        let positions =
+            self.rows.iter().flat_map(|row| columns.clone().map(move |column| row * part.batch.width() + column));
+        codes.picked(&positions.collect::<Vec<_>>())
     }
-}
 
-/// Positions of `[rows, pos, d]`.
-fn chosen(x: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    Ok(x.flatten(0, 1)?.index_select(&Tensor::new(positions, x.device())?, 0)?)
-}
-
-fn mean_of(x: &Tensor) -> Result<f64> {
-    Ok(x.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
+    /// What is looked at of `[rows, pos, d]`.
+    fn chosen(&self, x: &Tensor) -> Result<Tensor> {
+        let places: Vec<u32> = self.spots.iter().map(|(_, place)| *place).collect();
+        Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)
+    }
 }

@@ -1,157 +1,283 @@
 //! The tables of a judgement.
 
-use super::contexts::Contexts;
-use super::runs::Found;
-use super::{Kept, TakenOff};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::contexts::{ACTIVE, OF_ROW, Spot};
+use super::figures::{Figure, Rows};
+use super::runs::{Found, Measure, Runs};
+use super::sets::{Kept, Sets, TakenOff};
 use crate::base::{Cell, Table};
+use crate::model::labels::Values;
 
 /// Below this part of what the model has, the difference that there is to explain is one of rounding.
 const NOTHING: f64 = 1e-6;
 
-/// One number of a run, where there is one.
-type Measure = fn(&Found) -> Option<f64>;
+/// What a change is one of.
+const CODE: &str = "target's code, share";
+const DUE: &str = "P(tokens) where one comes next";
+const ELSEWHERE: &str = "P(tokens) elsewhere in these rows";
+const KL: &str = "KL on other text, nats";
 
-/// How a run differs from that of the model as it is, in one number.
-type Change = fn(&Found, &Found) -> Option<f64>;
+/// What the runs of a judgement show.
+pub struct Told<'a> {
+    runs: &'a Runs<'a>,
+    sets: &'a Sets,
+    clean: &'a Found,
+    found: &'a [Found],
+    code: Rows,
+    due: Rows,
+    elsewhere: Rows,
+    kl: Rows,
+    seed: u64,
+}
 
-/// What of the target's activation, and of the tokens' probability, is left where only some features are.
-pub fn faithfulness(clean: &Found, runs: &[(&str, Kept)]) -> Table {
-    let measures: [(&str, Measure); 2] =
-        [("target's code", |found| Some(found.code)), ("P(tokens) where due", |found| found.due)];
-    let mut rows = Vec::new();
-    for (errors, Kept { empty, circuit, random }) in runs {
-        for (what, measure) in measures {
-            let (Some(whole), Some(none)) = (measure(clean), measure(empty)) else { continue };
-            // Where the model does no more than its means there is nothing to explain.
-            let is_something = (whole - none).abs() > NOTHING * whole.abs();
-            let share = |found: &Found| measure(found).filter(|_| is_something).map(|m| (m - none) / (whole - none));
-            let random: Vec<f64> = random.iter().filter_map(share).collect();
-            let mut row: Vec<Cell> = vec![what.into(), (*errors).into(), cell(share(circuit))];
-            row.extend(interval(&random));
-            row.extend([Cell::from(whole), none.into()]);
-            rows.push(row);
+impl<'a> Told<'a> {
+    pub fn new(runs: &'a Runs, sets: &'a Sets, clean: &'a Found, found: &'a [Found], seed: u64) -> Self {
+        let of = |measure, is_meant: fn(&Spot) -> bool| Rows::of(runs.group(measure), seed, is_meant);
+        Self {
+            runs,
+            sets,
+            clean,
+            found,
+            code: of(Measure::Code, |_| true),
+            due: of(Measure::Chance, |spot| spot.is_due),
+            elsewhere: of(Measure::Chance, |spot| !spot.is_due),
+            kl: of(Measure::Kl, |_| true),
+            seed,
         }
     }
-    let columns = ["measure", "errors", "circuit", "random sets", "lowest", "highest", "m(model)", "m(means alone)"];
-    table("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", &columns, rows)
-}
 
-/// What is lost without some features, set to 0: those of the circuit, level by level and together, beside as many
-/// random ones and as many that are about as active.
-pub fn necessity(clean: &Found, sets: &[TakenOff]) -> Table {
-    let mut rows = Vec::new();
-    for set in sets {
-        for (what, change) in changes() {
-            let of = |found: &Found| change(clean, found).filter(|x| x.is_finite());
-            let Some(circuit) = of(&set.circuit) else { continue };
-            let all = |found: &[Found]| found.iter().filter_map(of).collect::<Vec<f64>>();
-            let mut row: Vec<Cell> = vec![set.name.as_str().into(), set.features.into(), what.into(), circuit.into()];
-            row.extend(interval(&all(&set.random)));
-            row.extend(interval(&all(&set.matched)));
-            rows.push(row);
+    /// The measures of a change, each with how it is read.
+    fn changes(&self) -> [(&'static str, Measure, &Rows); 4] {
+        [
+            (CODE, Measure::Code, &self.code),
+            (DUE, Measure::Chance, &self.due),
+            (ELSEWHERE, Measure::Chance, &self.elsewhere),
+            (KL, Measure::Kl, &self.kl),
+        ]
+    }
+
+    /// By how much some runs differ from the model as it is, on average over them: a share of the code, else a mean over
+    /// positions. Of KL, which the model as it is has none of, the clean value is 0.
+    fn change(&self, runs: &[&Found], (_, measure, rows): (&str, Measure, &Rows)) -> Option<Figure> {
+        let clean = self.clean.of(measure);
+        let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
+        if runs.is_empty() {
+            return None;
+        }
+        let part = |at: usize| runs.iter().map(|run| run[at] - clean[at]).sum::<f64>() / runs.len() as f64;
+        match measure {
+            Measure::Code => rows.ratio(part, |at| clean[at]),
+            Measure::Chance | Measure::Kl => rows.mean(part),
         }
     }
-    let columns = [
-        "taken off",
-        "features",
-        "change of",
-        "circuit",
-        "random",
-        "lowest",
-        "highest",
-        "as active",
-        "lowest",
-        "highest",
-    ];
-    table("what is lost without the features, set to 0", &columns, rows)
-}
 
-/// What necessity is told of: each as the change from the model as it is.
-fn changes() -> [(&'static str, Change); 4] {
-    [
-        ("target's code, share", |clean, found| Some(found.code / clean.code - 1.0)),
-        ("P(tokens) where due", |clean, found| Some(found.due? - clean.due?)),
-        ("P(tokens) elsewhere", |clean, found| Some(found.elsewhere? - clean.elsewhere?)),
-        ("KL on other text, nats", |_, found| found.kl),
-    ]
-}
+    /// The runs of a set that read a measure.
+    fn of_set(&self, runs: Range<usize>, measure: Measure) -> Vec<&Found> {
+        let all = self.found.get(runs).unwrap_or_default().iter();
+        all.filter(|found| !found.of(measure).is_empty()).collect()
+    }
 
-/// Whether the tokens lose more where they are due without the circuit than without any set of others.
-pub fn beats_random(clean: &Found, all: &TakenOff) -> Option<bool> {
-    let lost = |found: &Found| Some(clean.due? - found.due?);
-    let circuit = lost(&all.circuit)?;
-    let others: Vec<f64> = all.random.iter().chain(&all.matched).filter_map(lost).collect();
-    (!others.is_empty()).then(|| circuit > 0.0 && others.iter().all(|other| circuit > *other))
-}
+    /// What of the target's activation, and of the tokens' probability, is left where only some features are.
+    pub fn faithfulness(&self) -> Table {
+        let measures = [("target's code", Measure::Code, &self.code), (DUE, Measure::Chance, &self.due)];
+        let mut rows = Vec::new();
+        for Kept { errors, empty, circuit, random } in &self.sets.kept {
+            for (what, measure, positions) in measures {
+                let of = |run: usize| self.found.get(run).map(|found| found.of(measure)).unwrap_or_default();
+                let (whole, none) = (self.clean.of(measure), of(*empty));
+                let mean = |of: &[f64]| positions.mean(|at| of[at]).map(|figure| figure.value);
+                let (Some(m), Some(m0)) = (mean(whole), mean(none)) else { continue };
+                // Where the model does no more than its means there is nothing to explain.
+                let is_something = (m - m0).abs() > NOTHING * m.abs();
+                let share = |run: usize| {
+                    let left = of(run);
+                    let found = positions.ratio(|at| left[at] - none[at], |at| whole[at] - none[at]);
+                    found.filter(|_| is_something)
+                };
+                let circuit = share(*circuit);
+                let random: Vec<f64> = random.clone().filter_map(share).map(|figure| figure.value).collect();
+                let mut row: Vec<Cell> = vec![what.into(), (*errors).into()];
+                row.extend(Figure::cells(circuit));
+                row.push(average(&random));
+                row.extend(ends(&random));
+                row.extend([random.len().into(), Cell::from(m), m0.into()]);
+                row.extend([positions.rows(), positions.positions()].map(Cell::from));
+                rows.push(row);
+            }
+        }
+        let columns = [
+            ["measure", "errors", "circuit", "from", "to"].as_slice(),
+            &["random sets", "lowest", "highest", "sets", "m(model)", "m(means alone)", "rows", "positions"],
+        ];
+        table("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", &columns.concat(), rows)
+    }
 
-/// How many positions count for what.
-pub fn looked_at(contexts: &Contexts) -> Table {
-    let counts = [
-        ("rows of text", contexts.batch.rows().len()),
-        ("where the target is active", contexts.active.len()),
-        ("where the tokens are due", contexts.due.len()),
-        ("elsewhere in these rows", contexts.elsewhere.len()),
-        ("of other text", contexts.unrelated.len()),
-    ];
-    let rows = counts.into_iter().map(|(what, count)| vec![Cell::from(what), count.into()]);
-    table("what was looked at", &["positions", "number"], rows.collect())
+    /// What is lost without the circuit, set to 0, and without other features, as many in each dictionary.
+    pub fn necessity(&self) -> Table {
+        let mut rows = Vec::new();
+        for change in self.changes() {
+            for TakenOff { name, features, runs } in &self.sets.whole {
+                let found = self.of_set(runs.clone(), change.1);
+                let Some(figure) = self.change(&found, change) else { continue };
+                let each: Vec<f64> =
+                    found.iter().filter_map(|one| self.change(&[*one], change)).map(|one| one.value).collect();
+                let mut row: Vec<Cell> = vec![change.0.into(), name.as_str().into(), (*features).into()];
+                row.extend(Figure::cells(Some(figure)));
+                row.extend(ends(&each));
+                row.push(each.len().into());
+                row.extend(Figure::counts(Some(figure)));
+                rows.push(row);
+            }
+        }
+        let columns = [
+            ["change of", "without", "features", "change", "from", "to"].as_slice(),
+            &["lowest", "highest", "sets", "rows", "positions"],
+        ];
+        table("what is lost without the features, set to 0", &columns.concat(), rows)
+    }
+
+    /// The same of the circuit's features at one level.
+    pub fn levels(&self) -> Table {
+        let mut rows = Vec::new();
+        for (TakenOff { name, features, runs }, others) in &self.sets.levels {
+            for change in self.changes() {
+                let Some(figure) = self.change(&self.of_set(runs.clone(), change.1), change) else { continue };
+                let others = self.of_set(others.clone(), change.1);
+                let others: Vec<f64> =
+                    others.iter().filter_map(|one| self.change(&[*one], change)).map(|one| one.value).collect();
+                let mut row: Vec<Cell> = vec![name.as_str().into(), (*features).into(), change.0.into()];
+                row.extend(Figure::cells(Some(figure)));
+                row.push(average(&others));
+                row.extend(ends(&others));
+                row.push(others.len().into());
+                row.extend(Figure::counts(Some(figure)));
+                rows.push(row);
+            }
+        }
+        let columns = [
+            ["without those at", "features", "change of", "circuit", "from", "to"].as_slice(),
+            &["random sets", "lowest", "highest", "sets", "rows", "positions"],
+        ];
+        table("what is lost without the features of one level, set to 0", &columns.concat(), rows)
+    }
+
+    /// The same of each node alone: those first without which other text changes most.
+    pub fn nodes(&self) -> Table {
+        let figures = |node: &TakenOff| {
+            let of = |change: (&str, Measure, &Rows)| self.change(&self.of_set(node.runs.clone(), change.1), change);
+            let kl = self.found.get(node.runs.start).map(|found| found.kl.as_slice()).unwrap_or_default();
+            let touched: BTreeSet<usize> = self
+                .runs
+                .group(Measure::Kl)
+                .spots()
+                .zip(kl)
+                .filter(|(_, kl)| **kl != 0.0)
+                .map(|(spot, _)| spot.row)
+                .collect();
+            let [_, due, _, other] = self.changes();
+            (of(other), of(due), touched.len())
+        };
+        let mut found: Vec<_> = self.sets.nodes.par_iter().map(|node| (node, figures(node))).collect();
+        let size = |kl: &Option<Figure>| kl.map_or(0.0, |figure| figure.value);
+        found.sort_by(|(_, a), (_, b)| size(&b.0).total_cmp(&size(&a.0)));
+        let rows = found.into_iter().map(|(node, (kl, due, touched))| {
+            let mut row: Vec<Cell> = vec![node.name.as_str().into()];
+            row.extend(Figure::cells(kl));
+            row.extend([touched, self.kl.rows()].map(Cell::from));
+            row.extend(Figure::cells(due));
+            row.push(self.due.rows().into());
+            row
+        });
+        let due = format!("change of {DUE}");
+        let columns = ["node", KL, "from", "to", "rows changed", "rows", &due, "from", "to", "rows"];
+        table("what is lost without one node, set to 0", &columns, rows.collect())
+    }
+
+    /// What the tokens lose without the circuit where one of them comes next, by the values of a label.
+    pub fn by(&self) -> Option<Table> {
+        let column = self.runs.contexts.by.as_ref()?;
+        let group = self.runs.group(Measure::Chance);
+        let mut values: Vec<u32> = group.spots().filter(|spot| spot.is_due).map(|spot| spot.label).collect();
+        values.sort_unstable();
+        values.dedup();
+        let name = |value: u32| match &column.values {
+            Values::Kind(kinds) => {
+                let kind = (value as usize).checked_sub(1).and_then(|at| kinds.get(at));
+                kind.map_or("none".into(), |kind| Cell::from(*kind))
+            }
+            Values::Number | Values::Since => Cell::Int(value.into()),
+        };
+        let whole = self.sets.whole.first()?;
+        let rows = values.into_iter().map(|value| {
+            let those = Rows::of(group, self.seed, |spot| spot.is_due && spot.label == value);
+            let of = (DUE, Measure::Chance, &those);
+            let figure = self.change(&self.of_set(whole.runs.clone(), Measure::Chance), of);
+            let mut row = vec![name(value)];
+            row.extend(Figure::cells(those.mean(|at| self.clean.chance[at])));
+            row.extend(Figure::cells(figure));
+            row.extend(Figure::counts(figure));
+            row
+        });
+        let columns =
+            [column.name, "P(tokens)", "from", "to", "change without the circuit", "from", "to", "rows", "positions"];
+        Some(table(&format!("{DUE}, by the label `{}` of the token before it", column.name), &columns, rows.collect()))
+    }
+
+    /// Whether the lower end of what the tokens lose without the circuit is above what they lose without any other set.
+    pub fn beats_random(&self) -> Option<bool> {
+        let [_, due, ..] = self.changes();
+        let (circuit, others) = self.sets.whole.split_first()?;
+        let lost = |found: &Found| self.change(&[found], due).map(|figure| -figure.value);
+        let circuit = self.change(&self.of_set(circuit.runs.clone(), Measure::Chance), due)?;
+        let others = others.iter().flat_map(|set| self.of_set(set.runs.clone(), Measure::Chance)).filter_map(lost);
+        let most = others.fold(0.0, f64::max);
+        Some(circuit.interval.is_some_and(|[_, smallest]| -smallest > most))
+    }
+
+    /// On how much it is judged.
+    pub fn looked_at(&self) -> Table {
+        let contexts = &self.runs.contexts;
+        let of_due = match contexts.due_rows == self.due.rows() {
+            true => format!("all such positions of the {} rows of text", contexts.read),
+            false => format!("all such positions of rows drawn from {} of {}", contexts.due_rows, contexts.read),
+        };
+        let of_target = match contexts.fired as usize <= ACTIVE {
+            true => "all such positions".to_string(),
+            false => format!("drawn from all {} such positions", contexts.fired),
+        };
+        let elsewhere = format!("at most {OF_ROW} of each of these rows, evenly spread before its last such position");
+        let other = format!(
+            "{OF_ROW} at most of each, evenly spread; rows drawn from those where the target is silent and none of the \
+             tokens stands"
+        );
+        let counts = [
+            ("where one of the tokens comes next", &self.due, of_due),
+            ("where another token comes next", &self.elsewhere, elsewhere),
+            ("where the target is active", &self.code, of_target),
+            ("of other text", &self.kl, other),
+        ];
+        let rows = counts
+            .into_iter()
+            .map(|(what, rows, how)| vec![Cell::from(what), rows.positions().into(), rows.rows().into(), how.into()]);
+        table("what was looked at", &["positions", "number", "rows", "how they are chosen"], rows.collect())
+    }
 }
 
 fn table(title: &str, columns: &[&str], rows: Vec<Vec<Cell>>) -> Table {
     Table { title: title.into(), columns: columns.iter().map(|column| column.to_string()).collect(), rows }
 }
 
-fn cell(number: Option<f64>) -> Cell {
-    number.map_or(Cell::Missing, Cell::from)
+/// The mean of some numbers; missing where there are none.
+fn average(numbers: &[f64]) -> Cell {
+    if numbers.is_empty() { Cell::Missing } else { (numbers.iter().sum::<f64>() / numbers.len() as f64).into() }
 }
 
-/// The mean, the lowest and the highest of some numbers; missing where there are none.
-fn interval(numbers: &[f64]) -> [Cell; 3] {
-    let count = numbers.len() as f64;
-    let of = |fold: fn(f64, f64) -> f64| numbers.iter().copied().reduce(fold);
-    [of(|a, b| a + b).map(|sum| sum / count), of(f64::min), of(f64::max)].map(cell)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(code: f64, due: Option<f64>) -> Found {
-        Found { code, due, elsewhere: due.map(|due| due / 10.0), kl: Some(0.25) }
-    }
-
-    #[test]
-    fn faithfulness_is_0_for_the_means_and_1_for_the_model() {
-        let clean = found(2.0, Some(0.5));
-        let kept = Kept { empty: found(0.5, Some(0.1)), circuit: clean, random: vec![found(0.5, Some(0.3)), clean] };
-        let table = faithfulness(&clean, &[("kept", kept)]);
-        assert_eq!(table.rows[0][2..6], [1.0, 0.5, 0.0, 1.0].map(Cell::from));
-        assert_eq!(table.rows[1][2], Cell::from(1.0));
-        assert!(matches!(table.rows[1][3], Cell::Float(x) if (x - 0.75).abs() < 1e-12));
-        // There is nothing to explain where the means do as much as the model, and no row of what is not measured.
-        let kept = Kept { empty: found(2.0, None), circuit: found(2.0, None), random: vec![] };
-        let table = faithfulness(&found(2.0, None), &[("dropped", kept)]);
-        assert_eq!((table.rows.len(), &table.rows[0][2], &table.rows[0][3]), (1, &Cell::Missing, &Cell::Missing));
-    }
-
-    #[test]
-    fn what_is_lost_is_told_as_changes_beside_an_interval() {
-        let clean = found(2.0, Some(0.5));
-        let set = |circuit: Found| TakenOff {
-            name: "all levels".into(),
-            features: 3,
-            circuit,
-            random: vec![found(2.0, Some(0.45)), found(1.0, Some(0.55))],
-            matched: vec![],
-        };
-        let all = set(found(0.5, Some(0.25)));
-        let table = necessity(&clean, std::slice::from_ref(&all));
-        let row = |i: usize| table.rows[i][3..7].to_vec();
-        assert_eq!(row(0), [-0.75, -0.25, -0.5, 0.0].map(Cell::from));
-        assert_eq!(table.rows[1][3], Cell::from(-0.25));
-        assert_eq!(table.rows[3][7..], [Cell::Missing, Cell::Missing, Cell::Missing]);
-        assert_eq!(beats_random(&clean, &all), Some(true));
-        assert_eq!(beats_random(&clean, &set(found(0.5, Some(0.45)))), Some(false));
-        assert_eq!(beats_random(&clean, &set(found(0.5, None))), None);
-    }
+/// The lowest and the highest of several numbers; missing where there are not two.
+fn ends(numbers: &[f64]) -> [Cell; 2] {
+    let of = |fold: fn(f64, f64) -> f64| numbers.iter().copied().reduce(fold).filter(|_| numbers.len() > 1);
+    [of(f64::min), of(f64::max)].map(|end| end.map_or(Cell::Missing, Cell::from))
 }

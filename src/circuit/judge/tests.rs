@@ -1,13 +1,18 @@
 //! Judgements beside whole passes with hooks.
 
+use super::change::Change;
+use super::random::Kind;
+use super::runs::{Found, Measure, Run};
 use super::*;
 use crate::base::Cell;
 use crate::circuit::graph::{Edge, Node};
-use crate::circuit::samples::{FEATURES, found};
+use crate::circuit::samples::{CONTEXT, FEATURES, found, text};
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
+use crate::model::batch::Batch;
 use crate::model::hooks::{Action, Bound, Source};
-use crate::model::run::{Ask, Run};
+use crate::model::run::{Ask, Run as Whole};
+use crate::sae::splice::Rest;
 use crate::tensor::{Tensor, normalise};
 
 fn graph(target: usize) -> Graph {
@@ -35,8 +40,12 @@ fn target(survey: &Survey) -> usize {
     (0..FEATURES).min_by_key(|feature| survey.dictionaries[2][*feature].fired.abs_diff(12)).unwrap()
 }
 
+fn options() -> Options {
+    Options { tokens: vec![0, 2], draws: 4, context: Some(CONTEXT), seed: 1, ..Options::default() }
+}
+
 /// A whole pass with the features of each level set to what the change says.
-fn plainly(runs: &Runs, model: &Model, saes: &[Sae], survey: &Survey, changes: &[Change]) -> Run {
+fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes: &[Change]) -> Whole {
     let mut hooks: Vec<Bound> = Vec::new();
     for (level, change) in changes.iter().enumerate() {
         let (which, rest, action) = match change {
@@ -55,84 +64,225 @@ fn plainly(runs: &Runs, model: &Model, saes: &[Sae], survey: &Survey, changes: &
         hooks.push(hook.at(model.decoder.config(), &format!("resid_post.{level}"), None).unwrap());
     }
     let places = crate::model::site::select(model.decoder.config(), "resid_post.2").unwrap();
-    model.decoder.run(&runs.contexts.batch, Ask { hooks, places, positions: None }, &Task::default()).unwrap()
+    model.decoder.run(batch, Ask { hooks, places, positions: None }, &Task::default()).unwrap()
 }
 
-fn at(x: &Tensor, positions: &[u32]) -> Tensor {
-    let positions = Tensor::new(positions, x.device()).unwrap();
-    x.flatten(0, 1).unwrap().index_select(&positions, 0).unwrap()
+/// Runs on all rows of the text, with what the judgement stands on.
+fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
+    let (model, saes, _) = found();
+    let harvesting = harvest::Options { context: Some(CONTEXT), ..harvest::Options::default() };
+    let kept = Kept { top: 1, some: ACTIVE, seed: 0 };
+    let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
+    let (target, options) = (target(&survey), options());
+    let stages = Stage::all(&model, &saes).unwrap();
+    let rows = Rows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
+    let contexts = Contexts::of(&model, &stages[2], (2, target), (&survey, &rows), &options, &Task::default()).unwrap();
+    let runs = Runs::of(&model, &stages, &survey, (2, target), &options.tokens, contexts).unwrap();
+    check(&runs, &model, &saes, &survey);
+}
+
+fn shown(runs: &Runs, changes: &[Vec<Change>]) -> (Found, Vec<Found>) {
+    let all = changes.iter().map(|changes| Run { changes: changes.clone(), reads: &Measure::ALL });
+    runs.all(&all.collect::<Vec<_>>(), &Task::default()).unwrap()
+}
+
+#[test]
+fn all_rows_are_looked_at() {
+    with_runs(|runs, _, _, survey| {
+        let target = target(survey);
+        // Twice "a c e g b d f h k j | i l m q r s t a a b | c o p n c b a f e d" without its first token, where "a" and
+        // "c" come next.
+        let due = |rows: &[Vec<u32>]| -> usize {
+            rows.iter().map(|row| row.iter().skip(1).filter(|id| [0, 2].contains(*id)).count()).sum()
+        };
+        let of = |measure: Measure| runs.group(measure).spots().collect::<Vec<_>>();
+        let found = of(Measure::Chance).iter().filter(|spot| spot.is_due).count();
+        assert_eq!((found, runs.contexts.read), (due(&survey.rows), 6));
+        assert!(found >= 10);
+        assert_eq!(of(Measure::Code).len() as u64, survey.dictionaries[2][target].fired);
+        for part in &runs.group(Measure::Chance).parts {
+            for spot in &part.spots {
+                let row = &part.batch.rows()[spot.within];
+                // Rows end where a token is due; which one is known from the text alone.
+                assert!(spot.column + 1 < row.len() || spot.is_due);
+                let is_token = row.get(spot.column + 1).map(|id| [0, 2].contains(id));
+                assert!(is_token.is_none_or(|is_token| is_token == spot.is_due));
+            }
+        }
+    });
 }
 
 #[test]
 fn runs_from_the_first_change_on_show_what_whole_passes_show() {
-    let (model, saes, survey) = found();
-    let (target, task) = (target(&survey), Task::default());
-    let stages = Stage::all(&model, &saes).unwrap();
-    let options = Options { contexts: 4, tokens: vec![0, 2], ..Options::default() };
-    let runs = Runs::of(&model, &stages, &survey, (2, target), &options, &task).unwrap();
-    assert!(!runs.contexts.active.is_empty() && !runs.contexts.due.is_empty());
-    let sets = [
-        vec![],
-        vec![Change::Zero(vec![1, 7]), Change::Zero(vec![3])],
-        vec![Change::Zero(vec![]), Change::Zero(vec![3, 9])],
-        vec![Change::Only(vec![1, 7], Rest::Kept), Change::Only(vec![3], Rest::Kept)],
-        vec![Change::Only(vec![1, 7], Rest::Dropped), Change::Only(vec![], Rest::Dropped)],
-    ];
-    for changes in sets {
-        let found = runs.changed(&changes, &task).unwrap();
-        let whole = plainly(&runs, &model, &saes, &survey, &changes);
-        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} and {b}: {changes:?}");
-        let x = at(&whole.cache.get("resid_post.2").unwrap(), &runs.contexts.active);
-        let codes = saes[2].encode(&x).unwrap().narrow(1, target, 1).unwrap();
-        close(found.code, codes.mean_all().unwrap().to_scalar::<f32>().unwrap().into());
-        let p = normalise::softmax(&whole.logits, -1).unwrap();
-        for (positions, found) in [(&runs.contexts.due, found.due), (&runs.contexts.elsewhere, found.elsewhere)] {
-            let rows = at(&p, positions).to_vec2::<f32>().unwrap();
-            let mean = rows.iter().map(|row| f64::from(row[0] + row[2])).sum::<f64>() / rows.len() as f64;
-            close(found.unwrap(), mean);
+    with_runs(|runs, model, saes, survey| {
+        let target = target(survey);
+        let sets = [
+            vec![],
+            vec![Change::Zero(vec![1, 7]), Change::Zero(vec![3])],
+            vec![Change::Zero(vec![]), Change::Zero(vec![3, 9])],
+            vec![Change::Zero(vec![5]), Change::Zero(vec![])],
+            vec![Change::Only(vec![1, 7], Rest::Kept), Change::Only(vec![3], Rest::Kept)],
+            vec![Change::Only(vec![1, 7], Rest::Dropped), Change::Only(vec![], Rest::Dropped)],
+        ];
+        let (clean, all) = shown(runs, &sets);
+        assert_eq!((&all[0].code, &all[0].chance), (&clean.code, &clean.chance));
+        for (changes, found) in sets.iter().zip(&all) {
+            let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} and {b}: {changes:?}");
+            for measure in Measure::ALL {
+                let mut values = found.of(measure).iter();
+                for part in &runs.group(measure).parts {
+                    let whole = plainly(&part.batch, model, saes, survey, changes);
+                    let codes = saes[2].encode(&whole.cache.get("resid_post.2").unwrap()).unwrap();
+                    let p = normalise::softmax(&whole.logits, -1).unwrap();
+                    let before = plainly(&part.batch, model, saes, survey, &[]).logits;
+                    let before = normalise::softmax(&before, -1).unwrap();
+                    for spot in &part.spots {
+                        let at = |x: &Tensor| -> Vec<f64> {
+                            let row = x.get(spot.within).unwrap().get(spot.column).unwrap().to_vec1::<f32>().unwrap();
+                            row.into_iter().map(f64::from).collect()
+                        };
+                        let expected = match measure {
+                            Measure::Code => at(&codes)[target],
+                            Measure::Chance => at(&p)[0] + at(&p)[2],
+                            Measure::Kl => at(&before).iter().zip(at(&p)).map(|(p, q)| p * (p / q).ln()).sum(),
+                        };
+                        close(*values.next().unwrap(), expected);
+                    }
+                }
+                assert!(values.next().is_none());
+            }
         }
-    }
-    let clean = runs.changed(&[], &task).unwrap();
-    assert!(clean == runs.clean && clean.kl.is_none_or(|kl| kl == 0.0));
+        assert!(all[1].kl.iter().any(|kl| *kl > 1e-6) && all[1].chance != clean.chance);
+    });
 }
 
 #[test]
-fn a_graph_is_judged_beside_random_ones_and_the_same_each_time() {
+fn nothing_taken_off_changes_nothing_and_surely() {
+    with_runs(|runs, _, _, _| {
+        let none = vec![Change::Zero(vec![]); 2];
+        let all: Vec<usize> = (0..FEATURES).collect();
+        let every = vec![Change::Only(all.clone(), Rest::Kept), Change::Only(all, Rest::Kept)];
+        let (clean, found) = shown(runs, &[none, every]);
+        let rows = figures::Rows::of(runs.group(Measure::Kl), 0, |_| true);
+        assert!(rows.rows() >= 1 && rows.positions() > rows.rows());
+        let kl = rows.mean(|at| found[0].kl[at]).unwrap();
+        assert_eq!((kl.value, kl.interval.unwrap_or_default()), (0.0, [0.0; 2]));
+        assert_eq!(found[0], clean);
+        // The same through all the passes: every feature is kept.
+        assert!(found[1].kl.iter().all(|kl| kl.abs() < 1e-6));
+        assert!(found[1].chance.iter().zip(&clean.chance).all(|(a, b)| (a - b).abs() < 1e-5));
+    });
+}
+
+#[test]
+fn masses_are_the_sums_of_codes_up_to_where_tokens_come_next() {
+    with_runs(|runs, model, saes, _| {
+        let masses = runs.masses(&Task::default()).unwrap();
+        let mut expected = vec![0.0; FEATURES];
+        for row in runs.contexts.tokens.parts.iter().flat_map(|part| part.batch.rows()) {
+            let batch = Batch::new(vec![row.clone()]).unwrap();
+            let places = crate::model::site::select(model.decoder.config(), "resid_post.1").unwrap();
+            let cache = model.decoder.cache(&batch, Ask { places, ..Ask::default() }, &Task::default()).unwrap();
+            let codes = saes[1].encode(&cache.get("resid_post.1").unwrap().get(0).unwrap()).unwrap();
+            for codes in codes.to_vec2::<f32>().unwrap() {
+                expected.iter_mut().zip(codes).for_each(|(sum, code)| *sum += f64::from(code));
+            }
+        }
+        assert!(masses[1].iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + b)));
+        assert!(expected.iter().any(|sum| *sum > 0.0) && masses.len() == 2);
+    });
+}
+
+#[test]
+fn a_graph_is_judged_beside_others_and_the_same_each_time() {
     let (model, saes, survey) = found();
     let graph = graph(target(&survey));
-    let options = Options { contexts: 4, draws: 3, tokens: vec![0, 2], seed: 1 };
-    let judged = || judge(&model, &saes, &survey, &graph, &options, &Task::default()).unwrap();
-    let found = judged();
-    assert_eq!(found, judged());
+    let judged = |options: &Options| judge(&model, &saes, &text(), &graph, options, &Task::default()).unwrap();
+    let found = judged(&options());
+    assert_eq!(found, judged(&options()));
     assert_eq!(found.faithfulness.rows.len(), 4);
-    let names: Vec<&Cell> = found.necessity.rows.iter().map(|row| &row[0]).collect();
-    let site = |name: &str| Cell::from(name);
-    assert_eq!(names.first(), Some(&&site("all levels")));
-    assert!(names.contains(&&site("resid_post.0")) && names.contains(&&site("resid_post.1")));
-    assert!(found.beats_random.is_some());
-    let counts: Vec<&Cell> = found.necessity.rows.iter().map(|row| &row[1]).collect();
-    assert_eq!(counts.first(), Some(&&Cell::from(3_usize)));
+    let due: Vec<&Vec<Cell>> =
+        found.necessity.rows.iter().filter(|row| row[0] == Cell::from("P(tokens) where one comes next")).collect();
+    let names: Vec<&Cell> = due.iter().map(|row| &row[1]).collect();
+    assert_eq!(names.len(), 1 + Kind::ALL.len());
+    assert_eq!((names[0], &due[0][2], &due[0][8]), (&Cell::from("the circuit"), &Cell::Int(3), &Cell::Int(1)));
+    // Four draws of each kind but the last, of which there is one; three of them on other text.
+    assert_eq!(due[1..].iter().map(|row| row[8].clone()).collect::<Vec<_>>(), [4, 4, 4, 1].map(Cell::Int));
+    let kl = found.necessity.rows.iter().find(|row| row[0] == Cell::from("KL on other text, nats")).unwrap();
+    assert!(matches!((&kl[3], &kl[9]), (Cell::Float(change), Cell::Int(rows)) if *change > 0.0 && *rows > 0));
+    for row in &found.necessity.rows {
+        let [Cell::Float(change), Cell::Float(from), Cell::Float(to)] = &row[3..6] else { continue };
+        assert!(from <= change && change <= to, "{row:?}");
+    }
+    let nodes = found.nodes.unwrap();
+    assert_eq!(nodes.rows.len(), 3);
+    assert!(nodes.rows.is_sorted_by(|a, b| matches!((&a[1], &b[1]), (Cell::Float(a), Cell::Float(b)) if a >= b)));
+    assert!(found.beats_random.is_some() && found.by.is_none());
+    let fewer = judged(&Options { contexts: Some(2), nodes: Some(false), draws: 0, ..options() });
+    assert_eq!((fewer.nodes, &fewer.looked_at.rows[0][2]), (None, &Cell::Int(2)));
+    assert_eq!(fewer.faithfulness.rows[0][5..8], [Cell::Missing, Cell::Missing, Cell::Missing]);
+    let without = judged(&Options { tokens: vec![], ..options() });
+    assert_eq!((without.beats_random, without.faithfulness.rows.len()), (None, 2));
+}
+
+#[test]
+fn faithfulness_is_0_for_the_means_and_1_for_all_features() {
+    let (model, saes, survey) = found();
+    let target = graph(target(&survey));
+    let node = |level: usize| {
+        let of = target.nodes[if level == 0 { 2 } else { 1 }].clone();
+        move |feature: usize| Node { feature, ..of.clone() }
+    };
+    let every = (0..FEATURES).map(node(0)).chain((0..FEATURES).map(node(1)));
+    let nodes = |others: Vec<Node>| [vec![target.nodes[0].clone()], others].concat();
+    let shares = |others: Vec<Node>| -> Vec<[f64; 3]> {
+        let graph = Graph { nodes: nodes(others), edges: vec![], ..target.clone() };
+        let found = judge(&model, &saes, &text(), &graph, &options(), &Task::default()).unwrap();
+        let kept = found.faithfulness.rows.into_iter().filter(|row| row[1] == Cell::from("kept"));
+        let number = |cell: &Cell| if let Cell::Float(number) = cell { *number } else { f64::NAN };
+        kept.map(|row| [2, 3, 4].map(|at| number(&row[at]))).collect()
+    };
+    let (whole, none) = (shares(every.collect()), shares(vec![]));
+    assert_eq!((whole.len(), none.len()), (2, 2));
+    assert!(whole.iter().flatten().all(|share| (share - 1.0).abs() < 1e-3), "{whole:?}");
+    assert!(none.iter().flatten().all(|share| *share == 0.0), "{none:?}");
+}
+
+#[test]
+fn what_is_lost_is_told_by_the_values_of_a_label() {
+    let (model, saes, survey) = found();
+    let graph = graph(target(&survey));
+    let judged = |by: &str| {
+        let options = Options { by: Some(by.into()), ..options() };
+        judge(&model, &saes, &text(), &graph, &options, &Task::default())
+    };
+    let found = judged("depth").unwrap();
+    let by = found.by.unwrap();
+    // No bracket stands in the text: all is at depth 0, and that is the whole.
+    assert_eq!((by.rows.len(), &by.rows[0][0]), (1, &Cell::Int(0)));
+    let whole = found.necessity.rows.iter().find(|row| row[0] == Cell::from("P(tokens) where one comes next")).unwrap();
+    assert_eq!(by.rows[0][4..9], [&whole[3..6], &whole[9..11]].concat());
+    assert_eq!(judged("dept").unwrap_err().message, "no label is called `dept`");
 }
 
 #[test]
 fn what_cannot_be_judged_is_refused() {
-    let (model, saes, mut survey) = found();
-    let judged = |graph: &Graph, saes: &[Sae], survey: &Survey| {
-        judge(&model, saes, survey, graph, &Options::default(), &Task::default()).unwrap_err().message
+    let (model, saes, survey) = found();
+    let judged = |graph: &Graph, saes: &[Sae]| {
+        judge(&model, saes, &text(), graph, &options(), &Task::default()).unwrap_err().message
     };
     let whole = graph(target(&survey));
     let empty = Graph { nodes: vec![], edges: vec![], ..whole.clone() };
-    assert_eq!(judged(&empty, &saes, &survey), "expected a graph with a target, found an empty one");
+    assert_eq!(judged(&empty, &saes), "expected a graph with a target, found an empty one");
     let mut beyond = whole.clone();
     beyond.nodes[2].feature = FEATURES;
-    assert_eq!(judged(&beyond, &saes, &survey), "expected a feature below 24 of resid_post.0, found 24");
+    assert_eq!(judged(&beyond, &saes), "expected a feature below 24 of resid_post.0, found 24");
     let missing = [saes[1].clone(), saes[2].clone()];
-    assert!(
-        judged(&whole, &missing, &survey).starts_with("expected dictionaries for the graph's sites, found none for")
-    );
+    assert!(judged(&whole, &missing).starts_with("expected dictionaries for the graph's sites, found none for"));
     let mut behind = whole.clone();
     behind.nodes.swap(0, 1);
-    assert!(judged(&behind, &saes, &survey).contains("found resid_post.2/"));
-    survey.dictionaries[2][whole.nodes[0].feature].some.clear();
-    assert!(judged(&whole, &saes, &survey).ends_with("is never active in the text that it is judged on"));
+    assert!(judged(&behind, &saes).contains("found resid_post.2/"));
+    if let Some(silent) = survey.dictionaries[2].iter().position(|tally| tally.fired == 0) {
+        assert!(judged(&graph(silent), &saes).ends_with("is never active in the text that it is judged on"));
+    }
 }

@@ -4,15 +4,14 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::{Reading, Tree};
-use crate::base::{Cell, Result, Table};
+use super::Tree;
+use crate::base::{Cell, Result, Table, Task};
 use crate::circuit::judge::{self, Judgement as Core, Options as Judging};
 use crate::data::grammar::Mix;
 use crate::data::text::Part;
-use crate::data::{self, Text};
+use crate::data::{self, Text, pack};
 use crate::err;
 use crate::features::labels;
-use crate::features::survey::Kept;
 use crate::report::number::digits;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
@@ -22,14 +21,14 @@ use crate::script::options::{OptionReader, options};
 use crate::script::report::handle;
 use crate::script::value::{Fallible, Given, Options, from_json};
 
-/// How many tokens of a text are read for means, and for rows to judge on.
-const TOKENS: usize = 30_000;
-
-/// How many tokens a row of the text has. Hundreds of runs read all of them.
-const CONTEXT: usize = 32;
+/// How many tokens are read of a text that does not say how many it has.
+const TOKENS: u64 = 40_000;
 
 /// How many tokens with labels are read.
 const LABELLED: usize = 20_000;
+
+/// The label by which a text that has it is told apart.
+const BY: &str = "paren_kind";
 
 /// How well a tree explains its target.
 #[derive(Clone)]
@@ -49,9 +48,10 @@ struct Labels {
 
 impl Judgement {
     fn tables(&self) -> Vec<&Table> {
-        let Core { faithfulness, necessity, looked_at, .. } = &self.core;
+        let Core { faithfulness, necessity, levels, nodes, by, looked_at, beats_random: _ } = &self.core;
         let labels = self.labels.as_ref().map(|labels| &labels.best);
-        [Some(faithfulness), Some(necessity), labels, Some(looked_at)].into_iter().flatten().collect()
+        let all = [Some(faithfulness), Some(necessity), by.as_ref(), Some(levels), nodes.as_ref(), labels];
+        all.into_iter().chain([Some(looked_at)]).flatten().collect()
     }
 }
 
@@ -71,11 +71,15 @@ impl Item for Judgement {
     }
 
     fn data(&self) -> Result<Value> {
-        let Core { faithfulness, necessity, looked_at, beats_random } = &self.core;
+        let Core { faithfulness, necessity, levels, nodes, by, looked_at, beats_random } = &self.core;
+        let maybe = |table: &Option<Table>| table.as_ref().map(Table::data).transpose();
         Ok(json!({
             "title": self.title,
             "faithfulness": faithfulness.data()?,
             "necessity": necessity.data()?,
+            "levels": levels.data()?,
+            "nodes": maybe(nodes)?,
+            "by": maybe(by)?,
             "labels": self.labels.as_ref().map(|labels| labels.all.data()).transpose()?,
             "looked_at": looked_at.data()?,
             "beats_random": beats_random,
@@ -85,25 +89,29 @@ impl Item for Judgement {
 
 handle!(Judgement, "Judgement", |judgement| judgement.title.clone());
 
-/// The table with what is lowest and highest in one column with the mean before it, as people read it.
+/// The table as people read it: with an interval in the column of its figure, and what is lowest and highest in one.
 fn with_ranges(table: &Table) -> Table {
+    let named = |at: usize, name: &str| table.columns.get(at).is_some_and(|column| column == name);
     let shown = |cell: &Cell| if let Cell::Float(number) = cell { digits(*number, 3) } else { String::new() };
-    let is_mean = |at: usize| table.columns.get(at + 1).is_some_and(|next| next == "lowest");
-    let is_bound = |at: usize| matches!(table.columns[at].as_str(), "lowest" | "highest");
-    let kept: Vec<usize> = (0..table.columns.len()).filter(|at| !is_bound(*at)).collect();
-    let row = |row: &Vec<Cell>| -> Vec<Cell> {
-        let cell = |at: usize| match (is_mean(at), row.get(at..at + 3)) {
-            (true, Some([mean, low, high])) if *mean != Cell::Missing => {
-                format!("{} ({} to {})", shown(mean), shown(low), shown(high)).into()
-            }
-            _ => row[at].clone(),
-        };
-        kept.iter().map(|at| cell(*at)).collect()
+    let is_kept = |at: &usize| !["from", "to", "highest"].iter().any(|name| named(*at, name));
+    let kept: Vec<usize> = (0..table.columns.len()).filter(is_kept).collect();
+    let column = |at: &usize| match named(*at, "lowest") {
+        true => "lowest to highest".to_string(),
+        false => table.columns[*at].clone(),
+    };
+    let cell = |row: &[Cell], at: usize| match row.get(at..at + 3) {
+        Some([value, from, to]) if named(at + 1, "from") && *from != Cell::Missing => {
+            format!("{} [{}, {}]", shown(value), shown(from), shown(to)).into()
+        }
+        _ if named(at, "lowest") && row[at] != Cell::Missing => {
+            format!("{} to {}", shown(&row[at]), row.get(at + 1).map(shown).unwrap_or_default()).into()
+        }
+        _ => row[at].clone(),
     };
     Table {
         title: table.title.clone(),
-        columns: kept.iter().map(|at| table.columns[*at].clone()).collect(),
-        rows: table.rows.iter().map(row).collect(),
+        columns: kept.iter().map(column).collect(),
+        rows: table.rows.iter().map(|row| kept.iter().map(|at| cell(row, *at)).collect()).collect(),
     }
 }
 
@@ -113,29 +121,47 @@ fn tokens(read: &mut OptionReader, m: &Model, tree: &Tree) -> Result<Vec<u32>> {
     Ok(named.unwrap_or_else(|| tree.promotes.as_deref().unwrap_or_default().to_vec()))
 }
 
+/// Nothing for (), else what it is read as.
+fn unless_unit<T>(read: impl Fn(&Given) -> Result<T>) -> impl Fn(&Given) -> Result<Option<T>> {
+    move |given| if given.value().is_unit() { Ok(None) } else { read(given).map(Some) }
+}
+
+/// The label that positions are told apart by: one that is named, else the kind of bracket where the text has it.
+fn by(read: &mut OptionReader, text: &Text, task: &Task) -> Result<Option<String>> {
+    match read.get("by", unless_unit(Given::text))? {
+        Some(by) => Ok(by),
+        None => {
+            let columns = pack::columns(text, task)?;
+            Ok(columns.iter().any(|column| column.name == BY).then(|| BY.to_string()))
+        }
+    }
+}
+
 fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Result<Judgement> {
     let mut read = options(2, map);
     let usual = Judging::default();
     let options = Judging {
-        contexts: read.size("contexts", usual.contexts)?,
+        contexts: read.get("contexts", Given::size)?,
+        unrelated: read.size("unrelated", usual.unrelated)?,
         draws: read.size("draws", usual.draws)?,
         tokens: tokens(&mut read, m, tree)?,
+        by: by(&mut read, text, &env.task)?,
+        nodes: read.get("nodes", Given::flag)?,
+        context: read.get("context", Given::size)?,
         seed: read.seed()?.unwrap_or(usual.seed),
     };
-    let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
-    let text_of = |given: &Given| match given.value().is_unit() {
-        true => Ok(None),
-        false => given.handle::<Text>().map(Some).ok_or_else(|| given.refuse("a text")),
-    };
-    let with_labels = read.get("labels", text_of)?.unwrap_or_else(|| Some(language()));
+    let most = read.get("tokens", Given::size)?.map(|tokens| tokens as u64);
+    let text = text.limited(most.or(text.options().tokens).unwrap_or(TOKENS).max(1));
+    let text_of = |given: &Given| given.handle::<Text>().ok_or_else(|| given.refuse("a text"));
+    let with_labels = read.get("labels", unless_unit(text_of))?.unwrap_or_else(|| Some(language()));
     read.finish()?;
-    if options.contexts == 0 {
-        return Err(err!(Argument, "expected at least 1 for `contexts`, found 0").arg(2));
+    for (name, number) in [("contexts", options.contexts), ("unrelated", Some(options.unrelated))] {
+        if number == Some(0) {
+            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").arg(2));
+        }
     }
     let saes = tree.dictionaries()?;
-    let kept = Kept { top: 1, some: 4 * options.contexts, seed: options.seed };
-    let survey = reading.survey(m, &saes, text, kept, env)?;
-    let core = judge::judge(m.core(), &saes, &survey, tree.graph(), &options, &env.task)?;
+    let core = judge::judge(m.core(), &saes, &text, tree.graph(), &options, &env.task)?;
     let labels = with_labels.map(|text| labelled(env, tree, m, &text)).transpose()?;
     Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
 }
@@ -157,27 +183,38 @@ fn language() -> Text {
 pub mod methods {
     /// How well a tree explains its target, judged on a text that it was not found on, as tables.
     ///
+    /// A token is due where it comes next in the text. All positions count where one of the tokens is due, in rows of the
+    /// text; the target's code is read at 64 positions at most, drawn from all where it is active. Every figure has an
+    /// interval of 95 % (from, to), by the bootstrap over rows, each with all of its positions, and the numbers of both.
+    ///
     /// Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m the target's mean code where it is active,
     /// or the tokens' probability where one of them comes next. M is the model as it is; C keeps the tree's features and
     /// sets all others of all dictionaries before the target's to their means; 0 sets all to their means. What
     /// dictionaries do not reconstruct is kept, and dropped in rows of their own; random sets have as many features.
     ///
-    /// Necessity is what is lost without the tree's features, set to 0 level by level and together, beside as many random
-    /// features that are active, and as many whose codes have about the same mean: of the target's code, of the tokens'
-    /// probability where they are due and elsewhere in the same rows, and KL(clean || changed) in nats on rows of the
-    /// text that have nothing to do with it. The lowest and the highest of all draws stand beside their mean.
+    /// Necessity is what is lost without the tree's features, set to 0: of the target's code, of the tokens' probability
+    /// where one of them comes next and elsewhere in the same rows, and KL(clean || changed) in nats on rows of the text
+    /// that have nothing to do with it. Beside it stand sets of as many other features of each dictionary: random ones that
+    /// are active, those whose codes have about the same sum over the text, or over the rows that are judged, up to where
+    /// the last token is due; and those with the largest sums in these rows. The lowest and the highest of all draws stand
+    /// beside their mean; at most three of a kind are drawn on other text, for faithfulness, and for single levels.
     ///
-    /// Labels are what each node stands for, as far as labels of tokens tell: the one with the largest correlation, and how
-    /// well the node's code tells tokens that have it from those that do not (AUROC).
+    /// Levels are the same for the features of one dictionary, nodes for each alone, those first that change other text
+    /// most. Labels are what each node stands for, as far as labels of tokens tell: the one with the largest correlation,
+    /// and how well the node's code tells tokens that have it from those that do not (AUROC).
     ///
     /// # Options
     /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
-    /// - `contexts` = 20: how many rows of the text are looked at
-    /// - `draws` = 20: how many random sets are drawn
-    /// - `seed` = 0: what the draws depend on
+    /// - `contexts` = all: at most so many rows in which one of the tokens comes next, drawn from all of them
+    /// - `unrelated` = 500: on how many rows of other text KL is measured, as far as there are so many
+    /// - `draws` = 20: how many random sets of each kind are drawn
+    /// - `by` = "paren_kind" where the text has that label, else (): a label of the text, as in "depth"; what the tokens lose
+    ///   is told for each of its values
+    /// - `nodes` = true where there are at most 100: each node is taken off alone
+    /// - `seed` = 0: what draws and intervals depend on
     /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may stand
     ///   for; rules find those of a text without labels; () for none
-    /// - `tokens` = 30000: how much of the text is read, for means and for rows to choose from
+    /// - `tokens` = all that the text is limited to, else 40000: how much of it is read, for means and for rows to look at
     /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
     ///
     /// # Example
@@ -188,7 +225,7 @@ pub mod methods {
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let f = saes[1].feature(0);
     /// let tree = circuit::causal_tree(m, saes, f, text);
-    /// tree.judge(m, text, #{ token: "a", draws: 2, labels: () }).tables.len()  //=> 3
+    /// tree.judge(m, text, #{ token: "a", draws: 2, labels: () }).tables.len()  //=> 5
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn judge(ctx: NativeCallContext, tree: &mut Tree, m: Model, text: Text) -> Fallible<Judgement> {
@@ -224,7 +261,7 @@ pub mod methods {
         j.core.faithfulness.clone()
     }
 
-    /// What is lost without the tree's features, as a table.
+    /// What is lost without the tree's features, and without sets of others, as a table.
     ///
     /// # Example
     /// ```
@@ -234,11 +271,64 @@ pub mod methods {
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let f = saes[1].feature(0);
     /// let tree = circuit::causal_tree(m, saes, f, text);
-    /// tree.judge(m, text, #{ draws: 1, labels: () }).necessity.to_map().rows[0][0]  //=> "all levels"
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).necessity.to_map().rows[0][1]  //=> "the circuit"
     /// ```
     #[rhai_fn(global, get = "necessity", pure)]
     pub fn necessity(j: &mut Judgement) -> Table {
         j.core.necessity.clone()
+    }
+
+    /// What is lost without the tree's features at one level, as a table.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).levels.to_map().rows[0][0]  //=> "resid_post.0"
+    /// ```
+    #[rhai_fn(global, get = "levels", pure)]
+    pub fn levels(j: &mut Judgement) -> Table {
+        j.core.levels.clone()
+    }
+
+    /// What is lost without each node alone, as a table: those first that change other text most; `()` where nodes were not
+    /// taken off one by one.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).nodes.to_map().rows.len() == tree.nodes.len() - 1  //=> true
+    /// ```
+    #[rhai_fn(global, get = "nodes", pure)]
+    pub fn judged_nodes(j: &mut Judgement) -> Dynamic {
+        j.core.nodes.clone().map_or(Dynamic::UNIT, Dynamic::from)
+    }
+
+    /// What the tokens lose without the tree where one of them comes next, by the values of a label, as a table; `()` where
+    /// there is no label to tell positions apart.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let f = saes[1].feature(0);
+    /// let tree = circuit::causal_tree(m, saes, f, text);
+    /// tree.judge(m, text, #{ token: "a", by: "depth", draws: 1, labels: () }).by.to_map().rows[0][0]  //=> 0
+    /// ```
+    #[rhai_fn(global, get = "by", pure)]
+    pub fn judged_by(j: &mut Judgement) -> Dynamic {
+        j.core.by.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
     /// How well each node of the tree tells each label, as a table: node by node, the label with the largest correlation
@@ -269,15 +359,16 @@ pub mod methods {
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let f = saes[1].feature(0);
     /// let tree = circuit::causal_tree(m, saes, f, text);
-    /// tree.judge(m, text, #{ draws: 1, labels: () }).tables.len()  //=> 3
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).tables.len()  //=> 5
     /// ```
     #[rhai_fn(global, get = "tables", pure)]
     pub fn tables(j: &mut Judgement) -> Array {
         j.tables().into_iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// Whether the tokens lose more of their probability, where they are due, without the tree than without any of the
-    /// random sets and those that are as active; `()` where no tokens were measured.
+    /// Whether the tree is needed more than any set of other features: what the tokens lose of their probability without it,
+    /// where one of them comes next, is more than without any of those sets even at the lower end of its interval; `()`
+    /// where no tokens were measured.
     ///
     /// # Example
     /// ```

@@ -61,8 +61,8 @@ pub mod functions {
     /// that have a label from those that do not.
     ///
     /// AUROC is the probability that the code is larger at a token drawn from those with the label than at one drawn from
-    /// the others, equal codes counted half: 1 for the label itself, 0.5 by chance; its interval of 95 % is by Hanley &
-    /// McNeil 1982. The labels come in the order of their correlation with the code, which also falls where the
+    /// the others, equal codes counted half: 1 for the label itself, 0.5 by chance; its interval of 95 % is by the
+    /// bootstrap over the rows of the text, each with all of its tokens. The labels come in the order of their correlation with the code, which also falls where the
     /// feature is active at tokens beside those of the label. The text "grammar" has labels that are true; in real text
     /// rules find some.
     ///
@@ -77,7 +77,7 @@ pub mod functions {
     /// let text = data::texts(["to (be) or (not to) be (or be) to (or) be (not) or (to)"]);
     /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 4, k: 1, steps: 2, seed: 1 });
     /// features::labels(m, s.feature(0), text, #{ count: 2 }).columns
-    /// //=> ["feature", "label", "AUROC", "interval to each side", "correlation", "tokens with it"]
+    /// //=> ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text) -> Fallible<Table> {

@@ -1,0 +1,122 @@
+//! A figure of a judgement, and how sure it is: over rows of text, which are drawn again with all their positions.
+
+use super::contexts::{Group, Spot};
+use crate::base::Cell;
+use crate::base::bootstrap::bootstrap;
+
+/// A ratio of two sums over positions: of what differs to 1 for a mean change, to something else for a share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    pub value: f64,
+    /// Of 95 %, by the bootstrap over rows. None of less than two rows.
+    pub interval: Option<[f64; 2]>,
+    pub rows: usize,
+    pub positions: usize,
+}
+
+impl Figure {
+    /// The value and the ends of its interval.
+    pub fn cells(figure: Option<Self>) -> [Cell; 3] {
+        let Some(figure) = figure else { return [Cell::Missing, Cell::Missing, Cell::Missing] };
+        let [from, to] = figure.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::from));
+        [figure.value.into(), from, to]
+    }
+
+    /// How many rows and positions it is of.
+    pub fn counts(figure: Option<Self>) -> [Cell; 2] {
+        figure.map_or([0, 0], |figure| [figure.rows, figure.positions]).map(Cell::from)
+    }
+}
+
+/// Those of the rows of a group that are meant, each with which of the positions are.
+pub struct Rows {
+    /// Row by row, its positions by their numbers in the group.
+    positions: Vec<Vec<usize>>,
+    seed: u64,
+}
+
+impl Rows {
+    pub fn of(group: &Group, seed: u64, is_meant: impl Fn(&Spot) -> bool) -> Self {
+        let mut positions = vec![Vec::new(); group.rows];
+        for (number, spot) in group.spots().enumerate().filter(|(_, spot)| is_meant(spot)) {
+            if let Some(row) = positions.get_mut(spot.row) {
+                row.push(number);
+            }
+        }
+        positions.retain(|positions| !positions.is_empty());
+        Self { positions, seed }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.positions.len()
+    }
+
+    pub fn positions(&self) -> usize {
+        self.positions.iter().map(Vec::len).sum()
+    }
+
+    /// sum over positions of `part` / sum over positions of `whole`; none without a position, and where it is no number.
+    pub fn ratio(&self, part: impl Fn(usize) -> f64, whole: impl Fn(usize) -> f64) -> Option<Figure> {
+        let sum = |row: &Vec<usize>, of: &dyn Fn(usize) -> f64| row.iter().map(|position| of(*position)).sum::<f64>();
+        let sums: Vec<(f64, f64)> = self.positions.iter().map(|row| (sum(row, &part), sum(row, &whole))).collect();
+        let value = quotient(sums.iter());
+        value.is_finite().then(|| Figure {
+            value,
+            interval: bootstrap(sums.len(), self.seed, |drawn| quotient(drawn.iter().map(|row| &sums[*row]))),
+            rows: self.rows(),
+            positions: self.positions(),
+        })
+    }
+
+    /// The mean over positions.
+    pub fn mean(&self, of: impl Fn(usize) -> f64) -> Option<Figure> {
+        self.ratio(of, |_| 1.0)
+    }
+}
+
+fn quotient<'a>(rows: impl Iterator<Item = &'a (f64, f64)>) -> f64 {
+    let (part, whole) = rows.fold((0.0, 0.0), |all, row| (all.0 + row.0, all.1 + row.1));
+    part / whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::judge::contexts::Part;
+    use crate::model::batch::Batch;
+
+    /// A group of rows with so many positions each.
+    pub fn group(positions: &[usize]) -> Group {
+        let spot = |row: usize, column: usize| Spot { row, within: row, column, is_due: column == 0, label: 0 };
+        let spots = positions.iter().enumerate().flat_map(|(row, count)| (0..*count).map(move |at| spot(row, at)));
+        let batch = Batch::new(vec![vec![0; 4]; positions.len()]).unwrap();
+        Group { parts: vec![Part { batch, spots: spots.collect() }], rows: positions.len() }
+    }
+
+    #[test]
+    fn a_mean_is_one_over_positions_and_its_interval_one_over_rows() {
+        let group = group(&[1, 3, 2]);
+        let values = [6.0, 0.0, 0.0, 0.0, 3.0, 3.0];
+        let all = Rows::of(&group, 0, |_| true);
+        let found = all.mean(|position| values[position]).unwrap();
+        assert_eq!((found.value, found.rows, found.positions), (2.0, 3, 6));
+        // Three draws of the row of zeros, and of the one of 6, are among the thousand.
+        assert_eq!(found.interval, Some([0.0, 6.0]));
+        let due = Rows::of(&group, 0, |spot| spot.is_due);
+        assert_eq!((due.rows(), due.positions(), due.mean(|position| values[position]).unwrap().value), (3, 3, 3.0));
+    }
+
+    #[test]
+    fn a_share_is_a_ratio_of_sums_and_that_of_a_whole_to_itself_is_sure() {
+        let group = group(&[2, 1, 1]);
+        let whole = [1.0, 3.0, 2.0, 4.0];
+        let all = Rows::of(&group, 0, |_| true);
+        assert_eq!(all.ratio(|at| whole[at], |at| whole[at]).unwrap().interval, Some([1.0, 1.0]));
+        assert_eq!(all.ratio(|at| whole[at] * whole[at], |at| whole[at]).unwrap().value, 3.0);
+        assert_eq!(all.ratio(|at| whole[at], |_| 0.0), None);
+        assert_eq!(Rows::of(&group, 0, |_| false).mean(|_| 1.0), None);
+        let one = Rows::of(&group, 0, |spot| spot.row == 0).mean(|at| whole[at]).unwrap();
+        assert_eq!((one.value, one.interval), (2.0, None));
+        assert_eq!(Figure::cells(Some(one)), [Cell::Float(2.0), Cell::Missing, Cell::Missing]);
+    }
+}

@@ -1,0 +1,121 @@
+//! The sets of features that a judgement keeps or takes off, and the runs that show what becomes of it.
+
+use std::ops::Range;
+
+use super::change::Change;
+use super::random::{Kind, Pool};
+use super::runs::{Measure, Run, Runs};
+use crate::circuit::Graph;
+use crate::sae::splice::Rest;
+
+/// At most so many random sets of each kind are run where hundreds of rows are read, where only some features are kept,
+/// and beside each level.
+const FEW: usize = 3;
+
+const ALL: &[Measure] = &[Measure::Code, Measure::Chance, Measure::Kl];
+const ABOUT_THE_TARGET: &[Measure] = &[Measure::Code, Measure::Chance];
+const OF_A_NODE: &[Measure] = &[Measure::Chance, Measure::Kl];
+
+/// Features that are taken off together, in several runs where there are several such sets.
+pub struct TakenOff {
+    pub name: String,
+    /// How many features a set has.
+    pub features: usize,
+    pub runs: Range<usize>,
+}
+
+/// What is left with all features of the dictionaries at their means, and with some as they are.
+pub struct Kept {
+    pub errors: &'static str,
+    pub empty: usize,
+    pub circuit: usize,
+    pub random: Range<usize>,
+}
+
+/// All runs of a judgement, and which of them are about what.
+#[derive(Default)]
+pub struct Sets {
+    pub runs: Vec<Run>,
+    pub kept: Vec<Kept>,
+    /// The whole circuit first, then other features, kind by kind.
+    pub whole: Vec<TakenOff>,
+    /// The features of the circuit at each level, each with others there.
+    pub levels: Vec<(TakenOff, Range<usize>)>,
+    /// Each node but the target.
+    pub nodes: Vec<TakenOff>,
+}
+
+impl Sets {
+    pub fn of(runs: &Runs, pool: &Pool, features: &[Vec<usize>], nodes: Option<&Graph>, draws: usize) -> Self {
+        let mut sets = Self::default();
+        sets.keep(pool, features, draws);
+        sets.take_off_all(pool, features, draws);
+        for level in (0..features.len()).filter(|level| !features[*level].is_empty()) {
+            sets.take_off_level(pool, features, (level, runs.name(level)), draws);
+        }
+        for node in nodes.into_iter().flat_map(|graph| graph.nodes.iter().skip(1)) {
+            let mut one = vec![Vec::new(); features.len()];
+            one[node.level] = vec![node.feature];
+            let runs = sets.zeroed([one], OF_A_NODE);
+            sets.nodes.push(TakenOff { name: node.name(), features: 1, runs });
+        }
+        sets
+    }
+
+    fn add(&mut self, runs: impl IntoIterator<Item = Run>) -> Range<usize> {
+        let start = self.runs.len();
+        self.runs.extend(runs);
+        start..self.runs.len()
+    }
+
+    /// Runs in which the features of each set are 0.
+    fn zeroed(&mut self, sets: impl IntoIterator<Item = Vec<Vec<usize>>>, reads: &'static [Measure]) -> Range<usize> {
+        let run = |set: Vec<Vec<usize>>| Run { changes: set.into_iter().map(Change::Zero).collect(), reads };
+        self.add(sets.into_iter().map(run))
+    }
+
+    fn keep(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize) {
+        for (errors, rest) in [("kept", Rest::Kept), ("dropped", Rest::Dropped)] {
+            let only = |kept: Vec<Vec<usize>>| Run {
+                changes: kept.into_iter().map(|kept| Change::Only(kept, rest)).collect(),
+                reads: ABOUT_THE_TARGET,
+            };
+            let empty = self.add([only(vec![Vec::new(); features.len()])]).start;
+            let circuit = self.add([only(features.to_vec())]).start;
+            let random = self.add((0..draws.min(FEW)).map(|draw| only(pool.set(Kind::Active, draw))));
+            self.kept.push(Kept { errors, empty, circuit, random });
+        }
+    }
+
+    fn take_off_all(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize) {
+        let count = |set: &[Vec<usize>]| set.iter().map(Vec::len).sum::<usize>();
+        let runs = self.zeroed([features.to_vec()], ALL);
+        self.whole.push(TakenOff { name: "the circuit".into(), features: count(features), runs });
+        for (kind, name) in Kind::ALL {
+            let sets: Vec<Vec<Vec<usize>>> = (0..drawn(kind, draws)).map(|draw| pool.set(kind, draw)).collect();
+            let Some(features) = sets.first().map(|set| count(set)) else { continue };
+            let few = self.zeroed(sets.iter().take(FEW).cloned(), ALL);
+            let more = self.zeroed(sets.into_iter().skip(FEW), ABOUT_THE_TARGET);
+            self.whole.push(TakenOff { name: name.into(), features, runs: few.start..more.end });
+        }
+    }
+
+    fn take_off_level(&mut self, pool: &Pool, features: &[Vec<usize>], (level, name): (usize, String), draws: usize) {
+        let alone = |set: &[Vec<usize>]| {
+            let mut one = vec![Vec::new(); set.len()];
+            one[level] = set[level].clone();
+            one
+        };
+        let runs = self.zeroed([alone(features)], ALL);
+        let others = Kind::ALL
+            .iter()
+            .flat_map(|(kind, _)| (0..drawn(*kind, draws).min(FEW)).map(move |draw| alone(&pool.set(*kind, draw))));
+        let others = self.zeroed(others.collect::<Vec<_>>(), ABOUT_THE_TARGET);
+        self.levels.push((TakenOff { name, features: features[level].len(), runs }, others));
+    }
+}
+
+/// How many sets of a kind there are.
+fn drawn(kind: Kind, draws: usize) -> usize {
+    if kind == Kind::MostActiveHere { 1 } else { draws }
+}
