@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::hooks::{At, Hooks, Picked};
+use super::padding;
 use super::site::{Place, Site, select};
 use crate::base::{Result, names};
 use crate::tensor::{DType, Tensor};
@@ -64,10 +65,20 @@ impl Cache {
         Err(err!(Name, "`{wanted}` was not recorded").hint(hint))
     }
 
+    /// What was recorded of a place, with NaN behind the end of each text.
+    pub fn blanked(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
+        padding::blanked(recorded, &self.lengths, &padding::axes(place, self.positions.is_none()))
+    }
+
     /// The activation that a name stands for; one place only.
     pub fn get(&self, name: &str) -> Result<Tensor> {
+        self.at(self.named(name)?)
+    }
+
+    /// The one place that a name stands for.
+    pub fn named(&self, name: &str) -> Result<Place> {
         match select(&self.config, name)?[..] {
-            [place] => self.at(place),
+            [place] => Ok(place),
             ref places => Err(err!(Name, "expected one site, and `{name}` names {}", places.len())
                 .hint("ask for each by itself, such as `resid_post.0`")),
         }

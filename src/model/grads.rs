@@ -8,6 +8,7 @@ use super::batch::Batch;
 use super::cache::Cache;
 use super::decoder::{Decoder, Logits, Pass};
 use super::hooks::{At, Bound, Chain, Hooks, one_head};
+use super::padding::blanked;
 use super::site::{Place, Site};
 use crate::base::{Result, Task};
 use crate::tensor::Tensor;
@@ -50,26 +51,35 @@ impl Hooks for Probe<'_> {
 }
 
 impl Decoder {
-    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there.
+    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there. Behind the end of a
+    /// text all logits are NaN.
     pub fn grads(
         &self,
         batch: &Batch,
         hooks: Vec<Bound>,
         places: &[Place],
+        wanted: Logits,
         metric: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
         task: &Task,
     ) -> Result<Gradients> {
         let sites = places.iter().map(|place| place.site).collect();
         let chain = Chain { hooks, ..Chain::default() };
         let mut probe = Probe { chain, sites, variables: BTreeMap::new() };
-        let pass = Pass { hooks: &mut probe, past: None, logits: Logits::All, task };
+        let pass = Pass { hooks: &mut probe, past: None, logits: wanted, task };
         let logits = self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a pass without logits"))?;
+        let has_ends = wanted == Logits::All && batch.is_ragged();
+        let logits = if has_ends { blanked(&logits, &batch.lengths(), &[1])? } else { logits };
         let value = metric(&logits)?;
         if value.elem_count() != 1 {
             return Err(err!(Shape, "expected one number from the metric, found shape {:?}", value.dims())
                 .hint("reduce it, with .sum() or .mean([0, 1]) for instance"));
         }
         let number = crate::tensor::Number::of(&value)?.as_f64();
+        if number.is_nan() && has_ends {
+            return Err(err!(Numeric, "the metric is NaN, as logits are behind the end of a shorter text").hint(
+                "read them from the end of each text with #{ pos: -1 }, or choose by indexing; NaN times 0 is NaN",
+            ));
+        }
         if !value.track_op() {
             return Err(err!(Argument, "the metric does not depend on the logits by operations that have gradients")
                 .hint("compute it from the logits with arithmetic, indexing, sums and softmax, and return a tensor"));

@@ -14,6 +14,7 @@ pub mod init;
 pub mod labels;
 pub mod layout;
 pub mod load;
+pub mod padding;
 pub mod predict;
 pub mod reading;
 pub mod run;

@@ -22,7 +22,7 @@ pub struct Ask<'a> {
 /// What came of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// `[batch, pos, vocab]`
+    /// `[batch, pos, vocab]`; what stands behind the end of a text means nothing.
     pub logits: Tensor,
     pub cache: Cache,
     pub batch: Batch,
@@ -31,7 +31,7 @@ pub struct Run {
 impl Decoder {
     pub fn run(&self, batch: &Batch, ask: Ask, task: &Task) -> Result<Run> {
         let mut chain = self.chain(batch, ask, false);
-        let logits = self.whole(batch, &mut chain, task)?;
+        let logits = self.pass(batch, &mut chain, Logits::All, task)?;
         Ok(Run { logits, cache: recorded(chain)?, batch: batch.clone() })
     }
 
@@ -42,8 +42,15 @@ impl Decoder {
         recorded(chain)
     }
 
+    /// The logits of every position, `[batch, pos, vocab]`; what stands behind the end of a text means nothing.
     pub fn logits(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
-        self.whole(batch, &mut Chain { hooks, ..Chain::default() }, task)
+        self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::All, task)
+    }
+
+    /// The logits at some positions, negative ones from the end of each text: `[batch, positions, vocab]`. No others are
+    /// computed.
+    pub fn logits_at(&self, batch: &Batch, positions: &[i64], hooks: Vec<Bound>, task: &Task) -> Result<Tensor> {
+        self.pass(batch, &mut Chain { hooks, ..Chain::default() }, Logits::At(positions), task)
     }
 
     /// The loss of every token but the first of each text: -log of the probability that the model gave it, in nats.
@@ -83,7 +90,7 @@ impl Decoder {
     }
 
     fn losses_in(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Vec<Tensor>> {
-        let logits = self.whole(batch, chain, task)?;
+        let logits = self.pass(batch, chain, Logits::All, task)?;
         let each = batch.rows().iter().enumerate().map(|(i, row)| token_losses(&logits.get(i)?, row));
         each.collect()
     }
@@ -93,8 +100,8 @@ impl Decoder {
         Chain { hooks: ask.hooks, recorder: Some(recorder), recording_only }
     }
 
-    fn whole(&self, batch: &Batch, chain: &mut Chain, task: &Task) -> Result<Tensor> {
-        let pass = Pass { hooks: chain, past: None, logits: Logits::All, task };
+    fn pass(&self, batch: &Batch, hooks: &mut Chain, logits: Logits, task: &Task) -> Result<Tensor> {
+        let pass = Pass { hooks, past: None, logits, task };
         self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))
     }
 }

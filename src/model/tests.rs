@@ -243,7 +243,7 @@ fn gradients_are_those_of_finite_differences() {
         let places = everything(&model);
         let task = Task::default();
         let mut metric = |logits: &Tensor| Ok(logits.get(0)?.get(3)?.get(2)?.affine(1.0, 0.0)?);
-        let grads = model.grads(&ids, vec![], &places, &mut metric, &task).unwrap();
+        let grads = model.grads(&ids, vec![], &places, Logits::All, &mut metric, &task).unwrap();
         for place in places.iter().filter(|place| place.site.kind != Kind::Logits) {
             let gradient = grads.cache.at(*place).unwrap();
             // Along a fixed direction, both ways.

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 
 use super::metrics::{Judged, Sites};
 use super::splice::{Rest, Splice};
-use super::{Activation, Parts, Sae};
+use super::{Activation, Parts, Sae, baselines};
 use crate::base::random::stream;
 use crate::base::task::Bar;
 use crate::base::{Error, Kind, Result, Task, memory};
@@ -115,6 +115,8 @@ pub fn fine_tune(
         // Encoder and decoder have gone different ways.
         parts.about.kind = "relu".into();
     }
+    // Codes that were fitted keep the size that they were fitted with.
+    parts.about.more.remove(baselines::GAIN);
     Ok(Tuned { sae: Sae::new(parts)?, steps, is_whole })
 }
 

@@ -139,7 +139,8 @@ impl Sae {
         self.fits(x, self.d_in(), "activations")?;
         match first_nan(x)? {
             None => Ok(()),
-            Some(_) => Err(err!(Numeric, "expected activations{} that are numbers, found NaN", self.place())),
+            Some(_) => Err(err!(Numeric, "expected activations{} that are numbers, found NaN", self.place())
+                .hint("a cache of texts of different lengths has NaN behind the end of each shorter one")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A dictionary with fewer codes: only the largest of a row are kept.
 
-use super::{Activation, Parts, Sae};
+use super::{Activation, Parts, Sae, baselines};
 use crate::base::Result;
 use crate::err;
 
@@ -17,7 +17,9 @@ impl Sae {
                 return Err(err!(Argument, "a {} dictionary chooses its codes itself", parts.activation.name()));
             }
         };
-        Self::new(Parts { activation, ..parts })
+        let parts = Parts { activation, ..parts };
+        // Random directions have codes of another size for another number of them.
+        if parts.about.more.contains_key(baselines::GAIN) { baselines::with_gain(parts) } else { Self::new(parts) }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::Logits;
 use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
-use crate::model::hooks::{At, Hooks, fit};
+use crate::model::hooks::{At, Hooks, Picked, fit};
 use crate::model::site::{Kind, Site};
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
@@ -90,6 +91,25 @@ impl Flow<'_> {
     /// The position in its own text of a column.
     pub fn position(&self, row: usize, column: usize) -> usize {
         self.gap.as_ref().map_or(column, |gap| gap.position(row, column))
+    }
+
+    /// The positions whose logits are wanted, of a tensor `[batch, pos, ..]`.
+    pub fn wanted(&self, x: &Tensor, logits: Logits) -> Result<Tensor> {
+        match logits {
+            Logits::All => Ok(x.clone()),
+            Logits::Last => self.last_column(x),
+            Logits::At(positions) => {
+                let at = At {
+                    site: Site::new(Kind::Logits, 0),
+                    batch: self.batch,
+                    columns: self.columns.clone(),
+                    step: self.step,
+                    gap: self.gap.as_ref(),
+                    may_grow: self.may_grow,
+                };
+                Picked::new(&at, Some(positions), None)?.taken(x)
+            }
+        }
     }
 
     /// The last token of each text, of a tensor `[batch, pos, ..]`.

@@ -26,11 +26,13 @@ pub use variants::Variants;
 
 /// Which logits a pass is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Logits {
+pub enum Logits<'a> {
     /// `[batch, pos, vocab]`
     All,
     /// Those after the last token of each text, `[batch, 1, vocab]`.
     Last,
+    /// Those at these positions, negative ones from the end of each text: `[batch, positions, vocab]`.
+    At(&'a [i64]),
 }
 
 /// What goes with a forward pass.
@@ -38,7 +40,7 @@ pub struct Pass<'a> {
     pub hooks: &'a mut dyn Hooks,
     /// Keys and values of what was read before.
     pub past: Option<&'a mut Past>,
-    pub logits: Logits,
+    pub logits: Logits<'a>,
     pub task: &'a Task,
 }
 
@@ -130,10 +132,12 @@ impl Decoder {
         };
         let x = flow.see(Kind::FinalNorm, 0, x)?;
         // A hook at the logits sees all of them, whatever the caller wants.
-        let early = wanted == Logits::Last && !flow.wants(Kind::Logits, 0);
-        let x = if early { flow.last_column(&x)? } else { x };
+        if wanted != Logits::All && !flow.wants(Kind::Logits, 0) {
+            let x = flow.wanted(&x, wanted)?;
+            return flow.see(Kind::Logits, 0, self.unembedded(&x, flow.task)?);
+        }
         let logits = flow.see(Kind::Logits, 0, self.unembedded(&x, flow.task)?)?;
-        if wanted == Logits::Last && !early { Ok(flow.last_column(&logits)?) } else { Ok(logits) }
+        Ok(flow.wanted(&logits, wanted)?)
     }
 
     fn embedded(&self, flow: &mut Flow) -> Step<Tensor> {

@@ -3,7 +3,7 @@
 use super::{Action, Bound, Source};
 use crate::base::{Task, random::stream};
 use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
+use crate::model::decoder::{Decoder, Logits};
 use crate::model::generate::Choice;
 use crate::model::run::Ask;
 use crate::model::samples::{config, configs, decoder};
@@ -30,7 +30,7 @@ fn gradients_pass_through_what_hooks_leave_and_end_at_what_they_replace() {
     let metric = |logits: &Tensor| -> crate::base::Result<Tensor> {
         Ok((logits.get(0)?.get(4)?.get(7)? - logits.get(1)?.get(2)?.get(3)?)?)
     };
-    let grads = model.grads(&texts, hooks(), &places, &mut |logits| metric(logits), &task).unwrap();
+    let grads = model.grads(&texts, hooks(), &places, Logits::All, &mut |logits| metric(logits), &task).unwrap();
     for place in places {
         let gradient = grads.cache.at(place).unwrap();
         let direction = create::randn(gradient.dims(), DType::F64, &mut stream(3, "direction", 0)).unwrap();

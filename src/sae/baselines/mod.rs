@@ -7,14 +7,15 @@ mod ica;
 mod moments;
 mod nmf;
 mod pca;
+mod random;
 
 pub use ica::{Ica, ica};
 pub use moments::Moments;
 pub use nmf::{Nmf, nmf};
 pub use pca::pca;
+pub use random::{GAIN, random, random_about, with_gain};
 
-use rand::Rng;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{About, Activation, Parts, Sae, Scaling};
 use crate::base::Result;
@@ -41,13 +42,6 @@ fn basis(kind: &str, width: usize, activation: Activation) -> Result<Sae> {
     Sae::new(parts(kind, eye.clone(), eye, activation, None))
 }
 
-/// Directions drawn evenly from the sphere. A code is the length of the activation along its direction.
-pub fn random(width: usize, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
-    let drawn = create::randn(&[features, width], DType::F64, draws)?;
-    let directions = of_unit_norm(&drawn)?.0.to_dtype(DType::F32)?;
-    Sae::new(parts("random", directions.clone(), directions, Activation::Linear(k), None))
-}
-
 /// Parts of a baseline; where it has a mean, that is taken off before and put back after.
 fn parts(kind: &str, encoder: Tensor, decoder: Tensor, activation: Activation, mean: Option<Tensor>) -> Parts {
     Parts {
@@ -66,7 +60,7 @@ fn parts(kind: &str, encoder: Tensor, decoder: Tensor, activation: Activation, m
 
 /// Adds what is known of a fit.
 fn noted(mut parts: Parts, notes: impl IntoIterator<Item = (&'static str, Value)>) -> Parts {
-    parts.about.more = notes.into_iter().map(|(name, value)| (name.to_string(), value)).collect::<Map<_, _>>();
+    parts.about.more.extend(notes.into_iter().map(|(name, value)| (name.to_string(), value)));
     parts
 }
 
@@ -119,7 +113,6 @@ fn components(asked: Option<usize>, most: usize, why: &str) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::random::stream;
     use crate::tensor::Device;
 
     fn back(sae: &Sae, x: &Tensor) -> Vec<Vec<f32>> {
@@ -134,27 +127,5 @@ mod tests {
         assert_eq!(back(&neurons_relu(3, None).unwrap(), &x), [[1.5, 0.0, 0.25], [0.0, 1e-30, 0.0]]);
         assert_eq!(back(&neurons_relu(3, Some(1)).unwrap(), &x), [[1.5, 0.0, 0.0], [0.0, 1e-30, 0.0]]);
         assert!(neurons(3, Some(4)).is_err() && identity(0).is_err());
-    }
-
-    #[test]
-    fn random_directions_have_unit_norm_and_come_from_their_seed() {
-        let of = |seed| random(16, 40, Some(3), &mut stream(seed, "random", 0)).unwrap();
-        let (one, same, other) = (of(1), of(1), of(2));
-        for length in one.directions().sqr().unwrap().sum(1).unwrap().to_vec1::<f32>().unwrap() {
-            assert!((length - 1.0).abs() < 1e-6);
-        }
-        let numbers = |sae: &Sae| sae.directions().to_vec2::<f32>().unwrap();
-        assert_eq!(numbers(&one), numbers(&same));
-        assert_ne!(numbers(&one), numbers(&other));
-        let x = create::randn(&[5, 16], DType::F32, &mut stream(3, "x", 0)).unwrap();
-        for row in one.encode(&x).unwrap().to_vec2::<f32>().unwrap() {
-            assert_eq!(row.iter().filter(|code| **code != 0.0).count(), 3);
-        }
-        // One direction alone gives the part of the activation that lies along it.
-        let single = random(16, 1, None, &mut stream(1, "random", 0)).unwrap();
-        let rest = (&x - single.reconstruct(&x).unwrap()).unwrap();
-        for left in single.encode(&rest).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap() {
-            assert!(left.abs() < 1e-5);
-        }
     }
 }

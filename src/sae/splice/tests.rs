@@ -8,7 +8,7 @@ use crate::base::files::Files;
 use crate::base::{Task, random::stream};
 use crate::model::Model;
 use crate::model::batch::Batch;
-use crate::model::decoder::Decoder;
+use crate::model::decoder::{Decoder, Logits};
 use crate::model::load::Options;
 use crate::model::samples;
 use crate::model::site::select;
@@ -80,7 +80,7 @@ fn gradients_pass_through_the_dictionary_and_not_through_the_error() {
     let gradient = |splice: Option<Splice>| {
         let hooks = splice.into_iter().map(|splice| splice.at(model.config(), "resid_post.0", None).unwrap()).collect();
         let metric = &mut |logits: &Tensor| Ok(logits.get(0)?.get(4)?.get(7)?);
-        let found = model.grads(&batch, hooks, &place, metric, &Task::default()).unwrap();
+        let found = model.grads(&batch, hooks, &place, Logits::All, metric, &Task::default()).unwrap();
         found.cache.get("embed").unwrap()
     };
     let (clean, whole) = (gradient(None), baselines::identity(16).unwrap());

@@ -50,17 +50,36 @@ impl Cache {
         &self.activations
     }
 
+    /// What flowed at a place, with NaN behind the end of each text; a gradient is 0 there.
+    fn seen(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
+        if self.value.is_some() { Ok(recorded.clone()) } else { self.activations.blanked(place, recorded) }
+    }
+
+    /// All that was recorded, in the order of the computation.
+    fn all(&self) -> impl Iterator<Item = Result<(Place, Tensor)>> + '_ {
+        self.activations.iter().map(|(place, recorded)| Ok((*place, self.seen(*place, recorded)?)))
+    }
+
+    /// What flowed at the place that a name stands for.
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        let place = self.activations.named(name)?;
+        self.seen(place, &self.activations.at(place)?)
+    }
+
     /// The tensors under the names that TransformerLens gives their sites, which other tools read.
-    pub fn named(&self) -> Named {
-        let name = |place: &Place| match place.head {
+    pub fn named(&self) -> Result<Named> {
+        let name = |place: Place| match place.head {
             Some(head) => format!("{}.{head}", place.site.lens_name()),
             None => place.site.lens_name(),
         };
         let lengths: Vec<String> = self.activations.lengths().iter().map(usize::to_string).collect();
-        Named {
-            tensors: self.activations.iter().map(|(place, tensor)| (name(place), tensor.clone())).collect(),
+        Ok(Named {
+            tensors: self
+                .all()
+                .map(|entry| entry.map(|(place, tensor)| (name(place), tensor)))
+                .collect::<Result<_>>()?,
             metadata: BTreeMap::from([("lengths".into(), lengths.join(","))]),
-        }
+        })
     }
 
     /// What was recorded, with its shapes. Layers that follow each other and are alike share a row.
@@ -77,9 +96,9 @@ impl Cache {
     }
 
     /// The tensors under our names.
-    pub fn map(&self) -> Map {
-        let entries = self.activations.iter();
-        entries.map(|(place, tensor)| (place.to_string().into(), Dynamic::from(tensor.clone()))).collect()
+    pub fn map(&self) -> Result<Map> {
+        let named = |(place, tensor): (Place, Tensor)| (place.to_string().into(), Dynamic::from(tensor));
+        self.all().map(|entry| entry.map(named)).collect()
     }
 }
 
@@ -122,7 +141,7 @@ impl Handle for Cache {
     }
 
     fn json(&self) -> Result<Value> {
-        let fields = self.activations.iter().map(|(place, tensor)| Ok((place.to_string(), tensor.json()?)));
+        let fields = self.all().map(|entry| entry.and_then(|(place, tensor)| Ok((place.to_string(), tensor.json()?))));
         fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object)
     }
 }
@@ -136,7 +155,8 @@ pub mod methods {
     /// Runs the model as far as the last of some sites and keeps what flowed there.
     ///
     /// `cache["resid_post.3"]` is what flowed at a site: mostly [batch, pos, d_model]; `m.site_table()` has the others.
-    /// Nothing beyond the last site is computed, and nothing else is stored.
+    /// Nothing beyond the last site is computed, and nothing else is stored. Where texts have different lengths, there is
+    /// NaN behind the end of a shorter one; only a pattern is 0 on keys there. `cache.mean` and hooks leave it out.
     ///
     /// # Options
     /// - `pos` = all: the positions to keep; negative ones count from the end of each text
@@ -219,7 +239,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(cache: &mut Cache, site: &str) -> Fallible<Tensor> {
-        Ok(cache.activations().get(site)?)
+        Ok(cache.get(site)?)
     }
 
     /// The mean of what flowed at a site, over all texts and positions: [1, 1, ..].
@@ -260,7 +280,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, cache: &mut Cache, path: &str) -> Fallible<()> {
-        Ok(super::save(&env(&ctx)?.files, path, cache.named())?)
+        Ok(super::save(&env(&ctx)?.files, path, cache.named()?)?)
     }
 
     /// The recorded tensors, by the names of their sites.
@@ -270,8 +290,8 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
     /// m.cache([1, 2, 3], "embed").to_map().embed.shape  //=> [1, 3, 8]
     /// ```
-    #[rhai_fn(global, pure)]
-    pub fn to_map(cache: &mut Cache) -> Map {
-        cache.map()
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(cache: &mut Cache) -> Fallible<Map> {
+        Ok(cache.map()?)
     }
 }

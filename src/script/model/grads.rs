@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
 use super::look::places;
-use super::{Asked, Cache, Model};
+use super::{Asked, Cache, Model, Wanted};
 use crate::base::Result;
 use crate::err;
 use crate::script::hooks::call::Calls;
@@ -28,10 +28,16 @@ fn tracked(returned: &Dynamic) -> Result<Tensor> {
 pub mod methods {
     /// The gradient of a metric of the logits at some sites: how the metric changes with each number that flows there.
     ///
-    /// The metric is a function `|logits|`, [batch, pos, vocab], to one number. What comes back is a cache of gradients,
-    /// shaped like what flows at the sites, whose `value` is the metric. Gradients are those after the hooks.
+    /// The metric is a function `|logits|`, [batch, pos, vocab], to one number; with `#{ pos: -1 }` it gets those after the
+    /// last token of each text, [batch, vocab]. What comes back is a cache of gradients, shaped like what flows at the
+    /// sites, whose `value` is the metric. Gradients are those after the hooks. The metric of several texts is one number
+    /// of all of them, such as a sum, and a text's gradients are in its own row.
+    ///
+    /// As in `m.logits` there is NaN behind the end of a shorter text. A metric chooses what it reads by indexing, gather
+    /// or `pos`; a product with a mask would keep NaN, and is refused. Gradients are 0 behind an end.
     ///
     /// # Options
+    /// - `pos` = all: the positions whose logits are wanted; negative ones count from the end of each text
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in
     /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
     ///
@@ -41,6 +47,8 @@ pub mod methods {
     /// let grads = m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]) - logits.at([0, -1, 5]), "resid_pre.*");
     /// grads  //=> gradients at 2 sites, 1 text
     /// grads["resid_pre.1"].shape  //=> [1, 3, 8]
+    /// let both = m.grads([[1, 2, 3], [4, 5]], |logits| logits[[":", 4]].sum(), "resid_pre.1", #{ pos: -1 });
+    /// both["resid_pre.1"][0].all_close(m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]), "resid_pre.1")["resid_pre.1"][0])  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn grads(ctx: NativeCallContext, m: &mut Model, x: Any, metric: FnPtr, sites: Any) -> Fallible<Cache> {
@@ -58,6 +66,7 @@ pub mod methods {
     ) -> Fallible<Cache> {
         let mut read = super::options(3, options);
         let asked = Asked::read(3, &mut read)?;
+        let wanted = Wanted::read(&mut read)?;
         read.finish()?;
         let places = super::places(m.config(), 2, &sites)?;
         if places.is_empty() {
@@ -65,9 +74,10 @@ pub mod methods {
         }
         let input = asked.input(&ctx, m, &x)?;
         let calls = Calls::new(&ctx);
-        let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(logits.clone())])?);
-        let gradients = asked
-            .run_with(&calls, &ctx, m, |hooks, task| m.decoder().grads(&input.batch, hooks, &places, &mut of, task))?;
+        let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);
+        let gradients = asked.run_with(&calls, &ctx, m, |hooks, task| {
+            m.decoder().grads(&input.batch, hooks, &places, wanted.logits(), &mut of, task)
+        })?;
         Ok(gradients.into())
     }
 }

@@ -12,6 +12,7 @@ mod reading;
 mod run;
 mod tokens;
 mod train;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 
 use input::{Asked, Input};
+use wanted::Wanted;
 
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::cache::{self, Cache};
 use super::look::places;
-use super::{Asked, Model};
-use crate::base::{Result, Table};
+use super::{Asked, Model, Wanted};
+use crate::base::{Error, Result, Table};
 use crate::data::Text;
 use crate::err;
 use crate::model::batch::Batch;
+use crate::model::padding::blanked;
 use crate::model::run::{Ask, Run as Core};
 use crate::model::site::{Kind, Place, Site};
 use crate::report::symbols::count;
@@ -25,6 +26,7 @@ use crate::tensor::{DType, Tensor, dtype};
 /// Logits and cache of one forward pass.
 #[derive(Clone)]
 pub struct Run {
+    /// NaN behind the end of each text.
     logits: Tensor,
     cache: Cache,
     batch: Batch,
@@ -50,9 +52,12 @@ impl Run {
     }
 }
 
-impl From<Core> for Run {
-    fn from(run: Core) -> Self {
-        Self { logits: run.logits, cache: run.cache.into(), batch: run.batch }
+impl TryFrom<Core> for Run {
+    type Error = Error;
+
+    fn try_from(run: Core) -> Result<Self> {
+        let logits = blanked(&run.logits, &run.batch.lengths(), &[1])?;
+        Ok(Self { logits, cache: run.cache.into(), batch: run.batch })
     }
 }
 
@@ -127,13 +132,16 @@ fn mean(losses: &[Tensor]) -> Result<f64> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The logits of a text at every position: [batch, pos, vocab].
+    /// The logits of a text at every position: [batch, pos, vocab]; at one position alone [batch, vocab].
     ///
     /// `x` is a text, an array of texts, tokens, an array of token ids or of such arrays, or a tensor of ids, [pos] or
-    /// [batch, pos]; so it is wherever a model reads something. Texts of different lengths are filled up behind their
-    /// end, with what means nothing. A text of `data::text` is read in rows as long as the model's context.
+    /// [batch, pos]; so it is wherever a model reads something. Where texts have different lengths, logits behind the end
+    /// of a shorter one are NaN; `#{ pos: -1 }` are those after the last token of each. A text of `data::text` is read in
+    /// rows as long as the model's context.
     ///
     /// # Options
+    /// - `pos` = all: the positions whose logits are wanted, and no others are computed; negative ones count from the end of
+    ///   each text
     /// - `hooks` = none: a hook, or an array of them, in the order that they act in
     /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
     ///
@@ -142,6 +150,8 @@ pub mod methods {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
     /// m.logits([1, 2, 3]).shape  //=> [1, 3, 10]
     /// m.logits([[1, 2, 3], [4, 5]]).shape  //=> [2, 3, 10]
+    /// m.logits([[1, 2, 3], [4, 5]], #{ pos: -1 }).shape  //=> [2, 10]
+    /// m.logits([[1, 2, 3], [4, 5]], #{ pos: [0, -1] }).shape  //=> [2, 2, 10]
     /// m.logits([1, 2], #{ hooks: hooks::zero("final_norm") }).sum()  //=> 0.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
@@ -153,9 +163,13 @@ pub mod methods {
     pub fn logits_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let asked = Asked::read(1, &mut read)?;
+        let wanted = Wanted::read(&mut read)?;
         read.finish()?;
         let input = asked.input(&ctx, m, &x)?;
-        asked.run(&ctx, m, |hooks, task| m.decoder().logits(&input.batch, hooks, task))
+        asked.run(&ctx, m, |hooks, task| match wanted.positions() {
+            Some(positions) => wanted.shaped(&m.decoder().logits_at(&input.batch, positions, hooks, task)?),
+            None => blanked(&m.decoder().logits(&input.batch, hooks, task)?, &input.batch.lengths(), &[1]),
+        })
     }
 
     /// Runs the model and keeps the logits and what flowed at the sites.
@@ -193,9 +207,9 @@ pub mod methods {
             None => super::usual_places(m),
         };
         let input = asked.input(&ctx, m, &x)?;
-        asked
-            .run(&ctx, m, |hooks, task| m.decoder().run(&input.batch, Ask { hooks, places, positions }, task))
-            .map(Run::from)
+        asked.run(&ctx, m, |hooks, task| {
+            m.decoder().run(&input.batch, Ask { hooks, places, positions }, task)?.try_into()
+        })
     }
 }
 
@@ -257,7 +271,7 @@ pub mod losses {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// The logits of the run: [batch, pos, vocab].
+    /// The logits of the run: [batch, pos, vocab], with NaN behind the end of shorter texts.
     ///
     /// # Example
     /// ```
@@ -290,7 +304,7 @@ pub mod parts {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(run: &mut Run, site: &str) -> Fallible<Tensor> {
-        Ok(run.cache().activations().get(site)?)
+        Ok(run.cache().get(site)?)
     }
 
     /// Writes the logits and all that was recorded to .safetensors or .npz, under the names of TransformerLens.
@@ -303,7 +317,7 @@ pub mod parts {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, run: &mut Run, path: &str) -> Fallible<()> {
-        let mut named = run.cache().named();
+        let mut named = run.cache().named()?;
         named.tensors.insert("logits".into(), run.logits().clone());
         Ok(super::cache::save(&env(&ctx)?.files, path, named)?)
     }
@@ -315,10 +329,10 @@ pub mod parts {
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
     /// m.run([1, 2, 3], #{ sites: "embed" }).to_map().keys()  //=> ["embed", "logits"]
     /// ```
-    #[rhai_fn(global, pure)]
-    pub fn to_map(run: &mut Run) -> Map {
-        let mut map = run.cache().map();
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn to_map(run: &mut Run) -> Fallible<Map> {
+        let mut map = run.cache().map()?;
         map.insert("logits".into(), Dynamic::from(run.logits().clone()));
-        map
+        Ok(map)
     }
 }

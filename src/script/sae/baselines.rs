@@ -11,6 +11,7 @@ use crate::script::env::{Env, env};
 use crate::script::options::options;
 use crate::script::tensor::values;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
+use crate::tensor::Tensor;
 
 /// Draws of a baseline's own: with the seed of a tensor's numbers it must not draw these again as its directions.
 fn draws(env: &Env, seed: Option<u64>) -> impl Rng + use<> {
@@ -129,6 +130,11 @@ pub mod functions {
 
     /// Directions drawn evenly from the sphere, as a dictionary: what every other one must be better than.
     ///
+    /// The first argument is how wide activations are, or activations `[.., d]` themselves, whose mean is then taken off before
+    /// and put back after, as PCA does: without that a large mean alone takes all the codes. A code is g x . d, with the gain g
+    /// that makes the squared error least for the number of codes that is kept; it is that of rows drawn evenly from the sphere,
+    /// since random directions are alike to all rows. `s.more.gain` tells it, and `keeping` finds that of its `k`.
+    ///
     /// # Options
     /// - `k` = all: how many codes of a row are kept
     /// - `seed` = none: a seed of this call's own; without one the run's seed decides
@@ -136,20 +142,27 @@ pub mod functions {
     /// # Example
     /// ```
     /// sae::random(4, 10, #{ seed: 1 })  //=> random dictionary of 10 features
+    /// let x = tensor::randn([500, 4], #{ seed: 1 }) + 9;
+    /// let fve = |k| sae::random(x, 40, #{ k: k, seed: 2 }).measure(x)["fve"];
+    /// 0 < fve.call(1) && fve.call(1) < fve.call(4) && fve.call(4) < fve.call(40) && fve.call(40) < 1  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn random(ctx: NativeCallContext, width: Int, features: Int) -> Fallible<Sae> {
-        random_with(ctx, width, features, Options::new())
+    pub fn random(ctx: NativeCallContext, x: Any, features: Int) -> Fallible<Sae> {
+        random_with(ctx, x, features, Options::new())
     }
 
     #[rhai_fn(name = "random", return_raw)]
-    pub fn random_with(ctx: NativeCallContext, width: Int, features: Int, options: Options) -> Fallible<Sae> {
+    pub fn random_with(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let k = read.get("k", Given::size)?;
         let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
-        let (width, features) = (given(0, "width", &width).size()?, given(1, "features", &features).size()?);
-        Ok(baselines::random(width, features, k, &mut draws)?.into())
+        let features = given(1, "features", &features).size()?;
+        if x.is_array() || x.is::<Tensor>() {
+            let moments = Moments::of(&values(0, "x", &x)?, &env.task).map_err(|e| e.arg(0))?;
+            return Ok(baselines::random_about(&moments, features, k, &mut draws)?.into());
+        }
+        Ok(baselines::random(given(0, "x", &x).size()?, features, k, &mut draws)?.into())
     }
 
     /// The dictionary that changes nothing: codes are the activations, and so is the reconstruction.

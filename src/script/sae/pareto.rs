@@ -48,7 +48,7 @@ fn chart(pareto: &Pareto) -> Chart {
         y: points.iter().map(|point| point.fve.unwrap_or(f64::NAN)).collect(),
         ..Series::default()
     });
-    // What explains less than nothing, as random directions with many codes do, would leave no room for all others.
+    // What explains less than nothing, as a dictionary of another site does, would leave no room for all others.
     let is_below = pareto.points.iter().any(|point| point.fve.is_some_and(|fve| fve < 0.0));
     let more = if is_below { " (what is below 0 is in the table)" } else { "" };
     Chart {
@@ -140,7 +140,8 @@ pub mod functions {
     /// explains as much with fewer codes; and a chart of FVE against L0 with a line for each kind.
     ///
     /// They are measured on activations `[.., d]`, or on those of a model on a text, which one pass gives to all of them.
-    /// Linear baselines take part with the codes that they keep: see `keeping`.
+    /// Linear baselines take part with the codes that they keep: see `keeping`. Random ones have the gain that belongs to these,
+    /// and take the mean off where they were made of activations: see `sae::random`.
     ///
     /// # Options
     /// - `dead_at_most` = 0: a feature is dead that fires in at most so many rows
@@ -153,10 +154,11 @@ pub mod functions {
     /// # Example
     /// ```
     /// let x = tensor::randn([200, 4], #{ seed: 1 }) * tensor([9, 3, 1, 1]);
-    /// let all = [1, 2].map(|k| sae::pca(x, #{ k: k })) + [sae::random(4, 9, #{ k: 1, seed: 1 })];
+    /// let all = [1, 2].map(|k| sae::pca(x, #{ k: k })) + [sae::random(x, 9, #{ k: 1, seed: 1 })];
     /// let found = sae::pareto(all, x);
     /// found.points.map(|p| [p.kind, p.settings, p.l0])  //=> [["pca", "k 1", 1.0], ["pca", "k 2", 2.0], ["random", "k 1", 1.0]]
     /// found.points.map(|p| p.front)  //=> [true, true, false]
+    /// found.points.all(|p| p.fve > 0)  //=> true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn pareto(ctx: NativeCallContext, dictionaries: Any, x: Any) -> Fallible<Pareto> {

@@ -250,7 +250,8 @@ pub mod methods {
     }
 
     /// The same dictionary with fewer codes: of each row the `k` that are largest by size, as baselines are compared with
-    /// others at an L0. One that chooses its codes by thresholds or gates refuses.
+    /// others at an L0. Random directions get the gain that belongs to `k`. One that chooses its codes by thresholds or gates
+    /// refuses.
     ///
     /// # Example
     /// ```

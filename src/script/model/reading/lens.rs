@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::names;
 use crate::base::{Cell, Grid, Result, Table, names::suggestion};
 use crate::err;
+use crate::model::padding::blanked;
 use crate::model::reading::lens::{self as core, Guess, Reading};
 use crate::model::run::Ask;
 use crate::report::chart::Chart;
@@ -61,7 +62,12 @@ impl Text {
 }
 
 impl Lens {
-    fn new(m: &Model, input: &Input, positions: Option<&[i64]>, readings: Vec<Reading>) -> Result<Self> {
+    fn new(m: &Model, input: &Input, positions: Option<&[i64]>, mut readings: Vec<Reading>) -> Result<Self> {
+        if positions.is_none() {
+            for reading in &mut readings {
+                reading.logits = blanked(&reading.logits, &input.batch.lengths(), &[1])?;
+            }
+        }
         let rows = input.batch.rows().iter().enumerate();
         let texts = rows.map(|(at, ids)| Text::new(m, &readings, input, at, chosen(ids, positions)));
         let texts = texts.collect::<Result<Vec<_>>>()?;
@@ -292,7 +298,8 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.grid.clone())
     }
 
-    /// What a site says, in logits: [batch, pos, vocab], after the model's cap if it has one.
+    /// What a site says, in logits: [batch, pos, vocab], after the model's cap if it has one; NaN behind the end of shorter
+    /// texts.
     ///
     /// # Example
     /// ```
