@@ -1,6 +1,7 @@
 //! Floor 0: what every other floor stands on. Errors, plain results, tasks, randomness, files and who may touch them.
 
 pub mod access;
+pub mod bootstrap;
 pub mod cache;
 pub mod error;
 pub mod files;

@@ -22,23 +22,32 @@ impl Change {
         matches!(self, Self::Zero(features) if features.is_empty())
     }
 
+    /// Feature by feature, whether it is one of those that are named.
+    fn names(&self, d_sae: usize) -> Vec<bool> {
+        let (Self::Zero(features) | Self::Only(features, _)) = self;
+        let mut is_named = vec![false; d_sae];
+        features.iter().filter(|feature| **feature < d_sae).for_each(|feature| is_named[*feature] = true);
+        is_named
+    }
+
     /// `x`, which is `[rows, d]`, with the codes of a dictionary changed. `means` are those of all its features.
     pub fn of(&self, sae: &Sae, means: &[f32], x: &Tensor, task: &Task) -> Result<Tensor> {
         let input = dtype::convert(x, sae.parts().encoder.dtype())?;
         let codes = sae.encode_sparse(&input, task)?;
         let sum = |is_meant: &dyn Fn(u32) -> bool| written(sae, &input, &codes, is_meant);
+        let is_named = self.names(sae.d_sae());
+        let is_named = |feature: u32| is_named.get(feature as usize).is_some_and(|is_named| *is_named);
         let found = match self {
-            Self::Zero(features) => (&input - sum(&|feature| features.contains(&(feature as usize)))?)?,
-            Self::Only(kept, rest) => {
-                let is_kept = |feature: u32| kept.contains(&(feature as usize));
+            Self::Zero(_) => (&input - sum(&is_named)?)?,
+            Self::Only(_, rest) => {
                 let means: Vec<f32> =
-                    (0..).zip(means).map(|(feature, mean)| if is_kept(feature) { 0.0 } else { *mean }).collect();
+                    (0..).zip(means).map(|(feature, mean)| if is_named(feature) { 0.0 } else { *mean }).collect();
                 let means = constant(sae, &input, means)?;
                 let base = match rest {
                     Rest::Kept => input.clone(),
                     Rest::Dropped => sae.reconstruct(&input)?,
                 };
-                (base - sum(&|feature| !is_kept(feature))?)?.broadcast_add(&means)?
+                (base - sum(&|feature| !is_named(feature))?)?.broadcast_add(&means)?
             }
         };
         dtype::convert(&found, x.dtype())

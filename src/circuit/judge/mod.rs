@@ -3,7 +3,7 @@
 //! Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4): m(M) is the model as it is, C keeps the
 //! circuit's features and sets all others of every dictionary to their means, 0 sets all of them to their means.
 
-mod change;
+pub(super) mod change;
 mod contexts;
 mod random;
 mod runs;
@@ -84,7 +84,7 @@ pub fn judge(
 }
 
 /// The features of the graph at each of the dictionaries before the target's.
-fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
+pub(super) fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>>> {
     let mut levels = vec![Vec::new(); graph.nodes.first().map_or(0, |node| node.level)];
     for (number, node) in graph.nodes.iter().enumerate() {
         let Some(stage) = stages.get(node.level).filter(|stage| stage.place.to_string() == node.site) else {
