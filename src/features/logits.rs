@@ -38,8 +38,8 @@ pub fn writes_elsewhere(sae: &Sae) -> bool {
     sae.check_writes_what_it_reads().is_err()
 }
 
-/// What a code of 1 writes, of some features.
-fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
+/// What a code of 1 writes, of some features, before a scaling is undone.
+pub fn written(sae: &Sae, first: usize, count: usize) -> Result<Tensor> {
     let directions = sae.directions().narrow(0, first, count)?.to_dtype(DType::F32)?;
     if !sae.parts().rescaled {
         return Ok(directions);

@@ -3,7 +3,7 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
-use super::circuit::{Judgement, Tree};
+use super::circuit::{Enough, Judgement, Selection, Tree};
 use super::console::Console;
 use super::data::{Ngram, Sample, Store};
 use super::env::env;
@@ -58,13 +58,14 @@ const fn row<T: Handle>() -> Row {
 }
 
 /// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 29] = [
+static ROWS: [Row; 31] = [
     row::<Attribution>(),
     row::<Cache>(),
     row::<Card>(),
     row::<Chart>(),
     row::<Comparison>(),
     row::<Contexts>(),
+    row::<Enough>(),
     row::<Feature>(),
     row::<FeatureCard>(),
     row::<Grid>(),
@@ -81,6 +82,7 @@ static ROWS: [Row; 29] = [
     row::<Run>(),
     row::<Sae>(),
     row::<Sample>(),
+    row::<Selection>(),
     row::<Store>(),
     row::<Table>(),
     row::<Tensor>(),

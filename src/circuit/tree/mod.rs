@@ -27,7 +27,7 @@ use outliers::Outliers;
 pub use effects::{Effects, Way, effects};
 pub use options::{Depth, Options, Rank};
 pub use read::{Read, Reader};
-pub use stage::{Stage, leading_to};
+pub use stage::{Stage, is_same, leading_to};
 
 /// The causal tree of feature `target` of the last dictionary. `survey` is what the dictionaries, which come in the order
 /// of the computation, found in a text.

@@ -86,7 +86,7 @@ pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>>
 }
 
 /// Whether two handles are of one dictionary, or of two with the same weights.
-fn is_same(a: &Sae, b: &Sae) -> bool {
+pub fn is_same(a: &Sae, b: &Sae) -> bool {
     let numbers = |sae: &Sae| {
         let of = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
         Ok::<_, candle_core::Error>((of(&sae.parts().encoder)?, of(&sae.parts().decoder)?))

@@ -1,18 +1,23 @@
 //! `circuit::` and the methods of what it gives, one file for each.
 
 mod describe;
+mod enough;
 mod grow;
 mod judge;
+mod select;
 mod shared;
 mod tree;
 
+pub use enough::Enough;
 pub use judge::Judgement;
+pub use select::Selection;
 pub use tree::Tree;
 
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 use crate::base::{Result, names};
+use crate::circuit::due::Due;
 use crate::data::harvest;
 use crate::features::survey::{Kept, Survey};
 use crate::script::env::Env;
@@ -25,6 +30,7 @@ use crate::{data, sae};
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(grow::functions),
+        exported_manifest!(select::functions),
         exported_manifest!(shared::functions),
         exported_manifest!(tree::functions),
     ]
@@ -34,7 +40,9 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(describe::methods),
+        exported_manifest!(enough::methods),
         exported_manifest!(judge::methods),
+        exported_manifest!(select::methods),
         exported_manifest!(shared::methods),
         exported_manifest!(tree::methods),
     ]
@@ -56,9 +64,22 @@ impl Reading {
 
     /// What dictionaries find in the beginning of a text.
     fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
-        let context = self.context.unwrap_or(self.usual.min(m.config().context));
-        let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
-        Survey::of(m.core(), saes, &text.limited(self.tokens.max(1)), &harvesting, kept, &env.task)
+        let harvesting = harvest::Options { context: Some(self.row(m)), ..harvest::Options::default() };
+        Survey::of(m.core(), saes, &self.limited(text), &harvesting, kept, &env.task)
+    }
+
+    /// Where some tokens are due in it.
+    fn due(&self, m: &Model, text: &data::Text, tokens: &[u32], env: &Env) -> Result<Due> {
+        Due::of(m.core(), &self.limited(text), tokens, self.row(m), &env.task)
+    }
+
+    fn limited(&self, text: &data::Text) -> data::Text {
+        text.limited(self.tokens.max(1))
+    }
+
+    /// How many tokens a row has.
+    fn row(&self, m: &Model) -> usize {
+        self.context.unwrap_or(self.usual.min(m.config().context))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::features::FeatureCard;
 use crate::report::chart::Chart;
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
-use crate::script::circuit::{Judgement, Tree};
+use crate::script::circuit::{Enough, Judgement, Selection, Tree};
 use crate::script::features::{Feature, Ranking};
 use crate::script::model::{self, Attribution, Comparison, Lens};
 use crate::script::show;
@@ -68,8 +68,9 @@ fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
         return Some(Rc::new(Text(text.to_string())));
     }
     let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>, of::<FeatureCard>];
-    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Ranking>, of::<Tree>, of::<Judgement>];
-    plain.iter().chain(&read).find_map(|kind| kind(value))
+    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Ranking>];
+    let circuits = [of::<Tree>, of::<Selection>, of::<Judgement>, of::<Enough>];
+    plain.iter().chain(&read).chain(&circuits).find_map(|kind| kind(value))
 }
 
 /// Any other value, as `show` shows it.

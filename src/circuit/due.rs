@@ -1,0 +1,150 @@
+//! The positions of a text where some tokens are due: one of them comes next.
+
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::data::pack::gathered;
+use crate::err;
+use crate::features::chance::together;
+use crate::model::Model;
+use crate::model::batch::Batch;
+use crate::tensor::Tensor;
+
+/// About so many tokens go through the model at once.
+const AT_ONCE: usize = 1 << 11;
+
+/// At most so many logits are computed at once.
+const LOGITS: usize = 1 << 24;
+
+/// The rows of a text in which some tokens are due, each up to the last position where they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due {
+    pub tokens: Vec<u32>,
+    /// The shortest first, so that those that go through the model together are about as long.
+    rows: Vec<Row>,
+    /// How many tokens of the text were read.
+    pub read: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    ids: Vec<u32>,
+    /// Where the token behind is one of those.
+    due: Vec<usize>,
+}
+
+/// Some of the rows, as a model reads them at once.
+pub struct Part {
+    pub batch: Batch,
+    /// Where the tokens are due, by the number of the position in `[rows, pos]`.
+    pub positions: Vec<u32>,
+    /// In which row each of these is.
+    rows: Vec<usize>,
+}
+
+impl Due {
+    /// All that a text has, in rows of `context` tokens.
+    pub fn of(model: &Model, text: &Text, tokens: &[u32], context: usize, task: &Task) -> Result<Self> {
+        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
+        })?;
+        let most = model.decoder.config().context;
+        if context > most {
+            return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
+        }
+        let kept = gathered(text, tokenizer, context, None, task, |row| Ok((row.ids.len(), Row::of(row.ids, tokens))))?;
+        let read = kept.iter().map(|(length, _)| length).sum();
+        let rows: Vec<Row> = kept.into_iter().filter_map(|(_, row)| row).collect();
+        Self::sorted(rows, tokens, read).ok_or_else(|| {
+            err!(Argument, "expected one of the tokens somewhere in {}, found none in {read} tokens", text.name())
+                .hint("read more text, or look for other tokens")
+        })
+    }
+
+    fn sorted(mut rows: Vec<Row>, tokens: &[u32], read: usize) -> Option<Self> {
+        rows.sort_by_key(|row| row.ids.len());
+        (!rows.is_empty()).then(|| Self { tokens: tokens.to_vec(), rows, read })
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// At how many positions the tokens are due.
+    pub fn positions(&self) -> usize {
+        self.rows.iter().map(|row| row.due.len()).sum()
+    }
+
+    /// The same, row by row.
+    pub fn by_row(&self) -> Vec<f64> {
+        self.rows.iter().map(|row| row.due.len() as f64).collect()
+    }
+
+    /// All rows, as many at a time as a model with so many logits takes.
+    pub fn parts(&self, vocab: usize) -> Result<Vec<Part>> {
+        let longest = self.rows.last().map_or(1, |row| row.ids.len());
+        let count = (AT_ONCE.min(LOGITS / vocab.max(1)) / longest).max(1);
+        self.rows.chunks(count).map(Part::of).collect()
+    }
+}
+
+impl Row {
+    /// None where no token is due: the first token of a row is due nowhere.
+    fn of(mut ids: Vec<u32>, tokens: &[u32]) -> Option<Self> {
+        let next = ids.iter().skip(1).enumerate();
+        let due: Vec<usize> = next.filter(|(_, next)| tokens.contains(next)).map(|(position, _)| position).collect();
+        ids.truncate(due.last()? + 1);
+        Some(Self { ids, due })
+    }
+}
+
+impl Part {
+    fn of(rows: &[Row]) -> Result<Self> {
+        let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
+        let width = batch.width();
+        let each = || rows.iter().enumerate().flat_map(|(number, row)| row.due.iter().map(move |at| (number, at)));
+        Ok(Self {
+            positions: each().map(|(row, at)| (row * width + at) as u32).collect(),
+            rows: each().map(|(row, _)| row).collect(),
+            batch,
+        })
+    }
+
+    /// The positions where the tokens are due, of `[rows, pos, ..]`.
+    pub fn chosen(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.flatten(0, 1)?.index_select(&Tensor::new(self.positions.as_slice(), x.device())?, 0)?)
+    }
+
+    /// The probability of some tokens together where they are due, summed over each row, of what flows behind the last
+    /// block.
+    pub fn chances(&self, model: &Model, last: &Tensor, tokens: &[u32], task: &Task) -> Result<Vec<f64>> {
+        let logits = model.decoder.read_out(&self.chosen(last)?, task)?;
+        let mut sums = vec![0.0; self.batch.rows().len()];
+        for (chance, row) in together(&logits, tokens)?.into_iter().zip(&self.rows) {
+            sums[*row] += chance;
+        }
+        Ok(sums)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Given rows.
+    pub fn due(rows: &[&[u32]], tokens: &[u32]) -> Due {
+        let found = rows.iter().filter_map(|row| Row::of(row.to_vec(), tokens)).collect();
+        Due::sorted(found, tokens, rows.iter().map(|row| row.len()).sum()).unwrap()
+    }
+
+    #[test]
+    fn rows_end_where_the_tokens_are_due_for_the_last_time() {
+        let found = due(&[&[1, 9, 2, 8, 3], &[9, 4, 4], &[5, 9]], &[8, 9]);
+        assert_eq!((found.rows(), found.positions(), found.by_row()), (2, 3, vec![1.0, 2.0]));
+        let parts = found.parts(20).unwrap();
+        assert_eq!(parts[0].batch.rows(), [vec![5], vec![1, 9, 2]]);
+        assert_eq!((&parts[0].positions, &parts[0].rows), (&vec![0, 3, 5], &vec![0, 1, 1]));
+        // One row at a time where there is room for no more logits.
+        assert_eq!(found.parts(LOGITS).unwrap().len(), 2);
+    }
+}

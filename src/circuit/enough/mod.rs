@@ -1,0 +1,177 @@
+//! How much of a probability some features keep by themselves: whether they are enough, where a judgement of what is lost
+//! without them tells whether they are needed.
+//!
+//! m is the mean, over all positions of a text where the tokens are due, of their probability together. C keeps some
+//! features of the dictionaries before the target's and sets all others there to their means over the text that the
+//! features were chosen on; 0 keeps none. What dictionaries do not explain is kept, and dropped. The share of P is
+//! m(C) / m(M), with M the model as it is, and faithfulness (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4).
+
+mod runs;
+mod table;
+
+use rand::seq::index;
+
+use super::due::Due;
+use super::graph::Graph;
+use super::judge::by_level;
+use super::selection::Selection;
+use super::tree::Stage;
+use crate::base::random::stream;
+use crate::base::{Result, Task};
+use crate::err;
+use crate::model::Model;
+use crate::sae::Sae;
+use crate::sae::splice::Rest;
+use runs::Runs;
+
+pub use table::{errors, range};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// How many features are kept, besides none; those of [`sizes`] where it is empty.
+    pub sizes: Vec<usize>,
+    /// How many random sets stand beside each.
+    pub draws: usize,
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sizes: Vec::new(), draws: 5, seed: 0 }
+    }
+}
+
+/// A number with its 95 % interval over rows, as far as there is one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    pub value: f64,
+    pub interval: Option<[f64; 2]>,
+}
+
+/// What is kept where some features are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// What the features are called: how they were chosen, or a graph's title.
+    pub name: String,
+    /// Whether they are the first of the selection, and not a graph's.
+    pub is_first: bool,
+    pub features: usize,
+    /// What becomes of the dictionaries' errors.
+    pub rest: Rest,
+    /// m(C).
+    pub p: f64,
+    /// m(C) / m(M).
+    pub share: Estimate,
+    /// (m(C) - m(0)) / (m(M) - m(0)).
+    pub faithfulness: Estimate,
+    /// m(C) / m(M) of random sets with as many features of each dictionary.
+    pub random: Vec<f64>,
+}
+
+/// What features keep of the tokens' probability, the more of them the more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enough {
+    /// What the selection goes by.
+    pub by: String,
+    /// With errors kept, then with errors dropped: none, the first by their number, graphs.
+    pub points: Vec<Point>,
+    /// m(M): the tokens' probability in the model as it is.
+    pub whole: Estimate,
+    /// How many features there are to keep.
+    pub features: usize,
+    /// In how many rows, and at how many positions, the tokens are due.
+    pub rows: usize,
+    pub positions: usize,
+    /// In how many tokens of text these are.
+    pub read: usize,
+}
+
+/// Some features to keep, level by level.
+struct Set {
+    name: String,
+    is_first: bool,
+    kept: Vec<Vec<usize>>,
+}
+
+/// The curve of a selection over sizes, and graphs of the same dictionaries beside it. `saes` come in the order of the
+/// computation, that of the target last.
+pub fn enough(
+    model: &Model,
+    saes: &[Sae],
+    selection: &Selection,
+    graphs: &[Graph],
+    due: &Due,
+    options: &Options,
+    task: &Task,
+) -> Result<Enough> {
+    let stages = Stage::in_order(model, saes)?;
+    let sites: Vec<String> = stages.iter().map(|stage| stage.place.to_string()).collect();
+    if sites != selection.sites {
+        let (found, wanted) = (sites.join(", "), selection.sites.join(", "));
+        return Err(err!(Argument, "expected the dictionaries of the selection, of {wanted}, found some of {found}"));
+    }
+    let mut sets = Vec::new();
+    for graph in graphs {
+        let kept = by_level(graph, &stages)?;
+        if kept.len() != selection.means.len() {
+            let (wanted, found) = (selection.sites.last().cloned().unwrap_or_default(), &graph.title);
+            return Err(err!(Argument, "expected a graph of what comes before {wanted}, found the {found}"));
+        }
+        sets.push(Set { name: graph.title.clone(), is_first: false, kept });
+    }
+    let most = selection.ranking.len();
+    let asked = match options.sizes.as_slice() {
+        [] => sizes(sets.first().map(Set::len), most),
+        sizes => sizes.iter().copied().filter(|size| *size > 0).collect(),
+    };
+    let name = format!("first by {}", selection.by);
+    let first = |size: usize| Set { name: name.clone(), is_first: true, kept: selection.best(size) };
+    let sets: Vec<Set> = [0].into_iter().chain(asked).map(first).chain(sets).collect();
+    let levels = stages.get(..selection.means.len()).unwrap_or(&stages);
+    let runs = Runs { model, stages: levels, means: &selection.means, due };
+    let shown = runs.all(&sets, |set, draw| drawn(set, &selection.means, options.seed, draw), options.draws, task)?;
+    Ok(Enough {
+        by: selection.by.clone(),
+        points: shown.points(&sets, &due.by_row(), options.seed),
+        whole: shown.whole(&due.by_row(), options.seed),
+        features: most,
+        rows: due.rows(),
+        positions: due.positions(),
+        read: due.read,
+    })
+}
+
+/// How many features are kept where nothing is said: as many as a graph beside them has, or else 40, from a quarter of it
+/// on by doubling to sixteen times as many; and all.
+pub fn sizes(graph: Option<usize>, all: usize) -> Vec<usize> {
+    let middle = graph.unwrap_or(40).max(1);
+    let below = [middle.div_ceil(4), middle.div_ceil(2)];
+    let above = (0..=4).map(|doublings| middle << doublings);
+    let mut sizes: Vec<usize> = below.into_iter().chain(above).filter(|size| *size < all).chain([all]).collect();
+    sizes.dedup();
+    sizes
+}
+
+/// As many features of each dictionary as a set has, each as likely as the other, of those that were active in the text
+/// that their means are of. None where there is no choice.
+fn drawn(set: &Set, means: &[Vec<f32>], seed: u64, draw: usize) -> Option<Vec<Vec<usize>>> {
+    let mut random = stream(seed, "random features to keep", draw as u64);
+    let mut is_choice = false;
+    let level = |(kept, means): (&Vec<usize>, &Vec<f32>)| {
+        let active: Vec<usize> = (0..means.len()).filter(|feature| means[*feature] != 0.0).collect();
+        is_choice |= !kept.is_empty() && kept.len() < active.len();
+        let chosen = index::sample(&mut random, active.len(), kept.len().min(active.len()));
+        chosen.iter().map(|i| active[i]).collect()
+    };
+    let levels = set.kept.iter().zip(means).map(level).collect();
+    is_choice.then_some(levels)
+}
+
+impl Set {
+    fn len(&self) -> usize {
+        self.kept.iter().map(Vec::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The model where tokens are due, with all but some features of its dictionaries at their means.
+
+use rayon::prelude::*;
+
+use super::{Estimate, Point, Set};
+use crate::base::bootstrap::bootstrap;
+use crate::base::{Result, Task};
+use crate::circuit::due::{Due, Part};
+use crate::circuit::judge::change::Change;
+use crate::circuit::tree::Stage;
+use crate::model::Model;
+use crate::model::run::Ask;
+use crate::sae::splice::Rest;
+use crate::tensor::Tensor;
+
+const RESTS: [Rest; 2] = [Rest::Kept, Rest::Dropped];
+
+pub struct Runs<'a> {
+    pub model: &'a Model,
+    /// The dictionaries of which features are kept.
+    pub stages: &'a [Stage],
+    /// The mean code of each of their features.
+    pub means: &'a [Vec<f32>],
+    pub due: &'a Due,
+}
+
+/// The tokens' probability summed over the positions of each row where they are due, run by run.
+pub struct Shown {
+    clean: Vec<f64>,
+    /// Of each set with errors kept, then of each with errors dropped: with its features, and with those drawn for it.
+    sets: Vec<(Rest, Vec<f64>, Vec<Vec<f64>>)>,
+}
+
+impl Runs<'_> {
+    /// What runs show with each of the sets kept, and with as many others for each draw.
+    pub fn all(
+        &self,
+        sets: &[Set],
+        drawn: impl Fn(&Set, usize) -> Option<Vec<Vec<usize>>>,
+        draws: usize,
+        task: &Task,
+    ) -> Result<Shown> {
+        let only = |kept: &[Vec<usize>], rest: Rest| -> Vec<Change> {
+            kept.iter().map(|kept| Change::Only(kept.clone(), rest)).collect()
+        };
+        let mut plan = vec![Vec::new()];
+        let mut sizes = Vec::new();
+        for rest in RESTS {
+            for set in sets {
+                let others: Vec<Vec<Vec<usize>>> = (0..draws).filter_map(|draw| drawn(set, draw)).collect();
+                plan.push(only(&set.kept, rest));
+                plan.extend(others.iter().map(|kept| only(kept, rest)));
+                sizes.push((rest, others.len()));
+            }
+        }
+        let mut found = self.shown(&plan, task)?.into_iter();
+        let clean = found.next().unwrap_or_default();
+        let of_set = |(rest, draws): (Rest, usize)| {
+            let kept = found.next().unwrap_or_default();
+            (rest, kept, found.by_ref().take(draws).collect())
+        };
+        Ok(Shown { clean, sets: sizes.into_iter().map(of_set).collect() })
+    }
+
+    /// Row by row, what runs with some changes of the dictionaries show, several of them at once.
+    fn shown(&self, plan: &[Vec<Change>], task: &Task) -> Result<Vec<Vec<f64>>> {
+        let parts = self.due.parts(self.model.decoder.config().outputs())?;
+        let bar = task.begin("running with features kept", Some((plan.len() * parts.len()) as u64));
+        let mut all = vec![Vec::with_capacity(self.due.rows()); plan.len()];
+        for part in &parts {
+            let places = self.stages.iter().map(|stage| stage.place).collect();
+            let cache = self.model.decoder.cache(&part.batch, Ask { places, ..Ask::default() }, task)?;
+            let streams: Vec<Tensor> =
+                self.stages.iter().map(|stage| cache.at(stage.place)).collect::<Result<Vec<_>>>()?;
+            let at_once = rayon::current_num_threads().max(1);
+            for (plan, all) in plan.chunks(at_once).zip(all.chunks_mut(at_once)) {
+                let run = |changes: &Vec<Change>| Task::in_place(|| self.changed(part, &streams, changes, task));
+                let found: Vec<Result<Vec<f64>>> = plan.par_iter().map(run).collect();
+                for (all, found) in all.iter_mut().zip(found) {
+                    all.extend(found?);
+                }
+                bar.advance(plan.len() as u64);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The run in which the dictionaries are changed, level by level; as the model is without changes.
+    fn changed(&self, part: &Part, streams: &[Tensor], changes: &[Change], task: &Task) -> Result<Vec<f64>> {
+        task.check()?;
+        let Some((last, first)) = streams.last().zip(streams.first()) else {
+            return Err(crate::err!(Bug, "a run without dictionaries"));
+        };
+        let (from, mut x) = if changes.is_empty() { (streams.len() - 1, last.clone()) } else { (0, first.clone()) };
+        for level in from..self.stages.len() {
+            let stage = &self.stages[level];
+            if let Some(change) = changes.get(level) {
+                x = change.of(&stage.sae, &self.means[level], &x.flatten(0, 1)?, task)?.reshape(x.shape())?;
+            }
+            let end = self.stages.get(level + 1).map_or(self.model.decoder.config().layers, |next| next.block);
+            x = self.model.decoder.behind(&part.batch, x, stage.block..end, task)?;
+        }
+        part.chances(self.model, &x, &self.due.tokens, task)
+    }
+}
+
+impl Shown {
+    /// What each set keeps. `counts` are the positions of each row.
+    pub fn points(&self, sets: &[Set], counts: &[f64], seed: u64) -> Vec<Point> {
+        let none = |rest: Rest| self.sets.iter().find(|(of, ..)| *of == rest).map_or(&self.clean, |(_, none, _)| none);
+        let point = |(set, (rest, kept, others)): (&Set, &(Rest, Vec<f64>, Vec<Vec<f64>>))| {
+            let none = none(*rest);
+            let share = |kept: &[f64], drawn: &[usize]| sum(kept, drawn) / sum(&self.clean, drawn);
+            let faithfulness = |drawn: &[usize]| {
+                let [kept, none, clean] = [kept, none, &self.clean].map(|run| sum(run, drawn));
+                (kept - none) / (clean - none)
+            };
+            let all: Vec<usize> = (0..counts.len()).collect();
+            Point {
+                name: set.name.clone(),
+                is_first: set.is_first,
+                features: set.len(),
+                rest: *rest,
+                p: sum(kept, &all) / sum(counts, &all),
+                share: Estimate::of(counts.len(), seed, |drawn| share(kept, drawn)),
+                faithfulness: Estimate::of(counts.len(), seed, faithfulness),
+                random: others.iter().map(|other| share(other, &all)).collect(),
+            }
+        };
+        sets.iter().cycle().zip(&self.sets).map(point).collect()
+    }
+
+    /// What the model does as it is.
+    pub fn whole(&self, counts: &[f64], seed: u64) -> Estimate {
+        Estimate::of(counts.len(), seed, |drawn| sum(&self.clean, drawn) / sum(counts, drawn))
+    }
+}
+
+impl Estimate {
+    /// A statistic of all rows, with its interval.
+    fn of(rows: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Self {
+        let all: Vec<usize> = (0..rows).collect();
+        Self { value: statistic(&all), interval: bootstrap(rows, seed, statistic) }
+    }
+}
+
+fn sum(rows: &[f64], drawn: &[usize]) -> f64 {
+    drawn.iter().map(|row| rows[*row]).sum()
+}

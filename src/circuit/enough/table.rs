@@ -1,0 +1,69 @@
+//! What some features keep, as a table.
+
+use super::{Enough, Estimate, Point};
+use crate::base::{Cell, Table};
+use crate::sae::splice::Rest;
+
+/// Its numbers; `lowest` and `highest` are those of the random sets.
+pub const COLUMNS: [&str; 13] = [
+    "kept",
+    "features",
+    "errors",
+    "P(tokens)",
+    "share of P",
+    "share from",
+    "share to",
+    "faithfulness",
+    "faithfulness from",
+    "faithfulness to",
+    "random sets",
+    "lowest",
+    "highest",
+];
+
+impl Enough {
+    pub fn table(&self) -> Table {
+        Table {
+            title: "the share of P(tokens) that features keep, all others at their means".into(),
+            columns: COLUMNS.map(String::from).to_vec(),
+            rows: self.points.iter().map(row).collect(),
+        }
+    }
+}
+
+/// What is said of errors.
+pub fn errors(rest: Rest) -> &'static str {
+    match rest {
+        Rest::Kept => "kept",
+        Rest::Dropped => "dropped",
+    }
+}
+
+fn row(point: &Point) -> Vec<Cell> {
+    let mut row: Vec<Cell> = vec![
+        if point.features == 0 { "none".into() } else { point.name.as_str().into() },
+        point.features.into(),
+        errors(point.rest).into(),
+        cell(Some(point.p)),
+    ];
+    row.extend(estimate(&point.share));
+    row.extend(estimate(&point.faithfulness));
+    row.extend(range(&point.random).map(cell));
+    row
+}
+
+fn estimate(of: &Estimate) -> [Cell; 3] {
+    let [low, high] = of.interval.map_or([None; 2], |ends| ends.map(Some));
+    [Some(of.value), low, high].map(cell)
+}
+
+/// The mean, the lowest and the highest; none where there are no numbers.
+pub fn range(numbers: &[f64]) -> [Option<f64>; 3] {
+    let of = |fold: fn(f64, f64) -> f64| numbers.iter().copied().reduce(fold);
+    [of(|a, b| a + b).map(|sum| sum / numbers.len() as f64), of(f64::min), of(f64::max)]
+}
+
+/// Missing where it is no number: there is no share of nothing.
+fn cell(number: Option<f64>) -> Cell {
+    number.filter(|number| number.is_finite()).map_or(Cell::Missing, Cell::from)
+}

@@ -1,0 +1,129 @@
+//! Features chosen by a score: what a method gives that judges features one by one, and not how they lead to each other.
+
+use super::graph::{Graph, Node};
+use crate::base::Cell;
+
+/// A feature by its level, its index there, and its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    pub level: usize,
+    pub feature: usize,
+    pub score: f64,
+}
+
+/// All features of the dictionaries before that of a target, in the order of a score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// What the score is, in a word.
+    pub by: String,
+    /// The model's name.
+    pub model: String,
+    /// The sites of the dictionaries, in the order of the computation; that of the target is the last.
+    pub sites: Vec<String>,
+    /// A feature of the last dictionary.
+    pub target: usize,
+    /// The tokens that it is about.
+    pub tokens: Vec<u32>,
+    /// The largest score first, of equals the earliest feature.
+    pub ranking: Vec<Scored>,
+    /// Level by level: the mean code of each feature over the text that the scores are from.
+    pub means: Vec<Vec<f32>>,
+    /// What that text is called, in how many of its rows the tokens are due, and at how many positions.
+    pub text: String,
+    pub rows: usize,
+    pub positions: usize,
+}
+
+/// The features of some levels in the order of their scores.
+pub fn ranking(scores: &[Vec<f64>]) -> Vec<Scored> {
+    let level = |(level, scores): (usize, &Vec<f64>)| {
+        let scored = scores.iter().enumerate().map(move |(feature, score)| Scored { level, feature, score: *score });
+        scored.collect::<Vec<_>>()
+    };
+    let mut all: Vec<Scored> = scores.iter().enumerate().flat_map(level).collect();
+    all.sort_by(|a, b| b.score.total_cmp(&a.score));
+    all
+}
+
+impl Selection {
+    /// The first features, level by level.
+    pub fn best(&self, count: usize) -> Vec<Vec<usize>> {
+        let mut levels = vec![Vec::new(); self.means.len()];
+        for one in self.ranking.iter().take(count) {
+            if let Some(level) = levels.get_mut(one.level) {
+                level.push(one.feature);
+            }
+        }
+        levels
+    }
+
+    /// The first features as the nodes of a graph without edges, behind the target, which is its first node.
+    pub fn graph(&self, count: usize) -> Graph {
+        let count = count.min(self.ranking.len());
+        let node = |level: usize, feature: usize| Node {
+            site: self.sites.get(level).cloned().unwrap_or_default(),
+            feature,
+            level,
+            meaning: None,
+            score: None,
+            outlier: false,
+        };
+        let target = node(self.means.len(), self.target);
+        let name = target.name();
+        let chosen = self.ranking.iter().take(count).map(|one| node(one.level, one.feature));
+        let made: [(&str, Cell); 5] = [
+            ("by", self.by.as_str().into()),
+            ("features", count.into()),
+            ("text", self.text.as_str().into()),
+            ("rows", self.rows.into()),
+            ("positions", self.positions.into()),
+        ];
+        Graph {
+            title: format!("the first {count} by {}, before {name}", self.by),
+            model: self.model.clone(),
+            sites: self.sites.clone(),
+            nodes: [target].into_iter().chain(chosen).collect(),
+            edges: Vec::new(),
+            is_whole: true,
+            made: made.map(|(name, value)| (name.to_string(), value)).to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection() -> Selection {
+        Selection {
+            by: "attribution".into(),
+            model: "tiny".into(),
+            sites: ["resid_post.0", "resid_post.1", "resid_post.2"].map(String::from).to_vec(),
+            target: 4,
+            tokens: vec![1],
+            ranking: ranking(&[vec![0.5, -2.0, 0.0], vec![0.5, 3.0, 0.0]]),
+            means: vec![vec![0.0; 3]; 2],
+            text: "some text".into(),
+            rows: 3,
+            positions: 4,
+        }
+    }
+
+    #[test]
+    fn the_largest_score_comes_first_and_of_equals_the_earliest() {
+        let found: Vec<(usize, usize)> = selection().ranking.iter().map(|one| (one.level, one.feature)).collect();
+        assert_eq!(found, [(1, 1), (0, 0), (1, 0), (0, 2), (1, 2), (0, 1)]);
+        assert_eq!(selection().best(3), [vec![0], vec![1, 0]]);
+        assert_eq!(selection().best(0), [vec![], Vec::<usize>::new()]);
+    }
+
+    #[test]
+    fn a_graph_of_them_can_be_saved_and_read() {
+        let graph = selection().graph(2);
+        assert_eq!(graph.title, "the first 2 by attribution, before resid_post.2/4");
+        let names: Vec<String> = graph.nodes.iter().map(Node::name).collect();
+        assert_eq!(names, ["resid_post.2/4", "resid_post.1/1", "resid_post.0/0"]);
+        assert_eq!(Graph::parse(&graph.json().unwrap()).unwrap(), graph);
+        assert_eq!(selection().graph(99).nodes.len(), 7);
+    }
+}

@@ -1,0 +1,322 @@
+//! `chosen.enough(m, text)`: how much of a probability the first features of a selection keep by themselves.
+
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::select::{CONTEXT, TOKENS};
+use super::{Reading, Selection, Tree};
+use crate::base::{Cell, Result, Table};
+use crate::circuit::enough::{Enough as Core, Estimate, Options as Keeping, Point, enough, errors, range};
+use crate::circuit::tree::is_same;
+use crate::data::Text;
+use crate::err;
+use crate::report::chart::{Axis, Chart, Series, Spread};
+use crate::report::html::{escape, figure};
+use crate::report::number::digits;
+use crate::report::picture::Picture;
+use crate::report::symbols::{count, visible};
+use crate::report::terminal::screen::wrapped;
+use crate::report::{Item, Screen};
+use crate::sae;
+use crate::script::env::{Env, env};
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::report::handle;
+use crate::script::report::methods::{mapped, saved};
+use crate::script::value::{Fallible, Given, Options};
+
+/// What the features of a selection keep, and of graphs beside it.
+#[derive(Clone)]
+pub struct Enough {
+    core: Arc<Core>,
+    /// What it was judged on.
+    text: String,
+}
+
+impl Enough {
+    /// Each number beside its interval, as people read it.
+    fn shown_table(&self) -> Table {
+        let numbers = |[value, low, high]: [Option<f64>; 3]| -> Cell {
+            let shown = |number: f64| digits(number, 3);
+            match (value.filter(|value| value.is_finite()), low, high) {
+                (Some(value), Some(low), Some(high)) => {
+                    format!("{} ({} to {})", shown(value), shown(low), shown(high)).into()
+                }
+                (value, ..) => value.map_or(Cell::Missing, Cell::from),
+            }
+        };
+        let estimate = |of: &Estimate| numbers([Some(of.value), of.interval.map(|i| i[0]), of.interval.map(|i| i[1])]);
+        let full = self.core.table();
+        let row = |(point, row): (&Point, &Vec<Cell>)| -> Vec<Cell> {
+            let judged = [estimate(&point.share), estimate(&point.faithfulness), numbers(range(&point.random))];
+            row.iter().take(4).cloned().chain(judged).collect()
+        };
+        let columns = ["kept", "features", "errors", "P(tokens)", "share of P", "faithfulness", "random sets"];
+        Table {
+            title: full.title.clone(),
+            columns: columns.map(String::from).to_vec(),
+            rows: self.core.points.iter().zip(&full.rows).map(row).collect(),
+        }
+    }
+
+    /// On how much it is judged, and what the intervals are.
+    fn notes(&self) -> [String; 2] {
+        let Core { whole, rows, positions, read, .. } = &*self.core;
+        let draws = self.core.points.iter().map(|point| point.random.len()).max().unwrap_or_default();
+        let interval = whole.interval.map(|[low, high]| format!(" ({} to {})", digits(low, 3), digits(high, 3)));
+        [
+            format!(
+                "In the model as it is, P(tokens) is {}{}: {} in {} of {} tokens of {}.",
+                digits(whole.value, 3),
+                interval.unwrap_or_default(),
+                count(*positions, "position"),
+                count(*rows, "row"),
+                digits(*read as f64, 6),
+                self.text
+            ),
+            format!("In brackets: 95 % bootstrap over rows; of random sets the lowest and the highest of {draws}."),
+        ]
+    }
+
+    /// The share of P against how many features are kept, a line for each way of choosing them.
+    fn chart(&self) -> Chart {
+        let mut series: Vec<Series> = Vec::new();
+        let mut add = |name: String, point: &Point, [value, low, high]: [f64; 3]| {
+            let place = series.iter().position(|series| series.name == name).unwrap_or(series.len());
+            if place == series.len() {
+                let spread = Some(Spread { low: Vec::new(), high: Vec::new(), band: false });
+                series.push(Series { name, spread, ..Series::default() });
+            }
+            let one = &mut series[place];
+            one.x.push(point.features as f64);
+            one.y.push(value);
+            if let Some(spread) = &mut one.spread {
+                spread.low.push(low);
+                spread.high.push(high);
+            }
+        };
+        // No features at all have no place on a logarithmic axis.
+        for point in self.core.points.iter().filter(|point| point.features > 0 && point.share.value.is_finite()) {
+            let errors = errors(point.rest);
+            let [low, high] = point.share.interval.unwrap_or([point.share.value; 2]);
+            add(format!("{}, errors {errors}", point.name), point, [point.share.value, low, high]);
+            if let [Some(mean), Some(low), Some(high)] = range(&point.random)
+                && point.is_first
+            {
+                add(format!("random sets, errors {errors}"), point, [mean, low, high]);
+            }
+        }
+        Chart {
+            title: "What features keep by themselves".into(),
+            x: Axis { label: "features kept, all others at their means".into(), log: true, ..Axis::default() },
+            y: Axis { label: "share of P(tokens) where due".into(), ..Axis::default() },
+            ..Chart::line(series)
+        }
+    }
+}
+
+impl Item for Enough {
+    fn kind(&self) -> &'static str {
+        "enough"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        let notes = self.notes().map(|note| wrapped(&visible(&note), screen.width).join("\n"));
+        let table = self.shown_table().terminal(screen)?;
+        Ok(format!("{}\n{}\n\n{}", table.trim_end(), notes.join("\n"), self.chart().terminal(screen)?))
+    }
+
+    fn html(&self) -> Result<String> {
+        let notes = self.notes().map(|note| format!("<p>{}</p>\n", escape::text(&note)));
+        Ok([figure(&self.chart())?, self.shown_table().html()?, notes.concat()].concat())
+    }
+
+    fn data(&self) -> Result<Value> {
+        let Core { whole, features, rows, positions, read, .. } = &*self.core;
+        let mut data = self.core.table().data()?;
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("text".into(), json!(self.text));
+            fields.insert("read".into(), json!(read));
+            fields.insert("due_rows".into(), json!(rows));
+            fields.insert("due_positions".into(), json!(positions));
+            fields.insert("of_features".into(), json!(features));
+            fields.insert("p".into(), json!(whole.value));
+            fields.insert("p_interval".into(), json!(whole.interval));
+        }
+        Ok(data)
+    }
+
+    fn picture(&self) -> Option<Box<dyn Picture + '_>> {
+        Some(Box::new(self.chart()))
+    }
+}
+
+handle!(Enough, "Enough", |enough| {
+    let points = enough.core.points.len();
+    format!("what {} of features by {} keep, on {}", count(points, "set"), enough.core.by, enough.text)
+});
+
+/// Refuses a tree whose dictionaries are others than those of the selection.
+fn beside(selection: &Selection, given: &Given) -> Result<Vec<Tree>> {
+    let tree = |one: &Given| {
+        let tree = one.handle::<Tree>().ok_or_else(|| one.refuse("a tree"))?;
+        for sae in tree.dictionaries()? {
+            let sites = &sae.parts().about.sites;
+            let same_site = selection.saes.iter().find(|own| &own.core.parts().about.sites == sites);
+            if !same_site.is_some_and(|own| is_same(&own.core, &sae)) {
+                let sites = sites.join(", ");
+                return Err(err!(
+                    Argument,
+                    "expected a tree of the selection's dictionaries, found one of another at {sites}"
+                ));
+            }
+        }
+        Ok(tree)
+    };
+    given.elements().iter().map(tree).collect()
+}
+
+fn judged(env: &Env, selection: &Selection, m: &Model, text: &Text, map: Options) -> Result<Enough> {
+    let mut read = options(2, map);
+    let usual = Keeping::default();
+    let options = Keeping {
+        sizes: read.get("sizes", Given::sizes)?.unwrap_or(usual.sizes),
+        draws: read.size("draws", usual.draws)?,
+        seed: read.seed()?.unwrap_or(usual.seed),
+    };
+    let trees = read.get("beside", |given| beside(selection, given).map_err(|e| e.arg(2)))?.unwrap_or_default();
+    let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
+    read.finish()?;
+    let most = selection.core.ranking.len();
+    if let Some(size) = options.sizes.iter().find(|size| **size > most) {
+        return Err(
+            err!(Argument, "expected `sizes` of at most {most}, as many as there are features, found {size}").arg(2)
+        );
+    }
+    let due = reading.due(m, text, &selection.core.tokens, env).map_err(|e| e.arg(1))?;
+    let saes: Vec<sae::Sae> = selection.saes.iter().map(|sae| sae.core.clone()).collect();
+    let graphs: Vec<_> = trees.iter().map(|tree| tree.graph().clone()).collect();
+    let core = enough(m.core(), &saes, &selection.core, &graphs, &due, &options, &env.task)?;
+    Ok(Enough { core: core.into(), text: text.name().into() })
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// How much of the tokens' probability the first features of a selection keep by themselves, as a table and a curve
+    /// over how many: whether they are enough, where `judge` tells whether features are needed.
+    ///
+    /// P is the mean, over all positions of the text where one of the tokens comes next, of their probability together.
+    /// The features that are kept have the codes that they have; all others of the dictionaries before the target's are
+    /// set to their means over the text that the selection was chosen on. What dictionaries do not explain is kept, and
+    /// dropped in rows of their own. The share of P is that of the model as it is, and faithfulness is
+    /// (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m(0) where none are kept. Both have 95 % intervals: the
+    /// percentiles of 1,000 bootstrap samples of the rows.
+    ///
+    /// Beside each stand random sets of features that are active, as many of each dictionary; trees are judged by the same
+    /// rule, the features below the target kept.
+    ///
+    /// # Options
+    /// - `sizes` = as many as the first tree beside it has, or 40, from a quarter to 16 times that by doubling, and all:
+    ///   how many features are kept
+    /// - `beside` = []: trees of the same dictionaries, which stand beside the curve; one alone, or an array
+    /// - `draws` = 5: how many random sets stand beside each
+    /// - `seed` = 0: what the draws and the bootstrap depend on
+    /// - `tokens` = 50000: how much of the text is read
+    /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let parts = [data::texts(["a b c d d c b a"]), data::texts(["d a b b c a", "c a d d b a"])];
+    /// let saes = sae::fit_all(m, "resid_post.*", parts[0], #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), parts[0], #{ token: "a" });
+    /// let rows = chosen.enough(m, parts[1], #{ sizes: [3, 12] }).table.to_map().rows;
+    /// rows.map(|row| row[1])  //=> [0, 3, 12, 0, 3, 12]
+    /// round_to(rows[2][4], 4)  //=> 1.0
+    /// ```
+    #[rhai_fn(global, name = "enough", pure, return_raw)]
+    pub fn enough_of(ctx: NativeCallContext, selection: &mut Selection, m: Model, text: Text) -> Fallible<Enough> {
+        enough_with(ctx, selection, m, text, Options::new())
+    }
+
+    #[rhai_fn(global, name = "enough", pure, return_raw)]
+    pub fn enough_with(
+        ctx: NativeCallContext,
+        selection: &mut Selection,
+        m: Model,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Enough> {
+        let env = env(&ctx)?;
+        Ok(super::judged(&env, selection, &m, &text, options)?)
+    }
+
+    /// What is kept as a table of numbers, the ends of all intervals in columns of their own.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen.enough(m, text).table.columns[4]  //=> "share of P"
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn enough_table(enough: &mut Enough) -> Table {
+        enough.core.table()
+    }
+
+    /// The share of P against how many features are kept, as a chart.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen.enough(m, text, #{ draws: 0 }).chart().to_map().series.len()  //=> 2
+    /// ```
+    #[rhai_fn(global, name = "chart", pure)]
+    pub fn enough_chart(enough: &mut Enough) -> Chart {
+        enough.chart()
+    }
+
+    /// The table's data, with the text, the rows and positions where the tokens are due, and P in the model as it is.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "c" });
+    /// chosen.enough(m, text).to_map().due_positions  //=> 2
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn enough_map(enough: &mut Enough) -> Fallible<Dynamic> {
+        Ok(mapped(enough)?)
+    }
+
+    /// Writes the chart as .svg or .png, or all of it as .html, .json or .txt, as the name ends. Returns the path of the
+    /// file.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen.enough(m, text).save("doc/enough.svg").ends_with("enough.svg")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_enough(ctx: NativeCallContext, enough: &mut Enough, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, enough, path)?)
+    }
+}

@@ -1,0 +1,298 @@
+//! `circuit::select`: features by what they do to the probability of tokens, as a ranking.
+
+use std::sync::Arc;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::grow::dictionaries;
+use super::{Reading, Tree};
+use crate::base::{Cell, Result, Table};
+use crate::circuit::attribution::select as selected;
+use crate::circuit::selection::{Scored, Selection as Core};
+use crate::circuit::tree::leading_to;
+use crate::data::Text;
+use crate::err;
+use crate::features::survey::Kept;
+use crate::report::html::escape;
+use crate::report::items::Circuit;
+use crate::report::symbols::{count, visible};
+use crate::report::terminal::screen::wrapped;
+use crate::report::{Item, Screen};
+use crate::sae;
+use crate::script::env::{Env, env};
+use crate::script::features::{Feature, token_argument};
+use crate::script::model::Model;
+use crate::script::options::options;
+use crate::script::report::handle;
+use crate::script::report::methods::{mapped, saved};
+use crate::script::sae::Sae;
+use crate::script::value::{Fallible, Given, Int, Options, given};
+
+/// How many tokens of a text are read.
+pub const TOKENS: usize = 50_000;
+
+/// How many tokens a row of the text has: as many as one that a judgement looks at.
+pub const CONTEXT: usize = 32;
+
+/// How many features are shown.
+const SHOWN: usize = 20;
+
+/// Features in the order of a score, and the dictionaries that they are of, that of the target last.
+#[derive(Clone)]
+pub struct Selection {
+    pub core: Arc<Core>,
+    pub saes: Vec<Sae>,
+    /// The tokens that are meant, as texts.
+    tokens: Arc<[String]>,
+}
+
+impl Selection {
+    fn table(&self) -> Table {
+        let row = |one: &Scored| -> Vec<Cell> {
+            let site = self.core.sites.get(one.level).cloned().unwrap_or_default();
+            vec![site.into(), one.feature.into(), one.score.into()]
+        };
+        let rows = self.core.ranking.iter().map(row);
+        let columns = ["site", "feature", self.core.by.as_str()];
+        Table { title: self.title(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+    }
+
+    fn title(&self) -> String {
+        format!("features by {} to P(tokens)", self.core.by)
+    }
+
+    /// What of it is shown: the first ones.
+    fn first(&self) -> Table {
+        let mut table = self.table();
+        table.rows.truncate(SHOWN);
+        table
+    }
+
+    /// Among how many these are the first, on what they were chosen, and which tokens are meant.
+    fn notes(&self) -> [String; 2] {
+        let Core { ranking, rows, positions, text, .. } = &*self.core;
+        let shown = SHOWN.min(ranking.len());
+        let tokens = self.tokens.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
+        [
+            format!(
+                "The first {shown} of {}, chosen on {} in {} of {text}.",
+                count(ranking.len(), "feature"),
+                count(*positions, "position"),
+                count(*rows, "row"),
+            ),
+            format!("P is that of these together: {tokens}"),
+        ]
+    }
+
+    fn graph(&self, size: &Given) -> Result<Tree> {
+        let (asked, most) = (size.size()?, self.core.ranking.len());
+        if asked > most {
+            return Err(size.refuse(&format!("at most {}, as many as there are", count(most, "feature"))));
+        }
+        let circuit = Circuit { graph: self.core.graph(asked), cards: Vec::new() };
+        Ok(Tree { circuit, saes: self.saes.clone(), promotes: Some(self.core.tokens.as_slice().into()) })
+    }
+}
+
+impl Item for Selection {
+    fn kind(&self) -> &'static str {
+        "selection"
+    }
+
+    fn terminal(&self, screen: &Screen) -> Result<String> {
+        let notes = self.notes().map(|note| wrapped(&visible(&note), screen.width).join("\n"));
+        Ok(format!("{}\n{}\n", self.first().terminal(screen)?.trim_end(), notes.join("\n")))
+    }
+
+    fn html(&self) -> Result<String> {
+        let notes = self.notes().map(|note| format!("<p>{}</p>\n", escape::text(&note)));
+        Ok(self.first().html()? + notes.concat().as_str())
+    }
+
+    fn data(&self) -> Result<Value> {
+        let Core { rows, positions, text, .. } = &*self.core;
+        let mut data = self.table().data()?;
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("tokens".into(), json!(&*self.tokens));
+            fields.insert("text".into(), json!(text));
+            fields.insert("due_rows".into(), json!(rows));
+            fields.insert("due_positions".into(), json!(positions));
+        }
+        Ok(data)
+    }
+}
+
+handle!(Selection, "Selection", |selection| {
+    format!("{} by {}", count(selection.core.ranking.len(), "feature"), selection.core.by)
+});
+
+fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Options) -> Result<Selection> {
+    let mut read = options(4, map);
+    let named = read.get("token", |given| token_argument(m, given).map_err(|e| e.arg(4)))?;
+    let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
+    read.finish()?;
+    let tokens = named.or_else(|| f.promotes.as_deref().map(<[u32]>::to_vec)).ok_or_else(|| {
+        err!(Argument, "expected a feature that was chosen for tokens, found one that was not")
+            .hint("name them: #{ token: \")\" }, or take a feature of `features::predicting`")
+            .arg(2)
+    })?;
+    let mut all = dictionaries(1, saes)?;
+    all.push(f.sae.clone());
+    let cores: Vec<sae::Sae> = all.iter().map(|sae| sae.core.clone()).collect();
+    let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
+    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.arg(1))?;
+    let due = reading.due(m, text, &tokens, env).map_err(|e| e.arg(3))?;
+    let kept = Kept { top: 1, some: 1, seed: 0 };
+    let before = cores.get(..cores.len().saturating_sub(1)).unwrap_or_default();
+    let survey = reading.survey(m, before, text, kept, env)?;
+    let core = selected(m.core(), &cores, &survey, f.index, &due, &env.task).map_err(|e| e.arg(1))?;
+    let tokenizer = m.tokenizer()?;
+    let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
+    let of = |core: &sae::Sae| all.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();
+    Ok(Selection { core: core.into(), saes: cores.iter().filter_map(of).collect(), tokens: names.into() })
+}
+
+#[export_module(manifest)]
+pub mod functions {
+    /// The features of dictionaries by how much each supports the probability of some tokens: a ranking, of which the first
+    /// so many can be kept alone (`enough`), drawn, judged or compared (`graph`).
+    ///
+    /// A feature's score is the sum over positions of dP/dc (c - mean c), gradient times what its code has more than its
+    /// mean, on average over all positions where one of the tokens comes next: what P would lose, to first order, with the
+    /// code at its mean everywhere (attribution patching, Nanda 2023; Marks et al. 2024). P is the probability of the
+    /// tokens together, what dictionaries do not explain is kept, and the means are over the whole text. The largest score
+    /// comes first; below 0 are features that hold P down.
+    ///
+    /// As for a tree, the feature `f` is what it is about: the features are those of all dictionaries before its own, and
+    /// the tokens those that it was chosen for. Judge on another text than this one, which has chosen.
+    ///
+    /// # Options
+    /// - `token` = those that the feature was chosen for: a text that tokens begin with, or their ids
+    /// - `tokens` = 50000: how much of the text is read
+    /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" })  //=> 12 features by attribution
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn select(ctx: NativeCallContext, m: Model, saes: Array, f: Feature, text: Text) -> Fallible<Selection> {
+        select_with(ctx, m, saes, f, text, Options::new())
+    }
+
+    #[rhai_fn(name = "select", return_raw)]
+    pub fn select_with(
+        ctx: NativeCallContext,
+        m: Model,
+        saes: Array,
+        f: Feature,
+        text: Text,
+        options: Options,
+    ) -> Fallible<Selection> {
+        let env = env(&ctx)?;
+        Ok(super::found(&env, &m, &saes, &f, &text, options)?)
+    }
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// The first features of a selection as a tree without edges, behind the feature that it is about: it is judged, drawn
+    /// and compared as trees are.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen.graph(3)  //=> the first 3 by attribution, before resid_post.1/0: 4 nodes
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn graph(selection: &mut Selection, features: Int) -> Fallible<Tree> {
+        Ok(selection.graph(&given(0, "features", &features))?)
+    }
+
+    /// How many features it has.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" }).len  //=> 12
+    /// ```
+    #[rhai_fn(global, get = "len", pure)]
+    pub fn len(selection: &mut Selection) -> i64 {
+        selection.core.ranking.len() as i64
+    }
+
+    /// All features with their scores as a table, the largest first.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen.table.columns  //=> ["site", "feature", "attribution"]
+    /// ```
+    #[rhai_fn(global, get = "table", pure)]
+    pub fn table(selection: &mut Selection) -> Table {
+        selection.table()
+    }
+
+    /// The tokens whose probability is meant.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: ["a", "d"] }).tokens  //=> ["a", "d"]
+    /// ```
+    #[rhai_fn(global, get = "tokens", pure)]
+    pub fn tokens(selection: &mut Selection) -> Dynamic {
+        Dynamic::from_array(selection.tokens.iter().map(|token| Dynamic::from(token.clone())).collect())
+    }
+
+    /// The table's data, with the tokens, and the rows and positions of the text where they are due.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: "c" }).to_map().due_positions  //=> 2
+    /// ```
+    #[rhai_fn(global, name = "to_map", pure, return_raw)]
+    pub fn selection_map(selection: &mut Selection) -> Fallible<Dynamic> {
+        Ok(mapped(selection)?)
+    }
+
+    /// Writes the selection as .html, .json or .txt, as the name ends. Returns the path of the file.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen.save("doc/chosen.json").ends_with("chosen.json")  //=> true
+    /// ```
+    #[rhai_fn(global, name = "save", pure, return_raw)]
+    pub fn save_selection(ctx: NativeCallContext, selection: &mut Selection, path: &str) -> Fallible<String> {
+        Ok(saved(&ctx, selection, path)?)
+    }
+}
