@@ -80,16 +80,20 @@ impl Rows {
         let env = Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap();
         let path = folder.join(format!("{}.safetensors", site.name)).display().to_string();
         let rows = Self { session: RefCell::new(Session::new(env)), site: site.site, path };
-        rows.eval(ROWS);
-        rows.eval(&format!("let m = {}; let parts = {};", site.model, site.text));
+        rows.run(ROWS);
+        rows.run(&format!("let m = {}; let parts = {};", site.model, site.text));
         let of = |part: usize, count: usize| format!("rows(m, parts[{part}], {:?}, {count})", site.site);
-        rows.eval(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
-        rows.eval(&format!("let texts = parts[1][0..32]; train.save({:?});", rows.path));
+        rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
+        rows.run(&format!("let texts = parts[1][0..32]; train.save({:?});", rows.path));
         rows
     }
 
     fn eval(&self, code: &str) -> Dynamic {
         self.session.borrow_mut().eval("bench", code).unwrap_or_else(|failure| panic!("{failure:?} in {code}"))
+    }
+
+    fn run(&self, code: &str) {
+        drop(self.eval(code));
     }
 
     /// Ours, with kind, codes, steps, batch and seed said and nothing else.
@@ -101,7 +105,7 @@ impl Rows {
             String::new()
         };
         let begun = processor_time();
-        self.eval(&format!(
+        self.run(&format!(
             "let s = sae::fit(train, #{{ kind: {kind:?}, {}: {codes}, d_sae: {features}, steps: {steps}, batch: {BATCH}, seed: {SEED}{more} }});",
             job.option()
         ));
@@ -111,7 +115,7 @@ impl Rows {
 
     /// A dictionary of a library, which it has saved.
     pub fn judged_file(&self, folder: &str) -> Judged {
-        self.eval(&format!("let s = sae::load({folder:?});"));
+        self.run(&format!("let s = sae::load({folder:?});"));
         self.judged()
     }
 

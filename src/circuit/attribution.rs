@@ -14,10 +14,20 @@ use crate::err;
 use crate::features::Survey;
 use crate::features::logits::written;
 use crate::model::Model;
+use crate::model::decoder::Logits;
 use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor, dtype, normalise};
+
+/// The dictionaries whose features are chosen: all but the last, which is that of the target.
+pub fn before(saes: &[Sae]) -> Result<&[Sae]> {
+    match saes.split_last() {
+        Some((_, before)) if !before.is_empty() => Ok(before),
+        _ => Err(err!(Argument, "expected dictionaries of at least two places, found {}", saes.len())
+            .hint("features are chosen from those before the target: `sae::fit_all(m, \"resid_post.*\", text)`")),
+    }
+}
 
 /// The features of all dictionaries but the last, of which `target` is one, by their effects. `survey` is what they found
 /// in the text that the tokens are due in; dictionaries come in the order of the computation.
@@ -30,11 +40,8 @@ pub fn select(
     task: &Task,
 ) -> Result<Selection> {
     let stages = Stage::in_order(model, saes)?;
-    let Some((last, before)) = stages.split_last().filter(|(_, before)| !before.is_empty()) else {
-        let found = stages.len();
-        return Err(err!(Argument, "expected dictionaries of at least two places, found {found}")
-            .hint("features are chosen from those before the target: `sae::fit_all(m, \"resid_post.*\", text)`"));
-    };
+    let levels = before(saes)?.len();
+    let (before, last) = (&stages[..levels], &stages[levels]);
     if target >= last.sae.d_sae() {
         let (place, count) = (last.place, last.sae.d_sae());
         return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
@@ -77,7 +84,7 @@ pub fn attribution(
         let ask = Ask { places: places.clone(), ..Ask::default() };
         let clean = model.decoder.cache(&part.batch, ask, task)?;
         let mut metric = |logits: &Tensor| chance(&part, logits, &due.tokens);
-        let gradients = model.decoder.grads(&part.batch, Vec::new(), &places, &mut metric, task)?;
+        let gradients = model.decoder.grads(&part.batch, Vec::new(), &places, Logits::All, &mut metric, task)?;
         for (stage, sums) in stages.iter().zip(&mut levels) {
             let [x, gradient] =
                 [clean.at(stage.place)?.flatten(0, 1)?, gradients.cache.at(stage.place)?.flatten(0, 1)?];

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_dictionary_finds_itself_and_not_a_random_one() {
         let x = create::randn(&[400, 24], DType::F32, &mut stream(0, "rows", 0)).unwrap();
-        let random = |seed| baselines::random(24, 60, seed).unwrap().keeping(5).unwrap();
+        let random = |seed| baselines::random(24, 60, Some(5), &mut stream(seed, "random", 0)).unwrap();
         let task = Task::default();
         let own = again(&random(1), &random(1), &x, &task).unwrap();
         assert_eq!((own.found, own.share()), (own.living, Some(1.0)));
