@@ -23,6 +23,13 @@ fn every_primitive_that_takes_a_path_is_judged() {
         let s = "sae::fit(m, \"resid_post.0\", text, #{ k: 1, d_sae: 4, steps: 1 })";
         format!("let t = {words}; let m = {m}; let text = data::texts([\"a b a b\"]); let s = {s}; {rest}")
     };
+    let chosen = |rest: &str| {
+        let m = "model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t })";
+        let saes = "sae::fit_all(m, \"resid_post.*\", text, #{ k: 2, d_sae: 4, steps: 1 })";
+        let chosen = "circuit::select(m, saes, saes[1].feature(0), text, #{ token: \"a\" })";
+        let text = "data::texts([\"a b a b\"])";
+        format!("let t = {words}; let m = {m}; let text = {text}; let saes = {saes}; let chosen = {chosen}; {rest}")
+    };
     let values = [
         ("Contexts", fitted("features::contexts(m, s, text)")),
         ("FeatureCard", fitted("features::card(m, s.feature(0), text)")),
@@ -36,6 +43,8 @@ fn every_primitive_that_takes_a_path_is_judged() {
         ("Run", of_model("run([1, 2])")),
         ("Sample", format!("data::draw({}, #{{ tokenizer: {words} }}), #{{ tokens: 8 }})", &model[..model.len() - 1])),
         ("Tokenizer", words.to_string()),
+        ("Selection", chosen("chosen")),
+        ("Enough", chosen("chosen.enough(m, text)")),
     ];
     let plain = [
         ("Card", "card(\"c\", #{ a: 1 })"),

@@ -202,7 +202,10 @@ fn with_option(entry: &Entry, key: &str) -> Option<String> {
     let at = text.find(&call)? + call.len();
     let close = at + closing(&text[at..])?;
     let mut arguments = split(&text[at..close]);
-    let wanted = entry.overloads.iter().find_map(|o| o.parameters.iter().position(|(_, kind)| kind == "options"))?;
+    let places = || entry.overloads.iter().filter_map(|o| o.parameters.iter().position(|(_, kind)| kind == "options"));
+    // Of several ways to call it, the one that the example has.
+    let given = arguments.iter().filter(|argument| !argument.trim_start().starts_with("#{")).count();
+    let wanted = places().find(|place| *place == given).or_else(|| places().next())?;
     arguments.truncate(wanted);
     arguments.push(format!("#{{ {key}: 0 }}"));
     // A call within a block is taken out of it.

@@ -168,20 +168,19 @@ impl<'a> Ordered<'a> {
             drawn.iter().for_each(|row| weights[*row] += 1.0);
             self.aurocs(&weights)
         });
-        let told = |((number, fact), (auroc, interval)): ((usize, &Fact), (f64, Option<[f64; 2]>))| {
+        let told = |(number, fact): (usize, &Fact)| {
             let with_it = &self.rows.labels[number];
             let positives: f64 = with_it.iter().map(|(_, count)| count).sum();
             Told {
                 label: fact.text.clone(),
-                auroc,
-                interval,
+                auroc: whole[number],
+                interval: intervals[number],
                 correlation: self.correlation(&fact.holds, positives),
                 positives: positives as u64,
                 rows: with_it.len(),
             }
         };
-        let mut found: Vec<Told> =
-            self.facts.iter().enumerate().zip(whole.into_iter().zip(intervals)).map(told).collect();
+        let mut found: Vec<Told> = self.facts.iter().enumerate().map(told).collect();
         found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
         found
     }

@@ -112,7 +112,10 @@ impl Gathered {
     fn add_library(&mut self, engine: &Engine, module: &str, text: &str) {
         // The stdlib is compiled in a test; here a module that does not parse is only left out.
         let Ok(ast) = engine.compile(text) else { return };
-        for function in ast.iter_functions().filter(|f| f.access == rhai::FnAccess::Public) {
+        // The tree lists functions by their hashes, too; those with fewer arguments come first, as they do of the core.
+        let mut all: Vec<_> = ast.iter_functions().filter(|f| f.access == rhai::FnAccess::Public).collect();
+        all.sort_by(|a, b| a.name.cmp(b.name).then(a.params.len().cmp(&b.params.len())));
+        for function in all {
             let raw = Raw {
                 namespace: module.into(),
                 name: function.name.into(),

@@ -27,8 +27,16 @@ pub struct Runs<'a> {
 /// The tokens' probability summed over the positions of each row where they are due, run by run.
 pub struct Shown {
     clean: Vec<f64>,
-    /// Of each set with errors kept, then of each with errors dropped: with its features, and with those drawn for it.
-    sets: Vec<(Rest, Vec<f64>, Vec<Vec<f64>>)>,
+    /// Of each set with errors kept, then of each with errors dropped.
+    sets: Vec<OfSet>,
+}
+
+struct OfSet {
+    rest: Rest,
+    /// With its features kept.
+    kept: Vec<f64>,
+    /// With those kept that were drawn for it, draw by draw.
+    drawn: Vec<Vec<f64>>,
 }
 
 impl Runs<'_> {
@@ -57,7 +65,7 @@ impl Runs<'_> {
         let clean = found.next().unwrap_or_default();
         let of_set = |(rest, draws): (Rest, usize)| {
             let kept = found.next().unwrap_or_default();
-            (rest, kept, found.by_ref().take(draws).collect())
+            OfSet { rest, kept, drawn: found.by_ref().take(draws).collect() }
         };
         Ok(Shown { clean, sets: sizes.into_iter().map(of_set).collect() })
     }
@@ -107,9 +115,9 @@ impl Runs<'_> {
 impl Shown {
     /// What each set keeps. `counts` are the positions of each row.
     pub fn points(&self, sets: &[Set], counts: &[f64], seed: u64) -> Vec<Point> {
-        let none = |rest: Rest| self.sets.iter().find(|(of, ..)| *of == rest).map_or(&self.clean, |(_, none, _)| none);
-        let point = |(set, (rest, kept, others)): (&Set, &(Rest, Vec<f64>, Vec<Vec<f64>>))| {
-            let none = none(*rest);
+        let none = |rest: Rest| self.sets.iter().find(|of| of.rest == rest).map_or(&self.clean, |of| &of.kept);
+        let point = |(set, of): (&Set, &OfSet)| {
+            let (kept, none) = (&of.kept, none(of.rest));
             let share = |kept: &[f64], drawn: &[usize]| sum(kept, drawn) / sum(&self.clean, drawn);
             let faithfulness = |drawn: &[usize]| {
                 let [kept, none, clean] = [kept, none, &self.clean].map(|run| sum(run, drawn));
@@ -120,11 +128,11 @@ impl Shown {
                 name: set.name.clone(),
                 is_first: set.is_first,
                 features: set.len(),
-                rest: *rest,
+                rest: of.rest,
                 p: sum(kept, &all) / sum(counts, &all),
                 share: Estimate::of(counts.len(), seed, |drawn| share(kept, drawn)),
                 faithfulness: Estimate::of(counts.len(), seed, faithfulness),
-                random: others.iter().map(|other| share(other, &all)).collect(),
+                random: of.drawn.iter().map(|other| share(other, &all)).collect(),
             }
         };
         sets.iter().cycle().zip(&self.sets).map(point).collect()

@@ -233,8 +233,10 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let parts = [data::texts(["a b c d d c b a"]), data::texts(["d a b b c a", "c a d d b a"])];
     /// let saes = sae::fit_all(m, "resid_post.*", parts[0], #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// let chosen = circuit::select(m, saes, saes[1].feature(0), parts[0], #{ token: "a" });
-    /// let rows = chosen.enough(m, parts[1], #{ sizes: [3, 12] }).table.to_map().rows;
+    /// let f = saes[1].feature(0);
+    /// let judging = parts[1];
+    /// let chosen = circuit::select(m, saes, f, parts[0], #{ token: "a" });
+    /// let rows = chosen.enough(m, judging, #{ sizes: [3, 12] }).table.to_map().rows;
     /// rows.map(|row| row[1])  //=> [0, 3, 12, 0, 3, 12]
     /// round_to(rows[2][4], 4)  //=> 1.0
     /// ```

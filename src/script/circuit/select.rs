@@ -179,7 +179,8 @@ pub mod functions {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" })  //=> 12 features by attribution
+    /// let f = saes[1].feature(0);
+    /// circuit::select(m, saes, f, text, #{ token: "a" })  //=> 12 features by attribution
     /// ```
     #[rhai_fn(return_raw)]
     pub fn select(ctx: NativeCallContext, m: Model, saes: Array, f: Feature, text: Text) -> Fallible<Selection> {
@@ -258,7 +259,7 @@ pub mod methods {
     /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
     /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
-    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: ["a", "d"] }).tokens  //=> ["a", "d"]
+    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: ["a", "d"] }).tokens  //=> [" a", " d"]
     /// ```
     #[rhai_fn(global, get = "tokens", pure)]
     pub fn tokens(selection: &mut Selection) -> Dynamic {
