@@ -1,9 +1,12 @@
 //! What is fitted, and how libraries are asked for the same.
 
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
-/// Rates of libraries, of which the best counts; the last is that of steps by sign, which sparsify has by itself.
-const RATES: [&str; 3] = ["2e-3", "4e-3", "8e-3"];
-const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
+/// Rates of libraries, of which the best counts: those around the best of a wider range, which is higher the fewer the
+/// steps; where several penalties are tried, the middle one; and those of steps by sign, which sparsify has by itself.
+const RATES: [&str; 2] = ["4e-3", "8e-3"];
+const RATES_OF_FEW_STEPS: [&str; 2] = ["8e-3", "1.6e-2"];
+const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
+const RATES_OF_SIGNS: [&str; 1] = ["4e-3"];
 /// Penalties of libraries for a kind, around those that leave about as many codes.
 const PENALTIES: [(&str, &str, [&str; 3]); 5] = [
     ("relu", "dictionary_learning", ["0.015", "0.03", "0.06"]),
@@ -51,9 +54,14 @@ impl Job {
 
     /// One job for each rate and penalty of a library.
     pub fn words(&self, library: &str) -> Vec<String> {
-        let rates: &[&str] = if library == "sparsify_signum" { &RATES_OF_SIGNS } else { &RATES };
         let listed = PENALTIES.iter().find(|(kind, of, _)| *kind == self.kind && *of == library);
-        let codes = listed.map_or_else(|| vec![self.codes.to_string()], |(.., all)| all.map(String::from).into());
+        let codes = listed.map_or_else(|| vec![self.codes.to_string()], |(.., all)| all.map(String::from).to_vec());
+        let rates: &[&str] = match (library, listed) {
+            ("sparsify_signum", _) => &RATES_OF_SIGNS,
+            (_, Some(_)) => &RATE_OF_PENALTIES,
+            _ if self.steps <= 100 => &RATES_OF_FEW_STEPS,
+            _ => &RATES,
+        };
         let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);
         rates.iter().flat_map(|rate| codes.iter().map(move |codes| (rate, codes))).map(word).collect()
     }

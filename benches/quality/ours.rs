@@ -22,24 +22,20 @@ pub struct Site {
     pub name: String,
     model: String,
     site: &'static str,
-    text: &'static str,
 }
 
-const SAMPLE: &str = r#"[data::text("sample", #{ tokens: 420_000, part: "train", seed: 0 }).ids(m), data::text("sample", #{ tokens: 40_000, part: "held", seed: 0 }).ids(m)]"#;
-const DRAWN: &str =
-    r#"{ let all = data::draw(m, #{ tokens: 300_000, seed: 0 }).ids; [all[0..-60], all[-60..all.shape[0]]] }"#;
-
+/// What is fitted, and what is held out.
+const TEXT: &str = r#"[data::text("sample", #{ tokens: 420_000, part: "train", seed: 0 }).ids(m), data::text("sample", #{ tokens: 40_000, part: "held", seed: 0 }).ids(m)]"#;
 pub fn sites() -> Vec<Site> {
-    let of = |name: &str, model: &str, site, text| Site { name: name.into(), model: model.into(), site, text };
+    let of = |name: &str, model: &str, site| Site { name: name.into(), model: model.into(), site };
     let tiny = r#"model::load("tiny")"#;
     let folder = "tests/fixtures/stories260K";
     let stories = format!(r#"model::load("{folder}/stories260K.bin", #{{ tokenizer: "{folder}/tok512.bin" }})"#);
-    let mut all: Vec<Site> = ["resid_post.1", "resid_post.3", "resid_post.5", "mlp_hidden.3"]
-        .map(|site| of(site, tiny, site, SAMPLE))
-        .into();
-    all.push(of("stories260K", &stories, "resid_post.3", DRAWN));
+    let mut all: Vec<Site> =
+        ["resid_post.1", "resid_post.3", "resid_post.5", "mlp_hidden.3"].map(|site| of(site, tiny, site)).into();
+    all.push(of("stories260K", &stories, "resid_post.3"));
     if let Ok(wide) = std::env::var("MICROTOME_WIDE") {
-        all.push(of("wide", &format!("model::load({wide:?})"), "resid_post.3", SAMPLE));
+        all.push(of("wide", &format!("model::load({wide:?})"), "resid_post.3"));
     }
     all
 }
@@ -81,7 +77,7 @@ impl Rows {
         let path = folder.join(format!("{}.safetensors", site.name)).display().to_string();
         let rows = Self { session: RefCell::new(Session::new(env)), site: site.site, path };
         rows.run(ROWS);
-        rows.run(&format!("let m = {}; let parts = {};", site.model, site.text));
+        rows.run(&format!("let m = {}; let parts = {TEXT};", site.model));
         let of = |part: usize, count: usize| format!("rows(m, parts[{part}], {:?}, {count})", site.site);
         rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
         rows.run(&format!("let texts = parts[1][0..32]; train.save({:?});", rows.path));

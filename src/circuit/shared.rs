@@ -46,7 +46,7 @@ pub fn matches(model: &Model, a: Found, b: Found, text: &Text, tokens: usize, ta
 
 /// The codes of all nodes over a text.
 fn read(model: &Model, found: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Vec<f32>>> {
-    Ok(Readings::of(model, found.saes, &named(found)?, text, Some(tokens), task)?.codes)
+    Ok(Readings::of(model, found.saes, &named(found)?, text, (Some(tokens), None), task)?.codes)
 }
 
 /// The same of graphs whose codes over one text are known.

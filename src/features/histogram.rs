@@ -73,7 +73,7 @@ pub fn counted(
         By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
         By::Token | By::Position => None,
     };
-    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, None, task)?;
+    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let keys: Vec<u32> = match by {
         By::Label(name) => read.label(name).unwrap_or_default().to_vec(),
         By::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
@@ -97,7 +97,7 @@ pub fn counted(
 
 /// How many positions have a code of each size, those of 0 left out.
 pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
-    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, None, task)?;
+    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let mut sizes = Sizes::default();
     for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
         sizes.take(Moment { row: 0, column: 0, code: *code }, 0);

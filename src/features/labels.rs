@@ -39,16 +39,16 @@ pub struct Told {
 }
 
 /// How well features tell the labels of a text: for each feature, named by which of `saes` it is of and its index there,
-/// all labels that occur, those with the largest correlation first.
+/// all labels that occur, those with the largest correlation first. `read` says of how many tokens, in rows of how many.
 pub fn aurocs(
     model: &Model,
     saes: &[Sae],
     features: &[(usize, usize)],
     text: &Text,
-    most: Option<usize>,
+    read: (Option<usize>, Option<usize>),
     task: &Task,
 ) -> Result<Vec<Vec<Told>>> {
-    told(&Readings::of(model, saes, features, text, most, task)?, task)
+    told(&Readings::of(model, saes, features, text, read, task)?, task)
 }
 
 /// The same of a text that has been read.

@@ -43,14 +43,14 @@ struct Asked<'a> {
 }
 
 impl Readings {
-    /// Reads about `most` tokens of the text, all of it without a number. A feature is named by which of `saes` it is
-    /// of, and its index there.
+    /// Reads about `most` tokens of the text, all of it without a number, in rows of `context`, or as long as the model reads.
+    /// A feature is named by which of `saes` it is of, and its index there.
     pub fn of(
         model: &Model,
         saes: &[Sae],
         features: &[(usize, usize)],
         text: &Text,
-        most: Option<usize>,
+        (most, context): (Option<usize>, Option<usize>),
         task: &Task,
     ) -> Result<Self> {
         let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
@@ -58,7 +58,14 @@ impl Readings {
         })?;
         let asked = asked(model, saes, features)?;
         let text = text.labelled();
-        let context = model.decoder.config().context;
+        let reads = model.decoder.config().context;
+        let context = context.unwrap_or(reads);
+        if context == 0 || context > reads {
+            return Err(err!(
+                Argument,
+                "expected a context from 1 to {reads}, which this model reads, found {context}"
+            ));
+        }
         // Two rows at least, so that what one half says can be judged on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
@@ -106,7 +113,8 @@ impl Readings {
         let (tokens, features) = (self.ids.len(), self.codes.len());
         memory::check(4 * tokens as u128 * features as u128, || format!("the codes of {features} features"))?;
         self.codes.iter_mut().for_each(|codes| codes.resize(tokens, 0.0));
-        let at_once = (AT_ONCE / model.decoder.config().context).max(1);
+        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(1);
+        let at_once = (AT_ONCE / longest.max(1)).max(1);
         let bar = task.begin("reading features", Some(tokens as u64));
         let mut start = 0;
         for rows in rows.chunks(at_once) {
@@ -211,7 +219,8 @@ pub(super) mod tests {
         let words = "the cat ( NASA ) sat on a mat the dog sat ( 1843 ) on the cat a mat ( B c )";
         let text = Text::given(vec![words.into()], Options::default()).unwrap();
         let features = [(0, 3), (0, 9), (0, 3)];
-        let found = Readings::of(&model, std::slice::from_ref(&sae), &features, &text, None, &Task::default()).unwrap();
+        let found =
+            Readings::of(&model, std::slice::from_ref(&sae), &features, &text, (None, None), &Task::default()).unwrap();
         assert_eq!(found.starts, [0, 8, 16, 24]);
         assert_eq!((found.texts[&2].trim(), found.label("depth").unwrap()[2..5].to_vec()), ("(", vec![1, 1, 1]));
         assert_eq!(found.codes[0], found.codes[2]);
@@ -228,9 +237,10 @@ pub(super) mod tests {
         }
         assert!(found.codes[0].iter().any(|code| *code > 0.0));
         let some =
-            Readings::of(&model, std::slice::from_ref(&sae), &features, &text, Some(9), &Task::default()).unwrap();
+            Readings::of(&model, std::slice::from_ref(&sae), &features, &text, (Some(9), None), &Task::default())
+                .unwrap();
         assert_eq!(some.codes[1], found.codes[1][..16]);
-        let error = Readings::of(&model, &[sae], &[(0, 16)], &text, None, &Task::default()).unwrap_err();
+        let error = Readings::of(&model, &[sae], &[(0, 16)], &text, (None, None), &Task::default()).unwrap_err();
         assert_eq!(error.message, "expected a feature below 16, found 16");
     }
 

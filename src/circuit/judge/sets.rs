@@ -8,12 +8,14 @@ use super::runs::{Measure, Run, Runs};
 use crate::circuit::Graph;
 use crate::sae::splice::Rest;
 
-/// At most so many random sets of each kind are run where hundreds of rows are read, where only some features are kept,
-/// and beside each level.
+/// At most so many random sets of each kind are run where the target is read, and where only some features are kept.
 const FEW: usize = 3;
+/// At most so many of each kind are run on other text, whose hundreds of rows take longest.
+const ON_OTHER_TEXT: usize = 2;
 
 const ALL: &[Measure] = &[Measure::Code, Measure::Chance, Measure::Kl];
 const ABOUT_THE_TARGET: &[Measure] = &[Measure::Code, Measure::Chance];
+const OF_TOKENS: &[Measure] = &[Measure::Chance];
 const OF_A_NODE: &[Measure] = &[Measure::Chance, Measure::Kl];
 
 /// Features that are taken off together, in several runs where there are several such sets.
@@ -39,7 +41,7 @@ pub struct Sets {
     pub kept: Vec<Kept>,
     /// The whole circuit first, then other features, kind by kind.
     pub whole: Vec<TakenOff>,
-    /// The features of the circuit at each level, each with others there.
+    /// The features of the circuit at each level, each with others there, of each kind once.
     pub levels: Vec<(TakenOff, Range<usize>)>,
     /// Each node but the target.
     pub nodes: Vec<TakenOff>,
@@ -94,9 +96,16 @@ impl Sets {
         for (kind, name) in Kind::ALL {
             let sets: Vec<Vec<Vec<usize>>> = (0..drawn(kind, draws)).map(|draw| pool.set(kind, draw)).collect();
             let Some(features) = sets.first().map(|set| count(set)) else { continue };
-            let few = self.zeroed(sets.iter().take(FEW).cloned(), ALL);
-            let more = self.zeroed(sets.into_iter().skip(FEW), ABOUT_THE_TARGET);
-            self.whole.push(TakenOff { name: name.into(), features, runs: few.start..more.end });
+            let start = self.runs.len();
+            for (number, set) in sets.into_iter().enumerate() {
+                let reads = match number {
+                    ..ON_OTHER_TEXT => ALL,
+                    ..FEW => ABOUT_THE_TARGET,
+                    _ => OF_TOKENS,
+                };
+                self.zeroed([set], reads);
+            }
+            self.whole.push(TakenOff { name: name.into(), features, runs: start..self.runs.len() });
         }
     }
 
@@ -106,11 +115,10 @@ impl Sets {
             one[level] = set[level].clone();
             one
         };
-        let runs = self.zeroed([alone(features)], ALL);
-        let others = Kind::ALL
-            .iter()
-            .flat_map(|(kind, _)| (0..drawn(*kind, draws).min(FEW)).map(move |draw| alone(&pool.set(*kind, draw))));
-        let others = self.zeroed(others.collect::<Vec<_>>(), ABOUT_THE_TARGET);
+        let runs = self.zeroed([alone(features)], ABOUT_THE_TARGET);
+        let kinds = Kind::ALL.iter().filter(|(kind, _)| drawn(*kind, draws) > 0);
+        let others: Vec<Vec<Vec<usize>>> = kinds.map(|(kind, _)| alone(&pool.set(*kind, 0))).collect();
+        let others = self.zeroed(others, OF_TOKENS);
         self.levels.push((TakenOff { name, features: features[level].len(), runs }, others));
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     fn brackets_of_real_text_are_told_by_rules() {
         let (model, sae) = model();
         let text = Text::given(vec!["the ( NASA ) sat ( 1843 )".into()], Options::default()).unwrap();
-        let readings = Readings::of(&model, &[sae], &[], &text, None, &Task::default()).unwrap();
+        let readings = Readings::of(&model, &[sae], &[], &text, (None, None), &Task::default()).unwrap();
         let facts = facts(&readings);
         assert_eq!(true_at(&facts, "opens a bracket"), [1, 5]);
         assert_eq!(true_at(&facts, "closes a bracket"), [3, 7]);

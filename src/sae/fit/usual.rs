@@ -49,7 +49,7 @@ impl Recipe {
 }
 
 /// The highest learning rate, for activations of mean square 1.
-const RATE: f64 = 4e-3;
+const RATE: f64 = 6e-3;
 /// How long Adam's moments remember.
 const BETAS: [f64; 2] = [0.9, 0.99];
 /// The longest gradient. The error over the variance has gradients that are longer than this nearly always, so that every

@@ -12,7 +12,7 @@ use crate::features::describe::{self, describe};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
-use crate::script::value::{Fallible, Options};
+use crate::script::value::{Fallible, Given, Options};
 
 /// How many tokens of a text are read where nothing is said.
 const TOKENS: usize = 1 << 16;
@@ -20,9 +20,10 @@ const TOKENS: usize = 1 << 16;
 fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
     let mut read = options(2, map);
     let (tokens, seed) = (read.size("tokens", TOKENS)?, read.seed()?.unwrap_or_default());
+    let context = read.get("context", Given::size)?;
     read.finish()?;
     let saes = tree.dictionaries()?;
-    let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, Some(tokens), &env.task)?;
+    let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, (Some(tokens), context), &env.task)?;
     let found = describe(&readings, seed, &env.task).map_err(|e| e.arg(1))?;
     for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
         // That a node is an outlier dimension says more of it than where it is active.
@@ -48,6 +49,7 @@ pub mod methods {
     ///
     /// # Options
     /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `context` = what the model reads: how many tokens a row of the text has
     /// - `seed` = 0: which fragments are drawn for the scores
     ///
     /// # Example

@@ -26,6 +26,8 @@ const TOKENS: u64 = 40_000;
 
 /// How many tokens with labels are read.
 const LABELLED: usize = 20_000;
+/// How long rows of it are, where the model reads as much.
+const LABELLED_ROW: usize = 256;
 
 /// The label by which a text that has it is told apart.
 const BY: &str = "paren_kind";
@@ -169,7 +171,8 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
 /// The labels of a text that the nodes tell, and how well.
 fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Labels> {
     let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
-    let told = labels::aurocs(m.core(), &saes, &nodes, text, Some(LABELLED), &env.task)?;
+    let context = LABELLED_ROW.min(m.config().context);
+    let told = labels::aurocs(m.core(), &saes, &nodes, text, (Some(LABELLED), Some(context)), &env.task)?;
     let names = tree.names();
     Ok(Labels { best: labels::table(&names, &told, 1), all: labels::table(&names, &told, usize::MAX) })
 }

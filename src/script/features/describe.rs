@@ -28,6 +28,7 @@ pub mod functions {
     ///
     /// # Options
     /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `context` = what the model reads: how many tokens a row of the text has
     /// - `seed` = 0: which fragments are drawn
     ///
     /// # Example
@@ -48,11 +49,13 @@ pub mod functions {
     pub fn describe_with(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(3, options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
+        let context = read.get("context", Given::size)?;
         let seed = read.seed()?.unwrap_or_default();
         read.finish()?;
         let several = Several::of(&given(1, "f", &f))?;
-        let readings = Readings::of(m.core(), &several.saes, &several.features, &text, Some(most), &env.task)
-            .map_err(|e| e.arg(1))?;
+        let readings =
+            Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
+                .map_err(|e| e.arg(1))?;
         let found = super::describe::describe(&readings, seed, &env.task).map_err(|e| e.arg(2))?;
         Ok(super::describe::table(&several.names, &found))
     }
@@ -62,12 +65,13 @@ pub mod functions {
     ///
     /// AUROC is the probability that the code is larger at a token drawn from those with the label than at one drawn from
     /// the others, equal codes counted half: 1 for the label itself, 0.5 by chance; its interval of 95 % is by the
-    /// bootstrap over the rows of the text, each with all of its tokens. The labels come in the order of their correlation with the code, which also falls where the
-    /// feature is active at tokens beside those of the label. The text "grammar" has labels that are true; in real text
-    /// rules find some.
+    /// bootstrap over the rows of the text, each with all of its tokens. The labels come in the order of their correlation
+    /// with the code, which also falls where the feature is active at tokens beside those of the label. The text "grammar"
+    /// has labels that are true; in real text rules find some.
     ///
     /// # Options
     /// - `tokens` = 65_536: how many tokens of the text are read at most
+    /// - `context` = what the model reads: how many tokens a row of the text has
     /// - `count` = 5: how many labels are listed of each feature
     ///
     /// # Example
@@ -88,11 +92,13 @@ pub mod functions {
     pub fn labels_with(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(3, options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
+        let context = read.get("context", Given::size)?;
         let count = read.size("count", super::LISTED)?;
         read.finish()?;
         let several = Several::of(&given(1, "f", &f))?;
-        let readings = Readings::of(m.core(), &several.saes, &several.features, &text, Some(most), &env.task)
-            .map_err(|e| e.arg(1))?;
+        let readings =
+            Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
+                .map_err(|e| e.arg(1))?;
         let found = super::labels::told(&readings, &env.task).map_err(|e| e.arg(2))?;
         Ok(super::labels::table(&several.names, &found, count))
     }

@@ -170,7 +170,7 @@ pub mod functions {
     /// - `passes` = 4: how often each row is read
     /// - `steps` = as many as that: how many updates
     /// - `batch` = 4096: rows of an update
-    /// - `lr` = 4e-3: the highest learning rate
+    /// - `lr` = 6e-3: the highest learning rate
     /// - `schedule` = "trapezoid": or "constant", "linear", "cosine"
     /// - `warmup` = a fiftieth of the steps: steps on which the rate rises
     /// - `decay` = a fifth of the steps: steps on which the rate of a trapezoid falls
