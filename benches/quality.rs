@@ -3,6 +3,7 @@
 //!
 //! `MICROTOME_PEER_PYTHON=.. cargo bench --bench quality [-- SITE ..]`. `MICROTOME_WIDE` names the folder of a wider model,
 //! whose middle layer is measured as well. Everything is judged by this program, which reads the libraries' own files.
+//! These stay in `target/quality`, so that a bench that was stopped does not fit them again; remove it to measure anew.
 
 #[path = "quality/jobs.rs"]
 mod jobs;
@@ -26,18 +27,20 @@ fn main() {
 
 fn measure() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/quality");
     let mut table = Vec::new();
     for site in ours::sites() {
         if !wanted.is_empty() && !wanted.contains(&site.name) {
             continue;
         }
-        let rows = Rows::of(&site, folder.path());
+        let folder = folder.join(&site.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let rows = Rows::of(&site, &folder);
         for job in jobs(&site.name) {
             println!("{} {}", site.name, job.told());
             let ours = rows.fitted(&job);
             let theirs: Vec<(&str, Option<Judged>)> =
-                LIBRARIES.iter().map(|library| (*library, best(&rows, &job, library, folder.path()))).collect();
+                LIBRARIES.iter().map(|library| (*library, best(&rows, &job, library, &folder))).collect();
             table.push(line(&site.name, &job, &ours, &theirs));
         }
     }

@@ -189,6 +189,11 @@ for job in jobs:
     steps, rate = int(steps), float(rate)
     folder = os.path.join(out, job.replace(":", "_"))
     os.makedirs(folder, exist_ok=True)
+    # Hours of fits go on where they were stopped.
+    ended = os.path.join(folder, "seconds")
+    if os.path.exists(ended):
+        print(job, folder, open(ended).read(), flush=True)
+        continue
     try:
         step, save = LIBRARIES[library](kind, float(codes), steps, rate)
     except (ImportError, KeyError) as error:
@@ -199,4 +204,6 @@ for job in jobs:
         step(index, x)
     took = time.process_time() - begin
     save(folder)
+    with open(ended, "w") as file:
+        file.write(str(took))
     print(job, folder, took, flush=True)

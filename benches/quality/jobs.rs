@@ -25,12 +25,13 @@ pub struct Job {
     pub features: usize,
 }
 
-/// All steps for top-k, and 400 of the other kinds on the layer in the middle.
+/// All steps for top-k, and 400 of the other kinds on the layer in the middle; where activations are wide, few steps.
 pub fn jobs(site: &str) -> Vec<Job> {
-    let features = if site.contains("mlp_hidden") || site.starts_with("wide") { 3072 } else { 1536 };
-    let job = |kind, steps| Job { kind, codes: 32, steps, features };
-    if site != "resid_post.3" {
-        return vec![job("topk", 100), job("topk", 400)];
+    let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536 };
+    match site {
+        "resid_post.3" => {}
+        "mlp_hidden.3" | "wide" => return vec![job("topk", 100)],
+        _ => return vec![job("topk", 100), job("topk", 400)],
     }
     let mut all: Vec<Job> = [100, 400, 1600].map(|steps| job("topk", steps)).into();
     all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));

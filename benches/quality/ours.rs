@@ -80,7 +80,7 @@ impl Rows {
         rows.run(&format!("let m = {}; let parts = {TEXT};", site.model));
         let of = |part: usize, count: usize| format!("rows(m, parts[{part}], {:?}, {count})", site.site);
         rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
-        rows.run(&format!("let texts = parts[1][0..32]; train.save({:?});", rows.path));
+        rows.run(&format!("let texts = parts[1][0..32]; tensor::save({:?}, #{{ train: train }});", rows.path));
         rows
     }
 

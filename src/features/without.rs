@@ -202,7 +202,8 @@ impl Behind<'_> {
             0 => Past::new(),
             _ => decoder.remembered(&text.batch, text.stream.unsqueeze(0)?, blocks.clone(), self.task)?,
         };
-        decoder.behind_from((&text.batch, &past), start, x, blocks, self.task)
+        let which = vec![0; x.dim(0)?];
+        decoder.behind_from((&text.batch, &past, &which), start, x, blocks, self.task)
     }
 
     /// The stream of a text with what takes its place below it, variant by variant; and where that of each begins.

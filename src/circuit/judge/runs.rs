@@ -1,5 +1,7 @@
 //! The model on the contexts of a judgement, with codes of its dictionaries changed.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::change::{Change, codes_of};
@@ -12,9 +14,13 @@ use crate::features::chance::together;
 use crate::features::{Survey, Tally};
 use crate::model::Model;
 use crate::model::batch::Batch;
+use crate::model::decoder::Past;
 use crate::model::run::Ask;
 use crate::sae::SparseCodes;
 use crate::tensor::{DType, Tensor, normalise};
+
+/// So many rows of a part are changed at once, those whose changes begin at about the same column.
+const TOGETHER: usize = 32;
 
 /// What is read of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,17 +89,20 @@ struct Clean {
     streams: Vec<Tensor>,
     /// The codes of each dictionary before the target's, row behind row.
     codes: Vec<SparseCodes>,
+    /// What the blocks behind the first dictionary look back at; nothing where a model looks ahead, too.
+    past: Option<Past>,
     /// What is read at each position.
     values: Vec<f64>,
     /// log P of every token at these positions, where others are compared with it.
     logs: Option<Tensor>,
 }
 
-/// Some rows of a part: those that a run changes.
+/// Some rows of a part, those that a run changes, from the first column on that is changed in one of them.
 struct Picked<'a> {
     batch: Batch,
     rows: Vec<usize>,
-    /// The positions that are looked at, by their number in the part and in `[rows, pos]` of these rows.
+    start: usize,
+    /// The positions that are looked at, by their number in the part and in `[rows, columns]` of these rows.
     spots: Vec<(usize, u32)>,
     clean: &'a Clean,
 }
@@ -205,64 +214,89 @@ impl<'a> Runs<'a> {
 
     fn clean(&self, measure: Measure, part: &Part, task: &Task) -> Result<Clean> {
         let (streams, codes) = self.flow(part, task)?;
-        let mut clean = Clean { streams, codes, values: vec![0.0; part.spots.len()], logs: None };
+        let blocks = self.stages[0].block..self.model.decoder.config().layers;
+        let remembered = |x: &Tensor| self.model.decoder.remembered(&part.batch, x.clone(), blocks, task);
+        let past = match self.model.decoder.config().causal {
+            true => streams.first().map(remembered).transpose()?,
+            false => None,
+        };
+        let mut clean = Clean { streams, codes, past, values: vec![0.0; part.spots.len()], logs: None };
         let rows = (0..part.batch.rows().len()).collect();
         let x = clean.streams[self.level].clone();
         if measure == Measure::Kl {
-            let all = Picked::of(part, rows, &clean)?;
+            let all = Picked::of(part, rows, 0, &clean)?;
             clean.logs = Some(self.logs(&all, x, task)?);
             return Ok(clean);
         }
-        clean.values = self.read(measure, &Picked::of(part, rows, &clean)?, x, task)?;
+        clean.values = self.read(measure, &Picked::of(part, rows, 0, &clean)?, x, task)?;
         Ok(clean)
     }
 
     /// What is read at each position of a part where the dictionaries before the target's are changed, level by level. It
-    /// begins where the first of them is, with those rows alone in which something is changed.
+    /// begins where the first of them is, with those rows alone in which something is changed, from there on.
     fn changed(&self, measure: Measure, part: &Part, clean: &Clean, run: &Run, task: &Task) -> Result<Vec<f64>> {
         task.check()?;
         let mut values = clean.values.clone();
-        let rows = self.touched(part, clean, &run.changes);
+        let mut touched = self.touched(part, clean, &run.changes);
+        touched.sort_unstable();
         let first = run.changes.iter().position(|change| !change.is_none());
-        let (Some(first), false) = (first.filter(|first| *first < self.level), rows.is_empty()) else {
-            return Ok(values);
-        };
-        let some = Picked::of(part, rows, clean)?;
-        let mut x = some.picked(&clean.streams[first], part)?;
-        for level in first..self.level {
-            let (stage, means) = (&self.stages[level], &self.means[level]);
-            if let Some(change) = run.changes.get(level).filter(|change| !change.is_none()) {
-                let flat = x.flatten(0, 1)?;
-                let flat = match level == first {
-                    true => change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part))?,
-                    false => change.of(&stage.sae, means, &flat, task)?,
-                };
-                x = flat.reshape(x.shape())?;
+        let Some(first) = first.filter(|first| *first < self.level) else { return Ok(values) };
+        for rows in touched.chunks(TOGETHER) {
+            let start = if clean.past.is_some() { rows[0].0 } else { 0 };
+            let some = Picked::of(part, rows.iter().map(|(_, row)| *row).collect(), start, clean)?;
+            // A change behind all that is looked at is none.
+            if some.spots.is_empty() {
+                continue;
             }
-            let blocks = stage.block..self.stages[level + 1].block;
-            x = self.model.decoder.behind(&some.batch, x, blocks, task)?;
+            let mut x = some.picked(&clean.streams[first])?;
+            for level in first..self.level {
+                let (stage, means) = (&self.stages[level], &self.means[level]);
+                if let Some(change) = run.changes.get(level).filter(|change| !change.is_none()) {
+                    let flat = x.flatten(0, 1)?;
+                    let flat = match level == first {
+                        true => change.of_codes(&stage.sae, means, &flat, &some.codes(&clean.codes[level], part))?,
+                        false => change.of(&stage.sae, means, &flat, task)?,
+                    };
+                    x = flat.reshape(x.shape())?;
+                }
+                x = self.behind(&some, x, stage.block..self.stages[level + 1].block, task)?;
+            }
+            let read = self.read(measure, &some, x, task)?;
+            some.spots.iter().zip(read).for_each(|((spot, _), value)| values[*spot] = value);
         }
-        let read = self.read(measure, &some, x, task)?;
-        some.spots.iter().zip(read).for_each(|((spot, _), value)| values[*spot] = value);
         Ok(values)
     }
 
-    /// The rows of a part in which some change is one: without an active feature nothing is taken off.
-    fn touched(&self, part: &Part, clean: &Clean, changes: &[Change]) -> Vec<usize> {
+    /// The rows of a part in which some change is one, each behind the column where the first one is: without an active
+    /// feature nothing is taken off. What flows before that column is what the model has there as it is, so that the codes
+    /// tell at all levels.
+    fn touched(&self, part: &Part, clean: &Clean, changes: &[Change]) -> Vec<(usize, usize)> {
         let width = part.batch.width();
         let lengths = part.batch.lengths();
-        let mut is_touched = vec![false; lengths.len()];
+        let mut starts = vec![None; lengths.len()];
         for (change, codes) in changes.iter().zip(&clean.codes).filter(|(change, _)| !change.is_none()) {
             if matches!(change, Change::Only(..)) {
-                return (0..lengths.len()).collect();
+                return (0..lengths.len()).map(|row| (0, row)).collect();
             }
             let is_named = change.names(codes.d_sae());
-            for (row, (is_touched, length)) in is_touched.iter_mut().zip(&lengths).enumerate() {
-                let mut positions = row * width..row * width + length;
-                *is_touched |= positions.any(|at| codes.row(at).0.iter().any(|feature| is_named[*feature as usize]));
+            for (row, (start, length)) in starts.iter_mut().zip(&lengths).enumerate() {
+                let is_changed =
+                    |at: &usize| codes.row(row * width + at).0.iter().any(|feature| is_named[*feature as usize]);
+                *start = (0..start.unwrap_or(*length)).find(is_changed).or(*start);
             }
         }
-        (0..lengths.len()).filter(|row| is_touched[*row]).collect()
+        starts.into_iter().enumerate().filter_map(|(row, start)| Some((start?, row))).collect()
+    }
+
+    /// What flows behind some blocks in rows of a part, from the column on where they begin.
+    fn behind(&self, some: &Picked, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
+        match some.clean.past.as_ref().filter(|_| some.start > 0) {
+            Some(past) => {
+                let which: Vec<u32> = some.rows.iter().map(|row| *row as u32).collect();
+                self.model.decoder.behind_from((&some.batch, past, &which), some.start, x, blocks, task)
+            }
+            None => self.model.decoder.behind(&some.batch, x, blocks, task),
+        }
     }
 
     /// What is read at the positions of some rows, of what flows at the target's dictionary.
@@ -283,7 +317,7 @@ impl<'a> Runs<'a> {
     /// The logits at the positions of some rows, of what flows at the target's dictionary.
     fn logits(&self, some: &Picked, x: Tensor, task: &Task) -> Result<Tensor> {
         let blocks = self.stages[self.level].block..self.model.decoder.config().layers;
-        let last = self.model.decoder.behind(&some.batch, x, blocks, task)?;
+        let last = self.behind(some, x, blocks, task)?;
         self.model.decoder.read_out(&some.chosen(&last)?, task)
     }
 
@@ -294,34 +328,33 @@ impl<'a> Runs<'a> {
 }
 
 impl<'a> Picked<'a> {
-    fn of(part: &Part, rows: Vec<usize>, clean: &'a Clean) -> Result<Self> {
+    fn of(part: &Part, mut rows: Vec<usize>, start: usize, clean: &'a Clean) -> Result<Self> {
+        rows.sort_unstable();
         let batch = Batch::new(rows.iter().filter_map(|row| part.batch.rows().get(*row).cloned()).collect())?;
+        let columns = batch.width().saturating_sub(start);
         let spots = part.spots.iter().enumerate().filter_map(|(number, spot)| {
             let row = rows.binary_search(&spot.within).ok()?;
-            Some((number, (row * batch.width() + spot.column) as u32))
+            Some((number, (row * columns + spot.column.checked_sub(start)?) as u32))
         });
-        Ok(Self { spots: spots.collect(), batch, rows, clean })
+        Ok(Self { spots: spots.collect(), batch, rows, start, clean })
     }
 
-    /// These rows of what flows in all of a part: `[rows, pos, d]`.
-    fn picked(&self, x: &Tensor, part: &Part) -> Result<Tensor> {
-        if self.rows.len() == part.batch.rows().len() {
-            return Ok(x.clone());
-        }
+    /// These rows and columns of what flows in all of a part: `[rows, columns, d]`.
+    fn picked(&self, x: &Tensor) -> Result<Tensor> {
         let rows: Vec<u32> = self.rows.iter().map(|row| *row as u32).collect();
-        let x = x.index_select(&Tensor::new(rows, x.device())?, 0)?;
-        Ok(x.narrow(1, 0, self.batch.width())?.contiguous()?)
+        let x = x.narrow(1, self.start, self.batch.width() - self.start)?.contiguous()?;
+        Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
     }
 
-    /// The codes of these rows, of those of a part.
+    /// The codes of these rows and columns, of those of a part.
     fn codes(&self, codes: &SparseCodes, part: &Part) -> SparseCodes {
-        let columns = 0..self.batch.width();
+        let columns = self.start..self.batch.width();
         let positions =
             self.rows.iter().flat_map(|row| columns.clone().map(move |column| row * part.batch.width() + column));
         codes.picked(&positions.collect::<Vec<_>>())
     }
 
-    /// What is looked at of `[rows, pos, d]`.
+    /// What is looked at of `[rows, columns, d]`.
     fn chosen(&self, x: &Tensor) -> Result<Tensor> {
         let places: Vec<u32> = self.spots.iter().map(|(_, place)| *place).collect();
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)

@@ -23,30 +23,31 @@ impl Decoder {
         self.onward(&mut flow, x, blocks, None)
     }
 
-    /// The keys and values that some blocks make of the stream of one text, `[1, pos, d_model]`.
-    pub fn remembered(&self, text: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
+    /// The keys and values that some blocks make of the stream of texts, `[batch, pos, d_model]`.
+    pub fn remembered(&self, texts: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
         let (mut hooks, mut past) = (NoHooks, Past::new());
-        let columns = 0..text.width();
-        let mut flow = Flow { hooks: &mut hooks, batch: text, columns, step: 0, gap: None, may_grow: true, task };
+        let columns = 0..texts.width();
+        let mut flow = Flow { hooks: &mut hooks, batch: texts, columns, step: 0, gap: None, may_grow: true, task };
         self.onward(&mut flow, x, blocks, Some(&mut past))?;
-        past.advance(text.width(), None);
+        past.advance(texts.width(), None);
         Ok(past)
     }
 
-    /// What flows behind some blocks in variants of one text that are like it before column `start`: of their streams from
-    /// there on, `[variants, columns, d_model]`. `past` is what the text itself leaves to look back at.
+    /// What flows behind some blocks in variants of texts that are like these before column `start`: of their streams from
+    /// there on, `[variants, columns, d_model]`. `past` is what the texts leave to look back at, and `which` says of which
+    /// of them each variant is.
     pub fn behind_from(
         &self,
-        (text, past): (&Batch, &Past),
+        (texts, past, which): (&Batch, &Past, &[u32]),
         start: usize,
         x: Tensor,
         blocks: Range<usize>,
         task: &Task,
     ) -> Result<Tensor> {
-        let (variants, width, _) = x.dims3()?;
+        let width = x.dim(1)?;
         let (mut hooks, columns) = (NoHooks, start..start + width);
-        let mut past = past.beginning(start, columns.end, variants)?;
-        let mut flow = Flow { hooks: &mut hooks, batch: text, columns, step: 0, gap: None, may_grow: false, task };
+        let mut past = past.beginning(start, columns.end, which)?;
+        let mut flow = Flow { hooks: &mut hooks, batch: texts, columns, step: 0, gap: None, may_grow: false, task };
         self.onward(&mut flow, x, blocks, past.as_mut())
     }
 
@@ -114,25 +115,33 @@ mod tests {
     }
 
     #[test]
-    fn variants_of_a_text_need_no_more_than_what_is_changed_and_what_comes_behind() {
+    fn variants_of_texts_need_no_more_than_what_is_changed_and_what_comes_behind() {
         let task = Task::default();
         for config in configs().into_iter().filter(|config| config.causal) {
             let model = decoder(config, DType::F32);
             let (layers, d) = (model.config().layers, model.config().d_model);
-            let text = Batch::new(vec![vec![1, 4, 2, 0, 3, 5]]).unwrap();
+            // The second one is padded, and nothing that is looked at sees it.
+            let texts = Batch::new(vec![vec![1, 4, 2, 0, 3, 5], vec![3, 3, 1, 2]]).unwrap();
+            let lengths = texts.lengths();
             let place = select(model.config(), "resid_pre.1").unwrap()[0];
             let ask = Ask { places: vec![place], ..Ask::default() };
-            let clean = model.cache(&text, ask, &task).unwrap().at(place).unwrap();
-            let past = model.remembered(&text, clean.clone(), 1..layers, &task).unwrap();
-            for start in [0, 1, 4] {
+            let clean = model.cache(&texts, ask, &task).unwrap().at(place).unwrap();
+            let past = model.remembered(&texts, clean.clone(), 1..layers, &task).unwrap();
+            for start in [0, 1, 3] {
                 let changed = Tensor::randn(0.0_f32, 1.0, (3, 6 - start, d), clean.device()).unwrap();
-                let found = model.behind_from((&text, &past), start, changed.clone(), 1..layers, &task).unwrap();
-                for variant in 0..3 {
-                    let own = changed.narrow(0, variant, 1).unwrap();
-                    let whole = Tensor::cat(&[clean.narrow(1, 0, start).unwrap(), own], 1).unwrap();
+                let which = [0, 1, 0];
+                let given = (&texts, &past, which.as_slice());
+                let found = model.behind_from(given, start, changed.clone(), 1..layers, &task).unwrap();
+                for (variant, of) in which.iter().map(|of| *of as usize).enumerate() {
+                    let own = changed.narrow(0, variant, 1).unwrap().narrow(1, 0, lengths[of] - start).unwrap();
+                    let clean = clean.narrow(0, of, 1).unwrap().narrow(1, 0, start).unwrap();
+                    let whole = Tensor::cat(&[clean, own], 1).unwrap();
+                    let text = Batch::new(vec![texts.rows()[of].clone()]).unwrap();
                     let whole = model.behind(&text, whole, 1..layers, &task).unwrap();
-                    let gap =
-                        (whole.narrow(1, start, 6 - start).unwrap() - found.narrow(0, variant, 1).unwrap()).unwrap();
+                    let part = |x: &Tensor, row: usize, from: usize| {
+                        x.narrow(0, row, 1).unwrap().narrow(1, from, lengths[of] - start).unwrap()
+                    };
+                    let gap = (part(&whole, 0, start) - part(&found, variant, 0)).unwrap();
                     let gap: f32 = gap.abs().unwrap().max_all().unwrap().to_scalar().unwrap();
                     assert!(gap < 1e-4, "{gap} from column {start} on: {:?}", model.config());
                 }

@@ -37,16 +37,17 @@ impl Past {
         self.gap.as_ref()
     }
 
-    /// What was remembered of the first columns of one text, for each of several, with room up to column `end`. None
-    /// where there are no such columns.
-    pub(super) fn beginning(&self, columns: usize, end: usize, texts: usize) -> Result<Option<Self>> {
+    /// What was remembered of the first columns of some of the texts, with room up to column `end`. None where there are no
+    /// such columns.
+    pub(super) fn beginning(&self, columns: usize, end: usize, texts: &[u32]) -> Result<Option<Self>> {
         if columns == 0 {
             return Ok(None);
         }
         let part = |x: &Tensor| -> Result<Tensor> {
             let (_, _, heads, size) = x.dims4()?;
-            let kept = x.narrow(1, 0, columns)?.broadcast_as((texts, columns, heads, size))?.contiguous()?;
-            let all = Tensor::zeros((texts, end, heads, size), x.dtype(), x.device())?;
+            let which = Tensor::new(texts, x.device())?;
+            let kept = x.narrow(1, 0, columns)?.contiguous()?.index_select(&which, 0)?;
+            let all = Tensor::zeros((texts.len(), end, heads, size), x.dtype(), x.device())?;
             all.slice_set(&kept, 1, 0)?;
             Ok(all)
         };

@@ -84,7 +84,7 @@ pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
         ratio: read.number("ratio", 8.0)?,
         steps: read.get("steps", Given::size)?,
         passes: read.number("passes", 4.0)?,
-        batch: read.size("batch", 4096)?,
+        batch: read.size("batch", 2048)?,
         lr: read.get("lr", Given::number)?,
         fall: read.get("schedule", |given| one_of(given, &Fall::ALL))?,
         warmup: read.get("warmup", Given::size)?,

@@ -169,7 +169,7 @@ pub mod functions {
     /// - `ratio` = 8: how many times as many features as dimensions
     /// - `passes` = 4: how often each row is read
     /// - `steps` = as many as that: how many updates
-    /// - `batch` = 4096: rows of an update
+    /// - `batch` = 2048: rows of an update
     /// - `lr` = 6e-3: the highest learning rate
     /// - `schedule` = "trapezoid": or "constant", "linear", "cosine"
     /// - `warmup` = a fiftieth of the steps: steps on which the rate rises
