@@ -51,11 +51,10 @@ fn measure() {
 fn best(rows: &Rows, job: &Job, library: &str, folder: &Path) -> Option<Judged> {
     let python = std::env::var("MICROTOME_PEER_PYTHON").ok()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/quality.py");
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).to_string();
     let words = job.words(library);
     let output = Command::new(python)
         .arg(script)
-        .args([&threads, &rows.path, &folder.display().to_string(), &job.features.to_string()])
+        .args(["1", &rows.path, &folder.display().to_string(), &job.features.to_string()])
         .args([BATCH.to_string(), SEED.to_string()])
         .args(&words)
         .output()

@@ -1,12 +1,12 @@
 //! What is fitted, and how libraries are asked for the same.
 
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
-/// Rates of libraries, of which the best counts: those around the best of a wider range, which is higher the fewer the
-/// steps; where several penalties are tried, the middle one; and those of steps by sign, which sparsify has by itself.
+/// Rates of libraries, of which the best counts; elsewhere than on the layer in the middle, the best there; where several
+/// penalties are tried, one; and those of steps by sign, which sparsify has by itself.
 const RATES: [&str; 2] = ["4e-3", "8e-3"];
-const RATES_OF_FEW_STEPS: [&str; 2] = ["8e-3", "1.6e-2"];
+const BEST_RATE: [&str; 1] = ["8e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
-const RATES_OF_SIGNS: [&str; 1] = ["4e-3"];
+const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
 /// Penalties of libraries for a kind, around those that leave about as many codes.
 const PENALTIES: [(&str, &str, [&str; 3]); 5] = [
     ("relu", "dictionary_learning", ["0.015", "0.03", "0.06"]),
@@ -23,11 +23,14 @@ pub struct Job {
     pub codes: usize,
     pub steps: usize,
     pub features: usize,
+    /// Whether it is of the layer in the middle of the model.
+    is_middle: bool,
 }
 
 /// All steps for top-k, and 400 of the other kinds on the layer in the middle; where activations are wide, few steps.
 pub fn jobs(site: &str) -> Vec<Job> {
-    let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536 };
+    let is_middle = site == "resid_post.3";
+    let job = |kind, steps| Job { kind, codes: 32, steps, features: 1536, is_middle };
     match site {
         "resid_post.3" => {}
         "mlp_hidden.3" | "wide" => return vec![job("topk", 100)],
@@ -60,8 +63,8 @@ impl Job {
         let rates: &[&str] = match (library, listed) {
             ("sparsify_signum", _) => &RATES_OF_SIGNS,
             (_, Some(_)) => &RATE_OF_PENALTIES,
-            _ if self.steps <= 100 => &RATES_OF_FEW_STEPS,
-            _ => &RATES,
+            _ if self.is_middle && self.kind == "topk" => &RATES,
+            _ => &BEST_RATE,
         };
         let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);
         rates.iter().flat_map(|rate| codes.iter().map(move |codes| (rate, codes))).map(word).collect()

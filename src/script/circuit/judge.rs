@@ -200,7 +200,8 @@ pub mod methods {
     /// that have nothing to do with it. Beside it stand sets of as many other features of each dictionary: random ones that
     /// are active, those whose codes have about the same sum over the text, or over the rows that are judged, up to where
     /// the last token is due; and those with the largest sums in these rows. The lowest and the highest of all draws stand
-    /// beside their mean; at most three of a kind are drawn on other text, for faithfulness, and for single levels.
+    /// beside their mean. At most three of a kind are drawn where the code is read and for faithfulness, two on other text,
+    /// and one for a single level.
     ///
     /// Levels are the same for the features of one dictionary, nodes for each alone, those first that change other text
     /// most. Labels are what each node stands for, as far as labels of tokens tell: the one with the largest correlation,
