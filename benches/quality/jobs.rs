@@ -1,8 +1,8 @@
 //! What is fitted, and how libraries are asked for the same.
 
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
-/// Rates of libraries, of which the best counts; elsewhere than on the layer in the middle, the best there; where several
-/// penalties are tried, one; and those of steps by sign, which sparsify has by itself.
+/// Rates of libraries, of which the best counts; elsewhere than on the layer in the middle, and for many steps, the best there;
+/// where several penalties are tried, one; and those of steps by sign, which sparsify has by itself, on that layer alone.
 const RATES: [&str; 2] = ["4e-3", "8e-3"];
 const BEST_RATE: [&str; 1] = ["8e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
@@ -61,9 +61,10 @@ impl Job {
         let listed = PENALTIES.iter().find(|(kind, of, _)| *kind == self.kind && *of == library);
         let codes = listed.map_or_else(|| vec![self.codes.to_string()], |(.., all)| all.map(String::from).to_vec());
         let rates: &[&str] = match (library, listed) {
-            ("sparsify_signum", _) => &RATES_OF_SIGNS,
+            ("sparsify_signum", _) if self.is_middle && self.steps == 400 => &RATES_OF_SIGNS,
+            ("sparsify_signum", _) => &[],
             (_, Some(_)) => &RATE_OF_PENALTIES,
-            _ if self.is_middle && self.kind == "topk" => &RATES,
+            _ if self.is_middle && self.kind == "topk" && self.steps <= 400 => &RATES,
             _ => &BEST_RATE,
         };
         let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);

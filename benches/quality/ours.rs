@@ -13,8 +13,9 @@ use super::{BATCH, SEED};
 pub const SENTENCES: &str = "Each is fitted on the same 200,000 rows with batches of 2,048 and seed 0, a warm-up of a fiftieth \
     of the steps and a fall over the last fifth, and judged here on 20,000 rows of held-out text: FVE, then the \
     cross-entropy with the reconstruction in the model's place, codes of a row, dead features, seconds of processor time of \
-    the fit, that of libraries on one thread, which never waits. A library stands there with the best of its rates, and where a penalty decides about the number of codes, with \
-    the best of those that left it within a quarter of what is compared. `sparsify signum` are its own steps, by sign and \
+    the fit, that of libraries on one thread, which never waits. A library stands there with the best of its rates, and \
+    where a penalty decides about the number of codes, with the best of those that left it within a quarter of what is \
+    compared. `sparsify signum` are its own steps, by sign and \
     without a schedule.";
 
 /// A site of a model, with the rows that dictionaries are fitted to.
