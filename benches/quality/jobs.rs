@@ -1,19 +1,19 @@
 //! What is fitted, and how libraries are asked for the same.
 
 pub const LIBRARIES: [&str; 4] = ["dictionary_learning", "sae_lens", "sparsify", "sparsify_signum"];
-/// Rates of libraries, of which the best counts; elsewhere than on the layer in the middle, and for many steps, the best there;
-/// where several penalties are tried, one; and those of steps by sign, which sparsify has by itself, on that layer alone.
+/// Rates of libraries, of which the best counts; elsewhere than on the layer in the middle, the best there; where several
+/// penalties are tried, one; and those of steps by sign, which sparsify has by itself, on that layer alone.
 const RATES: [&str; 2] = ["4e-3", "8e-3"];
 const BEST_RATE: [&str; 1] = ["8e-3"];
 const RATE_OF_PENALTIES: [&str; 1] = ["4e-3"];
 const RATES_OF_SIGNS: [&str; 2] = ["4e-3", "1.6e-2"];
 /// Penalties of libraries for a kind, around those that leave about as many codes.
-const PENALTIES: [(&str, &str, [&str; 3]); 5] = [
-    ("relu", "dictionary_learning", ["0.015", "0.03", "0.06"]),
-    ("relu", "sae_lens", ["0.015", "0.03", "0.06"]),
-    ("gated", "dictionary_learning", ["0.015", "0.03", "0.06"]),
-    ("gated", "sae_lens", ["0.015", "0.03", "0.06"]),
-    ("p_anneal", "dictionary_learning", ["0.015", "0.03", "0.06"]),
+const PENALTIES: [(&str, &str, &[&str]); 5] = [
+    ("relu", "dictionary_learning", &["0.12", "0.24"]),
+    ("relu", "sae_lens", &["0.12", "0.24"]),
+    ("gated", "dictionary_learning", &["0.12", "0.24"]),
+    ("gated", "sae_lens", &["0.12", "0.24"]),
+    ("p_anneal", "dictionary_learning", &["0.03", "0.05"]),
 ];
 /// How far the number of codes may be from what was asked for, as a share of it, to be compared.
 const NEAR: f64 = 0.25;
@@ -36,7 +36,7 @@ pub fn jobs(site: &str) -> Vec<Job> {
         "mlp_hidden.3" | "wide" => return vec![job("topk", 100)],
         _ => return vec![job("topk", 100), job("topk", 400)],
     }
-    let mut all: Vec<Job> = [100, 400, 1600].map(|steps| job("topk", steps)).into();
+    let mut all: Vec<Job> = [100, 400].map(|steps| job("topk", steps)).into();
     all.extend(["batch_topk", "matryoshka", "jumprelu", "relu", "gated", "p_anneal"].map(|kind| job(kind, 400)));
     all
 }
@@ -59,12 +59,13 @@ impl Job {
     /// One job for each rate and penalty of a library.
     pub fn words(&self, library: &str) -> Vec<String> {
         let listed = PENALTIES.iter().find(|(kind, of, _)| *kind == self.kind && *of == library);
-        let codes = listed.map_or_else(|| vec![self.codes.to_string()], |(.., all)| all.map(String::from).to_vec());
+        let codes = listed
+            .map_or_else(|| vec![self.codes.to_string()], |(.., all)| all.iter().map(|l1| l1.to_string()).collect());
         let rates: &[&str] = match (library, listed) {
             ("sparsify_signum", _) if self.is_middle && self.steps == 400 => &RATES_OF_SIGNS,
             ("sparsify_signum", _) => &[],
             (_, Some(_)) => &RATE_OF_PENALTIES,
-            _ if self.is_middle && self.kind == "topk" && self.steps <= 400 => &RATES,
+            _ if self.is_middle && self.kind == "topk" => &RATES,
             _ => &BEST_RATE,
         };
         let word = |(rate, codes): (&&str, &String)| format!("{}:{codes}:{}:{library}:{rate}", self.kind, self.steps);

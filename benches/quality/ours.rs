@@ -26,7 +26,7 @@ pub struct Site {
 }
 
 /// What is fitted, and what is held out.
-const TEXT: &str = r#"[data::text("sample", #{ tokens: 420_000, part: "train", seed: 0 }).ids(m), data::text("sample", #{ tokens: 40_000, part: "held", seed: 0 }).ids(m)]"#;
+const TEXT: &str = r#"["train", "held"].map(|part| data::text("sample", #{ tokens: if part == "held" { 40_000 } else { 420_000 }, part: part, seed: 0 }))"#;
 pub fn sites() -> Vec<Site> {
     let of = |name: &str, model: &str, site| Site { name: name.into(), model: model.into(), site };
     let tiny = r#"model::load("tiny")"#;
@@ -78,10 +78,10 @@ impl Rows {
         let path = folder.join(format!("{}.safetensors", site.name)).display().to_string();
         let rows = Self { session: RefCell::new(Session::new(env)), site: site.site, path };
         rows.run(ROWS);
-        rows.run(&format!("let m = {}; let parts = {TEXT};", site.model));
+        rows.run(&format!("let m = {}; let texts = {TEXT}; let parts = texts.map(|text| text.ids(m));", site.model));
         let of = |part: usize, count: usize| format!("rows(m, parts[{part}], {:?}, {count})", site.site);
         rows.run(&format!("let train = {}; let held = {};", of(0, 200_000), of(1, 20_000)));
-        rows.run(&format!("let texts = parts[1][0..32]; tensor::save({:?}, #{{ train: train }});", rows.path));
+        rows.run(&format!("tensor::save({:?}, #{{ train: train }});", rows.path));
         rows
     }
 
@@ -118,7 +118,7 @@ impl Rows {
 
     fn judged(&self) -> Judged {
         let found = self.eval(&format!(
-            "let w = s.measure(held); let e = s.effect(m, texts, #{{ site: {:?} }}).to_map().rows[0]; \
+            "let w = s.measure(held); let e = s.effect(m, texts[1], #{{ site: {:?}, rows: 32 }}).to_map().rows[0]; \
              [w[\"fve\"], e[2], w[\"l0\"], w[\"dead_share\"]]",
             self.site
         ));
