@@ -72,7 +72,11 @@ impl Place {
     }
 
     fn fetch_with(&self, hosts: &[&str], task: &Task, name: &str) -> Result<Snapshot> {
-        let rules = Rules { allow_net: hosts.iter().map(|host| host.to_string()).collect(), ..Rules::default() };
+        self.fetch_under(Rules::default(), hosts, task, name)
+    }
+
+    fn fetch_under(&self, rules: Rules, hosts: &[&str], task: &Task, name: &str) -> Result<Snapshot> {
+        let rules = Rules { allow_net: hosts.iter().map(|host| host.to_string()).collect(), ..rules };
         let files = Files::new(Access::new(&self.folder.path().join("out"), &rules).unwrap(), false);
         hub::fetch(&files, task, &self.settings, &Name::parse(name).unwrap())
     }
@@ -470,4 +474,83 @@ fn a_path_that_is_not_there_is_no_question_to_the_hub() {
         assert!(said.contains(expected), "{said}");
     }
     assert!(!hub.asked().is_empty());
+}
+
+/// Who denies to write denies it to downloads, too; what is there already is of use all the same.
+#[test]
+fn a_denial_holds_for_the_cache() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let task = Task::default();
+    let under = |deny_write: &Path, name: &str| {
+        let rules = Rules { deny_write: vec![deny_write.into()], ..Rules::default() };
+        place.fetch_under(rules, &["127.0.0.1", "localhost"], &task, name)
+    };
+    let cache = &place.settings.cache;
+    let model = cache.join("models--org--tiny");
+    let denied = [Path::new("/"), cache, &model, &model.join("blobs"), &cache.join(".locks")];
+    for folder in denied {
+        let error = under(folder, "org/tiny").unwrap_err();
+        assert_eq!(error.kind, Kind::Access, "{error}");
+        assert!(error.message.starts_with("this script may not write "), "{error}");
+        assert!(error.hint.unwrap().starts_with("a rule of --deny-write covers it"));
+        assert!(!cache.exists(), "{}", folder.display());
+    }
+    let found = place.fetch("org/tiny").unwrap();
+    let reference = model.join("refs/main");
+    std::fs::remove_file(&reference).unwrap();
+    for folder in denied {
+        assert_eq!(under(folder, "org/tiny").unwrap(), found);
+        // Which commit a branch is at is noted where that may be written.
+        assert_eq!(reference.exists(), folder.ends_with("blobs") || folder.ends_with(".locks"), "{}", folder.display());
+    }
+}
+
+/// What models are in a cache that may not be read is not told.
+#[test]
+fn a_cache_that_may_not_be_read_is_not_looked_into() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    place.fetch("org/tiny").unwrap();
+    let words = |name: &str| {
+        let rules = Rules { deny_read: vec![place.settings.cache.clone()], ..Rules::default() };
+        let error = place.fetch_under(rules, &["127.0.0.1", "localhost"], &Task::default(), name).unwrap_err();
+        assert_eq!(error.kind, Kind::Access);
+        error.to_string()
+    };
+    assert_eq!(words("org/tiny"), words("org/none").replace("none", "tiny"));
+}
+
+/// What lies under the names of parts and locks may have been put there by others.
+#[cfg(unix)]
+#[test]
+fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let digits = digits_of(&large(1));
+    let part = place.settings.cache.join(format!("models--org--tiny/blobs/{digits}.incomplete"));
+    let lock = place.settings.cache.join(format!(".locks/models--org--tiny/{digits}.lock"));
+    let other = place.folder.path().join("other");
+    std::fs::write(&other, "mine").unwrap();
+    for name in [&part, &lock] {
+        std::fs::create_dir_all(name.parent().unwrap()).unwrap();
+        for kind in ["link", "dangling", "pipe", "folder", "second name"] {
+            match kind {
+                "link" => std::os::unix::fs::symlink(&other, name).unwrap(),
+                "dangling" => std::os::unix::fs::symlink(place.folder.path().join("made"), name).unwrap(),
+                "pipe" => assert!(std::process::Command::new("mkfifo").arg(name).status().unwrap().success()),
+                "folder" => std::fs::create_dir(name).unwrap(),
+                // To lock a file leaves it as it is.
+                _ if name == &lock => continue,
+                _ => std::fs::hard_link(&other, name).unwrap(),
+            }
+            let error = place.refusal("org/tiny");
+            assert_eq!(error.kind, Kind::File, "{kind}: {error}");
+            assert!(error.hint.as_ref().unwrap().contains("remove it, and run it again"), "{kind}: {error}");
+            assert_eq!(read(other.clone()), b"mine");
+            assert!(!place.folder.path().join("made").exists());
+            if kind == "folder" { std::fs::remove_dir(name).unwrap() } else { std::fs::remove_file(name).unwrap() }
+        }
+    }
+    place.fetch("org/tiny").unwrap();
 }

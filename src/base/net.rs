@@ -2,9 +2,12 @@
 
 mod partial;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
@@ -38,11 +41,11 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
         if !(wanted.len() == 64 && wanted.bytes().all(|b| b.is_ascii_hexdigit())) {
             bail!(Argument, "expected 64 hexadecimal digits for `sha256`, found `{wanted}`");
         }
-        if place.is_file() && hex(&Sha256::digest(files.bytes(&place)?)) == wanted.to_lowercase() {
+        if files.has(&place)? && place.is_file() && files.sha256(&place)? == wanted.to_lowercase() {
             return Ok(place);
         }
     }
-    let client = client(judged(files.access()))?;
+    let client = client(files.access(), judged(files.access()))?;
     files.save(Path::new(&name), |file| {
         wait_for(async {
             let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
@@ -97,9 +100,27 @@ fn judged(access: &Access) -> redirect::Policy {
     })
 }
 
-fn client(redirections: redirect::Policy) -> Result<Client> {
+/// Finds the addresses of hosts, but for those that are denied by their numbers: a host that is denied as 127.0.0.1 is so
+/// by the name of localhost, too.
+struct Names {
+    access: Access,
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let access = self.access.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let left = access.to_connect(name.as_str(), found, SocketAddr::ip)?;
+            Ok(Box::new(left.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
     Client::builder()
         .redirect(redirections)
+        .dns_resolver(Arc::new(Names { access: access.clone() }))
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(Duration::from_secs(60))
         .user_agent(USER_AGENT)
@@ -120,8 +141,8 @@ impl Server {
     pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
         Ok(Self {
             access: access.clone(),
-            following: client(judged(access))?,
-            staying: client(redirect::Policy::none())?,
+            following: client(access, judged(access))?,
+            staying: client(access, redirect::Policy::none())?,
             token: token.map(str::to_string),
         })
     }
@@ -164,9 +185,9 @@ impl Server {
 }
 
 fn judge(access: &Access, url: &Url) -> Result<()> {
-    match (url.scheme(), url.host_str()) {
-        ("http" | "https", Some(host)) => access.to_fetch(host),
-        (scheme, _) => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").arg(0)),
+    match url.scheme() {
+        "http" | "https" => access.to_fetch(url),
+        scheme => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").arg(0)),
     }
 }
 
@@ -318,6 +339,25 @@ mod tests {
         let shown = |address: &str| named(&Url::parse(address).unwrap());
         assert_eq!(shown("https://me:secret@example.org/x"), "https://example.org/x");
         assert_eq!(shown("https://example.org/x"), "https://example.org/x");
+    }
+
+    /// A host that is denied by its numbers is so by each of its names.
+    #[test]
+    fn a_name_leads_to_no_address_that_is_denied() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = server(vec![ok("hello"), ok("hello")]).replace("127.0.0.1", "localhost") + "/x";
+        let with = |allow: &[&str], deny: &[&str]| {
+            let owned = |hosts: &[&str]| hosts.iter().map(ToString::to_string).collect();
+            let rules = Rules { allow_net: owned(allow), deny_net: owned(deny), ..Rules::default() };
+            let files = Files::new(Access::new(&folder.path().join("out"), &rules).unwrap(), false);
+            fetch(&files, &Task::default(), &address, None, None).map_err(|error| error.message)
+        };
+        let refused = Err("this script may not connect to localhost, whose address is denied".into());
+        for denied in ["127.0.0.*", "127.0.0.1", "127.0.0.1:1"] {
+            assert_eq!(with(&["*"], &[denied, "::1"]), refused);
+        }
+        assert_eq!(with(&["*"], &["localhost"]), Err("this script may not connect to localhost".into()));
+        assert!(with(&["localhost", "127.0.0.1"], &["127.*.*.*", "::1"]).is_ok());
     }
 
     #[test]

@@ -105,6 +105,8 @@ impl<'a> Remote<'a> {
     /// Fetches the content of a file into the cache.
     pub async fn download(&self, task: &Task, cache: &Cache, commit: &str, file: &str, facts: &Facts) -> Result<()> {
         let (place, lock) = cache.blob(&facts.etag);
+        cache.may_write(&place)?;
+        cache.may_write(&lock)?;
         let wanted = Download {
             address: &self.address(commit, file),
             name: file,
