@@ -49,6 +49,9 @@ fn hub() -> Hub {
         ("org/files", files),
         ("org/hostile", hostile),
         ("org/gated", gated),
+        ("org/endless", Repo { endless: true, ..whole() }),
+        ("org/troubled", Repo { trouble: 1.into(), ..whole() }),
+        ("org/closed", Repo { trouble: 9.into(), ..whole() }),
     ];
     Hub::new(repos.into_iter().map(|(name, repo)| (name.to_string(), repo)).collect::<BTreeMap<_, _>>())
 }
@@ -546,11 +549,34 @@ fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
             }
             let error = place.refusal("org/tiny");
             assert_eq!(error.kind, Kind::File, "{kind}: {error}");
-            assert!(error.hint.as_ref().unwrap().contains("remove it, and run it again"), "{kind}: {error}");
+            assert!(error.message.contains("remove it, and run it again"), "{kind}: {error}");
             assert_eq!(read(other.clone()), b"mine");
             assert!(!place.folder.path().join("made").exists());
             if kind == "folder" { std::fs::remove_dir(name).unwrap() } else { std::fs::remove_file(name).unwrap() }
         }
     }
     place.fetch("org/tiny").unwrap();
+}
+
+/// The memory was at its end before the answer was.
+#[test]
+fn an_answer_without_an_end_is_refused() {
+    let hub = hub();
+    let error = Place::new(&hub).refusal("org/endless");
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (Kind::Format, "expected at most 64.0 MiB of what is to be known of org/endless from 127.0.0.1, found more")
+    );
+}
+
+#[test]
+fn a_hub_in_trouble_is_asked_once_more() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    place.fetch("org/troubled").unwrap();
+    let error = place.refusal("org/closed");
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Network, "127.0.0.1 answered 503 for org/closed"));
+    assert_eq!(hub.asked().iter().filter(|request| request.line.contains("closed")).count(), 2);
+    // A revision is one part of an address, whatever is in it.
+    assert!(place.fetch("org/tiny@refs/pr/1").is_ok());
 }

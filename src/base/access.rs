@@ -203,7 +203,7 @@ impl Access {
 
 /// The hosts of the hub at this address, or of the usual one if there is none.
 fn hub_hosts(endpoint: &str) -> Vec<String> {
-    match host_of(endpoint) {
+    match host_of(endpoint).trim_end_matches('.') {
         host if host.is_empty() || host.eq_ignore_ascii_case(HUB) => {
             std::iter::once(HUB).chain(STORES).map(String::from).collect()
         }

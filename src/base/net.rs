@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::Access;
 use super::files::{Files, hex};
+use super::memory::human;
 use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
@@ -128,6 +129,16 @@ fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
         .map_err(|e| err!(Network, "cannot start the network: {e}"))
 }
 
+/// What a server answered to a question.
+pub struct Answer {
+    pub status: u16,
+    /// What kind of refusal the server calls it.
+    pub code: Option<String>,
+    /// After how many seconds it wants to be asked again.
+    pub retry_after: Option<u64>,
+    pub content: Vec<u8>,
+}
+
 /// A connection to one server that wants to know who asks, and to those that it sends us on to.
 pub struct Server {
     access: Access,
@@ -147,9 +158,23 @@ impl Server {
         })
     }
 
-    /// The client that follows redirections, each of them judged.
-    pub fn client(&self) -> Client {
-        self.following.clone()
+    /// Asks a short question about `what`. An answer that is longer than `most` bytes is none.
+    pub async fn ask(&self, task: &Task, address: &str, what: &str, most: u64) -> Result<Answer> {
+        let url = self.url(address)?;
+        let request = self.signed(self.following.get(url));
+        let failed = |e: reqwest::Error| failure(what, &e);
+        let mut response = patiently(task, request.send()).await?.map_err(failed)?;
+        let said = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_string);
+        let (code, retry_after) = (said("x-error-code"), said("retry-after").and_then(|seconds| seconds.parse().ok()));
+        let mut content = Vec::new();
+        while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
+            if (content.len() + chunk.len()) as u64 > most {
+                let most = human(most.into());
+                return Err(err!(Format, "expected at most {most} of what is to be known of {what}, found more"));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status().as_u16(), code, retry_after, content })
     }
 
     /// What the server itself says of a file: redirections are followed only within the server, so that the answer may

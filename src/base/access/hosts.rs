@@ -108,6 +108,7 @@ fn parsed(typed: &str) -> Result<(Pattern, Option<u16>), Wrong> {
     let (host, port) = match typed.rfind(']') {
         // The colons of a numeric address are no port.
         Some(end) => typed.split_at(end + 1),
+        None if typed.starts_with('[') => return Err(Wrong::Because(FORMS)),
         None => typed.split_at(typed.find(':').unwrap_or(typed.len())),
     };
     let port = match port.strip_prefix(':') {

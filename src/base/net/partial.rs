@@ -203,7 +203,7 @@ fn in_the_way(place: &Path, error: &io::Error) -> Error {
     let trouble = Error::io("write", place, error);
     match error.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
-            trouble.hint("it is none of what is kept there: remove it, and run it again")
+            Error { message: format!("{}; remove it, and run it again", trouble.message), ..trouble }
         }
         _ => trouble,
     }
