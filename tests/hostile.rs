@@ -423,7 +423,7 @@ fn secrets_of_the_user_are_not_read_by_scripts() {
         let output =
             microtome(folder.path()).args(more).args(["-e", &code]).env("HF_HOME", &home).env("HF_TOKEN", "hf_secret");
         let output = output.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &*String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };
     for path in ["/proc/self/environ", "door/environ", "/proc/self/root/proc/self/environ", token.as_str()] {
