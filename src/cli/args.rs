@@ -57,7 +57,7 @@ pub struct Options {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Let scripts read below DIR (they may read all but /proc, /sys and /dev unless it is denied)
+    /// Let scripts read below DIR (by themselves they read all but /proc, /sys and /dev)
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_read: Vec<PathBuf>,
 
