@@ -112,8 +112,10 @@ fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bo
         }
     }
     if let Some(first) = lost.iter().min() {
-        let links = if lost.len() == 1 { "a link that leads" } else { "links that lead" };
-        task.say(&format!("left out {} {links} to no file: {}", lost.len(), first.display()));
+        task.say(&match lost.len() {
+            1 => format!("left out a link that cannot be followed: {}", first.display()),
+            links => format!("left out {links} links that cannot be followed, the first {}", first.display()),
+        });
     }
     found.sort();
     Ok(found)
