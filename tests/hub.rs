@@ -5,7 +5,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ fn hub() -> Hub {
         ("org/hostile", hostile),
         ("org/gated", gated),
         ("org/endless", Repo { endless: true, ..whole() }),
-        ("org/troubled", Repo { trouble: 1.into(), ..whole() }),
-        ("org/closed", Repo { trouble: 9.into(), ..whole() }),
+        ("org/troubled", Repo { trouble: AtomicUsize::new(1), ..whole() }),
+        ("org/closed", Repo { trouble: AtomicUsize::new(9), ..whole() }),
     ];
     Hub::new(repos.into_iter().map(|(name, repo)| (name.to_string(), repo)).collect::<BTreeMap<_, _>>())
 }
@@ -491,7 +491,7 @@ fn a_denial_holds_for_the_cache() {
     };
     let cache = &place.settings.cache;
     let model = cache.join("models--org--tiny");
-    let denied = [Path::new("/"), cache, &model, &model.join("blobs"), &cache.join(".locks")];
+    let denied: [&Path; 5] = [Path::new("/"), cache, &model, &model.join("blobs"), &cache.join(".locks")];
     for folder in denied {
         let error = under(folder, "org/tiny").unwrap_err();
         assert_eq!(error.kind, Kind::Access, "{error}");
