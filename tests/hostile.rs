@@ -449,7 +449,8 @@ fn waiting_for_a_script_is_interrupted() {
         std::thread::sleep(Duration::from_millis(10));
         child.try_wait().unwrap()
     });
-    child.kill().unwrap_or_default();
+    child.kill().unwrap();
+    child.wait().unwrap();
     let signal = ended.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
     assert!(signal == Some(2) || ended.and_then(|status| status.code()) == Some(130), "{ended:?}");
 }
