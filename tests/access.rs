@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use microtome::base::access::Rules;
 
 /// Every function that takes a path, found in the reference, refuses one that it may not touch.
@@ -94,4 +96,79 @@ fn a_training_is_kept_where_a_script_may_write() {
         kind == "access" && message.starts_with("this script may not write ../kept/training.safetensors"),
         "{message}"
     );
+}
+
+/// All that a failing line says.
+fn words(folder: &Path, rules: Rules, code: &str) -> String {
+    let failure = support::session_with(folder, rules).eval("line", code).unwrap_err();
+    format!("{}: {} (hint: {})", failure.kind, failure.message, failure.hint.unwrap_or_default())
+}
+
+/// What may not be read is answered in the same words whether it is there or not, so that no script finds out by asking.
+#[test]
+fn what_may_not_be_read_is_answered_as_what_is_not_there() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::create_dir_all(secret.join("there")).unwrap();
+        for name in ["there.rhai", "there.txt", "there.json", "there.npy", "there.safetensors", "there/config.json"] {
+            std::fs::write(secret.join(name), "1").unwrap();
+        }
+        let base = secret.display().to_string();
+        let words = |code: &str| {
+            let rules = Rules { deny_read: vec![secret.clone()], ..Rules::default() };
+            words(folder.path(), rules, &code.replace("SECRET", &base))
+        };
+        for code in [
+            "import \"SECRET/NAME\" as lib;",
+            "run::load_text(\"SECRET/NAME.txt\")",
+            "run::load_json(\"SECRET/NAME.json\")",
+            "tensor::load(\"SECRET/NAME.npy\")",
+            "tensor::metadata(\"SECRET/NAME.safetensors\")",
+            "model::load(\"SECRET/NAME\")",
+            "sae::load(\"SECRET/NAME\")",
+            "model::load(\"tiny\", #{ tokenizer: \"SECRET/NAME.json\" })",
+            "circuit::load(\"SECRET/NAME.json\")",
+            "data::text(\"SECRET/NAME.txt\")",
+            "data::text(\"SECRET/NAME\")",
+            "data::text(\"SECRET/NAME*\")",
+            "data::text(\"SECRET/NAME/*.json\")",
+            "data::text(\"SECRET/*/NAME.json\")",
+        ] {
+            let [there, missing] =
+                ["there", "lacking"].map(|name| words(&code.replace("NAME", name)).replace(name, "NAME"));
+            assert_eq!(there, missing, "{code}");
+        }
+    });
+}
+
+/// A folder that may not be read is no part of what is around it.
+#[test]
+fn what_may_not_be_read_is_not_listed() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, secret) = (folder.path().join("data"), folder.path().join("data/secret"));
+        std::fs::create_dir_all(&secret).unwrap();
+        std::fs::write(data.join("open.txt"), "open").unwrap();
+        let all = format!(
+            "data::text(\"{0}/**/*.txt\").documents(9).len() + data::text(\"{0}\").documents(9).len()",
+            data.display()
+        );
+        let nearly = format!("run::load_text(\"{}/secre.txt\")", data.display());
+        let rules = || Rules { deny_read: vec![secret.clone(), data.join("secret.txt")], ..Rules::default() };
+        let is_passed_over = || {
+            let found = support::session_with(folder.path(), rules()).eval("line", &all);
+            assert_eq!(found.map(|value| value.to_string()).map_err(|failure| failure.message), Ok("2".into()));
+            assert!(!words(folder.path(), rules(), &nearly).contains("secret"));
+        };
+        is_passed_over();
+        std::fs::write(secret.join("hidden.txt"), "hidden").unwrap();
+        std::fs::write(data.join("secret.txt"), "hidden").unwrap();
+        // Links to it, and into it where there is nothing.
+        #[cfg(unix)]
+        for (link, target) in [("a.txt", "secret/hidden.txt"), ("b.txt", "secret/none.txt"), ("c", "secret")] {
+            std::os::unix::fs::symlink(target, data.join(link)).unwrap();
+        }
+        is_passed_over();
+    });
 }

@@ -56,7 +56,19 @@ fn crlf_files_run() {
 #[test]
 fn folders_pipes_and_missing_files_are_no_scripts() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, said) in [(".", "it is a folder"), ("/dev/zero", "not a regular file"), ("none.rhai", "no such file")] {
+    let pipe = folder.path().join("pipe.rhai");
+    if cfg!(unix) {
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    }
+    for (name, said) in [
+        (".", "it is a folder"),
+        ("/dev/zero", "this script may not read /dev/zero"),
+        ("pipe.rhai", "not a regular file"),
+        ("none.rhai", "no such file"),
+    ] {
+        if !cfg!(unix) && name.starts_with(['/', 'p']) {
+            continue;
+        }
         let (code, _, stderr) = run(folder.path(), &["run", name]);
         assert!(code == 1 && stderr.contains(said), "{name}: {stderr}");
     }
@@ -331,4 +343,114 @@ fn a_script_may_begin_with_a_byte_order_mark() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("mark.rhai"), "\u{feff}print(7)").unwrap();
     assert_eq!(run(folder.path(), &["run", "mark.rhai"]), (0, "7\n".into(), String::new()));
+}
+
+/// A pipe of the lock's name held a run up for ever, a link made a file elsewhere, a folder locked everybody out.
+#[cfg(unix)]
+#[test]
+fn what_has_the_name_of_the_lock_is_neither_followed_nor_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("elsewhere")).unwrap();
+    for kind in ["link", "pipe", "folder"] {
+        let out = folder.path().join(kind);
+        std::fs::create_dir(&out).unwrap();
+        let lock = out.join(".microtome.lock");
+        match kind {
+            "link" => std::os::unix::fs::symlink(folder.path().join("elsewhere/made"), &lock).unwrap(),
+            "pipe" => assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success()),
+            _ => std::fs::create_dir(&lock).unwrap(),
+        }
+        // It is what it was, and two runs are kept apart all the same.
+        let words = ["--out", kind, "-e", "run::save_text(\"a.txt\", \"1\"); print(1); sleep(1000)"];
+        let mut first = microtome(folder.path()).args(words).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut [0; 2]).unwrap();
+        let (code, _, stderr) = run(folder.path(), &["--out", kind, "-e", "run::save_text(\"b.txt\", \"2\")"]);
+        first.kill().unwrap();
+        first.wait().unwrap();
+        assert!(code == 1 && stderr.contains("another run is writing into"), "{kind}: {stderr}");
+        assert_eq!(run(folder.path(), &["--out", kind, "-e", "run::save_text(\"b.txt\", \"2\")"]).0, 0, "{kind}");
+        let meta = std::fs::symlink_metadata(&lock).unwrap();
+        assert!(!meta.is_file() && out.join("a.txt").is_file() && out.join("b.txt").is_file(), "{kind}");
+    }
+    assert!(!folder.path().join("elsewhere/made").exists());
+}
+
+/// Who denies every write still has scripts run; no record is kept then, and nothing else.
+#[test]
+fn a_run_that_may_not_write_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "print(1);").unwrap();
+    std::fs::write(folder.path().join("w.rhai"), "run::save_text(\"a.txt\", \"x\");").unwrap();
+    let (code, stdout, stderr) = run(folder.path(), &["--deny-write", "/", "run", "x.rhai"]);
+    assert_eq!((code, stdout.as_str()), (0, "1\n"), "{stderr}");
+    assert!(stderr.starts_with("no record is kept: this script may not write x"), "{stderr}");
+    let (code, _, stderr) = run(folder.path(), &["--deny-write", "/", "run", "w.rhai"]);
+    assert!(
+        code == 1 && stderr.contains("may not write a.txt") && stderr.contains("a rule of --deny-write"),
+        "{stderr}"
+    );
+    assert!(!folder.path().join("out").exists());
+}
+
+/// Rules that can hold for nothing are wrong usage, said before anything runs.
+#[test]
+fn rules_that_cannot_be_read_are_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, typed, said) in [
+        ("--deny-net", "https://huggingface.co/x", "--deny-net huggingface.co"),
+        ("--allow-net", "127.0.0.1/8", "10.0.*.*"),
+        ("--allow-net", "b\u{fc}*.example", "written in ASCII"),
+        ("--deny-read", "data/*.txt", "one folder and all that is in it"),
+        ("--deny-write", "~/data", "one folder and all that is in it"),
+    ] {
+        let (code, stdout, stderr) = run(folder.path(), &[option, typed, "-e", "print(1)"]);
+        assert!(code == 2 && stdout.is_empty() && stderr.contains(said), "{code} {stderr}");
+    }
+}
+
+/// What a process was started with may hold secrets, and the token of the hub is one.
+#[cfg(target_os = "linux")]
+#[test]
+fn secrets_of_the_user_are_not_read_by_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("hf");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("token"), "hf_secret").unwrap();
+    std::os::unix::fs::symlink("/proc/self", folder.path().join("door")).unwrap();
+    let token = home.join("token").display().to_string();
+    let said = |more: &[&str], path: &str| {
+        let code = format!("print(run::load_text(\"{path}\"))");
+        let output =
+            microtome(folder.path()).args(more).args(["-e", &code]).env("HF_HOME", &home).env("HF_TOKEN", "hf_secret");
+        let output = output.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &*String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    for path in ["/proc/self/environ", "door/environ", "/proc/self/root/proc/self/environ", token.as_str()] {
+        let (code, text) = said(&[], path);
+        assert!(code == Some(1) && text.contains("this script may not read") && !text.contains("hf_secret"), "{text}");
+    }
+    assert_eq!(said(&["--allow-read", &token], &token), (Some(0), "hf_secret\n".into()));
+    let (code, text) = said(&["--allow-read", "/proc"], "/proc/self/environ");
+    assert!(code == Some(0) && text.contains("HF_TOKEN=hf_secret"), "{text}");
+}
+
+/// The script itself may come from where nothing comes.
+#[cfg(unix)]
+#[test]
+fn waiting_for_a_script_is_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = microtome(folder.path());
+    let mut child = command.args(["run", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // There is no word of it that it waits. An interruption that comes too early ends it as the system does.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = (0..2_000).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        child.try_wait().unwrap()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let signal = ended.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+    assert!(signal == Some(2) || ended.and_then(|status| status.code()) == Some(130), "{ended:?}");
 }

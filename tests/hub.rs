@@ -5,7 +5,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,9 @@ fn hub() -> Hub {
         ("org/files", files),
         ("org/hostile", hostile),
         ("org/gated", gated),
+        ("org/endless", Repo { endless: true, ..whole() }),
+        ("org/troubled", Repo { trouble: AtomicUsize::new(1), ..whole() }),
+        ("org/closed", Repo { trouble: AtomicUsize::new(9), ..whole() }),
     ];
     Hub::new(repos.into_iter().map(|(name, repo)| (name.to_string(), repo)).collect::<BTreeMap<_, _>>())
 }
@@ -72,7 +75,11 @@ impl Place {
     }
 
     fn fetch_with(&self, hosts: &[&str], task: &Task, name: &str) -> Result<Snapshot> {
-        let rules = Rules { allow_net: hosts.iter().map(|host| host.to_string()).collect(), ..Rules::default() };
+        self.fetch_under(Rules::default(), hosts, task, name)
+    }
+
+    fn fetch_under(&self, rules: Rules, hosts: &[&str], task: &Task, name: &str) -> Result<Snapshot> {
+        let rules = Rules { allow_net: hosts.iter().map(|host| host.to_string()).collect(), ..rules };
         let files = Files::new(Access::new(&self.folder.path().join("out"), &rules).unwrap(), false);
         hub::fetch(&files, task, &self.settings, &Name::parse(name).unwrap())
     }
@@ -470,4 +477,106 @@ fn a_path_that_is_not_there_is_no_question_to_the_hub() {
         assert!(said.contains(expected), "{said}");
     }
     assert!(!hub.asked().is_empty());
+}
+
+/// Who denies to write denies it to downloads, too; what is there already is of use all the same.
+#[test]
+fn a_denial_holds_for_the_cache() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let task = Task::default();
+    let under = |deny_write: &Path, name: &str| {
+        let rules = Rules { deny_write: vec![deny_write.into()], ..Rules::default() };
+        place.fetch_under(rules, &["127.0.0.1", "localhost"], &task, name)
+    };
+    let cache = &place.settings.cache;
+    let model = cache.join("models--org--tiny");
+    let denied: [&Path; 5] = [Path::new("/"), cache, &model, &model.join("blobs"), &cache.join(".locks")];
+    for folder in denied {
+        let error = under(folder, "org/tiny").unwrap_err();
+        assert_eq!(error.kind, Kind::Access, "{error}");
+        assert!(error.message.starts_with("this script may not write "), "{error}");
+        assert!(error.hint.unwrap().starts_with("a rule of --deny-write covers it"));
+        assert!(!cache.exists(), "{}", folder.display());
+    }
+    let found = place.fetch("org/tiny").unwrap();
+    let reference = model.join("refs/main");
+    std::fs::remove_file(&reference).unwrap();
+    for folder in denied {
+        assert_eq!(under(folder, "org/tiny").unwrap(), found);
+        // Which commit a branch is at is noted where that may be written.
+        assert_eq!(reference.exists(), folder.ends_with("blobs") || folder.ends_with(".locks"), "{}", folder.display());
+    }
+}
+
+/// What models are in a cache that may not be read is not told.
+#[test]
+fn a_cache_that_may_not_be_read_is_not_looked_into() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    place.fetch("org/tiny").unwrap();
+    let words = |name: &str| {
+        let rules = Rules { deny_read: vec![place.settings.cache.clone()], ..Rules::default() };
+        let error = place.fetch_under(rules, &["127.0.0.1", "localhost"], &Task::default(), name).unwrap_err();
+        assert_eq!(error.kind, Kind::Access);
+        error.to_string()
+    };
+    assert_eq!(words("org/tiny"), words("org/none").replace("none", "tiny"));
+}
+
+/// What lies under the names of parts and locks may have been put there by others.
+#[cfg(unix)]
+#[test]
+fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    let digits = digits_of(&large(1));
+    let part = place.settings.cache.join(format!("models--org--tiny/blobs/{digits}.incomplete"));
+    let lock = place.settings.cache.join(format!(".locks/models--org--tiny/{digits}.lock"));
+    let other = place.folder.path().join("other");
+    std::fs::write(&other, "mine").unwrap();
+    for name in [&part, &lock] {
+        std::fs::create_dir_all(name.parent().unwrap()).unwrap();
+        for kind in ["link", "dangling", "pipe", "folder", "second name"] {
+            match kind {
+                "link" => std::os::unix::fs::symlink(&other, name).unwrap(),
+                "dangling" => std::os::unix::fs::symlink(place.folder.path().join("made"), name).unwrap(),
+                "pipe" => assert!(std::process::Command::new("mkfifo").arg(name).status().unwrap().success()),
+                "folder" => std::fs::create_dir(name).unwrap(),
+                // To lock a file leaves it as it is.
+                _ if name == &lock => continue,
+                _ => std::fs::hard_link(&other, name).unwrap(),
+            }
+            let error = place.refusal("org/tiny");
+            assert_eq!(error.kind, Kind::File, "{kind}: {error}");
+            assert!(error.message.contains("remove it, and run it again"), "{kind}: {error}");
+            assert_eq!(read(other.clone()), b"mine");
+            assert!(!place.folder.path().join("made").exists());
+            if kind == "folder" { std::fs::remove_dir(name).unwrap() } else { std::fs::remove_file(name).unwrap() }
+        }
+    }
+    place.fetch("org/tiny").unwrap();
+}
+
+/// The memory was at its end before the answer was.
+#[test]
+fn an_answer_without_an_end_is_refused() {
+    let hub = hub();
+    let error = Place::new(&hub).refusal("org/endless");
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (Kind::Format, "expected at most 64.0 MiB of what is to be known of org/endless from 127.0.0.1, found more")
+    );
+}
+
+#[test]
+fn a_hub_in_trouble_is_asked_once_more() {
+    let hub = hub();
+    let place = Place::new(&hub);
+    place.fetch("org/troubled").unwrap();
+    let error = place.refusal("org/closed");
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Network, "127.0.0.1 answered 503 for org/closed"));
+    assert_eq!(hub.asked().iter().filter(|request| request.line.contains("closed")).count(), 2);
+    // A revision is one part of an address, whatever is in it.
+    assert!(place.fetch("org/tiny@refs/pr/1").is_ok());
 }

@@ -3,10 +3,11 @@
 
 mod lock;
 mod own;
+pub(super) mod plain;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,12 +15,19 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
-use super::{Error, Result};
+use super::{Error, Result, Task};
 use crate::{bail, err};
 use lock::{LOCK, Lock, Passing};
 
 pub use lock::abandon;
 pub use own::{append, end_of, mark_used};
+
+/// So much is read between two looks at the flag of an interruption.
+const PIECE: u64 = 1 << 20;
+
+/// A file may be longer than the system says by as much, since some grow while they are read, and some of the system's
+/// own are said to be empty and have content all the same. Others of those have no end.
+const SURPLUS: u64 = 16 << 20;
 
 /// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub struct Ledger {
 #[derive(Clone)]
 pub struct Files {
     access: Access,
+    /// What says that the run was interrupted: reading for long ends then, or waiting for a disk.
+    task: Task,
     /// Whether reads are hashed; writes always are, since their bytes pass by anyway.
     recording: bool,
     ledger: Arc<Mutex<Ledger>>,
@@ -40,7 +50,12 @@ pub struct Files {
 
 impl Files {
     pub fn new(access: Access, recording: bool) -> Self {
-        Self { access, recording, ledger: Arc::default(), locks: Arc::default() }
+        Self { access, task: Task::default(), recording, ledger: Arc::default(), locks: Arc::default() }
+    }
+
+    /// Has reading end when this task is interrupted.
+    pub fn heeding(self, task: &Task) -> Self {
+        Self { task: task.clone(), ..self }
     }
 
     pub fn access(&self) -> &Access {
@@ -55,15 +70,13 @@ impl Files {
     /// Opens a regular file for reading; gives back where it was found, too.
     pub fn open(&self, path: &Path) -> Result<(File, PathBuf)> {
         let place = self.access.to_read(path)?;
-        let meta = fs::metadata(&place).map_err(|e| self.not_readable(path, &e))?;
-        if meta.is_dir() {
-            bail!(File, "cannot read {}: it is a folder, not a file", path.display());
-        }
-        if !meta.is_file() {
-            bail!(File, "cannot read {}: it is not a regular file", path.display());
-        }
-        let file = File::open(&place).map_err(|e| self.not_readable(path, &e))?;
+        let file = plain::read(&place).map_err(|e| self.not_readable(path, &e))?;
         Ok((file, place))
+    }
+
+    /// Whether there is something at a path; an error if it may not be read, which is the same if there is nothing.
+    pub fn has(&self, path: &Path) -> Result<bool> {
+        Ok(self.access.to_read(path)?.exists())
     }
 
     /// Maps a file into memory, so that what is not looked at is not read.
@@ -72,24 +85,39 @@ impl Files {
         // SAFETY: the map is read-only. If another process cuts the file short while it is mapped the system ends us
         // with SIGBUS, as it does every program that maps files; our own writes replace files, they never truncate.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
-        self.note_read(place, &map);
+        self.note_read(place, &map)?;
         super::memory::give_back(&map, 0..map.len());
         Ok(map)
     }
 
     pub fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let (bytes, place) = self.whole(path)?;
-        self.note_read(place, &bytes);
+        self.note_read(place, &bytes)?;
         Ok(bytes)
+    }
+
+    /// The SHA-256 of a file, which need not fit into memory.
+    pub fn sha256(&self, path: &Path) -> Result<String> {
+        let (mut file, place) = self.open(path)?;
+        let (task, mut hash, name) = (self.task.clone(), Sha256::new(), path.to_path_buf());
+        let hash = self.task.apart(move || {
+            pieces(&mut file, &task, &name, |piece| {
+                hash.update(piece);
+                Ok(())
+            })?;
+            Ok(hex(&hash.finalize()))
+        })?;
+        self.note(place, || Ok(hash.clone()))?;
+        Ok(hash)
     }
 
     /// All bytes of a file, if there is room for them, and where it was found.
     fn whole(&self, path: &Path) -> Result<(Vec<u8>, PathBuf)> {
-        let (mut file, place) = self.open(path)?;
+        let (file, place) = self.open(path)?;
         let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
         super::memory::check(u128::from(length), || path.display().to_string())?;
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut file, &mut bytes).map_err(|e| Error::io("read", path, &e))?;
+        let (task, name) = (self.task.clone(), path.to_path_buf());
+        let bytes = self.task.apart(move || read_whole(file, length, &name, &task))?;
         Ok((bytes, place))
     }
 
@@ -98,11 +126,15 @@ impl Files {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
 
-    /// Names in a folder, as completion offers them: those of folders with a slash at the end. None if it cannot be read.
+    /// Names in a folder, as completion offers them: those of folders with a slash at the end, and none of what may not be
+    /// read. None if it cannot be read.
     pub fn names(&self, folder: &Path) -> Vec<String> {
         let Ok(place) = self.access.to_read(folder) else { return Vec::new() };
         let entries = fs::read_dir(place).into_iter().flatten().flatten();
-        let named = entries.filter_map(|entry| {
+        let shown = |entry: &fs::DirEntry| {
+            entry.file_type().is_ok_and(|kind| self.access.shows(&entry.path(), kind.is_symlink()))
+        };
+        let named = entries.filter(shown).filter_map(|entry| {
             let slash = if entry.path().is_dir() { "/" } else { "" };
             Some(entry.file_name().into_string().ok()? + slash)
         });
@@ -120,11 +152,25 @@ impl Files {
         }
     }
 
-    /// Notes an input; what the run wrote itself before it read it is none.
-    fn note_read(&self, place: PathBuf, bytes: &[u8]) {
+    /// Notes an input with the hash of its bytes.
+    fn note_read(&self, place: PathBuf, bytes: &[u8]) -> Result<()> {
+        self.note(place, || {
+            let mut hash = Sha256::new();
+            for piece in bytes.chunks(PIECE as usize) {
+                self.task.check()?;
+                hash.update(piece);
+            }
+            Ok(hex(&hash.finalize()))
+        })
+    }
+
+    /// Notes an input of a run that is recorded; what the run wrote itself before it read it is none.
+    fn note(&self, place: PathBuf, hash: impl FnOnce() -> Result<String>) -> Result<()> {
         if self.recording && !held(&self.ledger).written.contains_key(&place) {
-            held(&self.ledger).read.insert(place, hex(&Sha256::digest(bytes)));
+            let hash = hash()?;
+            held(&self.ledger).read.insert(place, hash);
         }
+        Ok(())
     }
 
     /// Why a file cannot be read; if it is missing, with the nearest right name among its neighbours.
@@ -148,7 +194,7 @@ impl Files {
     /// The folder is made if it is missing, and locked until [`Files::release`], so that two runs cannot mix there.
     pub fn save(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
         let place = self.access.to_write(path)?;
-        match fs::metadata(&place) {
+        match fs::symlink_metadata(&place) {
             Ok(meta) if meta.is_dir() => bail!(File, "cannot write {}: it is a folder", path.display()),
             // Renaming over a device would put a plain file in its place.
             Ok(meta) if !meta.is_file() => bail!(File, "cannot write {}: it is not a regular file", path.display()),
@@ -200,6 +246,57 @@ impl Files {
     pub fn release(&self) {
         held(&self.locks).clear();
     }
+}
+
+/// All that is in a file that is said to be of this length.
+fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
+    room.ok_or_else(|| err!(Memory, "there is no room for the {length} bytes of {}", path.display()))?;
+    loop {
+        task.check()?;
+        match Read::take(&mut file, PIECE).read_to_end(&mut bytes) {
+            Ok(count) if count as u64 == PIECE => {}
+            Ok(_) => return Ok(bytes),
+            Err(error) => wait_or(error, path)?,
+        }
+        if bytes.len() as u64 > length.saturating_add(SURPLUS) {
+            return Err(err!(
+                File,
+                "cannot read {}: it is said to have {length} bytes, and goes on behind them",
+                path.display()
+            )
+            .hint("some files of the system's own have no end; copy what is wanted of it into a file"));
+        }
+    }
+}
+
+/// Reads a file to its end, piece by piece.
+pub(super) fn pieces(
+    file: &mut impl Read,
+    task: &Task,
+    path: &Path,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut piece = vec![0; PIECE as usize];
+    loop {
+        task.check()?;
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(piece.get(..count).unwrap_or_default())?,
+            Err(error) => wait_or(error, path)?,
+        }
+    }
+}
+
+/// Waits a little where there is nothing to be read yet, as in some files of the system's own.
+fn wait_or(error: io::Error, path: &Path) -> Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => {}
+        io::ErrorKind::WouldBlock => std::thread::sleep(std::time::Duration::from_millis(20)),
+        _ => return Err(Error::io("read", path, &error)),
+    }
+    Ok(())
 }
 
 /// Writes to the file and the hash at once, and remembers the system's error.
@@ -370,5 +467,82 @@ mod tests {
         assert!(missing.hint.unwrap().contains("data.npy"));
         let latin = files.text(&folder.path().join("latin.txt")).unwrap_err();
         assert!(latin.message.ends_with("expected UTF-8 text, found byte 0xe9 on line 2"), "{}", latin.message);
+    }
+
+    /// A hundred gigabytes that take no room on the disk took minutes, in which nobody listened.
+    #[cfg(unix)]
+    #[test]
+    fn hashing_is_interrupted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse");
+        File::create(&path).unwrap().set_len(100 << 30).unwrap();
+        let task = Task::default();
+        let files = files(folder.path()).heeding(&task);
+        for hashed in [
+            |files: &Files, path: &Path| files.map(path).map(drop),
+            |files: &Files, path: &Path| files.sha256(path).map(drop),
+        ] {
+            task.answer_interruption();
+            let flag = task.flag().clone();
+            let raised = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                flag.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            assert_eq!(hashed(&files, &path).unwrap_err(), Error::interrupted());
+            raised.join().unwrap();
+        }
+    }
+
+    /// Gives so many bytes, and then says that there is nothing yet, for ever.
+    struct Slow(usize);
+
+    impl Read for Slow {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            match self.0.min(into.len()) {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                count => {
+                    self.0 -= count;
+                    Ok(count)
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_file_is_interrupted() {
+        for work in [
+            |task: &Task| read_whole(Slow(10), 0, Path::new("x"), task).map(drop),
+            |task: &Task| pieces(&mut Slow(10), task, Path::new("x"), |_| Ok(())),
+        ] {
+            let task = Task::default();
+            let flag = task.flag().clone();
+            let raised = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                flag.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            assert_eq!(work(&task).unwrap_err(), Error::interrupted());
+            raised.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_read_up_to_a_limit() {
+        let task = Task::default();
+        let error = read_whole(io::repeat(b'x'), 0, Path::new("x"), &task).unwrap_err();
+        assert_eq!(error.message, "cannot read x: it is said to have 0 bytes, and goes on behind them");
+        // One that grows a little is read with what came to it.
+        let grown = read_whole(io::repeat(b'x').take(3 * PIECE + 7), 5, Path::new("x"), &task).unwrap();
+        assert_eq!(grown.len() as u64, 3 * PIECE + 7);
+        assert_eq!(read_whole(io::empty(), 5, Path::new("x"), &task).unwrap(), b"");
+    }
+
+    /// The system's own files are said to be empty, and are not.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_of_the_system_is_read_where_that_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Rules { allow_read: vec!["/proc".into()], ..Rules::default() };
+        let files = Files::new(Access::new(folder.path(), &rules).unwrap(), false);
+        assert!(files.text(Path::new("/proc/self/status")).unwrap().starts_with("Name:"));
     }
 }

@@ -2,15 +2,19 @@
 
 mod partial;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
 use super::access::Access;
 use super::files::{Files, hex};
+use super::memory::human;
 use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
@@ -38,11 +42,11 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
         if !(wanted.len() == 64 && wanted.bytes().all(|b| b.is_ascii_hexdigit())) {
             bail!(Argument, "expected 64 hexadecimal digits for `sha256`, found `{wanted}`");
         }
-        if place.is_file() && hex(&Sha256::digest(files.bytes(&place)?)) == wanted.to_lowercase() {
+        if files.has(&place)? && place.is_file() && files.sha256(&place)? == wanted.to_lowercase() {
             return Ok(place);
         }
     }
-    let client = client(judged(files.access()))?;
+    let client = client(files.access(), judged(files.access()))?;
     files.save(Path::new(&name), |file| {
         wait_for(async {
             let response = patiently(task, client.get(url.clone()).send()).await?.map_err(|e| failed(&url, e))?;
@@ -97,14 +101,42 @@ fn judged(access: &Access) -> redirect::Policy {
     })
 }
 
-fn client(redirections: redirect::Policy) -> Result<Client> {
+/// Finds the addresses of hosts, but for those that are denied by their numbers: a host that is denied as 127.0.0.1 is so
+/// by the name of localhost, too.
+struct Names {
+    access: Access,
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let access = self.access.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let left = access.to_connect(name.as_str(), found, SocketAddr::ip)?;
+            Ok(Box::new(left.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
     Client::builder()
         .redirect(redirections)
+        .dns_resolver(Arc::new(Names { access: access.clone() }))
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(Duration::from_secs(60))
         .user_agent(USER_AGENT)
         .build()
         .map_err(|e| err!(Network, "cannot start the network: {e}"))
+}
+
+/// What a server answered to a question.
+pub struct Answer {
+    pub status: u16,
+    /// What kind of refusal the server calls it.
+    pub code: Option<String>,
+    /// After how many seconds it wants to be asked again.
+    pub retry_after: Option<u64>,
+    pub content: Vec<u8>,
 }
 
 /// A connection to one server that wants to know who asks, and to those that it sends us on to.
@@ -120,15 +152,29 @@ impl Server {
     pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
         Ok(Self {
             access: access.clone(),
-            following: client(judged(access))?,
-            staying: client(redirect::Policy::none())?,
+            following: client(access, judged(access))?,
+            staying: client(access, redirect::Policy::none())?,
             token: token.map(str::to_string),
         })
     }
 
-    /// The client that follows redirections, each of them judged.
-    pub fn client(&self) -> Client {
-        self.following.clone()
+    /// Asks a short question about `what`. An answer that is longer than `most` bytes is none.
+    pub async fn ask(&self, task: &Task, address: &str, what: &str, most: u64) -> Result<Answer> {
+        let url = self.url(address)?;
+        let request = self.signed(self.following.get(url));
+        let failed = |e: reqwest::Error| failure(what, &e);
+        let mut response = patiently(task, request.send()).await?.map_err(failed)?;
+        let said = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_string);
+        let (code, retry_after) = (said("x-error-code"), said("retry-after").and_then(|seconds| seconds.parse().ok()));
+        let mut content = Vec::new();
+        while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
+            if (content.len() + chunk.len()) as u64 > most {
+                let most = human(most.into());
+                return Err(err!(Format, "expected at most {most} of what is to be known of {what}, found more"));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status().as_u16(), code, retry_after, content })
     }
 
     /// What the server itself says of a file: redirections are followed only within the server, so that the answer may
@@ -164,9 +210,9 @@ impl Server {
 }
 
 fn judge(access: &Access, url: &Url) -> Result<()> {
-    match (url.scheme(), url.host_str()) {
-        ("http" | "https", Some(host)) => access.to_fetch(host),
-        (scheme, _) => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").arg(0)),
+    match url.scheme() {
+        "http" | "https" => access.to_fetch(url),
+        scheme => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").arg(0)),
     }
 }
 
@@ -318,6 +364,25 @@ mod tests {
         let shown = |address: &str| named(&Url::parse(address).unwrap());
         assert_eq!(shown("https://me:secret@example.org/x"), "https://example.org/x");
         assert_eq!(shown("https://example.org/x"), "https://example.org/x");
+    }
+
+    /// A host that is denied by its numbers is so by each of its names.
+    #[test]
+    fn a_name_leads_to_no_address_that_is_denied() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = server(vec![ok("hello"), ok("hello")]).replace("127.0.0.1", "localhost") + "/x";
+        let with = |allow: &[&str], deny: &[&str]| {
+            let owned = |hosts: &[&str]| hosts.iter().map(ToString::to_string).collect();
+            let rules = Rules { allow_net: owned(allow), deny_net: owned(deny), ..Rules::default() };
+            let files = Files::new(Access::new(&folder.path().join("out"), &rules).unwrap(), false);
+            fetch(&files, &Task::default(), &address, None, None).map_err(|error| error.message)
+        };
+        let refused = Err("this script may not connect to localhost, whose address is denied".into());
+        for denied in ["127.0.0.*", "127.0.0.1", "127.0.0.1:1"] {
+            assert_eq!(with(&["*"], &[denied, "::1"]), refused);
+        }
+        assert_eq!(with(&["*"], &["localhost"]), Err("this script may not connect to localhost".into()));
+        assert!(with(&["localhost", "127.0.0.1"], &["127.*.*.*", "::1"]).is_ok());
     }
 
     #[test]

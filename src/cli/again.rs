@@ -5,7 +5,6 @@ use std::path::Path;
 use super::args::Options;
 use super::setup::{self, Wants};
 use super::{Exit, show_failure};
-use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::{Error, Result};
 use crate::err;
@@ -66,7 +65,7 @@ fn refuse_others(options: &Options, record: &Record) -> Result<()> {
 }
 
 fn read(options: &Options, path: &Path) -> Result<Record> {
-    let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
+    let files = Files::new(setup::access(options)?, false);
     Record::parse(&files.text(path)?).map_err(|e| e.within(path.display()))
 }
 

@@ -57,7 +57,7 @@ pub struct Options {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Let scripts read below DIR (they may read everything unless something is denied)
+    /// Let scripts read below DIR (by themselves they read all but /proc, /sys and /dev)
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_read: Vec<PathBuf>,
 
@@ -69,15 +69,15 @@ pub struct Options {
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_write: Vec<PathBuf>,
 
-    /// Do not let scripts write below DIR
+    /// Do not let scripts write below DIR, be it the output folder
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub deny_write: Vec<PathBuf>,
 
-    /// Let scripts fetch from HOST (a name, *.domain, or *), beside the model hub
+    /// Let scripts fetch from HOST (a name or an address, also with a port, *.domain, or *), beside the model hub
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub allow_net: Vec<String>,
 
-    /// Do not let scripts fetch from HOST
+    /// Do not let scripts fetch from HOST, be it the model hub
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub deny_net: Vec<String>,
 }

@@ -7,7 +7,8 @@ use super::args::{Options, Run};
 use super::setup::{self, Wants};
 use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
-use crate::base::{Error, Result};
+use crate::base::memory::human;
+use crate::base::{Error, Kind, Result};
 use crate::script::env::Arguments;
 use crate::script::failure::Failure;
 use crate::script::record::{self, Record};
@@ -16,6 +17,9 @@ use crate::script::{Session, inspect, show};
 
 /// What standard input is called in errors and records.
 const STDIN: &str = "<stdin>";
+
+/// Nobody writes a script longer than this.
+const LONGEST: u64 = 64 << 20;
 
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     if let Some(record) = &run.again {
@@ -28,15 +32,34 @@ pub fn run(options: &Options, run: &Run) -> Result<Exit> {
     refuse_unknown_arguments(&session, &name, &text)?;
     // Taken before the first line runs, so that of two runs of one script the second is refused at once.
     let folder = record::folder(&name);
-    session.env().files.lock(&session.env().files.access().to_write(&folder)?)?;
+    let is_recorded = take(&session, &folder)?;
     let outcome = session.eval(&name, &text);
     if outcome.is_ok() {
         session.env().arguments.refuse_unasked()?;
     }
-    let saved = save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err()));
+    let saved = match is_recorded {
+        true => save_record(&session, &folder, &Record::of(&session, &name, outcome.as_ref().err())),
+        false => Ok(()),
+    };
     // How the script ended is said first: a full disk must not hide what went wrong before.
     let exit = finish(&session, options, outcome, options.json)?;
     saved.map(|()| exit)
+}
+
+/// Takes the folder of the run's record; says whether there may be one. Who denies to write there wants the script run
+/// all the same.
+fn take(session: &Session, folder: &Path) -> Result<bool> {
+    let files = &session.env().files;
+    match files.access().to_write(folder) {
+        Ok(place) => files.lock(&place).map(|()| true),
+        Err(refusal) if refusal.kind == Kind::Access => {
+            if !session.env().settings.quiet {
+                tell(&format!("no record is kept: {}", refusal.message));
+            }
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> {
@@ -61,8 +84,15 @@ fn source(session: &Session, file: &str) -> Result<(String, String)> {
     if file != "-" {
         return Ok((file.to_string(), session.env().files.script(Path::new(file))?));
     }
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Error::io("read", Path::new(STDIN), &e))?;
+    // Whoever writes there may take their time, or never end.
+    let bytes = session.env().task.apart(|| {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(LONGEST + 1).read_to_end(&mut bytes);
+        read.map(|_| bytes).map_err(|e| Error::io("read", Path::new(STDIN), &e))
+    })?;
+    if bytes.len() as u64 > LONGEST {
+        crate::bail!(File, "expected a script of at most {} on standard input, found more", human(LONGEST.into()));
+    }
     Ok((STDIN.into(), utf8(bytes).map_err(|e| e.within(STDIN))?))
 }
 

@@ -17,6 +17,7 @@ use crate::base::random::Randomness;
 use crate::base::settings::Settings;
 use crate::base::task::{Progress, Silent};
 use crate::base::{Result, Task};
+use crate::model::hub;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::console::Console;
 use crate::script::env::{Arguments, Checks, Env};
@@ -42,19 +43,10 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         Some((record, out)) => (record.sources, Some(out), Some(record.screen)),
         None => (BTreeMap::new(), None, None),
     };
-    let rules = Rules {
-        allow_read: options.allow_read.clone(),
-        deny_read: options.deny_read.clone(),
-        allow_write: options.allow_write.clone(),
-        deny_write: options.deny_write.clone(),
-        allow_net: options.allow_net.clone(),
-        deny_net: options.deny_net.clone(),
-    };
-    let mut access = Access::new(&settings.out, &rules)?;
+    let mut access = access(options)?;
     if let Some(before) = before {
         access = access.reading_below(before);
     }
-    let files = Files::new(access, wants.recording);
     let interrupted = listen_for_interruption(wants.interactive)?;
     let progress: Arc<dyn Progress> = match (settings.quiet, std::io::stderr().is_terminal()) {
         (true, _) => Arc::new(Silent),
@@ -68,18 +60,33 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
         _ if options.json => Console::stderr(here, interrupted.clone()),
         _ => Console::stdout(here, interrupted.clone()),
     };
+    let task = Task::new(interrupted, progress);
     Ok(Env {
         device: device(&settings.device)?,
         random: Randomness::new(settings.seed),
         console: if wants.recording { console.keeping() } else { console },
-        task: Task::new(interrupted, progress),
-        files,
+        files: Files::new(access, wants.recording).heeding(&task),
+        task,
         arguments: wants.arguments,
         checks: Checks::default(),
         models: Loaded::default(),
         recorded,
         settings,
     })
+}
+
+/// What scripts may touch. The user's tokens are for the hub alone.
+pub fn access(options: &Options) -> Result<Access> {
+    let rules = Rules {
+        allow_read: options.allow_read.clone(),
+        deny_read: options.deny_read.clone(),
+        allow_write: options.allow_write.clone(),
+        deny_write: options.deny_write.clone(),
+        allow_net: options.allow_net.clone(),
+        deny_net: options.deny_net.clone(),
+    };
+    let access = Access::new(&options.out, &rules)?;
+    hub::Settings::tokens().iter().try_fold(access, |access, place| access.hiding(place))
 }
 
 fn settings(options: &Options) -> Settings {

@@ -39,9 +39,10 @@ impl Env {
     pub fn in_memory(out: &Path) -> Result<Self> {
         let screen = Screen { width: 80, height: 24, colour: false, graphics: Graphics::Text };
         let settings = Settings { out: out.to_path_buf(), ..Settings::default() };
+        let task = Task::default();
         Ok(Self {
-            task: Task::default(),
-            files: Files::new(Access::new(out, &Rules::default())?, false),
+            files: Files::new(Access::new(out, &Rules::default())?, false).heeding(&task),
+            task,
             random: Randomness::new(settings.seed),
             console: Console::memory(screen),
             device: Device::Cpu,
@@ -59,7 +60,7 @@ impl Env {
         Self {
             settings: self.settings.clone(),
             task: self.task.clone(),
-            files: Files::new(self.files.access().clone(), false),
+            files: Files::new(self.files.access().clone(), false).heeding(&self.task),
             random: Randomness::new(self.settings.seed),
             console: self.console.beside(),
             device: self.device.clone(),

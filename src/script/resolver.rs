@@ -9,7 +9,7 @@ use rhai::{Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position,
 
 use super::env::Env;
 use super::failure::Sources;
-use crate::base::{Result, names};
+use crate::base::{Kind, Result, names};
 use crate::err;
 
 /// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
@@ -69,13 +69,18 @@ impl Resolver {
             file = PathBuf::from(format!("{path}.rhai"));
         }
         let places: Vec<PathBuf> = folders(from).into_iter().map(|folder| folder.join(&file)).collect();
+        // A place that may not be read is passed over, whether a library is there or not; that it was is said in both cases.
+        let mut refused = Vec::new();
         for place in &places {
             if let Some(text) = self.env.recorded.get(&shown(place)) {
                 return Ok((shown(place), text.clone()));
             }
-            if place.is_file() {
-                let text = self.env.files.script(place)?;
-                return Ok((shown(place), text));
+            // Absolute, since a library is looked for nowhere else than here.
+            let exact = std::path::absolute(place).unwrap_or_else(|_| place.clone());
+            match self.env.files.has(&exact) {
+                Ok(true) if exact.is_file() => return Ok((shown(place), self.env.files.script(place)?)),
+                Err(refusal) if refusal.kind == Kind::Access => refused.push(refusal.message),
+                _ => {}
             }
         }
         let near = match STDLIB.iter().find(|(name, _)| *name == path) {
@@ -83,7 +88,16 @@ impl Resolver {
             None => self.nearest_file(&file, &places).map(|near| format!("did you mean `{near}`?")),
         };
         let looked = places.iter().map(|p| shown(p)).collect::<Vec<_>>().join(", ");
-        Err(err!(File, "cannot find the library `{path}`").maybe_hint(near.or(Some(format!("looked for {looked}")))))
+        let hint = match (near, refused.is_empty()) {
+            (near, false) => [near.unwrap_or(format!("looked for {looked}"))]
+                .into_iter()
+                .chain(refused)
+                .collect::<Vec<_>>()
+                .join("; "),
+            (Some(near), true) => near,
+            (None, true) => format!("looked for {looked}"),
+        };
+        Err(err!(File, "cannot find the library `{path}`").hint(hint))
     }
 
     /// The library nearest in name, among those that the script may read.

@@ -40,6 +40,17 @@ pub struct Repo {
     pub gated: bool,
     /// An etag that is sent instead of the right one.
     pub etag: Option<String>,
+    /// Whether what is said of it has no end.
+    pub endless: bool,
+    /// How often the hub is in trouble before it answers.
+    pub trouble: std::sync::atomic::AtomicUsize,
+}
+
+impl Repo {
+    fn in_trouble(&self) -> bool {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.trouble.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 struct State {
@@ -152,7 +163,14 @@ fn answer_of_hub(state: &State, request: &Request, stream: &mut TcpStream) -> st
         return refuse(stream, "401 Unauthorized", "GatedRepo");
     }
     match question.split_once('/') {
-        Some(("revision", revision)) if ["main", "v1", COMMIT].contains(&revision) => {
+        Some(("revision", _)) if repo.in_trouble() => send(stream, "503 Service Unavailable", &[], b""),
+        Some(("revision", _)) if repo.endless => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"siblings\": [")?;
+            loop {
+                stream.write_all(&br#"{"rfilename": "a"}, "#.repeat(10_000))?;
+            }
+        }
+        Some(("revision", revision)) if ["main", "v1", "refs%2Fpr%2F1", COMMIT].contains(&revision) => {
             let files: Vec<_> = repo.files.keys().map(|file| serde_json::json!({ "rfilename": file })).collect();
             let info = serde_json::json!({ "id": name, "sha": COMMIT, "siblings": files, "tags": [] });
             send(stream, "200 OK", &[], info.to_string().as_bytes())

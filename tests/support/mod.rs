@@ -18,7 +18,7 @@ pub fn session(folder: &Path) -> Session {
 pub fn session_with(folder: &Path, rules: Rules) -> Session {
     let out = folder.join("out");
     let env = Env::in_memory(&out).unwrap();
-    Session::new(Env { files: Files::new(Access::new(&out, &rules).unwrap(), true), ..env })
+    Session::new(Env { files: Files::new(Access::new(&out, &rules).unwrap(), true).heeding(&env.task), ..env })
 }
 
 /// The message of the failure that a line ends in.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::held;
+use super::{held, plain};
 use crate::base::{Error, Result};
 use crate::err;
 
@@ -48,7 +49,8 @@ impl Drop for Passing {
 /// A lock on a folder, held by the system for as long as the file is open: a killed run leaves none behind.
 pub(super) struct Lock {
     file: File,
-    place: Passing,
+    /// The lock's own file; none where the folder itself is locked.
+    place: Option<Passing>,
 }
 
 impl Lock {
@@ -56,12 +58,11 @@ impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
         for _ in 0..ATTEMPTS {
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .map_err(|e| Error::io("write into", folder, &e))?;
+            // The name may be that of a folder, a pipe or a link, which are no locks and are left as they are.
+            let is_taken = fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file());
+            let place = if is_taken { folder } else { &path };
+            let opened = if is_taken { itself(folder) } else { plain::make(&path) };
+            let file = opened.map_err(|e| Error::io("write into", folder, &e))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
@@ -71,9 +72,9 @@ impl Lock {
                 Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
             }
             // The run before may have removed the file between our opening and our locking it.
-            if same_file(&file, &path) {
+            if same_file(&file, place) {
                 remove_unfinished(folder);
-                return Ok(Self { file, place: Passing::new(&path) });
+                return Ok(Self { file, place: (!is_taken).then(|| Passing::new(&path)) });
             }
         }
         Err(err!(File, "cannot lock {}: its lock file does not stay the same", folder.display())
@@ -81,11 +82,24 @@ impl Lock {
     }
 }
 
+/// The folder as what is locked, where the system can.
+#[cfg(unix)]
+fn itself(folder: &Path) -> io::Result<File> {
+    File::open(folder)
+}
+
+#[cfg(not(unix))]
+fn itself(folder: &Path) -> io::Result<File> {
+    Err(io::Error::other(format!("there is no lock in it: {} is no file; remove it", folder.join(LOCK).display())))
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it cannot
-        // be removed it stays as an empty file without effect.
-        let _stays = fs::remove_file(&self.place.0);
+        if let Some(place) = &self.place {
+            // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it
+            // cannot be removed it stays as an empty file without effect.
+            let _stays = fs::remove_file(&place.0);
+        }
         let _released_on_close = self.file.unlock();
     }
 }
@@ -102,7 +116,7 @@ fn remove_unfinished(folder: &Path) {
 #[cfg(unix)]
 fn same_file(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
+    match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,
     }

@@ -1,22 +1,29 @@
 //! Files of the user's own, such as the history of the prompt, which no script has a say in.
+//!
+//! Users may well keep them elsewhere behind a link, so links are followed here.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
-use std::time::SystemTime;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::plain;
+
+/// How long a file may be locked by others, who only ever add a line to it or read it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last `limit` bytes of a file.
 /// A file that is not there yet is empty.
 pub fn end_of(place: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(place) {
+    let mut file = match plain::read(&target(place)?) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened?,
     };
-    file.lock_shared()?;
+    patiently(|| file.try_lock_shared())?;
     let length = file.metadata()?.len();
-    io::Seek::seek(&mut file, io::SeekFrom::Start(length.saturating_sub(limit)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut file, &mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -29,12 +36,59 @@ pub fn append(place: &Path, bytes: &[u8]) -> io::Result<()> {
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(place)?;
-    file.lock()?;
+    let mut file = plain::opened(&mut options, &target(place)?)?;
+    patiently(|| file.try_lock())?;
     file.write_all(bytes)
 }
 
 /// Has a file say that it was used just now.
 pub fn mark_used(place: &Path) -> io::Result<()> {
-    File::options().append(true).open(place)?.set_modified(SystemTime::now())
+    plain::append(place)?.set_modified(SystemTime::now())
+}
+
+/// Where a link leads.
+fn target(place: &Path) -> io::Result<PathBuf> {
+    crate::base::access::resolve(place).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.message))
+}
+
+/// Waits for a lock, but not for ever.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
+    let since = std::time::Instant::now();
+    loop {
+        match lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program keeps it locked"));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Each of them held the prompt up for ever.
+    #[test]
+    fn what_is_no_file_or_stays_locked_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for place in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            assert!(end_of(place, 10).is_err() && append(place, b"x").is_err() && mark_used(place).is_err());
+        }
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        append(&link, b"one").unwrap();
+        assert_eq!(end_of(&link, 2).unwrap(), b"ne");
+        let held = plain::make(&file).unwrap();
+        held.lock().unwrap();
+        assert_eq!(append(&link, b"two").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(end_of(&link, 2).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        append(&link, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"onetwo");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
@@ -10,9 +10,10 @@ use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use super::{GLANCE, Server, accepted, failed, hex, patiently};
+use crate::base::files::{self, plain};
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
-use crate::{bail, err};
+use crate::err;
 
 /// A file to be fetched to a place that no script chose: a cache of the user's.
 pub struct Download<'a> {
@@ -70,12 +71,7 @@ impl Server {
 /// Waits until nobody else fetches the same file.
 async fn turn(task: &Task, lock: &Path) -> Result<File> {
     make_folder_of(lock)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(lock)
-        .map_err(|e| Error::io("write", lock, &e))?;
+    let file = plain::make(lock).map_err(|e| in_the_way(lock, &e))?;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -140,13 +136,14 @@ impl Growing {
         name.push(".incomplete");
         let place = PathBuf::from(name);
         make_folder_of(&place)?;
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&place)
-            .map_err(|e| Error::io("write", &place, &e))?;
+        let mut file = plain::make(&place).map_err(|e| in_the_way(&place, &e))?;
+        // What has another name as well is somebody's file, which is not to be emptied or added to.
+        if has_other_names(&file) {
+            return Err(in_the_way(
+                &place,
+                &io::Error::new(io::ErrorKind::InvalidInput, "it has another name as well"),
+            ));
+        }
         let (length, hash) = match wanted.sha256 {
             Some(_) => hashed(task, &mut file, &place)?,
             None => (0, Sha256::new()),
@@ -201,23 +198,37 @@ impl Growing {
     }
 }
 
+/// Something stands under a name that everybody knows, and is not what we keep there.
+fn in_the_way(place: &Path, error: &io::Error) -> Error {
+    let trouble = Error::io("write", place, error);
+    match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
+            Error { message: format!("{}; remove it, and run it again", trouble.message), ..trouble }
+        }
+        _ => trouble,
+    }
+}
+
+#[cfg(unix)]
+fn has_other_names(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().is_ok_and(|meta| meta.nlink() > 1)
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_file: &File) -> bool {
+    false
+}
+
 /// The length and the hash of what is in a file, which is left at its end.
 fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
-    let mut piece = vec![0; 1 << 20];
     let (mut length, mut hash) = (0, Sha256::new());
-    loop {
-        task.check()?;
-        match file.read(&mut piece) {
-            Ok(0) => return Ok((length, hash)),
-            Ok(count) => {
-                let Some(read) = piece.get(..count) else { bail!(Bug, "more was read than there was room for") };
-                hash.update(read);
-                length += count as u64;
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read", place, &e)),
-        }
-    }
+    files::pieces(file, task, place, |piece| {
+        hash.update(piece);
+        length += piece.len() as u64;
+        Ok(())
+    })?;
+    Ok((length, hash))
 }
 
 fn make_folder_of(place: &Path) -> Result<()> {

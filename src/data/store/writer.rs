@@ -45,7 +45,7 @@ impl Writer {
     pub fn begin(files: &Files, folder: &Path, made: Made) -> Result<Self> {
         let path = files.access().to_write(&folder.join(MANIFEST))?;
         let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let there = || path.exists().then(|| Manifest::read(files, &path)).transpose();
+        let there = || files.has(&path)?.then(|| Manifest::read(files, &path)).transpose();
         let mut found = there()?;
         if found.as_ref().is_none_or(|manifest| !manifest.complete) {
             files.lock(&place)?;

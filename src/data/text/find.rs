@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobSet};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::base::access::{self, Access};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task, names};
 use crate::err;
@@ -58,8 +59,10 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
 /// The files that fit a pattern. `*` stands for any part of a name, `**` for any folders.
 fn matching(files: &Files, pattern: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let glob = GlobBuilder::new(pattern.trim_start_matches("./")).literal_separator(true).build();
-    let glob = glob.map_err(|e| err!(Argument, "expected a pattern of file names, found {pattern:?}: {}", e.kind()))?;
-    let matcher = glob.compile_matcher();
+    // A set of one: of a pattern that comes to too much it says so, where a pattern alone panics.
+    let matcher = glob.and_then(|glob| GlobSet::builder().add(glob).build());
+    let matcher =
+        matcher.map_err(|e| err!(Argument, "expected a pattern of file names, found {pattern:?}: {}", e.kind()))?;
     // The folder that all of them are in: what stands before the first sign of a pattern.
     let plain = pattern.trim_start_matches("./");
     let plain = plain.find(['*', '?', '[', '{']).and_then(|at| plain.get(..at)).unwrap_or_default();
@@ -79,23 +82,73 @@ fn some(found: Vec<PathBuf>, nothing: impl FnOnce() -> Error) -> Result<Vec<Path
     if found.is_empty() { Err(nothing()) } else { Ok(found) }
 }
 
-/// The files below a folder that are wanted. Names that begin with a dot are passed over.
+/// The files below a folder that are wanted. Names that begin with a dot are passed over, and so is what may not be read,
+/// without a word, since to name it would be to say that it is there.
 fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let place = files.access().to_read(folder)?;
-    let hidden = |entry: &DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
-    let walk = WalkDir::new(&place).follow_links(true).into_iter().filter_entry(|entry| !hidden(entry));
-    let mut found = Vec::new();
-    for entry in walk {
+    let mut walk = WalkDir::new(&place).follow_links(true).into_iter();
+    let mut seen = Seen { access: files.access(), parent: PathBuf::new(), resolved: PathBuf::new() };
+    let (mut found, mut lost) = (Vec::new(), Vec::new());
+    while let Some(entry) = walk.next() {
         task.check()?;
-        let entry = entry.map_err(|e| err!(File, "cannot look through {}: {e}", folder.display()))?;
-        let inside = entry.path().strip_prefix(&place).unwrap_or(entry.path());
-        let shown = if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) };
-        if entry.file_type().is_file() && wanted(&shown) {
-            found.push(shown);
+        match entry {
+            Ok(entry) if entry.depth() > 0 && (is_hidden(entry.path()) || !seen.shows(&entry)?) => {
+                if entry.file_type().is_dir() {
+                    walk.skip_current_dir();
+                }
+            }
+            Ok(entry) => {
+                let shown = shown(entry.path(), &place, folder);
+                if entry.file_type().is_file() && wanted(&shown) {
+                    found.push(shown);
+                }
+            }
+            // A link that leads to nothing, or to a folder that it is in.
+            Err(error) => match error.path().filter(|path| path.is_symlink()) {
+                Some(link) if is_hidden(link) || !files.access().shows(link, true) => {}
+                Some(link) => lost.push(shown(link, &place, folder)),
+                None => return Err(err!(File, "cannot look through {}: {error}", folder.display())),
+            },
         }
+    }
+    if let Some(first) = lost.iter().min() {
+        task.say(&match lost.len() {
+            1 => format!("left out a link that cannot be followed: {}", first.display()),
+            links => format!("left out {links} links that cannot be followed, the first {}", first.display()),
+        });
     }
     found.sort();
     Ok(found)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+/// A path as it is written from the folder that was named.
+fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
+    let inside = path.strip_prefix(place).unwrap_or(path);
+    if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) }
+}
+
+/// Says what of a walk may be seen. Folders behind links are resolved once for all that is in them.
+struct Seen<'a> {
+    access: &'a Access,
+    parent: PathBuf,
+    resolved: PathBuf,
+}
+
+impl Seen<'_> {
+    fn shows(&mut self, entry: &DirEntry) -> Result<bool> {
+        if entry.path_is_symlink() {
+            return Ok(self.access.shows(entry.path(), true));
+        }
+        let parent = entry.path().parent().unwrap_or(Path::new("/"));
+        if self.parent != parent {
+            (self.parent, self.resolved) = (parent.to_path_buf(), access::resolve(parent)?);
+        }
+        Ok(self.access.shows(&self.resolved.join(entry.file_name()), false))
+    }
 }
 
 /// A source that is not there, with the nearest name among its neighbours.

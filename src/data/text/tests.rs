@@ -308,3 +308,30 @@ fn a_damaged_table_is_refused() {
         let _any = place.open("a.parquet", Options::default()).and_then(|text| all(&text));
     }
 }
+
+/// One link that led nowhere made a whole folder unreadable.
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_are_left_out_and_said() {
+    let place = Place::new(&[("a.txt", b"a"), ("deep/b.txt", b"b")]);
+    for (link, target) in [("lost.txt", "nowhere"), ("deep/up", ".."), (".hidden", "nowhere"), ("c.txt", "deep/b.txt")]
+    {
+        std::os::unix::fs::symlink(target, place.folder.path().join(link)).unwrap();
+    }
+    for source in ["", "**/*.txt"] {
+        assert_eq!(texts(&place.open(source, Options::default()).unwrap()), ["a", "b", "b"]);
+    }
+}
+
+/// Thousands of stars were "a mistake in microtome".
+#[test]
+fn a_pattern_that_comes_to_too_much_is_refused() {
+    let place = Place::new(&[("a.txt", b"a")]);
+    for pattern in ["*".repeat(100_000), "*".repeat(3_000), "{".repeat(3_000), "{a,*}".repeat(600), "[!a]*".repeat(600)]
+    {
+        match place.open(&pattern, Options::default()) {
+            Err(error) => assert_ne!(error.kind, crate::base::Kind::Bug, "{}", error.message),
+            Ok(text) => assert!(all(&text).is_ok()),
+        }
+    }
+}

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::name::{Name, is_commit};
 use super::settings::Settings;
+use crate::base::access::Access;
 use crate::base::cache::{Shelved, shelved};
 use crate::base::{Error, Result, files};
 
 /// The part of the cache that belongs to one model.
 pub struct Cache {
+    /// What the rules of the run say of it. It is the program's own folder, which is read and written unless one denies that.
+    access: Access,
     root: PathBuf,
     folder: PathBuf,
     locks: PathBuf,
@@ -26,10 +29,20 @@ pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
 }
 
 impl Cache {
-    pub fn new(settings: &Settings, name: &Name) -> Self {
+    /// An error where a rule denies to read it: what is in a cache that may not be read is not told.
+    pub fn new(access: &Access, settings: &Settings, name: &Name) -> Result<Self> {
         let own = format!("models--{}--{}", name.org, name.name);
         let root = settings.cache.clone();
-        Self { folder: root.join(&own), locks: root.join(".locks").join(own), root }
+        let cache =
+            Self { access: access.within(&root)?, folder: root.join(&own), locks: root.join(".locks").join(own), root };
+        cache.access.to_read(&cached(&cache.folder)?)?;
+        Ok(cache)
+    }
+
+    /// Asks for leave to write a place of the cache.
+    pub fn may_write(&self, place: &Path) -> Result<()> {
+        self.access.to_write(&cached(place)?)?;
+        Ok(())
     }
 
     /// The folder of all models.
@@ -72,6 +85,10 @@ impl Cache {
             return Ok(());
         }
         let place = self.folder.join("refs").join(&name.revision);
+        if self.may_write(&place).is_err() {
+            // It is for those who ask later without a network; the files themselves are all there.
+            return Ok(());
+        }
         let folder = folder_of(&place)?;
         let failed = |e: std::io::Error| Error::io("write", &place, &e);
         let mut beside = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
@@ -83,6 +100,7 @@ impl Cache {
     /// Lets a file of a commit point at its content.
     pub fn point(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
         let pointer = self.place(commit, file);
+        self.may_write(&pointer)?;
         folder_of(&pointer)?;
         if pointer.is_symlink() {
             // It led nowhere, since otherwise the file would have been found.
@@ -115,6 +133,11 @@ fn link(target: &Path, _blob: &Path, pointer: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn link(_target: &Path, blob: &Path, pointer: &Path) -> std::io::Result<()> {
     fs::hard_link(blob, pointer).or_else(|_| fs::copy(blob, pointer).map(|_| ()))
+}
+
+/// A place of the cache as an absolute path: one that is relative is no output of the run.
+fn cached(place: &Path) -> Result<PathBuf> {
+    std::path::absolute(place).map_err(|e| Error::io("resolve", place, &e))
 }
 
 /// The folder of a place, made if it is missing.

@@ -1,9 +1,8 @@
 //! Models from a model hub: found in the cache or fetched into it, with the layout that other programs' caches have.
 //!
-//! What a revision stands for and which files it has is asked through the `hf-hub` crate, whose cache is the one that is
-//! filled here. What that crate does not do is done here: it fetches large files through a library of its own whose
-//! hosts cannot be judged, takes up no download where it broke off, compares no file with its hash, and does not see
-//! the hash of a file that lies with another server than the hub. So files come through `base::net`.
+//! All of it comes through `base::net`. The crate for this hub fetches large files through a library of its own whose hosts
+//! cannot be judged, takes up no download where it broke off, compares no file with its hash, does not see the hash of a
+//! file that lies with another server than the hub, and reads an answer to its end, if it has one or not.
 
 mod cache;
 mod choice;
@@ -14,8 +13,10 @@ mod settings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
 use crate::base::files::Files;
-use crate::base::{Error, Kind, Result, Task, access, net};
+use crate::base::{Error, Kind, Result, Task, net};
 use crate::err;
 use cache::Cache;
 use choice::Choice;
@@ -72,7 +73,7 @@ pub fn fetch_files(
 
 fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose: Choose) -> Result<Snapshot> {
     task.check()?;
-    let cache = Cache::new(settings, name);
+    let cache = Cache::new(files.access(), settings, name)?;
     if let Err(refusal) = may_ask(files, settings) {
         return from_cache(files, &cache, name, choose, refusal);
     }
@@ -98,7 +99,11 @@ fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
     if settings.offline {
         return Err(err!(Network, "HF_HUB_OFFLINE is set").hint("unset HF_HUB_OFFLINE where there is a network"));
     }
-    files.access().to_fetch(access::host_of(&settings.endpoint))
+    let endpoint = Url::parse(&settings.endpoint).map_err(|e| {
+        err!(Argument, "expected the address of a hub in HF_ENDPOINT, found `{}`: {e}", settings.endpoint)
+            .hint("write it with its scheme, as in https://huggingface.co")
+    })?;
+    files.access().to_fetch(&endpoint)
 }
 
 fn from_cache(files: &Files, cache: &Cache, name: &Name, choose: Choose, refusal: Error) -> Result<Snapshot> {

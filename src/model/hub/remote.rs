@@ -2,32 +2,49 @@
 
 use std::time::Duration;
 
-use hf_hub::repository::ModelInfo;
-use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
+use serde::Deserialize;
 
 use super::cache::Cache;
 use super::name::{Name, is_commit, is_path};
 use super::settings::Settings;
 use crate::base::access::{Access, host_of};
-use crate::base::net::{self, Download, Server};
-use crate::base::{Error, Result, Task};
+use crate::base::net::{self, Answer, Download, Server};
+use crate::base::{Error, Kind, Result, Task};
 use crate::{bail, err};
 
 /// How long the hub may take for a short answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the hub may say of one repository. The largest there are have some hundred thousand files, which are 30 MiB of JSON.
+const LONGEST: u64 = 64 << 20;
+
+/// How often the hub is asked where it, or the way to it, seems to be in trouble for a moment.
+const ATTEMPTS: u32 = 2;
 
 /// One repository of the hub.
 pub struct Remote<'a> {
     settings: &'a Settings,
     name: &'a Name,
     server: Server,
-    repository: HFRepository<RepoTypeModel>,
 }
 
 /// What a revision stands for just now.
 pub struct State {
     pub commit: String,
     pub names: Vec<String>,
+}
+
+/// What the hub says of a revision.
+#[derive(Deserialize)]
+struct Info {
+    sha: Option<String>,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }
 
 /// What the hub says of one file.
@@ -53,29 +70,43 @@ impl<'a> Remote<'a> {
                 .hint("look at HF_TOKEN, or log in again"));
         }
         let server = Server::new(access, token)?;
-        let client = HFClient::builder()
-            .client(server.client())
-            .user_agent(net::USER_AGENT)
-            .endpoint(&settings.endpoint)
-            .cache_dir(&settings.cache)
-            .retry_max_attempts(2)
-            // Without a token it would look for one in the environment; this one is no token, and is not sent.
-            .token(token.unwrap_or("\n"))
-            .build()
-            .map_err(|e| err!(Argument, "cannot ask {}: {e}", settings.endpoint).hint("look at HF_ENDPOINT"))?;
-        Ok(Self { settings, name, server, repository: client.model(&name.org, &name.name) })
+        Ok(Self { settings, name, server })
     }
 
     /// Asks what the revision stands for and which files it has.
     pub async fn state(&self, task: &Task) -> Result<State> {
-        let question = self.repository.info().revision(&self.name.revision).send();
-        let info = self.patient(task, question).await?.map_err(|e| self.refusal(e))?;
-        let ModelInfo { sha, siblings, .. } = info;
-        let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
+        let (repo, revision) = (self.name.repo(), escaped(&self.name.revision));
+        let address = format!("{}/api/models/{repo}/revision/{revision}", self.settings.endpoint);
+        let answer = self.answered(task, &address).await?;
+        if !(200..300).contains(&answer.status) {
+            return Err(self.refusal(&answer));
+        }
+        let info: Info = serde_json::from_slice(&answer.content).map_err(|_| {
+            err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT")
+        })?;
+        let Some(commit) = info.sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
         };
-        let files = siblings.unwrap_or_default().into_iter().map(|file| file.rfilename);
+        let files = info.siblings.into_iter().map(|file| file.rfilename);
         Ok(State { commit, names: files.filter(|path| is_path(path)).collect() })
+    }
+
+    /// Asks the hub, and once more where it or the way to it was in trouble.
+    async fn answered(&self, task: &Task, address: &str) -> Result<Answer> {
+        let mut attempt = 1;
+        loop {
+            let what = format!("{} from {}", self.name.repo(), self.host());
+            let answer = self.patient(task, self.server.ask(task, address, &what, LONGEST)).await?;
+            let is_passing = match &answer {
+                Ok(answer) => matches!(answer.status, 408 | 429 | 500 | 502..=504),
+                Err(error) => error.kind == Kind::Network,
+            };
+            if !is_passing || attempt == ATTEMPTS {
+                return answer;
+            }
+            attempt += 1;
+            net::patiently(task, tokio::time::sleep(Duration::from_millis(200))).await?;
+        }
     }
 
     /// Asks how large a file is and what its content is called.
@@ -105,6 +136,8 @@ impl<'a> Remote<'a> {
     /// Fetches the content of a file into the cache.
     pub async fn download(&self, task: &Task, cache: &Cache, commit: &str, file: &str, facts: &Facts) -> Result<()> {
         let (place, lock) = cache.blob(&facts.etag);
+        cache.may_write(&place)?;
+        cache.may_write(&lock)?;
         let wanted = Download {
             address: &self.address(commit, file),
             name: file,
@@ -131,36 +164,21 @@ impl<'a> Remote<'a> {
     }
 
     /// What the hub's refusal means. Its own words may hold anything and are not repeated.
-    fn refusal(&self, error: HFError) -> Error {
+    fn refusal(&self, answer: &Answer) -> Error {
         let Name { revision, .. } = self.name;
         let repo = self.name.repo();
-        match error {
-            HFError::AuthRequired { context } => self.closed(401, context.error_code.as_deref()),
-            HFError::Forbidden { context } => self.closed(403, context.error_code.as_deref()),
-            HFError::RevisionNotFound { context: Some(context), .. }
-                if context.error_code.as_deref() == Some("RepoNotFound") =>
-            {
-                self.unknown()
-            }
-            HFError::RevisionNotFound { context: Some(context), .. }
-                if context.error_code.as_deref() == Some("RevisionNotFound") =>
-            {
-                err!(Name, "{repo} has no revision `{revision}`")
-                    .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint))
-            }
-            HFError::RevisionNotFound { .. } => {
-                err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
-                    .hint("look at both names; one that is private wants HF_TOKEN set")
-            }
-            HFError::RateLimited { retry_after, .. } => {
-                let when = retry_after.map_or("later".into(), |wait| format!("in {} seconds", wait.as_secs()));
+        match (answer.status, answer.code.as_deref()) {
+            (401 | 403, code) => self.closed(answer.status, code),
+            (404, Some("RepoNotFound")) => self.unknown(),
+            (404, Some("RevisionNotFound")) => err!(Name, "{repo} has no revision `{revision}`")
+                .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint)),
+            (404, _) => err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
+                .hint("look at both names; one that is private wants HF_TOKEN set"),
+            (429, _) => {
+                let when = answer.retry_after.map_or("later".into(), |seconds| format!("in {seconds} seconds"));
                 err!(Network, "{} has had too many questions", self.host()).hint(format!("try again {when}"))
             }
-            HFError::Http { context } => self.trouble(context.status.as_u16()),
-            HFError::Request { source, .. } if !source.is_decode() => {
-                net::failure(&format!("{repo} from {}", self.host()), &source)
-            }
-            _ => err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT"),
+            (status, _) => self.trouble(status),
         }
     }
 

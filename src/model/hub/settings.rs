@@ -26,15 +26,16 @@ impl Settings {
         Self::read(|name| std::env::var(name).ok())
     }
 
+    /// Where tokens are that logging in has left, which no script is to read.
+    pub fn tokens() -> [PathBuf; 2] {
+        token_places(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
     fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let said = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let home = said("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            let caches = said("XDG_CACHE_HOME").map(PathBuf::from);
-            let user = std::env::home_dir().unwrap_or_else(std::env::temp_dir);
-            caches.unwrap_or_else(|| user.join(".cache")).join("huggingface")
-        });
+        let home = home(said);
         let cache = said("HF_HUB_CACHE").or_else(|| said("HUGGINGFACE_HUB_CACHE"));
-        let place = said("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+        let [place, _] = token_places(said);
         // People who set this want to be asked for by name alone: a token in the environment is then not used either.
         let shown = !said("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|value| means_yes(&value));
         let token = || said("HF_TOKEN").or_else(|| in_file(place));
@@ -46,6 +47,21 @@ impl Settings {
             offline: said("HF_HUB_OFFLINE").is_some_and(|value| means_yes(&value)),
         }
     }
+}
+
+/// The folder of all that belongs to the hub.
+fn home(said: impl Fn(&str) -> Option<String>) -> PathBuf {
+    said("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        let caches = said("XDG_CACHE_HOME").map(PathBuf::from);
+        let user = std::env::home_dir().unwrap_or_else(std::env::temp_dir);
+        caches.unwrap_or_else(|| user.join(".cache")).join("huggingface")
+    })
+}
+
+/// The file of the token in use, and that of all tokens of the user's.
+fn token_places(said: impl Fn(&str) -> Option<String>) -> [PathBuf; 2] {
+    let place = |variable: &str, name: &str| said(variable).map_or_else(|| home(&said).join(name), PathBuf::from);
+    [place("HF_TOKEN_PATH", "token"), place("HF_STORED_TOKENS_PATH", "stored_tokens")]
 }
 
 /// The token stays where it is, whatever is printed.

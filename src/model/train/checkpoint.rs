@@ -52,7 +52,7 @@ impl Keep<'_> {
 
     /// Whether a training is there that is to be gone on with.
     pub fn is_begun(&self) -> Result<bool> {
-        Ok(!self.fresh && self.path()?.exists())
+        Ok(!self.fresh && self.files.has(&self.path()?)?)
     }
 
     /// Sets `state` to what was kept.

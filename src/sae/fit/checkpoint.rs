@@ -53,7 +53,7 @@ impl Keep<'_> {
     pub fn is_begun(&self) -> Result<bool> {
         let path = self.path()?;
         self.files.lock(path.parent().unwrap_or(Path::new("/")))?;
-        Ok(!self.fresh && path.exists())
+        Ok(!self.fresh && self.files.has(&path)?)
     }
 
     pub fn save(&self, state: &State, history: &History, recipe: &Recipe, data: &str) -> Result<()> {

@@ -227,8 +227,8 @@ fn the_rules_of_a_run_hold_for_what_is_kept() {
     let kept = super::folder(&cache);
     let open = |rules: Allowed| Shelf::open(&cache, &access(folder.path(), rules)).unwrap().is_some();
     assert!(open(Allowed::default()));
-    // As for the output folder, the longest rule decides.
-    assert!(open(Allowed { deny_write: vec![folder.path().into()], ..Allowed::default() }));
+    // As for the output folder, a denial of the user's holds however short it is.
+    assert!(!open(Allowed { deny_write: vec![folder.path().into()], ..Allowed::default() }));
     assert!(!open(Allowed { deny_write: vec![kept.clone()], ..Allowed::default() }));
     assert!(!open(Allowed { deny_read: vec![cache.clone()], ..Allowed::default() }));
 }

@@ -1,0 +1,313 @@
+//! Rules for folders: which of them decides for a path, names compared as the file system compares them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use unicode_normalization_alignments::UnicodeNormalization;
+
+use super::{Verdict, resolve};
+use crate::base::Result;
+use crate::err;
+
+/// How a file system tells names in a folder apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Exact,
+    /// Large and small letters are the same, and so are the ways of writing a letter with its accent.
+    Folded,
+}
+
+impl Names {
+    /// Whether two names are of the same file.
+    fn same(self, one: &OsStr, other: &OsStr) -> bool {
+        if one == other {
+            return true;
+        }
+        match (self, one.to_str(), other.to_str()) {
+            (Self::Folded, Some(one), Some(other)) => folded(one) == folded(other),
+            _ => false,
+        }
+    }
+}
+
+/// A name as file systems compare it that do not tell large letters from small ones. By way of the large ones, since some
+/// small letters are the same only there.
+fn folded(name: &str) -> String {
+    let large = name.nfd().flat_map(|(letter, _)| letter.to_uppercase());
+    let small: String = large.flat_map(char::to_lowercase).collect();
+    small.nfd().map(|(letter, _)| letter).collect()
+}
+
+/// What is asked of a file system to find out how it compares names.
+trait Look {
+    /// Whether both paths lead to one and the same file.
+    fn is_same(&self, one: &Path, other: &Path) -> bool;
+    /// Names in a folder, as far as they can be had.
+    fn names(&self, folder: &Path) -> Vec<OsString>;
+}
+
+/// The file system itself.
+struct System;
+
+impl Look for System {
+    #[cfg(unix)]
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match (std::fs::symlink_metadata(one), std::fs::symlink_metadata(other)) {
+            (Ok(one), Ok(other)) => one.ino() == other.ino() && one.dev() == other.dev(),
+            _ => false,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+    }
+
+    fn names(&self, folder: &Path) -> Vec<OsString> {
+        // A few are enough to find one with letters.
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.take(100).map(|entry| entry.file_name()).collect()
+    }
+}
+
+/// How names in a folder compare: some name there, with large and small letters exchanged, leads to the same file or
+/// it does not. None where nothing there has letters.
+fn names_in(folder: &Path, name: &OsStr, look: &impl Look) -> Option<Names> {
+    let there = |name: &OsStr| look.is_same(&folder.join(name), &folder.join(name));
+    let tried = |name: &OsStr| {
+        let exchanged = exchanged(name.to_str()?)?;
+        let is_same = there(name).then(|| look.is_same(&folder.join(name), &folder.join(exchanged)))?;
+        Some(if is_same { Names::Folded } else { Names::Exact })
+    };
+    tried(name).or_else(|| look.names(folder).iter().find_map(|name| tried(name)))
+}
+
+/// A name with large and small letters exchanged, if it has any.
+fn exchanged(name: &str) -> Option<String> {
+    let exchanged: String = name
+        .chars()
+        .map(|letter| match letter {
+            'a'..='z' => letter.to_ascii_uppercase(),
+            'A'..='Z' => letter.to_ascii_lowercase(),
+            other => other,
+        })
+        .collect();
+    (exchanged != name).then_some(exchanged)
+}
+
+/// A folder with all that is in it, allowed or denied.
+#[derive(Debug, Clone)]
+struct Rule {
+    folder: PathBuf,
+    /// How each part of the folder's path is compared.
+    names: Vec<Names>,
+    allowed: bool,
+}
+
+impl Rule {
+    /// The folder's links are resolved.
+    fn new(folder: PathBuf, allowed: bool, look: &impl Look) -> Self {
+        let mut above = PathBuf::new();
+        // Where a folder does not say it, it compares names as the folder that it is in.
+        let mut last = if cfg!(windows) { Names::Folded } else { Names::Exact };
+        let names = folder.components().map(|part| {
+            if let Component::Normal(name) = part {
+                last = names_in(&above, name, look).unwrap_or(last);
+            }
+            above.push(part);
+            last
+        });
+        Self { names: names.collect(), folder, allowed }
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        let mut parts = path.components();
+        self.folder
+            .components()
+            .zip(&self.names)
+            .all(|(part, names)| parts.next().is_some_and(|other| names.same(part.as_os_str(), other.as_os_str())))
+    }
+
+    fn length(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// Allowed and denied folders; what no rule contains is denied.
+#[derive(Debug, Clone, Default)]
+pub struct Folders {
+    built_in: Vec<Rule>,
+    given: Vec<Rule>,
+}
+
+impl Folders {
+    /// A rule of the program's own, for a folder whose links are resolved.
+    pub fn set(&mut self, folder: PathBuf, allowed: bool) {
+        self.built_in.push(Rule::new(folder, allowed, &System));
+    }
+
+    /// Rules as the command line has them.
+    pub fn add(&mut self, typed: &[PathBuf], option: &str, allowed: bool) -> Result<()> {
+        for folder in typed {
+            let place = resolve(folder)?;
+            let written = folder.to_string_lossy();
+            if (written.contains(['*', '?']) || written.starts_with('~')) && !place.exists() {
+                return Err(err!(Argument, "expected a folder after {option}, found `{written}`").hint(
+                    "a rule is for one folder and all that is in it: neither patterns nor ~ are filled in here",
+                ));
+            }
+            self.given.push(Rule::new(place, allowed, &System));
+        }
+        Ok(())
+    }
+
+    /// The longest rule decides, and at equal length a denial. What was given stands above what is built in; only a denial
+    /// that is built in holds against leave for a folder around it.
+    pub fn judge(&self, path: &Path) -> Verdict {
+        match (longest(&self.given, path), longest(&self.built_in, path)) {
+            (Some(given), _) if !given.allowed => Verdict::Denied,
+            (Some(given), Some(own)) if !own.allowed && own.length() > given.length() => Verdict::NotAllowed,
+            (Some(_), _) => Verdict::Allowed,
+            (None, own) => match own.is_some_and(|own| own.allowed) {
+                true => Verdict::Allowed,
+                false => Verdict::NotAllowed,
+            },
+        }
+    }
+
+    pub fn allows(&self, path: &Path) -> bool {
+        self.judge(path) == Verdict::Allowed
+    }
+}
+
+fn longest<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a Rule> {
+    rules.iter().filter(|rule| rule.holds(path)).max_by_key(|rule| (rule.length(), !rule.allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file system of a few paths, which below some folder does not tell large letters from small ones.
+    struct Imagined {
+        paths: &'static [&'static str],
+        folding: &'static str,
+    }
+
+    impl Imagined {
+        fn found(&self, path: &Path) -> Option<&'static str> {
+            let path = path.to_str()?;
+            self.paths
+                .iter()
+                .copied()
+                .find(|known| *known == path || known.starts_with(self.folding) && known.eq_ignore_ascii_case(path))
+        }
+    }
+
+    impl Look for Imagined {
+        fn is_same(&self, one: &Path, other: &Path) -> bool {
+            self.found(one).is_some_and(|found| self.found(other) == Some(found))
+        }
+
+        fn names(&self, folder: &Path) -> Vec<OsString> {
+            let below = |path: &&str| Path::new(path).parent() == Some(folder);
+            self.paths
+                .iter()
+                .filter(|path| below(path))
+                .filter_map(|path| Some(Path::new(path).file_name()?.into()))
+                .collect()
+        }
+    }
+
+    const DISK: Imagined = Imagined {
+        paths: &[
+            "/home",
+            "/home/me",
+            "/home/me/Data",
+            "/mnt",
+            "/mnt/usb",
+            "/mnt/usb/Secret",
+            "/mnt/usb/1",
+            "/mnt/usb/2/3",
+        ],
+        folding: "/mnt/usb/",
+    };
+
+    fn holds(rule: &str, path: &str) -> bool {
+        Rule::new(rule.into(), true, &DISK).holds(Path::new(path))
+    }
+
+    #[test]
+    fn names_are_the_same_where_the_file_system_says_so() {
+        let same = |one: &str, other: &str| Names::Folded.same(OsStr::new(one), OsStr::new(other));
+        for (one, other) in
+            [("Data", "dATA"), ("ÉTÉ", "e\u{301}te\u{301}"), ("K", "\u{212a}"), ("straße", "STRASSE"), ("ſ", "S")]
+        {
+            assert!(same(one, other), "{one} {other}");
+            assert!(!Names::Exact.same(OsStr::new(one), OsStr::new(other)), "{one} {other}");
+        }
+        assert!(!same("data", "date") && !same("e", "é") && Names::Exact.same(OsStr::new("x"), OsStr::new("x")));
+    }
+
+    #[test]
+    fn how_a_folder_compares_names_is_found_out_by_looking() {
+        let of = |folder: &str, name: &str| names_in(Path::new(folder), OsStr::new(name), &DISK);
+        assert_eq!(of("/home/me", "Data"), Some(Names::Exact));
+        assert_eq!(of("/mnt/usb", "Secret"), Some(Names::Folded));
+        // What is not there yet, and what has no letters, is answered by its neighbours.
+        assert_eq!(of("/mnt/usb", "new"), Some(Names::Folded));
+        assert_eq!(of("/mnt/usb", "1"), Some(Names::Folded));
+        assert_eq!(of("/home/me", "new"), Some(Names::Exact));
+        assert_eq!(of("/mnt/usb/2", "new"), None);
+        assert_eq!(exchanged("aB1"), Some("Ab1".into()));
+        assert_eq!(exchanged("1"), None);
+    }
+
+    #[test]
+    fn rules_compare_each_part_as_the_folder_around_it_does() {
+        assert!(holds("/home/me/Data", "/home/me/Data/x") && !holds("/home/me/Data", "/home/me/data/x"));
+        assert!(holds("/mnt/usb/Secret", "/mnt/usb/SECRET/x") && !holds("/mnt/usb/Secret", "/mnt/USB/Secret/x"));
+        // A folder that will be made compares as the one that it will be in, and so do those in a folder that is empty.
+        assert!(holds("/mnt/usb/new/deep", "/mnt/usb/NEW/Deep/x") && !holds("/home/me/new", "/home/me/New"));
+        assert!(holds("/mnt/usb/2/new", "/mnt/usb/2/NEW"));
+        assert!(!holds("/mnt/usb/Secret", "/mnt/usb/Secre") && !holds("/mnt/usb/Secret", "/mnt/usb"));
+    }
+
+    #[test]
+    fn the_file_system_here_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("Name"), "").unwrap();
+        let found = names_in(folder.path(), OsStr::new("Name"), &System);
+        let folds = folder.path().join("nAME").exists();
+        assert_eq!(found, Some(if folds { Names::Folded } else { Names::Exact }));
+    }
+
+    fn rules(built_in: &[(&str, bool)], given: &[(&str, bool)]) -> Folders {
+        let rule = |(folder, allowed): &(&str, bool)| Rule::new(folder.into(), *allowed, &DISK);
+        Folders { built_in: built_in.iter().map(rule).collect(), given: given.iter().map(rule).collect() }
+    }
+
+    #[test]
+    fn a_denial_that_was_given_wins_over_what_is_built_in() {
+        let of = |given: &[(&str, bool)], path: &str| rules(&[("/out", true)], given).judge(Path::new(path));
+        assert_eq!(of(&[], "/out/x"), Verdict::Allowed);
+        assert_eq!(of(&[], "/x"), Verdict::NotAllowed);
+        assert_eq!(of(&[("/", false)], "/out/x"), Verdict::Denied);
+        assert_eq!(of(&[("/", false), ("/out/a", true)], "/out/a/x"), Verdict::Allowed);
+        assert_eq!(of(&[("/out", false), ("/out", true)], "/out/x"), Verdict::Denied);
+    }
+
+    #[test]
+    fn a_denial_that_is_built_in_wants_leave_of_its_own() {
+        let of = |given: &[(&str, bool)], path: &str| {
+            rules(&[("/", true), ("/proc", false), ("/proc/out", true)], given).judge(Path::new(path))
+        };
+        assert_eq!(of(&[], "/proc/1/environ"), Verdict::NotAllowed);
+        assert_eq!(of(&[("/", true)], "/proc/1/environ"), Verdict::NotAllowed);
+        assert_eq!(of(&[("/proc", true)], "/proc/1/environ"), Verdict::Allowed);
+        assert_eq!(of(&[("/proc/1", true)], "/proc/2"), Verdict::NotAllowed);
+        assert_eq!(of(&[], "/proc/out/x"), Verdict::Allowed);
+        assert_eq!(of(&[("/", false)], "/proc/out/x"), Verdict::Denied);
+    }
+}
