@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::Session;
 use super::failure::Failure;
 use crate::base::files::hex;
-use crate::base::{Result, memory};
+use crate::base::{Result, json, memory};
 use crate::err;
 use crate::report::Screen;
 
@@ -82,7 +82,7 @@ impl Record {
     }
 
     pub fn parse(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|e| {
+        json::read(text.as_bytes(), |e| {
             err!(Format, "this is not the record of a run: {e}").hint("expected a run.json that `microtome run` wrote")
         })
     }

@@ -24,30 +24,33 @@ pub fn place(text: &str) -> usize {
         .unwrap_or(limit)
 }
 
-/// One document in pieces.
+/// One document in pieces. It stays where it is until they are all taken, since what is moved for every piece is moved
+/// as often as there are pieces.
 #[derive(Default)]
 pub struct Pieces {
-    rest: String,
+    text: String,
     origin: Arc<str>,
-    at: u64,
+    /// How much of it has been given.
+    at: usize,
 }
 
 impl Pieces {
     pub fn of(text: String, origin: Arc<str>) -> Self {
-        Self { rest: text, origin, at: 0 }
+        Self { text, origin, at: 0 }
     }
 
     /// The next piece; none when the text is used up.
     pub fn next(&mut self) -> Option<Document> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let end = if self.rest.len() > PIECE { place(&self.rest) } else { self.rest.len() };
-        let rest = self.rest.split_off(end);
-        let text = std::mem::replace(&mut self.rest, rest);
-        let at = self.at;
-        self.at += text.len() as u64;
-        Some(Document { text, origin: self.origin.clone(), at, marks: None })
+        let (at, origin) = (self.at, self.origin.clone());
+        let rest = self.text.get(at..).filter(|rest| !rest.is_empty())?;
+        let text = match rest.len() > PIECE {
+            true => rest.get(..place(rest)).unwrap_or(rest).to_string(),
+            // The last one, or all of a short text, which is not copied.
+            false if at == 0 => std::mem::take(&mut self.text),
+            false => rest.to_string(),
+        };
+        self.at += text.len();
+        Some(Document { text, origin, at: at as u64, marks: None })
     }
 }
 

@@ -22,16 +22,16 @@ pub struct Records {
 }
 
 impl Records {
-    pub fn open(files: &Files, path: &Path, compressed: bool, field: &str) -> Result<Self> {
-        Ok(Self { lines: Lines::open(files, path, compressed)?, field: field.into(), pieces: Pieces::default() })
+    pub fn open(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
+        Ok(Self { lines: Lines::open(files, path, compressed, task)?, field: field.into(), pieces: Pieces::default() })
     }
 
     /// The document of the next line; none at the end, and nothing of a line that is left out.
-    fn read(&mut self, tally: &Shared) -> Result<Option<Option<String>>> {
-        let Some(line) = self.lines.next(LONGEST)? else { return Ok(None) };
+    fn read(&mut self, tally: &Shared, task: &Task) -> Result<Option<Option<String>>> {
+        let Some(line) = self.lines.next(LONGEST, task)? else { return Ok(None) };
         if line.len() >= LONGEST - 4 && !line.ends_with(b"\n") {
             tally.with(|tally| tally.skip("lines of more than 16 MiB", || self.lines.place()));
-            self.lines.skip_rest()?;
+            self.lines.skip_rest(task)?;
             return Ok(Some(None));
         }
         if line.trim_ascii().is_empty() {
@@ -71,7 +71,7 @@ impl Reader for Records {
                 return Ok(Some(piece));
             }
             task.check()?;
-            match self.read(tally)? {
+            match self.read(tally, task)? {
                 None => return Ok(None),
                 Some(None) => {}
                 Some(Some(text)) => self.pieces = Pieces::of(text, self.lines.place().into()),

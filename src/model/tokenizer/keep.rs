@@ -81,9 +81,7 @@ impl Tokenizer {
 
     /// Reads what is kept in a file of ours.
     pub(super) fn from_ours(bytes: &[u8]) -> Result<Self> {
-        match serde_json::from_slice(bytes)
-            .map_err(|e| err!(Format, "expected a tokenizer that was saved here: {e}"))?
-        {
+        match crate::base::json::read(bytes, |e| err!(Format, "expected a tokenizer that was saved here: {e}"))? {
             Ours::Characters { tokens, bos, unknown } => Self::characters(tokens, bos.as_deref(), unknown.as_deref()),
             Ours::Words { tokens, bos, unknown } => Self::words(tokens, bos.as_deref(), unknown.as_deref()),
             Ours::Gguf(parts) => Self::from_gguf(*parts),

@@ -43,7 +43,7 @@ impl<B: AsRef<[u8]>> File<B> {
     pub fn new(bytes: B) -> Result<Self> {
         let archive = Archive::new(bytes.as_ref())?;
         let objects = machine::run(archive.pickle(bytes.as_ref())?)?;
-        let tree = tree::walk(&objects, &archive)?;
+        let tree = tree::walk(objects, &archive)?;
         Ok(Self { tensors: tree.tensors, values: tree.values, bytes })
     }
 
