@@ -43,12 +43,14 @@ fn hub() -> Hub {
     let files = repo(&[("q/x.gguf", large(4)), ("q/config.json", b"{}".to_vec()), ("../x.gguf", large(5))]);
     let hostile = Repo { etag: Some("../../x".into()), ..whole() };
     let gated = Repo { gated: true, ..whole() };
+    let endless = Repo { endless: true, ..whole() };
     let repos = [
         ("org/tiny", whole()),
         ("org/shards", shards),
         ("org/files", files),
         ("org/hostile", hostile),
         ("org/gated", gated),
+        ("org/endless", endless),
     ];
     Hub::new(repos.into_iter().map(|(name, repo)| (name.to_string(), repo)).collect::<BTreeMap<_, _>>())
 }
@@ -184,6 +186,14 @@ fn what_is_not_there_is_said_with_what_is() {
         assert_eq!(error.hint.unwrap(), hint.replace("HUB", &hub.address));
     }
     assert!(place.kept("none").is_empty() && place.kept("tiny").is_empty());
+}
+
+#[test]
+fn an_answer_that_never_ends_is_not_read_to_its_end() {
+    let hub = hub();
+    let error = Place::new(&hub).refusal("org/endless");
+    assert_eq!(error.kind, Kind::Network);
+    assert!(error.message.starts_with("expected an answer of at most 32.0 MiB about org/endless"), "{}", error.message);
 }
 
 #[test]

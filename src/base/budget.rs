@@ -12,7 +12,7 @@ pub const MOST: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct Budget {
     /// No file of this kind takes more.
-    most: u64,
+    most: u128,
     /// What was free when the file was opened.
     free: u64,
     asked: u128,
@@ -26,18 +26,19 @@ impl Budget {
 
     /// For what may be as large as memory is, such as tensors that come out of an archive.
     pub fn of_content(free: u64) -> Self {
-        Self::within(u64::MAX, free)
+        Self { most: u128::MAX, free, asked: 0 }
     }
 
-    fn within(most: u64, free: u64) -> Self {
-        Self { most, free, asked: 0 }
+    /// At most so many bytes, where so many are free.
+    pub fn within(most: u64, free: u64) -> Self {
+        Self { most: most.into(), free, asked: 0 }
     }
 
     /// Counts so many bytes more, or refuses them; `what` says what the file has so much of.
     pub fn take(&mut self, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
         self.asked = self.asked.saturating_add(bytes);
-        if self.asked > u128::from(self.most) {
-            let (most, asked) = (human(u128::from(self.most)), human(self.asked));
+        if self.asked > self.most {
+            let (most, asked) = (human(self.most), human(self.asked));
             let found = format!("expected {} to take at most {most} of memory, found more: {asked} so far", what());
             return Err(Error::new(Kind::Format, found)
                 .hint("no honest file says so much; it is damaged, or was made to fill the memory"));

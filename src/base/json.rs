@@ -6,9 +6,14 @@ use serde::de::DeserializeOwned;
 use super::budget::Budget;
 use super::{Error, Result, memory};
 
+/// A text of so many bytes makes some megabytes at most, whatever it is, and is not reckoned: it may be one of millions.
+const SMALL: usize = 1 << 14;
+
 /// Reads what a file says, within the [budget](Budget::of_header) of one; `wrong` puts into words what serde says of it.
 pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
-    Budget::of_header().take(size(text), || "what this JSON makes".into())?;
+    if text.len() > SMALL {
+        Budget::of_header().take(size(text), || "what this JSON makes".into())?;
+    }
     serde_json::from_slice(text).map_err(wrong)
 }
 

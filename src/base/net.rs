@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::Access;
 use super::files::{Files, hex};
+use super::memory::human;
 use super::task::Bar;
 use super::{Error, Result, Task};
 use crate::{bail, err};
@@ -126,9 +127,21 @@ impl Server {
         })
     }
 
-    /// The client that follows redirections, each of them judged.
-    pub fn client(&self) -> Client {
-        self.following.clone()
+    /// A short answer and its text, of which no more than `most` bytes are read: one may go on for ever. `what` is asked
+    /// for, in words.
+    pub async fn short(&self, task: &Task, address: &str, what: &str, most: usize) -> Result<(Response, Vec<u8>)> {
+        let url = self.url(address)?;
+        let request = self.signed(self.following.get(url));
+        let mut response = patiently(task, request.send()).await?.map_err(|e| failure(what, &e))?;
+        let mut text = Vec::new();
+        while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(|e| failure(what, &e))? {
+            text.extend_from_slice(&chunk);
+            if text.len() > most {
+                let most = human(most as u128);
+                bail!(Network, "expected an answer of at most {most} about {what}, found one that goes on");
+            }
+        }
+        Ok((response, text))
     }
 
     /// What the server itself says of a file: redirections are followed only within the server, so that the answer may

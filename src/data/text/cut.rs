@@ -84,6 +84,22 @@ mod tests {
         assert_eq!(pieces(&format!("\n\n{}", "x".repeat(PIECE)))[0].text.len(), PIECE);
     }
 
+    #[test]
+    fn a_text_stays_where_it_is_while_pieces_are_taken() {
+        let text = "word word\n".repeat(PIECE);
+        let (place, length) = (text.as_ptr(), text.len());
+        let mut pieces = Pieces::of(text, "x".into());
+        let mut taken = 0;
+        while taken + PIECE < length {
+            taken += pieces.next().unwrap().text.len();
+            assert!(pieces.text.as_ptr() == place && pieces.text.len() == length);
+        }
+        // One that is short is given as it is.
+        let short = String::from("a short one");
+        let place = short.as_ptr();
+        assert_eq!(Pieces::of(short, "x".into()).next().unwrap().text.as_ptr(), place);
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
 

@@ -9,8 +9,9 @@ use super::lines::Lines;
 use super::tally::Shared;
 use super::{EMPTY, Reader};
 use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, json};
 use crate::data::Document;
+use crate::err;
 
 /// Lines of more bytes are passed over.
 const LONGEST: usize = 16 << 20;
@@ -45,7 +46,12 @@ impl Records {
 /// The string in the field, or why there is none.
 fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
-    let mut record = match serde_json::from_str(line).map_err(|_| "lines that are no JSON")? {
+    let mut reason = "lines that say more than there is room for";
+    let read = json::read(line.as_bytes(), |e| {
+        reason = "lines that are no JSON";
+        err!(Format, "{e}")
+    });
+    let mut record = match read.map_err(|_| reason)? {
         Value::Object(record) => record,
         _ => return Err("lines that are no JSON object"),
     };

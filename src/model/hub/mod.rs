@@ -1,9 +1,9 @@
 //! Models from a model hub: found in the cache or fetched into it, with the layout that other programs' caches have.
 //!
-//! What a revision stands for and which files it has is asked through the `hf-hub` crate, whose cache is the one that is
-//! filled here. What that crate does not do is done here: it fetches large files through a library of its own whose
-//! hosts cannot be judged, takes up no download where it broke off, compares no file with its hash, and does not see
-//! the hash of a file that lies with another server than the hub. So files come through `base::net`.
+//! The cache is that of the `hf-hub` crate. What that crate does not do is done here: it reads an answer however long it
+//! is, fetches large files through a library of its own whose hosts cannot be judged, takes up no download where it broke
+//! off, compares no file with its hash, and does not see the hash of a file that lies with another server than the hub.
+//! So answers and files come through `base::net`.
 
 mod cache;
 mod choice;

@@ -2,26 +2,39 @@
 
 use std::time::Duration;
 
-use hf_hub::repository::ModelInfo;
-use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
+use serde::Deserialize;
 
 use super::cache::Cache;
 use super::name::{Name, is_commit, is_path};
 use super::settings::Settings;
 use crate::base::access::{Access, host_of};
 use crate::base::net::{self, Download, Server};
-use crate::base::{Error, Result, Task};
+use crate::base::{Error, Result, Task, json};
 use crate::{bail, err};
 
 /// How long the hub may take for a short answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the hub says of a model is a list of its files, and a card; the longest take some megabytes.
+const LONGEST: usize = 32 << 20;
 
 /// One repository of the hub.
 pub struct Remote<'a> {
     settings: &'a Settings,
     name: &'a Name,
     server: Server,
-    repository: HFRepository<RepoTypeModel>,
+}
+
+/// What the hub says of a model at a revision, as far as that is of use here.
+#[derive(Deserialize)]
+struct Info {
+    sha: Option<String>,
+    siblings: Option<Vec<Sibling>>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }
 
 /// What a revision stands for just now.
@@ -52,25 +65,27 @@ impl<'a> Remote<'a> {
             return Err(err!(Argument, "expected a token of letters and digits, found one with other signs in it")
                 .hint("look at HF_TOKEN, or log in again"));
         }
-        let server = Server::new(access, token)?;
-        let client = HFClient::builder()
-            .client(server.client())
-            .user_agent(net::USER_AGENT)
-            .endpoint(&settings.endpoint)
-            .cache_dir(&settings.cache)
-            .retry_max_attempts(2)
-            // Without a token it would look for one in the environment; this one is no token, and is not sent.
-            .token(token.unwrap_or("\n"))
-            .build()
-            .map_err(|e| err!(Argument, "cannot ask {}: {e}", settings.endpoint).hint("look at HF_ENDPOINT"))?;
-        Ok(Self { settings, name, server, repository: client.model(&name.org, &name.name) })
+        Ok(Self { settings, name, server: Server::new(access, token)? })
     }
 
     /// Asks what the revision stands for and which files it has.
     pub async fn state(&self, task: &Task) -> Result<State> {
-        let question = self.repository.info().revision(&self.name.revision).send();
-        let info = self.patient(task, question).await?.map_err(|e| self.refusal(e))?;
-        let ModelInfo { sha, siblings, .. } = info;
+        let Name { revision, .. } = self.name;
+        let address =
+            format!("{}/api/models/{}/revision/{}", self.settings.endpoint, self.name.repo(), escaped(revision));
+        let what = format!("{} from {}", self.name.repo(), self.host());
+        let question = || self.patient(task, self.server.short(task, &address, &what, LONGEST));
+        let (mut response, mut text) = question().await??;
+        // A server that is in trouble may be out of it a moment later.
+        if response.status().is_server_error() {
+            (response, text) = question().await??;
+        }
+        if !response.status().is_success() {
+            let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+            return Err(self.refusal(response.status().as_u16(), said("x-error-code"), said("retry-after")));
+        }
+        let other = |_| err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT");
+        let Info { sha, siblings } = json::read(&text, other)?;
         let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
         };
@@ -131,36 +146,22 @@ impl<'a> Remote<'a> {
     }
 
     /// What the hub's refusal means. Its own words may hold anything and are not repeated.
-    fn refusal(&self, error: HFError) -> Error {
+    fn refusal(&self, status: u16, code: Option<&str>, wait: Option<&str>) -> Error {
         let Name { revision, .. } = self.name;
         let repo = self.name.repo();
-        match error {
-            HFError::AuthRequired { context } => self.closed(401, context.error_code.as_deref()),
-            HFError::Forbidden { context } => self.closed(403, context.error_code.as_deref()),
-            HFError::RevisionNotFound { context: Some(context), .. }
-                if context.error_code.as_deref() == Some("RepoNotFound") =>
-            {
-                self.unknown()
-            }
-            HFError::RevisionNotFound { context: Some(context), .. }
-                if context.error_code.as_deref() == Some("RevisionNotFound") =>
-            {
-                err!(Name, "{repo} has no revision `{revision}`")
-                    .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint))
-            }
-            HFError::RevisionNotFound { .. } => {
-                err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
-                    .hint("look at both names; one that is private wants HF_TOKEN set")
-            }
-            HFError::RateLimited { retry_after, .. } => {
-                let when = retry_after.map_or("later".into(), |wait| format!("in {} seconds", wait.as_secs()));
+        match (status, code) {
+            (401 | 403, code) => self.closed(status, code),
+            (404, Some("RepoNotFound")) => self.unknown(),
+            (404, Some("RevisionNotFound")) => err!(Name, "{repo} has no revision `{revision}`")
+                .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint)),
+            (404, _) => err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
+                .hint("look at both names; one that is private wants HF_TOKEN set"),
+            (429, _) => {
+                let seconds = wait.and_then(|wait| wait.parse::<u64>().ok());
+                let when = seconds.map_or("later".into(), |seconds| format!("in {seconds} seconds"));
                 err!(Network, "{} has had too many questions", self.host()).hint(format!("try again {when}"))
             }
-            HFError::Http { context } => self.trouble(context.status.as_u16()),
-            HFError::Request { source, .. } if !source.is_decode() => {
-                net::failure(&format!("{repo} from {}", self.host()), &source)
-            }
-            _ => err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT"),
+            _ => self.trouble(status),
         }
     }
 

@@ -9,13 +9,12 @@ use serde_json::Value;
 
 use super::file::no_config;
 use super::giving::Giving;
-use super::{Loaded, Options, Published, Shards, take};
+use super::{Loaded, Options, Published, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
 use crate::model::family;
 use crate::model::formats::pickle;
 use crate::model::layout::Source;
-use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
 
 pub const CONFIG: &str = "config.json";
@@ -47,7 +46,7 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
         published(files, path, &shards, &label, options, task)?
     };
-    let tokenizer = if options.tokenizer.is_none() { Tokenizer::from_folder(files, path)? } else { None };
+    let tokenizer = if options.tokenizer.is_none() { tokenizer_of_folder(files, path, task)? } else { None };
     Ok(Loaded { tokenizer, ..loaded })
 }
 

@@ -13,7 +13,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use super::Tokenizer;
 use super::keep::Origin;
 use super::library::{Library, failed};
-use super::limits::{Joining, Limits, limits};
+use super::limits::{self, Joining, Limits, limits};
 use super::spelling::Spelling;
 use super::template::added;
 use super::vocab::Vocab;
@@ -137,14 +137,10 @@ fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
     Vocab::new(own.into_iter().chain(added), spelling.leading_space)
 }
 
-/// What the crate makes of a byte of an added token: a part of the machine that looks for all of them at once.
-const BYTES_PER_ADDED: u128 = 256;
-
 /// Refuses what the crate would take without a word, or not survive.
 fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
     let model = &file.model;
-    let added: usize = file.added_tokens.iter().map(|token| token.content.len()).sum();
-    Budget::of_header().take(added as u128 * BYTES_PER_ADDED, || "the added tokens".into())?;
+    limits::added(file.added_tokens.iter().map(|token| token.content.len()).sum())?;
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
         return Err(err!(Format, "expected a tokenizer without dropout, found one that splits at random")
             .hint("set `dropout` to null in the tokenizer.json"));

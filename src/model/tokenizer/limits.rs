@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::splits;
 use super::train::is_ours;
 use crate::base::Result;
+use crate::base::budget::Budget;
 use crate::{bail, err};
 
 /// How many times as long a text may become. The steps of the tokenizers that are published make three times of it.
@@ -72,6 +73,14 @@ pub fn replaced(growth: u64, pattern: &str, content: &str) -> Result<u64> {
         bail!(Format, "expected a text to replace, found an empty one");
     }
     grown(growth, content.len().div_ceil(pattern.len()) as u64)
+}
+
+/// What the crate makes of a byte of an added token: a part of the machine that looks for all of them at once.
+const BYTES_PER_ADDED: u128 = 256;
+
+/// Refuses more text of added tokens, in bytes, than a machine can be made of.
+pub fn added(bytes: usize) -> Result<()> {
+    Budget::of_header().take(bytes as u128 * BYTES_PER_ADDED, || "the added tokens".into())
 }
 
 fn grown(growth: u64, times: u64) -> Result<u64> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::dtype as dtypes;
 use super::super::element::{self, dispatch};
-use super::{Named, put, write_elements};
+use super::{Named, countable, put, write_elements};
 use crate::base::{Result, json, memory, names};
 use crate::{bail, err};
 
@@ -152,6 +152,7 @@ fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {
     }
     let dtype = dtype(fields.get("dtype").and_then(Value::as_str).unwrap_or_default())?;
     let shape = sizes(fields.get("shape")).ok_or_else(|| err!(Format, "expected a shape of sizes"))?;
+    countable(&shape)?;
     let place = sizes(fields.get("data_offsets"));
     let Some(&[from, to]) = place.as_deref() else { bail!(Format, "expected two data_offsets") };
     if from > to || to > available {

@@ -48,11 +48,14 @@ struct Info {
 impl<B: AsRef<[u8]>> File<B> {
     /// Reads the header: every count and every place is checked against the length of the file.
     pub fn new(bytes: B) -> Result<Self> {
+        Self::within(bytes, Budget::of_header())
+    }
+
+    fn within(bytes: B, mut budget: Budget) -> Result<Self> {
         let content = bytes.as_ref();
         let mut reader = Reader::new(content);
         let version = version(&mut reader)?;
         let (tensors, pairs) = (reader.u64()?, reader.u64()?);
-        let mut budget = Budget::of_header();
         let metadata = metadata(&mut reader, pairs, &mut budget)?;
         let infos = infos(&mut reader, tensors, &mut budget)?;
         let alignment = alignment(&metadata)?;

@@ -29,14 +29,9 @@ pub(super) struct Objects {
 }
 
 /// Runs a pickle to its end.
-pub(super) fn run(pickle: &[u8]) -> Result<Objects> {
-    let mut machine = Machine {
-        objects: Vec::new(),
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memory: BTreeMap::new(),
-        budget: Budget::of_header(),
-    };
+pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
+    let mut machine =
+        Machine { objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memory: BTreeMap::new(), budget };
     // An operation puts at most a place on the stack, a mark, or a place into the memory, besides its object.
     machine.budget.take(pickle.len() as u128 * PLACE, told)?;
     let mut reader = Reader::new(pickle);
