@@ -113,6 +113,17 @@ fn files_and_sockets_are_opened_in_one_place() {
     assert!(strays.is_empty(), "\n{}", strays.join("\n"));
 }
 
+/// JSON of others is read within a budget, which serde knows nothing of.
+#[test]
+fn json_is_read_in_one_place() {
+    let mut strays = Vec::new();
+    for (file, code) in all().into_iter().filter(|(file, _)| file != "base/json.rs" && !file.ends_with("tests.rs")) {
+        let ways = ["serde_json::from_str", "serde_json::from_slice", "serde_json::from_reader"];
+        strays.extend(ways.iter().filter(|way| code.contains(**way)).map(|way| format!("{file} uses {way}")));
+    }
+    assert!(strays.is_empty(), "\n{}", strays.join("\n"));
+}
+
 #[test]
 fn every_file_says_what_it_is_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -185,6 +185,30 @@ fn an_input_that_was_overwritten_is_told() {
     assert!(code == 1 && stderr.contains("input out/count.txt: other bytes"), "{stderr}");
 }
 
+/// The record of a stranger says with how many threads and for what screen a run was made.
+#[test]
+fn a_record_that_asks_for_too_much_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.rhai"), "show(table([#{ a: 1 }], #{ title: \"T\" }));").unwrap();
+    assert_eq!(run(folder.path(), &["run", "x.rhai"]).0, 0);
+    let record = folder.path().join("out/x/run.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let with = |key: &str, value: u64| {
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        *json.pointer_mut(key).unwrap() = value.into();
+        std::fs::write(&record, json.to_string()).unwrap();
+        let (code, _, stderr) = run(folder.path(), &["run", "--again", "out/x/run.json"]);
+        assert_eq!(code, 1, "{stderr}");
+        stderr
+    };
+    for threads in [0, 5000, u64::MAX] {
+        let stderr = with("/threads", threads);
+        assert!(stderr.contains("expected between 1 and 1024 threads in the record"), "{stderr}");
+    }
+    assert!(with("/screen/width", 1 << 60).contains("a screen of at most 10000 characters a side"));
+    assert_eq!(run(folder.path(), &["--threads", "5000", "-e", "1"]).0, 2);
+}
+
 #[test]
 fn two_runs_of_one_script_do_not_mix() {
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ fn bytes(name: &str) -> Vec<u8> {
 
 fn gguf(name: &str) -> Tokenizer {
     let file = gguf::File::new(bytes(&format!("tokenizers/ggml-vocab-{name}.gguf"))).unwrap();
-    Tokenizer::from_metadata(&file.metadata).unwrap().unwrap()
+    Tokenizer::from_metadata(&file.metadata, &Task::default()).unwrap().unwrap()
 }
 
 fn stories() -> Tokenizer {
@@ -107,9 +107,12 @@ fn words_and_token_sets_of_a_real_vocabulary() {
     assert_eq!(tokens.positions("🦙").unwrap(), [(1, 3), (5, 7)]);
     assert_eq!(tokens.positions("🦙grass").unwrap(), [(5, 8)]);
     let bracket = tokenizer.token_set(")").unwrap();
-    assert!(bracket.contains(&tokenizer.token(")").unwrap()) && bracket.contains(&tokenizer.token(" )").unwrap()));
+    assert!(
+        bracket.contains(&tokenizer.token(")", &Task::default()).unwrap())
+            && bracket.contains(&tokenizer.token(" )", &Task::default()).unwrap())
+    );
     assert!(bracket.iter().all(|id| tokenizer.text_of(*id).unwrap().trim_start_matches(' ').starts_with(')')));
-    let several = tokenizer.token("antidisestablish").unwrap_err();
+    let several = tokenizer.token("antidisestablish", &Task::default()).unwrap_err();
     assert!(several.message.ends_with("\"ant\" \"idis\" \"establish\""), "{}", several.message);
 }
 
@@ -359,5 +362,89 @@ proptest! {
         if let Ok(tokenizer) = Tokenizer::from_llama2c(&whole, None) {
             let _nor_in_use = tokenizer.encode("ab é <s>", None, &Task::default());
         }
+    }
+}
+
+/// Raises the flag of a task in a moment.
+fn in_a_moment(task: &Task) {
+    let flag = task.flag().clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        flag.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn steps_that_multiply_and_tables_that_fill_the_memory_are_refused() {
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut value = llama();
+        change(&mut value);
+        json(&value).unwrap_err().message
+    };
+    let replace = |from: &str, to: &str| json!({ "type": "Replace", "pattern": { "String": from }, "content": to });
+    let nine: Vec<Value> = (0..9).map(|_| replace("a", "aaaaaaaaaa")).collect();
+    let multiplied = "expected steps that make a text at most 32 times as long, found more";
+    let steps = refused(&|value| value["normalizer"]["normalizers"] = json!(nine));
+    assert_eq!(steps, format!("normalizer: {multiplied}"));
+    let decoders = refused(&|value| value["decoder"]["decoders"] = json!(nine));
+    assert_eq!(decoders, format!("decoder: {multiplied}"));
+    let everywhere = refused(&|value| value["decoder"]["decoders"] = json!([replace("", "x")]));
+    assert_eq!(everywhere, "decoder: expected a text to replace, found an empty one");
+    let long = "x".repeat(50 << 20);
+    let prepended = refused(&|value| value["normalizer"]["normalizers"][0]["prepend"] = json!(long));
+    assert!(prepended.ends_with("expected at most 1024 bytes as `prepend`, found 52428800"), "{prepended}");
+    assert!(refused(&|value| value["model"]["end_of_word_suffix"] = json!("x".repeat(2000))).contains("suffix"));
+    let template = refused(&|value| {
+        value["post_processor"]["special_tokens"]["<s>"]["ids"] = json!(vec![1; 1000]);
+        let special = value["post_processor"]["single"][0].clone();
+        value["post_processor"]["single"] = json!(vec![special; 1000]);
+    });
+    assert_eq!(template, "post_processor: expected at most 1024 tokens at an end of a text, found more");
+    let added = refused(&|value| {
+        let mut token = value["added_tokens"][2].clone();
+        token["content"] = json!("x".repeat(5 << 20));
+        token["id"] = json!(265);
+        value["added_tokens"].as_array_mut().unwrap().push(token);
+    });
+    assert!(added.contains("expected the added tokens to take at most 1.0 GiB"), "{added}");
+}
+
+/// A Unigram of letters, and of runs of one of them that are so many long.
+fn unigram(longest: usize) -> Value {
+    let runs = (1..=longest).map(|length| json!(["a".repeat(length), -1.0]));
+    let vocab: Vec<Value> = std::iter::once(json!(["<unk>", 0.0])).chain(runs).collect();
+    json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": { "type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": false } })
+}
+
+#[test]
+fn whatever_a_file_makes_of_a_text_an_interruption_is_heard() {
+    // From every letter it looks at all that follows, again and again.
+    let mut backtracking = small();
+    let ahead = "(?=[^b]*c)|".repeat(8);
+    backtracking["pre_tokenizer"] = json!({ "type": "Split", "pattern": { "Regex": format!("a(?:{ahead}(?=[^b]*d))") },
+        "behavior": "Isolated", "invert": false });
+    for file in [backtracking, unigram(300)] {
+        let tokenizer = json(&file).unwrap();
+        let text = "a".repeat(1 << 15);
+        let task = Task::default();
+        in_a_moment(&task);
+        assert_eq!(tokenizer.encode(&text, Some(false), &task).err(), Some(Error::interrupted()));
+        let task = Task::default();
+        in_a_moment(&task);
+        assert_eq!(tokenizer.token(&text, &task).err(), Some(Error::interrupted()));
+    }
+    let refused = json(&unigram(3000)).unwrap_err().message;
+    assert_eq!(refused, "model: expected tokens of at most 1024 bytes, found one of 3000");
+}
+
+#[test]
+fn what_is_published_is_split_where_it_is_asked_for() {
+    // On another thread it would be an interruption that comes first.
+    let task = Task::default();
+    task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+    for tokenizer in [json(&llama()).unwrap(), json(&small()).unwrap(), gguf("gpt-2"), json(&unigram(16)).unwrap()] {
+        assert!(tokenizer.encode("aaa", Some(false), &task).is_ok());
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod access;
 pub mod bootstrap;
+pub mod budget;
 pub mod cache;
 pub mod error;
 pub mod files;
+pub mod json;
 pub mod memory;
 pub mod names;
 pub mod net;

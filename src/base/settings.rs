@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// More worker threads than any machine can make use of would take minutes to start, and all of memory for their stacks.
+pub const MOST_THREADS: u16 = 1024;
+
 /// The options that stand before the subcommand, in plain form.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -45,6 +45,10 @@ impl Bar for SilentBar {
     fn note(&self, _text: &str) {}
 }
 
+/// What reads files of others may descend as deep as they are nested, so that no thread has a small stack. It is
+/// reserved and not used: the system gives pages of a stack only when they are touched.
+pub const STACK: usize = 64 << 20;
+
 thread_local! {
     /// Whether this thread works for [`Task::apart`].
     static IS_APART: Cell<bool> = const { Cell::new(false) };
@@ -106,6 +110,7 @@ impl Task {
         let (sender, receiver) = mpsc::sync_channel(1);
         let worker = std::thread::Builder::new()
             .name("apart".into())
+            .stack_size(STACK)
             .spawn(move || {
                 IS_APART.set(true);
                 // The receiver is gone after an interruption; then nobody wants the result.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Cell, Result, Table};
+use crate::base::{Cell, Result, Table, json};
 use crate::err;
 
 /// A feature of a dictionary, with what is known of it.
@@ -67,7 +67,7 @@ impl Node {
 impl Graph {
     /// Reads what [`Graph::json`] writes, and refuses what does not fit together.
     pub fn parse(text: &str) -> Result<Self> {
-        let graph: Graph = serde_json::from_str(text).map_err(|error| {
+        let graph: Graph = json::read_content(text.as_bytes(), |error| {
             err!(Format, "expected a graph, found: {error}").hint("a graph is saved by its method `save(\"x.json\")`")
         })?;
         graph.check()?;

@@ -6,6 +6,7 @@ use super::args::Options;
 use super::setup::{self, Wants};
 use super::{Exit, show_failure};
 use crate::base::files::Files;
+use crate::base::settings::MOST_THREADS;
 use crate::base::{Error, Result};
 use crate::err;
 use crate::report::symbols::count;
@@ -19,12 +20,14 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let before = crate::base::access::resolve(path)?;
     let before = before.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
     let scratch = tempfile::tempdir().map_err(|e| Error::io("make", &std::env::temp_dir(), &e))?;
-    let threads = u16::try_from(record.threads)
-        .map_err(|_| err!(Format, "expected at most {} threads in the record, found {}", u16::MAX, record.threads))?;
+    let threads = u16::try_from(record.threads).ok().filter(|threads| (1..=MOST_THREADS).contains(threads));
+    let threads = threads.ok_or_else(|| {
+        err!(Format, "expected between 1 and {MOST_THREADS} threads in the record, found {}", record.threads)
+    })?;
     let options = Options {
         out: scratch.path().to_path_buf(),
         seed: record.seed,
-        threads: Some(threads.max(1)),
+        threads: Some(threads),
         device: record.device.clone(),
         ..options.clone()
     };

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::base::settings::MOST_THREADS;
+
 #[derive(Parser)]
 #[command(
     name = "microtome",
@@ -42,7 +44,7 @@ pub struct Options {
     pub out: PathBuf,
 
     /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
     pub threads: Option<u16>,
 
     /// Where tensors live: cpu, cuda, cuda:N or metal

@@ -225,7 +225,10 @@ fn metadata(files: &Files, path: &Path, key: &str) -> Result<Option<String>> {
 /// Opens a file of tensors by its ending.
 fn with_source<T>(files: &Files, path: &Path, task: &Task, read: impl FnOnce(&dyn Source) -> Result<T>) -> Result<T> {
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("npz") => read(&Arrays(npz::parse(&files.map(path)?)?)),
+        Some("npz") => {
+            let map = files.map(path)?;
+            read(&Arrays(task.apart(move || npz::parse(&map))?))
+        }
         Some("pt" | "pth") => {
             let map = files.map(path)?;
             read(&pickle::File::new(&map)?.weights()?)

@@ -11,15 +11,18 @@ use sha2::{Digest, Sha256};
 use super::Session;
 use super::failure::Failure;
 use crate::base::files::hex;
-use crate::base::{Result, memory};
-use crate::err;
+use crate::base::{Result, json, memory};
 use crate::report::Screen;
+use crate::{bail, err};
 
 /// The file name of a record, in the folder of the run.
 pub const FILE: &str = "run.json";
 
 /// Stands for the output folder in what a run printed.
 const OUT: &str = "<out>";
+
+/// More characters than this no screen has.
+const WIDEST: usize = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,9 +85,15 @@ impl Record {
     }
 
     pub fn parse(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|e| {
+        let record: Self = json::read(text.as_bytes(), |e| {
             err!(Format, "this is not the record of a run: {e}").hint("expected a run.json that `microtome run` wrote")
-        })
+        })?;
+        // What is printed is laid out for that screen.
+        if record.screen.width.max(record.screen.height) > WIDEST {
+            let Screen { width, height, .. } = record.screen;
+            bail!(Format, "expected a screen of at most {WIDEST} characters a side, found one of {width} by {height}");
+        }
+        Ok(record)
     }
 
     pub fn text(&self) -> Result<String> {

@@ -5,7 +5,7 @@ use rhai::{Dynamic, NativeCallContext};
 
 use super::env::env;
 use super::value::{Any, Fallible, Int, given};
-use crate::base::Result;
+use crate::base::{self, Result};
 use crate::{bail, err};
 
 #[export_module(manifest)]
@@ -95,7 +95,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load_json(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
         let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.arg(0))?;
-        let json = serde_json::from_str(&text).map_err(|e| err!(Format, "{path} is not JSON: {e}").arg(0))?;
+        let json = base::json::read_content(text.as_bytes(), |e| err!(Format, "{path} is not JSON: {e}"))
+            .map_err(|e| e.arg(0))?;
         Ok(super::super::value::from_json(&json))
     }
 

@@ -35,6 +35,8 @@ pub use candle_core::{DType, Device, Tensor};
 pub use element::{floats, ints};
 pub use number::{Number, Operand};
 
+pub use element::room;
+
 #[cfg(test)]
 mod gradients;
 #[cfg(test)]

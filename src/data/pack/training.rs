@@ -15,7 +15,7 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::train::{Batches, Examples};
+use crate::model::train::{Batches, Examples, room};
 
 /// Tokens for one row: one more than the model reads, since each is judged by the next.
 trait Stretches {
@@ -96,6 +96,7 @@ fn flatten<'a>(text: &'a Text, outer: Part<'a>, into: &mut Vec<Part<'a>>) {
 
 impl Batches for TrainingRows {
     fn next(&mut self, rows: usize, task: &Task) -> Result<Examples> {
+        room(rows, self.context)?;
         let (mut ids, mut targets) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         for _ in 0..rows {
             let turn = self.turn();

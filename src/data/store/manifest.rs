@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::made::Made;
 use crate::base::files::Files;
-use crate::base::{Result, names};
+use crate::base::{Result, json, names};
 use crate::data::harvest::Progress;
 use crate::tensor::DType;
 use crate::{bail, err};
@@ -57,13 +57,13 @@ impl Manifest {
 
     /// Refuses what does not fit together: sums of rows, widths, names.
     pub fn parsed(text: &str) -> Result<Self> {
-        let kind = serde_json::from_str::<serde_json::Value>(text)
-            .map_err(|e| err!(Format, "expected the manifest of a store of activations: {e}"))?;
+        let wrong = |e| err!(Format, "expected the manifest of a store of activations: {e}");
+        let kind: serde_json::Value = json::read_content(text.as_bytes(), wrong)?;
         if kind.get("kind").and_then(|kind| kind.as_str()) != Some(KIND) {
             return Err(err!(Format, "expected a store of activations (`{KIND}`), found another file"));
         }
         let found: Self =
-            serde_json::from_str(text).map_err(|e| err!(Format, "the manifest is not as it should be: {e}"))?;
+            json::read_content(text.as_bytes(), |e| err!(Format, "the manifest is not as it should be: {e}"))?;
         found.dtype()?;
         let rows = found.shards.iter().try_fold(0_u64, |sum, shard| sum.checked_add(shard.rows as u64));
         if rows != Some(found.progress.kept) || found.shards.iter().any(|shard| shard.rows == 0) {

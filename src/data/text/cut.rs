@@ -24,30 +24,33 @@ pub fn place(text: &str) -> usize {
         .unwrap_or(limit)
 }
 
-/// One document in pieces.
+/// One document in pieces. It stays where it is until they are all taken, since what is moved for every piece is moved
+/// as often as there are pieces.
 #[derive(Default)]
 pub struct Pieces {
-    rest: String,
+    text: String,
     origin: Arc<str>,
-    at: u64,
+    /// How much of it has been given.
+    at: usize,
 }
 
 impl Pieces {
     pub fn of(text: String, origin: Arc<str>) -> Self {
-        Self { rest: text, origin, at: 0 }
+        Self { text, origin, at: 0 }
     }
 
     /// The next piece; none when the text is used up.
     pub fn next(&mut self) -> Option<Document> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let end = if self.rest.len() > PIECE { place(&self.rest) } else { self.rest.len() };
-        let rest = self.rest.split_off(end);
-        let text = std::mem::replace(&mut self.rest, rest);
-        let at = self.at;
-        self.at += text.len() as u64;
-        Some(Document { text, origin: self.origin.clone(), at, marks: None })
+        let (at, origin) = (self.at, self.origin.clone());
+        let rest = self.text.get(at..).filter(|rest| !rest.is_empty())?;
+        let text = match rest.len() > PIECE {
+            true => rest.get(..place(rest)).unwrap_or(rest).to_string(),
+            // The last one, or all of a short text, which is not copied.
+            false if at == 0 => std::mem::take(&mut self.text),
+            false => rest.to_string(),
+        };
+        self.at += text.len();
+        Some(Document { text, origin, at: at as u64, marks: None })
     }
 }
 
@@ -79,6 +82,22 @@ mod tests {
         assert_eq!(found.iter().map(|piece| piece.text.len()).collect::<Vec<_>>(), [PIECE, PIECE]);
         // A text that begins with blanks and has no others is cut behind them all the same.
         assert_eq!(pieces(&format!("\n\n{}", "x".repeat(PIECE)))[0].text.len(), PIECE);
+    }
+
+    #[test]
+    fn a_text_stays_where_it_is_while_pieces_are_taken() {
+        let text = "word word\n".repeat(PIECE);
+        let (place, length) = (text.as_ptr(), text.len());
+        let mut pieces = Pieces::of(text, "x".into());
+        let mut taken = 0;
+        while taken + PIECE < length {
+            taken += pieces.next().unwrap().text.len();
+            assert!(pieces.text.as_ptr() == place && pieces.text.len() == length);
+        }
+        // One that is short is given as it is.
+        let short = String::from("a short one");
+        let place = short.as_ptr();
+        assert_eq!(Pieces::of(short, "x".into()).next().unwrap().text.as_ptr(), place);
     }
 
     proptest::proptest! {

@@ -7,17 +7,19 @@ use flate2::bufread::MultiGzDecoder;
 use memmap2::Mmap;
 
 use crate::base::files::Files;
-use crate::base::{Error, Result, memory};
+use crate::base::{Error, Result, Task, memory};
 use crate::{bail, err};
 
-/// So much of a mapped file is read before its pages are given back.
+/// So much of a mapped file is read before its pages are given back, and before anybody looks whether to stop.
 const KEPT: usize = 4 << 20;
 
-/// A mapped file, read from its beginning.
+/// A mapped file, read from its beginning. Whoever unpacks it may ask for more and more of it before there is a line, so
+/// it is here that an interruption is heard.
 struct Mapped {
     map: Mmap,
     at: usize,
     given_back: usize,
+    task: Task,
 }
 
 impl Read for Mapped {
@@ -30,12 +32,14 @@ impl Read for Mapped {
 
 impl BufRead for Mapped {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(self.map.get(self.at..).unwrap_or_default())
+        self.task.check().map_err(io::Error::other)?;
+        let end = self.at.saturating_add(KEPT).min(self.map.len());
+        Ok(self.map.get(self.at..end).unwrap_or_default())
     }
 
     fn consume(&mut self, count: usize) {
         self.at = self.at.saturating_add(count).min(self.map.len());
-        if self.at - self.given_back > KEPT {
+        if self.at - self.given_back >= KEPT {
             memory::give_back(&self.map, self.given_back..self.at);
             self.given_back = self.at;
         }
@@ -53,8 +57,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub fn open(files: &Files, path: &Path, compressed: bool) -> Result<Self> {
-        let mapped = Mapped { map: files.map(path)?, at: 0, given_back: 0 };
+    pub fn open(files: &Files, path: &Path, compressed: bool, task: &Task) -> Result<Self> {
+        let mapped = Mapped { map: files.map(path)?, at: 0, given_back: 0, task: task.clone() };
         let mut source: Box<dyn BufRead + Send> =
             if compressed { Box::new(BufReader::new(MultiGzDecoder::new(mapped))) } else { Box::new(mapped) };
         let beginning = source.fill_buf().map_err(|e| unreadable(path.display(), &e))?;
@@ -71,7 +75,8 @@ impl Lines {
 
     /// The next line with its end, or what of it comes within `limit` bytes; none at the end of the file. What is cut
     /// off is cut between characters.
-    pub fn next(&mut self, limit: usize) -> Result<Option<&[u8]>> {
+    pub fn next(&mut self, limit: usize, task: &Task) -> Result<Option<&[u8]>> {
+        task.check()?;
         self.buffer.clear();
         self.buffer.append(&mut self.carried);
         let room = limit.saturating_sub(self.buffer.len()) as u64;
@@ -87,9 +92,10 @@ impl Lines {
     }
 
     /// Passes over what is left of a line that was cut off.
-    pub fn skip_rest(&mut self) -> Result<()> {
+    pub fn skip_rest(&mut self, task: &Task) -> Result<()> {
         self.carried.clear();
         loop {
+            task.check()?;
             let there = self.source.fill_buf().map_err(|e| unreadable(&self.shown, &e))?;
             match (there.is_empty(), there.iter().position(|byte| *byte == b'\n')) {
                 (true, _) => return Ok(()),
@@ -99,8 +105,7 @@ impl Lines {
                     return Ok(());
                 }
                 (false, None) => {
-                    // A mapped file is all there at once, and its pages are to be given back on the way.
-                    let count = there.len().min(KEPT);
+                    let count = there.len();
                     self.source.consume(count);
                 }
             }
@@ -132,6 +137,9 @@ fn unfinished(bytes: &[u8]) -> usize {
 }
 
 fn unreadable(shown: impl std::fmt::Display, error: &io::Error) -> Error {
+    if let Some(ours) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        return ours.clone();
+    }
     err!(Format, "{shown} cannot be read to its end: {error}")
         .hint("it is damaged, or it is not what its name says; fetch it again")
 }
@@ -144,7 +152,7 @@ mod tests {
         let source = Box::new(io::Cursor::new(bytes.to_vec()));
         let mut lines = Lines { source, shown: "x".into(), passed: 0, buffer: Vec::new(), carried: Vec::new() };
         let mut found = Vec::new();
-        while let Some(line) = lines.next(limit).unwrap() {
+        while let Some(line) = lines.next(limit, &Task::default()).unwrap() {
             found.push(line.to_vec());
         }
         found
@@ -164,10 +172,11 @@ mod tests {
     fn the_rest_of_a_line_can_be_passed_over() {
         let source = Box::new(io::Cursor::new(b"long line\nnext".to_vec()));
         let mut lines = Lines { source, shown: "x".into(), passed: 0, buffer: Vec::new(), carried: Vec::new() };
-        assert_eq!(lines.next(4).unwrap(), Some(&b"long"[..]));
+        let task = Task::default();
+        assert_eq!(lines.next(4, &task).unwrap(), Some(&b"long"[..]));
         assert_eq!(lines.place(), "x:1");
-        lines.skip_rest().unwrap();
-        assert_eq!(lines.next(4).unwrap(), Some(&b"next"[..]));
+        lines.skip_rest(&task).unwrap();
+        assert_eq!(lines.next(4, &task).unwrap(), Some(&b"next"[..]));
         assert_eq!(lines.place(), "x:2");
     }
 }

@@ -12,6 +12,7 @@ mod reading;
 mod records;
 mod split;
 mod tally;
+mod thrift;
 
 #[cfg(test)]
 mod tests;

@@ -6,16 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use memmap2::Mmap;
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::cut::Pieces;
 use super::tally::Shared;
-use super::{EMPTY, Reader};
+use super::{EMPTY, Reader, thrift};
+use crate::base::budget::Budget;
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task, memory, names};
 use crate::data::Document;
@@ -24,9 +26,13 @@ use crate::err;
 /// So many rows are read at once.
 const AT_ONCE: usize = 64;
 
+/// Where a page is larger than this, one row is read at once: a value may be as large as its page, whatever it takes there.
+const LARGE: u64 = 4 << 20;
+
 type Values = ColumnReaderImpl<ByteArrayType>;
 
 pub struct Table {
+    map: Mmap,
     file: Arc<File>,
     shown: String,
     metadata: ParquetMetaData,
@@ -35,6 +41,8 @@ pub struct Table {
     optional: bool,
     group: usize,
     values: Option<Values>,
+    /// How many rows of the group are read at once.
+    at_once: usize,
     row: u64,
     ready: VecDeque<(u64, ByteArray)>,
     pieces: Pieces,
@@ -43,8 +51,9 @@ pub struct Table {
 impl Table {
     pub fn open(files: &Files, path: &Path, field: &str) -> Result<Self> {
         let shown = path.display().to_string();
-        // The map is what a recorded run hashes; rows are read from the file.
-        drop(files.map(path)?);
+        // The map is what a recorded run hashes, and what is looked over; rows are read from the file.
+        let map = files.map(path)?;
+        thrift::check_footer(&map).map_err(|e| unreadable(&shown, e))?;
         let (file, _) = files.open(path)?;
         let metadata = guarded(&shown, || ParquetMetaDataReader::new().parse_and_finish(&file))?;
         let schema = metadata.file_metadata().schema_descr();
@@ -60,7 +69,9 @@ impl Table {
         }
         let optional = about.max_def_level() > 0;
         let (ready, pieces) = (VecDeque::new(), Pieces::default());
-        Ok(Self { file: file.into(), shown, metadata, column, optional, group: 0, values: None, row: 0, ready, pieces })
+        let (file, group, values) = (file.into(), 0, None);
+        let at_once = AT_ONCE;
+        Ok(Self { map, file, shown, metadata, column, optional, group, values, at_once, row: 0, ready, pieces })
     }
 
     /// Opens the column in the next row group; none behind the last.
@@ -71,8 +82,11 @@ impl Table {
         let group = self.metadata.row_group(self.group);
         self.group += 1;
         let chunk = group.column(self.column);
-        let claimed = u64::try_from(chunk.uncompressed_size()).map_err(|_| self.negative())?;
-        memory::check(u128::from(claimed), || format!("a row group of {}", self.shown))?;
+        // A page is there packed, unpacked, and once more as texts; and one of them may be what others refer to.
+        let page = self.largest_page(chunk).map_err(|e| unreadable(&self.shown, e))?;
+        Budget::of_header().take(u128::from(page), || format!("a page of {}", self.shown))?;
+        memory::check(4 * u128::from(page), || format!("a page of {}", self.shown))?;
+        self.at_once = if page > LARGE { 1 } else { AT_ONCE };
         let rows = usize::try_from(group.num_rows()).map_err(|_| self.negative())?;
         let column = guarded(&self.shown, || {
             let pages = SerializedPageReader::new(self.file.clone(), chunk, rows, None)?;
@@ -82,6 +96,17 @@ impl Table {
             ColumnReader::ByteArrayColumnReader(values) => Ok(Some(values)),
             _ => Err(err!(Bug, "a column that changed its type")),
         }
+    }
+
+    /// What the largest page of a column takes unpacked. Its pages lie where the file says, which may be nowhere.
+    fn largest_page(&self, chunk: &ColumnChunkMetaData) -> Result<u64> {
+        let place = |place: i64| usize::try_from(place).ok();
+        let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+        let range = place(start).zip(place(chunk.compressed_size()));
+        let pages = range.and_then(|(start, length)| self.map.get(start..start.checked_add(length)?));
+        let largest = thrift::largest_page(pages.ok_or_else(|| err!(Format, "a column lies beyond its end"))?);
+        memory::give_back(&self.map, 0..self.map.len());
+        largest
     }
 
     fn negative(&self) -> Error {
@@ -97,7 +122,7 @@ impl Table {
             let Some(values) = &mut self.values else { return Ok(false) };
             let (mut levels, mut found) = (Vec::new(), Vec::new());
             let asked = self.optional.then_some(&mut levels);
-            let read = || values.read_records(AT_ONCE, asked, None, &mut found);
+            let read = || values.read_records(self.at_once, asked, None, &mut found);
             let (rows, ..) = guarded(&self.shown, read)?;
             if rows == 0 {
                 self.values = None;
@@ -130,7 +155,7 @@ fn place(shown: &str, row: u64) -> String {
 /// What the crate says of a damaged file. Of some damages it says it with a panic, which leaves nothing behind here,
 /// since what was being read is not looked at again.
 fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    let broken = |why: String| err!(Format, "{shown} cannot be read as Parquet: {why}");
+    let broken = |why: String| unreadable(shown, err!(Format, "{why}"));
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read.map_err(|e| broken(e.to_string())),
         Err(said) => {
@@ -138,6 +163,10 @@ fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Re
             Err(broken(said.unwrap_or_else(|| "it is damaged".into())))
         }
     }
+}
+
+fn unreadable(shown: &str, error: Error) -> Error {
+    error.within(format!("{shown} cannot be read as Parquet"))
 }
 
 /// The text of a value, or why there is none.

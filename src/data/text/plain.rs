@@ -21,9 +21,6 @@ pub struct Bounds {
     pub starts: Vec<String>,
 }
 
-/// So many lines are read between two questions whether to stop.
-const BETWEEN_CHECKS: u64 = 1 << 10;
-
 pub struct Plain {
     lines: Lines,
     bounds: Arc<Bounds>,
@@ -39,12 +36,11 @@ pub struct Plain {
     after_empty: bool,
     ready: VecDeque<Document>,
     ended: bool,
-    read: u64,
 }
 
 impl Plain {
-    pub fn open(files: &Files, path: &Path, compressed: bool, bounds: Arc<Bounds>) -> Result<Self> {
-        let lines = Lines::open(files, path, compressed)?;
+    pub fn open(files: &Files, path: &Path, compressed: bool, bounds: Arc<Bounds>, task: &Task) -> Result<Self> {
+        let lines = Lines::open(files, path, compressed, task)?;
         Ok(Self {
             origin: lines.shown().into(),
             lines,
@@ -56,13 +52,12 @@ impl Plain {
             after_empty: true,
             ready: VecDeque::new(),
             ended: false,
-            read: 0,
         })
     }
 
     /// Takes in the next line.
-    fn read(&mut self, tally: &Shared) -> Result<()> {
-        let Some(bytes) = self.lines.next(PIECE)? else {
+    fn read(&mut self, tally: &Shared, task: &Task) -> Result<()> {
+        let Some(bytes) = self.lines.next(PIECE, task)? else {
             self.ended = true;
             self.finish(tally);
             return Ok(());
@@ -97,21 +92,25 @@ impl Plain {
     fn separate(&mut self, tally: &Shared) {
         let bounds = self.bounds.clone();
         let Some(separator) = &bounds.separator else { return };
-        loop {
-            // One may have begun in what was searched before.
-            let mut from = self.searched.saturating_sub(separator.len());
-            while !self.buffer.is_char_boundary(from) {
-                from -= 1;
-            }
-            let Some(at) = self.buffer.get(from..).and_then(|rest| rest.find(separator.as_str())) else {
-                self.searched = self.buffer.len();
-                return;
-            };
-            let rest = self.buffer.split_off(from + at);
-            self.finish(tally);
-            self.buffer.push_str(rest.get(separator.len()..).unwrap_or_default());
-            self.origin = self.lines.place().into();
+        // One may have begun in what was searched before.
+        let mut from = self.searched.saturating_sub(separator.len());
+        while !self.buffer.is_char_boundary(from) {
+            from -= 1;
         }
+        self.searched = self.buffer.len();
+        let Some(first) = self.buffer.get(from..).and_then(|rest| rest.find(separator.as_str())) else { return };
+        // What is behind the first is taken apart where it lies: a line may have as many as bytes.
+        let rest = self.buffer.split_off(from + first);
+        let mut rest = rest.get(separator.len()..).unwrap_or_default();
+        loop {
+            self.finish(tally);
+            self.origin = self.lines.place().into();
+            let Some((document, behind)) = rest.split_once(separator.as_str()) else { break };
+            self.buffer.push_str(document);
+            rest = behind;
+        }
+        self.buffer.push_str(rest);
+        self.searched = rest.len();
     }
 
     /// Gives a piece of a long document, short of what may be the beginning of a separator.
@@ -122,12 +121,18 @@ impl Plain {
 
     /// Gives pieces until no more than this is left.
     fn give_down_to(&mut self, most: usize) {
-        while self.buffer.len() > most {
-            let rest = self.buffer.split_off(cut::place(&self.buffer));
-            let text = std::mem::replace(&mut self.buffer, rest);
-            self.searched = self.searched.saturating_sub(text.len());
-            self.give(text);
+        if self.buffer.len() <= most {
+            return;
         }
+        let whole = std::mem::take(&mut self.buffer);
+        let mut rest = whole.as_str();
+        while rest.len() > most {
+            let (text, behind) = rest.split_at(cut::place(rest));
+            self.give(text.to_string());
+            rest = behind;
+        }
+        self.searched = self.searched.saturating_sub(whole.len() - rest.len());
+        self.buffer.push_str(rest);
     }
 
     /// Ends the document.
@@ -153,11 +158,8 @@ impl Plain {
 impl Reader for Plain {
     fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>> {
         while self.ready.is_empty() && !self.ended {
-            if self.read.is_multiple_of(BETWEEN_CHECKS) {
-                task.check()?;
-            }
-            self.read += 1;
-            self.read(tally)?;
+            task.check()?;
+            self.read(tally, task)?;
         }
         Ok(self.ready.pop_front())
     }

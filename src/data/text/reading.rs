@@ -28,11 +28,11 @@ pub struct How {
 }
 
 impl How {
-    fn open(&self, files: &Files, path: &Path) -> Result<Box<dyn Reader>> {
+    fn open(&self, files: &Files, path: &Path, task: &Task) -> Result<Box<dyn Reader>> {
         let (kind, compressed) = find::kind(path);
         Ok(match kind {
-            Kind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone())?),
-            Kind::Records => Box::new(Records::open(files, path, compressed, &self.field)?),
+            Kind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone(), task)?),
+            Kind::Records => Box::new(Records::open(files, path, compressed, &self.field, task)?),
             Kind::Parquet => Box::new(Table::open(files, path, &self.field)?),
         })
     }
@@ -69,7 +69,7 @@ impl Reading {
             let Some(path) = self.paths.get(self.next) else { return Ok(None) };
             task.check()?;
             self.next += 1;
-            self.reader = Some(self.how.open(&self.files, path)?);
+            self.reader = Some(self.how.open(&self.files, path, task)?);
             self.tally.with(|tally| tally.files += 1);
         }
     }

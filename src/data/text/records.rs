@@ -9,8 +9,9 @@ use super::lines::Lines;
 use super::tally::Shared;
 use super::{EMPTY, Reader};
 use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, json};
 use crate::data::Document;
+use crate::err;
 
 /// Lines of more bytes are passed over.
 const LONGEST: usize = 16 << 20;
@@ -22,16 +23,16 @@ pub struct Records {
 }
 
 impl Records {
-    pub fn open(files: &Files, path: &Path, compressed: bool, field: &str) -> Result<Self> {
-        Ok(Self { lines: Lines::open(files, path, compressed)?, field: field.into(), pieces: Pieces::default() })
+    pub fn open(files: &Files, path: &Path, compressed: bool, field: &str, task: &Task) -> Result<Self> {
+        Ok(Self { lines: Lines::open(files, path, compressed, task)?, field: field.into(), pieces: Pieces::default() })
     }
 
     /// The document of the next line; none at the end, and nothing of a line that is left out.
-    fn read(&mut self, tally: &Shared) -> Result<Option<Option<String>>> {
-        let Some(line) = self.lines.next(LONGEST)? else { return Ok(None) };
+    fn read(&mut self, tally: &Shared, task: &Task) -> Result<Option<Option<String>>> {
+        let Some(line) = self.lines.next(LONGEST, task)? else { return Ok(None) };
         if line.len() >= LONGEST - 4 && !line.ends_with(b"\n") {
             tally.with(|tally| tally.skip("lines of more than 16 MiB", || self.lines.place()));
-            self.lines.skip_rest()?;
+            self.lines.skip_rest(task)?;
             return Ok(Some(None));
         }
         if line.trim_ascii().is_empty() {
@@ -45,7 +46,12 @@ impl Records {
 /// The string in the field, or why there is none.
 fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
-    let mut record = match serde_json::from_str(line).map_err(|_| "lines that are no JSON")? {
+    let mut reason = "lines that say more than there is room for";
+    let read = json::read(line.as_bytes(), |e| {
+        reason = "lines that are no JSON";
+        err!(Format, "{e}")
+    });
+    let mut record = match read.map_err(|_| reason)? {
         Value::Object(record) => record,
         _ => return Err("lines that are no JSON object"),
     };
@@ -71,7 +77,7 @@ impl Reader for Records {
                 return Ok(Some(piece));
             }
             task.check()?;
-            match self.read(tally)? {
+            match self.read(tally, task)? {
                 None => return Ok(None),
                 Some(None) => {}
                 Some(Some(text)) => self.pieces = Pieces::of(text, self.lines.place().into()),

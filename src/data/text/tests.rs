@@ -111,7 +111,7 @@ fn bad_records_are_counted_and_the_good_ones_read() {
     let lines: &[u8] =
         b"{\"text\": \"one\", \"n\": 1}\n{\"text\": 5}\nno json\n\n[1]\n{\"n\": 1}\n{\"text\": \"\xFF\"}\n\
                          {\"text\": \" \"}\n{\"text\": \"tw\\no\"}";
-    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gz.write_all(lines).unwrap();
     let place = Place::new(&[("a.jsonl", lines), ("b.jsonl.gz", &gz.finish().unwrap())]);
     for name in ["a.jsonl", "b.jsonl.gz"] {
@@ -334,4 +334,81 @@ fn a_pattern_that_comes_to_too_much_is_refused() {
             Ok(text) => assert!(all(&text).is_ok()),
         }
     }
+}
+
+#[test]
+fn separators_without_number_divide_one_line() {
+    let place = Place::new(&[("a.txt", "one,two,,three,é,\nfour,".as_bytes())]);
+    assert_eq!(texts(&place.open("a.txt", separator(",")).unwrap()), ["one", "two", "three", "é", "\nfour"]);
+    let many: String = (0..40_000).map(|number| format!("{number},")).collect();
+    let place = Place::new(&[("a.txt", many.as_bytes())]);
+    let found = texts(&place.open("a.txt", separator(",")).unwrap());
+    assert_eq!(found.len(), 40_000);
+    assert!(found.iter().enumerate().all(|(number, text)| *text == number.to_string()));
+}
+
+/// Raises the flag of a task in a moment.
+fn in_a_moment(task: &Task) {
+    let flag = task.flag().clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        flag.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+/// A compressed file of the same bytes again and again, in parts of their own.
+fn again_and_again(bytes: &[u8], parts: usize) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap().repeat(parts)
+}
+
+#[test]
+fn an_interruption_is_heard_within_a_line_that_does_not_end_and_before_one_that_does_not_begin() {
+    let letters = again_and_again(&vec![b'a'; 32 << 20], 200);
+    let nothing = again_and_again(&[], 1 << 20);
+    for packed in [letters, nothing] {
+        let place = Place::new(&[("a.jsonl.gz", &packed), ("a.txt.gz", &packed)]);
+        for name in ["a.jsonl.gz", "a.txt.gz"] {
+            let text = place.open(name, Options::default()).unwrap();
+            let task = Task::default();
+            in_a_moment(&task);
+            let mut documents = text.documents(&task).unwrap();
+            let error = loop {
+                match documents.next(&task) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("{name}: it was read to its end"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error, crate::base::Error::interrupted(), "{name}");
+        }
+    }
+}
+
+/// A Parquet file whose schema has so many groups within each other, and nothing else.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut footer = vec![0x15, 2, 0x19, 0xfc];
+    let mut count = depth + 1;
+    while count > 0x7f {
+        footer.push(count as u8 | 0x80);
+        count >>= 7;
+    }
+    footer.push(count as u8);
+    for children in [vec![1; depth], vec![0]].concat() {
+        // It is required and is called `g`; then the number of children with a sign.
+        footer.extend([0x35, 0, 0x18, 1, b'g', 0x15, 2 * children, 0]);
+    }
+    footer.push(0);
+    let length = (footer.len() as u32).to_le_bytes();
+    [b"PAR1".as_slice(), &footer, &length, b"PAR1"].concat()
+}
+
+#[test]
+fn groups_within_groups_do_not_overflow_the_stack_of_a_worker() {
+    let place = Place::new(&[("a.parquet", &nested(100_000))]);
+    let text = place.open("a.parquet", Options::default()).unwrap();
+    let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(move || all(&text).unwrap_err().message);
+    let refused = worker.unwrap().join().unwrap();
+    assert!(refused.ends_with("expected groups at most 64 deep in its schema, found deeper ones"), "{refused}");
 }

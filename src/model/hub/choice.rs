@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::name::{Name, is_path};
-use crate::base::{Result, names};
+use crate::base::{Result, json, names};
 use crate::err;
 
 const CONFIG: &str = "config.json";
@@ -76,8 +76,8 @@ impl Choice {
     /// Adds the shards that the text of the index names.
     pub fn add_shards(&mut self, text: &str) -> Result<()> {
         let Some(place) = &self.index else { return Ok(()) };
-        let index: Index = serde_json::from_str(text)
-            .map_err(|e| err!(Format, "expected an index of shards, found: {e}").within(place))?;
+        let wrong = |e| err!(Format, "expected an index of shards, found: {e}");
+        let index: Index = json::read(text.as_bytes(), wrong).map_err(|e| e.within(place))?;
         let folder = folder_of(place);
         for shard in index.weight_map.values() {
             if !is_path(shard) {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use hf_hub::repository::ModelInfo;
 
 use super::cache::Cache;
 use super::name::{Name, is_commit, is_path};
 use super::settings::Settings;
 use crate::base::access::{Access, host_of};
 use crate::base::net::{self, Answer, Download, Server};
-use crate::base::{Error, Kind, Result, Task};
+use crate::base::{Error, Kind, Result, Task, json};
 use crate::{bail, err};
 
 /// How long the hub may take for a short answer.
@@ -32,19 +32,6 @@ pub struct Remote<'a> {
 pub struct State {
     pub commit: String,
     pub names: Vec<String>,
-}
-
-/// What the hub says of a revision.
-#[derive(Deserialize)]
-struct Info {
-    sha: Option<String>,
-    #[serde(default)]
-    siblings: Vec<Sibling>,
-}
-
-#[derive(Deserialize)]
-struct Sibling {
-    rfilename: String,
 }
 
 /// What the hub says of one file.
@@ -81,13 +68,12 @@ impl<'a> Remote<'a> {
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal(&answer));
         }
-        let info: Info = serde_json::from_slice(&answer.content).map_err(|_| {
-            err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT")
-        })?;
-        let Some(commit) = info.sha.filter(|commit| is_commit(commit)) else {
+        let other = |_| err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT");
+        let ModelInfo { sha, siblings, .. } = json::read(&answer.content, other)?;
+        let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
         };
-        let files = info.siblings.into_iter().map(|file| file.rfilename);
+        let files = siblings.unwrap_or_default().into_iter().map(|file| file.rfilename);
         Ok(State { commit, names: files.filter(|path| is_path(path)).collect() })
     }
 

@@ -3,7 +3,7 @@
 use super::file::no_config;
 use super::folder::of_config;
 use super::{Loaded, Options};
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, json};
 use crate::err;
 use crate::model::layout::Source;
 use crate::model::tokenizer::Tokenizer;
@@ -20,7 +20,7 @@ const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");
 
 pub fn embedded(options: &Options, task: &Task) -> Result<Loaded> {
     no_config(options)?;
-    let config_json = serde_json::from_str(CONFIG).map_err(|e| err!(Bug, "the config of the model inside: {e}"))?;
+    let config_json = json::read(CONFIG.as_bytes(), |e| err!(Bug, "the config of the model inside: {e}"))?;
     let loaded = of_config(config_json, &Inside(Reader::new(WEIGHTS)?), "the config inside", NAME, options, task)?;
     Ok(Loaded { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })
 }

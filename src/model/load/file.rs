@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::folder::{CONFIG, published};
 use super::giving::Giving;
-use super::{Loaded, Options, Shards, take};
+use super::{Loaded, Options, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::model::formats::{gguf, lens, llama2c, pickle};
@@ -35,7 +35,7 @@ pub fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Resul
     };
     let mut loaded = load(files, path, options, task).map_err(|e| within(e, &label))?;
     if loaded.tokenizer.is_none() && options.tokenizer.is_none() {
-        loaded.tokenizer = Tokenizer::from_folder(files, folder_of(path))?;
+        loaded.tokenizer = tokenizer_of_folder(files, folder_of(path), task)?;
     }
     Ok(loaded)
 }
@@ -79,7 +79,7 @@ fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Resu
     let file = gguf::File::new(&map)?;
     let tokenizer = match options.tokenizer {
         Some(_) => None,
-        None => Tokenizer::from_metadata(&file.metadata)?,
+        None => Tokenizer::from_metadata(&file.metadata, task)?,
     };
     let loaded = unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)?;
     Ok(Loaded { tokenizer, ..loaded })

@@ -9,13 +9,12 @@ use serde_json::Value;
 
 use super::file::no_config;
 use super::giving::Giving;
-use super::{Loaded, Options, Published, Shards, take};
+use super::{Loaded, Options, Published, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, json};
 use crate::model::family;
 use crate::model::formats::pickle;
 use crate::model::layout::Source;
-use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
 
 pub const CONFIG: &str = "config.json";
@@ -47,7 +46,7 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
         published(files, path, &shards, &label, options, task)?
     };
-    let tokenizer = if options.tokenizer.is_none() { Tokenizer::from_folder(files, path)? } else { None };
+    let tokenizer = if options.tokenizer.is_none() { tokenizer_of_folder(files, path, task)? } else { None };
     Ok(Loaded { tokenizer, ..loaded })
 }
 
@@ -62,7 +61,7 @@ pub fn published(
 ) -> Result<Loaded> {
     no_config(options)?;
     let place = folder.join(CONFIG);
-    let config_json = json(files, &place)?;
+    let config_json = json_of(files, &place)?;
     of_config(config_json, source, place.display(), label, options, task)
 }
 
@@ -95,16 +94,17 @@ fn no_weights(label: &str, names: &[String]) -> crate::base::Error {
     })
 }
 
-fn json(files: &Files, path: &Path) -> Result<Value> {
+fn json_of(files: &Files, path: &Path) -> Result<Value> {
     let text = files.text(path)?;
-    serde_json::from_str(&text).map_err(|e| err!(Format, "{}: expected JSON, found: {e}", path.display()))
+    let wrong = |e| err!(Format, "expected JSON, found: {e}");
+    json::read(text.as_bytes(), wrong).map_err(|e| e.within(path.display()))
 }
 
 fn open(files: &Files, folder: &Path, weights: &str, task: &Task) -> Result<Shards> {
     if weights == ONE {
         return Shards::open(files, folder, &[ONE.to_string()], task);
     }
-    let index: Index = serde_json::from_value(json(files, &folder.join(INDEX))?)
+    let index: Index = serde_json::from_value(json_of(files, &folder.join(INDEX))?)
         .map_err(|e| err!(Format, "{INDEX} is not as it should be: {e}"))?;
     let listed: BTreeSet<String> = index.weight_map.values().cloned().collect();
     if let Some(stray) = listed.iter().find(|name| !is_plain(name)) {

@@ -76,7 +76,7 @@ impl Model {
     /// `tiny` is the one inside the binary; a folder of that name is `./tiny`.
     pub fn load(files: &Files, name: &str, options: &Options, task: &Task) -> Result<Self> {
         if name == embedded::NAME {
-            return finished(files, embedded::embedded(options, task)?, name.to_string(), options);
+            return finished(files, embedded::embedded(options, task)?, name.to_string(), options, task);
         }
         let path = Path::new(name);
         let place = files.access().to_read(path);
@@ -107,14 +107,14 @@ fn may_be_a_model(name: &Name) -> bool {
 fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &Task) -> Result<Model> {
     let is_folder = files.access().to_read(path)?.is_dir();
     let load = if is_folder { folder::folder } else { file::file };
-    finished(files, load(files, path, options, task)?, origin, options)
+    finished(files, load(files, path, options, task)?, origin, options, task)
 }
 
 /// The model with its tokenizer: the one that the user states, or that came with it.
-fn finished(files: &Files, loaded: Loaded, origin: String, options: &Options) -> Result<Model> {
+fn finished(files: &Files, loaded: Loaded, origin: String, options: &Options, task: &Task) -> Result<Model> {
     let config = &loaded.config;
     let tokenizer = match &options.tokenizer {
-        Some(stated) => Some(tokenizer(files, stated, config)?),
+        Some(stated) => Some(tokenizer(files, stated, config.vocab, task)?),
         None => loaded.tokenizer,
     };
     let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));
@@ -122,17 +122,25 @@ fn finished(files: &Files, loaded: Loaded, origin: String, options: &Options) ->
     Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
 }
 
-/// The tokenizer of a file or a folder.
-fn tokenizer(files: &Files, path: &Path, config: &Config) -> Result<Tokenizer> {
+/// The tokenizer of a file or a folder, for a model that knows so many tokens.
+fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<Tokenizer> {
     let shown = path.display();
     if files.access().to_read(path)?.is_dir() {
-        let found = Tokenizer::from_folder(files, path)?;
+        let found = tokenizer_of_folder(files, path, task)?;
         return found.ok_or_else(|| err!(File, "expected a tokenizer in {shown}, found none"));
     }
     let bytes = files.bytes(path)?;
-    let read = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("bin") => Tokenizer::from_llama2c(&bytes, Some(config.vocab)),
-        _ => Tokenizer::from_json(&bytes),
-    };
+    let is_llama2c = path.extension().is_some_and(|ending| ending == "bin");
+    let read = task.apart(move || match is_llama2c {
+        true => Tokenizer::from_llama2c(&bytes, Some(tokens)),
+        false => Tokenizer::from_json(&bytes),
+    });
     read.map_err(|e| e.within(shown))
+}
+
+/// The tokenizer of a folder, if it has one. It is made apart, since that takes a second or two of the largest and knows
+/// of no interruption.
+fn tokenizer_of_folder(files: &Files, folder: &Path, task: &Task) -> Result<Option<Tokenizer>> {
+    let (files, folder) = (files.clone(), folder.to_path_buf());
+    task.apart(move || Tokenizer::from_folder(&files, &folder))
 }

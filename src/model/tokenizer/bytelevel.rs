@@ -8,10 +8,10 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Engine};
 
-use super::alphabet;
 use super::library::failed;
 use super::splits::Cut;
 use super::vocab::{Piece, Vocab};
+use super::{alphabet, limits};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -41,6 +41,7 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
         steps.push(PreTokenizerWrapper::from(split));
     }
     steps.push(ByteLevel::new(false, false, false).into());
+    limits::added(whole.iter().map(|name| name.len()).sum())?;
     let mut engine = Engine::new(model);
     engine.with_pre_tokenizer(Some(Sequence::new(steps)));
     let whole = whole.iter().map(|name| AddedToken::from(*name, false).normalized(false));

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::keep::OURS;
 use super::library::Library;
+use super::limits::Limits;
 use super::vocab::Vocab;
 use super::{Tokenizer, bytelevel, splits};
 use crate::base::files::Files;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, json};
 use crate::{bail, err};
 
 pub(super) const JSON: &str = "tokenizer.json";
@@ -96,7 +97,7 @@ impl Tokenizer {
         engine.with_decoder(Some(bytelevel::decoder()));
         let json = engine.to_string(false).map_err(super::library::failed)?;
         let vocab = Arc::new(vocab);
-        let split = Library::new(engine, vocab.clone(), true)?;
+        let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
         Ok(Self::new(vocab, Arc::new(split), super::keep::Origin::Json(json.into_bytes())))
     }
 }
@@ -108,5 +109,5 @@ fn marker<'a>(config: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(bytes).map_err(|e| err!(Format, "expected a JSON map: {e}"))
+    json::read(bytes, |e| err!(Format, "expected a JSON map: {e}"))
 }

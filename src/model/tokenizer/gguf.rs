@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keep::{Origin, Ours};
 use super::library::Library;
+use super::limits::Limits;
 use super::merges::{Merges, Parts};
 use super::spelling::hexadecimal;
 use super::vocab::{Piece, Vocab};
@@ -137,7 +138,7 @@ fn byte_level(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
         .map(|piece| piece.name.as_str())
         .collect();
     let engine = bytelevel::engine(&vocab, &parts.merges, cut, &whole)?;
-    let split = Library::new(engine, vocab.clone(), true)?;
+    let split = Library::new(engine, vocab.clone(), true, Limits::KNOWN)?;
     let (bos, eos) = (parts.bos_token_id, parts.eos_token_id);
     let (add_bos, add_eos) = (parts.add_bos_token.unwrap_or(cut.adds_bos), parts.add_eos_token.unwrap_or(false));
     Tokenizer::new(vocab, Arc::new(split), Origin::Ours(Ours::Gguf(Box::new(parts))))

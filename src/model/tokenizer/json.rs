@@ -13,10 +13,12 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use super::Tokenizer;
 use super::keep::Origin;
 use super::library::{Library, failed};
+use super::limits::{self, Joining, Limits, limits};
 use super::spelling::Spelling;
 use super::template::added;
 use super::vocab::Vocab;
-use crate::base::Result;
+use crate::base::budget::Budget;
+use crate::base::{Result, json, memory};
 use crate::{bail, err};
 
 /// What the crate does to a text before it splits it, and how it cuts it into pieces. What is not named here is of no
@@ -72,6 +74,8 @@ struct Added {
 
 #[derive(Deserialize)]
 struct Model {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
     vocab: Entries,
     #[serde(default)]
     merges: Option<Vec<Pair>>,
@@ -83,15 +87,21 @@ struct Model {
     byte_fallback: bool,
     #[serde(default)]
     continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    max_input_chars_per_word: Option<u64>,
 }
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`. Where a text holds the name of an added token, it becomes that token, as it does in
     /// the library that these files are for.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let file: File = serde_json::from_slice(bytes).map_err(|e| err!(Format, "expected a tokenizer.json: {e}"))?;
+        let file: File = json::read(bytes, |e| err!(Format, "expected a tokenizer.json: {e}"))?;
+        // The crate reads it three times over: as parts, as values, and as a model.
+        memory::check(3 * json::size(bytes), || "the tokenizer".into())?;
         let spelling = Spelling::of(&file.decoder)?;
-        check(&file, &spelling)?;
+        let limits = check(&file, &spelling)?;
         let (front, back) = added(&file.post_processor).map_err(|e| e.within("post_processor"))?;
         let engine = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
         for token in &file.added_tokens {
@@ -106,7 +116,7 @@ impl Tokenizer {
         for id in front.iter().chain(&back) {
             vocab.piece(*id).map_err(|e| e.within("post_processor"))?;
         }
-        let split = Library::new(engine, vocab.clone(), spelling.byte_level)?;
+        let split = Library::new(engine, vocab.clone(), spelling.byte_level, limits)?;
         Ok(Self { front, back, ..Self::new(vocab, Arc::new(split), Origin::Json(bytes.to_vec())) })
     }
 }
@@ -115,14 +125,22 @@ impl Tokenizer {
 fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
     let again: HashSet<&str> = file.added_tokens.iter().map(|token| token.content.as_str()).collect();
     let own = file.model.vocab.0.into_iter().filter(|(name, _)| !again.contains(name.as_str()));
-    let own: Vec<_> = own.map(|(name, id)| (id, spelling.piece(name))).collect();
+    // The decoder may make more of a name than it is long.
+    let mut budget = Budget::of_header();
+    let own = own.map(|(name, id)| {
+        let piece = spelling.piece(name);
+        budget.take(piece.bytes.len() as u128, || "the texts of the tokens".into())?;
+        Ok((id, piece))
+    });
+    let own = own.collect::<Result<Vec<_>>>()?;
     let added = file.added_tokens.into_iter().map(|token| (token.id, spelling.added(token.content, token.special)));
     Vocab::new(own.into_iter().chain(added), spelling.leading_space)
 }
 
 /// Refuses what the crate would take without a word, or not survive.
-fn check(file: &File, spelling: &Spelling) -> Result<()> {
+fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
     let model = &file.model;
+    limits::added(file.added_tokens.iter().map(|token| token.content.len()).sum())?;
     if model.dropout.is_some_and(|dropout| dropout != 0.0) {
         return Err(err!(Format, "expected a tokenizer without dropout, found one that splits at random")
             .hint("set `dropout` to null in the tokenizer.json"));
@@ -138,7 +156,15 @@ fn check(file: &File, spelling: &Spelling) -> Result<()> {
         joins(merges, &names, model.continuing_subword_prefix.as_deref().unwrap_or_default())?;
         falls_back(model, &names, spelling)?;
     }
-    Ok(())
+    let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix, &model.unk_token];
+    let joining = Joining {
+        // Merges are of BPE, whether or not the file says so.
+        kind: model.kind.as_deref().or(model.merges.as_ref().map(|_| "BPE")),
+        longest: model.vocab.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0),
+        affixes: affixes.map(Option::as_deref),
+        longest_word: model.max_input_chars_per_word,
+    };
+    limits(&file.normalizer, &file.pre_tokenizer, &joining)
 }
 
 /// Every merge is of two tokens and makes a third.

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
+use serde_json::Map;
 
 use super::folder::{CONFIG, JSON, LLAMA2C};
 use super::{Gguf, Tokenizer};
-use crate::base::Result;
 use crate::base::files::Files;
+use crate::base::{Result, json};
 use crate::err;
 
 /// What is none of the files of others is kept in one of ours.
@@ -37,7 +37,8 @@ impl Tokenizer {
         match &*self.origin {
             // Files from before the crate wrote the type down are of BPE.
             Origin::Json(bytes) => {
-                let file = serde_json::from_slice::<serde_json::Value>(bytes).unwrap_or_default();
+                let wrong = |e| err!(Bug, "a tokenizer that was read cannot be read again: {e}");
+                let file: serde_json::Value = json::read(bytes, wrong).unwrap_or_default();
                 file.pointer("/model/type").and_then(|kind| kind.as_str()).unwrap_or("BPE").to_lowercase()
             }
             Origin::Llama2c(_) => "llama2.c".into(),
@@ -63,7 +64,7 @@ impl Tokenizer {
         let mut config = Map::new();
         for (key, id) in [("bos_token", self.bos), ("eos_token", self.eos)] {
             if let Some(id) = id {
-                config.insert(key.into(), json!(self.vocab.piece(id)?.name));
+                config.insert(key.into(), serde_json::json!(self.vocab.piece(id)?.name));
             }
         }
         let added = |ids: &[u32], mark: Option<u32>| match ids {
@@ -73,17 +74,15 @@ impl Tokenizer {
         };
         // Anything else than these two stands in the post-processor of a tokenizer.json.
         if let (Some(bos), Some(eos)) = (added(&self.front, self.bos), added(&self.back, self.eos)) {
-            config.insert("add_bos_token".into(), json!(bos));
-            config.insert("add_eos_token".into(), json!(eos));
+            config.insert("add_bos_token".into(), serde_json::json!(bos));
+            config.insert("add_eos_token".into(), serde_json::json!(eos));
         }
         Ok(config)
     }
 
     /// Reads what is kept in a file of ours.
     pub(super) fn from_ours(bytes: &[u8]) -> Result<Self> {
-        match serde_json::from_slice(bytes)
-            .map_err(|e| err!(Format, "expected a tokenizer that was saved here: {e}"))?
-        {
+        match json::read(bytes, |e| err!(Format, "expected a tokenizer that was saved here: {e}"))? {
             Ours::Characters { tokens, bos, unknown } => Self::characters(tokens, bos.as_deref(), unknown.as_deref()),
             Ours::Words { tokens, bos, unknown } => Self::words(tokens, bos.as_deref(), unknown.as_deref()),
             Ours::Gguf(parts) => Self::from_gguf(*parts),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokenizers::Tokenizer as Engine;
 
+use super::limits::Limits;
 use super::vocab::Vocab;
 use super::{Placed, Split, alphabet};
 use crate::base::{Error, Result, Task, memory};
@@ -13,8 +14,10 @@ use crate::err;
 /// Texts of more bytes take longer than a moment, and are split on a thread that an interruption need not wait for.
 const MOMENT: usize = 1 << 15;
 
-/// About what the crate takes for a byte of text: two alignments, the pieces, the tokens with their names.
+/// About what the crate takes for a byte of text: two alignments, the pieces, the tokens with their names. That is of
+/// steps that make a text up to [`USUAL_GROWTH`] times as long.
 const BYTES_PER_BYTE: u128 = 160;
+const USUAL_GROWTH: u64 = 6;
 
 /// The crate's expressions give up after a million steps back, and then leave the rest of a text in one piece without a
 /// word. They step back over blanks, or over what stands between blanks, so no such stretch may be that long.
@@ -25,17 +28,18 @@ pub struct Library {
     vocab: Arc<Vocab>,
     /// Bytes that no token stands for, and that the crate would leave out of the text.
     missing: Vec<u8>,
+    limits: Limits,
 }
 
 impl Library {
     /// Splits with an engine that neither cuts texts short nor fills them up nor adds anything.
-    pub fn new(mut engine: Engine, vocab: Arc<Vocab>, byte_level: bool) -> Result<Self> {
+    pub fn new(mut engine: Engine, vocab: Arc<Vocab>, byte_level: bool, limits: Limits) -> Result<Self> {
         engine.with_truncation(None).map_err(failed)?;
         engine.with_padding(None);
         engine.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         let has = |byte: &u8| engine.token_to_id(&alphabet::letter(*byte).to_string()).is_some();
         let missing = if byte_level { (0..=255).filter(|byte| !has(byte)).collect() } else { Vec::new() };
-        Ok(Self { engine: Arc::new(engine), vocab, missing })
+        Ok(Self { engine: Arc::new(engine), vocab, missing, limits })
     }
 
     /// The places that the crate gives are of whole characters, so parts of one character have the same: here each
@@ -59,8 +63,10 @@ impl Split for Library {
             return Err(err!(Argument, "the tokenizer has no token for the byte 0x{byte:02X} at byte {at}")
                 .hint("leave it out of the text"));
         }
-        memory::check(text.len() as u128 * BYTES_PER_BYTE, || format!("the tokens of {} bytes of text", text.len()))?;
-        let (ids, places) = if text.len() <= MOMENT {
+        let growth = u128::from(self.limits.growth.div_ceil(USUAL_GROWTH));
+        let bytes = text.len() as u128 * BYTES_PER_BYTE * growth;
+        memory::check(bytes, || format!("the tokens of {} bytes of text", text.len()))?;
+        let (ids, places) = if self.limits.quick && text.len() <= MOMENT {
             run(&self.engine, text)?
         } else {
             let (engine, text) = (self.engine.clone(), text.to_string());

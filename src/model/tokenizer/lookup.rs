@@ -10,9 +10,9 @@ impl Tokenizer {
     ///
     /// Where several have the same text it is the one that the text becomes, or else the first that is not a byte's.
     /// Where none has it, as words have none without a space, it is the one token that the text becomes by itself.
-    pub fn token(&self, text: &str) -> Result<u32> {
+    pub fn token(&self, text: &str, task: &Task) -> Result<u32> {
         let exact = |id: u32| self.vocab.piece(id).is_ok_and(|piece| piece.bytes == text.as_bytes());
-        let split = self.split.split(text, &Task::default());
+        let split = self.split.split(text, task);
         if let Ok([(id, _)]) = split.as_deref()
             && exact(*id)
         {
@@ -69,12 +69,13 @@ mod tests {
 
     #[test]
     fn a_token_is_found_by_its_whole_text() {
-        let found = |text| tokenizer().token(text);
+        let task = Task::default();
+        let found = |text| tokenizer().token(text, &task);
         assert_eq!(found(" )"), Ok(4));
         assert_eq!(found("("), Ok(7));
         let words = Tokenizer::words(["cat", "?"].map(String::from).to_vec(), None, Some("?")).unwrap();
-        assert_eq!((words.token("cat"), words.token(" cat")), (Ok(0), Ok(0)));
-        assert!(words.token("dog").unwrap_err().message.ends_with("which is 1 token: \" ?\""));
+        assert_eq!((words.token("cat", &task), words.token(" cat", &task)), (Ok(0), Ok(0)));
+        assert!(words.token("dog", &task).unwrap_err().message.ends_with("which is 1 token: \" ?\""));
         assert_eq!(found(" ("), Ok(7));
         // `)` is a byte, too, and the text becomes neither of the two, since it gets a space in front.
         assert_eq!(found(")"), Ok(5));

@@ -125,6 +125,8 @@ impl Split for Merges {
         if !self.whole.is_empty() {
             let mut at = 0;
             while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+                // As many as the whole vocabulary may begin with the same byte.
+                task.check()?;
                 if let Some((length, id)) = self.whole_at(rest) {
                     self.stretch(text, start..at, task, &mut found)?;
                     found.push((id, at..at + length));

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::{Gguf, Tokenizer};
-use crate::base::Result;
+use crate::base::{Result, Task};
 use crate::err;
 use crate::model::formats::gguf::Value;
 
 type Metadata = BTreeMap<String, Value>;
 
 impl Tokenizer {
-    /// The tokenizer in the metadata of a GGUF file, if there is one.
-    pub fn from_metadata(metadata: &Metadata) -> Result<Option<Self>> {
-        Gguf::read(metadata)?.map(Self::from_gguf).transpose()
+    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made apart, since that takes a second or two of
+    /// the largest and knows of no interruption.
+    pub fn from_metadata(metadata: &Metadata, task: &Task) -> Result<Option<Self>> {
+        let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
+        task.apart(move || Self::from_gguf(parts)).map(Some)
     }
 }
 
@@ -80,10 +82,10 @@ mod tests {
         let parts = Gguf::read(&metadata).unwrap().unwrap();
         assert_eq!((parts.scores, parts.token_type), (vec![0.5; 4], vec![2, 3, 3, 1]));
         assert_eq!((parts.bos_token_id, parts.add_bos_token, parts.eos_token_id), (Some(1), Some(true), None));
-        assert_eq!(Tokenizer::from_metadata(&metadata).unwrap().unwrap().vocab().size(), 4);
+        assert_eq!(Tokenizer::from_metadata(&metadata, &Task::default()).unwrap().unwrap().vocab().size(), 4);
         metadata.insert("tokenizer.ggml.bos_token_id".into(), Value::Signed(-1));
-        let refused = Tokenizer::from_metadata(&metadata).unwrap_err();
+        let refused = Tokenizer::from_metadata(&metadata, &Task::default()).unwrap_err();
         assert_eq!(refused.message, "tokenizer.ggml.bos_token_id: expected a number that is not negative, found -1");
-        assert!(Tokenizer::from_metadata(&Metadata::new()).unwrap().is_none());
+        assert!(Tokenizer::from_metadata(&Metadata::new(), &Task::default()).unwrap().is_none());
     }
 }

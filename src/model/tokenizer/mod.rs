@@ -11,6 +11,7 @@ mod homemade;
 mod json;
 mod keep;
 mod library;
+mod limits;
 mod llama2c;
 mod lookup;
 mod merges;

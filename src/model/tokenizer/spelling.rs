@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::alphabet;
+use super::limits::replaced;
 use super::vocab::Piece;
 use crate::base::Result;
 use crate::{bail, err};
@@ -22,11 +23,13 @@ pub struct Spelling {
     spaced: bool,
     /// Whether one space at the beginning of a text is the tokenizer's own.
     pub leading_space: bool,
+    /// How many times as long as its name the text of a token may be.
+    growth: u64,
 }
 
 impl Spelling {
     pub fn of(decoder: &Value) -> Result<Self> {
-        let mut spelling = Self::default();
+        let mut spelling = Self { growth: 1, ..Self::default() };
         if decoder.is_null() {
             spelling.spaced = true;
             spelling.leading_space = true;
@@ -50,7 +53,7 @@ impl Spelling {
             "Replace" => {
                 let pattern = decoder.pointer("/pattern/String").and_then(Value::as_str);
                 let pattern = pattern.ok_or_else(|| err!(Format, "expected a plain text in Replace, found none"))?;
-                self.replaced.push((pattern.into(), text(decoder, "content")?.into()));
+                self.replace(pattern, text(decoder, "content")?)?;
             }
             "Strip" => {
                 let count = |key: &str| decoder.get(key).and_then(Value::as_u64);
@@ -60,7 +63,7 @@ impl Spelling {
                 }
             }
             "Metaspace" => {
-                self.replaced.push((text(decoder, "replacement")?.into(), " ".into()));
+                self.replace(text(decoder, "replacement")?, " ")?;
                 // Older files say whether there is a prefix, newer ones where.
                 let never = decoder.get("prepend_scheme").and_then(Value::as_str) == Some("never");
                 let without = decoder.get("add_prefix_space") == Some(&Value::Bool(false));
@@ -75,6 +78,12 @@ impl Spelling {
                 "expected ByteLevel, Metaspace, ByteFallback, Fuse, Replace, Strip, WordPiece or Sequence, found {other}"
             ),
         }
+        Ok(())
+    }
+
+    fn replace(&mut self, pattern: &str, content: &str) -> Result<()> {
+        self.growth = replaced(self.growth, pattern, content)?;
+        self.replaced.push((pattern.into(), content.into()));
         Ok(())
     }
 

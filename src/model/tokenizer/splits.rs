@@ -59,6 +59,21 @@ const CUTS: &[Cut] = &[
     },
 ];
 
+/// What else stands in tokenizer.json of models that are read here: GPT-2's with the blanks at the end, GPT-4's as Llama
+/// 3, OLMo 2 and Phi have it, Qwen's, and GPT-4o's.
+const OTHERS: [&str; 4] = [
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+];
+
+/// Whether an expression is one of those that models are published with. They cut any text in a time that is
+/// proportional to its length.
+pub fn is_known(expression: &str) -> bool {
+    OTHERS.contains(&expression) || CUTS.iter().any(|cut| cut.expressions.contains(&expression))
+}
+
 /// The way of that name.
 pub fn cut(name: &str) -> Result<&'static Cut> {
     CUTS.iter().find(|cut| cut.names.contains(&name)).ok_or_else(|| {

@@ -8,6 +8,9 @@ use crate::{bail, err};
 /// Ids before the text, and ids behind it.
 type Ends = (Vec<u32>, Vec<u32>);
 
+/// A template names lists of ids, and may name a long one again and again.
+const MOST: usize = 1 << 10;
+
 /// What is added to one text; what is done with pairs of texts is of no use to a decoder.
 pub fn added(processor: &Value) -> Result<Ends> {
     if processor.is_null() {
@@ -26,6 +29,8 @@ pub fn added(processor: &Value) -> Result<Ends> {
                 let (front, back) = added(part)?;
                 ends.0.splice(0..0, front);
                 ends.1.extend(back);
+                countable(&ends.0)?;
+                countable(&ends.1)?;
             }
             Ok(ends)
         }
@@ -35,6 +40,13 @@ pub fn added(processor: &Value) -> Result<Ends> {
         ),
         None => bail!(Format, "expected a `type`, found none"),
     }
+}
+
+fn countable(end: &[u32]) -> Result<()> {
+    if end.len() > MOST {
+        bail!(Format, "expected at most {MOST} tokens at an end of a text, found more");
+    }
+    Ok(())
 }
 
 /// A list such as `<s> $A </s>`.
@@ -51,6 +63,7 @@ fn template(processor: &Value) -> Result<Ends> {
         let end = if texts == 0 { &mut front } else { &mut back };
         for value in list(ids, name)? {
             end.push(id(value)?);
+            countable(end)?;
         }
     }
     if texts != 1 {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::stream::Stream;
+use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::{bail, err};
 
@@ -41,7 +42,11 @@ pub struct Vocab {
 impl Vocab {
     pub(super) fn new(pieces: impl IntoIterator<Item = (u32, Piece)>, leading_space: bool) -> Result<Self> {
         let mut vocab = Self { pieces: BTreeMap::new(), ids: HashMap::new(), leading_space };
+        let mut budget = Budget::of_header();
         for (id, piece) in pieces {
+            // The name stands in both tables, each of which has room for more.
+            let bytes = 4 * size_of::<(u32, Piece)>() + 2 * piece.name.len() + piece.bytes.len();
+            budget.take(bytes as u128, || "the vocabulary".into())?;
             if id >= MOST {
                 bail!(Format, "expected token ids below {MOST}, found {id} for `{}`", piece.name);
             }

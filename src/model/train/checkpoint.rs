@@ -11,7 +11,7 @@ use super::history::History;
 use super::recipe::Recipe;
 use super::state::State;
 use crate::base::files::Files;
-use crate::base::{Error, Result};
+use crate::base::{self, Error, Result};
 use crate::err;
 use crate::model::config::Config;
 use crate::tensor::files::{Named, safetensors};
@@ -164,5 +164,5 @@ fn metadata(state: &State, identity: &Identity) -> Result<BTreeMap<String, Strin
 
 fn parsed<T: DeserializeOwned>(said: &BTreeMap<String, String>, key: &str) -> Result<T> {
     let text = said.get(key).ok_or_else(|| err!(Format, "expected `{key}` in the file's metadata, found none"))?;
-    serde_json::from_str(text).map_err(|e| err!(Format, "the file's `{key}` is not as it should be: {e}"))
+    base::json::read(text.as_bytes(), |e| err!(Format, "the file's `{key}` is not as it should be: {e}"))
 }

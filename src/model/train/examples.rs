@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
 use crate::err;
 
 /// What one part of a training step reads, row by row.
@@ -101,6 +101,12 @@ pub struct Tables {
     order: Option<(u64, Vec<usize>)>,
 }
 
+/// Refuses a pass of more rows of so many tokens than there is memory for: `batch` may be any number.
+pub fn room(rows: usize, context: usize) -> Result<()> {
+    let row = 2 * (size_of::<Vec<u32>>() as u128 + context as u128 * size_of::<u32>() as u128);
+    memory::check((rows as u128).saturating_mul(row), || format!("a pass of {rows} rows"))
+}
+
 impl Tables {
     pub fn new(all: Examples, seed: u64) -> Self {
         Self { all, seed, read: 0, order: None }
@@ -138,6 +144,7 @@ impl Batches for Tables {
         if rows == self.rows() {
             return Ok(self.all.clone());
         }
+        room(rows, self.all.ids.first().map_or(0, Vec::len))?;
         let first = self.read;
         self.read += rows as u64;
         let picked: Vec<usize> = (first..self.read).map(|place| self.at(place)).collect();
@@ -169,6 +176,13 @@ mod tests {
     fn table(rows: u32) -> Tables {
         let ids: Vec<Vec<u32>> = (0..rows).map(|row| vec![row, row + 1]).collect();
         Tables::new(Examples { targets: ids.clone(), ids, counts: None }, 3)
+    }
+
+    #[test]
+    fn a_pass_has_as_many_rows_as_there_is_memory_for() {
+        let error = table(3).next(usize::MAX, &Task::default()).unwrap_err();
+        assert_eq!(error.kind, crate::base::Kind::Memory, "{error}");
+        assert_eq!(table(3).next(7, &Task::default()).unwrap().ids.len(), 7);
     }
 
     fn firsts(examples: &Examples) -> Vec<u32> {

@@ -16,7 +16,7 @@ mod tests;
 
 pub use checkpoint::{CHECKPOINT, Keep, put_back};
 pub use estimate::Estimate;
-pub use examples::{Batches, Examples, Tables};
+pub use examples::{Batches, Examples, Tables, room};
 pub use history::History;
 pub use loss::mean_loss;
 pub use recipe::Recipe;

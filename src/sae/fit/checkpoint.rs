@@ -12,7 +12,7 @@ use super::price::Price;
 use super::recipe::Recipe;
 use super::state::State;
 use crate::base::files::Files;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, json};
 use crate::err;
 use crate::model::train::put_back;
 use crate::tensor::files::{Named, safetensors};
@@ -85,7 +85,7 @@ impl Keep<'_> {
             return Err(err!(Format, "expected a fit (`{KIND}`), found another file"));
         }
         let said = metadata.get("fit").ok_or_else(|| err!(Format, "expected `fit` in the metadata, found none"))?;
-        let said: Said = serde_json::from_str(said).map_err(|e| err!(Format, "what it says of the fit: {e}"))?;
+        let said: Said = json::read(said.as_bytes(), |e| err!(Format, "what it says of the fit: {e}"))?;
         let kept = said.recipe.as_object().cloned().unwrap_or_default();
         for (key, given) in recipe.json().as_object().into_iter().flatten() {
             same(key, kept.get(key).unwrap_or(&Value::Null), given)?;

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::parts::Parts;
-use crate::base::{Result, Task, names};
+use crate::base::{self, Result, Task, names};
 use crate::err;
 use crate::model::layout::Source;
 use crate::tensor::{DType, Tensor};
@@ -147,7 +147,7 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
 /// The config as JSON; these formats have one.
 fn json(beside: &Beside) -> Result<Value> {
     match beside.config {
-        Some(text) => serde_json::from_str(text).map_err(|e| err!(Format, "expected JSON in its config, found: {e}")),
+        Some(text) => base::json::read(text.as_bytes(), |e| err!(Format, "expected JSON in its config, found: {e}")),
         None => Err(err!(File, "expected a config beside the tensors, found none")
             .hint("it says what to compute with them, and lies in the same folder")),
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Beside;
 use super::own::Own;
 use super::take::finite;
-use crate::base::{Result, Task, memory};
+use crate::base::{self, Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
 use crate::model::layout::Source;
@@ -66,7 +66,7 @@ pub fn read(beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) ->
         return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")
             .hint("our own dictionaries say there what their tensors are; is it one of another format?"));
     };
-    let said: Value = serde_json::from_str(said).map_err(|e| err!(Format, "what it says of itself: {e}"))?;
+    let said: Value = base::json::read(said.as_bytes(), |e| err!(Format, "what it says of itself: {e}"))?;
     let mut keys = Keys::new(&said)?;
     match keys.word("version")? {
         Some(VERSION) => {}

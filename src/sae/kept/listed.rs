@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{FILE, file};
 use crate::base::cache::{Shelved, days_between, shelved};
 use crate::base::files::Files;
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result, json};
 
 /// What is said of a kept dictionary.
 pub const COLUMNS: [&str; 4] = ["dictionary", "site", "model", "text"];
@@ -68,7 +68,8 @@ fn file_of(folder: &Path, files: &Files) -> Result<[String; 4]> {
 
 /// What a file says of its dictionary.
 fn in_words(said: &BTreeMap<String, String>) -> [String; 4] {
-    let key = said.get(file::KEY).and_then(|key| serde_json::from_str(key).ok()).unwrap_or(Value::Null);
+    let read = |key: &String| json::read(key.as_bytes(), |e| Error::new(Kind::Format, e.to_string())).ok();
+    let key = said.get(file::KEY).and_then(read).unwrap_or(Value::Null);
     let word = |path: &str| match key.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),

@@ -236,8 +236,8 @@ pub mod methods {
     /// t.token("sat")  //=> 1
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn token(t: &mut Tokenizer, text: &str) -> Fallible<i64> {
-        Ok(i64::from(t.token(text).map_err(|e| e.arg(0))?))
+    pub fn token(ctx: NativeCallContext, t: &mut Tokenizer, text: &str) -> Fallible<i64> {
+        Ok(i64::from(t.token(text, &env(&ctx)?.task).map_err(|e| e.arg(0))?))
     }
 
     /// The ids of all tokens whose text, its leading space left off, begins with a text.

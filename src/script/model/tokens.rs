@@ -115,8 +115,8 @@ pub mod methods {
     /// m.token(" cat")  //=> 1
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn token(m: &mut Model, text: &str) -> Fallible<i64> {
-        Ok(i64::from(m.tokenizer()?.token(text).map_err(|e| e.arg(0))?))
+    pub fn token(ctx: NativeCallContext, m: &mut Model, text: &str) -> Fallible<i64> {
+        Ok(i64::from(m.tokenizer()?.token(text, &env(&ctx)?.task).map_err(|e| e.arg(0))?))
     }
 
     /// The ids of all tokens whose text, its leading space left off, begins with a text.

@@ -101,6 +101,17 @@ pub fn save(files: &Files, path: &Path, content: &Content) -> Result<()> {
     }
 }
 
+/// No library has tensors of more axes.
+const MOST_AXES: usize = 64;
+
+/// Refuses a shape that would take longer to look at than its elements.
+fn countable(shape: &[usize]) -> Result<()> {
+    if shape.len() > MOST_AXES {
+        bail!(Format, "expected a tensor of at most {MOST_AXES} axes, found {}", shape.len());
+    }
+    Ok(())
+}
+
 /// A tensor without a name is called `tensor` in files of named tensors.
 fn by_name(content: &Content) -> Named {
     match content {

@@ -5,7 +5,7 @@ use std::io::Write;
 use candle_core::{DType, Device, Tensor};
 
 use super::super::element;
-use super::{put, write_elements};
+use super::{countable, put, write_elements};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -53,6 +53,7 @@ impl Header {
         let (Some(descr), Some(fortran_order), Some(shape)) = (descr, fortran, shape) else {
             bail!(Format, "expected descr, fortran_order and shape in the npy header, found {text:?}");
         };
+        countable(&shape)?;
         let (dtype, big_endian) = element_type(descr)?;
         Ok(Self { dtype, big_endian, fortran_order, shape, data })
     }

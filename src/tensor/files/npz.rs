@@ -8,6 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::{npy, write_elements};
+use crate::base::budget::Budget;
 use crate::base::{Error, Kind, Result, memory};
 use crate::{bail, err};
 
@@ -26,7 +27,7 @@ pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, T
         bail!(Format, "the npz file has two arrays of the same name");
     }
     let mut tensors = BTreeMap::new();
-    let mut room = Room { free, taken: 0 };
+    let mut room = Budget::of_content(free);
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(broken)?;
         let file = entry.name().map_err(broken)?.to_string();
@@ -39,15 +40,9 @@ pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, T
     Ok(tensors)
 }
 
-/// What was free before the first array was read, and what all of them so far take: a small archive may hold any number
-/// of arrays, each of which is no large one.
-struct Room {
-    free: u64,
-    taken: u128,
-}
-
-/// One array. The archive may lie about sizes, so no more is taken out of it than the array's own header says.
-fn read(entry: &mut dyn Read, room: &mut Room) -> Result<Tensor> {
+/// One array. The archive may lie about sizes, so no more is taken out of it than the array's own header says; and all
+/// arrays are counted together, since a small archive may hold any number of them.
+fn read(entry: &mut dyn Read, room: &mut Budget) -> Result<Tensor> {
     let failed = |e: std::io::Error| err!(Format, "the npz file is damaged: {e}");
     let mut start = Vec::new();
     // The first twelve bytes say how long the header is.
@@ -61,8 +56,7 @@ fn read(entry: &mut dyn Read, room: &mut Room) -> Result<Tensor> {
     let header = npy::Header::parse(&start)?;
     let mut data = start.split_off(header.data.min(start.len()));
     let size = header.size()?;
-    room.taken += size as u128;
-    memory::check_within(room.taken, room.free, || "what is in the npz file".into())?;
+    room.take(size as u128, || "what is in the npz file".into())?;
     let missing = size.saturating_sub(data.len()) as u64;
     // One byte more than there should be: reading to the end is also what checks the checksum.
     entry.take(missing + 1).read_to_end(&mut data).map_err(failed)?;

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::super::dtype as dtypes;
 use super::super::element::{self, dispatch};
-use super::{Named, put, write_elements};
-use crate::base::{Result, memory, names};
+use super::{Named, countable, put, write_elements};
+use crate::base::{Result, json, memory, names};
 use crate::{bail, err};
 
 /// The name under which a header keeps its texts.
@@ -42,8 +42,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
     pub fn new(bytes: B) -> Result<Self> {
         let content = bytes.as_ref();
         let (header, data) = header(content)?;
-        let fields: Fields = serde_json::from_slice(header)
-            .map_err(|e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
+        let fields: Fields =
+            json::read(header, |e| err!(Format, "the safetensors header is not as it should be: {e}"))?;
         let start = content.len() - data.len();
         let (mut entries, mut metadata) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in fields.0 {
@@ -152,6 +152,7 @@ fn entry(value: &Value, start: usize, available: usize) -> Result<Entry> {
     }
     let dtype = dtype(fields.get("dtype").and_then(Value::as_str).unwrap_or_default())?;
     let shape = sizes(fields.get("shape")).ok_or_else(|| err!(Format, "expected a shape of sizes"))?;
+    countable(&shape)?;
     let place = sizes(fields.get("data_offsets"));
     let Some(&[from, to]) = place.as_deref() else { bail!(Format, "expected two data_offsets") };
     if from > to || to > available {

@@ -247,3 +247,45 @@ proptest! {
         }
     }
 }
+
+/// A safetensors file with this header and no data.
+fn header_only(header: &str) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()
+}
+
+#[test]
+fn an_empty_tensor_has_as_many_rows_as_there_is_memory_for() {
+    let file = header_only(r#"{"a":{"dtype":"F32","shape":[100000000000000,0],"data_offsets":[0,0]}}"#);
+    let reader = safetensors::Reader::new(file).unwrap();
+    let far = |error: crate::base::Error| assert_eq!(error.kind, crate::base::Kind::Memory, "{error}");
+    far(reader.tensor("a").unwrap_err());
+    far(reader.tensor_as("a", DType::F16, &mut |_| Ok(())).unwrap_err());
+    far(reader.all().unwrap_err());
+    for order in ["False", "True"] {
+        let text = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': (100000000000000, 0), }}");
+        let file = [b"\x93NUMPY\x01\0".as_slice(), &(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
+        far(npy::parse(&file).unwrap_err());
+    }
+}
+
+#[test]
+fn axes_are_not_without_number() {
+    let file =
+        header_only(&format!(r#"{{"a":{{"dtype":"F32","shape":[{}0],"data_offsets":[0,0]}}}}"#, "1,".repeat(64)));
+    let refused = safetensors::Reader::new(file).err().unwrap().message;
+    assert_eq!(refused, "a: expected a tensor of at most 64 axes, found 65");
+    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}0, ), }}", "1, ".repeat(64));
+    let file = [b"\x93NUMPY\x01\0".as_slice(), &(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
+    assert_eq!(npy::parse(&file).unwrap_err().message, "expected a tensor of at most 64 axes, found 65");
+}
+
+#[test]
+fn a_header_that_would_fill_the_memory_is_refused() {
+    let one = r#"{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"#;
+    let fields: Vec<String> = (0..700_000).map(|number| format!("\"{number}\":{one}")).collect();
+    let error = safetensors::Reader::new(header_only(&format!("{{{}}}", fields.join(",")))).err().unwrap();
+    assert!(error.message.contains("to take at most 1.0 GiB of memory"), "{error}");
+    // A long text in the metadata is one value.
+    let file = header_only(&format!("{{\"__metadata__\":{{\"a\":\"{}\"}}}}", "{,".repeat(5 << 20)));
+    assert_eq!(safetensors::Reader::new(file).unwrap().metadata()["a"].len(), 10 << 20);
+}

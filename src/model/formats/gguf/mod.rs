@@ -13,6 +13,7 @@ use std::ops::Range;
 use self::quantised::Kind;
 pub use self::value::Value;
 use super::reader::Reader;
+use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::model::layout::Source;
 use crate::tensor::Tensor;
@@ -47,12 +48,16 @@ struct Info {
 impl<B: AsRef<[u8]>> File<B> {
     /// Reads the header: every count and every place is checked against the length of the file.
     pub fn new(bytes: B) -> Result<Self> {
+        Self::within(bytes, Budget::of_header())
+    }
+
+    fn within(bytes: B, mut budget: Budget) -> Result<Self> {
         let content = bytes.as_ref();
         let mut reader = Reader::new(content);
         let version = version(&mut reader)?;
         let (tensors, pairs) = (reader.u64()?, reader.u64()?);
-        let metadata = metadata(&mut reader, pairs)?;
-        let infos = infos(&mut reader, tensors)?;
+        let metadata = metadata(&mut reader, pairs, &mut budget)?;
+        let infos = infos(&mut reader, tensors, &mut budget)?;
         let alignment = alignment(&metadata)?;
         let start = (reader.place() as u64).next_multiple_of(alignment);
         let tensors = placed(infos, start, alignment, content.len())?;
@@ -108,13 +113,14 @@ fn countable(reader: &Reader, count: u64, least: u64, what: &str) -> Result<()> 
     Ok(())
 }
 
-fn metadata(reader: &mut Reader, pairs: u64) -> Result<BTreeMap<String, Value>> {
+fn metadata(reader: &mut Reader, pairs: u64, budget: &mut Budget) -> Result<BTreeMap<String, Value>> {
     // A key has its length, a value its type and at least one byte.
     countable(reader, pairs, 8 + 4 + 1, "metadata")?;
+    budget.take(u128::from(pairs) * 2 * size_of::<(String, Value)>() as u128, value::metadata)?;
     let mut metadata = BTreeMap::new();
     for _ in 0..pairs {
-        let key = value::text(reader).map_err(|e| e.within("a key of the metadata"))?;
-        let value = Value::read(reader).map_err(|e| e.within(&key))?;
+        let key = value::text(reader, budget).map_err(|e| e.within("a key of the metadata"))?;
+        let value = Value::read(reader, budget).map_err(|e| e.within(&key))?;
         if metadata.insert(key.clone(), value).is_some() {
             bail!(Format, "the metadata have `{key}` twice");
         }
@@ -125,12 +131,15 @@ fn metadata(reader: &mut Reader, pairs: u64) -> Result<BTreeMap<String, Value>> 
 /// What the header says of a tensor: its name, shape, kind, and its offset behind the header.
 type Described = (String, Vec<usize>, Kind, u64);
 
-fn infos(reader: &mut Reader, tensors: u64) -> Result<Vec<Described>> {
+fn infos(reader: &mut Reader, tensors: u64, budget: &mut Budget) -> Result<Vec<Described>> {
     // The length of a name, the number of axes, the kind, the offset.
     countable(reader, tensors, 8 + 4 + 4 + 8, "tensors")?;
+    // They are listed, and then sorted by their names.
+    let each = 2 * (size_of::<Described>() + size_of::<(String, Info)>()) + 8 * MOST_AXES as usize;
+    budget.take(u128::from(tensors) * each as u128, || "the list of tensors of a GGUF file".into())?;
     let mut infos = Vec::new();
     for _ in 0..tensors {
-        let name = value::text(reader).map_err(|e| e.within("a tensor's name"))?;
+        let name = value::text(reader, budget).map_err(|e| e.within("a tensor's name"))?;
         let (shape, kind, offset) = described(reader).map_err(|e| e.within(&name))?;
         infos.push((name, shape, kind, offset));
     }

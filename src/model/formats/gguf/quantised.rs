@@ -7,8 +7,8 @@ use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
 use super::super::reader::elements;
-use crate::base::{Result, memory};
-use crate::tensor::{DType, Device, Tensor};
+use crate::base::Result;
+use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,14 +72,11 @@ impl Kind {
 
     /// The tensor of these bytes, of which there are as many as [`Kind::size`] says.
     pub fn tensor(self, data: &[u8], shape: &[usize]) -> Result<Tensor> {
-        let (dtype, count) = match self {
-            Self::Plain(dtype) => (dtype, elements(shape, dtype.size_in_bytes())?),
-            Self::Blocks(_) => (DType::F32, elements(shape, DType::F32.size_in_bytes())?),
-        };
+        let dtype = if let Self::Plain(dtype) = self { dtype } else { DType::F32 };
+        let count = tensor::room(shape, dtype)?;
         if data.len() != self.size(shape)? {
             bail!(Bug, "expected {} bytes for a tensor, found {}", self.size(shape)?, data.len());
         }
-        memory::check(count as u128 * dtype.size_in_bytes() as u128, || format!("a tensor of shape {shape:?}"))?;
         match self {
             Self::Plain(dtype) => Ok(Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu)?),
             Self::Blocks(kind) => Ok(Tensor::from_vec(floats(kind, data, count)?, shape, &Device::Cpu)?),

@@ -162,3 +162,37 @@ fn a_name_that_is_not_there_is_answered_with_the_nearest() {
     let error = File::new(two()).unwrap().tensor("frist").unwrap_err();
     assert_eq!(error.hint.unwrap(), "did you mean `first`?");
 }
+
+#[test]
+fn arrays_are_counted_together() {
+    // Each of these eight takes a fifth of what a file may take here: a thousand values, with room for as many more.
+    let arrays: Vec<(String, Value)> =
+        (0..8).map(|number| (format!("a.{number}"), Value::Array(vec![Value::Bool(true); 1000]))).collect();
+    let arrays: Vec<(&str, Value)> = arrays.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let bytes = writer::file(&arrays, &BTreeMap::new());
+    let within = |most: usize| File::within(bytes.as_slice(), Budget::within(most as u64, u64::MAX));
+    let each = 2000 * size_of::<Value>();
+    assert_eq!(within(9 * each).unwrap().metadata.len(), 8);
+    let error = within(5 * each).err().unwrap();
+    assert_eq!(error.kind, crate::base::Kind::Format);
+    assert!(error.message.contains("expected the metadata of a GGUF file to take at most"), "{error}");
+    // And so are texts and tensors.
+    assert!(File::within(two().as_slice(), Budget::within(100, u64::MAX)).is_err());
+    let many = [b"GGUF\x03\0\0\0".as_slice(), &(1_u64 << 22).to_le_bytes(), &[0; 8]].concat();
+    let sparse = [many, vec![0; 24 << 22]].concat();
+    assert!(refused(&sparse).contains("the list of tensors of a GGUF file to take at most"));
+}
+
+#[test]
+fn an_empty_tensor_has_as_many_rows_as_there_is_memory_for() {
+    let named = BTreeMap::from([("t".to_string(), (ramp(&[1, 8]), writer::F32))]);
+    let mut bytes = writer::file(&[], &named);
+    let place = place_of(&bytes, b"t\x02\0\0\0") + 5;
+    let mut with = |fastest: u64| {
+        bytes[place..place + 16].copy_from_slice(&[fastest.to_le_bytes(), [0; 8]].concat());
+        File::new(bytes.as_slice()).unwrap().tensor("t")
+    };
+    assert_eq!(with(8).unwrap().dims(), [0, 8]);
+    let error = with(1 << 40).unwrap_err();
+    assert_eq!(error.kind, crate::base::Kind::Memory, "{error}");
+}

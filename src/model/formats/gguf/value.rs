@@ -1,7 +1,8 @@
 //! One value of the metadata of a GGUF file.
 
 use super::super::reader::Reader;
-use crate::base::{Error, Result, memory};
+use crate::base::budget::Budget;
+use crate::base::{Error, Result};
 use crate::{bail, err};
 
 /// Arrays of arrays may go this deep; nobody writes more than one level.
@@ -20,12 +21,12 @@ pub enum Value {
 }
 
 impl Value {
-    pub(super) fn read(reader: &mut Reader) -> Result<Self> {
+    pub(super) fn read(reader: &mut Reader, budget: &mut Budget) -> Result<Self> {
         let kind = reader.u32()?;
-        Self::of_kind(reader, kind, 0)
+        Self::of_kind(reader, kind, 0, budget)
     }
 
-    fn of_kind(reader: &mut Reader, kind: u32, depth: usize) -> Result<Self> {
+    fn of_kind(reader: &mut Reader, kind: u32, depth: usize, budget: &mut Budget) -> Result<Self> {
         Ok(match kind {
             0 => Self::Unsigned(reader.u8()?.into()),
             1 => Self::Signed(reader.i8()?.into()),
@@ -39,8 +40,8 @@ impl Value {
                 1 => Self::Bool(true),
                 other => bail!(Format, "expected 0 or 1 for a truth value, found {other}"),
             },
-            8 => Self::Text(text(reader)?),
-            9 => Self::Array(array(reader, depth)?),
+            8 => Self::Text(text(reader, budget)?),
+            9 => Self::Array(array(reader, depth, budget)?),
             10 => Self::Unsigned(reader.u64()?),
             11 => Self::Signed(reader.i64()?),
             12 => Self::Double(reader.f64()?),
@@ -104,9 +105,10 @@ impl Value {
 }
 
 /// A text, its length before it.
-pub(super) fn text(reader: &mut Reader) -> Result<String> {
+pub(super) fn text(reader: &mut Reader, budget: &mut Budget) -> Result<String> {
     let length = reader.u64()?;
     let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
+    budget.take(bytes.len() as u128, metadata)?;
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_string()),
         Err(e) => bail!(
@@ -117,14 +119,20 @@ pub(super) fn text(reader: &mut Reader) -> Result<String> {
     }
 }
 
-fn array(reader: &mut Reader, depth: usize) -> Result<Vec<Value>> {
+/// What is counted.
+pub(super) fn metadata() -> String {
+    "the metadata of a GGUF file".into()
+}
+
+fn array(reader: &mut Reader, depth: usize, budget: &mut Budget) -> Result<Vec<Value>> {
     if depth == DEEPEST {
         bail!(Format, "expected arrays at most {DEEPEST} deep, found deeper ones");
     }
     let (kind, count) = (reader.u32()?, reader.u64()?);
     super::countable(reader, count, least(kind), "values of an array")?;
-    memory::check(u128::from(count) * size_of::<Value>() as u128, || format!("an array of {count} values"))?;
-    (0..count).map(|_| Value::of_kind(reader, kind, depth + 1)).collect()
+    // The list grows as it is read, and has then room for twice as many.
+    budget.take(2 * u128::from(count) * size_of::<Value>() as u128, metadata)?;
+    (0..count).map(|_| Value::of_kind(reader, kind, depth + 1, budget)).collect()
 }
 
 /// How many bytes a value of this kind takes at least.

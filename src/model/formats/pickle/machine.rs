@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::super::reader::Reader;
 use super::object::{Global, Id, Object, Storage, View};
-use crate::base::{Error, Result, memory};
+use crate::base::budget::Budget;
+use crate::base::{Error, Result};
 use crate::{bail, err};
 
 /// The newest protocol; PyTorch writes 2.
@@ -23,31 +24,43 @@ pub(super) struct Objects {
     pub root: Id,
     /// How long the pickle was: no honest tree has more branches.
     pub length: usize,
+    /// What is left for the tree that is made of them.
+    pub budget: Budget,
 }
 
 /// Runs a pickle to its end.
-pub(super) fn run(pickle: &[u8]) -> Result<Objects> {
-    memory::check(pickle.len() as u128 * 64, || "the pickle of the file".into())?;
-    let mut machine = Machine::default();
+pub(super) fn run(pickle: &[u8], budget: Budget) -> Result<Objects> {
+    let mut machine =
+        Machine { objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memory: BTreeMap::new(), budget };
+    // An operation puts at most a place on the stack, a mark, or a place into the memory, besides its object.
+    machine.budget.take(pickle.len() as u128 * PLACE, told)?;
     let mut reader = Reader::new(pickle);
     loop {
         let place = reader.place();
         let operation = reader.u8()?;
         if operation == b'.' {
             let root = machine.pop()?;
-            return Ok(Objects { all: machine.objects, root, length: pickle.len() });
+            return Ok(Objects { all: machine.objects, root, length: pickle.len(), budget: machine.budget });
         }
         machine.step(operation, &mut reader).map_err(|e| e.within(format!("byte {place} of the pickle")))?;
     }
 }
 
-#[derive(Default)]
+/// What a place takes, on the stack, in a list, or in the memory.
+const PLACE: u128 = 32;
+
+/// What is counted.
+pub(super) fn told() -> String {
+    "what the pickle tells".into()
+}
+
 struct Machine {
     objects: Vec<Object>,
     stack: Vec<Id>,
     /// How high the stack was at each mark.
     marks: Vec<usize>,
     memory: BTreeMap<u32, Id>,
+    budget: Budget,
 }
 
 impl Machine {
@@ -104,9 +117,13 @@ impl Machine {
         Ok(())
     }
 
-    fn push(&mut self, object: Object) {
+    fn push(&mut self, object: Object) -> Result<()> {
+        // The list of objects grows by doubling.
+        let bytes = 2 * size_of::<Object>() + object.held();
+        self.budget.take(bytes as u128, told)?;
         self.stack.push(self.objects.len());
         self.objects.push(object);
+        Ok(())
     }
 
     /// The object on top, which must be above the last mark.
@@ -176,8 +193,7 @@ impl Machine {
                 Object::Int(long(reader.take(length)?)?)
             }
         };
-        self.push(object);
-        Ok(())
+        self.push(object)
     }
 
     fn text(&mut self, operation: u8, reader: &mut Reader) -> Result<()> {
@@ -188,8 +204,7 @@ impl Machine {
         };
         let bytes = reader.take(usize::try_from(length).unwrap_or(usize::MAX))?;
         let text = std::str::from_utf8(bytes).map_err(|_| err!(Format, "expected UTF-8 text, found other bytes"))?;
-        self.push(Object::Text(text.into()));
-        Ok(())
+        self.push(Object::Text(text.into()))
     }
 
     fn container(&mut self, operation: u8) -> Result<()> {
@@ -206,8 +221,7 @@ impl Machine {
                 Object::Tuple(parts)
             }
         };
-        self.push(object);
-        Ok(())
+        self.push(object)
     }
 
     /// Puts what is on top into the list or the dictionary below it.
@@ -231,8 +245,7 @@ impl Machine {
 
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         let Some(global) = Global::of(module, name) else { return Err(unwelcome(module, name)) };
-        self.push(Object::Global(global));
-        Ok(())
+        self.push(Object::Global(global))
     }
 
     /// Calls one of the functions that we do ourselves.
@@ -252,8 +265,7 @@ impl Machine {
             }
             _ => bail!(Format, "expected a call that makes a tensor or a dictionary, found another"),
         };
-        self.push(made);
-        Ok(())
+        self.push(made)
     }
 
     /// storage, offset, size, stride, requires_grad, hooks, and in newer files a map of flags
@@ -316,8 +328,7 @@ impl Machine {
             bail!(Format, "expected the name of a storage in at most {LONGEST_KEY} bytes, found {}", key.len());
         }
         let storage = Storage { dtype: *dtype, key: key.into(), count: self.size(count)? };
-        self.push(Object::Storage(storage));
-        Ok(())
+        self.push(Object::Storage(storage))
     }
 
     /// Attributes of an object. Only state dictionaries have one: the versions of their modules.

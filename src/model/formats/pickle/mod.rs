@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use self::archive::Archive;
 use self::strided::Strided;
+use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::err;
 use crate::model::layout::Source;
@@ -42,8 +43,8 @@ struct Held {
 impl<B: AsRef<[u8]>> File<B> {
     pub fn new(bytes: B) -> Result<Self> {
         let archive = Archive::new(bytes.as_ref())?;
-        let objects = machine::run(archive.pickle(bytes.as_ref())?)?;
-        let tree = tree::walk(&objects, &archive)?;
+        let objects = machine::run(archive.pickle(bytes.as_ref())?, Budget::of_header())?;
+        let tree = tree::walk(objects, &archive)?;
         Ok(Self { tensors: tree.tensors, values: tree.values, bytes })
     }
 

@@ -20,6 +20,20 @@ pub(super) enum Object {
     Tensor(View),
 }
 
+impl Object {
+    /// What it takes in memory besides its own place. Lists grow by doubling.
+    pub fn held(&self) -> usize {
+        match self {
+            Object::None | Object::Bool(_) | Object::Int(_) | Object::Float(_) | Object::Global(_) => 0,
+            Object::Text(text) => text.len(),
+            Object::List(parts) | Object::Tuple(parts) => 2 * size_of_val(parts.as_slice()),
+            Object::Dict(pairs) => 2 * size_of_val(pairs.as_slice()),
+            Object::Storage(storage) => storage.key.len(),
+            Object::Tensor(view) => view.storage.key.len() + 2 * size_of_val(view.shape.as_slice()),
+        }
+    }
+}
+
 /// What a pickle may name of Python's world.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Global {

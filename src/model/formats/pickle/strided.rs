@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::super::reader::elements;
 use super::object::View;
-use crate::base::{Result, memory};
-use crate::tensor::{DType, Device, Tensor};
+use crate::base::Result;
+use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +58,7 @@ impl Strided {
     pub fn read(&self, file: &[u8]) -> Result<Tensor> {
         let data = file.get(self.place.clone()).unwrap_or_default();
         let width = self.dtype.size_in_bytes();
-        memory::check(self.count as u128 * width as u128, || format!("a tensor of shape {:?}", self.shape))?;
+        tensor::room(&self.shape, self.dtype)?;
         if self.is_in_order() {
             return Ok(Tensor::from_raw_buffer(data, self.dtype, &self.shape, &Device::Cpu)?);
         }

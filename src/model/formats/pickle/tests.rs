@@ -197,3 +197,14 @@ fn numbers_keep_their_sign_and_infinities_are_written_out() {
     assert_eq!(of(b"G\x7f\xf0\0\0\0\0\0\0."), json!("inf"));
     assert_eq!(of(b"}(K\x01K\x02u."), json!({"1": 2}));
 }
+
+#[test]
+fn what_a_pickle_tells_is_counted_before_it_is_made() {
+    // A megabyte of nothing at all, each byte of which would become an object of a hundred bytes.
+    let nothing = [vec![b'N'; 1 << 20], b".".to_vec()].concat();
+    let error = machine::run(&nothing, Budget::within(100 << 20, u64::MAX)).err().unwrap();
+    assert!(error.message.contains("expected what the pickle tells to take at most 100.0 MiB"), "{error}");
+    let few = [vec![b'N'; 100], b".".to_vec()].concat();
+    assert!(machine::run(&few, Budget::within(1 << 20, u64::MAX)).is_ok());
+    assert!(machine::run(&few, Budget::within(1 << 12, u64::MAX)).is_err());
+}

@@ -6,9 +6,10 @@ use serde_json::{Map, Number, Value};
 
 use super::Held;
 use super::archive::Archive;
-use super::machine::Objects;
+use super::machine::{Objects, told};
 use super::object::{Global, Id, Object};
 use super::strided::Strided;
+use crate::base::budget::Budget;
 use crate::base::{Error, Result};
 use crate::{bail, err};
 
@@ -23,31 +24,35 @@ pub(super) struct Tree {
     pub values: Value,
 }
 
-pub(super) fn walk(objects: &Objects, archive: &Archive) -> Result<Tree> {
-    let budget = objects.length.saturating_mul(2 * VISIT);
-    let mut walker = Walker { objects, archive, tensors: BTreeMap::new(), budget };
-    let values = walker.visit(objects.root, &mut Vec::new())?.unwrap_or(Value::Null);
+pub(super) fn walk(objects: Objects, archive: &Archive) -> Result<Tree> {
+    let Objects { all, root, length, budget } = objects;
+    let left = length.saturating_mul(2 * VISIT);
+    let mut walker = Walker { all: &all, archive, tensors: BTreeMap::new(), left, budget };
+    let values = walker.visit(root, &mut Vec::new())?.unwrap_or(Value::Null);
     Ok(Tree { tensors: walker.tensors, values })
 }
 
 struct Walker<'a> {
-    objects: &'a Objects,
+    all: &'a [Object],
     archive: &'a Archive,
     tensors: BTreeMap<String, Held>,
     /// How many more bytes of names and values may come of this pickle: one that refers to its parts again and again
     /// would come to more than fits anywhere.
-    budget: usize,
+    left: usize,
+    budget: Budget,
 }
 
 impl Walker<'_> {
     /// The value of an object, or nothing where it is a tensor.
     fn visit(&mut self, id: Id, path: &mut Vec<String>) -> Result<Option<Value>> {
         self.spend(VISIT)?;
+        // A value of its own, in a list that grows by doubling or in a map.
+        self.budget.take(4 * size_of::<Value>() as u128, told)?;
         if path.len() > DEEPEST {
             bail!(Format, "expected dictionaries and lists at most {DEEPEST} deep, found deeper ones");
         }
-        let objects = self.objects;
-        Ok(Some(match objects.all.get(id) {
+        let all = self.all;
+        Ok(Some(match all.get(id) {
             None | Some(Object::None) => Value::Null,
             Some(Object::Bool(value)) => Value::Bool(*value),
             Some(Object::Int(value)) => Value::from(*value),
@@ -107,7 +112,7 @@ impl Walker<'_> {
     }
 
     fn key(&mut self, id: Id) -> Result<String> {
-        let key = match self.objects.all.get(id) {
+        let key = match self.all.get(id) {
             Some(Object::Text(text)) => text.clone(),
             Some(Object::Int(number)) => number.to_string(),
             _ => bail!(Format, "expected a text or a whole number, found something else"),
@@ -117,8 +122,9 @@ impl Walker<'_> {
     }
 
     fn spend(&mut self, cost: usize) -> Result<()> {
-        self.budget = self.budget.checked_sub(cost).ok_or_else(too_much)?;
-        Ok(())
+        self.left = self.left.checked_sub(cost).ok_or_else(too_much)?;
+        // A name stands in the tree, among the tensors, and in the path to them.
+        self.budget.take(3 * cost as u128, told)
     }
 }
 

@@ -107,8 +107,11 @@ fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &Options, task:
     let bar = task.begin("joining bytes to tokens", None);
     bar.note(&format!("{} different pieces", counts.len()));
     let joined: HashMap<String, u64> = counts.into_iter().map(|(piece, count)| (forced.apply(&piece), count)).collect();
+    // Every join makes a piece shorter, so there are never more than this, and the crate makes room for all that it is
+    // asked for.
+    let most = options.special.len() + 256 + forced.tokens() + joined.keys().map(String::len).sum::<usize>();
     let trainer = BpeTrainer::builder()
-        .vocab_size(options.vocab)
+        .vocab_size(options.vocab.min(most))
         .min_frequency(options.min_frequency)
         .show_progress(false)
         .special_tokens(options.special.iter().map(|name| AddedToken::from(name.as_str(), true)).collect())

@@ -30,16 +30,32 @@ pub fn cutting(options: &Options) -> Result<Sequence> {
 
 fn expression(options: &Options) -> Result<String> {
     let apart = apart(&options.apart)?;
+    match options.digits {
+        None | Some(1..=MOST_DIGITS) => Ok(written(&apart, options.digits)),
+        Some(other) => Err(err!(Argument, "expected between 1 and {MOST_DIGITS} digits in a token, found {other}")
+            .hint("without `digits`, numbers of any length may become tokens")),
+    }
+}
+
+/// The expression with these characters between its brackets.
+fn written(apart: &str, digits: Option<usize>) -> String {
     let alone = if apart.is_empty() { String::new() } else { format!(" ?[{apart}]|") };
-    let digits = match options.digits {
-        None => "+".into(),
-        Some(most @ 1..=MOST_DIGITS) => format!("{{1,{most}}}"),
-        Some(other) => {
-            return Err(err!(Argument, "expected between 1 and {MOST_DIGITS} digits in a token, found {other}")
-                .hint("without `digits`, numbers of any length may become tokens"));
-        }
-    };
-    Ok(format!(r" ?\p{{L}}+|{alone} ?\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}{apart}]+|\s+(?= \S)|\s+"))
+    let digits = digits.map_or("+".into(), |most| format!("{{1,{most}}}"));
+    format!(r" ?\p{{L}}+|{alone} ?\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}{apart}]+|\s+(?= \S)|\s+")
+}
+
+/// Whether an expression is one that is made here, whatever characters stand apart in it.
+pub fn is_ours(expression: &str) -> bool {
+    let alone = expression.strip_prefix(r" ?\p{L}+|").and_then(|rest| Some(rest.split_once(r" ?\p{N}")?.0));
+    let Some(alone) = alone else { return false };
+    let apart = alone.strip_prefix(" ?[").and_then(|rest| rest.strip_suffix("]|")).unwrap_or_default();
+    let mut is_escaped = false;
+    let ends_early = apart.chars().any(|letter| {
+        let ends = !is_escaped && matches!(letter, '[' | ']');
+        is_escaped = !is_escaped && letter == '\\';
+        ends
+    });
+    !ends_early && !is_escaped && (0..=MOST_DIGITS).any(|most| written(apart, (most > 0).then_some(most)) == expression)
 }
 
 /// The characters as they stand between the brackets of an expression.

@@ -8,6 +8,8 @@ mod listed;
 #[cfg(test)]
 mod tests;
 
+pub(super) use cutting::is_ours;
+
 use super::Tokenizer;
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task, names};

@@ -47,7 +47,7 @@ fn json(tokenizer: &Tokenizer) -> String {
 #[test]
 fn marks_are_tokens_of_their_own() {
     for mark in MARKS.chars() {
-        assert!(BPE.token(&mark.to_string()).is_ok(), "{mark} is no token");
+        assert!(BPE.token(&mark.to_string(), &Task::default()).is_ok(), "{mark} is no token");
     }
     for (_, piece) in BPE.vocab().iter().filter(|(_, piece)| !piece.special) {
         let text = String::from_utf8_lossy(&piece.bytes);
@@ -67,8 +67,8 @@ fn marks_are_tokens_of_their_own() {
 #[test]
 fn numbers_are_pairs_of_digits_from_the_left() {
     for pair in 0..100 {
-        assert!(BPE.token(&format!("{pair:02}")).is_ok(), "{pair:02} is no token");
-        assert!(BPE.token(&format!(" {pair:02}")).is_ok(), "{pair:02} is no token after a space");
+        assert!(BPE.token(&format!("{pair:02}"), &Task::default()).is_ok(), "{pair:02} is no token");
+        assert!(BPE.token(&format!(" {pair:02}"), &Task::default()).is_ok(), "{pair:02} is no token after a space");
     }
     assert_eq!(strings(&BPE, "1987"), ["19", "87"]);
     assert_eq!(strings(&BPE, "in 1987, 2013.")[1..], [" 19", "87", ",", " 20", "13", "."]);
@@ -163,4 +163,36 @@ fn what_cannot_be_learned_is_refused() {
     let failing = train(Kind::Bpe, &mut || bail!(File, "gone"), &options(), &Task::default());
     assert_eq!(failing.unwrap_err().message, "gone");
     assert_eq!(Kind::parse("bep").unwrap_err().hint.unwrap(), "did you mean `bpe`?");
+}
+
+#[test]
+fn a_vocabulary_is_no_larger_than_its_texts_whatever_is_asked_for() {
+    for kind in [Kind::Bpe, Kind::Words, Kind::Characters] {
+        let of = |vocab: usize| {
+            let mut texts = ["a rose is a rose", "a rose"].map(String::from).into_iter();
+            let options = Options { vocab, min_frequency: 1, ..Options::default() };
+            let tokenizer = train(kind, &mut || Ok(texts.next()), &options, &Task::default()).unwrap();
+            tokenizer.vocab().iter().map(|(_, piece)| piece.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(usize::MAX), of(2000));
+    }
+}
+
+#[test]
+fn what_is_learned_here_is_known_to_be_quick_and_what_only_looks_like_it_is_not() {
+    // On another thread it would be an interruption that comes first.
+    let task = Task::default();
+    task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+    for digits in [None, Some(1), Some(3)] {
+        for apart in ["", "()", MARKS] {
+            let options = Options { digits, apart: apart.chars().collect(), vocab: 4000, ..Options::default() };
+            let tokenizer = trained(Kind::Bpe, &options, &[TEXT]).unwrap();
+            assert!(tokenizer.encode("a (b)", None, &task).is_ok(), "{digits:?} {apart}");
+        }
+    }
+    let with = |apart: &str| format!(r" ?\p{{L}}+| ?[{apart}]| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}{apart}]+|\s+(?= \S)|\s+");
+    assert!(is_ours(&with(r"()\[\]")));
+    for other in ["]|(?=(a+)+b)[", r"\\]|(?=(a+)+b)[", "\\"] {
+        assert!(!is_ours(&with(other)), "{other}");
+    }
 }

@@ -7,7 +7,7 @@ use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::{names, one_text};
-use crate::base::{Grid, Result, Table};
+use crate::base::{Grid, Result, Table, Task};
 use crate::err;
 use crate::model::reading::attribution::{Attribution as Core, By, Target, attribute, places};
 use crate::model::run::Ask;
@@ -15,6 +15,7 @@ use crate::report::chart::Chart;
 use crate::report::json::number;
 use crate::report::picture::Picture;
 use crate::report::{Item, Screen};
+use crate::script::env::env;
 use crate::script::model::input::token_id;
 use crate::script::model::{Asked, Model};
 use crate::script::options::options;
@@ -92,9 +93,9 @@ handle!(Attribution, "Attribution", |attribution| {
 });
 
 /// A token, given as its text or its id.
-fn token(m: &Model, given: &Given) -> Result<u32> {
+fn token(m: &Model, given: &Given, task: &Task) -> Result<u32> {
     if let Ok(text) = given.text() {
-        return m.tokenizer()?.token(&text);
+        return m.tokenizer()?.token(&text, task);
     }
     let id = given.integer().map_err(|_| given.refuse("a token, as its text or its id"))?;
     token_id(id, m.config().outputs())
@@ -111,12 +112,13 @@ fn fineness(given: &Given) -> Result<By> {
 
 fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Options) -> Fallible<Attribution> {
     let mut read = options(2, map);
+    let task = &env(ctx)?.task;
     let asked = Asked::read(2, &mut read)?;
-    let against = read.get("against", |given| token(m, given).map_err(|e| e.arg(2)))?;
+    let against = read.get("against", |given| token(m, given, task).map_err(|e| e.arg(2)))?;
     let by = read.get("by", fineness)?.unwrap_or(By::Part);
     let position = read.get("pos", Given::integer)?.unwrap_or(-1);
     read.finish()?;
-    let target = Target { token: token(m, &given(1, "token", of)).map_err(|e| e.arg(1))?, against };
+    let target = Target { token: token(m, &given(1, "token", of), task).map_err(|e| e.arg(1))?, against };
     let input = asked.input(ctx, m, x)?;
     one_text(&input)?;
     let core = asked.run(ctx, m, |hooks, task| {

@@ -1,0 +1,74 @@
+//! What one file of others may take in memory: a small file can claim a great deal, and in pieces of which each is small.
+//! So all pieces of a file are counted together, before anything is allocated for them.
+
+use super::memory::{self, human};
+use super::{Error, Kind, Result};
+
+/// What the header of one file may take, and whatever else of it is no tensor and no text: metadata, a vocabulary, JSON.
+/// The largest vocabularies that there are take a third of it.
+pub const MOST: u64 = 1 << 30;
+
+/// What is left of the memory for one file.
+#[derive(Debug)]
+pub struct Budget {
+    /// No file of this kind takes more.
+    most: u128,
+    /// What was free when the file was opened.
+    free: u64,
+    asked: u128,
+}
+
+impl Budget {
+    /// For a header and what goes with it: [`MOST`], and no more than is free.
+    pub fn of_header() -> Self {
+        Self::within(MOST, memory::available())
+    }
+
+    /// For what may be as large as memory is, such as tensors that come out of an archive.
+    pub fn of_content(free: u64) -> Self {
+        Self { most: u128::MAX, free, asked: 0 }
+    }
+
+    /// At most so many bytes, where so many are free.
+    pub fn within(most: u64, free: u64) -> Self {
+        Self { most: most.into(), free, asked: 0 }
+    }
+
+    /// Counts so many bytes more, or refuses them; `what` says what the file has so much of.
+    pub fn take(&mut self, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
+        self.asked = self.asked.saturating_add(bytes);
+        if self.asked > self.most {
+            let (most, asked) = (human(self.most), human(self.asked));
+            let found = format!("expected {} to take at most {most} of memory, found more: {asked} so far", what());
+            return Err(Error::new(Kind::Format, found)
+                .hint("no honest file says so much; it is damaged, or was made to fill the memory"));
+        }
+        memory::check_within(self.asked, self.free, what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_counted_together() {
+        let mut budget = Budget::within(100, 1000);
+        budget.take(60, || "a header".into()).unwrap();
+        budget.take(40, || "a header".into()).unwrap();
+        let error = budget.take(1, || "a header".into()).unwrap_err();
+        assert_eq!(error.kind, Kind::Format);
+        assert_eq!(
+            error.message,
+            "expected a header to take at most 100 bytes of memory, found more: 101 bytes so far"
+        );
+    }
+
+    #[test]
+    fn no_file_takes_more_than_is_free() {
+        let mut budget = Budget::of_content(100);
+        budget.take(100, || "an archive".into()).unwrap();
+        assert_eq!(budget.take(1, || "an archive".into()).unwrap_err().kind, Kind::Memory);
+        assert_eq!(Budget::of_content(0).take(u128::MAX, String::new).unwrap_err().kind, Kind::Memory);
+    }
+}

@@ -1,0 +1,78 @@
+//! JSON of others. A text of it may be small and what it makes large, so that is reckoned before it is made; how deep it
+//! may go is serde_json's own limit, 128.
+
+use serde::de::DeserializeOwned;
+
+use super::budget::Budget;
+use super::{Error, Result, memory};
+
+/// A text of so many bytes makes some megabytes at most, whatever it is, and is not reckoned: it may be one of millions.
+const SMALL: usize = 1 << 14;
+
+/// Reads what a file says, within the [budget](Budget::of_header) of one; `wrong` puts into words what serde says of it.
+pub fn read<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
+    if text.len() > SMALL {
+        Budget::of_header().take(size(text), || "what this JSON makes".into())?;
+    }
+    serde_json::from_slice(text).map_err(wrong)
+}
+
+/// The same of numbers and texts that somebody keeps as JSON: they may be as many as there is memory for.
+pub fn read_content<T: DeserializeOwned>(text: &[u8], wrong: impl FnOnce(serde_json::Error) -> Error) -> Result<T> {
+    memory::check(size(text), || "what this JSON makes".into())?;
+    serde_json::from_slice(text).map_err(wrong)
+}
+
+/// About how many bytes a text of JSON takes as values, the vectors that grow while it is read included. A list or a map
+/// has room for several from its first value on.
+pub fn size(text: &[u8]) -> u128 {
+    const VALUE: u64 = 144;
+    const FIELD: u64 = 160;
+    const CONTAINER: u64 = 288;
+    let (mut size, mut within, mut escaped) = (0_u64, false, false);
+    for byte in text {
+        match (within, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => within = !within,
+            (true, _) => {}
+            (false, b',') => size += VALUE,
+            (false, b':') => size += FIELD,
+            (false, b'[' | b'{') => size += CONTAINER,
+            (false, _) => {}
+        }
+    }
+    u128::from(size) + text.len() as u128
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::base::Kind;
+    use crate::err;
+
+    fn parsed(text: &str) -> Result<Value> {
+        read(text.as_bytes(), |e| err!(Format, "expected JSON: {e}"))
+    }
+
+    #[test]
+    fn millions_of_empty_maps_are_refused_before_they_are_made() {
+        let many = format!("[{}{{}}]", "{},".repeat(4_000_000));
+        let error = parsed(&many).unwrap_err();
+        assert_eq!(error.kind, Kind::Format);
+        assert!(error.message.contains("expected what this JSON makes to take at most 1.0 GiB"), "{error}");
+        // As a text they are no values.
+        assert!(parsed(&Value::from(many).to_string()).is_ok());
+    }
+
+    #[test]
+    fn what_is_honest_is_read() {
+        assert_eq!(parsed(r#"{"a": [1, "\"{,", {}]}"#).unwrap()["a"][1], "\"{,");
+        let numbers = format!("[{}0]", "0.5,".repeat(1_000_000));
+        assert_eq!(parsed(&numbers).unwrap().as_array().unwrap().len(), 1_000_001);
+        assert_eq!(parsed("[").unwrap_err().message, "expected JSON: EOF while parsing a list at line 1 column 1");
+        assert!(parsed(&"[".repeat(100_000)).unwrap_err().message.contains("recursion limit"));
+    }
+}
