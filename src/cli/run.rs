@@ -88,13 +88,13 @@ pub fn finish(
         }
         Ok(value) => {
             if print && options.json {
-                let text = value::json(&value)?.to_string() + "\n";
+                let text = value::json_text(&value, value::Layout::Line, &session.env().task)? + "\n";
                 let written = to_stdout(text.as_bytes());
                 if written != Exit::Done {
                     return Ok(written);
                 }
             } else if print && !value.is_unit() {
-                show::tell(&value, &env.console)?;
+                show::tell(&value, &env.console, &env.task)?;
                 if let Some(kind) = env.console.closed() {
                     return Ok(unwritten(kind));
                 }

@@ -252,7 +252,8 @@ impl Repl {
     }
 
     fn show(&self, value: &Value) -> Result<()> {
-        show::tell(value, &self.session().env().console)
+        let session = self.session();
+        show::tell(value, &session.env().console, &session.env().task)
     }
 
     /// Prints text that was asked for.

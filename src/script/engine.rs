@@ -9,7 +9,8 @@ use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{circuit, data, features, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
+use super::room::Room;
+use super::{circuit, data, features, hooks, language, model, numbers, plot, report, run, sae, show, standins, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -70,6 +71,7 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
         engine.register_global_module(Module::from_manifest(placed(manifest)).into());
     }
     engine.register_global_module(tensor::iteration().into());
+    engine.register_global_module(standins::module().into());
     operators(&mut engine);
     engine
 }
@@ -83,10 +85,14 @@ fn operators(engine: &mut Engine) {
 /// Interruption, memory, and the words that scripts print.
 fn listen(engine: &mut Engine, env: &Rc<Env>) {
     let flag = env.task.flag().clone();
-    engine.on_progress(move |operations| {
-        let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || language::out_of_memory(operations);
+    let room = Rc::new(Room::default());
+    let memory = room.clone();
+    engine.on_progress(move |_operations| {
+        let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory.is_gone();
         stop.then_some(Dynamic::UNIT)
     });
+    #[expect(deprecated, reason = "the engine calls it volatile, not old")]
+    engine.on_var(move |name, index, context| room.check(name, index, &context).map(|()| None));
     let printing = env.clone();
     engine.on_print(move |text| printing.console.say(text));
     let debugging = env.clone();

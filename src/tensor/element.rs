@@ -166,11 +166,24 @@ pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
     let Some(places) = places.filter(|places| *places <= isize::MAX as u128) else {
         bail!(Memory, "a tensor of shape {dims:?} has more elements than can be counted");
     };
-    let count = if dims.contains(&0) { 0 } else { places as usize };
-    memory::check(count as u128 * dtype.size_in_bytes() as u128, || {
-        format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str())
-    })?;
-    Ok(count)
+    let is_empty = dims.contains(&0);
+    // What is made for each row is made for the rows of an empty tensor, too, so they are counted as its elements are.
+    let bytes = if is_empty { places * ROW } else { places * dtype.size_in_bytes() as u128 };
+    memory::check(bytes, || format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str()))?;
+    Ok(if is_empty { 0 } else { places as usize })
+}
+
+/// About what is made for a row: a vector, or a list of a script, and what stands in it.
+const ROW: u128 = 64;
+
+/// Refuses to make `each` bytes for every one of so many rows where there is no room for them.
+pub fn room_for_rows(rows: usize, each: usize) -> Result<()> {
+    memory::check(rows as u128 * each as u128, || format!("something for each of {rows} rows"))
+}
+
+/// How many steps it is to go through a tensor: its elements, or the rows of one that is empty.
+pub fn steps(t: &Tensor) -> usize {
+    t.dims().iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
 }
 
 /// The least and greatest number, and how many NaN there are; (inf, -inf, n) where there is no number.
