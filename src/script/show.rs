@@ -133,10 +133,7 @@ pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
 
 /// Writes a value to the console, as `show` does and the prompt answers.
 pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
-    match value.read_lock::<rhai::ImmutableString>() {
-        Some(text) => console.line(text.trim_end_matches('\n')),
-        None => console.line(shown(value, console.screen(), task)?.trim_end_matches('\n')),
-    }
+    console.say(shown(value, console.screen(), task)?.trim_end_matches('\n'));
     Ok(())
 }
 
