@@ -120,6 +120,7 @@ impl Access {
 
     /// Where `path` is to be read: as it stands, or below the output folder if it is only there.
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
+        check_length(path)?;
         let mut place = resolve(path)?;
         if path.is_relative() && !place.exists() {
             for folder in std::iter::once(&self.out).chain(&self.read_below) {
@@ -138,6 +139,7 @@ impl Access {
 
     /// Where `path` is to be written: below the output folder if it is relative.
     pub fn to_write(&self, path: &Path) -> Result<PathBuf> {
+        check_length(path)?;
         let place = if path.is_relative() { resolve(&self.out.join(path))? } else { resolve(path)? };
         if self.write.allows(&place) {
             return Ok(place);
@@ -156,6 +158,16 @@ impl Access {
             return Ok(());
         }
         Err(err!(Access, "this script may not connect to {host}").hint(format!("allow it with --allow-net {host}")))
+    }
+}
+
+/// No system opens a longer path, and one of millions of parts would be looked up part by part first.
+const LONGEST: usize = 4096;
+
+fn check_length(path: &Path) -> Result<()> {
+    match path.as_os_str().len() {
+        0..=LONGEST => Ok(()),
+        length => Err(err!(File, "expected a path of at most {LONGEST} bytes, found one of {length}")),
     }
 }
 

@@ -94,7 +94,10 @@ fn evaluation(engine: &mut Engine) {
 fn evaluated(context: &mut EvalContext, inputs: &[Expression]) -> Fallible<Dynamic> {
     let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
     let text = given(0, "text", &context.eval_expression_tree(argument)?).text()?;
-    let ast = context.engine().compile_with_scope(context.scope(), &text)?;
+    let ast = context
+        .engine()
+        .compile_with_scope(context.scope(), &text)
+        .map_err(|problem| err!(Argument, "the text for `eval` cannot be read: {problem}"))?;
     if ast.has_functions() {
         return Err(err!(Argument, "a text for `eval` cannot define functions")
             .hint("give it a closure: |x| x + 1")

@@ -100,6 +100,7 @@ impl Room {
 /// About what a copy of a value takes. Texts and handles are shared by their copies.
 pub fn weight(value: &Dynamic) -> u64 {
     const VALUE: u64 = size_of::<Dynamic>() as u64;
+    const NODE: u64 = 512;
     if value.is_int() || value.is_float() || value.is_string() || value.is_bool() {
         return 0;
     }
@@ -107,8 +108,9 @@ pub fn weight(value: &Dynamic) -> u64 {
         return 2 * VALUE + list.iter().map(|value| VALUE + weight(value)).sum::<u64>();
     }
     if let Some(map) = value.read_lock::<Map>() {
-        // A key, its place in the tree, and the value.
-        return 2 * VALUE + map.values().map(|value| 6 * VALUE + weight(value)).sum::<u64>();
+        // Nodes of the tree have room for several keys and values, and are filled by half at least.
+        let nodes = map.len().div_ceil(5) as u64;
+        return 2 * VALUE + nodes * NODE + map.values().map(weight).sum::<u64>();
     }
     if let Some(bytes) = value.read_lock::<rhai::Blob>() {
         return bytes.len() as u64;
