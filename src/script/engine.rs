@@ -124,7 +124,7 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression]) -> Fallible<Dynam
 /// Interruption, memory, and the words that scripts print.
 fn listen(engine: &mut Engine, env: &Rc<Env>) {
     let flag = env.task.flag().clone();
-    let room = Rc::new(Room::default());
+    let room = Rc::new(Room::new());
     let memory = room.clone();
     engine.on_progress(move |_operations| {
         let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory.is_gone();

@@ -26,15 +26,29 @@ const SLACK: u64 = 512 << 20;
 const PAUSE: u64 = 20;
 
 thread_local! {
-    /// Whether a function of ours ran since the last look. What it took was asked for, and is not taken again by the next
-    /// operation.
+    /// How many functions of ours are running, one called by the other, and whether any ran since the last look. What they
+    /// took was asked for, and is not taken again by the next operation.
+    static OURS: Cell<usize> = const { Cell::new(0) };
     static OURS_RAN: Cell<bool> = const { Cell::new(false) };
     /// Whether a text was not written for want of room where no error could be given.
     static CUT: Cell<bool> = const { Cell::new(false) };
 }
 
-pub fn ours_ran() {
-    OURS_RAN.set(true);
+/// A function of ours, as long as it runs.
+pub struct Ours;
+
+impl Ours {
+    pub fn begin() -> Self {
+        OURS.set(OURS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        OURS.set(OURS.get() - 1);
+        OURS_RAN.set(true);
+    }
 }
 
 /// Stops the script at its next operation.
@@ -43,7 +57,6 @@ pub fn stop() {
 }
 
 /// What is known of the memory since the last look.
-#[derive(Default)]
 pub struct Room {
     looked: Cell<u64>,
     taken: Cell<u64>,
@@ -52,6 +65,10 @@ pub struct Room {
 }
 
 impl Room {
+    pub fn new() -> Self {
+        Self { looked: Cell::new(0), taken: Cell::new(memory::taken()), is_tight: Cell::new(false) }
+    }
+
     /// Whether so little memory is left that the script must stop. Asked on every operation.
     pub fn is_gone(&self) -> bool {
         let now = milliseconds();
@@ -62,7 +79,8 @@ impl Room {
         let (free, taken) = (memory::look(), memory::taken());
         let grown = taken.saturating_sub(self.taken.replace(taken));
         self.is_tight.set(free < TIMES * taken + SLACK);
-        let doubling = if OURS_RAN.take() { 0 } else { TIMES * grown };
+        let is_ours = OURS_RAN.take() || OURS.get() > 0;
+        let doubling = if is_ours { 0 } else { TIMES * grown };
         CUT.take() || free < KEPT_FREE.max(doubling)
     }
 
