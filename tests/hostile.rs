@@ -86,6 +86,14 @@ fn an_interruption_stops_what_runs() {
         "print(0); tensor::randn([2500, 2500]).svd()",
         "let m = model::init(#{ vocab: 9, context: 1000000 }); print(0); m.generate_ids([1], #{ tokens: 999999 })",
         "let m = model::init(#{ vocab: 9 }); print(0); m.run([1], #{ hooks: hooks::edit(\"embed\", |x| loop { }) })",
+        "let t = tensor::zeros([30_000_000]); print(0); loop { t.to_array(); }",
+        "let t = tensor::zeros([10_000_000]); print(0); loop { to_json(t); }",
+        "let a = []; a.pad(10_000_000, 1.5); print(0); loop { repr(a); }",
+        "let a = []; a.pad(10_000_000, 1.5); print(0); loop { a.to_string(); }",
+        "let s = \"a b\"; s.pad(30_000_000, \"a b\"); print(0); loop { s.split(); }",
+        "let t = tensor::zeros([20_000_000]); print(0); loop { t.save(\"t.npy\"); }",
+        "let a = []; a.pad(10_000_000, 1); print(0); loop { run::save_json(\"a.json\", a); }",
+        "let rows = []; rows.pad(100_000, #{ a: 1 }); let t = table(rows); print(0); loop { t.save(\"t.html\"); }",
     ] {
         let mut child =
             microtome(folder.path()).args(["-e", code]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -477,4 +485,106 @@ fn waiting_for_a_script_is_interrupted() {
     child.wait().unwrap();
     let signal = ended.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
     assert!(signal == Some(2) || ended.and_then(|status| status.code()) == Some(130), "{ended:?}");
+}
+
+/// Microtome with so much address space, evaluating the code: its exit code, and what it said.
+#[cfg(target_os = "linux")]
+fn rationed(code: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.rhai"), code).unwrap();
+    let limited = format!("ulimit -v 4000000; exec {} run x.rhai", env!("CARGO_BIN_EXE_microtome"));
+    let output = Command::new("bash").args(["-c", &limited]).current_dir(folder.path()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// What doubles in each step is refused while there is room to say so, and the script can catch it.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_doubles_is_refused_before_the_memory_is_gone() {
+    for doubling in [
+        "let s = \"0123456789\"; loop { s += s; }",
+        "let s = \"0123456789\"; loop { s = s + s; }",
+        "let s = \"0123456789\"; loop { s = `${s}${s}`; }",
+        "let a = [1]; loop { a += a; }",
+        "let a = [1]; loop { a = a + a; }",
+        "let a = [1]; loop { a = [a, a]; }",
+        "let a = [1]; loop { a.push(a); }",
+        "let m = #{ a: 1 }; loop { m = #{ a: m, b: m }; }",
+        "let b = blob(8); loop { b += b; }",
+        "let b = blob(8); loop { b.append(b); }",
+        "let f = 1; loop { let g = f; f = [|| g, g, g]; }",
+        "fn twice(x) { x + x } let s = \"01\"; loop { s = twice(s); }",
+        "let s = \"a\"; loop { s.replace(\"a\", \"aaaaaaaaaa\"); }",
+        "let s = \"a\"; s.pad(100_000_000, \"a\"); let n = 0; loop { s.replace('a', \"0123456789\"); n += 1; }",
+        "let s = \"a\"; s.pad(200_000_000, \"a\"); loop { s.split(\"\"); s += s; }",
+        "let s = \"a\"; s.pad(200_000_000, \"a\"); loop { s.to_chars(); s += s; }",
+        "let row = []; row.pad(1_000_000, 0); let all = []; all.pad(1_000_000, row);",
+        "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); all.join(\"\")",
+        "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); repr(all)",
+        "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); to_json(all)",
+        "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); print(all)",
+        "let text = \"[\"; text.pad(200_000_000, \"{},\"); parse_json(text)",
+    ] {
+        let (code, said) = rationed(&format!("try {{ {doubling} }} catch (e) {{ print(`caught ${{e.kind}}`); }}"));
+        assert!(code == Some(0) && said.contains("caught memory"), "{doubling}: {code:?} {said}");
+    }
+}
+
+/// Where no error can be given the script is stopped.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_fills_the_memory_otherwise_is_stopped() {
+    for filling in [
+        "fn grow() { loop { this += this; } } let s = \"0123456789\"; s.grow();",
+        "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); let s = `${all}`; print(1);",
+    ] {
+        let (code, said) = rationed(filling);
+        assert!(code == Some(1) && said.contains("out of memory"), "{filling}: {code:?} {said}");
+    }
+}
+
+/// Values that hold each other: in a circle, and in a chain that is as long as the memory allows.
+#[test]
+fn circles_and_chains_of_values_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let circle = "let m = #{ t: tensor([1, 0.0 / 0.0]) }; print(m.to_json()); m.f = || m.t;
+        print(m); print(`${m}`); print([m]); debug(m);
+        try { m.to_json() } catch (e) { print(e.message); }
+        try { to_json([m]) } catch (e) { print(e.message); }";
+    let (code, stdout, stderr) = run(folder.path(), &["-e", circle]);
+    assert!(code == 0 && stdout.starts_with("{\"t\":[1.0,\"NaN\"]}\n"), "{stdout}{stderr}");
+    assert_eq!(stdout.matches("a function cannot be written as JSON").count(), 2, "{stdout}");
+    // Each closure holds the one before it.
+    let chain = "let f = || 0; for i in 0..7_000_000 { let g = f; f = || g; } print(1)";
+    let (code, _, stderr) = run(folder.path(), &["-e", chain]);
+    assert_eq!(code, 0, "{stderr}");
+}
+
+/// A text that a script makes sees the variables around it, and what it defines is there after it.
+#[test]
+fn eval_sees_the_variables_around_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = "let x = 2; print(eval(\"x + 1\")); eval(\"let y = x * 10; x = 5;\"); print(x);
+        fn f(z) { eval(\"z * z\") } print(f(3)); print(eval(\"return 4; 5\"));
+        try { eval(\"oops\") } catch (e) { print(`${e}`.contains(\"oops\")); }
+        try { eval(1) } catch (e) { print(e.message); }
+        let after = 7; print(after + x);";
+    let (code, stdout, stderr) = run(folder.path(), &["-e", code]);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (0, "3\n5\n9\n4\ntrue\nexpected a string for `text`, found integer 1\n12\n"),
+        "{stderr}"
+    );
+}
+
+/// A path of millions of parts was looked up part by part, which took hours and heard no Ctrl-C.
+#[test]
+fn a_path_that_no_system_opens_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for call in ["run::load_text(p)", "run::save_text(p, \"x\")", "tensor::load(p + \".npy\")", "data::text(p)"] {
+        let code = format!("let p = \"a\"; p.pad(10_000_000, \"/a\"); {call}");
+        let (code, _, stderr) = run(folder.path(), &["-e", &code]);
+        assert!(code == 1 && stderr.contains("at most 4096 bytes"), "{call}: {}", &stderr[..stderr.len().min(300)]);
+    }
 }

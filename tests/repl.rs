@@ -298,3 +298,44 @@ fn json_has_no_place_at_the_prompt() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--json"));
 }
+
+/// A literal of many lines is looked at once, not once for each of its lines.
+#[test]
+fn a_literal_of_many_lines_is_read() {
+    let folder = folder();
+    let rows = "  [1, 2, 3], // a row\n".repeat(20_000);
+    let output = piped(folder.path(), &[], &format!("let rows = [\n{rows}];\nrows.len()\n"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "20000\n");
+}
+
+/// What a script, a library or a file is called or holds is never obeyed by the terminal, wherever it is shown.
+#[test]
+fn nothing_from_outside_is_a_code_to_the_terminal() {
+    let folder = folder();
+    // The clipboard, the screen, and the beginning of a code that is one character.
+    let evil = "\x1b]52;c;eA==\x07\x1b[2J";
+    let file = format!("lib{evil}.rhai");
+    std::fs::write(folder.path().join(&file), "fn f( {").unwrap();
+    std::fs::write(folder.path().join("names.txt"), evil).unwrap();
+    std::fs::write(
+        folder.path().join("evil.rhai"),
+        "let e = run::load_text(\"names.txt\"); let long = \"x\"; long.pad(200, \"x\");
+        let map = #{}; map[e] = long; let short = #{}; short[e] = 1; let shown = card(e, short, #{ body: e });
+        let rows = table([short], #{ title: e });
+        run::save_text(`a${e}.txt`, e);",
+    )
+    .unwrap();
+    let mut terminal = Terminal::ready(folder.path());
+    terminal.done(":load evil.rhai");
+    for line in
+        ["map", "show(shown)", "[shown]", "show(rows)", "short", "e", "print(short)", "throw e", ":vars", ":out"]
+    {
+        terminal.done(line);
+    }
+    terminal.done(&format!("import `lib${{e}}` as lib;"));
+    terminal.done("run::load_json(`a${e}.txt`)");
+    terminal.done("let e = \"other\";");
+    let bytes = terminal.bytes();
+    assert!(!bytes.contains("\x1b]52") && !bytes.contains('\x07') && !bytes.contains("\x1b[2J"), "{bytes:?}");
+    assert!(bytes.contains("␛]52;c;eA==␇"), "{bytes:?}");
+}

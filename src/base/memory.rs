@@ -6,23 +6,59 @@ use std::time::{Duration, Instant};
 
 use super::{Result, error::Error, error::Kind};
 
-/// Bytes that this process may still take: what the machine has free, or the control group's limit if that is lower.
+/// Bytes that this process may still take: what the machine has free, or the limit of the control group or of the process
+/// (`ulimit -v`) if that is lower.
 ///
 /// Asked of the system at most fifty times a second, since it costs some tens of microseconds.
 pub fn available() -> u64 {
-    static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
-    let mut last = LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    match *last {
+    let last = *last();
+    match last {
         Some((when, bytes)) if when.elapsed() < Duration::from_millis(20) => bytes,
-        _ => {
-            let mut system = sysinfo::System::new();
-            system.refresh_memory();
-            let free = system.available_memory();
-            let bytes = system.cgroup_limits().map_or(free, |group| free.min(group.free_memory.max(1)));
-            *last = Some((Instant::now(), bytes));
-            bytes
-        }
+        _ => look(),
     }
+}
+
+/// The same, asked of the system now.
+pub fn look() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let free = system.available_memory();
+    let free = system.cgroup_limits().map_or(free, |group| free.min(group.free_memory.max(1)));
+    let free =
+        limit().map_or(free, |limit| free.min(limit.saturating_sub(of_process(|process| process.virtual_memory()))));
+    *last() = Some((Instant::now(), free));
+    free
+}
+
+fn last() -> std::sync::MutexGuard<'static, Option<(Instant, u64)>> {
+    static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Bytes that this process has taken, of those that it may take.
+pub fn taken() -> u64 {
+    of_process(|process| process.memory())
+}
+
+fn of_process(ask: impl Fn(&sysinfo::Process) -> u64) -> u64 {
+    use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate};
+    let (mut system, own) = (sysinfo::System::new(), Pid::from_u32(std::process::id()));
+    let what = ProcessRefreshKind::nothing().with_memory().without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
+    system.process(own).map_or(0, ask)
+}
+
+/// How much address space the process may have, where that is limited.
+fn limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: the system fills in a structure of ours.
+        let answered = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
+        (answered && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Has the allocator keep up to 1 GiB of freed memory at hand, to be called once before threads start.

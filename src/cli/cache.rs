@@ -40,7 +40,7 @@ fn list(options: &Options) -> Result<Exit> {
         shown(&format!("dictionaries in {}", folder.display()), dictionaries)?,
         shown(&format!("models in {}", hub.cache.display()), table(&["model"], models))?,
     ];
-    Ok(run::to_stdout(text.concat().as_bytes()))
+    Ok(run::to_stdout(&text.concat()))
 }
 
 /// Rows of what lies somewhere, and how much all of it takes.

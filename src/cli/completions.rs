@@ -9,5 +9,5 @@ use crate::base::Result;
 pub fn run(completions: &Completions) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(completions.shell, &mut Cli::command(), "microtome", &mut script);
-    Ok(super::run::to_stdout(&script))
+    Ok(super::run::to_stdout(&String::from_utf8_lossy(&script)))
 }

@@ -32,7 +32,7 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
             None => docs_text::about(&session.docs(), name, &screen)?,
         },
     };
-    Ok(super::run::to_stdout(text.as_bytes()))
+    Ok(super::run::to_stdout(&text))
 }
 
 /// Relative to the current folder, not to the output folder.

@@ -19,7 +19,6 @@ use clap::Parser;
 use clap::error::ContextKind;
 
 use crate::base::Kind;
-use crate::report::symbols::harmless;
 use crate::script::console::to_stderr;
 use crate::script::failure::Failure;
 use crate::script::{Session, drawing};
@@ -64,9 +63,9 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Says a line on standard error. Names of files stand in it, which may hold anything.
+/// Says a line on standard error.
 fn tell(line: &str) {
-    to_stderr(&(harmless(line) + "\n"));
+    to_stderr(&format!("{line}\n"));
 }
 
 /// Draws a failure under its source line, on standard error.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::base::task::{Bar, Progress, Silent, human, time_left};
-use crate::report::symbols::harmless;
+use crate::report::symbols::visible;
 use crate::script::console::to_stderr;
 
 #[derive(Default)]
@@ -25,23 +25,30 @@ struct Shown {
 impl Progress for Bars {
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar> {
         let had = Arc::new(AtomicU64::new(0));
+        let bar = self.labelled(label, total, &had);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Box::new(Shown { bar, had })
+    }
+
+    fn say(&self, line: &str) {
+        self.all.suspend(|| to_stderr(&format!("{line}\n")));
+    }
+}
+
+impl Bars {
+    fn labelled(&self, label: &str, total: Option<u64>, had: &Arc<AtomicU64>) -> ProgressBar {
         let bar = match total {
             Some(total) => self.all.add(ProgressBar::new(total)).with_style(
                 style("{prefix} {wide_bar} {human_pos}/{human_len}  {per_sec}  {left}{msg}")
-                    .with_key("left", left(&had)),
+                    .with_key("left", left(had)),
             ),
             None => self
                 .all
                 .add(ProgressBar::new_spinner())
                 .with_style(style("{spinner} {prefix} {human_pos}  {elapsed}  {msg}")),
         };
-        let bar = bar.with_prefix(label.to_string());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Box::new(Shown { bar, had })
-    }
-
-    fn say(&self, line: &str) {
-        self.all.suspend(|| to_stderr(&(harmless(line) + "\n")));
+        // What is drawn by the library is made fit for a terminal here: names of files stand in it.
+        bar.with_prefix(visible(label))
     }
 }
 
@@ -54,7 +61,7 @@ impl Progress for Lines {
     }
 
     fn say(&self, line: &str) {
-        to_stderr(&(harmless(line) + "\n"));
+        to_stderr(&format!("{line}\n"));
     }
 }
 
@@ -87,12 +94,26 @@ impl Bar for Shown {
     }
 
     fn note(&self, text: &str) {
-        self.bar.set_message(text.to_string());
+        self.bar.set_message(visible(text));
     }
 }
 
 impl Drop for Shown {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_one_line_without_codes() {
+        let bar = Bars::default().labelled("read a\x1b]52;c;x\x07\n.txt", Some(3), &Arc::default());
+        assert_eq!(bar.prefix(), "read a␛]52;c;x␇↵.txt");
+        let shown = Shown { bar, had: Arc::default() };
+        shown.note("\x1b[2J");
+        assert_eq!(shown.bar.message(), "␛[2J");
     }
 }

@@ -9,6 +9,7 @@ use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
 use crate::base::memory::human;
 use crate::base::{Error, Kind, Result};
+use crate::script::console::for_stdout;
 use crate::script::env::Arguments;
 use crate::script::failure::Failure;
 use crate::script::record::{self, Record};
@@ -118,13 +119,13 @@ pub fn finish(
         }
         Ok(value) => {
             if print && options.json {
-                let text = value::json(&value)?.to_string() + "\n";
-                let written = to_stdout(text.as_bytes());
+                let text = value::json_text(&value, value::Layout::Line, &session.env().task)? + "\n";
+                let written = to_stdout(&text);
                 if written != Exit::Done {
                     return Ok(written);
                 }
             } else if print && !value.is_unit() {
-                show::tell(&value, &env.console)?;
+                show::tell(&value, &env.console, &env.task)?;
                 if let Some(kind) = env.console.closed() {
                     return Ok(unwritten(kind));
                 }
@@ -152,9 +153,9 @@ fn unwritten(kind: ErrorKind) -> Exit {
 }
 
 /// Writes to standard output.
-pub fn to_stdout(bytes: &[u8]) -> Exit {
+pub fn to_stdout(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    match out.write_all(for_stdout(text).as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Exit::Done,
         Err(error) => unwritten(error.kind()),
     }

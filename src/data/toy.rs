@@ -107,8 +107,9 @@ impl Toy {
         if !(0.0..1.0).contains(&self.correlation) {
             return Err(err!(Argument, "expected from 0 to below 1 as `correlation`, found {}", self.correlation));
         }
-        let bytes = 4 * (2 * self.rows as u128 + self.features as u128) * self.width as u128
-            + 8 * ROWS as u128 * self.features as u128;
+        let rows = 2 * self.rows as u128 + self.features as u128;
+        let bytes =
+            (4 * rows).saturating_mul(self.width as u128).saturating_add(8 * ROWS as u128 * self.features as u128);
         memory::check(bytes, || format!("{} rows of toy activations", self.rows))?;
         let most = self.probabilities().first().copied().unwrap_or(f64::NAN);
         if self.active > 0.0 && most < 1.0 {

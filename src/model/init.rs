@@ -134,9 +134,8 @@ fn whole_numbers(value: &Value) -> Value {
 /// how many do (2 a layer), biases 0, and norms leave alone what they have scaled.
 pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Device, task: &Task) -> Result<Weights> {
     let parameters = config.parameters()?;
-    let count: u128 =
-        parameters.iter().map(|(_, shape)| shape.iter().map(|size| *size as u128).product::<u128>()).sum();
-    memory::check(count * dtype.size_in_bytes() as u128, || "the weights of a new model".into())?;
+    let count: u128 = parameters.iter().map(|(_, shape)| places(shape)).fold(0, u128::saturating_add);
+    memory::check(count.saturating_mul(dtype.size_in_bytes() as u128), || "the weights of a new model".into())?;
     let writing = SPREAD / (2.0 * config.layers.max(1) as f64).sqrt();
     Weights::build(config, &mut |name, shape| {
         let weight = match Role::of(name) {
@@ -148,6 +147,10 @@ pub fn init(config: &Config, random: &mut impl Rng, dtype: DType, device: &Devic
         };
         Ok(weight.to_dtype(dtype)?.to_device(device)?)
     })
+}
+
+fn places(shape: &[usize]) -> u128 {
+    shape.iter().fold(1, |product: u128, size| product.saturating_mul(*size as u128))
 }
 
 /// What a weight is for, as far as its first value is concerned.

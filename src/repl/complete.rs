@@ -4,6 +4,7 @@ use super::commands::{self, Takes};
 use super::cursor::{Before, Callee, Spot};
 use super::shape::{self, Shape};
 use super::{names, signature};
+use crate::report::symbols::harmless;
 use crate::script::Session;
 use crate::script::docs::{Entry, Role};
 use crate::script::docs_text::option_head;
@@ -11,8 +12,10 @@ use crate::script::resolver::STDLIB;
 use crate::script::tokens::{KEYWORDS, Kind};
 use crate::script::value::type_name;
 
-/// Letters that would have to be escaped in a string; names with them are not offered.
-pub const UNSPEAKABLE: &[char] = &['"', '\\', '`', '\n', '\r', '\t', '\x1b'];
+/// Whether a name can be offered: nothing in it would have to be escaped in a string, or is a code to the terminal.
+pub fn is_speakable(name: &str) -> bool {
+    !name.contains(['"', '\\', '`', '\n', '\r', '\t']) && harmless(name) == name
+}
 
 /// One way to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +103,7 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
     {
         let quote = text.word(token).chars().next().unwrap_or('"');
         let closing = if rest.starts_with(quote) { String::new() } else { format!("{quote}]") };
-        let plain = shape.keys.iter().filter(|key| !key.contains(UNSPEAKABLE));
+        let plain = shape.keys.iter().filter(|key| is_speakable(key));
         return (start, plain.map(|key| Candidate::new(format!("{key}{closing}"), key)).collect());
     }
     let written = &text.text[start..];

@@ -4,7 +4,7 @@ use super::commands::{TABLE, Takes};
 use super::{Repl, Trouble, definitions};
 use crate::base::Result;
 use crate::err;
-use crate::report::symbols::harmless;
+use crate::report::symbols::visible;
 use crate::script::docs_text;
 use crate::script::resolver::STDLIB;
 use crate::script::value::type_name;
@@ -79,7 +79,7 @@ fn source(repl: &Repl, name: &str) -> Result<String> {
         let found: Vec<_> = definitions::of(text).into_iter().filter(|definition| definition.name == bare).collect();
         if !found.is_empty() {
             let pieces: Vec<&str> = found.iter().map(|definition| &text[definition.start..definition.end]).collect();
-            return Ok(harmless(&format!("// {place}\n{}", pieces.join("\n\n"))));
+            return Ok(format!("// {}\n{}", visible(place), pieces.join("\n\n")));
         }
     }
     drop(session);

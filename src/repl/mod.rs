@@ -24,7 +24,7 @@ use crate::err;
 use crate::script::console::to_stderr;
 use crate::script::failure::{Failure, Sources};
 use crate::script::value::Value;
-use crate::script::{Session, drawing, resolver, show};
+use crate::script::{Session, drawing, resolver, show, tokens};
 use editor::{Input, LineEditor};
 use saving::{Done, Outcome};
 
@@ -161,6 +161,8 @@ impl Repl {
     /// Lines until they are whole, or an error where they are no text; nothing at the end of the input.
     fn next_text(&self, input: &mut impl BufRead) -> Result<Option<Result<String>>> {
         let mut text = String::new();
+        // How many brackets are open, where that is all that is: while some are, no look at the whole text is needed.
+        let mut open = Some(0);
         loop {
             let mut bytes = Vec::new();
             let length = input.read_until(b'\n', &mut bytes).map_err(|e| err!(File, "cannot read the lines: {e}"))?;
@@ -169,6 +171,11 @@ impl Repl {
                 return Ok(Some(Err(refused.hint("give the lines as UTF-8"))));
             };
             text.push_str(&line);
+            let change = open.zip(tokens::brackets(&line));
+            open = change.map(|(open, (more, _))| open + more);
+            if length > 0 && change.is_some_and(|(open, (more, least))| open + least > 0 && open + more > 0) {
+                continue;
+            }
             let is_blank = text.trim().is_empty();
             if length == 0 {
                 return Ok((!is_blank).then_some(Ok(text)));
@@ -252,12 +259,13 @@ impl Repl {
     }
 
     fn show(&self, value: &Value) -> Result<()> {
-        show::tell(value, &self.session().env().console)
+        let session = self.session();
+        show::tell(value, &session.env().console, &session.env().task)
     }
 
     /// Prints text that was asked for.
     fn say(&self, text: &str) {
-        self.session().env().console.line(text.trim_end_matches('\n'));
+        self.session().env().console.say(text.trim_end_matches('\n'));
     }
 
     /// Tells something by the way.

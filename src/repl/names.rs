@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::complete::{Candidate, UNSPEAKABLE};
+use super::complete::{Candidate, is_speakable};
 use crate::script::Session;
 use crate::script::docs::Role;
 
@@ -36,7 +36,7 @@ pub fn of_files(written: &str, session: &Session) -> (usize, Vec<Candidate>) {
         .iter()
         .flat_map(|place| files.names(place))
         .filter(|name| name.starts_with(stem) && name.starts_with('.') == stem.starts_with('.'))
-        .filter(|name| !name.contains(UNSPEAKABLE))
+        .filter(|name| is_speakable(name))
         .collect();
     names.sort();
     names.dedup();

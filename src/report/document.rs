@@ -10,8 +10,8 @@ use super::items::{Item, tagged};
 use super::json::pretty;
 use super::picture;
 use super::terminal::Screen;
-use crate::base::Result;
 use crate::base::files::Files;
+use crate::base::{Result, Task};
 use crate::err;
 
 /// A named list of things to show.
@@ -41,8 +41,12 @@ impl Report {
     }
 
     /// The page.
-    pub fn html(&self) -> Result<String> {
-        let content: Result<String> = self.items.iter().map(|item| item.html()).collect();
+    pub fn html(&self, task: &Task) -> Result<String> {
+        let part = |item: &Rc<dyn Item>| {
+            task.check()?;
+            item.html()
+        };
+        let content: Result<String> = self.items.iter().map(part).collect();
         Ok(page::page(&self.name, &content?))
     }
 
@@ -64,13 +68,14 @@ impl Report {
 
     /// Writes `NAME/index.html`, `NAME/data.json`, and each picture as `NAME/figure-1.svg` and so on; gives back where
     /// the page is. Everything is drawn before anything is written.
-    pub fn save(&self, files: &Files) -> Result<PathBuf> {
+    pub fn save(&self, files: &Files, task: &Task) -> Result<PathBuf> {
         let folder = Path::new(&self.name);
         let mut ready = vec![("data.json".to_string(), pretty(&self.data()?)?)];
         for (i, picture) in self.items.iter().filter_map(|item| item.picture()).enumerate() {
+            task.check()?;
             ready.push((format!("figure-{}.svg", i + 1), picture::svg(picture.as_ref())?));
         }
-        let page = self.html()?;
+        let page = self.html(task)?;
         for (name, content) in &ready {
             files.save_whole(&folder.join(name), content)?;
         }
@@ -114,7 +119,7 @@ mod tests {
         let saved = || {
             let folder = tempfile::tempdir().unwrap();
             let files = Files::new(Access::new(folder.path(), &Rules::default()).unwrap(), false);
-            let page = sample().save(&files).unwrap();
+            let page = sample().save(&files, &Task::default()).unwrap();
             ["index.html", "data.json", "figure-1.svg", "figure-2.svg"]
                 .map(|name| std::fs::read_to_string(page.with_file_name(name)).unwrap())
         };
@@ -127,7 +132,7 @@ mod tests {
 
     #[test]
     fn nothing_from_the_data_is_markup_and_nothing_is_loaded() {
-        let page = sample().html().unwrap();
+        let page = sample().html(&Task::default()).unwrap();
         assert!(
             !page.contains("<img") && !page.contains("<script") && !page.contains("</script") && !page.contains("<b>")
         );

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::report::symbols::harmless;
 use crate::report::terminal::Screen;
+use crate::report::terminal::codes::{obeyed, plain};
 
 #[derive(Clone)]
 enum Sink {
@@ -82,16 +82,11 @@ impl Console {
         &self.screen
     }
 
-    /// Writes what a script says and ends the line. A terminal gets it without control characters: a library that
-    /// prints has no more power over the user's terminal than over the user's files. A pipe gets it as it is.
+    /// Writes a text and ends the line. A terminal gets our own codes in it and no others, whoever wrote the text: a
+    /// library that prints has no more power over the user's terminal than over the user's files. A pipe gets it as it is.
     pub fn say(&self, text: &str) {
-        self.utter(text);
+        self.write(text);
         self.write("\n");
-    }
-
-    fn utter(&self, text: &str) {
-        self.keep(text);
-        if self.obeyed { self.send(&harmless(text)) } else { self.send(text) }
     }
 
     /// From now on somebody sits at a prompt.
@@ -105,7 +100,7 @@ impl Console {
 
     /// Writes a piece of what a script says, and lets it be seen at once.
     pub fn speak(&self, piece: &str) {
-        self.utter(piece);
+        self.write(piece);
         self.spoken.borrow_mut().push_str(piece);
         if let Sink::Out = self.sink {
             // One that cannot be flushed cannot be written either, which `send` has seen to.
@@ -123,21 +118,12 @@ impl Console {
         self.spoken.take()
     }
 
-    /// Writes text of ours, colours and all, and ends the line.
-    pub fn line(&self, text: &str) {
-        self.write(text);
-        self.write("\n");
-    }
-
     fn write(&self, text: &str) {
-        self.keep(text);
-        self.send(text);
-    }
-
-    fn keep(&self, text: &str) {
+        let plain = plain(text);
         if let Some(kept) = &self.kept {
-            kept.borrow_mut().push_str(text);
+            kept.borrow_mut().push_str(&plain);
         }
+        if self.obeyed { self.send(&obeyed(text)) } else { self.send(&plain) }
     }
 
     fn send(&self, text: &str) {
@@ -173,8 +159,14 @@ impl Console {
 }
 
 /// Writes to standard error. One that nobody reads is no reason to stop: what it had to say is only told, never asked.
+/// Names of files stand in it, which may hold anything.
 pub fn to_stderr(text: &str) {
-    let _nobody_reads = std::io::stderr().lock().write_all(text.as_bytes());
+    let _nobody_reads = std::io::stderr().lock().write_all(obeyed(text).as_bytes());
+}
+
+/// The text as standard output is to get it, which a terminal may be.
+pub fn for_stdout(text: &str) -> String {
+    if std::io::stdout().is_terminal() { obeyed(text) } else { plain(text).into_owned() }
 }
 
 #[cfg(test)]
@@ -187,7 +179,9 @@ mod tests {
         console.say("\x1b[2Jhello");
         assert_eq!(console.take(), "␛[2Jhello\n");
         assert_eq!(console.kept().as_deref(), Some("\x1b[2Jhello\n"));
-        console.line("\x1b[1mours\x1b[0m");
-        assert_eq!(console.take(), "\x1b[1mours\x1b[0m\n");
+        let bold = Screen { colour: true, ..Screen::default() }.bold("ours\x1b[2J");
+        console.say(&bold);
+        assert_eq!(console.take(), "\x1b[1mours␛[2J\x1b[0m\n");
+        assert!(console.kept().unwrap().ends_with("\x1b[1mours\x1b[2J\x1b[0m\n"));
     }
 }

@@ -129,8 +129,11 @@ impl Gathered {
     }
 
     fn add(&mut self, raw: Raw, builtin: bool) {
-        // Closures have made-up names, and how values are written is no function to call.
-        if raw.name.starts_with("anon$") || matches!(raw.name.as_str(), "to_string" | "to_debug") && !builtin {
+        // Closures have made-up names, and what stands in for a function of the language is documented there.
+        let nameless = || raw.parameters.iter().all(|(name, _)| name.is_empty());
+        let stands_in = || super::standins::NAMES.contains(&raw.name.as_str()) && nameless();
+        let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
+        if raw.name.starts_with("anon$") || !builtin && (is_text() || stands_in()) {
             return;
         }
         let Some((entry, documented)) = entry(raw, builtin) else { return };

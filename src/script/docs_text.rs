@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn colour_adds_nothing_but_escape_codes() {
-        let coloured = entry(&example(), &screen(true));
+        let coloured = crate::report::terminal::codes::plain(&entry(&example(), &screen(true))).into_owned();
         assert!(coloured.contains("\x1b[1m"));
         assert_eq!(coloured.replace("\x1b[1m", "").replace("\x1b[0m", ""), entry(&example(), &screen(false)));
     }

@@ -4,7 +4,8 @@ use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Sour
 
 use super::failure::{Failure, Place, Sources};
 use crate::base::Kind;
-use crate::report::symbols::harmless;
+use crate::report::symbols::{harmless, visible};
+use crate::report::terminal::codes::code;
 
 /// The failure as text for people; without colour it holds no escape codes.
 pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
@@ -34,7 +35,8 @@ fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: boo
         .with_index_type(IndexType::Char)
         .with_char_set(CharSet::Unicode)
         .with_compact(false);
-    let at = (place.source.clone(), span);
+    let name = visible(&place.source);
+    let at = (name.clone(), span);
     let mut report = Report::build(ReportKind::Custom("error", Color::Red), at.clone())
         .with_config(config)
         .with_message(harmless(&failure.message))
@@ -46,25 +48,32 @@ fn under_source(failure: &Failure, place: &Place, sources: &Sources, colour: boo
         report = report.with_help(harmless(&hint));
     }
     let mut out = Vec::new();
-    report.finish().write((place.source.clone(), Source::from(harmless(&text))), &mut out).ok()?;
+    report.finish().write((name, Source::from(harmless(&text))), &mut out).ok()?;
     let mut text = String::from_utf8(out).ok()?;
-    if !colour {
-        // The heading is coloured whatever the configuration says.
-        text = without_colours(&text);
-    }
+    // The heading is coloured whatever the configuration says.
+    text = if colour { with_codes(&text) } else { without_codes(&text) };
     // Trailing blanks would make transcripts hard to keep.
     Some(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
 }
 
-/// The text without its colour codes, the only codes that can be in it.
-fn without_colours(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, code)) = rest.split_once("\x1b[") {
-        plain.push_str(before);
-        rest = code.split_once('m').map_or("", |(_, after)| after);
+/// The text with its colour codes as codes of ours. No others can be in it: all that goes into it was made harmless.
+fn with_codes(text: &str) -> String {
+    recoded(text, |attributes| code(&format!("\x1b[{attributes}m")))
+}
+
+fn without_codes(text: &str) -> String {
+    recoded(text, |_| String::new())
+}
+
+fn recoded(text: &str, code: impl Fn(&str) -> String) -> String {
+    let mut pieces = text.split("\x1b[");
+    let mut out = pieces.next().unwrap_or_default().to_string();
+    for piece in pieces {
+        let (attributes, rest) = piece.split_once('m').unwrap_or((piece, ""));
+        out.push_str(&code(attributes));
+        out.push_str(rest);
     }
-    plain + rest
+    out
 }
 
 /// What stands at the arrow: short, since the message stands above.
@@ -93,7 +102,7 @@ fn calls(failure: &Failure) -> impl Iterator<Item = String> + '_ {
 }
 
 fn shown(place: &Place) -> String {
-    format!("{}:{}:{}", place.source, place.line, place.column)
+    format!("{}:{}:{}", visible(&place.source), place.line, place.column)
 }
 
 /// Characters from the start of the text that the arrow covers: the blamed argument, or the word at the place.
@@ -219,5 +228,27 @@ mod tests {
             "{text}"
         );
         assert!(draw(&failure, &sources, true).contains('\x1b'));
+    }
+
+    #[test]
+    fn the_name_of_a_source_is_no_code() {
+        let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
+        sources.add(name, "oops");
+        let place = Place { source: name.into(), line: 1, column: 1, arg: None };
+        let frame = super::super::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
+        let failure = Failure {
+            kind: "name".into(),
+            message: "unknown".into(),
+            hint: None,
+            place: Some(place),
+            frames: vec![frame],
+        };
+        for colour in [false, true] {
+            let sent = crate::report::terminal::codes::obeyed(&draw(&failure, &sources, colour));
+            assert!(
+                !sent.contains("\x1b]") && !sent.contains("\x1b[2J") && sent.contains("a␛]52;c;x␇↵.rhai"),
+                "{sent:?}"
+            );
+        }
     }
 }

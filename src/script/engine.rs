@@ -3,13 +3,16 @@
 use std::rc::Rc;
 
 use rhai::plugin::ModuleManifest;
-use rhai::{Dynamic, Engine, Module, exported_manifest};
+use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, Module, StmtBlock, exported_manifest};
 
 use super::env::{self, Env};
 use super::failure::Sources;
 use super::placing::placed;
 use super::resolver::Resolver;
-use super::{circuit, data, features, hooks, language, model, numbers, plot, report, run, sae, show, tensor};
+use super::room::Room;
+use super::value::{Fallible, given};
+use super::{circuit, data, features, hooks, language, model, numbers, plot, report, run, sae, show, standins, tensor};
+use crate::err;
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -70,7 +73,9 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
         engine.register_global_module(Module::from_manifest(placed(manifest)).into());
     }
     engine.register_global_module(tensor::iteration().into());
+    engine.register_global_module(standins::module().into());
     operators(&mut engine);
+    evaluation(&mut engine);
     engine
 }
 
@@ -80,13 +85,53 @@ fn operators(engine: &mut Engine) {
     let _accepted = engine.register_custom_operator("@", 180);
 }
 
+/// `eval(text)`: the language's own compiles the text without the variables around it, which strict names then miss.
+fn evaluation(engine: &mut Engine) {
+    // Refused only for words that are none, which `eval` is not; the tests use it.
+    let _accepted = engine.register_custom_syntax(["eval", "(", "$expr$", ")"], false, evaluated);
+}
+
+fn evaluated(context: &mut EvalContext, inputs: &[Expression]) -> Fallible<Dynamic> {
+    let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
+    let text = given(0, "text", &context.eval_expression_tree(argument)?).text()?;
+    let ast = context
+        .engine()
+        .compile_with_scope(context.scope(), &text)
+        .map_err(|problem| err!(Argument, "the text for `eval` cannot be read: {problem}"))?;
+    if ast.has_functions() {
+        return Err(err!(Argument, "a text for `eval` cannot define functions")
+            .hint("give it a closure: |x| x + 1")
+            .into());
+    }
+    let block = StmtBlock::new(ast.statements().iter().cloned(), argument.position(), argument.position());
+    let before = context.scope().len();
+    let block = Expr::Stmt(block.into());
+    #[expect(deprecated, reason = "the engine calls it volatile, not old")]
+    let value = context.eval_expression_tree_raw(&Expression::from(&block), false);
+    if context.scope().len() != before {
+        // Variables that the text made have moved those after them away from where the parser saw them.
+        context.global_runtime_state_mut().always_search_scope = true;
+    }
+    match value {
+        Err(error) => match *error {
+            EvalAltResult::Return(value, _) => Ok(value),
+            error => Err(error.into()),
+        },
+        value => value,
+    }
+}
+
 /// Interruption, memory, and the words that scripts print.
 fn listen(engine: &mut Engine, env: &Rc<Env>) {
     let flag = env.task.flag().clone();
-    engine.on_progress(move |operations| {
-        let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || language::out_of_memory(operations);
+    let room = Rc::new(Room::new());
+    let memory = room.clone();
+    engine.on_progress(move |_operations| {
+        let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory.is_gone();
         stop.then_some(Dynamic::UNIT)
     });
+    #[expect(deprecated, reason = "the engine calls it volatile, not old")]
+    engine.on_var(move |name, index, context| room.check(name, index, &context).map(|()| None));
     let printing = env.clone();
     engine.on_print(move |text| printing.console.say(text));
     let debugging = env.clone();

@@ -7,17 +7,10 @@ use rhai::plugin::*;
 use rhai::{Array, Blob, Dynamic, NativeCallContext};
 
 use super::env::env;
+use super::room::weight;
 use super::value::{Any, Fallible, Int, Num, given};
 use crate::base::memory;
 use crate::err;
-
-/// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
-const KEPT_FREE: u64 = 192 << 20;
-
-/// Whether so little memory is left that the script must stop. Asked on every operation, answered on few.
-pub fn out_of_memory(operations: u64) -> bool {
-    operations.is_multiple_of(64) && memory::available() < KEPT_FREE
-}
 
 #[export_module(manifest)]
 pub mod functions {
@@ -161,7 +154,8 @@ fn filled(length: i64, value: i64) -> Fallible<Blob> {
 }
 
 fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {
-    let length = room(length, size_of::<Dynamic>(), "an array")?;
+    let each = size_of::<Dynamic>() as u64 + weight(&value);
+    let length = room(length, usize::try_from(each).unwrap_or(usize::MAX), "an array")?;
     if length > array.len() {
         array.resize(length, value);
     }

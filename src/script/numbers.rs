@@ -1,8 +1,10 @@
 //! Functions of numbers. The language has them for floats only; here `4` is as good as `4.0`.
 
-use rhai::Array;
 use rhai::plugin::*;
+use rhai::{Array, NativeCallContext};
 
+use super::env::env;
+use super::paper::Paper;
 use super::value::{Fallible, Num, given};
 
 macro_rules! functions {
@@ -145,8 +147,15 @@ pub mod more {
     /// ```
     /// ["a", 1, 2.5].join(", ")  //=> "a, 1, 2.5"
     /// ```
-    #[rhai_fn(global, pure)]
-    pub fn join(array: &mut Array, separator: &str) -> String {
-        array.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn join(ctx: NativeCallContext, array: &mut Array, separator: &str) -> Fallible<String> {
+        let env = env(&ctx)?;
+        let mut paper = Paper::new(&env.task);
+        paper.list(array.iter(), separator, |paper, element| match element.read_lock::<ImmutableString>() {
+            Some(text) => paper.put(&text),
+            None if element.is_array() || element.is_map() => super::super::standins::write(element, 0, paper),
+            None => paper.put(&element.to_string()),
+        })?;
+        Ok(paper.done())
     }
 }

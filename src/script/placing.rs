@@ -17,6 +17,7 @@ impl PluginFunc for Placed {
         context: Option<NativeCallContext>,
         args: &mut [&mut Dynamic],
     ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let _ours = super::room::Ours::begin();
         let Some(outer) = context else {
             return self.0.call(None, args);
         };

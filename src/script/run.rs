@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::env::env;
-use super::value::{Any, Fallible, Int, given};
+use super::value::{Any, Fallible, Int, Layout, given, json_text};
 use crate::base::{self, Result};
 use crate::{bail, err};
 
@@ -80,8 +80,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn save_json(ctx: NativeCallContext, path: &str, value: Any) -> Fallible<String> {
-        let json = super::super::value::json(&value)?;
-        let text = serde_json::to_string_pretty(&json).map_err(|e| err!(Argument, "cannot write JSON: {e}"))?;
+        let text = json_text(&value, Layout::Lines, &env(&ctx)?.task)?;
         Ok(super::save_text(&ctx, path, &(text + "\n"))?)
     }
 

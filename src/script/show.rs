@@ -11,14 +11,15 @@ use super::features::{Contexts, Feature, Ranking};
 use super::hooks::Hook;
 use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
 use super::sae::Sae;
-use super::value::{Any, Fallible, json, repr};
-use crate::base::{Card, Grid, HeatText, Result, Table};
+use super::value::{Any, Fallible, Layout, json_text, parsed, written};
+use crate::base::{Card, Grid, HeatText, Result, Table, Task};
 use crate::data::Text;
 use crate::features::FeatureCard;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::Report;
 use crate::report::chart::Chart;
+use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
 use crate::sae::metrics::{Measures, Pareto};
 use crate::tensor::Tensor;
@@ -107,7 +108,7 @@ pub fn handle_json(value: &Dynamic) -> Option<Result<serde_json::Value>> {
 }
 
 /// A value as the terminal shows it.
-pub fn shown(value: &Dynamic, screen: &Screen) -> Result<String> {
+pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
     if let Some(text) = ROWS.iter().find_map(|row| (row.shown)(value, screen)) {
         return text;
     }
@@ -115,35 +116,38 @@ pub fn shown(value: &Dynamic, screen: &Screen) -> Result<String> {
     if let Some(array) = value.read_lock::<Array>()
         && array.iter().any(|element| short(element).is_some())
     {
-        let parts: Result<Vec<String>> = array.iter().map(|element| shown(element, screen)).collect();
-        return Ok(parts?.join("\n"));
+        let parts = array.iter().map(|element| {
+            task.check()?;
+            shown(element, screen, task)
+        });
+        return Ok(parts.collect::<Result<Vec<String>>>()?.join("\n"));
     }
     if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
         return Ok(text.to_string());
     }
     if let Some(map) = value.read_lock::<Map>() {
-        return Ok(shown_map(&map, screen));
+        return shown_map(&map, screen, task);
     }
-    Ok(fitted(&repr(value), screen))
+    Ok(fitted(&written(value, task)?, screen))
 }
 
 /// Writes a value to the console, as `show` does and the prompt answers.
-pub fn tell(value: &Dynamic, console: &Console) -> Result<()> {
-    match value.read_lock::<rhai::ImmutableString>() {
-        Some(text) => console.say(text.trim_end_matches('\n')),
-        None => console.line(shown(value, console.screen())?.trim_end_matches('\n')),
-    }
+pub fn tell(value: &Dynamic, console: &Console, task: &Task) -> Result<()> {
+    console.say(shown(value, console.screen(), task)?.trim_end_matches('\n'));
     Ok(())
 }
 
 /// One key a line once a map is longer than one line.
-fn shown_map(map: &Map, screen: &Screen) -> String {
-    let one_line = repr(&Dynamic::from(map.clone()));
+fn shown_map(map: &Map, screen: &Screen, task: &Task) -> Result<String> {
+    let one_line = written(&Dynamic::from(map.clone()), task)?;
     if one_line.chars().count() <= screen.width {
-        return one_line;
+        return Ok(one_line);
     }
-    let lines = map.iter().map(|(key, value)| format!("  {key}: {},", fitted(&repr(value), screen)));
-    format!("#{{\n{}\n}}", lines.collect::<Vec<_>>().join("\n"))
+    let line = |(key, value): (&rhai::Identifier, &Dynamic)| {
+        Ok(format!("  {}: {},", visible(key), fitted(&written(value, task)?, screen)))
+    };
+    let lines: Vec<String> = map.iter().map(line).collect::<Result<_>>()?;
+    Ok(format!("#{{\n{}\n}}", lines.join("\n")))
 }
 
 /// At most some lines of text: what is left out is counted.
@@ -168,7 +172,8 @@ pub mod globals {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn show(ctx: NativeCallContext, value: Any) -> Fallible<()> {
-        Ok(super::tell(&value, &env(&ctx)?.console)?)
+        let env = env(&ctx)?;
+        Ok(super::tell(&value, &env.console, &env.task)?)
     }
 
     /// A value written down in one line, as the REPL answers with it.
@@ -177,19 +182,40 @@ pub mod globals {
     /// ```
     /// repr(["a", 1.50])  //=> "[\"a\", 1.5]"
     /// ```
-    #[rhai_fn(name = "repr")]
-    pub fn repr_of(value: Any) -> String {
-        repr(&value)
+    #[rhai_fn(name = "repr", return_raw)]
+    pub fn repr_of(ctx: NativeCallContext, value: Any) -> Fallible<String> {
+        Ok(written(&value, &env(&ctx)?.task)?)
     }
 
     /// A value as JSON text.
     ///
+    /// Tensors and results are written as their data; NaN and the infinities, which JSON lacks, become the strings "NaN",
+    /// "inf" and "-inf". What has no data, such as a function, is refused.
+    ///
     /// # Example
     /// ```
     /// to_json(#{ a: [1, 2.5] })  //=> "{\"a\":[1,2.5]}"
+    /// #{ t: tensor([1, 2]) }.to_json()  //=> "{\"t\":[1.0,2.0]}"
     /// ```
     #[rhai_fn(name = "to_json", return_raw)]
-    pub fn json_of(value: Any) -> Fallible<String> {
-        Ok(json(&value)?.to_string())
+    pub fn json_of(ctx: NativeCallContext, value: Any) -> Fallible<String> {
+        Ok(json_text(&value, Layout::Line, &env(&ctx)?.task)?)
+    }
+
+    // The language has one of its own for maps, which would be found before the one above.
+    #[rhai_fn(name = "to_json", return_raw)]
+    pub fn json_of_map(ctx: NativeCallContext, value: Map) -> Fallible<String> {
+        Ok(json_text(&value.into(), Layout::Line, &env(&ctx)?.task)?)
+    }
+
+    /// The value that a JSON text stands for: objects become maps, arrays arrays.
+    ///
+    /// # Example
+    /// ```
+    /// parse_json("{ \"a\": [1, 2.5] }")  //=> #{ a: [1, 2.5] }
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn parse_json(text: &str) -> Fallible<Dynamic> {
+        Ok(parsed(text)?)
     }
 }

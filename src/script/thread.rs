@@ -1,17 +1,33 @@
 //! Scripts run on a thread with a large stack: a deep recursion must end in an error, not in a killed process.
 
-use crate::base::Result;
+use crate::base::{Result, memory};
 use crate::err;
 
-/// Reserved, not used: the system gives pages of a stack only when they are touched.
-const STACK: usize = 1 << 30;
+/// What a deep recursion of functions needs, and no machine refuses.
+const LEAST: u64 = 1 << 30;
 
-/// Runs `work` on such a thread and waits for it.
+/// Values that hold each other in a chain are dropped one within the other, which takes about as much of the stack as
+/// they took of the memory. So the stack is as large as the half of what there is, and a chain that would overflow it
+/// does not fit into the memory. Reserved, not used: the system gives pages of a stack only when they are touched.
+fn stack() -> u64 {
+    (memory::available() / 2).clamp(LEAST, 64 * LEAST)
+}
+
+/// Runs `work` on a thread with such a stack and waits for it.
 pub fn with_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let thread = std::thread::Builder::new()
         .name("script".into())
-        .stack_size(STACK)
+        .stack_size(affordable(stack()) as usize)
         .spawn(work)
         .map_err(|e| err!(Memory, "cannot start the script's thread: {e}"))?;
     thread.join().map_err(|panic| std::panic::resume_unwind(panic))
+}
+
+/// As much of this stack as the system gives: where address space is rationed, the least.
+fn affordable(size: u64) -> u64 {
+    let probe = std::thread::Builder::new().stack_size(size as usize).spawn(|| {});
+    match probe.map(std::thread::JoinHandle::join) {
+        Ok(_) => size,
+        Err(_) => LEAST,
+    }
 }

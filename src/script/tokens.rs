@@ -87,6 +87,21 @@ fn partner(closing: &str) -> char {
     }
 }
 
+/// How many brackets a line leaves open, or closes of those before it, and how many of those before it were closed for
+/// a while; nothing where more than brackets is open in it.
+pub fn brackets(line: &str) -> Option<(i64, i64)> {
+    let tokens = tokens(line);
+    if line.contains('`') || tokens.last().is_some_and(|last| last.open) {
+        return None;
+    }
+    let (mut open, mut least) = (0, 0);
+    for token in &tokens {
+        open += i64::from(token.is_symbol(line, OPENING)) - i64::from(token.is_symbol(line, CLOSING));
+        least = least.min(open);
+    }
+    Some((open, least))
+}
+
 /// Whether the text cannot be whole, by its tokens alone: a bracket, a comment or a string that may go on is open.
 pub fn is_open(text: &str) -> bool {
     let tokens = tokens(text);

@@ -4,8 +4,10 @@
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
-use crate::base::{Error, Result};
+use super::paper::Paper;
+use crate::base::{Error, Result, Task, memory};
 use crate::err;
+use crate::tensor::Tensor;
 
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;
@@ -203,38 +205,70 @@ pub fn number_text(x: f64) -> String {
     if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
 }
 
+/// How deep lists and maps may stand in each other where they are written down. JSON that is nested deeper is not read
+/// by most programs, ours among them.
+const DEEPEST: usize = 120;
+
 /// A value written down as a script would write it, as far as it can be: the REPL's answer, and what `//=>` compares.
+/// For values that are known to be small; of others [`written`] is asked.
 pub fn repr(value: &Dynamic) -> String {
+    // Nobody can interrupt this task, so only a text that there is no room for is not written.
+    written(value, &Task::default()).unwrap_or_else(|_| format!("{} too large to be written", described(value)))
+}
+
+/// The same for a value of any size. What is nested deeper than anybody reads is left out.
+pub fn written(value: &Dynamic, task: &Task) -> Result<String> {
+    let mut paper = Paper::new(task);
+    write(value, 0, &mut paper)?;
+    Ok(paper.done())
+}
+
+fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if let Ok(x) = value.as_float() {
-        return number_text(x);
+        return paper.put(&number_text(x));
     }
     if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
-        return format!("{:?}", text.as_str());
+        return paper.put(&format!("{:?}", text.as_str()));
     }
     if let Ok(c) = value.as_char() {
-        return format!("{c:?}");
+        return paper.put(&format!("{c:?}"));
     }
     if let Some(array) = value.read_lock::<Array>() {
-        let parts: Vec<String> = array.iter().map(repr).collect();
-        return format!("[{}]", parts.join(", "));
+        if depth >= DEEPEST && !array.is_empty() {
+            return paper.put("[..]");
+        }
+        paper.put("[")?;
+        paper.list(array.iter(), ", ", |paper, element| write(element, depth + 1, paper))?;
+        return paper.put("]");
     }
     if let Some(map) = value.read_lock::<Map>() {
         if map.is_empty() {
-            return "#{}".into();
+            return paper.put("#{}");
         }
-        let parts: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", key_text(k), repr(v))).collect();
-        return format!("#{{ {} }}", parts.join(", "));
+        if depth >= DEEPEST {
+            return paper.put("#{..}");
+        }
+        paper.put("#{ ")?;
+        paper.list(map.iter(), ", ", |paper, (key, value)| {
+            paper.put(&key_text(key))?;
+            paper.put(": ")?;
+            write(value, depth + 1, paper)
+        })?;
+        return paper.put(" }");
     }
     if let Some(function) = value.read_lock::<FnPtr>() {
-        return if function.is_anonymous() { "closure".into() } else { format!("Fn({:?})", function.fn_name()) };
+        return match function.is_anonymous() {
+            true => paper.put("closure"),
+            false => paper.put(&format!("Fn({:?})", function.fn_name())),
+        };
     }
     if value.is_unit() {
-        return "()".into();
+        return paper.put("()");
     }
-    if let Some(text) = super::show::short(value) {
-        return text;
+    match super::show::short(value) {
+        Some(text) => paper.put(&text),
+        None => paper.put(&value.to_string()),
     }
-    value.to_string()
 }
 
 fn key_text(key: &str) -> String {
@@ -245,6 +279,10 @@ fn key_text(key: &str) -> String {
 
 /// A value as JSON. JSON has no NaN and no infinity: they become the strings "NaN", "inf" and "-inf".
 pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
+    nested_json(value, 0)
+}
+
+fn nested_json(value: &Dynamic, depth: usize) -> Result<serde_json::Value> {
     use serde_json::Value;
     if value.is_unit() {
         return Ok(Value::Null);
@@ -259,11 +297,17 @@ pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
         return Ok(crate::report::json::number(x));
     }
     if let Some(array) = value.read_lock::<Array>() {
-        return array.iter().map(json).collect::<Result<Vec<_>>>().map(Value::Array);
+        check_depth(depth)?;
+        return array
+            .iter()
+            .map(|element| nested_json(element, depth + 1))
+            .collect::<Result<Vec<_>>>()
+            .map(Value::Array);
     }
     if let Some(map) = value.read_lock::<Map>() {
-        let fields = map.iter().map(|(k, v)| Ok((k.to_string(), json(v)?)));
-        return fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
+        check_depth(depth)?;
+        let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1)?));
+        return map.iter().map(field).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
     }
     if let Some(handle) = super::show::handle_json(value) {
         return handle;
@@ -272,6 +316,97 @@ pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
         return Ok(Value::String(value.to_string()));
     }
     Err(err!(Argument, "{} cannot be written as JSON", described(value)))
+}
+
+fn check_depth(depth: usize) -> Result<()> {
+    if depth < DEEPEST {
+        return Ok(());
+    }
+    Err(err!(Argument, "expected lists and maps at most {DEEPEST} deep in each other, found deeper ones")
+        .hint("JSON that is nested deeper is not read by most programs"))
+}
+
+/// How the JSON of a value is laid out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    Line,
+    /// An element a line, as people read it.
+    Lines,
+}
+
+/// A value as the text of its JSON, whatever its size: the text of [`json`], written without it.
+pub fn json_text(value: &Dynamic, layout: Layout, task: &Task) -> Result<String> {
+    let mut paper = Paper::new(task);
+    write_json(value, layout, 0, &mut paper)?;
+    Ok(paper.done())
+}
+
+fn write_json(value: &Dynamic, layout: Layout, depth: usize, paper: &mut Paper) -> Result<()> {
+    if let Some(array) = value.read_lock::<Array>() {
+        check_depth(depth)?;
+        return bracketed(["[", "]"], array.iter(), layout, depth, paper, |paper, element| {
+            write_json(element, layout, depth + 1, paper)
+        });
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        check_depth(depth)?;
+        return bracketed(["{", "}"], map.iter(), layout, depth, paper, |paper, (key, value)| {
+            paper.put(&serde_json::Value::from(key.as_str()).to_string())?;
+            paper.put(if layout == Layout::Line { ":" } else { ": " })?;
+            write_json(value, layout, depth + 1, paper)
+        });
+    }
+    if let Some(tensor) = value.read_lock::<Tensor>() {
+        return write_json(&super::tensor::arrays::nested(&tensor, paper.task())?, layout, depth, paper);
+    }
+    write_plain(&json(value)?, layout, depth, paper)
+}
+
+/// What is JSON already: the data of a handle, or one of the simple values.
+fn write_plain(value: &serde_json::Value, layout: Layout, depth: usize, paper: &mut Paper) -> Result<()> {
+    use serde_json::Value;
+    match value {
+        Value::Array(items) => bracketed(["[", "]"], items, layout, depth, paper, |paper, item| {
+            write_plain(item, layout, depth + 1, paper)
+        }),
+        Value::Object(fields) => bracketed(["{", "}"], fields, layout, depth, paper, |paper, (key, value)| {
+            paper.put(&Value::from(key.as_str()).to_string())?;
+            paper.put(if layout == Layout::Line { ":" } else { ": " })?;
+            write_plain(value, layout, depth + 1, paper)
+        }),
+        plain => paper.put(&plain.to_string()),
+    }
+}
+
+fn bracketed<T>(
+    [open, close]: [&str; 2],
+    items: impl IntoIterator<Item = T>,
+    layout: Layout,
+    depth: usize,
+    paper: &mut Paper,
+    mut write: impl FnMut(&mut Paper, T) -> Result<()>,
+) -> Result<()> {
+    let line = |depth: usize| if layout == Layout::Line { String::new() } else { format!("\n{}", "  ".repeat(depth)) };
+    let mut items = items.into_iter().peekable();
+    paper.put(open)?;
+    if items.peek().is_some() {
+        let between = line(depth + 1);
+        paper.put(&between)?;
+        paper.list(items, &format!(",{between}"), |paper, item| write(paper, item))?;
+        paper.put(&line(depth))?;
+    }
+    paper.put(close)
+}
+
+/// What one value of a JSON text takes at most, here and while it is read.
+const JSON_VALUE: u128 = 150;
+
+/// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on.
+pub fn parsed(text: &str) -> Result<Dynamic> {
+    let values = text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count() + 1;
+    memory::check(values as u128 * JSON_VALUE + text.len() as u128, || format!("JSON of up to {values} values"))?;
+    let json = serde_json::from_str(text).map_err(|e| err!(Format, "expected JSON, found other text: {e}"))?;
+    Ok(from_json(&json))
 }
 
 /// JSON as a script value: the inverse of [`json`] for everything but the handles.
@@ -333,5 +468,26 @@ mod tests {
         let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(json(&from_json(&parsed)).unwrap(), parsed);
         assert_eq!(json(&f64::NAN.into()).unwrap(), serde_json::json!("NaN"));
+    }
+
+    #[test]
+    fn the_text_of_json_is_that_of_its_value() {
+        let text = r#"{"a":[1,2.5,null,"x\n\"",[],{}],"b":{"c":true,"d":1e300}}"#;
+        let value = from_json(&serde_json::from_str(text).unwrap());
+        let same = json(&value).unwrap();
+        let task = Task::default();
+        assert_eq!(json_text(&value, Layout::Line, &task).unwrap(), same.to_string());
+        assert_eq!(json_text(&value, Layout::Lines, &task).unwrap(), serde_json::to_string_pretty(&same).unwrap());
+        assert_eq!(parsed(text).map(|value| json(&value)), Ok(Ok(same)));
+    }
+
+    /// As deep as memory allows, on a stack that would not hold it.
+    #[test]
+    fn what_is_nested_too_deep_is_refused_or_left_out() {
+        let deep = (0..10_000).fold(Dynamic::from(1_i64), |inner, _| vec![inner].into());
+        let task = Task::default();
+        assert!(json(&deep).unwrap_err().message.contains("at most 120 deep"));
+        assert!(json_text(&deep, Layout::Line, &task).is_err());
+        assert!(repr(&deep).contains("[[..]]"));
     }
 }

@@ -176,6 +176,16 @@ pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
 /// About what is made for a row: a vector, or a list of a script, and what stands in it.
 const ROW: u128 = 64;
 
+/// Refuses to make `each` bytes for every one of so many rows where there is no room for them.
+pub fn room_for_rows(rows: usize, each: usize) -> Result<()> {
+    memory::check(rows as u128 * each as u128, || format!("something for each of {rows} rows"))
+}
+
+/// How many steps it is to go through a tensor: its elements, or the rows of one that is empty.
+pub fn steps(t: &Tensor) -> usize {
+    t.dims().iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
+}
+
 /// The least and greatest number, and how many NaN there are; (inf, -inf, n) where there is no number.
 pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
     let t = workable(t)?;

@@ -171,6 +171,7 @@ fn step(index: &Index, dims: &[usize]) -> Result<Step> {
                 .hint("a mask must have the shape of the axes that it covers"));
         }
         Index::Mask(mask) => {
+            element::room_for_rows(mask.elem_count(), size_of::<usize>())?;
             let set = element::bytes(&super::compare::truth(mask)?)?;
             Picked::Many(set.iter().enumerate().filter(|(_, bit)| **bit != 0).map(|(i, _)| i).collect())
         }

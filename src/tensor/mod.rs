@@ -32,7 +32,7 @@ pub mod shape;
 pub mod statistics;
 
 pub use candle_core::{DType, Device, Tensor};
-pub use element::{floats, ints};
+pub use element::{floats, ints, steps};
 pub use number::{Number, Operand};
 
 pub use element::room;

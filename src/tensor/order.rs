@@ -57,6 +57,8 @@ fn gathered(t: &Tensor, axis: i64, order: &Tensor) -> Result<Tensor> {
 fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     element::room(t.dims(), DType::I64)?;
+    // The elements of a row travel with their positions.
+    element::room_for_rows(t.dims()[axis], 2 * size_of::<i64>())?;
     let work = element::workable(t)?;
     let k = k.unwrap_or(t.dims()[axis]);
     let (order, mut dims) =

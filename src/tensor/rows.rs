@@ -19,11 +19,14 @@ pub fn each<T: Element, U: Send>(t: &Tensor, axes: &[usize], f: impl Fn(&[T]) ->
         let row = dims[first..last].iter().product();
         let inner = dims[last..].iter().product();
         element::room(dims, t.dtype())?;
+        element::room_for_rows(outer * inner, size_of::<U>())?;
         return element::with_slice(t, |data| Ok(walk(data, outer, row, inner, f)));
     }
     let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a)).collect();
     let outer = kept.iter().map(|a| dims[*a]).product();
     let row = axes.iter().map(|a| dims[*a]).product();
+    element::room(dims, t.dtype())?;
+    element::room_for_rows(outer, size_of::<U>())?;
     element::with_slice(&t.permute([kept, axes.to_vec()].concat())?, |data| Ok(walk(data, outer, row, 1, f)))
 }
 
@@ -68,6 +71,9 @@ pub fn along<T: Element, U: Send>(
     axis: usize,
     f: impl Fn(&[T]) -> Vec<U> + Sync,
 ) -> Result<(Vec<U>, Vec<usize>)> {
+    element::room(t.dims(), t.dtype())?;
+    let len = t.dims()[axis].max(1);
+    element::room_for_rows(element::steps(t) / len, 2 * size_of::<Vec<U>>() + len * size_of::<U>())?;
     let values = each(t, &[axis], f)?;
     // The rows stand where the axis is taken out, so their values come last.
     let mut dims: Vec<usize> = t.dims().to_vec();

@@ -169,10 +169,14 @@ pub fn even_sizes(t: &Tensor, size: i64, axis: i64) -> Result<Vec<i64>> {
         bail!(Argument, "expected pieces of 1 or more, found {size}");
     }
     let rest = len % size;
+    element::room_for_rows((len / size) as usize, size_of::<i64>())?;
     let mut sizes = vec![size; (len / size) as usize];
     sizes.extend((rest > 0).then_some(rest));
     Ok(sizes)
 }
+
+/// What one position of a new order takes: as it is worked out, and as it is looked up.
+const ORDER: usize = 2 * size_of::<usize>();
 
 /// Entries moved along an axis; what leaves one end comes in at the other.
 pub fn roll(t: &Tensor, by: i64, axis: i64) -> Result<Tensor> {
@@ -183,6 +187,7 @@ pub fn roll(t: &Tensor, by: i64, axis: i64) -> Result<Tensor> {
     }
     // Taken modulo the length first, so that no shift is too large.
     let by = by.rem_euclid(len);
+    element::room_for_rows(len as usize, ORDER)?;
     let order: Vec<usize> = (0..len).map(|i| (i - by).rem_euclid(len) as usize).collect();
     index::take(t, &order, axis)
 }
@@ -190,6 +195,7 @@ pub fn roll(t: &Tensor, by: i64, axis: i64) -> Result<Tensor> {
 /// Entries in reverse order along these axes.
 pub fn flip(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     axes::axes(given, t.rank())?.into_iter().try_fold(t.clone(), |flipped, axis| {
+        element::room_for_rows(t.dims()[axis], ORDER)?;
         let order: Vec<usize> = (0..t.dims()[axis]).rev().collect();
         index::take(&flipped, &order, axis)
     })
@@ -225,12 +231,15 @@ pub fn diag(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     match *t.dims() {
         [rows, columns] => {
             let len = rows.saturating_sub(down).min(columns.saturating_sub(right));
+            element::room(&[rows, columns], t.dtype())?;
+            element::room_for_rows(len, ORDER)?;
             let places: Vec<usize> = (0..len).map(|i| (i + down) * columns + i + right).collect();
             index::take(&t.flatten_all()?, &places, 0)
         }
         [len] => {
             let side = len.saturating_add(shift);
             element::room(&[side, side], t.dtype())?;
+            element::room_for_rows(len, ORDER)?;
             let places: Vec<i64> = (0..len).map(|i| ((i + down) * side + i + right) as i64).collect();
             let flat = Tensor::zeros(side * side, t.dtype(), t.device())?;
             let spread = index::set(&flat, &[index::Index::List(places)], &t.into())?;

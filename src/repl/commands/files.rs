@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::{Flow, Repl, Trouble, saving};
+use crate::report::symbols::visible;
 use crate::script::Session;
 use crate::script::env::Arguments;
 
@@ -48,9 +49,10 @@ pub fn out(repl: &mut Repl, _: &str) -> Result<Flow, Trouble> {
         let files = &session.env().files;
         (files.access().out().to_path_buf(), files.ledger().written)
     };
-    repl.say(&folder.display().to_string());
+    repl.say(&visible(&folder.display().to_string()));
     for path in written.keys() {
-        repl.say(&format!("  {}", path.strip_prefix(&folder).unwrap_or(path).display()));
+        let below = path.strip_prefix(&folder).unwrap_or(path).display().to_string();
+        repl.say(&format!("  {}", visible(&below)));
     }
     Ok(Flow::Continue)
 }

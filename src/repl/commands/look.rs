@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic, Map};
 use super::super::{Flow, Repl, Trouble, help};
 use super::{TABLE, find};
 use crate::err;
+use crate::report::symbols::visible;
 use crate::script::value::{repr, type_name};
 
 pub fn help(repl: &mut Repl, name: &str) -> Result<Flow, Trouble> {
@@ -73,7 +74,7 @@ pub fn brief(value: &Dynamic, room: usize) -> String {
         format!("[{}{more}]", parts.join(", "))
     } else if let Some(map) = value.read_lock::<Map>() {
         let parts: Vec<String> =
-            map.iter().take(SHOWN).map(|(key, value)| format!("{key}: {}", brief(value, room))).collect();
+            map.iter().take(SHOWN).map(|(key, value)| format!("{}: {}", visible(key), brief(value, room))).collect();
         let more = if map.len() > SHOWN { format!(", .. {} in all", map.len()) } else { String::new() };
         format!("#{{ {}{more} }}", parts.join(", "))
     } else {

@@ -17,12 +17,12 @@ impl Chart {
         self.check_marks()?;
         match &self.content {
             Content::Line { series } | Content::Scatter { series } => {
-                some(series.len(), "series")?;
+                some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
                 series.iter().try_for_each(|s| s.check(self.kind()))
             }
             Content::Bar { categories, series } => {
                 some(categories.len(), "value")?;
-                some(series.len(), "series")?;
+                some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
                 for bars in series {
                     same("value", bars.values.len(), "label", categories.len())
                         .and_then(|()| check_spread(&bars.spread, bars.values.len()))
@@ -31,7 +31,7 @@ impl Chart {
                 Ok(())
             }
             Content::Histogram { edges, series } => {
-                some(series.len(), "series")?;
+                some(series.len(), "series").and_then(|()| few(series.len(), MOST_SERIES, "series"))?;
                 if edges.len() < 2 || !edges.windows(2).all(|w| w[0] < w[1]) || !edges.iter().all(|e| e.is_finite()) {
                     bail!(Argument, "expected two or more finite edges in rising order");
                 }
@@ -47,6 +47,7 @@ impl Chart {
     }
 
     fn check_marks(&self) -> Result<()> {
+        few(self.marks.len(), MOST_MARKS, "annotation")?;
         if matches!(self.content, Content::Heat { .. }) && !self.marks.is_empty() {
             return Err(err!(Argument, "expected no annotations on a heat map, found {}", self.marks.len())
                 .hint("annotations have x and y values, which cells have not"));
@@ -66,6 +67,10 @@ impl Chart {
         Ok(())
     }
 }
+
+/// Each series has a colour and a dash of its own, and each annotation a place where it hides least, which is looked for.
+const MOST_SERIES: usize = 1000;
+const MOST_MARKS: usize = 1000;
 
 impl Axis {
     fn check(&self, name: &str) -> Result<()> {
@@ -130,6 +135,15 @@ fn some(found: usize, noun: &str) -> Result<()> {
     }
 }
 
+fn few(found: usize, most: usize, noun: &str) -> Result<()> {
+    if found <= most {
+        return Ok(());
+    }
+    let nouns = if noun.ends_with('s') { noun.into() } else { format!("{noun}s") };
+    Err(err!(Argument, "expected at most {most} {nouns} in a chart, found {found}")
+        .hint("nobody could tell more apart"))
+}
+
 fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {
     if found == expected {
         return Ok(());
@@ -163,6 +177,16 @@ mod tests {
         );
         let grid = Grid { rows: vec!["a".into()], columns: vec!["b".into()], ..Grid::default() };
         assert_eq!(message(Chart::heat(grid)), "expected 1 x 1 values, found 0");
+    }
+
+    #[test]
+    fn more_than_can_be_told_apart_is_refused() {
+        let one = Series { x: vec![0.0], y: vec![1.0], ..Series::default() };
+        let many = Chart::line(vec![one.clone(); 1001]);
+        assert_eq!(message(many), "expected at most 1000 series in a chart, found 1001");
+        let rule = Mark::Horizontal { at: 0.5, text: String::new() };
+        let ruled = Chart { marks: vec![rule; 1001], ..Chart::line(vec![one]) };
+        assert_eq!(message(ruled), "expected at most 1000 annotations in a chart, found 1001");
     }
 
     #[test]

@@ -212,6 +212,7 @@ activation: up to ±1; [a third of it], [[two thirds]], {negative}; 1 token with
     #[test]
     fn with_colour_only_our_own_codes_are_sent() {
         let text = sample().terminal(&Screen { colour: true, ..Screen::default() }).unwrap();
+        let text = crate::report::terminal::codes::plain(&text);
         assert!(text.contains("\x1b[38;2;0;0;0;48;2;") && !text.contains("\x1b[2J"));
     }
 

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use icy_sixel::{BackgroundMode, SixelImage};
 
+use super::codes::code;
 use super::screen::{Graphics, Screen};
 use crate::base::Result;
 use crate::err;
@@ -18,7 +19,7 @@ const CHARACTER: f64 = 8.0;
 
 /// The picture itself, if this terminal can show one.
 pub fn picture(picture: &dyn Picture, screen: &Screen) -> Result<Option<String>> {
-    Ok(match screen.graphics {
+    let sent = match screen.graphics {
         Graphics::Text => None,
         Graphics::Sixel => Some(sixel(&picture.draw(true)?)?),
         Graphics::Kitty | Graphics::Iterm => {
@@ -26,7 +27,8 @@ pub fn picture(picture: &dyn Picture, screen: &Screen) -> Result<Option<String>>
             let (png, columns) = (picture::encoded(&drawing)?, columns(&drawing, screen));
             Some(if screen.graphics == Graphics::Kitty { kitty(&png, columns) } else { iterm(&png, columns) })
         }
-    })
+    };
+    Ok(sent.map(|sequence| code(sequence.trim_end_matches('\n')) + "\n"))
 }
 
 /// How many columns a picture is to take: about its own size, as far as the screen is wide enough.

@@ -3,6 +3,7 @@
 mod bars;
 mod braille;
 mod chart;
+pub mod codes;
 mod heat;
 mod histogram;
 pub mod inline;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::codes::code;
 use crate::report::palette::Rgb;
 
 /// The terminal, or what stands in for it.
@@ -68,24 +69,28 @@ impl Graphics {
 impl Screen {
     /// The text in this colour, if colours may be sent.
     pub fn ink(&self, text: &str, Rgb(r, g, b): Rgb) -> String {
-        if self.colour && !text.is_empty() { format!("\x1b[38;2;{r};{g};{b}m{text}\x1b[0m") } else { text.into() }
+        self.coded(text, &format!("38;2;{r};{g};{b}"))
     }
 
     /// The text in one colour on another, if colours may be sent.
     pub fn ink_on(&self, text: &str, Rgb(r, g, b): Rgb, ground: Rgb) -> String {
-        if !self.colour {
-            return text.into();
-        }
         let Rgb(gr, gg, gb) = ground;
-        format!("\x1b[38;2;{r};{g};{b};48;2;{gr};{gg};{gb}m{text}\x1b[0m")
+        self.coded(text, &format!("38;2;{r};{g};{b};48;2;{gr};{gg};{gb}"))
     }
 
     pub fn bold(&self, text: &str) -> String {
-        if self.colour && !text.is_empty() { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
+        self.coded(text, "1")
     }
 
     pub fn dim(&self, text: &str) -> String {
-        if self.colour && !text.is_empty() { format!("\x1b[2m{text}\x1b[0m") } else { text.into() }
+        self.coded(text, "2")
+    }
+
+    fn coded(&self, text: &str, attributes: &str) -> String {
+        if !self.colour || text.is_empty() {
+            return text.into();
+        }
+        format!("{}{text}{}", code(&format!("\x1b[{attributes}m")), code("\x1b[0m"))
     }
 }
 

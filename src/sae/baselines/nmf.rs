@@ -48,6 +48,8 @@ pub fn nmf(x: &Tensor, options: &Nmf, draws: &mut impl Rng, task: &Task) -> Resu
         return Err(err!(Argument, "expected activations, found none"));
     }
     memory::check(4 * count as u128 * components as u128, || format!("{count} rows of {components} codes"))?;
+    // Of the features with each other, and of their codes: as a tensor, and as what it is worked out from.
+    memory::check(4 * 8 * (components as u128).pow(2), || format!("the products of {components} components"))?;
     let mut fit = Factors {
         features: create::uniform(&[components, 2 * width], 0.0, 1.0, DType::F64, draws)?,
         codes: vec![0.0; count * components],

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::look::{place, places};
 use super::{Asked, Model};
-use crate::base::files::Files;
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::model::cache::Cache as Core;
@@ -19,7 +18,7 @@ use crate::model::run::Ask;
 use crate::model::site::Place;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::env::{Env, env};
 use crate::script::options::options;
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Num, Options};
@@ -146,8 +145,8 @@ impl Handle for Cache {
     }
 }
 
-pub fn save(files: &Files, path: &str, named: Named) -> Result<()> {
-    write_file(files, Path::new(path), &Content::Named(named)).map_err(|e| e.arg(0))
+pub fn save(env: &Env, path: &str, named: Named) -> Result<()> {
+    write_file(&env.files, Path::new(path), &Content::Named(named), &env.task).map_err(|e| e.arg(0))
 }
 
 #[export_module(manifest)]
@@ -280,7 +279,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, cache: &mut Cache, path: &str) -> Fallible<()> {
-        Ok(super::save(&env(&ctx)?.files, path, cache.named()?)?)
+        Ok(super::save(&*env(&ctx)?, path, cache.named()?)?)
     }
 
     /// The recorded tensors, by the names of their sites.

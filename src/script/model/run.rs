@@ -319,7 +319,7 @@ pub mod parts {
     pub fn save(ctx: NativeCallContext, run: &mut Run, path: &str) -> Fallible<()> {
         let mut named = run.cache().named()?;
         named.tensors.insert("logits".into(), run.logits().clone());
-        Ok(super::cache::save(&env(&ctx)?.files, path, named)?)
+        Ok(super::cache::save(&*env(&ctx)?, path, named)?)
     }
 
     /// The logits and the recorded tensors, by their names.

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use rhai::{Array, Dynamic, ImmutableString};
 use serde_json::Value;
 
-use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::base::{Card, Grid, HeatText, Result, Table, Task};
 use crate::features::FeatureCard;
 use crate::report::chart::Chart;
 use crate::report::html::escape;
@@ -22,14 +22,15 @@ use crate::tensor;
 const PAGE: usize = 100;
 
 /// A report of all that the list holds.
-pub fn report(name: &str, list: &Array) -> Result<Report> {
+pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {
     let mut items = Vec::new();
-    list.iter().try_for_each(|value| collect(value, &mut items))?;
+    list.iter().try_for_each(|value| collect(value, &mut items, task))?;
     Report::new(name, items).map_err(|e| e.arg(0))
 }
 
 /// Adds the value as an item, lists of items one by one.
-fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
+fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Result<()> {
+    task.check()?;
     if let Some(item) = item(value) {
         items.push(item);
         return Ok(());
@@ -50,10 +51,10 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>) -> Result<()> {
     if let Some(list) = value.read_lock::<Array>()
         && !list.iter().all(is_plain)
     {
-        return list.iter().try_for_each(|value| collect(value, items));
+        return list.iter().try_for_each(|value| collect(value, items, task));
     }
     items.push(Rc::new(Other {
-        text: show::shown(value, &Screen { width: PAGE, ..Screen::default() })?,
+        text: show::shown(value, &Screen { width: PAGE, ..Screen::default() }, task)?,
         data: json(value)?,
     }));
     Ok(())

@@ -22,7 +22,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, report: &mut Report) -> Fallible<String> {
-        Ok(report.save(&env(&ctx)?.files)?.display().to_string())
+        let env = env(&ctx)?;
+        Ok(report.save(&env.files, &env.task)?.display().to_string())
     }
 
     /// The report's name and the data of its items.

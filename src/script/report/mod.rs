@@ -8,8 +8,9 @@ pub mod methods;
 pub(in crate::script) use handle::handle;
 
 use rhai::plugin::*;
-use rhai::{Array, Map};
+use rhai::{Array, Map, NativeCallContext};
 
+use super::env::env;
 use super::value::{Any, Fallible, Options};
 use crate::base::{Card, Grid, HeatText, Table};
 use crate::report::Report;
@@ -28,8 +29,8 @@ pub mod functions {
     /// r.save().ends_with("index.html")  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn report(name: &str, items: Array) -> Fallible<Report> {
-        Ok(super::collect::report(name, &items)?)
+    pub fn report(ctx: NativeCallContext, name: &str, items: Array) -> Fallible<Report> {
+        Ok(super::collect::report(name, &items, &env(&ctx)?.task)?)
     }
 
     /// A table from rows: maps of column names to values, or lists together with the option `columns`.

@@ -8,8 +8,10 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use super::super::value::{Any, Fallible, Int, given};
 use super::{heavy, number_arg, operand, tensor_arg};
 use crate::bail;
-use crate::base::{Result, memory};
-use crate::tensor::{DType, Device, Number, Tensor, compare, create, dtype, einsum, matmul, normalise, shape};
+use crate::base::{Result, Task, memory};
+use crate::tensor::{
+    DType, Number, Tensor, compare, create, dtype, einsum, floats, ints, matmul, normalise, shape, steps,
+};
 
 /// The deepest nesting of arrays that becomes a tensor.
 const DEEPEST: usize = 64;
@@ -65,24 +67,41 @@ fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut V
     array.iter().try_for_each(|element| collect(element, depth + 1, dims, numbers))
 }
 
+/// What a list of a script takes beside its elements.
+const LIST: usize = 64;
+
+/// How many elements are made into values between two looks at the flag.
+const PIECE: usize = 1 << 14;
+
 /// The tensor as nested arrays of numbers.
-pub(super) fn nested(t: &Tensor) -> Result<Dynamic> {
-    memory::check(t.elem_count() as u128 * size_of::<Dynamic>() as u128, || "an array of all elements".into())?;
-    let numbers: Vec<Dynamic> = if dtype::is_float(t.dtype()) {
-        let wide = dtype::cast(&t.to_device(&Device::Cpu)?, DType::F64)?.flatten_all()?;
-        wide.to_vec1::<f64>()?.into_iter().map(Dynamic::from).collect()
+pub(in crate::script) fn nested(t: &Tensor, task: &Task) -> Result<Dynamic> {
+    // As many lists as there are rows, and rows of rows.
+    let lists: u128 = (0..t.rank()).map(|axis| t.dims()[..axis].iter().map(|d| *d as u128).product::<u128>()).sum();
+    // An element is there as a number, and as a value.
+    let bytes = t.elem_count() as u128 * (size_of::<Dynamic>() + size_of::<f64>()) as u128 + lists * LIST as u128;
+    memory::check(bytes, || "an array of all elements".into())?;
+    let (flat, cost) = (t.clone(), steps(t) as f64);
+    if dtype::is_float(t.dtype()) {
+        let numbers = task.heavy(cost, move || floats(&flat))?;
+        fold(&mut numbers.into_iter(), t.dims(), task)
     } else {
-        let wide = dtype::cast(&t.to_device(&Device::Cpu)?, DType::I64)?.flatten_all()?;
-        wide.to_vec1::<i64>()?.into_iter().map(Dynamic::from).collect()
-    };
-    Ok(fold(&mut numbers.into_iter(), t.dims()))
+        let numbers = task.heavy(cost, move || ints(&flat))?;
+        fold(&mut numbers.into_iter(), t.dims(), task)
+    }
 }
 
-fn fold(numbers: &mut impl Iterator<Item = Dynamic>, dims: &[usize]) -> Dynamic {
-    match dims.split_first() {
-        None => numbers.next().unwrap_or_default(),
-        Some((len, rest)) => Dynamic::from_array((0..*len).map(|_| fold(numbers, rest)).collect()),
+fn fold<T: Into<Dynamic>>(numbers: &mut impl Iterator<Item = T>, dims: &[usize], task: &Task) -> Result<Dynamic> {
+    let Some((len, rest)) = dims.split_first() else {
+        return Ok(numbers.next().map(Into::into).unwrap_or_default());
+    };
+    let mut list = Array::with_capacity(*len);
+    for i in 0..*len {
+        if i % PIECE == 0 {
+            task.check()?;
+        }
+        list.push(fold(numbers, rest, task)?);
     }
+    Ok(Dynamic::from_array(list))
 }
 
 /// Several tensors, from an array.
@@ -91,7 +110,7 @@ fn tensors(value: &Dynamic) -> Result<Vec<Tensor>> {
 }
 
 fn places(tensors: &[Tensor]) -> usize {
-    tensors.iter().map(Tensor::elem_count).sum()
+    tensors.iter().map(steps).fold(0, usize::saturating_add)
 }
 
 #[export_module(manifest)]
@@ -147,7 +166,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn einsum(ctx: NativeCallContext, letters: &str, tensors: Array) -> Fallible<Dynamic> {
         let (letters, parts) = (letters.to_string(), super::tensors(&tensors.into())?);
-        let cost = parts.iter().map(Tensor::elem_count).fold(64, usize::saturating_mul);
+        let cost = parts.iter().map(steps).fold(64, usize::saturating_mul);
         Ok(super::super::value_of(heavy(&ctx, cost, move || einsum::einsum(&letters, &parts))?)?)
     }
 
@@ -161,7 +180,7 @@ pub mod functions {
     #[rhai_fn(name = "where", return_raw)]
     pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
         let (a, b) = (operand(1, "a", &a)?, operand(2, "b", &b)?);
-        heavy(&ctx, mask.elem_count(), move || compare::select(&mask, &a, &b))
+        heavy(&ctx, steps(&mask), move || compare::select(&mask, &a, &b))
     }
 
     /// Every product of an element of `a` with one of `b`, as a matrix.
@@ -172,7 +191,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn outer(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, a.elem_count().saturating_mul(b.elem_count()), move || matmul::outer(&a, &b))
+        heavy(&ctx, steps(&a).saturating_mul(steps(&b)), move || matmul::outer(&a, &b))
     }
 
     /// The cosine of the angle between vectors along the last axis, or another; 0 where one of them is 0.
@@ -190,7 +209,7 @@ pub mod functions {
     #[rhai_fn(name = "cosine", return_raw)]
     pub fn cosine_along(ctx: NativeCallContext, a: Tensor, b: Tensor, axis: Int) -> Fallible<Dynamic> {
         let axis = given(2, "axis", &axis).integer()?;
-        let cost = a.elem_count().max(b.elem_count());
+        let cost = steps(&a).max(steps(&b));
         Ok(super::super::value_of(heavy(&ctx, cost, move || normalise::cosine(&a, &b, axis))?)?)
     }
 }

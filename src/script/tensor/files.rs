@@ -73,7 +73,8 @@ pub mod functions {
         let metadata = read.get("metadata", super::texts)?.unwrap_or_default();
         read.finish()?;
         let content = Content::Named(Named { metadata, ..super::named(&tensors)? });
-        Ok(write_file(&env(&ctx)?.files, Path::new(path), &content).map_err(|e| e.arg(0))?)
+        let env = env(&ctx)?;
+        Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.arg(0))?)
     }
 
     /// The texts that a safetensors file carries beside its tensors.
@@ -104,6 +105,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, t: &mut Tensor, path: &str) -> Fallible<()> {
-        Ok(write_file(&env(&ctx)?.files, Path::new(path), &Content::One(t.clone())).map_err(|e| e.arg(0))?)
+        let env = env(&ctx)?;
+        Ok(write_file(&env.files, Path::new(path), &Content::One(t.clone()), &env.task).map_err(|e| e.arg(0))?)
     }
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext, Position};
 
+use super::super::env::env;
 use super::super::show::Handle;
 use super::super::value::{Any, Fallible, Int, Num, given};
 use super::{arrays, card, on, operand, value_of};
@@ -285,8 +286,8 @@ pub mod methods {
     /// tensor([[1, 2], [3, 4]]).to_array()  //=> [[1.0, 2.0], [3.0, 4.0]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn to_array(t: &mut Tensor) -> Fallible<Dynamic> {
-        Ok(arrays::nested(t)?)
+    pub fn to_array(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Dynamic> {
+        Ok(arrays::nested(t, &env(&ctx)?.task)?)
     }
 
     /// The tensor in one line, as it stands in a string or a list.

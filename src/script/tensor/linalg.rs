@@ -17,7 +17,7 @@ fn solved<T: Send + 'static>(
 ) -> Fallible<T> {
     let a = a.clone();
     let side = a.dims().iter().copied().min().unwrap_or(1);
-    heavy(ctx, a.elem_count().saturating_mul(side).saturating_mul(4), move || work(&a))
+    heavy(ctx, crate::tensor::steps(&a).saturating_mul(side).saturating_mul(4), move || work(&a))
 }
 
 fn named<const N: usize>(parts: [(&str, Tensor); N]) -> Map {

@@ -21,11 +21,11 @@ use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 use super::env::env;
 use super::show::Handle;
 use super::value::{Fallible, Given, given};
-use crate::base::Result;
+use crate::base::{Result, Task};
 use crate::report::items::Item;
 use crate::report::terminal::Screen;
 use crate::tensor::index::Index;
-use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_index};
+use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_index, steps};
 
 /// What is called through the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -83,7 +83,7 @@ impl Handle for Tensor {
     }
 
     fn json(&self) -> Result<serde_json::Value> {
-        super::value::json(&arrays::nested(self)?)
+        super::value::json(&arrays::nested(self, &Task::default())?)
     }
 }
 
@@ -104,7 +104,7 @@ fn on<T: Send + 'static>(
     work: impl FnOnce(&Tensor) -> Result<T> + Send + 'static,
 ) -> Fallible<T> {
     let t = t.clone();
-    heavy(ctx, t.elem_count(), move || work(&t))
+    heavy(ctx, steps(&t), move || work(&t))
 }
 
 /// A number as scripts hold it.

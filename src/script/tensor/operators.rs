@@ -90,7 +90,7 @@ pub mod logical {
     #[rhai_fn(name = "@", return_raw)]
     pub fn product(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Dynamic> {
         let columns = b.dims().last().copied().unwrap_or(1);
-        let cost = a.elem_count().saturating_mul(columns);
+        let cost = crate::tensor::steps(&a).saturating_mul(columns);
         Ok(super::super::value_of(heavy(&ctx, cost, move || matmul::matmul(&a, &b))?)?)
     }
 
@@ -103,19 +103,19 @@ pub mod logical {
     /// A mask of where both are not 0.
     #[rhai_fn(name = "&", return_raw)]
     pub fn and(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, a.elem_count().max(b.elem_count()), move || masks::and(&a, &b))
+        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::and(&a, &b))
     }
 
     /// A mask of where one of both is not 0.
     #[rhai_fn(name = "|", return_raw)]
     pub fn or(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, a.elem_count().max(b.elem_count()), move || masks::or(&a, &b))
+        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::or(&a, &b))
     }
 
     /// A mask of where exactly one of both is not 0.
     #[rhai_fn(name = "^", return_raw)]
     pub fn xor(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, a.elem_count().max(b.elem_count()), move || masks::xor(&a, &b))
+        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::xor(&a, &b))
     }
 
     /// A mask of where the tensor is 0.

@@ -20,7 +20,7 @@ fn sorting<T: Send + 'static>(
     work: impl FnOnce(&Tensor) -> crate::base::Result<T> + Send + 'static,
 ) -> Fallible<T> {
     let t = t.clone();
-    heavy(ctx, t.elem_count().saturating_mul(20), move || work(&t))
+    heavy(ctx, crate::tensor::steps(&t).saturating_mul(20), move || work(&t))
 }
 
 fn direction(descending: bool) -> Direction {

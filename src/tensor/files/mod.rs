@@ -16,7 +16,7 @@ use memmap2::Mmap;
 
 use super::element::{self, dispatch};
 use crate::base::files::Files;
-use crate::base::{Result, names};
+use crate::base::{Result, Task, names};
 use crate::{bail, err};
 
 /// What a tensor file holds.
@@ -85,8 +85,12 @@ impl Opened {
 }
 
 /// Writes one tensor as npy, or tensors by name as npz or safetensors.
-pub fn save(files: &Files, path: &Path, content: &Content) -> Result<()> {
-    let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| files.save(path, |w| fill(w)).map(|_place| ());
+pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Result<()> {
+    let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| {
+        let saved = files.save(path, |file| fill(&mut Heard { file, task })).map(|_place| ());
+        // What was given up is not there at all, and why it was given up is no trouble with the file.
+        saved.map_err(|error| task.check().err().unwrap_or(error))
+    };
     match (format(path)?, content) {
         (Format::Npy, Content::One(t)) => saved(&|w| npy::write(t, w)),
         (Format::Npy, Content::Named(_)) => {
@@ -110,6 +114,23 @@ fn countable(shape: &[usize]) -> Result<()> {
         bail!(Format, "expected a tensor of at most {MOST_AXES} axes, found {}", shape.len());
     }
     Ok(())
+}
+
+/// A file that is written to until Ctrl-C.
+struct Heard<'a> {
+    file: &'a mut dyn Write,
+    task: &'a Task,
+}
+
+impl Write for Heard<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.task.check().map_err(std::io::Error::other)?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// A tensor without a name is called `tensor` in files of named tensors.

@@ -15,6 +15,22 @@ fn count(dims: &[usize], to: DType) -> Tensor {
         .unwrap()
 }
 
+fn save(files: &Files, path: &Path, content: &Content) -> Result<()> {
+    super::save(files, path, content, &Task::default())
+}
+
+#[test]
+fn what_is_interrupted_is_not_written() {
+    let (folder, files) = folder();
+    let task = Task::default();
+    task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+    let one = Content::One(count(&[3], DType::F32));
+    for name in ["a.npy", "a.npz", "a.safetensors"] {
+        assert_eq!(super::save(&files, Path::new(name), &one, &task), Err(Error::interrupted()));
+        assert!(!folder.path().join("out").join(name).exists());
+    }
+}
+
 fn same(a: &Tensor, b: &Tensor) -> bool {
     a.dtype() == b.dtype() && a.dims() == b.dims() && element::floats(a).unwrap() == element::floats(b).unwrap()
 }

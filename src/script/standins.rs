@@ -1,0 +1,231 @@
+//! Functions of the language that stand in for its own of the same name and meaning, where those take many times what
+//! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed.
+//!
+//! The language documents them.
+
+use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
+
+use super::env::env;
+use super::paper::Paper;
+use super::room;
+use super::value::Fallible;
+use crate::base::{Kind, Result, Task, memory};
+
+/// Their names, so that the reference leaves them to the language.
+pub const NAMES: [&str; 9] =
+    ["replace", "split", "split_rev", "to_chars", "to_array", "print", "debug", "to_string", "to_debug"];
+
+pub fn module() -> Module {
+    let mut module = Module::new();
+    let method = |name| FuncRegistration::new(name).with_purity(false);
+    method("replace").set_into_module(&mut module, replace);
+    method("replace").set_into_module(&mut module, replace_by_letter);
+    method("replace").set_into_module(&mut module, replace_letter);
+    method("replace").set_into_module(&mut module, replace_letter_by_letter);
+    module.set_native_fn("split", split_words);
+    module.set_native_fn("split", split);
+    module.set_native_fn("split", split_at_letter);
+    module.set_native_fn("split", split_some);
+    module.set_native_fn("split", split_some_at_letter);
+    module.set_native_fn("split_rev", split_back);
+    module.set_native_fn("split_rev", split_back_at_letter);
+    module.set_native_fn("split_rev", split_some_back);
+    module.set_native_fn("split_rev", split_some_back_at_letter);
+    module.set_native_fn("to_chars", letters);
+    module.set_native_fn("to_array", bytes);
+    for name in ["print", "debug"] {
+        module.set_native_fn(name, print_list);
+        module.set_native_fn(name, print_map);
+    }
+    for name in ["to_string", "to_debug"] {
+        module.set_native_fn(name, list_text);
+        module.set_native_fn(name, map_text);
+    }
+    module
+}
+
+fn replace(text: &mut ImmutableString, find: ImmutableString, by: ImmutableString) -> Fallible<()> {
+    replaced(text, &find, &by)
+}
+
+fn replace_by_letter(text: &mut ImmutableString, find: ImmutableString, by: char) -> Fallible<()> {
+    replaced(text, &find, by.encode_utf8(&mut [0; 4]))
+}
+
+fn replace_letter(text: &mut ImmutableString, find: char, by: ImmutableString) -> Fallible<()> {
+    replaced(text, find.encode_utf8(&mut [0; 4]), &by)
+}
+
+fn replace_letter_by_letter(text: &mut ImmutableString, find: char, by: char) -> Fallible<()> {
+    replaced(text, find.encode_utf8(&mut [0; 4]), by.encode_utf8(&mut [0; 4]))
+}
+
+fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> Fallible<()> {
+    if by.len() > find.len() {
+        let longer = (by.len() - find.len()) as u128;
+        // Counting looks through the text once more, so the bound comes first.
+        let most = (text.len() / find.len().max(1) + 1) as u128 * longer;
+        if most > SMALL {
+            let found = text.matches(find).count() as u128;
+            memory::check(2 * (text.len() as u128 + found * longer), || "the text with all that is replaced".into())?;
+        }
+    }
+    if find.is_empty() || text.contains(find) {
+        *text = text.replace(find, by).into();
+    }
+    Ok(())
+}
+
+/// Results of this size are not worth a look.
+const SMALL: u128 = 1 << 20;
+
+/// What a part of a text takes beside its letters: a value, and a text that is shared.
+const PART: u128 = 80;
+
+/// How many parts are made between two looks at the flag.
+const PIECE: usize = 1 << 12;
+
+fn parts<'a>(ctx: &NativeCallContext, text: &str, parts: impl Iterator<Item = &'a str>) -> Fallible<Array> {
+    let env = env(ctx)?;
+    memory::check(text.len() as u128, || "the parts of a text".into())?;
+    let mut found = Array::new();
+    for part in parts {
+        if found.len().is_multiple_of(PIECE) {
+            env.task.check()?;
+        }
+        if found.len() == found.capacity() {
+            memory::check(2 * found.len() as u128 * PART, || format!("more than {} parts of a text", found.len()))?;
+        }
+        found.push(part.into());
+    }
+    Ok(found)
+}
+
+fn split_words(ctx: NativeCallContext, text: &mut ImmutableString) -> Fallible<Array> {
+    if text.is_empty() {
+        return Ok(vec![text.clone().into()]);
+    }
+    parts(&ctx, text, text.split_whitespace())
+}
+
+macro_rules! splits {
+    ($($name:ident($at:ty) $part:ident, $some:ident $partn:ident;)*) => { $(
+        fn $name(ctx: NativeCallContext, text: &mut ImmutableString, at: $at) -> Fallible<Array> {
+            let at = at.to_string();
+            if text.is_empty() {
+                return Ok(vec![text.clone().into()]);
+            }
+            parts(&ctx, text, text.$part(at.as_str()))
+        }
+
+        fn $some(ctx: NativeCallContext, text: &mut ImmutableString, at: $at, segments: i64) -> Fallible<Array> {
+            let at = at.to_string();
+            if text.is_empty() || segments <= 1 {
+                return Ok(vec![text.clone().into()]);
+            }
+            parts(&ctx, text, text.$partn(usize::try_from(segments).unwrap_or(usize::MAX), at.as_str()))
+        }
+    )* };
+}
+
+splits! {
+    split(ImmutableString) split, split_some splitn;
+    split_at_letter(char) split, split_some_at_letter splitn;
+    split_back(ImmutableString) rsplit, split_some_back rsplitn;
+    split_back_at_letter(char) rsplit, split_some_back_at_letter rsplitn;
+}
+
+fn letters(ctx: NativeCallContext, text: ImmutableString) -> Fallible<Array> {
+    let count = text.chars().count();
+    memory::check(count as u128 * size_of::<Dynamic>() as u128, || format!("{count} letters"))?;
+    listed(&env(&ctx)?.task, count, text.chars())
+}
+
+fn bytes(ctx: NativeCallContext, blob: &mut Blob) -> Fallible<Array> {
+    memory::check(blob.len() as u128 * size_of::<Dynamic>() as u128, || format!("{} bytes as numbers", blob.len()))?;
+    listed(&env(&ctx)?.task, blob.len(), blob.iter().map(|byte| i64::from(*byte)))
+}
+
+fn listed<T: Into<Dynamic>>(task: &Task, count: usize, items: impl Iterator<Item = T>) -> Fallible<Array> {
+    let mut list = Array::with_capacity(count);
+    for item in items {
+        if list.len().is_multiple_of(PIECE) {
+            task.check()?;
+        }
+        list.push(item.into());
+    }
+    Ok(list)
+}
+
+fn print_list(ctx: NativeCallContext, list: &mut Array) -> Fallible<ImmutableString> {
+    Ok(printed(&ctx, |paper| write_list(list, 0, paper))?)
+}
+
+fn print_map(ctx: NativeCallContext, map: &mut Map) -> Fallible<ImmutableString> {
+    Ok(printed(&ctx, |paper| write_map(map, 0, paper))?)
+}
+
+fn list_text(ctx: NativeCallContext, list: &mut Array) -> Fallible<ImmutableString> {
+    or_stop(printed(&ctx, |paper| write_list(list, 0, paper)))
+}
+
+fn map_text(ctx: NativeCallContext, map: &mut Map) -> Fallible<ImmutableString> {
+    or_stop(printed(&ctx, |paper| write_map(map, 0, paper)))
+}
+
+fn printed(ctx: &NativeCallContext, write: impl FnOnce(&mut Paper) -> Result<()>) -> Result<ImmutableString> {
+    let env = env(ctx)?;
+    let mut paper = Paper::new(&env.task);
+    write(&mut paper)?;
+    Ok(paper.done().into())
+}
+
+/// Where the engine asks for the text of a value it takes an error for a function that is missing, and writes the value
+/// itself. So there the script is stopped instead.
+fn or_stop(text: Result<ImmutableString>) -> Fallible<ImmutableString> {
+    match text {
+        Err(error) if matches!(error.kind, Kind::Memory | Kind::Interrupted) => {
+            room::stop();
+            Ok(ImmutableString::new())
+        }
+        text => Ok(text?),
+    }
+}
+
+/// Lists and maps in each other are written down so deep.
+const DEEPEST: usize = 120;
+
+/// A value as it stands in a list that is printed.
+pub fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
+    if let Some(list) = value.read_lock::<Array>() {
+        return if depth < DEEPEST { write_list(&list, depth, paper) } else { paper.put("[..]") };
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        return if depth < DEEPEST { write_map(&map, depth, paper) } else { paper.put("#{..}") };
+    }
+    if let Ok(letter) = value.as_char() {
+        return paper.put(letter.encode_utf8(&mut [0; 4]));
+    }
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return paper.put(&function.to_string());
+    }
+    match super::show::short(value) {
+        Some(text) => paper.put(&text),
+        None => paper.put(&format!("{value:?}")),
+    }
+}
+
+fn write_list(list: &Array, depth: usize, paper: &mut Paper) -> Result<()> {
+    paper.put("[")?;
+    paper.list(list, ", ", |paper, value| write(value, depth + 1, paper))?;
+    paper.put("]")
+}
+
+fn write_map(map: &Map, depth: usize, paper: &mut Paper) -> Result<()> {
+    paper.put("#{")?;
+    paper.list(map, ", ", |paper, (key, value)| {
+        paper.put(&format!("{key:?}: "))?;
+        write(value, depth + 1, paper)
+    })?;
+    paper.put("}")
+}
