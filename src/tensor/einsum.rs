@@ -54,10 +54,10 @@ fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
     let output: Vec<char> = match right {
         Some(right) => right.chars().collect(),
         None => {
-            let mut once: Vec<char> =
-                letters().copied().filter(|c| letters().filter(|o| *o == c).count() == 1).collect();
-            once.sort_unstable();
-            once
+            // Counted once: a text may have any length, and nobody has compared it with the tensors yet.
+            let mut counts = BTreeMap::new();
+            letters().for_each(|letter| *counts.entry(*letter).or_insert(0_usize) += 1);
+            counts.into_iter().filter(|(_, count)| *count == 1).map(|(letter, _)| letter).collect()
         }
     };
     for (i, letter) in output.iter().enumerate() {

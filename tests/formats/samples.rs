@@ -7,7 +7,7 @@ use candle_core::quantized::GgmlDType;
 use microtome::model::formats::gguf::Value;
 use microtome::tensor::{Device, Tensor};
 
-use crate::writer::{self, F32, Kind};
+use super::writer::{self, F32, Kind};
 
 pub fn fixture(path: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)).unwrap()

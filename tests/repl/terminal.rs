@@ -6,6 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+#[path = "../torture/binary.rs"]
+pub mod binary;
+
+use binary::binary;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 /// A slow machine under load still gets there; a test that waits so long has failed.
@@ -42,7 +46,7 @@ impl Terminal {
     pub fn start_with(folder: &Path, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_microtome"));
+        let mut command = CommandBuilder::new(binary());
         command.args(words);
         command.cwd(folder);
         // What the terminal around the tests can do must not matter.
@@ -84,6 +88,12 @@ impl Terminal {
         let terminal = Self::start(folder);
         terminal.prompt();
         terminal
+    }
+
+    /// The number of the process in it.
+    #[allow(dead_code, reason = "a long session asks what it takes")]
+    pub fn process(&self) -> u32 {
+        self.child.process_id().unwrap()
     }
 
     pub fn send(&mut self, keys: &str) {

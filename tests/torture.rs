@@ -1,0 +1,136 @@
+//! Some of what `examples/torture.rs` tries for hours, and all that it has found: nothing panics, dies or goes on for ever.
+#![cfg(target_os = "linux")]
+
+#[path = "torture/mod.rs"]
+mod torture;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+// The writer of GGUF files, which is a part of the crate's own tests too, finds these at the root of the crate there.
+use microtome::tensor;
+
+use torture::child::{Order, obey};
+use torture::watch::{Limits, ORDER, Outcome, alone, watch};
+use torture::{kills, session};
+
+/// The process of the cases: this program with this one test. By itself it does nothing.
+#[test]
+fn child() {
+    if let Ok(order) = std::env::var(ORDER) {
+        println!();
+        obey(Order::parse(&order));
+    }
+}
+
+fn start() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child", "--nocapture"]);
+    command
+}
+
+/// Nothing is optimised here, and other tests run beside: what is slow is interrupted, and what hears that late is none that
+/// hangs.
+const LIMITS: Limits =
+    Limits { patience: Duration::from_secs(20), hearing: Duration::from_secs(60), ..torture::LIMITS };
+
+/// Runs the first cases of a part.
+fn holds(part: &str, cases: u64) {
+    let mut bad = Vec::new();
+    let (mut ran, mut refused) = (0, 0);
+    watch(start, part, 1, 0..cases, None, LIMITS, &mut |ended, at| {
+        ran += u64::from(ended.outcome == Outcome::Ran);
+        refused += u64::from(ended.outcome == Outcome::Refused);
+        if ended.outcome.is_bad() {
+            let text = std::fs::read_to_string(at.join("case.rhai")).unwrap_or_default();
+            bad.push(format!(
+                "{} of case {}, {}: {}\n{text}",
+                ended.outcome.word(),
+                ended.number,
+                ended.about,
+                ended.said
+            ));
+        }
+    });
+    println!("{part}: {ran} of {cases} ran, {refused} were refused");
+    assert!(bad.is_empty(), "\n{}", bad.join("\n"));
+    // Cases that never come further than the first word would find nothing.
+    assert!(ran >= cases / 20, "only {ran} of {cases} cases of {part} ran");
+}
+
+#[test]
+fn random_calls_come_to_a_value_or_an_error() {
+    holds("calls", 200);
+}
+
+#[test]
+fn odd_tensors_go_through_every_method() {
+    holds("tensors", 200);
+}
+
+#[test]
+fn changed_examples_come_to_a_value_or_an_error() {
+    holds("examples", 200);
+}
+
+#[test]
+fn damaged_files_are_read_or_refused() {
+    for reader in torture::readers::READERS {
+        holds(reader.name, 20);
+    }
+}
+
+/// What was found once, by the harness or by others, each as small as it could be made.
+#[test]
+fn what_was_found_before_stays_mended() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture/found");
+    let mut found: Vec<_> = std::fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    for folder in found {
+        let ended = alone(start, &folder, LIMITS);
+        assert!(!ended.outcome.is_bad(), "{}: {} {}", folder.display(), ended.outcome.word(), ended.said);
+    }
+}
+
+/// The harness itself: what goes on for ever is interrupted, what is refused is no bad end.
+#[test]
+fn ends_are_told_apart() {
+    let of = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("case.rhai"), text).unwrap();
+        alone(start, folder.path(), Limits { patience: Duration::from_secs(2), ..LIMITS }).outcome
+    };
+    assert_eq!(["1 + 1", "oops()", "loop { }"].map(of), [Outcome::Ran, Outcome::Refused, Outcome::Interrupted]);
+}
+
+/// Dictionaries of several sites, of a sweep, and reports; `tests/kills.rs` has the fits and the saves, `tests/stores.rs`
+/// the harvests and `tests/training.rs` the trainings.
+#[test]
+fn what_is_killed_leaves_whole_files_and_goes_on_to_the_same_bytes() {
+    for scene in kills::SCENES.iter().filter(|scene| matches!(scene.name, "sweeps" | "reports")) {
+        let killed = kills::kill(scene, 8, 1).unwrap();
+        println!("{}: {killed:?}", scene.name);
+        assert!(killed.in_the_middle > 0 && killed.resumed > 0, "{}: {killed:?}", scene.name);
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_write_leaves_whole_files_and_says_so() {
+    let scene = kills::SCENES.iter().find(|scene| scene.name == "fits").unwrap();
+    println!("{:?}", kills::fill_disk(scene, 3).unwrap());
+    println!("{:?}", kills::fill_file_system(scene, 4).unwrap());
+}
+
+#[test]
+fn a_cache_that_is_read_only_changes_no_dictionary() {
+    kills::read_only_cache().unwrap();
+}
+
+#[test]
+fn a_session_takes_no_more_the_longer_it_lasts() {
+    let (first, last) = session::session(400, 1, Duration::ZERO, &mut |_, _| ());
+    println!("from {first:?} to {last:?}");
+    assert!(last.files <= first.files && last.threads <= first.threads, "from {first:?} to {last:?}");
+    assert!(last.memory < first.memory + (128 << 10), "from {first:?} to {last:?}");
+}

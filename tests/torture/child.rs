@@ -1,0 +1,309 @@
+//! The process that cases run in. It says at which it is, so that its death is attributed and the next one goes on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use microtome::base::Task;
+use microtome::base::access::{Access, Rules};
+use microtome::base::files::Files as Opened;
+use microtome::base::settings::Settings;
+use microtome::base::task::Silent;
+use microtome::script::env::Env;
+use microtome::script::failure::Failure;
+use microtome::script::{Session, thread};
+
+use super::binary::binary;
+use super::calls::Calls;
+use super::dice::Dice;
+use super::examples::{Examples, root};
+use super::readers::{Files, READERS, Reader};
+use super::values::PRELUDE;
+
+/// What a line that is meant for the parent begins with.
+pub const MARK: char = '\u{1e}';
+
+/// A case that is run alone, from the files that a finding has.
+pub const REPLAY: &str = "replay";
+
+/// The first line of a text that stands behind the prelude.
+const BEHIND_PRELUDE: &str = "// behind the prelude\n";
+
+/// Which cases a child is to run, in the folder that it was started in.
+pub struct Order {
+    pub part: String,
+    pub seed: u64,
+    pub from: u64,
+    pub to: u64,
+    pub memory: u64,
+}
+
+impl Order {
+    pub fn text(&self) -> String {
+        format!("{} {} {} {} {}", self.part, self.seed, self.from, self.to, self.memory)
+    }
+
+    pub fn parse(text: &str) -> Self {
+        let words: Vec<&str> = text.split(' ').collect();
+        let number = |at: usize| words[at].parse().unwrap();
+        Self { part: words[0].into(), seed: number(1), from: number(2), to: number(3), memory: number(4) }
+    }
+}
+
+/// Panics outside of what a session catches: on threads of a pool, or while a result is shown.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Whether the parent has lost its patience; the flag that scripts hear may have been answered and lowered.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the cases of an order.
+pub fn obey(order: Order) {
+    microtome::base::memory::keep_freed();
+    limit_memory(order.memory);
+    std::panic::set_hook(Box::new(|info| {
+        eprintln!("{info}");
+        PANICS.lock().unwrap().push(info.to_string());
+    }));
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = flag.clone();
+    ctrlc::set_handler(move || {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        raised.store(true, Ordering::Relaxed);
+    })
+    .unwrap();
+    thread::with_large_stack(move || Child::new(flag, &order).run(&order)).unwrap();
+    println!("{MARK}bye");
+}
+
+/// How one case ended.
+enum End {
+    Ran,
+    Refused,
+    Interrupted,
+    Panicked(String),
+}
+
+/// Where the texts of a part come from.
+enum Source {
+    Calls(Calls),
+    Examples(Examples),
+    Reader(&'static Reader, Vec<Files>),
+    Replay,
+}
+
+struct Child {
+    flag: Arc<AtomicBool>,
+    session: Session,
+    source: Source,
+}
+
+impl Child {
+    fn new(flag: Arc<AtomicBool>, order: &Order) -> Self {
+        let mut session = session(&flag);
+        let source = match order.part.as_str() {
+            "calls" => Source::Calls(Calls::all(&session.docs())),
+            "tensors" => Source::Calls(Calls::on_odd_tensors(&session.docs())),
+            "examples" => Source::Examples(Examples::of(&session.docs())),
+            REPLAY => Source::Replay,
+            name => {
+                let reader = READERS.iter().find(|reader| reader.name == name).unwrap();
+                succeed(&mut session, "made", reader.makes);
+                let whole = reader.whole(files_below(Path::new("out/case")));
+                Source::Reader(reader, whole)
+            }
+        };
+        let text = std::fs::read_to_string("case.rhai").unwrap_or_default();
+        if matches!(source, Source::Calls(_)) || text.starts_with(BEHIND_PRELUDE) && order.part == REPLAY {
+            succeed(&mut session, "prelude", PRELUDE);
+        }
+        Self { flag, session, source }
+    }
+
+    fn run(mut self, order: &Order) {
+        for number in order.from..order.to {
+            let mut dice = Dice::new(order.seed, &order.part, number);
+            let (about, files, text) = match &self.source {
+                Source::Calls(calls) => {
+                    let (about, code) = calls.case(number, &mut dice);
+                    (about, Files::new(), format!("{BEHIND_PRELUDE}{code}"))
+                }
+                Source::Examples(examples) => {
+                    let (about, text) = examples.case(&mut dice);
+                    (about, Files::new(), text)
+                }
+                Source::Reader(reader, whole) => {
+                    let (files, text) = reader.case(whole, number, &mut dice);
+                    (order.part.clone(), files, text)
+                }
+                Source::Replay => {
+                    let text = std::fs::read_to_string("case.rhai").unwrap();
+                    (order.part.clone(), files_below(Path::new("case")), with_fixtures(&text))
+                }
+            };
+            write_case(&files, &text);
+            println!("{MARK}begin {number} {about}");
+            let start = Instant::now();
+            let is_record = files.iter().any(|(name, _)| name == "x/run.json");
+            let (end, said) = if is_record { run_again() } else { self.eval(number, &text) };
+            // Whole files that are refused would be no ground for damaged ones.
+            let is_whole = matches!(&self.source, Source::Reader(_, whole) if number < whole.len() as u64);
+            let end = match end {
+                End::Refused if is_whole => End::Panicked(format!("whole files are refused: {said}")),
+                end => end,
+            };
+            let millis = start.elapsed().as_millis();
+            let said = said.replace('\n', " ");
+            let (word, said) = match end {
+                End::Ran => ("ran", said),
+                End::Refused => ("refused", said),
+                End::Interrupted => ("interrupted", said),
+                End::Panicked(what) => ("panic", what.replace('\n', " ")),
+            };
+            println!("{MARK}end {number} {word} {} {millis} {said}", peak());
+            if word == "panic" || INTERRUPTED.load(Ordering::Relaxed) {
+                // What a panic has left behind is no ground for the next case, and the parent looks at this one's files.
+                return;
+            }
+        }
+    }
+
+    /// Evaluates the text, and shows and writes down what comes of it.
+    fn eval(&mut self, number: u64, text: &str) -> (End, String) {
+        self.flag.store(false, Ordering::Relaxed);
+        self.session.env().random.restart(number);
+        let (end, said) = match self.session.eval("case", text) {
+            Ok(value) => {
+                self.session.set_variable("it", value);
+                let mut end = End::Ran;
+                for follow in ["show(it)", "repr(it).len()", "to_json(it).len()"] {
+                    let flag = self.flag.load(Ordering::Relaxed);
+                    if flag || matches!(end, End::Panicked(_)) {
+                        break;
+                    }
+                    if let Err(failure) = self.session.eval("follow", follow)
+                        && let (End::Panicked(what), _) = judged(&failure)
+                    {
+                        end = End::Panicked(format!("{what} in {follow}"));
+                    }
+                }
+                self.session.set_variable("it", rhai::Dynamic::UNIT);
+                (end, String::new())
+            }
+            Err(failure) => judged(&failure),
+        };
+        let session = &mut self.session;
+        let _what_was_printed = session.env().console.take();
+        let cleared = catch_unwind(AssertUnwindSafe(|| session.env().files.release()));
+        let panics = std::mem::take(&mut *PANICS.lock().unwrap());
+        match (panics.first(), cleared) {
+            (Some(first), _) => (End::Panicked(first.clone()), String::new()),
+            (None, Err(_)) => (End::Panicked("while locks were given back".into()), String::new()),
+            _ => (end, said),
+        }
+    }
+}
+
+fn judged(failure: &Failure) -> (End, String) {
+    let said = format!("{}: {}", failure.kind, failure.message);
+    match failure.kind.as_str() {
+        "bug" => (End::Panicked(failure.message.clone()), said),
+        "interrupted" => (End::Interrupted, said),
+        _ => (End::Refused, said),
+    }
+}
+
+/// A session as the program has it, which reaches no network and keeps what it fits below `case`.
+fn session(flag: &Arc<AtomicBool>) -> Session {
+    let out = Path::new("out");
+    let rules = Rules { deny_net: vec!["*".into()], ..Rules::default() };
+    let env = Env::in_memory(out).unwrap();
+    let settings =
+        Settings { cache: Some(std::env::current_dir().unwrap().join("out/case/cache")), ..env.settings.clone() };
+    let files = Opened::new(Access::new(out, &rules).unwrap(), true);
+    Session::new(Env { task: Task::new(flag.clone(), Arc::new(Silent)), files, settings, ..env })
+}
+
+fn succeed(session: &mut Session, name: &str, text: &str) {
+    if let Err(failure) = session.eval(name, text) {
+        panic!("{name}: {} {:?}", failure.message, failure.place);
+    }
+    session.env().files.release();
+}
+
+/// Puts the files of a case where it looks for them, and its text and its files where the parent finds them.
+fn write_case(files: &Files, text: &str) {
+    let below = Path::new("out/case");
+    if below.exists() {
+        std::fs::remove_dir_all(below).unwrap();
+    }
+    for (name, bytes) in files {
+        let path = below.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    std::fs::write("case.rhai", text).unwrap();
+}
+
+/// Files below a folder, by their paths in it.
+pub fn files_below(folder: &Path) -> Files {
+    let mut files = Files::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !entry.file_name().to_string_lossy().starts_with('.') {
+                let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+                files.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A text whose fixtures are found from every folder.
+pub fn with_fixtures(text: &str) -> String {
+    text.replace("tests/fixtures", &root().join("tests/fixtures").display().to_string())
+}
+
+/// The record of a run, read by the program itself.
+fn run_again() -> (End, String) {
+    let mut command = Command::new(binary());
+    command.args(["run", "--again", "out/case/x/run.json"]).env("MICROTOME_CACHE", "").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() {
+        _ if said.contains("panicked") || said.contains("mistake in microtome") => (End::Panicked(said), String::new()),
+        Some(0) => (End::Ran, said),
+        Some(130) => (End::Interrupted, said),
+        Some(1..=3) => (End::Refused, said),
+        _ => (End::Panicked(format!("{}: {said}", output.status)), String::new()),
+    }
+}
+
+/// The most memory that this process has had so far, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// A case that wants more gets an error or dies; the machine and its other programs do not.
+#[cfg(unix)]
+fn limit_memory(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read what they are given.
+    unsafe {
+        assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &limit), 0);
+        libc::setrlimit(libc::RLIMIT_CORE, &none);
+        // A harness that is killed leaves no child behind.
+        #[cfg(target_os = "linux")]
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+    }
+}

@@ -1,0 +1,375 @@
+//! Runs of the program that are killed at any moment, and run out of disk: what they leave is whole, and what goes on from
+//! it ends with the same bytes.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::binary::binary;
+use super::dice::Dice;
+
+/// What is run: something that is there before, and what is killed.
+pub struct Scene {
+    pub name: &'static str,
+    before: &'static str,
+    script: &'static str,
+}
+
+/// A model and a text, small enough that a run takes a second.
+macro_rules! with_model {
+    ($code:literal) => {
+        concat!(
+            r#"let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+            let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+            let words = [];
+            for i in 0..60 { words.push("to be or not " + "be to or ".sub_string(0, i % 7) + "to not be"); }
+            let text = data::texts(words);
+            "#,
+            $code
+        )
+    };
+}
+
+const HARVEST: &str = with_model!(r#"data::harvest(m, "resid_post.*", text, #{ dir: "store", shard_rows: 64 });"#);
+
+pub const SCENES: &[Scene] = &[
+    Scene {
+        name: "fits",
+        before: HARVEST,
+        script: r#"let s = sae::fit(data::store("store"), #{ site: "resid_post.0", k: 2, d_sae: 24, batch: 64, steps: 60, buffer: 300,
+            seed: 1, dir: "kept", every: 1 });
+            s.save("dictionary");"#,
+    },
+    Scene { name: "harvests", before: "", script: HARVEST },
+    Scene {
+        name: "trainings",
+        before: "",
+        script: r#"let rows = [[1, 2, 3, 1, 2, 3], [2, 3, 1, 2, 3, 1], [3, 1, 2, 3, 1, 2]];
+            let m = model::train(#{ layers: 1, d_model: 8, heads: 2, vocab: 4 }, rows, #{ steps: 60, seed: 1, dir: "kept", every: 1 });
+            m.save("model");"#,
+    },
+    Scene {
+        name: "sweeps",
+        before: HARVEST,
+        script: r#"let all = sae::fit_all(data::store("store"), #{ k: 2, ratio: 2, batch: 64, steps: 30, buffer: 300, seed: 1,
+            dir: "kept", every: 1 });
+            let more = sae::sweep(data::store("store").activations("resid_post.1", 0, 600), #{ k: [1, 2, 3], ratio: 2, batch: 64, steps: 20, seed: 1 });
+            for i in 0..more.len() { more[i].save(`swept/${i}`); }
+            sae::pareto(more, data::store("store").activations("resid_post.1", 0, 600)).chart().save("front.svg");"#,
+    },
+    Scene {
+        name: "saves",
+        before: "",
+        script: with_model!(
+            r#"m.save("model");
+            let x = tensor::randn([64, 16], #{ seed: 1 });
+            for i in 0..10 {
+                tensor::save("x.safetensors", #{ a: x, b: x.sum(0) });
+                x.save("x.npy");
+                run::save_json("x.json", x.to_array());
+                run::save_text("x.txt", "0123456789".to_upper() + i % 1);
+            }
+            sae::random(x, 32, #{ k: 2, seed: 1 }).save("dictionary", #{ format: "saelens" });"#
+        ),
+    },
+    Scene {
+        name: "reports",
+        before: "",
+        script: r#"let items = ["Text"];
+            for i in 0..6 { items.push(plot::line(tensor::randn([100], #{ seed: i }))); items.push(table([#{ a: i, b: "x" }])); }
+            report("page", items).save();
+            plot::heat(tensor::randn([12, 12], #{ seed: 1 })).save("heat.svg");"#,
+    },
+];
+
+/// All files below a folder by their paths, but those whose names begin with a dot.
+fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    super::child::files_below(folder).into_iter().collect()
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(scene: &Scene) -> Result<Self, String> {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(place.path("scene.rhai"), scene.script).unwrap();
+        place.begin(scene)?;
+        Ok(place)
+    }
+
+    /// Makes what has to be there before.
+    fn begin(&self, scene: &Scene) -> Result<(), String> {
+        let _none = std::fs::remove_dir_all(self.path("out"));
+        if scene.before.is_empty() {
+            return Ok(());
+        }
+        std::fs::write(self.path("before.rhai"), scene.before).unwrap();
+        succeed(self.start("before.rhai", |_| ()))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn out(&self) -> PathBuf {
+        self.path("out")
+    }
+
+    fn start(&self, script: &str, change: impl FnOnce(&mut Command)) -> Child {
+        let mut command = Command::new(binary());
+        command
+            .args(["--quiet", "run", script])
+            .current_dir(self.folder.path())
+            .env("XDG_CONFIG_HOME", self.folder.path())
+            .env("MICROTOME_CACHE", self.path("cache"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        change(&mut command);
+        command.spawn().unwrap()
+    }
+
+    /// Goes on to the end, and compares with a run that nobody has disturbed.
+    fn is_as(&self, wanted: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
+        succeed(self.start("scene.rhai", |_| ()))?;
+        let found = tree(&self.out());
+        for (name, bytes) in wanted {
+            if found.get(name).map(|found| told(name, found)) != Some(told(name, bytes)) {
+                return Err(format!("{name} is not what it is where nobody disturbs"));
+            }
+        }
+        match found.keys().find(|name| !wanted.contains_key(*name)) {
+            Some(name) => Err(format!("{name} is left behind")),
+            None => unfinished(&self.out()),
+        }
+    }
+}
+
+/// What a file says whoever wrote it. The record of a run that went on names what it went on from, and not what it found
+/// done already.
+fn told(name: &str, bytes: &[u8]) -> Vec<u8> {
+    match serde_json::from_slice(bytes) {
+        Ok(serde_json::Value::Object(mut record)) if name.ends_with("run.json") => {
+            record.remove("read");
+            record.remove("written");
+            serde_json::Value::Object(record).to_string().into_bytes()
+        }
+        _ => bytes.to_vec(),
+    }
+}
+
+fn succeed(child: Child) -> Result<(), String> {
+    let output = child.wait_with_output().unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// Nothing that a run had not finished lies anywhere below the folder.
+fn unfinished(folder: &Path) -> Result<(), String> {
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name().to_string_lossy().contains("unfinished") {
+                return Err(format!("{} is left unfinished", entry.path().display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every file that stands under a name of its own can be read by its format.
+fn is_whole(files: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
+    for (name, bytes) in files {
+        let ending = name.rsplit('.').next().unwrap_or_default();
+        let is_read = match ending {
+            "safetensors" => safetensors::SafeTensors::deserialize(bytes).is_ok(),
+            "json" => serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
+            // All else is written once, and there as a whole or not at all.
+            _ => wanted.get(name) == Some(bytes),
+        };
+        if !is_read {
+            return Err(format!("{name} is there in half"));
+        }
+    }
+    Ok(())
+}
+
+/// What came of the kills of a scene.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Killed {
+    pub kills: usize,
+    /// Runs that were killed when something was there and something was missing.
+    pub in_the_middle: usize,
+    /// Runs that went on to the end and came to the same bytes.
+    pub resumed: usize,
+}
+
+/// Kills runs of a scene so many times, each at a moment of its own.
+pub fn kill(scene: &Scene, count: usize, seed: u64) -> Result<Killed, String> {
+    let mut dice = Dice::new(seed, scene.name, 0);
+    // The first run reads the program from the disk, and is not the one whose time tells when to kill.
+    succeed(Place::new(scene)?.start("scene.rhai", |_| ()))?;
+    let undisturbed = Place::new(scene)?;
+    let start = Instant::now();
+    succeed(undisturbed.start("scene.rhai", |_| ()))?;
+    let took = start.elapsed();
+    let wanted = tree(&undisturbed.out());
+    let place = Place::new(scene)?;
+    let begun = tree(&place.out());
+    let mut killed = Killed::default();
+    for number in 0..count {
+        let mut child = place.start("scene.rhai", |_| ());
+        // Runs that go on are shorter than the first one.
+        let share = dice.below(1000) as f64 / 1000.0 * if dice.chance(0.5) { 1.0 } else { 0.4 };
+        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * share));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed.kills += 1;
+        let found = tree(&place.out());
+        let within = |what: String| format!("{} after kill {number}: {what}", scene.name);
+        is_whole(&found, &wanted).map_err(within)?;
+        killed.in_the_middle += usize::from(found != begun && found != wanted);
+        // What was killed up to four times goes on to the end, and all begins anew.
+        if found == wanted || dice.chance(0.3) || number + 1 == count {
+            place.is_as(&wanted).map_err(within)?;
+            killed.resumed += 1;
+            place.begin(scene)?;
+        }
+    }
+    Ok(killed)
+}
+
+/// A disk that is full at any write of a scene: no file grows beyond some size, from nothing to the largest there is. The
+/// run says so, or is ended by the system; what it leaves is whole, and where there is room it goes on.
+pub fn fill_disk(scene: &Scene, sizes: usize) -> Result<Killed, String> {
+    let undisturbed = Place::new(scene)?;
+    succeed(undisturbed.start("scene.rhai", |_| ()))?;
+    let wanted = tree(&undisturbed.out());
+    let place = Place::new(scene)?;
+    let begun = tree(&place.out());
+    let written = wanted.iter().filter(|(name, _)| !begun.contains_key(*name));
+    let largest = written.map(|(_, bytes)| bytes.len()).max().unwrap_or(0) as u64;
+    let mut filled = Killed::default();
+    for step in 0..sizes as u64 {
+        let limit = largest * step / sizes as u64;
+        for is_heard in [true, false] {
+            let child = place.start("scene.rhai", |command| limit_files(command, limit, is_heard));
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            filled.kills += 1;
+            let within = |what: String| format!("{} with files of {limit} bytes at most: {what}", scene.name);
+            if output.status.success() {
+                return Err(within("it came to an end".into()));
+            }
+            if is_heard && (output.status.code() != Some(1) || !said.contains("cannot write")) {
+                return Err(within(format!("it said {said}")));
+            }
+            let found = tree(&place.out());
+            is_whole(&found, &wanted).map_err(within)?;
+            if is_heard {
+                unfinished(&place.out()).map_err(within)?;
+            }
+            filled.in_the_middle += usize::from(found != begun);
+            place.is_as(&wanted).map_err(within)?;
+            filled.resumed += 1;
+            place.begin(scene)?;
+        }
+    }
+    Ok(filled)
+}
+
+/// No file of the program grows beyond `bytes`. A write that would is an error where the signal is not heard, and the end
+/// of the program where it is.
+fn limit_files(command: &mut Command, bytes: u64, is_ignored: bool) {
+    // SAFETY: both calls may be made between fork and exec, and read only what they are given.
+    unsafe {
+        command.pre_exec(move || {
+            let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+            if is_ignored {
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            }
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
+/// The same on a file system of its own that is full, where a user may have one: of so many KiB, from very few up to what
+/// all files take. Nothing where the system allows none.
+pub fn fill_file_system(scene: &Scene, sizes: usize) -> Result<Option<Killed>, String> {
+    let probe = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return Ok(None);
+    }
+    let undisturbed = Place::new(scene)?;
+    succeed(undisturbed.start("scene.rhai", |_| ()))?;
+    let wanted = tree(&undisturbed.out());
+    let all = wanted.values().map(|bytes| bytes.len().div_ceil(4096) * 4).sum::<usize>();
+    let place = Place::new(scene)?;
+    let kept = place.path("before");
+    std::fs::create_dir_all(place.out()).unwrap();
+    std::fs::rename(place.out(), &kept).unwrap();
+    let before = tree(&kept).values().map(|bytes| bytes.len().div_ceil(4096) * 4).sum::<usize>();
+    let mut filled = Killed::default();
+    for step in 0..sizes {
+        // Folders take room, too, and the last files do not fit beside what they replace.
+        let kib = before + 8 + (all - before) * step / sizes;
+        let script = format!(
+            "mkdir -p out && mount -t tmpfs -o size={kib}k none out && cp -a before/. out/ && {} --quiet run scene.rhai; \
+             code=$?; rm -rf after; cp -a out after; exit $code",
+            binary().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", &script]).current_dir(place.folder.path());
+        command.env("MICROTOME_CACHE", "").env("XDG_CONFIG_HOME", place.folder.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        filled.kills += 1;
+        let within = |what: String| format!("{} on {kib} KiB: {what}", scene.name);
+        if output.status.code() == Some(0) {
+            continue;
+        }
+        if output.status.code() != Some(1) || !said.contains("cannot write") {
+            return Err(within(format!("it said {said}")));
+        }
+        let found = tree(&place.path("after"));
+        is_whole(&found, &wanted).map_err(within)?;
+        unfinished(&place.path("after")).map_err(within)?;
+        filled.in_the_middle += usize::from(found != tree(&kept));
+        let _none = std::fs::remove_dir_all(place.out());
+        std::fs::rename(place.path("after"), place.out()).unwrap();
+        place.is_as(&wanted).map_err(within)?;
+        filled.resumed += 1;
+    }
+    Ok(Some(filled))
+}
+
+/// A dictionary is fitted the same where the cache cannot be written: the fit says so and goes on.
+pub fn read_only_cache() -> Result<(), String> {
+    let scene = Scene {
+        name: "cache",
+        before: "",
+        script: with_model!(
+            r#"sae::fit(m, "resid_post.0", text, #{ k: 2, ratio: 2, steps: 5, seed: 1 }).save("dictionary");"#
+        ),
+    };
+    let usual = Place::new(&scene)?;
+    succeed(usual.start("scene.rhai", |_| ()))?;
+    let place = Place::new(&scene)?;
+    // A file system of the kernel's own takes no new folder, not even from root.
+    succeed(place.start("scene.rhai", |command| {
+        command.env("MICROTOME_CACHE", "/proc/none");
+    }))?;
+    let [one, other] = [&usual, &place].map(|place| tree(&place.path("out/dictionary")));
+    if one == other && !one.is_empty() { Ok(()) } else { Err("another dictionary without a cache".into()) }
+}

@@ -1,0 +1,113 @@
+//! What came of all cases of each part, as a table that a run is gone on with from, and the findings beside it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::child::files_below;
+use super::watch::{Ended, Outcome};
+
+/// What came of the cases of a part.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counts {
+    pub ran: u64,
+    pub refused: u64,
+    pub interrupted: u64,
+    pub panics: u64,
+    pub aborts: u64,
+    pub hangs: u64,
+    /// KiB.
+    pub peak: u64,
+    pub minutes: f64,
+}
+
+impl Counts {
+    pub fn tried(&self) -> u64 {
+        self.ran + self.refused + self.interrupted + self.bad()
+    }
+
+    pub fn bad(&self) -> u64 {
+        self.panics + self.aborts + self.hangs
+    }
+
+    pub fn add(&mut self, ended: &Ended) {
+        let count = match ended.outcome {
+            Outcome::Ran => &mut self.ran,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Interrupted => &mut self.interrupted,
+            Outcome::Panic => &mut self.panics,
+            Outcome::Abort => &mut self.aborts,
+            Outcome::Hang => &mut self.hangs,
+        };
+        *count += 1;
+        self.peak = self.peak.max(ended.peak);
+    }
+}
+
+const HEAD: &str = "| part | tried | ran | refused | interrupted | panics | aborts | hangs | largest memory, MiB | minutes |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+
+/// The table as a page.
+pub fn page(seed: u64, all: &BTreeMap<String, Counts>) -> String {
+    let mut text = format!("Seed {seed}.\n\n{HEAD}");
+    for (part, c) in all {
+        let (tried, peak) = (c.tried(), c.peak / 1024);
+        text += &format!(
+            "| {part} | {tried} | {} | {} | {} | {} | {} | {} | {peak} | {:.1} |\n",
+            c.ran, c.refused, c.interrupted, c.panics, c.aborts, c.hangs, c.minutes
+        );
+    }
+    text
+}
+
+/// The rows of a page that was written with the same seed.
+pub fn parse(text: &str, seed: u64) -> BTreeMap<String, Counts> {
+    if !text.starts_with(&format!("Seed {seed}.\n")) {
+        return BTreeMap::new();
+    }
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let numbers: Vec<f64> = cells.get(1..)?.iter().map(|cell| cell.parse().ok()).collect::<Option<_>>()?;
+        let [_, ran, refused, interrupted, panics, aborts, hangs, peak] =
+            numbers.get(..8)?.iter().map(|x| *x as u64).collect::<Vec<_>>().try_into().ok()?;
+        let counts =
+            Counts { ran, refused, interrupted, panics, aborts, hangs, peak: peak * 1024, minutes: *numbers.get(8)? };
+        Some((cells[0].to_string(), counts))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// Findings, each in a folder: the text, the files, and what was said. Three of a kind are enough.
+pub struct Findings {
+    pub folder: PathBuf,
+    kinds: BTreeMap<String, usize>,
+}
+
+impl Findings {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, kinds: BTreeMap::new() }
+    }
+
+    /// Keeps a finding, which is called by a `word`, if there are not three like it; gives back its folder.
+    pub fn keep(&mut self, part: &str, word: &str, ended: &Ended, at: &Path) -> Option<PathBuf> {
+        // A panic is known by its place, and all else by what was called.
+        let place = ended.said.split(": ").next().unwrap_or_default();
+        let kind = match ended.outcome {
+            Outcome::Panic => place.to_string(),
+            _ => format!("{part} {word} {}", ended.about),
+        };
+        let seen = self.kinds.entry(kind).or_default();
+        *seen += 1;
+        if *seen > 3 {
+            return None;
+        }
+        let folder = self.folder.join(format!("{part}-{word}-{}", ended.number));
+        let files = files_below(&at.join("out/case")).into_iter().map(|(name, bytes)| (format!("case/{name}"), bytes));
+        let text = std::fs::read(at.join("case.rhai")).unwrap_or_default();
+        for (name, bytes) in files.chain([("case.rhai".to_string(), text)]) {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        std::fs::write(folder.join("said.txt"), format!("{}\n{}\n", ended.about, ended.said)).unwrap();
+        Some(folder)
+    }
+}

@@ -1,0 +1,232 @@
+//! Starts children, hears at which case they are, and tells how each case ended, the deaths among them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::child::{MARK, Order, files_below};
+
+/// What a case may take.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Bytes of address space, the stack of a script among them.
+    pub memory: u64,
+    /// How long a case may run before it is interrupted.
+    pub patience: Duration,
+    /// How long it may take to hear that.
+    pub hearing: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Ran,
+    /// It ended in an error of ours.
+    Refused,
+    /// It took longer than our patience, and ended when it was interrupted.
+    Interrupted,
+    Panic,
+    /// The process died.
+    Abort,
+    /// An interruption was not heard in time.
+    Hang,
+}
+
+impl Outcome {
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Panic | Self::Abort | Self::Hang)
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+            Self::Panic => "panic",
+            Self::Abort => "abort",
+            Self::Hang => "hang",
+        }
+    }
+}
+
+/// How a case ended.
+pub struct Ended {
+    pub number: u64,
+    /// What was called, or which reader read.
+    pub about: String,
+    pub outcome: Outcome,
+    pub said: String,
+    /// The most memory that its process has had so far, in KiB.
+    pub peak: u64,
+}
+
+/// The program of a child, which finds its order in the variable [`ORDER`].
+pub type Starter = fn() -> Command;
+
+pub const ORDER: &str = "TORTURE";
+
+/// So many cases share a process, so that what they leave there does not add up.
+const BATCH: u64 = 400;
+
+/// Runs cases `from` to `to` of a part, until it is time to stop; `ended` hears of each, and where its files are.
+pub fn watch(
+    start: Starter,
+    part: &str,
+    seed: u64,
+    cases: std::ops::Range<u64>,
+    until: Option<Instant>,
+    limits: Limits,
+    ended: &mut dyn FnMut(&Ended, &Path),
+) {
+    let mut next = cases.start;
+    let is_time = || until.is_none_or(|until| Instant::now() < until);
+    while next < cases.end && is_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = cases.end.min(next + BATCH);
+        let order = Order { part: part.into(), seed, from: next, to, memory: limits.memory };
+        let mut running = Running::start(start, &order, folder.path());
+        while next < to && is_time() {
+            let Some(end) = running.next(next, limits, folder.path()) else { break };
+            next = end.number + 1;
+            ended(&end, folder.path());
+            if end.outcome.is_bad() || end.outcome == Outcome::Interrupted {
+                // What was interrupted may still be computing.
+                break;
+            }
+        }
+    }
+}
+
+/// Runs one case alone: the text and the files of a finding.
+pub fn alone(start: Starter, finding: &Path, limits: Limits) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(finding.join("case.rhai"), folder.path().join("case.rhai")).unwrap();
+    for (name, bytes) in files_below(&finding.join("case")) {
+        let path = folder.path().join("case").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let order = Order { part: super::child::REPLAY.into(), seed: 0, from: 0, to: 1, memory: limits.memory };
+    Running::start(start, &order, folder.path()).next(0, limits, folder.path()).unwrap()
+}
+
+/// A child, which ends with this value.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended has been waited for, and its number may be another's by now.
+        if let Ok(None) = self.child.try_wait() {
+            signal(&self.child, libc::SIGKILL);
+            let _status = self.child.wait();
+        }
+    }
+}
+
+impl Running {
+    fn start(start: Starter, order: &Order, folder: &Path) -> Self {
+        let mut command = start();
+        command
+            .env(ORDER, order.text())
+            .env("HF_HUB_OFFLINE", "1")
+            .env("HF_HOME", folder.join("hub"))
+            .env("XDG_CONFIG_HOME", folder)
+            .env("MICROTOME_CACHE", "")
+            .current_dir(folder)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(folder.join("stderr")).unwrap());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                // The nobody-listens error comes after a child was given up.
+                if let Some((_, line)) = line.split_once(MARK)
+                    && sender.send(line.to_string()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// How the next case ended; nothing when the child has done all of its cases.
+    fn next(&mut self, expected: u64, limits: Limits, folder: &Path) -> Option<Ended> {
+        // The first case waits for what stands before all: an engine, the prelude, the files of a reader.
+        let begun = match self.lines.recv_timeout(limits.patience * 6) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Some(self.dead(expected, "", Outcome::Hang, folder)),
+            Err(RecvTimeoutError::Disconnected) => return Some(self.dead(expected, "", Outcome::Abort, folder)),
+        };
+        let (number, about) = begun.strip_prefix("begin ")?.split_once(' ').unwrap();
+        let number = number.parse().unwrap();
+        let line = match self.lines.recv_timeout(limits.patience) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return Some(self.dead(number, about, Outcome::Abort, folder)),
+            Err(RecvTimeoutError::Timeout) => {
+                signal(&self.child, libc::SIGINT);
+                match self.lines.recv_timeout(limits.hearing) {
+                    Ok(line) => {
+                        let end = ended(number, about, &line);
+                        let outcome = if end.outcome.is_bad() { end.outcome } else { Outcome::Interrupted };
+                        return Some(Ended { outcome, ..end });
+                    }
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Some(self.dead(number, about, Outcome::Abort, folder));
+                    }
+                    Err(RecvTimeoutError::Timeout) => {
+                        let since = Instant::now();
+                        // How late it is tells a slow answer from none.
+                        let late = match self.lines.recv_timeout(limits.patience) {
+                            Ok(_) => format!(
+                                "heard {:.1} s after the interruption",
+                                (limits.hearing + since.elapsed()).as_secs_f64()
+                            ),
+                            Err(_) => "unheard".into(),
+                        };
+                        return Some(Ended { said: late, ..self.dead(number, about, Outcome::Hang, folder) });
+                    }
+                }
+            }
+        };
+        Some(ended(number, about, &line))
+    }
+
+    fn dead(&mut self, number: u64, about: &str, outcome: Outcome, folder: &Path) -> Ended {
+        if outcome == Outcome::Hang {
+            signal(&self.child, libc::SIGKILL);
+        }
+        let status = self.child.wait().unwrap();
+        let stderr = std::fs::read(folder.join("stderr")).unwrap_or_default();
+        let tail = String::from_utf8_lossy(&stderr[stderr.len().saturating_sub(600)..]).replace('\n', " ");
+        let how = status.signal().map_or(format!("{status}"), |signal| format!("signal {signal}"));
+        Ended { number, about: about.into(), outcome, said: format!("{how}: {tail}"), peak: 0 }
+    }
+}
+
+fn ended(number: u64, about: &str, line: &str) -> Ended {
+    let words: Vec<&str> = line.splitn(6, ' ').collect();
+    let outcome = match words[2] {
+        "ran" => Outcome::Ran,
+        "refused" => Outcome::Refused,
+        "interrupted" => Outcome::Interrupted,
+        _ => Outcome::Panic,
+    };
+    let said = words.get(5).copied().unwrap_or_default().to_string();
+    Ended { number, about: about.into(), outcome, said, peak: words[3].parse().unwrap() }
+}
+
+/// To the child and whatever it has started.
+fn signal(child: &Child, signal: i32) {
+    // SAFETY: the child leads a process group of its own, and it has not been waited for.
+    unsafe { libc::kill(-(child.id() as i32), signal) };
+}
