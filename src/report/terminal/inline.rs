@@ -68,6 +68,7 @@ fn sixel(drawing: &Drawing) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codes::plain;
     use super::*;
 
     #[test]
@@ -90,10 +91,11 @@ mod tests {
         let (_, chart) = crate::report::samples::all().remove(0);
         let screen = |graphics| Screen { graphics, ..Screen::default() };
         assert_eq!(picture(&chart, &Screen::default()).unwrap(), None);
-        let iterm = picture(&chart, &screen(Graphics::Iterm)).unwrap().unwrap();
+        let sent = |graphics| plain(&picture(&chart, &screen(graphics)).unwrap().unwrap()).into_owned();
+        let iterm = sent(Graphics::Iterm);
         let png = BASE64.decode(iterm.trim_end_matches("\x07\n").rsplit_once(':').unwrap().1).unwrap();
         assert_eq!(png, picture::png(&chart).unwrap());
-        let sixel = picture(&chart, &screen(Graphics::Sixel)).unwrap().unwrap();
+        let sixel = sent(Graphics::Sixel);
         let decoded = SixelImage::decode(sixel.trim_end().as_bytes()).unwrap();
         // Sixels are six pixels high.
         assert_eq!((decoded.width, decoded.height), (720, 444));
