@@ -452,9 +452,9 @@ fn secrets_of_the_user_are_not_read_by_scripts() {
     let token = home.join("token").display().to_string();
     let said = |more: &[&str], path: &str| {
         let code = format!("print(run::load_text(\"{path}\"))");
-        let output =
-            microtome(folder.path()).args(more).args(["-e", &code]).env("HF_HOME", &home).env("HF_TOKEN", "hf_secret");
-        let output = output.output().unwrap();
+        let mut command = microtome(folder.path());
+        let command = command.args(more).args(["-e", &code]).env("HF_HOME", &home).env("HF_TOKEN", "hf_secret");
+        let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &*String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };
