@@ -332,7 +332,7 @@ fn nothing_from_outside_is_a_code_to_the_terminal() {
     {
         terminal.done(line);
     }
-    terminal.done(&format!("import `lib${{e}}` as lib;"));
+    terminal.done("import `lib${e}` as lib;");
     terminal.done("run::load_json(`a${e}.txt`)");
     // What was typed before is done with once this is answered.
     terminal.line("\"the end\"");

@@ -55,7 +55,7 @@ fn limit() -> Option<u64> {
         let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
         // SAFETY: the system fills in a structure of ours.
         let answered = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
-        (answered && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+        (answered && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
     }
     #[cfg(not(unix))]
     None

@@ -100,7 +100,7 @@ impl Sets {
             for (number, set) in sets.into_iter().enumerate() {
                 let reads = match number {
                     ..ON_OTHER_TEXT => ALL,
-                    ..FEW => ABOUT_THE_TARGET,
+                    ON_OTHER_TEXT..FEW => ABOUT_THE_TARGET,
                     _ => OF_TOKENS,
                 };
                 self.zeroed([set], reads);

@@ -98,7 +98,7 @@ impl Default for Options {
 #[derive(Clone)]
 enum Source {
     Files {
-        files: Files,
+        files: Box<Files>,
         paths: Arc<[PathBuf]>,
         how: Arc<How>,
     },
@@ -135,7 +135,7 @@ impl Text {
         let paths = find::files(files, source, task)?.into();
         let (field, bounds) = (options.field.clone(), Arc::new(options.bounds.clone()));
         let how = Arc::new(How { field, bounds, part: options.part, one_in: options.one_in });
-        Ok(Self::new(Source::Files { files: files.clone(), paths, how }, source, options))
+        Ok(Self::new(Source::Files { files: Box::new(files.clone()), paths, how }, source, options))
     }
 
     /// Documents that are there already.
@@ -255,7 +255,7 @@ impl Text {
     fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
         Ok(match &self.source {
             Source::Files { files, paths, how } => {
-                Box::new(Reading::new(files.clone(), paths.clone(), how.clone(), self.tally.clone()))
+                Box::new(Reading::new((**files).clone(), paths.clone(), how.clone(), self.tally.clone()))
             }
             Source::Given(texts) => {
                 let tally = &self.tally;
