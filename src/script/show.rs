@@ -194,7 +194,7 @@ pub mod globals {
     ///
     /// # Example
     /// ```
-    /// to_json(#{ a: [1, 2.5] })  //=> "{\"a\":[1,2.5]}"
+    /// to_json(#{ a: [true, 2.5] })  //=> "{\"a\":[true,2.5]}"
     /// #{ t: tensor([1, 2]) }.to_json()  //=> "{\"t\":[1.0,2.0]}"
     /// ```
     #[rhai_fn(name = "to_json", return_raw)]
