@@ -5,8 +5,8 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use microtome::script::Session;
 use microtome::script::docs::{Docs, Entry, Role};
@@ -28,40 +28,54 @@ fn ration() {
     }
 }
 
-/// Raises the flag again and again, so that every call is interrupted before long, and lets each begin unharmed.
-struct Interrupter(Arc<AtomicBool>);
+/// So many calls share a session, since to make one takes longer than most of them.
+const SHARED: usize = 100;
 
-impl Interrupter {
-    fn of(session: &Session) -> Self {
-        let (flag, ended) = (session.env().task.flag().clone(), Arc::new(AtomicBool::new(false)));
-        let watched = ended.clone();
+/// A session for calls that may do anything, each of which is interrupted after a moment.
+struct Trial {
+    session: Session,
+    folder: tempfile::TempDir,
+    tried: usize,
+    /// When the call began that is running, in milliseconds since the trial did; 0 for none.
+    begun: Arc<AtomicU64>,
+    start: Instant,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let session = support::session(folder.path());
+        let (begun, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let (flag, watched) = (session.env().task.flag().clone(), Arc::downgrade(&begun));
         std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(200));
-            while !watched.load(Ordering::Relaxed) {
-                flag.store(true, Ordering::Relaxed);
+            while let Some(begun) = watched.upgrade() {
+                let begun = begun.load(Ordering::SeqCst);
+                if begun > 0 && start.elapsed().as_millis() as u64 > begun + 200 {
+                    flag.store(true, Ordering::Relaxed);
+                }
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        Self(ended)
+        Self { session, folder, tried: 0, begun, start }
     }
-}
 
-impl Drop for Interrupter {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Evaluates the code; gives back the message of a mistake of ours.
+    fn of(&mut self, variables: &[(&str, Value)], code: &str) -> Option<String> {
+        if self.tried == SHARED {
+            *self = Self::new();
+        }
+        self.tried += 1;
+        for (name, value) in variables {
+            self.session.set_variable(name, value.clone());
+        }
+        self.begun.store(1 + self.start.elapsed().as_millis() as u64, Ordering::SeqCst);
+        let ended = self.session.eval("extreme", code);
+        self.begun.store(0, Ordering::SeqCst);
+        self.session.env().task.flag().store(false, Ordering::Relaxed);
+        assert!(self.folder.path().is_dir(), "{code} took its folder away");
+        let failure = ended.err().filter(|failure| failure.kind == "bug")?;
+        Some(format!("{code}: {}", failure.message))
     }
-}
-
-/// Evaluates the code in a session of its own; gives back the message of a mistake of ours.
-fn tried(variables: &[(&str, Value)], code: &str) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let mut session = support::session(folder.path());
-    for (name, value) in variables {
-        session.set_variable(name, value.clone());
-    }
-    let _interrupter = Interrupter::of(&session);
-    let failure = session.eval("extreme", code).err().filter(|failure| failure.kind == "bug")?;
-    Some(format!("{code}: {}", failure.message))
 }
 
 fn dynamic(t: Tensor) -> Value {
@@ -113,6 +127,7 @@ fn odd_tensors_in_every_method() {
         ration();
         let docs = docs();
         let mut complaints = Vec::new();
+        let mut trial = Trial::new();
         let mut calls = 0;
         for entry in docs.own().filter(|e| e.receiver == "Tensor" || e.module == "tensor" || e.role == Role::Operator) {
             for overload in &entry.overloads {
@@ -134,7 +149,7 @@ fn odd_tensors_in_every_method() {
                         // Said before it is tried, since an abort says nothing.
                         eprintln!("{name}: {code}");
                         let variables = [("t", dynamic(t)), ("x", dynamic(x))];
-                        complaints.extend(tried(&variables, &code).map(|said| format!("{name}: {said}")));
+                        complaints.extend(trial.of(&variables, &code).map(|said| format!("{name}: {said}")));
                     }
                     if kinds.is_empty() {
                         break;
@@ -148,6 +163,9 @@ fn odd_tensors_in_every_method() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
+/// More than can be counted, and more than there is room for.
+const SIZES: [&str; 2] = ["9223372036854775807", "100000000000"];
+
 /// The example with one of its numbers as large as can be, for each number and each size.
 fn enlarged(entry: &Entry) -> Vec<String> {
     let example = &entry.doc.example;
@@ -158,7 +176,7 @@ fn enlarged(entry: &Entry) -> Vec<String> {
             && (at == 0 || !(bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'.' | b'"')));
         let length = bytes[at..].iter().take_while(|b| b.is_ascii_digit() || **b == b'_').count();
         if begins && !matches!(bytes.get(at + length), Some(b'.' | b'e')) {
-            for size in ["9223372036854775807", "100000000000", "1000000"] {
+            for size in SIZES {
                 all.push(format!("{}{size}{}", &example[..at], &example[at + length..]));
             }
         }
@@ -177,9 +195,8 @@ fn optioned(entry: &Entry) -> Vec<String> {
     let Some(inside) = line.rfind(')').map(|close| &line[..close]) else { return Vec::new() };
     // Options that stand there are left out: each is tried alone.
     let arguments = inside.split("#{").next().unwrap_or_default().trim_end().trim_end_matches(',');
-    let options = entry.doc.options.iter().flat_map(|option| {
-        ["9223372036854775807", "100000000000", "1000000"].map(|size| format!("#{{ {}: {size} }}", option.key))
-    });
+    let options =
+        entry.doc.options.iter().flat_map(|option| SIZES.map(|size| format!("#{{ {}: {size} }}", option.key)));
     let joint = if arguments.is_empty() { "" } else { ", " };
     options.map(|options| format!("{}{arguments}{joint}{options})", &example[..at])).collect()
 }
@@ -190,12 +207,13 @@ fn every_size_as_large_as_can_be() {
         ration();
         let docs = docs();
         let mut complaints = Vec::new();
+        let mut trial = Trial::new();
         let mut calls = 0;
         for entry in docs.own().filter(|e| !e.scripted) {
             for code in enlarged(entry).into_iter().chain(optioned(entry)) {
                 calls += 1;
                 eprintln!("{}: {code}", entry.path());
-                complaints.extend(tried(&[], &code));
+                complaints.extend(trial.of(&[], &code));
             }
         }
         assert!(calls > 1000, "only {calls} calls were tried");

@@ -5,7 +5,7 @@
 use rhai::{Array, Dynamic, FnPtr, Map};
 
 use super::paper::Paper;
-use crate::base::{Error, Result, Task, memory};
+use crate::base::{Error, Result, Task, json};
 use crate::err;
 use crate::tensor::Tensor;
 
@@ -398,15 +398,10 @@ fn bracketed<T>(
     paper.put(close)
 }
 
-/// What one value of a JSON text takes at most, here and while it is read.
-const JSON_VALUE: u128 = 150;
-
 /// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on.
 pub fn parsed(text: &str) -> Result<Dynamic> {
-    let values = text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count() + 1;
-    memory::check(values as u128 * JSON_VALUE + text.len() as u128, || format!("JSON of up to {values} values"))?;
-    let json = serde_json::from_str(text).map_err(|e| err!(Format, "expected JSON, found other text: {e}"))?;
-    Ok(from_json(&json))
+    let found = json::read_content(text.as_bytes(), |e| err!(Format, "expected JSON, found other text: {e}"))?;
+    Ok(from_json(&found))
 }
 
 /// JSON as a script value: the inverse of [`json`] for everything but the handles.

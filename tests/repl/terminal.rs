@@ -110,7 +110,14 @@ impl Terminal {
 
     /// Types a line and waits until it is done with.
     pub fn done(&mut self, text: &str) {
+        let before = self.bytes().len();
         self.line(text);
+        // The empty prompt that is there now is the one that the line is typed at: the editor leaves it first.
+        let start = Instant::now();
+        while !self.bytes().get(before..).is_some_and(|new| new.contains("\x1b[?2004l")) {
+            assert!(start.elapsed() < DEADLINE, "the line was never taken: {text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.prompt();
     }
 
