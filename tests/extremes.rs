@@ -210,7 +210,9 @@ fn every_size_as_large_as_can_be() {
         let mut trial = Trial::new();
         let mut calls = 0;
         for entry in docs.own().filter(|e| !e.scripted) {
-            for code in enlarged(entry).into_iter().chain(optioned(entry)) {
+            // Each place has one of the two sizes, in turn.
+            let all = enlarged(entry).into_iter().chain(optioned(entry)).enumerate();
+            for (_, code) in all.filter(|(i, _)| (i + i / 2) % 2 == 0) {
                 calls += 1;
                 eprintln!("{}: {code}", entry.path());
                 complaints.extend(trial.of(&[], &code));

@@ -550,8 +550,10 @@ fn what_has_the_name_of_a_part_or_a_lock_is_not_written() {
                 _ => std::fs::hard_link(&other, name).unwrap(),
             }
             let error = place.refusal("org/tiny");
-            assert_eq!(error.kind, Kind::File, "{kind}: {error}");
-            assert!(error.message.contains("remove it, and run it again"), "{kind}: {error}");
+            // A link that leads out of the cache is refused as any other way there.
+            let is_refused = error.kind == Kind::Access && ["link", "dangling"].contains(&kind);
+            let is_named = error.kind == Kind::File && error.message.contains("remove it, and run it again");
+            assert!(is_refused || is_named, "{kind}: {error}");
             assert_eq!(read(other.clone()), b"mine");
             assert!(!place.folder.path().join("made").exists());
             if kind == "folder" { std::fs::remove_dir(name).unwrap() } else { std::fs::remove_file(name).unwrap() }

@@ -319,8 +319,8 @@ fn nothing_from_outside_is_a_code_to_the_terminal() {
     std::fs::write(folder.path().join("names.txt"), evil).unwrap();
     std::fs::write(
         folder.path().join("evil.rhai"),
-        "let e = run::load_text(\"names.txt\"); let long = \"x\"; long.pad(200, \"x\");
-        let map = #{}; map[e] = long; let short = #{}; short[e] = 1; let shown = card(e, short, #{ body: e });
+        "let e = run::load_text(\"names.txt\"); let long = \"x\"; long.pad(40, \"x\");
+        let map = #{}; map[e] = long; map.other = long; let short = #{}; short[e] = 1; let shown = card(e, short, #{ body: e });
         let rows = table([short], #{ title: e });
         run::save_text(`a${e}.txt`, e);",
     )

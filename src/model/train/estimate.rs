@@ -21,10 +21,10 @@ impl Estimate {
     pub fn new(config: &Config, recipe: &Recipe, width: usize, left: u64, pass: f64) -> Result<Self> {
         let shapes = config.parameters()?;
         let parameters: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
-        let (passes, per_pass) = (left * recipe.accumulate as u64, (recipe.rows * width) as u64);
+        let (passes, per_pass) = (left.saturating_mul(recipe.accumulate as u64), (recipe.rows * width) as u64);
         let remembered = u128::from(per_pass) * numbers_per_token(config) as u128;
         let bytes = 4 * (4 * u128::from(parameters) + remembered);
-        Ok(Self { parameters, tokens: passes * per_pass, bytes, seconds: passes as f64 * pass })
+        Ok(Self { parameters, tokens: passes.saturating_mul(per_pass), bytes, seconds: passes as f64 * pass })
     }
 }
 
