@@ -16,7 +16,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::base::{Result, Table, Task};
+use crate::base::{Result, Table, Task, memory};
 use crate::circuit::Graph;
 use crate::circuit::tree::Stage;
 use crate::data::{Text, harvest};
@@ -114,6 +114,8 @@ pub fn judge(
     let runs = Runs::of(model, &stages, &survey, target, &options.tokens, contexts)?;
     let pool = Pool::of(&runs, &features, options.seed, task)?;
     let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
+    let numbers = features.iter().map(Vec::len).sum::<usize>().max(3) as u128;
+    memory::check(options.draws as u128 * numbers * 64, || format!("{} random sets", options.draws))?;
     let sets = Sets::of(&runs, &pool, &features, nodes, options.draws);
     let (clean, found) = runs.all(&sets.runs, task)?;
     let told = tables::Told::new(&runs, &sets, &clean, &found, options.seed);
