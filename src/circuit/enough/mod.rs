@@ -17,7 +17,7 @@ use super::judge::by_level;
 use super::selection::Selection;
 use super::tree::Stage;
 use crate::base::random::stream;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::Model;
 use crate::sae::Sae;
@@ -127,6 +127,8 @@ pub fn enough(
     let name = format!("first by {}", selection.by);
     let first = |size: usize| Set { name: name.clone(), is_first: true, kept: selection.best(size) };
     let sets: Vec<Set> = [0].into_iter().chain(asked).map(first).chain(sets).collect();
+    let numbers: u128 = sets.iter().map(|set| set.len() as u128 + 3).sum();
+    memory::check(options.draws as u128 * numbers * 64, || format!("{} random sets", options.draws))?;
     let levels = stages.get(..selection.means.len()).unwrap_or(&stages);
     let runs = Runs { model, stages: levels, means: &selection.means, due };
     let shown = runs.all(&sets, |set, draw| drawn(set, &selection.means, options.seed, draw), options.draws, task)?;

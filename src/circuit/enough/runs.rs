@@ -55,9 +55,13 @@ impl Runs<'_> {
         let mut sizes = Vec::new();
         for rest in RESTS {
             for set in sets {
-                let others: Vec<Vec<Vec<usize>>> = (0..draws).filter_map(|draw| drawn(set, draw)).collect();
+                let mut others = Vec::new();
+                for draw in 0..draws {
+                    task.check()?;
+                    others.extend(drawn(set, draw));
+                }
                 plan.push(only(&set.kept, rest));
-                plan.extend(others.iter().map(|kept| only(kept, rest)));
+                plan.extend(others.iter().map(|kept: &Vec<Vec<usize>>| only(kept, rest)));
                 sizes.push((rest, others.len()));
             }
         }

@@ -116,7 +116,7 @@ pub fn judge(
     let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
     let numbers = features.iter().map(Vec::len).sum::<usize>().max(3) as u128;
     memory::check(options.draws as u128 * numbers * 64, || format!("{} random sets", options.draws))?;
-    let sets = Sets::of(&runs, &pool, &features, nodes, options.draws);
+    let sets = Sets::of(&runs, &pool, &features, nodes, options.draws, task)?;
     let (clean, found) = runs.all(&sets.runs, task)?;
     let told = tables::Told::new(&runs, &sets, &clean, &found, options.seed);
     Ok(Judgement {

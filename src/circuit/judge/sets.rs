@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::change::Change;
 use super::random::{Kind, Pool};
 use super::runs::{Measure, Run, Runs};
+use crate::base::{Result, Task};
 use crate::circuit::Graph;
 use crate::sae::splice::Rest;
 
@@ -48,10 +49,17 @@ pub struct Sets {
 }
 
 impl Sets {
-    pub fn of(runs: &Runs, pool: &Pool, features: &[Vec<usize>], nodes: Option<&Graph>, draws: usize) -> Self {
+    pub fn of(
+        runs: &Runs,
+        pool: &Pool,
+        features: &[Vec<usize>],
+        nodes: Option<&Graph>,
+        draws: usize,
+        task: &Task,
+    ) -> Result<Self> {
         let mut sets = Self::default();
         sets.keep(pool, features, draws);
-        sets.take_off_all(pool, features, draws);
+        sets.take_off_all(pool, features, draws, task)?;
         for level in (0..features.len()).filter(|level| !features[*level].is_empty()) {
             sets.take_off_level(pool, features, (level, runs.name(level)), draws);
         }
@@ -61,7 +69,7 @@ impl Sets {
             let runs = sets.zeroed([one], OF_A_NODE);
             sets.nodes.push(TakenOff { name: node.name(), features: 1, runs });
         }
-        sets
+        Ok(sets)
     }
 
     fn add(&mut self, runs: impl IntoIterator<Item = Run>) -> Range<usize> {
@@ -89,12 +97,13 @@ impl Sets {
         }
     }
 
-    fn take_off_all(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize) {
+    fn take_off_all(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize, task: &Task) -> Result<()> {
         let count = |set: &[Vec<usize>]| set.iter().map(Vec::len).sum::<usize>();
         let runs = self.zeroed([features.to_vec()], ALL);
         self.whole.push(TakenOff { name: "the circuit".into(), features: count(features), runs });
         for (kind, name) in Kind::ALL {
-            let sets: Vec<Vec<Vec<usize>>> = (0..drawn(kind, draws)).map(|draw| pool.set(kind, draw)).collect();
+            let draw = |draw: usize| task.check().map(|()| pool.set(kind, draw));
+            let sets: Vec<Vec<Vec<usize>>> = (0..drawn(kind, draws)).map(draw).collect::<Result<_>>()?;
             let Some(features) = sets.first().map(|set| count(set)) else { continue };
             let start = self.runs.len();
             for (number, set) in sets.into_iter().enumerate() {
@@ -107,6 +116,7 @@ impl Sets {
             }
             self.whole.push(TakenOff { name: name.into(), features, runs: start..self.runs.len() });
         }
+        Ok(())
     }
 
     fn take_off_level(&mut self, pool: &Pool, features: &[Vec<usize>], (level, name): (usize, String), draws: usize) {
