@@ -39,16 +39,16 @@ pub trait Handle: Clone + 'static {
 /// One handle type, for values whose type is known only at run time.
 struct Row {
     short: fn(&Dynamic) -> Option<String>,
-    shown: fn(&Dynamic, &Screen) -> Option<Result<String>>,
-    json: fn(&Dynamic) -> Option<Result<serde_json::Value>>,
+    shown: fn(&Dynamic, &Screen, &Task) -> Option<Result<String>>,
+    json: fn(&Dynamic, &Task) -> Option<Result<serde_json::Value>>,
     register: fn(&mut Engine),
 }
 
 const fn row<T: Handle>() -> Row {
     Row {
         short: |value| value.read_lock::<T>().map(|handle| handle.short()),
-        shown: |value, screen| value.read_lock::<T>().map(|handle| handle.shown(screen)),
-        json: |value| value.read_lock::<T>().map(|handle| handle.json()),
+        shown: |value, screen, _| value.read_lock::<T>().map(|handle| handle.shown(screen)),
+        json: |value, _| value.read_lock::<T>().map(|handle| handle.json()),
         register: |engine| {
             engine.register_type_with_name::<T>(T::NAME);
             // What `print`, `+` with a string, and `${..}` in a string write.
@@ -58,22 +58,37 @@ const fn row<T: Handle>() -> Row {
     }
 }
 
+/// A handle type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
+const fn large<T: Handle + Send>() -> Row {
+    Row {
+        shown: |value, screen, task| {
+            let (handle, screen) = (value.read_lock::<T>()?.clone(), *screen);
+            Some(task.apart(move || handle.shown(&screen)))
+        },
+        json: |value, task| {
+            let handle = value.read_lock::<T>()?.clone();
+            Some(task.apart(move || handle.json()))
+        },
+        ..row::<T>()
+    }
+}
+
 /// Every handle type. A new one is a line here and an `impl Handle`.
 static ROWS: [Row; 31] = [
-    row::<Attribution>(),
+    large::<Attribution>(),
     row::<Cache>(),
-    row::<Card>(),
-    row::<Chart>(),
-    row::<Comparison>(),
+    large::<Card>(),
+    large::<Chart>(),
+    large::<Comparison>(),
     row::<Contexts>(),
     row::<Enough>(),
     row::<Feature>(),
-    row::<FeatureCard>(),
-    row::<Grid>(),
-    row::<HeatText>(),
+    large::<FeatureCard>(),
+    large::<Grid>(),
+    large::<HeatText>(),
     row::<Hook>(),
     row::<Judgement>(),
-    row::<Lens>(),
+    large::<Lens>(),
     row::<Measures>(),
     row::<Model>(),
     row::<Ngram>(),
@@ -85,11 +100,11 @@ static ROWS: [Row; 31] = [
     row::<Sample>(),
     row::<Selection>(),
     row::<Store>(),
-    row::<Table>(),
-    row::<Tensor>(),
+    large::<Table>(),
+    large::<Tensor>(),
     row::<Text>(),
     row::<Tokenizer>(),
-    row::<Tokens>(),
+    large::<Tokens>(),
     row::<Tree>(),
 ];
 
@@ -103,13 +118,13 @@ pub fn short(value: &Dynamic) -> Option<String> {
     ROWS.iter().find_map(|row| (row.short)(value))
 }
 
-pub fn handle_json(value: &Dynamic) -> Option<Result<serde_json::Value>> {
-    ROWS.iter().find_map(|row| (row.json)(value))
+pub fn handle_json(value: &Dynamic, task: &Task) -> Option<Result<serde_json::Value>> {
+    ROWS.iter().find_map(|row| (row.json)(value, task))
 }
 
 /// A value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
-    if let Some(text) = ROWS.iter().find_map(|row| (row.shown)(value, screen)) {
+    if let Some(text) = ROWS.iter().find_map(|row| (row.shown)(value, screen, task)) {
         return text;
     }
     // A list of handles is shown one after the other, a list of numbers on a line.
@@ -128,7 +143,7 @@ pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
     if let Some(map) = value.read_lock::<Map>() {
         return shown_map(&map, screen, task);
     }
-    Ok(fitted(&written(value, task)?, screen))
+    Ok(screen.shortened(&written(value, task)?))
 }
 
 /// Writes a value to the console, as `show` does and the prompt answers.
@@ -144,22 +159,10 @@ fn shown_map(map: &Map, screen: &Screen, task: &Task) -> Result<String> {
         return Ok(one_line);
     }
     let line = |(key, value): (&rhai::Identifier, &Dynamic)| {
-        Ok(format!("  {}: {},", visible(key), fitted(&written(value, task)?, screen)))
+        Ok(format!("  {}: {},", visible(key), screen.shortened(&written(value, task)?)))
     };
     let lines: Vec<String> = map.iter().map(line).collect::<Result<_>>()?;
     Ok(format!("#{{\n{}\n}}", lines.join("\n")))
-}
-
-/// At most some lines of text: what is left out is counted.
-fn fitted(text: &str, screen: &Screen) -> String {
-    let room = (screen.width * 12).max(400);
-    let length = text.chars().count();
-    if length <= room {
-        return text.into();
-    }
-    let head: String = text.chars().take(room * 3 / 4).collect();
-    let tail: String = text.chars().skip(length - room / 8).collect();
-    format!("{head} .. ({} characters left out) .. {tail}", length - room * 3 / 4 - room / 8)
 }
 
 #[export_module(manifest)]
@@ -215,7 +218,7 @@ pub mod globals {
     /// parse_json("{ \"a\": [1, 2.5] }")  //=> #{ a: [1, 2.5] }
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn parse_json(text: &str) -> Fallible<Dynamic> {
-        Ok(parsed(text)?)
+    pub fn parse_json(ctx: NativeCallContext, text: &str) -> Fallible<Dynamic> {
+        Ok(parsed(text, &env(&ctx)?.task)?)
     }
 }

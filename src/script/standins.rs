@@ -1,5 +1,6 @@
 //! Functions of the language that stand in for its own of the same name and meaning, where those take many times what
-//! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed.
+//! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed; and
+//! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison.
 //!
 //! The language documents them.
 
@@ -8,12 +9,27 @@ use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, 
 use super::env::env;
 use super::paper::Paper;
 use super::room;
-use super::value::Fallible;
+use super::value::{Fallible, described};
 use crate::base::{Kind, Result, Task, memory};
+use crate::err;
 
 /// Their names, so that the reference leaves them to the language.
-pub const NAMES: [&str; 9] =
-    ["replace", "split", "split_rev", "to_chars", "to_array", "print", "debug", "to_string", "to_debug"];
+pub const NAMES: [&str; 14] = [
+    "replace",
+    "split",
+    "split_rev",
+    "to_chars",
+    "to_array",
+    "print",
+    "debug",
+    "to_string",
+    "to_debug",
+    "sort",
+    "sort_by",
+    "order",
+    "order_by",
+    "dedup",
+];
 
 pub fn module() -> Module {
     let mut module = Module::new();
@@ -33,6 +49,13 @@ pub fn module() -> Module {
     module.set_native_fn("split_rev", split_some_back_at_letter);
     module.set_native_fn("to_chars", letters);
     module.set_native_fn("to_array", bytes);
+    for name in ["sort", "sort_by"] {
+        method(name).set_into_module(&mut module, sort);
+    }
+    for name in ["order", "order_by"] {
+        module.set_native_fn(name, order);
+    }
+    method("dedup").set_into_module(&mut module, dedup);
     for name in ["print", "debug"] {
         module.set_native_fn(name, print_list);
         module.set_native_fn(name, print_map);
@@ -155,6 +178,77 @@ fn listed<T: Into<Dynamic>>(task: &Task, count: usize, items: impl Iterator<Item
         list.push(item.into());
     }
     Ok(list)
+}
+
+fn sort(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<()> {
+    *list = ordered(&ctx, list, &compare)?;
+    Ok(())
+}
+
+fn order(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<Array> {
+    ordered(&ctx, list, &compare)
+}
+
+/// The elements in the order of a comparison, equal ones as they stood. Merged by hand, since the sorting of the standard
+/// library cannot be left when the comparison fails.
+fn ordered(ctx: &NativeCallContext, list: &Array, compare: &FnPtr) -> Fallible<Array> {
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    let mut merged = Vec::with_capacity(order.len());
+    let mut run = 1;
+    while run < order.len() {
+        for pair in order.chunks(2 * run) {
+            let (mut left, mut right) = pair.split_at(run.min(pair.len()));
+            while let ([a, rest_of_left @ ..], [b, rest_of_right @ ..]) = (left, right) {
+                if is_behind(compare.call_raw(ctx, None, [list[*a].clone(), list[*b].clone()])?)? {
+                    merged.push(*b);
+                    right = rest_of_right;
+                } else {
+                    merged.push(*a);
+                    left = rest_of_left;
+                }
+            }
+            merged.extend(left.iter().chain(right));
+        }
+        std::mem::swap(&mut order, &mut merged);
+        merged.clear();
+        run *= 2;
+    }
+    Ok(order.into_iter().map(|at| list[at].clone()).collect())
+}
+
+/// Whether a comparison says that its first element belongs behind its second.
+fn is_behind(answer: Dynamic) -> Fallible<bool> {
+    if let Ok(number) = answer.as_int() {
+        return Ok(number > 0);
+    }
+    if let Ok(number) = answer.as_float() {
+        return Ok(number > 0.0);
+    }
+    answer.as_bool().map(|is_first| !is_first).map_err(|_| {
+        err!(Argument, "expected a number or a bool from the comparison, found {}", described(&answer))
+            .hint("below 0 or true: the first element stands before the second")
+            .into()
+    })
+}
+
+fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<()> {
+    let mut kept = Array::new();
+    for value in list.iter() {
+        let is_same = match kept.last() {
+            None => false,
+            Some(last) => {
+                let answer = compare.call_raw(&ctx, None, [last.clone(), value.clone()])?;
+                answer.as_bool().map_err(|_| {
+                    err!(Argument, "expected a bool from the comparison, found {}", described(&answer))
+                })?
+            }
+        };
+        if !is_same {
+            kept.push(value.clone());
+        }
+    }
+    *list = kept;
+    Ok(())
 }
 
 fn print_list(ctx: NativeCallContext, list: &mut Array) -> Fallible<ImmutableString> {

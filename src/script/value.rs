@@ -5,8 +5,10 @@
 use rhai::{Array, Dynamic, FnPtr, Map};
 
 use super::paper::Paper;
+use super::tensor::arrays::Numbers;
 use crate::base::{Error, Result, Task, json};
 use crate::err;
+use crate::report::json::number;
 use crate::tensor::Tensor;
 
 /// Any value of a script, for floors that do not know the engine.
@@ -278,11 +280,11 @@ fn key_text(key: &str) -> String {
 }
 
 /// A value as JSON. JSON has no NaN and no infinity: they become the strings "NaN", "inf" and "-inf".
-pub fn json(value: &Dynamic) -> Result<serde_json::Value> {
-    nested_json(value, 0)
+pub fn json(value: &Dynamic, task: &Task) -> Result<serde_json::Value> {
+    nested_json(value, 0, task)
 }
 
-fn nested_json(value: &Dynamic, depth: usize) -> Result<serde_json::Value> {
+fn nested_json(value: &Dynamic, depth: usize, task: &Task) -> Result<serde_json::Value> {
     use serde_json::Value;
     if value.is_unit() {
         return Ok(Value::Null);
@@ -294,22 +296,22 @@ fn nested_json(value: &Dynamic, depth: usize) -> Result<serde_json::Value> {
         return Ok(i.into());
     }
     if let Ok(x) = value.as_float() {
-        return Ok(crate::report::json::number(x));
+        return Ok(number(x));
     }
     if let Some(array) = value.read_lock::<Array>() {
         check_depth(depth)?;
         return array
             .iter()
-            .map(|element| nested_json(element, depth + 1))
+            .map(|element| nested_json(element, depth + 1, task))
             .collect::<Result<Vec<_>>>()
             .map(Value::Array);
     }
     if let Some(map) = value.read_lock::<Map>() {
         check_depth(depth)?;
-        let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1)?));
+        let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1, task)?));
         return map.iter().map(field).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
     }
-    if let Some(handle) = super::show::handle_json(value) {
+    if let Some(handle) = super::show::handle_json(value, task) {
         return handle;
     }
     if value.is_string() || value.is_char() {
@@ -357,9 +359,29 @@ fn write_json(value: &Dynamic, layout: Layout, depth: usize, paper: &mut Paper) 
         });
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
-        return write_json(&super::tensor::arrays::nested(&tensor, paper.task())?, layout, depth, paper);
+        let axes = tensor.dims();
+        return match super::tensor::arrays::numbers(&tensor, paper.task())? {
+            Numbers::Floats(all) => write_axes(&mut all.into_iter().map(number), axes, layout, depth, paper),
+            Numbers::Ints(all) => write_axes(&mut all.into_iter().map(Into::into), axes, layout, depth, paper),
+        };
     }
-    write_plain(&json(value)?, layout, depth, paper)
+    write_plain(&json(value, paper.task())?, layout, depth, paper)
+}
+
+/// The numbers of a tensor as lists in each other, one for each axis.
+fn write_axes(
+    numbers: &mut impl Iterator<Item = serde_json::Value>,
+    axes: &[usize],
+    layout: Layout,
+    depth: usize,
+    paper: &mut Paper,
+) -> Result<()> {
+    let Some((length, rest)) = axes.split_first() else {
+        return numbers.next().map_or(Ok(()), |number| paper.put(&number.to_string()));
+    };
+    bracketed(["[", "]"], 0..*length, layout, depth, paper, |paper, _| {
+        write_axes(numbers, rest, layout, depth + 1, paper)
+    })
 }
 
 /// What is JSON already: the data of a handle, or one of the simple values.
@@ -399,25 +421,47 @@ fn bracketed<T>(
 }
 
 /// The value of a JSON text, which may be many times as large as the text: `[{},{},` and so on.
-pub fn parsed(text: &str) -> Result<Dynamic> {
-    let found = json::read_content(text.as_bytes(), |e| err!(Format, "expected JSON, found other text: {e}"))?;
-    Ok(from_json(&found))
+pub fn parsed(text: &str, task: &Task) -> Result<Dynamic> {
+    // A byte of JSON takes some hundred operations.
+    let (cost, text) = (text.len() as f64 * 100.0, text.to_string());
+    let found = task.heavy(cost, move || {
+        json::read_content(text.as_bytes(), |e| err!(Format, "expected JSON, found other text: {e}"))
+    })?;
+    unfolded(found, task, &mut 0)
 }
 
 /// JSON as a script value: the inverse of [`json`] for everything but the handles.
 pub fn from_json(value: &serde_json::Value) -> Dynamic {
+    // Nobody can interrupt this task.
+    unfolded(value.clone(), &Task::default(), &mut 0).unwrap_or_default()
+}
+
+/// How many values are made between two looks at the flag.
+const PIECE: usize = 1 << 12;
+
+/// [`from_json`] of a value of any size, which is dropped piece by piece.
+fn unfolded(value: serde_json::Value, task: &Task, made: &mut usize) -> Result<Dynamic> {
     use serde_json::Value;
-    match value {
+    *made += 1;
+    if made.is_multiple_of(PIECE) {
+        task.check()?;
+    }
+    Ok(match value {
         Value::Null => Dynamic::UNIT,
-        Value::Bool(b) => (*b).into(),
+        Value::Bool(b) => b.into(),
         Value::Number(n) => match n.as_i64() {
             Some(i) => i.into(),
             None => n.as_f64().unwrap_or(f64::NAN).into(),
         },
-        Value::String(text) => text.clone().into(),
-        Value::Array(items) => items.iter().map(from_json).collect::<Array>().into(),
-        Value::Object(fields) => fields.iter().map(|(k, v)| (k.as_str().into(), from_json(v))).collect::<Map>().into(),
-    }
+        Value::String(text) => text.into(),
+        Value::Array(items) => {
+            items.into_iter().map(|item| unfolded(item, task, made)).collect::<Result<Array>>()?.into()
+        }
+        Value::Object(fields) => {
+            let field = |(key, value): (String, Value)| Ok((key.into(), unfolded(value, task, made)?));
+            fields.into_iter().map(field).collect::<Result<Map>>()?.into()
+        }
+    })
 }
 
 #[cfg(test)]
@@ -461,19 +505,19 @@ mod tests {
     fn json_there_and_back() {
         let text = r#"{"a":[1,2.5,null,"x"],"b":{"c":true}}"#;
         let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
-        assert_eq!(json(&from_json(&parsed)).unwrap(), parsed);
-        assert_eq!(json(&f64::NAN.into()).unwrap(), serde_json::json!("NaN"));
+        assert_eq!(json(&from_json(&parsed), &Task::default()).unwrap(), parsed);
+        assert_eq!(json(&f64::NAN.into(), &Task::default()).unwrap(), serde_json::json!("NaN"));
     }
 
     #[test]
     fn the_text_of_json_is_that_of_its_value() {
         let text = r#"{"a":[1,2.5,null,"x\n\"",[],{}],"b":{"c":true,"d":1e300}}"#;
         let value = from_json(&serde_json::from_str(text).unwrap());
-        let same = json(&value).unwrap();
         let task = Task::default();
+        let same = json(&value, &task).unwrap();
         assert_eq!(json_text(&value, Layout::Line, &task).unwrap(), same.to_string());
         assert_eq!(json_text(&value, Layout::Lines, &task).unwrap(), serde_json::to_string_pretty(&same).unwrap());
-        assert_eq!(parsed(text).map(|value| json(&value)), Ok(Ok(same)));
+        assert_eq!(parsed(text, &task).map(|value| json(&value, &task)), Ok(Ok(same)));
     }
 
     /// As deep as memory allows, on a stack that would not hold it.
@@ -481,7 +525,7 @@ mod tests {
     fn what_is_nested_too_deep_is_refused_or_left_out() {
         let deep = (0..10_000).fold(Dynamic::from(1_i64), |inner, _| vec![inner].into());
         let task = Task::default();
-        assert!(json(&deep).unwrap_err().message.contains("at most 120 deep"));
+        assert!(json(&deep, &task).unwrap_err().message.contains("at most 120 deep"));
         assert!(json_text(&deep, Layout::Line, &task).is_err());
         assert!(repr(&deep).contains("[[..]]"));
     }

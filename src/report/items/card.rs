@@ -22,13 +22,13 @@ impl Item for Card {
     }
 
     fn terminal(&self, screen: &Screen) -> Result<String> {
-        let mut lines: Vec<String> = screen::wrapped(&visible(&self.title), screen.width);
+        let mut lines: Vec<String> = screen::wrapped(&screen.shortened(&visible(&self.title)), screen.width);
         lines.iter_mut().for_each(|line| *line = screen.bold(line));
         let names = self.fields.iter().map(|(name, _)| screen::width(&visible(name)));
         let widest = names.max().unwrap_or(0).min(screen.width / 2);
         for (name, value) in &self.fields {
             let name = screen::left(&screen::fitted(&visible(name), widest), widest);
-            let mut written = screen::wrapped(&written(value), screen.width.saturating_sub(widest + 2)).into_iter();
+            let mut written = screen::wrapped(&screen.shortened(&written(value)), screen.width.saturating_sub(widest + 2)).into_iter();
             lines.push(format!("{}  {}", screen.dim(&name), written.next().unwrap_or_default()));
             lines.extend(written.map(|rest| format!("{}  {rest}", " ".repeat(widest))));
         }

@@ -36,25 +36,27 @@ const MOST_ROWS: usize = 200;
 
 fn terminal(table: &Table, screen: &Screen) -> String {
     let mut out = String::new();
-    for line in screen::wrapped(&visible(&table.title), screen.width) {
+    for line in screen::wrapped(&screen.shortened(&visible(&table.title)), screen.width) {
         out.push_str(&screen.bold(&line));
         out.push('\n');
     }
     let rows = written(table);
+    // The layout looks at a cell once for each line of it.
+    let short = |row: &Vec<String>| row.iter().map(|cell| screen.shortened(cell)).collect::<Vec<_>>();
     let (head, tail) = if rows.len() > MOST_ROWS { (MOST_ROWS - 10, 10) } else { (rows.len(), 0) };
     let skipped = rows.len() - head - tail;
     let mut drawn = comfy_table::Table::new();
     drawn.force_no_tty().load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
     drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(screen.width.clamp(20, 1000) as u16);
-    drawn.set_header(table.columns.iter().map(|name| comfy_table::Cell::new(visible(name))));
+    drawn.set_header(table.columns.iter().map(|name| comfy_table::Cell::new(screen.shortened(&visible(name)))));
     for row in &rows[..head] {
-        drawn.add_row(row);
+        drawn.add_row(short(row));
     }
     if skipped > 0 {
         drawn.add_row([format!("… {} …", count(skipped, "more row"))]);
     }
     for row in &rows[rows.len() - tail..] {
-        drawn.add_row(row);
+        drawn.add_row(short(row));
     }
     align(&mut drawn, table, screen);
     for line in drawn.lines() {
@@ -158,6 +160,14 @@ Dictionaries
         let text = wide.terminal(&screen).unwrap();
         assert!(text.lines().all(|line| screen::width(line) <= 50), "{text}");
         assert_eq!(text.matches("many").count(), 30);
+    }
+
+    #[test]
+    fn a_cell_of_many_lines_is_shortened() {
+        let mut long = sample();
+        long.rows[0][0] = Cell::Text("a".repeat(400_000));
+        let text = long.terminal(&Screen::default()).unwrap();
+        assert!(text.contains("characters") && text.chars().count() < 10_000, "{}", text.len());
     }
 
     /// Looking through a whole column for every cell took more than a minute.

@@ -86,6 +86,18 @@ impl Screen {
         self.coded(text, "2")
     }
 
+    /// At most some lines of text: what is left out is counted.
+    pub fn shortened(&self, text: &str) -> String {
+        let room = (self.width * 12).max(400);
+        let length = text.chars().count();
+        if length <= room {
+            return text.into();
+        }
+        let head: String = text.chars().take(room * 3 / 4).collect();
+        let tail: String = text.chars().skip(length - room / 8).collect();
+        format!("{head} .. ({} characters left out) .. {tail}", length - room * 3 / 4 - room / 8)
+    }
+
     fn coded(&self, text: &str, attributes: &str) -> String {
         if !self.colour || text.is_empty() {
             return text.into();
@@ -131,30 +143,41 @@ pub fn left(text: &str, room: usize) -> String {
 
 /// Lines of at most `room` columns, broken at spaces where there are any.
 pub fn wrapped(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
+    let mut lines: Vec<String> = Vec::new();
+    // The columns that the last line takes.
+    let mut used = 0;
     for word in text.split_whitespace() {
-        let mut word = word.to_string();
-        if let Some(line) = lines.last_mut() {
-            let space = usize::from(!line.is_empty());
-            if width(line) + space + width(&word) <= room {
-                line.push_str(&" ".repeat(space));
-                line.push_str(&word);
-                continue;
+        let wide = width(word);
+        match lines.last_mut() {
+            Some(line) if used + 1 + wide <= room => {
+                line.push(' ');
+                line.push_str(word);
+                used += 1 + wide;
             }
+            _ if wide <= room.max(2) => {
+                lines.push(word.into());
+                used = wide;
+            }
+            _ => used = broken(word, room.max(2), &mut lines),
         }
-        while width(&word) > room.max(2) {
-            let mut used = 0;
-            let cut = word.char_indices().find(|(_, c)| {
-                used += c.width().unwrap_or(0);
-                used > room.max(2)
-            });
-            let rest = word.split_off(cut.map_or(word.len(), |(at, _)| at));
-            lines.push(std::mem::replace(&mut word, rest));
-        }
-        lines.push(word);
     }
-    lines.retain(|line| !line.is_empty());
     lines
+}
+
+/// Adds the lines of a word that is too long for one, and tells how many columns the last of them takes.
+fn broken(word: &str, room: usize, lines: &mut Vec<String>) -> usize {
+    let (mut line, mut used) = (String::new(), 0);
+    for c in word.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used + wide > room {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        line.push(c);
+        used += wide;
+    }
+    lines.push(line);
+    used
 }
 
 #[cfg(test)]
@@ -189,6 +212,7 @@ mod tests {
         assert_eq!(fitted("abc", 0), "");
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
         assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrapped("an abcdefgh i", 3), ["an", "abc", "def", "gh", "i"]);
         assert!(wrapped("", 5).is_empty());
     }
 

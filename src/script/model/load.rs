@@ -7,7 +7,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result};
+use crate::base::{Card, Cell, Result, Task};
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
@@ -140,7 +140,7 @@ pub(super) fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
 
 /// A map as JSON.
 fn json_map(given: &Given) -> Result<serde_json::Map<String, Value>> {
-    match json_of(&given.map()?.into())? {
+    match json_of(&given.map()?.into(), &Task::default())? {
         Value::Object(fields) => Ok(fields),
         other => bail!(Bug, "a map that became {other}"),
     }
@@ -238,7 +238,7 @@ pub mod functions {
         let mut random = env.random.generator(read.seed()?);
         let tokenizer = super::tokenizer(&mut read)?;
         read.finish()?;
-        let (config, published) = init::described(&super::json_of(&config.into())?).map_err(|e| e.arg(0))?;
+        let (config, published) = init::described(&super::json_of(&config.into(), &env.task)?).map_err(|e| e.arg(0))?;
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
         let decoder = Arc::new(Decoder::new(config, weights));
         Ok(model::Model {

@@ -55,7 +55,7 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Resul
     }
     items.push(Rc::new(Other {
         text: show::shown(value, &Screen { width: PAGE, ..Screen::default() }, task)?,
-        data: json(value)?,
+        data: json(value, task)?,
     }));
     Ok(())
 }

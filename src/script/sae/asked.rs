@@ -74,7 +74,7 @@ pub(super) fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
     let mut of_kind = Map::new();
     for name in kinds::options_of(&kind).map_err(|e| e.arg(1))? {
         if let Some(value) = read.value(name) {
-            of_kind.insert((*name).into(), whole(json(&value)?));
+            of_kind.insert((*name).into(), whole(json(&value, &env.task)?));
         }
     }
     Ok(Asked {

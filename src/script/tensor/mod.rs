@@ -83,7 +83,7 @@ impl Handle for Tensor {
     }
 
     fn json(&self) -> Result<serde_json::Value> {
-        super::value::json(&arrays::nested(self, &Task::default())?)
+        super::value::json(&arrays::nested(self, &Task::default())?, &Task::default())
     }
 }
 

@@ -39,7 +39,7 @@ impl Start {
         }
         match value.is::<Map>() {
             true => {
-                init::described(&json_of(value)?).map(|described| Start::New(described.into())).map_err(|e| e.arg(0))
+                init::described(&json_of(value, &Task::default())?).map(|described| Start::New(described.into())).map_err(|e| e.arg(0))
             }
             false => Err(crate::script::value::given(0, "config", value).refuse("a map or a model")),
         }
