@@ -521,6 +521,7 @@ fn what_doubles_is_refused_before_the_memory_is_gone() {
         "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); repr(all)",
         "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); to_json(all)",
         "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); print(all)",
+        "let b = blob(1_500_000_000); repr(b)",
         "let text = \"[\"; text.pad(200_000_000, \"{},\"); parse_json(text)",
     ] {
         let (code, said) = rationed(&format!("try {{ {doubling} }} catch (e) {{ print(`caught ${{e.kind}}`); }}"));
@@ -534,6 +535,9 @@ fn what_doubles_is_refused_before_the_memory_is_gone() {
 fn what_fills_the_memory_otherwise_is_stopped() {
     for filling in [
         "let s = \"0123456789\"; loop { s = `${s}${s}`; }",
+        "fn grow() { loop { this += this; } } let s = \"ab\"; s.grow();",
+        "fn grow() { loop { this += this; } } let a = [1]; a.grow();",
+        "fn grow() { loop { this += this; } } let b = blob(8); b.grow();",
         "let text = \"a\"; text.pad(1_000_000, \"a\"); let all = []; all.pad(1_000_000, text); let s = `${all}`; print(1);",
     ] {
         let (code, said) = rationed(filling);

@@ -41,7 +41,7 @@ fn activations() -> Tensor {
 fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
     let options = json!({ "k": CODES });
     let recipe = Recipe {
-        kind: kinds::kind("topk", options.as_object().cloned().unwrap()).unwrap(),
+        kind: kinds::kind("topk", options.as_object().unwrap()).unwrap(),
         steps,
         batch: 4096,
         lr: 1e-3,

@@ -46,7 +46,7 @@ impl Fit {
             "jumprelu" => json!({ "l0": 1e-6, "threshold": from }),
             _ => json!({ "l1": 1e-6 }),
         };
-        let kind = kinds::kind(kind, options.as_object().cloned().unwrap()).unwrap();
+        let kind = kinds::kind(kind, options.as_object().unwrap()).unwrap();
         let has_threshold = !kind.more().is_empty() || kind.needs_unit();
         let recipe = Recipe {
             unit: !kind.is_tied(),

@@ -62,11 +62,13 @@ pub struct Error {
     pub hint: Option<String>,
     /// Position of the argument to blame, counted from 0 as the script wrote them (the receiver of a method not counted).
     pub arg: Option<usize>,
+    /// The name of the parameter or of the option to blame.
+    pub about: Option<String>,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, arg: None }
+        Self { kind, message: message.into(), hint: None, arg: None, about: None }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -83,6 +85,12 @@ impl Error {
     /// Points at argument `index` of the call.
     pub fn arg(mut self, index: usize) -> Self {
         self.arg = Some(index);
+        self
+    }
+
+    /// Points at a parameter of the call, or at one of its options, by name.
+    pub fn about(mut self, name: impl Into<String>) -> Self {
+        self.about = Some(name.into());
         self
     }
 

@@ -10,6 +10,7 @@ pub mod json;
 pub mod memory;
 pub mod names;
 pub mod net;
+pub mod options;
 pub mod random;
 pub mod results;
 pub mod settings;

@@ -119,6 +119,8 @@ impl Resolve for Names {
 }
 
 fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
+    // The process has one provider of ciphers; whoever embeds this crate may have chosen another before.
+    let _there_already = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(redirections)
         .dns_resolver(Arc::new(Names { access: access.clone() }))

@@ -2,6 +2,7 @@
 //! generated pages and the tests of examples all read it from here.
 
 mod comment;
+mod declared;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,7 +134,8 @@ impl Gathered {
         let nameless = || raw.parameters.iter().all(|(name, _)| name.is_empty());
         let stands_in = || super::standins::NAMES.contains(&raw.name.as_str()) && nameless();
         let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
-        if raw.name.starts_with("anon$") || !builtin && (is_text() || stands_in()) {
+        let is_short = raw.comments == super::binding::SHORT;
+        if is_short || raw.name.starts_with("anon$") || !builtin && (is_text() || stands_in()) {
             return;
         }
         let Some((entry, documented)) = entry(raw, builtin) else { return };
@@ -378,17 +380,19 @@ fn entry(raw: Raw, builtin: bool) -> Option<(Entry, bool)> {
     for (_, kind) in &mut parameters {
         *kind = kind.trim_start_matches("&mut ").into();
     }
-    let entry = Entry {
-        module: namespace,
-        role,
-        receiver,
-        name,
-        overloads: vec![Overload { parameters, returns }],
-        doc,
-        builtin,
-        scripted,
-    };
+    let mut overloads = vec![Overload { parameters, returns }];
+    if !builtin && !scripted {
+        let short = overloads.iter().find_map(without_options);
+        overloads.splice(0..0, short);
+    }
+    let entry = Entry { module: namespace, role, receiver, name, overloads, doc, builtin, scripted };
     Some((entry, documented))
+}
+
+/// How a function of ours that takes options is called without them.
+fn without_options(whole: &Overload) -> Option<Overload> {
+    let ((_, last), others) = whole.parameters.split_last()?;
+    (last == "options").then(|| Overload { parameters: others.to_vec(), returns: whole.returns.clone() })
 }
 
 #[cfg(test)]

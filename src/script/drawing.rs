@@ -82,6 +82,7 @@ fn label(failure: &Failure) -> &'static str {
         "syntax" => "here",
         "name" => "not known",
         "thrown" => "thrown here",
+        _ if failure.place.as_ref().is_some_and(|place| place.option.is_some()) => "this option",
         _ if failure.place.as_ref().is_some_and(|place| place.arg.is_some()) => "this argument",
         _ => "in this call",
     }
@@ -118,6 +119,8 @@ fn span(text: &str, place: &Place) -> Option<std::ops::Range<usize>> {
         start -= 1;
     }
     let argument = place.arg.and_then(|index| argument_span(&characters, start, index));
+    let option = place.option.as_ref().zip(argument.clone());
+    let argument = option.and_then(|(key, argument)| option_span(&characters, argument, key)).or(argument);
     Some(argument.unwrap_or_else(|| word_span(&characters, start)))
 }
 
@@ -171,6 +174,36 @@ fn argument_span(characters: &[char], start: usize, index: usize) -> Option<std:
     None
 }
 
+/// The option of this name, with its value, in a map that is written down at `span`.
+fn option_span(characters: &[char], span: std::ops::Range<usize>, key: &str) -> Option<std::ops::Range<usize>> {
+    let key: Vec<char> = key.chars().collect();
+    let (mut depth, mut at, mut begin) = (0_usize, span.start, None);
+    while at < span.end {
+        let is_at_depth = depth == 1;
+        match characters[at] {
+            '"' | '`' | '\'' => {
+                at = skip_string(characters, at);
+                continue;
+            }
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_end = is_at_depth && (characters[at] == ',' || depth == 0);
+        if let (true, Some(begin)) = (is_end, begin) {
+            return trimmed(characters, begin..at);
+        }
+        if begin.is_none() && depth == 1 && characters[at..span.end].starts_with(&key) {
+            let rest = &characters[at + key.len()..span.end];
+            let is_key = rest.iter().find(|c| !c.is_whitespace()) == Some(&':');
+            let is_whole = !characters[at - 1].is_alphanumeric() && characters[at - 1] != '_';
+            begin = (is_key && is_whole).then_some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
 fn trimmed(characters: &[char], span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
     let inside = &characters[span.clone()];
     let before = inside.iter().take_while(|c| c.is_whitespace()).count();
@@ -194,7 +227,7 @@ mod tests {
 
     fn drawn(text: &str, line: usize, column: usize, arg: Option<usize>) -> String {
         let characters: Vec<char> = text.chars().collect();
-        let place = Place { source: "s".into(), line, column, arg };
+        let place = Place { source: "s".into(), line, column, arg, option: None };
         span(text, &place).map(|s| characters[s].iter().collect()).unwrap_or_default()
     }
 
@@ -211,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn the_arrow_covers_the_option_in_its_map() {
+        let text: Vec<char> = "f(x, #{ kinds: 1, kind: g(\"kind: , }\", [1, 2]), k: 3 })".chars().collect();
+        let found = |key: &str| {
+            let map = argument_span(&text, 0, 1).unwrap();
+            option_span(&text, map, key).map(|span| text[span].iter().collect::<String>())
+        };
+        assert_eq!(found("kind").as_deref(), Some("kind: g(\"kind: , }\", [1, 2])"));
+        assert_eq!(found("k").as_deref(), Some("k: 3"));
+        assert_eq!(found("kinds").as_deref(), Some("kinds: 1"));
+        assert_eq!(found("ki"), None);
+    }
+
+    #[test]
     fn no_colour_means_no_escape_codes() {
         let sources = Sources::default();
         sources.add("a.rhai", "let x = oops;");
@@ -218,7 +264,7 @@ mod tests {
             kind: "name".into(),
             message: "unknown variable `oops`".into(),
             hint: Some("did you mean `x`?".into()),
-            place: Some(Place { source: "a.rhai".into(), line: 1, column: 9, arg: None }),
+            place: Some(Place { source: "a.rhai".into(), line: 1, column: 9, arg: None, option: None }),
             frames: Vec::new(),
         };
         let text = draw(&failure, &sources, false);
@@ -234,7 +280,7 @@ mod tests {
     fn the_name_of_a_source_is_no_code() {
         let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
         sources.add(name, "oops");
-        let place = Place { source: name.into(), line: 1, column: 1, arg: None };
+        let place = Place { source: name.into(), line: 1, column: 1, arg: None, option: None };
         let frame = super::super::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
         let failure = Failure {
             kind: "name".into(),

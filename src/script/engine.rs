@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use rhai::plugin::ModuleManifest;
-use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, Module, StmtBlock, exported_manifest};
+use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, StmtBlock, exported_manifest};
 
+use super::binding;
 use super::env::{self, Env};
 use super::failure::Sources;
-use super::placing::placed;
 use super::resolver::Resolver;
 use super::room::Room;
 use super::value::{Fallible, given};
@@ -63,14 +63,10 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     listen(&mut engine, env);
     show::register_types(&mut engine);
     for (name, manifests) in modules() {
-        let mut module = Module::new();
-        for manifest in manifests {
-            module.combine(Module::from_manifest(placed(manifest)));
-        }
-        engine.register_static_module(name, module.into());
+        engine.register_static_module(name, binding::module(&manifests).into());
     }
     for manifest in globals() {
-        engine.register_global_module(Module::from_manifest(placed(manifest)).into());
+        engine.register_global_module(binding::module(&[manifest]).into());
     }
     engine.register_global_module(tensor::iteration().into());
     engine.register_global_module(standins::module().into());

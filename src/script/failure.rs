@@ -38,6 +38,8 @@ pub struct Place {
     pub column: usize,
     /// The argument of the call at this point that is to blame.
     pub arg: Option<usize>,
+    /// The option in that argument that is to blame.
+    pub option: Option<String>,
 }
 
 /// A call that was on the stack when it happened.
@@ -85,6 +87,9 @@ impl From<Error> for Box<EvalAltResult> {
         if let Some(arg) = error.arg {
             map.insert("arg".into(), Dynamic::from(arg as i64));
         }
+        if let Some(about) = error.about {
+            map.insert("about".into(), about.into());
+        }
         Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
     }
 }
@@ -128,7 +133,7 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
     let words = words(inner, known);
     let mut place = place(&source, inner.position());
     if let Some(place) = &mut place {
-        place.arg = words.arg;
+        (place.arg, place.option) = (words.arg, words.option);
     }
     Failure { kind: words.kind, message: words.message, hint: words.hint, place, frames }
 }
@@ -140,7 +145,7 @@ fn called(function: &str) -> String {
 
 fn place(source: &str, position: Position) -> Option<Place> {
     let line = position.line()?;
-    Some(Place { source: source.into(), line, column: position.position().unwrap_or(1), arg: None })
+    Some(Place { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, option: None })
 }
 
 /// A failure before its place is known.
@@ -149,11 +154,12 @@ pub struct Words {
     pub message: String,
     pub hint: Option<String>,
     pub arg: Option<usize>,
+    pub option: Option<String>,
 }
 
 impl Words {
     pub fn new(kind: Kind, message: String, hint: Option<String>) -> Self {
-        Self { kind: kind.name().into(), message, hint, arg: None }
+        Self { kind: kind.name().into(), message, hint, arg: None, option: None }
     }
 }
 
@@ -283,7 +289,7 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::MissingToken(token, purpose) => format!("expected `{token}` {purpose}"),
         _ => lower(&problem.to_string()),
     };
-    Words { kind: String::new(), message, hint, arg: None }
+    Words { kind: String::new(), message, hint, arg: None, option: None }
 }
 
 /// What a script threw: one of our own maps, or any value.
@@ -296,6 +302,7 @@ fn thrown(value: &Dynamic) -> Words {
                 message,
                 hint: text("hint"),
                 arg: map.get("arg").and_then(|v| v.as_int().ok()).map(|i| i as usize),
+                option: text("option"),
             };
         }
     }
@@ -303,5 +310,5 @@ fn thrown(value: &Dynamic) -> Words {
         Ok(text) => text,
         Err(_) => super::value::repr(value),
     };
-    Words { kind: "thrown".into(), message, hint: None, arg: None }
+    Words { kind: "thrown".into(), message, hint: None, arg: None, option: None }
 }

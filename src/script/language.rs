@@ -65,13 +65,13 @@ pub mod functions {
     #[rhai_fn(name = "blob", return_raw)]
     pub fn blob_zeros(length: Int) -> Fallible<Blob> {
         let length = given(0, "length", &length).integer()?;
-        Ok(vec![0; super::room(length, 1, "a blob")?])
+        Ok(super::repeated(0, super::room(length, 1, "a blob")?))
     }
 
     // As with `sleep`, the language's own would be found before the one above.
     #[rhai_fn(name = "blob", return_raw)]
     pub fn blob_integer(length: i64) -> Fallible<Blob> {
-        Ok(vec![0; super::room(length, 1, "a blob")?])
+        Ok(super::repeated(0, super::room(length, 1, "a blob")?))
     }
 
     #[rhai_fn(name = "blob", return_raw)]
@@ -105,6 +105,25 @@ pub mod functions {
     #[rhai_fn(global, name = "pad", return_raw)]
     pub fn pad_text_character(text: &mut ImmutableString, length: i64, padding: char) -> Fallible<()> {
         super::lengthened(text, length, padding.encode_utf8(&mut [0; 4]))
+    }
+
+    /// Lengthens a blob to `length` bytes with a byte; a longer one stays as it is.
+    ///
+    /// # Example
+    /// ```
+    /// let b = blob(1, 5);
+    /// b.pad(3, 7);
+    /// b.to_array()  //=> [5, 7, 7]
+    /// ```
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_blob(blob: &mut Blob, length: Int, value: Int) -> Fallible<()> {
+        let (length, value) = (given(0, "length", &length).integer()?, given(1, "value", &value).integer()?);
+        super::widened(blob, length, value)
+    }
+
+    #[rhai_fn(global, name = "pad", return_raw)]
+    pub fn pad_blob_integer(blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
+        super::widened(blob, length, value)
     }
 
     /// The type of a value in the words of the reference: "integer", "float", "Tensor".
@@ -148,9 +167,28 @@ fn wait(ctx: &NativeCallContext, seconds: f64) -> Fallible<()> {
 }
 
 fn filled(length: i64, value: i64) -> Fallible<Blob> {
-    let byte =
-        u8::try_from(value).map_err(|_| err!(Argument, "expected a byte from 0 to 255, found {value}").arg(1))?;
-    Ok(vec![byte; room(length, 1, "a blob")?])
+    let byte = byte(value)?;
+    Ok(repeated(byte, room(length, 1, "a blob")?))
+}
+
+fn byte(value: i64) -> Fallible<u8> {
+    let byte = u8::try_from(value);
+    Ok(byte.map_err(|_| err!(Argument, "expected a byte from 0 to 255, found {value}").about("value"))?)
+}
+
+fn widened(blob: &mut Blob, length: i64, value: i64) -> Fallible<()> {
+    let (length, byte) = (room(length, 1, "a blob")?, byte(value)?);
+    if length > blob.len() {
+        blob.resize(length, byte);
+    }
+    Ok(())
+}
+
+/// The bytes are written, and not left to the system to make when they are looked at: what a value takes is to be seen.
+fn repeated(byte: u8, length: usize) -> Blob {
+    let mut blob = Blob::with_capacity(length);
+    blob.resize(length, byte);
+    blob
 }
 
 fn padded(array: &mut Array, length: i64, value: Dynamic) -> Fallible<()> {

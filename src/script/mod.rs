@@ -16,6 +16,7 @@
 //! - A type that scripts hold implements [`show::Handle`] and has a line in `show.rs`.
 //! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
 
+mod binding;
 mod check;
 pub mod circuit;
 pub mod console;
@@ -36,7 +37,6 @@ pub mod numbers;
 pub mod options;
 mod panics;
 mod paper;
-mod placing;
 pub mod plot;
 pub mod record;
 pub mod reference;

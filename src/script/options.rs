@@ -2,7 +2,8 @@
 
 use rhai::{Dynamic, Map};
 
-use super::value::{Given, given};
+use super::value::{Given, given, plain};
+use crate::base::options::Declared;
 use crate::base::{Result, names};
 use crate::err;
 
@@ -12,11 +13,13 @@ pub struct OptionReader {
     map: Map,
     arg: usize,
     known: Vec<&'static str>,
+    /// Options that would be taken if another one said so, and whose they are.
+    of_others: Vec<(&'static str, String)>,
 }
 
 /// The options that stand as argument `arg` of the call.
 pub fn options(arg: usize, map: Map) -> OptionReader {
-    OptionReader { map, arg, known: Vec::new() }
+    OptionReader { map, arg, known: Vec::new(), of_others: Vec::new() }
 }
 
 impl OptionReader {
@@ -30,6 +33,17 @@ impl OptionReader {
     pub fn get<T>(&mut self, key: &'static str, convert: impl Fn(&Given) -> Result<T>) -> Result<Option<T>> {
         let arg = self.arg;
         self.value(key).map(|value| convert(&given(arg, key, &value))).transpose()
+    }
+
+    /// A group of options that the core declares.
+    pub fn declared<T: Declared>(&mut self) -> Result<T> {
+        let arg = self.arg;
+        T::given(|name| self.value(name).map(|value| plain(&value))).map_err(|error| error.arg(arg))
+    }
+
+    /// Notes an option that this call does not take, and with what it would: "kind jumprelu".
+    pub fn of_other(&mut self, key: &'static str, whose: String) {
+        self.of_others.push((key, whose));
     }
 
     pub fn number(&mut self, key: &'static str, default: f64) -> Result<f64> {
@@ -55,12 +69,17 @@ impl OptionReader {
 
     /// Refuses every key that was not asked for, and names the nearest that is known.
     pub fn finish(self) -> Result<()> {
-        match self.map.keys().find(|key| !self.known.contains(&key.as_str())) {
-            None => Ok(()),
-            Some(unknown) => Err(err!(Name, "unknown option `{unknown}`")
-                .maybe_hint(names::suggestion(unknown, self.known.iter().copied()))
-                .arg(self.arg)),
-        }
+        let Some(unknown) = self.map.keys().find(|key| !self.known.contains(&key.as_str())) else { return Ok(()) };
+        let whose: Vec<&str> =
+            self.of_others.iter().filter(|(key, _)| key == unknown).map(|(_, whose)| whose.as_str()).collect();
+        let hint = match whose.is_empty() {
+            false => Some(format!("it is an option of {}", whose.join(", "))),
+            true => {
+                let others = self.of_others.iter().map(|(key, _)| *key);
+                names::suggestion(unknown, self.known.iter().copied().chain(others))
+            }
+        };
+        Err(err!(Name, "unknown option `{unknown}`").maybe_hint(hint).arg(self.arg).about(unknown.as_str()))
     }
 }
 

@@ -80,7 +80,8 @@ impl Room {
         let grown = taken.saturating_sub(self.taken.replace(taken));
         self.is_tight.set(free < TIMES * taken + SLACK);
         let is_ours = OURS_RAN.take() || OURS.get() > 0;
-        let doubling = if is_ours { 0 } else { TIMES * grown };
+        // A value that has doubled takes twice what it has grown by.
+        let doubling = if is_ours { 0 } else { TIMES * 2 * grown };
         CUT.take() || free < KEPT_FREE.max(doubling)
     }
 

@@ -1,6 +1,7 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ impl Session {
 
     /// Names and values of the variables, in the order of their definition; shadowed ones left out.
     pub fn variables(&self) -> Vec<(&str, &Dynamic)> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         // The engine lists the newest first.
         let newest = self.scope.iter_raw().filter(|(name, ..)| seen.insert(*name));
         let mut variables: Vec<(&str, &Dynamic)> = newest.map(|(name, _, value)| (name, value)).collect();
@@ -73,7 +74,25 @@ impl Session {
         let ast = self.compile(name, text)?;
         let value = self.run(name, &ast);
         self.keep(name, &ast);
+        self.forget_shadowed();
         value
+    }
+
+    /// Drops the values of variables that were defined again, which no later text can reach. The engine keeps them for as
+    /// long as the scope lives, and a session may be long.
+    fn forget_shadowed(&mut self) {
+        let names: Vec<&str> = self.scope.iter_raw().map(|(name, ..)| name).collect();
+        if names.iter().collect::<BTreeSet<_>>().len() == names.len() {
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        let mut kept: Vec<(String, Dynamic)> =
+            std::mem::take(&mut self.scope).into_iter().map(|(name, value, _)| (name, value)).collect();
+        kept.reverse();
+        kept.retain(|(name, _)| seen.insert(name.clone()));
+        for (name, value) in kept.into_iter().rev() {
+            self.scope.push_dynamic(name, value);
+        }
     }
 
     /// Evaluates a compiled text once more and forgets the variables that it made; gives back how long it took.
@@ -227,6 +246,21 @@ mod tests {
         assert_eq!(failure.kind, "bug");
         assert!(failure.message.contains("the fuse was lit"), "{}", failure.message);
         assert_eq!(session.eval("<3>", "kept + 1").unwrap().as_int(), Ok(2));
+    }
+
+    #[test]
+    fn what_a_variable_held_before_it_was_defined_again_is_dropped() {
+        let mut session = session();
+        let held = Rc::new(());
+        for line in ["let x = held; const C = 1;", "let f = || x;", "let x = 1; const C = 2;", "let f = || x; x = 3;"] {
+            session.set_variable("held", Dynamic::from(held.clone()));
+            let _nothing = session.eval("<1>", line).unwrap();
+        }
+        session.set_variable("held", Dynamic::UNIT);
+        assert_eq!(Rc::strong_count(&held), 1);
+        // The closure still shares the variable, and the constant is still one.
+        assert_eq!(session.eval("<2>", "x = 4; [f.call(), C]").unwrap().to_string(), "[4, 2]");
+        assert!(session.eval("<3>", "C = 3;").is_err());
     }
 
     #[test]

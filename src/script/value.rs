@@ -6,6 +6,7 @@ use rhai::{Array, Dynamic, FnPtr, Map};
 
 use super::paper::Paper;
 use super::tensor::arrays::Numbers;
+use crate::base::options::Plain;
 use crate::base::{Error, Result, Task, json};
 use crate::err;
 use crate::report::json::number;
@@ -179,6 +180,32 @@ pub fn described(value: &Dynamic) -> String {
         _ if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) => format!("an {name}"),
         _ => format!("a {name}"),
     }
+}
+
+/// The value for options that the core declares, which knows nothing of scripts.
+pub fn plain(value: &Dynamic) -> Plain {
+    if value.is_unit() {
+        return Plain::Nothing;
+    }
+    if let Ok(flag) = value.as_bool() {
+        return Plain::Flag(flag);
+    }
+    if let Ok(number) = value.as_int() {
+        return Plain::Integer(number);
+    }
+    if let Ok(number) = value.as_float() {
+        return Plain::Float(number);
+    }
+    if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
+        return Plain::Text(text.to_string());
+    }
+    if let Some(list) = value.read_lock::<Array>() {
+        return Plain::List(list.iter().map(plain).collect());
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        return Plain::Map(map.iter().map(|(key, value)| (key.to_string(), plain(value))).collect());
+    }
+    Plain::Other(described(value))
 }
 
 /// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.

@@ -74,8 +74,9 @@ pub fn session(commands: usize, seed: u64, pause: Duration, told: &mut dyn FnMut
     let (mut first, mut last) = (None, Has::of(terminal.process()));
     for number in 0..commands.div_ceil(2) {
         if dice.chance(0.03) {
-            terminal.line("print(\"begun\"); loop {}");
-            terminal.see_line("begun");
+            // Words of its own, since those of an earlier one may still be on the screen.
+            terminal.line(&format!("print(\"begun {number}\"); loop {{}}"));
+            terminal.see_line(&format!("begun {number}"));
             terminal.send(CTRL_C);
         } else {
             let line: &&str = dice.pick(LINES);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use hf_hub::{CacheRepo, Repo, RepoType};
+
 use super::name::{Name, is_commit};
 use super::settings::Settings;
 use crate::base::access::Access;
@@ -15,6 +17,7 @@ pub struct Cache {
     /// What the rules of the run say of it. It is the program's own folder, which is read and written unless one denies that.
     access: Access,
     root: PathBuf,
+    layout: CacheRepo,
     folder: PathBuf,
     locks: PathBuf,
 }
@@ -31,10 +34,16 @@ pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
 impl Cache {
     /// An error where a rule denies to read it: what is in a cache that may not be read is not told.
     pub fn new(access: &Access, settings: &Settings, name: &Name) -> Result<Self> {
-        let own = format!("models--{}--{}", name.org, name.name);
         let root = settings.cache.clone();
-        let cache =
-            Self { access: access.within(&root)?, folder: root.join(&own), locks: root.join(".locks").join(own), root };
+        let repo = Repo::new(name.repo(), RepoType::Model);
+        let own = repo.folder_name();
+        let cache = Self {
+            access: access.within(&root)?,
+            folder: root.join(&own),
+            locks: root.join(".locks").join(own),
+            layout: hf_hub::Cache::new(root.clone()).repo(repo),
+            root,
+        };
         cache.access.to_read(&cached(&cache.folder)?)?;
         Ok(cache)
     }
@@ -52,7 +61,7 @@ impl Cache {
 
     /// The folder of the files of a commit.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
-        self.folder.join("snapshots").join(commit)
+        self.layout.pointer_path(commit)
     }
 
     pub fn place(&self, commit: &str, file: &str) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hf_hub::repository::ModelInfo;
+use serde::Deserialize;
 
 use super::cache::Cache;
 use super::name::{Name, is_commit, is_path};
@@ -26,6 +26,19 @@ pub struct Remote<'a> {
     settings: &'a Settings,
     name: &'a Name,
     server: Server,
+}
+
+/// What the hub answers when it is asked for a revision: of that, what is needed here.
+#[derive(Deserialize)]
+struct Described {
+    sha: Option<String>,
+    siblings: Option<Vec<Sibling>>,
+}
+
+/// A file of the repository.
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }
 
 /// What a revision stands for just now.
@@ -69,7 +82,7 @@ impl<'a> Remote<'a> {
             return Err(self.refusal(&answer));
         }
         let other = |_| err!(Network, "{} did not answer as a model hub does", self.host()).hint("look at HF_ENDPOINT");
-        let ModelInfo { sha, siblings, .. } = json::read(&answer.content, other)?;
+        let Described { sha, siblings } = json::read(&answer.content, other)?;
         let Some(commit) = sha.filter(|commit| is_commit(commit)) else {
             bail!(Network, "{} named no commit for {}", self.host(), self.name);
         };

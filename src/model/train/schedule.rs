@@ -2,27 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What follows the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shape {
-    Constant,
-    /// A straight line down to the floor.
-    Linear,
-    /// Half a cosine down to the floor.
-    Cosine,
-    /// Constant, then a straight line down to the floor over the last `decay` steps: until the line begins, a training
-    /// can be made longer without having been another (Hägele et al. 2024, section 3).
-    Trapezoid,
-}
-
-impl Shape {
-    pub const ALL: [(&str, Shape); 4] = [
-        ("constant", Shape::Constant),
-        ("linear", Shape::Linear),
-        ("cosine", Shape::Cosine),
-        ("trapezoid", Shape::Trapezoid),
-    ];
+crate::choices! {
+    /// What follows the warm-up.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Shape {
+        Constant = "constant",
+        /// A straight line down to the floor.
+        Linear = "linear",
+        /// Half a cosine down to the floor.
+        Cosine = "cosine",
+        /// Constant, then a straight line down to the floor over the last `decay` steps: until the line begins, a training
+        /// can be made longer without having been another (Hägele et al. 2024, section 3).
+        Trapezoid = "trapezoid",
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -10,16 +10,16 @@ use crate::base::Result;
 use crate::err;
 use crate::model::train::Schedule;
 
-/// How errors are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Counting {
-    /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
-    Mean,
-    /// The mean over rows of the sum over dimensions, as most others do.
-    Sum,
-    /// That over the sum of squares about the mean of what is to be reconstructed (Gao et al. 2024, section 2.1).
-    Normalised,
+crate::choices! {
+    /// How errors are counted.
+    pub enum Counting {
+        /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
+        Mean = "mean",
+        /// The mean over rows of the sum over dimensions, as most others do.
+        Sum = "sum",
+        /// That over the sum of squares about the mean of what is to be reconstructed (Gao et al. 2024, section 2.1).
+        Normalised = "normalised",
+    }
 }
 
 /// What is done about features that no longer fire.

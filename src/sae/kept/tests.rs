@@ -45,7 +45,7 @@ fn reads(model: &Model, text: &Text, options: &Options) -> Reads {
 
 fn recipe(name: &str, options: Value) -> Recipe {
     let Value::Object(options) = options else { panic!("no map") };
-    let kind = kinds::kind(name, options).unwrap();
+    let kind = kinds::kind(name, &options).unwrap();
     Recipe {
         unit: kind.likes_unit(),
         kind,

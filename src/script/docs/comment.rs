@@ -1,5 +1,6 @@
 //! A doc comment taken apart: summary, body, options and example.
 
+use super::declared;
 use crate::report::symbols::harmless;
 
 /// What a doc comment says, taken apart.
@@ -14,12 +15,14 @@ pub struct Doc {
     pub example: String,
 }
 
-/// A line of the list under `# Options`: "- `key` = default: meaning".
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OptionDoc {
     pub key: String,
     pub default: String,
     pub meaning: String,
+    /// The words that it is one of, where the core declares them.
+    pub choices: &'static [&'static str],
 }
 
 /// Takes a doc comment apart into summary, body, options and example.
@@ -78,6 +81,12 @@ pub fn parse(comments: &str) -> Doc {
 
 fn option_line(line: &str, options: &mut Vec<OptionDoc>) {
     let text = line.trim();
+    if let Some(name) = text.strip_prefix("- [").and_then(|rest| rest.strip_suffix(']')) {
+        // What stands in the comment itself goes before what the group says.
+        let written: Vec<String> = options.iter().map(|option| option.key.clone()).collect();
+        options.extend(declared::group(name).into_iter().filter(|option| !written.contains(&option.key)));
+        return;
+    }
     match text.strip_prefix("- `") {
         Some(rest) => {
             let (key, rest) = rest.split_once('`').unwrap_or((rest, ""));
@@ -86,6 +95,7 @@ fn option_line(line: &str, options: &mut Vec<OptionDoc>) {
                 key: key.into(),
                 default: default.trim().trim_start_matches('=').trim().into(),
                 meaning: meaning.trim().into(),
+                choices: &[],
             });
         }
         None => {

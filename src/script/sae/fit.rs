@@ -53,7 +53,7 @@ impl Asked {
         let fit = |source: Result<Source>| -> Result<Sae> {
             let source = source?;
             let site = source.about.sites.join(", ");
-            let dir = self.dir.as_ref().map(|dir| match several {
+            let dir = self.keep.dir.as_ref().map(|dir| match several {
                 true => PathBuf::from(dir).join(&site),
                 false => PathBuf::from(dir),
             });
@@ -126,7 +126,7 @@ fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
     let asked = asked(&mut read, env)?;
     let given = OfActivations::read(&mut read)?;
     read.finish()?;
-    Ok(asked.fitted(given.source(x, &asked)?, asked.dir.as_ref().map(PathBuf::from), env)?.into())
+    Ok(asked.fitted(given.source(x, &asked)?, asked.keep.dir.as_ref().map(PathBuf::from), env)?.into())
 }
 
 #[export_module(manifest)]
@@ -140,16 +140,14 @@ pub mod functions {
     /// Activations are centred and scaled to mean square 1 while they are fitted, and that is folded back: the directions
     /// of what comes back have length 1, and its codes are in the model's own units. Kinds, with options of their own:
     ///
-    /// - "topk": `k` codes of a row (Gao et al. 2024)
-    /// - "batch_topk": `k` on average, and a threshold later (Bussmann et al. 2024)
-    /// - "matryoshka": that with `prefixes` that each reconstruct, and their `weights`
-    /// - "relu": a penalty `l1` or a `target`, by the directions' lengths where `weighted` (Bricken et al. 2023)
-    /// - "tied": encoder and decoder in one, a penalty `l1` or a `target` (Cunningham et al. 2023)
-    /// - "p_anneal": a penalty `l1`, or a `target`, on codes to the power p, which falls from 1 to `p_end` (0.2) in so many `updates` (10),
-    ///   from the step `anneal_start` on (a tenth of the steps) (Karvonen et al. 2024)
-    /// - "gated": a penalty `l1` on gates, or a `target` (Rajamanoharan et al. 2024)
-    /// - "jumprelu": thresholds, a penalty `l0` or a `target`, `bandwidth`, where `threshold` begins, and whose `estimate`,
-    ///   "paper" or "dictionary_learning"; with both, `l0` is what the square of codes / target - 1 counts
+    /// - "topk": the largest codes of a row (Gao et al. 2024)
+    /// - "batch_topk": the largest of a batch, and a threshold later (Bussmann et al. 2024)
+    /// - "matryoshka": that with prefixes of the features that each reconstruct (Bussmann et al. 2025)
+    /// - "relu": a penalty on the sum of codes (Bricken et al. 2023)
+    /// - "tied": that, with encoder and decoder in one (Cunningham et al. 2023)
+    /// - "p_anneal": a penalty on codes to the power p, which falls from 1 (Karvonen et al. 2024)
+    /// - "gated": a penalty on gates (Rajamanoharan et al. 2024)
+    /// - "jumprelu": thresholds, and a penalty on how many codes there are (Rajamanoharan et al. 2024)
     ///
     /// A `target` is how many codes a row is to have on average. The fit begins with about as many, and what the penalty
     /// counts is found on the way: it rises while there are more codes, and falls while there are fewer. An `l1` beside it is
@@ -164,35 +162,9 @@ pub mod functions {
     /// crosscoders.
     ///
     /// # Options
-    /// - `kind` = "topk": one of these
-    /// - `d_sae` = `ratio` times d: how many features
-    /// - `ratio` = 8: how many times as many features as dimensions
-    /// - `passes` = 4: how often each row is read
-    /// - `steps` = as many as that: how many updates
-    /// - `batch` = 2048: rows of an update
-    /// - `lr` = 6e-3: the highest learning rate
-    /// - `schedule` = "trapezoid": or "constant", "linear", "cosine"
-    /// - `warmup` = a fiftieth of the steps: steps on which the rate rises
-    /// - `decay` = a fifth of the steps: steps on which the rate of a trapezoid falls
-    /// - `betas` = [0.9, 0.99]: how long Adam's moments remember
-    /// - `eps` = 1e-8: what is added to the root of the second moment
-    /// - `clip` = 0.01, with a `loss` that is a sum as many times that as there are dimensions: the longest gradient, or ()
-    ///   for any
-    /// - `sparsity_warmup` = 0: steps on which a penalty rises
-    /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
-    /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at length 1
-    /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
-    ///   are badly reconstructed; or "leave"
-    /// - `resample_at` = four times in the first half: after how many steps they begin anew
-    /// - `k_aux` = d / 2: how many of them in a row
-    /// - `aux` = 1/32: what their error counts
-    /// - `dead_after` = a quarter of a pass, at most 10 million: rows without firing after which a feature is dead; where
-    ///   they begin anew, a sixteenth of the fit
-    /// - `scaled` = true: whether activations are centred and scaled while they are fitted
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
-    /// - `dir` = none: a folder where the fit is kept, and goes on from
-    /// - `every` = 1000: steps between writing it down
-    /// - `fresh` = false: whether to fit anew although a fit, or a dictionary, is kept
+    /// - [fit]
+    /// - [kinds]
+    /// - [keep]
     /// - `site` = its only one: of a store, which site is fitted
     /// - `buffer` = 32768 of a store, and of a text what 2 GiB hold: how many rows are in memory, of which batches are drawn
     /// - `without_bos` = false: of a text, leaves out tokens that mark a beginning
@@ -246,10 +218,9 @@ pub mod functions {
     /// site.
     ///
     /// # Options
-    /// - `kind` = "topk": one of those of `sae::fit`, with its own options
-    /// - `ratio` = 8: how many times as many features as dimensions
-    /// - `passes` = 4: how often each row is read
-    /// - `dir` = none: a folder where the fits are kept, and go on from; all other options of `sae::fit` are taken, too
+    /// - [fit]
+    /// - [kinds]
+    /// - [keep]
     ///
     /// # Example
     /// ```

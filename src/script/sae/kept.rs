@@ -23,12 +23,12 @@ pub(super) type Done<'a> = &'a mut dyn FnMut(&Fitted);
 impl<'a> Keeper<'a> {
     /// None where nothing is kept: there is no folder for it, or none that may be used; or fits are kept in one of their own.
     pub fn new(asked: &Asked, env: &'a Env) -> Option<Self> {
-        let cache = env.settings.cache.as_ref().filter(|_| asked.dir.is_none())?;
+        let cache = env.settings.cache.as_ref().filter(|_| asked.keep.dir.is_none())?;
         let shelf = Shelf::open(cache, env.files.access()).unwrap_or_else(|error| {
             env.task.say(&format!("nothing is kept: {}", error.message));
             None
         })?;
-        Some(Self { shelf, fresh: env.settings.fresh || asked.fresh, task: &env.task })
+        Some(Self { shelf, fresh: env.settings.fresh || asked.keep.fresh, task: &env.task })
     }
 
     /// What is kept under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given the

@@ -12,6 +12,7 @@ use super::kept::{Done, Keeper, key};
 use super::rows::{Source, choosing};
 use super::sites::Sites;
 use crate::base::Result;
+use crate::base::options::Field;
 use crate::data::{Text, harvest};
 use crate::err;
 use crate::report::symbols::count;
@@ -36,13 +37,14 @@ fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
     for kind in &named {
         owned.push((kind, kinds::options_of(kind).map_err(|e| e.arg(arg))?));
     }
-    let is_owned = |key: &str| owned.iter().any(|(_, own)| own.contains(&key));
+    let has = |own: &[Field], key: &str| own.iter().any(|field| field.name == key);
+    let is_owned = |key: &str| owned.iter().any(|(_, own)| has(own, key));
     if let Some(stray) = AXES.iter().find(|key| map.contains_key(**key) && !is_owned(key) && !COMMON.contains(key)) {
         return Err(err!(Argument, "expected no `{stray}` for {}", named.join(", ")).arg(arg));
     }
     let mut all = Vec::new();
     for (kind, own) in &owned {
-        let is_of_others = |key: &str| is_owned(key) && !own.contains(&key);
+        let is_of_others = |key: &str| is_owned(key) && !has(own, key);
         let mut base = map.clone();
         base.retain(|key, _| !is_of_others(key));
         base.insert("kind".into(), kind.as_str().into());
@@ -214,7 +216,9 @@ pub mod functions {
     /// - `d_sae` = `ratio` times d: how many features, or a list of that
     /// - `ratio` = 8: how many times as many features as dimensions, or a list of that
     /// - `seed` = none: one or a list; without one the run's seed decides
-    /// - `dir` = none: a folder where the fits are kept, and go on from
+    /// - [fit]
+    /// - [kinds]
+    /// - [keep]
     ///
     /// # Example
     /// ```

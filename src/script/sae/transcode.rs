@@ -167,10 +167,9 @@ pub mod functions {
     ///
     /// # Options
     /// - `skip` = false: whether a linear map from what is read is added
-    /// - `kind` = "topk": one of those of `sae::fit`, with its own options
-    /// - `ratio` = 8: how many times as many features as dimensions that are read
-    /// - `passes` = 4: how often each row is read
-    /// - `dir` = none: a folder where the fit is kept, and goes on from; all other options of `sae::fit` are taken, too
+    /// - [fit]
+    /// - [kinds]
+    /// - [keep]
     ///
     /// # Example
     /// ```
@@ -239,10 +238,10 @@ pub mod functions {
     /// # Options
     /// - `kind` = "crosscoder": a penalty `l1` on codes, each by the lengths of its directions together; or one of those of
     ///   `sae::fit`, with its own options
-    /// - `l1` = none: what that penalty counts
     /// - `ratio` = 8: how many times as many features as dimensions of one site
-    /// - `passes` = 4: how often each row is read
-    /// - `dir` = none: a folder where the fit is kept, and goes on from; all other options of `sae::fit` are taken, too
+    /// - [fit]
+    /// - [kinds]
+    /// - [keep]
     ///
     /// # Example
     /// ```

@@ -13,7 +13,7 @@ use crate::tensor::kernels::Level;
 use crate::tensor::{DType, Tensor, create, floats};
 
 fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
-    kinds::kind(name, options.as_object().cloned().unwrap()).unwrap()
+    kinds::kind(name, options.as_object().unwrap()).unwrap()
 }
 
 fn kinds_that_take_part() -> Vec<Arc<dyn Kind>> {

@@ -1,7 +1,7 @@
 //! `batch_topk`: the k x rows largest codes of all rows together; later a threshold, the running mean of the smallest code
 //! that was taken (Bussmann et al. 2024).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::topk::few;
@@ -15,10 +15,12 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "batch_topk";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct BatchTopK {
-    /// How many codes a row has on average.
-    pub k: usize,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct BatchTopK {
+        /// How many codes a row has on average.
+        k: usize = 0 => required();
+    }
 }
 
 impl Kind for BatchTopK {

@@ -1,7 +1,7 @@
 //! `crosscoder`: one set of codes for several sites, each of which has a part of the directions; a code costs as much as
 //! these parts are long together (Lindsey et al. 2024).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Pass, Progress, l1_or_price, penalised};
@@ -18,14 +18,17 @@ pub const NAME: &str = "crosscoder";
 /// What the square of a part's length is at least, where its gradient is taken.
 const SHORTEST: f64 = 1e-16;
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Crosscoder {
-    /// What the mean over rows of the sum of codes counts, each by the lengths of its direction's parts.
-    pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
-    pub target: Option<f64>,
-    /// How wide the parts are, one for each site.
-    pub widths: Vec<usize>,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct Crosscoder {
+        /// Weight of the penalty, the mean over rows of the sum of codes, each times the lengths of its direction's parts.
+        l1: Option<f64> = None => at_least(0.0);
+        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
+        /// is said.
+        target: Option<f64> = None => above(0.0);
+        /// How wide the parts are, one for each site.
+        widths: Vec<usize> = Vec::new() => required();
+    }
 }
 
 impl Crosscoder {

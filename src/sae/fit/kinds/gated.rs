@@ -1,6 +1,6 @@
 //! `gated`: whether a feature is there and how much are told apart, by the same directions (Rajamanoharan et al. 2024a).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Name, Pass, l1_or_price, penalised};
@@ -13,12 +13,15 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "gated";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Gated {
-    /// What the mean over rows of the sum of what the gates let through counts.
-    pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
-    pub target: Option<f64>,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct Gated {
+        /// Weight of the penalty, the mean over rows of the sum of what the gates let through.
+        l1: Option<f64> = None => at_least(0.0);
+        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
+        /// is said.
+        target: Option<f64> = None => above(0.0);
+    }
 }
 
 impl Gated {

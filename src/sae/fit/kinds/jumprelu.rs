@@ -1,7 +1,7 @@
 //! `jumprelu`: a threshold for each feature, learned through straight-through estimates, and a penalty on how many codes
 //! there are (Rajamanoharan et al. 2024b).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Name, Pass, Progress, l1_or_price, penalised};
@@ -16,37 +16,31 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "jumprelu";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct JumpRelu {
-    /// What the penalty counts: the mean number of codes of a row, or where there is a `target` as well, the square of how
-    /// far that number over the target is from 1.
-    pub l0: Option<f64>,
-    /// How many codes a row is to have. Alone, it has the penalty found on the way.
-    pub target: Option<f64>,
-    /// How near to its threshold a pre-activation has to be to move it. It belongs to a scale of the input.
-    #[serde(default = "bandwidth")]
-    pub bandwidth: f64,
-    /// What thresholds begin at; where there is a `target`, at what leaves as many codes.
-    pub threshold: Option<f64>,
-    /// Whose estimate of how a threshold moves the penalty.
-    #[serde(default)]
-    pub estimate: Estimate,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct JumpRelu {
+        /// Weight of the penalty, the mean number of codes of a row; where there is a `target` as well, of the square of
+        /// codes / target - 1.
+        l0: Option<f64> = None => at_least(0.0);
+        /// How many codes a row is to have on average. Alone, it has the penalty's weight found on the way.
+        target: Option<f64> = None => above(0.0);
+        /// How near to its threshold a pre-activation has to be to move it, for activations of mean square 1.
+        bandwidth: f64 = 0.001 => above(0.0);
+        /// What thresholds begin at.
+        threshold: Option<f64> = None => usually("0.001, or with a `target` what leaves as many codes");
+        /// Whose estimate of how a threshold moves the penalty.
+        estimate: Estimate = Estimate::Paper;
+    }
 }
 
-/// What is near to a threshold, so that the penalty moves it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Estimate {
-    /// Pre-activations on either side of it (equation 12).
-    #[default]
-    Paper,
-    /// Codes, which are on one side of it only, as the code of dictionary_learning has it.
-    DictionaryLearning,
-}
-
-/// As in the paper, for inputs of mean square 1.
-fn bandwidth() -> f64 {
-    0.001
+crate::choices! {
+    /// What is near to a threshold, so that the penalty moves it.
+    pub enum Estimate {
+        /// Pre-activations on either side of it (equation 12).
+        Paper = "paper",
+        /// Codes, which are on one side of it only, as the code of dictionary_learning has it.
+        DictionaryLearning = "dictionary_learning",
+    }
 }
 
 /// What thresholds begin at where nothing else is said.

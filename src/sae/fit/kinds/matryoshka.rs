@@ -1,7 +1,7 @@
 //! `matryoshka`: batch top-k whose first features, of several lengths of prefix, each reconstruct by themselves
 //! (Bussmann et al. 2025).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
@@ -16,16 +16,16 @@ use crate::tensor::Tensor;
 
 pub const NAME: &str = "matryoshka";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Matryoshka {
-    /// How many codes a row has on average.
-    pub k: usize,
-    /// How many features each prefix has; the last is all of them.
-    pub prefixes: Vec<usize>,
-    /// What the error of each prefix counts; all alike, and 1 together, where nothing is said. (dictionary_learning divides
-    /// by their number twice.)
-    #[serde(default)]
-    pub weights: Option<Vec<f64>>,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct Matryoshka {
+        /// How many codes a row has on average.
+        k: usize = 0 => required();
+        /// How many features each prefix has; the last is all of them.
+        prefixes: Vec<usize> = Vec::new() => required();
+        /// Weight of the error of each prefix. (dictionary_learning divides by their number twice.)
+        weights: Option<Vec<f64>> = None => usually("alike, and 1 together");
+    }
 }
 
 impl Kind for Matryoshka {

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use super::fused::Choice;
 use super::params::{Name, Params};
 use super::recipe::Shape;
+use crate::base::options::{Declared, Field, Plain};
 use crate::base::{Result, names};
 use crate::err;
 use crate::sae::Activation;
@@ -163,58 +164,70 @@ fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()
         )
         .hint(format!("with `{other}: 32` the penalty is found on the way")));
     }
-    if penalty.is_some_and(|penalty| !(penalty.is_finite() && penalty >= 0.0)) {
-        return Err(err!(Argument, "expected a number from 0 on as `{name}`, found {penalty:?}"));
-    }
-    if target.is_some_and(|target| !(target.is_finite() && target > 0.0)) {
-        return Err(err!(Argument, "expected a number above 0 as `{other}`, found {target:?}"));
-    }
     Ok(())
 }
 
-type Make = fn(Value) -> serde_json::Result<Arc<dyn Kind>>;
+/// What makes a kind of the values of its options.
+type Make = fn(&Map<String, Value>) -> Result<Arc<dyn Kind>>;
 
-fn make<K: Kind + serde::de::DeserializeOwned + 'static>(options: Value) -> serde_json::Result<Arc<dyn Kind>> {
-    Ok(Arc::new(serde_json::from_value::<K>(options)?))
+fn make<K: Kind + Declared + 'static>(options: &Map<String, Value>) -> Result<Arc<dyn Kind>> {
+    Ok(Arc::new(K::given(|name| options.get(name).map(Plain::from))?))
 }
 
-/// Every kind, by the name that scripts give, with its options.
-const KINDS: [(&str, &[&str], Make); 9] = [
-    (tied::NAME, &["l1", "target"], make::<tied::Tied>),
-    (relu::NAME, &["l1", "target", "weighted"], make::<relu::Relu>),
-    (topk::NAME, &["k"], make::<topk::TopK>),
-    (batch_topk::NAME, &["k"], make::<batch_topk::BatchTopK>),
-    (jumprelu::NAME, &["l0", "target", "bandwidth", "threshold", "estimate"], make::<jumprelu::JumpRelu>),
-    (gated::NAME, &["l1", "target"], make::<gated::Gated>),
-    (p_anneal::NAME, &["l1", "target", "p_end", "anneal_start", "updates"], make::<p_anneal::PAnneal>),
-    (crosscoder::NAME, &["l1", "target", "widths"], make::<crosscoder::Crosscoder>),
-    (matryoshka::NAME, &["k", "prefixes", "weights"], make::<matryoshka::Matryoshka>),
+/// A kind by the name that scripts give.
+struct Row {
+    name: &'static str,
+    fields: fn() -> &'static [Field],
+    make: Make,
+}
+
+const fn kind_of<K: Kind + Declared + 'static>(name: &'static str) -> Row {
+    Row { name, fields: K::fields, make: make::<K> }
+}
+
+const KINDS: [Row; 9] = [
+    kind_of::<tied::Tied>(tied::NAME),
+    kind_of::<relu::Relu>(relu::NAME),
+    kind_of::<topk::TopK>(topk::NAME),
+    kind_of::<batch_topk::BatchTopK>(batch_topk::NAME),
+    kind_of::<jumprelu::JumpRelu>(jumprelu::NAME),
+    kind_of::<gated::Gated>(gated::NAME),
+    kind_of::<p_anneal::PAnneal>(p_anneal::NAME),
+    kind_of::<crosscoder::Crosscoder>(crosscoder::NAME),
+    kind_of::<matryoshka::Matryoshka>(matryoshka::NAME),
 ];
 
 /// The names of all kinds.
-pub fn all() -> impl Iterator<Item = &'static str> + Clone {
-    KINDS.iter().map(|(name, ..)| *name)
-}
+pub const NAMES: [&str; KINDS.len()] = {
+    let mut names = [""; KINDS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = KINDS[at].name;
+        at += 1;
+    }
+    names
+};
 
 /// The options that a kind has of its own.
-pub fn options_of(name: &str) -> Result<&'static [&'static str]> {
-    Ok(row(name)?.1)
+pub fn options_of(name: &str) -> Result<&'static [Field]> {
+    Ok((row(name)?.fields)())
 }
 
 /// A kind by its name, with its own options.
-pub fn kind(name: &str, options: Map<String, Value>) -> Result<Arc<dyn Kind>> {
-    let (_, known, make) = row(name)?;
+pub fn kind(name: &str, options: &Map<String, Value>) -> Result<Arc<dyn Kind>> {
+    let row = row(name)?;
+    let known: Vec<&str> = (row.fields)().iter().map(|field| field.name).collect();
     if let Some(stray) = options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(err!(Argument, "expected no `{stray}` for the kind \"{name}\"")
             .hint(format!("its options are {}", known.join(", "))));
     }
-    make(Value::Object(options)).map_err(|e| err!(Argument, "the kind \"{name}\": {e}"))
+    (row.make)(options)
 }
 
-fn row(name: &str) -> Result<&'static (&'static str, &'static [&'static str], Make)> {
-    KINDS.iter().find(|(known, ..)| *known == name).ok_or_else(|| {
-        let suggestion = names::suggestion(name, all());
+fn row(name: &str) -> Result<&'static Row> {
+    KINDS.iter().find(|row| row.name == name).ok_or_else(|| {
+        let suggestion = names::suggestion(name, NAMES);
         err!(Name, "unknown kind of dictionary `{name}`")
-            .maybe_hint(suggestion.or_else(|| Some(format!("kinds are {}", all().collect::<Vec<_>>().join(", ")))))
+            .maybe_hint(suggestion.or_else(|| Some(format!("kinds are {}", NAMES.join(", ")))))
     })
 }

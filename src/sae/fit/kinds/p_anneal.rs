@@ -1,7 +1,7 @@
 //! `p_anneal`: a penalty of codes to the power p, which falls from 1, so that small codes cost more and more (Karvonen
 //! et al. 2024).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Pass, Progress, l1_or_price, penalised};
@@ -19,29 +19,22 @@ pub const NAME: &str = "p_anneal";
 /// Over so many of the last steps the penalties of this p and of the next one are compared, as in the paper.
 const COMPARED: usize = 10;
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PAnneal {
-    /// What the mean over rows of the sum of codes^p counts while p is 1; it is adapted with each p, so that the penalty
-    /// stays as large.
-    pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
-    pub target: Option<f64>,
-    /// What p falls to.
-    #[serde(default = "p_end")]
-    pub p_end: f64,
-    /// The step from which on p falls until the end; a tenth of all steps where nothing is said.
-    pub anneal_start: Option<u64>,
-    /// How many values p takes, both ends included.
-    #[serde(default = "updates")]
-    pub updates: u64,
-}
-
-fn p_end() -> f64 {
-    0.2
-}
-
-fn updates() -> u64 {
-    10
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct PAnneal {
+        /// Weight of the penalty, the mean over rows of the sum of codes^p, while p is 1; it is adapted with each p, so that
+        /// the penalty stays as large.
+        l1: Option<f64> = None => at_least(0.0);
+        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
+        /// is said.
+        target: Option<f64> = None => above(0.0);
+        /// What p falls to.
+        p_end: f64 = 0.2;
+        /// The step from which on p falls until the end.
+        anneal_start: Option<u64> = None => usually("a tenth of the steps");
+        /// How many values p takes, both ends included.
+        updates: u64 = 10;
+    }
 }
 
 /// What p is at a step.

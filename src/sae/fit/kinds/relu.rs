@@ -1,7 +1,7 @@
 //! `relu`: a decoder of its own and an L1 penalty (Bricken et al. 2023), weighted by the directions' lengths where asked
 //! (Conerly et al. 2024).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Pass, Progress, l1_or_price, penalised};
@@ -14,15 +14,17 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "relu";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Relu {
-    /// What the mean over rows of the sum of codes counts.
-    pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
-    pub target: Option<f64>,
-    /// Whether each code counts as much as its direction is long.
-    #[serde(default)]
-    pub weighted: bool,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct Relu {
+        /// Weight of the penalty, the mean over rows of the sum of codes.
+        l1: Option<f64> = None => at_least(0.0);
+        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
+        /// is said.
+        target: Option<f64> = None => above(0.0);
+        /// Whether each code counts as much as its direction is long.
+        weighted: bool = false;
+    }
 }
 
 impl Kind for Relu {

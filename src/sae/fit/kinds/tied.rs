@@ -1,6 +1,6 @@
 //! `tied`: the encoder's rows, at length 1, are the directions; an L1 penalty (Cunningham et al. 2023, equations 1 to 4).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Pass, Progress, l1_or_price, penalised};
@@ -13,12 +13,15 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "tied";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Tied {
-    /// What the mean over rows of the sum of codes counts.
-    pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
-    pub target: Option<f64>,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct Tied {
+        /// Weight of the penalty, the mean over rows of the sum of codes.
+        l1: Option<f64> = None => at_least(0.0);
+        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
+        /// is said.
+        target: Option<f64> = None => above(0.0);
+    }
 }
 
 impl Kind for Tied {

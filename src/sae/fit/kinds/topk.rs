@@ -1,6 +1,6 @@
 //! `topk`: the k largest codes of each row (Gao et al. 2024).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Kind, Pass, Progress};
@@ -14,9 +14,12 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "topk";
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TopK {
-    pub k: usize,
+crate::options! {
+    #[derive(Debug, Serialize)]
+    pub struct TopK {
+        /// How many codes a row has.
+        k: usize = 0 => required();
+    }
 }
 
 impl Kind for TopK {

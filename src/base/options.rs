@@ -1,0 +1,560 @@
+//! Options of a call, declared once: a struct whose fields each have a sentence, a default, and what values they take.
+//!
+//! [`options!`](crate::options) makes of one declaration the struct, its `Default`, the conversion from what a script gives,
+//! the table that help and the reference show, and what Tab offers. [`choices!`](crate::choices) does so for a setting that
+//! is one of several words.
+
+use std::fmt::Display;
+
+use super::names;
+use super::{Error, Result};
+use crate::err;
+
+/// A value as it was given for an option, whatever language it was written in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plain {
+    Nothing,
+    Flag(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Plain>),
+    Map(Vec<(String, Plain)>),
+    /// What is none of these, in words: "a function".
+    Other(String),
+}
+
+impl Plain {
+    /// The value in the words of an error.
+    pub fn described(&self) -> String {
+        match self {
+            Plain::Nothing => "nothing".into(),
+            Plain::Flag(value) => format!("bool {value}"),
+            Plain::Integer(value) => format!("integer {value}"),
+            Plain::Float(value) => format!("float {}", number(*value)),
+            Plain::Text(text) if text.chars().count() <= 24 => format!("string {text:?}"),
+            Plain::Text(_) => "a string".into(),
+            Plain::List(_) => "an array".into(),
+            Plain::Map(_) => "a map".into(),
+            Plain::Other(what) => what.clone(),
+        }
+    }
+}
+
+impl From<&serde_json::Value> for Plain {
+    fn from(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Plain::Nothing,
+            Value::Bool(value) => Plain::Flag(*value),
+            Value::Number(value) => match value.as_i64() {
+                Some(whole) => Plain::Integer(whole),
+                None => Plain::Float(value.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Plain::Text(text.clone()),
+            Value::Array(values) => Plain::List(values.iter().map(Plain::from).collect()),
+            Value::Object(fields) => {
+                Plain::Map(fields.iter().map(|(key, value)| (key.clone(), Plain::from(value))).collect())
+            }
+        }
+    }
+}
+
+/// A number as a script writes it.
+fn number(value: f64) -> String {
+    match value.fract() == 0.0 && value.abs() < 1e15 {
+        true => format!("{value}"),
+        false if value.abs() < 1e-3 || value.abs() >= 1e15 => format!("{value:e}"),
+        false => format!("{value}"),
+    }
+}
+
+/// A type that an option can have.
+pub trait Setting: Sized {
+    /// The words that it is one of, if it is.
+    const CHOICES: &'static [&'static str] = &[];
+
+    /// What values are welcome, in the words of an error: "a number".
+    fn wanted() -> String;
+
+    fn of(value: &Plain) -> Option<Self>;
+
+    /// Itself as a script writes it.
+    fn written(&self) -> String;
+
+    /// The numbers in it, which must lie in the range of the option.
+    fn numbers(&self) -> Vec<f64> {
+        Vec::new()
+    }
+}
+
+impl Setting for bool {
+    fn wanted() -> String {
+        "true or false".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        if let Plain::Flag(value) = value { Some(*value) } else { None }
+    }
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for f64 {
+    fn wanted() -> String {
+        "a number".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Float(value) => Some(*value),
+            Plain::Integer(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    fn written(&self) -> String {
+        number(*self)
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        vec![*self]
+    }
+}
+
+impl Setting for i64 {
+    fn wanted() -> String {
+        "an integer".into()
+    }
+
+    /// `3.0` is a whole number, too.
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Integer(value) => Some(*value),
+            Plain::Float(value) if value.fract() == 0.0 && value.abs() <= 9e15 => Some(*value as i64),
+            _ => None,
+        }
+    }
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        vec![*self as f64]
+    }
+}
+
+macro_rules! sizes {
+    ($($type:ty),*) => { $(
+        impl Setting for $type {
+            fn wanted() -> String {
+                "an integer of at least 0".into()
+            }
+
+            fn of(value: &Plain) -> Option<Self> {
+                i64::of(value).and_then(|value| value.try_into().ok())
+            }
+
+            fn written(&self) -> String {
+                self.to_string()
+            }
+
+            fn numbers(&self) -> Vec<f64> {
+                vec![*self as f64]
+            }
+        }
+    )* };
+}
+
+sizes!(usize, u64);
+
+impl Setting for String {
+    fn wanted() -> String {
+        "a string".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        if let Plain::Text(text) = value { Some(text.clone()) } else { None }
+    }
+
+    fn written(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// What is not said where it is nothing.
+impl<T: Setting> Setting for Option<T> {
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    fn wanted() -> String {
+        T::wanted()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match T::of(value) {
+            Some(value) => Some(Some(value)),
+            None => (*value == Plain::Nothing).then_some(None),
+        }
+    }
+
+    fn written(&self) -> String {
+        self.as_ref().map_or_else(|| "none".into(), T::written)
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        self.as_ref().map_or_else(Vec::new, T::numbers)
+    }
+}
+
+/// Several, or one alone.
+impl<T: Setting> Setting for Vec<T> {
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
+    fn wanted() -> String {
+        format!("{}, or an array of such", T::wanted())
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::List(values) => values.iter().map(T::of).collect(),
+            one => T::of(one).map(|one| vec![one]),
+        }
+    }
+
+    fn written(&self) -> String {
+        format!("[{}]", self.iter().map(T::written).collect::<Vec<_>>().join(", "))
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        self.iter().flat_map(T::numbers).collect()
+    }
+}
+
+impl<T: Setting + Copy, const N: usize> Setting for [T; N] {
+    fn wanted() -> String {
+        format!("{N} values, each {}", T::wanted())
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::List(values) = value else { return None };
+        let values: Vec<T> = values.iter().map(T::of).collect::<Option<_>>()?;
+        values.try_into().ok()
+    }
+
+    fn written(&self) -> String {
+        format!("[{}]", self.iter().map(T::written).collect::<Vec<_>>().join(", "))
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        self.iter().flat_map(T::numbers).collect()
+    }
+}
+
+/// One option, as it was declared.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// As scripts write it.
+    pub name: &'static str,
+    /// Its sentence.
+    pub meaning: String,
+    /// Its default as a script writes it, or in words where it is computed.
+    pub default: String,
+    pub choices: &'static [&'static str],
+    /// Whether a call without it is refused.
+    pub is_required: bool,
+    wanted: String,
+    low: Option<(f64, bool)>,
+    high: Option<f64>,
+}
+
+impl Field {
+    /// One with this doc comment and default.
+    pub fn new<T: Setting>(name: &'static str, docs: &[&str], default: &T) -> Self {
+        let sentence = docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        Self {
+            name,
+            meaning: lowered(sentence.strip_suffix('.').unwrap_or(&sentence)),
+            default: default.written(),
+            choices: T::CHOICES,
+            is_required: false,
+            wanted: T::wanted(),
+            low: None,
+            high: None,
+        }
+    }
+
+    /// Its name in scripts, where that is a word of the language here.
+    pub fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// How the default is computed, in words.
+    pub fn usually(self, default: &str) -> Self {
+        Self { default: default.into(), ..self }
+    }
+
+    pub fn required(self) -> Self {
+        Self { is_required: true, default: String::new(), ..self }
+    }
+
+    pub fn above(self, low: f64) -> Self {
+        Self { low: Some((low, false)), ..self }
+    }
+
+    pub fn at_least(self, low: f64) -> Self {
+        Self { low: Some((low, true)), ..self }
+    }
+
+    pub fn at_most(self, high: f64) -> Self {
+        Self { high: Some(high), ..self }
+    }
+
+    /// What the option takes, in the words of an error.
+    pub fn wanted(&self) -> String {
+        let low = self.low.map(|(low, is_in)| if is_in { format!("at least {low}") } else { format!("above {low}") });
+        let high = self.high.map(|high| format!("at most {high}"));
+        let range: Vec<String> = [low, high].into_iter().flatten().collect();
+        match range.is_empty() {
+            true => self.wanted.clone(),
+            false => format!("{} {}", self.wanted.trim_end_matches(" of at least 0"), range.join(" and ")),
+        }
+    }
+
+    fn is_within(&self, number: f64) -> bool {
+        let low = self.low.is_none_or(|(low, is_in)| number > low || is_in && number == low);
+        !number.is_nan() && low && self.high.is_none_or(|high| number <= high)
+    }
+
+    /// The value of the option, if it is one that the option takes.
+    pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
+        let is_bounded = self.low.is_some() || self.high.is_some();
+        let taken = T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)));
+        taken.ok_or_else(|| {
+            let near = match value {
+                Plain::Text(text) => names::suggestion(text, self.choices.iter().copied()),
+                _ => None,
+            };
+            err!(Argument, "expected {} for `{}`, found {}", self.wanted(), self.name, value.described())
+                .about(self.name)
+                .maybe_hint(near)
+        })
+    }
+}
+
+/// The sentence as it stands behind a colon; names and abbreviations keep their capitals.
+fn lowered(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    let (first, second) = (letters.next(), letters.next());
+    match (first, second) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(sentence.chars().skip(1)).collect()
+        }
+        _ => sentence.into(),
+    }
+}
+
+/// Options that were declared.
+pub trait Declared: Default {
+    fn fields() -> &'static [Field];
+
+    /// Takes the value of an option by its number.
+    fn set(&mut self, number: usize, value: &Plain) -> Result<()>;
+
+    /// All options, of which `find` gives those that were said.
+    fn given(mut find: impl FnMut(&'static str) -> Option<Plain>) -> Result<Self> {
+        let mut options = Self::default();
+        for (number, field) in Self::fields().iter().enumerate() {
+            match find(field.name) {
+                Some(value) => options.set(number, &value)?,
+                None if field.is_required => return Err(missing(field)),
+                None => {}
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn missing(field: &Field) -> Error {
+    err!(Argument, "expected {} for `{}`, found nothing", field.wanted(), field.name)
+        .hint(format!("`{}`: {}", field.name, field.meaning))
+}
+
+/// Words of a list, as an error names them: "one of a, b".
+pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
+    format!("one of {}", words.join(", "))
+}
+
+/// Declares options: a struct, its defaults, and how scripts give them.
+///
+/// Each field has a doc comment, which help shows, and a default. Behind `=>` stand calls of [`Field`]'s methods.
+#[macro_export]
+macro_rules! options {
+    ($(#[$attribute:meta])* $vis:vis struct $name:ident { $(
+        $(#[doc = $doc:literal])+
+        $field:ident : $type:ty = $default:expr $(=> $($clause:ident ( $($argument:expr),* )).+)?;
+    )* }) => {
+        $(#[$attribute])*
+        $vis struct $name { $(
+            $(#[doc = $doc])+
+            pub $field: $type,
+        )* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $crate::base::options::Declared for $name {
+            fn fields() -> &'static [$crate::base::options::Field] {
+                static FIELDS: std::sync::OnceLock<Vec<$crate::base::options::Field>> = std::sync::OnceLock::new();
+                FIELDS.get_or_init(|| {
+                    let default = Self::default();
+                    vec![$(
+                        $crate::base::options::Field::new(stringify!($field), &[$($doc),+], &default.$field)
+                            $($(.$clause($($argument),*))+)?,
+                    )*]
+                })
+            }
+
+            fn set(&mut self, number: usize, value: &$crate::base::options::Plain) -> $crate::base::Result<()> {
+                let Some(field) = Self::fields().get(number) else { return Ok(()) };
+                let mut place = 0;
+                $(
+                    if place == number {
+                        self.$field = field.taken(value)?;
+                    }
+                    place += 1;
+                )*
+                debug_assert_eq!(place, Self::fields().len());
+                Ok(())
+            }
+        }
+    };
+}
+
+/// Declares a setting that is one of several words.
+#[macro_export]
+macro_rules! choices {
+    ($(#[$attribute:meta])* $vis:vis enum $name:ident { $(
+        $(#[doc = $doc:literal])*
+        $variant:ident = $word:literal,
+    )* }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $(
+            $(#[doc = $doc])*
+            $variant,
+        )* }
+
+        impl $name {
+            pub const ALL: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),*];
+
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
+            }
+        }
+
+        impl $crate::base::options::Setting for $name {
+            const CHOICES: &'static [&'static str] = &[$($word),*];
+
+            fn wanted() -> String {
+                $crate::base::options::one_of(Self::CHOICES)
+            }
+
+            fn of(value: &$crate::base::options::Plain) -> Option<Self> {
+                let $crate::base::options::Plain::Text(text) = value else { return None };
+                Self::ALL.iter().find(|(word, _)| word == text).map(|(_, choice)| *choice)
+            }
+
+            fn written(&self) -> String {
+                format!("{:?}", self.word())
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    choices! {
+        enum Shape {
+            Constant = "constant",
+            Linear = "linear",
+        }
+    }
+
+    options! {
+        /// How a thing is made.
+        #[derive(Debug, PartialEq)]
+        struct Sample {
+            /// The highest learning
+            /// rate.
+            lr: f64 = 6e-3 => above(0.0);
+            /// Rows of an update.
+            batch: usize = 2048 => at_least(1.0);
+            /// How the rate falls.
+            shape: Shape = Shape::Linear;
+            /// How long moments remember.
+            betas: [f64; 2] = [0.9, 0.99] => at_least(0.0).at_most(1.0);
+            /// Steps.
+            steps: Option<u64> = None => usually("as many as there are rows");
+            /// How many codes.
+            k: usize = 0 => required();
+        }
+    }
+
+    fn given(pairs: &[(&str, Plain)]) -> Result<Sample> {
+        Sample::given(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone()))
+    }
+
+    #[test]
+    fn what_is_declared_is_what_is_documented() {
+        let shown: Vec<_> =
+            Sample::fields().iter().map(|f| format!("{} = {}: {}", f.name, f.default, f.meaning)).collect();
+        let expected = [
+            "lr = 0.006: the highest learning rate",
+            "batch = 2048: rows of an update",
+            "shape = \"linear\": how the rate falls",
+            "betas = [0.9, 0.99]: how long moments remember",
+            "steps = as many as there are rows: steps",
+            "k = : how many codes",
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(Sample::fields()[2].choices, ["constant", "linear"]);
+    }
+
+    #[test]
+    fn values_are_taken_either_way_and_others_refused() {
+        let found = given(&[("lr", Plain::Integer(1)), ("k", Plain::Float(2.0)), ("steps", Plain::Nothing)]).unwrap();
+        assert_eq!(found, Sample { lr: 1.0, k: 2, ..Sample::default() });
+        let refused = |key, value| given(&[("k", Plain::Integer(1)), (key, value)]).unwrap_err();
+        assert_eq!(refused("lr", Plain::Integer(0)).message, "expected a number above 0 for `lr`, found integer 0");
+        assert_eq!(
+            refused("lr", Plain::Float(f64::NAN)).message,
+            "expected a number above 0 for `lr`, found float NaN"
+        );
+        assert_eq!(
+            refused("batch", Plain::Float(0.5)).message,
+            "expected an integer at least 1 for `batch`, found float 0.5"
+        );
+        let error = refused("shape", Plain::Text("liner".into()));
+        assert_eq!(error.message, "expected one of \"constant\", \"linear\" for `shape`, found string \"liner\"");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `linear`?"));
+        assert!(
+            refused("betas", Plain::List(vec![Plain::Float(0.5), Plain::Float(1.5)])).message.contains("at most 1")
+        );
+        assert_eq!(given(&[]).unwrap_err().message, "expected an integer of at least 0 for `k`, found nothing");
+    }
+}

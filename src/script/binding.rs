@@ -1,0 +1,199 @@
+//! What every native function gets beside what it does: a short form without its options, and errors that know where it
+//! was called and which argument is to blame.
+//!
+//! A binding is one function: `fn fit(ctx, x: Any, options: Options)`. `fit(x)` is made of it here, with no options. An
+//! error says by name which argument it is about, `err!(..).about("x")`; which one that is in the call is found here.
+//!
+//! The engine fills in the place of an error from an unqualified native call, but not from `module::function(..)`; and
+//! what `catch (e)` sees of an error that a native threw has no line. Both are mended in one place, here.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use rhai::plugin::{FnManifestEntry, ModuleManifest, PluginFunc};
+use rhai::{Dynamic, EvalAltResult, FuncRegistration, Map, Module, NativeCallContext, Position, RhaiFunc};
+
+/// The parameters of a function, by name, the receiver of a method apart.
+struct Parameters {
+    is_method: bool,
+    names: Vec<String>,
+    has_options: bool,
+}
+
+impl Parameters {
+    fn of(entry: &FnManifestEntry) -> Self {
+        // The engine tells a function's parameters only of one that is registered somewhere.
+        let mut alone = Module::new();
+        (entry.register)(&mut alone);
+        let signature = alone.gen_fn_signatures_with_mapper(|kind| kind.into()).next().unwrap_or_default();
+        let inside = signature.split_once('(').map_or("", |(_, rest)| rest);
+        let inside = inside.split_once(") ->").map_or(inside.trim_end_matches(')'), |(inside, _)| inside);
+        let all: Vec<(&str, &str)> = inside.split(", ").filter_map(|parameter| parameter.split_once(": ")).collect();
+        let is_method = all.first().is_some_and(|(_, kind)| kind.starts_with("&mut"));
+        let own = all.get(usize::from(is_method)..).unwrap_or_default();
+        Self {
+            is_method,
+            names: own.iter().map(|(name, _)| name.trim_start_matches('_').into()).collect(),
+            has_options: own.last().is_some_and(|(_, kind)| *kind == "Options"),
+        }
+    }
+
+    /// Which argument of the call has this name, and whether it is an option in that argument.
+    fn place(&self, name: &str, args: &[&mut Dynamic]) -> Option<(usize, bool)> {
+        if let Some(place) = self.names.iter().position(|known| known == name) {
+            return Some((place, false));
+        }
+        let last = self.names.len().checked_sub(1)?;
+        let options = args.get(last + usize::from(self.is_method))?;
+        let is_there = options.read_lock::<Map>().is_some_and(|options| options.contains_key(name));
+        (self.has_options && is_there).then_some((last, true))
+    }
+}
+
+struct Bound {
+    entry: &'static FnManifestEntry,
+}
+
+impl PluginFunc for Bound {
+    fn call(
+        &self,
+        context: Option<NativeCallContext>,
+        args: &mut [&mut Dynamic],
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let _ours = super::room::Ours::begin();
+        let Some(outer) = context else {
+            return self.entry.func.call(None, args);
+        };
+        // The function gets a context of the same content, and this one stays to be asked after an error.
+        let inner = self.entry.func.has_context().then(|| {
+            let (global, position) = (outer.global_runtime_state(), outer.call_position());
+            NativeCallContext::new_with_all_fields(outer.engine(), outer.fn_name(), outer.fn_source(), global, position)
+        });
+        self.entry.func.call(inner, args).map_err(|mut error| {
+            blame(&mut error, self.entry, args);
+            with_place(error, outer.call_position(), outer.call_source())
+        })
+    }
+
+    fn is_method_call(&self) -> bool {
+        self.entry.func.is_method_call()
+    }
+
+    fn has_context(&self) -> bool {
+        true
+    }
+
+    fn is_pure(&self) -> bool {
+        self.entry.func.is_pure()
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.entry.func.is_volatile()
+    }
+}
+
+/// What stands in place of documentation at a short form, which the whole one documents.
+pub const SHORT: &str = "/// without options";
+
+/// A function called without its options.
+struct Short {
+    whole: &'static (dyn PluginFunc + Send + Sync),
+}
+
+impl PluginFunc for Short {
+    fn call(
+        &self,
+        context: Option<NativeCallContext>,
+        args: &mut [&mut Dynamic],
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let mut none = Dynamic::from(Map::new());
+        let mut all: Vec<&mut Dynamic> = args.iter_mut().map(|arg| &mut **arg).collect();
+        all.push(&mut none);
+        self.whole.call(context, &mut all)
+    }
+
+    fn is_method_call(&self) -> bool {
+        self.whole.is_method_call()
+    }
+
+    fn has_context(&self) -> bool {
+        true
+    }
+
+    fn is_pure(&self) -> bool {
+        self.whole.is_pure()
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.whole.is_volatile()
+    }
+}
+
+/// Gives an error the number of the argument that it is about.
+fn blame(error: &mut EvalAltResult, entry: &FnManifestEntry, args: &[&mut Dynamic]) {
+    let EvalAltResult::ErrorRuntime(value, position) = error else { return };
+    // What a closure that this function called has failed with is about another call.
+    if !position.is_none() {
+        return;
+    }
+    let Some(mut map) = value.write_lock::<Map>() else { return };
+    let Some(about) = map.get("about").and_then(|about| about.clone().into_string().ok()) else { return };
+    if let Some((place, is_option)) = Parameters::of(entry).place(&about, args) {
+        map.insert("arg".into(), (place as i64).into());
+        if is_option {
+            map.insert("option".into(), about.into());
+        }
+    }
+}
+
+/// Errors that already know their place, such as those of closures that a native called, keep it.
+fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<&str>) -> Box<EvalAltResult> {
+    if !error.position().is_none() || position.is_none() {
+        return error;
+    }
+    if let EvalAltResult::ErrorRuntime(value, _) = &mut *error
+        && let Some(mut map) = value.write_lock::<Map>()
+    {
+        map.insert("line".into(), (position.line().unwrap_or(0) as i64).into());
+        map.insert("position".into(), (position.position().unwrap_or(0) as i64).into());
+        if let Some(source) = source {
+            map.insert("source".into(), source.into());
+        }
+    }
+    error.set_position(position);
+    error
+}
+
+/// A module of the functions of these manifests.
+pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
+    let mut module = Module::new();
+    for manifest in manifests {
+        let bound = bound(manifest);
+        module.combine(Module::from_manifest(bound));
+        for entry in bound.functions {
+            let mut kinds: Vec<TypeId> = Vec::new();
+            (entry.param_types)(&mut |all| kinds = all.to_vec());
+            if kinds.pop() == Some(TypeId::of::<Map>()) && Parameters::of(entry).has_options {
+                let short = FuncRegistration::new(entry.name).with_namespace(entry.namespace).with_comments([SHORT]);
+                let func = RhaiFunc::Plugin { func: std::rc::Rc::new(Short { whole: entry.func }) };
+                short.set_into_module_raw(&mut module, &kinds, func);
+            }
+        }
+    }
+    module
+}
+
+/// The manifest with every function bound; made once in the life of the program for each manifest.
+fn bound(manifest: &'static ModuleManifest) -> &'static ModuleManifest {
+    static MADE: Mutex<BTreeMap<usize, &'static ModuleManifest>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    made.entry(std::ptr::from_ref(manifest) as usize).or_insert_with(|| {
+        let functions: Vec<FnManifestEntry> = manifest
+            .functions
+            .iter()
+            .map(|entry| FnManifestEntry { func: Box::leak(Box::new(Bound { entry })), ..*entry })
+            .collect();
+        Box::leak(Box::new(ModuleManifest { functions: functions.leak(), ..*manifest }))
+    })
+}

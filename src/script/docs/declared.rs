@@ -1,0 +1,66 @@
+//! Options that the core declares, as the reference lists them: a doc comment names a group, `- [fit]`, and the group's
+//! fields stand in its place.
+
+use super::comment::OptionDoc;
+use crate::base::options::{Declared, Field};
+use crate::sae::fit::{FitOptions, KeepOptions, kinds};
+
+/// Every group that doc comments name.
+const GROUPS: [(&str, fn() -> Vec<OptionDoc>); 3] =
+    [("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
+
+/// The options of a group. One that nobody declared is shown as such, and fails a test.
+pub fn group(name: &str) -> Vec<OptionDoc> {
+    match GROUPS.iter().find(|(known, _)| *known == name) {
+        Some((_, options)) => options(),
+        None => vec![OptionDoc { key: format!("[{name}]"), meaning: "no such group".into(), ..OptionDoc::default() }],
+    }
+}
+
+fn fields<T: Declared>() -> Vec<OptionDoc> {
+    T::fields().iter().map(|field| option(field, String::new())).collect()
+}
+
+fn option(field: &Field, kinds: String) -> OptionDoc {
+    let default = if field.is_required { "none".into() } else { field.default.clone() };
+    let choices = match field.choices {
+        // Kinds are listed in the text.
+        [] => String::new(),
+        choices => format!("; {}", choices.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")),
+    };
+    let meaning = format!("{kinds}{}{choices}", field.meaning);
+    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices }
+}
+
+/// The options of each kind of dictionary; those that mean the same for several kinds stand once.
+fn of_kinds() -> Vec<OptionDoc> {
+    let mut found: Vec<(&Field, Vec<&str>)> = Vec::new();
+    for kind in kinds::NAMES {
+        for field in kinds::options_of(kind).unwrap_or_default() {
+            let same =
+                |known: &&mut (&Field, Vec<&str>)| known.0.name == field.name && known.0.meaning == field.meaning;
+            match found.iter_mut().find(same) {
+                Some((_, kinds)) => kinds.push(kind),
+                None => found.push((field, vec![kind])),
+            }
+        }
+    }
+    found.sort_by_key(|(field, _)| field.name);
+    found.into_iter().map(|(field, kinds)| option(field, format!("of {}: ", kinds.join(", ")))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_kinds_stand_once_with_the_kinds_that_have_them() {
+        let all = of_kinds();
+        let k: Vec<&OptionDoc> = all.iter().filter(|option| option.key == "k").collect();
+        assert_eq!(k.len(), 2);
+        assert!(k.iter().any(|option| option.meaning == "of topk: how many codes a row has"), "{k:?}");
+        assert!(k.iter().any(|option| option.meaning.starts_with("of batch_topk, matryoshka: ")), "{k:?}");
+        assert_eq!(group("keep").len(), 3);
+        assert!(group("fit")[0].choices.contains(&"topk"));
+    }
+}
