@@ -1,4 +1,4 @@
-//! What is asked of a fit: its options, as scripts give them, and the recipe that they make.
+//! The options of a fit, as scripts give them, and the recipe that they make.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
 
-/// What is asked of a fit, but for its data.
+/// The options of a fit, without its data.
 pub(super) struct Asked {
     kind: String,
     of_kind: Map<String, Value>,
@@ -28,7 +28,7 @@ pub(super) struct Asked {
     decay: Option<usize>,
     betas: Option<[f64; 2]>,
     eps: f64,
-    /// As long as a gradient may be at most, where that is said.
+    /// The maximum gradient norm, where one is given.
     clip: Option<Option<f64>>,
     sparsity_warmup: usize,
     counting: Option<Counting>,
@@ -46,7 +46,7 @@ pub(super) struct Asked {
     pub(super) buffer: Option<usize>,
 }
 
-/// What is done about dead features, by the names that scripts give.
+/// What happens to dead features, by the names that scripts use.
 #[derive(Clone, Copy, PartialEq)]
 enum Help {
     AuxK,
@@ -126,7 +126,7 @@ fn whole(value: Value) -> Value {
 }
 
 impl Asked {
-    /// The recipe for so many rows of this width, and how many features there are.
+    /// The recipe for this number of rows of this width, and the number of features.
     pub(super) fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
         let kind = kinds::kind(&self.kind, self.of_kind.clone()).map_err(|e| e.arg(1))?;
         let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
@@ -171,7 +171,7 @@ impl Asked {
         Ok((recipe, d_sae))
     }
 
-    /// Where one of several fits is kept, if they are.
+    /// Where one of several fits saves its checkpoints, if it does.
     pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<Keep<'a>> {
         Some(self.keep_in(PathBuf::from(self.dir.as_ref()?).join(name), env))
     }

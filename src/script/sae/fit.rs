@@ -42,7 +42,8 @@ impl Asked {
         Ok(done)
     }
 
-    /// A dictionary for each source; `done` takes word of each. Of `several` each is kept in a folder of its site.
+    /// A dictionary for each source; `done` is called with each. With `several`, each has a folder named after its
+    /// site.
     fn all_fitted(
         &self,
         sources: impl Iterator<Item = Result<Source>>,
@@ -95,7 +96,7 @@ fn of_store(store: &Store, asked: &Asked, sites: &[String], env: &Env) -> Result
     asked.all_fitted(sites.iter().map(source), sites.len() > 1, env, &mut |_| ())
 }
 
-/// What is said of activations that are given: a tensor, or a site of a store.
+/// The options for activations that are given: a tensor, or a site of a store.
 pub(super) struct OfActivations {
     of_text: bool,
     site: Option<String>,
@@ -133,73 +134,76 @@ fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
 pub mod functions {
     /// Fits a dictionary to activations: a tensor `[.., d]`, those of a store, or those of a model at a site on a text.
     ///
-    /// A store is read in constant memory, whatever its size. The activations of a text are harvested once and held where
-    /// 2 GiB are enough for them, or `buffer`; else they stream from the model through a buffer of that size, and the model
-    /// runs again in every pass. A store runs it once: see `data::harvest`.
+    /// A store is read in constant memory, whatever its size. The activations of a text are harvested once and held in
+    /// memory where they fit into 2 GiB, or into `buffer`; else they stream from the model through a buffer of that
+    /// size, and the model runs again in every epoch. With a store the model runs once: see `data::harvest`.
     ///
-    /// Activations are centred and scaled to mean square 1 while they are fitted, and that is folded back: the directions
-    /// of what comes back have length 1, and its codes are in the model's own units. Kinds, with options of their own:
+    /// Activations are centred and scaled to mean square 1 during training, and that is folded back into the weights:
+    /// directions have norm 1, and codes are in the model's own units. Kinds, with their own options:
     ///
-    /// - "topk": `k` codes of a row (Gao et al. 2024)
-    /// - "batch_topk": `k` on average, and a threshold later (Bussmann et al. 2024)
-    /// - "matryoshka": that with `prefixes` that each reconstruct, and their `weights`
-    /// - "relu": a penalty `l1` or a `target`, by the directions' lengths where `weighted` (Bricken et al. 2023)
-    /// - "tied": encoder and decoder in one, a penalty `l1` or a `target` (Cunningham et al. 2023)
-    /// - "p_anneal": a penalty `l1`, or a `target`, on codes to the power p, which falls from 1 to `p_end` (0.2) in so many `updates` (10),
-    ///   from the step `anneal_start` on (a tenth of the steps) (Karvonen et al. 2024)
-    /// - "gated": a penalty `l1` on gates, or a `target` (Rajamanoharan et al. 2024)
-    /// - "jumprelu": thresholds, a penalty `l0` or a `target`, `bandwidth`, where `threshold` begins, and whose `estimate`,
-    ///   "paper" or "dictionary_learning"; with both, `l0` is what the square of codes / target - 1 counts
+    /// - "topk": `k` codes in each row (Gao et al. 2024)
+    /// - "batch_topk": `k` codes on average over the batch, and a threshold at inference (Bussmann et al. 2024)
+    /// - "matryoshka": batch top-k with nested `prefixes` that each reconstruct, and their `weights`
+    /// - "relu": an L1 penalty `l1` or a `target`, times the norms of the directions where `weighted` (Bricken et al.
+    ///   2023)
+    /// - "tied": encoder and decoder share their weights; `l1` or a `target` (Cunningham et al. 2023)
+    /// - "p_anneal": `l1` or a `target`, on codes to the power p, which is annealed from 1 to `p_end` (0.2) in a number
+    ///   of `updates` (10), beginning at step `anneal_start` (a tenth of the steps) (Karvonen et al. 2024)
+    /// - "gated": `l1` on the gates, or a `target` (Rajamanoharan et al. 2024)
+    /// - "jumprelu": learned thresholds with an L0 penalty `l0` or a `target`, `bandwidth`, the initial `threshold`,
+    ///   and the gradient `estimate`, "paper" or "dictionary_learning"; with both, `l0` is the weight of (codes /
+    ///   target - 1)²
     ///
-    /// A `target` is how many codes a row is to have on average. The fit begins with about as many, and what the penalty
-    /// counts is found on the way: it rises while there are more codes, and falls while there are fewer. An `l1` beside it is
-    /// what that begins with.
+    /// A `target` is the L0 to reach: the mean number of codes in a row. Training begins at about that L0, and the
+    /// sparsity coefficient is adapted during training: it rises while L0 is above the target, and falls while it is
+    /// below. An `l1` beside it is the initial coefficient.
     ///
-    /// Ctrl-C ends the fit, not the script: the dictionary so far is what comes back.
+    /// Ctrl-C ends the training, not the script: the call returns the dictionary as it is.
     ///
-    /// A dictionary of a model and a text is kept in the user's cache when it has come to its end, and found again, to the
-    /// last bit, by the next call with the same weights, tokens, options and seed on the same kind of machine, which says
-    /// so; the activations need no keeping of their own then. `microtome cache` lists what is kept, and `--fresh` does
-    /// without. What is fitted in a `dir`, on a tensor or on a store is not kept there, and neither are transcoders and
-    /// crosscoders.
+    /// A dictionary of a model and a text is cached when its training has ended. The next call with the same weights,
+    /// tokens, options and seed on the same kind of machine loads it, bit for bit, and says so; the activations need
+    /// not be stored. `microtome cache` lists the cache, and `--fresh` ignores it. Dictionaries with a `dir`, of a
+    /// tensor or of a store are not cached, nor are transcoders and crosscoders.
     ///
     /// # Options
     /// - `kind` = "topk": one of these
-    /// - `d_sae` = `ratio` times d: how many features
-    /// - `ratio` = 8: how many times as many features as dimensions
-    /// - `passes` = 4: how often each row is read
-    /// - `steps` = as many as that: how many updates
-    /// - `batch` = 2048: rows of an update
-    /// - `lr` = 6e-3: the highest learning rate
-    /// - `schedule` = "trapezoid": or "constant", "linear", "cosine"
-    /// - `warmup` = a fiftieth of the steps: steps on which the rate rises
-    /// - `decay` = a fifth of the steps: steps on which the rate of a trapezoid falls
-    /// - `betas` = [0.9, 0.99]: how long Adam's moments remember
-    /// - `eps` = 1e-8: what is added to the root of the second moment
-    /// - `clip` = 0.01, with a `loss` that is a sum as many times that as there are dimensions: the longest gradient, or ()
-    ///   for any
-    /// - `sparsity_warmup` = 0: steps on which a penalty rises
-    /// - `loss` = "normalised", or "mean" for "tied": errors over the variance, their mean over dimensions, or their "sum"
-    /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at length 1
-    /// - `dead` = "auxk": dead features learn from what is left; or "resample": they begin anew as rows of that step that
-    ///   are badly reconstructed; or "leave"
-    /// - `resample_at` = four times in the first half: after how many steps they begin anew
-    /// - `k_aux` = d / 2: how many of them in a row
-    /// - `aux` = 1/32: what their error counts
-    /// - `dead_after` = a quarter of a pass, at most 10 million: rows without firing after which a feature is dead; where
-    ///   they begin anew, a sixteenth of the fit
-    /// - `scaled` = true: whether activations are centred and scaled while they are fitted
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
-    /// - `dir` = none: a folder where the fit is kept, and goes on from
-    /// - `every` = 1000: steps between writing it down
-    /// - `fresh` = false: whether to fit anew although a fit, or a dictionary, is kept
-    /// - `site` = its only one: of a store, which site is fitted
-    /// - `buffer` = 32768 of a store, and of a text what 2 GiB hold: how many rows are in memory, of which batches are drawn
-    /// - `without_bos` = false: of a text, leaves out tokens that mark a beginning
-    /// - `without_first` = 0: of a text, leaves out so many positions of each row
-    /// - `without_tokens` = none: of a text, leaves out these tokens, ids or texts of one token
-    /// - `without_labels` = none: of a text with labels, leaves out tokens with some values, as in `#{ depth: [0] }`
-    /// - `context` = that of the model: of a text, how many tokens a row has
+    /// - `d_sae` = `ratio` times d: number of features
+    /// - `ratio` = 8: number of features over number of dimensions
+    /// - `passes` = 4: epochs
+    /// - `steps` = as many as `passes` takes: number of updates
+    /// - `batch` = 2048: rows in a batch
+    /// - `lr` = 6e-3: peak learning rate
+    /// - `schedule` = "trapezoid": learning rate schedule; or "constant", "linear", "cosine"
+    /// - `warmup` = a fiftieth of the steps: steps of learning rate warm-up
+    /// - `decay` = a fifth of the steps: steps on which the learning rate of "trapezoid" decays
+    /// - `betas` = [0.9, 0.99]: decay rates of Adam's moments
+    /// - `eps` = 1e-8: Adam's epsilon
+    /// - `clip` = 0.01, times the number of dimensions where `loss` is a sum: maximum gradient norm, or () for no
+    ///   clipping
+    /// - `sparsity_warmup` = 0: steps of sparsity penalty warm-up
+    /// - `loss` = "normalised", or "mean" for "tied": squared error relative to the variance, its mean over dimensions,
+    ///   or its "sum"
+    /// - `unit` = true, but for "tied" and where a penalty is weighted: whether directions are kept at norm 1
+    /// - `dead` = "auxk": dead features learn from the residual (AuxK loss); or "resample": they are re-initialised as
+    ///   badly reconstructed rows of that step; or "leave"
+    /// - `resample_at` = four times in the first half: the steps at which dead features are resampled
+    /// - `k_aux` = d / 2: number of dead features in each row of the AuxK loss
+    /// - `aux` = 1/32: weight of the AuxK loss
+    /// - `dead_after` = a quarter of an epoch, at most 10 million: rows without activation after which a feature is
+    ///   dead; with "resample", a sixteenth of the training
+    /// - `scaled` = true: whether activations are centred and scaled during training
+    /// - `seed` = the run's seed: the seed of this call
+    /// - `dir` = none: a folder for checkpoints, from which the training resumes
+    /// - `every` = 1000: steps between checkpoints
+    /// - `fresh` = false: whether to ignore a checkpoint or a cached dictionary
+    /// - `site` = its only one: for a store, the site
+    /// - `buffer` = 32768 for a store, and for a text what 2 GiB hold: rows in the shuffle buffer, from which batches
+    ///   are drawn
+    /// - `without_bos` = false: for a text, skips BOS tokens
+    /// - `without_first` = 0: for a text, skips this many first positions of each row
+    /// - `without_tokens` = none: for a text, skips these tokens, given as ids or as texts of one token
+    /// - `without_labels` = none: for a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`
+    /// - `context` = the model's: for a text, tokens in a row
     ///
     /// # Example
     /// ```
@@ -240,16 +244,16 @@ pub mod functions {
 
     /// Fits a dictionary to each of several sites of a model, in the order of the computation, or to each site of a store.
     ///
-    /// `sites` is a set such as `resid_post.*`, or an array of sites. One pass of the model gives the activations of as
-    /// many of them as can be held in memory together. Where not even one can, the model runs for each site in every pass
-    /// of its fit, and a store that was harvested once is better. A fit that is kept in `dir` has a folder there for each
-    /// site.
+    /// `sites` is a set such as `resid_post.*`, or an array of sites. One forward pass gives the activations of as many
+    /// of them as fit into memory together. Where not even one fits, the model runs for each site in every epoch, and a
+    /// store that is harvested once is better. With a `dir`, each site has a folder there.
     ///
     /// # Options
-    /// - `kind` = "topk": one of those of `sae::fit`, with its own options
-    /// - `ratio` = 8: how many times as many features as dimensions
-    /// - `passes` = 4: how often each row is read
-    /// - `dir` = none: a folder where the fits are kept, and go on from; all other options of `sae::fit` are taken, too
+    /// - `kind` = "topk": a kind of `sae::fit`, with its own options
+    /// - `ratio` = 8: number of features over number of dimensions
+    /// - `passes` = 4: epochs
+    /// - `dir` = none: a folder for checkpoints, from which the training resumes; all other options of `sae::fit` are
+    ///   taken, too
     ///
     /// # Example
     /// ```

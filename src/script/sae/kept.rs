@@ -1,4 +1,4 @@
-//! Dictionaries found again: those that were fitted before, with the same model, text and options.
+//! The cache of dictionaries: those that were fitted before, with the same model, text and options.
 
 use super::asked::Asked;
 use super::dictionary::Sae;
@@ -12,16 +12,16 @@ use crate::script::env::Env;
 /// Finds and keeps the dictionaries of one call.
 pub(super) struct Keeper<'a> {
     shelf: Shelf,
-    /// Whether they are fitted although they are kept.
+    /// Whether they are fitted although they are cached.
     fresh: bool,
     task: &'a Task,
 }
 
-/// Takes word of each dictionary when it has been fitted.
+/// Called with each dictionary when it has been fitted.
 pub(super) type Done<'a> = &'a mut dyn FnMut(&Fitted);
 
 impl<'a> Keeper<'a> {
-    /// None where nothing is kept: there is no folder for it, or none that may be used; or fits are kept in one of their own.
+    /// None where nothing is cached: there is no folder for it, or none that may be used; or the fits have a `dir`.
     pub fn new(asked: &Asked, env: &'a Env) -> Option<Self> {
         let cache = env.settings.cache.as_ref().filter(|_| asked.dir.is_none())?;
         let shelf = Shelf::open(cache, env.files.access()).unwrap_or_else(|error| {
@@ -31,8 +31,8 @@ impl<'a> Keeper<'a> {
         Some(Self { shelf, fresh: env.settings.fresh || asked.fresh, task: &env.task })
     }
 
-    /// What is kept under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given the
-    /// numbers of those, and says in their order when each is done; whatever comes later, that one is kept by then.
+    /// What is cached under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given
+    /// the indices of those, and reports each in their order when it is done, which is cached at once.
     pub fn completed(&self, keys: &[Key], fit: impl FnOnce(&[usize], Done) -> Result<Vec<Sae>>) -> Result<Vec<Sae>> {
         let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
         self.tell(keys, &found);
@@ -80,7 +80,7 @@ impl<'a> Keeper<'a> {
         self.task.say(&format!("found {what}, fitted before with the same model, text and options; --fresh fits anew"));
     }
 
-    /// Keeps a dictionary that came to its end. If it cannot be kept, that is no reason to stop.
+    /// Caches a dictionary whose training has ended. If it cannot be cached, that is no reason to stop.
     fn put(&self, key: &Key, fitted: &Fitted) {
         if !fitted.is_whole {
             return;
