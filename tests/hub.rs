@@ -222,8 +222,8 @@ fn after_a_cut_connection_only_the_rest_is_asked_for() {
     let place = Place::new(&hub);
     hub.fail_once(Fault::Cut(70_000));
     let error = place.refusal("org/tiny");
-    assert_eq!(error.message, "model.safetensors broke off: 70000 of 200000 bytes have come");
-    assert!(error.hint.unwrap().contains("goes on from there"));
+    assert_eq!(error.message, "model.safetensors broke off after 70000 of 200000 bytes");
+    assert!(error.hint.unwrap().contains("run it again to resume"));
     let part = format!("blobs/{}.incomplete", digits_of(&large(1)));
     assert!(place.kept("tiny").contains(&part));
     assert!(place.kept("tiny").iter().all(|name| !name.ends_with("model.safetensors")));
@@ -254,7 +254,7 @@ fn a_file_with_a_wrong_bit_or_a_byte_too_many_is_refused_and_removed() {
         hub.fail_once(fault);
         let error = place.refusal("org/tiny");
         assert_eq!(error.kind, Kind::Network);
-        assert!(error.message.starts_with("model.safetensors is not the file it should be: "), "{}", error.message);
+        assert!(error.message.starts_with("model.safetensors is another file than expected: "), "{}", error.message);
         assert!(error.message.contains(said), "{}", error.message);
         assert!(place.kept("tiny").iter().all(|name| !name.ends_with(".incomplete") && !name.ends_with("safetensors")));
     }
@@ -569,7 +569,7 @@ fn an_answer_without_an_end_is_refused() {
     let error = Place::new(&hub).refusal("org/endless");
     assert_eq!(
         (error.kind, error.message.as_str()),
-        (Kind::Format, "expected at most 64.0 MiB of what is to be known of org/endless from 127.0.0.1, found more")
+        (Kind::Format, "expected an answer of at most 64.0 MiB about org/endless from 127.0.0.1, found more")
     );
 }
 

@@ -163,11 +163,11 @@ impl Access {
                 format!("{}, and a longer one, {option}, could allow a part", covers(&format!("--deny-{verb}")))
             }
             (_, "write") => {
-                format!("a script writes below {} only; allow more with {option}", self.out.display())
+                format!("a script may write below {} only; allow more with {option}", self.out.display())
             }
             _ => match SYSTEM.iter().find(|folder| seen.starts_with(folder)) {
                 Some(folder) => {
-                    format!("what lies in {folder} is the system itself, and is read only where {option} says so")
+                    format!("{folder} belongs to the system, and is read only with {option}")
                 }
                 None => format!("allow it with {option}"),
             },
@@ -349,7 +349,7 @@ mod tests {
         ] {
             let error = plain.to_read(Path::new(path)).unwrap_err();
             assert_eq!(error.kind, crate::base::Kind::Access, "{path}");
-            assert!(error.hint.unwrap().contains("is read only where --allow-read"), "{path}");
+            assert!(error.hint.unwrap().contains("is read only with --allow-read"), "{path}");
         }
         assert!(plain.to_read(&folder.path().join("link")).is_err());
         assert!(plain.to_read(&folder.path().join("door/environ")).is_err());

@@ -40,8 +40,7 @@ impl Budget {
         if self.asked > self.most {
             let (most, asked) = (human(self.most), human(self.asked));
             let found = format!("expected {} to take at most {most} of memory, found more: {asked} so far", what());
-            return Err(Error::new(Kind::Format, found)
-                .hint("no honest file says so much; it is damaged, or was made to fill the memory"));
+            return Err(Error::new(Kind::Format, found).hint("the file is damaged, or was made to exhaust the memory"));
         }
         memory::check_within(self.asked, self.free, what)
     }

@@ -199,7 +199,7 @@ impl Files {
             // Renaming over a device would put a plain file in its place.
             Ok(meta) if !meta.is_file() => bail!(File, "cannot write {}: it is not a regular file", path.display()),
             _ if place.file_name().is_some_and(|name| name == LOCK) => {
-                bail!(File, "cannot write {}: runs keep their lock under this name", path.display())
+                bail!(File, "cannot write {}: the name is reserved for the lock file of a run", path.display())
             }
             _ => {}
         }
@@ -252,7 +252,7 @@ impl Files {
 fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
-    room.ok_or_else(|| err!(Memory, "there is no room for the {length} bytes of {}", path.display()))?;
+    room.ok_or_else(|| err!(Memory, "there is not enough memory for the {length} bytes of {}", path.display()))?;
     loop {
         task.check()?;
         match Read::take(&mut file, PIECE).read_to_end(&mut bytes) {
@@ -263,10 +263,10 @@ fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Res
         if bytes.len() as u64 > length.saturating_add(SURPLUS) {
             return Err(err!(
                 File,
-                "cannot read {}: it is said to have {length} bytes, and goes on behind them",
+                "cannot read {}: it is longer than the {length} bytes that the system reports",
                 path.display()
             )
-            .hint("some files of the system's own have no end; copy what is wanted of it into a file"));
+            .hint("some files of the system have no end; copy the part that you need into a file"));
         }
     }
 }
@@ -529,7 +529,7 @@ mod tests {
     fn a_file_without_an_end_is_read_up_to_a_limit() {
         let task = Task::default();
         let error = read_whole(io::repeat(b'x'), 0, Path::new("x"), &task).unwrap_err();
-        assert_eq!(error.message, "cannot read x: it is said to have 0 bytes, and goes on behind them");
+        assert_eq!(error.message, "cannot read x: it is longer than the 0 bytes that the system reports");
         // One that grows a little is read with what came to it.
         let grown = read_whole(io::repeat(b'x').take(3 * PIECE + 7), 5, Path::new("x"), &task).unwrap();
         assert_eq!(grown.len() as u64, 3 * PIECE + 7);

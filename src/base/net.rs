@@ -56,13 +56,16 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             let expected = response.content_length();
             let received = copy(task, &url, &mut response, &mut hash, file, bar.as_ref()).await?;
             if let Some(expected) = expected.filter(|expected| *expected != received) {
-                bail!(Network, "{} ended early: {received} of {expected} bytes came", named(&url));
+                bail!(Network, "{} ended early: received {received} of {expected} bytes", named(&url));
             }
             let found = hex(&hash.finalize());
             match sha256 {
                 Some(wanted) if wanted.to_lowercase() != found => {
                     let named = named(&url);
-                    Err(err!(Network, "{named} is not the file it should be: expected SHA-256 {wanted}, found {found}"))
+                    Err(err!(
+                        Network,
+                        "{named} is another file than expected: expected SHA-256 {wanted}, found {found}"
+                    ))
                 }
                 _ => Ok(()),
             }
@@ -75,7 +78,7 @@ pub fn wait_for<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| err!(Network, "cannot start the network: {e}"))?;
+        .map_err(|e| err!(Network, "cannot start the network client: {e}"))?;
     let outcome = runtime.block_on(work);
     // The system may look up a name for half a minute, and cannot be stopped; an interruption does not wait for it.
     runtime.shutdown_background();
@@ -92,7 +95,7 @@ fn judged(access: &Access) -> redirect::Policy {
         let was_secret = attempt.previous().last().is_some_and(|before| before.scheme() == "https");
         if was_secret && attempt.url().scheme() != "https" {
             let named = named(attempt.url());
-            return attempt.error(err!(Network, "the server sends us on to {named}, which is not encrypted"));
+            return attempt.error(err!(Network, "the server redirects to {named}, which is not encrypted"));
         }
         match judge(&access, attempt.url()) {
             Ok(()) => attempt.follow(),
@@ -126,7 +129,7 @@ fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
         .read_timeout(Duration::from_secs(60))
         .user_agent(USER_AGENT)
         .build()
-        .map_err(|e| err!(Network, "cannot start the network: {e}"))
+        .map_err(|e| err!(Network, "cannot start the network client: {e}"))
 }
 
 /// What a server answered to a question.
@@ -170,7 +173,7 @@ impl Server {
         while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
             if (content.len() + chunk.len()) as u64 > most {
                 let most = human(most.into());
-                return Err(err!(Format, "expected at most {most} of what is to be known of {what}, found more"));
+                return Err(err!(Format, "expected an answer of at most {most} about {what}, found more"));
             }
             content.extend_from_slice(&chunk);
         }
@@ -236,9 +239,9 @@ fn last_part(url: &Url) -> Result<String> {
 fn accepted(url: &Url, response: Response) -> Result<Response> {
     let hint = match response.status() {
         status if status.is_success() => return Ok(response),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server wants to know who asks, or does not let you in",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server requires a login, or denies access",
         StatusCode::NOT_FOUND => "there is nothing at this address",
-        status if status.is_server_error() => "the server is in trouble; try again later",
+        status if status.is_server_error() => "the server has an error; try again later",
         _ => "check the address",
     };
     Err(err!(Network, "{} answered {}", named(url), response.status()).hint(hint))
@@ -347,7 +350,7 @@ mod tests {
         let elsewhere =
             "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n".to_string();
         for (answer, hash, said) in [
-            (ok("hello"), Some(wrong_hash.as_str()), "not the file it should be"),
+            (ok("hello"), Some(wrong_hash.as_str()), "another file than expected"),
             (not_found, None, "404"),
             (cut_short, None, ""),
             (elsewhere, None, "may not connect to elsewhere.invalid"),

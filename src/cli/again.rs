@@ -32,7 +32,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
         ..options.clone()
     };
     let Some(text) = record.sources.get(&record.script).cloned() else {
-        crate::bail!(Format, "the record has no text of its script {}", record.script);
+        crate::bail!(Format, "the record does not contain the text of its script {}", record.script);
     };
     let wants = Wants {
         arguments: record.arguments.clone().into(),
@@ -62,8 +62,8 @@ fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     ];
     match unlike.iter().find(|(_, unlike)| *unlike) {
         None => Ok(()),
-        Some((option, _)) => Err(err!(Argument, "{option} is not what the record says")
-            .hint(format!("run {} anew to see what another {option} gives", record.script))),
+        Some((option, _)) => Err(err!(Argument, "{option} differs from the record")
+            .hint(format!("run {} itself to try another {option}", record.script))),
     }
 }
 

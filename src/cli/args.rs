@@ -11,8 +11,8 @@ use crate::base::settings::MOST_THREADS;
 #[command(
     name = "microtome",
     version,
-    about = "A workbench for taking language models apart",
-    long_about = "A workbench for taking language models apart: tensors, models, dictionaries and circuits, scripted in Rhai.\n\nWithout a command it opens the interactive prompt.",
+    about = "A workbench for the interpretability of language models",
+    long_about = "A workbench for the interpretability of language models: tensors, models, dictionaries and circuits, scripted in Rhai.\n\nWithout a command it opens the interactive prompt.",
     after_help = "Exit codes: 0 done, 1 the script failed, 2 wrong usage, 3 a check of the script failed, 130 interrupted.",
     subcommand_negates_reqs = true
 )]

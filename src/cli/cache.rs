@@ -24,9 +24,8 @@ pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
 
 /// Where dictionaries are kept.
 fn folder() -> Result<PathBuf> {
-    let cache = cache::folder().ok_or_else(|| {
-        err!(File, "there is no folder to keep anything in").hint(format!("{VARIABLE} names one, and may not be empty"))
-    })?;
+    let cache = cache::folder()
+        .ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))?;
     Ok(kept::folder(&cache))
 }
 

@@ -22,7 +22,7 @@ pub fn run(options: &Options, check: &Check) -> Result<Exit> {
         return Ok(Exit::Failed);
     }
     if !options.quiet {
-        tell("nothing found to be wrong");
+        tell("no mistakes found");
     }
     Ok(Exit::Done)
 }

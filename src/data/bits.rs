@@ -46,11 +46,11 @@ pub fn bits(decoder: &Decoder, tokenizer: &Tokenizer, text: &Text, stride: Optio
     let stride = stride.unwrap_or((room / 2).max(1));
     if room < 2 || stride == 0 || stride >= room {
         return Err(err!(Argument, "expected a stride from 1 to {}, found {stride}", room.saturating_sub(1))
-            .hint("windows are as long as the model's context, and overlap by what the stride leaves"));
+            .hint("windows are as long as the model's context, and overlap by the context minus the stride"));
     }
     if text.is_endless() && text.options().tokens.is_none() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("say with `tokens` how much of it is read"));
+            .hint("limit it with the option `tokens`"));
     }
     let at_once = (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, WINDOWS);
     let between = tokenizer.eos();

@@ -32,7 +32,7 @@ impl Whole {
     pub fn new(text: &Text, tokenizer: &Tokenizer, front: Option<u32>, task: &Task) -> Result<Self> {
         if text.is_endless() && text.options().tokens.is_none() {
             return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("say with `tokens` how much of it is read"));
+                .hint("limit it with the option `tokens`"));
         }
         let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
         let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);

@@ -1,5 +1,4 @@
-//! Which features of a dictionary promote tokens: by their direction, by what the model does without them, and by when
-//! they are active.
+//! Which features of a dictionary promote tokens: by direction, by ablation, and by correlation.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +19,7 @@ use crate::tensor::{DType, Device, Tensor};
 /// About so many tokens go through the model at once.
 const AT_ONCE: usize = 1 << 12;
 
-/// At so many of a feature's strongest positions the model is run without it.
+/// Number of a feature's strongest positions for ablation.
 const ABLATED_AT: usize = 16;
 
 /// A feature, and how much it promotes the tokens.
@@ -29,8 +28,8 @@ pub struct Promoter {
     pub feature: usize,
     /// At how many positions it was active.
     pub fired: u64,
-    /// Its mean code, where it is active, times how much longer its direction makes the tokens' logits than all others
-    /// on average, through the weights of the last norm, whose division is left out.
+    /// Its mean code, where it is active, times how much more its direction raises the tokens' logits than the mean
+    /// logit, through the weights of the final norm, whose division is left out.
     pub direct: f64,
     /// Of its code with the probability of the tokens at the same position, over all positions.
     pub correlation: f64,
@@ -41,7 +40,7 @@ pub struct Promoter {
 /// The features that promote some tokens most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Promoters {
-    /// Those that the model was run without, the surest one first.
+    /// Those that were ablated, the surest one first.
     pub found: Vec<Promoter>,
     /// How many features were active at all, among which these were chosen.
     pub tried: usize,
@@ -98,8 +97,8 @@ pub fn predicting(
     let tried = found.len();
     keep_candidates(&mut found, candidates);
     ablate(model, (sae, place), &mut found, &sums, (rows, tokens), task)?;
-    // What a single feature takes from P at its strongest positions is a matter of what else promotes the tokens there, and
-    // some feature of one word is seldom alone; what goes along with P over the whole text is the surer sign.
+    // What the ablation of a single feature takes from P depends on what else promotes the tokens there; the
+    // correlation with P over the whole text is the surer sign.
     let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
     found.sort_by(|a, b| {
         let needed = is_needed(b).cmp(&is_needed(a));

@@ -1,4 +1,4 @@
-//! What some features do at every token of a text, and what is known of the tokens: one pass for all of them.
+//! The codes of some features at every token of a text, with the tokens' labels: one forward pass for all.
 
 use std::collections::BTreeMap;
 
@@ -61,12 +61,9 @@ impl Readings {
         let reads = model.decoder.config().context;
         let context = context.unwrap_or(reads);
         if context == 0 || context > reads {
-            return Err(err!(
-                Argument,
-                "expected a context from 1 to {reads}, which this model reads, found {context}"
-            ));
+            return Err(err!(Argument, "expected a context from 1 to {reads}, the model's context, found {context}"));
         }
-        // Two rows at least, so that what one half says can be judged on the other.
+        // At least two rows, so that one half can be scored on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
         let mut found = Self { starts: vec![0], codes: vec![Vec::new(); features.len()], ..Self::default() };
@@ -155,7 +152,7 @@ impl Readings {
     }
 }
 
-/// Refuses NaN and infinity, of which no code can be made.
+/// Refuses NaN and infinity, which cannot be encoded.
 pub fn finite(x: &Tensor, place: Place) -> Result<()> {
     let sum = x.abs()?.sum_all()?.to_scalar::<f32>()?;
     match sum.is_nan() || (sum.is_infinite() && x.abs()?.max_all()?.to_scalar::<f32>()?.is_infinite()) {

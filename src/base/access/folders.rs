@@ -153,9 +153,8 @@ impl Folders {
             let place = resolve(folder)?;
             let written = folder.to_string_lossy();
             if (written.contains(['*', '?']) || written.starts_with('~')) && !place.exists() {
-                return Err(err!(Argument, "expected a folder after {option}, found `{written}`").hint(
-                    "a rule is for one folder and all that is in it: neither patterns nor ~ are filled in here",
-                ));
+                return Err(err!(Argument, "expected a folder after {option}, found `{written}`")
+                    .hint("a rule names one folder and everything in it; patterns and ~ are not expanded"));
             }
             self.given.push(Rule::new(place, allowed, &System));
         }

@@ -59,7 +59,7 @@ fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => {
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program keeps it locked"));
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program has locked it"));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
         }

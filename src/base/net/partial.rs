@@ -93,7 +93,7 @@ async fn chunk(
             let received = growing.length + chunk.len() as u64;
             match wanted.size {
                 Some(size) if received > size => Err(growing.refuse(format!(
-                    "{} is not the file it should be: expected {size} bytes, found more",
+                    "{} is another file than expected: expected {size} bytes, found more",
                     wanted.name
                 ))),
                 _ => Ok(Some(chunk)),
@@ -109,10 +109,10 @@ async fn chunk(
 fn cut(wanted: &Download, received: u64) -> Error {
     let all = wanted.size.map(|size| format!(" of {size}")).unwrap_or_default();
     let hint = match wanted.sha256 {
-        Some(_) => "what has come is kept: run it again, and it goes on from there",
+        Some(_) => "the part that was received is kept: run it again to resume",
         None => "run it again",
     };
-    err!(Network, "{} broke off: {received}{all} bytes have come", wanted.name).hint(hint)
+    err!(Network, "{} broke off after {received}{all} bytes", wanted.name).hint(hint)
 }
 
 /// Whether a partial answer is the part that was asked for.
@@ -165,7 +165,8 @@ impl Growing {
 
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|e| {
-            Error::io("write", &self.place, &e).hint("what has come is kept; make room there and run it again")
+            Error::io("write", &self.place, &e)
+                .hint("the part that was received is kept; free some space there and run it again")
         })?;
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
@@ -178,7 +179,7 @@ impl Growing {
             let found = hex(&self.hash.clone().finalize());
             if found != sha256.to_lowercase() {
                 let name = wanted.name;
-                let words = format!("{name} is not the file it should be: expected SHA-256 {sha256}, found {found}");
+                let words = format!("{name} is another file than expected: expected SHA-256 {sha256}, found {found}");
                 return Err(self.refuse(words));
             }
         }
@@ -192,7 +193,7 @@ impl Growing {
     /// Throws away what has come, so that the next attempt begins anew.
     fn refuse(&self, words: String) -> Error {
         match fs::remove_file(&self.place) {
-            Ok(()) => err!(Network, "{words}").hint("it was removed; run it again to fetch it anew"),
+            Ok(()) => err!(Network, "{words}").hint("it was removed; run it again to download it again"),
             Err(e) => err!(Network, "{words}").hint(format!("remove {} by hand ({e})", self.place.display())),
         }
     }

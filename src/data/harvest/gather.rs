@@ -11,8 +11,8 @@ use crate::tensor::{DType, Device, Tensor};
 pub fn width(config: &Config, place: Place) -> Result<usize> {
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
-            return Err(err!(Argument, "`{place}` has no activation of a position: its axes are queries and keys")
-                .hint("harvest `z` for what a head reads, or `head_out` for what it writes"));
+            return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys")
+                .hint("harvest `z`, or `head_out` for what a head writes"));
         }
         (Some(_), _) | (None, Heads::None) => 1,
         (None, Heads::Queries) => config.heads,

@@ -46,12 +46,12 @@ impl Keep {
         if self.without_first >= context {
             return Err(err!(
                 Argument,
-                "expected fewer positions to leave out than the {context} of a row, found {}",
+                "expected fewer positions to skip than the {context} of a row, found {}",
                 self.without_first
             ));
         }
         if let Some(id) = self.without_ids.iter().find(|id| **id as usize >= vocab) {
-            return Err(err!(Argument, "expected token ids below {vocab} to leave out, found {id}"));
+            return Err(err!(Argument, "expected token ids below {vocab} to skip, found {id}"));
         }
         let mut ids = self.without_ids.clone();
         if self.without_bos {

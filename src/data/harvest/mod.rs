@@ -78,7 +78,7 @@ impl Harvest {
         })?;
         if text.is_endless() && text.options().tokens.is_none() {
             return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("say with `tokens` how much of it is read"));
+                .hint("limit it with the option `tokens`"));
         }
         let config = model.decoder.config();
         let places = places(&model.decoder, sites)?;
@@ -236,7 +236,7 @@ impl Harvest {
 
     fn nothing(&self) -> Error {
         err!(Argument, "expected activations to keep, found none in {}", self.name)
-            .hint("the text is empty, or all of its tokens are left out")
+            .hint("the text is empty, or all of its tokens are skipped")
     }
 
     /// Takes word of a row that was read.
@@ -338,7 +338,7 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     let (most, context) = (config.context, asked.unwrap_or(config.context));
     if context == 0 || context > most {
-        return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
+        return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}"));
     }
     Ok(context)
 }
@@ -377,7 +377,7 @@ fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()>
 }
 
 fn other_text(name: &str, rows: u64) -> Error {
-    err!(Argument, "the text {name} is another one than was harvested: its tokens differ within {} rows", rows + 1)
+    err!(Argument, "the text {name} is not the one that was harvested: its tokens differ within {} rows", rows + 1)
         .hint("its files or its tokenizer have changed since; harvest it into another folder")
 }
 

@@ -190,7 +190,7 @@ fn wrong_questions_are_answered() {
     let of = |sites: &[&str]| refused(&plain, sites, &text, &Options::default());
     assert_eq!(of(&["resid_pots.1"]), "unknown site `resid_pots`");
     assert_eq!(of(&[]), "expected at least one site to harvest, found none");
-    assert!(of(&["pattern.0"]).contains("`pattern.0` has no activation of a position"));
+    assert!(of(&["pattern.0"]).contains("`pattern.0` has no activation per position"));
     let keep = |keep: Keep| refused(&plain, &["embed"], &text, &Options { keep, ..Options::default() });
     assert!(keep(Keep { without_first: CONTEXT, ..Keep::default() }).contains("fewer positions"));
     assert!(keep(Keep { without_ids: BTreeSet::from([27]), ..Keep::default() }).contains("below 27"));

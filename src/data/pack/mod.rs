@@ -41,7 +41,7 @@ pub fn gathered<T>(
 ) -> Result<Vec<T>> {
     if count.is_none() && text.options().tokens.is_none() && text.is_endless() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("say with `tokens` how much of it is read"));
+            .hint("limit it with the option `tokens`"));
     }
     let mut rows = rows(text, tokenizer, context, task)?;
     let bar = task.begin(&format!("reading {}", text.name()), count.map(|count| count as u64));

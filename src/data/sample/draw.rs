@@ -36,10 +36,13 @@ impl<'a> Sampler<'a> {
     pub fn new(decoder: &'a Decoder, start: u32, settings: Settings) -> Result<Self> {
         let config = decoder.config();
         if !config.causal {
-            bail!(Argument, "expected a causal model to draw text from, found one that sees both ways");
+            bail!(Argument, "expected a causal model to generate text, found a bidirectional one");
         }
         if config.outputs() > config.vocab {
-            bail!(Argument, "expected a model that reads what it writes, found one that writes more tokens than that");
+            bail!(
+                Argument,
+                "expected a model whose output vocabulary is its input vocabulary, found a larger output vocabulary"
+            );
         }
         Ok(Self { decoder, start, settings: settings.checked()?, rows: rows_at_once(config), next: 0 })
     }
@@ -126,7 +129,7 @@ fn bytes_per_row(config: &Config) -> usize {
 /// Draws one of the likeliest tokens by its probability among them.
 fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u32> {
     if logits.iter().any(|logit| logit.is_nan()) {
-        bail!(Numeric, "the logits of a text that is drawn are NaN");
+        bail!(Numeric, "the logits of generated text are NaN");
     }
     let logit = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();

@@ -62,12 +62,11 @@ impl Manifest {
         if kind.get("kind").and_then(|kind| kind.as_str()) != Some(KIND) {
             return Err(err!(Format, "expected a store of activations (`{KIND}`), found another file"));
         }
-        let found: Self =
-            json::read_content(text.as_bytes(), |e| err!(Format, "the manifest is not as it should be: {e}"))?;
+        let found: Self = json::read_content(text.as_bytes(), |e| err!(Format, "the manifest is not valid: {e}"))?;
         found.dtype()?;
         let rows = found.shards.iter().try_fold(0_u64, |sum, shard| sum.checked_add(shard.rows as u64));
         if rows != Some(found.progress.kept) || found.shards.iter().any(|shard| shard.rows == 0) {
-            bail!(Format, "expected shards of {} rows altogether, found {rows:?}", found.progress.kept);
+            bail!(Format, "expected shards of {} rows in total, found {rows:?}", found.progress.kept);
         }
         let widths: Vec<usize> = found.progress.statistics.iter().map(|moments| moments.mean.len()).collect();
         if widths != found.made.widths() || widths.is_empty() || widths.contains(&0) {

@@ -46,7 +46,7 @@ impl Store {
         let manifest = Manifest::read(files, &folder.join(MANIFEST))?;
         if !manifest.complete {
             return Err(err!(Argument, "{}: this store is not complete", folder.display())
-                .hint("harvest the same again into this folder, and it goes on where it stopped"));
+                .hint("run the same harvest into this folder again to resume it"));
         }
         let dtype = manifest.dtype()?;
         let opened = manifest.shards.iter().enumerate().map(|(number, listed)| {
@@ -86,7 +86,7 @@ impl Store {
     pub fn site(&self, name: &str) -> Result<usize> {
         let sites = &self.made().sites;
         let config = serde_json::from_value::<Config>(self.made().model.config.clone());
-        let config = config.map_err(|e| err!(Format, "the manifest's config is not as it should be: {e}"))?;
+        let config = config.map_err(|e| err!(Format, "the manifest's config is not valid: {e}"))?;
         let named = match sites.iter().any(|site| site.site == name) {
             true => vec![name.to_string()],
             false => select(&config, name)?.iter().map(|place| place.to_string()).collect(),
@@ -240,7 +240,7 @@ impl Store {
             at % listed.width,
             listed.site
         )
-        .hint("harvests write none, so the shard was changed; `verify` compares the hashes of all shards"))
+        .hint("harvests write none, so the shard has changed; `verify` compares the hashes of all shards"))
     }
 }
 

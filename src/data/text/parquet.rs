@@ -110,7 +110,7 @@ impl Table {
     }
 
     fn negative(&self) -> Error {
-        err!(Format, "{} states a size below zero in row group {}", self.shown, self.group - 1)
+        err!(Format, "{} states a negative size in row group {}", self.shown, self.group - 1)
     }
 
     /// Reads some rows more; says whether there were any.

@@ -45,7 +45,7 @@ pub fn largest_page(mut pages: &[u8]) -> Result<u64> {
 }
 
 fn ends() -> Error {
-    err!(Format, "it ends within what it says of itself")
+    err!(Format, "it ends within its header")
 }
 
 /// Refuses a schema, given by how many children each element has, that goes too deep or has fewer elements than it says.

@@ -114,8 +114,12 @@ impl Decoder {
         }
         let length = before + batch.width();
         if length > self.config.context {
-            return Err(err!(Argument, "the text has {length} tokens, and this model reads {}", self.config.context)
-                .hint("cut the text, or ask for windows with #{ windowed: true } where the call has that option"));
+            return Err(err!(
+                Argument,
+                "the text has {length} tokens, and the model's context is {}",
+                self.config.context
+            )
+            .hint("cut the text, or ask for windows with #{ windowed: true } where the call has that option"));
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ impl<'a> Remote<'a> {
                 .hint("look at both names; one that is private wants HF_TOKEN set"),
             (429, _) => {
                 let when = answer.retry_after.map_or("later".into(), |seconds| format!("in {seconds} seconds"));
-                err!(Network, "{} has had too many questions", self.host()).hint(format!("try again {when}"))
+                err!(Network, "rate limit of {} reached", self.host()).hint(format!("try again {when}"))
             }
             (status, _) => self.trouble(status),
         }

@@ -65,7 +65,7 @@ impl Keep<'_> {
         let file = safetensors::Reader::new(self.files.map(&self.path()?)?)?;
         let said = file.metadata();
         if said.get("kind").is_none_or(|kind| kind != KIND) {
-            return Err(err!(Format, "expected a training (`{KIND}`), found another file"));
+            return Err(err!(Format, "expected a checkpoint of a training (`{KIND}`), found another file"));
         }
         let config: Config = parsed(said, "config")?;
         if config != *identity.config {
@@ -75,10 +75,10 @@ impl Keep<'_> {
         if data != identity.data {
             return Err(err!(
                 Argument,
-                "the training that is kept there read {data}, and this one reads {}",
+                "the checkpoint there is of a training on {data}, and this one is on {}",
                 identity.data
             )
-            .hint("give the same data to go on with it, another `dir`, or `fresh: true` to begin again"));
+            .hint("give the same data to resume, another `dir`, or `fresh: true` to begin again"));
         }
         let (step, tokens): (u64, u64) = (parsed(said, "step")?, parsed(said, "tokens_per_step")?);
         identity.recipe.continues(&parsed(said, "recipe")?, step)?;
@@ -106,8 +106,8 @@ impl Keep<'_> {
 }
 
 fn other(what: &str) -> Error {
-    err!(Argument, "the training that is kept there has another {what}")
-        .hint("give the same one to go on with it, another `dir`, or `fresh: true` to begin again")
+    err!(Argument, "the checkpoint there has another {what}")
+        .hint("give the same one to resume, another `dir`, or `fresh: true` to begin again")
 }
 
 /// Sets a variable to what was kept of it.
@@ -151,7 +151,7 @@ fn tensors(state: &State) -> Result<BTreeMap<String, Tensor>> {
 
 fn metadata(state: &State, identity: &Identity) -> Result<BTreeMap<String, String>> {
     let json =
-        |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a training that cannot be written: {e}"));
+        |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a checkpoint that cannot be written: {e}"));
     Ok(BTreeMap::from([
         ("kind".into(), KIND.into()),
         ("step".into(), state.step.to_string()),
@@ -164,5 +164,5 @@ fn metadata(state: &State, identity: &Identity) -> Result<BTreeMap<String, Strin
 
 fn parsed<T: DeserializeOwned>(said: &BTreeMap<String, String>, key: &str) -> Result<T> {
     let text = said.get(key).ok_or_else(|| err!(Format, "expected `{key}` in the file's metadata, found none"))?;
-    base::json::read(text.as_bytes(), |e| err!(Format, "the file's `{key}` is not as it should be: {e}"))
+    base::json::read(text.as_bytes(), |e| err!(Format, "the file's `{key}` is not valid: {e}"))
 }

@@ -71,10 +71,10 @@ impl Examples {
         }
         let bad = |count: &&f32| !count.is_finite() || **count < 0.0;
         if let Some(count) = self.counts.iter().flatten().flatten().find(bad) {
-            return Err(err!(Argument, "expected a mask of numbers from 0 on, found {count}"));
+            return Err(err!(Argument, "expected a mask of numbers of at least 0, found {count}"));
         }
         if self.weight() == 0.0 {
-            return Err(err!(Argument, "no loss counts: the mask is 0 everywhere"));
+            return Err(err!(Argument, "no token counts: the mask is 0 everywhere"));
         }
         Ok(self)
     }

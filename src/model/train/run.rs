@@ -195,9 +195,9 @@ impl<'a> Training<'a> {
         match self.save() {
             Ok(()) => {
                 let (step, folder) = (self.state.step, keep.folder.display());
-                error.hint(format!("the {step} steps before are kept in {folder}"))
+                error.hint(format!("the {step} steps before are saved in {folder}"))
             }
-            Err(failed) => error.hint(format!("and they could not be kept: {failed}")),
+            Err(failed) => error.hint(format!("and no checkpoint could be saved: {failed}")),
         }
     }
 }

@@ -83,7 +83,7 @@ impl State {
             let what =
                 if mean.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {mean}") };
             return Err(err!(Argument, "{what} at step {}", self.step + 1)
-                .hint("a lower `lr`, a longer `warmup` or a smaller `clip` keeps a training together"));
+                .hint("try a lower `lr`, a longer `warmup` or a smaller `clip`"));
         }
         let shrink = recipe.clip.map_or(1.0, |clip| (clip / norm).min(1.0));
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {

@@ -156,7 +156,7 @@ fn a_training_that_falls_apart_keeps_its_last_good_state() {
     let wild = Recipe { lr: 1e30, clip: None, ..recipe(50) };
     let error = train(wild.clone(), Some(keep(&files, 100)), &Task::default()).err().unwrap();
     assert!(error.message.contains("at step"), "{error}");
-    assert!(error.hint.unwrap().contains("steps before are kept in run"));
+    assert!(error.hint.unwrap().contains("steps before are saved in run"));
     let again = train(wild, Some(keep(&files, 100)), &Task::default()).err().unwrap();
     assert_eq!(again.message, error.message);
 }
@@ -172,7 +172,7 @@ fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
     assert_eq!(bits(&done.decoder), bits(&first.decoder));
     let other = Recipe { lr: 1e-3, ..recipe(4) };
     let error = train(other.clone(), Some(keep(&files, 100)), &task).err().unwrap();
-    assert!(error.message.contains("had `lr` 0.01, and this one has `lr` 0.001"), "{error}");
+    assert!(error.message.contains("has `lr` 0.01, and this training `lr` 0.001"), "{error}");
     let fresh = Keep { fresh: true, ..keep(&files, 100) };
     assert_eq!(train(other, Some(fresh), &task).unwrap().history.steps(), 4);
     std::fs::write(folder.path().join("run").join(CHECKPOINT), "nothing").unwrap();

@@ -1,4 +1,4 @@
-//! What other libraries call the sites of a model, and what we do.
+//! Names of sites in other libraries, and ours.
 
 use crate::model::site::{Heads, Kind, Place, Site};
 
@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Option<Place> {
     })
 }
 
-/// Our name for what others call so; theirs where we have none.
+/// Our name for a site of another library; theirs where we have none.
 pub fn ours(theirs: &str, head: Option<usize>) -> String {
     match (parse(theirs), head) {
         (Some(place), Some(_)) if place.site.kind.heads() == Heads::None => format!("{place}"),

@@ -1,4 +1,4 @@
-//! What is found is what was kept, to the last bit, and only under a key of the same numbers.
+//! What is loaded is bit for bit what was cached, and only under a key of the same numbers.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -70,7 +70,7 @@ impl Enough {
         let interval = whole.interval.map(|[low, high]| format!(" ({} to {})", digits(low, 3), digits(high, 3)));
         [
             format!(
-                "In the model as it is, P(tokens) is {}{}: {} in {} of {} tokens of {}.",
+                "In the unchanged model, P(tokens) is {}{}: {} in {} of {} tokens of {}.",
                 digits(whole.value, 3),
                 interval.unwrap_or_default(),
                 count(*positions, "position"),
@@ -78,7 +78,7 @@ impl Enough {
                 digits(*read as f64, 6),
                 self.text
             ),
-            format!("In brackets: 95 % bootstrap over rows; of random sets the lowest and the highest of {draws}."),
+            format!("In brackets: 95 % bootstrap interval over rows; for random sets, minimum and maximum of {draws}."),
         ]
     }
 

@@ -76,7 +76,7 @@ fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
     if !graph.is_whole {
         let found = count(graph.nodes.len(), "feature");
-        env.task.say(&format!("stopped: the tree is what had been found, {found}"));
+        env.task.say(&format!("stopped; the tree has what was found so far, {found}"));
     }
     let cards = if graph.is_whole { cards(env, m, &cores, &survey, &graph)? } else { Vec::new() };
     let of = |core: &sae::Sae| given.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();

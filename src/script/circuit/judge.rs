@@ -165,7 +165,7 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     let saes = tree.dictionaries()?;
     let core = judge::judge(m.core(), &saes, &text, tree.graph(), &options, &env.task)?;
     let labels = with_labels.map(|text| labelled(env, tree, m, &text)).transpose()?;
-    Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
+    Ok(Judgement { title: format!("{}, evaluated on {}", tree.graph().title, text.name()), core, labels })
 }
 
 /// The labels of a text that the nodes separate, and how well.

@@ -77,12 +77,12 @@ impl Selection {
         let tokens = self.tokens.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
         [
             format!(
-                "The first {shown} of {}, chosen on {} in {} of {text}.",
+                "The first {shown} of {}, selected on {} in {} of {text}.",
                 count(ranking.len(), "feature"),
                 count(*positions, "position"),
                 count(*rows, "row"),
             ),
-            format!("P is that of these together: {tokens}"),
+            format!("P is the total probability of {tokens}"),
         ]
     }
 
@@ -134,7 +134,7 @@ fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
     read.finish()?;
     let tokens = named.or_else(|| f.promotes.as_deref().map(<[u32]>::to_vec)).ok_or_else(|| {
-        err!(Argument, "expected a feature that was chosen for tokens, found one that was not")
+        err!(Argument, "expected a feature that was selected for tokens, found one that was not")
             .hint("name them: #{ token: \")\" }, or take a feature of `features::predicting`")
             .arg(2)
     })?;

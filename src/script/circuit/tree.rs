@@ -40,11 +40,8 @@ impl Tree {
     /// The dictionaries, or an error that says how to provide them.
     pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
         if self.saes.is_empty() {
-            return Err(err!(
-                Argument,
-                "expected a tree with its dictionaries, found one that was loaded without them"
-            )
-            .hint("load it with them: circuit::load(\"x.json\", saes)"));
+            return Err(err!(Argument, "expected a tree with its dictionaries, found one loaded without them")
+                .hint("load it with its dictionaries: circuit::load(\"x.json\", saes)"));
         }
         Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
     }
@@ -133,7 +130,7 @@ fn fitting(graph: &Graph, saes: Vec<Sae>) -> Result<Vec<Sae>> {
     let of_site = |wanted: &String| {
         saes.iter().find(|sae| site(sae) == *wanted).cloned().ok_or_else(|| {
             let found: Vec<String> = saes.iter().map(site).collect();
-            err!(Argument, "expected a dictionary for {wanted}, where the graph has one, found {}", found.join(", "))
+            err!(Argument, "expected a dictionary for {wanted}, as in the graph, found {}", found.join(", "))
         })
     };
     let ordered: Vec<Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;

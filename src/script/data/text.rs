@@ -90,7 +90,7 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     }
     if given.iter().any(|key| key == "hold") && core.part == Part::All {
         return Err(err!(Argument, "expected `part` to go with `hold`")
-            .hint("#{ part: \"train\" } is what is not held out, #{ part: \"held\" } what is")
+            .hint("#{ part: \"train\" } is without the held-out documents, #{ part: \"held\" } is these alone")
             .arg(1));
     }
     match source {
@@ -120,13 +120,15 @@ fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     };
     core.one_in = read.size("hold", core.one_in as usize)? as u64;
     if core.bounds.separator.iter().chain(&core.bounds.starts).any(String::is_empty) {
-        return Err(err!(Argument, "expected a text that divides documents, found an empty one").arg(1));
+        return Err(err!(Argument, "expected a text that separates documents, found an empty one").arg(1));
     }
     if core.one_in < 2 {
         let found = core.one_in;
-        return Err(
-            err!(Argument, "expected at least 2 for `hold`, found {found}: one document in so many is held").arg(1)
-        );
+        return Err(err!(
+            Argument,
+            "expected at least 2 for `hold`, found {found}: one document in `hold` is held out"
+        )
+        .arg(1));
     }
     Ok(())
 }

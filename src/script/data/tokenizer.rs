@@ -74,7 +74,7 @@ fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
 /// The pieces of a text's documents, until this many bytes have been read.
 fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&Task) -> Result<Option<String>>> {
     if bytes.is_none() && text.is_endless() {
-        return Err(err!(Argument, "expected `bytes` to say how much of a text without end is read").arg(1));
+        return Err(err!(Argument, "expected `bytes`, a limit for a text without end, found none").arg(1));
     }
     let mut documents = text.documents(task)?;
     let mut left = bytes.unwrap_or(usize::MAX);
@@ -99,9 +99,12 @@ pub fn documents<'a>(
         None => Text::given(given(0, "text", text).texts()?, Default::default()).map_err(|e| e.arg(0))?,
     };
     if text.options().tokens.is_some() {
-        return Err(err!(Argument, "expected a text without `tokens`, which nobody counts here")
-            .hint("leave out `tokens` where the text is made")
-            .arg(0));
+        return Err(err!(
+            Argument,
+            "expected a text without `tokens`, which cannot be counted before there is a tokenizer"
+        )
+        .hint("leave `tokens` out of the options of the text")
+        .arg(0));
     }
     if text.is_endless() && most.is_none() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())

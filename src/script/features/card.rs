@@ -29,7 +29,7 @@ impl Feature {
             None => Known::found(&self.sae.core, &*env(ctx)?)?,
         };
         known.map(|known| known.model.clone()).ok_or_else(|| {
-            err!(Argument, "expected a model to read the text with, and the dictionary does not know which it is for")
+            err!(Argument, "expected a model to read the text with: the dictionary does not say which model it is for")
                 .hint("f.on(text, m)")
         })
     }

@@ -46,14 +46,14 @@ impl Contexts {
             let is_same = |sae: &sae::Sae| std::ptr::eq(sae.parts(), feature.sae.core.parts());
             let found = self.saes.iter().position(is_same);
             return found.map(|number| (number, feature.index)).ok_or_else(|| {
-                err!(Argument, "expected a feature of the dictionaries that were read, found {}", feature.short())
+                err!(Argument, "expected a feature of the surveyed dictionaries, found {}", feature.short())
             });
         }
         match self.saes.as_ref() {
             [sae] => Ok((0, Feature::at(&Sae::from(sae.clone()), which)?.index)),
             several => Err(which
                 .refuse("a feature")
-                .hint(format!("{} were read, so that a number does not say which is meant", several.len()))),
+                .hint(format!("{} were surveyed, so a number is ambiguous", several.len()))),
         }
     }
 
@@ -125,7 +125,7 @@ impl Handle for Contexts {
     fn shown(&self, screen: &Screen) -> Result<String> {
         let all = self.survey.dictionaries.iter().flatten();
         let silent = all.clone().filter(|tally| tally.fired == 0).count();
-        let rest = format!("{} active nowhere; c[i] is the card of a feature\n", count(silent, "feature"));
+        let rest = format!("{} never active; c[i] is the card of a feature\n", count(silent, "feature"));
         let mut table = self.table(SHOWN);
         if self.saes.len() == 1 {
             // All sites are the same one.

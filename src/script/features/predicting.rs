@@ -66,7 +66,7 @@ impl Ranking {
             count(*positions as usize, "position"),
             found.len()
         );
-        [format!("P is that of these together: {tokens}"), tried]
+        [format!("P is the total probability of {tokens}"), tried]
     }
 }
 

@@ -121,7 +121,7 @@ pub mod methods {
         let tuned = super::fine_tune(m.decoder(), sites, &s.core, &texts, tuning, &env.task)?;
         if !tuned.is_whole {
             let (made, all) = (tuned.steps.len(), count(tuning.steps as usize, "step"));
-            env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
+            env.task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
         }
         Ok(super::told(tuned, tuning)?.into())
     }

@@ -35,7 +35,7 @@ impl Asked {
         if !done.is_whole {
             let made = done.history.steps.len();
             env.task.say(&format!(
-                "stopped after {made} of {}; the dictionary so far goes on",
+                "stopped after {made} of {}; the call returns the dictionary as it is",
                 count(steps as usize, "step")
             ));
         }

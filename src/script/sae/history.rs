@@ -37,7 +37,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn curve(s: &mut Sae) -> Fallible<Chart> {
         let Some(history) = &s.history else {
-            return Err(err!(Argument, "this dictionary was not fitted here, so there is no curve of it").into());
+            return Err(err!(Argument, "this dictionary was not fitted here, so it has no training curve").into());
         };
         let table = history.table(200);
         let column = |at: usize| {

@@ -56,8 +56,8 @@ impl Judging {
 /// The values of a label at each token, and their names.
 fn labelled(row: &pack::Row, label: &str) -> Result<(Vec<u32>, Vec<String>)> {
     let Some(labels) = &row.labels else {
-        return Err(err!(Argument, "expected a text with labels to class its tokens by `{label}`, found none")
-            .hint("read it with `labels: true`, or leave `label` out: tokens are classed by what they look like"));
+        return Err(err!(Argument, "expected a text with labels to classify its tokens by `{label}`, found none")
+            .hint("read it with `labels: true`, or leave `label` out: tokens are then classified by their text"));
     };
     let Some((column, values)) = labels.column(label) else {
         let known = labels.columns.iter().map(|column| column.name);

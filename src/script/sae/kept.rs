@@ -25,7 +25,7 @@ impl<'a> Keeper<'a> {
     pub fn new(asked: &Asked, env: &'a Env) -> Option<Self> {
         let cache = env.settings.cache.as_ref().filter(|_| asked.dir.is_none())?;
         let shelf = Shelf::open(cache, env.files.access()).unwrap_or_else(|error| {
-            env.task.say(&format!("nothing is kept: {}", error.message));
+            env.task.say(&format!("dictionaries are not cached: {}", error.message));
             None
         })?;
         Some(Self { shelf, fresh: env.settings.fresh || asked.fresh, task: &env.task })
@@ -61,7 +61,7 @@ impl<'a> Keeper<'a> {
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
                 let (site, why) = (key.site(), error.message);
-                self.task.say(&format!("what was kept of {site} cannot be used, so it is fitted anew: {why}"));
+                self.task.say(&format!("the cached dictionary of {site} cannot be used, so it is fitted again: {why}"));
                 Ok(None)
             }
         }
@@ -77,7 +77,9 @@ impl<'a> Keeper<'a> {
             }
             _ => names.join(", "),
         };
-        self.task.say(&format!("found {what}, fitted before with the same model, text and options; --fresh fits anew"));
+        self.task.say(&format!(
+            "loaded {what} from the cache, fitted with the same model, text and options; --fresh fits again"
+        ));
     }
 
     /// Caches a dictionary whose training has ended. If it cannot be cached, that is no reason to stop.
@@ -86,7 +88,7 @@ impl<'a> Keeper<'a> {
             return;
         }
         if let Err(error) = self.shelf.put(key, &fitted.sae, &fitted.history) {
-            self.task.say(&format!("{} is not kept for another time: {}", key.site(), error.message));
+            self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
         }
     }
 }

@@ -36,10 +36,10 @@ fn densities(measures: &Measures) -> Chart {
     let silent = measures.features.fired.iter().filter(|fired| **fired == 0).count();
     Chart {
         title: match silent {
-            0 => "How often features fire".into(),
-            _ => format!("How often features fire; {silent} never do"),
+            0 => "Density of features".into(),
+            _ => format!("Density of features; {silent} never active"),
         },
-        x: Axis { label: "log10 of the share of rows in which it fires".into(), ..Axis::default() },
+        x: Axis { label: "log10 of the share of rows in which it is active".into(), ..Axis::default() },
         y: Axis { label: "features".into(), ..Axis::default() },
         ..Chart::new(Content::Histogram { edges: histogram.edges, series: vec![counts] })
     }

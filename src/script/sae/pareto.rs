@@ -28,7 +28,7 @@ impl Handle for Pareto {
 
     fn short(&self) -> String {
         let front = self.front().into_iter().filter(|is_on_front| *is_on_front).count();
-        format!("{} beside each other, {front} on the front", count(self.points.len(), "point"))
+        format!("{} compared, {front} on the Pareto front", count(self.points.len(), "point"))
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
@@ -50,10 +50,10 @@ fn chart(pareto: &Pareto) -> Chart {
     });
     // A negative FVE, as of a dictionary of another site, would leave no room for all others.
     let is_below = pareto.points.iter().any(|point| point.fve.is_some_and(|fve| fve < 0.0));
-    let more = if is_below { " (what is below 0 is in the table)" } else { "" };
+    let more = if is_below { " (negative values are in the table)" } else { "" };
     Chart {
-        title: "What is explained, with how many codes".into(),
-        x: Axis { label: "L0: codes of a row that are not 0".into(), log: true, ..Axis::default() },
+        title: "FVE against L0".into(),
+        x: Axis { label: "L0: codes per row that are not 0".into(), log: true, ..Axis::default() },
         y: Axis {
             label: format!("fraction of variance explained{more}"),
             range: is_below.then_some([0.0, 1.0]),

@@ -63,13 +63,13 @@ fn tokens(given: &Given, model: &Model, task: &Task) -> Result<BTreeSet<u32>> {
             return u32::try_from(given.size()?).map_err(|_| given.refuse("a token id"));
         }
         let text = given.text()?;
-        let none = || given.refuse("a token id: this model reads no text");
+        let none = || given.refuse("a token id, since this model has no tokenizer");
         let found = model.tokenizer.as_ref().ok_or_else(none)?.encode(&text, Some(false), task)?.ids;
         match found.as_slice() {
             [id] => Ok(*id),
             several => {
                 let count = several.len();
-                Err(given.refuse("the text of one token").hint(format!("{text:?} is {count} tokens of this model")))
+                Err(given.refuse("the text of one token").hint(format!("{text:?} is {count} tokens in this model")))
             }
         }
     };
@@ -148,7 +148,7 @@ impl Source {
         let first = sources.next().ok_or_else(|| err!(Bug, "no activations to join"))?;
         sources.try_fold(first, |all, source| {
             if !(all.is_held && source.is_held && all.count == source.count) {
-                return Err(err!(Memory, "the activations of several models are more than the buffer holds at once")
+                return Err(err!(Memory, "the activations of several models do not fit into the buffer")
                     .hint("read less text, or give a larger `buffer`, in rows"));
             }
             let model = [all.about.model, source.about.model].into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -210,7 +210,7 @@ pub fn harvested(
     harvest.run(&mut sink, task)?;
     let tensors = found.into_iter().zip(widths).zip(places).map(|((numbers, width), place)| {
         if numbers.is_empty() {
-            return Err(err!(Argument, "no position of the text is left to harvest at {place}"));
+            return Err(err!(Argument, "no position of the text is left to harvest at {place}: all are skipped"));
         }
         let rows = numbers.len() / width;
         Ok((place.to_string(), Tensor::from_vec(numbers, (rows, width), &Device::Cpu)?))

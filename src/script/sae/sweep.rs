@@ -174,13 +174,13 @@ fn tell(found: &[Fitted], env: &Env) {
     for fitted in found {
         if let Some(error) = &fitted.failed {
             let (kind, made) = (&fitted.sae.parts().about.kind, fitted.history.steps.len());
-            env.task.say(&format!("a {kind} dictionary ends after {}: {error}", count(made, "step")));
+            env.task.say(&format!("a {kind} dictionary stopped after {}: {error}", count(made, "step")));
         }
     }
     let stopped = found.iter().filter(|fitted| !fitted.is_whole && fitted.failed.is_none()).count();
     if stopped > 0 {
         let several = if stopped == 1 { "y" } else { "ies" };
-        env.task.say(&format!("stopped; {stopped} dictionar{several} so far go on"));
+        env.task.say(&format!("stopped; the call returns {stopped} unfinished dictionar{several} as they are"));
     }
 }
 

@@ -39,7 +39,7 @@ fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, abo
     let done = Fit::new(recipe, d_sae, rows, asked.keep("", env), &env.task)?.run(about, &env.task)?;
     if !done.is_whole {
         let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
-        env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
+        env.task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
     }
     Ok(done.into())
 }

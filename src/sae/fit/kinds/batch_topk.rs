@@ -1,5 +1,5 @@
-//! `batch_topk`: the k x rows largest codes of all rows together; later a threshold, the running mean of the smallest code
-//! that was taken (Bussmann et al. 2024).
+//! `batch_topk`: the k x rows largest codes of all rows together; at inference a threshold, the running mean of the
+//! smallest selected code (Bussmann et al. 2024).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub const NAME: &str = "batch_topk";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BatchTopK {
-    /// How many codes a row has on average.
+    /// Mean number of codes in a row.
     pub k: usize,
 }
 

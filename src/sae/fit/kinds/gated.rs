@@ -1,4 +1,4 @@
-//! `gated`: whether a feature is there and how much are told apart, by the same directions (Rajamanoharan et al. 2024a).
+//! `gated`: gate and magnitude of a feature are separate, with the same directions (Rajamanoharan et al. 2024a).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,14 +15,14 @@ pub const NAME: &str = "gated";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Gated {
-    /// What the mean over rows of the sum of what the gates let through counts.
+    /// Weight of the L1 penalty on the gates.
     pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
     pub target: Option<f64>,
 }
 
 impl Gated {
-    /// What decides whether a feature is there. The encoder's bias, which `pre` has in it, is that of the magnitudes.
+    /// The gate pre-activations. The encoder bias, which is part of `pre`, is that of the magnitudes.
     fn gates(&self, pass: &Pass) -> Result<Tensor> {
         let (magnitude, gate) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::Gate)?);
         Ok(pass.pre.broadcast_sub(magnitude)?.broadcast_add(gate)?)
@@ -68,7 +68,7 @@ impl Kind for Gated {
         Ok(Some((through.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
-    /// What the gates let through is to reconstruct, too, so that they learn at all.
+    /// The gates reconstruct, too, in an auxiliary loss from which they learn.
     fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
         Ok(Some(elementwise::relu(&self.gates(pass)?)?))
     }

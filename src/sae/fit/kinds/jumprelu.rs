@@ -1,5 +1,5 @@
-//! `jumprelu`: a threshold for each feature, learned through straight-through estimates, and a penalty on how many codes
-//! there are (Rajamanoharan et al. 2024b).
+//! `jumprelu`: a threshold for each feature, learned with straight-through estimators, and an L0 penalty (Rajamanoharan
+//! et al. 2024b).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,22 +18,21 @@ pub const NAME: &str = "jumprelu";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct JumpRelu {
-    /// What the penalty counts: the mean number of codes of a row, or where there is a `target` as well, the square of how
-    /// far that number over the target is from 1.
+    /// Weight of the penalty: the mean number of codes of a row, or with a `target`, (codes / target - 1)².
     pub l0: Option<f64>,
-    /// How many codes a row is to have. Alone, it has the penalty found on the way.
+    /// The L0 to reach. Without `l0`, the coefficient is adapted during training.
     pub target: Option<f64>,
-    /// How near to its threshold a pre-activation has to be to move it. It belongs to a scale of the input.
+    /// How near its threshold a pre-activation has to be to have a gradient for it, at the scale of the input.
     #[serde(default = "bandwidth")]
     pub bandwidth: f64,
-    /// What thresholds begin at; where there is a `target`, at what leaves as many codes.
+    /// Initial threshold; with a `target`, the one that leaves as many codes.
     pub threshold: Option<f64>,
-    /// Whose estimate of how a threshold moves the penalty.
+    /// Which estimator of the penalty's gradient for thresholds is used.
     #[serde(default)]
     pub estimate: Estimate,
 }
 
-/// What is near to a threshold, so that the penalty moves it.
+/// Which pre-activations are near a threshold in the penalty's gradient.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Estimate {
@@ -49,7 +48,7 @@ fn bandwidth() -> f64 {
     0.001
 }
 
-/// What thresholds begin at where nothing else is said.
+/// The default initial threshold.
 const THRESHOLD: f64 = 0.001;
 
 impl JumpRelu {
@@ -59,7 +58,7 @@ impl JumpRelu {
         self.target.filter(|_| self.l0.is_some())
     }
 
-    /// Where a threshold is felt: 1 within half a bandwidth of it (the rectangle of equation 11).
+    /// The rectangle kernel of equation 11: 1 within half a bandwidth of the threshold.
     fn near(&self, pre: &Tensor, threshold: &Tensor) -> Result<Tensor> {
         let distance = pre.detach().broadcast_sub(&threshold.detach())?.abs()?;
         let half = (threshold.detach().zeros_like()? + self.bandwidth / 2.0)?;
@@ -117,7 +116,7 @@ impl Kind for JumpRelu {
         Self::felt(&codes, threshold, &slope)
     }
 
-    /// Equation 12: d/d threshold of whether a feature fires = -1 / bandwidth where the threshold is near.
+    /// Equation 12: d/d threshold of a feature's activity = -1 / bandwidth where the threshold is near.
     fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
         let threshold = pass.params.get(Name::Threshold)?.as_tensor();
         let fires = greater(pass.pre, threshold)?;

@@ -1,5 +1,5 @@
-//! `p_anneal`: a penalty of codes to the power p, which falls from 1, so that small codes cost more and more (Karvonen
-//! et al. 2024).
+//! `p_anneal`: a penalty on codes to the power p, which is annealed from 1, so that small codes cost more and more
+//! (Karvonen et al. 2024).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,22 +16,21 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "p_anneal";
 
-/// Over so many of the last steps the penalties of this p and of the next one are compared, as in the paper.
+/// The number of last steps over which the penalties of this p and of the next one are compared, as in the paper.
 const COMPARED: usize = 10;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PAnneal {
-    /// What the mean over rows of the sum of codes^p counts while p is 1; it is adapted with each p, so that the penalty
-    /// stays as large.
+    /// Weight of the penalty while p is 1; it is adapted with each p, so that the penalty keeps its size.
     pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
     pub target: Option<f64>,
-    /// What p falls to.
+    /// The final p.
     #[serde(default = "p_end")]
     pub p_end: f64,
-    /// The step from which on p falls until the end; a tenth of all steps where nothing is said.
+    /// The step from which p is annealed until the end; a tenth of all steps by default.
     pub anneal_start: Option<u64>,
-    /// How many values p takes, both ends included.
+    /// Number of values of p, both ends included.
     #[serde(default = "updates")]
     pub updates: u64,
 }
@@ -44,7 +43,7 @@ fn updates() -> u64 {
     10
 }
 
-/// What p is at a step.
+/// p at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Power {
     now: f64,

@@ -1,5 +1,5 @@
-//! `relu`: a decoder of its own and an L1 penalty (Bricken et al. 2023), weighted by the directions' lengths where asked
-//! (Conerly et al. 2024).
+//! `relu`: an untied decoder and an L1 penalty (Bricken et al. 2023), optionally weighted by the norms of the
+//! directions (Conerly et al. 2024).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,11 +16,11 @@ pub const NAME: &str = "relu";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Relu {
-    /// What the mean over rows of the sum of codes counts.
+    /// Weight of the L1 penalty: the mean over rows of the sum of codes.
     pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
     pub target: Option<f64>,
-    /// Whether each code counts as much as its direction is long.
+    /// Whether each code is weighted by the norm of its direction.
     #[serde(default)]
     pub weighted: bool,
 }
@@ -30,7 +30,7 @@ impl Kind for Relu {
         NAME
     }
 
-    /// At length 1 all directions would weigh the same.
+    /// At norm 1 all directions would weigh the same.
     fn likes_unit(&self) -> bool {
         !self.weighted
     }

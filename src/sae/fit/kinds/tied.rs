@@ -1,4 +1,4 @@
-//! `tied`: the encoder's rows, at length 1, are the directions; an L1 penalty (Cunningham et al. 2023, equations 1 to 4).
+//! `tied`: the normalised encoder rows are the directions; an L1 penalty (Cunningham et al. 2023, equations 1 to 4).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,9 +15,9 @@ pub const NAME: &str = "tied";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Tied {
-    /// What the mean over rows of the sum of codes counts.
+    /// Weight of the L1 penalty: the mean over rows of the sum of codes.
     pub l1: Option<f64>,
-    /// How many codes a row is to have: the penalty is found on the way, from `l1` on where that is said.
+    /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
     pub target: Option<f64>,
 }
 
