@@ -1,4 +1,4 @@
-//! Opening connections, the only place where it is done: every host, those of redirections included, is judged first.
+//! The only place where connections are opened: every host, those of redirections included, is checked first.
 
 mod partial;
 
@@ -21,15 +21,15 @@ use crate::{bail, err};
 
 pub use partial::Download;
 
-/// How we call ourselves.
+/// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
 
-/// How often a waiting download looks whether it was interrupted.
+/// How often a waiting download checks for an interruption.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Fetches a file to `to` (the address' last part if none is given), whole or not at all.
+/// Downloads a file to `to` (by default the last part of the address), atomically.
 ///
-/// With a hash, a file that is there already and has it is not fetched again, and one that arrives without it is refused.
+/// With a hash, an existing file that has it is not downloaded again, and a download with another hash is refused.
 pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256: Option<&str>) -> Result<PathBuf> {
     let url = Url::parse(address).map_err(|e| err!(Argument, "`{address}` is not an address: {e}").arg(0))?;
     judge(files.access(), &url)?;
@@ -85,7 +85,7 @@ pub fn wait_for<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     outcome
 }
 
-/// Follows where a server sends it on to, if the script may go there.
+/// Follows redirections, if the script may connect there.
 fn judged(access: &Access) -> redirect::Policy {
     let access = access.clone();
     redirect::Policy::custom(move |attempt| {
@@ -104,8 +104,7 @@ fn judged(access: &Access) -> redirect::Policy {
     })
 }
 
-/// Finds the addresses of hosts, but for those that are denied by their numbers: a host that is denied as 127.0.0.1 is so
-/// by the name of localhost, too.
+/// Resolves hosts, without denied addresses: a host that is denied as 127.0.0.1 is denied as localhost, too.
 struct Names {
     access: Access,
 }
@@ -132,17 +131,17 @@ fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
         .map_err(|e| err!(Network, "cannot start the network client: {e}"))
 }
 
-/// What a server answered to a question.
+/// The answer of a server.
 pub struct Answer {
     pub status: u16,
     /// What kind of refusal the server calls it.
     pub code: Option<String>,
-    /// After how many seconds it wants to be asked again.
+    /// The seconds of its Retry-After.
     pub retry_after: Option<u64>,
     pub content: Vec<u8>,
 }
 
-/// A connection to one server that wants to know who asks, and to those that it sends us on to.
+/// A connection to one server with authentication, and to those that it redirects to.
 pub struct Server {
     access: Access,
     following: Client,
@@ -151,7 +150,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The token is shown to the server that is asked, and to no other that it sends us on to.
+    /// The token is sent to this server, and to none that it redirects to.
     pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
         Ok(Self {
             access: access.clone(),
@@ -180,8 +179,8 @@ impl Server {
         Ok(Answer { status: response.status().as_u16(), code, retry_after, content })
     }
 
-    /// What the server itself says of a file: redirections are followed only within the server, so that the answer may
-    /// be one that leads elsewhere.
+    /// The server's own answer about a file: redirections are followed only within the server, so the answer may be a
+    /// redirection.
     pub async fn head(&self, task: &Task, address: &str) -> Result<Response> {
         let mut url = self.url(address)?;
         for _ in 0..10 {

@@ -140,7 +140,7 @@ impl Sums {
         Ok(())
     }
 
-    /// The mean effect of each feature over so many positions.
+    /// The mean effect of each feature over this many positions.
     fn effects(&self, means: &[f32], positions: f64) -> Vec<f64> {
         let directions = self.directions.chunks_exact(self.gradient.len());
         let along = directions.map(|of| of.iter().zip(&self.gradient).map(|(d, g)| f64::from(*d) * g).sum::<f64>());

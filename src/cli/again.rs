@@ -1,4 +1,4 @@
-//! `microtome run --again run.json`: runs what was recorded once more, in a folder of its own, and compares all bytes.
+//! `microtome run --again run.json`: repeats a recorded run in a separate folder, and compares all bytes.
 
 use std::path::Path;
 
@@ -53,7 +53,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     Ok(tell(&record, &again))
 }
 
-/// The record says how it is run; an option that says otherwise is not passed over in silence.
+/// The record has the options of the run; a different one is refused, not ignored.
 fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     let unlike = [
         ("--seed", options.seed != 0 && options.seed != record.seed),

@@ -1,4 +1,4 @@
-//! `microtome check FILE`: what can be seen to be wrong without running it.
+//! `microtome check FILE`: finds mistakes without running the script.
 
 use super::args::{Check, Options};
 use super::setup::{self, Wants};

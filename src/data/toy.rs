@@ -10,7 +10,7 @@ use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor, create};
 
-/// So many rows are made at a time.
+/// Rows computed at a time.
 const ROWS: usize = 1024;
 
 /// How many causes features have in common, where they go together.

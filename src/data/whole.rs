@@ -11,7 +11,7 @@ use crate::model::tokenizer::Tokenizer;
 /// The documents of a text in tokens, each in one.
 pub struct Whole {
     encoder: Encoder,
-    /// What stands before each document.
+    /// The token before each document.
     front: Option<u32>,
     /// How many tokens are still to be read.
     left: u64,

@@ -239,7 +239,7 @@ mod tests {
     use crate::features::facts::Role;
     use proptest::prelude::*;
 
-    /// What a feature tells of one label, in rows of so many tokens.
+    /// How well a feature separates one label, in rows of this many tokens.
     fn told_of(codes: &[f32], holds: &[bool], row: usize) -> Told {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];

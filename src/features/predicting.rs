@@ -16,7 +16,7 @@ use crate::model::site::{Place, select};
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
 /// Number of a feature's strongest positions for ablation.
@@ -184,7 +184,7 @@ impl Sums {
     }
 }
 
-/// How much the probability of the tokens falls at the strongest positions of each feature when it is taken off.
+/// How much the probability of the tokens falls at the strongest positions of each feature when it is ablated.
 fn ablate(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -273,7 +273,7 @@ mod tests {
                 |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - mean(a)) * (y - mean(b))).sum::<f64>();
             let correlation = product(&c, &chances) / (product(&c, &c) * product(&chances, &chances)).sqrt();
             assert!((promoter.correlation - correlation).abs() < 1e-4);
-            // No feature is active at more positions than are looked at.
+            // No feature is active at more positions than are read.
             let fall: f64 = falls.iter().zip(&codes).filter(|(_, code)| **code != 0.0).map(|(fall, _)| fall).sum();
             assert!((promoter.ablation - fall / active as f64).abs() < 1e-4, "{promoter:?} {fall}");
         }

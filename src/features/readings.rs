@@ -15,15 +15,15 @@ use crate::model::site::{Place, select};
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
-/// The tokens of a text, row behind row, with their labels and the codes of the features that were asked for.
+/// The tokens of a text, row after row, with their labels and the codes of the requested features.
 ///
 /// Where the text has no labels of its own, rules find them.
 #[derive(Debug, Clone, Default)]
 pub struct Readings {
-    /// Where each row begins, and behind them where the last one ends.
+    /// The first token of each row, and the end of the last one.
     pub starts: Vec<usize>,
     pub ids: Vec<u32>,
     /// The text of each token that occurs.

@@ -20,7 +20,7 @@ use crate::sae::splice::Rest;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{Device, Tensor, dtype};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
 /// A feature that is zero-ablated at all positions of a row of tokens, the reconstruction error kept, and the columns
@@ -41,10 +41,10 @@ impl Asked {
     }
 }
 
-/// Gives to `found`, with the number of what was asked, the logits behind its columns: `[columns, vocab]`.
+/// Passes to `found` the index of each request and the logits after its columns: `[columns, vocab]`.
 ///
 /// Where the change is one of the stream, what flows before it is computed once for all features of a row, then only
-/// the blocks behind it, from the first changed column on; behind the last block only the logits of the columns.
+/// the blocks after it, from the first changed column on; after the last block only the logits of the columns.
 pub fn logits(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -102,7 +102,7 @@ fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     }
 }
 
-/// What is computed behind a place for all rows alike.
+/// What is computed after a site, the same for all rows.
 struct Behind<'a> {
     model: &'a Model,
     sae: &'a Sae,

@@ -184,7 +184,7 @@ mod tests {
         Sae::new(parts).unwrap()
     }
 
-    /// The stream behind the hooks, and its codes.
+    /// The stream after the hooks, and its codes.
     fn ran(model: &Decoder, sae: &Sae, hooks: Vec<Bound>) -> (Tensor, Tensor) {
         let batch = Batch::new(vec![vec![1, 2, 3], vec![4, 0, 1]]).unwrap();
         let ask = Ask { hooks, places: select(model.config(), SITE).unwrap(), positions: None };
@@ -241,7 +241,7 @@ mod tests {
         let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
         let all = Which::AllBut(vec![]);
         let source = Action::Patch(Source::Cache(cache.clone()));
-        // All codes of another run, and none of this one's error, is what they stand for there.
+        // All codes of another run, and none of this one's error, give its reconstruction.
         let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
         assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
         let mean = Action::Mean { cache: cache.clone(), by_position: false };

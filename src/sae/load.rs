@@ -33,7 +33,7 @@ pub struct Options {
     /// The dtype of the computation.
     pub dtype: DType,
     pub device: Device,
-    /// Keys of a config that are not looked at.
+    /// Config keys to ignore.
     pub ignore: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Files of the user's own, such as the history of the prompt, which no script has a say in.
 //!
-//! Users may well keep them elsewhere behind a link, so links are followed here.
+//! Users may keep them elsewhere, behind a link, so links are followed here.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

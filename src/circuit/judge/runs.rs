@@ -288,7 +288,7 @@ impl<'a> Runs<'a> {
         starts.into_iter().enumerate().filter_map(|(row, start)| Some((start?, row))).collect()
     }
 
-    /// What flows behind some blocks in rows of a part, from the column on where they begin.
+    /// The stream after some blocks in rows of a part, from the column on where they begin.
     fn behind(&self, some: &Picked, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
@@ -354,7 +354,7 @@ impl<'a> Picked<'a> {
         codes.picked(&positions.collect::<Vec<_>>())
     }
 
-    /// What is looked at of `[rows, columns, d]`.
+    /// The measured positions of `[rows, columns, d]`.
     fn chosen(&self, x: &Tensor) -> Result<Tensor> {
         let places: Vec<u32> = self.spots.iter().map(|(_, place)| *place).collect();
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)

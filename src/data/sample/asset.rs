@@ -1,4 +1,4 @@
-//! Drawn text as a file: token ids, packed by xz behind a header that says where they are from.
+//! Sampled text as a file: token ids, packed by xz after a header with their origin.
 
 use std::io::{Read, Write};
 
@@ -11,20 +11,20 @@ use crate::{bail, err};
 const MAGIC: &[u8; 8] = b"MTSAMPLE";
 const VERSION: u32 = 1;
 
-/// More tokens than anybody stores.
+/// A limit on stored tokens.
 const MOST: u64 = 1 << 30;
 
 /// What reading may take: the dictionary is never larger than the tokens.
 const MEMORY_KIB: u32 = 1 << 20;
 
-/// Tokens that were drawn from a model.
+/// Tokens that were sampled from a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asset {
-    /// Rows of `context` tokens one behind the other; the last one may be shorter.
+    /// Concatenated rows of `context` tokens; the last one may be shorter.
     pub ids: Vec<u32>,
     pub context: u32,
     pub settings: Settings,
-    /// The fingerprint of the model that they were drawn from.
+    /// The fingerprint of the model that generated them.
     pub weights: [u8; 32],
 }
 
@@ -99,7 +99,7 @@ fn unpacked(packed: &[u8], count: u64, width: usize) -> Result<Vec<u32>> {
     Ok(bytes.chunks_exact(width).map(id).collect())
 }
 
-/// What is left of a file after the fields that were taken off its front.
+/// The rest of a file after its first fields.
 struct Header<'a>(&'a [u8]);
 
 impl Header<'_> {

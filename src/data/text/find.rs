@@ -131,7 +131,7 @@ fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
     if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) }
 }
 
-/// Says what of a walk may be seen. Folders behind links are resolved once for all that is in them.
+/// What may be seen while walking folders. Links to folders are resolved once for everything in them.
 struct Seen<'a> {
     access: &'a Access,
     parent: PathBuf,

@@ -224,8 +224,8 @@ impl Survey {
     }
 }
 
-/// The codes of some features, feature behind feature, each with the position of the block where it stands: what is kept
-/// of a feature is fetched once a block, and not at each of its codes.
+/// The codes of some features, feature after feature, each with its position in the block: a feature's counts are
+/// fetched once a block, not for each of its codes.
 struct Turned {
     starts: Vec<usize>,
     places: Vec<(usize, f32)>,

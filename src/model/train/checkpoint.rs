@@ -1,5 +1,4 @@
-//! A training on disk: all that it needs to go on as if nobody had stopped it, in one file that is written whole or
-//! not at all.
+//! The checkpoint of a training: all that it needs to resume bit for bit, in one file that is written atomically.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,21 +16,21 @@ use crate::model::config::Config;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
-/// The file of a training in its folder.
+/// The file of a checkpoint in its folder.
 pub const CHECKPOINT: &str = "training.safetensors";
-/// What the file says that it is.
+/// The kind of file, as its metadata has it.
 const KIND: &str = "microtome training, 1";
 
-/// Where a training is kept, and how often.
+/// Where checkpoints are saved, and how often.
 pub struct Keep<'a> {
     pub files: &'a Files,
     pub folder: PathBuf,
     pub every: u64,
-    /// Whether to begin again although a training is there.
+    /// Whether to begin again although a checkpoint is there.
     pub fresh: bool,
 }
 
-/// What says which training it is.
+/// What identifies the training.
 pub struct Identity<'a> {
     pub config: &'a Config,
     pub recipe: &'a Recipe,
@@ -39,7 +38,7 @@ pub struct Identity<'a> {
 }
 
 impl Keep<'_> {
-    /// Where it is written; read from there, too, whatever folder of that name stands elsewhere.
+    /// Where it is written; it is read from there, too, even if there is a folder of that name elsewhere.
     fn path(&self) -> Result<PathBuf> {
         self.files.access().to_write(&self.folder.join(CHECKPOINT))
     }
@@ -50,12 +49,12 @@ impl Keep<'_> {
         Ok(())
     }
 
-    /// Whether a training is there that is to be gone on with.
+    /// Whether there is a checkpoint to resume.
     pub fn is_begun(&self) -> Result<bool> {
         Ok(!self.fresh && self.files.has(&self.path()?)?)
     }
 
-    /// Sets `state` to what was kept.
+    /// Restores `state` from the checkpoint.
     pub fn load(&self, state: &mut State, identity: &Identity) -> Result<()> {
         let shown = self.folder.join(CHECKPOINT);
         self.read(state, identity).map_err(|e: Error| e.within(shown.display()))
@@ -110,7 +109,7 @@ fn other(what: &str) -> Error {
         .hint("give the same one to resume, another `dir`, or `fresh: true` to begin again")
 }
 
-/// Sets a variable to what was kept of it.
+/// Restores a variable.
 pub fn put_back(variable: &Var, kept: Tensor) -> Result<()> {
     if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
         return Err(err!(

@@ -1,4 +1,4 @@
-//! How a model is trained: everything beside its config and its examples.
+//! The recipe of a training: everything but its config and its examples.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,20 +9,20 @@ use crate::err;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     pub steps: u64,
-    /// Rows of one forward and backward pass.
+    /// Rows of one forward and backward pass, the micro-batch.
     pub rows: usize,
-    /// How many such passes make a step.
+    /// Gradient accumulation: passes in a step.
     pub accumulate: usize,
-    /// The height of the learning rate.
+    /// Peak learning rate.
     pub lr: f64,
     pub schedule: Schedule,
     pub betas: [f64; 2],
     pub eps: f64,
-    /// On matrices only: norms and biases are not pulled towards 0.
+    /// Weight decay, on matrices only, not on norms and biases.
     pub weight_decay: f64,
-    /// The largest norm of the gradient of all weights together; a longer one is scaled down.
+    /// Maximum gradient norm, over all weights together.
     pub clip: Option<f64>,
-    /// The share of what is embedded, and of what attention and MLP write, that is left out at random.
+    /// Dropout probability, on embeddings and on the outputs of attention and MLP.
     pub dropout: f64,
     pub seed: u64,
 }
@@ -47,7 +47,7 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Refuses what no training can follow, by the names that scripts give.
+    /// Refuses invalid settings, by the names of the script's options.
     pub fn checked(self) -> Result<Self> {
         let sizes = [("steps", self.steps), ("batch", self.rows as u64), ("accumulate", self.accumulate as u64)];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
@@ -76,7 +76,7 @@ impl Recipe {
         self.lr * self.schedule.factor(step, self.steps)
     }
 
-    /// Whether a training that went `done` steps by `other` may go on by this: it has to have been the same so far.
+    /// Whether a training that made `done` steps by `other` may resume by this recipe: the two must agree so far.
     pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
         let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
         if same_length != *other {
@@ -97,7 +97,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// What must not differ, each by its name.
+    /// The settings that must not differ, by name.
     fn told(&self) -> Vec<String> {
         vec![
             format!("`batch` {}", self.rows),

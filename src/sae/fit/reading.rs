@@ -22,7 +22,7 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// A reading in batches of so many rows, and the first rows, by which fits begin.
+    /// A reading in batches of this many rows, and the first rows, from which fits are initialised.
     pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Batch)> {
         let looked_at = rows.next(LOOKED_AT.max(batch), task)?;
         let (x, target) = match looked_at.as_slice() {
@@ -70,7 +70,7 @@ fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
     if !spread.is_finite() {
         return Err(err!(Numeric, "expected finite activations to fit, found NaN or infinity"));
     }
-    // Where nothing varies there is nothing to scale.
+    // Without variance there is nothing to scale.
     let scale = if spread > 0.0 { 1.0 / spread.sqrt() } else { 1.0 };
     Ok(Input { centre: centre.to_dtype(DType::F32)?, scale })
 }

@@ -99,7 +99,7 @@ fn drawn(weights: &[f64], count: usize, random: &mut impl Rng) -> Vec<u32> {
 fn replace(variable: &Var, places: &Tensor, new: &Tensor) -> Result<()> {
     let old = variable.as_detached_tensor();
     let taken = old.index_select(places, 0)?;
-    // What is there is taken off exactly before the new is added.
+    // The old row is subtracted exactly before the new one is added.
     let emptied = old.index_add(places, &taken.neg()?, 0)?;
     variable.set(&emptied.index_add(places, new, 0)?)?;
     Ok(())

@@ -69,7 +69,7 @@ fn top_level(text: &str) -> Result<Value> {
     Ok(Value::Object(fields))
 }
 
-/// A text without its quotes, or without the comment behind it.
+/// A text without its quotes, or without the comment after it.
 fn unquoted(value: &str) -> &str {
     let value = value.trim();
     let quoted = value.chars().next().filter(|first| matches!(first, '"' | '\''));

@@ -48,7 +48,7 @@ fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|_| plain)
 }
 
-/// The number behind the last occurrence of a word, as in `resid_post_layer_3`.
+/// The number after the last occurrence of a word, as in `resid_post_layer_3`.
 pub fn number_after(text: &str, word: &str) -> Option<usize> {
     let rest = text.get(text.rfind(word)? + word.len()..)?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -149,7 +149,7 @@ impl Take<'_> {
         self.maybe(name)?.ok_or_else(|| err!(Format, "expected a tensor `{name}`, found none of that name"))
     }
 
-    /// Refuses what nobody asked for.
+    /// Refuses unexpected tensors.
     fn finish(self) -> Result<()> {
         match self.source.names().into_iter().find(|name| !self.known.contains(name.as_str())) {
             Some(stray) => Err(err!(Format, "found a tensor that such a dictionary does not have: `{stray}`")

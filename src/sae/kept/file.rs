@@ -38,7 +38,7 @@ pub(super) fn written(key: &Key, sae: &Sae, history: &History) -> Result<Named> 
     Ok(Named { tensors, metadata })
 }
 
-/// Writes the tensors, and the hash behind them.
+/// Writes the tensors, followed by the hash.
 pub(super) fn write(named: &Named, to: &mut dyn Write) -> Result<()> {
     let mut hashing = Hashing { to, hash: Sha256::new() };
     safetensors::write(named, &mut hashing)?;
@@ -100,7 +100,7 @@ fn parts(reader: &safetensors::Reader<&[u8]>, task: &Task) -> Result<Parts> {
     formats::read(Format::Microtome, &beside, &Tensors(reader), DType::F32, task)
 }
 
-/// What a file says of its dictionary; its tensors are not looked at.
+/// The metadata of a dictionary's file, without reading its tensors.
 pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
 }

@@ -94,7 +94,7 @@ fn shelf(folder: &Path) -> Shelf {
     Shelf::open(&folder.join("cache"), &access(folder, Allowed::default())).unwrap().unwrap()
 }
 
-/// Every number of a dictionary by its bits, and what is said of it.
+/// Every number of a dictionary by its bits, and its metadata.
 fn bits(sae: &Sae) -> (Vec<Vec<u32>>, String) {
     let parts = sae.parts();
     let mut all = vec![&parts.encoder, &parts.decoder];

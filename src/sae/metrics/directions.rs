@@ -15,7 +15,7 @@ const SAME: f64 = 0.9;
 /// A one-to-one matching of directions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matches {
-    /// A row of a, a row of b, and their cosine; in the order of the rows of a. Rows that find nobody are left out.
+    /// A row of a, a row of b, and their cosine; in the order of the rows of a. Unmatched rows are left out.
     pub pairs: Vec<(usize, usize, f64)>,
     /// The mean of the cosines.
     pub mean: f64,

@@ -158,7 +158,7 @@ mod tests {
         let ends: Vec<u64> = (0..8).filter(|step| at(*step).ends).collect();
         assert_eq!(ends, [2, 4, 6]);
         assert_eq!((at(2).next, at(8).next.map(|p| (p * 10.0).round())), (None, Some(4.0)));
-        // Where it is to begin behind the end, or has more values than steps.
+        // Where it would begin after the end, or has more values than steps.
         assert_eq!(kind.power(7, 2), Power { now: 1.0, next: None, ends: false });
         let many = PAnneal { l1: Some(1.0), target: None, p_end: 0.5, anneal_start: Some(0), updates: 1000 };
         assert!((many.power(10, 10).now - 0.55).abs() < 1e-12);

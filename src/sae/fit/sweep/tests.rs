@@ -118,7 +118,7 @@ fn an_interruption_keeps_what_all_have_come_to() {
     assert!(found.iter().all(|fitted| !fitted.is_whole && fitted.failed.is_none()));
 }
 
-/// Rows during which somebody presses Ctrl-C.
+/// Rows during which Ctrl-C is pressed.
 struct Interrupting {
     rows: OfTensor,
     left: u64,
