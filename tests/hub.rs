@@ -177,7 +177,7 @@ fn what_is_not_there_is_said_with_what_is() {
             "org/none",
             Kind::Name,
             "127.0.0.1 knows no model org/none",
-            "look at the name; one that is private wants HF_TOKEN set",
+            "check the name; a private model requires HF_TOKEN",
         ),
         (
             "org/tiny@v2",
@@ -198,12 +198,12 @@ fn a_gated_model_wants_a_token_which_only_the_hub_sees() {
     let hub = hub();
     let mut place = Place::new(&hub);
     let error = place.refusal("org/gated");
-    assert_eq!(error.message, "org/gated is gated: its owner wants to know who asks");
+    assert_eq!(error.message, "org/gated is gated: it requires a login");
     assert!(error.hint.unwrap().contains("HF_TOKEN"));
 
     place.settings.token = Some("hf_wrong".into());
     let error = place.refusal("org/gated");
-    assert_eq!(error.message, "org/gated is gated, and this token was not let in");
+    assert_eq!(error.message, "org/gated is gated, and this token has no access");
     assert!(!error.hint.unwrap().contains("hf_wrong"));
     place.settings.token = Some("hf_two\nlines".into());
     assert!(!place.refusal("org/gated").to_string().contains("two"));
@@ -327,7 +327,7 @@ fn where_there_is_no_network_the_way_to_the_cache_is_shown() {
     let error = place.refusal("org/tiny");
     assert_eq!(error.kind, Kind::Network);
     assert!(error.message.starts_with("cannot fetch org/tiny from 127.0.0.1: "), "{}", error.message);
-    assert!(error.hint.unwrap().starts_with("HF_HUB_OFFLINE=1 uses what the cache has"));
+    assert!(error.hint.unwrap().starts_with("HF_HUB_OFFLINE=1 uses the cache"));
     assert!(place.refusal("org/shards").hint.unwrap().contains("is there a network?"));
 }
 
@@ -401,7 +401,7 @@ fn progress_counts_what_had_come_before() {
 fn names_that_a_hub_makes_up_stay_in_the_cache() {
     let hub = hub();
     let place = Place::new(&hub);
-    assert!(place.refusal("org/hostile").message.contains("did not say what config.json of org/hostile is"));
+    assert!(place.refusal("org/hostile").message.contains("gave no hash of config.json of org/hostile"));
     // The file outside is not even listed.
     let hint = place.refusal("org/files/y.gguf").hint.unwrap();
     assert!(!hint.contains(".."), "{hint}");
