@@ -37,10 +37,9 @@ impl Passages {
         stored: Option<Arc<Asset>>,
         task: &Task,
     ) -> Result<Self> {
-        let start = tokenizer
-            .eos()
-            .or(tokenizer.bos())
-            .ok_or_else(|| err!(Argument, "expected a tokenizer with an EOS token to generate text, found none"))?;
+        let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
+            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none")
+        })?;
         let stored = match stored.filter(|asset| asset.settings == settings) {
             Some(asset) if asset.context as usize == decoder.config().context => {
                 (asset.weights == fingerprint(&decoder, task)?).then_some(asset)

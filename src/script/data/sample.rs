@@ -102,7 +102,7 @@ pub mod functions {
         read.finish()?;
         let tokenizer = m.tokenizer().map_err(|e| e.arg(0))?.clone();
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
-            err!(Argument, "expected a tokenizer with an EOS token to generate text, found none").arg(0)
+            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none").arg(0)
         })?;
         let task = &env(&ctx)?.task;
         let asset = Asset {
