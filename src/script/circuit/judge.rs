@@ -399,7 +399,7 @@ pub mod methods {
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let f = saes[1].feature(0);
     /// let tree = circuit::causal_tree(m, saes, f, text);
-    /// tree.judge(m, text, #{ draws: 1, labels: () }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, judged on given texts"
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, evaluated on given texts"
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn judgement_map(j: &mut Judgement) -> Fallible<Dynamic> {
