@@ -102,8 +102,8 @@ pub mod functions {
     /// The causal tree of a feature: the features of earlier dictionaries that it depends on, those that these depend
     /// on, and so on down to the first dictionary (Cunningham et al. 2023).
     ///
-    /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is ablated (x
-    /// - c_f d_f at all positions of that site), and the effect is the mean share of its code that the feature loses.
+    /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is ablated
+    /// (x - c_f d_f at all positions of that site), and the effect is the mean share of its code that the feature loses.
     /// The features with the largest effects are its children; then the children of these are searched at their own
     /// strongest positions. A feature that several depend on is one node. The feature whose ablation raises another one
     /// most is shown, and not followed. The result is exact: features that are not active there have no effect, and are
