@@ -46,8 +46,8 @@ fn main() {
     for (part, what) in [("read", "reading every row once, shuffled"), ("fit", "fitting on every row once")] {
         let Limited { said, most } = limited(part, place.path(), ALLOWED);
         rows.push((what.into(), said));
-        rows.push((format!("most memory of its own, to {part}"), human(most.own)));
-        rows.push((format!("most memory to {part}, the program and pages of files included"), human(most.all)));
+        rows.push((format!("peak memory of its own, to {part}"), human(most.own)));
+        rows.push((format!("peak memory to {part}, the program and pages of files included"), human(most.all)));
         assert!(most.own < ALLOWED, "{part}");
     }
     let sentences = format!(

@@ -32,7 +32,7 @@ fn main() {
         rows.push((format!("a step over {texts} texts of {length} tokens"), ours));
         rows.push(("torch, the same".into(), peers.against(&name, step, |step| rate(tokens, step))));
         if let Some(most) = most_memory::most_memory() {
-            rows.push(("most memory of the process until here".into(), memory::human(most.into())));
+            rows.push(("peak memory of the process until here".into(), memory::human(most.into())));
         }
     }
     let sentences = format!(

@@ -1,6 +1,6 @@
-//! microtome: a workbench for taking language models apart.
+//! microtome: a workbench for the interpretability of language models.
 //!
-//! The floors of the house, lowest first; imports go down only. See ARCHITECTURE.md.
+//! The floors, lowest first; imports go down only. See ARCHITECTURE.md.
 
 pub mod base;
 

@@ -1,7 +1,11 @@
 //! The reference: everything public is documented, every example comes to the value that it states, options are those
-//! that the code takes, numbers are welcome as `1` and as `1.0`, and the committed page is fresh.
+//! that the code takes, numbers are welcome as `1` and as `1.0`, and the committed page is fresh. The pages written by hand:
+//! their links lead somewhere, the functions that they name exist, and the README is short enough to be read to its end.
 
 mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use microtome::script::docs::{Docs, Entry, Role};
 use microtome::script::resolver::stdlib_path;
@@ -296,4 +300,83 @@ fn every_numeric_parameter_stands_in_its_example() {
     missing.sort();
     missing.dedup();
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
+/// The pages written by hand, the README first, by their paths from the root of the repository.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = support::files("docs", "md").into_iter().filter(|path| !path.ends_with("reference.md"));
+    let all = ["README.md", "ARCHITECTURE.md"].iter().map(|name| root.join(name)).chain(docs);
+    all.map(|path| {
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        (name, std::fs::read_to_string(root.join(&path)).unwrap())
+    })
+    .collect()
+}
+
+/// What headings of a page are linked by: small letters and digits, with `-` for each space.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings.map(|h| h.to_lowercase().chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
+fn links_of_the_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut broken = Vec::new();
+    for (name, text) in pages() {
+        let folder = root.join(&name).parent().unwrap().to_path_buf();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { root.join(&name) } else { folder.join(file) };
+            let found = match anchor {
+                "" => path.exists(),
+                _ => anchors(&std::fs::read_to_string(&path).unwrap_or_default()).iter().any(|known| known == anchor),
+            };
+            if !found {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn functions_that_the_pages_name_exist() {
+    let docs = docs();
+    let known: BTreeSet<String> = docs.own().map(Entry::path).collect();
+    let modules: BTreeSet<&str> = docs.own().map(|entry| entry.module.as_str()).filter(|m| !m.is_empty()).collect();
+    let methods: BTreeSet<&str> = docs.entries().iter().map(|entry| entry.name.as_str()).collect();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut unknown = Vec::new();
+    // The architecture speaks of Rust.
+    for (name, text) in pages().into_iter().filter(|(name, _)| name != "ARCHITECTURE.md") {
+        for (at, _) in text.match_indices("::") {
+            let module = text[..at].rsplit(|c| !is_name(c)).next().unwrap_or_default();
+            let function = text[at + 2..].split(|c| !is_name(c)).next().unwrap_or_default();
+            let path = format!("{module}::{function}");
+            if modules.contains(module) && !known.contains(&path) {
+                unknown.push(format!("{name}: {path}"));
+            }
+        }
+        for line in text.lines().filter(|line| line.starts_with("    ")) {
+            let code = line.split("//").next().unwrap_or(line);
+            for (at, _) in code.match_indices('.') {
+                let method = code[at + 1..].split(|c| !is_name(c)).next().unwrap_or_default();
+                if code[at + 1 + method.len()..].starts_with('(') && !methods.contains(method) {
+                    unknown.push(format!("{name}: .{method}(..)"));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "\n{}", unknown.join("\n"));
+}
+
+#[test]
+fn the_readme_is_short() {
+    let (_, readme) = pages().swap_remove(0);
+    let lines = readme.lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines; what is beyond 150 belongs to a page in docs/");
 }

@@ -415,7 +415,7 @@ fn a_run_that_may_not_write_leaves_nothing() {
     std::fs::write(folder.path().join("w.rhai"), "run::save_text(\"a.txt\", \"x\");").unwrap();
     let (code, stdout, stderr) = run(folder.path(), &["--deny-write", "/", "run", "x.rhai"]);
     assert_eq!((code, stdout.as_str()), (0, "1\n"), "{stderr}");
-    assert!(stderr.starts_with("no record is kept: this script may not write x"), "{stderr}");
+    assert!(stderr.starts_with("no record is written: this script may not write x"), "{stderr}");
     let (code, _, stderr) = run(folder.path(), &["--deny-write", "/", "run", "w.rhai"]);
     assert!(
         code == 1 && stderr.contains("may not write a.txt") && stderr.contains("a rule of --deny-write"),
@@ -432,8 +432,8 @@ fn rules_that_cannot_be_read_are_wrong_usage() {
         ("--deny-net", "https://huggingface.co/x", "--deny-net huggingface.co"),
         ("--allow-net", "127.0.0.1/8", "10.0.*.*"),
         ("--allow-net", "b\u{fc}*.example", "written in ASCII"),
-        ("--deny-read", "data/*.txt", "one folder and all that is in it"),
-        ("--deny-write", "~/data", "one folder and all that is in it"),
+        ("--deny-read", "data/*.txt", "one folder and everything in it"),
+        ("--deny-write", "~/data", "one folder and everything in it"),
     ] {
         let (code, stdout, stderr) = run(folder.path(), &[option, typed, "-e", "print(1)"]);
         assert!(code == 2 && stdout.is_empty() && stderr.contains(said), "{code} {stderr}");

@@ -177,7 +177,7 @@ fn what_is_not_there_is_said_with_what_is() {
             "org/none",
             Kind::Name,
             "127.0.0.1 knows no model org/none",
-            "look at the name; one that is private wants HF_TOKEN set",
+            "check the name; a private model requires HF_TOKEN",
         ),
         (
             "org/tiny@v2",
@@ -198,12 +198,12 @@ fn a_gated_model_wants_a_token_which_only_the_hub_sees() {
     let hub = hub();
     let mut place = Place::new(&hub);
     let error = place.refusal("org/gated");
-    assert_eq!(error.message, "org/gated is gated: its owner wants to know who asks");
+    assert_eq!(error.message, "org/gated is gated: it requires a login");
     assert!(error.hint.unwrap().contains("HF_TOKEN"));
 
     place.settings.token = Some("hf_wrong".into());
     let error = place.refusal("org/gated");
-    assert_eq!(error.message, "org/gated is gated, and this token was not let in");
+    assert_eq!(error.message, "org/gated is gated, and this token has no access");
     assert!(!error.hint.unwrap().contains("hf_wrong"));
     place.settings.token = Some("hf_two\nlines".into());
     assert!(!place.refusal("org/gated").to_string().contains("two"));
@@ -222,8 +222,8 @@ fn after_a_cut_connection_only_the_rest_is_asked_for() {
     let place = Place::new(&hub);
     hub.fail_once(Fault::Cut(70_000));
     let error = place.refusal("org/tiny");
-    assert_eq!(error.message, "model.safetensors broke off: 70000 of 200000 bytes have come");
-    assert!(error.hint.unwrap().contains("goes on from there"));
+    assert_eq!(error.message, "model.safetensors broke off after 70000 of 200000 bytes");
+    assert!(error.hint.unwrap().contains("run it again to resume"));
     let part = format!("blobs/{}.incomplete", digits_of(&large(1)));
     assert!(place.kept("tiny").contains(&part));
     assert!(place.kept("tiny").iter().all(|name| !name.ends_with("model.safetensors")));
@@ -254,7 +254,7 @@ fn a_file_with_a_wrong_bit_or_a_byte_too_many_is_refused_and_removed() {
         hub.fail_once(fault);
         let error = place.refusal("org/tiny");
         assert_eq!(error.kind, Kind::Network);
-        assert!(error.message.starts_with("model.safetensors is not the file it should be: "), "{}", error.message);
+        assert!(error.message.starts_with("model.safetensors is another file than expected: "), "{}", error.message);
         assert!(error.message.contains(said), "{}", error.message);
         assert!(place.kept("tiny").iter().all(|name| !name.ends_with(".incomplete") && !name.ends_with("safetensors")));
     }
@@ -327,7 +327,7 @@ fn where_there_is_no_network_the_way_to_the_cache_is_shown() {
     let error = place.refusal("org/tiny");
     assert_eq!(error.kind, Kind::Network);
     assert!(error.message.starts_with("cannot fetch org/tiny from 127.0.0.1: "), "{}", error.message);
-    assert!(error.hint.unwrap().starts_with("HF_HUB_OFFLINE=1 uses what the cache has"));
+    assert!(error.hint.unwrap().starts_with("HF_HUB_OFFLINE=1 uses the cache"));
     assert!(place.refusal("org/shards").hint.unwrap().contains("is there a network?"));
 }
 
@@ -401,7 +401,7 @@ fn progress_counts_what_had_come_before() {
 fn names_that_a_hub_makes_up_stay_in_the_cache() {
     let hub = hub();
     let place = Place::new(&hub);
-    assert!(place.refusal("org/hostile").message.contains("did not say what config.json of org/hostile is"));
+    assert!(place.refusal("org/hostile").message.contains("gave no hash of config.json of org/hostile"));
     // The file outside is not even listed.
     let hint = place.refusal("org/files/y.gguf").hint.unwrap();
     assert!(!hint.contains(".."), "{hint}");
@@ -569,7 +569,7 @@ fn an_answer_without_an_end_is_refused() {
     let error = Place::new(&hub).refusal("org/endless");
     assert_eq!(
         (error.kind, error.message.as_str()),
-        (Kind::Format, "expected at most 64.0 MiB of what is to be known of org/endless from 127.0.0.1, found more")
+        (Kind::Format, "expected an answer of at most 64.0 MiB about org/endless from 127.0.0.1, found more")
     );
 }
 

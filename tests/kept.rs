@@ -17,7 +17,7 @@ use microtome::script::Session;
 use microtome::script::env::Env;
 use microtome::script::value::repr;
 
-const FOUND: &str = ", fitted before with the same model, text and options; --fresh fits anew";
+const FOUND: &str = " from the cache, fitted with the same model, text and options; --fresh fits again";
 
 /// Keeps what is said, and interrupts a piece of work when it begins.
 #[derive(Default)]
@@ -114,7 +114,7 @@ fn a_dictionary_is_found_again_and_is_the_same() {
     assert_eq!((said, place.kept().len()), (vec![], 1));
     let whole = fs::read(&place.kept()[0]).unwrap();
     let (second, said) = place.run(&fit("second"));
-    assert_eq!(said, [format!("found resid_post.1{FOUND}")]);
+    assert_eq!(said, [format!("loaded resid_post.1{FOUND}")]);
     assert_eq!((second, place.saved("second")), (first.clone(), place.saved("first")));
 
     // Fitted anew it comes out the same, and takes the place of what was kept.
@@ -159,8 +159,8 @@ fn what_is_damaged_is_said_fitted_anew_and_replaced() {
     bytes[whole.len() / 2] ^= 4;
     fs::write(&file, bytes).unwrap();
     let (second, said) = place.run(&fit("second"));
-    let why = "its bytes are not those that were written";
-    assert_eq!(said, [format!("what was kept of resid_post.1 cannot be used, so it is fitted anew: {why}")]);
+    let why = "its bytes have changed since it was written";
+    assert_eq!(said, [format!("the cached dictionary of resid_post.1 cannot be used, so it is fitted again: {why}")]);
     assert_eq!((second, place.saved("second")), (first, place.saved("first")));
     assert_eq!(fs::read(&file).unwrap(), whole);
 }
@@ -174,9 +174,9 @@ fn of_several_sites_those_are_fitted_that_are_missing() {
         let place = Place::new();
         place.run(&format!("{buffer} {}", fit("alone")));
         let (_, said) = place.run(&format!("{buffer} {all}"));
-        assert_eq!(said, [format!("found resid_post.1{FOUND}")]);
+        assert_eq!(said, [format!("loaded resid_post.1{FOUND}")]);
         let (_, said) = place.run(&format!("{buffer} {all}"));
-        assert_eq!(said, [format!("found resid_post.0, resid_post.1{FOUND}")]);
+        assert_eq!(said, [format!("loaded resid_post.0, resid_post.1{FOUND}")]);
         assert_eq!(place.saved("alone"), place.saved("resid_post.1"));
         if buffer.is_empty() {
             assert_eq!(place.saved("resid_post.0"), together.saved("resid_post.0"));
@@ -197,14 +197,14 @@ fn a_sweep_takes_what_is_kept_and_fits_the_rest() {
     let two = sweep("k: [1, 2]");
     assert_eq!(place.run(&two("a")), ("[1, 2]".into(), vec![]));
     let (value, said) = place.run(&two("b"));
-    assert_eq!((value, said), ("[1, 2]".into(), vec![format!("found 2 dictionaries of resid_post.1{FOUND}")]));
+    assert_eq!((value, said), ("[1, 2]".into(), vec![format!("loaded 2 dictionaries of resid_post.1{FOUND}")]));
     let (value, said) = place.run(&sweep("k: [1, 3, 2]")("c"));
-    assert_eq!((value, said), ("[1, 3, 2]".into(), vec![format!("found 2 dictionaries of resid_post.1{FOUND}")]));
+    assert_eq!((value, said), ("[1, 3, 2]".into(), vec![format!("loaded 2 dictionaries of resid_post.1{FOUND}")]));
     for (one, other) in [("a/0", "b/0"), ("a/1", "b/1"), ("a/0", "c/0"), ("a/1", "c/2")] {
         assert_eq!(place.saved(one), place.saved(other), "{one} {other}");
     }
     // A fit is a sweep of one.
-    assert_eq!(place.run(&fit("alone")).1, [format!("found resid_post.1{FOUND}")]);
+    assert_eq!(place.run(&fit("alone")).1, [format!("loaded resid_post.1{FOUND}")]);
     assert_eq!(place.saved("alone"), place.saved("a/1"));
 }
 
@@ -213,7 +213,7 @@ fn a_fit_that_was_stopped_is_not_kept() {
     let mut place = Place::new();
     place.interrupts = Some("fitting");
     let (_, said) = place.run(&fit("s"));
-    assert_eq!(said, ["stopped after 0 of 4 steps; the dictionary so far goes on"]);
+    assert_eq!(said, ["stopped after 0 of 4 steps; the call returns the dictionary as it is"]);
     place.interrupts = None;
     assert_eq!(place.kept(), Vec::<PathBuf>::new());
     assert_eq!(place.run(&fit("s")).1, Vec::<String>::new());
@@ -237,9 +237,6 @@ fn a_cache_that_cannot_be_written_is_said_and_stops_nobody() {
     // A file where the folder should be is in the way of everybody, root included.
     fs::write(place.folder.path().join("cache"), "").unwrap();
     let (_, said) = place.run(&fit("s"));
-    assert!(
-        matches!(said.as_slice(), [line] if line.starts_with("resid_post.1 is not kept for another time: ")),
-        "{said:?}"
-    );
+    assert!(matches!(said.as_slice(), [line] if line.starts_with("resid_post.1 is not cached: ")), "{said:?}");
     assert!(Path::new(&place.folder.path().join("out/s/dictionary.safetensors")).exists());
 }

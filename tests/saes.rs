@@ -115,7 +115,7 @@ fn a_dictionary_that_fits_no_site_says_both() {
     let wide = sae.check_fits(64, "pythia-160m", "resid_post.3").unwrap_err().message;
     assert_eq!(
         wide,
-        "expected a dictionary for resid_post.3 of pythia-160m, which is 64 wide, found one that reads 32 at \
+        "expected a dictionary for resid_post.3 of pythia-160m, of width 64, found one of width 32 at \
          resid_post.3 of pythia-70m-deduped"
     );
     let site = sae.check_fits(32, "pythia", "mlp_out.3").unwrap_err().message;

@@ -37,7 +37,7 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs what the parent asks for, and prints the seconds that it took and the most memory of this process.
+/// Runs what the parent asks for, and prints the seconds that it took and the peak memory of this process.
 pub fn print() {
     let (model, text) = model_and_text();
     let sae = made::dictionary(SITE, model.decoder.config().d_model, FEATURES, CODES, 0);
@@ -73,7 +73,7 @@ fn harvest(model: &Model, text: &Text) {
     assert!(kept > TOKENS / 2);
 }
 
-/// The time of a part, and the most memory of its process.
+/// The time of a part, and the peak memory of its process.
 fn measured(part: &str) -> (Duration, Option<u64>) {
     let output = Command::new(std::env::current_exe().unwrap()).env(CHILD, part).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -86,10 +86,10 @@ pub fn rows(rows: &mut Rows) {
     let [(harvest, harvest_most), (survey, survey_most)] = ["harvest", "survey"].map(measured);
     let share = harvest.as_secs_f64() / survey.as_secs_f64();
     rows.push(("harvest alone".into(), rate(TOKENS, harvest)));
-    rows.push(("most memory of its process".into(), human(harvest_most)));
+    rows.push(("peak memory of its process".into(), human(harvest_most)));
     rows.push((
         format!("contexts and histograms of {FEATURES} features"),
         format!("{} ({share:.2} of the speed of the harvest)", rate(TOKENS, survey)),
     ));
-    rows.push(("most memory of its process".into(), human(survey_most)));
+    rows.push(("peak memory of its process".into(), human(survey_most)));
 }

@@ -111,7 +111,7 @@ pub fn rows(rows: &mut Rows) {
         let said = peers.against(name, whole / forwards(read), |time| long(time * forwards(read)));
         row(&format!("{what}, scaled to all of these nodes"), said);
     }
-    row("most memory of the process, model and contexts included", human(most));
+    row("peak memory of the process, model and contexts included", human(most));
 }
 
 /// What is scaled may take hours.

@@ -1,4 +1,4 @@
-//! The most memory that this process had.
+//! The peak memory of this process.
 
 /// In bytes, where the system tells.
 pub fn most_memory() -> Option<u64> {

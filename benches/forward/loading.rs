@@ -1,4 +1,4 @@
-//! The most memory that a process takes to load weights, relative to their size.
+//! The peak memory of a process that loads weights, relative to their size.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Loads the folder, and prints the most memory that the process had, in bytes.
+/// Loads the folder, and prints the peak memory of the process, in bytes.
 pub fn load() {
     let folder = PathBuf::from(std::env::var_os(CHILD).unwrap());
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
@@ -33,7 +33,7 @@ pub fn load() {
 pub fn rows(rows: &mut Rows) {
     for (what, dtype) in [("f32", DType::F32), ("f16, computed in f32", DType::F16)] {
         let found = if cfg!(target_os = "linux") { measured(dtype) } else { "not measured: no VmHWM here".into() };
-        rows.push((format!("most memory of a process that loads safetensors in {what}"), found));
+        rows.push((format!("peak memory of a process that loads safetensors in {what}"), found));
     }
 }
 

@@ -13,7 +13,7 @@ pub fn part() -> Result<(String, String), VarError> {
     Ok((std::env::var(PART)?, std::env::var(FOLDER)?))
 }
 
-/// The most memory that a process had, in bytes.
+/// The peak memory of a process, in bytes.
 #[derive(Default)]
 pub struct Most {
     /// What no file stands behind.

@@ -1,10 +1,11 @@
-//! What a script may read, write and fetch. The judgement is here; `files` and `net` ask for it where they open things.
+//! What a script may read, write and fetch. The decision is made here; `files` and `net` ask for it where they open
+//! things.
 //!
 //! By default a script may read files (but none of the system's own, as in /proc), write below the output folder, and
-//! fetch from the model hub only. What the command line says stands above that, so that a denial holds against
-//! whatever is allowed by itself. Of its rules the longest that contains the path decides, and at equal length a denial
-//! wins; so `--deny-read /` with `--allow-read data` leaves `data` alone readable. Links and `..` are resolved before the
-//! judgement.
+//! fetch from the model hub only. The command line overrides that, so that a denial holds against whatever is allowed
+//! by default. Of its rules the longest that contains the path decides, and at equal length a denial wins; so
+//! `--deny-read /` with `--allow-read data` leaves only `data` readable. Links and `..` are resolved before the
+//! decision.
 
 mod folders;
 mod hosts;
@@ -25,11 +26,10 @@ pub use places::resolve;
 /// The hub that models come from, unless `HF_ENDPOINT` names another.
 pub const HUB: &str = "huggingface.co";
 
-/// Where that hub keeps large files, and sends those on who ask for one.
+/// Where that hub stores large files, to which it redirects downloads.
 const STORES: [&str; 2] = ["*.huggingface.co", "*.hf.co"];
 
-/// Folders that hold no files of anybody's but the system itself: what this process was started with, devices, what
-/// goes on for ever.
+/// Folders of the system itself: the environment of this process, devices, endless files.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// What rules say.
@@ -38,11 +38,11 @@ enum Verdict {
     Allowed,
     /// A rule of the command line denies it.
     Denied,
-    /// It is not among what is allowed by itself, and no rule of the command line allows it.
+    /// It is not allowed by default, and no rule of the command line allows it.
     NotAllowed,
 }
 
-/// What the command line said about access, as it was typed.
+/// The access options of the command line, as typed.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     pub allow_read: Vec<PathBuf>,
@@ -70,7 +70,7 @@ impl Access {
         let (mut read, mut write) = (Folders::default(), Folders::default());
         read.set("/".into(), true);
         SYSTEM.iter().for_each(|folder| read.set(folder.into(), false));
-        // What a run has written it may read, wherever that is.
+        // A run may read what it has written, wherever that is.
         read.set(out.clone(), true);
         write.set(out.clone(), true);
         let mut net = Hosts::only(&hub_hosts(&std::env::var("HF_ENDPOINT").unwrap_or_default()))?;
@@ -90,7 +90,7 @@ impl Access {
         self
     }
 
-    /// Keeps a file from being read, unless a rule allows just that.
+    /// Denies reading a file, unless a rule allows exactly that.
     pub fn hiding(mut self, file: &Path) -> Result<Self> {
         self.read.set(resolve(file)?, false);
         Ok(self)
@@ -111,11 +111,11 @@ impl Access {
         &self.out
     }
 
-    /// Where `path` is to be read: as it stands, or below the output folder if it is only there.
+    /// Where `path` is read: as it is, or below the output folder if it is only there.
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
         let first = self.judged(path, path, "read", &self.read);
         if path.is_relative() && !first.as_ref().is_ok_and(|place| place.exists()) {
-            // What may not be read is passed over like what is not there, so that neither tells which it is.
+            // What may not be read is treated like what is not there, so that the two cannot be told apart.
             for folder in std::iter::once(&self.out).chain(&self.read_below) {
                 let place = resolve(&folder.join(path))?;
                 if self.read.allows(&place) && place.exists() {
@@ -126,7 +126,7 @@ impl Access {
         first
     }
 
-    /// Where `path` is to be written: below the output folder if it is relative.
+    /// Where `path` is written: below the output folder if it is relative.
     pub fn to_write(&self, path: &Path) -> Result<PathBuf> {
         match path.is_relative() {
             // An empty path is one of no file, also below a folder.
@@ -135,8 +135,8 @@ impl Access {
         }
     }
 
-    /// Whether a place may be seen at all: what may not be read is left out of lists, as if it were not there.
-    /// `is_link`: of anything else all links are resolved but that it might be itself.
+    /// Whether a path may be seen at all: what may not be read is left out of listings. `is_link`: all links are
+    /// resolved except the last part of the path itself.
     pub fn shows(&self, place: &Path, is_link: bool) -> bool {
         match is_link {
             true => resolve(place).is_ok_and(|place| self.read.allows(&place)),
@@ -144,7 +144,7 @@ impl Access {
         }
     }
 
-    /// Where a path leads, if `rules` allow that. A refusal tells no more of it than what a script may read anyway.
+    /// Where a path leads, if `rules` allow that. A refusal reveals only what a script may read anyway.
     fn judged(&self, asked: &Path, path: &Path, verb: &str, rules: &Folders) -> Result<PathBuf> {
         let place = resolve(path);
         if place.as_ref().is_ok_and(|place| rules.allows(place)) {
@@ -163,11 +163,11 @@ impl Access {
                 format!("{}, and a longer one, {option}, could allow a part", covers(&format!("--deny-{verb}")))
             }
             (_, "write") => {
-                format!("a script writes below {} only; allow more with {option}", self.out.display())
+                format!("a script may write below {} only; allow more with {option}", self.out.display())
             }
             _ => match SYSTEM.iter().find(|folder| seen.starts_with(folder)) {
                 Some(folder) => {
-                    format!("what lies in {folder} is the system itself, and is read only where {option} says so")
+                    format!("{folder} belongs to the system, and is read only with {option}")
                 }
                 None => format!("allow it with {option}"),
             },
@@ -189,7 +189,7 @@ impl Access {
         }))
     }
 
-    /// Those of the addresses of a host that are not denied by their numbers. At least one.
+    /// The addresses of a host that are not denied. At least one.
     pub fn to_connect<T>(&self, host: &str, addresses: Vec<T>, of: impl Fn(&T) -> IpAddr) -> Result<Vec<T>> {
         let found = addresses.len();
         let left: Vec<T> = addresses.into_iter().filter(|address| !self.net.denies(of(address))).collect();
@@ -207,7 +207,7 @@ fn hub_hosts(endpoint: &str) -> Vec<String> {
         host if host.is_empty() || host.eq_ignore_ascii_case(HUB) => {
             std::iter::once(HUB).chain(STORES).map(String::from).collect()
         }
-        // What is no host is the hub of nobody; whoever asks it is told so.
+        // An invalid address has no hub; requests to it are refused.
         host => hosts::host_rule(host).into_iter().collect(),
     }
 }
@@ -294,7 +294,7 @@ mod tests {
         assert!(access.to_write(Path::new("kept/x")).is_err());
     }
 
-    /// What is built in is longer than `/`, and gave way to nothing.
+    /// The built-in rules are longer than `/`, and still hold.
     #[test]
     fn what_is_denied_is_denied_also_where_it_is_allowed_by_itself() {
         let folder = tempfile::tempdir().unwrap();
@@ -349,7 +349,7 @@ mod tests {
         ] {
             let error = plain.to_read(Path::new(path)).unwrap_err();
             assert_eq!(error.kind, crate::base::Kind::Access, "{path}");
-            assert!(error.hint.unwrap().contains("is read only where --allow-read"), "{path}");
+            assert!(error.hint.unwrap().contains("is read only with --allow-read"), "{path}");
         }
         assert!(plain.to_read(&folder.path().join("link")).is_err());
         assert!(plain.to_read(&folder.path().join("door/environ")).is_err());

@@ -1,24 +1,24 @@
-//! Intervals of a statistic, by drawing again from what was observed.
+//! Bootstrap intervals of a statistic.
 
 use rand::RngExt;
 
 use super::random::stream;
 
-/// How often it is drawn again.
+/// Number of bootstrap samples.
 pub const RESAMPLES: usize = 1_000;
 
 /// An interval stands on at least this share of the draws; the others have no finite statistic.
 const DEFINED: f64 = 0.95;
 
-/// The 95 % percentile interval of a statistic of `count` observations (Efron 1979): it is computed of as many that are
-/// drawn from them with replacement, given by their numbers, a thousand times. Where an observation is a row with all of
-/// its positions, that is the bootstrap of clusters. None of less than two observations, and where more than one draw in
+/// The 95 % percentile interval of a statistic of `count` observations (Efron 1979): computed on a thousand resamples
+/// with replacement, which are given by the indices of the observations. If an observation is a row with all of its
+/// positions, this is the cluster bootstrap. None for less than two observations, and if more than one resample in
 /// twenty has no finite statistic.
 pub fn bootstrap(count: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Option<[f64; 2]> {
     intervals(count, seed, 1, |drawn| vec![statistic(drawn)]).pop().flatten()
 }
 
-/// The same of several statistics, which see the same draws.
+/// The same for several statistics on the same resamples.
 pub fn intervals(
     count: usize,
     seed: u64,

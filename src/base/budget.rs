@@ -1,11 +1,11 @@
-//! What one file of others may take in memory: a small file can claim a great deal, and in pieces of which each is small.
-//! So all pieces of a file are counted together, before anything is allocated for them.
+//! Memory limits for third-party files: a small file can claim a great deal of memory, in many small pieces. So all
+//! pieces of a file are counted together, before anything is allocated for them.
 
 use super::memory::{self, human};
 use super::{Error, Kind, Result};
 
-/// What the header of one file may take, and whatever else of it is no tensor and no text: metadata, a vocabulary, JSON.
-/// The largest vocabularies that there are take a third of it.
+/// The limit for a file's header, and for everything else that is neither tensor nor text: metadata, a vocabulary,
+/// JSON. The largest known vocabularies take a third of it.
 pub const MOST: u64 = 1 << 30;
 
 /// What is left of the memory for one file.
@@ -24,24 +24,23 @@ impl Budget {
         Self::within(MOST, memory::available())
     }
 
-    /// For what may be as large as memory is, such as tensors that come out of an archive.
+    /// For what may be as large as memory, such as tensors from an archive.
     pub fn of_content(free: u64) -> Self {
         Self { most: u128::MAX, free, asked: 0 }
     }
 
-    /// At most so many bytes, where so many are free.
+    /// At most this many bytes, if they are free.
     pub fn within(most: u64, free: u64) -> Self {
         Self { most: most.into(), free, asked: 0 }
     }
 
-    /// Counts so many bytes more, or refuses them; `what` says what the file has so much of.
+    /// Counts further bytes, or refuses them; `what` names the content.
     pub fn take(&mut self, bytes: u128, what: impl FnOnce() -> String) -> Result<()> {
         self.asked = self.asked.saturating_add(bytes);
         if self.asked > self.most {
             let (most, asked) = (human(self.most), human(self.asked));
             let found = format!("expected {} to take at most {most} of memory, found more: {asked} so far", what());
-            return Err(Error::new(Kind::Format, found)
-                .hint("no honest file says so much; it is damaged, or was made to fill the memory"));
+            return Err(Error::new(Kind::Format, found).hint("the file is damaged, or was made to exhaust the memory"));
         }
         memory::check_within(self.asked, self.free, what)
     }

@@ -1,11 +1,11 @@
-//! The folder of what the program has made and could make again: where it is, and how much lies in it.
+//! The cache folder: where it is, and its size.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use walkdir::WalkDir;
 
-/// Names the folder, or says with an empty text that there is none.
+/// Names the folder; empty for none.
 pub const VARIABLE: &str = "MICROTOME_CACHE";
 
 /// What `MICROTOME_CACHE` names, nothing if that is empty, or else `microtome` in the user's folder for caches.
@@ -17,7 +17,7 @@ pub fn folder() -> Option<PathBuf> {
     }
 }
 
-/// A folder that something is kept in.
+/// A folder in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shelved {
     pub folder: PathBuf,
@@ -26,13 +26,13 @@ pub struct Shelved {
     pub used: SystemTime,
 }
 
-/// The folders right below one, by name. One that is not there, or that nobody may read, has none.
+/// The folders right below one, by name. A missing or unreadable one has none.
 pub fn shelved(folder: &Path) -> Vec<Shelved> {
     let inner = WalkDir::new(folder).min_depth(1).max_depth(1).sort_by_file_name().into_iter().flatten();
     inner.filter(|entry| entry.file_type().is_dir()).map(|entry| measured(entry.into_path())).collect()
 }
 
-/// Links are not followed: what they lead to is counted where it lies.
+/// Links are not followed.
 fn measured(folder: PathBuf) -> Shelved {
     let (mut bytes, mut used) = (0_u64, SystemTime::UNIX_EPOCH);
     let entries = WalkDir::new(&folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());

@@ -1,4 +1,4 @@
-//! The one error type: what was expected and found, what to do about it, and which argument is to blame.
+//! The one error type: what was expected and found, what to do about it, and which argument is wrong.
 //!
 //! The house style is lower case, "expected X, found Y", and a hint that says what to do. Where the error stands in a
 //! script is not known down here; the script floor adds file, line and column.
@@ -22,7 +22,7 @@ pub enum Kind {
     File,
     /// A file whose content is not what it claims to be.
     Format,
-    /// Something that this script was not allowed to do.
+    /// Access denied.
     Access,
     /// More memory than there is.
     Memory,
@@ -32,7 +32,7 @@ pub enum Kind {
     Network,
     /// Ctrl-C.
     Interrupted,
-    /// A mistake of ours, never of the user's.
+    /// An internal error, never the user's mistake.
     Bug,
 }
 
@@ -60,7 +60,7 @@ pub struct Error {
     pub kind: Kind,
     pub message: String,
     pub hint: Option<String>,
-    /// Position of the argument to blame, counted from 0 as the script wrote them (the receiver of a method not counted).
+    /// Index of the wrong argument, counted from 0 as in the script (without the receiver of a method).
     pub arg: Option<usize>,
     /// The name of the parameter or of the option to blame.
     pub about: Option<String>,

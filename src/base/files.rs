@@ -1,5 +1,5 @@
-//! Opening files, the only place where it is done: judged by `access`, written whole or not at all, locked, and noted
-//! down with their hashes when the run is recorded.
+//! The only place where files are opened: checked by `access`, written atomically, locked, and recorded with their
+//! hashes.
 
 mod lock;
 mod own;
@@ -22,11 +22,11 @@ use lock::{LOCK, Lock, Passing};
 pub use lock::abandon;
 pub use own::{append, end_of, mark_used};
 
-/// So much is read between two looks at the flag of an interruption.
+/// Bytes read between two checks for an interruption.
 const PIECE: u64 = 1 << 20;
 
-/// A file may be longer than the system says by as much, since some grow while they are read, and some of the system's
-/// own are said to be empty and have content all the same. Others of those have no end.
+/// How much longer than its reported length a file may be: some grow while they are read, and some system files are
+/// reported as empty although they have content. Others are endless.
 const SURPLUS: u64 = 16 << 20;
 
 /// What a run did to files: path as the run wrote it down, and the SHA-256 of the bytes.
@@ -36,13 +36,13 @@ pub struct Ledger {
     pub written: BTreeMap<PathBuf, String>,
 }
 
-/// The files of one run. Clones are of the same run: what reads for long keeps one.
+/// The files of one run. Clones belong to the same run, for long readers.
 #[derive(Clone)]
 pub struct Files {
     access: Access,
-    /// What says that the run was interrupted: reading for long ends then, or waiting for a disk.
+    /// The interruption flag, which ends long reads and waits for a disk.
     task: Task,
-    /// Whether reads are hashed; writes always are, since their bytes pass by anyway.
+    /// Whether reads are hashed; writes always are, at no extra cost.
     recording: bool,
     ledger: Arc<Mutex<Ledger>>,
     locks: Arc<Mutex<BTreeMap<PathBuf, Lock>>>,
@@ -67,19 +67,19 @@ impl Files {
         held(&self.ledger).clone()
     }
 
-    /// Opens a regular file for reading; gives back where it was found, too.
+    /// Opens a regular file for reading; returns its resolved path, too.
     pub fn open(&self, path: &Path) -> Result<(File, PathBuf)> {
         let place = self.access.to_read(path)?;
         let file = plain::read(&place).map_err(|e| self.not_readable(path, &e))?;
         Ok((file, place))
     }
 
-    /// Whether there is something at a path; an error if it may not be read, which is the same if there is nothing.
+    /// Whether a path exists; an error if it may not be read, whether it exists or not.
     pub fn has(&self, path: &Path) -> Result<bool> {
         Ok(self.access.to_read(path)?.exists())
     }
 
-    /// Maps a file into memory, so that what is not looked at is not read.
+    /// Maps a file into memory, so that only what is used is read.
     pub fn map(&self, path: &Path) -> Result<Mmap> {
         let (file, place) = self.open(path)?;
         // SAFETY: the map is read-only. If another process cuts the file short while it is mapped the system ends us
@@ -111,7 +111,7 @@ impl Files {
         Ok(hash)
     }
 
-    /// All bytes of a file, if there is room for them, and where it was found.
+    /// All bytes of a file, if they fit into memory, and its resolved path.
     fn whole(&self, path: &Path) -> Result<(Vec<u8>, PathBuf)> {
         let (file, place) = self.open(path)?;
         let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
@@ -121,7 +121,7 @@ impl Files {
         Ok((bytes, place))
     }
 
-    /// A text file's content; bytes that are not UTF-8 are an error that says where they stand.
+    /// The content of a text file; bytes that are not UTF-8 are an error with their position.
     pub fn text(&self, path: &Path) -> Result<String> {
         utf8(self.bytes(path)?).map_err(|e| e.within(path.display()))
     }
@@ -141,7 +141,7 @@ impl Files {
         named.collect()
     }
 
-    /// The text of a script, which is no input: the record of a run keeps it whole.
+    /// The text of a script, which is not an input: the record of a run contains it.
     pub fn script(&self, path: &Path) -> Result<String> {
         let (bytes, _) = self.whole(path)?;
         let text = utf8(bytes).map_err(|e| e.within(path.display()))?;
@@ -152,7 +152,7 @@ impl Files {
         }
     }
 
-    /// Notes an input with the hash of its bytes.
+    /// Records an input with the hash of its bytes.
     fn note_read(&self, place: PathBuf, bytes: &[u8]) -> Result<()> {
         self.note(place, || {
             let mut hash = Sha256::new();
@@ -164,7 +164,7 @@ impl Files {
         })
     }
 
-    /// Notes an input of a run that is recorded; what the run wrote itself before it read it is none.
+    /// Records an input of a run; files that the run wrote itself are not inputs.
     fn note(&self, place: PathBuf, hash: impl FnOnce() -> Result<String>) -> Result<()> {
         if self.recording && !held(&self.ledger).written.contains_key(&place) {
             let hash = hash()?;
@@ -189,7 +189,8 @@ impl Files {
         plain.maybe_hint(near.map(|name| format!("did you mean `{}`?", path.with_file_name(name).display())))
     }
 
-    /// Writes a file whole or not at all: beside its place, synced, then renamed. `fill` writes the content.
+    /// Writes a file atomically: under a temporary name in the same folder, synced, then renamed. `fill` writes the
+    /// content.
     ///
     /// The folder is made if it is missing, and locked until [`Files::release`], so that two runs cannot mix there.
     pub fn save(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<PathBuf> {
@@ -199,7 +200,7 @@ impl Files {
             // Renaming over a device would put a plain file in its place.
             Ok(meta) if !meta.is_file() => bail!(File, "cannot write {}: it is not a regular file", path.display()),
             _ if place.file_name().is_some_and(|name| name == LOCK) => {
-                bail!(File, "cannot write {}: runs keep their lock under this name", path.display())
+                bail!(File, "cannot write {}: the name is reserved for the lock file of a run", path.display())
             }
             _ => {}
         }
@@ -211,7 +212,7 @@ impl Files {
         let hash = {
             let mut tee = Tee { file: BufWriter::new(beside.as_file()), hash: Sha256::new(), failure: None };
             let filled = fill(&mut tee).and_then(|()| tee.flush().map_err(failed));
-            // A full disk seen through three layers of encoders reads badly; the system's own word is better.
+            // A full disk reported through three layers of encoders is hard to read; the system's own error is better.
             if let Some(failure) = tee.failure {
                 return Err(failed(failure));
             }
@@ -231,7 +232,7 @@ impl Files {
         self.save(path, |file| file.write_all(content.as_ref()).map_err(|e| Error::io("write", path, &e)))
     }
 
-    /// Takes the folder for this run, or says who has it.
+    /// Locks the folder for this run, or says who has locked it.
     pub fn lock(&self, folder: &Path) -> Result<()> {
         let mut locks = held(&self.locks);
         if locks.contains_key(folder) {
@@ -242,7 +243,7 @@ impl Files {
         Ok(())
     }
 
-    /// Gives all folders back, as a session does after each line.
+    /// Releases all folders, as a session does after each line.
     pub fn release(&self) {
         held(&self.locks).clear();
     }
@@ -252,7 +253,7 @@ impl Files {
 fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let room = usize::try_from(length).ok().and_then(|length| bytes.try_reserve_exact(length).ok());
-    room.ok_or_else(|| err!(Memory, "there is no room for the {length} bytes of {}", path.display()))?;
+    room.ok_or_else(|| err!(Memory, "there is not enough memory for the {length} bytes of {}", path.display()))?;
     loop {
         task.check()?;
         match Read::take(&mut file, PIECE).read_to_end(&mut bytes) {
@@ -263,10 +264,10 @@ fn read_whole(mut file: impl Read, length: u64, path: &Path, task: &Task) -> Res
         if bytes.len() as u64 > length.saturating_add(SURPLUS) {
             return Err(err!(
                 File,
-                "cannot read {}: it is said to have {length} bytes, and goes on behind them",
+                "cannot read {}: it is longer than the {length} bytes that the system reports",
                 path.display()
             )
-            .hint("some files of the system's own have no end; copy what is wanted of it into a file"));
+            .hint("some files of the system have no end; copy the part that you need into a file"));
         }
     }
 }
@@ -469,7 +470,7 @@ mod tests {
         assert!(latin.message.ends_with("expected UTF-8 text, found byte 0xe9 on line 2"), "{}", latin.message);
     }
 
-    /// A hundred gigabytes that take no room on the disk took minutes, in which nobody listened.
+    /// A sparse file of a hundred gigabytes took minutes, without a check for an interruption.
     #[cfg(unix)]
     #[test]
     fn hashing_is_interrupted() {
@@ -529,7 +530,7 @@ mod tests {
     fn a_file_without_an_end_is_read_up_to_a_limit() {
         let task = Task::default();
         let error = read_whole(io::repeat(b'x'), 0, Path::new("x"), &task).unwrap_err();
-        assert_eq!(error.message, "cannot read x: it is said to have 0 bytes, and goes on behind them");
+        assert_eq!(error.message, "cannot read x: it is longer than the 0 bytes that the system reports");
         // One that grows a little is read with what came to it.
         let grown = read_whole(io::repeat(b'x').take(3 * PIECE + 7), 5, Path::new("x"), &task).unwrap();
         assert_eq!(grown.len() as u64, 3 * PIECE + 7);

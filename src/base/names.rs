@@ -1,6 +1,6 @@
-//! Answering a wrong name with the nearest right one.
+//! Suggesting the nearest correct name.
 
-/// The candidate nearest to `name`, if one is near enough to be a slip of the fingers.
+/// The candidate nearest to `name`, if one is near enough to be a typo.
 ///
 /// Nearness is the Damerau-Levenshtein distance, and "near" a third of the name's length; a candidate that the name
 /// begins, or that differs only in case or underscores, is near too.

@@ -1,4 +1,4 @@
-//! Opening connections, the only place where it is done: every host, those of redirections included, is judged first.
+//! The only place where connections are opened: every host, those of redirections included, is checked first.
 
 mod partial;
 
@@ -21,15 +21,15 @@ use crate::{bail, err};
 
 pub use partial::Download;
 
-/// How we call ourselves.
+/// The user agent.
 pub const USER_AGENT: &str = concat!("microtome/", env!("CARGO_PKG_VERSION"));
 
-/// How often a waiting download looks whether it was interrupted.
+/// How often a waiting download checks for an interruption.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Fetches a file to `to` (the address' last part if none is given), whole or not at all.
+/// Downloads a file to `to` (by default the last part of the address), atomically.
 ///
-/// With a hash, a file that is there already and has it is not fetched again, and one that arrives without it is refused.
+/// With a hash, an existing file that has it is not downloaded again, and a download with another hash is refused.
 pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256: Option<&str>) -> Result<PathBuf> {
     let url = Url::parse(address).map_err(|e| err!(Argument, "`{address}` is not an address: {e}").arg(0))?;
     judge(files.access(), &url)?;
@@ -56,13 +56,16 @@ pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256
             let expected = response.content_length();
             let received = copy(task, &url, &mut response, &mut hash, file, bar.as_ref()).await?;
             if let Some(expected) = expected.filter(|expected| *expected != received) {
-                bail!(Network, "{} ended early: {received} of {expected} bytes came", named(&url));
+                bail!(Network, "{} ended early: received {received} of {expected} bytes", named(&url));
             }
             let found = hex(&hash.finalize());
             match sha256 {
                 Some(wanted) if wanted.to_lowercase() != found => {
                     let named = named(&url);
-                    Err(err!(Network, "{named} is not the file it should be: expected SHA-256 {wanted}, found {found}"))
+                    Err(err!(
+                        Network,
+                        "{named} is another file than expected: expected SHA-256 {wanted}, found {found}"
+                    ))
                 }
                 _ => Ok(()),
             }
@@ -75,14 +78,14 @@ pub fn wait_for<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| err!(Network, "cannot start the network: {e}"))?;
+        .map_err(|e| err!(Network, "cannot start the network client: {e}"))?;
     let outcome = runtime.block_on(work);
     // The system may look up a name for half a minute, and cannot be stopped; an interruption does not wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-/// Follows where a server sends it on to, if the script may go there.
+/// Follows redirections, if the script may connect there.
 fn judged(access: &Access) -> redirect::Policy {
     let access = access.clone();
     redirect::Policy::custom(move |attempt| {
@@ -92,7 +95,7 @@ fn judged(access: &Access) -> redirect::Policy {
         let was_secret = attempt.previous().last().is_some_and(|before| before.scheme() == "https");
         if was_secret && attempt.url().scheme() != "https" {
             let named = named(attempt.url());
-            return attempt.error(err!(Network, "the server sends us on to {named}, which is not encrypted"));
+            return attempt.error(err!(Network, "the server redirects to {named}, which is not encrypted"));
         }
         match judge(&access, attempt.url()) {
             Ok(()) => attempt.follow(),
@@ -101,8 +104,7 @@ fn judged(access: &Access) -> redirect::Policy {
     })
 }
 
-/// Finds the addresses of hosts, but for those that are denied by their numbers: a host that is denied as 127.0.0.1 is so
-/// by the name of localhost, too.
+/// Resolves hosts, without denied addresses: a host that is denied as 127.0.0.1 is denied as localhost, too.
 struct Names {
     access: Access,
 }
@@ -128,20 +130,20 @@ fn client(access: &Access, redirections: redirect::Policy) -> Result<Client> {
         .read_timeout(Duration::from_secs(60))
         .user_agent(USER_AGENT)
         .build()
-        .map_err(|e| err!(Network, "cannot start the network: {e}"))
+        .map_err(|e| err!(Network, "cannot start the network client: {e}"))
 }
 
-/// What a server answered to a question.
+/// The answer of a server.
 pub struct Answer {
     pub status: u16,
     /// What kind of refusal the server calls it.
     pub code: Option<String>,
-    /// After how many seconds it wants to be asked again.
+    /// The seconds of its Retry-After.
     pub retry_after: Option<u64>,
     pub content: Vec<u8>,
 }
 
-/// A connection to one server that wants to know who asks, and to those that it sends us on to.
+/// A connection to one server with authentication, and to those that it redirects to.
 pub struct Server {
     access: Access,
     following: Client,
@@ -150,7 +152,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The token is shown to the server that is asked, and to no other that it sends us on to.
+    /// The token is sent to this server, and to none that it redirects to.
     pub fn new(access: &Access, token: Option<&str>) -> Result<Self> {
         Ok(Self {
             access: access.clone(),
@@ -172,15 +174,15 @@ impl Server {
         while let Some(chunk) = patiently(task, response.chunk()).await?.map_err(failed)? {
             if (content.len() + chunk.len()) as u64 > most {
                 let most = human(most.into());
-                return Err(err!(Format, "expected at most {most} of what is to be known of {what}, found more"));
+                return Err(err!(Format, "expected an answer of at most {most} about {what}, found more"));
             }
             content.extend_from_slice(&chunk);
         }
         Ok(Answer { status: response.status().as_u16(), code, retry_after, content })
     }
 
-    /// What the server itself says of a file: redirections are followed only within the server, so that the answer may
-    /// be one that leads elsewhere.
+    /// The server's own answer about a file: redirections are followed only within the server, so the answer may be a
+    /// redirection.
     pub async fn head(&self, task: &Task, address: &str) -> Result<Response> {
         let mut url = self.url(address)?;
         for _ in 0..10 {
@@ -238,9 +240,9 @@ fn last_part(url: &Url) -> Result<String> {
 fn accepted(url: &Url, response: Response) -> Result<Response> {
     let hint = match response.status() {
         status if status.is_success() => return Ok(response),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server wants to know who asks, or does not let you in",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server requires a login, or denies access",
         StatusCode::NOT_FOUND => "there is nothing at this address",
-        status if status.is_server_error() => "the server is in trouble; try again later",
+        status if status.is_server_error() => "the server has an error; try again later",
         _ => "check the address",
     };
     Err(err!(Network, "{} answered {}", named(url), response.status()).hint(hint))
@@ -349,7 +351,7 @@ mod tests {
         let elsewhere =
             "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n".to_string();
         for (answer, hash, said) in [
-            (ok("hello"), Some(wrong_hash.as_str()), "not the file it should be"),
+            (ok("hello"), Some(wrong_hash.as_str()), "another file than expected"),
             (not_found, None, "404"),
             (cut_short, None, ""),
             (elsewhere, None, "may not connect to elsewhere.invalid"),

@@ -6,10 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-/// The run's seed, and how many draws have been taken from it.
+/// The run's seed, and the number of streams taken from it.
 ///
-/// A call that states no seed of its own takes the next stream of the run, so that the same script gives the same
-/// numbers whatever the length of each draw.
+/// A call without its own seed takes the next stream of the run, so that the same script gives the same numbers
+/// whatever the length of each draw.
 #[derive(Debug, Default)]
 pub struct Randomness {
     seed: Cell<u64>,

@@ -1,4 +1,4 @@
-//! What the command line decides once for a whole run.
+//! Settings of the command line for a whole run.
 
 use std::path::PathBuf;
 
@@ -18,9 +18,9 @@ pub struct Settings {
     pub device: String,
     /// No progress bars and no remarks.
     pub quiet: bool,
-    /// Where dictionaries are kept, so that they are found again instead of fitted; nothing is where there is none.
+    /// The folder of cached dictionaries; None for no cache.
     pub cache: Option<PathBuf>,
-    /// Whether they are fitted all the same, and what is kept is replaced.
+    /// Whether they are fitted again, and the cached ones replaced.
     pub fresh: bool,
 }
 

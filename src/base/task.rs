@@ -1,4 +1,4 @@
-//! A `Task` travels into every long loop: it says when to stop, and takes word of how far the work has come.
+//! A `Task` goes into every long loop: it carries the interruption flag, and receives progress.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Error, Result};
 
-/// Where progress is shown. The core reports; only the roof of the house draws bars.
+/// The receiver of progress. The core reports; only the command line draws bars.
 pub trait Progress: Send + Sync {
     /// A piece of work begins; `total` is in the unit of later `advance` calls, where it is known.
     fn begin(&self, label: &str, total: Option<u64>) -> Box<dyn Bar>;
@@ -19,7 +19,7 @@ pub trait Progress: Send + Sync {
 /// One running piece of work; dropping it ends its display.
 pub trait Bar: Send {
     fn advance(&self, by: u64);
-    /// So much had been done before, by an earlier run: it counts as done, and says nothing of how fast it goes.
+    /// Work that was done by an earlier run: it counts as done, but not for the speed.
     fn had(&self, by: u64) {
         self.advance(by);
     }
@@ -80,13 +80,12 @@ impl Task {
         &self.interrupted
     }
 
-    /// To be called in every long loop, at least twenty times a second.
+    /// Checks for an interruption; call it in every long loop, at least twenty times a second.
     pub fn check(&self) -> Result<()> {
         if self.is_interrupted() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
-    /// Lowers the flag: the work that was interrupted has ended early and gives back what it has, and what comes after it
-    /// goes on.
+    /// Clears the flag: the interrupted work returns what it has, and the script continues.
     pub fn answer_interruption(&self) {
         self.interrupted.store(false, Ordering::Relaxed);
     }
@@ -99,9 +98,9 @@ impl Task {
         self.progress.say(line);
     }
 
-    /// Runs work that cannot poll (one large SVD, one matrix product) on a thread of its own, so that Ctrl-C is answered
-    /// at once. The interrupted work runs on to its end unheard, and its result is dropped. Work within such work is done
-    /// in place.
+    /// Runs work that cannot poll (one large SVD, one matrix product) on a thread of its own, so that Ctrl-C is
+    /// answered at once. The interrupted work runs to its end in the background, and its result is dropped. Nested work
+    /// is done in place.
     pub fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         self.check()?;
         if IS_APART.get() {
@@ -113,7 +112,7 @@ impl Task {
             .stack_size(STACK)
             .spawn(move || {
                 IS_APART.set(true);
-                // The receiver is gone after an interruption; then nobody wants the result.
+                // The receiver is gone after an interruption; then the result is not needed.
                 let _unheard = sender.send(work());
             })
             .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;

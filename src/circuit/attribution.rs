@@ -1,10 +1,9 @@
-//! What features do to the probability of tokens, all of them at once and to first order.
+//! Attribution: the effect of features on the probability of tokens, for all of them at once and to first order.
 //!
-//! The effect of feature f is the sum over positions of dm/dc_f (c_f - mean c_f): gradient times what its code has more than
-//! its mean (attribution patching, Nanda 2023; the linear approximation of Marks et al. 2024, section 2, with the mean in
-//! the place of another prompt). It approximates m - m(c_f set to its mean at all positions). What the dictionary does not
-//! explain stays, so dm/dc_f is the gradient at the site along the feature's direction, and one pass back serves all
-//! sites.
+//! The effect of feature f is the sum over positions of dm/dc_f (c_f - mean c_f): gradient times the code's difference
+//! from its mean (attribution patching, Nanda 2023; the linear approximation of Marks et al. 2024, section 2, with the
+//! mean instead of another prompt). It approximates m - m(c_f set to its mean at all positions). Reconstruction errors
+//! stay, so dm/dc_f is the gradient at the site along the feature's direction, and one backward pass serves all sites.
 
 use super::due::{Due, Part};
 use super::selection::{Selection, ranking};
@@ -20,17 +19,17 @@ use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor, dtype, normalise};
 
-/// The dictionaries whose features are chosen: all but the last, which is that of the target.
+/// The dictionaries whose features are ranked: all but the last, which is that of the target.
 pub fn before(saes: &[Sae]) -> Result<&[Sae]> {
     match saes.split_last() {
         Some((_, before)) if !before.is_empty() => Ok(before),
-        _ => Err(err!(Argument, "expected dictionaries of at least two places, found {}", saes.len())
-            .hint("features are chosen from those before the target: `sae::fit_all(m, \"resid_post.*\", text)`")),
+        _ => Err(err!(Argument, "expected dictionaries of at least two sites, found {}", saes.len())
+            .hint("features are selected from those before the target: `sae::fit_all(m, \"resid_post.*\", text)`")),
     }
 }
 
-/// The features of all dictionaries but the last, of which `target` is one, by their effects. `survey` is what they found
-/// in the text that the tokens are due in; dictionaries come in the order of the computation.
+/// The features of all dictionaries but the last, of which `target` is one, by their effects. `survey` is theirs of the
+/// text that the tokens are due in; dictionaries come in the order of the computation.
 pub fn select(
     model: &Model,
     saes: &[Sae],
@@ -65,10 +64,10 @@ pub fn select(
     })
 }
 
-/// The effect of each feature of some dictionaries, level by level, on m: the mean, over the positions where the tokens are
-/// due, of their probability together. `means` are the mean codes. Above 0 is what supports the tokens.
+/// The effect of each feature of some dictionaries, level by level, on m: the mean total probability of the tokens,
+/// over the positions where they are due. `means` are the mean codes. A positive effect supports the tokens.
 ///
-/// m is P and not log P, since P is what is judged: a position where the model is sure counts by what it can lose.
+/// m is P and not log P, since P is what is evaluated: a position where the model is sure counts by what it can lose.
 pub fn attribution(
     model: &Model,
     stages: &[Stage],
@@ -96,15 +95,15 @@ pub fn attribution(
     Ok(levels.into_iter().zip(means).map(|(sums, means)| sums.effects(means, positions)).collect())
 }
 
-/// The probability of the tokens together, summed over the positions where they are due.
+/// The total probability of the tokens, summed over the positions where they are due.
 fn chance(part: &Part, logits: &Tensor, tokens: &[u32]) -> Result<Tensor> {
     let logs = normalise::log_softmax(&part.chosen(logits)?.to_dtype(DType::F32)?, -1)?;
     Ok(logs.index_select(&Tensor::new(tokens, logits.device())?, 1)?.exp()?.sum_all()?)
 }
 
-/// What is summed over positions for the features of one dictionary.
+/// The sums over positions for the features of one dictionary.
 struct Sums {
-    /// `[d_sae, d]`: what a code of 1 writes, before a scaling is undone.
+    /// `[d_sae, d]`: what a code of 1 writes, before the scaling is undone.
     directions: Vec<f32>,
     /// Of dm/dc_f c_f, feature by feature.
     products: Vec<f64>,
@@ -121,12 +120,11 @@ impl Sums {
         })
     }
 
-    /// Rows of activations, and of gradients there. Where nothing follows that counts, gradients are 0: so padding adds
-    /// nothing.
+    /// Rows of activations, and of gradients there. Gradients of padding are 0, so it adds nothing.
     fn take(&mut self, sae: &Sae, x: &Tensor, gradient: &Tensor, task: &Task) -> Result<()> {
         let x = dtype::convert(x, sae.parts().encoder.dtype())?;
         let codes = sae.encode_sparse(&x, task)?;
-        // What is written is stretched by one number a row where inputs are scaled, and so is what is felt of it.
+        // Where inputs are scaled, the output and its gradient are scaled by one number in each row.
         let gradient = sae.parts().scaling.of(&x)?.stretched(&dtype::convert(gradient, x.dtype())?)?;
         let (gradient, wide) = (numbers(&gradient)?, sae.d_out());
         for (row, gradient) in gradient.chunks_exact(wide).enumerate() {
@@ -142,7 +140,7 @@ impl Sums {
         Ok(())
     }
 
-    /// The mean effect of each feature over so many positions.
+    /// The mean effect of each feature over this many positions.
     fn effects(&self, means: &[f32], positions: f64) -> Vec<f64> {
         let directions = self.directions.chunks_exact(self.gradient.len());
         let along = directions.map(|of| of.iter().zip(&self.gradient).map(|(d, g)| f64::from(*d) * g).sum::<f64>());
@@ -165,7 +163,7 @@ mod tests {
     use crate::model::samples::config;
     use crate::sae::{Activation, Parts, Scaling};
 
-    /// m where what flows at a stage is moved: the mean of P where the tokens are due, block by block.
+    /// m with changed activations at a stage: the mean of P where the tokens are due, block by block.
     fn moved(model: &Model, stage: &Stage, due: &Due, change: &dyn Fn(&Tensor) -> Tensor) -> f64 {
         let task = Task::default();
         let mut sum = 0.0;
@@ -251,7 +249,7 @@ mod tests {
             assert!((one.score - summed).abs() < 1e-5 * (1.0 + summed.abs()), "{one:?} and {summed}");
         }
         let error = select(&model, &saes[2..], &survey, 3, &due(&rows, &[0]), &task).unwrap_err();
-        assert_eq!(error.message, "expected dictionaries of at least two places, found 1");
+        assert_eq!(error.message, "expected dictionaries of at least two sites, found 1");
         let error = select(&model, &saes, &survey, 99, &due(&rows, &[0]), &task).unwrap_err();
         assert_eq!(error.message, "expected a feature below 24 of resid_post.2, found 99");
     }

@@ -9,53 +9,53 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::tensor::Tensor;
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 11;
 
-/// At most so many logits are computed at once.
+/// Maximum number of logits computed at once.
 const LOGITS: usize = 1 << 24;
 
 /// The rows of a text in which some tokens are due, each up to the last position where they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
     pub tokens: Vec<u32>,
-    /// The shortest first, so that those that go through the model together are about as long.
+    /// The shortest first, so that the rows of a batch have similar lengths.
     rows: Vec<Row>,
-    /// How many tokens of the text were read.
+    /// The number of tokens read.
     pub read: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     ids: Vec<u32>,
-    /// Where the token behind is one of those.
+    /// Where the next token is one of those.
     due: Vec<usize>,
 }
 
-/// Some of the rows, as a model reads them at once.
+/// A batch of the rows.
 pub struct Part {
     pub batch: Batch,
     /// Where the tokens are due, by the number of the position in `[rows, pos]`.
     pub positions: Vec<u32>,
-    /// In which row each of these is.
+    /// The row of each of these.
     rows: Vec<usize>,
 }
 
 impl Due {
-    /// All that a text has, in rows of `context` tokens.
+    /// All of a text, in rows of `context` tokens.
     pub fn of(model: &Model, text: &Text, tokens: &[u32], context: usize, task: &Task) -> Result<Self> {
         let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
         })?;
         let most = model.decoder.config().context;
         if context > most {
-            return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
+            return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}"));
         }
         let kept = gathered(text, tokenizer, context, None, task, |row| Ok((row.ids.len(), Row::of(row.ids, tokens))))?;
         let read = kept.iter().map(|(length, _)| length).sum();
         let rows: Vec<Row> = kept.into_iter().filter_map(|(_, row)| row).collect();
         Self::sorted(rows, tokens, read).ok_or_else(|| {
-            err!(Argument, "expected one of the tokens somewhere in {}, found none in {read} tokens", text.name())
+            err!(Argument, "expected one of the tokens in {}, found none in {read} tokens", text.name())
                 .hint("read more text, or look for other tokens")
         })
     }
@@ -65,12 +65,12 @@ impl Due {
         (!rows.is_empty()).then(|| Self { tokens: tokens.to_vec(), rows, read })
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// At how many positions the tokens are due.
+    /// The number of positions where the tokens are due.
     pub fn positions(&self) -> usize {
         self.rows.iter().map(|row| row.due.len()).sum()
     }
@@ -80,7 +80,7 @@ impl Due {
         self.rows.iter().map(|row| row.due.len() as f64).collect()
     }
 
-    /// All rows, as many at a time as a model with so many logits takes.
+    /// All rows in batches, whose size depends on the number of logits.
     pub fn parts(&self, vocab: usize) -> Result<Vec<Part>> {
         let longest = self.rows.last().map_or(1, |row| row.ids.len());
         let count = (AT_ONCE.min(LOGITS / vocab.max(1)) / longest).max(1);
@@ -115,7 +115,7 @@ impl Part {
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(self.positions.as_slice(), x.device())?, 0)?)
     }
 
-    /// The probability of some tokens together where they are due, summed over each row, of what flows behind the last
+    /// The total probability of some tokens where they are due, summed over each row, from the stream after the last
     /// block.
     pub fn chances(&self, model: &Model, last: &Tensor, tokens: &[u32], task: &Task) -> Result<Vec<f64>> {
         let logits = model.decoder.read_out(&self.chosen(last)?, task)?;
@@ -144,7 +144,7 @@ pub mod tests {
         let parts = found.parts(20).unwrap();
         assert_eq!(parts[0].batch.rows(), [vec![5], vec![1, 9, 2]]);
         assert_eq!((&parts[0].positions, &parts[0].rows), (&vec![0, 3, 5], &vec![0, 1, 1]));
-        // One row at a time where there is room for no more logits.
+        // One row at a time where memory holds no more logits.
         assert_eq!(found.parts(LOGITS).unwrap().len(), 2);
     }
 }

@@ -1,4 +1,5 @@
-//! The one type of graph: what every method of finding circuits gives, and what is drawn, judged, saved and compared.
+//! The one type of graph: the result of every method that finds circuits, which is drawn, evaluated, saved and
+//! compared.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +8,34 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Cell, Result, Table, json};
 use crate::err;
 
-/// A feature of a dictionary, with what is known of it.
+/// A feature of a dictionary, with its description.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
     /// The site that its dictionary reads, as in `resid_post.3`.
     pub site: String,
     pub feature: usize,
-    /// How far up it is drawn: 0 is the earliest of all dictionaries, also of those without a node.
+    /// Its level in the drawing: 0 is the earliest of all dictionaries, also of those without a node.
     pub level: usize,
     /// A short description, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<String>,
-    /// How well the description was found to hold on other text: a correlation.
+    /// The score of the description on held-out text: a correlation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
-    /// Whether it writes along one outlier dimension of the stream.
+    /// Whether it writes along one outlier dimension of the residual stream.
     #[serde(default)]
     pub outlier: bool,
 }
 
-/// What one node does to another one.
+/// The effect of one node on another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
     /// Indices of nodes.
     pub from: usize,
     pub to: usize,
-    /// By which share the later one falls when the earlier one is ablated; below 0 where it grows.
+    /// The share by which the later one falls when the earlier one is ablated; negative where it rises.
     pub effect: f64,
     /// Between the two directions.
     pub cosine: f64,
@@ -48,10 +49,10 @@ pub struct Graph {
     pub model: String,
     /// The sites of all dictionaries, in the order of the computation.
     pub sites: Vec<String>,
-    /// The first one is what the graph is about.
+    /// The first one is the target.
     pub nodes: Vec<Node>,
     pub edges: Vec<Edge>,
-    /// Whether it was found to its end, or was interrupted.
+    /// Whether the search was completed, or interrupted.
     pub is_whole: bool,
     /// How it was made, in pairs of a name and a value.
     pub made: Vec<(String, Cell)>,
@@ -65,7 +66,7 @@ impl Node {
 }
 
 impl Graph {
-    /// Reads what [`Graph::json`] writes, and refuses what does not fit together.
+    /// Reads what [`Graph::json`] writes, and refuses inconsistent graphs.
     pub fn parse(text: &str) -> Result<Self> {
         let graph: Graph = json::read_content(text.as_bytes(), |error| {
             err!(Format, "expected a graph, found: {error}").hint("a graph is saved by its method `save(\"x.json\")`")

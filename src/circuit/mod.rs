@@ -1,4 +1,4 @@
-//! Floor 7: circuits: which features lead to which, and how well that is judged.
+//! Floor 7: circuits: which features cause which, and how well a circuit explains its target.
 
 pub mod attribution;
 pub mod due;

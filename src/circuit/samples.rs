@@ -31,7 +31,7 @@ pub fn model(config: Config) -> Model {
     }
 }
 
-/// A model of three blocks, a dictionary behind each, and what these find in a text.
+/// A model of three blocks, a dictionary after each, and their survey of a text.
 pub fn found() -> (Model, Vec<Sae>, Survey) {
     let model = model(Config { layers: 3, ..config() });
     let d = model.decoder.config().d_model;

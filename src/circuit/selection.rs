@@ -1,4 +1,4 @@
-//! Features chosen by a score: what a method gives that judges features one by one, and not how they lead to each other.
+//! Features ranked by a score: the result of methods that score features one by one, without edges.
 
 use super::graph::{Graph, Node};
 use crate::base::Cell;
@@ -11,7 +11,7 @@ pub struct Scored {
     pub score: f64,
 }
 
-/// All features of the dictionaries before that of a target, in the order of a score.
+/// All features of the dictionaries before that of a target, sorted by a score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
     /// What the score is, in a word.
@@ -28,7 +28,7 @@ pub struct Selection {
     pub ranking: Vec<Scored>,
     /// Level by level: the mean code of each feature over the text that the scores are from.
     pub means: Vec<Vec<f32>>,
-    /// What that text is called, in how many of its rows the tokens are due, and at how many positions.
+    /// The name of that text, and the number of its rows and positions where the tokens are due.
     pub text: String,
     pub rows: usize,
     pub positions: usize,
@@ -57,7 +57,7 @@ impl Selection {
         levels
     }
 
-    /// The first features as the nodes of a graph without edges, behind the target, which is its first node.
+    /// The first features as the nodes of a graph without edges, after the target, which is its first node.
     pub fn graph(&self, count: usize) -> Graph {
         let count = count.min(self.ranking.len());
         let node = |level: usize, feature: usize| Node {

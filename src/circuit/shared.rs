@@ -1,4 +1,4 @@
-//! Which features two circuits share: how stable what was found is, from one text or seed to another.
+//! Which features two circuits share: how stable circuits are over texts or seeds.
 
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -20,7 +20,7 @@ pub struct Found<'a> {
     pub saes: &'a [Sae],
 }
 
-/// A node of one graph, and the node of the other one at the same site that is most like it.
+/// A node of one graph, and the most similar node of the other one at the same site.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Match {
     pub node: usize,
@@ -105,7 +105,7 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
     if spread > 0.0 { both / spread } else { 0.0 }
 }
 
-/// Node by node, what it is most like in the other graph.
+/// The most similar node in the other graph, node by node.
 pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
     let name = |graph: &Graph, node: usize| graph.nodes.get(node).map_or(Cell::Missing, |node| node.name().into());
     let rows = a.nodes.iter().enumerate().map(|(node, at)| match found.iter().find(|found| found.node == node) {

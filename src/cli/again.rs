@@ -1,4 +1,4 @@
-//! `microtome run --again run.json`: runs what was recorded once more, in a folder of its own, and compares all bytes.
+//! `microtome run --again run.json`: repeats a recorded run in a separate folder, and compares all bytes.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
         ..options.clone()
     };
     let Some(text) = record.sources.get(&record.script).cloned() else {
-        crate::bail!(Format, "the record has no text of its script {}", record.script);
+        crate::bail!(Format, "the record does not contain the text of its script {}", record.script);
     };
     let wants = Wants {
         arguments: record.arguments.clone().into(),
@@ -53,7 +53,7 @@ pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     Ok(tell(&record, &again))
 }
 
-/// The record says how it is run; an option that says otherwise is not passed over in silence.
+/// The record has the options of the run; a different one is refused, not ignored.
 fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     let unlike = [
         ("--seed", options.seed != 0 && options.seed != record.seed),
@@ -62,8 +62,8 @@ fn refuse_others(options: &Options, record: &Record) -> Result<()> {
     ];
     match unlike.iter().find(|(_, unlike)| *unlike) {
         None => Ok(()),
-        Some((option, _)) => Err(err!(Argument, "{option} is not what the record says")
-            .hint(format!("run {} anew to see what another {option} gives", record.script))),
+        Some((option, _)) => Err(err!(Argument, "{option} differs from the record")
+            .hint(format!("run {} itself to try another {option}", record.script))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the command line may say.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use crate::base::settings::MOST_THREADS;
 #[command(
     name = "microtome",
     version,
-    about = "A workbench for taking language models apart",
-    long_about = "A workbench for taking language models apart: tensors, models, dictionaries and circuits, scripted in Rhai.\n\nWithout a command it opens the interactive prompt.",
+    about = "A workbench for the interpretability of language models",
+    long_about = "A workbench for the interpretability of language models: tensors, models, dictionaries and circuits, scripted in Rhai.\n\nWithout a command it opens the interactive prompt.",
     after_help = "Exit codes: 0 done, 1 the script failed, 2 wrong usage, 3 a check of the script failed, 130 interrupted.",
     subcommand_negates_reqs = true
 )]
@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long)]
     pub json: bool,
 
-    /// The seed that drives all randomness
+    /// The seed of all randomness
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
 
-    /// Fit dictionaries anew, and keep them in the place of those that were fitted before
+    /// Fit dictionaries again, and replace the cached ones
     #[arg(long)]
     pub fresh: bool,
 
@@ -59,7 +59,7 @@ pub struct Options {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Let scripts read below DIR (by themselves they read all but /proc, /sys and /dev)
+    /// Let scripts read below DIR (by default they may read all but /proc, /sys and /dev)
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_read: Vec<PathBuf>,
 
@@ -71,7 +71,7 @@ pub struct Options {
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub allow_write: Vec<PathBuf>,
 
-    /// Do not let scripts write below DIR, be it the output folder
+    /// Do not let scripts write below DIR, not even in the output folder
     #[arg(long, value_name = "DIR", help_heading = "Access")]
     pub deny_write: Vec<PathBuf>,
 
@@ -79,7 +79,7 @@ pub struct Options {
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub allow_net: Vec<String>,
 
-    /// Do not let scripts fetch from HOST, be it the model hub
+    /// Do not let scripts fetch from HOST, not even from the model hub
     #[arg(long, value_name = "HOST", help_heading = "Access")]
     pub deny_net: Vec<String>,
 }
@@ -88,11 +88,11 @@ pub struct Options {
 pub enum Command {
     /// Run a script, or run a recorded run again and compare
     Run(Run),
-    /// Look for mistakes in a script without running it
+    /// Find mistakes in a script without running it
     Check(Check),
     /// Show the reference: all of it, a module, or one name
     Doc(Doc),
-    /// List the dictionaries that are kept, or clear them away
+    /// List the cached dictionaries, or clear them
     Cache(Cache),
     /// Print a completion script for a shell
     Completions(Completions),
@@ -104,7 +104,7 @@ pub struct Run {
     #[arg(value_name = "FILE", required_unless_present = "again")]
     pub file: Option<String>,
 
-    /// Run what this run.json records once more, and compare all bytes
+    /// Repeat the run of this run.json, and compare all bytes
     #[arg(long, value_name = "RUN.JSON", conflicts_with = "file")]
     pub again: Option<PathBuf>,
 
@@ -142,11 +142,11 @@ pub struct Cache {
 
 #[derive(Subcommand)]
 pub enum CacheAction {
-    /// List what is kept, as `microtome cache` alone does
+    /// List the cache, as `microtome cache` alone does
     List,
-    /// Remove kept dictionaries, which can be fitted again; models are left to the hub's own programs
+    /// Remove cached dictionaries, which can be fitted again; models are left to the hub's own programs
     Clear {
-        /// Only those that were not used for so many days
+        /// Only those that were not used for this many days
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
     },

@@ -1,4 +1,4 @@
-//! `microtome cache`: what is kept in the user's folder for caches, and clearing it away.
+//! `microtome cache`: lists and clears the user's cache.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -22,11 +22,10 @@ pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
     }
 }
 
-/// Where dictionaries are kept.
+/// The folder of cached dictionaries.
 fn folder() -> Result<PathBuf> {
-    let cache = cache::folder().ok_or_else(|| {
-        err!(File, "there is no folder to keep anything in").hint(format!("{VARIABLE} names one, and may not be empty"))
-    })?;
+    let cache = cache::folder()
+        .ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))?;
     Ok(kept::folder(&cache))
 }
 
@@ -43,7 +42,7 @@ fn list(options: &Options) -> Result<Exit> {
     Ok(run::to_stdout(&text.concat()))
 }
 
-/// Rows of what lies somewhere, and how much all of it takes.
+/// The rows of a folder's content, and its total size.
 fn table(columns: &[&str], all: Vec<(Vec<String>, Shelved)>) -> (Table, u64) {
     let (now, bytes) = (SystemTime::now(), all.iter().map(|(_, lies)| lies.bytes).sum());
     let row = |(words, lies): (Vec<String>, Shelved)| {

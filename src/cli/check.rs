@@ -1,4 +1,4 @@
-//! `microtome check FILE`: what can be seen to be wrong without running it.
+//! `microtome check FILE`: finds mistakes without running the script.
 
 use super::args::{Check, Options};
 use super::setup::{self, Wants};
@@ -22,7 +22,7 @@ pub fn run(options: &Options, check: &Check) -> Result<Exit> {
         return Ok(Exit::Failed);
     }
     if !options.quiet {
-        tell("nothing found to be wrong");
+        tell("no mistakes found");
     }
     Ok(Exit::Done)
 }

@@ -25,7 +25,7 @@ use crate::script::{Session, drawing};
 
 use args::{Cli, Command};
 
-/// How a command ended; the numbers are part of the interface.
+/// Exit codes, which are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Done = 0,
@@ -33,7 +33,7 @@ pub enum Exit {
     Usage = 2,
     CheckFailed = 3,
     Interrupted = 130,
-    /// The reader of our output went away, as after `| head`.
+    /// The output pipe was closed, as by `| head`.
     Closed = 141,
 }
 

@@ -1,4 +1,4 @@
-//! Progress bars on a terminal: how far, how fast, how long still. Elsewhere no bars, only the lines that are said.
+//! Progress bars on a terminal: progress, speed, time left. Elsewhere only the lines of messages.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Bars {
 
 struct Shown {
     bar: ProgressBar,
-    /// How much of it had been done before it began.
+    /// The part that was done before.
     had: Arc<AtomicU64>,
 }
 
@@ -65,7 +65,7 @@ impl Progress for Lines {
     }
 }
 
-/// Writes how long a bar will still take, where that can be told. indicatif's own estimate follows the last steps.
+/// The time left of a bar, where it can be estimated. indicatif's own estimate follows the last steps.
 fn left(had: &Arc<AtomicU64>) -> impl Fn(&ProgressState, &mut dyn Write) + Clone + Send + Sync + 'static {
     let had = had.clone();
     move |state: &ProgressState, line: &mut dyn Write| {

@@ -12,7 +12,7 @@ use crate::script::Session;
 
 pub fn run(options: &Options) -> Result<Exit> {
     if options.json {
-        return Err(err!(Argument, "`--json` wants a script, found none")
+        return Err(err!(Argument, "expected a script with `--json`, found none")
             .hint("`microtome --json run FILE`, with - for standard input, or `microtome --json -e CODE`"));
     }
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

@@ -16,10 +16,10 @@ use crate::script::record::{self, Record};
 use crate::script::value::{self, Value};
 use crate::script::{Session, inspect, show};
 
-/// What standard input is called in errors and records.
+/// The name of standard input in errors and records.
 const STDIN: &str = "<stdin>";
 
-/// Nobody writes a script longer than this.
+/// A limit on the length of a script.
 const LONGEST: u64 = 64 << 20;
 
 pub fn run(options: &Options, run: &Run) -> Result<Exit> {
@@ -55,7 +55,7 @@ fn take(session: &Session, folder: &Path) -> Result<bool> {
         Ok(place) => files.lock(&place).map(|()| true),
         Err(refusal) if refusal.kind == Kind::Access => {
             if !session.env().settings.quiet {
-                tell(&format!("no record is kept: {}", refusal.message));
+                tell(&format!("no record is written: {}", refusal.message));
             }
             Ok(false)
         }
@@ -68,7 +68,7 @@ fn save_record(session: &Session, folder: &Path, record: &Record) -> Result<()> 
     Ok(())
 }
 
-/// An argument that the script never asks for is refused before an hour is spent, where the text shows it.
+/// An argument that the script never reads is refused before it runs, if its text shows that.
 fn refuse_unknown_arguments(session: &Session, name: &str, text: &str) -> Result<()> {
     // A text that does not parse is answered when it is run, with its place.
     let Ok(ast) = session.compile(name, text) else { return Ok(()) };
@@ -143,7 +143,7 @@ pub fn finish(
     }
 }
 
-/// What comes of output that could not be written: a reader that went away is not worth an error, a full disk is.
+/// The result of output that could not be written: a closed pipe is not an error, a full disk is.
 fn unwritten(kind: ErrorKind) -> Exit {
     if kind == ErrorKind::BrokenPipe {
         return Exit::Closed;

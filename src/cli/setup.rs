@@ -25,7 +25,7 @@ use crate::script::model::Loaded;
 use crate::script::record::Record;
 use crate::{bail, err};
 
-/// What a command wants of its session beside the common options.
+/// What a command needs of its session beside the common options.
 #[derive(Default)]
 pub struct Wants {
     pub arguments: Arguments,
@@ -55,7 +55,7 @@ pub fn env(options: &Options, wants: Wants) -> Result<Env> {
     };
     let here = if options.json { screen(&std::io::stderr()) } else { screen(&std::io::stdout()) };
     let console = match screen_before {
-        // What was made for another screen is compared, and not shown on this one.
+        // Output for another screen is compared, but not shown on this one.
         Some(before) if before != here => Console::memory(before),
         _ if options.json => Console::stderr(here, interrupted.clone()),
         _ => Console::stdout(here, interrupted.clone()),
@@ -124,7 +124,7 @@ fn device(name: &str) -> Result<Device> {
     opened.map_err(|e| err!(Argument, "cannot open {name}: {e}"))
 }
 
-/// The terminal behind a stream: its size, and whether it takes colours and pictures.
+/// The terminal of a stream: its size, and whether it supports colours and pictures.
 pub fn screen(stream: &impl IsTerminal) -> Screen {
     let terminal = stream.is_terminal();
     let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

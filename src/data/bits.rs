@@ -1,4 +1,4 @@
-//! How many bits a model needs for a byte of text: what models with different tokenizers are compared by.
+//! Bits per byte: a loss that is comparable across tokenizers.
 
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
@@ -10,18 +10,18 @@ use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::{DType, dtype};
 
-/// At most so many logits are computed at once, and so many windows.
+/// Maximum number of logits and of windows computed at once.
 const LOGITS: usize = 1 << 25;
 const WINDOWS: usize = 32;
 
-/// What a model needed for a text.
+/// The result of a model on a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bits {
     /// The sum of -log p over all tokens that were predicted.
     pub nats: f64,
     /// How many these are.
     pub tokens: u64,
-    /// How many bytes of text they stand for.
+    /// The bytes of text that they cover.
     pub bytes: u64,
 }
 
@@ -32,13 +32,12 @@ impl Bits {
     }
 }
 
-/// Reads each document of a text in windows of the model's context, of which each begins `stride` tokens after the one
-/// before and judges what that one did not reach; without a stride it is half a window. No token but the first ones of
-/// a document is judged with less than a window less the stride before it.
+/// Reads each document of a text in sliding windows of the model's context: each begins `stride` tokens after the one
+/// before and scores the tokens that that one did not reach; the default stride is half a window. Except at the
+/// beginning of a document, every scored token has at least a window minus the stride as context.
 ///
-/// A document begins behind the token that texts of this tokenizer begin with, or else the one that stands between
-/// them, so that its first token is judged, too; where there is neither, that token and its bytes are left out. The
-/// text's limit counts the judged tokens.
+/// A document begins after the tokenizer's BOS token, or else its EOS token, so that its first token is scored, too;
+/// without either, that token and its bytes are left out. The text's limit counts the scored tokens.
 pub fn bits(decoder: &Decoder, tokenizer: &Tokenizer, text: &Text, stride: Option<usize>, task: &Task) -> Result<Bits> {
     let front = beginning(text, None, tokenizer)?;
     let context = decoder.config().context;
@@ -46,11 +45,11 @@ pub fn bits(decoder: &Decoder, tokenizer: &Tokenizer, text: &Text, stride: Optio
     let stride = stride.unwrap_or((room / 2).max(1));
     if room < 2 || stride == 0 || stride >= room {
         return Err(err!(Argument, "expected a stride from 1 to {}, found {stride}", room.saturating_sub(1))
-            .hint("windows are as long as the model's context, and overlap by what the stride leaves"));
+            .hint("windows are as long as the model's context, and overlap by the context minus the stride"));
     }
     if text.is_endless() && text.options().tokens.is_none() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("say with `tokens` how much of it is read"));
+            .hint("limit it with the option `tokens`"));
     }
     let at_once = (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, WINDOWS);
     let between = tokenizer.eos();
@@ -78,13 +77,13 @@ struct Windows<'a> {
     scorer: Scorer<'a>,
     front: Option<u32>,
     between: Option<u32>,
-    /// How many tokens a window has, without the one in front.
+    /// Tokens in a window, without the BOS token.
     room: usize,
     stride: usize,
     window: Vec<u32>,
-    /// How many tokens at the end of the window have not been judged.
+    /// Tokens at the end of the window that have not been scored.
     fresh: usize,
-    /// How many bytes of the document have been counted, and how many it has.
+    /// Bytes of the document counted so far, and in total.
     covered: u64,
     length: u64,
 }
@@ -138,11 +137,11 @@ impl Windows<'_> {
     }
 }
 
-/// Runs windows through the model, some at once.
+/// Runs windows through the model in batches.
 struct Scorer<'a> {
     decoder: &'a Decoder,
     at_once: usize,
-    /// Windows, and how many tokens at the end of each are judged.
+    /// Windows, and the number of tokens at the end of each that are scored.
     waiting: Vec<(Vec<u32>, usize)>,
     found: Bits,
 }
@@ -215,7 +214,7 @@ mod tests {
         assert!((all.per_byte() - 27_f64.log2()).abs() < 1e-6);
     }
 
-    /// Each token judged in the window that the rule names, one window at a time.
+    /// Each token scored in the window of the rule, one window at a time.
     fn by_hand(decoder: &Decoder, ids: &[u32], stride: usize) -> f64 {
         let (mut sum, mut start, mut judged) = (0.0, 0, 1);
         while judged < ids.len() {

@@ -1,5 +1,5 @@
-//! Floor 3: texts and where they come from, with labels where they are known, their packing into rows of tokens, and the
-//! activations of models on them.
+//! Floor 3: texts and their sources, with labels where known, their packing into rows of tokens, and the activations of
+//! models on them.
 
 pub mod baselines;
 pub mod bits;
@@ -25,11 +25,11 @@ pub use text::Text;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     pub text: String,
-    /// Where it is from: a file, a line of it, or what generated it.
+    /// Its origin: a file, a line of it, or its generator.
     pub origin: Arc<str>,
-    /// Where in its document it begins, in bytes. Beyond 0 it goes on from the piece before, without anything between.
+    /// Its first byte in the document. Above 0 it continues the piece before, without anything between.
     pub at: u64,
-    /// What is known of its bytes, where something is.
+    /// The labels of its bytes, where there are any.
     pub marks: Option<Marks>,
 }
 
@@ -40,7 +40,7 @@ impl Document {
     }
 }
 
-/// Documents one after the other, the same ones in the same order every time.
+/// An iterator over documents, the same ones in the same order every time.
 pub trait Documents: Send {
     /// The next one; none when there are no more. A generator never ends.
     fn next(&mut self, task: &Task) -> Result<Option<Document>>;

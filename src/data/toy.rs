@@ -10,7 +10,7 @@ use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor, create};
 
-/// So many rows are made at a time.
+/// Rows computed at a time.
 const ROWS: usize = 1024;
 
 /// How many causes features have in common, where they go together.
@@ -99,13 +99,17 @@ impl Toy {
             }
         }
         if !(self.decay > 0.0 && self.decay <= 1.0) {
-            return Err(err!(Argument, "expected a number above 0 and up to 1 as `decay`, found {}", self.decay));
+            return Err(err!(Argument, "expected a number above 0 and at most 1 as `decay`, found {}", self.decay));
         }
         if !(self.noise >= 0.0 && self.noise.is_finite()) {
             return Err(err!(Argument, "expected a number of at least 0 as `noise`, found {}", self.noise));
         }
         if !(0.0..1.0).contains(&self.correlation) {
-            return Err(err!(Argument, "expected from 0 to below 1 as `correlation`, found {}", self.correlation));
+            return Err(err!(
+                Argument,
+                "expected a number of at least 0 and below 1 as `correlation`, found {}",
+                self.correlation
+            ));
         }
         let rows = 2 * self.rows as u128 + self.features as u128;
         let bytes =

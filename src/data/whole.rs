@@ -11,7 +11,7 @@ use crate::model::tokenizer::Tokenizer;
 /// The documents of a text in tokens, each in one.
 pub struct Whole {
     encoder: Encoder,
-    /// What stands before each document.
+    /// The token before each document.
     front: Option<u32>,
     /// How many tokens are still to be read.
     left: u64,
@@ -32,7 +32,7 @@ impl Whole {
     pub fn new(text: &Text, tokenizer: &Tokenizer, front: Option<u32>, task: &Task) -> Result<Self> {
         if text.is_endless() && text.options().tokens.is_none() {
             return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("say with `tokens` how much of it is read"));
+                .hint("limit it with the option `tokens`"));
         }
         let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
         let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);

@@ -1,4 +1,4 @@
-//! The probability of a set of tokens together, without the whole distribution being written down.
+//! The total probability of a set of tokens, without materialising the whole distribution.
 
 use crate::base::Result;
 use crate::err;
@@ -11,12 +11,12 @@ pub fn together(logits: &Tensor, tokens: &[u32]) -> Result<Vec<f64>> {
     };
     let vocab = logits.dims().last().copied().unwrap_or_default();
     if let Some(beyond) = tokens.iter().find(|id| **id as usize >= vocab) {
-        return Err(err!(Index, "expected tokens below {vocab}, of which there are logits, found {beyond}"));
+        return Err(err!(Index, "expected tokens below {vocab}, the number of logits, found {beyond}"));
     }
     let rows = logits.elem_count() / vocab.max(1);
     let logits = logits.to_dtype(DType::F32)?.contiguous()?.reshape((rows, vocab))?;
     let chosen = logits.index_select(&Tensor::new(tokens, logits.device())?, 1)?.to_vec2::<f32>()?;
-    // What the model loses at a token is log(sum of e^logits) less the token's own logit.
+    // The loss at a token is log(sum of e^logits) minus the token's own logit.
     let losses = kernels::token_losses(&logits, &vec![*first; rows])?.to_vec1::<f32>()?;
     let row = |(chosen, loss): (Vec<f32>, f32)| {
         let total = f64::from(loss) + f64::from(chosen.first().copied().unwrap_or_default());
@@ -41,7 +41,7 @@ mod tests {
         assert!(together(&logits, &[]).is_err());
         assert_eq!(
             together(&logits, &[4]).unwrap_err().message,
-            "expected tokens below 4, of which there are logits, found 4"
+            "expected tokens below 4, the number of logits, found 4"
         );
     }
 }

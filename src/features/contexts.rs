@@ -10,10 +10,10 @@ use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
-/// Rows of tokens that go through the model at once.
+/// Rows in a batch of the model.
 const AT_ONCE: usize = 16;
 
-/// How much of a row is shown around a position.
+/// The number of tokens shown around a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     pub before: usize,
@@ -48,7 +48,7 @@ pub fn around(
     task: &Task,
 ) -> Result<Vec<Context>> {
     let mut cuts = moments.iter().map(|moment| Cut::of(*moment, rows, window)).collect::<Result<Vec<_>>>()?;
-    // Rows of like lengths go together, so that little is filled up.
+    // Rows of similar lengths share a batch, so that there is little padding.
     cuts.sort_by_key(|cut| (cut.row.len(), cut.moment.row, cut.moment.column));
     let bar = task.begin("reading contexts", Some(cuts.len() as u64));
     let mut found = Vec::new();
@@ -91,7 +91,7 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// The codes of all features for rows of tokens, filled up to the longest: position by position, row by row.
+/// The codes of all features for padded rows of tokens: position by position, row by row.
 pub fn codes(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], task: &Task) -> Result<SparseCodes> {
     let batch = Batch::new(rows.to_vec())?;
     let cache = model.decoder.cache(&batch, Ask { places: vec![place], ..Ask::default() }, task)?;
@@ -104,7 +104,7 @@ pub fn codes(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], task
     sae.encode_sparse(&dtype::convert(&x, sae.parts().encoder.dtype())?, task)
 }
 
-/// Refuses activations that are not finite, which would make codes that are none.
+/// Refuses activations that are not finite, whose codes would be meaningless.
 fn finite(x: &Tensor, place: Place, (rows, width): (&[Vec<u32>], usize)) -> Result<()> {
     let wide = x.dim(1)?;
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
@@ -137,7 +137,7 @@ pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32
     for rows in ids.chunks(model.decoder.config().context).collect::<Vec<_>>().chunks(AT_ONCE) {
         let rows: Vec<Vec<u32>> = rows.iter().map(|row| row.to_vec()).collect();
         let codes = codes(model, (sae, place), &rows, task)?;
-        // Only the last row may be shorter, so that no filled position stands before a real one.
+        // Only the last row may be shorter, so that no padding comes before a real position.
         let real: usize = rows.iter().map(Vec::len).sum();
         found.extend((0..real).map(|at| code_of(codes.row(at), feature)));
     }
@@ -228,7 +228,7 @@ mod tests {
         let rows = [vec![1], vec![2]];
         let error = finite(&huge, place(&model), (&rows, 1)).unwrap_err();
         assert!(error.message.contains("found NaN at position 0 of text 1"), "{}", error.message);
-        // What fills up a short row is nobody's activation.
+        // Padding is not an activation.
         assert!(finite(&huge, place(&model), (&[vec![1], vec![]], 1)).is_ok());
     }
 }

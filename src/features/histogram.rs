@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::model::labels::{Column, Values};
 use crate::sae::Sae;
 
-/// What positions are told apart by.
+/// What classifies positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
     Token,
@@ -22,11 +22,11 @@ pub enum By {
     Label(String),
 }
 
-/// What is counted of positions that are alike.
+/// The counts of a class of positions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Count {
     pub positions: u64,
-    /// At how many of them the feature is active.
+    /// The number of them at which the feature is active.
     pub fired: u64,
     /// The sum of its codes.
     pub sum: f64,
@@ -68,7 +68,7 @@ pub fn counted(
     by: &By,
     task: &Task,
 ) -> Result<Vec<(String, Count)>> {
-    // A wrong name is answered before the model runs.
+    // A wrong name is refused before the model runs.
     let column = match by {
         By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
         By::Token | By::Position => None,
@@ -95,7 +95,7 @@ pub fn counted(
     Ok(found.into_iter().map(|(key, count)| (name(key), count)).collect())
 }
 
-/// How many positions have a code of each size, those of 0 left out.
+/// The histogram of nonzero codes.
 pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
     let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let mut sizes = Sizes::default();
@@ -105,7 +105,7 @@ pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &T
     Ok(sizes.histogram())
 }
 
-/// Where each token stands in its row.
+/// The position of each token in its row.
 fn columns(starts: &[usize]) -> impl Iterator<Item = usize> {
     starts.windows(2).flat_map(|ends| 0..ends[1] - ends[0])
 }

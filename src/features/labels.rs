@@ -1,4 +1,4 @@
-//! Which labels a feature stands for: how well its code tells the tokens that have a label from those that do not.
+//! Which labels a feature stands for: how well its code separates the tokens with a label from those without.
 
 use rayon::prelude::*;
 
@@ -11,29 +11,29 @@ use crate::err;
 use crate::model::Model;
 use crate::sae::Sae;
 
-/// A label that fewer tokens have, or that fewer do not have, is left out.
+/// A label is left out if fewer tokens have it, or fewer do not.
 const FEWEST: u64 = 10;
 
-/// A feature stands for no label that it tells worse than this.
+/// The minimum AUROC of a label that a feature stands for.
 const STANDS_FOR: f64 = 0.8;
 
-/// What the draws of the bootstrap depend on.
+/// The seed of the bootstrap.
 const SEED: u64 = 0;
 
-/// How well a feature's code tells one label.
+/// How well a feature's code separates one label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     pub label: String,
     /// The probability that the code is larger at a token drawn from those that have the label than at one drawn from
-    /// the others, equal codes counted half: 1 where every one is larger, 0.5 by chance.
+    /// the others, ties counted half: 1 where every one is larger, 0.5 by chance.
     pub auroc: f64,
-    /// Its interval of 95 % by the bootstrap over rows of the text, each with all of its tokens: those of one row are not
-    /// independent. None of a text of one row, and of a label that stands in too few of them.
+    /// Its interval of 95 % by the bootstrap over rows of the text, each with all of its tokens: those of one row are
+    /// not independent. None for a text of one row, and for a label in too few rows.
     pub interval: Option<[f64; 2]>,
-    /// Of the label, as 0 and 1, with the code. Of two labels that are told equally well it is larger for the one that
-    /// the feature is about: an AUROC does not fall when tokens beside those of a rare label are active, too.
+    /// Of the label, as 0 and 1, with the code. Of two labels that are separated equally well it is larger for the one
+    /// that the feature stands for: an AUROC does not fall when tokens beside those of a rare label are active, too.
     pub correlation: f64,
-    /// How many tokens have the label, in how many rows.
+    /// The number of tokens with the label, and of their rows.
     pub positives: u64,
     pub rows: usize,
 }
@@ -59,11 +59,8 @@ pub fn told(readings: &Readings, task: &Task) -> Result<Vec<Vec<Told>>> {
     let occurs = |(positives, _): &(u64, _)| *positives >= FEWEST && tokens - *positives >= FEWEST;
     let facts: Vec<Fact> = facts.filter(occurs).map(|(_, fact)| fact).collect();
     if facts.is_empty() {
-        return Err(err!(
-            Argument,
-            "expected labels that at least {FEWEST} of the text's {tokens} tokens have, found none"
-        )
-        .hint("read more text"));
+        return Err(err!(Argument, "expected a label on at least {FEWEST} of the text's {tokens} tokens, found none")
+            .hint("read more text"));
     }
     let rows = Rows::of(&readings.starts, &facts);
     let of_feature = |codes: &Vec<f32>| {
@@ -73,7 +70,7 @@ pub fn told(readings: &Readings, task: &Task) -> Result<Vec<Vec<Told>>> {
     readings.codes.par_iter().map(of_feature).collect()
 }
 
-/// The label that a feature stands for: of those that it surely tells, the one with the largest correlation.
+/// The label that a feature stands for: of those that it separates significantly, the one with the largest correlation.
 pub fn stands_for(told: &[Told]) -> Option<&Told> {
     let is_sure = |told: &Told| told.interval.is_some_and(|interval| interval[0] >= STANDS_FOR);
     let tells = told.iter().filter(|told| is_sure(told) && told.correlation > 0.0);
@@ -123,14 +120,14 @@ impl Rows {
         }
     }
 
-    /// How many tokens have each label, where rows count so many times.
+    /// The number of tokens with each label, for given weights of the rows.
     fn positives(&self, weights: &[f64]) -> Vec<f64> {
         let sum = |rows: &Vec<(usize, f64)>| rows.iter().map(|(row, count)| weights[*row] * count).sum();
         self.labels.iter().map(sum).collect()
     }
 }
 
-/// The codes of a feature from the smallest to the largest; those that are 0 are counted and not written down.
+/// The codes of a feature, sorted; zeros are counted and not stored.
 struct Ordered<'a> {
     rows: &'a Rows,
     facts: &'a [Fact],
@@ -159,7 +156,7 @@ impl<'a> Ordered<'a> {
         Self { rows, facts, below: sorted(&|code| code < 0.0), above: sorted(&|code| code > 0.0) }
     }
 
-    /// How well each label is told, that with the largest correlation first.
+    /// How well each label is separated, that with the largest correlation first.
     fn told(&self) -> Vec<Told> {
         let rows = self.rows.lengths.len();
         let whole = self.aurocs(&vec![1.0; rows]);
@@ -242,7 +239,7 @@ mod tests {
     use crate::features::facts::Role;
     use proptest::prelude::*;
 
-    /// What a feature tells of one label, in rows of so many tokens.
+    /// How well a feature separates one label, in rows of this many tokens.
     fn told_of(codes: &[f32], holds: &[bool], row: usize) -> Told {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];

@@ -1,4 +1,4 @@
-//! What a feature does to the logits: directly through the unembedding, and by what the model says without it.
+//! The effects of a feature on the logits: directly through the unembedding, and by ablation.
 
 use super::without::{self, Asked};
 use crate::base::{Cell, Result, Table, Task};
@@ -12,8 +12,8 @@ use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor, normalise};
 
-/// For each feature, how much longer a code of 1 makes the logits of the tokens than all others on average: its direction
-/// through the weights of the last norm and the unembedding. The norm's division is left out.
+/// For each feature, how much more a code of 1 raises the logits of the tokens than the mean logit: its direction
+/// through the weights of the final norm and the unembedding. The division by the norm is left out.
 pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
     if tokens.is_empty() {
         return Err(err!(Argument, "expected at least one token to look for, found none"));
@@ -25,7 +25,7 @@ pub fn direct(model: &Model, sae: &Sae, tokens: &[u32]) -> Result<Vec<f64>> {
     Ok(found.to_dtype(DType::F64)?.to_vec1()?)
 }
 
-/// How much longer a code of 1 of one feature makes the logit of each token than all on average.
+/// How much more a code of 1 of one feature raises the logit of each token than the mean logit.
 pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
     let direction = behind_norm(model, &written(sae, feature, 1)?)?;
     let logits = direction.matmul(&unembedding(model)?.t()?)?.squeeze(0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
@@ -33,7 +33,7 @@ pub fn promoted(model: &Model, sae: &Sae, feature: usize) -> Result<Vec<f64>> {
     Ok(logits.into_iter().map(|logit| logit - mean).collect())
 }
 
-/// Whether what a dictionary writes belongs to another site than it reads, as for transcoders.
+/// Whether a dictionary writes to another site than it reads, like transcoders.
 pub fn writes_elsewhere(sae: &Sae) -> bool {
     sae.check_writes_what_it_reads().is_err()
 }
@@ -52,17 +52,17 @@ fn unembedding(model: &Model) -> Result<Tensor> {
     Ok(model.decoder.weights().unembed.weight.to_dtype(DType::F32)?)
 }
 
-/// Directions of the stream as the unembedding reads them.
+/// Directions of the residual stream as the unembedding reads them.
 fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
     let (weights, config) = (model.decoder.weights(), model.decoder.config());
     let wide = directions.dim(1)?;
     if wide != config.d_model {
         return Err(err!(
             Argument,
-            "expected a dictionary that writes into the stream, which is {} wide, found one that writes {wide}",
+            "expected a dictionary that writes to the residual stream of width {}, found one of width {wide}",
             config.d_model
         )
-        .hint("only what is added to the stream has a direct effect on the logits"));
+        .hint("only what is added to the residual stream has a direct effect on the logits"));
     }
     let Some(norm) = &weights.final_norm else { return Ok(directions.clone()) };
     let mut read = match config.norm == Some(NormKind::Layer) {
@@ -76,7 +76,7 @@ fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
     Ok(read)
 }
 
-/// What becomes of a token when a feature is taken off: means over the positions that were looked at.
+/// The effect of a feature's ablation on a token: means over positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
     pub token: u32,
@@ -87,8 +87,8 @@ pub struct Change {
     pub change: f64,
 }
 
-/// What the model predicts behind some texts when a feature's code is set to 0 at all of their positions, the dictionary's
-/// error kept; token by token.
+/// The model's predictions after some texts when a feature is zero-ablated at all of their positions, the
+/// reconstruction error kept; token by token.
 pub fn ablated(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -99,9 +99,9 @@ pub fn ablated(
     if writes_elsewhere(sae) {
         return Err(err!(
             Argument,
-            "expected a dictionary that writes where it reads, {place}, found one that does not"
+            "expected a dictionary that writes to the site that it reads, {place}, found one that does not"
         )
-        .hint("only what is written into the site that is read can be taken off there"));
+        .hint("only features of a dictionary that writes to the site that it reads can be ablated"));
     }
     let count = texts.len() as f64;
     let ends = texts.iter().enumerate();
@@ -132,7 +132,7 @@ pub fn ablated(
         .collect())
 }
 
-/// The logarithms of what is predicted behind each text: `[texts][vocab]`.
+/// The log probabilities after each text: `[texts][vocab]`.
 fn last(model: &Model, texts: Vec<Vec<u32>>, task: &Task) -> Result<Vec<Vec<f64>>> {
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task };
     let logits = model.decoder.forward(&Batch::new(texts)?, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))?;
@@ -186,7 +186,7 @@ mod tests {
         let (model, sae) = (model(), dictionary("resid_post.1", 1));
         let found = promoted(&model, &sae, 3).unwrap();
         assert!(found.iter().sum::<f64>().abs() < 1e-4);
-        // The mean over some tokens is what `direct` says of them.
+        // The mean over some tokens equals the result of `direct`.
         let some = direct(&model, &sae, &[2, 7]).unwrap();
         assert!((some[3] - (found[2] + found[7]) / 2.0).abs() < 1e-4);
         // A code of the unembedding's own kind: the norm's weight and the mean are taken into account.

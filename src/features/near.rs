@@ -1,4 +1,4 @@
-//! The features nearest to one: by the direction that they write, and by being active where it is.
+//! The features nearest to one: by direction, and by co-activation.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -13,8 +13,8 @@ use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Tensor};
 
-/// The features of a dictionary whose directions have the largest cosine with that of a feature; itself left out where it
-/// is of the same dictionary. A direction of length 0 has a cosine of 0 with all.
+/// The features of a dictionary whose directions have the largest cosine with that of a feature, without itself. A
+/// direction of norm 0 has a cosine of 0 with all.
 pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: usize) -> Result<Vec<(usize, f64)>> {
     let among = other.unwrap_or(sae);
     if among.d_out() != sae.d_out() {
@@ -24,7 +24,7 @@ pub fn by_direction((sae, feature): (&Sae, usize), other: Option<&Sae>, count: u
             sae.d_out(),
             among.d_out()
         )
-        .hint("only dictionaries that write into spaces of the same width have directions to compare"));
+        .hint("only dictionaries with outputs of the same width have comparable directions"));
     }
     let one = unit(&sae.directions().narrow(0, feature, 1)?)?;
     let cosines = unit(among.directions())?.matmul(&one.t()?)?.squeeze(1)?.to_vec1::<f32>()?;
@@ -42,7 +42,7 @@ fn unit(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.broadcast_div(&lengths)?)
 }
 
-/// A feature, and how often it is active together with another one.
+/// A feature, and its co-activation with another one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Together {
     pub feature: usize,

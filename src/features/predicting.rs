@@ -1,5 +1,4 @@
-//! Which features of a dictionary promote tokens: by their direction, by what the model does without them, and by when
-//! they are active.
+//! Which features of a dictionary promote tokens: by direction, by ablation, and by correlation.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +16,10 @@ use crate::model::site::{Place, select};
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
-/// At so many of a feature's strongest positions the model is run without it.
+/// Number of a feature's strongest positions for ablation.
 const ABLATED_AT: usize = 16;
 
 /// A feature, and how much it promotes the tokens.
@@ -29,8 +28,8 @@ pub struct Promoter {
     pub feature: usize,
     /// At how many positions it was active.
     pub fired: u64,
-    /// Its mean code, where it is active, times how much longer its direction makes the tokens' logits than all others
-    /// on average, through the weights of the last norm, whose division is left out.
+    /// Its mean code, where it is active, times how much more its direction raises the tokens' logits than the mean
+    /// logit, through the weights of the final norm, whose division is left out.
     pub direct: f64,
     /// Of its code with the probability of the tokens at the same position, over all positions.
     pub correlation: f64,
@@ -41,7 +40,7 @@ pub struct Promoter {
 /// The features that promote some tokens most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Promoters {
-    /// Those that the model was run without, the surest one first.
+    /// Those that were ablated, the surest one first.
     pub found: Vec<Promoter>,
     /// How many features were active at all, among which these were chosen.
     pub tried: usize,
@@ -98,8 +97,8 @@ pub fn predicting(
     let tried = found.len();
     keep_candidates(&mut found, candidates);
     ablate(model, (sae, place), &mut found, &sums, (rows, tokens), task)?;
-    // What a single feature takes from P at its strongest positions is a matter of what else promotes the tokens there, and
-    // some feature of one word is seldom alone; what goes along with P over the whole text is the surer sign.
+    // What the ablation of a single feature takes from P depends on what else promotes the tokens there; the
+    // correlation with P over the whole text is the surer sign.
     let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
     found.sort_by(|a, b| {
         let needed = is_needed(b).cmp(&is_needed(a));
@@ -185,7 +184,7 @@ impl Sums {
     }
 }
 
-/// How much the probability of the tokens falls at the strongest positions of each feature when it is taken off.
+/// How much the probability of the tokens falls at the strongest positions of each feature when it is ablated.
 fn ablate(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -274,7 +273,7 @@ mod tests {
                 |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - mean(a)) * (y - mean(b))).sum::<f64>();
             let correlation = product(&c, &chances) / (product(&c, &c) * product(&chances, &chances)).sqrt();
             assert!((promoter.correlation - correlation).abs() < 1e-4);
-            // No feature is active at more positions than are looked at.
+            // No feature is active at more positions than are read.
             let fall: f64 = falls.iter().zip(&codes).filter(|(_, code)| **code != 0.0).map(|(fall, _)| fall).sum();
             assert!((promoter.ablation - fall / active as f64).abs() < 1e-4, "{promoter:?} {fall}");
         }

@@ -1,4 +1,4 @@
-//! What some features do at every token of a text, and what is known of the tokens: one pass for all of them.
+//! The codes of some features at every token of a text, with the tokens' labels: one forward pass for all.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::model::site::{Place, select};
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
-/// The tokens of a text, row behind row, with their labels and the codes of the features that were asked for.
+/// The tokens of a text, row after row, with their labels and the codes of the requested features.
 ///
 /// Where the text has no labels of its own, rules find them.
 #[derive(Debug, Clone, Default)]
 pub struct Readings {
-    /// Where each row begins, and behind them where the last one ends.
+    /// The first token of each row, and the end of the last one.
     pub starts: Vec<usize>,
     pub ids: Vec<u32>,
     /// The text of each token that occurs.
@@ -61,12 +61,9 @@ impl Readings {
         let reads = model.decoder.config().context;
         let context = context.unwrap_or(reads);
         if context == 0 || context > reads {
-            return Err(err!(
-                Argument,
-                "expected a context from 1 to {reads}, which this model reads, found {context}"
-            ));
+            return Err(err!(Argument, "expected a context from 1 to {reads}, the model's context, found {context}"));
         }
-        // Two rows at least, so that what one half says can be judged on the other.
+        // At least two rows, so that one half can be scored on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
         let mut found = Self { starts: vec![0], codes: vec![Vec::new(); features.len()], ..Self::default() };
@@ -155,7 +152,7 @@ impl Readings {
     }
 }
 
-/// Refuses NaN and infinity, of which no code can be made.
+/// Refuses NaN and infinity, which cannot be encoded.
 pub fn finite(x: &Tensor, place: Place) -> Result<()> {
     let sum = x.abs()?.sum_all()?.to_scalar::<f32>()?;
     match sum.is_nan() || (sum.is_infinite() && x.abs()?.max_all()?.to_scalar::<f32>()?.is_infinite()) {

@@ -1,4 +1,4 @@
-//! What a model predicts without single features of a dictionary: no more is computed than what lies behind the change.
+//! Predictions of a model with single features ablated: only what comes after the change is computed.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,11 +20,11 @@ use crate::sae::splice::Rest;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{Device, Tensor, dtype};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
-/// A feature whose code is set to 0 at all positions of a row of tokens, the dictionary's error kept, and the columns of
-/// the row behind which it is asked what comes next.
+/// A feature that is zero-ablated at all positions of a row of tokens, the reconstruction error kept, and the columns
+/// of the row whose next token is predicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub row: usize,
@@ -33,7 +33,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// How much of its row has a say: what comes behind the last column has none, where the model looks back only.
+    /// The part of its row that matters: in a causal model, up to the last column.
     fn end(&self, config: &Config, row: &[u32]) -> Result<usize> {
         let last = self.columns.iter().max().filter(|column| **column < row.len());
         let last = last.ok_or_else(|| err!(Bug, "columns {:?} of a row of {} tokens", self.columns, row.len()))?;
@@ -41,10 +41,10 @@ impl Asked {
     }
 }
 
-/// Gives to `found`, with the number of what was asked, the logits behind its columns: `[columns, vocab]`.
+/// Passes to `found` the index of each request and the logits after its columns: `[columns, vocab]`.
 ///
 /// Where the change is one of the stream, what flows before it is computed once for all features of a row, then only
-/// the blocks behind it, from the first changed column on; behind the last block only the logits of the columns.
+/// the blocks after it, from the first changed column on; after the last block only the logits of the columns.
 pub fn logits(
     model: &Model,
     (sae, place): (&Sae, Place),
@@ -102,7 +102,7 @@ fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     }
 }
 
-/// What is computed behind a place for all rows alike.
+/// What is computed after a site, the same for all rows.
 struct Behind<'a> {
     model: &'a Model,
     sae: &'a Sae,
@@ -112,7 +112,7 @@ struct Behind<'a> {
     task: &'a Task,
 }
 
-/// A row of tokens as far as it is asked for, and what flows there when nothing is changed.
+/// A row of tokens up to its last column, and its clean stream.
 struct Text {
     batch: Batch,
     /// What the dictionary reads, `[pos, d_in]`.
@@ -122,7 +122,7 @@ struct Text {
     stream: Tensor,
 }
 
-/// A row without one feature.
+/// A row with one feature ablated.
 struct Variant<'a> {
     number: usize,
     feature: usize,
@@ -144,7 +144,7 @@ impl Text {
 }
 
 impl Behind<'_> {
-    /// Rows as they flow when nothing is changed, each up to where it is asked for.
+    /// Clean rows, each up to its last column.
     fn texts(&self, part: &[(usize, Vec<usize>)], rows: &[Vec<u32>], asked: &[Asked]) -> Result<Vec<Text>> {
         let config = self.model.decoder.config();
         let cut = |(row, numbers): &(usize, Vec<usize>)| -> Result<Vec<u32>> {
@@ -166,7 +166,7 @@ impl Behind<'_> {
         batch.rows().iter().enumerate().map(of_row).collect()
     }
 
-    /// The logits behind the columns of some variants, one variant behind the other.
+    /// The logits after the columns of some variants, one variant after the other.
     fn logits(&self, text: &Text, variants: &[Variant]) -> Result<Tensor> {
         let (all, firsts) = self.streams(text, variants)?;
         let width = text.batch.width();
@@ -182,7 +182,7 @@ impl Behind<'_> {
             let x = chosen(&all, columns().map(|(number, column)| source(number, column)).collect())?;
             return self.model.decoder.read_out(&x, self.task);
         }
-        // A model that looks ahead has nothing that stays as it is.
+        // In a bidirectional model nothing stays unchanged.
         let start = match self.model.decoder.config().causal {
             true => variants.iter().map(|variant| variant.start).min().unwrap_or_default(),
             false => 0,
@@ -195,7 +195,7 @@ impl Behind<'_> {
         self.model.decoder.read_out(&chosen(&x, at.collect())?, self.task)
     }
 
-    /// What flows behind the last block in variants of a text, from a column on.
+    /// The stream after the last block in variants of a text, from a column on.
     fn behind(&self, text: &Text, start: usize, x: Tensor) -> Result<Tensor> {
         let (decoder, blocks) = (&self.model.decoder, self.blocks.clone());
         let past = match start {
@@ -249,7 +249,7 @@ mod tests {
     use crate::sae::{About, Activation, Parts, Scaling};
     use crate::tensor::DType;
 
-    /// A dictionary whose features are active at some positions and silent at others.
+    /// A dictionary whose features are active at some positions and inactive at others.
     fn dictionary(d: usize, scaling: Scaling) -> Sae {
         let draw = |rows: usize, seed: f32| {
             let numbers = (0..rows * d).map(|i| ((i as f32 + seed) * 0.7).sin()).collect::<Vec<_>>();

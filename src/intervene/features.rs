@@ -1,4 +1,4 @@
-//! Hooks on the features of a dictionary: what a hook does to an activation, done to codes.
+//! Hooks on the features of a dictionary: model hooks applied to codes.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Which {
     }
 }
 
-/// Does to codes what another hook does to activations. With c' what that makes of the codes c, the site gets
+/// Applies another hook to codes. If it turns the codes c into c', the site becomes
 ///
 ///     x + (c' - c) D          where the dictionary's error is kept
 ///     x_hat + (c' - c) D      where it is dropped
@@ -73,7 +73,7 @@ impl<'a> OnFeatures<'a> {
         Bound::new(config, site, None, positions, Box::new(self))
     }
 
-    /// What takes the place of `x`, in which the heads of a site are joined.
+    /// The replacement for `x`, in which the heads of a site are joined.
     fn edited(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>> {
         let input = readable(&self.sae, place, x)?;
         let (codes, base) = match self.rest {
@@ -140,7 +140,7 @@ fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Ten
     Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
-/// Refuses a dictionary that is not one for the places of a site. Where a site is `named` for it, its own are not asked for.
+/// Refuses a dictionary of another site. If a site is `named`, the dictionary's own are not checked.
 pub fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> {
     let config = model.decoder.config();
     select(config, site)?.into_iter().try_for_each(|place| {
@@ -184,7 +184,7 @@ mod tests {
         Sae::new(parts).unwrap()
     }
 
-    /// The stream behind the hooks, and its codes.
+    /// The stream after the hooks, and its codes.
     fn ran(model: &Decoder, sae: &Sae, hooks: Vec<Bound>) -> (Tensor, Tensor) {
         let batch = Batch::new(vec![vec![1, 2, 3], vec![4, 0, 1]]).unwrap();
         let ask = Ask { hooks, places: select(model.config(), SITE).unwrap(), positions: None };
@@ -241,7 +241,7 @@ mod tests {
         let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
         let all = Which::AllBut(vec![]);
         let source = Action::Patch(Source::Cache(cache.clone()));
-        // All codes of another run, and none of this one's error, is what they stand for there.
+        // All codes of another run, and none of this one's error, give its reconstruction.
         let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
         assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);
         let mean = Action::Mean { cache: cache.clone(), by_position: false };

@@ -19,7 +19,7 @@ pub struct Config {
     /// 0 for a model of attention only.
     pub d_mlp: usize,
     pub vocab: usize,
-    /// How many logits there are, where it is not one for each token (a model of addition reads "=" and never says it).
+    /// The number of logits, where it is not one for each token: some tokens may be input-only, as "=" in modular addition.
     #[serde(default)]
     pub vocab_out: Option<usize>,
     /// The longest text, in tokens.

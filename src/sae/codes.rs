@@ -1,4 +1,4 @@
-//! From activations to codes and back, in candle's operations, so that gradients pass.
+//! Encoding and decoding in candle's operations, which are differentiable.
 
 use super::parts::{Activation, Parts};
 use super::{encode, nonnegative};
@@ -7,10 +7,10 @@ use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{DType, Operand, Tensor, elementwise, gather, kernels, matmul};
 
-/// What the activation function reads, of activations that are scaled already.
+/// The pre-activations of scaled activations.
 pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     let pre = kernels::linear(&centred(parts, x)?, &parts.encoder, parts.encoder_bias.as_ref())?;
-    // A dictionary that counts in units of what it writes chooses by these, too.
+    // A dictionary whose codes are in units of what they write also selects in these units.
     Ok(match parts.rescaled {
         true => pre.broadcast_mul(&norms(&parts.decoder)?)?,
         false => pre,
@@ -26,7 +26,7 @@ fn centred(parts: &Parts, x: &Tensor) -> Result<Tensor> {
 
 /// The codes of activations that are scaled already.
 pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
-    // The largest are found faster than all are made and sorted, but not with gradients.
+    // Finding the largest is faster than computing and sorting all, but has no gradients.
     if let (Activation::TopK(_), false) = (&parts.activation, has_history(parts, x))
         && let Some(codes) = encode::dense(parts, x)?
     {
@@ -54,13 +54,13 @@ pub fn codes(parts: &Parts, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Whether somebody may ask for gradients.
+/// Whether gradients may be needed.
 fn has_history(parts: &Parts, x: &Tensor) -> bool {
     let maybe = [&parts.encoder_bias, &parts.decoder_bias].into_iter().flatten();
     [x, &parts.encoder, &parts.decoder].into_iter().chain(maybe).any(Tensor::track_op)
 }
 
-/// What codes stand for, before a scaling is undone.
+/// Decodes codes, before the scaling is undone.
 pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
     let codes = match parts.rescaled {
         // A direction of length 0 has codes of 0.
@@ -74,7 +74,7 @@ pub fn decoded(parts: &Parts, codes: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// What single codes write, before a scaling is undone: one row for each feature and code.
+/// What single codes write, before the scaling is undone: one row for each feature and code.
 pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor> {
     let features = Tensor::new(features, parts.decoder.device())?;
     let directions = parts.decoder.index_select(&features, 0)?;
@@ -85,7 +85,7 @@ pub fn written(parts: &Parts, features: &[u32], codes: &Tensor) -> Result<Tensor
     Ok(directions.broadcast_mul(&lengths.unsqueeze(1)?)?)
 }
 
-/// What the codes of some features write together, before a scaling is undone.
+/// What the codes of some features write together, before the scaling is undone.
 pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tensor> {
     let directions = parts.decoder.index_select(features, 0)?;
     let directions = match parts.rescaled {
@@ -95,7 +95,7 @@ pub fn together(parts: &Parts, features: &Tensor, codes: &Tensor) -> Result<Tens
     matmul::matmul(codes, &directions)
 }
 
-/// The lengths of the rows.
+/// The norms of the rows.
 pub fn norms(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.sqr()?.sum(1)?.sqrt()?)
 }
@@ -106,7 +106,7 @@ pub fn greater(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(mask.to_dtype(a.dtype())?)
 }
 
-/// The codes whose rank by size is among the k first of their row, and 0 elsewhere; of equals the first ones.
+/// The k codes of the largest absolute value in each row, and 0 elsewhere; of ties the first ones.
 pub fn largest(codes: &Tensor, sizes: &Tensor, k: usize) -> Result<Tensor> {
     let (_, places) = order::topk(&sizes.detach(), k, -1, Direction::Descending)?;
     let ones = Tensor::ones(places.dims(), DType::F32, codes.device())?.to_dtype(codes.dtype())?;

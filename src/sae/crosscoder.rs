@@ -1,16 +1,16 @@
 //! Crosscoders: dictionaries that read and write several sites at once, or one site of several models (Lindsey et al.
-//! 2024). They are dictionaries of rows in which the sites lie one behind the other.
+//! 2024). They are dictionaries of rows in which the sites are concatenated.
 
 use super::{About, Activation, Parts, Sae, Span};
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::tensor::{DType, Tensor, dtype, floats};
 
-/// A feature whose share at a site is more than this is that site's own.
+/// A feature whose share at a site is more than this belongs to that site alone.
 const OWN: f64 = 0.9;
 
 impl Sae {
-    /// What each feature writes at one of several sites: `[d_sae, width]`.
+    /// The directions at one of several sites: `[d_sae, width]`.
     pub fn directions_at(&self, site: usize) -> Result<Tensor> {
         let spans = &self.parts().about.spans;
         let Some(span) = spans.get(site) else {
@@ -20,9 +20,9 @@ impl Sae {
         Ok(self.directions().narrow(1, start, span.width)?.contiguous()?)
     }
 
-    /// How long each feature's direction is at each site, with all sites scaled as they were while it was fitted, over the
-    /// sum of these lengths: `[d_sae, sites]`. A feature that only one site has is 1 there; one that all have alike is 1
-    /// over their number everywhere. A feature that writes nothing has 0.
+    /// The norm of each feature's direction at each site, with all sites scaled as during training, over the sum of
+    /// these norms: `[d_sae, sites]`. A feature of one site alone is 1 there; one that all share equally is 1 over
+    /// their number everywhere. A feature that writes nothing has 0.
     pub fn shares(&self) -> Result<Tensor> {
         let spans = &self.parts().about.spans;
         if spans.is_empty() {
@@ -37,7 +37,7 @@ impl Sae {
         dtype::convert(&lengths.broadcast_div(&sums)?, DType::F32)
     }
 
-    /// For each site how long directions are there on average, and how many features are its own.
+    /// For each site the mean relative norm of its directions, and the number of features of that site alone.
     pub fn sites_table(&self) -> Result<Table> {
         let (about, shares) = (&self.parts().about, self.shares()?);
         let name = |site: usize| about.sites.get(site).cloned().unwrap_or_else(|| format!("site {site}"));
@@ -57,13 +57,14 @@ impl Sae {
 
 /// The dictionary of rows whose sites were multiplied by their scales, as one of the rows themselves.
 ///
-/// With y = s x in each coordinate, E y + b = (E s) x + b; and y_hat = D c + b' is x_hat = (D / s) c + b' / s. Directions
-/// then get length 1, but for top-k, whose codes are compared with each other and so have to stay as they are.
+/// With y = s x in each coordinate, E y + b = (E s) x + b; and y_hat = D c + b' is x_hat = (D / s) c + b' / s.
+/// Directions are then normalised, except for top-k, whose codes are compared with each other and so have to stay as
+/// they are.
 pub fn unscaled(sae: &Sae, spans: &[Span]) -> Result<Sae> {
     let parts = sae.parts();
     let factors = factors(spans)?.to_dtype(parts.encoder.dtype())?.to_device(parts.encoder.device())?;
     if parts.skip.is_some() {
-        return Err(err!(Bug, "a crosscoder with a linear map around it"));
+        return Err(err!(Bug, "a crosscoder with a skip connection"));
     }
     let bias = parts.decoder_bias.as_ref().map(|bias| bias.div(&factors)).transpose()?;
     let more = Parts {
@@ -77,7 +78,7 @@ pub fn unscaled(sae: &Sae, spans: &[Span]) -> Result<Sae> {
     Sae::new(if compared { more } else { more.with_unit_directions()? })
 }
 
-/// It is called a crosscoder, with what it was fitted as beside it.
+/// Its kind is crosscoder, with the kind of its training in the metadata.
 fn named(mut about: About) -> About {
     const NAME: &str = "crosscoder";
     if about.kind != NAME {

@@ -1,4 +1,4 @@
-//! The codes of many activations as sparse rows: those that are 0 are never written down, and most never made.
+//! The codes of many activations as sparse rows: zeros are never stored, and most never computed.
 
 use std::borrow::Cow;
 
@@ -13,11 +13,11 @@ use crate::tensor::{DType, Device, Tensor};
 #[cfg(test)]
 mod tests;
 
-/// How many scores are made between two looks at whether to go on, and how many rows at least.
+/// Scores between two checks for an interruption, and the minimum number of rows.
 const SCORES: usize = 1 << 24;
 const ROWS: usize = 1024;
 
-/// Codes that are not 0, row by row, those of a row in the order of features.
+/// Nonzero codes, row by row, in each row sorted by feature.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SparseCodes {
     rows: SparseRows,
@@ -34,12 +34,12 @@ impl SparseCodes {
         self.d_sae
     }
 
-    /// How many codes are not 0.
+    /// The number of nonzero codes.
     pub fn count(&self) -> usize {
         self.rows.values.len()
     }
 
-    /// The features of a row that fire, in order, and their codes; none where there is no such row.
+    /// The active features of a row, sorted, and their codes; none where there is no such row.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         if row >= self.rows() {
             return (&[], &[]);
@@ -48,7 +48,7 @@ impl SparseCodes {
         (&self.rows.columns[range.clone()], &self.rows.values[range])
     }
 
-    /// The features of all rows, one row behind the other.
+    /// The features of all rows, concatenated.
     pub fn features(&self) -> &[u32] {
         &self.rows.columns
     }
@@ -76,7 +76,7 @@ impl SparseCodes {
     }
 }
 
-/// The codes of activations `[.., d_in]` that are scaled already, with their zeros, where they can be made sparse.
+/// The codes of scaled activations `[.., d_in]` with their zeros, where sparse encoding is possible.
 pub fn dense(parts: &Parts, x: &Tensor) -> Result<Option<Tensor>> {
     let (width, d_sae) = (parts.encoder.dims()[1], parts.decoder.dims()[0]);
     let Some(found) = sparse(parts, &x.reshape(((), width))?)? else { return Ok(None) };
@@ -100,8 +100,8 @@ fn filled(rows: &SparseRows, width: usize) -> Result<Tensor> {
 }
 
 impl Sae {
-    /// The codes of activations `[.., d_in]` that are not 0; all axes but the last one count rows. Codes of other dtypes than
-    /// f32 are given in f32.
+    /// The nonzero codes of activations `[.., d_in]`; all axes but the last are flattened to rows. Codes of other
+    /// dtypes than f32 are given in f32.
     pub fn encode_sparse(&self, x: &Tensor, task: &Task) -> Result<SparseCodes> {
         self.check_readable(x)?;
         let x = rows::matrix(x, self.d_in(), "activations")?;
@@ -121,8 +121,8 @@ impl Sae {
     }
 }
 
-/// The codes of rows that are scaled already, in order; nothing for kinds that compare more than one number with a floor,
-/// other dtypes, and other devices.
+/// The codes of scaled rows, in order; None for kinds that compare more than one number with a threshold, other dtypes,
+/// and other devices.
 fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     let is_here = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
     let knows = matches!(parts.activation, Activation::Relu | Activation::TopK(_) | Activation::Threshold(_));
@@ -143,7 +143,7 @@ fn sparse(parts: &Parts, x: &Tensor) -> Result<Option<SparseRows>> {
     };
     let mut weights = Cow::Borrowed(encoder.slice());
     if parts.rescaled {
-        // Codes are counted, and chosen, in units of what they write.
+        // Codes are in units of what they write, and selected in these units.
         let norms = codes::norms(&parts.decoder)?.to_vec1::<f32>()?;
         let rows = weights.to_mut().chunks_exact_mut(sizes.inner).zip(&mut bias);
         for ((row, bias), norm) in rows.zip(norms) {

@@ -1,5 +1,5 @@
-//! A dictionary fitted on through the model itself: what becomes small is how far the model's predictions move when the
-//! reconstruction stands in it (Braun et al. 2024; as a short last part of a fit, Karvonen 2025).
+//! End-to-end fine-tuning of a dictionary: minimises the KL divergence between the model's predictions without and with
+//! the spliced reconstruction (Braun et al. 2024; as a short last stage of training, Karvonen 2025).
 
 use candle_core::Var;
 use rand::seq::SliceRandom;
@@ -19,29 +19,29 @@ use crate::model::train::{Schedule, Shape};
 use crate::tensor::kernels::{self, AdamW};
 use crate::tensor::{DType, Tensor, dtype, normalise};
 
-/// How a dictionary is fitted on.
+/// Settings of fine-tuning.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
     pub steps: u64,
-    /// Texts of a step.
+    /// Texts in a batch.
     pub batch: usize,
-    /// The highest learning rate, from which it falls in a line.
+    /// Peak learning rate, which decays linearly.
     pub lr: f64,
-    /// What the mean over tokens of the sum of codes counts, each by the length of its direction.
+    /// Weight of the L1 penalty: the mean over tokens of the sum of codes, each times the norm of its direction.
     pub l1: f64,
-    /// What the error of the reconstruction counts, over the variance of what is reconstructed.
+    /// Weight of the reconstruction error, relative to the variance of what is reconstructed.
     pub error: f64,
-    /// The largest norm of the gradient of all weights together.
+    /// Maximum gradient norm, over all weights together.
     pub clip: f64,
     pub seed: u64,
 }
 
-/// What a step found.
+/// The losses of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// The mean over tokens of KL(model || model with the reconstruction), in nats.
     pub kl: f64,
-    /// The error of the reconstruction over the variance of what is reconstructed.
+    /// The reconstruction error relative to the variance of what is reconstructed.
     pub error: f64,
     pub l0: f64,
 }
@@ -49,25 +49,25 @@ pub struct Step {
 pub struct Tuned {
     pub sae: Sae,
     pub steps: Vec<Step>,
-    /// Whether it came to its end, or was interrupted.
+    /// Whether it was completed, or interrupted.
     pub is_whole: bool,
 }
 
-/// Some texts, what the model makes of them by itself, and what flows at the sites.
+/// Some texts, with the clean model's predictions and activations at the sites.
 struct Lesson {
     batch: Batch,
-    /// Where the reconstruction is put and predictions count: 1 and 0 in u8, `[batch, pos]`.
+    /// Where the reconstruction is spliced in and predictions count: 1 and 0 in u8, `[batch, pos]`.
     mask: Tensor,
     /// The same as places in `batch * pos`.
     places: Tensor,
-    /// Logarithms of probabilities at these places: `[places, vocab]`.
+    /// Log probabilities at these places: `[places, vocab]`.
     clean: Tensor,
-    /// What is read and what is to be written there: `[places, d]`.
+    /// Input and target there: `[places, d]`.
     read: Tensor,
     written: Tensor,
 }
 
-/// The parts of the loss, each a number with its history.
+/// The parts of the loss, each a number with its gradient graph.
 struct Parted {
     total: Tensor,
     kl: Tensor,
@@ -82,7 +82,7 @@ struct Tuner<'a> {
     tuning: Tuning,
 }
 
-/// Fits a dictionary on. Directions keep their lengths, and thresholds stay, since no gradient comes to them.
+/// Fine-tunes a dictionary. Directions keep their norms, and thresholds stay, since they have no gradient.
 pub fn fine_tune(
     model: &Decoder,
     sites: Sites,
@@ -112,10 +112,10 @@ pub fn fine_tune(
     }
     let mut parts = weights.finished()?;
     if parts.about.kind == "tied" {
-        // Encoder and decoder have gone different ways.
+        // Encoder and decoder are no longer tied.
         parts.about.kind = "relu".into();
     }
-    // Codes that were fitted keep the size that they were fitted with.
+    // Trained codes keep their scale.
     parts.about.more.remove(baselines::GAIN);
     Ok(Tuned { sae: Sae::new(parts)?, steps, is_whole })
 }
@@ -127,7 +127,7 @@ fn tell(bar: &dyn Bar, steps: &[Step]) {
     bar.advance(1);
 }
 
-/// The texts of a step: each once an epoch, every epoch in another order.
+/// The texts of a batch: each once an epoch, every epoch in another order.
 fn chosen(order: &mut Vec<usize>, count: usize, tuning: &Tuning, step: u64) -> Vec<usize> {
     let mut chosen = Vec::new();
     while chosen.len() < tuning.batch.min(count) {
@@ -143,7 +143,7 @@ fn chosen(order: &mut Vec<usize>, count: usize, tuning: &Tuning, step: u64) -> V
 impl<'a> Tuner<'a> {
     fn new(model: &'a Decoder, sites: Sites<'a>, sae: &Sae, texts: &[Judged], tuning: Tuning) -> Result<Self> {
         if matches!(sae.parts().activation, Activation::Nonnegative { .. }) {
-            return Err(err!(Argument, "codes that are searched for, as those of nmf are, have no gradient"));
+            return Err(err!(Argument, "codes that are found by a search, as those of nmf, have no gradient"));
         }
         let usable = |x: f64| x.is_finite() && x > 0.0;
         for (name, number) in [("lr", tuning.lr), ("clip", tuning.clip), ("batch", tuning.batch as f64)] {
@@ -153,11 +153,11 @@ impl<'a> Tuner<'a> {
         }
         for (name, number) in [("l1", tuning.l1), ("error", tuning.error)] {
             if !(usable(number) || number == 0.0) {
-                return Err(err!(Argument, "expected a number from 0 on as `{name}`, found {number}"));
+                return Err(err!(Argument, "expected a number of at least 0 as `{name}`, found {number}"));
             }
         }
         if texts.iter().all(|text| places(&[text]).is_empty()) {
-            return Err(err!(Argument, "expected texts to fine-tune on, found none with a token that counts"));
+            return Err(err!(Argument, "expected texts to fine-tune on, found none with a token to predict"));
         }
         let place = |site: &str| match select(model.config(), site)?[..] {
             [place] => Ok(place),
@@ -181,11 +181,11 @@ impl<'a> Tuner<'a> {
         Ok(Step { kl, error, l0: found.l0 })
     }
 
-    /// Runs the model as it is.
+    /// Runs the unchanged model.
     fn lesson(&self, texts: &[&Judged], parts: &Parts, task: &Task) -> Result<Lesson> {
         let batch = Batch::new(texts.iter().map(|text| text.ids.clone()).collect())?;
         let (width, outputs) = (batch.width(), self.model.config().outputs());
-        // Logits, their logarithms and what leads back from them, in both runs.
+        // Logits, log probabilities and their gradient graphs, in both runs.
         memory::check(24 * (texts.len() * width * outputs) as u128, || "a step of fine-tuning".into())?;
         let places = places(texts);
         let mut marks = vec![0_u8; texts.len() * width];
@@ -203,7 +203,7 @@ impl<'a> Tuner<'a> {
             let (found, rows) = (x.elem_count(), texts.len() * batch.width());
             if found != rows * width {
                 let found = found / rows.max(1);
-                return Err(err!(Shape, "expected `{place}` as wide as the dictionary has it, {width}, found {found}"));
+                return Err(err!(Shape, "expected `{place}` of the dictionary's width, {width}, found {found}"));
             }
             dtype::convert(&x.detach().reshape((rows, width))?.index_select(&places, 0)?, parts.encoder.dtype())
         };
@@ -218,7 +218,7 @@ impl<'a> Tuner<'a> {
         })
     }
 
-    /// What is to become small.
+    /// The loss.
     fn loss(&self, sae: &Sae, lesson: &Lesson, task: &Task) -> Result<Parted> {
         let splice = Splice::new(sae.clone(), Rest::Dropped).only(lesson.mask.clone());
         let hooks = splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)?;
@@ -228,7 +228,7 @@ impl<'a> Tuner<'a> {
         let (codes, found) = sae.encode_and_reconstruct(&lesson.read)?;
         let rest = (&lesson.written - found)?.sqr()?.sum_all()?;
         let spread = lesson.written.broadcast_sub(&lesson.written.mean_keepdim(0)?)?.sqr()?.sum_all()?;
-        // Where nothing varies the error counts as it is.
+        // Without variance the error is not normalised.
         let spread = Some(number(&spread)?).filter(|spread| *spread > 0.0).unwrap_or(1.0);
         let error = (rest / spread)?;
         let lengths = sae.directions().sqr()?.sum(1)?.sqrt()?.detach();
@@ -250,7 +250,7 @@ fn places(texts: &[&Judged]) -> Vec<u32> {
     texts.iter().enumerate().flat_map(of).collect()
 }
 
-/// The logarithms of the probabilities at some places.
+/// The log probabilities at some places.
 fn logarithms(logits: &Tensor, places: &Tensor) -> Result<Tensor> {
     let (texts, positions, outputs) = logits.dims3()?;
     normalise::log_softmax(&logits.reshape((texts * positions, outputs))?.index_select(places, 0)?, -1)
@@ -260,7 +260,7 @@ fn number(t: &Tensor) -> Result<f64> {
     Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
-/// The parts of a dictionary that are fitted on.
+/// The parts of a dictionary that are fine-tuned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Encoder,
@@ -309,7 +309,7 @@ struct Weight {
 struct Weights {
     template: Parts,
     all: Vec<Weight>,
-    /// How long directions are, and stay: `[d_sae, 1]`.
+    /// The norms of the directions, which stay fixed: `[d_sae, 1]`.
     lengths: Tensor,
 }
 
@@ -344,7 +344,7 @@ impl Weights {
         self.with(|variable| Ok(variable.as_detached_tensor().copy()?))
     }
 
-    /// One step of Adam. Directions keep their lengths, and so feel no gradient along themselves.
+    /// One step of Adam. Directions keep their norms, so the gradient along them is removed.
     fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, tuning: &Tuning, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
             if let (Slot::Decoder, Some(found)) = (weight.slot, gradient.as_ref()) {
@@ -387,7 +387,7 @@ fn unit(rows: &Tensor) -> Result<Tensor> {
 
 fn diverged(step: u64, norm: f64) -> Error {
     err!(Numeric, "the gradient's norm is {norm} at step {} of fine-tuning", step + 1)
-        .hint("a lower `lr` keeps it together; NaN or infinity in the model's activations ends it, too")
+        .hint("try a lower `lr`; NaN or infinity in the model's activations has the same effect")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Place, select};
 
-/// The one place that a site names in a model, as a dictionary wants it that reads here and writes there.
+/// The one site of a model that a name stands for, for a dictionary that reads here and writes there.
 pub fn one_place(config: &Config, site: &str) -> Result<Place> {
     match select(config, site)?[..] {
         [place] => Ok(place),
@@ -15,18 +15,18 @@ pub fn one_place(config: &Config, site: &str) -> Result<Place> {
     }
 }
 
-/// Refuses a site to write that has been computed when the dictionary reads.
+/// Refuses a site to write that is computed before the one that the dictionary reads.
 pub fn check_writes_behind(reads: Place, writes: Place) -> Result<()> {
     if reads < writes {
         return Ok(());
     }
-    Err(err!(Argument, "expected a site to write behind the one that is read, found `{writes}` and `{reads}`")
+    Err(err!(Argument, "expected a site to write after the one that is read, found `{writes}` and `{reads}`")
         .hint("`sae::fit` fits a dictionary that reads and writes at one site"))
 }
 
 impl Sae {
-    /// Refuses a dictionary of other activations than those of a site of a model, which are `d` wide; of several sites
-    /// together the names stand one behind the other, as in `resid_post.0, resid_post.1`.
+    /// Refuses a dictionary of other activations than those of a site of a model, of width `d`; the names of several
+    /// sites are joined, as in `resid_post.0, resid_post.1`.
     pub fn check_fits(&self, d: usize, model: &str, site: &str) -> Result<()> {
         self.check_width(d, model, site)?;
         let read = self.parts().about.sites.join(", ");
@@ -50,7 +50,7 @@ impl Sae {
         let place = if read.is_empty() { String::new() } else { format!(" at {read}") };
         Err(err!(
             Shape,
-            "expected a dictionary for {site} of {model}, which is {d} wide, found one that reads {found}{place}{whose}"
+            "expected a dictionary for {site} of {model}, of width {d}, found one of width {found}{place}{whose}"
         )
         .hint("load one that was fitted on this site of this model"))
     }
@@ -71,8 +71,7 @@ impl Sae {
         self.parts().about.model.as_ref().map(|model| format!(" of {model}")).unwrap_or_default()
     }
 
-    /// Refuses a dictionary that writes elsewhere than it reads: what it makes of activations is not to be compared with
-    /// these.
+    /// Refuses a dictionary that writes to another site than it reads: its output is not a reconstruction of its input.
     pub fn check_writes_what_it_reads(&self) -> Result<()> {
         let about = &self.parts().about;
         if about.writes.is_none() && !about.kind.contains("transcoder") {
@@ -81,7 +80,7 @@ impl Sae {
         let (reads, writes) = (about.sites.join(", "), about.writes.as_deref().unwrap_or("another site"));
         Err(err!(
             Argument,
-            "expected a dictionary that writes what it reads, found one that reads {reads} and writes {writes}"
+            "expected a dictionary that reconstructs its input, found one that reads {reads} and writes {writes}"
         )
         .hint("`measure_on` compares what a transcoder writes with what a model has there"))
     }

@@ -1,4 +1,4 @@
-//! Loading dictionaries: from a folder, one file, or the hub, in whatever format they lie there.
+//! Loading dictionaries from a folder, a file, or the hub, in any known format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,24 +16,24 @@ use crate::model::load::Shards;
 use crate::tensor::files::{npz, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
-/// Dictionaries that lie deeper than this below a folder are not looked for.
+/// Maximum depth below a folder at which dictionaries are searched.
 const DEEPEST: usize = 5;
 
-/// A folder with more files than this is something else than a place for dictionaries.
+/// A folder with more files than this is not a folder of dictionaries.
 const MOST: usize = 100_000;
 
 /// How many of several dictionaries a message lists.
 const LISTED: usize = 12;
 
-/// How a dictionary is to be loaded.
+/// Options of loading.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The format, where the files do not say it by their names.
+    /// The format, where it cannot be told from the names of the files.
     pub format: Option<Format>,
-    /// The dtype that is computed in.
+    /// The dtype of the computation.
     pub dtype: DType,
     pub device: Device,
-    /// Keys of a config that are not looked at.
+    /// Config keys to ignore.
     pub ignore: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Default for Options {
 
 impl Sae {
     /// Loads the dictionary of a folder or a file, or of the hub where there is neither: `org/name`,
-    /// `org/name/path/inside@revision`. Where there are several the path inside chooses one.
+    /// `org/name/path/inside@revision`. Where there are several, the path inside selects one.
     pub fn load(files: &Files, source: &str, options: &Options, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         let place = files.access().to_read(path);
@@ -58,7 +58,7 @@ impl Sae {
         match name {
             Some(name) => from_hub(files, &Settings::from_env(), &name, options, task).map_err(hub::nor_here),
             None => {
-                // Says why it cannot be read, with the nearest name there is.
+                // The error that says why it cannot be read, with the nearest name.
                 let error = files.open(path).err().unwrap_or_else(|| err!(File, "cannot read {source}"));
                 let hint = "expected a folder, a file, or a dictionary of the hub as `org/name/path`";
                 Err(if error.hint.is_none() { error.hint(hint) } else { error })
@@ -165,7 +165,7 @@ fn below(files: &Files, folder: &Path, task: &Task) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Loads the dictionary of one file; what lies beside it says more of it.
+/// Loads the dictionary of one file, with its config beside it.
 fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Sae> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -184,7 +184,7 @@ fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Sa
     open(files, folder, &found, &path.display().to_string(), options, task)
 }
 
-/// The format of a file whose name says nothing, by its tensors.
+/// The format of a file by its tensors, where the name does not tell.
 fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let fitting = match ending {

@@ -1,7 +1,7 @@
 //! Floor 4: dictionaries (sparse autoencoders and their kin), which read activations as codes of features.
 //!
-//! A dictionary is one type, [`Sae`], whatever it was fitted as and whoever fitted it: its [`Parts`] are the mathematics
-//! as data. A kind that is fitted otherwise ends as such parts; a format is a reader and a writer of them.
+//! A dictionary is one type, [`Sae`], whatever its kind and library: its [`Parts`] are the mathematics as data. Every
+//! kind of training ends in such parts; a format is a reader and a writer of them.
 
 pub mod baselines;
 pub mod crosscoder;
@@ -36,14 +36,14 @@ use crate::err;
 use crate::model::hooks::fit::first_nan;
 use crate::tensor::{Tensor, matmul};
 
-/// A dictionary whose parts fit together.
+/// A dictionary with consistent parts.
 #[derive(Debug, Clone)]
 pub struct Sae {
     parts: Arc<Parts>,
 }
 
 impl Sae {
-    /// Refuses parts that do not fit each other.
+    /// Refuses inconsistent parts.
     pub fn new(parts: Parts) -> Result<Self> {
         parts.check()?;
         Ok(Self { parts: Arc::new(parts) })
@@ -58,22 +58,22 @@ impl Sae {
         Arc::ptr_eq(&self.parts, &other.parts)
     }
 
-    /// How wide the activations are that it reads.
+    /// The width of the activations that it reads.
     pub fn d_in(&self) -> usize {
         self.parts.encoder.dims()[1]
     }
 
-    /// How wide those are that it writes.
+    /// The width of the activations that it writes.
     pub fn d_out(&self) -> usize {
         self.parts.decoder.dims()[1]
     }
 
-    /// How many features it has.
+    /// The number of features.
     pub fn d_sae(&self) -> usize {
         self.parts.decoder.dims()[0]
     }
 
-    /// What each feature writes: one row a feature, `[d_sae, d_out]`.
+    /// The decoder directions: one row for each feature, `[d_sae, d_out]`.
     pub fn directions(&self) -> &Tensor {
         &self.parts.decoder
     }
@@ -84,30 +84,30 @@ impl Sae {
         codes::codes(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
     }
 
-    /// What the activation function makes codes of: `[.., d_in]` to `[.., d_sae]`.
+    /// The pre-activations: `[.., d_in]` to `[.., d_sae]`.
     pub fn pre_activations(&self, x: &Tensor) -> Result<Tensor> {
         self.check_readable(x)?;
         codes::pre(&self.parts, &self.parts.scaling.of(x)?.before(x)?)
     }
 
-    /// What codes stand for: `[.., d_sae]` to `[.., d_out]`. A dictionary that needs the input for that refuses.
+    /// Decodes codes: `[.., d_sae]` to `[.., d_out]`. A dictionary whose decoder needs the input refuses.
     pub fn decode(&self, codes: &Tensor) -> Result<Tensor> {
         self.fits(codes, self.d_sae(), "codes")?;
         let what = match (&self.parts.scaling, &self.parts.skip) {
             (Scaling::None, None) => return codes::decoded(&self.parts, codes),
-            (Scaling::None, Some(_)) => "adds a linear map of its input",
-            _ => "scales each input by itself",
+            (Scaling::None, Some(_)) => "has a skip connection",
+            _ => "normalises each input",
         };
         Err(err!(Argument, "codes alone cannot be decoded: this dictionary {what}")
-            .hint("`reconstruct` takes the input; `directions` are what each feature writes"))
+            .hint("`reconstruct` takes the input; `directions` are the decoder directions"))
     }
 
-    /// What the codes of `x` stand for: `[.., d_in]` to `[.., d_out]`.
+    /// The reconstruction of `x`: `[.., d_in]` to `[.., d_out]`.
     pub fn reconstruct(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.encode_and_reconstruct(x)?.1)
     }
 
-    /// The codes of activations and what they stand for, in one go.
+    /// The codes and the reconstruction of activations, computed together.
     pub fn encode_and_reconstruct(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         self.check_readable(x)?;
         let scaled = self.parts.scaling.of(x)?;
@@ -120,8 +120,8 @@ impl Sae {
         Ok((codes, scaled.after(&found)?))
     }
 
-    /// What single features write for activations `x`, `[n, d_in]`: c_f d_f in the activations' own units, `[n, d_out]`.
-    /// Taking it off ablates the feature.
+    /// What single features write for activations `x`, `[n, d_in]`: c_f d_f in the activations' own units,
+    /// `[n, d_out]`. Subtracting it ablates the feature.
     pub fn written_by(&self, x: &Tensor, features: &[u32], codes: &Tensor) -> Result<Tensor> {
         self.fits(x, self.d_in(), "activations")?;
         self.parts.scaling.of(x)?.stretched(&codes::written(&self.parts, features, codes)?)
@@ -140,7 +140,7 @@ impl Sae {
         match first_nan(x)? {
             None => Ok(()),
             Some(_) => Err(err!(Numeric, "expected activations{} that are numbers, found NaN", self.place())
-                .hint("a cache of texts of different lengths has NaN behind the end of each shorter one")),
+                .hint("a cache of texts of different lengths is padded with NaN")),
         }
     }
 
@@ -152,7 +152,7 @@ impl Sae {
         Err(err!(Shape, "expected {what} of width {width}{place}, found the shape {:?}", x.dims()))
     }
 
-    /// Where its activations are from, behind their name.
+    /// The source of its activations, after their name.
     fn place(&self) -> String {
         match self.parts.about.sites.as_slice() {
             [] => String::new(),

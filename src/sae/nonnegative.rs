@@ -1,4 +1,4 @@
-//! Codes that may not be negative and together reconstruct best: nonnegative least squares.
+//! Nonnegative codes with the best reconstruction: nonnegative least squares.
 
 use rayon::prelude::*;
 
@@ -7,11 +7,11 @@ use crate::base::{Result, Task, memory};
 use crate::tensor::{DType, Device, Tensor, dtype, matmul};
 use crate::{bail, err};
 
-/// How often each code is looked at, at most. Most rows have come to rest long before; those whose features are nearly
-/// parallel may still be on their way, where the error hardly depends on it.
+/// Maximum number of sweeps over the codes. Most rows converge long before; those with nearly parallel features may
+/// not, but there the error hardly depends on it.
 const SWEEPS: usize = 200;
 
-/// Codes have come to rest when no gradient changes by more than this share of the largest product.
+/// Codes have converged when no gradient changes by more than this share of the largest product.
 const REST: f64 = 1e-7;
 
 /// The codes c >= 0 with the least |[relu(x), relu(-x)] - c W|, for W = [P, N] with P and N nonnegative, given by
@@ -19,7 +19,7 @@ const REST: f64 = 1e-7;
 /// product of x and the difference.
 pub fn codes(pre: &Tensor, difference: &Tensor, sum: &Tensor, k: Option<usize>, x: &Tensor) -> Result<Tensor> {
     if x.track_op() {
-        return Err(err!(Argument, "codes that are searched for, as those of nmf are, have no gradient")
+        return Err(err!(Argument, "codes that are found by a search, as those of nmf, have no gradient")
             .hint("detach the activations, or take another dictionary"));
     }
     // P relu(x) + N relu(-x) = ((P - N) x + (P + N) |x|) / 2, and W W^T likewise.

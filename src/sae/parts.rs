@@ -23,17 +23,17 @@ pub struct Parts {
     pub decoder: Tensor,
     /// `[d_out]`.
     pub decoder_bias: Option<Tensor>,
-    /// Whether the decoder's bias is taken off the input first.
+    /// Whether the decoder bias is subtracted from the input first.
     pub centred: bool,
     /// Whether codes are in units of what they write: multiplied by the norm of their direction.
     pub rescaled: bool,
-    /// A linear map around the dictionary: `[d_out, d_in]`.
+    /// A linear skip connection: `[d_out, d_in]`.
     pub skip: Option<Tensor>,
     pub scaling: Scaling,
     pub about: About,
 }
 
-/// What makes codes of pre-activations.
+/// The activation function.
 #[derive(Debug, Clone)]
 pub enum Activation {
     Relu,
@@ -58,7 +58,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// How many features it lets through at most, where it counts them.
+    /// The maximum number of active features, where it has one.
     fn most(&self) -> Option<usize> {
         match self {
             Activation::TopK(k) => Some(*k),
@@ -83,27 +83,27 @@ impl Activation {
 /// Where a dictionary is from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct About {
-    /// What it was fitted as: `topk`, `tied`, `pca`.
+    /// Its kind: `topk`, `tied`, `pca`.
     pub kind: String,
     /// The model whose activations it reads, as its maker calls it.
     pub model: Option<String>,
-    /// The sites that it reads, one behind the other, as we call them; as its maker does, where we have no name.
+    /// The sites that it reads, concatenated, by our names; by its library's, where we have none.
     pub sites: Vec<String>,
     /// The site that it writes, where that is another than it reads, as for transcoders.
     pub writes: Option<String>,
-    /// What each of several sites has in a row, as for crosscoders; nothing where there is one.
+    /// The span of each of several sites in a row, for crosscoders; empty for one site.
     pub spans: Vec<Span>,
-    /// Where prefixes of a nested dictionary end (Matryoshka): each reconstructs by itself.
+    /// The ends of the nested prefixes (Matryoshka): each reconstructs by itself.
     pub prefixes: Vec<usize>,
-    /// What else its maker says.
+    /// Other metadata.
     pub more: Map<String, Value>,
 }
 
-/// One of several sites whose activations lie one behind the other.
+/// One of several concatenated sites.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     pub width: usize,
-    /// What its activations were multiplied by while the dictionary was fitted, so that no site counts more than another.
+    /// The scale of its activations during training, so that no site counts more than another.
     pub scale: f64,
 }
 
@@ -131,7 +131,7 @@ impl Parts {
         })
     }
 
-    /// Refuses what does not fit together.
+    /// Refuses inconsistent parts.
     pub fn check(&self) -> Result<()> {
         let (d_sae, d_in) = matrix("encoder", &self.encoder)?;
         let (rows, d_out) = matrix("decoder", &self.decoder)?;
@@ -171,7 +171,7 @@ impl Parts {
             }
         }
         if self.centred && (self.decoder_bias.is_none() || d_in != d_out) {
-            return Err(err!(Shape, "expected a decoder's bias of width {d_in} to centre the input with, found none"));
+            return Err(err!(Shape, "expected a decoder bias of width {d_in} to centre the input with, found none"));
         }
         let plain = self.encoder_bias.is_none() && !self.centred && !self.rescaled;
         if matches!(self.activation, Activation::Nonnegative { .. }) && !plain {
@@ -210,8 +210,8 @@ impl Parts {
 }
 
 impl Parts {
-    /// The same dictionary with directions of length 1 and codes as long as what they write; a direction of length 0
-    /// stays, and so does what its codes are.
+    /// The same dictionary with directions of norm 1 and codes scaled to match; a direction of norm 0 stays, and so do
+    /// its codes.
     pub fn with_unit_directions(self) -> Result<Self> {
         if self.rescaled {
             return Err(err!(Bug, "codes that are in units of what they write already"));

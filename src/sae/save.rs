@@ -1,4 +1,4 @@
-//! Saving dictionaries, in our own format or as other libraries load them.
+//! Saving dictionaries, in our own format or for other libraries.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use crate::err;
 use crate::tensor::files::{Named, safetensors};
 
 impl Sae {
-    /// Writes the tensors of a dictionary, and the config where the format has one, into a folder, each file whole or not
-    /// at all; gives back their places. A dictionary that the format has no architecture for is refused by name.
+    /// Writes the tensors of a dictionary, and the config where the format has one, into a folder, each file
+    /// atomically; returns their paths. A dictionary that the format has no architecture for is refused by name.
     pub fn save(&self, files: &Files, folder: &Path, format: Format) -> Result<Vec<PathBuf>> {
         let written = formats::write(format, self.parts())?;
         let (name, tensors) = written.tensors;

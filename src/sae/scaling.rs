@@ -1,10 +1,10 @@
-//! How a dictionary scales each activation by itself, before it reads it, and back.
+//! Normalisation of each activation before encoding, and its inverse.
 
 use crate::base::Result;
 use crate::tensor::{Tensor, dtype};
 
-/// What is done to each activation before it is read. What does not depend on the activation (a mean, one scale for all)
-/// is no scaling: it is folded into the weights.
+/// The normalisation of each activation. What does not depend on the activation (a mean, one scale for all) is folded
+/// into the weights instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scaling {
     #[default]
@@ -15,7 +15,7 @@ pub enum Scaling {
     LayerNorm,
 }
 
-/// How certain activations are scaled: what is taken off, what they are divided by, and what undoes that.
+/// The normalisation of given activations: what is subtracted, what they are divided by, and the inverse.
 pub struct Scaled {
     offset: Option<Tensor>,
     divisor: Option<Tensor>,
@@ -39,7 +39,7 @@ impl Scaling {
             Scaling::LayerNorm => {
                 let mean = x.mean_keepdim(last)?;
                 let spread = (x.broadcast_sub(&mean)?.sqr()?.sum_keepdim(last)? / (width - 1.0))?.sqrt()?;
-                // SAELens undoes it without the small number that keeps from dividing by 0.
+                // SAELens inverts it without the epsilon.
                 Scaled { offset: Some(mean), divisor: Some((&spread + EPS)?), factor: Some(spread) }
             }
         })
@@ -58,7 +58,7 @@ impl Scaled {
         Ok(x)
     }
 
-    /// What is written, in the activations' own units but for what was taken off.
+    /// The output, in the activations' own units but without what was subtracted.
     pub fn stretched(&self, x: &Tensor) -> Result<Tensor> {
         match &self.factor {
             Some(factor) => Ok(x.broadcast_mul(&dtype::convert(factor, x.dtype())?)?),

@@ -1,12 +1,12 @@
-//! A dictionary with fewer codes: only the largest of a row are kept.
+//! A dictionary with fewer codes: only the largest of each row are kept.
 
 use super::{Activation, Parts, Sae, baselines};
 use crate::base::Result;
 use crate::err;
 
 impl Sae {
-    /// The same dictionary, which keeps the `k` codes of a row that are largest by size. One that chooses its codes by
-    /// thresholds or gates refuses.
+    /// The same dictionary, which keeps the `k` codes of the largest absolute value in each row. One that selects its
+    /// codes by thresholds or gates refuses.
     pub fn keeping(&self, k: usize) -> Result<Self> {
         let parts = self.parts().clone();
         let activation = match parts.activation {
@@ -14,11 +14,15 @@ impl Sae {
             Activation::Linear(_) => Activation::Linear(Some(k)),
             Activation::Nonnegative { sum, .. } => Activation::Nonnegative { sum, k: Some(k) },
             Activation::Threshold(_) | Activation::Gated { .. } => {
-                return Err(err!(Argument, "a {} dictionary chooses its codes itself", parts.activation.name()));
+                return Err(err!(
+                    Argument,
+                    "a {} dictionary selects its codes by thresholds or gates",
+                    parts.activation.name()
+                ));
             }
         };
         let parts = Parts { activation, ..parts };
-        // Random directions have codes of another size for another number of them.
+        // Random directions have another gain for another number of codes.
         if parts.about.more.contains_key(baselines::GAIN) { baselines::with_gain(parts) } else { Self::new(parts) }
     }
 }

@@ -1,4 +1,4 @@
-//! A dictionary within a model: its reconstruction takes the place of an activation.
+//! Splicing: a dictionary's reconstruction replaces an activation of a model.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::model::hooks::{At, Bound, Edit};
 use crate::model::site::{Place, select};
 use crate::tensor::{Tensor, dtype};
 
-/// What becomes of the part of an activation that a dictionary does not reconstruct.
+/// What happens to the reconstruction error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rest {
     /// The site is x_hat.
@@ -22,12 +22,12 @@ pub enum Rest {
     Kept,
 }
 
-/// How a dictionary stands in a model.
+/// How a dictionary is spliced into a model.
 #[derive(Debug, Clone)]
 pub struct Splice {
     sae: Sae,
     rest: Rest,
-    /// Where the reconstruction is put: 1 and 0 in u8, `[batch, pos]`. Elsewhere the activation stays as it is.
+    /// Where the reconstruction is spliced in: 1 and 0 in u8, `[batch, pos]`. Elsewhere the activation stays as it is.
     only: Option<Tensor>,
 }
 
@@ -36,7 +36,7 @@ impl Splice {
         Self { sae, rest, only: None }
     }
 
-    /// Leaves all positions alone but those that are marked in a mask `[batch, pos]` of u8.
+    /// Changes only the positions that are marked in a mask `[batch, pos]` of u8.
     pub fn only(self, mask: Tensor) -> Self {
         Self { only: Some(mask), ..self }
     }
@@ -61,9 +61,9 @@ impl Splice {
         if reads_at.iter().max() > writes_at.iter().min() {
             return Err(err!(
                 Argument,
-                "expected a site to write behind the one that is read, found `{writes}` before `{reads}`"
+                "expected a site to write after the one that is read, found `{writes}` before `{reads}`"
             )
-            .hint("a dictionary can only write what has not been computed when it reads"));
+            .hint("a dictionary can only write to a site that is computed after the one that it reads"));
         }
         let held = Rc::new(RefCell::new(None));
         let reader = Reader { held: held.clone() };
@@ -74,7 +74,7 @@ impl Splice {
         ])
     }
 
-    /// What takes the place of `x` where the dictionary reads `input`.
+    /// The replacement for `x` where the dictionary reads `input`.
     fn put(&self, input: &Tensor, x: &Tensor) -> Result<Tensor> {
         let wanted = self.sae.parts().encoder.dtype();
         let found = self.sae.reconstruct(&dtype::convert(&heads_joined(input, self.sae.d_in())?, wanted)?)?;
@@ -125,7 +125,7 @@ impl Edit for Splice {
     }
 }
 
-/// Keeps what a transcoder reads until the pass has come to the site that it writes.
+/// Keeps a transcoder's input until the forward pass reaches the site that it writes.
 struct Reader {
     held: Rc<RefCell<Option<Tensor>>>,
 }

@@ -83,7 +83,7 @@ fn what_is_not_understood_is_refused_by_name() {
         ("expected the version `microtome dictionary, 1`", &|_, said| {
             said["version"] = "microtome dictionary, 2".into()
         }),
-        ("found a tensor that such a dictionary has not: `threshold`", &|tensors, _| {
+        ("found a tensor that such a dictionary does not have: `threshold`", &|tensors, _| {
             tensors.insert("threshold".into(), vector(1, 0.0, 1.0));
         }),
         ("expected a tensor `decoder`", &|tensors, _| drop(tensors.remove("decoder"))),

@@ -70,7 +70,7 @@ fn tensors_that_are_unknown_missing_or_of_another_shape() {
     let extra = Copy::of("saelens-standard").tensors(|all| {
         all.insert("W_gate".into(), zeros(&[2]));
     });
-    assert_eq!(extra.said(), "found a tensor that saelens `standard` has not: `W_gate`");
+    assert_eq!(extra.said(), "found a tensor that saelens `standard` does not have: `W_gate`");
     let missing = Copy::of("saelens-jumprelu").tensors(|all| {
         all.remove("threshold");
     });
@@ -95,7 +95,7 @@ fn tensors_that_are_unknown_missing_or_of_another_shape() {
     let skip = Copy::of("saelens-transcoder").tensors(|all| {
         all.insert("W_skip".into(), zeros(&[32, 32]));
     });
-    assert_eq!(skip.said(), "found a tensor that saelens `transcoder` has not: `W_skip`");
+    assert_eq!(skip.said(), "found a tensor that saelens `transcoder` does not have: `W_skip`");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn keys_that_are_unknown_or_change_what_is_computed() {
         Copy::of("saelens-standard").config(|config| config["normalize_activations"] = json!("covariance_whitening"));
     assert!(white.said().contains("`covariance_whitening`, which is not known here"));
     let centred = Copy::of("saelens-transcoder").config(|config| config["apply_b_dec_to_input"] = json!(true));
-    assert!(centred.said().contains("does not take the decoder's bias off its input"));
+    assert!(centred.said().contains("does not subtract the decoder bias from its input"));
     let heads = Copy::of("saelens-standard").config(|config| config["reshape_activations"] = json!("hook_z"));
     assert!(heads.said().contains("folds away heads, and `resid_post.3` has none"), "{}", heads.said());
     let d_sae = Copy::of("saelens-standard").config(|config| config["d_sae"] = json!(95));
@@ -302,24 +302,24 @@ fn what_no_architecture_can_hold_is_refused_by_name() {
     let new = kind("topk", Parts { activation: Activation::TopK(3), ..parts() });
     assert!(
         said(new.clone(), Format::Sparsify)
-            .contains("`topk` takes the decoder's bias off the input, and this does not")
+            .contains("`topk` subtracts the decoder bias from the input, and this does not")
     );
-    assert!(said(kind("transcoder", new), Format::DictionaryLearning).contains("writes at another site than it reads"));
+    assert!(said(kind("transcoder", new), Format::DictionaryLearning).contains("writes to another site than it reads"));
     let sum = Activation::Nonnegative { sum: zeros(&[F, D]), k: None };
     let nmf = kind("nmf", Parts { activation: sum, encoder_bias: None, ..parts() });
     assert!(said(nmf, Format::SaeLens).contains("this `nmf` dictionary: each of its codes depends on all others"));
     let jumps = Parts { activation: Activation::Threshold(vector(1, 0.1, 0.5)), centred: true, ..parts() };
     assert!(said(jumps, Format::DictionaryLearning).contains("and this "));
     let scaled = Parts { scaling: Scaling::LayerNorm, ..parts() };
-    assert!(said(scaled, Format::DictionaryLearning).contains("cannot scale each input by itself"));
+    assert!(said(scaled, Format::DictionaryLearning).contains("cannot normalise each input"));
     let rescaled = Parts { rescaled: true, ..parts() };
     assert!(said(rescaled, Format::SaeLens).contains("cannot multiply codes by the norms"));
     let skip = Parts { skip: Some(zeros(&[D, D])), ..parts() };
-    assert!(said(skip, Format::SaeLens).contains("`standard` has no linear map around it"));
+    assert!(said(skip, Format::SaeLens).contains("`standard` has no skip connection"));
     let mut several = parts();
     several.about.sites.push("resid_post.4".into());
     assert!(said(several, Format::SaeLens).contains("no place for several sites"));
-    assert!(said(parts(), Format::GemmaScope).contains("are read and not written"));
+    assert!(said(parts(), Format::GemmaScope).contains("can be loaded, but not saved"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Rules for folders: which of them decides for a path, names compared as the file system compares them.
+//! Rules for folders: which of them decides for a path, with names compared as the file system compares them.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
@@ -9,11 +9,11 @@ use super::{Verdict, resolve};
 use crate::base::Result;
 use crate::err;
 
-/// How a file system tells names in a folder apart.
+/// How a file system compares names in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
     Exact,
-    /// Large and small letters are the same, and so are the ways of writing a letter with its accent.
+    /// Case-insensitive, and insensitive to the encoding of accents.
     Folded,
 }
 
@@ -30,8 +30,7 @@ impl Names {
     }
 }
 
-/// A name as file systems compare it that do not tell large letters from small ones. By way of the large ones, since some
-/// small letters are the same only there.
+/// The case-folded form of a name, by way of upper case, since some lower-case letters are equal only there.
 fn folded(name: &str) -> String {
     let large = name.nfd().flat_map(|(letter, _)| letter.to_uppercase());
     let small: String = large.flat_map(char::to_lowercase).collect();
@@ -71,8 +70,8 @@ impl Look for System {
     }
 }
 
-/// How names in a folder compare: some name there, with large and small letters exchanged, leads to the same file or
-/// it does not. None where nothing there has letters.
+/// How names in a folder compare: whether some name there, with its case swapped, leads to the same file. None where no
+/// name there has letters.
 fn names_in(folder: &Path, name: &OsStr, look: &impl Look) -> Option<Names> {
     let there = |name: &OsStr| look.is_same(&folder.join(name), &folder.join(name));
     let tried = |name: &OsStr| {
@@ -83,7 +82,7 @@ fn names_in(folder: &Path, name: &OsStr, look: &impl Look) -> Option<Names> {
     tried(name).or_else(|| look.names(folder).iter().find_map(|name| tried(name)))
 }
 
-/// A name with large and small letters exchanged, if it has any.
+/// A name with its case swapped, if it has letters.
 fn exchanged(name: &str) -> Option<String> {
     let exchanged: String = name
         .chars()
@@ -109,7 +108,7 @@ impl Rule {
     /// The folder's links are resolved.
     fn new(folder: PathBuf, allowed: bool, look: &impl Look) -> Self {
         let mut above = PathBuf::new();
-        // Where a folder does not say it, it compares names as the folder that it is in.
+        // A folder for which this is unknown compares names like its parent folder.
         let mut last = if cfg!(windows) { Names::Folded } else { Names::Exact };
         let names = folder.components().map(|part| {
             if let Component::Normal(name) = part {
@@ -153,17 +152,16 @@ impl Folders {
             let place = resolve(folder)?;
             let written = folder.to_string_lossy();
             if (written.contains(['*', '?']) || written.starts_with('~')) && !place.exists() {
-                return Err(err!(Argument, "expected a folder after {option}, found `{written}`").hint(
-                    "a rule is for one folder and all that is in it: neither patterns nor ~ are filled in here",
-                ));
+                return Err(err!(Argument, "expected a folder after {option}, found `{written}`")
+                    .hint("a rule names one folder and everything in it; patterns and ~ are not expanded"));
             }
             self.given.push(Rule::new(place, allowed, &System));
         }
         Ok(())
     }
 
-    /// The longest rule decides, and at equal length a denial. What was given stands above what is built in; only a denial
-    /// that is built in holds against leave for a folder around it.
+    /// The longest rule decides, and at equal length a denial. Given rules override built-in ones; only a built-in
+    /// denial holds against permission for a folder around it.
     pub fn judge(&self, path: &Path) -> Verdict {
         match (longest(&self.given, path), longest(&self.built_in, path)) {
             (Some(given), _) if !given.allowed => Verdict::Denied,
@@ -189,7 +187,7 @@ fn longest<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a Rule> {
 mod tests {
     use super::*;
 
-    /// A file system of a few paths, which below some folder does not tell large letters from small ones.
+    /// A file system of a few paths that is case-insensitive below some folder.
     struct Imagined {
         paths: &'static [&'static str],
         folding: &'static str,

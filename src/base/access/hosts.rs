@@ -222,7 +222,7 @@ impl Hosts {
         Ok(())
     }
 
-    /// What was given decides where it says anything, since a denial is to hold against whatever is allowed by itself.
+    /// Given rules decide where they apply, since a denial holds against whatever is allowed by default.
     pub fn judge(&self, host: &Host<&str>, port: Option<u16>) -> Verdict {
         let holds =
             |rule: &&Rule| rule.pattern.holds(host) && rule.port.is_none_or(|wanted| port.is_none_or(|p| p == wanted));

@@ -14,8 +14,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
     resolve_where(path, |_| true)
 }
 
-/// The same, but looking only at places that `may_be_seen`: behind one that may not, a path is taken as it is written.
-/// So what comes out says nothing of what lies there.
+/// The same, but looking only at paths that `may_be_seen`: after one that may not, a path is taken as it is written. So
+/// the result reveals nothing of what is there.
 pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     let length = path.as_os_str().len();
     if length == 0 {
@@ -42,7 +42,9 @@ pub(super) fn resolve_where(path: &Path, may_be_seen: impl Fn(&Path) -> bool) ->
                 let next = resolved.join(name);
                 let link = if may_be_seen(&next) { std::fs::read_link(&next).ok() } else { None };
                 match link {
-                    Some(_) if links_left == 0 => bail!(File, "{} is a chain of links without end", path.display()),
+                    Some(_) if links_left == 0 => {
+                        bail!(File, "{} is a chain of symbolic links without end", path.display())
+                    }
                     Some(target) => {
                         links_left -= 1;
                         if target.is_absolute() {
@@ -68,7 +70,7 @@ fn push_components(pending: &mut Vec<OsString>, path: &Path) {
 mod tests {
     use super::*;
 
-    /// Five million parts took hours, since each was put behind all before it.
+    /// Five million parts took hours, since each was appended to a copy of all before it.
     #[test]
     fn a_path_that_the_system_would_not_take_is_refused_before_it_is_looked_at() {
         for path in ["a/".repeat(5_000_000), "../".repeat(2_000_000), "a".repeat(LONGEST + 1)] {

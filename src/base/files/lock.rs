@@ -67,7 +67,7 @@ impl Lock {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
                     return Err(err!(File, "another run is writing into {}", folder.display())
-                        .hint("wait for it, or give this one a folder of its own with --out"));
+                        .hint("wait for it, or give this run another folder with --out"));
                 }
                 Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", folder, &e)),
             }
@@ -77,7 +77,7 @@ impl Lock {
                 return Ok(Self { file, place: (!is_taken).then(|| Passing::new(&path)) });
             }
         }
-        Err(err!(File, "cannot lock {}: its lock file does not stay the same", folder.display())
+        Err(err!(File, "cannot lock {}: its lock file keeps changing", folder.display())
             .hint("choose a folder on another file system with --out"))
     }
 }

@@ -1,6 +1,6 @@
 //! Files of the user's own, such as the history of the prompt, which no script has a say in.
 //!
-//! Users may well keep them elsewhere behind a link, so links are followed here.
+//! Users may keep them elsewhere, behind a link, so links are followed here.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -59,7 +59,7 @@ fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => {
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program keeps it locked"));
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program has locked it"));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
         }

@@ -1,4 +1,4 @@
-//! Large files, fetched so that after a cut connection or an interruption the next attempt goes on where this one ended.
+//! Resumable downloads of large files.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -15,17 +15,17 @@ use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::err;
 
-/// A file to be fetched to a place that no script chose: a cache of the user's.
+/// A file to download into a cache of the user, not to a path of a script.
 pub struct Download<'a> {
     pub address: &'a str,
-    /// What messages and the progress bar call it.
+    /// Its name in messages and the progress bar.
     pub name: &'a str,
-    /// Where it lies once it is whole. Until then it grows beside it, with `.incomplete` after its name.
+    /// Its final path. An incomplete download has `.incomplete` after its name.
     pub place: &'a Path,
-    /// Locked meanwhile, so that of several processes one fetches and the others wait.
+    /// Locked meanwhile, so that of several processes one downloads and the others wait.
     pub lock: &'a Path,
     pub size: Option<u64>,
-    /// Where it is not known what the bytes should be, nothing is taken up again and a file starts afresh.
+    /// Without a known hash nothing is resumed.
     pub sha256: Option<&'a str>,
 }
 
@@ -68,7 +68,7 @@ impl Server {
     }
 }
 
-/// Waits until nobody else fetches the same file.
+/// Waits until no other process downloads the same file.
 async fn turn(task: &Task, lock: &Path) -> Result<File> {
     make_folder_of(lock)?;
     let file = plain::make(lock).map_err(|e| in_the_way(lock, &e))?;
@@ -93,7 +93,7 @@ async fn chunk(
             let received = growing.length + chunk.len() as u64;
             match wanted.size {
                 Some(size) if received > size => Err(growing.refuse(format!(
-                    "{} is not the file it should be: expected {size} bytes, found more",
+                    "{} is another file than expected: expected {size} bytes, found more",
                     wanted.name
                 ))),
                 _ => Ok(Some(chunk)),
@@ -109,10 +109,10 @@ async fn chunk(
 fn cut(wanted: &Download, received: u64) -> Error {
     let all = wanted.size.map(|size| format!(" of {size}")).unwrap_or_default();
     let hint = match wanted.sha256 {
-        Some(_) => "what has come is kept: run it again, and it goes on from there",
+        Some(_) => "the part that was received is kept: run it again to resume",
         None => "run it again",
     };
-    err!(Network, "{} broke off: {received}{all} bytes have come", wanted.name).hint(hint)
+    err!(Network, "{} broke off after {received}{all} bytes", wanted.name).hint(hint)
 }
 
 /// Whether a partial answer is the part that was asked for.
@@ -130,14 +130,14 @@ struct Growing {
 }
 
 impl Growing {
-    /// Opens what an earlier attempt left, or begins anew.
+    /// Opens the part of an earlier attempt, or begins again.
     fn open(task: &Task, wanted: &Download) -> Result<Self> {
         let mut name = OsString::from(wanted.place.as_os_str());
         name.push(".incomplete");
         let place = PathBuf::from(name);
         make_folder_of(&place)?;
         let mut file = plain::make(&place).map_err(|e| in_the_way(&place, &e))?;
-        // What has another name as well is somebody's file, which is not to be emptied or added to.
+        // A file with another hard link belongs to someone else, and must not be changed.
         if has_other_names(&file) {
             return Err(in_the_way(
                 &place,
@@ -165,7 +165,8 @@ impl Growing {
 
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|e| {
-            Error::io("write", &self.place, &e).hint("what has come is kept; make room there and run it again")
+            Error::io("write", &self.place, &e)
+                .hint("the part that was received is kept; free some space there and run it again")
         })?;
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
@@ -178,7 +179,7 @@ impl Growing {
             let found = hex(&self.hash.clone().finalize());
             if found != sha256.to_lowercase() {
                 let name = wanted.name;
-                let words = format!("{name} is not the file it should be: expected SHA-256 {sha256}, found {found}");
+                let words = format!("{name} is another file than expected: expected SHA-256 {sha256}, found {found}");
                 return Err(self.refuse(words));
             }
         }
@@ -189,10 +190,10 @@ impl Growing {
         fs::rename(&self.place, wanted.place).map_err(|e| Error::io("write", wanted.place, &e))
     }
 
-    /// Throws away what has come, so that the next attempt begins anew.
+    /// Discards the part, so that the next attempt begins again.
     fn refuse(&self, words: String) -> Error {
         match fs::remove_file(&self.place) {
-            Ok(()) => err!(Network, "{words}").hint("it was removed; run it again to fetch it anew"),
+            Ok(()) => err!(Network, "{words}").hint("it was removed; run it again to download it again"),
             Err(e) => err!(Network, "{words}").hint(format!("remove {} by hand ({e})", self.place.display())),
         }
     }

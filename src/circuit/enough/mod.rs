@@ -1,10 +1,11 @@
-//! How much of a probability some features keep by themselves: whether they are enough, where a judgement of what is lost
-//! without them tells whether they are needed.
+//! Sufficiency: how much of a probability some features keep by themselves. `judge` measures necessity, what is lost
+//! without them.
 //!
-//! m is the mean, over all positions of a text where the tokens are due, of their probability together. C keeps some
-//! features of the dictionaries before the target's and sets all others there to their means over the text that the
-//! features were chosen on; 0 keeps none. What dictionaries do not explain is kept, and dropped. The share of P is
-//! m(C) / m(M), with M the model as it is, and faithfulness (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4).
+//! m is the mean total probability of the tokens, over all positions of a text where they are due. C keeps some
+//! features of the dictionaries before the target's and mean-ablates all others there, with the means over the text
+//! that the features were selected on; 0 keeps none. Reconstruction errors are kept, and dropped. The share of P is
+//! m(C) / m(M), with M the unchanged model, and faithfulness (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section
+//! 4).
 
 mod runs;
 mod table;
@@ -28,9 +29,9 @@ pub use table::{errors, range};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// How many features are kept, besides none; those of [`sizes`] where it is empty.
+    /// The numbers of features kept, besides none; those of [`sizes`] where it is empty.
     pub sizes: Vec<usize>,
-    /// How many random sets stand beside each.
+    /// Number of random sets for each.
     pub draws: usize,
     pub seed: u64,
 }
@@ -41,22 +42,22 @@ impl Default for Options {
     }
 }
 
-/// A number with its 95 % interval over rows, as far as there is one.
+/// A number with its 95 % interval over rows, where there is one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     pub value: f64,
     pub interval: Option<[f64; 2]>,
 }
 
-/// What is kept where some features are.
+/// The results of keeping some features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// What the features are called: how they were chosen, or a graph's title.
+    /// The name of the set: how it was selected, or a graph's title.
     pub name: String,
     /// Whether they are the first of the selection, and not a graph's.
     pub is_first: bool,
     pub features: usize,
-    /// What becomes of the dictionaries' errors.
+    /// Whether reconstruction errors are kept.
     pub rest: Rest,
     /// m(C).
     pub p: f64,
@@ -68,21 +69,21 @@ pub struct Point {
     pub random: Vec<f64>,
 }
 
-/// What features keep of the tokens' probability, the more of them the more.
+/// How much of the tokens' probability features keep, over the number of features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Enough {
-    /// What the selection goes by.
+    /// The score of the selection.
     pub by: String,
     /// With errors kept, then with errors dropped: none, the first by their number, graphs.
     pub points: Vec<Point>,
-    /// m(M): the tokens' probability in the model as it is.
+    /// m(M): the tokens' probability in the unchanged model.
     pub whole: Estimate,
-    /// How many features there are to keep.
+    /// The number of features to select from.
     pub features: usize,
-    /// In how many rows, and at how many positions, the tokens are due.
+    /// The number of rows and of positions where the tokens are due.
     pub rows: usize,
     pub positions: usize,
-    /// In how many tokens of text these are.
+    /// The number of tokens of the text.
     pub read: usize,
 }
 
@@ -108,7 +109,7 @@ pub fn enough(
     let sites: Vec<String> = stages.iter().map(|stage| stage.place.to_string()).collect();
     if sites != selection.sites {
         let (found, wanted) = (sites.join(", "), selection.sites.join(", "));
-        return Err(err!(Argument, "expected the dictionaries of the selection, of {wanted}, found some of {found}"));
+        return Err(err!(Argument, "expected the dictionaries of the selection, for {wanted}, found some for {found}"));
     }
     let mut sets = Vec::new();
     for graph in graphs {
@@ -143,8 +144,8 @@ pub fn enough(
     })
 }
 
-/// How many features are kept where nothing is said: as many as a graph beside them has, or else 40, from a quarter of it
-/// on by doubling to sixteen times as many; and all.
+/// The default sizes: as many as a graph beside them has, or else 40, from a quarter of that by doubling to sixteen
+/// times; and all.
 pub fn sizes(graph: Option<usize>, all: usize) -> Vec<usize> {
     let middle = graph.unwrap_or(40).max(1);
     let below = [middle.div_ceil(4), middle.div_ceil(2)];
@@ -154,8 +155,8 @@ pub fn sizes(graph: Option<usize>, all: usize) -> Vec<usize> {
     sizes
 }
 
-/// As many features of each dictionary as a set has, each as likely as the other, of those that were active in the text
-/// that their means are of. None where there is no choice.
+/// As many features of each dictionary as a set has, drawn uniformly from those that were active in the text of the
+/// means. None where there is no choice.
 fn drawn(set: &Set, means: &[Vec<f32>], seed: u64, draw: usize) -> Option<Vec<Vec<usize>>> {
     let mut random = stream(seed, "random features to keep", draw as u64);
     let mut is_choice = false;

@@ -1,4 +1,4 @@
-//! The model where tokens are due, with all but some features of its dictionaries at their means.
+//! Runs of the model with all but some features of its dictionaries mean-ablated, read where tokens are due.
 
 use rayon::prelude::*;
 
@@ -40,7 +40,7 @@ struct OfSet {
 }
 
 impl Runs<'_> {
-    /// What runs show with each of the sets kept, and with as many others for each draw.
+    /// The results of runs with each of the sets kept, and with as many random features for each draw.
     pub fn all(
         &self,
         sets: &[Set],
@@ -74,7 +74,7 @@ impl Runs<'_> {
         Ok(Shown { clean, sets: sizes.into_iter().map(of_set).collect() })
     }
 
-    /// Row by row, what runs with some changes of the dictionaries show, several of them at once.
+    /// Row by row, the results of runs with some changes of the dictionaries, several of them at once.
     fn shown(&self, plan: &[Vec<Change>], task: &Task) -> Result<Vec<Vec<f64>>> {
         let parts = self.due.parts(self.model.decoder.config().outputs())?;
         let bar = task.begin("running with features kept", Some((plan.len() * parts.len()) as u64));
@@ -97,7 +97,7 @@ impl Runs<'_> {
         Ok(all)
     }
 
-    /// The run in which the dictionaries are changed, level by level; as the model is without changes.
+    /// The run in which the dictionaries are changed, level by level; clean without changes.
     fn changed(&self, part: &Part, streams: &[Tensor], changes: &[Change], task: &Task) -> Result<Vec<f64>> {
         task.check()?;
         let Some((last, first)) = streams.last().zip(streams.first()) else {
@@ -142,7 +142,7 @@ impl Shown {
         sets.iter().cycle().zip(&self.sets).map(point).collect()
     }
 
-    /// What the model does as it is.
+    /// The clean run.
     pub fn whole(&self, counts: &[f64], seed: u64) -> Estimate {
         Estimate::of(counts.len(), seed, |drawn| sum(&self.clean, drawn) / sum(counts, drawn))
     }

@@ -31,7 +31,7 @@ impl Enough {
     }
 }
 
-/// What is said of errors.
+/// The wording for errors.
 pub fn errors(rest: Rest) -> &'static str {
     match rest {
         Rest::Kept => "kept",

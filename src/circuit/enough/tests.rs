@@ -1,4 +1,4 @@
-//! What features keep, beside whole passes with hooks and at both ends of the curve.
+//! Sufficiency compared with full forward passes with hooks, and at both ends of the curve.
 
 use super::*;
 use crate::circuit::attribution::attribution;
@@ -145,7 +145,7 @@ fn what_does_not_fit_is_refused() {
         enough(&model, saes, &selection, graphs, &due, &options, &Task::default()).unwrap_err().message
     };
     assert!(
-        run(&saes[..2], &[]).starts_with("expected the dictionaries of the selection, of resid_post.0, resid_post.1,")
+        run(&saes[..2], &[]).starts_with("expected the dictionaries of the selection, for resid_post.0, resid_post.1,")
     );
     let mut graph = selection.graph(2);
     graph.nodes.swap(0, 1);

@@ -1,4 +1,4 @@
-//! What becomes of a site when codes of its dictionary are changed.
+//! The activations of a site when codes of its dictionary are changed.
 
 use crate::base::{Result, Task};
 use crate::sae::splice::Rest;
@@ -7,12 +7,12 @@ use crate::tensor::kernels::sparse::add_rows;
 use crate::tensor::kernels::{Numbers, arch, flat};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
-/// What is done to the features of one dictionary.
+/// A change of the features of one dictionary.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// These are set to 0; the dictionary's error is kept.
+    /// These are zero-ablated; the reconstruction error is kept.
     Zero(Vec<usize>),
-    /// All but these are set to their means over a text.
+    /// All but these are mean-ablated, with the means over a text.
     Only(Vec<usize>, Rest),
 }
 
@@ -22,7 +22,7 @@ impl Change {
         matches!(self, Self::Zero(features) if features.is_empty())
     }
 
-    /// Feature by feature, whether it is one of those that are named.
+    /// Feature by feature, whether it is in the set.
     pub fn names(&self, d_sae: usize) -> Vec<bool> {
         let (Self::Zero(features) | Self::Only(features, _)) = self;
         let mut is_named = vec![false; d_sae];
@@ -58,7 +58,7 @@ impl Change {
     }
 }
 
-/// The codes of rows of the stream, `[rows, d]`.
+/// The codes of rows of the residual stream, `[rows, d]`.
 pub fn codes_of(sae: &Sae, x: &Tensor, task: &Task) -> Result<SparseCodes> {
     sae.encode_sparse(&dtype::convert(x, sae.parts().encoder.dtype())?, task)
 }

@@ -1,4 +1,4 @@
-//! The rows of text that a judgement looks at, and which of their positions count for what.
+//! The rows of text of an evaluation, and which of their positions count for which measure.
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,17 @@ use crate::model::batch::Batch;
 use crate::model::labels::Column;
 use crate::model::run::Ask;
 
-/// At most so many positions of a row are looked at where no token is due, and on other text.
+/// Maximum number of positions in a row where no token is due, and in unrelated rows.
 pub const OF_ROW: usize = 4;
 
-/// At most so many positions where the target is active.
+/// Maximum number of positions where the target is active.
 pub const ACTIVE: usize = 64;
 
-/// About so many tokens go through the model at once, and at most so many logits come from it.
+/// Tokens in a batch of the model, about, and maximum number of logits.
 const AT_ONCE: usize = 1 << 11;
 const LOGITS: usize = 1 << 24;
 
-/// A text as rows of tokens, with the values of one label where one is asked for.
+/// A text as rows of tokens, with the values of one label, if any.
 pub struct Rows {
     ids: Vec<Vec<u32>>,
     labels: Option<(Column, Vec<Vec<u32>>)>,
@@ -59,35 +59,35 @@ impl Rows {
     }
 }
 
-/// A position that is looked at.
+/// A position that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
-    /// Which row of its group it is in: such are drawn again as a whole.
+    /// Its row in the group: the bootstrap draws whole rows.
     pub row: usize,
-    /// Which row of its part.
+    /// Its row in the part.
     pub within: usize,
     pub column: usize,
     /// Whether one of the tokens comes next.
     pub is_due: bool,
-    /// The value of the label that is asked for, 0 without one.
+    /// The value of the label, 0 without one.
     pub label: u32,
 }
 
-/// Rows that go through the model at once. Each ends at the last of its positions that is looked at.
+/// Rows of one batch. Each ends at the last of its measured positions.
 #[derive(Debug)]
 pub struct Part {
     pub batch: Batch,
     pub spots: Vec<Spot>,
 }
 
-/// Rows that one measure reads.
+/// The rows of one measure.
 #[derive(Debug, Default)]
 pub struct Group {
     pub parts: Vec<Part>,
     pub rows: usize,
 }
 
-/// A row that is looked at: its tokens, and columns with what is known of them.
+/// A row: its tokens, and its measured columns.
 struct Row {
     ids: Vec<u32>,
     spots: Vec<(usize, bool, u32)>,
@@ -102,7 +102,7 @@ impl Row {
 }
 
 impl Group {
-    /// Rows that are about as long go through the model together.
+    /// Rows of similar lengths share a batch.
     fn of(mut rows: Vec<Row>, vocab: usize) -> Result<Self> {
         rows.sort_by_key(|row| row.ids.len());
         let longest = rows.last().map_or(1, |row| row.ids.len());
@@ -132,21 +132,21 @@ impl Group {
     }
 }
 
-/// What a judgement looks at.
+/// The contexts of an evaluation.
 pub struct Contexts {
     /// Rows in which one of the tokens comes next somewhere: all such positions, and some others before the last of them.
     pub tokens: Group,
-    /// Positions where the target is active, drawn evenly from all of them.
+    /// Positions where the target is active, drawn uniformly from all of them.
     pub target: Group,
-    /// Rows in which the target is silent and none of the tokens stands: some positions of each.
+    /// Unrelated rows, in which the target is inactive and none of the tokens occurs: some positions of each.
     pub other: Group,
-    /// The label that positions are told apart by.
+    /// The label that positions are grouped by.
     pub by: Option<Column>,
-    /// How many rows there are in which one of the tokens comes next.
+    /// The number of rows in which one of the tokens comes next.
     pub due_rows: usize,
-    /// At how many positions the target is active.
+    /// The number of positions where the target is active.
     pub fired: u64,
-    /// How many rows there are in the text.
+    /// The number of rows of the text.
     pub read: usize,
 }
 
@@ -163,10 +163,10 @@ impl Contexts {
         let Some(tally) = tally.filter(|tally| !tally.some.is_empty()) else {
             return Err(err!(
                 Argument,
-                "feature {feature} of {} is never active in the text that it is judged on",
+                "feature {feature} of {} is never active in the text that the tree is evaluated on",
                 stage.place
             )
-            .hint("read more text, or judge a feature that fires"));
+            .hint("read more text, or take a feature that is active"));
         };
         let vocab = model.decoder.config().outputs();
         let is_token = |id: &u32| options.tokens.contains(id);
@@ -201,7 +201,7 @@ impl Contexts {
         })
     }
 
-    /// Those rows that features are chosen by which are active around the tokens, or around the target without such.
+    /// The rows by whose codes comparison features are selected: those of the tokens, or of the target without tokens.
     pub fn judged(&self) -> &Group {
         if self.tokens.rows > 0 { &self.tokens } else { &self.target }
     }
@@ -223,7 +223,7 @@ fn spread(positions: &[usize]) -> Vec<usize> {
     positions.iter().copied().step_by(positions.len().div_ceil(OF_ROW).max(1)).collect()
 }
 
-/// Rows that have nothing to do with the target, drawn from all of them.
+/// Unrelated rows, drawn from all of them.
 fn others(
     model: &Model,
     stage: &Stage,
@@ -256,7 +256,7 @@ fn others(
     Ok(found)
 }
 
-/// In which of these rows a feature is nowhere active.
+/// The rows in which a feature is never active.
 fn silent(model: &Model, stage: &Stage, feature: usize, rows: Vec<Vec<u32>>, task: &Task) -> Result<Vec<bool>> {
     let batch = Batch::new(rows)?;
     let ask = Ask { places: vec![stage.place], ..Ask::default() };

@@ -1,14 +1,14 @@
-//! A figure of a judgement, and how sure it is: over rows of text, which are drawn again with all their positions.
+//! A figure with its interval: the bootstrap draws rows of text with all their positions.
 
 use super::contexts::{Group, Spot};
 use crate::base::Cell;
 use crate::base::bootstrap::bootstrap;
 
-/// A ratio of two sums over positions: of what differs to 1 for a mean change, to something else for a share.
+/// A ratio of two sums over positions: the denominator counts positions for a mean, and sums a quantity for a share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figure {
     pub value: f64,
-    /// Of 95 %, by the bootstrap over rows. None of less than two rows.
+    /// The 95 % interval of the bootstrap over rows. None for less than two rows.
     pub interval: Option<[f64; 2]>,
     pub rows: usize,
     pub positions: usize,
@@ -22,7 +22,7 @@ impl Figure {
         [figure.value.into(), from, to]
     }
 
-    /// How many rows and positions it is of.
+    /// The number of rows and positions.
     pub fn counts(figure: Option<Self>) -> [Cell; 2] {
         figure.map_or([0, 0], |figure| [figure.rows, figure.positions]).map(Cell::from)
     }
@@ -55,7 +55,7 @@ impl Rows {
         self.positions.iter().map(Vec::len).sum()
     }
 
-    /// sum over positions of `part` / sum over positions of `whole`; none without a position, and where it is no number.
+    /// sum over positions of `part` / sum over positions of `whole`; None without a position, and where it is NaN.
     pub fn ratio(&self, part: impl Fn(usize) -> f64, whole: impl Fn(usize) -> f64) -> Option<Figure> {
         let sum = |row: &Vec<usize>, of: &dyn Fn(usize) -> f64| row.iter().map(|position| of(*position)).sum::<f64>();
         let sums: Vec<(f64, f64)> = self.positions.iter().map(|row| (sum(row, &part), sum(row, &whole))).collect();

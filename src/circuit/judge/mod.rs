@@ -1,9 +1,9 @@
 //! How well a circuit explains its target, on text that it was not found on.
 //!
-//! Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4): m(M) is the model as it is, C keeps the
-//! circuit's features and sets all others of every dictionary to their means, 0 sets all of them to their means.
+//! Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024, section 4): m(M) is the unchanged model, C keeps
+//! the circuit's features and mean-ablates all others of every dictionary, 0 mean-ablates all of them.
 //!
-//! Every figure is one over the positions of some rows of text; its interval is by the bootstrap over these rows.
+//! Every figure is over the positions of some rows of text, with a bootstrap interval over these rows.
 
 pub(super) mod change;
 mod contexts;
@@ -30,27 +30,27 @@ use random::Pool;
 use runs::Runs;
 use sets::Sets;
 
-/// How long rows of text are, where nothing is said and the model reads as much: hundreds of runs read all of them.
+/// The default length of rows, if the model's context is as long: hundreds of runs read all of them.
 const CONTEXT: usize = 32;
 
-/// The nodes of a graph with more of them are not taken off one by one, where nothing is said.
+/// Nodes are not ablated one by one by default if there are more than this.
 const MANY: usize = 100;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// At most so many rows are looked at in which one of the tokens comes next; all of them where nothing is said.
+    /// Maximum number of rows in which one of the tokens comes next; all of them by default.
     pub contexts: Option<usize>,
-    /// So many rows of other text, as far as there are so many.
+    /// Maximum number of unrelated rows.
     pub unrelated: usize,
-    /// How many random sets of each kind stand beside the whole circuit.
+    /// Number of random sets of each kind for the whole circuit.
     pub draws: usize,
     /// Tokens whose probability is measured, such as all that begin with ")". None where empty.
     pub tokens: Vec<u32>,
-    /// The label of the text by which positions are told apart where one of the tokens comes next.
+    /// The label of the text that groups the positions where one of the tokens comes next.
     pub by: Option<String>,
-    /// Whether each node is taken off alone.
+    /// Whether each node is ablated alone.
     pub nodes: Option<bool>,
-    /// How many tokens a row has.
+    /// Tokens in a row.
     pub context: Option<usize>,
     pub seed: u64,
 }
@@ -82,15 +82,15 @@ pub struct Judgement {
     pub nodes: Option<Table>,
     /// What the tokens lose where one of them comes next, by the values of a label.
     pub by: Option<Table>,
-    /// On how much it is judged, and how that was chosen.
+    /// The numbers of rows and positions, and how they were drawn.
     pub looked_at: Table,
-    /// Whether the circuit is needed more than any set of other features: the lower end of the interval of what the
-    /// tokens lose of their probability without it, where one of them comes next, is above the largest loss without any of
-    /// the sets, of all kinds. Nothing where there are no such positions.
+    /// Whether the circuit is more necessary than any set of other features: the lower end of the interval of what the
+    /// tokens lose of their probability without it, where one of them comes next, is above the largest loss without any
+    /// of the sets, of all kinds. None where there are no such positions.
     pub beats_random: Option<bool>,
 }
 
-/// Judges a graph of features on a text, with its dictionaries in the order of the computation.
+/// Evaluates a graph of features on a text, with its dictionaries in the order of the computation.
 pub fn judge(
     model: &Model,
     saes: &[Sae],

@@ -1,4 +1,4 @@
-//! Other features to stand beside those of a circuit: as many in each dictionary, all of them active on the text.
+//! Comparison sets for a circuit: as many other features of each dictionary, all of them active in the text.
 
 use rand::RngExt;
 use rand::seq::index;
@@ -7,17 +7,17 @@ use super::runs::Runs;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 
-/// Each is matched by one of so many whose codes have the nearest sum: what is taken off with them.
+/// Each is matched with one of this many features whose codes have the nearest sum.
 const NEAREST: usize = 10;
 
-/// How the features of a set are found.
+/// How the features of a set are selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Each active feature is as likely as the other.
+    /// Uniformly from the active features.
     Active,
     /// For each feature of the circuit one whose codes have about the same sum over the text.
     AsActive,
-    /// The same with the sum over the rows that are judged, up to the last position of each that is looked at.
+    /// The same with the sum over the evaluated rows, up to the last measured position of each.
     AsActiveHere,
     /// Those with the largest sums in these rows: one set.
     MostActiveHere,
@@ -39,7 +39,7 @@ type Sums = Vec<(usize, f64)>;
 struct Level {
     /// Those that are active and not of the circuit, by the sum of their codes over the text.
     free: Sums,
-    /// The same by the sum in the rows that are judged; those that are silent there, too.
+    /// The same by the sum in the evaluated rows; inactive ones, too.
     free_here: Sums,
     /// The features of the circuit with either sum.
     kept: Sums,

@@ -1,4 +1,4 @@
-//! The model on the contexts of a judgement, with codes of its dictionaries changed.
+//! Runs of the model on the contexts of an evaluation, with changed codes of its dictionaries.
 
 use std::ops::Range;
 
@@ -19,17 +19,17 @@ use crate::model::run::Ask;
 use crate::sae::SparseCodes;
 use crate::tensor::{DType, Tensor, normalise};
 
-/// So many rows of a part are changed at once, those whose changes begin at about the same column.
+/// Rows of a part that are changed together, those whose changes begin at about the same column.
 const TOGETHER: usize = 32;
 
-/// What is read of a run.
+/// The measures of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// The target's code, where it is active.
     Code,
-    /// The probability of the tokens together, where one of them comes next and elsewhere.
+    /// The total probability of the tokens, where one of them comes next and elsewhere.
     Chance,
-    /// KL(clean || changed) on other text, in nats.
+    /// KL(clean || changed) on unrelated text, in nats.
     Kl,
 }
 
@@ -37,14 +37,14 @@ impl Measure {
     pub const ALL: [Self; 3] = [Self::Code, Self::Chance, Self::Kl];
 }
 
-/// A run: what is changed, level by level, and what is read of it.
+/// A run: its changes, level by level, and its measures.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub changes: Vec<Change>,
     pub reads: &'static [Measure],
 }
 
-/// What a run shows at each position of the group of rows that a measure reads; nothing of what is not read.
+/// The values of a run at each position of the rows of a measure; empty for measures that are not read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
     pub code: Vec<f64>,
@@ -74,7 +74,7 @@ pub struct Runs<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     survey: &'a Survey,
-    /// The level of the target: how many dictionaries stand before its own.
+    /// The level of the target: the number of dictionaries before its own.
     level: usize,
     reader: Reader,
     tokens: &'a [u32],
@@ -83,26 +83,26 @@ pub struct Runs<'a> {
     means: Vec<Vec<f32>>,
 }
 
-/// What the model does as it is with the rows of a part.
+/// The clean run of the rows of a part.
 struct Clean {
-    /// What flows at each dictionary up to the target's: `[rows, pos, d_model]`.
+    /// The residual stream at each dictionary up to the target's: `[rows, pos, d_model]`.
     streams: Vec<Tensor>,
-    /// The codes of each dictionary before the target's, row behind row.
+    /// The codes of each dictionary before the target's, row after row.
     codes: Vec<SparseCodes>,
-    /// What the blocks behind the first dictionary look back at; nothing where a model looks ahead, too.
+    /// Keys and values of the blocks after the first dictionary; None for a bidirectional model.
     past: Option<Past>,
-    /// What is read at each position.
+    /// The clean values at each position.
     values: Vec<f64>,
     /// log P of every token at these positions, where others are compared with it.
     logs: Option<Tensor>,
 }
 
-/// Some rows of a part, those that a run changes, from the first column on that is changed in one of them.
+/// The rows of a part that a run changes, from the first changed column on.
 struct Picked<'a> {
     batch: Batch,
     rows: Vec<usize>,
     start: usize,
-    /// The positions that are looked at, by their number in the part and in `[rows, columns]` of these rows.
+    /// The measured positions, by their index in the part and in `[rows, columns]` of these rows.
     spots: Vec<(usize, u32)>,
     clean: &'a Clean,
 }
@@ -129,12 +129,12 @@ impl<'a> Runs<'a> {
         self.stages.get(level).map(|stage| stage.place.to_string()).unwrap_or_default()
     }
 
-    /// What is known of the features of a level.
+    /// The sums of the features of a level.
     pub fn tallies(&self, level: usize) -> &[Tally] {
         self.survey.dictionaries.get(level).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The rows that a measure reads.
+    /// The rows of a measure.
     pub fn group(&self, measure: Measure) -> &Group {
         match measure {
             Measure::Code => &self.contexts.target,
@@ -143,8 +143,8 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// Level by level: the sum of the codes of each feature in the rows that are judged, up to the last position of each
-    /// that is looked at.
+    /// Level by level: the sum of the codes of each feature in the evaluated rows, up to the last measured position of
+    /// each.
     pub fn masses(&self, task: &Task) -> Result<Vec<Vec<f64>>> {
         let mut masses: Vec<Vec<f64>> =
             self.stages.iter().take(self.level).map(|stage| vec![0.0; stage.sae.d_sae()]).collect();
@@ -163,8 +163,8 @@ impl<'a> Runs<'a> {
         Ok(masses)
     }
 
-    /// What the model shows as it is, and what each of some runs shows. The rows of a part go through the model together,
-    /// and several runs at once.
+    /// The values of the clean run, and of each of some runs. The rows of a part share a batch, and several runs are
+    /// computed at once.
     pub fn all(&self, runs: &[Run], task: &Task) -> Result<(Found, Vec<Found>)> {
         let (mut clean, mut found) = (Found::default(), vec![Found::default(); runs.len()]);
         let of_measure = |measure: Measure| self.group(measure).parts.iter().map(move |part| (measure, part));
@@ -186,7 +186,7 @@ impl<'a> Runs<'a> {
         Ok((clean, found))
     }
 
-    /// Runs in the order given, several of them at a time, so that progress is seen.
+    /// Runs in the order given, several of them at a time, to report progress.
     fn at_once(
         &self,
         runs: &[Run],
@@ -244,7 +244,7 @@ impl<'a> Runs<'a> {
         for rows in touched.chunks(TOGETHER) {
             let start = if clean.past.is_some() { rows[0].0 } else { 0 };
             let some = Picked::of(part, rows.iter().map(|(_, row)| *row).collect(), start, clean)?;
-            // A change behind all that is looked at is none.
+            // A change after all measured positions has no effect.
             if some.spots.is_empty() {
                 continue;
             }
@@ -288,7 +288,7 @@ impl<'a> Runs<'a> {
         starts.into_iter().enumerate().filter_map(|(row, start)| Some((start?, row))).collect()
     }
 
-    /// What flows behind some blocks in rows of a part, from the column on where they begin.
+    /// The stream after some blocks in rows of a part, from the column on where they begin.
     fn behind(&self, some: &Picked, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
@@ -354,7 +354,7 @@ impl<'a> Picked<'a> {
         codes.picked(&positions.collect::<Vec<_>>())
     }
 
-    /// What is looked at of `[rows, columns, d]`.
+    /// The measured positions of `[rows, columns, d]`.
     fn chosen(&self, x: &Tensor) -> Result<Tensor> {
         let places: Vec<u32> = self.spots.iter().map(|(_, place)| *place).collect();
         Ok(x.flatten(0, 1)?.index_select(&Tensor::new(places, x.device())?, 0)?)

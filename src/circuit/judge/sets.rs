@@ -1,4 +1,4 @@
-//! The sets of features that a judgement keeps or takes off, and the runs that show what becomes of it.
+//! The sets of features that an evaluation keeps or ablates, and their runs.
 
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use crate::base::{Result, Task};
 use crate::circuit::Graph;
 use crate::sae::splice::Rest;
 
-/// At most so many random sets of each kind are run where the target is read, and where only some features are kept.
+/// Maximum number of random sets of each kind where the target is read, and for faithfulness.
 const FEW: usize = 3;
-/// At most so many of each kind are run on other text, whose hundreds of rows take longest.
+/// Maximum number of each kind on unrelated text, whose hundreds of rows take longest.
 const ON_OTHER_TEXT: usize = 2;
 
 const ALL: &[Measure] = &[Measure::Code, Measure::Chance, Measure::Kl];
@@ -19,15 +19,15 @@ const ABOUT_THE_TARGET: &[Measure] = &[Measure::Code, Measure::Chance];
 const OF_TOKENS: &[Measure] = &[Measure::Chance];
 const OF_A_NODE: &[Measure] = &[Measure::Chance, Measure::Kl];
 
-/// Features that are taken off together, in several runs where there are several such sets.
+/// Features that are ablated together, in several runs where there are several such sets.
 pub struct TakenOff {
     pub name: String,
-    /// How many features a set has.
+    /// The size of a set.
     pub features: usize,
     pub runs: Range<usize>,
 }
 
-/// What is left with all features of the dictionaries at their means, and with some as they are.
+/// Faithfulness: runs with all features of the dictionaries mean-ablated, and with some kept.
 pub struct Kept {
     pub errors: &'static str,
     pub empty: usize,
@@ -35,7 +35,7 @@ pub struct Kept {
     pub random: Range<usize>,
 }
 
-/// All runs of a judgement, and which of them are about what.
+/// All runs of an evaluation, and what each is for.
 #[derive(Default)]
 pub struct Sets {
     pub runs: Vec<Run>,

@@ -1,4 +1,4 @@
-//! The tables of a judgement.
+//! The tables of an evaluation.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::sets::{Kept, Sets, TakenOff};
 use crate::base::{Cell, Table};
 use crate::model::labels::Values;
 
-/// Below this part of what the model has, the difference that there is to explain is one of rounding.
+/// Below this share of the clean value, the difference to explain is rounding error.
 const NOTHING: f64 = 1e-6;
 
 /// What a change is one of.
@@ -21,7 +21,7 @@ const DUE: &str = "P(tokens) where one comes next";
 const ELSEWHERE: &str = "P(tokens) elsewhere in these rows";
 const KL: &str = "KL on other text, nats";
 
-/// What the runs of a judgement show.
+/// The results of the runs of an evaluation.
 pub struct Told<'a> {
     runs: &'a Runs<'a>,
     sets: &'a Sets,
@@ -60,8 +60,8 @@ impl<'a> Told<'a> {
         ]
     }
 
-    /// By how much some runs differ from the model as it is, on average over them: a share of the code, else a mean over
-    /// positions. Of KL, which the model as it is has none of, the clean value is 0.
+    /// The mean difference of some runs from the clean run: a share of the code, else a mean over positions. The clean
+    /// value of KL is 0.
     fn change(&self, runs: &[&Found], (_, measure, rows): (&str, Measure, &Rows)) -> Option<Figure> {
         let clean = self.clean.of(measure);
         let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
@@ -81,7 +81,7 @@ impl<'a> Told<'a> {
         all.filter(|found| !found.of(measure).is_empty()).collect()
     }
 
-    /// What of the target's activation, and of the tokens' probability, is left where only some features are.
+    /// How much of the target's activation, and of the tokens' probability, is left with only some features.
     pub fn faithfulness(&self) -> Table {
         let measures = [("target's code", Measure::Code, &self.code), (DUE, Measure::Chance, &self.due)];
         let mut rows = Vec::new();
@@ -91,7 +91,7 @@ impl<'a> Told<'a> {
                 let (whole, none) = (self.clean.of(measure), of(*empty));
                 let mean = |of: &[f64]| positions.mean(|at| of[at]).map(|figure| figure.value);
                 let (Some(m), Some(m0)) = (mean(whole), mean(none)) else { continue };
-                // Where the model does no more than its means there is nothing to explain.
+                // Where the clean value equals that of mean ablation there is nothing to explain.
                 let is_something = (m - m0).abs() > NOTHING * m.abs();
                 let share = |run: usize| {
                     let left = of(run);
@@ -116,7 +116,7 @@ impl<'a> Told<'a> {
         table("faithfulness: (m(C) - m(0)) / (m(M) - m(0))", &columns.concat(), rows)
     }
 
-    /// What is lost without the circuit, set to 0, and without other features, as many in each dictionary.
+    /// What is lost when the circuit is zero-ablated, and without other features, as many in each dictionary.
     pub fn necessity(&self) -> Table {
         let mut rows = Vec::new();
         for change in self.changes() {
@@ -238,7 +238,7 @@ impl<'a> Told<'a> {
         Some(circuit.interval.is_some_and(|[_, smallest]| -smallest > most))
     }
 
-    /// On how much it is judged.
+    /// The numbers of rows and positions.
     pub fn looked_at(&self) -> Table {
         let contexts = &self.runs.contexts;
         let of_due = match contexts.due_rows == self.due.rows() {

@@ -1,4 +1,4 @@
-//! Judgements beside whole passes with hooks.
+//! Evaluations compared with full forward passes with hooks.
 
 use super::change::Change;
 use super::random::Kind;
@@ -43,7 +43,7 @@ fn text() -> Text {
     Text::given([words, words, others].map(String::from).to_vec(), text::Options::default()).unwrap()
 }
 
-/// A target that is active in some rows and silent in others.
+/// A target that is active in some rows and inactive in others.
 fn target(survey: &Survey) -> usize {
     (0..FEATURES).min_by_key(|feature| survey.dictionaries[2][*feature].fired.abs_diff(12)).unwrap()
 }
@@ -75,7 +75,7 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
     model.decoder.run(batch, Ask { hooks, places, positions: None }, &Task::default()).unwrap()
 }
 
-/// Runs on all rows of the text, with what the judgement stands on.
+/// Runs on all rows of the text, with the survey of the evaluation.
 fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
     let harvesting = harvest::Options { context: Some(CONTEXT), ..harvest::Options::default() };
@@ -294,6 +294,6 @@ fn what_cannot_be_judged_is_refused() {
     behind.nodes.swap(0, 1);
     assert!(judged(&behind, &saes).contains("found resid_post.2/"));
     if let Some(silent) = survey.dictionaries[2].iter().position(|tally| tally.fired == 0) {
-        assert!(judged(&graph(silent), &saes).ends_with("is never active in the text that it is judged on"));
+        assert!(judged(&graph(silent), &saes).ends_with("is never active in the text that the tree is evaluated on"));
     }
 }

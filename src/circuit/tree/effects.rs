@@ -13,17 +13,17 @@ use crate::model::decoder::Variants;
 use crate::model::run::Ask;
 use crate::tensor::{Tensor, dtype};
 
-/// At most so many numbers of variants are made at a time.
+/// Maximum number of elements of variants computed at a time.
 const AT_ONCE: usize = 1 << 24;
 
-/// So many tokens go through the model at once, to come to the site where features are ablated.
+/// Tokens in a batch of the model up to the site where features are ablated.
 const TOKENS: usize = 1 << 13;
 
 /// What is added to both parts of a relative effect, so that one with the denominator 0 is a number; the authors'
 /// notebook has it.
 const SMALL: f64 = 1e-10;
 
-/// What is done to a feature.
+/// The way of the intervention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Way {
     /// x - c_f d_f at all positions; the effect is what the target loses, (orig - ablated) / orig.
@@ -33,21 +33,21 @@ pub enum Way {
     Restore,
 }
 
-/// What a target loses by the features of an earlier dictionary, on average over texts.
+/// The effects of the features of an earlier dictionary on a target, on average over texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effects {
     /// Feature by feature: the mean over texts of (orig - ablated) / orig.
     pub mean: Vec<f64>,
-    /// In how many of the texts each feature is active.
+    /// The number of texts in which each feature is active.
     pub active: Vec<u32>,
-    /// How many variants were computed.
+    /// The number of variants computed.
     pub variants: usize,
 }
 
 /// How much feature `target` of `to` at the last token of each text depends on each feature of `from`.
 ///
-/// A feature that is not active in a text has no effect there, exactly, since nothing is taken off; it is not computed.
-/// A text in which the target is not active counts as one in which nothing has an effect.
+/// A feature that is not active in a text has exactly no effect there, and is not computed. A text in which the target
+/// is not active counts as one without effects.
 pub fn effects(
     model: &Model,
     (from, to): (&Stage, &Stage),
@@ -64,7 +64,7 @@ pub fn effects(
     for (number, of_text) in of_texts.into_iter().enumerate() {
         let OfText { original, changed } = of_text?;
         found.variants += changed.len();
-        // A target that is silent has nothing to lose.
+        // An inactive target has nothing to lose.
         if original == 0.0 {
             continue;
         }
@@ -89,7 +89,7 @@ pub fn effects(
     Ok(found)
 }
 
-/// What is asked of every text.
+/// The settings for every text.
 struct Asked<'a> {
     model: &'a Model,
     from: &'a Stage,
@@ -99,13 +99,13 @@ struct Asked<'a> {
     task: &'a Task,
 }
 
-/// What one text says: the target's code, and what it is with each active feature changed.
+/// The results of one text: the target's code, clean and with each active feature changed.
 struct OfText {
     original: f64,
     changed: Vec<(u32, f64)>,
 }
 
-/// What flows at the site of a dictionary in each text: `[pos, d_model]`.
+/// The residual stream at the site of a dictionary in each text: `[pos, d_model]`.
 fn streams(model: &Model, stage: &Stage, texts: &[Vec<u32>], task: &Task) -> Result<Vec<Tensor>> {
     let width = texts.iter().map(Vec::len).max().unwrap_or(1);
     let mut streams = Vec::with_capacity(texts.len());
@@ -146,7 +146,7 @@ struct Text<'a> {
     /// `[pos, d_model]`, in the dtype of the dictionary.
     stream: &'a Tensor,
     input: Tensor,
-    /// Every code that is not 0: its feature, its column and itself, feature by feature.
+    /// Every nonzero code: its feature, its column and its value, feature by feature.
     codes: Vec<(u32, usize, f32)>,
 }
 
@@ -176,7 +176,7 @@ impl<'a> Text<'a> {
         Ok(OfText { original, changed })
     }
 
-    /// The codes in parts that are computed together, those of a feature never in two.
+    /// The codes in parts that are computed together; those of a feature are in one part.
     fn parts(&self) -> Vec<&[(u32, usize, f32)]> {
         let (columns, d) = (self.tokens.len(), self.input.elem_count() / self.tokens.len().max(1));
         // Behind one block nothing but the scores is as wide as all columns of a variant.
@@ -185,7 +185,7 @@ impl<'a> Text<'a> {
         let (mut parts, mut start, mut numbers) = (Vec::new(), 0, 0);
         let mut end = 0;
         for feature in self.codes.chunk_by(|a, b| a.0 == b.0) {
-            // What flows, keys and values of each change; and what an MLP makes of a last column.
+            // Stream, keys and values of each change; and the MLP's hidden layer at the last column.
             let more = 3 * feature.len() * d + columns * of_column + 8 * d;
             if numbers > 0 && numbers + more > AT_ONCE {
                 parts.extend(self.codes.get(start..end));

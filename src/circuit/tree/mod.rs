@@ -1,4 +1,5 @@
-//! The causal tree of a feature: which features of earlier dictionaries it is made of (Cunningham et al. 2023, section 5).
+//! The causal tree of a feature: the features of earlier dictionaries that it depends on (Cunningham et al. 2023,
+//! section 5).
 //!
 //! The strongest positions of a feature are taken, every feature of the dictionary before is ablated there, and those
 //! by which it falls most are its children; each of them has children in turn, down to the first dictionary.
@@ -29,8 +30,8 @@ pub use options::{Depth, Options, Rank};
 pub use read::{Read, Reader};
 pub use stage::{Stage, is_same, leading_to};
 
-/// The causal tree of feature `target` of the last dictionary. `survey` is what the dictionaries, which come in the order
-/// of the computation, found in a text.
+/// The causal tree of feature `target` of the last dictionary. `survey` is that of a text by the dictionaries, which
+/// come in the order of the computation.
 pub fn causal_tree(
     model: &Model,
     saes: &[Sae],
@@ -41,7 +42,7 @@ pub fn causal_tree(
 ) -> Result<Graph> {
     let stages = Stage::in_order(model, saes)?;
     let Some((last, earlier)) = stages.split_last().filter(|(_, earlier)| !earlier.is_empty()) else {
-        return Err(err!(Argument, "expected dictionaries of at least two places, found {}", stages.len()).hint(
+        return Err(err!(Argument, "expected dictionaries of at least two sites, found {}", stages.len()).hint(
             "a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each",
         ));
     };
@@ -53,7 +54,7 @@ pub fn causal_tree(
     let texts = looking.texts(earlier.len(), target);
     if texts.is_empty() {
         return Err(err!(Argument, "feature {target} of {} is never active in this text", last.place)
-            .hint("read more text, or choose a feature that fires"));
+            .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
     let mut growing = Growing { looking, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
@@ -78,7 +79,7 @@ pub fn causal_tree(
     })
 }
 
-/// What does not change while a tree grows.
+/// The constants of a search.
 struct Looking<'a> {
     model: &'a Model,
     stages: &'a [Stage],
@@ -101,7 +102,7 @@ impl Looking<'_> {
     }
 }
 
-/// A tree while it grows.
+/// A tree during the search.
 struct Growing<'a> {
     looking: Looking<'a>,
     outliers: Outliers,
@@ -130,7 +131,7 @@ impl Growing<'_> {
         Ok(self.nodes.len() - 1)
     }
 
-    /// Level by level, so that a feature that several have as a child is looked at once.
+    /// Level by level, so that a feature that is a child of several is expanded once.
     fn all(&mut self, task: &Task) -> Result<()> {
         let top = self.looking.stages.len() - 1;
         let mut followed = vec![0];
@@ -153,7 +154,7 @@ impl Growing<'_> {
         Ok(())
     }
 
-    /// Adds the children of a node, and gives those that are followed.
+    /// Adds the children of a node, and returns those that are expanded.
     fn children(&mut self, node: usize, task: &Task) -> Result<Vec<usize>> {
         let (level, feature) = (self.nodes[node].level, self.nodes[node].feature);
         let Looking { model, stages, options, .. } = self.looking;

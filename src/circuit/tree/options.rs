@@ -1,37 +1,37 @@
-//! How a tree is grown.
+//! The options of a tree.
 
 use super::effects::Way;
 use super::read::Read;
 use crate::base::Cell;
 
-/// By what children are chosen.
+/// How children are ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rank {
-    /// Those by which the target falls most, as the authors do. The one without which it grows most is shown beside them,
-    /// and not followed.
+    /// Those whose ablation lowers the target most, as in the paper. The one whose ablation raises it most is shown
+    /// beside them, and not followed.
     #[default]
     Signed,
     /// Those that change it most, in either direction.
     Absolute,
 }
 
-/// How far down children have children.
+/// Which children are expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Depth {
     /// All of them, down to the first dictionary.
     #[default]
     Full,
-    /// All children of the target; below, only the strongest child of each, while the others are still drawn. The
-    /// authors' notebook does that.
+    /// All children of the target; below, only the strongest child of each, while the others are still shown, as in the
+    /// authors' notebook.
     Paper,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// At how many positions a feature is looked at.
+    /// The number of positions for each feature.
     pub contexts: usize,
     pub children: usize,
-    /// Below which effect an edge is left out.
+    /// Edges with smaller effects are left out.
     pub min_effect: f64,
     pub rank: Rank,
     pub depth: Depth,
@@ -69,13 +69,13 @@ impl Read {
     pub const ALL: [(&'static str, Self); 2] = [("code", Self::Code), ("pre", Self::Pre)];
 }
 
-/// What one of several is called.
+/// The names of the values.
 fn name<T: PartialEq>(all: &[(&'static str, T)], value: &T) -> Cell {
     all.iter().find(|(_, known)| known == value).map_or(Cell::Missing, |(name, _)| (*name).into())
 }
 
 impl Options {
-    /// The options as a graph tells how it was made.
+    /// The options, as recorded in a graph.
     pub fn told(&self) -> Vec<(String, Cell)> {
         let pairs: [(&str, Cell); 7] = [
             ("contexts", self.contexts.into()),
@@ -89,7 +89,7 @@ impl Options {
         pairs.map(|(name, value)| (name.to_string(), value)).to_vec()
     }
 
-    /// Which features are children, and which is shown beside them because the target grows without it.
+    /// The children, and the feature that is shown beside them because its ablation raises the target.
     pub fn chosen(&self, effects: &[f64]) -> (Vec<usize>, Option<usize>) {
         let strongest = |most: usize, size: &dyn Fn(f64) -> f64| -> Vec<usize> {
             let of = |feature: usize| effects.get(feature).map_or(0.0, |effect| size(*effect));
@@ -101,7 +101,7 @@ impl Options {
         };
         match (self.rank, self.way) {
             (Rank::Absolute, _) => (strongest(self.children, &f64::abs), None),
-            // What a feature leaves of the target on its own is never below nothing, but where codes may be.
+            // What a feature restores of the target is never negative, unless codes may be.
             (Rank::Signed, Way::Restore) => (strongest(self.children, &|effect| effect), None),
             (Rank::Signed, Way::Ablate) => {
                 (strongest(self.children, &|effect| effect), strongest(1, &|effect| -effect).pop())

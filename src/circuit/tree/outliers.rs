@@ -1,5 +1,5 @@
-//! Dimensions of the stream whose activations stand out, as large language models have them (Dettmers et al. 2022), and the
-//! features that only stand for such a dimension (Cunningham et al. 2023 found them in their trees).
+//! Outlier dimensions of the residual stream (Dettmers et al. 2022), and the features that only represent such a
+//! dimension (Cunningham et al. 2023 found them in their trees).
 
 use super::stage::Stage;
 use crate::base::{Result, Task};
@@ -12,18 +12,18 @@ use crate::tensor::DType;
 /// times its standard deviation.
 const TIMES: f64 = 25.0;
 
-/// At most so many texts are looked at: thousands of positions tell a variance well enough.
+/// Maximum number of texts: thousands of positions estimate a variance well enough.
 const TEXTS: usize = 64;
 
-/// A feature stands for a dimension that has more than this share of the square of its direction.
+/// A feature represents a dimension that has more than this share of its squared norm.
 const SHARE: f64 = 0.5;
 
 /// Level by level and dimension by dimension, whether it is an outlier.
 pub struct Outliers(Vec<Vec<bool>>);
 
 impl Outliers {
-    /// Looks at what flows in some texts, the first token of each left out: in many models it is far longer than all
-    /// others.
+    /// Reads the residual stream of some texts, without the first token of each: in many models its norm is far larger
+    /// than all others.
     pub fn of(model: &Model, stages: &[Stage], texts: &[Vec<u32>], task: &Task) -> Result<Self> {
         let texts = texts.get(..TEXTS).unwrap_or(texts);
         let batch = Batch::new(texts.to_vec())?;
@@ -37,7 +37,7 @@ impl Outliers {
         Ok(Self(stages.iter().map(of_stage).collect::<Result<_>>()?))
     }
 
-    /// The outlier dimension that a feature stands for, if it does.
+    /// The outlier dimension that a feature represents, if it does.
     pub fn dimension(&self, level: usize, stage: &Stage, feature: usize) -> Result<Option<usize>> {
         let direction: Vec<f64> = stage.sae.directions().get(feature)?.to_dtype(DType::F64)?.to_vec1()?;
         let all: f64 = direction.iter().map(|x| x * x).sum();
@@ -47,7 +47,7 @@ impl Outliers {
     }
 }
 
-/// Which dimensions of these rows stand out.
+/// The outlier dimensions of these rows.
 fn outliers(rows: &[&[f64]]) -> Vec<bool> {
     let width = rows.first().map_or(0, |row| row.len());
     let count = rows.len().max(1) as f64;

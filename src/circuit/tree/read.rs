@@ -1,4 +1,4 @@
-//! How the target of a tree is read: the code, or what comes before it, of one feature.
+//! How the target of a tree is read: the code or the pre-activation of one feature.
 
 use crate::base::{Result, Task};
 use crate::sae::{About, Activation, Parts, Sae};
@@ -10,7 +10,7 @@ pub enum Read {
     /// As its dictionary encodes, selection included.
     #[default]
     Code,
-    /// Before its activation function.
+    /// Its pre-activation.
     Pre,
 }
 
@@ -50,7 +50,7 @@ impl Reader {
     }
 }
 
-/// The dictionary with one feature only, where others have no say in what is read of it.
+/// The dictionary with one feature only, where codes do not depend on other features.
 fn alone(parts: &Parts, feature: usize, read: Read) -> Result<Option<Parts>> {
     let of = |tensor: &Tensor| tensor.narrow(0, feature, 1);
     let activation = match (&parts.activation, read) {

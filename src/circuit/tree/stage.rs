@@ -1,4 +1,4 @@
-//! A dictionary of the residual stream, and where in the model it stands.
+//! A dictionary of the residual stream, and its site in the model.
 
 use crate::base::Result;
 use crate::err;
@@ -12,7 +12,7 @@ use crate::tensor::{DType, Tensor};
 pub struct Stage {
     pub sae: Sae,
     pub place: Place,
-    /// The first block that reads what flows there.
+    /// The first block after it.
     pub block: usize,
 }
 
@@ -47,13 +47,13 @@ impl Stage {
         Ok(Self { sae: sae.clone(), place, block })
     }
 
-    /// The dictionaries in the order of the computation, no two of one place.
+    /// The dictionaries in the order of the computation, no two of one site.
     pub fn all(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         let mut stages = saes.iter().map(|sae| Self::new(model, sae)).collect::<Result<Vec<_>>>()?;
         stages.sort_by_key(|stage| stage.block);
         if let Some([a, b]) = stages.array_windows().find(|[a, b]| a.block == b.block) {
-            return Err(err!(Argument, "expected dictionaries of different places, found {} and {}", a.place, b.place)
-                .hint("what flows behind a block is what flows before the next one"));
+            return Err(err!(Argument, "expected dictionaries of different layers, found {} and {}", a.place, b.place)
+                .hint("the residual stream after a block is the one before the next block"));
         }
         Ok(stages)
     }
@@ -68,7 +68,7 @@ impl Stage {
     }
 }
 
-/// The dictionaries of a tree in the order of the computation: all that stand before that of the target, and this last.
+/// The dictionaries of a tree in the order of the computation: all before that of the target, and this last.
 pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>> {
     let top = Stage::new(model, target)?;
     let stages = Stage::all(model, saes)?;

@@ -1,4 +1,4 @@
-//! Trees beside the plain loop of full passes with hooks, in small models of every shape.
+//! Trees compared with the plain loop of full forward passes with hooks, in small models of every shape.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,18 +160,18 @@ fn what_makes_no_tree_is_refused() {
         causal_tree(&model, saes, survey, target, &Options::default(), &Task::default()).unwrap_err().message
     };
     assert_eq!(grow(&saes, &survey, FEATURES), "expected a feature below 24 of resid_post.2, found 24");
-    assert_eq!(grow(&saes[2..], &survey, 0), "expected dictionaries of at least two places, found 1");
+    assert_eq!(grow(&saes[2..], &survey, 0), "expected dictionaries of at least two sites, found 1");
     survey.dictionaries[2][5].top.clear();
     assert_eq!(grow(&saes, &survey, 5), "feature 5 of resid_post.2 is never active in this text");
     let d = model.decoder.config().d_model;
     let other = dictionary(d, 7, Activation::Relu, "resid_post.1");
     let both = [saes[0].clone(), saes[1].clone(), other.clone()];
     let twice = leading_to(&model, &both, &saes[2]).unwrap_err();
-    assert_eq!(twice.message, "expected dictionaries of different places, found resid_post.1 and resid_post.1");
+    assert_eq!(twice.message, "expected dictionaries of different layers, found resid_post.1 and resid_post.1");
     let wrong = leading_to(&model, &saes, &other).unwrap_err();
     assert!(wrong.message.contains("another dictionary (relu of 24 features)"), "{}", wrong.message);
     let names = |saes: Vec<Sae>| saes.iter().map(|sae| sae.parts().about.sites[0].clone()).collect::<Vec<_>>();
-    // Those behind the target are left out, their order does not matter, and layers may be missing.
+    // Those after the target are left out, their order does not matter, and layers may be missing.
     let [a, _, c] = [0, 1, 2].map(|i| saes[i].clone());
     assert_eq!(names(leading_to(&model, &[c.clone(), a.clone()], &saes[1]).unwrap()), ["resid_post.0", "resid_post.1"]);
     assert_eq!(names(leading_to(&model, &[c, a], &saes[2]).unwrap()), ["resid_post.0", "resid_post.2"]);

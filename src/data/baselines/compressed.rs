@@ -1,4 +1,4 @@
-//! How small a text becomes: the yardstick that needs no training.
+//! Compression: the baseline that needs no training.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use lzma_rust2::{XzOptions, XzWriter};
 use crate::base::{Error, Result, Task, names};
 use crate::{bail, err};
 
-/// How much is handed over between two questions whether to stop.
+/// Bytes handed over between two checks for an interruption.
 const PORTION: usize = 1 << 14;
 
-/// What makes the text smaller, each as hard as it tries.
+/// The compressors, each at its strongest setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     Gzip,
@@ -56,7 +56,7 @@ fn failed(error: std::io::Error) -> Error {
     err!(Bug, "a text that cannot be compressed: {error}")
 }
 
-/// A text on its way to a compressor.
+/// A text as the input of a compressor.
 struct Handed<'a> {
     next: &'a mut dyn FnMut() -> Result<Option<String>>,
     bytes: usize,

@@ -1,4 +1,4 @@
-//! What a language model has to beat: n-grams, and programs that make files smaller.
+//! Baselines for language models: n-grams and compressors.
 
 mod compressed;
 mod ngram;

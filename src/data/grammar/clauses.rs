@@ -86,7 +86,7 @@ fn draw(pen: &mut Pen, mix: &Mix) -> usize {
     mix.prose(place)
 }
 
-/// Writes paragraphs of prose, of about so many bytes in all.
+/// Writes paragraphs of prose, about this many bytes in total.
 pub fn prose(pen: &mut Pen, mix: &Mix, bytes: usize) {
     loop {
         sentence(pen, mix);

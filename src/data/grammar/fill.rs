@@ -54,7 +54,7 @@ impl Pen {
         self.out.push(rest);
     }
 
-    /// Does what a sign asks for, and gives what stands behind it.
+    /// Handles a sign of a template, and returns what comes after it.
     fn sign<'t>(&mut self, text: &'t str, article: bool, slots: &[Slot]) -> &'t str {
         let mut chars = text.chars();
         let sign = chars.next();

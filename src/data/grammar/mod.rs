@@ -1,4 +1,4 @@
-//! The labelled language: English and code without end, of which the truth about every token is known.
+//! The labelled language: endless English and code with ground truth for every token.
 //!
 //! docs/grammar.md describes it, phenomenon by phenomenon.
 
@@ -28,17 +28,17 @@ use topics::{SOFTWARE, TOPICS, Topic};
 
 pub use weights::{Mix, PHENOMENA};
 
-/// Which part of the language a text is drawn from.
+/// The split of the language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// What a model is trained on.
+    /// For training.
     Train,
     /// Templates, names and combinations that [`Split::Train`] never has, for evaluation.
     Held,
 }
 
 impl Split {
-    /// What stands in the origin of a document.
+    /// The origin of a document.
     fn name(self) -> &'static str {
         match self {
             Split::Train => "train",
@@ -47,7 +47,7 @@ impl Split {
     }
 }
 
-/// How many bytes a document has: some 60 to 300 words.
+/// Bytes in a document: some 60 to 300 words.
 const SHORTEST: usize = 340;
 const LONGEST: usize = 1700;
 
@@ -68,7 +68,7 @@ impl Grammar {
         Self { seed, mix: mix.clone(), split, number: 0 }
     }
 
-    /// Goes on as if so many more documents had been read.
+    /// Skips documents.
     pub fn skip(&mut self, documents: u64) {
         self.number = self.number.saturating_add(documents);
     }

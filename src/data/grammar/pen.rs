@@ -1,4 +1,4 @@
-//! The writing hand: draws words and templates, and knows which of them training may see.
+//! The pen: draws words and templates, by the rules of the split.
 
 #[cfg(test)]
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What the language promises, seen in some hundred documents.
+//! The guarantees of the language, checked on some hundred documents.
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ pub const PHENOMENA: [&str; 13] = [
     "code",
 ];
 
-/// How often each is drawn where nobody says otherwise.
+/// The default weights.
 const BALANCED: [f64; PHENOMENA.len()] = [10.0, 16.0, 8.0, 10.0, 10.0, 10.0, 7.0, 14.0, 3.0, 3.0, 4.0, 3.0, 6.0];
 
 /// Weights by phenomenon.

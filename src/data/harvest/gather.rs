@@ -1,4 +1,4 @@
-//! The hook that takes kept positions out of a forward pass, and how wide sites are.
+//! The hook that collects kept positions in a forward pass, and the widths of sites.
 
 use crate::base::Result;
 use crate::err;
@@ -7,12 +7,12 @@ use crate::model::hooks::{At, Hooks, one_head};
 use crate::model::site::{Heads, Kind, Place, Site};
 use crate::tensor::{DType, Device, Tensor};
 
-/// How many numbers a place has at each position; the heads of a whole site lie one behind the other.
+/// The width of a site at each position; the heads of a whole site are concatenated.
 pub fn width(config: &Config, place: Place) -> Result<usize> {
     let heads = match (place.head, place.site.kind.heads()) {
         (_, Heads::Square) => {
-            return Err(err!(Argument, "`{place}` has no activation of a position: its axes are queries and keys")
-                .hint("harvest `z` for what a head reads, or `head_out` for what it writes"));
+            return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys")
+                .hint("harvest `z`, or `head_out` for what a head writes"));
         }
         (Some(_), _) | (None, Heads::None) => 1,
         (None, Heads::Queries) => config.heads,
@@ -28,7 +28,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
     Ok(heads * each)
 }
 
-/// Takes rows of `[batch * positions, width]` at the places that it wants, and ends the pass behind the last of them.
+/// Collects rows of `[batch * positions, width]` at its sites, and ends the forward pass after the last of them.
 pub struct Gather<'a> {
     places: &'a [Place],
     widths: &'a [usize],
@@ -44,7 +44,7 @@ impl<'a> Gather<'a> {
         Ok(Self { places, widths, kept, found: vec![None; places.len()] })
     }
 
-    /// The rows of each place, one behind the other.
+    /// The rows of each site, concatenated.
     pub fn finish(self) -> Result<Vec<Vec<f32>>> {
         let missing = |place: &Place| err!(Bug, "a pass that did not come by `{place}`");
         self.found.into_iter().zip(self.places).map(|(found, place)| found.ok_or_else(|| missing(place))).collect()

@@ -11,22 +11,22 @@ use crate::err;
 use crate::model::labels::Column;
 use crate::model::tokenizer::Tokenizer;
 
-/// What is left out. What fills up a short row always is; by default nothing else.
+/// What is skipped. Padding always is; by default nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
-    /// Leaves out every token that marks a beginning, wherever it stands: in many models its activations are hundreds of
-    /// times longer than all others.
+    /// Skips every BOS token, wherever it is: in many models the norm of its activations is hundreds of times that of
+    /// all others.
     pub without_bos: bool,
-    /// Leaves out so many positions at the beginning of each row.
+    /// Skips this many positions at the beginning of each row.
     pub without_first: usize,
-    /// Leaves out these tokens.
+    /// Skips these tokens.
     pub without_ids: BTreeSet<u32>,
-    /// Leaves out tokens whose label has one of these values.
+    /// Skips tokens whose label has one of these values.
     pub without_labels: BTreeMap<String, BTreeSet<u32>>,
 }
 
-/// The same for one text and tokenizer: marks are ids, and labels are columns.
+/// The same, resolved for one text and tokenizer: BOS tokens as ids, and labels as columns.
 #[derive(Debug, Clone)]
 pub struct Keeping {
     first: usize,
@@ -35,7 +35,7 @@ pub struct Keeping {
 }
 
 impl Keep {
-    /// Refuses rules that would leave nothing, tokens that are none, and labels that the text does not have.
+    /// Refuses rules that would leave nothing, invalid tokens, and labels that the text does not have.
     pub fn resolved(
         &self,
         text: &Text,
@@ -46,12 +46,12 @@ impl Keep {
         if self.without_first >= context {
             return Err(err!(
                 Argument,
-                "expected fewer positions to leave out than the {context} of a row, found {}",
+                "expected fewer positions to skip than the {context} of a row, found {}",
                 self.without_first
             ));
         }
         if let Some(id) = self.without_ids.iter().find(|id| **id as usize >= vocab) {
-            return Err(err!(Argument, "expected token ids below {vocab} to leave out, found {id}"));
+            return Err(err!(Argument, "expected token ids below {vocab} to skip, found {id}"));
         }
         let mut ids = self.without_ids.clone();
         if self.without_bos {

@@ -1,4 +1,4 @@
-//! Activations of a model on a text: one pass feeds any number of sites, and stops behind the last.
+//! Activations of a model on a text: one forward pass for any number of sites, which stops after the last.
 
 mod gather;
 mod keep;
@@ -33,30 +33,30 @@ pub use moments::Moments;
 pub use passes::Passes;
 pub use sink::{Block, Blocks, Progress, Sink, Streamed};
 
-/// About so many tokens go through the model at once.
+/// Tokens in a batch of the model, about.
 const TOKENS: usize = 1 << 12;
 
-/// At most so many logits are computed at once, where they are harvested.
+/// Maximum number of logits computed at once, where they are harvested.
 const LOGITS: usize = 1 << 25;
 
-/// What goes with a harvest.
+/// The options of a harvest.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     pub keep: Keep,
-    /// How many tokens a row has; as many as the model reads where nothing is said.
+    /// Tokens in a row; by default the model's context.
     pub context: Option<usize>,
 }
 
-/// What a text gives to a harvest.
+/// The size and hash of a text in a harvest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// A hash of all its tokens, and of which of them are kept.
+    /// A hash of all its tokens, and of the positions that are kept.
     pub hash: String,
-    /// How many are kept: rows of activations.
+    /// The number of kept positions: rows of activations.
     pub rows: u64,
 }
 
-/// A harvest that runs. The same model, sites, text and options give the same blocks.
+/// A running harvest. The same model, sites, text and options give the same blocks.
 pub struct Harvest {
     decoder: Arc<Decoder>,
     places: Vec<Place>,
@@ -66,7 +66,7 @@ pub struct Harvest {
     context: usize,
     at_once: usize,
     progress: Progress,
-    /// How many tokens there are to read, where that is known.
+    /// The number of tokens to read, where known.
     total: Option<u64>,
     name: String,
 }
@@ -78,7 +78,7 @@ impl Harvest {
         })?;
         if text.is_endless() && text.options().tokens.is_none() {
             return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("say with `tokens` how much of it is read"));
+                .hint("limit it with the option `tokens`"));
         }
         let config = model.decoder.config();
         let places = places(&model.decoder, sites)?;
@@ -103,17 +103,17 @@ impl Harvest {
         &self.places
     }
 
-    /// How wide the activations of each are.
+    /// The width of each.
     pub fn widths(&self) -> &[usize] {
         &self.widths
     }
 
-    /// How many tokens a row has.
+    /// Tokens in a row.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// How many rows of tokens go through the model at once. Sums of floating-point numbers may depend on it.
+    /// Rows in a batch of the model. Sums of floating-point numbers may depend on it.
     pub fn at_once(&self) -> usize {
         self.at_once
     }
@@ -122,15 +122,15 @@ impl Harvest {
         &self.progress
     }
 
-    /// Goes on where a harvest of the same kind has come to. The text is read again up to there, without the model, and
-    /// refused if it is another.
+    /// Resumes a harvest of the same kind. The text is read again up to there, without the model, and refused if it has
+    /// changed.
     pub fn go_on(&mut self, behind: Progress, task: &Task) -> Result<()> {
         self.read_to(behind.read, &behind.tokens, task)?;
         self.progress = behind;
         Ok(())
     }
 
-    /// Reads the text without the model until so many of its rows have been read, and compares the hash of their tokens.
+    /// Reads this many rows of the text without the model, and compares the hash of their tokens.
     fn read_to(&mut self, read: u64, tokens: &str, task: &Task) -> Result<()> {
         while self.progress.read < read {
             match self.rows.next(task)? {
@@ -145,13 +145,13 @@ impl Harvest {
         }
     }
 
-    /// Reads what the next pass through the model would, without the model: how many positions it would give.
+    /// Reads the next batch without the model: the number of positions that it would yield.
     fn pass_over(&mut self, task: &Task) -> Result<Option<usize>> {
         let rows = self.gathered(task)?;
         Ok((!rows.is_empty()).then(|| rows.iter().map(|(_, kept)| kept.len()).sum()))
     }
 
-    /// How many positions the rest of the text gives, or that they are more than `most`; the model does not run.
+    /// The number of positions in the rest of the text, or that they are more than `most`; the model does not run.
     pub fn count(&mut self, most: u64, task: &Task) -> Result<Option<u64>> {
         let bar = self.bar("reading", task);
         let mut count = 0;
@@ -167,7 +167,7 @@ impl Harvest {
         Ok(None)
     }
 
-    /// What the whole text gives, read without the model.
+    /// The size and hash of the whole text, read without the model.
     pub fn contents(mut self, task: &Task) -> Result<Contents> {
         let bar = self.bar("reading", task);
         let (mut hash, mut count) = (Sha256::new(), 0);
@@ -191,12 +191,12 @@ impl Harvest {
         Ok(Contents { hash: hex(&hash.finalize()), rows: count })
     }
 
-    /// Shows how far the text has been read, in tokens.
+    /// Reports the progress, in tokens.
     fn bar(&self, what: &str, task: &Task) -> Box<dyn Bar> {
         task.begin(&format!("{what} {}", self.name), self.total)
     }
 
-    /// Where in a block the activations of a site stand, and how wide they are.
+    /// The index of a site in a block, and its width.
     fn standing(&self, site: &str) -> Result<(usize, usize)> {
         let named = select(self.decoder.config(), site)?;
         let [place] = named.as_slice() else {
@@ -207,7 +207,7 @@ impl Harvest {
         found.ok_or_else(|| err!(Bug, "a site that is not harvested"))
     }
 
-    /// Refuses a text that goes on here.
+    /// Refuses a text that does not end here.
     pub fn at_end(&mut self, task: &Task) -> Result<()> {
         match self.rows.next(task)? {
             None => Ok(()),
@@ -215,7 +215,7 @@ impl Harvest {
         }
     }
 
-    /// Gives all blocks to a sink.
+    /// Passes all blocks to a sink.
     pub fn run(mut self, sink: &mut dyn Sink, task: &Task) -> Result<Progress> {
         let bar = self.bar("harvesting", task);
         bar.had(self.progress.read * self.context as u64);
@@ -236,10 +236,10 @@ impl Harvest {
 
     fn nothing(&self) -> Error {
         err!(Argument, "expected activations to keep, found none in {}", self.name)
-            .hint("the text is empty, or all of its tokens are left out")
+            .hint("the text is empty, or all of its tokens are skipped")
     }
 
-    /// Takes word of a row that was read.
+    /// Counts a row.
     fn note(&mut self, row: &Row) {
         let mut hash = Sha256::new();
         hash.update(&self.progress.tokens);
@@ -305,7 +305,7 @@ impl Blocks for Harvest {
     }
 }
 
-/// One pass, on a thread apart, so that an interruption does not wait for it.
+/// One forward pass, on a separate thread, so that an interruption does not wait for it.
 fn activations(
     decoder: &Arc<Decoder>,
     (places, widths): (&[Place], &[usize]),
@@ -322,7 +322,7 @@ fn activations(
     })
 }
 
-/// The places that names stand for, in the order of the computation, each once.
+/// The sites that names stand for, in the order of the computation, each once.
 fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     let named = sites.iter().map(|site| select(decoder.config(), site));
     let mut places = named.collect::<Result<Vec<_>>>()?.concat();
@@ -334,16 +334,16 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     }
 }
 
-/// How many tokens a row has: what is asked for, or as many as the model reads.
+/// Tokens in a row: the option, or the model's context.
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     let (most, context) = (config.context, asked.unwrap_or(config.context));
     if context == 0 || context > most {
-        return Err(err!(Argument, "expected a context from 1 to {most}, which this model reads, found {context}"));
+        return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}"));
     }
     Ok(context)
 }
 
-/// How many rows of tokens go through the model at once.
+/// Rows in a batch of the model.
 pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);
     match places.iter().any(|place| place.site.kind == Kind::Logits) {
@@ -360,7 +360,7 @@ fn row_number(row: u64) -> Result<u32> {
     }
 }
 
-/// Refuses NaN and infinity where they come up.
+/// Refuses NaN and infinity where they occur.
 fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()> {
     let Some(at) = rows.iter().position(|x| !x.is_finite()) else { return Ok(()) };
     let of = |list: &[u32]| list.get(at / width).copied().unwrap_or_default();
@@ -377,7 +377,7 @@ fn finite(place: Place, width: usize, rows: &[f32], block: &Block) -> Result<()>
 }
 
 fn other_text(name: &str, rows: u64) -> Error {
-    err!(Argument, "the text {name} is another one than was harvested: its tokens differ within {} rows", rows + 1)
+    err!(Argument, "the text {name} is not the one that was harvested: its tokens differ within {} rows", rows + 1)
         .hint("its files or its tokenizer have changed since; harvest it into another folder")
 }
 

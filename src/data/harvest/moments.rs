@@ -1,9 +1,9 @@
-//! What is known of the activations of a site without keeping them: how many, their mean, how long they are.
+//! Statistics of the activations of a site: count, mean, norms.
 
 use serde::{Deserialize, Serialize};
 
-/// Statistics of the activations that have been seen, kept in f64 and merged block by block, so that they neither drift
-/// nor depend on more than the order of the blocks (Chan, Golub and LeVeque 1983).
+/// Running statistics in f64, merged block by block, so that they neither drift nor depend on more than the order of
+/// the blocks (Chan, Golub and LeVeque 1983).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moments {
@@ -21,7 +21,7 @@ impl Moments {
         Self { count: 0, mean: vec![0.0; width], mean_square_norm: 0.0, max: 0.0 }
     }
 
-    /// Takes rows of finite numbers, one behind the other.
+    /// Adds concatenated rows of finite numbers.
     pub fn take(&mut self, rows: &[f32]) {
         let width = self.mean.len();
         let count = rows.len() / width.max(1);

@@ -1,4 +1,5 @@
-//! Activations without end, straight from a model: pass after pass over a text, shuffled through a bounded buffer.
+//! An endless stream of activations, straight from a model: epoch after epoch over a text, shuffled through a bounded
+//! buffer.
 
 use rand::seq::SliceRandom;
 
@@ -10,36 +11,36 @@ use crate::err;
 use crate::model::Model;
 use crate::tensor::{Device, Tensor, kernels};
 
-/// The rows of passes: every position of the text once a pass.
+/// The rows of epochs: every position of the text once an epoch.
 ///
-/// The text is cut into fillings of the buffer, whole passes through the model each, and the rows of a filling come in an
-/// order drawn for it. Which positions a filling has is told by the text alone, so where a reading stands is one number,
-/// and skipping costs the model nothing. A text that fits into the buffer is harvested once.
+/// The text is cut into fillings of the buffer, whole batches of the model each, and the rows of each filling are
+/// shuffled. The positions of a filling depend on the text alone, so the position of a reading is one number, and
+/// skipping does not run the model. A text that fits into the buffer is harvested once.
 pub struct Passes {
     model: Model,
     text: Text,
     options: Options,
     sites: Vec<String>,
-    /// For each site that was asked for, where in a block it stands and how wide it is.
+    /// For each requested site, its index in a block and its width.
     order: Vec<(usize, usize)>,
     fillings: Vec<Filling>,
-    /// How many rows a pass gives, and a hash of all tokens that it reads.
+    /// Rows in an epoch, and a hash of all tokens.
     rows: u64,
     tokens: String,
     seed: u64,
-    /// How many rows have been given, all passes together.
+    /// Rows given so far, over all epochs.
     position: u64,
-    /// A harvest that stands behind the filling that was loaded last.
+    /// A harvest that has read up to the filling that was loaded last.
     harvest: Option<Harvest>,
     loaded: Option<Loaded>,
 }
 
-/// A part of a pass that is in memory at once.
+/// A part of an epoch that is in memory at once.
 struct Filling {
-    /// The first row of the pass that is in it, and how many there are.
+    /// Its first row in the epoch, and its number of rows.
     first: u64,
     rows: usize,
-    /// How much of the text comes before it: rows of tokens, and their hash.
+    /// The part of the text before it: rows of tokens, and their hash.
     read: u64,
     tokens: String,
 }
@@ -48,13 +49,13 @@ struct Filling {
 struct Loaded {
     filling: usize,
     sites: Vec<Tensor>,
-    /// The turn that the order was drawn for, and that order.
+    /// The epoch of the order, and that order.
     turn: u64,
     order: Vec<u32>,
 }
 
 impl Passes {
-    /// `buffer` is about how many rows are in memory at once: never fewer than one pass through the model gives.
+    /// `buffer` is the approximate number of rows in memory at once: never fewer than one batch of the model yields.
     pub fn new(
         (model, sites): (&Model, &[&str]),
         text: &Text,
@@ -84,27 +85,27 @@ impl Passes {
         })
     }
 
-    /// How many rows a pass gives.
+    /// Rows in an epoch.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// How wide the rows of each site are.
+    /// The width of each site.
     pub fn widths(&self) -> Vec<usize> {
         self.order.iter().map(|(_, width)| *width).collect()
     }
 
-    /// How many times each pass fills the buffer.
+    /// Fillings of the buffer in an epoch.
     pub fn fillings(&self) -> usize {
         self.fillings.len()
     }
 
-    /// A hash of all tokens that a pass reads.
+    /// A hash of all tokens of an epoch.
     pub fn tokens(&self) -> &str {
         &self.tokens
     }
 
-    /// Leaves out so many rows, as if they had been given. The model does not run for it.
+    /// Skips rows, as if they had been given. The model does not run for it.
     pub fn skip(&mut self, rows: u64) {
         self.position = self.position.saturating_add(rows);
     }
@@ -127,7 +128,7 @@ impl Passes {
         parts.into_iter().map(|parts| Ok(Tensor::cat(&parts, 0)?)).collect()
     }
 
-    /// Has the buffer hold the row that is next, and says where in its order that stands.
+    /// Makes sure that the next row is in the buffer, and returns its index in the order.
     fn turn_to_position(&mut self, task: &Task) -> Result<usize> {
         let (pass, within) = (self.position / self.rows, self.position % self.rows);
         let number = self.fillings.partition_point(|filling| filling.first <= within).saturating_sub(1);
@@ -253,7 +254,7 @@ mod tests {
             }
             assert_ne!(first, second);
             assert_eq!(sorted(second[0].clone()), wanted[0]);
-            // Both sites come in one order.
+            // Both sites have one order.
             let at = sites[1].iter().position(|row| *row == first[0][7]).unwrap();
             assert_eq!(sites[0][at], first[1][7]);
         }

@@ -1,4 +1,4 @@
-//! Where harvested activations go, and what comes of them.
+//! Sinks of harvested activations.
 
 use std::ops::ControlFlow;
 
@@ -8,16 +8,16 @@ use super::moments::Moments;
 use crate::base::{Result, Task};
 use crate::tensor::Tensor;
 
-/// The activations of some positions at several sites, and where they are from.
+/// The activations of some positions at several sites, with their origin.
 #[derive(Debug, Clone)]
 pub struct Block {
-    /// `[positions, width]` for each site, in f32 on the processor.
+    /// `[positions, width]` for each site, in f32 on the CPU.
     pub activations: Vec<Tensor>,
-    /// The token that stands at each.
+    /// The token at each.
     pub tokens: Vec<u32>,
-    /// The number of the row of tokens that it stands in, as the text was packed.
+    /// The index of its row in the packed text.
     pub rows: Vec<u32>,
-    /// Where in that row it stands.
+    /// Its position in that row.
     pub positions: Vec<u32>,
 }
 
@@ -37,15 +37,15 @@ pub trait Blocks {
     fn next(&mut self, task: &Task) -> Result<Option<Block>>;
 }
 
-/// How far a harvest has come: all that it needs to go on there.
+/// The progress of a harvest: all that it needs to resume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// How many rows of tokens were read.
+    /// Rows of tokens read.
     pub read: u64,
-    /// How many positions of them were kept.
+    /// Positions of them that were kept.
     pub kept: u64,
-    /// A hash of all tokens that were read, which tells one text from another.
+    /// A hash of all tokens that were read, which identifies the text.
     pub tokens: String,
     /// Of the activations as the model computed them, site by site.
     pub statistics: Vec<Moments>,
@@ -58,16 +58,16 @@ impl Progress {
     }
 }
 
-/// What takes the blocks of a harvest.
+/// A receiver of the blocks of a harvest.
 pub trait Sink {
-    /// Takes a block; `progress` is how far the harvest has come with it. It may say that it has enough.
+    /// Receives a block; `progress` includes it. It may say that it has enough.
     fn take(&mut self, block: Block, progress: &Progress, task: &Task) -> Result<ControlFlow<()>>;
 
-    /// There are no more. It is not called behind a sink that had enough.
+    /// There are no more. It is not called for a sink that had enough.
     fn finish(&mut self, progress: &Progress, task: &Task) -> Result<()>;
 }
 
-/// Gives every block to a function, as a fit does that reads from the model itself.
+/// Passes every block to a function, for fits that read from the model itself.
 pub struct Streamed<F>(pub F);
 
 impl<F: FnMut(Block) -> Result<ControlFlow<()>>> Sink for Streamed<F> {

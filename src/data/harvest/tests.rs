@@ -1,4 +1,4 @@
-//! What is harvested is what flowed, wherever it goes, and nothing that was to be left out.
+//! Harvests equal the activations of the model, in every sink, without skipped positions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::tensor::DType;
 pub const CONTEXT: usize = 8;
 const BOS: u32 = 26;
 
-/// Letters are tokens; `.` marks beginnings, and stands between documents.
+/// Letters are tokens; `.` is BOS, and separates documents.
 pub fn tokenizer() -> Tokenizer {
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     let letters = Tokenizer::characters(list.chain([".".into()]).collect(), Some("."), None).unwrap();
@@ -35,7 +35,7 @@ pub fn letters(documents: usize, options: text::Options) -> Text {
     Text::given((0..documents).map(word).collect(), text::Options { bos: Some(true), ..options }).unwrap()
 }
 
-/// Everything that a harvest gives, site by site, and where it is from.
+/// Everything that a harvest yields, site by site, with its origin.
 pub fn collected(blocks: &mut dyn Blocks) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>) {
     let (mut sites, mut origins) = (Vec::new(), Vec::new());
     while let Some(block) = blocks.next(&Task::default()).unwrap() {
@@ -117,7 +117,7 @@ fn what_is_to_be_left_out_is_and_nothing_else() {
         assert_eq!(origins, kept.iter().map(|i| everywhere[*i]).collect::<Vec<_>>(), "{rule:?}");
         assert_eq!(found[0], kept.iter().map(|i| all[0][*i].clone()).collect::<Vec<_>>());
     }
-    // What fills up a short row is no position of it.
+    // Padding is not a position.
     let short = Text::given(vec!["abc".into()], text::Options::default()).unwrap();
     assert_eq!(harvested(&model, &site, &short, &Options::default()).1.len(), 3);
 }
@@ -190,7 +190,7 @@ fn wrong_questions_are_answered() {
     let of = |sites: &[&str]| refused(&plain, sites, &text, &Options::default());
     assert_eq!(of(&["resid_pots.1"]), "unknown site `resid_pots`");
     assert_eq!(of(&[]), "expected at least one site to harvest, found none");
-    assert!(of(&["pattern.0"]).contains("`pattern.0` has no activation of a position"));
+    assert!(of(&["pattern.0"]).contains("`pattern.0` has no activation per position"));
     let keep = |keep: Keep| refused(&plain, &["embed"], &text, &Options { keep, ..Options::default() });
     assert!(keep(Keep { without_first: CONTEXT, ..Keep::default() }).contains("fewer positions"));
     assert!(keep(Keep { without_ids: BTreeSet::from([27]), ..Keep::default() }).contains("below 27"));

@@ -1,4 +1,4 @@
-//! What an apostrophe stands for: a possessive, a contraction, a plural's possessive, or a quotation's mark.
+//! The meaning of an apostrophe: a possessive, a contraction, a plural's possessive, or a quotation mark.
 
 use super::Letter;
 use super::quotes::{prefixed, run};

@@ -1,4 +1,4 @@
-//! Many token ids in little memory.
+//! Token ids in compact form.
 
 use sha2::{Digest, Sha256};
 
@@ -71,7 +71,7 @@ impl Compact {
         hex(hash.finalize().get(..8).unwrap_or_default())
     }
 
-    /// `count` ids from `start` on, at most all; behind the last comes the first again.
+    /// `count` ids from `start` on, at most all; after the last comes the first again.
     pub fn around(&self, start: usize, count: usize) -> Vec<u32> {
         fn taken<T: Copy + Into<u32>>(ids: &[T], start: usize, count: usize) -> Vec<u32> {
             let start = start % ids.len().max(1);
@@ -84,7 +84,7 @@ impl Compact {
     }
 }
 
-/// Asks for memory before it grows: it doubles, and the old half is there until it is copied.
+/// Checks memory before it grows: it doubles, and the old half stays until it is copied.
 fn room<T>(ids: &Vec<T>, more: usize) -> Result<()> {
     if ids.len() + more <= ids.capacity() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Documents in tokens, several at once on several threads, in their order.
+//! Tokenizing documents on several threads, in their order.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,23 +11,23 @@ use crate::data::{Document, Documents};
 use crate::model::labels::Labels;
 use crate::model::tokenizer::Tokenizer;
 
-/// So many bytes are read at once at least and at most, and between these a share of what has been read: a source may draw
-/// its text from a model, which takes long for what nobody asked for.
+/// Minimum and maximum bytes read at once, and between these a share of what has been read: a source may generate its
+/// text with a model, which is slow for text that is not needed.
 const FEWEST: usize = 1 << 14;
 const MOST: usize = 1 << 19;
 const SHARE: usize = 8;
 
-/// A document, or a piece of one, in tokens. Nothing stands before or behind it.
+/// A tokenized document, or a piece of one, without special tokens around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     pub ids: Vec<u32>,
-    /// The bytes of the document that each token stands for.
+    /// The bytes of the document that each token covers.
     pub spans: Vec<Range<u64>>,
     pub labels: Option<Labels>,
     pub origin: Arc<str>,
-    /// Where in its document it begins, in bytes.
+    /// Its first byte in the document.
     pub at: u64,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
@@ -74,7 +74,7 @@ impl Encoder {
 
 fn encode(tokenizer: &Tokenizer, document: &Document, task: &Task) -> Result<Encoded> {
     let tokens = tokenizer.encode(&document.text, Some(false), task).map_err(|e| e.within(&document.origin))?;
-    // What the tokenizer's rule puts behind a text is for the packing to put, between documents.
+    // The EOS token of the tokenizer's rule is added by the packing, between documents.
     let end = tokens.len().saturating_sub(tokens.back);
     let (ids, offsets) = (tokens.ids.get(..end).unwrap_or_default(), tokens.offsets.get(..end).unwrap_or_default());
     let place = |range: &Range<usize>| document.at + range.start as u64..document.at + range.end as u64;

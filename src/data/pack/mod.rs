@@ -19,15 +19,15 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::train::Batches;
 
 impl Text {
-    /// Rows of `context` tokens and their targets, without end: whole epochs, each in another order and cut elsewhere.
-    /// A generator without a limit goes on instead, and is never repeated. The same seed gives the same rows, however
-    /// many are asked for at once.
+    /// An endless stream of rows of `context` tokens and their targets: whole epochs, each shuffled anew and cut at
+    /// another offset. A generator without a limit continues instead, and is never repeated. The same seed gives the
+    /// same rows, however many are requested at once.
     pub fn batches(&self, tokenizer: &Tokenizer, context: usize, seed: u64, task: &Task) -> Result<Box<dyn Batches>> {
         Ok(Box::new(training::TrainingRows::new(self, tokenizer, context, seed, task)?))
     }
 }
 
-/// How many rows are read between two questions whether there is room for more.
+/// Rows read between two checks of free memory.
 const BETWEEN_CHECKS: usize = 1 << 10;
 
 /// The first rows of a text, each as `keep` leaves it; all of them without a number.
@@ -41,7 +41,7 @@ pub fn gathered<T>(
 ) -> Result<Vec<T>> {
     if count.is_none() && text.options().tokens.is_none() && text.is_endless() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("say with `tokens` how much of it is read"));
+            .hint("limit it with the option `tokens`"));
     }
     let mut rows = rows(text, tokenizer, context, task)?;
     let bar = task.begin(&format!("reading {}", text.name()), count.map(|count| count as u64));
@@ -59,7 +59,7 @@ pub fn gathered<T>(
     Ok(kept)
 }
 
-/// So many documents are looked at for labels.
+/// Number of documents that are searched for labels.
 const LOOKED_AT: usize = 100;
 
 /// The columns of the labels that a text has; those of a mixture are of its first part that has any.
@@ -111,7 +111,7 @@ pub fn values(row: &Row, column: &Column) -> Result<Vec<u32>> {
     }
 }
 
-/// The token that each row of a text begins with, if there is one.
+/// The BOS token of each row of a text, if there is one.
 pub fn beginning(text: &Text, bos: Option<bool>, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     match text.options().bos.or(bos) {
         Some(false) => Ok(None),

@@ -1,4 +1,4 @@
-//! Rows of tokens, cut from the stream of documents without gaps, and where each token is from.
+//! Rows of tokens, packed from the stream of documents without gaps, with the origin of each token.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::err;
 use crate::model::labels::Labels;
 use crate::model::tokenizer::Tokenizer;
 
-/// So many rows are held back to be given in another order.
+/// The size of the shuffle buffer, in rows.
 const WINDOW: usize = 1024;
 
 /// A row of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub ids: Vec<u32>,
-    /// The bytes of its document that each token stands for; none for one that was put there.
+    /// The bytes of its document that each token covers; none for an added token.
     pub spans: Vec<Range<u64>>,
     /// The documents in it, in order.
     pub stretches: Vec<Stretch>,
-    /// What is known of each token, where something is; of what was put there nothing is.
+    /// The labels of each token, where there are any; added tokens have none.
     pub labels: Option<Labels>,
 }
 
@@ -43,9 +43,9 @@ pub trait Rows: Send {
     fn next(&mut self, task: &Task) -> Result<Option<Row>>;
 }
 
-/// The rows of a text, of `context` tokens each, as its options say: how many, whether they begin with a mark, whether
-/// shuffled. A text shorter than a row is one short row; else what does not fill the last row is left out, and counted.
-/// A mixture draws the source of each row by the weights.
+/// The rows of a text, of `context` tokens each, by its options: how many, with BOS or without, shuffled or not. A text
+/// shorter than a row is one short row; else an incomplete last row is dropped, and counted. A mixture draws the source
+/// of each row by the weights.
 pub fn rows(text: &Text, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn Rows>> {
     inner(text, None, tokenizer, context, task)
 }
@@ -95,12 +95,12 @@ impl Open {
         }
     }
 
-    /// How many tokens of texts the row has.
+    /// The tokens of texts in the row.
     fn filled(&self) -> usize {
         self.row.ids.len().saturating_sub(usize::from(self.front.is_some()))
     }
 
-    /// Puts a token that is of no text.
+    /// Adds a token that is of no text.
     fn put(&mut self, id: u32) {
         self.row.ids.push(id);
         self.row.spans.push(0..0);
@@ -109,7 +109,7 @@ impl Open {
         }
     }
 
-    /// Takes tokens from `from` on, as many as there is room for; says how many.
+    /// Adds tokens from `from` on, as many as fit; returns their number.
     fn take(&mut self, text: &Encoded, from: usize) -> Result<usize> {
         let row = &mut self.row;
         let start = row.ids.len();
@@ -141,7 +141,7 @@ fn empty() -> Row {
     Row { ids: Vec::new(), spans: Vec::new(), stretches: Vec::new(), labels: None }
 }
 
-/// Adds the labels of some tokens behind the first `start` of a row; tokens without labels have the value 0.
+/// Adds the labels of some tokens after the first `start` of a row; tokens without labels have the value 0.
 fn add_labels(row: &mut Option<Labels>, start: usize, more: Option<&Labels>, taken: Range<usize>) -> Result<()> {
     if let (None, Some(more)) = (&row, more) {
         let values = vec![vec![0; start]; more.columns.len()];
@@ -163,7 +163,7 @@ fn add_labels(row: &mut Option<Labels>, start: usize, more: Option<&Labels>, tak
 /// The rows of one source.
 pub(super) struct Packed {
     encoder: Encoder,
-    /// What stands between documents.
+    /// The token between documents.
     between: Option<u32>,
     open: Open,
     /// What did not fit into the row before, and from which token on it is left.
@@ -241,7 +241,7 @@ impl Rows for Drawn {
     }
 }
 
-/// An index, each as likely as its weight says. It takes one number from the generator.
+/// A random index, by weight. It takes one number from the generator.
 pub fn draw(weights: &[f64], draws: &mut ChaCha8Rng) -> usize {
     let mut left = draws.random::<f64>() * weights.iter().sum::<f64>();
     let passed = |weight: &f64| {

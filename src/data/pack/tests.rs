@@ -8,7 +8,7 @@ use crate::data::Document;
 use crate::data::text::Options;
 use crate::model::train::Examples;
 
-/// Letters are tokens; `.` marks beginnings.
+/// Letters are tokens; `.` is BOS.
 fn letters() -> Tokenizer {
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     Tokenizer::characters(list.chain([".".into()]).collect(), Some("."), None).unwrap()

@@ -1,4 +1,4 @@
-//! Rows for training: epochs over what is finite, generators as they go on, and mixtures of both.
+//! Rows for training: epochs over finite texts, generators, and mixtures of both.
 
 use std::collections::VecDeque;
 
@@ -17,17 +17,17 @@ use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, room};
 
-/// Tokens for one row: one more than the model reads, since each is judged by the next.
+/// Tokens for one row: one more than the context, since the target of each is the next.
 trait Stretches {
     fn next(&mut self, task: &Task) -> Result<Vec<u32>>;
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
-    /// What it reads, in words that other tokens would not have.
+    /// A description that identifies its tokens.
     fn about(&self) -> String;
 }
 
 struct Source {
     stretches: Box<dyn Stretches>,
-    /// What stands at the beginning of each row, in the place of the token that is there.
+    /// The BOS token of each row, which replaces its first token.
     front: Option<u32>,
 }
 
@@ -67,7 +67,7 @@ impl TrainingRows {
     }
 }
 
-/// A text that a mixture comes down to.
+/// A leaf text of a mixture.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     text: &'a Text,
@@ -155,7 +155,7 @@ impl Flow {
     }
 }
 
-/// A generator that is read on and on.
+/// An endless generator.
 struct Endless {
     identity: String,
     flow: Flow,
@@ -190,8 +190,8 @@ impl Stretches for Endless {
     }
 }
 
-/// All tokens of a source, in rows of another order in every epoch. The tokens are a circle that each epoch cuts
-/// beginning at another place, so that rows of different epochs are not the same; fewer than a row are left over at each.
+/// All tokens of a source, in rows that are shuffled in every epoch. The tokens are a circle that each epoch cuts from
+/// another offset, so that rows of different epochs differ; less than a row is left over in each.
 struct Epochs {
     tokens: Compact,
     context: usize,

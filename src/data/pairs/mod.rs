@@ -1,4 +1,4 @@
-//! Prompts in pairs for each task: a clean one, a corrupt one that differs in what decides, and the answers.
+//! Pairs of prompts for each task: a clean one, a corrupt one that differs in what decides the answer, and the answers.
 
 mod frame;
 mod language;
@@ -16,21 +16,21 @@ use crate::base::random::stream;
 use crate::base::{Result, Task, names};
 use crate::err;
 
-/// Two prompts that end where the answer comes next.
+/// Two prompts, after which the answer comes next.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
     pub clean: String,
-    /// The clean prompt with what decides changed, so that the wrong answers are right, or that none is.
+    /// The corrupted prompt, for which the wrong answers are right, or none is.
     pub corrupt: String,
-    /// What may follow the clean prompt, with the space before it where there is one.
+    /// The correct answers, with the space before them where there is one.
     pub answers: Vec<String>,
-    /// What may not.
+    /// The wrong answers.
     pub wrong: Vec<String>,
-    /// What sort of pair of its task it is, such as the order of names or the relation of a fact.
+    /// The kind of pair within its task, such as the order of names or the relation of a fact.
     pub kind: &'static str,
 }
 
-/// What the prompts are made of.
+/// The style of the prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// The held-out templates, names and combinations of the labelled language.
@@ -70,7 +70,7 @@ const MAKERS: [(&str, Make, Make); 7] = [
 pub const TASKS: [&str; MAKERS.len()] =
     ["ioi", "greater_than", "parenthesis", "apostrophe", "agreement", "gender", "facts"];
 
-/// So many draws in a row without a new pair, and there are taken to be no more.
+/// After this many draws in a row without a new pair, there are taken to be no more.
 const PATIENCE: usize = 5_000;
 
 /// `n` pairs of a task, no two alike, the same ones for the same seed. The first ones do not depend on `n`.

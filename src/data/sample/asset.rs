@@ -1,4 +1,4 @@
-//! Drawn text as a file: token ids, packed by xz behind a header that says where they are from.
+//! Sampled text as a file: token ids, packed by xz after a header with their origin.
 
 use std::io::{Read, Write};
 
@@ -11,20 +11,20 @@ use crate::{bail, err};
 const MAGIC: &[u8; 8] = b"MTSAMPLE";
 const VERSION: u32 = 1;
 
-/// More tokens than anybody stores.
+/// A limit on stored tokens.
 const MOST: u64 = 1 << 30;
 
 /// What reading may take: the dictionary is never larger than the tokens.
 const MEMORY_KIB: u32 = 1 << 20;
 
-/// Tokens that were drawn from a model.
+/// Tokens that were sampled from a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asset {
-    /// Rows of `context` tokens one behind the other; the last one may be shorter.
+    /// Concatenated rows of `context` tokens; the last one may be shorter.
     pub ids: Vec<u32>,
     pub context: u32,
     pub settings: Settings,
-    /// The fingerprint of the model that they were drawn from.
+    /// The fingerprint of the model that generated them.
     pub weights: [u8; 32],
 }
 
@@ -59,11 +59,11 @@ pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
 pub fn read_asset(bytes: &[u8]) -> Result<Asset> {
     let mut header = Header(bytes);
     if header.take::<8>()? != *MAGIC {
-        bail!(Format, "expected a file of drawn text, found other bytes at its beginning");
+        bail!(Format, "expected a file of sampled text, found other bytes at its beginning");
     }
     let version = header.number()?;
     if version != VERSION {
-        bail!(Format, "expected version {VERSION} of a file of drawn text, found {version}");
+        bail!(Format, "expected version {VERSION} of a file of sampled text, found {version}");
     }
     let context = header.number()?;
     let count = u64::from_le_bytes(header.take()?);
@@ -93,13 +93,13 @@ fn unpacked(packed: &[u8], count: u64, width: usize) -> Result<Vec<u32>> {
     let read = reader.take(expected + 1).read_to_end(&mut bytes);
     read.map_err(|e| err!(Format, "expected tokens packed by xz: {e}"))?;
     if bytes.len() as u64 != expected {
-        bail!(Format, "expected {count} tokens in a file of drawn text, found {} bytes of them or more", bytes.len());
+        bail!(Format, "expected {count} tokens in a file of sampled text, found {} bytes of them or more", bytes.len());
     }
     let id = |bytes: &[u8]| bytes.iter().rev().fold(0, |id, byte| id << 8 | u32::from(*byte));
     Ok(bytes.chunks_exact(width).map(id).collect())
 }
 
-/// What is left of a file after the fields that were taken off its front.
+/// The rest of a file after its first fields.
 struct Header<'a>(&'a [u8]);
 
 impl Header<'_> {
@@ -107,7 +107,7 @@ impl Header<'_> {
         let (field, rest) = self
             .0
             .split_first_chunk::<SIZE>()
-            .ok_or_else(|| err!(Format, "expected a file of drawn text, found one that ends in its header"))?;
+            .ok_or_else(|| err!(Format, "expected a file of sampled text, found one that ends in its header"))?;
         self.0 = rest;
         Ok(*field)
     }

@@ -1,4 +1,4 @@
-//! Drawing rows of tokens from a model, many at a time, with the keys and values of what was drawn kept.
+//! Sampling rows of tokens from a model, many at a time, with a key-value cache.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -15,19 +15,19 @@ use crate::model::hooks::Chain;
 use crate::tensor::DType;
 use crate::{bail, err};
 
-/// What the keys and values of the rows that are drawn together may take, in bytes.
+/// Maximum bytes of the key-value cache of the rows in a batch.
 const ROOM: usize = 512 << 20;
 
 /// More rows at once would gain nothing.
 const MOST_ROWS: usize = 256;
 
-/// Rows of a model's context that begin with the token that separates texts, without end. Row `n` depends on the
-/// model, the settings and `n` alone, so that a longer text begins as a shorter one does.
+/// An endless stream of rows of a model's context that begin with the EOS token. Row `n` depends on the model, the
+/// settings and `n` alone, so that a longer text begins with a shorter one.
 pub struct Sampler<'a> {
     decoder: &'a Decoder,
     start: u32,
     settings: Settings,
-    /// How many rows are drawn together: always the same number, since sums of floating-point numbers depend on it.
+    /// Rows in a batch: always the same number, since sums of floating-point numbers depend on it.
     rows: usize,
     next: u64,
 }
@@ -36,20 +36,23 @@ impl<'a> Sampler<'a> {
     pub fn new(decoder: &'a Decoder, start: u32, settings: Settings) -> Result<Self> {
         let config = decoder.config();
         if !config.causal {
-            bail!(Argument, "expected a causal model to draw text from, found one that sees both ways");
+            bail!(Argument, "expected a causal model to generate text, found a bidirectional one");
         }
         if config.outputs() > config.vocab {
-            bail!(Argument, "expected a model that reads what it writes, found one that writes more tokens than that");
+            bail!(
+                Argument,
+                "expected a model whose output vocabulary is its input vocabulary, found a larger output vocabulary"
+            );
         }
         Ok(Self { decoder, start, settings: settings.checked()?, rows: rows_at_once(config), next: 0 })
     }
 
-    /// How many rows come together.
+    /// Rows in a batch.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Goes on with the group of rows that row `row` is in; says how many rows of the group stand before it.
+    /// Continues with the batch of row `row`; returns the number of rows before it in the batch.
     pub fn seek(&mut self, row: u64) -> usize {
         let before = row % self.rows as u64;
         self.next = row - before;
@@ -85,7 +88,7 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// A hash of all weights as 32-bit numbers, with their names and shapes: what drawn text is drawn from.
+/// A hash of all weights as 32-bit numbers, with their names and shapes, which identifies the model of sampled text.
 pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     for (name, weight) in decoder.weights().named(decoder.config())? {
@@ -98,7 +101,7 @@ pub fn fingerprint(decoder: &Decoder, task: &Task) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// The first `tokens` tokens of a model's text: rows of its context, one behind the other.
+/// The first `tokens` tokens of a model's text: concatenated rows of its context.
 pub fn sample(decoder: &Decoder, start: u32, tokens: usize, settings: Settings, task: &Task) -> Result<Vec<u32>> {
     let mut sampler = Sampler::new(decoder, start, settings)?;
     let bar = task.begin("drawing text", Some(tokens as u64));
@@ -123,10 +126,10 @@ fn bytes_per_row(config: &Config) -> usize {
     width.saturating_mul(config.layers).saturating_mul(config.context)
 }
 
-/// Draws one of the likeliest tokens by its probability among them.
+/// Samples one of the most likely tokens by its probability among them.
 fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u32> {
     if logits.iter().any(|logit| logit.is_nan()) {
-        bail!(Numeric, "the logits of a text that is drawn are NaN");
+        bail!(Numeric, "the logits of generated text are NaN");
     }
     let logit = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
@@ -144,7 +147,7 @@ fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u
         left -= weight(id);
         left < 0.0
     });
-    // Rounding may leave a last bit of the whole for nobody.
+    // Rounding may leave a remainder of the whole.
     found.or(ids.last()).copied().ok_or_else(|| err!(Bug, "a model that writes no token"))
 }
 

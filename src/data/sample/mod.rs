@@ -1,4 +1,4 @@
-//! Text that a model wrote: drawn from it in many rows at once, stored, and compared with what the model was trained on.
+//! Text that a model generates: sampled in batches, stored, and compared with its training text.
 
 mod asset;
 mod draw;
@@ -18,13 +18,13 @@ pub use stored::stored;
 use crate::bail;
 use crate::base::Result;
 
-/// How the next token is chosen.
+/// Sampling settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     pub seed: u64,
-    /// What logits are divided by; above 0.
+    /// The temperature; above 0.
     pub temperature: f64,
-    /// Only so many of the likeliest tokens are drawn from.
+    /// Top-k sampling: this many most likely tokens.
     pub top_k: usize,
 }
 

@@ -1,4 +1,5 @@
-//! The longest run of tokens that a text has in common with another, such as the one that its model was trained on.
+//! The longest run of tokens that a text shares with another, such as the training text of its model: a test for
+//! memorisation.
 //!
 //! The text becomes a suffix automaton (Blumer et al. 1985), which is of its size; the other one, however long, passes
 //! through it once.
@@ -11,7 +12,7 @@ use crate::data::Text;
 use crate::data::whole::Whole;
 use crate::model::tokenizer::Tokenizer;
 
-/// How many tokens are followed between two questions whether to stop.
+/// Tokens processed between two checks for an interruption.
 const PORTION: usize = 1 << 14;
 
 /// A run that two texts have in common.

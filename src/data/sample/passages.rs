@@ -1,4 +1,4 @@
-//! Drawn text as documents with labels: the stored beginning first, then more of it as it is asked for.
+//! Sampled text as documents with labels: the stored beginning first, then newly sampled text.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
 
-/// The passages that a model writes, without end. Rows are cut where a text ends, and where the row does.
+/// An endless stream of passages from a model. Rows are cut at EOS tokens, and at their ends.
 pub struct Passages {
     decoder: Arc<Decoder>,
     tokenizer: Tokenizer,
     start: u32,
     settings: Settings,
-    /// The rows that are stored, where they are of this model and these settings. Only whole ones count: how a short one
-    /// goes on is not known.
+    /// The stored rows, if they are of this model and these settings. Only complete ones count, since a short one
+    /// cannot be continued.
     stored: Option<Arc<Asset>>,
     /// The next row.
     row: u64,
@@ -29,8 +29,7 @@ pub struct Passages {
 }
 
 impl Passages {
-    /// What is stored is used where it was drawn from this model with these settings, and else
-    /// drawn anew.
+    /// Stored rows are used if this model generated them with these settings; else they are generated again.
     pub fn new(
         decoder: Arc<Decoder>,
         tokenizer: Tokenizer,
@@ -39,7 +38,7 @@ impl Passages {
         task: &Task,
     ) -> Result<Self> {
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
-            err!(Argument, "expected a tokenizer with a token between texts to draw text, found none")
+            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none")
         })?;
         let stored = match stored.filter(|asset| asset.settings == settings) {
             Some(asset) if asset.context as usize == decoder.config().context => {

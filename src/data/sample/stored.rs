@@ -1,4 +1,4 @@
-//! What the model inside the binary wrote, so that experiments start at once on text like its training text.
+//! Text from the model inside the binary, so that experiments start at once on text like its training text.
 
 use std::sync::{Arc, LazyLock};
 

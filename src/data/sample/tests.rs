@@ -1,4 +1,4 @@
-//! That drawn text is the same every time, whether stored or drawn anew.
+//! Sampled text is the same every time, stored or not.
 
 use std::sync::Arc;
 

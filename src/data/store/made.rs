@@ -1,4 +1,4 @@
-//! What a store was made from: enough to tell whether another harvest would fill it with the same activations.
+//! The provenance of a store: enough to tell whether another harvest would give the same activations.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const WRITER: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMark {
-    /// Where it came from: a path, or `org/name@commit`.
+    /// Its source: a path, or `org/name@commit`.
     pub origin: String,
     /// The SHA-256 of all weights as f32, with their names and shapes.
     pub weights: String,
@@ -28,7 +28,7 @@ pub struct ModelMark {
     pub config: Value,
 }
 
-/// A site, and how many numbers it has at each position.
+/// A site, and its width.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Width {
@@ -46,13 +46,13 @@ pub struct Made {
     pub sites: Vec<Width>,
     /// The text and its options, the seed among them.
     pub text: Value,
-    /// How many tokens a row has, and how many rows went through the model at once.
+    /// Tokens in a row, and rows in a batch of the model.
     pub context: usize,
     pub at_once: usize,
     pub keep: Keep,
     /// The dtype of the shards.
     pub dtype: String,
-    /// A shard ends with the first pass that fills it with so many positions.
+    /// A shard ends with the first batch that fills it with this many positions.
     pub shard_rows: usize,
 }
 
@@ -67,7 +67,7 @@ impl ModelMark {
         })
     }
 
-    /// Refuses another model than this one, which a store was made from.
+    /// Refuses another model than that of the store.
     pub fn expect(&self, other: &ModelMark) -> Result<()> {
         if (&self.weights, &self.config) == (&other.weights, &other.config) {
             return Ok(());
@@ -105,8 +105,8 @@ impl Made {
         self.sites.iter().map(|site| site.width).collect()
     }
 
-    /// Refuses a harvest that would not give what is in the store that this made; `begun` if it is to be gone on with,
-    /// which only the same program can do to the last bit.
+    /// Refuses a harvest that would not give the activations of this store; `begun` if it is to be resumed, which only
+    /// the same program can do bit for bit.
     pub fn expect(&self, other: &Made, begun: bool) -> Result<()> {
         let hint = |e: Error| e.hint("harvest into another folder, or remove this one");
         self.model.expect(&other.model).map_err(hint)?;

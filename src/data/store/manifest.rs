@@ -1,4 +1,4 @@
-//! The manifest of a store: what made it, which shards it has, and how far it is.
+//! The manifest of a store: its provenance, shards, and progress.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{bail, err};
 /// Its name in the folder.
 pub const MANIFEST: &str = "manifest.json";
 
-/// What the file says that it is.
+/// The kind of file.
 const KIND: &str = "microtome activations, 1";
 
 /// One file of activations.
@@ -32,10 +32,10 @@ pub struct Listed {
 pub struct Manifest {
     kind: String,
     pub made: Made,
-    /// Whether the text has been harvested to its end.
+    /// Whether the harvest is complete.
     pub complete: bool,
     pub shards: Vec<Listed>,
-    /// How far the shards that are listed have come.
+    /// The progress at the end of the listed shards.
     pub progress: Progress,
 }
 
@@ -55,19 +55,18 @@ impl Manifest {
         Self::parsed(&text).map_err(|e| e.within(path.display()))
     }
 
-    /// Refuses what does not fit together: sums of rows, widths, names.
+    /// Refuses an inconsistent manifest: sums of rows, widths, names.
     pub fn parsed(text: &str) -> Result<Self> {
         let wrong = |e| err!(Format, "expected the manifest of a store of activations: {e}");
         let kind: serde_json::Value = json::read_content(text.as_bytes(), wrong)?;
         if kind.get("kind").and_then(|kind| kind.as_str()) != Some(KIND) {
             return Err(err!(Format, "expected a store of activations (`{KIND}`), found another file"));
         }
-        let found: Self =
-            json::read_content(text.as_bytes(), |e| err!(Format, "the manifest is not as it should be: {e}"))?;
+        let found: Self = json::read_content(text.as_bytes(), |e| err!(Format, "the manifest is not valid: {e}"))?;
         found.dtype()?;
         let rows = found.shards.iter().try_fold(0_u64, |sum, shard| sum.checked_add(shard.rows as u64));
         if rows != Some(found.progress.kept) || found.shards.iter().any(|shard| shard.rows == 0) {
-            bail!(Format, "expected shards of {} rows altogether, found {rows:?}", found.progress.kept);
+            bail!(Format, "expected shards of {} rows in total, found {rows:?}", found.progress.kept);
         }
         let widths: Vec<usize> = found.progress.statistics.iter().map(|moments| moments.mean.len()).collect();
         if widths != found.made.widths() || widths.is_empty() || widths.contains(&0) {

@@ -1,4 +1,4 @@
-//! Activations on disk: a folder of shards and a manifest that says what made them.
+//! Activations on disk: a folder of shards and a manifest with their provenance.
 //!
 //! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and `tokens`, `rows` and `positions`
 //! beside them, so that other programs open it. What is checked when: opening compares every shard's length, names,
@@ -39,7 +39,7 @@ const TOKENS: &str = "tokens";
 const ROWS: &str = "rows";
 const POSITIONS: &str = "positions";
 
-/// About so large is a shard where nothing else is said.
+/// The default size of a shard, about.
 const SHARD: usize = 128 << 20;
 
 /// How activations are stored.
@@ -47,7 +47,7 @@ const SHARD: usize = 128 << 20;
 pub struct Storing {
     /// f32, f16 or bf16.
     pub dtype: DType,
-    /// How many positions a shard has at least, all but the last; so many as make 128 MiB where nothing is said.
+    /// Minimum number of positions in each shard but the last; by default as many as make 128 MiB.
     pub shard_rows: Option<usize>,
 }
 
@@ -57,8 +57,8 @@ impl Default for Storing {
     }
 }
 
-/// Harvests into a folder. A harvest that was killed there goes on behind its last whole shard and ends with the bytes
-/// that it would have ended with; one that is complete is opened. What was made from something else is refused.
+/// Harvests into a folder. An interrupted harvest resumes after its last complete shard, and ends with the same bytes;
+/// one that is complete is opened. A store of anything else is refused.
 pub fn harvest(
     (files, folder): (&Files, &Path),
     model: &Model,
@@ -87,7 +87,7 @@ pub fn harvest(
     Store::open(files, writer.folder())
 }
 
-/// A shard that is no longer what the manifest says.
+/// A shard that differs from the manifest.
 fn changed(path: &Path, expected: &str, found: &str) -> Error {
     err!(Format, "{}: expected {expected}, as the manifest says, found {found}", path.display())
         .hint("the shard was changed behind the store's back; remove the folder and harvest again")

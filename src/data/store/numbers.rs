@@ -31,7 +31,7 @@ impl Numbers {
         })
     }
 
-    /// Leaves nothing in it, and has room for so many.
+    /// Clears it, with capacity for this many.
     pub fn clear(&mut self, room: usize) {
         match self {
             Numbers::F32(list) => cleared(list, room),

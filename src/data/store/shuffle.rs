@@ -1,4 +1,4 @@
-//! Batches of a store in an order drawn by seed, in constant memory.
+//! Shuffled batches of a store, in constant memory.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::tensor::{Device, Tensor};
 
-/// So many neighbours are read from the disk together.
+/// Rows in a chunk, which are read from the disk together.
 const CHUNK: usize = 256;
 
 /// How rows are shuffled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shuffle {
     pub seed: u64,
-    /// How many rows are in memory at once, of which those of a batch are drawn; never fewer than one chunk of 256.
+    /// The size of the shuffle buffer, in rows; never fewer than one chunk of 256.
     pub buffer: usize,
 }
 
@@ -36,17 +36,17 @@ struct Chunk {
     rows: u32,
 }
 
-/// The rows of a store without end: every one once an epoch, each epoch in another order.
+/// An endless stream of the rows of a store: every one once an epoch, each epoch in another order.
 ///
-/// Chunks of neighbours come in an order drawn for the epoch. As many as fill the buffer are read together, and their
-/// rows given in an order drawn for that filling. So where a reading stands is one number, and skipping is arithmetic.
+/// Chunks are shuffled in each epoch. As many as fill the buffer are read together, and their rows are shuffled. So the
+/// position of a reading is one number, and skipping is arithmetic.
 pub struct Shuffled {
     store: Arc<Store>,
     sites: Vec<usize>,
     widths: Vec<usize>,
     shuffle: Shuffle,
     chunks: Vec<Chunk>,
-    /// How many rows have been given, all epochs together.
+    /// Rows given so far, over all epochs.
     position: u64,
     epoch: Option<u64>,
     filling: Filling,
@@ -84,17 +84,17 @@ impl Shuffled {
         Ok(Self { store, sites, widths, shuffle, chunks: Vec::new(), position: 0, epoch: None, filling })
     }
 
-    /// How wide the rows of each site are.
+    /// The width of each site.
     pub fn widths(&self) -> &[usize] {
         &self.widths
     }
 
-    /// How many rows have been given: what to [`Shuffled::skip`] from the beginning to be here again.
+    /// Rows given so far: the argument of [`Shuffled::skip`] to come back to here.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Leaves out so many rows, as if they had been given. Nothing is read for it.
+    /// Skips rows, as if they had been given. Nothing is read for it.
     pub fn skip(&mut self, rows: u64) {
         self.position = self.position.saturating_add(rows);
     }
@@ -117,7 +117,7 @@ impl Shuffled {
         tensors.map(|(numbers, width)| Ok(Tensor::from_vec(numbers, (rows, *width), &Device::Cpu)?)).collect()
     }
 
-    /// Has the buffer hold the row that is next, and says where in its order that stands.
+    /// Makes sure that the next row is in the buffer, and returns its index in the order.
     fn turn_to_position(&mut self, task: &Task) -> Result<usize> {
         let (epoch, within) = (self.position / self.store.len(), self.position % self.store.len());
         if self.epoch != Some(epoch) {

@@ -1,4 +1,4 @@
-//! A store that was opened: mapped shards, of which nothing is in memory but what is being read.
+//! An open store: memory-mapped shards, of which only what is being read is in memory.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::model::site::select;
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 
-/// How much of a file is hashed between two looks at the task.
+/// Bytes hashed between two checks for an interruption.
 const PIECE: usize = 4 << 20;
 
 /// Activations on disk.
@@ -46,7 +46,7 @@ impl Store {
         let manifest = Manifest::read(files, &folder.join(MANIFEST))?;
         if !manifest.complete {
             return Err(err!(Argument, "{}: this store is not complete", folder.display())
-                .hint("harvest the same again into this folder, and it goes on where it stopped"));
+                .hint("run the same harvest into this folder again to resume it"));
         }
         let dtype = manifest.dtype()?;
         let opened = manifest.shards.iter().enumerate().map(|(number, listed)| {
@@ -62,7 +62,7 @@ impl Store {
         &self.manifest.made
     }
 
-    /// How many positions it holds.
+    /// The number of positions.
     pub fn len(&self) -> u64 {
         self.manifest.progress.kept
     }
@@ -86,7 +86,7 @@ impl Store {
     pub fn site(&self, name: &str) -> Result<usize> {
         let sites = &self.made().sites;
         let config = serde_json::from_value::<Config>(self.made().model.config.clone());
-        let config = config.map_err(|e| err!(Format, "the manifest's config is not as it should be: {e}"))?;
+        let config = config.map_err(|e| err!(Format, "the manifest's config is not valid: {e}"))?;
         let named = match sites.iter().any(|site| site.site == name) {
             true => vec![name.to_string()],
             false => select(&config, name)?.iter().map(|place| place.to_string()).collect(),
@@ -105,7 +105,7 @@ impl Store {
         })
     }
 
-    /// How wide the activations of a site are.
+    /// The width of a site.
     pub fn width(&self, site: usize) -> Result<usize> {
         Ok(self.listed(site)?.width)
     }
@@ -142,12 +142,12 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks of at most `at_once` rows in the order of the text, with where each is from.
+    /// Blocks of at most `at_once` rows in the order of the text, with their origin.
     pub fn in_order(self: &Arc<Self>, sites: &[&str], at_once: usize) -> Result<InOrder> {
         InOrder::new(self.clone(), self.sites(sites)?, at_once)
     }
 
-    /// A range of rows in the order of the text, and where each is from.
+    /// A range of rows in the order of the text, with their origin.
     pub fn read(self: &Arc<Self>, sites: &[&str], rows: Range<u64>, task: &Task) -> Result<Block> {
         if rows.is_empty() || rows.end > self.len() {
             return Err(err!(Index, "expected rows of the {} of the store, found {rows:?}", self.len()));
@@ -178,14 +178,14 @@ impl Store {
         Ok(found)
     }
 
-    /// What tells its activations from all others: a hash of the hashes of its shards.
+    /// The identity of its activations: a hash of the hashes of its shards.
     pub fn identity(&self) -> String {
         let mut hash = Sha256::new();
         self.manifest.shards.iter().for_each(|shard| hash.update(&shard.sha256));
         hex(&hash.finalize())
     }
 
-    /// Batches of rows in an order drawn by seed, without end.
+    /// An endless stream of shuffled batches.
     pub fn shuffled(self: &Arc<Self>, sites: &[&str], shuffle: Shuffle) -> Result<Shuffled> {
         Shuffled::new(self.clone(), self.sites(sites)?, shuffle)
     }
@@ -240,7 +240,7 @@ impl Store {
             at % listed.width,
             listed.site
         )
-        .hint("harvests write none, so the shard was changed; `verify` compares the hashes of all shards"))
+        .hint("harvests write none, so the shard has changed; `verify` compares the hashes of all shards"))
     }
 }
 

@@ -83,7 +83,7 @@ impl Writer {
         self.manifest.complete
     }
 
-    /// The shards that are gone on behind are there, as long as they were.
+    /// The shards of the interrupted harvest are there, with their length unchanged.
     fn check_listed(&self) -> Result<()> {
         for (number, listed) in self.manifest.shards.iter().enumerate() {
             let path = self.folder.join(shard_name(number));
@@ -170,7 +170,7 @@ impl Sink for Writer {
         if !self.open.tokens.is_empty() {
             self.close(progress)?;
         }
-        // Rows of which nothing was kept may have come behind the last shard.
+        // Rows without kept positions may come after the last shard.
         self.manifest.progress = progress.clone();
         self.manifest.complete = true;
         self.save()

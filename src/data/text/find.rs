@@ -44,7 +44,7 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
         return some(found, || {
             let endings = ENDINGS.map(|(ending, _)| ending).join(", ");
             err!(File, "expected files of text in the folder {source}, found none that ends in {endings}, plain or .gz")
-                .hint("a pattern such as \"folder/**/*.rst\" takes files of any name as plain text")
+                .hint("a pattern such as \"folder/**/*.rst\" reads files of any extension as plain text")
         });
     }
     if place.exists() || !source.contains(['*', '?', '[', '{']) {
@@ -74,7 +74,7 @@ fn matching(files: &Files, pattern: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let found = below(files, folder, task, |path| matcher.is_match(path))?;
     some(found, || {
         err!(File, "expected files that fit the pattern {pattern}, found none")
-            .hint("`*` stands for a part of a name, `**` for any folders; names that begin with a dot are passed over")
+            .hint("`*` matches a part of a name, `**` any folders; names that begin with a dot are skipped")
     })
 }
 
@@ -113,8 +113,8 @@ fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bo
     }
     if let Some(first) = lost.iter().min() {
         task.say(&match lost.len() {
-            1 => format!("left out a link that cannot be followed: {}", first.display()),
-            links => format!("left out {links} links that cannot be followed, the first {}", first.display()),
+            1 => format!("skipped a symbolic link that cannot be followed: {}", first.display()),
+            links => format!("skipped {links} symbolic links that cannot be followed, the first {}", first.display()),
         });
     }
     found.sort();
@@ -131,7 +131,7 @@ fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
     if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) }
 }
 
-/// Says what of a walk may be seen. Folders behind links are resolved once for all that is in them.
+/// What may be seen while walking folders. Links to folders are resolved once for everything in them.
 struct Seen<'a> {
     access: &'a Access,
     parent: PathBuf,

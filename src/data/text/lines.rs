@@ -141,7 +141,7 @@ fn unreadable(shown: impl std::fmt::Display, error: &io::Error) -> Error {
         return ours.clone();
     }
     err!(Format, "{shown} cannot be read to its end: {error}")
-        .hint("it is damaged, or it is not what its name says; fetch it again")
+        .hint("it is damaged, or its extension is wrong; download it again")
 }
 
 #[cfg(test)]

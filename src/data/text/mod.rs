@@ -49,7 +49,7 @@ pub const SAMPLE: &str = "sample";
 /// Why a document without a letter is left out.
 const EMPTY: &str = "empty documents";
 
-/// One document in so many is held out where nothing else is said.
+/// One document in this many is held out by default.
 pub const ONE_IN: u64 = 20;
 
 /// Documents of one file.
@@ -65,7 +65,7 @@ pub struct Options {
     /// What divides plain text into documents.
     pub bounds: Bounds,
     pub part: Part,
-    /// One document in so many is held out.
+    /// One document in this many is held out.
     pub one_in: u64,
     /// How many tokens are read at most.
     pub tokens: Option<u64>,
@@ -214,7 +214,7 @@ impl Text {
         &self.options
     }
 
-    /// The same text, of which at most so many tokens are read.
+    /// The same text, limited to this many tokens.
     pub fn limited(&self, tokens: u64) -> Self {
         let most = self.options.tokens.map_or(tokens, |known| known.min(tokens));
         Self { options: Options { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }

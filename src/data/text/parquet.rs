@@ -23,7 +23,7 @@ use crate::base::{Error, Result, Task, memory, names};
 use crate::data::Document;
 use crate::err;
 
-/// So many rows are read at once.
+/// Rows read at a time.
 const AT_ONCE: usize = 64;
 
 /// Where a page is larger than this, one row is read at once: a value may be as large as its page, whatever it takes there.
@@ -110,7 +110,7 @@ impl Table {
     }
 
     fn negative(&self) -> Error {
-        err!(Format, "{} states a size below zero in row group {}", self.shown, self.group - 1)
+        err!(Format, "{} states a negative size in row group {}", self.shown, self.group - 1)
     }
 
     /// Reads some rows more; says whether there were any.
@@ -152,8 +152,8 @@ fn place(shown: &str, row: u64) -> String {
     format!("{shown}:row {row}")
 }
 
-/// What the crate says of a damaged file. Of some damages it says it with a panic, which leaves nothing behind here,
-/// since what was being read is not looked at again.
+/// The crate's error for a damaged file. For some damages it panics, which is harmless here, since what was being read
+/// is not used again.
 fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
     let broken = |why: String| unreadable(shown, err!(Format, "{why}"));
     match catch_unwind(AssertUnwindSafe(read)) {

@@ -23,7 +23,7 @@ pub struct How {
     pub field: String,
     pub bounds: Arc<Bounds>,
     pub part: Part,
-    /// One document in so many is held out.
+    /// One document in this many is held out.
     pub one_in: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Begins anew, with an empty tally.
+    /// Begins again, with an empty tally.
     pub fn new(files: Files, paths: Arc<[PathBuf]>, how: Arc<How>, tally: Shared) -> Self {
         tally.with(|tally| *tally = Tally::default());
         Self { files, paths, next: 0, how, reader: None, wanted: false, tally }
@@ -166,7 +166,7 @@ pub struct Counted<D> {
 }
 
 impl<D: Documents> Counted<D> {
-    /// Begins anew, with an empty tally.
+    /// Begins again, with an empty tally.
     pub fn new(documents: D, tally: Shared) -> Self {
         tally.with(|tally| *tally = Tally::default());
         Self { documents, tally }

@@ -46,19 +46,19 @@ impl Records {
 /// The string in the field, or why there is none.
 fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
-    let mut reason = "lines that say more than there is room for";
+    let mut reason = "lines that do not fit into memory";
     let read = json::read(line.as_bytes(), |e| {
         reason = "lines that are no JSON";
         err!(Format, "{e}")
     });
     let mut record = match read.map_err(|_| reason)? {
         Value::Object(record) => record,
-        _ => return Err("lines that are no JSON object"),
+        _ => return Err("lines that are not a JSON object"),
     };
     match record.get_mut(field) {
         Some(Value::String(text)) if text.trim().is_empty() => Err(EMPTY),
         Some(Value::String(text)) => Ok(std::mem::take(text)),
-        Some(_) => Err("lines whose field is no string"),
+        Some(_) => Err("lines whose field is not a string"),
         None => {
             tally.with(|tally| {
                 if tally.fields.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::base::{Cell, Table, Task};
 use crate::data::Document;
 
-/// So many places are told for each reason.
+/// Places listed for each reason.
 const PLACES: usize = 3;
 
 /// Counts of one reading.

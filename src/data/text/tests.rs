@@ -126,8 +126,8 @@ fn bad_records_are_counted_and_the_good_ones_read() {
             (EMPTY, 8),
             ("lines of invalid UTF-8", 7),
             ("lines that are no JSON", 3),
-            ("lines that are no JSON object", 5),
-            ("lines whose field is no string", 2),
+            ("lines that are not a JSON object", 5),
+            ("lines whose field is not a string", 2),
             ("lines without the field", 6),
         ];
         assert_eq!(reasons, wanted.map(|(reason, line)| (reason, format!("{name}:{line}"))));

@@ -29,7 +29,7 @@ pub fn check_footer(file: &[u8]) -> Result<()> {
     depth(&children)
 }
 
-/// What the largest of the pages takes unpacked that lie in these bytes, one behind the other.
+/// The unpacked size of the largest of the consecutive pages in these bytes.
 pub fn largest_page(mut pages: &[u8]) -> Result<u64> {
     let mut unpacked = 0;
     while !pages.is_empty() {
@@ -45,7 +45,7 @@ pub fn largest_page(mut pages: &[u8]) -> Result<u64> {
 }
 
 fn ends() -> Error {
-    err!(Format, "it ends within what it says of itself")
+    err!(Format, "it ends within its header")
 }
 
 /// Refuses a schema, given by how many children each element has, that goes too deep or has fewer elements than it says.

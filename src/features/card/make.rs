@@ -1,4 +1,4 @@
-//! How a card is made: from a survey of a text, from the model, and from the dictionary alone, as far as there are such.
+//! Making cards: from a survey of a text, the model, and the dictionary alone, as far as available.
 
 use super::{FeatureCard, Group};
 use crate::base::{Card, Cell, HeatText, Result, Table, Task};
@@ -11,12 +11,12 @@ use crate::model::Model;
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
 
-/// How much a card shows.
+/// The options of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looking {
     /// The strongest contexts.
     pub top: usize,
-    /// Into how many intervals the codes up to the largest are cut, and how many contexts of each are shown.
+    /// Number of intervals between 0 and the largest code, and contexts from each.
     pub intervals: usize,
     pub each: usize,
     /// Contexts drawn at random.
@@ -24,9 +24,9 @@ pub struct Looking {
     pub window: Window,
     /// Rows of each table.
     pub rows: usize,
-    /// How many of the strongest positions are run without the feature; none where it is 0.
+    /// Number of the strongest positions for ablation; none where it is 0.
     pub ablated_at: usize,
-    /// From how many drawn positions it is told which features are active together with this one.
+    /// Number of random positions for co-activation.
     pub company_of: usize,
 }
 
@@ -38,20 +38,20 @@ impl Default for Looking {
 }
 
 impl Looking {
-    /// What many cards have that stand beside each other: few contexts, and nothing that needs runs of its own.
+    /// Settings for many cards side by side: few contexts, and nothing that needs further runs.
     pub fn brief() -> Self {
         Self { top: 6, intervals: 0, each: 0, random: 4, ablated_at: 0, company_of: 0, ..Self::default() }
     }
 }
 
-/// A survey, and which of its dictionaries is meant.
+/// A survey, and the index of one of its dictionaries.
 #[derive(Debug, Clone, Copy)]
 pub struct Surveyed<'a> {
     pub survey: &'a Survey,
     pub dictionary: usize,
 }
 
-/// What can be told of a feature. Without a model it is what the dictionary says by itself, without a survey what needs no
+/// The card of a feature. Without a model it has only what the dictionary tells, without a survey only what needs no
 /// text; notes say what is missing.
 pub fn card(
     (sae, feature): (&Sae, usize),
@@ -74,10 +74,10 @@ pub fn card(
         (Some(model), Some(surveyed)) => {
             Maker::new(model, (sae, feature), surveyed, looking, task)?.fill(&mut card)?;
         }
-        (Some(_), None) => card.notes.push("No text has been read for it: it is not known where it is active.".into()),
-        (None, _) => card.notes.push(
-            "No model is known for it: it is neither known where it is active, nor what it does to the logits.".into(),
-        ),
+        (Some(_), None) => card.notes.push("No text has been read, so where it is active is unknown.".into()),
+        (None, _) => {
+            card.notes.push("Its model is unknown, and so are where it is active and its effects on the logits.".into())
+        }
     }
     if let Some(model) = model {
         direct(&mut card, model, sae, looking.rows)?;
@@ -103,10 +103,10 @@ fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
     vec![("dictionary".into(), dictionary.trim().into()), ("model".into(), model)]
 }
 
-/// What its direction does to the logits, where it is one of the stream.
+/// The direct effect on the logits, for a direction of the residual stream.
 fn direct(card: &mut FeatureCard, model: &Model, sae: &Sae, rows: usize) -> Result<()> {
     if sae.d_out() != model.decoder.config().d_model {
-        card.notes.push("It does not write into the stream, so that it has no direct effect on the logits.".into());
+        card.notes.push("It does not write to the residual stream, so it has no direct effect on the logits.".into());
         return Ok(());
     }
     let found = logits::promoted(model, sae, card.feature)?;
@@ -115,7 +115,7 @@ fn direct(card: &mut FeatureCard, model: &Model, sae: &Sae, rows: usize) -> Resu
     Ok(())
 }
 
-/// What a card is made of, where there is a text.
+/// The inputs of a card with a text.
 struct Maker<'a> {
     model: &'a Model,
     sae: &'a Sae,
@@ -151,7 +151,7 @@ impl<'a> Maker<'a> {
         self.facts(&mut card.facts);
         card.notes.push(format!("Made from {} tokens of {}.", self.survey.positions, self.survey.name));
         if self.tally.fired == 0 {
-            card.notes.push("It was active nowhere in this text.".into());
+            card.notes.push("It is not active in this text.".into());
             return Ok(());
         }
         let groups = self.chosen();
@@ -240,7 +240,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// How often it is active early and late in a row.
+    /// How often it is active at each class of positions.
     fn positions(&self) -> Table {
         let rows = self.survey.classes.iter().enumerate().map(|(class, positions)| {
             let (fired, sum) = self.spread.positions.get(class).copied().unwrap_or_default();
@@ -255,10 +255,10 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// What the model says without it, at its strongest positions.
+    /// The effect of its ablation at its strongest positions.
     fn without(&self, card: &mut FeatureCard) -> Result<()> {
         if logits::writes_elsewhere(self.sae) {
-            card.notes.push("It writes elsewhere than it reads: what the model says without it is not told.".into());
+            card.notes.push("It writes to another site than it reads, so it is not ablated.".into());
             return Ok(());
         }
         let strongest = self.tally.top.iter().take(self.looking.ablated_at);
@@ -270,7 +270,7 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    /// Which features are active at drawn positions of it.
+    /// Co-activation at random positions.
     fn company(&self, active: &[Vec<u32>]) -> Table {
         let density = |feature: usize| self.survey.density(self.number, feature);
         let found = near::by_company(self.feature, active, &density, self.looking.rows);

@@ -1,4 +1,4 @@
-//! A feature at a glance, as plain data: where it is active, what it promotes, and what is near it.
+//! A card as plain data: where a feature is active, what it promotes, and what is near it.
 
 mod make;
 
@@ -11,22 +11,22 @@ use crate::base::{Card, HeatText, Table};
 
 pub use make::{Looking, Surveyed, card, place};
 
-/// What is known of one feature. A part that is not known is empty, and `notes` say why.
+/// The card of one feature. An unknown part is empty, and `notes` say why.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FeatureCard {
     pub feature: usize,
-    /// The site that its dictionary reads; empty where nobody said.
+    /// The site that its dictionary reads; empty where unknown.
     pub site: String,
     pub title: String,
-    /// How often it is active and how strongly, with the histogram of its codes.
+    /// Density and mean code, with the histogram of its codes.
     pub facts: Card,
-    /// What it stands for, where somebody has described it.
+    /// Its description, where there is one.
     pub description: Option<Description>,
     /// Where it is active: the strongest first, then by how strong they are, then drawn at random.
     pub contexts: Vec<Group>,
     /// Its tokens, its positions, what it promotes, and its neighbours.
     pub tables: Vec<Table>,
-    /// Which text this was made from, and what could not be told.
+    /// The text that it was made from, and what could not be computed.
     pub notes: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ pub struct FeatureCard {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Description {
     pub text: String,
-    /// The correlation of what the words say with the codes, on text that they were not chosen on.
+    /// The correlation of the description's prediction with the codes, on held-out text.
     pub score: f64,
 }
 

@@ -59,7 +59,7 @@ fn a_feature_that_is_never_active_has_a_card_that_says_so() {
     survey.dictionaries[0][7] = Default::default();
     survey.spreads[0][7] = Default::default();
     let card = made(&sae, 7, Some(&survey), Looking::default());
-    assert!(card.contexts.is_empty() && card.notes.iter().any(|note| note == "It was active nowhere in this text."));
+    assert!(card.contexts.is_empty() && card.notes.iter().any(|note| note == "It is not active in this text."));
     assert_eq!(fact(&card, "density"), Some(Cell::Float(0.0)));
 }
 
@@ -71,7 +71,7 @@ fn without_a_model_or_a_text_it_is_said_what_is_missing() {
     assert!(without_text.notes[0].starts_with("No text has been read"));
     let alone = card((&sae, 0), None, None, Looking::default(), &Task::default()).unwrap();
     assert_eq!(alone.tables.iter().map(|table| table.title.as_str()).collect::<Vec<_>>(), ["Nearest by direction"]);
-    assert!(alone.notes[0].starts_with("No model is known"));
+    assert!(alone.notes[0].starts_with("Its model is unknown"));
     assert!(card((&sae, 24), None, None, Looking::default(), &Task::default()).is_err());
 }
 

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::features::facts::{Fact, Role};
 
-/// A further condition is worth its words where it adds so much to the correlation.
+/// A further condition is added if it raises the correlation by this much.
 const WORTH: f64 = 0.03;
-/// So many of the best facts, and of the best pairs, are joined with all others.
+/// The number of the best facts, and of the best pairs, that are joined with all others.
 const FACTS: usize = 8;
 const PAIRS: usize = 4;
 
@@ -155,7 +155,7 @@ impl Codes {
         Self { count: codes.len() as f64, sum, squares, active }
     }
 
-    /// Of 0 and 1 with the codes, Pearson's; 0 where one of the two never changes.
+    /// Pearson's correlation of 0 and 1 with the codes; 0 where one of the two is constant.
     fn correlation(&self, mask: &Mask) -> f64 {
         let both = self.active.iter().filter(|(at, _)| mask.is_true(*at)).map(|(_, code)| code).sum();
         self.of_sums(f64::from(mask.count()), both)
@@ -174,7 +174,7 @@ impl Codes {
     }
 }
 
-/// The formula that tells best where the codes are, unless none tells anything, and how many were tried.
+/// The formula with the highest correlation, if any is above 0, and the number tried.
 pub fn best(codes: &Codes, masks: &[&Mask]) -> (Option<Formula>, usize) {
     let single = |fact: usize| (codes.correlation(masks[fact]), Formula { first: fact, more: Vec::new() });
     let mut tried = masks.len();
@@ -207,7 +207,7 @@ pub fn best(codes: &Codes, masks: &[&Mask]) -> (Option<Formula>, usize) {
     (Some(best.1), tried)
 }
 
-/// Those with the largest scores; of equals the first ones.
+/// Those with the largest scores; of ties the first ones.
 fn strongest(mut scored: Vec<(f64, Formula)>, count: usize) -> Vec<(f64, Formula)> {
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.truncate(count);

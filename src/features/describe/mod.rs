@@ -1,8 +1,8 @@
-//! Short descriptions of features without any language model: what tokens, neighbours, positions and labels tell best
-//! where a feature is active.
+//! Short descriptions of features without any language model: which tokens, neighbours, positions and labels predict
+//! best where a feature is active.
 //!
-//! A description is chosen on the first half of a text's rows and scored on the second, by the correlation of what it
-//! says (0 or 1) with the codes, as Bills et al. 2023 score explanations.
+//! A description is selected on the first half of a text's rows and scored on the second, by the correlation of its
+//! prediction (0 or 1) with the codes, as Bills et al. 2023 score explanations.
 
 mod formula;
 
@@ -18,28 +18,28 @@ use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use formula::{Codes, Formula, Mask, best};
 
-/// Below this correlation nothing is said to be understood.
+/// Below this correlation a description is "unclear".
 pub const CLEAR: f64 = 0.3;
 
-/// So many tokens are tried by name, those at which the feature is strongest in sum.
+/// The number of tokens tried by name, those with the largest sums of codes.
 const NAMED: usize = 8;
 
-/// Fragments are this long, and so many are taken of each sort (Bills et al. 2023 and Cunningham et al. 2023).
+/// The length of fragments, and their number of each sort (Bills et al. 2023 and Cunningham et al. 2023).
 const FRAGMENT: usize = 64;
 const FRAGMENTS: usize = 20;
 
-/// What a feature stands for, as far as facts tell.
+/// The description of a feature by facts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Described {
     /// The description, or "unclear" where its score is low.
     pub text: String,
-    /// The one that did best, however well that is; empty where the feature is silent.
+    /// The best one, whatever its score; empty where the feature is inactive.
     pub best: String,
-    /// The correlation of the description with the codes, over all tokens of the half that it was not chosen on.
+    /// The correlation of the description with the codes, over all tokens of the held-out half.
     pub score: f64,
     /// The same over the 20 fragments of 64 tokens there in which the feature is strongest.
     pub top: Option<f64>,
-    /// And over 20 others, drawn, in which it is active; nothing where there are none.
+    /// And over 20 others, drawn at random, in which it is active; None where there are none.
     pub random: Option<f64>,
     /// How many descriptions were tried.
     pub tried: usize,
@@ -51,7 +51,7 @@ impl Described {
     }
 }
 
-/// Facts with where they are true in the half that chooses.
+/// Facts, with where they are true in the half for selection.
 type Masked = Vec<(Fact, Mask)>;
 
 /// Describes the features that were read. The seed is that of the fragments that are drawn.
@@ -60,7 +60,7 @@ pub fn describe(readings: &Readings, seed: u64, task: &Task) -> Result<Vec<Descr
     if rows < 2 {
         return Err(err!(
             Argument,
-            "expected a text of at least two rows, one to choose and one to judge, found {rows}"
+            "expected a text of at least two rows, one to select and one to score, found {rows}"
         )
         .hint("read more text"));
     }
@@ -139,7 +139,7 @@ pub fn table(names: &[String], described: &[Described]) -> Table {
         vec![name.as_str().into(), text.into(), found.score.into(), top, random, found.tried.into()]
     };
     Table {
-        title: "what features stand for; scores are correlations on text that did not choose".into(),
+        title: "what features stand for; scores are correlations on held-out text".into(),
         columns: columns.map(String::from).to_vec(),
         rows: names.iter().zip(described).map(row).collect(),
     }

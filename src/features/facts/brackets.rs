@@ -32,7 +32,7 @@ pub fn facts(readings: &Readings) -> Vec<Fact> {
     facts
 }
 
-/// How many more brackets a token opens than it closes.
+/// The number of brackets that a token opens minus those that it closes.
 fn opened(text: &str) -> i64 {
     text.chars().map(|sign| i64::from(sign == '(') - i64::from(sign == ')')).sum()
 }
@@ -51,7 +51,7 @@ fn held(column: &Column, values: &[u32], inside: &[bool]) -> Vec<Fact> {
     HELD.iter().map(fact).collect()
 }
 
-/// By what a token in brackets looks like, in text that people wrote.
+/// By the form of a token in brackets, in real text.
 fn by_looks(readings: &Readings, inside: &[bool]) -> Vec<Fact> {
     const YEAR: u32 = 1;
     let capitals = readings

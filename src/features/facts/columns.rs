@@ -49,7 +49,7 @@ const NAMES: [((&str, &str), &str); 3] = [
 /// Kinds that are told better elsewhere.
 const LEFT_OUT: [(&str, &str); 2] = [("bracket", "round"), ("due", "due")];
 
-/// What a column says; nothing where it says what is told of brackets already.
+/// The facts of a column; none where those of brackets cover it.
 pub fn facts(column: &Column, values: &[u32]) -> Vec<Fact> {
     match &column.values {
         Values::Kind(kinds) => {

@@ -1,4 +1,4 @@
-//! What is true of each token of a text, in words: what labels say, what the token looks like, and what stands before it.
+//! Facts about each token of a text, in words: labels, the token's form, and what comes before it.
 
 mod brackets;
 mod columns;
@@ -8,7 +8,7 @@ pub use tokens::{looks, strings};
 
 use super::Readings;
 
-/// What part of a sentence a fact is, so that several make one.
+/// The part of a sentence that a fact is, so that several combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// What the token is: "a number".

@@ -1,4 +1,4 @@
-//! Facts of tokens and of those before them: which they are, which signs they have, and what they look like.
+//! Facts of tokens and of those before them: identity, characters, and form.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What one pass over a text finds of every feature of several dictionaries, in bounded memory.
+//! A survey: one pass over a text for every feature of several dictionaries, in bounded memory.
 
 mod sizes;
 mod tally;
@@ -23,13 +23,13 @@ pub use sizes::Sizes;
 pub use tally::{Moment, Tally};
 pub use tokens::{AtToken, Tokens};
 
-/// The features of a dictionary are counted in so many parts at once, whatever the number of threads.
+/// The number of parallel parts of a dictionary's features, whatever the number of threads.
 const PARTS: usize = 8;
 
-/// Rows that no kept position stands in are forgotten once there are so many, and whenever they have doubled.
+/// Rows without a kept position are dropped once there are this many rows, and whenever they have doubled.
 const MANY_ROWS: usize = 1 << 14;
 
-/// How much is kept of a feature.
+/// The number of positions kept for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     /// The positions where it is strongest.
@@ -48,7 +48,7 @@ impl Default for Kept {
 /// Dictionaries, the text that they read, and where each of their features is active.
 #[derive(Debug, Clone)]
 pub struct Survey {
-    /// What the text is called.
+    /// The name of the text.
     pub name: String,
     /// The rows of tokens, as the text was packed. Of a long text those are empty in which no kept position stands.
     pub rows: Vec<Vec<u32>>,
@@ -64,7 +64,7 @@ pub struct Survey {
     pub spreads: Vec<Vec<Spread>>,
 }
 
-/// How the codes of a feature are spread over sizes, tokens and positions.
+/// The distribution of a feature's codes over sizes, tokens and positions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Spread {
     pub sizes: Sizes,
@@ -161,7 +161,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Takes word of the tokens of a block.
+    /// Counts the tokens of a block.
     fn note(&mut self, block: &Block) {
         self.positions += block.len() as u64;
         for ((row, position), token) in block.rows.iter().zip(&block.positions).zip(&block.tokens) {
@@ -224,8 +224,8 @@ impl Survey {
     }
 }
 
-/// The codes of some features, feature behind feature, each with the position of the block where it stands: what is kept
-/// of a feature is fetched once a block, and not at each of its codes.
+/// The codes of some features, feature after feature, each with its position in the block: a feature's counts are
+/// fetched once a block, not for each of its codes.
 struct Turned {
     starts: Vec<usize>,
     places: Vec<(usize, f32)>,

@@ -1,12 +1,12 @@
-//! How large the codes of a feature are: exact counts between edges that move apart as larger codes come, and some of
-//! the positions of each size.
+//! The histogram of a feature's codes: exact counts in bins that widen as larger codes come, and some of the positions
+//! of each bin.
 
 use super::tally::{Moment, mixed};
 use crate::base::results::Histogram;
 
-/// Codes are counted in so many steps up to the reach, which is a power of two above all of them.
+/// The number of bins up to the reach, a power of two above all codes.
 const STEPS: usize = 64;
-/// So many positions are kept of each step.
+/// Positions kept for each bin.
 const KEPT: usize = 2;
 
 /// The sizes of codes above and below zero.

@@ -1,4 +1,4 @@
-//! What is counted of one feature while a text is read.
+//! The counts of one feature.
 
 use super::Kept;
 
@@ -16,9 +16,9 @@ pub struct Tally {
     pub fired: u64,
     /// The sum of its codes.
     pub sum: f64,
-    /// Where it is strongest, the strongest first; of equals the first ones.
+    /// Where it is strongest, the strongest first; of ties the first ones.
     pub top: Vec<Moment>,
-    /// Drawn among all positions where it is active, each as likely as the other.
+    /// A uniform sample of all positions where it is active.
     pub some: Vec<Moment>,
 }
 

@@ -1,9 +1,9 @@
-//! At which tokens a feature is strongest in sum, in bounded memory.
+//! The tokens with the largest sums of a feature's codes, in bounded memory.
 
-/// So many tokens are followed at once.
+/// The number of tokens tracked at once.
 const FOLLOWED: usize = 32;
 
-/// Numbers are compared so many at once.
+/// Numbers compared at a time.
 const LANES: usize = 8;
 
 /// What is known of a token.

@@ -90,7 +90,7 @@ impl Decoder {
         kernels::reshape(&normed, x.dims())
     }
 
-    /// The values that each head collects. Scores and pattern are written down only where they are wanted.
+    /// The attention output of each head. Scores and pattern are materialised only where they are needed.
     fn mixed(&self, flow: &mut Flow, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Step<Tensor> {
         let (scale, cap) = (self.config.score_scale_of(layer), self.config.score_cap);
         let gap = flow.gap.clone();
@@ -105,7 +105,7 @@ impl Decoder {
         Ok(kernels::mix(&pattern, v)?)
     }
 
-    /// The output projection, head by head where somebody looks at the heads.
+    /// The output projection, head by head where a hook reads the heads.
     fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
         if !flow.wants(Kind::HeadOut, layer) {
             return Ok(linear(flow.task, &heads_joined(z)?, o)?);

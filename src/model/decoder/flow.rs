@@ -1,4 +1,4 @@
-//! The stream of a forward pass, as hooks meet it.
+//! The residual stream of a forward pass, as hooks see it.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use crate::model::site::{Kind, Site};
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
 
-/// Why a pass does not go on.
+/// Why a forward pass ends.
 pub enum Stop {
-    /// The last site that matters has been seen.
+    /// The last site that is needed has been seen.
     Done,
     Failed(Error),
 }
 
 impl Stop {
-    /// For a pass that nobody ends early.
+    /// For a forward pass that is never stopped early.
     pub fn into_error(self) -> Error {
         match self {
             Stop::Done => err!(Bug, "a pass ended that nobody ends"),
@@ -42,14 +42,14 @@ impl From<candle_core::Error> for Stop {
 
 pub type Step<T> = std::result::Result<T, Stop>;
 
-/// One pass: who looks, and which columns of the text it computes.
+/// One forward pass: its hooks, and the columns of the text that it computes.
 pub struct Flow<'a> {
     pub hooks: &'a mut dyn Hooks,
     pub batch: &'a Batch,
     pub columns: Range<usize>,
     pub step: usize,
     pub gap: Option<Gap>,
-    /// Whether more passes may follow.
+    /// Whether more forward passes may follow.
     pub may_grow: bool,
     pub task: &'a Task,
 }
@@ -59,7 +59,7 @@ impl Flow<'_> {
         self.hooks.wants(Site::new(kind, layer))
     }
 
-    /// Shows an activation to the hooks; gives back what goes on from there.
+    /// Passes an activation through the hooks; returns their result.
     pub fn see(&mut self, kind: Kind, layer: usize, x: Tensor) -> Step<Tensor> {
         let site = Site::new(kind, layer);
         let x = if self.hooks.wants(site) { self.shown(site, x)? } else { x };
@@ -93,7 +93,7 @@ impl Flow<'_> {
         self.gap.as_ref().map_or(column, |gap| gap.position(row, column))
     }
 
-    /// The positions whose logits are wanted, of a tensor `[batch, pos, ..]`.
+    /// The positions whose logits are needed, of a tensor `[batch, pos, ..]`.
     pub fn wanted(&self, x: &Tensor, logits: Logits) -> Result<Tensor> {
         match logits {
             Logits::All => Ok(x.clone()),

@@ -24,7 +24,7 @@ use turning::Turning;
 pub use past::Past;
 pub use variants::Variants;
 
-/// Which logits a pass is asked for.
+/// Which logits a forward pass computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logits<'a> {
     /// `[batch, pos, vocab]`
@@ -35,7 +35,7 @@ pub enum Logits<'a> {
     At(&'a [i64]),
 }
 
-/// What goes with a forward pass.
+/// The arguments of a forward pass.
 pub struct Pass<'a> {
     pub hooks: &'a mut dyn Hooks,
     /// Keys and values of what was read before.
@@ -75,7 +75,7 @@ impl Decoder {
         self.weights.embed.device()
     }
 
-    /// Runs the model. None if the hooks let it stop before the logits.
+    /// Runs the model. None if the hooks stop it before the logits.
     pub fn forward(&self, batch: &Batch, pass: Pass) -> Result<Option<Tensor>> {
         let before = pass.past.as_ref().map_or(0, |past| past.columns());
         self.check(batch, before)?;
@@ -114,8 +114,12 @@ impl Decoder {
         }
         let length = before + batch.width();
         if length > self.config.context {
-            return Err(err!(Argument, "the text has {length} tokens, and this model reads {}", self.config.context)
-                .hint("cut the text, or ask for windows with #{ windowed: true } where the call has that option"));
+            return Err(err!(
+                Argument,
+                "the text has {length} tokens, and the model's context is {}",
+                self.config.context
+            )
+            .hint("cut the text, or ask for windows with #{ windowed: true } where the call has that option"));
         }
         Ok(())
     }
@@ -131,7 +135,7 @@ impl Decoder {
             _ => x,
         };
         let x = flow.see(Kind::FinalNorm, 0, x)?;
-        // A hook at the logits sees all of them, whatever the caller wants.
+        // A hook at the logits sees all of them, whatever the caller needs.
         if wanted != Logits::All && !flow.wants(Kind::Logits, 0) {
             let x = flow.wanted(&x, wanted)?;
             return flow.see(Kind::Logits, 0, self.unembedded(&x, flow.task)?);
@@ -173,7 +177,7 @@ impl Decoder {
         self.behind_attention(flow, layer, block, x, normed, attn)
     }
 
-    /// The rest of a block. `normed` is what attention read of the stream `x`, and `attn` what it writes there.
+    /// The rest of a block. `normed` is the input of attention, from the stream `x`, and `attn` its output.
     fn behind_attention(
         &self,
         flow: &mut Flow,
@@ -201,7 +205,7 @@ impl Decoder {
         flow.see(Kind::ResidPost, layer, mid)
     }
 
-    /// What an MLP writes of what it reads, the norm behind it included.
+    /// The output of an MLP, with its post-norm.
     fn mlp_out(&self, flow: &mut Flow, layer: usize, (block, mlp): (&Block, &Mlp), x: Tensor) -> Step<Tensor> {
         let x = flow.see(Kind::MlpIn, layer, x)?;
         let out = self.mlp(flow, layer, mlp, &x)?;
@@ -239,7 +243,7 @@ impl Decoder {
         Ok(kernels::norm_with_scale(x, kind, &scale, weight, plus_one, bias)?)
     }
 
-    /// The logits of rows that have passed the last norm.
+    /// The logits of rows after the final norm.
     pub fn unembedded(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         let rows = x.elem_count() / self.config.d_model;
         let bytes = rows as u128 * self.config.outputs() as u128 * x.dtype().size_in_bytes() as u128;
@@ -263,7 +267,7 @@ fn linear(task: &Task, x: &Tensor, map: &Linear) -> Result<Tensor> {
     mapped(task, x, map, None)
 }
 
-/// A linear map, and an activation of it, that Ctrl-C can leave behind where it is large: this many operations take some
+/// A linear map with an activation function that Ctrl-C can abandon if it is large: this many operations take some
 /// hundredths of a second.
 fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Result<Tensor> {
     const LARGE: f64 = 2e9;
@@ -272,7 +276,7 @@ fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Res
         Some(act) => kernels::linear_activated(x, &map.weight, map.bias.as_ref(), act),
         None => kernels::linear(x, &map.weight, map.bias.as_ref()),
     };
-    // A tape belongs to the thread that writes it.
+    // A tape belongs to the thread that records it.
     if cost < LARGE || x.track_op() || map.weight.track_op() {
         task.check()?;
         return compute(x, map);

@@ -1,4 +1,4 @@
-//! A part of a forward pass: what some blocks make of a stream, and the logits of what flows behind the last one.
+//! A part of a forward pass: some blocks, and the logits from the stream after the last one.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
 
 impl Decoder {
-    /// What flows behind some blocks, of what flows before the first of them: `[batch, pos, d_model]`.
+    /// The stream after some blocks, from the stream before the first of them: `[batch, pos, d_model]`.
     pub fn behind(&self, batch: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         let seen = !self.config.causal && batch.is_ragged();
         let gap = seen.then(|| Gap { lengths: batch.lengths(), width: batch.width() });
@@ -23,7 +23,7 @@ impl Decoder {
         self.onward(&mut flow, x, blocks, None)
     }
 
-    /// The keys and values that some blocks make of the stream of texts, `[batch, pos, d_model]`.
+    /// The keys and values of some blocks, from the stream of texts, `[batch, pos, d_model]`.
     pub fn remembered(&self, texts: &Batch, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Past> {
         let (mut hooks, mut past) = (NoHooks, Past::new());
         let columns = 0..texts.width();
@@ -33,9 +33,9 @@ impl Decoder {
         Ok(past)
     }
 
-    /// What flows behind some blocks in variants of texts that are like these before column `start`: of their streams from
-    /// there on, `[variants, columns, d_model]`. `past` is what the texts leave to look back at, and `which` says of which
-    /// of them each variant is.
+    /// The stream after some blocks in variants of texts that equal these before column `start`: from their streams
+    /// from there on, `[variants, columns, d_model]`. `past` has the keys and values of the texts, and `which` the text
+    /// of each variant.
     pub fn behind_from(
         &self,
         (texts, past, which): (&Batch, &Past, &[u32]),
@@ -68,7 +68,7 @@ impl Decoder {
         Ok(x)
     }
 
-    /// The logits of rows of the stream behind the last block: `[rows, d_model]` to `[rows, vocab]`.
+    /// The logits of rows of the stream after the last block: `[rows, d_model]` to `[rows, vocab]`.
     pub fn read_out(&self, x: &Tensor, task: &Task) -> Result<Tensor> {
         let batch = Batch::new(vec![vec![0; x.dim(0)?.max(1)]])?;
         let mut hooks = NoHooks;
@@ -120,7 +120,7 @@ mod tests {
         for config in configs().into_iter().filter(|config| config.causal) {
             let model = decoder(config, DType::F32);
             let (layers, d) = (model.config().layers, model.config().d_model);
-            // The second one is padded, and nothing that is looked at sees it.
+            // The second one is padded, and nothing that is read attends to it.
             let texts = Batch::new(vec![vec![1, 4, 2, 0, 3, 5], vec![3, 3, 1, 2]]).unwrap();
             let lengths = texts.lengths();
             let place = select(model.config(), "resid_pre.1").unwrap()[0];

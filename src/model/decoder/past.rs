@@ -1,4 +1,4 @@
-//! The key-value cache: what attention remembers of the text that was read before.
+//! The key-value cache of the text that was read before.
 
 use crate::base::Result;
 use crate::tensor::Tensor;
@@ -18,17 +18,17 @@ impl Past {
         Self::default()
     }
 
-    /// Nothing remembered, and the passes counted on from here.
+    /// An empty cache, with its forward passes counted from here.
     pub fn from_step(step: usize) -> Self {
         Self { step, ..Self::default() }
     }
 
-    /// How many columns have been read.
+    /// The number of columns read.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// How many passes have been made.
+    /// The number of forward passes.
     pub fn step(&self) -> usize {
         self.step
     }
@@ -37,7 +37,7 @@ impl Past {
         self.gap.as_ref()
     }
 
-    /// What was remembered of the first columns of some of the texts, with room up to column `end`. None where there are no
+    /// The cache of the first columns of some of the texts, with capacity up to column `end`. None where there are no
     /// such columns.
     pub(super) fn beginning(&self, columns: usize, end: usize, texts: &[u32]) -> Result<Option<Self>> {
         if columns == 0 {
@@ -58,14 +58,14 @@ impl Past {
         Ok(Some(Self { layers, columns, step: self.step, gap: None }))
     }
 
-    /// A pass over `width` columns is done.
+    /// A forward pass over `width` columns is done.
     pub(super) fn advance(&mut self, width: usize, gap: Option<Gap>) {
         self.columns += width;
         self.step += 1;
         self.gap = gap;
     }
 
-    /// Remembers new keys and values of a layer; gives back all of them.
+    /// Appends keys and values of a layer; returns all of them.
     pub(super) fn extend(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         if self.layers.len() <= layer {
             self.layers.resize(layer + 1, None);
@@ -83,7 +83,7 @@ impl Past {
     }
 }
 
-/// Room for at least `end` columns and as many again, so that a long text is copied a few times only.
+/// Capacity for at least `end` columns and as many again, so that a long text is copied a few times only.
 fn room(like: &Tensor, end: usize) -> Result<Tensor> {
     let (rows, _, heads, size) = like.dims4()?;
     Ok(Tensor::zeros((rows, end.next_power_of_two().max(64), heads, size), like.dtype(), like.device())?)

@@ -64,7 +64,8 @@ fn gradients_of_all_weights() {
                 for found in [taped.get(narrow).unwrap(), by_candle.get(narrow).unwrap()] {
                     let error = (found.to_dtype(DType::F64).unwrap() - expected).unwrap().abs().unwrap();
                     let error = error.max_all().unwrap().to_scalar::<f64>().unwrap();
-                    // Sums that are 0 in truth, as the gradient of the keys' bias, are told to the rounding of their terms.
+                    // Sums that are exactly 0 in theory, as the gradient of the key bias, are compared up to the
+                    // rounding of their terms.
                     assert!(error <= 1e-4 * most.max(2e-2), "{error} of {most}, shape {:?} in {name}", narrow.dims());
                 }
             }

@@ -49,8 +49,8 @@ fn frequencies(rotary: &Rotary) -> Vec<f32> {
     }
 }
 
-/// Wave lengths beyond `original / low` are stretched by the factor, those below `original / high` are kept, and what
-/// lies between is blended (Llama 3 herd of models, section 3.4.1, as its code has it).
+/// Wavelengths above `original / low` are scaled by the factor, those below `original / high` are kept, and those
+/// between are interpolated (Llama 3 herd of models, section 3.4.1, as in its code).
 fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f32 {
     let length = 2.0 * std::f32::consts::PI / frequency;
     if length < original / high {

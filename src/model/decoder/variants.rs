@@ -1,4 +1,4 @@
-//! Variants of one text that differ in few places of the stream: what some blocks make of their last columns.
+//! Variants of one text that differ at few positions of the stream: the last columns of some blocks.
 
 use std::ops::Range;
 
@@ -15,27 +15,27 @@ use crate::model::weights::Block;
 use crate::tensor::kernels::{self, Reach};
 use crate::tensor::{DType, Tensor};
 
-/// Variants of one text. Where none of `changed` is put, the stream stays as it is.
+/// Variants of one text. Outside of `changed`, the stream is clean.
 #[derive(Debug, Clone, Copy)]
 pub struct Variants<'a> {
     pub tokens: &'a [u32],
-    /// What flows before the first block: `[pos, d_model]`.
+    /// The stream before the first block: `[pos, d_model]`.
     pub stream: &'a Tensor,
-    /// What takes the place of some of it: `[changes, d_model]`.
+    /// The changed rows: `[changes, d_model]`.
     pub changed: &'a Tensor,
-    /// Which variant, and which column of it, each change belongs to.
+    /// The variant and the column of each change.
     pub places: &'a [(usize, usize)],
-    /// How many variants there are.
+    /// The number of variants.
     pub count: usize,
 }
 
-/// All rows that some variant has, and which of them each variant reads at each column.
+/// The distinct rows of all variants, and the row that each variant reads at each column.
 struct Rows {
-    /// `[rows, pos, d_model]`: every column has its clean row first, then those that are put in its place.
+    /// `[rows, pos, d_model]`: every column has its clean row first, then its changed ones.
     x: Tensor,
     /// Variant by variant, column by column: which of `x` with its first two axes joined.
     read: Vec<u32>,
-    /// Where variants differ from the clean rows; nothing where each variant has rows of its own.
+    /// Where variants differ from the clean rows; None where each variant has its own rows.
     places: Option<Vec<(usize, usize)>>,
 }
 
@@ -77,7 +77,7 @@ fn chosen(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
     Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
 }
 
-/// The last columns of variants, each of those that differ once.
+/// The distinct last columns of variants.
 struct Ends {
     /// Which of all rows they are, with the first two axes joined.
     rows: Vec<u32>,
@@ -122,11 +122,11 @@ impl Rows {
 }
 
 impl Decoder {
-    /// What the stream is behind some blocks at the last column of each variant: `[variants, d_model]`.
+    /// The stream after some blocks at the last column of each variant: `[variants, d_model]`.
     ///
     /// Ablating a feature changes the stream where the feature is active, and nowhere else. So the first block computes
-    /// keys and values once for all rows that some variant has, and only last columns ask in the last block. Blocks
-    /// between are computed in full.
+    /// keys and values once for all distinct rows, and the last block has queries at last columns only. Blocks between
+    /// are computed in full.
     pub fn last_of_variants(&self, variants: &Variants, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         let d = self.config().d_model;
         let Some(last) =
@@ -143,7 +143,7 @@ impl Decoder {
         Ok(found.reshape(((), d))?)
     }
 
-    /// The rows of all variants behind some blocks.
+    /// The rows of all variants after some blocks.
     fn in_full(&self, batch: &Batch, rows: Rows, blocks: Range<usize>, task: &Task) -> Result<Rows> {
         let mut x = rows.of_variants(&rows.x)?;
         let columns = x.dim(1)?;
@@ -156,8 +156,8 @@ impl Decoder {
         Ok(Rows { x, read: (0..rows.read.len() as u32).collect(), places: None })
     }
 
-    /// The last column of each variant behind one block: `[variants, 1, d_model]`. What a last column computes by itself
-    /// is made once for all variants that have the same one.
+    /// The last column of each variant after one block: `[variants, 1, d_model]`. Variants with the same last column
+    /// share what it computes by itself.
     fn last_column(&self, batch: &Batch, rows: &Rows, layer: usize, task: &Task) -> Step<Tensor> {
         let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
         let mut hooks = NoHooks;
@@ -207,7 +207,7 @@ impl Decoder {
     }
 }
 
-/// How last columns look at others.
+/// Attention from last columns.
 struct Asking<'a> {
     reach: Reach<'a>,
     scale: f64,
@@ -215,11 +215,11 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// The values that the last column of each variant collects: `[variants, 1, heads, d_head]` like `q`.
+    /// The attention output at the last column of each variant: `[variants, 1, heads, d_head]` like `q`.
     ///
-    /// `k` and `v` are those of all rows. They are not copied for each variant: all queries meet the clean keys, and each
-    /// change puts its own score in the place of one. With the pattern p of that, a variant collects p V, of the clean
-    /// values, and p_c (V' - V)_c for each of its changes.
+    /// `k` and `v` are those of all rows. They are not copied for each variant: all queries are multiplied with the
+    /// clean keys, and each change replaces one score. With the resulting pattern p, the output of a variant is p V,
+    /// with the clean values, plus p_c (V' - V)_c for each of its changes.
     fn of_changed(
         &self,
         (q, k, v): (&Tensor, &Tensor, &Tensor),
@@ -275,7 +275,7 @@ impl Asking<'_> {
     }
 }
 
-/// A pass that nobody looks at.
+/// A forward pass without hooks.
 fn flow<'a>(hooks: &'a mut NoHooks, batch: &'a Batch, columns: Range<usize>, task: &'a Task) -> Flow<'a> {
     Flow { hooks, batch, columns, step: 0, gap: None, may_grow: false, task }
 }
@@ -290,7 +290,7 @@ mod tests {
 
     const TOKENS: [u32; 5] = [1, 4, 2, 0, 3];
 
-    /// Puts a stream before one block, and keeps what comes out of another.
+    /// Replaces the stream before one block, and records the output of another.
     struct Between {
         before: usize,
         put: Option<Tensor>,

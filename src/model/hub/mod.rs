@@ -153,7 +153,7 @@ async fn from_hub(
 fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
     match cache.commit(name) {
         Ok(Some(_)) if error.kind == Kind::Network => {
-            error.hint("HF_HUB_OFFLINE=1 uses what the cache has of it, without asking the hub")
+            error.hint("HF_HUB_OFFLINE=1 uses the cache, without asking the hub")
         }
         _ => error,
     }
@@ -172,7 +172,7 @@ async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, fi
 /// What a script writes goes below `--out`; the cache is somewhere else.
 fn about_the_cache(error: Error) -> Error {
     match error.kind {
-        Kind::File => error.hint("models are kept there; HF_HOME or HF_HUB_CACHE name another place"),
+        Kind::File => error.hint("models are cached there; HF_HOME or HF_HUB_CACHE name another folder"),
         _ => error,
     }
 }

@@ -66,7 +66,7 @@ impl<'a> Remote<'a> {
     pub fn new(access: &Access, settings: &'a Settings, name: &'a Name) -> Result<Self> {
         let token = settings.token.as_deref();
         if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(err!(Argument, "expected a token of letters and digits, found one with other signs in it")
+            return Err(err!(Argument, "expected a token of letters and digits, found other characters in it")
                 .hint("look at HF_TOKEN, or log in again"));
         }
         let server = Server::new(access, token)?;
@@ -122,7 +122,7 @@ impl<'a> Remote<'a> {
         }
         let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let etag = said("x-linked-etag").or_else(|| said("etag")).map(bare).filter(|etag| is_plain(etag));
-        let Some(etag) = etag else { bail!(Network, "{} did not say what {file} of {} is", self.host(), self.name) };
+        let Some(etag) = etag else { bail!(Network, "{} gave no hash of {file} of {}", self.host(), self.name) };
         // An answer that leads elsewhere has a length of its own.
         let size = match said("x-linked-size") {
             None if status.is_redirection() => None,
@@ -172,10 +172,10 @@ impl<'a> Remote<'a> {
             (404, Some("RevisionNotFound")) => err!(Name, "{repo} has no revision `{revision}`")
                 .hint(format!("its branches and tags are listed at {}/{repo}/tree/main", self.settings.endpoint)),
             (404, _) => err!(Name, "{} knows no {repo} with a revision `{revision}`", self.host())
-                .hint("look at both names; one that is private wants HF_TOKEN set"),
+                .hint("check both names; a private model requires HF_TOKEN"),
             (429, _) => {
                 let when = answer.retry_after.map_or("later".into(), |seconds| format!("in {seconds} seconds"));
-                err!(Network, "{} has had too many questions", self.host()).hint(format!("try again {when}"))
+                err!(Network, "rate limit of {} reached", self.host()).hint(format!("try again {when}"))
             }
             (status, _) => self.trouble(status),
         }
@@ -183,7 +183,7 @@ impl<'a> Remote<'a> {
 
     fn unknown(&self) -> Error {
         err!(Name, "{} knows no model {}", self.host(), self.name.repo())
-            .hint("look at the name; one that is private wants HF_TOKEN set")
+            .hint("check the name; a private model requires HF_TOKEN")
     }
 
     /// The hub lets us not in: it does not say whether there is such a model to those that it does not know.
@@ -191,15 +191,15 @@ impl<'a> Remote<'a> {
         let repo = self.name.repo();
         let page = format!("{}/{repo}", self.settings.endpoint);
         match (code, &self.settings.token) {
-            (Some("GatedRepo"), None) => err!(Network, "{repo} is gated: its owner wants to know who asks")
+            (Some("GatedRepo"), None) => err!(Network, "{repo} is gated: it requires a login")
                 .hint(format!("accept its conditions at {page}, then set HF_TOKEN to a token of yours")),
-            (Some("GatedRepo"), Some(_)) => err!(Network, "{repo} is gated, and this token was not let in")
-                .hint(format!("accept its conditions at {page} with the account that the token is of")),
+            (Some("GatedRepo"), Some(_)) => err!(Network, "{repo} is gated, and this token has no access")
+                .hint(format!("accept its conditions at {page} with the account of the token")),
             (_, None) => err!(Network, "{repo} does not exist, or is private ({} answered {status})", self.host())
-                .hint("look at the name; one that is private or gated wants HF_TOKEN set"),
+                .hint("check the name; a private or gated model requires HF_TOKEN"),
             (_, Some(_)) => {
                 err!(Network, "{repo} does not exist, or is closed to this token ({} answered {status})", self.host())
-                    .hint("look at the name, and whether HF_TOKEN may read it")
+                    .hint("check the name, and whether HF_TOKEN may read it")
             }
         }
     }

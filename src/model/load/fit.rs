@@ -26,7 +26,7 @@ pub fn check(layout: &Layout, parameters: &[(String, Vec<usize>)], source: &dyn 
         let expected = from.whole_shape(shape, layout.config.d_head, total)?;
         if expected != found {
             return Err(err!(Shape, "tensor `{}`: expected shape {expected:?}, found {found:?}", from.name())
-                .hint(format!("it is our `{ours}`; the config and the weights do not belong together")));
+                .hint(format!("it is our `{ours}`; the config and the weights do not match")));
         }
     }
     if layout.config.tied
@@ -68,7 +68,7 @@ fn missed(missing: &[(&str, &str)], unused: &BTreeSet<&str>) -> Error {
     };
     let hint = match names::nearest(theirs, unused.iter().copied()) {
         Some(near) => format!("it is our `{ours}`; the file has `{near}`, which the config does not call for"),
-        None => format!("it is our `{ours}`; the config and the weights do not belong together"),
+        None => format!("it is our `{ours}`; the config and the weights do not match"),
     };
     err!(Format, "expected a tensor `{theirs}`, found none of that name{more}").hint(hint)
 }

@@ -1,4 +1,4 @@
-//! What AdamW remembers of a weight's gradients, and what an update knows of its step.
+//! The moments of AdamW, and the settings of an update.
 
 use candle_core::Var;
 
@@ -20,8 +20,8 @@ impl Moments {
     }
 }
 
-/// The settings of a step, the first being 0, whose gradient is to be multiplied by `shrink`. Norms and biases are not
-/// pulled towards 0.
+/// The settings of a step, counted from 0, whose gradient is multiplied by `shrink`. Norms and biases have no weight
+/// decay.
 pub fn settings(recipe: &Recipe, step: u64, shrink: f64, weight: &Tensor) -> AdamW {
     AdamW {
         rate: recipe.rate(step),

@@ -1,5 +1,4 @@
-//! A training on disk: all that it needs to go on as if nobody had stopped it, in one file that is written whole or
-//! not at all.
+//! The checkpoint of a training: all that it needs to resume bit for bit, in one file that is written atomically.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,21 +16,21 @@ use crate::model::config::Config;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
-/// The file of a training in its folder.
+/// The file of a checkpoint in its folder.
 pub const CHECKPOINT: &str = "training.safetensors";
-/// What the file says that it is.
+/// The kind of file, as its metadata has it.
 const KIND: &str = "microtome training, 1";
 
-/// Where a training is kept, and how often.
+/// Where checkpoints are saved, and how often.
 pub struct Keep<'a> {
     pub files: &'a Files,
     pub folder: PathBuf,
     pub every: u64,
-    /// Whether to begin again although a training is there.
+    /// Whether to begin again although a checkpoint is there.
     pub fresh: bool,
 }
 
-/// What says which training it is.
+/// What identifies the training.
 pub struct Identity<'a> {
     pub config: &'a Config,
     pub recipe: &'a Recipe,
@@ -39,7 +38,7 @@ pub struct Identity<'a> {
 }
 
 impl Keep<'_> {
-    /// Where it is written; read from there, too, whatever folder of that name stands elsewhere.
+    /// Where it is written; it is read from there, too, even if there is a folder of that name elsewhere.
     fn path(&self) -> Result<PathBuf> {
         self.files.access().to_write(&self.folder.join(CHECKPOINT))
     }
@@ -50,12 +49,12 @@ impl Keep<'_> {
         Ok(())
     }
 
-    /// Whether a training is there that is to be gone on with.
+    /// Whether there is a checkpoint to resume.
     pub fn is_begun(&self) -> Result<bool> {
         Ok(!self.fresh && self.files.has(&self.path()?)?)
     }
 
-    /// Sets `state` to what was kept.
+    /// Restores `state` from the checkpoint.
     pub fn load(&self, state: &mut State, identity: &Identity) -> Result<()> {
         let shown = self.folder.join(CHECKPOINT);
         self.read(state, identity).map_err(|e: Error| e.within(shown.display()))
@@ -65,7 +64,7 @@ impl Keep<'_> {
         let file = safetensors::Reader::new(self.files.map(&self.path()?)?)?;
         let said = file.metadata();
         if said.get("kind").is_none_or(|kind| kind != KIND) {
-            return Err(err!(Format, "expected a training (`{KIND}`), found another file"));
+            return Err(err!(Format, "expected a checkpoint of a training (`{KIND}`), found another file"));
         }
         let config: Config = parsed(said, "config")?;
         if config != *identity.config {
@@ -75,10 +74,10 @@ impl Keep<'_> {
         if data != identity.data {
             return Err(err!(
                 Argument,
-                "the training that is kept there read {data}, and this one reads {}",
+                "the checkpoint there is of a training on {data}, and this one is on {}",
                 identity.data
             )
-            .hint("give the same data to go on with it, another `dir`, or `fresh: true` to begin again"));
+            .hint("give the same data to resume, another `dir`, or `fresh: true` to begin again"));
         }
         let (step, tokens): (u64, u64) = (parsed(said, "step")?, parsed(said, "tokens_per_step")?);
         identity.recipe.continues(&parsed(said, "recipe")?, step)?;
@@ -106,11 +105,11 @@ impl Keep<'_> {
 }
 
 fn other(what: &str) -> Error {
-    err!(Argument, "the training that is kept there has another {what}")
-        .hint("give the same one to go on with it, another `dir`, or `fresh: true` to begin again")
+    err!(Argument, "the checkpoint there has another {what}")
+        .hint("give the same one to resume, another `dir`, or `fresh: true` to begin again")
 }
 
-/// Sets a variable to what was kept of it.
+/// Restores a variable.
 pub fn put_back(variable: &Var, kept: Tensor) -> Result<()> {
     if kept.dims() != variable.dims() || kept.dtype() != variable.dtype() {
         return Err(err!(
@@ -151,7 +150,7 @@ fn tensors(state: &State) -> Result<BTreeMap<String, Tensor>> {
 
 fn metadata(state: &State, identity: &Identity) -> Result<BTreeMap<String, String>> {
     let json =
-        |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a training that cannot be written: {e}"));
+        |value: serde_json::Result<String>| value.map_err(|e| err!(Bug, "a checkpoint that cannot be written: {e}"));
     Ok(BTreeMap::from([
         ("kind".into(), KIND.into()),
         ("step".into(), state.step.to_string()),
@@ -164,5 +163,5 @@ fn metadata(state: &State, identity: &Identity) -> Result<BTreeMap<String, Strin
 
 fn parsed<T: DeserializeOwned>(said: &BTreeMap<String, String>, key: &str) -> Result<T> {
     let text = said.get(key).ok_or_else(|| err!(Format, "expected `{key}` in the file's metadata, found none"))?;
-    base::json::read(text.as_bytes(), |e| err!(Format, "the file's `{key}` is not as it should be: {e}"))
+    base::json::read(text.as_bytes(), |e| err!(Format, "the file's `{key}` is not valid: {e}"))
 }

@@ -1,4 +1,4 @@
-//! Dropout as a hook: what is embedded, and what attention and MLP write, with a share of the numbers left out.
+//! Dropout as a hook: on embeddings, and on the outputs of attention and MLP.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -8,9 +8,9 @@ use crate::model::hooks::{At, Hooks};
 use crate::model::site::{Kind, Site};
 use crate::tensor::{DType, Tensor};
 
-/// Wants the last norm of a model, and leaves out at random on the way there (Radford et al. 2018, section 4.1).
+/// Runs up to the final norm of a model, with dropout on the way (Radford et al. 2018, section 4.1).
 pub struct ToTheLastNorm {
-    /// The share that is left out.
+    /// The dropout probability.
     pub share: f64,
     pub random: ChaCha8Rng,
     pub found: Option<Tensor>,
@@ -27,7 +27,7 @@ impl Hooks for ToTheLastNorm {
             self.found = Some(x.clone());
             return Ok(None);
         }
-        // What is kept is scaled up, so that its mean is that of the whole.
+        // Kept elements are scaled up, so that the mean is preserved.
         let kept = (1.0 / (1.0 - self.share)) as f32;
         let limit = (self.share * f64::from(u32::MAX)) as u32;
         let mask: Vec<f32> =

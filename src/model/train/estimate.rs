@@ -8,16 +8,16 @@ use super::recipe::Recipe;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     pub parameters: u64,
-    /// Tokens that are still to be read.
+    /// Remaining tokens.
     pub tokens: u64,
-    /// Weights, gradients, both moments, and what one pass remembers for the way back.
+    /// Weights, gradients, both moments, and the activations that the backward pass needs.
     pub bytes: u128,
-    /// By one pass that was tried; judging and writing down not counted.
+    /// From one measured pass; evaluation and checkpoints not counted.
     pub seconds: f64,
 }
 
 impl Estimate {
-    /// For rows of `width` tokens, of which `left` steps are still to be made; `pass` is the seconds of a pass.
+    /// For rows of `width` tokens and `left` remaining steps; `pass` is the seconds of a forward and backward pass.
     pub fn new(config: &Config, recipe: &Recipe, width: usize, left: u64, pass: f64) -> Result<Self> {
         let shapes = config.parameters()?;
         let parameters: u64 = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
@@ -28,7 +28,7 @@ impl Estimate {
     }
 }
 
-/// Numbers of one token that the way back needs: what every map and norm has read, and the logits.
+/// Numbers per token that the backward pass needs: the inputs of every linear map and norm, and the logits.
 fn numbers_per_token(config: &Config) -> usize {
     let (d, wide, narrow) = (config.d_model, config.heads * config.d_head, config.kv_heads * config.d_head);
     let maps = if config.gated { 3 } else { 2 };

@@ -1,4 +1,4 @@
-//! What a training reads: rows of ids, and what should come after each of them.
+//! Training examples: rows of ids, and their targets.
 
 use rand::seq::SliceRandom;
 
@@ -6,31 +6,31 @@ use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::err;
 
-/// What one part of a training step reads, row by row.
+/// The examples of one part of a training step, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examples {
-    /// What the model reads; every row has the same length.
+    /// The input ids; every row has the same length.
     pub ids: Vec<Vec<u32>>,
-    /// What should come after each token: the next one, or an answer.
+    /// The target at each token: the next one, or an answer.
     pub targets: Vec<Vec<u32>>,
-    /// How much the loss of each target counts, where they do not all count alike; 0 is not at all.
+    /// The weight of each target's loss, where weights differ; 0 masks it.
     pub counts: Option<Vec<Vec<f32>>>,
 }
 
 impl Examples {
-    /// Rows of a text, each a token longer than what the model reads: every token is to be followed by its next one.
+    /// Rows of a text, each a token longer than the input: the target of each token is the next one.
     pub fn next_tokens(rows: &[Vec<u32>]) -> Self {
         let ids = rows.iter().map(|row| row[..row.len().saturating_sub(1)].to_vec()).collect();
         let targets = rows.iter().map(|row| row.get(1..).unwrap_or_default().to_vec()).collect();
         Self { ids, targets, counts: None }
     }
 
-    /// How many tokens are read.
+    /// The number of input tokens.
     pub fn tokens(&self) -> usize {
         self.ids.iter().map(Vec::len).sum()
     }
 
-    /// The sum of what the losses count.
+    /// The sum of the weights.
     pub fn weight(&self) -> f64 {
         match &self.counts {
             None => self.tokens() as f64,
@@ -48,7 +48,7 @@ impl Examples {
         })
     }
 
-    /// Refuses examples whose parts do not fit each other or the model.
+    /// Refuses examples that are inconsistent, or do not fit the model.
     pub fn checked(self, vocab: usize, outputs: usize) -> Result<Self> {
         let width = self.ids.first().map_or(0, Vec::len);
         if width == 0 {
@@ -71,37 +71,37 @@ impl Examples {
         }
         let bad = |count: &&f32| !count.is_finite() || **count < 0.0;
         if let Some(count) = self.counts.iter().flatten().flatten().find(bad) {
-            return Err(err!(Argument, "expected a mask of numbers from 0 on, found {count}"));
+            return Err(err!(Argument, "expected a mask of numbers of at least 0, found {count}"));
         }
         if self.weight() == 0.0 {
-            return Err(err!(Argument, "no loss counts: the mask is 0 everywhere"));
+            return Err(err!(Argument, "no token counts: the mask is 0 everywhere"));
         }
         Ok(self)
     }
 }
 
-/// Examples without end, in an order that is the same every time.
+/// An endless stream of examples, in a reproducible order.
 pub trait Batches {
     /// The next `rows` rows.
     fn next(&mut self, rows: usize, task: &Task) -> Result<Examples>;
 
-    /// Goes on as if `rows` rows had been read, for a training that is resumed.
+    /// Skips `rows` rows, for a training that resumes.
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
 
-    /// What the rows are made of, in a line that another source of them would not have.
+    /// A line that identifies the source of the rows.
     fn about(&self) -> String;
 }
 
-/// Rows that are all at hand, in a new order each time round; in their own order where a batch is all of them.
+/// Rows in memory, shuffled in each epoch; in their own order where a batch has all of them.
 pub struct Tables {
     all: Examples,
     seed: u64,
     read: u64,
-    /// The order of the round that is being read, and which round that is.
+    /// The order of the current epoch, and its number.
     order: Option<(u64, Vec<usize>)>,
 }
 
-/// Refuses a pass of more rows of so many tokens than there is memory for: `batch` may be any number.
+/// Refuses a batch that does not fit into memory: `batch` may be any number.
 pub fn room(rows: usize, context: usize) -> Result<()> {
     let row = 2 * (size_of::<Vec<u32>>() as u128 + context as u128 * size_of::<u32>() as u128);
     memory::check((rows as u128).saturating_mul(row), || format!("a pass of {rows} rows"))

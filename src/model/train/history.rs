@@ -1,4 +1,4 @@
-//! How a training went: the loss of every step, and what the model lost on text that it was not trained on.
+//! The training history: the loss of every step, and the held-out loss.
 
 use crate::base::{Cell, Table};
 
@@ -6,10 +6,10 @@ use crate::base::{Cell, Table};
 pub struct History {
     /// The mean loss of each step, in nats.
     pub losses: Vec<f64>,
-    /// The norm of each step's gradient, before it was clipped.
+    /// The gradient norm of each step, before clipping.
     pub norms: Vec<f64>,
     pub rates: Vec<f64>,
-    /// After how many steps the model was judged, and its mean loss then.
+    /// The steps of the evaluations, with their mean held-out loss.
     pub judged: Vec<(u64, f64)>,
     pub tokens_per_step: u64,
 }
@@ -19,14 +19,14 @@ impl History {
         self.losses.len() as u64
     }
 
-    /// The mean of the last losses, which the noise of single batches does not move much.
+    /// The mean of the last losses, which smooths the noise of single batches.
     pub fn recent(&self, steps: usize) -> Option<f64> {
         let last = &self.losses[self.losses.len().saturating_sub(steps)..];
         (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
     }
 
-    /// Rows for equal stretches of the training, at most `rows`: the means of the stretch that ends at the step, and
-    /// the last judgement within it.
+    /// Rows for equal intervals of the training, at most `rows`: the means of the interval that ends at the step, and
+    /// the last evaluation within it.
     pub fn table(&self, rows: usize) -> Table {
         let steps = self.losses.len();
         let stretch = steps.div_ceil(rows.max(1)).max(1);

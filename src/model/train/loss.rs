@@ -1,4 +1,4 @@
-//! The loss of a model on examples: the mean of -log p of what should come, in nats.
+//! The loss of a model on examples: the mean of -log p of the targets, in nats.
 
 use super::dropout::ToTheLastNorm;
 use super::examples::Examples;
@@ -9,7 +9,7 @@ use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
 use crate::tensor::{DType, Number, Tensor, kernels};
 
-/// Where the dropout of a pass gets its draws: the training's seed, and which pass it is.
+/// The random stream of a pass's dropout: the training's seed, and the number of the pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     pub share: f64,
@@ -21,8 +21,8 @@ impl Dropout {
     pub const NONE: Dropout = Dropout { share: 0.0, seed: 0, pass: 0 };
 }
 
-/// The sum of count * -log p(target), divided by `whole`: one number that knows how it was computed. Where `whole` is
-/// what the counts add up to, it is the mean.
+/// The weighted sum of -log p(target), divided by `whole`: one number with its gradient graph. If `whole` is the sum of
+/// the weights, it is the mean.
 pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<Tensor> {
     let batch = Batch::new(examples.ids.clone())?;
     let random = stream(dropout.seed, "dropout", dropout.pass);

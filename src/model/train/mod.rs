@@ -1,4 +1,4 @@
-//! Training a model: examples, the recipe, the steps, what is kept on disk, and how it went.
+//! Training a model: examples, the recipe, steps, checkpoints, and the history.
 
 mod adamw;
 mod checkpoint;

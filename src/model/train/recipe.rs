@@ -1,4 +1,4 @@
-//! How a model is trained: everything beside its config and its examples.
+//! The recipe of a training: everything but its config and its examples.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,20 +9,20 @@ use crate::err;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     pub steps: u64,
-    /// Rows of one forward and backward pass.
+    /// Rows of one forward and backward pass, the micro-batch.
     pub rows: usize,
-    /// How many such passes make a step.
+    /// Gradient accumulation: passes in a step.
     pub accumulate: usize,
-    /// The height of the learning rate.
+    /// Peak learning rate.
     pub lr: f64,
     pub schedule: Schedule,
     pub betas: [f64; 2],
     pub eps: f64,
-    /// On matrices only: norms and biases are not pulled towards 0.
+    /// Weight decay, on matrices only, not on norms and biases.
     pub weight_decay: f64,
-    /// The largest norm of the gradient of all weights together; a longer one is scaled down.
+    /// Maximum gradient norm, over all weights together.
     pub clip: Option<f64>,
-    /// The share of what is embedded, and of what attention and MLP write, that is left out at random.
+    /// Dropout probability, on embeddings and on the outputs of attention and MLP.
     pub dropout: f64,
     pub seed: u64,
 }
@@ -47,7 +47,7 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Refuses what no training can follow, by the names that scripts give.
+    /// Refuses invalid settings, by the names of the script's options.
     pub fn checked(self) -> Result<Self> {
         let sizes = [("steps", self.steps), ("batch", self.rows as u64), ("accumulate", self.accumulate as u64)];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
@@ -59,12 +59,12 @@ impl Recipe {
         };
         within("lr", self.lr, self.lr > 0.0, "a number above 0")?;
         within("eps", self.eps, self.eps > 0.0, "a number above 0")?;
-        within("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a number from 0 on")?;
-        within("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "a share from 0 to below 1")?;
+        within("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a number of at least 0")?;
+        within("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "a share of at least 0 and below 1")?;
         let floor = self.schedule.floor;
         within("floor", floor, (0.0..=1.0).contains(&floor), "a share from 0 to 1")?;
         for beta in self.betas {
-            within("betas", beta, (0.0..1.0).contains(&beta), "shares from 0 to below 1")?;
+            within("betas", beta, (0.0..1.0).contains(&beta), "shares of at least 0 and below 1")?;
         }
         if let Some(clip) = self.clip {
             within("clip", clip, clip > 0.0, "a number above 0")?;
@@ -76,28 +76,28 @@ impl Recipe {
         self.lr * self.schedule.factor(step, self.steps)
     }
 
-    /// Whether a training that went `done` steps by `other` may go on by this: it has to have been the same so far.
+    /// Whether a training that made `done` steps by `other` may resume by this recipe: the two must agree so far.
     pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
         let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
         if same_length != *other {
             let (ours, theirs) = (self.told(), other.told());
             let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
             let (found, wanted) = differs.map_or(("", ""), |(a, b)| (a.as_str(), b.as_str()));
-            return Err(err!(Argument, "the training that is kept there had {wanted}, and this one has {found}")
-                .hint("give the same options to go on with it, another `dir`, or `fresh: true` to begin again"));
+            return Err(err!(Argument, "the checkpoint there has {wanted}, and this training {found}")
+                .hint("give the same options to resume, another `dir`, or `fresh: true` to begin again"));
         }
         if let Some(step) = (0..done).find(|step| self.rate(*step) != other.rate(*step)) {
             let (kept, now) = (other.rate(step), self.rate(step));
             return Err(err!(
                 Argument,
-                "the training that is kept there had the learning rate {kept:e} at step {step}, and this one has {now:e}"
+                "the checkpoint there had the learning rate {kept:e} at step {step}, and this training has {now:e}"
             )
-            .hint("a training can be made longer where its schedule says the same of the steps already made"));
+            .hint("a training can be extended if its schedule is unchanged for the steps already made"));
         }
         Ok(())
     }
 
-    /// What must not differ, each by its name.
+    /// The settings that must not differ, by name.
     fn told(&self) -> Vec<String> {
         vec![
             format!("`batch` {}", self.rows),
@@ -124,9 +124,9 @@ mod tests {
         let longer = Recipe { steps: 40, ..kept.clone() };
         assert!(longer.continues(&kept, 16).is_ok());
         let said = longer.continues(&kept, 18).unwrap_err().to_string();
-        assert!(said.contains("learning rate 7.5e-4 at step 17, and this one has 1e-3"), "{said}");
+        assert!(said.contains("learning rate 7.5e-4 at step 17, and this training has 1e-3"), "{said}");
         let said = Recipe { lr: 2e-3, ..kept.clone() }.continues(&kept, 1).unwrap_err().to_string();
-        assert!(said.contains("had `lr` 0.001, and this one has `lr` 0.002"), "{said}");
+        assert!(said.contains("has `lr` 0.001, and this training `lr` 0.002"), "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A training from its beginning to its end: steps, judgements, what is kept, and what an interruption leaves.
+//! A training from beginning to end: steps, evaluations, checkpoints, and interruption.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,11 +19,11 @@ use crate::model::decoder::Decoder;
 use crate::model::init;
 use crate::tensor::{DType, Device};
 
-/// The weights that a training starts from.
+/// The initial weights.
 pub enum Beginning<'a> {
-    /// New ones, drawn by the recipe's seed.
+    /// Random ones, by the recipe's seed.
     New(&'a Config),
-    /// Those of a model, which itself stays as it is.
+    /// Those of a model, which itself is not changed.
     Model(&'a Decoder),
 }
 
@@ -36,32 +36,33 @@ impl Beginning<'_> {
     }
 }
 
-/// Text that a model is judged by while it is trained.
+/// The held-out text of the evaluations.
 pub struct Judge {
     pub examples: Examples,
     pub every: u64,
 }
 
-/// A training that is ready to go.
+/// A training that is ready to run.
 pub struct Training<'a> {
     state: State,
     recipe: Recipe,
     data: Box<dyn Batches + 'a>,
-    /// The passes of the next step: the first are read before the training begins, so that bad ones are refused then.
+    /// The examples of the next step: the first are read before the training begins, so that invalid ones are refused
+    /// then.
     next: Option<Vec<Examples>>,
     judge: Option<Judge>,
     keep: Option<Keep<'a>>,
     estimate: Estimate,
 }
 
-/// How a training came to its end.
+/// How a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     Done,
     Interrupted,
 }
 
-/// What a training gives.
+/// The result of a training.
 pub struct Trained {
     pub decoder: Arc<Decoder>,
     pub history: History,
@@ -108,12 +109,12 @@ impl<'a> Training<'a> {
         &self.estimate
     }
 
-    /// How many steps had been made before.
+    /// The number of steps made before.
     pub fn step(&self) -> u64 {
         self.state.step
     }
 
-    /// Trains to the end. An interruption ends the training early and is answered by that: the model so far is kept.
+    /// Trains to the end. An interruption ends the training early and is cleared: the result is the model so far.
     pub fn run(mut self, task: &Task) -> Result<Trained> {
         let ended = match self.all_steps(task) {
             Ok(()) => Ended::Done,
@@ -155,7 +156,7 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// How far the training has come, in a line.
+    /// The progress, in a line.
     fn stage(&self, speed: f64) -> String {
         let (history, step, steps) = (&self.state.history, self.state.step, self.recipe.steps);
         let left = task::human((steps - step) as f64 * history.tokens_per_step as f64 / speed);
@@ -164,7 +165,7 @@ impl<'a> Training<'a> {
         format!("step {step} of {steps}: loss {loss:.4}{judged}, {speed:.0} tokens/s, {left} left")
     }
 
-    /// Judges the model where it is time, and at the end.
+    /// Evaluates the model when it is due, and at the end.
     fn judged(&mut self, task: &Task) -> Result<()> {
         let Some(judge) = &self.judge else { return Ok(()) };
         let step = self.state.step;
@@ -189,15 +190,15 @@ impl<'a> Training<'a> {
         keep.save(&self.state, &Identity { config, recipe: &self.recipe, data: self.data.about() })
     }
 
-    /// An error of a step, with what is left of the steps before it.
+    /// An error of a step, with a note on the checkpoint.
     fn kept_before(&self, error: Error) -> Error {
         let Some(keep) = &self.keep else { return error };
         match self.save() {
             Ok(()) => {
                 let (step, folder) = (self.state.step, keep.folder.display());
-                error.hint(format!("the {step} steps before are kept in {folder}"))
+                error.hint(format!("the {step} steps before are saved in {folder}"))
             }
-            Err(failed) => error.hint(format!("and they could not be kept: {failed}")),
+            Err(failed) => error.hint(format!("and no checkpoint could be saved: {failed}")),
         }
     }
 }
@@ -223,7 +224,7 @@ fn begun(beginning: Beginning, recipe: &Recipe, device: &Device, task: &Task) ->
     }
 }
 
-/// The seconds of one pass; unless it takes long it is tried twice, since the first finds everything cold.
+/// The seconds of one pass; unless it takes long it is measured twice, since the first run has cold caches.
 fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
     let pass = || -> Result<f64> {
         let begun = Instant::now();
@@ -234,13 +235,13 @@ fn tried(state: &State, examples: &Examples, task: &Task) -> Result<f64> {
     if first < 5.0 { pass() } else { Ok(first) }
 }
 
-/// What one step reads.
+/// The examples of one step.
 fn passes(data: &mut dyn Batches, config: &Config, recipe: &Recipe, task: &Task) -> Result<Vec<Examples>> {
     let one = |_| data.next(recipe.rows, task)?.checked(config.vocab, config.outputs());
     (0..recipe.accumulate).map(one).collect()
 }
 
-/// The losses so far as a line of blocks, the latest on the right.
+/// The losses so far as a sparkline, the latest on the right.
 fn curve(losses: &[f64]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const WIDTH: usize = 16;

@@ -1,19 +1,19 @@
-//! How the learning rate goes: a warm-up, then one of four shapes.
+//! Learning rate schedules: a warm-up, then one of four shapes.
 
 use serde::{Deserialize, Serialize};
 
 crate::choices! {
-    /// What follows the warm-up.
+    /// The shape after the warm-up.
     #[derive(Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Shape {
         Constant = "constant",
-        /// A straight line down to the floor.
+        /// Linear decay to the floor.
         Linear = "linear",
-        /// Half a cosine down to the floor.
+        /// Cosine decay to the floor.
         Cosine = "cosine",
-        /// Constant, then a straight line down to the floor over the last `decay` steps: until the line begins, a training
-        /// can be made longer without having been another (Hägele et al. 2024, section 3).
+        /// Constant, then linear decay to the floor over the last `decay` steps: until the decay begins, a training can be
+        /// extended without changing the steps so far (Hägele et al. 2024, section 3).
         Trapezoid = "trapezoid",
     }
 }
@@ -21,21 +21,21 @@ crate::choices! {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     pub shape: Shape,
-    /// Steps on which the rate rises in a line.
+    /// Steps of linear warm-up.
     pub warmup: u64,
-    /// Steps of a trapezoid on which the rate falls.
+    /// Decay steps of a trapezoid.
     pub decay: u64,
-    /// Where the rate ends, as a share of its height.
+    /// The final learning rate, as a share of the peak.
     pub floor: f64,
 }
 
 impl Schedule {
-    /// The learning rate of a step, the first being 0, as a share of its height.
+    /// The learning rate of a step, counted from 0, as a share of the peak.
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         if step < self.warmup {
             return (step + 1) as f64 / self.warmup as f64;
         }
-        // How far through what follows the warm-up; the floor would be reached by the step after the last.
+        // The progress after the warm-up; the floor would be reached by the step after the last.
         let through = |from: u64| {
             let whole = steps.saturating_sub(from).max(1) as f64;
             (step.saturating_sub(from) as f64 / whole).min(1.0)

@@ -1,4 +1,4 @@
-//! What a training changes: the weights, the moments of their gradients, and how many steps were made.
+//! The state of a training: weights, moments, and the number of steps.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::model::weights::Weights;
 use crate::tensor::kernels::{self, Gradients, Taped};
 use crate::tensor::{DType, Number, Tensor};
 
-/// One weight and what is remembered of its gradients.
+/// One weight and its moments.
 pub struct Parameter {
     pub name: String,
     pub weight: Var,
@@ -30,16 +30,16 @@ pub struct State {
     pub history: History,
     /// The model whose weights are the variables.
     tracked: Arc<Decoder>,
-    /// The same weights, of which no gradients are asked.
+    /// The same weights, detached.
     plain: Arc<Decoder>,
 }
 
 impl State {
-    /// Starts from these weights, by the names of the config.
+    /// The state that begins with these weights, by the names of the config.
     pub fn new(config: &Config, weights: &mut dyn FnMut(&str) -> Result<Tensor>) -> Result<Self> {
         let mut parameters = Vec::new();
         let tracked = Weights::build(config, &mut |name, _| {
-            // A copy, since the model that was given stays what it is.
+            // A copy, since the given model is not changed.
             let weight = Var::from_tensor(&weights(name)?.copy()?)?;
             let tensor = weight.as_tensor().clone();
             parameters.push(Parameter { name: name.to_string(), moments: Moments::zeros(&weight)?, weight });
@@ -60,13 +60,13 @@ impl State {
         })
     }
 
-    /// The model as it is now; its weights go on changing if another step is made.
+    /// The current model; its weights change with further steps.
     pub fn decoder(&self) -> &Arc<Decoder> {
         &self.plain
     }
 
-    /// One step: the gradient of the mean loss over all passes, clipped, and an update of every weight. Nothing has
-    /// changed when it fails.
+    /// One step: the gradient of the mean loss over all passes, clipped, and an update of every weight. A step that
+    /// fails changes nothing.
     pub fn advance(&mut self, passes: &[Examples], recipe: &Recipe, task: &Task) -> Result<()> {
         let total: f64 = passes.iter().map(Examples::weight).sum();
         let mut gradients: Vec<Option<Tensor>> = vec![None; self.parameters.len()];
@@ -83,7 +83,7 @@ impl State {
             let what =
                 if mean.is_finite() { format!("the gradient's norm is {norm}") } else { format!("the loss is {mean}") };
             return Err(err!(Argument, "{what} at step {}", self.step + 1)
-                .hint("a lower `lr`, a longer `warmup` or a smaller `clip` keeps a training together"));
+                .hint("try a lower `lr`, a longer `warmup` or a smaller `clip`"));
         }
         let shrink = recipe.clip.map_or(1.0, |clip| (clip / norm).min(1.0));
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
@@ -100,12 +100,13 @@ impl State {
         Ok(())
     }
 
-    /// A pass there and back that changes nothing.
+    /// A forward and backward pass that changes nothing.
     pub fn try_pass(&self, examples: &Examples, task: &Task) -> Result<()> {
         self.pass(examples, examples.weight(), Dropout::NONE, task).map(|_| ())
     }
 
-    /// The loss of some examples and its gradients, on a thread apart, so that an interruption need not wait for them.
+    /// The loss of some examples and its gradients, on a separate thread, so that an interruption need not wait for
+    /// them.
     fn pass(&self, examples: &Examples, whole: f64, dropout: Dropout, task: &Task) -> Result<(f64, Gradients)> {
         let (decoder, examples, within) = (self.tracked.clone(), examples.clone(), task.clone());
         task.apart(move || {

@@ -1,4 +1,4 @@
-//! Whole trainings of small models: they learn, they go on where they stopped, and nothing is lost on the way.
+//! Complete trainings of small models: they learn, they resume bit for bit, and nothing is lost.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -41,7 +41,7 @@ fn train(recipe: Recipe, keep: Option<Keep>, task: &Task) -> Result<Trained> {
     Training::new(Beginning::New(&config()), recipe, data, Some(judge), keep, &Device::Cpu, task)?.run(task)
 }
 
-/// All weights, to the last bit.
+/// All weights, bit for bit.
 fn bits(decoder: &Decoder) -> Vec<u32> {
     let all = decoder.weights().named(decoder.config()).unwrap();
     let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -67,11 +67,11 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
         let whole = train(Recipe { dropout, ..recipe(11) }, None, &Task::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
-        // The trapezoid says the same of the first 7 steps, whichever of these lengths it has.
+        // The first 7 steps of the trapezoid are the same for each of these lengths.
         train(Recipe { dropout, ..recipe(7) }, Some(keep(&files, 100)), &Task::default()).map(|t| t.history).unwrap();
         let refused = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 100)), &Task::default());
         assert!(refused.err().unwrap().to_string().contains("learning rate"));
-        // One that is interrupted before its rate falls goes on.
+        // One that is interrupted before its learning rate decays resumes.
         let folder = tempfile::tempdir().unwrap();
         let files = super::tests::files(folder.path());
         let task = Task::default();
@@ -84,7 +84,7 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
     }
 }
 
-/// A training that is interrupted while it reads what comes after some steps.
+/// A training that is interrupted while it reads the examples of a later step.
 fn stopped_after(steps: u64, recipe: Recipe, keep: Keep, task: &Task) -> Trained {
     struct Stopping {
         rows: Tables,
@@ -156,7 +156,7 @@ fn a_training_that_falls_apart_keeps_its_last_good_state() {
     let wild = Recipe { lr: 1e30, clip: None, ..recipe(50) };
     let error = train(wild.clone(), Some(keep(&files, 100)), &Task::default()).err().unwrap();
     assert!(error.message.contains("at step"), "{error}");
-    assert!(error.hint.unwrap().contains("steps before are kept in run"));
+    assert!(error.hint.unwrap().contains("steps before are saved in run"));
     let again = train(wild, Some(keep(&files, 100)), &Task::default()).err().unwrap();
     assert_eq!(again.message, error.message);
 }
@@ -167,12 +167,12 @@ fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
     let files = files(folder.path());
     let task = Task::default();
     let first = train(recipe(4), Some(keep(&files, 100)), &task).unwrap();
-    // The same training is at its end already.
+    // The same training is already complete.
     let done = train(recipe(4), Some(keep(&files, 100)), &task).unwrap();
     assert_eq!(bits(&done.decoder), bits(&first.decoder));
     let other = Recipe { lr: 1e-3, ..recipe(4) };
     let error = train(other.clone(), Some(keep(&files, 100)), &task).err().unwrap();
-    assert!(error.message.contains("had `lr` 0.01, and this one has `lr` 0.001"), "{error}");
+    assert!(error.message.contains("has `lr` 0.01, and this training `lr` 0.001"), "{error}");
     let fresh = Keep { fresh: true, ..keep(&files, 100) };
     assert_eq!(train(other, Some(fresh), &task).unwrap().history.steps(), 4);
     std::fs::write(folder.path().join("run").join(CHECKPOINT), "nothing").unwrap();

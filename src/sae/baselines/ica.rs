@@ -9,16 +9,16 @@ use crate::err;
 use crate::sae::{Activation, Sae, rows};
 use crate::tensor::{DType, Device, Tensor, create, linalg};
 
-/// How independent components are found.
+/// Settings of FastICA.
 #[derive(Debug, Clone)]
 pub struct Ica {
-    /// How many there are; as many as there are directions in which activations vary, where it is not said.
+    /// Number of components; by default as many as there are directions with variance.
     pub components: Option<usize>,
-    /// How many codes of a row are kept, the largest in size.
+    /// Codes kept in each row, those of the largest absolute value.
     pub k: Option<usize>,
-    /// How many rounds there are at most.
+    /// Maximum number of iterations.
     pub rounds: usize,
-    /// It has come to rest when no direction turns further: 1 - |cosine| with the one before.
+    /// Tolerance of convergence: 1 - |cosine| of each direction with that of the iteration before.
     pub tolerance: f64,
 }
 
@@ -28,13 +28,13 @@ impl Default for Ica {
     }
 }
 
-/// So many rows are taken at a time.
+/// Rows processed at a time.
 const ROWS: usize = 1024;
 
-/// FastICA (Hyvärinen 1999): whitened activations, G = log cosh, all directions at once, and after each round their
-/// symmetric decorrelation W <- (W W^T)^(-1/2) W. Features come in the order of the variance that they write.
+/// FastICA (Hyvärinen 1999): whitened activations, G = log cosh, all directions at once, with symmetric decorrelation W
+/// <- (W W^T)^(-1/2) W after each iteration. Features are sorted by the variance that they write.
 ///
-/// What is known about it says in `rounds` how many there were, and in `at_rest` whether the directions came to rest.
+/// Its metadata has the number of iterations in `rounds`, and in `at_rest` whether they converged.
 pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Result<Sae> {
     if options.rounds == 0 || options.tolerance.is_nan() || options.tolerance <= 0.0 {
         let (rounds, tolerance) = (options.rounds, options.tolerance);
@@ -42,7 +42,7 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
     }
     let moments = Moments::of(x, task)?;
     let principal = Principal::of(&moments, task)?;
-    let count = components(options.components, principal.rank(), "there are as many as directions that vary")?;
+    let count = components(options.components, principal.rank(), "there are as many as directions with variance")?;
     let axes = principal.axes.narrow(0, 0, count)?;
     let spreads: Vec<f64> = principal.variances.iter().take(count).map(|variance| variance.sqrt()).collect();
     let spreads = Tensor::from_vec(spreads, (count, 1), &Device::Cpu)?;
@@ -58,7 +58,7 @@ pub fn ica(x: &Tensor, options: &Ica, draws: &mut impl Rng, task: &Task) -> Resu
     Sae::new(noted(parts, [("rounds", turned.rounds.into()), ("at_rest", turned.at_rest.into())]))
 }
 
-/// The activations in parts, each direction with a variance of 1 and none correlated with another, in f32.
+/// The whitened activations in parts, in f32.
 fn whitened(x: &Tensor, moments: &Moments, whitening: &Tensor, task: &Task) -> Result<Vec<Tensor>> {
     let x = rows::matrix(x, moments.width(), "activations")?;
     let (count, wide) = (x.dim(0)?, whitening.dim(0)?);
@@ -131,7 +131,7 @@ fn decorrelated(w: &Tensor, task: &Task) -> Result<Tensor> {
     Ok(vectors.broadcast_div(&values.sqrt()?)?.matmul(&vectors.t()?)?.matmul(w)?)
 }
 
-/// The rows from the longest; of equals the first ones first.
+/// The rows sorted by norm, the largest first; ties in their order.
 fn by_length(lengths: &Tensor) -> Result<Tensor> {
     let lengths = lengths.flatten_all()?.to_vec1::<f64>()?;
     let mut order: Vec<usize> = (0..lengths.len()).collect();

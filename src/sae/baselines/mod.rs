@@ -1,7 +1,7 @@
-//! Linear baselines as dictionaries: what a sparse autoencoder must be better than.
+//! Linear baselines as dictionaries, which a sparse autoencoder must beat.
 //!
-//! Directions have unit norm, so that a code says how much of its direction is in the reconstruction, and the k codes
-//! largest in size are what an L0 of k keeps.
+//! Directions have unit norm, so that a code is the norm of its part of the reconstruction, and an L0 of k keeps the k
+//! codes of the largest absolute value.
 
 mod ica;
 mod moments;
@@ -27,12 +27,12 @@ pub fn identity(width: usize) -> Result<Sae> {
     basis("identity", width, Activation::Linear(None))
 }
 
-/// The neurons themselves as features: codes are the activations, all of them or the k largest in size.
+/// The neurons themselves as features: codes are the activations, all of them or the k of the largest absolute value.
 pub fn neurons(width: usize, k: Option<usize>) -> Result<Sae> {
     basis("neurons", width, Activation::Linear(k))
 }
 
-/// The neurons as features that are on or off: what is below 0 has a code of 0 (the baseline of Cunningham et al. 2023).
+/// The neurons as features after a ReLU (the baseline of Cunningham et al. 2023).
 pub fn neurons_relu(width: usize, k: Option<usize>) -> Result<Sae> {
     basis("neurons_relu", width, k.map_or(Activation::Relu, Activation::TopK))
 }
@@ -42,7 +42,7 @@ fn basis(kind: &str, width: usize, activation: Activation) -> Result<Sae> {
     Sae::new(parts(kind, eye.clone(), eye, activation, None))
 }
 
-/// Parts of a baseline; where it has a mean, that is taken off before and put back after.
+/// Parts of a baseline; a mean is subtracted before encoding and added after decoding.
 fn parts(kind: &str, encoder: Tensor, decoder: Tensor, activation: Activation, mean: Option<Tensor>) -> Parts {
     Parts {
         encoder,
@@ -58,13 +58,13 @@ fn parts(kind: &str, encoder: Tensor, decoder: Tensor, activation: Activation, m
     }
 }
 
-/// Adds what is known of a fit.
+/// Adds metadata of the fit.
 fn noted(mut parts: Parts, notes: impl IntoIterator<Item = (&'static str, Value)>) -> Parts {
     parts.about.more.extend(notes.into_iter().map(|(name, value)| (name.to_string(), value)));
     parts
 }
 
-/// The rows with a length of 1, and the lengths that they had; a row of zeros stays one, and its length counts as 1.
+/// The rows at unit norm, and their norms; a row of zeros stays as it is, with a norm of 1.
 fn of_unit_norm(rows: &Tensor) -> Result<(Tensor, Tensor)> {
     let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?;
     let lengths = lengths.eq(0.0)?.where_cond(&lengths.ones_like()?, &lengths)?;
@@ -79,7 +79,7 @@ struct Principal {
     axes: Tensor,
 }
 
-/// So much weaker than the strongest direction, a variance is rounding.
+/// Below this share of the largest variance, a variance is rounding error.
 const ROUNDING: f64 = 1e-10;
 
 impl Principal {
@@ -93,14 +93,14 @@ impl Principal {
         Ok(Self { variances, axes })
     }
 
-    /// In how many directions activations vary.
+    /// The number of directions with variance.
     fn rank(&self) -> usize {
         let most = self.variances.first().copied().unwrap_or(0.0);
         self.variances.iter().filter(|variance| **variance > ROUNDING * most).count()
     }
 }
 
-/// How many components there are to be, of so many that there can be.
+/// The number of components, checked against the maximum.
 fn components(asked: Option<usize>, most: usize, why: &str) -> Result<usize> {
     match asked {
         _ if most == 0 => bail!(Numeric, "expected activations that vary, found all of them the same"),

@@ -5,7 +5,7 @@ use crate::err;
 use crate::sae::rows;
 use crate::tensor::{DType, Device, Tensor};
 
-/// So many rows are taken at a time.
+/// Rows processed at a time.
 const ROWS: usize = 1024;
 
 /// Sums in f64 about the mean so far (Chan, Golub & LeVeque 1983), so that a large mean costs no digits.
@@ -75,7 +75,7 @@ impl Moments {
     /// With n in the denominator: `[d, d]` in f64.
     pub fn covariance(&self) -> Result<Tensor> {
         self.some()?;
-        // Rounding may have told the two halves apart.
+        // Rounding may have made the two halves differ.
         let whole = (&self.scatter + self.scatter.t()?)?;
         Ok((whole / (2.0 * self.count as f64))?)
     }

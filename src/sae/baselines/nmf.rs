@@ -9,15 +9,15 @@ use crate::sae::nonnegative::Gram;
 use crate::sae::{Activation, Sae, rows};
 use crate::tensor::{DType, Device, Tensor, create};
 
-/// How a nonnegative factorisation is found.
+/// Settings of the factorisation.
 #[derive(Debug, Clone)]
 pub struct Nmf {
     pub components: usize,
-    /// How many codes of a row are kept, the largest ones.
+    /// Codes kept in each row, the largest.
     pub k: Option<usize>,
-    /// How many rounds there are at most.
+    /// Maximum number of iterations.
     pub rounds: usize,
-    /// It has come to rest when a round lowers the error by less than this share of what there is to explain.
+    /// It has converged when an iteration lowers the error by less than this share of what there is to explain.
     pub tolerance: f64,
 }
 
@@ -27,10 +27,10 @@ impl Nmf {
     }
 }
 
-/// So many rows are taken at a time.
+/// Rows processed at a time.
 const ROWS: usize = 1024;
 
-/// How often the codes of a row are gone through in a round.
+/// Sweeps over the codes of a row in an iteration.
 const SWEEPS: usize = 4;
 
 /// Y ~ C W with C, W >= 0 for Y = [relu(x), relu(-x)], by hierarchical alternating least squares (Cichocki & Phan 2009):
@@ -48,7 +48,7 @@ pub fn nmf(x: &Tensor, options: &Nmf, draws: &mut impl Rng, task: &Task) -> Resu
         return Err(err!(Argument, "expected activations, found none"));
     }
     memory::check(4 * count as u128 * components as u128, || format!("{count} rows of {components} codes"))?;
-    // Of the features with each other, and of their codes: as a tensor, and as what it is worked out from.
+    // Products of the features with each other, and of their codes.
     memory::check(4 * 8 * (components as u128).pow(2), || format!("the products of {components} components"))?;
     let mut fit = Factors {
         features: create::uniform(&[components, 2 * width], 0.0, 1.0, DType::F64, draws)?,
@@ -86,7 +86,7 @@ struct Sums {
 }
 
 impl Factors {
-    /// Goes through the codes of all rows, and adds up what they say of the features, part by part in order.
+    /// Updates the codes of all rows, and adds up the sums that update the features, part by part in order.
     fn coded(&mut self, x: &Tensor, task: &Task) -> Result<Sums> {
         let components = self.features.dim(0)?;
         let features = self.features.to_dtype(DType::F32)?;
@@ -144,7 +144,7 @@ impl Factors {
     }
 }
 
-/// The sum of all features, each as often as `weights` says.
+/// The sum of all features, weighted by `weights`.
 fn mixed(weights: &[f64], features: &[Vec<f64>]) -> Vec<f64> {
     let mut sum = vec![0.0; features.first().map_or(0, Vec::len)];
     for (weight, row) in weights.iter().zip(features).filter(|(weight, _)| **weight != 0.0) {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_nonnegative_matrix_of_low_rank_is_factored() {
-        // Features with places of their own and codes that are often 0, so that the factorisation is the only one.
+        // Features with disjoint supports and sparse codes, so that the factorisation is unique.
         let features =
             [[2.0_f32, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]];
         let features = Tensor::new(&features, &Device::Cpu).unwrap();

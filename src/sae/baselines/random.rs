@@ -1,11 +1,11 @@
-//! Random directions as a dictionary, with codes of the right size.
+//! Random directions as a dictionary, with codes at the right scale.
 //!
-//! Many directions together write an activation several times over: with n of them in d dimensions, and all codes kept, the
-//! sum of (x . d_i) d_i is about n/d times x. So codes are g x . d_i, with the gain g that makes the squared error least for
-//! the k codes that are kept. Directions that are drawn evenly are alike to every x, so g belongs to them and to k, and
-//! needs no data: it is the least-squares gain on rows drawn evenly from the sphere. At four sites of the embedded model,
-//! with 1,536 directions and 1 to all codes kept, it is within 3 % of the gain fitted to their own rows, which would explain
-//! at most 0.0002 of the variance more.
+//! Many directions together write an activation several times over: with n of them in d dimensions, and all codes kept,
+//! the sum of (x . d_i) d_i is about n/d times x. So codes are g x . d_i, with the gain g that minimises the squared
+//! error for the k codes that are kept. Uniform directions prefer no x, so g depends on them and on k only, and needs
+//! no data: it is the least-squares gain on rows uniform on the sphere. At four sites of the embedded model, with 1,536
+//! directions and 1 to all codes kept, it is within 3 % of the gain fitted to their own rows, which would explain at
+//! most 0.0002 of the variance more.
 
 use rand::Rng;
 
@@ -16,18 +16,18 @@ use crate::err;
 use crate::sae::{Activation, Parts, Sae};
 use crate::tensor::{DType, Tensor, create};
 
-/// What is noted of a dictionary whose codes have such a gain.
+/// The metadata key of the gain.
 pub const GAIN: &str = "gain";
 
-/// So many rows tell the gain to about a hundredth.
+/// This many rows estimate the gain to about 1 %.
 const ROWS: usize = 256;
 
-/// Directions drawn evenly from the sphere, all codes or the k largest in size.
+/// Directions uniform on the sphere, all codes or the k of the largest absolute value.
 pub fn random(width: usize, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
     drawn(width, features, k, None, draws)
 }
 
-/// The same about the mean of activations, which is taken off before and put back after.
+/// The same about the mean of activations, which is subtracted before encoding and added after decoding.
 pub fn random_about(moments: &Moments, features: usize, k: Option<usize>, draws: &mut impl Rng) -> Result<Sae> {
     let mean = moments.mean()?.to_dtype(DType::F32)?;
     drawn(moments.width(), features, k, Some(mean), draws)
@@ -46,7 +46,7 @@ pub fn with_gain(parts: Parts) -> Result<Sae> {
     Sae::new(noted(Parts { encoder, ..parts }, [(GAIN, gain.into())]))
 }
 
-/// sum x . x_hat / sum |x_hat|^2 over rows drawn evenly, where x_hat is what is written without a gain.
+/// sum x . x_hat / sum |x_hat|^2 over uniform rows, where x_hat is the reconstruction without a gain.
 fn gain(random: &Parts) -> Result<f64> {
     let directions = random.decoder.clone();
     let plain = Sae::new(parts("random", directions.clone(), directions, random.activation.clone(), None))?;
@@ -57,7 +57,7 @@ fn gain(random: &Parts) -> Result<f64> {
     let (together, written) = (sum(&x, &found)?, sum(&found, &found)?);
     match together / written {
         gain if gain.is_finite() => Ok(gain),
-        _ => Err(err!(Numeric, "random directions write nothing of any activation")),
+        _ => Err(err!(Numeric, "random directions do not depend on the activations")),
     }
 }
 

@@ -40,7 +40,7 @@ fn activations_of(d_sae: usize) -> Vec<Activation> {
     ]
 }
 
-/// As it is done where somebody asks for gradients.
+/// As it is done when gradients are needed.
 fn by_the_dense_way(sae: &Sae, x: &Tensor) -> Tensor {
     sae.encode(candle_core::Var::from_tensor(x).unwrap().as_tensor()).unwrap().detach()
 }

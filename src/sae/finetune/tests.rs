@@ -1,4 +1,4 @@
-//! Tests of fitting on through a model: gradients, and what becomes smaller.
+//! Tests of end-to-end fine-tuning: gradients, and a loss that falls.
 
 use super::*;
 use crate::model::samples;
@@ -122,15 +122,15 @@ fn what_cannot_be_tuned_is_refused() {
     let relu = sae(DType::F32, Activation::Relu);
     let all = Sites { reads: "resid_post.*", writes: "resid_post.*" };
     assert!(tune(all, &relu, &texts(), tuning()).starts_with("expected one site"));
-    assert!(tune(SITES, &relu, &[], tuning()).contains("found none with a token that counts"));
+    assert!(tune(SITES, &relu, &[], tuning()).contains("found none with a token to predict"));
     assert_eq!(
         tune(SITES, &relu, &texts(), Tuning { lr: 0.0, ..tuning() }),
         "expected a number above 0 as `lr`, found 0"
     );
     let narrow = baselines::identity(12).unwrap();
     let error = tune(SITES, &narrow, &texts(), tuning());
-    assert_eq!(error, "expected `resid_post.0` as wide as the dictionary has it, 12, found 16");
-    // Steps that are too long end it, and say where.
+    assert_eq!(error, "expected `resid_post.0` of the dictionary's width, 12, found 16");
+    // A learning rate that is too high ends it, with the step in the error.
     let error = tune(SITES, &relu, &texts(), Tuning { lr: 1e30, ..tuning() });
     assert!(error.contains("at step") || error.contains("resid_post.0"), "{error}");
 }

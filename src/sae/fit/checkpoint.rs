@@ -1,5 +1,4 @@
-//! A fit on disk: all that it needs to go on as if nobody had stopped it, in one file that is written whole or not at
-//! all.
+//! The checkpoint of a fit: all that it needs to resume bit for bit, in one file that is written atomically.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,21 +17,21 @@ use crate::model::train::put_back;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
-/// The file of a fit in its folder.
+/// The file of a checkpoint in its folder.
 pub const CHECKPOINT: &str = "fit.safetensors";
-/// What the file says that it is.
+/// The kind of file, as its metadata has it.
 const KIND: &str = "microtome fit, 1";
 
-/// Where a fit is kept, and how often.
+/// Where checkpoints are saved, and how often.
 pub struct Keep<'a> {
     pub files: &'a Files,
     pub folder: PathBuf,
     pub every: u64,
-    /// Whether to begin again although a fit is there.
+    /// Whether to begin again although a checkpoint is there.
     pub fresh: bool,
 }
 
-/// What the file says beside its tensors.
+/// The metadata beside the tensors.
 #[derive(Serialize, Deserialize)]
 struct Said {
     step: u64,
@@ -48,7 +47,7 @@ impl Keep<'_> {
         self.files.access().to_write(&self.folder.join(CHECKPOINT))
     }
 
-    /// Whether a fit is there that is to be gone on with. The folder is this run's from now on: another fit there is
+    /// Whether there is a checkpoint to resume. The folder is locked by this run from now on: another fit there is
     /// refused before either has made a step.
     pub fn is_begun(&self) -> Result<bool> {
         let path = self.path()?;
@@ -65,14 +64,14 @@ impl Keep<'_> {
             recipe: recipe.json(),
             data: data.into(),
         };
-        let said = serde_json::to_string(&said).map_err(|e| err!(Bug, "a fit that cannot be written: {e}"))?;
+        let said = serde_json::to_string(&said).map_err(|e| err!(Bug, "a checkpoint that cannot be written: {e}"))?;
         let metadata = BTreeMap::from([("kind".into(), KIND.into()), ("fit".into(), said)]);
         let named = Named { tensors: tensors(state, history)?, metadata };
         self.files.save(&self.path()?, |file| safetensors::write(&named, file))?;
         Ok(())
     }
 
-    /// Sets state and history to what was kept.
+    /// Restores state and history from the checkpoint.
     pub fn load(&self, state: &mut State, history: &mut History, recipe: &Recipe, data: &str) -> Result<()> {
         let shown = self.folder.join(CHECKPOINT);
         self.read(state, history, recipe, data).map_err(|e: Error| e.within(shown.display()))
@@ -82,10 +81,10 @@ impl Keep<'_> {
         let file = safetensors::Reader::new(self.files.map(&self.path()?)?)?;
         let metadata = file.metadata();
         if metadata.get("kind").is_none_or(|kind| kind != KIND) {
-            return Err(err!(Format, "expected a fit (`{KIND}`), found another file"));
+            return Err(err!(Format, "expected a checkpoint of a fit (`{KIND}`), found another file"));
         }
         let said = metadata.get("fit").ok_or_else(|| err!(Format, "expected `fit` in the metadata, found none"))?;
-        let said: Said = json::read(said.as_bytes(), |e| err!(Format, "what it says of the fit: {e}"))?;
+        let said: Said = json::read(said.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
         let kept = said.recipe.as_object().cloned().unwrap_or_default();
         for (key, given) in recipe.json().as_object().into_iter().flatten() {
             same(key, kept.get(key).unwrap_or(&Value::Null), given)?;
@@ -109,13 +108,13 @@ impl Keep<'_> {
     }
 }
 
-/// Refuses to go on with a fit that is another one.
+/// Refuses to resume another fit.
 fn same(what: &str, kept: &Value, given: &Value) -> Result<()> {
     if kept == given {
         return Ok(());
     }
-    Err(err!(Argument, "the fit that is kept there has {what} {kept}, and this one {given}")
-        .hint("give the same to go on with it, another `dir`, or `fresh: true` to begin again"))
+    Err(err!(Argument, "the checkpoint there has {what} {kept}, and this fit {given}")
+        .hint("give the same to resume, another `dir`, or `fresh: true` to begin again"))
 }
 
 fn tensors(state: &State, history: &History) -> Result<BTreeMap<String, Tensor>> {

@@ -1,4 +1,4 @@
-//! One dictionary on its way: its steps, what is kept of them, and how it ends.
+//! One dictionary in training: its steps, checkpoints, and end.
 
 use serde_json::{Value, json};
 
@@ -15,10 +15,10 @@ use crate::base::random::stream;
 use crate::base::{Error, Kind, Result, Task};
 use crate::sae::About;
 
-/// The key of what is said about a dictionary that says how it was fitted.
+/// The metadata key for the settings of the fit.
 pub const SETTINGS: &str = "fit";
 
-/// A dictionary that is to be fitted.
+/// A dictionary to fit.
 pub struct Member<'a> {
     pub recipe: Recipe,
     pub d_sae: usize,
@@ -30,14 +30,14 @@ pub struct Course<'a> {
     pub keep: Option<Keep<'a>>,
     state: State,
     history: History,
-    /// At which step it was last written down.
+    /// The step of the last checkpoint.
     kept_at: Option<u64>,
-    /// What a step failed with; what it had come to before stays.
+    /// The error of a step; the state before it stays.
     failed: Option<Error>,
 }
 
 impl<'a> Course<'a> {
-    /// From its beginning, in the middle of the `first` rows, or from where it was kept. `data` is what it reads.
+    /// From its beginning, centred on the `first` rows, or from its checkpoint. `data` is what it reads.
     pub fn begin(member: Member<'a>, shape: Shape, first: &Batch, data: &str, task: &Task) -> Result<Self> {
         let Member { recipe, keep, .. } = member;
         let params = Params::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0))?;
@@ -54,7 +54,7 @@ impl<'a> Course<'a> {
         Ok(Self { recipe, keep, state, history, kept_at, failed: None })
     }
 
-    /// How many steps it has made.
+    /// The number of steps made.
     pub fn made(&self) -> u64 {
         self.state.step
     }
@@ -76,7 +76,7 @@ impl<'a> Course<'a> {
         self.history.recent(20)
     }
 
-    /// One step. A loss that is no number ends this dictionary, and no other.
+    /// One step. A NaN loss ends this dictionary, and no other.
     pub fn advance(&mut self, batch: &Batch) -> Result<()> {
         match self.state.advance(batch, &self.recipe) {
             Ok(found) => self.history.steps.push(found),
@@ -86,7 +86,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Whether a step ends here behind which it is to be written down.
+    /// Whether a checkpoint is due after this step.
     pub fn is_due(&self) -> bool {
         let made = self.state.step;
         self.keep.as_ref().is_some_and(|keep| self.kept_at != Some(made) && made.is_multiple_of(keep.every.max(1)))
@@ -101,7 +101,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// The dictionary that it has come to.
+    /// The dictionary in its current state.
     pub fn finish(self, reading: &Reading, mut about: About) -> Result<Fitted> {
         let Self { recipe, state, history, failed, .. } = self;
         let is_whole = state.step >= recipe.steps;
@@ -112,7 +112,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// The recipe, and what its penalties and thresholds belong to: how activations were scaled.
+/// The recipe, with the scale of activations that its penalties and thresholds refer to.
 fn settings(recipe: &Recipe, made: u64, reading: &Reading) -> Value {
     let mut settings = recipe.json();
     settings["steps_made"] = json!(made);

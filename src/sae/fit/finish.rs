@@ -1,4 +1,4 @@
-//! The end of a fit: a dictionary that reads activations as they are, with directions of length 1 and codes in the
+//! The end of a fit: a dictionary that reads unscaled activations, with directions of norm 1 and codes in the
 //! activations' own units.
 
 use super::params::{Name, Params, unit_rows};
@@ -7,7 +7,7 @@ use crate::base::Result;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{Tensor, kernels};
 
-/// What was done to activations before they were fitted: `(x - centre) * scale`.
+/// The normalisation of activations during training: `(x - centre) * scale`.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// `[d]`.
@@ -49,7 +49,7 @@ pub fn finished(
     let centred = is_same && (kind.is_centred() || kind.is_tied());
     let encoder_bias = over(&get(Name::EncoderBias)?)?;
     let offset = |bias: &Tensor| -> Result<Tensor> {
-        // Where the input is not centred by the decoder's bias, its mean is taken off here.
+        // Where the decoder bias does not centre the input, its mean is folded in here.
         Ok(bias.sub(&encoder.matmul(&read.centre.unsqueeze(1)?)?.squeeze(1)?)?)
     };
     let activation = match kind.activation(params, threshold)? {
@@ -88,7 +88,7 @@ pub fn finished(
     Sae::new(sae.with_unit_directions()?)
 }
 
-/// What it is called: its kind, or for what writes elsewhere than it reads that, with the kind beside it.
+/// The name of its kind; for transcoders that, with the kind beside it.
 fn named(mut about: About, recipe: &Recipe, is_same: bool) -> About {
     let kind = recipe.kind.name();
     about.kind = match (is_same, recipe.skip) {

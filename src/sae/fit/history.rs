@@ -1,11 +1,11 @@
-//! How a fit went.
+//! The training history of a fit.
 
 use super::state::Found;
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::tensor::{DType, Device, Tensor};
 
-/// How many numbers are found at a step.
+/// Numbers recorded at each step.
 const NUMBERS: usize = 5;
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,7 +34,7 @@ impl History {
         Ok(Self { steps: rows.iter().map(|row| found(row)).collect(), rows_per_step })
     }
 
-    /// Rows for equal stretches of the fit, at most `rows`: means over the stretch that ends at the step, and the dead
+    /// Rows for equal intervals of the fit, at most `rows`: means over the interval that ends at the step, and the dead
     /// features at its end.
     pub fn table(&self, rows: usize) -> Table {
         let stretch = self.steps.len().div_ceil(rows.max(1)).max(1);

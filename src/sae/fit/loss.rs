@@ -1,4 +1,4 @@
-//! What a fit makes small: the error of the reconstruction, the penalty on codes, and what keeps features alive.
+//! The loss of a fit: reconstruction error, sparsity penalty, and the auxiliary loss that revives dead features.
 
 use super::kinds::{Pass, Progress, powers};
 use super::params::{Name, Params, unit_rows};
@@ -11,7 +11,7 @@ use crate::tensor::{DType, Tensor, elementwise, kernels};
 pub struct Batch {
     /// `[rows, d_in]`.
     pub x: Tensor,
-    /// What is to be reconstructed, where that is not `x`: `[rows, d_out]`.
+    /// The target, where that is not `x`: `[rows, d_out]`.
     pub target: Option<Tensor>,
 }
 
@@ -21,29 +21,29 @@ impl Batch {
     }
 }
 
-/// The parts of the loss of a batch; each is one number with its history of operations.
+/// The parts of the loss of a batch; each is one number with its gradient graph.
 pub struct Loss {
     pub total: Tensor,
     pub error: Tensor,
     pub codes: Tensor,
-    /// What is left of the target.
+    /// The residual.
     pub rest: Tensor,
     pub smallest: Option<f64>,
-    /// Rows since each feature last fired, with this batch.
+    /// Rows since each feature was last active, with this batch.
     pub silent: Vec<u64>,
-    /// What the kind remembers of this step and those before.
+    /// The kind's own state after this step.
     pub memory: Vec<f64>,
 }
 
-/// What came before a step.
+/// The state before a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Before<'a> {
     /// How many steps.
     pub step: u64,
-    /// How many rows each feature has not fired for.
+    /// Rows since each feature was last active.
     pub silent: &'a [u64],
     pub memory: &'a [f64],
-    /// What the penalty counts now, for what it counts by the recipe.
+    /// The current weight of the penalty, relative to the recipe's.
     pub price: f64,
 }
 
@@ -93,7 +93,7 @@ pub fn loss(recipe: &Recipe, params: &Params, batch: &Batch, before: Before) -> 
         total = (total + (penalty * (recipe.sparsity(step) * price))?)?;
     }
     if let Some(codes) = kind.auxiliary(&pass)? {
-        // Through directions and a bias that this does not move (Rajamanoharan et al. 2024a, equation 8).
+        // Through detached directions and a detached bias (Rajamanoharan et al. 2024a, equation 8).
         let mut found = codes.matmul(&decoder.detach())?;
         if let Some(bias) = bias {
             found = found.broadcast_add(&bias.detach())?;
@@ -117,14 +117,14 @@ pub fn number(t: &Tensor) -> Result<f64> {
     Ok(t.detach().to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
-/// How many rows each feature has not fired for, once a batch has been read.
+/// Rows since each feature was last active, after a batch.
 fn since(before: &[u64], codes: &Tensor) -> Result<Vec<u64>> {
     let rows = codes.dims()[0] as u64;
     let fired = codes.ne(0.0)?.to_dtype(DType::F32)?.max(0)?.to_vec1::<f32>()?;
     Ok(before.iter().zip(fired).map(|(silent, fired)| if fired > 0.0 { 0 } else { silent + rows }).collect())
 }
 
-/// The size of errors as it is counted.
+/// The reconstruction error, as the recipe counts it.
 pub fn counted(rest: &Tensor, target: &Tensor, counting: Counting) -> Result<Tensor> {
     let sum = rest.sqr()?.sum_all()?;
     let (rows, width) = rest.dims2()?;
@@ -141,17 +141,18 @@ fn variance(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.broadcast_sub(&rows.mean_keepdim(0)?)?.sqr()?.sum_all()?)
 }
 
-/// How badly the dead features, the k largest of a row, reconstruct what the living ones leave, over the variance of that
-/// (Gao et al. 2024, section A.2, whose code scales both by the variance of their own targets).
+/// The AuxK loss: the error of the k largest dead features of a row on the residual of the living ones, relative to the
+/// variance of that residual (Gao et al. 2024, section A.2, whose code scales both by the variance of their own
+/// targets).
 fn of_the_dead(pass: &Pass, rest: &Tensor, dead: &Tensor, k: usize) -> Result<Tensor> {
     let codes = elementwise::relu(pass.pre)?.broadcast_mul(dead)?;
     let count = dead.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()? as usize;
-    // The living ones have -1, so that a dead one that does not fire comes before them.
+    // The living ones have -1, so that an inactive dead one comes before them.
     let sizes = codes.detach().broadcast_add(&(dead - 1.0)?)?;
     let codes = largest(&codes, &sizes, k.min(count))?;
     let error = (rest - codes.matmul(pass.decoder)?)?.sqr()?.sum_all()?;
     let whole = variance(rest)?;
     let some = greater(&whole, &whole.zeros_like()?)?;
-    // Nothing is left where the rest does not vary.
+    // No loss where the residual has no variance.
     Ok(error.mul(&some)?.div(&(whole + (some.neg()? + 1.0)?)?)?)
 }

@@ -1,4 +1,4 @@
-//! Fitting dictionaries: kinds, the loss in candle's operations, steps, and how a fit ends.
+//! Training dictionaries: kinds, the loss in candle's operations, steps, and the end of a fit.
 
 mod checkpoint;
 mod course;

@@ -45,64 +45,65 @@ crate::options! {
     pub struct FitOptions {
         /// The kind of dictionary; each has options of its own.
         kind: KindName = KindName("topk");
-        /// How many features.
+        /// Number of features.
         d_sae: Option<usize> = None => usually("`ratio` times d");
-        /// How many times as many features as dimensions.
+        /// Number of features over number of dimensions.
         ratio: f64 = 8.0 => above(0.0);
-        /// Epochs: how many times each row is read.
+        /// Epochs.
         passes: f64 = 4.0 => above(0.0);
-        /// How many updates.
-        steps: Option<usize> = None => usually("as many as `passes` ask for");
-        /// Rows of an update.
+        /// Number of updates.
+        steps: Option<usize> = None => usually("as many as `passes` takes");
+        /// Rows in a batch.
         batch: usize = 2048;
-        /// The highest learning rate.
+        /// Peak learning rate.
         lr: Option<f64> = None => usually("6e-3").above(0.0);
-        /// How the learning rate goes on after the warm-up.
+        /// Learning rate schedule.
         schedule: Option<Fall> = None => usually("\"trapezoid\"");
-        /// Steps on which the learning rate rises.
+        /// Steps of learning rate warm-up.
         warmup: Option<usize> = None => usually("a fiftieth of the steps");
-        /// Steps on which the learning rate of a trapezoid falls.
+        /// Steps on which the learning rate of "trapezoid" decays.
         decay: Option<usize> = None => usually("a fifth of the steps");
-        /// Decay rates of Adam's two moments.
+        /// Decay rates of Adam's moments.
         betas: Option<[f64; 2]> = None => usually("[0.9, 0.99]");
-        /// What is added to the root of Adam's second moment.
+        /// Adam's epsilon.
         eps: f64 = 1e-8;
-        /// Maximum gradient norm, or () for none.
-        clip: Option<Option<f64>> = None => usually("0.01, with a `loss` that is a sum times the dimensions").above(0.0);
-        /// Steps on which a penalty rises.
+        /// Maximum gradient norm, or () for no clipping.
+        clip: Option<Option<f64>> = None
+            => usually("0.01, times the number of dimensions where `loss` is a sum").above(0.0);
+        /// Steps of sparsity penalty warm-up.
         sparsity_warmup: usize = 0;
-        /// What is minimised: errors over the variance, their mean over dimensions, or their sum.
+        /// Squared error: relative to the variance, its mean over dimensions, or its sum.
         counting: Option<Counting> = None => called("loss").usually("\"normalised\", or \"mean\" for \"tied\"");
-        /// Whether directions are kept at length 1.
+        /// Whether directions are kept at norm 1.
         unit: Option<bool> = None => usually("true, but for \"tied\" and where a penalty is weighted");
-        /// What is done about dead features: they learn from what is left, begin anew as rows that are badly reconstructed,
-        /// or are left alone.
+        /// What happens to dead features: they learn from the residual (AuxK loss), are re-initialised as badly
+        /// reconstructed rows of that step, or are left alone.
         dead: DeadOption = DeadOption::AuxK;
-        /// After how many steps dead features begin anew.
+        /// The steps at which dead features are resampled.
         resample_at: Option<Vec<usize>> = None => usually("four times in the first half");
-        /// How many dead features learn in a row.
+        /// Number of dead features in each row of the AuxK loss.
         k_aux: Option<usize> = None => usually("d / 2");
         /// Weight of the AuxK loss.
         aux: Option<f64> = None => usually("1/32");
-        /// Rows without firing after which a feature is dead.
+        /// Rows without activation after which a feature is dead.
         dead_after: Option<usize> = None
-            => usually("a quarter of a pass, at most 10 million; where they begin anew, a sixteenth of the fit");
-        /// Whether activations are centred and scaled while they are fitted.
+            => usually("a quarter of an epoch, at most 10 million; with \"resample\", a sixteenth of the training");
+        /// Whether activations are centred and scaled during training.
         scaled: bool = true;
-        /// A seed of this call's own.
-        seed: Option<i64> = None => usually("none: the run's seed decides");
+        /// The seed of this call.
+        seed: Option<i64> = None => usually("the run's seed");
     }
 }
 
 crate::options! {
-    /// Where a fit is written down.
+    /// Where the checkpoints of a fit are.
     #[derive(Debug, Clone)]
     pub struct KeepOptions {
-        /// A folder with the fit's checkpoint, from which it resumes.
+        /// A folder for checkpoints, from which the training resumes.
         dir: Option<String> = None;
         /// Steps between checkpoints.
         every: usize = 1000;
-        /// Whether to fit anew although a checkpoint, or a dictionary, is kept.
+        /// Whether to ignore a checkpoint or a cached dictionary.
         fresh: bool = false;
     }
 }

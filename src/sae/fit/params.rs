@@ -1,4 +1,4 @@
-//! What fitting changes: the weights of a dictionary, each with the moments of its gradient.
+//! The trainable weights of a dictionary, each with Adam's moments.
 
 use candle_core::Var;
 use rand::Rng;
@@ -23,9 +23,9 @@ pub enum Name {
     Threshold,
     /// `[d_sae]`, of the gates of a gated dictionary.
     Gate,
-    /// `[d_sae]`, by what a gated dictionary stretches its codes, as a logarithm.
+    /// `[d_sae]`, the log scale of a gated dictionary's codes.
     LogScale,
-    /// `[d_out, d_in]`, around a transcoder.
+    /// `[d_out, d_in]`, the skip connection of a transcoder.
     Skip,
 }
 
@@ -65,15 +65,15 @@ impl Params {
         Ok(Self { all: weights.into_iter().map(parameter).collect::<Result<_>>()? })
     }
 
-    /// New weights: directions of length 1 drawn at random, an encoder that begins as its decoder, biases of 0
-    /// (Gao et al. 2024, section A.1).
+    /// Initial weights: random directions of norm 1, an encoder equal to the decoder, biases of 0 (Gao et al. 2024,
+    /// section A.1).
     pub fn draw(recipe: &Recipe, shape: Shape, random: &mut impl Rng) -> Result<Self> {
         let Shape { d_in, d_sae, d_out } = shape;
         let kind = recipe.kind.as_ref();
         let zeros = |width: usize| create::zeros(&[width], DType::F32);
         let mut weights = Vec::new();
         if kind.is_tied() {
-            // Xavier's uniform start, as the paper has it.
+            // Xavier uniform initialisation, as in the paper.
             let bound = (6.0 / (d_in + d_sae) as f64).sqrt();
             weights.push((Name::Encoder, create::uniform(&[d_sae, d_in], -bound, bound, DType::F32, random)?));
             weights.push((Name::EncoderBias, zeros(d_sae)?));
@@ -106,7 +106,7 @@ impl Params {
     }
 }
 
-/// The rows at length 1; a row of zeros stays what it is.
+/// The normalised rows; a row of zeros stays as it is.
 pub fn unit_rows(rows: &Tensor) -> Result<Tensor> {
     let norms = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-8)?;
     Ok(rows.broadcast_div(&norms)?)

@@ -1,22 +1,20 @@
-//! What a penalty counts where a number of codes is asked for: it rises while rows have more codes, and falls while they
-//! have fewer.
+//! The adaptive sparsity coefficient of a `target`: it rises while L0 is above the target, and falls while it is below.
 
 use serde::{Deserialize, Serialize};
 
-/// How much of each step's distance the price remembers, and how much it feels at once. A penalty works through weights
-/// that move by the learning rate a step, so that what is remembered must be little, or the number of codes swings.
+/// The integral and the proportional gain. A penalty acts through weights that move by the learning rate in a step, so
+/// the integral gain must be small, or L0 oscillates.
 const REMEMBERED: f64 = 0.05;
 const FELT: f64 = 2.0;
-/// The same for thresholds, which the number of codes answers at once.
+/// The same for thresholds, to which L0 responds at once.
 const MOVED: f64 = 0.1;
-/// The largest distance that one step tells, in logarithms.
+/// The largest error of one step, in logarithms.
 const FARTHEST: f64 = 1.0;
 
-/// A factor of a penalty that follows the number of codes: a controller with a proportional and an integral part, on the
-/// logarithm of that number over its target.
+/// A factor on the penalty: a PI controller on the logarithm of L0 over its target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Price {
-    /// The logarithm of the factor without what is felt at once.
+    /// The integral part: the logarithm of the factor without the proportional part.
     remembered: f64,
     distance: f64,
 }
@@ -31,20 +29,20 @@ impl Price {
         (self.remembered + FELT * self.distance).exp()
     }
 
-    /// Hears how many codes a row had in a step.
+    /// Updates with the L0 of a step.
     pub fn hear(&mut self, l0: f64, target: f64) {
         self.distance = distance(l0, target);
         self.remembered += REMEMBERED * self.distance;
     }
 }
 
-/// How far a number of codes is from its target, as a logarithm.
+/// The log ratio of L0 to its target.
 fn distance(l0: f64, target: f64) -> f64 {
-    // Half a code, so that none at all is a number, too.
+    // Plus half a code, so that an L0 of 0 has a logarithm.
     ((l0 + 0.5) / (target + 0.5)).ln().clamp(-FARTHEST, FARTHEST)
 }
 
-/// By what thresholds are multiplied after a step with so many codes.
+/// The factor on thresholds after a step with this L0.
 pub fn moved(l0: f64, target: f64) -> f64 {
     (MOVED * distance(l0, target)).exp()
 }

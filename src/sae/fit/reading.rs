@@ -1,4 +1,4 @@
-//! How fits read: each batch is read, centred and scaled once, however many dictionaries learn from it.
+//! Reading data for fits: each batch is read, centred and scaled once, for any number of dictionaries.
 
 use super::finish::Input;
 use super::loss::Batch;
@@ -7,7 +7,7 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::{DType, Tensor};
 
-/// Rows that tell how activations are centred and scaled.
+/// Rows from which centre and scale are computed.
 const LOOKED_AT: usize = 1 << 14;
 
 /// Rows, and what is done to them before they are fitted.
@@ -15,14 +15,14 @@ pub struct Reading<'a> {
     rows: Box<dyn Rows + 'a>,
     batch: usize,
     pub read: Input,
-    /// Of what a transcoder is to write.
+    /// Of a transcoder's target.
     pub written: Option<Input>,
     pub d_in: usize,
     pub d_out: usize,
 }
 
 impl<'a> Reading<'a> {
-    /// A reading in batches of so many rows, and the first rows, by which fits begin.
+    /// A reading in batches of this many rows, and the first rows, from which fits are initialised.
     pub fn new(mut rows: Box<dyn Rows + 'a>, batch: usize, is_scaled: bool, task: &Task) -> Result<(Self, Batch)> {
         let looked_at = rows.next(LOOKED_AT.max(batch), task)?;
         let (x, target) = match looked_at.as_slice() {
@@ -49,7 +49,7 @@ impl<'a> Reading<'a> {
         Ok(Batch { x: self.read.of(x)?, target })
     }
 
-    /// Leaves out so many batches.
+    /// Skips batches.
     pub fn skip(&mut self, batches: u64, task: &Task) -> Result<()> {
         self.rows.skip(batches.saturating_mul(self.batch as u64), task)
     }
@@ -70,7 +70,7 @@ fn input(x: &Tensor, is_scaled: bool) -> Result<Input> {
     if !spread.is_finite() {
         return Err(err!(Numeric, "expected finite activations to fit, found NaN or infinity"));
     }
-    // Where nothing varies there is nothing to scale.
+    // Without variance there is nothing to scale.
     let scale = if spread > 0.0 { 1.0 / spread.sqrt() } else { 1.0 };
     Ok(Input { centre: centre.to_dtype(DType::F32)?, scale })
 }

@@ -1,4 +1,4 @@
-//! How a dictionary is fitted: everything beside its data.
+//! The recipe of a fit: everything but its data.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::err;
 use crate::model::train::Schedule;
 
 crate::choices! {
-    /// How errors are counted.
+    /// How the reconstruction error is normalised.
     pub enum Counting {
         /// The mean over rows and dimensions, as Cunningham et al. 2023 have it.
         Mean = "mean",
@@ -22,32 +22,31 @@ crate::choices! {
     }
 }
 
-/// What is done about features that no longer fire.
+/// What happens to dead features.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dead {
     Leave,
-    /// The dead features, the `k` largest of each row, reconstruct what the living ones leave; the error, over the
-    /// variance of that rest, counts `weight` (Gao et al. 2024, section A.2).
+    /// AuxK: the `k` largest dead features of each row reconstruct the residual of the living ones; `weight` is that of
+    /// the error relative to the residual's variance (Gao et al. 2024, section A.2).
     AuxK {
         k: usize,
         weight: f64,
     },
-    /// After each of these many steps the dead features begin anew, as rows of that step that are badly reconstructed
-    /// (Bricken et al. 2023).
+    /// At these steps dead features are resampled, as badly reconstructed rows of that step (Bricken et al. 2023).
     Resample {
         after: Vec<u64>,
     },
 }
 
 impl Dead {
-    /// Whether dead features begin anew once so many steps were made.
+    /// Whether dead features are resampled after this step.
     pub fn resamples(&self, step: u64) -> bool {
         matches!(self, Dead::Resample { after } if after.contains(&step))
     }
 }
 
-/// How wide a dictionary is.
+/// The widths of a dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     pub d_in: usize,
@@ -59,34 +58,34 @@ pub struct Shape {
 pub struct Recipe {
     pub kind: Arc<dyn Kind>,
     pub steps: u64,
-    /// Rows of activations a step.
+    /// Rows in a batch.
     pub batch: usize,
     pub lr: f64,
     pub schedule: Schedule,
     pub betas: [f64; 2],
     pub eps: f64,
-    /// The largest norm of the gradient of all weights together.
+    /// Maximum gradient norm, over all weights together.
     pub clip: Option<f64>,
-    /// Steps on which the penalty rises in a line.
+    /// Steps of linear sparsity warm-up.
     pub sparsity_warmup: u64,
     pub counting: Counting,
-    /// Whether directions are kept at length 1, the gradient along them taken off (Bricken et al. 2023).
+    /// Whether directions are kept at norm 1, with the gradient along them removed (Bricken et al. 2023).
     pub unit: bool,
     pub dead: Dead,
-    /// After how many rows without firing a feature is dead.
+    /// Rows without activation after which a feature is dead.
     pub dead_after: u64,
-    /// Whether activations are centred and scaled to mean square 1 while they are fitted.
+    /// Whether activations are centred and scaled to mean square 1 during training.
     pub scaled: bool,
-    /// A linear map around the dictionary, of transcoders.
+    /// The skip connection of a transcoder.
     pub skip: bool,
-    /// What the running mean of the smallest code keeps of itself at a step: see [`follows`].
+    /// The decay of the running mean of the smallest code: see [`follows`].
     pub follows: f64,
     pub seed: u64,
 }
 
-/// What the running mean of the smallest code keeps at each of so many steps: 0.999 as in Bussmann et al. 2024, and less
-/// in a short fit. There it would still remember the first steps, whose codes are larger: a threshold that was too high
-/// left 9 of 64 codes of a row after 300 steps.
+/// The decay of the running mean of the smallest code: 0.999 as in Bussmann et al. 2024, and less in a short fit, where
+/// the first steps with their larger codes would still weigh in: a threshold that was too high left 9 of 64 codes of a
+/// row after 300 steps.
 pub fn follows(steps: u64) -> f64 {
     1.0 - 1.0 / (steps as f64 / 20.0).clamp(1.0, 1000.0)
 }
@@ -96,7 +95,7 @@ impl Recipe {
         self.lr * self.schedule.factor(step, self.steps)
     }
 
-    /// By what the penalty is multiplied at a step, the first being 0.
+    /// The warm-up factor of the penalty at a step, counted from 0.
     pub fn sparsity(&self, step: u64) -> f64 {
         match self.sparsity_warmup {
             0 => 1.0,
@@ -104,7 +103,7 @@ impl Recipe {
         }
     }
 
-    /// What says which fit it is; a longer one is another, since its rates may be.
+    /// What identifies a fit; a longer one is another, since its learning rates may differ.
     pub fn json(&self) -> Value {
         json!({
             "kind": self.kind.name(), "options": self.kind.options(), "steps": self.steps, "batch": self.batch,
@@ -114,7 +113,7 @@ impl Recipe {
         })
     }
 
-    /// Refuses what no fit can follow, by the names that scripts give.
+    /// Refuses invalid settings, by the names of the script's options.
     pub fn checked(self, shape: Shape) -> Result<Self> {
         for (name, size) in [("steps", self.steps), ("batch", self.batch as u64), ("d_sae", shape.d_sae as u64)] {
             if size == 0 {
@@ -130,7 +129,7 @@ impl Recipe {
         if self.kind.is_tied() && shape.d_in != shape.d_out {
             return Err(err!(
                 Argument,
-                "a tied dictionary writes what it reads: expected the same width, found {} and {}",
+                "a tied dictionary reconstructs its input: expected the same width, found {} and {}",
                 shape.d_in,
                 shape.d_out
             ));
@@ -138,7 +137,7 @@ impl Recipe {
         if !self.unit && self.kind.needs_unit() {
             return Err(err!(
                 Argument,
-                "the kind \"{}\" compares codes of different features: its directions have length 1",
+                "the kind \"{}\" compares codes of different features: its directions have norm 1",
                 self.kind.name()
             ));
         }

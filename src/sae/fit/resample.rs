@@ -1,4 +1,4 @@
-//! Features that no longer fire begin anew, as rows that the others reconstruct badly (Bricken et al. 2023, appendix
+//! Resampling: dead features are re-initialised as rows that are badly reconstructed (Bricken et al. 2023, appendix
 //! "Neuron resampling").
 
 use candle_core::Var;
@@ -12,12 +12,13 @@ use crate::base::Result;
 use crate::base::random::stream;
 use crate::tensor::{Tensor, floats};
 
-/// How long a new feature's encoder is, for those of the living.
+/// The norm of a resampled feature's encoder row, relative to those of the living.
 const SHARE: f64 = 0.2;
 
 impl State {
     /// Gives dead features the directions of rows that are drawn with a probability proportional to the square of their
-    /// loss, each row once; where there are more dead features than rows, the others stay dead. Gives how many began.
+    /// loss, each row once; where there are more dead features than rows, the others stay dead. Returns the number of
+    /// resampled features.
     pub fn resample(&mut self, batch: &Batch, recipe: &Recipe) -> Result<usize> {
         let dead: Vec<u32> = (0..)
             .zip(&self.silent)
@@ -41,8 +42,8 @@ impl State {
         Ok(rows.len())
     }
 
-    /// Gives the first of the dead features the directions of these rows, one each, with an encoder of a fifth of the
-    /// mean length of those of the living, a bias of 0, and no moments.
+    /// Gives the first of the dead features the directions of these rows, one each, with an encoder row of a fifth of
+    /// the mean norm of those of the living, a bias of 0, and moments of 0.
     pub(super) fn begin_anew(&mut self, dead: &[u32], rows: &[u32], batch: &Batch, recipe: &Recipe) -> Result<()> {
         let (some, device) = (&dead[..rows.len().min(dead.len())], batch.x.device());
         if some.is_empty() {
@@ -76,7 +77,7 @@ impl State {
         Ok(())
     }
 
-    /// The mean length of the encoder's rows but for these; 1 where there is no other.
+    /// The mean norm of the other encoder rows; 1 where there are none.
     fn mean_length_of_others(&self, dead: &[u32]) -> Result<f64> {
         let lengths = floats(&self.params.get(Name::Encoder)?.as_detached_tensor().sqr()?.sum(1)?.sqrt()?)?;
         let others = (0..).zip(lengths).filter(|(feature, _)| dead.binary_search(feature).is_err());
@@ -98,7 +99,7 @@ fn drawn(weights: &[f64], count: usize, random: &mut impl Rng) -> Vec<u32> {
 fn replace(variable: &Var, places: &Tensor, new: &Tensor) -> Result<()> {
     let old = variable.as_detached_tensor();
     let taken = old.index_select(places, 0)?;
-    // What is there is taken off exactly before the new is added.
+    // The old row is subtracted exactly before the new one is added.
     let emptied = old.index_add(places, &taken.neg()?, 0)?;
     variable.set(&emptied.index_add(places, new, 0)?)?;
     Ok(())

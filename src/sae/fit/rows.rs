@@ -1,4 +1,4 @@
-//! Where a fit gets its activations from: the trait, and tensors in memory.
+//! The source of a fit's activations: the trait, and tensors in memory.
 
 use std::cell::OnceCell;
 
@@ -11,19 +11,19 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::{DType, Tensor, dtype, kernels};
 
-/// Rows of activations without end, in an order of their own.
+/// An endless stream of rows of activations, in its own order.
 pub trait Rows {
     /// The next ones: `[rows, width]` in f32, of each site.
     fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>>;
 
-    /// Leaves out so many rows, as if they had been read.
+    /// Skips rows, as if they had been read.
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()>;
 
-    /// What they are, so that a fit goes on only with the same ones.
+    /// A description of the data, so that a fit resumes only with the same data.
     fn about(&self) -> String;
 }
 
-/// Two readings of rows that come in one order, side by side.
+/// Two sources in the same order, side by side.
 pub struct Abreast {
     first: Box<dyn Rows>,
     second: Box<dyn Rows>,
@@ -52,7 +52,7 @@ impl Rows for Abreast {
     }
 }
 
-/// So many rows are hashed at once.
+/// Rows hashed at a time.
 const HASHED: usize = 1 << 12;
 
 /// The rows of tensors in memory: each once an epoch, every epoch in another order.
@@ -111,7 +111,7 @@ impl OfTensor {
     }
 }
 
-/// Activations as rows in f32, without what led to them.
+/// Activations as rows in f32, detached.
 fn matrix(x: &Tensor) -> Result<Tensor> {
     let width = x.dims().last().copied().unwrap_or_default();
     if x.rank() < 2 || x.elem_count() == 0 {

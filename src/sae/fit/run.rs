@@ -10,16 +10,16 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::sae::{About, Sae};
 
-/// A fit that is ready to go.
+/// A fit that is ready to run.
 pub struct Fit<'a>(Sweep<'a>);
 
-/// What a fit gives.
+/// The result of a fit.
 pub struct Fitted {
     pub sae: Sae,
     pub history: History,
-    /// Whether it came to its end, or was interrupted or failed.
+    /// Whether it was completed, or interrupted or failed.
     pub is_whole: bool,
-    /// What it failed with, where that ended it and the dictionary is what it had come to before.
+    /// The error that ended it, where the dictionary is the state before.
     pub failed: Option<Error>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Fit<'a> {
         Ok(Self(Sweep::new(vec![Member { recipe, d_sae, keep }], rows, task)?))
     }
 
-    /// Fits to the end. An interruption ends it early and is answered by that: the dictionary so far is kept.
+    /// Fits to the end. An interruption ends it early and is cleared: the result is the dictionary so far.
     pub fn run(self, about: About, task: &Task) -> Result<Fitted> {
         self.0.run(&about, task)?.pop().ok_or_else(|| err!(Bug, "a fit without a dictionary"))
     }

@@ -7,10 +7,10 @@ use crate::sae::Span;
 use crate::sae::crosscoder::factors;
 use crate::tensor::{DType, Tensor};
 
-/// Rows that tell how each site is scaled.
+/// Rows from which the scale of each site is computed.
 const LOOKED_AT: usize = 1 << 14;
 
-/// The rows of several sites one behind the other, each site scaled so that none counts more than another.
+/// The concatenated rows of several sites, each scaled so that none counts more than another.
 pub struct Joined<'a> {
     rows: Box<dyn Rows + 'a>,
     spans: Vec<Span>,
@@ -18,7 +18,7 @@ pub struct Joined<'a> {
 }
 
 impl<'a> Joined<'a> {
-    /// Looks at the first rows, which are gone then: a coordinate of each site is to have mean square 1 about its mean.
+    /// Consumes the first rows to compute the scales: a coordinate of each site gets mean square 1 about its mean.
     pub fn new(mut rows: Box<dyn Rows + 'a>, task: &Task) -> Result<Self> {
         let span = |x: &Tensor| -> Result<Span> {
             let wide = x.to_dtype(DType::F64)?;
@@ -26,7 +26,7 @@ impl<'a> Joined<'a> {
             if !spread.is_finite() {
                 return Err(err!(Numeric, "expected finite activations to fit, found NaN or infinity"));
             }
-            // In single precision, as it is multiplied with. Where nothing varies there is nothing to scale.
+            // In single precision, like the multiplication. Without variance there is nothing to scale.
             let scale = if spread > 0.0 { f64::from((1.0 / spread.sqrt()) as f32) } else { 1.0 };
             Ok(Span { width: x.dims()[1], scale })
         };

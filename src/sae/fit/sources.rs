@@ -21,13 +21,13 @@ pub struct OfStore {
 }
 
 impl OfStore {
-    /// Of one site, or of several for what reads them together, in the order given.
+    /// Of one site, or of several that are read together, in the order given.
     pub fn new(store: &Arc<Store>, sites: &[&str], shuffle: Shuffle) -> Result<Self> {
         let about = format!("{sites:?} of the store {}, {shuffle:?}", store.identity());
         Ok(Self { shuffled: store.shuffled(sites, shuffle)?, about })
     }
 
-    /// How wide the rows of each site are.
+    /// The width of each site.
     pub fn widths(&self) -> &[usize] {
         self.shuffled.widths()
     }
@@ -48,14 +48,14 @@ impl Rows for OfStore {
     }
 }
 
-/// The activations of a model on a text, in constant memory: every pass over the text runs the model again.
+/// The activations of a model on a text, in constant memory: every epoch runs the model again.
 pub struct OfModel {
     passes: Passes,
     about: String,
 }
 
 impl OfModel {
-    /// At one site, or at several for what reads them together, in the order given.
+    /// At one site, or at several that are read together, in the order given.
     pub fn new(
         (model, sites): (&Model, &[&str]),
         text: &Text,
@@ -65,7 +65,7 @@ impl OfModel {
     ) -> Result<Self> {
         let made = Harvest::new(model, sites, text, options, task)?;
         let made = Made::new(model, &made, text, options, (DType::F32, shuffle.buffer), task)?;
-        // Where a model was loaded from does not matter, but what it is.
+        // The model's content counts, not where it was loaded from.
         let made = Made { model: ModelMark { origin: String::new(), ..made.model }, ..made };
         let made = hex(&Sha256::digest(json!(made).to_string()));
         let passes = Passes::new((model, sites), text, options, (shuffle.seed, shuffle.buffer), task)?;
@@ -73,17 +73,17 @@ impl OfModel {
         Ok(Self { passes, about })
     }
 
-    /// How many rows a pass over the text gives.
+    /// Rows in an epoch.
     pub fn rows(&self) -> u64 {
         self.passes.rows()
     }
 
-    /// How wide the rows of each site are.
+    /// The width of each site.
     pub fn widths(&self) -> Vec<usize> {
         self.passes.widths()
     }
 
-    /// Whether all rows of a pass are in memory at once.
+    /// Whether all rows of an epoch are in memory at once.
     pub fn is_held(&self) -> bool {
         self.passes.fillings() == 1
     }

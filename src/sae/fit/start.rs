@@ -1,4 +1,4 @@
-//! Where a fit begins: in the middle of the first rows, and where a number of codes is asked for, with about as many.
+//! Initialisation from data: the mean of the first rows, and with a `target`, about that L0.
 
 use super::loss::Batch;
 use super::median::geometric_median;
@@ -9,11 +9,11 @@ use super::state::State;
 use crate::base::{Result, Task};
 use crate::tensor::{DType, kernels};
 
-/// Rows that tell from where on features fire.
+/// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;
 
 impl State {
-    /// Sets what a fit begins with by its first rows.
+    /// Initialises a fit from its first rows.
     pub fn start(&mut self, first: &Batch, recipe: &Recipe, task: &Task) -> Result<()> {
         if let Some(bias) = self.params.maybe(Name::DecoderBias) {
             bias.set(&geometric_median(first.target(), task)?)?;
@@ -24,8 +24,8 @@ impl State {
         }
     }
 
-    /// Has a row `target` codes on average: all features fire from the same pre-activation on. Where a penalty is to be
-    /// found, it begins at what such a code is worth.
+    /// Gives a row `target` codes on average: all features become active at the same pre-activation. An adaptive
+    /// penalty begins at the value of such a code.
     fn start_sparse(&mut self, first: &Batch, recipe: &Recipe, target: f64) -> Result<()> {
         let rows = first.x.dims()[0].min(LOOKED_AT);
         let x = first.x.narrow(0, 0, rows)?;
@@ -49,7 +49,7 @@ impl State {
             let counts = if recipe.counting == Counting::Sum { 1.0 } else { 1.0 / first.target().dims()[1] as f64 };
             self.price = Price::from(match said {
                 Some(_) => 1.0,
-                // What the error of a row loses by a code of this size, or by the first bit of one.
+                // By how much a code of this size, or its first infinitesimal part, lowers the error of a row.
                 None if kind.gate() == Name::Threshold => from * from * counts,
                 None => 2.0 * from * counts,
             });

@@ -1,4 +1,4 @@
-//! A fit between two steps: weights, which features have fired, and the threshold that is followed.
+//! The state of a fit between two steps: weights, activity of features, and the running threshold.
 
 use super::fused::{self, Gradients};
 use super::loss::{Batch, Before, Loss, loss, number};
@@ -10,30 +10,30 @@ use crate::err;
 use crate::tensor::kernels::{self, AdamW, sparse};
 use crate::tensor::{DType, Tensor};
 
-/// What one step found, for the history.
+/// The numbers of one step, for the history.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
     pub loss: f64,
     pub error: f64,
-    /// How many codes a row has on average.
+    /// Mean number of codes in a row.
     pub l0: f64,
     /// 1 - (sum of squares of what is left) / (that of the target about its mean), over this batch.
     pub fve: f64,
-    /// How many features are dead.
+    /// Number of dead features.
     pub dead: usize,
 }
 
 pub struct State {
     pub step: u64,
     pub params: Params,
-    /// Rows since each feature last fired.
+    /// Rows since each feature was last active.
     pub silent: Vec<u64>,
     pub threshold: Option<f64>,
-    /// What the kind remembers.
+    /// The kind's own state.
     pub memory: Vec<f64>,
-    /// What the penalty counts, for what it counts by the recipe.
+    /// The weight of the penalty, relative to the recipe's.
     pub price: Price,
-    /// Memory that each step uses again.
+    /// Memory that each step reuses.
     room: Gradients,
 }
 
@@ -44,7 +44,7 @@ impl State {
         Self { step: 0, params, silent, threshold: None, memory: Vec::new(), price: Price::default(), room }
     }
 
-    /// One step, by the fused loops where they know the kind. Nothing has changed when it fails.
+    /// One step, by the fused loops where they support the kind. A step that fails changes nothing.
     pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
         let found = match self.advance_fused(batch, recipe, fused::MOST)? {
             Some(found) => found,
@@ -62,7 +62,7 @@ impl State {
         loss(recipe, &self.params, batch, before)
     }
 
-    /// One step by the fused loops; nothing where it is the twin's to do. `most`: which share of codes above 0 is too many.
+    /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
     pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<Found>> {
         let mut room = std::mem::take(&mut self.room);
         let computed = fused::compute(self, batch, recipe, most, &mut room)?;
@@ -112,7 +112,7 @@ impl State {
             return Ok(());
         }
         Err(err!(Numeric, "the loss is {total} and its gradient's norm {norm} at step {}", self.step + 1)
-            .hint("a lower `lr` or a `clip` keeps a fit together; NaN or infinity in the data ends it, too"))
+            .hint("try a lower `lr` or a `clip`; NaN or infinity in the data has the same effect"))
     }
 
     fn settings(&self, recipe: &Recipe, norm: f64) -> AdamW {
@@ -126,7 +126,8 @@ impl State {
         }
     }
 
-    /// Ends a step: who has fired, the threshold that follows the smallest code, and the price that follows their number. Gives how many features are dead.
+    /// Ends a step: updates the activity of features, the running threshold, and the adaptive penalty. Returns the
+    /// number of dead features.
     fn finish(&mut self, recipe: &Recipe, silent: Vec<u64>, smallest: Option<f64>, l0: f64) -> Result<usize> {
         self.silent = silent;
         if let Some(smallest) = smallest {
@@ -142,14 +143,14 @@ impl State {
         Ok(self.silent.iter().filter(|rows| **rows >= recipe.dead_after).count())
     }
 
-    /// Follows a number of codes: by what the penalty counts, or where features have thresholds by these.
+    /// Adapts to the target L0: by the weight of the penalty, or by the thresholds.
     fn follow(&mut self, l0: f64, target: f64) -> Result<()> {
         let Some(threshold) = self.params.maybe(Name::Threshold) else {
             self.price.hear(l0, target);
             return Ok(());
         };
         let moved = (threshold.as_detached_tensor() * price::moved(l0, target))?;
-        // The penalty on a code stays what one at the threshold is worth: the square of its size.
+        // The penalty on a code stays the value of one at the threshold: the square of its size.
         let before = number(&threshold.sqr()?.mean_all()?)?;
         let after = number(&moved.sqr()?.mean_all()?)?;
         threshold.set(&moved)?;
@@ -159,7 +160,7 @@ impl State {
         Ok(())
     }
 
-    /// The gradients of all weights; where directions are kept at length 1, without the part along them.
+    /// The gradients of all weights; where directions are kept at norm 1, without the part along them.
     fn gradients(&self, total: &Tensor, recipe: &Recipe) -> Result<Vec<Option<Tensor>>> {
         let mut store = total.backward()?;
         let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! Several fits on one reading of the data: each batch is read, centred and scaled once and given to all.
+//! Several fits that share one reading of the data: each batch is read, centred and scaled once for all.
 
 use std::time::Instant;
 
@@ -13,19 +13,19 @@ use crate::base::{Error, Kind, Result, Task, memory};
 use crate::sae::About;
 use crate::{bail, err};
 
-/// Fits that are ready to go. Each ends as it would by itself on the same rows, to the last bit.
+/// Fits that are ready to run. Each ends bit for bit as it would alone on the same rows.
 pub struct Sweep<'a> {
     reading: Reading<'a>,
     courses: Vec<Course<'a>>,
-    /// What is read, as checkpoints have it.
+    /// The description of the data, as checkpoints have it.
     data: String,
-    /// How many batches have been read or left out.
+    /// Batches that have been read or skipped.
     at: u64,
 }
 
 impl<'a> Sweep<'a> {
-    /// `rows` gives activations, or for transcoders those that are read and those that are to be written. Members that
-    /// were kept go on from where they had come to, which need not be the same step.
+    /// `rows` gives activations, or for transcoders those that are read and those that are to be written. Members with
+    /// a checkpoint resume from it, which need not be the same step for all.
     pub fn new(members: Vec<Member<'a>>, rows: Box<dyn Rows + 'a>, task: &Task) -> Result<Self> {
         let (batch, is_scaled) = shared(&members)?;
         let (mut reading, first) = Reading::new(rows, batch, is_scaled, task)?;
@@ -52,8 +52,8 @@ impl<'a> Sweep<'a> {
         Ok(Self { reading, courses, data, at })
     }
 
-    /// Fits to the end. An interruption ends it early and is answered by that: the dictionaries so far are kept. One
-    /// whose loss is no number any more ends where it was before; it is an error where all of them do.
+    /// Fits to the end. An interruption ends it early and is cleared: the result is the dictionaries so far. One whose
+    /// loss becomes NaN ends in the state before; it is an error if all of them do.
     pub fn run(mut self, about: &About, task: &Task) -> Result<Vec<Fitted>> {
         match self.all_steps(task) {
             Ok(()) => {}
@@ -82,7 +82,7 @@ impl<'a> Sweep<'a> {
             task.check()?;
             let batch = self.reading.next(task)?;
             let at = self.at;
-            // Those that had come further wait for the others.
+            // Those at a later step wait for the others.
             for course in self.courses.iter_mut().filter(|course| course.is_going() && course.made() == at) {
                 task.check()?;
                 course.advance(&batch)?;
@@ -107,7 +107,7 @@ impl<'a> Sweep<'a> {
         bar.advance(1);
     }
 
-    /// How it goes, at so many steps a second.
+    /// The progress line, at this many steps a second.
     fn told(&self, speed: f64) -> String {
         let recent: Vec<Found> = self.courses.iter().filter_map(Course::recent).collect();
         let rows = speed * self.courses.first().map_or(0.0, |course| course.recipe.batch as f64);
@@ -125,7 +125,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// How far it has come, in a line.
+    /// The progress, in a line.
     fn stage(&self, speed: f64) -> String {
         let (step, steps) = (self.at, self.steps());
         format!("step {step} of {steps}: {}, {} left", self.told(speed), human((steps - step) as f64 / speed))
@@ -135,7 +135,7 @@ impl<'a> Sweep<'a> {
         self.courses.iter_mut().try_for_each(|course| course.save(&self.data))
     }
 
-    /// An error that ends the fit, with what is left of the steps before it.
+    /// An error that ends the fit, with a note on the checkpoint.
     fn kept_before(&mut self, error: Error) -> Error {
         let made = self.courses.iter().map(Course::made).max().unwrap_or(0);
         let Some(folder) = self.courses.iter().find_map(|course| course.keep.as_ref()).map(|keep| keep.folder.clone())
@@ -143,8 +143,8 @@ impl<'a> Sweep<'a> {
             return error;
         };
         match self.save() {
-            Ok(()) => error.hint(format!("the {made} steps before are kept in {}", folder.display())),
-            Err(failed) => error.hint(format!("and they could not be kept: {failed}")),
+            Ok(()) => error.hint(format!("the {made} steps before are saved in {}", folder.display())),
+            Err(failed) => error.hint(format!("and no checkpoint could be saved: {failed}")),
         }
     }
 }
@@ -157,17 +157,17 @@ fn shared(members: &[Member]) -> Result<(usize, bool)> {
     let of = |recipe: &Recipe| (recipe.batch, recipe.scaled);
     match members.iter().all(|member| of(&member.recipe) == of(&first.recipe)) {
         true => Ok(of(&first.recipe)),
-        false => Err(err!(Argument, "fits that read together have one `batch` and one `scaled`")),
+        false => Err(err!(Argument, "the fits of a sweep share one `batch` and one `scaled`")),
     }
 }
 
-/// Refuses fits that there is no room for.
+/// Refuses fits that do not fit into memory.
 fn room(members: &[(Member, Shape)]) -> Result<()> {
     let weights = |shape: &Shape| shape.d_sae as u128 * (shape.d_in + shape.d_out) as u128;
     let all: u128 = members.iter().map(|(_, shape)| weights(shape)).sum();
     let batch = |(member, shape): &(Member, Shape)| member.recipe.batch as u128 * shape.d_sae as u128;
     let widest = members.iter().map(batch).max().unwrap_or(0);
-    // Weights, two moments and gradients of all; pre-activations, codes and what leads from one to the other of one.
+    // Weights, two moments and gradients of all; pre-activations, codes and their gradient graph of one.
     memory::check(4 * (4 * all + 6 * widest), || match members.len() {
         1 => "this fit".into(),
         several => format!("the fits of {several} dictionaries"),

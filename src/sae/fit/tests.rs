@@ -256,7 +256,7 @@ fn resumes(recipe: Recipe) {
     let keep = Keep { files: &files, folder: "whole".into(), every: 1, fresh: false };
     let rows = Box::new(OfTensor::new(&x, 5).unwrap());
     let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
-    assert!(error.message.ends_with("has steps 9, and this one 10"), "{}", error.message);
+    assert!(error.message.ends_with("has steps 9, and this fit 10"), "{}", error.message);
 }
 
 /// Rows that fail after so many batches, as a disk may.

@@ -1,7 +1,7 @@
-//! How a dictionary is fitted where nothing else is said.
+//! The defaults of a fit.
 //!
-//! What stands here won over what other libraries do, at equal steps, on activations of several sites and models:
-//! docs/benchmarks-quality.md has the table, and `cargo bench --bench quality` makes it anew.
+//! They beat those of other libraries at equal steps on activations of several sites and models:
+//! docs/benchmarks-quality.md has the table, and `cargo bench --bench quality` makes it again.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::recipe::{Counting, Dead, Recipe, Shape, follows};
 use crate::model::train::{Schedule, Shape as Fall};
 
 impl Recipe {
-    /// For so many rows before they come again, and so many steps.
+    /// For this many rows in an epoch, and this many steps.
     pub fn usual(
         kind: Arc<dyn Kind>,
         counting: Option<Counting>,
@@ -37,7 +37,7 @@ impl Recipe {
             counting,
             // Gao et al. 2024, section A.2; a tied dictionary is as Cunningham et al. 2023 have it.
             dead: if is_tied { Dead::Leave } else { Dead::AuxK { k: k_aux, weight: 1.0 / 32.0 } },
-            // Gao et al. 2024 wait for 10 million tokens; a quarter of a pass where there are fewer.
+            // Gao et al. 2024 wait for 10 million tokens; a quarter of an epoch where there are fewer.
             dead_after: (rows / 4).clamp(1, 10_000_000) as u64,
             scaled: true,
             skip: false,
@@ -48,11 +48,11 @@ impl Recipe {
     }
 }
 
-/// The highest learning rate, for activations of mean square 1.
+/// Peak learning rate, for activations of mean square 1.
 const RATE: f64 = 6e-3;
-/// How long Adam's moments remember.
+/// Decay rates of Adam's moments.
 const BETAS: [f64; 2] = [0.9, 0.99];
-/// The longest gradient. The error over the variance has gradients that are longer than this nearly always, so that every
-/// step counts alike in Adam's second moment; the long ones of the first steps would stay in it for hundreds of steps, and
-/// hold the others back.
+/// Maximum gradient norm. The normalised error nearly always has a larger gradient, so that every step has the same
+/// weight in Adam's second moment; the large ones of the first steps would stay in it for hundreds of steps, and slow
+/// the training.
 const CLIP: f64 = 0.01;

@@ -10,7 +10,7 @@ use crate::model::family::keys::Keys;
 use crate::model::layout::Source;
 use crate::model::site::{Kind, Site};
 
-/// Keys that say where things lie and how they are shown.
+/// Keys of file locations and of display.
 const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
 
 /// What a config and the name of a file say.
@@ -49,7 +49,7 @@ fn site(hook: &str, layer: usize) -> String {
     }
 }
 
-/// The keys at the top of a YAML file and their texts; of what is nested below one only that it is there is kept.
+/// The top-level keys of a YAML file and their texts; nested content is recorded as present only.
 fn top_level(text: &str) -> Result<Value> {
     let mut fields = Map::new();
     for (number, line) in text.lines().enumerate() {
@@ -69,7 +69,7 @@ fn top_level(text: &str) -> Result<Value> {
     Ok(Value::Object(fields))
 }
 
-/// A text without its quotes, or without the comment behind it.
+/// A text without its quotes, or without the comment after it.
 fn unquoted(value: &str) -> &str {
     let value = value.trim();
     let quoted = value.chars().next().filter(|first| matches!(first, '"' | '\''));

@@ -11,7 +11,7 @@ use crate::model::family::keys::Keys;
 use crate::model::layout::Source;
 use crate::sae::Parts;
 
-/// What a config says; without one the names of the tensors have to.
+/// The contents of a config; without one the names of the tensors decide.
 pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
     if beside.config.is_none() {
         return Ok(Said::new(by_names(source)?));
@@ -42,7 +42,7 @@ pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
     Ok(said)
 }
 
-/// Settings of the trainer and of its buffer: nothing of them is computed with once it is fitted.
+/// Settings of the trainer and of its buffer, which do not matter after training.
 fn more(config: &Value) -> Map<String, Value> {
     const TAKEN: [&str; 6] = ["dict_class", "activation_dim", "dict_size", "layer", "lm_name", "submodule_name"];
     let mut more = config.get("trainer").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -60,7 +60,7 @@ fn by_names(source: &dyn Source) -> Result<&'static table::Architecture> {
     match fitting.as_slice() {
         [one] => Ok(one),
         [] => Err(err!(Format, "no dictionary of dictionary_learning has these tensors: {}", present.join(", "))
-            .hint("its config.json belongs beside it")),
+            .hint("put its config.json into the same folder")),
         several => {
             let all: Vec<&str> = several.iter().map(|row| row.name).collect();
             Err(err!(Format, "expected a config.json that says the `dict_class`, found none")

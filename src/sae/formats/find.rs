@@ -7,7 +7,7 @@ use super::Format;
 /// A dictionary that lies somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What one asks for: a folder with a dictionary, or one file of several; empty for the folder itself.
+    /// The path that selects it: a folder with a dictionary, or one file of several; empty for the folder itself.
     pub place: String,
     pub format: Format,
     /// The file of its tensors.

@@ -15,7 +15,7 @@ const FIRST: [(&str, Kind); 3] = [("-res", Kind::ResidPost), ("-mlp", Kind::MlpO
 /// Those of the second in the path: what it calls attention's output is the input of the output projection.
 const SECOND: [(&str, Kind); 3] = [("resid_post", Kind::ResidPost), ("mlp_out", Kind::MlpOut), ("attn_out", Kind::Z)];
 
-/// What a place and a config, where there is one, say.
+/// What the path and a config, where there is one, say.
 pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
     if source.shape("w_enc").is_some() {
         return second(beside);
@@ -66,7 +66,7 @@ fn second(beside: &Beside) -> Result<Said> {
     if !transcodes {
         said.about.sites = site(beside.place, SECOND.into_iter().find(|(word, _)| beside.place.contains(word)));
     }
-    // The other keys say how it was fitted: all that is computed with lies in the tensors.
+    // The other keys are training settings: everything that matters is in the tensors.
     said.about.more = config.as_object().cloned().unwrap_or_default();
     said.about.more.retain(|key, _| !matches!(key.as_str(), "architecture" | "model_name"));
     Ok(said)

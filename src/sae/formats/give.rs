@@ -1,4 +1,4 @@
-//! A dictionary into a file: which architecture of a format can hold it, and its tensors under that one's names.
+//! Writing a dictionary: which architecture of a format can represent it, and its tensors under that format's names.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct Given {
     pub absent: Vec<String>,
 }
 
-/// The dictionary as a format has it, or why that has no place for it.
+/// The dictionary in a format, or the reason why the format cannot represent it.
 pub fn given(format: Format, parts: &Parts) -> Result<Given> {
     let row = architecture(format, parts)?;
     let (mut tensors, mut absent) = (BTreeMap::new(), Vec::new());
@@ -35,7 +35,7 @@ pub fn given(format: Format, parts: &Parts) -> Result<Given> {
     Ok(Given { row, tensors, absent })
 }
 
-/// The first architecture that can hold it.
+/// The first architecture that can represent it.
 fn architecture(format: Format, parts: &Parts) -> Result<&'static Architecture> {
     let mut nearest = None;
     for row in table::of(format) {
@@ -59,7 +59,7 @@ fn no_place(format: Format, parts: &Parts, nearest: Option<Obstacle>) -> Error {
         .hint(format!("its architectures are {}", all.join(", ")))
 }
 
-/// Why an architecture cannot hold a dictionary, and how much of it fitted before.
+/// Why an architecture cannot represent a dictionary, and how many checks it passed.
 struct Obstacle {
     depth: usize,
     why: String,
@@ -74,13 +74,13 @@ fn obstacle(row: &Architecture, parts: &Parts) -> Result<Option<Obstacle>> {
         (parts.about.sites.len() > 1 || !parts.about.spans.is_empty(), "it has no place for several sites".to_string()),
         (kind(&parts.activation) != Some(row.activation), says_activation(parts)),
         (row.transcodes != transcodes, says_transcoding(transcodes)),
-        (widens && !row.widens, format!("`{name}` writes as wide as it reads")),
+        (widens && !row.widens, format!("`{name}` has outputs of the width of its inputs")),
         (!centring(row, parts.centred), says_centring(name, parts.centred)),
-        (lacks(Part::Skip, parts.skip.is_some()), format!("`{name}` has no linear map around it")),
-        (skips(row) && parts.skip.is_none(), format!("`{name}` has a linear map around it, and this has none")),
+        (lacks(Part::Skip, parts.skip.is_some()), format!("`{name}` has no skip connection")),
+        (skips(row) && parts.skip.is_none(), format!("`{name}` has a skip connection, and this has none")),
         (parts.rescaled && !row.rescales, format!("`{name}` cannot multiply codes by the norms of their directions")),
-        (parts.scaling != Scaling::None && !row.scales, format!("`{name}` cannot scale each input by itself")),
-        (lacks(Part::EncoderBias, parts.encoder_bias.is_some()), format!("`{name}` has no encoder's bias")),
+        (parts.scaling != Scaling::None && !row.scales, format!("`{name}` cannot normalise each input")),
+        (lacks(Part::EncoderBias, parts.encoder_bias.is_some()), format!("`{name}` has no encoder bias")),
         (row.line(Part::Groups).is_none() && nested_elsewhere(row, parts), format!("`{name}` has no nested groups")),
         (row.line(Part::Groups).is_some() && !nested(parts), format!("`{name}` has nested groups up to the end")),
         (row.line(Part::K).is_some() && k(parts).is_none(), format!("`{name}` states a `k`, and this has none")),
@@ -119,8 +119,8 @@ fn says_activation(parts: &Parts) -> String {
 
 fn says_transcoding(transcodes: bool) -> String {
     match transcodes {
-        true => "it writes at another site than it reads".into(),
-        false => "it writes where it reads".into(),
+        true => "it writes to another site than it reads".into(),
+        false => "it writes to the site that it reads".into(),
     }
 }
 
@@ -134,12 +134,12 @@ fn centring(row: &Architecture, centred: bool) -> bool {
 
 fn says_centring(name: &str, centred: bool) -> String {
     match centred {
-        true => format!("`{name}` does not take the decoder's bias off the input, and this does"),
-        false => format!("`{name}` takes the decoder's bias off the input, and this does not"),
+        true => format!("`{name}` does not subtract the decoder bias from the input, and this does"),
+        false => format!("`{name}` subtracts the decoder bias from the input, and this does not"),
     }
 }
 
-/// Whether an architecture is never without a linear map around it.
+/// Whether an architecture always has a skip connection.
 fn skips(row: &Architecture) -> bool {
     row.line(Part::Skip).is_some_and(|line| !line.optional)
 }
@@ -157,7 +157,7 @@ fn nested(parts: &Parts) -> bool {
     prefixes.last() == parts.decoder.dims().first() && starts.zip(prefixes).all(|(start, end)| start < end)
 }
 
-/// How many features were kept while it was fitted, at least on average.
+/// The k of its training, at least on average.
 pub fn k(parts: &Parts) -> Option<usize> {
     match &parts.activation {
         Activation::TopK(k) | Activation::Linear(Some(k)) => Some(*k),
@@ -176,7 +176,7 @@ fn one_threshold(parts: &Parts) -> Result<Option<f64>> {
     Ok(all.first().copied().filter(same))
 }
 
-/// What stands for a part of a file; none where the dictionary has no such thing.
+/// The tensor for a part of a file; None where the dictionary has no such part.
 fn part(part: Part, parts: &Parts) -> Result<Option<Tensor>> {
     let gated = |which: fn(&Tensor, &Tensor, &Tensor) -> Tensor| match &parts.activation {
         Activation::Gated { gate, magnitude, log_scale } => Some(which(gate, magnitude, log_scale)),

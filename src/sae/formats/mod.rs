@@ -1,6 +1,6 @@
 //! Formats of dictionaries: a reader for each, and a writer for those that other libraries load.
 //!
-//! A reader makes of a config, and of where a file lies, what is [said](take::Said) of a dictionary; the
+//! A reader turns a config and the path of a file into a [description](take::Said) of a dictionary; the
 //! [table](table::Architecture) says which tensors it then has. What neither knows is refused by name.
 
 mod circuit_tracer;
@@ -30,7 +30,7 @@ use crate::tensor::{DType, Tensor};
 use give::Given;
 use take::Said;
 
-/// Who wrote a dictionary, or is to read it.
+/// The format of a dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     SaeLens,
@@ -74,7 +74,7 @@ impl Format {
         })
     }
 
-    /// The name of the config that lies beside the tensors.
+    /// The name of the config file beside the tensors.
     pub fn config(self) -> Option<&'static str> {
         match self {
             Format::SaeLens | Format::Sparsify => Some("cfg.json"),
@@ -87,11 +87,11 @@ impl Format {
 
 /// What there is of a dictionary besides its tensors.
 pub struct Beside<'a> {
-    /// The text of its config, or of the metadata that stands for one.
+    /// The text of its config, or of the metadata in its place.
     pub config: Option<&'a str>,
-    /// Where it lies, which may say what it reads: a path, or `org/name/path`.
+    /// Its path, which may name the site that it reads: a path, or `org/name/path`.
     pub place: &'a str,
-    /// Keys of the config that are not looked at.
+    /// Config keys to ignore.
     pub ignore: &'a [String],
 }
 
@@ -128,7 +128,7 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
             return Ok(Written { tensors: (whole::FILE, tensors), metadata, config: None });
         }
         Format::GemmaScope | Format::CircuitTracer | Format::Tied => {
-            return Err(err!(Argument, "dictionaries of the format {} are read and not written", format.name())
+            return Err(err!(Argument, "dictionaries of the format {} can be loaded, but not saved", format.name())
                 .hint("save as microtome, saelens, dictionary_learning or sparsify"));
         }
     };
@@ -149,11 +149,11 @@ fn json(beside: &Beside) -> Result<Value> {
     match beside.config {
         Some(text) => base::json::read(text.as_bytes(), |e| err!(Format, "expected JSON in its config, found: {e}")),
         None => Err(err!(File, "expected a config beside the tensors, found none")
-            .hint("it says what to compute with them, and lies in the same folder")),
+            .hint("it says what to compute with them; put it into the same folder")),
     }
 }
 
-/// The key of a file's metadata that stands for a config.
+/// The metadata key with a config.
 pub fn said_in_metadata(format: Format) -> Option<&'static str> {
     (format == Format::Microtome).then_some(whole::SAID)
 }

@@ -1,4 +1,4 @@
-//! What we say of a dictionary in a file of someone else's format: one key that the other libraries ignore.
+//! Our own metadata in a file of a third-party format: one key that other libraries ignore.
 
 use serde_json::{Map, Value, json};
 

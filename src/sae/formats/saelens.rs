@@ -20,7 +20,7 @@ const STORED: [&str; 2] = ["dtype", "device"];
 /// Keys of the metadata that say model and site, and ours.
 const SAID: [&str; 5] = ["model_name", "hook_name", "hook_name_out", "hook_head_index", own::KEY];
 
-/// What flows at `z` has an axis of heads, which this folds away.
+/// Activations at `z` have an axis of heads, which this flattens.
 const HOOK_Z: &str = "hook_z";
 
 const NORMALIZE: &str = "normalize_activations";
@@ -44,13 +44,16 @@ pub fn said(config: &Value, ignore: &[String]) -> Result<Said> {
     said.d_out = if row.transcodes { keys.maybe_size("d_out", None)? } else { said.d_in };
     said.centred = keys.flag("apply_b_dec_to_input", !row.transcodes)?;
     if said.centred && row.transcodes {
-        return Err(err!(Format, "`{name}` of SAELens does not take the decoder's bias off its input, and this is to")
-            .hint("expected `apply_b_dec_to_input` to be false"));
+        return Err(err!(
+            Format,
+            "`{name}` of SAELens does not subtract the decoder bias from its input, and this config asks for it"
+        )
+        .hint("expected `apply_b_dec_to_input` to be false"));
     }
     said.scaling = scaling(&mut keys, ignore)?;
     if said.scaling != Scaling::None && row.transcodes {
         return Err(err!(Format, "expected `{NORMALIZE}` to be \"none\" for a `{name}`, found something else")
-            .hint("its output lies elsewhere than its input, and how that is scaled is not said"));
+            .hint("its output is at another site than its input, and the scale of the output is not stated"));
     }
     if row.rescales {
         said.k = match keys.maybe_size("k", None)? {
@@ -122,7 +125,7 @@ fn about(said: &mut Said, metadata: Option<&Map<String, Value>>, reshape: Option
     reshaped(said, reshape)
 }
 
-/// Heads are folded away at a site that has some, and nowhere else.
+/// Heads are flattened at a site that has some, and nowhere else.
 fn reshaped(said: &Said, reshape: Option<&str>) -> Result<()> {
     match (reshape, said.about.sites.first().map(|site| (site, sites::parse(site)))) {
         (None | Some("none"), _) | (Some(HOOK_Z), None) => Ok(()),
@@ -217,7 +220,7 @@ pub fn config(given: &Given, parts: &Parts) -> Value {
     config
 }
 
-/// Whether it reads all heads of `z`, one behind the other.
+/// Whether it reads all heads of `z`, concatenated.
 fn folds_heads(parts: &Parts) -> bool {
     let place = parts.about.sites.first().and_then(|site| sites::parse(site));
     place.is_some_and(|place| place.site.kind == Kind::Z && place.head.is_none())

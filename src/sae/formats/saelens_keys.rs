@@ -1,4 +1,4 @@
-//! Keys that configs of SAELens have beside those that say what is computed.
+//! Keys in configs of SAELens that do not affect the computation.
 
 /// Where a dictionary is from; before version 6 these stood at the top of a config.
 pub const ABOUT: &[&str] = &[

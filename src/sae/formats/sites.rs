@@ -1,4 +1,4 @@
-//! What other libraries call the sites of a model, and what we do.
+//! Names of sites in other libraries, and ours.
 
 use crate::model::site::{Heads, Kind, Place, Site};
 
@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Option<Place> {
     })
 }
 
-/// Our name for what others call so; theirs where we have none.
+/// Our name for a site of another library; theirs where we have none.
 pub fn ours(theirs: &str, head: Option<usize>) -> String {
     match (parse(theirs), head) {
         (Some(place), Some(_)) if place.site.kind.heads() == Heads::None => format!("{place}"),
@@ -48,7 +48,7 @@ fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|_| plain)
 }
 
-/// The number behind the last occurrence of a word, as in `resid_post_layer_3`.
+/// The number after the last occurrence of a word, as in `resid_post_layer_3`.
 pub fn number_after(text: &str, word: &str) -> Option<usize> {
     let rest = text.get(text.rfind(word)? + word.len()..)?;
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -41,7 +41,7 @@ pub fn said(config: &Value, beside: &Beside, source: &dyn Source) -> Result<Said
     if keys.flag("skip_connection", false)? != skips {
         let found = if skips { "there is one" } else { "there is none" };
         return Err(err!(Format, "the config key `skip_connection` is {}, and of a tensor `W_skip` {found}", !skips)
-            .hint("the config and the weights do not belong together"));
+            .hint("the config and the weights do not match"));
     }
     said.about.sites = site(beside.place, transcodes).into_iter().collect();
     said.own = keys.value(own::KEY).map(Own::from_json).transpose()?;

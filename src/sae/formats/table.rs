@@ -1,4 +1,4 @@
-//! The one table of what lies where: which of our parts an architecture of a format has, and under which names.
+//! The one table of architectures: which of our parts each architecture of a format has, and under which names.
 
 use super::Format;
 
@@ -22,7 +22,7 @@ pub enum Part {
     Groups,
 }
 
-/// What makes codes of pre-activations.
+/// The activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     Relu,
@@ -32,7 +32,7 @@ pub enum Activation {
     Gated,
 }
 
-/// Whether the decoder's bias is taken off the input.
+/// Whether the decoder bias is subtracted from the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Centred {
     Always,
@@ -56,17 +56,17 @@ pub struct Line {
 pub struct Architecture {
     pub format: Format,
     pub name: &'static str,
-    /// What we say that such a dictionary was fitted as, where nobody says it.
+    /// The kind of such a dictionary, where it is not stated.
     pub kind: &'static str,
     pub activation: Activation,
     pub centred: Centred,
-    /// Whether it writes at another site than it reads.
+    /// Whether it writes to another site than it reads.
     pub transcodes: bool,
-    /// Whether it may write wider or narrower than it reads.
+    /// Whether input and output may have different widths.
     pub widens: bool,
-    /// Whether it may count in units of what it writes.
+    /// Whether codes may be in units of what they write.
     pub rescales: bool,
-    /// Whether it may scale each input by itself.
+    /// Whether it may normalise each input.
     pub scales: bool,
     pub lines: &'static [Line],
 }
@@ -227,7 +227,7 @@ const TRACER_WITH_THRESHOLD: &[Line] = &[
     maybe(Part::Skip, "W_skip"),
 ];
 
-/// Where several rows of a format can hold a dictionary the first one is written.
+/// Where several rows of a format can represent a dictionary, the first one is written.
 static TABLE: &[Architecture] = &[
     lens("standard", "relu", Activation::Relu, PLAIN),
     lens("gated", "gated", Activation::Gated, GATED),

@@ -1,4 +1,4 @@
-//! A dictionary out of a file: names and shapes checked against the table before anything is read, numbers after it.
+//! Reading a dictionary: names and shapes are checked against the table before anything is read, numbers after it.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::model::layout::Source;
 use crate::sae::{About, Activation, Parts, Scaling};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
 
-/// What a config and the place of a file say of a dictionary.
+/// What the config and the path of a file say about a dictionary.
 #[derive(Debug)]
 pub struct Said {
     pub row: &'static Architecture,
@@ -24,7 +24,7 @@ pub struct Said {
     pub rescaled: bool,
     pub scaling: Scaling,
     pub about: About,
-    /// What we said of it ourselves, which goes before what others say.
+    /// Our own metadata, which takes precedence.
     pub own: Option<Own>,
     /// A tensor that may be there, if it is all ones.
     pub ones: Option<&'static str>,
@@ -48,7 +48,7 @@ impl Said {
     }
 }
 
-/// How wide a dictionary is.
+/// The widths of a dictionary.
 #[derive(Debug, Clone, Copy)]
 struct Widths {
     d_in: usize,
@@ -83,8 +83,11 @@ fn fit(said: &Said, source: &dyn Source) -> Result<Widths> {
     }
     if let Some(stray) = unknown.first() {
         let all: Vec<&str> = row.lines.iter().map(|line| line.name).collect();
-        return Err(err!(Format, "found a tensor that {} `{}` has not: `{stray}`", row.format.name(), row.name)
-            .hint(format!("it has {}; the dictionary would compute something else without it", all.join(", "))));
+        return Err(err!(Format, "found a tensor that {} `{}` does not have: `{stray}`", row.format.name(), row.name)
+            .hint(format!(
+                "it has {}; without this tensor the dictionary would compute something else",
+                all.join(", ")
+            )));
     }
     let widths = widths(said, source)?;
     for line in row.lines {
@@ -102,17 +105,17 @@ fn fit(said: &Said, source: &dyn Source) -> Result<Widths> {
 fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
     let what = format!("{} `{}`", row.format.name(), row.name);
     let hint = match names::nearest(name, unknown.iter().copied()) {
-        Some(near) => format!("the file has `{near}`, which {what} has not"),
+        Some(near) => format!("the file has `{near}`, which {what} does not have"),
         None => format!("{what} has it; perhaps the config belongs to another dictionary"),
     };
     err!(Format, "expected a tensor `{name}`, found none of that name").hint(hint)
 }
 
-/// How wide the file's matrices are, which is as the config says.
+/// The widths of the file's matrices, checked against the config.
 fn widths(said: &Said, source: &dyn Source) -> Result<Widths> {
     let row = said.row;
     let (d_sae, d_in, encoder) = rows_and_columns(row, Part::Encoder, source)?;
-    // What has no decoder of its own writes as it reads.
+    // A dictionary without a decoder has the output width of its input.
     let (_, d_out, decoder) = match row.line(Part::Decoder) {
         Some(_) => rows_and_columns(row, Part::Decoder, source)?,
         None => (d_sae, d_in, encoder),
@@ -121,7 +124,7 @@ fn widths(said: &Said, source: &dyn Source) -> Result<Widths> {
     for (key, stated, found, tensor) in stated.into_iter().chain([("d_out", said.d_out, d_out, decoder)]) {
         if let Some(stated) = stated.filter(|stated| *stated != found) {
             return Err(err!(Shape, "expected {key} {stated}, as the config says, found {found} in tensor `{tensor}`")
-                .hint("the config and the weights do not belong together"));
+                .hint("the config and the weights do not match"));
         }
     }
     Ok(Widths { d_in, d_sae, d_out })
@@ -208,7 +211,7 @@ impl Take<'_> {
             Kind::Relu => Activation::Relu,
             Kind::AbsTopK => Activation::Linear(Some(the_k()?)),
             Kind::TopK => {
-                // Its maker uses the threshold when that is asked for; unset it is -1.
+                // The library uses the threshold on request; unset it is -1.
                 if let Some(one) = one.filter(|one| *one != -1.0) {
                     about.more.insert("threshold".into(), Value::from(one));
                 }
@@ -238,7 +241,7 @@ impl Take<'_> {
         match self.said.k {
             Some(stated) if stated != found => {
                 Err(err!(Format, "the config says that k is {stated}, and the tensor `k` is {found}")
-                    .hint("the config and the weights do not belong together"))
+                    .hint("the config and the weights do not match"))
             }
             _ => Ok(Some(found)),
         }

@@ -1,4 +1,4 @@
-//! Our own format: one file of tensors, whose metadata says the rest. It holds every dictionary that there is, bit by bit.
+//! Our own format: one file of tensors, with the rest in its metadata. It holds every dictionary, bit for bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use crate::tensor::{DType, Device, Tensor};
 
 /// The file of a dictionary in its folder.
 pub const FILE: &str = "dictionary.safetensors";
-/// The key of the metadata that says what the tensors are.
+/// The metadata key that describes the tensors.
 pub const SAID: &str = "dictionary";
-/// What the file says that it is.
+/// The kind of file, as its metadata has it.
 const VERSION: &str = "microtome dictionary, 1";
 
 const SCALINGS: [(&str, Scaling); 3] =
@@ -64,9 +64,9 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
 pub fn read(beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) -> Result<Parts> {
     let Some(said) = beside.config else {
         return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")
-            .hint("our own dictionaries say there what their tensors are; is it one of another format?"));
+            .hint("our own format describes its tensors there; is the file of another format?"));
     };
-    let said: Value = base::json::read(said.as_bytes(), |e| err!(Format, "what it says of itself: {e}"))?;
+    let said: Value = base::json::read(said.as_bytes(), |e| err!(Format, "its metadata: {e}"))?;
     let mut keys = Keys::new(&said)?;
     match keys.word("version")? {
         Some(VERSION) => {}
@@ -149,10 +149,10 @@ impl Take<'_> {
         self.maybe(name)?.ok_or_else(|| err!(Format, "expected a tensor `{name}`, found none of that name"))
     }
 
-    /// Refuses what nobody asked for.
+    /// Refuses unexpected tensors.
     fn finish(self) -> Result<()> {
         match self.source.names().into_iter().find(|name| !self.known.contains(name.as_str())) {
-            Some(stray) => Err(err!(Format, "found a tensor that such a dictionary has not: `{stray}`")
+            Some(stray) => Err(err!(Format, "found a tensor that such a dictionary does not have: `{stray}`")
                 .hint("the dictionary would compute something else without it")),
             None => Ok(()),
         }

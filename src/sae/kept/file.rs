@@ -1,5 +1,5 @@
-//! A kept dictionary as a file: our own format of dictionaries with the history of the fit among its tensors, and behind
-//! it the SHA-256 of all that, in hexadecimal digits.
+//! A cached dictionary as a file: our own format with the history of the fit among its tensors, followed by the SHA-256
+//! of all that, in hexadecimal digits.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,7 +20,7 @@ use crate::tensor::{DType, Tensor};
 
 /// The tensor of the history among those of the dictionary.
 const HISTORY: &str = "history";
-/// Keys of the metadata: what the dictionary is kept under, what its model was called, and how many rows a step had.
+/// Keys of the metadata: the cache key, the name of the model, and the rows in a step.
 pub(super) const KEY: &str = "key";
 pub(super) const MODEL: &str = "model";
 const ROWS_PER_STEP: &str = "rows_per_step";
@@ -38,12 +38,12 @@ pub(super) fn written(key: &Key, sae: &Sae, history: &History) -> Result<Named> 
     Ok(Named { tensors, metadata })
 }
 
-/// Writes the tensors, and the hash behind them.
+/// Writes the tensors, followed by the hash.
 pub(super) fn write(named: &Named, to: &mut dyn Write) -> Result<()> {
     let mut hashing = Hashing { to, hash: Sha256::new() };
     safetensors::write(named, &mut hashing)?;
     let digits = hex(&hashing.hash.finalize());
-    to.write_all(digits.as_bytes()).map_err(|e| err!(File, "cannot write a kept dictionary: {e}"))
+    to.write_all(digits.as_bytes()).map_err(|e| err!(File, "cannot write a cached dictionary: {e}"))
 }
 
 struct Hashing<'a> {
@@ -63,7 +63,7 @@ impl Write for Hashing<'_> {
     }
 }
 
-/// Reads what was kept under a key, and refuses what is not to the last bit what was written.
+/// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
 pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Kept> {
     let reader = opened(bytes)?;
     let said = reader.metadata();
@@ -83,14 +83,14 @@ pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Kept> {
 fn opened(bytes: &[u8]) -> Result<safetensors::Reader<&[u8]>> {
     let (content, digits) = halves(bytes)?;
     if hex(&Sha256::digest(content)).as_bytes() != digits {
-        return Err(err!(Format, "its bytes are not those that were written"));
+        return Err(err!(Format, "its bytes have changed since it was written"));
     }
     safetensors::Reader::new(content)
 }
 
 fn halves(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let halves = bytes.len().checked_sub(DIGITS).and_then(|at| bytes.split_at_checked(at));
-    halves.ok_or_else(|| err!(Format, "expected a kept dictionary, found {} bytes", bytes.len()))
+    halves.ok_or_else(|| err!(Format, "expected a cached dictionary, found {} bytes", bytes.len()))
 }
 
 fn parts(reader: &safetensors::Reader<&[u8]>, task: &Task) -> Result<Parts> {
@@ -100,7 +100,7 @@ fn parts(reader: &safetensors::Reader<&[u8]>, task: &Task) -> Result<Parts> {
     formats::read(Format::Microtome, &beside, &Tensors(reader), DType::F32, task)
 }
 
-/// What a file says of its dictionary; its tensors are not looked at.
+/// The metadata of a dictionary's file, without reading its tensors.
 pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     Ok(safetensors::Reader::new(halves(bytes)?.0)?.metadata().clone())
 }

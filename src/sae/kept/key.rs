@@ -1,4 +1,4 @@
-//! What a dictionary is kept under: a hash of all that its numbers depend on.
+//! The cache key of a dictionary: a hash of everything that its numbers depend on.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -13,8 +13,8 @@ use crate::model::Model;
 use crate::sae::fit::Recipe;
 use crate::tensor::{DType, kernels};
 
-/// Which numbers fitting gives. It is raised with every change after which a fit ends in other bits than before, so that
-/// nothing is found that would be fitted otherwise by now; the version of the program stays the same between two releases.
+/// The version of the numbers that fitting gives. It is raised with every change after which a fit gives other bits, so
+/// that no outdated dictionary is found; the version of the program stays the same between two releases.
 const FITTING: u32 = 3;
 
 /// What fits read: a text, as a model has it.
@@ -22,7 +22,7 @@ pub struct Reads {
     /// The model, the text and the options of the reading.
     made: Value,
     contents: Contents,
-    /// Where the model was loaded from, by which it is called in dictionaries.
+    /// Where the model was loaded from, which is its name in dictionaries.
     model: String,
     device: String,
 }
@@ -30,9 +30,9 @@ pub struct Reads {
 /// How the rows of one site come.
 pub struct Rows<'a> {
     pub site: &'a str,
-    /// How many rows of tokens go through the model at once.
+    /// Rows of tokens in a batch of the model.
     pub at_once: usize,
-    /// How many rows of activations are in memory at once, where that is not all of them.
+    /// Rows of activations in memory at once, where that is not all of them.
     pub buffer: Option<usize>,
     /// The seed of their order.
     pub seed: u64,
@@ -43,13 +43,13 @@ impl Reads {
     pub fn new(model: &Model, text: &Text, options: &Options, harvest: Harvest, task: &Task) -> Result<Self> {
         let made = Made::new(model, &harvest, text, options, (DType::F32, 0), task)?;
         let mut made = serde_json::to_value(made).map_err(|e| err!(Bug, "a key that cannot be written: {e}"))?;
-        // Where a model was loaded from does not matter, but what it is.
+        // The model's content counts, not where it was loaded from.
         made["model"]["origin"] = Value::Null;
         let device = format!("{:?}", model.decoder.device().location());
         Ok(Self { made, contents: harvest.contents(task)?, model: model.origin.clone(), device })
     }
 
-    /// How many rows of activations each pass over the text gives.
+    /// Rows of activations in an epoch.
     pub fn rows(&self) -> u64 {
         self.contents.rows
     }
@@ -70,11 +70,11 @@ impl Key {
     /// - the program and [`FITTING`]: another may fit otherwise;
     /// - processor, its instructions, threads and device: sums are added up in another order on another;
     /// - the model by a hash of its weights, its config and its dtype: activations are its own;
-    /// - the text by its recipe and by a hash of the tokens that were read and kept just now: files may have changed;
+    /// - the text by its recipe and by a hash of the tokens that were just read: files may have changed;
     /// - the site, and how its rows come: in which order, and in which batches through the model;
-    /// - every option of the fit, the seed among them, and how many features there are.
+    /// - every option of the fit, the seed among them, and the number of features.
     ///
-    /// Not in it is where model and dictionary lie.
+    /// Not in it are the paths of model and dictionary.
     pub fn new(reads: &Reads, rows: &Rows, recipe: &Recipe, d_sae: usize) -> Self {
         let mut made = reads.made.clone();
         made["sites"] = json!(rows.site);
@@ -108,7 +108,7 @@ impl Key {
         &self.text
     }
 
-    /// What the model is called here.
+    /// The name of the model here.
     pub fn model(&self) -> &str {
         &self.model
     }

@@ -1,4 +1,4 @@
-//! What is kept, as the command line lists it and clears it away.
+//! The cache, as the command line lists and clears it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::base::cache::{Shelved, days_between, shelved};
 use crate::base::files::Files;
 use crate::base::{Error, Kind, Result, json};
 
-/// What is said of a kept dictionary.
+/// The description of a cached dictionary.
 pub const COLUMNS: [&str; 4] = ["dictionary", "site", "model", "text"];
 
-/// A kept dictionary.
+/// A cached dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// What it is, as the columns have it.
@@ -30,7 +30,7 @@ pub struct Cleared {
     pub bytes: u64,
 }
 
-/// All dictionaries in the folder of kept ones, those used last first.
+/// All cached dictionaries, those used last first.
 pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
     let mut all: Vec<Listed> = ours(folder)
         .map(|lies| {
@@ -42,7 +42,7 @@ pub fn listed(folder: &Path, files: &Files) -> Vec<Listed> {
     all
 }
 
-/// Removes dictionaries that nobody has used for so many days, or all of them.
+/// Removes dictionaries that were not used for this many days, or all of them.
 pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<Cleared> {
     let mut cleared = Cleared::default();
     let is_old = |lies: &Shelved| unused_for.is_none_or(|days| days_between(lies.used, now) >= days);
@@ -54,7 +54,7 @@ pub fn clear(folder: &Path, unused_for: Option<u64>, now: SystemTime) -> Result<
     Ok(cleared)
 }
 
-/// The folders that are named as keys are: what else lies there is somebody else's.
+/// The folders that are named like keys: others there are not ours.
 fn ours(folder: &Path) -> impl Iterator<Item = Shelved> {
     let is_key =
         |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -1,8 +1,8 @@
-//! Dictionaries that were fitted before, kept under a hash of all that their numbers depend on, so that they are found
-//! again and not fitted twice.
+//! The cache of dictionaries: each is stored under a hash of everything that its numbers depend on, so that it is not
+//! fitted twice.
 //!
-//! Each lies in a folder of its own, named by its key: processes that fit different dictionaries at the same time never
-//! wait for each other, and of two that fit the same one either may write it, since both would write the same bytes.
+//! Each has its own folder, named by its key: processes that fit different dictionaries at the same time never wait for
+//! each other, and of two that fit the same one either may write it, since both would write the same bytes.
 
 mod file;
 mod key;
@@ -37,14 +37,14 @@ pub struct Shelf {
     folder: PathBuf,
 }
 
-/// The folder of kept dictionaries in that of all that is kept.
+/// The folder of dictionaries in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {
     cache.join("dictionaries")
 }
 
 impl Shelf {
-    /// The shelf in a cache folder; none if the rules of a run deny to read or to write there. What is read and written is
-    /// no input and no result of the run: a dictionary that is found is the one that would be fitted.
+    /// The shelf in a cache folder; none if the rules of a run deny to read or to write there. What is read and written
+    /// there is neither input nor output of the run: a cached dictionary is the one that would be fitted.
     pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
         let access = access.within(&folder(cache))?;
         let folder = access.out().to_path_buf();
@@ -52,19 +52,19 @@ impl Shelf {
         Ok(may.then(|| Self { files: Files::new(access, false), folder }))
     }
 
-    /// The dictionary of a key, if it is kept; an error if what is kept there is damaged.
+    /// The dictionary of a key, if it is cached; an error if it is damaged.
     pub fn find(&self, key: &Key, task: &Task) -> Result<Option<Kept>> {
         let place = self.place(key);
         if !place.exists() {
             return Ok(None);
         }
         let found = file::read(&self.files.map(&place)?, key, task)?;
-        // A cache that can only be read is of use, too; when it was used is then not known.
+        // A read-only cache is useful, too; the time of use is then not recorded.
         let _only_read = files::mark_used(&place);
         Ok(Some(found))
     }
 
-    /// Keeps a dictionary, in the place of one that was kept under the same key.
+    /// Caches a dictionary, in the place of one under the same key.
     pub fn put(&self, key: &Key, sae: &Sae, history: &History) -> Result<()> {
         let written = file::written(key, sae, history)?;
         let saved = self.files.save(&self.place(key), |w| file::write(&written, w));

@@ -1,4 +1,4 @@
-//! What is found is what was kept, to the last bit, and only under a key of the same numbers.
+//! What is loaded is bit for bit what was cached, and only under a key of the same numbers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -94,7 +94,7 @@ fn shelf(folder: &Path) -> Shelf {
     Shelf::open(&folder.join("cache"), &access(folder, Allowed::default())).unwrap().unwrap()
 }
 
-/// Every number of a dictionary by its bits, and what is said of it.
+/// Every number of a dictionary by its bits, and its metadata.
 fn bits(sae: &Sae) -> (Vec<Vec<u32>>, String) {
     let parts = sae.parts();
     let mut all = vec![&parts.encoder, &parts.decoder];

@@ -1,4 +1,4 @@
-//! Which features of a dictionary another one has again: the stability of a recipe, from one seed or text to another.
+//! Which features of a dictionary are found again in another one: the stability of a recipe over seeds or texts.
 
 use super::directions::cosines_of;
 use crate::base::{Result, Task};
@@ -6,16 +6,16 @@ use crate::err;
 use crate::sae::Sae;
 use crate::tensor::Tensor;
 
-/// A feature is found again where another one has nearly its direction and is active where it is: both the cosine and the
+/// A feature is found again if another one has nearly its direction and is active where it is: both the cosine and the
 /// correlation of their codes are at least this.
 pub const SAME: f64 = 0.7;
 
-/// What of a dictionary another one has.
+/// The features of a dictionary that another one has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Again {
-    /// How many features fire in the rows at all.
+    /// The number of features that are active in the rows at all.
     pub living: usize,
-    /// How many of these are found again.
+    /// The number of these that are found again.
     pub found: usize,
 }
 
@@ -25,7 +25,7 @@ impl Again {
         (self.living > 0).then(|| self.found as f64 / self.living as f64)
     }
 
-    /// Where the share lies with 95 %, if features are drawn independently (Wilson 1927).
+    /// The 95 % interval of the share, for independent features (Wilson 1927).
     pub fn interval(&self) -> Option<[f64; 2]> {
         const Z: f64 = 1.959_964;
         let (n, p) = (self.living as f64, self.share()?);
@@ -44,8 +44,8 @@ struct Pair {
 /// Sums of the codes of a feature, and of their squares.
 type Sums = Vec<[f64; 2]>;
 
-/// Which living features of `a` have one in `b` whose direction has a cosine of [`SAME`] at least with theirs, and whose
-/// codes a correlation of as much, over the same rows `x`.
+/// Which living features of `a` have one in `b` with a cosine of at least [`SAME`] between the directions and as large
+/// a correlation of the codes, over the same rows `x`.
 pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<Again> {
     if a.d_in() != b.d_in() || a.d_out() != b.d_out() {
         return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).arg(1));

@@ -1,4 +1,4 @@
-//! The best assignment of rows to columns.
+//! The optimal assignment of rows to columns.
 
 use crate::base::{Result, Task};
 

@@ -1,4 +1,4 @@
-//! Classes of tokens by what they look like, so that losses can be told apart in every text and every vocabulary.
+//! Classes of tokens by their text, so that losses can be grouped for every text and every vocabulary.
 
 use crate::base::Result;
 use crate::model::tokenizer::Tokenizer;
@@ -12,8 +12,8 @@ pub fn classes(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     tokenizer.vocab().iter().map(class).collect()
 }
 
-/// "word" begins one: letters behind a blank; letters without one go on with a word, or begin one behind a sign. What is
-/// neither a letter, a digit, a sign nor a blank, such as a part of a character, is "other".
+/// "word" begins one: letters after a space; letters without one continue a word, or begin one after punctuation. What
+/// is neither a letter, a digit, punctuation nor white space, such as a part of a character, is "other".
 fn class_of(text: &str) -> u32 {
     let trimmed = text.trim_start();
     match trimmed.chars().next() {

@@ -1,6 +1,6 @@
-//! Sums about the mean that grow row by row, so that they do not depend on how rows are cut into batches.
+//! Sums about the mean that are updated row by row, so that they do not depend on the batches.
 
-/// What is known of one dimension of x and of the error e = x - x_hat (Welford 1962).
+/// The sums of one dimension of x and of the error e = x - x_hat (Welford 1962).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Along {
     pub mean: f64,
@@ -26,7 +26,7 @@ impl Along {
     }
 }
 
-/// What is known of the rows at one position.
+/// The sums of the rows at one position.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     pub count: u64,

@@ -1,4 +1,4 @@
-//! How much two dictionaries have directions in common.
+//! How many directions two dictionaries have in common.
 
 use super::assignment::assigned;
 use crate::base::{Result, Task, memory};
@@ -6,16 +6,16 @@ use crate::err;
 use crate::sae::rows;
 use crate::tensor::{DType, Device, Tensor};
 
-/// So many rows are compared at a time.
+/// Rows compared at a time.
 const ROWS: usize = 256;
 
 /// Cosines above this count as the same direction (Cunningham et al. 2023).
 const SAME: f64 = 0.9;
 
-/// Which direction is which, one to one.
+/// A one-to-one matching of directions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matches {
-    /// A row of a, a row of b, and their cosine; in the order of the rows of a. Rows that find nobody are left out.
+    /// A row of a, a row of b, and their cosine; in the order of the rows of a. Unmatched rows are left out.
     pub pairs: Vec<(usize, usize, f64)>,
     /// The mean of the cosines.
     pub mean: f64,

@@ -1,4 +1,4 @@
-//! What a model loses when a dictionary stands at one of its sites.
+//! What a model loses when a dictionary is spliced in at one of its sites.
 
 use super::predictions::{Cost, Effect, Losses, Predictions, judged};
 use crate::base::{Result, Task};
@@ -12,32 +12,33 @@ use crate::sae::{Sae, rows};
 use crate::tensor::{Device, Tensor, dtype};
 use crate::{bail, err};
 
-/// A text to be judged on.
+/// A text for the evaluation.
 #[derive(Debug, Clone, Default)]
 pub struct Judged {
     pub ids: Vec<u32>,
-    /// Tokens that are left out, such as BOS: their activations stay as they are, and no prediction at them or of them
+    /// Tokens that are skipped, such as BOS: their activations stay as they are, and no prediction at them or of them
     /// counts. Empty where none is.
     pub left_out: Vec<bool>,
-    /// The class of each token, where the loss is wanted by class. Empty where it is not.
+    /// The class of each token, for losses by class. Empty without.
     pub classes: Vec<u32>,
 }
 
-/// Where a dictionary stands: what it reads, and what it writes; the same site for all but transcoders.
+/// Where a dictionary is spliced in: the site that it reads, and the one that it writes; the same for all but
+/// transcoders.
 #[derive(Debug, Clone, Copy)]
 pub struct Sites<'a> {
     pub reads: &'a str,
     pub writes: &'a str,
 }
 
-/// Logits of so many bytes are made at a time, in each way of running the model.
+/// Bytes of logits computed at a time, in each run of the model.
 const LOGITS: usize = 64 << 20;
 
-/// Runs the model as it is, with the dictionary's reconstruction at the site, with zeros there, and with the mean of
-/// the site over the same texts; compares what is predicted, in nats.
+/// Runs the unchanged model, and with the reconstruction, zeros, and the mean over the same texts at the site; compares
+/// the predictions, in nats.
 ///
-/// CE recovered = (CE zero - CE spliced) / (CE zero - CE clean), as in Bricken et al. 2023, and likewise for
-/// KL(clean || changed); against the mean instead of zeros it stands beside.
+/// CE recovered = (CE zero - CE spliced) / (CE zero - CE clean), as in Bricken et al. 2023, and likewise for KL(clean
+/// || changed); relative to mean ablation it is given as well.
 pub fn effect(model: &Decoder, sites: Sites, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
     let found = effects(model, sites, &[sae], texts, task)?;
     found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
@@ -65,7 +66,7 @@ pub fn effects(model: &Decoder, sites: Sites, saes: &[&Sae], texts: &[Judged], t
 fn one_place(model: &Decoder, site: &str) -> Result<Place> {
     match select(model.config(), site)?[..] {
         [place] if place.site.kind.heads() == Heads::Square => {
-            Err(err!(Argument, "`{place}` has no activation for each position: its axes are queries and keys"))
+            Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys"))
         }
         [place] => Ok(place),
         ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len())
@@ -106,7 +107,7 @@ struct Judge<'a> {
     place: Place,
     /// Of the site that is written.
     mean: Option<Tensor>,
-    /// What each dictionary has cost so far.
+    /// The losses of each dictionary so far.
     sums: Vec<(&'a Sae, Predictions)>,
 }
 
@@ -157,7 +158,7 @@ impl Judge<'_> {
         splice.between(self.model.config(), self.sites.reads, self.sites.writes, None)
     }
 
-    /// The site with one value everywhere: zeros, where none is given.
+    /// The site with one value everywhere: zeros by default.
     fn constant<'b>(&self, mask: &Tensor, value: Option<Tensor>) -> Result<Vec<Bound<'b>>> {
         let edit = Constant { value, mask: mask.clone() };
         Ok(vec![Bound::new(self.model.config(), self.sites.writes, None, None, Box::new(edit))?])
@@ -173,7 +174,7 @@ struct Mean {
 }
 
 impl Mean {
-    /// Takes in the activations of a text.
+    /// Adds the activations of a text.
     fn add(&mut self, x: &Tensor, text: &Judged) -> Result<()> {
         let x = x.narrow(0, 0, text.ids.len())?;
         self.shape = x.dims().get(1..).unwrap_or_default().to_vec();
@@ -189,14 +190,14 @@ impl Mean {
     }
 
     fn finish(self) -> Result<Tensor> {
-        // Without a token that counts nothing is judged, which is said where the predictions are.
+        // Without a token that counts there are no predictions, which is reported there.
         let count = self.count.max(1) as f64;
         let mean: Vec<f64> = self.sum.into_iter().map(|sum| sum / count).collect();
         Ok(Tensor::from_vec(mean, self.shape, &Device::Cpu)?)
     }
 }
 
-/// The cost of each prediction that counts.
+/// The loss of each prediction that counts.
 fn judged_all(clean: &Tensor, changed: &Tensor, texts: &[Judged], task: &Task) -> Result<Vec<Cost>> {
     let mut costs = Vec::new();
     for (row, text) in texts.iter().enumerate() {
@@ -209,7 +210,7 @@ fn batch(texts: &[Judged]) -> Result<Batch> {
     Batch::new(texts.iter().map(|text| text.ids.clone()).collect())
 }
 
-/// Which tokens count: `[batch, pos]` in u8; what fills up a shorter text does not.
+/// Which tokens count: `[batch, pos]` in u8; padding does not.
 fn mask(texts: &[Judged]) -> Result<Tensor> {
     let width = texts.iter().map(|text| text.ids.len()).max().unwrap_or(0);
     let marks = texts.iter().flat_map(|text| (0..width).map(|position| u8::from(text.counts(position))));
@@ -309,7 +310,7 @@ mod tests {
         let each = texts().into_iter().map(|text| judged_on(&[text], &scaled(0.5), SITE).unwrap());
         let spliced: f64 = each.map(|effect| effect.ce.spliced * effect.predictions as f64).sum();
         assert!((spliced / 7.0 - whole.ce.spliced).abs() < 1e-5);
-        // All that is left out stays: then a dictionary of zeros costs nothing where it is not put.
+        // Skipped tokens stay unchanged: a dictionary of zeros costs nothing there.
         let mut last = texts();
         last.iter_mut().for_each(|text| {
             let count = text.ids.len();

@@ -1,18 +1,18 @@
-//! How often the features of a dictionary fire.
+//! The densities of a dictionary's features.
 
 use crate::base::results::Histogram;
 
-/// What is known of the features over all rows.
+/// The counts of the features over all rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
-    /// In how many rows each feature fired: its code was not 0.
+    /// The number of rows in which each feature was active: its code was not 0.
     pub fired: Vec<u64>,
     pub rows: u64,
-    /// A feature is dead that fired in at most so many rows.
+    /// A feature is dead if it was active in at most this many rows.
     pub dead_at_most: u64,
 }
 
-/// How many bins of the density histogram make up a factor of ten.
+/// Bins of the density histogram in a factor of ten.
 const BINS_A_DECADE: usize = 4;
 
 impl Features {
@@ -25,12 +25,12 @@ impl Features {
         self.dead() as f64 / self.fired.len() as f64
     }
 
-    /// The share of the rows in which each feature fired.
+    /// The share of rows in which each feature was active.
     pub fn densities(&self) -> Vec<f64> {
         self.fired.iter().map(|fired| *fired as f64 / self.rows as f64).collect()
     }
 
-    /// log10 of the density of every feature that fired at all, from what one row of all is to 0 (Bricken et al. 2023).
+    /// log10 of the density of every feature that was active at all, from one row in all to 0 (Bricken et al. 2023).
     pub fn histogram(&self) -> Histogram {
         let decades = (self.rows as f64).log10().ceil().max(1.0);
         let bins = decades as usize * BINS_A_DECADE;

@@ -1,4 +1,4 @@
-//! Dictionaries measured on activations: those in memory, or those of a model, which one pass gives to all of them.
+//! Metrics of dictionaries on activations in memory, or on those of a model in one forward pass for all.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::sae::{Sae, check_writes_behind, one_place, rows};
 use crate::tensor::{Tensor, dtype};
 
-/// About so many codes are computed at once.
+/// Codes computed at once, about.
 const CODES: usize = 1 << 23;
 
 /// Measures of each dictionary on activations `[.., d_in]`.
@@ -47,8 +47,8 @@ pub fn measured_on(
     meters.finish()
 }
 
-/// Measures of a dictionary that writes behind what it reads: of what it makes of the activations at one site of a model,
-/// against those at the other, which is what is there to be reconstructed.
+/// Metrics of a transcoder: its output for the activations at one site of a model, against those at the other site, the
+/// target.
 pub fn measured_between(
     sae: &Sae,
     (model, sites): (&Model, Sites),
@@ -71,7 +71,7 @@ pub fn measured_between(
     meters.finish()?.pop().ok_or_else(|| err!(Bug, "a dictionary without measures"))
 }
 
-/// What each dictionary makes of the same rows.
+/// The output of each dictionary for the same rows.
 pub(super) struct Meters<'a>(Vec<(&'a Sae, Meter)>);
 
 impl<'a> Meters<'a> {
@@ -80,12 +80,12 @@ impl<'a> Meters<'a> {
         Ok(Self(saes.iter().map(meter).collect::<Result<_>>()?))
     }
 
-    /// Takes in rows `[rows, d_in]`; `done` hears of those that all dictionaries have read.
+    /// Adds rows `[rows, d_in]`; `done` is told of those that all dictionaries have read.
     pub(super) fn add(&mut self, x: &Tensor, positions: Option<&[u32]>, task: &Task, done: impl Fn(u64)) -> Result<()> {
         self.add_written((x, x), positions, task, done)
     }
 
-    /// Takes in rows that are read, `[rows, d_in]`, with those that are to be reconstructed of them, `[rows, d_out]`.
+    /// Adds input rows `[rows, d_in]`, with their targets `[rows, d_out]`.
     fn add_written(
         &mut self,
         (x, written): (&Tensor, &Tensor),

@@ -1,4 +1,4 @@
-//! What is said of a dictionary on a set of activations, with the formula of each number.
+//! The metrics of a dictionary on a set of activations, with the formula of each number.
 
 use super::dimensions::{Along, Group};
 use super::features::Features;
@@ -17,7 +17,7 @@ pub struct Sums {
     product: f64,
     cosine: f64,
     ratio: f64,
-    /// Rows that are not 0, which the ratio is of.
+    /// Nonzero rows, which the ratio is over.
     with_length: u64,
 }
 
@@ -59,15 +59,15 @@ pub struct Position {
     pub fve: Option<f64>,
 }
 
-/// Measures of a dictionary; sums and means go over the whole set, never over the ratios of batches. What has no value,
-/// such as the share of a variance of 0, is none.
+/// Metrics of a dictionary; sums and means are over the whole set, never over the ratios of batches. What has no value,
+/// such as the share of a variance of 0, is None.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measures {
     pub rows: u64,
     /// Mean of (x - x_hat)² over rows and dimensions.
     pub mse: f64,
     /// The fraction of variance explained: 1 - sum |x - x_hat|² / sum |x - mean|². Predicting the mean gives 0. It is 1
-    /// less the FVU of Cunningham et al. 2023.
+    /// minus the FVU of Cunningham et al. 2023.
     pub fve: Option<f64>,
     /// The same about 0: 1 - sum |x - x_hat|² / sum |x|².
     pub fve_raw: Option<f64>,
@@ -121,7 +121,7 @@ impl Measures {
         }
     }
 
-    /// Each number beside what it is.
+    /// Each number with its formula.
     pub fn table(&self) -> Table {
         let at_most = self.features.dead_at_most;
         let rows: Vec<(&str, Cell, String)> = vec![

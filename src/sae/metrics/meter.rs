@@ -1,4 +1,4 @@
-//! Takes in what a dictionary made of activations, batch by batch.
+//! Accumulates metrics batch by batch.
 
 use super::dimensions::{Along, Group};
 use super::features::Features;
@@ -8,31 +8,31 @@ use crate::err;
 use crate::sae::rows;
 use crate::tensor::Tensor;
 
-/// What is measured by which rule.
+/// The rules of the metrics.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rules {
-    /// A feature is dead that fires in at most so many of all rows: 0 unless said, 10 in Cunningham et al. 2023.
+    /// A feature is dead if it is active in at most this many rows: 0 by default, 10 in Cunningham et al. 2023.
     pub dead_at_most: u64,
 }
 
-/// A batch: activations, their codes and what these stand for. All axes but the last one count rows.
+/// A batch: activations, codes and reconstructions. All axes but the last are flattened to rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// What was to be reconstructed; for a transcoder that is its target.
+    /// The activations; for a transcoder its target.
     pub x: &'a Tensor,
     pub codes: &'a Tensor,
     pub x_hat: &'a Tensor,
-    /// The position of each row in its text, where the error is wanted by position.
+    /// The position of each row in its text, for errors by position.
     pub positions: Option<&'a [u32]>,
 }
 
-/// So many rows are taken at a time.
+/// Rows processed at a time.
 const ROWS: usize = 256;
 
 /// No text that a model reads is longer.
 const POSITIONS: u32 = 1 << 24;
 
-/// Adds up, row by row and in f64, what the measures are made of.
+/// Adds up, row by row and in f64, the sums of the metrics.
 #[derive(Debug, Clone)]
 pub struct Meter {
     rules: Rules,
@@ -58,7 +58,7 @@ impl Meter {
         })
     }
 
-    /// Takes in a batch. NaN and infinity are refused with their place among all rows so far.
+    /// Adds a batch. NaN and infinity are refused with their position among all rows so far.
     pub fn add(&mut self, seen: Seen, task: &Task) -> Result<()> {
         let x = rows::matrix(seen.x, self.along.len(), "activations")?;
         let x_hat = rows::matrix(seen.x_hat, self.along.len(), "reconstructions")?;
@@ -132,7 +132,7 @@ impl Meter {
         Ok(())
     }
 
-    /// What came of it all.
+    /// The metrics.
     pub fn finish(self) -> Result<Measures> {
         if self.sums.rows == 0 {
             return Err(err!(Argument, "expected activations to measure, found none"));

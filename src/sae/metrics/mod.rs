@@ -1,4 +1,4 @@
-//! How good a dictionary is: reconstruction, sparsity, features that never fire, and what a model loses by it.
+//! Metrics of dictionaries: reconstruction, sparsity, dead features, and what a model loses.
 
 mod again;
 mod assignment;

@@ -1,4 +1,4 @@
-//! Dictionaries beside each other: how much they explain, with how many codes, and at what cost to the model.
+//! Comparing dictionaries: FVE, L0, and the loss recovered.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::sae::{Activation, Sae};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     pub kind: String,
-    /// What it was fitted with that others of its kind were not: `l1 0.001`, `k 32`.
+    /// The settings that differ from others of its kind: `l1 0.001`, `k 32`.
     pub settings: String,
     pub features: usize,
     pub l0: f64,
@@ -62,7 +62,7 @@ fn settings(sae: &Sae) -> String {
     }
 }
 
-/// Dictionaries by what they explain and how many codes that takes them.
+/// Dictionaries by FVE and L0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pareto {
     pub points: Vec<Point>,
@@ -89,7 +89,7 @@ impl Pareto {
         };
         let columns = ["kind", "settings", "features", "l0", "fve", "dead_share", "ce_recovered", "front"];
         Table {
-            title: "what is explained, with how many codes".into(),
+            title: "FVE against L0".into(),
             columns: columns.map(String::from).to_vec(),
             rows: self.points.iter().zip(self.front()).map(row).collect(),
         }

@@ -1,4 +1,4 @@
-//! What a model predicts, beside what it predicts when a site of it is changed: cross-entropy and KL, in nats.
+//! Predictions of a model, clean and with a changed site: cross-entropy and KL, in nats.
 
 use rayon::prelude::*;
 
@@ -8,8 +8,8 @@ use crate::err;
 use crate::sae::metrics::measures::cell;
 use crate::tensor::{DType, Tensor, dtype};
 
-/// One number for each way of running a model: as it is, with the dictionary's reconstruction at the site, with zeros
-/// there, and with the mean of the site over the same text.
+/// One number for each run of a model: unchanged, with the reconstruction at the site, with zeros there, and with the
+/// mean of the site over the same text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Losses {
     pub clean: f64,
@@ -62,7 +62,7 @@ pub struct ByClass {
     pub ce: Losses,
 }
 
-/// What a model loses when a dictionary stands at a site: means over all predictions that count.
+/// What a model loses when a dictionary is spliced in: means over all predictions that count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
     pub predictions: u64,
@@ -129,8 +129,8 @@ impl Predictions {
 
     pub fn finish(self) -> Result<Effect> {
         if self.count == 0 {
-            return Err(err!(Argument, "expected predictions to judge, found none")
-                .hint("each needs two tokens that follow each other and are not left out"));
+            return Err(err!(Argument, "expected predictions to score, found none")
+                .hint("each needs two consecutive tokens that are not skipped"));
         }
         let class = |(class, (predictions, sum)): (u32, (u64, Losses))| ByClass {
             class,
@@ -146,7 +146,7 @@ impl Predictions {
     }
 }
 
-/// What one prediction costs.
+/// The losses of one prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
     /// -log p of the target.
@@ -155,7 +155,7 @@ pub struct Cost {
     pub kl: f64,
 }
 
-/// The cost at each position of `targets`, by logits `[pos, vocab]` of both runs. Sums are in f64.
+/// The losses at each position of `targets`, by logits `[pos, vocab]` of both runs. Sums are in f64.
 pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: &Task) -> Result<Vec<Cost>> {
     let (rows, vocab) = clean.dims2()?;
     let numbers = |t: &Tensor| -> Result<Vec<f32>> { Ok(dtype::convert(t, DType::F32)?.flatten_all()?.to_vec1()?) };
@@ -168,7 +168,7 @@ pub fn judged(clean: &Tensor, changed: &Tensor, targets: &[(usize, u32)], task: 
             return Err(err!(Bug, "position {position} of {rows} rows of logits"));
         };
         let Some(wanted) = changed.get(target) else {
-            return Err(err!(Index, "expected tokens below {vocab}, of which there are logits, found {target}"));
+            return Err(err!(Index, "expected tokens below {vocab}, the number of logits, found {target}"));
         };
         let total = log_sum(changed);
         Ok(Cost { ce: total - f64::from(*wanted), kl: divergence(clean, changed, total) })
@@ -181,7 +181,7 @@ fn divergence(clean: &[f32], changed: &[f32], total: f64) -> f64 {
     let clean_total = log_sum(clean);
     let term = |(clean, changed): (&f32, &f32)| {
         let p = (f64::from(*clean) - clean_total).exp();
-        // What has no probability adds nothing, whatever its logit is.
+        // A token without probability adds nothing, whatever its logit is.
         if p > 0.0 { p * (f64::from(*clean) - f64::from(*changed)) } else { 0.0 }
     };
     clean.iter().zip(changed).map(term).sum::<f64>() - (clean_total - total)

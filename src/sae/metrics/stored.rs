@@ -1,4 +1,4 @@
-//! A dictionary measured on a store, in constant memory.
+//! Metrics of a dictionary on a store, in constant memory.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tests of splicing: what comes of it in real families, and where gradients pass.
+//! Tests of splicing: results in real families, and gradients.
 
 use std::path::Path;
 
@@ -94,7 +94,7 @@ fn gradients_pass_through_the_dictionary_and_not_through_the_error() {
 #[test]
 fn what_is_not_meant_stays_as_it_is() {
     let (model, batch) = small();
-    // What is below 0 gets lost, which no norm makes up for.
+    // Negative values are lost, which no norm makes up for.
     let splice = || Splice::new(baselines::neurons_relu(16, None).unwrap(), Rest::Dropped);
     let clean = model.logits(&batch, Vec::new(), &Task::default()).unwrap();
     let all = spliced(&model, &batch, splice(), "resid_post.1").unwrap();
@@ -147,6 +147,6 @@ fn a_transcoder_reads_one_site_and_writes_another() {
     let error = splice.between(model.config(), "mlp_out.0", "mlp_in.0", None).err().unwrap();
     assert_eq!(
         error.message,
-        "expected a site to write behind the one that is read, found `mlp_in.0` before `mlp_out.0`"
+        "expected a site to write after the one that is read, found `mlp_in.0` before `mlp_out.0`"
     );
 }

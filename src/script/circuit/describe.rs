@@ -1,4 +1,4 @@
-//! What the nodes of a tree stand for, in words.
+//! Descriptions of the nodes of a tree.
 
 use rhai::NativeCallContext;
 use rhai::plugin::*;
@@ -14,7 +14,7 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::value::{Fallible, Given, Options};
 
-/// How many tokens of a text are read where nothing is said.
+/// The default number of tokens of a text.
 const TOKENS: usize = 1 << 16;
 
 fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
@@ -26,7 +26,7 @@ fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -
     let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, (Some(tokens), context), &env.task)?;
     let found = describe(&readings, seed, &env.task).map_err(|e| e.arg(1))?;
     for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
-        // That a node is an outlier dimension says more of it than where it is active.
+        // For an outlier dimension, that says more than where it is active.
         if !node.outlier {
             node.meaning = Some(described.text.clone());
         }
@@ -42,15 +42,15 @@ fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Says of each node of the tree what its feature stands for, as `features::describe` does, all in one reading of a
-    /// text: the tree carries the descriptions and their scores from then on, and a table of them comes back.
+    /// Describes the feature of each node of the tree, as `features::describe` does, in one reading of a text. The tree
+    /// keeps the descriptions and their scores; returns a table of them.
     ///
-    /// Nodes that are outlier dimensions stay called so.
+    /// Nodes that are outlier dimensions keep that name.
     ///
     /// # Options
-    /// - `tokens` = 65_536: how many tokens of the text are read at most
-    /// - `context` = what the model reads: how many tokens a row of the text has
-    /// - `seed` = 0: which fragments are drawn for the scores
+    /// - `tokens` = 65_536: maximum number of tokens of the text
+    /// - `context` = the model's: tokens in a row of the text
+    /// - `seed` = 0: seed of the fragments drawn for the scores
     ///
     /// # Example
     /// ```

@@ -1,4 +1,5 @@
-//! `chosen.enough(m, text)`: how much of a probability the first features of a selection keep by themselves.
+//! `chosen.enough(m, text)`: the sufficiency of a selection: how much of a probability its first features keep by
+//! themselves.
 
 use std::sync::Arc;
 
@@ -28,16 +29,16 @@ use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
 use crate::script::value::{Fallible, Given, Options};
 
-/// What the features of a selection keep, and of graphs beside it.
+/// What the features of a selection keep, and those of graphs beside it.
 #[derive(Clone)]
 pub struct Enough {
     core: Arc<Core>,
-    /// What it was judged on.
+    /// The text that it was evaluated on.
     text: String,
 }
 
 impl Enough {
-    /// Each number beside its interval, as people read it.
+    /// Each number with its interval, for display.
     fn shown_table(&self) -> Table {
         let numbers = |[value, low, high]: [Option<f64>; 3]| -> Cell {
             let shown = |number: f64| digits(number, 3);
@@ -62,14 +63,14 @@ impl Enough {
         }
     }
 
-    /// On how much it is judged, and what the intervals are.
+    /// The size of the evaluation, and what the intervals are.
     fn notes(&self) -> [String; 2] {
         let Core { whole, rows, positions, read, .. } = &*self.core;
         let draws = self.core.points.iter().map(|point| point.random.len()).max().unwrap_or_default();
         let interval = whole.interval.map(|[low, high]| format!(" ({} to {})", digits(low, 3), digits(high, 3)));
         [
             format!(
-                "In the model as it is, P(tokens) is {}{}: {} in {} of {} tokens of {}.",
+                "In the unchanged model, P(tokens) is {}{}: {} in {} of {} tokens of {}.",
                 digits(whole.value, 3),
                 interval.unwrap_or_default(),
                 count(*positions, "position"),
@@ -77,11 +78,11 @@ impl Enough {
                 digits(*read as f64, 6),
                 self.text
             ),
-            format!("In brackets: 95 % bootstrap over rows; of random sets the lowest and the highest of {draws}."),
+            format!("In brackets: 95 % bootstrap interval over rows; for random sets, minimum and maximum of {draws}."),
         ]
     }
 
-    /// The share of P against how many features are kept, a line for each way of choosing them.
+    /// The share of P against the number of features kept, a line for each way of selecting them.
     fn chart(&self) -> Chart {
         let mut series: Vec<Series> = Vec::new();
         let mut add = |name: String, point: &Point, [value, low, high]: [f64; 3]| {
@@ -98,7 +99,7 @@ impl Enough {
                 spread.high.push(high);
             }
         };
-        // No features at all have no place on a logarithmic axis.
+        // Zero features have no place on a logarithmic axis.
         for point in self.core.points.iter().filter(|point| point.features > 0 && point.share.value.is_finite()) {
             let errors = errors(point.rest);
             let [low, high] = point.share.interval.unwrap_or([point.share.value; 2]);
@@ -159,7 +160,7 @@ handle!(Enough, "Enough", |enough| {
     format!("what {} of features by {} keep, on {}", count(points, "set"), enough.core.by, enough.text)
 });
 
-/// Refuses a tree whose dictionaries are others than those of the selection.
+/// Refuses a tree with other dictionaries than the selection's.
 fn beside(selection: &Selection, given: &Given) -> Result<Vec<Tree>> {
     let tree = |one: &Given| {
         let tree = one.handle::<Tree>().ok_or_else(|| one.refuse("a tree"))?;
@@ -205,27 +206,27 @@ fn judged(env: &Env, selection: &Selection, m: &Model, text: &Text, map: Options
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How much of the tokens' probability the first features of a selection keep by themselves, as a table and a curve
-    /// over how many: whether they are enough, where `judge` tells whether features are needed.
+    /// Sufficiency: how much of the tokens' probability the first features of a selection keep by themselves, as a
+    /// table and a curve over the number of features. `judge` measures whether features are necessary.
     ///
-    /// P is the mean, over all positions of the text where one of the tokens comes next, of their probability together.
-    /// The features that are kept have the codes that they have; all others of the dictionaries before the target's are
-    /// set to their means over the text that the selection was chosen on. What dictionaries do not explain is kept, and
-    /// dropped in rows of their own. The share of P is that of the model as it is, and faithfulness is
-    /// (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m(0) where none are kept. Both have 95 % intervals: the
-    /// percentiles of 1,000 bootstrap samples of the rows.
+    /// P is the mean total probability of the tokens, over all positions of the text where one of them comes next. The
+    /// features that are kept have their codes; all others of the dictionaries before the target's are mean-ablated,
+    /// with the means over the text that the selection was made on. The reconstruction errors are kept, and dropped in
+    /// separate rows. The share of P is relative to the unchanged model, and faithfulness is (m(C) - m(0)) / (m(M) -
+    /// m(0)) (Marks et al. 2024), with m(0) for no features. Both have 95 % intervals: the percentiles of 1,000
+    /// bootstrap samples of the rows.
     ///
-    /// Beside each stand random sets of features that are active, as many of each dictionary; trees are judged by the same
-    /// rule, the features below the target kept.
+    /// Each is compared with random sets of active features, as many of each dictionary; trees are evaluated in the
+    /// same way, with the features below the target kept.
     ///
     /// # Options
-    /// - `sizes` = as many as the first tree beside it has, or 40, from a quarter to 16 times that by doubling, and all:
-    ///   how many features are kept
-    /// - `beside` = []: trees of the same dictionaries, which stand beside the curve; one alone, or an array
-    /// - `draws` = 5: how many random sets stand beside each
-    /// - `seed` = 0: what the draws and the bootstrap depend on
-    /// - `tokens` = 50000: how much of the text is read
-    /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
+    /// - `sizes` = as many as the first tree beside it has, or 40, from a quarter to 16 times that by doubling, and
+    ///   all: numbers of features kept
+    /// - `beside` = []: a tree of the same dictionaries to compare with, or an array of trees
+    /// - `draws` = 5: number of random sets for each
+    /// - `seed` = 0: seed of the draws and the bootstrap
+    /// - `tokens` = 50000: tokens of the text
+    /// - `context` = 32: tokens in a row of the text; at most the model's context
     ///
     /// # Example
     /// ```
@@ -257,7 +258,7 @@ pub mod methods {
         Ok(super::judged(&env, selection, &m, &text, options)?)
     }
 
-    /// What is kept as a table of numbers, the ends of all intervals in columns of their own.
+    /// The results as a table of numbers, with the ends of all intervals in separate columns.
     ///
     /// # Example
     /// ```
@@ -273,7 +274,7 @@ pub mod methods {
         enough.core.table()
     }
 
-    /// The share of P against how many features are kept, as a chart.
+    /// The share of P against the number of features kept, as a chart.
     ///
     /// # Example
     /// ```
@@ -289,7 +290,8 @@ pub mod methods {
         enough.chart()
     }
 
-    /// The table's data, with the text, the rows and positions where the tokens are due, and P in the model as it is.
+    /// The data of the table, with the text, the rows and positions where the tokens come next, and P of the unchanged
+    /// model.
     ///
     /// # Example
     /// ```
@@ -305,8 +307,8 @@ pub mod methods {
         Ok(mapped(enough)?)
     }
 
-    /// Writes the chart as .svg or .png, or all of it as .html, .json or .txt, as the name ends. Returns the path of the
-    /// file.
+    /// Writes the chart as .svg or .png, or all of it as .html, .json or .txt, by the file's extension. Returns the
+    /// path of the file.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! `circuit::causal_tree`: a tree of features from a dictionary of each place.
+//! `circuit::causal_tree`: a tree of features over the dictionaries of several sites.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -22,13 +22,13 @@ use crate::script::options::{OptionReader, options};
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, Options, given};
 
-/// How many tokens of a text are looked at for the strongest positions of features.
+/// The number of tokens of a text that are searched for the strongest positions of features.
 const TOKENS: usize = 50_000;
 
-/// How many tokens a row of the text has: a context that a person can take in.
+/// Tokens in a row of the text: a context that a person can take in.
 const CONTEXT: usize = 64;
 
-/// How many positions of each feature are drawn, for the cards of those that become nodes.
+/// The number of random positions of each feature, for the cards of those that become nodes.
 const IN_CARDS: usize = 8;
 
 /// The dictionaries of an array.
@@ -76,7 +76,7 @@ fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
     if !graph.is_whole {
         let found = count(graph.nodes.len(), "feature");
-        env.task.say(&format!("stopped: the tree is what had been found, {found}"));
+        env.task.say(&format!("stopped; the tree has what was found so far, {found}"));
     }
     let cards = if graph.is_whole { cards(env, m, &cores, &survey, &graph)? } else { Vec::new() };
     let of = |core: &sae::Sae| given.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();
@@ -84,7 +84,7 @@ fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     Ok(Tree { circuit: Circuit { graph, cards }, saes, promotes: f.promotes.clone() })
 }
 
-/// A card for each node, of what was found in the text that the tree grew on.
+/// A card for each node, from the text that the tree was found on.
 fn cards(env: &Env, m: &Model, saes: &[sae::Sae], survey: &Survey, graph: &Graph) -> Result<Vec<Option<FeatureCard>>> {
     let bar = env.task.begin("looking at the features", Some(graph.nodes.len() as u64));
     let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
@@ -99,34 +99,36 @@ fn cards(env: &Env, m: &Model, saes: &[sae::Sae], survey: &Survey, graph: &Graph
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The causal tree of a feature: which features of the dictionaries before it the feature depends on, which features
-    /// those depend on, and so on down to the first dictionary (Cunningham et al. 2023).
+    /// The causal tree of a feature: the features of earlier dictionaries that it depends on, those that these depend
+    /// on, and so on down to the first dictionary (Cunningham et al. 2023).
     ///
-    /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is taken off
-    /// (x - c_f d_f at all positions of that site), and the effect is what the feature loses, as a share, on average.
-    /// The features with the largest effects are its children; then the children of these are looked for at positions of
-    /// their own. A feature that several depend on is one node. The feature without which another one grows most is shown,
-    /// and not followed. What comes out is exact: features that are not active there have no effect, and are not computed.
+    /// At the positions of a text where the feature is strongest, each feature f of the dictionary before is ablated
+    /// (x - c_f d_f at all positions of that site), and the effect is the mean share of its code that the feature loses.
+    /// The features with the largest effects are its children; then the children of these are searched at their own
+    /// strongest positions. A feature that several depend on is one node. The feature whose ablation raises another one
+    /// most is shown, and not followed. The result is exact: features that are not active there have no effect, and are
+    /// not computed.
     ///
-    /// `saes` are dictionaries of the residual stream at different places, such as those of `sae::fit_all`; those behind
-    /// that of the feature are not used. A node is an outlier dimension where more than half of the square of its
-    /// direction lies on one dimension whose variance, at the target's contexts without first tokens, is more than 25
+    /// `saes` are dictionaries of the residual stream at different layers, such as those of `sae::fit_all`; those after
+    /// that of the feature are not used. A node is an outlier dimension if more than half of the squared norm of its
+    /// direction lies on one dimension whose variance, in the target's contexts without first tokens, is more than 25
     /// times that of the median dimension.
     ///
-    /// Ctrl-C ends the tree, not the script: what had been found is what comes back, and `is_whole` is false.
+    /// Ctrl-C ends the search, not the script: the call returns the tree so far, whose `is_whole` is false.
     ///
     /// # Options
-    /// - `contexts` = 20: at how many positions each feature is looked at
-    /// - `children` = 3: how many children a feature has at most
+    /// - `contexts` = 20: number of positions for each feature
+    /// - `children` = 3: maximum number of children of a feature
     /// - `min_effect` = 0.01: smaller effects are left out
-    /// - `rank` = "signed": those by which the feature falls most; or "abs": those that change it most
-    /// - `depth` = "full": all children have children; or "paper": below the children of the target only the strongest
-    ///   child of each has some, as in the authors' notebook
-    /// - `way` = "ablate"; or "restore": the site is 0 but for c_f d_f, and the effect is the share of the feature that is
-    ///   there then
-    /// - `read` = "code": the feature as its dictionary encodes; or "pre": before its activation function
-    /// - `tokens` = 50000: how much of the text is looked at for the strongest positions
-    /// - `context` = 64: how many tokens a row of the text has; no more than the model reads
+    /// - `rank` = "signed": children are the features whose ablation lowers the parent most; or "abs": those that
+    ///   change it most
+    /// - `depth` = "full": all children are expanded; or "paper": below the children of the target only the strongest
+    ///   child of each is, as in the authors' notebook
+    /// - `way` = "ablate"; or "restore": the site is 0 but for c_f d_f, and the effect is the share of the parent's
+    ///   code that this restores
+    /// - `read` = "code": the parent's code; or "pre": its pre-activation
+    /// - `tokens` = 50000: tokens of the text that are searched for the strongest positions
+    /// - `context` = 64: tokens in a row of the text; at most the model's context
     ///
     /// # Example
     /// ```

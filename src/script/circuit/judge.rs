@@ -1,4 +1,4 @@
-//! Judging trees: `tree.judge(m, text)` and what it gives.
+//! Evaluating trees: `tree.judge(m, text)` and its result.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -21,15 +21,15 @@ use crate::script::options::{OptionReader, options};
 use crate::script::report::handle;
 use crate::script::value::{Fallible, Given, Options, from_json};
 
-/// How many tokens are read of a text that does not say how many it has.
+/// The number of tokens of a text that does not limit it.
 const TOKENS: u64 = 40_000;
 
-/// How many tokens with labels are read.
+/// The number of tokens with labels.
 const LABELLED: usize = 20_000;
-/// How long rows of it are, where the model reads as much.
+/// The length of its rows, if the model's context is as long.
 const LABELLED_ROW: usize = 256;
 
-/// The label by which a text that has it is told apart.
+/// The default label by which positions are grouped.
 const BY: &str = "paren_kind";
 
 /// How well a tree explains its target.
@@ -40,10 +40,10 @@ pub struct Judgement {
     labels: Option<Labels>,
 }
 
-/// Which labels the nodes stand for, where a text with labels was read.
+/// The labels that the nodes stand for, where a text with labels was read.
 #[derive(Clone)]
 struct Labels {
-    /// The one that each node tells best, as it is shown.
+    /// The one that each node separates best, for display.
     best: Table,
     all: Table,
 }
@@ -91,7 +91,7 @@ impl Item for Judgement {
 
 handle!(Judgement, "Judgement", |judgement| judgement.title.clone());
 
-/// The table as people read it: with an interval in the column of its figure, and what is lowest and highest in one.
+/// The table for display: with each interval in the column of its figure, and minimum and maximum in one column.
 fn with_ranges(table: &Table) -> Table {
     let named = |at: usize, name: &str| table.columns.get(at).is_some_and(|column| column == name);
     let shown = |cell: &Cell| if let Cell::Float(number) = cell { digits(*number, 3) } else { String::new() };
@@ -117,18 +117,18 @@ fn with_ranges(table: &Table) -> Table {
     }
 }
 
-/// The tokens that are measured: those that an option names, else those that the target was chosen for.
+/// The tokens that are measured: those of an option, else those that the target was selected for.
 fn tokens(read: &mut OptionReader, m: &Model, tree: &Tree) -> Result<Vec<u32>> {
     let named = read.get("token", |given| token_argument(m, given).map_err(|e| e.arg(2)))?;
     Ok(named.unwrap_or_else(|| tree.promotes.as_deref().unwrap_or_default().to_vec()))
 }
 
-/// Nothing for (), else what it is read as.
+/// None for (), else the value.
 fn unless_unit<T>(read: impl Fn(&Given) -> Result<T>) -> impl Fn(&Given) -> Result<Option<T>> {
     move |given| if given.value().is_unit() { Ok(None) } else { read(given).map(Some) }
 }
 
-/// The label that positions are told apart by: one that is named, else the kind of bracket where the text has it.
+/// The label that positions are grouped by: the option, else the kind of bracket where the text has it.
 fn by(read: &mut OptionReader, text: &Text, task: &Task) -> Result<Option<String>> {
     match read.get("by", unless_unit(Given::text))? {
         Some(by) => Ok(by),
@@ -165,10 +165,10 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     let saes = tree.dictionaries()?;
     let core = judge::judge(m.core(), &saes, &text, tree.graph(), &options, &env.task)?;
     let labels = with_labels.map(|text| labelled(env, tree, m, &text)).transpose()?;
-    Ok(Judgement { title: format!("{}, judged on {}", tree.graph().title, text.name()), core, labels })
+    Ok(Judgement { title: format!("{}, evaluated on {}", tree.graph().title, text.name()), core, labels })
 }
 
-/// The labels of a text that the nodes tell, and how well.
+/// The labels of a text that the nodes separate, and how well.
 fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Labels> {
     let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
     let context = LABELLED_ROW.min(m.config().context);
@@ -177,49 +177,49 @@ fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Labels> {
     Ok(Labels { best: labels::table(&names, &told, 1), all: labels::table(&names, &told, usize::MAX) })
 }
 
-/// The labelled language, as far as it is held out.
+/// The held-out part of the labelled language.
 fn language() -> Text {
     Text::grammar(&Mix::default(), data::text::Options { part: Part::Held, ..Default::default() })
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well a tree explains its target, judged on a text that it was not found on, as tables.
+    /// How well a tree explains its target, evaluated on a text that it was not found on, as tables.
     ///
-    /// A token is due where it comes next in the text. All positions count where one of the tokens is due, in rows of the
-    /// text; the target's code is read at 64 positions at most, drawn from all where it is active. Every figure has an
-    /// interval of 95 % (from, to), by the bootstrap over rows, each with all of its positions, and the numbers of both.
+    /// A token is due where it comes next in the text. All positions count where one of the tokens is due; the target's
+    /// code is read at 64 positions at most, drawn from all where it is active. Every figure has a 95 % interval (from,
+    /// to) by the bootstrap over rows, each with all of its positions, and the numbers of rows and positions.
     ///
-    /// Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m the target's mean code where it is active,
-    /// or the tokens' probability where one of them comes next. M is the model as it is; C keeps the tree's features and
-    /// sets all others of all dictionaries before the target's to their means; 0 sets all to their means. What
-    /// dictionaries do not reconstruct is kept, and dropped in rows of their own; random sets have as many features.
+    /// Faithfulness is (m(C) - m(0)) / (m(M) - m(0)) (Marks et al. 2024), with m the target's mean code where it is
+    /// active, or the tokens' probability where one of them comes next. M is the unchanged model; C keeps the tree's
+    /// features and mean-ablates all others of all dictionaries before the target's; 0 mean-ablates all. Reconstruction
+    /// errors are kept, and dropped in separate rows; random sets have as many features.
     ///
-    /// Necessity is what is lost without the tree's features, set to 0: of the target's code, of the tokens' probability
-    /// where one of them comes next and elsewhere in the same rows, and KL(clean || changed) in nats on rows of the text
-    /// that have nothing to do with it. Beside it stand sets of as many other features of each dictionary: random ones that
-    /// are active, those whose codes have about the same sum over the text, or over the rows that are judged, up to where
-    /// the last token is due; and those with the largest sums in these rows. The lowest and the highest of all draws stand
-    /// beside their mean. At most three of a kind are drawn where the code is read and for faithfulness, two on other text,
-    /// and one for a single level.
+    /// Necessity is what is lost when the tree's features are zero-ablated: of the target's code, of the tokens'
+    /// probability where one of them comes next and elsewhere in the same rows, and KL(clean || changed) in nats on
+    /// unrelated rows of the text. It is compared with sets of as many other features of each dictionary: random active
+    /// ones; those whose codes have about the same sum over the text, or over the evaluated rows, up to where the last
+    /// token is due; and those with the largest sums in these rows. Minimum and maximum of all draws are given with
+    /// their mean. At most three of a kind are drawn for the code and for faithfulness, two on unrelated text, and one
+    /// for a single level.
     ///
-    /// Levels are the same for the features of one dictionary, nodes for each alone, those first that change other text
-    /// most. Labels are what each node stands for, as far as labels of tokens tell: the one with the largest correlation,
-    /// and how well the node's code tells tokens that have it from those that do not (AUROC).
+    /// Levels are the same for the features of one dictionary, nodes for each feature alone, those first that change
+    /// unrelated text most. Labels are what each node stands for, by the labels of tokens: the one with the largest
+    /// correlation, and how well the node's code separates tokens with it from those without (AUROC).
     ///
     /// # Options
-    /// - `token` = those that the target was chosen for: a text that tokens begin with, or their ids
-    /// - `contexts` = all: at most so many rows in which one of the tokens comes next, drawn from all of them
-    /// - `unrelated` = 500: on how many rows of other text KL is measured, as far as there are so many
-    /// - `draws` = 20: how many random sets of each kind are drawn
-    /// - `by` = "paren_kind" where the text has that label, else (): a label of the text, as in "depth"; what the tokens lose
-    ///   is told for each of its values
-    /// - `nodes` = true where there are at most 100: each node is taken off alone
-    /// - `seed` = 0: what draws and intervals depend on
-    /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may stand
-    ///   for; rules find those of a text without labels; () for none
-    /// - `tokens` = all that the text is limited to, else 40000: how much of it is read, for means and for rows to look at
-    /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
+    /// - `token` = those that the target was selected for: a text that tokens begin with, or their ids
+    /// - `contexts` = all: maximum number of rows in which one of the tokens comes next, drawn from all of them
+    /// - `unrelated` = 500: maximum number of unrelated rows on which KL is measured
+    /// - `draws` = 20: number of random sets of each kind
+    /// - `by` = "paren_kind" where the text has that label, else (): a label of the text, as in "depth"; the loss of
+    ///   the tokens is given for each of its values
+    /// - `nodes` = true where there are at most 100: whether each node is ablated alone
+    /// - `seed` = 0: seed of the draws and the bootstrap
+    /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may
+    ///   stand for; a text without labels is labelled by rules; () for none
+    /// - `tokens` = all that the text is limited to, else 40000: tokens of the text, for means and for rows
+    /// - `context` = 32: tokens in a row of the text; at most the model's context
     ///
     /// # Example
     /// ```
@@ -248,7 +248,7 @@ pub mod methods {
         Ok(super::judged(&env, tree, &m, &text, options)?)
     }
 
-    /// How much of the target the tree's features bring about by themselves, as a table.
+    /// Faithfulness: how much of the target the tree's features cause by themselves, as a table.
     ///
     /// # Example
     /// ```
@@ -265,7 +265,7 @@ pub mod methods {
         j.core.faithfulness.clone()
     }
 
-    /// What is lost without the tree's features, and without sets of others, as a table.
+    /// Necessity: what is lost without the tree's features, and without other sets, as a table.
     ///
     /// # Example
     /// ```
@@ -299,8 +299,8 @@ pub mod methods {
         j.core.levels.clone()
     }
 
-    /// What is lost without each node alone, as a table: those first that change other text most; `()` where nodes were not
-    /// taken off one by one.
+    /// What is lost without each node alone, as a table: those first that change unrelated text most; `()` where nodes
+    /// were not ablated one by one.
     ///
     /// # Example
     /// ```
@@ -317,8 +317,8 @@ pub mod methods {
         j.core.nodes.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// What the tokens lose without the tree where one of them comes next, by the values of a label, as a table; `()` where
-    /// there is no label to tell positions apart.
+    /// What the tokens lose without the tree where one of them comes next, by the values of a label, as a table; `()`
+    /// where there is no label to group positions by.
     ///
     /// # Example
     /// ```
@@ -335,8 +335,8 @@ pub mod methods {
         j.core.by.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// How well each node of the tree tells each label, as a table: node by node, the label with the largest correlation
-    /// first; `()` where no text with labels was read. What is shown of it is the first row of each node.
+    /// How well each node of the tree separates each label, as a table: node by node, the label with the largest
+    /// correlation first; `()` where no text with labels was read. The judgement shows the first row of each node.
     ///
     /// # Example
     /// ```
@@ -370,9 +370,9 @@ pub mod methods {
         j.tables().into_iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// Whether the tree is needed more than any set of other features: what the tokens lose of their probability without it,
-    /// where one of them comes next, is more than without any of those sets even at the lower end of its interval; `()`
-    /// where no tokens were measured.
+    /// Whether the tree is more necessary than any of the other sets: the tokens lose more probability without it,
+    /// where one of them comes next, than without any of those sets, even at the lower end of its interval; `()` where
+    /// no tokens were measured.
     ///
     /// # Example
     /// ```
@@ -399,7 +399,7 @@ pub mod methods {
     /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
     /// let f = saes[1].feature(0);
     /// let tree = circuit::causal_tree(m, saes, f, text);
-    /// tree.judge(m, text, #{ draws: 1, labels: () }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, judged on given texts"
+    /// tree.judge(m, text, #{ draws: 1, labels: () }).to_map().title  //=> "causal tree of feature 0 of resid_post.1, evaluated on given texts"
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn judgement_map(j: &mut Judgement) -> Fallible<Dynamic> {

@@ -1,4 +1,4 @@
-//! `circuit::` and the methods of what it gives, one file for each.
+//! `circuit::` and the methods of its results, one file for each.
 
 mod describe;
 mod enough;
@@ -48,11 +48,11 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// How much of a text is read, in rows of how many tokens.
+/// How many tokens of a text are read, in rows of which length.
 struct Reading {
     tokens: u64,
     context: Option<usize>,
-    /// How long rows are, where nothing is said and the model reads as much.
+    /// The default length of rows, if the model's context is as long.
     usual: usize,
 }
 
@@ -62,7 +62,7 @@ impl Reading {
         Ok(Self { tokens, context: read.get("context", Given::size)?, usual })
     }
 
-    /// What dictionaries find in the beginning of a text.
+    /// A survey of dictionaries over the beginning of a text.
     fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
         let harvesting = harvest::Options { context: Some(self.row(m)), ..harvest::Options::default() };
         Survey::of(m.core(), saes, &self.limited(text), &harvesting, kept, &env.task)
@@ -77,13 +77,13 @@ impl Reading {
         text.limited(self.tokens.max(1))
     }
 
-    /// How many tokens a row has.
+    /// Tokens in a row.
     fn row(&self, m: &Model) -> usize {
         self.context.unwrap_or(self.usual.min(m.config().context))
     }
 }
 
-/// One of several that a script names.
+/// One of several names.
 fn one_of<T: Copy>(read: &mut OptionReader, key: &'static str, all: &[(&'static str, T)], default: T) -> Result<T> {
     let found = read.get(key, |given| {
         let name = given.text()?;

@@ -1,4 +1,4 @@
-//! `circuit::select`: features by what they do to the probability of tokens, as a ranking.
+//! `circuit::select`: features ranked by their attribution to the probability of tokens.
 
 use std::sync::Arc;
 
@@ -33,13 +33,13 @@ use crate::script::value::{Fallible, Given, Int, Options, given};
 /// How many tokens of a text are read.
 pub const TOKENS: usize = 50_000;
 
-/// How many tokens a row of the text has: as many as one that a judgement looks at.
+/// Tokens in a row of the text: as many as `judge` reads.
 pub const CONTEXT: usize = 32;
 
-/// How many features are shown.
+/// The number of features shown.
 const SHOWN: usize = 20;
 
-/// Features in the order of a score, and the dictionaries that they are of, that of the target last.
+/// Features sorted by a score, and their dictionaries, that of the target last.
 #[derive(Clone)]
 pub struct Selection {
     pub core: Arc<Core>,
@@ -70,19 +70,19 @@ impl Selection {
         table
     }
 
-    /// Among how many these are the first, on what they were chosen, and which tokens are meant.
+    /// The number of features, the text that they were selected on, and the tokens.
     fn notes(&self) -> [String; 2] {
         let Core { ranking, rows, positions, text, .. } = &*self.core;
         let shown = SHOWN.min(ranking.len());
         let tokens = self.tokens.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
         [
             format!(
-                "The first {shown} of {}, chosen on {} in {} of {text}.",
+                "The first {shown} of {}, selected on {} in {} of {text}.",
                 count(ranking.len(), "feature"),
                 count(*positions, "position"),
                 count(*rows, "row"),
             ),
-            format!("P is that of these together: {tokens}"),
+            format!("P is the total probability of {tokens}"),
         ]
     }
 
@@ -134,7 +134,7 @@ fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
     read.finish()?;
     let tokens = named.or_else(|| f.promotes.as_deref().map(<[u32]>::to_vec)).ok_or_else(|| {
-        err!(Argument, "expected a feature that was chosen for tokens, found one that was not")
+        err!(Argument, "expected a feature that was selected for tokens, found one that was not")
             .hint("name them: #{ token: \")\" }, or take a feature of `features::predicting`")
             .arg(2)
     })?;
@@ -156,22 +156,22 @@ fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The features of dictionaries by how much each supports the probability of some tokens: a ranking, of which the first
-    /// so many can be kept alone (`enough`), drawn, judged or compared (`graph`).
+    /// Ranks the features of dictionaries by how much each supports the probability of some tokens. The first features
+    /// of the ranking can be kept alone (`enough`), drawn, judged or compared (`graph`).
     ///
-    /// A feature's score is the sum over positions of dP/dc (c - mean c), gradient times what its code has more than its
-    /// mean, on average over all positions where one of the tokens comes next: what P would lose, to first order, with the
-    /// code at its mean everywhere (attribution patching, Nanda 2023; Marks et al. 2024). P is the probability of the
-    /// tokens together, what dictionaries do not explain is kept, and the means are over the whole text. The largest score
-    /// comes first; below 0 are features that hold P down.
+    /// A feature's score is the sum over positions of dP/dc (c - mean c), gradient times the code's difference from its
+    /// mean, on average over all positions where one of the tokens comes next: what P would lose, to first order, if
+    /// the feature were mean-ablated everywhere (attribution patching, Nanda 2023; Marks et al. 2024). P is the total
+    /// probability of the tokens, reconstruction errors are kept, and the means are over the whole text. The largest
+    /// score comes first; features with a negative score suppress P.
     ///
-    /// As for a tree, the feature `f` is what it is about: the features are those of all dictionaries before its own, and
-    /// the tokens those that it was chosen for. Judge on another text than this one, which has chosen.
+    /// As for a tree, the feature `f` is the target: the features are those of all dictionaries before its own, and the
+    /// tokens those that it was selected for. Judge on another text than this one, which selects.
     ///
     /// # Options
-    /// - `token` = those that the feature was chosen for: a text that tokens begin with, or their ids
-    /// - `tokens` = 50000: how much of the text is read
-    /// - `context` = 32: how many tokens a row of the text has; no more than the model reads
+    /// - `token` = those that the feature was selected for: a text that tokens begin with, or their ids
+    /// - `tokens` = 50000: tokens of the text
+    /// - `context` = 32: tokens in a row of the text; at most the model's context
     ///
     /// # Example
     /// ```
@@ -203,8 +203,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The first features of a selection as a tree without edges, behind the feature that it is about: it is judged, drawn
-    /// and compared as trees are.
+    /// The first features of a selection as a tree without edges, after the target: it can be judged, drawn and
+    /// compared like a tree.
     ///
     /// # Example
     /// ```
@@ -251,7 +251,7 @@ pub mod methods {
         selection.table()
     }
 
-    /// The tokens whose probability is meant.
+    /// The tokens of P.
     ///
     /// # Example
     /// ```
@@ -266,7 +266,7 @@ pub mod methods {
         Dynamic::from_array(selection.tokens.iter().map(|token| Dynamic::from(token.clone())).collect())
     }
 
-    /// The table's data, with the tokens, and the rows and positions of the text where they are due.
+    /// The data of the table, with the tokens, and the rows and positions of the text where they come next.
     ///
     /// # Example
     /// ```
@@ -281,7 +281,7 @@ pub mod methods {
         Ok(mapped(selection)?)
     }
 
-    /// Writes the selection as .html, .json or .txt, as the name ends. Returns the path of the file.
+    /// Writes the selection as .html, .json or .txt, by the file's extension. Returns the path of the file.
     ///
     /// # Example
     /// ```

@@ -15,7 +15,7 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::value::{Fallible, Options, given};
 
-/// How many tokens of a text are read for where features are active.
+/// The number of tokens of a text on which codes are compared.
 const TOKENS: usize = 20_000;
 
 /// A tree's dictionaries, which a comparison borrows.
@@ -56,14 +56,14 @@ fn stable(env: &Env, m: &Model, trees: &Array, text: &Text, map: Options) -> Res
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Of every two of some trees, how many features of the first are found again in the second, as a table: trees from
-    /// two halves of a text, or of dictionaries fitted with other seeds.
+    /// For each pair of some trees, how many features of the first are found again in the second, as a table: trees
+    /// from two halves of a text, or of dictionaries fitted with other seeds.
     ///
-    /// A feature is found again where one of the same site has nearly its direction and is active where it is: the
-    /// cosine, and the correlation of both codes over all tokens of a text, are at least 0.7.
+    /// A feature is found again if one of the same site has nearly its direction and is active where it is: the cosine,
+    /// and the correlation of both codes over all tokens of a text, are at least 0.7.
     ///
     /// # Options
-    /// - `tokens` = 20000: how much of the text is read
+    /// - `tokens` = 20000: tokens of the text
     ///
     /// # Example
     /// ```
@@ -94,12 +94,12 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Which features of the tree are found again in another one, as a table: the most similar feature of the same site,
-    /// the cosine of both directions, and the correlation of both codes over a text. Shared are those where both are at
-    /// least 0.7.
+    /// The features of the tree that are found again in another one, as a table: the most similar feature of the same
+    /// site, the cosine of both directions, and the correlation of both codes over a text. A feature is shared if both
+    /// are at least 0.7.
     ///
     /// # Options
-    /// - `tokens` = 20000: how much of the text is read
+    /// - `tokens` = 20000: tokens of the text
     ///
     /// # Example
     /// ```

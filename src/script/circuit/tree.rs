@@ -1,4 +1,4 @@
-//! Trees as scripts hold them: what they show, what can be read of them, and where they go.
+//! Trees as scripts hold them: display, properties, saving and loading.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use crate::script::report::methods::saved as written;
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, from_json};
 
-/// A graph and the dictionaries that it was found with, in the order of the computation; none where it was loaded.
+/// A graph and its dictionaries, in the order of the computation; none where it was loaded without.
 #[derive(Clone)]
 pub struct Tree {
     pub circuit: Circuit,
     pub saes: Vec<Sae>,
-    /// The tokens that the target was chosen for.
+    /// The tokens that the target was selected for.
     pub promotes: Option<Arc<[u32]>>,
 }
 
@@ -37,24 +37,21 @@ impl Tree {
         &self.circuit.graph
     }
 
-    /// The dictionaries, or an error that says how to come by them.
+    /// The dictionaries, or an error that says how to provide them.
     pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
         if self.saes.is_empty() {
-            return Err(err!(
-                Argument,
-                "expected a tree with its dictionaries, found one that was loaded without them"
-            )
-            .hint("load it with them: circuit::load(\"x.json\", saes)"));
+            return Err(err!(Argument, "expected a tree with its dictionaries, found one loaded without them")
+                .hint("load it with its dictionaries: circuit::load(\"x.json\", saes)"));
         }
         Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
     }
 
-    /// The features of the nodes, each by which of the dictionaries it is of, and its index there.
+    /// The features of the nodes, each as the index of its dictionary and its index there.
     pub fn nodes(&self) -> Vec<(usize, usize)> {
         self.graph().nodes.iter().map(|node| (node.level, node.feature)).collect()
     }
 
-    /// What the nodes are called.
+    /// The names of the nodes.
     pub fn names(&self) -> Vec<String> {
         self.graph().nodes.iter().map(Node::name).collect()
     }
@@ -116,7 +113,7 @@ handle!(Tree, "Tree", |tree| {
     format!("{}: {}{part}", tree.graph().title, count(tree.graph().nodes.len(), "node"))
 });
 
-/// Writes a tree in the format that the file's name asks for. Its JSON is the graph alone, which can be read again.
+/// Saves a tree in the format of the file's extension. Its JSON is the graph alone, which can be loaded again.
 fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
     match Path::new(path).extension().and_then(|e| e.to_str()) {
         Some("json") => {
@@ -133,7 +130,7 @@ fn fitting(graph: &Graph, saes: Vec<Sae>) -> Result<Vec<Sae>> {
     let of_site = |wanted: &String| {
         saes.iter().find(|sae| site(sae) == *wanted).cloned().ok_or_else(|| {
             let found: Vec<String> = saes.iter().map(site).collect();
-            err!(Argument, "expected a dictionary for {wanted}, where the graph has one, found {}", found.join(", "))
+            err!(Argument, "expected a dictionary for {wanted}, as in the graph, found {}", found.join(", "))
         })
     };
     let ordered: Vec<Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;
@@ -209,8 +206,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the tree as .svg, .png, .dot (of Graphviz), .json, .txt or .html, as the name ends. Returns the path of
-    /// the file. `circuit::load` reads the JSON.
+    /// Saves the tree as .svg, .png, .dot (Graphviz), .json, .txt or .html, by the file's extension. Returns the path
+    /// of the file. `circuit::load` reads the JSON.
     ///
     /// # Example
     /// ```
@@ -221,7 +218,7 @@ pub mod methods {
         Ok(super::saved(&ctx, tree, path)?)
     }
 
-    /// The graph: its title, model, sites, nodes, edges, whether it is whole, and how it was made.
+    /// The graph: its title, model, sites, nodes, edges, whether it is complete, and how it was made.
     ///
     /// # Example
     /// ```
@@ -232,8 +229,8 @@ pub mod methods {
         Ok(from_json(&tree.graph().data()?))
     }
 
-    /// The nodes of the tree as a table: site, feature, what it stands for, how well that holds, and whether it is an
-    /// outlier dimension. The first one is the target.
+    /// The nodes of the tree as a table: site, feature, description, its score, and whether it is an outlier dimension.
+    /// The first one is the target.
     ///
     /// # Example
     /// ```
@@ -277,7 +274,7 @@ pub mod methods {
         tree.graph().table()
     }
 
-    /// Whether the tree was found to its end; false where Ctrl-C ended it.
+    /// Whether the search for the tree was completed; false after Ctrl-C.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! What a model has to beat: n-grams that are asked as a model is, and compressors.
+//! Baselines for language models: n-grams with the methods of a model, and compressors.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 use crate::tensor::{Device, Tensor};
 
-/// How many tokens n-grams have where nothing is said: with more, files grow and predictions hardly improve.
+/// The default order of n-grams: with more, files grow and predictions hardly improve.
 const ORDER: usize = 5;
 
-/// How long the rows are that a text is read in.
+/// The length of the rows that a text is read in.
 const ROW: usize = 256;
 
-/// An n-gram model with the tokenizer of its tokens.
+/// An n-gram model with its tokenizer.
 #[derive(Clone)]
 pub struct Ngram {
     core: Arc<baselines::Ngram>,
@@ -60,8 +60,7 @@ impl Ngram {
         Card { title: self.short(), fields: first.into_iter().chain(sizes).collect(), ..Card::default() }
     }
 
-    /// The logarithms of the probabilities after each token of some rows: `[batch, pos, vocab]`. What fills up a
-    /// shorter row is 0.
+    /// The log probabilities after each token of some rows: `[batch, pos, vocab]`. Shorter rows are padded with 0.
     fn logits(&self, rows: &[Vec<u32>], width: usize, task: &Task) -> Result<Tensor> {
         let vocab = self.core.vocab();
         let numbers = (rows.len() as u128) * (width as u128) * (vocab as u128);
@@ -102,7 +101,7 @@ pub fn text_of(arg: usize, text: &Dynamic) -> Result<Text> {
     }
 }
 
-/// What comes after the last token of one text, or after another.
+/// The prediction after the last token of one text, or after another.
 fn predicted(ctx: &NativeCallContext, n: &Ngram, x: &Dynamic, k: &Dynamic, map: Options) -> Result<Table> {
     let mut read = options(2, map);
     let position = read.get("pos", Given::integer)?.unwrap_or(-1);
@@ -128,12 +127,12 @@ fn predicted(ctx: &NativeCallContext, n: &Ngram, x: &Dynamic, k: &Dynamic, map: 
 pub mod functions {
     /// Fits an n-gram model to a text: one of `data::text`, a string or an array of strings.
     ///
-    /// It predicts a token from the few before it, by how often they stood together: interpolated modified Kneser-Ney
-    /// (Chen & Goodman 1999), the best of the methods that only count. The second argument is a model or a tokenizer,
-    /// whose tokens are counted. Documents are separated by the tokenizer's end of a text.
+    /// It predicts a token from the few before it by their counts: interpolated modified Kneser-Ney (Chen & Goodman
+    /// 1999), the best of the methods that only count. The second argument is a model or a tokenizer, whose tokens are
+    /// counted. Documents are separated by the tokenizer's EOS token.
     ///
     /// # Options
-    /// - `order` = 5: how many tokens an n-gram has, the predicted one included; from 1 to 5
+    /// - `order` = 5: tokens in an n-gram, the predicted one included; from 1 to 5
     ///
     /// # Example
     /// ```
@@ -161,7 +160,7 @@ pub mod functions {
         Ok(Ngram { core: core.into(), tokenizer })
     }
 
-    /// How many bits a byte of a text has left when a program has compressed it: "gzip" or "xz", each as hard as it tries.
+    /// Bits per byte of a text after compression: "gzip" or "xz", each at its strongest setting.
     ///
     /// `text` is one of `data::text`, a string or an array of strings.
     ///
@@ -182,7 +181,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// A text in the tokens that are counted.
+    /// A text in the n-grams' tokens.
     ///
     /// # Example
     /// ```
@@ -194,7 +193,7 @@ pub mod methods {
         Ok(n.tokenizer()?.encode(text, None, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
     }
 
-    /// The logarithms of the probabilities of all tokens after each token: [batch, pos, vocab], as the logits of a model.
+    /// The log probabilities of all tokens after each token: [batch, pos, vocab], like the logits of a model.
     ///
     /// # Example
     /// ```
@@ -228,10 +227,10 @@ pub mod methods {
         Ok(if input.several { losses.collect::<Array>().into() } else { losses.next().unwrap_or_default() })
     }
 
-    /// The `k` likeliest tokens to come next after a text, with their probabilities and logits; 5 where no number is said.
+    /// The `k` most likely next tokens after a text, with their probabilities and logits; 5 by default.
     ///
     /// # Options
-    /// - `pos` = -1: the position after which the prediction is; negative ones count from the end
+    /// - `pos` = -1: the position whose next token is predicted; negative ones count from the end
     ///
     /// # Example
     /// ```
@@ -254,9 +253,9 @@ pub mod methods {
         Ok(super::predicted(&ctx, n, &x, &k, options)?)
     }
 
-    /// The bits that the n-grams need for a byte of a text: `sum of -log2 p / bytes`, each document from its beginning.
+    /// The n-grams' bits per byte on a text: `sum of -log2 p / bytes`, each document from its beginning.
     ///
-    /// `text` is one of `data::text`, whose `tokens` are then those that are judged, a string or an array of strings.
+    /// `text` is one of `data::text`, with its option `tokens`, a string or an array of strings.
     ///
     /// # Example
     /// ```

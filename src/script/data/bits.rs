@@ -13,15 +13,15 @@ use crate::script::value::{Any, Fallible, Given, Options, given};
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The bits that the model needs for a byte of a text: `sum of -log2 p / bytes`, over all tokens that it predicts.
+    /// The model's bits per byte on a text: `sum of -log2 p / bytes`, over all tokens that it predicts.
     ///
-    /// Models with different tokenizers, and compressors, are compared by it. Each document is read from its beginning,
-    /// behind the token that stands between texts (or that marks their beginning), in windows of the model's context:
-    /// each begins `stride` tokens after the one before and judges what that one did not reach. `text` is one of
-    /// `data::text`, whose `tokens` are then those that are judged, a string or an array of strings.
+    /// It compares models with different tokenizers, and compressors. Each document is read from its beginning, after
+    /// the EOS token (or the BOS token), in sliding windows of the model's context: each begins `stride` tokens after
+    /// the one before and scores the tokens that that one did not reach. `text` is one of `data::text`, with its option
+    /// `tokens`, a string or an array of strings.
     ///
     /// # Options
-    /// - `stride` = half the context: how many tokens each window judges, with all before them in it to go by
+    /// - `stride` = half the context: tokens that each window scores, with all before them in the window as context
     ///
     /// # Example
     /// ```

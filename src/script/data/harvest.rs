@@ -17,7 +17,7 @@ use crate::script::sae::choosing;
 use crate::script::value::{Any, Fallible, Given, Options, given};
 use crate::tensor::{DType, dtype};
 
-/// How activations are stored, and where.
+/// Where and how activations are stored.
 fn storing(read: &mut OptionReader) -> Result<(String, Storing)> {
     let dir = read.get("dir", Given::text)?;
     let dir = dir.ok_or_else(|| {
@@ -33,24 +33,24 @@ fn storing(read: &mut OptionReader) -> Result<(String, Storing)> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Runs a model over a text once and writes the activations of some sites into a folder, a store, that dictionaries are
-    /// fitted and measured on in constant memory.
+    /// Runs a model over a text once and writes the activations of some sites into a folder, a store, on which
+    /// dictionaries are fitted and evaluated in constant memory.
     ///
-    /// `sites` is a set such as `resid_post.*`, or an array of sites. The model stops behind the last of them. The folder
-    /// has shards in safetensors, with a tensor for each site and the `tokens`, `rows` and `positions` beside them, so that
-    /// Python opens them, and a manifest that says what made it: model, weights, sites, text, seed, hashes. A harvest that
-    /// was killed goes on behind its last whole shard when it is called again, one that is complete is opened, and a folder
-    /// that was made from anything else is refused.
+    /// `sites` is a set such as `resid_post.*`, or an array of sites. The forward pass stops after the last of them.
+    /// The folder has shards in safetensors, which Python can open, with a tensor for each site and the `tokens`,
+    /// `rows` and `positions`, and a manifest with model, weights, sites, text, seed and hashes. Called again, an
+    /// interrupted harvest resumes after its last complete shard, a complete one is opened, and a folder that was made
+    /// from anything else is refused.
     ///
     /// # Options
     /// - `dir`: the folder
-    /// - `dtype` = "f32": or "f16", "bf16", which take half the room
-    /// - `shard_rows` = as many as make 128 MiB: how many positions a shard has at least
-    /// - `without_bos` = false: leaves out tokens that mark a beginning
-    /// - `without_first` = 0: leaves out so many positions of each row
-    /// - `without_tokens` = none: leaves out these tokens, ids or texts of one token
-    /// - `without_labels` = none: of a text with labels, leaves out tokens with some values, as in `#{ depth: [0] }`
-    /// - `context` = that of the model: how many tokens a row has
+    /// - `dtype` = "f32": or "f16", "bf16", which take half the space
+    /// - `shard_rows` = as many as make 128 MiB: minimum number of positions in a shard
+    /// - `without_bos` = false: skips BOS tokens
+    /// - `without_first` = 0: skips this many first positions of each row
+    /// - `without_tokens` = none: skips these tokens, given as ids or as texts of one token
+    /// - `without_labels` = none: for a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`
+    /// - `context` = the model's: tokens in a row
     ///
     /// # Example
     /// ```
@@ -65,7 +65,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(3, options));
         let asked = super::storing(&mut read);
         let keep = choosing(&mut read, m.core(), &text, &env.task)?;
-        // Options that are not known are refused before a folder that is missing.
+        // Unknown options are refused before a missing folder.
         read.finish()?;
         let ((dir, storing), sites) = (asked?, given(1, "sites", &sites).texts()?);
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Prompts in pairs.
+//! Pairs of prompts.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
@@ -8,7 +8,7 @@ use crate::script::env::env;
 use crate::script::options::options;
 use crate::script::value::{Fallible, Given, Options};
 
-/// How many pairs are made where the caller names no number.
+/// The default number of pairs.
 const FEW: usize = 100;
 
 fn map(pair: Pair) -> Dynamic {
@@ -27,16 +27,17 @@ fn map(pair: Pair) -> Dynamic {
 pub mod functions {
     /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or `facts`.
     ///
-    /// Each is a map: a `clean` prompt that ends where the answer comes next; a `corrupt` one that differs in what
-    /// decides, as long in words; `answers` that are right after the clean one, with the space before them; those that
-    /// are `wrong`; and the `kind` of pair, such as "ABBA" for the order of names. An answer may be several tokens in a
-    /// tokenizer: the first of them is what comes next. No two pairs are alike, and the first ones do not depend on `n`.
+    /// Each is a map: a `clean` prompt, after which the answer comes next; a `corrupt` one of as many words that
+    /// differs in what decides the answer; the correct `answers` after the clean one, each with the space before it;
+    /// the `wrong` ones; and the `kind` of pair, such as "ABBA" for the order of names. An answer may be several tokens
+    /// in a tokenizer: the first of them is the next token. No two pairs are the same, and the first ones do not depend
+    /// on `n`.
     ///
     /// # Options
-    /// - `n` = 100: how many
-    /// - `seed` = 0: which ones
-    /// - `style` = "grammar": prompts of the labelled language, made of templates, names and combinations that no text
-    ///   of its training has; or "natural" ones for models of real text
+    /// - `n` = 100: number of pairs
+    /// - `seed` = 0: seed of the draws
+    /// - `style` = "grammar": prompts of the labelled language, with held-out templates, names and combinations; or
+    ///   "natural" ones for models of real text
     ///
     /// # Example
     /// ```

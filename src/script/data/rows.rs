@@ -1,4 +1,4 @@
-//! Texts in rows of tokens: ids, where each is from, and what is known of it.
+//! Texts as rows of tokens: ids, the origin of each token, and its labels.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// For a model or a tokenizer, which is the first argument, and options, which stand as argument `arg`.
+    /// For a model or a tokenizer, the first argument, and the options, argument `arg`.
     fn read(arg: usize, m: &Dynamic, map: Options) -> Result<Self> {
         let mut read = options(arg, map);
         let (context, count) = (read.get("context", Given::size)?, read.get("rows", Given::size)?);
@@ -57,7 +57,7 @@ fn tensor(rows: Vec<Vec<u32>>) -> Result<Tensor> {
     Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
 }
 
-/// A row as scripts see it.
+/// A row as a map.
 fn row_map(row: Row) -> Dynamic {
     let number = |number: u64| Dynamic::from(number as i64);
     let document = |stretch: &Stretch| -> Dynamic {
@@ -80,13 +80,12 @@ fn row_map(row: Row) -> Dynamic {
 pub mod methods {
     /// The token ids of a text in rows, as a tensor [rows, pos].
     ///
-    /// `m` is a model or a tokenizer. Documents follow each other without gaps, with the token between them that ends a
-    /// text where the tokenizer has one. What does not fill the last row is left out; a text that is shorter than a row
-    /// is one short row.
+    /// `m` is a model or a tokenizer. Documents are packed without gaps, separated by the EOS token where the tokenizer
+    /// has one. An incomplete last row is dropped; a text that is shorter than a row is one short row.
     ///
     /// # Options
-    /// - `context` = the model's: how many tokens a row has
-    /// - `rows` = all: how many rows are read at most
+    /// - `context` = the model's: tokens in a row
+    /// - `rows` = all: maximum number of rows
     ///
     /// # Example
     /// ```
@@ -105,12 +104,12 @@ pub mod methods {
         Ok(super::tensor(rows)?)
     }
 
-    /// The rows of a text: for each its `ids`, the bytes of its document that each token stands for as `spans`, and the
-    /// `documents` in it, with the first position of each and the one behind its last.
+    /// The rows of a text: for each its `ids`, the bytes of its document that each token covers as `spans`, and the
+    /// `documents` in it, with the first position of each and the one after its last.
     ///
     /// # Options
-    /// - `context` = the model's: how many tokens a row has
-    /// - `rows` = all: how many rows are read at most
+    /// - `context` = the model's: tokens in a row
+    /// - `rows` = all: maximum number of rows
     ///
     /// # Example
     /// ```
@@ -130,13 +129,13 @@ pub mod methods {
         wanted.gathered(&ctx, text, |row| Ok(super::row_map(row)))
     }
 
-    /// What is known of each token of a text, in one column: a tensor of the shape of `ids`, with the same options.
+    /// One column of the labels of a text's tokens: a tensor of the shape of `ids`, with the same options.
     ///
-    /// A column of kinds has 0 for none of them, 1 for the first; `kinds` tells their names.
+    /// A column of kinds has 0 for none, 1 for the first; `kinds` has their names.
     ///
     /// # Options
-    /// - `context` = the model's: how many tokens a row has
-    /// - `rows` = all: how many rows are read at most
+    /// - `context` = the model's: tokens in a row
+    /// - `rows` = all: maximum number of rows
     ///
     /// # Example
     /// ```
@@ -164,7 +163,7 @@ pub mod methods {
         Ok(super::tensor(rows)?)
     }
 
-    /// The names of what is known of every token of a text: its columns of labels.
+    /// The names of a text's labels: the columns of `labels`.
     ///
     /// # Example
     /// ```

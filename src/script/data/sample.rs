@@ -1,4 +1,4 @@
-//! Text that a model writes: drawn, stored, and compared with what it may have been trained on.
+//! Text that a model generates: sampled, saved, and compared with its training text.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Options};
 use crate::tensor::{Device, Tensor};
 
-/// How many tokens are drawn where nothing is said.
+/// The default number of tokens.
 const TOKENS: usize = 10_000;
 
-/// Text that was drawn, with the tokenizer that writes it.
+/// Sampled text, with its tokenizer.
 #[derive(Clone)]
 pub struct Sample {
     asset: Arc<Asset>,
     tokenizer: Tokenizer,
-    /// The token that rows begin with.
+    /// The first token of each row.
     start: u32,
 }
 
@@ -68,16 +68,16 @@ impl Handle for Sample {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Draws text from a model: many rows of its context at once, each of which begins with the token between texts.
+    /// Samples text from a model: many rows of its context at once, each of which begins with the EOS token.
     ///
-    /// The same seed gives the same rows, and more tokens begin with the rows that fewer have. `save` writes the tokens
-    /// into a small file.
+    /// The same seed gives the same rows, and a larger sample begins with the rows of a smaller one. `save` writes the
+    /// tokens into a small file.
     ///
     /// # Options
-    /// - `tokens` = 10000: how many tokens are drawn
-    /// - `seed` = 0: what the draws depend on
-    /// - `temperature` = 0.85: what logits are divided by
-    /// - `top_k` = 200: only so many of the likeliest tokens are drawn from
+    /// - `tokens` = 10000: number of tokens
+    /// - `seed` = 0: seed of the draws
+    /// - `temperature` = 0.85: sampling temperature
+    /// - `top_k` = 200: samples from this many most likely tokens
     ///
     /// # Example
     /// ```
@@ -102,7 +102,7 @@ pub mod functions {
         read.finish()?;
         let tokenizer = m.tokenizer().map_err(|e| e.arg(0))?.clone();
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
-            err!(Argument, "expected a tokenizer with a token between texts to draw text, found none").arg(0)
+            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none").arg(0)
         })?;
         let task = &env(&ctx)?.task;
         let asset = Asset {
@@ -117,7 +117,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The ids of the whole rows: [rows, pos].
+    /// The ids of the complete rows: [rows, pos].
     ///
     /// # Example
     /// ```
@@ -133,7 +133,7 @@ pub mod methods {
         Ok(Tensor::from_vec(ids, (rows, context), &Device::Cpu).map_err(crate::base::Error::from)?)
     }
 
-    /// The passages, each as a string: rows, cut where a text ends within them.
+    /// The passages as strings: rows, cut at EOS tokens.
     ///
     /// # Example
     /// ```
@@ -148,7 +148,7 @@ pub mod methods {
         Ok(passages.map(|ids| s.tokenizer.decode(ids).map(Dynamic::from)).collect::<Result<_>>()?)
     }
 
-    /// Writes the tokens into a file, packed, with what they were drawn from.
+    /// Saves the tokens, packed, with the settings of the sample.
     ///
     /// # Example
     /// ```
@@ -163,8 +163,9 @@ pub mod methods {
         Ok(())
     }
 
-    /// The longest run of tokens that a row shares with a document of a text, to see whether the model recites it: a map
-    /// of its `length`, its `text`, the `row` and, in the document from `origin`, the token where it begins (`place`).
+    /// The longest run of tokens that a row shares with a document of a text, to see whether the model has memorised
+    /// it: a map of its `length`, its `text`, the `row` and, in the document from `origin`, the token where it begins
+    /// (`place`).
     ///
     /// # Example
     /// ```
@@ -187,7 +188,7 @@ pub mod methods {
         Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// The ids of all tokens, the length of rows, and how they were drawn.
+    /// The ids of all tokens, the length of rows, and the settings of the sample.
     ///
     /// # Example
     /// ```

@@ -41,7 +41,7 @@ impl Store {
         }
     }
 
-    /// What made it.
+    /// How it was made.
     fn fields(&self) -> Vec<(String, Cell)> {
         let made = self.core.made();
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Handle for Store {
     }
 }
 
-/// A range of rows from two arguments, the first of which is argument `first`; negative ones count from the end.
+/// A range of rows from two arguments, beginning with argument `first`; negative numbers count from the end.
 fn range(s: &Store, first: usize, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
     let length = s.core.len().cast_signed();
     let at = |index: usize, name: &str, value: &Int| -> Result<u64> {
@@ -97,11 +97,11 @@ fn range(s: &Store, first: usize, from: &Int, to: &Int) -> Result<std::ops::Rang
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Opens a store of activations that `data::harvest` made. Shards of another length or shape than they had are refused;
+    /// Opens a store of activations that `data::harvest` made. Shards whose length or shape has changed are refused;
     /// `verify` compares their hashes.
     ///
     /// # Options
-    /// - `model` = any: the model whose activations it must have; a store that another model made is refused
+    /// - `model` = any: the model whose activations are expected; a store of another model is refused
     ///
     /// # Example
     /// ```
@@ -145,7 +145,7 @@ pub mod methods {
         s.site_names().into_iter().map(Dynamic::from).collect()
     }
 
-    /// How many positions it holds.
+    /// The number of positions in it.
     ///
     /// # Example
     /// ```
@@ -158,7 +158,7 @@ pub mod methods {
         s.core.len().cast_signed()
     }
 
-    /// The dtype of its shards; what is read of them is "f32".
+    /// The dtype of its shards; they are read as "f32".
     ///
     /// # Example
     /// ```
@@ -171,8 +171,8 @@ pub mod methods {
         s.core.made().dtype.clone()
     }
 
-    /// Of each site, what is known of its activations as the model computed them: how wide they are, the root of the mean
-    /// of |x|^2, the length of their mean, their variance (the mean of |x - mean|^2), and the largest |x_i|.
+    /// Statistics of the activations of each site, as the model computed them: width, root mean square norm, norm of
+    /// the mean, variance (the mean of |x - mean|^2), and the largest |x_i|.
     ///
     /// # Example
     /// ```
@@ -201,7 +201,7 @@ pub mod methods {
         Ok(Table { title: s.short(), columns, rows })
     }
 
-    /// Compares the hash of every shard with what it was when it was written; an error names the one that was changed.
+    /// Compares the hash of every shard with the manifest; an error names the one that has changed.
     ///
     /// # Example
     /// ```
@@ -231,8 +231,8 @@ pub mod methods {
         Ok(x.ok_or_else(|| err!(Bug, "rows of no site"))?)
     }
 
-    /// Where the rows `from` to `to` are from, the last not included: the `tokens` that stand there, the `rows` of the
-    /// packed text that they stand in, and their `positions` in those.
+    /// The origin of the rows `from` to `to`, the last not included: the `tokens` there, their `rows` in the packed
+    /// text, and their `positions` in those.
     ///
     /// # Example
     /// ```
@@ -244,7 +244,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn origins(ctx: NativeCallContext, s: &mut Store, from: Int, to: Int) -> Fallible<Map> {
         let range = range(s, 0, &from, &to)?;
-        // Tokens are there whatever the site.
+        // Tokens are the same for all sites.
         let site = s.site_names();
         let first: Vec<&str> = site.iter().take(1).map(String::as_str).collect();
         let found = s.core.read(&first, range, &env(&ctx)?.task)?;

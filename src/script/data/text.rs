@@ -1,4 +1,4 @@
-//! Texts as scripts hold them: where they come from, and what they give.
+//! Texts as scripts hold them: their sources, and what can be read from them.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
@@ -39,7 +39,7 @@ impl Handle for Text {
     }
 }
 
-/// What it is read from, or what it mixes.
+/// Its source, or the texts that it mixes.
 fn about(text: &Text) -> Table {
     let row = |name: &str, share: Cell| vec![name.into(), share];
     let (columns, rows) = match text.parts() {
@@ -90,7 +90,7 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     }
     if given.iter().any(|key| key == "hold") && core.part == Part::All {
         return Err(err!(Argument, "expected `part` to go with `hold`")
-            .hint("#{ part: \"train\" } is what is not held out, #{ part: \"held\" } what is")
+            .hint("#{ part: \"train\" } is without the held-out documents, #{ part: \"held\" } is these alone")
             .arg(1));
     }
     match source {
@@ -100,7 +100,7 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     }
 }
 
-/// What the model inside the binary writes.
+/// Text that the model inside the binary generates.
 pub fn written_inside(env: &Env, core: Core) -> Result<Text> {
     let model = model::Model::load(&env.files, load::INSIDE, &load::Options::default(), &env.task)?;
     let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
@@ -120,13 +120,15 @@ fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     };
     core.one_in = read.size("hold", core.one_in as usize)? as u64;
     if core.bounds.separator.iter().chain(&core.bounds.starts).any(String::is_empty) {
-        return Err(err!(Argument, "expected a text that divides documents, found an empty one").arg(1));
+        return Err(err!(Argument, "expected a text that separates documents, found an empty one").arg(1));
     }
     if core.one_in < 2 {
         let found = core.one_in;
-        return Err(
-            err!(Argument, "expected at least 2 for `hold`, found {found}: one document in so many is held").arg(1)
-        );
+        return Err(err!(
+            Argument,
+            "expected at least 2 for `hold`, found {found}: one document in `hold` is held out"
+        )
+        .arg(1));
     }
     Ok(())
 }
@@ -163,7 +165,7 @@ fn part(element: &Given) -> Result<(Text, f64)> {
     }
 }
 
-/// A map of these fields.
+/// A map with these fields.
 pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
     fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>().into()
 }
@@ -172,31 +174,33 @@ pub fn map<const N: usize>(fields: [(&str, Dynamic); N]) -> Dynamic {
 pub mod functions {
     /// A text to read: a file, a folder, all files that fit a pattern such as "books/**/*.md", "grammar" or "sample".
     ///
-    /// Plain text (.txt, .md, and any other file that is asked for by name or pattern), lines of JSON (.jsonl) and
-    /// Parquet are read piece by piece, in constant memory; the first two may be compressed (.gz). In a folder the
-    /// files with these endings are read, in the order of their paths; names that begin with a dot are passed over.
-    /// Line ends of plain text become "\n". What cannot be read is left out, which is said, and counted by
-    /// `text.report()`; only a source without any document is an error. Nothing is read before it is needed.
+    /// Plain text (.txt, .md, and any other file that is given by name or pattern), JSON lines (.jsonl) and Parquet are
+    /// streamed in constant memory; the first two may be compressed (.gz). In a folder, files with these extensions are
+    /// read in the order of their paths; names that begin with a dot are skipped. Line ends of plain text become "\n".
+    /// What cannot be read is skipped with a warning, and counted by `text.report()`; only a source without any
+    /// document is an error. Nothing is read before it is needed.
     ///
-    /// "grammar" is a language of our own without end, of which the truth about every token is known: `text.labels`
-    /// tells it. "sample" is what the model inside the binary writes, at temperature 0.85 from the 200 likeliest tokens;
-    /// half a million tokens of seed 0 are stored, and more are drawn. Files of these names are read as "./grammar".
+    /// "grammar" is a language of our own without end, with ground truth for every token: see `text.labels`. "sample"
+    /// is text that the model inside the binary generates, at temperature 0.85 from the 200 most likely tokens; half a
+    /// million tokens of seed 0 are stored, and more are generated when needed. Files with these names are read as
+    /// "./grammar".
     ///
     /// # Options
-    /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
-    /// - `seed` = 0: what the order depends on where it is shuffled, the grammar, and the sample
-    /// - `mix` = a balanced one: a map of phenomena of the grammar with their weights, only which it then has
+    /// - `tokens` = all: maximum number of tokens, once the text is tokenized
+    /// - `seed` = 0: seed of the shuffled order, of the grammar, and of the sample
+    /// - `mix` = a balanced one: a map of phenomena of the grammar with their weights; others are left out
     /// - `field` = "text": the field of a JSON record, or the column of a table, that holds the text
-    /// - `separator` = none: what divides plain text into documents, and belongs to none
-    /// - `starts` = none: a text or several; a line that begins with one of them begins a document, where an empty line
-    ///   or none stands before it
-    /// - `part` = "all": "train" for what is not held out, "held" for what is; a document's beginning decides, so that
-    ///   copies of it are in the same part, and parts stay as they are when files are added; the grammar holds out
-    ///   names, templates and combinations, and gives "train" where nothing is said
-    /// - `hold` = 20: one document in about so many is held out
-    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
-    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
-    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
+    /// - `separator` = none: the string that separates the documents of plain text
+    /// - `starts` = none: a text or several; a line that begins with one of them begins a document, if it follows an
+    ///   empty line or is the first
+    /// - `part` = "all": "train" without the held-out documents, "held" for these alone; a hash of a document's
+    ///   beginning decides, so that copies are in the same part, and parts stay the same when files are added; the
+    ///   grammar holds out names, templates and combinations, and is "train" by default
+    /// - `hold` = 20: about one document in this many is held out
+    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
+    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
+    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
+    ///   rules
     ///
     /// # Example
     /// ```
@@ -216,14 +220,15 @@ pub mod functions {
         Ok(super::opened(&env, source, options)?)
     }
 
-    /// Documents that the script has at hand, as a text to read.
+    /// Strings of the script, as the documents of a text.
     ///
     /// # Options
-    /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
-    /// - `seed` = 0: what the order depends on where it is shuffled
-    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
-    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
-    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
+    /// - `tokens` = all: maximum number of tokens, once the text is tokenized
+    /// - `seed` = 0: seed of the shuffled order
+    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
+    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
+    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
+    ///   rules
     ///
     /// # Example
     /// ```
@@ -243,19 +248,20 @@ pub mod functions {
         Ok(Text::given(documents, core).map_err(|e| e.arg(0))?)
     }
 
-    /// Text that a model writes, without end, as a text to read.
+    /// Text that a model generates, without end.
     ///
-    /// Its rows are as long as the model's context; a document ends where the model ends it, or with its row. The same
+    /// Its rows are as long as the model's context; a document ends at the model's EOS token, or with its row. The same
     /// seed gives the same text. Brackets, quotations and the like are labelled by rules.
     ///
     /// # Options
-    /// - `tokens` = all: how many tokens are read at most, once the text is in tokens
-    /// - `seed` = 0: what the draws depend on
-    /// - `temperature` = 0.85: what logits are divided by
-    /// - `top_k` = 200: only so many of the likeliest tokens are drawn from
-    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
-    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
-    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
+    /// - `tokens` = all: maximum number of tokens, once the text is tokenized
+    /// - `seed` = 0: seed of the draws
+    /// - `temperature` = 0.85: sampling temperature
+    /// - `top_k` = 200: samples from this many most likely tokens
+    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
+    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
+    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
+    ///   rules
     ///
     /// # Example
     /// ```
@@ -281,23 +287,24 @@ pub mod functions {
         read.finish()?;
         let name = format!("what {} wrote", m.core().origin);
         let model = (m.core().decoder.clone(), m.tokenizer().map_err(|e| e.arg(0))?.clone());
-        // Only what this model has written with these settings is taken from what is stored.
+        // Stored text counts only if this model generated it with these settings.
         let stored = if m.core().is_inside() { Some(sample::stored()?) } else { None };
         Ok(Text::sample(&name, model, settings, stored, core))
     }
 
-    /// Several texts in one, each as often as its weight says.
+    /// A mixture of several texts, in proportion to their weights.
     ///
-    /// `parts` are pairs of a text and its weight, or maps `#{ text: .., weight: .. }` whose weight is 1 where nothing
-    /// is said. Rows of tokens are of one text each, drawn by the weights; one that has ended leaves the others to go
-    /// on. Training repeats what ends, and never repeats what is generated.
+    /// `parts` are pairs of a text and its weight, or maps `#{ text: .., weight: .. }` whose weight is 1 by default.
+    /// Each row of tokens is of one text, drawn by the weights; when a text ends, the others continue. Training repeats
+    /// finite texts, and never repeats what is generated.
     ///
     /// # Options
-    /// - `tokens` = all: how many tokens are read at most, of all together
-    /// - `seed` = 0: what the draws depend on
-    /// - `bos` = the tokenizer's own rule: whether each row of tokens begins with the token that marks a beginning
-    /// - `shuffle` = false: whether rows of tokens come in an order drawn among 1,024 at a time
-    /// - `labels` = false: whether rules find brackets, quotations, apostrophes, numbers and lines in real text
+    /// - `tokens` = all: maximum number of tokens, of all texts together
+    /// - `seed` = 0: seed of the draws
+    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
+    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
+    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
+    ///   rules
     ///
     /// # Example
     /// ```
@@ -322,8 +329,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The first documents of a text, as maps of `text` and `origin`; a long one comes in pieces, and `at` says at which
-    /// byte of its document a piece begins.
+    /// The first documents of a text, as maps of `text` and `origin`; a long document comes in pieces, and `at` is the
+    /// byte of its document where a piece begins.
     ///
     /// # Example
     /// ```
@@ -349,7 +356,7 @@ pub mod methods {
         Ok(found)
     }
 
-    /// What the latest reading of the text has come by, and what it left out and why, as a table.
+    /// What the latest reading of the text has read, and what it skipped and why, as a table.
     ///
     /// # Example
     /// ```
@@ -363,9 +370,9 @@ pub mod methods {
         text.report()
     }
 
-    /// Texts that share no document, so that what chooses something does not judge it: each has about its share of the
-    /// documents, and of `tokens`. What a document says decides which part it is in, the same every time; one that is
-    /// longer than 32 KiB is divided piece by piece, so that a text of one file has parts, too.
+    /// Splits a text into parts that share no document, so that selection and evaluation use different text: each has
+    /// about its share of the documents, and of `tokens`. A hash of a document's content decides its part, the same
+    /// every time; one that is longer than 32 KiB is divided piece by piece, so that a text of one file has parts, too.
     ///
     /// # Example
     /// ```

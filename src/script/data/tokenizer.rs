@@ -1,4 +1,4 @@
-//! Tokenizers that are made of texts, and what a tokenizer does by itself.
+//! Training tokenizers, and the methods of tokenizers.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::script::options::{OptionReader, options};
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
-/// How many tokens a card shows as examples.
+/// The number of example tokens on a card.
 const SHOWN: usize = 24;
 
 impl Handle for Tokenizer {
@@ -39,7 +39,7 @@ impl Handle for Tokenizer {
     }
 }
 
-/// What the tokenizer is, and some of its tokens: from all of the vocabulary, since the last ones are the rarest.
+/// A card of the tokenizer with example tokens from all of the vocabulary, since the last ones are the rarest.
 fn card(tokenizer: &Tokenizer) -> Result<Card> {
     let ids: Vec<u32> = tokenizer.vocab().iter().map(|(id, _)| id).collect();
     let every = ids.len().div_ceil(SHOWN).max(1);
@@ -57,7 +57,7 @@ fn card(tokenizer: &Tokenizer) -> Result<Card> {
     Ok(Card { title: format!("{} tokenizer", tokenizer.kind()), fields, ..Card::default() })
 }
 
-/// How a tokenizer is to be made.
+/// The options of a tokenizer.
 fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
     let usual = train::Options::default();
     let kind = read.get("kind", |given| Kind::parse(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or(Kind::Bpe);
@@ -71,10 +71,10 @@ fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
     Ok((kind, options))
 }
 
-/// The pieces of a text's documents, until so many bytes have been read.
+/// The pieces of a text's documents, until this many bytes have been read.
 fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&Task) -> Result<Option<String>>> {
     if bytes.is_none() && text.is_endless() {
-        return Err(err!(Argument, "expected `bytes` to say how much of a text without end is read").arg(1));
+        return Err(err!(Argument, "expected `bytes`, a limit for a text without end, found none").arg(1));
     }
     let mut documents = text.documents(task)?;
     let mut left = bytes.unwrap_or(usize::MAX);
@@ -99,9 +99,12 @@ pub fn documents<'a>(
         None => Text::given(given(0, "text", text).texts()?, Default::default()).map_err(|e| e.arg(0))?,
     };
     if text.options().tokens.is_some() {
-        return Err(err!(Argument, "expected a text without `tokens`, which nobody counts here")
-            .hint("leave out `tokens` where the text is made")
-            .arg(0));
+        return Err(err!(
+            Argument,
+            "expected a text without `tokens`, which cannot be counted before there is a tokenizer"
+        )
+        .hint("leave `tokens` out of the options of the text")
+        .arg(0));
     }
     if text.is_endless() && most.is_none() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
@@ -120,7 +123,7 @@ pub fn documents<'a>(
     })
 }
 
-/// The ids that are to be decoded, each of which a token has.
+/// The ids to decode, each of which must have a token.
 fn ids(given: &Given) -> Result<Vec<u32>> {
     let id = |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").arg(0));
     given.sizes()?.into_iter().map(id).collect()
@@ -128,23 +131,23 @@ fn ids(given: &Given) -> Result<Vec<u32>> {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Makes a tokenizer of texts: a text of `data::text`, a string or an array of strings.
+    /// Trains a tokenizer on texts: a text of `data::text`, a string or an array of strings.
     ///
-    /// The kinds are "bpe", byte-level BPE, which loses no byte of any text; "words", what stands between white space;
-    /// and "characters". The same texts give the same tokenizer, and `save` writes the first kind as a tokenizer.json
-    /// that other programs read. The first of the special tokens marks the end of a text and its beginning; one that is
-    /// called `<unk>` stands for words or characters that have no token of their own, which are refused without it.
+    /// The kinds are "bpe", byte-level BPE, which is lossless on any text; "words", split at white space; and
+    /// "characters". The same texts give the same tokenizer, and `save` writes the first kind as a tokenizer.json that
+    /// other programs read. The first of the special tokens is both EOS and BOS; one that is called `<unk>` stands for
+    /// words or characters without a token, which are refused without it.
     ///
     /// # Options
-    /// - `kind` = "bpe": what the tokens are
-    /// - `vocab` = 4096: how many tokens there are to be at most
-    /// - `special` = "<|endoftext|>": a name or an array of names that come first, before what is found in texts
-    /// - `min_frequency` = 2: how often something has to be seen to become a token
-    /// - `digits` = none: how many digits a token has at most, for BPE; numbers are cut from the left, and every group
-    ///   of so many digits and fewer is a token, with a space before it and without
-    /// - `bytes` = all: how many bytes of a text of `data::text` are read, which one without end needs
-    /// - `bytes` = all: how much of the text is read at most
-    /// - `apart` = "": marks such as brackets and quotes that are always tokens of their own, for BPE
+    /// - `kind` = "bpe": the kind of tokens
+    /// - `vocab` = 4096: maximum vocabulary size
+    /// - `special` = "<|endoftext|>": a special token or an array of them, which get the first ids
+    /// - `min_frequency` = 2: minimum count of a token in the texts
+    /// - `digits` = none: for BPE, maximum number of digits in a token; numbers are cut from the left, and every group
+    ///   of at most this many digits is a token, with a space before it and without
+    /// - `bytes` = all: maximum number of bytes read of a text of `data::text`; a text without end needs it
+    /// - `bytes` = all: maximum number of bytes of the text
+    /// - `apart` = "": for BPE, characters such as brackets and quotes that are always tokens by themselves
     ///
     /// # Example
     /// ```
@@ -191,7 +194,7 @@ pub mod methods {
         Ok(t.encode(text, None, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
     }
 
-    /// The text that ids make: one, or an array of them.
+    /// Decodes an id, or an array of ids, into text.
     ///
     /// # Example
     /// ```
@@ -204,7 +207,7 @@ pub mod methods {
         Ok(t.decode(&ids).map_err(|e| e.arg(0))?)
     }
 
-    /// Writes the tokenizer into a folder, in files that make the same one again.
+    /// Saves the tokenizer into a folder, from which it can be loaded again.
     ///
     /// # Example
     /// ```
@@ -217,7 +220,7 @@ pub mod methods {
         Ok(())
     }
 
-    /// How many rows an embedding of all tokens has: the highest id and one.
+    /// The number of rows of an embedding of all tokens: the highest id plus one.
     ///
     /// # Example
     /// ```
@@ -228,7 +231,7 @@ pub mod methods {
         t.vocab().size() as i64
     }
 
-    /// The id of the one token that a text is; an error says how a text splits that is several.
+    /// The id of a text that is one token; the error for other texts says how they are split.
     ///
     /// # Example
     /// ```
@@ -240,7 +243,7 @@ pub mod methods {
         Ok(i64::from(t.token(text, &env(&ctx)?.task).map_err(|e| e.arg(0))?))
     }
 
-    /// The ids of all tokens whose text, its leading space left off, begins with a text.
+    /// The ids of all tokens whose text, without leading space, begins with a text.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Activations whose features are known.
+//! Synthetic activations with known features.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
@@ -11,21 +11,21 @@ use crate::tensor::{Device, Tensor};
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Activations that are sparse sums of random directions, so that the truth about them is known (Sharkey et al. 2022;
-    /// Cunningham et al. 2023, section 3).
+    /// Synthetic activations with ground truth: sparse sums of random directions (Sharkey et al. 2022; Cunningham et
+    /// al. 2023, section 3).
     ///
-    /// Feature i is active with a probability in proportion to `decay^i`, as strong as a number drawn evenly from 0 to 1.
-    /// What comes back is a map: `x`, `[rows, d]`; the `directions`, `[features, d]`, each of length 1; and the
-    /// `probabilities` of the features.
+    /// Feature i is active with a probability proportional to `decay^i`, with a strength uniform from 0 to 1. Returns a
+    /// map: `x`, `[rows, d]`; the `directions`, `[features, d]`, each of norm 1; and the `probabilities` of the
+    /// features.
     ///
     /// # Options
-    /// - `d` = 256: how wide activations are
-    /// - `features` = 512: how many features they are made of
-    /// - `active` = 5: how many of them are active in a row, on average
-    /// - `decay` = 0.99: by how much each feature is rarer than the one before
-    /// - `correlation` = 0: how much of what makes a feature active it shares with others, through a Gaussian copula
-    /// - `noise` = 0: the standard deviation of what is added to every coordinate
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - `d` = 256: width of the activations
+    /// - `features` = 512: number of features
+    /// - `active` = 5: mean number of active features in a row
+    /// - `decay` = 0.99: probability of each feature relative to the one before
+    /// - `correlation` = 0: correlation between the activities of features, through a Gaussian copula
+    /// - `noise` = 0: standard deviation of the noise that is added to every coordinate
+    /// - `seed` = the run's seed: the seed of this call
     ///
     /// # Example
     /// ```

@@ -58,7 +58,7 @@ mod tests {
         let all = of_kinds();
         let k: Vec<&OptionDoc> = all.iter().filter(|option| option.key == "k").collect();
         assert_eq!(k.len(), 2);
-        assert!(k.iter().any(|option| option.meaning == "of topk: how many codes a row has"), "{k:?}");
+        assert!(k.iter().any(|option| option.meaning == "of topk: number of codes in a row"), "{k:?}");
         assert!(k.iter().any(|option| option.meaning.starts_with("of batch_topk, matryoshka: ")), "{k:?}");
         assert_eq!(group("keep").len(), 3);
         assert!(group("fit")[0].choices.contains(&"topk"));

@@ -1,4 +1,4 @@
-//! One feature at a glance: its card, and its codes on a text.
+//! One feature: its card, and its codes on a text.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
@@ -29,7 +29,7 @@ impl Feature {
             None => Known::found(&self.sae.core, &*env(ctx)?)?,
         };
         known.map(|known| known.model.clone()).ok_or_else(|| {
-            err!(Argument, "expected a model to read the text with, and the dictionary does not know which it is for")
+            err!(Argument, "expected a model to read the text with: the dictionary does not say which model it is for")
                 .hint("f.on(text, m)")
         })
     }
@@ -45,26 +45,25 @@ impl Feature {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// The card of a feature: how often and how strongly it is active, contexts with its code at every token (the
-    /// strongest, some from each interval of the size of its code, some drawn at random), its tokens and positions, what
-    /// it does to the logits (along its direction, and by running the model without it), and the features nearest to it
-    /// by direction and by being active together.
+    /// The card of a feature: density and codes, contexts with its code at every token (the strongest, some from each
+    /// interval of its codes, some at random), its tokens and positions, its effects on the logits (direct, and by
+    /// ablation), and the features nearest to it by direction and by co-activation.
     ///
     /// Without a model and a text it is the card that `show` prints: from 50,000 tokens of the text that the dictionary
-    /// was fitted on, where that is known; it says what it was made from.
+    /// was fitted on, where that is known; the card says what it was made from.
     ///
     /// # Options
-    /// - `top` = 8: how many of the strongest contexts
-    /// - `intervals` = 5: into how many intervals codes up to the largest are cut
-    /// - `each` = 3: how many contexts of each interval
-    /// - `random` = 5: how many drawn ones
-    /// - `before` = 24: how many tokens before the position a context has
-    /// - `after` = 8: how many behind it
-    /// - `rows` = 8: how many rows tables have
-    /// - `seed` = 0: what the draws depend on
-    /// - `without_bos` = false: leaves out tokens that mark a beginning
-    /// - `without_first` = 0: leaves out so many positions of each row
-    /// - `context` = that of the model: how many tokens a row has
+    /// - `top` = 8: number of the strongest contexts
+    /// - `intervals` = 5: number of intervals between 0 and the largest code
+    /// - `each` = 3: number of contexts from each interval
+    /// - `random` = 5: number of random contexts
+    /// - `before` = 24: tokens of a context before the position
+    /// - `after` = 8: tokens after it
+    /// - `rows` = 8: rows of the tables
+    /// - `seed` = 0: seed of the draws
+    /// - `without_bos` = false: skips BOS tokens
+    /// - `without_first` = 0: skips this many first positions of each row
+    /// - `context` = the model's: tokens in a row
     ///
     /// # Example
     /// ```
@@ -103,8 +102,9 @@ pub mod functions {
 pub mod methods {
     /// The codes of the feature at the tokens of one text, as heat text.
     ///
-    /// The text is a string, tokens or ids; one longer than the model's context is read in pieces of that length. Without a
-    /// model it is read by the one that the dictionary was fitted to, or that it names and the session has loaded.
+    /// The text is a string, tokens or ids; one longer than the model's context is read in pieces of that length.
+    /// Without a model, the one that the dictionary was fitted to is used, or the one that it names if the session has
+    /// loaded it.
     ///
     /// # Example
     /// ```
@@ -125,7 +125,7 @@ pub mod methods {
         Ok(f.on(&ctx, &m, &text)?)
     }
 
-    /// Which feature the card is of.
+    /// The index of the feature.
     ///
     /// # Example
     /// ```
@@ -136,7 +136,7 @@ pub mod methods {
         card.feature as i64
     }
 
-    /// What is known of it in numbers, as a card.
+    /// Its numbers, as a card.
     ///
     /// # Example
     /// ```
@@ -179,7 +179,7 @@ pub mod methods {
         card.tables.iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// Which text it was made from, and what could not be told.
+    /// The text that it was made from, and what could not be computed.
     ///
     /// # Example
     /// ```
@@ -190,7 +190,7 @@ pub mod methods {
         card.notes.iter().cloned().map(Dynamic::from).collect()
     }
 
-    /// Writes the card as .html, .txt or .json, as the name ends. Returns the path of the file.
+    /// Writes the card as .html, .txt or .json, by the file's extension. Returns the path of the file.
     ///
     /// # Example
     /// ```

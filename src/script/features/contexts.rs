@@ -26,7 +26,7 @@ use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 use crate::tensor::{Device, Tensor};
 
-/// So many features are shown at once.
+/// The number of features shown at once.
 const SHOWN: usize = 12;
 
 /// Dictionaries, and where their features are active.
@@ -40,20 +40,20 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// The dictionary and the index of what stands in brackets.
+    /// The dictionary and the index in brackets.
     fn meant(&self, which: &Given) -> Result<(usize, usize)> {
         if let Some(feature) = which.handle::<Feature>() {
             let is_same = |sae: &sae::Sae| std::ptr::eq(sae.parts(), feature.sae.core.parts());
             let found = self.saes.iter().position(is_same);
             return found.map(|number| (number, feature.index)).ok_or_else(|| {
-                err!(Argument, "expected a feature of the dictionaries that were read, found {}", feature.short())
+                err!(Argument, "expected a feature of the surveyed dictionaries, found {}", feature.short())
             });
         }
         match self.saes.as_ref() {
             [sae] => Ok((0, Feature::at(&Sae::from(sae.clone()), which)?.index)),
             several => Err(which
                 .refuse("a feature")
-                .hint(format!("{} were read, so that a number does not say which is meant", several.len()))),
+                .hint(format!("{} were surveyed, so a number is ambiguous", several.len()))),
         }
     }
 
@@ -69,7 +69,7 @@ impl Contexts {
         card((sae, feature), Some(self.model.core()), Some(surveyed), self.looking, &self.task)
     }
 
-    /// Features with what was counted of them, those that are active most often first.
+    /// Features with their counts, those that are active most often first.
     fn table(&self, most: usize) -> Table {
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (number, tallies) in self.survey.dictionaries.iter().enumerate() {
@@ -125,7 +125,7 @@ impl Handle for Contexts {
     fn shown(&self, screen: &Screen) -> Result<String> {
         let all = self.survey.dictionaries.iter().flatten();
         let silent = all.clone().filter(|tally| tally.fired == 0).count();
-        let rest = format!("{} active nowhere; c[i] is the card of a feature\n", count(silent, "feature"));
+        let rest = format!("{} never active; c[i] is the card of a feature\n", count(silent, "feature"));
         let mut table = self.table(SHOWN);
         if self.saes.len() == 1 {
             // All sites are the same one.
@@ -156,7 +156,7 @@ fn dictionaries(arg: usize, value: &Dynamic) -> Result<Vec<sae::Sae>> {
     }
 }
 
-/// Reads how much a card shows.
+/// Reads the options of a card.
 pub fn looking(read: &mut OptionReader) -> Result<Looking> {
     let mut looking = Looking::default();
     looking.top = read.size("top", looking.top)?;
@@ -186,25 +186,25 @@ pub fn read(ctx: &NativeCallContext, m: Model, s: &Dynamic, text: &Text, map: Op
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Where the features of a dictionary, or of several, are active in a text: one pass of the model for all of them, in
+    /// Where the features of one or several dictionaries are active in a text: one forward pass for all of them, in
     /// bounded memory.
     ///
     /// Indexing by a feature, or by a number where there is one dictionary, gives the feature's card: its strongest
-    /// contexts, some from each interval of the size of its code, some drawn at random, its tokens and positions, what it
-    /// does to the logits, and its neighbours.
+    /// contexts, some from each interval of its codes, some at random, its tokens and positions, its effects on the
+    /// logits, and its neighbours.
     ///
     /// # Options
-    /// - `top` = 8: how many of the strongest contexts a card shows
-    /// - `intervals` = 5: into how many intervals codes up to the largest are cut
-    /// - `each` = 3: how many contexts of each interval it shows
-    /// - `random` = 5: how many drawn ones
-    /// - `before` = 24: how many tokens before the position a context has
-    /// - `after` = 8: how many behind it
-    /// - `rows` = 8: how many rows its tables have
-    /// - `seed` = 0: what the draws depend on
-    /// - `without_bos` = false: leaves out tokens that mark a beginning
-    /// - `without_first` = 0: leaves out so many positions of each row
-    /// - `context` = that of the model: how many tokens a row has
+    /// - `top` = 8: number of the strongest contexts
+    /// - `intervals` = 5: number of intervals between 0 and the largest code
+    /// - `each` = 3: number of contexts from each interval
+    /// - `random` = 5: number of random contexts
+    /// - `before` = 24: tokens of a context before the position
+    /// - `after` = 8: tokens after it
+    /// - `rows` = 8: rows of the tables
+    /// - `seed` = 0: seed of the draws
+    /// - `without_bos` = false: skips BOS tokens
+    /// - `without_first` = 0: skips this many first positions of each row
+    /// - `context` = the model's: tokens in a row
     ///
     /// # Example
     /// ```
@@ -243,14 +243,15 @@ pub mod methods {
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(contexts: &mut Contexts, feature: Any) -> Fallible<FeatureCard> {
         if let Some(name) = feature.read_lock::<ImmutableString>() {
-            // To the engine a property that is none is an index.
+            // The engine asks for unknown properties as an index.
             let text = format!("Unknown property '{}' - a getter is not registered for type 'Contexts'", name.as_str());
             return Err(Box::new(EvalAltResult::ErrorDotExpr(text, Position::NONE)));
         }
         Ok(contexts.card(&given(0, "feature", &feature))?)
     }
 
-    /// The share of positions at which each feature is active: `[d_sae]`, and of several dictionaries an array of these.
+    /// The share of positions at which each feature is active: `[d_sae]`, and for several dictionaries an array of
+    /// these.
     ///
     /// # Example
     /// ```
@@ -274,7 +275,7 @@ pub mod methods {
         })
     }
 
-    /// All features with what was counted of them, those that are active most often first.
+    /// All features with their counts, those that are active most often first.
     ///
     /// # Example
     /// ```
@@ -289,7 +290,7 @@ pub mod methods {
         contexts.table(usize::MAX)
     }
 
-    /// Writes the table of all features as .json, .txt or .html, as the name ends. Returns the path of the file.
+    /// Writes the table of all features as .json, .txt or .html, by the file's extension. Returns the path of the file.
     ///
     /// # Example
     /// ```
@@ -304,7 +305,7 @@ pub mod methods {
         Ok(saved(&ctx, &contexts.table(usize::MAX), path)?)
     }
 
-    /// The text's name, how many positions were read, and the table of all features.
+    /// The name of the text, the number of positions, and the table of all features.
     ///
     /// # Example
     /// ```

@@ -14,7 +14,7 @@ use crate::script::options::options;
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Options};
 
-/// What `by` says, where it is not the size of the code.
+/// The values of `by`, other than the size of the code.
 fn by(name: &str) -> By {
     match name {
         "token" => By::Token,
@@ -27,7 +27,7 @@ fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &By
     counted(m.core(), (&f.sae.core, f.index), text, by, &env(ctx)?.task)
 }
 
-/// How many codes there are of each size.
+/// The histogram of codes.
 fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Result<Chart> {
     let found = sizes(m.core(), (&f.sae.core, f.index), text, &env(ctx)?.task)?;
     let counts = Counts { name: "positions".into(), counts: found.counts, ..Counts::default() };
@@ -35,7 +35,7 @@ fn of_codes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text) -> Res
     Ok(Chart { x: label("code"), y: label("positions"), ..Chart::new(content) })
 }
 
-/// A bar for each class: at how many positions of it the feature is active.
+/// A bar for each class: the number of its positions at which the feature is active.
 fn bars(classes: &[(String, Count)], by: &str, most: usize) -> Chart {
     let shown = classes.iter().take(most);
     let names = shown.clone().map(|(name, _)| name.clone()).collect();
@@ -50,16 +50,16 @@ fn label(text: &str) -> Axis {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// In which classes of positions a feature is active, as a table: of each class how many positions there are, at how
-    /// many of them the feature is active, and its mean code there, its largest and their sum. All of the text is counted,
-    /// exactly.
+    /// Counts of a feature by classes of positions, as a table: for each class the number of positions, the number at
+    /// which the feature is active, and the mean, the largest and the sum of its codes there. All of the text is
+    /// counted, exactly.
     ///
     /// `by` is "token", the tokens with the largest sums first; "position", in classes 0, 1, 2 to 3, 4 to 7 and so on; or
     /// the name of one of the text's labels, such as "depth" or "apostrophe", which rules find where it has none of its own.
     ///
     /// # Options
-    /// - `by` = "token": what classes are made by
-    /// - `rows` = 20: how many of them are shown; the others are added up
+    /// - `by` = "token": what classifies positions
+    /// - `rows` = 20: classes shown; the others are added up
     ///
     /// # Example
     /// ```
@@ -84,12 +84,12 @@ pub mod functions {
         Ok(table(&f.short(), &name, &found, rows))
     }
 
-    /// The same as a picture: at how many positions of each class the feature is active. "code" counts positions by the
-    /// size of the feature's code, those where it is 0 left out.
+    /// The same as a chart: the number of positions of each class at which the feature is active. "code" is the
+    /// histogram of the feature's codes, without those that are 0.
     ///
     /// # Options
     /// - `by` = "code": or "token", "position", or the name of a label
-    /// - `bars` = 20: how many classes are shown
+    /// - `bars` = 20: classes shown
     ///
     /// # Example
     /// ```

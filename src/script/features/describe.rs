@@ -12,9 +12,9 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Options, given};
 
-/// So many tokens of a text are read where nothing is said.
+/// The default number of tokens of a text.
 const TOKENS: usize = 1 << 16;
-/// So many labels are listed of each feature.
+/// The default number of labels listed for each feature.
 const LISTED: usize = 5;
 
 #[export_module(manifest)]
@@ -22,14 +22,15 @@ pub mod functions {
     /// Short descriptions of a feature, or of an array of them, without any language model.
     ///
     /// A description says by tokens, neighbours, positions and labels where the feature is active: "capital letters
-    /// inside a bracket". It is chosen on the first half of the text, and its score is the correlation of what it says with
-    /// the codes on the second half: over all tokens, over the 20 fragments of 64 tokens where the feature is strongest, and
-    /// over 20 others in which it is active. Below 0.3 it is "unclear". Text without labels gets those that rules find.
+    /// inside a bracket". It is selected on the first half of the text, and its score is the correlation of its
+    /// prediction with the codes on the second half: over all tokens, over the 20 fragments of 64 tokens where the
+    /// feature is strongest, and over 20 others in which it is active. Below 0.3 it is "unclear". Text without labels
+    /// is labelled by rules.
     ///
     /// # Options
-    /// - `tokens` = 65_536: how many tokens of the text are read at most
-    /// - `context` = what the model reads: how many tokens a row of the text has
-    /// - `seed` = 0: which fragments are drawn
+    /// - `tokens` = 65_536: maximum number of tokens of the text
+    /// - `context` = the model's: tokens in a row of the text
+    /// - `seed` = 0: seed of the fragments
     ///
     /// # Example
     /// ```
@@ -60,19 +61,19 @@ pub mod functions {
         Ok(super::describe::table(&several.names, &found))
     }
 
-    /// Which labels of a text a feature, or each of an array of them, stands for: how well its code tells the tokens
-    /// that have a label from those that do not.
+    /// The labels of a text that a feature, or each of an array of them, stands for: how well its code separates the
+    /// tokens with a label from those without.
     ///
-    /// AUROC is the probability that the code is larger at a token drawn from those with the label than at one drawn from
-    /// the others, equal codes counted half: 1 for the label itself, 0.5 by chance; its interval of 95 % is by the
-    /// bootstrap over the rows of the text, each with all of its tokens. The labels come in the order of their correlation
-    /// with the code, which also falls where the feature is active at tokens beside those of the label. The text "grammar"
-    /// has labels that are true; in real text rules find some.
+    /// AUROC is the probability that the code is larger at a token drawn from those with the label than at one drawn
+    /// from the others, ties counted half: 1 for the label itself, 0.5 by chance; its 95 % interval is the bootstrap
+    /// over the rows of the text, each with all of its tokens. The labels are sorted by their correlation with the
+    /// code, which also falls where the feature is active at tokens without the label. The labels of the text "grammar"
+    /// are ground truth; those of real text are made by rules.
     ///
     /// # Options
-    /// - `tokens` = 65_536: how many tokens of the text are read at most
-    /// - `context` = what the model reads: how many tokens a row of the text has
-    /// - `count` = 5: how many labels are listed of each feature
+    /// - `tokens` = 65_536: maximum number of tokens of the text
+    /// - `context` = the model's: tokens in a row of the text
+    /// - `count` = 5: labels listed for each feature
     ///
     /// # Example
     /// ```

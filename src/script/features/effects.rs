@@ -1,4 +1,4 @@
-//! What a feature does to the logits, and which features are near it.
+//! Effects of a feature on the logits, and its nearest features.
 
 use rhai::NativeCallContext;
 use rhai::plugin::*;
@@ -18,7 +18,7 @@ use crate::script::sae::Sae;
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Options};
 
-/// What the model says without the feature, at its strongest positions in a text.
+/// The model with the feature ablated, at its strongest positions in a text.
 fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Options) -> Result<Table> {
     let (env, mut read) = (env(ctx)?, options(3, map));
     let (rows, positions) = (read.size("rows", 10)?, read.size("positions", 16)?);
@@ -42,19 +42,19 @@ fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Op
 
 #[export_module(manifest)]
 pub mod functions {
-    /// What a feature does to the logits, as a table of tokens.
+    /// The effects of a feature on the logits, as a table of tokens.
     ///
-    /// Without a text it is the direct effect of a code of 1: its direction, through the weights of the last norm, times
-    /// the unembedding, less the mean over all tokens; the tokens that are raised most and those that are lowered most.
-    /// The norm's division is left out.
+    /// Without a text it is the direct effect of a code of 1: its direction, through the weights of the final norm,
+    /// times the unembedding, minus the mean over all tokens; the tokens that are promoted most and those that are
+    /// suppressed most. The division by the norm is left out.
     ///
-    /// With a text the model is run without the feature (its code set to 0 at all positions, the dictionary's error kept)
-    /// up to each of its strongest positions: P of the next token with it and without it, and by how much log P changes,
-    /// each as a mean over these positions. Tokens whose P falls most stand first, those whose P rises most last.
+    /// With a text it is the effect by ablation (its code set to 0 at all positions, the reconstruction error kept) at
+    /// each of its strongest positions: P of the next token with the feature and without it, and the change of log P,
+    /// each as a mean over these positions. Tokens whose P falls most come first, those whose P rises most last.
     ///
     /// # Options
-    /// - `rows` = 10: how many tokens of each kind
-    /// - `positions` = 16: with a text, at how many of its strongest positions
+    /// - `rows` = 10: tokens of each kind
+    /// - `positions` = 16: with a text, number of its strongest positions
     ///
     /// # Example
     /// ```
@@ -104,12 +104,12 @@ pub mod functions {
 
     /// The features nearest to one: of its own dictionary, or of another one.
     ///
-    /// Without a text it is by direction, by the cosine of what they write. With a text it is by activity: features that
-    /// are active where it is, by the correlation of being active over all positions, `(n both - a b) / sqrt(a (n - a) b
-    /// (n - b))` of n positions with a and b of them active, counted exactly in one pass.
+    /// Without a text, by the cosine of their directions. With a text, by co-activation: the correlation of being
+    /// active over all positions, `(n both - a b) / sqrt(a (n - a) b (n - b))` of n positions with a and b of them
+    /// active, counted exactly in one pass.
     ///
     /// # Options
-    /// - `rows` = 10: how many
+    /// - `rows` = 10: number of features
     ///
     /// # Example
     /// ```

@@ -21,7 +21,7 @@ use crate::tensor::Tensor;
 pub struct Feature {
     pub sae: Sae,
     pub index: usize,
-    /// The tokens that it was chosen for, where it was chosen for some.
+    /// The tokens that it was selected for, if any.
     pub promotes: Option<Arc<[u32]>>,
 }
 
@@ -38,13 +38,13 @@ impl Feature {
         }
     }
 
-    /// The sites that its dictionary reads, nothing where nobody said.
+    /// The sites that its dictionary reads, empty where unknown.
     pub fn site(&self) -> Option<String> {
         let sites = &self.sae.core.parts().about.sites;
         (!sites.is_empty()).then(|| sites.join(", "))
     }
 
-    /// What is known of it, from the text that its dictionary was fitted on where that is known.
+    /// Its card, from the text that its dictionary was fitted on where that is known.
     pub fn card(&self) -> Result<FeatureCard> {
         match &self.sae.known {
             Some(known) => known.card(&self.sae.core, self.index),
@@ -55,7 +55,7 @@ impl Feature {
         }
     }
 
-    /// What it writes: `[d_out]`.
+    /// Its decoder direction: `[d_out]`.
     pub fn direction(&self) -> Result<Tensor> {
         Ok(self.sae.core.directions().get(self.index)?)
     }
@@ -84,8 +84,8 @@ impl Handle for Feature {
 pub mod methods {
     /// One feature of the dictionary, by its index; a negative one counts from the end.
     ///
-    /// `show` and the prompt answer with its card, as `features::card` makes it: where it is active in 50,000 tokens of the
-    /// text that the dictionary was fitted on, what it does to the logits, and its neighbours.
+    /// `show` and the prompt print its card, as `features::card` makes it: where it is active in 50,000 tokens of the
+    /// text that the dictionary was fitted on, its effects on the logits, and its neighbours.
     ///
     /// # Example
     /// ```
@@ -101,7 +101,7 @@ pub mod methods {
         Ok(Feature::at(s, &given(0, "index", &index))?)
     }
 
-    /// Which feature of its dictionary it is, from 0.
+    /// The index of the feature in its dictionary, from 0.
     ///
     /// # Example
     /// ```
@@ -112,7 +112,7 @@ pub mod methods {
         f.index as i64
     }
 
-    /// The site that its dictionary reads, `()` where nobody said.
+    /// The site that its dictionary reads, `()` where unknown.
     ///
     /// # Example
     /// ```
@@ -123,7 +123,7 @@ pub mod methods {
         f.site().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
-    /// What the feature writes: `[d_out]`.
+    /// The decoder direction of the feature: `[d_out]`.
     ///
     /// # Example
     /// ```
@@ -145,7 +145,7 @@ pub mod methods {
         f.sae.clone()
     }
 
-    /// What is known of the feature, as a map.
+    /// The data of the feature, as a map.
     ///
     /// # Example
     /// ```

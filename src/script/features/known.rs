@@ -1,4 +1,4 @@
-//! What is known of a dictionary beside itself: whose activations it reads, and a text to look at its features on.
+//! The model and text of a dictionary, on which its features are looked at.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,13 +15,13 @@ use crate::script::env::Env;
 use crate::script::model::Model;
 use crate::script::sae::Sae;
 
-/// So much of the text is read for the cards of a dictionary's features.
+/// The number of tokens of the text that are read for the cards of features.
 const TOKENS: u64 = 50_000;
 
-/// The model of a dictionary and a text, with the survey of it that was made last.
+/// The model and text of a dictionary, with the survey that was made last.
 pub struct Known {
     pub model: Model,
-    /// What is read of it: the same positions as the dictionary was fitted on.
+    /// The positions that are read: those that the dictionary was fitted on.
     text: Option<(Text, Harvesting)>,
     task: Task,
     survey: RefCell<Option<(sae::Sae, Rc<Survey>)>>,
@@ -39,8 +39,8 @@ impl Known {
         saes.into_iter().map(|sae| Sae { known: known(), ..sae }).collect()
     }
 
-    /// What the session knows of a dictionary that names its model: the model, where it was loaded, and for the one inside
-    /// the binary what it writes.
+    /// What the session knows of a dictionary that names its model: the model, if it was loaded, and for the one inside
+    /// the binary the text "sample".
     pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
         let about = &sae.parts().about;
         let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));

@@ -1,4 +1,4 @@
-//! `features::` and the methods of features, one file for what is looked at.
+//! `features::` and the methods of features, one file for each subject.
 
 mod card;
 mod contexts;

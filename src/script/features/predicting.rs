@@ -25,12 +25,12 @@ use crate::script::report::methods::{mapped, saved};
 use crate::script::sae::Sae;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
-/// So many tokens of a text are read where nothing is said.
+/// The default number of tokens of a text.
 const TOKENS: usize = 1 << 16;
-/// So many features of each measure are tried by ablation.
+/// The number of features of each measure that are tried by ablation.
 const CANDIDATES: usize = 8;
 
-/// Features in the order of how well they go along with the model's probability of some tokens.
+/// Features ranked by correlation with the model's probability of some tokens.
 #[derive(Clone)]
 pub struct Ranking {
     sae: Sae,
@@ -55,7 +55,7 @@ impl Ranking {
         }
     }
 
-    /// Which tokens are meant, and among how many features these were chosen.
+    /// The tokens, and among how many features these were selected.
     fn notes(&self) -> [String; 2] {
         let Promoters { found, tried, positions } = &*self.found;
         let tokens = self.tokens.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
@@ -66,7 +66,7 @@ impl Ranking {
             count(*positions as usize, "position"),
             found.len()
         );
-        [format!("P is that of these together: {tokens}"), tried]
+        [format!("P is the total probability of {tokens}"), tried]
     }
 }
 
@@ -105,17 +105,17 @@ handle!(Ranking, "Ranking", |ranking| {
 pub mod functions {
     /// The features of a dictionary that promote a token most, as a ranking: `ranking[0]` is the first feature.
     ///
-    /// A text such as `")"` means all tokens whose text, leading space off, begins with it, and P is the probability of
-    /// these together; ids mean themselves. Three things are told of each feature: its direct effect, which is its mean code
-    /// times how much longer its direction makes the tokens' logits than all others; the correlation of its code with
-    /// P, which the ranking goes by; and by how much P falls at its 16 strongest positions when its code is set to 0. Those
-    /// without which P does not fall come last.
+    /// A text such as `")"` means all tokens whose text, without leading space, begins with it, and P is their total
+    /// probability; ids mean themselves. The ranking has three measures of each feature: its direct effect, which is
+    /// its mean code times how much more its direction raises the logits of these tokens than the mean logit; the
+    /// correlation of its code with P, which it is sorted by; and how much P falls at its 16 strongest positions when
+    /// the feature is ablated. Features whose ablation does not lower P come last.
     ///
     /// # Options
-    /// - `tokens` = 65_536: how many tokens of the text are read at most
-    /// - `context` = that of the model: how many tokens a row has
-    /// - `candidates` = 8: without how many features of the largest direct effects, and as many of the largest
-    ///   correlations, the model is run
+    /// - `tokens` = 65_536: maximum number of tokens of the text
+    /// - `context` = the model's: tokens in a row
+    /// - `candidates` = 8: number of features with the largest direct effects, and as many with the largest
+    ///   correlations, that are ablated
     ///
     /// # Example
     /// ```
@@ -214,7 +214,7 @@ pub mod methods {
         ranking.table()
     }
 
-    /// The tokens whose probability is meant.
+    /// The tokens of P.
     ///
     /// # Example
     /// ```
@@ -229,7 +229,7 @@ pub mod methods {
         Dynamic::from_array(ranking.tokens.iter().map(|token| Dynamic::from(token.clone())).collect())
     }
 
-    /// The table's data, with the tokens, the number of features that were tried, and of positions that were read.
+    /// The data of the table, with the tokens, the number of features that were tried, and the number of positions.
     ///
     /// # Example
     /// ```
@@ -244,7 +244,7 @@ pub mod methods {
         Ok(mapped(ranking)?)
     }
 
-    /// Writes the ranking as .html, .json or .txt, as the name ends. Returns the path of the file.
+    /// Writes the ranking as .html, .json or .txt, by the file's extension. Returns the path of the file.
     ///
     /// # Example
     /// ```

@@ -6,11 +6,11 @@ use crate::err;
 use crate::sae;
 use crate::script::value::Given;
 
-/// Features, each by which of the dictionaries it is of and its index there.
+/// Features, each as the index of its dictionary and its index there.
 pub struct Several {
     pub saes: Vec<sae::Sae>,
     pub features: Vec<(usize, usize)>,
-    /// What each is called in tables.
+    /// The name of each in tables.
     pub names: Vec<String>,
 }
 

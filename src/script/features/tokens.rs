@@ -1,4 +1,4 @@
-//! A token argument: `")"` means all tokens whose text, leading space off, begins with it; ids are meant as they are.
+//! A token argument: `")"` means all tokens whose text, without leading space, begins with it; ids mean themselves.
 
 use crate::base::Result;
 use crate::err;
@@ -6,7 +6,7 @@ use crate::script::model::Model;
 use crate::script::model::input::token_id;
 use crate::script::value::Given;
 
-/// The ids that an argument means, each once and in order. It is a text, an id, or an array of either.
+/// The ids of a token argument, each once and in order. It is a text, an id, or an array of either.
 pub fn token_argument(m: &Model, given: &Given) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     for element in given.elements() {

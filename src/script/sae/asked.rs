@@ -12,7 +12,7 @@ use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
 
-/// What is asked of a fit, but for its data.
+/// The options of a fit, without its data.
 pub(super) struct Asked {
     fit: FitOptions,
     of_kind: Map<String, Value>,
@@ -51,13 +51,13 @@ fn whole(value: Value) -> Value {
 }
 
 impl Asked {
-    /// The recipe for so many rows of this width, and how many features there are.
+    /// The recipe for this number of rows of this width, and the number of features.
     pub(super) fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
         let kind = kinds::kind(self.fit.kind.0, &self.of_kind).map_err(|e| e.arg(1))?;
         self.fit.recipe(kind, rows, width, self.seed)
     }
 
-    /// Where one of several fits is kept, if they are.
+    /// Where one of several fits saves its checkpoints, if it does.
     pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<Keep<'a>> {
         Some(self.keep_in(PathBuf::from(self.keep.dir.as_ref()?).join(name), env))
     }

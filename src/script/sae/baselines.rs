@@ -13,20 +13,22 @@ use crate::script::tensor::values;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 use crate::tensor::Tensor;
 
-/// Draws of a baseline's own: with the seed of a tensor's numbers it must not draw these again as its directions.
+/// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
+/// directions.
 fn draws(env: &Env, seed: Option<u64>) -> impl Rng + use<> {
     stream(env.random.generator(seed).next_u64(), "baseline", 0)
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Principal components of activations `[.., d]` as a dictionary, those of the largest variance first.
+    /// Principal components of activations `[.., d]` as a dictionary, the largest variance first.
     ///
-    /// Codes may be below 0. Like all baselines it keeps the `k` codes that are largest by size, where an L0 is wanted.
+    /// Codes may be negative. Like all baselines it keeps the `k` codes of the largest absolute value, where an L0 is
+    /// wanted.
     ///
     /// # Options
-    /// - `count` = all: how many components
-    /// - `k` = all: how many codes of a row are kept
+    /// - `count` = all: number of components
+    /// - `k` = all: number of codes kept in each row
     ///
     /// # Example
     /// ```
@@ -52,9 +54,9 @@ pub mod functions {
     /// Independent components of activations `[.., d]` (FastICA, Hyvärinen 1999) as a dictionary.
     ///
     /// # Options
-    /// - `count` = all: how many components
-    /// - `k` = all: how many codes of a row are kept
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - `count` = all: number of components
+    /// - `k` = all: number of codes kept in each row
+    /// - `seed` = the run's seed: the seed of this call
     ///
     /// # Example
     /// ```
@@ -77,12 +79,11 @@ pub mod functions {
         Ok(baselines::ica(&values(0, "x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.arg(0))?.into())
     }
 
-    /// Parts of activations `[.., d]` that only add up (non-negative matrix factorisation of `[relu(x), relu(-x)]`) as a
-    /// dictionary.
+    /// Non-negative matrix factorisation of activations `[.., d]`, of `[relu(x), relu(-x)]`, as a dictionary.
     ///
     /// # Options
-    /// - `k` = all: how many codes of a row are kept
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - `k` = all: number of codes kept in each row
+    /// - `seed` = the run's seed: the seed of this call
     ///
     /// # Example
     /// ```
@@ -103,11 +104,11 @@ pub mod functions {
         Ok(baselines::nmf(&values(0, "x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.arg(0))?.into())
     }
 
-    /// The neurons of activations of this width as features: codes are the activations.
+    /// The neurons of a site of this width as features: codes are the activations.
     ///
     /// # Options
-    /// - `k` = all: how many codes of a row are kept
-    /// - `relu` = false: whether what is below 0 has a code of 0
+    /// - `k` = all: number of codes kept in each row
+    /// - `relu` = false: whether negative activations have a code of 0
     ///
     /// # Example
     /// ```
@@ -128,16 +129,17 @@ pub mod functions {
         Ok(if relu { baselines::neurons_relu(width, k)? } else { baselines::neurons(width, k)? }.into())
     }
 
-    /// Directions drawn evenly from the sphere, as a dictionary: what every other one must be better than.
+    /// Random directions, uniform on the sphere, as a dictionary: the baseline that every other one must beat.
     ///
-    /// The first argument is how wide activations are, or activations `[.., d]` themselves, whose mean is then taken off before
-    /// and put back after, as PCA does: without that a large mean alone takes all the codes. A code is g x . d, with the gain g
-    /// that makes the squared error least for the number of codes that is kept; it is that of rows drawn evenly from the sphere,
-    /// since random directions are alike to all rows. `s.more.gain` tells it, and `keeping` finds that of its `k`.
+    /// The first argument is the width of the activations, or activations `[.., d]` themselves, whose mean is then
+    /// subtracted before encoding and added after decoding, as in PCA: without that a large mean takes all the codes. A
+    /// code is g x . d, with the gain g that minimises the squared error at the number of codes that is kept; it is
+    /// computed for rows uniform on the sphere, since random directions have no preferred rows. `s.more.gain` is the
+    /// gain, and `keeping` computes it anew for its `k`.
     ///
     /// # Options
-    /// - `k` = all: how many codes of a row are kept
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - `k` = all: number of codes kept in each row
+    /// - `seed` = the run's seed: the seed of this call
     ///
     /// # Example
     /// ```
@@ -165,7 +167,7 @@ pub mod functions {
         Ok(baselines::random(given(0, "x", &x).size()?, features, k, &mut draws)?.into())
     }
 
-    /// The dictionary that changes nothing: codes are the activations, and so is the reconstruction.
+    /// The identity as a dictionary: codes and reconstruction are the activations.
     ///
     /// # Example
     /// ```

@@ -21,12 +21,12 @@ use crate::script::tensor::values;
 use crate::script::value::{Any, Fallible, Given, Options, from_json};
 use crate::tensor::{DType, Tensor, dtype};
 
-/// A dictionary, and how it was fitted where that was done here.
+/// A dictionary, with the history of its fit where it was fitted here.
 #[derive(Clone)]
 pub struct Sae {
     pub core: sae::Sae,
     pub history: Option<Arc<History>>,
-    /// Whose activations it reads, where that is known, to look at its features.
+    /// The model and text whose activations it reads, where known, to look at its features.
     pub known: Option<Rc<Known>>,
 }
 
@@ -116,15 +116,16 @@ fn wanted(given: &Given) -> Result<DType> {
 pub mod functions {
     /// Loads a dictionary from a folder, a file, or the hub: `org/name`, `org/name/path/inside@revision`.
     ///
-    /// It reads our own format and what SAELens (of any version), dictionary_learning, sparsify, Gemma Scope and circuit-tracer write, and
-    /// the tied dictionaries of Cunningham et al. Which of them it is, the files say; what is not understood is refused
-    /// by name. Where a folder or a repository has several, the path inside chooses one.
+    /// It reads our own format and what SAELens (of any version), dictionary_learning, sparsify, Gemma Scope and
+    /// circuit-tracer write, and the tied dictionaries of Cunningham et al. The format is auto-detected; what is not
+    /// understood is refused by name. Where a folder or a repository has several dictionaries, the path inside selects
+    /// one.
     ///
     /// # Options
-    /// - `format` = as the files say: "microtome", "saelens", "dictionary_learning", "sparsify", "gemma_scope",
+    /// - `format` = auto-detected: "microtome", "saelens", "dictionary_learning", "sparsify", "gemma_scope",
     ///   "circuit_tracer" or "tied"
-    /// - `dtype` = "f32": the dtype that is computed in
-    /// - `ignore` = none: keys of a config that are not looked at
+    /// - `dtype` = "f32": the dtype of the computation
+    /// - `ignore` = none: config keys to ignore
     ///
     /// # Example
     /// ```
@@ -148,7 +149,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The codes of activations: `[.., d_in]` to `[.., d_sae]`.
+    /// Encodes activations into codes: `[.., d_in]` to `[.., d_sae]`.
     ///
     /// # Example
     /// ```
@@ -160,7 +161,7 @@ pub mod methods {
         Ok(s.core.encode(&s.numbers("x", &x)?).map_err(|e| e.arg(0))?)
     }
 
-    /// What codes stand for: `[.., d_sae]` to `[.., d_out]`.
+    /// Decodes codes: `[.., d_sae]` to `[.., d_out]`.
     ///
     /// # Example
     /// ```
@@ -173,7 +174,7 @@ pub mod methods {
         Ok(s.core.decode(&s.numbers("codes", &codes)?).map_err(|e| e.arg(0))?)
     }
 
-    /// What the codes of activations stand for: `[.., d_in]` to `[.., d_out]`.
+    /// Encodes and decodes activations: `[.., d_in]` to `[.., d_out]`.
     ///
     /// # Example
     /// ```
@@ -184,7 +185,7 @@ pub mod methods {
         Ok(s.core.reconstruct(&s.numbers("x", &x)?).map_err(|e| e.arg(0))?)
     }
 
-    /// What each feature writes: `[d_sae, d_out]`.
+    /// The decoder direction of each feature: `[d_sae, d_out]`.
     ///
     /// # Example
     /// ```
@@ -195,7 +196,7 @@ pub mod methods {
         s.core.directions().clone()
     }
 
-    /// How wide the activations are that it reads.
+    /// The width of the activations that it reads.
     ///
     /// # Example
     /// ```
@@ -206,7 +207,7 @@ pub mod methods {
         s.core.d_in() as i64
     }
 
-    /// How wide those are that it writes.
+    /// The width of the activations that it writes.
     ///
     /// # Example
     /// ```
@@ -217,7 +218,7 @@ pub mod methods {
         s.core.d_out() as i64
     }
 
-    /// How many features it has.
+    /// The number of features.
     ///
     /// # Example
     /// ```
@@ -228,7 +229,7 @@ pub mod methods {
         s.core.d_sae() as i64
     }
 
-    /// What it was fitted as, such as "topk" or "pca".
+    /// The kind of dictionary, such as "topk" or "pca".
     ///
     /// # Example
     /// ```
@@ -239,7 +240,7 @@ pub mod methods {
         s.core.parts().about.kind.clone()
     }
 
-    /// The sites whose activations it reads, one behind the other; none where nobody said.
+    /// The sites whose activations it reads, concatenated in this order; empty where unknown.
     ///
     /// # Example
     /// ```
@@ -250,7 +251,7 @@ pub mod methods {
         s.core.parts().about.sites.iter().map(|site| Dynamic::from(site.clone())).collect()
     }
 
-    /// What else is said of it, such as how it was fitted, as a map.
+    /// Other metadata, such as how it was fitted, as a map.
     ///
     /// # Example
     /// ```
@@ -261,10 +262,12 @@ pub mod methods {
         from_json(&Value::Object(s.core.parts().about.more.clone()))
     }
 
-    /// Writes the dictionary into a folder, in our own format or as another library loads it; the places of the files.
+    /// Saves the dictionary into a folder, in our own format or that of another library; returns the paths of the
+    /// files.
     ///
-    /// Our own format holds every dictionary, bit by bit. A kind that another format has no architecture for is refused
-    /// by name; what only we know of it stands in keys that the others ignore, so that what is loaded again is equal.
+    /// Our own format holds every dictionary, bit for bit. A kind that another format has no architecture for is
+    /// refused by name; what only microtome needs goes into keys that other libraries ignore, so that a dictionary that
+    /// is loaded again is equal.
     ///
     /// # Options
     /// - `format` = "microtome": or "saelens", "dictionary_learning", "sparsify"

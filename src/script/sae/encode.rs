@@ -1,4 +1,4 @@
-//! Which features of a dictionary fire, without the codes that are 0.
+//! The active features of a dictionary: sparse codes.
 
 use rhai::plugin::*;
 use rhai::{Map, NativeCallContext};
@@ -10,7 +10,7 @@ use crate::script::env::env;
 use crate::script::value::{Any, Fallible};
 use crate::tensor::{Device, Tensor};
 
-/// Three tensors that are as long as there are codes.
+/// Three tensors, with one element for each code.
 fn columns(found: &SparseCodes) -> Result<Map> {
     let (mut rows, count) = (Vec::with_capacity(found.count()), found.count());
     for row in 0..found.rows() {
@@ -26,11 +26,11 @@ fn columns(found: &SparseCodes) -> Result<Map> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The features that fire, as three tensors of equal length: `rows`, `features` and `codes`, in the order of rows and
-    /// in each in the order of features.
+    /// The active features, as three tensors of equal length: `rows`, `features` and `codes`, sorted by row and then by
+    /// feature.
     ///
-    /// It is `encode` without the codes that are 0: for wide dictionaries many times faster, and smaller by as much as codes
-    /// are sparse. All axes of `x` but the last one count rows.
+    /// It is `encode` without the codes that are 0: for wide dictionaries many times faster, and smaller by as much as
+    /// codes are sparse. All axes of `x` but the last are flattened to rows.
     ///
     /// # Example
     /// ```

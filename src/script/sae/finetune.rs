@@ -1,4 +1,4 @@
-//! Fitting dictionaries on through the model's own loss.
+//! Fine-tuning dictionaries end to end, with the model's own loss.
 
 use rand::Rng;
 use rhai::NativeCallContext;
@@ -19,10 +19,10 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::value::{Fallible, Given, Options};
 
-/// The KL divergence is kept as means over so many stretches.
+/// The KL divergence is kept as means over this many intervals.
 const STRETCHES: usize = 20;
 
-/// The first rows of a text, tokens that mark a beginning or an end left out where that is asked for.
+/// The first rows of a text, without BOS and EOS tokens where that is asked for.
 fn rows(
     m: &Model,
     text: &Text,
@@ -43,7 +43,7 @@ fn rows(
     Ok(all)
 }
 
-/// The dictionary with what was done to it.
+/// The dictionary, with a record of the fine-tuning.
 fn told(tuned: Tuned, tuning: Tuning) -> Result<sae::Sae> {
     let mut parts = tuned.sae.parts().clone();
     let stretch = tuned.steps.len().div_ceil(STRETCHES).max(1);
@@ -59,24 +59,24 @@ fn told(tuned: Tuned, tuning: Tuning) -> Result<sae::Sae> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Fits a dictionary on through the model: what becomes small is KL(model || model with the reconstruction in place)
-    /// (Braun et al. 2024), a short last part of a fit (Karvonen 2025). The new dictionary; this one stays.
+    /// Fine-tunes the dictionary end to end: minimises KL(model || model with the reconstruction spliced in) (Braun et
+    /// al. 2024), as a short last stage of training (Karvonen 2025). Returns a new dictionary; this one stays as it is.
     ///
-    /// Directions keep their lengths, and thresholds stay as they are. How the divergence fell stands in the new
+    /// Directions keep their norms, and thresholds stay as they are. The curve of the divergence is in the new
     /// dictionary's `more.fine_tuned.kl`.
     ///
     /// # Options
-    /// - `steps` = 100: how many updates
-    /// - `batch` = 8: rows of the text of an update
-    /// - `lr` = 1e-4: the highest learning rate, which falls in a line
-    /// - `l1` = 0: what the sum of codes counts, each by the length of its direction
-    /// - `error` = 0: what the error of the reconstruction counts, over the variance of what is reconstructed
-    /// - `clip` = 1: the longest gradient
-    /// - `rows` = 512: how many rows of the text are read, again and again
-    /// - `context` = that of the model: how many tokens a row has
-    /// - `site` = the dictionary's: where it stands
-    /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - `steps` = 100: number of updates
+    /// - `batch` = 8: rows of text in a batch
+    /// - `lr` = 1e-4: peak learning rate, which decays linearly
+    /// - `l1` = 0: weight of the L1 penalty, each code times the norm of its direction
+    /// - `error` = 0: weight of the reconstruction error, relative to the variance of what is reconstructed
+    /// - `clip` = 1: maximum gradient norm
+    /// - `rows` = 512: number of rows of the text, which are read again in each epoch
+    /// - `context` = the model's: tokens in a row
+    /// - `site` = the dictionary's: where it is spliced in
+    /// - `without_bos` = true: leaves BOS tokens unchanged, and counts no prediction at them
+    /// - `seed` = the run's seed: the seed of this call
     ///
     /// # Example
     /// ```
@@ -121,7 +121,7 @@ pub mod methods {
         let tuned = super::fine_tune(m.decoder(), sites, &s.core, &texts, tuning, &env.task)?;
         if !tuned.is_whole {
             let (made, all) = (tuned.steps.len(), count(tuning.steps as usize, "step"));
-            env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
+            env.task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
         }
         Ok(super::told(tuned, tuning)?.into())
     }

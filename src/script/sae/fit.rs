@@ -35,14 +35,15 @@ impl Asked {
         if !done.is_whole {
             let made = done.history.steps.len();
             env.task.say(&format!(
-                "stopped after {made} of {}; the dictionary so far goes on",
+                "stopped after {made} of {}; the call returns the dictionary as it is",
                 count(steps as usize, "step")
             ));
         }
         Ok(done)
     }
 
-    /// A dictionary for each source; `done` takes word of each. Of `several` each is kept in a folder of its site.
+    /// A dictionary for each source; `done` is called with each. With `several`, each has a folder named after its
+    /// site.
     fn all_fitted(
         &self,
         sources: impl Iterator<Item = Result<Source>>,
@@ -95,7 +96,7 @@ fn of_store(store: &Store, asked: &Asked, sites: &[String], env: &Env) -> Result
     asked.all_fitted(sites.iter().map(source), sites.len() > 1, env, &mut |_| ())
 }
 
-/// What is said of activations that are given: a tensor, or a site of a store.
+/// The options for activations that are given: a tensor, or a site of a store.
 pub(super) struct OfActivations {
     of_text: bool,
     site: Option<String>,
@@ -133,45 +134,45 @@ fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
 pub mod functions {
     /// Fits a dictionary to activations: a tensor `[.., d]`, those of a store, or those of a model at a site on a text.
     ///
-    /// A store is read in constant memory, whatever its size. The activations of a text are harvested once and held where
-    /// 2 GiB are enough for them, or `buffer`; else they stream from the model through a buffer of that size, and the model
-    /// runs again in every pass. A store runs it once: see `data::harvest`.
+    /// A store is read in constant memory, whatever its size. The activations of a text are harvested once and held in
+    /// memory where they fit into 2 GiB, or into `buffer`; else they stream from the model through a buffer of that
+    /// size, and the model runs again in every epoch. With a store the model runs once: see `data::harvest`.
     ///
-    /// Activations are centred and scaled to mean square 1 while they are fitted, and that is folded back: the directions
-    /// of what comes back have length 1, and its codes are in the model's own units. Kinds, with options of their own:
+    /// Activations are centred and scaled to mean square 1 during training, and that is folded back into the weights:
+    /// directions have norm 1, and codes are in the model's own units. Kinds, with their own options:
     ///
-    /// - "topk": the largest codes of a row (Gao et al. 2024)
-    /// - "batch_topk": the largest of a batch, and a threshold later (Bussmann et al. 2024)
-    /// - "matryoshka": that with prefixes of the features that each reconstruct (Bussmann et al. 2025)
-    /// - "relu": a penalty on the sum of codes (Bricken et al. 2023)
-    /// - "tied": that, with encoder and decoder in one (Cunningham et al. 2023)
-    /// - "p_anneal": a penalty on codes to the power p, which falls from 1 (Karvonen et al. 2024)
-    /// - "gated": a penalty on gates (Rajamanoharan et al. 2024)
-    /// - "jumprelu": thresholds, and a penalty on how many codes there are (Rajamanoharan et al. 2024)
+    /// - "topk": the largest codes in each row (Gao et al. 2024)
+    /// - "batch_topk": the largest codes of the batch, and a threshold at inference (Bussmann et al. 2024)
+    /// - "matryoshka": batch top-k with nested prefixes that each reconstruct (Bussmann et al. 2025)
+    /// - "relu": an L1 penalty (Bricken et al. 2023)
+    /// - "tied": encoder and decoder share their weights, with an L1 penalty (Cunningham et al. 2023)
+    /// - "p_anneal": a penalty on codes to the power p, which is annealed from 1 (Karvonen et al. 2024)
+    /// - "gated": an L1 penalty on gates (Rajamanoharan et al. 2024a)
+    /// - "jumprelu": learned thresholds with an L0 penalty (Rajamanoharan et al. 2024b)
     ///
-    /// A `target` is how many codes a row is to have on average. The fit begins with about as many, and what the penalty
-    /// counts is found on the way: it rises while there are more codes, and falls while there are fewer. An `l1` beside it is
-    /// what that begins with.
+    /// A `target` is the L0 to reach: the mean number of codes in a row. Training begins at about that L0, and the
+    /// sparsity coefficient is adapted during training: it rises while L0 is above the target, and falls while it is
+    /// below. An `l1` beside it is the initial coefficient.
     ///
-    /// Ctrl-C ends the fit, not the script: the dictionary so far is what comes back.
+    /// Ctrl-C ends the training, not the script: the call returns the dictionary as it is.
     ///
-    /// A dictionary of a model and a text is kept in the user's cache when it has come to its end, and found again, to the
-    /// last bit, by the next call with the same weights, tokens, options and seed on the same kind of machine, which says
-    /// so; the activations need no keeping of their own then. `microtome cache` lists what is kept, and `--fresh` does
-    /// without. What is fitted in a `dir`, on a tensor or on a store is not kept there, and neither are transcoders and
-    /// crosscoders.
+    /// A dictionary of a model and a text is cached when its training has ended. The next call with the same weights,
+    /// tokens, options and seed on the same kind of machine loads it, bit for bit, and says so; the activations need
+    /// not be stored. `microtome cache` lists the cache, and `--fresh` ignores it. Dictionaries with a `dir`, of a
+    /// tensor or of a store are not cached, nor are transcoders and crosscoders.
     ///
     /// # Options
     /// - [fit]
     /// - [kinds]
     /// - [keep]
-    /// - `site` = its only one: of a store, which site is fitted
-    /// - `buffer` = 32768 of a store, and of a text what 2 GiB hold: how many rows are in memory, of which batches are drawn
-    /// - `without_bos` = false: of a text, leaves out tokens that mark a beginning
-    /// - `without_first` = 0: of a text, leaves out so many positions of each row
-    /// - `without_tokens` = none: of a text, leaves out these tokens, ids or texts of one token
-    /// - `without_labels` = none: of a text with labels, leaves out tokens with some values, as in `#{ depth: [0] }`
-    /// - `context` = that of the model: of a text, how many tokens a row has
+    /// - `site` = its only one: for a store, the site
+    /// - `buffer` = 32768 for a store, and for a text what 2 GiB hold: rows in the shuffle buffer, from which batches
+    ///   are drawn
+    /// - `without_bos` = false: for a text, skips BOS tokens
+    /// - `without_first` = 0: for a text, skips this many first positions of each row
+    /// - `without_tokens` = none: for a text, skips these tokens, given as ids or as texts of one token
+    /// - `without_labels` = none: for a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`
+    /// - `context` = the model's: for a text, tokens in a row
     ///
     /// # Example
     /// ```
@@ -212,10 +213,9 @@ pub mod functions {
 
     /// Fits a dictionary to each of several sites of a model, in the order of the computation, or to each site of a store.
     ///
-    /// `sites` is a set such as `resid_post.*`, or an array of sites. One pass of the model gives the activations of as
-    /// many of them as can be held in memory together. Where not even one can, the model runs for each site in every pass
-    /// of its fit, and a store that was harvested once is better. A fit that is kept in `dir` has a folder there for each
-    /// site.
+    /// `sites` is a set such as `resid_post.*`, or an array of sites. One forward pass gives the activations of as many
+    /// of them as fit into memory together. Where not even one fits, the model runs for each site in every epoch, and a
+    /// store that is harvested once is better. With a `dir`, each site has a folder there.
     ///
     /// # Options
     /// - [fit]

@@ -1,4 +1,4 @@
-//! How a fit went, as a table and a chart.
+//! The training curves of a fit, as a table and a chart.
 
 use rhai::Dynamic;
 use rhai::plugin::*;
@@ -11,8 +11,8 @@ use crate::script::value::Fallible;
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How the dictionary was fitted, in at most a hundred rows: steps, rows, loss, error, FVE and L0 (means of the
-    /// steps since the row before) and how many features were dead; () if it was not fitted here.
+    /// The training history, in at most a hundred rows: steps, rows, loss, error, FVE and L0 (means of the steps since
+    /// the row before) and the number of dead features; () if it was not fitted here.
     ///
     /// # Example
     /// ```
@@ -27,7 +27,7 @@ pub mod methods {
         }
     }
 
-    /// The fraction of variance explained over the rows that the dictionary was fitted on, as a chart.
+    /// The training curve as a chart: fraction of variance explained over rows read.
     ///
     /// # Example
     /// ```
@@ -37,7 +37,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn curve(s: &mut Sae) -> Fallible<Chart> {
         let Some(history) = &s.history else {
-            return Err(err!(Argument, "this dictionary was not fitted here, so there is no curve of it").into());
+            return Err(err!(Argument, "this dictionary was not fitted here, so it has no training curve").into());
         };
         let table = history.table(200);
         let column = |at: usize| {

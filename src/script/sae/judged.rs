@@ -1,4 +1,4 @@
-//! The rows of a text that a model with a dictionary in it is judged on.
+//! The rows of a text that a model with a spliced dictionary is evaluated on.
 
 use crate::base::Result;
 use crate::base::Task;
@@ -10,7 +10,7 @@ use crate::script::model::Model;
 use crate::script::options::OptionReader;
 use crate::script::value::Given;
 
-/// Which rows are read, and how their tokens are classed.
+/// Which rows are read, and how their tokens are classified.
 pub struct Judging {
     rows: usize,
     without_bos: bool,
@@ -22,12 +22,12 @@ impl Judging {
         Ok(Self { rows: read.size("rows", 64)?, without_bos: read.flag("without_bos", true)?, label: None })
     }
 
-    /// With the label that tokens are classed by.
+    /// With the label that tokens are classified by.
     pub fn read_by_class(read: &mut OptionReader) -> Result<Self> {
         Ok(Self { label: read.get("label", Given::text)?, ..Self::read(read)? })
     }
 
-    /// The rows, their tokens classed where that is asked for, and the names of the classes from 0.
+    /// The rows, their tokens classified where that is asked for, and the names of the classes from 0.
     pub fn rows(&self, m: &Model, text: &Text, by_class: bool, task: &Task) -> Result<(Vec<Judged>, Vec<String>)> {
         let tokenizer = m.tokenizer()?;
         let of_tokens = if by_class && self.label.is_none() { classes(tokenizer)? } else { Vec::new() };
@@ -53,11 +53,11 @@ impl Judging {
     }
 }
 
-/// The values of a label at each token, and what they are called.
+/// The values of a label at each token, and their names.
 fn labelled(row: &pack::Row, label: &str) -> Result<(Vec<u32>, Vec<String>)> {
     let Some(labels) = &row.labels else {
-        return Err(err!(Argument, "expected a text with labels to class its tokens by `{label}`, found none")
-            .hint("read it with `labels: true`, or leave `label` out: tokens are classed by what they look like"));
+        return Err(err!(Argument, "expected a text with labels to classify its tokens by `{label}`, found none")
+            .hint("read it with `labels: true`, or leave `label` out: tokens are then classified by their text"));
     };
     let Some((column, values)) = labels.column(label) else {
         let known = labels.columns.iter().map(|column| column.name);

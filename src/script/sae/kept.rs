@@ -1,4 +1,4 @@
-//! Dictionaries found again: those that were fitted before, with the same model, text and options.
+//! The cache of dictionaries: those that were fitted before, with the same model, text and options.
 
 use super::asked::Asked;
 use super::dictionary::Sae;
@@ -12,27 +12,27 @@ use crate::script::env::Env;
 /// Finds and keeps the dictionaries of one call.
 pub(super) struct Keeper<'a> {
     shelf: Shelf,
-    /// Whether they are fitted although they are kept.
+    /// Whether they are fitted although they are cached.
     fresh: bool,
     task: &'a Task,
 }
 
-/// Takes word of each dictionary when it has been fitted.
+/// Called with each dictionary when it has been fitted.
 pub(super) type Done<'a> = &'a mut dyn FnMut(&Fitted);
 
 impl<'a> Keeper<'a> {
-    /// None where nothing is kept: there is no folder for it, or none that may be used; or fits are kept in one of their own.
+    /// None where nothing is cached: there is no folder for it, or none that may be used; or the fits have a `dir`.
     pub fn new(asked: &Asked, env: &'a Env) -> Option<Self> {
         let cache = env.settings.cache.as_ref().filter(|_| asked.keep.dir.is_none())?;
         let shelf = Shelf::open(cache, env.files.access()).unwrap_or_else(|error| {
-            env.task.say(&format!("nothing is kept: {}", error.message));
+            env.task.say(&format!("dictionaries are not cached: {}", error.message));
             None
         })?;
         Some(Self { shelf, fresh: env.settings.fresh || asked.keep.fresh, task: &env.task })
     }
 
-    /// What is kept under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given the
-    /// numbers of those, and says in their order when each is done; whatever comes later, that one is kept by then.
+    /// What is cached under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given
+    /// the indices of those, and reports each in their order when it is done, which is cached at once.
     pub fn completed(&self, keys: &[Key], fit: impl FnOnce(&[usize], Done) -> Result<Vec<Sae>>) -> Result<Vec<Sae>> {
         let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
         self.tell(keys, &found);
@@ -61,7 +61,7 @@ impl<'a> Keeper<'a> {
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
                 let (site, why) = (key.site(), error.message);
-                self.task.say(&format!("what was kept of {site} cannot be used, so it is fitted anew: {why}"));
+                self.task.say(&format!("the cached dictionary of {site} cannot be used, so it is fitted again: {why}"));
                 Ok(None)
             }
         }
@@ -77,16 +77,18 @@ impl<'a> Keeper<'a> {
             }
             _ => names.join(", "),
         };
-        self.task.say(&format!("found {what}, fitted before with the same model, text and options; --fresh fits anew"));
+        self.task.say(&format!(
+            "loaded {what} from the cache, fitted with the same model, text and options; --fresh fits again"
+        ));
     }
 
-    /// Keeps a dictionary that came to its end. If it cannot be kept, that is no reason to stop.
+    /// Caches a dictionary whose training has ended. If it cannot be cached, that is no reason to stop.
     fn put(&self, key: &Key, fitted: &Fitted) {
         if !fitted.is_whole {
             return;
         }
         if let Err(error) = self.shelf.put(key, &fitted.sae, &fitted.history) {
-            self.task.say(&format!("{} is not kept for another time: {}", key.site(), error.message));
+            self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
         }
     }
 }

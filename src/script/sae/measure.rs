@@ -1,4 +1,4 @@
-//! How good a dictionary is, and how alike two are; splicing one into a model.
+//! Metrics of a dictionary, similarity of two, and splicing one into a model.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
@@ -57,8 +57,8 @@ fn rounded(cosine: f64) -> f64 {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// How well each direction of `a` is found in `b`: the mean over the rows of `a` of their largest cosine with a row of
-    /// `b` (MMCS; Sharkey et al. 2022). It is not symmetric.
+    /// Mean max cosine similarity: the mean over the directions of `a` of the largest cosine with a direction of `b`
+    /// (MMCS; Sharkey et al. 2022). It is not symmetric.
     ///
     /// `a` and `b` are dictionaries, or tensors of directions `[features, d]`.
     ///
@@ -74,12 +74,12 @@ pub mod functions {
         Ok(super::rounded(found))
     }
 
-    /// How many features of `a` another dictionary `b` of the same site has again: the stability of a recipe, between seeds
-    /// or texts. A feature is found again where one of `b` has a direction with a cosine of 0.7 at least with its own, and
-    /// codes with a correlation of as much, over the activations `x`.
+    /// How many features of `a` are found again in another dictionary `b` of the same site: the stability of a recipe
+    /// over seeds or texts. A feature is found again if a feature of `b` has a direction with a cosine of at least 0.7
+    /// to its own, and codes with a correlation of at least 0.7 over the activations `x`.
     ///
-    /// A map: the `share` of the features of `a` that fire in `x` at all, its 95 % `interval` (Wilson 1927), and how many
-    /// `living` features and `found` ones there are.
+    /// A map: the `share` that is found again of those features of `a` that are active in `x` at all, its 95 %
+    /// `interval` (Wilson 1927), the number of these `living` features, and of the `found` ones.
     ///
     /// # Example
     /// ```
@@ -101,11 +101,11 @@ pub mod functions {
         Ok(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// Which direction of `a` is which of `b`, each taken once: the pairs with the largest sum of cosines (the Hungarian
-    /// assignment; Cunningham et al. 2023).
+    /// One-to-one matching of the directions of `a` and `b` with the largest sum of cosines (Hungarian algorithm;
+    /// Cunningham et al. 2023).
     ///
-    /// A map: the `mean` of the cosines, the `share_above` 0.9, and `pairs`, each a row of `a`, a row of `b` and their cosine.
-    /// Every direction of the smaller dictionary is in a pair.
+    /// A map: the `mean` of the cosines, the `share_above` 0.9, and `pairs`, each a row of `a`, a row of `b` and their
+    /// cosine. Every direction of the smaller dictionary is matched.
     ///
     /// # Example
     /// ```
@@ -132,10 +132,10 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How well the dictionary reconstructs activations `[.., d_in]`, and how sparsely: each number with its formula.
+    /// Reconstruction and sparsity metrics on activations `[.., d_in]`, each with its formula.
     ///
     /// # Options
-    /// - `dead_at_most` = 0: a feature is dead that fires in at most so many rows
+    /// - `dead_at_most` = 0: a feature is dead if it is active in at most this many rows
     ///
     /// # Example
     /// ```
@@ -156,15 +156,16 @@ pub mod methods {
         Ok(super::first(metrics::measured(&[&s.core], &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)?)
     }
 
-    /// How well the dictionary reconstructs a model's activations on a text; a transcoder, those at the site that it writes.
+    /// Reconstruction and sparsity metrics on a model's activations on a text; for a transcoder, at the site that it
+    /// writes.
     ///
     /// # Options
-    /// - `site` = the dictionary's: where they are read
-    /// - `writes` = the dictionary's: where a transcoder writes, behind that
-    /// - `dead_at_most` = 0: a feature is dead that fires in at most so many rows
-    /// - `without_bos` = false: leaves out tokens that mark a beginning
-    /// - `without_first` = 0: leaves out so many positions of each row
-    /// - `context` = that of the model: how many tokens a row has
+    /// - `site` = the dictionary's: where activations are read
+    /// - `writes` = the dictionary's: where a transcoder writes, after that
+    /// - `dead_at_most` = 0: a feature is dead if it is active in at most this many rows
+    /// - `without_bos` = false: skips BOS tokens
+    /// - `without_first` = 0: skips this many first positions of each row
+    /// - `context` = the model's: tokens in a row
     ///
     /// # Example
     /// ```
@@ -199,15 +200,15 @@ pub mod methods {
         Ok(super::first(found)?)
     }
 
-    /// What a model loses when the dictionary stands at a site: the cross-entropy of the next token and
-    /// KL(clean || changed) in nats, with the reconstruction, with zeros and with the mean in its place, and the share
-    /// that is recovered, (zero - spliced) / (zero - clean).
+    /// What a model loses when the dictionary is spliced in: next-token cross-entropy and KL(clean || changed) in nats,
+    /// for the reconstruction, zero ablation and mean ablation, and the loss recovered, (zero - spliced) / (zero -
+    /// clean).
     ///
     /// # Options
-    /// - `site` = the dictionary's: where it stands
+    /// - `site` = the dictionary's: where it is spliced in
     /// - `writes` = the dictionary's: where a transcoder writes
-    /// - `rows` = 64: how many rows of the text are read
-    /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
+    /// - `rows` = 64: number of rows of the text
+    /// - `without_bos` = true: leaves BOS tokens unchanged, and counts no prediction at them
     ///
     /// # Example
     /// ```
@@ -233,16 +234,16 @@ pub mod methods {
         Ok(metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?.table())
     }
 
-    /// The cross-entropy of the next token by the class of that token, in the runs that `effect` compares.
+    /// Next-token cross-entropy by the class of that token, in the runs that `effect` compares.
     ///
-    /// Classes are what tokens look like: a word behind a blank, the rest of one, a number, a sign, blanks, and others; or
-    /// the values of a label of the text.
+    /// Tokens are classified by their text: a word after a space, the rest of a word, a number, punctuation, white
+    /// space, and others; or by the values of a label of the text.
     ///
     /// # Options
     /// - `label` = none: the label of the text whose values are the classes
-    /// - `site` = the dictionary's: where it stands
-    /// - `rows` = 64: how many rows of the text are read
-    /// - `without_bos` = true: leaves alone tokens that mark a beginning, and counts no prediction at them
+    /// - `site` = the dictionary's: where it is spliced in
+    /// - `rows` = 64: number of rows of the text
+    /// - `without_bos` = true: leaves BOS tokens unchanged, and counts no prediction at them
     ///
     /// # Example
     /// ```
@@ -274,12 +275,12 @@ pub mod methods {
         Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
-    /// A hook that puts the dictionary's reconstruction in the place of what flows at its site.
+    /// A hook that replaces the activations at the dictionary's site by its reconstruction.
     ///
     /// # Options
-    /// - `site` = the dictionary's: where it stands
+    /// - `site` = the dictionary's: where it is spliced in
     /// - `writes` = the dictionary's: where a transcoder writes
-    /// - `error` = false: whether what is not reconstructed is added, as a number that has no gradient
+    /// - `error` = false: whether the reconstruction error is added, without a gradient
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     ///
     /// # Example
@@ -299,7 +300,7 @@ pub mod methods {
         let mut read = super::options(0, options);
         let site = read.text("site", "")?;
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
-        // Options that are not known are refused before a site that is not.
+        // Unknown options are refused before an unknown site.
         let site = super::site_or(&s.core, site);
         let reads = site.as_deref().unwrap_or_default();
         let writes = writes_of(&s.core, read.get("writes", Given::text)?)?;

@@ -1,4 +1,4 @@
-//! What was measured of a dictionary, as scripts hold it.
+//! The metrics of a dictionary, as scripts hold them.
 
 use rhai::Dynamic;
 use rhai::plugin::*;
@@ -29,17 +29,17 @@ impl Handle for Measures {
     }
 }
 
-/// How many features there are of each density, by its logarithm.
+/// The histogram of log densities.
 fn densities(measures: &Measures) -> Chart {
     let histogram = measures.features.histogram();
     let counts = Counts { name: "features".into(), counts: histogram.counts, ..Counts::default() };
     let silent = measures.features.fired.iter().filter(|fired| **fired == 0).count();
     Chart {
         title: match silent {
-            0 => "How often features fire".into(),
-            _ => format!("How often features fire; {silent} never do"),
+            0 => "Density of features".into(),
+            _ => format!("Density of features; {silent} never active"),
         },
-        x: Axis { label: "log10 of the share of rows in which it fires".into(), ..Axis::default() },
+        x: Axis { label: "log10 of the share of rows in which it is active".into(), ..Axis::default() },
         y: Axis { label: "features".into(), ..Axis::default() },
         ..Chart::new(Content::Histogram { edges: histogram.edges, series: vec![counts] })
     }
@@ -47,7 +47,7 @@ fn densities(measures: &Measures) -> Chart {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// One of the measures by its name in the table, such as "fve" or "l0"; () where it has no value.
+    /// One of the metrics by its name in the table, such as "fve" or "l0"; () where it has no value.
     ///
     /// # Example
     /// ```
@@ -63,7 +63,7 @@ pub mod methods {
         })
     }
 
-    /// All measures, with the formula of each.
+    /// All metrics, with the formula of each.
     ///
     /// # Example
     /// ```
@@ -74,8 +74,8 @@ pub mod methods {
         measures.table()
     }
 
-    /// The explained variance at each position, `1 - sum |x - x_hat|² / sum |x - mean|²` over its rows, about the mean of
-    /// all; where a model was measured on a text.
+    /// The explained variance at each position, `1 - sum |x - x_hat|² / sum |x - mean|²` over its rows, about the mean
+    /// over all positions; for metrics of a model on a text.
     ///
     /// # Example
     /// ```
@@ -89,7 +89,7 @@ pub mod methods {
         measures.by_position()
     }
 
-    /// The mean square error of each dimension, and the variance of it that is explained,
+    /// The mean squared error of each dimension, and its fraction of variance explained,
     /// `1 - sum (x_j - x_hat_j)² / sum (x_j - mean_j)²`.
     ///
     /// # Example
@@ -102,7 +102,7 @@ pub mod methods {
         measures.by_dimension()
     }
 
-    /// The share of rows in which each feature fires: `[d_sae]`.
+    /// The share of rows in which each feature is active: `[d_sae]`.
     ///
     /// # Example
     /// ```
@@ -115,7 +115,7 @@ pub mod methods {
         Ok(Tensor::from_vec(shares, count, &Device::Cpu).map_err(crate::base::Error::from)?)
     }
 
-    /// How many features fire how often, by the logarithm of their density (Bricken et al. 2023), as a chart.
+    /// The histogram of the features' log densities (Bricken et al. 2023), as a chart.
     ///
     /// # Example
     /// ```

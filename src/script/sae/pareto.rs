@@ -1,4 +1,4 @@
-//! Dictionaries beside each other: `sae::pareto`.
+//! Comparing dictionaries: `sae::pareto`.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -28,7 +28,7 @@ impl Handle for Pareto {
 
     fn short(&self) -> String {
         let front = self.front().into_iter().filter(|is_on_front| *is_on_front).count();
-        format!("{} beside each other, {front} on the front", count(self.points.len(), "point"))
+        format!("{} compared, {front} on the Pareto front", count(self.points.len(), "point"))
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
@@ -40,7 +40,7 @@ impl Handle for Pareto {
     }
 }
 
-/// What is explained against how many codes it takes, a line for each kind.
+/// FVE against L0, a line for each kind.
 fn chart(pareto: &Pareto) -> Chart {
     let series = pareto.lines().into_iter().map(|(name, points)| Series {
         name,
@@ -48,12 +48,12 @@ fn chart(pareto: &Pareto) -> Chart {
         y: points.iter().map(|point| point.fve.unwrap_or(f64::NAN)).collect(),
         ..Series::default()
     });
-    // What explains less than nothing, as a dictionary of another site does, would leave no room for all others.
+    // A negative FVE, as of a dictionary of another site, would leave no room for all others.
     let is_below = pareto.points.iter().any(|point| point.fve.is_some_and(|fve| fve < 0.0));
-    let more = if is_below { " (what is below 0 is in the table)" } else { "" };
+    let more = if is_below { " (negative values are in the table)" } else { "" };
     Chart {
-        title: "What is explained, with how many codes".into(),
-        x: Axis { label: "L0: codes of a row that are not 0".into(), log: true, ..Axis::default() },
+        title: "FVE against L0".into(),
+        x: Axis { label: "L0: codes per row that are not 0".into(), log: true, ..Axis::default() },
         y: Axis {
             label: format!("fraction of variance explained{more}"),
             range: is_below.then_some([0.0, 1.0]),
@@ -81,10 +81,10 @@ fn joined(saes: &[&sae::Sae], measures: &[Measures], effects: &[Effect]) -> Pare
     Pareto { points: pairs.map(|(number, (sae, found))| Point::of(sae, found, effects.get(number))).collect() }
 }
 
-/// What is asked of a comparison.
+/// The options of a comparison.
 struct Asked {
     rules: Rules,
-    /// Of a text.
+    /// Options of a text.
     site: String,
     keep: harvest::Options,
     judging: Judging,
@@ -135,21 +135,21 @@ fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env)
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Compares dictionaries by how much they explain with how many codes: kind, settings, L0, FVE, dead share and, where a
-    /// model is given, the share of its cross-entropy that is recovered; which of them are on the front, where no other one
-    /// explains as much with fewer codes; and a chart of FVE against L0 with a line for each kind.
+    /// Compares dictionaries by FVE and L0: a table of kind, settings, L0, FVE, dead share and, where a model is given,
+    /// loss recovered; which of them are on the Pareto front, where no other one explains as much with fewer codes; and
+    /// a chart of FVE against L0 with a line for each kind.
     ///
-    /// They are measured on activations `[.., d]`, or on those of a model on a text, which one pass gives to all of them.
-    /// Linear baselines take part with the codes that they keep: see `keeping`. Random ones have the gain that belongs to these,
-    /// and take the mean off where they were made of activations: see `sae::random`.
+    /// They are evaluated on activations `[.., d]`, or on those of a model on a text, in one forward pass for all of
+    /// them. Linear baselines take part with the codes that they keep: see `keeping`. Random ones have the gain for
+    /// that number of codes, and subtract the mean where they were made of activations: see `sae::random`.
     ///
     /// # Options
-    /// - `dead_at_most` = 0: a feature is dead that fires in at most so many rows
-    /// - `site` = that of the dictionaries: of a model, where they stand
-    /// - `rows` = 64: of a text, how many rows the cross-entropy is judged on
-    /// - `without_bos` = false, true where the cross-entropy is judged: leaves out tokens that mark a beginning
-    /// - `without_first` = 0: of a text, leaves out so many positions of each row
-    /// - `context` = that of the model: of a text, how many tokens a row has
+    /// - `dead_at_most` = 0: a feature is dead if it is active in at most this many rows
+    /// - `site` = that of the dictionaries: for a model, where they are spliced in
+    /// - `rows` = 64: for a text, number of rows for the cross-entropy
+    /// - `without_bos` = false, true for the cross-entropy: skips BOS tokens
+    /// - `without_first` = 0: for a text, skips this many first positions of each row
+    /// - `context` = the model's: for a text, tokens in a row
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Activations that a dictionary is fitted or measured on, from what scripts give.
+//! The activations that a dictionary is fitted or evaluated on, from what scripts give.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -18,8 +18,8 @@ use crate::script::options::OptionReader;
 use crate::script::value::Given;
 use crate::tensor::{Device, Tensor};
 
-/// Activations of a text are held in memory while dictionaries are fitted if they take no more than this, in bytes: all
-/// layers of a small model on half a million tokens, for which the model then runs once and not once a layer.
+/// Activations of a text are held in memory during training if they take no more than this, in bytes: all layers of a
+/// small model on half a million tokens, for which the model then runs once and not once for each layer.
 const HELD: usize = 2 << 30;
 
 /// Reads which positions of a text are harvested.
@@ -32,7 +32,7 @@ pub fn keeping(read: &mut OptionReader) -> Result<Options> {
     Ok(Options { keep, context: read.get("context", Given::size)? })
 }
 
-/// The same, with the tokens and the classes of tokens that are left out.
+/// The same, with the tokens and the classes of tokens that are skipped.
 pub fn choosing(read: &mut OptionReader, model: &Model, text: &Text, task: &Task) -> Result<Options> {
     let mut options = keeping(read)?;
     if let Some(ids) = read.get("without_tokens", |given| tokens(given, model, task))? {
@@ -63,13 +63,13 @@ fn tokens(given: &Given, model: &Model, task: &Task) -> Result<BTreeSet<u32>> {
             return u32::try_from(given.size()?).map_err(|_| given.refuse("a token id"));
         }
         let text = given.text()?;
-        let none = || given.refuse("a token id: this model reads no text");
+        let none = || given.refuse("a token id, since this model has no tokenizer");
         let found = model.tokenizer.as_ref().ok_or_else(none)?.encode(&text, Some(false), task)?.ids;
         match found.as_slice() {
             [id] => Ok(*id),
             several => {
                 let count = several.len();
-                Err(given.refuse("the text of one token").hint(format!("{text:?} is {count} tokens of this model")))
+                Err(given.refuse("the text of one token").hint(format!("{text:?} is {count} tokens in this model")))
             }
         }
     };
@@ -91,11 +91,11 @@ fn value_of(column: &Column, given: &Given) -> Result<u32> {
     all.position(|kind| kind == name).and_then(|at| u32::try_from(at).ok()).ok_or_else(unknown)
 }
 
-/// How rows are shuffled, and how many are held for it.
+/// How rows are shuffled, and the size of the buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     pub seed: u64,
-    /// As many as a fixed amount of memory holds where nothing is said.
+    /// By default as many as a fixed amount of memory holds.
     pub rows: Option<usize>,
 }
 
@@ -113,13 +113,13 @@ impl Held {
 /// Activations that something is fitted on: of one site, or of several row by row.
 pub struct Source {
     pub rows: Box<dyn Rows>,
-    /// How many rows there are before they come again.
+    /// The number of rows in an epoch.
     pub count: usize,
-    /// How wide the activations of each site are.
+    /// The width of each site.
     pub widths: Vec<usize>,
-    /// The model and the sites, where they are known.
+    /// The model and the sites, where known.
     pub about: About,
-    /// Whether all rows are in memory at once, so that their order is that of any others of which that holds.
+    /// Whether all rows are in memory at once: all sources for which that holds share one order.
     pub is_held: bool,
 }
 
@@ -148,7 +148,7 @@ impl Source {
         let first = sources.next().ok_or_else(|| err!(Bug, "no activations to join"))?;
         sources.try_fold(first, |all, source| {
             if !(all.is_held && source.is_held && all.count == source.count) {
-                return Err(err!(Memory, "the activations of several models are more than the buffer holds at once")
+                return Err(err!(Memory, "the activations of several models do not fit into the buffer")
                     .hint("read less text, or give a larger `buffer`, in rows"));
             }
             let model = [all.about.model, source.about.model].into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -162,7 +162,7 @@ impl Source {
         })
     }
 
-    /// Some sites of a model, which runs again in every pass over the text.
+    /// Some sites of a model, which runs again in every epoch.
     pub fn of_model(
         (model, sites): (&Model, &[&str]),
         text: &Text,
@@ -210,7 +210,7 @@ pub fn harvested(
     harvest.run(&mut sink, task)?;
     let tensors = found.into_iter().zip(widths).zip(places).map(|((numbers, width), place)| {
         if numbers.is_empty() {
-            return Err(err!(Argument, "no position of the text is left to harvest at {place}"));
+            return Err(err!(Argument, "no position of the text is left to harvest at {place}: all are skipped"));
         }
         let rows = numbers.len() / width;
         Ok((place.to_string(), Tensor::from_vec(numbers, (rows, width), &Device::Cpu)?))

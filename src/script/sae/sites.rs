@@ -1,4 +1,4 @@
-//! The activations of a text at several sites of a model, each by itself: in which way they are read.
+//! How the activations of a text at several sites of a model are read, each site by itself.
 
 use std::ops::Range;
 
@@ -13,9 +13,9 @@ use crate::sae::About;
 use crate::sae::kept::{self, Reads};
 use crate::tensor::Tensor;
 
-/// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as can
-/// be held in memory together are harvested in one pass of the model. Of a text of which not even one site can be held the
-/// model runs anew in every pass of the fit, for each site.
+/// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as
+/// can be held in memory together are harvested in one pass of the model. Where not even one site fits into memory, the
+/// model runs again in every epoch, for each site.
 pub struct Sites<'a> {
     model: &'a Model,
     text: &'a Text,
@@ -28,7 +28,7 @@ pub struct Sites<'a> {
     groups: Vec<Group>,
 }
 
-/// Sites, one behind the other, that are read together.
+/// Consecutive sites that are read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Group {
     sites: Range<usize>,
@@ -36,8 +36,7 @@ struct Group {
     is_held: bool,
 }
 
-/// Which of sites of these widths are read together, on a text of so many rows; none are where it has more than can be
-/// held of any.
+/// Which of the sites of these widths are read together, on a text of this many rows; none where not even one fits.
 fn grouped(widths: &[usize], rows: Option<u64>, held: Held) -> Vec<Group> {
     let fits = |sites: &Range<usize>| {
         let widths = widths.get(sites.clone()).unwrap_or_default();
@@ -85,13 +84,13 @@ impl<'a> Sites<'a> {
         &self.names
     }
 
-    /// What all of them read, for the keys of dictionaries that are kept.
+    /// What all of them read, for the keys of the cache.
     pub fn reads(&self, task: &Task) -> Result<Reads> {
         let harvest = Harvest::new(self.model, &self.all(), self.text, self.options, task)?;
         Reads::new(self.model, self.text, self.options, harvest, task)
     }
 
-    /// How the rows of one of them come, and how wide they are.
+    /// The order of the rows of one of them, and their width.
     pub fn rows<'s>(&self, site: &'s str) -> Result<(kept::Rows<'s>, usize)> {
         let at = self.names.iter().position(|name| name == site);
         let found = at.and_then(|at| Some((self.group(at)?, *self.widths.get(at)?)));

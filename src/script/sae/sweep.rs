@@ -1,4 +1,4 @@
-//! Sweeps: dictionaries over a grid of settings, all fitted on one reading of the data.
+//! Sweeps: dictionaries over a grid of settings; the data is read once for all of them.
 
 use rand::Rng;
 use rhai::plugin::*;
@@ -22,12 +22,13 @@ use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::value::{Any, Fallible, Int, Options, from_json, given};
 
-/// What a sweep may be over beside kinds; where one has several values, those behind it vary faster.
+/// The axes of a sweep beside the kind, the last of which varies fastest.
 const AXES: [&str; 7] = ["l1", "l0", "target", "k", "d_sae", "ratio", "seed"];
 /// Those that every kind has.
 const COMMON: [&str; 3] = ["d_sae", "ratio", "seed"];
 
-/// The options of each fit of a sweep, whose options stand as argument `arg`. A kind has those of its own only.
+/// The options of each fit of a sweep; `arg` is the index of the argument with the options. A kind gets its own options
+/// only.
 fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
     let named = match map.get("kind") {
         Some(kinds) => given(arg, "kind", kinds).texts()?,
@@ -74,7 +75,7 @@ enum Origin<'a> {
     Model(&'a Model, &'a str, &'a Text),
 }
 
-/// What is said of that.
+/// Its options.
 enum Reading {
     Given(OfActivations),
     Model(harvest::Options),
@@ -109,7 +110,7 @@ fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
     let (Some(first), Some(reading)) = (cells.first(), readings.pop()) else {
         return Err(err!(Bug, "a grid without a cell"));
     };
-    // All read the rows in the order that the first one has them in.
+    // All read the rows in the order of the first one.
     let found = match (origin, reading) {
         (Origin::Given(x), Reading::Given(given)) => {
             fitted(&cells.iter().collect::<Vec<_>>(), given.source(x, first)?, env, &mut |_| ())?
@@ -123,7 +124,7 @@ fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
     Ok(found.into_iter().map(Dynamic::from).collect())
 }
 
-/// The dictionaries of all cells at the one site of a model that `site` names; those that are kept are not fitted.
+/// The dictionaries of all cells at the one site of a model that `site` names; cached ones are not fitted again.
 fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &Env) -> Result<Vec<Sae>> {
     let [name] = sites.names() else {
         return Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1));
@@ -143,7 +144,7 @@ fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &
     })
 }
 
-/// Fits all cells on one reading of the activations; `done` takes word of each.
+/// Fits all cells, reading the activations once; `done` is called with each.
 fn fitted(cells: &[&Asked], source: Source, env: &Env, done: Done) -> Result<Vec<Sae>> {
     let Source { rows, count, widths, about, .. } = source;
     let width = widths.first().copied().unwrap_or_default();
@@ -159,7 +160,7 @@ fn fitted(cells: &[&Asked], source: Source, env: &Env, done: Done) -> Result<Vec
     Ok(found.into_iter().map(Sae::from).collect())
 }
 
-/// What a fit is called among others: `topk-k-32-4096-seed-0`.
+/// The name of a fit in its folder: `topk-k-32-4096-seed-0`.
 fn folder(recipe: &Recipe, d_sae: usize) -> String {
     let mut name = recipe.kind.name().to_string();
     for (key, value) in recipe.kind.options().as_object().into_iter().flatten() {
@@ -170,22 +171,22 @@ fn folder(recipe: &Recipe, d_sae: usize) -> String {
     format!("{name}-{d_sae}-seed-{}", recipe.seed)
 }
 
-/// Says which of them did not come to their end.
+/// Reports the fits that ended early.
 fn tell(found: &[Fitted], env: &Env) {
     for fitted in found {
         if let Some(error) = &fitted.failed {
             let (kind, made) = (&fitted.sae.parts().about.kind, fitted.history.steps.len());
-            env.task.say(&format!("a {kind} dictionary ends after {}: {error}", count(made, "step")));
+            env.task.say(&format!("a {kind} dictionary stopped after {}: {error}", count(made, "step")));
         }
     }
     let stopped = found.iter().filter(|fitted| !fitted.is_whole && fitted.failed.is_none()).count();
     if stopped > 0 {
         let several = if stopped == 1 { "y" } else { "ies" };
-        env.task.say(&format!("stopped; {stopped} dictionar{several} so far go on"));
+        env.task.say(&format!("stopped; the call returns {stopped} unfinished dictionar{several} as they are"));
     }
 }
 
-/// What a dictionary was fitted with, the options of its kind among the others.
+/// The settings of a fit, with the options of its kind among the others.
 fn settings(sae: &Sae) -> Dynamic {
     let Some(Value::Object(said)) = sae.core.parts().about.more.get(SETTINGS) else { return Dynamic::UNIT };
     let mut said = said.clone();
@@ -199,23 +200,23 @@ fn settings(sae: &Sae) -> Dynamic {
 #[export_module(manifest)]
 pub mod functions {
     /// Fits dictionaries over a grid of settings to activations: a tensor `[.., d]`, those of a store, or those of a
-    /// model at a site on a text. Each batch is read, centred and scaled once and given to all.
+    /// model at a site on a text. Each batch is read, centred and scaled once for all of them.
     ///
     /// Where `kind`, `l1`, `l0`, `target`, `k`, `d_sae`, `ratio` or `seed` is a list, there is a dictionary for each
-    /// combination; a kind takes part with the options that it has. They come in the order of the kinds, and the last of
-    /// these options varies fastest. Each is what `sae::fit` gives, to the last bit, on rows in the order of the first seed;
-    /// its `settings` say which one it is.
+    /// combination of the options that its kind has. They come in the order of the kinds, and the last of these options
+    /// varies fastest. Each is bit for bit what `sae::fit` gives on rows in the order of the first seed; its `settings`
+    /// say which one it is.
     ///
-    /// Ctrl-C ends the sweep, not the script: the dictionaries so far are what comes back. One whose loss is no number any
-    /// more ends where it was, and the others go on. With a `dir` each is kept in a folder of its own there.
+    /// Ctrl-C ends the sweep, not the script: the call returns the dictionaries as they are. One whose loss becomes NaN
+    /// stops there, and the others continue. With a `dir`, each has its own folder there.
     ///
     /// All other options are those of `sae::fit`.
     ///
     /// # Options
     /// - `kind` = "topk": one kind or a list of them
-    /// - `d_sae` = `ratio` times d: how many features, or a list of that
-    /// - `ratio` = 8: how many times as many features as dimensions, or a list of that
-    /// - `seed` = none: one or a list; without one the run's seed decides
+    /// - `d_sae` = `ratio` times d: number of features, or a list of that
+    /// - `ratio` = 8: number of features over number of dimensions, or a list of that
+    /// - `seed` = the run's seed: one or a list
     /// - [fit]
     /// - [kinds]
     /// - [keep]
@@ -240,8 +241,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What the dictionary was fitted with: its kind and its options, `d_sae`, learning rate, seed and so on, the steps that
-    /// were made, and the `scale` of activations that penalties belong to; () where nobody said.
+    /// The settings of the fit: kind and options, `d_sae`, learning rate, seed and so on, the number of steps made, and
+    /// the `scale` of the activations that penalties refer to; () where unknown.
     ///
     /// # Example
     /// ```
@@ -253,9 +254,9 @@ pub mod methods {
         super::settings(s)
     }
 
-    /// The same dictionary with fewer codes: of each row the `k` that are largest by size, as baselines are compared with
-    /// others at an L0. Random directions get the gain that belongs to `k`. One that chooses its codes by thresholds or gates
-    /// refuses.
+    /// The same dictionary with fewer codes: in each row the `k` of the largest absolute value, to compare baselines
+    /// with others at the same L0. Random directions get the gain for `k`. Dictionaries that select codes by thresholds
+    /// or gates are refused.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Dictionaries that write elsewhere than they read, and those of several sites or models at once.
+//! Transcoders and crosscoders: dictionaries that write to another site, and those of several sites or models.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -24,7 +24,7 @@ use crate::script::options::options;
 use crate::script::value::{Any, Fallible, Given, Options, given};
 use crate::tensor::Tensor;
 
-/// The places that names stand for, in the order of the computation, each once.
+/// The sites that names stand for, in the order of the computation, each once.
 fn all_places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
     let named = sites.iter().map(|site| select(config, site)).collect::<Result<Vec<_>>>()?;
     let mut places = named.concat();
@@ -33,13 +33,13 @@ fn all_places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Fits by what was asked for.
+/// Fits by the options.
 fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, about: About, env: &Env) -> Result<Sae> {
     let steps = recipe.steps;
     let done = Fit::new(recipe, d_sae, rows, asked.keep("", env), &env.task)?.run(about, &env.task)?;
     if !done.is_whole {
         let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
-        env.task.say(&format!("stopped after {made} of {all}; the dictionary so far goes on"));
+        env.task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
     }
     Ok(done.into())
 }
@@ -64,7 +64,7 @@ fn crossed(asked: &Asked, source: Source, env: &Env) -> Result<Sae> {
     Ok(Sae { core: unscaled(&found.core, &spans)?, ..found })
 }
 
-/// Options with the kind that crosscoders have where none is said, and how wide its sites are.
+/// Options with the default kind of crosscoders, and the widths of its sites.
 fn as_crosscoder(mut options: Options, widths: &[usize]) -> Options {
     let kind = options.entry("kind".into()).or_insert_with(|| "crosscoder".into());
     if kind.clone().into_string().is_ok_and(|kind| kind == "crosscoder") {
@@ -74,7 +74,7 @@ fn as_crosscoder(mut options: Options, widths: &[usize]) -> Options {
     options
 }
 
-/// The activations of the same sites of one or several models, row by row.
+/// The activations of the same sites of one or several models, concatenated row by row.
 fn together(
     models: &[Model],
     sites: &[String],
@@ -87,13 +87,13 @@ fn together(
     for model in models {
         widths.extend(Harvest::new(model.core(), &sites, text, keep, task)?.widths());
     }
-    // All of them share the memory, so that their rows come in one order.
+    // All of them share the memory, so that their rows have one order.
     let held = Held { rows: Some(held.of_widths(&widths)), ..held };
     let source = |model: &Model| Source::of_model((model.core(), &sites), text, keep, held, task);
     Source::joined(models.iter().map(source).collect::<Result<_>>()?)
 }
 
-/// Where a dictionary writes, if that is elsewhere than it reads: as is asked for, or as it says.
+/// The site that a dictionary writes, if it is another than it reads: from the options, or from the dictionary.
 pub fn writes_of(sae: &sae::Sae, asked: Option<String>) -> Result<Option<String>> {
     let about = &sae.parts().about;
     match asked.or_else(|| about.writes.clone()) {
@@ -115,7 +115,7 @@ fn models(value: &Dynamic) -> Result<Vec<Model>> {
     }
 }
 
-/// What a site of one of several models is called.
+/// The name of a site of one of several models.
 fn named(number: usize, count: usize, place: &Place) -> String {
     if count == 1 { place.to_string() } else { format!("{place} of model {number}") }
 }
@@ -145,7 +145,7 @@ fn same_tokens(models: &[Model], text: &Text, context: Option<usize>, task: &Tas
     Ok(())
 }
 
-/// The number of one of a dictionary's sites, by number or by name.
+/// The index of one of a dictionary's sites, by index or by name.
 fn site_number(s: &Sae, site: &Dynamic) -> Result<usize> {
     let given = given(0, "site", site);
     if !site.is_string() {
@@ -160,13 +160,13 @@ pub mod functions {
     /// Fits a transcoder: it reads a model's activations at one site and reconstructs those at a later one, such as what
     /// an MLP makes of its input (Dunefsky et al. 2024).
     ///
-    /// With `skip` a linear map stands around it, so that its features have only the rest to explain (Paulo et al. 2025).
-    /// Spliced into the model, it takes the place of what lies between the two sites. Activations come as those of
-    /// `sae::fit` do: held in memory where they fit, else streamed; or from a store that has both sites, which stands in the
-    /// place of the model and needs no text.
+    /// With `skip` it has a linear skip connection, so that its features explain only the rest (Paulo et al. 2025).
+    /// Spliced into the model, it replaces what lies between the two sites. Activations are read as in `sae::fit`: held
+    /// in memory where they fit, else streamed; or from a store that has both sites, which is given instead of the
+    /// model and needs no text.
     ///
     /// # Options
-    /// - `skip` = false: whether a linear map from what is read is added
+    /// - `skip` = false: whether there is a linear skip connection
     /// - [fit]
     /// - [kinds]
     /// - [keep]
@@ -232,13 +232,13 @@ pub mod functions {
     /// Fits a crosscoder: one dictionary of several sites of a model, or of the same sites of several models that read the
     /// same tokens (Lindsey et al. 2024). A feature has one code, and a direction at each site.
     ///
-    /// Each site is scaled while it is fitted, so that none counts more than another. What the sites have in common and what
-    /// is their own, `shares` tells. It reads rows in which the sites lie one behind the other.
+    /// Each site is scaled during training, so that none counts more than another. `shares` tells which features the
+    /// sites share. It reads rows in which the sites are concatenated.
     ///
     /// # Options
-    /// - `kind` = "crosscoder": a penalty `l1` on codes, each by the lengths of its directions together; or one of those of
+    /// - `kind` = "crosscoder": an L1 penalty on codes, each times the sum of the norms of its directions; or a kind of
     ///   `sae::fit`, with its own options
-    /// - `ratio` = 8: how many times as many features as dimensions of one site
+    /// - `ratio` = 8: number of features over number of dimensions of one site
     /// - [fit]
     /// - [kinds]
     /// - [keep]
@@ -315,7 +315,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What each feature of a crosscoder writes at one of its sites, by name or number: `[d_sae, width]`.
+    /// The directions of a crosscoder at one of its sites, by name or index: `[d_sae, width]`.
     ///
     /// # Example
     /// ```
@@ -330,8 +330,9 @@ pub mod methods {
         Ok(s.core.directions_at(number).map_err(|e| e.arg(0))?)
     }
 
-    /// Whose each feature of a crosscoder is: how long its direction is at each site, over the sum of these lengths, with all
-    /// sites scaled alike: `[d_sae, sites]`. 1 is a site's own, 1 over the number of sites is one that all share.
+    /// Relative decoder norms of a crosscoder: the norm of each feature's direction at each site over the sum of these
+    /// norms, with all sites scaled alike: `[d_sae, sites]`. 1 is a feature of one site alone; 1 over the number of
+    /// sites is one that all share.
     ///
     /// # Example
     /// ```
@@ -345,7 +346,8 @@ pub mod methods {
         Ok(s.core.shares()?)
     }
 
-    /// For each site of a crosscoder the mean share of its features, and how many are its own.
+    /// For each site of a crosscoder the mean relative norm of the features, and the number of features of that site
+    /// alone.
     ///
     /// # Example
     /// ```
@@ -359,7 +361,7 @@ pub mod methods {
         Ok(s.core.sites_table()?)
     }
 
-    /// The site that a dictionary writes, where it is another than it reads; else ().
+    /// The site that a dictionary writes, where it is not the one that it reads; else ().
     ///
     /// # Example
     /// ```

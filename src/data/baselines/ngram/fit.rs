@@ -7,14 +7,14 @@ use super::level::{LONGEST, Level, key, last};
 use crate::base::{Result, Task, memory};
 use crate::{bail, err};
 
-/// About what is needed for a token of text at the widest point: keys that are sorted, and levels that are ready.
+/// Approximate peak memory per token of text: keys that are being sorted, and finished levels.
 const BYTES_PER_TOKEN: u128 = 80;
 
 /// Ids beyond this fit into no key.
 const MOST_TOKENS: usize = 1 << 24;
 
 impl Ngram {
-    /// Counts the n-grams of texts up to `order` tokens. No n-gram reaches from one text into the next.
+    /// Counts the n-grams of texts up to `order` tokens. No n-gram crosses texts.
     pub fn fit(
         texts: &mut dyn FnMut() -> Result<Option<Vec<u32>>>,
         order: usize,
@@ -46,7 +46,7 @@ impl Ngram {
 }
 
 struct Found {
-    /// Every n-gram of the greatest length, as often as it occurs.
+    /// Every n-gram of the greatest length, once for each occurrence.
     longest: Vec<u128>,
     /// What texts begin with, by length: nothing stands before it that a longer n-gram would hold.
     beginnings: Vec<Vec<u128>>,

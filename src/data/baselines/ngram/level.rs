@@ -1,9 +1,9 @@
-//! The n-grams of one length, sorted, so that those with the same context stand together.
+//! The n-grams of one length, sorted, so that those with the same context are adjacent.
 
 /// How many bits of a key a token has: ids stay below 2^24, and five of them fit into 128 bits.
 const BITS: u32 = 25;
 
-/// How many tokens an n-gram may have.
+/// Maximum number of tokens in an n-gram.
 pub const LONGEST: usize = 5;
 
 /// A few tokens as one number, the first in the highest bits.
@@ -62,7 +62,7 @@ impl Level {
         &self.keys
     }
 
-    /// What has been seen after a context.
+    /// The continuations of a context.
     pub fn after(&self, context: u128) -> Option<Seen<'_>> {
         let at = self.contexts.binary_search(&context).ok()?;
         let place = *self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize;
@@ -76,7 +76,7 @@ impl Level {
     }
 }
 
-/// The tokens that have been seen after a context.
+/// The tokens seen after a context.
 pub struct Seen<'a> {
     keys: &'a [u128],
     counts: &'a [u32],
@@ -86,7 +86,7 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// What is left for the shorter context to share out.
+    /// The probability mass that is left for the shorter context.
     pub fn rest(&self) -> f64 {
         self.taken / self.total
     }
@@ -117,8 +117,8 @@ fn discount(discounts: &[f64; 3], count: u32) -> f64 {
     }
 }
 
-/// The discounts that the counts of counts suggest (Chen & Goodman 1999, equation 17). With little text a formula
-/// may have nothing to divide by, or take a count whole; then half of the count is taken.
+/// The discounts by the counts of counts (Chen & Goodman 1999, equation 17). With little text a formula may divide by
+/// 0, or discount a whole count; then half of the count is used.
 fn discounts(counts: &[u32]) -> [f64; 3] {
     let mut times = [0_u64; 5];
     for count in counts {

@@ -21,7 +21,7 @@ use self::level::{Level, key};
 use crate::bail;
 use crate::base::{Result, Task};
 
-/// How many tokens are judged between two questions whether to stop.
+/// Tokens predicted between two checks for an interruption.
 const PORTION: usize = 1 << 12;
 
 #[derive(Debug, PartialEq)]
@@ -40,7 +40,7 @@ impl Ngram {
         self.vocab
     }
 
-    /// How many different n-grams there are of each length.
+    /// The number of distinct n-grams of each length.
     pub fn sizes(&self) -> Vec<usize> {
         self.levels.iter().map(Level::len).collect()
     }

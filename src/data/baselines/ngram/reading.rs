@@ -1,4 +1,4 @@
-//! N-grams of a text: the model that is fitted to one, and the bits that it needs for another.
+//! N-grams of texts: fitting the model to one, and its bits per byte on another.
 
 use super::Ngram;
 use crate::base::{Result, Task};
@@ -10,7 +10,7 @@ use crate::err;
 use crate::model::tokenizer::Tokenizer;
 
 impl Ngram {
-    /// Counts the n-grams of a text's documents, each between two of the tokens that stand between texts.
+    /// Counts the n-grams of a text's documents, each between two EOS tokens.
     pub fn of_text(text: &Text, tokenizer: &Tokenizer, order: usize, vocab: usize, task: &Task) -> Result<Self> {
         let mut whole = Whole::new(text, tokenizer, front(text, tokenizer)?, task)?;
         let between = tokenizer.eos();
@@ -21,9 +21,8 @@ impl Ngram {
         Self::fit(&mut next, order, vocab, task).map_err(|e| e.within(text.name()))
     }
 
-    /// What the model needs for a text. As with a model that reads tokens, a document begins behind the token that texts
-    /// begin with, or that stands between them; where there is none, its first token is not judged. The text's limit
-    /// counts tokens.
+    /// The bits of the model on a text. As for a language model, a document begins after the BOS token, or the EOS
+    /// token; without either, its first token is not predicted. The text's limit counts tokens.
     pub fn bits(&self, text: &Text, tokenizer: &Tokenizer, task: &Task) -> Result<Bits> {
         let mut whole = Whole::new(text, tokenizer, front(text, tokenizer)?, task)?;
         let bar = task.begin(&format!("scoring {}", text.name()), None);
@@ -42,7 +41,7 @@ impl Ngram {
     }
 }
 
-/// What stands before each document.
+/// The token before each document.
 fn front(text: &Text, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     Ok(beginning(text, None, tokenizer)?.or(tokenizer.eos()))
 }

@@ -297,7 +297,7 @@ pub fn assignment(pen: &mut Pen) {
     call(pen, &[], 2);
 }
 
-/// Writes a program of about so many bytes.
+/// Writes a program of about this many bytes.
 pub fn document(pen: &mut Pen, bytes: usize) {
     let from = pen.out.marks();
     let mut own: Vec<Function> = Vec::new();

@@ -1,21 +1,21 @@
-//! What dead features could reconstruct of what the living ones leave (Gao et al. 2024, section A.2).
+//! The AuxK loss: dead features reconstruct the residual of the living ones (Gao et al. 2024, section A.2).
 
 use super::inputs::Inputs;
 use super::reconstruct::{Left, reconstruct};
 use crate::base::Result;
 use crate::tensor::kernels::sparse::{Product, Sizes, SparseRows, spread};
 
-/// The codes of dead features, and what they leave.
+/// The codes of dead features, and their residual.
 pub struct Helped {
     pub codes: SparseRows,
     pub left: Left,
-    /// The error of the dead features, with its weight.
+    /// The AuxK error, with its weight.
     pub loss: f64,
     /// What a number of `left` counts in the gradient of that.
     pub factor: f32,
 }
 
-/// Nothing where nothing is left that varies, or no feature is dead.
+/// None where the residual has no variance, or no feature is dead.
 pub fn help(inputs: &Inputs, rest: &[f32], dead: &[u32], k: usize, weight: f64) -> Result<Option<Helped>> {
     let k = k.min(dead.len());
     if k == 0 {

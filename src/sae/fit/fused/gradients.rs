@@ -1,4 +1,5 @@
-//! Gradients feature by feature: of a feature's rows of encoder and decoder, only the rows of the batch that it fires in.
+//! Gradients feature by feature: for a feature's rows of encoder and decoder, only the rows of the batch in which it is
+//! active.
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -11,12 +12,12 @@ use crate::tensor::kernels::arch;
 use crate::tensor::kernels::sparse::{ByColumn, Rows, add_rows, dot, scale, squares};
 use crate::tensor::{Device, Tensor};
 
-/// Features that one piece of work takes; where pieces begin depends on nothing else.
+/// Features in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
 const PIECE: usize = 64;
-/// What a direction is divided by at least.
+/// Minimum norm that a direction is divided by.
 const SHORTEST: f32 = 1e-8;
 
-/// The gradients of a step. Their memory is used again by the next one.
+/// The gradients of a step. Their memory is reused by the next one.
 #[derive(Default)]
 pub struct Gradients {
     encoder: Vec<f32>,
@@ -25,14 +26,14 @@ pub struct Gradients {
     /// Which rows of these two have been written.
     there: Vec<bool>,
     encoder_bias: Vec<f32>,
-    /// Begun by what is left of the target; centring is passed on to it.
+    /// Initialised with the residual; the gradient through centring is added to it.
     pub decoder_bias: Vec<f32>,
     pub threshold: Vec<f32>,
-    /// Of a linear map around the features; nothing where there is none.
+    /// Of a linear skip connection; None where there is none.
     pub skip: Vec<f32>,
-    /// What is left of the target.
+    /// The residual.
     pub rest: Vec<f32>,
-    /// What is read, less the decoder's bias.
+    /// The input minus the decoder bias.
     pub centred: Vec<f32>,
     widths: [usize; 2],
 }
@@ -44,10 +45,10 @@ pub struct Source<'a> {
     pub factor: f32,
 }
 
-/// What else directions feel.
+/// Other gradients of the directions.
 #[derive(Clone, Copy)]
 pub struct Directions<'a> {
-    /// Whether the part of the gradient along them is taken off.
+    /// Whether the part of the gradient along them is removed.
     pub is_unit: bool,
     /// What a code counts for each unit of the length of these parts of its direction.
     pub length: f32,
@@ -64,7 +65,7 @@ struct Piece<'a> {
     bias: &'a mut [f32],
 }
 
-/// What a piece found: the sum of the squares of its gradients, and what centring passes on.
+/// The results of a chunk: the sum of the squares of its gradients, and the gradient through centring.
 struct Sums {
     squares: f64,
     through: Vec<f32>,
@@ -84,12 +85,12 @@ impl Gradients {
         for piece in &pieces {
             through.iter_mut().zip(&piece.through).for_each(|(sum, part)| *sum += f64::from(*part));
         }
-        // What is read is less by the bias, so that the bias feels the opposite.
+        // The input is minus the bias, so the bias gets the negative gradient.
         self.decoder_bias.iter_mut().zip(through).for_each(|(bias, part)| *bias -= part as f32);
         Ok(squares)
     }
 
-    /// That of a linear map around the features, where there is one: what is left, times what was read.
+    /// The gradient of a skip connection, where there is one: residual times input.
     pub fn feel_skip(&mut self, inputs: &Inputs, rest: &[f32], factor: f32) -> Result<()> {
         self.skip.clear();
         if inputs.has_skip {
@@ -130,7 +131,7 @@ impl Gradients {
         rows.enumerate().map(piece).collect()
     }
 
-    /// The gradient of a weight; nothing where the step does not know it.
+    /// The gradient of a weight; None where the step has none.
     pub fn of<'a>(&'a self, name: Name) -> Option<Rows<'a>> {
         const WHOLE: &[bool] = &[true];
         let whole = |numbers: &'a [f32]| Some(Rows { numbers, width: numbers.len(), there: WHOLE });
@@ -176,7 +177,7 @@ impl Piece<'_> {
             self.bias[index] += places.iter().map(|place| place.slope).sum::<f32>();
         }
         let is_tied = inputs.is_tied();
-        // A tied feature has one row, which feels both.
+        // A tied feature has one row, which gets both gradients.
         let row = match is_tied {
             true => &mut *encoder,
             false => &mut self.decoder[index * d_out..(index + 1) * d_out],
@@ -200,7 +201,7 @@ impl Piece<'_> {
             }
         }
         if is_tied {
-            // The row is what was divided by its length: the part along it changes nothing.
+            // The row is normalised: the gradient along it changes nothing.
             take_off(arch, row, direction, 1.0);
             scale(arch, row, 1.0 / inputs.lengths[feature]);
         } else if feel.is_unit {
@@ -213,7 +214,7 @@ impl Piece<'_> {
     }
 }
 
-/// Takes the part along a direction of some length off a gradient.
+/// Removes the part of a gradient along a direction.
 fn take_off(arch: Arch, gradient: &mut [f32], direction: &[f32], length: f32) {
     let along = dot(arch, gradient, direction) / length;
     add_rows(arch, gradient, direction, 1, |_| (0, -along / length));

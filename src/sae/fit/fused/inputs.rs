@@ -1,4 +1,4 @@
-//! What a step reads: the batch and the weights as slices, centred and at length 1 where the kind wants them so.
+//! The inputs of a step: the batch and the weights as slices, centred and normalised where the kind requires it.
 
 use std::borrow::Cow;
 
@@ -13,21 +13,21 @@ use crate::tensor::kernels::sparse::{scale, squares};
 use crate::tensor::kernels::{self, Numbers, arch, flat};
 use crate::tensor::{DType, Tensor};
 
-/// What an encoder's row is divided by at least.
+/// Minimum norm that an encoder row is divided by.
 const SHORTEST: f32 = 1e-8;
 
 /// The tensors of a step, without their history.
 pub struct Held {
     x: Tensor,
     target: Option<Tensor>,
-    /// What is left of the target for features by a linear map around them, where there is one.
+    /// The target of the features after a skip connection, where there is one.
     rest: Option<Tensor>,
     weights: Vec<(Name, Tensor)>,
 }
 
 impl Held {
-    /// Nothing where a tensor is not in f32 in the processor's memory, where shapes do not fit each other (the twin says
-    /// which), or sizes are beyond what places are counted in.
+    /// None where a tensor is not in f32 on the CPU, where shapes do not match (the reference implementation reports
+    /// which), or where sizes overflow the index type.
     pub fn of(params: &Params, batch: &Batch) -> Result<Option<Self>> {
         let weights = params.all.iter().map(|parameter| (parameter.name, parameter.weight.as_detached_tensor()));
         let weights: Vec<_> = weights.collect();
@@ -91,18 +91,18 @@ impl Held {
 
 /// The numbers of a step.
 pub struct Inputs<'a> {
-    /// What is read, centred: `[rows, d_in]`.
+    /// The input, centred: `[rows, d_in]`.
     pub x: &'a [f32],
-    /// What the dictionary is to give: `[rows, d_out]`.
+    /// The target of the dictionary: `[rows, d_out]`.
     pub whole: &'a [f32],
-    /// What its features are to give of that, without a linear map around them.
+    /// The target of its features, without a skip connection.
     pub target: &'a [f32],
-    /// As it is used: a tied dictionary's rows have length 1.
+    /// As it is used: the rows of a tied dictionary are normalised.
     pub encoder: Cow<'a, [f32]>,
-    /// What the rows of a tied dictionary were divided by.
+    /// The norms of the rows of a tied dictionary.
     pub lengths: Vec<f32>,
     pub encoder_bias: &'a [f32],
-    /// Nothing where it is the encoder.
+    /// None where it is the encoder.
     decoder: Option<&'a [f32]>,
     pub decoder_bias: Option<&'a [f32]>,
     pub threshold: Option<&'a [f32]>,
@@ -113,7 +113,7 @@ pub struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// What features write: `[d_sae, d_out]`.
+    /// The directions: `[d_sae, d_out]`.
     pub fn directions(&self) -> &[f32] {
         self.decoder.unwrap_or(&self.encoder)
     }
@@ -154,7 +154,7 @@ fn less<'a>(rows: &[f32], centre: &[f32], room: &'a mut Vec<f32>) -> &'a [f32] {
     room
 }
 
-/// Rows at length 1, and how long they were.
+/// Normalised rows, and their norms.
 fn unit<'a>(rows: &[f32], width: usize) -> (Cow<'a, [f32]>, Vec<f32>) {
     let (arch, mut unit) = (arch(), rows.to_vec());
     let length = |row: &mut [f32]| {

@@ -1,4 +1,4 @@
-//! JumpReLU's thresholds: which codes they let through, and what moves them (Rajamanoharan et al. 2024b).
+//! JumpReLU's thresholds: the codes that they pass, and their gradients (Rajamanoharan et al. 2024b).
 
 use crate::sae::fit::kinds::Estimate;
 use crate::tensor::kernels::sparse::SparseRows;
@@ -16,14 +16,14 @@ pub struct Jump {
 pub struct Jumped {
     /// The penalty, and its derivative by the mean number of codes of a row.
     pub penalty: [f64; 2],
-    /// For each pre-activation that was kept, whether it is near to its threshold.
+    /// For each pre-activation that was kept, whether it is near its threshold.
     is_near: Vec<bool>,
-    /// For each feature, in how many rows its threshold feels the penalty.
+    /// For each feature, the number of rows in which the penalty has a gradient for its threshold.
     feeling: Vec<f64>,
 }
 
 impl Jump {
-    /// From where on pre-activations matter to each feature: a little below what is near to its threshold.
+    /// Pre-activations below this do not matter to a feature: a little below the range near its threshold.
     pub fn floors(&self, thresholds: &[f32]) -> Vec<f32> {
         let half = (self.bandwidth / 2.0) as f32;
         thresholds.iter().map(|threshold| threshold - half - 1e-5 * (half + threshold.abs())).collect()
@@ -43,7 +43,7 @@ impl Jump {
         for (value, column) in pre.values.iter_mut().zip(&pre.columns) {
             let feature = *column as usize;
             let (pre, threshold) = (*value, thresholds[feature]);
-            // NaN stays what it is, so that the loss shows it.
+            // NaN stays NaN, so that the loss shows it.
             *value = if pre <= threshold || pre <= 0.0 { 0.0 } else { pre };
             fires += usize::from(pre > threshold);
             is_near.push(nears(pre, threshold));
@@ -62,8 +62,8 @@ impl Jump {
         [self.l0 * off * off, self.l0 * 2.0 * off / target]
     }
 
-    /// The gradient of thresholds. `slopes`: how the error changes with each code; those of codes that are 0 are taken
-    /// away here, since only a threshold feels them. `weight`: what the penalty counts.
+    /// The gradient of thresholds. `slopes`: the derivative of the error by each code; those of zero codes are removed
+    /// here, since only thresholds have that gradient. `weight`: the weight of the penalty.
     pub fn gradient(
         &self,
         jumped: &Jumped,

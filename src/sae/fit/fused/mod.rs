@@ -1,7 +1,7 @@
-//! A step on the processor in f32: one dense product, whose result is never stored, and everything after it sparse.
+//! A fused step on the CPU in f32: one dense product, whose result is never stored, and everything after it sparse.
 //!
-//! It finds what the twin in candle's operations finds, and changes the weights alike, to rounding. A kind takes part by
-//! saying how its codes are chosen ([`Choice`]); a batch with many codes is left to the twin.
+//! It equals the reference implementation in candle's operations, the twin, up to rounding. A kind takes part by
+//! stating how its codes are selected ([`Choice`]); a batch with many codes is left to the twin.
 
 mod auxiliary;
 mod gradients;
@@ -28,10 +28,10 @@ use reconstruct::reconstruct;
 /// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with
 /// 19 % above 0 a step takes two thirds of the twin's time, and as long as that with about 28 %.)
 pub const MOST: f64 = 0.25;
-/// What the square of a part's length is at least.
+/// Minimum squared norm of a part.
 const SHORTEST: f32 = 1e-16;
 
-/// How a kind chooses its codes, and what they cost.
+/// How a kind selects its codes, and their penalty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Choice<'a> {
     /// The k largest of each row.
@@ -44,12 +44,12 @@ pub enum Choice<'a> {
     Above(Jump),
 }
 
-/// What a code costs.
+/// The penalty of a code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cost<'a> {
     /// Its size.
     Size,
-    /// That times the length of its direction.
+    /// That times the norm of its direction.
     Length,
     /// That times the lengths of its direction's parts, so wide, together.
     Parts(&'a [usize]),
@@ -70,19 +70,19 @@ impl Choice<'_> {
 pub struct Computed {
     pub total: f64,
     pub error: f64,
-    /// The length of all gradients together.
+    /// The norm of all gradients together.
     pub norm: f64,
     pub l0: f64,
     pub fve: f64,
     pub silent: Vec<u64>,
-    /// The smallest code, where the kind follows it.
+    /// The smallest code, where the kind tracks it.
     pub smallest: Option<f64>,
-    /// What the kind remembers of this step and those before.
+    /// The kind's own state after this step.
     pub memory: Vec<f64>,
 }
 
-/// The loss and, into `room`, its gradients; nothing where this is the twin's to do. `most`: the share of codes above 0
-/// that is too many.
+/// The loss and, into `room`, its gradients; None where this is left to the twin. `most`: the maximum share of codes
+/// above 0.
 pub fn compute(
     state: &State,
     batch: &Batch,
@@ -149,7 +149,7 @@ struct Step<'a> {
     inputs: &'a Inputs<'a>,
     choice: Choice<'a>,
     recipe: &'a Recipe,
-    /// What the penalty counts at this step.
+    /// The weight of the penalty at this step.
     sparsity: f64,
     silent: &'a [u64],
 }
@@ -255,7 +255,7 @@ impl Step<'_> {
         price * sum
     }
 
-    /// How many rows each feature has not fired for, once this batch has been read.
+    /// Rows since each feature was last active, after this batch.
     fn since(&self, codes: &SparseRows) -> Vec<u64> {
         let mut silent: Vec<u64> = self.silent.iter().map(|rows| rows + self.inputs.rows as u64).collect();
         for (code, column) in codes.values.iter().zip(&codes.columns) {

@@ -1,4 +1,4 @@
-//! What sparse codes leave of a target, and how the error changes with each code.
+//! The residual of sparse codes, and the derivative of the error by each code.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::inputs::Inputs;
 use crate::tensor::kernels::arch;
 use crate::tensor::kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
 
-/// Rows that one piece of work takes; where pieces begin depends on nothing else.
+/// Rows in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
 const PIECE: usize = 64;
 
 /// What is left of a target.
@@ -17,11 +17,11 @@ pub struct Left {
     pub squares: f64,
     /// The sums of its columns.
     pub sums: Vec<f64>,
-    /// For each code its direction's dot product with what is left, times the factor that was asked for.
+    /// For each code the dot product of its direction and the residual, times a factor.
     pub slopes: Vec<f32>,
 }
 
-/// Takes what codes stand for, and a bias where there is one, off a target. `rest`: memory to write to.
+/// Subtracts the decoded codes, and a bias where there is one, from a target. `rest`: memory to write to.
 pub fn reconstruct(
     inputs: &Inputs,
     (target, bias): (&[f32], Option<&[f32]>),

@@ -35,7 +35,7 @@ fn kinds_that_take_part() -> Vec<Arc<dyn Kind>> {
         jump(json!({ "target": 4.0, "estimate": "dictionary_learning" })),
         // Thresholds below 0 let pre-activations through that are no codes.
         jump(json!({ "threshold": -0.1, "target": 4.0 })),
-        // A penalty that is found on the way.
+        // An adaptive penalty.
         kind("relu", json!({ "l1": 0.03, "target": 2.0 })),
         kind("p_anneal", json!({ "l1": 0.03, "p_end": 0.5, "anneal_start": 1, "updates": 4 })),
     ]

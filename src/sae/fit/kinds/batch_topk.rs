@@ -1,5 +1,5 @@
-//! `batch_topk`: the k x rows largest codes of all rows together; later a threshold, the running mean of the smallest code
-//! that was taken (Bussmann et al. 2024).
+//! `batch_topk`: the k x rows largest codes of all rows together; at inference a threshold, the running mean of the
+//! smallest selected code (Bussmann et al. 2024).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub const NAME: &str = "batch_topk";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct BatchTopK {
-        /// How many codes a row has on average.
+        /// Mean number of codes in a row.
         k: usize = 0 => required();
     }
 }

@@ -1,5 +1,5 @@
-//! `crosscoder`: one set of codes for several sites, each of which has a part of the directions; a code costs as much as
-//! these parts are long together (Lindsey et al. 2024).
+//! `crosscoder`: one set of codes for several sites, each of which has a part of the directions; the penalty of a code
+//! is weighted by the sum of the norms of these parts (Lindsey et al. 2024).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,24 +15,23 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "crosscoder";
 
-/// What the square of a part's length is at least, where its gradient is taken.
+/// Minimum squared norm of a part in its gradient.
 const SHORTEST: f64 = 1e-16;
 
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct Crosscoder {
-        /// Weight of the penalty, the mean over rows of the sum of codes, each times the lengths of its direction's parts.
+        /// Weight of the L1 penalty, each code times the norms of its direction's parts.
         l1: Option<f64> = None => at_least(0.0);
-        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
-        /// is said.
+        /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
-        /// How wide the parts are, one for each site.
+        /// The widths of the parts, one for each site.
         widths: Vec<usize> = Vec::new() => required();
     }
 }
 
 impl Crosscoder {
-    /// For each feature the sum of the lengths of its parts: `[d_sae]`.
+    /// For each feature the sum of the norms of its parts: `[d_sae]`.
     fn lengths(&self, decoder: &Tensor) -> Result<Tensor> {
         let mut sum = Tensor::zeros(decoder.dims()[0], decoder.dtype(), decoder.device())?;
         let mut start = 0;
@@ -54,7 +53,7 @@ impl Kind for Crosscoder {
         false
     }
 
-    /// The penalty takes their lengths into account.
+    /// The penalty takes their norms into account.
     fn likes_unit(&self) -> bool {
         false
     }

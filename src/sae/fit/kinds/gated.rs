@@ -1,4 +1,4 @@
-//! `gated`: whether a feature is there and how much are told apart, by the same directions (Rajamanoharan et al. 2024a).
+//! `gated`: gate and magnitude of a feature are separate, with the same directions (Rajamanoharan et al. 2024a).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,16 +16,15 @@ pub const NAME: &str = "gated";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct Gated {
-        /// Weight of the penalty, the mean over rows of the sum of what the gates let through.
+        /// Weight of the L1 penalty on the gates.
         l1: Option<f64> = None => at_least(0.0);
-        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
-        /// is said.
+        /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
     }
 }
 
 impl Gated {
-    /// What decides whether a feature is there. The encoder's bias, which `pre` has in it, is that of the magnitudes.
+    /// The gate pre-activations. The encoder bias, which is part of `pre`, is that of the magnitudes.
     fn gates(&self, pass: &Pass) -> Result<Tensor> {
         let (magnitude, gate) = (pass.params.get(Name::EncoderBias)?, pass.params.get(Name::Gate)?);
         Ok(pass.pre.broadcast_sub(magnitude)?.broadcast_add(gate)?)
@@ -71,7 +70,7 @@ impl Kind for Gated {
         Ok(Some((through.sum(1)?.mean(0)? * l1_or_price(self.l1))?))
     }
 
-    /// What the gates let through is to reconstruct, too, so that they learn at all.
+    /// The gates reconstruct, too, in an auxiliary loss from which they learn.
     fn auxiliary(&self, pass: &Pass) -> Result<Option<Tensor>> {
         Ok(Some(elementwise::relu(&self.gates(pass)?)?))
     }

@@ -1,5 +1,5 @@
-//! `jumprelu`: a threshold for each feature, learned through straight-through estimates, and a penalty on how many codes
-//! there are (Rajamanoharan et al. 2024b).
+//! `jumprelu`: a threshold for each feature, learned with straight-through estimators, and an L0 penalty (Rajamanoharan
+//! et al. 2024b).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,22 +19,21 @@ pub const NAME: &str = "jumprelu";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct JumpRelu {
-        /// Weight of the penalty, the mean number of codes of a row; where there is a `target` as well, of the square of
-        /// codes / target - 1.
+        /// Weight of the penalty: the mean number of codes of a row, or with a `target`, (codes / target - 1)².
         l0: Option<f64> = None => at_least(0.0);
-        /// How many codes a row is to have on average. Alone, it has the penalty's weight found on the way.
+        /// The L0 to reach. Without `l0`, the coefficient is adapted during training.
         target: Option<f64> = None => above(0.0);
-        /// How near to its threshold a pre-activation has to be to move it, for activations of mean square 1.
+        /// How near its threshold a pre-activation has to be to have a gradient for it, at the scale of the input.
         bandwidth: f64 = 0.001 => above(0.0);
-        /// What thresholds begin at.
-        threshold: Option<f64> = None => usually("0.001, or with a `target` what leaves as many codes");
-        /// Whose estimate of how a threshold moves the penalty.
+        /// Initial threshold.
+        threshold: Option<f64> = None => usually("0.001, or with a `target` the one that leaves as many codes");
+        /// Which estimator of the penalty's gradient for thresholds is used.
         estimate: Estimate = Estimate::Paper;
     }
 }
 
 crate::choices! {
-    /// What is near to a threshold, so that the penalty moves it.
+    /// Which pre-activations are near a threshold in the penalty's gradient.
     pub enum Estimate {
         /// Pre-activations on either side of it (equation 12).
         Paper = "paper",
@@ -43,7 +42,7 @@ crate::choices! {
     }
 }
 
-/// What thresholds begin at where nothing else is said.
+/// The default initial threshold.
 const THRESHOLD: f64 = 0.001;
 
 impl JumpRelu {
@@ -53,7 +52,7 @@ impl JumpRelu {
         self.target.filter(|_| self.l0.is_some())
     }
 
-    /// Where a threshold is felt: 1 within half a bandwidth of it (the rectangle of equation 11).
+    /// The rectangle kernel of equation 11: 1 within half a bandwidth of the threshold.
     fn near(&self, pre: &Tensor, threshold: &Tensor) -> Result<Tensor> {
         let distance = pre.detach().broadcast_sub(&threshold.detach())?.abs()?;
         let half = (threshold.detach().zeros_like()? + self.bandwidth / 2.0)?;
@@ -111,7 +110,7 @@ impl Kind for JumpRelu {
         Self::felt(&codes, threshold, &slope)
     }
 
-    /// Equation 12: d/d threshold of whether a feature fires = -1 / bandwidth where the threshold is near.
+    /// Equation 12: d/d threshold of a feature's activity = -1 / bandwidth where the threshold is near.
     fn penalty(&self, pass: &Pass, codes: &Tensor) -> Result<Option<Tensor>> {
         let threshold = pass.params.get(Name::Threshold)?.as_tensor();
         let fires = greater(pass.pre, threshold)?;

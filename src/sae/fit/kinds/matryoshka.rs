@@ -1,5 +1,5 @@
-//! `matryoshka`: batch top-k whose first features, of several lengths of prefix, each reconstruct by themselves
-//! (Bussmann et al. 2025).
+//! `matryoshka`: batch top-k with nested prefixes of features that each reconstruct by themselves (Bussmann et al.
+//! 2025).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,12 +19,12 @@ pub const NAME: &str = "matryoshka";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct Matryoshka {
-        /// How many codes a row has on average.
+        /// Mean number of codes in a row.
         k: usize = 0 => required();
-        /// How many features each prefix has; the last is all of them.
+        /// Features in each prefix; the last has all of them.
         prefixes: Vec<usize> = Vec::new() => required();
-        /// Weight of the error of each prefix. (dictionary_learning divides by their number twice.)
-        weights: Option<Vec<f64>> = None => usually("alike, and 1 together");
+        /// Weight of each prefix's error. (dictionary_learning divides by their number twice.)
+        weights: Option<Vec<f64>> = None => usually("equal, with a sum of 1");
     }
 }
 
@@ -43,7 +43,7 @@ impl Kind for Matryoshka {
         if !rises || self.prefixes.first() == Some(&0) || self.prefixes.last() != Some(&shape.d_sae) {
             return Err(err!(
                 Argument,
-                "expected `prefixes` that rise to {}, the number of features, found {:?}",
+                "expected increasing `prefixes` up to {}, the number of features, found {:?}",
                 shape.d_sae,
                 self.prefixes
             ));
@@ -53,7 +53,7 @@ impl Kind for Matryoshka {
         };
         if let Some(weights) = self.weights.as_ref().filter(|weights| !fit(weights)) {
             let count = self.prefixes.len();
-            return Err(err!(Argument, "expected {count} numbers from 0 on as `weights`, found {weights:?}"));
+            return Err(err!(Argument, "expected {count} numbers of at least 0 as `weights`, found {weights:?}"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Kinds of dictionaries: how codes come about while one is fitted, what keeps them few, and how it ends.
+//! Kinds of dictionaries: encoder, sparsity penalty, and the trained dictionary.
 //!
 //! A kind is a file here and a line in `KINDS`.
 
@@ -33,18 +33,18 @@ pub struct Pass<'a> {
     pub params: &'a Params,
     /// x W_enc^T + b_enc: `[rows, d_sae]`.
     pub pre: &'a Tensor,
-    /// What each feature writes, as it is used in this step.
+    /// The directions, as used in this step.
     pub decoder: &'a Tensor,
     pub progress: Progress<'a>,
 }
 
-/// How far a fit has come.
+/// The progress of a fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// The first is 0.
     pub step: u64,
     pub steps: u64,
-    /// What the kind has remembered of the steps before; nothing before the first.
+    /// The kind's own state after the steps before; None before the first.
     pub memory: &'a [f64],
 }
 
@@ -52,27 +52,27 @@ pub struct Progress<'a> {
 pub trait Kind: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
-    /// Whether the encoder's rows, at length 1, are the directions.
+    /// Whether the normalised encoder rows are the directions.
     fn is_tied(&self) -> bool {
         false
     }
 
-    /// Whether the decoder's bias is taken off the input.
+    /// Whether the decoder bias is subtracted from the input.
     fn is_centred(&self) -> bool {
         true
     }
 
-    /// Whether codes of different features are compared with each other, so that their directions must be alike in length.
+    /// Whether codes of different features are compared with each other, so that their directions need the same norm.
     fn needs_unit(&self) -> bool {
         false
     }
 
-    /// Whether directions are kept at length 1 where nobody says otherwise.
+    /// Whether directions are kept at norm 1 by default.
     fn likes_unit(&self) -> bool {
         !self.is_tied()
     }
 
-    /// Weights beside encoder, decoder and biases, one number a feature, and what they begin at.
+    /// Further weights, one number for each feature, and their initial values.
     fn more(&self) -> Vec<(Name, f64)> {
         Vec::new()
     }
@@ -85,62 +85,61 @@ pub trait Kind: Debug + Send + Sync {
     /// The codes, `[rows, d_sae]`, with gradients.
     fn codes(&self, pass: &Pass) -> Result<Tensor>;
 
-    /// What is added to the error so that codes are few, multiplied by its weight; it is warmed up.
+    /// The sparsity penalty, times its weight; it is warmed up.
     fn penalty(&self, _pass: &Pass, _codes: &Tensor) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
-    /// Reconstructions whose errors count, with their weights: all features at once, unless a kind says otherwise.
+    /// Reconstructions whose errors count, with their weights: all features at once by default.
     fn reconstructions(&self, pass: &Pass, codes: &Tensor) -> Result<Vec<(Tensor, f64)>> {
         Ok(vec![(codes.matmul(pass.decoder)?, 1.0)])
     }
 
-    /// Further codes that reconstruct on their own, through directions that this does not move.
+    /// Auxiliary codes that reconstruct on their own, through detached directions.
     fn auxiliary(&self, _pass: &Pass) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
-    /// The smallest code that this step would take, where a running mean of it becomes a threshold.
+    /// The smallest code selected in this step, for kinds whose threshold is its running mean.
     fn smallest(&self, _codes: &Tensor) -> Result<Option<f64>> {
         Ok(None)
     }
 
-    /// Numbers that it goes on with at the next step, now that it has seen the codes of this one. `powers` gives the mean
-    /// over rows of the sum of these to some power.
+    /// The kind's own state for the next step, given the codes of this one. `powers` gives the mean over rows of the
+    /// sum of these to some power.
     fn remembered(&self, _progress: Progress, _powers: &dyn Fn(f64) -> Result<f64>) -> Result<Vec<f64>> {
         Ok(Vec::new())
     }
 
-    /// How its codes are chosen, where the fused step knows how.
+    /// How its codes are selected, where the fused step supports it.
     fn choice(&self, _progress: Progress) -> Option<Choice<'_>> {
         None
     }
 
-    /// How many codes a row is to have on average, where a penalty is to see to that.
+    /// The L0 to reach, where a penalty adapts to it.
     fn target(&self) -> Option<f64> {
         None
     }
 
-    /// Whether the penalty's size is found on the way, so that there are as many codes; and from what on it begins, where
-    /// that was said.
+    /// Whether the sparsity coefficient is adapted during training; and its initial value, where given.
     fn seeks(&self) -> Option<Option<f64>> {
         None
     }
 
-    /// Whether it begins with about as many codes as are asked for, and not with half of all features.
+    /// Whether training begins at about the target L0, and not with half of all features.
     fn starts_sparse(&self) -> bool {
         self.target().is_some()
     }
 
-    /// The weight that decides from where on a feature fires: a bias, or a threshold.
+    /// The weight that decides where a feature becomes active: a bias, or a threshold.
     fn gate(&self) -> Name {
         Name::EncoderBias
     }
 
-    /// What a finished dictionary makes its codes with; `threshold` is that running mean.
+    /// The activation function of the trained dictionary; `threshold` is that running mean.
     fn activation(&self, params: &Params, threshold: Option<f64>) -> Result<Activation>;
 
-    /// Where prefixes end that reconstruct by themselves.
+    /// The ends of the nested prefixes.
     fn prefixes(&self) -> Vec<usize> {
         Vec::new()
     }
@@ -149,20 +148,17 @@ pub trait Kind: Debug + Send + Sync {
     fn options(&self) -> Value;
 }
 
-/// What a penalty counts, where none is said: its price is found on the way.
+/// The initial weight of a penalty that is adapted during training.
 fn l1_or_price(l1: Option<f64>) -> f64 {
     l1.unwrap_or(1.0)
 }
 
-/// Refuses penalties of which nobody said how large they are.
+/// Refuses penalties without a coefficient or a target.
 fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()> {
     let [name, other] = names;
     if penalty.is_none() && target.is_none() {
-        return Err(err!(
-            Argument,
-            "expected `{name}`, what the penalty counts, or `{other}`, how many codes a row has"
-        )
-        .hint(format!("with `{other}: 32` the penalty is found on the way")));
+        return Err(err!(Argument, "expected `{name}`, the sparsity coefficient, or `{other}`, the L0 to reach")
+            .hint(format!("with `{other}: 32` the coefficient is adapted during training")));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `p_anneal`: a penalty of codes to the power p, which falls from 1, so that small codes cost more and more (Karvonen
-//! et al. 2024).
+//! `p_anneal`: a penalty on codes to the power p, which is annealed from 1, so that small codes cost more and more
+//! (Karvonen et al. 2024).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::tensor::{Tensor, elementwise};
 
 pub const NAME: &str = "p_anneal";
 
-/// Over so many of the last steps the penalties of this p and of the next one are compared, as in the paper.
+/// The number of last steps over which the penalties of this p and of the next one are compared, as in the paper.
 const COMPARED: usize = 10;
 
 crate::options! {
@@ -25,8 +25,7 @@ crate::options! {
         /// Weight of the penalty, the mean over rows of the sum of codes^p, while p is 1; it is adapted with each p, so that
         /// the penalty stays as large.
         l1: Option<f64> = None => at_least(0.0);
-        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
-        /// is said.
+        /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
         /// What p falls to.
         p_end: f64 = 0.2;
@@ -37,7 +36,7 @@ crate::options! {
     }
 }
 
-/// What p is at a step.
+/// p at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Power {
     now: f64,
@@ -152,7 +151,7 @@ mod tests {
         let ends: Vec<u64> = (0..8).filter(|step| at(*step).ends).collect();
         assert_eq!(ends, [2, 4, 6]);
         assert_eq!((at(2).next, at(8).next.map(|p| (p * 10.0).round())), (None, Some(4.0)));
-        // Where it is to begin behind the end, or has more values than steps.
+        // Where it would begin after the end, or has more values than steps.
         assert_eq!(kind.power(7, 2), Power { now: 1.0, next: None, ends: false });
         let many = PAnneal { l1: Some(1.0), target: None, p_end: 0.5, anneal_start: Some(0), updates: 1000 };
         assert!((many.power(10, 10).now - 0.55).abs() < 1e-12);

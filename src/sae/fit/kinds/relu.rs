@@ -1,5 +1,5 @@
-//! `relu`: a decoder of its own and an L1 penalty (Bricken et al. 2023), weighted by the directions' lengths where asked
-//! (Conerly et al. 2024).
+//! `relu`: an untied decoder and an L1 penalty (Bricken et al. 2023), optionally weighted by the norms of the
+//! directions (Conerly et al. 2024).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,10 +17,9 @@ pub const NAME: &str = "relu";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct Relu {
-        /// Weight of the penalty, the mean over rows of the sum of codes.
+        /// Weight of the L1 penalty, the mean over rows of the sum of codes.
         l1: Option<f64> = None => at_least(0.0);
-        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
-        /// is said.
+        /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
         /// Whether each code counts as much as its direction is long.
         weighted: bool = false;
@@ -32,7 +31,7 @@ impl Kind for Relu {
         NAME
     }
 
-    /// At length 1 all directions would weigh the same.
+    /// At norm 1 all directions would weigh the same.
     fn likes_unit(&self) -> bool {
         !self.weighted
     }

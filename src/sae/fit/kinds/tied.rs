@@ -1,4 +1,4 @@
-//! `tied`: the encoder's rows, at length 1, are the directions; an L1 penalty (Cunningham et al. 2023, equations 1 to 4).
+//! `tied`: the normalised encoder rows are the directions; an L1 penalty (Cunningham et al. 2023, equations 1 to 4).
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,10 +16,9 @@ pub const NAME: &str = "tied";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct Tied {
-        /// Weight of the penalty, the mean over rows of the sum of codes.
+        /// Weight of the L1 penalty, the mean over rows of the sum of codes.
         l1: Option<f64> = None => at_least(0.0);
-        /// How many codes a row is to have on average: the penalty's weight is found on the way, from `l1` on where that
-        /// is said.
+        /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
     }
 }

@@ -17,7 +17,7 @@ pub const NAME: &str = "topk";
 crate::options! {
     #[derive(Debug, Serialize)]
     pub struct TopK {
-        /// How many codes a row has.
+        /// Number of codes in a row.
         k: usize = 0 => required();
     }
 }

@@ -1,4 +1,4 @@
-//! Sweeps against fits one by one, stopped and gone on with.
+//! Sweeps against single fits, interrupted and resumed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ fn plain((recipe, d_sae): (Recipe, usize)) -> Member<'static> {
     Member { recipe, d_sae, keep: None }
 }
 
-/// All that a fit has come to, as numbers.
+/// The complete result of a fit, as numbers.
 fn told(fitted: &Fitted) -> (History, Vec<f64>) {
     let codes = floats(&fitted.sae.encode(&x()).unwrap()).unwrap();
     (fitted.history.clone(), [codes, floats(fitted.sae.directions()).unwrap()].concat())
@@ -76,9 +76,9 @@ fn a_sweep_that_is_resumed_ends_with_the_same_bytes_wherever_each_had_come_to() 
     run("whole", u64::MAX).unwrap();
     let error = run("resumed", 3).err().unwrap();
     assert_eq!(error.message, "cannot read on");
-    assert_eq!(error.hint.as_deref(), Some("the 2 steps before are kept in resumed/0"));
+    assert_eq!(error.hint.as_deref(), Some("the 2 steps before are saved in resumed/0"));
     run("ahead", 6).err().unwrap();
-    // One had come further than the others when all of them were killed, and one is new.
+    // One was at a later step than the others when all of them were killed, and one is new.
     std::fs::copy(place("ahead", 1), place("resumed", 1)).unwrap();
     std::fs::remove_file(place("resumed", 3)).unwrap();
     run("resumed", u64::MAX).unwrap();
@@ -118,7 +118,7 @@ fn an_interruption_keeps_what_all_have_come_to() {
     assert!(found.iter().all(|fitted| !fitted.is_whole && fitted.failed.is_none()));
 }
 
-/// Rows during which somebody presses Ctrl-C.
+/// Rows during which Ctrl-C is pressed.
 struct Interrupting {
     rows: OfTensor,
     left: u64,
@@ -150,7 +150,7 @@ fn fits_that_cannot_read_together_are_refused() {
     all[1].0.batch = 8;
     let members = all.into_iter().map(plain).collect();
     let error = Sweep::new(members, reader(9), &Task::default()).err().unwrap();
-    assert_eq!(error.message, "fits that read together have one `batch` and one `scaled`");
+    assert_eq!(error.message, "the fits of a sweep share one `batch` and one `scaled`");
     let error = Sweep::new(Vec::new(), reader(9), &Task::default()).err().unwrap();
     assert_eq!(error.message, "expected at least one dictionary to fit, found none");
 }

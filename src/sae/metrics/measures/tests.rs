@@ -103,7 +103,7 @@ proptest! {
             meter.add(seen, &Task::default()).unwrap();
             start += count;
         }
-        // Not nearly, but to the last bit.
+        // Bit for bit.
         prop_assert_eq!(meter.finish().unwrap(), whole);
     }
 }
