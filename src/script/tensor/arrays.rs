@@ -31,7 +31,7 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
 }
 
 /// The bounds of a range, the upper one not included.
-pub(super) fn range(value: &Dynamic) -> Option<(i64, i64)> {
+pub(in crate::script) fn range(value: &Dynamic) -> Option<(i64, i64)> {
     if let Some(range) = value.read_lock::<Range<i64>>() {
         return Some((range.start, range.end));
     }

@@ -5,12 +5,14 @@
 
 mod given;
 mod infer;
+mod named;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use self::given::Given;
+pub use self::named::weight;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
