@@ -238,9 +238,9 @@ fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<(
             None => false,
             Some(last) => {
                 let answer = compare.call_raw(&ctx, None, [last.clone(), value.clone()])?;
-                answer.as_bool().map_err(|_| {
-                    err!(Argument, "expected a bool from the comparison, found {}", described(&answer))
-                })?
+                answer
+                    .as_bool()
+                    .map_err(|_| err!(Argument, "expected a bool from the comparison, found {}", described(&answer)))?
             }
         };
         if !is_same {

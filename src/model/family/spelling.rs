@@ -62,7 +62,51 @@ fn respelt(given: &Map<String, Value>, name: impl Fn(&str) -> Option<&'static st
             return Err(err!(Argument, "expected one of `{key}` and `{other}`, found both")
                 .hint("they are two names of the same"));
         }
-        all.insert(spelt.into(), value.clone());
+        all.insert(spelt.into(), if key == spelt { value.clone() } else { worded(spelt, value) });
     }
     Ok(all)
+}
+
+/// What is said of an activation under one name in the words that belong to another.
+fn worded(key: &str, value: &Value) -> Value {
+    let word = match (key, value.as_str()) {
+        ("act", Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh")) => "gelu_tanh",
+        ("act", Some("gelu_python")) => "gelu",
+        ("act", Some("swish")) => "silu",
+        ("hidden_act" | "activation_function", Some("gelu_tanh")) => "gelu_new",
+        _ => return value.clone(),
+    };
+    word.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::model::init::described;
+
+    #[test]
+    fn sizes_have_either_spelling() {
+        let config = |options| described(&options).map(|(config, _)| config);
+        let ours = json!({"layers": 1, "d_model": 8, "heads": 2, "d_mlp": 16, "vocab": 10, "context": 2048});
+        let theirs = json!({"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16,
+            "vocab_size": 10, "max_position_embeddings": 2048});
+        assert_eq!(config(theirs.clone()), config(ours.clone()));
+        for family in ["gpt_neox", "gpt2", "llama", "gptj"] {
+            let of = |options: &serde_json::Value| {
+                let mut options = options.clone();
+                options["model_type"] = family.into();
+                config(options).unwrap_or_else(|e| panic!("{family}: {e}"))
+            };
+            assert_eq!(of(&theirs), of(&ours), "{family}");
+            assert_eq!((of(&ours).layers, of(&ours).context, of(&ours).vocab), (1, 2048, 10), "{family}");
+        }
+        let (_, published) = described(&json!({"model_type": "gpt2", "layers": 1, "act": "gelu_tanh"})).unwrap();
+        let written = published.unwrap().config_json;
+        assert_eq!(written, json!({"model_type": "gpt2", "n_layer": 1, "activation_function": "gelu_new"}));
+        let both = config(json!({"model_type": "gpt_neox", "layers": 1, "num_hidden_layers": 2})).unwrap_err();
+        assert_eq!(both.message, "expected one of `layers` and `num_hidden_layers`, found both");
+        let unknown = config(json!({"model_type": "gpt_neox", "contexts": 1})).unwrap_err();
+        assert!(unknown.message.contains("`contexts`"), "{unknown}");
+    }
 }

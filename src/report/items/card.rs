@@ -28,7 +28,9 @@ impl Item for Card {
         let widest = names.max().unwrap_or(0).min(screen.width / 2);
         for (name, value) in &self.fields {
             let name = screen::left(&screen::fitted(&visible(name), widest), widest);
-            let mut written = screen::wrapped(&screen.shortened(&written(value)), screen.width.saturating_sub(widest + 2)).into_iter();
+            let mut written =
+                screen::wrapped(&screen.shortened(&written(value)), screen.width.saturating_sub(widest + 2))
+                    .into_iter();
             lines.push(format!("{}  {}", screen.dim(&name), written.next().unwrap_or_default()));
             lines.extend(written.map(|rest| format!("{}  {rest}", " ".repeat(widest))));
         }

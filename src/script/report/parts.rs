@@ -35,9 +35,13 @@ pub(in crate::script) fn counted(index: &Given, len: usize, of: &str, what: &str
 
 /// A row as a map of its cells.
 fn row(table: &Table, place: usize) -> Result<Map> {
-    if let Some(name) = table.columns.iter().find(|name| table.columns.iter().filter(|other| other == name).count() > 1) {
-        return Err(err!(Name, "expected columns of different names for a row as a map, found `{name}` more than once")
-            .hint("`table.rows` has the rows as lists"));
+    if let Some(name) = table.columns.iter().find(|name| table.columns.iter().filter(|other| other == name).count() > 1)
+    {
+        return Err(err!(
+            Name,
+            "expected columns of different names for a row as a map, found `{name}` more than once"
+        )
+        .hint("`table.rows` has the rows as lists"));
     }
     let cells = table.row(place).ok_or_else(|| err!(Bug, "a row beyond the last"))?;
     Ok(cells.map(|(name, cell)| (name.into(), value(cell))).collect())

@@ -1,9 +1,10 @@
 //! The weights of any model under the names and in the shapes of TransformerLens, which people type.
 
-use super::{EMBED, place};
+use super::{Age, EMBED, place};
 use crate::base::Result;
 use crate::model::config::Config;
 use crate::model::layout::From;
+use crate::model::load::together;
 use crate::model::weights::Weights;
 use crate::tensor::{Tensor, matmul};
 
@@ -42,7 +43,7 @@ fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>>
     let spread = [".W_K", ".W_V", ".b_K", ".b_V"].into_iter().find(|part| narrow && name.ends_with(part));
     let kept = spread.map_or_else(|| name.to_string(), |part| name.replace(part, &format!("._{}", &part[1..])));
     for (ours, weight) in weights.named(config)? {
-        if let Some(from) = place(&ours, config)
+        if let Some(from) = place(&ours, config, Age::Now)
             && called(&from) == Some(&kept)
         {
             let theirs = turned(&from, &weight, config)?;
@@ -55,28 +56,28 @@ fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>>
 
 fn called(from: &From) -> Option<&String> {
     match from {
-        From::Same(name) | From::Transposed(name) | From::HeadsOut(name) | From::HeadsIn(name) | From::Flat(name) => {
-            Some(name)
-        }
+        From::Same(name)
+        | From::Transposed(name)
+        | From::HeadsOut(name)
+        | From::HeadsIn(name)
+        | From::HeadRows(name)
+        | From::Flat(name) => Some(name),
         From::Rows { .. } | From::Columns { .. } | From::OfEachHead { .. } => None,
     }
 }
 
 /// One of our weights in the shape that TransformerLens has it in.
 fn turned(from: &From, weight: &Tensor, config: &Config) -> Result<Tensor> {
+    let theirs = together(&[(from, weight.contiguous()?)], config.d_head)?;
     Ok(match from {
-        From::Transposed(_) => weight.t()?,
-        From::HeadsOut(_) => weight.contiguous()?.reshape(((), config.d_head, config.d_model))?.transpose(1, 2)?,
-        From::HeadsIn(_) => weight.t()?.contiguous()?.reshape(((), config.d_head, config.d_model))?,
-        From::Flat(_) => weight.reshape(((), config.d_head))?,
         // There the factor of the embeddings is in the embeddings, and the weight of a norm is never told from 1.
         From::Same(name) if name == EMBED => match config.embed_scale {
-            Some(scale) => weight.affine(scale, 0.0)?,
-            None => weight.clone(),
+            Some(scale) => theirs.affine(scale, 0.0)?,
+            None => theirs,
         },
-        From::Same(name) if name.ends_with(".w") && config.norm_plus_one => weight.affine(1.0, 1.0)?,
-        From::Same(name) if name == "pos_embed.W_pos" => weight.narrow(0, config.position_offset, config.context)?,
-        _ => weight.clone(),
+        From::Same(name) if name.ends_with(".w") && config.norm_plus_one => theirs.affine(1.0, 1.0)?,
+        From::Same(name) if name == "pos_embed.W_pos" => theirs.narrow(0, config.position_offset, config.context)?,
+        _ => theirs,
     })
 }
 
@@ -139,7 +140,7 @@ mod tests {
             let weights = made(&config);
             let names = config.parameters().unwrap();
             for (ours, shape) in &names {
-                let theirs = place(ours, &config).map(|from| called(&from).unwrap().clone());
+                let theirs = place(ours, &config, Age::Now).map(|from| called(&from).unwrap().clone());
                 // Norms of queries and keys have none.
                 let Some(theirs) = theirs else { continue };
                 let found = weight(&weights, &config, &theirs).unwrap().unwrap();

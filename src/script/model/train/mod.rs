@@ -38,9 +38,9 @@ impl Start {
             return Ok(Start::Model(model.clone()));
         }
         match value.is::<Map>() {
-            true => {
-                init::described(&json_of(value, &Task::default())?).map(|described| Start::New(described.into())).map_err(|e| e.arg(0))
-            }
+            true => init::described(&json_of(value, &Task::default())?)
+                .map(|described| Start::New(described.into()))
+                .map_err(|e| e.arg(0)),
             false => Err(crate::script::value::given(0, "config", value).refuse("a map or a model")),
         }
     }
