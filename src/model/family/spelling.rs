@@ -92,7 +92,7 @@ mod tests {
         let theirs = json!({"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16,
             "vocab_size": 10, "max_position_embeddings": 2048});
         assert_eq!(config(theirs.clone()), config(ours.clone()));
-        for family in ["gpt_neox", "gpt2", "llama", "gptj"] {
+        for family in ["gpt_neox", "gpt2", "llama"] {
             let of = |options: &serde_json::Value| {
                 let mut options = options.clone();
                 options["model_type"] = family.into();

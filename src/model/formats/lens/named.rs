@@ -120,8 +120,7 @@ fn of_head(weight: &Tensor, config: &Config, head: usize) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::model::samples::configs;
-    use crate::tensor::samples::f64s;
-    use crate::tensor::{Device, Number};
+    use crate::tensor::{Device, Number, floats};
 
     fn made(config: &Config) -> Weights {
         let mut count = 0_u32;
@@ -167,8 +166,8 @@ mod tests {
             };
             let qk = matmul::matmul(&get("W_Q"), &get("W_K").t().unwrap()).unwrap();
             let ov = matmul::matmul(&get("W_V"), &get("W_O")).unwrap();
-            assert_eq!(f64s(&weights.qk(&config, layer, head).unwrap()), f64s(&qk));
-            assert_eq!(f64s(&weights.ov(&config, layer, head).unwrap()), f64s(&ov));
+            assert_eq!(floats(&weights.qk(&config, layer, head).unwrap()), floats(&qk));
+            assert_eq!(floats(&weights.ov(&config, layer, head).unwrap()), floats(&ov));
             assert!(Number::of(&qk.sum_all().unwrap()).unwrap().as_f64() > 0.0);
         }
     }
