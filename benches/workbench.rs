@@ -142,6 +142,12 @@ fn in_process() -> Vec<(String, String)> {
         let each = loop_time(&mut session, call, calls).saturating_sub(empty).as_secs_f64() / f64::from(calls);
         rows.push((format!("one native call, {what}"), format!("{:.0} ns", each * 1e9)));
     }
+    run(
+        &mut session,
+        "let x = tensor::randn([60_000, 193], #{ seed: 1 }); let g = tensor::randn([60_000, 4], #{ seed: 2 });",
+    );
+    let tall = timed(|| run(&mut session, "x.transpose() @ g;"), 11);
+    rows.push(("`x.transpose() @ g`, 60,000 x 193 and 60,000 x 4".into(), milliseconds(tall)));
     rows
 }
 

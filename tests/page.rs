@@ -46,6 +46,13 @@ frame.onload = () => {
   const page = frame.contentDocument;
   const open = () => [...page.querySelectorAll("details.feature")].map(card => card.open ? 1 : 0).join("");
   const before = open();
+  const drawing = page.querySelector("figure.circuit");
+  const fits = () => drawing.scrollWidth <= drawing.clientWidth;
+  drawing.querySelector("svg").setAttribute("width", 3000);
+  drawing.querySelector("svg").setAttribute("viewBox", "0 0 3000 900");
+  const sizes = [fits()];
+  drawing.querySelector(".whole").click();
+  sizes.push(fits());
   const node = page.querySelectorAll("figure.circuit a")[1];
   node.focus();
   const reached = page.activeElement === node;
@@ -53,7 +60,7 @@ frame.onload = () => {
   setTimeout(() => {
     const shown = page.querySelector("details.feature[open] .contexts").checkVisibility();
     const made = page.querySelectorAll("img, script").length;
-    if (document.title == "waiting") document.title = [before, open(), reached, shown, made].join(" ");
+    if (document.title == "waiting") document.title = [before, open(), reached, shown, made, ...sizes].join(" ");
   }, 200);
 };
 </script>
@@ -159,6 +166,6 @@ fn a_click_on_a_node_of_a_circuit_opens_its_card() {
     let words = ["--allow-file-access-from-files", "--virtual-time-budget=3000", "--dump-dom"];
     let dom = String::from_utf8(browse(chromium, &folder.path().join("profile"), &words, &click)).unwrap();
     let (closed, opened) = ("0".repeat(cards), format!("01{}", "0".repeat(cards - 2)));
-    assert_eq!(title(&dom), format!("{closed} {opened} true true 0"));
+    assert_eq!(title(&dom), format!("{closed} {opened} true true 0 true false"));
     photograph(chromium, folder.path(), &page);
 }

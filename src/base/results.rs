@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Result, names};
+use crate::err;
+
 /// One value of a table or a card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -58,6 +61,40 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+impl Table {
+    /// The cells under a name, from the first row to the last.
+    pub fn column(&self, name: &str) -> Result<Vec<&Cell>> {
+        let places: Vec<usize> = (0..self.columns.len()).filter(|place| self.columns[*place] == name).collect();
+        match places.as_slice() {
+            [place] => Ok(self.rows.iter().map(|row| row.get(*place).unwrap_or(&Cell::Missing)).collect()),
+            [] => {
+                let near = names::nearest(name, self.columns.iter().map(String::as_str));
+                Err(err!(Name, "this table has no column `{name}`").hint(match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => self.listed(),
+                }))
+            }
+            several => Err(err!(Name, "expected one column `{name}`, found {}", several.len())
+                .hint("`table.rows` has the cells of all columns, row after row")),
+        }
+    }
+
+    /// The names of the columns as one sentence.
+    fn listed(&self) -> String {
+        match self.columns.as_slice() {
+            [] => "it has no columns".into(),
+            columns => format!("it has {}", columns.join(", ")),
+        }
+    }
+
+    /// One row, each cell with the name of its column.
+    pub fn row(&self, place: usize) -> Option<impl Iterator<Item = (&str, &Cell)>> {
+        let row = self.rows.get(place)?;
+        let cells = (0..self.columns.len()).map(|column| row.get(column).unwrap_or(&Cell::Missing));
+        Some(self.columns.iter().map(String::as_str).zip(cells))
+    }
+}
+
 /// A matrix of numbers with a label for every row and column, as of a heat map: sites by positions, layers by heads.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Grid {
@@ -97,4 +134,25 @@ pub struct HeatText {
     pub values: Vec<f64>,
     /// What the numbers are, with their unit.
     pub quantity: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_found_by_name() {
+        let table = Table {
+            title: String::new(),
+            columns: ["step", "loss", "by", "by"].map(String::from).into(),
+            rows: vec![vec![0_i64.into(), 2.5.into()], vec![1_i64.into()]],
+        };
+        assert_eq!(table.column("loss"), Ok(vec![&Cell::Float(2.5), &Cell::Missing]));
+        let hint = |name: &str| table.column(name).unwrap_err().hint.unwrap();
+        assert_eq!(hint("los"), "did you mean `loss`?");
+        assert_eq!(hint("fve"), "it has step, loss, by, by");
+        assert!(hint("by").contains("`table.rows`"));
+        assert_eq!(table.row(1).unwrap().nth(1), Some(("loss", &Cell::Missing)));
+        assert!(table.row(2).is_none());
+    }
 }

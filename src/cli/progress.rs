@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::base::task::{Bar, Progress, Silent, human, time_left};
+use crate::report::number::{digits, fixed};
 use crate::report::symbols::visible;
 use crate::script::console::to_stderr;
 
@@ -39,8 +40,12 @@ impl Bars {
     fn labelled(&self, label: &str, total: Option<u64>, had: &Arc<AtomicU64>) -> ProgressBar {
         let bar = match total {
             Some(total) => self.all.add(ProgressBar::new(total)).with_style(
-                style("{prefix} {wide_bar} {human_pos}/{human_len}  {per_sec}  {left}{msg}")
-                    .with_key("left", left(had)),
+                style("{prefix} {wide_bar} {human_pos}/{human_len}  {rate}  {left}{msg}")
+                    .with_key("left", left(had))
+                    .with_key("rate", |state: &ProgressState, line: &mut dyn Write| {
+                        // As below.
+                        let _unseen = write!(line, "{}/s", rate(state.per_sec()));
+                    }),
             ),
             None => self
                 .all
@@ -78,6 +83,11 @@ fn left(had: &Arc<AtomicU64>) -> impl Fn(&ProgressState, &mut dyn Write) + Clone
     }
 }
 
+/// Whole from 100 on, and three significant digits below.
+fn rate(per_second: f64) -> String {
+    if per_second >= 100.0 { fixed(per_second, 0) } else { digits(per_second, 3) }
+}
+
 fn style(template: &str) -> ProgressStyle {
     // The templates are ours; one that does not parse falls back to the plain bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -107,6 +117,11 @@ impl Drop for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_has_no_more_digits_than_are_read() {
+        assert_eq!([12_314.561_8, 104.2, 3.141_59].map(rate), ["12,315", "104", "3.14"]);
+    }
 
     #[test]
     fn a_label_is_one_line_without_codes() {

@@ -151,7 +151,7 @@ pub fn extremes(title: &str, logits: &[f64], name: &dyn Fn(u32) -> String, count
     let rows = order.iter().zip(order.iter().rev()).take(count.min(order.len() / 2));
     Table {
         title: title.into(),
-        columns: ["raised", "by", "lowered", "by"].map(String::from).to_vec(),
+        columns: ["raised", "raised by", "lowered", "lowered by"].map(String::from).to_vec(),
         rows: rows
             .map(|(up, down)| vec![name(*up).into(), of(*up).into(), name(*down).into(), of(*down).into()])
             .collect(),

@@ -5,7 +5,7 @@ use rand_distr::StandardNormal;
 use serde_json::{Map, Value};
 
 use super::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
-use super::family::{self, with_head_size};
+use super::family::{self, spelling, with_head_size};
 use super::load::Published;
 use super::weights::Weights;
 use crate::base::{Result, Task, memory, names};
@@ -19,12 +19,12 @@ const SPREAD: f64 = 0.02;
 const PIECE: usize = 1 << 16;
 
 /// A config from what the user states: the fields of our own, or those of a published family as a config.json has them,
-/// `model_type` among them; such a model is saved as that family's models are.
+/// `model_type` among them; such a model is saved as that family's models are. Sizes may have either spelling in both.
 pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
     if options.get("model_type").is_none() {
         return Ok((config(options)?, None));
     }
-    let config_json = whole_numbers(options);
+    let config_json = spelling::theirs(&whole_numbers(options))?;
     let layout = family::read(&config_json, &[])?;
     Ok((layout.config.clone(), Some(Published { config_json, layout })))
 }
@@ -35,6 +35,7 @@ pub fn described(options: &Value) -> Result<(Config, Option<Published>)> {
 pub fn config(options: &Value) -> Result<Config> {
     let given = options.as_object().ok_or_else(|| err!(Argument, "expected a map of options, found {options}"))?;
     let given: Map<String, Value> = given.iter().map(|(key, value)| (key.clone(), whole_numbers(value))).collect();
+    let given = spelling::ours(&given)?;
     if !given.contains_key("vocab") {
         return Err(err!(Argument, "expected the option `vocab`, found none").hint("it is the number of tokens"));
     }

@@ -63,6 +63,8 @@ pub enum From {
     HeadsOut(String),
     /// From `[heads, d_head, out]`: TransformerLens' `W_O`.
     HeadsIn(String),
+    /// From `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
+    HeadRows(String),
     /// From `[heads, d_head]`: TransformerLens' `b_Q`.
     Flat(String),
 }

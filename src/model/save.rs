@@ -183,6 +183,7 @@ mod tests {
                 ((0..parts).map(|part| From::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows]),
                 (vec![From::HeadsOut(name())], vec![heads, inner, d_head]),
                 (vec![From::HeadsIn(name())], vec![heads, d_head, inner]),
+                (vec![From::HeadRows(name())], vec![heads, d_head, inner]),
                 (vec![From::Flat(name())], vec![heads, d_head]),
             ];
             for (froms, shape) in cases {

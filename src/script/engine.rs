@@ -38,6 +38,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(numbers::more),
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
+        exported_manifest!(report::parts::methods),
         exported_manifest!(run::globals),
         exported_manifest!(show::globals),
     ];
@@ -68,6 +69,7 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     for manifest in globals() {
         engine.register_global_module(binding::module(&[manifest]).into());
     }
+    engine.register_global_module(report::parts::iteration().into());
     engine.register_global_module(tensor::iteration().into());
     engine.register_global_module(standins::module().into());
     operators(&mut engine);

@@ -137,6 +137,15 @@ impl Given {
         self.each("a string or an array of strings", Given::text)
     }
 
+    /// What things are called: strings, or numbers as they are written.
+    pub fn labels(&self) -> Result<Vec<String>> {
+        self.each("a name or an array of names", |given| match (given.integer(), given.number()) {
+            (Ok(whole), _) => Ok(whole.to_string()),
+            (_, Ok(number)) => Ok(number_text(number)),
+            _ => given.text(),
+        })
+    }
+
     fn each<T>(&self, wanted: &str, take: impl Fn(&Given) -> Result<T>) -> Result<Vec<T>> {
         let Some(array) = self.value.read_lock::<Array>() else {
             return take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted));

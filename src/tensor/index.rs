@@ -189,6 +189,27 @@ fn bound(at: i64, size: usize) -> Result<usize> {
         .ok_or_else(|| err!(Index, "expected a range within 0..{size}, found the bound {at}"))
 }
 
+/// Where the elements are that are not 0: `[n]` of one axis, else `[n, axes]`.
+pub fn nonzero(t: &Tensor) -> Result<Tensor> {
+    element::room(t.dims(), DType::F64)?;
+    let places: Vec<usize> =
+        element::floats(t)?.iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| i).collect();
+    let axes = t.rank();
+    element::room(&[places.len(), axes], DType::I64)?;
+    let mut found = Vec::with_capacity(places.len() * axes);
+    for place in &places {
+        let mut inside = *place;
+        let start = found.len();
+        for size in t.dims().iter().rev() {
+            found.push((inside % size) as i64);
+            inside /= size;
+        }
+        found[start..].reverse();
+    }
+    let dims = if axes == 1 { vec![places.len()] } else { vec![places.len(), axes] };
+    element::int_tensor(found, &dims, t.device())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::create;

@@ -55,10 +55,21 @@ fn product_dims(left: &Tensor, right: &Tensor, a: &Tensor, b: &Tensor) -> Result
     Ok(dims)
 }
 
+/// Whether this is `x^T y` of two tall thin matrices, x the wider one and there as it was before it was turned.
+fn is_tall(left: &Tensor, right: &Tensor) -> bool {
+    let (&[rows, inner], &[_, columns]) = (left.dims(), right.dims()) else { return false };
+    let turned = left.stride() == [1, rows] && rows > 1;
+    turned && inner >= 4096 && inner >= 16 * rows && columns <= 16 && rows >= 4 * columns
+}
+
 fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let inner = left.dims()[left.rank() - 1];
     if inner == 0 || dims.contains(&0) {
         return Ok(Tensor::zeros(dims, left.dtype(), left.device())?);
+    }
+    if is_tall(left, right) {
+        // gemm goes through the long side for each of the few columns; the other way round once.
+        return Ok(right.t()?.matmul(&left.t()?)?.t()?.contiguous()?);
     }
     if right.rank() == 2 && left.rank() > 2 {
         // One large product is faster than a batch of products with the same matrix.
@@ -147,6 +158,18 @@ mod tests {
             f64s(&outer(&count(&[2], DType::U8), &count(&[3], DType::U8)).unwrap()),
             [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]
         );
+    }
+
+    #[test]
+    fn tall_thin_matrices_have_the_product_that_others_have() {
+        let (x, y) = (count(&[8192, 40], DType::F64), count(&[8192, 3], DType::F64));
+        let turned = x.t().unwrap();
+        assert!(is_tall(&turned, &y) && !is_tall(&turned.contiguous().unwrap(), &y));
+        let product = matmul(&turned, &y).unwrap();
+        assert_eq!(product.dims(), [40, 3]);
+        // Whole numbers are exact, in whatever order they are added.
+        assert_eq!(f64s(&product), f64s(&matmul(&turned.contiguous().unwrap(), &y).unwrap()));
+        assert!(!is_tall(&count(&[100, 40], DType::F32).t().unwrap(), &count(&[100, 3], DType::F32)));
     }
 
     proptest! {

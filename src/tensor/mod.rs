@@ -18,6 +18,7 @@ mod element;
 pub mod elementwise;
 mod error;
 pub mod files;
+pub mod fourier;
 pub mod gather;
 pub mod index;
 pub mod kernels;

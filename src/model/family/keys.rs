@@ -116,6 +116,11 @@ impl<'a> Keys<'a> {
         Ok(Self { fields, asked: BTreeSet::new(), place })
     }
 
+    /// The keys that were asked for so far.
+    pub fn asked(&self) -> &BTreeSet<&'static str> {
+        &self.asked
+    }
+
     /// A value that is there; null counts.
     pub fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);

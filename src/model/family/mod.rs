@@ -6,6 +6,7 @@ pub mod keys;
 mod llama_names;
 mod names;
 mod rope;
+pub mod spelling;
 
 mod gemma;
 mod gemma2;

@@ -102,7 +102,7 @@ impl From {
     pub fn name(&self) -> &str {
         match self {
             From::Same(name) | From::Transposed(name) | From::Flat(name) => name,
-            From::HeadsOut(name) | From::HeadsIn(name) => name,
+            From::HeadsOut(name) | From::HeadsIn(name) | From::HeadRows(name) => name,
             From::Rows { name, .. } | From::Columns { name, .. } | From::OfEachHead { name, .. } => name,
         }
     }
@@ -115,6 +115,7 @@ impl From {
             From::Flat(name) => From::Flat(rename(name)),
             From::HeadsOut(name) => From::HeadsOut(rename(name)),
             From::HeadsIn(name) => From::HeadsIn(rename(name)),
+            From::HeadRows(name) => From::HeadRows(rename(name)),
             From::Rows { name, start, count } => From::Rows { name: rename(name), start, count },
             From::Columns { name, start, count } => From::Columns { name: rename(name), start, count },
             From::OfEachHead { name, heads, parts, part } => {

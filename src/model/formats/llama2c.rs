@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::base::{Sizes, llama};
-use super::reader::{Reader, elements};
 use crate::base::{Result, memory, names};
 use crate::model::config::{Config, Rotary, Scaling};
 use crate::model::layout::{From, Layout, Source};
+use crate::tensor::files::reader::{Reader, elements};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 

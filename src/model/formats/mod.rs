@@ -5,4 +5,3 @@ pub mod gguf;
 pub mod lens;
 pub mod llama2c;
 pub mod pickle;
-mod reader;

@@ -19,6 +19,7 @@ impl From {
             (From::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
             (From::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
             (From::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
+            (From::HeadRows(_), &[out, inner]) => vec![out / d_head, d_head, inner],
             (From::Flat(_), &[out]) => vec![out / d_head, d_head],
             _ => bail!(Bug, "a weight of shape {ours:?} cannot lie in a file as {self:?}"),
         })
@@ -37,6 +38,7 @@ impl From {
             }
             From::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
             From::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
+            From::HeadRows(_) => whole.flatten(0, 1)?,
             From::Flat(_) => whole.flatten_all()?,
         })
     }
@@ -62,6 +64,10 @@ pub fn together(parts: &[(&From, Tensor)], d_head: usize) -> Result<Tensor> {
         From::HeadsIn(_) => {
             let (out, inner) = one.dims2()?;
             one.t()?.contiguous()?.reshape((inner / d_head, d_head, out))?
+        }
+        From::HeadRows(_) => {
+            let (out, inner) = one.dims2()?;
+            one.reshape((out / d_head, d_head, inner))?
         }
         From::Flat(_) => one.reshape(((), d_head))?,
     })

@@ -59,13 +59,14 @@ fn lay_out(chart: &Chart, grid: &Grid, map: &ColourMap, notes: Vec<String>) -> S
     let (row_count, column_count) = (grid.rows.len() as f64, grid.columns.len() as f64);
     let rows: Vec<String> = grid.rows.iter().map(|r| TICK.fitted(&token(r), most_wide * 0.28)).collect();
     let widest = rows.iter().map(|r| TICK.width(r)).fold(0.0, f64::max);
-    let left = PAD + label_room(&chart.y.label) + widest + 8.0;
+    // On the grid of pixels, as the cells' sizes are.
+    let left = (PAD + label_room(&chart.y.label) + widest + 8.0).ceil();
     let bar_room = BAR_GAP + BAR_WIDTH + bar_label_room(grid, map);
     let across = (most_wide - left - bar_room - PAD).max(40.0) / column_count;
     let cell_width = whole(across.min(CELL_WIDTH));
     let columns = layout::labels_below(&grid.columns, cell_width, 130.0);
     let title = layout::title_lines(&chart.title, most_wide);
-    let top = PAD + layout::title_height(&title) + 2.0;
+    let top = (PAD + layout::title_height(&title) + 2.0).ceil();
     let below = columns.depth + 8.0 + label_room(&chart.x.label);
     let down = (most_high - top - below - PAD).max(40.0) / row_count;
     // Where cells are narrow they are at most twice as high, unless that would be too small to see.
@@ -114,7 +115,11 @@ fn draw_cells(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) 
                 continue;
             }
             let (from, to) = (sheet.left + start as f64 * wide, sheet.left + (column + 1) as f64 * wide - gap);
-            canvas.rectangle((from, top), (to, top + high - gap), colour)?;
+            // Without gaps each reaches a little under the next one, so that no seams show at any size.
+            let under = |is_last: bool| if gap > 0.0 || is_last { 0.0 } else { 0.6 };
+            let right = to + under(column + 1 == values.len());
+            let bottom = top + high - gap + under(row + 1 == grid.rows.len());
+            canvas.rectangle((from, top), (right, bottom), colour)?;
             start = column + 1;
             if let Some(texts) = &texts {
                 let text = &texts[row * values.len() + column];
@@ -131,8 +136,25 @@ fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
     if sheet.cell_height < 15.0 || sheet.cell_width < 20.0 {
         return None;
     }
-    let texts = number::cells(&grid.values);
+    let mut texts = number::cells(&grid.values);
+    let columns = grid.columns.len();
+    let masked = is_causal(grid);
+    for (place, (text, value)) in texts.iter_mut().zip(&grid.values).enumerate() {
+        if value.is_nan() || (masked && place % columns > place / columns) {
+            text.clear();
+        }
+    }
     texts.iter().all(|text| VALUE.width(text) <= sheet.cell_width - 5.0).then_some(texts)
+}
+
+/// Whether all above the diagonal is masked, as in an attention pattern: nothing stands there.
+fn is_causal(grid: &Grid) -> bool {
+    let size = grid.columns.len();
+    let above = |(place, _): &(usize, &f64)| place % size > place / size;
+    let is_masked = |value: &f64| *value == 0.0 || value.is_nan();
+    size > 2
+        && grid.rows.len() == size
+        && grid.values.iter().enumerate().filter(above).all(|(_, value)| is_masked(value))
 }
 
 fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &Sheet, grid: &Grid) -> Result<()> {
@@ -172,4 +194,34 @@ fn draw_bar(canvas: &mut Canvas, sheet: &Sheet, grid: &Grid, map: &ColourMap) ->
     let quantity = LABEL.fitted(&visible(&grid.quantity), high);
     let x = right + bar_label_room(grid, map) - 8.0;
     canvas.text_upwards(&quantity, (x, sheet.top + high / 2.0), Anchor::Middle, LABEL, INK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sheet_of(grid: &Grid) -> Sheet {
+        let mut chart = Chart::heat(grid.clone());
+        chart.title = "a pattern".into();
+        chart.y.label = "query".into();
+        let (map, notes) = colours(grid, &Colours { centre: None, range: None }).unwrap();
+        lay_out(&chart, grid, &map, notes)
+    }
+
+    #[test]
+    fn nothing_is_written_where_nothing_is_and_cells_lie_on_pixels() {
+        let names: Vec<String> = ["the", "committee", "met"].map(String::from).into();
+        let values = vec![1.0, 0.0, 0.0, 0.25, 0.75, f64::NAN, 0.0, 0.5, 0.5];
+        let pattern = Grid { rows: names.clone(), columns: names, values, ..Grid::default() };
+        let sheet = sheet_of(&pattern);
+        let expected = ["1.00", "", "", "0.25", "0.75", "", "0.00", "0.50", "0.50"];
+        assert_eq!(cell_texts(&sheet, &pattern).unwrap(), expected);
+        for side in [sheet.left, sheet.top, sheet.cell_width, sheet.cell_height] {
+            assert_eq!(side.fract(), 0.0);
+        }
+        // Zeros of any other grid are numbers.
+        let mut other = pattern;
+        other.values[1] = 0.5;
+        assert_eq!(cell_texts(&sheet, &other).unwrap()[2], "0.00");
+    }
 }

@@ -120,7 +120,8 @@ impl Page<'_> {
             .map(|node| Link { address: format!("#{}", self.anchor(node)), title: self.spoken(node) })
             .collect();
         let svg = picture::linked_svg(self.graph, &links)?;
-        Ok(format!("<figure class=\"picture circuit\" id=\"{key}\">{svg}</figure>\n"))
+        let whole = "<label><input type=\"checkbox\" class=\"whole\"> full size</label>";
+        Ok(format!("<figure class=\"picture circuit\" id=\"{key}\">{whole}{svg}</figure>\n"))
     }
 
     fn anchor(&self, node: usize) -> String {

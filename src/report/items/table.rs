@@ -45,23 +45,34 @@ fn terminal(table: &Table, screen: &Screen) -> String {
     let short = |row: &Vec<String>| row.iter().map(|cell| screen.shortened(cell)).collect::<Vec<_>>();
     let (head, tail) = if rows.len() > MOST_ROWS { (MOST_ROWS - 10, 10) } else { (rows.len(), 0) };
     let skipped = rows.len() - head - tail;
+    let (first, last): (Vec<_>, Vec<_>) =
+        (rows[..head].iter().map(short).collect(), rows[rows.len() - tail..].iter().map(short).collect());
+    let names: Vec<String> = table.columns.iter().map(|name| screen.shortened(&visible(name))).collect();
+    let widths = Widths::of(table, &names, first.iter().chain(&last), screen);
     let mut drawn = comfy_table::Table::new();
     drawn.force_no_tty().load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
     drawn.set_content_arrangement(ContentArrangement::Dynamic).set_width(screen.width.clamp(20, 1000) as u16);
-    drawn.set_header(table.columns.iter().map(|name| comfy_table::Cell::new(screen.shortened(&visible(name)))));
-    for row in &rows[..head] {
-        drawn.add_row(short(row));
+    drawn.set_header(names.iter().take(widths.kept).map(comfy_table::Cell::new));
+    for row in first {
+        drawn.add_row(row.into_iter().take(widths.kept));
     }
     if skipped > 0 {
         drawn.add_row([format!("… {} …", count(skipped, "more row"))]);
     }
-    for row in &rows[rows.len() - tail..] {
-        drawn.add_row(short(row));
+    for row in last {
+        drawn.add_row(row.into_iter().take(widths.kept));
     }
-    align(&mut drawn, table, screen);
+    widths.align(&mut drawn);
     for line in drawn.lines() {
         out.push_str(line.trim_end());
         out.push('\n');
+    }
+    if let Some(left_out) = names.get(widths.kept..).filter(|left_out| !left_out.is_empty()) {
+        let note = format!("{} left out, for want of width: {}", count(left_out.len(), "column"), left_out.join(", "));
+        for line in screen::wrapped(&screen.shortened(&note), screen.width) {
+            out.push_str(&screen.dim(&line));
+            out.push('\n');
+        }
     }
     if rows.is_empty() {
         out.push_str("(no rows)\n");
@@ -86,15 +97,79 @@ fn is_numeric(table: &Table, column: usize) -> bool {
     cells.peek().is_some() && cells.all(Cell::is_number)
 }
 
-/// Numbers to the right; words share what width the numbers leave.
-fn align(drawn: &mut comfy_table::Table, table: &Table, screen: &Screen) {
-    let longest = (screen.width / 2).clamp(8, 60) as u16;
-    for (i, column) in drawn.column_iter_mut().enumerate() {
-        if is_numeric(table, i) {
-            column.set_cell_alignment(CellAlignment::Right);
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        } else {
-            column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(longest)));
+/// A blank on both sides of a column.
+const PADDING: usize = 2;
+
+/// How wide the columns are at least, so that no name is broken, and how many of them have room.
+struct Widths {
+    least: Vec<usize>,
+    /// Of the columns that hold numbers, the widest line; nothing for the others.
+    numbers: Vec<Option<usize>>,
+    /// Whether the names of columns of numbers stand on one line each.
+    is_roomy: bool,
+    /// At most so wide is a column of words, its blanks counted, unless a name is wider.
+    longest: usize,
+    /// The first so many columns are shown.
+    kept: usize,
+}
+
+impl Widths {
+    fn of<'a>(
+        table: &Table,
+        names: &[String],
+        rows: impl Iterator<Item = &'a Vec<String>> + Clone,
+        screen: &Screen,
+    ) -> Self {
+        let longest = (screen.width / 2).clamp(8, 60);
+        let word = |text: &str| text.split_whitespace().map(screen::width).max().unwrap_or_default();
+        let line = |text: &str| text.lines().map(screen::width).max().unwrap_or_default();
+        let most = |column: usize, of: &dyn Fn(&str) -> usize| {
+            rows.clone().filter_map(|row| row.get(column)).map(|cell| of(cell)).max().unwrap_or_default()
+        };
+        let (mut tight, mut roomy, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for (column, name) in names.iter().enumerate() {
+            if is_numeric(table, column) {
+                let cells = most(column, &line);
+                tight.push(cells.max(word(name)));
+                roomy.push(cells.max(line(name)));
+                numbers.push(Some(cells.max(line(name))));
+            } else {
+                // What is wider than half of the screen is broken all the same.
+                let words = most(column, &word).max(word(name)).min(longest - PADDING);
+                tight.push(words);
+                roomy.push(words);
+                numbers.push(None);
+            }
+        }
+        let is_roomy = roomy.iter().map(|wide| wide + PADDING).sum::<usize>() <= screen.width;
+        let least = if is_roomy { roomy } else { tight };
+        let mut used = 0;
+        let fits = |wide: &&usize| {
+            used += **wide + PADDING;
+            used <= screen.width
+        };
+        let kept = least.iter().take_while(fits).count().max(1);
+        Self { least, numbers, is_roomy, longest, kept }
+    }
+
+    /// Numbers to the right; words share what width the numbers leave.
+    fn align(&self, drawn: &mut comfy_table::Table) {
+        let fixed = |wide: usize| Width::Fixed(wide.min(1000) as u16);
+        for ((column, least), numbers) in drawn.column_iter_mut().zip(&self.least).zip(&self.numbers) {
+            let lower = fixed(least + PADDING);
+            match numbers {
+                Some(widest) => {
+                    column.set_cell_alignment(CellAlignment::Right);
+                    column.set_constraint(match self.is_roomy {
+                        true => ColumnConstraint::ContentWidth,
+                        false => ColumnConstraint::Boundaries { lower, upper: fixed(widest + PADDING) },
+                    });
+                }
+                None => {
+                    let upper = fixed(self.longest.max(least + PADDING));
+                    column.set_constraint(ColumnConstraint::Boundaries { lower, upper });
+                }
+            }
         }
     }
 }
@@ -160,6 +235,28 @@ Dictionaries
         let text = wide.terminal(&screen).unwrap();
         assert!(text.lines().all(|line| screen::width(line) <= 50), "{text}");
         assert_eq!(text.matches("many").count(), 30);
+    }
+
+    #[test]
+    fn a_name_is_never_broken() {
+        let names = ["resid_post.2/1500", "resid_post.10/24575"];
+        let label = "the token is a bracket that nobody has closed yet, or the first word behind it";
+        let row = |name: &str, more: usize| -> Vec<Cell> {
+            let numbers = (0..more).map(|i| Cell::Float(i as f64 + 0.125));
+            [name.into(), label.into()].into_iter().chain(numbers).collect()
+        };
+        for more in [3, 5, 12] {
+            let columns = ["feature".into(), "label".into()].into_iter();
+            let table = Table {
+                title: String::new(),
+                columns: columns.chain((0..more).map(|i| format!("rows with {i}"))).collect(),
+                rows: names.iter().map(|name| row(name, more)).collect(),
+            };
+            let text = table.terminal(&Screen::default()).unwrap();
+            assert!(names.iter().all(|name| text.contains(name)), "{text}");
+            assert!(text.lines().all(|line| screen::width(line) <= 80), "{text}");
+            assert_eq!(text.contains("left out, for want of width: "), more == 12, "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::model::load::Options;
 use crate::model::samples;
 use crate::model::site::select;
 use crate::sae::{About, Activation, Parts, Scaling, baselines};
-use crate::tensor::files::Content;
+use crate::tensor::files::Tree;
 use crate::tensor::{DType, create, files};
 
 const SITE: &str = "resid_pre.1";
@@ -47,8 +47,11 @@ fn logits_are_those_of_the_reference_on_every_family() {
         let name = folder.display().to_string();
         let model = Model::load(&reads, &name, &Options::default(), &Task::default()).unwrap();
         let opened = files::open(&reads, &folder.join("interventions.safetensors")).unwrap();
-        let Content::Named(truth) = opened.read().unwrap() else { panic!("one tensor") };
-        let of = |name: &str| truth.tensors[name].clone();
+        let Tree::Map(truth) = opened.read().unwrap() else { panic!("one tensor") };
+        let of = |name: &str| match &truth[name] {
+            Tree::Tensor(tensor) => tensor.clone(),
+            _ => panic!("{name} is no tensor"),
+        };
         let parts = Parts {
             encoder: of("sae1.W_enc").t().unwrap().contiguous().unwrap(),
             encoder_bias: Some(of("sae1.b_enc")),

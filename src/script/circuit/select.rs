@@ -27,6 +27,7 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
+use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, Given, Int, Options, given};
 
@@ -57,6 +58,11 @@ impl Selection {
         let rows = self.core.ranking.iter().map(row);
         let columns = ["site", "feature", self.core.by.as_str()];
         Table { title: self.title(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+    }
+
+    fn feature(&self, one: &Scored) -> Result<Feature> {
+        let sae = self.saes.get(one.level).ok_or_else(|| err!(Bug, "a feature without its dictionary"))?;
+        Ok(Feature { sae: sae.clone(), index: one.feature, promotes: None })
     }
 
     fn title(&self) -> String {
@@ -218,6 +224,40 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn graph(selection: &mut Selection, features: Int) -> Fallible<Tree> {
         Ok(selection.graph(&given(0, "features", &features))?)
+    }
+
+    /// One of its features, that of the largest score first; a negative index counts from the end.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// let chosen = circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" });
+    /// chosen[-1].index == chosen.table["feature"][-1]  //=> true
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(selection: &mut Selection, index: Int) -> Fallible<Feature> {
+        let ranking = &selection.core.ranking;
+        let place = counted(&given(0, "index", &index), ranking.len(), "a selection", "feature")?;
+        Ok(selection.feature(&ranking[place])?)
+    }
+
+    /// All its features, that of the largest score first.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("a b c d", #{ kind: "words", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: t.size, context: 8 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["a b c d d c b a", "d a b b c a"]);
+    /// let saes = sae::fit_all(m, "resid_post.*", text, #{ k: 4, d_sae: 12, steps: 2, seed: 1 });
+    /// circuit::select(m, saes, saes[1].feature(0), text, #{ token: "a" }).features[0].site  //=> "resid_post.0"
+    /// ```
+    #[rhai_fn(global, get = "features", pure, return_raw)]
+    pub fn features(selection: &mut Selection) -> Fallible<Array> {
+        let features = selection.core.ranking.iter().map(|one| selection.feature(one).map(Dynamic::from));
+        Ok(features.collect::<Result<_>>()?)
     }
 
     /// How many features it has.

@@ -65,7 +65,7 @@ pub mod functions {
     /// let f = s.feature(features::contexts(m, s, text).table.to_map().rows[0][1]);
     /// let found = features::logits(m, f, text);
     /// found.columns  //=> ["token", "P", "P without it", "mean change of log P"]
-    /// features::logits(m, f, #{ rows: 2 }).columns  //=> ["raised", "by", "lowered", "by"]
+    /// features::logits(m, f, #{ rows: 2 }).columns  //=> ["raised", "raised by", "lowered", "lowered by"]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn logits(m: Model, f: Feature) -> Fallible<Table> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::Known;
@@ -13,7 +13,8 @@ use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
-use crate::script::value::{Fallible, Given, Int, given};
+use crate::script::tensor::arrays::{nested, range};
+use crate::script::value::{Any, Fallible, Given, given};
 use crate::tensor::Tensor;
 
 /// A feature and the dictionary that it is of.
@@ -26,15 +27,34 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// The feature at an index, a negative one counted from the end.
+    /// The feature at an index, a negative one counted from the end, or of a name such as `resid_post.3/12`, as tables
+    /// call it.
     pub fn at(sae: &Sae, index: &Given) -> Result<Self> {
-        let (asked, features) = (index.integer()?, sae.core.d_sae());
+        let feature = |index: usize| Self { sae: sae.clone(), index, promotes: None };
+        let named = match index.text() {
+            Ok(name) => Some(feature(0).named(&name, index)?),
+            Err(_) => None,
+        };
+        let asked = named.map_or_else(|| index.integer(), Ok)?;
+        let features = sae.core.d_sae();
         let from_start = if asked < 0 { asked.checked_add_unsigned(features as u64) } else { Some(asked) };
         match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
-            Some(index) => Ok(Self { sae: sae.clone(), index, promotes: None }),
+            Some(index) => Ok(feature(index)),
             None => Err(index
                 .refuse(&format!("an index of the {}", sae.short()))
                 .hint(format!("features count from 0 to {}, and from -1 backwards", features.saturating_sub(1)))),
+        }
+    }
+
+    /// The index in a name of a feature of the same dictionary as this one.
+    fn named(&self, name: &str, given: &Given) -> Result<i64> {
+        let site = self.site().unwrap_or_else(|| "?".into());
+        let parts = name.rsplit_once('/').and_then(|(of, index)| Some((of, index.parse::<i64>().ok()?)));
+        match parts.filter(|(_, index)| *index >= 0) {
+            Some((of, index)) if of == site => Ok(index),
+            _ => Err(given
+                .refuse(&format!("the index of a feature of the {}", self.sae.short()))
+                .hint(format!("as a name it is \"{site}/12\", say"))),
         }
     }
 
@@ -80,9 +100,32 @@ impl Handle for Feature {
     }
 }
 
+/// Looks up what is known of a dictionary, once.
+fn know(ctx: &NativeCallContext, s: &mut Sae) -> Result<()> {
+    if s.known.is_none() {
+        s.known = Known::found(&s.core, &*env(ctx)?)?;
+    }
+    Ok(())
+}
+
+/// Indices as an array, where they are a tensor or a range.
+fn listed(indices: &Dynamic, s: &Sae, ctx: &NativeCallContext) -> Result<Dynamic> {
+    if let Some((start, end)) = range(indices) {
+        if end.checked_sub(start).is_none_or(|count| count > s.core.d_sae() as i64) {
+            return Err(given(0, "indices", indices).refuse(&format!("indices of the {}", s.short())));
+        }
+        return Ok((start..end).map(Dynamic::from).collect::<Array>().into());
+    }
+    match indices.read_lock::<Tensor>() {
+        Some(t) => nested(&t, &env(ctx)?.task),
+        None => Ok(indices.clone()),
+    }
+}
+
 #[export_module(manifest)]
 pub mod methods {
-    /// One feature of the dictionary, by its index; a negative one counts from the end.
+    /// One feature of the dictionary, by its index, where a negative one counts from the end; or by its name, such as
+    /// `"resid_post.3/12"`, as tables call it.
     ///
     /// `show` and the prompt print its card, as `features::card` makes it: where it is active in 50,000 tokens of the
     /// text that the dictionary was fitted on, its effects on the logits, and its neighbours.
@@ -94,11 +137,28 @@ pub mod methods {
     /// s.feature(-1).index  //=> 95
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn feature(ctx: NativeCallContext, s: &mut Sae, index: Int) -> Fallible<Feature> {
-        if s.known.is_none() {
-            s.known = Known::found(&s.core, &*env(&ctx)?)?;
-        }
+    pub fn feature(ctx: NativeCallContext, s: &mut Sae, index: Any) -> Fallible<Feature> {
+        super::know(&ctx, s)?;
         Ok(Feature::at(s, &given(0, "index", &index))?)
+    }
+
+    /// Several features of the dictionary, by their indices: an array, a tensor of integers, or a range; or by their
+    /// names, as the columns of tables have them.
+    ///
+    /// # Example
+    /// ```
+    /// let s = sae::load("tests/fixtures/saes/saelens-topk");
+    /// s.features([3, -1]).map(|f| f.index)  //=> [3, 95]
+    /// s.features(features::near(s.feature(12), #{ rows: 2 })["feature"]).len()  //=> 2
+    /// s.features(["resid_post.3/12"])  //=> [feature 12 of resid_post.3]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn features(ctx: NativeCallContext, s: &mut Sae, indices: Any) -> Fallible<Array> {
+        super::know(&ctx, s)?;
+        let indices = super::listed(&indices, s, &ctx)?;
+        let features = given(0, "indices", &indices).elements().iter().map(|index| Feature::at(s, index)).collect();
+        let features: Result<Vec<Feature>> = features;
+        Ok(features?.into_iter().map(Dynamic::from).collect())
     }
 
     /// The index of the feature in its dictionary, from 0.

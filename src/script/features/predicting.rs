@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rhai::plugin::*;
-use rhai::{Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::Feature;
@@ -12,7 +12,7 @@ use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::data::harvest::context;
 use crate::data::pack::gathered;
-use crate::features::predicting::{Promoters, predicting as ranked};
+use crate::features::predicting::{Promoter, Promoters, predicting as ranked};
 use crate::report::html::escape;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
@@ -22,6 +22,7 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
+use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
@@ -53,6 +54,10 @@ impl Ranking {
             [first, ..] => format!("{first:?} and {} more", count(self.tokens.len() - 1, "token")),
             [] => String::new(),
         }
+    }
+
+    fn feature(&self, promoter: &Promoter) -> Feature {
+        Feature { sae: self.sae.clone(), index: promoter.feature, promotes: Some(self.ids.clone()) }
     }
 
     /// The tokens, and among how many features these were selected.
@@ -172,16 +177,23 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(ranking: &mut Ranking, index: Int) -> Fallible<Feature> {
-        let (found, index) = (&ranking.found.found, given(0, "index", &index));
-        let asked = index.integer()?;
-        let place = if asked < 0 { asked.checked_add_unsigned(found.len() as u64) } else { Some(asked) };
-        match place.and_then(|place| found.get(usize::try_from(place).ok()?)) {
-            Some(promoter) => {
-                let (sae, promotes) = (ranking.sae.clone(), Some(ranking.ids.clone()));
-                Ok(Feature { sae, index: promoter.feature, promotes })
-            }
-            None => Err(index.refuse(&format!("an index of a ranking of {}", count(found.len(), "feature"))))?,
-        }
+        let place = counted(&given(0, "index", &index), ranking.found.found.len(), "a ranking", "feature")?;
+        Ok(ranking.feature(&ranking.found.found[place]))
+    }
+
+    /// All its features, the one that promotes the tokens most first.
+    ///
+    /// # Example
+    /// ```
+    /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
+    /// let text = data::texts(["to be or not to be"]);
+    /// let s = sae::fit(m, "resid_post.0", text, #{ d_sae: 1, k: 1, steps: 2, seed: 1 });
+    /// features::predicting(m, s, text, "t").features  //=> [feature 0 of resid_post.0]
+    /// ```
+    #[rhai_fn(global, get = "features", pure)]
+    pub fn features(ranking: &mut Ranking) -> Array {
+        ranking.found.found.iter().map(|promoter| Dynamic::from(ranking.feature(promoter))).collect()
     }
 
     /// How many features it has.

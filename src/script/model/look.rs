@@ -7,8 +7,10 @@ use super::Model;
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::model::config::Config;
+use crate::model::formats::lens;
 use crate::model::site::{Kind, Place, Site, select};
-use crate::script::value::{Any, Fallible, from_json, given};
+use crate::script::report::parts::counted;
+use crate::script::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
 /// The places that one name or several stand for, which stand as argument `arg`.
@@ -24,6 +26,12 @@ pub fn place(config: &Config, arg: usize, site: &str) -> Result<Place> {
         [place] => Ok(place),
         ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).arg(arg)),
     }
+}
+
+/// A layer and a head of it, which stand as arguments 0 and 1.
+fn head(config: &Config, layer: &Dynamic, head: &Dynamic) -> Result<(usize, usize)> {
+    let layer = counted(&given(0, "layer", layer), config.layers, "a model", "layer")?;
+    Ok((layer, counted(&given(1, "head", head), config.heads, "a layer", "head")?))
 }
 
 fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
@@ -115,16 +123,61 @@ pub mod methods {
         Ok(super::parameters(m.config())?)
     }
 
-    /// A weight by its name; matrices are [out, in].
+    /// A weight by its name, as `m.parameters` lists them; matrices are [out, in].
+    ///
+    /// Names of TransformerLens are taken too, and give what they give there before anything is folded: `W_E`, `W_pos`
+    /// and `W_U`, `blocks.0.attn.W_Q` as [heads, d_model, d_head], `blocks.0.mlp.W_in` as [d_model, d_mlp]; `W_Q` alone
+    /// has all layers. Where several heads of queries share keys, `W_K` repeats them for each, and `_W_K` does not.
     ///
     /// # Example
     /// ```
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
     /// m.weight("blocks.0.attn.q.weight").shape  //=> [8, 8]
+    /// m.weight("blocks.0.attn.W_Q").shape  //=> [2, 8, 4]
+    /// m.weight("W_U").shape  //=> [8, 10]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn weight(m: &mut Model, name: &str) -> Fallible<Tensor> {
-        Ok(m.decoder().weights().get(m.config(), name).map_err(|e| e.arg(0))?)
+        let weights = m.decoder().weights();
+        match lens::weight(weights, m.config(), name)? {
+            Some(weight) => Ok(weight),
+            None => Ok(weights.get(m.config(), name).map_err(|e| e.arg(0))?),
+        }
+    }
+
+    /// How a head's scores come of the stream, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
+    ///
+    /// With normed streams as rows, the score of a key x for a query y is `y @ m.qk(layer, head) @ x`, before it is scaled;
+    /// biases, norms of queries and keys, and rotary positions are left out. Where several heads of queries share keys,
+    /// these are the ones of this head. Negative numbers count from the end.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.qk(0, 1).all_close(m.weight("blocks.0.attn.W_Q")[1] @ m.weight("blocks.0.attn.W_K")[1].transpose())  //=> true
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn qk(m: &mut Model, layer: Int, head: Int) -> Fallible<Tensor> {
+        let (layer, head) = super::head(m.config(), &layer, &head)?;
+        Ok(m.decoder().weights().qk(m.config(), layer, head)?)
+    }
+
+    /// What a head writes of what it reads, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
+    ///
+    /// A normed stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`; biases are left out. Where
+    /// several heads of queries share values, these are the ones of this head. Negative numbers count from the end.
+    ///
+    /// # Example
+    /// ```
+    /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 10, context: 16 });
+    /// m.ov(0, 1).all_close(m.weight("blocks.0.attn.W_V")[1] @ m.weight("blocks.0.attn.W_O")[1])  //=> true
+    /// let copies = m.weight("W_E") @ m.ov(0, 1) @ m.weight("W_U");
+    /// copies.shape  //=> [10, 10]
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn ov(m: &mut Model, layer: Int, head: Int) -> Fallible<Tensor> {
+        let (layer, head) = super::head(m.config(), &layer, &head)?;
+        Ok(m.decoder().weights().ov(m.config(), layer, head)?)
     }
 
     /// Where the model is from, and its config.

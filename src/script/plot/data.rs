@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Map};
 
 use crate::base::{Error, Result, memory};
 use crate::err;
-use crate::script::value::given;
+use crate::script::value::{Given, given};
 use crate::tensor::{DType, Device, Tensor, dtype};
 
 /// One argument or option that holds data.
@@ -30,12 +30,19 @@ impl Data<'_> {
         Data { value, ..*self }
     }
 
-    /// All numbers of a list or a tensor, whatever its shape; one number alone is a list of one.
+    /// All numbers of a list or a tensor, whatever its shape; one number alone is a list of one. What is missing in a
+    /// list, as cells of a column may be, is NaN.
     pub fn numbers(&self) -> Result<Vec<f64>> {
-        match self.value.read_lock::<Tensor>() {
-            Some(tensor) => values(&tensor),
-            None => given(self.arg, self.name, self.value).numbers(),
+        if let Some(tensor) = self.value.read_lock::<Tensor>() {
+            return values(&tensor);
         }
+        let given = given(self.arg, self.name, self.value);
+        let has_gaps = self.value.read_lock::<Array>().is_some_and(|list| list.iter().any(Dynamic::is_unit));
+        if !has_gaps {
+            return given.numbers();
+        }
+        let number = |one: &Given| if one.value().is_unit() { Ok(f64::NAN) } else { one.number() };
+        given.elements().iter().map(number).collect()
     }
 
     /// One series or several: a list or a one-dimensional tensor is one, a list of lists, the rows of a matrix, or a

@@ -19,8 +19,8 @@ pub mod functions {
     /// A line chart of one series or several.
     ///
     /// The data are a list of numbers, a tensor of one dimension, or several series: a map of names to lists, a list of
-    /// lists, or a tensor of two dimensions whose rows are the series. NaN and infinite values are gaps, which a note
-    /// under the chart counts.
+    /// lists, or a tensor of two dimensions whose rows are the series. NaN, infinite and missing values, `()`, are gaps,
+    /// which a note under the chart counts.
     ///
     /// # Options
     /// - `x_values` = 0, 1, 2 and so on: where on the x axis the values stand
@@ -204,7 +204,7 @@ fn line_chart(data: &Dynamic, map: Map) -> Result<Chart> {
     options::renamed(&mut options, 1, data, &mut named)?;
     let x_values = options.value("x_values");
     let x = x_values.map(|value| Data { arg: 1, name: "x_values", value: &value }.numbers()).transpose()?;
-    let labels = options.get("labels", Given::texts)?;
+    let labels = options.get("labels", Given::labels)?;
     if labels.is_some() && named.len() != 1 {
         return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).arg(1));
     }
@@ -236,7 +236,7 @@ fn bar_chart(data: &Dynamic, map: Map) -> Result<Chart> {
     let spreads = options::spreads(&mut options, 1, data, &named)?;
     let length = named.first().map_or(0, |(_, values)| values.len());
     let numbered = || (0..length).map(|i| i.to_string()).collect();
-    let labels = options.get("labels", Given::texts)?;
+    let labels = options.get("labels", Given::labels)?;
     if labels.is_some() && names.is_some() {
         options::refuse_beside_map("labels", 1, data)?;
     }
@@ -296,9 +296,9 @@ fn scatter_chart(xs: &Dynamic, ys: &Dynamic, map: Map) -> Result<Chart> {
     if x.len() != y.len() {
         return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).arg(1));
     }
-    let labels = options.get("labels", Given::texts)?.unwrap_or_default();
+    let labels = options.get("labels", Given::labels)?.unwrap_or_default();
     let all = Series { x, y, labels, ..Series::default() };
-    let series = match options.get("groups", Given::texts)? {
+    let series = match options.get("groups", Given::labels)? {
         Some(groups) => chart::grouped(&all, &groups).map_err(|e| e.arg(2))?,
         None => vec![all],
     };

@@ -83,8 +83,8 @@ pub fn grid(data: Data, read: &mut OptionReader) -> Result<Grid> {
         }
     };
     let sizes = (grid.rows.len(), grid.columns.len());
-    grid.rows = read.get("rows", Given::texts)?.unwrap_or(grid.rows);
-    grid.columns = read.get("columns", Given::texts)?.unwrap_or(grid.columns);
+    grid.rows = read.get("rows", Given::labels)?.unwrap_or(grid.rows);
+    grid.columns = read.get("columns", Given::labels)?.unwrap_or(grid.columns);
     let found = (grid.rows.len(), grid.columns.len());
     if found != sizes {
         let error = err!(

@@ -4,6 +4,7 @@ mod collect;
 mod handle;
 pub mod make;
 pub mod methods;
+pub mod parts;
 
 pub(in crate::script) use handle::handle;
 

@@ -215,7 +215,7 @@ pub mod methods {
     /// let t = data::tokenizer("to be or not to be", #{ kind: "characters", min_frequency: 1 });
     /// let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: t.size, context: 16 }, #{ tokenizer: t, seed: 1 });
     /// let table = sae::identity(8).effect(m, data::texts(["to be or not to be"]), #{ site: "resid_post.0", rows: 1 });
-    /// table.to_map().rows[0][5]  //=> 1.0
+    /// table["recovered"][0]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {

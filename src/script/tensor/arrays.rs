@@ -3,14 +3,14 @@
 use std::ops::{Range, RangeInclusive};
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::super::value::{Any, Fallible, Int, given};
-use super::{heavy, number_arg, operand, tensor_arg};
+use super::{heavy, number_arg, operand, tensor_arg, values};
 use crate::bail;
 use crate::base::{Result, Task, memory};
 use crate::tensor::{
-    DType, Number, Tensor, compare, create, dtype, einsum, floats, ints, matmul, normalise, shape, steps,
+    DType, Number, Tensor, compare, create, dtype, einsum, floats, fourier, ints, matmul, normalise, shape, steps,
 };
 
 /// The deepest nesting of arrays that becomes a tensor.
@@ -31,7 +31,7 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
 }
 
 /// The bounds of a range, the upper one not included.
-pub(super) fn range(value: &Dynamic) -> Option<(i64, i64)> {
+pub(in crate::script) fn range(value: &Dynamic) -> Option<(i64, i64)> {
     if let Some(range) = value.read_lock::<Range<i64>>() {
         return Some((range.start, range.end));
     }
@@ -192,6 +192,32 @@ pub mod functions {
     pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
         let (a, b) = (operand(1, "a", &a)?, operand(2, "b", &b)?);
         heavy(&ctx, steps(&mask), move || compare::select(&mask, &a, &b))
+    }
+
+    /// The discrete Fourier transform of real numbers along the last axis, or another: n numbers give n / 2 + 1 frequencies.
+    ///
+    /// A map of tensors: `real` and `imag`, the parts of `X[k] = sum_j x[j] exp(-2 pi i j k / n)` as numpy's `rfft` gives
+    /// them, and `power`, their squares' sum. Any n is fast, not only powers of two.
+    ///
+    /// # Example
+    /// ```
+    /// let found = tensor::rfft([1, 0, -1, 0]);
+    /// found.real  //=> tensor([0.0, 2.0, 0.0])
+    /// found.power.argmax()  //=> 1
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn rfft(ctx: NativeCallContext, x: Any) -> Fallible<Map> {
+        rfft_along(ctx, x, (-1_i64).into())
+    }
+
+    #[rhai_fn(name = "rfft", return_raw)]
+    pub fn rfft_along(ctx: NativeCallContext, x: Any, axis: Int) -> Fallible<Map> {
+        let (x, axis) = (values(0, "x", &x)?, given(1, "axis", &axis).integer()?);
+        // Each element takes part in so many steps, as a power of two has bits.
+        let cost = steps(&x).saturating_mul(64);
+        let found = heavy(&ctx, cost, move || fourier::rfft(&x, axis))?;
+        let parts = [("real", found.real), ("imag", found.imag), ("power", found.power)];
+        Ok(parts.into_iter().map(|(name, part)| (name.into(), Dynamic::from(part))).collect())
     }
 
     /// Every product of an element of `a` with one of `b`, as a matrix.

@@ -120,16 +120,18 @@ pub mod functions {
         super::made(&ctx, &dims.clone(), move || create::full(&dims, value, to))
     }
 
-    /// Numbers from `start` (0 without it) up to but without `end`, in steps.
+    /// Numbers from `start` (0 without it) up to but without `end`, in steps. Where these are whole the numbers are
+    /// integers, which index: `t[tensor::arange(10)]`.
     ///
     /// # Options
     /// - `step` = 1: the distance between two numbers, negative to count down
-    /// - `dtype` = "f32": the dtype
+    /// - `dtype` = "i64" of whole numbers, else "f32": the dtype
     ///
     /// # Example
     /// ```
-    /// tensor::arange(0, 6)  //=> tensor([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
-    /// tensor::arange(0, 6, #{ step: 2, dtype: "i64" })  //=> tensor([0, 2, 4], i64)
+    /// tensor::arange(6)  //=> tensor([0, 1, 2, 3, 4, 5], i64)
+    /// tensor::arange(2, 0, #{ step: -0.5 })  //=> tensor([2.0, 1.5, 1.0, 0.5])
+    /// tensor::arange(0, 6, #{ step: 2, dtype: "f32" })  //=> tensor([0.0, 2.0, 4.0])
     /// ```
     #[rhai_fn(return_raw)]
     pub fn arange(ctx: NativeCallContext, start: Num, end: Num) -> Fallible<Tensor> {
@@ -145,11 +147,13 @@ pub mod functions {
     #[rhai_fn(name = "arange", return_raw)]
     pub fn arange_with(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
-        let to = super::dtype(&mut read)?;
+        let to = read.get("dtype", dtype_of)?;
         let step = read.number("step", 1.0)?;
         read.finish()?;
         let (start, end) = (number_arg(0, "start", &start)?, number_arg(1, "end", &end)?);
         let count = ((end.as_f64() - start.as_f64()) / step).max(0.0) as usize;
+        let is_whole = [start.as_f64(), end.as_f64(), step].iter().all(|x| x.fract() == 0.0);
+        let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
         super::made(&ctx, &[count], move || create::arange(start, end, step.into(), to))
     }
 

@@ -1,9 +1,9 @@
-//! Tensor files: npy, npz and safetensors, chosen by the ending of the path.
+//! Tensor files: npy, npz and safetensors, chosen by the ending of the path; PyTorch's are read.
 
 use std::path::Path;
 
 use rhai::plugin::*;
-use rhai::{Dynamic, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::super::env::env;
 use super::super::options::options;
@@ -11,13 +11,27 @@ use super::super::value::{Fallible, Given, Options, given};
 use super::{heavy, tensor_arg};
 use crate::base::Result;
 use crate::tensor::Tensor;
-use crate::tensor::files::{Content, Named, open, safetensors, save as write_file};
+use crate::tensor::files::{Content, Named, Tree, open, safetensors, save as write_file};
 
 /// Tensors by name, from a map.
 fn named(tensors: &Map) -> Result<Named> {
     let tensors =
         tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(1, name, t)?))).collect::<Result<_>>()?;
     Ok(Named { tensors, ..Named::default() })
+}
+
+/// What a file holds as a value of scripts.
+fn value(tree: Tree<Tensor>) -> Dynamic {
+    match tree {
+        Tree::Nothing => Dynamic::UNIT,
+        Tree::Bool(value) => value.into(),
+        Tree::Int(value) => value.into(),
+        Tree::Float(value) => value.into(),
+        Tree::Text(text) => text.into(),
+        Tree::Tensor(tensor) => Dynamic::from(tensor),
+        Tree::List(parts) => parts.into_iter().map(value).collect::<Array>().into(),
+        Tree::Map(fields) => fields.into_iter().map(|(name, part)| (name.into(), value(part))).collect::<Map>().into(),
+    }
 }
 
 /// Texts by name, from a map option.
@@ -30,24 +44,25 @@ fn texts(option: &Given) -> Result<std::collections::BTreeMap<String, String>> {
 pub mod functions {
     /// Reads a tensor file: one tensor from .npy, a map of tensors by name from .npz and .safetensors.
     ///
+    /// A .pt or .pth file of PyTorch comes as it was saved, so that checkpoints can be taken apart: maps and lists of
+    /// tensors, numbers and texts in each other, with `()` for None. Nothing in it is run: what is no tensor and no plain
+    /// value, such as a whole module, is refused by name.
+    ///
     /// # Example
     /// ```
     /// tensor([1, 2]).save("a.npy");
     /// tensor::load("a.npy")  //=> tensor([1.0, 2.0])
+    /// let checkpoint = tensor::load("tests/fixtures/formats/pt/nested.pt");
+    /// checkpoint.model.bias  //=> tensor([0.5, -0.5])
+    /// [checkpoint.step, checkpoint.config.list]  //=> [100000, [1, "x", [2, 3]]]
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
         let env = env(&ctx)?;
         let opened = open(&env.files, Path::new(path)).map_err(|e| e.arg(0))?;
         let content = heavy(&ctx, opened.size(), move || opened.read().map_err(|e| e.arg(0)))?;
-        let placed = |t: Tensor| -> Result<Dynamic> { Ok(Dynamic::from(t.to_device(&env.device)?)) };
-        Ok(match content {
-            Content::One(t) => placed(t)?,
-            Content::Named(named) => {
-                let fields = named.tensors.into_iter().map(|(name, t)| Ok((name.into(), placed(t)?)));
-                Dynamic::from(fields.collect::<Result<Map>>()?)
-            }
-        })
+        let placed = content.map(&mut |t: Tensor| Ok(t.to_device(&env.device)?))?;
+        Ok(super::value(placed))
     }
 
     /// Writes a map of tensors by name to .npz or .safetensors, below the output folder if the path is relative.

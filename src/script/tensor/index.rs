@@ -10,7 +10,7 @@ use super::super::show::Handle;
 use super::super::value::{Any, Fallible, Int, Num, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
-use crate::tensor::index::{Index, get, set};
+use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
 use crate::tensor::{Operand, Tensor, dtype, gather as scattering};
 use crate::{bail, err};
 
@@ -160,6 +160,21 @@ pub mod methods {
         let (indices, value) = (super::per_axis(&indices.into())?, super::written(&value, t)?);
         *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
         Ok(())
+    }
+
+    /// Where the elements are that are not 0, as integers in the order of the tensor: the positions along the one axis of a
+    /// mask, `[n]`, which index; of a tensor with several axes a row for each element, `[n, axes]`. NaN is not 0.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([3, 1, 2]);
+    /// (t > 1).nonzero()  //=> tensor([0, 2], i64)
+    /// t[(t > 1).nonzero()]  //=> tensor([3.0, 2.0])
+    /// tensor([[0, 1], [2, 0]]).nonzero()  //=> tensor([[0, 1], [1, 0]], i64)
+    /// ```
+    #[rhai_fn(global, pure, return_raw)]
+    pub fn nonzero(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        on(&ctx, t, nonzero_of)
     }
 
     /// Elements picked along an axis by a tensor of positions: `result[i][j] = t[i][index[i][j]]` for axis 1.

@@ -1,10 +1,12 @@
-//! Tensor files in and out: safetensors, npy and npz, chosen by the ending of the path.
+//! Tensor files in and out: safetensors, npy and npz, chosen by the ending of the path; PyTorch's are read only.
 //!
 //! What a header says is checked against the file's length before anything is allocated, what is not understood is
 //! refused by name, and what is written is the same bytes every time: sorted names, no clocks.
 
 pub mod npy;
 pub mod npz;
+pub mod pickle;
+pub mod reader;
 pub mod safetensors;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,7 @@ use crate::base::files::Files;
 use crate::base::{Result, Task, names};
 use crate::{bail, err};
 
-/// What a tensor file holds.
+/// What is written into a tensor file.
 #[derive(Debug, Clone)]
 pub enum Content {
     One(Tensor),
@@ -33,11 +35,45 @@ pub struct Named {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// What a tensor file holds: one tensor, tensors by name, or, in files of PyTorch, anything that is made of tensors and
+/// plain values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree<T> {
+    Nothing,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Tensor(T),
+    List(Vec<Tree<T>>),
+    Map(BTreeMap<String, Tree<T>>),
+}
+
+impl<T> Tree<T> {
+    /// The same with something else in the place of each tensor.
+    pub fn map<U>(self, each: &mut impl FnMut(T) -> Result<U>) -> Result<Tree<U>> {
+        Ok(match self {
+            Tree::Nothing => Tree::Nothing,
+            Tree::Bool(value) => Tree::Bool(value),
+            Tree::Int(value) => Tree::Int(value),
+            Tree::Float(value) => Tree::Float(value),
+            Tree::Text(text) => Tree::Text(text),
+            Tree::Tensor(tensor) => Tree::Tensor(each(tensor)?),
+            Tree::List(parts) => Tree::List(parts.into_iter().map(|part| part.map(each)).collect::<Result<_>>()?),
+            Tree::Map(fields) => {
+                let field = |(name, part): (String, Tree<T>)| Ok((name, part.map(each)?));
+                Tree::Map(fields.into_iter().map(field).collect::<Result<_>>()?)
+            }
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Npy,
     Npz,
     Safetensors,
+    Torch,
 }
 
 fn format(path: &Path) -> Result<Format> {
@@ -46,10 +82,15 @@ fn format(path: &Path) -> Result<Format> {
         "npy" => Ok(Format::Npy),
         "npz" => Ok(Format::Npz),
         "safetensors" => Ok(Format::Safetensors),
-        _ => Err(err!(Argument, "expected a path that ends in .npy, .npz or .safetensors, found `{}`", path.display())
-            .maybe_hint(
-                names::nearest(ending, ["npy", "npz", "safetensors"]).map(|n| format!("did you mean `.{n}`?")),
-            )),
+        "pt" | "pth" => Ok(Format::Torch),
+        _ => Err(err!(
+            Argument,
+            "expected a path that ends in .npy, .npz, .safetensors, .pt or .pth, found `{}`",
+            path.display()
+        )
+        .maybe_hint(
+            names::nearest(ending, ["npy", "npz", "safetensors", "pt", "pth"]).map(|n| format!("did you mean `.{n}`?")),
+        )),
     }
 }
 
@@ -71,14 +112,19 @@ impl Opened {
         self.bytes.len()
     }
 
-    /// One tensor from an npy file, tensors by name from npz and safetensors.
-    pub fn read(&self) -> Result<Content> {
+    /// One tensor from an npy file, tensors by name from npz and safetensors, and what there is from a file of PyTorch.
+    pub fn read(&self) -> Result<Tree<Tensor>> {
         let bytes = &self.bytes[..];
-        let named = |tensors| Content::Named(Named { tensors, metadata: BTreeMap::new() });
+        let named = |tensors: BTreeMap<String, Tensor>| {
+            Tree::Map(tensors.into_iter().map(|(name, tensor)| (name, Tree::Tensor(tensor))).collect())
+        };
         let read = match self.format {
-            Format::Npy => npy::parse(bytes).map(Content::One),
+            Format::Npy => npy::parse(bytes).map(Tree::Tensor),
             Format::Npz => npz::parse(bytes).map(named),
-            Format::Safetensors => safetensors::Reader::new(bytes).and_then(|r| r.all()).map(Content::Named),
+            Format::Safetensors => {
+                safetensors::Reader::new(bytes).and_then(|r| r.all()).map(|found| named(found.tensors))
+            }
+            Format::Torch => pickle::File::new(bytes).and_then(pickle::File::read),
         };
         read.map_err(|e| e.within(&self.name))
     }
@@ -102,6 +148,8 @@ pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Resul
         }
         (Format::Npz, content) => saved(&|w| npz::write(&by_name(content).tensors, w)),
         (Format::Safetensors, content) => saved(&|w| safetensors::write(&by_name(content), w)),
+        (Format::Torch, _) => Err(err!(Argument, "files of PyTorch are read, and not written")
+            .hint("save as .safetensors, which PyTorch reads too: `safetensors.torch.load_file`")),
     }
 }
 

@@ -52,8 +52,18 @@ fn numpy_sample() -> BTreeMap<String, Tensor> {
     sample().tensors.into_iter().filter(|(_, t)| narrow(t)).collect()
 }
 
-fn load(files: &Files, path: &std::path::Path) -> Result<Content> {
+fn load(files: &Files, path: &std::path::Path) -> Result<Tree<Tensor>> {
     open(files, path)?.read()
+}
+
+/// The tensors of a file that has nothing else.
+fn loaded(files: &Files, path: &std::path::Path) -> BTreeMap<String, Tensor> {
+    let Tree::Map(fields) = load(files, path).unwrap() else { panic!("no map") };
+    let tensor = |(name, part)| match part {
+        Tree::Tensor(tensor) => (name, tensor),
+        _ => panic!("{name} is no tensor"),
+    };
+    fields.into_iter().map(tensor).collect()
 }
 
 fn folder() -> (tempfile::TempDir, Files) {
@@ -70,16 +80,17 @@ fn files_come_back_as_they_were_saved() {
     save(&files, &PathBuf::from("a.npz"), &Content::Named(Named { tensors: numpy_sample(), ..Named::default() }))
         .unwrap();
     save(&files, &PathBuf::from("a.npy"), &Content::One(count(&[2, 0, 3], DType::F16))).unwrap();
-    let Content::Named(back) = load(&files, &place("a.safetensors")).unwrap() else { panic!() };
-    assert_eq!(back.metadata, sample().metadata);
-    assert!(back.tensors.iter().zip(&sample().tensors).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)));
-    let Content::Named(back) = load(&files, &place("a.npz")).unwrap() else { panic!() };
-    assert_eq!(back.tensors.len(), 8);
-    assert!(back.tensors.iter().zip(&numpy_sample()).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)));
-    let Content::One(back) = load(&files, &place("a.npy")).unwrap() else { panic!() };
+    let reader = safetensors::Reader::new(std::fs::read(place("a.safetensors")).unwrap()).unwrap();
+    assert_eq!(*reader.metadata(), sample().metadata);
+    let back = loaded(&files, &place("a.safetensors"));
+    assert!(back.iter().zip(&sample().tensors).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)));
+    let tensors = loaded(&files, &place("a.npz"));
+    assert_eq!(tensors.len(), 8);
+    assert!(tensors.iter().zip(&numpy_sample()).all(|(a, b)| a.0 == b.0 && same(a.1, b.1)));
+    let Tree::Tensor(back) = load(&files, &place("a.npy")).unwrap() else { panic!() };
     assert!(same(&back, &count(&[2, 0, 3], DType::F16)));
     let bytes = std::fs::read(place("a.npz")).unwrap();
-    save(&files, &PathBuf::from("b.npz"), &load(&files, &place("a.npz")).unwrap()).unwrap();
+    save(&files, &PathBuf::from("b.npz"), &Content::Named(Named { tensors, ..Named::default() })).unwrap();
     assert_eq!(std::fs::read(place("b.npz")).unwrap(), bytes);
 }
 
@@ -90,6 +101,7 @@ fn wrong_endings_and_contents_that_a_format_cannot_hold() {
     let saved = |name: &str, content: &Content| save(&files, &PathBuf::from(name), content).unwrap_err();
     assert!(saved("a.safetensor", &one).hint.unwrap().contains(".safetensors"));
     assert!(saved("a", &one).message.contains("expected a path that ends in"));
+    assert_eq!(saved("a.pt", &one).message, "files of PyTorch are read, and not written");
     assert!(saved("a.npy", &Content::Named(sample())).message.contains("one tensor"));
     assert!(saved("a.npz", &Content::Named(sample())).message.contains("metadata"));
     let half = saved("a.npy", &Content::One(count(&[2], DType::BF16)));

@@ -12,11 +12,11 @@ use std::ops::Range;
 
 use self::quantised::Kind;
 pub use self::value::Value;
-use super::reader::Reader;
 use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::model::layout::Source;
 use crate::tensor::Tensor;
+use crate::tensor::files::reader::Reader;
 use crate::{bail, err};
 
 const MAGIC: &[u8; 4] = b"GGUF";

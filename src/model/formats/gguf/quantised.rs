@@ -6,8 +6,8 @@ use candle_core::CpuStorage;
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use super::super::reader::elements;
 use crate::base::Result;
+use crate::tensor::files::reader::elements;
 use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
 

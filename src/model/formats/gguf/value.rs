@@ -1,8 +1,8 @@
 //! One value of the metadata of a GGUF file.
 
-use super::super::reader::Reader;
 use crate::base::budget::Budget;
 use crate::base::{Error, Result};
+use crate::tensor::files::reader::Reader;
 use crate::{bail, err};
 
 /// Arrays of arrays may go this deep; nobody writes more than one level.

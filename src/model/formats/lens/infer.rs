@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::base::{Sizes, llama};
-use super::EMBED;
 use super::given::{Given, wrong};
+use super::{Age, EMBED};
 use crate::base::{Error, Result, names};
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, Rotary, Scaling};
 use crate::model::layout::Source;
@@ -70,19 +70,29 @@ fn outputs(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()
 }
 
 fn sizes(source: &dyn Source, given: &Given) -> Result<Sizes> {
-    let Some([vocab, d_model]) = shape::<2>(source, EMBED)? else {
+    let early = Age::of(source) == Age::Early;
+    let Some([vocab, d_model]) = shape::<2>(source, EMBED)?.map(|embed| turned(embed, early)) else {
         return Err(err!(Format, "expected the tensor `{EMBED}`, found none")
             .hint("this is no state dictionary of TransformerLens"));
     };
     let queries = |layer: usize| format!("blocks.{layer}.attn.W_Q");
     let layers = (0..).take_while(|layer| source.shape(&queries(*layer)).is_some()).count();
-    let Some([heads, width, d_head]) = shape::<3>(source, &queries(0))? else {
+    let Some([heads, width, d_head]) = shape::<3>(source, &queries(0))?.map(|[heads, a, b]| {
+        let [width, d_head] = turned([a, b], early);
+        [heads, width, d_head]
+    }) else {
         bail!(Format, "expected the tensor `{}`, found none", queries(0));
     };
     if heads == 0 || d_head == 0 || width != d_model {
-        bail!(Format, "{}: expected shape [heads, {d_model}, d_head], found [{heads}, {width}, {d_head}]", queries(0));
+        let (name, wanted) = (queries(0), if early { "d_head, d_model" } else { "d_model, d_head" });
+        let found = source.shape(&name).unwrap_or_default();
+        return Err(err!(Format, "{name}: expected shape [heads, {wanted}] with d_model {d_model}, found {found:?}")
+            .hint(
+                "where a file has its matrices the other way round, load it with `tensor::load`, `transpose` them, \
+                   and write it with `tensor::save`",
+            ));
     }
-    let d_mlp = shape::<2>(source, "blocks.0.mlp.W_in")?.map_or(0, |[_, d_mlp]| d_mlp);
+    let d_mlp = shape::<2>(source, "blocks.0.mlp.W_in")?.map_or(0, |inner| turned(inner, early)[1]);
     // A config may state the width of an MLP that an attention-only model does not have.
     let d_mlp = if d_mlp == 0 { 0 } else { agreed(given, "d_mlp", d_mlp)? };
     Ok(Sizes {
@@ -94,6 +104,11 @@ fn sizes(source: &dyn Source, given: &Given) -> Result<Sizes> {
         vocab: agreed(given, "d_vocab", vocab)?,
         context: context(source, given)?,
     })
+}
+
+/// Both sizes of a matrix, the other way round where it is kept so.
+fn turned([a, b]: [usize; 2], early: bool) -> [usize; 2] {
+    if early { [b, a] } else { [a, b] }
 }
 
 /// A size that the tensors show and that, where it is given too, must be the same.

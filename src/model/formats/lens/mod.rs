@@ -5,12 +5,14 @@
 
 mod given;
 mod infer;
+mod named;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use self::given::Given;
+pub use self::named::weight;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
@@ -21,6 +23,23 @@ const EMBED: &str = "embed.W_E";
 /// Masks and rotary tables.
 const BUFFERS: [&str; 4] =
     ["blocks.*.attn.mask", "blocks.*.attn.IGNORE", "blocks.*.attn.rotary_sin", "blocks.*.attn.rotary_cos"];
+
+/// How a state dictionary lays out its matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// As all versions of TransformerLens do.
+    Now,
+    /// As the code that it grew out of does (Nanda et al. 2023, "Progress measures for grokking"): all matrices but those
+    /// of the unembedding and the positions are `[out, in]`, those of heads `[heads, d_head, in]`, and `W_O` has two axes.
+    Early,
+}
+
+impl Age {
+    fn of(source: &dyn Source) -> Self {
+        let axes = source.shape("blocks.0.attn.W_O").map(|shape| shape.len());
+        if axes == Some(2) { Age::Early } else { Age::Now }
+    }
+}
 
 /// Whether these tensors are called as TransformerLens calls them.
 pub fn is_state_dict(source: &dyn Source) -> bool {
@@ -35,9 +54,9 @@ pub fn layout(source: &dyn Source, options: &Map<String, Value>) -> Result<Layou
     if config.gated {
         ignored.extend(infer::empty_biases(source, &config)?);
     }
-    let mut weights = BTreeMap::new();
+    let (age, mut weights) = (Age::of(source), BTreeMap::new());
     for (name, _) in config.parameters()? {
-        let from = place(&name, &config)
+        let from = place(&name, &config, age)
             .ok_or_else(|| err!(Bug, "the weight `{name}` has no name in state dictionaries of TransformerLens"))?;
         weights.insert(name, from);
     }
@@ -45,8 +64,8 @@ pub fn layout(source: &dyn Source, options: &Map<String, Value>) -> Result<Layou
 }
 
 /// Where the weight with this name of ours lies.
-fn place(name: &str, config: &Config) -> Option<From> {
-    Some(match name {
+fn place(name: &str, config: &Config, age: Age) -> Option<From> {
+    let from = match name {
         "embed" => From::Same(EMBED.into()),
         "pos_embed" => From::Same("pos_embed.W_pos".into()),
         "final_norm.weight" => From::Same("ln_final.w".into()),
@@ -57,7 +76,19 @@ fn place(name: &str, config: &Config) -> Option<From> {
             let (layer, part) = name.strip_prefix("blocks.")?.split_once('.')?;
             of_block(&format!("blocks.{layer}."), part, config)?
         }
-    })
+    };
+    Some(if age == Age::Early { turned_early(from) } else { from })
+}
+
+/// The same weight as the early code lays it out.
+fn turned_early(from: From) -> From {
+    match from {
+        From::Same(name) if name == EMBED => From::Transposed(name),
+        From::Transposed(name) if name.starts_with("blocks.") => From::Same(name),
+        From::HeadsOut(name) => From::HeadRows(name),
+        From::HeadsIn(name) => From::Same(name),
+        other => other,
+    }
 }
 
 fn of_block(at: &str, part: &str, config: &Config) -> Option<From> {

@@ -11,7 +11,7 @@ use crate::model::decoder::Decoder;
 use crate::model::formats::pickle;
 use crate::model::load::{self, Options};
 use crate::tensor::files::safetensors::Reader;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, floats};
 
 fn fixture(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats/lens").join(file)
@@ -102,6 +102,29 @@ fn what_is_given_wrong_would_show() {
     assert!(off("gated", json!({"act": "silu"})) > 1e-3);
     assert!(off("attn_only", json!({"norm": "none"})) > 1e-2);
     assert!(off("pre", json!({"act": "relu", "norm": "layer", "causal": false, "logit_cap": 3})) > 1e-3);
+}
+
+#[test]
+fn the_early_layout_computes_the_same() {
+    let turned = |(name, t): (&String, &Tensor)| {
+        let turned = match name.rsplit('.').next().unwrap() {
+            "W_E" | "W_in" | "W_out" => t.t().unwrap(),
+            "W_Q" | "W_K" | "W_V" => t.transpose(1, 2).unwrap(),
+            "W_O" => t.flatten(0, 1).unwrap().t().unwrap(),
+            _ => t.clone(),
+        };
+        (name.clone(), turned.contiguous().unwrap())
+    };
+    let (now, given) = (held("gelu"), json!({"act": "gelu"}));
+    let early = Held(now.0.iter().map(turned).collect());
+    let batch = Batch::new(vec![vec![3, 1, 4, 1, 5]]).unwrap();
+    let logits = |held: &Held| decoder(held, given.clone()).logits(&batch, Vec::new(), &Task::default()).unwrap();
+    assert_eq!(floats(&logits(&early)).unwrap(), floats(&logits(&now)).unwrap());
+    // Only the heads of the queries are the other way round.
+    let mut mixed = held("gelu");
+    let queries = mixed.0["blocks.0.attn.W_Q"].transpose(1, 2).unwrap();
+    mixed.0.insert("blocks.0.attn.W_Q".into(), queries);
+    assert!(layout(&mixed, &options(given)).unwrap_err().hint.unwrap().contains("`transpose`"));
 }
 
 fn refused(source: &Held, given: Value) -> String {

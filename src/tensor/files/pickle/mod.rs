@@ -12,14 +12,12 @@ mod tree;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use self::archive::Archive;
 use self::strided::Strided;
+use super::Tree;
 use crate::base::budget::Budget;
-use crate::base::{Result, names};
+use crate::base::{Result, memory, names};
 use crate::err;
-use crate::model::layout::Source;
 use crate::tensor::Tensor;
 
 /// Under these names training programs keep the weights beside the state of the optimiser.
@@ -29,8 +27,8 @@ const WEIGHTS: [&str; 3] = ["model", "state_dict", "model_state_dict"];
 pub struct File<B> {
     bytes: B,
     tensors: BTreeMap<String, Held>,
-    /// All that is not a tensor: dictionaries, lists, texts and numbers.
-    pub values: Value,
+    /// All that there is, with the names of the tensors in their places.
+    root: Tree<String>,
 }
 
 /// A tensor, and the names of the dictionaries that it lies in.
@@ -45,11 +43,11 @@ impl<B: AsRef<[u8]>> File<B> {
         let archive = Archive::new(bytes.as_ref())?;
         let objects = machine::run(archive.pickle(bytes.as_ref())?, Budget::of_header())?;
         let tree = tree::walk(objects, &archive)?;
-        Ok(Self { tensors: tree.tensors, values: tree.values, bytes })
+        Ok(Self { tensors: tree.tensors, root: tree.root, bytes })
     }
 
     /// The weights of a model: the tensors of the one dictionary that holds any, or of the one that is called as
-    /// training programs call it, under the names that they have there. All values stay.
+    /// training programs call it, under the names that they have there.
     pub fn weights(mut self) -> Result<Self> {
         let mut homes: Vec<&str> = self.tensors.values().map(|held| held.within.as_str()).collect();
         homes.sort_unstable();
@@ -76,17 +74,29 @@ impl<B: AsRef<[u8]>> File<B> {
     }
 }
 
-impl<B: AsRef<[u8]>> Source for File<B> {
-    /// Names of nested dictionaries and places in lists are joined by dots.
-    fn names(&self) -> Vec<String> {
+impl<B: AsRef<[u8]>> File<B> {
+    /// All that the file holds, its tensors read.
+    pub fn read(self) -> Result<Tree<Tensor>> {
+        let mut budget = Budget::of_content(memory::available());
+        for held in self.tensors.values() {
+            budget.take(held.tensor.bytes(), || "the tensors of the file".into())?;
+        }
+        self.root.map(&mut |name| {
+            let held = self.tensors.get(&name).ok_or_else(|| err!(Bug, "a tensor of the file without its place"))?;
+            held.tensor.read(self.bytes.as_ref()).map_err(|e| e.within(&name))
+        })
+    }
+
+    /// The names of the tensors; those of nested dictionaries and places in lists are joined by dots.
+    pub fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
     }
 
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.tensors.get(name).map(|held| held.tensor.shape.clone())
     }
 
-    fn tensor(&self, name: &str) -> Result<Tensor> {
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let held = self.tensors.get(name).ok_or_else(|| {
             err!(Name, "this file has no tensor `{name}`")
                 .maybe_hint(names::suggestion(name, self.tensors.keys().map(String::as_str)))

@@ -55,6 +55,11 @@ impl Strided {
         Ok(Self { dtype, shape: view.shape.clone(), strides: view.strides.clone(), count, place })
     }
 
+    /// How many bytes its elements take.
+    pub fn bytes(&self) -> u128 {
+        self.count as u128 * self.dtype.size_in_bytes() as u128
+    }
+
     pub fn read(&self, file: &[u8]) -> Result<Tensor> {
         let data = file.get(self.place.clone()).unwrap_or_default();
         let width = self.dtype.size_in_bytes();

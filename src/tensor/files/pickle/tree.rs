@@ -1,9 +1,8 @@
-//! What a pickle has made, sorted: tensors by their names, and everything else as JSON.
+//! What a pickle has made, sorted: tensors by their names, and everything in the shape that it has.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Number, Value};
-
+use super::super::Tree;
 use super::Held;
 use super::archive::Archive;
 use super::machine::{Objects, told};
@@ -19,17 +18,17 @@ const DEEPEST: usize = 32;
 /// What looking at one object costs, in bytes; it has taken at least one in the pickle.
 const VISIT: usize = 16;
 
-pub(super) struct Tree {
+pub(super) struct Found {
     pub tensors: BTreeMap<String, Held>,
-    pub values: Value,
+    pub root: Tree<String>,
 }
 
-pub(super) fn walk(objects: Objects, archive: &Archive) -> Result<Tree> {
+pub(super) fn walk(objects: Objects, archive: &Archive) -> Result<Found> {
     let Objects { all, root, length, budget } = objects;
     let left = length.saturating_mul(2 * VISIT);
     let mut walker = Walker { all: &all, archive, tensors: BTreeMap::new(), left, budget };
-    let values = walker.visit(root, &mut Vec::new())?.unwrap_or(Value::Null);
-    Ok(Tree { tensors: walker.tensors, values })
+    let root = walker.visit(root, &mut Vec::new())?;
+    Ok(Found { tensors: walker.tensors, root })
 }
 
 struct Walker<'a> {
@@ -43,22 +42,22 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    /// The value of an object, or nothing where it is a tensor.
-    fn visit(&mut self, id: Id, path: &mut Vec<String>) -> Result<Option<Value>> {
+    /// What an object is; of a tensor the name.
+    fn visit(&mut self, id: Id, path: &mut Vec<String>) -> Result<Tree<String>> {
         self.spend(VISIT)?;
         // A value of its own, in a list that grows by doubling or in a map.
-        self.budget.take(4 * size_of::<Value>() as u128, told)?;
+        self.budget.take(4 * size_of::<Tree<String>>() as u128, told)?;
         if path.len() > DEEPEST {
             bail!(Format, "expected dictionaries and lists at most {DEEPEST} deep, found deeper ones");
         }
         let all = self.all;
-        Ok(Some(match all.get(id) {
-            None | Some(Object::None) => Value::Null,
-            Some(Object::Bool(value)) => Value::Bool(*value),
-            Some(Object::Int(value)) => Value::from(*value),
-            Some(Object::Float(value)) => float(*value),
+        Ok(match all.get(id) {
+            None | Some(Object::None) => Tree::Nothing,
+            Some(Object::Bool(value)) => Tree::Bool(*value),
+            Some(Object::Int(value)) => Tree::Int(*value),
+            Some(Object::Float(value)) => Tree::Float(*value),
             Some(Object::Text(text)) => self.text(text)?,
-            Some(Object::Global(Global::Dtype(name))) => Value::from(format!("torch.{name}")),
+            Some(Object::Global(Global::Dtype(name))) => Tree::Text(format!("torch.{name}")),
             Some(Object::List(parts) | Object::Tuple(parts)) => self.list(parts, path)?,
             Some(Object::Dict(pairs)) => self.dict(pairs, path)?,
             Some(Object::Tensor(view)) => {
@@ -70,45 +69,42 @@ impl Walker<'_> {
                 if self.tensors.insert(name.clone(), Held { within, tensor }).is_some() {
                     bail!(Format, "the file has two tensors that are called `{name}`");
                 }
-                return Ok(None);
+                Tree::Tensor(name)
             }
             Some(Object::Global(_) | Object::Storage(_)) => {
                 bail!(Format, "expected tensors and values, found a class or a storage at `{}`", path.join("."))
             }
-        }))
+        })
     }
 
-    fn text(&mut self, text: &str) -> Result<Value> {
+    fn text(&mut self, text: &str) -> Result<Tree<String>> {
         self.spend(text.len())?;
-        Ok(Value::from(text))
+        Ok(Tree::Text(text.into()))
     }
 
-    /// In a list null stands in the place of a tensor, so that the others keep theirs.
-    fn list(&mut self, parts: &[Id], path: &mut Vec<String>) -> Result<Value> {
+    fn list(&mut self, parts: &[Id], path: &mut Vec<String>) -> Result<Tree<String>> {
         let mut values = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             path.push(index.to_string());
-            values.push(self.visit(*part, path)?.unwrap_or(Value::Null));
+            values.push(self.visit(*part, path)?);
             path.pop();
         }
-        Ok(Value::Array(values))
+        Ok(Tree::List(values))
     }
 
-    fn dict(&mut self, pairs: &[(Id, Id)], path: &mut Vec<String>) -> Result<Value> {
-        let mut values = Map::new();
-        let mut seen = std::collections::BTreeSet::new();
+    fn dict(&mut self, pairs: &[(Id, Id)], path: &mut Vec<String>) -> Result<Tree<String>> {
+        let mut values = BTreeMap::new();
         for (key, value) in pairs {
             let key = self.key(*key).map_err(|e| e.within(format!("a key at `{}`", path.join("."))))?;
-            if !seen.insert(key.clone()) {
+            if values.contains_key(&key) {
                 bail!(Format, "expected every key once, found `{key}` twice at `{}`", path.join("."));
             }
             path.push(key.clone());
-            if let Some(value) = self.visit(*value, path)? {
-                values.insert(key, value);
-            }
+            let value = self.visit(*value, path)?;
             path.pop();
+            values.insert(key, value);
         }
-        Ok(Value::Object(values))
+        Ok(Tree::Map(values))
     }
 
     fn key(&mut self, id: Id) -> Result<String> {
@@ -126,11 +122,6 @@ impl Walker<'_> {
         // A name stands in the tree, among the tensors, and in the path to them.
         self.budget.take(3 * cost as u128, told)
     }
-}
-
-/// JSON has no infinities, so they are written out.
-fn float(value: f64) -> Value {
-    Number::from_f64(value).map_or_else(|| Value::from(value.to_string()), Value::Number)
 }
 
 fn too_much() -> Error {

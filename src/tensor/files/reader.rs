@@ -5,7 +5,7 @@ use crate::err;
 
 /// Bytes that are read from front to back.
 #[derive(Clone)]
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     place: usize,
 }
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
 }
 
 /// How many elements a tensor of this shape has, where they can be counted and, at `width` bytes each, addressed.
-pub(super) fn elements(shape: &[usize], width: usize) -> Result<usize> {
+pub fn elements(shape: &[usize], width: usize) -> Result<usize> {
     // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
     let places = shape.iter().try_fold(1_u128, |product, size| product.checked_mul((*size).max(1) as u128));
     match places.filter(|places| places.saturating_mul(width as u128) <= isize::MAX as u128) {

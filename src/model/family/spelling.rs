@@ -1,0 +1,112 @@
+//! The sizes that every model has, as we call them and as published configs do.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{FAMILIES, Keys};
+use crate::base::Result;
+use crate::err;
+
+/// Our name, and what others call the same.
+const SPELLINGS: [(&str, &[&str]); 11] = [
+    ("layers", &["num_hidden_layers", "n_layer", "num_layers", "n_layers"]),
+    ("d_model", &["hidden_size", "n_embd"]),
+    ("heads", &["num_attention_heads", "n_head", "num_heads", "n_heads"]),
+    ("kv_heads", &["num_key_value_heads", "n_key_value_heads"]),
+    ("d_head", &["head_dim"]),
+    ("d_mlp", &["intermediate_size", "n_inner", "ffn_dim"]),
+    ("vocab", &["vocab_size", "d_vocab"]),
+    ("context", &["max_position_embeddings", "n_positions", "n_ctx"]),
+    ("act", &["hidden_act", "activation_function", "act_fn"]),
+    ("norm_eps", &["layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps"]),
+    ("tied", &["tie_word_embeddings"]),
+];
+
+/// The options of a model of our own family, with our names for what others call otherwise.
+pub fn ours(given: &Map<String, Value>) -> Result<Map<String, Value>> {
+    respelt(given, |key| SPELLINGS.iter().find(|(_, theirs)| theirs.contains(&key)).map(|(ours, _)| *ours))
+}
+
+/// The options of a model of a published family, each under the name that this family's configs have for it.
+pub fn theirs(config_json: &Value) -> Result<Value> {
+    let Some(given) = config_json.as_object() else { return Ok(config_json.clone()) };
+    let asked = asked(config_json)?;
+    let spelt = respelt(given, |key| {
+        if asked.contains(key) {
+            return None;
+        }
+        let is_row = |(ours, theirs): &&(&'static str, &[&'static str])| *ours == key || theirs.contains(&key);
+        let (_, theirs) = SPELLINGS.iter().find(is_row)?;
+        theirs.iter().find(|name| asked.contains(*name)).copied()
+    })?;
+    Ok(Value::Object(spelt))
+}
+
+/// The keys that the family of a config asks for.
+fn asked(config_json: &Value) -> Result<BTreeSet<&'static str>> {
+    let name = config_json.get("model_type").and_then(Value::as_str);
+    let Some(family) = FAMILIES.iter().find(|family| Some(family.name) == name) else { return Ok(BTreeSet::new()) };
+    let mut keys = Keys::new(config_json)?;
+    // What is wrong with a value is said when it is read under its own name.
+    let _config_or_error = (family.read)(&mut keys);
+    Ok(keys.asked().clone())
+}
+
+fn respelt(given: &Map<String, Value>, name: impl Fn(&str) -> Option<&'static str>) -> Result<Map<String, Value>> {
+    let mut all = Map::new();
+    for (key, value) in given {
+        let spelt = name(key).unwrap_or(key);
+        let other = given.keys().find(|other| *other != key && name(other).unwrap_or(other) == spelt);
+        if let Some(other) = other {
+            return Err(err!(Argument, "expected one of `{key}` and `{other}`, found both")
+                .hint("they are two names of the same"));
+        }
+        all.insert(spelt.into(), if key == spelt { value.clone() } else { worded(spelt, value) });
+    }
+    Ok(all)
+}
+
+/// What is said of an activation under one name in the words that belong to another.
+fn worded(key: &str, value: &Value) -> Value {
+    let word = match (key, value.as_str()) {
+        ("act", Some("gelu_new" | "gelu_fast" | "gelu_pytorch_tanh")) => "gelu_tanh",
+        ("act", Some("gelu_python")) => "gelu",
+        ("act", Some("swish")) => "silu",
+        ("hidden_act" | "activation_function", Some("gelu_tanh")) => "gelu_new",
+        _ => return value.clone(),
+    };
+    word.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::model::init::described;
+
+    #[test]
+    fn sizes_have_either_spelling() {
+        let config = |options| described(&options).map(|(config, _)| config);
+        let ours = json!({"layers": 1, "d_model": 8, "heads": 2, "d_mlp": 16, "vocab": 10, "context": 2048});
+        let theirs = json!({"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16,
+            "vocab_size": 10, "max_position_embeddings": 2048});
+        assert_eq!(config(theirs.clone()), config(ours.clone()));
+        for family in ["gpt_neox", "gpt2", "llama"] {
+            let of = |options: &serde_json::Value| {
+                let mut options = options.clone();
+                options["model_type"] = family.into();
+                config(options).unwrap_or_else(|e| panic!("{family}: {e}"))
+            };
+            assert_eq!(of(&theirs), of(&ours), "{family}");
+            assert_eq!((of(&ours).layers, of(&ours).context, of(&ours).vocab), (1, 2048, 10), "{family}");
+        }
+        let (_, published) = described(&json!({"model_type": "gpt2", "layers": 1, "act": "gelu_tanh"})).unwrap();
+        let written = published.unwrap().config_json;
+        assert_eq!(written, json!({"model_type": "gpt2", "n_layer": 1, "activation_function": "gelu_new"}));
+        let both = config(json!({"model_type": "gpt_neox", "layers": 1, "num_hidden_layers": 2})).unwrap_err();
+        assert_eq!(both.message, "expected one of `layers` and `num_hidden_layers`, found both");
+        let unknown = config(json!({"model_type": "gpt_neox", "contexts": 1})).unwrap_err();
+        assert!(unknown.message.contains("`contexts`"), "{unknown}");
+    }
+}

@@ -1,0 +1,22 @@
+//! PyTorch's `.pt` files as a source of weights.
+
+use crate::base::Result;
+use crate::model::layout::Source;
+use crate::tensor::Tensor;
+
+pub use crate::tensor::files::pickle::File;
+
+impl<B: AsRef<[u8]>> Source for File<B> {
+    /// Names of nested dictionaries and places in lists are joined by dots.
+    fn names(&self) -> Vec<String> {
+        self.names()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.shape(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.tensor(name)
+    }
+}

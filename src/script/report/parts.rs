@@ -1,0 +1,181 @@
+//! Taking results apart: the columns and rows of tables, the numbers of grids, the facts of cards.
+
+use std::any::TypeId;
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, Map};
+
+use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, names};
+use crate::err;
+use crate::report::symbols::count;
+use crate::script::value::{Any, Fallible, Given, given};
+use crate::tensor::{Device, Tensor};
+
+fn value(cell: &Cell) -> Dynamic {
+    match cell {
+        Cell::Missing => Dynamic::UNIT,
+        Cell::Bool(value) => (*value).into(),
+        Cell::Int(value) => (*value).into(),
+        Cell::Float(value) => (*value).into(),
+        Cell::Text(text) => text.clone().into(),
+    }
+}
+
+fn texts(all: &[String]) -> Array {
+    all.iter().cloned().map(Dynamic::from).collect()
+}
+
+/// Which of so many an index means; a negative one counts from the end.
+pub(in crate::script) fn counted(index: &Given, len: usize, of: &str, what: &str) -> Result<usize> {
+    let asked = index.integer()?;
+    let place = if asked < 0 { asked.checked_add_unsigned(len as u64) } else { Some(asked) };
+    let place = place.and_then(|place| usize::try_from(place).ok()).filter(|place| *place < len);
+    place.ok_or_else(|| index.refuse(&format!("an index of {of} of {}", count(len, what))))
+}
+
+/// A row as a map of its cells.
+fn row(table: &Table, place: usize) -> Result<Map> {
+    if let Some(name) = table.columns.iter().find(|name| table.columns.iter().filter(|other| other == name).count() > 1)
+    {
+        return Err(err!(
+            Name,
+            "expected columns of different names for a row as a map, found `{name}` more than once"
+        )
+        .hint("`table.rows` has the rows as lists"));
+    }
+    let cells = table.row(place).ok_or_else(|| err!(Bug, "a row beyond the last"))?;
+    Ok(cells.map(|(name, cell)| (name.into(), value(cell))).collect())
+}
+
+/// `for row in table`: the rows as maps.
+pub fn iteration() -> Module {
+    let mut module = Module::new();
+    module.set_iter_result(TypeId::of::<Table>(), |value| {
+        let table = value.cast::<Table>();
+        let rows = table.rows.len();
+        Box::new((0..rows).map(move |place| Ok(Dynamic::from(row(&table, place)?))))
+    });
+    module
+}
+
+#[export_module(manifest)]
+pub mod methods {
+    /// A column of a table as an array, by its name, or a row as a map, by its number; a negative one counts from the end.
+    ///
+    /// Where a cell is missing stands `()`. `for row in table` goes through the rows as maps.
+    ///
+    /// # Example
+    /// ```
+    /// let runs = table([#{ kind: "topk", fve: 0.9 }, #{ kind: "l1", fve: 0.8 }]);
+    /// runs["fve"]  //=> [0.9, 0.8]
+    /// runs[-1].kind  //=> "l1"
+    /// tensor(runs["fve"]).max()  //=> 0.9
+    /// ```
+    #[rhai_fn(global, index_get, pure, return_raw)]
+    pub fn at(table: &mut Table, column: Any) -> Fallible<Dynamic> {
+        if let Some(name) = column.read_lock::<ImmutableString>() {
+            let cells = table.column(&name)?;
+            return Ok(Dynamic::from_array(cells.into_iter().map(super::value).collect()));
+        }
+        let column = given(0, "index", &column);
+        if column.integer().is_err() {
+            return Err(column.refuse("the name of a column or the number of a row").into());
+        }
+        let place = super::counted(&column, table.rows.len(), "a table", "row")?;
+        Ok(super::row(table, place)?.into())
+    }
+
+    /// The rows of the table as lists, in the order of its columns.
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ a: 1, b: "x" }, #{ a: 2 }]).rows  //=> [[1, "x"], [2, ()]]
+    /// ```
+    #[rhai_fn(global, get = "rows", pure)]
+    pub fn rows(table: &mut Table) -> Array {
+        table.rows.iter().map(|row| row.iter().map(super::value).collect::<Array>().into()).collect()
+    }
+
+    /// How many rows the table has.
+    ///
+    /// # Example
+    /// ```
+    /// table([#{ a: 1 }, #{ a: 2 }]).len  //=> 2
+    /// ```
+    #[rhai_fn(global, get = "len", pure)]
+    pub fn len(table: &mut Table) -> i64 {
+        table.rows.len() as i64
+    }
+
+    /// The numbers of the grid: `[rows, columns]`, in f64.
+    ///
+    /// # Example
+    /// ```
+    /// grid([[1, 2], [3, 4]]).tensor[1]  //=> tensor([3.0, 4.0], f64)
+    /// ```
+    #[rhai_fn(global, get = "tensor", pure, return_raw)]
+    pub fn tensor(grid: &mut Grid) -> Fallible<Tensor> {
+        let dims = (grid.rows.len(), grid.columns.len());
+        Ok(Tensor::from_vec(grid.values.clone(), dims, &Device::Cpu).map_err(Error::from)?)
+    }
+
+    /// The names of the grid's rows.
+    ///
+    /// # Example
+    /// ```
+    /// grid([[1, 2]], #{ rows: ["a"] }).rows  //=> ["a"]
+    /// ```
+    #[rhai_fn(global, get = "rows", pure)]
+    pub fn grid_rows(grid: &mut Grid) -> Array {
+        super::texts(&grid.rows)
+    }
+
+    /// The names of the grid's columns.
+    ///
+    /// # Example
+    /// ```
+    /// grid([[1, 2]], #{ columns: ["a", "b"] }).columns  //=> ["a", "b"]
+    /// ```
+    #[rhai_fn(global, get = "columns", pure)]
+    pub fn grid_columns(grid: &mut Grid) -> Array {
+        super::texts(&grid.columns)
+    }
+
+    /// One of the card's facts by its name.
+    ///
+    /// # Example
+    /// ```
+    /// card("run 3", #{ loss: 2.5 })["loss"]  //=> 2.5
+    /// ```
+    #[rhai_fn(global, name = "fact", index_get, pure, return_raw)]
+    pub fn fact(card: &mut Card, name: &str) -> Fallible<Dynamic> {
+        match card.fields.iter().find(|(known, _)| known == name) {
+            Some((_, cell)) => Ok(super::value(cell)),
+            None => Err(err!(Name, "this card has no fact `{name}`")
+                .maybe_hint(names::suggestion(name, card.fields.iter().map(|(known, _)| known.as_str())))
+                .into()),
+        }
+    }
+
+    /// The tokens of the heat text.
+    ///
+    /// # Example
+    /// ```
+    /// heat_text(["a", "b"], [1, 0.5]).tokens  //=> ["a", "b"]
+    /// ```
+    #[rhai_fn(global, get = "tokens", pure)]
+    pub fn tokens(heat: &mut HeatText) -> Array {
+        super::texts(&heat.tokens)
+    }
+
+    /// The numbers of the heat text, one for each token.
+    ///
+    /// # Example
+    /// ```
+    /// heat_text(["a", "b"], [1, 0.5]).values  //=> [1.0, 0.5]
+    /// ```
+    #[rhai_fn(global, get = "values", pure)]
+    pub fn values(heat: &mut HeatText) -> Array {
+        heat.values.iter().map(|value| Dynamic::from(*value)).collect()
+    }
+}
