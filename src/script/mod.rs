@@ -16,6 +16,7 @@
 //! - A type that scripts hold implements [`show::Handle`] and has a line in `show.rs`.
 //! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
 
+mod caught;
 mod check;
 pub mod circuit;
 pub mod console;
@@ -31,6 +32,7 @@ mod foreign;
 pub mod hooks;
 pub mod inspect;
 pub mod language;
+mod marks;
 pub mod model;
 pub mod numbers;
 pub mod options;
@@ -38,6 +40,7 @@ mod panics;
 mod paper;
 mod placing;
 pub mod plot;
+mod ranges;
 pub mod record;
 pub mod reference;
 pub mod report;

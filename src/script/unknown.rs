@@ -171,6 +171,7 @@ fn rhai_types(text: &str) -> Vec<String> {
             "()" => "nothing".into(),
             "Fn" => "function".into(),
             "&str | ImmutableString | String" | "&str" => "string".into(),
+            other if other.contains("ops::range::Range") => "range".into(),
             other => other.rsplit("::").next().unwrap_or(other).trim_end_matches('>').into(),
         })
         .collect()
