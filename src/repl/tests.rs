@@ -58,7 +58,7 @@ fn variables_functions_modules_and_keywords_complete() {
     assert_eq!(completed(&session, "1 + tensor|"), ["1 + tensor(", "1 + tensor::"]);
     assert_eq!(completed(&session, "whi|"), ["while"]);
     assert_eq!(completed(&session, "fn f(alpha, beta) { let gamma = alp|"), ["fn f(alpha, beta) { let gamma = alpha"]);
-    assert_eq!(completed(&session, "for item in words { ite|"), ["for item in words { item"]);
+    assert_eq!(completed(&session, "for entry in words { ent|"), ["for entry in words { entry"]);
     assert_eq!(shown(&session, "mix"), ["mix(first, second)"]);
     assert_eq!(shown(&session, "weig"), ["weights: map"]);
     // A bracket that stands there already is not written again.
@@ -141,7 +141,7 @@ fn strings_complete_to_what_an_argument_may_be() {
         ["m.cache(t, \"resid_post.*\"", "m.cache(t, \"resid_post.0\"", "m.cache(t, \"resid_post.1\""]
     );
     assert_eq!(completed(&session, "m.cache(t, [\"embed\", \"mlp_in.|\"])").len(), 3);
-    assert_eq!(completed(&session, "c.at(\"mlp_out.1|"), ["c.at(\"mlp_out.1\""]);
+    assert_eq!(completed(&session, "c.mean(\"mlp_out.1|"), ["c.mean(\"mlp_out.1\""]);
     assert_eq!(completed(&session, "c[\"mlp_|\"]"), ["c[\"mlp_out.0\"]", "c[\"mlp_out.1\"]"]);
     assert_eq!(completed(&session, "sae::fit(m, \"resid_pre.|\", g)").len(), 2);
     assert_eq!(completed(&session, "data::pairs(\"greater|"), ["data::pairs(\"greater_than\""]);

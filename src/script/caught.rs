@@ -5,7 +5,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::failure::{Known, Words, lower, words};
+use super::failure::{Known, Words, clash, lower, words};
 use crate::base::Kind;
 
 /// Gives a caught error what all errors have.
@@ -14,10 +14,15 @@ pub fn put_into_words(map: &mut Map, known: &Known) {
     // Each function that it went through has added a line.
     let sentence = text.split("\nin ").next().unwrap_or(&text);
     let (sentence, place) = without_place(sentence);
-    let words = match read_back(sentence, map) {
-        Some(error) => words(&error, known),
+    let error = read_back(sentence, map);
+    let words = match &error {
+        Some(error) => words(error, known),
         None => Words::new(Kind::Argument, lower(sentence), None),
     };
+    let place = place.or_else(|| {
+        let (_, position) = clash(error.as_ref()?, known)?;
+        Some(Written { source: None, line: position.line()? as i64, position: position.position()? as i64 })
+    });
     map.insert("kind".into(), words.kind.into());
     map.insert("message".into(), words.message.into());
     map.insert("hint".into(), words.hint.map_or(Dynamic::UNIT, Dynamic::from));

@@ -137,6 +137,7 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
     let block = Expr::Stmt(block.into());
     #[expect(deprecated, reason = "the engine calls it volatile, not old")]
     let value = context.eval_expression_tree_raw(&Expression::from(&block), false);
+    marks.forget(&ast);
     if context.scope().len() != before {
         // Variables that the text made have moved those after them away from where the parser saw them.
         context.global_runtime_state_mut().always_search_scope = true;

@@ -143,7 +143,8 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
         }
     }
     let words = words(inner, known);
-    let mut place = place(&source, inner.position());
+    let position = clash(inner, known).map_or(inner.position(), |(_, position)| position);
+    let mut place = place(&source, position);
     if let Some(place) = &mut place {
         place.arg = words.arg;
     }
@@ -211,7 +212,7 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
             "functions call each other too deep".into(),
             Some("does the recursion come to an end?".into()),
         ),
-        E::ErrorDataRace(subject, _) => in_use(subject, known),
+        E::ErrorDataRace(subject, _) => in_use(subject, clash(error, known)),
         E::ErrorNonPureMethodCallOnConstant(name, _) => {
             plain(Kind::Argument, format!("`{}` would change a constant", readable_types(name)), None)
         }
@@ -223,17 +224,18 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
     }
 }
 
-/// A closure looks at a value that the method which calls it changes. Where the value was bound to the closure when that
-/// was made, the engine says "argument #1 of function 'anon$..'".
-fn in_use(subject: &str, known: &Known) -> Words {
-    let bound = subject.strip_prefix("argument #").and_then(|rest| rest.split_once(" of function '"));
-    let name = match bound {
-        Some((number, closure)) => {
-            let index = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-            index.and_then(|index| known.marks.taken(closure.trim_end_matches('\''), index))
-        }
-        None => (!subject.is_empty()).then(|| subject.to_string()),
-    };
+/// The variable and the place of a call whose closure looks at what it is called on, where the engine says "argument #1 of
+/// function 'retain'".
+pub fn clash(error: &EvalAltResult, known: &Known) -> Option<(String, Position)> {
+    let EvalAltResult::ErrorDataRace(subject, _) = error else { return None };
+    let (_, method) = subject.strip_prefix("argument #")?.split_once(" of function '")?;
+    known.marks.called(method.trim_end_matches('\''))
+}
+
+/// A closure looks at a value that is locked while a method of it runs. Of some the engine knows the name, `subject`.
+fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
+    let is_name = |subject: &&str| !subject.is_empty() && !subject.contains(' ');
+    let name = clash.map(|(name, _)| name).or_else(|| Some(subject).filter(is_name).map(String::from));
     let message = match &name {
         Some(name) => format!("`{name}` is in use: a closure looks at it while a method of its own runs"),
         None => "a value is in use: a closure looks at it while a method of its own runs".into(),

@@ -9,7 +9,7 @@
 //! which no other place has: the engine is told not to keep one copy of equal names. Marks hold on to their names.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
@@ -47,15 +47,17 @@ pub struct Marks(Rc<RefCell<Places>>);
 struct Places {
     /// By the address of the name that stands there.
     marks: HashMap<usize, Rc<Mark>, BuildHasherDefault<Address>>,
-    /// What each closure takes, the variables first that it mentions; by the name that the engine gives it.
-    closures: BTreeMap<String, Vec<String>>,
+    /// The last that a variable was read at whose method takes something.
+    last: Option<Rc<Mark>>,
     /// Methods of ours that change what they are called on.
     changing: BTreeSet<String>,
 }
 
 struct Mark {
-    /// Held so that no other name gets its address.
-    _name: ImmutableString,
+    /// Held also so that no other name gets its address.
+    name: ImmutableString,
+    /// The method that it is read for, if that takes something.
+    method: Option<(ImmutableString, Position)>,
     copies: Copies,
     /// Whether an error that was caught may stand in it.
     is_error: bool,
@@ -91,13 +93,8 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    fn first_call(&self) -> Option<&FnCallExpr> {
-        self.links.iter().find_map(|link| if let Link::Call(call, _) = link { Some(*call) } else { None })
-    }
-
-    /// Whether some call in it takes something, which may be a closure.
-    fn takes_something(&self) -> bool {
-        self.links.iter().any(|link| matches!(link, Link::Call(call, _) if !call.args.is_empty()))
+    fn calls(&self) -> impl Iterator<Item = (&FnCallExpr, Position)> {
+        self.links.iter().filter_map(|link| if let Link::Call(call, at) = link { Some((*call, *at)) } else { None })
     }
 }
 
@@ -117,10 +114,6 @@ impl Marks {
     /// Marks the places of a text.
     pub fn add(&self, ast: &AST) {
         let mut places = self.0.borrow_mut();
-        for function in ast.iter_fn_def().filter(|function| function.name.starts_with("anon$")) {
-            let takes = function.params.iter().map(ToString::to_string).collect();
-            places.closures.insert(function.name.to_string(), takes);
-        }
         let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
         let errors = caught_names(ast);
         ast.walk(&mut |path: &[ASTNode]| {
@@ -132,11 +125,25 @@ impl Marks {
             }
             if let Some(chain) = chain(expression).filter(|_| !is_assigned(expression, path)) {
                 let copies = places.copies(&chain, &own);
+                let method = chain.calls().next().filter(|(call, _)| !call.args.is_empty());
+                let method = method.map(|(call, at)| (call.name.clone(), at));
                 let keys: Vec<Step> =
                     chain.links.into_iter().map_while(|l| if let Link::Step(s) = l { Some(s) } else { None }).collect();
-                if copies != Copies::Nothing || keys.iter().any(|step| matches!(step, Step::Key(..))) {
-                    places.mark(chain.name, |mark| (mark.copies, mark.keys) = (copies, keys));
+                let reads_key = keys.iter().any(|step| matches!(step, Step::Key(..)));
+                if copies != Copies::Nothing || method.is_some() || reads_key {
+                    places.mark(chain.name, |mark| (mark.copies, mark.method, mark.keys) = (copies, method, keys));
                 }
+            }
+            true
+        });
+    }
+
+    /// Forgets the places of a text that is done with, and that nothing holds on to.
+    pub fn forget(&self, ast: &AST) {
+        let mut places = self.0.borrow_mut();
+        ast.walk(&mut |path: &[ASTNode]| {
+            if let Some(ASTNode::Expr(Expr::Variable(variable, ..))) = path.last() {
+                places.marks.remove(&address(&variable.1));
             }
             true
         });
@@ -166,6 +173,9 @@ impl Marks {
                 }
             }
         }
+        if mark.method.is_some() {
+            self.0.borrow_mut().last = Some(mark.clone());
+        }
         let Some(value) = super::room::variable(name, index, context) else { return Ok(None) };
         let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
         if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys) {
@@ -181,16 +191,24 @@ impl Marks {
         Ok((is_copied && value.is_shared()).then(|| inner.clone()))
     }
 
-    /// The name of what a closure takes as its argument `index`.
-    pub fn taken(&self, closure: &str, index: usize) -> Option<String> {
-        self.0.borrow().closures.get(closure)?.get(index).cloned()
+    /// The variable that a method of this name was called on last, and where; the engine does not say.
+    pub fn called(&self, method: &str) -> Option<(String, Position)> {
+        let places = self.0.borrow();
+        let mark = places.last.as_ref()?;
+        mark.method.as_ref().filter(|(name, _)| name == method).map(|(_, at)| (mark.name.to_string(), *at))
     }
 }
 
 impl Places {
     fn mark(&mut self, name: &ImmutableString, change: impl FnOnce(&mut Mark)) {
         let mark = self.marks.entry(address(name)).or_insert_with(|| {
-            Rc::new(Mark { _name: name.clone(), copies: Copies::Nothing, is_error: false, keys: Vec::new() })
+            Rc::new(Mark {
+                name: name.clone(),
+                method: None,
+                copies: Copies::Nothing,
+                is_error: false,
+                keys: Vec::new(),
+            })
         });
         if let Some(mark) = Rc::get_mut(mark) {
             change(mark);
@@ -198,14 +216,16 @@ impl Places {
     }
 
     fn copies(&self, chain: &Chain, own: &BTreeSet<&str>) -> Copies {
-        match chain.first_call() {
-            Some(call) if READING.contains(&call.name.as_str()) => Copies::All,
-            // What a script's own method does with `this` is not known.
-            Some(call) if self.changing.contains(call.name.as_str()) || own.contains(call.name.as_str()) => {
-                Copies::Nothing
-            }
-            Some(_) if chain.takes_something() => Copies::Handles,
-            _ => Copies::Nothing,
+        let Some((first, _)) = chain.calls().next() else { return Copies::Nothing };
+        let name = first.name.as_str();
+        if READING.contains(&name) {
+            return Copies::All;
+        }
+        // What a script's own method does with `this` is not known.
+        let may_change = self.changing.contains(name) || own.contains(name);
+        match !may_change && chain.calls().any(|(call, _)| !call.args.is_empty()) {
+            true => Copies::Handles,
+            false => Copies::Nothing,
         }
     }
 }
@@ -216,12 +236,11 @@ pub fn clashes(ast: &AST) -> Vec<Clash> {
     ast.walk(&mut |path: &[ASTNode]| {
         if let Some(ASTNode::Expr(expression)) = path.last()
             && let Some(chain) = chain(expression)
-            && let Some(Link::Call(call, position)) =
-                chain.links.iter().find(|link| !matches!(link, Link::Step(_) | Link::Other))
+            && let Some((call, position)) = chain.calls().next()
             && CHANGING.contains(&call.name.as_str())
             && call.args.iter().any(|argument| mentions(argument, chain.name))
         {
-            clashes.push(Clash { name: chain.name.to_string(), position: *position });
+            clashes.push(Clash { name: chain.name.to_string(), position });
         }
         true
     });

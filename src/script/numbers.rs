@@ -170,7 +170,9 @@ pub mod more {
         let mut paper = Paper::new(&env.task);
         paper.list(array.iter(), separator, |paper, element| match element.read_lock::<ImmutableString>() {
             Some(text) => paper.put(&text),
-            None if element.is_array() || element.is_map() => super::super::standins::write(element, 0, paper),
+            None if element.is_array() || element.is_map() || element.is_float() => {
+                super::super::standins::write(element, 0, paper)
+            }
             None => paper.put(&element.to_string()),
         })?;
         Ok(paper.done())

@@ -93,7 +93,7 @@ macro_rules! of_ranges {
             #[rhai_fn(global, pure, return_raw)]
             pub fn for_each(ctx: NativeCallContext, range: &mut $range, f: FnPtr) -> Fallible<()> {
                 // A list's own gives the element as `this` alone.
-                super::as_list(&ctx, "map", range, [f.into()])?;
+                let _values = super::as_list(&ctx, "map", range, [f.into()])?;
                 Ok(())
             }
         }
