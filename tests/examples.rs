@@ -19,6 +19,23 @@ fn run(file: &Path) {
 }
 
 #[test]
+fn nothing_in_our_own_scripts_is_seen_to_be_wrong() {
+    support::on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let session = support::session(folder.path());
+        for file in ["scripts", "examples", "stdlib"].iter().flat_map(|folder| support::files(folder, "rhai")) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let found = session.check(&file.display().to_string(), &text);
+            let said: Vec<String> = found
+                .iter()
+                .map(|failure| microtome::script::drawing::draw(failure, session.sources(), false))
+                .collect();
+            assert!(said.is_empty(), "{}", said.join("\n"));
+        }
+    });
+}
+
+#[test]
 fn every_step_of_the_tour_runs_and_is_short() {
     let steps = support::files("examples", "rhai");
     assert_eq!(steps.len(), 10, "the tour has ten steps");

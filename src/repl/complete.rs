@@ -3,7 +3,7 @@
 use super::commands::{self, Takes};
 use super::cursor::{Before, Callee, Spot};
 use super::shape::{self, Shape};
-use super::{names, signature};
+use super::{choices, names, signature};
 use crate::report::symbols::harmless;
 use crate::script::Session;
 use crate::script::docs::{Entry, Role};
@@ -95,7 +95,7 @@ fn code(before: &str, rest: &str, session: &Session) -> (usize, Vec<Candidate>) 
     }
 }
 
-/// In a string: the keys of a map that it indexes, what can be imported, or files.
+/// In a string: the keys of a map that it indexes, what the argument or the option may be, what can be imported, or files.
 fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Session) -> (usize, Vec<Candidate>) {
     let before = token.checked_sub(1);
     if let Some(open) = before.filter(|open| text.is_symbol(*open, &["[", "?["]))
@@ -107,6 +107,18 @@ fn in_text(text: &Before, token: usize, start: usize, rest: &str, session: &Sess
         return (start, plain.map(|key| Candidate::new(format!("{key}{closing}"), key)).collect());
     }
     let written = &text.text[start..];
+    let quote = text.word(token).chars().next().unwrap_or('"');
+    let closing = if rest.starts_with(quote) { String::new() } else { quote.to_string() };
+    let choices = choices::at(text, token, session);
+    let fitting: Vec<Candidate> = choices
+        .words
+        .iter()
+        .filter(|word| word.starts_with(written))
+        .map(|word| Candidate::new(format!("{word}{closing}"), word))
+        .collect();
+    if !fitting.is_empty() || !choices.or_file {
+        return (start, fitting);
+    }
     let (from, mut candidates) = names::of_files(written, session);
     if before.is_some_and(|import| text.word(import) == "import") {
         match written.split_once('/') {

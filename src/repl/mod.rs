@@ -1,5 +1,6 @@
 //! Floor 10: the prompt. Line editor, completion, colours, hints, history, and the commands that begin with a colon.
 
+mod choices;
 pub mod commands;
 pub mod complete;
 mod cursor;
@@ -244,12 +245,23 @@ impl Repl {
             }
         });
         let how = match &outcome {
-            Err(_) => Outcome::Failed,
+            Err(failure) => self.failed_as(failure, name, text),
             Ok(value) if value.is_unit() => Outcome::Silent,
             Ok(_) => Outcome::Answered,
         };
         self.done.push(Done { text: text.into(), outcome: how });
         Ok(outcome?)
+    }
+
+    /// What is to be said of a text that failed.
+    fn failed_as(&self, failure: &Failure, name: &str, text: &str) -> Outcome {
+        // A text that cannot be compiled has not run.
+        if self.session().compile(name, text).is_err() {
+            return Outcome::Refused;
+        }
+        let calls = failure.frames.iter().map(|frame| &frame.place).chain(&failure.place);
+        let at = calls.into_iter().find(|place| place.source == name).map_or(0, |place| place.offset(text));
+        Outcome::Failed { at, is_catchable: !failure.is_interrupted() && failure.kind != base::Kind::Memory.name() }
     }
 
     /// What errors in the next line call it by.

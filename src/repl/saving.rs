@@ -11,7 +11,14 @@ pub enum Outcome {
     Answered,
     /// It had none.
     Silent,
-    Failed,
+    /// Nothing of it ran.
+    Refused,
+    /// It failed at this byte; what stands before that has done its work, and its functions are there.
+    Failed {
+        at: usize,
+        /// Whether a script could catch that.
+        is_catchable: bool,
+    },
 }
 
 /// A text that was evaluated in the session.
@@ -22,16 +29,25 @@ pub struct Done {
 }
 
 /// The lines in their order as one script. What only a session can do is put into words that a script has: a function
-/// that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and lines that
-/// failed become comments.
+/// that was defined twice keeps its last form, a value that a later line calls `ans` gets that name, and what failed
+/// becomes a comment, or, where it may have done something before, a `try`.
 pub fn script(done: &[Done]) -> String {
     let last_forms = last_forms(done);
     let mut script = String::from("// A session at the prompt of microtome, as :save wrote it.\n");
     for (index, line) in done.iter().enumerate() {
-        if line.outcome == Outcome::Failed {
-            script.push_str("\n// This failed:\n");
-            script.extend(line.text.trim().lines().map(|text| format!("// {text}\n")));
-            continue;
+        match line.outcome {
+            Outcome::Refused => {
+                script.push_str(&format!("\n{}", commented(&line.text)));
+                continue;
+            }
+            Outcome::Failed { at, is_catchable } => {
+                let text = failed(&line.text, at, is_catchable, |name, parameters| {
+                    last_forms.get(&(name.into(), parameters)) == Some(&index)
+                });
+                script.push_str(&format!("\n{text}"));
+                continue;
+            }
+            Outcome::Answered | Outcome::Silent => {}
         }
         let mut text = without_old_forms(index, &line.text, &last_forms);
         if line.outcome == Outcome::Answered && is_asked_for(&done[index + 1..]) {
@@ -45,9 +61,91 @@ pub fn script(done: &[Done]) -> String {
     script
 }
 
+/// What ran of a line that failed, as far as it did; `is_last` tells whether a function keeps its form.
+fn failed(text: &str, at: usize, is_catchable: bool, is_last: impl Fn(&str, usize) -> bool) -> String {
+    let (mut done, mut rest) = (String::new(), String::new());
+    let mut has_failed = false;
+    for piece in pieces(text) {
+        let code = piece.of.trim();
+        let fails = !has_failed && !piece.is_function && at < piece.end;
+        if let Some(function) = definitions::of(code).first().filter(|_| piece.is_function) {
+            if is_last(&function.name, function.parameters) {
+                done.push_str(&format!("{code}\n"));
+            }
+        } else if fails && is_catchable && has_block(code) {
+            has_failed = true;
+            done.push_str(&format!("// This failed:\ntry {{ {} }} catch {{}}\n", ended(code)));
+        } else if !fails && (!has_failed || is_import(code)) {
+            done.push_str(&format!("{}\n", ended(code)));
+        } else {
+            has_failed = true;
+            rest.push_str(&format!("{code}\n"));
+        }
+    }
+    if !rest.is_empty() {
+        done.push_str(&commented(&rest));
+    }
+    done
+}
+
+fn commented(text: &str) -> String {
+    let lines = text.trim().lines().map(|line| format!("// {line}\n"));
+    ["// This failed:\n".to_string()].into_iter().chain(lines).collect()
+}
+
+/// A statement at the top of a text, or a function.
+struct Piece<'t> {
+    of: &'t str,
+    /// The byte of the text behind it.
+    end: usize,
+    is_function: bool,
+}
+
+/// The statements and functions of a text, comments with what stands behind them.
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let tokens = tokens(text);
+    let functions = definitions::of(text);
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut start = 0;
+    let mut depth = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        depth = token.depth_after(text, depth);
+        let function = functions.iter().find(|function| function.start < token.end && token.end <= function.end);
+        let ends = match function {
+            Some(function) => token.end == function.end,
+            None => depth == 0 && (token.is_symbol(text, &[";"]) || ends_block(text, &tokens, index)),
+        };
+        if ends {
+            pieces.push(Piece { of: &text[start..token.end], end: token.end, is_function: function.is_some() });
+            start = token.end;
+        }
+    }
+    if has_code(&tokens.iter().filter(|token| token.start >= start).copied().collect::<Vec<_>>()) {
+        pieces.push(Piece { of: &text[start..], end: text.len(), is_function: false });
+    }
+    pieces
+}
+
+/// Whether a brace closes a statement that needs no semicolon: another one begins behind it.
+fn ends_block(text: &str, tokens: &[Token], index: usize) -> bool {
+    let next = tokens[index + 1..].iter().find(|token| token.kind != Kind::Comment);
+    tokens[index].is_symbol(text, &["}"])
+        && next.is_some_and(|next| {
+            next.kind == Kind::Word && !matches!(next.of(text), "else" | "catch" | "while" | "until" | "in")
+        })
+}
+
+fn has_block(code: &str) -> bool {
+    tokens(code).iter().any(|token| token.is_symbol(code, &["{"]))
+}
+
+fn is_import(code: &str) -> bool {
+    tokens(code).iter().find(|token| token.kind != Kind::Comment).is_some_and(|first| first.of(code) == "import")
+}
+
 /// For each function, by name and number of parameters, the line of its last definition.
 fn last_forms(done: &[Done]) -> BTreeMap<(String, usize), usize> {
-    let good = done.iter().enumerate().filter(|(_, line)| line.outcome != Outcome::Failed);
+    let good = done.iter().enumerate().filter(|(_, line)| line.outcome != Outcome::Refused);
     good.flat_map(|(index, line)| definitions::of(&line.text).into_iter().map(move |d| ((d.name, d.parameters), index)))
         .collect()
 }
@@ -64,7 +162,7 @@ fn without_old_forms(index: usize, text: &str, last_forms: &BTreeMap<(String, us
 
 /// Whether a line uses `ans` before another one sets it.
 fn is_asked_for(later: &[Done]) -> bool {
-    for line in later.iter().filter(|line| line.outcome != Outcome::Failed) {
+    for line in later.iter().filter(|line| line.outcome != Outcome::Refused) {
         if tokens(&line.text).iter().any(|token| token.kind == Kind::Word && token.of(&line.text) == "ans") {
             return true;
         }
@@ -126,7 +224,7 @@ mod tests {
                 ("let a = 1 // one", Silent),
                 ("a + 1;", Answered),
                 ("fn f() { 1 }", Silent),
-                ("oops\n2", Failed),
+                ("oops\n2", Refused),
                 ("f()", Answered)
             ]),
             "let a = 1; // one\na + 1;\nfn f() { 1 }\n// This failed:\n// oops\n// 2\nf();"
@@ -148,5 +246,27 @@ mod tests {
             saved(&[("fn f(x) { 1 } let a = 1", Silent), ("fn f() { 2 }", Silent), ("fn f(y) { 3 }", Silent)]),
             "let a = 1;\nfn f() { 2 }\nfn f(y) { 3 }"
         );
+    }
+
+    #[test]
+    fn what_a_line_did_before_it_failed_stays() {
+        let failed = |text: &str, at: &str| {
+            let at = text.find(at).unwrap();
+            saved(&[(text, Failed { at, is_catchable: true })])
+        };
+        assert_eq!(
+            failed("let kept = 7; [1][5]; let later = 1", "[1]"),
+            "let kept = 7;\n// This failed:\n// [1][5];\n// let later = 1"
+        );
+        assert_eq!(
+            failed("oops(1) + 2;\nfn f(x) { x }\nimport \"a\" as a", "oops"),
+            "fn f(x) { x }\nimport \"a\" as a;\n// This failed:\n// oops(1) + 2;"
+        );
+        assert_eq!(
+            failed("let a = []; for i in 0..3 { a.push(i); [1][i] } a", "[1]"),
+            "let a = [];\n// This failed:\ntry { for i in 0..3 { a.push(i); [1][i] }; } catch {}\n// This failed:\n// a"
+        );
+        let interrupted = ("let a = 1; loop { a += 1; }", Failed { at: 20, is_catchable: false });
+        assert_eq!(saved(&[interrupted]), "let a = 1;\n// This failed:\n// loop { a += 1; }");
     }
 }

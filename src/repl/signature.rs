@@ -86,6 +86,15 @@ fn returns(overload: &Overload) -> String {
     }
 }
 
+/// The name of the parameter that argument `argument` of a call is, in some overload.
+pub fn parameter_at<'e>(entry: &'e Entry, callee: &Callee, argument: usize) -> Option<&'e str> {
+    let skipped = usize::from(callee.dot.is_some() && entry.role == Role::Function);
+    let mut all: Vec<&Overload> = overloads(entry).collect();
+    // Where overloads differ, one that takes a string there is meant: that is what is being written.
+    all.sort_by_key(|o| o.parameters.get(argument + skipped).is_none_or(|(_, kind)| kind != "string"));
+    all.iter().find_map(|o| o.parameters.get(argument + skipped)).map(|(name, _)| name.as_str())
+}
+
 /// The hint for the text before the cursor: the option that is being written, or the signature of the call, with the
 /// parameter at the cursor between ‹ and ›.
 pub fn hint(before_cursor: &str, session: &Session) -> Option<String> {

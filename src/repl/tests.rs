@@ -5,6 +5,7 @@ use std::path::Path;
 use super::complete::complete;
 use super::*;
 use crate::script::env::Env;
+use crate::script::value;
 
 /// A session that prints into memory.
 pub fn session() -> Session {
@@ -57,7 +58,7 @@ fn variables_functions_modules_and_keywords_complete() {
     assert_eq!(completed(&session, "1 + tensor|"), ["1 + tensor(", "1 + tensor::"]);
     assert_eq!(completed(&session, "whi|"), ["while"]);
     assert_eq!(completed(&session, "fn f(alpha, beta) { let gamma = alp|"), ["fn f(alpha, beta) { let gamma = alpha"]);
-    assert_eq!(completed(&session, "for item in words { ite|"), ["for item in words { item"]);
+    assert_eq!(completed(&session, "for entry in words { ent|"), ["for entry in words { entry"]);
     assert_eq!(shown(&session, "mix"), ["mix(first, second)"]);
     assert_eq!(shown(&session, "weig"), ["weights: map"]);
     // A bracket that stands there already is not written again.
@@ -127,6 +128,65 @@ fn strings_complete_to_files_and_to_keys() {
     assert_eq!(completed(&session, "import \"std/st|"), ["import \"std/stats"]);
     assert!(completed(&session, "import \"st|").contains(&"import \"std/stats".to_string()));
     assert_eq!(completed(&session, "import \"std/|").len(), resolver::STDLIB.len());
+}
+
+#[test]
+fn strings_complete_to_what_an_argument_may_be() {
+    let mut session = session();
+    let text = "let m = model::init(#{ layers: 2, d_model: 8, heads: 2, vocab: 10, context: 16 }); \
+                let c = m.cache([1, 2], \"mlp_out.*\"); let g = data::text(\"grammar\");";
+    let _nothing = session.eval("<1>", text).unwrap();
+    assert_eq!(
+        completed(&session, "m.cache(t, \"resid_po|"),
+        ["m.cache(t, \"resid_post.*\"", "m.cache(t, \"resid_post.0\"", "m.cache(t, \"resid_post.1\""]
+    );
+    assert_eq!(completed(&session, "m.cache(t, [\"embed\", \"mlp_in.|\"])").len(), 3);
+    assert_eq!(completed(&session, "c.mean(\"mlp_out.1|"), ["c.mean(\"mlp_out.1\""]);
+    assert_eq!(completed(&session, "c[\"mlp_|\"]"), ["c[\"mlp_out.0\"]", "c[\"mlp_out.1\"]"]);
+    assert_eq!(completed(&session, "sae::fit(m, \"resid_pre.|\", g)").len(), 2);
+    assert_eq!(completed(&session, "data::pairs(\"greater|"), ["data::pairs(\"greater_than\""]);
+    assert_eq!(completed(&session, "sae::fit(x, #{ kind: \"jump|"), ["sae::fit(x, #{ kind: \"jumprelu\""]);
+    assert_eq!(completed(&session, "sae::fit(x, #{ schedule: \"co|\" })").len(), 2);
+    assert_eq!(
+        completed(&session, "data::tokenizer(\"a b\", #{ kind: \"wor|"),
+        ["data::tokenizer(\"a b\", #{ kind: \"words\""]
+    );
+    assert_eq!(completed(&session, "g.labels(m, \"dep|"), ["g.labels(m, \"depth\""]);
+    assert_eq!(completed(&session, "data::text(\"gramm|"), ["data::text(\"grammar\""]);
+    assert!(completed(&session, "m.cache(t, \"nothing_such|").is_empty());
+}
+
+#[test]
+fn a_line_that_failed_is_saved_as_far_as_it_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut repl = repl_below(folder.path());
+    for line in [
+        "let a = 7; fn f(x) { x + a() } fn a() { 1 } [1][5]; let b = 2;",
+        "let l = []; for i in 0..3 { l.push(i); [1][i] }",
+    ] {
+        assert!(said(&mut repl, line).starts_with("error: "));
+    }
+    said(&mut repl, "let c = f(a);");
+    said(&mut repl, ":save session.rhai");
+    let text = std::fs::read_to_string(folder.path().join("session.rhai")).unwrap() + "[a, c, l]";
+    assert_eq!(value::repr(&session().eval("session.rhai", &text).unwrap()), "[7, 8, [0, 1]]", "{text}");
+}
+
+#[test]
+fn functions_of_ones_own_library_are_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("simple.rhai"),
+        "/// Twice as much.\n///\n/// Nothing more.\nfn twice(x) { 2 * x }",
+    )
+    .unwrap();
+    let mut repl = repl_below(folder.path());
+    let path = folder.path().join("simple").display().to_string();
+    assert_eq!(said(&mut repl, &format!("import \"{path}\" as simple;")), "");
+    assert_eq!(
+        said(&mut repl, "?simple::twice"),
+        "simple::twice(x: any) -> any\n\n  Twice as much.\n\n  Nothing more."
+    );
 }
 
 #[test]

@@ -6,9 +6,11 @@ use super::Session;
 use super::docs::{Docs, Entry};
 use super::failure::Failure;
 use super::inspect::{self, Call};
+use super::marks;
 use crate::base::names;
 use crate::err;
 use crate::report::symbols::count;
+use crate::sae::fit::kinds;
 
 /// Words that look like function calls but belong to the language.
 const BUILT_IN: &[&str] =
@@ -42,6 +44,11 @@ impl Session {
         let variables = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
         let scene = Scene { session: self, docs: &docs, own, variables, members: inspect::members(&ast), libraries };
         failures.extend(inspect::calls(&ast).iter().filter_map(|call| scene.judge(name, call)));
+        failures.extend(
+            marks::clashes(&ast)
+                .into_iter()
+                .map(|clash| self.explain(name, &EvalAltResult::ErrorDataRace(clash.name, clash.position))),
+        );
         failures
     }
 
@@ -73,8 +80,11 @@ impl Scene<'_> {
         }
         let path = format!("{module}::{}", call.name);
         if let Some((_, library)) = self.libraries.iter().find(|(alias, _)| alias == module) {
-            let lacks = |library: &Shared<Module>| !has_function(library, &call.name);
-            return if library.as_ref().is_some_and(lacks) { unknown(&path) } else { None };
+            return match library.as_ref().map(|library| library_function(library, call)) {
+                None | Some(Found::Fits) => None,
+                Some(Found::Nothing) => unknown(&path),
+                Some(Found::TakesOthers) => self.wrong_number(source, call, &path),
+            };
         }
         if module == "global" {
             return None;
@@ -114,7 +124,6 @@ impl Scene<'_> {
         if !entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments) {
             return self.wrong_number(source, call, &entry.path());
         }
-        let taken = entry.doc.options.iter().map(|option| option.key.as_str());
         let takes_options = |overload: &super::docs::Overload| {
             overload.parameters.len() == call.arguments
                 && overload.parameters.last().is_some_and(|(_, kind)| kind == "options")
@@ -122,9 +131,33 @@ impl Scene<'_> {
         if !entry.overloads.iter().any(takes_options) {
             return None;
         }
-        let wrong = call.keys.iter().find(|key| !taken.clone().any(|option| option == key.as_str()))?;
+        let taken = self.options_of(entry, call);
+        let (wrong, _) = call.keys.iter().find(|(key, _)| !taken.contains(&key.as_str()))?;
         let error = err!(Name, "unknown option `{wrong}`").maybe_hint(names::suggestion(wrong, taken));
         self.placed(source, call, error)
+    }
+
+    /// The options that a call may have: those of its function, those of another that the reference refers to, and those of
+    /// the kind of dictionary that it names.
+    fn options_of<'s>(&'s self, entry: &'s Entry, call: &Call) -> Vec<&'s str> {
+        let own = self.docs.entries().iter().filter(|e| e.path() == entry.path());
+        let others = entry.doc.other_options().and_then(|path| self.docs.entries().iter().find(|e| e.path() == path));
+        let mut taken: Vec<&str> =
+            own.chain(others).flat_map(|e| &e.doc.options).map(|option| option.key.as_str()).collect();
+        let by_default = entry.doc.options.iter().find(|option| option.key == "kind").map(|option| &option.default);
+        if let Some(by_default) = by_default.filter(|_| entry.module == "sae") {
+            let said = call.keys.iter().find(|(key, _)| key == "kind").map(|(_, kind)| kind.as_deref());
+            let said = said.unwrap_or(Some(by_default.trim_matches('"')));
+            // A kind that is known only when the script runs may be any.
+            let is_possible = |kind: &str| said.is_none_or(|said| said == kind);
+            let names_of = |kind| kinds::options_of(kind).unwrap_or_default().iter().map(|field| field.name);
+            let (possible, others): (Vec<&str>, Vec<&str>) = kinds::NAMES.into_iter().partition(|kind| is_possible(kind));
+            let of_others: Vec<&str> = others.into_iter().flat_map(names_of).collect();
+            let own: Vec<&str> = possible.into_iter().flat_map(names_of).collect();
+            taken.retain(|name| !of_others.contains(name) || own.contains(name));
+            taken.extend(own);
+        }
+        taken
     }
 
     fn wrong_number(&self, source: &str, call: &Call, path: &str) -> Option<Failure> {
@@ -142,6 +175,26 @@ impl Scene<'_> {
     }
 }
 
-fn has_function(library: &Module, name: &str) -> bool {
-    library.iter_script_fn_info().any(|(_, _, found, ..)| found == name) || library.contains_var(name)
+/// What a library has for a call.
+enum Found {
+    Fits,
+    /// Functions of that name that take another number of arguments.
+    TakesOthers,
+    Nothing,
+}
+
+fn library_function(library: &Module, call: &Call) -> Found {
+    // A variable may hold a closure.
+    if library.contains_var(&call.name) {
+        return Found::Fits;
+    }
+    let mut found = Found::Nothing;
+    for (_, _, name, takes, _) in library.iter_script_fn_info() {
+        match name == call.name {
+            true if takes == call.arguments => return Found::Fits,
+            true => found = Found::TakesOthers,
+            false => {}
+        }
+    }
+    found
 }

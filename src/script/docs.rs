@@ -4,7 +4,9 @@
 mod comment;
 mod declared;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rhai::Engine;
 
@@ -83,6 +85,20 @@ impl Entry {
             }
             _ => format!("{}({}){returns}", self.path(), parameters.join(", ")),
         }
+    }
+}
+
+/// The reference of a session: gathered when it is first asked for, and again after a line that defined something.
+#[derive(Clone, Default)]
+pub struct Reference(Rc<RefCell<Option<Rc<Docs>>>>);
+
+impl Reference {
+    pub fn of(&self, engine: &Engine) -> Rc<Docs> {
+        self.0.borrow_mut().get_or_insert_with(|| Rc::new(Docs::of(engine))).clone()
+    }
+
+    pub fn forget(&self) {
+        self.0.replace(None);
     }
 }
 
@@ -290,12 +306,15 @@ fn list(engine: &Engine, with_language: bool) -> Vec<Raw> {
         |f| {
             let scripted = f.script.is_some();
             let parameters = f.metadata.params_info.iter().map(|p| parameter(p)).collect();
+            // The comments of a library's function stand with its text.
+            let own = f.script.iter().flat_map(|script| &script.comments).copied();
+            let comments: Vec<&str> = f.metadata.comments.iter().map(|c| c.as_str()).chain(own).collect();
             Some(Raw {
                 namespace: f.namespace.to_string(),
                 name: f.metadata.name.to_string(),
                 parameters,
                 returns: readable(&f.metadata.return_type, scripted),
-                comments: f.metadata.comments.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("\n"),
+                comments: comments.join("\n"),
                 scripted,
             })
         },
@@ -336,6 +355,7 @@ fn readable(kind: &str, scripted: bool) -> String {
         "char" => "character".into(),
         "Dynamic" | "Any" | "T" | "?" | "_" => "any".into(),
         "FnPtr" => "function".into(),
+        "ExclusiveRange" | "InclusiveRange" => "range".into(),
         "Array" | "RhaiResult" | "Map" | "Blob" | "Options" => last.trim_start_matches("Rhai").to_lowercase(),
         other => other.into(),
     }

@@ -6,12 +6,17 @@ use rhai::plugin::ModuleManifest;
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, StmtBlock, exported_manifest};
 
 use super::binding;
+use super::docs::Reference;
 use super::env::{self, Env};
-use super::failure::Sources;
+use super::failure::{Known, Sources};
+use super::marks::Marks;
 use super::resolver::Resolver;
 use super::room::Room;
 use super::value::{Fallible, given};
-use super::{circuit, data, features, hooks, language, model, numbers, plot, report, run, sae, show, standins, tensor};
+use super::{
+    caught, circuit, data, features, hooks, language, model, numbers, plot, ranges, report, run, sae, show, standins,
+    tensor,
+};
 use crate::err;
 
 /// Modules that scripts call by name, `run::check(..)`.
@@ -36,6 +41,8 @@ fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(language::functions),
         exported_manifest!(numbers::functions),
         exported_manifest!(numbers::more),
+        exported_manifest!(ranges::exclusive),
+        exported_manifest!(ranges::inclusive),
         exported_manifest!(report::functions),
         exported_manifest!(report::methods::methods),
         exported_manifest!(report::parts::methods),
@@ -51,8 +58,26 @@ pub const MAX_CALLS: usize = 400;
 /// So may expressions.
 const MAX_DEPTH: usize = 200;
 
+/// What the engine of a session and the session itself know of the texts so far.
+#[derive(Clone)]
+pub struct Texts {
+    pub sources: Sources,
+    pub marks: Marks,
+    pub reference: Reference,
+}
+
+impl Texts {
+    pub fn new() -> Self {
+        let manifests = modules().into_iter().flat_map(|(_, manifests)| manifests).chain(globals());
+        let functions = manifests.flat_map(|manifest| manifest.functions);
+        let changing = functions.filter(|entry| entry.func.is_method_call() && !entry.func.is_pure());
+        let names = changing.flat_map(|entry| [entry.name.to_string()]);
+        Self { sources: Sources::default(), marks: Marks::new(names), reference: Reference::default() }
+    }
+}
+
 /// An engine for one session.
-pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
+pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     let mut engine = Engine::new();
     engine.set_default_tag(env::tag(env));
     engine.set_max_call_levels(MAX_CALLS);
@@ -60,8 +85,10 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     // A name that is not known is found before the first line runs, not after an hour.
     engine.set_strict_variables(true);
     engine.set_fail_on_invalid_map_property(true);
-    engine.set_module_resolver(Resolver::new(env.clone(), sources.clone()));
-    listen(&mut engine, env);
+    // Marks tell places by the addresses of their names.
+    engine.set_max_strings_interned(0);
+    engine.set_module_resolver(Resolver::new(env.clone(), texts.sources.clone(), texts.marks.clone()));
+    listen(&mut engine, env, texts);
     show::register_types(&mut engine);
     for (name, manifests) in modules() {
         engine.register_static_module(name, binding::module(&manifests).into());
@@ -73,7 +100,7 @@ pub fn build(env: &Rc<Env>, sources: &Sources) -> Engine {
     engine.register_global_module(tensor::iteration().into());
     engine.register_global_module(standins::module().into());
     operators(&mut engine);
-    evaluation(&mut engine);
+    evaluation(&mut engine, texts.marks.clone());
     engine
 }
 
@@ -84,12 +111,13 @@ fn operators(engine: &mut Engine) {
 }
 
 /// `eval(text)`: the language's own compiles the text without the variables around it, which strict names then miss.
-fn evaluation(engine: &mut Engine) {
+fn evaluation(engine: &mut Engine, marks: Marks) {
+    let evaluate = move |context: &mut EvalContext, inputs: &[Expression]| evaluated(context, inputs, &marks);
     // Refused only for words that are none, which `eval` is not; the tests use it.
-    let _accepted = engine.register_custom_syntax(["eval", "(", "$expr$", ")"], false, evaluated);
+    let _accepted = engine.register_custom_syntax(["eval", "(", "$expr$", ")"], false, evaluate);
 }
 
-fn evaluated(context: &mut EvalContext, inputs: &[Expression]) -> Fallible<Dynamic> {
+fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) -> Fallible<Dynamic> {
     let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
     let text = given(0, "text", &context.eval_expression_tree(argument)?).text()?;
     let ast = context
@@ -101,11 +129,13 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression]) -> Fallible<Dynam
             .hint("give it a closure: |x| x + 1")
             .into());
     }
+    marks.add(&ast);
     let block = StmtBlock::new(ast.statements().iter().cloned(), argument.position(), argument.position());
     let before = context.scope().len();
     let block = Expr::Stmt(block.into());
     #[expect(deprecated, reason = "the engine calls it volatile, not old")]
     let value = context.eval_expression_tree_raw(&Expression::from(&block), false);
+    marks.forget(&ast);
     if context.scope().len() != before {
         // Variables that the text made have moved those after them away from where the parser saw them.
         context.global_runtime_state_mut().always_search_scope = true;
@@ -119,8 +149,8 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression]) -> Fallible<Dynam
     }
 }
 
-/// Interruption, memory, and the words that scripts print.
-fn listen(engine: &mut Engine, env: &Rc<Env>) {
+/// Interruption, memory, variables, and the words that scripts print.
+fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
     let flag = env.task.flag().clone();
     let room = Rc::new(Room::new());
     let memory = room.clone();
@@ -128,8 +158,16 @@ fn listen(engine: &mut Engine, env: &Rc<Env>) {
         let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory.is_gone();
         stop.then_some(Dynamic::UNIT)
     });
+    let texts = texts.clone();
     #[expect(deprecated, reason = "the engine calls it volatile, not old")]
-    engine.on_var(move |name, index, context| room.check(name, index, &context).map(|()| None));
+    engine.on_var(move |name, index, mut context| {
+        room.check(name, index, &context)?;
+        texts.marks.answer(name, index, &mut context, |error, context| {
+            let variables = context.scope().iter_raw().map(|(name, ..)| name.to_string()).collect();
+            let docs = texts.reference.of(context.engine());
+            caught::put_into_words(error, &Known::new(&docs, variables, &texts.sources, &texts.marks));
+        })
+    });
     let printing = env.clone();
     engine.on_print(move |text| printing.console.say(text));
     let debugging = env.clone();

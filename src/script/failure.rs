@@ -7,9 +7,11 @@ use std::rc::Rc;
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
 use super::docs::Docs;
-use super::foreign;
+use super::marks::Marks;
 use super::unknown::{self, article, readable_types};
+use super::{foreign, inspect};
 use crate::base::{Error, Kind, names};
+use crate::err;
 
 /// The text of every script and line seen so far, by the name that errors call it by.
 #[derive(Debug, Default, Clone)]
@@ -40,6 +42,15 @@ pub struct Place {
     pub arg: Option<usize>,
     /// The option in that argument that is to blame.
     pub option: Option<String>,
+}
+
+impl Place {
+    /// The byte of its text that it means.
+    pub fn offset(&self, text: &str) -> usize {
+        let before: usize = text.split_inclusive('\n').take(self.line.saturating_sub(1)).map(str::len).sum();
+        let line = text.get(before..).unwrap_or_default();
+        before + line.chars().take(self.column.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
+    }
 }
 
 /// A call that was on the stack when it happened.
@@ -100,8 +111,14 @@ pub struct Known<'a> {
     pub variables: Vec<String>,
     /// Functions that scripts and lines define, as they are called: `area(f, k)`.
     pub functions: Vec<String>,
-    /// Keys of the maps that stand in variables.
-    pub keys: Vec<String>,
+    marks: &'a Marks,
+}
+
+impl<'a> Known<'a> {
+    pub fn new(docs: &'a Docs, variables: Vec<String>, sources: &Sources, marks: &'a Marks) -> Self {
+        let functions = sources.all().values().flat_map(|text| inspect::functions(text)).collect();
+        Self { docs, variables, functions, marks }
+    }
 }
 
 /// Reads the engine's error: `source` is the script that was started.
@@ -131,7 +148,8 @@ pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
         }
     }
     let words = words(inner, known);
-    let mut place = place(&source, inner.position());
+    let position = clash(inner, known).map_or(inner.position(), |(_, position)| position);
+    let mut place = place(&source, position);
     if let Some(place) = &mut place {
         (place.arg, place.option) = (words.arg, words.option);
     }
@@ -163,7 +181,7 @@ impl Words {
     }
 }
 
-fn words(error: &EvalAltResult, known: &Known) -> Words {
+pub fn words(error: &EvalAltResult, known: &Known) -> Words {
     use EvalAltResult as E;
     let plain = Words::new;
     match error {
@@ -171,14 +189,11 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
         E::ErrorVariableNotFound(name, _) => unknown::variable(name, known),
         E::ErrorFunctionNotFound(signature, _) => unknown::function(signature, known),
         E::ErrorModuleNotFound(name, _) => unknown::module(name, known),
-        E::ErrorPropertyNotFound(name, _) => {
-            let near = names::nearest(name, known.keys.iter().map(String::as_str));
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("ask with `\"{name}\" in map` whether it is there"),
-            };
-            plain(Kind::Name, format!("this map has no key `{name}`"), Some(hint))
-        }
+        E::ErrorPropertyNotFound(name, _) => plain(
+            Kind::Name,
+            format!("this map has no key `{name}`"),
+            Some(format!("ask with `\"{name}\" in map` whether it is there")),
+        ),
         E::ErrorDotExpr(text, _) => unknown::property(text, known),
         E::ErrorIndexingType(text, _) => {
             plain(Kind::Argument, format!("{} cannot be indexed like this", readable_types(text)), None)
@@ -203,7 +218,7 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
             "functions call each other too deep".into(),
             Some("does the recursion come to an end?".into()),
         ),
-        E::ErrorDataRace(name, _) => in_use(name),
+        E::ErrorDataRace(subject, _) => in_use(subject, clash(error, known)),
         E::ErrorNonPureMethodCallOnConstant(name, _) => {
             plain(Kind::Argument, format!("`{}` would change a constant", readable_types(name)), None)
         }
@@ -215,18 +230,47 @@ fn words(error: &EvalAltResult, known: &Known) -> Words {
     }
 }
 
-/// A closure looks at the value whose own method calls it. Where the value was bound to the closure when that was made,
-/// the engine says "argument #1 of function 'anon$..'", and the name is not known any more.
-fn in_use(name: &str) -> Words {
-    let (subject, other) = match name.starts_with("argument #") {
-        true => ("a value that a closure looks at".into(), "m"),
-        false => (format!("`{name}`"), name),
+/// The variable and the place of a call whose closure looks at what it is called on, where the engine says "argument #1 of
+/// function 'retain'".
+pub fn clash(error: &EvalAltResult, known: &Known) -> Option<(String, Position)> {
+    let EvalAltResult::ErrorDataRace(subject, _) = error else { return None };
+    let (_, method) = subject.strip_prefix("argument #")?.split_once(" of function '")?;
+    known.marks.called(method.trim_end_matches('\''))
+}
+
+/// A closure looks at a value that is locked while a method of it runs. Of some the engine knows the name, `subject`.
+fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
+    let is_name = |subject: &&str| !subject.is_empty() && !subject.contains(' ');
+    let name = clash.map(|(name, _)| name).or_else(|| Some(subject).filter(is_name).map(String::from));
+    let message = match &name {
+        Some(name) => format!("`{name}` is in use: a closure looks at it while a method of its own runs"),
+        None => "a value is in use: a closure looks at it while a method of its own runs".into(),
     };
-    Words::new(
-        Kind::Argument,
-        format!("{subject} is in use: the closure was given to its own method"),
-        Some(format!("let the closure use a second name for it, made before: `let other = {other};`")),
-    )
+    let name = name.as_deref().unwrap_or("m");
+    let hint = format!(
+        "let the closure use a second name for it, made before: `let other = {name};`; or go through it by `for x in {name} {{ .. }}`"
+    );
+    Words::new(Kind::Argument, message, Some(hint))
+}
+
+/// A key that a map has not, and the keys that it has.
+pub fn no_key(missing: &str, keys: &[String]) -> Error {
+    const SHOWN: usize = 10;
+    let near = names::nearest(missing, keys.iter().map(String::as_str));
+    let mut shown: Vec<&str> = near.into_iter().collect();
+    shown.extend(keys.iter().map(String::as_str).filter(|key| Some(*key) != near));
+    let more = match shown.len().checked_sub(SHOWN) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    shown.truncate(SHOWN);
+    let has = match keys.len() {
+        0 => "the map is empty".into(),
+        1 => format!("its only key is {}", shown.join(", ")),
+        _ => format!("it has {}{more}", shown.join(", ")),
+    };
+    let hint = near.map_or_else(|| has.clone(), |near| format!("did you mean `{near}`? {has}"));
+    err!(Name, "this map has no key `{missing}`").hint(hint)
 }
 
 /// What may have been meant where a value of another type stands.
@@ -266,6 +310,9 @@ fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {
         P::ModuleUndefined(name) => return unknown::module(name, known),
         P::MissingToken(token, purpose) if token == "]" && purpose.contains("index expression") => {
             Some("several axes are indexed by a list: `t[[0, 1]]`".into())
+        }
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == ":" => {
+            Some("a whole axis is the string \":\", and several axes stand in a list: `x[[\":\", -1]]`".into())
         }
         P::BadInput(rhai::LexError::MalformedChar(_)) => Some("text stands between double quotes: `\"text\"`".into()),
         P::UnknownOperator(sign) if matches!(sign.as_str(), "++" | "--") => {

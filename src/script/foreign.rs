@@ -32,6 +32,8 @@ const FUNCTIONS: Table = &[
     (&["index_add", "scatter_reduce"], "use `t.scatter_add(axis, index, source)`"),
     (&["matmul", "mm", "bmm", "dot", "mv"], "a matrix product is `a @ b`"),
     (&["mul", "multiply", "sub", "subtract", "add", "divide", "true_divide"], "use the operators `+ - * /`"),
+    (&["eq", "equals", "ne"], "use the operators: `a == b`, `a != b`; `a.equal(b)` compares whole tensors"),
+    (&["lt", "le", "gt", "ge", "greater", "less"], "use the operators: `a < b`, `a <= b`, `a > b`, `a >= b`"),
     (&["pow", "power", "square"], "a power is `x ** 2`"),
     (&["rsqrt"], "use `x ** -0.5`"),
     (&["var", "var_mean"], "the variance is `t.variance()`"),

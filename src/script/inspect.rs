@@ -13,8 +13,8 @@ pub struct Call {
     pub literal: Option<String>,
     /// How many arguments stand between the brackets.
     pub arguments: usize,
-    /// The keys of the last argument, if it is a map literal.
-    pub keys: Vec<String>,
+    /// The keys of the last argument, if it is a map literal, with the strings that stand there as such.
+    pub keys: Vec<(String, Option<String>)>,
     pub position: Position,
 }
 
@@ -105,7 +105,7 @@ pub fn members(ast: &AST) -> Vec<String> {
     ast.walk(&mut |path: &[ASTNode]| {
         match path.last() {
             Some(ASTNode::Expr(Expr::Property(property, _))) => members.push(property.2.to_string()),
-            Some(ASTNode::Expr(expression)) => members.extend(keys(expression)),
+            Some(ASTNode::Expr(expression)) => members.extend(keys(expression).into_iter().map(|(key, _)| key)),
             _ => {}
         }
         true
@@ -113,12 +113,12 @@ pub fn members(ast: &AST) -> Vec<String> {
     members
 }
 
-fn keys(expression: &Expr) -> Vec<String> {
+fn keys(expression: &Expr) -> Vec<(String, Option<String>)> {
     match expression {
-        Expr::Map(map, _) => map.0.iter().map(|(key, _)| key.name.to_string()).collect(),
+        Expr::Map(map, _) => map.0.iter().map(|(key, value)| (key.name.to_string(), literal(value))).collect(),
         Expr::DynamicConstant(value, _) => value
             .read_lock::<rhai::Map>()
-            .map(|map| map.keys().map(|key| key.to_string()).collect())
+            .map(|map| map.iter().map(|(key, value)| (key.to_string(), value.clone().into_string().ok())).collect())
             .unwrap_or_default(),
         _ => Vec::new(),
     }

@@ -17,6 +17,7 @@
 //! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
 
 mod binding;
+mod caught;
 mod check;
 pub mod circuit;
 pub mod console;
@@ -32,12 +33,14 @@ mod foreign;
 pub mod hooks;
 pub mod inspect;
 pub mod language;
+mod marks;
 pub mod model;
 pub mod numbers;
 pub mod options;
 mod panics;
 mod paper;
 pub mod plot;
+mod ranges;
 pub mod record;
 pub mod reference;
 pub mod report;

@@ -141,6 +141,23 @@ pub mod more {
         Ok(given(0, "x", &x).number()?.is_finite())
     }
 
+    /// The number itself, so that a number and a tensor of one element are asked alike.
+    ///
+    /// # Example
+    /// ```
+    /// 2.5.item()  //=> 2.5
+    /// tensor([1, 2]).sum().item()  //=> 3.0
+    /// ```
+    #[rhai_fn(name = "item")]
+    pub fn item_float(x: f64) -> f64 {
+        x
+    }
+
+    #[rhai_fn(name = "item")]
+    pub fn item_integer(x: i64) -> i64 {
+        x
+    }
+
     /// The elements of an array as text, one after the other, with `separator` between them.
     ///
     /// # Example
@@ -153,7 +170,9 @@ pub mod more {
         let mut paper = Paper::new(&env.task);
         paper.list(array.iter(), separator, |paper, element| match element.read_lock::<ImmutableString>() {
             Some(text) => paper.put(&text),
-            None if element.is_array() || element.is_map() => super::super::standins::write(element, 0, paper),
+            None if element.is_array() || element.is_map() || element.is_float() => {
+                super::super::standins::write(element, 0, paper)
+            }
             None => paper.put(&element.to_string()),
         })?;
         Ok(paper.done())

@@ -9,6 +9,7 @@ use rhai::{Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position,
 
 use super::env::Env;
 use super::failure::Sources;
+use super::marks::Marks;
 use crate::base::{Kind, Result, names};
 use crate::err;
 
@@ -41,6 +42,7 @@ const PREFIX: &str = "std/";
 pub struct Resolver {
     env: Rc<Env>,
     sources: Sources,
+    marks: Marks,
     /// Modules by the name of their source, so that each is run once.
     loaded: RefCell<BTreeMap<String, Shared<Module>>>,
     /// What is being loaded just now, to tell a circle of imports.
@@ -48,8 +50,8 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    pub fn new(env: Rc<Env>, sources: Sources) -> Self {
-        Self { env, sources, loaded: RefCell::default(), loading: RefCell::default() }
+    pub fn new(env: Rc<Env>, sources: Sources, marks: Marks) -> Self {
+        Self { env, sources, marks, loaded: RefCell::default(), loading: RefCell::default() }
     }
 
     /// The name and the text of the source that `path` means for the script called `from`.
@@ -121,7 +123,7 @@ impl Resolver {
         }
         self.sources.add(name, text);
         self.loading.borrow_mut().push(name.to_string());
-        let module = compile(engine, name, text);
+        let module = compile(engine, name, text, &self.marks);
         self.loading.borrow_mut().pop();
         let module = Shared::new(module?);
         self.loaded.borrow_mut().insert(name.to_string(), module.clone());
@@ -147,9 +149,10 @@ impl ModuleResolver for Resolver {
 }
 
 /// Compiles and runs a library; what it defines becomes the module's.
-pub fn compile(engine: &Engine, name: &str, text: &str) -> std::result::Result<Module, Box<EvalAltResult>> {
+fn compile(engine: &Engine, name: &str, text: &str, marks: &Marks) -> std::result::Result<Module, Box<EvalAltResult>> {
     let mut ast = engine.compile(text)?;
     ast.set_source(name);
+    marks.add(&ast);
     let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
     set_closures_free(&mut module, &ast);
     Ok(module)

@@ -90,13 +90,7 @@ impl Room {
         if !self.is_tight.get() {
             return Ok(());
         }
-        let scope = context.scope();
-        // The engine counts from the newest, which it lists first.
-        let found = match index {
-            0 => scope.get(name),
-            index => scope.iter_raw().nth(index - 1).map(|(.., value)| value),
-        };
-        let Some(value) = found else { return Ok(()) };
+        let Some(value) = variable(name, index, context) else { return Ok(()) };
         let weight = match value.read_lock::<ImmutableString>() {
             // Its copies share one text, but what is made of it does not.
             Some(text) => text.len() as u64,
@@ -113,6 +107,16 @@ impl Room {
                 .into());
         }
         Ok(())
+    }
+}
+
+/// A variable as the engine asks for it: by its name, or where `index` is not 0 by its place in the scope.
+pub fn variable<'a>(name: &str, index: usize, context: &'a EvalContext) -> Option<&'a Dynamic> {
+    let scope = context.scope();
+    // The engine counts from the newest, which it lists first.
+    match index {
+        0 => scope.get(name),
+        index => scope.iter_raw().nth(index - 1).map(|(.., value)| value),
     }
 }
 

@@ -1,6 +1,5 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
 use super::docs::Docs;
+use super::engine::Texts;
 use super::env::Env;
 use super::failure::{Failure, Known, Sources, explain};
 use super::{engine, inspect, panics, resolver, unfinished};
@@ -18,17 +18,15 @@ pub struct Session {
     env: Rc<Env>,
     engine: Engine,
     scope: Scope<'static>,
-    sources: Sources,
-    /// Gathered when it is first asked for, and again after a line that defined something.
-    docs: RefCell<Option<Rc<Docs>>>,
+    texts: Texts,
 }
 
 impl Session {
     pub fn new(env: Env) -> Self {
         let env = Rc::new(env);
-        let sources = Sources::default();
-        let engine = engine::build(&env, &sources);
-        Self { env, engine, scope: Scope::new(), sources, docs: RefCell::default() }
+        let texts = Texts::new();
+        let engine = engine::build(&env, &texts);
+        Self { env, engine, scope: Scope::new(), texts }
     }
 
     pub fn env(&self) -> &Env {
@@ -36,7 +34,7 @@ impl Session {
     }
 
     pub fn sources(&self) -> &Sources {
-        &self.sources
+        &self.texts.sources
     }
 
     pub fn engine(&self) -> &Engine {
@@ -45,7 +43,7 @@ impl Session {
 
     /// The reference, with what the session's own lines defined.
     pub fn docs(&self) -> Rc<Docs> {
-        self.docs.borrow_mut().get_or_insert_with(|| Rc::new(Docs::of(&self.engine))).clone()
+        self.texts.reference.of(&self.engine)
     }
 
     /// Names and values of the variables, in the order of their definition; shadowed ones left out.
@@ -122,10 +120,11 @@ impl Session {
 
     /// Parses without running.
     pub fn compile(&self, name: &str, text: &str) -> Result<AST, Failure> {
-        self.sources.add(name, text);
+        self.texts.sources.add(name, text);
         match self.engine.compile_with_scope(&self.scope, text) {
             Ok(mut ast) => {
                 ast.set_source(name);
+                self.texts.marks.add(&ast);
                 Ok(ast)
             }
             Err(error) => Err(self.explain(name, &error.into())),
@@ -134,7 +133,7 @@ impl Session {
 
     pub(super) fn explain(&self, name: &str, error: &EvalAltResult) -> Failure {
         let docs = self.docs();
-        let known = Known { docs: &docs, variables: self.names(name), functions: self.functions(), keys: self.keys() };
+        let known = Known::new(&docs, self.names(name), &self.texts.sources, &self.texts.marks);
         let mut failure = explain(error, name, &known);
         if failure.is_interrupted() && !self.env.task.is_interrupted() {
             failure.kind = Kind::Memory.name().into();
@@ -147,21 +146,10 @@ impl Session {
     fn names(&self, source: &str) -> Vec<String> {
         let mut names: Vec<String> = self.variables().into_iter().map(|(name, _)| name.to_string()).collect();
         names.extend(["true", "false"].map(String::from));
-        if let Some(text) = self.sources.text(source) {
+        if let Some(text) = self.texts.sources.text(source) {
             names.extend(inspect::defined(&text));
         }
         names
-    }
-
-    /// Functions that the texts so far define, as they are called.
-    fn functions(&self) -> Vec<String> {
-        self.sources.all().values().flat_map(|text| inspect::functions(text)).collect()
-    }
-
-    /// Keys of the maps in variables, which a misspelt property may have meant.
-    fn keys(&self) -> Vec<String> {
-        let maps = self.scope.iter_raw().filter_map(|(_, _, value)| value.read_lock::<rhai::Map>());
-        maps.flat_map(|map| map.keys().map(|key| key.to_string()).collect::<Vec<_>>()).collect()
     }
 
     /// Carries what a line defined over to the next one.
@@ -171,7 +159,7 @@ impl Session {
     fn keep(&mut self, name: &str, ast: &AST) {
         let imports = inspect::imports(ast);
         if ast.has_functions() || !imports.is_empty() {
-            self.docs.replace(None);
+            self.texts.reference.forget();
         }
         for import in imports.into_iter().filter(|import| import.top) {
             if let (Some(path), Some(alias)) = (import.path, import.alias)
@@ -220,9 +208,8 @@ impl Session {
     /// Forgets variables, functions and imports, as if the session had just begun.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
-        self.sources = Sources::default();
-        self.engine = engine::build(&self.env, &self.sources);
-        self.docs.replace(None);
+        self.texts = Texts::new();
+        self.engine = engine::build(&self.env, &self.texts);
         self.env.random.restart(self.env.settings.seed);
     }
 }

@@ -1,6 +1,7 @@
 //! Functions of the language that stand in for its own of the same name and meaning, where those take many times what
 //! they are given without a look at the memory or at Ctrl-C: `replace`, `split`, and how lists and maps are printed; and
-//! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison.
+//! where those swallow what a closure fails with: `sort`, `order` and `dedup` by a comparison. And floats are printed as the
+//! prompt writes them.
 //!
 //! The language documents them.
 
@@ -9,7 +10,7 @@ use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, 
 use super::env::env;
 use super::paper::Paper;
 use super::room;
-use super::value::{Fallible, described};
+use super::value::{Fallible, described, number_text};
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
 
@@ -59,10 +60,12 @@ pub fn module() -> Module {
     for name in ["print", "debug"] {
         module.set_native_fn(name, print_list);
         module.set_native_fn(name, print_map);
+        module.set_native_fn(name, float_text);
     }
     for name in ["to_string", "to_debug"] {
         module.set_native_fn(name, list_text);
         module.set_native_fn(name, map_text);
+        module.set_native_fn(name, float_text);
     }
     module
 }
@@ -251,6 +254,10 @@ fn dedup(ctx: NativeCallContext, list: &mut Array, compare: FnPtr) -> Fallible<(
     Ok(())
 }
 
+fn float_text(x: f64) -> Fallible<ImmutableString> {
+    Ok(number_text(x).into())
+}
+
 fn print_list(ctx: NativeCallContext, list: &mut Array) -> Fallible<ImmutableString> {
     Ok(printed(&ctx, |paper| write_list(list, 0, paper))?)
 }
@@ -296,6 +303,9 @@ pub fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     }
     if let Some(map) = value.read_lock::<Map>() {
         return if depth < DEEPEST { write_map(&map, depth, paper) } else { paper.put("#{..}") };
+    }
+    if let Ok(x) = value.as_float() {
+        return paper.put(&number_text(x));
     }
     if let Ok(letter) = value.as_char() {
         return paper.put(letter.encode_utf8(&mut [0; 4]));

@@ -58,7 +58,9 @@ pub fn function(signature: &str, known: &Known) -> Words {
         Some(method) => (method.path(), &types[1..]),
         None => (path.to_string(), &types[..]),
     };
-    let own = || known.functions.iter().filter(|signature| name_of(signature) == name).map(|s| format!("`{s}`"));
+    let through = if module.is_empty() { String::new() } else { format!("{module}::") };
+    let own =
+        || known.functions.iter().filter(|signature| name_of(signature) == name).map(|s| format!("`{through}{s}`"));
     let overloads = known.docs.overloads(module, name, receiver);
     let overloads = if overloads.is_empty() { own().collect() } else { overloads };
     if let Some(hint) = foreign::function(name).filter(|_| known.docs.functions(name).next().is_some()) {
@@ -171,6 +173,7 @@ fn rhai_types(text: &str) -> Vec<String> {
             "()" => "nothing".into(),
             "Fn" => "function".into(),
             "&str | ImmutableString | String" | "&str" => "string".into(),
+            other if other.contains("ops::range::Range") => "range".into(),
             other => other.rsplit("::").next().unwrap_or(other).trim_end_matches('>').into(),
         })
         .collect()

@@ -1,0 +1,361 @@
+//! Places where a text reads a variable, marked before it runs: so that a closure may look at the value whose own method
+//! calls it, a missing key is answered with those that are there, and a caught error says what an uncaught one says.
+//!
+//! To the engine a variable that a closure mentions is shared, and locked while a method of it runs, so that
+//! `m.grads(x, |l| l.at(m.token("a")))` would find `m` in use. Here a method that does not change what it is called on gets
+//! a copy of a shared value, which of a handle costs nothing.
+//!
+//! The engine asks about a variable by its name only. So a place is known by the address of the name that stands there,
+//! which no other place has: the engine is told not to keep one copy of equal names. Marks hold on to their names.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+
+use rhai::{
+    AST, ASTFlags, ASTNode, Array, Dynamic, EvalAltResult, EvalContext, Expr, FnCallExpr, ImmutableString, Map,
+    Position, Stmt,
+};
+
+use super::value::Fallible;
+
+/// Methods of the language that call a closure for what is in a list or a map, and leave it as it is.
+const READING: &[&str] = &[
+    "all",
+    "filter",
+    "find",
+    "find_map",
+    "index_of",
+    "map",
+    "order",
+    "order_by",
+    "reduce",
+    "reduce_rev",
+    "some",
+    "zip",
+];
+
+/// Methods of the language that call a closure, and change what they are called on.
+const CHANGING: &[&str] = &["dedup", "drain", "for_each", "retain", "sort", "sort_by"];
+
+/// What is known of the places in all texts so far.
+#[derive(Clone, Default)]
+pub struct Marks(Rc<RefCell<Places>>);
+
+#[derive(Default)]
+struct Places {
+    /// By the address of the name that stands there.
+    marks: HashMap<usize, Rc<Mark>, BuildHasherDefault<Address>>,
+    /// The last that a variable was read at whose method takes something.
+    last: Option<Rc<Mark>>,
+    /// Methods of ours that change what they are called on.
+    changing: BTreeSet<String>,
+}
+
+struct Mark {
+    /// Held also so that no other name gets its address.
+    name: ImmutableString,
+    /// The method that it is read for, if that takes something.
+    method: Option<(ImmutableString, Position)>,
+    copies: Copies,
+    /// Whether an error that was caught may stand in it.
+    is_error: bool,
+    /// The keys that are read one after the other.
+    keys: Vec<Step>,
+}
+
+/// Of what a method gets a copy, where it is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    Nothing,
+    Handles,
+    All,
+}
+
+/// A step from a value to one in it.
+enum Step {
+    Key(ImmutableString, Position),
+    At(usize),
+}
+
+/// One link of a chain `x.key[0].method(..)`.
+enum Link<'a> {
+    Step(Step),
+    Call(&'a FnCallExpr, Position),
+    Other,
+}
+
+/// A chain that begins with a variable.
+struct Chain<'a> {
+    name: &'a ImmutableString,
+    links: Vec<Link<'a>>,
+}
+
+impl Chain<'_> {
+    fn calls(&self) -> impl Iterator<Item = (&FnCallExpr, Position)> {
+        self.links.iter().filter_map(|link| if let Link::Call(call, at) = link { Some((*call, *at)) } else { None })
+    }
+}
+
+/// A method that changes a variable which a closure given to it looks at.
+pub struct Clash {
+    pub name: String,
+    pub position: Position,
+}
+
+impl Marks {
+    /// Marks that know which methods of ours change what they are called on.
+    pub fn new(changing: impl IntoIterator<Item = String>) -> Self {
+        let places = Places { changing: changing.into_iter().collect(), ..Places::default() };
+        Self(Rc::new(RefCell::new(places)))
+    }
+
+    /// Marks the places of a text.
+    pub fn add(&self, ast: &AST) {
+        let mut places = self.0.borrow_mut();
+        let own: BTreeSet<&str> = ast.iter_functions().map(|function| function.name).collect();
+        let errors = caught_names(ast);
+        ast.walk(&mut |path: &[ASTNode]| {
+            let Some(ASTNode::Expr(expression)) = path.last() else { return true };
+            if let Expr::Variable(variable, ..) = expression
+                && errors.contains(variable.1.as_str())
+            {
+                places.mark(&variable.1, |mark| mark.is_error = true);
+            }
+            if let Some(chain) = chain(expression).filter(|_| !is_assigned(expression, path)) {
+                let copies = places.copies(&chain, &own);
+                let method = chain.calls().next().filter(|(call, _)| !call.args.is_empty());
+                let method = method.map(|(call, at)| (call.name.clone(), at));
+                let keys: Vec<Step> =
+                    chain.links.into_iter().map_while(|l| if let Link::Step(s) = l { Some(s) } else { None }).collect();
+                let reads_key = keys.iter().any(|step| matches!(step, Step::Key(..)));
+                if copies != Copies::Nothing || method.is_some() || reads_key {
+                    places.mark(chain.name, |mark| (mark.copies, mark.method, mark.keys) = (copies, method, keys));
+                }
+            }
+            true
+        });
+    }
+
+    /// Forgets the places of a text that is done with, and that nothing holds on to.
+    pub fn forget(&self, ast: &AST) {
+        let mut places = self.0.borrow_mut();
+        ast.walk(&mut |path: &[ASTNode]| {
+            if let Some(ASTNode::Expr(Expr::Variable(variable, ..))) = path.last() {
+                places.marks.remove(&address(&variable.1));
+            }
+            true
+        });
+    }
+
+    /// What a variable that is read at a marked place has to give in place of itself. `wording` puts an error that was
+    /// caught into words.
+    pub fn answer(
+        &self,
+        name: &str,
+        index: usize,
+        context: &mut EvalContext,
+        wording: impl FnOnce(&mut Map, &EvalContext),
+    ) -> Fallible<Option<Dynamic>> {
+        let mark = self.0.borrow().marks.get(&address(name)).cloned();
+        let Some(mark) = mark else { return Ok(None) };
+        if mark.is_error {
+            let unworded = context.scope().get(name).is_some_and(is_unworded);
+            if unworded && let Some(mut map) = context.scope().get_value::<Map>(name) {
+                wording(&mut map, context);
+                if let Some(value) = context.scope_mut().get_mut(name) {
+                    // A closure that holds on to the error sees the same words.
+                    match value.write_lock::<Map>() {
+                        Some(mut place) => *place = map,
+                        None => return Ok(None),
+                    }
+                }
+            }
+        }
+        if mark.method.is_some() {
+            self.0.borrow_mut().last = Some(mark.clone());
+        }
+        let Some(value) = super::room::variable(name, index, context) else { return Ok(None) };
+        let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
+        if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys) {
+            let mut error: Box<EvalAltResult> = super::failure::no_key(&missing, &keys).into();
+            error.set_position(position);
+            return Err(error);
+        }
+        let is_copied = match mark.copies {
+            Copies::Nothing => false,
+            Copies::Handles => inner.is_variant() || inner.is_fnptr(),
+            Copies::All => inner.is_variant() || inner.is_fnptr() || inner.is_array() || inner.is_map(),
+        };
+        Ok((is_copied && value.is_shared()).then(|| inner.clone()))
+    }
+
+    /// The variable that a method of this name was called on last, and where; the engine does not say.
+    pub fn called(&self, method: &str) -> Option<(String, Position)> {
+        let places = self.0.borrow();
+        let mark = places.last.as_ref()?;
+        mark.method.as_ref().filter(|(name, _)| name == method).map(|(_, at)| (mark.name.to_string(), *at))
+    }
+}
+
+impl Places {
+    fn mark(&mut self, name: &ImmutableString, change: impl FnOnce(&mut Mark)) {
+        let mark = self.marks.entry(address(name)).or_insert_with(|| {
+            Rc::new(Mark {
+                name: name.clone(),
+                method: None,
+                copies: Copies::Nothing,
+                is_error: false,
+                keys: Vec::new(),
+            })
+        });
+        if let Some(mark) = Rc::get_mut(mark) {
+            change(mark);
+        }
+    }
+
+    fn copies(&self, chain: &Chain, own: &BTreeSet<&str>) -> Copies {
+        let Some((first, _)) = chain.calls().next() else { return Copies::Nothing };
+        let name = first.name.as_str();
+        if READING.contains(&name) {
+            return Copies::All;
+        }
+        // What a script's own method does with `this` is not known.
+        let may_change = self.changing.contains(name) || own.contains(name);
+        match !may_change && chain.calls().any(|(call, _)| !call.args.is_empty()) {
+            true => Copies::Handles,
+            false => Copies::Nothing,
+        }
+    }
+}
+
+/// Calls in a text that change a variable while a closure given to them looks at it.
+pub fn clashes(ast: &AST) -> Vec<Clash> {
+    let mut clashes = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Expr(expression)) = path.last()
+            && let Some(chain) = chain(expression)
+            && let Some((call, position)) = chain.calls().next()
+            && CHANGING.contains(&call.name.as_str())
+            && call.args.iter().any(|argument| mentions(argument, chain.name))
+        {
+            clashes.push(Clash { name: chain.name.to_string(), position });
+        }
+        true
+    });
+    clashes
+}
+
+/// Whether an expression is a closure that mentions a variable.
+fn mentions(expression: &Expr, name: &str) -> bool {
+    let Expr::Stmt(block) = expression else { return false };
+    matches!(block.statements().first(), Some(Stmt::Share(shared)) if shared.iter().any(|(shared, _)| shared.name == name))
+}
+
+/// Names that `catch (name)` gives to errors.
+fn caught_names(ast: &AST) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Stmt(Stmt::TryCatch(parts, _))) = path.last()
+            && let Expr::Variable(variable, ..) = &parts.expr
+        {
+            names.insert(variable.1.to_string());
+        }
+        true
+    });
+    names
+}
+
+/// Whether the expression stands on the left of an assignment.
+fn is_assigned(expression: &Expr, path: &[ASTNode]) -> bool {
+    let around = path.len().checked_sub(2).and_then(|at| path.get(at));
+    matches!(around, Some(ASTNode::Stmt(Stmt::Assignment(parts))) if std::ptr::eq(&parts.1.lhs, expression))
+}
+
+fn chain(expression: &Expr) -> Option<Chain<'_>> {
+    let (mut parts, mut flags, mut is_dotted) = linked(expression)?;
+    let Expr::Variable(variable, ..) = &parts.lhs else { return None };
+    if !variable.2.is_empty() {
+        return None;
+    }
+    let mut links = Vec::new();
+    loop {
+        // What stands between brackets may be a chain itself, and this one end with it.
+        let next = linked(&parts.rhs).filter(|_| is_dotted || !flags.intersects(ASTFlags::BREAK));
+        let here = next.map_or(&parts.rhs, |(parts, ..)| &parts.lhs);
+        links.push(link(here, is_dotted));
+        match next {
+            Some(next) => (parts, flags, is_dotted) = next,
+            None => return Some(Chain { name: &variable.1, links }),
+        }
+    }
+}
+
+fn linked(expression: &Expr) -> Option<(&rhai::BinaryExpr, ASTFlags, bool)> {
+    match expression {
+        Expr::Dot(parts, flags, _) => Some((parts, *flags, true)),
+        Expr::Index(parts, flags, _) => Some((parts, *flags, false)),
+        _ => None,
+    }
+}
+
+fn link(expression: &Expr, is_dotted: bool) -> Link<'_> {
+    match expression {
+        Expr::Property(property, position) if is_dotted => Link::Step(Step::Key(property.2.clone(), *position)),
+        Expr::StringConstant(key, position) if !is_dotted => Link::Step(Step::Key(key.clone(), *position)),
+        Expr::IntegerConstant(at, _) if !is_dotted => {
+            usize::try_from(*at).map_or(Link::Other, |at| Link::Step(Step::At(at)))
+        }
+        Expr::MethodCall(call, position) if is_dotted => Link::Call(call, *position),
+        _ => Link::Other,
+    }
+}
+
+/// The first key that is not there, and those that are.
+fn missing_key(value: &Dynamic, steps: &[Step]) -> Option<(String, Vec<String>, Position)> {
+    let (step, rest) = steps.split_first()?;
+    match step {
+        Step::Key(key, position) => {
+            let map = value.read_lock::<Map>()?;
+            match map.get(key.as_str()) {
+                Some(value) => missing_key(value, rest),
+                None => Some((key.to_string(), map.keys().map(ToString::to_string).collect(), *position)),
+            }
+        }
+        Step::At(at) => missing_key(value.read_lock::<Array>()?.get(*at)?, rest),
+    }
+}
+
+/// Whether a value is an error of the engine's, as `catch` makes one, in its words.
+fn is_unworded(value: &Dynamic) -> bool {
+    value.read_lock::<Map>().is_some_and(|map| map.contains_key("error") && !map.contains_key("kind"))
+}
+
+fn in_use(name: &str) -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorDataRace(name.into(), Position::NONE))
+}
+
+fn address(name: &str) -> usize {
+    name.as_ptr() as usize
+}
+
+/// A hasher for addresses, since one is looked up for each variable that is read.
+#[derive(Default)]
+struct Address(u64);
+
+impl Hasher for Address {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
