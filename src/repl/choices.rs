@@ -59,9 +59,12 @@ fn option(text: &Before, session: &Session) -> Option<Choices> {
     }
     let mut words = quoted(&option.default);
     words.extend(quoted(&option.meaning));
-    // "one of these" are those that the text before the options lists.
+    // "one of these" are those that the text before the options lists, or tells of: "The kinds are ..".
     if option.meaning.contains("of these") || words.len() == 1 {
         words.extend(listed(&entry.doc.body));
+        let beginning = format!("The {key}s are ");
+        let about = entry.doc.body.split("\n\n").filter(|paragraph| paragraph.starts_with(&beginning));
+        words.extend(about.flat_map(quoted));
     }
     if option.meaning.contains("label") {
         words.extend(columns(text, session));
