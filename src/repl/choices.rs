@@ -5,7 +5,6 @@ use super::cursor::{Before, Callee};
 use super::{shape, signature};
 use crate::data::{Text, pack};
 use crate::model::site::Site;
-use crate::sae::fit::kinds;
 use crate::script::Session;
 use crate::script::docs::Entry;
 use crate::script::model::{Cache, Model};
