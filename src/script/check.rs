@@ -151,7 +151,8 @@ impl Scene<'_> {
             // A kind that is known only when the script runs may be any.
             let is_possible = |kind: &str| said.is_none_or(|said| said == kind);
             let names_of = |kind| kinds::options_of(kind).unwrap_or_default().iter().map(|field| field.name);
-            let (possible, others): (Vec<&str>, Vec<&str>) = kinds::NAMES.into_iter().partition(|kind| is_possible(kind));
+            let (possible, others): (Vec<&str>, Vec<&str>) =
+                kinds::NAMES.into_iter().partition(|kind| is_possible(kind));
             let of_others: Vec<&str> = others.into_iter().flat_map(names_of).collect();
             let own: Vec<&str> = possible.into_iter().flat_map(names_of).collect();
             taken.retain(|name| !of_others.contains(name) || own.contains(name));

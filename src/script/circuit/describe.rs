@@ -63,12 +63,7 @@ pub mod methods {
     /// tree.nodes[2].meaning  //=> ()
     /// ```
     #[rhai_fn(global, name = "describe", return_raw)]
-    pub fn describe_tree(ctx: NativeCallContext, tree: &mut Tree, m: Model, text: Text) -> Fallible<Table> {
-        describe_tree_with(ctx, tree, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "describe", return_raw)]
-    pub fn describe_tree_with(
+    pub fn describe_tree(
         ctx: NativeCallContext,
         tree: &mut Tree,
         m: Model,

@@ -242,12 +242,7 @@ pub mod methods {
     /// round_to(rows[2][4], 4)  //=> 1.0
     /// ```
     #[rhai_fn(global, name = "enough", pure, return_raw)]
-    pub fn enough_of(ctx: NativeCallContext, selection: &mut Selection, m: Model, text: Text) -> Fallible<Enough> {
-        enough_with(ctx, selection, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "enough", pure, return_raw)]
-    pub fn enough_with(
+    pub fn enough_of(
         ctx: NativeCallContext,
         selection: &mut Selection,
         m: Model,

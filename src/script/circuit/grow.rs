@@ -140,12 +140,7 @@ pub mod functions {
     /// circuit::causal_tree(m, saes, f, text, #{ contexts: 2 }).is_whole  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn causal_tree(ctx: NativeCallContext, m: Model, saes: Array, f: Feature, text: Text) -> Fallible<Tree> {
-        causal_tree_with(ctx, m, saes, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "causal_tree", return_raw)]
-    pub fn causal_tree_with(
+    pub fn causal_tree(
         ctx: NativeCallContext,
         m: Model,
         saes: Array,

@@ -232,12 +232,7 @@ pub mod methods {
     /// tree.judge(m, text, #{ token: "a", draws: 2, labels: () }).tables.len()  //=> 5
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn judge(ctx: NativeCallContext, tree: &mut Tree, m: Model, text: Text) -> Fallible<Judgement> {
-        judge_with(ctx, tree, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "judge", pure, return_raw)]
-    pub fn judge_with(
+    pub fn judge(
         ctx: NativeCallContext,
         tree: &mut Tree,
         m: Model,

@@ -189,12 +189,7 @@ pub mod functions {
     /// circuit::select(m, saes, f, text, #{ token: "a" })  //=> 12 features by attribution
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn select(ctx: NativeCallContext, m: Model, saes: Array, f: Feature, text: Text) -> Fallible<Selection> {
-        select_with(ctx, m, saes, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "select", return_raw)]
-    pub fn select_with(
+    pub fn select(
         ctx: NativeCallContext,
         m: Model,
         saes: Array,

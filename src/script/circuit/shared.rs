@@ -75,18 +75,7 @@ pub mod functions {
     /// circuit::stability(m, [tree, tree], text).to_map().rows[0]  //=> [0, 1, 3, 3, 1.0]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn stability(ctx: NativeCallContext, m: Model, trees: Array, text: Text) -> Fallible<Table> {
-        stability_with(ctx, m, trees, text, Options::new())
-    }
-
-    #[rhai_fn(name = "stability", return_raw)]
-    pub fn stability_with(
-        ctx: NativeCallContext,
-        m: Model,
-        trees: Array,
-        text: Text,
-        options: Options,
-    ) -> Fallible<Table> {
+    pub fn stability(ctx: NativeCallContext, m: Model, trees: Array, text: Text, options: Options) -> Fallible<Table> {
         let env = env(&ctx)?;
         Ok(super::stable(&env, &m, &trees, &text, options)?)
     }
@@ -111,12 +100,7 @@ pub mod methods {
     /// tree.shared_with(tree, m, text).to_map().rows[0][4]  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn shared_with(ctx: NativeCallContext, tree: &mut Tree, other: Tree, m: Model, text: Text) -> Fallible<Table> {
-        shared_with_options(ctx, tree, other, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "shared_with", pure, return_raw)]
-    pub fn shared_with_options(
+    pub fn shared_with(
         ctx: NativeCallContext,
         tree: &mut Tree,
         other: Tree,

@@ -141,12 +141,7 @@ pub mod functions {
     /// n.predict("or to", 1).to_map().rows[0][0]  //=> " be"
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn ngram(ctx: NativeCallContext, text: Any, tokens_of: Any) -> Fallible<Ngram> {
-        ngram_with(ctx, text, tokens_of, Options::new())
-    }
-
-    #[rhai_fn(name = "ngram", return_raw)]
-    pub fn ngram_with(ctx: NativeCallContext, text: Any, tokens_of: Any, options: Options) -> Fallible<Ngram> {
+    pub fn ngram(ctx: NativeCallContext, text: Any, tokens_of: Any, options: Options) -> Fallible<Ngram> {
         let mut read = super::options(2, options);
         let order = read.size("order", super::ORDER)?;
         read.finish()?;

@@ -30,12 +30,7 @@ pub mod methods {
     /// m.bits_per_byte("not to be") < 8.0  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any) -> Fallible<f64> {
-        bits_with(ctx, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "bits_per_byte", pure, return_raw)]
-    pub fn bits_with(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
+    pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
         let mut read = super::options(1, options);
         let stride = read.get("stride", Given::size)?;
         read.finish()?;

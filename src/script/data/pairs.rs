@@ -46,12 +46,7 @@ pub mod functions {
     /// pair.kind == "ABBA" || pair.kind == "BABA"  //=> true
     /// ```
     #[rhai_fn(name = "pairs", return_raw)]
-    pub fn pairs_plain(ctx: NativeCallContext, task: &str) -> Fallible<Array> {
-        pairs_with(ctx, task, Options::new())
-    }
-
-    #[rhai_fn(name = "pairs", return_raw)]
-    pub fn pairs_with(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
+    pub fn pairs_plain(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
         let mut read = super::options(1, options);
         let n = read.size("n", super::FEW)?;
         let seed = read.seed()?.unwrap_or(0);

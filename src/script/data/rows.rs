@@ -93,12 +93,7 @@ pub mod methods {
     /// data::texts(["a b c", "d e"]).ids(t, #{ context: 2 }).to_array()  //=> [[0, 1], [2, 3]]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn ids(ctx: NativeCallContext, text: &mut Text, m: Any) -> Fallible<Tensor> {
-        ids_with(ctx, text, m, Options::new())
-    }
-
-    #[rhai_fn(global, name = "ids", pure, return_raw)]
-    pub fn ids_with(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Tensor> {
+    pub fn ids(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Tensor> {
         let wanted = Wanted::read(1, &m, options)?;
         let rows = wanted.gathered(&ctx, text, |row| Ok(row.ids))?;
         Ok(super::tensor(rows)?)
@@ -119,12 +114,7 @@ pub mod methods {
     /// row.documents[1]  //=> #{ end: 2, origin: "text 1", start: 1 }
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn rows(ctx: NativeCallContext, text: &mut Text, m: Any) -> Fallible<Array> {
-        rows_with(ctx, text, m, Options::new())
-    }
-
-    #[rhai_fn(global, name = "rows", pure, return_raw)]
-    pub fn rows_with(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Array> {
+    pub fn rows(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Array> {
         let wanted = Wanted::read(1, &m, options)?;
         wanted.gathered(&ctx, text, |row| Ok(super::row_map(row)))
     }
@@ -145,18 +135,7 @@ pub mod methods {
     /// [depth.shape, depth.min(), depth.max() > 0]  //=> [[20, 64], 0, true]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str) -> Fallible<Tensor> {
-        labels_with(ctx, text, m, column, Options::new())
-    }
-
-    #[rhai_fn(global, name = "labels", pure, return_raw)]
-    pub fn labels_with(
-        ctx: NativeCallContext,
-        text: &mut Text,
-        m: Any,
-        column: &str,
-        options: Options,
-    ) -> Fallible<Tensor> {
+    pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str, options: Options) -> Fallible<Tensor> {
         let wanted = Wanted::read(2, &m, options)?;
         let column = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.arg(1))?;
         let rows = wanted.gathered(&ctx, text, |row| pack::values(&row, &column))?;

@@ -86,12 +86,7 @@ pub mod functions {
     /// data::draw(m, #{ tokens: 10 }).ids.shape  //=> [2, 5]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn draw(ctx: NativeCallContext, m: Model) -> Fallible<Sample> {
-        draw_with(ctx, m, Options::new())
-    }
-
-    #[rhai_fn(name = "draw", return_raw)]
-    pub fn draw_with(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
+    pub fn draw(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
         let (mut read, usual) = (super::options(1, options), Settings::default());
         let tokens = read.size("tokens", super::TOKENS)?;
         let settings = Settings {

@@ -111,12 +111,7 @@ pub mod functions {
     /// data::store("activations")  //=> store of 16 rows at z.0
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn store(ctx: NativeCallContext, folder: &str) -> Fallible<Store> {
-        store_with(ctx, folder, Options::new())
-    }
-
-    #[rhai_fn(name = "store", return_raw)]
-    pub fn store_with(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
+    pub fn store(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let model =
             read.get("model", |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model")))?;

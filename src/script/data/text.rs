@@ -210,12 +210,7 @@ pub mod functions {
     /// data::text("grammar", #{ seed: 1 }).documents(1)[0].origin  //=> "grammar, train, seed 1, document 0"
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn text(ctx: NativeCallContext, source: &str) -> Fallible<Text> {
-        text_with(ctx, source, Options::new())
-    }
-
-    #[rhai_fn(name = "text", return_raw)]
-    pub fn text_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Text> {
+    pub fn text(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Text> {
         let env = env(&ctx)?;
         Ok(super::opened(&env, source, options)?)
     }
@@ -235,12 +230,7 @@ pub mod functions {
     /// data::texts(["one two", "three"]).documents(9).len()  //=> 2
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn texts(documents: Array) -> Fallible<Text> {
-        texts_with(documents, Options::new())
-    }
-
-    #[rhai_fn(name = "texts", return_raw)]
-    pub fn texts_with(documents: Array, options: Options) -> Fallible<Text> {
+    pub fn texts(documents: Array, options: Options) -> Fallible<Text> {
         let documents = given(0, "documents", &documents.into()).texts()?;
         let (mut read, mut core) = (super::options(1, options), Core::default());
         super::reading(&mut read, &mut core)?;
@@ -270,12 +260,7 @@ pub mod functions {
     /// data::sample(m, #{ seed: 1 }).documents(3).len()  //=> 3
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn sample(m: Model) -> Fallible<Text> {
-        sample_with(m, Options::new())
-    }
-
-    #[rhai_fn(name = "sample", return_raw)]
-    pub fn sample_with(m: Model, options: Options) -> Fallible<Text> {
+    pub fn sample(m: Model, options: Options) -> Fallible<Text> {
         let (mut read, mut core) = (super::options(1, options), Core::default());
         super::reading(&mut read, &mut core)?;
         let usual = Settings::default();
@@ -312,12 +297,7 @@ pub mod functions {
     /// mixed.documents(3).map(|document| document.text)  //=> ["one two", "four", "three"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn mix(parts: Array) -> Fallible<Text> {
-        mix_with(parts, Options::new())
-    }
-
-    #[rhai_fn(name = "mix", return_raw)]
-    pub fn mix_with(parts: Array, options: Options) -> Fallible<Text> {
+    pub fn mix(parts: Array, options: Options) -> Fallible<Text> {
         let parts = given(0, "parts", &parts.into()).elements();
         let parts = parts.iter().map(super::part).collect::<Result<_>>()?;
         let (mut read, mut core) = (super::options(1, options), Core::default());

@@ -156,12 +156,7 @@ pub mod functions {
     /// data::tokenizer(["b a", "a"], #{ kind: "words", special: [], min_frequency: 1 }).encode("a b").ids  //=> [0, 1]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn tokenizer(ctx: NativeCallContext, text: Any) -> Fallible<Tokenizer> {
-        tokenizer_with(ctx, text, Options::new())
-    }
-
-    #[rhai_fn(name = "tokenizer", return_raw)]
-    pub fn tokenizer_with(ctx: NativeCallContext, text: Any, options: Options) -> Fallible<Tokenizer> {
+    pub fn tokenizer(ctx: NativeCallContext, text: Any, options: Options) -> Fallible<Tokenizer> {
         let mut read = super::options(1, options);
         let (kind, wanted) = super::wanted(&mut read)?;
         let bytes = read.get("bytes", Given::size)?;

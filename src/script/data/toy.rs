@@ -34,12 +34,7 @@ pub mod functions {
     /// round_to(toy.probabilities.sum(), 4)  //=> 2.0
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn toy(ctx: NativeCallContext, rows: Int) -> Fallible<Map> {
-        toy_with(ctx, rows, Options::new())
-    }
-
-    #[rhai_fn(name = "toy", return_raw)]
-    pub fn toy_with(ctx: NativeCallContext, rows: Int, options: Options) -> Fallible<Map> {
+    pub fn toy(ctx: NativeCallContext, rows: Int, options: Options) -> Fallible<Map> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let toy = Toy {
             rows: given(0, "rows", &rows).size()?,

@@ -81,12 +81,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "card", return_raw)]
-    pub fn card_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<FeatureCard> {
-        card_on_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "card", return_raw)]
-    pub fn card_on_with(
+    pub fn card_on(
         ctx: NativeCallContext,
         m: Model,
         f: Feature,

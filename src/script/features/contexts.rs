@@ -218,12 +218,7 @@ pub mod functions {
     /// found[3].feature  //=> 3
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn contexts(ctx: NativeCallContext, m: Model, s: Any, text: Text) -> Fallible<Contexts> {
-        contexts_with(ctx, m, s, text, Options::new())
-    }
-
-    #[rhai_fn(name = "contexts", return_raw)]
-    pub fn contexts_with(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Contexts> {
+    pub fn contexts(ctx: NativeCallContext, m: Model, s: Any, text: Text, options: Options) -> Fallible<Contexts> {
         Ok(super::read(&ctx, m, &s, &text, options)?)
     }
 }

@@ -71,12 +71,7 @@ pub mod functions {
     /// //=> [["0", 8], ["1", 8]]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn counts(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Table> {
-        counts_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "counts", return_raw)]
-    pub fn counts_with(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
+    pub fn counts(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
         let mut read = super::options(3, options);
         let (name, rows) = (read.text("by", "token")?, read.size("rows", 20)?);
         read.finish()?;
@@ -100,18 +95,7 @@ pub mod functions {
     /// features::histogram(m, s.feature(3), text, #{ by: "depth" })  //=> bar chart of active
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn histogram(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Chart> {
-        histogram_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "histogram", return_raw)]
-    pub fn histogram_with(
-        ctx: NativeCallContext,
-        m: Model,
-        f: Feature,
-        text: Text,
-        options: Options,
-    ) -> Fallible<Chart> {
+    pub fn histogram(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Chart> {
         let mut read = super::options(3, options);
         let (name, bars) = (read.text("by", "code")?, read.size("bars", 20)?);
         read.finish()?;

@@ -42,12 +42,7 @@ pub mod functions {
     /// found.columns  //=> ["feature", "description", "score", "top", "random", "tried"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text) -> Fallible<Table> {
-        describe_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "describe", return_raw)]
-    pub fn describe_with(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
+    pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(3, options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
         let context = read.get("context", Given::size)?;
@@ -85,12 +80,7 @@ pub mod functions {
     /// //=> ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text) -> Fallible<Table> {
-        labels_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "labels", return_raw)]
-    pub fn labels_with(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
+    pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(3, options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
         let context = read.get("context", Given::size)?;

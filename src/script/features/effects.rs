@@ -68,12 +68,7 @@ pub mod functions {
     /// features::logits(m, f, #{ rows: 2 }).columns  //=> ["raised", "raised by", "lowered", "lowered by"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn logits(m: Model, f: Feature) -> Fallible<Table> {
-        logits_with(m, f, Options::new())
-    }
-
-    #[rhai_fn(name = "logits", return_raw)]
-    pub fn logits_with(m: Model, f: Feature, options: Options) -> Fallible<Table> {
+    pub fn logits(m: Model, f: Feature, options: Options) -> Fallible<Table> {
         let mut read = super::options(2, options);
         let (rows, positions) = (read.size("rows", 10)?, read.value("positions"));
         read.finish()?;
@@ -87,18 +82,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "logits", return_raw)]
-    pub fn logits_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Table> {
-        logits_on_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "logits", return_raw)]
-    pub fn logits_on_with(
-        ctx: NativeCallContext,
-        m: Model,
-        f: Feature,
-        text: Text,
-        options: Options,
-    ) -> Fallible<Table> {
+    pub fn logits_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
         Ok(super::without(&ctx, &m, &f, &text, options)?)
     }
 
@@ -123,42 +107,22 @@ pub mod functions {
     /// features::near(m, s.feature(0), text).columns  //=> ["feature", "active together", "active at all", "correlation"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn near(f: Feature) -> Fallible<Table> {
-        near_with(f, Options::new())
-    }
-
-    #[rhai_fn(name = "near", return_raw)]
-    pub fn near_with(f: Feature, options: Options) -> Fallible<Table> {
+    pub fn near(f: Feature, options: Options) -> Fallible<Table> {
         Ok(super::nearest(&f, None, 1, options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
-    pub fn near_in(f: Feature, other: Sae) -> Fallible<Table> {
-        near_in_with(f, other, Options::new())
-    }
-
-    #[rhai_fn(name = "near", return_raw)]
-    pub fn near_in_with(f: Feature, other: Sae, options: Options) -> Fallible<Table> {
+    pub fn near_in(f: Feature, other: Sae, options: Options) -> Fallible<Table> {
         Ok(super::nearest(&f, Some(&other), 2, options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
-    pub fn near_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text) -> Fallible<Table> {
-        near_on_with(ctx, m, f, text, Options::new())
-    }
-
-    #[rhai_fn(name = "near", return_raw)]
-    pub fn near_on_with(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
+    pub fn near_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
         Ok(super::together(&ctx, (&m, &text), (&f, None), 3, options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
-    pub fn near_in_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, other: Sae) -> Fallible<Table> {
-        near_in_on_with(ctx, m, f, text, other, Options::new())
-    }
-
-    #[rhai_fn(name = "near", return_raw)]
-    pub fn near_in_on_with(
+    pub fn near_in_on(
         ctx: NativeCallContext,
         m: Model,
         f: Feature,

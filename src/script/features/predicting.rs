@@ -133,12 +133,7 @@ pub mod functions {
     /// ranking[0].site  //=> "resid_post.0"
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn predicting(ctx: NativeCallContext, m: Model, s: Sae, text: Text, token: Any) -> Fallible<Ranking> {
-        predicting_with(ctx, m, s, text, token, Options::new())
-    }
-
-    #[rhai_fn(name = "predicting", return_raw)]
-    pub fn predicting_with(
+    pub fn predicting(
         ctx: NativeCallContext,
         m: Model,
         s: Sae,

@@ -84,12 +84,7 @@ pub mod functions {
     /// hooks::zero([s.feature(3), s.feature(5)], #{ others: true })  //=> zero all but features 3, 5 of resid_post.3, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn zero(ctx: NativeCallContext, place: Any) -> Fallible<Hook> {
-        zero_with(ctx, place, Options::new())
-    }
-
-    #[rhai_fn(name = "zero", return_raw)]
-    pub fn zero_with(ctx: NativeCallContext, place: Any, options: Options) -> Fallible<Hook> {
+    pub fn zero(ctx: NativeCallContext, place: Any, options: Options) -> Fallible<Hook> {
         super::hook(&ctx, What::Act(Action::Zero), &place, super::options(1, options))
     }
 
@@ -117,12 +112,7 @@ pub mod functions {
     /// hooks::mean(sae::identity(8).feature(2), data, #{ site: "mlp_out.0" })  //=> mean of feature 2 of mlp_out.0, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn mean(ctx: NativeCallContext, place: Any, data: Any) -> Fallible<Hook> {
-        mean_with(ctx, place, data, Options::new())
-    }
-
-    #[rhai_fn(name = "mean", return_raw)]
-    pub fn mean_with(ctx: NativeCallContext, place: Any, data: Any, options: Options) -> Fallible<Hook> {
+    pub fn mean(ctx: NativeCallContext, place: Any, data: Any, options: Options) -> Fallible<Hook> {
         let mut read = super::options(2, options);
         let by_position = read.flag("by_position", false)?;
         let cache = super::recorded(&data).ok_or_else(|| given(1, "data", &data).refuse("a cache or a run"))?;
@@ -154,12 +144,7 @@ pub mod functions {
     /// hooks::patch(s.feature(12), 4)  //=> patch feature 12 of resid_post.3 with 4.0, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn patch(ctx: NativeCallContext, place: Any, from: Any) -> Fallible<Hook> {
-        patch_with(ctx, place, from, Options::new())
-    }
-
-    #[rhai_fn(name = "patch", return_raw)]
-    pub fn patch_with(ctx: NativeCallContext, place: Any, from: Any, options: Options) -> Fallible<Hook> {
+    pub fn patch(ctx: NativeCallContext, place: Any, from: Any, options: Options) -> Fallible<Hook> {
         super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(2, options))
     }
 
@@ -182,25 +167,20 @@ pub mod functions {
     /// hooks::add(s.feature(12), 5, #{ pos: -1 })  //=> add 5.0 to feature 12 of resid_post.3, position -1, error kept
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn add(ctx: NativeCallContext, place: Any, vector: Any, scale: Num) -> Fallible<Hook> {
-        add_with(ctx, place, vector, scale, Options::new())
+    pub fn add(ctx: NativeCallContext, place: Any, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
+        let (vector, scale) = (super::amount(1, "vector", &vector)?, given(2, "scale", &scale).number()?);
+        super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(3, options))
     }
 
     #[rhai_fn(name = "add", return_raw)]
     pub fn add_once(ctx: NativeCallContext, place: Any, vector: Any) -> Fallible<Hook> {
-        add_with(ctx, place, vector, 1.0.into(), Options::new())
+        add(ctx, place, vector, 1.0.into(), Options::new())
     }
 
     #[rhai_fn(name = "add", return_raw)]
     pub fn add_once_with(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
         let vector = super::amount(1, "vector", &vector)?;
         super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(2, options))
-    }
-
-    #[rhai_fn(name = "add", return_raw)]
-    pub fn add_with(ctx: NativeCallContext, place: Any, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
-        let (vector, scale) = (super::amount(1, "vector", &vector)?, given(2, "scale", &scale).number()?);
-        super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(3, options))
     }
 
     /// A hook that multiplies what flows at a site, or the codes of features, by a number.
@@ -221,12 +201,7 @@ pub mod functions {
     /// hooks::scale(s.feature(-1), 2, #{ error: "drop" })  //=> scale feature 95 of resid_post.3 by 2.0, error dropped
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn scale(ctx: NativeCallContext, place: Any, factor: Num) -> Fallible<Hook> {
-        scale_with(ctx, place, factor, Options::new())
-    }
-
-    #[rhai_fn(name = "scale", return_raw)]
-    pub fn scale_with(ctx: NativeCallContext, place: Any, factor: Num, options: Options) -> Fallible<Hook> {
+    pub fn scale(ctx: NativeCallContext, place: Any, factor: Num, options: Options) -> Fallible<Hook> {
         let factor = given(1, "factor", &factor).number()?;
         super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(2, options))
     }
@@ -263,12 +238,7 @@ pub mod functions {
     /// m.run([1, 2], #{ hooks: top })["mlp_out.0"][0][0][3] >= 0  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr) -> Fallible<Hook> {
-        edit_with(ctx, place, function, Options::new())
-    }
-
-    #[rhai_fn(name = "edit", return_raw)]
-    pub fn edit_with(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
+    pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
         let function = Function { function, takes_one: Rc::default() };
         super::hook(&ctx, What::Edit(function), &place, super::options(2, options))
     }

@@ -171,12 +171,7 @@ pub mod methods {
     /// m.cache([1, 2, 3], "embed", #{ pos: -1 })["embed"].shape  //=> [1, 1, 8]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any) -> Fallible<Cache> {
-        cache_with(ctx, m, x, sites, Options::new())
-    }
-
-    #[rhai_fn(global, name = "cache", pure, return_raw)]
-    pub fn cache_with(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
+    pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
         let mut read = super::options(2, options);
         let asked = Asked::read(2, &mut read)?;
         let positions = read.get("pos", Given::integers)?;
@@ -256,12 +251,7 @@ pub mod methods {
     /// cache.mean("embed", #{ by_position: true })[0][2].all_close(cache["embed"][0][2])  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn mean(cache: &mut Cache, site: &str) -> Fallible<Tensor> {
-        mean_with(cache, site, Options::new())
-    }
-
-    #[rhai_fn(global, name = "mean", pure, return_raw)]
-    pub fn mean_with(cache: &mut Cache, site: &str, options: Options) -> Fallible<Tensor> {
+    pub fn mean(cache: &mut Cache, site: &str, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let by_position = read.flag("by_position", false)?;
         read.finish()?;

@@ -154,12 +154,7 @@ pub mod methods {
     /// m.generate("the", #{ tokens: 3, hooks: on })  //=> " cat cat cat"
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn generate(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Any> {
-        generate_with(ctx, m, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "generate", pure, return_raw)]
-    pub fn generate_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Any> {
+    pub fn generate(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Any> {
         let new = super::generated(&ctx, m, &x, options, true)?;
         Ok(super::as_given(new.texts, new.several))
     }
@@ -188,12 +183,7 @@ pub mod methods {
     /// m.generate_ids([1, 2], #{ tokens: 3, hooks: on, stop: 4 })  //=> [4]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn generate_ids(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Array> {
-        generate_ids_with(ctx, m, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "generate_ids", pure, return_raw)]
-    pub fn generate_ids_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Array> {
+    pub fn generate_ids(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Array> {
         let new = super::generated(&ctx, m, &x, options, false)?;
         let id = |id: u32| Dynamic::from(i64::from(id));
         let rows = new.ids.into_iter().map(|row| row.into_iter().map(id).collect::<Array>());

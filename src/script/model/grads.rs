@@ -51,12 +51,7 @@ pub mod methods {
     /// both["resid_pre.1"][0].all_close(m.grads([1, 2, 3], |logits| logits.at([0, -1, 4]), "resid_pre.1")["resid_pre.1"][0])  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn grads(ctx: NativeCallContext, m: &mut Model, x: Any, metric: FnPtr, sites: Any) -> Fallible<Cache> {
-        grads_with(ctx, m, x, metric, sites, Options::new())
-    }
-
-    #[rhai_fn(global, name = "grads", pure, return_raw)]
-    pub fn grads_with(
+    pub fn grads(
         ctx: NativeCallContext,
         m: &mut Model,
         x: Any,

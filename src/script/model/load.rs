@@ -174,12 +174,7 @@ pub mod functions {
     /// model::load("small").logits([1, 2]).equal(m.logits([1, 2]))  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn load(ctx: NativeCallContext, source: &str) -> Fallible<Model> {
-        load_with(ctx, source, Options::new())
-    }
-
-    #[rhai_fn(name = "load", return_raw)]
-    pub fn load_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
+    pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(1, options);
         let options = load::Options {
@@ -226,12 +221,7 @@ pub mod functions {
     /// model::load("neox")  //=> gpt_neox model of 1 layer, d_model 16
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn init(ctx: NativeCallContext, config: Map) -> Fallible<Model> {
-        init_with(ctx, config, Options::new())
-    }
-
-    #[rhai_fn(name = "init", return_raw)]
-    pub fn init_with(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
+    pub fn init(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(1, options);
         let dtype = super::dtype_option(&mut read)?;

@@ -155,12 +155,7 @@ pub mod methods {
     /// m.logits([1, 2], #{ hooks: hooks::zero("final_norm") }).sum()  //=> 0.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn logits(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Tensor> {
-        logits_with(ctx, m, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "logits", pure, return_raw)]
-    pub fn logits_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
+    pub fn logits(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let asked = Asked::read(1, &mut read)?;
         let wanted = Wanted::read(&mut read)?;
@@ -191,12 +186,7 @@ pub mod methods {
     /// run["blocks.0.hook_resid_post"].equal(run["resid_post.0"])  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn run(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Run> {
-        run_with(ctx, m, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "run", pure, return_raw)]
-    pub fn run_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Run> {
+    pub fn run(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Run> {
         let mut read = super::options(1, options);
         let asked = Asked::read(1, &mut read)?;
         let sites = read.value("sites");
@@ -232,12 +222,7 @@ pub mod losses {
     /// m.loss([1, 2, 3], #{ hooks: uniform })  //=> 2.3025851
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn loss(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Num> {
-        loss_with(ctx, m, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "loss", pure, return_raw)]
-    pub fn loss_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Num> {
+    pub fn loss(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Num> {
         let (losses, _) = super::losses_of(&ctx, m, &x, options)?;
         Ok(super::mean(&losses)?.into())
     }
@@ -257,12 +242,7 @@ pub mod losses {
     /// m.losses([[1, 2, 3], [4, 5]]).len()  //=> 2
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn losses(ctx: NativeCallContext, m: &mut Model, x: Any) -> Fallible<Dynamic> {
-        losses_with(ctx, m, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "losses", pure, return_raw)]
-    pub fn losses_with(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Dynamic> {
+    pub fn losses(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Dynamic> {
         let (losses, several) = super::losses_of(&ctx, m, &x, options)?;
         let mut losses = losses.into_iter().map(Dynamic::from);
         Ok(if several { losses.collect::<Array>().into() } else { losses.next().unwrap_or_default() })

@@ -80,12 +80,7 @@ pub mod methods {
     /// m.tokens("the cat sat").ids  //=> [0, 1, 2]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str) -> Fallible<Tokens> {
-        tokens_with(ctx, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "tokens", pure, return_raw)]
-    pub fn tokens_with(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
+    pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
         let mut read = super::options(1, options);
         let bos = read.get("bos", Given::flag)?;
         read.finish()?;

@@ -38,12 +38,7 @@ pub mod functions {
     /// s.reconstruct(x).all_close(x, #{ atol: 1e-4 })  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn pca(ctx: NativeCallContext, x: Any) -> Fallible<Sae> {
-        pca_with(ctx, x, Options::new())
-    }
-
-    #[rhai_fn(name = "pca", return_raw)]
-    pub fn pca_with(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
+    pub fn pca(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let (count, k) = (read.get("count", Given::size)?, read.get("k", Given::size)?);
         read.finish()?;
@@ -65,12 +60,7 @@ pub mod functions {
     /// s.d_sae  //=> 2
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn ica(ctx: NativeCallContext, x: Any) -> Fallible<Sae> {
-        ica_with(ctx, x, Options::new())
-    }
-
-    #[rhai_fn(name = "ica", return_raw)]
-    pub fn ica_with(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
+    pub fn ica(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let settings =
             Ica { components: read.get("count", Given::size)?, k: read.get("k", Given::size)?, ..Ica::default() };
@@ -91,12 +81,7 @@ pub mod functions {
     /// sae::nmf(x, 2, #{ seed: 1 }).reconstruct(x).all_close(x, #{ atol: 0.05 })  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn nmf(ctx: NativeCallContext, x: Any, count: Int) -> Fallible<Sae> {
-        nmf_with(ctx, x, count, Options::new())
-    }
-
-    #[rhai_fn(name = "nmf", return_raw)]
-    pub fn nmf_with(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
+    pub fn nmf(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let settings = Nmf { k: read.get("k", Given::size)?, ..Nmf::new(given(1, "count", &count).size()?) };
         let mut draws = super::draws(&env, read.seed()?);
@@ -116,12 +101,7 @@ pub mod functions {
     /// sae::neurons(3, #{ relu: true }).encode([1, -2, 0.5])  //=> tensor([1.0, 0.0, 0.5])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn neurons(width: Int) -> Fallible<Sae> {
-        neurons_with(width, Options::new())
-    }
-
-    #[rhai_fn(name = "neurons", return_raw)]
-    pub fn neurons_with(width: Int, options: Options) -> Fallible<Sae> {
+    pub fn neurons(width: Int, options: Options) -> Fallible<Sae> {
         let mut read = super::options(1, options);
         let (k, relu) = (read.get("k", Given::size)?, read.flag("relu", false)?);
         read.finish()?;
@@ -149,12 +129,7 @@ pub mod functions {
     /// 0 < fve.call(4) && fve.call(4) < 1  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn random(ctx: NativeCallContext, x: Any, features: Int) -> Fallible<Sae> {
-        random_with(ctx, x, features, Options::new())
-    }
-
-    #[rhai_fn(name = "random", return_raw)]
-    pub fn random_with(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
+    pub fn random(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let k = read.get("k", Given::size)?;
         let mut draws = super::draws(&env, read.seed()?);

@@ -134,12 +134,7 @@ pub mod functions {
     /// s.encode(tensor::ones([32])).shape  //=> [96]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn load(ctx: NativeCallContext, source: &str) -> Fallible<Sae> {
-        load_with(ctx, source, Options::new())
-    }
-
-    #[rhai_fn(name = "load", return_raw)]
-    pub fn load_with(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
+    pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let options = super::loading(&mut read, &env.device)?;
         read.finish()?;
@@ -280,12 +275,7 @@ pub mod methods {
     /// (sae::load("copy").encode(x) - s.encode(x)).abs().max()  //=> 0.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn save(ctx: NativeCallContext, s: &mut Sae, folder: &str) -> Fallible<Array> {
-        save_with(ctx, s, folder, Options::new())
-    }
-
-    #[rhai_fn(global, name = "save", pure, return_raw)]
-    pub fn save_with(ctx: NativeCallContext, s: &mut Sae, folder: &str, options: Options) -> Fallible<Array> {
+    pub fn save(ctx: NativeCallContext, s: &mut Sae, folder: &str, options: Options) -> Fallible<Array> {
         let mut read = super::options(1, options);
         let format = read.get("format", super::format)?.unwrap_or(Format::Microtome);
         read.finish()?;

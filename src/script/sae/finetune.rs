@@ -88,18 +88,7 @@ pub mod methods {
     /// kl[-1] < kl[0]  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn fine_tune(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Sae> {
-        fine_tune_with(ctx, s, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "fine_tune", pure, return_raw)]
-    pub fn fine_tune_with(
-        ctx: NativeCallContext,
-        s: &mut Sae,
-        m: Model,
-        text: Text,
-        options: Options,
-    ) -> Fallible<Sae> {
+    pub fn fine_tune(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Sae> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let site = read.text("site", "")?;
         let tuning = Tuning {

@@ -183,22 +183,12 @@ pub mod functions {
     /// s.encode(x).shape  //=> [512, 12]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn fit(ctx: NativeCallContext, x: Any) -> Fallible<Sae> {
-        fit_with(ctx, x, Options::new())
-    }
-
-    #[rhai_fn(name = "fit", return_raw)]
-    pub fn fit_with(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
+    pub fn fit(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
         Ok(super::of_activations(&x, options, &*env(&ctx)?)?)
     }
 
     #[rhai_fn(name = "fit", return_raw)]
-    pub fn fit_site(ctx: NativeCallContext, m: Model, site: &str, text: Text) -> Fallible<Sae> {
-        fit_site_with(ctx, m, site, text, Options::new())
-    }
-
-    #[rhai_fn(name = "fit", return_raw)]
-    pub fn fit_site_with(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
+    pub fn fit_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
         // Several are refused before any of them is fitted.
         if select(m.config(), site).map_err(|e| e.arg(1))?.len() > 1 {
             return Err(err!(Argument, "expected one site to fit, and `{site}` names several")
@@ -234,12 +224,7 @@ pub mod functions {
     /// //=> [topk dictionary of 16 features for resid_post.0, topk dictionary of 16 features for resid_post.1]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn fit_all(ctx: NativeCallContext, m: Model, sites: Any, text: Text) -> Fallible<Array> {
-        fit_all_with(ctx, m, sites, text, Options::new())
-    }
-
-    #[rhai_fn(name = "fit_all", return_raw)]
-    pub fn fit_all_with(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
+    pub fn fit_all(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
         let sites = given(1, "sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
         let env = env(&ctx)?;
@@ -248,12 +233,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "fit_all", return_raw)]
-    pub fn fit_store(ctx: NativeCallContext, store: Store) -> Fallible<Array> {
-        fit_store_with(ctx, store, Options::new())
-    }
-
-    #[rhai_fn(name = "fit_all", return_raw)]
-    pub fn fit_store_with(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
+    pub fn fit_store(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
         let (env, mut read) = (env(&ctx)?, super::options(1, options));
         let asked = super::asked(&mut read, &env)?;
         read.finish()?;

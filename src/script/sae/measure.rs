@@ -143,12 +143,7 @@ pub mod methods {
     /// sae::identity(4).measure(x)["fve"]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any) -> Fallible<Measures> {
-        measure_with(ctx, s, x, Options::new())
-    }
-
-    #[rhai_fn(global, name = "measure", pure, return_raw)]
-    pub fn measure_with(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Measures> {
+    pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Measures> {
         let mut read = super::options(1, options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         read.finish()?;
@@ -174,12 +169,7 @@ pub mod methods {
     /// sae::identity(8).measure_on(m, data::texts(["to be", "or not"]), #{ site: "resid_post.0" })["fve"]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn measure_on(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Measures> {
-        measure_on_with(ctx, s, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "measure_on", pure, return_raw)]
-    pub fn measure_on_with(
+    pub fn measure_on(
         ctx: NativeCallContext,
         s: &mut Sae,
         m: Model,
@@ -218,12 +208,7 @@ pub mod methods {
     /// table["recovered"][0]  //=> 1.0
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {
-        effect_with(ctx, s, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "effect", pure, return_raw)]
-    pub fn effect_with(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
+    pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
         let (env, mut read) = (env(&ctx)?, super::options(2, options));
         let (site, judging) = (read.text("site", "")?, Judging::read(&mut read)?);
         let writes = read.get("writes", Given::text)?;
@@ -253,12 +238,7 @@ pub mod methods {
     /// table.to_map().rows.map(|row| row[0])  //=> ["rest of a word", "blank"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn effect_by_class(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text) -> Fallible<Table> {
-        effect_by_class_with(ctx, s, m, text, Options::new())
-    }
-
-    #[rhai_fn(global, name = "effect_by_class", pure, return_raw)]
-    pub fn effect_by_class_with(
+    pub fn effect_by_class(
         ctx: NativeCallContext,
         s: &mut Sae,
         m: Model,
@@ -291,12 +271,7 @@ pub mod methods {
     /// m.logits([1, 2], #{ hooks: hook }).all_close(m.logits([1, 2]))  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn splice(s: &mut Sae) -> Fallible<Hook> {
-        splice_with(s, Options::new())
-    }
-
-    #[rhai_fn(global, name = "splice", pure, return_raw)]
-    pub fn splice_with(s: &mut Sae, options: Options) -> Fallible<Hook> {
+    pub fn splice(s: &mut Sae, options: Options) -> Fallible<Hook> {
         let mut read = super::options(0, options);
         let site = read.text("site", "")?;
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };

@@ -161,12 +161,7 @@ pub mod functions {
     /// found.points.all(|p| p.fve > 0)  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn pareto(ctx: NativeCallContext, dictionaries: Any, x: Any) -> Fallible<Pareto> {
-        pareto_with(ctx, dictionaries, x, Options::new())
-    }
-
-    #[rhai_fn(name = "pareto", return_raw)]
-    pub fn pareto_with(ctx: NativeCallContext, dictionaries: Any, x: Any, options: Options) -> Fallible<Pareto> {
+    pub fn pareto(ctx: NativeCallContext, dictionaries: Any, x: Any, options: Options) -> Fallible<Pareto> {
         Ok(super::on_activations(&dictionaries, &x, options, &*env(&ctx)?)?)
     }
 

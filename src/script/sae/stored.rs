@@ -13,12 +13,7 @@ use crate::script::value::{Fallible, Given, Options};
 #[export_module(manifest)]
 pub mod methods {
     #[rhai_fn(global, name = "measure", pure, return_raw)]
-    pub fn measure_in(ctx: NativeCallContext, s: &mut Sae, store: Store) -> Fallible<Measures> {
-        measure_in_with(ctx, s, store, Options::new())
-    }
-
-    #[rhai_fn(global, name = "measure", pure, return_raw)]
-    pub fn measure_in_with(ctx: NativeCallContext, s: &mut Sae, store: Store, options: Options) -> Fallible<Measures> {
+    pub fn measure_in(ctx: NativeCallContext, s: &mut Sae, store: Store, options: Options) -> Fallible<Measures> {
         let mut read = super::options(1, options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         let site = read.get("site", Given::text)?;

@@ -181,12 +181,7 @@ pub mod functions {
     /// s.splice()  //=> splice a dictionary in for mlp_in.0 at mlp_out.0
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn transcoder(ctx: NativeCallContext, m: Model, reads: &str, writes: &str, text: Text) -> Fallible<Sae> {
-        transcoder_with(ctx, m, reads, writes, text, Options::new())
-    }
-
-    #[rhai_fn(name = "transcoder", return_raw)]
-    pub fn transcoder_with(
+    pub fn transcoder(
         ctx: NativeCallContext,
         m: Model,
         reads: &str,
@@ -209,12 +204,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "transcoder", return_raw)]
-    pub fn transcoder_of_store(ctx: NativeCallContext, store: Store, reads: &str, writes: &str) -> Fallible<Sae> {
-        transcoder_of_store_with(ctx, store, reads, writes, Options::new())
-    }
-
-    #[rhai_fn(name = "transcoder", return_raw)]
-    pub fn transcoder_of_store_with(
+    pub fn transcoder_of_store(
         ctx: NativeCallContext,
         store: Store,
         reads: &str,
@@ -254,12 +244,7 @@ pub mod functions {
     /// s.directions_at("resid_post.1").shape  //=> [16, 8]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text) -> Fallible<Sae> {
-        crosscoder_with(ctx, m, sites, text, Options::new())
-    }
-
-    #[rhai_fn(name = "crosscoder", return_raw)]
-    pub fn crosscoder_with(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
+    pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
         let env = env(&ctx)?;
         let (models, names) = (super::models(&m)?, given(1, "sites", &sites).texts()?);
         let mut places = Vec::new();
@@ -287,17 +272,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "crosscoder", return_raw)]
-    pub fn crosscoder_of_store(ctx: NativeCallContext, store: Store, sites: Any) -> Fallible<Sae> {
-        crosscoder_of_store_with(ctx, store, sites, Options::new())
-    }
-
-    #[rhai_fn(name = "crosscoder", return_raw)]
-    pub fn crosscoder_of_store_with(
-        ctx: NativeCallContext,
-        store: Store,
-        sites: Any,
-        options: Options,
-    ) -> Fallible<Sae> {
+    pub fn crosscoder_of_store(ctx: NativeCallContext, store: Store, sites: Any, options: Options) -> Fallible<Sae> {
         let (env, names) = (env(&ctx)?, given(1, "sites", &sites).texts()?);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.len() < 2 {

@@ -74,12 +74,7 @@ pub mod methods {
     /// tensor([1, 2]).all_close(tensor([1, 2.1]), #{ atol: 0.2 })  //=> true
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn all_close(ctx: NativeCallContext, t: &mut Tensor, other: Tensor) -> Fallible<bool> {
-        all_close_with(ctx, t, other, Options::new())
-    }
-
-    #[rhai_fn(global, name = "all_close", pure, return_raw)]
-    pub fn all_close_with(ctx: NativeCallContext, t: &mut Tensor, other: Tensor, options: Options) -> Fallible<bool> {
+    pub fn all_close(ctx: NativeCallContext, t: &mut Tensor, other: Tensor, options: Options) -> Fallible<bool> {
         let mut read = super::options(1, options);
         let (relative, absolute) = (read.number("rtol", 1e-5)?, read.number("atol", 1e-8)?);
         read.finish()?;

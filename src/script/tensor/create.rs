@@ -42,12 +42,7 @@ pub mod globals {
     /// tensor([1, 0, 2], #{ dtype: "i64" })  //=> tensor([1, 0, 2], i64)
     /// ```
     #[rhai_fn(name = "tensor", return_raw)]
-    pub fn tensor(ctx: NativeCallContext, values: Any) -> Fallible<Tensor> {
-        tensor_with(ctx, values, Options::new())
-    }
-
-    #[rhai_fn(name = "tensor", return_raw)]
-    pub fn tensor_with(ctx: NativeCallContext, values: Any, options: Options) -> Fallible<Tensor> {
+    pub fn tensor(ctx: NativeCallContext, values: Any, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let to = read.get("dtype", dtype_of)?;
         read.finish()?;
@@ -68,13 +63,8 @@ pub mod functions {
     /// tensor::zeros([2, 3])  //=> tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn zeros(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
-        zeros_with(ctx, shape, Options::new())
-    }
-
-    #[rhai_fn(name = "zeros", return_raw)]
-    pub fn zeros_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
-        full_with(ctx, shape, 0_i64.into(), options)
+    pub fn zeros(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
+        full(ctx, shape, 0_i64.into(), options)
     }
 
     /// A tensor of ones.
@@ -87,13 +77,8 @@ pub mod functions {
     /// tensor::ones(3, #{ dtype: "u8" })  //=> tensor([1, 1, 1], u8)
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn ones(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
-        ones_with(ctx, shape, Options::new())
-    }
-
-    #[rhai_fn(name = "ones", return_raw)]
-    pub fn ones_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
-        full_with(ctx, shape, 1_i64.into(), options)
+    pub fn ones(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
+        full(ctx, shape, 1_i64.into(), options)
     }
 
     /// A tensor in which every element is the same number.
@@ -106,12 +91,7 @@ pub mod functions {
     /// tensor::full([2], 7)  //=> tensor([7.0, 7.0])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn full(ctx: NativeCallContext, shape: Ints, value: Num) -> Fallible<Tensor> {
-        full_with(ctx, shape, value, Options::new())
-    }
-
-    #[rhai_fn(name = "full", return_raw)]
-    pub fn full_with(ctx: NativeCallContext, shape: Ints, value: Num, options: Options) -> Fallible<Tensor> {
+    pub fn full(ctx: NativeCallContext, shape: Ints, value: Num, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
@@ -134,18 +114,7 @@ pub mod functions {
     /// tensor::arange(0, 6, #{ step: 2, dtype: "f32" })  //=> tensor([0.0, 2.0, 4.0])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn arange(ctx: NativeCallContext, start: Num, end: Num) -> Fallible<Tensor> {
-        arange_with(ctx, start, end, Options::new())
-    }
-
-    #[rhai_fn(name = "arange", return_raw)]
-    pub fn arange_to(ctx: NativeCallContext, end: Num) -> Fallible<Tensor> {
-        let end = number_arg(0, "end", &end)?;
-        arange_with(ctx, 0_i64.into(), super::super::plain(end), Options::new())
-    }
-
-    #[rhai_fn(name = "arange", return_raw)]
-    pub fn arange_with(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
+    pub fn arange(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
         let to = read.get("dtype", dtype_of)?;
         let step = read.number("step", 1.0)?;
@@ -155,6 +124,12 @@ pub mod functions {
         let is_whole = [start.as_f64(), end.as_f64(), step].iter().all(|x| x.fract() == 0.0);
         let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
         super::made(&ctx, &[count], move || create::arange(start, end, step.into(), to))
+    }
+
+    #[rhai_fn(name = "arange", return_raw)]
+    pub fn arange_to(ctx: NativeCallContext, end: Num) -> Fallible<Tensor> {
+        let end = number_arg(0, "end", &end)?;
+        arange(ctx, 0_i64.into(), super::super::plain(end), Options::new())
     }
 
     /// `count` numbers evenly spaced from `start` to `end`, both included.
@@ -167,18 +142,7 @@ pub mod functions {
     /// tensor::linspace(0, 1, 5)  //=> tensor([0.0, 0.25, 0.5, 0.75, 1.0])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn linspace(ctx: NativeCallContext, start: Num, end: Num, count: Int) -> Fallible<Tensor> {
-        linspace_with(ctx, start, end, count, Options::new())
-    }
-
-    #[rhai_fn(name = "linspace", return_raw)]
-    pub fn linspace_with(
-        ctx: NativeCallContext,
-        start: Num,
-        end: Num,
-        count: Int,
-        options: Options,
-    ) -> Fallible<Tensor> {
+    pub fn linspace(ctx: NativeCallContext, start: Num, end: Num, count: Int, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(3, options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
@@ -197,12 +161,7 @@ pub mod functions {
     /// tensor::eye(2)  //=> tensor([[1.0, 0.0], [0.0, 1.0]])
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn eye(ctx: NativeCallContext, size: Ints) -> Fallible<Tensor> {
-        eye_with(ctx, size, Options::new())
-    }
-
-    #[rhai_fn(name = "eye", return_raw)]
-    pub fn eye_with(ctx: NativeCallContext, size: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn eye(ctx: NativeCallContext, size: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
@@ -230,12 +189,7 @@ pub mod random {
     /// a.equal(tensor::randn([2, 3], #{ seed: 1 }))  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn randn(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
-        randn_with(ctx, shape, Options::new())
-    }
-
-    #[rhai_fn(name = "randn", return_raw)]
-    pub fn randn_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn randn(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
         read.finish()?;
@@ -258,12 +212,7 @@ pub mod random {
     /// a.min() >= -1.0 && a.max() < 1.0  //=> true
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn uniform(ctx: NativeCallContext, shape: Ints) -> Fallible<Tensor> {
-        uniform_with(ctx, shape, Options::new())
-    }
-
-    #[rhai_fn(name = "uniform", return_raw)]
-    pub fn uniform_with(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn uniform(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let (low, high) = (read.number("low", 0.0)?, read.number("high", 1.0)?);
         let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
@@ -284,18 +233,7 @@ pub mod random {
     /// [a.min(), a.max()]  //=> [0, 5]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn randint(ctx: NativeCallContext, shape: Ints, low: Int, high: Int) -> Fallible<Tensor> {
-        randint_with(ctx, shape, low, high, Options::new())
-    }
-
-    #[rhai_fn(name = "randint", return_raw)]
-    pub fn randint_with(
-        ctx: NativeCallContext,
-        shape: Ints,
-        low: Int,
-        high: Int,
-        options: Options,
-    ) -> Fallible<Tensor> {
+    pub fn randint(ctx: NativeCallContext, shape: Ints, low: Int, high: Int, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(3, options);
         let seed = read.seed()?;
         read.finish()?;
@@ -315,12 +253,7 @@ pub mod random {
     /// tensor::permutation(4, #{ seed: 1 }).sort().values  //=> tensor([0, 1, 2, 3], i64)
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn permutation(ctx: NativeCallContext, count: Int) -> Fallible<Tensor> {
-        permutation_with(ctx, count, Options::new())
-    }
-
-    #[rhai_fn(name = "permutation", return_raw)]
-    pub fn permutation_with(ctx: NativeCallContext, count: Int, options: Options) -> Fallible<Tensor> {
+    pub fn permutation(ctx: NativeCallContext, count: Int, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let seed = read.seed()?;
         read.finish()?;

@@ -181,12 +181,7 @@ pub mod methods {
     /// t.nan_to_num(#{ neginf: -9 })  //=> tensor([0.0, -9.0, 0.0])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn nan_to_num(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        nan_to_num_with(ctx, t, Options::new())
-    }
-
-    #[rhai_fn(global, name = "nan_to_num", pure, return_raw)]
-    pub fn nan_to_num_with(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
+    pub fn nan_to_num(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(0, options);
         let nan = read.number("nan", 0.0)?;
         let (above, below) = (read.get("posinf", Given::number)?, read.get("neginf", Given::number)?);

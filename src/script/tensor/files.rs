@@ -78,12 +78,7 @@ pub mod functions {
     /// tensor::metadata("pair.safetensors")  //=> #{ by: "me" }
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn save(ctx: NativeCallContext, path: &str, tensors: Map) -> Fallible<()> {
-        save_with(ctx, path, tensors, Options::new())
-    }
-
-    #[rhai_fn(name = "save", return_raw)]
-    pub fn save_with(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
+    pub fn save(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
         let mut read = super::options(2, options);
         let metadata = read.get("metadata", super::texts)?.unwrap_or_default();
         read.finish()?;

@@ -126,12 +126,7 @@ pub mod methods {
     /// tensor([[2, 0], [0, 0]]).pinv()  //=> tensor([[0.5, 0.0], [0.0, 0.0]])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn pinv(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
-        pinv_with(ctx, a, Options::new())
-    }
-
-    #[rhai_fn(global, name = "pinv", pure, return_raw)]
-    pub fn pinv_with(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<Tensor> {
+    pub fn pinv(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(0, options);
         let rcond = read.get("rcond", Given::number)?;
         read.finish()?;
@@ -159,12 +154,7 @@ pub mod methods {
     /// tensor([[1, 2], [2, 4]]).matrix_rank()  //=> 1
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn matrix_rank(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<i64> {
-        matrix_rank_with(ctx, a, Options::new())
-    }
-
-    #[rhai_fn(global, name = "matrix_rank", pure, return_raw)]
-    pub fn matrix_rank_with(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<i64> {
+    pub fn matrix_rank(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<i64> {
         let mut read = super::options(0, options);
         let rcond = read.get("rcond", Given::number)?;
         read.finish()?;

@@ -43,22 +43,17 @@ pub mod methods {
     /// s.indices  //=> tensor([0, 2, 1], i64)
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn sort(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Map> {
-        sort_with(ctx, t, (-1_i64).into(), Options::new())
-    }
-
-    #[rhai_fn(global, name = "sort", pure, return_raw)]
-    pub fn sort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Map> {
-        sort_with(ctx, t, axis, Options::new())
-    }
-
-    #[rhai_fn(global, name = "sort", pure, return_raw)]
-    pub fn sort_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
+    pub fn sort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
         let mut read = super::options(1, options);
         let way = super::direction(read.flag("descending", false)?);
         read.finish()?;
         let axis = given(0, "axis", &axis).integer()?;
         super::sorting(&ctx, t, move |t| core::sort(t, axis, way)).map(super::found)
+    }
+
+    #[rhai_fn(global, name = "sort", pure, return_raw)]
+    pub fn sort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Map> {
+        sort(ctx, t, axis, Options::new())
     }
 
     /// The positions along the last axis, or another, in the order of their elements.
@@ -71,22 +66,17 @@ pub mod methods {
     /// tensor([3, 1, 2]).argsort(0)  //=> tensor([1, 2, 0], i64)
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn argsort(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        argsort_with(ctx, t, (-1_i64).into(), Options::new())
-    }
-
-    #[rhai_fn(global, name = "argsort", pure, return_raw)]
-    pub fn argsort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        argsort_with(ctx, t, axis, Options::new())
-    }
-
-    #[rhai_fn(global, name = "argsort", pure, return_raw)]
-    pub fn argsort_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
+    pub fn argsort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let way = super::direction(read.flag("descending", false)?);
         read.finish()?;
         let axis = given(0, "axis", &axis).integer()?;
         super::sorting(&ctx, t, move |t| core::argsort(t, axis, way))
+    }
+
+    #[rhai_fn(global, name = "argsort", pure, return_raw)]
+    pub fn argsort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
+        argsort(ctx, t, axis, Options::new())
     }
 
     /// The `k` largest along the last axis, or another, in order, as `values`, and where they stand as `indices`.
@@ -103,22 +93,17 @@ pub mod methods {
     /// top.indices  //=> tensor([1, 2], i64)
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int) -> Fallible<Map> {
-        topk_with(ctx, t, k, (-1_i64).into(), Options::new())
-    }
-
-    #[rhai_fn(global, name = "topk", pure, return_raw)]
-    pub fn topk_along(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int) -> Fallible<Map> {
-        topk_with(ctx, t, k, axis, Options::new())
-    }
-
-    #[rhai_fn(global, name = "topk", pure, return_raw)]
-    pub fn topk_with(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
+    pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
         let mut read = super::options(2, options);
         let way = super::direction(read.flag("largest", true)?);
         read.finish()?;
         let (k, axis) = (given(0, "k", &k).size()?, given(1, "axis", &axis).integer()?);
         super::sorting(&ctx, t, move |t| core::topk(t, k, axis, way)).map(super::found)
+    }
+
+    #[rhai_fn(global, name = "topk", pure, return_raw)]
+    pub fn topk_along(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int) -> Fallible<Map> {
+        topk(ctx, t, k, axis, Options::new())
     }
 
     /// Where the largest element stands: its place among all elements in row order, or along an axis.
@@ -138,12 +123,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "argmax", pure, return_raw)]
-    pub fn argmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        argmax_with(ctx, t, axis, Options::new())
-    }
-
-    #[rhai_fn(global, name = "argmax", pure, return_raw)]
-    pub fn argmax_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
+    pub fn argmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
         super::extreme(&ctx, t, &axis, options, Direction::Descending)
     }
 
@@ -162,12 +142,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "argmin", pure, return_raw)]
-    pub fn argmin_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        argmin_with(ctx, t, axis, Options::new())
-    }
-
-    #[rhai_fn(global, name = "argmin", pure, return_raw)]
-    pub fn argmin_with(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
+    pub fn argmin_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
         super::extreme(&ctx, t, &axis, options, Direction::Ascending)
     }
 

@@ -166,12 +166,7 @@ pub mod answers {
     }
 
     #[rhai_fn(global, name = "any", pure, return_raw)]
-    pub fn any_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        any_with(ctx, t, axes, Options::new())
-    }
-
-    #[rhai_fn(global, name = "any", pure, return_raw)]
-    pub fn any_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn any_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         super::over(&ctx, t, Reduction::Any, (0, &axes), super::options(1, options))
     }
 
@@ -192,12 +187,7 @@ pub mod answers {
     }
 
     #[rhai_fn(global, name = "all", pure, return_raw)]
-    pub fn all_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        all_with(ctx, t, axes, Options::new())
-    }
-
-    #[rhai_fn(global, name = "all", pure, return_raw)]
-    pub fn all_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn all_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         super::over(&ctx, t, Reduction::All, (0, &axes), super::options(1, options))
     }
 }
@@ -224,12 +214,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "variance", pure, return_raw)]
-    pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        variance_with(ctx, t, axes, Options::new())
-    }
-
-    #[rhai_fn(global, name = "variance", pure, return_raw)]
-    pub fn variance_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let correction = super::correction(&mut read)?;
         super::over(&ctx, t, Reduction::Var { correction }, (0, &axes), read)
@@ -251,12 +236,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "std", pure, return_raw)]
-    pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        std_with(ctx, t, axes, Options::new())
-    }
-
-    #[rhai_fn(global, name = "std", pure, return_raw)]
-    pub fn std_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let correction = super::correction(&mut read)?;
         super::over(&ctx, t, Reduction::Std { correction }, (0, &axes), read)
@@ -281,12 +261,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "norm", pure, return_raw)]
-    pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        norm_with(ctx, t, axes, Options::new())
-    }
-
-    #[rhai_fn(global, name = "norm", pure, return_raw)]
-    pub fn norm_with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+    pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(1, options);
         let infinite = |g: &Given| if g.text() == Ok("inf".into()) { Ok(f64::INFINITY) } else { g.number() };
         let p = read.get("p", infinite)?.unwrap_or(2.0);
@@ -313,12 +288,7 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "quantile", pure, return_raw)]
-    pub fn quantile_over(ctx: NativeCallContext, t: &mut Tensor, q: Num, axes: Ints) -> Fallible<Tensor> {
-        quantile_with(ctx, t, q, axes, Options::new())
-    }
-
-    #[rhai_fn(global, name = "quantile", pure, return_raw)]
-    pub fn quantile_with(
+    pub fn quantile_over(
         ctx: NativeCallContext,
         t: &mut Tensor,
         q: Num,

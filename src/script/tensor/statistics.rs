@@ -20,12 +20,7 @@ pub mod methods {
     /// tensor([[1, 2], [2, 4], [3, 6]]).covariance()  //=> tensor([[1.0, 2.0], [2.0, 4.0]])
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn covariance(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        covariance_with(ctx, t, Options::new())
-    }
-
-    #[rhai_fn(global, name = "covariance", pure, return_raw)]
-    pub fn covariance_with(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
+    pub fn covariance(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(0, options);
         let correction = read.number("correction", 1.0)?;
         read.finish()?;
@@ -65,12 +60,7 @@ pub mod methods {
     /// h.edges  //=> [0.0, 2.0, 4.0]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int) -> Fallible<Map> {
-        histogram_with(ctx, t, bins, Options::new())
-    }
-
-    #[rhai_fn(global, name = "histogram", pure, return_raw)]
-    pub fn histogram_with(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
+    pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
         let mut read = super::options(1, options);
         let range = read.get("range", Given::range)?;
         read.finish()?;
@@ -91,12 +81,7 @@ pub mod methods {
     /// tensor([1, 3, 1], #{ dtype: "i64" }).bincount()  //=> tensor([0, 2, 0, 1], i64)
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn bincount(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        bincount_with(ctx, t, Options::new())
-    }
-
-    #[rhai_fn(global, name = "bincount", pure, return_raw)]
-    pub fn bincount_with(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
+    pub fn bincount(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(0, options);
         let length = read.size("length", 0)?;
         read.finish()?;

@@ -51,12 +51,7 @@ pub mod methods {
     /// seen.to_map().values  //=> [1.0, 0.0, 0.0]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn attention(ctx: NativeCallContext, m: &mut Model, x: Any, site: &str) -> Fallible<HeatText> {
-        attention_with(ctx, m, x, site, Options::new())
-    }
-
-    #[rhai_fn(global, name = "attention", pure, return_raw)]
-    pub fn attention_with(
+    pub fn attention(
         ctx: NativeCallContext,
         m: &mut Model,
         x: Any,
@@ -88,12 +83,7 @@ pub mod methods {
     /// even.to_map().columns  //=> ["0 7", "1 8"]
     /// ```
     #[rhai_fn(global, pure, return_raw)]
-    pub fn attention_map(ctx: NativeCallContext, m: &mut Model, x: Any, site: &str) -> Fallible<Grid> {
-        attention_map_with(ctx, m, x, site, Options::new())
-    }
-
-    #[rhai_fn(global, name = "attention_map", pure, return_raw)]
-    pub fn attention_map_with(
+    pub fn attention_map(
         ctx: NativeCallContext,
         m: &mut Model,
         x: Any,

@@ -227,12 +227,7 @@ pub mod functions {
     /// m.generate_ids([1, 2], #{ tokens: 2, temperature: 0 })  //=> [3, 1]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn train(ctx: NativeCallContext, config: Any, data: Any) -> Fallible<Model> {
-        train_with(ctx, config, data, Options::new())
-    }
-
-    #[rhai_fn(name = "train", return_raw)]
-    pub fn train_with(ctx: NativeCallContext, config: Any, data: Any, options: Options) -> Fallible<Model> {
+    pub fn train(ctx: NativeCallContext, config: Any, data: Any, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(2, options);
         let mut asked = super::asked(&mut read, &env)?;
