@@ -145,6 +145,12 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "arange", return_raw)]
+    pub fn arange_to_with(ctx: NativeCallContext, end: Num, options: Options) -> Fallible<Tensor> {
+        let end = number_arg(0, "end", &end)?;
+        arange_with(ctx, 0_i64.into(), super::super::plain(end), options)
+    }
+
+    #[rhai_fn(name = "arange", return_raw)]
     pub fn arange_with(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
         let to = read.get("dtype", dtype_of)?;
