@@ -59,7 +59,7 @@ fn product_dims(left: &Tensor, right: &Tensor, a: &Tensor, b: &Tensor) -> Result
 fn is_tall(left: &Tensor, right: &Tensor) -> bool {
     let (&[rows, inner], &[_, columns]) = (left.dims(), right.dims()) else { return false };
     let turned = left.stride() == [1, rows] && rows > 1;
-    turned && inner >= 4096 && inner >= 16 * rows && columns <= 16 && rows >= 4 * columns
+    turned && inner >= 4096 && inner >= 16 * rows && columns <= 64 && rows >= 4 * columns
 }
 
 fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {

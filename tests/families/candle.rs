@@ -32,7 +32,7 @@ fn config<C: DeserializeOwned>(family: &str) -> C {
 }
 
 fn weights(family: &str) -> VarBuilder<'static> {
-    let all = tensors(&fixture(family).join("model.safetensors")).tensors;
+    let all = tensors(&fixture(family).join("model.safetensors"));
     VarBuilder::from_tensors(all.into_iter().collect(), DType::F32, &Device::Cpu)
 }
 

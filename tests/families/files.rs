@@ -9,7 +9,7 @@ use microtome::base::files::Files;
 use microtome::model::decoder::Decoder;
 use microtome::model::load::{self, Options};
 use microtome::tensor::files::safetensors;
-use microtome::tensor::files::{Content, Named, open};
+use microtome::tensor::files::{Named, Tree, open};
 use microtome::tensor::{DType, Tensor};
 
 pub const FAMILIES: [&str; 18] = [
@@ -46,15 +46,17 @@ pub fn load(files: &Files, folder: &Path, options: &Options) -> Decoder {
     Decoder::new(loaded.config, loaded.weights)
 }
 
-pub fn tensors(path: &Path) -> Named {
-    match open(&files(), path).unwrap().read().unwrap() {
-        Content::Named(named) => named,
-        Content::One(_) => panic!("one tensor without a name"),
-    }
+pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
+    let Tree::Map(named) = open(&files(), path).unwrap().read().unwrap() else { panic!("no tensors by name") };
+    let tensor = |(name, tree)| match tree {
+        Tree::Tensor(tensor) => (name, tensor),
+        other => panic!("{other:?} where a tensor was expected"),
+    };
+    named.into_iter().map(tensor).collect()
 }
 
 pub fn expected(family: &str) -> BTreeMap<String, Tensor> {
-    tensors(&fixture(family).join("expected.safetensors")).tensors
+    tensors(&fixture(family).join("expected.safetensors"))
 }
 
 pub fn config_json(family: &str) -> serde_json::Value {

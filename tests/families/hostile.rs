@@ -26,7 +26,7 @@ fn broken(
     let mut json = config_json(family);
     config(&mut json);
     std::fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
-    let mut all = tensors(&fixture(family).join(WEIGHTS)).tensors;
+    let mut all = tensors(&fixture(family).join(WEIGHTS));
     weights(&mut all);
     write(&folder.path().join(WEIGHTS), all);
     folder
@@ -146,7 +146,7 @@ fn headers_that_are_cut_short_or_lie_are_refused() {
 fn an_index_that_lies_is_refused() {
     let folder = broken("llama", |_| {}, |_| {});
     std::fs::rename(folder.path().join(WEIGHTS), folder.path().join("a.safetensors")).unwrap();
-    let names: Vec<String> = tensors(&folder.path().join("a.safetensors")).tensors.into_keys().collect();
+    let names: Vec<String> = tensors(&folder.path().join("a.safetensors")).into_keys().collect();
     let with = |change: &dyn Fn(&mut BTreeMap<String, String>)| {
         let mut map = names.iter().map(|name| (name.clone(), "a.safetensors".to_string())).collect();
         change(&mut map);

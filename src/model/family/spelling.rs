@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn sizes_have_either_spelling() {
         let config = |options| described(&options).map(|(config, _)| config);
-        let ours = json!({"layers": 1, "d_model": 8, "heads": 2, "d_mlp": 16, "vocab": 10, "context": 2048});
-        let theirs = json!({"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16,
+        let ours = json!({"layers": 1, "d_model": 16, "heads": 2, "d_mlp": 16, "vocab": 10, "context": 2048});
+        let theirs = json!({"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16,
             "vocab_size": 10, "max_position_embeddings": 2048});
         assert_eq!(config(theirs.clone()), config(ours.clone()));
         for family in ["gpt_neox", "gpt2", "llama"] {

@@ -66,10 +66,10 @@ pub mod methods {
     ///
     /// # Example
     /// ```
-    /// let runs = table([#{ kind: "topk", fve: 0.9 }, #{ kind: "l1", fve: 0.8 }]);
-    /// runs["fve"]  //=> [0.9, 0.8]
+    /// let runs = table([#{ kind: "topk", l0: 32 }, #{ kind: "l1", l0: 50 }]);
+    /// runs["l0"]  //=> [32, 50]
     /// runs[-1].kind  //=> "l1"
-    /// tensor(runs["fve"]).max()  //=> 0.9
+    /// tensor(runs["l0"]).mean()  //=> 41.0
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(table: &mut Table, column: Any) -> Fallible<Dynamic> {

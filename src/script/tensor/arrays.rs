@@ -204,6 +204,7 @@ pub mod functions {
     /// let found = tensor::rfft([1, 0, -1, 0]);
     /// found.real  //=> tensor([0.0, 2.0, 0.0])
     /// found.power.argmax()  //=> 1
+    /// tensor::rfft([[1, 2], [1, 4]], 0).real  //=> tensor([[2.0, 6.0], [0.0, -2.0]])
     /// ```
     #[rhai_fn(return_raw)]
     pub fn rfft(ctx: NativeCallContext, x: Any) -> Fallible<Map> {

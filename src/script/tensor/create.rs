@@ -113,6 +113,12 @@ pub mod functions {
     /// tensor::arange(2, 0, #{ step: -0.5 })  //=> tensor([2.0, 1.5, 1.0, 0.5])
     /// tensor::arange(0, 6, #{ step: 2, dtype: "f32" })  //=> tensor([0.0, 2.0, 4.0])
     /// ```
+    #[rhai_fn(name = "arange", return_raw)]
+    pub fn arange_to(ctx: NativeCallContext, end: Num, options: Options) -> Fallible<Tensor> {
+        let end = number_arg(0, "end", &end)?;
+        arange(ctx, 0_i64.into(), super::super::plain(end), options)
+    }
+
     #[rhai_fn(return_raw)]
     pub fn arange(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(2, options);
@@ -124,12 +130,6 @@ pub mod functions {
         let is_whole = [start.as_f64(), end.as_f64(), step].iter().all(|x| x.fract() == 0.0);
         let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
         super::made(&ctx, &[count], move || create::arange(start, end, step.into(), to))
-    }
-
-    #[rhai_fn(name = "arange", return_raw)]
-    pub fn arange_to(ctx: NativeCallContext, end: Num) -> Fallible<Tensor> {
-        let end = number_arg(0, "end", &end)?;
-        arange(ctx, 0_i64.into(), super::super::plain(end), Options::new())
     }
 
     /// `count` numbers evenly spaced from `start` to `end`, both included.

@@ -76,21 +76,24 @@ enum Format {
     Torch,
 }
 
-fn format(path: &Path) -> Result<Format> {
+/// How the names of files end that are read, and of those that are written.
+const READ: [&str; 5] = ["npy", "npz", "safetensors", "pt", "pth"];
+const WRITTEN: [&str; 3] = ["npy", "npz", "safetensors"];
+
+fn format(path: &Path, endings: &[&str]) -> Result<Format> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     match ending {
         "npy" => Ok(Format::Npy),
         "npz" => Ok(Format::Npz),
         "safetensors" => Ok(Format::Safetensors),
         "pt" | "pth" => Ok(Format::Torch),
-        _ => Err(err!(
-            Argument,
-            "expected a path that ends in .npy, .npz, .safetensors, .pt or .pth, found `{}`",
-            path.display()
-        )
-        .maybe_hint(
-            names::nearest(ending, ["npy", "npz", "safetensors", "pt", "pth"]).map(|n| format!("did you mean `.{n}`?")),
-        )),
+        _ => {
+            let (last, others) = endings.split_last().unwrap_or((&"", &[]));
+            let known = format!(".{} or .{last}", others.join(", ."));
+            let near = names::nearest(ending, endings.iter().copied());
+            Err(err!(Argument, "expected a path that ends in {known}, found `{}`", path.display())
+                .maybe_hint(near.map(|n| format!("did you mean `.{n}`?"))))
+        }
     }
 }
 
@@ -103,7 +106,7 @@ pub struct Opened {
 
 /// Opens a tensor file, to be read where that suits.
 pub fn open(files: &Files, path: &Path) -> Result<Opened> {
-    Ok(Opened { format: format(path)?, bytes: files.map(path)?, name: path.display().to_string() })
+    Ok(Opened { format: format(path, &READ)?, bytes: files.map(path)?, name: path.display().to_string() })
 }
 
 impl Opened {
@@ -137,7 +140,7 @@ pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Resul
         // What was given up is not there at all, and why it was given up is no trouble with the file.
         saved.map_err(|error| task.check().err().unwrap_or(error))
     };
-    match (format(path)?, content) {
+    match (format(path, &WRITTEN)?, content) {
         (Format::Npy, Content::One(t)) => saved(&|w| npy::write(t, w)),
         (Format::Npy, Content::Named(_)) => {
             Err(err!(Argument, "expected one tensor for an npy file, found several by name")
