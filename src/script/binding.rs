@@ -8,7 +8,7 @@
 //! what `catch (e)` sees of an error that a native threw has no line. Both are mended in one place, here.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use rhai::plugin::{FnManifestEntry, ModuleManifest, PluginFunc};
@@ -165,16 +165,26 @@ fn with_place(mut error: Box<EvalAltResult>, position: Position, source: Option<
     error
 }
 
+/// Functions whose last argument is a map that is no options.
+const OF_MAPS: [&str; 1] = ["to_json"];
+
 /// A module of the functions of these manifests.
 pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
     let mut module = Module::new();
+    let kinds = |entry: &FnManifestEntry| {
+        let mut kinds: Vec<TypeId> = Vec::new();
+        (entry.param_types)(&mut |all| kinds = all.to_vec());
+        kinds
+    };
     for manifest in manifests {
         let bound = bound(manifest);
         module.combine(Module::from_manifest(bound));
-        for entry in bound.functions {
-            let mut kinds: Vec<TypeId> = Vec::new();
-            (entry.param_types)(&mut |all| kinds = all.to_vec());
-            if kinds.pop() == Some(TypeId::of::<Map>()) && Parameters::of(entry).has_options {
+        let known: BTreeSet<(&str, Vec<TypeId>)> = bound.functions.iter().map(|e| (e.name, kinds(e))).collect();
+        for entry in bound.functions.iter().filter(|entry| !OF_MAPS.contains(&entry.name)) {
+            let mut kinds = kinds(entry);
+            let takes_options = kinds.pop() == Some(TypeId::of::<Map>());
+            // One that is there does something of its own without options.
+            if takes_options && !known.contains(&(entry.name, kinds.clone())) {
                 let short = FuncRegistration::new(entry.name).with_namespace(entry.namespace).with_comments([SHORT]);
                 let func = RhaiFunc::Plugin { func: std::rc::Rc::new(Short { whole: entry.func }) };
                 short.set_into_module_raw(&mut module, &kinds, func);

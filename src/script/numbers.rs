@@ -146,16 +146,13 @@ pub mod more {
     /// # Example
     /// ```
     /// 2.5.item()  //=> 2.5
+    /// item(3)  //=> 3
     /// tensor([1, 2]).sum().item()  //=> 3.0
     /// ```
-    #[rhai_fn(name = "item")]
-    pub fn item_float(x: f64) -> f64 {
-        x
-    }
-
-    #[rhai_fn(name = "item")]
-    pub fn item_integer(x: i64) -> i64 {
-        x
+    #[rhai_fn(return_raw)]
+    pub fn item(x: Num) -> Fallible<Num> {
+        let _number = given(0, "x", &x).number()?;
+        Ok(x)
     }
 
     /// The elements of an array as text, one after the other, with `separator` between them.

@@ -173,12 +173,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "add", return_raw)]
-    pub fn add_once(ctx: NativeCallContext, place: Any, vector: Any) -> Fallible<Hook> {
-        add(ctx, place, vector, 1.0.into(), Options::new())
-    }
-
-    #[rhai_fn(name = "add", return_raw)]
-    pub fn add_once_with(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
+    pub fn add_once(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
         let vector = super::amount(1, "vector", &vector)?;
         super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(2, options))
     }

@@ -50,12 +50,7 @@ pub mod functions {
     /// plot::line(loss, #{ x: "epoch", y: "loss (nats)", horizontal: 1.5 })  //=> line chart of l1, topk
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn line(data: Any) -> Fallible<Chart> {
-        Ok(super::line_chart(&data, Map::new())?)
-    }
-
-    #[rhai_fn(name = "line", return_raw)]
-    pub fn line_with(data: Any, options: Options) -> Fallible<Chart> {
+    pub fn line(data: Any, options: Options) -> Fallible<Chart> {
         Ok(super::line_chart(&data, options)?)
     }
 
@@ -87,12 +82,7 @@ pub mod functions {
     /// plot::bar(#{ prose: 0.4, code: 0.1 }, #{ y: "share" }).to_map().categories  //=> ["code", "prose"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn bar(data: Any) -> Fallible<Chart> {
-        Ok(super::bar_chart(&data, Map::new())?)
-    }
-
-    #[rhai_fn(name = "bar", return_raw)]
-    pub fn bar_with(data: Any, options: Options) -> Fallible<Chart> {
+    pub fn bar(data: Any, options: Options) -> Fallible<Chart> {
         Ok(super::bar_chart(&data, options)?)
     }
 
@@ -121,12 +111,7 @@ pub mod functions {
     /// plot::histogram([1, 2, 2, 3], #{ bins: 2 }).to_map().series[0].counts  //=> [1, 3]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn histogram(values: Any) -> Fallible<Chart> {
-        Ok(super::histogram_chart(&values, Map::new())?)
-    }
-
-    #[rhai_fn(name = "histogram", return_raw)]
-    pub fn histogram_with(values: Any, options: Options) -> Fallible<Chart> {
+    pub fn histogram(values: Any, options: Options) -> Fallible<Chart> {
         Ok(super::histogram_chart(&values, options)?)
     }
 
@@ -157,12 +142,7 @@ pub mod functions {
     /// plot::scatter([1, 2, 3], [2, 4, 9], #{ groups: ["a", "b", "a"] })  //=> scatter chart of a, b
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn scatter(xs: Any, ys: Any) -> Fallible<Chart> {
-        Ok(super::scatter_chart(&xs, &ys, Map::new())?)
-    }
-
-    #[rhai_fn(name = "scatter", return_raw)]
-    pub fn scatter_with(xs: Any, ys: Any, options: Options) -> Fallible<Chart> {
+    pub fn scatter(xs: Any, ys: Any, options: Options) -> Fallible<Chart> {
         Ok(super::scatter_chart(&xs, &ys, options)?)
     }
 
@@ -188,12 +168,7 @@ pub mod functions {
     /// plot::heat([[0.1, 0.9], [0.4, 0.2]], #{ rows: ["layer 0", "layer 1"] }).to_map().grid.columns  //=> ["0", "1"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn heat(data: Any) -> Fallible<Chart> {
-        Ok(super::heat_map(&data, Map::new())?)
-    }
-
-    #[rhai_fn(name = "heat", return_raw)]
-    pub fn heat_with(data: Any, options: Options) -> Fallible<Chart> {
+    pub fn heat(data: Any, options: Options) -> Fallible<Chart> {
         Ok(super::heat_map(&data, options)?)
     }
 }

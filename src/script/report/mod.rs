@@ -47,12 +47,7 @@ pub mod functions {
     /// table([#{ site: "resid_post.0", fve: 0.93 }, #{ site: "resid_post.1" }]).columns  //=> ["fve", "site"]
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn table(rows: Array) -> Fallible<Table> {
-        Ok(super::make::table(&rows, Map::new())?)
-    }
-
-    #[rhai_fn(name = "table", return_raw)]
-    pub fn table_with(rows: Array, options: Options) -> Fallible<Table> {
+    pub fn table(rows: Array, options: Options) -> Fallible<Table> {
         Ok(super::make::table(&rows, options)?)
     }
 
@@ -67,12 +62,7 @@ pub mod functions {
     /// heat_text(["(", "1999", ")"], [0.1, 0.9, 0.3], #{ quantity: "activation" })  //=> heat text of 3 tokens
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn heat_text(tokens: Array, values: Any) -> Fallible<HeatText> {
-        Ok(super::make::heat_text(tokens, &values, Map::new())?)
-    }
-
-    #[rhai_fn(name = "heat_text", return_raw)]
-    pub fn heat_text_with(tokens: Array, values: Any, options: Options) -> Fallible<HeatText> {
+    pub fn heat_text(tokens: Array, values: Any, options: Options) -> Fallible<HeatText> {
         Ok(super::make::heat_text(tokens, &values, options)?)
     }
 
@@ -93,12 +83,7 @@ pub mod functions {
     /// grid([[1, 2, 3], [4, 5, 6]], #{ rows: ["a", "b"] })  //=> grid of 2 by 3
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn grid(data: Any) -> Fallible<Grid> {
-        Ok(super::make::grid_alone(&data, Map::new())?)
-    }
-
-    #[rhai_fn(name = "grid", return_raw)]
-    pub fn grid_with(data: Any, options: Options) -> Fallible<Grid> {
+    pub fn grid(data: Any, options: Options) -> Fallible<Grid> {
         Ok(super::make::grid_alone(&data, options)?)
     }
 
@@ -112,12 +97,7 @@ pub mod functions {
     /// card("feature 7", #{ density: 0.02, alive: true }, #{ body: "fires in brackets" })  //=> card "feature 7"
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn card(title: &str, fields: Map) -> Fallible<Card> {
-        Ok(super::make::card(title, &fields, Map::new())?)
-    }
-
-    #[rhai_fn(name = "card", return_raw)]
-    pub fn card_with(title: &str, fields: Map, options: Options) -> Fallible<Card> {
+    pub fn card(title: &str, fields: Map, options: Options) -> Fallible<Card> {
         Ok(super::make::card(title, &fields, options)?)
     }
 }

@@ -52,8 +52,8 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "sort", pure, return_raw)]
-    pub fn sort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Map> {
-        sort(ctx, t, axis, Options::new())
+    pub fn sort_last(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Map> {
+        sort(ctx, t, (-1_i64).into(), Options::new())
     }
 
     /// The positions along the last axis, or another, in the order of their elements.
@@ -75,8 +75,8 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "argsort", pure, return_raw)]
-    pub fn argsort_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        argsort(ctx, t, axis, Options::new())
+    pub fn argsort_last(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
+        argsort(ctx, t, (-1_i64).into(), Options::new())
     }
 
     /// The `k` largest along the last axis, or another, in order, as `values`, and where they stand as `indices`.
@@ -102,8 +102,8 @@ pub mod methods {
     }
 
     #[rhai_fn(global, name = "topk", pure, return_raw)]
-    pub fn topk_along(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int) -> Fallible<Map> {
-        topk(ctx, t, k, axis, Options::new())
+    pub fn topk_last(ctx: NativeCallContext, t: &mut Tensor, k: Int) -> Fallible<Map> {
+        topk(ctx, t, k, (-1_i64).into(), Options::new())
     }
 
     /// Where the largest element stands: its place among all elements in row order, or along an axis.
