@@ -146,7 +146,7 @@ pub mod more {
     /// # Example
     /// ```
     /// 2.5.item()  //=> 2.5
-    /// item(3)  //=> 3
+    /// item(3) == 3  //=> true
     /// tensor([1, 2]).sum().item()  //=> 3.0
     /// ```
     #[rhai_fn(return_raw)]

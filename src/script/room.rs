@@ -19,9 +19,6 @@ const KEPT_FREE: u64 = 192 << 20;
 /// An operation on a value may take so many times what the value takes: a copy, and an array twice as long as both.
 const TIMES: u64 = 3;
 
-/// Of a variable it is one more, so that a script that can catch this is told before it is stopped.
-const TIMES_OF_VARIABLE: u64 = TIMES + 1;
-
 /// More than is taken between two looks at the memory.
 const SLACK: u64 = 512 << 20;
 
@@ -65,11 +62,18 @@ pub struct Room {
     taken: Cell<u64>,
     /// Whether some value could be too large for copies: nothing is larger than all that this process has taken.
     is_tight: Cell<bool>,
+    /// Whether a variable was read.
+    reads: Cell<bool>,
 }
 
 impl Room {
     pub fn new() -> Self {
-        Self { looked: Cell::new(0), taken: Cell::new(memory::taken()), is_tight: Cell::new(false) }
+        Self {
+            looked: Cell::new(0),
+            taken: Cell::new(memory::taken()),
+            is_tight: Cell::new(false),
+            reads: Cell::new(false),
+        }
     }
 
     /// Whether so little memory is left that the script must stop. Asked on every operation.
@@ -81,10 +85,12 @@ impl Room {
         self.looked.set(now);
         let (free, taken) = (memory::look(), memory::taken());
         let grown = taken.saturating_sub(self.taken.replace(taken));
-        self.is_tight.set(free < TIMES_OF_VARIABLE * taken + SLACK);
+        self.is_tight.set(free < TIMES * taken + SLACK);
         let is_ours = OURS_RAN.take() || OURS.get() > 0;
-        // A value that has doubled takes twice what it has grown by.
-        let doubling = if is_ours { 0 } else { TIMES * 2 * grown };
+        // A value that has doubled takes twice what it has grown by. Variables were looked at when they were read, where
+        // it can be caught; `this` is not read as a variable is.
+        let times = if self.reads.take() { TIMES } else { 2 * TIMES };
+        let doubling = if is_ours { 0 } else { times * grown };
         CUT.take() || free < KEPT_FREE.max(doubling)
     }
 
@@ -103,7 +109,7 @@ impl Room {
             return Ok(());
         }
         let free = memory::available();
-        if free < KEPT_FREE + TIMES_OF_VARIABLE * weight {
+        if free < KEPT_FREE + TIMES * weight {
             let (taken, free) = (memory::human(weight.into()), memory::human(free.into()));
             return Err(err!(Memory, "`{name}` takes {taken}, and {free} are free: there is no room to work with it")
                 .hint("work in smaller pieces, and in tensors where there are many numbers")
