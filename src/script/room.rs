@@ -96,6 +96,7 @@ impl Room {
 
     /// Refuses to read a variable of which there is no room for copies. Asked for every variable that is read.
     pub fn check(&self, name: &str, index: usize, context: &EvalContext) -> Fallible<()> {
+        self.reads.set(true);
         if !self.is_tight.get() {
             return Ok(());
         }
