@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_rate_has_no_more_digits_than_are_read() {
-        assert_eq!([12_314.561_8, 104.2, 3.141_59].map(rate), ["12,315", "104", "3.14"]);
+        assert_eq!([12_314.561_8, 104.2, 3.218_59].map(rate), ["12,315", "104", "3.22"]);
     }
 
     #[test]

@@ -66,8 +66,8 @@ pub struct Texts {
     pub reference: Reference,
 }
 
-impl Texts {
-    pub fn new() -> Self {
+impl Default for Texts {
+    fn default() -> Self {
         let manifests = modules().into_iter().flat_map(|(_, manifests)| manifests).chain(globals());
         let functions = manifests.flat_map(|manifest| manifest.functions);
         let changing = functions.filter(|entry| entry.func.is_method_call() && !entry.func.is_pure());

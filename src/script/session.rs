@@ -24,7 +24,7 @@ pub struct Session {
 impl Session {
     pub fn new(env: Env) -> Self {
         let env = Rc::new(env);
-        let texts = Texts::new();
+        let texts = Texts::default();
         let engine = engine::build(&env, &texts);
         Self { env, engine, scope: Scope::new(), texts }
     }
@@ -208,7 +208,7 @@ impl Session {
     /// Forgets variables, functions and imports, as if the session had just begun.
     pub fn reset(&mut self) {
         self.scope = Scope::new();
-        self.texts = Texts::new();
+        self.texts = Texts::default();
         self.engine = engine::build(&self.env, &self.texts);
         self.env.random.restart(self.env.settings.seed);
     }

@@ -5,9 +5,10 @@ use super::comment::OptionDoc;
 use crate::base::options::{Declared, Field};
 use crate::sae::fit::{FitOptions, KeepOptions, kinds};
 
-/// Every group that doc comments name.
-const GROUPS: [(&str, fn() -> Vec<OptionDoc>); 3] =
-    [("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
+/// A group by the name that doc comments give.
+type Group = (&'static str, fn() -> Vec<OptionDoc>);
+
+const GROUPS: [Group; 3] = [("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
 
 /// The options of a group. One that nobody declared is shown as such, and fails a test.
 pub fn group(name: &str) -> Vec<OptionDoc> {
