@@ -28,6 +28,9 @@ fn ration() {
     }
 }
 
+/// One after the other: what one test has reserved is missing from the ration of the next.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// So many calls share a session, since to make one takes longer than most of them.
 const SHARED: usize = 100;
 
@@ -123,6 +126,7 @@ fn fillings(kind: &str) -> &'static [&'static str] {
 
 #[test]
 fn odd_tensors_in_every_method() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let complaints = support::on_large_stack(|| {
         ration();
         let docs = docs();
@@ -203,6 +207,7 @@ fn optioned(entry: &Entry) -> Vec<String> {
 
 #[test]
 fn every_size_as_large_as_can_be() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let complaints = support::on_large_stack(|| {
         ration();
         let docs = docs();
