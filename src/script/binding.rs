@@ -8,7 +8,7 @@
 //! what `catch (e)` sees of an error that a native threw has no line. Both are mended in one place, here.
 
 use std::any::TypeId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use rhai::plugin::{FnManifestEntry, ModuleManifest, PluginFunc};
@@ -16,7 +16,6 @@ use rhai::{Dynamic, EvalAltResult, FuncRegistration, Map, Module, NativeCallCont
 
 /// The parameters of a function, by name, the receiver of a method apart.
 struct Parameters {
-    is_method: bool,
     names: Vec<String>,
     has_options: bool,
 }
@@ -33,21 +32,18 @@ impl Parameters {
         let is_method = all.first().is_some_and(|(_, kind)| kind.starts_with("&mut"));
         let own = all.get(usize::from(is_method)..).unwrap_or_default();
         Self {
-            is_method,
             names: own.iter().map(|(name, _)| name.trim_start_matches('_').into()).collect(),
             has_options: own.last().is_some_and(|(_, kind)| *kind == "Options"),
         }
     }
 
-    /// Which argument of the call has this name, and whether it is an option in that argument.
-    fn place(&self, name: &str, args: &[&mut Dynamic]) -> Option<(usize, bool)> {
-        if let Some(place) = self.names.iter().position(|known| known == name) {
-            return Some((place, false));
+    /// Which argument of the call has this name, and whether it is an option in that argument. The arguments themselves
+    /// are gone by then: the function has taken them.
+    fn place(&self, name: &str) -> Option<(usize, bool)> {
+        match self.names.iter().position(|known| known == name) {
+            Some(place) => Some((place, false)),
+            None => self.has_options.then(|| (self.names.len() - 1, true)),
         }
-        let last = self.names.len().checked_sub(1)?;
-        let options = args.get(last + usize::from(self.is_method))?;
-        let is_there = options.read_lock::<Map>().is_some_and(|options| options.contains_key(name));
-        (self.has_options && is_there).then_some((last, true))
     }
 }
 
@@ -71,7 +67,7 @@ impl PluginFunc for Bound {
             NativeCallContext::new_with_all_fields(outer.engine(), outer.fn_name(), outer.fn_source(), global, position)
         });
         self.entry.func.call(inner, args).map_err(|mut error| {
-            blame(&mut error, self.entry, args);
+            blame(&mut error, self.entry);
             with_place(error, outer.call_position(), outer.call_source())
         })
     }
@@ -131,7 +127,7 @@ impl PluginFunc for Short {
 }
 
 /// Gives an error the number of the argument that it is about.
-fn blame(error: &mut EvalAltResult, entry: &FnManifestEntry, args: &[&mut Dynamic]) {
+fn blame(error: &mut EvalAltResult, entry: &FnManifestEntry) {
     let EvalAltResult::ErrorRuntime(value, position) = error else { return };
     // What a closure that this function called has failed with is about another call.
     if !position.is_none() {
@@ -139,7 +135,7 @@ fn blame(error: &mut EvalAltResult, entry: &FnManifestEntry, args: &[&mut Dynami
     }
     let Some(mut map) = value.write_lock::<Map>() else { return };
     let Some(about) = map.get("about").and_then(|about| about.clone().into_string().ok()) else { return };
-    if let Some((place, is_option)) = Parameters::of(entry).place(&about, args) {
+    if let Some((place, is_option)) = Parameters::of(entry).place(&about) {
         map.insert("arg".into(), (place as i64).into());
         if is_option {
             map.insert("option".into(), about.into());
@@ -179,15 +175,16 @@ pub fn module(manifests: &[&'static ModuleManifest]) -> Module {
     for manifest in manifests {
         let bound = bound(manifest);
         module.combine(Module::from_manifest(bound));
-        let known: BTreeSet<(&str, Vec<TypeId>)> = bound.functions.iter().map(|e| (e.name, kinds(e))).collect();
         for entry in bound.functions.iter().filter(|entry| !OF_MAPS.contains(&entry.name)) {
-            let mut kinds = kinds(entry);
-            let takes_options = kinds.pop() == Some(TypeId::of::<Map>());
+            let mut short_kinds = kinds(entry);
+            if short_kinds.pop() != Some(TypeId::of::<Map>()) {
+                continue;
+            }
             // One that is there does something of its own without options.
-            if takes_options && !known.contains(&(entry.name, kinds.clone())) {
+            if !bound.functions.iter().any(|other| other.name == entry.name && kinds(other) == short_kinds) {
                 let short = FuncRegistration::new(entry.name).with_namespace(entry.namespace).with_comments([SHORT]);
                 let func = RhaiFunc::Plugin { func: std::rc::Rc::new(Short { whole: entry.func }) };
-                short.set_into_module_raw(&mut module, &kinds, func);
+                short.set_into_module_raw(&mut module, &short_kinds, func);
             }
         }
     }
@@ -206,4 +203,29 @@ fn bound(manifest: &'static ModuleManifest) -> &'static ModuleManifest {
             .collect();
         Box::leak(Box::new(ModuleManifest { functions: functions.leak(), ..*manifest }))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::script::env::Env;
+    use crate::script::session::Session;
+
+    /// The argument and the option that an error points at.
+    fn blamed(code: &str) -> (Option<usize>, Option<String>) {
+        let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());
+        let place = session.eval("<1>", code).unwrap_err().place.unwrap();
+        (place.arg, place.option)
+    }
+
+    #[test]
+    fn errors_point_at_the_option_and_at_the_argument_that_they_are_about() {
+        let fit = |options: &str| blamed(&format!("sae::fit(tensor::randn([8, 4], #{{ seed: 1 }}), #{{ {options} }})"));
+        for (options, option) in [("k: 2, kind: \"tpk\"", "kind"), ("k: 2, lr: 0", "lr"), ("k: 2, steeps: 3", "steeps")]
+        {
+            assert_eq!(fit(options), (Some(1), Some(option.into())), "{options}");
+        }
+        assert_eq!(blamed("blob(2, 256)"), (Some(1), None));
+    }
 }

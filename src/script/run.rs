@@ -96,7 +96,7 @@ pub mod functions {
         let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.arg(0))?;
         let json = base::json::read_content(text.as_bytes(), |e| err!(Format, "{path} is not JSON: {e}"))
             .map_err(|e| e.arg(0))?;
-        Ok(super::super::value::from_json(&json))
+        Ok(super::super::value::from_json(json))
     }
 
     /// Writes a string to a file, below the output folder if the path is relative. Returns the path of the file.

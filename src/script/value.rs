@@ -467,9 +467,9 @@ pub fn parsed(text: &str, task: &Task) -> Result<Dynamic> {
 }
 
 /// JSON as a script value: the inverse of [`json`] for everything but the handles.
-pub fn from_json(value: &serde_json::Value) -> Dynamic {
+pub fn from_json(value: serde_json::Value) -> Dynamic {
     // Nobody can interrupt this task.
-    unfolded(value.clone(), &Task::default(), &mut 0).unwrap_or_default()
+    unfolded(value, &Task::default(), &mut 0).unwrap_or_default()
 }
 
 /// How many values are made between two looks at the flag.
@@ -541,14 +541,14 @@ mod tests {
     fn json_there_and_back() {
         let text = r#"{"a":[1,2.5,null,"x"],"b":{"c":true}}"#;
         let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
-        assert_eq!(json(&from_json(&parsed), &Task::default()).unwrap(), parsed);
+        assert_eq!(json(&from_json(parsed.clone()), &Task::default()).unwrap(), parsed);
         assert_eq!(json(&f64::NAN.into(), &Task::default()).unwrap(), serde_json::json!("NaN"));
     }
 
     #[test]
     fn the_text_of_json_is_that_of_its_value() {
         let text = r#"{"a":[1,2.5,null,"x\n\"",[],{}],"b":{"c":true,"d":1e300}}"#;
-        let value = from_json(&serde_json::from_str(text).unwrap());
+        let value = from_json(serde_json::from_str(text).unwrap());
         let task = Task::default();
         let same = json(&value, &task).unwrap();
         assert_eq!(json_text(&value, Layout::Line, &task).unwrap(), same.to_string());

@@ -398,6 +398,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn judgement_map(j: &mut Judgement) -> Fallible<Dynamic> {
-        Ok(from_json(&j.data()?))
+        Ok(from_json(j.data()?))
     }
 }

@@ -226,7 +226,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn tree_map(tree: &mut Tree) -> Fallible<Dynamic> {
-        Ok(from_json(&tree.graph().data()?))
+        Ok(from_json(tree.graph().data()?))
     }
 
     /// The nodes of the tree as a table: site, feature, description, its score, and whether it is an outlier dimension.

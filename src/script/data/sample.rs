@@ -193,6 +193,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(s: &mut Sample) -> Fallible<Dynamic> {
-        Ok(crate::script::value::from_json(&s.json()?))
+        Ok(crate::script::value::from_json(s.json()?))
     }
 }

@@ -213,6 +213,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(f: &mut Feature) -> Fallible<Dynamic> {
-        Ok(crate::script::value::from_json(&f.json()?))
+        Ok(crate::script::value::from_json(f.json()?))
     }
 }

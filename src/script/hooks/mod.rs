@@ -261,6 +261,6 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(hook: &mut Hook) -> Fallible<Dynamic> {
         use crate::script::show::Handle;
-        Ok(crate::script::value::from_json(&hook.json()?))
+        Ok(crate::script::value::from_json(hook.json()?))
     }
 }

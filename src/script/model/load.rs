@@ -65,7 +65,7 @@ impl Model {
 impl Model {
     /// The config as a value of scripts.
     pub fn config_data(&self) -> Result<Dynamic> {
-        Ok(from_json(&written(self.config())?))
+        Ok(from_json(written(self.config())?))
     }
 
     /// Where it is from, and its sizes.

@@ -168,5 +168,5 @@ pub(in crate::script) fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &
 
 /// The data of a handle, as a value of scripts.
 pub(in crate::script) fn mapped(handle: &impl Handle) -> Result<Dynamic> {
-    Ok(from_json(&handle.json()?))
+    Ok(from_json(handle.json()?))
 }

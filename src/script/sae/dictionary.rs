@@ -254,7 +254,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "more", pure)]
     pub fn more(s: &mut Sae) -> Dynamic {
-        from_json(&Value::Object(s.core.parts().about.more.clone()))
+        from_json(Value::Object(s.core.parts().about.more.clone()))
     }
 
     /// Saves the dictionary into a folder, in our own format or that of another library; returns the paths of the

@@ -207,7 +207,7 @@ pub mod methods {
         let point = |row: Vec<crate::base::Cell>| -> Result<Dynamic> {
             let cells = row.into_iter().map(|cell| serde_json::to_value(cell).map_err(|e| err!(Bug, "a cell: {e}")));
             let fields = columns.iter().cloned().zip(cells.collect::<Result<Vec<_>>>()?);
-            Ok(from_json(&Value::Object(fields.collect())))
+            Ok(from_json(Value::Object(fields.collect())))
         };
         Ok(rows.into_iter().map(point).collect::<Result<_>>()?)
     }

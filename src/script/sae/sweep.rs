@@ -194,7 +194,7 @@ fn settings(sae: &Sae) -> Dynamic {
         said.extend(own);
     }
     said.insert("d_sae".into(), json!(sae.core.d_sae()));
-    from_json(&Value::Object(said))
+    from_json(Value::Object(said))
 }
 
 #[export_module(manifest)]

@@ -209,7 +209,7 @@ pub mod parts {
     /// ```
     #[rhai_fn(global, get = "parts", pure)]
     pub fn parts(attribution: &mut Attribution) -> Dynamic {
-        from_json(&attribution.terms())
+        from_json(attribution.terms())
     }
 
     /// The sum of all parts.

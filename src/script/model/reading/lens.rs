@@ -328,8 +328,8 @@ pub mod parts {
         let reading = lens.reading(site)?;
         let texts = 0..lens.0.texts.len();
         Ok(match lens.0.several {
-            true => Dynamic::from_array(texts.map(|text| from_json(&lens.guesses(reading, text))).collect()),
-            false => from_json(&lens.guesses(reading, 0)),
+            true => Dynamic::from_array(texts.map(|text| from_json(lens.guesses(reading, text))).collect()),
+            false => from_json(lens.guesses(reading, 0)),
         })
     }
 
