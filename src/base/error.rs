@@ -60,15 +60,13 @@ pub struct Error {
     pub kind: Kind,
     pub message: String,
     pub hint: Option<String>,
-    /// Index of the wrong argument, counted from 0 as in the script (without the receiver of a method).
-    pub arg: Option<usize>,
     /// The name of the parameter or of the option to blame.
     pub about: Option<String>,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, arg: None, about: None }
+        Self { kind, message: message.into(), hint: None, about: None }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -82,15 +80,9 @@ impl Error {
         self
     }
 
-    /// Points at argument `index` of the call.
-    pub fn arg(mut self, index: usize) -> Self {
-        self.arg = Some(index);
-        self
-    }
-
-    /// Points at a parameter of the call, or at one of its options, by name.
+    /// Points at a parameter of the call, or at one of its options, by name. Where the error says so already, that stays.
     pub fn about(mut self, name: impl Into<String>) -> Self {
-        self.about = Some(name.into());
+        self.about.get_or_insert_with(|| name.into());
         self
     }
 

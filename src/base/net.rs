@@ -31,7 +31,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 ///
 /// With a hash, an existing file that has it is not downloaded again, and a download with another hash is refused.
 pub fn fetch(files: &Files, task: &Task, address: &str, to: Option<&str>, sha256: Option<&str>) -> Result<PathBuf> {
-    let url = Url::parse(address).map_err(|e| err!(Argument, "`{address}` is not an address: {e}").arg(0))?;
+    let url = Url::parse(address).map_err(|e| err!(Argument, "`{address}` is not an address: {e}").about("address"))?;
     judge(files.access(), &url)?;
     let name = match to {
         Some(name) => name.to_string(),
@@ -216,7 +216,7 @@ impl Server {
 fn judge(access: &Access, url: &Url) -> Result<()> {
     match url.scheme() {
         "http" | "https" => access.to_fetch(url),
-        scheme => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").arg(0)),
+        scheme => Err(err!(Argument, "expected an http or https address, found `{scheme}:`").about("address")),
     }
 }
 

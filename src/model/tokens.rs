@@ -45,7 +45,7 @@ impl Tokens {
     /// A part of a word is found, too: `cat` stands in `category`.
     pub fn positions(&self, part: &str) -> Result<Vec<(usize, usize)>> {
         if part.is_empty() {
-            return Err(err!(Argument, "expected a word to look for, found an empty text").arg(0));
+            return Err(err!(Argument, "expected a word to look for, found an empty text").about("part"));
         }
         let places = self.text.match_indices(part).map(|(start, found)| start..start + found.len());
         Ok(places.filter_map(|place| self.covering(place)).collect())

@@ -119,7 +119,7 @@ fn evaluation(engine: &mut Engine, marks: Marks) {
 
 fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) -> Fallible<Dynamic> {
     let Some(argument) = inputs.first() else { return Ok(Dynamic::UNIT) };
-    let text = given(0, "text", &context.eval_expression_tree(argument)?).text()?;
+    let text = given("text", &context.eval_expression_tree(argument)?).text()?;
     let ast = context
         .engine()
         .compile_with_scope(context.scope(), &text)

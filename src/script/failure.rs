@@ -95,9 +95,6 @@ impl From<Error> for Box<EvalAltResult> {
         map.insert("kind".into(), error.kind.name().into());
         map.insert("message".into(), error.message.into());
         map.insert("hint".into(), error.hint.map_or(Dynamic::UNIT, Dynamic::from));
-        if let Some(arg) = error.arg {
-            map.insert("arg".into(), Dynamic::from(arg as i64));
-        }
         if let Some(about) = error.about {
             map.insert("about".into(), about.into());
         }

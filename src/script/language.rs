@@ -23,7 +23,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sleep(ctx: NativeCallContext, seconds: Num) -> Fallible<()> {
-        super::wait(&ctx, given(0, "seconds", &seconds).number()?)
+        super::wait(&ctx, given("seconds", &seconds).number()?)
     }
 
     // The language's own `sleep` for each type of number would be found before the one above.
@@ -47,7 +47,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
     pub fn pad_array(array: &mut Array, length: Int, value: Any) -> Fallible<()> {
-        super::padded(array, given(0, "length", &length).integer()?, value)
+        super::padded(array, given("length", &length).integer()?, value)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
@@ -64,7 +64,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "blob", return_raw)]
     pub fn blob_zeros(length: Int) -> Fallible<Blob> {
-        let length = given(0, "length", &length).integer()?;
+        let length = given("length", &length).integer()?;
         Ok(super::repeated(0, super::room(length, 1, "a blob")?))
     }
 
@@ -76,7 +76,7 @@ pub mod functions {
 
     #[rhai_fn(name = "blob", return_raw)]
     pub fn blob_filled(length: Int, value: Int) -> Fallible<Blob> {
-        super::filled(given(0, "length", &length).integer()?, given(1, "value", &value).integer()?)
+        super::filled(given("length", &length).integer()?, given("value", &value).integer()?)
     }
 
     #[rhai_fn(name = "blob", return_raw)]
@@ -94,7 +94,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
     pub fn pad_text(text: &mut ImmutableString, length: Int, padding: ImmutableString) -> Fallible<()> {
-        super::lengthened(text, given(0, "length", &length).integer()?, &padding)
+        super::lengthened(text, given("length", &length).integer()?, &padding)
     }
 
     #[rhai_fn(global, name = "pad", return_raw)]
@@ -117,7 +117,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(global, name = "pad", return_raw)]
     pub fn pad_blob(blob: &mut Blob, length: Int, value: Int) -> Fallible<()> {
-        let (length, value) = (given(0, "length", &length).integer()?, given(1, "value", &value).integer()?);
+        let (length, value) = (given("length", &length).integer()?, given("value", &value).integer()?);
         super::widened(blob, length, value)
     }
 
@@ -145,8 +145,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn round_to(x: Num, digits: Int) -> Fallible<f64> {
-        let x = given(0, "x", &x).number()?;
-        let digits = given(1, "digits", &digits).integer()?.clamp(-300, 300) as i32;
+        let x = given("x", &x).number()?;
+        let digits = given("digits", &digits).integer()?.clamp(-300, 300) as i32;
         let scale = 10_f64.powi(digits);
         let rounded = (x * scale).round() / scale;
         Ok(if rounded.is_finite() { rounded } else { x })

@@ -15,7 +15,7 @@ macro_rules! functions {
                 $(#[doc = $doc])*
                 #[rhai_fn(return_raw)]
                 pub fn $name(x: Num) -> Fallible<f64> {
-                    Ok($method(given(0, "x", &x).number()?))
+                    Ok($method(given("x", &x).number()?))
                 }
             )*
         }
@@ -109,12 +109,12 @@ pub mod more {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn log(x: Num) -> Fallible<f64> {
-        Ok(given(0, "x", &x).number()?.log10())
+        Ok(given("x", &x).number()?.log10())
     }
 
     #[rhai_fn(name = "log", return_raw)]
     pub fn log_of_base(x: Num, base: Num) -> Fallible<f64> {
-        let (x, base) = (given(0, "x", &x).number()?, given(1, "base", &base).number()?);
+        let (x, base) = (given("x", &x).number()?, given("base", &base).number()?);
         Ok(if base == 2.0 { x.log2() } else { x.log(base) })
     }
 
@@ -127,7 +127,7 @@ pub mod more {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn is_nan(x: Num) -> Fallible<bool> {
-        Ok(given(0, "x", &x).number()?.is_nan())
+        Ok(given("x", &x).number()?.is_nan())
     }
 
     /// Whether a number is neither infinite nor NaN.
@@ -138,7 +138,7 @@ pub mod more {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn is_finite(x: Num) -> Fallible<bool> {
-        Ok(given(0, "x", &x).number()?.is_finite())
+        Ok(given("x", &x).number()?.is_finite())
     }
 
     /// The number itself, so that a number and a tensor of one element are asked alike.
@@ -151,7 +151,7 @@ pub mod more {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn item(x: Num) -> Fallible<Num> {
-        let _number = given(0, "x", &x).number()?;
+        let _number = given("x", &x).number()?;
         Ok(x)
     }
 

@@ -11,15 +11,14 @@ use crate::err;
 /// so it stands before the work begins.
 pub struct OptionReader {
     map: Map,
-    arg: usize,
     known: Vec<&'static str>,
     /// Options that would be taken if another one said so, and whose they are.
     of_others: Vec<(&'static str, String)>,
 }
 
-/// The options that stand as argument `arg` of the call.
-pub fn options(arg: usize, map: Map) -> OptionReader {
-    OptionReader { map, arg, known: Vec::new(), of_others: Vec::new() }
+/// The options of a call.
+pub fn options(map: Map) -> OptionReader {
+    OptionReader { map, known: Vec::new(), of_others: Vec::new() }
 }
 
 impl OptionReader {
@@ -31,14 +30,12 @@ impl OptionReader {
 
     /// An option through any of the conversions of [`Given`].
     pub fn get<T>(&mut self, key: &'static str, convert: impl Fn(&Given) -> Result<T>) -> Result<Option<T>> {
-        let arg = self.arg;
-        self.value(key).map(|value| convert(&given(arg, key, &value))).transpose()
+        self.value(key).map(|value| convert(&given(key, &value)).map_err(|error| error.about(key))).transpose()
     }
 
     /// A group of options that the core declares.
     pub fn declared<T: Declared>(&mut self) -> Result<T> {
-        let arg = self.arg;
-        T::given(|name| self.value(name).map(|value| plain(&value))).map_err(|error| error.arg(arg))
+        T::given(|name| self.value(name).map(|value| plain(&value)))
     }
 
     /// Notes an option that this call does not take, and with what it would: "kind jumprelu".
@@ -79,7 +76,7 @@ impl OptionReader {
                 names::suggestion(unknown, self.known.iter().copied().chain(others))
             }
         };
-        Err(err!(Name, "unknown option `{unknown}`").maybe_hint(hint).arg(self.arg).about(unknown.as_str()))
+        Err(err!(Name, "unknown option `{unknown}`").maybe_hint(hint).about(unknown.as_str()))
     }
 }
 
@@ -90,7 +87,7 @@ mod tests {
     #[test]
     fn options_take_both_numbers_and_refuse_strangers() {
         let map: Map = [("lr".into(), Dynamic::from(1_i64)), ("stesp".into(), Dynamic::from(5_i64))].into();
-        let mut read = options(1, map);
+        let mut read = options(map);
         assert_eq!(read.number("lr", 0.0), Ok(1.0));
         assert_eq!(read.size("steps", 7), Ok(7));
         let error = read.finish().unwrap_err();

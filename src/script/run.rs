@@ -52,7 +52,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn restart(ctx: NativeCallContext, seed: Int) -> Fallible<()> {
-        let seed = given(0, "seed", &seed).integer()?;
+        let seed = given("seed", &seed).integer()?;
         env(&ctx)?.random.restart(seed as u64);
         Ok(())
     }
@@ -93,9 +93,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load_json(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
-        let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.arg(0))?;
+        let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.about("path"))?;
         let json = base::json::read_content(text.as_bytes(), |e| err!(Format, "{path} is not JSON: {e}"))
-            .map_err(|e| e.arg(0))?;
+            .map_err(|e| e.about("path"))?;
         Ok(super::super::value::from_json(json))
     }
 
@@ -120,7 +120,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load_text(ctx: NativeCallContext, path: &str) -> Fallible<String> {
-        Ok(env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.arg(0))?)
+        Ok(env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.about("path"))?)
     }
 
     /// Fetches a file over HTTP into the output folder, unless a file of that name and hash is there already.
@@ -184,13 +184,13 @@ pub mod globals {
 }
 
 fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> {
-    let place = env(ctx)?.files.save_whole(path.as_ref(), text).map_err(|e| e.arg(0))?;
+    let place = env(ctx)?.files.save_whole(path.as_ref(), text).map_err(|e| e.about("path"))?;
     Ok(place.display().to_string())
 }
 
 fn fetched(ctx: &NativeCallContext, address: &str, map: rhai::Map) -> Result<String> {
     let env = env(ctx)?;
-    let mut options = super::options::options(1, map);
+    let mut options = super::options::options(map);
     let to = options.get("to", |given| given.text())?;
     let hash = options.get("sha256", |given| given.text())?;
     options.finish()?;

@@ -36,12 +36,11 @@ pub struct Given {
     name: String,
     /// Which element of the argument this is, where its elements are taken one by one.
     element: Option<usize>,
-    arg: usize,
 }
 
-/// Argument `index` (from 0, the receiver of a method not counted), called `name` in errors.
-pub fn given(index: usize, name: &str, value: &Dynamic) -> Given {
-    Given { value: value.clone(), name: name.into(), element: None, arg: index }
+/// The argument or option of this name.
+pub fn given(name: &str, value: &Dynamic) -> Given {
+    Given { value: value.clone(), name: name.into(), element: None }
 }
 
 impl Given {
@@ -49,11 +48,11 @@ impl Given {
         &self.value
     }
 
-    /// "expected WANTED for `name`, found a string", pointing at the argument.
+    /// "expected WANTED for `name`, found a string", pointing at it.
     pub fn refuse(&self, wanted: &str) -> Error {
         let element = self.element.map(|i| format!("[{i}]")).unwrap_or_default();
         let found = described(&self.value);
-        err!(Argument, "expected {wanted} for `{}{element}`, found {found}", self.name).arg(self.arg)
+        err!(Argument, "expected {wanted} for `{}{element}`, found {found}", self.name).about(&self.name)
     }
 
     pub fn number(&self) -> Result<f64> {
@@ -150,7 +149,7 @@ impl Given {
         let Some(array) = self.value.read_lock::<Array>() else {
             return take(self).map(|one| vec![one]).map_err(|_| self.refuse(wanted));
         };
-        let mut one = Given { value: Dynamic::UNIT, name: self.name.clone(), element: None, arg: self.arg };
+        let mut one = Given { value: Dynamic::UNIT, name: self.name.clone(), element: None };
         let taken = array.iter().enumerate().map(|(i, element)| {
             (one.value, one.element) = (element.clone(), Some(i));
             take(&one)
@@ -509,14 +508,14 @@ mod tests {
         let one = Dynamic::from(1_i64);
         let real = Dynamic::from(1.0_f64);
         for value in [&one, &real] {
-            assert_eq!(given(0, "x", value).number(), Ok(1.0));
-            assert_eq!(given(0, "x", value).integer(), Ok(1));
-            assert_eq!(given(0, "x", value).sizes(), Ok(vec![1]));
+            assert_eq!(given("x", value).number(), Ok(1.0));
+            assert_eq!(given("x", value).integer(), Ok(1));
+            assert_eq!(given("x", value).sizes(), Ok(vec![1]));
         }
         let half = Dynamic::from(0.5_f64);
-        let refusal = given(2, "steps", &half).integer().unwrap_err();
+        let refusal = given("steps", &half).integer().unwrap_err();
         assert_eq!(refusal.message, "expected an integer for `steps`, found float 0.5");
-        assert_eq!(refusal.arg, Some(2));
+        assert_eq!(refusal.about.as_deref(), Some("steps"));
     }
 
     #[test]

@@ -76,7 +76,7 @@ const PATIENCE: usize = 5_000;
 /// `n` pairs of a task, no two alike, the same ones for the same seed. The first ones do not depend on `n`.
 pub fn pairs(name: &str, n: usize, seed: u64, style: Style, task: &Task) -> Result<Vec<Pair>> {
     let Some((name, grammar, natural)) = MAKERS.iter().find(|maker| maker.0 == name) else {
-        return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)).arg(0));
+        return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)).about("task"));
     };
     let (purpose, make) = match style {
         Style::Grammar => ("pairs, grammar", grammar),
@@ -94,9 +94,8 @@ pub fn pairs(name: &str, n: usize, seed: u64, style: Style, task: &Task) -> Resu
             }
             None if in_vain == PATIENCE => {
                 let found = pairs.len();
-                return Err(
-                    err!(Argument, "expected at most {found} pairs of `{name}`, found {n}: there are no more").arg(1)
-                );
+                return Err(err!(Argument, "expected at most {found} pairs of `{name}`, found {n}: there are no more")
+                    .about("n"));
             }
             None => in_vain += 1,
         }

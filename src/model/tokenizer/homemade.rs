@@ -39,7 +39,7 @@ impl Tokenizer {
         if let Some(broken) = list.iter().find(|name| name.contains(char::is_whitespace)) {
             return Err(err!(Argument, "expected words without white space, found {broken:?}")
                 .hint("white space separates words, so no text would become this one")
-                .arg(0));
+                .about("tokens"));
         }
         let piece = |name: &String| Piece { bytes: format!(" {name}").into_bytes(), ..Piece::plain(name.clone()) };
         let listed = Listed::new(list.iter().map(piece).collect(), true, bos, unknown)?;
@@ -59,7 +59,7 @@ struct Listed {
 impl Listed {
     fn new(pieces: Vec<Piece>, leading_space: bool, bos: Option<&str>, unknown: Option<&str>) -> Result<Self> {
         if pieces.iter().any(|piece| piece.name.is_empty()) {
-            return Err(err!(Argument, "expected tokens of at least one character, found an empty one").arg(0));
+            return Err(err!(Argument, "expected tokens of at least one character, found an empty one").about("tokens"));
         }
         let mut vocab = Vocab::new((0..).zip(pieces), leading_space)?;
         let bos = bos.map(|name| vocab.named(name)).transpose()?;

@@ -33,7 +33,7 @@ impl Tokenizer {
         let shown = parts.iter().map(|part| format!("{part:?}")).collect::<Vec<_>>().join(" ");
         Err(err!(Argument, "expected the text of one token, found {text:?}, which is {count}: {shown}")
             .hint("a token's text includes its leading space: \" the\" and \"the\" are two tokens")
-            .arg(0))
+            .about("text"))
     }
 
     /// The tokens whose text begins with this when one leading space is taken off theirs, in the order of their ids;
@@ -48,7 +48,7 @@ impl Tokenizer {
         if ids.is_empty() {
             return Err(err!(Argument, "expected a text that tokens begin with, found {text:?}, with which none does")
                 .hint("leading spaces are taken off the tokens before they are compared")
-                .arg(0));
+                .about("text"));
         }
         Ok(ids)
     }

@@ -48,7 +48,7 @@ type Sums = Vec<[f64; 2]>;
 /// a correlation of the codes, over the same rows `x`.
 pub fn again(a: &Sae, b: &Sae, x: &Tensor, task: &Task) -> Result<Again> {
     if a.d_in() != b.d_in() || a.d_out() != b.d_out() {
-        return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).arg(1));
+        return Err(err!(Shape, "expected dictionaries of one width, found {} and {}", a.d_in(), b.d_in()).about("b"));
     }
     let (ours, theirs) = (a.encode_sparse(x, task)?, b.encode_sparse(x, task)?);
     let mut pairs: Vec<Vec<Pair>> = Vec::with_capacity(a.d_sae());

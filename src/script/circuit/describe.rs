@@ -18,13 +18,13 @@ use crate::script::value::{Fallible, Given, Options};
 const TOKENS: usize = 1 << 16;
 
 fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
-    let mut read = options(2, map);
+    let mut read = options(map);
     let (tokens, seed) = (read.size("tokens", TOKENS)?, read.seed()?.unwrap_or_default());
     let context = read.get("context", Given::size)?;
     read.finish()?;
     let saes = tree.dictionaries()?;
     let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, (Some(tokens), context), &env.task)?;
-    let found = describe(&readings, seed, &env.task).map_err(|e| e.arg(1))?;
+    let found = describe(&readings, seed, &env.task).map_err(|e| e.about("text"))?;
     for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
         // For an outlier dimension, that says more than where it is active.
         if !node.outlier {

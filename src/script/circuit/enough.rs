@@ -181,23 +181,22 @@ fn beside(selection: &Selection, given: &Given) -> Result<Vec<Tree>> {
 }
 
 fn judged(env: &Env, selection: &Selection, m: &Model, text: &Text, map: Options) -> Result<Enough> {
-    let mut read = options(2, map);
+    let mut read = options(map);
     let usual = Keeping::default();
     let options = Keeping {
         sizes: read.get("sizes", Given::sizes)?.unwrap_or(usual.sizes),
         draws: read.size("draws", usual.draws)?,
         seed: read.seed()?.unwrap_or(usual.seed),
     };
-    let trees = read.get("beside", |given| beside(selection, given).map_err(|e| e.arg(2)))?.unwrap_or_default();
+    let trees = read.get("beside", |given| beside(selection, given))?.unwrap_or_default();
     let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
     read.finish()?;
     let most = selection.core.ranking.len();
     if let Some(size) = options.sizes.iter().find(|size| **size > most) {
-        return Err(
-            err!(Argument, "expected `sizes` of at most {most}, as many as there are features, found {size}").arg(2)
-        );
+        return Err(err!(Argument, "expected `sizes` of at most {most}, as many as there are features, found {size}")
+            .about("sizes"));
     }
-    let due = reading.due(m, text, &selection.core.tokens, env).map_err(|e| e.arg(1))?;
+    let due = reading.due(m, text, &selection.core.tokens, env).map_err(|e| e.about("text"))?;
     let saes: Vec<sae::Sae> = selection.saes.iter().map(|sae| sae.core.clone()).collect();
     let graphs: Vec<_> = trees.iter().map(|tree| tree.graph().clone()).collect();
     let core = enough(m.core(), &saes, &selection.core, &graphs, &due, &options, &env.task)?;

@@ -32,8 +32,8 @@ const CONTEXT: usize = 64;
 const IN_CARDS: usize = 8;
 
 /// The dictionaries of an array.
-pub fn dictionaries(arg: usize, saes: &Array) -> Result<Vec<Sae>> {
-    let list = given(arg, "saes", &Dynamic::from(saes.clone())).elements();
+pub fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
+    let list = given("saes", &Dynamic::from(saes.clone())).elements();
     list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
 }
 
@@ -50,25 +50,27 @@ fn growing(read: &mut OptionReader) -> Result<Core> {
     };
     for (name, value) in [("contexts", options.contexts), ("children", options.children)] {
         if value == 0 {
-            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").arg(4));
+            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").about(name));
         }
     }
     if options.min_effect.is_nan() || options.min_effect < 0.0 {
         let found = options.min_effect;
-        return Err(err!(Argument, "expected a share of at least 0 for `min_effect`, found {found}").arg(4));
+        return Err(
+            err!(Argument, "expected a share of at least 0 for `min_effect`, found {found}").about("min_effect")
+        );
     }
     Ok(options)
 }
 
 fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Options) -> Result<Tree> {
-    let mut read = options(4, map);
+    let mut read = options(map);
     let (options, reading) = (growing(&mut read)?, Reading::read(&mut read, TOKENS, CONTEXT)?);
     read.finish()?;
-    let mut given = dictionaries(1, saes)?;
+    let mut given = dictionaries(saes)?;
     given.push(f.sae.clone());
     let cores: Vec<sae::Sae> = given.iter().map(|sae| sae.core.clone()).collect();
     let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
-    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.arg(1))?;
+    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.about("saes"))?;
     let kept = Kept { top: options.contexts, some: IN_CARDS, seed: 0 };
     let survey = reading.survey(m, &cores, text, kept, env)?;
     let mut graph = tree::causal_tree(m.core(), &cores, &survey, f.index, &options, &env.task)?;

@@ -119,7 +119,7 @@ fn with_ranges(table: &Table) -> Table {
 
 /// The tokens that are measured: those of an option, else those that the target was selected for.
 fn tokens(read: &mut OptionReader, m: &Model, tree: &Tree) -> Result<Vec<u32>> {
-    let named = read.get("token", |given| token_argument(m, given).map_err(|e| e.arg(2)))?;
+    let named = read.get("token", |given| token_argument(m, given))?;
     Ok(named.unwrap_or_else(|| tree.promotes.as_deref().unwrap_or_default().to_vec()))
 }
 
@@ -140,7 +140,7 @@ fn by(read: &mut OptionReader, text: &Text, task: &Task) -> Result<Option<String
 }
 
 fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Result<Judgement> {
-    let mut read = options(2, map);
+    let mut read = options(map);
     let usual = Judging::default();
     let options = Judging {
         contexts: read.get("contexts", Given::size)?,
@@ -159,7 +159,7 @@ fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Resul
     read.finish()?;
     for (name, number) in [("contexts", options.contexts), ("unrelated", Some(options.unrelated))] {
         if number == Some(0) {
-            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").arg(2));
+            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").about(name));
         }
     }
     let saes = tree.dictionaries()?;

@@ -135,25 +135,25 @@ handle!(Selection, "Selection", |selection| {
 });
 
 fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Options) -> Result<Selection> {
-    let mut read = options(4, map);
-    let named = read.get("token", |given| token_argument(m, given).map_err(|e| e.arg(4)))?;
+    let mut read = options(map);
+    let named = read.get("token", |given| token_argument(m, given))?;
     let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
     read.finish()?;
     let tokens = named.or_else(|| f.promotes.as_deref().map(<[u32]>::to_vec)).ok_or_else(|| {
         err!(Argument, "expected a feature that was selected for tokens, found one that was not")
             .hint("name them: #{ token: \")\" }, or take a feature of `features::predicting`")
-            .arg(2)
+            .about("f")
     })?;
-    let mut all = dictionaries(1, saes)?;
+    let mut all = dictionaries(saes)?;
     all.push(f.sae.clone());
     let cores: Vec<sae::Sae> = all.iter().map(|sae| sae.core.clone()).collect();
     let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
-    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.arg(1))?;
-    let before = before(&cores).map_err(|e| e.arg(1))?;
-    let due = reading.due(m, text, &tokens, env).map_err(|e| e.arg(3))?;
+    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.about("saes"))?;
+    let before = before(&cores).map_err(|e| e.about("saes"))?;
+    let due = reading.due(m, text, &tokens, env).map_err(|e| e.about("text"))?;
     let kept = Kept { top: 1, some: 1, seed: 0 };
     let survey = reading.survey(m, before, text, kept, env)?;
-    let core = selected(m.core(), &cores, &survey, f.index, &due, &env.task).map_err(|e| e.arg(1))?;
+    let core = selected(m.core(), &cores, &survey, f.index, &due, &env.task).map_err(|e| e.about("saes"))?;
     let tokenizer = m.tokenizer()?;
     let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
     let of = |core: &sae::Sae| all.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();
@@ -218,7 +218,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn graph(selection: &mut Selection, features: Int) -> Fallible<Tree> {
-        Ok(selection.graph(&given(0, "features", &features))?)
+        Ok(selection.graph(&given("features", &features))?)
     }
 
     /// One of its features, that of the largest score first; a negative index counts from the end.
@@ -235,7 +235,7 @@ pub mod methods {
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(selection: &mut Selection, index: Int) -> Fallible<Feature> {
         let ranking = &selection.core.ranking;
-        let place = counted(&given(0, "index", &index), ranking.len(), "a selection", "feature")?;
+        let place = counted(&given("index", &index), ranking.len(), "a selection", "feature")?;
         Ok(selection.feature(&ranking[place])?)
     }
 

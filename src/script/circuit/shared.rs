@@ -27,29 +27,30 @@ fn found<'a>((graph, saes): &'a (&Graph, Vec<sae::Sae>)) -> Found<'a> {
     Found { graph, saes }
 }
 
-fn tokens(arg: usize, map: Options) -> Result<usize> {
-    let mut read = options(arg, map);
+fn tokens(map: Options) -> Result<usize> {
+    let mut read = options(map);
     let tokens = read.size("tokens", TOKENS)?;
     read.finish()?;
     Ok(tokens)
 }
 
 fn shared(env: &Env, tree: &Tree, other: &Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
-    let tokens = tokens(3, map)?;
-    let (a, b) = (with_dictionaries(tree)?, with_dictionaries(other).map_err(|e| e.arg(0))?);
+    let tokens = tokens(map)?;
+    let (a, b) = (with_dictionaries(tree)?, with_dictionaries(other).map_err(|e| e.about("other"))?);
     let matches = shared::matches(m.core(), found(&a), found(&b), text, tokens, &env.task)?;
     Ok(shared::table(tree.graph(), other.graph(), &matches))
 }
 
 fn stable(env: &Env, m: &Model, trees: &Array, text: &Text, map: Options) -> Result<Table> {
-    let tokens = tokens(3, map)?;
-    let list = given(1, "trees", &Dynamic::from(trees.clone())).elements();
+    let tokens = tokens(map)?;
+    let list = given("trees", &Dynamic::from(trees.clone())).elements();
     let trees = list.iter().map(|one| one.handle::<Tree>().ok_or_else(|| one.refuse("a tree")));
     let trees = trees.collect::<Result<Vec<Tree>>>()?;
     if trees.len() < 2 {
-        return Err(err!(Argument, "expected at least two trees to compare, found {}", trees.len()).arg(1));
+        return Err(err!(Argument, "expected at least two trees to compare, found {}", trees.len()).about("trees"));
     }
-    let all = trees.iter().map(|tree| with_dictionaries(tree).map_err(|e| e.arg(1))).collect::<Result<Vec<_>>>()?;
+    let all =
+        trees.iter().map(|tree| with_dictionaries(tree).map_err(|e| e.about("trees"))).collect::<Result<Vec<_>>>()?;
     let all: Vec<Found> = all.iter().map(found).collect();
     shared::stability(m.core(), &all, text, tokens, &env.task)
 }

@@ -118,7 +118,7 @@ fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
     match Path::new(path).extension().and_then(|e| e.to_str()) {
         Some("json") => {
             let written = env(ctx)?.files.save_whole(Path::new(path), tree.graph().json()?);
-            Ok(written.map_err(|e| e.arg(0))?.display().to_string())
+            Ok(written.map_err(|e| e.about("path"))?.display().to_string())
         }
         _ => written(ctx, tree, path),
     }
@@ -148,10 +148,10 @@ fn fitting(graph: &Graph, saes: Vec<Sae>) -> Result<Vec<Sae>> {
 }
 
 fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Tree> {
-    let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.arg(0))?;
-    let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).arg(0))?;
-    let saes = dictionaries(1, saes)?;
-    let saes = if saes.is_empty() { saes } else { fitting(&graph, saes).map_err(|e| e.arg(1))? };
+    let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.about("path"))?;
+    let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).about("path"))?;
+    let saes = dictionaries(saes)?;
+    let saes = if saes.is_empty() { saes } else { fitting(&graph, saes).map_err(|e| e.about("saes"))? };
     Ok(Tree { circuit: Circuit { graph, cards: Vec::new() }, saes, promotes: None })
 }
 

@@ -94,29 +94,29 @@ impl Handle for Ngram {
 }
 
 /// A text to read: one of `data::text`, or strings.
-pub fn text_of(arg: usize, text: &Dynamic) -> Result<Text> {
+pub fn text_of(text: &Dynamic) -> Result<Text> {
     match text.read_lock::<Text>() {
         Some(text) => Ok(text.clone()),
-        None => Text::given(given(arg, "text", text).texts()?, Default::default()).map_err(|e| e.arg(arg)),
+        None => Text::given(given("text", text).texts()?, Default::default()).map_err(|e| e.about("text")),
     }
 }
 
 /// The prediction after the last token of one text, or after another.
 fn predicted(ctx: &NativeCallContext, n: &Ngram, x: &Dynamic, k: &Dynamic, map: Options) -> Result<Table> {
-    let mut read = options(2, map);
+    let mut read = options(map);
     let position = read.get("pos", Given::integer)?.unwrap_or(-1);
     read.finish()?;
-    let k = given(1, "k", k).size()?;
+    let k = given("k", k).size()?;
     let input = texts(ctx, n, x)?;
     let [row] = input.batch.rows() else {
         let found = input.batch.rows().len();
-        return Err(err!(Argument, "expected one text to predict from, found {found}").arg(0));
+        return Err(err!(Argument, "expected one text to predict from, found {found}").about("x"));
     };
     let length = row.len() as i64;
     let place = if position < 0 { position + length } else { position };
     let Some(context) = usize::try_from(place).ok().and_then(|place| row.get(..=place)) else {
         return Err(
-            err!(Argument, "expected a position within the {length} tokens of the text, found {position}").arg(2)
+            err!(Argument, "expected a position within the {length} tokens of the text, found {position}").about("pos")
         );
     };
     let logits = Tensor::from_vec(n.core.logprobs(context)?, (1, n.core.vocab()), &Device::Cpu)?;
@@ -142,15 +142,15 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn ngram(ctx: NativeCallContext, text: Any, tokens_of: Any, options: Options) -> Fallible<Ngram> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let order = read.size("order", super::ORDER)?;
         read.finish()?;
         let (tokenizer, vocab) = match (tokens_of.read_lock::<Model>(), tokens_of.read_lock::<Tokenizer>()) {
-            (Some(model), _) => (model.tokenizer().map_err(|e| e.arg(1))?.clone(), model.config().vocab),
+            (Some(model), _) => (model.tokenizer().map_err(|e| e.about("tokens_of"))?.clone(), model.config().vocab),
             (None, Some(tokenizer)) => (tokenizer.clone(), tokenizer.vocab().size()),
-            (None, None) => return Err(given(1, "tokens_of", &tokens_of).refuse("a model or a tokenizer").into()),
+            (None, None) => return Err(given("tokens_of", &tokens_of).refuse("a model or a tokenizer").into()),
         };
-        let text = super::text_of(0, &text)?;
+        let text = super::text_of(&text)?;
         let core = baselines::Ngram::of_text(&text, &tokenizer, order, vocab, &env(&ctx)?.task)?;
         Ok(Ngram { core: core.into(), tokenizer })
     }
@@ -168,9 +168,9 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn compressed(ctx: NativeCallContext, text: Any, program: &str) -> Fallible<f64> {
         let env = env(&ctx)?;
-        let program = Program::parse(program).map_err(|e| e.arg(1))?;
+        let program = Program::parse(program).map_err(|e| e.about("program"))?;
         let mut next = documents(&text, None, &env.task)?;
-        Ok(baselines::bits_per_byte(&mut next, program, &env.task).map_err(|e| e.arg(0))?)
+        Ok(baselines::bits_per_byte(&mut next, program, &env.task).map_err(|e| e.about("text"))?)
     }
 }
 
@@ -185,7 +185,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn tokens(ctx: NativeCallContext, n: &mut Ngram, text: &str) -> Fallible<Tokens> {
-        Ok(n.tokenizer()?.encode(text, None, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+        Ok(n.tokenizer()?.encode(text, None, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 
     /// The log probabilities of all tokens after each token: [batch, pos, vocab], like the logits of a model.
@@ -259,7 +259,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bits_per_byte(ctx: NativeCallContext, n: &mut Ngram, text: Any) -> Fallible<f64> {
-        let text = super::text_of(0, &text)?;
-        Ok(n.core.bits(&text, &n.tokenizer, &env(&ctx)?.task).map_err(|e| e.arg(0))?.per_byte())
+        let text = super::text_of(&text)?;
+        Ok(n.core.bits(&text, &n.tokenizer, &env(&ctx)?.task).map_err(|e| e.about("text"))?.per_byte())
     }
 }

@@ -31,12 +31,12 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let stride = read.get("stride", Given::size)?;
         read.finish()?;
         let text = match text.read_lock::<Text>() {
             Some(text) => text.clone(),
-            None => Text::given(given(0, "text", &text).texts()?, Core::default()).map_err(|e| e.arg(0))?,
+            None => Text::given(given("text", &text).texts()?, Core::default()).map_err(|e| e.about("text"))?,
         };
         let found = bits(m.decoder(), m.tokenizer()?, &text, stride, &env(&ctx)?.task)?;
         Ok(found.per_byte())

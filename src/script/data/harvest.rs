@@ -21,9 +21,9 @@ use crate::tensor::{DType, dtype};
 fn storing(read: &mut OptionReader) -> Result<(String, Storing)> {
     let dir = read.get("dir", Given::text)?;
     let dir = dir.ok_or_else(|| {
-        err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").arg(3)
+        err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").about("dir")
     });
-    let wanted = |given: &Given| dtype::parse(&given.text()?).map_err(|e| e.arg(3));
+    let wanted = |given: &Given| dtype::parse(&given.text()?);
     let storing = Storing {
         dtype: read.get("dtype", wanted)?.unwrap_or(DType::F32),
         shard_rows: read.get("shard_rows", Given::size)?,
@@ -62,12 +62,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn harvest(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Store> {
-        let (env, mut read) = (env(&ctx)?, super::options(3, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let asked = super::storing(&mut read);
         let keep = choosing(&mut read, m.core(), &text, &env.task)?;
         // Unknown options are refused before a missing folder.
         read.finish()?;
-        let ((dir, storing), sites) = (asked?, given(1, "sites", &sites).texts()?);
+        let ((dir, storing), sites) = (asked?, given("sites", &sites).texts()?);
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
         let place = (&env.files, Path::new(&dir));
         let core = store::harvest(place, m.core(), &sites, &text, &keep, storing, &env.task)?;

@@ -47,10 +47,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "pairs", return_raw)]
     pub fn pairs_plain(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let n = read.size("n", super::FEW)?;
         let seed = read.seed()?.unwrap_or(0);
-        let style = read.get("style", |given: &Given| Style::named(&given.text()?).map_err(|e| e.arg(1)))?;
+        let style = read.get("style", |given: &Given| Style::named(&given.text()?).map_err(|e| e.about("options")))?;
         read.finish()?;
         let made = pairs(task, n, seed, style.unwrap_or(Style::Grammar), &env(&ctx)?.task)?;
         Ok(made.into_iter().map(super::map).collect())

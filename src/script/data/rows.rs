@@ -26,20 +26,20 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// For a model or a tokenizer, the first argument, and the options, argument `arg`.
-    fn read(arg: usize, m: &Dynamic, map: Options) -> Result<Self> {
-        let mut read = options(arg, map);
+    /// For a model or a tokenizer, the first argument, and the options.
+    fn read(m: &Dynamic, map: Options) -> Result<Self> {
+        let mut read = options(map);
         let (context, count) = (read.get("context", Given::size)?, read.get("rows", Given::size)?);
         read.finish()?;
         let (tokenizer, own) = match (m.read_lock::<Model>(), m.read_lock::<Tokenizer>()) {
-            (Some(model), _) => (model.tokenizer().map_err(|e| e.arg(0))?.clone(), Some(model.config().context)),
+            (Some(model), _) => (model.tokenizer().map_err(|e| e.about("m"))?.clone(), Some(model.config().context)),
             (None, Some(tokenizer)) => (tokenizer.clone(), None),
-            (None, None) => return Err(given(0, "m", m).refuse("a model or a tokenizer")),
+            (None, None) => return Err(given("m", m).refuse("a model or a tokenizer")),
         };
         let context = context.or(own).ok_or_else(|| {
             err!(Argument, "expected `context`, the length of rows, beside a tokenizer")
                 .hint("#{ context: 256 }")
-                .arg(0)
+                .about("m")
         })?;
         Ok(Self { tokenizer, context, count })
     }
@@ -94,7 +94,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn ids(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Tensor> {
-        let wanted = Wanted::read(1, &m, options)?;
+        let wanted = Wanted::read(&m, options)?;
         let rows = wanted.gathered(&ctx, text, |row| Ok(row.ids))?;
         Ok(super::tensor(rows)?)
     }
@@ -115,7 +115,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn rows(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Array> {
-        let wanted = Wanted::read(1, &m, options)?;
+        let wanted = Wanted::read(&m, options)?;
         wanted.gathered(&ctx, text, |row| Ok(super::row_map(row)))
     }
 
@@ -136,8 +136,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str, options: Options) -> Fallible<Tensor> {
-        let wanted = Wanted::read(2, &m, options)?;
-        let column = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.arg(1))?;
+        let wanted = Wanted::read(&m, options)?;
+        let column = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.about("column"))?;
         let rows = wanted.gathered(&ctx, text, |row| pack::values(&row, &column))?;
         Ok(super::tensor(rows)?)
     }
@@ -162,13 +162,13 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn kinds(ctx: NativeCallContext, text: &mut Text, column: &str) -> Fallible<Array> {
-        let found = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.arg(0))?;
+        let found = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.about("column"))?;
         match found.values {
             Values::Kind(names) => {
                 Ok(["none"].into_iter().chain(names).map(|name| Dynamic::from(name.to_string())).collect())
             }
             Values::Number | Values::Since => {
-                Err(err!(Argument, "expected a column of kinds, found numbers in `{column}`").arg(0).into())
+                Err(err!(Argument, "expected a column of kinds, found numbers in `{column}`").about("column").into())
             }
         }
     }

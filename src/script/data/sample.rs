@@ -87,7 +87,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn draw(ctx: NativeCallContext, m: Model, options: Options) -> Fallible<Sample> {
-        let (mut read, usual) = (super::options(1, options), Settings::default());
+        let (mut read, usual) = (super::options(options), Settings::default());
         let tokens = read.size("tokens", super::TOKENS)?;
         let settings = Settings {
             seed: read.seed()?.unwrap_or(usual.seed),
@@ -95,13 +95,13 @@ pub mod functions {
             top_k: read.size("top_k", usual.top_k)?,
         };
         read.finish()?;
-        let tokenizer = m.tokenizer().map_err(|e| e.arg(0))?.clone();
+        let tokenizer = m.tokenizer().map_err(|e| e.about("m"))?.clone();
         let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
-            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none").arg(0)
+            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none").about("m")
         })?;
         let task = &env(&ctx)?.task;
         let asset = Asset {
-            ids: sample::sample(m.decoder(), start, tokens, settings, task).map_err(|e| e.arg(1))?,
+            ids: sample::sample(m.decoder(), start, tokens, settings, task).map_err(|e| e.about("options"))?,
             context: u32::try_from(m.config().context).map_err(|_| err!(Argument, "a context of 2^32 or more"))?,
             settings,
             weights: sample::fingerprint(m.decoder(), task)?,
@@ -154,7 +154,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, s: &mut Sample, path: &str) -> Fallible<()> {
         let bytes = sample::write_asset(&s.asset)?;
-        let _place = env(&ctx)?.files.save_whole(Path::new(path), bytes).map_err(|e| e.arg(0))?;
+        let _place = env(&ctx)?.files.save_whole(Path::new(path), bytes).map_err(|e| e.about("path"))?;
         Ok(())
     }
 
@@ -170,7 +170,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn longest_run(ctx: NativeCallContext, s: &mut Sample, text: Any) -> Fallible<Map> {
-        let corpus = text_of(0, &text)?;
+        let corpus = text_of(&text)?;
         let (run, origin) = s.asset.longest_run_in(&corpus, &s.tokenizer, &env(&ctx)?.task)?;
         let ids = s.asset.ids.get(run.at..run.at + run.length).unwrap_or_default();
         let fields: [(&str, Dynamic); 5] = [

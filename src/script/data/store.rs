@@ -83,16 +83,16 @@ impl Handle for Store {
     }
 }
 
-/// A range of rows from two arguments, beginning with argument `first`; negative numbers count from the end.
-fn range(s: &Store, first: usize, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
+/// A range of rows from two arguments; negative numbers count from the end.
+fn range(s: &Store, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
     let length = s.core.len().cast_signed();
-    let at = |index: usize, name: &str, value: &Int| -> Result<u64> {
-        let given = given(index, name, value);
+    let at = |name: &str, value: &Int| -> Result<u64> {
+        let given = given(name, value);
         let found = given.integer()?;
         let found = if found < 0 { found.saturating_add(length) } else { found };
         u64::try_from(found).map_err(|_| given.refuse("a row of the store"))
     };
-    Ok(at(first, "from", from)?..at(first + 1, "to", to)?)
+    Ok(at("from", from)?..at("to", to)?)
 }
 
 #[export_module(manifest)]
@@ -112,13 +112,14 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn store(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
-        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let model =
             read.get("model", |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model")))?;
         read.finish()?;
-        let core = store::Store::open(&env.files, Path::new(folder)).map_err(|e| e.arg(0))?;
+        let core = store::Store::open(&env.files, Path::new(folder)).map_err(|e| e.about("folder"))?;
         if let Some(model) = model {
-            core.expect_model(&ModelMark::of(model.core(), &env.task)?).map_err(|e| e.within(folder).arg(1))?;
+            core.expect_model(&ModelMark::of(model.core(), &env.task)?)
+                .map_err(|e| e.within(folder).about("options"))?;
         }
         Ok(Store { core, folder: folder.into() })
     }
@@ -220,7 +221,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn activations(ctx: NativeCallContext, s: &mut Store, site: &str, from: Int, to: Int) -> Fallible<Tensor> {
-        let range = range(s, 1, &from, &to)?;
+        let range = range(s, &from, &to)?;
         let mut found = s.core.read(&[site], range, &env(&ctx)?.task)?;
         let x = found.activations.pop();
         Ok(x.ok_or_else(|| err!(Bug, "rows of no site"))?)
@@ -238,7 +239,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn origins(ctx: NativeCallContext, s: &mut Store, from: Int, to: Int) -> Fallible<Map> {
-        let range = range(s, 0, &from, &to)?;
+        let range = range(s, &from, &to)?;
         // Tokens are the same for all sites.
         let site = s.site_names();
         let first: Vec<&str> = site.iter().take(1).map(String::as_str).collect();

@@ -64,7 +64,7 @@ fn reading(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     core.seed = read.seed()?.unwrap_or(core.seed);
     core.labels = read.flag("labels", core.labels)?;
     match core.tokens {
-        Some(0) => Err(err!(Argument, "expected at least one token for `tokens`, found 0").arg(1)),
+        Some(0) => Err(err!(Argument, "expected at least one token for `tokens`, found 0").about("tokens")),
         _ => Ok(()),
     }
 }
@@ -72,10 +72,10 @@ fn reading(read: &mut OptionReader, core: &mut Core) -> Result<()> {
 /// A text of a source, with its options.
 fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     let given: Vec<String> = map.keys().map(|key| key.to_string()).collect();
-    let mut read = options(1, map);
+    let mut read = options(map);
     let mut core = Core::default();
     reading(&mut read, &mut core)?;
-    core.part = read.get("part", |given| Part::named(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or_default();
+    core.part = read.get("part", |given| Part::named(&given.text()?))?.unwrap_or_default();
     of_files(&mut read, &mut core)?;
     let mix = read.get("mix", phenomena)?;
     read.finish()?;
@@ -86,17 +86,18 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
     };
     if let Some(stray) = given.iter().find(|key| others.contains(&key.as_str())) {
         let owner = if OF_FILES.contains(&stray.as_str()) { "files" } else { "the source \"grammar\"" };
-        return Err(err!(Argument, "expected no `{stray}` for {source}, since it is an option of {owner}").arg(1));
+        return Err(err!(Argument, "expected no `{stray}` for {source}, since it is an option of {owner}")
+            .about(stray.as_str()));
     }
     if given.iter().any(|key| key == "hold") && core.part == Part::All {
         return Err(err!(Argument, "expected `part` to go with `hold`")
             .hint("#{ part: \"train\" } is without the held-out documents, #{ part: \"held\" } is these alone")
-            .arg(1));
+            .about("options"));
     }
     match source {
         GRAMMAR => Ok(Text::grammar(&mix.unwrap_or_default(), core)),
         SAMPLE => written_inside(env, core),
-        _ => Text::open(&env.files, source, core, &env.task).map_err(|e| e.arg(0)),
+        _ => Text::open(&env.files, source, core, &env.task).map_err(|e| e.about("source")),
     }
 }
 
@@ -120,7 +121,7 @@ fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
     };
     core.one_in = read.size("hold", core.one_in as usize)? as u64;
     if core.bounds.separator.iter().chain(&core.bounds.starts).any(String::is_empty) {
-        return Err(err!(Argument, "expected a text that separates documents, found an empty one").arg(1));
+        return Err(err!(Argument, "expected a text that separates documents, found an empty one").about("separator"));
     }
     if core.one_in < 2 {
         let found = core.one_in;
@@ -128,7 +129,7 @@ fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
             Argument,
             "expected at least 2 for `hold`, found {found}: one document in `hold` is held out"
         )
-        .arg(1));
+        .about("options"));
     }
     Ok(())
 }
@@ -136,10 +137,10 @@ fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
 /// Phenomena of the grammar with their weights.
 fn phenomena(given: &Given) -> Result<Mix> {
     let weights = given.map()?.into_iter().map(|(name, weight)| {
-        let weight = value::given(1, &name, &weight).number()?;
+        let weight = value::given(&name, &weight).number()?;
         Ok((name.to_string(), weight))
     });
-    Mix::new(&weights.collect::<Result<_>>()?).map_err(|e| e.arg(1))
+    Mix::new(&weights.collect::<Result<_>>()?).map_err(|e| e.about("weights"))
 }
 
 /// One part of a mixture: `[text, weight]`, or a map of both.
@@ -158,10 +159,10 @@ fn part(element: &Given) -> Result<(Text, f64)> {
             Err(_) => return Err(element.refuse(wanted)),
         },
     };
-    let weight = weight.map_or(Ok(1.0), |weight| given(0, "weight", &weight).number())?;
+    let weight = weight.map_or(Ok(1.0), |weight| given("weight", &weight).number())?;
     match text.read_lock::<Text>() {
         Some(text) => Ok((text.clone(), weight)),
-        None => Err(given(0, "text", &text).refuse("a text")),
+        None => Err(given("text", &text).refuse("a text")),
     }
 }
 
@@ -231,11 +232,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn texts(documents: Array, options: Options) -> Fallible<Text> {
-        let documents = given(0, "documents", &documents.into()).texts()?;
-        let (mut read, mut core) = (super::options(1, options), Core::default());
+        let documents = given("documents", &documents.into()).texts()?;
+        let (mut read, mut core) = (super::options(options), Core::default());
         super::reading(&mut read, &mut core)?;
         read.finish()?;
-        Ok(Text::given(documents, core).map_err(|e| e.arg(0))?)
+        Ok(Text::given(documents, core).map_err(|e| e.about("documents"))?)
     }
 
     /// Text that a model generates, without end.
@@ -261,7 +262,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sample(m: Model, options: Options) -> Fallible<Text> {
-        let (mut read, mut core) = (super::options(1, options), Core::default());
+        let (mut read, mut core) = (super::options(options), Core::default());
         super::reading(&mut read, &mut core)?;
         let usual = Settings::default();
         let settings = Settings {
@@ -271,7 +272,7 @@ pub mod functions {
         };
         read.finish()?;
         let name = format!("what {} wrote", m.core().origin);
-        let model = (m.core().decoder.clone(), m.tokenizer().map_err(|e| e.arg(0))?.clone());
+        let model = (m.core().decoder.clone(), m.tokenizer().map_err(|e| e.about("m"))?.clone());
         // Stored text counts only if this model generated it with these settings.
         let stored = if m.core().is_inside() { Some(sample::stored()?) } else { None };
         Ok(Text::sample(&name, model, settings, stored, core))
@@ -298,12 +299,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mix(parts: Array, options: Options) -> Fallible<Text> {
-        let parts = given(0, "parts", &parts.into()).elements();
+        let parts = given("parts", &parts.into()).elements();
         let parts = parts.iter().map(super::part).collect::<Result<_>>()?;
-        let (mut read, mut core) = (super::options(1, options), Core::default());
+        let (mut read, mut core) = (super::options(options), Core::default());
         super::reading(&mut read, &mut core)?;
         read.finish()?;
-        Ok(Text::mix(parts, core).map_err(|e| e.arg(0))?)
+        Ok(Text::mix(parts, core).map_err(|e| e.about("parts"))?)
     }
 }
 
@@ -320,7 +321,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn documents(ctx: NativeCallContext, text: &mut Text, n: Int) -> Fallible<Array> {
-        let count = given(0, "n", &n).size()?;
+        let count = given("n", &n).size()?;
         let env = env(&ctx)?;
         let mut documents = text.documents(&env.task)?;
         let mut found = Array::new();
@@ -362,7 +363,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn split(text: &mut Text, shares: Array) -> Fallible<Array> {
-        let shares = given(0, "shares", &shares.into()).numbers()?;
-        Ok(text.split(&shares).map_err(|e| e.arg(0))?.into_iter().map(Dynamic::from).collect())
+        let shares = given("shares", &shares.into()).numbers()?;
+        Ok(text.split(&shares).map_err(|e| e.about("shares"))?.into_iter().map(Dynamic::from).collect())
     }
 }

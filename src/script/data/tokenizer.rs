@@ -60,7 +60,7 @@ fn card(tokenizer: &Tokenizer) -> Result<Card> {
 /// The options of a tokenizer.
 fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
     let usual = train::Options::default();
-    let kind = read.get("kind", |given| Kind::parse(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or(Kind::Bpe);
+    let kind = read.get("kind", |given| Kind::parse(&given.text()?))?.unwrap_or(Kind::Bpe);
     let options = train::Options {
         vocab: read.size("vocab", usual.vocab)?,
         special: read.get("special", Given::texts)?.unwrap_or(usual.special),
@@ -74,7 +74,7 @@ fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
 /// The pieces of a text's documents, until this many bytes have been read.
 fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&Task) -> Result<Option<String>>> {
     if bytes.is_none() && text.is_endless() {
-        return Err(err!(Argument, "expected `bytes`, a limit for a text without end, found none").arg(1));
+        return Err(err!(Argument, "expected `bytes`, a limit for a text without end, found none").about("bytes"));
     }
     let mut documents = text.documents(task)?;
     let mut left = bytes.unwrap_or(usize::MAX);
@@ -96,7 +96,7 @@ pub fn documents<'a>(
 ) -> Result<impl FnMut() -> Result<Option<String>> + Send + use<'a>> {
     let text = match text.read_lock::<Text>() {
         Some(text) => text.clone(),
-        None => Text::given(given(0, "text", text).texts()?, Default::default()).map_err(|e| e.arg(0))?,
+        None => Text::given(given("text", text).texts()?, Default::default()).map_err(|e| e.about("text"))?,
     };
     if text.options().tokens.is_some() {
         return Err(err!(
@@ -104,12 +104,12 @@ pub fn documents<'a>(
             "expected a text without `tokens`, which cannot be counted before there is a tokenizer"
         )
         .hint("leave `tokens` out of the options of the text")
-        .arg(0));
+        .about("text"));
     }
     if text.is_endless() && most.is_none() {
         return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
             .hint("data::texts(text.documents(1000).map(|d| d.text)) has one")
-            .arg(0));
+            .about("text"));
     }
     let mut documents = text.documents(task)?;
     let mut left = most.unwrap_or(usize::MAX);
@@ -125,7 +125,8 @@ pub fn documents<'a>(
 
 /// The ids to decode, each of which must have a token.
 fn ids(given: &Given) -> Result<Vec<u32>> {
-    let id = |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").arg(0));
+    let id =
+        |id: usize| u32::try_from(id).map_err(|_| err!(Index, "expected the id of a token, found {id}").about("ids"));
     given.sizes()?.into_iter().map(id).collect()
 }
 
@@ -157,7 +158,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn tokenizer(ctx: NativeCallContext, text: Any, options: Options) -> Fallible<Tokenizer> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let (kind, wanted) = super::wanted(&mut read)?;
         let bytes = read.get("bytes", Given::size)?;
         read.finish()?;
@@ -168,9 +169,9 @@ pub mod functions {
         }
         if bytes.is_some() {
             let what = "expected a text of `data::text` to go with `bytes`, found strings";
-            return Err(err!(Argument, "{what}").arg(1).into());
+            return Err(err!(Argument, "{what}").about("options").into());
         }
-        let mut texts = given(0, "text", &text).texts()?.into_iter();
+        let mut texts = given("text", &text).texts()?.into_iter();
         Ok(train::train(kind, &mut || Ok(texts.next()), &wanted, task)?)
     }
 }
@@ -186,7 +187,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn encode(ctx: NativeCallContext, t: &mut Tokenizer, text: &str) -> Fallible<Tokens> {
-        Ok(t.encode(text, None, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+        Ok(t.encode(text, None, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 
     /// Decodes an id, or an array of ids, into text.
@@ -198,8 +199,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn decode(t: &mut Tokenizer, ids: Any) -> Fallible<String> {
-        let ids = super::ids(&given(0, "ids", &ids))?;
-        Ok(t.decode(&ids).map_err(|e| e.arg(0))?)
+        let ids = super::ids(&given("ids", &ids))?;
+        Ok(t.decode(&ids).map_err(|e| e.about("ids"))?)
     }
 
     /// Saves the tokenizer into a folder, from which it can be loaded again.
@@ -211,7 +212,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, t: &mut Tokenizer, path: &str) -> Fallible<()> {
-        let _places = t.save(&env(&ctx)?.files, Path::new(path)).map_err(|e| e.arg(0))?;
+        let _places = t.save(&env(&ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
         Ok(())
     }
 
@@ -235,7 +236,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn token(ctx: NativeCallContext, t: &mut Tokenizer, text: &str) -> Fallible<i64> {
-        Ok(i64::from(t.token(text, &env(&ctx)?.task).map_err(|e| e.arg(0))?))
+        Ok(i64::from(t.token(text, &env(&ctx)?.task).map_err(|e| e.about("text"))?))
     }
 
     /// The ids of all tokens whose text, without leading space, begins with a text.
@@ -247,7 +248,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn token_set(t: &mut Tokenizer, text: &str) -> Fallible<Array> {
-        let ids = t.token_set(text).map_err(|e| e.arg(0))?;
+        let ids = t.token_set(text).map_err(|e| e.about("text"))?;
         Ok(ids.into_iter().map(|id| Dynamic::from(i64::from(id))).collect())
     }
 

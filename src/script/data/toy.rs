@@ -35,9 +35,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn toy(ctx: NativeCallContext, rows: Int, options: Options) -> Fallible<Map> {
-        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let toy = Toy {
-            rows: given(0, "rows", &rows).size()?,
+            rows: given("rows", &rows).size()?,
             width: read.size("d", 256)?,
             features: read.size("features", 512)?,
             active: read.number("active", 5.0)?,

@@ -146,8 +146,8 @@ fn tokens(positions: u64) -> String {
 }
 
 /// One dictionary, or an array of them.
-fn dictionaries(arg: usize, value: &Dynamic) -> Result<Vec<sae::Sae>> {
-    let refusal = || given(arg, "s", value).refuse("a dictionary or an array of them");
+fn dictionaries(value: &Dynamic) -> Result<Vec<sae::Sae>> {
+    let refusal = || given("s", value).refuse("a dictionary or an array of them");
     let one = |value: &Dynamic| value.read_lock::<Sae>().map(|sae| sae.core.clone()).ok_or_else(refusal);
     match value.read_lock::<Array>() {
         Some(array) if array.is_empty() => Err(refusal()),
@@ -167,14 +167,16 @@ pub fn looking(read: &mut OptionReader) -> Result<Looking> {
     looking.window.after = read.size("after", looking.window.after)?;
     looking.rows = read.size("rows", looking.rows)?;
     if looking.intervals > 100 {
-        return Err(err!(Argument, "expected at most 100 for `intervals`, found {}", looking.intervals).arg(3));
+        return Err(
+            err!(Argument, "expected at most 100 for `intervals`, found {}", looking.intervals).about("intervals")
+        );
     }
     Ok(looking)
 }
 
 /// One pass over a text for all dictionaries.
 pub fn read(ctx: &NativeCallContext, m: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
-    let (env, mut read, saes) = (env(ctx)?, options(3, map), dictionaries(1, s)?);
+    let (env, mut read, saes) = (env(ctx)?, options(map), dictionaries(s)?);
     let (looking, harvesting) = (looking(&mut read)?, keeping(&mut read)?);
     let usual = Kept::default();
     let seed = read.seed()?.unwrap_or(usual.seed);
@@ -242,7 +244,7 @@ pub mod methods {
             let text = format!("Unknown property '{}' - a getter is not registered for type 'Contexts'", name.as_str());
             return Err(Box::new(EvalAltResult::ErrorDotExpr(text, Position::NONE)));
         }
-        Ok(contexts.card(&given(0, "feature", &feature))?)
+        Ok(contexts.card(&given("feature", &feature))?)
     }
 
     /// The share of positions at which each feature is active: `[d_sae]`, and for several dictionaries an array of

@@ -72,10 +72,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn counts(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
-        let mut read = super::options(3, options);
+        let mut read = super::options(options);
         let (name, rows) = (read.text("by", "token")?, read.size("rows", 20)?);
         read.finish()?;
-        let found = super::classes(&ctx, &m, &f, &text, &super::by(&name)).map_err(|e| e.arg(3))?;
+        let found = super::classes(&ctx, &m, &f, &text, &super::by(&name)).map_err(|e| e.about("options"))?;
         Ok(table(&f.short(), &name, &found, rows))
     }
 
@@ -96,12 +96,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn histogram(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Chart> {
-        let mut read = super::options(3, options);
+        let mut read = super::options(options);
         let (name, bars) = (read.text("by", "code")?, read.size("bars", 20)?);
         read.finish()?;
         let chart = match name.as_str() {
             "code" => super::of_codes(&ctx, &m, &f, &text)?,
-            by => super::bars(&super::classes(&ctx, &m, &f, &text, &super::by(by)).map_err(|e| e.arg(3))?, by, bars),
+            by => super::bars(
+                &super::classes(&ctx, &m, &f, &text, &super::by(by)).map_err(|e| e.about("options"))?,
+                by,
+                bars,
+            ),
         };
         Ok(Chart { title: f.short(), ..chart })
     }

@@ -43,16 +43,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(3, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
         let context = read.get("context", Given::size)?;
         let seed = read.seed()?.unwrap_or_default();
         read.finish()?;
-        let several = Several::of(&given(1, "f", &f))?;
+        let several = Several::of(&given("f", &f))?;
         let readings =
             Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
-                .map_err(|e| e.arg(1))?;
-        let found = super::describe::describe(&readings, seed, &env.task).map_err(|e| e.arg(2))?;
+                .map_err(|e| e.about("f"))?;
+        let found = super::describe::describe(&readings, seed, &env.task).map_err(|e| e.about("text"))?;
         Ok(super::describe::table(&several.names, &found))
     }
 
@@ -81,16 +81,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(3, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
         let context = read.get("context", Given::size)?;
         let count = read.size("count", super::LISTED)?;
         read.finish()?;
-        let several = Several::of(&given(1, "f", &f))?;
+        let several = Several::of(&given("f", &f))?;
         let readings =
             Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
-                .map_err(|e| e.arg(1))?;
-        let found = super::labels::told(&readings, &env.task).map_err(|e| e.arg(2))?;
+                .map_err(|e| e.about("f"))?;
+        let found = super::labels::told(&readings, &env.task).map_err(|e| e.about("text"))?;
         Ok(super::labels::table(&several.names, &found, count))
     }
 }

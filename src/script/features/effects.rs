@@ -20,11 +20,11 @@ use crate::script::value::{Fallible, Options};
 
 /// The model with the feature ablated, at its strongest positions in a text.
 fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Options) -> Result<Table> {
-    let (env, mut read) = (env(ctx)?, options(3, map));
+    let (env, mut read) = (env(ctx)?, options(map));
     let (rows, positions) = (read.size("rows", 10)?, read.size("positions", 16)?);
     read.finish()?;
     if positions == 0 {
-        return Err(err!(Argument, "expected at least one position for `positions`, found 0").arg(3));
+        return Err(err!(Argument, "expected at least one position for `positions`, found 0").about("positions"));
     }
     let (model, sae) = (m.core(), &f.sae.core);
     let place = place(model, sae)?;
@@ -33,7 +33,9 @@ fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Op
     let top = survey.dictionaries.first().and_then(|tallies| tallies.get(f.index)).map(|tally| tally.top.as_slice());
     let texts: Vec<Vec<u32>> = top.unwrap_or_default().iter().map(|moment| survey.up_to(moment)).collect();
     if texts.is_empty() {
-        return Err(err!(Argument, "{} is active nowhere in {}", f.short(), text.name()).hint("read more text").arg(2));
+        return Err(err!(Argument, "{} is active nowhere in {}", f.short(), text.name())
+            .hint("read more text")
+            .about("text"));
     }
     let title = format!("without {}, at {} of its strongest positions", f.short(), texts.len());
     let changes = logits::ablated(model, (sae, place), f.index, texts, &env.task)?;
@@ -69,12 +71,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn logits(m: Model, f: Feature, options: Options) -> Fallible<Table> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let (rows, positions) = (read.size("rows", 10)?, read.value("positions"));
         read.finish()?;
         if positions.is_some() {
             let error = err!(Argument, "expected a text for `positions` to be found in, found none");
-            return Err(error.hint("features::logits(m, f, text, #{ positions: 16 })").arg(2).into());
+            return Err(error.hint("features::logits(m, f, text, #{ positions: 16 })").about("options").into());
         }
         let found = logits::promoted(m.core(), &f.sae.core, f.index)?;
         let title = format!("logits along {}, a code of 1", f.short());
@@ -108,17 +110,17 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn near(f: Feature, options: Options) -> Fallible<Table> {
-        Ok(super::nearest(&f, None, 1, options)?)
+        Ok(super::nearest(&f, None, options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
     pub fn near_in(f: Feature, other: Sae, options: Options) -> Fallible<Table> {
-        Ok(super::nearest(&f, Some(&other), 2, options)?)
+        Ok(super::nearest(&f, Some(&other), options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
     pub fn near_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
-        Ok(super::together(&ctx, (&m, &text), (&f, None), 3, options)?)
+        Ok(super::together(&ctx, (&m, &text), (&f, None), options)?)
     }
 
     #[rhai_fn(name = "near", return_raw)]
@@ -130,12 +132,12 @@ pub mod functions {
         other: Sae,
         options: Options,
     ) -> Fallible<Table> {
-        Ok(super::together(&ctx, (&m, &text), (&f, Some(&other)), 4, options)?)
+        Ok(super::together(&ctx, (&m, &text), (&f, Some(&other)), options)?)
     }
 }
 
-fn nearest(f: &Feature, other: Option<&Sae>, arg: usize, map: Options) -> Result<Table> {
-    let mut read = options(arg, map);
+fn nearest(f: &Feature, other: Option<&Sae>, map: Options) -> Result<Table> {
+    let mut read = options(map);
     let rows = read.size("rows", 10)?;
     read.finish()?;
     let found = near::by_direction((&f.sae.core, f.index), other.map(|other| &other.core), rows)?;
@@ -151,10 +153,9 @@ fn together(
     ctx: &NativeCallContext,
     (m, text): (&Model, &Text),
     (f, other): (&Feature, Option<&Sae>),
-    arg: usize,
     map: Options,
 ) -> Result<Table> {
-    let (env, mut read) = (env(ctx)?, options(arg, map));
+    let (env, mut read) = (env(ctx)?, options(map));
     let rows = read.size("rows", 10)?;
     read.finish()?;
     let (one, other) = ((&f.sae.core, f.index), other.map(|other| &other.core));

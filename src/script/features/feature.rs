@@ -112,7 +112,7 @@ fn know(ctx: &NativeCallContext, s: &mut Sae) -> Result<()> {
 fn listed(indices: &Dynamic, s: &Sae, ctx: &NativeCallContext) -> Result<Dynamic> {
     if let Some((start, end)) = range(indices) {
         if end.checked_sub(start).is_none_or(|count| count > s.core.d_sae() as i64) {
-            return Err(given(0, "indices", indices).refuse(&format!("indices of the {}", s.short())));
+            return Err(given("indices", indices).refuse(&format!("indices of the {}", s.short())));
         }
         return Ok((start..end).map(Dynamic::from).collect::<Array>().into());
     }
@@ -139,7 +139,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn feature(ctx: NativeCallContext, s: &mut Sae, index: Any) -> Fallible<Feature> {
         super::know(&ctx, s)?;
-        Ok(Feature::at(s, &given(0, "index", &index))?)
+        Ok(Feature::at(s, &given("index", &index))?)
     }
 
     /// Several features of the dictionary, by their indices: an array, a tensor of integers, or a range; or by their
@@ -156,7 +156,7 @@ pub mod methods {
     pub fn features(ctx: NativeCallContext, s: &mut Sae, indices: Any) -> Fallible<Array> {
         super::know(&ctx, s)?;
         let indices = super::listed(&indices, s, &ctx)?;
-        let features = given(0, "indices", &indices).elements().iter().map(|index| Feature::at(s, index)).collect();
+        let features = given("indices", &indices).elements().iter().map(|index| Feature::at(s, index)).collect();
         let features: Result<Vec<Feature>> = features;
         Ok(features?.into_iter().map(Dynamic::from).collect())
     }

@@ -141,13 +141,13 @@ pub mod functions {
         token: Any,
         options: Options,
     ) -> Fallible<Ranking> {
-        let (env, mut read) = (env(&ctx)?, super::options(4, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
         let candidates = read.size("candidates", super::CANDIDATES)?;
         let context = read.get("context", Given::size)?;
         read.finish()?;
-        let context = super::context(m.config(), context).map_err(|e| e.arg(4))?;
-        let tokens = super::token_argument(&m, &given(3, "token", &token)).map_err(|e| e.arg(3))?;
+        let context = super::context(m.config(), context).map_err(|e| e.about("options"))?;
+        let tokens = super::token_argument(&m, &given("token", &token)).map_err(|e| e.about("token"))?;
         let tokenizer = m.tokenizer()?;
         let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
         let rows = Some(most.div_ceil(context).max(1));
@@ -172,7 +172,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(ranking: &mut Ranking, index: Int) -> Fallible<Feature> {
-        let place = counted(&given(0, "index", &index), ranking.found.found.len(), "a ranking", "feature")?;
+        let place = counted(&given("index", &index), ranking.found.found.len(), "a ranking", "feature")?;
         Ok(ranking.feature(&ranking.found.found[place]))
     }
 

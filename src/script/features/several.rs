@@ -20,7 +20,7 @@ impl Several {
         let mut several = Self { saes: Vec::new(), features: Vec::new(), names: Vec::new() };
         let elements = given.elements();
         if elements.is_empty() {
-            return Err(err!(Argument, "expected at least one feature for `f`, found an empty array").arg(1));
+            return Err(err!(Argument, "expected at least one feature for `f`, found an empty array").about("f"));
         }
         for element in elements {
             let feature = element.handle::<Feature>().ok_or_else(|| {

@@ -55,7 +55,7 @@ impl Asked {
                 [("error", self.rest.is_some()), ("others", self.others.is_some()), ("site", self.site.is_some())];
             return match all.iter().find(|(_, is_asked)| *is_asked) {
                 Some((key, _)) => {
-                    Err(err!(Argument, "expected features beside the option `{key}`, found a site").arg(0))
+                    Err(err!(Argument, "expected features beside the option `{key}`, found a site").about("what"))
                 }
                 None => Ok(None),
             };
@@ -149,7 +149,7 @@ fn one_dictionary(features: &[Feature]) -> Result<Sae> {
                 "expected features of one dictionary, found some of the {first} and some of the {other}"
             )
             .hint("make a hook for each dictionary: hooks act in the order that they are given in")
-            .arg(0))
+            .about("what"))
         }
     }
 }

@@ -84,10 +84,10 @@ impl Hook {
         &self.site
     }
 
-    /// One hook or an array of them, as argument `arg`.
-    pub fn list(arg: usize, value: &Dynamic) -> Result<Vec<Hook>> {
+    /// One hook or an array of them.
+    pub fn list(value: &Dynamic) -> Result<Vec<Hook>> {
         let one = |value: &Dynamic| value.read_lock::<Hook>().map(|hook| hook.clone());
-        let refusal = || given(arg, "hooks", value).refuse("a hook or an array of hooks");
+        let refusal = || given("hooks", value).refuse("a hook or an array of hooks");
         match value.read_lock::<Array>() {
             Some(array) => array.iter().map(|value| one(value).ok_or_else(refusal)).collect(),
             None => Ok(vec![one(value).ok_or_else(refusal)?]),

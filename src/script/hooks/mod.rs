@@ -25,7 +25,7 @@ use crate::tensor::{Device, Tensor};
 
 /// A hook on a site or on features.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
-    Ok(Hook::on(what, &given(0, "place", place), read, &env(ctx)?.task)?)
+    Ok(Hook::on(what, &given("place", place), read, &env(ctx)?.task)?)
 }
 
 /// What a run recorded, from a cache or a run.
@@ -37,11 +37,12 @@ fn recorded(value: &Dynamic) -> Option<Arc<Recorded>> {
 }
 
 /// Numbers that a hook works with: one, or some in a tensor or an array.
-fn amount(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
-    match given(index, name, value).number() {
+fn amount(name: &str, value: &Dynamic) -> Result<Tensor> {
+    match given(name, value).number() {
         Ok(number) => Ok(Tensor::new(number, &Device::Cpu)?),
-        Err(_) => values(index, name, value)
-            .map_err(|_| given(index, name, value).refuse("a number, a tensor or an array of numbers")),
+        Err(_) => {
+            values(name, value).map_err(|_| given(name, value).refuse("a number, a tensor or an array of numbers"))
+        }
     }
 }
 
@@ -49,9 +50,9 @@ fn source(value: &Dynamic) -> Result<Source> {
     if let Some(cache) = recorded(value) {
         return Ok(Source::Cache(cache));
     }
-    amount(1, "from", value)
+    amount("from", value)
         .map(Source::Tensor)
-        .map_err(|_| given(1, "from", value).refuse("a cache, a run, a number, a tensor or an array of numbers"))
+        .map_err(|_| given("from", value).refuse("a cache, a run, a number, a tensor or an array of numbers"))
 }
 
 #[export_module(manifest)]
@@ -85,7 +86,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn zero(ctx: NativeCallContext, place: Any, options: Options) -> Fallible<Hook> {
-        super::hook(&ctx, What::Act(Action::Zero), &place, super::options(1, options))
+        super::hook(&ctx, What::Act(Action::Zero), &place, super::options(options))
     }
 
     /// A hook that replaces what flows at a site, or the codes of features, by the mean of what was recorded there.
@@ -113,9 +114,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mean(ctx: NativeCallContext, place: Any, data: Any, options: Options) -> Fallible<Hook> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let by_position = read.flag("by_position", false)?;
-        let cache = super::recorded(&data).ok_or_else(|| given(1, "data", &data).refuse("a cache or a run"))?;
+        let cache = super::recorded(&data).ok_or_else(|| given("data", &data).refuse("a cache or a run"))?;
         super::hook(&ctx, What::Act(Action::Mean { cache, by_position }), &place, read)
     }
 
@@ -145,7 +146,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn patch(ctx: NativeCallContext, place: Any, from: Any, options: Options) -> Fallible<Hook> {
-        super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(2, options))
+        super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(options))
     }
 
     /// A hook that adds a vector or a number, times a scale, to what flows at a site, or to the codes of features.
@@ -168,14 +169,14 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn add(ctx: NativeCallContext, place: Any, vector: Any, scale: Num, options: Options) -> Fallible<Hook> {
-        let (vector, scale) = (super::amount(1, "vector", &vector)?, given(2, "scale", &scale).number()?);
-        super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(3, options))
+        let (vector, scale) = (super::amount("vector", &vector)?, given("scale", &scale).number()?);
+        super::hook(&ctx, What::Act(Action::Add { vector, scale }), &place, super::options(options))
     }
 
     #[rhai_fn(name = "add", return_raw)]
     pub fn add_once(ctx: NativeCallContext, place: Any, vector: Any, options: Options) -> Fallible<Hook> {
-        let vector = super::amount(1, "vector", &vector)?;
-        super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(2, options))
+        let vector = super::amount("vector", &vector)?;
+        super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(options))
     }
 
     /// A hook that multiplies what flows at a site, or the codes of features, by a number.
@@ -197,8 +198,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn scale(ctx: NativeCallContext, place: Any, factor: Num, options: Options) -> Fallible<Hook> {
-        let factor = given(1, "factor", &factor).number()?;
-        super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(2, options))
+        let factor = given("factor", &factor).number()?;
+        super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(options))
     }
 
     /// A hook that gives what flows at a site, or the codes of features, to a function and puts what it returns in its
@@ -235,7 +236,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
         let function = Function { function, takes_one: Rc::default() };
-        super::hook(&ctx, What::Edit(function), &place, super::options(2, options))
+        super::hook(&ctx, What::Edit(function), &place, super::options(options))
     }
 }
 

@@ -146,7 +146,7 @@ impl Handle for Cache {
 }
 
 pub fn save(env: &Env, path: &str, named: Named) -> Result<()> {
-    write_file(&env.files, Path::new(path), &Content::Named(named), &env.task).map_err(|e| e.arg(0))
+    write_file(&env.files, Path::new(path), &Content::Named(named), &env.task).map_err(|e| e.about("path"))
 }
 
 #[export_module(manifest)]
@@ -172,11 +172,11 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
-        let mut read = super::options(2, options);
-        let asked = Asked::read(2, &mut read)?;
+        let mut read = super::options(options);
+        let asked = Asked::read(&mut read)?;
         let positions = read.get("pos", Given::integers)?;
         read.finish()?;
-        let places = super::places(m.config(), 1, &sites)?;
+        let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
         asked
             .run(&ctx, m, |hooks, task| m.decoder().cache(&input.batch, Ask { hooks, places, positions }, task))
@@ -252,10 +252,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn mean(cache: &mut Cache, site: &str, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let by_position = read.flag("by_position", false)?;
         read.finish()?;
-        let place = super::place(cache.activations().config(), 0, site)?;
+        let place = super::place(cache.activations().config(), site)?;
         Ok(cache.activations().mean(place, by_position)?)
     }
 

@@ -76,11 +76,11 @@ fn choice(read: &mut OptionReader, env: &Env) -> Result<Choice> {
 /// `in_words` says whether the caller wants texts, and not only ids.
 fn generated(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options, in_words: bool) -> Fallible<Generated> {
     let env = env(ctx)?;
-    let mut read = options(1, map);
-    let asked = Asked::read(1, &mut read)?;
+    let mut read = options(map);
+    let asked = Asked::read(&mut read)?;
     let mut choice = choice(&mut read, &env)?;
     let stops = match read.value("stop") {
-        Some(stop) => Stops::read(&given(1, "stop", &stop), m)?,
+        Some(stop) => Stops::read(&given("stop", &stop), m)?,
         None => Stops { ids: m.config().eos.clone(), ..Stops::default() },
     };
     read.finish()?;

@@ -20,7 +20,7 @@ fn tracked(returned: &Dynamic) -> Result<Tensor> {
             .hint(
                 "compute it by arithmetic, indexing, sums, means and softmax; `.item()` and the like lose the way back",
             )
-            .arg(1)
+            .about("loss")
     })
 }
 
@@ -59,13 +59,15 @@ pub mod methods {
         sites: Any,
         options: Options,
     ) -> Fallible<Cache> {
-        let mut read = super::options(3, options);
-        let asked = Asked::read(3, &mut read)?;
+        let mut read = super::options(options);
+        let asked = Asked::read(&mut read)?;
         let wanted = Wanted::read(&mut read)?;
         read.finish()?;
-        let places = super::places(m.config(), 2, &sites)?;
+        let places = super::places(m.config(), &sites)?;
         if places.is_empty() {
-            return Err(err!(Argument, "expected at least one site to take gradients at, found none").arg(2).into());
+            return Err(err!(Argument, "expected at least one site to take gradients at, found none")
+                .about("sites")
+                .into());
         }
         let input = asked.input(&ctx, m, &x)?;
         let calls = Calls::new(&ctx);

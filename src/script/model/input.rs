@@ -29,23 +29,21 @@ pub struct Input {
 pub struct Asked {
     hooks: Vec<Hook>,
     bos: Option<bool>,
-    /// Which argument the options are.
-    arg: usize,
 }
 
 impl Asked {
-    /// Reads these options, which stand as argument `arg`.
-    pub fn read(arg: usize, options: &mut OptionReader) -> Result<Self> {
+    /// Reads these options.
+    pub fn read(options: &mut OptionReader) -> Result<Self> {
         let hooks = match options.value("hooks") {
-            Some(value) => Hook::list(arg, &value)?,
+            Some(value) => Hook::list(&value)?,
             None => Vec::new(),
         };
-        Ok(Self { hooks, bos: options.get("bos", Given::flag)?, arg })
+        Ok(Self { hooks, bos: options.get("bos", Given::flag)? })
     }
 
     /// What stands as the first argument of the call.
     pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
-        Reader { by: model, bos: self.bos, task: &env(ctx)?.task, arg: 0 }.input(x)
+        Reader { by: model, bos: self.bos, task: &env(ctx)?.task, name: "x" }.input(x)
     }
 
     /// Runs `work` with the hooks; what a function of the script throws within it comes out as it was thrown.
@@ -67,19 +65,19 @@ impl Asked {
         work: impl FnOnce(Vec<Bound>, &Task) -> Result<T>,
     ) -> Fallible<T> {
         let bound = self.hooks.iter().map(|hook| hook.bound(model.core(), calls));
-        let bound = bound.collect::<Result<Vec<_>>>().map_err(|e| e.arg(self.arg))?.into_iter().flatten().collect();
+        let bound = bound.collect::<Result<Vec<_>>>().map_err(|e| e.about("hooks"))?.into_iter().flatten().collect();
         calls.outcome(work(bound, &env(ctx)?.task))
     }
 }
 
 /// The ids of one text, given as text, tokens or ids.
-pub fn one_text(ctx: &NativeCallContext, model: &Model, arg: usize, x: &Dynamic) -> Result<Vec<u32>> {
-    Reader { by: model, bos: None, task: &env(ctx)?.task, arg }.row(x)
+pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &Dynamic) -> Result<Vec<u32>> {
+    Reader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
 }
 
 /// What the first argument of a call gives to anything that predicts tokens.
 pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
-    Reader { by, bos: None, task: &env(ctx)?.task, arg: 0 }.input(x)
+    Reader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
 }
 
 /// What reads tokens.
@@ -109,13 +107,13 @@ struct Reader<'a> {
     by: &'a dyn Reads,
     bos: Option<bool>,
     task: &'a Task,
-    arg: usize,
+    name: &'static str,
 }
 
 impl Reader<'_> {
     fn input(&self, x: &Dynamic) -> Result<Input> {
         if let Some(text) = x.read_lock::<Text>() {
-            return Ok(Input { batch: self.packed(&text).map_err(|e| e.arg(self.arg))?, several: true });
+            return Ok(Input { batch: self.packed(&text).map_err(|e| e.about(self.name))?, several: true });
         }
         let rows = match (x.read_lock::<Array>(), x.read_lock::<Tensor>()) {
             (Some(array), _) if !is_ids(&array) => Some(array.iter().map(|row| self.row(row)).collect::<Result<_>>()?),
@@ -127,7 +125,7 @@ impl Reader<'_> {
             Some(rows) => rows,
             None => vec![self.row(x)?],
         };
-        Ok(Input { batch: Batch::new(rows).map_err(|e| e.arg(self.arg))?, several })
+        Ok(Input { batch: Batch::new(rows).map_err(|e| e.about(self.name))?, several })
     }
 
     /// A text in rows as long as the model's context.
@@ -142,20 +140,20 @@ impl Reader<'_> {
     fn row(&self, x: &Dynamic) -> Result<Vec<u32>> {
         if let Some(text) = x.read_lock::<rhai::ImmutableString>() {
             let tokens = self.by.tokenizer().and_then(|tokenizer| tokenizer.encode(&text, self.bos, self.task));
-            return Ok(tokens.map_err(|e| e.arg(self.arg))?.ids);
+            return Ok(tokens.map_err(|e| e.about(self.name))?.ids);
         }
         if self.bos.is_some() {
             return Err(err!(Argument, "expected a text to go with `bos`, found what is in tokens already")
                 .hint("`bos` is an option of `m.tokens`, too")
-                .arg(self.arg));
+                .about(self.name));
         }
         if let Some(tokens) = x.read_lock::<Tokens>() {
             return Ok(tokens.ids.clone());
         }
         match (x.read_lock::<Array>(), x.read_lock::<Tensor>()) {
-            (Some(array), _) if array.is_empty() || is_ids(&array) => self.ids(given(self.arg, "x", x).integers()?),
+            (Some(array), _) if array.is_empty() || is_ids(&array) => self.ids(given(self.name, x).integers()?),
             (_, Some(ids)) if ids.rank() == 1 => self.rows(&ids.unsqueeze(0)?).map(|rows| rows.concat()),
-            _ => Err(given(self.arg, "x", x).refuse("a text, tokens or token ids")),
+            _ => Err(given(self.name, x).refuse("a text, tokens or token ids")),
         }
     }
 
@@ -165,7 +163,7 @@ impl Reader<'_> {
             let found = ids.dtype().as_str();
             return Err(err!(Argument, "expected integers as token ids, found a tensor of {found}")
                 .hint("t.to(\"i64\") makes integers of it")
-                .arg(self.arg));
+                .about(self.name));
         }
         let rows = dtype::cast(ids, DType::I64)?.to_vec2::<i64>()?;
         rows.into_iter().map(|row| self.ids(row)).collect()
@@ -173,7 +171,7 @@ impl Reader<'_> {
 
     fn ids(&self, ids: Vec<i64>) -> Result<Vec<u32>> {
         let vocab = self.by.vocab();
-        ids.into_iter().map(|id| token_id(id, vocab).map_err(|e| e.arg(self.arg))).collect()
+        ids.into_iter().map(|id| token_id(id, vocab).map_err(|e| e.about(self.name))).collect()
     }
 }
 

@@ -147,7 +147,7 @@ fn json_map(given: &Given) -> Result<serde_json::Map<String, Value>> {
 }
 
 fn dtype_option(read: &mut OptionReader) -> Result<DType> {
-    Ok(read.get("dtype", |given| dtype::parse(&given.text()?).map_err(|e| e.arg(1)))?.unwrap_or(DType::F32))
+    Ok(read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32))
 }
 
 #[export_module(manifest)]
@@ -176,7 +176,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let options = load::Options {
             dtype: super::dtype_option(&mut read)?,
             device: env.device.clone(),
@@ -185,7 +185,7 @@ pub mod functions {
             tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
         };
         read.finish()?;
-        let model = model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into();
+        let model = model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into();
         env.models.remember(&model);
         Ok(model)
     }
@@ -223,12 +223,13 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn init(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let dtype = super::dtype_option(&mut read)?;
         let mut random = env.random.generator(read.seed()?);
         let tokenizer = super::tokenizer(&mut read)?;
         read.finish()?;
-        let (config, published) = init::described(&super::json_of(&config.into(), &env.task)?).map_err(|e| e.arg(0))?;
+        let (config, published) =
+            init::described(&super::json_of(&config.into(), &env.task)?).map_err(|e| e.about("config"))?;
         let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
         let decoder = Arc::new(Decoder::new(config, weights));
         Ok(model::Model {
@@ -257,7 +258,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, m: &mut Model, path: &str) -> Fallible<()> {
         let env = env(&ctx)?;
-        m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.arg(0))?;
+        m.core().save(&env.files, Path::new(path), &env.task).map_err(|e| e.about("path"))?;
         Ok(())
     }
 }

@@ -13,25 +13,25 @@ use crate::script::report::parts::counted;
 use crate::script::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
-/// The places that one name or several stand for, which stand as argument `arg`.
-pub fn places(config: &Config, arg: usize, sites: &Dynamic) -> Result<Vec<Place>> {
-    let names = given(arg, "sites", sites).texts()?;
+/// The places that one name or several stand for.
+pub fn places(config: &Config, sites: &Dynamic) -> Result<Vec<Place>> {
+    let names = given("sites", sites).texts()?;
     let each = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();
-    Ok(each.map_err(|e| e.arg(arg))?.concat())
+    Ok(each.map_err(|e| e.about("sites"))?.concat())
 }
 
-/// The one place that a name stands for, which stands as argument `arg`.
-pub fn place(config: &Config, arg: usize, site: &str) -> Result<Place> {
-    match select(config, site).map_err(|e| e.arg(arg))?[..] {
+/// The one place that a name stands for.
+pub fn place(config: &Config, site: &str) -> Result<Place> {
+    match select(config, site).map_err(|e| e.about("sites"))?[..] {
         [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).arg(arg)),
+        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).about("sites")),
     }
 }
 
 /// A layer and a head of it, which stand as arguments 0 and 1.
 fn head(config: &Config, layer: &Dynamic, head: &Dynamic) -> Result<(usize, usize)> {
-    let layer = counted(&given(0, "layer", layer), config.layers, "a model", "layer")?;
-    Ok((layer, counted(&given(1, "head", head), config.heads, "a layer", "head")?))
+    let layer = counted(&given("layer", layer), config.layers, "a model", "layer")?;
+    Ok((layer, counted(&given("head", head), config.heads, "a layer", "head")?))
 }
 
 fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
@@ -96,7 +96,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "sites", pure, return_raw)]
     pub fn sites_of(m: &mut Model, sites: Any) -> Fallible<Array> {
-        Ok(super::named(super::places(m.config(), 0, &sites)?))
+        Ok(super::named(super::places(m.config(), &sites)?))
     }
 
     /// A table of the kinds of sites that the model has: what flows at each, and its name in TransformerLens.
@@ -141,7 +141,7 @@ pub mod methods {
         let weights = m.decoder().weights();
         match lens::weight(weights, m.config(), name)? {
             Some(weight) => Ok(weight),
-            None => Ok(weights.get(m.config(), name).map_err(|e| e.arg(0))?),
+            None => Ok(weights.get(m.config(), name).map_err(|e| e.about("name"))?),
         }
     }
 

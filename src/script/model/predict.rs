@@ -30,15 +30,15 @@ pub fn table(tokenizer: Option<&Tokenizer>, found: Vec<Prediction>) -> Table {
 }
 
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {
-    let mut read = options(2, map);
-    let asked = Asked::read(2, &mut read)?;
+    let mut read = options(map);
+    let asked = Asked::read(&mut read)?;
     let position = read.get("pos", Given::integer)?.unwrap_or(-1);
     read.finish()?;
-    let k = given(1, "k", k).size()?;
+    let k = given("k", k).size()?;
     let input = asked.input(ctx, m, x)?;
     if input.batch.rows().len() != 1 {
         let found = input.batch.rows().len();
-        return Err(err!(Argument, "expected one text to predict from, found {found}").arg(0).into());
+        return Err(err!(Argument, "expected one text to predict from, found {found}").about("x").into());
     }
     let found = asked.run(ctx, m, |hooks, task| {
         let logits = m.decoder().logits(&input.batch, hooks, task)?;

@@ -88,8 +88,8 @@ fn usual_places(m: &Model) -> Vec<Place> {
 
 /// The loss of each token but the first, for each text.
 fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> Fallible<(Vec<Tensor>, bool)> {
-    let mut read = options(1, map);
-    let asked = Asked::read(1, &mut read)?;
+    let mut read = options(map);
+    let asked = Asked::read(&mut read)?;
     let windowed = read.flag("windowed", false)?;
     read.finish()?;
     let input = asked.input(ctx, m, x)?;
@@ -125,7 +125,7 @@ fn mean(losses: &[Tensor]) -> Result<f64> {
         total += number(&dtype::cast(loss, DType::F64)?, Reduction::Sum)?.as_f64();
     }
     match losses.iter().map(Tensor::elem_count).sum::<usize>() {
-        0 => Err(err!(Argument, "expected at least two tokens, found texts of one: the first has no loss").arg(0)),
+        0 => Err(err!(Argument, "expected at least two tokens, found texts of one: the first has no loss").about("x")),
         count => Ok(total / count as f64),
     }
 }
@@ -156,8 +156,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn logits(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
-        let asked = Asked::read(1, &mut read)?;
+        let mut read = super::options(options);
+        let asked = Asked::read(&mut read)?;
         let wanted = Wanted::read(&mut read)?;
         read.finish()?;
         let input = asked.input(&ctx, m, &x)?;
@@ -187,13 +187,13 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn run(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Run> {
-        let mut read = super::options(1, options);
-        let asked = Asked::read(1, &mut read)?;
+        let mut read = super::options(options);
+        let asked = Asked::read(&mut read)?;
         let sites = read.value("sites");
         let positions = read.get("pos", Given::integers)?;
         read.finish()?;
         let places = match sites {
-            Some(sites) => super::places(m.config(), 1, &sites)?,
+            Some(sites) => super::places(m.config(), &sites)?,
             None => super::usual_places(m),
         };
         let input = asked.input(&ctx, m, &x)?;

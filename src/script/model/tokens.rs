@@ -81,10 +81,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let bos = read.get("bos", Given::flag)?;
         read.finish()?;
-        Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+        Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 
     /// The text that tokens make; special ones are shown.
@@ -97,8 +97,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn text(ctx: NativeCallContext, m: &mut Model, tokens: Any) -> Fallible<String> {
-        let ids = one_text(&ctx, m, 0, &tokens)?;
-        Ok(m.tokenizer()?.decode(&ids).map_err(|e| e.arg(0))?)
+        let ids = one_text(&ctx, m, "tokens", &tokens)?;
+        Ok(m.tokenizer()?.decode(&ids).map_err(|e| e.about("tokens"))?)
     }
 
     /// The id of the one token that a text is; an error says how a text splits that is several.
@@ -111,7 +111,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn token(ctx: NativeCallContext, m: &mut Model, text: &str) -> Fallible<i64> {
-        Ok(i64::from(m.tokenizer()?.token(text, &env(&ctx)?.task).map_err(|e| e.arg(0))?))
+        Ok(i64::from(m.tokenizer()?.token(text, &env(&ctx)?.task).map_err(|e| e.about("text"))?))
     }
 
     /// The ids of all tokens whose text, its leading space left off, begins with a text.
@@ -124,7 +124,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn token_set(m: &mut Model, text: &str) -> Fallible<Array> {
-        let ids = m.tokenizer()?.token_set(text).map_err(|e| e.arg(0))?;
+        let ids = m.tokenizer()?.token_set(text).map_err(|e| e.about("text"))?;
         Ok(ids.into_iter().map(|id| Dynamic::from(i64::from(id))).collect())
     }
 }
@@ -221,7 +221,7 @@ pub mod parts {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn positions(tokens: &mut Tokens, word: &str) -> Fallible<Array> {
-        let places = tokens.positions(word).map_err(|e| e.arg(0))?;
+        let places = tokens.positions(word).map_err(|e| e.about("word"))?;
         Ok(places.into_iter().map(|(first, last)| super::numbers([first, last])).collect())
     }
 

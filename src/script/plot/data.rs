@@ -10,7 +10,6 @@ use crate::tensor::{DType, Device, Tensor, dtype};
 /// One argument or option that holds data.
 #[derive(Clone, Copy)]
 pub struct Data<'a> {
-    pub arg: usize,
     pub name: &'a str,
     pub value: &'a Dynamic,
 }
@@ -23,7 +22,7 @@ pub type Matrix = (usize, usize, Vec<f64>);
 
 impl Data<'_> {
     pub fn refuse(&self, wanted: &str) -> Error {
-        given(self.arg, self.name, self.value).refuse(wanted)
+        given(self.name, self.value).refuse(wanted)
     }
 
     fn inner<'a>(&'a self, value: &'a Dynamic) -> Data<'a> {
@@ -36,7 +35,7 @@ impl Data<'_> {
         if let Some(tensor) = self.value.read_lock::<Tensor>() {
             return values(&tensor);
         }
-        let given = given(self.arg, self.name, self.value);
+        let given = given(self.name, self.value);
         let has_gaps = self.value.read_lock::<Array>().is_some_and(|list| list.iter().any(Dynamic::is_unit));
         if !has_gaps {
             return given.numbers();
@@ -62,7 +61,7 @@ impl Data<'_> {
         if !nested {
             return Ok(vec![(String::new(), self.numbers()?)]);
         }
-        let list = given(self.arg, self.name, self.value).list()?;
+        let list = given(self.name, self.value).list()?;
         let lists: Result<Vec<Vec<f64>>> = list.iter().map(|value| self.inner(value).numbers()).collect();
         Ok(numbered(lists?))
     }
@@ -75,18 +74,18 @@ impl Data<'_> {
                 ref other => {
                     Err(err!(Shape, "expected a tensor of two dimensions for `{}`, found shape {other:?}", self.name)
                         .hint("choose a slice of it, or reshape it")
-                        .arg(self.arg))
+                        .about(self.name))
                 }
             };
         }
-        let list = given(self.arg, self.name, self.value).list().map_err(|_| self.refuse("a matrix"))?;
+        let list = given(self.name, self.value).list().map_err(|_| self.refuse("a matrix"))?;
         let rows: Result<Vec<Vec<f64>>> = list.iter().map(|row| self.inner(row).numbers()).collect();
         let rows = rows?;
         let columns = rows.first().map_or(0, Vec::len);
         if let Some((i, row)) = rows.iter().enumerate().find(|(_, row)| row.len() != columns) {
             let found =
                 format!("expected rows of one length, found {columns} values in row 0 and {} in row {i}", row.len());
-            return Err(err!(Shape, "{found}").arg(self.arg));
+            return Err(err!(Shape, "{found}").about(self.name));
         }
         Ok((rows.len(), columns, rows.concat()))
     }
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     fn series(value: Dynamic) -> Result<Vec<Named>> {
-        Data { arg: 0, name: "data", value: &value }.series()
+        Data { name: "data", value: &value }.series()
     }
 
     fn list(values: &[f64]) -> Dynamic {
@@ -137,13 +136,13 @@ mod tests {
         let map: Map = [("b".into(), list(&[1.0])), ("a".into(), list(&[2.0]))].into();
         assert_eq!(series(map.into()), Ok(vec![("a".into(), vec![2.0]), ("b".into(), vec![1.0])]));
         assert!(series(Dynamic::from(tensor(&[1, 2, 3]))).unwrap_err().message.contains("shape [1, 2, 3]"));
-        assert_eq!(series("x".into()).unwrap_err().arg, Some(0));
+        assert_eq!(series("x".into()).unwrap_err().about.as_deref(), Some("data"));
     }
 
     #[test]
     fn rows_of_different_lengths_are_no_matrix() {
         let ragged: Dynamic = Array::from([list(&[1.0, 2.0]), list(&[3.0])]).into();
-        let error = Data { arg: 0, name: "data", value: &ragged }.matrix().unwrap_err();
+        let error = Data { name: "data", value: &ragged }.matrix().unwrap_err();
         assert_eq!(error.message, "expected rows of one length, found 2 values in row 0 and 1 in row 1");
     }
 }

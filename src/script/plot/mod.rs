@@ -174,17 +174,17 @@ pub mod functions {
 }
 
 fn line_chart(data: &Dynamic, map: Map) -> Result<Chart> {
-    let mut options = read(1, map);
-    let mut named = Data { arg: 0, name: "data", value: data }.series()?;
-    options::renamed(&mut options, 1, data, &mut named)?;
+    let mut options = read(map);
+    let mut named = Data { name: "data", value: data }.series()?;
+    options::renamed(&mut options, data, &mut named)?;
     let x_values = options.value("x_values");
-    let x = x_values.map(|value| Data { arg: 1, name: "x_values", value: &value }.numbers()).transpose()?;
+    let x = x_values.map(|value| Data { name: "x_values", value: &value }.numbers()).transpose()?;
     let labels = options.get("labels", Given::labels)?;
     if labels.is_some() && named.len() != 1 {
-        return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).arg(1));
+        return Err(err!(Argument, "expected one series with `labels`, found {}", named.len()).about("labels"));
     }
     let band = options.flag("band", false)?;
-    let spreads = options::spreads(&mut options, 1, data, &named)?;
+    let spreads = options::spreads(&mut options, data, &named)?;
     let series = named.into_iter().zip(spreads).map(|((name, y), mut spread)| {
         if let Some(spread) = &mut spread {
             spread.band = band;
@@ -196,31 +196,31 @@ fn line_chart(data: &Dynamic, map: Map) -> Result<Chart> {
     options::title_and_size(&mut options, &mut chart)?;
     options::x_axis(&mut options, &mut chart.x)?;
     options::y_axis(&mut options, &mut chart.y)?;
-    options::legend_and_marks(&mut options, 1, &mut chart)?;
+    options::legend_and_marks(&mut options, &mut chart)?;
     options.finish()?;
     checked(chart)
 }
 
 fn bar_chart(data: &Dynamic, map: Map) -> Result<Chart> {
-    let mut options = read(1, map);
+    let mut options = read(map);
     let (names, mut named) = match pairs(data)? {
         Some((names, values)) => (Some(names), vec![(String::new(), values)]),
-        None => (None, Data { arg: 0, name: "data", value: data }.series()?),
+        None => (None, Data { name: "data", value: data }.series()?),
     };
-    options::renamed(&mut options, 1, data, &mut named)?;
-    let spreads = options::spreads(&mut options, 1, data, &named)?;
+    options::renamed(&mut options, data, &mut named)?;
+    let spreads = options::spreads(&mut options, data, &named)?;
     let length = named.first().map_or(0, |(_, values)| values.len());
     let numbered = || (0..length).map(|i| i.to_string()).collect();
     let labels = options.get("labels", Given::labels)?;
     if labels.is_some() && names.is_some() {
-        options::refuse_beside_map("labels", 1, data)?;
+        options::refuse_beside_map("labels", data)?;
     }
     let categories = labels.or(names).unwrap_or_else(numbered);
     let series = named.into_iter().zip(spreads).map(|((name, values), spread)| Bars { name, values, spread });
     let mut chart = Chart::bar(categories, series.collect());
     options::title_and_size(&mut options, &mut chart)?;
     options::y_axis(&mut options, &mut chart.y)?;
-    options::legend_and_marks(&mut options, 1, &mut chart)?;
+    options::legend_and_marks(&mut options, &mut chart)?;
     options.finish()?;
     checked(chart)
 }
@@ -231,7 +231,7 @@ fn pairs(data: &Dynamic) -> Result<Option<(Vec<String>, Vec<f64>)>> {
     if let Some(map) = data.read_lock::<Map>()
         && map.values().all(is_number)
     {
-        let number = |value: &Dynamic| given(0, "data", value).number();
+        let number = |value: &Dynamic| given("data", value).number();
         let values: Result<Vec<f64>> = map.values().map(number).collect();
         return Ok(Some((map.keys().map(|key| key.to_string()).collect(), values?)));
     }
@@ -244,51 +244,51 @@ fn pairs(data: &Dynamic) -> Result<Option<(Vec<String>, Vec<f64>)>> {
         return Ok(None);
     };
     let (names, numbers): (Vec<String>, Array) = found.into_iter().unzip();
-    Ok(Some((names, given(0, "data", &numbers.into()).numbers()?)))
+    Ok(Some((names, given("data", &numbers.into()).numbers()?)))
 }
 
 fn histogram_chart(values: &Dynamic, map: Map) -> Result<Chart> {
-    let mut options = read(1, map);
+    let mut options = read(map);
     let bins = Bins {
         count: options.get("bins", Given::size)?,
         log: options.flag("log", false)?,
         range: options.get("range", Given::range)?,
     };
-    let data = Data { arg: 0, name: "values", value: values };
+    let data = Data { name: "values", value: values };
     let named = if values.is_map() { data.series()? } else { vec![(String::new(), data.numbers()?)] };
-    let mut chart = chart::histogram(named, &bins).map_err(|e| e.arg(0))?;
+    let mut chart = chart::histogram(named, &bins).map_err(|e| e.about("values"))?;
     options::title_and_size(&mut options, &mut chart)?;
     options::y_axis(&mut options, &mut chart.y)?;
-    options::legend_and_marks(&mut options, 1, &mut chart)?;
+    options::legend_and_marks(&mut options, &mut chart)?;
     options.finish()?;
     checked(chart)
 }
 
 fn scatter_chart(xs: &Dynamic, ys: &Dynamic, map: Map) -> Result<Chart> {
-    let mut options = read(2, map);
-    let x = Data { arg: 0, name: "xs", value: xs }.numbers()?;
-    let y = Data { arg: 1, name: "ys", value: ys }.numbers()?;
+    let mut options = read(map);
+    let x = Data { name: "xs", value: xs }.numbers()?;
+    let y = Data { name: "ys", value: ys }.numbers()?;
     if x.len() != y.len() {
-        return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).arg(1));
+        return Err(err!(Shape, "expected as many ys as xs, found {} for {}", y.len(), x.len()).about("y"));
     }
     let labels = options.get("labels", Given::labels)?.unwrap_or_default();
     let all = Series { x, y, labels, ..Series::default() };
     let series = match options.get("groups", Given::labels)? {
-        Some(groups) => chart::grouped(&all, &groups).map_err(|e| e.arg(2))?,
+        Some(groups) => chart::grouped(&all, &groups).map_err(|e| e.about("groups"))?,
         None => vec![all],
     };
     let mut chart = Chart::scatter(series);
     options::title_and_size(&mut options, &mut chart)?;
     options::x_axis(&mut options, &mut chart.x)?;
     options::y_axis(&mut options, &mut chart.y)?;
-    options::legend_and_marks(&mut options, 2, &mut chart)?;
+    options::legend_and_marks(&mut options, &mut chart)?;
     options.finish()?;
     checked(chart)
 }
 
 fn heat_map(data: &Dynamic, map: Map) -> Result<Chart> {
-    let mut options = read(1, map);
-    let grid = make::grid(Data { arg: 0, name: "data", value: data }, &mut options)?;
+    let mut options = read(map);
+    let grid = make::grid(Data { name: "data", value: data }, &mut options)?;
     let mut chart = Chart::heat(grid);
     if let Content::Heat { colours, .. } = &mut chart.content {
         let centre = options.get("centre", Given::number)?.or(colours.centre);
@@ -308,6 +308,6 @@ fn checked(chart: Chart) -> Result<Chart> {
         }
         _ => chart.view().map(drop),
     }
-    .map_err(|e| if e.arg.is_none() { e.arg(0) } else { e })?;
+    .map_err(|e| e.about("values"))?;
     Ok(chart)
 }

@@ -37,18 +37,18 @@ pub fn y_axis(read: &mut OptionReader, axis: &mut Axis) -> Result<()> {
 }
 
 /// Legend and annotations, where there are series and axes.
-pub fn legend_and_marks(read: &mut OptionReader, arg: usize, chart: &mut Chart) -> Result<()> {
+pub fn legend_and_marks(read: &mut OptionReader, chart: &mut Chart) -> Result<()> {
     chart.legend = read.flag("legend", true)?;
     if let Some(value) = read.value("horizontal") {
-        let lines = places(Data { arg, name: "horizontal", value: &value })?;
+        let lines = places(Data { name: "horizontal", value: &value })?;
         chart.marks.extend(lines.into_iter().map(|(text, at)| Mark::Horizontal { at, text }));
     }
     if let Some(value) = read.value("vertical") {
-        let lines = places(Data { arg, name: "vertical", value: &value })?;
+        let lines = places(Data { name: "vertical", value: &value })?;
         chart.marks.extend(lines.into_iter().map(|(text, at)| Mark::Vertical { at, text }));
     }
     for text in read.get("texts", Given::list)?.unwrap_or_default() {
-        chart.marks.push(text_mark(arg, &text)?);
+        chart.marks.push(text_mark(&text)?);
     }
     Ok(())
 }
@@ -56,26 +56,26 @@ pub fn legend_and_marks(read: &mut OptionReader, arg: usize, chart: &mut Chart) 
 /// Where lines stand: a number, a list of them, or a map of names to numbers.
 fn places(data: Data) -> Result<Vec<(String, f64)>> {
     if let Some(map) = data.value.read_lock::<Map>() {
-        return map.iter().map(|(name, at)| Ok((name.to_string(), given(data.arg, name, at).number()?))).collect();
+        return map.iter().map(|(name, at)| Ok((name.to_string(), given(name, at).number()?))).collect();
     }
     Ok(data.numbers()?.into_iter().map(|at| (String::new(), at)).collect())
 }
 
-fn text_mark(arg: usize, value: &Dynamic) -> Result<Mark> {
-    let refuse = || given(arg, "texts", value).refuse("lists of [x, y, text]");
+fn text_mark(value: &Dynamic) -> Result<Mark> {
+    let refuse = || given("texts", value).refuse("lists of [x, y, text]");
     let parts = value.read_lock::<Array>().map(|list| list.to_vec()).ok_or_else(refuse)?;
     let [x, y, text] = <[Dynamic; 3]>::try_from(parts).map_err(|_| refuse())?;
-    let number = |value: &Dynamic| given(arg, "texts", value).number();
-    Ok(Mark::Text { x: number(&x)?, y: number(&y)?, text: given(arg, "texts", &text).text()? })
+    let number = |value: &Dynamic| given("texts", value).number();
+    Ok(Mark::Text { x: number(&x)?, y: number(&y)?, text: given("texts", &text).text()? })
 }
 
 /// Names given by the option, in place of numbers. The series of a map have names already.
-pub fn renamed(read: &mut OptionReader, arg: usize, data: &Dynamic, series: &mut [Named]) -> Result<()> {
+pub fn renamed(read: &mut OptionReader, data: &Dynamic, series: &mut [Named]) -> Result<()> {
     let Some(names) = read.get("names", Given::texts)? else { return Ok(()) };
-    refuse_beside_map("names", arg, data)?;
+    refuse_beside_map("names", data)?;
     if names.len() != series.len() {
         return Err(
-            err!(Shape, "expected one name for each series, found {} for {}", names.len(), series.len()).arg(arg)
+            err!(Shape, "expected one name for each series, found {} for {}", names.len(), series.len()).about("names")
         );
     }
     series.iter_mut().zip(names).for_each(|((name, _), given)| *name = given);
@@ -84,9 +84,9 @@ pub fn renamed(read: &mut OptionReader, arg: usize, data: &Dynamic, series: &mut
 
 /// A map's entries come in the order of their keys, whatever the order they were written in, so a list beside it would
 /// name the wrong ones without a word.
-pub fn refuse_beside_map(option: &str, arg: usize, data: &Dynamic) -> Result<()> {
+pub fn refuse_beside_map(option: &str, data: &Dynamic) -> Result<()> {
     match keys(data) {
-        Some(_) => Err(err!(Argument, "expected no `{option}` for a map, whose keys are the names").arg(arg)),
+        Some(_) => Err(err!(Argument, "expected no `{option}` for a map, whose keys are the names").about(option)),
         None => Ok(()),
     }
 }
@@ -96,9 +96,9 @@ fn keys(data: &Dynamic) -> Option<Vec<String>> {
 }
 
 /// The intervals of all series: `error`, the distance to both sides, or `lower` and `upper`, the ends themselves.
-pub fn spreads(read: &mut OptionReader, arg: usize, data: &Dynamic, series: &[Named]) -> Result<Vec<Option<Spread>>> {
+pub fn spreads(read: &mut OptionReader, data: &Dynamic, series: &[Named]) -> Result<Vec<Option<Spread>>> {
     let [error, lower, upper] = ["error", "lower", "upper"].map(|name| read.value(name).map(|value| (name, value)));
-    let alike = |(name, value): (&'static str, Dynamic)| matched(arg, name, &value, data, series);
+    let alike = |(name, value): (&'static str, Dynamic)| matched(name, &value, data, series);
     match (error, lower, upper) {
         (None, None, None) => Ok(vec![None; series.len()]),
         (Some(error), None, None) => {
@@ -109,20 +109,20 @@ pub fn spreads(read: &mut OptionReader, arg: usize, data: &Dynamic, series: &[Na
             let ends = alike(lower)?.into_iter().zip(alike(upper)?);
             Ok(ends.map(|(low, high)| Some(Spread { low, high, band: false })).collect())
         }
-        _ => Err(err!(Argument, "expected either `error`, or `lower` and `upper` together").arg(arg)),
+        _ => Err(err!(Argument, "expected either `error`, or `lower` and `upper` together").about("error")),
     }
 }
 
 /// The values of an option that is shaped like the data: key by key if the data are a map, else in order.
-fn matched(arg: usize, name: &str, value: &Dynamic, data: &Dynamic, series: &[Named]) -> Result<Vec<Vec<f64>>> {
+fn matched(name: &str, value: &Dynamic, data: &Dynamic, series: &[Named]) -> Result<Vec<Vec<f64>>> {
     let (wanted, found) = (keys(data), keys(value));
     if wanted != found {
         let shape =
             wanted.map_or("a list, like the data".into(), |keys| format!("a map with the keys {}", keys.join(", ")));
         let hint = "a map has the order of its keys, not the one it was written in, so values are matched by name";
-        return Err(given(arg, name, value).refuse(&shape).hint(hint));
+        return Err(given(name, value).refuse(&shape).hint(hint));
     }
-    let mut rows: Vec<Vec<f64>> = Data { arg, name, value }.series()?.into_iter().map(|(_, values)| values).collect();
+    let mut rows: Vec<Vec<f64>> = Data { name, value }.series()?.into_iter().map(|(_, values)| values).collect();
     // Names with one number each are one series.
     if let [(_, only)] = series
         && wanted.is_some()
@@ -132,7 +132,7 @@ fn matched(arg: usize, name: &str, value: &Dynamic, data: &Dynamic, series: &[Na
     }
     if rows.len() != series.len() {
         let message = format!("expected `{name}` for each of {} series, found {}", series.len(), rows.len());
-        return Err(err!(Shape, "{message}").arg(arg));
+        return Err(err!(Shape, "{message}").about(name));
     }
     Ok(rows)
 }

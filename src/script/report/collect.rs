@@ -25,7 +25,7 @@ const PAGE: usize = 100;
 pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {
     let mut items = Vec::new();
     list.iter().try_for_each(|value| collect(value, &mut items, task))?;
-    Report::new(name, items).map_err(|e| e.arg(0))
+    Report::new(name, items).map_err(|e| e.about("name"))
 }
 
 /// Adds the value as an item, lists of items one by one.

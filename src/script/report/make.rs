@@ -11,7 +11,7 @@ use crate::script::value::{Given, given, repr};
 use crate::{bail, err};
 
 pub fn table(rows: &Array, map: Map) -> Result<Table> {
-    let mut options = read(1, map);
+    let mut options = read(map);
     let named = options.get("columns", |given| given.texts())?;
     let title = options.text("title", "")?;
     options.finish()?;
@@ -22,12 +22,12 @@ pub fn table(rows: &Array, map: Map) -> Result<Table> {
         (None, None) => {
             return Err(err!(Argument, "expected rows that are maps, found lists without `columns`")
                 .hint("name the columns: table(rows, #{ columns: [\"a\", \"b\"] })")
-                .arg(0));
+                .about("rows"));
         }
     };
     if let Some(row) = rows.iter().find(|row| row.len() > columns.len()) {
         let error = err!(Shape, "expected at most {} values in a row, found {}", columns.len(), row.len());
-        return Err(error.arg(0));
+        return Err(error.about("rows"));
     }
     Ok(Table { title, columns, rows })
 }
@@ -42,7 +42,7 @@ fn by_name(maps: &[Map], named: Option<Vec<String>>) -> (Vec<String>, Vec<Vec<Ce
 }
 
 fn listed(row: &Dynamic) -> Result<Vec<Cell>> {
-    Ok(given(0, "rows", row).list()?.iter().map(cell).collect())
+    Ok(given("rows", row).list()?.iter().map(cell).collect())
 }
 
 fn cell(value: &Dynamic) -> Cell {
@@ -59,16 +59,16 @@ fn cell(value: &Dynamic) -> Cell {
 }
 
 pub fn heat_text(tokens: Array, values: &Dynamic, map: Map) -> Result<HeatText> {
-    let mut options = read(2, map);
+    let mut options = read(map);
     let (title, quantity) = (options.text("title", "")?, options.text("quantity", "")?);
     options.finish()?;
-    let tokens = given(0, "tokens", &tokens.into()).texts()?;
-    let values = Data { arg: 1, name: "values", value: values }.numbers()?;
+    let tokens = given("tokens", &tokens.into()).texts()?;
+    let values = Data { name: "values", value: values }.numbers()?;
     if tokens.is_empty() {
         bail!(Argument, "expected at least one token, found none");
     }
     let heat = HeatText { title, tokens, values, quantity };
-    heat.check().map_err(|e| e.arg(1))?;
+    heat.check().map_err(|e| e.about("values"))?;
     Ok(heat)
 }
 
@@ -95,7 +95,7 @@ pub fn grid(data: Data, read: &mut OptionReader) -> Result<Grid> {
             found.0,
             found.1
         );
-        return Err(error.arg(1));
+        return Err(error.about("values"));
     }
     grid.quantity = read.text("quantity", &grid.quantity)?;
     grid.title = read.text("title", &grid.title)?;
@@ -106,15 +106,15 @@ pub fn grid(data: Data, read: &mut OptionReader) -> Result<Grid> {
 
 /// A grid on its own.
 pub fn grid_alone(data: &Dynamic, map: Map) -> Result<Grid> {
-    let mut options = read(1, map);
-    let grid = grid(Data { arg: 0, name: "data", value: data }, &mut options)?;
+    let mut options = read(map);
+    let grid = grid(Data { name: "data", value: data }, &mut options)?;
     options.finish()?;
     Ok(grid)
 }
 
 /// A card of named facts.
 pub fn card(title: &str, fields: &Map, map: Map) -> Result<Card> {
-    let mut options = read(2, map);
+    let mut options = read(map);
     let body = options.get("body", Given::text)?;
     options.finish()?;
     let fields = fields.iter().map(|(name, value)| (name.to_string(), cell(value))).collect();

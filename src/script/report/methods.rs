@@ -162,7 +162,7 @@ pub mod methods {
 
 /// Writes an item in the format that the path asks for, and gives back where it is.
 pub(in crate::script) fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
-    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.arg(0))?;
+    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
     Ok(place.display().to_string())
 }
 

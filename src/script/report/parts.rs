@@ -77,7 +77,7 @@ pub mod methods {
             let cells = table.column(&name)?;
             return Ok(Dynamic::from_array(cells.into_iter().map(super::value).collect()));
         }
-        let column = given(0, "index", &column);
+        let column = given("index", &column);
         if column.integer().is_err() {
             return Err(column.refuse("the name of a column or the number of a row").into());
         }

@@ -53,7 +53,7 @@ fn whole(value: Value) -> Value {
 impl Asked {
     /// The recipe for this number of rows of this width, and the number of features.
     pub(super) fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
-        let kind = kinds::kind(self.fit.kind.0, &self.of_kind).map_err(|e| e.arg(1))?;
+        let kind = kinds::kind(self.fit.kind.0, &self.of_kind)?;
         self.fit.recipe(kind, rows, width, self.seed)
     }
 

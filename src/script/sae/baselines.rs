@@ -39,10 +39,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn pca(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let (count, k) = (read.get("count", Given::size)?, read.get("k", Given::size)?);
         read.finish()?;
-        let moments = Moments::of(&values(0, "x", &x)?, &env.task).map_err(|e| e.arg(0))?;
+        let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
         Ok(baselines::pca(&moments, count, k, &env.task)?.into())
     }
 
@@ -61,12 +61,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn ica(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let settings =
             Ica { components: read.get("count", Given::size)?, k: read.get("k", Given::size)?, ..Ica::default() };
         let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
-        Ok(baselines::ica(&values(0, "x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.arg(0))?.into())
+        Ok(baselines::ica(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?.into())
     }
 
     /// Non-negative matrix factorisation of activations `[.., d]`, of `[relu(x), relu(-x)]`, as a dictionary.
@@ -82,11 +82,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn nmf(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(2, options));
-        let settings = Nmf { k: read.get("k", Given::size)?, ..Nmf::new(given(1, "count", &count).size()?) };
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let settings = Nmf { k: read.get("k", Given::size)?, ..Nmf::new(given("count", &count).size()?) };
         let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
-        Ok(baselines::nmf(&values(0, "x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.arg(0))?.into())
+        Ok(baselines::nmf(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?.into())
     }
 
     /// The neurons of a site of this width as features: codes are the activations.
@@ -102,10 +102,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn neurons(width: Int, options: Options) -> Fallible<Sae> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let (k, relu) = (read.get("k", Given::size)?, read.flag("relu", false)?);
         read.finish()?;
-        let width = given(0, "width", &width).size()?;
+        let width = given("width", &width).size()?;
         Ok(if relu { baselines::neurons_relu(width, k)? } else { baselines::neurons(width, k)? }.into())
     }
 
@@ -130,16 +130,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn random(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(2, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let k = read.get("k", Given::size)?;
         let mut draws = super::draws(&env, read.seed()?);
         read.finish()?;
-        let features = given(1, "features", &features).size()?;
+        let features = given("features", &features).size()?;
         if x.is_array() || x.is::<Tensor>() {
-            let moments = Moments::of(&values(0, "x", &x)?, &env.task).map_err(|e| e.arg(0))?;
+            let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
             return Ok(baselines::random_about(&moments, features, k, &mut draws)?.into());
         }
-        Ok(baselines::random(given(0, "x", &x).size()?, features, k, &mut draws)?.into())
+        Ok(baselines::random(given("x", &x).size()?, features, k, &mut draws)?.into())
     }
 
     /// The identity as a dictionary: codes and reconstruction are the activations.
@@ -150,6 +150,6 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn identity(width: Int) -> Fallible<Sae> {
-        Ok(baselines::identity(given(0, "width", &width).size()?)?.into())
+        Ok(baselines::identity(given("width", &width).size()?)?.into())
     }
 }

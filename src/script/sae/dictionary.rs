@@ -43,7 +43,7 @@ impl Sae {
 
     /// Activations or codes of an argument, in the dictionary's dtype.
     pub fn numbers(&self, name: &str, value: &Dynamic) -> Result<Tensor> {
-        dtype::convert(&values(0, name, value)?, self.core.parts().encoder.dtype())
+        dtype::convert(&values(name, value)?, self.core.parts().encoder.dtype())
     }
 
     fn fields(&self) -> Vec<(String, Cell)> {
@@ -108,7 +108,7 @@ fn loading(read: &mut OptionReader, device: &crate::tensor::Device) -> Result<lo
 }
 
 fn wanted(given: &Given) -> Result<DType> {
-    let found = dtype::parse(&given.text()?).map_err(|e| e.arg(1))?;
+    let found = dtype::parse(&given.text()?)?;
     if dtype::is_float(found) { Ok(found) } else { Err(given.refuse("a dtype of floats")) }
 }
 
@@ -135,10 +135,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let options = super::loading(&mut read, &env.device)?;
         read.finish()?;
-        Ok(sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.arg(0))?.into())
+        Ok(sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into())
     }
 }
 
@@ -153,7 +153,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn encode(s: &mut Sae, x: Any) -> Fallible<Tensor> {
-        Ok(s.core.encode(&s.numbers("x", &x)?).map_err(|e| e.arg(0))?)
+        Ok(s.core.encode(&s.numbers("x", &x)?).map_err(|e| e.about("x"))?)
     }
 
     /// Decodes codes: `[.., d_sae]` to `[.., d_out]`.
@@ -166,7 +166,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn decode(s: &mut Sae, codes: Any) -> Fallible<Tensor> {
-        Ok(s.core.decode(&s.numbers("codes", &codes)?).map_err(|e| e.arg(0))?)
+        Ok(s.core.decode(&s.numbers("codes", &codes)?).map_err(|e| e.about("codes"))?)
     }
 
     /// Encodes and decodes activations: `[.., d_in]` to `[.., d_out]`.
@@ -177,7 +177,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn reconstruct(s: &mut Sae, x: Any) -> Fallible<Tensor> {
-        Ok(s.core.reconstruct(&s.numbers("x", &x)?).map_err(|e| e.arg(0))?)
+        Ok(s.core.reconstruct(&s.numbers("x", &x)?).map_err(|e| e.about("x"))?)
     }
 
     /// The decoder direction of each feature: `[d_sae, d_out]`.
@@ -276,7 +276,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, s: &mut Sae, folder: &str, options: Options) -> Fallible<Array> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let format = read.get("format", super::format)?.unwrap_or(Format::Microtome);
         read.finish()?;
         let places = s.core.save(&env(&ctx)?.files, Path::new(folder), format)?;

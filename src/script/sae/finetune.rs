@@ -89,7 +89,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn fine_tune(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(2, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let site = read.text("site", "")?;
         let tuning = Tuning {
             steps: read.size("steps", 100)? as u64,

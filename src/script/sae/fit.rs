@@ -70,7 +70,7 @@ impl Asked {
 }
 
 fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> Result<Vec<Sae>> {
-    let mut read = options(3, map);
+    let mut read = options(map);
     let asked = asked(&mut read, env)?;
     let keep = choosing(&mut read, m.core(), text, &env.task)?;
     read.finish()?;
@@ -109,21 +109,23 @@ impl OfActivations {
 
     pub(super) fn source(self, x: &Dynamic, asked: &Asked) -> Result<Source> {
         if self.of_text {
-            return Err(err!(Argument, "expected no options of a text where activations are given").arg(1));
+            return Err(err!(Argument, "expected no options of a text where activations are given").about("options"));
         }
         if let Some(store) = x.read_lock::<Store>() {
             let site = self.site.map_or_else(|| store.only_site(), Ok)?;
             return Source::of_store(&store.core, &[site.as_str()], asked.held());
         }
         if self.site.is_some() || asked.buffer.is_some() {
-            return Err(err!(Argument, "expected `site` and `buffer` with a store, found them with a tensor").arg(1));
+            return Err(
+                err!(Argument, "expected `site` and `buffer` with a store, found them with a tensor").about("options")
+            );
         }
-        Source::of_tensors(&[values(0, "x", x)?], asked.seed(), About::default())
+        Source::of_tensors(&[values("x", x)?], asked.seed(), About::default())
     }
 }
 
 fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
-    let mut read = options(1, map);
+    let mut read = options(map);
     let asked = asked(&mut read, env)?;
     let given = OfActivations::read(&mut read)?;
     read.finish()?;
@@ -190,10 +192,10 @@ pub mod functions {
     #[rhai_fn(name = "fit", return_raw)]
     pub fn fit_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
         // Several are refused before any of them is fitted.
-        if select(m.config(), site).map_err(|e| e.arg(1))?.len() > 1 {
+        if select(m.config(), site).map_err(|e| e.about("site"))?.len() > 1 {
             return Err(err!(Argument, "expected one site to fit, and `{site}` names several")
                 .hint("sae::fit_all fits a dictionary to each")
-                .arg(1)
+                .about("site")
                 .into());
         }
         let env = env(&ctx)?;
@@ -225,7 +227,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn fit_all(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Array> {
-        let sites = given(1, "sites", &sites).texts()?;
+        let sites = given("sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
         let env = env(&ctx)?;
         let found = super::of_sites(&env, &m, &sites, &text, options)?;
@@ -234,7 +236,7 @@ pub mod functions {
 
     #[rhai_fn(name = "fit_all", return_raw)]
     pub fn fit_store(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
-        let (env, mut read) = (env(&ctx)?, super::options(1, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let asked = super::asked(&mut read, &env)?;
         read.finish()?;
         let found = super::of_store(&store, &asked, &store.site_names(), &env)?;

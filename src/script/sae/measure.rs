@@ -43,10 +43,10 @@ pub fn site_of(s: &sae::Sae) -> Result<String> {
 }
 
 /// The directions of a dictionary, or of a tensor `[features, d]`.
-fn directions(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
+fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {
     match value.read_lock::<Sae>() {
         Some(sae) => Ok(sae.core.directions().clone()),
-        None => values(index, name, value),
+        None => values(name, value),
     }
 }
 
@@ -70,7 +70,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn mmcs(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<f64> {
-        let found = metrics::mmcs(&super::directions(0, "a", &a)?, &super::directions(1, "b", &b)?, &env(&ctx)?.task)?;
+        let found = metrics::mmcs(&super::directions("a", &a)?, &super::directions("b", &b)?, &env(&ctx)?.task)?;
         Ok(super::rounded(found))
     }
 
@@ -89,7 +89,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn found_again(ctx: NativeCallContext, a: Sae, b: Sae, x: Any) -> Fallible<Map> {
-        let found = metrics::again(&a.core, &b.core, &values(2, "x", &x)?, &env(&ctx)?.task)?;
+        let found = metrics::again(&a.core, &b.core, &values("x", &x)?, &env(&ctx)?.task)?;
         let number = |x: Option<f64>| x.map_or(Dynamic::UNIT, Dynamic::from);
         let interval = found.interval().map_or(Dynamic::UNIT, |ends| ends.map(Dynamic::from).to_vec().into());
         let fields: [(&str, Dynamic); 4] = [
@@ -115,8 +115,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn matches(ctx: NativeCallContext, a: Any, b: Any) -> Fallible<Map> {
-        let found =
-            metrics::matches(&super::directions(0, "a", &a)?, &super::directions(1, "b", &b)?, &env(&ctx)?.task)?;
+        let found = metrics::matches(&super::directions("a", &a)?, &super::directions("b", &b)?, &env(&ctx)?.task)?;
         let pair = |(row, other, cosine): (usize, usize, f64)| -> Dynamic {
             vec![Dynamic::from(row as i64), Dynamic::from(other as i64), super::rounded(cosine).into()].into()
         };
@@ -144,11 +143,11 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Measures> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         read.finish()?;
         s.core.check_writes_what_it_reads()?;
-        Ok(super::first(metrics::measured(&[&s.core], &values(0, "x", &x)?, rules, &env(&ctx)?.task)?)?)
+        Ok(super::first(metrics::measured(&[&s.core], &values("x", &x)?, rules, &env(&ctx)?.task)?)?)
     }
 
     /// Reconstruction and sparsity metrics on a model's activations on a text; for a transcoder, at the site that it
@@ -176,7 +175,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Measures> {
-        let (env, mut read) = (env(&ctx)?, super::options(2, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let site = read.text("site", "")?;
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         let (keep, writes) = (keeping(&mut read)?, read.get("writes", Given::text)?);
@@ -209,7 +208,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(2, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let (site, judging) = (read.text("site", "")?, Judging::read(&mut read)?);
         let writes = read.get("writes", Given::text)?;
         read.finish()?;
@@ -245,7 +244,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(2, options));
+        let (env, mut read) = (env(&ctx)?, super::options(options));
         let (site, judging) = (read.text("site", "")?, Judging::read_by_class(&mut read)?);
         read.finish()?;
         let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, None)?);
@@ -272,7 +271,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn splice(s: &mut Sae, options: Options) -> Fallible<Hook> {
-        let mut read = super::options(0, options);
+        let mut read = super::options(options);
         let site = read.text("site", "")?;
         let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
         // Unknown options are refused before an unknown site.

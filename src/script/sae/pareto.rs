@@ -64,9 +64,9 @@ fn chart(pareto: &Pareto) -> Chart {
 }
 
 fn dictionaries(given_as: &Dynamic) -> Result<Vec<Sae>> {
-    let elements = given(0, "dictionaries", given_as).elements();
+    let elements = given("dictionaries", given_as).elements();
     if elements.is_empty() {
-        return Err(err!(Argument, "expected dictionaries to compare, found none").arg(0));
+        return Err(err!(Argument, "expected dictionaries to compare, found none").about("saes"));
     }
     let dictionary = |one: &Given| {
         let sae = one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))?;
@@ -91,8 +91,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(arg: usize, map: Options) -> Result<Self> {
-        let mut read = options(arg, map);
+    fn read(map: Options) -> Result<Self> {
+        let mut read = options(map);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         let site = read.text("site", "")?;
         let (keep, judging) = (keeping(&mut read)?, Judging::read(&mut read)?);
@@ -105,25 +105,25 @@ fn on_activations(given_as: &Dynamic, x: &Dynamic, map: Options, env: &Env) -> R
     let all = dictionaries(given_as)?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
     let only_rules = map.keys().all(|key| key == "dead_at_most");
-    let rules = Asked::read(2, map)?.rules;
+    let rules = Asked::read(map)?.rules;
     if !only_rules {
-        return Err(err!(Argument, "expected no options of a text where activations are given").arg(2));
+        return Err(err!(Argument, "expected no options of a text where activations are given").about("options"));
     }
-    let found = metrics::measured(&saes, &values(1, "x", x)?, rules, &env.task)?;
+    let found = metrics::measured(&saes, &values("x", x)?, rules, &env.task)?;
     Ok(joined(&saes, &found, &[]))
 }
 
 fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env) -> Result<Pareto> {
     let all = dictionaries(given_as)?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
-    let Asked { rules, site, keep, judging } = Asked::read(3, map)?;
+    let Asked { rules, site, keep, judging } = Asked::read(map)?;
     let site = match (site.is_empty(), saes.iter().find_map(|sae| site_of(sae).ok())) {
         (false, _) => site,
         (true, Some(site)) => site,
         (true, None) => {
             return Err(err!(Argument, "none of the dictionaries says which site it reads")
                 .hint("name it with the option `site`")
-                .arg(3));
+                .about("options"));
         }
     };
     let measures = metrics::measured_on(&saes, (m.core(), &site), text, (&keep, rules), &env.task)?;

@@ -41,7 +41,7 @@ pub fn choosing(read: &mut OptionReader, model: &Model, text: &Text, task: &Task
     if let Some(labels) = read.get("without_labels", Given::map)? {
         for (name, values) in labels {
             let column = pack::column(text, &name, task)?;
-            let values = crate::script::value::given(0, &format!("without_labels.{name}"), &values);
+            let values = crate::script::value::given(&format!("without_labels.{name}"), &values);
             let values = values.elements().iter().map(|given| value_of(&column, given)).collect::<Result<_>>()?;
             options.keep.without_labels.insert(name.to_string(), values);
         }

@@ -14,7 +14,7 @@ use crate::script::value::{Fallible, Given, Options};
 pub mod methods {
     #[rhai_fn(global, name = "measure", pure, return_raw)]
     pub fn measure_in(ctx: NativeCallContext, s: &mut Sae, store: Store, options: Options) -> Fallible<Measures> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
         let site = read.get("site", Given::text)?;
         read.finish()?;
@@ -23,6 +23,6 @@ pub mod methods {
             (None, [site]) => site.clone(),
             (None, _) => store.only_site()?,
         };
-        Ok(measured_in(&s.core, (&store.core, &site), rules, &env(&ctx)?.task).map_err(|e| e.arg(0))?)
+        Ok(measured_in(&s.core, (&store.core, &site), rules, &env(&ctx)?.task).map_err(|e| e.about("store"))?)
     }
 }

@@ -29,19 +29,19 @@ const COMMON: [&str; 3] = ["d_sae", "ratio", "seed"];
 
 /// The options of each fit of a sweep; `arg` is the index of the argument with the options. A kind gets its own options
 /// only.
-fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
+fn grid(map: &Options) -> Result<Vec<Options>> {
     let named = match map.get("kind") {
-        Some(kinds) => given(arg, "kind", kinds).texts()?,
+        Some(kinds) => given("kind", kinds).texts()?,
         None => vec!["topk".into()],
     };
     let mut owned = Vec::new();
     for kind in &named {
-        owned.push((kind, kinds::options_of(kind).map_err(|e| e.arg(arg))?));
+        owned.push((kind, kinds::options_of(kind)?));
     }
     let has = |own: &[Field], key: &str| own.iter().any(|field| field.name == key);
     let is_owned = |key: &str| owned.iter().any(|(_, own)| has(own, key));
     if let Some(stray) = AXES.iter().find(|key| map.contains_key(**key) && !is_owned(key) && !COMMON.contains(key)) {
-        return Err(err!(Argument, "expected no `{stray}` for {}", named.join(", ")).arg(arg));
+        return Err(err!(Argument, "expected no `{stray}` for {}", named.join(", ")).about("options"));
     }
     let mut all = Vec::new();
     for (kind, own) in &owned {
@@ -53,7 +53,7 @@ fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
         let axes: Vec<(&str, Dynamic)> = axes.collect();
         all.extend(axes.iter().fold(vec![base], |cells, (key, value)| {
             let values: Vec<Dynamic> =
-                given(arg, key, value).elements().into_iter().map(|one| one.value().clone()).collect();
+                given(key, value).elements().into_iter().map(|one| one.value().clone()).collect();
             let with = |cell: Options, value: &Dynamic| {
                 let mut cell = cell;
                 cell.insert((*key).into(), value.clone());
@@ -63,7 +63,7 @@ fn grid(map: &Options, arg: usize) -> Result<Vec<Options>> {
         }));
     }
     match all.is_empty() {
-        true => Err(err!(Argument, "expected values to sweep over, found an empty list").arg(arg)),
+        true => Err(err!(Argument, "expected values to sweep over, found an empty list").about("options")),
         false => Ok(all),
     }
 }
@@ -82,11 +82,6 @@ enum Reading {
 }
 
 impl Origin<'_> {
-    /// Which argument the options are.
-    fn arg(&self) -> usize {
-        if matches!(self, Self::Given(_)) { 1 } else { 3 }
-    }
-
     fn reading(&self, read: &mut OptionReader, env: &Env) -> Result<Reading> {
         Ok(match self {
             Self::Given(_) => Reading::Given(OfActivations::read(read)?),
@@ -96,13 +91,12 @@ impl Origin<'_> {
 }
 
 fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
-    let arg = origin.arg();
     if !map.contains_key("seed") {
         map.insert("seed".into(), ((env.random.generator(None).next_u64() >> 2).cast_signed()).into());
     }
     let (mut cells, mut readings) = (Vec::new(), Vec::new());
-    for cell in grid(&map, arg)? {
-        let mut read = options(arg, cell);
+    for cell in grid(&map)? {
+        let mut read = options(cell);
         cells.push(asked(&mut read, env)?);
         readings.push(origin.reading(&mut read, env)?);
         read.finish()?;
@@ -127,7 +121,7 @@ fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
 /// The dictionaries of all cells at the one site of a model that `site` names; cached ones are not fitted again.
 fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &Env) -> Result<Vec<Sae>> {
     let [name] = sites.names() else {
-        return Err(err!(Argument, "expected one site to fit, and `{site}` names several").arg(1));
+        return Err(err!(Argument, "expected one site to fit, and `{site}` names several").about("site"));
     };
     let fit = |cells: &[&Asked], done: Done| {
         let source = sites.sources(&[name], &env.task).next();
@@ -264,7 +258,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn keeping(s: &mut Sae, k: Int) -> Fallible<Sae> {
-        let k = given(0, "k", &k).size()?;
-        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.arg(0))?, ..s.clone() })
+        let k = given("k", &k).size()?;
+        Ok(Sae { core: s.core.keeping(k).map_err(|e| e.about("k"))?, ..s.clone() })
     }
 }

@@ -108,9 +108,9 @@ pub fn writes_of(sae: &sae::Sae, asked: Option<String>) -> Result<Option<String>
 /// Models that read the same tokens, as one argument.
 fn models(value: &Dynamic) -> Result<Vec<Model>> {
     let one = |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model or an array of models"));
-    let models = given(0, "m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
+    let models = given("m", value).elements().iter().map(one).collect::<Result<Vec<_>>>()?;
     match models.is_empty() {
-        true => Err(given(0, "m", value).refuse("at least one model")),
+        true => Err(given("m", value).refuse("at least one model")),
         false => Ok(models),
     }
 }
@@ -147,7 +147,7 @@ fn same_tokens(models: &[Model], text: &Text, context: Option<usize>, task: &Tas
 
 /// The index of one of a dictionary's sites, by index or by name.
 fn site_number(s: &Sae, site: &Dynamic) -> Result<usize> {
-    let given = given(0, "site", site);
+    let given = given("site", site);
     if !site.is_string() {
         return given.size();
     }
@@ -189,15 +189,15 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(4, options));
-        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(4))?;
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.about("options"))?;
         let skip = read.flag("skip", false)?;
         let keep = keeping(&mut read)?;
         read.finish()?;
         let config = m.config();
-        let from = sae::one_place(config, reads).map_err(|e| e.arg(1))?;
-        let to = sae::one_place(config, writes).map_err(|e| e.arg(2))?;
-        sae::check_writes_behind(from, to).map_err(|e| e.arg(2))?;
+        let from = sae::one_place(config, reads).map_err(|e| e.about("reads"))?;
+        let to = sae::one_place(config, writes).map_err(|e| e.about("writes"))?;
+        sae::check_writes_behind(from, to).map_err(|e| e.about("writes"))?;
         let sites = [&*from.to_string(), &*to.to_string()];
         let source = Source::of_model((m.core(), &sites), &text, &keep, asked.held(), &env.task)?;
         Ok(super::transcoded(&asked, source, skip, &env)?)
@@ -211,8 +211,8 @@ pub mod functions {
         writes: &str,
         options: Options,
     ) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(3, options));
-        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(3))?;
+        let (env, mut read) = (env(&ctx)?, super::options(options));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.about("options"))?;
         let skip = read.flag("skip", false)?;
         read.finish()?;
         let source = Source::of_store(&store.core, &[reads, writes], asked.held())?;
@@ -246,23 +246,23 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn crosscoder(ctx: NativeCallContext, m: Any, sites: Any, text: Text, options: Options) -> Fallible<Sae> {
         let env = env(&ctx)?;
-        let (models, names) = (super::models(&m)?, given(1, "sites", &sites).texts()?);
+        let (models, names) = (super::models(&m)?, given("sites", &sites).texts()?);
         let mut places = Vec::new();
         for (number, model) in models.iter().enumerate() {
-            for place in super::all_places(model.config(), &names).map_err(|e| e.arg(1))? {
+            for place in super::all_places(model.config(), &names).map_err(|e| e.about("sites"))? {
                 let name = super::named(number, models.len(), &place);
-                places.push((name, width(model.config(), place).map_err(|e| e.arg(1))?));
+                places.push((name, width(model.config(), place).map_err(|e| e.about("sites"))?));
             }
         }
         if places.len() < 2 {
-            return Err(given(1, "sites", &sites).refuse("at least two sites, or several models").into());
+            return Err(given("sites", &sites).refuse("at least two sites, or several models").into());
         }
         let widths: Vec<usize> = places.iter().map(|(_, width)| *width).collect();
-        let mut read = super::options(3, super::as_crosscoder(options, &widths));
-        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(3))?;
+        let mut read = super::options(super::as_crosscoder(options, &widths));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.about("options"))?;
         let keep = keeping(&mut read)?;
         read.finish()?;
-        super::same_tokens(&models, &text, keep.context, &env.task).map_err(|e| e.arg(0))?;
+        super::same_tokens(&models, &text, keep.context, &env.task).map_err(|e| e.about("m"))?;
         let names: Vec<String> =
             super::all_places(models[0].config(), &names)?.iter().map(ToString::to_string).collect();
         let source = super::together(&models, &names, &text, (&keep, asked.held()), &env.task)?;
@@ -273,15 +273,15 @@ pub mod functions {
 
     #[rhai_fn(name = "crosscoder", return_raw)]
     pub fn crosscoder_of_store(ctx: NativeCallContext, store: Store, sites: Any, options: Options) -> Fallible<Sae> {
-        let (env, names) = (env(&ctx)?, given(1, "sites", &sites).texts()?);
+        let (env, names) = (env(&ctx)?, given("sites", &sites).texts()?);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.len() < 2 {
-            return Err(given(1, "sites", &sites).refuse("at least two sites").into());
+            return Err(given("sites", &sites).refuse("at least two sites").into());
         }
         let width = |name: &&str| store.core.width(store.core.site(name)?);
-        let widths = names.iter().map(width).collect::<crate::base::Result<Vec<_>>>().map_err(|e| e.arg(1))?;
-        let mut read = super::options(2, super::as_crosscoder(options, &widths));
-        let asked = super::asked(&mut read, &env).map_err(|e| e.arg(2))?;
+        let widths = names.iter().map(width).collect::<crate::base::Result<Vec<_>>>().map_err(|e| e.about("sites"))?;
+        let mut read = super::options(super::as_crosscoder(options, &widths));
+        let asked = super::asked(&mut read, &env).map_err(|e| e.about("options"))?;
         read.finish()?;
         let source = Source::of_store(&store.core, &names, asked.held())?;
         Ok(super::crossed(&asked, source, &env)?)
@@ -302,7 +302,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn directions_at(s: &mut Sae, site: Any) -> Fallible<Tensor> {
         let number = super::site_number(s, &site)?;
-        Ok(s.core.directions_at(number).map_err(|e| e.arg(0))?)
+        Ok(s.core.directions_at(number).map_err(|e| e.about("site"))?)
     }
 
     /// Relative decoder norms of a crosscoder: the norm of each feature's direction at each site over the sum of these

@@ -18,7 +18,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn maximum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
-        let other = operand(0, "other", &other)?;
+        let other = operand("other", &other)?;
         on(&ctx, t, move |t| arithmetic::maximum(&Operand::from(t), &other))
     }
 
@@ -30,7 +30,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn minimum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
-        let other = operand(0, "other", &other)?;
+        let other = operand("other", &other)?;
         on(&ctx, t, move |t| arithmetic::minimum(&Operand::from(t), &other))
     }
 
@@ -43,11 +43,11 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn clamp(ctx: NativeCallContext, t: &mut Tensor, low: Num, high: Num) -> Fallible<Tensor> {
-        let side = |index, name, value: &Dynamic| match value.is_unit() {
+        let side = |name, value: &Dynamic| match value.is_unit() {
             true => Ok::<Option<Number>, crate::base::Error>(None),
-            false => number_arg(index, name, value).map(Some),
+            false => number_arg(name, value).map(Some),
         };
-        let (low, high) = (side(0, "low", &low)?, side(1, "high", &high)?);
+        let (low, high) = (side("low", &low)?, side("high", &high)?);
         on(&ctx, t, move |t| compare::clamp(t, low, high))
     }
 
@@ -75,7 +75,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn all_close(ctx: NativeCallContext, t: &mut Tensor, other: Tensor, options: Options) -> Fallible<bool> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let (relative, absolute) = (read.number("rtol", 1e-5)?, read.number("atol", 1e-8)?);
         read.finish()?;
         on(&ctx, t, move |t| compare::all_close(t, &other, relative, absolute))
@@ -89,7 +89,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to(ctx: NativeCallContext, t: &mut Tensor, dtype: &str) -> Fallible<Tensor> {
-        let to = super::dtype::parse(dtype).map_err(|e| e.arg(0))?;
+        let to = super::dtype::parse(dtype).map_err(|e| e.about("dtype"))?;
         on(&ctx, t, move |t| super::dtype::cast(t, to))
     }
 

@@ -48,7 +48,7 @@ fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut V
         numbers.push(match (value.as_bool(), single) {
             (Ok(truth), _) => Number::Int(truth.into()),
             (_, Some(t)) => Number::of(&t)?,
-            _ => number_arg(0, "values", value)?,
+            _ => number_arg("values", value)?,
         });
         return Ok(());
     };
@@ -117,7 +117,7 @@ fn fold<T: Into<Dynamic>>(numbers: &mut impl Iterator<Item = T>, dims: &[usize],
 
 /// Several tensors, from an array.
 fn tensors(value: &Dynamic) -> Result<Vec<Tensor>> {
-    given(0, "tensors", value).list()?.iter().map(|t| tensor_arg(0, "tensors", t)).collect()
+    given("tensors", value).list()?.iter().map(|t| tensor_arg("tensors", t)).collect()
 }
 
 fn places(tensors: &[Tensor]) -> usize {
@@ -140,7 +140,7 @@ pub mod functions {
 
     #[rhai_fn(name = "cat", return_raw)]
     pub fn cat_along(ctx: NativeCallContext, tensors: Array, axis: Int) -> Fallible<Tensor> {
-        let (parts, axis) = (super::tensors(&tensors.into())?, given(1, "axis", &axis).integer()?);
+        let (parts, axis) = (super::tensors(&tensors.into())?, given("axis", &axis).integer()?);
         heavy(&ctx, super::places(&parts), move || shape::cat(&parts, axis))
     }
 
@@ -158,7 +158,7 @@ pub mod functions {
 
     #[rhai_fn(name = "stack", return_raw)]
     pub fn stack_along(ctx: NativeCallContext, tensors: Array, axis: Int) -> Fallible<Tensor> {
-        let (parts, axis) = (super::tensors(&tensors.into())?, given(1, "axis", &axis).integer()?);
+        let (parts, axis) = (super::tensors(&tensors.into())?, given("axis", &axis).integer()?);
         heavy(&ctx, super::places(&parts), move || shape::stack(&parts, axis))
     }
 
@@ -190,7 +190,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "where", return_raw)]
     pub fn choose(ctx: NativeCallContext, mask: Tensor, a: Any, b: Any) -> Fallible<Tensor> {
-        let (a, b) = (operand(1, "a", &a)?, operand(2, "b", &b)?);
+        let (a, b) = (operand("a", &a)?, operand("b", &b)?);
         heavy(&ctx, steps(&mask), move || compare::select(&mask, &a, &b))
     }
 
@@ -213,7 +213,7 @@ pub mod functions {
 
     #[rhai_fn(name = "rfft", return_raw)]
     pub fn rfft_along(ctx: NativeCallContext, x: Any, axis: Int) -> Fallible<Map> {
-        let (x, axis) = (values(0, "x", &x)?, given(1, "axis", &axis).integer()?);
+        let (x, axis) = (values("x", &x)?, given("axis", &axis).integer()?);
         // Each element takes part in so many steps, as a power of two has bits.
         let cost = steps(&x).saturating_mul(64);
         let found = heavy(&ctx, cost, move || fourier::rfft(&x, axis))?;
@@ -246,7 +246,7 @@ pub mod functions {
 
     #[rhai_fn(name = "cosine", return_raw)]
     pub fn cosine_along(ctx: NativeCallContext, a: Tensor, b: Tensor, axis: Int) -> Fallible<Dynamic> {
-        let axis = given(2, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         let cost = steps(&a).max(steps(&b));
         Ok(super::super::value_of(heavy(&ctx, cost, move || normalise::cosine(&a, &b, axis))?)?)
     }

@@ -43,7 +43,7 @@ pub mod globals {
     /// ```
     #[rhai_fn(name = "tensor", return_raw)]
     pub fn tensor(ctx: NativeCallContext, values: Any, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let to = read.get("dtype", dtype_of)?;
         read.finish()?;
         let device = env(&ctx)?.device.clone();
@@ -92,11 +92,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn full(ctx: NativeCallContext, shape: Ints, value: Num, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
-        let dims = given(0, "shape", &shape).sizes()?;
-        let value = number_arg(1, "value", &value)?;
+        let dims = given("shape", &shape).sizes()?;
+        let value = number_arg("value", &value)?;
         super::made(&ctx, &dims.clone(), move || create::full(&dims, value, to))
     }
 
@@ -115,17 +115,17 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "arange", return_raw)]
     pub fn arange_to(ctx: NativeCallContext, end: Num, options: Options) -> Fallible<Tensor> {
-        let end = number_arg(0, "end", &end)?;
+        let end = number_arg("end", &end)?;
         arange(ctx, 0_i64.into(), super::super::plain(end), options)
     }
 
     #[rhai_fn(return_raw)]
     pub fn arange(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let to = read.get("dtype", dtype_of)?;
         let step = read.number("step", 1.0)?;
         read.finish()?;
-        let (start, end) = (number_arg(0, "start", &start)?, number_arg(1, "end", &end)?);
+        let (start, end) = (number_arg("start", &start)?, number_arg("end", &end)?);
         let count = ((end.as_f64() - start.as_f64()) / step).max(0.0) as usize;
         let is_whole = [start.as_f64(), end.as_f64(), step].iter().all(|x| x.fract() == 0.0);
         let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
@@ -143,11 +143,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn linspace(ctx: NativeCallContext, start: Num, end: Num, count: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(3, options);
+        let mut read = super::options(options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
-        let (start, end) = (given(0, "start", &start).number()?, given(1, "end", &end).number()?);
-        let count = given(2, "count", &count).size()?;
+        let (start, end) = (given("start", &start).number()?, given("end", &end).number()?);
+        let count = given("count", &count).size()?;
         super::made(&ctx, &[count], move || create::linspace(start, end, count, to))
     }
 
@@ -162,10 +162,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn eye(ctx: NativeCallContext, size: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let to = super::dtype(&mut read)?;
         read.finish()?;
-        let size = given(0, "size", &size);
+        let size = given("size", &size);
         let (rows, columns) = match size.sizes()?.as_slice() {
             [side] => (*side, *side),
             [rows, columns] => (*rows, *columns),
@@ -190,10 +190,10 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn randn(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
         read.finish()?;
-        let dims = given(0, "shape", &shape).sizes()?;
+        let dims = given("shape", &shape).sizes()?;
         let mut random = env(&ctx)?.random.generator(seed);
         super::made(&ctx, &dims.clone(), move || create::randn(&dims, to, &mut random))
     }
@@ -213,11 +213,11 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn uniform(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let (low, high) = (read.number("low", 0.0)?, read.number("high", 1.0)?);
         let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
         read.finish()?;
-        let dims = given(0, "shape", &shape).sizes()?;
+        let dims = given("shape", &shape).sizes()?;
         let mut random = env(&ctx)?.random.generator(seed);
         super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, to, &mut random))
     }
@@ -234,11 +234,11 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn randint(ctx: NativeCallContext, shape: Ints, low: Int, high: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(3, options);
+        let mut read = super::options(options);
         let seed = read.seed()?;
         read.finish()?;
-        let dims = given(0, "shape", &shape).sizes()?;
-        let (low, high) = (given(1, "low", &low).integer()?, given(2, "high", &high).integer()?);
+        let dims = given("shape", &shape).sizes()?;
+        let (low, high) = (given("low", &low).integer()?, given("high", &high).integer()?);
         let mut random = env(&ctx)?.random.generator(seed);
         super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))
     }
@@ -254,10 +254,10 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn permutation(ctx: NativeCallContext, count: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let seed = read.seed()?;
         read.finish()?;
-        let count = given(0, "count", &count).size()?;
+        let count = given("count", &count).size()?;
         let mut random = env(&ctx)?.random.generator(seed);
         super::made(&ctx, &[count], move || create::permutation(count, &mut random))
     }

@@ -182,7 +182,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn nan_to_num(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(0, options);
+        let mut read = super::options(options);
         let nan = read.number("nan", 0.0)?;
         let (above, below) = (read.get("posinf", Given::number)?, read.get("neginf", Given::number)?);
         read.finish()?;

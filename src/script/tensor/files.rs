@@ -16,7 +16,7 @@ use crate::tensor::files::{Content, Named, Tree, open, safetensors, save as writ
 /// Tensors by name, from a map.
 fn named(tensors: &Map) -> Result<Named> {
     let tensors =
-        tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(1, name, t)?))).collect::<Result<_>>()?;
+        tensors.iter().map(|(name, t)| Ok((name.to_string(), tensor_arg(name, t)?))).collect::<Result<_>>()?;
     Ok(Named { tensors, ..Named::default() })
 }
 
@@ -37,7 +37,7 @@ fn value(tree: Tree<Tensor>) -> Dynamic {
 /// Texts by name, from a map option.
 fn texts(option: &Given) -> Result<std::collections::BTreeMap<String, String>> {
     let map = option.map()?;
-    map.iter().map(|(key, text)| Ok((key.to_string(), given(1, key, text).text()?))).collect()
+    map.iter().map(|(key, text)| Ok((key.to_string(), given(key, text).text()?))).collect()
 }
 
 #[export_module(manifest)]
@@ -59,8 +59,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, path: &str) -> Fallible<Dynamic> {
         let env = env(&ctx)?;
-        let opened = open(&env.files, Path::new(path)).map_err(|e| e.arg(0))?;
-        let content = heavy(&ctx, opened.size(), move || opened.read().map_err(|e| e.arg(0)))?;
+        let opened = open(&env.files, Path::new(path)).map_err(|e| e.about("path"))?;
+        let content = heavy(&ctx, opened.size(), move || opened.read().map_err(|e| e.about("path")))?;
         let placed = content.map(&mut |t: Tensor| Ok(t.to_device(&env.device)?))?;
         Ok(super::value(placed))
     }
@@ -79,12 +79,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn save(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let metadata = read.get("metadata", super::texts)?.unwrap_or_default();
         read.finish()?;
         let content = Content::Named(Named { metadata, ..super::named(&tensors)? });
         let env = env(&ctx)?;
-        Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.arg(0))?)
+        Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.about("path"))?)
     }
 
     /// The texts that a safetensors file carries beside its tensors.
@@ -96,8 +96,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn metadata(ctx: NativeCallContext, path: &str) -> Fallible<Map> {
-        let map = env(&ctx)?.files.map(Path::new(path)).map_err(|e| e.arg(0))?;
-        let reader = safetensors::Reader::new(&map[..]).map_err(|e| e.within(path).arg(0))?;
+        let map = env(&ctx)?.files.map(Path::new(path)).map_err(|e| e.about("path"))?;
+        let reader = safetensors::Reader::new(&map[..]).map_err(|e| e.within(path).about("path"))?;
         Ok(reader.metadata().iter().map(|(key, text)| (key.into(), text.clone().into())).collect())
     }
 }
@@ -116,6 +116,6 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, t: &mut Tensor, path: &str) -> Fallible<()> {
         let env = env(&ctx)?;
-        Ok(write_file(&env.files, Path::new(path), &Content::One(t.clone()), &env.task).map_err(|e| e.arg(0))?)
+        Ok(write_file(&env.files, Path::new(path), &Content::One(t.clone()), &env.task).map_err(|e| e.about("path"))?)
     }
 }

@@ -18,7 +18,7 @@ use crate::{bail, err};
 /// axis; one with anything else in it holds an index for each axis.
 fn indices(value: &Dynamic) -> Result<Vec<Index>> {
     match value.read_lock::<Array>() {
-        Some(array) if array.iter().any(|entry| given(0, "index", entry).integer().is_err()) => {
+        Some(array) if array.iter().any(|entry| given("index", entry).integer().is_err()) => {
             array.iter().map(one).collect()
         }
         _ => Ok(vec![one(value)?]),
@@ -27,12 +27,12 @@ fn indices(value: &Dynamic) -> Result<Vec<Index>> {
 
 /// One index for each axis, also where all are integers.
 fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
-    given(0, "index", value).list()?.iter().map(one).collect()
+    given("index", value).list()?.iter().map(one).collect()
 }
 
 /// What to say when a list of entries fails: as many integers as axes were meant for one element, more likely than not.
 fn hint_of_one(index: &Dynamic, t: &Tensor) -> Option<String> {
-    let at = given(0, "index", index).integers().ok().filter(|at| at.len() > 1 && at.len() == t.rank())?;
+    let at = given("index", index).integers().ok().filter(|at| at.len() > 1 && at.len() == t.rank())?;
     Some(format!("this lists entries of the first axis; one element is t.at({at:?})"))
 }
 
@@ -49,16 +49,16 @@ fn one(value: &Dynamic) -> Result<Index> {
         return by_tensor(&t);
     }
     if value.read_lock::<Array>().is_some() {
-        return Ok(Index::List(given(0, "index", value).integers()?));
+        return Ok(Index::List(given("index", value).integers()?));
     }
     match value.read_lock::<ImmutableString>().as_deref().map(|text| text.as_str()) {
         Some(":") => Ok(Index::All),
         Some(other) => {
             Err(err!(Argument, "expected an index, found the string {other:?}").hint("\":\" is a whole axis"))
         }
-        None => match given(0, "index", value).integer() {
+        None => match given("index", value).integer() {
             Ok(at) => Ok(Index::At(at)),
-            Err(_) => Err(given(0, "index", value).refuse("an integer, a range, an array, a mask or \":\"")),
+            Err(_) => Err(given("index", value).refuse("an integer, a range, an array, a mask or \":\"")),
         },
     }
 }
@@ -89,7 +89,7 @@ fn by_tensor(t: &Tensor) -> Result<Index> {
 fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     match value.read_lock::<Array>() {
         Some(_) => Ok(Operand::Tensor(arrays::tensor(value, Some(into.dtype()))?)),
-        None => operand(1, "value", value),
+        None => operand("value", value),
     }
 }
 
@@ -186,7 +186,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn gather(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor) -> Fallible<Tensor> {
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         on(&ctx, t, move |t| scattering::gather(t, axis, &index))
     }
 
@@ -205,7 +205,7 @@ pub mod methods {
         index: Tensor,
         source: Tensor,
     ) -> Fallible<Tensor> {
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         on(&ctx, t, move |t| scattering::scatter(t, axis, &index, &source))
     }
 
@@ -224,7 +224,7 @@ pub mod methods {
         index: Tensor,
         source: Tensor,
     ) -> Fallible<Tensor> {
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         on(&ctx, t, move |t| scattering::scatter_add(t, axis, &index, &source))
     }
 

@@ -127,7 +127,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn pinv(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(0, options);
+        let mut read = super::options(options);
         let rcond = read.get("rcond", Given::number)?;
         read.finish()?;
         super::solved(&ctx, a, move |a| linalg::pinv(a, rcond))
@@ -155,7 +155,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn matrix_rank(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<i64> {
-        let mut read = super::options(0, options);
+        let mut read = super::options(options);
         let rcond = read.get("rcond", Given::number)?;
         read.finish()?;
         super::solved(&ctx, a, move |a| Ok(linalg::rank(a, rcond)? as i64))

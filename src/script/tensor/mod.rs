@@ -121,35 +121,29 @@ fn value_of(t: Tensor) -> Result<Dynamic> {
 }
 
 /// A tensor argument.
-pub(super) fn tensor_arg(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
-    value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(index, name, value).refuse("a tensor"))
+pub(super) fn tensor_arg(name: &str, value: &Dynamic) -> Result<Tensor> {
+    value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(name, value).refuse("a tensor"))
 }
 
 /// A tensor argument, or one that is written as an array of numbers.
-pub(super) fn values(index: usize, name: &str, value: &Dynamic) -> Result<Tensor> {
-    if value.is_array() {
-        arrays::tensor(value, None).map_err(|e| e.arg(index))
-    } else {
-        tensor_arg(index, name, value)
-    }
+pub(super) fn values(name: &str, value: &Dynamic) -> Result<Tensor> {
+    if value.is_array() { arrays::tensor(value, None).map_err(|e| e.about(name)) } else { tensor_arg(name, value) }
 }
 
 /// A tensor or a number.
-fn operand(index: usize, name: &str, value: &Dynamic) -> Result<Operand> {
+fn operand(name: &str, value: &Dynamic) -> Result<Operand> {
     if let Some(t) = value.read_lock::<Tensor>() {
         return Ok(Operand::Tensor(t.clone()));
     }
-    number_arg(index, name, value)
-        .map(Operand::Number)
-        .map_err(|_| given(index, name, value).refuse("a tensor or a number"))
+    number_arg(name, value).map(Operand::Number).map_err(|_| given(name, value).refuse("a tensor or a number"))
 }
 
 /// A number, whole ones as integers.
-fn number_arg(index: usize, name: &str, value: &Dynamic) -> Result<Number> {
+fn number_arg(name: &str, value: &Dynamic) -> Result<Number> {
     match (value.as_int(), value.as_float()) {
         (Ok(int), _) => Ok(Number::Int(int)),
         (_, Ok(float)) => Ok(Number::Float(float)),
-        _ => Err(given(index, name, value).refuse("a number")),
+        _ => Err(given(name, value).refuse("a number")),
     }
 }
 

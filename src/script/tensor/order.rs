@@ -44,10 +44,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn sort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let way = super::direction(read.flag("descending", false)?);
         read.finish()?;
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         super::sorting(&ctx, t, move |t| core::sort(t, axis, way)).map(super::found)
     }
 
@@ -67,10 +67,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn argsort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let way = super::direction(read.flag("descending", false)?);
         read.finish()?;
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         super::sorting(&ctx, t, move |t| core::argsort(t, axis, way))
     }
 
@@ -94,10 +94,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let way = super::direction(read.flag("largest", true)?);
         read.finish()?;
-        let (k, axis) = (given(0, "k", &k).size()?, given(1, "axis", &axis).integer()?);
+        let (k, axis) = (given("k", &k).size()?, given("axis", &axis).integer()?);
         super::sorting(&ctx, t, move |t| core::topk(t, k, axis, way)).map(super::found)
     }
 
@@ -154,7 +154,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn cumsum(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         on(&ctx, t, move |t| core::cumsum(t, axis))
     }
 
@@ -171,7 +171,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "softmax", pure, return_raw)]
     pub fn softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         on(&ctx, t, move |t| normalise::softmax(t, axis))
     }
 
@@ -188,15 +188,15 @@ pub mod methods {
 
     #[rhai_fn(global, name = "log_softmax", pure, return_raw)]
     pub fn log_softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given(0, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         on(&ctx, t, move |t| normalise::log_softmax(t, axis))
     }
 }
 
 fn extreme(ctx: &NativeCallContext, t: &Tensor, axis: &Dynamic, map: Map, way: Direction) -> Fallible<Tensor> {
-    let mut read = options(1, map);
+    let mut read = options(map);
     let keepdim = read.flag("keepdim", false)?;
     read.finish()?;
-    let axis = given(0, "axis", axis).integer()?;
+    let axis = given("axis", axis).integer()?;
     on(ctx, t, move |t| core::arg_extreme(t, Some(axis), keepdim, way))
 }

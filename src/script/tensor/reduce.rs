@@ -25,17 +25,17 @@ fn answer(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<bool>
     on(ctx, t, move |t| number(t, how)).map(|number| number.as_f64() != 0.0)
 }
 
-/// The reduction over axes that stand as argument `arg`; the option `keepdim` is read, and no other left over.
+/// The reduction over axes; the option `keepdim` is read, and no other left over.
 fn over(
     ctx: &NativeCallContext,
     t: &Tensor,
     how: Reduction,
-    (arg, axes): (usize, &Dynamic),
+    axes: &Dynamic,
     mut read: OptionReader,
 ) -> Fallible<Tensor> {
     let keepdim = read.flag("keepdim", false)?;
     read.finish()?;
-    let axes = given(arg, "axes", axes).integers()?;
+    let axes = given("axes", axes).integers()?;
     on(ctx, t, move |t| reduce(t, how, Some(&axes), keepdim))
 }
 
@@ -52,12 +52,12 @@ macro_rules! reductions {
 
                 #[rhai_fn(global, name = $called, pure, return_raw)]
                 pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-                    super::over(&ctx, t, $how, (0, &axes), super::options(1, Options::new()))
+                    super::over(&ctx, t, $how, &axes, super::options(Options::new()))
                 }
 
                 #[rhai_fn(global, name = $called, pure, return_raw)]
                 pub fn $with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
-                    super::over(&ctx, t, $how, (0, &axes), super::options(1, options))
+                    super::over(&ctx, t, $how, &axes, super::options(options))
                 }
             )*
         }
@@ -167,7 +167,7 @@ pub mod answers {
 
     #[rhai_fn(global, name = "any", pure, return_raw)]
     pub fn any_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
-        super::over(&ctx, t, Reduction::Any, (0, &axes), super::options(1, options))
+        super::over(&ctx, t, Reduction::Any, &axes, super::options(options))
     }
 
     /// Whether no element is 0, as true or false, or over chosen axes as a mask.
@@ -188,7 +188,7 @@ pub mod answers {
 
     #[rhai_fn(global, name = "all", pure, return_raw)]
     pub fn all_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
-        super::over(&ctx, t, Reduction::All, (0, &axes), super::options(1, options))
+        super::over(&ctx, t, Reduction::All, &axes, super::options(options))
     }
 }
 
@@ -215,9 +215,9 @@ pub mod methods {
 
     #[rhai_fn(global, name = "variance", pure, return_raw)]
     pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let correction = super::correction(&mut read)?;
-        super::over(&ctx, t, Reduction::Var { correction }, (0, &axes), read)
+        super::over(&ctx, t, Reduction::Var { correction }, &axes, read)
     }
 
     /// The standard deviation of all elements, or over chosen axes: the root of the variance.
@@ -237,9 +237,9 @@ pub mod methods {
 
     #[rhai_fn(global, name = "std", pure, return_raw)]
     pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let correction = super::correction(&mut read)?;
-        super::over(&ctx, t, Reduction::Std { correction }, (0, &axes), read)
+        super::over(&ctx, t, Reduction::Std { correction }, &axes, read)
     }
 
     /// The length of the tensor as a vector, (sum |x|^p)^(1/p) with p = 2, or the lengths over chosen axes.
@@ -262,10 +262,10 @@ pub mod methods {
 
     #[rhai_fn(global, name = "norm", pure, return_raw)]
     pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let infinite = |g: &Given| if g.text() == Ok("inf".into()) { Ok(f64::INFINITY) } else { g.number() };
         let p = read.get("p", infinite)?.unwrap_or(2.0);
-        super::over(&ctx, t, Reduction::Norm { p }, (0, &axes), read)
+        super::over(&ctx, t, Reduction::Norm { p }, &axes, read)
     }
 
     /// The number below which the part `q` of all elements lies, or over chosen axes; `q` from 0 to 1.
@@ -284,7 +284,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn quantile(ctx: NativeCallContext, t: &mut Tensor, q: Num) -> Fallible<Num> {
-        super::whole(&ctx, t, Reduction::Quantile { q: given(0, "q", &q).number()? })
+        super::whole(&ctx, t, Reduction::Quantile { q: given("q", &q).number()? })
     }
 
     #[rhai_fn(global, name = "quantile", pure, return_raw)]
@@ -295,14 +295,14 @@ pub mod methods {
         axes: Ints,
         options: Options,
     ) -> Fallible<Tensor> {
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         if !q.is_array() {
-            let q = given(0, "q", &q).number()?;
-            return super::over(&ctx, t, Reduction::Quantile { q }, (1, &axes), read);
+            let q = given("q", &q).number()?;
+            return super::over(&ctx, t, Reduction::Quantile { q }, &axes, read);
         }
         let keepdim = read.flag("keepdim", false)?;
         read.finish()?;
-        let (qs, axes) = (given(0, "q", &q).numbers()?, given(1, "axes", &axes).integers()?);
+        let (qs, axes) = (given("q", &q).numbers()?, given("axes", &axes).integers()?);
         on(&ctx, t, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
     }
 
@@ -314,6 +314,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn percentile(ctx: NativeCallContext, t: &mut Tensor, percent: Num) -> Fallible<Num> {
-        super::whole(&ctx, t, Reduction::Quantile { q: given(0, "percent", &percent).number()? / 100.0 })
+        super::whole(&ctx, t, Reduction::Quantile { q: given("percent", &percent).number()? / 100.0 })
     }
 }

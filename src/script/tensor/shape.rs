@@ -17,7 +17,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn reshape(ctx: NativeCallContext, t: &mut Tensor, shape: Ints) -> Fallible<Tensor> {
-        let sizes = given(0, "shape", &shape).integers()?;
+        let sizes = given("shape", &shape).integers()?;
         on(&ctx, t, move |t| core::reshape(t, &sizes))
     }
 
@@ -29,7 +29,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn permute(t: &mut Tensor, order: Array) -> Fallible<Tensor> {
-        Ok(core::permute(t, &given(0, "order", &order.into()).integers()?)?)
+        Ok(core::permute(t, &given("order", &order.into()).integers()?)?)
     }
 
     /// Two axes exchanged, the last two without any stated.
@@ -40,7 +40,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn transpose(t: &mut Tensor, first: Int, second: Int) -> Fallible<Tensor> {
-        Ok(core::transpose(t, given(0, "first", &first).integer()?, given(1, "second", &second).integer()?)?)
+        Ok(core::transpose(t, given("first", &first).integer()?, given("second", &second).integer()?)?)
     }
 
     #[rhai_fn(global, name = "transpose", pure, return_raw)]
@@ -62,7 +62,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "squeeze", pure, return_raw)]
     pub fn squeeze_axes(t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        Ok(core::squeeze(t, Some(&given(0, "axes", &axes).integers()?))?)
+        Ok(core::squeeze(t, Some(&given("axes", &axes).integers()?))?)
     }
 
     /// With a new axis of size 1 before `axis`; -1 puts it last.
@@ -73,7 +73,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn unsqueeze(t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        Ok(core::unsqueeze(t, given(0, "axis", &axis).integer()?)?)
+        Ok(core::unsqueeze(t, given("axis", &axis).integer()?)?)
     }
 
     /// All axes as one, or those from `first` to `last`.
@@ -90,7 +90,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "flatten", pure, return_raw)]
     pub fn flatten_axes(ctx: NativeCallContext, t: &mut Tensor, first: Int, last: Int) -> Fallible<Tensor> {
-        let (first, last) = (given(0, "first", &first).integer()?, given(1, "last", &last).integer()?);
+        let (first, last) = (given("first", &first).integer()?, given("last", &last).integer()?);
         on(&ctx, t, move |t| core::flatten(t, first, last))
     }
 
@@ -102,7 +102,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn expand(t: &mut Tensor, shape: Array) -> Fallible<Tensor> {
-        Ok(core::expand(t, &given(0, "shape", &shape.into()).integers()?)?)
+        Ok(core::expand(t, &given("shape", &shape.into()).integers()?)?)
     }
 
     /// The whole tensor repeated along each axis; more counts than axes put new axes in front.
@@ -114,7 +114,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn repeat(ctx: NativeCallContext, t: &mut Tensor, counts: Ints) -> Fallible<Tensor> {
-        let counts = given(0, "counts", &counts).integers()?;
+        let counts = given("counts", &counts).integers()?;
         on(&ctx, t, move |t| core::repeat(t, &counts))
     }
 
@@ -132,10 +132,10 @@ pub mod methods {
 
     #[rhai_fn(global, name = "split", pure, return_raw)]
     pub fn split_along(t: &mut Tensor, sizes: Ints, axis: Int) -> Fallible<Array> {
-        let axis = given(1, "axis", &axis).integer()?;
+        let axis = given("axis", &axis).integer()?;
         let pieces = match sizes.is_array() {
-            true => given(0, "sizes", &sizes).integers()?,
-            false => core::even_sizes(t, given(0, "sizes", &sizes).integer()?, axis)?,
+            true => given("sizes", &sizes).integers()?,
+            false => core::even_sizes(t, given("sizes", &sizes).integer()?, axis)?,
         };
         Ok(core::split(t, &pieces, axis)?.into_iter().map(Dynamic::from).collect())
     }
@@ -148,7 +148,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn roll(ctx: NativeCallContext, t: &mut Tensor, by: Int, axis: Int) -> Fallible<Tensor> {
-        let (by, axis) = (given(0, "by", &by).integer()?, given(1, "axis", &axis).integer()?);
+        let (by, axis) = (given("by", &by).integer()?, given("axis", &axis).integer()?);
         on(&ctx, t, move |t| core::roll(t, by, axis))
     }
 
@@ -165,7 +165,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "flip", pure, return_raw)]
     pub fn flip_axes(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-        let axes = given(0, "axes", &axes).integers()?;
+        let axes = given("axes", &axes).integers()?;
         on(&ctx, t, move |t| core::flip(t, Some(&axes)))
     }
 
@@ -183,7 +183,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "tril", pure, return_raw)]
     pub fn tril_from(ctx: NativeCallContext, t: &mut Tensor, diagonal: Int) -> Fallible<Tensor> {
-        let diagonal = given(0, "diagonal", &diagonal).integer()?;
+        let diagonal = given("diagonal", &diagonal).integer()?;
         on(&ctx, t, move |t| core::tril(t, diagonal))
     }
 
@@ -201,7 +201,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "triu", pure, return_raw)]
     pub fn triu_from(ctx: NativeCallContext, t: &mut Tensor, diagonal: Int) -> Fallible<Tensor> {
-        let diagonal = given(0, "diagonal", &diagonal).integer()?;
+        let diagonal = given("diagonal", &diagonal).integer()?;
         on(&ctx, t, move |t| core::triu(t, diagonal))
     }
 
@@ -220,7 +220,7 @@ pub mod methods {
 
     #[rhai_fn(global, name = "diag", pure, return_raw)]
     pub fn diag_from(ctx: NativeCallContext, t: &mut Tensor, diagonal: Int) -> Fallible<Tensor> {
-        let diagonal = given(0, "diagonal", &diagonal).integer()?;
+        let diagonal = given("diagonal", &diagonal).integer()?;
         on(&ctx, t, move |t| core::diag(t, diagonal))
     }
 }

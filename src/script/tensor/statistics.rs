@@ -21,7 +21,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn covariance(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(0, options);
+        let mut read = super::options(options);
         let correction = read.number("correction", 1.0)?;
         read.finish()?;
         on(&ctx, t, move |t| statistics::covariance(t, correction))
@@ -61,10 +61,10 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(1, options);
+        let mut read = super::options(options);
         let range = read.get("range", Given::range)?;
         read.finish()?;
-        let bins = given(0, "bins", &bins).size()?;
+        let bins = given("bins", &bins).size()?;
         let found = on(&ctx, t, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
         let edges: Array = found.edges.into_iter().map(Dynamic::from).collect();
         let counts: Array = found.counts.into_iter().map(|count| Dynamic::from(count as i64)).collect();
@@ -82,7 +82,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bincount(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(0, options);
+        let mut read = super::options(options);
         let length = read.size("length", 0)?;
         read.finish()?;
         on(&ctx, t, move |t| statistics::bincount(t, length))

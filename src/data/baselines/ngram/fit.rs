@@ -38,7 +38,7 @@ impl Ngram {
             bar.advance(ids.len() as u64);
         }
         if found.beginnings.iter().all(Vec::is_empty) && found.longest.is_empty() {
-            return Err(err!(Argument, "expected text to count n-grams in, found none").arg(0));
+            return Err(err!(Argument, "expected text to count n-grams in, found none").about("text"));
         }
         let levels = task.apart(move || Ok(found.levels()))?;
         Ok(Self { vocab, levels })

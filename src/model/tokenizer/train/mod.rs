@@ -139,5 +139,5 @@ impl Iterator for Reading<'_> {
 }
 
 fn nothing_read() -> Error {
-    err!(Argument, "expected text to make a tokenizer of, found none").arg(0)
+    err!(Argument, "expected text to make a tokenizer of, found none").about("text")
 }

@@ -58,14 +58,14 @@ pub mod methods {
         site: &str,
         options: Options,
     ) -> Fallible<HeatText> {
-        let mut read = super::options(2, options);
-        let asked = Asked::read(2, &mut read)?;
+        let mut read = super::options(options);
+        let asked = Asked::read(&mut read)?;
         let from = read.get("from", Given::integer)?.unwrap_or(-1);
         read.finish()?;
-        let place = super::place(m.config(), 1, site)?;
+        let place = super::place(m.config(), site)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, Some(vec![from]), &asked)?;
         let tokens = names::running(m, &ids);
-        Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.arg(1))?)
+        Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.about("site"))?)
     }
 
     /// All that a head looks at, as a heat map: a row for each position that looks, a column for each that is seen.
@@ -90,12 +90,12 @@ pub mod methods {
         site: &str,
         options: Options,
     ) -> Fallible<Grid> {
-        let mut read = super::options(2, options);
-        let asked = Asked::read(2, &mut read)?;
+        let mut read = super::options(options);
+        let asked = Asked::read(&mut read)?;
         read.finish()?;
-        let place = super::place(m.config(), 1, site)?;
+        let place = super::place(m.config(), site)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, None, &asked)?;
         let tokens: Vec<String> = ids.iter().map(|id| names::label(m, *id)).collect();
-        Ok(super::attention::grid(&cache, place, 0, &tokens).map_err(|e| e.arg(1))?)
+        Ok(super::attention::grid(&cache, place, 0, &tokens).map_err(|e| e.about("site"))?)
     }
 }

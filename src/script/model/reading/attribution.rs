@@ -111,14 +111,14 @@ fn fineness(given: &Given) -> Result<By> {
 }
 
 fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Options) -> Fallible<Attribution> {
-    let mut read = options(2, map);
+    let mut read = options(map);
     let task = &env(ctx)?.task;
-    let asked = Asked::read(2, &mut read)?;
-    let against = read.get("against", |given| token(m, given, task).map_err(|e| e.arg(2)))?;
+    let asked = Asked::read(&mut read)?;
+    let against = read.get("against", |given| token(m, given, task))?;
     let by = read.get("by", fineness)?.unwrap_or(By::Part);
     let position = read.get("pos", Given::integer)?.unwrap_or(-1);
     read.finish()?;
-    let target = Target { token: token(m, &given(1, "token", of), task).map_err(|e| e.arg(1))?, against };
+    let target = Target { token: token(m, &given("token", of), task).map_err(|e| e.about("token"))?, against };
     let input = asked.input(ctx, m, x)?;
     one_text(&input)?;
     let core = asked.run(ctx, m, |hooks, task| {

@@ -84,18 +84,18 @@ impl Lens {
                 return Err(err!(Argument, "expected the number of a text, since there are {all}, found none")
                     .hint("`.table(0)` and `.grid(0)` are of the first"));
             }
-            (Some(wanted), _) => given(0, "text", wanted).size()?,
+            (Some(wanted), _) => given("text", wanted).size()?,
         };
-        let missing = || err!(Index, "there is no text {index}: this lens has read {}", texts.len()).arg(0);
+        let missing = || err!(Index, "there is no text {index}: this lens has read {}", texts.len()).about("what");
         texts.get(index).ok_or_else(missing)
     }
 
     fn reading(&self, site: &str) -> Result<&Reading> {
-        let wanted = place(self.0.model.config(), 0, site)?;
+        let wanted = place(self.0.model.config(), site)?;
         self.0.readings.iter().find(|reading| reading.place == wanted).ok_or_else(|| {
             let known: Vec<String> = self.0.readings.iter().map(|reading| reading.place.to_string()).collect();
             let near = suggestion(&wanted.to_string(), known.iter().map(String::as_str));
-            err!(Name, "`{wanted}` was not read").maybe_hint(near).arg(0)
+            err!(Name, "`{wanted}` was not read").maybe_hint(near).about("what")
         })
     }
 
@@ -198,14 +198,14 @@ fn wanted(given: &Given, vocab: usize) -> Result<usize> {
 
 fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: Options) -> Fallible<Lens> {
     let vocab = m.config().outputs();
-    let mut read = options(2, map);
-    let asked = Asked::read(2, &mut read)?;
+    let mut read = options(map);
+    let asked = Asked::read(&mut read)?;
     let positions = read.get("pos", Given::integers)?;
     let count = read.get("k", |given| wanted(given, vocab))?.unwrap_or(GUESSES.min(vocab));
     read.finish()?;
-    let places = places(m.config(), 1, sites)?;
+    let places = places(m.config(), sites)?;
     if places.is_empty() {
-        return Err(err!(Argument, "expected at least one site to read, found none").arg(1).into());
+        return Err(err!(Argument, "expected at least one site to read, found none").about("sites").into());
     }
     let input = asked.input(ctx, m, x)?;
     let readings = asked.run(ctx, m, |hooks, task| {

@@ -33,6 +33,6 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
 fn one_text(input: &Input) -> Result<&[u32]> {
     match input.batch.rows() {
         [ids] => Ok(ids),
-        rows => Err(err!(Argument, "expected one text to read, found {}", rows.len()).arg(0)),
+        rows => Err(err!(Argument, "expected one text to read, found {}", rows.len()).about("x")),
     }
 }

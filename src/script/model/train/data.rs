@@ -11,19 +11,19 @@ use crate::script::value::{Given, given};
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Examples that are given as ids, or as a map of `ids`, `targets` and `mask`.
-pub fn examples(arg: usize, name: &str, value: &Dynamic) -> Result<Examples> {
+pub fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
     let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
-        return masked(ids(&given(arg, name, value))?, None).map_err(|e: Error| e.arg(arg));
+        return masked(ids(&given(name, value))?, None).map_err(|e: Error| e.about(name));
     };
-    let mut read = options(arg, map);
+    let mut read = options(map);
     let found = (read.get("ids", ids)?, read.get("targets", ids)?, read.get("mask", numbers)?);
     read.finish()?;
     let (Some(ids), targets, mask) = found else {
-        return Err(err!(Argument, "expected `ids` in the data to train on, found none").arg(arg));
+        return Err(err!(Argument, "expected `ids` in the data to train on, found none").about(name));
     };
     match targets {
         Some(targets) => Ok(Examples { ids, targets, counts: mask }),
-        None => masked(ids, mask).map_err(|e: Error| e.arg(arg)),
+        None => masked(ids, mask).map_err(|e: Error| e.about(name)),
     }
 }
 
@@ -97,7 +97,7 @@ impl<'a> Made<'a> {
 
     fn examples(&self, pass: u64) -> Result<Examples> {
         let made = self.calls.call(&self.function, [Dynamic::from(pass as i64)])?;
-        examples(1, "data", &made)
+        examples("data", &made)
     }
 }
 
@@ -115,7 +115,7 @@ impl Batches for Made<'_> {
                 "expected {rows} rows from the function, as the first time, found {}",
                 made.ids.len()
             )
-            .arg(1));
+            .about("data"));
         }
         self.pass += 1;
         Ok(made)

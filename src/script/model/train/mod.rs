@@ -40,8 +40,8 @@ impl Start {
         match value.is::<Map>() {
             true => init::described(&json_of(value, &Task::default())?)
                 .map(|described| Start::New(described.into()))
-                .map_err(|e| e.arg(0)),
-            false => Err(crate::script::value::given(0, "config", value).refuse("a map or a model")),
+                .map_err(|e| e.about("config")),
+            false => Err(crate::script::value::given("config", value).refuse("a map or a model")),
         }
     }
 
@@ -132,7 +132,7 @@ fn batches<'a>(value: &Dynamic, reading: &Reading<'a>, rows: Option<usize>) -> R
         let Some(tokenizer) = reading.tokenizer else {
             return Err(err!(Argument, "expected a tokenizer to read the text with, found none")
                 .hint("data::tokenizer(text) makes one, for the option `tokenizer`")
-                .arg(2));
+                .about("options"));
         };
         let rows = rows.unwrap_or(Recipe::default().rows);
         return Ok((text.batches(tokenizer, reading.context, reading.seed, reading.task)?, rows));
@@ -140,11 +140,11 @@ fn batches<'a>(value: &Dynamic, reading: &Reading<'a>, rows: Option<usize>) -> R
     if let Some(function) = value.read_lock::<FnPtr>() {
         let (made, count) = data::Made::new(reading.calls, function.clone())?;
         if rows.is_some() {
-            return Err(err!(Argument, "expected no `batch` where a function makes the rows").arg(2));
+            return Err(err!(Argument, "expected no `batch` where a function makes the rows").about("options"));
         }
         return Ok((Box::new(made), count));
     }
-    let tables = Tables::new(data::examples(1, "data", value)?, reading.seed);
+    let tables = Tables::new(data::examples("data", value)?, reading.seed);
     let rows = rows.unwrap_or(Recipe::default().rows.min(tables.rows()));
     Ok((Box::new(tables), rows))
 }
@@ -229,7 +229,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn train(ctx: NativeCallContext, config: Any, data: Any, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
-        let mut read = super::options(2, options);
+        let mut read = super::options(options);
         let mut asked = super::asked(&mut read, &env)?;
         let tokenizer = super::super::load::tokenizer(&mut read)?;
         read.finish()?;
@@ -273,7 +273,7 @@ fn run(
     let recipe = asked.recipe.clone();
     let steps = recipe.steps;
     let training = Training::new(start.beginning(), recipe, data, judge, keep, &env.device, &env.task)
-        .map_err(|e| if e.arg.is_none() { e.arg(2) } else { e })?;
+        .map_err(|e| e.about("options"))?;
     announced(&training, steps, &env.task);
     let done = training.run(&env.task)?;
     if done.ended == Ended::Interrupted {
