@@ -4,7 +4,9 @@
 //! the table that help and the reference show, and what Tab offers. [`choices!`](crate::choices) does so for a setting that
 //! is one of several words.
 
+use std::any::Any;
 use std::fmt::Display;
+use std::rc::Rc;
 
 use super::names;
 use super::{Error, Result};
@@ -20,8 +22,28 @@ pub enum Plain {
     Text(String),
     List(Vec<Plain>),
     Map(Vec<(String, Plain)>),
-    /// What is none of these, in words: "a function".
-    Other(String),
+    /// What is none of these: a function, a model.
+    Other(Foreign),
+}
+
+/// A value of the other language, which an option of its floor knows.
+#[derive(Clone)]
+pub struct Foreign {
+    /// What it is, in words: "a function".
+    pub what: String,
+    pub value: Rc<dyn Any>,
+}
+
+impl std::fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl PartialEq for Foreign {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.value, &other.value)
+    }
 }
 
 impl Plain {
@@ -36,7 +58,7 @@ impl Plain {
             Plain::Text(_) => "a string".into(),
             Plain::List(_) => "an array".into(),
             Plain::Map(_) => "a map".into(),
-            Plain::Other(what) => what.clone(),
+            Plain::Other(foreign) => foreign.what.clone(),
         }
     }
 }
@@ -390,22 +412,23 @@ pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
 
 /// Declares options: a struct, its defaults, and how scripts give them.
 ///
-/// Each field has a doc comment, which help shows, and a default. Behind `=>` stand calls of [`Field`]'s methods.
+/// Each field has a doc comment, which help shows, and a default. Behind `=>` stand calls of [`Field`]'s methods. Options
+/// that several calls share are a group of their own, and `with reading: ReadingOptions;` takes them in.
 #[macro_export]
 macro_rules! options {
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $(
         $(#[doc = $doc:literal])+
         $field:ident : $type:ty = $default:expr $(=> $($clause:ident ( $($argument:expr),* )).+)?;
-    )* }) => {
+    )* $(with $group:ident : $of:ty;)* }) => {
         $(#[$attribute])*
         $vis struct $name { $(
             $(#[doc = $doc])+
             pub $field: $type,
-        )* }
+        )* $(pub $group: $of,)* }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $($field: $default,)* }
+                Self { $($field: $default,)* $($group: Default::default(),)* }
             }
         }
 
@@ -414,10 +437,13 @@ macro_rules! options {
                 static FIELDS: std::sync::OnceLock<Vec<$crate::base::options::Field>> = std::sync::OnceLock::new();
                 FIELDS.get_or_init(|| {
                     let default = Self::default();
-                    vec![$(
+                    let own = vec![$(
                         $crate::base::options::Field::new(stringify!($field), &[$($doc),+], &default.$field)
                             $($(.$clause($($argument),*))+)?,
-                    )*]
+                    )*];
+                    let groups: &[&[$crate::base::options::Field]] =
+                        &[$(<$of as $crate::base::options::Declared>::fields()),*];
+                    own.into_iter().chain(groups.concat()).collect()
                 })
             }
 
@@ -429,6 +455,13 @@ macro_rules! options {
                         self.$field = field.taken(value)?;
                     }
                     place += 1;
+                )*
+                $(
+                    let length = <$of as $crate::base::options::Declared>::fields().len();
+                    if (place..place + length).contains(&number) {
+                        $crate::base::options::Declared::set(&mut self.$group, number - place, value)?;
+                    }
+                    place += length;
                 )*
                 debug_assert_eq!(place, Self::fields().len());
                 Ok(())
@@ -513,6 +546,25 @@ mod tests {
             /// How many codes.
             k: usize = 0 => required();
         }
+    }
+
+    options! {
+        #[derive(Debug, PartialEq)]
+        struct Larger {
+            /// Rows shown.
+            rows: usize = 10;
+            with sample: Sample;
+        }
+    }
+
+    #[test]
+    fn groups_are_taken_in() {
+        let names: Vec<_> = Larger::fields().iter().map(|field| field.name).collect();
+        assert_eq!(names, ["rows", "lr", "batch", "shape", "betas", "steps", "k"]);
+        let (mut larger, batch) = (Larger::default(), 2);
+        larger.set(batch, &Plain::Integer(7)).unwrap();
+        larger.set(0, &Plain::Integer(3)).unwrap();
+        assert_eq!(larger, Larger { rows: 3, sample: Sample { batch: 7, ..Sample::default() } });
     }
 
     fn given(pairs: &[(&str, Plain)]) -> Result<Sample> {

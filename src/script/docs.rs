@@ -2,7 +2,7 @@
 //! generated pages and the tests of examples all read it from here.
 
 mod comment;
-mod declared;
+pub mod declared;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -21,6 +21,14 @@ pub fn options(map: Map) -> OptionReader {
     OptionReader { map, known: Vec::new(), of_others: Vec::new() }
 }
 
+/// All options of a call, where they are one declaration.
+pub fn taken<T: Declared>(map: Map) -> Result<T> {
+    let mut read = options(map);
+    let taken = read.declared()?;
+    read.finish()?;
+    Ok(taken)
+}
+
 impl OptionReader {
     /// The raw value of an option, if it was given.
     pub fn value(&mut self, key: &'static str) -> Option<Dynamic> {

@@ -2,11 +2,13 @@
 //!
 //! Scripts write `1` or `1.0` as they like; every number that a binding takes goes through [`Given`].
 
+use std::rc::Rc;
+
 use rhai::{Array, Dynamic, FnPtr, Map};
 
 use super::paper::Paper;
 use super::tensor::arrays::Numbers;
-use crate::base::options::Plain;
+use crate::base::options::{Foreign, Plain};
 use crate::base::{Error, Result, Task, json};
 use crate::err;
 use crate::report::json::number;
@@ -213,7 +215,13 @@ pub fn plain(value: &Dynamic) -> Plain {
     if let Some(map) = value.read_lock::<Map>() {
         return Plain::Map(map.iter().map(|(key, value)| (key.to_string(), plain(value))).collect());
     }
-    Plain::Other(described(value))
+    Plain::Other(Foreign { what: described(value), value: Rc::new(value.clone()) })
+}
+
+/// The handle that an option was given, for the options of types that only scripts have.
+pub fn handle<T: Clone + 'static>(value: &Plain) -> Option<T> {
+    let Plain::Other(foreign) = value else { return None };
+    foreign.value.downcast_ref::<Dynamic>()?.clone().try_cast::<T>()
 }
 
 /// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.

@@ -20,11 +20,15 @@ use crate::base::{Result, names};
 use crate::circuit::due::Due;
 use crate::data::harvest;
 use crate::features::survey::{Kept, Survey};
+use crate::script::docs::declared::Group;
 use crate::script::env::Env;
 use crate::script::model::Model;
 use crate::script::options::OptionReader;
 use crate::script::value::Given;
 use crate::{data, sae};
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -16,8 +16,12 @@ pub use sample::Sample;
 pub use store::Store;
 pub use text::written_inside;
 
+use crate::script::docs::declared::Group;
 use rhai::exported_manifest;
 use rhai::plugin::*;
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 /// What is called through the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -3,22 +3,35 @@
 
 use super::comment::OptionDoc;
 use crate::base::options::{Declared, Field};
-use crate::sae::fit::{FitOptions, KeepOptions, kinds};
+use crate::sae::fit::kinds;
+use crate::script::{circuit, data, features, hooks, model, plot, report, sae, tensor};
 
 /// A group by the name that doc comments give.
-type Group = (&'static str, fn() -> Vec<OptionDoc>);
+pub type Group = (&'static str, fn() -> Vec<OptionDoc>);
 
-const GROUPS: [Group; 3] = [("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
+/// The groups of each part of the language.
+const GROUPS: [&[Group]; 9] = [
+    circuit::OPTIONS,
+    data::OPTIONS,
+    features::OPTIONS,
+    hooks::OPTIONS,
+    model::OPTIONS,
+    plot::OPTIONS,
+    report::OPTIONS,
+    sae::OPTIONS,
+    tensor::OPTIONS,
+];
 
 /// The options of a group. One that nobody declared is shown as such, and fails a test.
 pub fn group(name: &str) -> Vec<OptionDoc> {
-    match GROUPS.iter().find(|(known, _)| *known == name) {
+    match GROUPS.iter().copied().flatten().find(|(known, _)| *known == name) {
         Some((_, options)) => options(),
         None => vec![OptionDoc { key: format!("[{name}]"), meaning: "no such group".into(), ..OptionDoc::default() }],
     }
 }
 
-fn fields<T: Declared>() -> Vec<OptionDoc> {
+/// The options that a type declares.
+pub fn fields<T: Declared>() -> Vec<OptionDoc> {
     T::fields().iter().map(|field| option(field, String::new())).collect()
 }
 
@@ -34,7 +47,7 @@ fn option(field: &Field, kinds: String) -> OptionDoc {
 }
 
 /// The options of each kind of dictionary; those that mean the same for several kinds stand once.
-fn of_kinds() -> Vec<OptionDoc> {
+pub fn of_kinds() -> Vec<OptionDoc> {
     let mut found: Vec<(&Field, Vec<&str>)> = Vec::new();
     for kind in kinds::NAMES {
         for field in kinds::options_of(kind).unwrap_or_default() {
@@ -53,6 +66,13 @@ fn of_kinds() -> Vec<OptionDoc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_groups_have_one_name() {
+        let mut names: Vec<&str> = GROUPS.iter().copied().flatten().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+    }
 
     #[test]
     fn options_of_kinds_stand_once_with_the_kinds_that_have_them() {

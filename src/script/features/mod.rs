@@ -18,8 +18,12 @@ pub use predicting::Ranking;
 pub use several::Several;
 pub use tokens::token_argument;
 
+use crate::script::docs::declared::Group;
 use rhai::exported_manifest;
 use rhai::plugin::*;
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

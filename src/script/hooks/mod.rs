@@ -21,7 +21,11 @@ use super::value::{Any, Fallible, Num, Options, given};
 use crate::base::Result;
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, Source};
+use crate::script::docs::declared::Group;
 use crate::tensor::{Device, Tensor};
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 /// A hook on a site or on features.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {

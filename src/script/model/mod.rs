@@ -33,8 +33,12 @@ pub use loaded::Loaded;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 
+use crate::script::docs::declared::Group;
 use input::{Asked, Input};
 use wanted::Wanted;
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -13,6 +13,10 @@ use super::value::{Any, Fallible, Given, Options, given};
 use crate::base::Result;
 use crate::err;
 use crate::report::chart::{self, Bars, Bins, Chart, Colours, Content, Series};
+use crate::script::docs::declared::Group;
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 #[export_module(manifest)]
 pub mod functions {

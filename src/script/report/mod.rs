@@ -15,6 +15,10 @@ use super::env::env;
 use super::value::{Any, Fallible, Options};
 use crate::base::{Card, Grid, HeatText, Table};
 use crate::report::Report;
+use crate::script::docs::declared::Group;
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 #[export_module(manifest)]
 pub mod functions {

@@ -24,8 +24,12 @@ use super::value::{Fallible, Given, given};
 use crate::base::{Result, Task};
 use crate::report::items::Item;
 use crate::report::terminal::Screen;
+use crate::script::docs::declared::Group;
 use crate::tensor::index::Index;
 use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_index, steps};
+
+/// The groups of options that documentation here names.
+pub const OPTIONS: &[Group] = &[];
 
 /// What is called through the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
