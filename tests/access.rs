@@ -1,7 +1,6 @@
 //! What scripts may touch: every way to a file is judged.
 
-mod support;
-
+use crate::support;
 use std::path::Path;
 
 use microtome::base::access::Rules;

@@ -2,8 +2,7 @@
 //! that the code takes, numbers are welcome as `1` and as `1.0`, and the committed page is fresh. The pages written by hand:
 //! their links lead somewhere, the functions that they name exist, and the README is short enough to be read to its end.
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,7 +1,6 @@
 //! Every step of the tour and every experiment runs, its checks hold, and the tour stays short.
 
-mod support;
-
+use crate::support;
 use std::path::Path;
 use std::process::Command;
 

@@ -2,8 +2,7 @@
 //! every example as large as can be written. Each call comes to a value or an error; a panic or an abort fails the test,
 //! and what goes on is interrupted.
 
-mod support;
-
+use crate::support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,19 +16,13 @@ use microtome::tensor::{DType, Device, Tensor};
 fn ration() {
     #[cfg(target_os = "linux")]
     {
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        ONCE.call_once(|| {
-            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-            let taken = pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
-            let limit = libc::rlimit { rlim_cur: taken + (8 << 30), rlim_max: libc::RLIM_INFINITY };
-            // SAFETY: a limit of this process, read by the system.
-            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
-        });
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let taken = pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
+        let limit = libc::rlimit { rlim_cur: taken + (8 << 30), rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: a limit of this process, read by the system.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
     }
 }
-
-/// One after the other: what one test has reserved is missing from the ration of the next.
-static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// So many calls share a session, since to make one takes longer than most of them.
 const SHARED: usize = 100;
@@ -126,7 +119,9 @@ fn fillings(kind: &str) -> &'static [&'static str] {
 
 #[test]
 fn odd_tensors_in_every_method() {
-    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !support::apart("extremes::odd_tensors_in_every_method") {
+        return;
+    }
     let complaints = support::on_large_stack(|| {
         ration();
         let docs = docs();
@@ -207,7 +202,9 @@ fn optioned(entry: &Entry) -> Vec<String> {
 
 #[test]
 fn every_size_as_large_as_can_be() {
-    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !support::apart("extremes::every_size_as_large_as_can_be") {
+        return;
+    }
     let complaints = support::on_large_stack(|| {
         ration();
         let docs = docs();

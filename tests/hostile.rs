@@ -1,7 +1,6 @@
 //! What the workbench must hold against: each case ends in a clear error, nothing half-written, no panic.
 
-mod support;
-
+use crate::support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,20 +1,17 @@
 //! The model hub, played by a small server on loopback: what comes well, what goes wrong, and what is kept of it.
 
-#[path = "support/hub.rs"]
-mod server;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::hub::{COMMIT, Fault, Hub, Repo, TOKEN, digits_of};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Result, Task};
 use microtome::model::hub::{self, Name, Settings, Snapshot};
-use server::{COMMIT, Fault, Hub, Repo, TOKEN, digits_of};
 
 fn large(seed: u8) -> Vec<u8> {
     (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()

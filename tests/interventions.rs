@@ -1,7 +1,6 @@
 //! Interventions as users write them: short scripts whose results are those of a plain implementation in PyTorch.
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,7 @@
 //! Dictionaries that were fitted before are found again, are the same to the last bit, and are never those of something
 //! else.
 
-mod support;
-
+use crate::support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

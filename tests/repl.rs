@@ -1,6 +1,5 @@
 //! The prompt as people meet it: typed into through a pseudo-terminal, and fed through a pipe.
 
-#[path = "repl/terminal.rs"]
 mod terminal;
 
 use std::io::Write;

@@ -1,15 +1,8 @@
 //! Dictionaries as other libraries write and read them: the same codes, equal round trips, and what is refused.
 
-#[path = "saes/fetched.rs"]
 mod fetched;
-#[path = "support/hub.rs"]
-#[allow(dead_code, reason = "what goes wrong with a connection is tested with models")]
-mod hub;
-#[path = "saes/own.rs"]
 mod own;
-#[path = "saes/refused.rs"]
 mod refused;
-#[path = "saes/samples.rs"]
 mod samples;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The behaviour of the language: every `.rhai` file in `tests/suite`, section by section, against the values and errors
 //! that its comments state.
 
-mod support;
+use crate::support;
 
 /// A section begins with `// == name` and runs in a session of its own.
 fn sections(text: &str) -> Vec<(String, String)> {

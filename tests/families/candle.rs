@@ -5,8 +5,8 @@ use candle_transformers::models::{gemma, gemma2, gemma3, llama, mistral, olmo2, 
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::distance;
-use crate::files::{config_json, expected, files, fixture, ids, load, tensors};
+use super::distance;
+use super::files::{config_json, expected, files, fixture, ids, load, tensors};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::load::Options;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::files::{config_json, files, fixture, tensors, write};
+use super::files::{config_json, files, fixture, tensors, write};
 use microtome::base::task::{Bar, Progress};
 use microtome::base::{Error, Kind, Task};
 use microtome::model::load::{self, Options};

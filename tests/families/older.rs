@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::files::{FAMILIES, config_json, files, fixture, floats, ids, load, tensors, write};
+use super::files::{FAMILIES, config_json, files, fixture, floats, ids, load, tensors, write};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::load::Options;
@@ -146,7 +146,7 @@ fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
 
         let (old, new) = (load(&files(), &old, &Options::default()), load(&files(), &new, &Options::default()));
         assert_eq!(old.config(), new.config(), "{family}");
-        let input = crate::files::expected(family);
+        let input = super::files::expected(family);
         let batch = Batch::new(ids(&input["input_ids"])).unwrap();
         let logits = |decoder: &microtome::model::decoder::Decoder| {
             floats(&decoder.logits(&batch, Vec::new(), &Task::default()).unwrap())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::files::{fixture, floats};
+use super::files::{fixture, floats};
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Result, Task};

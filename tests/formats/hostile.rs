@@ -12,7 +12,7 @@ use microtome::model::load::{self, Options};
 use microtome::tensor::files::safetensors;
 use rand::{Rng, RngExt};
 
-use crate::samples;
+use super::samples;
 
 /// The largest piece of memory that anything in this program has asked for.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);

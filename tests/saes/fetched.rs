@@ -10,8 +10,8 @@ use microtome::model::hub::{Name, Settings};
 use microtome::sae::Sae;
 use microtome::sae::load::{Options, from_hub};
 
-use super::hub::{COMMIT, Hub, Repo};
 use super::samples::{fixtures, load, spelled};
+use crate::support::hub::{COMMIT, Hub, Repo};
 
 /// The files of fixtures as those of one repository, each below a folder of its own.
 fn repo(folders: &[(&str, &str)]) -> Repo {

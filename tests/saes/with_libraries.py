@@ -1,6 +1,6 @@
 """Reads with SAELens, dictionary_learning and sparsify what we wrote for them, and keeps the codes that they compute.
 
-To be run after `cargo test --test saes write_for_the_other_libraries -- --ignored`:
+To be run after `cargo test saes::write_for_the_other_libraries -- --ignored`:
 
     pip install sae-lens==6.54.12 dictionary-learning==0.1.0 eai-sparsify==1.3.3
     python tests/saes/with_libraries.py [tests/fixtures/written_saes]

@@ -1,6 +1,6 @@
 //! What several tests share: sessions in memory, and code whose comments state its values.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+pub mod hub;
 
 use std::path::Path;
 
@@ -115,4 +115,17 @@ pub fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {
     files.retain(|path| path.extension().is_some_and(|e| e == extension));
     files.sort();
     files
+}
+
+/// Runs a test, named `module::test`, in a process of its own: for what measures or limits its process. True in that
+/// process, where the test goes on; false in the one that waited for it.
+pub fn apart(name: &str) -> bool {
+    const APART: &str = "MICROTOME_TEST_APART";
+    if std::env::var_os(APART).is_some() {
+        return true;
+    }
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    let status = test.args(["--exact", name, "--nocapture"]).env(APART, "1").status().unwrap();
+    assert!(status.success(), "{name}: {status}");
+    false
 }

@@ -2,7 +2,7 @@
 //! examples with their words changed, damaged files for every reader, and tensors of odd shapes.
 //!
 //! A case is a text in Rhai, and files; its part, a seed and its number make it again. Cases run in a child process under
-//! a limit of memory, which says at which it is, so that its death belongs to a case. `tests/torture.rs` runs a few of
+//! a limit of memory, which says at which it is, so that its death belongs to a case. `tests/torture/tests.rs` runs a few of
 //! each on every run of the tests, `examples/torture.rs` as many as an hour has.
 
 #![allow(dead_code, reason = "the test and the example use their own parts")]
@@ -21,6 +21,8 @@ pub mod session;
 pub mod table;
 #[path = "../repl/terminal.rs"]
 mod terminal;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 mod values;
 pub mod watch;
 #[path = "../../src/model/formats/gguf/writer.rs"]

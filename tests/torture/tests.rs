@@ -1,19 +1,12 @@
 //! Some of what `examples/torture.rs` tries for hours, and all that it has found: nothing panics, dies or goes on for ever.
-#![cfg(target_os = "linux")]
-
-#[path = "torture/mod.rs"]
-mod torture;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-// The writer of GGUF files, which is a part of the crate's own tests too, finds these at the root of the crate there.
-use microtome::tensor;
-
-use torture::child::{Order, obey};
-use torture::watch::{Limits, ORDER, Outcome, alone, watch};
-use torture::{kills, session};
+use super::child::{Order, obey};
+use super::watch::{Limits, ORDER, Outcome, alone, watch};
+use super::{kills, session};
 
 /// The process of the cases: this program with this one test. By itself it does nothing.
 #[test]
@@ -26,14 +19,13 @@ fn child() {
 
 fn start() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--nocapture"]);
+    command.args(["--exact", "torture::tests::child", "--nocapture"]);
     command
 }
 
 /// Nothing is optimised here, and other tests run beside: what is slow is interrupted, and what hears that late is none that
 /// hangs.
-const LIMITS: Limits =
-    Limits { patience: Duration::from_secs(20), hearing: Duration::from_secs(60), ..torture::LIMITS };
+const LIMITS: Limits = Limits { patience: Duration::from_secs(20), hearing: Duration::from_secs(60), ..super::LIMITS };
 
 /// Runs the first cases of a part.
 fn holds(part: &str, cases: u64) {
@@ -76,7 +68,7 @@ fn changed_examples_come_to_a_value_or_an_error() {
 
 #[test]
 fn damaged_files_are_read_or_refused() {
-    for reader in torture::readers::READERS {
+    for reader in super::readers::READERS {
         holds(reader.name, 20);
     }
 }

@@ -3,9 +3,8 @@
 mod hostile;
 mod samples;
 mod stories;
-#[path = "../../src/model/formats/gguf/writer.rs"]
+#[path = "../src/model/formats/gguf/writer.rs"]
 mod writer;
 
-// The writer is a part of the crate's own tests too, where these have the same names.
+// The writer is a part of the crate's own tests too, where this has the same name.
 use microtome::model::formats::gguf::Value;
-use microtome::tensor;
