@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use super::{Error, Result};
@@ -106,23 +106,33 @@ impl Task {
         if IS_APART.get() {
             return work();
         }
-        let (sender, receiver) = mpsc::sync_channel(1);
+        let place = Arc::new(Mutex::new(None));
+        let kept = place.clone();
+        self.outwait(Box::new(move || *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(work())))?;
+        let result = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.unwrap_or_else(|| Err(crate::err!(Bug, "a worker ended without a result")))
+    }
+
+    /// Waits for work on a thread of its own, or for Ctrl-C. It knows nothing of results, so that it is compiled once.
+    fn outwait(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
+        let (sender, receiver) = mpsc::sync_channel::<()>(1);
         let worker = std::thread::Builder::new()
             .name("apart".into())
             .stack_size(STACK)
             .spawn(move || {
                 IS_APART.set(true);
+                work();
                 // The receiver is gone after an interruption; then the result is not needed.
-                let _unheard = sender.send(work());
+                let _unheard = sender.send(());
             })
             .map_err(|e| crate::err!(Memory, "cannot start a thread: {e}"))?;
         loop {
             match receiver.recv_timeout(Duration::from_millis(20)) {
-                Ok(result) => return result,
+                Ok(()) => return Ok(()),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.check()?,
                 Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
                     Err(panic) => std::panic::resume_unwind(panic),
-                    Ok(()) => crate::bail!(Bug, "a worker ended without a result"),
+                    Ok(()) => return Ok(()),
                 },
             }
         }
