@@ -4,7 +4,7 @@
 
 use crate::support;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use microtome::script::docs::{Docs, Entry, Role};
 use microtome::script::resolver::stdlib_path;
@@ -258,13 +258,21 @@ fn closing(text: &str) -> Option<usize> {
 
 #[test]
 fn the_committed_reference_is_fresh() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).unwrap_or_default();
     let fresh = reference::markdown(&docs(), &microtome::repl::commands::summaries());
-    let first = page.lines().zip(fresh.lines()).find(|(old, new)| old != new);
-    assert!(
-        page == fresh,
-        "docs/reference.md is stale; write it anew with `cargo run -- doc --markdown docs/reference.md`: {first:?}"
-    );
+    let anew = "write it anew with `cargo run -- doc --markdown docs/reference`";
+    for (name, fresh) in &fresh {
+        let page = std::fs::read_to_string(reference_folder().join(name)).unwrap_or_default();
+        let first = page.lines().zip(fresh.lines()).find(|(old, new)| old != new);
+        assert!(page == *fresh, "docs/reference/{name} is stale; {anew}: {first:?}");
+    }
+    let known: Vec<_> = fresh.iter().map(|(name, _)| reference_folder().join(name)).collect();
+    let pages = ["docs/reference", "docs/reference/types"].into_iter().flat_map(|folder| support::files(folder, "md"));
+    let stray: Vec<_> = pages.filter(|file| !known.contains(file)).collect();
+    assert!(stray.is_empty(), "{stray:?} are of no use any more; remove them");
+}
+
+fn reference_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference")
 }
 
 #[test]
@@ -304,7 +312,7 @@ fn every_numeric_parameter_stands_in_its_example() {
 /// The pages written by hand, the README first, by their paths from the root of the repository.
 fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = support::files("docs", "md").into_iter().filter(|path| !path.ends_with("reference.md"));
+    let docs = support::files("docs", "md");
     let all = ["README.md", "ARCHITECTURE.md"].iter().map(|name| root.join(name)).chain(docs);
     all.map(|path| {
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();

@@ -125,8 +125,8 @@ pub struct Doc {
     /// A function, method, type or module; everything if left out
     pub name: Option<String>,
 
-    /// Write the whole reference as one Markdown page
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "definitions"])]
+    /// Write the whole reference as Markdown pages
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "definitions"])]
     pub markdown: Option<PathBuf>,
 
     /// Write definition files for Rhai's language server

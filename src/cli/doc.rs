@@ -1,4 +1,4 @@
-//! `microtome doc [NAME]`: the reference in the terminal, as a page, and as definition files.
+//! `microtome doc [NAME]`: the reference in the terminal, as pages, and as definition files.
 
 use std::path::Path;
 
@@ -20,8 +20,10 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    if let Some(file) = &doc.markdown {
-        save(&session, file, &reference::markdown(&session.docs(), &crate::repl::commands::summaries()))?;
+    if let Some(folder) = &doc.markdown {
+        for (name, content) in reference::markdown(&session.docs(), &crate::repl::commands::summaries()) {
+            save(&session, &folder.join(name), &content)?;
+        }
         return Ok(Exit::Done);
     }
     let screen = setup::screen(&std::io::stdout());

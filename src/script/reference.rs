@@ -1,65 +1,80 @@
-//! The reference as a page, and as definition files for editors; both from the doc comments, so neither can drift.
+//! The reference as pages, and as definition files for editors; both from the doc comments, so neither can drift.
 
 use rhai::Engine;
 
 use super::docs::{Docs, Entry, Role};
 use super::resolver::stdlib_path;
 
-/// What stands at the top of the page about a module.
+/// Modules in the order of the index, and what it says of each.
 const MODULES: &[(&str, &str)] = &[
-    ("", "Known everywhere"),
-    ("tensor", "`tensor::` — making tensors, and what takes several of them"),
-    ("model", "`model::` — models, loaded or made"),
-    ("data", "`data::` — tokenizers and baselines"),
-    ("hooks", "`hooks::` — what is done to activations while a model runs"),
-    ("plot", "`plot::` — charts"),
-    ("run", "`run::` — checks, files, the seed of a run"),
+    ("", "known everywhere"),
+    ("tensor", "making tensors, and what takes several of them"),
+    ("model", "models, loaded or made"),
+    ("data", "texts, tokenizers, tasks and stores of activations"),
+    ("hooks", "what is done to activations while a model runs"),
+    ("sae", "dictionaries: fitting, loading, measuring"),
+    ("features", "looking at features"),
+    ("circuit", "circuits of features, and their evaluation"),
+    ("plot", "charts"),
+    ("run", "checks, files, the seed of a run"),
 ];
 
-/// The whole reference in Markdown.
-pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> String {
-    let mut page = String::from(
-        "# Reference\n\nGenerated from the doc comments by `microtome doc --markdown`; a test fails when it is stale. \
-         `number` is an integer or a float, either way of writing it; `any` is whatever makes sense there.\n",
-    );
+/// A page, by its name below `docs/reference`.
+pub type Page = (String, String);
+
+/// The whole reference in Markdown: an index, a page for each module, and one for each type with its methods.
+pub fn markdown(docs: &Docs, commands: &[(String, String)]) -> Vec<Page> {
     let own: Vec<&Entry> = docs.own().collect();
-    for (module, title) in sections(&own) {
-        page.push_str(&format!("\n## {title}\n"));
-        for entry in own.iter().filter(|e| e.module == module && e.receiver.is_empty()) {
-            page.push_str(&describe(entry));
-        }
+    let page = |title: &str, entries: &mut dyn Iterator<Item = &&Entry>| {
+        entries.fold(format!("# {title}\n"), |page, entry| page + describe(entry).as_str())
+    };
+    let mut index = String::from(
+        "# Reference\n\nGenerated from the doc comments by `microtome doc --markdown docs/reference`; a test fails when it is \
+         stale. `number` is an integer or a float, either way of writing it; `any` is whatever makes sense there.\n\n\
+         ## Modules\n\n",
+    );
+    let mut pages = Vec::new();
+    for (module, name, about) in modules(&own) {
+        let file = format!("{}.md", if module.is_empty() { "everywhere" } else { module });
+        index.push_str(&format!("- [{name}]({file}): {about}\n"));
+        let mut entries = own.iter().filter(|e| e.module == module && e.receiver.is_empty());
+        pages.push((file, page(&format!("{name}: {about}"), &mut entries)));
     }
     let mut receivers: Vec<&str> = own.iter().map(|e| e.receiver.as_str()).filter(|r| !r.is_empty()).collect();
     receivers.sort_unstable();
     receivers.dedup();
+    index.push_str("\n## Methods of values\n\n");
     for receiver in receivers {
-        page.push_str(&format!("\n## {receiver}\n"));
-        for entry in own.iter().filter(|e| e.receiver == receiver) {
-            page.push_str(&describe(entry));
-        }
+        let file = format!("types/{}.md", receiver.to_lowercase());
+        index.push_str(&format!("- [{receiver}]({file})\n"));
+        pages.push((file, page(receiver, &mut own.iter().filter(|e| e.receiver == receiver))));
     }
     if !commands.is_empty() {
-        page.push_str("\n## Commands of the prompt\n\n");
+        index.push_str("\n## Commands of the prompt\n\n");
         for (command, summary) in commands {
-            page.push_str(&format!("- `{command}` {summary}\n"));
+            index.push_str(&format!("- `{command}` {summary}\n"));
         }
     }
-    page
+    pages.insert(0, ("README.md".into(), index));
+    pages
 }
 
-/// Modules in the order of the page, each with its title.
-fn sections<'a>(own: &[&'a Entry]) -> Vec<(&'a str, String)> {
+/// Modules in the order of the index, each with its name and what it is for.
+fn modules<'a>(own: &[&'a Entry]) -> Vec<(&'a str, String, String)> {
     let mut modules: Vec<&str> = own.iter().filter(|e| e.receiver.is_empty()).map(|e| e.module.as_str()).collect();
     modules.sort_unstable();
     modules.dedup();
     let place = |module: &str| MODULES.iter().position(|(known, _)| *known == module).unwrap_or(MODULES.len());
     modules.sort_by_key(|module| (place(module), *module));
-    let title = |module: &str| match (MODULES.iter().find(|(known, _)| *known == module), stdlib_path(module)) {
-        (Some((_, title)), _) => title.to_string(),
-        (None, Some(path)) => format!("`{module}::` — from the stdlib: `import \"{path}\" as {module};`"),
-        (None, None) => format!("`{module}::`"),
+    let described = |module: &'a str| {
+        let name = if module.is_empty() { "Functions".into() } else { format!("`{module}::`") };
+        match (MODULES.iter().find(|(known, _)| *known == module), stdlib_path(module)) {
+            (Some((_, about)), _) => (module, name, about.to_string()),
+            (None, Some(path)) => (module, name, format!("from the stdlib, `import \"{path}\" as {module};`")),
+            (None, None) => (module, name, "a library".into()),
+        }
     };
-    modules.into_iter().map(|module| (module, title(module))).collect()
+    modules.into_iter().map(described).collect()
 }
 
 fn describe(entry: &Entry) -> String {
@@ -67,7 +82,7 @@ fn describe(entry: &Entry) -> String {
         Role::Operator => format!("operator {}", entry.name),
         _ => entry.path(),
     };
-    let mut text = format!("\n### `{heading}`\n\n```rhai\n{}\n```\n", entry.signatures().join("\n"));
+    let mut text = format!("\n## `{heading}`\n\n```rhai\n{}\n```\n", entry.signatures().join("\n"));
     for paragraph in [&entry.doc.summary, &entry.doc.body] {
         if !paragraph.is_empty() {
             text.push_str(&format!("\n{paragraph}\n"));
