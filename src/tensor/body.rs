@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(body(&t(&[2e-9, 1e-9], &[2], DType::F64), 80).unwrap(), "[2.000e-9, 1.000e-9]");
         assert_eq!(body(&t(&[7.0], &[], DType::U8), 80).unwrap(), "7");
         assert_eq!(body(&t(&[], &[0, 2], DType::F32), 80).unwrap(), "[]");
-        let long = create::arange(0.into(), 1000.into(), 1.into(), DType::I64).unwrap();
+        let long = create::arange(0.into(), 1000.into(), 1.into(), Some(DType::I64)).unwrap();
         assert_eq!(body(&long, 40).unwrap(), "[  0,   1,   2, .., 997, 998, 999]");
         let tall = long.reshape((1000, 1)).unwrap();
         assert_eq!(body(&tall, 40).unwrap().lines().count(), 9);

@@ -6,6 +6,17 @@ use super::{Number, Operand, arithmetic, axes, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
+crate::options! {
+    /// Tolerances of [`all_close`].
+    #[derive(Debug, Clone)]
+    pub struct AllCloseOptions {
+        /// Tolerance relative to the size of `other`.
+        rtol: f64 = 1e-5;
+        /// Absolute tolerance.
+        atol: f64 = 1e-8;
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     Eq,

@@ -6,7 +6,49 @@ use rand_distr::StandardNormal;
 
 use super::{Number, dtype, element};
 use crate::base::Result;
+use crate::base::random::SeedOptions;
 use crate::{bail, err};
+
+crate::options! {
+    /// Those of a tensor from values.
+    #[derive(Debug, Clone)]
+    pub struct TensorOptions {
+        /// The dtype of the elements.
+        dtype: Option<DType> = None => usually("\"f32\", or the dtype of a tensor");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct ArangeOptions {
+        /// The distance between two numbers, negative to count down.
+        step: f64 = 1.0;
+        /// The dtype of the elements.
+        dtype: Option<DType> = None => usually("\"i64\" for integers, else \"f32\"");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct RandnOptions {
+        /// The dtype of the elements, a float one.
+        dtype: DType = DType::F32;
+        with seed: SeedOptions;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct UniformOptions {
+        /// The lower bound, which is included.
+        low: f64 = 0.0;
+        /// The upper bound, which is excluded.
+        high: f64 = 1.0;
+        /// The dtype of the elements, a float one.
+        dtype: DType = DType::F32;
+        with seed: SeedOptions;
+    }
+}
 
 /// A tensor from numbers in row order; integers are checked to fit the dtype.
 pub fn from_numbers(values: &[Number], dims: &[usize], to: DType) -> Result<Tensor> {
@@ -51,8 +93,10 @@ pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
     Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)
 }
 
-/// From `start` up to but without `end`, in steps.
-pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Tensor> {
+/// From `start` up to but without `end`, in steps. Without a dtype, integers are i64, so that they index, and others f32.
+pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Result<Tensor> {
+    let is_whole = [start, end, step].iter().all(|x| x.as_f64().fract() == 0.0);
+    let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
     if let (false, Some(a), Some(b), Some(s)) =
         (dtype::is_float(to), start.as_int(), end.as_int(), step.as_int().filter(|step| *step != 0))
     {
@@ -62,12 +106,17 @@ pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Ten
     if !(a.is_finite() && b.is_finite() && s.is_finite() && s != 0.0) {
         bail!(Argument, "expected finite bounds and a step that is not 0, found {start}, {end} and {step}");
     }
-    // The cast saturates, and what is too large is refused by the size.
-    let count = ((b - a) / s).ceil().max(0.0) as usize;
+    let count = arange_count(a, b, s);
     element::room(&[count], to)?;
     element::room(&[count], DType::F64)?;
     let values = (0..count).map(|i| a + i as f64 * s).collect();
     from_floats(values, &[count], to)
+}
+
+/// How many numbers there are from `start` up to but without `end`. The cast saturates, and what is too large is refused
+/// by the size.
+pub fn arange_count(start: f64, end: f64, step: f64) -> usize {
+    ((end - start) / step).ceil().max(0.0) as usize
 }
 
 /// The same in integers, which are exact beyond 2^53, too.
@@ -165,18 +214,22 @@ mod tests {
         assert_eq!(f64s(&full(&[2, 2], Number::Int(3), DType::U8).unwrap()), [3.0; 4]);
         assert_eq!(full(&[], Number::Float(2.5), DType::F32).unwrap().dims(), &[] as &[usize]);
         assert_eq!(f64s(&full(&[0, 3], Number::Int(1), DType::F32).unwrap()), [] as [f64; 0]);
-        let range = |a: f64, b: f64, s: f64| f64s(&arange(a.into(), b.into(), s.into(), DType::F64).unwrap());
+        let range = |a: f64, b: f64, s: f64| f64s(&arange(a.into(), b.into(), s.into(), Some(DType::F64)).unwrap());
         assert_eq!(range(0.0, 5.0, 2.0), [0.0, 2.0, 4.0]);
         assert_eq!(range(3.0, 0.0, -1.0), [3.0, 2.0, 1.0]);
         assert_eq!(range(3.0, 0.0, 1.0), [] as [f64; 0]);
-        let whole =
-            |a: i64, b: i64, s: i64| element::ints(&arange(a.into(), b.into(), s.into(), DType::I64).unwrap()).unwrap();
+        let whole = |a: i64, b: i64, s: i64| {
+            element::ints(&arange(a.into(), b.into(), s.into(), Some(DType::I64)).unwrap()).unwrap()
+        };
         let large = (1 << 53) + 1;
         assert_eq!(whole(large, large + 3, 1), [large, large + 1, large + 2]);
         assert_eq!(whole(i64::MAX - 1, i64::MAX, 5), [i64::MAX - 1]);
         assert_eq!(whole(2, -2, -3), [2, -1]);
         assert_eq!(whole(2, -2, 3), [0; 0]);
-        assert_eq!(arange(i64::MIN.into(), i64::MAX.into(), 1.into(), DType::I64).unwrap_err().kind, Kind::Memory);
+        assert_eq!(
+            arange(i64::MIN.into(), i64::MAX.into(), 1.into(), Some(DType::I64)).unwrap_err().kind,
+            Kind::Memory
+        );
         assert_eq!(f64s(&linspace(0.0, 0.3, 4, DType::F64).unwrap())[3], 0.3);
         assert_eq!(f64s(&linspace(2.0, 9.0, 1, DType::F64).unwrap()), [2.0]);
         assert_eq!(f64s(&eye(2, 3, DType::F16).unwrap()), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
@@ -188,11 +241,11 @@ mod tests {
         assert_eq!(zeros(&[huge], DType::F32).unwrap_err().kind, Kind::Memory);
         assert_eq!(full(&[usize::MAX, usize::MAX, 9], Number::Int(1), DType::U8).unwrap_err().kind, Kind::Memory);
         assert_eq!(eye(huge, huge, DType::F32).unwrap_err().kind, Kind::Memory);
-        assert_eq!(arange(0.into(), (huge as i64).into(), 1.into(), DType::F32).unwrap_err().kind, Kind::Memory);
+        assert_eq!(arange(0.into(), (huge as i64).into(), 1.into(), Some(DType::F32)).unwrap_err().kind, Kind::Memory);
         assert_eq!(linspace(0.0, 1.0, huge, DType::F32).unwrap_err().kind, Kind::Memory);
         assert_eq!(randn(&[huge], DType::F32, &mut stream(0, "test", 0)).unwrap_err().kind, Kind::Memory);
-        assert!(arange(0.into(), f64::NAN.into(), 1.into(), DType::F32).is_err());
-        assert!(arange(0.into(), 1.into(), 0.into(), DType::F32).is_err());
+        assert!(arange(0.into(), f64::NAN.into(), 1.into(), Some(DType::F32)).is_err());
+        assert!(arange(0.into(), 1.into(), 0.into(), Some(DType::F32)).is_err());
         assert!(from_numbers(&[Number::Float(1.5)], &[1], DType::I64).unwrap_err().message.contains("whole numbers"));
         assert!(from_numbers(&[Number::Int(300)], &[1], DType::U8).is_err());
     }

@@ -6,6 +6,18 @@ use super::{Number, arithmetic, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NanToNumOptions {
+        /// What replaces NaN.
+        nan: f64 = 0.0;
+        /// What replaces infinity.
+        posinf: Option<f64> = None => usually("the dtype's largest number");
+        /// What replaces minus infinity.
+        neginf: Option<f64> = None => usually("the dtype's smallest number");
+    }
+}
+
 macro_rules! smooth {
     ($($(#[$doc:meta])* $name:ident: $candle:ident;)*) => { $(
         $(#[$doc])*

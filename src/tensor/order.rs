@@ -19,6 +19,34 @@ pub enum Direction {
     Descending,
 }
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SortOptions {
+        /// Whether the largest comes first.
+        descending: bool = false;
+    }
+}
+
+impl SortOptions {
+    pub fn direction(&self) -> Direction {
+        if self.descending { Direction::Descending } else { Direction::Ascending }
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct TopkOptions {
+        /// Whether the largest are meant, or else the smallest.
+        largest: bool = true;
+    }
+}
+
+impl TopkOptions {
+    pub fn direction(&self) -> Direction {
+        if self.largest { Direction::Descending } else { Direction::Ascending }
+    }
+}
+
 /// The order of two elements, NaN after all others.
 fn compare<T: Element>(a: T, b: T, direction: Direction) -> Ordering {
     let is_nan = |x: T| x.partial_cmp(&x).is_none();

@@ -9,7 +9,56 @@ use rayon::prelude::*;
 use super::element::{self, BLOCK, Element, dispatch};
 use super::{Number, axes, dtype, rows};
 use crate::base::Result;
+use crate::base::options::{Plain, Setting};
 use crate::{bail, err};
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct KeepdimOptions {
+        /// Whether reduced axes are kept, with size 1.
+        keepdim: bool = false;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct CorrectionOptions {
+        /// What is subtracted from the number of observations; 0 gives the population's variance.
+        correction: f64 = 1.0 => at_least(0.0);
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NormOptions {
+        /// The power; with 1 the norm is the sum of absolute values, with 0 the number of elements that are not 0, with
+        /// "inf" the largest absolute value.
+        p: NormPower = NormPower(2.0);
+    }
+}
+
+/// The power of a norm: a number, or "inf".
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormPower(pub f64);
+
+impl Setting for NormPower {
+    const CHOICES: &'static [&'static str] = &["inf"];
+
+    fn wanted() -> String {
+        "a number or \"inf\"".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) => (text == "inf").then_some(Self(f64::INFINITY)),
+            number => f64::of(number).map(Self),
+        }
+    }
+
+    fn written(&self) -> String {
+        self.0.written()
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reduction {

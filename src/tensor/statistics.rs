@@ -9,6 +9,22 @@ use crate::bail;
 use crate::base::results::Histogram;
 use crate::base::{Result, memory};
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HistogramOptions {
+        /// The lower and the upper bound.
+        range: Option<[f64; 2]> = None => usually("from the smallest to the largest element");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct BincountOptions {
+        /// The smallest number of counts.
+        length: usize = 0;
+    }
+}
+
 /// The covariances of the columns of a matrix, whose rows are observations:
 /// sum (x - mean x)(y - mean y) / (n - correction).
 pub fn covariance(t: &Tensor, correction: f64) -> Result<Tensor> {

@@ -3,9 +3,10 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::super::options::options;
+use super::super::options::taken;
 use super::super::value::{Any, Fallible, Num, Options};
 use super::{number_arg, on, operand};
+use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
 
 #[export_module(manifest)]
@@ -62,11 +63,10 @@ pub mod methods {
         on(&ctx, t, move |t| compare::equal(t, &other))
     }
 
-    /// Whether |a - b| <= atol + rtol * |b| everywhere; equal infinities are close, and NaN is close to nothing.
+    /// Whether |t - other| <= atol + rtol * |other| everywhere; equal infinities are close, and NaN is close to nothing.
     ///
     /// # Options
-    /// - `rtol` = 1e-5: what is allowed relative to the size of `b`
-    /// - `atol` = 1e-8: what is allowed at any size
+    /// - [all_close]
     ///
     /// # Example
     /// ```
@@ -75,10 +75,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn all_close(ctx: NativeCallContext, t: &mut Tensor, other: Tensor, options: Options) -> Fallible<bool> {
-        let mut read = super::options(options);
-        let (relative, absolute) = (read.number("rtol", 1e-5)?, read.number("atol", 1e-8)?);
-        read.finish()?;
-        on(&ctx, t, move |t| compare::all_close(t, &other, relative, absolute))
+        let o: AllCloseOptions = taken(options)?;
+        on(&ctx, t, move |t| compare::all_close(t, &other, o.rtol, o.atol))
     }
 
     /// The tensor in another dtype. Fractions are cut off for integers, and what does not fit is an error.

@@ -23,7 +23,7 @@ pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     }
     let to = to.unwrap_or(DType::F32);
     if let Some(range) = range(value) {
-        return create::arange(range.0.into(), range.1.into(), 1.into(), to);
+        return create::arange(range.0.into(), range.1.into(), 1.into(), Some(to));
     }
     let (mut numbers, mut dims) = (Vec::new(), Vec::new());
     collect(value, 0, &mut dims, &mut numbers)?;

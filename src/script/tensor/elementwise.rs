@@ -3,9 +3,10 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Options};
+use super::super::options::taken;
+use super::super::value::{Fallible, Options};
 use super::on;
+use crate::tensor::elementwise::NanToNumOptions;
 use crate::tensor::{Tensor, elementwise};
 
 macro_rules! functions {
@@ -171,9 +172,7 @@ pub mod methods {
     /// NaN replaced by 0, and infinities by the largest numbers that the dtype holds.
     ///
     /// # Options
-    /// - `nan` = 0: what replaces NaN
-    /// - `posinf` = largest: what replaces infinity
-    /// - `neginf` = smallest: what replaces minus infinity
+    /// - [nan_to_num]
     ///
     /// # Example
     /// ```
@@ -182,10 +181,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn nan_to_num(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let nan = read.number("nan", 0.0)?;
-        let (above, below) = (read.get("posinf", Given::number)?, read.get("neginf", Given::number)?);
-        read.finish()?;
-        on(&ctx, t, move |t| elementwise::nan_to_num(t, nan, above, below))
+        let o: NanToNumOptions = taken(options)?;
+        on(&ctx, t, move |t| elementwise::nan_to_num(t, o.nan, o.posinf, o.neginf))
     }
 }

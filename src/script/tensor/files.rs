@@ -6,12 +6,12 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::super::env::env;
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Options, given};
+use super::super::options::taken;
+use super::super::value::{Fallible, Options};
 use super::{heavy, tensor_arg};
 use crate::base::Result;
 use crate::tensor::Tensor;
-use crate::tensor::files::{Content, Named, Tree, open, safetensors, save as write_file};
+use crate::tensor::files::{Content, Named, SaveOptions, Tree, open, safetensors, save as write_file};
 
 /// Tensors by name, from a map.
 fn named(tensors: &Map) -> Result<Named> {
@@ -32,12 +32,6 @@ fn value(tree: Tree<Tensor>) -> Dynamic {
         Tree::List(parts) => parts.into_iter().map(value).collect::<Array>().into(),
         Tree::Map(fields) => fields.into_iter().map(|(name, part)| (name.into(), value(part))).collect::<Map>().into(),
     }
-}
-
-/// Texts by name, from a map option.
-fn texts(option: &Given) -> Result<std::collections::BTreeMap<String, String>> {
-    let map = option.map()?;
-    map.iter().map(|(key, text)| Ok((key.to_string(), given(key, text).text()?))).collect()
 }
 
 #[export_module(manifest)]
@@ -68,7 +62,7 @@ pub mod functions {
     /// Writes a map of tensors by name to .npz or .safetensors, below the output folder if the path is relative.
     ///
     /// # Options
-    /// - `metadata` = none: a map of texts that a safetensors file carries along
+    /// - [tensor_save]
     ///
     /// # Example
     /// ```
@@ -79,10 +73,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn save(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
-        let mut read = super::options(options);
-        let metadata = read.get("metadata", super::texts)?.unwrap_or_default();
-        read.finish()?;
-        let content = Content::Named(Named { metadata, ..super::named(&tensors)? });
+        let SaveOptions { metadata } = taken(options)?;
+        let content = Content::Named(Named { metadata: metadata.0, ..super::named(&tensors)? });
         let env = env(&ctx)?;
         Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.about("path"))?)
     }

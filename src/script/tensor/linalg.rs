@@ -3,10 +3,11 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Options};
+use super::super::options::taken;
+use super::super::value::{Fallible, Options};
 use super::heavy;
 use crate::base::Result;
+use crate::tensor::linalg::RcondOptions;
 use crate::tensor::{Tensor, linalg};
 
 /// A decomposition takes some multiple of rows times columns times the smaller of both.
@@ -119,7 +120,7 @@ pub mod methods {
     /// The pseudoinverse of Moore and Penrose.
     ///
     /// # Options
-    /// - `rcond` = by dtype: singular values up to this part of the largest count as 0
+    /// - [rcond]
     ///
     /// # Example
     /// ```
@@ -127,9 +128,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn pinv(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let rcond = read.get("rcond", Given::number)?;
-        read.finish()?;
+        let RcondOptions { rcond } = taken(options)?;
         super::solved(&ctx, a, move |a| linalg::pinv(a, rcond))
     }
 
@@ -147,7 +146,7 @@ pub mod methods {
     /// How many rows of a matrix are independent: its singular values above `rcond` times the largest.
     ///
     /// # Options
-    /// - `rcond` = by dtype: singular values up to this part of the largest count as 0
+    /// - [rcond]
     ///
     /// # Example
     /// ```
@@ -155,9 +154,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn matrix_rank(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<i64> {
-        let mut read = super::options(options);
-        let rcond = read.get("rcond", Given::number)?;
-        read.finish()?;
+        let RcondOptions { rcond } = taken(options)?;
         super::solved(&ctx, a, move |a| Ok(linalg::rank(a, rcond)? as i64))
     }
 }

@@ -20,16 +20,44 @@ use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
 use super::env::env;
 use super::show::Handle;
-use super::value::{Fallible, Given, given};
+use super::value::{Fallible, given};
+use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
 use crate::report::items::Item;
 use crate::report::terminal::Screen;
-use crate::script::docs::declared::Group;
+use crate::script::docs::declared::{Group, fields};
+use crate::tensor::compare::AllCloseOptions;
+use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
+use crate::tensor::dtype::DTypeOptions;
+use crate::tensor::elementwise::NanToNumOptions;
+use crate::tensor::files::SaveOptions;
 use crate::tensor::index::Index;
-use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_index, steps};
+use crate::tensor::linalg::RcondOptions;
+use crate::tensor::order::{SortOptions, TopkOptions};
+use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions};
+use crate::tensor::statistics::{BincountOptions, HistogramOptions};
+use crate::tensor::{Number, Operand, Tensor, card, index as core_index, steps};
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("all_close", fields::<AllCloseOptions>),
+    ("arange", fields::<ArangeOptions>),
+    ("bincount", fields::<BincountOptions>),
+    ("correction", fields::<CorrectionOptions>),
+    ("dtype", fields::<DTypeOptions>),
+    ("keepdim", fields::<KeepdimOptions>),
+    ("nan_to_num", fields::<NanToNumOptions>),
+    ("norm", fields::<NormOptions>),
+    ("randn", fields::<RandnOptions>),
+    ("rcond", fields::<RcondOptions>),
+    ("seed", fields::<SeedOptions>),
+    ("sort", fields::<SortOptions>),
+    ("tensor", fields::<TensorOptions>),
+    ("tensor_histogram", fields::<HistogramOptions>),
+    ("tensor_save", fields::<SaveOptions>),
+    ("topk", fields::<TopkOptions>),
+    ("uniform", fields::<UniformOptions>),
+];
 
 /// What is called through the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -149,9 +177,4 @@ fn number_arg(name: &str, value: &Dynamic) -> Result<Number> {
         (_, Ok(float)) => Ok(Number::Float(float)),
         _ => Err(given(name, value).refuse("a number")),
     }
-}
-
-/// The name of a dtype.
-fn dtype_of(given: &Given) -> Result<DType> {
-    dtype::parse(&given.text()?)
 }

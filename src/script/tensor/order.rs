@@ -3,10 +3,11 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::super::options::options;
+use super::super::options::taken;
 use super::super::value::{Fallible, Int, Options, given};
 use super::{heavy, on, value_of};
-use crate::tensor::order::{self as core, Direction};
+use crate::tensor::order::{self as core, Direction, SortOptions, TopkOptions};
+use crate::tensor::reduce::KeepdimOptions;
 use crate::tensor::{Tensor, normalise};
 
 fn found((values, indices): (Tensor, Tensor)) -> Map {
@@ -23,10 +24,6 @@ fn sorting<T: Send + 'static>(
     heavy(ctx, crate::tensor::steps(&t).saturating_mul(20), move || work(&t))
 }
 
-fn direction(descending: bool) -> Direction {
-    if descending { Direction::Descending } else { Direction::Ascending }
-}
-
 #[export_module(manifest)]
 pub mod methods {
     /// The elements in order along the last axis, or another, as `values`, and where they stood as `indices`.
@@ -34,7 +31,7 @@ pub mod methods {
     /// NaN comes last either way, and of equals the lower index first.
     ///
     /// # Options
-    /// - `descending` = false: the largest first
+    /// - [sort]
     ///
     /// # Example
     /// ```
@@ -44,11 +41,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn sort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(options);
-        let way = super::direction(read.flag("descending", false)?);
-        read.finish()?;
+        let o: SortOptions = taken(options)?;
         let axis = given("axis", &axis).integer()?;
-        super::sorting(&ctx, t, move |t| core::sort(t, axis, way)).map(super::found)
+        super::sorting(&ctx, t, move |t| core::sort(t, axis, o.direction())).map(super::found)
     }
 
     #[rhai_fn(global, name = "sort", pure, return_raw)]
@@ -59,7 +54,7 @@ pub mod methods {
     /// The positions along the last axis, or another, in the order of their elements.
     ///
     /// # Options
-    /// - `descending` = false: the largest first
+    /// - [sort]
     ///
     /// # Example
     /// ```
@@ -67,11 +62,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn argsort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let way = super::direction(read.flag("descending", false)?);
-        read.finish()?;
+        let o: SortOptions = taken(options)?;
         let axis = given("axis", &axis).integer()?;
-        super::sorting(&ctx, t, move |t| core::argsort(t, axis, way))
+        super::sorting(&ctx, t, move |t| core::argsort(t, axis, o.direction()))
     }
 
     #[rhai_fn(global, name = "argsort", pure, return_raw)]
@@ -84,7 +77,7 @@ pub mod methods {
     /// NaN never comes before a number, and of equals the lower index comes first.
     ///
     /// # Options
-    /// - `largest` = true: the largest; false gives the smallest
+    /// - [topk]
     ///
     /// # Example
     /// ```
@@ -94,11 +87,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(options);
-        let way = super::direction(read.flag("largest", true)?);
-        read.finish()?;
+        let o: TopkOptions = taken(options)?;
         let (k, axis) = (given("k", &k).size()?, given("axis", &axis).integer()?);
-        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, way)).map(super::found)
+        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, o.direction())).map(super::found)
     }
 
     #[rhai_fn(global, name = "topk", pure, return_raw)]
@@ -109,7 +100,7 @@ pub mod methods {
     /// Where the largest element stands: its place among all elements in row order, or along an axis.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axis, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -130,7 +121,7 @@ pub mod methods {
     /// Where the smallest element stands: its place among all elements in row order, or along an axis.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axis, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -194,9 +185,7 @@ pub mod methods {
 }
 
 fn extreme(ctx: &NativeCallContext, t: &Tensor, axis: &Dynamic, map: Map, way: Direction) -> Fallible<Tensor> {
-    let mut read = options(map);
-    let keepdim = read.flag("keepdim", false)?;
-    read.finish()?;
+    let KeepdimOptions { keepdim } = taken(map)?;
     let axis = given("axis", axis).integer()?;
     on(ctx, t, move |t| core::arg_extreme(t, Some(axis), keepdim, way))
 }

@@ -6,10 +6,9 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::super::options::{OptionReader, options};
-use super::super::value::{Fallible, Given, Ints, Num, Options, given};
+use super::super::value::{Fallible, Ints, Num, Options, given};
 use super::{on, plain, value_of};
-use crate::base::Result;
-use crate::tensor::reduce::{Reduction, number, reduce};
+use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions, Reduction, number, reduce};
 use crate::tensor::{Tensor, statistics};
 
 /// The reduction of the whole tensor.
@@ -33,7 +32,7 @@ fn over(
     axes: &Dynamic,
     mut read: OptionReader,
 ) -> Fallible<Tensor> {
-    let keepdim = read.flag("keepdim", false)?;
+    let KeepdimOptions { keepdim } = read.declared()?;
     read.finish()?;
     let axes = given("axes", axes).integers()?;
     on(ctx, t, move |t| reduce(t, how, Some(&axes), keepdim))
@@ -70,7 +69,7 @@ reductions! {
     /// Integers and masks are summed in i64, floats in f64 and in a fixed order. The sum of nothing is 0.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are summed over, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -84,7 +83,7 @@ reductions! {
     /// The product of all elements, or over chosen axes. The product of nothing is 1.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -94,7 +93,7 @@ reductions! {
     /// The mean of all elements, or over chosen axes.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -104,7 +103,7 @@ reductions! {
     /// The smallest element, or the smallest over chosen axes; NaN where there is one.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -114,7 +113,7 @@ reductions! {
     /// The largest element, or the largest over chosen axes; NaN where there is one.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -124,7 +123,7 @@ reductions! {
     /// The logarithm of the sum of e^x, without overflow, or over chosen axes.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -134,7 +133,7 @@ reductions! {
     /// The middle element in order, or the mean of the two middle ones; of all, or over chosen axes.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -143,16 +142,12 @@ reductions! {
     median median_over median_with = "median" => Reduction::Median;
 }
 
-fn correction(read: &mut OptionReader) -> Result<f64> {
-    read.number("correction", 1.0)
-}
-
 #[export_module(manifest)]
 pub mod answers {
     /// Whether some element is not 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -173,7 +168,7 @@ pub mod answers {
     /// Whether no element is 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -199,8 +194,8 @@ pub mod methods {
     /// It is the sample variance, with n - 1, unless `correction` says otherwise.
     ///
     /// # Options
-    /// - `correction` = 1: what is taken off the count; 0 gives the population's variance
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [correction]
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -216,15 +211,15 @@ pub mod methods {
     #[rhai_fn(global, name = "variance", pure, return_raw)]
     pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let correction = super::correction(&mut read)?;
+        let CorrectionOptions { correction } = read.declared()?;
         super::over(&ctx, t, Reduction::Var { correction }, &axes, read)
     }
 
     /// The standard deviation of all elements, or over chosen axes: the root of the variance.
     ///
     /// # Options
-    /// - `correction` = 1: what is taken off the count; 0 gives the population's deviation
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [correction]
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -238,15 +233,15 @@ pub mod methods {
     #[rhai_fn(global, name = "std", pure, return_raw)]
     pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let correction = super::correction(&mut read)?;
+        let CorrectionOptions { correction } = read.declared()?;
         super::over(&ctx, t, Reduction::Std { correction }, &axes, read)
     }
 
     /// The length of the tensor as a vector, (sum |x|^p)^(1/p) with p = 2, or the lengths over chosen axes.
     ///
     /// # Options
-    /// - `p` = 2: the power; 1 adds sizes up, 0 counts what is not 0, and "inf" is the largest size
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [norm]
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -263,9 +258,8 @@ pub mod methods {
     #[rhai_fn(global, name = "norm", pure, return_raw)]
     pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let infinite = |g: &Given| if g.text() == Ok("inf".into()) { Ok(f64::INFINITY) } else { g.number() };
-        let p = read.get("p", infinite)?.unwrap_or(2.0);
-        super::over(&ctx, t, Reduction::Norm { p }, &axes, read)
+        let NormOptions { p } = read.declared()?;
+        super::over(&ctx, t, Reduction::Norm { p: p.0 }, &axes, read)
     }
 
     /// The number below which the part `q` of all elements lies, or over chosen axes; `q` from 0 to 1.
@@ -273,7 +267,7 @@ pub mod methods {
     /// Between two ranks it is interpolated. Over axes `q` may be an array: then the result has a new first axis.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -300,7 +294,7 @@ pub mod methods {
             let q = given("q", &q).number()?;
             return super::over(&ctx, t, Reduction::Quantile { q }, &axes, read);
         }
-        let keepdim = read.flag("keepdim", false)?;
+        let KeepdimOptions { keepdim } = read.declared()?;
         read.finish()?;
         let (qs, axes) = (given("q", &q).numbers()?, given("axes", &axes).integers()?);
         on(&ctx, t, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))

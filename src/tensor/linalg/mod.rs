@@ -6,7 +6,7 @@ mod decompose;
 mod solve;
 
 pub use decompose::{cholesky, eigh, qr, svd};
-pub use solve::{det, inverse, lstsq, pinv, rank, solve};
+pub use solve::{RcondOptions, det, inverse, lstsq, pinv, rank, solve};
 
 use candle_core::{DType, Tensor};
 use faer::{Mat, MatRef};

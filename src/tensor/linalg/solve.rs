@@ -8,6 +8,14 @@ use super::{columns, decompose, matrix, precision, shaped, square, tensor};
 use crate::base::Result;
 use crate::{bail, err};
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct RcondOptions {
+        /// Singular values up to this part of the largest count as 0.
+        rcond: Option<f64> = None => usually("the larger side times the rounding of the dtype").at_least(0.0);
+    }
+}
+
 /// x with a x = b, for a square matrix a and a vector or the columns of a matrix b.
 pub fn solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (m, mut x) = (square(a)?, columns(b)?);
