@@ -10,9 +10,17 @@ use crate::model::site::{Heads, Place};
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct MeanOptions {
+        /// Whether there is a mean for each position, over the texts, in place of one over all positions.
+        by_position: bool = false;
+    }
+}
+
 /// Where the values of a patch come from.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum PatchSource {
     /// Another run: the same place at the same positions.
     Cache(Arc<Cache>),
     /// Values of the part's own shape, or one that broadcasts to it.
@@ -28,7 +36,7 @@ pub enum Action {
         cache: Arc<Cache>,
         by_position: bool,
     },
-    Patch(Source),
+    Patch(PatchSource),
     /// x + scale * vector
     Add {
         vector: Tensor,
@@ -57,8 +65,8 @@ impl Edit for Acting {
             Action::Zero => x.zeros_like()?,
             Action::Scale(factor) => (x * *factor)?,
             Action::Add { vector, scale } => (x + (stretched(place, vector, x)? * *scale)?)?,
-            Action::Patch(Source::Tensor(values)) => stretched(place, values, x)?,
-            Action::Patch(Source::Cache(cache)) => {
+            Action::Patch(PatchSource::Tensor(values)) => stretched(place, values, x)?,
+            Action::Patch(PatchSource::Cache(cache)) => {
                 let whole = (cache.at(place)?, cache.lengths());
                 let part = same_positions(at, place, cache, whole, positions)?;
                 stretched(place, &part, x)?
@@ -189,7 +197,7 @@ mod tests {
     fn what_fills_up_a_shorter_text_is_never_patched_in() {
         let model = decoder(config(), DType::F32);
         let of = |rows: &[&[u32]]| Arc::new(recorded(&model, rows, None, vec![]).unwrap());
-        let patch = |cache: &Arc<Cache>| Action::Patch(Source::Cache(cache.clone()));
+        let patch = |cache: &Arc<Cache>| Action::Patch(PatchSource::Cache(cache.clone()));
         let ragged = of(&[&[1, 2, 3], &[4]]);
         let error = patched(&model, &[&[5, 6, 7], &[8, 9, 10]], patch(&ragged), None).unwrap_err();
         assert_eq!(error.message, "the cache has no position 1 of `mlp_out.1`: its texts have [3, 1] tokens");
@@ -204,7 +212,7 @@ mod tests {
     fn kept_positions_are_those_that_they_were() {
         let model = decoder(config(), DType::F32);
         let last = Arc::new(recorded(&model, &[&[1, 2, 3]], Some(vec![2]), vec![]).unwrap());
-        let patch = || Action::Patch(Source::Cache(last.clone()));
+        let patch = || Action::Patch(PatchSource::Cache(last.clone()));
         let error = patched(&model, &[&[5]], patch(), None).unwrap_err();
         assert_eq!(error.message, "the cache has no position 0 of `mlp_out.1`: it holds [2]");
         let found = patched(&model, &[&[5, 6, 7]], patch(), Some(vec![2])).unwrap();
@@ -225,7 +233,7 @@ mod tests {
         let model = decoder(config(), DType::F32);
         let cache = Arc::new(recorded(&model, &[&[1; 20]], None, vec![]).unwrap());
         let speak = |positions: Option<Vec<i64>>| {
-            let patch = Box::new(Action::Patch(Source::Cache(cache.clone())).begin());
+            let patch = Box::new(Action::Patch(PatchSource::Cache(cache.clone())).begin());
             let hook = Bound::new(model.config(), SITE, None, positions, patch).unwrap();
             let batch = Batch::new(vec![vec![1, 2, 3], vec![4]]).unwrap();
             let choice = Choice::greedy(3);

@@ -8,6 +8,17 @@ use crate::model::config::Config;
 use crate::model::site::{Place, Site, select};
 use crate::tensor::Tensor;
 
+crate::options! {
+    /// Which part of a site a hook acts on.
+    #[derive(Debug, Clone)]
+    pub struct HookOptions {
+        /// A position or several; negative ones count from the end of each text.
+        pos: Option<Vec<i64>> = None => usually("all");
+        /// A head or several, where the site has heads.
+        heads: Option<Vec<usize>> = None => usually("all");
+    }
+}
+
 /// What is done with the part of an activation that a hook means.
 pub trait Edit {
     /// The part in its new form, or nothing to leave it alone. `place` has the head, where one is meant; `positions` are

@@ -13,8 +13,8 @@ use crate::base::Result;
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
 
-pub use action::{Action, Source};
-pub use chain::{Bound, Chain, Edit};
+pub use action::{Action, MeanOptions, PatchSource};
+pub use chain::{Bound, Chain, Edit, HookOptions};
 pub use picked::{Picked, one_head};
 
 /// Where and when an activation flows.

@@ -1,16 +1,13 @@
 //! `hooks::`: what is done to activations while a model runs, as values that are made before any run.
 
 pub mod call;
-mod chosen;
 mod hook;
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr};
 
-use hook::Function;
 pub use hook::{Hook, What};
 
 use super::env::env;
@@ -19,13 +16,18 @@ use super::options::{OptionReader, options};
 use super::tensor::values;
 use super::value::{Any, Fallible, Num, Options, given};
 use crate::base::Result;
+use crate::intervene::FeatureHookOptions;
 use crate::model::cache::Cache as Recorded;
-use crate::model::hooks::{Action, Source};
-use crate::script::docs::declared::Group;
+use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource};
+use crate::script::docs::declared::{Group, fields};
 use crate::tensor::{Device, Tensor};
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("hook", fields::<HookOptions>),
+    ("feature_hook", fields::<FeatureHookOptions>),
+    ("mean_hook", fields::<MeanOptions>),
+];
 
 /// A hook on a site or on features.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
@@ -50,12 +52,12 @@ fn amount(name: &str, value: &Dynamic) -> Result<Tensor> {
     }
 }
 
-fn source(value: &Dynamic) -> Result<Source> {
+fn source(value: &Dynamic) -> Result<PatchSource> {
     if let Some(cache) = recorded(value) {
-        return Ok(Source::Cache(cache));
+        return Ok(PatchSource::Cache(cache));
     }
     amount("from", value)
-        .map(Source::Tensor)
+        .map(PatchSource::Tensor)
         .map_err(|_| given("from", value).refuse("a cache, a run, a number, a tensor or an array of numbers"))
 }
 
@@ -74,11 +76,8 @@ pub mod functions {
     /// where other features may fire: features that belong together are better given to one hook.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -100,12 +99,9 @@ pub mod functions {
     /// how a hook acts on features.
     ///
     /// # Options
-    /// - `by_position` = false: a mean for each position, over the texts, in place of one over all positions
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [mean_hook]
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -119,7 +115,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn mean(ctx: NativeCallContext, place: Any, data: Any, options: Options) -> Fallible<Hook> {
         let mut read = super::options(options);
-        let by_position = read.flag("by_position", false)?;
+        let MeanOptions { by_position } = read.declared()?;
         let cache = super::recorded(&data).ok_or_else(|| given("data", &data).refuse("a cache or a run"))?;
         super::hook(&ctx, What::Act(Action::Mean { cache, by_position }), &place, read)
     }
@@ -132,11 +128,8 @@ pub mod functions {
     /// order of the features given. `hooks::zero` says how a hook acts on features.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -159,11 +152,8 @@ pub mod functions {
     /// `hooks::zero` says how a hook acts on features.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -188,11 +178,8 @@ pub mod functions {
     /// `hooks::zero` says how a hook acts on features.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -217,11 +204,8 @@ pub mod functions {
     /// been read).
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -239,8 +223,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
-        let function = Function { function, takes_one: Rc::default() };
-        super::hook(&ctx, What::Edit(function), &place, super::options(options))
+        super::hook(&ctx, What::Edit(function.into()), &place, super::options(options))
     }
 }
 
