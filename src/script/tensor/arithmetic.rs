@@ -9,32 +9,25 @@ use super::{number_arg, on, operand};
 use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
 
-#[export_module(manifest)]
-pub mod methods {
+methods! { extremes by on:
     /// The larger of two, element by element, with broadcasting; NaN wins.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
     /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn maximum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
-        let other = operand("other", &other)?;
-        on(&ctx, t, move |t| arithmetic::maximum(&Operand::from(t), &other))
-    }
-
+    maximum(other: Any) => move |t| arithmetic::maximum(&Operand::from(t), &other);
     /// The smaller of two, element by element, with broadcasting; NaN wins.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).minimum(tensor([3, 4]))  //=> tensor([1.0, 4.0])
     /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn minimum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
-        let other = operand("other", &other)?;
-        on(&ctx, t, move |t| arithmetic::minimum(&Operand::from(t), &other))
-    }
+    minimum(other: Any) => move |t| arithmetic::minimum(&Operand::from(t), &other);
+}
 
+#[export_module(manifest)]
+pub mod methods {
     /// Every element pushed into a range; `()` leaves a side open, and NaN stays NaN.
     ///
     /// # Example

@@ -11,7 +11,7 @@ use super::super::value::{Any, Fallible, Int, Num, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
 use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
-use crate::tensor::{Operand, Tensor, dtype, gather as scattering};
+use crate::tensor::{Operand, Tensor, dtype, gather as core};
 use crate::{bail, err};
 
 /// What stands between the brackets of `t[..]`: one index, or an array. An array of integers lists entries of the first
@@ -93,6 +93,44 @@ fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     }
 }
 
+methods! { positions by on:
+    /// Where the elements are that are not 0, as integers in the order of the tensor: the positions along the one axis of a
+    /// mask, `[n]`, which index; of a tensor with several axes a row for each element, `[n, axes]`. NaN is not 0.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([3, 1, 2]);
+    /// (t > 1).nonzero()  //=> tensor([0, 2], i64)
+    /// t[(t > 1).nonzero()]  //=> tensor([3.0, 2.0])
+    /// tensor([[0, 1], [2, 0]]).nonzero()  //=> tensor([[0, 1], [1, 0]], i64)
+    /// ```
+    nonzero() => nonzero_of;
+    /// Elements picked along an axis by a tensor of positions: `result[i][j] = t[i][index[i][j]]` for axis 1.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
+    /// t.gather(1, tensor([[2], [0]], #{ dtype: "i64" }))  //=> tensor([[3.0], [4.0]])
+    /// ```
+    gather(axis: Int, index: Tensor) => move |t| core::gather(t, axis, &index);
+    /// A copy in which the elements at some positions are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
+    ///
+    /// # Example
+    /// ```
+    /// let index = tensor([1], #{ dtype: "i64" });
+    /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
+    /// ```
+    scatter(axis: Int, index: Tensor, source: Tensor) => move |t| core::scatter(t, axis, &index, &source);
+    /// A copy in which the source is added at some positions, as often as they come.
+    ///
+    /// # Example
+    /// ```
+    /// let index = tensor([1, 1], #{ dtype: "i64" });
+    /// tensor([1, 2, 3]).scatter_add(0, index, tensor([9, 1]))  //=> tensor([1.0, 12.0, 3.0])
+    /// ```
+    scatter_add(axis: Int, index: Tensor, source: Tensor) => move |t| core::scatter_add(t, axis, &index, &source);
+}
+
 #[export_module(manifest)]
 pub mod methods {
     /// A part of a tensor: an entry, a range, some entries, or those that a mask picks.
@@ -160,72 +198,6 @@ pub mod methods {
         let (indices, value) = (super::per_axis(&indices.into())?, super::written(&value, t)?);
         *t = on(&ctx, t, move |t| super::set(t, &indices, &value))?;
         Ok(())
-    }
-
-    /// Where the elements are that are not 0, as integers in the order of the tensor: the positions along the one axis of a
-    /// mask, `[n]`, which index; of a tensor with several axes a row for each element, `[n, axes]`. NaN is not 0.
-    ///
-    /// # Example
-    /// ```
-    /// let t = tensor([3, 1, 2]);
-    /// (t > 1).nonzero()  //=> tensor([0, 2], i64)
-    /// t[(t > 1).nonzero()]  //=> tensor([3.0, 2.0])
-    /// tensor([[0, 1], [2, 0]]).nonzero()  //=> tensor([[0, 1], [1, 0]], i64)
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn nonzero(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        on(&ctx, t, nonzero_of)
-    }
-
-    /// Elements picked along an axis by a tensor of positions: `result[i][j] = t[i][index[i][j]]` for axis 1.
-    ///
-    /// # Example
-    /// ```
-    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
-    /// t.gather(1, tensor([[2], [0]], #{ dtype: "i64" }))  //=> tensor([[3.0], [4.0]])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn gather(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| scattering::gather(t, axis, &index))
-    }
-
-    /// A copy in which the elements at some positions are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
-    ///
-    /// # Example
-    /// ```
-    /// let index = tensor([1], #{ dtype: "i64" });
-    /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn scatter(
-        ctx: NativeCallContext,
-        t: &mut Tensor,
-        axis: Int,
-        index: Tensor,
-        source: Tensor,
-    ) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| scattering::scatter(t, axis, &index, &source))
-    }
-
-    /// A copy in which the source is added at some positions, as often as they come.
-    ///
-    /// # Example
-    /// ```
-    /// let index = tensor([1, 1], #{ dtype: "i64" });
-    /// tensor([1, 2, 3]).scatter_add(0, index, tensor([9, 1]))  //=> tensor([1.0, 12.0, 3.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn scatter_add(
-        ctx: NativeCallContext,
-        t: &mut Tensor,
-        axis: Int,
-        index: Tensor,
-        source: Tensor,
-    ) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| scattering::scatter_add(t, axis, &index, &source))
     }
 
     /// The sizes along all axes.

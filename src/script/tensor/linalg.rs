@@ -51,6 +51,23 @@ pub mod functions {
     }
 }
 
+methods! { matrices by solved:
+    /// The lower triangular matrix l with `a = l @ l.transpose(0, 1)`, for a symmetric positive definite matrix.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
+    /// ```
+    cholesky() => linalg::cholesky;
+    /// The inverse of a square matrix; one that is singular is an error.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[2, 0], [0, 4]]).inverse()  //=> tensor([[0.5, 0.0], [0.0, 0.25]])
+    /// ```
+    inverse() => linalg::inverse;
+}
+
 #[export_module(manifest)]
 pub mod methods {
     /// The singular value decomposition in its thin form: `a = u @ diag(s) @ vt`.
@@ -93,28 +110,6 @@ pub mod methods {
     pub fn eigh(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Map> {
         let (values, vectors) = super::solved(&ctx, a, linalg::eigh)?;
         Ok(super::named([("values", values), ("vectors", vectors)]))
-    }
-
-    /// The lower triangular matrix l with `a = l @ l.transpose(0, 1)`, for a symmetric positive definite matrix.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn cholesky(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
-        super::solved(&ctx, a, linalg::cholesky)
-    }
-
-    /// The inverse of a square matrix; one that is singular is an error.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([[2, 0], [0, 4]]).inverse()  //=> tensor([[0.5, 0.0], [0.0, 0.25]])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn inverse(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
-        super::solved(&ctx, a, linalg::inverse)
     }
 
     /// The pseudoinverse of Moore and Penrose.

@@ -2,6 +2,9 @@
 //!
 //! Work on large tensors goes through [`heavy`], so that Ctrl-C is answered while it runs.
 
+#[macro_use]
+mod methods;
+
 pub mod arithmetic;
 pub mod arrays;
 pub mod create;
@@ -74,18 +77,24 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(create::globals),
+        exported_manifest!(arithmetic::extremes),
         exported_manifest!(arithmetic::methods),
         exported_manifest!(elementwise::methods),
-        exported_manifest!(elementwise::smooth),
+        exported_manifest!(elementwise::functions),
         exported_manifest!(index::methods),
+        exported_manifest!(index::positions),
+        exported_manifest!(linalg::matrices),
         exported_manifest!(linalg::methods),
         exported_manifest!(operators::binary),
         exported_manifest!(operators::logical),
+        exported_manifest!(order::along_axes),
         exported_manifest!(order::methods),
         exported_manifest!(reduce::answers),
         exported_manifest!(reduce::methods),
         exported_manifest!(reduce::simple),
+        exported_manifest!(shape::copies),
         exported_manifest!(shape::methods),
+        exported_manifest!(shape::views),
         exported_manifest!(statistics::methods),
         exported_manifest!(files::methods),
     ]
@@ -137,6 +146,11 @@ fn on<T: Send + 'static>(
 ) -> Fallible<T> {
     let t = t.clone();
     heavy(ctx, steps(&t), move || work(&t))
+}
+
+/// A view of a tensor, which costs nothing whatever its size.
+fn view<T>(_: &NativeCallContext, t: &Tensor, work: impl FnOnce(&Tensor) -> Result<T>) -> Fallible<T> {
+    Ok(work(t)?)
 }
 
 /// A number as scripts hold it.

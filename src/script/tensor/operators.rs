@@ -7,7 +7,7 @@ use super::super::value::Fallible;
 use super::heavy;
 use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
-use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul};
+use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul, steps};
 
 fn both(
     ctx: &NativeCallContext,
@@ -18,6 +18,15 @@ fn both(
     let count = |operand: &Operand| operand.dims().iter().product::<usize>();
     let cost = count(&a).max(count(&b));
     heavy(ctx, cost, move || f(&a, &b))
+}
+
+fn masked(
+    ctx: &NativeCallContext,
+    a: Tensor,
+    b: Tensor,
+    f: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Fallible<Tensor> {
+    heavy(ctx, steps(&a).max(steps(&b)), move || f(&a, &b))
 }
 
 /// Each operator for two tensors, and for a tensor with a number of either type on either side.
@@ -90,7 +99,7 @@ pub mod logical {
     #[rhai_fn(name = "@", return_raw)]
     pub fn product(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Dynamic> {
         let columns = b.dims().last().copied().unwrap_or(1);
-        let cost = crate::tensor::steps(&a).saturating_mul(columns);
+        let cost = steps(&a).saturating_mul(columns);
         Ok(super::super::value_of(heavy(&ctx, cost, move || matmul::matmul(&a, &b))?)?)
     }
 
@@ -103,19 +112,19 @@ pub mod logical {
     /// A mask of where both are not 0.
     #[rhai_fn(name = "&", return_raw)]
     pub fn and(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::and(&a, &b))
+        super::masked(&ctx, a, b, masks::and)
     }
 
     /// A mask of where one of both is not 0.
     #[rhai_fn(name = "|", return_raw)]
     pub fn or(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::or(&a, &b))
+        super::masked(&ctx, a, b, masks::or)
     }
 
     /// A mask of where exactly one of both is not 0.
     #[rhai_fn(name = "^", return_raw)]
     pub fn xor(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::xor(&a, &b))
+        super::masked(&ctx, a, b, masks::xor)
     }
 
     /// A mask of where the tensor is 0.

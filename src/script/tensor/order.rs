@@ -24,6 +24,32 @@ fn sorting<T: Send + 'static>(
     heavy(ctx, crate::tensor::steps(&t).saturating_mul(20), move || work(&t))
 }
 
+methods! { along_axes by on:
+    /// Running sums along an axis; those of integers are i64.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
+    /// ```
+    cumsum(axis: Int) => move |t| core::cumsum(t, axis);
+    /// e^x / sum e^x along the last axis, or another.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 1]).softmax(0)  //=> tensor([0.5, 0.5])
+    /// ```
+    softmax() => |t| normalise::softmax(t, -1);
+    softmax_along as "softmax" (axis: Int) => move |t| normalise::softmax(t, axis);
+    /// The logarithm of the softmax along the last axis, or another, without loss where it is small.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1000, 0]).log_softmax(0)  //=> tensor([0.0, -1000.0])
+    /// ```
+    log_softmax() => |t| normalise::log_softmax(t, -1);
+    log_softmax_along as "log_softmax" (axis: Int) => move |t| normalise::log_softmax(t, axis);
+}
+
 #[export_module(manifest)]
 pub mod methods {
     /// The elements in order along the last axis, or another, as `values`, and where they stood as `indices`.
@@ -135,52 +161,6 @@ pub mod methods {
     #[rhai_fn(global, name = "argmin", pure, return_raw)]
     pub fn argmin_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
         super::extreme(&ctx, t, &axis, options, Direction::Ascending)
-    }
-
-    /// Running sums along an axis; those of integers are i64.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn cumsum(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| core::cumsum(t, axis))
-    }
-
-    /// e^x / sum e^x along the last axis, or another.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1, 1]).softmax(0)  //=> tensor([0.5, 0.5])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn softmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        softmax_along(ctx, t, (-1_i64).into())
-    }
-
-    #[rhai_fn(global, name = "softmax", pure, return_raw)]
-    pub fn softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| normalise::softmax(t, axis))
-    }
-
-    /// The logarithm of the softmax along the last axis, or another, without loss where it is small.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1000, 0]).log_softmax(0)  //=> tensor([0.0, -1000.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn log_softmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        log_softmax_along(ctx, t, (-1_i64).into())
-    }
-
-    #[rhai_fn(global, name = "log_softmax", pure, return_raw)]
-    pub fn log_softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| normalise::log_softmax(t, axis))
     }
 }
 

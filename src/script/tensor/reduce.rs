@@ -39,7 +39,7 @@ fn over(
 }
 
 macro_rules! reductions {
-    ($($(#[doc = $doc:tt])* $name:ident $over:ident $with:ident = $called:tt => $how:expr;)*) => {
+    ($($(#[doc = $doc:tt])* $name:ident $over:ident = $called:tt => $how:expr;)*) => {
         #[export_module(manifest)]
         pub mod simple {
             $(
@@ -50,12 +50,7 @@ macro_rules! reductions {
                 }
 
                 #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-                    super::over(&ctx, t, $how, &axes, super::options(Options::new()))
-                }
-
-                #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
                     super::over(&ctx, t, $how, &axes, super::options(options))
                 }
             )*
@@ -79,7 +74,7 @@ reductions! {
     /// t.sum()  //=> 10.0
     /// (t > 1).sum()  //=> 3
     /// ```
-    sum sum_over sum_with = "sum" => Reduction::Sum;
+    sum sum_over = "sum" => Reduction::Sum;
     /// The product of all elements, or over chosen axes. The product of nothing is 1.
     ///
     /// # Options
@@ -89,7 +84,7 @@ reductions! {
     /// ```
     /// tensor([[1, 2], [3, 4]]).prod(0)  //=> tensor([3.0, 8.0])
     /// ```
-    prod prod_over prod_with = "prod" => Reduction::Prod;
+    prod prod_over = "prod" => Reduction::Prod;
     /// The mean of all elements, or over chosen axes.
     ///
     /// # Options
@@ -99,7 +94,7 @@ reductions! {
     /// ```
     /// tensor([[1, 2], [3, 4]]).mean(1)  //=> tensor([1.5, 3.5])
     /// ```
-    mean mean_over mean_with = "mean" => Reduction::Mean;
+    mean mean_over = "mean" => Reduction::Mean;
     /// The smallest element, or the smallest over chosen axes; NaN where there is one.
     ///
     /// # Options
@@ -109,7 +104,7 @@ reductions! {
     /// ```
     /// tensor([[1, 2], [3, 4]]).min(0)  //=> tensor([1.0, 2.0])
     /// ```
-    min min_over min_with = "min" => Reduction::Min;
+    min min_over = "min" => Reduction::Min;
     /// The largest element, or the largest over chosen axes; NaN where there is one.
     ///
     /// # Options
@@ -119,7 +114,7 @@ reductions! {
     /// ```
     /// tensor([[1, 2], [3, 4]]).max(0)  //=> tensor([3.0, 4.0])
     /// ```
-    max max_over max_with = "max" => Reduction::Max;
+    max max_over = "max" => Reduction::Max;
     /// The logarithm of the sum of e^x, without overflow, or over chosen axes.
     ///
     /// # Options
@@ -129,7 +124,7 @@ reductions! {
     /// ```
     /// tensor([[1000, 0], [1000, 0]]).logsumexp(1)  //=> tensor([1000.0, 1000.0])
     /// ```
-    logsumexp logsumexp_over logsumexp_with = "logsumexp" => Reduction::LogSumExp;
+    logsumexp logsumexp_over = "logsumexp" => Reduction::LogSumExp;
     /// The middle element in order, or the mean of the two middle ones; of all, or over chosen axes.
     ///
     /// # Options
@@ -139,7 +134,7 @@ reductions! {
     /// ```
     /// tensor([[1, 2, 9], [3, 4, 5]]).median(1)  //=> tensor([2.0, 4.0])
     /// ```
-    median median_over median_with = "median" => Reduction::Median;
+    median median_over = "median" => Reduction::Median;
 }
 
 #[export_module(manifest)]
