@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, compare, dtype, element};
+use super::{Number, Operand, axes, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -88,25 +88,6 @@ fn power(t: &Tensor, exponent: f64) -> Result<Tensor> {
     if exponent == 2.0 { Ok(t.sqr()?) } else { Ok(t.powf(exponent)?) }
 }
 
-/// The larger of two, element by element; NaN wins.
-pub fn maximum(a: &Operand, b: &Operand) -> Result<Tensor> {
-    choose(a, b, compare::Comparison::Ge)
-}
-
-/// The smaller of two, element by element; NaN wins.
-pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
-    choose(a, b, compare::Comparison::Le)
-}
-
-fn choose(a: &Operand, b: &Operand, first_wins: compare::Comparison) -> Result<Tensor> {
-    let to = a.common_dtype(b);
-    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-    let (x, y) = (Operand::Tensor(x), Operand::Tensor(y));
-    let first = compare::compare(first_wins, &x, &y)?;
-    let first = compare::or(&first, &compare::compare(compare::Comparison::Ne, &x, &x)?)?;
-    compare::select(&first, &x, &y)
-}
-
 /// The number on the other side of zero; integers become i64.
 pub fn neg(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
@@ -158,7 +139,8 @@ fn each(a: &Operand, b: &Operand, to: DType, f: impl Fn(f64, f64) -> f64) -> Res
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::compare::{maximum, minimum};
+    use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
     type Function = fn(&Operand, &Operand) -> Result<Tensor>;

@@ -120,7 +120,7 @@ fn float_texts(values: &[f64]) -> Vec<String> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
     use candle_core::DType;
     use proptest::prelude::*;
 

@@ -113,7 +113,7 @@ fn nested(texts: &mut impl Iterator<Item = String>, dims: &[usize]) -> String {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
     use candle_core::DType;
 
     #[test]

@@ -105,6 +105,25 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     Ok(stretch(truth(mask)?)?.where_cond(&a, &b)?)
 }
 
+/// The larger of two, element by element; NaN wins.
+pub fn maximum(a: &Operand, b: &Operand) -> Result<Tensor> {
+    choose(a, b, Comparison::Ge)
+}
+
+/// The smaller of two, element by element; NaN wins.
+pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
+    choose(a, b, Comparison::Le)
+}
+
+fn choose(a: &Operand, b: &Operand, first_wins: Comparison) -> Result<Tensor> {
+    let to = a.common_dtype(b);
+    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let (x, y) = (Operand::Tensor(x), Operand::Tensor(y));
+    let first = compare(first_wins, &x, &y)?;
+    let first = or(&first, &compare(Comparison::Ne, &x, &x)?)?;
+    select(&first, &x, &y)
+}
+
 /// Values pushed into [low, high]; NaN stays NaN.
 pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Tensor> {
     if let (Some(low), Some(high)) = (low, high)
@@ -114,10 +133,10 @@ pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Te
     }
     let mut clamped = t.clone();
     if let Some(low) = low {
-        clamped = arithmetic::maximum(&clamped.into(), &low.into())?;
+        clamped = maximum(&clamped.into(), &low.into())?;
     }
     if let Some(high) = high {
-        clamped = arithmetic::minimum(&clamped.into(), &high.into())?;
+        clamped = minimum(&clamped.into(), &high.into())?;
     }
     Ok(clamped)
 }

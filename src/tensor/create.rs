@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::base::Kind;
     use crate::base::random::stream;
-    use crate::tensor::samples::f64s;
+    use crate::tensor::fixture::f64s;
 
     #[test]
     fn filled_and_ranged() {

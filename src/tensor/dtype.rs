@@ -83,14 +83,6 @@ pub fn promote(a: DType, b: DType) -> DType {
     }
 }
 
-/// The dtype of a tensor's operation with a number, which is weak: only a float beside integers changes it, to f32.
-pub fn with_number(dtype: DType, number: super::Number) -> DType {
-    match number {
-        super::Number::Float(_) if !is_float(dtype) => DType::F32,
-        _ => dtype,
-    }
-}
-
 /// The float dtype that elementwise mathematics on `dtype` is done in: itself, or f32 for integers and f8.
 pub fn float_for(dtype: DType) -> DType {
     if is_float(dtype) && dtype != DType::F8E4M3 { dtype } else { DType::F32 }

@@ -4,7 +4,6 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{Number, dtype};
 use crate::bail;
 use crate::base::{Result, memory};
 
@@ -122,7 +121,7 @@ pub fn floats(t: &Tensor) -> Result<Vec<f64>> {
 
 /// All elements of an integer tensor as i64, in row order.
 pub fn ints(t: &Tensor) -> Result<Vec<i64>> {
-    if dtype::is_float(t.dtype()) {
+    if t.dtype().is_float() {
         bail!(Argument, "expected a tensor of integers, found {}", t.dtype().as_str());
     }
     room(t.dims(), DType::I64)?;
@@ -148,15 +147,6 @@ pub fn tensor(values: Vec<f64>, dims: &[usize], dtype: DType, device: &Device) -
 /// A tensor of i64 values.
 pub fn int_tensor(values: Vec<i64>, dims: &[usize], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, dims, device)?)
-}
-
-/// A tensor without axes.
-pub fn scalar(value: Number, dtype: DType, device: &Device) -> Result<Tensor> {
-    match value {
-        // Through i64, since a large integer is no f64.
-        Number::Int(int) if !dtype::is_float(dtype) => dtype::cast(&int_tensor(vec![int], &[], device)?, dtype),
-        value => tensor(vec![value.as_f64()], &[], dtype, device),
-    }
 }
 
 /// Refuses a tensor for which there is no room, before it is made; gives its element count.

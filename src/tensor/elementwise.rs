@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Number, arithmetic, dtype, element};
+use super::{Number, compare, dtype, element};
 use crate::bail;
 use crate::base::Result;
 
@@ -61,7 +61,7 @@ pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
-        arithmetic::maximum(&t.into(), &Number::Int(0).into())
+        compare::maximum(&t.into(), &Number::Int(0).into())
     } else {
         whole(t, |x| Some(x.max(0)))
     }

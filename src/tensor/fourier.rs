@@ -134,7 +134,7 @@ fn product(a: Complex, b: Complex) -> Complex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
     fn plain(x: &[f64]) -> Vec<Complex> {

@@ -106,7 +106,7 @@ fn positions(index: &Tensor, size: usize) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
 
     #[test]
     fn over_every_dtype() {

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, dtype, element, gather};
+use super::{Number, Operand, axes, dtype, element, gather, number};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -108,7 +108,7 @@ fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
     }
     match value {
         Operand::Number(n) => match n.as_int() {
-            Some(whole) => element::scalar(Number::Int(whole), to, t.device()),
+            Some(whole) => number::scalar(Number::Int(whole), to, t.device()),
             None => Err(err!(Argument, "expected a whole number for a tensor of {}, found {n}", to.as_str())
                 .hint("cast the tensor to f32 first")),
         },
@@ -214,7 +214,7 @@ pub fn nonzero(t: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::f64s;
+    use crate::tensor::fixture::f64s;
     use proptest::prelude::*;
 
     fn count(dims: &[usize], dtype: DType) -> Tensor {

@@ -112,7 +112,7 @@ pub fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::f64s;
+    use crate::tensor::fixture::f64s;
     use proptest::prelude::*;
 
     fn count(dims: &[usize], dtype: DType) -> Tensor {

@@ -39,6 +39,6 @@ pub use number::{Number, Operand};
 pub use element::room;
 
 #[cfg(test)]
-mod gradients;
+mod fixture;
 #[cfg(test)]
-mod samples;
+mod gradients;

@@ -49,7 +49,7 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
 
     fn f64s(t: Result<Tensor>) -> Vec<f64> {
         element::floats(&t.unwrap()).unwrap()

@@ -1,6 +1,6 @@
 //! A plain number as scripts write it, and an operand that is a number or a tensor.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{dtype, element};
 use crate::bail;
@@ -88,7 +88,7 @@ impl Operand {
         match (self, other) {
             (Operand::Tensor(a), Operand::Tensor(b)) => dtype::promote(a.dtype(), b.dtype()),
             (Operand::Tensor(t), Operand::Number(n)) | (Operand::Number(n), Operand::Tensor(t)) => {
-                dtype::with_number(t.dtype(), *n)
+                with_number(t.dtype(), *n)
             }
             (Operand::Number(Number::Int(_)), Operand::Number(Number::Int(_))) => DType::I64,
             _ => DType::F32,
@@ -99,9 +99,26 @@ impl Operand {
     pub fn tensor(&self, dtype: DType, like: &Operand) -> Result<Tensor> {
         match (self, like) {
             (Operand::Tensor(t), _) => dtype::convert(t, dtype),
-            (Operand::Number(n), Operand::Tensor(near)) => element::scalar(*n, dtype, near.device()),
-            (Operand::Number(n), Operand::Number(_)) => element::scalar(*n, dtype, &candle_core::Device::Cpu),
+            (Operand::Number(n), Operand::Tensor(near)) => scalar(*n, dtype, near.device()),
+            (Operand::Number(n), Operand::Number(_)) => scalar(*n, dtype, &Device::Cpu),
         }
+    }
+}
+
+/// The dtype of a tensor's operation with a number, which is weak: only a float beside integers changes it, to f32.
+fn with_number(of: DType, number: Number) -> DType {
+    match number {
+        Number::Float(_) if !dtype::is_float(of) => DType::F32,
+        _ => of,
+    }
+}
+
+/// A tensor without axes.
+pub(super) fn scalar(value: Number, to: DType, device: &Device) -> Result<Tensor> {
+    match value {
+        // Through i64, since a large integer is no f64.
+        Number::Int(int) if !dtype::is_float(to) => dtype::cast(&element::int_tensor(vec![int], &[], device)?, to),
+        value => element::tensor(vec![value.as_f64()], &[], to, device),
     }
 }
 

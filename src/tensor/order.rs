@@ -187,7 +187,7 @@ fn running<T: Element, S: Copy>(row: &[T], zero: S, add: impl Fn(S, T) -> Option
 mod tests {
     use super::Direction::*;
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
     #[test]

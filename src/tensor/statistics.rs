@@ -197,7 +197,7 @@ fn summarised<T: Element>(x: &[T]) -> Summary {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::fixture::{f64s, t};
 
     #[test]
     fn covariance_and_correlation() {

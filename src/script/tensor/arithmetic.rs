@@ -7,7 +7,7 @@ use super::super::options::taken;
 use super::super::value::{Any, Fallible, Num, Options};
 use super::{number_arg, on, operand};
 use crate::tensor::compare::AllCloseOptions;
-use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
+use crate::tensor::{Number, Operand, Tensor, compare, dtype};
 
 methods! { extremes by on:
     /// The larger of two, element by element, with broadcasting; NaN wins.
@@ -16,14 +16,14 @@ methods! { extremes by on:
     /// ```
     /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
     /// ```
-    maximum(other: Any) => move |t| arithmetic::maximum(&Operand::from(t), &other);
+    maximum(other: Any) => move |t| compare::maximum(&Operand::from(t), &other);
     /// The smaller of two, element by element, with broadcasting; NaN wins.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).minimum(tensor([3, 4]))  //=> tensor([1.0, 4.0])
     /// ```
-    minimum(other: Any) => move |t| arithmetic::minimum(&Operand::from(t), &other);
+    minimum(other: Any) => move |t| compare::minimum(&Operand::from(t), &other);
 }
 
 #[export_module(manifest)]
