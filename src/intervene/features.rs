@@ -8,7 +8,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
-use crate::model::hooks::{Action, At, Bound, Edit, PatchSource, fit};
+use crate::model::hooks::{Action, At, Bound, Edit, PatchSource, checks};
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
 use crate::sae::splice::{Rest, heads_joined};
@@ -118,8 +118,8 @@ impl<'a> OnFeatures<'a> {
         }
         let part = codes.contiguous()?.index_select(&self.features, codes.rank() - 1)?;
         let Some(edited) = self.inner.edit(at, place, positions, &part)? else { return Ok(unchanged) };
-        fit::same_form(&place, &part, &edited)?;
-        fit::no_new_nan(&place, &part, &edited)?;
+        checks::same_form(&place, &part, &edited)?;
+        checks::no_new_nan(&place, &part, &edited)?;
         let change = self.sae.writes(&input, &self.features, &(edited - part)?)?;
         Ok(Some((base + dtype::convert(&change, x.dtype())?)?))
     }
@@ -134,7 +134,7 @@ impl Edit for OnFeatures<'_> {
 
 /// Activations as a dictionary reads them. Not every activation function passes NaN on, so it is refused here.
 fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
-    if let Some(index) = fit::first_nan(x)? {
+    if let Some(index) = checks::first_nan(x)? {
         return Err(err!(Numeric, "expected numbers at `{place}` for a dictionary to encode, found NaN at {index:?}")
             .hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"));
     }

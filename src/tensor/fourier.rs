@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::{DType, Tensor, axes, dtype, element, rows};
+use super::{DType, Tensor, axes, dtype, element, walk};
 use crate::bail;
 use crate::base::Result;
 
@@ -32,12 +32,12 @@ pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
     let to = dtype::float_for(t.dtype());
     let plan = Plan::new(n);
     let work = dtype::convert(t, DType::F64)?;
-    let (found, mut dims) = rows::along::<f64, _>(&work, axis, |row| plan.transform(row))?;
+    let (found, mut dims) = walk::along::<f64, _>(&work, axis, |row| plan.transform(row))?;
     // Without rows there is none to take the length from.
     dims[t.rank() - 1] = n / 2 + 1;
     let part = |of: &dyn Fn(&Complex) -> f64| -> Result<Tensor> {
         let numbers = found.iter().map(of).collect();
-        rows::back(&element::tensor(numbers, &dims, to, t.device())?, axis)
+        walk::back(&element::tensor(numbers, &dims, to, t.device())?, axis)
     };
     Ok(Spectrum { real: part(&|x| x.0)?, imag: part(&|x| x.1)?, power: part(&|x| x.0 * x.0 + x.1 * x.1)? })
 }

@@ -28,9 +28,9 @@ pub mod normalise;
 pub mod number;
 pub mod order;
 pub mod reduce;
-mod rows;
 pub mod shape;
 pub mod statistics;
+mod walk;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use element::{floats, ints, steps};

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use rayon::slice::ParallelSliceMut;
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::{axes, dtype, gather, rows};
+use super::{axes, dtype, gather, walk};
 use crate::bail;
 use crate::base::Result;
 
@@ -90,10 +90,10 @@ fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Res
     let work = element::workable(t)?;
     let k = k.unwrap_or(t.dims()[axis]);
     let (order, mut dims) =
-        dispatch!(work.dtype(), T => rows::along::<T, _>(&work, axis, |row| first(row, k, direction)))?;
+        dispatch!(work.dtype(), T => walk::along::<T, _>(&work, axis, |row| first(row, k, direction)))?;
     // Without rows there is none to take the length from.
     dims[t.rank() - 1] = k;
-    rows::back(&element::int_tensor(order, &dims, t.device())?, axis)
+    walk::back(&element::int_tensor(order, &dims, t.device())?, axis)
 }
 
 /// The positions of the first k of a row in order.
@@ -129,7 +129,7 @@ pub fn arg_extreme(t: &Tensor, axis: Option<i64>, keepdim: bool, direction: Dire
         bail!(Numeric, "expected elements to find the extreme of, found none: shape {:?}", t.dims());
     }
     let work = element::workable(t)?;
-    let found = dispatch!(work.dtype(), T => rows::each::<T, _>(&work, &over, |row| extreme(row, direction)))?;
+    let found = dispatch!(work.dtype(), T => walk::each::<T, _>(&work, &over, |row| extreme(row, direction)))?;
     element::int_tensor(found, &axes::reduced(t.dims(), &over, keepdim), t.device())
 }
 
@@ -159,18 +159,18 @@ pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
         return Ok(work.cumsum(axis)?);
     }
     let sums = if to == DType::I64 {
-        let (sums, dims) = rows::along::<i64, _>(&work, axis, |row| running(row, 0_i64, |sum, x| sum.checked_add(x)))?;
+        let (sums, dims) = walk::along::<i64, _>(&work, axis, |row| running(row, 0_i64, |sum, x| sum.checked_add(x)))?;
         match sums.into_iter().collect::<Option<Vec<_>>>() {
             Some(sums) => element::int_tensor(sums, &dims, t.device())?,
             None => bail!(Numeric, "a running sum does not fit i64"),
         }
     } else {
-        let (sums, dims) = dispatch!(to, T => rows::along::<T, _>(&work, axis, |row| {
+        let (sums, dims) = dispatch!(to, T => walk::along::<T, _>(&work, axis, |row| {
             running(row, 0.0, |sum, x| Some(sum + x.float()))
         }))?;
         element::tensor(sums.into_iter().flatten().collect(), &dims, to, t.device())?
     };
-    rows::back(&sums, axis)
+    walk::back(&sums, axis)
 }
 
 fn running<T: Element, S: Copy>(row: &[T], zero: S, add: impl Fn(S, T) -> Option<S>) -> Vec<Option<S>> {

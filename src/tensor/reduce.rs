@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::{Number, axes, dtype, rows};
+use super::{Number, axes, dtype, walk};
 use crate::base::Result;
 use crate::base::options::{Plain, Setting};
 use crate::{bail, err};
@@ -164,7 +164,7 @@ fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
 }
 
 fn integers(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<i64>> {
-    let rows = dispatch!(t.dtype(), T => rows::each::<T, _>(t, over, |row| {
+    let rows = dispatch!(t.dtype(), T => walk::each::<T, _>(t, over, |row| {
         let mut ints = row.iter().map(|x| x.int());
         match how {
             Sum => i64::try_from(ints.map(i128::from).sum::<i128>()).ok(),
@@ -180,7 +180,7 @@ fn integers(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<i64>> {
 
 fn floats(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<f64>> {
     let t = element::workable(t)?;
-    dispatch!(t.dtype(), T => rows::each::<T, _>(&t, over, |row| one(row, how)))
+    dispatch!(t.dtype(), T => walk::each::<T, _>(&t, over, |row| one(row, how)))
 }
 
 fn one<T: Element>(row: &[T], how: Reduction) -> f64 {

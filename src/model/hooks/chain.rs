@@ -1,7 +1,7 @@
 //! Hooks in the order given, and a recorder after them.
 
 use super::picked::Picked;
-use super::{At, Hooks, fit};
+use super::{At, Hooks, checks};
 use crate::base::Result;
 use crate::model::cache::Recorder;
 use crate::model::config::Config;
@@ -69,8 +69,8 @@ impl<'a> Bound<'a> {
             }
             let part = if picked.is_all() { x.clone() } else { picked.taken(x)? };
             let Some(edited) = self.edit.edit(at, *place, picked.positions(), &part)? else { continue };
-            fit::same_form(place, &part, &edited)?;
-            fit::no_new_nan(place, &part, &edited)?;
+            checks::same_form(place, &part, &edited)?;
+            checks::no_new_nan(place, &part, &edited)?;
             changed = Some(if picked.is_all() { edited } else { picked.put(x, edited)? });
         }
         Ok(changed)

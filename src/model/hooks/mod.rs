@@ -2,7 +2,7 @@
 
 mod action;
 mod chain;
-pub mod fit;
+pub mod checks;
 mod picked;
 
 use std::ops::Range;
