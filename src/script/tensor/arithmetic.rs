@@ -1,4 +1,4 @@
-//! What operators have no sign for: extremes of two, clamping, comparing whole tensors, casts.
+//! Arithmetic without an operator: maximum and minimum, clamping, comparing whole tensors, casts.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -10,14 +10,14 @@ use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::{Number, Operand, Tensor, compare, dtype};
 
 methods! { extremes by on:
-    /// The larger of two, element by element, with broadcasting; NaN wins.
+    /// The element-wise maximum of two tensors, with broadcasting; NaN where either is NaN.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
     /// ```
     maximum(other: Any) => move |t| compare::maximum(&Operand::from(t), &other);
-    /// The smaller of two, element by element, with broadcasting; NaN wins.
+    /// The element-wise minimum of two tensors, with broadcasting; NaN where either is NaN.
     ///
     /// # Example
     /// ```
@@ -28,7 +28,7 @@ methods! { extremes by on:
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Every element pushed into a range; `()` leaves a side open, and NaN stays NaN.
+    /// Limits every element to a range; `()` is no limit, and NaN stays NaN.
     ///
     /// # Example
     /// ```
@@ -45,7 +45,7 @@ pub mod methods {
         on(&ctx, t, move |t| compare::clamp(t, low, high))
     }
 
-    /// Whether both have the same shape and the same numbers; NaN equals nothing.
+    /// Whether both have the same shape and equal elements; NaN equals nothing.
     ///
     /// # Example
     /// ```
@@ -56,7 +56,7 @@ pub mod methods {
         on(&ctx, t, move |t| compare::equal(t, &other))
     }
 
-    /// Whether |t - other| <= atol + rtol * |other| everywhere; equal infinities are close, and NaN is close to nothing.
+    /// Whether |t - other| <= atol + rtol * |other| for all elements; equal infinities are close, and NaN is close to nothing.
     ///
     /// # Options
     /// - [all_close]
@@ -72,7 +72,7 @@ pub mod methods {
         on(&ctx, t, move |t| compare::all_close(t, &other, o.rtol, o.atol))
     }
 
-    /// The tensor in another dtype. Fractions are cut off for integers, and what does not fit is an error.
+    /// Converts to another dtype. Floats are truncated to integers, and a number that does not fit is an error.
     ///
     /// # Example
     /// ```
@@ -84,7 +84,7 @@ pub mod methods {
         on(&ctx, t, move |t| super::dtype::cast(t, to))
     }
 
-    /// The tensor without its history, so that no gradient passes through it.
+    /// The tensor detached from the graph: no gradient flows through it.
     ///
     /// # Example
     /// ```

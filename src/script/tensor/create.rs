@@ -13,13 +13,13 @@ use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformO
 use crate::tensor::dtype::DTypeOptions;
 use crate::tensor::{Tensor, create};
 
-/// Makes a tensor of `count` elements apart if that takes long, and puts it where the run computes.
+/// Makes a tensor, on its own thread if it is large, and moves it to the device of the run.
 fn made(
     ctx: &NativeCallContext,
     dims: &[usize],
     make: impl FnOnce() -> Result<Tensor> + Send + 'static,
 ) -> Fallible<Tensor> {
-    // What is far too large is refused at once; the estimate only decides whether a thread is worth it.
+    // The estimate only decides whether a thread is worth it; a size that is too large is refused by `make`.
     let cost = dims.iter().fold(1_usize, |product, size| product.saturating_mul(*size));
     let device = env(ctx)?.device.clone();
     heavy(ctx, cost, move || Ok(make()?.to_device(&device)?))
@@ -29,7 +29,7 @@ fn made(
 pub mod globals {
     /// A tensor from nested arrays of numbers, a range, a single number, or another tensor.
     ///
-    /// The dtype is f32, whatever the literals. Booleans count as 1 and 0.
+    /// The dtype is f32 by default, for integers too. Booleans count as 1 and 0.
     ///
     /// # Options
     /// - [tensor]
@@ -77,7 +77,7 @@ pub mod functions {
         full(ctx, shape, 1_i64.into(), options)
     }
 
-    /// A tensor in which every element is the same number.
+    /// A tensor filled with one number.
     ///
     /// # Options
     /// - [dtype]
@@ -94,8 +94,8 @@ pub mod functions {
         super::made(&ctx, &dims.clone(), move || create::full(&dims, value, dtype))
     }
 
-    /// Numbers from `start` (0 without it) up to but without `end`, in steps. Where these are whole the numbers are
-    /// integers, which index: `t[tensor::arange(10)]`.
+    /// Evenly spaced numbers from `start` (by default 0) to `end`, which is excluded. Where `start`, `end` and `step` are
+    /// whole, the result is i64 and can index: `t[tensor::arange(10)]`.
     ///
     /// # Options
     /// - [arange]
@@ -137,7 +137,7 @@ pub mod functions {
         super::made(&ctx, &[count], move || create::linspace(start, end, count, dtype))
     }
 
-    /// The identity matrix of a size; two sizes give one that is not square.
+    /// The identity matrix; two sizes give one that is not square.
     ///
     /// # Options
     /// - [dtype]
@@ -161,7 +161,7 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod random {
-    /// Normally distributed numbers with mean 0 and deviation 1.
+    /// Random numbers from the normal distribution with mean 0 and standard deviation 1.
     ///
     /// # Options
     /// - [randn]
@@ -179,7 +179,7 @@ pub mod random {
         super::made(&ctx, &dims.clone(), move || create::randn(&dims, dtype, &mut random))
     }
 
-    /// Numbers evenly distributed from `low` up to but without `high`.
+    /// Random numbers from the uniform distribution on [`low`, `high`).
     ///
     /// # Options
     /// - [uniform]
@@ -197,7 +197,7 @@ pub mod random {
         super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, dtype, &mut random))
     }
 
-    /// Whole numbers from `low` up to but without `high`, as i64.
+    /// Random integers from `low` to `high`, which is excluded, as i64.
     ///
     /// # Options
     /// - [seed]
@@ -216,7 +216,7 @@ pub mod random {
         super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))
     }
 
-    /// The numbers from 0 to `count` - 1 in random order, as i64.
+    /// A random permutation of the numbers from 0 to `count` - 1, as i64.
     ///
     /// # Options
     /// - [seed]

@@ -10,7 +10,7 @@ use crate::tensor::elementwise::NanToNumOptions;
 use crate::tensor::{Tensor, elementwise};
 
 methods! { functions by on:
-    /// e to the power of every element.
+    /// The exponential of every element.
     ///
     /// # Example
     /// ```
@@ -59,70 +59,70 @@ methods! { functions by on:
     /// tensor([0]).erf()  //=> tensor([0.0])
     /// ```
     erf() => elementwise::erf;
-    /// GELU in its exact form: x times the probability that a standard normal number is at most x.
+    /// GELU in its exact form: x times the cumulative distribution function of the standard normal.
     ///
     /// # Example
     /// ```
     /// tensor([0, 100]).gelu()  //=> tensor([0.0, 100.0])
     /// ```
     gelu() => elementwise::gelu;
-    /// x * sigmoid(x) for every element.
+    /// SiLU: x * sigmoid(x) for every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).silu()  //=> tensor([0.0])
     /// ```
     silu() => elementwise::silu;
-    /// 1 / (1 + e^-x) for every element.
+    /// The sigmoid of every element: 1 / (1 + e^-x).
     ///
     /// # Example
     /// ```
     /// tensor([0, 1000, -1000]).sigmoid()  //=> tensor([0.5, 1.0, 0.0])
     /// ```
     sigmoid() => elementwise::sigmoid;
-    /// 1 / x for every element.
+    /// The reciprocal of every element.
     ///
     /// # Example
     /// ```
     /// tensor([2, 4]).recip()  //=> tensor([0.5, 0.25])
     /// ```
     recip() => elementwise::recip;
-    /// The larger of 0 and every element; NaN stays NaN.
+    /// ReLU: the maximum of 0 and every element; NaN stays NaN.
     ///
     /// # Example
     /// ```
     /// tensor([-1, 2]).relu()  //=> tensor([0.0, 2.0])
     /// ```
     relu() => elementwise::relu;
-    /// The distance of every element from 0; integers stay integers.
+    /// The absolute value of every element; integers stay integers.
     ///
     /// # Example
     /// ```
     /// tensor([-1, 2]).abs()  //=> tensor([1.0, 2.0])
     /// ```
     abs() => elementwise::abs;
-    /// -1, 0 or 1 for every element; NaN stays NaN.
+    /// The sign of every element: -1, 0 or 1; NaN stays NaN.
     ///
     /// # Example
     /// ```
     /// tensor([-7, 0, 0.5]).sign()  //=> tensor([-1.0, 0.0, 1.0])
     /// ```
     sign() => elementwise::sign;
-    /// The whole number next to every element; halves go to the even one.
+    /// Rounds every element to the nearest integer, halves to even.
     ///
     /// # Example
     /// ```
     /// tensor([0.5, 1.5, -1.2]).round()  //=> tensor([0.0, 2.0, -1.0])
     /// ```
     round() => elementwise::round;
-    /// The largest whole number that is not above each element.
+    /// Rounds every element down.
     ///
     /// # Example
     /// ```
     /// tensor([1.5, -1.5]).floor()  //=> tensor([1.0, -2.0])
     /// ```
     floor() => elementwise::floor;
-    /// The smallest whole number that is not below each element.
+    /// Rounds every element up.
     ///
     /// # Example
     /// ```
@@ -154,7 +154,7 @@ methods! { functions by on:
 
 #[export_module(manifest)]
 pub mod methods {
-    /// NaN replaced by 0, and infinities by the largest numbers that the dtype holds.
+    /// Replaces NaN by 0 and infinities by the largest finite numbers of the dtype.
     ///
     /// # Options
     /// - [nan_to_num]

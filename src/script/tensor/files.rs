@@ -1,4 +1,4 @@
-//! Tensor files: npy, npz and safetensors, chosen by the ending of the path; PyTorch's are read.
+//! Tensor files: npy, npz and safetensors, chosen by the extension; PyTorch files are read only.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn named(tensors: &Map) -> Result<Named> {
     Ok(Named { tensors, ..Named::default() })
 }
 
-/// What a file holds as a value of scripts.
+/// The content of a file as a value of scripts.
 fn value(tree: Tree<Tensor>) -> Dynamic {
     match tree {
         Tree::Nothing => Dynamic::UNIT,
@@ -38,9 +38,9 @@ fn value(tree: Tree<Tensor>) -> Dynamic {
 pub mod functions {
     /// Reads a tensor file: one tensor from .npy, a map of tensors by name from .npz and .safetensors.
     ///
-    /// A .pt or .pth file of PyTorch comes as it was saved, so that checkpoints can be taken apart: maps and lists of
-    /// tensors, numbers and texts in each other, with `()` for None. Nothing in it is run: what is no tensor and no plain
-    /// value, such as a whole module, is refused by name.
+    /// A .pt or .pth file of PyTorch is returned as it was saved, so that checkpoints can be taken apart: nested maps and
+    /// lists of tensors, numbers and strings, with `()` for None. No code in it is run: an object that is neither a tensor
+    /// nor a plain value, such as a whole module, is refused by name.
     ///
     /// # Example
     /// ```
@@ -59,7 +59,7 @@ pub mod functions {
         Ok(super::value(placed))
     }
 
-    /// Writes a map of tensors by name to .npz or .safetensors, below the output folder if the path is relative.
+    /// Writes a map of tensors by name to .npz or .safetensors, relative to the output folder.
     ///
     /// # Options
     /// - [tensor_save]
@@ -79,7 +79,7 @@ pub mod functions {
         Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.about("path"))?)
     }
 
-    /// The texts that a safetensors file carries beside its tensors.
+    /// The metadata of a safetensors file: strings by name.
     ///
     /// # Example
     /// ```
@@ -96,9 +96,9 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the tensor to .npy, .npz or .safetensors, below the output folder if the path is relative.
+    /// Writes the tensor to .npy, .npz or .safetensors, relative to the output folder.
     ///
-    /// In files of named tensors it is called `tensor`.
+    /// In .npz and .safetensors files its name is `tensor`.
     ///
     /// # Example
     /// ```

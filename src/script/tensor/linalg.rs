@@ -10,7 +10,7 @@ use crate::base::Result;
 use crate::tensor::linalg::RcondOptions;
 use crate::tensor::{Tensor, linalg};
 
-/// A decomposition takes some multiple of rows times columns times the smaller of both.
+/// The cost of a decomposition is a multiple of rows times columns times the smaller of both.
 fn solved<T: Send + 'static>(
     ctx: &NativeCallContext,
     a: &Tensor,
@@ -27,7 +27,7 @@ fn named<const N: usize>(parts: [(&str, Tensor); N]) -> Map {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// x with a @ x = b, for a square matrix `a` and a vector `b`, or the columns of a matrix `b`.
+    /// Solves a @ x = b for a square matrix `a` and a vector `b`, or the columns of a matrix `b`.
     ///
     /// # Example
     /// ```
@@ -38,7 +38,7 @@ pub mod functions {
         super::solved(&ctx, &a, move |a| linalg::solve(a, &b))
     }
 
-    /// The x with the least |a @ x - b|, and of several the shortest.
+    /// Least squares: the x that minimises |a @ x - b|, and of several the one with the smallest norm.
     ///
     /// # Example
     /// ```
@@ -52,14 +52,15 @@ pub mod functions {
 }
 
 methods! { matrices by solved:
-    /// The lower triangular matrix l with `a = l @ l.transpose(0, 1)`, for a symmetric positive definite matrix.
+    /// The Cholesky decomposition of a symmetric positive definite matrix: the lower triangular matrix l with
+    /// `a = l @ l.transpose(0, 1)`.
     ///
     /// # Example
     /// ```
     /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
     /// ```
     cholesky() => linalg::cholesky;
-    /// The inverse of a square matrix; one that is singular is an error.
+    /// The inverse of a square matrix; a singular one is an error.
     ///
     /// # Example
     /// ```
@@ -70,9 +71,9 @@ methods! { matrices by solved:
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The singular value decomposition in its thin form: `a = u @ diag(s) @ vt`.
+    /// The thin singular value decomposition: `a = u @ diag(s) @ vt`.
     ///
-    /// Singular values run from large to small, and in each column of `u` the entry largest in size is positive.
+    /// Singular values are in descending order, and in each column of `u` the entry of largest magnitude is positive.
     ///
     /// # Example
     /// ```
@@ -86,7 +87,7 @@ pub mod methods {
         Ok(super::named([("u", u), ("s", s), ("vt", vt)]))
     }
 
-    /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with no negative number on its diagonal.
+    /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with a nonnegative diagonal.
     ///
     /// # Example
     /// ```
@@ -98,9 +99,9 @@ pub mod methods {
         Ok(super::named([("q", q), ("r", r)]))
     }
 
-    /// Eigenvalues of a symmetric matrix from small to large as `values`, and eigenvectors as the columns of `vectors`.
+    /// Eigenvalues of a symmetric matrix in ascending order as `values`, and eigenvectors as the columns of `vectors`.
     ///
-    /// In each eigenvector the entry largest in size is positive.
+    /// In each eigenvector the entry of largest magnitude is positive.
     ///
     /// # Example
     /// ```
@@ -112,7 +113,7 @@ pub mod methods {
         Ok(super::named([("values", values), ("vectors", vectors)]))
     }
 
-    /// The pseudoinverse of Moore and Penrose.
+    /// The Moore-Penrose pseudoinverse.
     ///
     /// # Options
     /// - [rcond]
@@ -138,7 +139,7 @@ pub mod methods {
         super::solved(&ctx, a, linalg::det)
     }
 
-    /// How many rows of a matrix are independent: its singular values above `rcond` times the largest.
+    /// The rank of a matrix: the number of its singular values above `rcond` times the largest.
     ///
     /// # Options
     /// - [rcond]

@@ -1,4 +1,4 @@
-//! Methods of tensors that convert their arguments and call one function of the core, declared in a line each.
+//! Methods of tensors that convert their arguments and call one function of the core, each declared in one line.
 
 /// An argument of a method as the core takes it.
 macro_rules! argument {

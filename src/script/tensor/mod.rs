@@ -1,6 +1,6 @@
-//! `tensor::` and the methods of tensors, one file for each part of the core floor of the same name.
+//! `tensor::` and the methods of tensors, one file for each part of `src/tensor`.
 //!
-//! Work on large tensors goes through [`heavy`], so that Ctrl-C is answered while it runs.
+//! Work on large tensors runs through [`heavy`], so that Ctrl-C interrupts it.
 
 #[macro_use]
 mod methods;
@@ -41,7 +41,7 @@ use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions};
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
 use crate::tensor::{Number, Operand, Tensor, card, index as core_index, steps};
 
-/// The groups of options that documentation here names.
+/// The groups of options that doc comments here name.
 pub const OPTIONS: &[Group] = &[
     ("all_close", fields::<AllCloseOptions>),
     ("arange", fields::<ArangeOptions>),
@@ -62,7 +62,7 @@ pub const OPTIONS: &[Group] = &[
     ("uniform", fields::<UniformOptions>),
 ];
 
-/// What is called through the module: `tensor::zeros(..)`.
+/// Functions of the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(create::functions),
@@ -73,7 +73,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// What is known everywhere: the methods of tensors, and the operators.
+/// Methods and operators, known everywhere.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(create::globals),
@@ -105,7 +105,7 @@ pub fn iteration() -> Module {
     let mut module = Module::new();
     module.set_iter_result(std::any::TypeId::of::<Tensor>(), |value| {
         let t = value.cast::<Tensor>();
-        // A tensor without axes has no entries; asking for one says so.
+        // A tensor without axes has no entries, and indexing it gives the error.
         let len = t.dims().first().copied().unwrap_or(1);
         Box::new((0..len).map(move |i| Ok(value_of(core_index::get(&t, &[Index::At(i as i64)])?)?)))
     });
@@ -128,8 +128,8 @@ impl Handle for Tensor {
     }
 }
 
-/// Runs work in place where it is small, and where Ctrl-C can leave it behind where it is large. `cost` is about how
-/// many numbers it looks at.
+/// Runs small work in place, and large work on its own thread, which Ctrl-C abandons. `cost` is the approximate number of
+/// operations.
 fn heavy<T: Send + 'static>(
     ctx: &NativeCallContext,
     cost: usize,
@@ -153,7 +153,7 @@ fn view<T>(_: &NativeCallContext, t: &Tensor, work: impl FnOnce(&Tensor) -> Resu
     Ok(work(t)?)
 }
 
-/// A number as scripts hold it.
+/// A number as a value of scripts.
 fn plain(number: Number) -> Dynamic {
     match number {
         Number::Int(value) => value.into(),
@@ -161,7 +161,7 @@ fn plain(number: Number) -> Dynamic {
     }
 }
 
-/// A tensor without axes becomes a plain number, unless a gradient is to be asked of it, which a number would lose.
+/// A tensor without axes becomes a plain number, unless it tracks gradients, which a number would lose.
 fn value_of(t: Tensor) -> Result<Dynamic> {
     if t.rank() == 0 && !t.track_op() { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
 }
@@ -171,7 +171,7 @@ pub(super) fn tensor_arg(name: &str, value: &Dynamic) -> Result<Tensor> {
     value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(name, value).refuse("a tensor"))
 }
 
-/// A tensor argument, or one that is written as an array of numbers.
+/// A tensor argument, given as a tensor or an array of numbers.
 pub(super) fn values(name: &str, value: &Dynamic) -> Result<Tensor> {
     if value.is_array() { arrays::tensor(value, None).map_err(|e| e.about(name)) } else { tensor_arg(name, value) }
 }
@@ -184,7 +184,7 @@ fn operand(name: &str, value: &Dynamic) -> Result<Operand> {
     number_arg(name, value).map(Operand::Number).map_err(|_| given(name, value).refuse("a tensor or a number"))
 }
 
-/// A number, whole ones as integers.
+/// A number argument.
 fn number_arg(name: &str, value: &Dynamic) -> Result<Number> {
     match (value.as_int(), value.as_float()) {
         (Ok(int), _) => Ok(Number::Int(int)),

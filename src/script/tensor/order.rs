@@ -1,4 +1,4 @@
-//! Sorting, the largest, where they are, running sums, softmax.
+//! Sorting, top-k, argmax, cumulative sums, softmax.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
@@ -14,7 +14,7 @@ fn found((values, indices): (Tensor, Tensor)) -> Map {
     Map::from_iter([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))])
 }
 
-/// Sorting looks at every number more often than other work does.
+/// Sorting costs more per element than other work.
 fn sorting<T: Send + 'static>(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -25,14 +25,14 @@ fn sorting<T: Send + 'static>(
 }
 
 methods! { along_axes by on:
-    /// Running sums along an axis; those of integers are i64.
+    /// The cumulative sum along an axis; of integers in i64.
     ///
     /// # Example
     /// ```
     /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
     /// ```
     cumsum(axis: Int) => move |t| core::cumsum(t, axis);
-    /// e^x / sum e^x along the last axis, or another.
+    /// Softmax, e^x / sum e^x, along an axis, by default the last.
     ///
     /// # Example
     /// ```
@@ -40,7 +40,7 @@ methods! { along_axes by on:
     /// ```
     softmax() => |t| normalise::softmax(t, -1);
     softmax_along as "softmax" (axis: Int) => move |t| normalise::softmax(t, axis);
-    /// The logarithm of the softmax along the last axis, or another, without loss where it is small.
+    /// The logarithm of softmax along an axis, by default the last, accurate for small probabilities too.
     ///
     /// # Example
     /// ```
@@ -52,9 +52,9 @@ methods! { along_axes by on:
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The elements in order along the last axis, or another, as `values`, and where they stood as `indices`.
+    /// Sorts along an axis, by default the last: `values`, and where each was as `indices`.
     ///
-    /// NaN comes last either way, and of equals the lower index first.
+    /// NaN is last in both directions, and equal elements stay in order.
     ///
     /// # Options
     /// - [sort]
@@ -77,7 +77,7 @@ pub mod methods {
         sort(ctx, t, (-1_i64).into(), Options::new())
     }
 
-    /// The positions along the last axis, or another, in the order of their elements.
+    /// The indices that sort a tensor along an axis, by default the last.
     ///
     /// # Options
     /// - [sort]
@@ -98,9 +98,9 @@ pub mod methods {
         argsort(ctx, t, (-1_i64).into(), Options::new())
     }
 
-    /// The `k` largest along the last axis, or another, in order, as `values`, and where they stand as `indices`.
+    /// The `k` largest elements along an axis, by default the last, in order: `values`, and where each is as `indices`.
     ///
-    /// NaN never comes before a number, and of equals the lower index comes first.
+    /// Numbers come before NaN, and of equal elements the lower index comes first.
     ///
     /// # Options
     /// - [topk]
@@ -123,7 +123,7 @@ pub mod methods {
         topk(ctx, t, k, (-1_i64).into(), Options::new())
     }
 
-    /// Where the largest element stands: its place among all elements in row order, or along an axis.
+    /// The index of the largest element: in the flattened tensor, or along an axis.
     ///
     /// # Options
     /// - [keepdim]
@@ -144,7 +144,7 @@ pub mod methods {
         super::extreme(&ctx, t, &axis, options, Direction::Descending)
     }
 
-    /// Where the smallest element stands: its place among all elements in row order, or along an axis.
+    /// The index of the smallest element: in the flattened tensor, or along an axis.
     ///
     /// # Options
     /// - [keepdim]

@@ -1,6 +1,6 @@
 //! Reductions: without axes to a plain number, over chosen axes to a tensor.
 //!
-//! Within a metric that gradients are asked of (`m.grads`) the number stays a tensor without axes, so that they pass.
+//! Within a metric whose gradients are computed (`m.grads`) the number stays a tensor without axes, so that they flow.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -24,7 +24,7 @@ fn answer(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<bool>
     on(ctx, t, move |t| number(t, how)).map(|number| number.as_f64() != 0.0)
 }
 
-/// The reduction over axes; the option `keepdim` is read, and no other left over.
+/// The reduction over axes, which reads the last option, `keepdim`.
 fn over(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -125,7 +125,7 @@ reductions! {
     /// tensor([[1000, 0], [1000, 0]]).logsumexp(1)  //=> tensor([1000.0, 1000.0])
     /// ```
     logsumexp logsumexp_over = "logsumexp" => Reduction::LogSumExp;
-    /// The middle element in order, or the mean of the two middle ones; of all, or over chosen axes.
+    /// The median of all elements, or over chosen axes; the mean of the two middle ones where their number is even.
     ///
     /// # Options
     /// - [keepdim]
@@ -139,7 +139,7 @@ reductions! {
 
 #[export_module(manifest)]
 pub mod answers {
-    /// Whether some element is not 0, as true or false, or over chosen axes as a mask.
+    /// Whether any element is not 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
     /// - [keepdim]
@@ -186,7 +186,7 @@ pub mod answers {
 pub mod methods {
     /// The variance of all elements, or over chosen axes: sum (x - mean)^2 / (n - correction).
     ///
-    /// It is the sample variance, with n - 1, unless `correction` says otherwise.
+    /// By default it is the sample variance, with n - 1.
     ///
     /// # Options
     /// - [correction]
@@ -210,7 +210,7 @@ pub mod methods {
         super::over(&ctx, t, Reduction::Var { correction }, &axes, read)
     }
 
-    /// The standard deviation of all elements, or over chosen axes: the root of the variance.
+    /// The standard deviation of all elements, or over chosen axes: the square root of the variance.
     ///
     /// # Options
     /// - [correction]
@@ -232,7 +232,7 @@ pub mod methods {
         super::over(&ctx, t, Reduction::Std { correction }, &axes, read)
     }
 
-    /// The length of the tensor as a vector, (sum |x|^p)^(1/p) with p = 2, or the lengths over chosen axes.
+    /// The norm of all elements, (sum |x|^p)^(1/p) with p = 2, or over chosen axes.
     ///
     /// # Options
     /// - [norm]
@@ -257,9 +257,9 @@ pub mod methods {
         super::over(&ctx, t, Reduction::Norm { p: p.0 }, &axes, read)
     }
 
-    /// The number below which the part `q` of all elements lies, or over chosen axes; `q` from 0 to 1.
+    /// The quantile `q`, from 0 to 1, of all elements, or over chosen axes.
     ///
-    /// Between two ranks it is interpolated. Over axes `q` may be an array: then the result has a new first axis.
+    /// It is interpolated linearly between two ranks. Over axes `q` may be an array: then the result has a new first axis.
     ///
     /// # Options
     /// - [keepdim]
@@ -295,7 +295,7 @@ pub mod methods {
         on(&ctx, t, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
     }
 
-    /// The number below which `percent` percent of all elements lie.
+    /// The percentile of all elements: `percent` from 0 to 100.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Another shape, another order, pieces and repetitions.
+//! Reshaping, reordering, splitting and repeating.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -8,14 +8,14 @@ use super::{on, view};
 use crate::tensor::{Tensor, shape as core};
 
 methods! { views by view:
-    /// The axes in another order.
+    /// Reorders the axes.
     ///
     /// # Example
     /// ```
     /// tensor::zeros([2, 3, 4]).permute([2, 0, 1]).shape  //=> [4, 2, 3]
     /// ```
     permute(order: Array) => move |t| core::permute(t, &order);
-    /// Two axes exchanged, the last two without any stated.
+    /// Swaps two axes, by default the last two.
     ///
     /// # Example
     /// ```
@@ -23,7 +23,7 @@ methods! { views by view:
     /// ```
     transpose(first: Int, second: Int) => move |t| core::transpose(t, first, second);
     transpose_last as "transpose" () => |t| core::transpose(t, -2, -1);
-    /// Without the axes of size 1: all of them, or those given.
+    /// Removes axes of size 1: all of them, or those given.
     ///
     /// # Example
     /// ```
@@ -32,14 +32,14 @@ methods! { views by view:
     /// ```
     squeeze() => |t| core::squeeze(t, None);
     squeeze_axes as "squeeze" (axes: Ints) => move |t| core::squeeze(t, Some(&axes));
-    /// With a new axis of size 1 before `axis`; -1 puts it last.
+    /// Adds an axis of size 1 before `axis`; -1 adds it at the end.
     ///
     /// # Example
     /// ```
     /// tensor([1, 2]).unsqueeze(1)  //=> tensor([[1.0], [2.0]])
     /// ```
     unsqueeze(axis: Int) => move |t| core::unsqueeze(t, axis);
-    /// Axes of size 1 stretched to other sizes, and new axes put in front; -1 keeps a size. Nothing is copied.
+    /// Broadcasts to a shape without a copy: axes of size 1 are expanded, and new axes are added in front; -1 keeps a size.
     ///
     /// # Example
     /// ```
@@ -49,14 +49,14 @@ methods! { views by view:
 }
 
 methods! { copies by on:
-    /// The same elements in another shape; one size may be -1 and is worked out.
+    /// The same elements in another shape; one size may be -1 and is inferred.
     ///
     /// # Example
     /// ```
     /// tensor([1, 2, 3, 4]).reshape([2, -1])  //=> tensor([[1.0, 2.0], [3.0, 4.0]])
     /// ```
     reshape(shape: Ints) => move |t| core::reshape(t, &shape);
-    /// All axes as one, or those from `first` to `last`.
+    /// Flattens all axes, or those from `first` to `last`.
     ///
     /// # Example
     /// ```
@@ -65,7 +65,7 @@ methods! { copies by on:
     /// ```
     flatten() => |t| core::flatten(t, 0, -1);
     flatten_axes as "flatten" (first: Int, last: Int) => move |t| core::flatten(t, first, last);
-    /// The whole tensor repeated along each axis; more counts than axes put new axes in front.
+    /// Repeats the tensor along each axis; more counts than axes add axes in front.
     ///
     /// # Example
     /// ```
@@ -73,14 +73,14 @@ methods! { copies by on:
     /// tensor([1, 2]).repeat([2, 1])  //=> tensor([[1.0, 2.0], [1.0, 2.0]])
     /// ```
     repeat(counts: Ints) => move |t| core::repeat(t, &counts);
-    /// Entries moved along an axis; what leaves one end comes in at the other.
+    /// Rolls the entries along an axis; those beyond the end come back at the start.
     ///
     /// # Example
     /// ```
     /// tensor([1, 2, 3]).roll(1, 0)  //=> tensor([3.0, 1.0, 2.0])
     /// ```
     roll(by: Int, axis: Int) => move |t| core::roll(t, by, axis);
-    /// Entries in reverse order along all axes, or those given.
+    /// Reverses the order of entries along all axes, or those given.
     ///
     /// # Example
     /// ```
@@ -88,7 +88,8 @@ methods! { copies by on:
     /// ```
     flip() => |t| core::flip(t, None);
     flip_axes as "flip" (axes: Ints) => move |t| core::flip(t, Some(&axes));
-    /// What lies on and below the diagonal of the last two axes, with 0 above; `diagonal` moves it right, or left below 0.
+    /// The lower triangle of the last two axes, the diagonal included, with 0 above; `diagonal` shifts it to the right, or to
+    /// the left if negative.
     ///
     /// # Example
     /// ```
@@ -97,7 +98,8 @@ methods! { copies by on:
     /// ```
     tril() => |t| core::tril(t, 0);
     tril_from as "tril" (diagonal: Int) => move |t| core::tril(t, diagonal);
-    /// What lies on and above the diagonal of the last two axes, with 0 below; `diagonal` moves it right, or left below 0.
+    /// The upper triangle of the last two axes, the diagonal included, with 0 below; `diagonal` shifts it to the right, or to
+    /// the left if negative.
     ///
     /// # Example
     /// ```
@@ -106,7 +108,8 @@ methods! { copies by on:
     /// ```
     triu() => |t| core::triu(t, 0);
     triu_from as "triu" (diagonal: Int) => move |t| core::triu(t, diagonal);
-    /// The diagonal of a matrix, or the matrix with a vector as its diagonal; `diagonal` moves it right, or left below 0.
+    /// The diagonal of a matrix, or the matrix with a vector as its diagonal; `diagonal` shifts it to the right, or to the
+    /// left if negative.
     ///
     /// # Example
     /// ```
@@ -120,7 +123,7 @@ methods! { copies by on:
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Cut along an axis, 0 without one: into pieces of one size, or of the sizes in an array.
+    /// Splits along an axis, by default 0: into pieces of one size, or of the sizes in an array.
     ///
     /// # Example
     /// ```

@@ -12,7 +12,7 @@ use crate::tensor::{Tensor, statistics};
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The covariances of the columns of a matrix whose rows are observations.
+    /// The covariance matrix of the columns of a matrix whose rows are observations.
     ///
     /// # Options
     /// - [correction]
@@ -27,9 +27,9 @@ pub mod methods {
         on(&ctx, t, move |t| statistics::covariance(t, correction))
     }
 
-    /// Pearson's correlations of the columns of a matrix whose rows are observations, or that of two vectors.
+    /// Pearson correlations of the columns of a matrix whose rows are observations, or of two vectors.
     ///
-    /// A column that is constant has no correlation: it gives NaN.
+    /// The correlation with a constant column is NaN.
     ///
     /// # Example
     /// ```
@@ -46,9 +46,9 @@ pub mod methods {
         on(&ctx, t, move |t| statistics::correlation_of(t, &other))
     }
 
-    /// How many elements fall into evenly spaced bins: `edges`, one more than bins, and `counts`.
+    /// A histogram with evenly spaced bins: `edges`, one more than bins, and `counts`.
     ///
-    /// NaN, infinities and what lies outside of the range are not counted; the last bin includes its upper edge.
+    /// NaN, infinities and elements outside the range are not counted; the last bin includes its upper edge.
     ///
     /// # Options
     /// - [tensor_histogram]
@@ -69,7 +69,7 @@ pub mod methods {
         Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))
     }
 
-    /// How often each of 0, 1, 2, .. comes among the integers of a tensor.
+    /// How often each of 0, 1, 2, .. occurs in a tensor of integers.
     ///
     /// # Options
     /// - [bincount]
@@ -84,7 +84,7 @@ pub mod methods {
         on(&ctx, t, move |t| statistics::bincount(t, length))
     }
 
-    /// The distinct elements in order as `values`, and how often each comes as `counts`.
+    /// The distinct elements in ascending order as `values`, and how often each occurs as `counts`.
     ///
     /// # Example
     /// ```
