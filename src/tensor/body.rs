@@ -1,4 +1,4 @@
-//! The numbers of a tensor as a block of text that fits a width, the middle left out where they are many.
+//! The numbers of a tensor as a block of text that fits a width; the middle of long axes is left out.
 
 use candle_core::Tensor;
 
@@ -9,7 +9,7 @@ use crate::base::Result;
 /// Entries shown along the axis before the last, and along those before it.
 const ROWS: usize = 8;
 const BLOCKS: usize = 4;
-/// Columns are never fewer than this, however narrow the screen.
+/// There are at least this many columns, however narrow the screen.
 const FEWEST_COLUMNS: usize = 2;
 /// Numbers at least this wide are looked at to find the width of all.
 const WIDEST: usize = 12;
@@ -18,7 +18,7 @@ const WIDEST: usize = 12;
 #[derive(Clone)]
 struct Shown {
     positions: Vec<i64>,
-    /// Where the left-out middle stands among them.
+    /// Where the middle is left out.
     gap: Option<usize>,
 }
 

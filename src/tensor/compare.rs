@@ -1,4 +1,4 @@
-//! Comparisons, masks and what is done with them. A mask is a u8 tensor of 0 and 1.
+//! Comparisons, minimum and maximum, and masks. A mask is a u8 tensor of 0 and 1.
 
 use candle_core::{DType, Tensor};
 
@@ -27,7 +27,7 @@ pub enum Comparison {
     Ge,
 }
 
-/// A mask of where the comparison holds. NaN is equal to nothing, not to itself either.
+/// A mask of where the comparison holds. NaN equals nothing, not even itself.
 pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     let common = a.common_dtype(b);
     // An integer beside a float number would be rounded in f32.
@@ -58,7 +58,7 @@ fn operand_is_float(operand: &Operand) -> bool {
     }
 }
 
-/// Integers are compared as i64, so that a number outside a narrow dtype compares rightly.
+/// Integers are compared as i64, so that the comparison with a number outside a narrow dtype is right.
 fn comparable(dtype: DType) -> DType {
     if dtype::is_float(dtype) { dtype::float_for(dtype) } else { DType::I64 }
 }
@@ -105,12 +105,12 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     Ok(stretch(truth(mask)?)?.where_cond(&a, &b)?)
 }
 
-/// The larger of two, element by element; NaN wins.
+/// The element-wise maximum; NaN where either is NaN.
 pub fn maximum(a: &Operand, b: &Operand) -> Result<Tensor> {
     choose(a, b, Comparison::Ge)
 }
 
-/// The smaller of two, element by element; NaN wins.
+/// The element-wise minimum; NaN where either is NaN.
 pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
     choose(a, b, Comparison::Le)
 }
@@ -124,7 +124,7 @@ fn choose(a: &Operand, b: &Operand, first_wins: Comparison) -> Result<Tensor> {
     select(&first, &x, &y)
 }
 
-/// Values pushed into [low, high]; NaN stays NaN.
+/// Limits values to [low, high]; NaN stays NaN.
 pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Tensor> {
     if let (Some(low), Some(high)) = (low, high)
         && (low.as_f64() > high.as_f64() || low.as_f64().is_nan() || high.as_f64().is_nan())
@@ -141,7 +141,7 @@ pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Te
     Ok(clamped)
 }
 
-/// Whether both have the same shape and the same numbers; the dtype may differ, and NaN equals nothing.
+/// Whether both have the same shape and equal elements; the dtype may differ, and NaN equals nothing.
 pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.dims() != b.dims() {
         return Ok(false);
@@ -152,7 +152,7 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     Ok(element::floats(a)? == element::floats(b)?)
 }
 
-/// Whether |a - b| <= absolute + relative * |b| everywhere; equal infinities are close, and NaN is close to nothing.
+/// Whether |a - b| <= absolute + relative * |b| for all elements; equal infinities are close, and NaN is close to nothing.
 pub fn all_close(a: &Tensor, b: &Tensor, relative: f64, absolute: f64) -> Result<bool> {
     element::room(&axes::broadcast(a.dims(), b.dims())?, DType::F64)?;
     let (x, y) = arithmetic::stretched(&a.into(), &b.into(), DType::F64)?;

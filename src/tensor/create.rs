@@ -10,7 +10,7 @@ use crate::base::random::SeedOptions;
 use crate::{bail, err};
 
 crate::options! {
-    /// Those of a tensor from values.
+    /// Options of a tensor from values.
     #[derive(Debug, Clone)]
     pub struct TensorOptions {
         /// The dtype of the elements.
@@ -82,9 +82,9 @@ pub fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
     Ok(Tensor::zeros(dims, dtype, &Device::Cpu)?)
 }
 
-/// Every element the same number.
+/// Filled with one number.
 pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
-    // The system hands out pages of zeros for nothing; -0 is another number.
+    // Zeroed pages from the system cost nothing; -0 has other bits.
     if matches!(value, Number::Int(0)) || matches!(value, Number::Float(x) if x.to_bits() == 0) {
         return zeros(dims, to);
     }
@@ -93,7 +93,7 @@ pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
     Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)
 }
 
-/// From `start` up to but without `end`, in steps. Without a dtype, integers are i64, so that they index, and others f32.
+/// From `start` to `end`, which is excluded, in steps. By default integers are i64, so that they can index, and others f32.
 pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Result<Tensor> {
     let is_whole = [start, end, step].iter().all(|x| x.as_f64().fract() == 0.0);
     let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
@@ -113,13 +113,12 @@ pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Re
     from_floats(values, &[count], to)
 }
 
-/// How many numbers there are from `start` up to but without `end`. The cast saturates, and what is too large is refused
-/// by the size.
+/// The number of elements of [`arange`]. The cast saturates, and too large a size is refused later.
 pub fn arange_count(start: f64, end: f64, step: f64) -> usize {
     ((end - start) / step).ceil().max(0.0) as usize
 }
 
-/// The same in integers, which are exact beyond 2^53, too.
+/// The same in integers, which are exact beyond 2^53.
 fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
     let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
     let span = if step > 0 { end - start } else { start - end };
@@ -137,7 +136,7 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
     }
     element::room(&[count], DType::F64)?;
     let last = count.saturating_sub(1).max(1) as f64;
-    // Each half is counted from its own end, so that both bounds are hit exactly.
+    // Each half is computed from its own end, so that both bounds are exact.
     let value = |i: usize| match 2 * i < count {
         true => start + (end - start) * (i as f64 / last),
         false => end - (end - start) * ((last - i as f64) / last),
@@ -157,19 +156,19 @@ pub fn eye(rows: usize, columns: usize, to: DType) -> Result<Tensor> {
     element::tensor(values, &[rows, columns], to, &Device::Cpu)
 }
 
-/// Normally distributed numbers with mean 0 and deviation 1.
+/// Normally distributed, with mean 0 and standard deviation 1.
 pub fn randn(dims: &[usize], to: DType, random: &mut impl Rng) -> Result<Tensor> {
     draw(dims, to, || random.sample(StandardNormal))
 }
 
-/// Numbers evenly distributed from `low` to `high`, without `high` itself.
+/// Uniformly distributed on [`low`, `high`).
 pub fn uniform(dims: &[usize], low: f64, high: f64, to: DType, random: &mut impl Rng) -> Result<Tensor> {
     if !(low.is_finite() && high.is_finite() && low <= high && (high - low).is_finite()) {
         bail!(Argument, "expected finite bounds with low <= high, found {low} and {high}");
     }
     draw(dims, to, || {
         let drawn = low + (high - low) * random.random::<f64>();
-        // What rounds up to `high` in the dtype must not: a logarithm of 1 - x would be infinite now and then.
+        // A number that rounds up to `high` in the dtype is excluded: log(1 - x) would be infinite now and then.
         if dtype::rounded(drawn, to) < high { drawn } else { low }
     })
 }
@@ -182,7 +181,7 @@ fn draw(dims: &[usize], to: DType, mut one: impl FnMut() -> f64) -> Result<Tenso
     element::tensor((0..count).map(|_| one()).collect(), dims, to, &Device::Cpu)
 }
 
-/// Whole numbers from `low` up to but without `high`, as i64.
+/// Random integers from `low` to `high`, which is excluded, as i64.
 pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Result<Tensor> {
     if low >= high {
         bail!(Argument, "expected bounds with low < high, found {low} and {high}");
@@ -191,11 +190,11 @@ pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Re
     element::int_tensor((0..count).map(|_| random.random_range(low..high)).collect(), dims, &Device::Cpu)
 }
 
-/// The numbers from 0 to `count` - 1 in random order, as i64.
+/// A random permutation of the numbers from 0 to `count` - 1, as i64.
 pub fn permutation(count: usize, random: &mut impl Rng) -> Result<Tensor> {
     element::room(&[count], DType::I64)?;
     let mut values: Vec<i64> = (0..count as i64).collect();
-    // Fisher and Yates, counted in u64 so that the draws are the same on every machine.
+    // The Fisher-Yates shuffle, in u64 so that the draws are the same on every machine.
     for i in (1..count).rev() {
         values.swap(i, random.random_range(0..=i as u64) as usize);
     }

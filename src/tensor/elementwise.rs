@@ -1,4 +1,4 @@
-//! Functions of one number, applied to every element. Integers are taken as f32 where the result is not whole.
+//! Element-wise functions. Integers are converted to f32 where the result is not an integer.
 
 use candle_core::Tensor;
 
@@ -28,7 +28,7 @@ macro_rules! smooth {
 }
 
 smooth! {
-    /// e to the power of each element.
+    /// The exponential.
     exp: exp;
     /// The natural logarithm.
     log: log;
@@ -57,7 +57,7 @@ pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
     Ok(floating(t)?.neg()?.exp()?.affine(1.0, 1.0)?.recip()?)
 }
 
-/// The larger of x and 0; integers stay integers.
+/// max(x, 0); integers stay integers.
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
@@ -67,7 +67,7 @@ pub fn relu(t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The distance from 0; integers stay integers.
+/// The absolute value; integers stay integers.
 pub fn abs(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) { Ok(floating(t)?.abs()?) } else { whole(t, i64::checked_abs) }
 }
@@ -77,7 +77,7 @@ pub fn sign(t: &Tensor) -> Result<Tensor> {
     element::map(t, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() })
 }
 
-/// The nearest whole number, halves to the even one.
+/// The nearest integer, halves to even.
 pub fn round(t: &Tensor) -> Result<Tensor> {
     rounded(t, f64::round_ties_even)
 }
@@ -114,7 +114,7 @@ pub fn is_finite(t: &Tensor) -> Result<Tensor> {
     element::mask(t, f64::is_finite)
 }
 
-/// NaN and infinities replaced by numbers.
+/// Replaces NaN and infinities.
 pub fn nan_to_num(t: &Tensor, nan: f64, above: Option<f64>, below: Option<f64>) -> Result<Tensor> {
     let largest = largest(t.dtype());
     let (above, below) = (above.unwrap_or(largest), below.unwrap_or(-largest));

@@ -1,7 +1,7 @@
 //! Reductions over chosen axes: sums, moments, extremes, norms, quantiles.
 //!
-//! Sums are added up in f64 and in a fixed order, so that they are the same on any number of threads and ten million
-//! ones give ten million. NaN goes through: it makes sums, extremes and quantiles NaN.
+//! Sums are computed in f64 and in a fixed order, so that they are the same on any number of threads, and ten million ones
+//! give ten million. Sums, extremes and quantiles of NaN are NaN.
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
@@ -74,7 +74,7 @@ pub enum Reduction {
     },
     Min,
     Max,
-    /// Whether some element is not 0.
+    /// Whether any element is not 0.
     Any,
     All,
     /// (sum |x|^p)^(1/p); for p = 0 the count of what is not 0, for infinity the largest |x|.
@@ -93,7 +93,7 @@ pub enum Reduction {
 
 use Reduction::*;
 
-/// The reduction as a tensor. Sums of integers are i64, extremes keep the dtype, the rest of integers is f32.
+/// The reduction as a tensor. Sums of integers are i64, extremes keep the dtype, all others of integers are f32.
 pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     let over = axes::axes(over, t.rank())?;
     check(t, how, &over)?;
@@ -138,7 +138,7 @@ fn result_dtype(of: DType, how: Reduction) -> DType {
     }
 }
 
-/// Refuses what has no answer: the mean of nothing, a variance of one, a quantile beyond 1.
+/// Refuses what is undefined: the mean of no elements, the variance of one, a quantile above 1.
 fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
     let count: usize = over.iter().map(|a| t.dims()[*a]).product();
     let answers_for_nothing = matches!(how, Sum | Prod | Any | All | Norm { .. });
@@ -202,7 +202,7 @@ fn one<T: Element>(row: &[T], how: Reduction) -> f64 {
     }
 }
 
-/// The sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order never depends on threads.
+/// The sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order does not depend on threads.
 fn total<T: Element>(row: &[T], f: impl Fn(f64) -> f64 + Sync) -> f64 {
     let block = |block: &[T]| {
         let mut lanes = [0.0; 8];
@@ -251,7 +251,7 @@ fn norm<T: Element>(row: &[T], p: f64) -> f64 {
 
 fn log_sum_exp<T: Element>(row: &[T]) -> f64 {
     let most = row.iter().map(|x| x.float()).fold(f64::NEG_INFINITY, f64_max);
-    // Infinite either way, or NaN: then it is the answer, and subtracting it would make NaN.
+    // If it is infinite or NaN, it is the result, and subtracting it would give NaN.
     if most.is_finite() { most + total(row, |x| (x - most).exp()).ln() } else { most }
 }
 
@@ -271,7 +271,7 @@ fn quantile<T: Element>(row: &[T], q: f64) -> f64 {
     }
 }
 
-/// The same made of operations that candle can differentiate, for tensors that gradients are asked of.
+/// The same with operations that candle can differentiate, for tensors that track gradients.
 fn differentiable(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Tensor>> {
     let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     let t = dtype::convert(t, work)?;

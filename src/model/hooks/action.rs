@@ -1,4 +1,4 @@
-//! The hooks that need no code of the user's: zero, mean, patch, add, scale.
+//! The hooks without a function of the user: zero, mean, patch, add, scale.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{bail, err};
 crate::options! {
     #[derive(Debug, Clone)]
     pub struct MeanOptions {
-        /// Whether there is a mean for each position, over the texts, in place of one over all positions.
+        /// Whether the mean is over texts, at each position, and not over all positions.
         by_position: bool = false;
     }
 }
@@ -23,7 +23,7 @@ crate::options! {
 pub enum PatchSource {
     /// Another run: the same place at the same positions.
     Cache(Arc<Cache>),
-    /// Values of the part's own shape, or one that broadcasts to it.
+    /// Values of the shape of the part, or one that broadcasts to it.
     Tensor(Tensor),
 }
 
@@ -46,7 +46,7 @@ pub enum Action {
     Scale(f64),
 }
 
-/// An action at work: means are computed once a place.
+/// A running action; means are computed once for each place.
 #[derive(Debug)]
 pub struct Acting {
     action: Action,
@@ -77,7 +77,7 @@ impl Edit for Acting {
                     None => cache.mean(place, *by_position)?,
                 };
                 self.means.insert(place, mean.clone());
-                // At each position it is over the texts that reach so far.
+                // At each position the mean is over the texts that are long enough.
                 let longest = cache.lengths().iter().copied().max().unwrap_or(0);
                 let mean = match by_position {
                     true => same_positions(at, place, cache, (mean, &[longest]), positions)?,
@@ -116,7 +116,7 @@ fn same_positions(
         None if at.columns.start > 0 && at.gap.is_some() => {
             return Err(err!(
                 Argument,
-                "texts of different lengths go on at different positions, and a patch from a cache has one for all"
+                "texts of different lengths continue at different positions, and a cache has the same for all"
             )
             .hint("choose positions with #{ pos: [..] }, or continue the texts one by one"));
         }
@@ -131,8 +131,8 @@ fn same_positions(
     Ok(recorded.contiguous()?.index_select(&columns, axis)?)
 }
 
-/// The column of a position in what was recorded, if every text of this pass that has the position had it there, too:
-/// what stands in a cache behind the end of a text means nothing.
+/// The column of a position in the cache, if every text of this pass that has the position has it there, too: behind the
+/// end of a text, a cache has only padding.
 fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Result<Option<usize>> {
     if let Some(kept) = cache.positions() {
         return Ok(kept.iter().position(|other| *other == position));
@@ -140,10 +140,7 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
     let shortest = lengths.iter().copied().min().unwrap_or(0);
     let Ok(place) = usize::try_from(position) else {
         if cache.lengths().iter().any(|length| *length != shortest) {
-            bail!(
-                Argument,
-                "position {position} of the cache is another one in each of its texts: patch them one by one"
-            );
+            bail!(Argument, "position {position} differs between the texts of the cache: patch them one by one");
         }
         return Ok(usize::try_from(position + shortest as i64).ok());
     };
@@ -152,7 +149,7 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
     Ok(Some(place).filter(|place| (0..rows).all(|row| *place >= at.read(row) || *place < length(row))))
 }
 
-/// What positions a cache has, in words.
+/// The positions of a cache, in words.
 fn extent(cache: &Cache) -> String {
     match (cache.positions(), cache.lengths()) {
         (Some(kept), _) => format!("it holds {kept:?}"),
@@ -183,7 +180,7 @@ mod tests {
         model.cache(&batch, Ask { hooks, places: select(model.config(), SITE)?, positions }, &Task::default())
     }
 
-    /// What flows in a run into which a cache was patched.
+    /// The activations of a run that a cache was patched into.
     fn patched(model: &Decoder, rows: &[&[u32]], action: Action, positions: Option<Vec<i64>>) -> Result<Tensor> {
         let hook = Bound::new(model.config(), SITE, None, positions, Box::new(action.begin()))?;
         recorded(model, rows, None, vec![hook])?.get(SITE)
@@ -239,7 +236,7 @@ mod tests {
             let choice = Choice::greedy(3);
             model.generate(&batch, &choice, vec![hook], &mut |_, _| Ok(true), &Task::default())
         };
-        assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths go on"));
+        assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths continue"));
         assert_eq!(speak(Some(vec![0])).unwrap()[0].len(), 3);
     }
 }

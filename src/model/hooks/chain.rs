@@ -1,4 +1,4 @@
-//! Hooks in the order given, and a recorder after them.
+//! Hooks bound to a model, in the order given, and a recorder after them.
 
 use super::picked::Picked;
 use super::{At, Hooks, checks};
@@ -19,14 +19,14 @@ crate::options! {
     }
 }
 
-/// What is done with the part of an activation that a hook means.
+/// What a hook does with its part of an activation.
 pub trait Edit {
-    /// The part in its new form, or nothing to leave it alone. `place` has the head, where one is meant; `positions` are
-    /// those of the hook that this pass computes.
+    /// The new values of the part, or none to leave it unchanged. `place` has the head, where the hook names one; `positions`
+    /// are those of the hook that this pass computes.
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>>;
 }
 
-/// A hook tied to the places of one model.
+/// A hook bound to the places of one model.
 pub struct Bound<'a> {
     places: Vec<Place>,
     positions: Option<Vec<i64>>,
@@ -34,7 +34,7 @@ pub struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    /// `heads` names heads beside those of the site's own name.
+    /// `heads` names heads where the site names none.
     pub fn new(
         config: &Config,
         site: &str,
@@ -77,12 +77,12 @@ impl<'a> Bound<'a> {
     }
 }
 
-/// Hooks one after the other, then what records.
+/// Hooks one after the other, then the recorder.
 #[derive(Default)]
 pub struct Chain<'a> {
     pub hooks: Vec<Bound<'a>>,
     pub recorder: Option<Recorder>,
-    /// Whether nothing is wanted but what is recorded.
+    /// Whether only recorded activations are needed, so that the pass may end after the last of them.
     pub recording_only: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Functions of a script called from within a run: hooks and metrics. What such a function throws comes out of the run
-//! as it was thrown, so that it is drawn under its own line.
+//! Functions of a script that are called during a run: hooks and metrics. What such a function throws leaves the run as it
+//! was thrown, so that it is drawn under its own line.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::model::site::Place;
 use crate::script::value::{Fallible, described};
 use crate::tensor::Tensor;
 
-/// The calls back into the script that one native call makes.
+/// The callbacks into the script of one native call.
 pub struct Calls<'a> {
     ctx: &'a NativeCallContext<'a>,
     /// What a function threw; the core hears only that it failed.
@@ -45,7 +45,7 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// A function of the script, and whether it takes the activation alone, which its first call finds out.
+/// A function of the script, and whether it takes the activation only, which its first call finds out.
 #[derive(Clone)]
 pub struct Function {
     function: FnPtr,

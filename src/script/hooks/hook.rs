@@ -1,4 +1,4 @@
-//! A hook as scripts hold it: what it does, where, and how it becomes part of a run.
+//! A hook as a value of scripts: what it does, where, and how it is bound to a model.
 
 use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ use crate::tensor::{DType, Tensor};
 pub enum What {
     Act(Action),
     Edit(Function),
-    /// A dictionary's reconstruction in the place of what flows.
+    /// Replaces the activations by a dictionary's reconstruction.
     Splice(Splice),
 }
 
@@ -34,7 +34,7 @@ pub enum What {
 pub struct Hook {
     what: What,
     site: String,
-    /// The features that it acts on, where these are not all that flows at the site.
+    /// The features that it acts on, where it does not act on the activations themselves.
     features: Option<FeatureHook>,
     /// Where a spliced dictionary reads, if that is another site.
     reads: Option<String>,
@@ -49,7 +49,7 @@ impl Hook {
         Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
     }
 
-    /// The hook on a site, or on features, as the first argument of a call. It knows the options of both.
+    /// The hook on the site or the features in the first argument of a call, with the options of both.
     pub fn on(what: What, place: &Given, mut options: OptionReader, task: &Task) -> Result<Self> {
         let on_features: FeatureHookOptions = options.declared()?;
         let hook = Self::new(what, "", &mut options)?;
@@ -89,7 +89,7 @@ impl Hook {
         }
     }
 
-    /// The hook at the places of one model, its function called through `calls`.
+    /// The hook bound to one model; its function is called through `calls`.
     pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
         let config = model.decoder.config();
         if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
@@ -142,7 +142,7 @@ impl Hook {
     }
 }
 
-/// A feature, or an array of features of one dictionary; nothing where the argument is something else, which has none of
+/// A feature, or an array of features of one dictionary; none where the argument is something else, which takes none of
 /// these options.
 fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
     let features: Option<Vec<Feature>> = place.elements().iter().map(Given::handle).collect();
@@ -156,7 +156,7 @@ fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<Featur
     FeatureHook::new(one_dictionary(&features)?, indices, options, site_of).map(Some)
 }
 
-/// The dictionary that all of some features are of.
+/// The dictionary of these features, which must be the same.
 fn one_dictionary(features: &[Feature]) -> Result<Sae> {
     let mut saes = features.iter().map(|feature| &feature.sae);
     let first = saes.next().ok_or_else(|| err!(Argument, "expected at least one feature, found none"))?;
@@ -174,7 +174,7 @@ fn one_dictionary(features: &[Feature]) -> Result<Sae> {
     }
 }
 
-/// More features than these are counted where a hook says what it does.
+/// Hooks list up to this many features, and count more.
 const LISTED: usize = 8;
 
 /// `features 3, 5 of resid_post.3`.
