@@ -8,11 +8,40 @@ use crate::err;
 use crate::model::Model;
 use crate::model::cache::Cache;
 use crate::model::config::Config;
-use crate::model::hooks::{Action, At, Bound, Edit, Source, fit};
+use crate::model::hooks::{Action, At, Bound, Edit, PatchSource, checks};
 use crate::model::site::{Place, select};
 use crate::sae::Sae;
 use crate::sae::splice::{Rest, heads_joined};
 use crate::tensor::{Tensor, dtype};
+
+crate::choices! {
+    /// What happens to the reconstruction error of a dictionary.
+    pub enum ErrorOption {
+        Keep = "keep",
+        Drop = "drop",
+    }
+}
+
+crate::options! {
+    /// Those of a hook on features, beside the ones of every hook.
+    #[derive(Debug, Clone)]
+    pub struct FeatureHookOptions {
+        /// For features: what happens to the dictionary's reconstruction error.
+        error: Option<ErrorOption> = None => usually("\"keep\"");
+        /// For features: whether all others of the dictionary are meant in their place.
+        others: Option<bool> = None => usually("false");
+        /// For features: the site at which the dictionary is, in any model.
+        site: Option<String> = None => usually("the dictionary's");
+    }
+}
+
+impl FeatureHookOptions {
+    /// The name of one that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let all = [("error", self.error.is_some()), ("others", self.others.is_some()), ("site", self.site.is_some())];
+        all.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+}
 
 /// Which features of a dictionary are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +118,8 @@ impl<'a> OnFeatures<'a> {
         }
         let part = codes.contiguous()?.index_select(&self.features, codes.rank() - 1)?;
         let Some(edited) = self.inner.edit(at, place, positions, &part)? else { return Ok(unchanged) };
-        fit::same_form(&place, &part, &edited)?;
-        fit::no_new_nan(&place, &part, &edited)?;
+        checks::same_form(&place, &part, &edited)?;
+        checks::no_new_nan(&place, &part, &edited)?;
         let change = self.sae.writes(&input, &self.features, &(edited - part)?)?;
         Ok(Some((base + dtype::convert(&change, x.dtype())?)?))
     }
@@ -105,15 +134,77 @@ impl Edit for OnFeatures<'_> {
 
 /// Activations as a dictionary reads them. Not every activation function passes NaN on, so it is refused here.
 fn readable(sae: &Sae, place: Place, x: &Tensor) -> Result<Tensor> {
-    if let Some(index) = fit::first_nan(x)? {
+    if let Some(index) = checks::first_nan(x)? {
         return Err(err!(Numeric, "expected numbers at `{place}` for a dictionary to encode, found NaN at {index:?}")
             .hint("`m.cache(text, \"resid_post.*\")` shows where it comes from"));
     }
     dtype::convert(x, sae.parts().encoder.dtype())
 }
 
+/// Which features a hook acts on, and where, before it is tied to a model.
+#[derive(Debug, Clone)]
+pub struct FeatureHook {
+    sae: Sae,
+    which: Which,
+    rest: Rest,
+    site: String,
+    /// Whether the call names the site, and not the dictionary.
+    is_named: bool,
+}
+
+impl FeatureHook {
+    /// `own_site` is where the dictionary itself says that it is, which is asked only where the options name no site.
+    pub fn new(
+        sae: Sae,
+        features: Vec<usize>,
+        options: &FeatureHookOptions,
+        own_site: impl FnOnce(&Sae) -> Result<String>,
+    ) -> Result<Self> {
+        sae.check_writes_what_it_reads()?;
+        Ok(Self {
+            which: if options.others.unwrap_or(false) { Which::AllBut(features) } else { Which::Only(features) },
+            rest: match options.error {
+                Some(ErrorOption::Drop) => Rest::Dropped,
+                Some(ErrorOption::Keep) | None => Rest::Kept,
+            },
+            is_named: options.site.is_some(),
+            site: options.site.clone().map_or_else(|| own_site(&sae), Ok)?,
+            sae,
+        })
+    }
+
+    pub fn which(&self) -> &Which {
+        &self.which
+    }
+
+    pub fn rest(&self) -> Rest {
+        self.rest
+    }
+
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// An action on codes: those of a recorded run are made here, once for all runs of the hook.
+    pub fn action(&self, action: &Action, task: &Task) -> Result<Action> {
+        on_codes(action, &self.sae, &self.which, &self.site, task)
+    }
+
+    /// The hook on a model, with what it does to codes.
+    pub fn bound<'a>(&self, model: &Model, edit: Box<dyn Edit + 'a>, positions: Option<Vec<i64>>) -> Result<Bound<'a>> {
+        check_place(&self.sae, model, &self.site, self.is_named)?;
+        if !self.is_named {
+            // Whoever names the site knows in which model it is.
+            let hint = "load one that was fitted on it; where both are one model, say so by naming the option `site`";
+            self.sae.check_model(&model.origin).map_err(|e| e.hint(hint))?;
+        }
+        let config = model.decoder.config();
+        OnFeatures::new(self.sae.clone(), &self.which, self.rest, edit)?.at(config, &self.site, positions)
+    }
+}
+
 /// The action on codes: what it takes from a recorded activation is its codes.
-pub fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) -> Result<Action> {
+fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Task) -> Result<Action> {
     let features = which.tensor(sae)?;
     let encoded = |cache: &Arc<Cache>| -> Result<Arc<Cache>> {
         let mut codes = Vec::new();
@@ -125,7 +216,7 @@ pub fn on_codes(action: &Action, sae: &Sae, which: &Which, site: &str, task: &Ta
     };
     Ok(match action {
         Action::Mean { cache, by_position } => Action::Mean { cache: encoded(cache)?, by_position: *by_position },
-        Action::Patch(Source::Cache(cache)) => Action::Patch(Source::Cache(encoded(cache)?)),
+        Action::Patch(PatchSource::Cache(cache)) => Action::Patch(PatchSource::Cache(encoded(cache)?)),
         other => other.clone(),
     })
 }
@@ -141,7 +232,7 @@ fn codes_of(sae: &Sae, features: &Tensor, x: &Tensor, task: &Task) -> Result<Ten
 }
 
 /// Refuses a dictionary of another site. If a site is `named`, the dictionary's own are not checked.
-pub fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> {
+fn check_place(sae: &Sae, model: &Model, site: &str, named: bool) -> Result<()> {
     let config = model.decoder.config();
     select(config, site)?.into_iter().try_for_each(|place| {
         let (width, place) = (width(config, place)?, place.to_string());
@@ -240,7 +331,7 @@ mod tests {
         let ask = Ask { places: select(model.config(), SITE).unwrap(), ..Ask::default() };
         let cache = Arc::new(model.cache(&batch, ask, &Task::default()).unwrap());
         let all = Which::AllBut(vec![]);
-        let source = Action::Patch(Source::Cache(cache.clone()));
+        let source = Action::Patch(PatchSource::Cache(cache.clone()));
         // All codes of another run, and none of this one's error, give its reconstruction.
         let (found, _) = ran(&model, &sae, vec![hook(&model, &sae, all.clone(), Rest::Dropped, source)]);
         assert!(far(&found, &sae.reconstruct(&cache.get(SITE).unwrap()).unwrap()) < 1e-4);

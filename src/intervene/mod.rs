@@ -2,4 +2,4 @@
 
 pub mod features;
 
-pub use features::OnFeatures;
+pub use features::{FeatureHook, FeatureHookOptions, OnFeatures};

@@ -5,7 +5,7 @@ use candle_transformers::utils::apply_repeat_penalty;
 
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
-use super::hooks::{Bound, Chain, fit};
+use super::hooks::{Bound, Chain, checks};
 use crate::base::{Result, Task};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
@@ -166,7 +166,7 @@ impl Speech<'_, '_> {
 
     fn chosen(&mut self, row: usize, logits: &Tensor) -> Result<u32> {
         let mut logits = logits.to_dtype(DType::F32)?;
-        if fit::first_nan(&logits)?.is_some() {
+        if checks::first_nan(&logits)?.is_some() {
             bail!(Numeric, "the logits after token {} of text {row} are NaN", self.texts[row].len());
         }
         if self.choice.repetition_penalty != 1.0 {

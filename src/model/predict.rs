@@ -1,6 +1,6 @@
 //! What comes next: the likeliest tokens by the logits.
 
-use super::hooks::fit;
+use super::hooks::checks;
 use crate::bail;
 use crate::base::Result;
 use crate::tensor::{DType, Tensor, normalise, order};
@@ -25,7 +25,7 @@ pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Predict
         bail!(Argument, "expected from 1 to {vocab} tokens, found {k}");
     }
     let logits = logits.get(place)?.to_dtype(DType::F64)?;
-    if fit::first_nan(&logits)?.is_some() {
+    if checks::first_nan(&logits)?.is_some() {
         bail!(Numeric, "the logits at position {place} are NaN");
     }
     let probabilities = normalise::softmax(&logits, 0)?.to_vec1::<f64>()?;

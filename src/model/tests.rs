@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::generate::Choice;
-use super::hooks::{Action, Bound, NoHooks, Source};
+use super::hooks::{Action, Bound, NoHooks, PatchSource};
 use super::run::Ask;
 use super::samples::{config, configs, decoder};
 use super::site::{Kind, Place, Site, select};
@@ -168,7 +168,8 @@ fn hooks_do_what_they_say() {
     let added = record(vec![bound(&model, "mlp_out.1", Action::Add { vector, scale: 2.0 })], "mlp_out.1");
     assert_eq!(far(&added, &(&before + 2.0).unwrap()), 0.0);
     // The whole stream of another text makes it that text.
-    let patched = record(vec![bound(&model, "resid_pre.1", Action::Patch(Source::Cache(others.clone())))], "logits");
+    let patched =
+        record(vec![bound(&model, "resid_pre.1", Action::Patch(PatchSource::Cache(others.clone())))], "logits");
     assert!(far(&patched, &others.get("logits").unwrap()) < 1e-5);
     // In the order given: scaled and then zeroed is zero; zeroed, then moved is moved.
     let one = Tensor::ones(1, DType::F32, model.device()).unwrap();

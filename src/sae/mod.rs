@@ -33,7 +33,7 @@ pub use scaling::Scaling;
 
 use crate::base::Result;
 use crate::err;
-use crate::model::hooks::fit::first_nan;
+use crate::model::hooks::checks::first_nan;
 use crate::tensor::{Tensor, matmul};
 
 /// A dictionary with consistent parts.

@@ -1,11 +1,11 @@
 //! Arithmetic between tensors and numbers, with broadcasting.
 //!
 //! Floats are computed in the wider dtype of the two. Integers are computed in i64 and stay i64, so that the difference
-//! of two masks is -1 and not 255; what leaves i64 is an error. `/` always gives floats.
+//! of two masks is -1 and not 255; overflow is an error. `/` always gives floats.
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, compare, dtype, element};
+use super::{Number, Operand, axes, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
@@ -50,7 +50,7 @@ pub fn div(a: &Operand, b: &Operand) -> Result<Tensor> {
     Ok(a.tensor(to, b)?.broadcast_div(&b.tensor(to, a)?)?)
 }
 
-/// The remainder of the division rounded towards zero, with the sign of `a`, as `%` gives it for plain numbers.
+/// The remainder of truncated division, with the sign of `a`, as `%` of plain numbers.
 pub fn rem(a: &Operand, b: &Operand) -> Result<Tensor> {
     match float_or_int(a, b)? {
         None => {
@@ -64,7 +64,7 @@ pub fn rem(a: &Operand, b: &Operand) -> Result<Tensor> {
     }
 }
 
-/// Powers. Whole exponents of 0 or more keep integers exact.
+/// Powers; integers to a nonnegative integer power are exact.
 pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
     if float_or_int(a, b)?.is_none() {
         let exponents = b.tensor(DType::I64, a)?;
@@ -78,7 +78,7 @@ pub fn pow(a: &Operand, b: &Operand) -> Result<Tensor> {
         (Operand::Tensor(t), Operand::Number(n)) => power(&dtype::convert(t, to)?, n.as_f64()),
         _ => {
             let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-            // candle's power goes by logarithms: it has gradients, and NaN below zero.
+            // candle's power uses logarithms: it has gradients, but gives NaN for negative numbers.
             if x.track_op() || y.track_op() { Ok(x.broadcast_pow(&y)?) } else { each(a, b, to, f64::powf) }
         }
     }
@@ -88,26 +88,7 @@ fn power(t: &Tensor, exponent: f64) -> Result<Tensor> {
     if exponent == 2.0 { Ok(t.sqr()?) } else { Ok(t.powf(exponent)?) }
 }
 
-/// The larger of two, element by element; NaN wins.
-pub fn maximum(a: &Operand, b: &Operand) -> Result<Tensor> {
-    choose(a, b, compare::Comparison::Ge)
-}
-
-/// The smaller of two, element by element; NaN wins.
-pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
-    choose(a, b, compare::Comparison::Le)
-}
-
-fn choose(a: &Operand, b: &Operand, first_wins: compare::Comparison) -> Result<Tensor> {
-    let to = a.common_dtype(b);
-    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
-    let (x, y) = (Operand::Tensor(x), Operand::Tensor(y));
-    let first = compare::compare(first_wins, &x, &y)?;
-    let first = compare::or(&first, &compare::compare(compare::Comparison::Ne, &x, &x)?)?;
-    compare::select(&first, &x, &y)
-}
-
-/// The number on the other side of zero; integers become i64.
+/// The negative; integers become i64.
 pub fn neg(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         Ok(dtype::convert(t, dtype::float_for(t.dtype()))?.neg()?)
@@ -116,8 +97,8 @@ pub fn neg(t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Checks that both fit each other and that there is room for the result; says in which float dtype it is computed, or
-/// that both are integers.
+/// Checks that both broadcast and that there is memory for the result. Returns the float dtype that it is computed in, or
+/// none where both are integers.
 fn float_or_int(a: &Operand, b: &Operand) -> Result<Option<DType>> {
     let dims = axes::broadcast(a.dims(), b.dims())?;
     let common = a.common_dtype(b);
@@ -131,7 +112,7 @@ fn float_or_int(a: &Operand, b: &Operand) -> Result<Option<DType>> {
     }
 }
 
-/// Both operands in one dtype, stretched to their common shape.
+/// Both operands in one dtype, broadcast to their common shape.
 pub(super) fn stretched(a: &Operand, b: &Operand, to: DType) -> Result<(Tensor, Tensor)> {
     let dims = axes::broadcast(a.dims(), b.dims())?;
     let stretch = |t: Tensor| t.broadcast_as(dims.as_slice());
@@ -158,7 +139,8 @@ fn each(a: &Operand, b: &Operand, to: DType, f: impl Fn(f64, f64) -> f64) -> Res
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::compare::{maximum, minimum};
+    use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
     type Function = fn(&Operand, &Operand) -> Result<Tensor>;

@@ -1,4 +1,4 @@
-//! Axes and shapes as scripts give them: counted from the end where negative, checked before anything is computed.
+//! Axes and shapes as scripts give them: negative ones count from the end, and all are checked before use.
 
 use crate::base::Result;
 use crate::{bail, err};
@@ -15,7 +15,7 @@ pub fn axis(axis: i64, rank: usize) -> Result<usize> {
     })
 }
 
-/// Several axes, sorted; one given twice is refused. `None` means all of them.
+/// Several axes, sorted; a repeated one is refused. `None` means all of them.
 pub fn axes(given: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
     let Some(given) = given else { return Ok((0..rank).collect()) };
     let mut found = given.iter().map(|a| axis(*a, rank)).collect::<Result<Vec<_>>>()?;
@@ -44,7 +44,7 @@ pub fn shape(sizes: &[i64]) -> Result<Vec<usize>> {
     sizes.iter().map(size).collect()
 }
 
-/// The shape that both broadcast to, as in numpy: aligned at the end, size 1 stretches.
+/// The shape that both broadcast to, as in numpy.
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let size = |dims: &[usize], i: usize| if i + dims.len() < rank { 1 } else { dims[i + dims.len() - rank] };

@@ -1,4 +1,4 @@
-//! The numbers of a tensor as a block of text that fits a width, the middle left out where they are many.
+//! The numbers of a tensor as a block of text that fits a width; the middle of long axes is left out.
 
 use candle_core::Tensor;
 
@@ -9,7 +9,7 @@ use crate::base::Result;
 /// Entries shown along the axis before the last, and along those before it.
 const ROWS: usize = 8;
 const BLOCKS: usize = 4;
-/// Columns are never fewer than this, however narrow the screen.
+/// There are at least this many columns, however narrow the screen.
 const FEWEST_COLUMNS: usize = 2;
 /// Numbers at least this wide are looked at to find the width of all.
 const WIDEST: usize = 12;
@@ -18,7 +18,7 @@ const WIDEST: usize = 12;
 #[derive(Clone)]
 struct Shown {
     positions: Vec<i64>,
-    /// Where the left-out middle stands among them.
+    /// Where the middle is left out.
     gap: Option<usize>,
 }
 
@@ -120,7 +120,7 @@ fn float_texts(values: &[f64]) -> Vec<String> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
     use candle_core::DType;
     use proptest::prelude::*;
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(body(&t(&[2e-9, 1e-9], &[2], DType::F64), 80).unwrap(), "[2.000e-9, 1.000e-9]");
         assert_eq!(body(&t(&[7.0], &[], DType::U8), 80).unwrap(), "7");
         assert_eq!(body(&t(&[], &[0, 2], DType::F32), 80).unwrap(), "[]");
-        let long = create::arange(0.into(), 1000.into(), 1.into(), DType::I64).unwrap();
+        let long = create::arange(0.into(), 1000.into(), 1.into(), Some(DType::I64)).unwrap();
         assert_eq!(body(&long, 40).unwrap(), "[  0,   1,   2, .., 997, 998, 999]");
         let tall = long.reshape((1000, 1)).unwrap();
         assert_eq!(body(&tall, 40).unwrap().lines().count(), 9);

@@ -1,4 +1,4 @@
-//! What a tensor looks like: a card with its facts, and a short form of one line.
+//! How a tensor is shown: a card with its properties, and a short form of one line.
 
 use candle_core::{Device, Tensor};
 
@@ -25,7 +25,7 @@ pub fn card(t: &Tensor, width: usize) -> Result<Card> {
     ];
     let s = statistics::summary(t)?;
     if s.finite > 0 {
-        // Through f64 a large integer would come out as another one.
+        // A large integer is not exact in f64.
         let exact = |x: f64, how: Reduction| -> Result<Cell> {
             if dtype::is_float(t.dtype()) {
                 return Ok(Cell::Float(x));
@@ -62,7 +62,7 @@ pub fn device(device: &Device) -> &'static str {
 /// The tensor in one line: its numbers where they are few, rounded (after `≈`) where they are long, else dtype and
 /// shape alone. f32 is not named beside numbers that are whole.
 pub fn short(t: &Tensor) -> Result<String> {
-    // Of a tensor without rows the numbers would not show how long its rows are.
+    // The numbers of a tensor without rows do not show the length of its rows.
     let hollow = t.rank() > 1 && t.dims()[0] == 0;
     if t.elem_count() * 3 <= SHORT && !hollow {
         let numbers = nested(&mut texts(t)?.into_iter(), t.dims());
@@ -113,7 +113,7 @@ fn nested(texts: &mut impl Iterator<Item = String>, dims: &[usize]) -> String {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
     use candle_core::DType;
 
     #[test]

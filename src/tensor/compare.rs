@@ -1,10 +1,21 @@
-//! Comparisons, masks and what is done with them. A mask is a u8 tensor of 0 and 1.
+//! Comparisons, minimum and maximum, and masks. A mask is a u8 tensor of 0 and 1.
 
 use candle_core::{DType, Tensor};
 
 use super::{Number, Operand, arithmetic, axes, dtype, element};
 use crate::bail;
 use crate::base::Result;
+
+crate::options! {
+    /// Tolerances of [`all_close`].
+    #[derive(Debug, Clone)]
+    pub struct AllCloseOptions {
+        /// Tolerance relative to the size of `other`.
+        rtol: f64 = 1e-5;
+        /// Absolute tolerance.
+        atol: f64 = 1e-8;
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
@@ -16,7 +27,7 @@ pub enum Comparison {
     Ge,
 }
 
-/// A mask of where the comparison holds. NaN is equal to nothing, not to itself either.
+/// A mask of where the comparison holds. NaN equals nothing, not even itself.
 pub fn compare(how: Comparison, a: &Operand, b: &Operand) -> Result<Tensor> {
     let common = a.common_dtype(b);
     // An integer beside a float number would be rounded in f32.
@@ -47,7 +58,7 @@ fn operand_is_float(operand: &Operand) -> bool {
     }
 }
 
-/// Integers are compared as i64, so that a number outside a narrow dtype compares rightly.
+/// Integers are compared as i64, so that the comparison with a number outside a narrow dtype is right.
 fn comparable(dtype: DType) -> DType {
     if dtype::is_float(dtype) { dtype::float_for(dtype) } else { DType::I64 }
 }
@@ -94,7 +105,26 @@ pub fn select(mask: &Tensor, a: &Operand, b: &Operand) -> Result<Tensor> {
     Ok(stretch(truth(mask)?)?.where_cond(&a, &b)?)
 }
 
-/// Values pushed into [low, high]; NaN stays NaN.
+/// The element-wise maximum; NaN where either is NaN.
+pub fn maximum(a: &Operand, b: &Operand) -> Result<Tensor> {
+    choose(a, b, Comparison::Ge)
+}
+
+/// The element-wise minimum; NaN where either is NaN.
+pub fn minimum(a: &Operand, b: &Operand) -> Result<Tensor> {
+    choose(a, b, Comparison::Le)
+}
+
+fn choose(a: &Operand, b: &Operand, first_wins: Comparison) -> Result<Tensor> {
+    let to = a.common_dtype(b);
+    let (x, y) = (a.tensor(to, b)?, b.tensor(to, a)?);
+    let (x, y) = (Operand::Tensor(x), Operand::Tensor(y));
+    let first = compare(first_wins, &x, &y)?;
+    let first = or(&first, &compare(Comparison::Ne, &x, &x)?)?;
+    select(&first, &x, &y)
+}
+
+/// Limits values to [low, high]; NaN stays NaN.
 pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Tensor> {
     if let (Some(low), Some(high)) = (low, high)
         && (low.as_f64() > high.as_f64() || low.as_f64().is_nan() || high.as_f64().is_nan())
@@ -103,15 +133,15 @@ pub fn clamp(t: &Tensor, low: Option<Number>, high: Option<Number>) -> Result<Te
     }
     let mut clamped = t.clone();
     if let Some(low) = low {
-        clamped = arithmetic::maximum(&clamped.into(), &low.into())?;
+        clamped = maximum(&clamped.into(), &low.into())?;
     }
     if let Some(high) = high {
-        clamped = arithmetic::minimum(&clamped.into(), &high.into())?;
+        clamped = minimum(&clamped.into(), &high.into())?;
     }
     Ok(clamped)
 }
 
-/// Whether both have the same shape and the same numbers; the dtype may differ, and NaN equals nothing.
+/// Whether both have the same shape and equal elements; the dtype may differ, and NaN equals nothing.
 pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.dims() != b.dims() {
         return Ok(false);
@@ -122,7 +152,7 @@ pub fn equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     Ok(element::floats(a)? == element::floats(b)?)
 }
 
-/// Whether |a - b| <= absolute + relative * |b| everywhere; equal infinities are close, and NaN is close to nothing.
+/// Whether |a - b| <= absolute + relative * |b| for all elements; equal infinities are close, and NaN is close to nothing.
 pub fn all_close(a: &Tensor, b: &Tensor, relative: f64, absolute: f64) -> Result<bool> {
     element::room(&axes::broadcast(a.dims(), b.dims())?, DType::F64)?;
     let (x, y) = arithmetic::stretched(&a.into(), &b.into(), DType::F64)?;

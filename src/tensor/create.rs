@@ -6,7 +6,49 @@ use rand_distr::StandardNormal;
 
 use super::{Number, dtype, element};
 use crate::base::Result;
+use crate::base::random::SeedOptions;
 use crate::{bail, err};
+
+crate::options! {
+    /// Options of a tensor from values.
+    #[derive(Debug, Clone)]
+    pub struct TensorOptions {
+        /// The dtype of the elements.
+        dtype: Option<DType> = None => usually("\"f32\", or the dtype of a tensor");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct ArangeOptions {
+        /// The distance between two numbers, negative to count down.
+        step: f64 = 1.0;
+        /// The dtype of the elements.
+        dtype: Option<DType> = None => usually("\"i64\" for integers, else \"f32\"");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct RandnOptions {
+        /// The dtype of the elements, a float one.
+        dtype: DType = DType::F32;
+        with seed: SeedOptions;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct UniformOptions {
+        /// The lower bound, which is included.
+        low: f64 = 0.0;
+        /// The upper bound, which is excluded.
+        high: f64 = 1.0;
+        /// The dtype of the elements, a float one.
+        dtype: DType = DType::F32;
+        with seed: SeedOptions;
+    }
+}
 
 /// A tensor from numbers in row order; integers are checked to fit the dtype.
 pub fn from_numbers(values: &[Number], dims: &[usize], to: DType) -> Result<Tensor> {
@@ -40,9 +82,9 @@ pub fn zeros(dims: &[usize], dtype: DType) -> Result<Tensor> {
     Ok(Tensor::zeros(dims, dtype, &Device::Cpu)?)
 }
 
-/// Every element the same number.
+/// Filled with one number.
 pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
-    // The system hands out pages of zeros for nothing; -0 is another number.
+    // Zeroed pages from the system cost nothing; -0 has other bits.
     if matches!(value, Number::Int(0)) || matches!(value, Number::Float(x) if x.to_bits() == 0) {
         return zeros(dims, to);
     }
@@ -51,8 +93,10 @@ pub fn full(dims: &[usize], value: Number, to: DType) -> Result<Tensor> {
     Ok(one.reshape(vec![1; dims.len()])?.broadcast_as(dims)?.contiguous()?)
 }
 
-/// From `start` up to but without `end`, in steps.
-pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Tensor> {
+/// From `start` to `end`, which is excluded, in steps. By default integers are i64, so that they can index, and others f32.
+pub fn arange(start: Number, end: Number, step: Number, to: Option<DType>) -> Result<Tensor> {
+    let is_whole = [start, end, step].iter().all(|x| x.as_f64().fract() == 0.0);
+    let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
     if let (false, Some(a), Some(b), Some(s)) =
         (dtype::is_float(to), start.as_int(), end.as_int(), step.as_int().filter(|step| *step != 0))
     {
@@ -62,15 +106,19 @@ pub fn arange(start: Number, end: Number, step: Number, to: DType) -> Result<Ten
     if !(a.is_finite() && b.is_finite() && s.is_finite() && s != 0.0) {
         bail!(Argument, "expected finite bounds and a step that is not 0, found {start}, {end} and {step}");
     }
-    // The cast saturates, and what is too large is refused by the size.
-    let count = ((b - a) / s).ceil().max(0.0) as usize;
+    let count = arange_count(a, b, s);
     element::room(&[count], to)?;
     element::room(&[count], DType::F64)?;
     let values = (0..count).map(|i| a + i as f64 * s).collect();
     from_floats(values, &[count], to)
 }
 
-/// The same in integers, which are exact beyond 2^53, too.
+/// The number of elements of [`arange`]. The cast saturates, and too large a size is refused later.
+pub fn arange_count(start: f64, end: f64, step: f64) -> usize {
+    ((end - start) / step).ceil().max(0.0) as usize
+}
+
+/// The same in integers, which are exact beyond 2^53.
 fn whole_range(start: i64, end: i64, step: i64, to: DType) -> Result<Tensor> {
     let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
     let span = if step > 0 { end - start } else { start - end };
@@ -88,7 +136,7 @@ pub fn linspace(start: f64, end: f64, count: usize, to: DType) -> Result<Tensor>
     }
     element::room(&[count], DType::F64)?;
     let last = count.saturating_sub(1).max(1) as f64;
-    // Each half is counted from its own end, so that both bounds are hit exactly.
+    // Each half is computed from its own end, so that both bounds are exact.
     let value = |i: usize| match 2 * i < count {
         true => start + (end - start) * (i as f64 / last),
         false => end - (end - start) * ((last - i as f64) / last),
@@ -108,19 +156,19 @@ pub fn eye(rows: usize, columns: usize, to: DType) -> Result<Tensor> {
     element::tensor(values, &[rows, columns], to, &Device::Cpu)
 }
 
-/// Normally distributed numbers with mean 0 and deviation 1.
+/// Normally distributed, with mean 0 and standard deviation 1.
 pub fn randn(dims: &[usize], to: DType, random: &mut impl Rng) -> Result<Tensor> {
     draw(dims, to, || random.sample(StandardNormal))
 }
 
-/// Numbers evenly distributed from `low` to `high`, without `high` itself.
+/// Uniformly distributed on [`low`, `high`).
 pub fn uniform(dims: &[usize], low: f64, high: f64, to: DType, random: &mut impl Rng) -> Result<Tensor> {
     if !(low.is_finite() && high.is_finite() && low <= high && (high - low).is_finite()) {
         bail!(Argument, "expected finite bounds with low <= high, found {low} and {high}");
     }
     draw(dims, to, || {
         let drawn = low + (high - low) * random.random::<f64>();
-        // What rounds up to `high` in the dtype must not: a logarithm of 1 - x would be infinite now and then.
+        // A number that rounds up to `high` in the dtype is excluded: log(1 - x) would be infinite now and then.
         if dtype::rounded(drawn, to) < high { drawn } else { low }
     })
 }
@@ -133,7 +181,7 @@ fn draw(dims: &[usize], to: DType, mut one: impl FnMut() -> f64) -> Result<Tenso
     element::tensor((0..count).map(|_| one()).collect(), dims, to, &Device::Cpu)
 }
 
-/// Whole numbers from `low` up to but without `high`, as i64.
+/// Random integers from `low` to `high`, which is excluded, as i64.
 pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Result<Tensor> {
     if low >= high {
         bail!(Argument, "expected bounds with low < high, found {low} and {high}");
@@ -142,11 +190,11 @@ pub fn randint(dims: &[usize], low: i64, high: i64, random: &mut impl Rng) -> Re
     element::int_tensor((0..count).map(|_| random.random_range(low..high)).collect(), dims, &Device::Cpu)
 }
 
-/// The numbers from 0 to `count` - 1 in random order, as i64.
+/// A random permutation of the numbers from 0 to `count` - 1, as i64.
 pub fn permutation(count: usize, random: &mut impl Rng) -> Result<Tensor> {
     element::room(&[count], DType::I64)?;
     let mut values: Vec<i64> = (0..count as i64).collect();
-    // Fisher and Yates, counted in u64 so that the draws are the same on every machine.
+    // The Fisher-Yates shuffle, in u64 so that the draws are the same on every machine.
     for i in (1..count).rev() {
         values.swap(i, random.random_range(0..=i as u64) as usize);
     }
@@ -158,25 +206,29 @@ mod tests {
     use super::*;
     use crate::base::Kind;
     use crate::base::random::stream;
-    use crate::tensor::samples::f64s;
+    use crate::tensor::fixture::f64s;
 
     #[test]
     fn filled_and_ranged() {
         assert_eq!(f64s(&full(&[2, 2], Number::Int(3), DType::U8).unwrap()), [3.0; 4]);
         assert_eq!(full(&[], Number::Float(2.5), DType::F32).unwrap().dims(), &[] as &[usize]);
         assert_eq!(f64s(&full(&[0, 3], Number::Int(1), DType::F32).unwrap()), [] as [f64; 0]);
-        let range = |a: f64, b: f64, s: f64| f64s(&arange(a.into(), b.into(), s.into(), DType::F64).unwrap());
+        let range = |a: f64, b: f64, s: f64| f64s(&arange(a.into(), b.into(), s.into(), Some(DType::F64)).unwrap());
         assert_eq!(range(0.0, 5.0, 2.0), [0.0, 2.0, 4.0]);
         assert_eq!(range(3.0, 0.0, -1.0), [3.0, 2.0, 1.0]);
         assert_eq!(range(3.0, 0.0, 1.0), [] as [f64; 0]);
-        let whole =
-            |a: i64, b: i64, s: i64| element::ints(&arange(a.into(), b.into(), s.into(), DType::I64).unwrap()).unwrap();
+        let whole = |a: i64, b: i64, s: i64| {
+            element::ints(&arange(a.into(), b.into(), s.into(), Some(DType::I64)).unwrap()).unwrap()
+        };
         let large = (1 << 53) + 1;
         assert_eq!(whole(large, large + 3, 1), [large, large + 1, large + 2]);
         assert_eq!(whole(i64::MAX - 1, i64::MAX, 5), [i64::MAX - 1]);
         assert_eq!(whole(2, -2, -3), [2, -1]);
         assert_eq!(whole(2, -2, 3), [0; 0]);
-        assert_eq!(arange(i64::MIN.into(), i64::MAX.into(), 1.into(), DType::I64).unwrap_err().kind, Kind::Memory);
+        assert_eq!(
+            arange(i64::MIN.into(), i64::MAX.into(), 1.into(), Some(DType::I64)).unwrap_err().kind,
+            Kind::Memory
+        );
         assert_eq!(f64s(&linspace(0.0, 0.3, 4, DType::F64).unwrap())[3], 0.3);
         assert_eq!(f64s(&linspace(2.0, 9.0, 1, DType::F64).unwrap()), [2.0]);
         assert_eq!(f64s(&eye(2, 3, DType::F16).unwrap()), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
@@ -188,11 +240,11 @@ mod tests {
         assert_eq!(zeros(&[huge], DType::F32).unwrap_err().kind, Kind::Memory);
         assert_eq!(full(&[usize::MAX, usize::MAX, 9], Number::Int(1), DType::U8).unwrap_err().kind, Kind::Memory);
         assert_eq!(eye(huge, huge, DType::F32).unwrap_err().kind, Kind::Memory);
-        assert_eq!(arange(0.into(), (huge as i64).into(), 1.into(), DType::F32).unwrap_err().kind, Kind::Memory);
+        assert_eq!(arange(0.into(), (huge as i64).into(), 1.into(), Some(DType::F32)).unwrap_err().kind, Kind::Memory);
         assert_eq!(linspace(0.0, 1.0, huge, DType::F32).unwrap_err().kind, Kind::Memory);
         assert_eq!(randn(&[huge], DType::F32, &mut stream(0, "test", 0)).unwrap_err().kind, Kind::Memory);
-        assert!(arange(0.into(), f64::NAN.into(), 1.into(), DType::F32).is_err());
-        assert!(arange(0.into(), 1.into(), 0.into(), DType::F32).is_err());
+        assert!(arange(0.into(), f64::NAN.into(), 1.into(), Some(DType::F32)).is_err());
+        assert!(arange(0.into(), 1.into(), 0.into(), Some(DType::F32)).is_err());
         assert!(from_numbers(&[Number::Float(1.5)], &[1], DType::I64).unwrap_err().message.contains("whole numbers"));
         assert!(from_numbers(&[Number::Int(300)], &[1], DType::U8).is_err());
     }

@@ -1,12 +1,13 @@
-//! Element types: their names, which of two wins when they meet, and casts that refuse what does not fit.
+//! Element types: their names, promotion, and casts that refuse numbers that do not fit.
 
 use candle_core::{DType, Tensor};
 
 use super::element;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Result, names};
 use crate::{bail, err};
 
-/// Every dtype that a tensor of ours may have.
+/// All dtypes that scripts may use.
 pub const ALL: [DType; 10] = [
     DType::F32,
     DType::F64,
@@ -20,19 +21,50 @@ pub const ALL: [DType; 10] = [
     DType::F8E4M3,
 ];
 
+/// Their names.
+const NAMES: [&str; ALL.len()] = ["f32", "f64", "f16", "bf16", "i64", "u32", "u8", "i32", "i16", "f8e4m3"];
+
+impl Setting for DType {
+    const CHOICES: &'static [&'static str] = &NAMES;
+
+    fn wanted() -> String {
+        "the name of a dtype".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Text(name) = value else { return None };
+        named(name)
+    }
+
+    fn written(&self) -> String {
+        format!("{:?}", self.as_str())
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct DTypeOptions {
+        /// The dtype of the elements.
+        dtype: DType = DType::F32;
+    }
+}
+
 pub fn parse(name: &str) -> Result<DType> {
-    ALL.into_iter().find(|dtype| dtype.as_str() == name).ok_or_else(|| {
-        err!(Name, "expected the name of a dtype, found `{name}`")
-            .maybe_hint(names::suggestion(name, ALL.iter().map(DType::as_str)))
+    named(name).ok_or_else(|| {
+        err!(Name, "expected the name of a dtype, found `{name}`").maybe_hint(names::suggestion(name, NAMES))
     })
+}
+
+fn named(name: &str) -> Option<DType> {
+    ALL.into_iter().find(|dtype| dtype.as_str() == name)
 }
 
 pub fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::F8E4M3)
 }
 
-/// The dtype that both can be turned into: floats beat integers, wider beats narrower, and where neither holds the
-/// other (f16 and bf16, u32 and i32) the next wider of their kind.
+/// The promoted dtype of two: a float one before an integer one, the wider of two, and where neither contains the other
+/// (f16 and bf16, u32 and i32) the next wider one.
 pub fn promote(a: DType, b: DType) -> DType {
     use DType::*;
     match (a, b) {
@@ -51,22 +83,14 @@ pub fn promote(a: DType, b: DType) -> DType {
     }
 }
 
-/// The dtype of a tensor's operation with a number, which is weak: only a float beside integers changes it, to f32.
-pub fn with_number(dtype: DType, number: super::Number) -> DType {
-    match number {
-        super::Number::Float(_) if !is_float(dtype) => DType::F32,
-        _ => dtype,
-    }
-}
-
-/// The float dtype that elementwise mathematics on `dtype` is done in: itself, or f32 for integers and f8.
+/// The float dtype for element-wise functions of `dtype`: itself, or f32 for integers and f8.
 pub fn float_for(dtype: DType) -> DType {
     if is_float(dtype) && dtype != DType::F8E4M3 { dtype } else { DType::F32 }
 }
 
-/// Converts without a look at the numbers: to integers only what is known to fit.
+/// Converts without a check: to integers only numbers that are known to fit.
 pub fn convert(t: &Tensor, to: DType) -> Result<Tensor> {
-    // candle 0.11 never returns from turning f8 into f64; by way of f32 nothing is lost.
+    // candle 0.11 never returns from converting f8 to f64; through f32 it is exact.
     let wide = t.dtype() == DType::F8E4M3 && to == DType::F64;
     let t = if wide { t.to_dtype(DType::F32)? } else { t.clone() };
     Ok(t.to_dtype(to)?)
@@ -79,7 +103,7 @@ pub fn rounded(x: f64, to: DType) -> f64 {
         DType::F16 => half::f16::from_f64(x).to_f64(),
         DType::BF16 => half::bf16::from_f64(x).to_f64(),
         DType::F8E4M3 if x != 0.0 => {
-            // Four significant bits; below 2^-6 the last of them stays where it is.
+            // Four significant bits; below 2^-6 the last one has a fixed value.
             let last = 2.0_f64.powf(x.abs().log2().floor().max(-6.0) - 3.0);
             (x / last).round_ties_even() * last
         }
@@ -87,7 +111,7 @@ pub fn rounded(x: f64, to: DType) -> f64 {
     }
 }
 
-/// Casts, refusing numbers that the integer dtype cannot hold; fractions are cut off towards zero.
+/// Casts, and refuses numbers that do not fit the integer dtype; floats are truncated towards zero.
 pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
     if t.dtype() == to {
         return Ok(t.clone());
@@ -106,7 +130,7 @@ pub fn cast(t: &Tensor, to: DType) -> Result<Tensor> {
     convert(t, to)
 }
 
-/// The numbers next to the range of an integer dtype, below and above. Fractions are cut off, so -0.9 fits where 0 does.
+/// The numbers next to the range of an integer dtype, below and above. Floats are truncated, so -0.9 fits where 0 does.
 fn bounds(dtype: DType) -> Option<(f64, f64)> {
     let power = |n: i32| 2.0_f64.powi(n);
     match dtype {
@@ -162,6 +186,7 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_answered() {
+        assert_eq!(ALL.map(|dtype| dtype.as_str()), NAMES);
         assert_eq!(
             parse("float32").unwrap_err().hint.unwrap(),
             "expected one of bf16, f16, f32, f64, f8e4m3, i16, i32, i64, u32, u8"

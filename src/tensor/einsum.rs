@@ -1,4 +1,4 @@
-//! Einstein's summation: `einsum("bqd,bkd->bqk", [q, k])`, as matrix products of two operands at a time.
+//! Einstein summation: `einsum("bqd,bkd->bqk", [q, k])`, as matrix products of two operands at a time.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ struct Part {
     letters: Vec<char>,
 }
 
-/// Multiplies the operands and sums over the letters that the result does not have. A letter that comes twice in one
-/// operand takes its diagonal. Without `->` the result has the letters that come once, in alphabetical order.
+/// Multiplies the operands and sums over the letters that the result does not have. A letter that occurs twice in one
+/// operand takes its diagonal. Without `->` the result has the letters that occur once, in alphabetical order.
 pub fn einsum(spec: &str, operands: &[Tensor]) -> Result<Tensor> {
     let (inputs, output) = parse(spec)?;
     if inputs.len() != operands.len() {
@@ -54,7 +54,7 @@ fn parse(spec: &str) -> Result<(Vec<Vec<char>>, Vec<char>)> {
     let output: Vec<char> = match right {
         Some(right) => right.chars().collect(),
         None => {
-            // Counted once: a text may have any length, and nobody has compared it with the tensors yet.
+            // Counted once: the text may have any length, and has not been compared with the tensors yet.
             let mut counts = BTreeMap::new();
             letters().for_each(|letter| *counts.entry(*letter).or_insert(0_usize) += 1);
             counts.into_iter().filter(|(_, count)| *count == 1).map(|(letter, _)| letter).collect()
@@ -89,7 +89,7 @@ fn sizes(spec: &str, inputs: &[Vec<char>], operands: &[Tensor]) -> Result<()> {
     Ok(())
 }
 
-/// Takes diagonals until no letter comes twice.
+/// Takes diagonals until no letter occurs twice.
 fn diagonals(mut part: Part) -> Result<Part> {
     while let Some((i, j)) = twice(&part.letters) {
         let rank = part.tensor.rank();
@@ -119,7 +119,7 @@ fn summed(part: Part, kept: impl Fn(&char) -> bool) -> Result<Part> {
     Ok(Part { tensor, letters: part.letters.into_iter().filter(kept).collect() })
 }
 
-/// The product of two operands, summed over the letters that nobody asks for later.
+/// The product of two operands, summed over the letters that are not needed later.
 fn pair(a: Part, b: Part, later: impl Fn(&char) -> bool) -> Result<Part> {
     let (in_a, in_b) = (a.letters.clone(), b.letters.clone());
     let a = summed(a, |c| later(c) || in_b.contains(c))?;
@@ -143,7 +143,7 @@ fn batched(left: &Tensor, right: &Tensor, batch: usize, inner: usize) -> Result<
     let size = |sizes: &[usize]| sizes.iter().product::<usize>();
     let left = left.reshape((size(batches), size(rows), size(summed)))?;
     let right = right.reshape((size(batches), size(summed), size(columns)))?;
-    // Without a common letter to sum over a matrix product would be a slow way to multiply.
+    // Without a common letter to sum over, element-wise multiplication is faster than a matrix product.
     let product =
         if inner == 0 { arithmetic::mul(&left.into(), &right.into())? } else { matmul::matmul(&left, &right)? };
     Ok(product.reshape(dims)?)

@@ -1,17 +1,16 @@
-//! Reading elements out of tensors and making tensors of them, whatever the dtype, layout and device.
+//! Reading the elements of tensors and making tensors of them, for every dtype, layout and device.
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{Number, dtype};
 use crate::bail;
 use crate::base::{Result, memory};
 
-/// A number that a kernel of ours can work on.
+/// A number type that kernels work on.
 pub trait Element: WithDType {
     fn float(self) -> f64;
-    /// The value as an integer; only asked of integers.
+    /// The value as an integer; only for integers.
     fn int(self) -> i64;
 }
 
@@ -40,7 +39,7 @@ macro_rules! integers {
 }
 integers!(u8, u32, i16, i32, i64);
 
-/// Runs `body` with `$T` bound to the Rust type of a dtype; f8 has no arithmetic and must be widened before.
+/// Runs `body` with `$T` bound to the Rust type of a dtype; f8 has no arithmetic and must be converted before.
 macro_rules! dispatch {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -94,7 +93,7 @@ pub fn workable(t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Hands the elements to `read` in row order, without a copy where they lie so already.
+/// Calls `read` with the elements in row order, without a copy if the tensor is contiguous.
 pub fn with_slice<T: Element, R>(t: &Tensor, read: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
     if t.elem_count() == 0 {
         return read(&[]);
@@ -122,7 +121,7 @@ pub fn floats(t: &Tensor) -> Result<Vec<f64>> {
 
 /// All elements of an integer tensor as i64, in row order.
 pub fn ints(t: &Tensor) -> Result<Vec<i64>> {
-    if dtype::is_float(t.dtype()) {
+    if t.dtype().is_float() {
         bail!(Argument, "expected a tensor of integers, found {}", t.dtype().as_str());
     }
     room(t.dims(), DType::I64)?;
@@ -150,16 +149,7 @@ pub fn int_tensor(values: Vec<i64>, dims: &[usize], device: &Device) -> Result<T
     Ok(Tensor::from_vec(values, dims, device)?)
 }
 
-/// A tensor without axes.
-pub fn scalar(value: Number, dtype: DType, device: &Device) -> Result<Tensor> {
-    match value {
-        // Through i64, since a large integer is no f64.
-        Number::Int(int) if !dtype::is_float(dtype) => dtype::cast(&int_tensor(vec![int], &[], device)?, dtype),
-        value => tensor(vec![value.as_f64()], &[], dtype, device),
-    }
-}
-
-/// Refuses a tensor for which there is no room, before it is made; gives its element count.
+/// Refuses a tensor for which there is not enough memory, before it is made; returns its element count.
 pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
     // Sizes of 0 count as 1 here: candle multiplies sizes and strides in any order, and none may overflow.
     let places = dims.iter().try_fold(1_u128, |product, dim| product.checked_mul((*dim).max(1) as u128));
@@ -167,26 +157,26 @@ pub fn room(dims: &[usize], dtype: DType) -> Result<usize> {
         bail!(Memory, "a tensor of shape {dims:?} has more elements than can be counted");
     };
     let is_empty = dims.contains(&0);
-    // What is made for each row is made for the rows of an empty tensor, too, so they are counted as its elements are.
+    // Memory for each row is allocated for the rows of an empty tensor, too, so they are counted like elements.
     let bytes = if is_empty { places * ROW } else { places * dtype.size_in_bytes() as u128 };
     memory::check(bytes, || format!("a tensor of shape {dims:?} and dtype {}", dtype.as_str()))?;
     Ok(if is_empty { 0 } else { places as usize })
 }
 
-/// About what is made for a row: a vector, or a list of a script, and what stands in it.
+/// Approximate bytes for each row: a vector, or an array of a script, with its content.
 const ROW: u128 = 64;
 
-/// Refuses to make `each` bytes for every one of so many rows where there is no room for them.
+/// Refuses `each` bytes for every one of so many rows if there is not enough memory.
 pub fn room_for_rows(rows: usize, each: usize) -> Result<()> {
     memory::check(rows as u128 * each as u128, || format!("something for each of {rows} rows"))
 }
 
-/// How many steps it is to go through a tensor: its elements, or the rows of one that is empty.
+/// The cost of a pass over a tensor: its number of elements, or of rows if it is empty.
 pub fn steps(t: &Tensor) -> usize {
     t.dims().iter().fold(1_usize, |product, dim| product.saturating_mul((*dim).max(1)))
 }
 
-/// The least and greatest number, and how many NaN there are; (inf, -inf, n) where there is no number.
+/// The smallest and largest number, and the number of NaN; (inf, -inf, n) if there is no number.
 pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
     let t = workable(t)?;
     dispatch!(t.dtype(), T => with_slice::<T, _>(&t, |x| {
@@ -199,10 +189,10 @@ pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
     }))
 }
 
-/// How many elements one parallel piece holds: fixed, so that sums come out the same on any number of threads.
+/// Elements of one parallel piece: fixed, so that sums are the same on any number of threads.
 pub const BLOCK: usize = 1 << 16;
 
-/// Applies a function to every element, keeping dtype, shape and device; gradients do not pass.
+/// Applies a function to every element, keeping dtype, shape and device; without gradients.
 pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
     let work = workable(t)?;
     room(t.dims(), t.dtype())?;

@@ -1,10 +1,22 @@
-//! Functions of one number, applied to every element. Integers are taken as f32 where the result is not whole.
+//! Element-wise functions. Integers are converted to f32 where the result is not an integer.
 
 use candle_core::Tensor;
 
-use super::{Number, arithmetic, dtype, element};
+use super::{Number, compare, dtype, element};
 use crate::bail;
 use crate::base::Result;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NanToNumOptions {
+        /// What replaces NaN.
+        nan: f64 = 0.0;
+        /// What replaces infinity.
+        posinf: Option<f64> = None => usually("the dtype's largest number");
+        /// What replaces minus infinity.
+        neginf: Option<f64> = None => usually("the dtype's smallest number");
+    }
+}
 
 macro_rules! smooth {
     ($($(#[$doc:meta])* $name:ident: $candle:ident;)*) => { $(
@@ -16,7 +28,7 @@ macro_rules! smooth {
 }
 
 smooth! {
-    /// e to the power of each element.
+    /// The exponential.
     exp: exp;
     /// The natural logarithm.
     log: log;
@@ -45,17 +57,17 @@ pub fn sigmoid(t: &Tensor) -> Result<Tensor> {
     Ok(floating(t)?.neg()?.exp()?.affine(1.0, 1.0)?.recip()?)
 }
 
-/// The larger of x and 0; integers stay integers.
+/// max(x, 0); integers stay integers.
 pub fn relu(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) {
         // By comparison, so that NaN stays NaN.
-        arithmetic::maximum(&t.into(), &Number::Int(0).into())
+        compare::maximum(&t.into(), &Number::Int(0).into())
     } else {
         whole(t, |x| Some(x.max(0)))
     }
 }
 
-/// The distance from 0; integers stay integers.
+/// The absolute value; integers stay integers.
 pub fn abs(t: &Tensor) -> Result<Tensor> {
     if dtype::is_float(t.dtype()) { Ok(floating(t)?.abs()?) } else { whole(t, i64::checked_abs) }
 }
@@ -65,7 +77,7 @@ pub fn sign(t: &Tensor) -> Result<Tensor> {
     element::map(t, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() })
 }
 
-/// The nearest whole number, halves to the even one.
+/// The nearest integer, halves to even.
 pub fn round(t: &Tensor) -> Result<Tensor> {
     rounded(t, f64::round_ties_even)
 }
@@ -102,7 +114,7 @@ pub fn is_finite(t: &Tensor) -> Result<Tensor> {
     element::mask(t, f64::is_finite)
 }
 
-/// NaN and infinities replaced by numbers.
+/// Replaces NaN and infinities.
 pub fn nan_to_num(t: &Tensor, nan: f64, above: Option<f64>, below: Option<f64>) -> Result<Tensor> {
     let largest = largest(t.dtype());
     let (above, below) = (above.unwrap_or(largest), below.unwrap_or(-largest));

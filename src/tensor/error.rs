@@ -5,7 +5,7 @@ use candle_core::Error as Candle;
 use crate::base::{Error, Kind};
 
 impl From<Candle> for Error {
-    /// What reaches this has passed our own checks, so it is rare; the message stays candle's, on one line.
+    /// Our own checks run before, so this is rare; the message is the first line of candle's.
     fn from(error: Candle) -> Self {
         let plain = innermost(error);
         let kind = match plain {

@@ -2,14 +2,14 @@
 
 use std::f64::consts::TAU;
 
-use super::{DType, Tensor, axes, dtype, element, rows};
+use super::{DType, Tensor, axes, dtype, element, walk};
 use crate::bail;
 use crate::base::Result;
 
 /// A complex number: the real part, and the imaginary one.
 type Complex = (f64, f64);
 
-/// What a transform gives: `n / 2 + 1` frequencies along the axis.
+/// The result of a transform: `n / 2 + 1` frequencies along the axis.
 #[derive(Debug)]
 pub struct Spectrum {
     pub real: Tensor,
@@ -18,36 +18,36 @@ pub struct Spectrum {
     pub power: Tensor,
 }
 
-/// The transform along an axis, `X[k] = sum_j x[j] exp(-2 pi i j k / n)`, of which those k are given that real numbers do
-/// not repeat.
+/// The transform along an axis, `X[k] = sum_j x[j] exp(-2 pi i j k / n)`, for the k that are not
+/// redundant for real numbers.
 pub fn rfft(t: &Tensor, axis: i64) -> Result<Spectrum> {
     let axis = axes::axis(axis, t.rank())?;
     let n = t.dims()[axis];
     if n == 0 {
         bail!(Argument, "expected numbers to transform, found none: shape {:?}", t.dims());
     }
-    // A row is held several times over while it is transformed.
+    // Several copies of a row exist during its transform.
     element::room_for_rows(n, 16 * size_of::<Complex>())?;
     element::room(t.dims(), DType::F64)?;
     let to = dtype::float_for(t.dtype());
     let plan = Plan::new(n);
     let work = dtype::convert(t, DType::F64)?;
-    let (found, mut dims) = rows::along::<f64, _>(&work, axis, |row| plan.transform(row))?;
-    // Without rows there is none to take the length from.
+    let (found, mut dims) = walk::along::<f64, _>(&work, axis, |row| plan.transform(row))?;
+    // Without rows the length is not known from them.
     dims[t.rank() - 1] = n / 2 + 1;
     let part = |of: &dyn Fn(&Complex) -> f64| -> Result<Tensor> {
         let numbers = found.iter().map(of).collect();
-        rows::back(&element::tensor(numbers, &dims, to, t.device())?, axis)
+        walk::back(&element::tensor(numbers, &dims, to, t.device())?, axis)
     };
     Ok(Spectrum { real: part(&|x| x.0)?, imag: part(&|x| x.1)?, power: part(&|x| x.0 * x.0 + x.1 * x.1)? })
 }
 
-/// What transforms of one length have in common.
+/// The precomputed tables for transforms of one length.
 ///
-/// A length that is no power of two becomes a convolution, which powers of two are enough for (Bluestein 1970).
+/// A length that is not a power of two is computed as a convolution with powers of two (Bluestein 1970).
 struct Plan {
     n: usize,
-    /// The power of two that is computed with.
+    /// The power of two of the computation.
     size: usize,
     /// `exp(-2 pi i k / size)` for half of all k.
     turns: Vec<Complex>,
@@ -61,7 +61,7 @@ impl Plan {
         let turns = (0..size / 2).map(|k| turn(k as f64 / size as f64)).collect();
         let mut plan = Self { n, size, turns, chirp: None };
         if size != n {
-            // j^2 is counted modulo 2 n, or the angle would lose its digits.
+            // j^2 is taken modulo 2 n, or the angle would lose precision.
             let chirp: Vec<Complex> =
                 (0..n as u128).map(|j| turn((j * j % (2 * n as u128)) as f64 / (2 * n) as f64)).collect();
             let mut other = vec![(0.0, 0.0); size];
@@ -86,7 +86,7 @@ impl Plan {
         };
         x.iter_mut().zip(row).zip(chirp).for_each(|((place, value), c)| *place = (value * c.0, value * c.1));
         self.powers_of_two(&mut x);
-        // The way back is the way there of the conjugate.
+        // The inverse is the transform of the conjugate.
         x.iter_mut().zip(other).for_each(|(place, o)| {
             let (re, im) = product(*place, *o);
             *place = (re, -im);
@@ -134,7 +134,7 @@ fn product(a: Complex, b: Complex) -> Complex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
     fn plain(x: &[f64]) -> Vec<Complex> {

@@ -1,4 +1,4 @@
-//! Gathering and scattering along one axis by a tensor of positions.
+//! Gathering and scattering along one axis by a tensor of indices.
 
 use candle_core::{DType, Tensor};
 
@@ -6,7 +6,7 @@ use super::{axes, dtype, element};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative positions count from the end.
+/// `result[i][j] = t[i][index[i][j]]` for axis 1, and so for every axis. Negative indices count from the end.
 pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     same_but(axis, index.dims(), t.dims(), "index")?;
@@ -15,8 +15,8 @@ pub fn gather(t: &Tensor, axis: i64, index: &Tensor) -> Result<Tensor> {
     Ok(t.contiguous()?.gather(&index, axis)?)
 }
 
-/// A copy of `t` with `result[i][index[i][j]] = source[i][j]` for axis 1, and so for every axis; where a position comes
-/// twice the later source stays.
+/// A copy of `t` with `result[i][index[i][j]] = source[i][j]` for axis 1, and so for every axis; of repeated
+/// indices the last source wins.
 pub fn scatter(t: &Tensor, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
     let (axis, index) = checked(t, axis, index, source)?;
     replaced(t, &index, &dtype::cast(source, t.dtype())?, axis)
@@ -106,7 +106,7 @@ fn positions(index: &Tensor, size: usize) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
 
     #[test]
     fn over_every_dtype() {

@@ -25,7 +25,7 @@ fn cases() -> Vec<Case> {
         ("pow number", |x| arithmetic::pow(&x.into(), &1.5.into())),
         ("square", |x| arithmetic::pow(&x.into(), &2.into())),
         ("pow tensor", |x| arithmetic::pow(&constant(&[4], 3).into(), &x.into())),
-        ("maximum", |x| arithmetic::maximum(&x.into(), &1.2.into())),
+        ("maximum", |x| compare::maximum(&x.into(), &1.2.into())),
         ("clamp", |x| compare::clamp(x, Some(Number::Float(0.8)), Some(Number::Float(1.5)))),
         ("exp", elementwise::exp),
         ("log", elementwise::log),

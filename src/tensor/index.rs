@@ -1,27 +1,27 @@
-//! Reading and writing parts of a tensor: each index picks along its own axis, a mask along as many as it has.
+//! Indexing and assignment: each index selects along its own axis, a mask along as many as it has.
 
 use candle_core::{DType, Tensor};
 
-use super::{Number, Operand, axes, dtype, element, gather};
+use super::{Number, Operand, axes, dtype, element, gather, number};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// What is picked along one axis (or, for a mask, along several).
+/// What is selected along one axis (or, for a mask, along several).
 #[derive(Debug, Clone)]
 pub enum Index {
-    /// One entry; the axis goes away.
+    /// One entry; the axis is removed.
     At(i64),
-    /// From `start` up to but without `end`; `None` means the end of the axis. Negative bounds count from the end.
+    /// From `start` to `end`, which is excluded; `None` means the end of the axis. Negative bounds count from the end.
     Range { start: i64, end: Option<i64> },
     /// These entries, in this order.
     List(Vec<i64>),
-    /// The entries where a tensor of 0 and others is not 0; the axes it covers become one.
+    /// The entries where a mask is not 0; the axes that it covers become one.
     Mask(Tensor),
     /// The whole axis.
     All,
 }
 
-/// What one index comes to on the axes that it covers.
+/// One index, resolved for the axes that it covers.
 enum Picked {
     One(usize),
     Span { start: usize, len: usize },
@@ -53,12 +53,12 @@ impl Step {
     }
 }
 
-/// The part of a tensor that the indices pick; axes without an index are taken whole. Gradients pass.
+/// The part of a tensor at the indices; axes without an index are taken whole. Gradients flow.
 pub fn get(t: &Tensor, indices: &[Index]) -> Result<Tensor> {
     let steps = plan(t.dims(), indices)?;
     let merged: Vec<usize> = steps.iter().map(|step| step.size).collect();
     let mut part = if merged == t.dims() { t.clone() } else { t.reshape(merged)? };
-    // From the last axis backwards, so that axes that go away do not move those still to come.
+    // From the last axis backwards, so that a removed axis does not shift those that follow.
     for (axis, step) in steps.iter().enumerate().rev() {
         part = match &step.picked {
             Picked::One(at) => part.narrow(axis, *at, 1)?.squeeze(axis)?,
@@ -82,7 +82,7 @@ pub(super) fn take(t: &Tensor, positions: &[usize], axis: usize) -> Result<Tenso
     Ok(t.contiguous()?.index_select(&ids, axis)?)
 }
 
-/// A copy of the tensor in which the picked part is replaced; the value broadcasts to it. Gradients pass.
+/// A copy of the tensor in which the part at the indices is replaced; the value broadcasts to it. Gradients flow.
 pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
     let steps = plan(t.dims(), indices)?;
     let part: Vec<usize> = steps.iter().filter_map(Step::len).collect();
@@ -100,7 +100,7 @@ pub fn set(t: &Tensor, indices: &[Index], value: &Operand) -> Result<Tensor> {
     Ok(changed.reshape(t.dims())?)
 }
 
-/// The value in the tensor's dtype, refused where it would lose its meaning.
+/// The value in the tensor's dtype; a float for integers is refused.
 fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
     let to = t.dtype();
     if dtype::is_float(to) {
@@ -108,7 +108,7 @@ fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
     }
     match value {
         Operand::Number(n) => match n.as_int() {
-            Some(whole) => element::scalar(Number::Int(whole), to, t.device()),
+            Some(whole) => number::scalar(Number::Int(whole), to, t.device()),
             None => Err(err!(Argument, "expected a whole number for a tensor of {}, found {n}", to.as_str())
                 .hint("cast the tensor to f32 first")),
         },
@@ -120,7 +120,7 @@ fn fitting(value: &Operand, t: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Where the picked elements lie in row order.
+/// The flat indices of the selected elements.
 fn places(steps: &[Step]) -> Vec<i64> {
     let mut places = vec![0_i64];
     for step in steps {
@@ -189,7 +189,7 @@ fn bound(at: i64, size: usize) -> Result<usize> {
         .ok_or_else(|| err!(Index, "expected a range within 0..{size}, found the bound {at}"))
 }
 
-/// Where the elements are that are not 0: `[n]` of one axis, else `[n, axes]`.
+/// The indices of the elements that are not 0: `[n]` for one axis, else `[n, axes]`.
 pub fn nonzero(t: &Tensor) -> Result<Tensor> {
     element::room(t.dims(), DType::F64)?;
     let places: Vec<usize> =
@@ -214,7 +214,7 @@ pub fn nonzero(t: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::f64s;
+    use crate::tensor::fixture::f64s;
     use proptest::prelude::*;
 
     fn count(dims: &[usize], dtype: DType) -> Tensor {

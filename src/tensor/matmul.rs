@@ -7,7 +7,7 @@ use crate::base::Result;
 use crate::{bail, err};
 
 /// The matrix product. A vector on the left is a row, on the right a column; axes before the last two are a batch, and
-/// batches broadcast. Half precision is added up in f32; integers are exact.
+/// batches broadcast. Half precision is accumulated in f32; integers are exact.
 pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() == 0 || b.rank() == 0 {
         return Err(err!(
@@ -55,7 +55,7 @@ fn product_dims(left: &Tensor, right: &Tensor, a: &Tensor, b: &Tensor) -> Result
     Ok(dims)
 }
 
-/// Whether this is `x^T y` of two tall thin matrices, x the wider one and there as it was before it was turned.
+/// Whether this is `x^T y` of two tall thin matrices, with x the wider one and not copied by the transposition.
 fn is_tall(left: &Tensor, right: &Tensor) -> bool {
     let (&[rows, inner], &[_, columns]) = (left.dims(), right.dims()) else { return false };
     let turned = left.stride() == [1, rows] && rows > 1;
@@ -68,7 +68,7 @@ fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
         return Ok(Tensor::zeros(dims, left.dtype(), left.device())?);
     }
     if is_tall(left, right) {
-        // gemm goes through the long side for each of the few columns; the other way round once.
+        // gemm reads the long side once for each of the few columns; transposed, it reads it once.
         return Ok(right.t()?.matmul(&left.t()?)?.t()?.contiguous()?);
     }
     if right.rank() == 2 && left.rank() > 2 {
@@ -86,7 +86,7 @@ fn multiplied(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(spread(left)?.matmul(&spread(right)?)?.reshape(dims)?)
 }
 
-/// Integers by way of f64, which is exact as long as no sum can pass 2^53.
+/// Integers through f64, which is exact as long as no sum can exceed 2^53.
 fn whole(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     let size = |t: &Tensor| -> Result<f64> {
         let (least, most, _) = element::extent(t)?;
@@ -100,7 +100,7 @@ fn whole(left: &Tensor, right: &Tensor, dims: &[usize]) -> Result<Tensor> {
     Ok(product.to_dtype(DType::I64)?)
 }
 
-/// Every product of an element of `a` with one of `b`, as a matrix.
+/// The outer product of two vectors.
 pub fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.rank() != 1 || b.rank() != 1 {
         bail!(Shape, "expected two vectors, found shapes {:?} and {:?}", a.dims(), b.dims());
@@ -112,7 +112,7 @@ pub fn outer(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::f64s;
+    use crate::tensor::fixture::f64s;
     use proptest::prelude::*;
 
     fn count(dims: &[usize], dtype: DType) -> Tensor {

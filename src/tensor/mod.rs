@@ -1,7 +1,7 @@
 //! Floor 1: tensors. Indexing, reductions, linear algebra, statistics, summaries, and tensor files in and out.
 //!
 //! The type is candle's [`Tensor`]; here are functions over it that check their arguments in our words, are exact where
-//! candle is not (integers, sums, NaN, ties), and cover what it lacks. Results that matter to gradients (arithmetic,
+//! candle is not (integers, sums, NaN, ties), and cover what it lacks. Results that need gradients (arithmetic,
 //! matrix products, indexing, sums, extremes, softmax) are made of operations that candle can differentiate.
 //!
 //! Nothing here polls for Ctrl-C: callers put calls on large tensors into [`crate::base::Task::heavy`].
@@ -28,9 +28,9 @@ pub mod normalise;
 pub mod number;
 pub mod order;
 pub mod reduce;
-mod rows;
 pub mod shape;
 pub mod statistics;
+mod walk;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use element::{floats, ints, steps};
@@ -39,6 +39,6 @@ pub use number::{Number, Operand};
 pub use element::room;
 
 #[cfg(test)]
-mod gradients;
+mod fixture;
 #[cfg(test)]
-mod samples;
+mod gradients;

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm, and the cosine of the angle between vectors.
+//! Softmax and its logarithm, and cosine similarity.
 
 use candle_core::{DType, Tensor};
 
@@ -18,7 +18,7 @@ pub fn log_softmax(t: &Tensor, axis: i64) -> Result<Tensor> {
     shifted(t, axis, |x, axis| x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?))
 }
 
-/// Half precision is computed in f32; the largest is subtracted before, so that nothing overflows.
+/// Half precision is computed in f32; the maximum is subtracted before, so that nothing overflows.
 fn shifted(t: &Tensor, axis: i64, f: impl Fn(&Tensor, usize) -> candle_core::Result<Tensor>) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
@@ -41,7 +41,7 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
     let (x, y) = (stretch(a)?, stretch(b)?);
     let dot = (&x * &y)?.sum(axis)?;
     let sizes = (x.sqr()?.sum(axis)? * y.sqr()?.sum(axis)?)?.sqrt()?;
-    // A size of 0 becomes 1: 0 / 1 is the 0 that is wanted, and there is no 0 / 0 in the gradient.
+    // A norm of 0 becomes 1: the result is 0 / 1 = 0, without 0 / 0 in the gradient.
     let sizes = sizes.eq(0.0)?.where_cond(&sizes.ones_like()?, &sizes)?;
     Ok((dot / sizes)?.to_dtype(dtype::float_for(dtype::promote(a.dtype(), b.dtype())))?)
 }
@@ -49,7 +49,7 @@ pub fn cosine(a: &Tensor, b: &Tensor, axis: i64) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::samples::t;
+    use crate::tensor::fixture::t;
 
     fn f64s(t: Result<Tensor>) -> Vec<f64> {
         element::floats(&t.unwrap()).unwrap()

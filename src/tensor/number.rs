@@ -1,12 +1,12 @@
 //! A plain number as scripts write it, and an operand that is a number or a tensor.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{dtype, element};
 use crate::bail;
 use crate::base::Result;
 
-/// A number without a dtype: integers stay integers until a float comes near.
+/// A number without a dtype: an integer or a float.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     Int(i64),
@@ -21,11 +21,11 @@ impl Number {
         }
     }
 
-    /// The whole number that this is, if it is one that fits.
+    /// The value as an integer, if it is one that fits.
     pub fn as_int(self) -> Option<i64> {
         match self {
             Number::Int(value) => Some(value),
-            // 2^63 is the first float past the end; the comparison also turns NaN away.
+            // 2^63 is the first float that does not fit; the comparison is false for NaN.
             Number::Float(value) if value.fract() == 0.0 && value.abs() < 9.223_372_036_854_776e18 => {
                 Some(value as i64)
             }
@@ -67,8 +67,8 @@ impl From<f64> for Number {
     }
 }
 
-/// One side of an operation. Numbers are weak: they take on the dtype of the tensor beside them, except that a float
-/// beside an integer tensor makes the result f32.
+/// An operand of an operation. Numbers are weak: they take the dtype of the tensor, except that a float with an integer
+/// tensor gives f32.
 #[derive(Debug, Clone)]
 pub enum Operand {
     Tensor(Tensor),
@@ -88,7 +88,7 @@ impl Operand {
         match (self, other) {
             (Operand::Tensor(a), Operand::Tensor(b)) => dtype::promote(a.dtype(), b.dtype()),
             (Operand::Tensor(t), Operand::Number(n)) | (Operand::Number(n), Operand::Tensor(t)) => {
-                dtype::with_number(t.dtype(), *n)
+                with_number(t.dtype(), *n)
             }
             (Operand::Number(Number::Int(_)), Operand::Number(Number::Int(_))) => DType::I64,
             _ => DType::F32,
@@ -99,9 +99,26 @@ impl Operand {
     pub fn tensor(&self, dtype: DType, like: &Operand) -> Result<Tensor> {
         match (self, like) {
             (Operand::Tensor(t), _) => dtype::convert(t, dtype),
-            (Operand::Number(n), Operand::Tensor(near)) => element::scalar(*n, dtype, near.device()),
-            (Operand::Number(n), Operand::Number(_)) => element::scalar(*n, dtype, &candle_core::Device::Cpu),
+            (Operand::Number(n), Operand::Tensor(near)) => scalar(*n, dtype, near.device()),
+            (Operand::Number(n), Operand::Number(_)) => scalar(*n, dtype, &Device::Cpu),
         }
+    }
+}
+
+/// The dtype of a tensor's operation with a number, which is weak: only a float with integers changes it, to f32.
+fn with_number(of: DType, number: Number) -> DType {
+    match number {
+        Number::Float(_) if !dtype::is_float(of) => DType::F32,
+        _ => of,
+    }
+}
+
+/// A tensor without axes.
+pub(super) fn scalar(value: Number, to: DType, device: &Device) -> Result<Tensor> {
+    match value {
+        // Through i64, since a large integer is not exact in f64.
+        Number::Int(int) if !dtype::is_float(to) => dtype::cast(&element::int_tensor(vec![int], &[], device)?, to),
+        value => element::tensor(vec![value.as_f64()], &[], to, device),
     }
 }
 

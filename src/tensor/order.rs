@@ -1,6 +1,6 @@
-//! What depends on order: sorting, the k largest, where the extremes are, running sums.
+//! Sorting, top-k, argmin and argmax, cumulative sums.
 //!
-//! NaN comes last whichever way is sorted, and of equals the lower index first, so that results are the same everywhere.
+//! NaN is last in both directions, and of equal elements the lower index comes first, so that results are deterministic.
 
 use std::cmp::Ordering;
 
@@ -8,15 +8,43 @@ use candle_core::{DType, Tensor};
 use rayon::slice::ParallelSliceMut;
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::{axes, dtype, gather, rows};
+use super::{axes, dtype, gather, walk};
 use crate::bail;
 use crate::base::Result;
 
-/// Which way numbers run.
+/// The direction of sorting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     Ascending,
     Descending,
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SortOptions {
+        /// Whether the largest comes first.
+        descending: bool = false;
+    }
+}
+
+impl SortOptions {
+    pub fn direction(&self) -> Direction {
+        if self.descending { Direction::Descending } else { Direction::Ascending }
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct TopkOptions {
+        /// Whether to take the largest, and not the smallest.
+        largest: bool = true;
+    }
+}
+
+impl TopkOptions {
+    pub fn direction(&self) -> Direction {
+        if self.largest { Direction::Descending } else { Direction::Ascending }
+    }
 }
 
 /// The order of two elements, NaN after all others.
@@ -29,18 +57,18 @@ fn compare<T: Element>(a: T, b: T, direction: Direction) -> Ordering {
     }
 }
 
-/// The positions along an axis in the order of their elements.
+/// The indices that sort a tensor along an axis.
 pub fn argsort(t: &Tensor, axis: i64, direction: Direction) -> Result<Tensor> {
     leading(t, axis, None, direction)
 }
 
-/// The elements along an axis in order, and where they stood.
+/// The elements sorted along an axis, and their indices.
 pub fn sort(t: &Tensor, axis: i64, direction: Direction) -> Result<(Tensor, Tensor)> {
     let order = argsort(t, axis, direction)?;
     Ok((gathered(t, axis, &order)?, order))
 }
 
-/// The k first in order along an axis (the largest where descending), and where they stood.
+/// The first k elements in order along an axis (the largest if descending), and their indices.
 pub fn topk(t: &Tensor, k: usize, axis: i64, direction: Direction) -> Result<(Tensor, Tensor)> {
     let len = t.dims().get(axes::axis(axis, t.rank())?).copied().unwrap_or_default();
     if k > len {
@@ -57,23 +85,23 @@ fn gathered(t: &Tensor, axis: i64, order: &Tensor) -> Result<Tensor> {
 fn leading(t: &Tensor, axis: i64, k: Option<usize>, direction: Direction) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     element::room(t.dims(), DType::I64)?;
-    // The elements of a row travel with their positions.
+    // The elements of a row are sorted with their indices.
     element::room_for_rows(t.dims()[axis], 2 * size_of::<i64>())?;
     let work = element::workable(t)?;
     let k = k.unwrap_or(t.dims()[axis]);
     let (order, mut dims) =
-        dispatch!(work.dtype(), T => rows::along::<T, _>(&work, axis, |row| first(row, k, direction)))?;
-    // Without rows there is none to take the length from.
+        dispatch!(work.dtype(), T => walk::along::<T, _>(&work, axis, |row| first(row, k, direction)))?;
+    // Without rows the length is not known from them.
     dims[t.rank() - 1] = k;
-    rows::back(&element::int_tensor(order, &dims, t.device())?, axis)
+    walk::back(&element::int_tensor(order, &dims, t.device())?, axis)
 }
 
-/// The positions of the first k of a row in order.
+/// The indices of the first k elements of a row in order.
 fn first<T: Element>(row: &[T], k: usize, direction: Direction) -> Vec<i64> {
     if k == 0 {
         return Vec::new();
     }
-    // The elements travel with their positions, so that comparing two does not look all over memory.
+    // The elements are sorted with their indices, so that a comparison reads neighbouring memory.
     let mut pairs: Vec<(T, i64)> = row.iter().copied().zip(0..).collect();
     let by = |a: &(T, i64), b: &(T, i64)| compare(a.0, b.0, direction).then(a.1.cmp(&b.1));
     if k < pairs.len() {
@@ -89,8 +117,8 @@ fn first<T: Element>(row: &[T], k: usize, direction: Direction) -> Vec<i64> {
     pairs.into_iter().map(|(_, position)| position).collect()
 }
 
-/// Where the largest (descending) or smallest (ascending) element stands, along one axis or, without one, in the flat
-/// tensor. The first NaN wins, as it does in the extremes themselves.
+/// The index of the largest (descending) or smallest (ascending) element, along one axis or, without one, in the
+/// flattened tensor. If there is NaN, it is the index of the first.
 pub fn arg_extreme(t: &Tensor, axis: Option<i64>, keepdim: bool, direction: Direction) -> Result<Tensor> {
     let over = match axis {
         Some(axis) => vec![axes::axis(axis, t.rank())?],
@@ -101,7 +129,7 @@ pub fn arg_extreme(t: &Tensor, axis: Option<i64>, keepdim: bool, direction: Dire
         bail!(Numeric, "expected elements to find the extreme of, found none: shape {:?}", t.dims());
     }
     let work = element::workable(t)?;
-    let found = dispatch!(work.dtype(), T => rows::each::<T, _>(&work, &over, |row| extreme(row, direction)))?;
+    let found = dispatch!(work.dtype(), T => walk::each::<T, _>(&work, &over, |row| extreme(row, direction)))?;
     element::int_tensor(found, &axes::reduced(t.dims(), &over, keepdim), t.device())
 }
 
@@ -118,7 +146,7 @@ fn extreme<T: Element>(row: &[T], direction: Direction) -> i64 {
     best as i64
 }
 
-/// Running sums along an axis, added up in f64; those of integers are i64.
+/// Cumulative sums along an axis, computed in f64; of integers in i64.
 pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     if t.elem_count() == 0 {
@@ -131,18 +159,18 @@ pub fn cumsum(t: &Tensor, axis: i64) -> Result<Tensor> {
         return Ok(work.cumsum(axis)?);
     }
     let sums = if to == DType::I64 {
-        let (sums, dims) = rows::along::<i64, _>(&work, axis, |row| running(row, 0_i64, |sum, x| sum.checked_add(x)))?;
+        let (sums, dims) = walk::along::<i64, _>(&work, axis, |row| running(row, 0_i64, |sum, x| sum.checked_add(x)))?;
         match sums.into_iter().collect::<Option<Vec<_>>>() {
             Some(sums) => element::int_tensor(sums, &dims, t.device())?,
-            None => bail!(Numeric, "a running sum does not fit i64"),
+            None => bail!(Numeric, "a cumulative sum does not fit i64"),
         }
     } else {
-        let (sums, dims) = dispatch!(to, T => rows::along::<T, _>(&work, axis, |row| {
+        let (sums, dims) = dispatch!(to, T => walk::along::<T, _>(&work, axis, |row| {
             running(row, 0.0, |sum, x| Some(sum + x.float()))
         }))?;
         element::tensor(sums.into_iter().flatten().collect(), &dims, to, t.device())?
     };
-    rows::back(&sums, axis)
+    walk::back(&sums, axis)
 }
 
 fn running<T: Element, S: Copy>(row: &[T], zero: S, add: impl Fn(S, T) -> Option<S>) -> Vec<Option<S>> {
@@ -159,7 +187,7 @@ fn running<T: Element, S: Copy>(row: &[T], zero: S, add: impl Fn(S, T) -> Option
 mod tests {
     use super::Direction::*;
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::fixture::{f64s, t};
     use proptest::prelude::*;
 
     #[test]

@@ -1,15 +1,64 @@
 //! Reductions over chosen axes: sums, moments, extremes, norms, quantiles.
 //!
-//! Sums are added up in f64 and in a fixed order, so that they are the same on any number of threads and ten million
-//! ones give ten million. NaN goes through: it makes sums, extremes and quantiles NaN.
+//! Sums are computed in f64 and in a fixed order, so that they are the same on any number of threads, and ten million ones
+//! give ten million. Sums, extremes and quantiles of NaN are NaN.
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::element::{self, BLOCK, Element, dispatch};
-use super::{Number, axes, dtype, rows};
+use super::{Number, axes, dtype, walk};
 use crate::base::Result;
+use crate::base::options::{Plain, Setting};
 use crate::{bail, err};
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct KeepdimOptions {
+        /// Whether reduced axes are kept, with size 1.
+        keepdim: bool = false;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct CorrectionOptions {
+        /// What is subtracted from the number of observations; 0 gives the population's variance.
+        correction: f64 = 1.0 => at_least(0.0);
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NormOptions {
+        /// The power; with 1 the norm is the sum of absolute values, with 0 the number of elements that are not 0, with
+        /// "inf" the largest absolute value.
+        p: NormPower = NormPower(2.0);
+    }
+}
+
+/// The power of a norm: a number, or "inf".
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormPower(pub f64);
+
+impl Setting for NormPower {
+    const CHOICES: &'static [&'static str] = &["inf"];
+
+    fn wanted() -> String {
+        "a number or \"inf\"".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) => (text == "inf").then_some(Self(f64::INFINITY)),
+            number => f64::of(number).map(Self),
+        }
+    }
+
+    fn written(&self) -> String {
+        self.0.written()
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reduction {
@@ -25,7 +74,7 @@ pub enum Reduction {
     },
     Min,
     Max,
-    /// Whether some element is not 0.
+    /// Whether any element is not 0.
     Any,
     All,
     /// (sum |x|^p)^(1/p); for p = 0 the count of what is not 0, for infinity the largest |x|.
@@ -44,7 +93,7 @@ pub enum Reduction {
 
 use Reduction::*;
 
-/// The reduction as a tensor. Sums of integers are i64, extremes keep the dtype, the rest of integers is f32.
+/// The reduction as a tensor. Sums of integers are i64, extremes keep the dtype, all others of integers are f32.
 pub fn reduce(t: &Tensor, how: Reduction, over: Option<&[i64]>, keepdim: bool) -> Result<Tensor> {
     let over = axes::axes(over, t.rank())?;
     check(t, how, &over)?;
@@ -89,7 +138,7 @@ fn result_dtype(of: DType, how: Reduction) -> DType {
     }
 }
 
-/// Refuses what has no answer: the mean of nothing, a variance of one, a quantile beyond 1.
+/// Refuses what is undefined: the mean of no elements, the variance of one, a quantile above 1.
 fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
     let count: usize = over.iter().map(|a| t.dims()[*a]).product();
     let answers_for_nothing = matches!(how, Sum | Prod | Any | All | Norm { .. });
@@ -115,7 +164,7 @@ fn check(t: &Tensor, how: Reduction, over: &[usize]) -> Result<()> {
 }
 
 fn integers(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<i64>> {
-    let rows = dispatch!(t.dtype(), T => rows::each::<T, _>(t, over, |row| {
+    let rows = dispatch!(t.dtype(), T => walk::each::<T, _>(t, over, |row| {
         let mut ints = row.iter().map(|x| x.int());
         match how {
             Sum => i64::try_from(ints.map(i128::from).sum::<i128>()).ok(),
@@ -131,7 +180,7 @@ fn integers(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<i64>> {
 
 fn floats(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Vec<f64>> {
     let t = element::workable(t)?;
-    dispatch!(t.dtype(), T => rows::each::<T, _>(&t, over, |row| one(row, how)))
+    dispatch!(t.dtype(), T => walk::each::<T, _>(&t, over, |row| one(row, how)))
 }
 
 fn one<T: Element>(row: &[T], how: Reduction) -> f64 {
@@ -153,7 +202,7 @@ fn one<T: Element>(row: &[T], how: Reduction) -> f64 {
     }
 }
 
-/// The sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order never depends on threads.
+/// The sum of `f` over a row: in blocks of fixed size, each in eight lanes, so that the order does not depend on threads.
 fn total<T: Element>(row: &[T], f: impl Fn(f64) -> f64 + Sync) -> f64 {
     let block = |block: &[T]| {
         let mut lanes = [0.0; 8];
@@ -202,7 +251,7 @@ fn norm<T: Element>(row: &[T], p: f64) -> f64 {
 
 fn log_sum_exp<T: Element>(row: &[T]) -> f64 {
     let most = row.iter().map(|x| x.float()).fold(f64::NEG_INFINITY, f64_max);
-    // Infinite either way, or NaN: then it is the answer, and subtracting it would make NaN.
+    // If it is infinite or NaN, it is the result, and subtracting it would give NaN.
     if most.is_finite() { most + total(row, |x| (x - most).exp()).ln() } else { most }
 }
 
@@ -222,7 +271,7 @@ fn quantile<T: Element>(row: &[T], q: f64) -> f64 {
     }
 }
 
-/// The same made of operations that candle can differentiate, for tensors that gradients are asked of.
+/// The same with operations that candle can differentiate, for tensors that track gradients.
 fn differentiable(t: &Tensor, how: Reduction, over: &[usize]) -> Result<Option<Tensor>> {
     let work = if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     let t = dtype::convert(t, work)?;

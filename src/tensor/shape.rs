@@ -1,4 +1,4 @@
-//! The same elements in another shape or order: reshape, permute, join, cut, repeat, roll, flip, triangles, diagonals.
+//! Reshape, permute, concatenate, split, repeat, roll, flip, triangles, diagonals.
 
 use candle_core::{DType, Tensor};
 
@@ -6,7 +6,7 @@ use super::{axes, dtype, element, index};
 use crate::base::{Result, memory};
 use crate::{bail, err};
 
-/// Another shape with as many elements; one size may be -1 and is worked out.
+/// Another shape with as many elements; one size may be -1 and is inferred.
 pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     let count = t.elem_count();
     let open: Vec<usize> = (0..sizes.len()).filter(|i| sizes[*i] == -1).collect();
@@ -25,7 +25,7 @@ pub fn reshape(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     Ok(t.reshape(axes::shape(&dims)?)?)
 }
 
-/// The axes in another order.
+/// Reorders the axes.
 pub fn permute(t: &Tensor, order: &[i64]) -> Result<Tensor> {
     let found = order.iter().map(|a| axes::axis(*a, t.rank())).collect::<Result<Vec<_>>>()?;
     if axes::axes(Some(order), t.rank())?.len() != t.rank() {
@@ -34,12 +34,12 @@ pub fn permute(t: &Tensor, order: &[i64]) -> Result<Tensor> {
     Ok(t.permute(found)?)
 }
 
-/// Two axes exchanged.
+/// Swaps two axes.
 pub fn transpose(t: &Tensor, a: i64, b: i64) -> Result<Tensor> {
     Ok(t.transpose(axes::axis(a, t.rank())?, axes::axis(b, t.rank())?)?)
 }
 
-/// Without axes of size 1: all such, or those given.
+/// Removes axes of size 1: all of them, or those given.
 pub fn squeeze(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     let chosen = match given {
         None => (0..t.rank()).filter(|a| t.dims()[*a] == 1).collect(),
@@ -51,12 +51,12 @@ pub fn squeeze(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     Ok(t.reshape(axes::reduced(t.dims(), &chosen, false))?)
 }
 
-/// A new axis of size 1 before `axis`; -1 puts it last.
+/// Adds an axis of size 1 before `axis`; -1 adds it at the end.
 pub fn unsqueeze(t: &Tensor, axis: i64) -> Result<Tensor> {
     Ok(t.unsqueeze(axes::axis(axis, t.rank() + 1)?)?)
 }
 
-/// The axes from `first` to `last` as one.
+/// Flattens the axes from `first` to `last`.
 pub fn flatten(t: &Tensor, first: i64, last: i64) -> Result<Tensor> {
     if t.rank() == 0 {
         return Ok(t.reshape(1)?);
@@ -68,7 +68,7 @@ pub fn flatten(t: &Tensor, first: i64, last: i64) -> Result<Tensor> {
     Ok(t.flatten(first, last)?)
 }
 
-/// Axes of size 1 stretched, and new ones put in front; -1 keeps a size. Nothing is copied.
+/// Broadcasts to a shape without a copy; -1 keeps a size.
 pub fn expand(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     let misfit = || err!(Shape, "expected a shape that {:?} can be expanded to, found {sizes:?}", t.dims());
     let ahead = sizes.len().checked_sub(t.rank()).ok_or_else(misfit)?;
@@ -84,7 +84,7 @@ pub fn expand(t: &Tensor, sizes: &[i64]) -> Result<Tensor> {
     Ok(t.broadcast_as(dims)?)
 }
 
-/// The whole tensor repeated along each axis; more counts than axes put new axes in front.
+/// Repeats the tensor along each axis; more counts than axes add axes in front.
 pub fn repeat(t: &Tensor, counts: &[i64]) -> Result<Tensor> {
     let counts = axes::shape(counts)?;
     let Some(ahead) = counts.len().checked_sub(t.rank()) else {
@@ -93,7 +93,7 @@ pub fn repeat(t: &Tensor, counts: &[i64]) -> Result<Tensor> {
     let mut repeated = t.reshape([vec![1; ahead], t.dims().to_vec()].concat())?;
     for (axis, count) in counts.iter().enumerate() {
         let size = repeated.dims()[axis];
-        // Each axis is stretched beside a new one of the count's size, and both are joined.
+        // Each axis is broadcast with a new one of the count's size, and both are flattened.
         let mut dims = repeated.dims().to_vec();
         dims.insert(axis, *count);
         element::room(&dims, t.dtype())?;
@@ -105,7 +105,7 @@ pub fn repeat(t: &Tensor, counts: &[i64]) -> Result<Tensor> {
     Ok(repeated)
 }
 
-/// Joined along an axis that all have; dtypes are promoted.
+/// Concatenates along an axis; dtypes are promoted.
 pub fn cat(parts: &[Tensor], axis: i64) -> Result<Tensor> {
     let (parts, first) = promoted(parts)?;
     let axis = axes::axis(axis, first.len())?;
@@ -123,7 +123,7 @@ pub fn cat(parts: &[Tensor], axis: i64) -> Result<Tensor> {
     Ok(Tensor::cat(&filled, axis)?)
 }
 
-/// Joined along a new axis; all shapes must be equal.
+/// Stacks along a new axis; all shapes must be equal.
 pub fn stack(parts: &[Tensor], axis: i64) -> Result<Tensor> {
     let (parts, first) = promoted(parts)?;
     if let Some(odd) = parts.iter().find(|p| p.dims() != first) {
@@ -141,10 +141,10 @@ fn promoted(parts: &[Tensor]) -> Result<(Vec<Tensor>, Vec<usize>)> {
     Ok((parts, first.dims().to_vec()))
 }
 
-/// About what one more view of a tensor takes.
+/// Approximate bytes of a view of a tensor.
 const PIECE: u128 = 512;
 
-/// Cut into pieces of these sizes along an axis.
+/// Splits into pieces of these sizes along an axis.
 pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     let axis = axes::axis(axis, t.rank())?;
     let sizes = axes::shape(sizes)?;
@@ -162,7 +162,7 @@ pub fn split(t: &Tensor, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
     sizes.iter().map(|len| cut(*len)).collect()
 }
 
-/// The sizes of pieces of `size` each, the last one perhaps smaller.
+/// The sizes of pieces of `size` each; the last one may be smaller.
 pub fn even_sizes(t: &Tensor, size: i64, axis: i64) -> Result<Vec<i64>> {
     let len = t.dims()[axes::axis(axis, t.rank())?] as i64;
     if size < 1 {
@@ -175,10 +175,10 @@ pub fn even_sizes(t: &Tensor, size: i64, axis: i64) -> Result<Vec<i64>> {
     Ok(sizes)
 }
 
-/// What one position of a new order takes: as it is worked out, and as it is looked up.
+/// Bytes for each index of a new order: while it is computed, and while it is used.
 const ORDER: usize = 2 * size_of::<usize>();
 
-/// Entries moved along an axis; what leaves one end comes in at the other.
+/// Rolls the entries along an axis; those beyond the end come back at the start.
 pub fn roll(t: &Tensor, by: i64, axis: i64) -> Result<Tensor> {
     let axis = axes::axis(axis, t.rank())?;
     let len = t.dims()[axis] as i64;
@@ -192,7 +192,7 @@ pub fn roll(t: &Tensor, by: i64, axis: i64) -> Result<Tensor> {
     index::take(t, &order, axis)
 }
 
-/// Entries in reverse order along these axes.
+/// Reverses the entries along these axes.
 pub fn flip(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     axes::axes(given, t.rank())?.into_iter().try_fold(t.clone(), |flipped, axis| {
         element::room_for_rows(t.dims()[axis], ORDER)?;
@@ -201,12 +201,12 @@ pub fn flip(t: &Tensor, given: Option<&[i64]>) -> Result<Tensor> {
     })
 }
 
-/// What lies on and below the diagonal of the last two axes; the rest is 0. `diagonal` moves it right, or left below 0.
+/// The lower triangle of the last two axes, the diagonal included; the rest is 0. `diagonal` shifts it to the right.
 pub fn tril(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     triangle(t, |row, column| column - row <= diagonal)
 }
 
-/// What lies on and above the diagonal of the last two axes; the rest is 0.
+/// The upper triangle of the last two axes, the diagonal included; the rest is 0.
 pub fn triu(t: &Tensor, diagonal: i64) -> Result<Tensor> {
     triangle(t, |row, column| column - row >= diagonal)
 }

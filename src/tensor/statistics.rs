@@ -9,7 +9,23 @@ use crate::bail;
 use crate::base::results::Histogram;
 use crate::base::{Result, memory};
 
-/// The covariances of the columns of a matrix, whose rows are observations:
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HistogramOptions {
+        /// The lower and the upper bound.
+        range: Option<[f64; 2]> = None => usually("from the smallest to the largest element");
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct BincountOptions {
+        /// The smallest number of counts.
+        length: usize = 0;
+    }
+}
+
+/// The covariance matrix of the columns of a matrix whose rows are observations:
 /// sum (x - mean x)(y - mean y) / (n - correction).
 pub fn covariance(t: &Tensor, correction: f64) -> Result<Tensor> {
     let (centred, count) = centred(t)?;
@@ -23,7 +39,7 @@ pub fn covariance(t: &Tensor, correction: f64) -> Result<Tensor> {
     Ok((products / (count as f64 - correction))?.to_dtype(dtype::float_for(t.dtype()))?)
 }
 
-/// Pearson's correlations of the columns of a matrix, whose rows are observations; NaN for a column that is constant.
+/// Pearson correlations of the columns of a matrix whose rows are observations; NaN for a constant column.
 pub fn correlation(t: &Tensor) -> Result<Tensor> {
     let (centred, _) = centred(t)?;
     let products = matmul::matmul(&centred.transpose(0, 1)?, &centred)?;
@@ -32,7 +48,7 @@ pub fn correlation(t: &Tensor) -> Result<Tensor> {
     Ok(element::map(&correlations, |r| r.clamp(-1.0, 1.0))?.to_dtype(dtype::float_for(t.dtype()))?)
 }
 
-/// Pearson's correlation of two vectors.
+/// The Pearson correlation of two vectors.
 pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<f64> {
     if a.rank() != 1 || a.dims() != b.dims() {
         bail!(Shape, "expected two vectors of the same length, found shapes {:?} and {:?}", a.dims(), b.dims());
@@ -41,7 +57,7 @@ pub fn correlation_of(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok(element::floats(&correlation(&pair)?)?[1])
 }
 
-/// The columns without their means, in f64, and the number of rows.
+/// The centred columns, in f64, and the number of rows.
 fn centred(t: &Tensor) -> Result<(Tensor, usize)> {
     let &[rows, columns] = t.dims() else {
         bail!(Shape, "expected a matrix with observations as rows, found shape {:?}", t.dims());
@@ -55,8 +71,8 @@ fn centred(t: &Tensor) -> Result<(Tensor, usize)> {
     Ok((arithmetic::sub(&wide.into(), &means.into())?, rows))
 }
 
-/// How many elements fall between edges that are evenly spaced over `range`, or over all finite elements. The last bin
-/// includes its upper edge; NaN, infinities and what lies outside are not counted.
+/// A histogram with evenly spaced bins over `range`, or over all finite elements. The last bin includes its upper edge;
+/// NaN, infinities and elements outside the range are not counted.
 pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<Histogram> {
     if bins == 0 {
         bail!(Argument, "expected at least one bin, found 0");
@@ -81,7 +97,7 @@ pub fn histogram(t: &Tensor, bins: usize, range: Option<(f64, f64)>) -> Result<H
     Ok(Histogram { edges, counts })
 }
 
-/// The least and greatest finite element; a span without width, or none, is widened to 1.
+/// The smallest and largest finite element; an empty range is widened to 1.
 fn span(t: &Tensor) -> Result<(f64, f64)> {
     let t = element::workable(t)?;
     let (low, high) = dispatch!(t.dtype(), T => element::with_slice::<T, _>(&t, |x| {
@@ -95,7 +111,7 @@ fn span(t: &Tensor) -> Result<(f64, f64)> {
     })
 }
 
-/// How often each of 0, 1, 2, .. comes among the elements, up to the largest, and at least up to `length` - 1.
+/// How often each of 0, 1, 2, .. occurs, up to the largest element, and at least up to `length` - 1.
 pub fn bincount(t: &Tensor, length: usize) -> Result<Tensor> {
     let values = element::ints(t)?;
     if let Some(negative) = values.iter().find(|v| **v < 0) {
@@ -110,7 +126,7 @@ pub fn bincount(t: &Tensor, length: usize) -> Result<Tensor> {
     element::int_tensor(counts, &[most], t.device())
 }
 
-/// The distinct elements in order, and how often each comes; all NaN count as one, which is last.
+/// The distinct elements in order, and how often each occurs; all NaN count as one, which is last.
 pub fn unique(t: &Tensor) -> Result<(Tensor, Tensor)> {
     let (sorted, _) = super::order::sort(&t.flatten_all()?, 0, super::order::Direction::Ascending)?;
     let work = element::workable(&sorted)?;
@@ -137,7 +153,7 @@ pub fn quantiles(t: &Tensor, qs: &[f64], over: Option<&[i64]>, keepdim: bool) ->
     shape::stack(&each, 0)
 }
 
-/// What a card says about the numbers of a tensor. Moments and extremes are of the finite ones alone.
+/// The statistics on a card of a tensor. Moments and extremes are of the finite elements only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     pub finite: usize,
@@ -146,7 +162,7 @@ pub struct Summary {
     pub min: f64,
     pub max: f64,
     pub mean: f64,
-    /// With n in the denominator, so that one number has a deviation of 0.
+    /// With n in the denominator, so that it is 0 for one number.
     pub std: f64,
 }
 
@@ -156,7 +172,7 @@ pub fn summary(t: &Tensor) -> Result<Summary> {
 }
 
 fn summarised<T: Element>(x: &[T]) -> Summary {
-    // Sums by blocks, so that the error stays small in long tensors.
+    // Sums by blocks, so that the rounding error stays small in long tensors.
     let total = |f: &mut dyn FnMut(f64) -> f64| -> f64 {
         x.chunks(BLOCK).map(|block| block.iter().map(|x| f(x.float())).sum::<f64>()).sum()
     };
@@ -181,7 +197,7 @@ fn summarised<T: Element>(x: &[T]) -> Summary {
 mod tests {
     use super::super::create;
     use super::*;
-    use crate::tensor::samples::{f64s, t};
+    use crate::tensor::fixture::{f64s, t};
 
     #[test]
     fn covariance_and_correlation() {

@@ -8,7 +8,7 @@ use crate::circuit::selection::ranking;
 use crate::features::Survey;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
-use crate::model::hooks::{Action, Bound, Source};
+use crate::model::hooks::{Action, Bound, PatchSource};
 use crate::tensor::{DType, Tensor, normalise};
 
 const TOKENS: [u32; 2] = [0, 2];
@@ -51,7 +51,7 @@ fn plainly(model: &Model, saes: &[Sae], selection: &Selection, due: &Due, set: O
             let which = Which::AllBut(kept.clone());
             let means = which.indices(FEATURES).unwrap().into_iter().map(|f| selection.means[level][f as usize]);
             let means = Tensor::new(means.collect::<Vec<f32>>(), model.decoder.device()).unwrap();
-            let action = Action::Patch(Source::Tensor(means));
+            let action = Action::Patch(PatchSource::Tensor(means));
             let hook = OnFeatures::new(saes[level].clone(), &which, rest, Box::new(action.begin())).unwrap();
             hooks.push(hook.at(model.decoder.config(), &format!("resid_post.{level}"), None).unwrap());
         }

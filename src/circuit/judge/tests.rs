@@ -11,7 +11,7 @@ use crate::data::{Text, text};
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
 use crate::model::batch::Batch;
-use crate::model::hooks::{Action, Bound, Source};
+use crate::model::hooks::{Action, Bound, PatchSource};
 use crate::model::run::{Ask, Run as Whole};
 use crate::sae::splice::Rest;
 use crate::tensor::{Tensor, normalise};
@@ -65,7 +65,7 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
                         (survey.dictionaries[level][feature as usize].sum / survey.positions as f64) as f32
                     });
                 let means = Tensor::new(means.collect::<Vec<f32>>(), model.decoder.device()).unwrap();
-                (which, *rest, Action::Patch(Source::Tensor(means)))
+                (which, *rest, Action::Patch(PatchSource::Tensor(means)))
             }
         };
         let hook = OnFeatures::new(saes[level].clone(), &which, rest, Box::new(action.begin())).unwrap();

@@ -6,7 +6,7 @@ use super::Logits;
 use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
-use crate::model::hooks::{At, Hooks, Picked, fit};
+use crate::model::hooks::{At, Hooks, Picked, checks};
 use crate::model::site::{Kind, Site};
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
@@ -81,7 +81,7 @@ impl Flow<'_> {
         };
         match self.hooks.on(&at, &x)? {
             Some(changed) => {
-                fit::same_form(&site, &x, &changed)?;
+                checks::same_form(&site, &x, &changed)?;
                 Ok(changed)
             }
             None => Ok(x),

@@ -1,4 +1,4 @@
-//! The hooks that need no code of the user's: zero, mean, patch, add, scale.
+//! The hooks without a function of the user: zero, mean, patch, add, scale.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +10,20 @@ use crate::model::site::{Heads, Place};
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct MeanOptions {
+        /// Whether the mean is over texts, at each position, and not over all positions.
+        by_position: bool = false;
+    }
+}
+
 /// Where the values of a patch come from.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum PatchSource {
     /// Another run: the same place at the same positions.
     Cache(Arc<Cache>),
-    /// Values of the part's own shape, or one that broadcasts to it.
+    /// Values of the shape of the part, or one that broadcasts to it.
     Tensor(Tensor),
 }
 
@@ -28,7 +36,7 @@ pub enum Action {
         cache: Arc<Cache>,
         by_position: bool,
     },
-    Patch(Source),
+    Patch(PatchSource),
     /// x + scale * vector
     Add {
         vector: Tensor,
@@ -38,7 +46,7 @@ pub enum Action {
     Scale(f64),
 }
 
-/// An action at work: means are computed once a place.
+/// A running action; means are computed once for each place.
 #[derive(Debug)]
 pub struct Acting {
     action: Action,
@@ -57,8 +65,8 @@ impl Edit for Acting {
             Action::Zero => x.zeros_like()?,
             Action::Scale(factor) => (x * *factor)?,
             Action::Add { vector, scale } => (x + (stretched(place, vector, x)? * *scale)?)?,
-            Action::Patch(Source::Tensor(values)) => stretched(place, values, x)?,
-            Action::Patch(Source::Cache(cache)) => {
+            Action::Patch(PatchSource::Tensor(values)) => stretched(place, values, x)?,
+            Action::Patch(PatchSource::Cache(cache)) => {
                 let whole = (cache.at(place)?, cache.lengths());
                 let part = same_positions(at, place, cache, whole, positions)?;
                 stretched(place, &part, x)?
@@ -69,7 +77,7 @@ impl Edit for Acting {
                     None => cache.mean(place, *by_position)?,
                 };
                 self.means.insert(place, mean.clone());
-                // At each position it is over the texts that reach so far.
+                // At each position the mean is over the texts that are long enough.
                 let longest = cache.lengths().iter().copied().max().unwrap_or(0);
                 let mean = match by_position {
                     true => same_positions(at, place, cache, (mean, &[longest]), positions)?,
@@ -108,7 +116,7 @@ fn same_positions(
         None if at.columns.start > 0 && at.gap.is_some() => {
             return Err(err!(
                 Argument,
-                "texts of different lengths go on at different positions, and a patch from a cache has one for all"
+                "texts of different lengths continue at different positions, and a cache has the same for all"
             )
             .hint("choose positions with #{ pos: [..] }, or continue the texts one by one"));
         }
@@ -123,8 +131,8 @@ fn same_positions(
     Ok(recorded.contiguous()?.index_select(&columns, axis)?)
 }
 
-/// The column of a position in what was recorded, if every text of this pass that has the position had it there, too:
-/// what stands in a cache behind the end of a text means nothing.
+/// The column of a position in the cache, if every text of this pass that has the position has it there, too: behind the
+/// end of a text, a cache has only padding.
 fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Result<Option<usize>> {
     if let Some(kept) = cache.positions() {
         return Ok(kept.iter().position(|other| *other == position));
@@ -132,10 +140,7 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
     let shortest = lengths.iter().copied().min().unwrap_or(0);
     let Ok(place) = usize::try_from(position) else {
         if cache.lengths().iter().any(|length| *length != shortest) {
-            bail!(
-                Argument,
-                "position {position} of the cache is another one in each of its texts: patch them one by one"
-            );
+            bail!(Argument, "position {position} differs between the texts of the cache: patch them one by one");
         }
         return Ok(usize::try_from(position + shortest as i64).ok());
     };
@@ -144,7 +149,7 @@ fn recorded_at(at: &At, cache: &Cache, lengths: &[usize], position: i64) -> Resu
     Ok(Some(place).filter(|place| (0..rows).all(|row| *place >= at.read(row) || *place < length(row))))
 }
 
-/// What positions a cache has, in words.
+/// The positions of a cache, in words.
 fn extent(cache: &Cache) -> String {
     match (cache.positions(), cache.lengths()) {
         (Some(kept), _) => format!("it holds {kept:?}"),
@@ -175,7 +180,7 @@ mod tests {
         model.cache(&batch, Ask { hooks, places: select(model.config(), SITE)?, positions }, &Task::default())
     }
 
-    /// What flows in a run into which a cache was patched.
+    /// The activations of a run that a cache was patched into.
     fn patched(model: &Decoder, rows: &[&[u32]], action: Action, positions: Option<Vec<i64>>) -> Result<Tensor> {
         let hook = Bound::new(model.config(), SITE, None, positions, Box::new(action.begin()))?;
         recorded(model, rows, None, vec![hook])?.get(SITE)
@@ -189,7 +194,7 @@ mod tests {
     fn what_fills_up_a_shorter_text_is_never_patched_in() {
         let model = decoder(config(), DType::F32);
         let of = |rows: &[&[u32]]| Arc::new(recorded(&model, rows, None, vec![]).unwrap());
-        let patch = |cache: &Arc<Cache>| Action::Patch(Source::Cache(cache.clone()));
+        let patch = |cache: &Arc<Cache>| Action::Patch(PatchSource::Cache(cache.clone()));
         let ragged = of(&[&[1, 2, 3], &[4]]);
         let error = patched(&model, &[&[5, 6, 7], &[8, 9, 10]], patch(&ragged), None).unwrap_err();
         assert_eq!(error.message, "the cache has no position 1 of `mlp_out.1`: its texts have [3, 1] tokens");
@@ -204,7 +209,7 @@ mod tests {
     fn kept_positions_are_those_that_they_were() {
         let model = decoder(config(), DType::F32);
         let last = Arc::new(recorded(&model, &[&[1, 2, 3]], Some(vec![2]), vec![]).unwrap());
-        let patch = || Action::Patch(Source::Cache(last.clone()));
+        let patch = || Action::Patch(PatchSource::Cache(last.clone()));
         let error = patched(&model, &[&[5]], patch(), None).unwrap_err();
         assert_eq!(error.message, "the cache has no position 0 of `mlp_out.1`: it holds [2]");
         let found = patched(&model, &[&[5, 6, 7]], patch(), Some(vec![2])).unwrap();
@@ -225,13 +230,13 @@ mod tests {
         let model = decoder(config(), DType::F32);
         let cache = Arc::new(recorded(&model, &[&[1; 20]], None, vec![]).unwrap());
         let speak = |positions: Option<Vec<i64>>| {
-            let patch = Box::new(Action::Patch(Source::Cache(cache.clone())).begin());
+            let patch = Box::new(Action::Patch(PatchSource::Cache(cache.clone())).begin());
             let hook = Bound::new(model.config(), SITE, None, positions, patch).unwrap();
             let batch = Batch::new(vec![vec![1, 2, 3], vec![4]]).unwrap();
             let choice = Choice::greedy(3);
             model.generate(&batch, &choice, vec![hook], &mut |_, _| Ok(true), &Task::default())
         };
-        assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths go on"));
+        assert!(speak(None).unwrap_err().message.starts_with("texts of different lengths continue"));
         assert_eq!(speak(Some(vec![0])).unwrap()[0].len(), 3);
     }
 }

@@ -1,21 +1,32 @@
-//! Hooks in the order given, and a recorder after them.
+//! Hooks bound to a model, in the order given, and a recorder after them.
 
 use super::picked::Picked;
-use super::{At, Hooks, fit};
+use super::{At, Hooks, checks};
 use crate::base::Result;
 use crate::model::cache::Recorder;
 use crate::model::config::Config;
 use crate::model::site::{Place, Site, select};
 use crate::tensor::Tensor;
 
-/// What is done with the part of an activation that a hook means.
+crate::options! {
+    /// Which part of a site a hook acts on.
+    #[derive(Debug, Clone)]
+    pub struct HookOptions {
+        /// A position or several; negative ones count from the end of each text.
+        pos: Option<Vec<i64>> = None => usually("all");
+        /// A head or several, where the site has heads.
+        heads: Option<Vec<usize>> = None => usually("all");
+    }
+}
+
+/// What a hook does with its part of an activation.
 pub trait Edit {
-    /// The part in its new form, or nothing to leave it alone. `place` has the head, where one is meant; `positions` are
-    /// those of the hook that this pass computes.
+    /// The new values of the part, or none to leave it unchanged. `place` has the head, where the hook names one; `positions`
+    /// are those of the hook that this pass computes.
     fn edit(&mut self, at: &At, place: Place, positions: Option<&[i64]>, x: &Tensor) -> Result<Option<Tensor>>;
 }
 
-/// A hook tied to the places of one model.
+/// A hook bound to the places of one model.
 pub struct Bound<'a> {
     places: Vec<Place>,
     positions: Option<Vec<i64>>,
@@ -23,7 +34,7 @@ pub struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    /// `heads` names heads beside those of the site's own name.
+    /// `heads` names heads where the site names none.
     pub fn new(
         config: &Config,
         site: &str,
@@ -58,20 +69,20 @@ impl<'a> Bound<'a> {
             }
             let part = if picked.is_all() { x.clone() } else { picked.taken(x)? };
             let Some(edited) = self.edit.edit(at, *place, picked.positions(), &part)? else { continue };
-            fit::same_form(place, &part, &edited)?;
-            fit::no_new_nan(place, &part, &edited)?;
+            checks::same_form(place, &part, &edited)?;
+            checks::no_new_nan(place, &part, &edited)?;
             changed = Some(if picked.is_all() { edited } else { picked.put(x, edited)? });
         }
         Ok(changed)
     }
 }
 
-/// Hooks one after the other, then what records.
+/// Hooks one after the other, then the recorder.
 #[derive(Default)]
 pub struct Chain<'a> {
     pub hooks: Vec<Bound<'a>>,
     pub recorder: Option<Recorder>,
-    /// Whether nothing is wanted but what is recorded.
+    /// Whether only recorded activations are needed, so that the pass may end after the last of them.
     pub recording_only: bool,
 }
 

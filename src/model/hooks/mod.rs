@@ -1,8 +1,8 @@
-//! Hooks: what looks at activations while they flow, and may change them.
+//! Hooks: they see activations during a forward pass, and may change them.
 
 mod action;
 mod chain;
-pub mod fit;
+pub mod checks;
 mod picked;
 
 use std::ops::Range;
@@ -13,11 +13,11 @@ use crate::base::Result;
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
 
-pub use action::{Action, Source};
-pub use chain::{Bound, Chain, Edit};
+pub use action::{Action, MeanOptions, PatchSource};
+pub use chain::{Bound, Chain, Edit, HookOptions};
 pub use picked::{Picked, one_head};
 
-/// Where and when an activation flows.
+/// Which activation of which pass a hook is called with.
 #[derive(Debug, Clone)]
 pub struct At<'a> {
     pub site: Site,
@@ -25,9 +25,9 @@ pub struct At<'a> {
     pub batch: &'a Batch,
     /// The columns of the text that this pass computes: all of it, or one step of generation.
     pub columns: Range<usize>,
-    /// 0 for the text itself, 1 for the pass that reads the first generated token, and so on.
+    /// 0 for the prompt, 1 for the pass that reads the first generated token, and so on.
     pub step: usize,
-    /// Where shorter rows were filled up.
+    /// The padding of shorter rows.
     pub gap: Option<&'a Gap>,
     /// Whether more passes may follow this one.
     pub may_grow: bool,
@@ -53,18 +53,18 @@ impl At<'_> {
     }
 }
 
-/// Something that looks at the activations of a forward pass. A site that nobody wants is not materialised.
+/// Sees the activations of a forward pass. A site that is not wanted is not materialised.
 pub trait Hooks {
     fn wants(&self, site: Site) -> bool;
 
-    /// The activation of a wanted site; what is returned takes its place.
+    /// Called with the activation of a wanted site, which a returned tensor replaces.
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>>;
 
-    /// The last site that matters: nothing beyond it is computed. None for the whole model.
+    /// The last site that is needed: nothing after it is computed. None for the whole model.
     fn last(&self) -> Option<Site>;
 }
 
-/// Wants nothing, and lets the pass run to its end.
+/// No hooks: the pass runs to its end.
 pub struct NoHooks;
 
 impl Hooks for NoHooks {

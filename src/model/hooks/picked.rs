@@ -1,4 +1,4 @@
-//! Which part of an activation a hook means: some heads, some positions.
+//! The part of an activation that a hook acts on: some heads, some positions.
 
 use super::At;
 use crate::bail;
@@ -7,7 +7,7 @@ use crate::model::site::{Heads, Kind};
 use crate::tensor::Tensor;
 use crate::tensor::index::{self, Index};
 
-/// One head of a whole activation; the axis of heads goes away.
+/// One head of a whole activation, without the axis of heads.
 pub fn one_head(kind: Kind, x: &Tensor, head: usize) -> Result<Tensor> {
     match head_axis(kind) {
         Some(axis) => Ok(x.narrow(axis, head, 1)?.squeeze(axis)?),
@@ -28,14 +28,14 @@ fn position_axis(kind: Kind) -> usize {
     if kind.heads() == Heads::Square { 2 } else { 1 }
 }
 
-/// A part of the activation that flows at a site, within one pass.
+/// A part of the activation at a site, within one pass.
 #[derive(Debug)]
 pub struct Picked {
     kind: Kind,
     head: Option<usize>,
-    /// The columns of this pass that are meant, for each row; None for all.
+    /// The columns of this pass, for each row; None for all.
     columns: Option<Vec<Vec<usize>>>,
-    /// The positions that these columns are, as the hook names them.
+    /// The positions of these columns, as the hook names them.
     positions: Option<Vec<i64>>,
 }
 
@@ -65,17 +65,17 @@ impl Picked {
         self.positions.as_deref()
     }
 
-    /// Whether nothing of this pass is meant: a later step of generation, mostly.
+    /// Whether the pass has no such part, as most later steps of a generation.
     pub fn is_empty(&self) -> bool {
         self.columns.as_ref().is_some_and(|rows| rows.iter().all(Vec::is_empty))
     }
 
-    /// Whether all of it is meant.
+    /// Whether the part is the whole activation.
     pub fn is_all(&self) -> bool {
         self.head.is_none() && self.columns.is_none()
     }
 
-    /// The part. Rows of which different columns are meant are stacked again, so all have equally many.
+    /// The part. Rows with different columns are stacked again; all have equally many.
     pub fn taken(&self, x: &Tensor) -> Result<Tensor> {
         match &self.columns {
             None => index::get(x, &self.indices(x.rank(), None)),

@@ -1,6 +1,6 @@
 //! Hooks at some positions and heads: in gradients, and at every step of a generation.
 
-use super::{Action, Bound, Source};
+use super::{Action, Bound, PatchSource};
 use crate::base::{Task, random::stream};
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
@@ -23,7 +23,7 @@ fn gradients_pass_through_what_hooks_leave_and_end_at_what_they_replace() {
     let hooks = || {
         vec![
             hook(&model, "z.0", Some(&[1, 2]), &[0, -1], Action::Scale(-0.5)),
-            hook(&model, "resid_post.0", None, &[1], Action::Patch(Source::Tensor(given.clone()))),
+            hook(&model, "resid_post.0", None, &[1], Action::Patch(PatchSource::Tensor(given.clone()))),
         ]
     };
     let places = ["embed", "z.0", "z.0.2", "resid_post.0"].map(|name| select(model.config(), name).unwrap()[0]);

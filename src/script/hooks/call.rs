@@ -1,11 +1,11 @@
-//! Functions of a script called from within a run: hooks and metrics. What such a function throws comes out of the run
-//! as it was thrown, so that it is drawn under its own line.
+//! Functions of a script that are called during a run: hooks and metrics. What such a function throws leaves the run as it
+//! was thrown, so that it is drawn under its own line.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
-use super::hook::Function;
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::{At, Edit};
@@ -13,7 +13,7 @@ use crate::model::site::Place;
 use crate::script::value::{Fallible, described};
 use crate::tensor::Tensor;
 
-/// The calls back into the script that one native call makes.
+/// The callbacks into the script of one native call.
 pub struct Calls<'a> {
     ctx: &'a NativeCallContext<'a>,
     /// What a function threw; the core hears only that it failed.
@@ -42,6 +42,19 @@ impl<'a> Calls<'a> {
             (Err(_), Some(thrown)) => Err(thrown),
             (result, _) => Ok(result?),
         }
+    }
+}
+
+/// A function of the script, and whether it takes the activation only, which its first call finds out.
+#[derive(Clone)]
+pub struct Function {
+    function: FnPtr,
+    takes_one: Rc<Cell<bool>>,
+}
+
+impl From<FnPtr> for Function {
+    fn from(function: FnPtr) -> Self {
+        Self { function, takes_one: Rc::default() }
     }
 }
 

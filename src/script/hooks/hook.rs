@@ -1,37 +1,32 @@
-//! A hook as scripts hold it: what it does, where, and how it becomes part of a run.
+//! A hook as a value of scripts: what it does, where, and how it is bound to a model.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
-use rhai::{Array, Dynamic, FnPtr};
+use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
 
-use super::call::{Calling, Calls};
-use super::chosen::{Asked, Chosen};
+use super::call::{Calling, Calls, Function};
 use crate::base::{Result, Task};
 use crate::err;
+use crate::intervene::features::Which;
+use crate::intervene::{FeatureHook, FeatureHookOptions};
 use crate::model::Model;
-use crate::model::hooks::{Action, Bound, Edit, Source};
+use crate::model::hooks::{Action, Bound, Edit, HookOptions, PatchSource};
 use crate::report::Screen;
-use crate::sae::splice::Splice;
+use crate::report::symbols::count;
+use crate::sae::Sae;
+use crate::sae::splice::{Rest, Splice};
+use crate::script::features::Feature;
 use crate::script::options::OptionReader;
+use crate::script::sae::site_of;
 use crate::script::show::Handle;
 use crate::script::value::{Given, given, number_text};
 use crate::tensor::{DType, Tensor};
-
-/// A function of the script, and whether it takes the activation alone, which its first call finds out.
-#[derive(Clone)]
-pub struct Function {
-    pub function: FnPtr,
-    pub takes_one: Rc<Cell<bool>>,
-}
 
 /// What a hook does.
 #[derive(Clone)]
 pub enum What {
     Act(Action),
     Edit(Function),
-    /// A dictionary's reconstruction in the place of what flows.
+    /// Replaces the activations by a dictionary's reconstruction.
     Splice(Splice),
 }
 
@@ -39,8 +34,8 @@ pub enum What {
 pub struct Hook {
     what: What,
     site: String,
-    /// The features that it acts on, where these are not all that flows at the site.
-    features: Option<Chosen>,
+    /// The features that it acts on, where it does not act on the activations themselves.
+    features: Option<FeatureHook>,
     /// Where a spliced dictionary reads, if that is another site.
     reads: Option<String>,
     heads: Option<Vec<usize>>,
@@ -48,31 +43,31 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Reads the options that every hook has: `pos` and `heads`.
+    /// Reads the options that every hook has.
     pub fn new(what: What, site: &str, options: &mut OptionReader) -> Result<Self> {
-        let positions = options.get("pos", Given::integers)?;
-        let heads = options.get("heads", Given::sizes)?;
+        let HookOptions { pos: positions, heads } = options.declared()?;
         Ok(Self { what, site: site.into(), features: None, reads: None, heads, positions })
     }
 
-    /// The hook on a site, or on features, as the first argument of a call. It knows the options of both.
+    /// The hook on the site or the features in the first argument of a call, with the options of both.
     pub fn on(what: What, place: &Given, mut options: OptionReader, task: &Task) -> Result<Self> {
-        let asked = Asked::read(&mut options)?;
+        let on_features: FeatureHookOptions = options.declared()?;
         let hook = Self::new(what, "", &mut options)?;
         options.finish()?;
-        let Some(chosen) = asked.chosen(place)? else {
+        let Some(features) = features(place, &on_features)? else {
             let site = place.text().map_err(|_| place.refuse("a site, a feature or an array of features"))?;
             return Ok(Self { site, ..hook });
         };
         if hook.heads.is_some() {
             return Err(err!(Argument, "expected no `heads` where a hook acts on features")
-                .hint("a dictionary reads all heads of its site; one of a single head has a site such as `z.3.5`"));
+                .hint("a dictionary reads all heads of its site; one of a single head has a site such as `z.3.5`")
+                .about("heads"));
         }
         let what = match hook.what {
-            What::Act(action) => What::Act(chosen.action(&action, task)?),
+            What::Act(action) => What::Act(features.action(&action, task)?),
             other => other,
         };
-        Ok(Self { what, site: chosen.site().into(), features: Some(chosen), ..hook })
+        Ok(Self { what, site: features.site().into(), features: Some(features), ..hook })
     }
 
     /// The same for a dictionary that reads at another site.
@@ -94,7 +89,7 @@ impl Hook {
         }
     }
 
-    /// The hook at the places of one model, its function called through `calls`.
+    /// The hook bound to one model; its function is called through `calls`.
     pub fn bound<'a>(&self, model: &Model, calls: &'a Calls<'a>) -> Result<Vec<Bound<'a>>> {
         let config = model.decoder.config();
         if let (What::Splice(splice), Some(reads)) = (&self.what, &self.reads) {
@@ -124,8 +119,8 @@ impl Hook {
             What::Act(Action::Zero) => "zero".into(),
             What::Act(Action::Mean { by_position: false, .. }) => "mean".into(),
             What::Act(Action::Mean { by_position: true, .. }) => "mean by position".into(),
-            What::Act(Action::Patch(Source::Cache(_))) => "patch from a run".into(),
-            What::Act(Action::Patch(Source::Tensor(values))) => format!("patch with {}", told(values, 1.0)),
+            What::Act(Action::Patch(PatchSource::Cache(_))) => "patch from a run".into(),
+            What::Act(Action::Patch(PatchSource::Tensor(values))) => format!("patch with {}", told(values, 1.0)),
             What::Act(Action::Add { vector, scale }) => format!("add {}", told(vector, *scale)),
             What::Act(Action::Scale(factor)) => format!("scale by {}", number_text(*factor)),
             What::Edit(_) => "edit".into(),
@@ -138,13 +133,60 @@ impl Hook {
         match &self.what {
             What::Act(Action::Mean { by_position: false, .. }) => format!("mean of {whom}"),
             What::Act(Action::Mean { by_position: true, .. }) => format!("mean by position of {whom}"),
-            What::Act(Action::Patch(Source::Cache(_))) => format!("patch {whom} from a run"),
-            What::Act(Action::Patch(Source::Tensor(values))) => format!("patch {whom} with {}", told(values, 1.0)),
+            What::Act(Action::Patch(PatchSource::Cache(_))) => format!("patch {whom} from a run"),
+            What::Act(Action::Patch(PatchSource::Tensor(values))) => format!("patch {whom} with {}", told(values, 1.0)),
             What::Act(Action::Scale(factor)) => format!("scale {whom} by {}", number_text(*factor)),
             What::Act(Action::Add { .. }) => format!("{} to {whom}", self.does()),
             What::Act(Action::Zero) | What::Edit(_) | What::Splice(_) => format!("{} {whom}", self.does()),
         }
     }
+}
+
+/// A feature, or an array of features of one dictionary; none where the argument is something else, which takes none of
+/// these options.
+fn features(place: &Given, options: &FeatureHookOptions) -> Result<Option<FeatureHook>> {
+    let features: Option<Vec<Feature>> = place.elements().iter().map(Given::handle).collect();
+    let Some(features) = features.filter(|features| !features.is_empty()) else {
+        return match options.given() {
+            Some(key) => Err(err!(Argument, "expected features beside the option `{key}`, found a site").about(key)),
+            None => Ok(None),
+        };
+    };
+    let indices = features.iter().map(|feature| feature.index).collect();
+    FeatureHook::new(one_dictionary(&features)?, indices, options, site_of).map(Some)
+}
+
+/// The dictionary of these features, which must be the same.
+fn one_dictionary(features: &[Feature]) -> Result<Sae> {
+    let mut saes = features.iter().map(|feature| &feature.sae);
+    let first = saes.next().ok_or_else(|| err!(Argument, "expected at least one feature, found none"))?;
+    match saes.find(|sae| !std::ptr::eq(sae.core.parts(), first.core.parts())) {
+        None => Ok(first.core.clone()),
+        Some(other) => {
+            let (first, other) = (Handle::short(first), Handle::short(other));
+            Err(err!(
+                Argument,
+                "expected features of one dictionary, found some of the {first} and some of the {other}"
+            )
+            .hint("make a hook for each dictionary: hooks act in the order that they are given in")
+            .about("place"))
+        }
+    }
+}
+
+/// Hooks list up to this many features, and count more.
+const LISTED: usize = 8;
+
+/// `features 3, 5 of resid_post.3`.
+fn told_features(hook: &FeatureHook) -> String {
+    let (Which::Only(named) | Which::AllBut(named)) = hook.which();
+    let all_but = if matches!(hook.which(), Which::AllBut(_)) { "all but " } else { "" };
+    let list = match named.as_slice() {
+        [one] => format!("feature {one}"),
+        many if many.len() > LISTED => count(many.len(), "feature"),
+        _ => format!("features {}", named.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    format!("{all_but}{list} of {}", hook.site())
 }
 
 /// Values times a scale, in a word: a number, or their shape.
@@ -170,7 +212,8 @@ impl Handle for Hook {
         let positions = self.positions.iter().flatten().map(i64::to_string).collect();
         let (heads, positions) = (part("head", "heads", heads), part("position", "positions", positions));
         if let Some(features) = &self.features {
-            return format!("{}{positions}, error {}", self.does_to(&features.whom()), features.error());
+            let error = if features.rest() == Rest::Kept { "kept" } else { "dropped" };
+            return format!("{}{positions}, error {error}", self.does_to(&told_features(features)));
         }
         let reads = self.reads.as_ref().map(|reads| format!(" for {reads}")).unwrap_or_default();
         format!("{}{reads} at {}{heads}{positions}", self.does(), self.site)
@@ -182,8 +225,11 @@ impl Handle for Hook {
 
     fn json(&self) -> Result<Value> {
         let mut map = json!({ "does": self.does(), "site": self.site, "heads": self.heads, "pos": self.positions });
-        for (key, value) in self.features.iter().flat_map(Chosen::json) {
-            map[key] = value;
+        if let Some(hook) = &self.features {
+            let (Which::Only(named) | Which::AllBut(named)) = hook.which();
+            map["features"] = json!(named);
+            map["others"] = json!(matches!(hook.which(), Which::AllBut(_)));
+            map["error"] = json!(if hook.rest() == Rest::Kept { "keep" } else { "drop" });
         }
         Ok(map)
     }

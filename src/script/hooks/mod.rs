@@ -1,16 +1,13 @@
-//! `hooks::`: what is done to activations while a model runs, as values that are made before any run.
+//! `hooks::`: changes of activations during a forward pass, as values that are made before any run.
 
 pub mod call;
-mod chosen;
 mod hook;
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr};
 
-use hook::Function;
 pub use hook::{Hook, What};
 
 use super::env::env;
@@ -19,20 +16,25 @@ use super::options::{OptionReader, options};
 use super::tensor::values;
 use super::value::{Any, Fallible, Num, Options, given};
 use crate::base::Result;
+use crate::intervene::FeatureHookOptions;
 use crate::model::cache::Cache as Recorded;
-use crate::model::hooks::{Action, Source};
-use crate::script::docs::declared::Group;
+use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource};
+use crate::script::docs::declared::{Group, fields};
 use crate::tensor::{Device, Tensor};
 
-/// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+/// The groups of options that doc comments here name.
+pub const OPTIONS: &[Group] = &[
+    ("hook", fields::<HookOptions>),
+    ("feature_hook", fields::<FeatureHookOptions>),
+    ("mean_hook", fields::<MeanOptions>),
+];
 
 /// A hook on a site or on features.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {
     Ok(Hook::on(what, &given("place", place), read, &env(ctx)?.task)?)
 }
 
-/// What a run recorded, from a cache or a run.
+/// The recorded activations of a cache or a run.
 fn recorded(value: &Dynamic) -> Option<Arc<Recorded>> {
     if let Some(cache) = value.read_lock::<Cache>() {
         return Some(cache.activations().clone());
@@ -40,7 +42,7 @@ fn recorded(value: &Dynamic) -> Option<Arc<Recorded>> {
     value.read_lock::<Run>().map(|run| run.cache().activations().clone())
 }
 
-/// Numbers that a hook works with: one, or some in a tensor or an array.
+/// The values of a hook: a number, a tensor or an array of numbers.
 fn amount(name: &str, value: &Dynamic) -> Result<Tensor> {
     match given(name, value).number() {
         Ok(number) => Ok(Tensor::new(number, &Device::Cpu)?),
@@ -50,35 +52,31 @@ fn amount(name: &str, value: &Dynamic) -> Result<Tensor> {
     }
 }
 
-fn source(value: &Dynamic) -> Result<Source> {
+fn source(value: &Dynamic) -> Result<PatchSource> {
     if let Some(cache) = recorded(value) {
-        return Ok(Source::Cache(cache));
+        return Ok(PatchSource::Cache(cache));
     }
     amount("from", value)
-        .map(Source::Tensor)
+        .map(PatchSource::Tensor)
         .map_err(|_| given("from", value).refuse("a cache, a run, a number, a tensor or an array of numbers"))
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// A hook that sets what flows at a site to 0, or the codes of features.
+    /// A hook that sets the activations at a site, or the codes of features, to 0 (zero ablation).
     ///
-    /// A site is named as everywhere: `mlp_out.3`, `z.3.5` for one head, `resid_post.*` for every layer,
-    /// `blocks.3.hook_mlp_out` as TransformerLens has it. Hooks are given to a call as `#{ hooks: [..] }` and act in
-    /// that order.
+    /// Sites have the usual names: `mlp_out.3`, `z.3.5` for one head, `resid_post.*` for all layers, and those of
+    /// TransformerLens, `blocks.3.hook_mlp_out`. Hooks are given to a call as `#{ hooks: [..] }` and act in that order.
     ///
-    /// In the place of a site may stand a feature, or an array of features of one dictionary. Then the hook acts on their
-    /// codes, at the site that the dictionary reads: x becomes x + (c' - c) D, with the codes c of x, what the hook makes
-    /// of them, c', and the directions D that they have. So what the dictionary does not reconstruct is kept; with
-    /// `error: "drop"` x becomes x_hat + (c' - c) D. A second hook on the same dictionary encodes what the first one left,
-    /// where other features may fire: features that belong together are better given to one hook.
+    /// In place of a site it takes a feature, or an array of features of one dictionary. Then the hook acts on their codes,
+    /// at the site that the dictionary reads: x becomes x + (c' - c) D, with the codes c of x, the changed codes c', and the
+    /// features' directions D. So the reconstruction error is kept; with `error: "drop"` x becomes x_hat + (c' - c) D. A
+    /// second hook on the same dictionary encodes the result of the first, where other features may be active: give features
+    /// that belong together to one hook.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -93,19 +91,15 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Zero), &place, super::options(options))
     }
 
-    /// A hook that replaces what flows at a site, or the codes of features, by the mean of what was recorded there.
+    /// A hook that replaces the activations at a site, or the codes of features, by their recorded mean (mean ablation).
     ///
-    /// `data` is a cache or a run in which the site was recorded. Filled-up positions of shorter texts do not count. A
-    /// feature's mean is that of its codes over all these positions, those where it is silent included; `hooks::zero` says
-    /// how a hook acts on features.
+    /// `data` is a cache or a run in which the site was recorded. Padding does not count. A feature's mean is over its codes
+    /// at all other positions, those where it is inactive included; see `hooks::zero` for how a hook acts on features.
     ///
     /// # Options
-    /// - `by_position` = false: a mean for each position, over the texts, in place of one over all positions
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [mean_hook]
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -119,24 +113,21 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn mean(ctx: NativeCallContext, place: Any, data: Any, options: Options) -> Fallible<Hook> {
         let mut read = super::options(options);
-        let by_position = read.flag("by_position", false)?;
+        let MeanOptions { by_position } = read.declared()?;
         let cache = super::recorded(&data).ok_or_else(|| given("data", &data).refuse("a cache or a run"))?;
         super::hook(&ctx, What::Act(Action::Mean { cache, by_position }), &place, read)
     }
 
-    /// A hook that replaces what flows at a site, or the codes of features, by what another run has there, or by given
-    /// values.
+    /// A hook that replaces the activations at a site, or the codes of features, by those of another run, or by given
+    /// values (activation patching).
     ///
     /// From a cache or a run it takes the same site at the same positions. Values are a number, a tensor, or an array of
-    /// numbers, of the shape that flows at the site, or one that stretches to it; codes are [batch, pos, features] in the
-    /// order of the features given. `hooks::zero` says how a hook acts on features.
+    /// numbers, of the shape of the activations, or one that broadcasts to it; codes are [batch, pos, features] in the
+    /// order of the features given. See `hooks::zero` for how a hook acts on features.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -153,17 +144,14 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Patch(super::source(&from)?)), &place, super::options(options))
     }
 
-    /// A hook that adds a vector or a number, times a scale, to what flows at a site, or to the codes of features.
+    /// A hook that adds a vector or a number, times a scale, to the activations at a site, or to the codes of features.
     ///
-    /// Without a scale it is added once. Adding to a code steers by the feature's direction, whether it fires or not;
-    /// `hooks::zero` says how a hook acts on features.
+    /// The scale is 1 by default. Adding to a code steers along the feature's direction, whether the feature is active or
+    /// not; see `hooks::zero` for how a hook acts on features.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -183,16 +171,13 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Add { vector, scale: 1.0 }), &place, super::options(options))
     }
 
-    /// A hook that multiplies what flows at a site, or the codes of features, by a number.
+    /// A hook that multiplies the activations at a site, or the codes of features, by a number.
     ///
-    /// `hooks::zero` says how a hook acts on features.
+    /// See `hooks::zero` for how a hook acts on features.
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -206,22 +191,17 @@ pub mod functions {
         super::hook(&ctx, What::Act(Action::Scale(factor)), &place, super::options(options))
     }
 
-    /// A hook that gives what flows at a site, or the codes of features, to a function and puts what it returns in its
-    /// place.
+    /// A hook that replaces the activations at a site, or the codes of features, by the result of a function.
     ///
-    /// The function is `|x|` or `|x, at|`. `x` is the activation, or the part of it that `pos` and `heads` mean; one that
-    /// returns nothing leaves it alone. Codes are [batch, pos, features], in the order of the features given;
-    /// `hooks::zero` says how a hook acts on them. `at` is a map that says where and when: `site`, `layer` and `head`
-    /// (`()` where there is none), `pos` (the first and the last position of this pass), `step` (0 for the text itself,
-    /// 1 for the pass that reads the first generated token, and so on), and `lengths` (how many tokens of each text have
-    /// been read).
+    /// The function is `|x|` or `|x, at|`. `x` is the activation, or the part of it that `pos` and `heads` select; if the
+    /// function returns nothing, it is not changed. Codes are [batch, pos, features], in the order of the features given;
+    /// see `hooks::zero` for how a hook acts on them. `at` is a map: `site`, `layer` and `head` (`()` where there is none),
+    /// `pos` (the first and the last position of this pass), `step` (0 for the prompt, 1 for the pass that reads the first
+    /// generated token, and so on), and `lengths` (the number of tokens read of each text).
     ///
     /// # Options
-    /// - `pos` = all: a position or several; negative ones count from the end of each text
-    /// - `heads` = all: a head or several, where the site has heads
-    /// - `error` = "keep": or "drop", for features: what becomes of what the dictionary does not reconstruct
-    /// - `others` = false: for features: whether all others of the dictionary are meant in their place
-    /// - `site` = the dictionary's: for features: where the dictionary stands, in whichever model
+    /// - [hook]
+    /// - [feature_hook]
     ///
     /// # Example
     /// ```
@@ -239,14 +219,13 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn edit(ctx: NativeCallContext, place: Any, function: FnPtr, options: Options) -> Fallible<Hook> {
-        let function = Function { function, takes_one: Rc::default() };
-        super::hook(&ctx, What::Edit(function), &place, super::options(options))
+        super::hook(&ctx, What::Edit(function.into()), &place, super::options(options))
     }
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The name of the site, or the set of sites, at which the hook acts.
+    /// The site, or set of sites, at which the hook acts.
     ///
     /// # Example
     /// ```

@@ -1,40 +1,34 @@
-//! What operators have no sign for: extremes of two, clamping, comparing whole tensors, casts.
+//! Arithmetic without an operator: maximum and minimum, clamping, comparing whole tensors, casts.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::super::options::options;
+use super::super::options::taken;
 use super::super::value::{Any, Fallible, Num, Options};
 use super::{number_arg, on, operand};
-use crate::tensor::{Number, Operand, Tensor, arithmetic, compare, dtype};
+use crate::tensor::compare::AllCloseOptions;
+use crate::tensor::{Number, Operand, Tensor, compare, dtype};
 
-#[export_module(manifest)]
-pub mod methods {
-    /// The larger of two, element by element, with broadcasting; NaN wins.
+methods! { extremes by on:
+    /// The element-wise maximum of two tensors, with broadcasting; NaN where either is NaN.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).maximum(3)  //=> tensor([3.0, 5.0])
     /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn maximum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
-        let other = operand("other", &other)?;
-        on(&ctx, t, move |t| arithmetic::maximum(&Operand::from(t), &other))
-    }
-
-    /// The smaller of two, element by element, with broadcasting; NaN wins.
+    maximum(other: Any) => move |t| compare::maximum(&Operand::from(t), &other);
+    /// The element-wise minimum of two tensors, with broadcasting; NaN where either is NaN.
     ///
     /// # Example
     /// ```
     /// tensor([1, 5]).minimum(tensor([3, 4]))  //=> tensor([1.0, 4.0])
     /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn minimum(ctx: NativeCallContext, t: &mut Tensor, other: Any) -> Fallible<Tensor> {
-        let other = operand("other", &other)?;
-        on(&ctx, t, move |t| arithmetic::minimum(&Operand::from(t), &other))
-    }
+    minimum(other: Any) => move |t| compare::minimum(&Operand::from(t), &other);
+}
 
-    /// Every element pushed into a range; `()` leaves a side open, and NaN stays NaN.
+#[export_module(manifest)]
+pub mod methods {
+    /// Limits every element to a range; `()` is no limit, and NaN stays NaN.
     ///
     /// # Example
     /// ```
@@ -51,7 +45,7 @@ pub mod methods {
         on(&ctx, t, move |t| compare::clamp(t, low, high))
     }
 
-    /// Whether both have the same shape and the same numbers; NaN equals nothing.
+    /// Whether both have the same shape and equal elements; NaN equals nothing.
     ///
     /// # Example
     /// ```
@@ -62,11 +56,10 @@ pub mod methods {
         on(&ctx, t, move |t| compare::equal(t, &other))
     }
 
-    /// Whether |a - b| <= atol + rtol * |b| everywhere; equal infinities are close, and NaN is close to nothing.
+    /// Whether |t - other| <= atol + rtol * |other| for all elements; equal infinities are close, and NaN is close to nothing.
     ///
     /// # Options
-    /// - `rtol` = 1e-5: what is allowed relative to the size of `b`
-    /// - `atol` = 1e-8: what is allowed at any size
+    /// - [all_close]
     ///
     /// # Example
     /// ```
@@ -75,13 +68,11 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn all_close(ctx: NativeCallContext, t: &mut Tensor, other: Tensor, options: Options) -> Fallible<bool> {
-        let mut read = super::options(options);
-        let (relative, absolute) = (read.number("rtol", 1e-5)?, read.number("atol", 1e-8)?);
-        read.finish()?;
-        on(&ctx, t, move |t| compare::all_close(t, &other, relative, absolute))
+        let o: AllCloseOptions = taken(options)?;
+        on(&ctx, t, move |t| compare::all_close(t, &other, o.rtol, o.atol))
     }
 
-    /// The tensor in another dtype. Fractions are cut off for integers, and what does not fit is an error.
+    /// Converts to another dtype. Floats are truncated to integers, and a number that does not fit is an error.
     ///
     /// # Example
     /// ```
@@ -93,7 +84,7 @@ pub mod methods {
         on(&ctx, t, move |t| super::dtype::cast(t, to))
     }
 
-    /// The tensor without its history, so that no gradient passes through it.
+    /// The tensor detached from the graph: no gradient flows through it.
     ///
     /// # Example
     /// ```

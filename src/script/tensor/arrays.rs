@@ -1,4 +1,4 @@
-//! Between script arrays and tensors, and tensors made of several.
+//! Conversion between script arrays and tensors, and functions of several tensors.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -16,21 +16,21 @@ use crate::tensor::{
 /// The deepest nesting of arrays that becomes a tensor.
 const DEEPEST: usize = 64;
 
-/// The tensor that a script's value stands for; f32 unless a dtype is asked for, but a tensor keeps its own.
+/// A value of a script as a tensor: f32 unless a dtype is given, but a tensor keeps its own.
 pub(super) fn tensor(value: &Dynamic, to: Option<DType>) -> Result<Tensor> {
     if let Some(t) = value.read_lock::<Tensor>() {
         return dtype::cast(&t, to.unwrap_or(t.dtype()));
     }
     let to = to.unwrap_or(DType::F32);
     if let Some(range) = range(value) {
-        return create::arange(range.0.into(), range.1.into(), 1.into(), to);
+        return create::arange(range.0.into(), range.1.into(), 1.into(), Some(to));
     }
     let (mut numbers, mut dims) = (Vec::new(), Vec::new());
     collect(value, 0, &mut dims, &mut numbers)?;
     create::from_numbers(&numbers, &dims, to)
 }
 
-/// The bounds of a range, the upper one not included.
+/// The bounds of a range, the upper one excluded.
 pub(in crate::script) fn range(value: &Dynamic) -> Option<(i64, i64)> {
     if let Some(range) = value.read_lock::<Range<i64>>() {
         return Some((range.start, range.end));
@@ -38,7 +38,7 @@ pub(in crate::script) fn range(value: &Dynamic) -> Option<(i64, i64)> {
     value.read_lock::<RangeInclusive<i64>>().map(|range| (*range.start(), range.end().saturating_add(1)))
 }
 
-/// Walks into nested arrays; all of one depth must have the same length.
+/// Collects the numbers of nested arrays; all arrays of one depth must have the same length.
 fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut Vec<Number>) -> Result<()> {
     let Some(array) = value.read_lock::<Array>() else {
         if depth != dims.len() {
@@ -54,7 +54,7 @@ fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut V
     };
     let known = dims.get(depth).copied();
     match known {
-        // A number seen before stands where now an array stands.
+        // Numbers were found at this depth before.
         None if !numbers.is_empty() || depth >= DEEPEST => {
             bail!(Shape, "expected numbers {} arrays deep everywhere, found an array there", dims.len())
         }
@@ -67,10 +67,10 @@ fn collect(value: &Dynamic, depth: usize, dims: &mut Vec<usize>, numbers: &mut V
     array.iter().try_for_each(|element| collect(element, depth + 1, dims, numbers))
 }
 
-/// What a list of a script takes beside its elements.
+/// Bytes of a script's array beside its elements.
 const LIST: usize = 64;
 
-/// How many elements are made into values between two looks at the flag.
+/// How many elements are converted between two checks for an interruption.
 const PIECE: usize = 1 << 14;
 
 /// The numbers of a tensor, row by row.
@@ -90,9 +90,9 @@ pub(in crate::script) fn numbers(t: &Tensor, task: &Task) -> Result<Numbers> {
 
 /// The tensor as nested arrays of numbers.
 pub(in crate::script) fn nested(t: &Tensor, task: &Task) -> Result<Dynamic> {
-    // As many lists as there are rows, and rows of rows.
+    // One list for each row, and for each row of rows.
     let lists: u128 = (0..t.rank()).map(|axis| t.dims()[..axis].iter().map(|d| *d as u128).product::<u128>()).sum();
-    // An element is there as a number, and as a value.
+    // Each element exists as a number and as a value.
     let bytes = t.elem_count() as u128 * (size_of::<Dynamic>() + size_of::<f64>()) as u128 + lists * LIST as u128;
     memory::check(bytes, || "an array of all elements".into())?;
     match numbers(t, task)? {
@@ -126,7 +126,7 @@ fn places(tensors: &[Tensor]) -> usize {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Tensors joined along an axis, 0 without one. All other sizes must be equal; the widest dtype wins.
+    /// Concatenates tensors along an axis, by default 0. All other sizes must be equal; the result has the widest dtype.
     ///
     /// # Example
     /// ```
@@ -144,7 +144,7 @@ pub mod functions {
         heavy(&ctx, super::places(&parts), move || shape::cat(&parts, axis))
     }
 
-    /// Tensors of one shape joined along a new axis, the first without one stated.
+    /// Stacks tensors of one shape along a new axis, by default the first.
     ///
     /// # Example
     /// ```
@@ -162,9 +162,9 @@ pub mod functions {
         heavy(&ctx, super::places(&parts), move || shape::stack(&parts, axis))
     }
 
-    /// Einstein's summation over any number of tensors: letters name axes, and those that the result lacks are summed.
+    /// Einstein summation over any number of tensors: letters name axes, and those that the result lacks are summed over.
     ///
-    /// A letter that comes twice in one tensor takes its diagonal. Without `->` the result has the letters that come
+    /// A letter that occurs twice in one tensor takes its diagonal. Without `->` the result has the letters that occur
     /// once, in alphabetical order.
     ///
     /// # Example
@@ -181,7 +181,7 @@ pub mod functions {
         Ok(super::super::value_of(heavy(&ctx, cost, move || einsum::einsum(&letters, &parts))?)?)
     }
 
-    /// Elements of `a` where the mask is not 0, else of `b`; all three broadcast, and `a` and `b` may be numbers.
+    /// Elements of `a` where the mask is not 0, elsewhere of `b`; all three broadcast, and `a` and `b` may be numbers.
     ///
     /// # Example
     /// ```
@@ -194,10 +194,10 @@ pub mod functions {
         heavy(&ctx, steps(&mask), move || compare::select(&mask, &a, &b))
     }
 
-    /// The discrete Fourier transform of real numbers along the last axis, or another: n numbers give n / 2 + 1 frequencies.
+    /// The discrete Fourier transform of real numbers along an axis, by default the last: n numbers give n / 2 + 1 frequencies.
     ///
-    /// A map of tensors: `real` and `imag`, the parts of `X[k] = sum_j x[j] exp(-2 pi i j k / n)` as numpy's `rfft` gives
-    /// them, and `power`, their squares' sum. Any n is fast, not only powers of two.
+    /// Returns a map of tensors: `real` and `imag`, the parts of `X[k] = sum_j x[j] exp(-2 pi i j k / n)` as in numpy's
+    /// `rfft`, and `power`, the sum of their squares. It is fast for every n, not only for powers of two.
     ///
     /// # Example
     /// ```
@@ -214,14 +214,14 @@ pub mod functions {
     #[rhai_fn(name = "rfft", return_raw)]
     pub fn rfft_along(ctx: NativeCallContext, x: Any, axis: Int) -> Fallible<Map> {
         let (x, axis) = (values("x", &x)?, given("axis", &axis).integer()?);
-        // Each element takes part in so many steps, as a power of two has bits.
+        // Each element takes part in log2(n) steps.
         let cost = steps(&x).saturating_mul(64);
         let found = heavy(&ctx, cost, move || fourier::rfft(&x, axis))?;
         let parts = [("real", found.real), ("imag", found.imag), ("power", found.power)];
         Ok(parts.into_iter().map(|(name, part)| (name.into(), Dynamic::from(part))).collect())
     }
 
-    /// Every product of an element of `a` with one of `b`, as a matrix.
+    /// The outer product of two vectors.
     ///
     /// # Example
     /// ```
@@ -232,7 +232,7 @@ pub mod functions {
         heavy(&ctx, steps(&a).saturating_mul(steps(&b)), move || matmul::outer(&a, &b))
     }
 
-    /// The cosine of the angle between vectors along the last axis, or another; 0 where one of them is 0.
+    /// Cosine similarity of vectors along an axis, by default the last; 0 where one of them is 0.
     ///
     /// # Example
     /// ```

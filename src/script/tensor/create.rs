@@ -4,24 +4,22 @@ use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::super::env::env;
-use super::super::options::{OptionReader, options};
+use super::super::options::taken;
 use super::super::value::{Any, Fallible, Int, Ints, Num, Options, given};
-use super::{arrays, dtype_of, heavy, number_arg};
+use super::{arrays, heavy, number_arg};
+use crate::base::random::SeedOptions;
 use crate::base::{Error, Result};
-use crate::tensor::{DType, Tensor, create};
+use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
+use crate::tensor::dtype::DTypeOptions;
+use crate::tensor::{Tensor, create};
 
-/// The dtype that an option asks for, f32 without it.
-fn dtype(read: &mut OptionReader) -> Result<DType> {
-    Ok(read.get("dtype", dtype_of)?.unwrap_or(DType::F32))
-}
-
-/// Makes a tensor of `count` elements apart if that takes long, and puts it where the run computes.
+/// Makes a tensor, on its own thread if it is large, and moves it to the device of the run.
 fn made(
     ctx: &NativeCallContext,
     dims: &[usize],
     make: impl FnOnce() -> Result<Tensor> + Send + 'static,
 ) -> Fallible<Tensor> {
-    // What is far too large is refused at once; the estimate only decides whether a thread is worth it.
+    // The estimate only decides whether a thread is worth it; a size that is too large is refused by `make`.
     let cost = dims.iter().fold(1_usize, |product, size| product.saturating_mul(*size));
     let device = env(ctx)?.device.clone();
     heavy(ctx, cost, move || Ok(make()?.to_device(&device)?))
@@ -31,10 +29,10 @@ fn made(
 pub mod globals {
     /// A tensor from nested arrays of numbers, a range, a single number, or another tensor.
     ///
-    /// The dtype is f32, whatever the literals. Booleans count as 1 and 0.
+    /// The dtype is f32 by default, for integers too. Booleans count as 1 and 0.
     ///
     /// # Options
-    /// - `dtype` = "f32": one of f32, f64, f16, bf16, i64, u32, u8, i32, i16, f8e4m3
+    /// - [tensor]
     ///
     /// # Example
     /// ```
@@ -43,11 +41,9 @@ pub mod globals {
     /// ```
     #[rhai_fn(name = "tensor", return_raw)]
     pub fn tensor(ctx: NativeCallContext, values: Any, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let to = read.get("dtype", dtype_of)?;
-        read.finish()?;
+        let TensorOptions { dtype } = taken(options)?;
         let device = env(&ctx)?.device.clone();
-        Ok(arrays::tensor(&values, to)?.to_device(&device).map_err(Error::from)?)
+        Ok(arrays::tensor(&values, dtype)?.to_device(&device).map_err(Error::from)?)
     }
 }
 
@@ -56,7 +52,7 @@ pub mod functions {
     /// A tensor of zeros.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype
+    /// - [dtype]
     ///
     /// # Example
     /// ```
@@ -70,7 +66,7 @@ pub mod functions {
     /// A tensor of ones.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype
+    /// - [dtype]
     ///
     /// # Example
     /// ```
@@ -81,10 +77,10 @@ pub mod functions {
         full(ctx, shape, 1_i64.into(), options)
     }
 
-    /// A tensor in which every element is the same number.
+    /// A tensor filled with one number.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype
+    /// - [dtype]
     ///
     /// # Example
     /// ```
@@ -92,20 +88,17 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn full(ctx: NativeCallContext, shape: Ints, value: Num, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let to = super::dtype(&mut read)?;
-        read.finish()?;
+        let DTypeOptions { dtype } = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
         let value = number_arg("value", &value)?;
-        super::made(&ctx, &dims.clone(), move || create::full(&dims, value, to))
+        super::made(&ctx, &dims.clone(), move || create::full(&dims, value, dtype))
     }
 
-    /// Numbers from `start` (0 without it) up to but without `end`, in steps. Where these are whole the numbers are
-    /// integers, which index: `t[tensor::arange(10)]`.
+    /// Evenly spaced numbers from `start` (by default 0) to `end`, which is excluded. Where `start`, `end` and `step` are
+    /// whole, the result is i64 and can index: `t[tensor::arange(10)]`.
     ///
     /// # Options
-    /// - `step` = 1: the distance between two numbers, negative to count down
-    /// - `dtype` = "i64" of whole numbers, else "f32": the dtype
+    /// - [arange]
     ///
     /// # Example
     /// ```
@@ -121,21 +114,16 @@ pub mod functions {
 
     #[rhai_fn(return_raw)]
     pub fn arange(ctx: NativeCallContext, start: Num, end: Num, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let to = read.get("dtype", dtype_of)?;
-        let step = read.number("step", 1.0)?;
-        read.finish()?;
+        let ArangeOptions { step, dtype } = taken(options)?;
         let (start, end) = (number_arg("start", &start)?, number_arg("end", &end)?);
-        let count = ((end.as_f64() - start.as_f64()) / step).max(0.0) as usize;
-        let is_whole = [start.as_f64(), end.as_f64(), step].iter().all(|x| x.fract() == 0.0);
-        let to = to.unwrap_or(if is_whole { DType::I64 } else { DType::F32 });
-        super::made(&ctx, &[count], move || create::arange(start, end, step.into(), to))
+        let count = create::arange_count(start.as_f64(), end.as_f64(), step);
+        super::made(&ctx, &[count], move || create::arange(start, end, step.into(), dtype))
     }
 
     /// `count` numbers evenly spaced from `start` to `end`, both included.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype
+    /// - [dtype]
     ///
     /// # Example
     /// ```
@@ -143,18 +131,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn linspace(ctx: NativeCallContext, start: Num, end: Num, count: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let to = super::dtype(&mut read)?;
-        read.finish()?;
+        let DTypeOptions { dtype } = taken(options)?;
         let (start, end) = (given("start", &start).number()?, given("end", &end).number()?);
         let count = given("count", &count).size()?;
-        super::made(&ctx, &[count], move || create::linspace(start, end, count, to))
+        super::made(&ctx, &[count], move || create::linspace(start, end, count, dtype))
     }
 
-    /// The identity matrix of a size; two sizes give one that is not square.
+    /// The identity matrix; two sizes give one that is not square.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype
+    /// - [dtype]
     ///
     /// # Example
     /// ```
@@ -162,26 +148,23 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn eye(ctx: NativeCallContext, size: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let to = super::dtype(&mut read)?;
-        read.finish()?;
+        let DTypeOptions { dtype } = taken(options)?;
         let size = given("size", &size);
         let (rows, columns) = match size.sizes()?.as_slice() {
             [side] => (*side, *side),
             [rows, columns] => (*rows, *columns),
             _ => return Err(size.refuse("one or two sizes").into()),
         };
-        super::made(&ctx, &[rows, columns], move || create::eye(rows, columns, to))
+        super::made(&ctx, &[rows, columns], move || create::eye(rows, columns, dtype))
     }
 }
 
 #[export_module(manifest)]
 pub mod random {
-    /// Normally distributed numbers with mean 0 and deviation 1.
+    /// Random numbers from the normal distribution with mean 0 and standard deviation 1.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype, a float one
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - [randn]
     ///
     /// # Example
     /// ```
@@ -190,21 +173,16 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn randn(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
-        read.finish()?;
+        let RandnOptions { dtype, seed } = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
-        let mut random = env(&ctx)?.random.generator(seed);
-        super::made(&ctx, &dims.clone(), move || create::randn(&dims, to, &mut random))
+        let mut random = env(&ctx)?.random.generator(seed.stated());
+        super::made(&ctx, &dims.clone(), move || create::randn(&dims, dtype, &mut random))
     }
 
-    /// Numbers evenly distributed from `low` up to but without `high`.
+    /// Random numbers from the uniform distribution on [`low`, `high`).
     ///
     /// # Options
-    /// - `low` = 0: the lowest number
-    /// - `high` = 1: the first number that is not drawn
-    /// - `dtype` = "f32": the dtype, a float one
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - [uniform]
     ///
     /// # Example
     /// ```
@@ -213,19 +191,16 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn uniform(ctx: NativeCallContext, shape: Ints, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let (low, high) = (read.number("low", 0.0)?, read.number("high", 1.0)?);
-        let (to, seed) = (super::dtype(&mut read)?, read.seed()?);
-        read.finish()?;
+        let UniformOptions { low, high, dtype, seed } = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
-        let mut random = env(&ctx)?.random.generator(seed);
-        super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, to, &mut random))
+        let mut random = env(&ctx)?.random.generator(seed.stated());
+        super::made(&ctx, &dims.clone(), move || create::uniform(&dims, low, high, dtype, &mut random))
     }
 
-    /// Whole numbers from `low` up to but without `high`, as i64.
+    /// Random integers from `low` to `high`, which is excluded, as i64.
     ///
     /// # Options
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - [seed]
     ///
     /// # Example
     /// ```
@@ -234,19 +209,17 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn randint(ctx: NativeCallContext, shape: Ints, low: Int, high: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let seed = read.seed()?;
-        read.finish()?;
+        let seed: SeedOptions = taken(options)?;
         let dims = given("shape", &shape).sizes()?;
         let (low, high) = (given("low", &low).integer()?, given("high", &high).integer()?);
-        let mut random = env(&ctx)?.random.generator(seed);
+        let mut random = env(&ctx)?.random.generator(seed.stated());
         super::made(&ctx, &dims.clone(), move || create::randint(&dims, low, high, &mut random))
     }
 
-    /// The numbers from 0 to `count` - 1 in random order, as i64.
+    /// A random permutation of the numbers from 0 to `count` - 1, as i64.
     ///
     /// # Options
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
+    /// - [seed]
     ///
     /// # Example
     /// ```
@@ -254,11 +227,9 @@ pub mod random {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn permutation(ctx: NativeCallContext, count: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let seed = read.seed()?;
-        read.finish()?;
+        let seed: SeedOptions = taken(options)?;
         let count = given("count", &count).size()?;
-        let mut random = env(&ctx)?.random.generator(seed);
+        let mut random = env(&ctx)?.random.generator(seed.stated());
         super::made(&ctx, &[count], move || create::permutation(count, &mut random))
     }
 }

@@ -3,177 +3,161 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Options};
+use super::super::options::taken;
+use super::super::value::{Fallible, Options};
 use super::on;
+use crate::tensor::elementwise::NanToNumOptions;
 use crate::tensor::{Tensor, elementwise};
 
-macro_rules! functions {
-    ($module:ident: $($(#[doc = $doc:tt])* $name:ident;)*) => {
-        #[export_module(manifest)]
-        pub mod $module {
-            $(
-                $(#[doc = $doc])*
-                #[rhai_fn(global, pure, return_raw)]
-                pub fn $name(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-                    on(&ctx, t, elementwise::$name)
-                }
-            )*
-        }
-    };
-}
-
-functions! { smooth:
-    /// e to the power of every element.
+methods! { functions by on:
+    /// The exponential of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0, 1]).exp()  //=> tensor([1.0, 2.7182817])
     /// ```
-    exp;
+    exp() => elementwise::exp;
     /// The natural logarithm of every element.
     ///
     /// # Example
     /// ```
     /// tensor([1, 0]).log()  //=> tensor([0.0, -inf])
     /// ```
-    log;
+    log() => elementwise::log;
     /// The square root of every element; NaN below 0.
     ///
     /// # Example
     /// ```
     /// tensor([4, -1]).sqrt()  //=> tensor([2.0, NaN])
     /// ```
-    sqrt;
+    sqrt() => elementwise::sqrt;
     /// The sine of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).sin()  //=> tensor([0.0])
     /// ```
-    sin;
+    sin() => elementwise::sin;
     /// The cosine of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).cos()  //=> tensor([1.0])
     /// ```
-    cos;
+    cos() => elementwise::cos;
     /// The hyperbolic tangent of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).tanh()  //=> tensor([0.0])
     /// ```
-    tanh;
+    tanh() => elementwise::tanh;
     /// The error function of every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).erf()  //=> tensor([0.0])
     /// ```
-    erf;
-    /// GELU in its exact form: x times the probability that a standard normal number is at most x.
+    erf() => elementwise::erf;
+    /// GELU in its exact form: x times the cumulative distribution function of the standard normal.
     ///
     /// # Example
     /// ```
     /// tensor([0, 100]).gelu()  //=> tensor([0.0, 100.0])
     /// ```
-    gelu;
-    /// x * sigmoid(x) for every element.
+    gelu() => elementwise::gelu;
+    /// SiLU: x * sigmoid(x) for every element.
     ///
     /// # Example
     /// ```
     /// tensor([0]).silu()  //=> tensor([0.0])
     /// ```
-    silu;
-    /// 1 / (1 + e^-x) for every element.
+    silu() => elementwise::silu;
+    /// The sigmoid of every element: 1 / (1 + e^-x).
     ///
     /// # Example
     /// ```
     /// tensor([0, 1000, -1000]).sigmoid()  //=> tensor([0.5, 1.0, 0.0])
     /// ```
-    sigmoid;
-    /// 1 / x for every element.
+    sigmoid() => elementwise::sigmoid;
+    /// The reciprocal of every element.
     ///
     /// # Example
     /// ```
     /// tensor([2, 4]).recip()  //=> tensor([0.5, 0.25])
     /// ```
-    recip;
-    /// The larger of 0 and every element; NaN stays NaN.
+    recip() => elementwise::recip;
+    /// ReLU: the maximum of 0 and every element; NaN stays NaN.
     ///
     /// # Example
     /// ```
     /// tensor([-1, 2]).relu()  //=> tensor([0.0, 2.0])
     /// ```
-    relu;
-    /// The distance of every element from 0; integers stay integers.
+    relu() => elementwise::relu;
+    /// The absolute value of every element; integers stay integers.
     ///
     /// # Example
     /// ```
     /// tensor([-1, 2]).abs()  //=> tensor([1.0, 2.0])
     /// ```
-    abs;
-    /// -1, 0 or 1 for every element; NaN stays NaN.
+    abs() => elementwise::abs;
+    /// The sign of every element: -1, 0 or 1; NaN stays NaN.
     ///
     /// # Example
     /// ```
     /// tensor([-7, 0, 0.5]).sign()  //=> tensor([-1.0, 0.0, 1.0])
     /// ```
-    sign;
-    /// The whole number next to every element; halves go to the even one.
+    sign() => elementwise::sign;
+    /// Rounds every element to the nearest integer, halves to even.
     ///
     /// # Example
     /// ```
     /// tensor([0.5, 1.5, -1.2]).round()  //=> tensor([0.0, 2.0, -1.0])
     /// ```
-    round;
-    /// The largest whole number that is not above each element.
+    round() => elementwise::round;
+    /// Rounds every element down.
     ///
     /// # Example
     /// ```
     /// tensor([1.5, -1.5]).floor()  //=> tensor([1.0, -2.0])
     /// ```
-    floor;
-    /// The smallest whole number that is not below each element.
+    floor() => elementwise::floor;
+    /// Rounds every element up.
     ///
     /// # Example
     /// ```
     /// tensor([1.5, -1.5]).ceil()  //=> tensor([2.0, -1.0])
     /// ```
-    ceil;
+    ceil() => elementwise::ceil;
     /// A mask of where elements are NaN.
     ///
     /// # Example
     /// ```
     /// tensor([4, -1]).sqrt().is_nan()  //=> tensor([0, 1], u8)
     /// ```
-    is_nan;
+    is_nan() => elementwise::is_nan;
     /// A mask of where elements are infinite.
     ///
     /// # Example
     /// ```
     /// tensor([1, 0]).log().is_inf()  //=> tensor([0, 1], u8)
     /// ```
-    is_inf;
+    is_inf() => elementwise::is_inf;
     /// A mask of where elements are neither NaN nor infinite.
     ///
     /// # Example
     /// ```
     /// tensor([1, 0]).log().is_finite()  //=> tensor([1, 0], u8)
     /// ```
-    is_finite;
+    is_finite() => elementwise::is_finite;
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// NaN replaced by 0, and infinities by the largest numbers that the dtype holds.
+    /// Replaces NaN by 0 and infinities by the largest finite numbers of the dtype.
     ///
     /// # Options
-    /// - `nan` = 0: what replaces NaN
-    /// - `posinf` = largest: what replaces infinity
-    /// - `neginf` = smallest: what replaces minus infinity
+    /// - [nan_to_num]
     ///
     /// # Example
     /// ```
@@ -182,10 +166,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn nan_to_num(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let nan = read.number("nan", 0.0)?;
-        let (above, below) = (read.get("posinf", Given::number)?, read.get("neginf", Given::number)?);
-        read.finish()?;
-        on(&ctx, t, move |t| elementwise::nan_to_num(t, nan, above, below))
+        let o: NanToNumOptions = taken(options)?;
+        on(&ctx, t, move |t| elementwise::nan_to_num(t, o.nan, o.posinf, o.neginf))
     }
 }

@@ -1,4 +1,4 @@
-//! Tensor files: npy, npz and safetensors, chosen by the ending of the path; PyTorch's are read.
+//! Tensor files: npy, npz and safetensors, chosen by the extension; PyTorch files are read only.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::super::env::env;
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Options, given};
+use super::super::options::taken;
+use super::super::value::{Fallible, Options};
 use super::{heavy, tensor_arg};
 use crate::base::Result;
 use crate::tensor::Tensor;
-use crate::tensor::files::{Content, Named, Tree, open, safetensors, save as write_file};
+use crate::tensor::files::{Content, Named, SaveOptions, Tree, open, safetensors, save as write_file};
 
 /// Tensors by name, from a map.
 fn named(tensors: &Map) -> Result<Named> {
@@ -20,7 +20,7 @@ fn named(tensors: &Map) -> Result<Named> {
     Ok(Named { tensors, ..Named::default() })
 }
 
-/// What a file holds as a value of scripts.
+/// The content of a file as a value of scripts.
 fn value(tree: Tree<Tensor>) -> Dynamic {
     match tree {
         Tree::Nothing => Dynamic::UNIT,
@@ -34,19 +34,13 @@ fn value(tree: Tree<Tensor>) -> Dynamic {
     }
 }
 
-/// Texts by name, from a map option.
-fn texts(option: &Given) -> Result<std::collections::BTreeMap<String, String>> {
-    let map = option.map()?;
-    map.iter().map(|(key, text)| Ok((key.to_string(), given(key, text).text()?))).collect()
-}
-
 #[export_module(manifest)]
 pub mod functions {
     /// Reads a tensor file: one tensor from .npy, a map of tensors by name from .npz and .safetensors.
     ///
-    /// A .pt or .pth file of PyTorch comes as it was saved, so that checkpoints can be taken apart: maps and lists of
-    /// tensors, numbers and texts in each other, with `()` for None. Nothing in it is run: what is no tensor and no plain
-    /// value, such as a whole module, is refused by name.
+    /// A .pt or .pth file of PyTorch is returned as it was saved, so that checkpoints can be taken apart: nested maps and
+    /// lists of tensors, numbers and strings, with `()` for None. No code in it is run: an object that is neither a tensor
+    /// nor a plain value, such as a whole module, is refused by name.
     ///
     /// # Example
     /// ```
@@ -65,10 +59,10 @@ pub mod functions {
         Ok(super::value(placed))
     }
 
-    /// Writes a map of tensors by name to .npz or .safetensors, below the output folder if the path is relative.
+    /// Writes a map of tensors by name to .npz or .safetensors, relative to the output folder.
     ///
     /// # Options
-    /// - `metadata` = none: a map of texts that a safetensors file carries along
+    /// - [tensor_save]
     ///
     /// # Example
     /// ```
@@ -79,15 +73,13 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn save(ctx: NativeCallContext, path: &str, tensors: Map, options: Options) -> Fallible<()> {
-        let mut read = super::options(options);
-        let metadata = read.get("metadata", super::texts)?.unwrap_or_default();
-        read.finish()?;
-        let content = Content::Named(Named { metadata, ..super::named(&tensors)? });
+        let SaveOptions { metadata } = taken(options)?;
+        let content = Content::Named(Named { metadata: metadata.0, ..super::named(&tensors)? });
         let env = env(&ctx)?;
         Ok(write_file(&env.files, Path::new(path), &content, &env.task).map_err(|e| e.about("path"))?)
     }
 
-    /// The texts that a safetensors file carries beside its tensors.
+    /// The metadata of a safetensors file: strings by name.
     ///
     /// # Example
     /// ```
@@ -104,9 +96,9 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the tensor to .npy, .npz or .safetensors, below the output folder if the path is relative.
+    /// Writes the tensor to .npy, .npz or .safetensors, relative to the output folder.
     ///
-    /// In files of named tensors it is called `tensor`.
+    /// In .npz and .safetensors files its name is `tensor`.
     ///
     /// # Example
     /// ```

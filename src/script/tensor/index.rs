@@ -1,4 +1,4 @@
-//! Reading and writing parts of tensors, and what a tensor says about itself.
+//! Indexing and assignment, and the properties of tensors.
 
 use std::ops::RangeInclusive;
 
@@ -11,11 +11,11 @@ use super::super::value::{Any, Fallible, Int, Num, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
 use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
-use crate::tensor::{Operand, Tensor, dtype, gather as scattering};
+use crate::tensor::{Operand, Tensor, dtype, gather as core};
 use crate::{bail, err};
 
-/// What stands between the brackets of `t[..]`: one index, or an array. An array of integers lists entries of the first
-/// axis; one with anything else in it holds an index for each axis.
+/// The index in `t[..]`: one index, or an array. An array of integers lists entries of the first axis; one with anything
+/// else in it has an index for each axis.
 fn indices(value: &Dynamic) -> Result<Vec<Index>> {
     match value.read_lock::<Array>() {
         Some(array) if array.iter().any(|entry| given("index", entry).integer().is_err()) => {
@@ -30,7 +30,7 @@ fn per_axis(value: &Dynamic) -> Result<Vec<Index>> {
     given("index", value).list()?.iter().map(one).collect()
 }
 
-/// What to say when a list of entries fails: as many integers as axes were meant for one element, more likely than not.
+/// A hint for a list of entries that fails: as many integers as there are axes were probably meant as one element.
 fn hint_of_one(index: &Dynamic, t: &Tensor) -> Option<String> {
     let at = given("index", index).integers().ok().filter(|at| at.len() > 1 && at.len() == t.rank())?;
     Some(format!("this lists entries of the first axis; one element is t.at({at:?})"))
@@ -63,7 +63,7 @@ fn one(value: &Dynamic) -> Result<Index> {
     }
 }
 
-/// To the engine `t.shpae` is `t["shpae"]` where there is an indexer: so a word is answered as a property is.
+/// To the engine `t.shpae` is `t["shpae"]`, since there is an indexer: so a string is refused as an unknown property.
 fn refuse_properties(index: &Dynamic) -> Fallible<()> {
     match index.read_lock::<ImmutableString>() {
         Some(name) if name.as_str() != ":" => {
@@ -85,7 +85,7 @@ fn by_tensor(t: &Tensor) -> Result<Index> {
     }
 }
 
-/// What is written into a part: a number, a tensor, or an array of numbers.
+/// The value of an assignment: a number, a tensor, or an array of numbers.
 fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     match value.read_lock::<Array>() {
         Some(_) => Ok(Operand::Tensor(arrays::tensor(value, Some(into.dtype()))?)),
@@ -93,19 +93,57 @@ fn written(value: &Dynamic, into: &Tensor) -> Result<Operand> {
     }
 }
 
+methods! { positions by on:
+    /// The indices of the elements that are not 0: `[n]` for a tensor with one axis, `[n, axes]` for one with several. NaN is
+    /// not 0.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([3, 1, 2]);
+    /// (t > 1).nonzero()  //=> tensor([0, 2], i64)
+    /// t[(t > 1).nonzero()]  //=> tensor([3.0, 2.0])
+    /// tensor([[0, 1], [2, 0]]).nonzero()  //=> tensor([[0, 1], [1, 0]], i64)
+    /// ```
+    nonzero() => nonzero_of;
+    /// Gathers elements along an axis by a tensor of indices: `result[i][j] = t[i][index[i][j]]` for axis 1.
+    ///
+    /// # Example
+    /// ```
+    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
+    /// t.gather(1, tensor([[2], [0]], #{ dtype: "i64" }))  //=> tensor([[3.0], [4.0]])
+    /// ```
+    gather(axis: Int, index: Tensor) => move |t| core::gather(t, axis, &index);
+    /// A copy in which the elements at the given indices are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
+    ///
+    /// # Example
+    /// ```
+    /// let index = tensor([1], #{ dtype: "i64" });
+    /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
+    /// ```
+    scatter(axis: Int, index: Tensor, source: Tensor) => move |t| core::scatter(t, axis, &index, &source);
+    /// A copy in which the source is added at the given indices, repeated ones included.
+    ///
+    /// # Example
+    /// ```
+    /// let index = tensor([1, 1], #{ dtype: "i64" });
+    /// tensor([1, 2, 3]).scatter_add(0, index, tensor([9, 1]))  //=> tensor([1.0, 12.0, 3.0])
+    /// ```
+    scatter_add(axis: Int, index: Tensor, source: Tensor) => move |t| core::scatter_add(t, axis, &index, &source);
+}
+
 #[export_module(manifest)]
 pub mod methods {
-    /// A part of a tensor: an entry, a range, some entries, or those that a mask picks.
+    /// A part of a tensor: an entry, a range, a list of entries, or those where a mask is 1.
     ///
-    /// `t[3]`, `t[-1]` and `t[1..4]` pick along the first axis, `t[[0, 2]]` lists entries of it, and `t[mask]` takes
-    /// the elements where a mask, such as `t > 0`, is 1. An array in which some entry is no integer holds an index for
-    /// each axis: `t[[":", 0..2]]`, where ":" is a whole axis; `t.at([0, 2])` does so for integers alone. Negative
-    /// positions count from the end, and `2..=-1` runs to the end. One element comes as a plain number.
+    /// `t[3]`, `t[-1]` and `t[1..4]` index the first axis, `t[[0, 2]]` selects entries of it, and `t[mask]` selects the
+    /// elements where a mask, such as `t > 0`, is 1. An array that does not consist of integers alone has an index for
+    /// each axis: `t[[":", 0..2]]`, where ":" is a whole axis; for integers alone there is `t.at([0, 2])`. Negative
+    /// indices count from the end, and `2..=-1` runs to the end. One element is returned as a plain number.
     ///
-    /// `for row in t` goes through the entries of the first axis.
+    /// `for row in t` iterates over the first axis.
     ///
-    /// Parts can be assigned: `t[0] = 5`, `t[t < 0] = 0`, `t[[":", 1]] = [1, 2]`. An assignment makes a copy of the
-    /// tensor, so that others who hold it see no change.
+    /// Parts can be assigned: `t[0] = 5`, `t[t < 0] = 0`, `t[[":", 1]] = [1, 2]`. An assignment copies the
+    /// tensor, so other variables with the same tensor do not change.
     ///
     /// # Example
     /// ```
@@ -133,7 +171,7 @@ pub mod methods {
         Ok(())
     }
 
-    /// The part at an index for each axis: `t.at([0, 2])` is row 0, column 2.
+    /// The part with an index for each axis: `t.at([0, 2])` is row 0, column 2.
     ///
     /// # Example
     /// ```
@@ -147,7 +185,7 @@ pub mod methods {
         Ok(value_of(on(&ctx, t, move |t| get(t, &indices))?)?)
     }
 
-    /// Replaces the part at an index for each axis.
+    /// Replaces the part with an index for each axis.
     ///
     /// # Example
     /// ```
@@ -162,73 +200,7 @@ pub mod methods {
         Ok(())
     }
 
-    /// Where the elements are that are not 0, as integers in the order of the tensor: the positions along the one axis of a
-    /// mask, `[n]`, which index; of a tensor with several axes a row for each element, `[n, axes]`. NaN is not 0.
-    ///
-    /// # Example
-    /// ```
-    /// let t = tensor([3, 1, 2]);
-    /// (t > 1).nonzero()  //=> tensor([0, 2], i64)
-    /// t[(t > 1).nonzero()]  //=> tensor([3.0, 2.0])
-    /// tensor([[0, 1], [2, 0]]).nonzero()  //=> tensor([[0, 1], [1, 0]], i64)
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn nonzero(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        on(&ctx, t, nonzero_of)
-    }
-
-    /// Elements picked along an axis by a tensor of positions: `result[i][j] = t[i][index[i][j]]` for axis 1.
-    ///
-    /// # Example
-    /// ```
-    /// let t = tensor([[1, 2, 3], [4, 5, 6]]);
-    /// t.gather(1, tensor([[2], [0]], #{ dtype: "i64" }))  //=> tensor([[3.0], [4.0]])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn gather(ctx: NativeCallContext, t: &mut Tensor, axis: Int, index: Tensor) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| scattering::gather(t, axis, &index))
-    }
-
-    /// A copy in which the elements at some positions are replaced: `result[i][index[i][j]] = source[i][j]` for axis 1.
-    ///
-    /// # Example
-    /// ```
-    /// let index = tensor([1], #{ dtype: "i64" });
-    /// tensor([1, 2, 3]).scatter(0, index, tensor([9]))  //=> tensor([1.0, 9.0, 3.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn scatter(
-        ctx: NativeCallContext,
-        t: &mut Tensor,
-        axis: Int,
-        index: Tensor,
-        source: Tensor,
-    ) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| scattering::scatter(t, axis, &index, &source))
-    }
-
-    /// A copy in which the source is added at some positions, as often as they come.
-    ///
-    /// # Example
-    /// ```
-    /// let index = tensor([1, 1], #{ dtype: "i64" });
-    /// tensor([1, 2, 3]).scatter_add(0, index, tensor([9, 1]))  //=> tensor([1.0, 12.0, 3.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn scatter_add(
-        ctx: NativeCallContext,
-        t: &mut Tensor,
-        axis: Int,
-        index: Tensor,
-        source: Tensor,
-    ) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| scattering::scatter_add(t, axis, &index, &source))
-    }
-
-    /// The sizes along all axes.
+    /// The shape: the sizes of all axes.
     ///
     /// # Example
     /// ```
@@ -250,7 +222,7 @@ pub mod methods {
         t.dtype().as_str().into()
     }
 
-    /// How many axes there are.
+    /// The number of axes.
     ///
     /// # Example
     /// ```
@@ -261,7 +233,7 @@ pub mod methods {
         t.rank() as i64
     }
 
-    /// The size along the first axis, as of an array; of a tensor without axes it is 1.
+    /// The size of the first axis, as of an array; 1 for a tensor without axes.
     ///
     /// # Example
     /// ```
@@ -272,7 +244,7 @@ pub mod methods {
         t.dims().first().map_or(1, |size| *size as i64)
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     ///
     /// # Example
     /// ```
@@ -283,7 +255,7 @@ pub mod methods {
         t.elem_count() as i64
     }
 
-    /// Where the elements are kept: "cpu", "cuda" or "metal".
+    /// The device of the tensor: "cpu", "cuda" or "metal".
     ///
     /// # Example
     /// ```
@@ -305,7 +277,7 @@ pub mod methods {
         Ok(arrays::nested(t, &env(&ctx)?.task)?)
     }
 
-    /// The tensor in one line, as it stands in a string or a list.
+    /// The tensor in one line, as in a string or a list.
     ///
     /// # Example
     /// ```

@@ -3,13 +3,14 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Options};
+use super::super::options::taken;
+use super::super::value::{Fallible, Options};
 use super::heavy;
 use crate::base::Result;
+use crate::tensor::linalg::RcondOptions;
 use crate::tensor::{Tensor, linalg};
 
-/// A decomposition takes some multiple of rows times columns times the smaller of both.
+/// The cost of a decomposition is a multiple of rows times columns times the smaller of both.
 fn solved<T: Send + 'static>(
     ctx: &NativeCallContext,
     a: &Tensor,
@@ -26,7 +27,7 @@ fn named<const N: usize>(parts: [(&str, Tensor); N]) -> Map {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// x with a @ x = b, for a square matrix `a` and a vector `b`, or the columns of a matrix `b`.
+    /// Solves a @ x = b for a square matrix `a` and a vector `b`, or the columns of a matrix `b`.
     ///
     /// # Example
     /// ```
@@ -37,7 +38,7 @@ pub mod functions {
         super::solved(&ctx, &a, move |a| linalg::solve(a, &b))
     }
 
-    /// The x with the least |a @ x - b|, and of several the shortest.
+    /// Least squares: the x that minimises |a @ x - b|, and of several the one with the smallest norm.
     ///
     /// # Example
     /// ```
@@ -50,11 +51,29 @@ pub mod functions {
     }
 }
 
+methods! { matrices by solved:
+    /// The Cholesky decomposition of a symmetric positive definite matrix: the lower triangular matrix l with
+    /// `a = l @ l.transpose(0, 1)`.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
+    /// ```
+    cholesky() => linalg::cholesky;
+    /// The inverse of a square matrix; a singular one is an error.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([[2, 0], [0, 4]]).inverse()  //=> tensor([[0.5, 0.0], [0.0, 0.25]])
+    /// ```
+    inverse() => linalg::inverse;
+}
+
 #[export_module(manifest)]
 pub mod methods {
-    /// The singular value decomposition in its thin form: `a = u @ diag(s) @ vt`.
+    /// The thin singular value decomposition: `a = u @ diag(s) @ vt`.
     ///
-    /// Singular values run from large to small, and in each column of `u` the entry largest in size is positive.
+    /// Singular values are in descending order, and in each column of `u` the entry of largest magnitude is positive.
     ///
     /// # Example
     /// ```
@@ -68,7 +87,7 @@ pub mod methods {
         Ok(super::named([("u", u), ("s", s), ("vt", vt)]))
     }
 
-    /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with no negative number on its diagonal.
+    /// The QR decomposition: `q` with orthonormal columns, `r` upper triangular with a nonnegative diagonal.
     ///
     /// # Example
     /// ```
@@ -80,9 +99,9 @@ pub mod methods {
         Ok(super::named([("q", q), ("r", r)]))
     }
 
-    /// Eigenvalues of a symmetric matrix from small to large as `values`, and eigenvectors as the columns of `vectors`.
+    /// Eigenvalues of a symmetric matrix in ascending order as `values`, and eigenvectors as the columns of `vectors`.
     ///
-    /// In each eigenvector the entry largest in size is positive.
+    /// In each eigenvector the entry of largest magnitude is positive.
     ///
     /// # Example
     /// ```
@@ -94,32 +113,10 @@ pub mod methods {
         Ok(super::named([("values", values), ("vectors", vectors)]))
     }
 
-    /// The lower triangular matrix l with `a = l @ l.transpose(0, 1)`, for a symmetric positive definite matrix.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([[4, 0], [0, 9]]).cholesky()  //=> tensor([[2.0, 0.0], [0.0, 3.0]])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn cholesky(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
-        super::solved(&ctx, a, linalg::cholesky)
-    }
-
-    /// The inverse of a square matrix; one that is singular is an error.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([[2, 0], [0, 4]]).inverse()  //=> tensor([[0.5, 0.0], [0.0, 0.25]])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn inverse(ctx: NativeCallContext, a: &mut Tensor) -> Fallible<Tensor> {
-        super::solved(&ctx, a, linalg::inverse)
-    }
-
-    /// The pseudoinverse of Moore and Penrose.
+    /// The Moore-Penrose pseudoinverse.
     ///
     /// # Options
-    /// - `rcond` = by dtype: singular values up to this part of the largest count as 0
+    /// - [rcond]
     ///
     /// # Example
     /// ```
@@ -127,9 +124,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn pinv(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let rcond = read.get("rcond", Given::number)?;
-        read.finish()?;
+        let RcondOptions { rcond } = taken(options)?;
         super::solved(&ctx, a, move |a| linalg::pinv(a, rcond))
     }
 
@@ -144,10 +139,10 @@ pub mod methods {
         super::solved(&ctx, a, linalg::det)
     }
 
-    /// How many rows of a matrix are independent: its singular values above `rcond` times the largest.
+    /// The rank of a matrix: the number of its singular values above `rcond` times the largest.
     ///
     /// # Options
-    /// - `rcond` = by dtype: singular values up to this part of the largest count as 0
+    /// - [rcond]
     ///
     /// # Example
     /// ```
@@ -155,9 +150,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn matrix_rank(ctx: NativeCallContext, a: &mut Tensor, options: Options) -> Fallible<i64> {
-        let mut read = super::options(options);
-        let rcond = read.get("rcond", Given::number)?;
-        read.finish()?;
+        let RcondOptions { rcond } = taken(options)?;
         super::solved(&ctx, a, move |a| Ok(linalg::rank(a, rcond)? as i64))
     }
 }

@@ -1,6 +1,9 @@
-//! `tensor::` and the methods of tensors, one file for each part of the core floor of the same name.
+//! `tensor::` and the methods of tensors, one file for each part of `src/tensor`.
 //!
-//! Work on large tensors goes through [`heavy`], so that Ctrl-C is answered while it runs.
+//! Work on large tensors runs through [`heavy`], so that Ctrl-C interrupts it.
+
+#[macro_use]
+mod methods;
 
 pub mod arithmetic;
 pub mod arrays;
@@ -20,18 +23,46 @@ use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
 use super::env::env;
 use super::show::Handle;
-use super::value::{Fallible, Given, given};
+use super::value::{Fallible, given};
+use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
 use crate::report::items::Item;
 use crate::report::terminal::Screen;
-use crate::script::docs::declared::Group;
+use crate::script::docs::declared::{Group, fields};
+use crate::tensor::compare::AllCloseOptions;
+use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
+use crate::tensor::dtype::DTypeOptions;
+use crate::tensor::elementwise::NanToNumOptions;
+use crate::tensor::files::SaveOptions;
 use crate::tensor::index::Index;
-use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_index, steps};
+use crate::tensor::linalg::RcondOptions;
+use crate::tensor::order::{SortOptions, TopkOptions};
+use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions};
+use crate::tensor::statistics::{BincountOptions, HistogramOptions};
+use crate::tensor::{Number, Operand, Tensor, card, index as core_index, steps};
 
-/// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+/// The groups of options that doc comments here name.
+pub const OPTIONS: &[Group] = &[
+    ("all_close", fields::<AllCloseOptions>),
+    ("arange", fields::<ArangeOptions>),
+    ("bincount", fields::<BincountOptions>),
+    ("correction", fields::<CorrectionOptions>),
+    ("dtype", fields::<DTypeOptions>),
+    ("keepdim", fields::<KeepdimOptions>),
+    ("nan_to_num", fields::<NanToNumOptions>),
+    ("norm", fields::<NormOptions>),
+    ("randn", fields::<RandnOptions>),
+    ("rcond", fields::<RcondOptions>),
+    ("seed", fields::<SeedOptions>),
+    ("sort", fields::<SortOptions>),
+    ("tensor", fields::<TensorOptions>),
+    ("tensor_histogram", fields::<HistogramOptions>),
+    ("tensor_save", fields::<SaveOptions>),
+    ("topk", fields::<TopkOptions>),
+    ("uniform", fields::<UniformOptions>),
+];
 
-/// What is called through the module: `tensor::zeros(..)`.
+/// Functions of the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(create::functions),
@@ -42,22 +73,28 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// What is known everywhere: the methods of tensors, and the operators.
+/// Methods and operators, known everywhere.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(create::globals),
+        exported_manifest!(arithmetic::extremes),
         exported_manifest!(arithmetic::methods),
         exported_manifest!(elementwise::methods),
-        exported_manifest!(elementwise::smooth),
+        exported_manifest!(elementwise::functions),
         exported_manifest!(index::methods),
+        exported_manifest!(index::positions),
+        exported_manifest!(linalg::matrices),
         exported_manifest!(linalg::methods),
         exported_manifest!(operators::binary),
         exported_manifest!(operators::logical),
+        exported_manifest!(order::along_axes),
         exported_manifest!(order::methods),
         exported_manifest!(reduce::answers),
         exported_manifest!(reduce::methods),
         exported_manifest!(reduce::simple),
+        exported_manifest!(shape::copies),
         exported_manifest!(shape::methods),
+        exported_manifest!(shape::views),
         exported_manifest!(statistics::methods),
         exported_manifest!(files::methods),
     ]
@@ -68,7 +105,7 @@ pub fn iteration() -> Module {
     let mut module = Module::new();
     module.set_iter_result(std::any::TypeId::of::<Tensor>(), |value| {
         let t = value.cast::<Tensor>();
-        // A tensor without axes has no entries; asking for one says so.
+        // A tensor without axes has no entries, and indexing it gives the error.
         let len = t.dims().first().copied().unwrap_or(1);
         Box::new((0..len).map(move |i| Ok(value_of(core_index::get(&t, &[Index::At(i as i64)])?)?)))
     });
@@ -91,8 +128,8 @@ impl Handle for Tensor {
     }
 }
 
-/// Runs work in place where it is small, and where Ctrl-C can leave it behind where it is large. `cost` is about how
-/// many numbers it looks at.
+/// Runs small work in place, and large work on its own thread, which Ctrl-C abandons. `cost` is the approximate number of
+/// operations.
 fn heavy<T: Send + 'static>(
     ctx: &NativeCallContext,
     cost: usize,
@@ -111,7 +148,12 @@ fn on<T: Send + 'static>(
     heavy(ctx, steps(&t), move || work(&t))
 }
 
-/// A number as scripts hold it.
+/// A view of a tensor, which costs nothing whatever its size.
+fn view<T>(_: &NativeCallContext, t: &Tensor, work: impl FnOnce(&Tensor) -> Result<T>) -> Fallible<T> {
+    Ok(work(t)?)
+}
+
+/// A number as a value of scripts.
 fn plain(number: Number) -> Dynamic {
     match number {
         Number::Int(value) => value.into(),
@@ -119,7 +161,7 @@ fn plain(number: Number) -> Dynamic {
     }
 }
 
-/// A tensor without axes becomes a plain number, unless a gradient is to be asked of it, which a number would lose.
+/// A tensor without axes becomes a plain number, unless it tracks gradients, which a number would lose.
 fn value_of(t: Tensor) -> Result<Dynamic> {
     if t.rank() == 0 && !t.track_op() { Ok(plain(Number::of(&t)?)) } else { Ok(Dynamic::from(t)) }
 }
@@ -129,7 +171,7 @@ pub(super) fn tensor_arg(name: &str, value: &Dynamic) -> Result<Tensor> {
     value.read_lock::<Tensor>().map(|t| t.clone()).ok_or_else(|| given(name, value).refuse("a tensor"))
 }
 
-/// A tensor argument, or one that is written as an array of numbers.
+/// A tensor argument, given as a tensor or an array of numbers.
 pub(super) fn values(name: &str, value: &Dynamic) -> Result<Tensor> {
     if value.is_array() { arrays::tensor(value, None).map_err(|e| e.about(name)) } else { tensor_arg(name, value) }
 }
@@ -142,16 +184,11 @@ fn operand(name: &str, value: &Dynamic) -> Result<Operand> {
     number_arg(name, value).map(Operand::Number).map_err(|_| given(name, value).refuse("a tensor or a number"))
 }
 
-/// A number, whole ones as integers.
+/// A number argument.
 fn number_arg(name: &str, value: &Dynamic) -> Result<Number> {
     match (value.as_int(), value.as_float()) {
         (Ok(int), _) => Ok(Number::Int(int)),
         (_, Ok(float)) => Ok(Number::Float(float)),
         _ => Err(given(name, value).refuse("a number")),
     }
-}
-
-/// The name of a dtype.
-fn dtype_of(given: &Given) -> Result<DType> {
-    dtype::parse(&given.text()?)
 }

@@ -7,7 +7,7 @@ use super::super::value::Fallible;
 use super::heavy;
 use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
-use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul};
+use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul, steps};
 
 fn both(
     ctx: &NativeCallContext,
@@ -20,7 +20,16 @@ fn both(
     heavy(ctx, cost, move || f(&a, &b))
 }
 
-/// Each operator for two tensors, and for a tensor with a number of either type on either side.
+fn masked(
+    ctx: &NativeCallContext,
+    a: Tensor,
+    b: Tensor,
+    f: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Fallible<Tensor> {
+    heavy(ctx, steps(&a).max(steps(&b)), move || f(&a, &b))
+}
+
+/// Each operator for two tensors, and for a tensor and a number of either type on either side.
 macro_rules! operators {
     ($($(#[doc = $doc:tt])* $tensors:ident $int:ident $float:ident $int_left:ident $float_left:ident = $sign:tt => $f:expr;)*) => {
         #[export_module(manifest)]
@@ -57,19 +66,19 @@ macro_rules! operators {
 }
 
 operators! {
-    /// Addition with broadcasting; integers add up in i64.
+    /// Addition with broadcasting; integers are added in i64.
     add add_int add_float int_add float_add = "+" => arithmetic::add;
-    /// Subtraction with broadcasting; of integers in i64, so that masks can be subtracted.
+    /// Subtraction with broadcasting; integers are subtracted in i64, so that masks can be subtracted.
     sub sub_int sub_float int_sub float_sub = "-" => arithmetic::sub;
     /// Multiplication element by element, with broadcasting.
     mul mul_int mul_float int_mul float_mul = "*" => arithmetic::mul;
     /// Division with broadcasting, always in floats.
     div div_int div_float int_div float_div = "/" => arithmetic::div;
-    /// The remainder of a division, with the sign of what is divided.
+    /// The remainder of a division, with the sign of the dividend.
     rem rem_int rem_float int_rem float_rem = "%" => arithmetic::rem;
     /// Powers with broadcasting.
     pow pow_int pow_float int_pow float_pow = "**" => arithmetic::pow;
-    /// A mask of where both are equal; `a.equal(b)` asks for all of them at once.
+    /// A mask of where both are equal; `a.equal(b)` compares whole tensors.
     eq eq_int eq_float int_eq float_eq = "==" => |a, b| compare(Comparison::Eq, a, b);
     /// A mask of where both differ.
     ne ne_int ne_float int_ne float_ne = "!=" => |a, b| compare(Comparison::Ne, a, b);
@@ -90,11 +99,11 @@ pub mod logical {
     #[rhai_fn(name = "@", return_raw)]
     pub fn product(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Dynamic> {
         let columns = b.dims().last().copied().unwrap_or(1);
-        let cost = crate::tensor::steps(&a).saturating_mul(columns);
+        let cost = steps(&a).saturating_mul(columns);
         Ok(super::super::value_of(heavy(&ctx, cost, move || matmul::matmul(&a, &b))?)?)
     }
 
-    /// The tensor with the sign of every number changed.
+    /// The negative of every element.
     #[rhai_fn(name = "-", return_raw)]
     pub fn neg(ctx: NativeCallContext, t: Tensor) -> Fallible<Tensor> {
         super::super::on(&ctx, &t, arithmetic::neg)
@@ -103,19 +112,19 @@ pub mod logical {
     /// A mask of where both are not 0.
     #[rhai_fn(name = "&", return_raw)]
     pub fn and(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::and(&a, &b))
+        super::masked(&ctx, a, b, masks::and)
     }
 
-    /// A mask of where one of both is not 0.
+    /// A mask of where at least one of both is not 0.
     #[rhai_fn(name = "|", return_raw)]
     pub fn or(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::or(&a, &b))
+        super::masked(&ctx, a, b, masks::or)
     }
 
     /// A mask of where exactly one of both is not 0.
     #[rhai_fn(name = "^", return_raw)]
     pub fn xor(ctx: NativeCallContext, a: Tensor, b: Tensor) -> Fallible<Tensor> {
-        heavy(&ctx, crate::tensor::steps(&a).max(crate::tensor::steps(&b)), move || masks::xor(&a, &b))
+        super::masked(&ctx, a, b, masks::xor)
     }
 
     /// A mask of where the tensor is 0.

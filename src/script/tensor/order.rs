@@ -1,19 +1,20 @@
-//! Sorting, the largest, where they are, running sums, softmax.
+//! Sorting, top-k, argmax, cumulative sums, softmax.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::super::options::options;
+use super::super::options::taken;
 use super::super::value::{Fallible, Int, Options, given};
 use super::{heavy, on, value_of};
-use crate::tensor::order::{self as core, Direction};
+use crate::tensor::order::{self as core, Direction, SortOptions, TopkOptions};
+use crate::tensor::reduce::KeepdimOptions;
 use crate::tensor::{Tensor, normalise};
 
 fn found((values, indices): (Tensor, Tensor)) -> Map {
     Map::from_iter([("values".into(), Dynamic::from(values)), ("indices".into(), Dynamic::from(indices))])
 }
 
-/// Sorting looks at every number more often than other work does.
+/// Sorting costs more per element than other work.
 fn sorting<T: Send + 'static>(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -23,18 +24,40 @@ fn sorting<T: Send + 'static>(
     heavy(ctx, crate::tensor::steps(&t).saturating_mul(20), move || work(&t))
 }
 
-fn direction(descending: bool) -> Direction {
-    if descending { Direction::Descending } else { Direction::Ascending }
+methods! { along_axes by on:
+    /// The cumulative sum along an axis; of integers in i64.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
+    /// ```
+    cumsum(axis: Int) => move |t| core::cumsum(t, axis);
+    /// Softmax, e^x / sum e^x, along an axis, by default the last.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1, 1]).softmax(0)  //=> tensor([0.5, 0.5])
+    /// ```
+    softmax() => |t| normalise::softmax(t, -1);
+    softmax_along as "softmax" (axis: Int) => move |t| normalise::softmax(t, axis);
+    /// The logarithm of softmax along an axis, by default the last, accurate for small probabilities too.
+    ///
+    /// # Example
+    /// ```
+    /// tensor([1000, 0]).log_softmax(0)  //=> tensor([0.0, -1000.0])
+    /// ```
+    log_softmax() => |t| normalise::log_softmax(t, -1);
+    log_softmax_along as "log_softmax" (axis: Int) => move |t| normalise::log_softmax(t, axis);
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The elements in order along the last axis, or another, as `values`, and where they stood as `indices`.
+    /// Sorts along an axis, by default the last: `values`, and where each was as `indices`.
     ///
-    /// NaN comes last either way, and of equals the lower index first.
+    /// NaN is last in both directions, and equal elements stay in order.
     ///
     /// # Options
-    /// - `descending` = false: the largest first
+    /// - [sort]
     ///
     /// # Example
     /// ```
@@ -44,11 +67,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn sort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(options);
-        let way = super::direction(read.flag("descending", false)?);
-        read.finish()?;
+        let o: SortOptions = taken(options)?;
         let axis = given("axis", &axis).integer()?;
-        super::sorting(&ctx, t, move |t| core::sort(t, axis, way)).map(super::found)
+        super::sorting(&ctx, t, move |t| core::sort(t, axis, o.direction())).map(super::found)
     }
 
     #[rhai_fn(global, name = "sort", pure, return_raw)]
@@ -56,10 +77,10 @@ pub mod methods {
         sort(ctx, t, (-1_i64).into(), Options::new())
     }
 
-    /// The positions along the last axis, or another, in the order of their elements.
+    /// The indices that sort a tensor along an axis, by default the last.
     ///
     /// # Options
-    /// - `descending` = false: the largest first
+    /// - [sort]
     ///
     /// # Example
     /// ```
@@ -67,11 +88,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn argsort(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let way = super::direction(read.flag("descending", false)?);
-        read.finish()?;
+        let o: SortOptions = taken(options)?;
         let axis = given("axis", &axis).integer()?;
-        super::sorting(&ctx, t, move |t| core::argsort(t, axis, way))
+        super::sorting(&ctx, t, move |t| core::argsort(t, axis, o.direction()))
     }
 
     #[rhai_fn(global, name = "argsort", pure, return_raw)]
@@ -79,12 +98,12 @@ pub mod methods {
         argsort(ctx, t, (-1_i64).into(), Options::new())
     }
 
-    /// The `k` largest along the last axis, or another, in order, as `values`, and where they stand as `indices`.
+    /// The `k` largest elements along an axis, by default the last, in order: `values`, and where each is as `indices`.
     ///
-    /// NaN never comes before a number, and of equals the lower index comes first.
+    /// Numbers come before NaN, and of equal elements the lower index comes first.
     ///
     /// # Options
-    /// - `largest` = true: the largest; false gives the smallest
+    /// - [topk]
     ///
     /// # Example
     /// ```
@@ -94,11 +113,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn topk(ctx: NativeCallContext, t: &mut Tensor, k: Int, axis: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(options);
-        let way = super::direction(read.flag("largest", true)?);
-        read.finish()?;
+        let o: TopkOptions = taken(options)?;
         let (k, axis) = (given("k", &k).size()?, given("axis", &axis).integer()?);
-        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, way)).map(super::found)
+        super::sorting(&ctx, t, move |t| core::topk(t, k, axis, o.direction())).map(super::found)
     }
 
     #[rhai_fn(global, name = "topk", pure, return_raw)]
@@ -106,10 +123,10 @@ pub mod methods {
         topk(ctx, t, k, (-1_i64).into(), Options::new())
     }
 
-    /// Where the largest element stands: its place among all elements in row order, or along an axis.
+    /// The index of the largest element: in the flattened tensor, or along an axis.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axis, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -127,10 +144,10 @@ pub mod methods {
         super::extreme(&ctx, t, &axis, options, Direction::Descending)
     }
 
-    /// Where the smallest element stands: its place among all elements in row order, or along an axis.
+    /// The index of the smallest element: in the flattened tensor, or along an axis.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axis, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -145,58 +162,10 @@ pub mod methods {
     pub fn argmin_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int, options: Options) -> Fallible<Tensor> {
         super::extreme(&ctx, t, &axis, options, Direction::Ascending)
     }
-
-    /// Running sums along an axis; those of integers are i64.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1, 2, 3]).cumsum(0)  //=> tensor([1.0, 3.0, 6.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn cumsum(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| core::cumsum(t, axis))
-    }
-
-    /// e^x / sum e^x along the last axis, or another.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1, 1]).softmax(0)  //=> tensor([0.5, 0.5])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn softmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        softmax_along(ctx, t, (-1_i64).into())
-    }
-
-    #[rhai_fn(global, name = "softmax", pure, return_raw)]
-    pub fn softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| normalise::softmax(t, axis))
-    }
-
-    /// The logarithm of the softmax along the last axis, or another, without loss where it is small.
-    ///
-    /// # Example
-    /// ```
-    /// tensor([1000, 0]).log_softmax(0)  //=> tensor([0.0, -1000.0])
-    /// ```
-    #[rhai_fn(global, pure, return_raw)]
-    pub fn log_softmax(ctx: NativeCallContext, t: &mut Tensor) -> Fallible<Tensor> {
-        log_softmax_along(ctx, t, (-1_i64).into())
-    }
-
-    #[rhai_fn(global, name = "log_softmax", pure, return_raw)]
-    pub fn log_softmax_along(ctx: NativeCallContext, t: &mut Tensor, axis: Int) -> Fallible<Tensor> {
-        let axis = given("axis", &axis).integer()?;
-        on(&ctx, t, move |t| normalise::log_softmax(t, axis))
-    }
 }
 
 fn extreme(ctx: &NativeCallContext, t: &Tensor, axis: &Dynamic, map: Map, way: Direction) -> Fallible<Tensor> {
-    let mut read = options(map);
-    let keepdim = read.flag("keepdim", false)?;
-    read.finish()?;
+    let KeepdimOptions { keepdim } = taken(map)?;
     let axis = given("axis", axis).integer()?;
     on(ctx, t, move |t| core::arg_extreme(t, Some(axis), keepdim, way))
 }

@@ -1,15 +1,14 @@
 //! Reductions: without axes to a plain number, over chosen axes to a tensor.
 //!
-//! Within a metric that gradients are asked of (`m.grads`) the number stays a tensor without axes, so that they pass.
+//! Within a metric whose gradients are computed (`m.grads`) the number stays a tensor without axes, so that they flow.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::super::options::{OptionReader, options};
-use super::super::value::{Fallible, Given, Ints, Num, Options, given};
+use super::super::value::{Fallible, Ints, Num, Options, given};
 use super::{on, plain, value_of};
-use crate::base::Result;
-use crate::tensor::reduce::{Reduction, number, reduce};
+use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions, Reduction, number, reduce};
 use crate::tensor::{Tensor, statistics};
 
 /// The reduction of the whole tensor.
@@ -25,7 +24,7 @@ fn answer(ctx: &NativeCallContext, t: &Tensor, how: Reduction) -> Fallible<bool>
     on(ctx, t, move |t| number(t, how)).map(|number| number.as_f64() != 0.0)
 }
 
-/// The reduction over axes; the option `keepdim` is read, and no other left over.
+/// The reduction over axes, which reads the last option, `keepdim`.
 fn over(
     ctx: &NativeCallContext,
     t: &Tensor,
@@ -33,14 +32,14 @@ fn over(
     axes: &Dynamic,
     mut read: OptionReader,
 ) -> Fallible<Tensor> {
-    let keepdim = read.flag("keepdim", false)?;
+    let KeepdimOptions { keepdim } = read.declared()?;
     read.finish()?;
     let axes = given("axes", axes).integers()?;
     on(ctx, t, move |t| reduce(t, how, Some(&axes), keepdim))
 }
 
 macro_rules! reductions {
-    ($($(#[doc = $doc:tt])* $name:ident $over:ident $with:ident = $called:tt => $how:expr;)*) => {
+    ($($(#[doc = $doc:tt])* $name:ident $over:ident = $called:tt => $how:expr;)*) => {
         #[export_module(manifest)]
         pub mod simple {
             $(
@@ -51,12 +50,7 @@ macro_rules! reductions {
                 }
 
                 #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints) -> Fallible<Tensor> {
-                    super::over(&ctx, t, $how, &axes, super::options(Options::new()))
-                }
-
-                #[rhai_fn(global, name = $called, pure, return_raw)]
-                pub fn $with(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
+                pub fn $over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
                     super::over(&ctx, t, $how, &axes, super::options(options))
                 }
             )*
@@ -70,7 +64,7 @@ reductions! {
     /// Integers and masks are summed in i64, floats in f64 and in a fixed order. The sum of nothing is 0.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are summed over, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -80,79 +74,75 @@ reductions! {
     /// t.sum()  //=> 10.0
     /// (t > 1).sum()  //=> 3
     /// ```
-    sum sum_over sum_with = "sum" => Reduction::Sum;
+    sum sum_over = "sum" => Reduction::Sum;
     /// The product of all elements, or over chosen axes. The product of nothing is 1.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
     /// tensor([[1, 2], [3, 4]]).prod(0)  //=> tensor([3.0, 8.0])
     /// ```
-    prod prod_over prod_with = "prod" => Reduction::Prod;
+    prod prod_over = "prod" => Reduction::Prod;
     /// The mean of all elements, or over chosen axes.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
     /// tensor([[1, 2], [3, 4]]).mean(1)  //=> tensor([1.5, 3.5])
     /// ```
-    mean mean_over mean_with = "mean" => Reduction::Mean;
+    mean mean_over = "mean" => Reduction::Mean;
     /// The smallest element, or the smallest over chosen axes; NaN where there is one.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
     /// tensor([[1, 2], [3, 4]]).min(0)  //=> tensor([1.0, 2.0])
     /// ```
-    min min_over min_with = "min" => Reduction::Min;
+    min min_over = "min" => Reduction::Min;
     /// The largest element, or the largest over chosen axes; NaN where there is one.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
     /// tensor([[1, 2], [3, 4]]).max(0)  //=> tensor([3.0, 4.0])
     /// ```
-    max max_over max_with = "max" => Reduction::Max;
+    max max_over = "max" => Reduction::Max;
     /// The logarithm of the sum of e^x, without overflow, or over chosen axes.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
     /// tensor([[1000, 0], [1000, 0]]).logsumexp(1)  //=> tensor([1000.0, 1000.0])
     /// ```
-    logsumexp logsumexp_over logsumexp_with = "logsumexp" => Reduction::LogSumExp;
-    /// The middle element in order, or the mean of the two middle ones; of all, or over chosen axes.
+    logsumexp logsumexp_over = "logsumexp" => Reduction::LogSumExp;
+    /// The median of all elements, or over chosen axes; the mean of the two middle ones where their number is even.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
     /// tensor([[1, 2, 9], [3, 4, 5]]).median(1)  //=> tensor([2.0, 4.0])
     /// ```
-    median median_over median_with = "median" => Reduction::Median;
-}
-
-fn correction(read: &mut OptionReader) -> Result<f64> {
-    read.number("correction", 1.0)
+    median median_over = "median" => Reduction::Median;
 }
 
 #[export_module(manifest)]
 pub mod answers {
-    /// Whether some element is not 0, as true or false, or over chosen axes as a mask.
+    /// Whether any element is not 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -173,7 +163,7 @@ pub mod answers {
     /// Whether no element is 0, as true or false, or over chosen axes as a mask.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -196,11 +186,11 @@ pub mod answers {
 pub mod methods {
     /// The variance of all elements, or over chosen axes: sum (x - mean)^2 / (n - correction).
     ///
-    /// It is the sample variance, with n - 1, unless `correction` says otherwise.
+    /// By default it is the sample variance, with n - 1.
     ///
     /// # Options
-    /// - `correction` = 1: what is taken off the count; 0 gives the population's variance
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [correction]
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -216,15 +206,15 @@ pub mod methods {
     #[rhai_fn(global, name = "variance", pure, return_raw)]
     pub fn variance_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let correction = super::correction(&mut read)?;
+        let CorrectionOptions { correction } = read.declared()?;
         super::over(&ctx, t, Reduction::Var { correction }, &axes, read)
     }
 
-    /// The standard deviation of all elements, or over chosen axes: the root of the variance.
+    /// The standard deviation of all elements, or over chosen axes: the square root of the variance.
     ///
     /// # Options
-    /// - `correction` = 1: what is taken off the count; 0 gives the population's deviation
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [correction]
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -238,15 +228,15 @@ pub mod methods {
     #[rhai_fn(global, name = "std", pure, return_raw)]
     pub fn std_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let correction = super::correction(&mut read)?;
+        let CorrectionOptions { correction } = read.declared()?;
         super::over(&ctx, t, Reduction::Std { correction }, &axes, read)
     }
 
-    /// The length of the tensor as a vector, (sum |x|^p)^(1/p) with p = 2, or the lengths over chosen axes.
+    /// The norm of all elements, (sum |x|^p)^(1/p) with p = 2, or over chosen axes.
     ///
     /// # Options
-    /// - `p` = 2: the power; 1 adds sizes up, 0 counts what is not 0, and "inf" is the largest size
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [norm]
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -263,17 +253,16 @@ pub mod methods {
     #[rhai_fn(global, name = "norm", pure, return_raw)]
     pub fn norm_over(ctx: NativeCallContext, t: &mut Tensor, axes: Ints, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let infinite = |g: &Given| if g.text() == Ok("inf".into()) { Ok(f64::INFINITY) } else { g.number() };
-        let p = read.get("p", infinite)?.unwrap_or(2.0);
-        super::over(&ctx, t, Reduction::Norm { p }, &axes, read)
+        let NormOptions { p } = read.declared()?;
+        super::over(&ctx, t, Reduction::Norm { p: p.0 }, &axes, read)
     }
 
-    /// The number below which the part `q` of all elements lies, or over chosen axes; `q` from 0 to 1.
+    /// The quantile `q`, from 0 to 1, of all elements, or over chosen axes.
     ///
-    /// Between two ranks it is interpolated. Over axes `q` may be an array: then the result has a new first axis.
+    /// It is interpolated linearly between two ranks. Over axes `q` may be an array: then the result has a new first axis.
     ///
     /// # Options
-    /// - `keepdim` = false: keep the axes that are reduced, with size 1
+    /// - [keepdim]
     ///
     /// # Example
     /// ```
@@ -300,13 +289,13 @@ pub mod methods {
             let q = given("q", &q).number()?;
             return super::over(&ctx, t, Reduction::Quantile { q }, &axes, read);
         }
-        let keepdim = read.flag("keepdim", false)?;
+        let KeepdimOptions { keepdim } = read.declared()?;
         read.finish()?;
         let (qs, axes) = (given("q", &q).numbers()?, given("axes", &axes).integers()?);
         on(&ctx, t, move |t| statistics::quantiles(t, &qs, Some(&axes), keepdim))
     }
 
-    /// The number below which `percent` percent of all elements lie.
+    /// The percentile of all elements: `percent` from 0 to 100.
     ///
     /// # Example
     /// ```

@@ -3,17 +3,19 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::super::options::options;
-use super::super::value::{Fallible, Given, Int, Options, given};
+use super::super::options::taken;
+use super::super::value::{Fallible, Int, Options, given};
 use super::on;
+use crate::tensor::reduce::CorrectionOptions;
+use crate::tensor::statistics::{BincountOptions, HistogramOptions};
 use crate::tensor::{Tensor, statistics};
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The covariances of the columns of a matrix whose rows are observations.
+    /// The covariance matrix of the columns of a matrix whose rows are observations.
     ///
     /// # Options
-    /// - `correction` = 1: what is taken off the number of rows before it divides
+    /// - [correction]
     ///
     /// # Example
     /// ```
@@ -21,15 +23,13 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn covariance(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let correction = read.number("correction", 1.0)?;
-        read.finish()?;
+        let CorrectionOptions { correction } = taken(options)?;
         on(&ctx, t, move |t| statistics::covariance(t, correction))
     }
 
-    /// Pearson's correlations of the columns of a matrix whose rows are observations, or that of two vectors.
+    /// Pearson correlations of the columns of a matrix whose rows are observations, or of two vectors.
     ///
-    /// A column that is constant has no correlation: it gives NaN.
+    /// The correlation with a constant column is NaN.
     ///
     /// # Example
     /// ```
@@ -46,12 +46,12 @@ pub mod methods {
         on(&ctx, t, move |t| statistics::correlation_of(t, &other))
     }
 
-    /// How many elements fall into evenly spaced bins: `edges`, one more than bins, and `counts`.
+    /// A histogram with evenly spaced bins: `edges`, one more than bins, and `counts`.
     ///
-    /// NaN, infinities and what lies outside of the range are not counted; the last bin includes its upper edge.
+    /// NaN, infinities and elements outside the range are not counted; the last bin includes its upper edge.
     ///
     /// # Options
-    /// - `range` = least to greatest: the lower and the upper bound, as an array
+    /// - [tensor_histogram]
     ///
     /// # Example
     /// ```
@@ -61,9 +61,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn histogram(ctx: NativeCallContext, t: &mut Tensor, bins: Int, options: Options) -> Fallible<Map> {
-        let mut read = super::options(options);
-        let range = read.get("range", Given::range)?;
-        read.finish()?;
+        let HistogramOptions { range } = taken(options)?;
         let bins = given("bins", &bins).size()?;
         let found = on(&ctx, t, move |t| statistics::histogram(t, bins, range.map(|[low, high]| (low, high))))?;
         let edges: Array = found.edges.into_iter().map(Dynamic::from).collect();
@@ -71,10 +69,10 @@ pub mod methods {
         Ok(Map::from_iter([("edges".into(), edges.into()), ("counts".into(), counts.into())]))
     }
 
-    /// How often each of 0, 1, 2, .. comes among the integers of a tensor.
+    /// How often each of 0, 1, 2, .. occurs in a tensor of integers.
     ///
     /// # Options
-    /// - `length` = 0: the least number of counts
+    /// - [bincount]
     ///
     /// # Example
     /// ```
@@ -82,13 +80,11 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bincount(ctx: NativeCallContext, t: &mut Tensor, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let length = read.size("length", 0)?;
-        read.finish()?;
+        let BincountOptions { length } = taken(options)?;
         on(&ctx, t, move |t| statistics::bincount(t, length))
     }
 
-    /// The distinct elements in order as `values`, and how often each comes as `counts`.
+    /// The distinct elements in ascending order as `values`, and how often each occurs as `counts`.
     ///
     /// # Example
     /// ```

@@ -18,8 +18,38 @@ use memmap2::Mmap;
 
 use super::element::{self, dispatch};
 use crate::base::files::Files;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task, names};
 use crate::{bail, err};
+
+/// Strings by name.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata(pub BTreeMap<String, String>);
+
+impl Setting for Metadata {
+    fn wanted() -> String {
+        "a map of strings".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Map(fields) = value else { return None };
+        let field = |(name, text): &(String, Plain)| Some((name.clone(), String::of(text)?));
+        fields.iter().map(field).collect::<Option<_>>().map(Self)
+    }
+
+    fn written(&self) -> String {
+        let fields: Vec<String> = self.0.iter().map(|(name, text)| format!("{name:?}: {text:?}")).collect();
+        format!("#{{{}}}", fields.join(", "))
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SaveOptions {
+        /// Strings by name that a safetensors file stores beside its tensors.
+        metadata: Metadata = Metadata::default();
+    }
+}
 
 /// What is written into a tensor file.
 #[derive(Debug, Clone)]

@@ -1,15 +1,15 @@
-//! Activation functions of MLPs.
+//! Activation functions of MLPs, and their gradients.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
-use super::activation_back::{activation_gradient, gated_gradients};
-use super::elementwise::{One, Two, map, zip};
+use super::elementwise::{One, Two, map, times, zip};
 use super::level::arch;
 use super::math;
 use super::numbers::{Fresh, Numbers, Way, flat};
 use super::record::record;
+use super::tape::ArgumentGradients;
 use crate::base::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,4 +141,47 @@ pub(super) fn activate_plain(x: &Tensor, act: Activation) -> Result<Tensor> {
 
 pub(super) fn activate_gated_plain(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
     Ok((activate_plain(gate, act)? * up)?)
+}
+
+/// A gradient times the slope at x.
+#[derive(Clone, Copy)]
+struct Slope<F>(F);
+
+macro_rules! slopes {
+    ($($name:ident: $function:path),*) => {$(
+        impl Two for Slope<$name> {
+            #[inline(always)]
+            fn of<S: Simd>(self, simd: S, x: S::f32s, gradient: S::f32s) -> S::f32s {
+                simd.mul_f32s($function(simd, x), gradient)
+            }
+        }
+    )*};
+}
+
+slopes!(Relu: math::relu_slope, Gelu: math::gelu_slope, GeluTanh: math::gelu_tanh_slope, Silu: math::silu_slope);
+
+/// The gradient of x, given that of act(x).
+pub(super) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation) -> Result<Tensor> {
+    let (x, gradient) = (flat(x)?, flat(gradient)?);
+    let (arch, numbers, gradients) = (arch(), Numbers::of(&x)?, Numbers::of(&gradient)?);
+    let (numbers, gradients) = (numbers.slice(), gradients.slice());
+    let mut out = Fresh::new(numbers.len())?;
+    out.write(1, 1, |begin, out| {
+        let (x, gradients) = (&numbers[begin..begin + out.len()], &gradients[begin..begin + out.len()]);
+        with_activation!(act, function => zip(arch, out, x, gradients, Slope(function)));
+    });
+    out.tensor(x.dims(), DType::F32)
+}
+
+/// The gradients of gate and up, given that of act(gate) * up.
+fn gated_gradients(
+    gate: &Tensor,
+    up: &Tensor,
+    gradient: &Tensor,
+    act: Activation,
+    asked: [bool; 2],
+) -> Result<ArgumentGradients> {
+    let of_gate = || activation_gradient(gate, &times(up, gradient)?, act);
+    let of_up = || times(&activate(&gate.detach(), act)?, gradient);
+    Ok(vec![asked[0].then(of_gate).transpose()?, asked[1].then(of_up).transpose()?])
 }

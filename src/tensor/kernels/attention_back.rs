@@ -7,12 +7,12 @@ use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::attention::{Block, Sizes};
+use super::attention_blocks::{Block, Sizes};
 use super::level::arch;
 use super::numbers::{Fresh, Place, Strided, with_whole_heads};
 use super::product::{Factor, Onto, multiply};
 use super::reach::{Gap, Reach};
-use super::record::Gradients;
+use super::tape::ArgumentGradients;
 use crate::base::Result;
 
 /// What attention was taken of, without a cap.
@@ -38,7 +38,7 @@ impl Attended {
     }
 
     /// The gradients of q, k and v, given that of the result.
-    pub fn gradients(&self, gradient: &Tensor) -> Result<Gradients> {
+    pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (sizes, gradient) = (self.sizes, with_whole_heads(gradient)?);
         let (of_queries, of_keys) = (self.q.elem_count(), self.k.elem_count());
         let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_keys)?];

@@ -2,14 +2,14 @@
 
 use candle_core::{DType, Tensor};
 
+use super::elementwise::times_number;
 use super::level::arch;
-use super::linear::{linear_plain, times_number};
-use super::linear_back::{add_to, column_sums, in_tiles};
-use super::losses::{Total, check_targets, token_losses_plain};
-use super::losses_back::LogitSlopes;
+use super::linear::{add_to, column_sums, in_tiles, linear_plain};
+use super::losses::{LogitSlopes, Total, check_targets, token_losses_plain};
 use super::numbers::{Fresh, Numbers, Way, flat};
 use super::product::{self, Factor, Finish, Matrix, Onto, Sizes};
-use super::record::{Gradients, record};
+use super::record::record;
+use super::tape::ArgumentGradients;
 use crate::bail;
 use crate::base::Result;
 
@@ -19,7 +19,7 @@ const LOGITS: usize = 1 << 20;
 /// The sum of `counts[i]` times the loss of row i, for x `[.., d]`, whose logits are x W^T + b, and a target for each
 /// row. For the mean of the losses each row counts one over their number.
 ///
-/// Gradients are computed with the loss itself, while the logits are at hand.
+/// ArgumentGradients are computed with the loss itself, while the logits are at hand.
 pub fn cross_entropy(
     x: &Tensor,
     weight: &Tensor,
@@ -65,7 +65,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// The loss, and its gradients.
-    fn run(&self, arguments: &[&Tensor]) -> Result<(f64, Gradients)> {
+    fn run(&self, arguments: &[&Tensor]) -> Result<(f64, ArgumentGradients)> {
         let Sizes { rows, inner, out: vocab } = self.sizes;
         let flat_arguments = arguments.iter().map(|argument| flat(argument)).collect::<Result<Vec<_>>>()?;
         let numbers = flat_arguments.iter().map(Numbers::of).collect::<Result<Vec<_>>>()?;
@@ -150,7 +150,7 @@ impl Sums {
         Ok(())
     }
 
-    fn tensors(self, arguments: &[&Tensor]) -> Result<Gradients> {
+    fn tensors(self, arguments: &[&Tensor]) -> Result<ArgumentGradients> {
         let all = [self.of_x, self.of_weight, self.of_bias.map(Fresh::from)];
         let pairs = all.into_iter().zip(arguments);
         pairs.map(|(fresh, of)| fresh.map(|fresh| fresh.tensor(of.dims(), DType::F32)).transpose()).collect()

@@ -1,6 +1,11 @@
-//! Functions of each number by itself, run over slices.
+//! Functions of each number by itself, run over slices and tensors.
 
+use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
+
+use super::level::arch;
+use super::numbers::{Fresh, Numbers, flat, fusible};
+use crate::base::Result;
 
 /// A function of one number, written for registers full of them.
 pub(super) trait One: Copy + Sync {
@@ -84,4 +89,65 @@ pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: i
         }
     }
     arch.dispatch(Zip(out, a, b, function));
+}
+
+/// a + b, of the same shape, without a history.
+pub(super) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dims() == b.dims() && a.dtype() == b.dtype() && fusible(&[a, b]) {
+        return summed(a, b)?.tensor(a.dims(), a.dtype());
+    }
+    Ok((a + b)?)
+}
+
+pub(super) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
+    zipped(a, b, Sum)
+}
+
+/// a * b, of the same shape, in f32, without a history.
+pub(super) fn times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    zipped(a, b, Product)?.tensor(a.dims(), DType::F32)
+}
+
+/// x times a number, in f32, without a history.
+pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
+    if factor == 1.0 {
+        return Ok(x.clone());
+    }
+    let (arch, flat) = (arch(), flat(x)?);
+    let numbers = Numbers::of(&flat)?;
+    let mut out = Fresh::new(numbers.slice().len())?;
+    out.write(1, 1, |begin, out| map(arch, out, &numbers.slice()[begin..begin + out.len()], Times(factor)));
+    out.tensor(x.dims(), DType::F32)
+}
+
+fn zipped(a: &Tensor, b: &Tensor, function: impl Two) -> Result<Fresh> {
+    let (arch, flat_a, flat_b) = (arch(), flat(a)?, flat(b)?);
+    let (a_numbers, b_numbers) = (Numbers::of(&flat_a)?, Numbers::of(&flat_b)?);
+    let (a_numbers, b_numbers) = (a_numbers.slice(), b_numbers.slice());
+    let mut out = Fresh::new(a_numbers.len())?;
+    out.write(1, 1, |begin, out| {
+        let end = begin + out.len();
+        zip(arch, out, &a_numbers[begin..end], &b_numbers[begin..end], function);
+    });
+    Ok(out)
+}
+
+#[derive(Clone, Copy)]
+struct Sum;
+
+impl Two for Sum {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.add_f32s(a, b)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Product;
+
+impl Two for Product {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.mul_f32s(a, b)
+    }
 }

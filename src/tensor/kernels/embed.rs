@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::linear_back::add_to;
+use super::linear::add_to;
 use super::numbers::{Fresh, Numbers, Way, flat};
 use super::record::record;
 use crate::base::Result;

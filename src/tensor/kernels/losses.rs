@@ -4,7 +4,6 @@ use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 
 use super::level::arch;
-use super::losses_back::LogitSlopes;
 use super::math;
 use super::numbers::{Fresh, Numbers, Way, flat};
 use super::record::record;
@@ -102,6 +101,43 @@ impl WithSimd for Total<'_> {
         }
         sum.ln() + most
     }
+}
+
+/// Turns a row of logits into the gradient of each: softmax of the logits, minus 1 at the target, times the gradient of the
+/// loss.
+pub(super) struct LogitSlopes<'a> {
+    pub logits: &'a mut [f32],
+    /// log(sum of e^logits).
+    pub total: f32,
+    pub target: usize,
+    /// The gradient of the loss.
+    pub gradient: f32,
+}
+
+impl WithSimd for LogitSlopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { logits, total, target, gradient } = self;
+        let (totals, gradients) = (simd.splat_f32s(total), simd.splat_f32s(gradient));
+        let (whole, rest) = S::as_mut_simd_f32s(logits);
+        for x in whole {
+            *x = slope(simd, *x, totals, gradients);
+        }
+        if !rest.is_empty() {
+            simd.partial_store_f32s(rest, slope(simd, simd.partial_load_f32s(rest), totals, gradients));
+        }
+        if let Some(right) = logits.get_mut(target) {
+            *right -= gradient;
+        }
+    }
+}
+
+/// e^(x - total) times the gradient.
+#[inline(always)]
+fn slope<S: Simd>(simd: S, x: S::f32s, total: S::f32s, gradient: S::f32s) -> S::f32s {
+    simd.mul_f32s(math::exp(simd, simd.sub_f32s(x, total)), gradient)
 }
 
 pub(super) fn token_losses_plain(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {

@@ -5,10 +5,10 @@
 //! their own in f32; other dtypes, and operations without one, take the twin.
 
 mod activation;
-mod activation_back;
 mod adamw;
 mod attention;
 mod attention_back;
+mod attention_blocks;
 mod attention_plain;
 mod cross_entropy;
 mod dots;
@@ -17,11 +17,8 @@ mod embed;
 mod in_place;
 mod level;
 mod linear;
-mod linear_back;
 mod losses;
-mod losses_back;
 mod math;
-mod math_back;
 mod norm;
 mod norm_back;
 mod norm_rows;
@@ -43,7 +40,8 @@ pub use embed::look_up;
 pub use level::{Level, arch};
 pub use linear::{add, linear, linear_activated};
 pub use losses::token_losses;
-pub use norm::{NormKind, norm, norm_scale, norm_with_scale};
+pub use norm::{norm, norm_scale, norm_with_scale};
+pub use norm_rows::NormKind;
 pub use numbers::{Numbers, flat};
 pub use reach::{Gap, Reach};
 pub use rotary::{Rotation, rotate};

@@ -1,23 +1,13 @@
 //! Layer norm and RMS norm over the last axis.
 
 use candle_core::{DType, Tensor};
-use serde::{Deserialize, Serialize};
 
 use super::level::arch;
 use super::norm_back::Normed;
-use super::norm_rows::{Divisor, NormRows, Scales};
+use super::norm_rows::{Affine, Divisor, NormKind, NormRows, Scales, row_width};
 use super::numbers::{Fresh, Numbers, Way, flat, fusible};
 use super::record::record;
 use crate::base::Result;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NormKind {
-    /// (x - mean) / sqrt(variance + eps)
-    Layer,
-    /// x / sqrt(mean of squares + eps)
-    Rms,
-}
 
 /// The norm of every row, times `weight` (plus 1 where `plus_one`), plus `bias`. Half precision is computed in f32.
 pub fn norm(
@@ -77,33 +67,6 @@ pub fn norm_with_scale(
         return fused(x, kind, Divisor::Given(Numbers::of(&scale)?.slice()), affine)?.tensor(x.dims(), x.dtype());
     }
     norm_with_scale_plain(x, kind, scale, affine)
-}
-
-/// What a norm's result is multiplied by, and what is added to it.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Affine<'a> {
-    pub weight: Option<&'a Tensor>,
-    pub plus_one: bool,
-    pub bias: Option<&'a Tensor>,
-}
-
-impl Affine<'_> {
-    fn way(&self, x: &Tensor) -> Way {
-        let parts: Vec<&Tensor> = [self.weight, self.bias].into_iter().flatten().collect();
-        let fits = x.rank() > 0 && x.elem_count() > 0 && parts.iter().all(|part| part.dims() == [row_width(x)]);
-        if fits { Way::of(&[&[x], &parts[..]].concat()) } else { Way::Plain }
-    }
-
-    /// What rows are multiplied by, in f32.
-    pub fn factor(&self) -> Result<Option<Tensor>> {
-        let Some(weight) = self.weight else { return Ok(None) };
-        let weight = flat(weight)?;
-        Ok(Some(if self.plus_one { (weight + 1.0)? } else { weight }))
-    }
-}
-
-pub(super) fn row_width(x: &Tensor) -> usize {
-    x.dims().last().copied().unwrap_or(1).max(1)
 }
 
 fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result<Fresh> {

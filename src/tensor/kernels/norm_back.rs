@@ -8,11 +8,10 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::level::arch;
-use super::linear_back::add_to;
-use super::norm::{Affine, NormKind, row_width};
-use super::norm_rows::{Centred, mean, scale, write};
+use super::linear::add_to;
+use super::norm_rows::{Affine, Centred, NormKind, mean, row_width, scale, write};
 use super::numbers::{Fresh, Numbers, flat};
-use super::record::Gradients;
+use super::tape::ArgumentGradients;
 use crate::base::Result;
 
 /// Rows that are added to a partial sum; where they begin depends on the sizes alone.
@@ -37,7 +36,7 @@ impl Normed {
     }
 
     /// The gradients of x, weight and bias, given that of the result.
-    pub fn gradients(&self, gradient: &Tensor) -> Result<Gradients> {
+    pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
         let (width, arch, gradient) = (row_width(&self.x), arch(), flat(gradient)?);
         let (x, gradient) = (Numbers::of(&self.x)?, Numbers::of(&gradient)?);
         let (x, gradient) = (x.slice(), gradient.slice());
@@ -55,7 +54,7 @@ impl Normed {
                 let (x, gradient) = (&x[range.clone()], &gradient[range]);
                 let (mut of_weight, mut of_bias, mut normed) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
                 let sums = [&mut of_weight[..], &mut of_bias[..]];
-                arch.dispatch(Rows { out, sums, normed: &mut normed, x, gradient, kind, eps, weight });
+                arch.dispatch(NormGradients { out, sums, normed: &mut normed, x, gradient, kind, eps, weight });
                 [of_weight, of_bias]
             })
             .collect();
@@ -74,7 +73,7 @@ impl Normed {
     }
 }
 
-struct Rows<'a> {
+struct NormGradients<'a> {
     /// The gradient of x.
     out: &'a mut [f32],
     /// What is added to the gradients of weight and bias.
@@ -88,7 +87,7 @@ struct Rows<'a> {
     weight: Option<&'a [f32]>,
 }
 
-impl WithSimd for Rows<'_> {
+impl WithSimd for NormGradients<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,8 +1,47 @@
-//! The loops of norms, row by row.
+//! What a norm is of, and its loops, row by row.
 
+use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
+use serde::{Deserialize, Serialize};
 
-use super::norm::NormKind;
+use super::numbers::{Way, flat};
+use crate::base::Result;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// (x - mean) / sqrt(variance + eps)
+    Layer,
+    /// x / sqrt(mean of squares + eps)
+    Rms,
+}
+
+/// What a norm's result is multiplied by, and what is added to it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Affine<'a> {
+    pub weight: Option<&'a Tensor>,
+    pub plus_one: bool,
+    pub bias: Option<&'a Tensor>,
+}
+
+impl Affine<'_> {
+    pub fn way(&self, x: &Tensor) -> Way {
+        let parts: Vec<&Tensor> = [self.weight, self.bias].into_iter().flatten().collect();
+        let fits = x.rank() > 0 && x.elem_count() > 0 && parts.iter().all(|part| part.dims() == [row_width(x)]);
+        if fits { Way::of(&[&[x], &parts[..]].concat()) } else { Way::Plain }
+    }
+
+    /// What rows are multiplied by, in f32.
+    pub fn factor(&self) -> Result<Option<Tensor>> {
+        let Some(weight) = self.weight else { return Ok(None) };
+        let weight = flat(weight)?;
+        Ok(Some(if self.plus_one { (weight + 1.0)? } else { weight }))
+    }
+}
+
+pub(super) fn row_width(x: &Tensor) -> usize {
+    x.dims().last().copied().unwrap_or(1).max(1)
+}
 
 /// Where the divisors of rows come from: their own numbers and this `eps`, or one number given for each row.
 #[derive(Clone, Copy)]

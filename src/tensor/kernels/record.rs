@@ -8,12 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as Candle, Shape, Tensor};
 
 use super::numbers::Fresh;
-use super::tape::{self, Back};
+use super::tape::{self, ArgumentGradients, Back};
 use crate::bail;
 use crate::base::Result;
-
-/// The gradient of each argument, in their order; none for those that nobody asks for.
-pub(super) type Gradients = Vec<Option<Tensor>>;
 
 /// Writes a result of one to three arguments to the tape, or where none runs into candle's graph. `back(result, its gradient)` must give a gradient to
 /// every argument that tracks its operations.
@@ -22,7 +19,7 @@ pub(super) fn record(
     result: Fresh,
     shape: &[usize],
     arguments: &[&Tensor],
-    back: impl Fn(&Tensor, &Tensor) -> Result<Gradients> + Send + Sync + 'static,
+    back: impl Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync + 'static,
 ) -> Result<Tensor> {
     if tape::is_running() {
         return tape::push(result, shape, arguments, Box::new(back));

@@ -10,14 +10,16 @@ use std::collections::{HashMap, HashSet};
 
 use candle_core::{Device, Tensor, TensorId, Var};
 
-use super::linear::add;
+use super::elementwise::sum;
 use super::numbers::Fresh;
-use super::record::Gradients as OfArguments;
 use crate::base::Result;
 use crate::err;
 
+/// The gradient of each argument, in their order; none for those that nobody asks for.
+pub(super) type ArgumentGradients = Vec<Option<Tensor>>;
+
 /// From a result and its gradient to the gradients of the arguments.
-pub(super) type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<OfArguments> + Send + Sync>;
+pub(super) type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync>;
 
 struct Node {
     result: Tensor,
@@ -53,7 +55,7 @@ impl Gradients {
 
     fn add(&mut self, id: TensorId, more: Tensor) -> Result<()> {
         let sum = match self.0.remove(&id) {
-            Some(sum) => add(&sum, &more)?,
+            Some(before) => sum(&before, &more)?,
             None => more,
         };
         self.0.insert(id, sum);

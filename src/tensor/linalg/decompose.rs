@@ -8,8 +8,8 @@ use super::{matrix, precision, shaped, square, tensor};
 use crate::base::Result;
 use crate::err;
 
-/// U, the singular values from large to small, and V transposed, so that a = U diag(s) Vt; the thin form. In each
-/// column of U the entry largest in size is positive.
+/// The thin singular value decomposition, a = U diag(s) Vt, with s in descending order. In each column of U the entry of
+/// largest magnitude is positive.
 pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     let (mut u, s, mut v) = parts(&matrix(a)?)?;
     for k in 0..s.len() {
@@ -22,7 +22,7 @@ pub fn svd(a: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     Ok((tensor(u.as_ref(), a)?, shaped(s.as_ref(), &[s.nrows()], a)?, tensor(v.transpose(), a)?))
 }
 
-/// U, the singular values and V, with the signs that faer happens to give.
+/// U, the singular values and V, with faer's signs.
 pub(super) fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
     let k = a.nrows().min(a.ncols());
     if k == 0 {
@@ -35,7 +35,7 @@ pub(super) fn parts(a: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>, Mat<f64>)> {
     Ok((svd.U().to_owned(), s, svd.V().to_owned()))
 }
 
-/// Q with orthonormal columns and R, upper triangular with no negative number on its diagonal, so that a = Q R.
+/// Q with orthonormal columns and R, upper triangular with a nonnegative diagonal, so that a = Q R.
 pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
     let m = matrix(a)?;
     let qr = m.qr();
@@ -54,8 +54,8 @@ pub fn qr(a: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((tensor(q.as_ref(), a)?, tensor(r.as_ref(), a)?))
 }
 
-/// The eigenvalues of a symmetric matrix from small to large, and the eigenvectors as columns; in each the entry
-/// largest in size is positive.
+/// The eigenvalues of a symmetric matrix in ascending order, and the eigenvectors as columns; in each the entry of largest
+/// magnitude is positive.
 pub fn eigh(a: &Tensor) -> Result<(Tensor, Tensor)> {
     let m = symmetric(a)?;
     let size = m.nrows();
@@ -109,7 +109,7 @@ fn symmetric(a: &Tensor) -> Result<Mat<f64>> {
     Ok(m)
 }
 
-/// Whether the entry of column `k` that is largest in size is negative. Entries equal but for rounding count as equal,
+/// Whether the entry of column `k` of largest magnitude is negative. Entries that are equal up to rounding count as equal,
 /// and then the first decides.
 fn largest_is_negative(m: MatRef<'_, f64>, k: usize) -> bool {
     let most = (0..m.nrows()).map(|i| m[(i, k)].abs()).fold(0.0, f64::max);

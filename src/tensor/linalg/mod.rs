@@ -1,12 +1,12 @@
-//! Linear algebra on matrices, computed in f64 by faer and given back in the tensor's float dtype.
+//! Linear algebra on matrices, computed in f64 by faer and returned in the tensor's float dtype.
 //!
-//! Where mathematics leaves a sign open it is fixed, so that results are the same everywhere.
+//! Signs that a decomposition leaves open are fixed, so that results are the same everywhere.
 
 mod decompose;
 mod solve;
 
 pub use decompose::{cholesky, eigh, qr, svd};
-pub use solve::{det, inverse, lstsq, pinv, rank, solve};
+pub use solve::{RcondOptions, det, inverse, lstsq, pinv, rank, solve};
 
 use candle_core::{DType, Tensor};
 use faer::{Mat, MatRef};
@@ -15,7 +15,7 @@ use super::{dtype, element};
 use crate::bail;
 use crate::base::Result;
 
-/// The matrix in f64; what is no matrix or not finite is refused.
+/// The matrix in f64; other shapes and numbers that are not finite are refused.
 fn matrix(t: &Tensor) -> Result<Mat<f64>> {
     let &[rows, columns] = t.dims() else {
         bail!(Shape, "expected a matrix, found shape {:?}", t.dims());
@@ -41,7 +41,7 @@ fn columns(t: &Tensor) -> Result<Mat<f64>> {
 }
 
 fn filled(t: &Tensor, rows: usize, columns: usize) -> Result<Mat<f64>> {
-    // faer works on a copy of its own beside ours.
+    // faer works on its own copy.
     element::room(&[2, rows, columns], DType::F64)?;
     let values = element::floats(t)?;
     let broken = values.iter().filter(|v| !v.is_finite()).count();
@@ -52,7 +52,7 @@ fn filled(t: &Tensor, rows: usize, columns: usize) -> Result<Mat<f64>> {
     Ok(Mat::from_fn(rows, columns, |i, j| values[i * columns + j]))
 }
 
-/// A matrix of ours as a tensor like `like`.
+/// The matrix as a tensor with dtype and device of `like`.
 fn tensor(m: MatRef<'_, f64>, like: &Tensor) -> Result<Tensor> {
     shaped(m, &[m.nrows(), m.ncols()], like)
 }
@@ -62,7 +62,7 @@ fn shaped(m: MatRef<'_, f64>, dims: &[usize], like: &Tensor) -> Result<Tensor> {
     element::tensor(values, dims, dtype::float_for(like.dtype()), like.device())
 }
 
-/// The relative size of what rounding may have changed in numbers of this dtype.
+/// The relative rounding error of this dtype.
 fn precision(t: &Tensor) -> f64 {
     match t.dtype() {
         DType::F64 | DType::I64 | DType::U32 | DType::I32 => f64::EPSILON,

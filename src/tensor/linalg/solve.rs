@@ -8,7 +8,15 @@ use super::{columns, decompose, matrix, precision, shaped, square, tensor};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// x with a x = b, for a square matrix a and a vector or the columns of a matrix b.
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct RcondOptions {
+        /// Singular values up to this part of the largest count as 0.
+        rcond: Option<f64> = None => usually("the larger side times the rounding error of the dtype").at_least(0.0);
+    }
+}
+
+/// Solves a x = b for a square matrix a and a vector or the columns of a matrix b.
 pub fn solve(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (m, mut x) = (square(a)?, columns(b)?);
     if m.nrows() != x.nrows() {
@@ -26,7 +34,7 @@ pub fn inverse(a: &Tensor) -> Result<Tensor> {
     tensor(x.as_ref(), a)
 }
 
-/// The LU decomposition, refused where a pivot is no larger than rounding.
+/// The LU decomposition, refused if a pivot is not above rounding error.
 fn invertible(m: &Mat<f64>, a: &Tensor) -> Result<PartialPivLu<f64>> {
     let lu = PartialPivLu::new(m.as_ref());
     let pivots: Vec<f64> = (0..m.nrows()).map(|i| lu.U()[(i, i)].abs()).collect();
@@ -48,7 +56,7 @@ pub fn det(a: &Tensor) -> Result<f64> {
     Ok(if m.nrows() == 0 { 1.0 } else { m.determinant() })
 }
 
-/// The x with the least |a x - b|, and of several the shortest.
+/// Least squares: the x that minimises |a x - b|, and of several the one with the smallest norm.
 pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (m, right) = (matrix(a)?, columns(b)?);
     if m.nrows() != right.nrows() {
@@ -60,8 +68,8 @@ pub fn lstsq(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     shaped(x.as_ref(), &dims, a)
 }
 
-/// The Moore-Penrose inverse. Singular values up to `rcond` times the largest count as 0; without one that is the
-/// larger side times the rounding of the dtype.
+/// The Moore-Penrose inverse. Singular values up to `rcond` times the largest count as 0; by default it is the
+/// larger side times the rounding error of the dtype.
 pub fn pinv(a: &Tensor, rcond: Option<f64>) -> Result<Tensor> {
     tensor(pseudo(&matrix(a)?, cutoff(a, rcond)?)?.as_ref(), a)
 }
@@ -73,7 +81,7 @@ fn pseudo(m: &Mat<f64>, cutoff: f64) -> Result<Mat<f64>> {
     Ok(scaled * u.transpose())
 }
 
-/// How many singular values are larger than `rcond` times the largest.
+/// The number of singular values above `rcond` times the largest.
 pub fn rank(a: &Tensor, rcond: Option<f64>) -> Result<usize> {
     let (_, s, _) = decompose::parts(&matrix(a)?)?;
     let least = cutoff(a, rcond)? * s.first().copied().unwrap_or_default();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::Kind;
 use crate::tensor::create;
-use crate::tensor::samples::t;
+use crate::tensor::fixture::t;
 
 fn f64s(t: Result<Tensor>) -> Vec<f64> {
     element::floats(&t.unwrap()).unwrap()

@@ -9,7 +9,7 @@ use super::lengths_of;
 use crate::base::{Result, memory};
 use crate::sae::fit::params::Name;
 use crate::tensor::kernels::arch;
-use crate::tensor::kernels::sparse::{ByColumn, Rows, add_rows, dot, scale, squares};
+use crate::tensor::kernels::sparse::{ByColumn, RowGradients, add_rows, dot, scale, squares};
 use crate::tensor::{Device, Tensor};
 
 /// Features in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
@@ -132,12 +132,12 @@ impl Gradients {
     }
 
     /// The gradient of a weight; None where the step has none.
-    pub fn of<'a>(&'a self, name: Name) -> Option<Rows<'a>> {
+    pub fn of<'a>(&'a self, name: Name) -> Option<RowGradients<'a>> {
         const WHOLE: &[bool] = &[true];
-        let whole = |numbers: &'a [f32]| Some(Rows { numbers, width: numbers.len(), there: WHOLE });
+        let whole = |numbers: &'a [f32]| Some(RowGradients { numbers, width: numbers.len(), there: WHOLE });
         match name {
-            Name::Encoder => Some(Rows { numbers: &self.encoder, width: self.widths[0], there: &self.there }),
-            Name::Decoder => Some(Rows { numbers: &self.decoder, width: self.widths[1], there: &self.there }),
+            Name::Encoder => Some(RowGradients { numbers: &self.encoder, width: self.widths[0], there: &self.there }),
+            Name::Decoder => Some(RowGradients { numbers: &self.decoder, width: self.widths[1], there: &self.there }),
             Name::EncoderBias => whole(&self.encoder_bias),
             Name::DecoderBias => whole(&self.decoder_bias),
             Name::Threshold => whole(&self.threshold),

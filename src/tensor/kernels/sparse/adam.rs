@@ -17,7 +17,7 @@ const SHORTEST: f32 = 1e-8;
 
 /// The gradient of a weight, row by row.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
+pub struct RowGradients<'a> {
     pub numbers: &'a [f32],
     pub width: usize,
     /// Which rows have a gradient; whatever stands in the others is not read.
@@ -25,8 +25,8 @@ pub struct Rows<'a> {
 }
 
 /// As [`adamw_step`](crate::tensor::kernels::adamw_step); `unit`: rows are brought back to length 1.
-pub fn adam_rows(weight: &Var, gradient: Rows, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<()> {
-    let Rows { numbers, width, there } = gradient;
+pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<()> {
+    let RowGradients { numbers, width, there } = gradient;
     let count = weight.elem_count();
     let same = moments.iter().all(|moment| moment.elem_count() == count);
     if !same || numbers.len() != count || there.len() * width != count {

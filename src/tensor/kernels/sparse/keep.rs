@@ -7,7 +7,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::SparseRows;
-use super::scores::Keep;
+use super::scores::KeepScores;
 
 /// How many scores are compared before anything is done about one of them.
 const TOGETHER: usize = 16;
@@ -124,7 +124,7 @@ impl LargestOfRows {
     }
 }
 
-impl Keep for LargestOfRows {
+impl KeepScores for LargestOfRows {
     #[inline(always)]
     fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
         let keys = &mut self.keys[row * self.room..(row + 1) * self.room];
@@ -208,7 +208,7 @@ impl LargestOfAll {
     }
 }
 
-impl Keep for LargestOfAll {
+impl KeepScores for LargestOfAll {
     #[inline(always)]
     fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
         let begin = (self.row + row) * self.columns + first;
@@ -273,7 +273,7 @@ impl<'a> Few<'a> {
     }
 }
 
-impl Keep for Few<'_> {
+impl KeepScores for Few<'_> {
     #[inline(always)]
     fn look<S: Simd>(&mut self, _simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]) {
         match self.floor {

@@ -16,14 +16,14 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub use adam::{Rows, adam_rows};
+pub use adam::{RowGradients, adam_rows};
 pub use columns::{ByColumn, Place};
 pub use combine::{add_rows, dots_with_rows, scale};
 pub use keep::AtLeast;
 pub use scores::{Product, Sizes};
 pub use sums::{add, add_columns, dot, spread, squares};
 
-/// Rows of which few numbers are there: those of row i are `starts[i]..starts[i + 1]`.
+/// RowGradients of which few numbers are there: those of row i are `starts[i]..starts[i + 1]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SparseRows {
     pub starts: Vec<usize>,

@@ -42,7 +42,7 @@ pub enum Wanted<'a> {
 }
 
 /// What looks at scores and keeps some of them.
-pub trait Keep: Send {
+pub trait KeepScores: Send {
     /// Looks at scores of a row of its part, those of the columns from `first` on; the bias is not in them yet.
     fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
 
@@ -66,7 +66,7 @@ impl Product<'_> {
 
     /// Shows all scores that are wanted, and maybe others, part by part of the rows in parallel, to what `make` makes for a
     /// part; columns come in order.
-    pub fn look<K: Keep>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
+    pub fn look<K: KeepScores>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
         let (arch, screen) = (arch(), Screen::of(self, wanted));
         let part = |rows: Range<usize>| {
             if let Some(screen) = &screen {
@@ -82,7 +82,7 @@ impl Product<'_> {
         self.parts().into_par_iter().map(part).collect()
     }
 
-    fn look_at_all(&self, arch: Arch, rows: Range<usize>, keep: &mut impl Keep) {
+    fn look_at_all(&self, arch: Arch, rows: Range<usize>, keep: &mut impl KeepScores) {
         let mut scores = vec![0.0; rows.len() * TILE_COLUMNS.min(self.sizes.columns)];
         for first in (0..self.sizes.columns).step_by(TILE_COLUMNS) {
             if keep.is_full() {
@@ -115,7 +115,7 @@ struct Tile<'a, K> {
     keep: &'a mut K,
 }
 
-impl<K: Keep> WithSimd for Tile<'_, K> {
+impl<K: KeepScores> WithSimd for Tile<'_, K> {
     type Output = ();
 
     #[inline(always)]

@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::super::activation::{activate_gated_plain, activate_plain};
 use super::super::losses::token_losses_plain;
-use super::super::norm::{Affine, norm_scale_plain, norm_with_scale_plain};
+use super::super::norm::{norm_scale_plain, norm_with_scale_plain};
+use super::super::norm_rows::Affine;
 use super::super::rotary::rotate_plain;
 use super::super::rows::centred_plain;
 use super::super::*;

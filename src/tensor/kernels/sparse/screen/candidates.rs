@@ -4,7 +4,6 @@ use std::arch::x86_64::*;
 
 use super::DEVIATIONS;
 use super::rounded::{LANES, PANEL, Panels, Tiles};
-use super::tiles::load;
 
 /// Room that a row always has when a panel is looked at: what all of its columns take, and a register more.
 pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;
@@ -123,6 +122,13 @@ impl Candidates {
         }
         &self.columns[row * self.room..row * self.room + self.counts[row]]
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load(numbers: &[f32; LANES]) -> __m512 {
+    // SAFETY: a register of numbers.
+    unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
 }
 
 /// Moves the scores that are not below the floor to the front, with their columns; gives how many they are. There are whole

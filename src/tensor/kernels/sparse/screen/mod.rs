@@ -18,7 +18,7 @@ use candidates::Candidates;
 use pulp::Arch;
 use rounded::{Panels, Tiles};
 
-use super::scores::{Keep, Product, Wanted};
+use super::scores::{KeepScores, Product, Wanted};
 use super::{AtLeast, dots_with_rows};
 use crate::tensor::kernels::level::arch;
 
@@ -66,7 +66,7 @@ impl<'a> Screen<'a> {
 
     /// Shows the scores of all candidates of these rows to `keep`, which counts rows from the first of them; false where
     /// there are too many to go on.
-    pub fn look(&self, rows: Range<usize>, keep: &mut impl Keep) -> bool {
+    pub fn look(&self, rows: Range<usize>, keep: &mut impl KeepScores) -> bool {
         let mut candidates = Candidates::new(self.largest, BLOCK);
         let mut tiles = Tiles::default();
         for block in rows.clone().step_by(BLOCK) {
@@ -87,7 +87,7 @@ impl<'a> Screen<'a> {
     }
 
     /// The exact scores of the candidates of a block.
-    fn multiply(&self, x: &[f32], first: usize, candidates: &mut Candidates, keep: &mut impl Keep) {
+    fn multiply(&self, x: &[f32], first: usize, candidates: &mut Candidates, keep: &mut impl KeepScores) {
         let Product { weights, bias, sizes, .. } = *self.product;
         let mut scores = Vec::new();
         for (row, x) in x.chunks_exact(sizes.inner).enumerate() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scores::{Keep, Product, Wanted};
+use super::scores::{KeepScores, Product, Wanted};
 
 /// There is none.
 pub enum Screen {}
@@ -12,7 +12,7 @@ impl Screen {
         None
     }
 
-    pub fn look(&self, _rows: Range<usize>, _keep: &mut impl Keep) -> bool {
+    pub fn look(&self, _rows: Range<usize>, _keep: &mut impl KeepScores) -> bool {
         match *self {}
     }
 }

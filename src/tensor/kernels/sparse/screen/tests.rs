@@ -68,7 +68,7 @@ fn it_is_used_where_it_pays_and_numbers_are_finite() {
         let product = Product { x: &x, weights: &weights, bias: &bias, sizes: Sizes { rows, inner, columns } };
         let screen = Screen::of(&product, wanted)?;
         struct Nothing;
-        impl Keep for Nothing {
+        impl KeepScores for Nothing {
             fn look<S: pulp::Simd>(&mut self, _: S, _: usize, _: usize, _: &mut [f32], _: &[f32]) {}
             fn see(&mut self, _: usize, _: &[u32], _: &[f32]) {}
         }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use pulp::Arch;
 
-use super::candidates::{Candidates, ROOM_OF_A_PANEL};
+use super::candidates::{Candidates, ROOM_OF_A_PANEL, load};
 use super::rounded::{Head, LANES, Line, PANEL, Panels, TILE, Tiles};
 
 /// Registers that a panel is wide.
@@ -108,13 +108,6 @@ fn products(x: &[[u32; TILE]], words: &[[Line; WIDE]], head: &Head) -> [[__m512i
 fn line(line: &Line) -> __m512i {
     // SAFETY: a line is as long as a register, and aligned.
     unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load(numbers: &[f32; LANES]) -> __m512 {
-    // SAFETY: a register of numbers.
-    unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
 }
 
 #[inline]

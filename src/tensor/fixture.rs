@@ -1,4 +1,4 @@
-//! Tensors from numbers and back again, for the tests of this floor.
+//! Test fixture: tensors from numbers and back again.
 
 use candle_core::{DType, Tensor};
 

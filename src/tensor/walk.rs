@@ -1,4 +1,4 @@
-//! Walking over a tensor row by row, where a row is whatever lies along the axes to be reduced.
+//! Functions of the rows of a tensor, where a row is what lies along the axes to be reduced.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::element::{self, Element};
 use crate::base::Result;
 
-/// How many rows are copied out together when they do not lie in one piece: enough to use whole cache lines.
+/// Rows that are copied together if they are not contiguous: enough to use whole cache lines.
 const TILE: usize = 32;
 
 /// `f` of every row along `axes` (sorted), in the order of the other axes.
@@ -51,7 +51,7 @@ fn walk<T: Element, U: Send>(
         let end = inner.min(start + TILE);
         let block = &data[block * row * inner..][..row * inner];
         let mut copied = vec![T::zero(); row * (end - start)];
-        // Turned over in squares, so that what is read and what is written both stay in the nearest cache.
+        // Transposed in squares, so that what is read and what is written both stay in the L1 cache.
         for (square, lines) in block.chunks(TILE * inner).enumerate() {
             for j in 0..end - start {
                 let place = &mut copied[j * row + square * TILE..];
@@ -65,7 +65,7 @@ fn walk<T: Element, U: Send>(
     (0..outer * tiles).into_par_iter().with_min_len(1 + few / TILE).flat_map_iter(tile).collect()
 }
 
-/// `f` of every row along one axis, where it gives as many values for every row: these take the row's place.
+/// `f` of every row along one axis, where it returns equally many values for every row, which replace the row.
 pub fn along<T: Element, U: Send>(
     t: &Tensor,
     axis: usize,
@@ -75,14 +75,14 @@ pub fn along<T: Element, U: Send>(
     let len = t.dims()[axis].max(1);
     element::room_for_rows(element::steps(t) / len, 2 * size_of::<Vec<U>>() + len * size_of::<U>())?;
     let values = each(t, &[axis], f)?;
-    // The rows stand where the axis is taken out, so their values come last.
+    // The axis is removed, and the values of a row are the last axis.
     let mut dims: Vec<usize> = t.dims().to_vec();
     dims.remove(axis);
     dims.push(values.first().map_or(0, Vec::len));
     Ok((values.into_iter().flatten().collect(), dims))
 }
 
-/// Puts the last axis back to where `along` took it from.
+/// Moves the last axis back to where `along` took it from.
 pub fn back(t: &Tensor, axis: usize) -> Result<Tensor> {
     let mut order: Vec<usize> = (0..t.rank() - 1).collect();
     order.insert(axis, t.rank() - 1);

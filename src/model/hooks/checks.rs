@@ -1,4 +1,4 @@
-//! What a hook returns must fit where it goes.
+//! Checks of what a hook returns: same shape and dtype, no new NaN.
 
 use std::fmt::Display;
 
@@ -15,7 +15,7 @@ pub fn same_form(place: &dyn Display, before: &Tensor, after: &Tensor) -> Result
     if after.dtype() != before.dtype() {
         let (wanted, found) = (before.dtype().as_str(), after.dtype().as_str());
         return Err(err!(Argument, "expected {wanted} from the hook at `{place}`, found {found}")
-            .hint(format!("return x.cast(\"{wanted}\")")));
+            .hint(format!("return x.to(\"{wanted}\")")));
     }
     Ok(())
 }

@@ -1,0 +1,170 @@
+//! The loops of attention, for some queries of one head at a time.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use pulp::{Arch, Simd};
+use rayon::prelude::*;
+
+use super::elementwise::{One, Replace};
+use super::math;
+use super::numbers::{Place, Strided};
+use super::product::{Factor, Onto, multiply};
+use super::reach::Reach;
+use super::softmax::Softmax;
+
+/// How many queries of a head are taken at once: enough for matrix products, few enough that causal attention need
+/// not look at many keys in vain.
+const QUERIES: usize = 64;
+/// Fewer where their scores, this many numbers, would not stay in the cache.
+const SCORES: usize = 1 << 17;
+/// Below so many multiplications the threads would cost more than they bring.
+const WORTH_THREADS: usize = 1 << 17;
+
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub rows: usize,
+    pub columns: usize,
+    pub keys: usize,
+    pub heads: usize,
+    /// How many query heads share a head of keys and values.
+    pub sharing: usize,
+    pub size: usize,
+}
+
+impl Sizes {
+    /// Of queries and keys that fit each other.
+    pub fn of(q: &Tensor, k: &Tensor) -> Option<Self> {
+        let (&[rows, columns, heads, size], &[k_rows, keys, shared, k_size]) = (q.dims(), k.dims()) else {
+            return None;
+        };
+        let fits = rows == k_rows && size == k_size && shared > 0 && heads % shared == 0;
+        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
+    }
+
+    /// Of a pattern and values that fit each other.
+    pub fn of_pattern(pattern: &Tensor, v: &Tensor) -> Option<Self> {
+        let (&[rows, heads, columns, keys], &[v_rows, v_keys, shared, size]) = (pattern.dims(), v.dims()) else {
+            return None;
+        };
+        let fits = rows == v_rows && keys == v_keys && shared > 0 && heads % shared == 0;
+        fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
+    }
+
+    pub fn queries(&self) -> usize {
+        (SCORES / self.keys.max(1)).clamp(1, QUERIES)
+    }
+
+    /// Calls `work` with every block of so many queries of a head, and a buffer, in parallel where that pays.
+    pub fn each_block(&self, queries: usize, work: impl Fn(Block, &mut Vec<f32>) + Sync) {
+        let down = self.columns.div_ceil(queries);
+        let block = |index: usize, buffer: &mut Vec<f32>| {
+            let (head, first) = (index / down, index % down * queries);
+            let queries = queries.min(self.columns - first);
+            work(Block { row: head / self.heads, head: head % self.heads, first, queries }, buffer);
+        };
+        let blocks = self.rows * self.heads * down;
+        if self.rows * self.heads * self.columns * self.keys * self.size < WORTH_THREADS {
+            let mut buffer = Vec::new();
+            (0..blocks).for_each(|index| block(index, &mut buffer));
+        } else {
+            (0..blocks).into_par_iter().for_each_init(Vec::new, |buffer, index| block(index, buffer));
+        }
+    }
+}
+
+/// Some queries of one head in one row.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub row: usize,
+    pub head: usize,
+    pub first: usize,
+    pub queries: usize,
+}
+
+impl Block {
+    /// The number of the first query among all of `[rows, heads, columns]`.
+    pub fn number(&self, sizes: &Sizes) -> usize {
+        (self.row * sizes.heads + self.head) * sizes.columns + self.first
+    }
+
+    /// Writes the pattern of these queries for the keys that any of them sees; tells which keys.
+    pub fn pattern(
+        self,
+        arch: Arch,
+        sizes: &Sizes,
+        strided: (&Strided, &Strided),
+        scaling: (f64, Option<f64>),
+        reach: &Reach,
+        pattern: &mut Vec<f32>,
+    ) -> Range<usize> {
+        let seen = |query: usize| reach.seen(self.row, self.first + query, sizes.keys);
+        let runs = || (0..self.queries).flat_map(seen).filter(|run| !run.is_empty());
+        let begin = runs().map(|run| run.start).min().unwrap_or(0);
+        let end = runs().map(|run| run.end).max().unwrap_or(0);
+        let width = end - begin;
+        pattern.resize(self.queries * width, 0.0);
+        self.scores(arch, sizes, strided, begin..end, scaling, pattern);
+        for (query, row) in pattern.chunks_exact_mut(width.max(1)).enumerate() {
+            let within = |at: usize| at.clamp(begin, end) - begin;
+            let seen = seen(query).map(|run| within(run.start)..within(run.end));
+            arch.dispatch(Softmax { row, seen });
+        }
+        begin..end
+    }
+
+    /// Writes the scores of these queries for a run of keys.
+    pub fn scores(
+        self,
+        arch: Arch,
+        sizes: &Sizes,
+        (queries, keys): (&Strided, &Strided),
+        run: Range<usize>,
+        (scale, cap): (f64, Option<f64>),
+        scores: &mut [f32],
+    ) {
+        let q = Factor { numbers: queries.from(self.row, self.first, self.head), row: queries.step(), column: 1 };
+        let numbers = keys.from(self.row, run.start, self.head / sizes.sharing);
+        let k = Factor { numbers, row: 1, column: keys.step() };
+        // SAFETY: both hold what the sizes say, and the scores are exactly as many.
+        unsafe {
+            multiply(
+                scores.as_mut_ptr(),
+                run.len(),
+                [self.queries, run.len(), sizes.size],
+                scale as f32,
+                q,
+                k,
+                Onto::Nothing,
+            )
+        };
+        if let Some(cap) = cap {
+            arch.dispatch(Replace(scores, Capped(cap as f32)));
+        }
+    }
+
+    /// Writes the values of a run of keys, weighed for these queries, to their place in `[rows, columns, heads, size]`.
+    pub fn mix(self, sizes: &Sizes, weights: &[f32], values: &Strided, run: Range<usize>, out: Place) {
+        let begin = ((self.row * sizes.columns + self.first) * sizes.heads + self.head) * sizes.size;
+        let p = Factor { numbers: weights, row: run.len() as isize, column: 1 };
+        let numbers = values.from(self.row, run.start, self.head / sizes.sharing);
+        let v = Factor { numbers, row: values.step(), column: 1 };
+        let target = out.at(begin);
+        // SAFETY: both hold what the sizes say, and nobody else writes to this head of these columns.
+        unsafe {
+            multiply(target, sizes.heads * sizes.size, [self.queries, sizes.size, run.len()], 1.0, p, v, Onto::Nothing)
+        };
+    }
+}
+
+/// Scores that stay below a cap in size (Gemma 2).
+#[derive(Clone, Copy)]
+struct Capped(f32);
+
+impl One for Capped {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        let cap = simd.splat_f32s(self.0);
+        simd.mul_f32s(math::tanh(simd, simd.div_f32s(x, cap)), cap)
+    }
+}
