@@ -11,6 +11,7 @@ pub mod memory;
 pub mod names;
 pub mod net;
 pub mod options;
+pub mod parallel;
 pub mod random;
 pub mod results;
 pub mod settings;

@@ -2,10 +2,9 @@
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use crate::bail;
-use crate::base::{Result, memory};
+use crate::base::{Result, memory, parallel};
 
 /// A number type that kernels work on.
 pub trait Element: WithDType {
@@ -185,12 +184,28 @@ pub fn extent(t: &Tensor) -> Result<(f64, f64, usize)> {
             (least.min(x), most.max(x), nans + usize::from(x.is_nan()))
         });
         let join = |a: (f64, f64, usize), b: (f64, f64, usize)| (a.0.min(b.0), a.1.max(b.1), a.2 + b.2);
-        Ok(x.par_chunks(BLOCK).map(part).reduce(|| (f64::INFINITY, f64::NEG_INFINITY, 0), join))
+        let parts = parallel::map(x.len().div_ceil(BLOCK), &|block| part(blocked(x, block)));
+        Ok(parts.into_iter().fold((f64::INFINITY, f64::NEG_INFINITY, 0), join))
     }))
 }
 
 /// Elements of one parallel piece: fixed, so that sums are the same on any number of threads.
 pub const BLOCK: usize = 1 << 16;
+
+fn blocked<T>(x: &[T], block: usize) -> &[T] {
+    &x[block * BLOCK..x.len().min((block + 1) * BLOCK)]
+}
+
+/// What `one` gives for each element, where `empty` stands first.
+fn filled<T: Sync, U: Clone + Send>(x: &[T], empty: U, one: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let mut places = vec![empty; x.len()];
+    parallel::fill(&mut places, BLOCK, &|first, part| {
+        for (place, x) in part.iter_mut().zip(&x[first..]) {
+            *place = one(x);
+        }
+    });
+    places
+}
 
 /// Applies a function to every element, keeping dtype, shape and device; without gradients.
 pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
@@ -198,7 +213,7 @@ pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
     room(t.dims(), t.dtype())?;
     let mapped = dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| {
         let one = |x: &T| <T as WithDType>::from_f64(f(x.float()));
-        let mapped: Vec<T> = x.par_iter().with_min_len(BLOCK).map(one).collect();
+        let mapped = filled(x, <T as WithDType>::from_f64(0.0), one);
         Ok(Tensor::from_vec(mapped, t.dims(), t.device())?)
     }))?;
     Ok(mapped.to_dtype(t.dtype())?)
@@ -208,7 +223,7 @@ pub fn map(t: &Tensor, f: impl Fn(f64) -> f64 + Sync) -> Result<Tensor> {
 pub fn mask(t: &Tensor, f: impl Fn(f64) -> bool + Sync) -> Result<Tensor> {
     let work = workable(t)?;
     dispatch!(work.dtype(), T => with_slice::<T, _>(&work, |x| {
-        let mapped: Vec<u8> = x.par_iter().with_min_len(BLOCK).map(|x| u8::from(f(x.float()))).collect();
+        let mapped = filled(x, 0_u8, |x| u8::from(f(x.float())));
         Ok(Tensor::from_vec(mapped, t.dims(), t.device())?)
     }))
 }

@@ -1,10 +1,9 @@
 //! Functions of the rows of a tensor, where a row is what lies along the axes to be reduced.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 use super::element::{self, Element};
-use crate::base::Result;
+use crate::base::{Result, parallel};
 
 /// Rows that are copied together if they are not contiguous: enough to use whole cache lines.
 const TILE: usize = 32;
@@ -43,7 +42,9 @@ fn walk<T: Element, U: Send>(
     }
     let few = 1 + 4096 / row;
     if inner == 1 {
-        return data.par_chunks(row).with_min_len(few).map(&f).collect();
+        let rows = data.len().div_ceil(row);
+        let part = |number: usize| data.chunks(row).skip(number * few).take(few).map(&f).collect::<Vec<U>>();
+        return joined(rows, parallel::map(rows.div_ceil(few), &part));
     }
     let tiles = inner.div_ceil(TILE);
     let tile = |index: usize| {
@@ -62,7 +63,15 @@ fn walk<T: Element, U: Send>(
         }
         copied.chunks(row).map(&f).collect::<Vec<U>>()
     };
-    (0..outer * tiles).into_par_iter().with_min_len(1 + few / TILE).flat_map_iter(tile).collect()
+    joined(outer * inner, parallel::map(outer * tiles, &tile))
+}
+
+fn joined<U>(count: usize, parts: Vec<Vec<U>>) -> Vec<U> {
+    let mut all = Vec::with_capacity(count);
+    for mut part in parts {
+        all.append(&mut part);
+    }
+    all
 }
 
 /// `f` of every row along one axis, where it returns equally many values for every row, which replace the row.

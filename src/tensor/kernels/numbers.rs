@@ -1,10 +1,9 @@
 //! The numbers of tensors as slices, memory for results, and the split of work over threads.
 
 use candle_core::{CpuStorage, DType, Device, Storage, StorageRef, Tensor};
-use rayon::prelude::*;
 
 use crate::bail;
-use crate::base::{Result, memory};
+use crate::base::{Result, memory, parallel};
 
 /// Below so many numbers the threads would cost more than they bring.
 const WORTH_THREADS: usize = 1 << 14;
@@ -195,7 +194,7 @@ fn in_pieces(numbers: &mut [f32], unit: usize, cost: usize, work: impl Fn(usize,
     }
     // Where the pieces begin depends on the sizes alone.
     let units = PIECE.div_ceil(cost.max(1));
-    numbers.par_chunks_mut(units * unit).enumerate().for_each(|(piece, numbers)| work(piece * units, numbers));
+    parallel::fill(numbers, units * unit, &|first, numbers| work(first / unit, numbers));
 }
 
 /// Asks for pages of 2 MiB under large memory: at 4 KiB each, the first touch of 400 MB of logits takes as long as
