@@ -76,7 +76,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
-    let file = gguf::File::new(&map)?;
+    let file = gguf::File::new(&map)?.with_task(task);
     let tokenizer = match options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&file.metadata, task)?,

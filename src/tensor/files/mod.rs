@@ -1,7 +1,7 @@
-//! Tensor files in and out: safetensors, npy and npz, chosen by the ending of the path; PyTorch's are read only.
+//! Tensor files: safetensors, npy and npz, chosen by the extension; PyTorch files are read only.
 //!
-//! What a header says is checked against the file's length before anything is allocated, what is not understood is
-//! refused by name, and what is written is the same bytes every time: sorted names, no clocks.
+//! Headers are checked against the file's length before anything is allocated, unknown content is refused by name, and the
+//! same tensors always give the same bytes: sorted names, no timestamps.
 
 pub mod npy;
 pub mod npz;
@@ -51,21 +51,21 @@ crate::options! {
     }
 }
 
-/// What is written into a tensor file.
+/// The content of a tensor file to be written.
 #[derive(Debug, Clone)]
 pub enum Content {
     One(Tensor),
     Named(Named),
 }
 
-/// Tensors by name, and the texts that a safetensors file carries beside them.
+/// Tensors by name, and the metadata of a safetensors file.
 #[derive(Debug, Clone, Default)]
 pub struct Named {
     pub tensors: BTreeMap<String, Tensor>,
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What a tensor file holds: one tensor, tensors by name, or, in files of PyTorch, anything that is made of tensors and
+/// The content of a tensor file: one tensor, tensors by name, or, in PyTorch files, nested maps and lists of tensors and
 /// plain values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tree<T> {
@@ -80,7 +80,7 @@ pub enum Tree<T> {
 }
 
 impl<T> Tree<T> {
-    /// The same with something else in the place of each tensor.
+    /// Maps each tensor.
     pub fn map<U>(self, each: &mut impl FnMut(T) -> Result<U>) -> Result<Tree<U>> {
         Ok(match self {
             Tree::Nothing => Tree::Nothing,
@@ -106,7 +106,7 @@ enum Format {
     Torch,
 }
 
-/// How the names of files end that are read, and of those that are written.
+/// The extensions that are read, and those that are written.
 const READ: [&str; 5] = ["npy", "npz", "safetensors", "pt", "pth"];
 const WRITTEN: [&str; 3] = ["npy", "npz", "safetensors"];
 
@@ -127,25 +127,25 @@ fn format(path: &Path, endings: &[&str]) -> Result<Format> {
     }
 }
 
-/// A file that was opened, and not read yet.
+/// An open file that has not been read yet.
 pub struct Opened {
     format: Format,
     bytes: Mmap,
     name: String,
 }
 
-/// Opens a tensor file, to be read where that suits.
+/// Opens a tensor file, which is read later, possibly on another thread.
 pub fn open(files: &Files, path: &Path) -> Result<Opened> {
     Ok(Opened { format: format(path, &READ)?, bytes: files.map(path)?, name: path.display().to_string() })
 }
 
 impl Opened {
-    /// How long the file is.
+    /// The size of the file in bytes.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// One tensor from an npy file, tensors by name from npz and safetensors, and what there is from a file of PyTorch.
+    /// One tensor from npy, tensors by name from npz and safetensors, and all content of a PyTorch file.
     pub fn read(&self) -> Result<Tree<Tensor>> {
         let bytes = &self.bytes[..];
         let named = |tensors: BTreeMap<String, Tensor>| {
@@ -167,7 +167,7 @@ impl Opened {
 pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Result<()> {
     let saved = |fill: &dyn Fn(&mut dyn Write) -> Result<()>| {
         let saved = files.save(path, |file| fill(&mut Heard { file, task })).map(|_place| ());
-        // What was given up is not there at all, and why it was given up is no trouble with the file.
+        // An interrupted file is not there at all, and the interruption is not an error of the file.
         saved.map_err(|error| task.check().err().unwrap_or(error))
     };
     match (format(path, &WRITTEN)?, content) {
@@ -186,10 +186,10 @@ pub fn save(files: &Files, path: &Path, content: &Content, task: &Task) -> Resul
     }
 }
 
-/// No library has tensors of more axes.
+/// More axes than in any library.
 const MOST_AXES: usize = 64;
 
-/// Refuses a shape that would take longer to look at than its elements.
+/// Refuses a shape that takes longer to process than its elements.
 fn countable(shape: &[usize]) -> Result<()> {
     if shape.len() > MOST_AXES {
         bail!(Format, "expected a tensor of at most {MOST_AXES} axes, found {}", shape.len());
@@ -197,7 +197,7 @@ fn countable(shape: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// A file that is written to until Ctrl-C.
+/// A file whose writing Ctrl-C interrupts.
 struct Heard<'a> {
     file: &'a mut dyn Write,
     task: &'a Task,

@@ -20,7 +20,7 @@ pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     parse_within(bytes, memory::available())
 }
 
-/// The same, where so much memory is free.
+/// The same, within this memory.
 pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     if archive.has_duplicate_names() {
@@ -40,8 +40,8 @@ pub(super) fn parse_within(bytes: &[u8], free: u64) -> Result<BTreeMap<String, T
     Ok(tensors)
 }
 
-/// One array. The archive may lie about sizes, so no more is taken out of it than the array's own header says; and all
-/// arrays are counted together, since a small archive may hold any number of them.
+/// One array. The archive's sizes may be false, so no more is read than the array's own header says; and all arrays are
+/// counted together, since a small archive may contain any number of them.
 fn read(entry: &mut dyn Read, room: &mut Budget) -> Result<Tensor> {
     let failed = |e: std::io::Error| err!(Format, "the npz file is damaged: {e}");
     let mut start = Vec::new();

@@ -1,4 +1,4 @@
-//! Little-endian numbers out of bytes, none of them taken from beyond the end.
+//! Reads little-endian numbers from bytes, never beyond their end.
 
 use crate::base::Result;
 use crate::err;
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    /// What stands before the next end of line, which is read over.
+    /// The text up to the next end of line, which is skipped.
     pub fn line(&mut self) -> Result<&'a [u8]> {
         let rest = self.bytes.get(self.place..).unwrap_or_default();
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {

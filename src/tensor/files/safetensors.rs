@@ -1,4 +1,4 @@
-//! The safetensors format: a JSON header with the place of every tensor, then their bytes.
+//! The safetensors format: a JSON header with the offsets of all tensors, then their bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::{Named, countable, put, write_elements};
 use crate::base::{Result, json, memory, names};
 use crate::{bail, err};
 
-/// The name under which a header keeps its texts.
+/// The key of the metadata in a header.
 const METADATA: &str = "__metadata__";
 
 /// How many numbers are converted at once.
@@ -93,8 +93,8 @@ impl<B: AsRef<[u8]>> Reader<B> {
         Ok(Tensor::from_raw_buffer(data, entry.dtype, &entry.shape, &Device::Cpu)?)
     }
 
-    /// One tensor in another float dtype, converted piece by piece, so that it is never there in both. After each piece
-    /// `read` is told the place in the file that is done with.
+    /// One tensor in another float dtype, converted piece by piece, so that it is never in memory in both. After each piece
+    /// `read` is called with the part of the file that has been read.
     pub fn tensor_as(
         &self,
         name: &str,
@@ -210,7 +210,7 @@ fn texts(value: &Value) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
-/// Checks that the tensors lie one behind the other from `start` to `end`.
+/// Checks that the tensors are contiguous from `start` to `end`.
 fn gapless(entries: &BTreeMap<String, Entry>, start: usize, end: usize) -> Result<()> {
     let mut places: Vec<(&Range<usize>, &String)> = entries.iter().map(|(name, e)| (&e.place, name)).collect();
     places.sort_by_key(|(place, _)| (place.start, place.end));
@@ -257,7 +257,7 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Writes a safetensors file: wide dtypes first and then by name, as other writers do, so that all lie aligned.
+/// Writes a safetensors file: wide dtypes first and then by name, as other writers do, so that all are aligned.
 pub fn write(named: &Named, w: &mut dyn Write) -> Result<()> {
     let mut tensors: Vec<(&String, &Tensor)> = named.tensors.iter().collect();
     tensors.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().size_in_bytes()), *name));

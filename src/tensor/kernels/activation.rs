@@ -24,7 +24,7 @@ pub enum Activation {
     Silu,
 }
 
-/// Writes the code once for each activation, so that its loops hold no choice.
+/// Compiles the code once for each activation, so that its loops have no branch.
 macro_rules! with_activation {
     ($act:expr, $function:ident => $code:expr) => {
         match $act {
@@ -65,7 +65,7 @@ macro_rules! functions {
 
 functions!(Relu: math::relu, Gelu: math::gelu, GeluTanh: math::gelu_tanh, Silu: math::silu);
 
-/// A function of the first number, times the second.
+/// A function of the gate, times the second number.
 #[derive(Clone, Copy)]
 struct Gated<F>(F);
 
@@ -131,7 +131,7 @@ fn fused_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Fresh> {
 
 pub(super) fn activate_plain(x: &Tensor, act: Activation) -> Result<Tensor> {
     Ok(match act {
-        // candle's own makes 0 of NaN.
+        // candle's own gives 0 for NaN.
         Activation::Relu => x.le(0.0)?.where_cond(&x.zeros_like()?, x)?,
         Activation::Gelu => x.gelu_erf()?,
         Activation::GeluTanh => x.gelu()?,

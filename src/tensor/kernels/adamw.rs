@@ -10,23 +10,23 @@ use super::numbers::{Numbers, flat, fusible};
 use crate::bail;
 use crate::base::Result;
 
-/// Numbers that one piece of work takes; where pieces begin depends on the sizes alone.
+/// Numbers in a piece of work; where pieces begin depends on the sizes only.
 const PIECE: usize = 1 << 14;
 
-/// What an update is made with (Loshchilov and Hutter 2019, algorithm 2: decoupled weight decay).
+/// The settings of an update (Loshchilov and Hutter 2019, algorithm 2: decoupled weight decay).
 #[derive(Debug, Clone, Copy)]
 pub struct AdamW {
     pub rate: f64,
     pub betas: [f64; 2],
     pub eps: f64,
     pub decay: f64,
-    /// What gradients are multiplied by first, so that they are not too long.
+    /// What gradients are multiplied by first (gradient clipping).
     pub shrink: f64,
-    /// 1 - beta^t for the t-th step: by how much the means, which began at 0, fall short.
+    /// 1 - beta^t for the t-th step: the bias correction of the moments, which start at 0.
     pub begun: [f64; 2],
 }
 
-/// Changes a weight and the running means of its gradient and of the square of that, in place:
+/// Updates a weight and the moments of its gradient in place:
 ///
 /// m = beta m + (1 - beta) g, v = beta' v + (1 - beta') g^2, w = (1 - rate decay) w - rate m^ / (sqrt(v^) + eps).
 pub fn adamw_step(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW) -> Result<()> {
@@ -74,7 +74,7 @@ pub(super) fn adamw_plain(weight: &Var, gradient: &Tensor, moments: [&Var; 2], s
     Ok(moments[1].set(&square)?)
 }
 
-/// The square root of the sum of the squares of all numbers of the gradients, added in a fixed order.
+/// The norm of all gradients together, summed in a fixed order.
 pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients {
@@ -88,7 +88,7 @@ pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Resul
     Ok(sum.sqrt())
 }
 
-/// The settings as the loop needs them.
+/// The settings in the form that the loop needs.
 #[derive(Clone, Copy)]
 pub(super) struct Factors {
     shrink: f32,

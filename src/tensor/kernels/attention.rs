@@ -1,4 +1,4 @@
-//! Attention: scores, the pattern that softmax makes of them, and the mixture of values.
+//! Attention: scores, their softmax (the pattern), and the weighted sum of values.
 //!
 //! Queries are `[rows, columns, heads, d_head]`, keys and values `[rows, keys, kv_heads, d_head]`; query head h reads
 //! head h / (heads / kv_heads). Scores and patterns are `[rows, heads, columns, keys]`.
@@ -31,7 +31,7 @@ pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Te
     out.tensor(&[sizes.rows, sizes.heads, sizes.columns, sizes.keys], q.dtype())
 }
 
-/// Softmax over the keys that a query sees; 0 elsewhere, and everywhere for a query that sees none.
+/// Softmax over the keys that a query attends to; 0 elsewhere, and everywhere for a query with none.
 pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     let (_, heads, columns, keys) = scores.dims4()?;
     if !fusible(&[scores]) || scores.elem_count() == 0 {
@@ -52,7 +52,7 @@ pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
     out.tensor(scores.dims(), scores.dtype())
 }
 
-/// The values weighed by the pattern: `[rows, columns, heads, d_head]`.
+/// The sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.
 pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
         return mix_plain(pattern, v);
@@ -70,7 +70,7 @@ pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
     out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], v.dtype())
 }
 
-/// [`scores`], [`pattern`] and [`mix`] in one, which writes down the first two for a few queries at a time only.
+/// [`scores`], [`pattern`] and [`mix`] in one, which stores the first two for a few queries at a time only.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
     let sizes = Sizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
     match (sizes, Way::of(&[q, k, v])) {

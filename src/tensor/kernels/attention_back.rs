@@ -1,6 +1,6 @@
 //! The gradients of attention, a few queries at a time, from queries, keys and values alone.
 //!
-//! The pattern P = softmax(s Q K^T) is made again, since it is large and quickly made. With dO the gradient of the result:
+//! The pattern P = softmax(s Q K^T) is recomputed, since it is large and fast to compute. With dO the gradient of the result:
 //! dV = P^T dO, dP = dO V^T, dS = P (dP - sum of P dP over the keys), dQ = s dS K, dK = s dS^T Q.
 
 use candle_core::{DType, Tensor};
@@ -15,7 +15,7 @@ use super::reach::{Gap, Reach};
 use super::tape::ArgumentGradients;
 use crate::base::Result;
 
-/// What attention was taken of, without a cap.
+/// The arguments of attention, without a cap.
 pub(super) struct Attended {
     q: Tensor,
     k: Tensor,
@@ -24,7 +24,7 @@ pub(super) struct Attended {
     scale: f64,
     reach: Reach<'static>,
     gap: Option<Gap>,
-    /// Which of q, k and v have gradients.
+    /// Which of q, k and v need gradients.
     asked: [bool; 3],
 }
 
@@ -145,12 +145,12 @@ impl Work<'_> {
     }
 }
 
-/// A head from a column on, a row for each column.
+/// A head, starting at a column; a row for each column.
 fn rows<'a>(x: &'a Strided, row: usize, column: usize, head: usize) -> Factor<'a> {
     Factor { numbers: x.from(row, column, head), row: x.step(), column: 1 }
 }
 
-/// Turns the gradient of a row of a pattern into that of its scores.
+/// Converts the gradient of a row of a pattern into that of its scores.
 struct Slopes<'a> {
     slopes: &'a mut [f32],
     weights: &'a [f32],

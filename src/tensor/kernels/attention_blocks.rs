@@ -13,12 +13,12 @@ use super::product::{Factor, Onto, multiply};
 use super::reach::Reach;
 use super::softmax::Softmax;
 
-/// How many queries of a head are taken at once: enough for matrix products, few enough that causal attention need
-/// not look at many keys in vain.
+/// Queries of a head in a block: enough for matrix products, and few enough that causal attention computes few masked
+/// scores.
 const QUERIES: usize = 64;
-/// Fewer where their scores, this many numbers, would not stay in the cache.
+/// Scores of a block, which limit its queries so that they stay in the cache.
 const SCORES: usize = 1 << 17;
-/// Below so many multiplications the threads would cost more than they bring.
+/// Fewer multiplications than this are not worth threads.
 const WORTH_THREADS: usize = 1 << 17;
 
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// Of queries and keys that fit each other.
+    /// Of queries and keys of matching sizes.
     pub fn of(q: &Tensor, k: &Tensor) -> Option<Self> {
         let (&[rows, columns, heads, size], &[k_rows, keys, shared, k_size]) = (q.dims(), k.dims()) else {
             return None;
@@ -42,7 +42,7 @@ impl Sizes {
         fits.then(|| Self { rows, columns, keys, heads, sharing: heads / shared, size })
     }
 
-    /// Of a pattern and values that fit each other.
+    /// Of a pattern and values of matching sizes.
     pub fn of_pattern(pattern: &Tensor, v: &Tensor) -> Option<Self> {
         let (&[rows, heads, columns, keys], &[v_rows, v_keys, shared, size]) = (pattern.dims(), v.dims()) else {
             return None;
@@ -88,7 +88,7 @@ impl Block {
         (self.row * sizes.heads + self.head) * sizes.columns + self.first
     }
 
-    /// Writes the pattern of these queries for the keys that any of them sees; tells which keys.
+    /// Writes the pattern of these queries for the keys that any of them attends to; returns which keys.
     pub fn pattern(
         self,
         arch: Arch,
@@ -143,7 +143,7 @@ impl Block {
         }
     }
 
-    /// Writes the values of a run of keys, weighed for these queries, to their place in `[rows, columns, heads, size]`.
+    /// Writes the weighted sum of the values of a run of keys for these queries to their place in `[rows, columns, heads, size]`.
     pub fn mix(self, sizes: &Sizes, weights: &[f32], values: &Strided, run: Range<usize>, out: Place) {
         let begin = ((self.row * sizes.columns + self.first) * sizes.heads + self.head) * sizes.size;
         let p = Factor { numbers: weights, row: run.len() as isize, column: 1 };
@@ -157,7 +157,7 @@ impl Block {
     }
 }
 
-/// Scores that stay below a cap in size (Gemma 2).
+/// Soft-capped scores (Gemma 2).
 #[derive(Clone, Copy)]
 struct Capped(f32);
 

@@ -1,4 +1,4 @@
-//! Attention made of candle's operations: differentiable, and for every device.
+//! The reference implementation of attention in candle's operations: differentiable, and for every device.
 
 use candle_core::{DType, Tensor};
 
@@ -29,11 +29,11 @@ pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
         seen.where_cond(&wide, &Tensor::full(f32::MIN, wide.shape(), wide.device())?.to_dtype(wide.dtype())?)?;
     let powers = masked.broadcast_sub(&masked.max_keepdim(3)?.maximum(f64::from(f32::MIN))?.detach())?.exp()?;
     let powers = seen.where_cond(&powers, &powers.zeros_like()?)?;
-    // A query that sees nothing has the sum 0, which becomes 1.
+    // A query that attends to nothing has the sum 0, which is replaced by 1.
     let sums = powers.sum_keepdim(3)?;
     let sums = sums.eq(0.0)?.where_cond(&sums.ones_like()?, &sums)?;
     let pattern = powers.broadcast_div(&sums)?;
-    // Once more, since a NaN among the seen would spread.
+    // Once more, since a NaN among the visible scores would spread.
     Ok(seen.where_cond(&pattern, &pattern.zeros_like()?)?.to_dtype(scores.dtype())?)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn attention_plain(
     mix_plain(&pattern_plain(&scores_plain(q, k, scale, cap)?, reach)?, v)
 }
 
-/// Every head of keys or values as often as query heads read it.
+/// Repeats every head of keys or values for each query head that reads it.
 fn spread(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (rows, keys, shared, size) = x.dims4()?;
     if shared == heads {

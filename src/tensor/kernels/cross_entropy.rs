@@ -1,4 +1,4 @@
-//! Unembedding and loss in one, so that the logits of a batch are never written down.
+//! Unembedding and loss in one, so that the logits of a batch are never stored.
 
 use candle_core::{DType, Tensor};
 
@@ -13,13 +13,13 @@ use super::tape::ArgumentGradients;
 use crate::bail;
 use crate::base::Result;
 
-/// So many logits are made at a time, which then are still in the cache when their gradient is taken.
+/// Logits computed at a time, so that they are still in the cache when their gradient is computed.
 const LOGITS: usize = 1 << 20;
 
 /// The sum of `counts[i]` times the loss of row i, for x `[.., d]`, whose logits are x W^T + b, and a target for each
-/// row. For the mean of the losses each row counts one over their number.
+/// row. For the mean loss each count is one over the number of rows.
 ///
-/// ArgumentGradients are computed with the loss itself, while the logits are at hand.
+/// Gradients are computed together with the loss, while the logits are in the cache.
 pub fn cross_entropy(
     x: &Tensor,
     weight: &Tensor,
@@ -59,7 +59,7 @@ struct Pass<'a> {
     sizes: Sizes,
     targets: &'a [u32],
     counts: &'a [f32],
-    /// Which of x, weight and bias have gradients.
+    /// Which of x, weight and bias need gradients.
     asked: Vec<bool>,
 }
 
@@ -112,7 +112,7 @@ impl Pass<'_> {
     }
 }
 
-/// The gradients of x, weight and bias as they come together, as far as they are asked for.
+/// The accumulated gradients of x, weight and bias, as far as they are needed.
 struct Sums {
     of_x: Option<Fresh>,
     of_weight: Option<Fresh>,
@@ -129,7 +129,7 @@ impl Sums {
         })
     }
 
-    /// Adds what some rows bring, of which the first is row `first` of all.
+    /// Adds the gradients of some rows, of which the first is row `first` of all.
     fn add(&mut self, slopes: &[f32], x: &[f32], weight: &[f32], first: usize, sizes: Sizes) -> Result<()> {
         let Sizes { rows, inner, out } = sizes;
         let slopes_by_row = Factor { numbers: slopes, row: out as isize, column: 1 };

@@ -1,4 +1,4 @@
-//! Dot products of a few vectors with many, which are read once and in order.
+//! Dot products of a few vectors with many; the many are read once and in order.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -44,8 +44,8 @@ impl<P: FnMut(usize, usize, f32)> WithSimd for Dots<'_, P> {
     }
 }
 
-/// The dot products of the first R rows of x with a row of weights. Each is made of several sums, since one addition
-/// takes as long as that many loads.
+/// The dot products of the first R rows of x with a row of weights. Each is computed as several partial sums, since an
+/// addition has the latency of several loads.
 #[inline(always)]
 fn together<S: Simd, const R: usize, const SUMS: usize>(simd: S, x: &[f32], weights: &[f32]) -> [f32; R] {
     let (weights, weights_rest) = S::as_simd_f32s(weights);
@@ -73,7 +73,7 @@ fn together<S: Simd, const R: usize, const SUMS: usize>(simd: S, x: &[f32], weig
             sums[r][0] = simd.mul_add_e_f32s(simd.partial_load_f32s(x[r].1), weight, sums[r][0]);
         }
     }
-    // Loops and not `map`: what is not inlined here would be compiled without the instructions.
+    // Loops and not `map`: a closure that is not inlined is compiled without the vector instructions.
     let mut totals = [0.0; R];
     for r in 0..R {
         let mut total = sums[r][0];

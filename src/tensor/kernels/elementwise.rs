@@ -1,4 +1,4 @@
-//! Functions of each number by itself, run over slices and tensors.
+//! Element-wise functions over slices and tensors.
 
 use candle_core::{DType, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -7,7 +7,7 @@ use super::level::arch;
 use super::numbers::{Fresh, Numbers, flat, fusible};
 use crate::base::Result;
 
-/// A function of one number, written for registers full of them.
+/// A function of one number, written for vector registers.
 pub(super) trait One: Copy + Sync {
     fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
 }
@@ -17,7 +17,7 @@ pub(super) trait Two: Copy + Sync {
     fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s;
 }
 
-/// A number times one that is given.
+/// Multiplication by a constant.
 #[derive(Clone, Copy)]
 pub(super) struct Times(pub f32);
 
@@ -91,7 +91,7 @@ pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: i
     arch.dispatch(Zip(out, a, b, function));
 }
 
-/// a + b, of the same shape, without a history.
+/// a + b, of the same shape, without gradients.
 pub(super) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() == b.dims() && a.dtype() == b.dtype() && fusible(&[a, b]) {
         return summed(a, b)?.tensor(a.dims(), a.dtype());
@@ -103,12 +103,12 @@ pub(super) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
     zipped(a, b, Sum)
 }
 
-/// a * b, of the same shape, in f32, without a history.
+/// a * b, of the same shape, in f32, without gradients.
 pub(super) fn times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     zipped(a, b, Product)?.tensor(a.dims(), DType::F32)
 }
 
-/// x times a number, in f32, without a history.
+/// x times a number, in f32, without gradients.
 pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
     if factor == 1.0 {
         return Ok(x.clone());

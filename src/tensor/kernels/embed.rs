@@ -21,7 +21,7 @@ pub fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
 
 /// The sum of the gradients of each row of the table, in the order of the ids.
 fn back(gradient: &Tensor, ids: &[u32], (rows, width): (usize, usize)) -> Result<Tensor> {
-    /// Rows of the table that one piece of work collects.
+    /// Rows of the table in one piece of work.
     const ROWS: usize = 256;
     let gradient = flat(gradient)?;
     let numbers = Numbers::of(&gradient)?;

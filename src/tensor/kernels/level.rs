@@ -1,17 +1,17 @@
-//! Which vector instructions the loops use: the best that the processor has, or fewer when tests and benchmarks ask.
+//! Which vector instructions the loops use: the best that the processor has, or fewer for tests and benchmarks.
 
 use std::cell::Cell;
 
 use pulp::Arch;
 
-/// An upper limit to the instructions that are used.
+/// The most advanced instructions that may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// One number at a time.
     Scalar,
     /// 256 bits, with fused multiplication and addition. Processors of other kinds than x86-64 use their best.
     Avx2,
-    /// Whatever there is.
+    /// All that the processor has.
     Best,
 }
 
@@ -22,8 +22,8 @@ thread_local! {
 impl Level {
     pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Best];
 
-    /// Runs `work` with no better instructions than these in the kernels that it calls from this thread. Matrix
-    /// products are `gemm`'s, which chooses for itself.
+    /// Runs `work` with at most these instructions in the kernels that it calls from this thread. `gemm`'s matrix products
+    /// choose for themselves.
     pub fn limit<T>(self, work: impl FnOnce() -> T) -> T {
         struct Before(Level);
         impl Drop for Before {

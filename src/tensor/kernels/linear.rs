@@ -25,13 +25,13 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
 }
 
-/// act(x W^T + b), for when nobody asks for what the activation is of.
+/// act(x W^T + b), where the preactivation is not needed.
 pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act: Activation) -> Result<Tensor> {
     let arguments = arguments(x, weight, bias);
     match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
         (Some(sizes), Way::Fused) => fused(x, weight, bias, Some(act), &sizes)?.tensor(&sizes.shape(x), x.dtype()),
         (Some(sizes), Way::Recorded) => {
-            // What the activation is of is kept, since it costs a product to make again.
+            // The preactivation is stored, since recomputing it costs a product.
             let shape = sizes.shape(x);
             let inner = fused(x, weight, bias, None, &sizes)?.tensor(&shape, x.dtype())?;
             let result = super::activation::fused(&inner, act)?;
@@ -62,7 +62,7 @@ fn arguments<'a>(x: &'a Tensor, weight: &'a Tensor, bias: Option<&'a Tensor>) ->
     [x, weight].into_iter().chain(bias).collect()
 }
 
-/// The sizes of arguments that fit each other.
+/// The sizes of matching arguments.
 struct Sizes(product::Sizes);
 
 impl Sizes {
@@ -112,14 +112,14 @@ pub(super) fn linear_plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -
     })
 }
 
-/// The smallest side of a tile that is worth a thread.
+/// The smallest side of a tile.
 const TILE: usize = 32;
 
-/// A map with what it was applied to.
+/// A linear map and its input, for the backward pass.
 struct Linear {
     x: Tensor,
     weight: Tensor,
-    /// Which of x, weight and bias have gradients; the last only where there is a bias.
+    /// Which of x, weight and bias need gradients; the last only if there is a bias.
     asked: Vec<bool>,
 }
 
@@ -167,10 +167,10 @@ fn of_weight(gradient: &[f32], x: &[f32], [rows, inner, out]: [usize; 3]) -> Res
     Ok(result)
 }
 
-/// a b for a `[m, k]` and b `[k, n]`, in tiles that threads share out.
+/// a b for a `[m, k]` and b `[k, n]`, in tiles, in parallel.
 ///
 /// # Safety
-/// The target is m rows of n numbers that nobody else uses, initialised where the product is added to them.
+/// The target is m rows of n numbers that nobody else uses, initialised if the product is added to them.
 pub(super) unsafe fn in_tiles(target: Place, [m, n, k]: [usize; 3], a: Factor, b: Factor, onto: Onto) {
     if m * n == 0 {
         return;
@@ -204,7 +204,7 @@ fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
 
 /// The sum of the rows of `[rows, width]`.
 pub(super) fn column_sums(numbers: &[f32], width: usize) -> Result<Fresh> {
-    /// Rows that are added to a partial sum; where they begin depends on the sizes alone.
+    /// Rows of a partial sum; where they begin depends on the sizes only.
     const ROWS: usize = 256;
     let mut parts: Vec<Vec<f32>> = numbers
         .par_chunks(ROWS * width.max(1))

@@ -1,4 +1,4 @@
-//! What a model loses at each token: -log of the probability that it gave to the right one.
+//! Cross-entropy losses of tokens.
 
 use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
@@ -28,7 +28,7 @@ pub fn token_losses(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
     }
 }
 
-/// Refuses targets that are not one for each row, or not in the vocabulary.
+/// Refuses targets unless there is one for each row, within the vocabulary.
 pub(super) fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<()> {
     if targets.len() != rows {
         bail!(Shape, "expected a target for each of {rows} rows of logits, found {}", targets.len());
@@ -103,7 +103,7 @@ impl WithSimd for Total<'_> {
     }
 }
 
-/// Turns a row of logits into the gradient of each: softmax of the logits, minus 1 at the target, times the gradient of the
+/// Replaces a row of logits by their gradients: softmax of the logits, minus 1 at the target, times the gradient of the
 /// loss.
 pub(super) struct LogitSlopes<'a> {
     pub logits: &'a mut [f32],

@@ -1,11 +1,11 @@
-//! exp, tanh, erf, the activations made of them, and their slopes, in f32 over vector registers.
+//! exp, tanh, erf, activation functions and their derivatives, in f32 over vector registers.
 //!
-//! Polynomials and the ratio were fitted here (least squares, reweighted towards the smallest largest error); the
-//! bounds stand by each function and are tested against f64. NaN gives NaN.
+//! The polynomials and the ratio were fitted for this file (least squares, reweighted to minimise the largest error); the
+//! error bounds stand at each function and are tested against f64. NaN gives NaN.
 
 use pulp::Simd;
 
-/// 1.5 * 2^23: a number of this size has no fraction, and its low bits are the integer.
+/// 1.5 * 2^23: a number of this magnitude has no fraction, and its low bits are the integer.
 const ROUNDING: f32 = 12_582_912.0;
 
 /// sum of c[i] x^i, by Horner.
@@ -18,7 +18,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, c: [f32; N]) -> S::f
     sum
 }
 
-/// 2^n for a whole n of at most 127 in size.
+/// 2^n for an integer n of magnitude at most 127.
 #[inline(always)]
 fn power_of_two<S: Simd>(simd: S, n: S::f32s) -> S::f32s {
     let bits = simd.transmute_u32s_f32s(simd.add_f32s(n, simd.splat_f32s(ROUNDING)));
@@ -31,7 +31,7 @@ fn where_nan<S: Simd>(simd: S, x: S::f32s, otherwise: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(x, x), otherwise, x)
 }
 
-/// e^x, to 2e-7 of its size; infinity and 0 beyond what f32 holds.
+/// e^x, with relative error up to 2e-7; infinity and 0 outside the range of f32.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -44,14 +44,14 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let r = simd.negate_mul_add_e_f32s(n, simd.splat_f32s(LN_2_LOW), r);
     let p = polynomial(simd, r, [0.499_999_93, 0.166_665_2, 0.041_668_39, 0.008_368_717, 0.001_381_459_8]);
     let p = simd.add_f32s(simd.mul_add_e_f32s(simd.mul_f32s(r, r), p, r), simd.splat_f32s(1.0));
-    // In two steps, since 2^n alone may be more or less than f32 holds.
+    // In two steps, since 2^n alone may be outside the range of f32.
     let half = simd.mul_add_e_f32s(n, simd.splat_f32s(0.5), round);
     let half = simd.sub_f32s(half, round);
     let p = simd.mul_f32s(p, power_of_two(simd, half));
     where_nan(simd, x, simd.mul_f32s(p, power_of_two(simd, simd.sub_f32s(n, half))))
 }
 
-/// tanh, to 3e-7 of its size.
+/// tanh, with relative error up to 3e-7.
 #[inline(always)]
 pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (one, two) = (simd.splat_f32s(1.0), simd.splat_f32s(2.0));
@@ -65,7 +65,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(size, simd.splat_f32s(0.625)), near, far)
 }
 
-/// The error function, to 3e-7 of its size.
+/// The error function, with relative error up to 3e-7.
 #[inline(always)]
 pub fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// From here on the nearest f32 is 1.
@@ -89,7 +89,7 @@ pub fn relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, x)
 }
 
-/// x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, to 3e-7 of x.
+/// x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, with error up to 3e-7 of x.
 #[inline(always)]
 pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let erf = erf(simd, simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2)));
@@ -118,14 +118,14 @@ fn over_one_plus_exp<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.0), exp(simd, y)))
 }
 
-/// The slope of [`relu`]: 1 above 0, where candle's twin has 0 at 0 itself.
+/// The derivative of [`relu`]: 1 above 0, and 0 at 0, as candle's.
 #[inline(always)]
 pub fn relu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, simd.splat_f32s(1.0))
 }
 
-/// The slope of [`gelu`]: Phi(x) + x phi(x), for the normal distribution's sum and density.
+/// The derivative of [`gelu`]: Phi(x) + x phi(x), for the distribution function and the density of the standard normal.
 #[inline(always)]
 pub fn gelu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// 1 / sqrt(2 pi).
@@ -137,7 +137,7 @@ pub fn gelu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.mul_f32s(x, density), simd.splat_f32s(DENSITY), below)
 }
 
-/// The slope of [`gelu_tanh`]: s + x s (1 - s) v' for s = sigmoid(v) with v = 2 sqrt(2 / pi) (x + 0.044715 x^3).
+/// The derivative of [`gelu_tanh`]: s + x s (1 - s) v' for s = sigmoid(v) with v = 2 sqrt(2 / pi) (x + 0.044715 x^3).
 #[inline(always)]
 pub fn gelu_tanh_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const SCALE: f32 = 2.0 * 0.797_884_6;
@@ -150,13 +150,13 @@ pub fn gelu_tanh_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     slope_of_sigmoid_times(simd, x, v, slope)
 }
 
-/// The slope of [`silu`]: s + x s (1 - s) for s = sigmoid(x).
+/// The derivative of [`silu`]: s + x s (1 - s) for s = sigmoid(x).
 #[inline(always)]
 pub fn silu_slope<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     slope_of_sigmoid_times(simd, x, x, simd.splat_f32s(1.0))
 }
 
-/// The slope of x sigmoid(v), where v grows by `slope`.
+/// The derivative of x sigmoid(v), where that of v is `slope`.
 #[inline(always)]
 fn slope_of_sigmoid_times<S: Simd>(simd: S, x: S::f32s, v: S::f32s, slope: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);

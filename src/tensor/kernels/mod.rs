@@ -1,8 +1,8 @@
 //! The element-wise work of models, fused: norms, activations, softmax, rotary positions, attention, linear maps.
 //!
-//! Each function picks its way: the fused loops where the tensors lie in the processor's memory, else its plain twin made
-//! of candle's operations, which runs on a GPU. Where gradients are asked for, the fused loops have backward passes of
-//! their own in f32; other dtypes, and operations without one, take the twin.
+//! Each function takes the fused loops for tensors in CPU memory, and else its reference implementation in candle's
+//! operations (`.._plain`), which also runs on a GPU. In f32 the fused loops have their own backward passes; other dtypes,
+//! and operations without one, take the reference implementation where gradients are needed.
 
 mod activation;
 mod adamw;

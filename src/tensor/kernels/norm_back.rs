@@ -14,17 +14,17 @@ use super::numbers::{Fresh, Numbers, flat};
 use super::tape::ArgumentGradients;
 use crate::base::Result;
 
-/// Rows that are added to a partial sum; where they begin depends on the sizes alone.
+/// Rows of a partial sum; where they begin depends on the sizes only.
 const ROWS: usize = 128;
 
-/// A norm with what it was taken of.
+/// A norm and its input, for the backward pass.
 pub(super) struct Normed {
     x: Tensor,
     kind: NormKind,
     eps: f32,
-    /// What the normed rows were multiplied by.
+    /// The weight of the normed rows.
     weight: Option<Tensor>,
-    /// Which of x, weight and bias have gradients; weight and bias only where they are there.
+    /// Which of x, weight and bias need gradients; weight and bias only if they exist.
     asked: Vec<bool>,
     has_weight: bool,
 }
@@ -76,9 +76,9 @@ impl Normed {
 struct NormGradients<'a> {
     /// The gradient of x.
     out: &'a mut [f32],
-    /// What is added to the gradients of weight and bias.
+    /// The partial gradients of weight and bias.
     sums: [&'a mut [f32]; 2],
-    /// Room for one row.
+    /// A buffer for one row.
     normed: &'a mut [f32],
     x: &'a [f32],
     gradient: &'a [f32],

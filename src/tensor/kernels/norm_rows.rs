@@ -1,4 +1,4 @@
-//! What a norm is of, and its loops, row by row.
+//! The kinds of norms, and their loops over rows.
 
 use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
@@ -16,7 +16,7 @@ pub enum NormKind {
     Rms,
 }
 
-/// What a norm's result is multiplied by, and what is added to it.
+/// The affine part of a norm.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Affine<'a> {
     pub weight: Option<&'a Tensor>,
@@ -31,7 +31,7 @@ impl Affine<'_> {
         if fits { Way::of(&[&[x], &parts[..]].concat()) } else { Way::Plain }
     }
 
-    /// What rows are multiplied by, in f32.
+    /// The factor of rows, in f32.
     pub fn factor(&self) -> Result<Option<Tensor>> {
         let Some(weight) = self.weight else { return Ok(None) };
         let weight = flat(weight)?;
@@ -43,7 +43,7 @@ pub(super) fn row_width(x: &Tensor) -> usize {
     x.dims().last().copied().unwrap_or(1).max(1)
 }
 
-/// Where the divisors of rows come from: their own numbers and this `eps`, or one number given for each row.
+/// The divisors of rows: computed from their numbers and this `eps`, or given for each row.
 #[derive(Clone, Copy)]
 pub(super) enum Divisor<'a> {
     Own(f32),
@@ -82,14 +82,14 @@ impl WithSimd for NormRows<'_> {
                 Divisor::Own(eps) => scale(simd, x, mean, eps),
                 Divisor::Given(scales) => scales[row],
             };
-            // Divided and not multiplied by the inverse, as the norm with a given divisor must come out the same.
+            // Divided, not multiplied by the inverse: the norm with a given divisor must have the same bits.
             let centred = Centred { mean: simd.splat_f32s(mean), scale: simd.splat_f32s(scale) };
             write(simd, out, x, self.weight, self.bias, centred);
         }
     }
 }
 
-/// Writes what the norm divides each row by.
+/// Writes the divisor of each row.
 pub(super) struct Scales<'a> {
     pub out: &'a mut [f32],
     pub x: &'a [f32],
@@ -109,7 +109,7 @@ impl WithSimd for Scales<'_> {
     }
 }
 
-/// What is taken off the numbers of a row: 0 for an RMS norm.
+/// The mean that is subtracted from a row: 0 for an RMS norm.
 #[inline(always)]
 pub(super) fn mean<S: Simd>(simd: S, x: &[f32], kind: NormKind) -> f32 {
     match kind {
@@ -133,8 +133,8 @@ pub(super) fn scale<S: Simd>(simd: S, x: &[f32], mean: f32, eps: f32) -> f32 {
     (squares / x.len() as f32 + eps).sqrt()
 }
 
-/// The sum of a function of the numbers: of whole registers of them, and of each that is left over. Four sums side by
-/// side, so that none waits for the one before it.
+/// The sum of a function of the numbers, by registers, and of the rest one by one. Four independent sums hide the latency
+/// of additions.
 #[inline(always)]
 fn sum<S: Simd>(simd: S, x: &[f32], of: impl Fn(S::f32s) -> S::f32s, of_one: impl Fn(f32) -> f32) -> f32 {
     let (whole, rest) = S::as_simd_f32s(x);

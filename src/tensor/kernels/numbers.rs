@@ -5,17 +5,17 @@ use candle_core::{CpuStorage, DType, Device, Storage, StorageRef, Tensor};
 use crate::bail;
 use crate::base::{Result, memory, parallel};
 
-/// Below so many numbers the threads would cost more than they bring.
+/// Fewer numbers than this are not worth threads.
 const WORTH_THREADS: usize = 1 << 14;
-/// What one piece of work is made of, in numbers: enough to outweigh its handing over, and small enough for the cache.
+/// Numbers in a piece of work: large compared with the cost of scheduling, and small enough for the cache.
 const PIECE: usize = 1 << 15;
 
-/// How a result is to be made.
+/// How a result is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// By fused loops: in the processor's memory, at most f32 wide, and no gradient asked for.
+    /// By fused loops: in CPU memory, f32 or narrower, without gradients.
     Fused,
-    /// By fused loops, and recorded with gradients of their own: all in f32 in the processor's memory.
+    /// By fused loops, recorded with their own backward pass: all in f32 in CPU memory.
     Recorded,
     /// By candle's operations.
     Plain,
@@ -35,12 +35,12 @@ impl Way {
     }
 }
 
-/// Whether fused loops may take these that have no gradients of their own.
+/// Whether fused loops without a backward pass may take these.
 pub(super) fn fusible(tensors: &[&Tensor]) -> bool {
     Way::of(tensors) == Way::Fused
 }
 
-/// A tensor in f32, its numbers one after the other, without its history; a copy only where it is not so already.
+/// The tensor as contiguous f32, detached; a copy only if it is not so already.
 pub fn flat(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.detach().to_dtype(DType::F32)?.contiguous()?)
 }
@@ -73,7 +73,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// The numbers of a tensor whose last axis has no gaps, and how far apart its other axes go.
+/// The numbers of a tensor whose last axis is contiguous, and the strides of its other axes.
 pub(super) struct Strided<'a> {
     storage: StorageRef<'a>,
     begin: usize,
@@ -90,12 +90,12 @@ impl<'a> Strided<'a> {
         Ok(Self { storage, begin: layout.start_offset(), strides: [row, column, head] })
     }
 
-    /// How far apart columns are.
+    /// The stride of columns.
     pub fn step(&self) -> isize {
         self.strides[1] as isize
     }
 
-    /// Everything from the first number of a head in a column on.
+    /// The numbers from the first one of a head in a column on.
     pub fn from(&self, row: usize, column: usize, head: usize) -> &[f32] {
         let [by_row, by_column, by_head] = self.strides;
         match &*self.storage {
@@ -108,13 +108,13 @@ impl<'a> Strided<'a> {
     }
 }
 
-/// A tensor in f32 whose last axis has no gaps; the others may have, so that a part of a cache is not copied.
+/// A tensor in f32 whose last axis is contiguous; the others need not be, so that a part of a cache is not copied.
 pub(super) fn with_whole_heads(tensor: &Tensor) -> Result<Tensor> {
     let tensor = tensor.detach().to_dtype(DType::F32)?;
     Ok(if tensor.stride().last() == Some(&1) { tensor } else { tensor.contiguous()? })
 }
 
-/// Memory for a result, of which every number is written before any is read.
+/// Uninitialised memory for a result: every number is written before any is read.
 pub(super) struct Fresh {
     numbers: Vec<f32>,
     len: usize,
@@ -132,8 +132,8 @@ impl Fresh {
         Place(self.numbers.as_mut_ptr())
     }
 
-    /// Gives out whole units of `unit` numbers in pieces, in parallel: `write(first unit, its numbers)`, which must
-    /// write all that it is given. `cost`: how many numbers are looked at for a unit.
+    /// Writes pieces of whole units of `unit` numbers in parallel: `write(first unit, its numbers)` must write all of them.
+    /// `cost`: the number of operations for a unit.
     pub fn write(&mut self, unit: usize, cost: usize, write: impl Fn(usize, &mut [f32]) + Sync) {
         // SAFETY: the capacity is `len`, and `write` does not read what it has not written.
         let numbers = unsafe { std::slice::from_raw_parts_mut(self.numbers.as_mut_ptr(), self.len) };
@@ -147,13 +147,13 @@ impl Fresh {
         self.numbers
     }
 
-    /// The result in the shape and dtype that is wanted.
+    /// The result in this shape and dtype.
     pub fn tensor(self, shape: &[usize], dtype: DType) -> Result<Tensor> {
         Ok(Tensor::from_vec(self.numbers(), shape, &Device::Cpu)?.to_dtype(dtype)?)
     }
 }
 
-/// The beginning of memory that threads write to, each to a part of its own.
+/// The start of memory that threads write to, each to its own part.
 #[derive(Clone, Copy)]
 pub(super) struct Place(*mut f32);
 
@@ -192,13 +192,13 @@ fn in_pieces(numbers: &mut [f32], unit: usize, cost: usize, work: impl Fn(usize,
     if numbers.len() / unit * cost < WORTH_THREADS {
         return work(0, numbers);
     }
-    // Where the pieces begin depends on the sizes alone.
+    // Where the pieces begin depends on the sizes only.
     let units = PIECE.div_ceil(cost.max(1));
     parallel::fill(numbers, units * unit, &|first, numbers| work(first / unit, numbers));
 }
 
-/// Asks for pages of 2 MiB under large memory: at 4 KiB each, the first touch of 400 MB of logits takes as long as
-/// half of their computation. A system that says no loses nothing but time.
+/// Requests huge pages (2 MiB) for large memory: with 4 KiB pages, the first write of 400 MB of logits takes half as long
+/// as their computation. Without them it is only slower.
 fn use_huge_pages(numbers: &mut Vec<f32>) {
     #[cfg(target_os = "linux")]
     {

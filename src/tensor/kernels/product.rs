@@ -14,7 +14,7 @@ use super::numbers::{Fresh, Place};
 use crate::bail;
 use crate::base::Result;
 
-/// Up to so many rows each weight is read once from memory, which is all the time that there is to be lost.
+/// Up to this many rows the time is that of reading the weights from memory, once.
 const FEW_ROWS: usize = 8;
 /// A tile of a product: its weights are packed once for all its rows, and it is still in the cache when it is
 /// finished. (Measured: strips of 128 columns over 2048 rows are as fast as `gemm` on the whole, and faster with more
@@ -29,7 +29,7 @@ pub(super) struct Sizes {
     pub out: usize,
 }
 
-/// What is done to a product before it is written: a bias is added, and an activation taken.
+/// What follows the product before it is written: a bias and an activation function.
 #[derive(Clone, Copy)]
 pub(super) struct Finish<'a> {
     pub bias: Option<&'a [f32]>,
@@ -43,7 +43,7 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Of a tensor without gaps.
+    /// Of a contiguous tensor.
     pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let Some((begin, _)) = layout.contiguous_offsets() else {
@@ -69,7 +69,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Writes x W^T, finished.
+/// Writes x W^T with its bias and activation function.
 pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Sizes, finish: Finish) {
     let Sizes { rows, inner, out } = sizes;
     if rows * out == 0 {
@@ -107,7 +107,7 @@ fn strip(inner: usize) -> usize {
     ((1 << 14) / inner.max(1)).clamp(8, 1 << 12)
 }
 
-/// Equal strips, as many for each thread.
+/// Strips of equal width, a multiple of the number of threads.
 fn tile_columns(out: usize) -> usize {
     let strips = out.div_ceil(TILE_COLUMNS).next_multiple_of(rayon::current_num_threads());
     out.div_ceil(strips).next_multiple_of(16)
@@ -154,7 +154,7 @@ impl Tile {
     }
 }
 
-/// One factor of a product: numbers, and how far apart its rows and columns are.
+/// One factor of a product: numbers, and the strides of rows and columns.
 #[derive(Clone, Copy)]
 pub(super) struct Factor<'a> {
     pub numbers: &'a [f32],
@@ -163,13 +163,13 @@ pub(super) struct Factor<'a> {
 }
 
 impl Factor<'_> {
-    /// From a row and a column on.
+    /// The part from a row and a column on.
     pub fn from(self, row: usize, column: usize) -> Self {
         let begin = row * self.row.unsigned_abs() + column * self.column.unsigned_abs();
         Self { numbers: self.numbers.get(begin..).unwrap_or_default(), ..self }
     }
 
-    /// Its rows as columns.
+    /// The transposed factor.
     pub fn turned(self) -> Self {
         Self { numbers: self.numbers, row: self.column, column: self.row }
     }

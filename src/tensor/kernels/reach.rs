@@ -1,8 +1,8 @@
-//! Which keys a query sees: those before it, within a window, and not in the gap behind a shorter text.
+//! Which keys a query attends to: those before it, within a window, and not padding.
 
 use std::ops::Range;
 
-/// Where shorter rows of a batch were filled up: in row i the columns from `lengths[i]` to `width` hold nothing.
+/// The padding of shorter rows of a batch: in row i the columns from `lengths[i]` to `width`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     pub lengths: Vec<usize>,
@@ -10,7 +10,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// The position in its own text of what stands in a column. Columns of the gap itself have the number of the column.
+    /// The position in its text of a column. Columns of padding have the number of the column.
     pub fn position(&self, row: usize, column: usize) -> usize {
         if column < self.width { column } else { column - self.width + self.lengths[row] }
     }
@@ -20,7 +20,7 @@ impl Gap {
     }
 }
 
-/// Which keys a query sees. Query column c of the tensors stands at column `past + c` of the text.
+/// Which keys a query attends to. Query column c of the tensors is column `past + c` of the text.
 #[derive(Debug, Clone, Default)]
 pub struct Reach<'a> {
     pub causal: bool,
@@ -50,7 +50,7 @@ impl Reach<'_> {
             None => [run(first, end), keys..keys],
             Some(gap) => {
                 let length = gap.lengths[row];
-                // From the end of the gap on, positions go on where the text stopped.
+                // After the padding, positions continue where the text stopped.
                 let behind = |position: usize| gap.width.saturating_add(position.saturating_sub(length));
                 [run(first, end.min(length)), run(behind(first), behind(end))]
             }

@@ -1,7 +1,7 @@
-//! Fused results with gradients of their own, on the tape or in candle's graph.
+//! Fused results with their own backward pass, on the tape or in candle's graph.
 //!
-//! candle calls [`Recorded`] back while it computes gradients. What is given to it then has no history, so gradients of
-//! gradients end here; the plain twins, which f64 takes, have them.
+//! candle calls [`Recorded`] in its backward pass with detached tensors, so there are no second derivatives here; the
+//! reference implementations, which f64 takes, have them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,8 +12,8 @@ use super::tape::{self, ArgumentGradients, Back};
 use crate::bail;
 use crate::base::Result;
 
-/// Writes a result of one to three arguments to the tape, or where none runs into candle's graph. `back(result, its gradient)` must give a gradient to
-/// every argument that tracks its operations.
+/// Records a result of one to three arguments on the tape, or if none is running in candle's graph. `back(result, its
+/// gradient)` must return a gradient for every argument that tracks operations.
 pub(super) fn record(
     name: &'static str,
     result: Fresh,

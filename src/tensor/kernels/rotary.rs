@@ -1,4 +1,4 @@
-//! Rotary positions: pairs of coordinates turn by an angle that grows with the position.
+//! Rotary position embeddings: pairs of coordinates are rotated by an angle proportional to the position.
 
 use candle_core::{DType, Device, Tensor};
 use pulp::{Simd, WithSimd};
@@ -14,7 +14,7 @@ use crate::base::Result;
 pub struct Rotation {
     pub cos: Tensor,
     pub sin: Tensor,
-    /// Whether pairs are neighbours and not the two halves.
+    /// Whether pairs are adjacent coordinates, and not in the two halves.
     pub neighbours: bool,
 }
 
@@ -29,8 +29,8 @@ impl Rotation {
     }
 }
 
-/// Turns the first coordinates of every head of x `[rows, columns, heads, d_head]`. Column c of the tensor stands at
-/// column `past + c` of the text, and `gap` tells which position that is.
+/// Rotates the first coordinates of every head of x `[rows, columns, heads, d_head]`. Column c of the tensor is
+/// column `past + c` of the text, whose position depends on the `gap`.
 pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Result<Tensor> {
     let (_, columns, _, size) = x.dims4()?;
     let (positions, half) = rotation.cos.dims2()?;
@@ -38,7 +38,7 @@ pub fn rotate(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -
     let way = if fits { Way::of(&[x, &rotation.cos, &rotation.sin]) } else { Way::Plain };
     match way {
         Way::Fused => fused(x, rotation, past, gap)?.tensor(x.dims(), x.dtype()),
-        // The gradient turns back.
+        // The gradient is rotated back.
         Way::Recorded if !rotation.cos.track_op() && !rotation.sin.track_op() => {
             let back = Rotation { sin: rotation.sin.neg()?, ..rotation.clone() };
             let back_gap = gap.cloned();
@@ -72,7 +72,7 @@ fn fused(x: &Tensor, rotation: &Rotation, past: usize, gap: Option<&Gap>) -> Res
     Ok(out)
 }
 
-/// Turns the heads of one position.
+/// Rotates the heads of one position.
 struct Turn<'a> {
     out: &'a mut [f32],
     x: &'a [f32],

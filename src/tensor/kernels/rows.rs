@@ -1,4 +1,4 @@
-//! Rows of activations on their way to what learns from them: chosen from many, less their middle, and scaled.
+//! Selecting, centring and scaling rows of activations.
 
 use candle_core::{DType, Device, Tensor};
 use pulp::Simd;
@@ -9,7 +9,7 @@ use super::numbers::{Fresh, Numbers, flat};
 use crate::base::Result;
 use crate::err;
 
-/// Some rows of a table `[rows, width]`, in the order of `places`: `[places, width]`, without history.
+/// Some rows of a table `[rows, width]`, in the order of `places`: `[places, width]`, without gradients.
 pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
     let ((rows, width), table) = (table.dims2()?, table.detach());
     if let Some(beyond) = places.iter().find(|place| **place as usize >= rows) {
@@ -29,7 +29,7 @@ pub fn picked(table: &Tensor, places: &[u32]) -> Result<Tensor> {
     picked.tensor(&[places.len(), width], DType::F32)
 }
 
-/// `(x - centre) * scale` of rows `[rows, width]`, without history.
+/// `(x - centre) * scale` of rows `[rows, width]`, without gradients.
 pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     let (x, centre) = (x.detach(), centre.detach());
     let (rows, width) = x.dims2()?;
@@ -49,7 +49,7 @@ pub fn centred(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     result.tensor(&[rows, width], DType::F32)
 }
 
-/// The same in candle's operations.
+/// The reference implementation.
 pub(super) fn centred_plain(x: &Tensor, centre: &Tensor, scale: f64) -> Result<Tensor> {
     Ok((x.broadcast_sub(centre)? * scale)?)
 }
@@ -58,7 +58,7 @@ fn is_here(tensor: &Tensor) -> bool {
     tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu)
 }
 
-/// What is left of a number without another one, scaled.
+/// The difference of two numbers, scaled.
 #[derive(Clone, Copy)]
 struct LessTimes(f32);
 

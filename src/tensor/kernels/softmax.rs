@@ -1,4 +1,4 @@
-//! Softmax over the part of a row that a query sees.
+//! Softmax over the visible part of a row.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use super::elementwise::{Replace, Times};
 use super::math;
 
-/// Turns a row of scores into a pattern: powers of the seen ones over their sum, 0 elsewhere.
+/// Replaces a row of scores by the pattern: softmax over the visible keys, 0 elsewhere.
 pub(super) struct Softmax<'a> {
     pub row: &'a mut [f32],
     /// Two runs of keys, the second behind the first.
@@ -20,7 +20,7 @@ impl WithSimd for Softmax<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { row, seen: [near, far] } = self;
-        // The least finite number, so that a row of minus infinities alone has the sum 0.
+        // The smallest finite number, so that a row of minus infinity only has the sum 0.
         let mut most = f32::MIN;
         for part in [&near, &far] {
             most = most.max(largest(simd, &row[part.clone()]));
@@ -39,7 +39,7 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
-/// The largest number, at least the least finite one.
+/// The largest number, or the smallest finite one if that is larger.
 #[inline(always)]
 pub(super) fn largest<S: Simd>(simd: S, numbers: &[f32]) -> f32 {
     let (whole, rest) = S::as_simd_f32s(numbers);

@@ -1,9 +1,9 @@
 //! Gradients by a tape of fused operations.
 //!
-//! candle's own way back adds every gradient to a tensor of zeros first, which for the small layers of a small model
-//! takes longer than the products. While [`Taped::of`] runs, each recorded operation is written to a tape of this
-//! thread, and its result is a variable to candle. Whatever candle computes between two of them is an island: candle
-//! takes the gradient through it, to the variables on its shore.
+//! candle's own backward pass first adds every gradient to a tensor of zeros, which for the layers of a small model takes
+//! longer than the products. While [`Taped::of`] runs, each recorded operation is written to a tape of this thread, and its
+//! result is a variable to candle. What candle computes between two of them is an island: candle computes the gradients of
+//! its variables.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -15,7 +15,7 @@ use super::numbers::Fresh;
 use crate::base::Result;
 use crate::err;
 
-/// The gradient of each argument, in their order; none for those that nobody asks for.
+/// The gradient of each argument, in order; none for those that need none.
 pub(super) type ArgumentGradients = Vec<Option<Tensor>>;
 
 /// From a result and its gradient to the gradients of the arguments.
@@ -24,7 +24,7 @@ pub(super) type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients>
 struct Node {
     result: Tensor,
     arguments: Vec<Tensor>,
-    /// None for an island, of which the result is the end.
+    /// None for an island, whose output is the result.
     back: Option<Back>,
 }
 
@@ -48,7 +48,7 @@ impl Gradients {
         self.0.get(&variable.id())
     }
 
-    /// The same, to be kept.
+    /// The same, taken out.
     pub fn take(&mut self, variable: &Tensor) -> Option<Tensor> {
         self.0.remove(&variable.id())
     }
@@ -93,8 +93,7 @@ impl Taped {
         self.number.detach()
     }
 
-    /// The gradients of the variables that the number was made of. Each activation is given up as soon as it has been
-    /// used.
+    /// The gradients of the variables that the number depends on. Each activation is freed as soon as it has been used.
     pub fn backward(mut self) -> Result<Gradients> {
         let mut gradients = Gradients(HashMap::from([(self.number.id(), self.number.detach().ones_like()?)]));
         while let Some(Node { result, arguments, back }) = self.tape.nodes.pop() {
@@ -117,7 +116,7 @@ pub(super) fn is_running() -> bool {
     TAPE.with_borrow(Option::is_some)
 }
 
-/// Writes an operation down.
+/// Records an operation.
 pub(super) fn push(result: Fresh, shape: &[usize], arguments: &[&Tensor], back: Back) -> Result<Tensor> {
     let result = Var::from_vec(result.numbers(), shape, &Device::Cpu)?.into_inner();
     write(result.clone(), arguments, back);
@@ -145,7 +144,7 @@ pub fn reshape(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
 }
 
 impl Tape {
-    /// Takes note of an argument: where candle made it, its way back is an island.
+    /// Registers an argument: if candle computed it, an island leads to it.
     fn know(&mut self, argument: &Tensor) {
         if argument.track_op() && !argument.is_variable() && self.known.insert(argument.id()) {
             self.nodes.push(Node { result: argument.clone(), arguments: Vec::new(), back: None });
@@ -153,7 +152,7 @@ impl Tape {
     }
 }
 
-/// The gradients of the shore of an island, by candle.
+/// The gradients of the variables of an island, by candle.
 fn island(end: &Tensor, gradient: &Tensor, gradients: &mut Gradients) -> Result<()> {
     let store = (end * gradient)?.sum_all()?.backward()?;
     for id in store.get_ids() {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use self::quantised::Kind;
 pub use self::value::Value;
 use crate::base::budget::Budget;
-use crate::base::{Result, names};
+use crate::base::{Result, Task, names};
 use crate::model::layout::Source;
 use crate::tensor::Tensor;
 use crate::tensor::files::reader::Reader;
@@ -33,6 +33,7 @@ pub struct File<B> {
     pub version: u32,
     pub metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, Info>,
+    task: Task,
 }
 
 /// One tensor as the header describes it.
@@ -61,7 +62,12 @@ impl<B: AsRef<[u8]>> File<B> {
         let alignment = alignment(&metadata)?;
         let start = (reader.place() as u64).next_multiple_of(alignment);
         let tensors = placed(infos, start, alignment, content.len())?;
-        Ok(Self { version, metadata, tensors, bytes })
+        Ok(Self { version, metadata, tensors, bytes, task: Task::default() })
+    }
+
+    /// The file of a task, whose interruption is heeded while a tensor is dequantised.
+    pub fn with_task(self, task: &Task) -> Self {
+        Self { task: task.clone(), ..self }
     }
 
     fn info(&self, name: &str) -> Result<&Info> {
@@ -84,7 +90,7 @@ impl<B: AsRef<[u8]>> Source for File<B> {
     fn tensor(&self, name: &str) -> Result<Tensor> {
         let info = self.info(name)?;
         let data = self.bytes.as_ref().get(info.place.clone()).unwrap_or_default();
-        info.kind.tensor(data, &info.shape).map_err(|e| e.within(name))
+        info.kind.tensor(data, &info.shape, &self.task).map_err(|e| e.within(name))
     }
 }
 

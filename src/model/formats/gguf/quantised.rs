@@ -1,4 +1,4 @@
-//! The kinds of tensors that GGUF files hold, and what is quantised made f32 again.
+//! The types of tensors in GGUF files, and dequantisation to f32.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use candle_core::CpuStorage;
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use crate::base::Result;
+use crate::base::{Result, Task};
 use crate::tensor::files::reader::elements;
 use crate::tensor::{self, DType, Device, Tensor};
 use crate::{bail, err};
@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Blocks(GgmlDType),
 }
 
-/// Blocks that one thread makes f32 at a time.
+/// Blocks that one thread dequantises at a time, between two checks for an interruption.
 const PIECE: usize = 1 << 12;
 
 impl Kind {
@@ -71,7 +71,7 @@ impl Kind {
     }
 
     /// The tensor of these bytes, of which there are as many as [`Kind::size`] says.
-    pub fn tensor(self, data: &[u8], shape: &[usize]) -> Result<Tensor> {
+    pub fn tensor(self, data: &[u8], shape: &[usize], task: &Task) -> Result<Tensor> {
         let dtype = if let Self::Plain(dtype) = self { dtype } else { DType::F32 };
         let count = tensor::room(shape, dtype)?;
         if data.len() != self.size(shape)? {
@@ -79,16 +79,17 @@ impl Kind {
         }
         match self {
             Self::Plain(dtype) => Ok(Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu)?),
-            Self::Blocks(kind) => Ok(Tensor::from_vec(floats(kind, data, count)?, shape, &Device::Cpu)?),
+            Self::Blocks(kind) => Ok(Tensor::from_vec(floats(kind, data, count, task)?, shape, &Device::Cpu)?),
         }
     }
 }
 
-/// Blocks as the f32 that they stand for.
-fn floats(kind: GgmlDType, data: &[u8], count: usize) -> Result<Vec<f32>> {
+/// Dequantised blocks.
+fn floats(kind: GgmlDType, data: &[u8], count: usize, task: &Task) -> Result<Vec<f32>> {
     let mut floats = vec![0_f32; count];
     let pieces = data.par_chunks(PIECE * kind.type_size());
     pieces.zip(floats.par_chunks_mut(PIECE * kind.block_size())).try_for_each(|(blocks, floats)| {
+        task.check()?;
         match aligned(kind, blocks).dequantize(floats.len())? {
             CpuStorage::F32(made) => floats.copy_from_slice(&made),
             _ => bail!(Bug, "candle made {kind:?} something else than f32"),

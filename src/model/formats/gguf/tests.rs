@@ -78,6 +78,16 @@ fn every_kind_of_tensor_comes_back_as_candle_quantised_it() {
 }
 
 #[test]
+fn an_interruption_is_heeded_within_one_tensor() {
+    let named = BTreeMap::from([("t".to_string(), (ramp(&[3, 256]), (2, GgmlDType::Q4_0)))]);
+    let task = Task::default();
+    let file = File::new(writer::file(&[], &named)).unwrap().with_task(&task);
+    assert!(file.tensor("t").is_ok());
+    task.flag().store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(file.tensor("t").unwrap_err().kind, crate::base::Kind::Interrupted);
+}
+
+#[test]
 fn halves_keep_their_dtype() {
     let named = BTreeMap::from([("t".to_string(), (ramp(&[2, 3]), (1, GgmlDType::F16)))]);
     let file = File::new(writer::file(&[], &named)).unwrap();

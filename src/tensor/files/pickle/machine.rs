@@ -1,5 +1,5 @@
-//! The machine that a pickle is a program for: a stack, marks on it, and a memory. Ours calls nothing; the few functions
-//! that tensors need are done here.
+//! The interpreter of pickles: a stack, marks on it, and a memo. It calls nothing; the few functions that tensors need are
+//! implemented here.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const MOST_AXES: usize = 64;
 /// Storages are called by their number.
 const LONGEST_KEY: usize = 64;
 
-/// What a pickle has made, and which of it is the result.
+/// The objects of a pickle, and which of them is the result.
 pub(super) struct Objects {
     pub all: Vec<Object>,
     pub root: Id,
@@ -248,7 +248,7 @@ impl Machine {
         self.push(Object::Global(global))
     }
 
-    /// Calls one of the functions that we do ourselves.
+    /// Calls one of the functions that are implemented here.
     fn reduce(&mut self) -> Result<()> {
         let (arguments, function) = (self.pop()?, self.pop()?);
         let Object::Tuple(arguments) = self.object(arguments) else {

@@ -1,8 +1,7 @@
-//! PyTorch's `.pt` files: a zip archive with a pickle that says what there is, and the bytes of the tensors.
+//! PyTorch's `.pt` files: a zip archive with a pickle that describes the content, and the bytes of the tensors.
 //!
-//! The pickle is read by a machine of our own that knows dictionaries, lists, texts, numbers and tensors; everything else
-//! that a pickle can ask for, such as calling a function, is refused by its name. Nothing is unpacked or copied before a
-//! tensor is asked for.
+//! The pickle is read by our own interpreter, which knows dictionaries, lists, strings, numbers and tensors; everything
+//! else, such as calling a function, is refused by name. Nothing is unpacked or copied before a tensor is requested.
 
 mod archive;
 mod machine;

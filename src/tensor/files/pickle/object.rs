@@ -1,4 +1,4 @@
-//! What a pickle is made of. Objects lie in one list and know each other by their places in it, as pickles share them.
+//! The objects of a pickle, in one list. They refer to each other by index, since pickles share objects.
 
 use crate::tensor::DType;
 
@@ -34,7 +34,7 @@ impl Object {
     }
 }
 
-/// What a pickle may name of Python's world.
+/// The Python names that a pickle may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Global {
     OrderedDict,

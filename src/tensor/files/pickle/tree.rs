@@ -1,4 +1,4 @@
-//! What a pickle has made, sorted: tensors by their names, and everything in the shape that it has.
+//! The content of a pickle as a tree, and its tensors by name.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::base::budget::Budget;
 use crate::base::{Error, Result};
 use crate::{bail, err};
 
-/// Dictionaries within dictionaries may go this deep.
+/// The maximum depth of nested dictionaries.
 const DEEPEST: usize = 32;
 
 /// What looking at one object costs, in bytes; it has taken at least one in the pickle.

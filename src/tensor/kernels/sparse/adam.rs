@@ -10,9 +10,9 @@ use crate::tensor::kernels::adamw::{AdamW, Factors, Piece};
 use crate::tensor::kernels::in_place::in_place;
 use crate::tensor::kernels::level::arch;
 
-/// Numbers that one piece of work takes; where pieces begin depends on the sizes alone.
+/// Numbers in a piece of work; where pieces begin depends on the sizes only.
 const PIECE: usize = 1 << 14;
-/// What a row is divided by at least.
+/// The smallest norm that a row is divided by.
 const SHORTEST: f32 = 1e-8;
 
 /// The gradient of a weight, row by row.
@@ -20,11 +20,11 @@ const SHORTEST: f32 = 1e-8;
 pub struct RowGradients<'a> {
     pub numbers: &'a [f32],
     pub width: usize,
-    /// Which rows have a gradient; whatever stands in the others is not read.
+    /// Which rows have a gradient; the numbers of the others are not read.
     pub there: &'a [bool],
 }
 
-/// As [`adamw_step`](crate::tensor::kernels::adamw_step); `unit`: rows are brought back to length 1.
+/// As [`adamw_step`](crate::tensor::kernels::adamw_step); `unit`: rows are scaled to norm 1.
 pub fn adam_rows(weight: &Var, gradient: RowGradients, moments: [&Var; 2], settings: AdamW, unit: bool) -> Result<()> {
     let RowGradients { numbers, width, there } = gradient;
     let count = weight.elem_count();

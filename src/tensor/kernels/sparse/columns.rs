@@ -1,4 +1,4 @@
-//! Sparse rows turned by their columns.
+//! Sparse rows by column (transposed).
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::SparseRows;
 
-/// One number of a column: its row, what stands there, and a second number of the same place.
+/// One entry of a column: its row, its value, and a second value of the same entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Place {
     pub row: u32,

@@ -11,7 +11,7 @@ const TOGETHER: usize = 4;
 const LINE: usize = 16;
 const AHEAD: usize = 4;
 
-/// Asks for the beginning of a row of a matrix.
+/// Prefetches the beginning of a row of a matrix.
 #[inline(always)]
 fn ask_for(matrix: &[f32], width: usize, row: u32) {
     #[cfg(target_arch = "x86_64")]
@@ -134,7 +134,7 @@ fn dots<S: Simd, const N: usize>(simd: S, vector: &[f32], matrix: &[f32], rows: 
             sums[i] = simd.mul_add_e_f32s(*x, rows[i].0[at], sums[i]);
         }
     }
-    // A loop and not `map`: what is not inlined here would be compiled without the instructions.
+    // A loop and not `map`: a closure that is not inlined is compiled without the vector instructions.
     let mut totals = [0.0; N];
     for i in 0..N {
         totals[i] = simd.reduce_sum_f32s(sums[i]);

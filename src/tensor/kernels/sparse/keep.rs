@@ -1,6 +1,6 @@
 //! Which scores are kept: the largest of each row, the largest of all rows, or all from a floor on.
 //!
-//! Scores of 0 or less are only kept where a floor lets them through. NaN is kept wherever it stands, so that it is not lost.
+//! Scores of 0 or less are only kept where a floor lets them through. NaN is always kept, so that it is not lost.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use pulp::Simd;
 use super::SparseRows;
 use super::scores::KeepScores;
 
-/// How many scores are compared before anything is done about one of them.
+/// Scores that are compared together.
 const TOGETHER: usize = 16;
 /// The smallest number above 0.
 const ABOVE_ZERO: f32 = f32::from_bits(1);

@@ -1,5 +1,5 @@
-//! Products of which one side is mostly zeros: which numbers of a dense product are kept, what rows they pick, and
-//! gradients of which only some rows are there.
+//! Products with a sparse factor: which scores of a dense product are kept, sums of the rows that they select, and
+//! gradients with only some rows.
 
 mod adam;
 mod choose;
@@ -23,7 +23,7 @@ pub use keep::AtLeast;
 pub use scores::{Product, Sizes};
 pub use sums::{add, add_columns, dot, spread, squares};
 
-/// RowGradients of which few numbers are there: those of row i are `starts[i]..starts[i + 1]`.
+/// Sparse rows: those of row i are `starts[i]..starts[i + 1]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SparseRows {
     pub starts: Vec<usize>,

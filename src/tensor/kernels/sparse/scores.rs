@@ -1,4 +1,4 @@
-//! A dense product that is looked at while it is made, a tile at a time, and never stored.
+//! A dense product that is filtered tile by tile while it is computed, and never stored.
 
 use std::ops::Range;
 
@@ -32,7 +32,7 @@ pub struct Product<'a> {
     pub sizes: Sizes,
 }
 
-/// Which scores matter, so that others need not be made exactly.
+/// Which scores are wanted; others need not be exact.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
     /// So many of the largest of each row, those above 0.
@@ -41,7 +41,7 @@ pub enum Wanted<'a> {
     From(AtLeast<'a>),
 }
 
-/// What looks at scores and keeps some of them.
+/// Sees scores and keeps some of them.
 pub trait KeepScores: Send {
     /// Looks at scores of a row of its part, those of the columns from `first` on; the bias is not in them yet.
     fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
@@ -49,7 +49,7 @@ pub trait KeepScores: Send {
     /// Looks at scores of some columns of a row of its part, in order and with the bias.
     fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]);
 
-    /// Whether it has seen enough to give up.
+    /// Whether there are too many to continue.
     fn is_full(&self) -> bool {
         false
     }

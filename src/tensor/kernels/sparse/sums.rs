@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::tensor::kernels::level::arch;
 
-/// Rows that one piece of work takes; where pieces begin depends on nothing else.
+/// Rows in a piece of work; where pieces begin depends on nothing else.
 const PIECE: usize = 64;
 
 /// Adds rows to the sums of their columns.
@@ -26,11 +26,11 @@ pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
     arch.dispatch(Columns(rows, sums));
 }
 
-/// Of a sum of squares a spread is at least this share, or it is what the rounding of the sums has left.
+/// A variance below this share of the mean square is rounding error.
 const LEAST: f64 = 1e-12;
 
-/// The sum of the squares of how far rows are from their mean, in one pass: sum x^2 - (sum x)^2 / n. A square of an f32 is
-/// exact in f64, so that what cancels where the mean is large costs digits of f64, of which there are enough.
+/// The sum of squared deviations of rows from their mean, in one pass: sum x^2 - (sum x)^2 / n. The square of an f32 is
+/// exact in f64, so that the cancellation where the mean is large costs digits of f64, of which there are enough.
 pub fn spread(rows: &[f32], width: usize) -> f64 {
     struct Moments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
     impl WithSimd for Moments<'_> {
