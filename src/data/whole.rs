@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::Text;
 use super::pack::{Encoded, Encoder};
 use crate::base::{Result, Task};
-use crate::err;
 use crate::model::tokenizer::Tokenizer;
 
 /// The documents of a text in tokens, each in one.
@@ -30,10 +29,7 @@ pub struct Document {
 
 impl Whole {
     pub fn new(text: &Text, tokenizer: &Tokenizer, front: Option<u32>, task: &Task) -> Result<Self> {
-        if text.is_endless() && text.options().tokens.is_none() {
-            return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("limit it with the option `tokens`"));
-        }
+        text.expect_end()?;
         let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
         let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);
         Ok(Self { encoder, front, left, ready })

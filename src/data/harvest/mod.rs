@@ -1,9 +1,10 @@
 //! Activations of a model on a text: one forward pass for any number of sites, which stops after the last.
 
 mod gather;
-mod keep;
 mod moments;
+mod options;
 mod passes;
+mod positions;
 mod sink;
 
 #[cfg(test)]
@@ -17,7 +18,7 @@ use crate::base::files::hex;
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
-use crate::data::pack::{self, Row, Rows};
+use crate::data::pack::{self, Row, TokenRows};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -28,9 +29,10 @@ use crate::tensor::{Device, Tensor};
 use gather::Gather;
 
 pub use gather::width;
-pub use keep::{Keep, Keeping};
 pub use moments::Moments;
+pub use options::{LabelName, PositionOptions, SkipOptions, TokenName};
 pub use passes::Passes;
+pub use positions::{KeptPositions, Skipped};
 pub use sink::{Block, Blocks, Progress, Sink, Streamed};
 
 /// Tokens in a batch of the model, about.
@@ -39,10 +41,10 @@ const TOKENS: usize = 1 << 12;
 /// Maximum number of logits computed at once, where they are harvested.
 const LOGITS: usize = 1 << 25;
 
-/// The options of a harvest.
+/// The positions of a text that are harvested, as one model and text have them: see [`SkipOptions::resolved`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Options {
-    pub keep: Keep,
+pub struct HarvestOptions {
+    pub skip: Skipped,
     /// Tokens in a row; by default the model's context.
     pub context: Option<usize>,
 }
@@ -61,8 +63,8 @@ pub struct Harvest {
     decoder: Arc<Decoder>,
     places: Vec<Place>,
     widths: Vec<usize>,
-    rows: Box<dyn Rows>,
-    keeping: Keeping,
+    rows: Box<dyn TokenRows>,
+    kept_positions: KeptPositions,
     context: usize,
     at_once: usize,
     progress: Progress,
@@ -72,14 +74,11 @@ pub struct Harvest {
 }
 
 impl Harvest {
-    pub fn new(model: &Model, sites: &[&str], text: &Text, options: &Options, task: &Task) -> Result<Self> {
+    pub fn new(model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Self> {
         let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "expected a model with a tokenizer to harvest on a text, found one that reads token ids")
         })?;
-        if text.is_endless() && text.options().tokens.is_none() {
-            return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("limit it with the option `tokens`"));
-        }
+        text.expect_end()?;
         let config = model.decoder.config();
         let places = places(&model.decoder, sites)?;
         let widths = places.iter().map(|place| width(config, *place)).collect::<Result<Vec<_>>>()?;
@@ -87,7 +86,7 @@ impl Harvest {
         Ok(Self {
             decoder: model.decoder.clone(),
             at_once: at_once(&model.decoder, &places, context),
-            keeping: options.keep.resolved(text, tokenizer, (context, config.vocab), task)?,
+            kept_positions: options.skip.resolved(text, tokenizer, (context, config.vocab), task)?,
             rows: pack::rows(text, tokenizer, context, task)?,
             progress: Progress::new(&widths),
             total: text.options().tokens,
@@ -255,7 +254,7 @@ impl Harvest {
             && let Some(row) = self.rows.next(task)?
         {
             self.note(&row);
-            let kept = self.keeping.positions(&row)?;
+            let kept = self.kept_positions.positions(&row)?;
             rows.push((row, kept));
         }
         Ok(rows)
@@ -338,7 +337,8 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     let (most, context) = (config.context, asked.unwrap_or(config.context));
     if context == 0 || context > most {
-        return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}"));
+        return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}")
+            .about("context"));
     }
     Ok(context)
 }
@@ -386,7 +386,7 @@ pub fn harvest(
     model: &Model,
     sites: &[&str],
     text: &Text,
-    options: &Options,
+    options: &HarvestOptions,
     sink: &mut dyn Sink,
     task: &Task,
 ) -> Result<Progress> {

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::beginning;
 use super::compact::Compact;
 use super::encode::Encoder;
-use super::rows::draw;
+use super::packed::draw;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::Text;
@@ -25,14 +25,14 @@ trait Stretches {
     fn about(&self) -> String;
 }
 
-struct Source {
+struct TrainingText {
     stretches: Box<dyn Stretches>,
     /// The BOS token of each row, which replaces its first token.
     front: Option<u32>,
 }
 
 pub struct TrainingRows {
-    sources: Vec<Source>,
+    sources: Vec<TrainingText>,
     weights: Vec<f64>,
     context: usize,
     seed: u64,
@@ -54,7 +54,7 @@ impl TrainingRows {
                 true => Box::new(Endless { identity: text.identity().into(), flow, context, ready: VecDeque::new() }),
                 false => Box::new(Epochs::new(part, flow, (context, seed, number as u64), task)?),
             };
-            Ok(Source { stretches, front })
+            Ok(TrainingText { stretches, front })
         });
         let sources = opened.collect::<Result<_>>()?;
         let weights = parts.iter().map(|part| part.share).collect();
@@ -127,7 +127,7 @@ impl Batches for TrainingRows {
     }
 
     fn about(&self) -> String {
-        let one = |(source, weight): (&Source, &f64)| {
+        let one = |(source, weight): (&TrainingText, &f64)| {
             let front = source.front.map(|id| format!(" behind token {id}")).unwrap_or_default();
             format!("{weight} of {}{front}", source.stretches.about())
         };

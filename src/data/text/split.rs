@@ -103,7 +103,7 @@ impl Documents for Parted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
+    use super::super::TextOptions;
     use super::*;
 
     fn texts(text: &Text) -> Vec<String> {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn parts_are_disjoint_whole_and_as_large_as_asked() {
         let all: Vec<String> = (0..2000).map(|i| format!("text {i}")).collect();
-        let options = Options { tokens: Some(1000), ..Options::default() };
+        let options = TextOptions { tokens: Some(1000), ..TextOptions::default() };
         let whole = Text::given(all.clone(), options).unwrap();
         let parts = whole.split(&[3.0, 0.5, 0.5]).unwrap();
         let found: Vec<Vec<String>> = parts.iter().map(texts).collect();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn parts_have_parts_as_large_as_asked() {
-        let whole = Text::given((0..2000).map(|i| format!("text {i}")).collect(), Options::default()).unwrap();
+        let whole = Text::given((0..2000).map(|i| format!("text {i}")).collect(), TextOptions::default()).unwrap();
         for part in whole.split(&[1.0, 3.0]).unwrap() {
             let halves: Vec<Vec<String>> = part.split(&[1.0, 1.0]).unwrap().iter().map(texts).collect();
             let (count, half) = (texts(&part).len(), halves[0].len());
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn one_long_document_has_parts() {
         let lines: Vec<String> = (0..120_000).map(|i| format!("line {i}")).collect();
-        let whole = Text::given(vec![lines.join("\n")], Options::default()).unwrap();
+        let whole = Text::given(vec![lines.join("\n")], TextOptions::default()).unwrap();
         let parts = whole.split(&[3.0, 1.0]).unwrap();
         let read = |text: &Text| {
             let (mut documents, task) = (text.documents(&Task::default()).unwrap(), Task::default());
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn shares_that_are_none_are_refused() {
-        let whole = Text::given(vec!["one".into()], Options::default()).unwrap();
+        let whole = Text::given(vec!["one".into()], TextOptions::default()).unwrap();
         assert_eq!(whole.split(&[1.0]).unwrap_err().message, "expected at least two shares, found 1");
         assert_eq!(whole.split(&[1.0, 0.0]).unwrap_err().message, "expected shares above 0, found 0");
     }

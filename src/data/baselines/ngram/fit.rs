@@ -22,7 +22,7 @@ impl Ngram {
         task: &Task,
     ) -> Result<Self> {
         if !(1..=LONGEST).contains(&order) {
-            bail!(Argument, "expected an order from 1 to {LONGEST}, found {order}");
+            return Err(err!(Argument, "expected an order from 1 to {LONGEST}, found {order}").about("order"));
         }
         if !(1..=MOST_TOKENS).contains(&vocab) {
             bail!(Argument, "expected a vocabulary of 1 to {MOST_TOKENS} tokens, found {vocab}");

@@ -38,7 +38,7 @@ pub struct Stretch {
 }
 
 /// Rows one after the other.
-pub trait Rows: Send {
+pub trait TokenRows: Send {
     /// The next one; none when there are no more.
     fn next(&mut self, task: &Task) -> Result<Option<Row>>;
 }
@@ -46,21 +46,27 @@ pub trait Rows: Send {
 /// The rows of a text, of `context` tokens each, by its options: how many, with BOS or without, shuffled or not. A text
 /// shorter than a row is one short row; else an incomplete last row is dropped, and counted. A mixture draws the source
 /// of each row by the weights.
-pub fn rows(text: &Text, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn Rows>> {
+pub fn rows(text: &Text, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn TokenRows>> {
     inner(text, None, tokenizer, context, task)
 }
 
-fn inner(text: &Text, bos: Option<bool>, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn Rows>> {
+fn inner(
+    text: &Text,
+    bos: Option<bool>,
+    tokenizer: &Tokenizer,
+    context: usize,
+    task: &Task,
+) -> Result<Box<dyn TokenRows>> {
     let options = text.options();
     let context = options.tokens.map_or(context, |tokens| context.min(usize::try_from(tokens).unwrap_or(context)));
     if context == 0 {
         return Err(err!(Argument, "expected rows of at least one token, found 0"));
     }
-    let all: Box<dyn Rows> = match text.parts() {
+    let all: Box<dyn TokenRows> = match text.parts() {
         Some(parts) => {
             let bos = options.bos.or(bos);
             let opened = parts.iter().map(|(text, weight)| Ok((inner(text, bos, tokenizer, context, task)?, *weight)));
-            Box::new(Drawn { sources: opened.collect::<Result<_>>()?, draws: stream(options.seed, "mix of rows", 0) })
+            Box::new(Drawn { sources: opened.collect::<Result<_>>()?, draws: stream(options.seed(), "mix of rows", 0) })
         }
         None => {
             let front = beginning(text, bos, tokenizer)?;
@@ -70,7 +76,7 @@ fn inner(text: &Text, bos: Option<bool>, tokenizer: &Tokenizer, context: usize, 
     };
     let most = options.tokens.map_or(u64::MAX, |tokens| tokens / context as u64);
     let some = Box::new(Limited { rows: all, left: most });
-    let draws = stream(options.seed, "order of rows", 0);
+    let draws = stream(options.seed(), "order of rows", 0);
     Ok(if options.shuffle { Box::new(Shuffled { rows: some, held: Vec::new(), draws }) } else { some })
 }
 
@@ -194,7 +200,7 @@ impl Packed {
     }
 }
 
-impl Rows for Packed {
+impl TokenRows for Packed {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while !self.open.is_full() {
             let (text, from) = match self.rest.take() {
@@ -222,11 +228,11 @@ impl Rows for Packed {
 
 /// Rows of several sources, the source of each drawn by the weights; those that have ended are drawn no more.
 struct Drawn {
-    sources: Vec<(Box<dyn Rows>, f64)>,
+    sources: Vec<(Box<dyn TokenRows>, f64)>,
     draws: ChaCha8Rng,
 }
 
-impl Rows for Drawn {
+impl TokenRows for Drawn {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while !self.sources.is_empty() {
             let weights: Vec<f64> = self.sources.iter().map(|(_, weight)| *weight).collect();
@@ -252,11 +258,11 @@ pub fn draw(weights: &[f64], draws: &mut ChaCha8Rng) -> usize {
 }
 
 struct Limited {
-    rows: Box<dyn Rows>,
+    rows: Box<dyn TokenRows>,
     left: u64,
 }
 
-impl Rows for Limited {
+impl TokenRows for Limited {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         if self.left == 0 {
             return Ok(None);
@@ -268,12 +274,12 @@ impl Rows for Limited {
 
 /// Rows in an order drawn within a window of them.
 struct Shuffled {
-    rows: Box<dyn Rows>,
+    rows: Box<dyn TokenRows>,
     held: Vec<Row>,
     draws: ChaCha8Rng,
 }
 
-impl Rows for Shuffled {
+impl TokenRows for Shuffled {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while self.held.len() < WINDOW
             && let Some(row) = self.rows.next(task)?
