@@ -10,6 +10,7 @@ mod lexicon;
 pub(super) mod pen;
 pub(super) mod people;
 pub(super) mod phenomena;
+mod places;
 pub(super) mod topics;
 mod weights;
 pub(super) mod words;

@@ -1,7 +1,8 @@
 //! Names of people: given ones, invented ones, surnames.
 
-use super::lexicon::{names, places};
+use super::lexicon::names;
 use super::pen::{Pen, is_held};
+use super::places::COUNTRIES;
 
 /// A given name, and whether it is a woman's.
 pub fn given(pen: &mut Pen) -> (&'static str, bool) {
@@ -57,8 +58,8 @@ pub fn surname(pen: &mut Pen) -> String {
 
 /// Any city of the world.
 pub fn city(pen: &mut Pen) -> &'static str {
-    let country = pen.below(places::COUNTRIES.len());
-    let cities = places::COUNTRIES.get(country).map(|country| country.cities).unwrap_or_default();
+    let country = pen.below(COUNTRIES.len());
+    let cities = COUNTRIES.get(country).map(|country| country.cities.as_slice()).unwrap_or_default();
     let at = pen.below(cities.len());
     cities.get(at).map(|city| city.name).unwrap_or_default()
 }

@@ -119,8 +119,8 @@ fn a_span_ends_later_in_its_century() {
 
 #[test]
 fn held_out_names_are_never_trained_on() {
-    let held: Vec<&str> = [FEMALE, MALE]
-        .iter()
+    let held: Vec<&str> = [&FEMALE, &MALE]
+        .into_iter()
         .flat_map(|list| list.iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, name)| *name))
         .collect();
     assert_eq!(held.len(), 28);

@@ -213,7 +213,7 @@ fn wrong_questions_are_answered() {
     let endless = Text::grammar(&crate::data::grammar::Mix::default(), text::Part::All, text::TextOptions::default());
     assert!(refused(&plain, &["embed"], &endless, &HarvestOptions::default()).contains("a text with an end"));
     let nothing = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
-    let options = HarvestOptions { keep: nothing, ..HarvestOptions::default() };
+    let options = HarvestOptions { skip: nothing, ..HarvestOptions::default() };
     let mut sink = Streamed(|_| Ok(ControlFlow::Continue(())));
     let error = harvest(&plain, &["embed"], &text, &options, &mut sink, &Task::default()).unwrap_err();
     assert!(error.message.contains("expected activations to keep"), "{}", error.message);

@@ -36,7 +36,7 @@ fn long() -> Text {
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
     let (files, model) = (files(folder), model(samples::config()));
-    harvest((&files, folder), &model, sites, text, &harvest::HarvestOptions::default(), storing, &Task::default())
+    harvest((&files, folder), &model, sites, text, &HarvestOptions::default(), storing, &Task::default())
 }
 
 /// The bytes of every file of a folder.
@@ -49,7 +49,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_store_holds_what_the_harvest_gave() {
     let folder = tempfile::tempdir().unwrap();
     let store = stored(folder.path(), &SITES, &text(), small()).unwrap();
-    let plain = harvest::HarvestOptions::default();
+    let plain = HarvestOptions::default();
     let mut live = Harvest::new(&model(samples::config()), &SITES, &text(), &plain, &Task::default()).unwrap();
     let (sites, origins) = collected(&mut live);
     assert_eq!(store.len(), origins.len() as u64);
@@ -109,7 +109,7 @@ impl Sink for Stopped<'_> {
 
 fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
     let (files, model, text, task) = (files(folder), model(samples::config()), long(), Task::default());
-    let options = harvest::HarvestOptions::default();
+    let options = HarvestOptions::default();
     let mut harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
     let made = Made::new(&model, &harvest, &text, &options, (DType::F32, shard_rows), &task).unwrap();
     let mut writer = Writer::begin(&files, folder, made).unwrap();
@@ -166,7 +166,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     }
     let (files, task) = (files(place), Task::default());
     let other = model(Config { d_mlp: 20, ..samples::config() });
-    let options = harvest::HarvestOptions::default();
+    let options = HarvestOptions::default();
     let error = harvest((&files, place), &other, &SITES, &text(), &options, small(), &task).unwrap_err();
     assert!(error.message.contains("expected the model that the store was made from, sample (weights "), "{error}");
     assert!(error.message.contains("found sample (weights "), "{error}");
@@ -176,7 +176,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     let missing = store.site("resid_post.1").unwrap_err();
     assert_eq!(missing.message, "the store does not hold `resid_post.1`");
     assert!(store.site("resid_pots.1").is_err() && store.site("resid_post.*").is_err());
-    let keep = harvest::HarvestOptions { skip: Skipped { without_bos: true, ..Skipped::default() }, ..options };
+    let keep = HarvestOptions { skip: Skipped { without_bos: true, ..Skipped::default() }, ..options };
     let error = harvest((&files, place), &model(samples::config()), &SITES, &text(), &keep, small(), &task);
     assert!(error.unwrap_err().message.contains("`keep.without_bos` as the store has it, false, found true"));
 }
@@ -186,7 +186,7 @@ fn two_harvests_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (files(folder.path()), files(folder.path()));
     let (model, text, options, task) =
-        (model(samples::config()), text(), harvest::HarvestOptions::default(), Task::default());
+        (model(samples::config()), text(), HarvestOptions::default(), Task::default());
     let made = || {
         let harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
         Made::new(&model, &harvest, &text, &options, (DType::F32, 700), &task).unwrap()

@@ -1,6 +1,7 @@
 //! Text in the manner of a small programming language: functions, calls, lists, dictionaries, comments.
 
 use crate::data::grammar::labels::{Col, PAREN_KINDS, value};
+use crate::data::grammar::lexicon::code::{COMMENTS, KEYS, NAMES, OBJECTS, VALUES, VERBS};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::weights::PHENOMENA;
 
@@ -23,62 +24,6 @@ const KNOWN: [(&str, usize); 16] = [
     ("within", 3),
     ("replace", 3),
 ];
-
-/// No name is the beginning of another, so that one that has been read is complete.
-const NAMES: [&str; 30] = [
-    "count", "total", "width", "height", "left", "right", "value", "item", "key", "node", "depth", "size", "first",
-    "last", "low", "high", "price", "name", "text", "line", "rows", "index", "limit", "scale", "offset", "result", "x",
-    "y", "a", "b",
-];
-
-/// What the names of a program's own functions are made of.
-const VERBS: [&str; 18] = [
-    "find", "load", "save", "read", "write", "check", "merge", "split", "sort", "trim", "open", "close", "draw",
-    "move", "push", "drop", "pack", "test",
-];
-const OBJECTS: [&str; 18] = [
-    "rows", "page", "tree", "file", "user", "path", "word", "table", "list", "image", "queue", "graph", "date",
-    "score", "block", "token", "range", "state",
-];
-
-const COMMENTS: [&str; 30] = [
-    "the caller closes the file",
-    "returns nothing if the list is empty",
-    "don't call this twice",
-    "see section {digit}",
-    "it's faster than {call}",
-    "the same as {call}",
-    "use {call} instead",
-    "not needed in version {digit}",
-    "the user's {noun} stays open",
-    "works for lists and tables",
-    "keeps the old {noun}",
-    "calls {call} first",
-    "the {nouns} are sorted",
-    "doesn't change its arguments",
-    "slow, but safe",
-    "raises an error at the end of the {noun}",
-    "prints the {noun} (aside:for tests~)",
-    "adds the new {noun}",
-    "a {noun} has no name here",
-    "always called with {call}",
-    "takes a number (aside:not a string~)",
-    "checks the {noun} before {call}",
-    "copies all {nouns}",
-    "the limit is {digits}",
-    "written by {name} in {year}",
-    "the result (aside:a number~) is kept",
-    "one {noun} at a time",
-    "won't work on the {noun}",
-    "the first {noun} is skipped",
-    "similar to {call}",
-];
-
-const KEYS: [&str; 12] =
-    ["color", "title", "speed", "owner", "level", "weight", "city", "year", "port", "host", "mode", "status"];
-
-const VALUES: [&str; 12] =
-    ["red", "open", "none", "left", "main", "fast", "empty", "done", "north", "local", "ready", "plain"];
 
 /// A function that may be called: its name, and how many arguments it takes.
 #[derive(Clone)]

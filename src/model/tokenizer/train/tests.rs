@@ -167,7 +167,7 @@ fn what_cannot_be_learned_is_refused() {
         refused(TokenizerKind::Bpe, TokenizerOptions { digits: Some(4), ..options() }, &[TEXT]).contains("found 4")
     );
     assert!(refused(TokenizerKind::Words, options(), &[TEXT]).contains("\"bpe\" only"));
-    let failing = train(&mut || bail!(File, "gone"), &options(), &Task::default());
+    let failing = train(&mut || crate::bail!(File, "gone"), &options(), &Task::default());
     assert_eq!(failing.unwrap_err().message, "gone");
 }
 
