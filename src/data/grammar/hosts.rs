@@ -7,7 +7,7 @@ use super::pen::Pen;
 use super::phenomena::code;
 use super::{fill::Slot, people, words};
 
-/// Writes a phrase that may be explained. A name that is no slot writes itself, which a test finds.
+/// Writes a phrase that may be explained. An unknown slot is written as it is, which a test finds.
 pub fn write(pen: &mut Pen, name: &str) {
     match name {
         "org" => institution(pen),
@@ -42,7 +42,7 @@ fn note(pen: &mut Pen, notes: &[&'static str]) {
     pen.fill(template, &slots);
 }
 
-/// The name of an institution, its words in capitals.
+/// The name of an institution; its words begin with capitals.
 pub fn phrase(pen: &mut Pen) -> String {
     loop {
         let head = pen.word(&phrases::BODY_HEADS);
@@ -60,7 +60,7 @@ pub fn phrase(pen: &mut Pen) -> String {
     }
 }
 
-/// One that the document has introduced, by its initials, or a new one, at times without them.
+/// Writes an institution: one that the document has introduced, by its initials, or a new one, with or without them.
 fn institution(pen: &mut Pen) {
     if !pen.introduced.is_empty() && pen.chance(40) {
         let at = pen.below(pen.introduced.len());

@@ -1,4 +1,4 @@
-//! The guarantees of the language, checked on some hundred documents.
+//! What the language promises, checked on some hundreds of documents.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ fn what_is_due_comes() {
             assert_eq!(document.text.as_bytes()[mark.end as usize], b'\'');
         }
     }
-    // A list of parameters may always go on.
+    // A list of parameters may always continue.
     let known = labels::PAREN_KINDS.iter().filter(|kind| **kind != "parameters");
     assert_eq!(
         found.keys().copied().collect::<Vec<_>>(),

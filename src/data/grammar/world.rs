@@ -6,31 +6,31 @@ use super::lexicon::{names, trades};
 use super::pen::is_held;
 use super::places::COUNTRIES;
 
-/// What facts are about, in the order of [`facts`]: what of a thing is asked for.
+/// The relations of facts: what is asked about a thing.
 pub const RELATIONS: [&str; 8] = ["capital", "country", "language", "river", "trade", "home", "friend", "product"];
 
-/// One fact: the answer to what `relation` of `about` is.
+/// One fact: `answer` is the `relation` of `about`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
     /// Index in [`RELATIONS`].
     pub relation: usize,
     pub about: String,
     pub answer: String,
-    /// The kinds of both, as in the column `entity`.
+    /// The kinds of `about` and `answer`, as in the column `entity`.
     pub kinds: [&'static str; 2],
 }
 
-/// Trades, and what those who follow them work with, which no other trade does.
+/// Trades and their products; no two trades have the same.
 static TRADES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| trades::SECTIONS.pairs("trades"));
 
-/// A person of whom facts are told.
+/// A person that facts are about.
 struct Person {
     name: String,
     trade: &'static str,
     home: &'static str,
 }
 
-/// Everybody, women and men in turn; trades and homes are dealt out in steps that meet every one of them.
+/// All people, women and men alternating. Trades and homes are assigned in steps that reach every one of them.
 fn people() -> Vec<Person> {
     let given = |list: &[&'static str]| -> Vec<&'static str> {
         list.iter().enumerate().filter(|(at, _)| !is_held(*at)).map(|(_, name)| *name).collect()

@@ -1,4 +1,4 @@
-//! Subjects and verbs that agree across nouns of the other number.
+//! Subject-verb agreement across attractors: nouns between subject and verb, of either number.
 
 use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, NUMBERS, value};
@@ -8,7 +8,7 @@ use crate::data::grammar::lexicon::{List, phrases};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::words;
 
-/// Verbs in both numbers, and what may follow.
+/// Verbs in singular and plural, and what may follow them.
 pub static VERBS: [(&str, &str, &List); 8] = [
     ("is", "are", &phrases::STATES),
     ("was", "were", &phrases::STATES),
@@ -27,7 +27,7 @@ pub struct Nouns {
     pub third: &'static str,
     pub person: &'static str,
     pub near: &'static str,
-    /// Whether the subject is one, and whether the attractors are.
+    /// Whether the subject is singular, and whether the attractors are.
     pub one: bool,
     pub attractors: bool,
     pub verb: usize,
@@ -60,7 +60,7 @@ fn form(noun: &str, one: bool) -> String {
     if one { noun.into() } else { words::plural(noun) }
 }
 
-/// Writes the sentence up to its verb, and the verb.
+/// Writes the sentence up to its verb, which is included.
 pub fn write(pen: &mut Pen, template: &str, nouns: &Nouns) {
     let (singular, plural) = VERBS.get(nouns.verb).map(|verb| (verb.0, verb.1)).unwrap_or_default();
     let subject = number(nouns.one);

@@ -1,11 +1,11 @@
-//! Text in the manner of a small programming language: functions, calls, lists, dictionaries, comments.
+//! Programs in a small programming language: functions, calls, lists, dictionaries, comments.
 
 use crate::data::grammar::labels::{Col, PAREN_KINDS, value};
 use crate::data::grammar::lexicon::code::{COMMENTS, KEYS, NAMES, OBJECTS, VALUES, VERBS};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::weights::PHENOMENA;
 
-/// Functions that every program has, with how many arguments they take, always.
+/// Built-in functions, and their number of arguments, which never varies.
 const KNOWN: [(&str, usize); 16] = [
     ("print", 1),
     ("len", 1),
@@ -25,7 +25,7 @@ const KNOWN: [(&str, usize); 16] = [
     ("replace", 3),
 ];
 
-/// A function that may be called: its name, and how many arguments it takes.
+/// A function that may be called: its name, and its number of arguments.
 #[derive(Clone)]
 struct Function {
     name: String,
@@ -36,7 +36,7 @@ fn open(pen: &mut Pen, kind: &str) {
     pen.out.open(value(&PAREN_KINDS, kind));
 }
 
-/// A call with arguments, and calls within up to a depth.
+/// Writes a call with arguments, which may be calls up to this depth.
 fn call(pen: &mut Pen, own: &[Function], depth: usize) {
     let known = pen.any(&KNOWN).unwrap_or_default();
     let (name, arity) = match own.get(pen.below(own.len().max(1))) {
@@ -109,7 +109,7 @@ fn dictionary(pen: &mut Pen) {
     pen.out.close();
 }
 
-/// Two operands in parentheses, which close behind the second.
+/// Writes two operands in parentheses.
 fn group(pen: &mut Pen) {
     open(pen, "group");
     name(pen);
@@ -152,7 +152,7 @@ fn comment(pen: &mut Pen) {
     pen.fill(template, &[]);
 }
 
-/// One statement on a line of its own, or two where the first asks for a block.
+/// Writes a statement on its own line, or two if the first one requires a block.
 fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
     pen.out.push(indent);
     match pen.below(100) {
@@ -190,7 +190,7 @@ fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
     pen.out.push("\n");
 }
 
-/// The colon and the one line that depends on it.
+/// Writes a colon and a block of one line.
 fn block(pen: &mut Pen, own: &[Function], indent: &str) {
     pen.out.push(":\n");
     pen.out.push(indent);
@@ -200,7 +200,7 @@ fn block(pen: &mut Pen, own: &[Function], indent: &str) {
     expression(pen, own);
 }
 
-/// A function of the program's own, whose name the split may have.
+/// Writes the definition of a function whose name the split allows.
 fn definition(pen: &mut Pen, own: &[Function]) -> Function {
     let name = loop {
         let parts = [pen.word(&VERBS), pen.word(&OBJECTS)];
@@ -230,12 +230,12 @@ fn definition(pen: &mut Pen, own: &[Function]) -> Function {
     function
 }
 
-/// A call as it stands in prose.
+/// Writes a call within prose.
 pub fn call_in_text(pen: &mut Pen) {
     call(pen, &[], 1);
 }
 
-/// A line that gives a name the value of a call.
+/// Writes an assignment of a call to a name.
 pub fn assignment(pen: &mut Pen) {
     name(pen);
     pen.out.push(" = ");

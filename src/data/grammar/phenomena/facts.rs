@@ -1,4 +1,4 @@
-//! What is known of the world, in many phrasings.
+//! Facts of the world, in many phrasings.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use crate::data::grammar::lexicon::facts;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::world::{self, Fact, RELATIONS};
 
-/// Templates by relation: `x` is what the fact is about, `y` the answer, which stands last.
+/// Templates by relation: `x` is what the fact is about, `y` the answer, which comes last.
 pub static TEMPLATES: LazyLock<[&[&str]; RELATIONS.len()]> =
     LazyLock::new(|| RELATIONS.map(|relation| facts::SECTIONS.list(relation)));
 
@@ -26,8 +26,8 @@ pub fn write(pen: &mut Pen, template: &str, fact: &Fact) {
     pen.fill(template, &slots);
 }
 
-/// A fact, and the index of a phrasing. Four times in ten the relation is drawn first, so that those of few facts are
-/// not drowned by those of people.
+/// A random fact, and the index of a template. In 40 % of the cases the relation is drawn first, so that relations with
+/// few facts are not outnumbered by those of people.
 pub fn any(pen: &mut Pen) -> Option<(&'static Fact, usize)> {
     let fact = if pen.below(10) < 6 {
         world::facts().get(pen.below(world::facts().len()))

@@ -1,4 +1,4 @@
-//! Sentences of the topic, so that the language is not made of phenomena alone.
+//! Sentences of the topic, so that the language does not consist of phenomena only.
 
 use crate::data::grammar::lexicon::filler::GENERAL;
 use crate::data::grammar::pen::Pen;

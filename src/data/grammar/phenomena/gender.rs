@@ -7,16 +7,16 @@ use crate::data::grammar::lexicon::trades;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
 
-/// A person whose gender the words tell, by name or by role.
+/// A person whose gender is known from the name or the role.
 pub struct Person {
     pub text: &'static str,
     pub female: bool,
-    /// Whether an article stands before it.
+    /// Whether it takes an article.
     pub role: bool,
 }
 
-/// A person whom the split may have in this template. Every name of training occurs, since nothing else could tell the
-/// gender of a name.
+/// A person that the split allows in this template. Every training name occurs, since the gender of a name can only be
+/// learned from its occurrences.
 pub fn person(pen: &mut Pen, template: usize) -> Person {
     loop {
         let (female, role) = (pen.chance(50), pen.chance(45));

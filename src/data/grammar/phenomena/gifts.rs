@@ -1,13 +1,12 @@
-//! Sentences of gifts in two halves, any of which may follow any: how two people come together, and what is given.
+//! Sentences about gifts, in two halves that combine freely: how two people meet, and what is given.
 //!
-//! Whole templates are learned by heart. Of a model that had read 70 of them for thousands of steps, those it had never
-//! read got 93 % where they were like others and a guess where they were not; what thousands of combinations have in
-//! common is the mechanism.
+//! Whole templates are memorised. A model trained on 70 of them for thousands of steps reached 93 % on held-out templates
+//! that were similar to these, and chance on others. Thousands of combinations have only the mechanism in common.
 
 use crate::data::grammar::lexicon::gifts::{BETWEEN, CLOSINGS, OPENINGS};
 use crate::data::grammar::pen::Pen;
 
-/// A sentence that two halves make, and a number that stands for how it begins.
+/// A sentence of two halves, and the number of its first half.
 pub fn sentence(pen: &mut Pen) -> (usize, String) {
     let opening = pen.index(&OPENINGS);
     let between = if pen.chance(35) { pen.own(&BETWEEN) } else { "" };

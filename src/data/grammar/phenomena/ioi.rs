@@ -1,4 +1,4 @@
-//! Two names and a gift: who gives is named twice, so it is the other one who receives (indirect object identification).
+//! Indirect object identification: two names and a gift. The giver is named twice, so the other one receives it.
 
 use super::gifts;
 use crate::data::grammar::Split;
@@ -8,16 +8,16 @@ pub use crate::data::grammar::lexicon::ioi::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::people;
 
-/// Who plays which part.
+/// The people of a sentence.
 pub struct Cast {
     pub giver: String,
     pub other: String,
-    /// Whether the giver is named before the other one.
+    /// Whether the giver is named first.
     pub giver_first: bool,
 }
 
-/// How many of a hundred names are invented. In training they are many: with three in ten, a model learned which names
-/// there are, and never handed anything to a name of the other split.
+/// Percentage of names that are invented. In training there are many: with 30 %, a model learned which names exist, and
+/// never predicted a held-out name.
 fn invented(split: Split) -> usize {
     match split {
         Split::Train => 60,
@@ -25,12 +25,12 @@ fn invented(split: Split) -> usize {
     }
 }
 
-/// A cast that the split may have.
+/// A cast that the split allows.
 pub fn cast(pen: &mut Pen, template: usize) -> Cast {
     let percent = invented(pen.split);
     loop {
         let (giver, other) = (people::given_or_invented(pen, percent), people::given_or_invented(pen, percent));
-        // Names that begin alike would make the first letters ambiguous.
+        // Names with the same beginning would make the first letters ambiguous.
         let alike = giver.bytes().take(2).eq(other.bytes().take(2));
         if !alike && pen.allowed(&[&giver, &other, &template.to_string()]) {
             return Cast { giver, other, giver_first: pen.chance(50) };
@@ -55,7 +55,7 @@ pub fn write(pen: &mut Pen, template: &str, cast: &Cast) {
     pen.fill(template, &slots);
 }
 
-/// How many of a hundred sentences are put together of two halves.
+/// Percentage of sentences that are combined from two halves.
 const IN_HALVES: usize = 70;
 
 pub fn clause(pen: &mut Pen) {

@@ -5,7 +5,7 @@ use crate::data::grammar::lexicon::lists::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::{people, words};
 
-/// Writes a template whose lists are written here.
+/// Writes a template with its lists.
 pub fn clause(pen: &mut Pen) {
     let template = pen.own(&TEMPLATES);
     for (at, name) in ["{list}", "{names}"].into_iter().enumerate() {

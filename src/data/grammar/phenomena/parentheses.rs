@@ -3,7 +3,7 @@
 use crate::data::grammar::lexicon::parentheses::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 
-/// How many of a hundred phrases are explained here, and elsewhere.
+/// Percentage of phrases that are explained here.
 const EXPLAINED: usize = 85;
 
 pub fn clause(pen: &mut Pen) {

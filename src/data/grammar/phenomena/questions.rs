@@ -1,4 +1,4 @@
-//! Questions, and now and then an answer.
+//! Questions, some with answers.
 
 use crate::data::grammar::labels::Col;
 use crate::data::grammar::lexicon::questions::{ANSWERS, TEMPLATES};

@@ -1,10 +1,10 @@
-//! What people say, in quotation marks, and quotations within.
+//! Direct speech in quotation marks, and quotations within it.
 
 use crate::data::grammar::lexicon::quotes::{SAYINGS, SAYS};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::{clauses, people};
 
-/// What the quotation is of: a saying, or a whole clause of another phenomenon.
+/// Writes the quoted text: a saying, or a clause of another phenomenon.
 fn quoted(pen: &mut Pen) {
     pen.out.capital();
     if pen.chance(55) {
@@ -15,7 +15,7 @@ fn quoted(pen: &mut Pen) {
     }
 }
 
-/// Writes a sentence with a quotation, its stop included.
+/// Writes a sentence with a quotation and its full stop.
 pub fn sentence(pen: &mut Pen) {
     let speaker =
         if pen.chance(70) { people::given(pen).0.to_string() } else { format!("the {}", pen.word(pen.topic.people)) };

@@ -5,11 +5,11 @@ use crate::data::grammar::labels::Col;
 pub use crate::data::grammar::lexicon::years::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 
-/// A century, and a year in it that later ones follow, as the split may have them.
+/// A century, and the first year of a span in it, which the split allows.
 pub fn start(pen: &mut Pen) -> (usize, usize) {
     loop {
         let century = if pen.chance(60) { 16 + pen.below(4) } else { 11 + pen.below(9) };
-        // The later of two draws: late years, which few can follow, are what teaches to compare.
+        // The later of two draws: comparison is learned from late years, which few years can follow.
         let year = 2 + pen.below(96).max(pen.below(96));
         if pen.allowed(&[&century.to_string(), &year.to_string()]) {
             return (century, year);
@@ -17,7 +17,7 @@ pub fn start(pen: &mut Pen) -> (usize, usize) {
     }
 }
 
-/// Two digits, whatever the number.
+/// A number as two digits.
 pub fn digits(number: usize) -> String {
     [number / 10 % 10, number % 10].map(|digit| digit.to_string()).concat()
 }
