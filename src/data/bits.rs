@@ -19,7 +19,7 @@ const WINDOWS: usize = 32;
 pub struct Bits {
     /// The sum of -log p over all tokens that were predicted.
     pub nats: f64,
-    /// How many these are.
+    /// Their number.
     pub tokens: u64,
     /// The bytes of text that they cover.
     pub bytes: u64,
@@ -103,7 +103,7 @@ impl Windows<'_> {
         self.length = piece.at + piece.bytes;
         for (id, span) in piece.ids.iter().zip(&piece.spans) {
             if self.scorer.found.tokens >= most {
-                // What follows in the document was not predicted.
+                // The rest of the document is not predicted.
                 self.length = self.covered;
                 break;
             }
@@ -125,7 +125,7 @@ impl Windows<'_> {
         Ok(())
     }
 
-    /// Ends the document. Blanks at its end that are no token are bytes of it all the same.
+    /// Ends the document. Its bytes include white space at its end that is no token.
     fn finish(&mut self, task: &Task) -> Result<()> {
         if self.fresh > 0 {
             self.give(task)?;

@@ -52,8 +52,8 @@ impl ToyOptions {
     /// x = sum over active features of strength x direction, plus noise; strengths are uniform from 0 to 1.
     ///
     /// Feature i is active where z_i is below the quantile of its probability, z normal: a Gaussian copula. z_i is the
-    /// sum of a shared and an own part, sqrt(c) a_i . w + sqrt(1 - c) e_i, where w are the causes of the row and a_i, of
-    /// norm 1, are feature i's weights of them; so features i and j have a correlation of c a_i . a_j in z.
+    /// sum of a shared and an own part, sqrt(c) a_i . w + sqrt(1 - c) e_i, where w are the causes of the row and a_i,
+    /// of norm 1, are feature i's weights of them; so features i and j have a correlation of c a_i . a_j in z.
     pub fn make(&self, rows: usize, seed: u64, task: &Task) -> Result<Toy> {
         self.check(rows)?;
         let probabilities = self.probabilities();

@@ -1,4 +1,4 @@
-//! Documents of a text in tokens, each in one list, however long it is.
+//! Whole documents of a text in tokens, however long they are.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use super::pack::{Encoded, Encoder};
 use crate::base::{Result, Task};
 use crate::model::tokenizer::Tokenizer;
 
-/// The documents of a text in tokens, each in one.
+/// The tokenized documents of a text, each in one list.
 pub struct Whole {
     encoder: Encoder,
     /// The token before each document.
     front: Option<u32>,
-    /// How many tokens are still to be read.
+    /// Tokens left to read.
     left: u64,
     /// The beginning of the next document.
     ready: Option<Encoded>,
@@ -20,9 +20,9 @@ pub struct Whole {
 
 /// A document in tokens, as far as the text's limit allows.
 pub struct Document {
-    /// What stands before it, and its own.
+    /// The token before it, and its own.
     pub ids: Vec<u32>,
-    /// How many bytes the tokens stand for that have one before them.
+    /// The bytes of the predicted tokens: all that have a token before them.
     pub bytes: u64,
     pub origin: Arc<str>,
 }

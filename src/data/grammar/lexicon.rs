@@ -1,8 +1,8 @@
 //! The word lists of the language: the text files of `assets/grammar`, each a module here.
 //!
 //! A file has sections, `[name]`, with one entry on each line; a line that begins with `#` is a comment. An entry in
-//! double quotes keeps the spaces at its ends. The order of entries is part of the language: it decides which are drawn,
-//! and every sixth is held out.
+//! double quotes keeps the spaces at its ends. The order of entries is part of the language: it decides which are
+//! drawn, and every sixth is held out.
 
 use std::sync::LazyLock;
 

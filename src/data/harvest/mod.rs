@@ -35,7 +35,7 @@ pub use passes::Passes;
 pub use positions::{KeptPositions, Skipped};
 pub use sink::{Block, Blocks, Progress, Sink, Streamed};
 
-/// Tokens in a batch of the model, about.
+/// Approximate number of tokens in a batch of the model.
 const TOKENS: usize = 1 << 12;
 
 /// Maximum number of logits computed at once, where they are harvested.
@@ -121,8 +121,8 @@ impl Harvest {
         &self.progress
     }
 
-    /// Resumes a harvest of the same kind. The text is read again up to there, without the model, and refused if it has
-    /// changed.
+    /// Resumes a harvest of the same kind. The text is read again up to that point, without the model, and refused if
+    /// it has changed.
     pub fn go_on(&mut self, behind: Progress, task: &Task) -> Result<()> {
         self.read_to(behind.read, &behind.tokens, task)?;
         self.progress = behind;
@@ -150,7 +150,7 @@ impl Harvest {
         Ok((!rows.is_empty()).then(|| rows.iter().map(|(_, kept)| kept.len()).sum()))
     }
 
-    /// The number of positions in the rest of the text, or that they are more than `most`; the model does not run.
+    /// The number of positions in the rest of the text, or none if they are more than `most`; the model does not run.
     pub fn count(&mut self, most: u64, task: &Task) -> Result<Option<u64>> {
         let bar = self.bar("reading", task);
         let mut count = 0;
@@ -206,7 +206,7 @@ impl Harvest {
         found.ok_or_else(|| err!(Bug, "a site that is not harvested"))
     }
 
-    /// Refuses a text that does not end here.
+    /// Refuses a text that continues after this point.
     pub fn at_end(&mut self, task: &Task) -> Result<()> {
         match self.rows.next(task)? {
             None => Ok(()),
@@ -247,7 +247,7 @@ impl Harvest {
         self.progress.read += 1;
     }
 
-    /// The next rows of tokens and, for each, the positions of it that are kept.
+    /// The next rows of tokens, each with its positions that are kept.
     fn gathered(&mut self, task: &Task) -> Result<Vec<(Row, Vec<usize>)>> {
         let mut rows = Vec::new();
         while rows.len() < self.at_once
@@ -296,7 +296,7 @@ impl Blocks for Harvest {
             if rows.is_empty() {
                 return Ok(None);
             }
-            // Rows of which nothing is kept need not be computed.
+            // Rows without kept positions need not be computed.
             if rows.iter().any(|(_, kept)| !kept.is_empty()) {
                 return self.block(&rows, task).map(Some);
             }
@@ -321,7 +321,7 @@ fn activations(
     })
 }
 
-/// The sites that names stand for, in the order of the computation, each once.
+/// The sites of some names, in the order of the computation, each once.
 fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     let named = sites.iter().map(|site| select(decoder.config(), site));
     let mut places = named.collect::<Result<Vec<_>>>()?.concat();
@@ -352,7 +352,7 @@ pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     }
 }
 
-/// Rows are numbered in 31 bits, which every reader of files has.
+/// The number of a row, in 31 bits, which every file format can represent.
 fn row_number(row: u64) -> Result<u32> {
     match u32::try_from(row) {
         Ok(row) if row <= i32::MAX as u32 => Ok(row),

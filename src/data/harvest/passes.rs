@@ -1,4 +1,4 @@
-//! An endless stream of activations, straight from a model: epoch after epoch over a text, shuffled through a bounded
+//! An endless stream of activations from a running model: epoch after epoch of a text, shuffled through a bounded
 //! buffer.
 
 use rand::seq::SliceRandom;
@@ -11,11 +11,11 @@ use crate::err;
 use crate::model::Model;
 use crate::tensor::{Device, Tensor, kernels};
 
-/// The rows of epochs: every position of the text once an epoch.
+/// The rows of epochs: every position of the text once in each epoch.
 ///
 /// The text is cut into fillings of the buffer, whole batches of the model each, and the rows of each filling are
-/// shuffled. The positions of a filling depend on the text alone, so the position of a reading is one number, and
-/// skipping does not run the model. A text that fits into the buffer is harvested once.
+/// shuffled. The positions of a filling depend on the text alone, so the state is one number, and skipping
+/// does not run the model. A text that fits into the buffer is harvested once.
 pub struct Passes {
     model: Model,
     text: Text,
@@ -28,7 +28,7 @@ pub struct Passes {
     rows: u64,
     tokens: String,
     seed: u64,
-    /// Rows given so far, over all epochs.
+    /// Rows returned so far, over all epochs.
     position: u64,
     /// A harvest that has read up to the filling that was loaded last.
     harvest: Option<Harvest>,
@@ -55,7 +55,7 @@ struct Loaded {
 }
 
 impl Passes {
-    /// `buffer` is the approximate number of rows in memory at once: never fewer than one batch of the model yields.
+    /// `buffer` is the approximate number of rows in memory at once: at least those of one batch of the model.
     pub fn new(
         (model, sites): (&Model, &[&str]),
         text: &Text,
@@ -105,7 +105,7 @@ impl Passes {
         &self.tokens
     }
 
-    /// Skips rows, as if they had been given. The model does not run for it.
+    /// Skips rows without running the model.
     pub fn skip(&mut self, rows: u64) {
         self.position = self.position.saturating_add(rows);
     }
@@ -254,7 +254,7 @@ mod tests {
             }
             assert_ne!(first, second);
             assert_eq!(sorted(second[0].clone()), wanted[0]);
-            // Both sites have one order.
+            // Both sites have the same order.
             let at = sites[1].iter().position(|row| *row == first[0][7]).unwrap();
             assert_eq!(sites[0][at], first[1][7]);
         }
@@ -268,7 +268,7 @@ mod tests {
         let all: Vec<_> = (0..2 * rows / 1000 + 2).map(|_| read(&mut whole, 1000)).collect();
         for skipped in [1, rows / 1000 / 2, rows / 1000, rows / 1000 + 3] {
             let mut again = passes(8000, &HarvestOptions::default());
-            // Fits look at rows before they skip.
+            // Fits read rows before they skip.
             read(&mut again, 1000);
             again.skip(1000 * (skipped as u64 - 1));
             assert_eq!(read(&mut again, 1000), all[skipped], "{skipped}");

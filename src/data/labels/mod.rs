@@ -1,8 +1,8 @@
 //! Labels of real text, found by rules: brackets, quotations, apostrophes, numbers, lines.
 //!
 //! The columns have the same names and meaning as in the labelled language. There the labels are ground truth by
-//! construction; here they are guessed from the context, and wrong in rare cases: a quotation over several paragraphs, an
-//! unclosed bracket, an unlisted elision.
+//! construction; here they are guessed from the context, and wrong in rare cases: a quotation over several paragraphs,
+//! an unclosed bracket, an unlisted elision.
 
 mod apostrophes;
 mod brackets;

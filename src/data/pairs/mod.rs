@@ -20,9 +20,9 @@ use crate::err;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
     pub clean: String,
-    /// The corrupted prompt, for which the wrong answers are right, or none is.
+    /// The corrupt prompt, for which the wrong answers are correct, or none.
     pub corrupt: String,
-    /// The correct answers, with the space before them where there is one.
+    /// The correct answers, with their leading spaces.
     pub answers: Vec<String>,
     /// The wrong answers.
     pub wrong: Vec<String>,
@@ -53,10 +53,10 @@ crate::options! {
     }
 }
 
-/// Makes one pair, if what was drawn allows one.
+/// Makes one pair from random draws, if they allow one.
 type Make = fn(&mut ChaCha8Rng) -> Option<Pair>;
 
-/// The tasks, and how each is made in both styles.
+/// The tasks, with their functions for both styles.
 const MAKERS: [(&str, Make, Make); 7] = [
     ("ioi", language::ioi, natural::ioi),
     ("greater_than", language::greater_than, natural::greater_than),

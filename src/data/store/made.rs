@@ -12,10 +12,10 @@ use crate::err;
 use crate::model::Model;
 use crate::tensor::DType;
 
-/// The program that wrote it.
+/// The program that writes stores.
 const WRITER: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
 
-/// A model as stores know it: by its weights and its config, wherever it was loaded from.
+/// The identity of a model: its weights and its config, wherever it was loaded from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMark {
@@ -100,7 +100,7 @@ impl Made {
         })
     }
 
-    /// How wide the activations of each site are.
+    /// The width of each site.
     pub fn widths(&self) -> Vec<usize> {
         self.sites.iter().map(|site| site.width).collect()
     }

@@ -2,8 +2,8 @@
 //!
 //! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and `tokens`, `rows` and `positions`
 //! beside them, so that other programs open it. What is checked when: opening compares every shard's length, names,
-//! shapes and dtypes with the manifest; [`Store::verify`] compares their hashes; every number that is read is looked at,
-//! and NaN and infinity are refused with their place.
+//! shapes and dtypes with the manifest; [`Store::verify`] compares their hashes; every number is checked when
+//! it is read, and NaN and infinity are refused with their place.
 
 mod made;
 mod manifest;
@@ -142,5 +142,5 @@ pub fn harvest(
 /// A shard that differs from the manifest.
 fn changed(path: &Path, expected: &str, found: &str) -> Error {
     err!(Format, "{}: expected {expected}, as the manifest says, found {found}", path.display())
-        .hint("the shard was changed behind the store's back; remove the folder and harvest again")
+        .hint("the shard was changed after the harvest; remove the folder and harvest again")
 }

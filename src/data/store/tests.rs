@@ -185,8 +185,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
 fn two_harvests_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (files(folder.path()), files(folder.path()));
-    let (model, text, options, task) =
-        (model(samples::config()), text(), HarvestOptions::default(), Task::default());
+    let (model, text, options, task) = (model(samples::config()), text(), HarvestOptions::default(), Task::default());
     let made = || {
         let harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
         Made::new(&model, &harvest, &text, &options, (DType::F32, 700), &task).unwrap()

@@ -10,7 +10,7 @@ use crate::base::files::Files;
 use crate::base::{Error, Result, Task, names};
 use crate::err;
 
-/// How a file is read.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     Plain,
@@ -135,7 +135,7 @@ fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
     if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) }
 }
 
-/// What may be seen while walking folders. Links to folders are resolved once for everything in them.
+/// Which entries may be shown while walking folders. Links to folders are resolved once for all of their entries.
 struct Seen<'a> {
     access: &'a Access,
     parent: PathBuf,

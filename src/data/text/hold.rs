@@ -1,4 +1,4 @@
-//! Which documents training reads, and which are held out for evaluation: never the same ones.
+//! Held-out documents, which training never reads.
 
 use sha2::{Digest, Sha256};
 
@@ -26,7 +26,7 @@ impl Part {
     }
 }
 
-/// A number of a document, drawn from all of 64 bits by its beginning.
+/// The hash of a document's beginning, as 64 bits.
 pub fn number(beginning: &str) -> u64 {
     let hash = Sha256::digest(beginning);
     hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte))

@@ -233,7 +233,8 @@ pub mod methods {
         Ok(s.core.verify(&env(&ctx)?.task)?)
     }
 
-    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows, d]`.
+    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows,
+    /// d]`.
     ///
     /// # Example
     /// ```

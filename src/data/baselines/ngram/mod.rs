@@ -1,7 +1,7 @@
 //! An n-gram model over token ids: interpolated modified Kneser-Ney (Chen & Goodman 1999, section 3).
 //!
-//! The probability of a token after a context of n - 1 tokens is its discounted count, interpolated with the probability
-//! after the context that is one token shorter, down to a uniform distribution:
+//! The probability of a token after a context of n - 1 tokens is its discounted count, interpolated with the
+//! probability after the context that is one token shorter, down to a uniform distribution:
 //!
 //! P(w | h) = (c(hw) - D(c(hw))) / c(h) + g(h) P(w | h'), g(h) = (D1 n1(h) + D2 n2(h) + D3 n3(h)) / c(h)
 //!
@@ -134,7 +134,7 @@ impl Ngram {
         chance
     }
 
-    /// Each level with as much of the context as it looks at. Where one has not been seen, longer ones have not either.
+    /// Each level with its part of the context. If one has not been seen, longer ones have not either.
     fn contexts<'a>(&'a self, context: &'a [u32]) -> impl Iterator<Item = (&'a Level, u128)> {
         self.levels.iter().enumerate().map_while(|(length, level)| {
             let from = context.len().checked_sub(length)?;

@@ -1,7 +1,8 @@
 //! Sentences about gifts, in two halves that combine freely: how two people meet, and what is given.
 //!
-//! Whole templates are memorised. A model trained on 70 of them for thousands of steps reached 93 % on held-out templates
-//! that were similar to these, and chance on others. Thousands of combinations have only the mechanism in common.
+//! Whole templates are memorised. A model trained on 70 of them for thousands of steps reached 93 % on held-out
+//! templates that were similar to these, and chance on others. Thousands of combinations have only the mechanism in
+//! common.
 
 use crate::data::grammar::lexicon::gifts::{BETWEEN, CLOSINGS, OPENINGS};
 use crate::data::grammar::pen::Pen;
