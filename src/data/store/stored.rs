@@ -105,6 +105,21 @@ impl Store {
         })
     }
 
+    /// The sites, in the order of the computation.
+    pub fn site_names(&self) -> Vec<String> {
+        self.made().sites.iter().map(|site| site.site.clone()).collect()
+    }
+
+    /// The site of a store with one site; an error lists several.
+    pub fn only_site(&self) -> Result<String> {
+        match self.site_names().as_slice() {
+            [one] => Ok(one.clone()),
+            several => Err(err!(Argument, "expected `site`, since the store holds {}", several.join(", "))
+                .hint("sae::fit_all fits a dictionary to each")
+                .about("site")),
+        }
+    }
+
     /// The width of a site.
     pub fn width(&self, site: usize) -> Result<usize> {
         Ok(self.listed(site)?.width)

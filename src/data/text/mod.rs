@@ -63,7 +63,7 @@ trait Reader: Send {
 }
 
 #[derive(Clone)]
-enum Source {
+enum TextSource {
     Files {
         files: Box<Files>,
         paths: Arc<[PathBuf]>,
@@ -88,7 +88,7 @@ struct Sample {
 /// A text: where its documents come from. Clones are cheap, and share the report of what was read.
 #[derive(Clone)]
 pub struct Text {
-    source: Source,
+    source: TextSource,
     name: Arc<str>,
     identity: Arc<str>,
     rules: Arc<DocumentRules>,
@@ -108,7 +108,7 @@ impl Text {
             SAMPLE => Self::of_tiny(files, options.text, task)?,
             _ => {
                 let paths = find::files(files, source, task).map_err(|e| e.about("source"))?.into();
-                Self::new(Source::Files { files: Box::new(files.clone()), paths }, source, options.text)
+                Self::new(TextSource::Files { files: Box::new(files.clone()), paths }, source, options.text)
             }
         };
         Ok(Self { rules: rules.into(), ..text })
@@ -119,7 +119,7 @@ impl Text {
         if texts.iter().all(|text| text.trim().is_empty()) {
             return Err(err!(Argument, "expected a text that is not empty, found none"));
         }
-        Ok(Self::new(Source::Given(texts.into()), "given texts", options))
+        Ok(Self::new(TextSource::Given(texts.into()), "given texts", options))
     }
 
     /// The labelled language: its training split, or what is held out of it.
@@ -133,7 +133,7 @@ impl Text {
         let known = seed == 0 && *mix == Mix::default();
         let identity = if known { name.into() } else { format!("{name}, {grammar:?}") };
         let rules = Arc::new(DocumentRules { part, ..DocumentRules::default() });
-        Self { identity: identity.into(), rules, ..Self::new(Source::Grammar(Box::new(grammar)), name, options) }
+        Self { identity: identity.into(), rules, ..Self::new(TextSource::Grammar(Box::new(grammar)), name, options) }
     }
 
     /// Text that the model inside the binary generates.
@@ -163,7 +163,7 @@ impl Text {
         options: TextOptions,
     ) -> Self {
         let identity = format!("{name}, {settings:?}");
-        let source = Source::Sample(Box::new(Sample { decoder, tokenizer, settings, stored }));
+        let source = TextSource::Sample(Box::new(Sample { decoder, tokenizer, settings, stored }));
         Self { identity: identity.into(), ..Self::new(source, name, options) }
     }
 
@@ -178,10 +178,10 @@ impl Text {
         }
         let names: Vec<&str> = parts.iter().map(|(text, _)| text.name()).collect();
         let name = format!("mix of {}", names.join(", "));
-        Ok(Self::new(Source::Mix(parts.into()), &name, options))
+        Ok(Self::new(TextSource::Mix(parts.into()), &name, options))
     }
 
-    fn new(source: Source, name: &str, options: TextOptions) -> Self {
+    fn new(source: TextSource, name: &str, options: TextOptions) -> Self {
         let name: Arc<str> = name.into();
         let (rules, options, tally) = (Arc::default(), options.into(), Shared::default());
         Self { source, identity: name.clone(), name, rules, options, tally }
@@ -190,7 +190,9 @@ impl Text {
     /// The same text, with the labels that rules find where it has none of its own.
     pub fn labelled(&self) -> Self {
         let source = match &self.source {
-            Source::Mix(parts) => Source::Mix(parts.iter().map(|(text, weight)| (text.labelled(), *weight)).collect()),
+            TextSource::Mix(parts) => {
+                TextSource::Mix(parts.iter().map(|(text, weight)| (text.labelled(), *weight)).collect())
+            }
             source => source.clone(),
         };
         let options = TextOptions { labels: true, ..self.options.as_ref().clone() };
@@ -225,15 +227,15 @@ impl Text {
     /// Its files, if it has any.
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {
-            Source::Files { paths, .. } => paths,
-            Source::Part(whole, _) => whole.paths(),
+            TextSource::Files { paths, .. } => paths,
+            TextSource::Part(whole, _) => whole.paths(),
             _ => &[],
         }
     }
 
     /// The texts of a mixture, with their weights.
     pub fn parts(&self) -> Option<&[(Text, f64)]> {
-        if let Source::Mix(parts) = &self.source { Some(parts) } else { None }
+        if let TextSource::Mix(parts) = &self.source { Some(parts) } else { None }
     }
 
     /// Refuses a text that has no end and no limit of tokens.
@@ -267,10 +269,10 @@ impl Text {
     /// Whether its documents never end, whatever its limit of tokens.
     pub fn is_endless(&self) -> bool {
         match &self.source {
-            Source::Files { .. } | Source::Given(_) => false,
-            Source::Grammar(_) | Source::Sample(_) => true,
-            Source::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
-            Source::Part(whole, _) => whole.is_endless(),
+            TextSource::Files { .. } | TextSource::Given(_) => false,
+            TextSource::Grammar(_) | TextSource::Sample(_) => true,
+            TextSource::Mix(parts) => parts.iter().any(|(text, _)| text.is_endless()),
+            TextSource::Part(whole, _) => whole.is_endless(),
         }
     }
 
@@ -284,24 +286,24 @@ impl Text {
 
     fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
         Ok(match &self.source {
-            Source::Files { files, paths } => {
+            TextSource::Files { files, paths } => {
                 let (rules, tally) = (self.rules.clone(), self.tally.clone());
                 Box::new(FileDocuments::new((**files).clone(), paths.clone(), rules, tally))
             }
-            Source::Given(texts) => {
+            TextSource::Given(texts) => {
                 let tally = &self.tally;
                 Box::new(Counted::new(Given::new(texts.clone(), tally.clone()), tally.clone()))
             }
-            Source::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
-            Source::Sample(model) => {
+            TextSource::Grammar(grammar) => Box::new(Counted::new(grammar.as_ref().clone(), self.tally.clone())),
+            TextSource::Sample(model) => {
                 let Sample { decoder, tokenizer, settings, stored } = model.as_ref().clone();
                 Box::new(Counted::new(Passages::new(decoder, tokenizer, settings, stored, task)?, self.tally.clone()))
             }
-            Source::Mix(parts) => {
+            TextSource::Mix(parts) => {
                 let opened = parts.iter().map(|(text, weight)| Ok((text.documents(task)?, *weight)));
                 Box::new(Mixed::new(opened.collect::<Result<_>>()?))
             }
-            Source::Part(whole, share) => {
+            TextSource::Part(whole, share) => {
                 let counted = Parted::new(whole.unlabelled(task)?, *share);
                 Box::new(Counted::new(counted, self.tally.clone()))
             }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::hold::number;
-use super::{Source, Text};
+use super::{Text, TextSource};
 use crate::base::{Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
@@ -55,9 +55,9 @@ impl Text {
     /// The maximum number of nested splits that its documents come from.
     fn splits(&self) -> usize {
         match &self.source {
-            Source::Part(whole, _) => whole.splits() + 1,
-            Source::Mix(texts) => texts.iter().map(|(text, _)| text.splits()).max().unwrap_or(0),
-            Source::Files { .. } | Source::Given(_) | Source::Grammar(_) | Source::Sample(_) => 0,
+            TextSource::Part(whole, _) => whole.splits() + 1,
+            TextSource::Mix(texts) => texts.iter().map(|(text, _)| text.splits()).max().unwrap_or(0),
+            TextSource::Files { .. } | TextSource::Given(_) | TextSource::Grammar(_) | TextSource::Sample(_) => 0,
         }
     }
 
@@ -66,7 +66,12 @@ impl Text {
         options.tokens = options.tokens.map(|tokens| ((tokens as f64 * size).round() as u64).max(1));
         let name = format!("{}, part {}", self.name(), index + 1);
         let identity = format!("{}, documents from {} to {}", self.identity(), share.from, share.to);
-        Text { identity: identity.into(), ..Text::new(Source::Part(Box::new(self.clone()), share), &name, options) }
+        let rules = self.rules.clone();
+        Text {
+            identity: identity.into(),
+            rules,
+            ..Text::new(TextSource::Part(Box::new(self.clone()), share), &name, options)
+        }
     }
 }
 

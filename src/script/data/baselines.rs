@@ -1,4 +1,4 @@
-//! Baselines for language models: n-grams with the methods of a model, and compressors.
+//! Baselines for language models: n-grams, which have the methods of a model, and compressors.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Int, Options, given};
 use crate::tensor::{Device, Tensor};
 
-/// The length of the rows that a text is read in.
+/// Tokens in the rows that a text is read in.
 const ROW: usize = 256;
 
 /// An n-gram model with its tokenizer.

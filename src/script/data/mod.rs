@@ -1,4 +1,4 @@
-//! `data::` and the methods of what it gives back, one file for each kind of data.
+//! `data::` and the methods of its values, one file for each kind of data.
 
 mod baselines;
 mod bits;
@@ -28,7 +28,7 @@ use crate::script::docs::declared::{Group, fields};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
-/// The groups of options that documentation here names.
+/// The groups of options that doc comments here list.
 pub const OPTIONS: &[Group] = &[
     ("bits", fields::<BitsOptions>),
     ("draw", fields::<DrawOptions>),
@@ -47,7 +47,7 @@ pub const OPTIONS: &[Group] = &[
     ("toy", fields::<ToyOptions>),
 ];
 
-/// What is called through the module: `data::text("books/*.md")`.
+/// The functions of the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(pairs::functions),
@@ -61,7 +61,7 @@ pub fn functions() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// The methods of what these give back.
+/// The methods of their values.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(baselines::methods),

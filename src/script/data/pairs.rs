@@ -22,8 +22,7 @@ fn map(pair: Pair) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or
-    /// `facts`.
+    /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or `facts`.
     ///
     /// Each is a map: a `clean` prompt, after which the answer comes next; a `corrupt` one of as many words that
     /// differs in what decides the answer; the correct `answers` after the clean one, each with the space before it;

@@ -1,4 +1,4 @@
-//! Stores of activations as scripts hold them.
+//! Stores of activations: opening them, and their methods.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,21 +28,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The sites that it holds, in the order of the computation.
-    pub fn site_names(&self) -> Vec<String> {
-        self.core.made().sites.iter().map(|site| site.site.clone()).collect()
-    }
-
-    /// The site of a store of one; else an error that lists them.
-    pub fn only_site(&self) -> Result<String> {
-        match self.site_names().as_slice() {
-            [one] => Ok(one.clone()),
-            several => Err(err!(Argument, "expected `site`, since the store holds {}", several.join(", "))
-                .hint("sae::fit_all fits a dictionary to each")),
-        }
-    }
-
-    /// How it was made.
+    /// Its card: how it was made, and where it is.
     fn fields(&self) -> Vec<(String, Cell)> {
         let made = self.core.made();
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -50,7 +36,7 @@ impl Store {
         let fields: [(&str, Cell); 11] = [
             ("model", made.model.origin.as_str().into()),
             ("weights", made.model.weights.as_str().into()),
-            ("sites", self.site_names().join(", ").into()),
+            ("sites", self.core.site_names().join(", ").into()),
             ("text", text.into()),
             ("seed", seed.map_or(Cell::Missing, Cell::from)),
             ("context", made.context.into()),
@@ -69,7 +55,7 @@ impl Handle for Store {
 
     fn short(&self) -> String {
         let rows = usize::try_from(self.core.len()).unwrap_or(usize::MAX);
-        format!("store of {} at {}", count(rows, "row"), self.site_names().join(", "))
+        format!("store of {} at {}", count(rows, "row"), self.core.site_names().join(", "))
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
@@ -84,7 +70,7 @@ impl Handle for Store {
     }
 }
 
-/// A model that a script gives.
+/// A model in the options of a call.
 #[derive(Clone)]
 pub struct GivenModel(Model);
 
@@ -161,7 +147,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "sites", pure)]
     pub fn sites(s: &mut Store) -> Array {
-        s.site_names().into_iter().map(Dynamic::from).collect()
+        s.core.site_names().into_iter().map(Dynamic::from).collect()
     }
 
     /// The number of positions in it.
@@ -216,7 +202,7 @@ pub mod methods {
                 found.max.into(),
             ])
         };
-        let rows = s.site_names().into_iter().map(row).collect::<Result<_>>()?;
+        let rows = s.core.site_names().into_iter().map(row).collect::<Result<_>>()?;
         Ok(Table { title: s.short(), columns, rows })
     }
 
@@ -233,8 +219,7 @@ pub mod methods {
         Ok(s.core.verify(&env(&ctx)?.task)?)
     }
 
-    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows,
-    /// d]`.
+    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows, d]`.
     ///
     /// # Example
     /// ```
@@ -265,7 +250,7 @@ pub mod methods {
     pub fn origins(ctx: NativeCallContext, s: &mut Store, from: Int, to: Int) -> Fallible<Map> {
         let range = range(s, &from, &to)?;
         // Tokens are the same for all sites.
-        let site = s.site_names();
+        let site = s.core.site_names();
         let first: Vec<&str> = site.iter().take(1).map(String::as_str).collect();
         let found = s.core.read(&first, range, &env(&ctx)?.task)?;
         let numbers = |list: &[u32]| -> Result<Dynamic> {

@@ -1,4 +1,4 @@
-//! Texts as scripts hold them: their sources, and what can be read from them.
+//! Texts: their sources, and their methods.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};

@@ -20,10 +20,9 @@ fn gathered<T>(
     ctx: &NativeCallContext,
     text: &Text,
     m: &Dynamic,
-    options: Options,
+    options: &RowOptions,
     keep: impl Fn(Row) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let options: RowOptions = taken(options)?;
     let (tokenizer, model) = tokenizer_of("m", m)?;
     let own = model.map(|model| model.config().context);
     options.gathered(text, (&tokenizer, own), &env(ctx)?.task, keep)
@@ -65,7 +64,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn ids(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Tensor> {
-        Ok(pack::tensor(super::gathered(&ctx, text, &m, options, |row| Ok(row.ids))?)?)
+        Ok(pack::tensor(super::gathered(&ctx, text, &m, &taken(options)?, |row| Ok(row.ids))?)?)
     }
 
     /// The rows of a text: for each its `ids`, the bytes of its document that each token covers as `spans`, and the
@@ -83,7 +82,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn rows(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Array> {
-        Ok(super::gathered(&ctx, text, &m, options, |row| Ok(super::row_map(row)))?)
+        Ok(super::gathered(&ctx, text, &m, &taken(options)?, |row| Ok(super::row_map(row)))?)
     }
 
     /// One column of the labels of a text's tokens: a tensor of the shape of `ids`, with the same options.
@@ -102,8 +101,9 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str, options: Options) -> Fallible<Tensor> {
+        let options = taken(options)?;
         let column = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.about("column"))?;
-        Ok(pack::tensor(super::gathered(&ctx, text, &m, options, |row| pack::values(&row, &column))?)?)
+        Ok(pack::tensor(super::gathered(&ctx, text, &m, &options, |row| pack::values(&row, &column))?)?)
     }
 
     /// The names of a text's labels: the columns of `labels`.

@@ -8,7 +8,7 @@ use super::super::library::failed;
 use super::{TextReader, TokenizerKind, TokenizerOptions, UNKNOWN, nothing_read};
 use crate::base::Result;
 
-/// The most frequent words or characters, the most frequent one first; what is as frequent stands by its letters.
+/// The most frequent words or characters, in the order of their counts, and for equal counts of their letters.
 pub fn train(texts: &mut TextReader, options: &TokenizerOptions) -> Result<Tokenizer> {
     let mut trainer = WordLevelTrainer::builder()
         .vocab_size(options.vocab)
@@ -18,7 +18,7 @@ pub fn train(texts: &mut TextReader, options: &TokenizerOptions) -> Result<Token
         .build()
         .map_err(|e| failed(e.to_string().into()))?;
     let (special, kind) = (options.special.clone(), options.kind);
-    // A text that names a special token would have it counted as a word.
+    // The name of a special token in a text does not count as a word.
     let counted = move |word: &&str| !special.iter().any(|name| name == word);
     trainer
         .feed(texts, |text| {
