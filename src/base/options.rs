@@ -5,6 +5,7 @@
 //! is one of several words.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -278,6 +279,27 @@ impl<T: Setting + Copy, const N: usize> Setting for [T; N] {
     }
 }
 
+/// A value for each of some names.
+impl<T: Setting> Setting for BTreeMap<String, T> {
+    fn wanted() -> String {
+        format!("a map whose values are each {}", T::wanted())
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Map(fields) = value else { return None };
+        fields.iter().map(|(name, value)| T::of(value).map(|value| (name.clone(), value))).collect()
+    }
+
+    fn written(&self) -> String {
+        let fields: Vec<String> = self.iter().map(|(name, value)| format!("{name}: {}", value.written())).collect();
+        format!("#{{ {} }}", fields.join(", "))
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        self.values().flat_map(T::numbers).collect()
+    }
+}
+
 /// One option, as it was declared.
 #[derive(Debug, Clone)]
 pub struct Field {
@@ -362,13 +384,7 @@ impl Field {
                 }
                 None => (self.name.into(), self.wanted(), value),
             };
-            let near = match wrong {
-                Plain::Text(text) => names::suggestion(text, self.choices.iter().copied()),
-                _ => None,
-            };
-            err!(Argument, "expected {wanted} for `{place}`, found {}", wrong.described())
-                .about(self.name)
-                .maybe_hint(near)
+            Error { about: Some(self.name.into()), ..refused(&place, &wanted, self.choices, wrong) }
         })
     }
 
@@ -383,6 +399,20 @@ impl Field {
         T::of(&Plain::List(Vec::new()))?;
         elements.iter().enumerate().find(|(_, element)| self.fitting::<T>(element).is_none())
     }
+}
+
+fn refused(name: &str, wanted: &str, choices: &'static [&'static str], value: &Plain) -> Error {
+    let near = match value {
+        Plain::Text(text) => names::suggestion(text, choices.iter().copied()),
+        _ => None,
+    };
+    err!(Argument, "expected {wanted} for `{name}`, found {}", value.described()).about(name).maybe_hint(near)
+}
+
+/// An argument that is one of several words.
+pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
+    let value = Plain::Text(word.into());
+    T::of(&value).ok_or_else(|| refused(name, &T::wanted(), T::CHOICES, &value))
 }
 
 /// The sentence as it stands behind a colon; names and abbreviations keep their capitals.

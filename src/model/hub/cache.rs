@@ -1,4 +1,4 @@
-//! The cache as all programs of the hub share it: `models--org--name/{blobs,refs,snapshots/COMMIT}`.
+//! The cache, with the layout that all programs of the hub share: `models--org--name/{blobs,refs,snapshots/COMMIT}`.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::base::{Error, Result, files};
 
 /// The part of the cache that belongs to one model.
 pub struct Cache {
-    /// What the rules of the run say of it. It is the program's own folder, which is read and written unless one denies that.
+    /// The access rules of the run. The cache may be read and written unless a rule denies it.
     access: Access,
     root: PathBuf,
     layout: CacheRepo,
@@ -22,7 +22,7 @@ pub struct Cache {
     locks: PathBuf,
 }
 
-/// The models in the folder of all of them, by name, with the room that each takes.
+/// The models in the cache, by name, with the size of each.
 pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
     let name = |lies: &Shelved| {
         let (org, name) = lies.folder.file_name()?.to_str()?.strip_prefix("models--")?.split_once("--")?;
@@ -32,7 +32,7 @@ pub fn models(settings: &Settings) -> Vec<(String, Shelved)> {
 }
 
 impl Cache {
-    /// An error where a rule denies to read it: what is in a cache that may not be read is not told.
+    /// Refuses a cache that may not be read, so that nothing in it is revealed.
     pub fn new(access: &Access, settings: &Settings, name: &Name) -> Result<Self> {
         let root = settings.cache.clone();
         let repo = Repo::new(name.repo(), RepoType::Model);
@@ -48,7 +48,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Asks for leave to write a place of the cache.
+    /// Checks that a place of the cache may be written.
     pub fn may_write(&self, place: &Path) -> Result<()> {
         self.access.to_write(&cached(place)?)?;
         Ok(())
@@ -68,17 +68,17 @@ impl Cache {
         self.snapshot(commit).join(file)
     }
 
-    /// Files are pointed at only when they are whole.
+    /// Links point only at complete files.
     pub fn has(&self, commit: &str, file: &str) -> bool {
         self.place(commit, file).is_file()
     }
 
-    /// Where the content of a file lies, and its lock.
+    /// The places of a file's content and of its lock.
     pub fn blob(&self, etag: &str) -> (PathBuf, PathBuf) {
         (self.folder.join("blobs").join(etag), self.locks.join(format!("{etag}.lock")))
     }
 
-    /// The commit that the revision stood for when the hub was last asked.
+    /// The commit of the revision when the hub was last asked.
     pub fn commit(&self, name: &Name) -> Result<Option<String>> {
         if name.is_commit() {
             return Ok(Some(name.revision.clone()));
@@ -88,14 +88,14 @@ impl Cache {
         Ok(String::from_utf8(bytes).ok().map(|text| text.trim().to_string()).filter(|text| is_commit(text)))
     }
 
-    /// Notes which commit the revision stands for.
+    /// Stores the commit of the revision.
     pub fn note(&self, name: &Name, commit: &str) -> Result<()> {
         if name.is_commit() {
             return Ok(());
         }
         let place = self.folder.join("refs").join(&name.revision);
         if self.may_write(&place).is_err() {
-            // It is for those who ask later without a network; the files themselves are all there.
+            // It is needed only for later use without a network; the files themselves are complete.
             return Ok(());
         }
         let folder = folder_of(&place)?;
@@ -106,13 +106,13 @@ impl Cache {
         Ok(())
     }
 
-    /// Lets a file of a commit point at its content.
+    /// Links a file of a commit to its content.
     pub fn point(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
         let pointer = self.place(commit, file);
         self.may_write(&pointer)?;
         folder_of(&pointer)?;
         if pointer.is_symlink() {
-            // It led nowhere, since otherwise the file would have been found.
+            // The link is broken, since otherwise the file would have been found.
             fs::remove_file(&pointer).map_err(|e| Error::io("replace", &pointer, &e))?;
         }
         // From `snapshots/COMMIT/FOLDERS/FILE` up to the folder of the model.
@@ -124,7 +124,7 @@ impl Cache {
         }
     }
 
-    /// The files of a commit that are there.
+    /// The files of a commit that are in the cache.
     pub fn names(&self, commit: &str) -> Vec<String> {
         let mut found = Vec::new();
         below(&self.snapshot(commit), "", &mut found);
@@ -138,25 +138,25 @@ fn link(target: &Path, _blob: &Path, pointer: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(target, pointer)
 }
 
-/// Elsewhere links want rights that people do not have, and the other programs make copies.
+/// On other systems links require special rights, so a copy is made, as by the other programs.
 #[cfg(not(unix))]
 fn link(_target: &Path, blob: &Path, pointer: &Path) -> std::io::Result<()> {
     fs::hard_link(blob, pointer).or_else(|_| fs::copy(blob, pointer).map(|_| ()))
 }
 
-/// A place of the cache as an absolute path: one that is relative is no output of the run.
+/// A place of the cache as an absolute path, since a relative one would be an output of the run.
 fn cached(place: &Path) -> Result<PathBuf> {
     std::path::absolute(place).map_err(|e| Error::io("resolve", place, &e))
 }
 
-/// The folder of a place, made if it is missing.
+/// The folder of a place, created if it is missing.
 fn folder_of(place: &Path) -> Result<&Path> {
     let folder = place.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(|e| Error::io("write into", folder, &e))?;
     Ok(folder)
 }
 
-/// A folder that is not there has no files.
+/// The entries of a folder; none if it does not exist.
 fn below(folder: &Path, path: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };

@@ -13,7 +13,7 @@ const TOKENIZER: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
 /// Weights in the order of preference: files of tensors alone before those of Python's objects.
 const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 const INDEX: &str = ".safetensors.index.json";
-/// How the names of files end that can be loaded by themselves.
+/// Extensions of files that can be loaded by themselves.
 const LOADABLE: [&str; 5] = [".safetensors", ".gguf", ".bin", ".pt", ".pth"];
 
 /// The files that are needed, by their paths in the repository.
@@ -25,7 +25,7 @@ pub struct Choice {
     partial: bool,
 }
 
-/// What an index of shards says: which file has which tensor.
+/// An index of shards: the file of each tensor.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
@@ -45,11 +45,11 @@ impl Choice {
             },
         };
         let index = weights.ends_with(INDEX).then(|| weights.clone());
-        // What stands beside one file belongs to it, except that a GGUF file has its config and tokenizer inside.
+        // Config and tokenizer are beside the file, except that a GGUF file contains them.
         let beside = [CONFIG].into_iter().chain(TOKENIZER).map(|file| format!("{folder}{file}"));
         let beside = beside.filter(|file| !weights.ends_with(".gguf") && has(file));
         let files: BTreeSet<String> = beside.chain([weights.clone()]).collect();
-        // A model comes without a tokenizer where there is none.
+        // A model may have no tokenizer.
         let partial = name.file.is_none() && !files.contains(TOKENIZER[0]);
         Ok(Self { files, index, partial })
     }
@@ -59,7 +59,7 @@ impl Choice {
         Self { files, index: None, partial: false }
     }
 
-    /// Whether what was chosen among some files of a repository would be chosen among all of them.
+    /// Whether the choice among some files of a repository holds for all of them.
     pub fn is_whole(&self) -> bool {
         !self.partial
     }
@@ -68,7 +68,7 @@ impl Choice {
         &self.files
     }
 
-    /// The file that says which shards there are, if the weights are in shards.
+    /// The index of the shards, if the weights are in shards.
     pub fn index(&self) -> Option<&str> {
         self.index.as_deref()
     }
@@ -96,7 +96,7 @@ fn folder_of(path: &str) -> &str {
     path.rfind('/').and_then(|slash| path.get(..=slash)).unwrap_or("")
 }
 
-/// Says what there is instead of a file that there is not.
+/// The error of a missing file, with the files that exist.
 fn missing(name: &Name, file: &str, listed: &[String]) -> crate::base::Error {
     let error = err!(File, "{} has no {file} at revision {}", name.repo(), name.revision);
     let loadable = || listed.iter().map(String::as_str).filter(|f| LOADABLE.iter().any(|end| f.ends_with(end)));

@@ -1,8 +1,8 @@
-//! Models from a model hub: found in the cache or fetched into it, with the layout that other programs' caches have.
+//! Models from a model hub: found in the cache or downloaded into it, with the layout that other programs share.
 //!
-//! All of it comes through `base::net`. The crate for this hub fetches large files through a library of its own whose hosts
-//! cannot be judged, takes up no download where it broke off, compares no file with its hash, does not see the hash of a
-//! file that lies with another server than the hub, and reads an answer to its end, if it has one or not.
+//! All requests go through `base::net`. The hf-hub crate fetches large files through another library, whose hosts
+//! cannot be checked; it does not resume downloads, does not compare hashes, does not see the hash of a file on another
+//! server, and reads an answer of any length.
 
 mod cache;
 mod choice;
@@ -26,14 +26,14 @@ pub use cache::models;
 pub use name::Name;
 pub use settings::Settings;
 
-/// A model of the hub as it lies in the cache.
+/// A model of the hub in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The folder with the files of this commit.
     pub folder: PathBuf,
-    /// The commit that the revision stood for: `org/name@commit` names the same files for ever.
+    /// The commit of the revision: `org/name@commit` always names the same files.
     pub commit: String,
-    /// The one file that was asked for, if one was.
+    /// The one file that was requested, if any.
     pub file: Option<PathBuf>,
 }
 
@@ -44,23 +44,23 @@ impl Snapshot {
         Self { folder, commit: commit.to_string(), file }
     }
 
-    /// What to load: the file that was asked for, or else the folder.
+    /// The path to load: the requested file, or else the folder.
     pub fn path(&self) -> &Path {
         self.file.as_deref().unwrap_or(&self.folder)
     }
 }
 
-/// What chooses among the files that a repository has.
+/// Chooses among the files of a repository.
 type Choose<'a> = &'a dyn Fn(&[String]) -> Result<Choice>;
 
-/// Brings the files of a model into the cache, as far as they are not there, and says where they are.
+/// Downloads the missing files of a model into the cache, and returns their place.
 ///
-/// Without leave to connect to the hub, or with `HF_HUB_OFFLINE` set, the cache alone is looked into.
+/// Without access to the hub, or with `HF_HUB_OFFLINE` set, only the cache is used.
 pub fn fetch(files: &Files, task: &Task, settings: &Settings, name: &Name) -> Result<Snapshot> {
     fetched(files, task, settings, name, &|listed| Choice::of(name, listed))
 }
 
-/// The same for files that are no model: `choose` picks them among the paths that the repository has.
+/// The same for files that are not a model: `choose` selects them among the paths of the repository.
 pub fn fetch_files(
     files: &Files,
     task: &Task,
@@ -77,14 +77,14 @@ fn fetched(files: &Files, task: &Task, settings: &Settings, name: &Name, choose:
     if let Err(refusal) = may_ask(files, settings) {
         return from_cache(files, &cache, name, choose, refusal);
     }
-    // A commit never changes; but what lies there may be only a part of what is on the hub.
+    // A commit never changes, but the cache may have only a part of its files.
     if name.is_commit() && kept(files, &cache, choose, &name.revision)?.is_some_and(|choice| choice.is_whole()) {
         return Ok(Snapshot::new(&cache, name, &name.revision));
     }
     net::wait_for(from_hub(files, task, settings, &cache, name, choose))
 }
 
-/// What is said where the hub has not what a name stands for: the name may have been meant as a path, and it is none.
+/// Adds to the error of an unknown model that there is no such path either, since a path may have been meant.
 pub fn nor_here(error: Error) -> Error {
     match error.kind {
         Kind::Name | Kind::Network | Kind::Access => {
@@ -94,7 +94,7 @@ pub fn nor_here(error: Error) -> Error {
     }
 }
 
-/// Whether the hub may be asked, or why not.
+/// Refuses requests to the hub that are not allowed.
 fn may_ask(files: &Files, settings: &Settings) -> Result<()> {
     if settings.offline {
         return Err(err!(Network, "HF_HUB_OFFLINE is set").hint("unset HF_HUB_OFFLINE where there is a network"));
@@ -149,7 +149,7 @@ async fn from_hub(
     Ok(Snapshot::new(cache, name, &state.commit))
 }
 
-/// Where there is no network the cache may still have the model; it is used when that is said, since it may be old.
+/// Without a network the cache may still have the model, but maybe an old one, so its use is only hinted at.
 fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
     match cache.commit(name) {
         Ok(Some(_)) if error.kind == Kind::Network => {
@@ -159,7 +159,7 @@ fn kept_hint(error: Error, cache: &Cache, name: &Name) -> Error {
     }
 }
 
-/// Fetches one file, unless it is there.
+/// Downloads one file, unless the cache has it.
 async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, file: &str) -> Result<()> {
     if cache.has(commit, file) {
         return Ok(());
@@ -169,7 +169,7 @@ async fn bring(task: &Task, cache: &Cache, remote: &Remote<'_>, commit: &str, fi
     cache.point(commit, file, &facts.etag).map_err(about_the_cache)
 }
 
-/// What a script writes goes below `--out`; the cache is somewhere else.
+/// Says where models are cached, since the outputs of scripts are elsewhere, below `--out`.
 fn about_the_cache(error: Error) -> Error {
     match error.kind {
         Kind::File => error.hint("models are cached there; HF_HOME or HF_HUB_CACHE name another folder"),

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::base::Result;
 use crate::{bail, err};
 
-/// The revision that is meant where none is named.
+/// The default revision.
 const MAIN: &str = "main";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Name {
     pub name: String,
     /// A branch, a tag, or a commit.
     pub revision: String,
-    /// One file alone, where the model is not the folder's.
+    /// A single file, if one is named.
     pub file: Option<String>,
 }
 
@@ -63,13 +63,13 @@ impl fmt::Display for Name {
     }
 }
 
-/// A part of a name: it becomes the name of a folder in the cache.
+/// Whether a part of a name is valid: it becomes the name of a folder in the cache.
 fn is_word(part: &str) -> bool {
     let plain = part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     plain && (1..=96).contains(&part.len()) && !part.contains("..") && !part.contains("--") && !part.starts_with('.')
 }
 
-/// Whether a path stays below the folder that it is taken in, wherever it came from.
+/// Whether a path from any source stays below its folder.
 pub fn is_path(path: &str) -> bool {
     let is_part = |part: &str| {
         !matches!(part, "" | "." | "..") && part.chars().all(|c| !c.is_control() && !matches!(c, '\\' | ':'))

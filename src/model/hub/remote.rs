@@ -1,4 +1,4 @@
-//! What the hub is asked, and its refusals in our words.
+//! Requests to the hub, and its refusals as errors.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::base::net::{self, Answer, Download, Server};
 use crate::base::{Error, Kind, Result, Task, json};
 use crate::{bail, err};
 
-/// How long the hub may take for a short answer.
+/// The time limit of a short answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the hub may say of one repository. The largest there are have some hundred thousand files, which are 30 MiB of JSON.
+/// Maximum bytes of the answer about a repository. The largest ones have some hundred thousand files: 30 MiB of JSON.
 const LONGEST: u64 = 64 << 20;
 
-/// How often the hub is asked where it, or the way to it, seems to be in trouble for a moment.
+/// Attempts after temporary failures of the hub or the network.
 const ATTEMPTS: u32 = 2;
 
 /// One repository of the hub.
@@ -28,7 +28,7 @@ pub struct Remote<'a> {
     server: Server,
 }
 
-/// What the hub answers when it is asked for a revision: of that, what is needed here.
+/// The hub's answer about a revision, as far as it is needed here.
 #[derive(Deserialize)]
 struct Described {
     sha: Option<String>,
@@ -41,13 +41,13 @@ struct Sibling {
     rfilename: String,
 }
 
-/// What a revision stands for just now.
+/// The current state of a revision.
 pub struct State {
     pub commit: String,
     pub names: Vec<String>,
 }
 
-/// What the hub says of one file.
+/// The hub's answer about one file.
 pub struct Facts {
     /// The name of its content in the cache.
     pub etag: String,
@@ -73,7 +73,7 @@ impl<'a> Remote<'a> {
         Ok(Self { settings, name, server })
     }
 
-    /// Asks what the revision stands for and which files it has.
+    /// Requests the commit of the revision and its files.
     pub async fn state(&self, task: &Task) -> Result<State> {
         let (repo, revision) = (self.name.repo(), escaped(&self.name.revision));
         let address = format!("{}/api/models/{repo}/revision/{revision}", self.settings.endpoint);
@@ -90,7 +90,7 @@ impl<'a> Remote<'a> {
         Ok(State { commit, names: files.filter(|path| is_path(path)).collect() })
     }
 
-    /// Asks the hub, and once more where it or the way to it was in trouble.
+    /// Sends a request, and repeats it after temporary failures.
     async fn answered(&self, task: &Task, address: &str) -> Result<Answer> {
         let mut attempt = 1;
         loop {
@@ -108,7 +108,7 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Asks how large a file is and what its content is called.
+    /// Requests the size of a file and the name of its content.
     pub async fn facts(&self, task: &Task, commit: &str, file: &str) -> Result<Facts> {
         let response = self.patient(task, self.server.head(task, &self.address(commit, file))).await??;
         let status = response.status();
@@ -123,7 +123,7 @@ impl<'a> Remote<'a> {
         let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let etag = said("x-linked-etag").or_else(|| said("etag")).map(bare).filter(|etag| is_plain(etag));
         let Some(etag) = etag else { bail!(Network, "{} gave no hash of {file} of {}", self.host(), self.name) };
-        // An answer that leads elsewhere has a length of its own.
+        // A redirection has a length of its own.
         let size = match said("x-linked-size") {
             None if status.is_redirection() => None,
             None => said("content-length"),
@@ -132,7 +132,7 @@ impl<'a> Remote<'a> {
         Ok(Facts { etag: etag.to_string(), size: size.and_then(|size| size.parse().ok()) })
     }
 
-    /// Fetches the content of a file into the cache.
+    /// Downloads the content of a file into the cache.
     pub async fn download(&self, task: &Task, cache: &Cache, commit: &str, file: &str, facts: &Facts) -> Result<()> {
         let (place, lock) = cache.blob(&facts.etag);
         cache.may_write(&place)?;
@@ -162,7 +162,7 @@ impl<'a> Remote<'a> {
         host_of(&self.settings.endpoint)
     }
 
-    /// What the hub's refusal means. Its own words may hold anything and are not repeated.
+    /// The error of a refusal by the hub. Its own text is untrusted and is not repeated.
     fn refusal(&self, answer: &Answer) -> Error {
         let Name { revision, .. } = self.name;
         let repo = self.name.repo();
@@ -186,7 +186,7 @@ impl<'a> Remote<'a> {
             .hint("check the name; a private model requires HF_TOKEN")
     }
 
-    /// The hub lets us not in: it does not say whether there is such a model to those that it does not know.
+    /// The error of a denied access: to unknown users the hub does not tell whether the model exists.
     fn closed(&self, status: u16, code: Option<&str>) -> Error {
         let repo = self.name.repo();
         let page = format!("{}/{repo}", self.settings.endpoint);
@@ -209,17 +209,17 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// An etag without its quotes and the mark of a weak one.
+/// An etag without its quotes and the mark of weak ones.
 fn bare(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
-/// Etags become names of files.
+/// Whether an etag is valid as the name of a file.
 fn is_plain(etag: &str) -> bool {
     (1..=128).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// A part of a path as it stands in an address.
+/// A part of a path, encoded for a URL.
 fn escaped(part: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     part.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

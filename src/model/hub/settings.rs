@@ -1,4 +1,4 @@
-//! What the environment says about the hub, read in one place.
+//! The hub's settings from environment variables, read in one place.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use crate::base::access::HUB;
 use crate::base::files;
 
-/// Tokens are some forty letters; what is longer than this is no token.
+/// Maximum length of a token file; tokens have some forty letters.
 const LONGEST_TOKEN: u64 = 4096;
 
 #[derive(Clone)]
 pub struct Settings {
     /// The hub's address: `HF_ENDPOINT`.
     pub endpoint: String,
-    /// Where models are kept: `HF_HUB_CACHE`, or else `hub` below `HF_HOME`.
+    /// The folder of the cache: `HF_HUB_CACHE`, or else `hub` below `HF_HOME`.
     pub cache: PathBuf,
-    /// Who asks: `HF_TOKEN`, or what the file at `HF_TOKEN_PATH` or below `HF_HOME` holds.
+    /// The user's token: `HF_TOKEN`, or the content of the file at `HF_TOKEN_PATH` or below `HF_HOME`.
     pub token: Option<String>,
-    /// Whether the hub is left alone: `HF_HUB_OFFLINE`.
+    /// Whether no requests are sent: `HF_HUB_OFFLINE`.
     pub offline: bool,
 }
 
@@ -26,7 +26,7 @@ impl Settings {
         Self::read(|name| std::env::var(name).ok())
     }
 
-    /// Where tokens are that logging in has left, which no script is to read.
+    /// The files of tokens from logging in, which no script may read.
     pub fn tokens() -> [PathBuf; 2] {
         token_places(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -36,7 +36,7 @@ impl Settings {
         let home = home(said);
         let cache = said("HF_HUB_CACHE").or_else(|| said("HUGGINGFACE_HUB_CACHE"));
         let [place, _] = token_places(said);
-        // People who set this want to be asked for by name alone: a token in the environment is then not used either.
+        // With this variable set no token is sent, not even one in the environment.
         let shown = !said("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|value| means_yes(&value));
         let token = || said("HF_TOKEN").or_else(|| in_file(place));
         Self {
@@ -49,7 +49,7 @@ impl Settings {
     }
 }
 
-/// The folder of all that belongs to the hub.
+/// The folder of the hub's files.
 fn home(said: impl Fn(&str) -> Option<String>) -> PathBuf {
     said("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
         let caches = said("XDG_CACHE_HOME").map(PathBuf::from);
@@ -64,7 +64,7 @@ fn token_places(said: impl Fn(&str) -> Option<String>) -> [PathBuf; 2] {
     [place("HF_TOKEN_PATH", "token"), place("HF_STORED_TOKENS_PATH", "stored_tokens")]
 }
 
-/// The token stays where it is, whatever is printed.
+/// The token is never printed.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -80,7 +80,7 @@ fn means_yes(value: &str) -> bool {
     matches!(value.to_lowercase().as_str(), "1" | "on" | "yes" | "true")
 }
 
-/// The token that logging in has left. A file that cannot be read is as good as none: the hub says if it wants one.
+/// The token from logging in; none if the file cannot be read, since the hub reports if one is required.
 fn in_file(place: PathBuf) -> Option<String> {
     String::from_utf8(files::end_of(&place, LONGEST_TOKEN).ok()?).ok()
 }

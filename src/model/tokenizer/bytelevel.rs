@@ -1,4 +1,4 @@
-//! Byte-level tokenizers from a vocabulary and merges, as GGUF files and the oldest folders have them.
+//! Byte-level tokenizers from a vocabulary and merges, as in GGUF files and the oldest folders.
 
 use std::collections::HashSet;
 
@@ -15,18 +15,18 @@ use super::{alphabet, limits};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// A token that is written in the letters for bytes.
+/// A token written in the letters of bytes.
 pub fn piece(name: &str) -> Piece {
     Piece { name: name.into(), bytes: alphabet::bytes(name), special: false }
 }
 
-/// What makes text of such tokens again.
+/// The decoder of such tokens.
 pub fn decoder() -> ByteLevel {
     ByteLevel::new(false, false, false)
 }
 
-/// Cuts texts in the given way and joins the bytes of each piece by the merges, each of which is `a b`. The tokens in
-/// `whole` are taken out of a text before that.
+/// Splits texts in the given way and joins the bytes of each piece by the merges, each of which is `a b`. The tokens in
+/// `whole` are matched before that.
 pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Result<Engine> {
     let ids: Ids = vocab.iter().map(|(id, piece)| (piece.name.clone(), id)).collect();
     let model = BPE::builder()
@@ -49,7 +49,7 @@ pub fn engine(vocab: &Vocab, merges: &[String], cut: &Cut, whole: &[&str]) -> Re
     Ok(engine)
 }
 
-/// The two tokens of every merge; they and what they make must be tokens.
+/// The two tokens of every merge; both and their join must be tokens.
 fn pairs(vocab: &Vocab, merges: &[String]) -> Result<Vec<(String, String)>> {
     let names: HashSet<&str> = vocab.iter().map(|(_, piece)| piece.name.as_str()).collect();
     let pair = |(index, merge): (usize, &String)| {

@@ -1,4 +1,4 @@
-//! The tokenizer of a folder as a hub has it: which of the files says what.
+//! The tokenizer of a folder with the files of a hub.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ const MERGES: &str = "merges.txt";
 
 impl Tokenizer {
     /// The tokenizer of a folder, if there is one: `tokenizer.json`, what [`Tokenizer::save`] has written, GPT-2's
-    /// `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. Where `tokenizer_config.json` says whether BOS and
-    /// EOS are added, it is obeyed as transformers obeys it; else the post-processor in `tokenizer.json` is.
+    /// `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. If `tokenizer_config.json` states whether BOS and
+    /// EOS are added, it is followed, as by transformers; otherwise the post-processor in `tokenizer.json`.
     pub fn from_folder(files: &Files, folder: &Path) -> Result<Option<Self>> {
         let names = files.names(folder);
         let has = |name: &str| names.iter().any(|other| other == name);
@@ -48,7 +48,7 @@ impl Tokenizer {
         tokenizer.configured(&config).map_err(within(CONFIG)).map(Some)
     }
 
-    /// Takes from a `tokenizer_config.json` which tokens mark the beginning and the end, and whether they are added.
+    /// Reads from a `tokenizer_config.json` the BOS and EOS tokens, and whether they are added.
     fn configured(mut self, config: &Map<String, Value>) -> Result<Self> {
         let named = |key: &str| marker(config, key).and_then(|name| self.vocab.id_of(name));
         (self.bos, self.eos) = (named("bos_token").or(self.bos), named("eos_token").or(self.eos));
@@ -64,7 +64,7 @@ impl Tokenizer {
         }
     }
 
-    /// GPT-2's own files, which the oldest folders of its relatives have and OPT's still do.
+    /// GPT-2's own files, which the oldest folders of related models have, and OPT's still.
     fn from_vocab_and_merges(vocab: &[u8], merges: &str, config: &Map<String, Value>) -> Result<Self> {
         let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or("no tokenizer_class");
         if !matches!(class, "GPT2Tokenizer" | "GPT2TokenizerFast") {
@@ -92,7 +92,7 @@ impl Tokenizer {
         Self::from_engine(engine, vocab)
     }
 
-    /// A byte-level tokenizer that is kept as the `tokenizer.json` it might have come with.
+    /// A byte-level tokenizer, saved as a `tokenizer.json`.
     fn from_engine(mut engine: tokenizers::Tokenizer, vocab: Vocab) -> Result<Self> {
         engine.with_decoder(Some(bytelevel::decoder()));
         let json = engine.to_string(false).map_err(super::library::failed)?;
@@ -102,7 +102,7 @@ impl Tokenizer {
     }
 }
 
-/// The text of a special token, which stands by itself or in a map that says how it is looked for.
+/// The text of a special token, which is a string, or a map with settings of its matching.
 fn marker<'a>(config: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     let value = config.get(key)?;
     value.as_str().or_else(|| value.get("content")?.as_str())

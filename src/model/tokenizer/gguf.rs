@@ -15,7 +15,7 @@ use super::{Tokenizer, bytelevel, splits};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// What the metadata under `tokenizer.ggml` say, by their names there.
+/// The metadata under `tokenizer.ggml`, by their names there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gguf {
@@ -23,7 +23,7 @@ pub struct Gguf {
     pub pre: Option<String>,
     pub tokens: Vec<String>,
     pub scores: Vec<f32>,
-    /// Empty where the file has none, and then all tokens are plain.
+    /// Empty if the file has none; then all tokens are plain.
     pub token_type: Vec<i64>,
     pub merges: Vec<String>,
     pub bos_token_id: Option<u32>,
@@ -36,18 +36,18 @@ pub struct Gguf {
 
 /// `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TokenType {
     Plain,
-    /// No text becomes it: the unknown token and those that mark something.
+    /// Never produced by a text: the unknown token and control tokens.
     Special,
-    /// Looked for in a text before anything else.
+    /// Matched in a text before anything else.
     Whole,
     Byte,
 }
 
 impl Tokenizer {
-    /// What marks the end and, for SentencePiece, stands before a text is what llama.cpp takes it to be where the file
-    /// does not say. The names of special tokens in a text are plain text.
+    /// If the file does not state the EOS token and, for SentencePiece, the BOS token, llama.cpp's defaults are used.
+    /// The names of special tokens in a text are plain text.
     pub fn from_gguf(parts: Gguf) -> Result<Self> {
         Self::of_parts(parts).map_err(|e| e.within("tokenizer.ggml"))
     }
@@ -63,45 +63,45 @@ impl Tokenizer {
     }
 }
 
-fn kinds(parts: &Gguf) -> Result<Vec<Kind>> {
+fn kinds(parts: &Gguf) -> Result<Vec<TokenType>> {
     if parts.token_type.is_empty() {
-        return Ok(vec![Kind::Plain; parts.tokens.len()]);
+        return Ok(vec![TokenType::Plain; parts.tokens.len()]);
     }
     if parts.token_type.len() != parts.tokens.len() {
         bail!(Format, "expected a type for each of {} tokens, found {}", parts.tokens.len(), parts.token_type.len());
     }
     let kind = |(id, kind): (usize, &i64)| match kind {
-        1 | 5 => Ok(Kind::Plain),
-        2 | 3 => Ok(Kind::Special),
-        4 => Ok(Kind::Whole),
-        6 => Ok(Kind::Byte),
+        1 | 5 => Ok(TokenType::Plain),
+        2 | 3 => Ok(TokenType::Special),
+        4 => Ok(TokenType::Whole),
+        6 => Ok(TokenType::Byte),
         other => Err(err!(Format, "expected a type from 1 to 6 for token {id}, found {other}")),
     };
     parts.token_type.iter().enumerate().map(kind).collect()
 }
 
-fn sentencepiece(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
+fn sentencepiece(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     let typed = !parts.token_type.is_empty();
     let mut bytes = HashMap::new();
     let mut pieces = Vec::with_capacity(parts.tokens.len());
     for (id, (name, kind)) in (0..).zip(parts.tokens.iter().zip(kinds)) {
-        let byte = hexadecimal(name).filter(|_| *kind == Kind::Byte || !typed);
+        let byte = hexadecimal(name).filter(|_| *kind == TokenType::Byte || !typed);
         pieces.push(match (kind, byte) {
             (_, Some(byte)) => {
                 bytes.insert(byte, id);
                 Piece { name: name.clone(), bytes: vec![byte], special: false }
             }
-            (Kind::Byte, None) => bail!(Format, "expected a byte such as <0x0A> for token {id}, found `{name}`"),
-            (Kind::Special, None) => Piece::special(name.clone()),
-            (Kind::Whole, None) => Piece::plain(name.clone()),
-            (Kind::Plain, None) => {
+            (TokenType::Byte, None) => bail!(Format, "expected a byte such as <0x0A> for token {id}, found `{name}`"),
+            (TokenType::Special, None) => Piece::special(name.clone()),
+            (TokenType::Whole, None) => Piece::plain(name.clone()),
+            (TokenType::Plain, None) => {
                 Piece { name: name.clone(), bytes: name.replace('▁', " ").into_bytes(), special: false }
             }
         });
     }
     let prefix = parts.add_space_prefix.unwrap_or(true);
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), prefix)?);
-    // The ids that SentencePiece itself gives out, where there are as many tokens.
+    // SentencePiece's default ids, if there are as many tokens.
     let given = |stated: Option<u32>, usual: u32| stated.or(Some(usual).filter(|id| vocab.piece(*id).is_ok()));
     let parts_of_merges = Parts {
         scores: parts.scores.clone(),
@@ -109,7 +109,7 @@ fn sentencepiece(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
         unknown: given(parts.unknown_token_id, 0),
         space: '▁',
         prefix,
-        whole: of_kind(kinds, Kind::Whole),
+        whole: of_kind(kinds, TokenType::Whole),
     };
     let merges = Merges::new(&vocab, parts_of_merges)?;
     let (bos, eos) = (given(parts.bos_token_id, 1), given(parts.eos_token_id, 2));
@@ -119,20 +119,20 @@ fn sentencepiece(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
         .adding(add_bos, add_eos)
 }
 
-fn byte_level(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
+fn byte_level(parts: Gguf, kinds: &[TokenType]) -> Result<Tokenizer> {
     let Some(pre) = &parts.pre else {
         return Err(err!(Format, "expected the name of a pre-tokenizer in `pre`, found none")
             .hint("the file is from before April 2024, when texts were split wrongly; convert the model again"));
     };
     let cut = splits::cut(pre)?;
-    let piece = |(name, kind): (&String, &Kind)| match kind {
-        Kind::Plain | Kind::Byte => bytelevel::piece(name),
-        Kind::Special => Piece::special(name.clone()),
-        Kind::Whole => Piece::plain(name.clone()),
+    let piece = |(name, kind): (&String, &TokenType)| match kind {
+        TokenType::Plain | TokenType::Byte => bytelevel::piece(name),
+        TokenType::Special => Piece::special(name.clone()),
+        TokenType::Whole => Piece::plain(name.clone()),
     };
     let pieces: Vec<Piece> = parts.tokens.iter().zip(kinds).map(piece).collect();
     let vocab = Arc::new(Vocab::new((0..).zip(pieces), false)?);
-    let whole: Vec<&str> = of_kind(kinds, Kind::Whole)
+    let whole: Vec<&str> = of_kind(kinds, TokenType::Whole)
         .into_iter()
         .filter_map(|id| vocab.piece(id).ok())
         .map(|piece| piece.name.as_str())
@@ -146,7 +146,7 @@ fn byte_level(parts: Gguf, kinds: &[Kind]) -> Result<Tokenizer> {
         .adding(add_bos, add_eos)
 }
 
-fn of_kind(kinds: &[Kind], wanted: Kind) -> Vec<u32> {
+fn of_kind(kinds: &[TokenType], wanted: TokenType) -> Vec<u32> {
     (0..).zip(kinds).filter(|(_, kind)| **kind == wanted).map(|(id, _)| id).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Tokenizers of a given vocabulary, for models that are made here: characters, or words.
+//! Tokenizers of a given vocabulary, for models that are made here: characters or words.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,13 +10,13 @@ use super::{Placed, Split, Tokenizer};
 use crate::base::{Result, Task, names};
 use crate::err;
 
-/// How many pieces are looked up between two questions whether to stop.
+/// Pieces looked up between two checks for an interruption.
 const BETWEEN_CHECKS: usize = 1 << 13;
 
 impl Tokenizer {
-    /// Every character is a token; ids are places in the list. An entry of several characters is a special token, which
-    /// no text becomes. `bos` and `unknown` are entries: what marks the beginning, and what stands for a character that
-    /// is not in the list, which is an error without it.
+    /// Every character is a token; ids are indices of the list. An entry of several characters is a special token,
+    /// which no text produces. `bos` and `unknown` are entries: the BOS token, and the token of characters that are not
+    /// in the list, which are errors without it.
     pub fn characters(list: Vec<String>, bos: Option<&str>, unknown: Option<&str>) -> Result<Self> {
         let piece = |name: &String| match name.chars().nth(1) {
             None => Piece::plain(name.clone()),
@@ -33,12 +33,12 @@ impl Tokenizer {
         Ok(listed.tokenizer(Arc::new(split), Ours::Characters { tokens: list, bos, unknown }))
     }
 
-    /// Every word is a token; ids are places in the list. Words are what stands between white space, punctuation
-    /// included, and are joined by one space when they are decoded. `bos` and `unknown` as for characters.
+    /// Every word is a token; ids are indices of the list. Words are separated by white space, so they include
+    /// punctuation, and are joined by one space when they are decoded. `bos` and `unknown` as for characters.
     pub fn words(list: Vec<String>, bos: Option<&str>, unknown: Option<&str>) -> Result<Self> {
         if let Some(broken) = list.iter().find(|name| name.contains(char::is_whitespace)) {
             return Err(err!(Argument, "expected words without white space, found {broken:?}")
-                .hint("white space separates words, so no text would become this one")
+                .hint("white space separates words, so no text would produce this one")
                 .about("tokens"));
         }
         let piece = |name: &String| Piece { bytes: format!(" {name}").into_bytes(), ..Piece::plain(name.clone()) };
@@ -49,7 +49,7 @@ impl Tokenizer {
     }
 }
 
-/// What the two kinds have in common.
+/// The common part of both kinds.
 struct Listed {
     vocab: Vocab,
     bos: Option<u32>,
@@ -120,7 +120,7 @@ impl Split for Words {
     }
 }
 
-/// What stands between white space, and where.
+/// The words between white space, and their places.
 fn words(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
     let mut start = 0;
     text.split(char::is_whitespace).filter_map(move |word| {

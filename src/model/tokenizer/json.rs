@@ -1,4 +1,4 @@
-//! `tokenizer.json`: what is read here besides what the `tokenizers` crate reads, and checked before it may.
+//! `tokenizer.json`: what is read here beside what the `tokenizers` crate reads, and what is checked before it does.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -21,8 +21,8 @@ use crate::base::budget::Budget;
 use crate::base::{Result, json, memory};
 use crate::{bail, err};
 
-/// What the crate does to a text before it splits it, and how it cuts it into pieces. What is not named here is of no
-/// decoder's tokenizer, and the crate does not survive some texts with it (Strip, Precompiled, FixedLength).
+/// The normalizers and pre-tokenizers that are accepted. No decoder uses others, and with some of them (Strip,
+/// Precompiled, FixedLength) some texts crash the crate.
 const NORMALIZERS: [&str; 11] = [
     "NFC",
     "NFD",
@@ -94,18 +94,18 @@ struct Model {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`. Where a text holds the name of an added token, it becomes that token, as it does in
-    /// the library that these files are for.
+    /// Reads a `tokenizer.json`. The name of an added token in a text becomes that token, as in the library that these
+    /// files are for.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let file: File = json::read(bytes, |e| err!(Format, "expected a tokenizer.json: {e}"))?;
-        // The crate reads it three times over: as parts, as values, and as a model.
+        // The crate reads it three times: as parts, as values, and as a model.
         memory::check(3 * json::size(bytes), || "the tokenizer".into())?;
         let spelling = Spelling::of(&file.decoder)?;
         let limits = check(&file, &spelling)?;
         let (front, back) = added(&file.post_processor).map_err(|e| e.within("post_processor"))?;
         let engine = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
         for token in &file.added_tokens {
-            // The crate counts on from the last id, whatever id the file gives.
+            // The crate continues from the last id and ignores the file's.
             let found = engine.token_to_id(&token.content);
             if found.is_some_and(|found| found != token.id) {
                 let content = &token.content;
@@ -121,11 +121,11 @@ impl Tokenizer {
     }
 }
 
-/// All tokens: those of the model, but for the ones that were added again, and the added ones.
+/// All tokens: those of the model, except for the ones that were added again, and the added ones.
 fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
     let again: HashSet<&str> = file.added_tokens.iter().map(|token| token.content.as_str()).collect();
     let own = file.model.vocab.0.into_iter().filter(|(name, _)| !again.contains(name.as_str()));
-    // The decoder may make more of a name than it is long.
+    // The decoder may turn a name into a longer text.
     let mut budget = Budget::of_header();
     let own = own.map(|(name, id)| {
         let piece = spelling.piece(name);
@@ -137,7 +137,7 @@ fn vocab(file: File, spelling: &Spelling) -> Result<Vocab> {
     Vocab::new(own.into_iter().chain(added), spelling.leading_space)
 }
 
-/// Refuses what the crate would take without a word, or not survive.
+/// Refuses what the crate would silently accept, or crash on.
 fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
     let model = &file.model;
     limits::added(file.added_tokens.iter().map(|token| token.content.len()).sum())?;
@@ -158,7 +158,7 @@ fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
     }
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix, &model.unk_token];
     let joining = Joining {
-        // Merges are of BPE, whether or not the file says so.
+        // A model with merges is BPE, even if the file does not state it.
         kind: model.kind.as_deref().or(model.merges.as_ref().map(|_| "BPE")),
         longest: model.vocab.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0),
         affixes: affixes.map(Option::as_deref),
@@ -167,7 +167,7 @@ fn check(file: &File, spelling: &Spelling) -> Result<Limits> {
     limits(&file.normalizer, &file.pre_tokenizer, &joining)
 }
 
-/// Every merge is of two tokens and makes a third.
+/// Checks that every merge joins two tokens into a third.
 fn joins(merges: &[Pair], names: &HashMap<&str, u32>, prefix: &str) -> Result<()> {
     for (index, Pair(left, right)) in merges.iter().enumerate() {
         let rest = right.strip_prefix(prefix).unwrap_or(right);
@@ -184,17 +184,17 @@ fn joins(merges: &[Pair], names: &HashMap<&str, u32>, prefix: &str) -> Result<()
     Ok(())
 }
 
-/// Without an unknown token the crate leaves out of a text what is not in the vocabulary.
+/// Refuses a vocabulary with gaps and without an unknown token, with which the crate would drop parts of texts.
 fn falls_back(model: &Model, names: &HashMap<&str, u32>, spelling: &Spelling) -> Result<()> {
     let bytes = || (0..=255_u8).all(|byte| names.contains_key(format!("<0x{byte:02X}>").as_str()));
     if model.unk_token.is_some() || spelling.byte_level || model.byte_fallback && bytes() {
         return Ok(());
     }
     Err(err!(Format, "expected an `unk_token`, or a token for every byte, found neither")
-        .hint("characters that are not in the vocabulary would be left out of texts without a word"))
+        .hint("characters that are not in the vocabulary would silently be dropped from texts"))
 }
 
-/// Refuses a part of the file that does what none of these does.
+/// Refuses a part of the file of another kind than these.
 fn known(part: &Value, names: &[&str]) -> Result<()> {
     if part.is_null() {
         return Ok(());
@@ -208,7 +208,7 @@ fn known(part: &Value, names: &[&str]) -> Result<()> {
         bail!(Format, "expected Sequence, {}, found {kind}", names.join(", "));
     }
     match kind {
-        // The crate does not survive some texts with either of these.
+        // With either of these some texts crash the crate.
         "Prepend" if part.get("prepend").and_then(Value::as_str).is_none_or(str::is_empty) => {
             bail!(Format, "expected a text to prepend, found none")
         }
@@ -219,7 +219,7 @@ fn known(part: &Value, names: &[&str]) -> Result<()> {
     }
 }
 
-/// Whether a pattern is found in an empty text, and so everywhere between two characters.
+/// Whether a pattern matches an empty text, and so between any two characters.
 fn matches_nothing(pattern: &Value) -> Result<bool> {
     let pattern: SplitPattern = serde_json::from_value(pattern.clone())
         .map_err(|_| err!(Format, "expected a String or a Regex as pattern, found {pattern}"))?;
@@ -232,8 +232,8 @@ struct Entries(Vec<(String, u32)>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reading;
-        impl<'de> Visitor<'de> for Reading {
+        struct TokensVisitor;
+        impl<'de> Visitor<'de> for TokensVisitor {
             type Value = Entries;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -256,7 +256,7 @@ impl<'de> Deserialize<'de> for Entries {
                 Ok(Entries(entries))
             }
         }
-        deserializer.deserialize_any(Reading)
+        deserializer.deserialize_any(TokensVisitor)
     }
 }
 
@@ -265,8 +265,8 @@ struct Pair(String, String);
 
 impl<'de> Deserialize<'de> for Pair {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reading;
-        impl<'de> Visitor<'de> for Reading {
+        struct MergeVisitor;
+        impl<'de> Visitor<'de> for MergeVisitor {
             type Value = Pair;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -287,6 +287,6 @@ impl<'de> Deserialize<'de> for Pair {
                 }
             }
         }
-        deserializer.deserialize_any(Reading)
+        deserializer.deserialize_any(MergeVisitor)
     }
 }

@@ -1,4 +1,4 @@
-//! Saving a tokenizer beside its model, in files that make the same one again.
+//! Saving a tokenizer beside its model, in files that give the same one again.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use crate::base::files::Files;
 use crate::base::{Result, json};
 use crate::err;
 
-/// What is none of the files of others is kept in one of ours.
+/// The file of tokenizers that have no third-party format.
 pub(super) const OURS: &str = "tokenizer.microtome.json";
 
-/// What a tokenizer was made of.
+/// The source that a tokenizer was made of.
 pub enum Origin {
     /// The bytes of a `tokenizer.json`.
     Json(Vec<u8>),
@@ -32,10 +32,10 @@ pub enum Ours {
 }
 
 impl Tokenizer {
-    /// What people call this kind of tokenizer.
+    /// The usual name of this kind of tokenizer.
     pub fn kind(&self) -> String {
         match &*self.origin {
-            // Files from before the crate wrote the type down are of BPE.
+            // Files without a type, of older versions of the crate, are BPE.
             Origin::Json(bytes) => {
                 let wrong = |e| err!(Bug, "a tokenizer that was read cannot be read again: {e}");
                 let file: serde_json::Value = json::read(bytes, wrong).unwrap_or_default();
@@ -48,7 +48,7 @@ impl Tokenizer {
         }
     }
 
-    /// Writes the files that [`Tokenizer::from_folder`] makes the same tokenizer of, and gives back their places.
+    /// Writes the files from which [`Tokenizer::from_folder`] loads the same tokenizer, and returns their places.
     pub fn save(&self, files: &Files, folder: &Path) -> Result<Vec<PathBuf>> {
         let write = |name: &str, content: &[u8]| files.save_whole(&folder.join(name), content);
         let place = match &*self.origin {
@@ -59,7 +59,7 @@ impl Tokenizer {
         Ok(vec![place, write(CONFIG, &json_of(&self.config()?)?)?])
     }
 
-    /// What is to be added, and the names of the tokens that mark the ends.
+    /// Whether BOS and EOS are added, and their names.
     fn config(&self) -> Result<Map<String, serde_json::Value>> {
         let mut config = Map::new();
         for (key, id) in [("bos_token", self.bos), ("eos_token", self.eos)] {
@@ -72,7 +72,7 @@ impl Tokenizer {
             [id] if Some(*id) == mark => Some(true),
             _ => None,
         };
-        // Anything else than these two stands in the post-processor of a tokenizer.json.
+        // Other additions are in the post-processor of a tokenizer.json.
         if let (Some(bos), Some(eos)) = (added(&self.front, self.bos), added(&self.back, self.eos)) {
             config.insert("add_bos_token".into(), serde_json::json!(bos));
             config.insert("add_eos_token".into(), serde_json::json!(eos));
@@ -80,7 +80,7 @@ impl Tokenizer {
         Ok(config)
     }
 
-    /// Reads what is kept in a file of ours.
+    /// Reads a file in our format.
     pub(super) fn from_ours(bytes: &[u8]) -> Result<Self> {
         match json::read(bytes, |e| err!(Format, "expected a tokenizer that was saved here: {e}"))? {
             Ours::Characters { tokens, bos, unknown } => Self::characters(tokens, bos.as_deref(), unknown.as_deref()),

@@ -1,4 +1,4 @@
-//! Splitting by the `tokenizers` crate, and what it does not tell by itself: exact places, and bytes it has no token for.
+//! Splitting by the `tokenizers` crate, with exact byte ranges, and errors for bytes without a token.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use super::{Placed, Split, alphabet};
 use crate::base::{Error, Result, Task, memory};
 use crate::err;
 
-/// Texts of more bytes take longer than a moment, and are split on a thread that an interruption need not wait for.
+/// Texts of more bytes take longer, and are split on another thread, so that an interruption does not wait for it.
 const MOMENT: usize = 1 << 15;
 
-/// About what the crate takes for a byte of text: two alignments, the pieces, the tokens with their names. That is of
-/// steps that make a text up to [`USUAL_GROWTH`] times as long.
+/// Approximate memory that the crate needs for a byte of text: two alignments, the pieces, the tokens with their names,
+/// with steps that make a text up to [`USUAL_GROWTH`] times as long.
 const BYTES_PER_BYTE: u128 = 160;
 const USUAL_GROWTH: u64 = 6;
 
-/// The crate's expressions give up after a million steps back, and then leave the rest of a text in one piece without a
-/// word. They step back over blanks, or over what stands between blanks, so no such stretch may be that long.
+/// The crate's regular expressions give up after a million backtracking steps, and then silently leave the rest of a
+/// text in one piece. They backtrack over white space, or over text without it, so no such run may be that long.
 const STRETCH: usize = 500_000;
 
 pub struct Library {
     engine: Arc<Engine>,
     vocab: Arc<Vocab>,
-    /// Bytes that no token stands for, and that the crate would leave out of the text.
+    /// Bytes without a token, which the crate would drop from the text.
     missing: Vec<u8>,
     limits: Limits,
 }
 
 impl Library {
-    /// Splits with an engine that neither cuts texts short nor fills them up nor adds anything.
+    /// Splits with an engine that does not truncate, pad or add tokens.
     pub fn new(mut engine: Engine, vocab: Arc<Vocab>, byte_level: bool, limits: Limits) -> Result<Self> {
         engine.with_truncation(None).map_err(failed)?;
         engine.with_padding(None);
@@ -42,8 +42,8 @@ impl Library {
         Ok(Self { engine: Arc::new(engine), vocab, missing, limits })
     }
 
-    /// The places that the crate gives are of whole characters, so parts of one character have the same: here each
-    /// token takes as many bytes as it stands for, as long as the text has just those.
+    /// The crate gives ranges of whole characters, the same for all parts of one character. Here each token gets as
+    /// many bytes as it stands for, as long as the text has these bytes.
     fn straighten(&self, text: &str, id: u32, given: (usize, usize), end: usize) -> Result<Range<usize>> {
         let start = given.0.clamp(end, text.len());
         let limit = given.1.clamp(start, text.len());
@@ -82,7 +82,7 @@ impl Split for Library {
     }
 }
 
-/// Refuses what cannot be cut into pieces reliably.
+/// Refuses a text that cannot be split reliably.
 pub fn check_stretches(text: &str) -> Result<()> {
     let (mut start, mut blank) = (0, false);
     for (at, letter) in text.char_indices().filter(|_| text.len() > STRETCH) {
@@ -106,7 +106,7 @@ fn run(engine: &Engine, text: &str) -> Result<Found> {
     Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
 }
 
-/// What the crate says of a file.
+/// The crate's error about a file.
 pub fn failed(error: tokenizers::Error) -> Error {
     err!(Format, "expected a tokenizer that can be used: {error}")
 }

@@ -1,5 +1,5 @@
-//! What a `tokenizer.json` may ask of whoever splits with it: how much longer a text may become on the way, and whether
-//! it takes a moment only. The crate does whatever the file says, for as long as that takes.
+//! Limits for a `tokenizer.json`: how much longer a text may become while it is split, and whether splitting is fast.
+//! The crate itself has no limits.
 
 use serde_json::Value;
 
@@ -9,55 +9,56 @@ use crate::base::Result;
 use crate::base::budget::Budget;
 use crate::{bail, err};
 
-/// How many times as long a text may become. The steps of the tokenizers that are published make three times of it.
+/// Maximum growth of a text. The steps of published tokenizers make it up to three times as long.
 pub const MOST_GROWTH: u64 = 32;
 
-/// The steps before a text is joined to tokens; nobody has a dozen.
+/// Maximum steps before a text is joined to tokens; published tokenizers have less than a dozen.
 const MOST_STEPS: usize = 64;
 
-/// What is put before every text, before or behind every character, or in the place of what was found.
+/// Maximum bytes that are inserted before every text, before or after every character, or in place of a match.
 const LONGEST_AFFIX: usize = 1 << 10;
 
-/// An expression of more bytes says nothing more than a shorter one.
+/// Maximum bytes of a regular expression.
 const LONGEST_EXPRESSION: usize = 1 << 14;
 
-/// A Unigram looks from every place of a text as far as its longest token reaches, and its tree is as deep.
+/// Maximum bytes of a Unigram token: from every position, Unigram searches as far as the longest token, in a tree as
+/// deep.
 const LONGEST_OF_UNIGRAM: usize = 1 << 10;
 
-/// Up to here that takes no longer than other ways of joining.
+/// Up to this length, Unigram takes no longer than other models.
 const USUAL_OF_UNIGRAM: usize = 64;
 
-/// A WordPiece tries all ends of a word from all places in it. This is the usual length of what it does not leave alone.
+/// The usual maximum length of words for WordPiece, which tries all parts of a word.
 const USUAL_WORD: u64 = 100;
 
-/// What was found out about a file.
+/// The result of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many times as long a text becomes at most.
+    /// Maximum growth of a text.
     pub growth: u64,
-    /// Whether a text of some kilobytes is split in a moment, whatever stands in it.
+    /// Whether any text of some kilobytes is split fast.
     pub quick: bool,
 }
 
 impl Limits {
-    /// Of steps and tables that are known here.
+    /// Of known steps and tables.
     pub const KNOWN: Limits = Limits { growth: 2, quick: true };
 }
 
-/// What decides how a model joins.
+/// What the speed of a model depends on.
 #[derive(Debug, Default)]
 pub struct Joining<'a> {
-    /// None in files from before the crate wrote it down.
+    /// None in files of older versions of the crate.
     pub kind: Option<&'a str>,
     /// The length of the longest token, in bytes.
     pub longest: usize,
-    /// What is put before or behind parts of words, or in their place.
+    /// Text that is inserted before or after parts of words, or in their place.
     pub affixes: [Option<&'a str>; 3],
-    /// Words of more characters are left alone by a WordPiece.
+    /// WordPiece does not split words of more characters.
     pub longest_word: Option<u64>,
 }
 
-/// Judges the steps and the model of a file whose parts are known by name.
+/// Checks the steps and the model of a file whose parts have known names.
 pub fn limits(normalizer: &Value, pre_tokenizer: &Value, model: &Joining) -> Result<Limits> {
     let mut steps = Steps { growth: 1, count: 0, quick: true };
     steps.add(normalizer).map_err(|e| e.within("normalizer"))?;
@@ -66,8 +67,8 @@ pub fn limits(normalizer: &Value, pre_tokenizer: &Value, model: &Joining) -> Res
     Ok(Limits { growth: steps.growth, quick: steps.quick && joins_quickly })
 }
 
-/// How many times as long one text becomes that is put in the place of another; refused where it is too many, or where
-/// the other is empty, and so everywhere.
+/// The growth when one text replaces another; refused if it is too large, or if the other is empty and so matches
+/// everywhere.
 pub fn replaced(growth: u64, pattern: &str, content: &str) -> Result<u64> {
     if pattern.is_empty() {
         bail!(Format, "expected a text to replace, found an empty one");
@@ -75,10 +76,10 @@ pub fn replaced(growth: u64, pattern: &str, content: &str) -> Result<u64> {
     grown(growth, content.len().div_ceil(pattern.len()) as u64)
 }
 
-/// What the crate makes of a byte of an added token: a part of the machine that looks for all of them at once.
+/// Memory for each byte of an added token, in the crate's automaton that matches all of them at once.
 const BYTES_PER_ADDED: u128 = 256;
 
-/// Refuses more text of added tokens, in bytes, than a machine can be made of.
+/// Refuses added tokens that are too long in total, in bytes, for an automaton.
 pub fn added(bytes: usize) -> Result<()> {
     Budget::of_header().take(bytes as u128 * BYTES_PER_ADDED, || "the added tokens".into())
 }
@@ -87,7 +88,7 @@ fn grown(growth: u64, times: u64) -> Result<u64> {
     match growth.checked_mul(times.max(1)) {
         Some(growth) if growth <= MOST_GROWTH => Ok(growth),
         _ => Err(err!(Format, "expected steps that make a text at most {MOST_GROWTH} times as long, found more")
-            .hint("each step multiplies what the one before has made; the file is damaged, or was made to do harm")),
+            .hint("the growth of all steps multiplies; the file is damaged or malicious")),
     }
 }
 
@@ -115,18 +116,18 @@ impl Steps {
                 let content = text("content");
                 self.growth = match part.pointer("/pattern/String").and_then(Value::as_str) {
                     Some(pattern) => replaced(self.growth, pattern, content)?,
-                    // It may find single bytes.
+                    // It may match single bytes.
                     None => grown(self.growth, content.len() as u64)?,
                 };
                 self.expression(part)?;
             }
             "Split" => self.expression(part)?,
             "Prepend" => affix("prepend", text("prepend"))?,
-            // Every byte is written with a letter of up to two.
+            // Every byte becomes a letter of up to two bytes.
             "ByteLevel" => self.growth = grown(self.growth, 2)?,
-            // A space, which is one byte, becomes a character, which has up to four.
+            // A space, which is one byte, becomes a character of up to four.
             "Metaspace" => self.growth = grown(self.growth, 4)?,
-            // What is left makes a text a few times as long, and the second time does nothing.
+            // Other steps make a text a few times as long once, and not again.
             _ => {}
         }
         Ok(())
@@ -141,13 +142,13 @@ impl Steps {
                 expression.len()
             );
         }
-        // Any other may step back over a text again and again, from every place in it.
+        // Any other expression may backtrack over a text from every position.
         self.quick &= splits::is_known(expression) || is_ours(expression);
         Ok(())
     }
 }
 
-/// Refuses a text that is put in so often that a long one would fill the memory.
+/// Refuses a long text that is inserted often, since it could fill the memory.
 fn affix(key: &str, text: &str) -> Result<()> {
     if text.len() > LONGEST_AFFIX {
         bail!(Format, "expected at most {LONGEST_AFFIX} bytes as `{key}`, found {}", text.len());
@@ -156,10 +157,10 @@ fn affix(key: &str, text: &str) -> Result<()> {
 }
 
 impl Joining<'_> {
-    /// Whether some kilobytes are joined in a moment.
+    /// Whether some kilobytes are joined fast.
     fn is_quick(&self) -> Result<bool> {
         self.affixes.into_iter().flatten().try_for_each(|text| affix("prefix, suffix or unknown token", text))?;
-        // A file that does not say may be one, too.
+        // A file without a type may be one, too.
         if self.kind.is_none_or(|kind| kind == "Unigram") {
             if self.longest > LONGEST_OF_UNIGRAM {
                 let longest = self.longest;

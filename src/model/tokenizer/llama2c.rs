@@ -13,7 +13,7 @@ use crate::{bail, err};
 const UNKNOWN: u32 = 0;
 const BOS: u32 = 1;
 const EOS: u32 = 2;
-/// The bytes are the tokens from here on.
+/// The first token of a byte.
 const FIRST_BYTE: u32 = 3;
 
 impl Tokenizer {
@@ -36,7 +36,7 @@ impl Tokenizer {
         let piece = |(id, name): (u32, String)| {
             let piece = match byte_of(id, &name) {
                 Some(byte) => Piece { name, bytes: vec![byte], special: false },
-                // They are written on lines of their own, so that no text becomes them.
+                // Their names have lines of their own, so that no text produces them.
                 None if id < FIRST_BYTE => Piece::special(name.trim().to_string()),
                 None => Piece::plain(name),
             };
@@ -68,7 +68,7 @@ fn token(rest: &mut &[u8], longest: i32) -> Result<(f32, String)> {
 
 fn take(rest: &mut &[u8]) -> Result<[u8; 4]> {
     let (first, after) = rest.split_first_chunk().ok_or_else(|| {
-        err!(Format, "expected 4 more bytes, found {}", rest.len()).hint("the file is cut short, or is damaged")
+        err!(Format, "expected 4 more bytes, found {}", rest.len()).hint("the file is truncated or damaged")
     })?;
     *rest = after;
     Ok(*first)

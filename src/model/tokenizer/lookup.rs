@@ -8,8 +8,9 @@ use crate::{bail, err};
 impl Tokenizer {
     /// The one token whose text is exactly this, its leading space included.
     ///
-    /// Where several have the same text it is the one that the text becomes, or else the first that is not a byte's.
-    /// Where none has it, as words have none without a space, it is the one token that the text becomes by itself.
+    /// Of several with the same text it is the one that the text is tokenized into, or else the first that is not a
+    /// byte's. If there is none, as for words without a leading space, it is the token that the text alone is tokenized
+    /// into, if that is one.
     pub fn token(&self, text: &str, task: &Task) -> Result<u32> {
         let exact = |id: u32| self.vocab.piece(id).is_ok_and(|piece| piece.bytes == text.as_bytes());
         let split = self.split.split(text, task);
@@ -36,8 +37,8 @@ impl Tokenizer {
             .about("text"))
     }
 
-    /// The tokens whose text begins with this when one leading space is taken off theirs, in the order of their ids;
-    /// special tokens are none of them. What a token argument of one text means.
+    /// The tokens whose text, without one leading space, begins with this, in the order of their ids, except for
+    /// special tokens. This is the meaning of a token argument that is one text.
     pub fn token_set(&self, text: &str) -> Result<Vec<u32>> {
         if text.is_empty() {
             bail!(Argument, "expected a text that tokens begin with, found an empty one");
@@ -47,7 +48,7 @@ impl Tokenizer {
         let ids: Vec<u32> = found.map(|(id, _)| id).collect();
         if ids.is_empty() {
             return Err(err!(Argument, "expected a text that tokens begin with, found {text:?}, with which none does")
-                .hint("leading spaces are taken off the tokens before they are compared")
+                .hint("leading spaces of tokens are ignored")
                 .about("text"));
         }
         Ok(ids)

@@ -1,5 +1,5 @@
-//! SentencePiece's byte-pair encoding (Kudo and Richardson 2018), as llama.cpp and llama2.c do it: neighbours are joined
-//! as long as they make a token, the one with the highest score first, and what is no token falls back to bytes.
+//! SentencePiece's byte-pair encoding (Kudo and Richardson 2018), as in llama.cpp and llama2.c: neighbours are joined
+//! as long as they make a token, the one with the highest score first; characters without a token fall back to bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::base::{Result, Task, memory};
 use crate::{bail, err};
 
 pub struct Merges {
-    /// The tokens that text may become, by the text with its spaces written as `space`.
+    /// The tokens of ordinary text, by their text with spaces written as `space`.
     ids: HashMap<String, u32>,
     /// By id.
     scores: Vec<f32>,
@@ -19,24 +19,24 @@ pub struct Merges {
     longest: usize,
     /// The token of each byte.
     bytes: HashMap<u8, u32>,
-    /// What stands for a character that is no token and whose bytes are none either.
+    /// The token of characters that have neither a token nor tokens of their bytes.
     unknown: Option<u32>,
-    /// How the tokens write a space: `▁`, or as it is.
+    /// The space in the names of tokens: `▁`, or a space.
     space: char,
-    /// Whether a text gets a space of its own in front.
+    /// Whether a space is put before a text.
     prefix: bool,
-    /// Tokens that are looked for in the text before anything else, longest first, by their first byte.
+    /// Tokens that are matched before anything else, longest first, by their first byte.
     whole: HashMap<u8, Vec<(String, u32)>>,
 }
 
-/// What [`Merges::new`] is made of besides the vocabulary.
+/// The arguments of [`Merges::new`] beside the vocabulary.
 pub struct Parts {
     pub scores: Vec<f32>,
     pub bytes: HashMap<u8, u32>,
     pub unknown: Option<u32>,
     pub space: char,
     pub prefix: bool,
-    /// Tokens that stand for themselves wherever they stand in a text.
+    /// Tokens that are matched wherever their text occurs.
     pub whole: Vec<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Merges {
         Ok(Self { ids, scores, longest, bytes, unknown, space, prefix, whole })
     }
 
-    /// The token that a text of whole characters is, if it is one.
+    /// The token with this text of whole characters, if there is one.
     pub fn id(&self, text: &str) -> Option<u32> {
         if text.len() > self.longest { None } else { self.ids.get(text).copied() }
     }
@@ -66,14 +66,14 @@ impl Merges {
         self.scores.get(id as usize).copied().unwrap_or(0.0)
     }
 
-    /// The longest of the tokens that are taken whole at the beginning of `rest`.
+    /// The longest whole token at the beginning of `rest`.
     fn whole_at(&self, rest: &str) -> Option<(usize, u32)> {
         let candidates = self.whole.get(rest.as_bytes().first()?)?;
         let (text, id) = candidates.iter().find(|(text, _)| rest.starts_with(text))?;
         Some((text.len(), *id))
     }
 
-    /// Adds the tokens of a stretch of text that holds none of the whole ones.
+    /// Appends the tokens of a part of the text without whole tokens.
     fn stretch(&self, text: &str, range: Range<usize>, task: &Task, found: &mut Vec<Placed>) -> Result<()> {
         let Some(raw) = text.get(range.clone()).filter(|raw| !raw.is_empty()) else { return Ok(()) };
         let bytes = raw.len() as u128 * symbols::BYTES_PER_CHARACTER as u128;
@@ -95,14 +95,14 @@ impl Merges {
         Ok(())
     }
 
-    /// Adds the bytes of what is no token: a single character, since joins are made into tokens only.
+    /// Appends the bytes of what is no token, which is a single character, since joins are always tokens.
     fn fall_back(&self, part: &str, place: &mut Place, found: &mut Vec<Placed>) -> Result<()> {
         let range = place.pass(part);
         let ids: Option<Vec<u32>> = part.bytes().map(|byte| self.bytes.get(&byte).copied()).collect();
         match (ids, self.unknown) {
             (Some(ids), _) => {
                 for (index, id) in ids.into_iter().enumerate() {
-                    // A space may be written with more bytes than it has; those beyond stand for nothing.
+                    // A space may be written with more bytes than it has; the others get an empty range.
                     let at = |index: usize| (range.start + index).min(range.end);
                     found.push((id, at(index)..at(index + 1)));
                 }
@@ -125,7 +125,7 @@ impl Split for Merges {
         if !self.whole.is_empty() {
             let mut at = 0;
             while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-                // As many as the whole vocabulary may begin with the same byte.
+                // All tokens of the vocabulary may begin with the same byte.
                 task.check()?;
                 if let Some((length, id)) = self.whole_at(rest) {
                     self.stretch(text, start..at, task, &mut found)?;
@@ -156,7 +156,7 @@ fn by_first_byte(vocab: &Vocab, ids: &[u32]) -> Result<HashMap<u8, Vec<(String, 
     Ok(whole)
 }
 
-/// Where in the original text the walk over its spelling has come.
+/// The position in the original text while its spelling is read.
 struct Place<'a> {
     text: &'a str,
     at: usize,
@@ -165,7 +165,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Walks over whole characters of the spelling and gives the bytes of the text that they stand for.
+    /// Reads whole characters of the spelling, and returns the bytes of the text that they stand for.
     fn pass(&mut self, part: &str) -> Range<usize> {
         let own = usize::from(std::mem::take(&mut self.own_space));
         let letters = part.chars().count().saturating_sub(own);
@@ -204,7 +204,7 @@ mod tests {
         merges.split(text, &Task::default()).unwrap().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// llama2.c's way: look at all neighbours, join the best pair, leftmost first, and begin again.
+    /// llama2.c's algorithm: search all neighbours, join the best pair, leftmost first, and repeat.
     fn slowly(merges: &Merges, text: &str) -> Vec<String> {
         let mut parts: Vec<String> = text.chars().map(String::from).collect();
         loop {

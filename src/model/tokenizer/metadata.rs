@@ -1,4 +1,4 @@
-//! The keys of a GGUF file that its tokenizer stands under.
+//! The metadata keys of a GGUF file's tokenizer.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::model::formats::gguf::Value;
 type Metadata = BTreeMap<String, Value>;
 
 impl Tokenizer {
-    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made apart, since that takes a second or two of
-    /// the largest and knows of no interruption.
+    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made on another thread, since the largest
+    /// take a second or two without a check for interruptions.
     pub fn from_metadata(metadata: &Metadata, task: &Task) -> Result<Option<Self>> {
         let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
         task.apart(move || Self::from_gguf(parts)).map(Some)
@@ -44,7 +44,7 @@ fn get<'a, T>(metadata: &'a Metadata, key: &str, read: impl Fn(&'a Value) -> Res
     metadata.get(&key).map(read).transpose().map_err(|e| e.within(key))
 }
 
-/// The values of an array; of none where the file has none.
+/// The values of an array; none if the file does not have it.
 fn list<'a, T>(metadata: &'a Metadata, key: &str, read: impl Fn(&'a Value) -> Result<T>) -> Result<Vec<T>> {
     let all = |value: &'a Value| value.array()?.iter().map(&read).collect::<Result<Vec<T>>>();
     Ok(get(metadata, key, all)?.unwrap_or_default())

@@ -1,7 +1,7 @@
-//! Text to token ids and back: one type for the tokenizers of every kind of file, and for home-made ones.
+//! Text to token ids and back: one type for the tokenizers of every file format, and for those that are made here.
 //!
-//! What each kind does with the name of a special token in a text (`<s>`) is what the program did that the file was
-//! made for: the tokenizers of a `tokenizer.json` read it as that token, those of GGUF and llama2.c as plain text.
+//! The name of a special token in a text (`<s>`) is handled as by the program that the file was made for: tokenizers of
+//! a `tokenizer.json` read it as that token, those of GGUF and llama2.c as plain text.
 
 mod alphabet;
 mod bytelevel;
@@ -36,10 +36,10 @@ use super::tokens::Tokens;
 use crate::base::{Result, Task};
 use crate::err;
 
-/// A token, and the bytes of the text that it stands for.
+/// A token, and the bytes of the text that it covers.
 type Placed = (u32, Range<usize>);
 
-/// How a text becomes tokens. Nothing is added at either end.
+/// An engine that splits texts into tokens and adds none.
 trait Split: Send + Sync {
     fn split(&self, text: &str, task: &Task) -> Result<Vec<Placed>>;
 }
@@ -49,7 +49,7 @@ pub struct Tokenizer {
     vocab: Arc<Vocab>,
     split: Arc<dyn Split>,
     origin: Arc<Origin>,
-    /// What the tokenizer's own rule puts before every text, and behind it.
+    /// The tokens that the tokenizer's own rule puts before every text, and after it.
     front: Vec<u32>,
     back: Vec<u32>,
     bos: Option<u32>,
@@ -62,8 +62,8 @@ impl Tokenizer {
         Self { vocab, split, origin: Arc::new(origin), front: Vec::new(), back: Vec::new(), bos: None, eos: None }
     }
 
-    /// The tokens of a text. `bos` says whether one that marks the beginning stands first; without it the tokenizer's
-    /// own rule decides, as it does for the end.
+    /// The tokens of a text. `bos` decides whether it begins with the BOS token; without it the tokenizer's own rule
+    /// decides, as for the end.
     pub fn encode(&self, text: &str, bos: Option<bool>, task: &Task) -> Result<Tokens> {
         let (front, back) = (self.before(bos)?, &self.back);
         let placed = self.split.split(text, task)?;
@@ -73,7 +73,7 @@ impl Tokenizer {
         Ok(Tokens { ids, offsets, text: text.into(), front: front.len(), back: back.len(), vocab: self.vocab.clone() })
     }
 
-    /// What stands before a text.
+    /// The tokens before a text.
     fn before(&self, bos: Option<bool>) -> Result<Vec<u32>> {
         match bos {
             None => Ok(self.front.clone()),
@@ -91,12 +91,12 @@ impl Tokenizer {
         }
     }
 
-    /// The text that tokens make; special ones are shown, and bytes that make no character become U+FFFD.
+    /// Decodes tokens. Special ones are shown, and invalid bytes become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.vocab.decode(ids)
     }
 
-    /// Decoding token by token, after `before`, which has been shown already.
+    /// Decoding token by token, after `before`, which has been decoded already.
     pub fn stream_after(&self, before: &[u32]) -> Result<Stream<'_>> {
         let mut stream = Stream::new(&self.vocab);
         for id in before {
@@ -105,7 +105,7 @@ impl Tokenizer {
         Ok(stream)
     }
 
-    /// The text of one token as people read it.
+    /// The readable text of one token.
     pub fn text_of(&self, id: u32) -> Result<String> {
         self.vocab.text_of(id)
     }
@@ -114,26 +114,25 @@ impl Tokenizer {
         &self.vocab
     }
 
-    /// The token that marks the beginning of a text, whether or not the tokenizer puts it there by itself.
+    /// The BOS token, whether or not the tokenizer adds it by itself.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The token that ends a text.
+    /// The EOS token.
     pub fn eos(&self) -> Option<u32> {
         self.eos
     }
 
-    /// Takes the word of the model's config for what marks the beginning and the end, where the tokenizer's own files do
-    /// not say. Nothing is added to texts on account of it, and an id that is no token, as configs have that were never
-    /// filled in, marks nothing.
+    /// Sets the BOS and EOS tokens of the model's config, if the tokenizer's own files have none. Nothing is added to
+    /// texts because of that. An id without a token, as in placeholder configs, is ignored.
     pub fn or_marks(mut self, bos: Option<u32>, eos: Option<u32>) -> Self {
         let token = |id: &u32| self.vocab.piece(*id).is_ok();
         (self.bos, self.eos) = (self.bos.or(bos.filter(token)), self.eos.or(eos.filter(token)));
         self
     }
 
-    /// Sets what marks the beginning and the end, as the tokenizer's own file states it.
+    /// Sets the BOS and EOS tokens of the tokenizer's own file.
     fn marked(mut self, bos: Option<u32>, eos: Option<u32>) -> Result<Self> {
         for (id, what) in [(bos, "beginning"), (eos, "end")] {
             id.map(|id| self.vocab.piece(id)).transpose().map_err(|e| e.within(format!("the token of the {what}")))?;
@@ -142,12 +141,12 @@ impl Tokenizer {
         Ok(self)
     }
 
-    /// What the tokenizer's own rule puts before every text, and behind it.
+    /// The tokens that the tokenizer's own rule puts before every text, and after it.
     pub fn rule(&self) -> (&[u32], &[u32]) {
         (&self.front, &self.back)
     }
 
-    /// Sets that rule by two yes-or-no answers, as most kinds of files state it.
+    /// Sets that rule by whether BOS and EOS are added, as most file formats state it.
     fn adding(mut self, bos: bool, eos: bool) -> Result<Self> {
         let marked = |wanted: bool, id: Option<u32>, what: &str| match id {
             _ if !wanted => Ok(Vec::new()),

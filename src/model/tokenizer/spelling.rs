@@ -1,4 +1,4 @@
-//! How the tokens of a `tokenizer.json` spell bytes, as its decoder says.
+//! How the tokens of a `tokenizer.json` spell bytes, by its decoder.
 
 use serde_json::Value;
 
@@ -8,22 +8,22 @@ use super::vocab::Piece;
 use crate::base::Result;
 use crate::{bail, err};
 
-/// What stands between a token's name and its bytes.
+/// The rules that turn a token's name into its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spelling {
     /// Every letter is a byte.
     pub byte_level: bool,
-    /// Texts in names, and what they stand for: `▁` for a space.
+    /// Texts in names, and their meaning: `▁` for a space.
     replaced: Vec<(String, String)>,
     /// Whether `<0x0A>` is a byte.
     hexadecimal: bool,
-    /// What marks a token that follows without a space, where others have one (WordPiece).
+    /// The prefix of tokens that continue a word, while others have a space before them (WordPiece).
     glued: Option<String>,
-    /// Whether tokens are words with a space between them.
+    /// Whether tokens are words separated by spaces.
     spaced: bool,
-    /// Whether one space at the beginning of a text is the tokenizer's own.
+    /// Whether one space at the beginning of a text was added by the tokenizer.
     pub leading_space: bool,
-    /// How many times as long as its name the text of a token may be.
+    /// Maximum length of a token's text relative to its name.
     growth: u64,
 }
 
@@ -64,7 +64,7 @@ impl Spelling {
             }
             "Metaspace" => {
                 self.replace(text(decoder, "replacement")?, " ")?;
-                // Older files say whether there is a prefix, newer ones where.
+                // Older files state whether there is a prefix, newer ones where.
                 let never = decoder.get("prepend_scheme").and_then(Value::as_str) == Some("never");
                 let without = decoder.get("add_prefix_space") == Some(&Value::Bool(false));
                 self.leading_space |= !never && !without;
@@ -92,7 +92,7 @@ impl Spelling {
         Piece { bytes: self.bytes(&name), name, special: false }
     }
 
-    /// A token that was added to the model's: it stands for its name.
+    /// An added token, which stands for its name.
     pub fn added(&self, name: String, special: bool) -> Piece {
         let bytes = if self.byte_level { name.clone().into_bytes() } else { self.bytes(&name) };
         Piece { bytes, name, special }
@@ -119,7 +119,7 @@ impl Spelling {
     }
 }
 
-/// The byte that `<0x0A>` is called for.
+/// The byte of a name such as `<0x0A>`.
 pub fn hexadecimal(name: &str) -> Option<u8> {
     let digits = name.strip_prefix("<0x")?.strip_suffix('>')?;
     let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());

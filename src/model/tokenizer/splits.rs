@@ -1,21 +1,22 @@
-//! How byte-level tokenizers of GGUF files cut a text before they join its bytes: by the name in `tokenizer.ggml.pre`.
+//! How byte-level tokenizers of GGUF files split a text before they join its bytes: by the name in
+//! `tokenizer.ggml.pre`.
 
 use crate::base::{Result, names};
 use crate::err;
 
-/// GPT-2's own expression, but for the blanks at the very end, which need no mention.
+/// GPT-2's own expression, without its case for white space at the end, which is not needed.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
 const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// One way of cutting.
+/// A way of splitting.
 pub struct Cut {
     names: &'static [&'static str],
-    /// Applied one after the other, each to the pieces that the one before has left.
+    /// Applied in order, each to the pieces of the one before.
     pub expressions: &'static [&'static str],
-    /// Whether a piece that is a token is taken whole, whatever its parts would join to.
+    /// Whether a piece that is a token is used whole, without merges.
     pub whole_first: bool,
-    /// Whether a text begins with BOS when the file does not say.
+    /// Whether a text begins with BOS by default.
     pub adds_bos: bool,
 }
 
@@ -59,8 +60,8 @@ const CUTS: &[Cut] = &[
     },
 ];
 
-/// What else stands in tokenizer.json of models that are read here: GPT-2's with the blanks at the end, GPT-4's as Llama
-/// 3, OLMo 2 and Phi have it, Qwen's, and GPT-4o's.
+/// Other expressions in the tokenizer.json of supported models: GPT-2's complete one, GPT-4's as in Llama 3, OLMo 2 and
+/// Phi, Qwen's, and GPT-4o's.
 const OTHERS: [&str; 4] = [
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -68,13 +69,12 @@ const OTHERS: [&str; 4] = [
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
-/// Whether an expression is one of those that models are published with. They cut any text in a time that is
-/// proportional to its length.
+/// Whether an expression is one of those of published models, which split any text in linear time.
 pub fn is_known(expression: &str) -> bool {
     OTHERS.contains(&expression) || CUTS.iter().any(|cut| cut.expressions.contains(&expression))
 }
 
-/// The way of that name.
+/// The way of splitting with that name.
 pub fn cut(name: &str) -> Result<&'static Cut> {
     CUTS.iter().find(|cut| cut.names.contains(&name)).ok_or_else(|| {
         let known: Vec<&str> = CUTS.iter().flat_map(|cut| cut.names).copied().collect();

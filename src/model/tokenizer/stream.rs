@@ -1,12 +1,12 @@
-//! Decoding token by token, as a model writes: text is given out as soon as its characters are whole.
+//! Decoding token by token during generation: text is returned as soon as its characters are complete.
 
 use super::vocab::Vocab;
 use crate::base::Result;
 
-/// Text in the making.
+/// The state of a text that is being decoded.
 pub struct Stream<'a> {
     vocab: &'a Vocab,
-    /// Whether nothing of the text has been seen yet, so that a space there is the tokenizer's own.
+    /// Whether the text has not begun, so that a space there was added by the tokenizer.
     fresh: bool,
     /// Bytes at the end that may become a character.
     pending: Vec<u8>,
@@ -18,22 +18,22 @@ impl<'a> Stream<'a> {
         Self { vocab, fresh: vocab.leading_space, pending: Vec::new() }
     }
 
-    /// Takes one token and gives what it completes: nothing while it is the beginning of a character.
+    /// Decodes one token: returns the text that it completes, which is empty within a character.
     pub fn push(&mut self, id: u32) -> Result<String> {
         let piece = self.vocab.piece(id)?;
         let own = if self.fresh { piece.bytes.strip_prefix(b" ") } else { None };
-        // What a special token says stands outside the text, so the text's own beginning is still to come.
+        // A special token is not part of the text, which has not begun yet.
         self.fresh = self.fresh && piece.special && own.is_none();
         self.pending.extend_from_slice(own.unwrap_or(&piece.bytes));
         Ok(self.whole())
     }
 
-    /// What is left at the end: U+FFFD for a character that was begun and not completed.
+    /// The rest at the end: U+FFFD for an incomplete character.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }
 
-    /// Takes from the pending bytes what later bytes cannot change.
+    /// Removes from the pending bytes those that later bytes cannot change.
     fn whole(&mut self) -> String {
         let mut text = String::new();
         let mut taken = 0;
@@ -52,7 +52,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Whether more bytes could make a character of these.
+/// Whether more bytes could complete these to a character.
 fn incomplete(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }

@@ -6,13 +6,13 @@ use std::collections::BinaryHeap;
 use super::merges::Merges;
 use crate::base::{Result, Task};
 
-/// How many joins are made between two questions whether to stop.
+/// Joins between two checks for an interruption.
 const BETWEEN_CHECKS: usize = 1 << 12;
 
-/// The memory that a character takes while its text is joined.
+/// Memory for each character while its text is joined.
 pub const BYTES_PER_CHARACTER: usize = size_of::<Symbol>() + 2 * size_of::<Join>();
 
-/// A stretch of the spelling; joined ones are empty. Neighbours are places in the list.
+/// A part of the spelling; joined ones are empty. Neighbours are indices of the list.
 struct Symbol {
     start: usize,
     end: usize,
@@ -20,13 +20,13 @@ struct Symbol {
     after: Option<usize>,
 }
 
-/// Two neighbours that make a token.
+/// Two neighbours whose join is a token.
 #[derive(Debug, Clone, Copy)]
 struct Join {
     score: f32,
     left: usize,
     right: usize,
-    /// Their length when this was found; another one says that either has been joined since.
+    /// Their length when this was found; if it has changed, one of them has been joined since.
     length: usize,
 }
 
@@ -51,7 +51,7 @@ impl Ord for Join {
     }
 }
 
-/// A text in stretches.
+/// A text in parts.
 pub struct Symbols<'a> {
     spelled: &'a str,
     list: Vec<Symbol>,
@@ -70,8 +70,7 @@ impl<'a> Symbols<'a> {
         Self { spelled, list: spelled.char_indices().enumerate().map(symbol).collect() }
     }
 
-    /// Joins neighbours until none make a token. Each is looked at once more than it is joined, so the whole takes
-    /// n log n steps.
+    /// Joins neighbours until no join is a token, in n log n steps.
     pub fn join(&mut self, merges: &Merges, task: &Task) -> Result<()> {
         let mut joins = BinaryHeap::new();
         for left in 0..self.list.len() {
@@ -95,7 +94,7 @@ impl<'a> Symbols<'a> {
         Ok(())
     }
 
-    /// A symbol and the one behind it, if they make a token.
+    /// A symbol and the next one, if their join is a token.
     fn candidate(&self, merges: &Merges, left: Option<usize>) -> Option<Join> {
         let left = left?;
         let (start, right) = self.list.get(left).map(|symbol| (symbol.start, symbol.after))?;
@@ -105,7 +104,7 @@ impl<'a> Symbols<'a> {
         Some(Join { score: merges.score(id), left, right, length: text.len() })
     }
 
-    /// Puts the right one into the left one, unless either has changed since they were found.
+    /// Joins the right one to the left one, unless either has changed since they were found.
     fn make(&mut self, join: Join) -> bool {
         let length = |index: usize| self.list.get(index).map_or(0, |symbol| symbol.end - symbol.start);
         let (left, right) = (length(join.left), length(join.right));
@@ -125,7 +124,7 @@ impl<'a> Symbols<'a> {
         true
     }
 
-    /// What is left when all is joined, in order.
+    /// The symbols that remain after all joins, in order.
     pub fn texts(&self) -> impl Iterator<Item = &'a str> {
         let ranges = self.list.iter().filter(|symbol| symbol.end > symbol.start);
         ranges.filter_map(|symbol| self.spelled.get(symbol.start..symbol.end))

@@ -1,23 +1,23 @@
-//! What the post-processor of a `tokenizer.json` puts before a text and behind it.
+//! The tokens that the post-processor of a `tokenizer.json` adds before and after a text.
 
 use serde_json::Value;
 
 use crate::base::Result;
 use crate::{bail, err};
 
-/// Ids before the text, and ids behind it.
+/// Ids before the text, and ids after it.
 type Ends = (Vec<u32>, Vec<u32>);
 
-/// A template names lists of ids, and may name a long one again and again.
+/// Maximum added ids: a template refers to lists of ids, and may repeat a long one.
 const MOST: usize = 1 << 10;
 
-/// What is added to one text; what is done with pairs of texts is of no use to a decoder.
+/// The ids that are added to one text; decoders do not use pairs of texts.
 pub fn added(processor: &Value) -> Result<Ends> {
     if processor.is_null() {
         return Ok(Ends::default());
     }
     match processor.get("type").and_then(Value::as_str) {
-        // It changes the places of tokens only.
+        // It changes only the ranges of tokens.
         Some("ByteLevel") => Ok(Ends::default()),
         Some("TemplateProcessing") => template(processor),
         Some("BertProcessing" | "RobertaProcessing") => {

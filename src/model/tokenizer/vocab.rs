@@ -1,4 +1,4 @@
-//! The tokens of a tokenizer: what each is called in its file, and the bytes that it stands for.
+//! The tokens of a tokenizer: their names in the file, and the bytes that they stand for.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,21 +7,21 @@ use crate::base::budget::Budget;
 use crate::base::{Result, names};
 use crate::{bail, err};
 
-/// Ids are rows of an embedding; beyond this no file means what it says.
+/// Ids are rows of an embedding; larger ones are errors of a file.
 const MOST: u32 = 1 << 24;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// As the file has it: `Ġthe`, `▁the`, `<0x0A>`.
+    /// The name in the file: `Ġthe`, `▁the`, `<0x0A>`.
     pub name: String,
-    /// What it adds to a text: ` the`, or a part of a character.
+    /// The bytes that it adds to a text: ` the`, or a part of a character.
     pub bytes: Vec<u8>,
-    /// Whether it says something about the text, such as where it begins, and is no part of it.
+    /// Whether it is a special token, which is not part of the text.
     pub special: bool,
 }
 
 impl Piece {
-    /// A token that is called by its text.
+    /// A token whose name is its text.
     pub fn plain(name: String) -> Self {
         Self { bytes: name.clone().into_bytes(), name, special: false }
     }
@@ -35,7 +35,7 @@ impl Piece {
 pub struct Vocab {
     pieces: BTreeMap<u32, Piece>,
     ids: HashMap<String, u32>,
-    /// Whether a space at the beginning of what is decoded is the tokenizer's own and not the text's.
+    /// Whether a space at the beginning of a decoded text was added by the tokenizer.
     pub(super) leading_space: bool,
 }
 
@@ -44,7 +44,7 @@ impl Vocab {
         let mut vocab = Self { pieces: BTreeMap::new(), ids: HashMap::new(), leading_space };
         let mut budget = Budget::of_header();
         for (id, piece) in pieces {
-            // The name stands in both tables, each of which has room for more.
+            // The name is in both tables, each of which has spare capacity.
             let bytes = 4 * size_of::<(u32, Piece)>() + 2 * piece.name.len() + piece.bytes.len();
             budget.take(bytes as u128, || "the vocabulary".into())?;
             if id >= MOST {
@@ -63,7 +63,7 @@ impl Vocab {
         Ok(vocab)
     }
 
-    /// Notes that these tokens are no part of a text.
+    /// Marks these tokens as special.
     pub(super) fn mark_special(&mut self, ids: impl IntoIterator<Item = u32>) {
         for id in ids {
             if let Some(piece) = self.pieces.get_mut(&id) {
@@ -72,7 +72,7 @@ impl Vocab {
         }
     }
 
-    /// How many rows an embedding of all ids has. Where a file leaves ids out there are fewer tokens than that.
+    /// The number of rows of an embedding of all ids. There are fewer tokens if a file leaves out ids.
     pub fn size(&self) -> usize {
         self.pieces.last_key_value().map_or(0, |(id, _)| *id as usize + 1)
     }
@@ -89,16 +89,16 @@ impl Vocab {
                 return err!(Index, "the tokenizer has no token {id}");
             }
             err!(Index, "expected a token below {size}, found {id}")
-                .hint("the model may have more rows than its tokenizer has tokens; nothing is written with those")
+                .hint("the model may have more rows than its tokenizer has tokens; the others have no text")
         })
     }
 
-    /// The token that the file calls so.
+    /// The token with this name in the file.
     pub fn id_of(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
     }
 
-    /// [`Vocab::id_of`] for a name that must be there.
+    /// [`Vocab::id_of`] for a name that must exist.
     pub fn named(&self, name: &str) -> Result<u32> {
         self.id_of(name).ok_or_else(|| {
             err!(Name, "the tokenizer has no token `{name}`")
@@ -106,8 +106,7 @@ impl Vocab {
         })
     }
 
-    /// The text of one token as people read it, its leading space included. A byte that is no character by itself
-    /// stands as `<0xE2>`.
+    /// The readable text of one token, with its leading space. A byte that is not a character is written as `<0xE2>`.
     pub fn text_of(&self, id: u32) -> Result<String> {
         let mut text = String::new();
         for chunk in self.piece(id)?.bytes.utf8_chunks() {
@@ -117,7 +116,7 @@ impl Vocab {
         Ok(text)
     }
 
-    /// The text that tokens make together; bytes that make no character become U+FFFD. Special tokens are shown.
+    /// The text of several tokens. Invalid bytes become U+FFFD, and special tokens are shown.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let mut stream = Stream::new(self);
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Stores of activations as scripts hold them.
+//! Stores of activations: opening them, and their methods.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
+use crate::base::options::{Plain, Setting};
 use crate::base::{Card, Cell, Result, Table};
 use crate::data::store::{self, ModelMark};
 use crate::err;
@@ -14,9 +15,9 @@ use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::show::Handle;
-use crate::script::value::{Fallible, Given, Int, Options, given};
+use crate::script::value::{Fallible, Int, Options, given, handle};
 use crate::tensor::{Device, Tensor};
 
 /// Activations on disk, and the folder as the script named it.
@@ -27,21 +28,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The sites that it holds, in the order of the computation.
-    pub fn site_names(&self) -> Vec<String> {
-        self.core.made().sites.iter().map(|site| site.site.clone()).collect()
-    }
-
-    /// The site of a store of one; else an error that lists them.
-    pub fn only_site(&self) -> Result<String> {
-        match self.site_names().as_slice() {
-            [one] => Ok(one.clone()),
-            several => Err(err!(Argument, "expected `site`, since the store holds {}", several.join(", "))
-                .hint("sae::fit_all fits a dictionary to each")),
-        }
-    }
-
-    /// How it was made.
+    /// Its card: how it was made, and where it is.
     fn fields(&self) -> Vec<(String, Cell)> {
         let made = self.core.made();
         let text = made.text.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -49,7 +36,7 @@ impl Store {
         let fields: [(&str, Cell); 11] = [
             ("model", made.model.origin.as_str().into()),
             ("weights", made.model.weights.as_str().into()),
-            ("sites", self.site_names().join(", ").into()),
+            ("sites", self.core.site_names().join(", ").into()),
             ("text", text.into()),
             ("seed", seed.map_or(Cell::Missing, Cell::from)),
             ("context", made.context.into()),
@@ -68,7 +55,7 @@ impl Handle for Store {
 
     fn short(&self) -> String {
         let rows = usize::try_from(self.core.len()).unwrap_or(usize::MAX);
-        format!("store of {} at {}", count(rows, "row"), self.site_names().join(", "))
+        format!("store of {} at {}", count(rows, "row"), self.core.site_names().join(", "))
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
@@ -80,6 +67,31 @@ impl Handle for Store {
             "folder": self.folder.display().to_string(), "rows": self.core.len(), "made": self.core.made(),
             "identity": self.core.identity(),
         }))
+    }
+}
+
+/// A model in the options of a call.
+#[derive(Clone)]
+pub struct GivenModel(Model);
+
+impl Setting for GivenModel {
+    fn wanted() -> String {
+        "a model".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.0.core().origin.clone()
+    }
+}
+
+crate::options! {
+    pub struct ExpectedModel {
+        /// The model whose activations are expected; a store of another model is refused.
+        model: Option<GivenModel> = None => usually("any");
     }
 }
 
@@ -101,7 +113,7 @@ pub mod functions {
     /// `verify` compares their hashes.
     ///
     /// # Options
-    /// - `model` = any: the model whose activations are expected; a store of another model is refused
+    /// - [store]
     ///
     /// # Example
     /// ```
@@ -112,14 +124,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn store(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let model =
-            read.get("model", |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model")))?;
-        read.finish()?;
+        let (env, options): (_, ExpectedModel) = (env(&ctx)?, taken(options)?);
         let core = store::Store::open(&env.files, Path::new(folder)).map_err(|e| e.about("folder"))?;
-        if let Some(model) = model {
-            core.expect_model(&ModelMark::of(model.core(), &env.task)?)
-                .map_err(|e| e.within(folder).about("options"))?;
+        if let Some(GivenModel(model)) = options.model {
+            let mark = ModelMark::of(model.core(), &env.task)?;
+            core.expect_model(&mark).map_err(|e| e.within(folder).about("model"))?;
         }
         Ok(Store { core, folder: folder.into() })
     }
@@ -138,7 +147,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "sites", pure)]
     pub fn sites(s: &mut Store) -> Array {
-        s.site_names().into_iter().map(Dynamic::from).collect()
+        s.core.site_names().into_iter().map(Dynamic::from).collect()
     }
 
     /// The number of positions in it.
@@ -193,7 +202,7 @@ pub mod methods {
                 found.max.into(),
             ])
         };
-        let rows = s.site_names().into_iter().map(row).collect::<Result<_>>()?;
+        let rows = s.core.site_names().into_iter().map(row).collect::<Result<_>>()?;
         Ok(Table { title: s.short(), columns, rows })
     }
 
@@ -241,7 +250,7 @@ pub mod methods {
     pub fn origins(ctx: NativeCallContext, s: &mut Store, from: Int, to: Int) -> Fallible<Map> {
         let range = range(s, &from, &to)?;
         // Tokens are the same for all sites.
-        let site = s.site_names();
+        let site = s.core.site_names();
         let first: Vec<&str> = site.iter().take(1).map(String::as_str).collect();
         let found = s.core.read(&first, range, &env(&ctx)?.task)?;
         let numbers = |list: &[u32]| -> Result<Dynamic> {

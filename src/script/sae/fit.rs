@@ -112,7 +112,7 @@ impl OfActivations {
             return Err(err!(Argument, "expected no options of a text where activations are given").about("options"));
         }
         if let Some(store) = x.read_lock::<Store>() {
-            let site = self.site.map_or_else(|| store.only_site(), Ok)?;
+            let site = self.site.map_or_else(|| store.core.only_site(), Ok)?;
             return Source::of_store(&store.core, &[site.as_str()], asked.held());
         }
         if self.site.is_some() || asked.buffer.is_some() {
@@ -239,7 +239,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let asked = super::asked(&mut read, &env)?;
         read.finish()?;
-        let found = super::of_store(&store, &asked, &store.site_names(), &env)?;
+        let found = super::of_store(&store, &asked, &store.core.site_names(), &env)?;
         Ok(found.into_iter().map(Dynamic::from).collect())
     }
 }

@@ -21,7 +21,7 @@ pub mod methods {
         let site = match (site, s.core.parts().about.sites.as_slice()) {
             (Some(site), _) => site,
             (None, [site]) => site.clone(),
-            (None, _) => store.only_site()?,
+            (None, _) => store.core.only_site()?,
         };
         Ok(measured_in(&s.core, (&store.core, &site), rules, &env(&ctx)?.task).map_err(|e| e.about("store"))?)
     }

@@ -1,4 +1,4 @@
-//! Byte-level BPE, learned by the `tokenizers` crate and written as the `tokenizer.json` that everybody reads.
+//! Byte-level BPE, trained by the `tokenizers` crate and saved as a standard `tokenizer.json`.
 
 use std::collections::HashMap;
 
@@ -12,38 +12,35 @@ use super::super::library::{check_stretches, failed};
 use super::super::{Tokenizer, alphabet, bytelevel};
 use super::cutting::{cutting, pieces};
 use super::forced::Forced;
-use super::{Options, Reading, nothing_read};
+use super::{TextReader, TokenizerOptions, nothing_read};
 use crate::base::{Result, Task};
 use crate::err;
 
-/// How much text is counted between two questions whether to stop: some hundredths of a second's work.
+/// Bytes counted between two checks for an interruption: some hundredths of a second.
 const PORTION: usize = 1 << 18;
 
-/// A long text is counted in parts of about this many bytes, cut where a line ends.
+/// Approximate bytes of the parts that a long text is counted in, which end at line ends.
 const PART: usize = 1 << 15;
 
 /// The crate counts in 32 bits with a sign.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-pub fn train(texts: &mut Reading, options: &Options, task: &Task) -> Result<Tokenizer> {
+pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) -> Result<Tokenizer> {
     let (cut, forced) = (cutting(options)?, Forced::new(options)?);
     let least = options.special.len() + 256 + forced.tokens();
     if options.vocab < least {
-        return Err(err!(Argument, "expected a vocabulary of {least} tokens or more, found {}", options.vocab).hint(
-            format!(
-                "{} special tokens, 256 bytes and {} groups of digits or marks have to be in it",
-                options.special.len(),
-                forced.tokens()
-            ),
-        ));
+        let (special, groups) = (options.special.len(), forced.tokens());
+        return Err(err!(Argument, "expected a vocabulary of {least} tokens or more, found {}", options.vocab)
+            .hint(format!("it contains {special} special tokens, 256 bytes and {groups} groups of digits or marks"))
+            .about("vocab"));
     }
     let counts = count(texts, &cut)?;
     let learned = learn(counts, &forced, options, task)?;
     assembled(learned, cut, &forced, options)
 }
 
-/// How often each piece stands in the texts.
-fn count(texts: &mut Reading, cut: &Sequence) -> Result<HashMap<String, u64>> {
+/// The number of occurrences of each piece in the texts.
+fn count(texts: &mut TextReader, cut: &Sequence) -> Result<HashMap<String, u64>> {
     let (mut counts, mut total) = (HashMap::new(), 0);
     let (mut portion, mut size) = (Vec::new(), 0);
     loop {
@@ -58,7 +55,7 @@ fn count(texts: &mut Reading, cut: &Sequence) -> Result<HashMap<String, u64>> {
             total += size as u64;
             if total > MOST_BYTES {
                 return Err(err!(Argument, "expected at most {MOST_BYTES} bytes of text, found more")
-                    .hint("a part of the text makes as good a tokenizer"));
+                    .hint("train on a part of the text: more hardly changes a tokenizer"));
             }
             let parts: Vec<&str> = portion.iter().flat_map(|text| parts(text)).collect();
             for group in parts.chunks(PORTION / PART) {
@@ -82,7 +79,7 @@ fn add(counts: &mut HashMap<String, u64>, texts: &[&str], cut: &Sequence) -> Res
     Ok(())
 }
 
-/// A text in parts that end with a line, as far as its lines allow.
+/// A text in parts that end at line ends, as far as possible.
 pub fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -94,21 +91,20 @@ pub fn parts(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What the crate's trainer has learned, in its own order.
+/// The result of the crate's trainer, in its own order.
 #[derive(Deserialize)]
 struct Learned {
     vocab: HashMap<String, u32>,
     merges: Vec<(String, String)>,
 }
 
-/// Joins what stands together most often until the vocabulary is full; of two that stand together as often it takes
-/// the one with the lower ids.
-fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &Options, task: &Task) -> Result<Learned> {
+/// Joins the most frequent pair of neighbours until the vocabulary is full; of equally frequent pairs the one with the
+/// lower ids.
+fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &TokenizerOptions, task: &Task) -> Result<Learned> {
     let bar = task.begin("joining bytes to tokens", None);
     bar.note(&format!("{} different pieces", counts.len()));
     let joined: HashMap<String, u64> = counts.into_iter().map(|(piece, count)| (forced.apply(&piece), count)).collect();
-    // Every join makes a piece shorter, so there are never more than this, and the crate makes room for all that it is
-    // asked for.
+    // Every join makes a piece shorter, so there are never more than this; the crate allocates for the stated number.
     let most = options.special.len() + 256 + forced.tokens() + joined.keys().map(String::len).sum::<usize>();
     let trainer = BpeTrainer::builder()
         .vocab_size(options.vocab.min(most))
@@ -126,8 +122,8 @@ fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &Options, task:
     })
 }
 
-/// The tokenizer, with the joins that are forced before those that were learned.
-fn assembled(learned: Learned, cut: Sequence, forced: &Forced, options: &Options) -> Result<Tokenizer> {
+/// The tokenizer, with the forced joins before the learned ones.
+fn assembled(learned: Learned, cut: Sequence, forced: &Forced, options: &TokenizerOptions) -> Result<Tokenizer> {
     let vocab: Ids = learned.vocab.into_iter().map(|(name, id)| (forced.spelled(&name), id)).collect();
     let own = learned.merges.iter().map(|(left, right)| (forced.spelled(left), forced.spelled(right)));
     let merges = forced.merges().chain(own).collect();

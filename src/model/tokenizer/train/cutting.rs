@@ -1,4 +1,4 @@
-//! How a text is cut into the pieces that BPE joins bytes within: words, numbers, punctuation, white space.
+//! Splitting a text into the pieces within which BPE joins bytes: words, numbers, punctuation, white space.
 
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -8,43 +8,44 @@ use tokenizers::{
 };
 
 use super::super::library::failed;
-use super::Options;
+use super::TokenizerOptions;
 use crate::base::Result;
 use crate::err;
 
-/// Groups of more digits than this would take most of a vocabulary.
+/// Groups of more digits would fill most of a vocabulary.
 pub const MOST_DIGITS: usize = 3;
 
-/// The characters that an expression means something else by inside of brackets, in Rust's engine or in Oniguruma,
-/// which the Python library uses.
+/// The characters with a special meaning inside of brackets, in Rust's engine or in Oniguruma, which the Python library
+/// uses.
 const MEANINGFUL: &str = r"\[]^-&~";
 
-/// The cut that the options ask for: GPT-2's (Radford et al. 2019) without its list of English contractions, and with
-/// white space kept together up to the one space that belongs to what follows it.
-pub fn cutting(options: &Options) -> Result<Sequence> {
+/// The split of these options: GPT-2's (Radford et al. 2019) without its list of English contractions, and with white
+/// space kept together except for the last space, which goes with the text after it.
+pub fn cutting(options: &TokenizerOptions) -> Result<Sequence> {
     let pattern = SplitPattern::Regex(expression(options)?);
     let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
     let letters = ByteLevel::new(false, false, false);
     Ok(Sequence::new(vec![PreTokenizerWrapper::from(split), letters.into()]))
 }
 
-fn expression(options: &Options) -> Result<String> {
+fn expression(options: &TokenizerOptions) -> Result<String> {
     let apart = apart(&options.apart)?;
     match options.digits {
         None | Some(1..=MOST_DIGITS) => Ok(written(&apart, options.digits)),
         Some(other) => Err(err!(Argument, "expected between 1 and {MOST_DIGITS} digits in a token, found {other}")
-            .hint("without `digits`, numbers of any length may become tokens")),
+            .hint("without `digits`, numbers of any length may become tokens")
+            .about("digits")),
     }
 }
 
-/// The expression with these characters between its brackets.
+/// The regular expression with these characters in its brackets.
 fn written(apart: &str, digits: Option<usize>) -> String {
     let alone = if apart.is_empty() { String::new() } else { format!(" ?[{apart}]|") };
     let digits = digits.map_or("+".into(), |most| format!("{{1,{most}}}"));
     format!(r" ?\p{{L}}+|{alone} ?\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}{apart}]+|\s+(?= \S)|\s+")
 }
 
-/// Whether an expression is one that is made here, whatever characters stand apart in it.
+/// Whether an expression is one of [`written`], with any characters.
 pub fn is_ours(expression: &str) -> bool {
     let alone = expression.strip_prefix(r" ?\p{L}+|").and_then(|rest| Some(rest.split_once(r" ?\p{N}")?.0));
     let Some(alone) = alone else { return false };
@@ -58,23 +59,24 @@ pub fn is_ours(expression: &str) -> bool {
     !ends_early && !is_escaped && (0..=MOST_DIGITS).any(|most| written(apart, (most > 0).then_some(most)) == expression)
 }
 
-/// The characters as they stand between the brackets of an expression.
-fn apart(letters: &[char]) -> Result<String> {
+/// The characters, escaped for the brackets of an expression.
+fn apart(letters: &str) -> Result<String> {
     let mut class = String::new();
-    for letter in letters {
+    for letter in letters.chars() {
         if letter.is_alphanumeric() || letter.is_whitespace() || letter.is_control() {
             return Err(err!(Argument, "expected marks such as brackets and quotes in `apart`, found {letter:?}")
-                .hint("words stand apart from marks anyhow, and `digits` says how numbers are cut"));
+                .hint("letters never share a token with marks, and `digits` sets how numbers are cut")
+                .about("apart"));
         }
-        if MEANINGFUL.contains(*letter) {
+        if MEANINGFUL.contains(letter) {
             class.push('\\');
         }
-        class.push(*letter);
+        class.push(letter);
     }
     Ok(class)
 }
 
-/// The pieces of a text, in the letters that byte-level tokenizers write bytes with.
+/// The pieces of a text, in the letters of bytes.
 pub fn pieces(text: &str, cutting: &Sequence) -> Result<Vec<String>> {
     let mut pieces = PreTokenizedString::from(text);
     cutting.pre_tokenize(&mut pieces).map_err(failed)?;

@@ -1,26 +1,26 @@
-//! Tokens that have to be there whatever the texts are: groups of digits, and marks of several bytes.
+//! Tokens that exist whatever the texts are: groups of digits, and marks of several bytes.
 //!
-//! Their joins come before all that are learned. While BPE learns, each of these tokens is one letter that is used for
-//! nothing else, so that it learns from pieces as they will be when the joins have been made.
+//! Their joins come before the learned ones. During training each of these tokens is one private letter, so that BPE
+//! learns from pieces in which the joins have been made.
 
 use super::super::alphabet;
-use super::Options;
+use super::TokenizerOptions;
 use crate::bail;
 use crate::base::Result;
 
-/// Letters for private use, which no byte is written with.
+/// Letters for private use, which no byte is written as.
 const LETTERS: std::ops::RangeInclusive<u32> = 0xE000..=0xF8FF;
 
 #[derive(Default)]
 pub struct Forced {
-    /// Two letters and the letter that they become, in the order in which they are joined.
+    /// Two letters and their join, in the order of the joins.
     joins: Vec<(char, char, char)>,
-    /// What each letter of ours is written as, in letters for bytes.
+    /// The spelling of each private letter, in letters of bytes.
     spellings: Vec<String>,
 }
 
 impl Forced {
-    pub fn new(options: &Options) -> Result<Self> {
+    pub fn new(options: &TokenizerOptions) -> Result<Self> {
         let mut forced = Self::default();
         let most = options.digits.unwrap_or(0);
         for digits in (2..=most).flat_map(groups) {
@@ -29,12 +29,12 @@ impl Forced {
                 forced.join(left, right)?;
             }
         }
-        // A space goes to the whole group behind it, so that numbers are cut alike with and without one.
+        // A space joins the whole group after it, so that numbers are split alike with and without one.
         let space = alphabet::letter(b' ').to_string();
         for digits in (1..=most).rev().flat_map(groups) {
             forced.join(&space, &digits)?;
         }
-        for mark in &options.apart {
+        for mark in options.apart.chars() {
             let spelling: Vec<String> =
                 mark.to_string().bytes().map(|byte| alphabet::letter(byte).to_string()).collect();
             for length in 1..spelling.len() {
@@ -46,17 +46,17 @@ impl Forced {
         Ok(forced)
     }
 
-    /// The letters that are ours.
+    /// The private letters.
     pub fn letters(&self) -> impl Iterator<Item = char> {
         LETTERS.filter_map(char::from_u32).take(self.spellings.len())
     }
 
-    /// How many joins there are, which is how many tokens at most stand before the learned ones.
+    /// The number of joins: the maximum number of tokens before the learned ones.
     pub fn tokens(&self) -> usize {
         self.spellings.len()
     }
 
-    /// A piece after all joins: as BPE makes them, from the first of the list to the last.
+    /// A piece after all joins, in the order of the list.
     pub fn apply(&self, piece: &str) -> String {
         let mut piece = piece.to_string();
         for (left, right, joined) in &self.joins {
@@ -67,12 +67,12 @@ impl Forced {
         piece
     }
 
-    /// A token in letters for bytes.
+    /// A token in letters of bytes.
     pub fn spelled(&self, token: &str) -> String {
         token.chars().map(|letter| self.spelling(letter)).collect()
     }
 
-    /// The joins in letters for bytes.
+    /// The joins in letters of bytes.
     pub fn merges(&self) -> impl Iterator<Item = (String, String)> {
         self.joins.iter().map(|(left, right, _)| (self.spelling(*left), self.spelling(*right)))
     }
@@ -100,7 +100,7 @@ impl Forced {
         Ok(())
     }
 
-    /// The letter that is written so.
+    /// The letter with this spelling.
     fn letter(&self, spelling: &str) -> Option<char> {
         let mut letters = spelling.chars();
         match (letters.next(), letters.next()) {
@@ -128,14 +128,15 @@ mod tests {
     use super::*;
 
     fn forced(digits: usize, apart: &str) -> Forced {
-        Forced::new(&Options { digits: Some(digits), apart: apart.chars().collect(), ..Options::default() }).unwrap()
+        Forced::new(&TokenizerOptions { digits: Some(digits), apart: apart.into(), ..TokenizerOptions::default() })
+            .unwrap()
     }
 
     #[test]
     fn groups_of_digits_become_one_letter_and_are_spelled_again() {
         let pairs = forced(2, "(’”");
-        // A hundred pairs, and they and ten digits after a space; E2 80, E2 80 99, E2 80 9D. A mark of one byte is a
-        // letter as it is.
+        // A hundred pairs, and they and ten digits after a space; E2 80, E2 80 99, E2 80 9D. A mark of one byte needs
+        // no join.
         assert_eq!(pairs.tokens(), 213);
         assert_eq!(pairs.apply("Ġ19").chars().count(), 1);
         assert_eq!(pairs.apply("Ġ7").chars().count(), 1);
