@@ -3,7 +3,7 @@
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
-use crate::features::Readings;
+use crate::features::TextCodes;
 use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::normalise::cosine;
@@ -46,7 +46,7 @@ pub fn matches(model: &Model, a: Found, b: Found, text: &Text, tokens: usize, ta
 
 /// The codes of all nodes over a text.
 fn read(model: &Model, found: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Vec<f32>>> {
-    Ok(Readings::of(model, found.saes, &named(found)?, text, (Some(tokens), None), task)?.codes)
+    Ok(TextCodes::of(model, found.saes, &named(found)?, text, (Some(tokens), None), task)?.codes)
 }
 
 /// The same of graphs whose codes over one text are known.

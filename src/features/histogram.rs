@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::contexts;
-use super::readings::Readings;
 use super::survey::{Moment, Sizes, class};
+use super::text_codes::TextCodes;
 use crate::base::results::Histogram;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -73,7 +73,7 @@ pub fn counted(
         By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
         By::Token | By::Position => None,
     };
-    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
+    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let keys: Vec<u32> = match by {
         By::Label(name) => read.label(name).unwrap_or_default().to_vec(),
         By::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
@@ -97,7 +97,7 @@ pub fn counted(
 
 /// The histogram of nonzero codes.
 pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
-    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
+    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let mut sizes = Sizes::default();
     for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
         sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::data::text::Options;
     use crate::features::samples::{dictionary, model, text};
-    use crate::features::survey::{Kept, Survey};
+    use crate::features::survey::{KeptPositions, Survey};
 
     #[test]
     fn every_way_of_counting_counts_the_same_codes() {
@@ -162,7 +162,8 @@ mod tests {
         let text = text(60, Options { labels: true, ..Options::default() });
         let task = Task::default();
         let survey =
-            Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &task).unwrap();
+            Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), KeptPositions::default(), &task)
+                .unwrap();
         for feature in [0, 5, 23] {
             let tally = &survey.dictionaries[0][feature];
             for by in [By::Token, By::Position, By::Label("depth".into()), By::Label("bracket".into())] {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Readings;
+use super::TextCodes;
 use super::facts::{Fact, of_labels};
 use crate::base::bootstrap::intervals;
 use crate::base::{Cell, Result, Table, Task};
@@ -48,26 +48,26 @@ pub fn aurocs(
     read: (Option<usize>, Option<usize>),
     task: &Task,
 ) -> Result<Vec<Vec<Told>>> {
-    told(&Readings::of(model, saes, features, text, read, task)?, task)
+    told(&TextCodes::of(model, saes, features, text, read, task)?, task)
 }
 
 /// The same of a text that has been read.
-pub fn told(readings: &Readings, task: &Task) -> Result<Vec<Vec<Told>>> {
+pub fn told(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Told>>> {
     let count = |fact: &[bool]| fact.iter().filter(|holds| **holds).count() as u64;
-    let tokens = readings.len() as u64;
-    let facts = of_labels(readings).into_iter().map(|fact| (count(&fact.holds), fact));
+    let tokens = read.len() as u64;
+    let facts = of_labels(read).into_iter().map(|fact| (count(&fact.holds), fact));
     let occurs = |(positives, _): &(u64, _)| *positives >= FEWEST && tokens - *positives >= FEWEST;
     let facts: Vec<Fact> = facts.filter(occurs).map(|(_, fact)| fact).collect();
     if facts.is_empty() {
         return Err(err!(Argument, "expected a label on at least {FEWEST} of the text's {tokens} tokens, found none")
             .hint("read more text"));
     }
-    let rows = Rows::of(&readings.starts, &facts);
+    let rows = RowCounts::of(&read.starts, &facts);
     let of_feature = |codes: &Vec<f32>| {
         task.check()?;
         Ok(Ordered::new(codes, &rows, &facts).told())
     };
-    readings.codes.par_iter().map(of_feature).collect()
+    read.codes.par_iter().map(of_feature).collect()
 }
 
 /// The label that a feature stands for: of those that it separates significantly, the one with the largest correlation.
@@ -97,7 +97,7 @@ pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
 }
 
 /// The rows of a text, and how often each of them has each label.
-struct Rows {
+struct RowCounts {
     /// Of each token, which row it is in.
     of_token: Vec<usize>,
     lengths: Vec<f64>,
@@ -105,7 +105,7 @@ struct Rows {
     labels: Vec<Vec<(usize, f64)>>,
 }
 
-impl Rows {
+impl RowCounts {
     fn of(starts: &[usize], facts: &[Fact]) -> Self {
         let ranges = || starts.array_windows().map(|[from, to]| *from..*to);
         let count = |holds: &[bool]| holds.iter().filter(|holds| **holds).count() as f64;
@@ -129,7 +129,7 @@ impl Rows {
 
 /// The codes of a feature, sorted; zeros are counted and not stored.
 struct Ordered<'a> {
-    rows: &'a Rows,
+    rows: &'a RowCounts,
     facts: &'a [Fact],
     /// Tokens below 0 and above it, each in the order of their codes.
     below: Vec<Active>,
@@ -144,7 +144,7 @@ struct Active {
 }
 
 impl<'a> Ordered<'a> {
-    fn new(codes: &[f32], rows: &'a Rows, facts: &'a [Fact]) -> Self {
+    fn new(codes: &[f32], rows: &'a RowCounts, facts: &'a [Fact]) -> Self {
         let labels = |token: usize| (0..facts.len()).filter(|fact| facts[*fact].holds[token]).collect();
         let sorted = |is_meant: &dyn Fn(f32) -> bool| {
             let all = codes.iter().enumerate().filter(|(_, code)| is_meant(**code));
@@ -243,7 +243,7 @@ mod tests {
     fn told_of(codes: &[f32], holds: &[bool], row: usize) -> Told {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];
-        Ordered::new(codes, &Rows::of(&starts, &facts), &facts).told().remove(0)
+        Ordered::new(codes, &RowCounts::of(&starts, &facts), &facts).told().remove(0)
     }
 
     fn auroc(codes: &[f32], holds: &[bool]) -> f64 {
@@ -287,7 +287,7 @@ mod tests {
         let codes = [0.5, 0.0, 2.0, 1.0, 0.0, -1.0];
         let holds = [true, false, false, true, false, true];
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];
-        let rows = Rows::of(&[0, 2, 4, 6], &facts);
+        let rows = RowCounts::of(&[0, 2, 4, 6], &facts);
         let found = Ordered::new(&codes, &rows, &facts).aurocs(&[2.0, 0.0, 1.0]);
         let again: Vec<usize> = vec![0, 1, 0, 1, 4, 5];
         let of = |at: &usize| (codes[*at], holds[*at]);

@@ -1,6 +1,6 @@
 //! The effects of a feature on the logits: directly through the unembedding, and by ablation.
 
-use super::without::{self, Asked};
+use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::model::Model;
@@ -105,14 +105,14 @@ pub fn ablated(
     }
     let count = texts.len() as f64;
     let ends = texts.iter().enumerate();
-    let asked: Vec<Asked> =
-        ends.map(|(row, text)| Asked { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
+    let ablations: Vec<Ablation> =
+        ends.map(|(row, text)| Ablation { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
     let mut without = vec![Vec::new(); texts.len()];
     let mut take = |number: usize, logits: &Tensor| {
         without[number] = logs(logits)?.squeeze(0)?.to_vec1()?;
         Ok(())
     };
-    without::logits(model, (sae, place), (&texts, &asked), &mut take, task)?;
+    without::logits(model, (sae, place), (&texts, &ablations), &mut take, task)?;
     let with = last(model, texts, task)?;
     let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
         let vocab = rows.first().map_or(0, Vec::len);

@@ -10,13 +10,13 @@ pub mod labels;
 pub mod logits;
 pub mod near;
 pub mod predicting;
-pub mod readings;
 pub mod survey;
+pub mod text_codes;
 pub mod without;
 
 #[cfg(test)]
 mod samples;
 
 pub use card::FeatureCard;
-pub use readings::Readings;
 pub use survey::{Moment, Survey, Tally};
+pub use text_codes::TextCodes;

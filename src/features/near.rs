@@ -190,14 +190,14 @@ mod tests {
     use super::*;
     use crate::data::text;
     use crate::features::samples::{self, dictionary, model, with_directions};
-    use crate::features::survey::{Kept, Survey};
+    use crate::features::survey::{KeptPositions, Survey};
 
     #[test]
     fn activity_together_is_what_the_codes_of_both_say() {
         let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
         let (model, task) = (model(), Task::default());
         let text = samples::text(60, text::Options::default());
-        let kept = Kept { top: 10_000, some: 0, seed: 0 };
+        let kept = KeptPositions { top: 10_000, some: 0, seed: 0 };
         let survey = Survey::of(&model, &saes, &text, &Options::default(), kept, &task).unwrap();
         let at = |number: usize, feature: usize| -> Vec<(u32, u32)> {
             survey.dictionaries[number][feature].top.iter().map(|moment| (moment.row, moment.column)).collect()

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::chance::together;
 use super::logits::direct;
-use super::readings::finite;
-use super::survey::{Kept, Moment, Tally, site};
-use super::without::{self, Asked};
+use super::survey::{KeptPositions, Moment, Tally, site};
+use super::text_codes::finite;
+use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
 use crate::err;
 use crate::model::Model;
@@ -158,7 +158,7 @@ fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &
 impl Sums {
     /// Takes a row of tokens, whose codes begin at `start`.
     fn take(&mut self, chances: &[f64], codes: &SparseCodes, start: usize) {
-        const KEPT: Kept = Kept { top: ABLATED_AT, some: 0, seed: 0 };
+        const KEPT: KeptPositions = KeptPositions { top: ABLATED_AT, some: 0, seed: 0 };
         let row = self.chances.len() as u32;
         for (column, p) in chances.iter().enumerate() {
             self.positions += 1.0;
@@ -194,36 +194,37 @@ fn ablate(
     task: &Task,
 ) -> Result<()> {
     let top = |promoter: &Promoter| &sums.tallies[promoter.feature].top;
-    let asked: Vec<Asked> = found.iter().flat_map(|promoter| asked(promoter.feature, top(promoter))).collect();
-    let mut without = vec![0.0; asked.len()];
+    let ablations: Vec<Ablation> =
+        found.iter().flat_map(|promoter| ablations(promoter.feature, top(promoter))).collect();
+    let mut without = vec![0.0; ablations.len()];
     let mut take = |number: usize, logits: &Tensor| {
         without[number] = together(logits, tokens)?.iter().sum();
         Ok(())
     };
-    without::logits(model, (sae, place), (rows, &asked), &mut take, task)?;
+    without::logits(model, (sae, place), (rows, &ablations), &mut take, task)?;
     for promoter in found {
         let p = |moment: &Moment| sums.chances.get(moment.row as usize)?.get(moment.column as usize).copied();
         let read = |moment: &Moment| p(moment).ok_or_else(|| err!(Bug, "a position that was not read"));
         let clean: f64 = top(promoter).iter().map(read).sum::<Result<_>>()?;
-        let of_feature = asked.iter().zip(&without).filter(|(asked, _)| asked.feature == promoter.feature);
+        let of_feature = ablations.iter().zip(&without).filter(|(ablation, _)| ablation.feature == promoter.feature);
         promoter.ablation = (clean - of_feature.map(|(_, p)| p).sum::<f64>()) / top(promoter).len() as f64;
     }
     Ok(())
 }
 
 /// Some positions of a feature, row by row.
-fn asked(feature: usize, moments: &[Moment]) -> Vec<Asked> {
+fn ablations(feature: usize, moments: &[Moment]) -> Vec<Ablation> {
     let mut by_row: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for moment in moments {
         by_row.entry(moment.row as usize).or_default().push(moment.column as usize);
     }
-    by_row.into_iter().map(|(row, columns)| Asked { row, feature, columns }).collect()
+    by_row.into_iter().map(|(row, columns)| Ablation { row, feature, columns }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::readings::tests::model;
+    use crate::features::text_codes::tests::model;
     use crate::intervene::OnFeatures;
     use crate::intervene::features::Which;
     use crate::model::hooks::Action;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::contexts::code_of;
-use super::readings::finite;
+use super::text_codes::finite;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::OnFeatures;
@@ -26,13 +26,13 @@ const AT_ONCE: usize = 1 << 12;
 /// A feature that is zero-ablated at all positions of a row of tokens, the reconstruction error kept, and the columns
 /// of the row whose next token is predicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct Ablation {
     pub row: usize,
     pub feature: usize,
     pub columns: Vec<usize>,
 }
 
-impl Asked {
+impl Ablation {
     /// The part of its row that matters: in a causal model, up to the last column.
     fn end(&self, config: &Config, row: &[u32]) -> Result<usize> {
         let last = self.columns.iter().max().filter(|column| **column < row.len());
@@ -48,28 +48,28 @@ impl Asked {
 pub fn logits(
     model: &Model,
     (sae, place): (&Sae, Place),
-    (rows, asked): (&[Vec<u32>], &[Asked]),
+    (rows, ablations): (&[Vec<u32>], &[Ablation]),
     found: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     task: &Task,
 ) -> Result<()> {
     let config = model.decoder.config();
-    let bar = task.begin("running without features", Some(asked.len() as u64));
+    let bar = task.begin("running without features", Some(ablations.len() as u64));
     let Some((stream, block)) = in_stream(config, place)? else {
-        for (number, asked) in asked.iter().enumerate() {
-            found(number, &whole(model, (sae, place), rows, asked, task)?)?;
+        for (number, ablation) in ablations.iter().enumerate() {
+            found(number, &whole(model, (sae, place), rows, ablation, task)?)?;
             bar.advance(1);
         }
         return Ok(());
     };
     let behind = Behind { model, sae, places: [place, stream], blocks: block..config.layers, task };
     let mut by_row: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    asked.iter().enumerate().for_each(|(number, asked)| by_row.entry(asked.row).or_default().push(number));
+    ablations.iter().enumerate().for_each(|(number, ablation)| by_row.entry(ablation.row).or_default().push(number));
     let by_row: Vec<(usize, Vec<usize>)> = by_row.into_iter().collect();
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     for part in by_row.chunks((AT_ONCE / longest.max(1)).max(1)) {
-        for (text, (_, numbers)) in behind.texts(part, rows, asked)?.iter().zip(part) {
+        for (text, (_, numbers)) in behind.texts(part, rows, ablations)?.iter().zip(part) {
             let mut variants: Vec<Variant> =
-                numbers.iter().map(|number| text.variant(*number, &asked[*number])).collect();
+                numbers.iter().map(|number| text.variant(*number, &ablations[*number])).collect();
             // Those that begin at about the same column go together.
             variants.sort_by_key(|variant| (variant.start, variant.number));
             for variants in variants.chunks((AT_ONCE / text.batch.width()).max(1)) {
@@ -134,22 +134,22 @@ struct Variant<'a> {
 }
 
 impl Text {
-    fn variant<'a>(&self, number: usize, asked: &'a Asked) -> Variant<'a> {
-        let codes = (0..self.codes.rows()).map(|column| (column, code_of(self.codes.row(column), asked.feature)));
+    fn variant<'a>(&self, number: usize, ablation: &'a Ablation) -> Variant<'a> {
+        let codes = (0..self.codes.rows()).map(|column| (column, code_of(self.codes.row(column), ablation.feature)));
         let changes: Vec<(usize, f32)> = codes.filter(|(_, code)| *code != 0.0).collect();
         let first = changes.first().map(|(column, _)| *column);
-        let start = asked.columns.iter().copied().chain(first).min().unwrap_or_default();
-        Variant { number, feature: asked.feature, columns: &asked.columns, changes, start }
+        let start = ablation.columns.iter().copied().chain(first).min().unwrap_or_default();
+        Variant { number, feature: ablation.feature, columns: &ablation.columns, changes, start }
     }
 }
 
 impl Behind<'_> {
     /// Clean rows, each up to its last column.
-    fn texts(&self, part: &[(usize, Vec<usize>)], rows: &[Vec<u32>], asked: &[Asked]) -> Result<Vec<Text>> {
+    fn texts(&self, part: &[(usize, Vec<usize>)], rows: &[Vec<u32>], ablations: &[Ablation]) -> Result<Vec<Text>> {
         let config = self.model.decoder.config();
         let cut = |(row, numbers): &(usize, Vec<usize>)| -> Result<Vec<u32>> {
             let row = rows.get(*row).ok_or_else(|| err!(Bug, "row {row} of {}", rows.len()))?;
-            let ends = numbers.iter().map(|number| asked[*number].end(config, row)).collect::<Result<Vec<_>>>()?;
+            let ends = numbers.iter().map(|number| ablations[*number].end(config, row)).collect::<Result<Vec<_>>>()?;
             Ok(row.iter().take(ends.into_iter().max().unwrap_or_default()).copied().collect())
         };
         let batch = Batch::new(part.iter().map(cut).collect::<Result<_>>()?)?;
@@ -230,15 +230,21 @@ impl Behind<'_> {
 }
 
 /// The same by a hook and a pass of the whole model, for any place.
-fn whole(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], asked: &Asked, task: &Task) -> Result<Tensor> {
+fn whole(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    rows: &[Vec<u32>],
+    ablation: &Ablation,
+    task: &Task,
+) -> Result<Tensor> {
     let config = model.decoder.config();
-    let row = rows.get(asked.row).ok_or_else(|| err!(Bug, "row {} of {}", asked.row, rows.len()))?;
-    let batch = Batch::new(vec![row.iter().take(asked.end(config, row)?).copied().collect()])?;
-    let which = Which::Only(vec![asked.feature]);
+    let row = rows.get(ablation.row).ok_or_else(|| err!(Bug, "row {} of {}", ablation.row, rows.len()))?;
+    let batch = Batch::new(vec![row.iter().take(ablation.end(config, row)?).copied().collect()])?;
+    let which = Which::Only(vec![ablation.feature]);
     let hook = OnFeatures::new(sae.clone(), &which, Rest::Kept, Box::new(Action::Zero.begin()))?;
     let hook = hook.at(config, &place.to_string(), None)?;
     let logits = model.decoder.logits(&batch, vec![hook], task)?.get(0)?;
-    let columns: Vec<u32> = asked.columns.iter().map(|column| *column as u32).collect();
+    let columns: Vec<u32> = ablation.columns.iter().map(|column| *column as u32).collect();
     Ok(logits.index_select(&Tensor::new(columns, logits.device())?, 0)?)
 }
 
@@ -301,22 +307,26 @@ mod tests {
                 let scaling = if number % 2 == 0 { Scaling::None } else { Scaling::LayerNorm };
                 let sae = dictionary(config.d_model, scaling);
                 let each = (0..12).flat_map(|feature| columns.iter().map(move |(row, of)| (feature, *row, *of)));
-                let asked: Vec<Asked> =
-                    each.map(|(feature, row, of)| Asked { row, feature, columns: of.to_vec() }).collect();
-                let mut seen = vec![0; asked.len()];
+                let ablations: Vec<Ablation> =
+                    each.map(|(feature, row, of)| Ablation { row, feature, columns: of.to_vec() }).collect();
+                let mut seen = vec![0; ablations.len()];
                 let mut compare = |number: usize, logits: &Tensor| {
                     seen[number] += 1;
-                    let expected = whole(&model, (&sae, place), &rows, &asked[number], &task)?;
+                    let expected = whole(&model, (&sae, place), &rows, &ablations[number], &task)?;
                     let gap: f32 = (logits - &expected)?.abs()?.max_all()?.to_scalar()?;
                     let most: f32 = expected.abs()?.max_all()?.to_scalar()?;
-                    assert!(gap < 1e-4 * (1.0 + most), "{gap} of {most} at {place}, {:?}: {config:?}", asked[number]);
-                    let batch = Batch::new(vec![rows[asked[number].row].clone()])?;
+                    assert!(
+                        gap < 1e-4 * (1.0 + most),
+                        "{gap} of {most} at {place}, {:?}: {config:?}",
+                        ablations[number]
+                    );
+                    let batch = Batch::new(vec![rows[ablations[number].row].clone()])?;
                     let clean =
-                        model.decoder.logits(&batch, Vec::new(), &task)?.get(0)?.get(asked[number].columns[0])?;
+                        model.decoder.logits(&batch, Vec::new(), &task)?.get(0)?.get(ablations[number].columns[0])?;
                     changed += usize::from((clean - expected.get(0)?)?.abs()?.max_all()?.to_scalar::<f32>()? > 1e-3);
                     Ok(())
                 };
-                logits(&model, (&sae, place), (&rows, &asked), &mut compare, &task).unwrap();
+                logits(&model, (&sae, place), (&rows, &ablations), &mut compare, &task).unwrap();
                 assert!(seen.iter().all(|times| *times == 1), "{seen:?}");
                 in_stream += usize::from(super::in_stream(&config, place).unwrap().is_some());
             }

@@ -28,7 +28,7 @@ use runs::Runs;
 pub use table::{errors, range};
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub struct EnoughOptions {
     /// The numbers of features kept, besides none; those of [`sizes`] where it is empty.
     pub sizes: Vec<usize>,
     /// Number of random sets for each.
@@ -36,7 +36,7 @@ pub struct Options {
     pub seed: u64,
 }
 
-impl Default for Options {
+impl Default for EnoughOptions {
     fn default() -> Self {
         Self { sizes: Vec::new(), draws: 5, seed: 0 }
     }
@@ -102,7 +102,7 @@ pub fn enough(
     selection: &Selection,
     graphs: &[Graph],
     due: &Due,
-    options: &Options,
+    options: &EnoughOptions,
     task: &Task,
 ) -> Result<Enough> {
     let stages = Stage::in_order(model, saes)?;

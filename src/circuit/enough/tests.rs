@@ -64,7 +64,7 @@ fn plainly(model: &Model, saes: &[Sae], selection: &Selection, due: &Due, set: O
 
 fn judged(sizes: Vec<usize>, graphs: &[Graph]) -> Enough {
     let (model, saes, selection, due) = chosen();
-    let options = Options { sizes, draws: 3, seed: 1 };
+    let options = EnoughOptions { sizes, draws: 3, seed: 1 };
     enough(&model, &saes, &selection, graphs, &due, &options, &Task::default()).unwrap()
 }
 
@@ -141,7 +141,7 @@ fn sizes_double_around_that_of_a_graph() {
 fn what_does_not_fit_is_refused() {
     let (model, saes, selection, due) = chosen();
     let run = |saes: &[Sae], graphs: &[Graph]| {
-        let options = Options::default();
+        let options = EnoughOptions::default();
         enough(&model, saes, &selection, graphs, &due, &options, &Task::default()).unwrap_err().message
     };
     assert!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::Options;
+use super::JudgeOptions;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::circuit::tree::{Read, Reader, Stage};
@@ -28,12 +28,12 @@ const AT_ONCE: usize = 1 << 11;
 const LOGITS: usize = 1 << 24;
 
 /// A text as rows of tokens, with the values of one label, if any.
-pub struct Rows {
+pub struct TextRows {
     ids: Vec<Vec<u32>>,
     labels: Option<(Column, Vec<Vec<u32>>)>,
 }
 
-impl Rows {
+impl TextRows {
     pub fn of(model: &Model, text: &Text, context: usize, by: Option<&str>, task: &Task) -> Result<Self> {
         let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
@@ -155,8 +155,8 @@ impl Contexts {
         model: &Model,
         stage: &Stage,
         (level, feature): (usize, usize),
-        (survey, rows): (&Survey, &Rows),
-        options: &Options,
+        (survey, rows): (&Survey, &TextRows),
+        options: &JudgeOptions,
         task: &Task,
     ) -> Result<Self> {
         let tally = survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
@@ -228,8 +228,8 @@ fn others(
     model: &Model,
     stage: &Stage,
     feature: usize,
-    rows: &Rows,
-    options: &Options,
+    rows: &TextRows,
+    options: &JudgeOptions,
     task: &Task,
 ) -> Result<Vec<Row>> {
     let has = |number: usize| rows.row(number).iter().any(|id| options.tokens.contains(id));

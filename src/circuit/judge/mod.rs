@@ -22,10 +22,10 @@ use crate::circuit::tree::Stage;
 use crate::data::{Text, harvest};
 use crate::err;
 use crate::features::Survey;
-use crate::features::survey::Kept;
+use crate::features::survey::KeptPositions;
 use crate::model::Model;
 use crate::sae::Sae;
-use contexts::{ACTIVE, Contexts, Rows};
+use contexts::{ACTIVE, Contexts, TextRows};
 use random::Pool;
 use runs::Runs;
 use sets::Sets;
@@ -37,7 +37,7 @@ const CONTEXT: usize = 32;
 const MANY: usize = 100;
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub struct JudgeOptions {
     /// Maximum number of rows in which one of the tokens comes next; all of them by default.
     pub contexts: Option<usize>,
     /// Maximum number of unrelated rows.
@@ -55,7 +55,7 @@ pub struct Options {
     pub seed: u64,
 }
 
-impl Default for Options {
+impl Default for JudgeOptions {
     fn default() -> Self {
         Self {
             contexts: None,
@@ -96,7 +96,7 @@ pub fn judge(
     saes: &[Sae],
     text: &Text,
     graph: &Graph,
-    options: &Options,
+    options: &JudgeOptions,
     task: &Task,
 ) -> Result<Judgement> {
     let stages = Stage::in_order(model, saes)?;
@@ -105,9 +105,9 @@ pub fn judge(
     let features = by_level(graph, &stages)?;
     let context = options.context.unwrap_or(CONTEXT.min(model.decoder.config().context));
     let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
-    let kept = Kept { top: 1, some: ACTIVE, seed: options.seed };
+    let kept = KeptPositions { top: 1, some: ACTIVE, seed: options.seed };
     let survey = Survey::of(model, saes, text, &harvesting, kept, task)?;
-    let rows = Rows::of(model, text, context, options.by.as_deref(), task)?;
+    let rows = TextRows::of(model, text, context, options.by.as_deref(), task)?;
     let target = (target.level, target.feature);
     let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), options, task)?;
     drop(rows);

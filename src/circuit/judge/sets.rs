@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::change::Change;
-use super::random::{Kind, Pool};
+use super::random::{Pool, SetKind};
 use super::runs::{Measure, Run, Runs};
 use crate::base::{Result, Task};
 use crate::circuit::Graph;
@@ -28,7 +28,7 @@ pub struct TakenOff {
 }
 
 /// Faithfulness: runs with all features of the dictionaries mean-ablated, and with some kept.
-pub struct Kept {
+pub struct KeptAlone {
     pub errors: &'static str,
     pub empty: usize,
     pub circuit: usize,
@@ -39,7 +39,7 @@ pub struct Kept {
 #[derive(Default)]
 pub struct Sets {
     pub runs: Vec<Run>,
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptAlone>,
     /// The whole circuit first, then other features, kind by kind.
     pub whole: Vec<TakenOff>,
     /// The features of the circuit at each level, each with others there, of each kind once.
@@ -92,8 +92,8 @@ impl Sets {
             };
             let empty = self.add([only(vec![Vec::new(); features.len()])]).start;
             let circuit = self.add([only(features.to_vec())]).start;
-            let random = self.add((0..draws.min(FEW)).map(|draw| only(pool.set(Kind::Active, draw))));
-            self.kept.push(Kept { errors, empty, circuit, random });
+            let random = self.add((0..draws.min(FEW)).map(|draw| only(pool.set(SetKind::Active, draw))));
+            self.kept.push(KeptAlone { errors, empty, circuit, random });
         }
     }
 
@@ -101,7 +101,7 @@ impl Sets {
         let count = |set: &[Vec<usize>]| set.iter().map(Vec::len).sum::<usize>();
         let runs = self.zeroed([features.to_vec()], ALL);
         self.whole.push(TakenOff { name: "the circuit".into(), features: count(features), runs });
-        for (kind, name) in Kind::ALL {
+        for (kind, name) in SetKind::ALL {
             let draw = |draw: usize| task.check().map(|()| pool.set(kind, draw));
             let sets: Vec<Vec<Vec<usize>>> = (0..drawn(kind, draws)).map(draw).collect::<Result<_>>()?;
             let Some(features) = sets.first().map(|set| count(set)) else { continue };
@@ -126,7 +126,7 @@ impl Sets {
             one
         };
         let runs = self.zeroed([alone(features)], ABOUT_THE_TARGET);
-        let kinds = Kind::ALL.iter().filter(|(kind, _)| drawn(*kind, draws) > 0);
+        let kinds = SetKind::ALL.iter().filter(|(kind, _)| drawn(*kind, draws) > 0);
         let others: Vec<Vec<Vec<usize>>> = kinds.map(|(kind, _)| alone(&pool.set(*kind, 0))).collect();
         let others = self.zeroed(others, OF_TOKENS);
         self.levels.push((TakenOff { name, features: features[level].len(), runs }, others));
@@ -134,6 +134,6 @@ impl Sets {
 }
 
 /// How many sets of a kind there are.
-fn drawn(kind: Kind, draws: usize) -> usize {
-    if kind == Kind::MostActiveHere { 1 } else { draws }
+fn drawn(kind: SetKind, draws: usize) -> usize {
+    if kind == SetKind::MostActiveHere { 1 } else { draws }
 }

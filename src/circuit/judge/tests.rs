@@ -1,7 +1,7 @@
 //! Evaluations compared with full forward passes with hooks.
 
 use super::change::Change;
-use super::random::Kind;
+use super::random::SetKind;
 use super::runs::{Found, Measure, Run};
 use super::*;
 use crate::base::Cell;
@@ -48,8 +48,8 @@ fn target(survey: &Survey) -> usize {
     (0..FEATURES).min_by_key(|feature| survey.dictionaries[2][*feature].fired.abs_diff(12)).unwrap()
 }
 
-fn options() -> Options {
-    Options { tokens: vec![0, 2], draws: 4, context: Some(CONTEXT), seed: 1, ..Options::default() }
+fn options() -> JudgeOptions {
+    JudgeOptions { tokens: vec![0, 2], draws: 4, context: Some(CONTEXT), seed: 1, ..JudgeOptions::default() }
 }
 
 /// A whole pass with the features of each level set to what the change says.
@@ -79,11 +79,11 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
 fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
     let harvesting = harvest::Options { context: Some(CONTEXT), ..harvest::Options::default() };
-    let kept = Kept { top: 1, some: ACTIVE, seed: 0 };
+    let kept = KeptPositions { top: 1, some: ACTIVE, seed: 0 };
     let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
     let (target, options) = (target(&survey), options());
     let stages = Stage::all(&model, &saes).unwrap();
-    let rows = Rows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
+    let rows = TextRows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
     let contexts = Contexts::of(&model, &stages[2], (2, target), (&survey, &rows), &options, &Task::default()).unwrap();
     let runs = Runs::of(&model, &stages, &survey, (2, target), &options.tokens, contexts).unwrap();
     check(&runs, &model, &saes, &survey);
@@ -171,7 +171,7 @@ fn nothing_taken_off_changes_nothing_and_surely() {
         let all: Vec<usize> = (0..FEATURES).collect();
         let every = vec![Change::Only(all.clone(), Rest::Kept), Change::Only(all, Rest::Kept)];
         let (clean, found) = shown(runs, &[none, every]);
-        let rows = figures::Rows::of(runs.group(Measure::Kl), 0, |_| true);
+        let rows = figures::MeasuredRows::of(runs.group(Measure::Kl), 0, |_| true);
         assert!(rows.rows() >= 1 && rows.positions() > rows.rows());
         let kl = rows.mean(|at| found[0].kl[at]).unwrap();
         assert_eq!((kl.value, kl.interval.unwrap_or_default()), (0.0, [0.0; 2]));
@@ -205,14 +205,14 @@ fn masses_are_the_sums_of_codes_up_to_where_tokens_come_next() {
 fn a_graph_is_judged_beside_others_and_the_same_each_time() {
     let (model, saes, survey) = found();
     let graph = graph(target(&survey));
-    let judged = |options: &Options| judge(&model, &saes, &text(), &graph, options, &Task::default()).unwrap();
+    let judged = |options: &JudgeOptions| judge(&model, &saes, &text(), &graph, options, &Task::default()).unwrap();
     let found = judged(&options());
     assert_eq!(found, judged(&options()));
     assert_eq!(found.faithfulness.rows.len(), 4);
     let due: Vec<&Vec<Cell>> =
         found.necessity.rows.iter().filter(|row| row[0] == Cell::from("P(tokens) where one comes next")).collect();
     let names: Vec<&Cell> = due.iter().map(|row| &row[1]).collect();
-    assert_eq!(names.len(), 1 + Kind::ALL.len());
+    assert_eq!(names.len(), 1 + SetKind::ALL.len());
     assert_eq!((names[0], &due[0][2], &due[0][8]), (&Cell::from("the circuit"), &Cell::Int(3), &Cell::Int(1)));
     // Four draws of each kind but the last, of which there is one; two of them on other text.
     assert_eq!(due[1..].iter().map(|row| row[8].clone()).collect::<Vec<_>>(), [4, 4, 4, 1].map(Cell::Int));
@@ -229,10 +229,10 @@ fn a_graph_is_judged_beside_others_and_the_same_each_time() {
     assert_eq!(nodes.rows.len(), 3);
     assert!(nodes.rows.is_sorted_by(|a, b| matches!((&a[1], &b[1]), (Cell::Float(a), Cell::Float(b)) if a >= b)));
     assert!(found.beats_random.is_some() && found.by.is_none());
-    let fewer = judged(&Options { contexts: Some(2), nodes: Some(false), draws: 0, ..options() });
+    let fewer = judged(&JudgeOptions { contexts: Some(2), nodes: Some(false), draws: 0, ..options() });
     assert_eq!((fewer.nodes, &fewer.looked_at.rows[0][2]), (None, &Cell::Int(2)));
     assert_eq!(fewer.faithfulness.rows[0][5..8], [Cell::Missing, Cell::Missing, Cell::Missing]);
-    let without = judged(&Options { tokens: vec![], ..options() });
+    let without = judged(&JudgeOptions { tokens: vec![], ..options() });
     assert_eq!((without.beats_random, without.faithfulness.rows.len()), (None, 2));
 }
 
@@ -264,7 +264,7 @@ fn what_is_lost_is_told_by_the_values_of_a_label() {
     let (model, saes, survey) = found();
     let graph = graph(target(&survey));
     let judged = |by: &str| {
-        let options = Options { by: Some(by.into()), ..options() };
+        let options = JudgeOptions { by: Some(by.into()), ..options() };
         judge(&model, &saes, &text(), &graph, &options, &Task::default())
     };
     let found = judged("depth").unwrap();

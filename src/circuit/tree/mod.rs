@@ -26,7 +26,7 @@ use crate::tensor::normalise::cosine;
 use outliers::Outliers;
 
 pub use effects::{Effects, Way, effects};
-pub use options::{Depth, Options, Rank};
+pub use options::{Depth, Rank, TreeOptions};
 pub use read::{Read, Reader};
 pub use stage::{Stage, is_same, leading_to};
 
@@ -37,7 +37,7 @@ pub fn causal_tree(
     saes: &[Sae],
     survey: &Survey,
     target: usize,
-    options: &Options,
+    options: &TreeOptions,
     task: &Task,
 ) -> Result<Graph> {
     let stages = Stage::in_order(model, saes)?;
@@ -50,14 +50,14 @@ pub fn causal_tree(
         let (place, count) = (last.place, last.sae.d_sae());
         return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
     }
-    let looking = Looking { model, stages: &stages, survey, options };
-    let texts = looking.texts(earlier.len(), target);
+    let search = TreeSearch { model, stages: &stages, survey, options };
+    let texts = search.texts(earlier.len(), target);
     if texts.is_empty() {
         return Err(err!(Argument, "feature {target} of {} is never active in this text", last.place)
             .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
-    let mut growing = Growing { looking, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
+    let mut growing = Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
     growing.node(earlier.len(), target)?;
     let is_whole = match growing.all(task) {
         Ok(()) => true,
@@ -80,14 +80,14 @@ pub fn causal_tree(
 }
 
 /// The constants of a search.
-struct Looking<'a> {
+struct TreeSearch<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     survey: &'a Survey,
-    options: &'a Options,
+    options: &'a TreeOptions,
 }
 
-impl Looking<'_> {
+impl TreeSearch<'_> {
     /// The strongest contexts of a feature, each up to the position where it is active.
     fn texts(&self, level: usize, feature: usize) -> Vec<Vec<u32>> {
         let tally: Option<&Tally> = self.survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
@@ -104,7 +104,7 @@ impl Looking<'_> {
 
 /// A tree during the search.
 struct Growing<'a> {
-    looking: Looking<'a>,
+    search: TreeSearch<'a>,
     outliers: Outliers,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
@@ -117,7 +117,7 @@ impl Growing<'_> {
         if let Some(known) = self.known.get(&(level, feature)) {
             return Ok(*known);
         }
-        let stage = &self.looking.stages[level];
+        let stage = &self.search.stages[level];
         let outlier = self.outliers.dimension(level, stage, feature)?;
         self.nodes.push(Node {
             site: stage.place.to_string(),
@@ -133,15 +133,15 @@ impl Growing<'_> {
 
     /// Level by level, so that a feature that is a child of several is expanded once.
     fn all(&mut self, task: &Task) -> Result<()> {
-        let top = self.looking.stages.len() - 1;
+        let top = self.search.stages.len() - 1;
         let mut followed = vec![0];
         for level in (1..=top).rev() {
-            let place = self.looking.stages[level - 1].place;
+            let place = self.search.stages[level - 1].place;
             let bar = task.begin(&format!("ablating {place}"), Some(followed.len() as u64));
             let mut next = Vec::new();
             for node in followed {
                 let children = self.children(node, task)?;
-                let is_followed = level == top || self.looking.options.depth == Depth::Full;
+                let is_followed = level == top || self.search.options.depth == Depth::Full;
                 let most = if is_followed { children.len() } else { 1 };
                 next.extend(children.into_iter().take(most));
                 bar.advance(1);
@@ -157,14 +157,14 @@ impl Growing<'_> {
     /// Adds the children of a node, and returns those that are expanded.
     fn children(&mut self, node: usize, task: &Task) -> Result<Vec<usize>> {
         let (level, feature) = (self.nodes[node].level, self.nodes[node].feature);
-        let Looking { model, stages, options, .. } = self.looking;
-        let texts = self.looking.texts(level, feature);
+        let TreeSearch { model, stages, options, .. } = self.search;
+        let texts = self.search.texts(level, feature);
         let (from, to) = (&stages[level - 1], &stages[level]);
         let found = effects(model, (from, to), feature, &texts, (options.way, options.read), task)?;
         let (followed, shown) = options.chosen(&found.mean);
         let mut children = Vec::new();
         for (i, child) in followed.iter().chain(&shown).enumerate() {
-            let cosine = self.looking.cosine((level - 1, *child), (level, feature))?;
+            let cosine = self.search.cosine((level - 1, *child), (level, feature))?;
             let index = self.node(level - 1, *child)?;
             self.edges.push(Edge { from: index, to: node, effect: found.mean[*child], cosine });
             if i < followed.len() {

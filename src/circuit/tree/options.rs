@@ -27,7 +27,7 @@ pub enum Depth {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
+pub struct TreeOptions {
     /// The number of positions for each feature.
     pub contexts: usize,
     pub children: usize,
@@ -39,7 +39,7 @@ pub struct Options {
     pub read: Read,
 }
 
-impl Default for Options {
+impl Default for TreeOptions {
     fn default() -> Self {
         Self {
             contexts: 20,
@@ -74,7 +74,7 @@ fn name<T: PartialEq>(all: &[(&'static str, T)], value: &T) -> Cell {
     all.iter().find(|(_, known)| known == value).map_or(Cell::Missing, |(name, _)| (*name).into())
 }
 
-impl Options {
+impl TreeOptions {
     /// The options, as recorded in a graph.
     pub fn told(&self) -> Vec<(String, Cell)> {
         let pairs: [(&str, Cell); 7] = [
@@ -117,19 +117,19 @@ mod tests {
     #[test]
     fn children_are_the_strongest_and_what_holds_the_target_down_stands_beside_them() {
         let effects = [0.02, -0.3, 0.009, 0.5, 0.02, 0.0, -0.005];
-        let options = Options { children: 2, ..Options::default() };
+        let options = TreeOptions { children: 2, ..TreeOptions::default() };
         assert_eq!(options.chosen(&effects), (vec![3, 0], Some(1)));
-        let absolute = Options { rank: Rank::Absolute, children: 3, ..options };
+        let absolute = TreeOptions { rank: Rank::Absolute, children: 3, ..options };
         assert_eq!(absolute.chosen(&effects), (vec![3, 1, 0], None));
-        let all = Options { min_effect: 0.0, children: 9, ..options };
+        let all = TreeOptions { min_effect: 0.0, children: 9, ..options };
         assert_eq!(all.chosen(&effects), (vec![3, 0, 4, 2], Some(1)));
-        let restored = Options { way: Way::Restore, ..options };
+        let restored = TreeOptions { way: Way::Restore, ..options };
         assert_eq!(restored.chosen(&effects), (vec![3, 0], None));
     }
 
     #[test]
     fn a_graph_tells_how_it_was_made() {
-        let told = Options { rank: Rank::Absolute, depth: Depth::Paper, ..Options::default() }.told();
+        let told = TreeOptions { rank: Rank::Absolute, depth: Depth::Paper, ..TreeOptions::default() }.told();
         assert_eq!(told[3], ("rank".to_string(), Cell::from("abs")));
         assert_eq!(told[4], ("depth".to_string(), Cell::from("paper")));
         assert_eq!(told[5], ("way".to_string(), Cell::from("ablate")));

@@ -4,13 +4,20 @@ use super::*;
 use crate::base::{Cell, Task};
 use crate::data::text::Options;
 use crate::features::samples::{dictionary, model, text};
-use crate::features::survey::{Kept, Survey};
+use crate::features::survey::{KeptPositions, Survey};
 use crate::sae::Sae;
 
 fn surveyed(sae: &Sae, documents: usize) -> Survey {
     let text = text(documents, Options::default());
-    Survey::of(&model(), std::slice::from_ref(sae), &text, &Default::default(), Kept::default(), &Task::default())
-        .unwrap()
+    Survey::of(
+        &model(),
+        std::slice::from_ref(sae),
+        &text,
+        &Default::default(),
+        KeptPositions::default(),
+        &Task::default(),
+    )
+    .unwrap()
 }
 
 fn made(sae: &Sae, feature: usize, survey: Option<&Survey>, looking: Looking) -> FeatureCard {
@@ -79,9 +86,15 @@ fn without_a_model_or_a_text_it_is_said_what_is_missing() {
 fn a_text_of_one_token_is_enough() {
     let sae = dictionary("resid_post.1", 1);
     let text = crate::data::Text::given(vec!["q".into()], Options::default()).unwrap();
-    let survey =
-        Survey::of(&model(), std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &Task::default())
-            .unwrap();
+    let survey = Survey::of(
+        &model(),
+        std::slice::from_ref(&sae),
+        &text,
+        &Default::default(),
+        KeptPositions::default(),
+        &Task::default(),
+    )
+    .unwrap();
     assert_eq!((survey.positions, survey.classes.as_slice()), (1, [1].as_slice()));
     let active = (0..24).find(|f| survey.dictionaries[0][*f].fired == 1).unwrap();
     let card = made(&sae, active, Some(&survey), Looking::default());

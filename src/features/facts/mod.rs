@@ -6,7 +6,7 @@ mod tokens;
 
 pub use tokens::{looks, strings};
 
-use super::Readings;
+use super::TextCodes;
 
 /// The part of a sentence that a fact is, so that several combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ impl Fact {
 }
 
 /// What the labels of a text say of its tokens, brackets first.
-pub fn of_labels(readings: &Readings) -> Vec<Fact> {
-    let mut facts = brackets::facts(readings);
-    for (column, values) in &readings.labels {
+pub fn of_labels(read: &TextCodes) -> Vec<Fact> {
+    let mut facts = brackets::facts(read);
+    for (column, values) in &read.labels {
         facts.extend(columns::facts(column, values));
     }
     facts

@@ -31,7 +31,7 @@ const MANY_ROWS: usize = 1 << 14;
 
 /// The number of positions kept for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptPositions {
     /// The positions where it is strongest.
     pub top: usize,
     /// Positions drawn among all where it is active.
@@ -39,7 +39,7 @@ pub struct Kept {
     pub seed: u64,
 }
 
-impl Default for Kept {
+impl Default for KeptPositions {
     fn default() -> Self {
         Self { top: 20, some: 64, seed: 0 }
     }
@@ -100,7 +100,7 @@ impl Survey {
         saes: &[Sae],
         text: &Text,
         harvesting: &Harvesting,
-        kept: Kept,
+        kept: KeptPositions,
         task: &Task,
     ) -> Result<Self> {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
@@ -172,7 +172,7 @@ impl Survey {
     }
 
     /// Counts the codes of one dictionary.
-    fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: Kept) -> Result<()> {
+    fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: KeptPositions) -> Result<()> {
         let (Some(tallies), Some(spreads)) = (self.dictionaries.get_mut(number), self.spreads.get_mut(number)) else {
             return Err(err!(Bug, "a dictionary that is not counted"));
         };

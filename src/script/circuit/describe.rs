@@ -6,7 +6,7 @@ use rhai::plugin::*;
 use super::Tree;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::features::Readings;
+use crate::features::TextCodes;
 use crate::features::card::Description;
 use crate::features::describe::{self, describe};
 use crate::script::env::{Env, env};
@@ -23,8 +23,8 @@ fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -
     let context = read.get("context", Given::size)?;
     read.finish()?;
     let saes = tree.dictionaries()?;
-    let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, (Some(tokens), context), &env.task)?;
-    let found = describe(&readings, seed, &env.task).map_err(|e| e.about("text"))?;
+    let read = TextCodes::of(m.core(), &saes, &tree.nodes(), text, (Some(tokens), context), &env.task)?;
+    let found = describe(&read, seed, &env.task).map_err(|e| e.about("text"))?;
     for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
         // For an outlier dimension, that says more than where it is active.
         if !node.outlier {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::select::{CONTEXT, TOKENS};
 use super::{Reading, Selection, Tree};
 use crate::base::{Cell, Result, Table};
-use crate::circuit::enough::{Enough as Core, Estimate, Options as Keeping, Point, enough, errors, range};
+use crate::circuit::enough::{Enough as Core, EnoughOptions as Keeping, Estimate, Point, enough, errors, range};
 use crate::circuit::tree::is_same;
 use crate::data::Text;
 use crate::err;

@@ -5,13 +5,13 @@ use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::{Reading, Tree, one_of};
 use crate::base::{Cell, Result};
-use crate::circuit::tree::{self, Depth, Options as Core, Rank, Read, Way, leading_to};
+use crate::circuit::tree::{self, Depth, Rank, Read, TreeOptions, Way, leading_to};
 use crate::circuit::{Graph, Node};
 use crate::data::Text;
 use crate::err;
 use crate::features::FeatureCard;
 use crate::features::card::{Looking, Surveyed, card};
-use crate::features::survey::{Kept, Survey};
+use crate::features::survey::{KeptPositions, Survey};
 use crate::report::items::Circuit;
 use crate::report::symbols::count;
 use crate::sae;
@@ -37,9 +37,9 @@ pub fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
     list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
 }
 
-fn growing(read: &mut OptionReader) -> Result<Core> {
-    let usual = Core::default();
-    let options = Core {
+fn growing(read: &mut OptionReader) -> Result<TreeOptions> {
+    let usual = TreeOptions::default();
+    let options = TreeOptions {
         contexts: read.size("contexts", usual.contexts)?,
         children: read.size("children", usual.children)?,
         min_effect: read.number("min_effect", usual.min_effect)?,
@@ -71,7 +71,7 @@ fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     let cores: Vec<sae::Sae> = given.iter().map(|sae| sae.core.clone()).collect();
     let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
     let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.about("saes"))?;
-    let kept = Kept { top: options.contexts, some: IN_CARDS, seed: 0 };
+    let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
     let survey = reading.survey(m, &cores, text, kept, env)?;
     let mut graph = tree::causal_tree(m.core(), &cores, &survey, f.index, &options, &env.task)?;
     graph.made.push(("text".into(), text.name().into()));

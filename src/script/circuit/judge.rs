@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Tree;
 use crate::base::{Cell, Result, Table, Task};
-use crate::circuit::judge::{self, Judgement as Core, Options as Judging};
+use crate::circuit::judge::{self, JudgeOptions as Judging, Judgement as Core};
 use crate::data::grammar::Mix;
 use crate::data::text::Part;
 use crate::data::{self, Text, pack};

@@ -19,7 +19,7 @@ use rhai::plugin::*;
 use crate::base::{Result, names};
 use crate::circuit::due::Due;
 use crate::data::harvest;
-use crate::features::survey::{Kept, Survey};
+use crate::features::survey::{KeptPositions, Survey};
 use crate::script::docs::declared::Group;
 use crate::script::env::Env;
 use crate::script::model::Model;
@@ -67,7 +67,14 @@ impl Reading {
     }
 
     /// A survey of dictionaries over the beginning of a text.
-    fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
+    fn survey(
+        &self,
+        m: &Model,
+        saes: &[sae::Sae],
+        text: &data::Text,
+        kept: KeptPositions,
+        env: &Env,
+    ) -> Result<Survey> {
         let harvesting = harvest::Options { context: Some(self.row(m)), ..harvest::Options::default() };
         Survey::of(m.core(), saes, &self.limited(text), &harvesting, kept, &env.task)
     }

@@ -14,7 +14,7 @@ use crate::circuit::selection::{Scored, Selection as Core};
 use crate::circuit::tree::leading_to;
 use crate::data::Text;
 use crate::err;
-use crate::features::survey::Kept;
+use crate::features::survey::KeptPositions;
 use crate::report::html::escape;
 use crate::report::items::Circuit;
 use crate::report::symbols::{count, visible};
@@ -151,7 +151,7 @@ fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Opti
     let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.about("saes"))?;
     let before = before(&cores).map_err(|e| e.about("saes"))?;
     let due = reading.due(m, text, &tokens, env).map_err(|e| e.about("text"))?;
-    let kept = Kept { top: 1, some: 1, seed: 0 };
+    let kept = KeptPositions { top: 1, some: 1, seed: 0 };
     let survey = reading.survey(m, before, text, kept, env)?;
     let core = selected(m.core(), &cores, &survey, f.index, &due, &env.task).map_err(|e| e.about("saes"))?;
     let tokenizer = m.tokenizer()?;

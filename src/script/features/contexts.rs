@@ -12,7 +12,7 @@ use crate::data::Text;
 use crate::err;
 use crate::features::card::{Looking, Surveyed, card};
 use crate::features::contexts::quoted;
-use crate::features::survey::Kept;
+use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
@@ -178,10 +178,10 @@ pub fn looking(read: &mut OptionReader) -> Result<Looking> {
 pub fn read(ctx: &NativeCallContext, m: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
     let (env, mut read, saes) = (env(ctx)?, options(map), dictionaries(s)?);
     let (looking, harvesting) = (looking(&mut read)?, keeping(&mut read)?);
-    let usual = Kept::default();
+    let usual = KeptPositions::default();
     let seed = read.seed()?.unwrap_or(usual.seed);
     read.finish()?;
-    let kept = Kept { top: usual.top.max(looking.top), some: usual.some.max(looking.random), seed };
+    let kept = KeptPositions { top: usual.top.max(looking.top), some: usual.some.max(looking.random), seed };
     let survey = Survey::of(m.core(), &saes, text, &harvesting, kept, &env.task)?;
     Ok(Contexts { model: m, saes: saes.into(), survey: survey.into(), looking, task: env.task.clone() })
 }

@@ -6,7 +6,7 @@ use rhai::plugin::*;
 use super::several::Several;
 use crate::base::Table;
 use crate::data::Text;
-use crate::features::{Readings, describe, labels};
+use crate::features::{TextCodes, describe, labels};
 use crate::script::env::env;
 use crate::script::model::Model;
 use crate::script::options::options;
@@ -49,10 +49,9 @@ pub mod functions {
         let seed = read.seed()?.unwrap_or_default();
         read.finish()?;
         let several = Several::of(&given("f", &f))?;
-        let readings =
-            Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
-                .map_err(|e| e.about("f"))?;
-        let found = super::describe::describe(&readings, seed, &env.task).map_err(|e| e.about("text"))?;
+        let read = TextCodes::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
+            .map_err(|e| e.about("f"))?;
+        let found = super::describe::describe(&read, seed, &env.task).map_err(|e| e.about("text"))?;
         Ok(super::describe::table(&several.names, &found))
     }
 
@@ -87,10 +86,9 @@ pub mod functions {
         let count = read.size("count", super::LISTED)?;
         read.finish()?;
         let several = Several::of(&given("f", &f))?;
-        let readings =
-            Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
-                .map_err(|e| e.about("f"))?;
-        let found = super::labels::told(&readings, &env.task).map_err(|e| e.about("text"))?;
+        let read = TextCodes::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
+            .map_err(|e| e.about("f"))?;
+        let found = super::labels::told(&read, &env.task).map_err(|e| e.about("text"))?;
         Ok(super::labels::table(&several.names, &found, count))
     }
 }

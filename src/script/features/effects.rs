@@ -9,7 +9,7 @@ use crate::data::Text;
 use crate::err;
 use crate::features::card::place;
 use crate::features::contexts::name;
-use crate::features::survey::{Kept, Survey};
+use crate::features::survey::{KeptPositions, Survey};
 use crate::features::{logits, near};
 use crate::script::env::env;
 use crate::script::model::Model;
@@ -28,7 +28,7 @@ fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Op
     }
     let (model, sae) = (m.core(), &f.sae.core);
     let place = place(model, sae)?;
-    let kept = Kept { top: positions, some: 0, seed: 0 };
+    let kept = KeptPositions { top: positions, some: 0, seed: 0 };
     let survey = Survey::of(model, std::slice::from_ref(sae), text, &Default::default(), kept, &env.task)?;
     let top = survey.dictionaries.first().and_then(|tallies| tallies.get(f.index)).map(|tally| tally.top.as_slice());
     let texts: Vec<Vec<u32>> = top.unwrap_or_default().iter().map(|moment| survey.up_to(moment)).collect();

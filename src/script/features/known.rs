@@ -7,7 +7,7 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::Options as Harvesting;
 use crate::data::text::Options;
-use crate::features::survey::Kept;
+use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
 use crate::script::data::written_inside;
@@ -61,7 +61,7 @@ impl Known {
         }
         let Some((text, reading)) = &self.text else { return Ok(None) };
         let (model, saes) = (self.model.core(), std::slice::from_ref(sae));
-        let survey = Rc::new(Survey::of(model, saes, text, reading, Kept::default(), &self.task)?);
+        let survey = Rc::new(Survey::of(model, saes, text, reading, KeptPositions::default(), &self.task)?);
         *self.survey.borrow_mut() = Some((sae.clone(), survey.clone()));
         Ok(Some(survey))
     }
