@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use microtome::base::Task;
 use microtome::base::task::human as human_time;
-use microtome::circuit::tree::{Depth, Effects, Read, Stage, TreeOptions, Way, causal_tree, effects};
+use microtome::circuit::tree::{Depth, Effects, Read, Stage, TreeOptions, Way, effects, from_survey};
 use microtome::circuit::{Graph, Node};
 use microtome::features::Survey;
 use microtome::features::survey::{KeptPositions, Moment, Tally};
@@ -86,7 +86,7 @@ pub fn rows(rows: &mut Rows) {
 
     let options = TreeOptions { depth: Depth::Paper, min_effect: 0.0, ..TreeOptions::default() };
     let begin = Instant::now();
-    let tree = causal_tree(&model, &saes, &survey, target, &options, &task).unwrap();
+    let tree = from_survey(&model, &saes, &survey, target, &options, &task).unwrap();
     let whole = begin.elapsed();
     let most = most_memory();
 

@@ -20,12 +20,6 @@ pub struct Window {
     pub after: usize,
 }
 
-impl Default for Window {
-    fn default() -> Self {
-        Self { before: 24, after: 8 }
-    }
-}
-
 /// A position and the tokens around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {

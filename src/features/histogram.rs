@@ -13,6 +13,26 @@ use crate::model::Model;
 use crate::model::labels::{Column, Values};
 use crate::sae::Sae;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct CountOptions {
+        /// What classifies positions.
+        by: String = "token".into();
+        /// Classes shown; the others are added up.
+        rows: usize = 20;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HistogramOptions {
+        /// What classifies positions: "code", "token", "position", or the name of a label.
+        by: String = "code".into();
+        /// Classes shown.
+        bars: usize = 20;
+    }
+}
+
 /// What classifies positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
@@ -20,6 +40,17 @@ pub enum By {
     Position,
     /// A label of the text, by its name.
     Label(String),
+}
+
+impl By {
+    /// By its name in scripts: "token", "position", or that of a label.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "token" => Self::Token,
+            "position" => Self::Position,
+            label => Self::Label(label.into()),
+        }
+    }
 }
 
 /// The counts of a class of positions.
@@ -70,7 +101,7 @@ pub fn counted(
 ) -> Result<Vec<(String, Count)>> {
     // A wrong name is refused before the model runs.
     let column = match by {
-        By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
+        By::Label(name) => Some(pack::column(&text.labelled(), name, task).map_err(|e| e.about("by"))?),
         By::Token | By::Position => None,
     };
     let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;

@@ -2,14 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::TextCodes;
 use super::facts::{Fact, of_labels};
+use super::feature::FeatureList;
+use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::bootstrap::intervals;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use crate::sae::Sae;
 
 /// A label is left out if fewer tokens have it, or fewer do not.
 const FEWEST: u64 = 10;
@@ -19,6 +19,15 @@ const STANDS_FOR: f64 = 0.8;
 
 /// The seed of the bootstrap.
 const SEED: u64 = 0;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct LabelOptions {
+        /// Labels listed for each feature.
+        count: usize = 5;
+        with text: FeatureTextOptions;
+    }
+}
 
 /// How well a feature's code separates one label.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,21 +47,21 @@ pub struct Told {
     pub rows: usize,
 }
 
-/// How well features tell the labels of a text: for each feature, named by which of `saes` it is of and its index there,
-/// all labels that occur, those with the largest correlation first. `read` says of how many tokens, in rows of how many.
+/// How well features separate the labels of a text: for each feature all labels that occur, those with the largest
+/// correlation first.
 pub fn aurocs(
     model: &Model,
-    saes: &[Sae],
-    features: &[(usize, usize)],
+    list: &FeatureList,
     text: &Text,
-    read: (Option<usize>, Option<usize>),
+    options: &FeatureTextOptions,
     task: &Task,
 ) -> Result<Vec<Vec<Told>>> {
-    told(&TextCodes::of(model, saes, features, text, read, task)?, task)
+    let read = TextCodes::of(model, &list.saes, &list.features, text, options.limits(), task)?;
+    told(&read, task).map_err(|e| e.about("text"))
 }
 
 /// The same of a text that has been read.
-pub fn told(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Told>>> {
+fn told(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Told>>> {
     let count = |fact: &[bool]| fact.iter().filter(|holds| **holds).count() as u64;
     let tokens = read.len() as u64;
     let facts = of_labels(read).into_iter().map(|fact| (count(&fact.holds), fact));

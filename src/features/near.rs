@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::contexts::code_of;
-use super::survey::site;
+use super::feature::site;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, Options, Streamed};
@@ -12,6 +12,14 @@ use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Tensor};
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NearOptions {
+        /// Number of features.
+        rows: usize = 10;
+    }
+}
 
 /// The features of a dictionary whose directions have the largest cosine with that of a feature, without itself. A
 /// direction of norm 0 has a cosine of 0 with all.

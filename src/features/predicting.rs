@@ -1,18 +1,24 @@
 //! Which features of a dictionary promote tokens: by direction, by ablation, and by correlation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::chance::together;
+use super::feature::{Feature, place, tokenizer};
 use super::logits::direct;
-use super::survey::{KeptPositions, Moment, Tally, site};
-use super::text_codes::finite;
+use super::survey::{KeptPositions, Moment, Tally};
+use super::text_codes::{FeatureTextOptions, finite};
+use super::tokens::{TokenPattern, token_ids};
 use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::data::harvest::context;
+use crate::data::pack::gathered;
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
-use crate::model::site::{Place, select};
+use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor};
 
@@ -21,6 +27,16 @@ const AT_ONCE: usize = 1 << 12;
 
 /// Number of a feature's strongest positions for ablation.
 const ABLATED_AT: usize = 16;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct PredictingOptions {
+        /// Number of features with the largest direct effects, and as many with the largest correlations, that are
+        /// ablated.
+        candidates: usize = 8;
+        with text: FeatureTextOptions;
+    }
+}
 
 /// A feature, and how much it promotes the tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,9 +53,13 @@ pub struct Promoter {
     pub ablation: f64,
 }
 
-/// The features that promote some tokens most.
-#[derive(Debug, Clone, PartialEq)]
+/// The features of a dictionary that promote some tokens most.
+#[derive(Debug, Clone)]
 pub struct Promoters {
+    pub sae: Sae,
+    /// The ids of the tokens, and their texts.
+    pub tokens: Arc<[u32]>,
+    pub names: Vec<String>,
     /// Those that were ablated, the surest one first.
     pub found: Vec<Promoter>,
     /// How many features were active at all, among which these were chosen.
@@ -61,9 +81,26 @@ struct Sums {
     tallies: Vec<Tally>,
 }
 
-/// The features that promote the tokens most. The model is run without `candidates` features each: those with the
-/// largest direct effect, and those with the largest correlation.
+/// The features that promote the tokens most in a text.
 pub fn predicting(
+    model: &Model,
+    sae: &Sae,
+    text: &Text,
+    tokens: &[TokenPattern],
+    options: &PredictingOptions,
+    task: &Task,
+) -> Result<Promoters> {
+    let (most, context) = (options.text.tokens, context(model.decoder.config(), options.text.context));
+    let context = context.map_err(|e| e.about("context"))?;
+    let tokens = token_ids(model, tokens)?;
+    let rows = Some(most.div_ceil(context).max(1));
+    let rows = gathered(text, tokenizer(model)?, context, rows, task, |row| Ok(row.ids))?;
+    ranked(model, sae, &rows, &tokens, options.candidates, task)
+}
+
+/// The same in rows of tokens. The model is run without `candidates` features each: those with the largest direct
+/// effect, and those with the largest correlation.
+fn ranked(
     model: &Model,
     sae: &Sae,
     rows: &[Vec<u32>],
@@ -71,13 +108,9 @@ pub fn predicting(
     candidates: usize,
     task: &Task,
 ) -> Result<Promoters> {
-    let config = model.decoder.config();
-    let site = site(sae)?;
-    let [place] = select(config, site)?[..] else {
-        return Err(err!(Argument, "expected a dictionary of one site, found one that reads `{site}`"));
-    };
+    let place = place(model, sae)?;
     // What it writes goes towards the logits through the stream.
-    sae.check_fits(config.d_model, &model.origin, site)?;
+    sae.check_fits(model.decoder.config().d_model, &model.origin, &place.to_string())?;
     sae.check_writes_what_it_reads()?;
     let sums = read(model, (sae, place), rows, tokens, task)?;
     let direct = direct(model, sae, tokens)?;
@@ -104,7 +137,10 @@ pub fn predicting(
         let needed = is_needed(b).cmp(&is_needed(a));
         needed.then(b.correlation.total_cmp(&a.correlation)).then(a.feature.cmp(&b.feature))
     });
-    Ok(Promoters { found, tried, positions: sums.positions as u64 })
+    let tokenizer = tokenizer(model)?;
+    let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
+    let (sae, tokens, positions) = (sae.clone(), tokens.into(), sums.positions as u64);
+    Ok(Promoters { sae, tokens, names, found, tried, positions })
 }
 
 /// Leaves those that have the largest direct effects or the largest correlations.
@@ -119,6 +155,13 @@ fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
 }
 
 impl Promoters {
+    /// The feature at a place of the ranking, with the tokens that it was selected for.
+    pub fn feature(&self, place: usize) -> Result<Feature> {
+        let found = self.found.get(place);
+        let found = found.ok_or_else(|| err!(Index, "place {place} of a ranking of {}", self.found.len()))?;
+        Ok(Feature { sae: self.sae.clone(), index: found.feature, promotes: Some(self.tokens.clone()) })
+    }
+
     /// The same as rows of a table.
     pub fn table(&self, title: String) -> Table {
         let columns = ["feature", "active positions", "direct effect", "correlation", "fall of P without it"];
@@ -228,6 +271,7 @@ mod tests {
     use crate::intervene::OnFeatures;
     use crate::intervene::features::Which;
     use crate::model::hooks::Action;
+    use crate::model::site::select;
     use crate::sae::splice::Rest;
     use crate::tensor::normalise;
 
@@ -239,7 +283,7 @@ mod tests {
     fn each_figure_is_that_of_its_definition() {
         let (model, sae) = model();
         let tokens = [3, 5];
-        let found = predicting(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
+        let found = ranked(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
         assert_eq!(found.positions, 16);
         assert!((2..=4).contains(&found.found.len()) && found.tried <= 16, "{found:?}");
         let order = |promoter: &Promoter| (promoter.ablation > 0.0, promoter.correlation);
@@ -283,10 +327,10 @@ mod tests {
     #[test]
     fn what_cannot_be_ranked_is_refused() {
         let (model, sae) = model();
-        let error = predicting(&model, &sae, &rows(), &[20], 2, &Task::default()).unwrap_err();
+        let error = ranked(&model, &sae, &rows(), &[20], 2, &Task::default()).unwrap_err();
         assert!(error.message.starts_with("expected tokens below 20"), "{error:?}");
-        assert!(predicting(&model, &sae, &rows(), &[], 2, &Task::default()).is_err());
+        assert!(ranked(&model, &sae, &rows(), &[], 2, &Task::default()).is_err());
         let nowhere = crate::sae::baselines::neurons_relu(16, None).unwrap();
-        assert!(predicting(&model, &nowhere, &rows(), &[3], 2, &Task::default()).is_err());
+        assert!(ranked(&model, &nowhere, &rows(), &[3], 2, &Task::default()).is_err());
     }
 }

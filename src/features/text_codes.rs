@@ -2,21 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::site;
+use super::feature::{check_feature, place, tokenizer};
 use crate::base::{Result, Task, memory};
-use crate::data::Text;
 use crate::data::pack::{self, Row};
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::labels::Column;
 use crate::model::run::Ask;
-use crate::model::site::{Place, select};
+use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
 
 /// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
+
+crate::options! {
+    /// How much of a text is read for the codes of some features.
+    #[derive(Debug, Clone)]
+    pub struct FeatureTextOptions {
+        /// Maximum number of tokens of the text.
+        tokens: usize = 1 << 16;
+        /// Tokens in a row of the text.
+        context: Option<usize> = None => usually("the model's");
+    }
+}
+
+impl FeatureTextOptions {
+    /// The number of tokens, and of those in a row, as [`TextCodes::of`] takes them.
+    pub fn limits(&self) -> (Option<usize>, Option<usize>) {
+        (Some(self.tokens), self.context)
+    }
+}
 
 /// The tokens of a text, row after row, with their labels and the codes of the requested features.
 ///
@@ -53,16 +71,10 @@ impl TextCodes {
         (most, context): (Option<usize>, Option<usize>),
         task: &Task,
     ) -> Result<Self> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-            err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
-        })?;
+        let tokenizer = tokenizer(model)?;
         let dictionaries = dictionaries(model, saes, features)?;
         let text = text.labelled();
-        let reads = model.decoder.config().context;
-        let context = context.unwrap_or(reads);
-        if context == 0 || context > reads {
-            return Err(err!(Argument, "expected a context from 1 to {reads}, the model's context, found {context}"));
-        }
+        let context = harvest::context(model.decoder.config(), context)?;
         // At least two rows, so that one half can be scored on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
@@ -167,19 +179,13 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
     let config = model.decoder.config();
     let mut by_sae: BTreeMap<usize, Vec<(u32, usize)>> = BTreeMap::new();
     for (to, (sae, feature)) in features.iter().enumerate() {
-        let count = saes.get(*sae).ok_or_else(|| err!(Bug, "a feature of no dictionary"))?.d_sae();
-        if *feature >= count {
-            return Err(err!(Argument, "expected a feature below {count}, found {feature}"));
-        }
+        check_feature(saes.get(*sae).ok_or_else(|| err!(Bug, "a feature of no dictionary"))?, *feature)?;
         by_sae.entry(*sae).or_default().push((*feature as u32, to));
     }
     let of = |(sae, mut features): (usize, Vec<(u32, usize)>)| {
         let sae = &saes[sae];
-        let site = site(sae)?;
-        let [place] = select(config, site)?[..] else {
-            return Err(err!(Argument, "expected a dictionary of one site, found one that reads `{site}`"));
-        };
-        sae.check_fits(crate::data::harvest::width(config, place)?, &model.origin, site)?;
+        let place = place(model, sae)?;
+        sae.check_fits(harvest::width(config, place)?, &model.origin, &place.to_string())?;
         features.sort_unstable();
         Ok(OfDictionary { sae, place, features })
     };
@@ -191,6 +197,7 @@ pub(super) mod tests {
     use super::*;
     use crate::data::text::Options;
     use crate::model::samples::{config, decoder};
+    use crate::model::site::select;
     use crate::model::tokenizer::Tokenizer;
     use crate::sae::{Parts, baselines};
 
@@ -238,7 +245,7 @@ pub(super) mod tests {
                 .unwrap();
         assert_eq!(some.codes[1], found.codes[1][..16]);
         let error = TextCodes::of(&model, &[sae], &[(0, 16)], &text, (None, None), &Task::default()).unwrap_err();
-        assert_eq!(error.message, "expected a feature below 16, found 16");
+        assert_eq!(error.message, "expected a feature below 16 of resid_post.1, found 16");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::read::{Read, Reader};
+use super::options::{Read, Way};
+use super::read::Reader;
 use super::stage::Stage;
 use crate::base::{Result, Task};
 use crate::err;
@@ -22,16 +23,6 @@ const TOKENS: usize = 1 << 13;
 /// What is added to both parts of a relative effect, so that one with the denominator 0 is a number; the authors'
 /// notebook has it.
 const SMALL: f64 = 1e-10;
-
-/// The way of the intervention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Way {
-    /// x - c_f d_f at all positions; the effect is what the target loses, (orig - ablated) / orig.
-    #[default]
-    Ablate,
-    /// 0 + c_f d_f at all positions: what a feature does on its own. The effect is what the target then has, over orig.
-    Restore,
-}
 
 /// The effects of the features of an earlier dictionary on a target, on average over texts.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,24 +15,71 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::dictionaries::Circuit;
 use super::graph::{Edge, Graph, Node};
-use crate::base::{Kind, Result, Task};
+use super::row_length;
+use crate::base::{Cell, Kind, Result, Task};
+use crate::data::{Text, harvest};
 use crate::err;
-use crate::features::{Survey, Tally};
+use crate::features::card::{CardPlan, Surveyed, card};
+use crate::features::feature::check_feature;
+use crate::features::survey::KeptPositions;
+use crate::features::{Feature, FeatureCard, Survey, Tally};
 use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::DType;
 use crate::tensor::normalise::cosine;
 use outliers::Outliers;
 
-pub use effects::{Effects, Way, effects};
-pub use options::{Depth, Rank, TreeOptions};
-pub use read::{Read, Reader};
+pub use effects::{Effects, effects};
+pub use options::{Depth, Rank, Read, TreeOptions, Way};
+pub use read::Reader;
 pub use stage::{Stage, is_same, leading_to};
+
+/// Tokens in a row of the text: a context that a person can take in.
+const CONTEXT: usize = 64;
+
+/// The number of random positions of each feature, for the cards of those that become nodes.
+const IN_CARDS: usize = 8;
+
+/// The causal tree of a feature over the dictionaries before its own, with the cards of its nodes, from a text. An
+/// interrupted tree has no cards.
+pub fn causal_tree(
+    model: &Model,
+    saes: &[Sae],
+    target: &Feature,
+    text: &Text,
+    options: &TreeOptions,
+    task: &Task,
+) -> Result<Circuit> {
+    let saes = leading_to(model, saes, &target.sae).map_err(|e| e.about("saes"))?;
+    let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
+    let context = Some(row_length(model, options.context, CONTEXT));
+    let harvesting = harvest::Options { context, ..harvest::Options::default() };
+    let survey = Survey::of(model, &saes, &text.limited(options.tokens.max(1) as u64), &harvesting, kept, task)?;
+    let mut graph = from_survey(model, &saes, &survey, target.index, options, task)?;
+    graph.made.push(("text".into(), text.name().into()));
+    graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
+    let cards = if graph.is_whole { cards(model, &saes, &survey, &graph, task)? } else { Vec::new() };
+    Ok(Circuit { graph, saes, promotes: target.promotes.clone(), cards })
+}
+
+/// A card for each node, from the text that the tree was found on.
+fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Task) -> Result<Vec<Option<FeatureCard>>> {
+    let bar = task.begin("looking at the features", Some(graph.nodes.len() as u64));
+    let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
+        let Some(sae) = saes.get(node.level) else { return Ok(None) };
+        let surveyed = Surveyed { survey, dictionary: node.level };
+        let found = card((sae, node.feature), Some(model), Some(surveyed), &CardPlan::brief(), task)?;
+        bar.advance(1);
+        Ok(Some(found))
+    };
+    graph.nodes.iter().map(of_node).collect()
+}
 
 /// The causal tree of feature `target` of the last dictionary. `survey` is that of a text by the dictionaries, which
 /// come in the order of the computation.
-pub fn causal_tree(
+pub fn from_survey(
     model: &Model,
     saes: &[Sae],
     survey: &Survey,
@@ -46,10 +93,7 @@ pub fn causal_tree(
             "a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each",
         ));
     };
-    if target >= last.sae.d_sae() {
-        let (place, count) = (last.place, last.sae.d_sae());
-        return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
-    }
+    check_feature(&last.sae, target)?;
     let search = TreeSearch { model, stages: &stages, survey, options };
     let texts = search.texts(earlier.len(), target);
     if texts.is_empty() {

@@ -2,8 +2,9 @@
 
 use crate::base::Result;
 use crate::err;
+use crate::features::feature::place;
 use crate::model::Model;
-use crate::model::site::{Kind, Place, select};
+use crate::model::site::{Kind, Place};
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor};
 
@@ -27,10 +28,7 @@ impl Stage {
             ));
         };
         let config = model.decoder.config();
-        let place = match select(config, site)?[..] {
-            [place] => place,
-            ref places => return Err(err!(Argument, "expected one site, and `{site}` names {}", places.len())),
-        };
+        let place = place(model, sae)?;
         let block = match place.site.kind {
             Kind::ResidPre => place.site.layer,
             Kind::ResidPost => place.site.layer + 1,

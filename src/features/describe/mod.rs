@@ -11,11 +11,14 @@ use std::ops::Range;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::TextCodes;
 use super::facts::{Fact, looks, of_labels, strings};
+use super::feature::FeatureList;
+use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::random::stream;
 use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
 use crate::err;
+use crate::model::Model;
 use formula::{Codes, Formula, Mask, best};
 
 /// Below this correlation a description is "unclear".
@@ -27,6 +30,15 @@ const NAMED: usize = 8;
 /// The length of fragments, and their number of each sort (Bills et al. 2023 and Cunningham et al. 2023).
 const FRAGMENT: usize = 64;
 const FRAGMENTS: usize = 20;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct DescribeOptions {
+        /// Seed of the fragments drawn for the scores.
+        seed: i64 = 0;
+        with text: FeatureTextOptions;
+    }
+}
 
 /// The description of a feature by facts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,8 +66,20 @@ impl Described {
 /// Facts, with where they are true in the half for selection.
 type Masked = Vec<(Fact, Mask)>;
 
+/// Describes features by where they are active in a text.
+pub fn describe(
+    model: &Model,
+    list: &FeatureList,
+    text: &Text,
+    options: &DescribeOptions,
+    task: &Task,
+) -> Result<Vec<Described>> {
+    let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
+    of_codes(&read, options.seed as u64, task).map_err(|e| e.about("text"))
+}
+
 /// Describes the features that were read. The seed is that of the fragments that are drawn.
-pub fn describe(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> {
+fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> {
     let rows = read.starts.len().saturating_sub(1);
     if rows < 2 {
         return Err(err!(
@@ -173,7 +197,7 @@ mod tests {
     }
 
     fn described(code: &dyn Fn(&[u32], usize) -> f32) -> Described {
-        describe(&read(&[code]), 0, &Task::default()).unwrap().remove(0)
+        of_codes(&read(&[code]), 0, &Task::default()).unwrap().remove(0)
     }
 
     #[test]
@@ -203,7 +227,7 @@ mod tests {
         let silent = described(&|_, _| 0.0);
         assert_eq!((silent.text.as_str(), silent.best.as_str(), silent.score), ("unclear", "", 0.0));
         let none: TextCodes = TextCodes { starts: vec![0, 3], ids: vec![0, 1, 2], ..TextCodes::default() };
-        assert!(describe(&none, 0, &Task::default()).unwrap_err().message.contains("at least two rows"));
+        assert!(of_codes(&none, 0, &Task::default()).unwrap_err().message.contains("at least two rows"));
     }
 
     #[test]
@@ -212,7 +236,7 @@ mod tests {
         let of = read(&[&|_, _| 0.0]);
         let code = |(at, id): (usize, &u32)| if *id == if at < 640 { 1 } else { 7 } { 1.0 } else { 0.0 };
         let codes = vec![of.ids.iter().enumerate().map(code).collect::<Vec<f32>>()];
-        let found = describe(&TextCodes { codes, ..of }, 0, &Task::default()).unwrap().remove(0);
+        let found = of_codes(&TextCodes { codes, ..of }, 0, &Task::default()).unwrap().remove(0);
         assert_eq!((found.text.as_str(), found.best.as_str()), ("unclear", "token is \"cat\""));
         assert!(found.score < 0.0, "{found:?}");
     }
@@ -220,8 +244,8 @@ mod tests {
     #[test]
     fn many_are_described_as_each_by_itself() {
         let codes: [Code; 2] = [&|ids, at| ids[at] as f32, &|ids, at| if ids[at] == 5 { 1.0 } else { 0.0 }];
-        let both = describe(&read(&codes), 3, &Task::default()).unwrap();
-        assert_eq!(both[0], describe(&read(&codes[..1]), 3, &Task::default()).unwrap()[0]);
+        let both = of_codes(&read(&codes), 3, &Task::default()).unwrap();
+        assert_eq!(both[0], of_codes(&read(&codes[..1]), 3, &Task::default()).unwrap()[0]);
         assert_eq!(both[1].text, "a number");
     }
 }

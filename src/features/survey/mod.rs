@@ -16,6 +16,7 @@ use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, Keep, Options as Harvesting, Streamed};
 use crate::data::pack;
 use crate::err;
+use crate::features::feature::{site, tokenizer};
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 
@@ -148,7 +149,7 @@ impl Survey {
 
     /// Puts in the tokens that were left out of the harvest, which the others follow nevertheless.
     fn fill(&mut self, model: &Model, text: &Text, harvesting: &Harvesting, task: &Task) -> Result<()> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| err!(Bug, "a harvest without a tokenizer"))?;
+        let tokenizer = tokenizer(model)?;
         let context = harvesting.context.unwrap_or(model.decoder.config().context);
         let mut rows = pack::rows(text, tokenizer, context, task)?;
         for known in &mut self.rows {
@@ -286,13 +287,4 @@ fn finite(codes: &SparseCodes, block: &Block) -> Result<()> {
         }
     }
     Err(err!(Bug, "a code that is not finite, and that no row has"))
-}
-
-/// The one site that a dictionary reads.
-pub fn site(sae: &Sae) -> Result<&str> {
-    match sae.parts().about.sites.as_slice() {
-        [site] => Ok(site),
-        sites => Err(err!(Argument, "expected a dictionary of one site, found one of {} sites", sites.len())
-            .hint("a dictionary that was fitted on activations alone does not say where they are from")),
-    }
 }

@@ -70,6 +70,6 @@ impl Known {
     pub fn card(&self, sae: &sae::Sae, feature: usize) -> Result<FeatureCard> {
         let survey = self.survey(sae)?;
         let surveyed = survey.as_deref().map(|survey| card::Surveyed { survey, dictionary: 0 });
-        card::card((sae, feature), Some(self.model.core()), surveyed, card::Looking::default(), &self.task)
+        card::card((sae, feature), Some(self.model.core()), surveyed, &card::CardPlan::default(), &self.task)
     }
 }
