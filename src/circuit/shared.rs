@@ -59,7 +59,7 @@ fn read(model: &Model, circuit: &Circuit, text: &Text, options: &SharedOptions, 
     Ok(TextCodes::of(model, &list.saes, &list.features, text, (Some(options.tokens), None), task)?.codes)
 }
 
-/// The same of graphs whose codes over one text are known.
+/// The same for circuits whose codes over one text are known.
 fn matched((a, of_a): (&Circuit, &[Vec<f32>]), (b, of_b): (&Circuit, &[Vec<f32>])) -> Result<Vec<Match>> {
     let mut found = Vec::new();
     for (node, at) in a.graph.nodes.iter().enumerate() {

@@ -86,7 +86,7 @@ pub fn stands_for(told: &[Told]) -> Option<&Told> {
     tells.max_by(|a, b| a.correlation.total_cmp(&b.correlation))
 }
 
-/// The `most` labels with the largest correlation of each feature, whose names go with them.
+/// The `most` labels with the largest correlation, feature by feature.
 pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
     let columns = ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"];
     let rows = names.iter().zip(told).flat_map(|(name, told)| {
@@ -192,7 +192,7 @@ impl<'a> Ordered<'a> {
     }
 
     /// Of each label U / (positives * negatives), where U counts the pairs of a token with the label and one without of
-    /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows count so many times. U is the
+    /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows are weighted. U is the
     /// sum of the ranks of the positives, the middle one where codes are equal, less that of their pairs with each other:
     /// positives^2 / 2. NaN where all tokens have the label, or none.
     fn aurocs(&self, weights: &[f64]) -> Vec<f64> {

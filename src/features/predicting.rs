@@ -42,12 +42,12 @@ crate::options! {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Promoter {
     pub feature: usize,
-    /// At how many positions it was active.
+    /// The number of positions at which it was active.
     pub fired: u64,
     /// Its mean code, where it is active, times how much more its direction raises the tokens' logits than the mean
     /// logit, through the weights of the final norm, whose division is left out.
     pub direct: f64,
-    /// Of its code with the probability of the tokens at the same position, over all positions.
+    /// Correlation of its code with the probability of the tokens at the same position, over all positions.
     pub correlation: f64,
     /// By how much the tokens' probability falls at its strongest positions when its code is set to 0.
     pub ablation: f64,
@@ -60,11 +60,11 @@ pub struct Promoters {
     /// The ids of the tokens, and their texts.
     pub tokens: Arc<[u32]>,
     pub names: Vec<String>,
-    /// Those that were ablated, the surest one first.
+    /// Those that were ablated: by their correlation, those whose ablation does not lower P last.
     pub found: Vec<Promoter>,
-    /// How many features were active at all, among which these were chosen.
+    /// The number of active features, from which these were selected.
     pub tried: usize,
-    /// How many positions were read.
+    /// The number of positions read.
     pub positions: u64,
 }
 
@@ -131,7 +131,7 @@ fn ranked(
     keep_candidates(&mut found, candidates);
     ablate(model, (sae, place), &mut found, &sums, (rows, tokens), task)?;
     // What the ablation of a single feature takes from P depends on what else promotes the tokens there; the
-    // correlation with P over the whole text is the surer sign.
+    // correlation with P over the whole text is more reliable.
     let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
     found.sort_by(|a, b| {
         let needed = is_needed(b).cmp(&is_needed(a));
@@ -143,7 +143,7 @@ fn ranked(
     Ok(Promoters { sae, tokens, names, found, tried, positions })
 }
 
-/// Leaves those that have the largest direct effects or the largest correlations.
+/// Keeps those that have the largest direct effects or the largest correlations.
 fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
     let by: [fn(&Promoter) -> f64; 2] = [|p| p.direct, |p| p.correlation];
     let mut chosen = std::collections::BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Runs of the model with all but some features of its dictionaries mean-ablated, read where tokens are due.
+//! Runs of the model with all but some features of its dictionaries mean-ablated, measured where tokens are due.
 
 use rayon::prelude::*;
 

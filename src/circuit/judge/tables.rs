@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use super::contexts::{ACTIVE, OF_ROW, Spot};
 use super::figures::{Figure, MeasuredRows};
 use super::runs::{Found, Measure, Runs};
-use super::sets::{KeptAlone, Sets, TakenOff};
+use super::sets::{AblatedSet, KeptAlone, Sets};
 use crate::base::{Cell, Table};
 use crate::model::labels::Values;
 
 /// Below this share of the clean value, the difference to explain is rounding error.
 const NOTHING: f64 = 1e-6;
 
-/// What a change is one of.
+/// The measures that a change is of.
 const CODE: &str = "target's code, share";
 const DUE: &str = "P(tokens) where one comes next";
 const ELSEWHERE: &str = "P(tokens) elsewhere in these rows";
@@ -120,7 +120,7 @@ impl<'a> Told<'a> {
     pub fn necessity(&self) -> Table {
         let mut rows = Vec::new();
         for change in self.changes() {
-            for TakenOff { name, features, runs } in &self.sets.whole {
+            for AblatedSet { name, features, runs } in &self.sets.whole {
                 let found = self.of_set(runs.clone(), change.1);
                 let Some(figure) = self.change(&found, change) else { continue };
                 let each: Vec<f64> =
@@ -143,7 +143,7 @@ impl<'a> Told<'a> {
     /// The same of the circuit's features at one level.
     pub fn levels(&self) -> Table {
         let mut rows = Vec::new();
-        for (TakenOff { name, features, runs }, others) in &self.sets.levels {
+        for (AblatedSet { name, features, runs }, others) in &self.sets.levels {
             for change in self.changes() {
                 let Some(figure) = self.change(&self.of_set(runs.clone(), change.1), change) else { continue };
                 let others = self.of_set(others.clone(), change.1);
@@ -165,9 +165,9 @@ impl<'a> Told<'a> {
         table("what is lost without the features of one level, set to 0", &columns.concat(), rows)
     }
 
-    /// The same of each node alone: those first without which other text changes most.
+    /// The same of each node alone, sorted by how much unrelated text changes without it.
     pub fn nodes(&self) -> Table {
-        let figures = |node: &TakenOff| {
+        let figures = |node: &AblatedSet| {
             let of =
                 |change: (&str, Measure, &MeasuredRows)| self.change(&self.of_set(node.runs.clone(), change.1), change);
             let kl = self.found.get(node.runs.start).map(|found| found.kl.as_slice()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How the target of a tree is read: the code or the pre-activation of one feature.
+//! The measure of the target of a tree: the code or the pre-activation of one feature.
 
 use super::options::Read;
 use crate::base::{Result, Task};

@@ -56,7 +56,7 @@ impl Stage {
         Ok(stages)
     }
 
-    /// The same of dictionaries that come in that order, as those of a survey do that goes with them.
+    /// The same for dictionaries that are in that order already, like those of a survey.
     pub fn in_order(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         let stages = Self::all(model, saes)?;
         match stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
@@ -66,7 +66,7 @@ impl Stage {
     }
 }
 
-/// The dictionaries of a tree in the order of the computation: all before that of the target, and this last.
+/// The dictionaries of a tree in the order of the computation: all before that of the target, and that of the target.
 pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>> {
     let top = Stage::new(model, target)?;
     let stages = Stage::all(model, saes)?;

@@ -1,11 +1,11 @@
-//! Facts of round brackets: what opens and closes them, what stands inside, and when one is due to close.
+//! Facts about round brackets: what opens and closes them, what is inside, and where one is due to close.
 
 use super::tokens::is_capitals;
 use super::{Fact, Role};
 use crate::features::TextCodes;
 use crate::model::labels::{Column, Values};
 
-/// What stands in a bracket, by kinds of the labelled language (docs/grammar.md).
+/// The contents of a bracket, by kinds of the labelled language (docs/grammar.md).
 const HELD: [(&str, &[&str]); 3] = [
     ("acronym in a bracket", &["acronym"]),
     ("date in a bracket", &["span", "date"]),

@@ -13,7 +13,7 @@ use super::TextCodes;
 pub enum Role {
     /// What the token is: "a number".
     What,
-    /// Where it stands: "inside a bracket".
+    /// Where it is: "inside a bracket".
     Where,
     /// A clause by itself: "bracket due".
     Clause,
@@ -34,7 +34,7 @@ impl Fact {
     }
 }
 
-/// What the labels of a text say of its tokens, brackets first.
+/// The labels of a text as facts about its tokens, brackets first.
 pub fn of_labels(read: &TextCodes) -> Vec<Fact> {
     let mut facts = brackets::facts(read);
     for (column, values) in &read.labels {

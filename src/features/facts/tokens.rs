@@ -1,4 +1,4 @@
-//! Facts of tokens and of those before them: identity, characters, and form.
+//! Facts about tokens and those before them: identity, characters, and form.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -37,14 +37,14 @@ fn is_signs(text: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation())
 }
 
-/// Capital letters and nothing else; one alone only where no space stands before it, so that it may be one of several.
+/// Capital letters and nothing else; a single one only without a space before it, since it may be a part of several.
 pub fn is_capitals(text: &str) -> bool {
     let word = text.trim();
     let is_part = word.chars().count() > 1 || (!word.is_empty() && word.len() == text.len());
     is_part && word.chars().all(char::is_uppercase)
 }
 
-/// The looks of all tokens and of those before them, which are the same for every feature.
+/// The form of all tokens and of those before them, which is the same for every feature.
 pub fn looks(read: &TextCodes) -> Vec<Fact> {
     let mut facts = vec![Fact::new("first of its row", Role::What, first_of_rows(read))];
     for (text, looks) in LOOKS {
@@ -55,8 +55,8 @@ pub fn looks(read: &TextCodes) -> Vec<Fact> {
     facts
 }
 
-/// Facts of the `count` tokens with the largest sums of codes among the tokens of `range`, of as many that stand before
-/// them, and of the signs in either.
+/// Facts of the `count` tokens with the largest sums of codes among the tokens of `range`, of as many tokens
+/// before them, and of the punctuation marks in either.
 pub fn strings(read: &TextCodes, codes: &[f32], range: Range<usize>, count: usize) -> Vec<Fact> {
     let mut facts = Vec::new();
     for is_before in [false, true] {
@@ -82,7 +82,7 @@ pub fn strings(read: &TextCodes, codes: &[f32], range: Range<usize>, count: usiz
     facts
 }
 
-/// Those with the largest sums.
+/// The tokens with the largest sums.
 fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
     let mut sums: Vec<(K, f64)> = sums.into_iter().collect();
     sums.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -112,7 +112,7 @@ fn before(read: &TextCodes, at: usize) -> Option<&str> {
     if read.starts.binary_search(&at).is_ok() { None } else { text(read, at.checked_sub(1)?) }
 }
 
-/// Whether something holds of each token; asked once for each token that occurs.
+/// Whether a condition is true of each token; it is evaluated once for each token that occurs.
 fn tokens(read: &TextCodes, holds: impl Fn(&str) -> bool) -> Vec<bool> {
     let of: BTreeMap<u32, bool> = read.texts.iter().map(|(id, text)| (*id, holds(text))).collect();
     let most = of.keys().next_back().map_or(0, |id| *id as usize + 1);
@@ -121,7 +121,7 @@ fn tokens(read: &TextCodes, holds: impl Fn(&str) -> bool) -> Vec<bool> {
     read.ids.iter().map(|id| table.get(*id as usize).copied().unwrap_or_default()).collect()
 }
 
-/// What holds of the token before each; nothing holds before a row.
+/// The same of the token before each; false for the first of a row.
 fn shifted(read: &TextCodes, here: &[bool]) -> Vec<bool> {
     let mut found: Vec<bool> = std::iter::once(false).chain(here.iter().copied()).take(here.len()).collect();
     read.starts.iter().for_each(|start| {

@@ -51,17 +51,17 @@ impl Default for KeptPositions {
 pub struct Survey {
     /// The name of the text.
     pub name: String,
-    /// The rows of tokens, as the text was packed. Of a long text those are empty in which no kept position stands.
+    /// The rows of tokens, as the text was packed. In a long text, rows without a kept position are empty.
     pub rows: Vec<Vec<u32>>,
-    /// How many positions were read.
+    /// The number of positions read.
     pub positions: u64,
-    /// How many of them are in each class of [`class`].
+    /// The number of positions in each class of [`class`].
     pub classes: Vec<u64>,
-    /// How often each token stands in the text, by its id.
+    /// The number of occurrences of each token in the text, by its id.
     pub occurrences: Vec<u64>,
     /// Dictionary by dictionary, in the order given.
     pub dictionaries: Vec<Vec<Tally>>,
-    /// The same: how its codes are spread.
+    /// The distribution of the codes of each feature, in the same order.
     pub spreads: Vec<Vec<Spread>>,
 }
 
@@ -70,7 +70,7 @@ pub struct Survey {
 pub struct Spread {
     pub sizes: Sizes,
     pub tokens: Tokens,
-    /// How often it is active in each class of positions, and the sum of its codes there.
+    /// The number of activations in each class of positions, and the sum of its codes there.
     pub positions: Vec<(u64, f64)>,
 }
 
@@ -147,7 +147,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Puts in the tokens that were left out of the harvest, which the others follow nevertheless.
+    /// Adds the tokens that the harvest skipped: contexts show them, too.
     fn fill(&mut self, model: &Model, text: &Text, harvesting: &Harvesting, task: &Task) -> Result<()> {
         let tokenizer = tokenizer(model)?;
         let context = harvesting.context.unwrap_or(model.decoder.config().context);
@@ -199,7 +199,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Drops the tokens of rows in which no kept position stands.
+    /// Drops the tokens of rows without a kept position.
     fn forget(&mut self) {
         let mut is_used = vec![false; self.rows.len()];
         let tallies = self.dictionaries.iter().flatten().flat_map(|tally| tally.top.iter().chain(&tally.some));
@@ -212,7 +212,7 @@ impl Survey {
         self.rows.iter_mut().zip(is_used).filter(|(_, used)| !used).for_each(|(row, _)| *row = Vec::new());
     }
 
-    /// In what share of the positions a feature is active.
+    /// The share of positions at which a feature is active.
     pub fn density(&self, dictionary: usize, feature: usize) -> f64 {
         let fired = self.dictionaries.get(dictionary).and_then(|tallies| tallies.get(feature)).map_or(0, |t| t.fired);
         fired as f64 / self.positions.max(1) as f64

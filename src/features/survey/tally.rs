@@ -12,7 +12,7 @@ pub struct Moment {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// At how many positions it is active.
+    /// The number of positions at which it is active.
     pub fired: u64,
     /// The sum of its codes.
     pub sum: f64,
