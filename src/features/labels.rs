@@ -14,9 +14,6 @@ use crate::model::Model;
 /// A label is left out if fewer tokens have it, or fewer do not.
 const FEWEST: u64 = 10;
 
-/// The minimum AUROC of a label that a feature stands for.
-const STANDS_FOR: f64 = 0.8;
-
 /// The seed of the bootstrap.
 const SEED: u64 = 0;
 
@@ -31,7 +28,7 @@ crate::options! {
 
 /// How well a feature's code separates one label.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct Separation {
     pub label: String,
     /// The probability that the code is larger at a token drawn from those that have the label than at one drawn from
     /// the others, ties counted half: 1 where every one is larger, 0.5 by chance.
@@ -55,13 +52,13 @@ pub fn aurocs(
     text: &Text,
     options: &FeatureTextOptions,
     task: &Task,
-) -> Result<Vec<Vec<Told>>> {
+) -> Result<Vec<Vec<Separation>>> {
     let read = TextCodes::of(model, &list.saes, &list.features, text, options.limits(), task)?;
-    told(&read, task).map_err(|e| e.about("text"))
+    separations(&read, task).map_err(|e| e.about("text"))
 }
 
 /// The same of a text that has been read.
-fn told(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Told>>> {
+fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
     let count = |fact: &[bool]| fact.iter().filter(|holds| **holds).count() as u64;
     let tokens = read.len() as u64;
     let facts = of_labels(read).into_iter().map(|fact| (count(&fact.holds), fact));
@@ -74,28 +71,21 @@ fn told(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Told>>> {
     let rows = RowCounts::of(&read.starts, &facts);
     let of_feature = |codes: &Vec<f32>| {
         task.check()?;
-        Ok(Ordered::new(codes, &rows, &facts).told())
+        Ok(Ordered::new(codes, &rows, &facts).separations())
     };
     read.codes.par_iter().map(of_feature).collect()
 }
 
-/// The label that a feature stands for: of those that it separates significantly, the one with the largest correlation.
-pub fn stands_for(told: &[Told]) -> Option<&Told> {
-    let is_sure = |told: &Told| told.interval.is_some_and(|interval| interval[0] >= STANDS_FOR);
-    let tells = told.iter().filter(|told| is_sure(told) && told.correlation > 0.0);
-    tells.max_by(|a, b| a.correlation.total_cmp(&b.correlation))
-}
-
 /// The `most` labels with the largest correlation, feature by feature.
-pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
+pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table {
     let columns = ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"];
-    let rows = names.iter().zip(told).flat_map(|(name, told)| {
-        told.iter().take(most).map(|told| {
-            let [from, to] = told.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-            let (auroc, correlation) = (Cell::Float(told.auroc), Cell::Float(told.correlation));
-            let counts = [Cell::Int(told.positives as i64), told.rows.into()];
+    let rows = names.iter().zip(found).flat_map(|(name, found)| {
+        found.iter().take(most).map(|one| {
+            let [from, to] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let (auroc, correlation) = (Cell::Float(one.auroc), Cell::Float(one.correlation));
+            let counts = [Cell::Int(one.positives as i64), one.rows.into()];
             let [tokens, rows] = counts;
-            vec![name.as_str().into(), told.label.as_str().into(), auroc, from, to, correlation, tokens, rows]
+            vec![name.as_str().into(), one.label.as_str().into(), auroc, from, to, correlation, tokens, rows]
         })
     });
     Table {
@@ -166,7 +156,7 @@ impl<'a> Ordered<'a> {
     }
 
     /// How well each label is separated, that with the largest correlation first.
-    fn told(&self) -> Vec<Told> {
+    fn separations(&self) -> Vec<Separation> {
         let rows = self.rows.lengths.len();
         let whole = self.aurocs(&vec![1.0; rows]);
         let intervals = intervals(rows, SEED, self.facts.len(), |drawn| {
@@ -174,10 +164,10 @@ impl<'a> Ordered<'a> {
             drawn.iter().for_each(|row| weights[*row] += 1.0);
             self.aurocs(&weights)
         });
-        let told = |(number, fact): (usize, &Fact)| {
+        let separation = |(number, fact): (usize, &Fact)| {
             let with_it = &self.rows.labels[number];
             let positives: f64 = with_it.iter().map(|(_, count)| count).sum();
-            Told {
+            Separation {
                 label: fact.text.clone(),
                 auroc: whole[number],
                 interval: intervals[number],
@@ -186,7 +176,7 @@ impl<'a> Ordered<'a> {
                 rows: with_it.len(),
             }
         };
-        let mut found: Vec<Told> = self.facts.iter().enumerate().map(told).collect();
+        let mut found: Vec<Separation> = self.facts.iter().enumerate().map(separation).collect();
         found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
         found
     }
@@ -249,30 +239,30 @@ mod tests {
     use proptest::prelude::*;
 
     /// How well a feature separates one label, in rows of this many tokens.
-    fn told_of(codes: &[f32], holds: &[bool], row: usize) -> Told {
+    fn separation_of(codes: &[f32], holds: &[bool], row: usize) -> Separation {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];
-        Ordered::new(codes, &RowCounts::of(&starts, &facts), &facts).told().remove(0)
+        Ordered::new(codes, &RowCounts::of(&starts, &facts), &facts).separations().remove(0)
     }
 
     fn auroc(codes: &[f32], holds: &[bool]) -> f64 {
-        told_of(codes, holds, codes.len()).auroc
+        separation_of(codes, holds, codes.len()).auroc
     }
 
     #[test]
     fn the_label_itself_has_1_and_its_opposite_0() {
         let holds: Vec<bool> = (0..50).map(|i| i % 7 == 2).collect();
         let code = |is_opposite: bool| holds.iter().map(move |holds| if *holds != is_opposite { 2.5 } else { 0.0 });
-        let found = told_of(&code(false).collect::<Vec<f32>>(), &holds, 10);
+        let found = separation_of(&code(false).collect::<Vec<f32>>(), &holds, 10);
         assert_eq!((found.auroc, found.interval, found.positives, found.rows), (1.0, Some([1.0, 1.0]), 7, 5));
         assert!((found.correlation - 1.0).abs() < 1e-12);
         assert_eq!(auroc(&code(true).collect::<Vec<f32>>(), &holds), 0.0);
         assert_eq!(auroc(&[0.0; 50], &holds), 0.5);
         assert_eq!(auroc(&[3.0; 50], &holds), 0.5);
         // Of one row nothing can be drawn again, and of a label in one of many rows most draws have none.
-        assert_eq!(told_of(&[3.0; 50], &holds, 50).interval, None);
+        assert_eq!(separation_of(&[3.0; 50], &holds, 50).interval, None);
         let once: Vec<bool> = (0..50).map(|i| i == 3).collect();
-        assert_eq!(told_of(&[3.0; 50], &once, 10).interval, None);
+        assert_eq!(separation_of(&[3.0; 50], &once, 10).interval, None);
     }
 
     #[test]
@@ -280,15 +270,15 @@ mod tests {
         let code = |i: u64| (i * 2_654_435_761 % 9_973) as f32 - 5_000.0;
         let single: Vec<f32> = (0..10_000).map(code).collect();
         let holds: Vec<bool> = (0..10_000).map(|i| i % 11 == 3).collect();
-        let found = told_of(&single, &holds, 10);
-        let width = |told: &Told| told.interval.map(|[from, to]| to - from).unwrap();
+        let found = separation_of(&single, &holds, 10);
+        let width = |one: &Separation| one.interval.map(|[from, to]| to - from).unwrap();
         assert!(found.interval.is_some_and(|[from, to]| from < 0.5 && 0.5 < to), "{found:?}");
         // For independent tokens it is that of Hanley & McNeil 1982, equation 2: 2 * 1.96 * .0101 at 909 and 9,091.
         assert!((width(&found) - 0.0396).abs() < 0.006, "{found:?}");
         // A hundred rows, the tokens of each alike: as if there were a hundredth of them.
         let alike: Vec<f32> = (0..10_000).map(|i| code(i / 100)).collect();
         let in_rows: Vec<bool> = (0..10_000).map(|i| i / 100 % 11 == 3).collect();
-        assert!(width(&told_of(&alike, &in_rows, 100)) > 5.0 * width(&found));
+        assert!(width(&separation_of(&alike, &in_rows, 100)) > 5.0 * width(&found));
     }
 
     #[test]
@@ -305,25 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_stands_for_the_label_that_it_is_about() {
-        // Tokens in brackets, a tenth of them acronyms: a feature of all brackets tells both.
-        let label = |label: &str, correlation, auroc, interval| Told {
-            label: label.into(),
-            auroc,
-            interval,
-            correlation,
-            positives: 10,
-            rows: 5,
-        };
-        let told = [
-            label("inside", 0.9, 1.0, Some([1.0, 1.0])),
-            label("acronym", 0.3, 0.97, Some([0.95, 0.99])),
-            label("topic", 0.95, 0.81, Some([0.4, 1.0])),
-            label("once", 0.99, 1.0, None),
-        ];
-        assert_eq!(stands_for(&told).unwrap().label, "inside");
-        assert_eq!(stands_for(&told[2..]), None);
-        let row = table(&["f".into()], &[told.to_vec()], 9).rows.pop().unwrap();
+    fn a_label_without_an_interval_has_empty_ends_in_the_table() {
+        let once =
+            Separation { label: "once".into(), auroc: 1.0, interval: None, correlation: 0.99, positives: 10, rows: 5 };
+        let row = table(&["f".into()], &[vec![once]], 9).rows.pop().unwrap();
         assert_eq!(row[2..5], [Cell::Float(1.0), Cell::Missing, Cell::Missing]);
     }
 

@@ -67,7 +67,7 @@ pub fn logits(
     let by_row: Vec<(usize, Vec<usize>)> = by_row.into_iter().collect();
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     for part in by_row.chunks((AT_ONCE / longest.max(1)).max(1)) {
-        for (text, (_, numbers)) in behind.texts(part, rows, ablations)?.iter().zip(part) {
+        for (text, (_, numbers)) in behind.clean_rows(part, rows, ablations)?.iter().zip(part) {
             let mut variants: Vec<Variant> =
                 numbers.iter().map(|number| text.variant(*number, &ablations[*number])).collect();
             // Those that begin at about the same column go together.
@@ -113,7 +113,7 @@ struct Behind<'a> {
 }
 
 /// A row of tokens up to its last column, and its clean stream.
-struct Text {
+struct CleanRow {
     batch: Batch,
     /// What the dictionary reads, `[pos, d_in]`.
     input: Tensor,
@@ -133,7 +133,7 @@ struct Variant<'a> {
     start: usize,
 }
 
-impl Text {
+impl CleanRow {
     fn variant<'a>(&self, number: usize, ablation: &'a Ablation) -> Variant<'a> {
         let codes = (0..self.codes.rows()).map(|column| (column, code_of(self.codes.row(column), ablation.feature)));
         let changes: Vec<(usize, f32)> = codes.filter(|(_, code)| *code != 0.0).collect();
@@ -145,7 +145,12 @@ impl Text {
 
 impl Behind<'_> {
     /// Clean rows, each up to its last column.
-    fn texts(&self, part: &[(usize, Vec<usize>)], rows: &[Vec<u32>], ablations: &[Ablation]) -> Result<Vec<Text>> {
+    fn clean_rows(
+        &self,
+        part: &[(usize, Vec<usize>)],
+        rows: &[Vec<u32>],
+        ablations: &[Ablation],
+    ) -> Result<Vec<CleanRow>> {
         let config = self.model.decoder.config();
         let cut = |(row, numbers): &(usize, Vec<usize>)| -> Result<Vec<u32>> {
             let row = rows.get(*row).ok_or_else(|| err!(Bug, "row {row} of {}", rows.len()))?;
@@ -156,18 +161,18 @@ impl Behind<'_> {
         let cache =
             self.model.decoder.cache(&batch, Ask { places: self.places.to_vec(), ..Ask::default() }, self.task)?;
         let [input, stream] = [cache.at(self.places[0])?, cache.at(self.places[1])?];
-        let of_row = |(number, tokens): (usize, &Vec<u32>)| -> Result<Text> {
+        let of_row = |(number, tokens): (usize, &Vec<u32>)| -> Result<CleanRow> {
             let own = |x: &Tensor| -> Result<Tensor> { Ok(x.get(number)?.narrow(0, 0, tokens.len())?.contiguous()?) };
             let input = dtype::convert(&own(&input)?, self.sae.parts().encoder.dtype())?.to_device(&Device::Cpu)?;
             finite(&input, self.places[0])?;
             let codes = self.sae.encode_sparse(&input, self.task)?;
-            Ok(Text { batch: Batch::new(vec![tokens.clone()])?, input, codes, stream: own(&stream)? })
+            Ok(CleanRow { batch: Batch::new(vec![tokens.clone()])?, input, codes, stream: own(&stream)? })
         };
         batch.rows().iter().enumerate().map(of_row).collect()
     }
 
     /// The logits after the columns of some variants, one variant after the other.
-    fn logits(&self, text: &Text, variants: &[Variant]) -> Result<Tensor> {
+    fn logits(&self, text: &CleanRow, variants: &[Variant]) -> Result<Tensor> {
         let (all, firsts) = self.streams(text, variants)?;
         let width = text.batch.width();
         let source = |number: usize, column: usize| -> u32 {
@@ -196,7 +201,7 @@ impl Behind<'_> {
     }
 
     /// The stream after the last block in variants of a text, from a column on.
-    fn behind(&self, text: &Text, start: usize, x: Tensor) -> Result<Tensor> {
+    fn behind(&self, text: &CleanRow, start: usize, x: Tensor) -> Result<Tensor> {
         let (decoder, blocks) = (&self.model.decoder, self.blocks.clone());
         let past = match start {
             0 => Past::new(),
@@ -207,7 +212,7 @@ impl Behind<'_> {
     }
 
     /// The stream of a text with what takes its place below it, variant by variant; and where that of each begins.
-    fn streams(&self, text: &Text, variants: &[Variant]) -> Result<(Tensor, Vec<usize>)> {
+    fn streams(&self, text: &CleanRow, variants: &[Variant]) -> Result<(Tensor, Vec<usize>)> {
         let (mut columns, mut features, mut codes, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for variant in variants {
             firsts.push(columns.len());

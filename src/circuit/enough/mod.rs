@@ -25,7 +25,7 @@ use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 use crate::sae::splice::Rest;
-use runs::Runs;
+use runs::KeptRuns;
 
 pub use table::{errors, range};
 
@@ -170,7 +170,7 @@ fn where_due(
     check_draws(options.draws, sets.iter().map(|set| set.len() + 3).sum())?;
     let levels = stages.get(..selection.means.len()).unwrap_or(&stages);
     let seed = options.seed as u64;
-    let runs = Runs { model, stages: levels, means: &selection.means, due };
+    let runs = KeptRuns { model, stages: levels, means: &selection.means, due };
     let shown = runs.all(&sets, |set, draw| drawn(set, &selection.means, seed, draw), options.draws, task)?;
     Ok(Enough {
         by: selection.by.clone(),

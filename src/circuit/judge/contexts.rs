@@ -178,7 +178,7 @@ impl Contexts {
             due.sort_unstable();
         }
         let due = due.into_iter().filter_map(|number| {
-            let (due, elsewhere) = told_apart(rows.row(number), tokens);
+            let (due, elsewhere) = split_by_next(rows.row(number), tokens);
             let spots = due.into_iter().map(|column| (column, true, rows.label(number, column)));
             let spots = spots.chain(elsewhere.into_iter().map(|column| (column, false, 0)));
             Row::of(rows.row(number), spots.collect())
@@ -207,7 +207,7 @@ impl Contexts {
 }
 
 /// Where one of the tokens comes next in a row, and some positions before the last of these where another one does.
-fn told_apart(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
+fn split_by_next(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
     let next = ids.iter().skip(1).enumerate();
     let (due, others): (Vec<_>, Vec<_>) = next.partition(|(_, next)| tokens.contains(next));
     let column = |(column, _): (usize, &u32)| column;
@@ -271,10 +271,10 @@ mod tests {
 
     #[test]
     fn positions_are_told_apart_by_the_token_that_comes_next() {
-        assert_eq!(told_apart(&[1, 9, 2, 8, 3], &[8, 9]), (vec![0, 2], vec![1]));
-        assert_eq!(told_apart(&[9, 4, 4], &[9]), (vec![], vec![]));
+        assert_eq!(split_by_next(&[1, 9, 2, 8, 3], &[8, 9]), (vec![0, 2], vec![1]));
+        assert_eq!(split_by_next(&[9, 4, 4], &[9]), (vec![], vec![]));
         let long: Vec<u32> = (0..12).chain([50]).collect();
-        assert_eq!(told_apart(&long, &[50]), (vec![11], vec![0, 3, 6, 9]));
+        assert_eq!(split_by_next(&long, &[50]), (vec![11], vec![0, 3, 6, 9]));
     }
 
     #[test]

@@ -27,9 +27,9 @@ impl NodeLabels {
     pub(super) fn of(model: &Model, circuit: &Circuit, text: &Text, task: &Task) -> Result<Self> {
         let context = Some(row_length(model, None, ROW));
         let options = FeatureTextOptions { tokens: TOKENS, context };
-        let told = aurocs(model, &FeatureList::of(&circuit.features()?), text, &options, task)?;
+        let found = aurocs(model, &FeatureList::of(&circuit.features()?), text, &options, task)?;
         let names: Vec<String> = circuit.graph.nodes.iter().map(Node::name).collect();
-        Ok(Self { best: table(&names, &told, 1), all: table(&names, &told, usize::MAX) })
+        Ok(Self { best: table(&names, &found, 1), all: table(&names, &found, usize::MAX) })
     }
 }
 

@@ -128,16 +128,16 @@ pub fn judge(
     check_draws(options.draws, features.iter().map(Vec::len).sum::<usize>().max(3))?;
     let sets = Sets::of(&runs, &pool, &features, nodes, options.draws, task)?;
     let (clean, found) = runs.all(&sets.runs, task)?;
-    let told = tables::Told::new(&runs, &sets, &clean, &found, seed);
+    let evaluation = tables::Evaluation::new(&runs, &sets, &clean, &found, seed);
     Ok(Judgement {
         title: format!("{}, evaluated on {}", graph.title, text.name()),
-        faithfulness: told.faithfulness(),
-        necessity: told.necessity(),
-        levels: told.levels(),
-        nodes: nodes.map(|_| told.nodes()),
-        by: told.by(),
-        looked_at: told.looked_at(),
-        beats_random: told.beats_random(),
+        faithfulness: evaluation.faithfulness(),
+        necessity: evaluation.necessity(),
+        levels: evaluation.levels(),
+        nodes: nodes.map(|_| evaluation.nodes()),
+        by: evaluation.by(),
+        looked_at: evaluation.looked_at(),
+        beats_random: evaluation.beats_random(),
         labels: labelled.map(|text| NodeLabels::of(model, circuit, text, task)).transpose()?,
     })
 }

@@ -22,7 +22,7 @@ const ELSEWHERE: &str = "P(tokens) elsewhere in these rows";
 const KL: &str = "KL on other text, nats";
 
 /// The results of the runs of an evaluation.
-pub struct Told<'a> {
+pub struct Evaluation<'a> {
     runs: &'a Runs<'a>,
     sets: &'a Sets,
     clean: &'a Found,
@@ -34,7 +34,7 @@ pub struct Told<'a> {
     seed: u64,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Evaluation<'a> {
     pub fn new(runs: &'a Runs, sets: &'a Sets, clean: &'a Found, found: &'a [Found], seed: u64) -> Self {
         let of = |measure, is_meant: fn(&Spot) -> bool| MeasuredRows::of(runs.group(measure), seed, is_meant);
         Self {

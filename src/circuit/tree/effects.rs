@@ -49,7 +49,7 @@ pub fn effects(
 ) -> Result<Effects> {
     let search = EffectSearch { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
-    let read = |(tokens, stream)| Task::in_place(|| Text::of(&search, tokens, stream)?.read());
+    let read = |(tokens, stream)| Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read());
     let of_texts: Vec<Result<OfText>> = texts.par_iter().map(Vec::as_slice).zip(&streams).map(read).collect();
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for (number, of_text) in of_texts.into_iter().enumerate() {
@@ -131,7 +131,7 @@ fn finite(stage: &Stage, tokens: &[u32], stream: &Tensor) -> Result<()> {
 }
 
 /// One text and where features of the earlier dictionary are active in it.
-struct Text<'a> {
+struct ActiveText<'a> {
     search: &'a EffectSearch<'a>,
     tokens: &'a [u32],
     /// `[pos, d_model]`, in the dtype of the dictionary.
@@ -141,7 +141,7 @@ struct Text<'a> {
     codes: Vec<(u32, usize, f32)>,
 }
 
-impl<'a> Text<'a> {
+impl<'a> ActiveText<'a> {
     fn of(search: &'a EffectSearch<'a>, tokens: &'a [u32], stream: &'a Tensor) -> Result<Self> {
         search.task.check()?;
         let sae = &search.from.sae;
