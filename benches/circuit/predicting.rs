@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use microtome::base::Task;
 use microtome::features::chance::together;
-use microtome::features::without::{Asked, logits};
+use microtome::features::without::{Ablation, logits};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::{Logits, Pass};
@@ -39,14 +39,14 @@ fn texts() -> Vec<Vec<u32>> {
 fn falls(model: &Model, sae: &Sae, texts: &[Vec<u32>], features: &[usize]) -> Vec<f64> {
     let (task, site) = (Task::default(), &sae.parts().about.sites[0]);
     let place = select(model.decoder.config(), site).unwrap()[0];
-    let of = |feature: usize| (0..texts.len()).map(move |row| Asked { row, feature, columns: vec![LENGTH - 1] });
-    let asked: Vec<Asked> = features.iter().flat_map(|feature| of(*feature)).collect();
-    let mut without = vec![0.0; asked.len()];
+    let of = |feature: usize| (0..texts.len()).map(move |row| Ablation { row, feature, columns: vec![LENGTH - 1] });
+    let ablations: Vec<Ablation> = features.iter().flat_map(|feature| of(*feature)).collect();
+    let mut without = vec![0.0; ablations.len()];
     let mut take = |number: usize, logits: &microtome::tensor::Tensor| {
         without[number] = together(logits, &TOKENS)?[0];
         Ok(())
     };
-    logits(model, (sae, place), (texts, &asked), &mut take, &task).unwrap();
+    logits(model, (sae, place), (texts, &ablations), &mut take, &task).unwrap();
     let pass = Pass { hooks: &mut NoHooks, past: None, logits: Logits::Last, task: &task };
     let clean = model.decoder.forward(&Batch::new(texts.to_vec()).unwrap(), pass).unwrap().unwrap();
     let clean: f64 = together(&clean, &TOKENS).unwrap().iter().sum();

@@ -10,7 +10,7 @@ use microtome::base::files::Files;
 use microtome::data::Text;
 use microtome::data::harvest::{Block, Harvest, Options, Streamed};
 use microtome::features::Survey;
-use microtome::features::survey::Kept;
+use microtome::features::survey::KeptPositions;
 use microtome::model::{Model, load};
 use microtome::sae::Sae;
 use microtome::script::Session;
@@ -56,8 +56,14 @@ fn model_and_text() -> (Model, Text) {
 }
 
 fn survey(model: &Model, sae: &Sae, text: &Text) {
-    let found =
-        Survey::of(model, std::slice::from_ref(sae), text, &Options::default(), Kept::default(), &Task::default());
+    let found = Survey::of(
+        model,
+        std::slice::from_ref(sae),
+        text,
+        &Options::default(),
+        KeptPositions::default(),
+        &Task::default(),
+    );
     assert!(found.unwrap().positions > TOKENS as u64 / 2);
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use microtome::base::Task;
 use microtome::base::task::human as human_time;
-use microtome::circuit::tree::{Depth, Effects, Options, Read, Stage, Way, causal_tree, effects};
+use microtome::circuit::tree::{Depth, Effects, Read, Stage, TreeOptions, Way, effects, from_survey};
 use microtome::circuit::{Graph, Node};
 use microtome::features::Survey;
-use microtome::features::survey::{Kept, Moment, Tally};
+use microtome::features::survey::{KeptPositions, Moment, Tally};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
 use microtome::model::run::Ask;
@@ -32,7 +32,7 @@ fn survey(model: &Model, saes: &[Sae]) -> Survey {
     let texts: Vec<Vec<u32>> = (0..TEXTS).map(|row| (0..LENGTH).map(|column| id(row, column)).collect()).collect();
     let stages: Vec<Stage> = saes.iter().map(|sae| Stage::new(model, sae).unwrap()).collect();
     let mut dictionaries = vec![vec![Tally::default(); FEATURES]; saes.len()];
-    let kept = Kept { top: CONTEXTS, ..Kept::default() };
+    let kept = KeptPositions { top: CONTEXTS, ..KeptPositions::default() };
     for (part, rows) in texts.chunks(AT_ONCE).enumerate() {
         let batch = Batch::new(rows.to_vec()).unwrap();
         let places = stages.iter().map(|stage| stage.place).collect();
@@ -84,9 +84,9 @@ pub fn rows(rows: &mut Rows) {
     };
     let (each, found) = (timed(|| drop(node()), RUNS), node());
 
-    let options = Options { depth: Depth::Paper, min_effect: 0.0, ..Options::default() };
+    let options = TreeOptions { depth: Depth::Paper, min_effect: 0.0, ..TreeOptions::default() };
     let begin = Instant::now();
-    let tree = causal_tree(&model, &saes, &survey, target, &options, &task).unwrap();
+    let tree = from_survey(&model, &saes, &survey, target, &options, &task).unwrap();
     let whole = begin.elapsed();
     let most = most_memory();
 

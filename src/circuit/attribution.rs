@@ -7,11 +7,16 @@
 
 use super::due::{Due, Part};
 use super::selection::{Selection, ranking};
-use super::tree::Stage;
-use crate::base::{Result, Task};
+use super::tree::{Stage, leading_to};
+use super::{CONTEXT, row_length};
+use crate::base::{Error, Result, Task};
+use crate::data::{Text, harvest};
 use crate::err;
-use crate::features::Survey;
+use crate::features::feature::check_feature;
 use crate::features::logits::written;
+use crate::features::survey::KeptPositions;
+use crate::features::tokens::token_ids;
+use crate::features::{Feature, Survey, TokenPattern};
 use crate::model::Model;
 use crate::model::decoder::Logits;
 use crate::model::run::Ask;
@@ -19,8 +24,20 @@ use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor, dtype, normalise};
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SelectOptions {
+        /// A text that tokens begin with, or their ids.
+        token: Option<Vec<TokenPattern>> = None => usually("those that the feature was selected for");
+        /// Tokens of the text.
+        tokens: usize = 50_000;
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("32");
+    }
+}
+
 /// The dictionaries whose features are ranked: all but the last, which is that of the target.
-pub fn before(saes: &[Sae]) -> Result<&[Sae]> {
+fn before(saes: &[Sae]) -> Result<&[Sae]> {
     match saes.split_last() {
         Some((_, before)) if !before.is_empty() => Ok(before),
         _ => Err(err!(Argument, "expected dictionaries of at least two sites, found {}", saes.len())
@@ -28,23 +45,42 @@ pub fn before(saes: &[Sae]) -> Result<&[Sae]> {
     }
 }
 
-/// The features of all dictionaries but the last, of which `target` is one, by their effects. `survey` is theirs of the
-/// text that the tokens are due in; dictionaries come in the order of the computation.
+/// The features of the dictionaries before that of a target, by their effects on the tokens in a text.
 pub fn select(
     model: &Model,
     saes: &[Sae],
-    survey: &Survey,
-    target: usize,
-    due: &Due,
+    target: &Feature,
+    text: &Text,
+    options: &SelectOptions,
     task: &Task,
 ) -> Result<Selection> {
+    let tokens = match (&options.token, &target.promotes) {
+        (Some(tokens), _) => token_ids(model, tokens)?,
+        (None, Some(promotes)) => promotes.to_vec(),
+        (None, None) => {
+            return Err(err!(Argument, "expected a feature that was selected for tokens, found one that was not")
+                .hint("name them: #{ token: \")\" }, or take a feature of `features::predicting`")
+                .about("f"));
+        }
+    };
+    let of_saes = |error: Error| error.about("saes");
+    let saes = leading_to(model, saes, &target.sae).map_err(of_saes)?;
+    let before = before(&saes).map_err(of_saes)?;
+    let (text, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let due = Due::of(model, &text, &tokens, context, task).map_err(|e| e.about("text"))?;
+    let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
+    let kept = KeptPositions { top: 1, some: 1, seed: 0 };
+    let survey = Survey::of(model, before, &text, &harvesting, kept, task)?;
+    ranked(model, &saes, &survey, target.index, &due, task).map_err(of_saes)
+}
+
+/// The features of all dictionaries but the last, of which `target` is one, by their effects. `survey` is theirs of the
+/// text that the tokens are due in; dictionaries come in the order of the computation.
+fn ranked(model: &Model, saes: &[Sae], survey: &Survey, target: usize, due: &Due, task: &Task) -> Result<Selection> {
     let stages = Stage::in_order(model, saes)?;
     let levels = before(saes)?.len();
     let (before, last) = (&stages[..levels], &stages[levels]);
-    if target >= last.sae.d_sae() {
-        let (place, count) = (last.place, last.sae.d_sae());
-        return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
-    }
+    check_feature(&last.sae, target)?;
     let positions = survey.positions.max(1) as f64;
     let means = survey.dictionaries.iter().take(before.len());
     let means: Vec<Vec<f32>> =
@@ -53,6 +89,7 @@ pub fn select(
     Ok(Selection {
         by: "attribution".into(),
         model: model.origin.clone(),
+        saes: saes.to_vec(),
         sites: stages.iter().map(|stage| stage.place.to_string()).collect(),
         target,
         tokens: due.tokens.clone(),
@@ -231,7 +268,7 @@ mod tests {
         let (model, saes, survey) = found();
         let task = Task::default();
         let rows: [&[u32]; 3] = [&[3, 0, 5, 6, 2, 1], &[7, 8, 2], &[1, 2, 4, 0, 9]];
-        let together = select(&model, &saes, &survey, 3, &due(&rows, &[0, 2]), &task).unwrap();
+        let together = ranked(&model, &saes, &survey, 3, &due(&rows, &[0, 2]), &task).unwrap();
         assert_eq!((together.ranking.len(), together.sites.len(), together.positions), (2 * FEATURES, 3, 5));
         // The same, row by row, without any padding: effects are sums over rows.
         let mut sums = vec![vec![0.0; FEATURES]; 2];
@@ -248,9 +285,9 @@ mod tests {
             let summed = sums[one.level][one.feature];
             assert!((one.score - summed).abs() < 1e-5 * (1.0 + summed.abs()), "{one:?} and {summed}");
         }
-        let error = select(&model, &saes[2..], &survey, 3, &due(&rows, &[0]), &task).unwrap_err();
+        let error = ranked(&model, &saes[2..], &survey, 3, &due(&rows, &[0]), &task).unwrap_err();
         assert_eq!(error.message, "expected dictionaries of at least two sites, found 1");
-        let error = select(&model, &saes, &survey, 99, &due(&rows, &[0]), &task).unwrap_err();
+        let error = ranked(&model, &saes, &survey, 99, &due(&rows, &[0]), &task).unwrap_err();
         assert_eq!(error.message, "expected a feature below 24 of resid_post.2, found 99");
     }
 }

@@ -1,10 +1,11 @@
 //! The positions of a text where some tokens are due: one of them comes next.
 
 use crate::base::{Result, Task};
-use crate::data::Text;
 use crate::data::pack::gathered;
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::features::chance::together;
+use crate::features::feature::tokenizer;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::tensor::Tensor;
@@ -44,14 +45,10 @@ pub struct Part {
 impl Due {
     /// All of a text, in rows of `context` tokens.
     pub fn of(model: &Model, text: &Text, tokens: &[u32], context: usize, task: &Task) -> Result<Self> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-            err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
+        let context = harvest::context(model.decoder.config(), Some(context)).map_err(|e| e.about("context"))?;
+        let kept = gathered(text, tokenizer(model)?, context, None, task, |row| {
+            Ok((row.ids.len(), Row::of(row.ids, tokens)))
         })?;
-        let most = model.decoder.config().context;
-        if context > most {
-            return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}"));
-        }
-        let kept = gathered(text, tokenizer, context, None, task, |row| Ok((row.ids.len(), Row::of(row.ids, tokens))))?;
         let read = kept.iter().map(|(length, _)| length).sum();
         let rows: Vec<Row> = kept.into_iter().filter_map(|(_, row)| row).collect();
         Self::sorted(rows, tokens, read).ok_or_else(|| {

@@ -140,7 +140,7 @@ impl Graph {
     }
 }
 
-/// As it stands within quotes of a dot file; control characters and marks of the writing direction as their codes.
+/// A text inside the quotes of a dot file; control characters and marks of the writing direction as their codes.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -3,7 +3,7 @@
 use crate::base::Task;
 use crate::data::{Text, harvest, text};
 use crate::features::Survey;
-use crate::features::survey::Kept;
+use crate::features::survey::KeptPositions;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::samples::{config, decoder};
@@ -38,7 +38,7 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
     let of = |layer: usize| dictionary(d, FEATURES, Activation::TopK(6), &format!("resid_post.{layer}"));
     let saes: Vec<Sae> = (0..3).map(of).collect();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
-    let kept = Kept { top: 4, some: 4, seed: 0 };
+    let kept = KeptPositions { top: 4, some: 4, seed: 0 };
     let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
     (model, saes, survey)
 }

@@ -1,7 +1,9 @@
 //! Features ranked by a score: the result of methods that score features one by one, without edges.
 
+use super::dictionaries::Circuit;
 use super::graph::{Graph, Node};
 use crate::base::Cell;
+use crate::sae::Sae;
 
 /// A feature by its level, its index there, and its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,13 +14,14 @@ pub struct Scored {
 }
 
 /// All features of the dictionaries before that of a target, sorted by a score.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Selection {
     /// What the score is, in a word.
     pub by: String,
     /// The model's name.
     pub model: String,
-    /// The sites of the dictionaries, in the order of the computation; that of the target is the last.
+    /// The dictionaries in the order of the computation, that of the target last, and their sites.
+    pub saes: Vec<Sae>,
     pub sites: Vec<String>,
     /// A feature of the last dictionary.
     pub target: usize,
@@ -55,6 +58,12 @@ impl Selection {
             }
         }
         levels
+    }
+
+    /// The same graph as [`Selection::graph`], with its dictionaries.
+    pub fn circuit(&self, count: usize) -> Circuit {
+        let (saes, promotes) = (self.saes.clone(), Some(self.tokens.as_slice().into()));
+        Circuit { saes, promotes, ..Circuit::without_dictionaries(self.graph(count)) }
     }
 
     /// The first features as the nodes of a graph without edges, after the target, which is its first node.
@@ -98,6 +107,7 @@ mod tests {
         Selection {
             by: "attribution".into(),
             model: "tiny".into(),
+            saes: Vec::new(),
             sites: ["resid_post.0", "resid_post.1", "resid_post.2"].map(String::from).to_vec(),
             target: 4,
             tokens: vec![1],

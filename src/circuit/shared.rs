@@ -3,21 +3,22 @@
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
-use crate::features::Readings;
+use crate::features::{FeatureList, TextCodes};
 use crate::model::Model;
-use crate::sae::Sae;
 use crate::tensor::normalise::cosine;
 use crate::tensor::{DType, Tensor};
 
-use super::graph::{Graph, Node};
+use super::dictionaries::Circuit;
+use super::graph::Graph;
 
 pub use crate::sae::metrics::SAME;
 
-/// A graph with the dictionaries of its sites.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'a> {
-    pub graph: &'a Graph,
-    pub saes: &'a [Sae],
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SharedOptions {
+        /// Tokens of the text.
+        tokens: usize = 20_000;
+    }
 }
 
 /// A node of one graph, and the most similar node of the other one at the same site.
@@ -39,18 +40,27 @@ impl Match {
 }
 
 /// The best match of each node of `a` that has a node of `b` at its site: the one with the largest sum of both measures.
-pub fn matches(model: &Model, a: Found, b: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Match>> {
-    let read = |found| read(model, found, text, tokens, task);
+pub fn matches(
+    model: &Model,
+    a: &Circuit,
+    b: &Circuit,
+    text: &Text,
+    options: &SharedOptions,
+    task: &Task,
+) -> Result<Vec<Match>> {
+    b.dictionaries().map_err(|e| e.about("other"))?;
+    let read = |circuit| read(model, circuit, text, options, task);
     matched((a, &read(a)?), (b, &read(b)?))
 }
 
 /// The codes of all nodes over a text.
-fn read(model: &Model, found: Found, text: &Text, tokens: usize, task: &Task) -> Result<Vec<Vec<f32>>> {
-    Ok(Readings::of(model, found.saes, &named(found)?, text, (Some(tokens), None), task)?.codes)
+fn read(model: &Model, circuit: &Circuit, text: &Text, options: &SharedOptions, task: &Task) -> Result<Vec<Vec<f32>>> {
+    let list = FeatureList::of(&circuit.features()?);
+    Ok(TextCodes::of(model, &list.saes, &list.features, text, (Some(options.tokens), None), task)?.codes)
 }
 
-/// The same of graphs whose codes over one text are known.
-fn matched((a, of_a): (Found, &[Vec<f32>]), (b, of_b): (Found, &[Vec<f32>])) -> Result<Vec<Match>> {
+/// The same for circuits whose codes over one text are known.
+fn matched((a, of_a): (&Circuit, &[Vec<f32>]), (b, of_b): (&Circuit, &[Vec<f32>])) -> Result<Vec<Match>> {
     let mut found = Vec::new();
     for (node, at) in a.graph.nodes.iter().enumerate() {
         let mut best: Option<Match> = None;
@@ -74,17 +84,8 @@ fn matched((a, of_a): (Found, &[Vec<f32>]), (b, of_b): (Found, &[Vec<f32>])) -> 
     Ok(found)
 }
 
-/// The features of a graph, each by the number of its dictionary.
-fn named(found: Found) -> Result<Vec<(usize, usize)>> {
-    let of_node = |node: &Node| match found.saes.get(node.level) {
-        Some(_) => Ok((node.level, node.feature)),
-        None => Err(err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)),
-    };
-    found.graph.nodes.iter().map(of_node).collect()
-}
-
-fn direction(found: Found, node: usize) -> Result<Tensor> {
-    let at = found.graph.nodes.get(node).and_then(|node| Some((found.saes.get(node.level)?, node.feature)));
+fn direction(circuit: &Circuit, node: usize) -> Result<Tensor> {
+    let at = circuit.graph.nodes.get(node).and_then(|node| Some((circuit.saes.get(node.level)?, node.feature)));
     let (sae, feature) = at.ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
     Ok(sae.directions().get(feature)?.to_dtype(DType::F64)?)
 }
@@ -125,19 +126,23 @@ pub fn table(a: &Graph, b: &Graph, found: &[Match]) -> Table {
     }
 }
 
-/// Of every two of some graphs, how many features of the first are found again in the second.
-pub fn stability(model: &Model, all: &[Found], text: &Text, tokens: usize, task: &Task) -> Result<Table> {
+/// Of every two of some circuits, how many features of the first are found again in the second.
+pub fn stability(model: &Model, all: &[&Circuit], text: &Text, options: &SharedOptions, task: &Task) -> Result<Table> {
+    if all.len() < 2 {
+        return Err(err!(Argument, "expected at least two trees to compare, found {}", all.len()).about("trees"));
+    }
+    all.iter().try_for_each(|circuit| circuit.dictionaries().map(drop)).map_err(|e| e.about("trees"))?;
     let bar = task.begin("reading for circuits", Some(all.len() as u64));
     let mut codes = Vec::new();
-    for found in all {
-        codes.push(read(model, *found, text, tokens, task)?);
+    for circuit in all {
+        codes.push(read(model, circuit, text, options, task)?);
         bar.advance(1);
     }
     let mut rows = Vec::new();
     for (i, (a, of_a)) in all.iter().zip(&codes).enumerate() {
         for (j, (b, of_b)) in all.iter().zip(&codes).enumerate().filter(|(j, _)| *j != i) {
             task.check()?;
-            let shared = matched((*a, of_a), (*b, of_b))?.iter().filter(|found| found.is_shared()).count();
+            let shared = matched((a, of_a), (b, of_b))?.iter().filter(|found| found.is_shared()).count();
             let nodes = a.graph.nodes.len();
             let share = if nodes == 0 { Cell::Missing } else { (shared as f64 / nodes as f64).into() };
             rows.push(vec![i.into(), j.into(), nodes.into(), shared.into(), share]);

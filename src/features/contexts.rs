@@ -20,12 +20,6 @@ pub struct Window {
     pub after: usize,
 }
 
-impl Default for Window {
-    fn default() -> Self {
-        Self { before: 24, after: 8 }
-    }
-}
-
 /// A position and the tokens around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
@@ -128,7 +122,7 @@ pub fn code_of((features, codes): (&[u32], &[f32]), feature: usize) -> f32 {
     at.and_then(|at| codes.get(at).copied()).unwrap_or_default()
 }
 
-/// A feature's codes at the tokens of one text, read in pieces of the model's context.
+/// A feature's codes at the tokens of one text, which is split into rows of the model's context.
 pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
     if ids.is_empty() {
         return Err(err!(Argument, "expected a text of at least one token, found none"));
@@ -144,7 +138,7 @@ pub fn on(model: &Model, (sae, place): (&Sae, Place), feature: usize, ids: &[u32
     Ok(found)
 }
 
-/// Tokens and codes as text to look at.
+/// Tokens and codes as heat text.
 pub fn heat(model: &Model, title: String, ids: &[u32], codes: &[f32]) -> HeatText {
     HeatText {
         title,
@@ -154,13 +148,13 @@ pub fn heat(model: &Model, title: String, ids: &[u32], codes: &[f32]) -> HeatTex
     }
 }
 
-/// A token as people read it; its number, where the model has no text for it.
+/// The text of a token; its id, where the model has no tokenizer.
 pub fn name(model: &Model, id: u32) -> String {
     let text = model.tokenizer.as_ref().and_then(|tokenizer| tokenizer.text_of(id).ok());
     text.unwrap_or_else(|| format!(" {id}"))
 }
 
-/// The same in quotation marks, with what cannot be seen spelled out, as tables of cards have it.
+/// The same in quotation marks, with control characters escaped, for the tables of cards.
 pub fn quoted(model: &Model, id: u32) -> String {
     format!("{:?}", name(model, id))
 }

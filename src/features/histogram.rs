@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::contexts;
-use super::readings::Readings;
 use super::survey::{Moment, Sizes, class};
+use super::text_codes::TextCodes;
 use crate::base::results::Histogram;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
@@ -13,6 +13,26 @@ use crate::model::Model;
 use crate::model::labels::{Column, Values};
 use crate::sae::Sae;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct CountOptions {
+        /// What classifies positions.
+        by: String = "token".into();
+        /// Classes shown; the others are added up.
+        rows: usize = 20;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HistogramOptions {
+        /// What classifies positions: "code", "token", "position", or the name of a label.
+        by: String = "code".into();
+        /// Classes shown.
+        bars: usize = 20;
+    }
+}
+
 /// What classifies positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
@@ -20,6 +40,17 @@ pub enum By {
     Position,
     /// A label of the text, by its name.
     Label(String),
+}
+
+impl By {
+    /// By its name in scripts: "token", "position", or that of a label.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "token" => Self::Token,
+            "position" => Self::Position,
+            label => Self::Label(label.into()),
+        }
+    }
 }
 
 /// The counts of a class of positions.
@@ -70,10 +101,10 @@ pub fn counted(
 ) -> Result<Vec<(String, Count)>> {
     // A wrong name is refused before the model runs.
     let column = match by {
-        By::Label(name) => Some(pack::column(&text.labelled(), name, task)?),
+        By::Label(name) => Some(pack::column(&text.labelled(), name, task).map_err(|e| e.about("by"))?),
         By::Token | By::Position => None,
     };
-    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
+    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let keys: Vec<u32> = match by {
         By::Label(name) => read.label(name).unwrap_or_default().to_vec(),
         By::Position => columns(&read.starts).map(|column| class(column as u32) as u32).collect(),
@@ -97,7 +128,7 @@ pub fn counted(
 
 /// The histogram of nonzero codes.
 pub fn sizes(model: &Model, (sae, feature): (&Sae, usize), text: &Text, task: &Task) -> Result<Histogram> {
-    let read = Readings::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
+    let read = TextCodes::of(model, std::slice::from_ref(sae), &[(0, feature)], text, (None, None), task)?;
     let mut sizes = Sizes::default();
     for code in read.codes.iter().flatten().filter(|code| **code != 0.0) {
         sizes.take(Moment { row: 0, column: 0, code: *code }, 0);
@@ -154,7 +185,7 @@ mod tests {
     use super::*;
     use crate::data::text::TextOptions;
     use crate::features::samples::{dictionary, model, text};
-    use crate::features::survey::{Kept, Survey};
+    use crate::features::survey::{KeptPositions, Survey};
 
     #[test]
     fn every_way_of_counting_counts_the_same_codes() {
@@ -162,7 +193,8 @@ mod tests {
         let text = text(60, TextOptions { labels: true, ..TextOptions::default() });
         let task = Task::default();
         let survey =
-            Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &task).unwrap();
+            Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), KeptPositions::default(), &task)
+                .unwrap();
         for feature in [0, 5, 23] {
             let tally = &survey.dictionaries[0][feature];
             for by in [By::Token, By::Position, By::Label("depth".into()), By::Label("bracket".into())] {

@@ -2,27 +2,33 @@
 
 use rayon::prelude::*;
 
-use super::Readings;
 use super::facts::{Fact, of_labels};
+use super::feature::FeatureList;
+use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::bootstrap::intervals;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use crate::sae::Sae;
 
 /// A label is left out if fewer tokens have it, or fewer do not.
 const FEWEST: u64 = 10;
 
-/// The minimum AUROC of a label that a feature stands for.
-const STANDS_FOR: f64 = 0.8;
-
 /// The seed of the bootstrap.
 const SEED: u64 = 0;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct LabelOptions {
+        /// Labels listed for each feature.
+        count: usize = 5;
+        with text: FeatureTextOptions;
+    }
+}
+
 /// How well a feature's code separates one label.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct Separation {
     pub label: String,
     /// The probability that the code is larger at a token drawn from those that have the label than at one drawn from
     /// the others, ties counted half: 1 where every one is larger, 0.5 by chance.
@@ -38,55 +44,48 @@ pub struct Told {
     pub rows: usize,
 }
 
-/// How well features tell the labels of a text: for each feature, named by which of `saes` it is of and its index there,
-/// all labels that occur, those with the largest correlation first. `read` says of how many tokens, in rows of how many.
+/// How well features separate the labels of a text: for each feature all labels that occur, those with the largest
+/// correlation first.
 pub fn aurocs(
     model: &Model,
-    saes: &[Sae],
-    features: &[(usize, usize)],
+    list: &FeatureList,
     text: &Text,
-    read: (Option<usize>, Option<usize>),
+    options: &FeatureTextOptions,
     task: &Task,
-) -> Result<Vec<Vec<Told>>> {
-    told(&Readings::of(model, saes, features, text, read, task)?, task)
+) -> Result<Vec<Vec<Separation>>> {
+    let read = TextCodes::of(model, &list.saes, &list.features, text, options.limits(), task)?;
+    separations(&read, task).map_err(|e| e.about("text"))
 }
 
 /// The same of a text that has been read.
-pub fn told(readings: &Readings, task: &Task) -> Result<Vec<Vec<Told>>> {
+fn separations(read: &TextCodes, task: &Task) -> Result<Vec<Vec<Separation>>> {
     let count = |fact: &[bool]| fact.iter().filter(|holds| **holds).count() as u64;
-    let tokens = readings.len() as u64;
-    let facts = of_labels(readings).into_iter().map(|fact| (count(&fact.holds), fact));
+    let tokens = read.len() as u64;
+    let facts = of_labels(read).into_iter().map(|fact| (count(&fact.holds), fact));
     let occurs = |(positives, _): &(u64, _)| *positives >= FEWEST && tokens - *positives >= FEWEST;
     let facts: Vec<Fact> = facts.filter(occurs).map(|(_, fact)| fact).collect();
     if facts.is_empty() {
         return Err(err!(Argument, "expected a label on at least {FEWEST} of the text's {tokens} tokens, found none")
             .hint("read more text"));
     }
-    let rows = Rows::of(&readings.starts, &facts);
+    let rows = RowCounts::of(&read.starts, &facts);
     let of_feature = |codes: &Vec<f32>| {
         task.check()?;
-        Ok(Ordered::new(codes, &rows, &facts).told())
+        Ok(Ordered::new(codes, &rows, &facts).separations())
     };
-    readings.codes.par_iter().map(of_feature).collect()
+    read.codes.par_iter().map(of_feature).collect()
 }
 
-/// The label that a feature stands for: of those that it separates significantly, the one with the largest correlation.
-pub fn stands_for(told: &[Told]) -> Option<&Told> {
-    let is_sure = |told: &Told| told.interval.is_some_and(|interval| interval[0] >= STANDS_FOR);
-    let tells = told.iter().filter(|told| is_sure(told) && told.correlation > 0.0);
-    tells.max_by(|a, b| a.correlation.total_cmp(&b.correlation))
-}
-
-/// The `most` labels with the largest correlation of each feature, whose names go with them.
-pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
+/// The `most` labels with the largest correlation, feature by feature.
+pub fn table(names: &[String], found: &[Vec<Separation>], most: usize) -> Table {
     let columns = ["feature", "label", "AUROC", "from", "to", "correlation", "tokens with it", "rows with it"];
-    let rows = names.iter().zip(told).flat_map(|(name, told)| {
-        told.iter().take(most).map(|told| {
-            let [from, to] = told.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
-            let (auroc, correlation) = (Cell::Float(told.auroc), Cell::Float(told.correlation));
-            let counts = [Cell::Int(told.positives as i64), told.rows.into()];
+    let rows = names.iter().zip(found).flat_map(|(name, found)| {
+        found.iter().take(most).map(|one| {
+            let [from, to] = one.interval.map_or([Cell::Missing, Cell::Missing], |ends| ends.map(Cell::Float));
+            let (auroc, correlation) = (Cell::Float(one.auroc), Cell::Float(one.correlation));
+            let counts = [Cell::Int(one.positives as i64), one.rows.into()];
             let [tokens, rows] = counts;
-            vec![name.as_str().into(), told.label.as_str().into(), auroc, from, to, correlation, tokens, rows]
+            vec![name.as_str().into(), one.label.as_str().into(), auroc, from, to, correlation, tokens, rows]
         })
     });
     Table {
@@ -97,7 +96,7 @@ pub fn table(names: &[String], told: &[Vec<Told>], most: usize) -> Table {
 }
 
 /// The rows of a text, and how often each of them has each label.
-struct Rows {
+struct RowCounts {
     /// Of each token, which row it is in.
     of_token: Vec<usize>,
     lengths: Vec<f64>,
@@ -105,7 +104,7 @@ struct Rows {
     labels: Vec<Vec<(usize, f64)>>,
 }
 
-impl Rows {
+impl RowCounts {
     fn of(starts: &[usize], facts: &[Fact]) -> Self {
         let ranges = || starts.array_windows().map(|[from, to]| *from..*to);
         let count = |holds: &[bool]| holds.iter().filter(|holds| **holds).count() as f64;
@@ -129,7 +128,7 @@ impl Rows {
 
 /// The codes of a feature, sorted; zeros are counted and not stored.
 struct Ordered<'a> {
-    rows: &'a Rows,
+    rows: &'a RowCounts,
     facts: &'a [Fact],
     /// Tokens below 0 and above it, each in the order of their codes.
     below: Vec<Active>,
@@ -144,7 +143,7 @@ struct Active {
 }
 
 impl<'a> Ordered<'a> {
-    fn new(codes: &[f32], rows: &'a Rows, facts: &'a [Fact]) -> Self {
+    fn new(codes: &[f32], rows: &'a RowCounts, facts: &'a [Fact]) -> Self {
         let labels = |token: usize| (0..facts.len()).filter(|fact| facts[*fact].holds[token]).collect();
         let sorted = |is_meant: &dyn Fn(f32) -> bool| {
             let all = codes.iter().enumerate().filter(|(_, code)| is_meant(**code));
@@ -157,7 +156,7 @@ impl<'a> Ordered<'a> {
     }
 
     /// How well each label is separated, that with the largest correlation first.
-    fn told(&self) -> Vec<Told> {
+    fn separations(&self) -> Vec<Separation> {
         let rows = self.rows.lengths.len();
         let whole = self.aurocs(&vec![1.0; rows]);
         let intervals = intervals(rows, SEED, self.facts.len(), |drawn| {
@@ -165,10 +164,10 @@ impl<'a> Ordered<'a> {
             drawn.iter().for_each(|row| weights[*row] += 1.0);
             self.aurocs(&weights)
         });
-        let told = |(number, fact): (usize, &Fact)| {
+        let separation = |(number, fact): (usize, &Fact)| {
             let with_it = &self.rows.labels[number];
             let positives: f64 = with_it.iter().map(|(_, count)| count).sum();
-            Told {
+            Separation {
                 label: fact.text.clone(),
                 auroc: whole[number],
                 interval: intervals[number],
@@ -177,13 +176,13 @@ impl<'a> Ordered<'a> {
                 rows: with_it.len(),
             }
         };
-        let mut found: Vec<Told> = self.facts.iter().enumerate().map(told).collect();
+        let mut found: Vec<Separation> = self.facts.iter().enumerate().map(separation).collect();
         found.sort_by(|a, b| b.correlation.total_cmp(&a.correlation));
         found
     }
 
     /// Of each label U / (positives * negatives), where U counts the pairs of a token with the label and one without of
-    /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows count so many times. U is the
+    /// which the former has the larger code, equal ones half (Mann & Whitney 1947), and rows are weighted. U is the
     /// sum of the ranks of the positives, the middle one where codes are equal, less that of their pairs with each other:
     /// positives^2 / 2. NaN where all tokens have the label, or none.
     fn aurocs(&self, weights: &[f64]) -> Vec<f64> {
@@ -240,30 +239,30 @@ mod tests {
     use proptest::prelude::*;
 
     /// How well a feature separates one label, in rows of this many tokens.
-    fn told_of(codes: &[f32], holds: &[bool], row: usize) -> Told {
+    fn separation_of(codes: &[f32], holds: &[bool], row: usize) -> Separation {
         let starts: Vec<usize> = (0..=codes.len() / row).map(|i| i * row).collect();
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];
-        Ordered::new(codes, &Rows::of(&starts, &facts), &facts).told().remove(0)
+        Ordered::new(codes, &RowCounts::of(&starts, &facts), &facts).separations().remove(0)
     }
 
     fn auroc(codes: &[f32], holds: &[bool]) -> f64 {
-        told_of(codes, holds, codes.len()).auroc
+        separation_of(codes, holds, codes.len()).auroc
     }
 
     #[test]
     fn the_label_itself_has_1_and_its_opposite_0() {
         let holds: Vec<bool> = (0..50).map(|i| i % 7 == 2).collect();
         let code = |is_opposite: bool| holds.iter().map(move |holds| if *holds != is_opposite { 2.5 } else { 0.0 });
-        let found = told_of(&code(false).collect::<Vec<f32>>(), &holds, 10);
+        let found = separation_of(&code(false).collect::<Vec<f32>>(), &holds, 10);
         assert_eq!((found.auroc, found.interval, found.positives, found.rows), (1.0, Some([1.0, 1.0]), 7, 5));
         assert!((found.correlation - 1.0).abs() < 1e-12);
         assert_eq!(auroc(&code(true).collect::<Vec<f32>>(), &holds), 0.0);
         assert_eq!(auroc(&[0.0; 50], &holds), 0.5);
         assert_eq!(auroc(&[3.0; 50], &holds), 0.5);
         // Of one row nothing can be drawn again, and of a label in one of many rows most draws have none.
-        assert_eq!(told_of(&[3.0; 50], &holds, 50).interval, None);
+        assert_eq!(separation_of(&[3.0; 50], &holds, 50).interval, None);
         let once: Vec<bool> = (0..50).map(|i| i == 3).collect();
-        assert_eq!(told_of(&[3.0; 50], &once, 10).interval, None);
+        assert_eq!(separation_of(&[3.0; 50], &once, 10).interval, None);
     }
 
     #[test]
@@ -271,15 +270,15 @@ mod tests {
         let code = |i: u64| (i * 2_654_435_761 % 9_973) as f32 - 5_000.0;
         let single: Vec<f32> = (0..10_000).map(code).collect();
         let holds: Vec<bool> = (0..10_000).map(|i| i % 11 == 3).collect();
-        let found = told_of(&single, &holds, 10);
-        let width = |told: &Told| told.interval.map(|[from, to]| to - from).unwrap();
+        let found = separation_of(&single, &holds, 10);
+        let width = |one: &Separation| one.interval.map(|[from, to]| to - from).unwrap();
         assert!(found.interval.is_some_and(|[from, to]| from < 0.5 && 0.5 < to), "{found:?}");
         // For independent tokens it is that of Hanley & McNeil 1982, equation 2: 2 * 1.96 * .0101 at 909 and 9,091.
         assert!((width(&found) - 0.0396).abs() < 0.006, "{found:?}");
         // A hundred rows, the tokens of each alike: as if there were a hundredth of them.
         let alike: Vec<f32> = (0..10_000).map(|i| code(i / 100)).collect();
         let in_rows: Vec<bool> = (0..10_000).map(|i| i / 100 % 11 == 3).collect();
-        assert!(width(&told_of(&alike, &in_rows, 100)) > 5.0 * width(&found));
+        assert!(width(&separation_of(&alike, &in_rows, 100)) > 5.0 * width(&found));
     }
 
     #[test]
@@ -287,7 +286,7 @@ mod tests {
         let codes = [0.5, 0.0, 2.0, 1.0, 0.0, -1.0];
         let holds = [true, false, false, true, false, true];
         let facts = [Fact::new("a label", Role::What, holds.to_vec())];
-        let rows = Rows::of(&[0, 2, 4, 6], &facts);
+        let rows = RowCounts::of(&[0, 2, 4, 6], &facts);
         let found = Ordered::new(&codes, &rows, &facts).aurocs(&[2.0, 0.0, 1.0]);
         let again: Vec<usize> = vec![0, 1, 0, 1, 4, 5];
         let of = |at: &usize| (codes[*at], holds[*at]);
@@ -296,25 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_stands_for_the_label_that_it_is_about() {
-        // Tokens in brackets, a tenth of them acronyms: a feature of all brackets tells both.
-        let label = |label: &str, correlation, auroc, interval| Told {
-            label: label.into(),
-            auroc,
-            interval,
-            correlation,
-            positives: 10,
-            rows: 5,
-        };
-        let told = [
-            label("inside", 0.9, 1.0, Some([1.0, 1.0])),
-            label("acronym", 0.3, 0.97, Some([0.95, 0.99])),
-            label("topic", 0.95, 0.81, Some([0.4, 1.0])),
-            label("once", 0.99, 1.0, None),
-        ];
-        assert_eq!(stands_for(&told).unwrap().label, "inside");
-        assert_eq!(stands_for(&told[2..]), None);
-        let row = table(&["f".into()], &[told.to_vec()], 9).rows.pop().unwrap();
+    fn a_label_without_an_interval_has_empty_ends_in_the_table() {
+        let once =
+            Separation { label: "once".into(), auroc: 1.0, interval: None, correlation: 0.99, positives: 10, rows: 5 };
+        let row = table(&["f".into()], &[vec![once]], 9).rows.pop().unwrap();
         assert_eq!(row[2..5], [Cell::Float(1.0), Cell::Missing, Cell::Missing]);
     }
 

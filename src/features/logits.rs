@@ -1,7 +1,10 @@
 //! The effects of a feature on the logits: directly through the unembedding, and by ablation.
 
-use super::without::{self, Asked};
+use super::feature::place;
+use super::survey::{KeptPositions, Survey};
+use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -76,6 +79,19 @@ fn behind_norm(model: &Model, directions: &Tensor) -> Result<Tensor> {
     Ok(read)
 }
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct LogitsOptions {
+        /// Tokens of each kind.
+        rows: usize = 10;
+        /// With a text, number of its strongest positions.
+        positions: Option<usize> = None => usually("16").at_least(1.0);
+    }
+}
+
+/// The number of positions for an ablation in a text.
+const POSITIONS: usize = 16;
+
 /// The effect of a feature's ablation on a token: means over positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
@@ -85,6 +101,28 @@ pub struct Change {
     pub without: f64,
     /// log P without the feature - log P with it.
     pub change: f64,
+}
+
+/// The effect of a feature's ablation at its strongest positions in a text, and the number of these.
+pub fn without(
+    model: &Model,
+    (sae, feature): (&Sae, usize),
+    text: &Text,
+    options: &LogitsOptions,
+    task: &Task,
+) -> Result<(Vec<Change>, usize)> {
+    let place = place(model, sae)?;
+    let kept = KeptPositions { top: options.positions.unwrap_or(POSITIONS), some: 0, seed: 0 };
+    let survey = Survey::of(model, std::slice::from_ref(sae), text, &Default::default(), kept, task)?;
+    let tally = survey.dictionaries.first().and_then(|tallies| tallies.get(feature));
+    let texts: Vec<Vec<u32>> = tally.into_iter().flat_map(|tally| &tally.top).map(|at| survey.up_to(at)).collect();
+    if texts.is_empty() {
+        return Err(err!(Argument, "feature {feature} of {place} is active nowhere in {}", text.name())
+            .hint("read more text")
+            .about("text"));
+    }
+    let count = texts.len();
+    Ok((ablated(model, (sae, place), feature, texts, task)?, count))
 }
 
 /// The model's predictions after some texts when a feature is zero-ablated at all of their positions, the
@@ -105,14 +143,14 @@ pub fn ablated(
     }
     let count = texts.len() as f64;
     let ends = texts.iter().enumerate();
-    let asked: Vec<Asked> =
-        ends.map(|(row, text)| Asked { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
+    let ablations: Vec<Ablation> =
+        ends.map(|(row, text)| Ablation { row, feature, columns: vec![text.len().saturating_sub(1)] }).collect();
     let mut without = vec![Vec::new(); texts.len()];
     let mut take = |number: usize, logits: &Tensor| {
         without[number] = logs(logits)?.squeeze(0)?.to_vec1()?;
         Ok(())
     };
-    without::logits(model, (sae, place), (&texts, &asked), &mut take, task)?;
+    without::logits(model, (sae, place), (&texts, &ablations), &mut take, task)?;
     let with = last(model, texts, task)?;
     let sums = |rows: &[Vec<f64>], of: fn(f64) -> f64| -> Vec<f64> {
         let vocab = rows.first().map_or(0, Vec::len);

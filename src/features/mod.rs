@@ -5,18 +5,24 @@ pub mod chance;
 pub mod contexts;
 pub mod describe;
 pub mod facts;
+pub mod feature;
 pub mod histogram;
 pub mod labels;
 pub mod logits;
 pub mod near;
+pub mod overview;
 pub mod predicting;
-pub mod readings;
 pub mod survey;
+pub mod text_codes;
+pub mod tokens;
 pub mod without;
 
 #[cfg(test)]
 mod samples;
 
 pub use card::FeatureCard;
-pub use readings::Readings;
+pub use feature::{Feature, FeatureList};
+pub use overview::Overview;
 pub use survey::{Moment, Survey, Tally};
+pub use text_codes::TextCodes;
+pub use tokens::TokenPattern;

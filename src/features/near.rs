@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::contexts::code_of;
-use super::survey::site;
+use super::feature::site;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
@@ -12,6 +12,14 @@ use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Tensor};
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NearOptions {
+        /// Number of features.
+        rows: usize = 10;
+    }
+}
 
 /// The features of a dictionary whose directions have the largest cosine with that of a feature, without itself. A
 /// direction of norm 0 has a cosine of 0 with all.
@@ -46,7 +54,7 @@ fn unit(rows: &Tensor) -> Result<Tensor> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Together {
     pub feature: usize,
-    /// At how many positions both are active, and at how many it is.
+    /// The number of positions at which both are active, and at which it is.
     pub both: u64,
     pub fired: u64,
     /// The correlation of being active, 1 or 0, over all positions:
@@ -55,8 +63,8 @@ pub struct Together {
 }
 
 /// The features of a dictionary, its own or another one, that are active most where a feature is, by the correlation of
-/// being active: counted exactly in one pass over a text. With it come how many positions there are, and at how many of
-/// them the feature itself is active.
+/// being active, counted exactly in one pass over a text; the number of positions; and the number of them at which the
+/// feature itself is active.
 pub fn by_activity(
     model: &Model,
     (sae, feature): (&Sae, usize),
@@ -96,7 +104,7 @@ pub fn by_activity(
     Ok((found, counts.positions, counts.active))
 }
 
-/// How often a feature is active, and others together with it.
+/// Counts of a feature's activations, and of others together with it.
 struct Counts {
     both: Vec<u64>,
     fired: Vec<u64>,
@@ -127,7 +135,7 @@ impl Counts {
         let of = |(feature, (both, fired)): (usize, (&u64, &u64))| {
             let b = *fired as f64;
             let spread = (a * (n - a) * b * (n - b)).sqrt();
-            // A feature that is active everywhere goes with none.
+            // A feature that is active everywhere is correlated with none.
             let correlation = if spread > 0.0 { (n * *both as f64 - a * b) / spread } else { 0.0 };
             Together { feature, both: *both, fired: *fired, correlation }
         };
@@ -139,9 +147,9 @@ impl Counts {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Companion {
     pub feature: usize,
-    /// At what share of the other's positions it is active.
+    /// The share of the other's positions at which it is active.
     pub share: f64,
-    /// At what share of all positions it is.
+    /// The share of all positions at which it is.
     pub density: f64,
 }
 
@@ -170,7 +178,7 @@ pub fn directions(title: &str, found: &[(usize, f64)]) -> Table {
     Table { title: title.into(), columns: ["feature", "cosine"].map(String::from).to_vec(), rows: rows.collect() }
 }
 
-/// Features with how often they are active together with one as a table.
+/// Features that are active together with one as a table.
 pub fn activities(title: &str, found: &[Together]) -> Table {
     let count = |count: u64| Cell::Int(count as i64);
     let rows = found.iter().map(|t| vec![t.feature.into(), count(t.both), count(t.fired), t.correlation.into()]);
@@ -178,7 +186,7 @@ pub fn activities(title: &str, found: &[Together]) -> Table {
     Table { title: title.into(), columns: columns.map(String::from).to_vec(), rows: rows.collect() }
 }
 
-/// Companions as a table.
+/// Co-active features as a table.
 pub fn companions(title: &str, found: &[Companion]) -> Table {
     let columns = ["feature", "active at this one's positions", "at all positions"];
     let rows = found.iter().map(|c| vec![c.feature.into(), c.share.into(), c.density.into()]);
@@ -190,14 +198,14 @@ mod tests {
     use super::*;
     use crate::data::text;
     use crate::features::samples::{self, dictionary, model, with_directions};
-    use crate::features::survey::{Kept, Survey};
+    use crate::features::survey::{KeptPositions, Survey};
 
     #[test]
     fn activity_together_is_what_the_codes_of_both_say() {
         let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
         let (model, task) = (model(), Task::default());
         let text = samples::text(60, text::TextOptions::default());
-        let kept = Kept { top: 10_000, some: 0, seed: 0 };
+        let kept = KeptPositions { top: 10_000, some: 0, seed: 0 };
         let survey = Survey::of(&model, &saes, &text, &HarvestOptions::default(), kept, &task).unwrap();
         let at = |number: usize, feature: usize| -> Vec<(u32, u32)> {
             survey.dictionaries[number][feature].top.iter().map(|moment| (moment.row, moment.column)).collect()

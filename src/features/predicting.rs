@@ -1,18 +1,24 @@
 //! Which features of a dictionary promote tokens: by direction, by ablation, and by correlation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::chance::together;
+use super::feature::{Feature, place, tokenizer};
 use super::logits::direct;
-use super::readings::finite;
-use super::survey::{Kept, Moment, Tally, site};
-use super::without::{self, Asked};
+use super::survey::{KeptPositions, Moment, Tally};
+use super::text_codes::{FeatureTextOptions, finite};
+use super::tokens::{TokenPattern, token_ids};
+use super::without::{self, Ablation};
 use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
+use crate::data::harvest::context;
+use crate::data::pack::gathered;
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
-use crate::model::site::{Place, select};
+use crate::model::site::Place;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{DType, Device, Tensor};
 
@@ -22,29 +28,43 @@ const AT_ONCE: usize = 1 << 12;
 /// Number of a feature's strongest positions for ablation.
 const ABLATED_AT: usize = 16;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct PredictingOptions {
+        /// Number of features with the largest direct effects, and as many with the largest correlations, that are
+        /// ablated.
+        candidates: usize = 8;
+        with text: FeatureTextOptions;
+    }
+}
+
 /// A feature, and how much it promotes the tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Promoter {
     pub feature: usize,
-    /// At how many positions it was active.
+    /// The number of positions at which it was active.
     pub fired: u64,
     /// Its mean code, where it is active, times how much more its direction raises the tokens' logits than the mean
     /// logit, through the weights of the final norm, whose division is left out.
     pub direct: f64,
-    /// Of its code with the probability of the tokens at the same position, over all positions.
+    /// Correlation of its code with the probability of the tokens at the same position, over all positions.
     pub correlation: f64,
     /// By how much the tokens' probability falls at its strongest positions when its code is set to 0.
     pub ablation: f64,
 }
 
-/// The features that promote some tokens most.
-#[derive(Debug, Clone, PartialEq)]
+/// The features of a dictionary that promote some tokens most.
+#[derive(Debug, Clone)]
 pub struct Promoters {
-    /// Those that were ablated, the surest one first.
+    pub sae: Sae,
+    /// The ids of the tokens, and their texts.
+    pub tokens: Arc<[u32]>,
+    pub names: Vec<String>,
+    /// Those that were ablated: by their correlation, those whose ablation does not lower P last.
     pub found: Vec<Promoter>,
-    /// How many features were active at all, among which these were chosen.
+    /// The number of active features, from which these were selected.
     pub tried: usize,
-    /// How many positions were read.
+    /// The number of positions read.
     pub positions: u64,
 }
 
@@ -61,9 +81,26 @@ struct Sums {
     tallies: Vec<Tally>,
 }
 
-/// The features that promote the tokens most. The model is run without `candidates` features each: those with the
-/// largest direct effect, and those with the largest correlation.
+/// The features that promote the tokens most in a text.
 pub fn predicting(
+    model: &Model,
+    sae: &Sae,
+    text: &Text,
+    tokens: &[TokenPattern],
+    options: &PredictingOptions,
+    task: &Task,
+) -> Result<Promoters> {
+    let (most, context) = (options.text.tokens, context(model.decoder.config(), options.text.context));
+    let context = context.map_err(|e| e.about("context"))?;
+    let tokens = token_ids(model, tokens)?;
+    let rows = Some(most.div_ceil(context).max(1));
+    let rows = gathered(text, tokenizer(model)?, context, rows, task, |row| Ok(row.ids))?;
+    ranked(model, sae, &rows, &tokens, options.candidates, task)
+}
+
+/// The same in rows of tokens. The model is run without `candidates` features each: those with the largest direct
+/// effect, and those with the largest correlation.
+fn ranked(
     model: &Model,
     sae: &Sae,
     rows: &[Vec<u32>],
@@ -71,13 +108,9 @@ pub fn predicting(
     candidates: usize,
     task: &Task,
 ) -> Result<Promoters> {
-    let config = model.decoder.config();
-    let site = site(sae)?;
-    let [place] = select(config, site)?[..] else {
-        return Err(err!(Argument, "expected a dictionary of one site, found one that reads `{site}`"));
-    };
+    let place = place(model, sae)?;
     // What it writes goes towards the logits through the stream.
-    sae.check_fits(config.d_model, &model.origin, site)?;
+    sae.check_fits(model.decoder.config().d_model, &model.origin, &place.to_string())?;
     sae.check_writes_what_it_reads()?;
     let sums = read(model, (sae, place), rows, tokens, task)?;
     let direct = direct(model, sae, tokens)?;
@@ -98,16 +131,19 @@ pub fn predicting(
     keep_candidates(&mut found, candidates);
     ablate(model, (sae, place), &mut found, &sums, (rows, tokens), task)?;
     // What the ablation of a single feature takes from P depends on what else promotes the tokens there; the
-    // correlation with P over the whole text is the surer sign.
+    // correlation with P over the whole text is more reliable.
     let is_needed = |promoter: &Promoter| promoter.ablation > 0.0;
     found.sort_by(|a, b| {
         let needed = is_needed(b).cmp(&is_needed(a));
         needed.then(b.correlation.total_cmp(&a.correlation)).then(a.feature.cmp(&b.feature))
     });
-    Ok(Promoters { found, tried, positions: sums.positions as u64 })
+    let tokenizer = tokenizer(model)?;
+    let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
+    let (sae, tokens, positions) = (sae.clone(), tokens.into(), sums.positions as u64);
+    Ok(Promoters { sae, tokens, names, found, tried, positions })
 }
 
-/// Leaves those that have the largest direct effects or the largest correlations.
+/// Keeps those that have the largest direct effects or the largest correlations.
 fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
     let by: [fn(&Promoter) -> f64; 2] = [|p| p.direct, |p| p.correlation];
     let mut chosen = std::collections::BTreeSet::new();
@@ -119,6 +155,13 @@ fn keep_candidates(found: &mut Vec<Promoter>, candidates: usize) {
 }
 
 impl Promoters {
+    /// The feature at a place of the ranking, with the tokens that it was selected for.
+    pub fn feature(&self, place: usize) -> Result<Feature> {
+        let found = self.found.get(place);
+        let found = found.ok_or_else(|| err!(Index, "place {place} of a ranking of {}", self.found.len()))?;
+        Ok(Feature { sae: self.sae.clone(), index: found.feature, promotes: Some(self.tokens.clone()) })
+    }
+
     /// The same as rows of a table.
     pub fn table(&self, title: String) -> Table {
         let columns = ["feature", "active positions", "direct effect", "correlation", "fall of P without it"];
@@ -158,7 +201,7 @@ fn read(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], tokens: &
 impl Sums {
     /// Takes a row of tokens, whose codes begin at `start`.
     fn take(&mut self, chances: &[f64], codes: &SparseCodes, start: usize) {
-        const KEPT: Kept = Kept { top: ABLATED_AT, some: 0, seed: 0 };
+        const KEPT: KeptPositions = KeptPositions { top: ABLATED_AT, some: 0, seed: 0 };
         let row = self.chances.len() as u32;
         for (column, p) in chances.iter().enumerate() {
             self.positions += 1.0;
@@ -194,39 +237,41 @@ fn ablate(
     task: &Task,
 ) -> Result<()> {
     let top = |promoter: &Promoter| &sums.tallies[promoter.feature].top;
-    let asked: Vec<Asked> = found.iter().flat_map(|promoter| asked(promoter.feature, top(promoter))).collect();
-    let mut without = vec![0.0; asked.len()];
+    let ablations: Vec<Ablation> =
+        found.iter().flat_map(|promoter| ablations(promoter.feature, top(promoter))).collect();
+    let mut without = vec![0.0; ablations.len()];
     let mut take = |number: usize, logits: &Tensor| {
         without[number] = together(logits, tokens)?.iter().sum();
         Ok(())
     };
-    without::logits(model, (sae, place), (rows, &asked), &mut take, task)?;
+    without::logits(model, (sae, place), (rows, &ablations), &mut take, task)?;
     for promoter in found {
         let p = |moment: &Moment| sums.chances.get(moment.row as usize)?.get(moment.column as usize).copied();
         let read = |moment: &Moment| p(moment).ok_or_else(|| err!(Bug, "a position that was not read"));
         let clean: f64 = top(promoter).iter().map(read).sum::<Result<_>>()?;
-        let of_feature = asked.iter().zip(&without).filter(|(asked, _)| asked.feature == promoter.feature);
+        let of_feature = ablations.iter().zip(&without).filter(|(ablation, _)| ablation.feature == promoter.feature);
         promoter.ablation = (clean - of_feature.map(|(_, p)| p).sum::<f64>()) / top(promoter).len() as f64;
     }
     Ok(())
 }
 
 /// Some positions of a feature, row by row.
-fn asked(feature: usize, moments: &[Moment]) -> Vec<Asked> {
+fn ablations(feature: usize, moments: &[Moment]) -> Vec<Ablation> {
     let mut by_row: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for moment in moments {
         by_row.entry(moment.row as usize).or_default().push(moment.column as usize);
     }
-    by_row.into_iter().map(|(row, columns)| Asked { row, feature, columns }).collect()
+    by_row.into_iter().map(|(row, columns)| Ablation { row, feature, columns }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::readings::tests::model;
+    use crate::features::text_codes::tests::model;
     use crate::intervene::OnFeatures;
     use crate::intervene::features::Which;
     use crate::model::hooks::Action;
+    use crate::model::site::select;
     use crate::sae::splice::Rest;
     use crate::tensor::normalise;
 
@@ -238,7 +283,7 @@ mod tests {
     fn each_figure_is_that_of_its_definition() {
         let (model, sae) = model();
         let tokens = [3, 5];
-        let found = predicting(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
+        let found = ranked(&model, &sae, &rows(), &tokens, 2, &Task::default()).unwrap();
         assert_eq!(found.positions, 16);
         assert!((2..=4).contains(&found.found.len()) && found.tried <= 16, "{found:?}");
         let order = |promoter: &Promoter| (promoter.ablation > 0.0, promoter.correlation);
@@ -282,10 +327,10 @@ mod tests {
     #[test]
     fn what_cannot_be_ranked_is_refused() {
         let (model, sae) = model();
-        let error = predicting(&model, &sae, &rows(), &[20], 2, &Task::default()).unwrap_err();
+        let error = ranked(&model, &sae, &rows(), &[20], 2, &Task::default()).unwrap_err();
         assert!(error.message.starts_with("expected tokens below 20"), "{error:?}");
-        assert!(predicting(&model, &sae, &rows(), &[], 2, &Task::default()).is_err());
+        assert!(ranked(&model, &sae, &rows(), &[], 2, &Task::default()).is_err());
         let nowhere = crate::sae::baselines::neurons_relu(16, None).unwrap();
-        assert!(predicting(&model, &nowhere, &rows(), &[3], 2, &Task::default()).is_err());
+        assert!(ranked(&model, &nowhere, &rows(), &[3], 2, &Task::default()).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::contexts::code_of;
-use super::readings::finite;
+use super::text_codes::finite;
 use crate::base::{Result, Task};
 use crate::err;
 use crate::intervene::OnFeatures;
@@ -26,13 +26,13 @@ const AT_ONCE: usize = 1 << 12;
 /// A feature that is zero-ablated at all positions of a row of tokens, the reconstruction error kept, and the columns
 /// of the row whose next token is predicted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct Ablation {
     pub row: usize,
     pub feature: usize,
     pub columns: Vec<usize>,
 }
 
-impl Asked {
+impl Ablation {
     /// The part of its row that matters: in a causal model, up to the last column.
     fn end(&self, config: &Config, row: &[u32]) -> Result<usize> {
         let last = self.columns.iter().max().filter(|column| **column < row.len());
@@ -48,28 +48,28 @@ impl Asked {
 pub fn logits(
     model: &Model,
     (sae, place): (&Sae, Place),
-    (rows, asked): (&[Vec<u32>], &[Asked]),
+    (rows, ablations): (&[Vec<u32>], &[Ablation]),
     found: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
     task: &Task,
 ) -> Result<()> {
     let config = model.decoder.config();
-    let bar = task.begin("running without features", Some(asked.len() as u64));
+    let bar = task.begin("running without features", Some(ablations.len() as u64));
     let Some((stream, block)) = in_stream(config, place)? else {
-        for (number, asked) in asked.iter().enumerate() {
-            found(number, &whole(model, (sae, place), rows, asked, task)?)?;
+        for (number, ablation) in ablations.iter().enumerate() {
+            found(number, &whole(model, (sae, place), rows, ablation, task)?)?;
             bar.advance(1);
         }
         return Ok(());
     };
     let behind = Behind { model, sae, places: [place, stream], blocks: block..config.layers, task };
     let mut by_row: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    asked.iter().enumerate().for_each(|(number, asked)| by_row.entry(asked.row).or_default().push(number));
+    ablations.iter().enumerate().for_each(|(number, ablation)| by_row.entry(ablation.row).or_default().push(number));
     let by_row: Vec<(usize, Vec<usize>)> = by_row.into_iter().collect();
     let longest = rows.iter().map(Vec::len).max().unwrap_or(1);
     for part in by_row.chunks((AT_ONCE / longest.max(1)).max(1)) {
-        for (text, (_, numbers)) in behind.texts(part, rows, asked)?.iter().zip(part) {
+        for (text, (_, numbers)) in behind.clean_rows(part, rows, ablations)?.iter().zip(part) {
             let mut variants: Vec<Variant> =
-                numbers.iter().map(|number| text.variant(*number, &asked[*number])).collect();
+                numbers.iter().map(|number| text.variant(*number, &ablations[*number])).collect();
             // Those that begin at about the same column go together.
             variants.sort_by_key(|variant| (variant.start, variant.number));
             for variants in variants.chunks((AT_ONCE / text.batch.width()).max(1)) {
@@ -113,7 +113,7 @@ struct Behind<'a> {
 }
 
 /// A row of tokens up to its last column, and its clean stream.
-struct Text {
+struct CleanRow {
     batch: Batch,
     /// What the dictionary reads, `[pos, d_in]`.
     input: Tensor,
@@ -133,41 +133,46 @@ struct Variant<'a> {
     start: usize,
 }
 
-impl Text {
-    fn variant<'a>(&self, number: usize, asked: &'a Asked) -> Variant<'a> {
-        let codes = (0..self.codes.rows()).map(|column| (column, code_of(self.codes.row(column), asked.feature)));
+impl CleanRow {
+    fn variant<'a>(&self, number: usize, ablation: &'a Ablation) -> Variant<'a> {
+        let codes = (0..self.codes.rows()).map(|column| (column, code_of(self.codes.row(column), ablation.feature)));
         let changes: Vec<(usize, f32)> = codes.filter(|(_, code)| *code != 0.0).collect();
         let first = changes.first().map(|(column, _)| *column);
-        let start = asked.columns.iter().copied().chain(first).min().unwrap_or_default();
-        Variant { number, feature: asked.feature, columns: &asked.columns, changes, start }
+        let start = ablation.columns.iter().copied().chain(first).min().unwrap_or_default();
+        Variant { number, feature: ablation.feature, columns: &ablation.columns, changes, start }
     }
 }
 
 impl Behind<'_> {
     /// Clean rows, each up to its last column.
-    fn texts(&self, part: &[(usize, Vec<usize>)], rows: &[Vec<u32>], asked: &[Asked]) -> Result<Vec<Text>> {
+    fn clean_rows(
+        &self,
+        part: &[(usize, Vec<usize>)],
+        rows: &[Vec<u32>],
+        ablations: &[Ablation],
+    ) -> Result<Vec<CleanRow>> {
         let config = self.model.decoder.config();
         let cut = |(row, numbers): &(usize, Vec<usize>)| -> Result<Vec<u32>> {
             let row = rows.get(*row).ok_or_else(|| err!(Bug, "row {row} of {}", rows.len()))?;
-            let ends = numbers.iter().map(|number| asked[*number].end(config, row)).collect::<Result<Vec<_>>>()?;
+            let ends = numbers.iter().map(|number| ablations[*number].end(config, row)).collect::<Result<Vec<_>>>()?;
             Ok(row.iter().take(ends.into_iter().max().unwrap_or_default()).copied().collect())
         };
         let batch = Batch::new(part.iter().map(cut).collect::<Result<_>>()?)?;
         let cache =
             self.model.decoder.cache(&batch, Ask { places: self.places.to_vec(), ..Ask::default() }, self.task)?;
         let [input, stream] = [cache.at(self.places[0])?, cache.at(self.places[1])?];
-        let of_row = |(number, tokens): (usize, &Vec<u32>)| -> Result<Text> {
+        let of_row = |(number, tokens): (usize, &Vec<u32>)| -> Result<CleanRow> {
             let own = |x: &Tensor| -> Result<Tensor> { Ok(x.get(number)?.narrow(0, 0, tokens.len())?.contiguous()?) };
             let input = dtype::convert(&own(&input)?, self.sae.parts().encoder.dtype())?.to_device(&Device::Cpu)?;
             finite(&input, self.places[0])?;
             let codes = self.sae.encode_sparse(&input, self.task)?;
-            Ok(Text { batch: Batch::new(vec![tokens.clone()])?, input, codes, stream: own(&stream)? })
+            Ok(CleanRow { batch: Batch::new(vec![tokens.clone()])?, input, codes, stream: own(&stream)? })
         };
         batch.rows().iter().enumerate().map(of_row).collect()
     }
 
     /// The logits after the columns of some variants, one variant after the other.
-    fn logits(&self, text: &Text, variants: &[Variant]) -> Result<Tensor> {
+    fn logits(&self, text: &CleanRow, variants: &[Variant]) -> Result<Tensor> {
         let (all, firsts) = self.streams(text, variants)?;
         let width = text.batch.width();
         let source = |number: usize, column: usize| -> u32 {
@@ -196,7 +201,7 @@ impl Behind<'_> {
     }
 
     /// The stream after the last block in variants of a text, from a column on.
-    fn behind(&self, text: &Text, start: usize, x: Tensor) -> Result<Tensor> {
+    fn behind(&self, text: &CleanRow, start: usize, x: Tensor) -> Result<Tensor> {
         let (decoder, blocks) = (&self.model.decoder, self.blocks.clone());
         let past = match start {
             0 => Past::new(),
@@ -207,7 +212,7 @@ impl Behind<'_> {
     }
 
     /// The stream of a text with what takes its place below it, variant by variant; and where that of each begins.
-    fn streams(&self, text: &Text, variants: &[Variant]) -> Result<(Tensor, Vec<usize>)> {
+    fn streams(&self, text: &CleanRow, variants: &[Variant]) -> Result<(Tensor, Vec<usize>)> {
         let (mut columns, mut features, mut codes, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for variant in variants {
             firsts.push(columns.len());
@@ -230,15 +235,21 @@ impl Behind<'_> {
 }
 
 /// The same by a hook and a pass of the whole model, for any place.
-fn whole(model: &Model, (sae, place): (&Sae, Place), rows: &[Vec<u32>], asked: &Asked, task: &Task) -> Result<Tensor> {
+fn whole(
+    model: &Model,
+    (sae, place): (&Sae, Place),
+    rows: &[Vec<u32>],
+    ablation: &Ablation,
+    task: &Task,
+) -> Result<Tensor> {
     let config = model.decoder.config();
-    let row = rows.get(asked.row).ok_or_else(|| err!(Bug, "row {} of {}", asked.row, rows.len()))?;
-    let batch = Batch::new(vec![row.iter().take(asked.end(config, row)?).copied().collect()])?;
-    let which = Which::Only(vec![asked.feature]);
+    let row = rows.get(ablation.row).ok_or_else(|| err!(Bug, "row {} of {}", ablation.row, rows.len()))?;
+    let batch = Batch::new(vec![row.iter().take(ablation.end(config, row)?).copied().collect()])?;
+    let which = Which::Only(vec![ablation.feature]);
     let hook = OnFeatures::new(sae.clone(), &which, Rest::Kept, Box::new(Action::Zero.begin()))?;
     let hook = hook.at(config, &place.to_string(), None)?;
     let logits = model.decoder.logits(&batch, vec![hook], task)?.get(0)?;
-    let columns: Vec<u32> = asked.columns.iter().map(|column| *column as u32).collect();
+    let columns: Vec<u32> = ablation.columns.iter().map(|column| *column as u32).collect();
     Ok(logits.index_select(&Tensor::new(columns, logits.device())?, 0)?)
 }
 
@@ -301,22 +312,26 @@ mod tests {
                 let scaling = if number % 2 == 0 { Scaling::None } else { Scaling::LayerNorm };
                 let sae = dictionary(config.d_model, scaling);
                 let each = (0..12).flat_map(|feature| columns.iter().map(move |(row, of)| (feature, *row, *of)));
-                let asked: Vec<Asked> =
-                    each.map(|(feature, row, of)| Asked { row, feature, columns: of.to_vec() }).collect();
-                let mut seen = vec![0; asked.len()];
+                let ablations: Vec<Ablation> =
+                    each.map(|(feature, row, of)| Ablation { row, feature, columns: of.to_vec() }).collect();
+                let mut seen = vec![0; ablations.len()];
                 let mut compare = |number: usize, logits: &Tensor| {
                     seen[number] += 1;
-                    let expected = whole(&model, (&sae, place), &rows, &asked[number], &task)?;
+                    let expected = whole(&model, (&sae, place), &rows, &ablations[number], &task)?;
                     let gap: f32 = (logits - &expected)?.abs()?.max_all()?.to_scalar()?;
                     let most: f32 = expected.abs()?.max_all()?.to_scalar()?;
-                    assert!(gap < 1e-4 * (1.0 + most), "{gap} of {most} at {place}, {:?}: {config:?}", asked[number]);
-                    let batch = Batch::new(vec![rows[asked[number].row].clone()])?;
+                    assert!(
+                        gap < 1e-4 * (1.0 + most),
+                        "{gap} of {most} at {place}, {:?}: {config:?}",
+                        ablations[number]
+                    );
+                    let batch = Batch::new(vec![rows[ablations[number].row].clone()])?;
                     let clean =
-                        model.decoder.logits(&batch, Vec::new(), &task)?.get(0)?.get(asked[number].columns[0])?;
+                        model.decoder.logits(&batch, Vec::new(), &task)?.get(0)?.get(ablations[number].columns[0])?;
                     changed += usize::from((clean - expected.get(0)?)?.abs()?.max_all()?.to_scalar::<f32>()? > 1e-3);
                     Ok(())
                 };
-                logits(&model, (&sae, place), (&rows, &asked), &mut compare, &task).unwrap();
+                logits(&model, (&sae, place), (&rows, &ablations), &mut compare, &task).unwrap();
                 assert!(seen.iter().all(|times| *times == 1), "{seen:?}");
                 in_stream += usize::from(super::in_stream(&config, place).unwrap().is_some());
             }

@@ -12,33 +12,37 @@ mod table;
 
 use rand::seq::index;
 
+use super::dictionaries::Circuit;
 use super::due::Due;
 use super::graph::Graph;
 use super::judge::by_level;
 use super::selection::Selection;
-use super::tree::Stage;
+use super::tree::{Stage, is_same};
+use super::{CONTEXT, check_draws, row_length};
 use crate::base::random::stream;
-use crate::base::{Result, Task, memory};
+use crate::base::{Result, Task};
+use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use crate::sae::Sae;
 use crate::sae::splice::Rest;
-use runs::Runs;
+use runs::KeptRuns;
 
 pub use table::{errors, range};
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// The numbers of features kept, besides none; those of [`sizes`] where it is empty.
-    pub sizes: Vec<usize>,
-    /// Number of random sets for each.
-    pub draws: usize,
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { sizes: Vec::new(), draws: 5, seed: 0 }
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct EnoughOptions {
+        /// Numbers of features kept.
+        sizes: Vec<usize> = Vec::new() => usually("as many as the first tree beside it has, or 40, from a quarter to 16 \
+            times that by doubling, and all");
+        /// Number of random sets for each.
+        draws: usize = 5;
+        /// Seed of the draws and the bootstrap.
+        seed: i64 = 0;
+        /// Tokens of the text.
+        tokens: usize = 50_000;
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("32");
     }
 }
 
@@ -94,18 +98,53 @@ struct Set {
     kept: Vec<Vec<usize>>,
 }
 
-/// The curve of a selection over sizes, and graphs of the same dictionaries beside it. `saes` come in the order of the
-/// computation, that of the target last.
+/// The curve of a selection over sizes in a text, and circuits of the same dictionaries beside it.
 pub fn enough(
     model: &Model,
-    saes: &[Sae],
     selection: &Selection,
-    graphs: &[Graph],
-    due: &Due,
-    options: &Options,
+    beside: &[Circuit],
+    text: &Text,
+    options: &EnoughOptions,
     task: &Task,
 ) -> Result<Enough> {
-    let stages = Stage::in_order(model, saes)?;
+    beside.iter().try_for_each(|circuit| check_beside(selection, circuit)).map_err(|e| e.about("beside"))?;
+    let most = selection.ranking.len();
+    if let Some(size) = options.sizes.iter().find(|size| **size > most) {
+        return Err(err!(Argument, "expected `sizes` of at most {most}, as many as there are features, found {size}")
+            .about("sizes"));
+    }
+    let (limited, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
+    let due = Due::of(model, &limited, &selection.tokens, context, task).map_err(|e| e.about("text"))?;
+    let graphs: Vec<&Graph> = beside.iter().map(|circuit| &circuit.graph).collect();
+    where_due(model, selection, &graphs, &due, options, task)
+}
+
+/// Refuses a circuit with other dictionaries than the selection's.
+fn check_beside(selection: &Selection, circuit: &Circuit) -> Result<()> {
+    for sae in circuit.dictionaries()? {
+        let sites = &sae.parts().about.sites;
+        let same_site = selection.saes.iter().find(|own| &own.parts().about.sites == sites);
+        if !same_site.is_some_and(|own| is_same(own, sae)) {
+            let sites = sites.join(", ");
+            return Err(err!(
+                Argument,
+                "expected a tree of the selection's dictionaries, found one of another at {sites}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The same over the positions where the tokens are due.
+fn where_due(
+    model: &Model,
+    selection: &Selection,
+    graphs: &[&Graph],
+    due: &Due,
+    options: &EnoughOptions,
+    task: &Task,
+) -> Result<Enough> {
+    let stages = Stage::in_order(model, &selection.saes)?;
     let sites: Vec<String> = stages.iter().map(|stage| stage.place.to_string()).collect();
     if sites != selection.sites {
         let (found, wanted) = (sites.join(", "), selection.sites.join(", "));
@@ -128,15 +167,15 @@ pub fn enough(
     let name = format!("first by {}", selection.by);
     let first = |size: usize| Set { name: name.clone(), is_first: true, kept: selection.best(size) };
     let sets: Vec<Set> = [0].into_iter().chain(asked).map(first).chain(sets).collect();
-    let numbers: u128 = sets.iter().map(|set| set.len() as u128 + 3).sum();
-    memory::check(options.draws as u128 * numbers * 64, || format!("{} random sets", options.draws))?;
+    check_draws(options.draws, sets.iter().map(|set| set.len() + 3).sum())?;
     let levels = stages.get(..selection.means.len()).unwrap_or(&stages);
-    let runs = Runs { model, stages: levels, means: &selection.means, due };
-    let shown = runs.all(&sets, |set, draw| drawn(set, &selection.means, options.seed, draw), options.draws, task)?;
+    let seed = options.seed as u64;
+    let runs = KeptRuns { model, stages: levels, means: &selection.means, due };
+    let shown = runs.all(&sets, |set, draw| drawn(set, &selection.means, seed, draw), options.draws, task)?;
     Ok(Enough {
         by: selection.by.clone(),
-        points: shown.points(&sets, &due.by_row(), options.seed),
-        whole: shown.whole(&due.by_row(), options.seed),
+        points: shown.points(&sets, &due.by_row(), seed),
+        whole: shown.whole(&due.by_row(), seed),
         features: most,
         rows: due.rows(),
         positions: due.positions(),

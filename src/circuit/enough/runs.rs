@@ -1,4 +1,4 @@
-//! Runs of the model with all but some features of its dictionaries mean-ablated, read where tokens are due.
+//! KeptRuns of the model with all but some features of its dictionaries mean-ablated, measured where tokens are due.
 
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 
 const RESTS: [Rest; 2] = [Rest::Kept, Rest::Dropped];
 
-pub struct Runs<'a> {
+pub struct KeptRuns<'a> {
     pub model: &'a Model,
     /// The dictionaries of which features are kept.
     pub stages: &'a [Stage],
@@ -39,7 +39,7 @@ struct OfSet {
     drawn: Vec<Vec<f64>>,
 }
 
-impl Runs<'_> {
+impl KeptRuns<'_> {
     /// The results of runs with each of the sets kept, and with as many random features for each draw.
     pub fn all(
         &self,

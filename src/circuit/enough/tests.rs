@@ -9,6 +9,7 @@ use crate::features::Survey;
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
 use crate::model::hooks::{Action, Bound, PatchSource};
+use crate::sae::Sae;
 use crate::tensor::{DType, Tensor, normalise};
 
 const TOKENS: [u32; 2] = [0, 2];
@@ -29,6 +30,7 @@ fn chosen() -> (Model, Vec<Sae>, Selection, Due) {
     let selection = Selection {
         by: "attribution".into(),
         model: "a small model".into(),
+        saes: saes.clone(),
         sites: (0..3).map(|layer| format!("resid_post.{layer}")).collect(),
         target: 3,
         tokens: TOKENS.to_vec(),
@@ -63,9 +65,10 @@ fn plainly(model: &Model, saes: &[Sae], selection: &Selection, due: &Due, set: O
 }
 
 fn judged(sizes: Vec<usize>, graphs: &[Graph]) -> Enough {
-    let (model, saes, selection, due) = chosen();
-    let options = Options { sizes, draws: 3, seed: 1 };
-    enough(&model, &saes, &selection, graphs, &due, &options, &Task::default()).unwrap()
+    let (model, _, selection, due) = chosen();
+    let options = EnoughOptions { sizes, draws: 3, seed: 1, ..EnoughOptions::default() };
+    let graphs: Vec<&Graph> = graphs.iter().collect();
+    where_due(&model, &selection, &graphs, &due, &options, &Task::default()).unwrap()
 }
 
 #[test]
@@ -140,9 +143,9 @@ fn sizes_double_around_that_of_a_graph() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let (model, saes, selection, due) = chosen();
-    let run = |saes: &[Sae], graphs: &[Graph]| {
-        let options = Options::default();
-        enough(&model, saes, &selection, graphs, &due, &options, &Task::default()).unwrap_err().message
+    let run = |saes: &[Sae], graphs: &[&Graph]| {
+        let (options, selection) = (EnoughOptions::default(), Selection { saes: saes.to_vec(), ..selection.clone() });
+        where_due(&model, &selection, graphs, &due, &options, &Task::default()).unwrap_err().message
     };
     assert!(
         run(&saes[..2], &[]).starts_with("expected the dictionaries of the selection, for resid_post.0, resid_post.1,")
@@ -150,5 +153,5 @@ fn what_does_not_fit_is_refused() {
     let mut graph = selection.graph(2);
     graph.nodes.swap(0, 1);
     graph.nodes.truncate(1);
-    assert!(run(&saes, &[graph]).starts_with("expected a graph of what comes before resid_post.2, found the"));
+    assert!(run(&saes, &[&graph]).starts_with("expected a graph of what comes before resid_post.2, found the"));
 }

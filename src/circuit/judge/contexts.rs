@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::Options;
+use super::JudgeOptions;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::circuit::tree::{Read, Reader, Stage};
@@ -12,6 +12,7 @@ use crate::data::Text;
 use crate::data::pack;
 use crate::err;
 use crate::features::Survey;
+use crate::features::feature::tokenizer;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::labels::Column;
@@ -28,16 +29,14 @@ const AT_ONCE: usize = 1 << 11;
 const LOGITS: usize = 1 << 24;
 
 /// A text as rows of tokens, with the values of one label, if any.
-pub struct Rows {
+pub struct TextRows {
     ids: Vec<Vec<u32>>,
     labels: Option<(Column, Vec<Vec<u32>>)>,
 }
 
-impl Rows {
+impl TextRows {
     pub fn of(model: &Model, text: &Text, context: usize, by: Option<&str>, task: &Task) -> Result<Self> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-            err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
-        })?;
+        let tokenizer = tokenizer(model)?;
         let Some(by) = by else {
             let ids = pack::gathered(text, tokenizer, context, None, task, |row| Ok(row.ids))?;
             return Ok(Self { ids, labels: None });
@@ -155,8 +154,8 @@ impl Contexts {
         model: &Model,
         stage: &Stage,
         (level, feature): (usize, usize),
-        (survey, rows): (&Survey, &Rows),
-        options: &Options,
+        (survey, rows): (&Survey, &TextRows),
+        (tokens, options): (&[u32], &JudgeOptions),
         task: &Task,
     ) -> Result<Self> {
         let tally = survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
@@ -169,17 +168,17 @@ impl Contexts {
             .hint("read more text, or take a feature that is active"));
         };
         let vocab = model.decoder.config().outputs();
-        let is_token = |id: &u32| options.tokens.contains(id);
+        let is_token = |id: &u32| tokens.contains(id);
+        let seed = options.seed as u64;
         let mut due: Vec<usize> =
             (0..rows.ids.len()).filter(|number| rows.row(*number).iter().skip(1).any(is_token)).collect();
         let due_rows = due.len();
         if let Some(most) = options.contexts.filter(|most| *most < due_rows) {
-            due =
-                due.sample(&mut stream(options.seed, "rows in which the tokens come next", 0), most).copied().collect();
+            due = due.sample(&mut stream(seed, "rows in which the tokens come next", 0), most).copied().collect();
             due.sort_unstable();
         }
         let due = due.into_iter().filter_map(|number| {
-            let (due, elsewhere) = told_apart(rows.row(number), &options.tokens);
+            let (due, elsewhere) = split_by_next(rows.row(number), tokens);
             let spots = due.into_iter().map(|column| (column, true, rows.label(number, column)));
             let spots = spots.chain(elsewhere.into_iter().map(|column| (column, false, 0)));
             Row::of(rows.row(number), spots.collect())
@@ -189,7 +188,7 @@ impl Contexts {
             active.entry(moment.row as usize).or_default().push((moment.column as usize, false, 0));
         }
         let active = active.into_iter().filter_map(|(number, spots)| Row::of(rows.row(number), spots));
-        let others = others(model, stage, feature, rows, options, task)?;
+        let others = others(model, stage, feature, rows, (tokens, options), task)?;
         Ok(Self {
             tokens: Group::of(due.collect(), vocab)?,
             target: Group::of(active.collect(), vocab)?,
@@ -208,7 +207,7 @@ impl Contexts {
 }
 
 /// Where one of the tokens comes next in a row, and some positions before the last of these where another one does.
-fn told_apart(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
+fn split_by_next(ids: &[u32], tokens: &[u32]) -> (Vec<usize>, Vec<usize>) {
     let next = ids.iter().skip(1).enumerate();
     let (due, others): (Vec<_>, Vec<_>) = next.partition(|(_, next)| tokens.contains(next));
     let column = |(column, _): (usize, &u32)| column;
@@ -228,14 +227,14 @@ fn others(
     model: &Model,
     stage: &Stage,
     feature: usize,
-    rows: &Rows,
-    options: &Options,
+    rows: &TextRows,
+    (tokens, options): (&[u32], &JudgeOptions),
     task: &Task,
 ) -> Result<Vec<Row>> {
-    let has = |number: usize| rows.row(number).iter().any(|id| options.tokens.contains(id));
+    let has = |number: usize| rows.row(number).iter().any(|id| tokens.contains(id));
     let mut numbers: Vec<usize> =
         (0..rows.ids.len()).filter(|number| rows.row(*number).len() > 1 && !has(*number)).collect();
-    numbers.shuffle(&mut stream(options.seed, "rows of other text", 0));
+    numbers.shuffle(&mut stream(options.seed as u64, "rows of other text", 0));
     let bar = task.begin("looking for other text", Some(options.unrelated.min(numbers.len()) as u64));
     let longest = rows.ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
     let mut found = Vec::new();
@@ -272,10 +271,10 @@ mod tests {
 
     #[test]
     fn positions_are_told_apart_by_the_token_that_comes_next() {
-        assert_eq!(told_apart(&[1, 9, 2, 8, 3], &[8, 9]), (vec![0, 2], vec![1]));
-        assert_eq!(told_apart(&[9, 4, 4], &[9]), (vec![], vec![]));
+        assert_eq!(split_by_next(&[1, 9, 2, 8, 3], &[8, 9]), (vec![0, 2], vec![1]));
+        assert_eq!(split_by_next(&[9, 4, 4], &[9]), (vec![], vec![]));
         let long: Vec<u32> = (0..12).chain([50]).collect();
-        assert_eq!(told_apart(&long, &[50]), (vec![11], vec![0, 3, 6, 9]));
+        assert_eq!(split_by_next(&long, &[50]), (vec![11], vec![0, 3, 6, 9]));
     }
 
     #[test]

@@ -29,13 +29,13 @@ impl Figure {
 }
 
 /// Those of the rows of a group that are meant, each with which of the positions are.
-pub struct Rows {
+pub struct MeasuredRows {
     /// Row by row, its positions by their numbers in the group.
     positions: Vec<Vec<usize>>,
     seed: u64,
 }
 
-impl Rows {
+impl MeasuredRows {
     pub fn of(group: &Group, seed: u64, is_meant: impl Fn(&Spot) -> bool) -> Self {
         let mut positions = vec![Vec::new(); group.rows];
         for (number, spot) in group.spots().enumerate().filter(|(_, spot)| is_meant(spot)) {
@@ -97,12 +97,12 @@ mod tests {
     fn a_mean_is_one_over_positions_and_its_interval_one_over_rows() {
         let group = group(&[1, 3, 2]);
         let values = [6.0, 0.0, 0.0, 0.0, 3.0, 3.0];
-        let all = Rows::of(&group, 0, |_| true);
+        let all = MeasuredRows::of(&group, 0, |_| true);
         let found = all.mean(|position| values[position]).unwrap();
         assert_eq!((found.value, found.rows, found.positions), (2.0, 3, 6));
         // Three draws of the row of zeros, and of the one of 6, are among the thousand.
         assert_eq!(found.interval, Some([0.0, 6.0]));
-        let due = Rows::of(&group, 0, |spot| spot.is_due);
+        let due = MeasuredRows::of(&group, 0, |spot| spot.is_due);
         assert_eq!((due.rows(), due.positions(), due.mean(|position| values[position]).unwrap().value), (3, 3, 3.0));
     }
 
@@ -110,12 +110,12 @@ mod tests {
     fn a_share_is_a_ratio_of_sums_and_that_of_a_whole_to_itself_is_sure() {
         let group = group(&[2, 1, 1]);
         let whole = [1.0, 3.0, 2.0, 4.0];
-        let all = Rows::of(&group, 0, |_| true);
+        let all = MeasuredRows::of(&group, 0, |_| true);
         assert_eq!(all.ratio(|at| whole[at], |at| whole[at]).unwrap().interval, Some([1.0, 1.0]));
         assert_eq!(all.ratio(|at| whole[at] * whole[at], |at| whole[at]).unwrap().value, 3.0);
         assert_eq!(all.ratio(|at| whole[at], |_| 0.0), None);
-        assert_eq!(Rows::of(&group, 0, |_| false).mean(|_| 1.0), None);
-        let one = Rows::of(&group, 0, |spot| spot.row == 0).mean(|at| whole[at]).unwrap();
+        assert_eq!(MeasuredRows::of(&group, 0, |_| false).mean(|_| 1.0), None);
+        let one = MeasuredRows::of(&group, 0, |spot| spot.row == 0).mean(|at| whole[at]).unwrap();
         assert_eq!((one.value, one.interval), (2.0, None));
         assert_eq!(Figure::cells(Some(one)), [Cell::Float(2.0), Cell::Missing, Cell::Missing]);
     }

@@ -8,6 +8,7 @@
 pub(super) mod change;
 mod contexts;
 mod figures;
+mod labels;
 mod random;
 mod runs;
 mod sets;
@@ -16,63 +17,61 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::base::{Result, Table, Task, memory};
+use super::{CONTEXT, Circuit, check_draws, row_length};
+use crate::base::{Result, Table, Task};
 use crate::circuit::Graph;
 use crate::circuit::tree::Stage;
-use crate::data::{Text, harvest};
+use crate::data::{Text, harvest, pack};
 use crate::err;
-use crate::features::Survey;
-use crate::features::survey::Kept;
+use crate::features::feature::check_feature;
+use crate::features::survey::KeptPositions;
+use crate::features::tokens::token_ids;
+use crate::features::{Survey, TokenPattern};
 use crate::model::Model;
-use crate::sae::Sae;
-use contexts::{ACTIVE, Contexts, Rows};
+use contexts::{ACTIVE, Contexts, TextRows};
 use random::Pool;
 use runs::Runs;
 use sets::Sets;
 
-/// The default length of rows, if the model's context is as long: hundreds of runs read all of them.
-const CONTEXT: usize = 32;
+pub use labels::{NodeLabels, labelled_language};
 
 /// Nodes are not ablated one by one by default if there are more than this.
 const MANY: usize = 100;
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// Maximum number of rows in which one of the tokens comes next; all of them by default.
-    pub contexts: Option<usize>,
-    /// Maximum number of unrelated rows.
-    pub unrelated: usize,
-    /// Number of random sets of each kind for the whole circuit.
-    pub draws: usize,
-    /// Tokens whose probability is measured, such as all that begin with ")". None where empty.
-    pub tokens: Vec<u32>,
-    /// The label of the text that groups the positions where one of the tokens comes next.
-    pub by: Option<String>,
-    /// Whether each node is ablated alone.
-    pub nodes: Option<bool>,
-    /// Tokens in a row.
-    pub context: Option<usize>,
-    pub seed: u64,
-}
+/// The number of tokens of a text that does not limit it.
+const TOKENS: u64 = 40_000;
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            contexts: None,
-            unrelated: 500,
-            draws: 20,
-            tokens: Vec::new(),
-            by: None,
-            nodes: None,
-            context: None,
-            seed: 0,
-        }
+/// The label by which positions are grouped where the text has it.
+const BY: &str = "paren_kind";
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct JudgeOptions {
+        /// A text that tokens begin with, or their ids.
+        token: Option<Vec<TokenPattern>> = None => usually("those that the target was selected for");
+        /// Maximum number of rows in which one of the tokens comes next, drawn from all of them.
+        contexts: Option<usize> = None => usually("all").at_least(1.0);
+        /// Maximum number of unrelated rows on which KL is measured.
+        unrelated: usize = 500 => at_least(1.0);
+        /// Number of random sets of each kind.
+        draws: usize = 20;
+        /// A label of the text, as in "depth", or (); the loss of the tokens is given for each of its values.
+        by: Option<Option<String>> = None => usually("\"paren_kind\" where the text has that label, else ()");
+        /// Whether each node is ablated alone.
+        nodes: Option<bool> = None => usually("true where there are at most 100");
+        /// Seed of the draws and the bootstrap.
+        seed: i64 = 0;
+        /// Tokens of the text, for means and for rows.
+        tokens: Option<usize> = None => usually("all that the text is limited to, else 40000");
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("32");
     }
 }
 
 /// How well a circuit explains its target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
+    pub title: String,
     pub faithfulness: Table,
     /// What is lost without the circuit, and without sets of other features.
     pub necessity: Table,
@@ -88,45 +87,58 @@ pub struct Judgement {
     /// tokens lose of their probability without it, where one of them comes next, is above the largest loss without any
     /// of the sets, of all kinds. None where there are no such positions.
     pub beats_random: Option<bool>,
+    /// The labels that the nodes stand for, where a text was given for it.
+    pub labels: Option<NodeLabels>,
 }
 
-/// Evaluates a graph of features on a text, with its dictionaries in the order of the computation.
+/// Evaluates a circuit on a text, with the labels that its nodes stand for in another one, if there is one.
 pub fn judge(
     model: &Model,
-    saes: &[Sae],
+    circuit: &Circuit,
     text: &Text,
-    graph: &Graph,
-    options: &Options,
+    labelled: Option<&Text>,
+    options: &JudgeOptions,
     task: &Task,
 ) -> Result<Judgement> {
-    let stages = Stage::in_order(model, saes)?;
+    let tokens = match &options.token {
+        Some(tokens) => token_ids(model, tokens)?,
+        None => circuit.promotes.as_deref().unwrap_or_default().to_vec(),
+    };
+    let by = match &options.by {
+        Some(by) => by.clone(),
+        None => pack::columns(text, task)?.iter().any(|column| column.name == BY).then(|| BY.into()),
+    };
+    let most = options.tokens.map(|tokens| tokens as u64).or(text.options().tokens);
+    let text = text.limited(most.unwrap_or(TOKENS).max(1));
+    let (graph, stages) = (&circuit.graph, Stage::in_order(model, circuit.dictionaries()?)?);
     let target =
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;
-    let context = options.context.unwrap_or(CONTEXT.min(model.decoder.config().context));
+    let (context, seed) = (row_length(model, options.context, CONTEXT), options.seed as u64);
     let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
-    let kept = Kept { top: 1, some: ACTIVE, seed: options.seed };
-    let survey = Survey::of(model, saes, text, &harvesting, kept, task)?;
-    let rows = Rows::of(model, text, context, options.by.as_deref(), task)?;
+    let kept = KeptPositions { top: 1, some: ACTIVE, seed };
+    let survey = Survey::of(model, &circuit.saes, &text, &harvesting, kept, task)?;
+    let rows = TextRows::of(model, &text, context, by.as_deref(), task)?;
     let target = (target.level, target.feature);
-    let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), options, task)?;
+    let contexts = Contexts::of(model, &stages[target.0], target, (&survey, &rows), (&tokens, options), task)?;
     drop(rows);
-    let runs = Runs::of(model, &stages, &survey, target, &options.tokens, contexts)?;
-    let pool = Pool::of(&runs, &features, options.seed, task)?;
+    let runs = Runs::of(model, &stages, &survey, target, &tokens, contexts)?;
+    let pool = Pool::of(&runs, &features, seed, task)?;
     let nodes = options.nodes.unwrap_or(graph.nodes.len() <= MANY).then_some(graph);
-    let numbers = features.iter().map(Vec::len).sum::<usize>().max(3) as u128;
-    memory::check(options.draws as u128 * numbers * 64, || format!("{} random sets", options.draws))?;
+    check_draws(options.draws, features.iter().map(Vec::len).sum::<usize>().max(3))?;
     let sets = Sets::of(&runs, &pool, &features, nodes, options.draws, task)?;
     let (clean, found) = runs.all(&sets.runs, task)?;
-    let told = tables::Told::new(&runs, &sets, &clean, &found, options.seed);
+    let evaluation = tables::Evaluation::new(&runs, &sets, &clean, &found, seed);
     Ok(Judgement {
-        faithfulness: told.faithfulness(),
-        necessity: told.necessity(),
-        levels: told.levels(),
-        nodes: nodes.map(|_| told.nodes()),
-        by: told.by(),
-        looked_at: told.looked_at(),
-        beats_random: told.beats_random(),
+        title: format!("{}, evaluated on {}", graph.title, text.name()),
+        faithfulness: evaluation.faithfulness(),
+        necessity: evaluation.necessity(),
+        levels: evaluation.levels(),
+        nodes: nodes.map(|_| evaluation.nodes()),
+        by: evaluation.by(),
+        looked_at: evaluation.looked_at(),
+        beats_random: evaluation.beats_random(),
+        labels: labelled.map(|text| NodeLabels::of(model, circuit, text, task)).transpose()?,
     })
 }
 
@@ -138,10 +150,7 @@ pub(super) fn by_level(graph: &Graph, stages: &[Stage]) -> Result<Vec<Vec<usize>
             return Err(err!(Argument, "expected dictionaries for the graph's sites, found none for {}", node.site)
                 .hint("judge a graph with the dictionaries that it was found with"));
         };
-        if node.feature >= stage.sae.d_sae() {
-            let (place, count) = (stage.place, stage.sae.d_sae());
-            return Err(err!(Argument, "expected a feature below {count} of {place}, found {}", node.feature));
-        }
+        check_feature(&stage.sae, node.feature)?;
         match levels.get_mut(node.level) {
             Some(level) if number > 0 => level.push(node.feature),
             _ if number == 0 => {}

@@ -12,7 +12,7 @@ const NEAREST: usize = 10;
 
 /// How the features of a set are selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SetKind {
     /// Uniformly from the active features.
     Active,
     /// For each feature of the circuit one whose codes have about the same sum over the text.
@@ -23,7 +23,7 @@ pub enum Kind {
     MostActiveHere,
 }
 
-impl Kind {
+impl SetKind {
     pub const ALL: [(Self, &'static str); 4] = [
         (Self::Active, "random, active"),
         (Self::AsActive, "random, as active in the text"),
@@ -65,10 +65,10 @@ impl Pool {
     }
 
     /// As many features of each dictionary as the circuit has, fewer where there are not so many.
-    pub fn set(&self, kind: Kind, draw: usize) -> Vec<Vec<usize>> {
+    pub fn set(&self, kind: SetKind, draw: usize) -> Vec<Vec<usize>> {
         let random = |purpose: &str| stream(self.seed, purpose, draw as u64);
         match kind {
-            Kind::Active => {
+            SetKind::Active => {
                 let mut random = random("random features");
                 let level = |level: &Level| {
                     let count = level.kept.len().min(level.free.len());
@@ -76,15 +76,15 @@ impl Pool {
                 };
                 self.levels.iter().map(level).collect()
             }
-            Kind::AsActive => {
+            SetKind::AsActive => {
                 let mut random = random("features that are as active");
                 self.levels.iter().map(|level| matched(&level.free, &level.kept, &mut random)).collect()
             }
-            Kind::AsActiveHere => {
+            SetKind::AsActiveHere => {
                 let mut random = random("features that are as active in the rows judged");
                 self.levels.iter().map(|level| matched(&level.free_here, &level.kept_here, &mut random)).collect()
             }
-            Kind::MostActiveHere => {
+            SetKind::MostActiveHere => {
                 let largest =
                     |level: &Level| level.free_here.iter().rev().take(level.kept.len()).map(|(f, _)| *f).collect();
                 self.levels.iter().map(largest).collect()
@@ -138,7 +138,7 @@ mod tests {
     fn each_kind_has_as_many_active_features_that_are_not_of_the_circuit() {
         let kept = [1, 52, 97];
         let pool = pool(&kept);
-        for (kind, _) in Kind::ALL {
+        for (kind, _) in SetKind::ALL {
             for draw in 0..30 {
                 let set = pool.set(kind, draw);
                 let mut features = set[0].clone();
@@ -152,13 +152,13 @@ mod tests {
                 assert_eq!(set, pool.set(kind, draw));
             }
         }
-        assert_ne!(pool.set(Kind::Active, 0), pool.set(Kind::Active, 1));
+        assert_ne!(pool.set(SetKind::Active, 0), pool.set(SetKind::Active, 1));
     }
 
     #[test]
     fn sums_are_matched_and_the_largest_taken() {
         let kept = [1, 52, 97];
-        for kind in [Kind::AsActive, Kind::AsActiveHere] {
+        for kind in [SetKind::AsActive, SetKind::AsActiveHere] {
             // Ten of those that are active lie within 7 of one in the middle, and within 15 at an end.
             for draw in 0..30 {
                 let found = pool(&kept).set(kind, draw).remove(0);
@@ -167,7 +167,7 @@ mod tests {
             }
         }
         // In the rows that are judged the first ones are the most active.
-        assert_eq!(pool(&kept).set(Kind::MostActiveHere, 0)[0], [2, 3, 4]);
+        assert_eq!(pool(&kept).set(SetKind::MostActiveHere, 0)[0], [2, 3, 4]);
         let few = Level::of(&[true, true, false], &[1.0, 2.0, 0.0], &[0.0; 3], &[1]);
         assert_eq!(matched(&few.free_here, &vec![(1, 0.0), (2, 0.0)], &mut stream(0, "few", 0)), [0]);
     }

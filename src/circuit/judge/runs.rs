@@ -202,7 +202,7 @@ impl<'a> Runs<'a> {
         all
     }
 
-    /// What flows at each dictionary up to the target's in the rows of a part, and the codes of those before it.
+    /// The residual stream at each dictionary up to the target's in the rows of a part, and the codes of those before it.
     fn flow(&self, part: &Part, task: &Task) -> Result<(Vec<Tensor>, Vec<SparseCodes>)> {
         let ask = Ask { places: self.stages.iter().map(|stage| stage.place).collect(), ..Ask::default() };
         let cache = self.model.decoder.cache(&part.batch, ask, task)?;
@@ -232,8 +232,8 @@ impl<'a> Runs<'a> {
         Ok(clean)
     }
 
-    /// What is read at each position of a part where the dictionaries before the target's are changed, level by level. It
-    /// begins where the first of them is, with those rows alone in which something is changed, from there on.
+    /// The measured values at each position of a part when the dictionaries before the target's are changed, level by
+    /// level. The run begins at the first changed dictionary, with the affected rows and columns only.
     fn changed(&self, measure: Measure, part: &Part, clean: &Clean, run: &Run, task: &Task) -> Result<Vec<f64>> {
         task.check()?;
         let mut values = clean.values.clone();
@@ -267,9 +267,9 @@ impl<'a> Runs<'a> {
         Ok(values)
     }
 
-    /// The rows of a part in which some change is one, each behind the column where the first one is: without an active
-    /// feature nothing is taken off. What flows before that column is what the model has there as it is, so that the codes
-    /// tell at all levels.
+    /// The rows of a part that some change affects, each after its first affected column: where none of its features is
+    /// active, an ablation changes nothing. Before that column the stream is that of the clean run, so the clean codes
+    /// are valid at all levels.
     fn touched(&self, part: &Part, clean: &Clean, changes: &[Change]) -> Vec<(usize, usize)> {
         let width = part.batch.width();
         let lengths = part.batch.lengths();
@@ -288,7 +288,7 @@ impl<'a> Runs<'a> {
         starts.into_iter().enumerate().filter_map(|(row, start)| Some((start?, row))).collect()
     }
 
-    /// The stream after some blocks in rows of a part, from the column on where they begin.
+    /// The stream after some blocks in rows of a part, from their first column on.
     fn behind(&self, some: &Picked, x: Tensor, blocks: Range<usize>, task: &Task) -> Result<Tensor> {
         match some.clean.past.as_ref().filter(|_| some.start > 0) {
             Some(past) => {
@@ -299,7 +299,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// What is read at the positions of some rows, of what flows at the target's dictionary.
+    /// The measured values at the positions of some rows, from the stream at the target's dictionary.
     fn read(&self, measure: Measure, some: &Picked, x: Tensor, task: &Task) -> Result<Vec<f64>> {
         match measure {
             Measure::Code => self.reader.of(&some.chosen(&x)?, task),
@@ -314,7 +314,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// The logits at the positions of some rows, of what flows at the target's dictionary.
+    /// The logits at the positions of some rows, from the stream at the target's dictionary.
     fn logits(&self, some: &Picked, x: Tensor, task: &Task) -> Result<Tensor> {
         let blocks = self.stages[self.level].block..self.model.decoder.config().layers;
         let last = self.behind(some, x, blocks, task)?;
@@ -339,7 +339,7 @@ impl<'a> Picked<'a> {
         Ok(Self { spots: spots.collect(), batch, rows, start, clean })
     }
 
-    /// These rows and columns of what flows in all of a part: `[rows, columns, d]`.
+    /// These rows and columns of the stream of a whole part: `[rows, columns, d]`.
     fn picked(&self, x: &Tensor) -> Result<Tensor> {
         let rows: Vec<u32> = self.rows.iter().map(|row| *row as u32).collect();
         let x = x.narrow(1, self.start, self.batch.width() - self.start)?.contiguous()?;

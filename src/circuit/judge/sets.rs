@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::change::Change;
-use super::random::{Kind, Pool};
+use super::random::{Pool, SetKind};
 use super::runs::{Measure, Run, Runs};
 use crate::base::{Result, Task};
 use crate::circuit::Graph;
 use crate::sae::splice::Rest;
 
-/// Maximum number of random sets of each kind where the target is read, and for faithfulness.
+/// Maximum number of random sets of each kind for the target's code, and for faithfulness.
 const FEW: usize = 3;
 /// Maximum number of each kind on unrelated text, whose hundreds of rows take longest.
 const ON_OTHER_TEXT: usize = 2;
@@ -20,7 +20,7 @@ const OF_TOKENS: &[Measure] = &[Measure::Chance];
 const OF_A_NODE: &[Measure] = &[Measure::Chance, Measure::Kl];
 
 /// Features that are ablated together, in several runs where there are several such sets.
-pub struct TakenOff {
+pub struct AblatedSet {
     pub name: String,
     /// The size of a set.
     pub features: usize,
@@ -28,7 +28,7 @@ pub struct TakenOff {
 }
 
 /// Faithfulness: runs with all features of the dictionaries mean-ablated, and with some kept.
-pub struct Kept {
+pub struct KeptAlone {
     pub errors: &'static str,
     pub empty: usize,
     pub circuit: usize,
@@ -39,13 +39,13 @@ pub struct Kept {
 #[derive(Default)]
 pub struct Sets {
     pub runs: Vec<Run>,
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptAlone>,
     /// The whole circuit first, then other features, kind by kind.
-    pub whole: Vec<TakenOff>,
+    pub whole: Vec<AblatedSet>,
     /// The features of the circuit at each level, each with others there, of each kind once.
-    pub levels: Vec<(TakenOff, Range<usize>)>,
+    pub levels: Vec<(AblatedSet, Range<usize>)>,
     /// Each node but the target.
-    pub nodes: Vec<TakenOff>,
+    pub nodes: Vec<AblatedSet>,
 }
 
 impl Sets {
@@ -59,15 +59,15 @@ impl Sets {
     ) -> Result<Self> {
         let mut sets = Self::default();
         sets.keep(pool, features, draws);
-        sets.take_off_all(pool, features, draws, task)?;
+        sets.ablate_all(pool, features, draws, task)?;
         for level in (0..features.len()).filter(|level| !features[*level].is_empty()) {
-            sets.take_off_level(pool, features, (level, runs.name(level)), draws);
+            sets.ablate_level(pool, features, (level, runs.name(level)), draws);
         }
         for node in nodes.into_iter().flat_map(|graph| graph.nodes.iter().skip(1)) {
             let mut one = vec![Vec::new(); features.len()];
             one[node.level] = vec![node.feature];
             let runs = sets.zeroed([one], OF_A_NODE);
-            sets.nodes.push(TakenOff { name: node.name(), features: 1, runs });
+            sets.nodes.push(AblatedSet { name: node.name(), features: 1, runs });
         }
         Ok(sets)
     }
@@ -92,16 +92,16 @@ impl Sets {
             };
             let empty = self.add([only(vec![Vec::new(); features.len()])]).start;
             let circuit = self.add([only(features.to_vec())]).start;
-            let random = self.add((0..draws.min(FEW)).map(|draw| only(pool.set(Kind::Active, draw))));
-            self.kept.push(Kept { errors, empty, circuit, random });
+            let random = self.add((0..draws.min(FEW)).map(|draw| only(pool.set(SetKind::Active, draw))));
+            self.kept.push(KeptAlone { errors, empty, circuit, random });
         }
     }
 
-    fn take_off_all(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize, task: &Task) -> Result<()> {
+    fn ablate_all(&mut self, pool: &Pool, features: &[Vec<usize>], draws: usize, task: &Task) -> Result<()> {
         let count = |set: &[Vec<usize>]| set.iter().map(Vec::len).sum::<usize>();
         let runs = self.zeroed([features.to_vec()], ALL);
-        self.whole.push(TakenOff { name: "the circuit".into(), features: count(features), runs });
-        for (kind, name) in Kind::ALL {
+        self.whole.push(AblatedSet { name: "the circuit".into(), features: count(features), runs });
+        for (kind, name) in SetKind::ALL {
             let draw = |draw: usize| task.check().map(|()| pool.set(kind, draw));
             let sets: Vec<Vec<Vec<usize>>> = (0..drawn(kind, draws)).map(draw).collect::<Result<_>>()?;
             let Some(features) = sets.first().map(|set| count(set)) else { continue };
@@ -114,26 +114,26 @@ impl Sets {
                 };
                 self.zeroed([set], reads);
             }
-            self.whole.push(TakenOff { name: name.into(), features, runs: start..self.runs.len() });
+            self.whole.push(AblatedSet { name: name.into(), features, runs: start..self.runs.len() });
         }
         Ok(())
     }
 
-    fn take_off_level(&mut self, pool: &Pool, features: &[Vec<usize>], (level, name): (usize, String), draws: usize) {
+    fn ablate_level(&mut self, pool: &Pool, features: &[Vec<usize>], (level, name): (usize, String), draws: usize) {
         let alone = |set: &[Vec<usize>]| {
             let mut one = vec![Vec::new(); set.len()];
             one[level] = set[level].clone();
             one
         };
         let runs = self.zeroed([alone(features)], ABOUT_THE_TARGET);
-        let kinds = Kind::ALL.iter().filter(|(kind, _)| drawn(*kind, draws) > 0);
+        let kinds = SetKind::ALL.iter().filter(|(kind, _)| drawn(*kind, draws) > 0);
         let others: Vec<Vec<Vec<usize>>> = kinds.map(|(kind, _)| alone(&pool.set(*kind, 0))).collect();
         let others = self.zeroed(others, OF_TOKENS);
-        self.levels.push((TakenOff { name, features: features[level].len(), runs }, others));
+        self.levels.push((AblatedSet { name, features: features[level].len(), runs }, others));
     }
 }
 
 /// How many sets of a kind there are.
-fn drawn(kind: Kind, draws: usize) -> usize {
-    if kind == Kind::MostActiveHere { 1 } else { draws }
+fn drawn(kind: SetKind, draws: usize) -> usize {
+    if kind == SetKind::MostActiveHere { 1 } else { draws }
 }

@@ -6,37 +6,37 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::contexts::{ACTIVE, OF_ROW, Spot};
-use super::figures::{Figure, Rows};
+use super::figures::{Figure, MeasuredRows};
 use super::runs::{Found, Measure, Runs};
-use super::sets::{Kept, Sets, TakenOff};
+use super::sets::{AblatedSet, KeptAlone, Sets};
 use crate::base::{Cell, Table};
 use crate::model::labels::Values;
 
 /// Below this share of the clean value, the difference to explain is rounding error.
 const NOTHING: f64 = 1e-6;
 
-/// What a change is one of.
+/// The measures that a change is of.
 const CODE: &str = "target's code, share";
 const DUE: &str = "P(tokens) where one comes next";
 const ELSEWHERE: &str = "P(tokens) elsewhere in these rows";
 const KL: &str = "KL on other text, nats";
 
 /// The results of the runs of an evaluation.
-pub struct Told<'a> {
+pub struct Evaluation<'a> {
     runs: &'a Runs<'a>,
     sets: &'a Sets,
     clean: &'a Found,
     found: &'a [Found],
-    code: Rows,
-    due: Rows,
-    elsewhere: Rows,
-    kl: Rows,
+    code: MeasuredRows,
+    due: MeasuredRows,
+    elsewhere: MeasuredRows,
+    kl: MeasuredRows,
     seed: u64,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Evaluation<'a> {
     pub fn new(runs: &'a Runs, sets: &'a Sets, clean: &'a Found, found: &'a [Found], seed: u64) -> Self {
-        let of = |measure, is_meant: fn(&Spot) -> bool| Rows::of(runs.group(measure), seed, is_meant);
+        let of = |measure, is_meant: fn(&Spot) -> bool| MeasuredRows::of(runs.group(measure), seed, is_meant);
         Self {
             runs,
             sets,
@@ -51,7 +51,7 @@ impl<'a> Told<'a> {
     }
 
     /// The measures of a change, each with how it is read.
-    fn changes(&self) -> [(&'static str, Measure, &Rows); 4] {
+    fn changes(&self) -> [(&'static str, Measure, &MeasuredRows); 4] {
         [
             (CODE, Measure::Code, &self.code),
             (DUE, Measure::Chance, &self.due),
@@ -62,7 +62,7 @@ impl<'a> Told<'a> {
 
     /// The mean difference of some runs from the clean run: a share of the code, else a mean over positions. The clean
     /// value of KL is 0.
-    fn change(&self, runs: &[&Found], (_, measure, rows): (&str, Measure, &Rows)) -> Option<Figure> {
+    fn change(&self, runs: &[&Found], (_, measure, rows): (&str, Measure, &MeasuredRows)) -> Option<Figure> {
         let clean = self.clean.of(measure);
         let runs: Vec<&[f64]> = runs.iter().map(|found| found.of(measure)).filter(|all| !all.is_empty()).collect();
         if runs.is_empty() {
@@ -85,7 +85,7 @@ impl<'a> Told<'a> {
     pub fn faithfulness(&self) -> Table {
         let measures = [("target's code", Measure::Code, &self.code), (DUE, Measure::Chance, &self.due)];
         let mut rows = Vec::new();
-        for Kept { errors, empty, circuit, random } in &self.sets.kept {
+        for KeptAlone { errors, empty, circuit, random } in &self.sets.kept {
             for (what, measure, positions) in measures {
                 let of = |run: usize| self.found.get(run).map(|found| found.of(measure)).unwrap_or_default();
                 let (whole, none) = (self.clean.of(measure), of(*empty));
@@ -120,7 +120,7 @@ impl<'a> Told<'a> {
     pub fn necessity(&self) -> Table {
         let mut rows = Vec::new();
         for change in self.changes() {
-            for TakenOff { name, features, runs } in &self.sets.whole {
+            for AblatedSet { name, features, runs } in &self.sets.whole {
                 let found = self.of_set(runs.clone(), change.1);
                 let Some(figure) = self.change(&found, change) else { continue };
                 let each: Vec<f64> =
@@ -143,7 +143,7 @@ impl<'a> Told<'a> {
     /// The same of the circuit's features at one level.
     pub fn levels(&self) -> Table {
         let mut rows = Vec::new();
-        for (TakenOff { name, features, runs }, others) in &self.sets.levels {
+        for (AblatedSet { name, features, runs }, others) in &self.sets.levels {
             for change in self.changes() {
                 let Some(figure) = self.change(&self.of_set(runs.clone(), change.1), change) else { continue };
                 let others = self.of_set(others.clone(), change.1);
@@ -165,10 +165,11 @@ impl<'a> Told<'a> {
         table("what is lost without the features of one level, set to 0", &columns.concat(), rows)
     }
 
-    /// The same of each node alone: those first without which other text changes most.
+    /// The same of each node alone, sorted by how much unrelated text changes without it.
     pub fn nodes(&self) -> Table {
-        let figures = |node: &TakenOff| {
-            let of = |change: (&str, Measure, &Rows)| self.change(&self.of_set(node.runs.clone(), change.1), change);
+        let figures = |node: &AblatedSet| {
+            let of =
+                |change: (&str, Measure, &MeasuredRows)| self.change(&self.of_set(node.runs.clone(), change.1), change);
             let kl = self.found.get(node.runs.start).map(|found| found.kl.as_slice()).unwrap_or_default();
             let touched: BTreeSet<usize> = self
                 .runs
@@ -213,7 +214,7 @@ impl<'a> Told<'a> {
         };
         let whole = self.sets.whole.first()?;
         let rows = values.into_iter().map(|value| {
-            let those = Rows::of(group, self.seed, |spot| spot.is_due && spot.label == value);
+            let those = MeasuredRows::of(group, self.seed, |spot| spot.is_due && spot.label == value);
             let of = (DUE, Measure::Chance, &those);
             let figure = self.change(&self.of_set(whole.runs.clone(), Measure::Chance), of);
             let mut row = vec![name(value)];

@@ -1,7 +1,7 @@
 //! Evaluations compared with full forward passes with hooks.
 
 use super::change::Change;
-use super::random::Kind;
+use super::random::SetKind;
 use super::runs::{Found, Measure, Run};
 use super::*;
 use crate::base::Cell;
@@ -13,6 +13,7 @@ use crate::intervene::features::Which;
 use crate::model::batch::Batch;
 use crate::model::hooks::{Action, Bound, PatchSource};
 use crate::model::run::{Ask, Run as Whole};
+use crate::sae::Sae;
 use crate::sae::splice::Rest;
 use crate::tensor::{Tensor, normalise};
 
@@ -48,8 +49,23 @@ fn target(survey: &Survey) -> usize {
     (0..FEATURES).min_by_key(|feature| survey.dictionaries[2][*feature].fired.abs_diff(12)).unwrap()
 }
 
-fn options() -> Options {
-    Options { tokens: vec![0, 2], draws: 4, context: Some(CONTEXT), seed: 1, ..Options::default() }
+/// "a" and "c".
+const TOKEN_IDS: [u32; 2] = [0, 2];
+
+fn options() -> JudgeOptions {
+    JudgeOptions {
+        token: Some([0, 2].map(TokenPattern::Id).to_vec()),
+        draws: 4,
+        context: Some(CONTEXT),
+        seed: 1,
+        ..JudgeOptions::default()
+    }
+}
+
+/// A graph with dictionaries on the text, without labels.
+fn evaluated(model: &Model, saes: &[Sae], graph: &Graph, options: &JudgeOptions) -> Result<Judgement> {
+    let circuit = Circuit { saes: saes.to_vec(), ..Circuit::without_dictionaries(graph.clone()) };
+    judge(model, &circuit, &text(), None, options, &Task::default())
 }
 
 /// A whole pass with the features of each level set to what the change says.
@@ -79,13 +95,15 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
 fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
     let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
-    let kept = Kept { top: 1, some: ACTIVE, seed: 0 };
+    let kept = KeptPositions { top: 1, some: ACTIVE, seed: 0 };
     let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
     let (target, options) = (target(&survey), options());
     let stages = Stage::all(&model, &saes).unwrap();
-    let rows = Rows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
-    let contexts = Contexts::of(&model, &stages[2], (2, target), (&survey, &rows), &options, &Task::default()).unwrap();
-    let runs = Runs::of(&model, &stages, &survey, (2, target), &options.tokens, contexts).unwrap();
+    let rows = TextRows::of(&model, &text(), CONTEXT, None, &Task::default()).unwrap();
+    let contexts =
+        Contexts::of(&model, &stages[2], (2, target), (&survey, &rows), (&TOKEN_IDS, &options), &Task::default())
+            .unwrap();
+    let runs = Runs::of(&model, &stages, &survey, (2, target), &TOKEN_IDS, contexts).unwrap();
     check(&runs, &model, &saes, &survey);
 }
 
@@ -171,7 +189,7 @@ fn nothing_taken_off_changes_nothing_and_surely() {
         let all: Vec<usize> = (0..FEATURES).collect();
         let every = vec![Change::Only(all.clone(), Rest::Kept), Change::Only(all, Rest::Kept)];
         let (clean, found) = shown(runs, &[none, every]);
-        let rows = figures::Rows::of(runs.group(Measure::Kl), 0, |_| true);
+        let rows = figures::MeasuredRows::of(runs.group(Measure::Kl), 0, |_| true);
         assert!(rows.rows() >= 1 && rows.positions() > rows.rows());
         let kl = rows.mean(|at| found[0].kl[at]).unwrap();
         assert_eq!((kl.value, kl.interval.unwrap_or_default()), (0.0, [0.0; 2]));
@@ -205,14 +223,14 @@ fn masses_are_the_sums_of_codes_up_to_where_tokens_come_next() {
 fn a_graph_is_judged_beside_others_and_the_same_each_time() {
     let (model, saes, survey) = found();
     let graph = graph(target(&survey));
-    let judged = |options: &Options| judge(&model, &saes, &text(), &graph, options, &Task::default()).unwrap();
+    let judged = |options: &JudgeOptions| evaluated(&model, &saes, &graph, options).unwrap();
     let found = judged(&options());
     assert_eq!(found, judged(&options()));
     assert_eq!(found.faithfulness.rows.len(), 4);
     let due: Vec<&Vec<Cell>> =
         found.necessity.rows.iter().filter(|row| row[0] == Cell::from("P(tokens) where one comes next")).collect();
     let names: Vec<&Cell> = due.iter().map(|row| &row[1]).collect();
-    assert_eq!(names.len(), 1 + Kind::ALL.len());
+    assert_eq!(names.len(), 1 + SetKind::ALL.len());
     assert_eq!((names[0], &due[0][2], &due[0][8]), (&Cell::from("the circuit"), &Cell::Int(3), &Cell::Int(1)));
     // Four draws of each kind but the last, of which there is one; two of them on other text.
     assert_eq!(due[1..].iter().map(|row| row[8].clone()).collect::<Vec<_>>(), [4, 4, 4, 1].map(Cell::Int));
@@ -229,10 +247,10 @@ fn a_graph_is_judged_beside_others_and_the_same_each_time() {
     assert_eq!(nodes.rows.len(), 3);
     assert!(nodes.rows.is_sorted_by(|a, b| matches!((&a[1], &b[1]), (Cell::Float(a), Cell::Float(b)) if a >= b)));
     assert!(found.beats_random.is_some() && found.by.is_none());
-    let fewer = judged(&Options { contexts: Some(2), nodes: Some(false), draws: 0, ..options() });
+    let fewer = judged(&JudgeOptions { contexts: Some(2), nodes: Some(false), draws: 0, ..options() });
     assert_eq!((fewer.nodes, &fewer.looked_at.rows[0][2]), (None, &Cell::Int(2)));
     assert_eq!(fewer.faithfulness.rows[0][5..8], [Cell::Missing, Cell::Missing, Cell::Missing]);
-    let without = judged(&Options { tokens: vec![], ..options() });
+    let without = judged(&JudgeOptions { token: None, ..options() });
     assert_eq!((without.beats_random, without.faithfulness.rows.len()), (None, 2));
 }
 
@@ -248,7 +266,7 @@ fn faithfulness_is_0_for_the_means_and_1_for_all_features() {
     let nodes = |others: Vec<Node>| [vec![target.nodes[0].clone()], others].concat();
     let shares = |others: Vec<Node>| -> Vec<[f64; 3]> {
         let graph = Graph { nodes: nodes(others), edges: vec![], ..target.clone() };
-        let found = judge(&model, &saes, &text(), &graph, &options(), &Task::default()).unwrap();
+        let found = evaluated(&model, &saes, &graph, &options()).unwrap();
         let kept = found.faithfulness.rows.into_iter().filter(|row| row[1] == Cell::from("kept"));
         let number = |cell: &Cell| if let Cell::Float(number) = cell { *number } else { f64::NAN };
         kept.map(|row| [2, 3, 4].map(|at| number(&row[at]))).collect()
@@ -264,8 +282,8 @@ fn what_is_lost_is_told_by_the_values_of_a_label() {
     let (model, saes, survey) = found();
     let graph = graph(target(&survey));
     let judged = |by: &str| {
-        let options = Options { by: Some(by.into()), ..options() };
-        judge(&model, &saes, &text(), &graph, &options, &Task::default())
+        let options = JudgeOptions { by: Some(Some(by.into())), ..options() };
+        evaluated(&model, &saes, &graph, &options)
     };
     let found = judged("depth").unwrap();
     let by = found.by.unwrap();
@@ -279,9 +297,7 @@ fn what_is_lost_is_told_by_the_values_of_a_label() {
 #[test]
 fn what_cannot_be_judged_is_refused() {
     let (model, saes, survey) = found();
-    let judged = |graph: &Graph, saes: &[Sae]| {
-        judge(&model, saes, &text(), graph, &options(), &Task::default()).unwrap_err().message
-    };
+    let judged = |graph: &Graph, saes: &[Sae]| evaluated(&model, saes, graph, &options()).unwrap_err().message;
     let whole = graph(target(&survey));
     let empty = Graph { nodes: vec![], edges: vec![], ..whole.clone() };
     assert_eq!(judged(&empty, &saes), "expected a graph with a target, found an empty one");

@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::read::{Read, Reader};
+use super::options::{Read, Way};
+use super::read::Reader;
 use super::stage::Stage;
 use crate::base::{Result, Task};
 use crate::err;
@@ -22,16 +23,6 @@ const TOKENS: usize = 1 << 13;
 /// What is added to both parts of a relative effect, so that one with the denominator 0 is a number; the authors'
 /// notebook has it.
 const SMALL: f64 = 1e-10;
-
-/// The way of the intervention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Way {
-    /// x - c_f d_f at all positions; the effect is what the target loses, (orig - ablated) / orig.
-    #[default]
-    Ablate,
-    /// 0 + c_f d_f at all positions: what a feature does on its own. The effect is what the target then has, over orig.
-    Restore,
-}
 
 /// The effects of the features of an earlier dictionary on a target, on average over texts.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,9 +47,9 @@ pub fn effects(
     (way, read): (Way, Read),
     task: &Task,
 ) -> Result<Effects> {
-    let asked = Asked { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
+    let search = EffectSearch { model, from, to, reader: Reader::new(&to.sae, target, read)?, way, task };
     let streams = streams(model, from, texts, task)?;
-    let read = |(tokens, stream)| Task::in_place(|| Text::of(&asked, tokens, stream)?.read());
+    let read = |(tokens, stream)| Task::in_place(|| ActiveText::of(&search, tokens, stream)?.read());
     let of_texts: Vec<Result<OfText>> = texts.par_iter().map(Vec::as_slice).zip(&streams).map(read).collect();
     let mut found = Effects { mean: vec![0.0; from.sae.d_sae()], active: vec![0; from.sae.d_sae()], variants: 0 };
     for (number, of_text) in of_texts.into_iter().enumerate() {
@@ -90,7 +81,7 @@ pub fn effects(
 }
 
 /// The settings for every text.
-struct Asked<'a> {
+struct EffectSearch<'a> {
     model: &'a Model,
     from: &'a Stage,
     to: &'a Stage,
@@ -140,8 +131,8 @@ fn finite(stage: &Stage, tokens: &[u32], stream: &Tensor) -> Result<()> {
 }
 
 /// One text and where features of the earlier dictionary are active in it.
-struct Text<'a> {
-    asked: &'a Asked<'a>,
+struct ActiveText<'a> {
+    search: &'a EffectSearch<'a>,
     tokens: &'a [u32],
     /// `[pos, d_model]`, in the dtype of the dictionary.
     stream: &'a Tensor,
@@ -150,19 +141,19 @@ struct Text<'a> {
     codes: Vec<(u32, usize, f32)>,
 }
 
-impl<'a> Text<'a> {
-    fn of(asked: &'a Asked<'a>, tokens: &'a [u32], stream: &'a Tensor) -> Result<Self> {
-        asked.task.check()?;
-        let sae = &asked.from.sae;
+impl<'a> ActiveText<'a> {
+    fn of(search: &'a EffectSearch<'a>, tokens: &'a [u32], stream: &'a Tensor) -> Result<Self> {
+        search.task.check()?;
+        let sae = &search.from.sae;
         let input = dtype::convert(stream, sae.parts().encoder.dtype())?;
-        let found = sae.encode_sparse(&input, asked.task)?;
+        let found = sae.encode_sparse(&input, search.task)?;
         let mut codes = Vec::with_capacity(found.count());
         for column in 0..found.rows() {
             let (features, values) = found.row(column);
             codes.extend(features.iter().zip(values).map(|(feature, code)| (*feature, column, *code)));
         }
         codes.sort_unstable_by_key(|(feature, column, _)| (*feature, *column));
-        Ok(Self { asked, tokens, stream, input, codes })
+        Ok(Self { search, tokens, stream, input, codes })
     }
 
     fn read(&self) -> Result<OfText> {
@@ -180,8 +171,8 @@ impl<'a> Text<'a> {
     fn parts(&self) -> Vec<&[(u32, usize, f32)]> {
         let (columns, d) = (self.tokens.len(), self.input.elem_count() / self.tokens.len().max(1));
         // Behind one block nothing but the scores is as wide as all columns of a variant.
-        let blocks = self.asked.to.block - self.asked.from.block;
-        let of_column = if blocks == 1 { self.asked.model.decoder.config().heads } else { 4 * d };
+        let blocks = self.search.to.block - self.search.from.block;
+        let of_column = if blocks == 1 { self.search.model.decoder.config().heads } else { 4 * d };
         let (mut parts, mut start, mut numbers) = (Vec::new(), 0, 0);
         let mut end = 0;
         for feature in self.codes.chunk_by(|a, b| a.0 == b.0) {
@@ -209,7 +200,7 @@ impl<'a> Text<'a> {
             places.push((features.len() - 1, *column));
         }
         let written = self.written(codes)?;
-        let (stream, changed) = match self.asked.way {
+        let (stream, changed) = match self.search.way {
             Way::Ablate => {
                 let columns: Vec<u32> = codes.iter().map(|(_, column, _)| *column as u32).collect();
                 let columns = Tensor::new(columns, self.stream.device())?;
@@ -228,12 +219,12 @@ impl<'a> Text<'a> {
         let values: Vec<f32> = codes.iter().map(|(.., code)| *code).collect();
         let x = self.input.index_select(&Tensor::new(columns, self.input.device())?, 0)?;
         let values = dtype::convert(&Tensor::new(values, self.input.device())?, x.dtype())?;
-        dtype::convert(&self.asked.from.sae.written_by(&x, &features, &values)?, self.stream.dtype())
+        dtype::convert(&self.search.from.sae.written_by(&x, &features, &values)?, self.stream.dtype())
     }
 
     /// The target's code at the last token of each variant.
     fn target(&self, stream: &Tensor, changed: &Tensor, places: &[(usize, usize)], count: usize) -> Result<Vec<f64>> {
-        let Asked { model, from, to, reader, task, .. } = self.asked;
+        let EffectSearch { model, from, to, reader, task, .. } = self.search;
         let variants = Variants { tokens: self.tokens, stream, changed, places, count };
         reader.of(&model.decoder.last_of_variants(&variants, from.block..to.block, task)?, task)
     }

@@ -15,29 +15,76 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::dictionaries::Circuit;
 use super::graph::{Edge, Graph, Node};
-use crate::base::{Kind, Result, Task};
+use super::row_length;
+use crate::base::{Cell, Kind, Result, Task};
+use crate::data::{Text, harvest};
 use crate::err;
-use crate::features::{Survey, Tally};
+use crate::features::card::{CardPlan, Surveyed, card};
+use crate::features::feature::check_feature;
+use crate::features::survey::KeptPositions;
+use crate::features::{Feature, FeatureCard, Survey, Tally};
 use crate::model::Model;
 use crate::sae::Sae;
 use crate::tensor::DType;
 use crate::tensor::normalise::cosine;
 use outliers::Outliers;
 
-pub use effects::{Effects, Way, effects};
-pub use options::{Depth, Options, Rank};
-pub use read::{Read, Reader};
+pub use effects::{Effects, effects};
+pub use options::{Depth, Rank, Read, TreeOptions, Way};
+pub use read::Reader;
 pub use stage::{Stage, is_same, leading_to};
+
+/// Tokens in a row of the text: a context that a person can take in.
+const CONTEXT: usize = 64;
+
+/// The number of random positions of each feature, for the cards of those that become nodes.
+const IN_CARDS: usize = 8;
+
+/// The causal tree of a feature over the dictionaries before its own, with the cards of its nodes, from a text. An
+/// interrupted tree has no cards.
+pub fn causal_tree(
+    model: &Model,
+    saes: &[Sae],
+    target: &Feature,
+    text: &Text,
+    options: &TreeOptions,
+    task: &Task,
+) -> Result<Circuit> {
+    let saes = leading_to(model, saes, &target.sae).map_err(|e| e.about("saes"))?;
+    let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
+    let context = Some(row_length(model, options.context, CONTEXT));
+    let harvesting = harvest::HarvestOptions { context, ..harvest::HarvestOptions::default() };
+    let survey = Survey::of(model, &saes, &text.limited(options.tokens.max(1) as u64), &harvesting, kept, task)?;
+    let mut graph = from_survey(model, &saes, &survey, target.index, options, task)?;
+    graph.made.push(("text".into(), text.name().into()));
+    graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
+    let cards = if graph.is_whole { cards(model, &saes, &survey, &graph, task)? } else { Vec::new() };
+    Ok(Circuit { graph, saes, promotes: target.promotes.clone(), cards })
+}
+
+/// A card for each node, from the text that the tree was found on.
+fn cards(model: &Model, saes: &[Sae], survey: &Survey, graph: &Graph, task: &Task) -> Result<Vec<Option<FeatureCard>>> {
+    let bar = task.begin("looking at the features", Some(graph.nodes.len() as u64));
+    let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
+        let Some(sae) = saes.get(node.level) else { return Ok(None) };
+        let surveyed = Surveyed { survey, dictionary: node.level };
+        let found = card((sae, node.feature), Some(model), Some(surveyed), &CardPlan::brief(), task)?;
+        bar.advance(1);
+        Ok(Some(found))
+    };
+    graph.nodes.iter().map(of_node).collect()
+}
 
 /// The causal tree of feature `target` of the last dictionary. `survey` is that of a text by the dictionaries, which
 /// come in the order of the computation.
-pub fn causal_tree(
+pub fn from_survey(
     model: &Model,
     saes: &[Sae],
     survey: &Survey,
     target: usize,
-    options: &Options,
+    options: &TreeOptions,
     task: &Task,
 ) -> Result<Graph> {
     let stages = Stage::in_order(model, saes)?;
@@ -46,18 +93,15 @@ pub fn causal_tree(
             "a tree goes from one place to another: `sae::fit_all(m, \"resid_post.*\", text)` fits one for each",
         ));
     };
-    if target >= last.sae.d_sae() {
-        let (place, count) = (last.place, last.sae.d_sae());
-        return Err(err!(Argument, "expected a feature below {count} of {place}, found {target}"));
-    }
-    let looking = Looking { model, stages: &stages, survey, options };
-    let texts = looking.texts(earlier.len(), target);
+    check_feature(&last.sae, target)?;
+    let search = TreeSearch { model, stages: &stages, survey, options };
+    let texts = search.texts(earlier.len(), target);
     if texts.is_empty() {
         return Err(err!(Argument, "feature {target} of {} is never active in this text", last.place)
             .hint("read more text, or take a feature that is active"));
     }
     let outliers = Outliers::of(model, &stages, &texts, task)?;
-    let mut growing = Growing { looking, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
+    let mut growing = Growing { search, outliers, nodes: Vec::new(), edges: Vec::new(), known: BTreeMap::new() };
     growing.node(earlier.len(), target)?;
     let is_whole = match growing.all(task) {
         Ok(()) => true,
@@ -80,14 +124,14 @@ pub fn causal_tree(
 }
 
 /// The constants of a search.
-struct Looking<'a> {
+struct TreeSearch<'a> {
     model: &'a Model,
     stages: &'a [Stage],
     survey: &'a Survey,
-    options: &'a Options,
+    options: &'a TreeOptions,
 }
 
-impl Looking<'_> {
+impl TreeSearch<'_> {
     /// The strongest contexts of a feature, each up to the position where it is active.
     fn texts(&self, level: usize, feature: usize) -> Vec<Vec<u32>> {
         let tally: Option<&Tally> = self.survey.dictionaries.get(level).and_then(|tallies| tallies.get(feature));
@@ -104,7 +148,7 @@ impl Looking<'_> {
 
 /// A tree during the search.
 struct Growing<'a> {
-    looking: Looking<'a>,
+    search: TreeSearch<'a>,
     outliers: Outliers,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
@@ -117,7 +161,7 @@ impl Growing<'_> {
         if let Some(known) = self.known.get(&(level, feature)) {
             return Ok(*known);
         }
-        let stage = &self.looking.stages[level];
+        let stage = &self.search.stages[level];
         let outlier = self.outliers.dimension(level, stage, feature)?;
         self.nodes.push(Node {
             site: stage.place.to_string(),
@@ -133,15 +177,15 @@ impl Growing<'_> {
 
     /// Level by level, so that a feature that is a child of several is expanded once.
     fn all(&mut self, task: &Task) -> Result<()> {
-        let top = self.looking.stages.len() - 1;
+        let top = self.search.stages.len() - 1;
         let mut followed = vec![0];
         for level in (1..=top).rev() {
-            let place = self.looking.stages[level - 1].place;
+            let place = self.search.stages[level - 1].place;
             let bar = task.begin(&format!("ablating {place}"), Some(followed.len() as u64));
             let mut next = Vec::new();
             for node in followed {
                 let children = self.children(node, task)?;
-                let is_followed = level == top || self.looking.options.depth == Depth::Full;
+                let is_followed = level == top || self.search.options.depth == Depth::Full;
                 let most = if is_followed { children.len() } else { 1 };
                 next.extend(children.into_iter().take(most));
                 bar.advance(1);
@@ -157,14 +201,14 @@ impl Growing<'_> {
     /// Adds the children of a node, and returns those that are expanded.
     fn children(&mut self, node: usize, task: &Task) -> Result<Vec<usize>> {
         let (level, feature) = (self.nodes[node].level, self.nodes[node].feature);
-        let Looking { model, stages, options, .. } = self.looking;
-        let texts = self.looking.texts(level, feature);
+        let TreeSearch { model, stages, options, .. } = self.search;
+        let texts = self.search.texts(level, feature);
         let (from, to) = (&stages[level - 1], &stages[level]);
         let found = effects(model, (from, to), feature, &texts, (options.way, options.read), task)?;
         let (followed, shown) = options.chosen(&found.mean);
         let mut children = Vec::new();
         for (i, child) in followed.iter().chain(&shown).enumerate() {
-            let cosine = self.looking.cosine((level - 1, *child), (level, feature))?;
+            let cosine = self.search.cosine((level - 1, *child), (level, feature))?;
             let index = self.node(level - 1, *child)?;
             self.edges.push(Edge { from: index, to: node, effect: found.mean[*child], cosine });
             if i < followed.len() {

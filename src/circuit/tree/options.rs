@@ -1,90 +1,88 @@
 //! The options of a tree.
 
-use super::effects::Way;
-use super::read::Read;
 use crate::base::Cell;
 
-/// How children are ranked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rank {
-    /// Those whose ablation lowers the target most, as in the paper. The one whose ablation raises it most is shown
-    /// beside them, and not followed.
-    #[default]
-    Signed,
-    /// Those that change it most, in either direction.
-    Absolute,
-}
-
-/// Which children are expanded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Depth {
-    /// All of them, down to the first dictionary.
-    #[default]
-    Full,
-    /// All children of the target; below, only the strongest child of each, while the others are still shown, as in the
-    /// authors' notebook.
-    Paper,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    /// The number of positions for each feature.
-    pub contexts: usize,
-    pub children: usize,
-    /// Edges with smaller effects are left out.
-    pub min_effect: f64,
-    pub rank: Rank,
-    pub depth: Depth,
-    pub way: Way,
-    pub read: Read,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            contexts: 20,
-            children: 3,
-            min_effect: 0.01,
-            rank: Rank::default(),
-            depth: Depth::default(),
-            way: Way::default(),
-            read: Read::default(),
-        }
+crate::choices! {
+    /// How children are ranked.
+    pub enum Rank {
+        /// Those whose ablation lowers the target most, as in the paper. The one whose ablation raises it most is shown
+        /// beside them, and not followed.
+        Signed = "signed",
+        /// Those that change it most, in either direction.
+        Absolute = "abs",
     }
 }
 
-impl Rank {
-    pub const ALL: [(&'static str, Self); 2] = [("signed", Self::Signed), ("abs", Self::Absolute)];
+crate::choices! {
+    /// Which children are expanded.
+    pub enum Depth {
+        /// All of them, down to the first dictionary.
+        Full = "full",
+        /// All children of the target; below, only the strongest child of each, while the others are still shown, as in
+        /// the authors' notebook.
+        Paper = "paper",
+    }
 }
 
-impl Depth {
-    pub const ALL: [(&'static str, Self); 2] = [("full", Self::Full), ("paper", Self::Paper)];
+crate::choices! {
+    /// The way of the intervention.
+    pub enum Way {
+        /// x - c_f d_f at all positions; the effect is what the target loses, (orig - ablated) / orig.
+        Ablate = "ablate",
+        /// 0 + c_f d_f at all positions: what a feature does on its own. The effect is what the target then has, over
+        /// orig.
+        Restore = "restore",
+    }
 }
 
-impl Way {
-    pub const ALL: [(&'static str, Self); 2] = [("ablate", Self::Ablate), ("restore", Self::Restore)];
+crate::choices! {
+    /// How the target is read.
+    pub enum Read {
+        /// As its dictionary encodes, selection included.
+        Code = "code",
+        /// Its pre-activation.
+        Pre = "pre",
+    }
 }
 
-impl Read {
-    pub const ALL: [(&'static str, Self); 2] = [("code", Self::Code), ("pre", Self::Pre)];
+crate::options! {
+    /// How a tree is searched; the defaults are those of Cunningham et al. 2023, section 5.
+    #[derive(Debug, Clone)]
+    pub struct TreeOptions {
+        /// Number of positions for each feature.
+        contexts: usize = 20 => at_least(1.0);
+        /// Maximum number of children of a feature.
+        children: usize = 3 => at_least(1.0);
+        /// Smaller effects are left out.
+        min_effect: f64 = 0.01 => at_least(0.0);
+        /// Children are the features whose ablation lowers the parent most, or ("abs") those that change it most.
+        rank: Rank = Rank::Signed;
+        /// Whether all children are expanded, or ("paper") below the children of the target only the strongest child of
+        /// each, as in the authors' notebook.
+        depth: Depth = Depth::Full;
+        /// Whether a feature is ablated, or ("restore") kept alone: the site is 0 but for c_f d_f, and the effect is the
+        /// share of the parent's code that this restores.
+        way: Way = Way::Ablate;
+        /// Whether the parent is read as its code or as its pre-activation.
+        read: Read = Read::Code;
+        /// Tokens of the text that are searched for the strongest positions.
+        tokens: usize = 50_000;
+        /// Tokens in a row of the text; at most the model's context.
+        context: Option<usize> = None => usually("64");
+    }
 }
 
-/// The names of the values.
-fn name<T: PartialEq>(all: &[(&'static str, T)], value: &T) -> Cell {
-    all.iter().find(|(_, known)| known == value).map_or(Cell::Missing, |(name, _)| (*name).into())
-}
-
-impl Options {
+impl TreeOptions {
     /// The options, as recorded in a graph.
     pub fn told(&self) -> Vec<(String, Cell)> {
         let pairs: [(&str, Cell); 7] = [
             ("contexts", self.contexts.into()),
             ("children", self.children.into()),
             ("min_effect", self.min_effect.into()),
-            ("rank", name(&Rank::ALL, &self.rank)),
-            ("depth", name(&Depth::ALL, &self.depth)),
-            ("way", name(&Way::ALL, &self.way)),
-            ("read", name(&Read::ALL, &self.read)),
+            ("rank", self.rank.word().into()),
+            ("depth", self.depth.word().into()),
+            ("way", self.way.word().into()),
+            ("read", self.read.word().into()),
         ];
         pairs.map(|(name, value)| (name.to_string(), value)).to_vec()
     }
@@ -117,19 +115,19 @@ mod tests {
     #[test]
     fn children_are_the_strongest_and_what_holds_the_target_down_stands_beside_them() {
         let effects = [0.02, -0.3, 0.009, 0.5, 0.02, 0.0, -0.005];
-        let options = Options { children: 2, ..Options::default() };
+        let options = TreeOptions { children: 2, ..TreeOptions::default() };
         assert_eq!(options.chosen(&effects), (vec![3, 0], Some(1)));
-        let absolute = Options { rank: Rank::Absolute, children: 3, ..options };
+        let absolute = TreeOptions { rank: Rank::Absolute, children: 3, ..options.clone() };
         assert_eq!(absolute.chosen(&effects), (vec![3, 1, 0], None));
-        let all = Options { min_effect: 0.0, children: 9, ..options };
+        let all = TreeOptions { min_effect: 0.0, children: 9, ..options.clone() };
         assert_eq!(all.chosen(&effects), (vec![3, 0, 4, 2], Some(1)));
-        let restored = Options { way: Way::Restore, ..options };
+        let restored = TreeOptions { way: Way::Restore, ..options.clone() };
         assert_eq!(restored.chosen(&effects), (vec![3, 0], None));
     }
 
     #[test]
     fn a_graph_tells_how_it_was_made() {
-        let told = Options { rank: Rank::Absolute, depth: Depth::Paper, ..Options::default() }.told();
+        let told = TreeOptions { rank: Rank::Absolute, depth: Depth::Paper, ..TreeOptions::default() }.told();
         assert_eq!(told[3], ("rank".to_string(), Cell::from("abs")));
         assert_eq!(told[4], ("depth".to_string(), Cell::from("paper")));
         assert_eq!(told[5], ("way".to_string(), Cell::from("ablate")));

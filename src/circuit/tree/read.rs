@@ -1,18 +1,9 @@
-//! How the target of a tree is read: the code or the pre-activation of one feature.
+//! The measure of the target of a tree: the code or the pre-activation of one feature.
 
+use super::options::Read;
 use crate::base::{Result, Task};
 use crate::sae::{About, Activation, Parts, Sae};
 use crate::tensor::{DType, Tensor, dtype};
-
-/// How the target is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Read {
-    /// As its dictionary encodes, selection included.
-    #[default]
-    Code,
-    /// Its pre-activation.
-    Pre,
-}
 
 /// Reads one feature of activations.
 pub struct Reader {

@@ -2,8 +2,9 @@
 
 use crate::base::Result;
 use crate::err;
+use crate::features::feature::place;
 use crate::model::Model;
-use crate::model::site::{Kind, Place, select};
+use crate::model::site::{Kind, Place};
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor};
 
@@ -27,10 +28,7 @@ impl Stage {
             ));
         };
         let config = model.decoder.config();
-        let place = match select(config, site)?[..] {
-            [place] => place,
-            ref places => return Err(err!(Argument, "expected one site, and `{site}` names {}", places.len())),
-        };
+        let place = place(model, sae)?;
         let block = match place.site.kind {
             Kind::ResidPre => place.site.layer,
             Kind::ResidPost => place.site.layer + 1,
@@ -58,7 +56,7 @@ impl Stage {
         Ok(stages)
     }
 
-    /// The same of dictionaries that come in that order, as those of a survey do that goes with them.
+    /// The same for dictionaries that are in that order already, like those of a survey.
     pub fn in_order(model: &Model, saes: &[Sae]) -> Result<Vec<Self>> {
         let stages = Self::all(model, saes)?;
         match stages.iter().zip(saes).all(|(stage, sae)| std::ptr::eq(stage.sae.parts(), sae.parts())) {
@@ -68,7 +66,7 @@ impl Stage {
     }
 }
 
-/// The dictionaries of a tree in the order of the computation: all before that of the target, and this last.
+/// The dictionaries of a tree in the order of the computation: all before that of the target, and that of the target.
 pub fn leading_to(model: &Model, saes: &[Sae], target: &Sae) -> Result<Vec<Sae>> {
     let top = Stage::new(model, target)?;
     let stages = Stage::all(model, saes)?;

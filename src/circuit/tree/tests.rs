@@ -82,8 +82,8 @@ fn most_active(survey: &Survey) -> usize {
 fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
     let (model, saes, survey) = found();
     let target = most_active(&survey);
-    let options = Options { contexts: 3, children: 2, ..Options::default() };
-    let grow = |options: &Options| causal_tree(&model, &saes, &survey, target, options, &Task::default()).unwrap();
+    let options = TreeOptions { contexts: 3, children: 2, ..TreeOptions::default() };
+    let grow = |options: &TreeOptions| from_survey(&model, &saes, &survey, target, options, &Task::default()).unwrap();
     let tree = grow(&options);
     assert!(tree.is_whole && Graph::parse(&tree.json().unwrap()).unwrap() == tree);
     assert_eq!((tree.nodes[0].feature, tree.nodes[0].level, tree.sites.len()), (target, 2, 3));
@@ -106,8 +106,8 @@ fn a_tree_goes_down_level_by_level_and_has_each_feature_once() {
         assert_eq!(edge.effect, expected.mean[tree.nodes[edge.from].feature]);
     }
     // By the paper's rule not all children are followed, and one child alone is a chain.
-    assert!(grow(&Options { depth: Depth::Paper, ..options }).edges.len() <= tree.edges.len());
-    let chain = grow(&Options { children: 1, contexts: 1, rank: Rank::Absolute, ..options });
+    assert!(grow(&TreeOptions { depth: Depth::Paper, ..options.clone() }).edges.len() <= tree.edges.len());
+    let chain = grow(&TreeOptions { children: 1, contexts: 1, rank: Rank::Absolute, ..options.clone() });
     assert_eq!((chain.nodes.len(), chain.edges.len()), (3, 2));
 }
 
@@ -116,8 +116,8 @@ fn other_ways_to_ask_are_answered() {
     let (model, saes, survey) = found();
     let target = most_active(&survey);
     for (way, read) in [(Way::Restore, Read::Code), (Way::Ablate, Read::Pre), (Way::Restore, Read::Pre)] {
-        let options = Options { contexts: 2, children: 2, way, read, ..Options::default() };
-        let tree = causal_tree(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
+        let options = TreeOptions { contexts: 2, children: 2, way, read, ..TreeOptions::default() };
+        let tree = from_survey(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
         assert!(tree.is_whole && tree.edges.iter().all(|edge| edge.effect.is_finite()));
     }
 }
@@ -143,11 +143,11 @@ impl Progress for Interrupts {
 fn an_interruption_keeps_what_was_found() {
     let (model, saes, survey) = found();
     let target = most_active(&survey);
-    let options = Options { contexts: 2, children: 2, ..Options::default() };
-    let whole = causal_tree(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
+    let options = TreeOptions { contexts: 2, children: 2, ..TreeOptions::default() };
+    let whole = from_survey(&model, &saes, &survey, target, &options, &Task::default()).unwrap();
     let flag = Arc::new(AtomicBool::new(false));
     let task = Task::new(flag.clone(), Arc::new(Interrupts { flag: flag.clone(), begun: 0.into() }));
-    let part = causal_tree(&model, &saes, &survey, target, &options, &task).unwrap();
+    let part = from_survey(&model, &saes, &survey, target, &options, &task).unwrap();
     assert!(!part.is_whole && !task.is_interrupted());
     assert_eq!(part.edges, whole.edges[..part.edges.len()]);
     assert!(!part.edges.is_empty() && part.nodes.iter().all(|node| node.level >= 1));
@@ -157,7 +157,7 @@ fn an_interruption_keeps_what_was_found() {
 fn what_makes_no_tree_is_refused() {
     let (model, saes, mut survey) = found();
     let grow = |saes: &[Sae], survey: &Survey, target: usize| {
-        causal_tree(&model, saes, survey, target, &Options::default(), &Task::default()).unwrap_err().message
+        from_survey(&model, saes, survey, target, &TreeOptions::default(), &Task::default()).unwrap_err().message
     };
     assert_eq!(grow(&saes, &survey, FEATURES), "expected a feature below 24 of resid_post.2, found 24");
     assert_eq!(grow(&saes[2..], &survey, 0), "expected dictionaries of at least two sites, found 1");

@@ -4,43 +4,62 @@ use super::{FeatureCard, Group};
 use crate::base::{Card, Cell, HeatText, Result, Table, Task};
 use crate::err;
 use crate::features::contexts::{self, Context, Window};
+use crate::features::feature::{check_feature, place};
 use crate::features::histogram::class_name;
 use crate::features::survey::{Moment, Spread, Survey, Tally};
 use crate::features::{logits, near};
 use crate::model::Model;
-use crate::model::site::{Place, select};
+use crate::model::site::Place;
 use crate::sae::Sae;
 
-/// The options of a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Looking {
-    /// The strongest contexts.
-    pub top: usize,
-    /// Number of intervals between 0 and the largest code, and contexts from each.
-    pub intervals: usize,
-    pub each: usize,
-    /// Contexts drawn at random.
-    pub random: usize,
-    pub window: Window,
-    /// Rows of each table.
-    pub rows: usize,
+crate::options! {
+    /// What a card shows of a text.
+    #[derive(Debug, Clone)]
+    pub struct CardOptions {
+        /// Number of the strongest contexts.
+        top: usize = 8;
+        /// Number of intervals between 0 and the largest code.
+        intervals: usize = 5 => at_most(100.0);
+        /// Number of contexts from each interval.
+        each: usize = 3;
+        /// Number of random contexts.
+        random: usize = 5;
+        /// Tokens of a context before the position.
+        before: usize = 24;
+        /// Tokens after it.
+        after: usize = 8;
+        /// Rows of the tables.
+        rows: usize = 8;
+    }
+}
+
+impl CardOptions {
+    fn window(&self) -> Window {
+        Window { before: self.before, after: self.after }
+    }
+}
+
+/// What goes into a card: its options, and the measures that need further runs of the model.
+#[derive(Debug, Clone)]
+pub struct CardPlan {
+    pub options: CardOptions,
     /// Number of the strongest positions for ablation; none where it is 0.
     pub ablated_at: usize,
     /// Number of random positions for co-activation.
     pub company_of: usize,
 }
 
-impl Default for Looking {
+impl Default for CardPlan {
     fn default() -> Self {
-        let window = Window::default();
-        Self { top: 8, intervals: 5, each: 3, random: 5, window, rows: 8, ablated_at: 16, company_of: 32 }
+        Self { options: CardOptions::default(), ablated_at: 16, company_of: 32 }
     }
 }
 
-impl Looking {
-    /// Settings for many cards side by side: few contexts, and nothing that needs further runs.
+impl CardPlan {
+    /// For many cards side by side: few contexts, and nothing that needs further runs.
     pub fn brief() -> Self {
-        Self { top: 6, intervals: 0, each: 0, random: 4, ablated_at: 0, company_of: 0, ..Self::default() }
+        let options = CardOptions { top: 6, intervals: 0, each: 0, random: 4, ..CardOptions::default() };
+        Self { options, ablated_at: 0, company_of: 0 }
     }
 }
 
@@ -57,12 +76,10 @@ pub fn card(
     (sae, feature): (&Sae, usize),
     model: Option<&Model>,
     surveyed: Option<Surveyed>,
-    looking: Looking,
+    plan: &CardPlan,
     task: &Task,
 ) -> Result<FeatureCard> {
-    if feature >= sae.d_sae() {
-        return Err(err!(Argument, "expected a feature below {}, found {feature}", sae.d_sae()));
-    }
+    check_feature(sae, feature)?;
     let site = sae.parts().about.sites.join(", ");
     let title = match site.as_str() {
         "" => format!("feature {feature}"),
@@ -72,7 +89,7 @@ pub fn card(
     let mut card = FeatureCard { feature, site, title, facts, ..FeatureCard::default() };
     match (model, surveyed) {
         (Some(model), Some(surveyed)) => {
-            Maker::new(model, (sae, feature), surveyed, looking, task)?.fill(&mut card)?;
+            Maker::new(model, (sae, feature), surveyed, plan, task)?.fill(&mut card)?;
         }
         (Some(_), None) => card.notes.push("No text has been read, so where it is active is unknown.".into()),
         (None, _) => {
@@ -80,20 +97,11 @@ pub fn card(
         }
     }
     if let Some(model) = model {
-        direct(&mut card, model, sae, looking.rows)?;
+        direct(&mut card, model, sae, plan.options.rows)?;
     }
-    let found = near::by_direction((sae, feature), None, looking.rows)?;
+    let found = near::by_direction((sae, feature), None, plan.options.rows)?;
     card.tables.push(near::directions("Nearest by direction", &found));
     Ok(card)
-}
-
-/// The place that a dictionary reads in a model.
-pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
-    let site = crate::features::survey::site(sae)?;
-    match select(model.decoder.config(), site)?[..] {
-        [place] => Ok(place),
-        ref places => Err(err!(Argument, "expected a dictionary of one site, and `{site}` names {}", places.len())),
-    }
 }
 
 fn of_dictionary(sae: &Sae) -> Vec<(String, Cell)> {
@@ -124,7 +132,7 @@ struct Maker<'a> {
     survey: &'a Survey,
     tally: &'a Tally,
     spread: &'a Spread,
-    looking: Looking,
+    plan: &'a CardPlan,
     task: &'a Task,
     /// Which of the survey's dictionaries it is.
     number: usize,
@@ -135,7 +143,7 @@ impl<'a> Maker<'a> {
         model: &'a Model,
         (sae, feature): (&'a Sae, usize),
         surveyed: Surveyed<'a>,
-        looking: Looking,
+        plan: &'a CardPlan,
         task: &'a Task,
     ) -> Result<Self> {
         let Surveyed { survey, dictionary: number } = surveyed;
@@ -144,7 +152,7 @@ impl<'a> Maker<'a> {
         let (Some(tally), Some(spread)) = (tally, spread) else {
             return Err(err!(Bug, "feature {feature} of a dictionary that was not surveyed"));
         };
-        Ok(Self { model, sae, place: place(model, sae)?, feature, survey, tally, spread, looking, task, number })
+        Ok(Self { model, sae, place: place(model, sae)?, feature, survey, tally, spread, plan, task, number })
     }
 
     fn fill(&self, card: &mut FeatureCard) -> Result<()> {
@@ -155,7 +163,7 @@ impl<'a> Maker<'a> {
             return Ok(());
         }
         let groups = self.chosen();
-        let drawn: Vec<Moment> = self.tally.some.iter().take(self.looking.company_of).copied().collect();
+        let drawn: Vec<Moment> = self.tally.some.iter().take(self.plan.company_of).copied().collect();
         let contexts = self.read(groups.iter().flat_map(|(_, moments)| moments).chain(&drawn))?;
         let of = |moment: &Moment| contexts.iter().find(|context| context.moment == *moment);
         for (name, moments) in groups {
@@ -163,7 +171,7 @@ impl<'a> Maker<'a> {
             card.contexts.push(Group { name, texts });
         }
         card.tables.extend([self.tokens(), self.positions()]);
-        if self.looking.ablated_at > 0 {
+        if self.plan.ablated_at > 0 {
             self.without(card)?;
         }
         let active: Vec<Vec<u32>> = drawn.iter().filter_map(of).map(|context| context.active.clone()).collect();
@@ -192,16 +200,16 @@ impl<'a> Maker<'a> {
 
     /// The groups of contexts that are shown, the largest codes first.
     fn chosen(&self) -> Vec<(String, Vec<Moment>)> {
-        let (tally, looking) = (self.tally, self.looking);
-        let mut groups = vec![("strongest".to_string(), tally.top.iter().take(looking.top).copied().collect())];
+        let (tally, options) = (self.tally, &self.plan.options);
+        let mut groups = vec![("strongest".to_string(), tally.top.iter().take(options.top).copied().collect())];
         let most = tally.top.first().map_or(0.0, |moment| f64::from(moment.code)).max(0.0);
-        for interval in (0..looking.intervals).rev() {
-            let edge = |step: usize| step as f64 / looking.intervals as f64;
+        for interval in (0..options.intervals).rev() {
+            let edge = |step: usize| step as f64 / options.intervals as f64;
             let (low, high) = (edge(interval), edge(interval + 1));
-            let found = self.spread.sizes.within(low * most, high * most, looking.each);
+            let found = self.spread.sizes.within(low * most, high * most, options.each);
             groups.push((format!("{low:.2} to {high:.2} of the largest"), found));
         }
-        groups.push(("drawn at random".into(), tally.some.iter().take(looking.random).copied().collect()));
+        groups.push(("drawn at random".into(), tally.some.iter().take(options.random).copied().collect()));
         groups.retain(|(_, moments): &(String, Vec<Moment>)| !moments.is_empty());
         groups
     }
@@ -211,7 +219,7 @@ impl<'a> Maker<'a> {
         let mut all: Vec<Moment> = moments.copied().collect();
         all.sort_by_key(|moment| (moment.row, moment.column));
         all.dedup();
-        let window = (all.as_slice(), self.looking.window);
+        let window = (all.as_slice(), self.plan.options.window());
         contexts::around(self.model, (self.sae, self.place), self.feature, &self.survey.rows, window, self.task)
     }
 
@@ -224,7 +232,7 @@ impl<'a> Maker<'a> {
     /// The tokens with the largest sums of codes.
     fn tokens(&self) -> Table {
         let whole = self.spread.positions.iter().map(|(_, sum)| sum.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
-        let rows = self.spread.tokens.strongest().into_iter().take(self.looking.rows).map(|at| {
+        let rows = self.spread.tokens.strongest().into_iter().take(self.plan.options.rows).map(|at| {
             let occurs = self.survey.occurrences.get(at.token as usize).copied().unwrap_or_default();
             let mean = at.sum / at.fired.max(1) as f64;
             let token = contexts::quoted(self.model, at.token);
@@ -261,19 +269,19 @@ impl<'a> Maker<'a> {
             card.notes.push("It writes to another site than it reads, so it is not ablated.".into());
             return Ok(());
         }
-        let strongest = self.tally.top.iter().take(self.looking.ablated_at);
+        let strongest = self.tally.top.iter().take(self.plan.ablated_at);
         let texts: Vec<Vec<u32>> = strongest.map(|moment| self.survey.up_to(moment)).collect();
         let title = format!("Without it, at its {} strongest positions", texts.len());
         let changes = logits::ablated(self.model, (self.sae, self.place), self.feature, texts, self.task)?;
         let name = |token: u32| contexts::quoted(self.model, token);
-        card.tables.push(logits::changed(&title, &changes, &name, self.looking.rows));
+        card.tables.push(logits::changed(&title, &changes, &name, self.plan.options.rows));
         Ok(())
     }
 
     /// Co-activation at random positions.
     fn company(&self, active: &[Vec<u32>]) -> Table {
         let density = |feature: usize| self.survey.density(self.number, feature);
-        let found = near::by_company(self.feature, active, &density, self.looking.rows);
+        let found = near::by_company(self.feature, active, &density, self.plan.options.rows);
         near::companions(&format!("Active together, at {} of its positions drawn at random", active.len()), &found)
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Card, HeatText, Table};
 
-pub use make::{Looking, Surveyed, card, place};
+pub use make::{CardOptions, CardPlan, Surveyed, card};
 
 /// The card of one feature. An unknown part is empty, and `notes` say why.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -4,18 +4,25 @@ use super::*;
 use crate::base::{Cell, Task};
 use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
-use crate::features::survey::{Kept, Survey};
+use crate::features::survey::{KeptPositions, Survey};
 use crate::sae::Sae;
 
 fn surveyed(sae: &Sae, documents: usize) -> Survey {
     let text = text(documents, TextOptions::default());
-    Survey::of(&model(), std::slice::from_ref(sae), &text, &Default::default(), Kept::default(), &Task::default())
-        .unwrap()
+    Survey::of(
+        &model(),
+        std::slice::from_ref(sae),
+        &text,
+        &Default::default(),
+        KeptPositions::default(),
+        &Task::default(),
+    )
+    .unwrap()
 }
 
-fn made(sae: &Sae, feature: usize, survey: Option<&Survey>, looking: Looking) -> FeatureCard {
+fn made(sae: &Sae, feature: usize, survey: Option<&Survey>, plan: CardPlan) -> FeatureCard {
     let surveyed = survey.map(|survey| Surveyed { survey, dictionary: 0 });
-    card((sae, feature), Some(&model()), surveyed, looking, &Task::default()).unwrap()
+    card((sae, feature), Some(&model()), surveyed, &plan, &Task::default()).unwrap()
 }
 
 fn fact(card: &FeatureCard, name: &str) -> Option<Cell> {
@@ -27,7 +34,7 @@ fn contexts_show_the_codes_that_the_survey_found_and_are_marked_by_group() {
     let sae = dictionary("resid_post.1", 1);
     let survey = surveyed(&sae, 80);
     let feature = (0..24).max_by_key(|f| survey.dictionaries[0][*f].fired).unwrap();
-    let card = made(&sae, feature, Some(&survey), Looking::default());
+    let card = made(&sae, feature, Some(&survey), CardPlan::default());
     let tally = &survey.dictionaries[0][feature];
     let strongest = &card.contexts[0];
     assert_eq!((strongest.name.as_str(), strongest.texts.len()), ("strongest", 8));
@@ -58,7 +65,7 @@ fn a_feature_that_is_never_active_has_a_card_that_says_so() {
     let mut survey = surveyed(&sae, 3);
     survey.dictionaries[0][7] = Default::default();
     survey.spreads[0][7] = Default::default();
-    let card = made(&sae, 7, Some(&survey), Looking::default());
+    let card = made(&sae, 7, Some(&survey), CardPlan::default());
     assert!(card.contexts.is_empty() && card.notes.iter().any(|note| note == "It is not active in this text."));
     assert_eq!(fact(&card, "density"), Some(Cell::Float(0.0)));
 }
@@ -66,34 +73,40 @@ fn a_feature_that_is_never_active_has_a_card_that_says_so() {
 #[test]
 fn without_a_model_or_a_text_it_is_said_what_is_missing() {
     let sae = dictionary("resid_post.1", 1);
-    let without_text = made(&sae, 0, None, Looking::default());
+    let without_text = made(&sae, 0, None, CardPlan::default());
     assert_eq!(without_text.tables.len(), 2);
     assert!(without_text.notes[0].starts_with("No text has been read"));
-    let alone = card((&sae, 0), None, None, Looking::default(), &Task::default()).unwrap();
+    let alone = card((&sae, 0), None, None, &CardPlan::default(), &Task::default()).unwrap();
     assert_eq!(alone.tables.iter().map(|table| table.title.as_str()).collect::<Vec<_>>(), ["Nearest by direction"]);
     assert!(alone.notes[0].starts_with("Its model is unknown"));
-    assert!(card((&sae, 24), None, None, Looking::default(), &Task::default()).is_err());
+    assert!(card((&sae, 24), None, None, &CardPlan::default(), &Task::default()).is_err());
 }
 
 #[test]
 fn a_text_of_one_token_is_enough() {
     let sae = dictionary("resid_post.1", 1);
     let text = crate::data::Text::given(vec!["q".into()], TextOptions::default()).unwrap();
-    let survey =
-        Survey::of(&model(), std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &Task::default())
-            .unwrap();
+    let survey = Survey::of(
+        &model(),
+        std::slice::from_ref(&sae),
+        &text,
+        &Default::default(),
+        KeptPositions::default(),
+        &Task::default(),
+    )
+    .unwrap();
     assert_eq!((survey.positions, survey.classes.as_slice()), (1, [1].as_slice()));
     let active = (0..24).find(|f| survey.dictionaries[0][*f].fired == 1).unwrap();
-    let card = made(&sae, active, Some(&survey), Looking::default());
+    let card = made(&sae, active, Some(&survey), CardPlan::default());
     assert_eq!(card.contexts[0].texts[0].tokens, ["q"]);
     let silent = (0..24).find(|f| survey.dictionaries[0][*f].fired == 0).unwrap();
-    assert!(made(&sae, silent, Some(&survey), Looking::default()).contexts.is_empty());
+    assert!(made(&sae, silent, Some(&survey), CardPlan::default()).contexts.is_empty());
 }
 
 #[test]
 fn a_card_is_data_there_and_back() {
     let sae = dictionary("resid_post.1", 1);
-    let card = made(&sae, 2, Some(&surveyed(&sae, 20)), Looking::default());
+    let card = made(&sae, 2, Some(&surveyed(&sae, 20)), CardPlan::default());
     let text = serde_json::to_string(&card).unwrap();
     assert_eq!(serde_json::from_str::<FeatureCard>(&text).unwrap(), card);
 }

@@ -1,4 +1,4 @@
-//! Facts joined by "and", "or" and "but not": what a description says, and the search for the one that says it best.
+//! Facts joined by "and", "or" and "but not": the form of a description, and the search for the best one.
 
 use std::ops::Range;
 
@@ -92,11 +92,11 @@ impl Formula {
     }
 }
 
-/// Beginnings of facts that name tokens, which are said once for several.
+/// Beginnings of facts that name tokens, which stand once before a list of names.
 const NAMING: [&str; 3] = ["token is \"", "after \"", "token has \""];
 
-/// What was said and one more fact as one list of names, where both name tokens in the same way and nothing else was
-/// said in between.
+/// The text so far and one more fact as one list of names, where both name tokens in the same way, one directly after
+/// the other.
 fn listed(said: &str, first: &str, more: &str) -> Option<String> {
     let naming = NAMING.iter().find(|naming| first.starts_with(**naming) && more.starts_with(**naming))?;
     let name = more.get(naming.len() - 1..)?;
@@ -161,7 +161,7 @@ impl Codes {
         self.of_sums(f64::from(mask.count()), both)
     }
 
-    /// The same of what is true by a rule.
+    /// The same where a rule tells what is true.
     pub fn correlation_with(&self, tokens: usize, holds: impl Fn(usize) -> bool) -> f64 {
         let both = self.active.iter().filter(|(at, _)| holds(*at)).map(|(_, code)| code).sum();
         self.of_sums((0..tokens).filter(|at| holds(*at)).count() as f64, both)

@@ -11,11 +11,14 @@ use std::ops::Range;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::Readings;
 use super::facts::{Fact, looks, of_labels, strings};
+use super::feature::FeatureList;
+use super::text_codes::{FeatureTextOptions, TextCodes};
 use crate::base::random::stream;
 use crate::base::{Cell, Result, Table, Task};
+use crate::data::Text;
 use crate::err;
+use crate::model::Model;
 use formula::{Codes, Formula, Mask, best};
 
 /// Below this correlation a description is "unclear".
@@ -27,6 +30,15 @@ const NAMED: usize = 8;
 /// The length of fragments, and their number of each sort (Bills et al. 2023 and Cunningham et al. 2023).
 const FRAGMENT: usize = 64;
 const FRAGMENTS: usize = 20;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct DescribeOptions {
+        /// Seed of the fragments drawn for the scores.
+        seed: i64 = 0;
+        with text: FeatureTextOptions;
+    }
+}
 
 /// The description of a feature by facts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,9 +66,21 @@ impl Described {
 /// Facts, with where they are true in the half for selection.
 type Masked = Vec<(Fact, Mask)>;
 
+/// Describes features by where they are active in a text.
+pub fn describe(
+    model: &Model,
+    list: &FeatureList,
+    text: &Text,
+    options: &DescribeOptions,
+    task: &Task,
+) -> Result<Vec<Described>> {
+    let read = TextCodes::of(model, &list.saes, &list.features, text, options.text.limits(), task)?;
+    of_codes(&read, options.seed as u64, task).map_err(|e| e.about("text"))
+}
+
 /// Describes the features that were read. The seed is that of the fragments that are drawn.
-pub fn describe(readings: &Readings, seed: u64, task: &Task) -> Result<Vec<Described>> {
-    let rows = readings.starts.len().saturating_sub(1);
+fn of_codes(read: &TextCodes, seed: u64, task: &Task) -> Result<Vec<Described>> {
+    let rows = read.starts.len().saturating_sub(1);
     if rows < 2 {
         return Err(err!(
             Argument,
@@ -64,13 +88,13 @@ pub fn describe(readings: &Readings, seed: u64, task: &Task) -> Result<Vec<Descr
         )
         .hint("read more text"));
     }
-    let middle = readings.starts.get(rows / 2).copied().unwrap_or_default();
+    let middle = read.starts.get(rows / 2).copied().unwrap_or_default();
     // The same for every feature.
-    let common = masked([of_labels(readings), looks(readings)].concat(), 0..middle);
-    let pieces = fragments(readings, rows / 2);
-    let each = readings.codes.par_iter().enumerate().map(|(number, codes)| {
+    let common = masked([of_labels(read), looks(read)].concat(), 0..middle);
+    let pieces = fragments(read, rows / 2);
+    let each = read.codes.par_iter().enumerate().map(|(number, codes)| {
         task.check()?;
-        let own = masked(strings(readings, codes, 0..middle, NAMED), 0..middle);
+        let own = masked(strings(read, codes, 0..middle, NAMED), 0..middle);
         let facts: Vec<&(Fact, Mask)> = common.iter().chain(&own).collect();
         let (Some(chosen), judged) = (codes.get(..middle), middle..codes.len()) else {
             return Err(err!(Bug, "fewer codes than tokens"));
@@ -96,8 +120,8 @@ fn masked(facts: Vec<Fact>, range: Range<usize>) -> Masked {
 }
 
 /// The rows from one on, cut into fragments.
-fn fragments(readings: &Readings, from: usize) -> Vec<Range<usize>> {
-    let rows = readings.starts.array_windows().skip(from);
+fn fragments(read: &TextCodes, from: usize) -> Vec<Range<usize>> {
+    let rows = read.starts.array_windows().skip(from);
     rows.flat_map(|[start, end]| (*start..*end).step_by(FRAGMENT).map(|at| at..(at + FRAGMENT).min(*end))).collect()
 }
 
@@ -150,20 +174,20 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::features::readings::tests::WORDS;
+    use crate::features::text_codes::tests::WORDS;
 
     /// What a feature's code is at a position of a row.
     type Code<'a> = &'a dyn Fn(&[u32], usize) -> f32;
 
     /// 80 rows of words without order, with what features say of each.
-    fn readings(codes: &[Code]) -> Readings {
+    fn read(codes: &[Code]) -> TextCodes {
         let rows: Vec<Vec<u32>> = (0..80)
             .map(|row| stream(1, "words", row).random_iter::<u32>().map(|id| id % 8).take(16).collect())
             .collect();
         let each = |code: &Code| {
             rows.iter().flat_map(|row| (0..row.len()).map(|at| code(row, at)).collect::<Vec<_>>()).collect()
         };
-        Readings {
+        TextCodes {
             starts: (0..=80).map(|row| 16 * row).collect(),
             ids: rows.concat(),
             texts: (0..8).map(|id| (id, format!(" {}", WORDS[id as usize]))).collect(),
@@ -173,7 +197,7 @@ mod tests {
     }
 
     fn described(code: &dyn Fn(&[u32], usize) -> f32) -> Described {
-        describe(&readings(&[code]), 0, &Task::default()).unwrap().remove(0)
+        of_codes(&read(&[code]), 0, &Task::default()).unwrap().remove(0)
     }
 
     #[test]
@@ -202,17 +226,17 @@ mod tests {
         assert!(found.text == "unclear" && !found.best.is_empty() && found.score < 0.3, "{found:?}");
         let silent = described(&|_, _| 0.0);
         assert_eq!((silent.text.as_str(), silent.best.as_str(), silent.score), ("unclear", "", 0.0));
-        let none: Readings = Readings { starts: vec![0, 3], ids: vec![0, 1, 2], ..Readings::default() };
-        assert!(describe(&none, 0, &Task::default()).unwrap_err().message.contains("at least two rows"));
+        let none: TextCodes = TextCodes { starts: vec![0, 3], ids: vec![0, 1, 2], ..TextCodes::default() };
+        assert!(of_codes(&none, 0, &Task::default()).unwrap_err().message.contains("at least two rows"));
     }
 
     #[test]
     fn what_chooses_does_not_judge() {
         // Active at one token in the first half of the rows, and at another one in the second.
-        let of = readings(&[&|_, _| 0.0]);
+        let of = read(&[&|_, _| 0.0]);
         let code = |(at, id): (usize, &u32)| if *id == if at < 640 { 1 } else { 7 } { 1.0 } else { 0.0 };
         let codes = vec![of.ids.iter().enumerate().map(code).collect::<Vec<f32>>()];
-        let found = describe(&Readings { codes, ..of }, 0, &Task::default()).unwrap().remove(0);
+        let found = of_codes(&TextCodes { codes, ..of }, 0, &Task::default()).unwrap().remove(0);
         assert_eq!((found.text.as_str(), found.best.as_str()), ("unclear", "token is \"cat\""));
         assert!(found.score < 0.0, "{found:?}");
     }
@@ -220,8 +244,8 @@ mod tests {
     #[test]
     fn many_are_described_as_each_by_itself() {
         let codes: [Code; 2] = [&|ids, at| ids[at] as f32, &|ids, at| if ids[at] == 5 { 1.0 } else { 0.0 }];
-        let both = describe(&readings(&codes), 3, &Task::default()).unwrap();
-        assert_eq!(both[0], describe(&readings(&codes[..1]), 3, &Task::default()).unwrap()[0]);
+        let both = of_codes(&read(&codes), 3, &Task::default()).unwrap();
+        assert_eq!(both[0], of_codes(&read(&codes[..1]), 3, &Task::default()).unwrap()[0]);
         assert_eq!(both[1].text, "a number");
     }
 }

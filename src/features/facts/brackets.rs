@@ -1,32 +1,32 @@
-//! Facts of round brackets: what opens and closes them, what stands inside, and when one is due to close.
+//! Facts about round brackets: what opens and closes them, what is inside, and where one is due to close.
 
 use super::tokens::is_capitals;
 use super::{Fact, Role};
-use crate::features::Readings;
+use crate::features::TextCodes;
 use crate::model::labels::{Column, Values};
 
-/// What stands in a bracket, by kinds of the labelled language (docs/grammar.md).
+/// The contents of a bracket, by kinds of the labelled language (docs/grammar.md).
 const HELD: [(&str, &[&str]); 3] = [
     ("acronym in a bracket", &["acronym"]),
     ("date in a bracket", &["span", "date"]),
     ("words in a bracket", &["gloss", "especially", "clause", "aside"]),
 ];
 
-pub fn facts(readings: &Readings) -> Vec<Fact> {
-    let sign = |id: &u32| readings.texts.get(id).map_or(0, |text| opened(text));
-    let signs: Vec<i64> = readings.ids.iter().map(sign).collect();
+pub fn facts(read: &TextCodes) -> Vec<Fact> {
+    let sign = |id: &u32| read.texts.get(id).map_or(0, |text| opened(text));
+    let signs: Vec<i64> = read.ids.iter().map(sign).collect();
     let mut facts = vec![
         Fact::new("opens a bracket", Role::Clause, signs.iter().map(|sign| *sign > 0).collect()),
         Fact::new("closes a bracket", Role::Clause, signs.iter().map(|sign| *sign < 0).collect()),
     ];
-    let Some(depth) = readings.label("depth") else { return facts };
+    let Some(depth) = read.label("depth") else { return facts };
     let inside: Vec<bool> = depth.iter().zip(&signs).map(|(depth, sign)| *depth > 0 && *sign == 0).collect();
-    facts.extend(match readings.labels.iter().find(|(column, _)| column.name == "paren_kind") {
+    facts.extend(match read.labels.iter().find(|(column, _)| column.name == "paren_kind") {
         Some((column, values)) => held(column, values, &inside),
-        None => by_looks(readings, &inside),
+        None => by_looks(read, &inside),
     });
     facts.insert(2, Fact::new("inside a bracket", Role::Where, inside));
-    if let Some(due) = readings.label("due") {
+    if let Some(due) = read.label("due") {
         facts.push(Fact::new("bracket due", Role::Clause, due.iter().map(|due| *due > 0).collect()));
     }
     facts
@@ -52,15 +52,15 @@ fn held(column: &Column, values: &[u32], inside: &[bool]) -> Vec<Fact> {
 }
 
 /// By the form of a token in brackets, in real text.
-fn by_looks(readings: &Readings, inside: &[bool]) -> Vec<Fact> {
+fn by_looks(read: &TextCodes, inside: &[bool]) -> Vec<Fact> {
     const YEAR: u32 = 1;
-    let capitals = readings
+    let capitals = read
         .ids
         .iter()
         .zip(inside)
-        .map(|(id, inside)| *inside && readings.texts.get(id).is_some_and(|text| is_capitals(text)));
+        .map(|(id, inside)| *inside && read.texts.get(id).is_some_and(|text| is_capitals(text)));
     let mut facts = vec![Fact::new("acronym in a bracket", Role::Clause, capitals.collect())];
-    if let Some(numeral) = readings.label("numeral") {
+    if let Some(numeral) = read.label("numeral") {
         let year = numeral.iter().zip(inside).map(|(numeral, inside)| *inside && *numeral == YEAR);
         facts.push(Fact::new("date in a bracket", Role::Clause, year.collect()));
     }
@@ -70,7 +70,7 @@ fn by_looks(readings: &Readings, inside: &[bool]) -> Vec<Fact> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::readings::tests::model;
+    use crate::features::text_codes::tests::model;
     use crate::{base::Task, data::Text, data::text::TextOptions};
 
     fn true_at(facts: &[Fact], text: &str) -> Vec<usize> {
@@ -82,8 +82,8 @@ mod tests {
     fn brackets_of_real_text_are_told_by_rules() {
         let (model, sae) = model();
         let text = Text::given(vec!["the ( NASA ) sat ( 1843 )".into()], TextOptions::default()).unwrap();
-        let readings = Readings::of(&model, &[sae], &[], &text, (None, None), &Task::default()).unwrap();
-        let facts = facts(&readings);
+        let read = TextCodes::of(&model, &[sae], &[], &text, (None, None), &Task::default()).unwrap();
+        let facts = facts(&read);
         assert_eq!(true_at(&facts, "opens a bracket"), [1, 5]);
         assert_eq!(true_at(&facts, "closes a bracket"), [3, 7]);
         assert_eq!(true_at(&facts, "inside a bracket"), [2, 6]);
@@ -96,7 +96,7 @@ mod tests {
         let kinds = vec!["acronym", "span", "date", "gloss"];
         let column = Column { name: "paren_kind", of: crate::model::labels::Of::First, values: Values::Kind(kinds) };
         let number = |name| Column { name, of: crate::model::labels::Of::First, values: Values::Number };
-        let readings = Readings {
+        let read = TextCodes {
             ids: vec![0, 1, 2, 0, 1],
             texts: [(0, " (".to_string()), (1, "x".into()), (2, "),".into())].into(),
             labels: vec![
@@ -104,9 +104,9 @@ mod tests {
                 (column, vec![1, 1, 1, 3, 3]),
                 (number("due"), vec![0, 1, 0, 0, 0]),
             ],
-            ..Readings::default()
+            ..TextCodes::default()
         };
-        let facts = facts(&readings);
+        let facts = facts(&read);
         assert_eq!(true_at(&facts, "acronym in a bracket"), [1]);
         assert_eq!(true_at(&facts, "date in a bracket"), [4]);
         assert!(true_at(&facts, "words in a bracket").is_empty());

@@ -39,14 +39,14 @@ const NUMBERS: [(&str, u32, &str, Role); 6] = [
     ("indent", 1, "on an indented line", Role::Where),
 ];
 
-/// Words for kinds that their names alone do not tell.
+/// Words for kinds whose names alone are not clear.
 const NAMES: [((&str, &str), &str); 3] = [
     (("quote_sign", "open"), "opening quotation mark"),
     (("quote_sign", "close"), "closing quotation mark"),
     (("line_start", "line_start"), "first of a line"),
 ];
 
-/// Kinds that are told better elsewhere.
+/// Kinds that other facts cover.
 const LEFT_OUT: [(&str, &str); 2] = [("bracket", "round"), ("due", "due")];
 
 /// The facts of a column; none where those of brackets cover it.
@@ -67,7 +67,7 @@ pub fn facts(column: &Column, values: &[u32]) -> Vec<Fact> {
             };
             known.map(fact).collect()
         }
-        // 0 is the bracket itself, and all that stands outside.
+        // 0 is the bracket itself, and everything outside.
         Values::Since => {
             let first = values.iter().map(|since| *since == 1).collect();
             let soon = values.iter().map(|since| (1..=3).contains(since)).collect();

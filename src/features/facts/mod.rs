@@ -6,14 +6,14 @@ mod tokens;
 
 pub use tokens::{looks, strings};
 
-use super::Readings;
+use super::TextCodes;
 
 /// The part of a sentence that a fact is, so that several combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// What the token is: "a number".
     What,
-    /// Where it stands: "inside a bracket".
+    /// Where it is: "inside a bracket".
     Where,
     /// A clause by itself: "bracket due".
     Clause,
@@ -34,10 +34,10 @@ impl Fact {
     }
 }
 
-/// What the labels of a text say of its tokens, brackets first.
-pub fn of_labels(readings: &Readings) -> Vec<Fact> {
-    let mut facts = brackets::facts(readings);
-    for (column, values) in &readings.labels {
+/// The labels of a text as facts about its tokens, brackets first.
+pub fn of_labels(read: &TextCodes) -> Vec<Fact> {
+    let mut facts = brackets::facts(read);
+    for (column, values) in &read.labels {
         facts.extend(columns::facts(column, values));
     }
     facts

@@ -1,10 +1,10 @@
-//! Facts of tokens and of those before them: identity, characters, and form.
+//! Facts about tokens and those before them: identity, characters, and form.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Fact, Role};
-use crate::features::Readings;
+use crate::features::TextCodes;
 
 /// Whether a token's text looks like something.
 type Looks = fn(&str) -> bool;
@@ -37,34 +37,34 @@ fn is_signs(text: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation())
 }
 
-/// Capital letters and nothing else; one alone only where no space stands before it, so that it may be one of several.
+/// Capital letters and nothing else; a single one only without a space before it, since it may be a part of several.
 pub fn is_capitals(text: &str) -> bool {
     let word = text.trim();
     let is_part = word.chars().count() > 1 || (!word.is_empty() && word.len() == text.len());
     is_part && word.chars().all(char::is_uppercase)
 }
 
-/// The looks of all tokens and of those before them, which are the same for every feature.
-pub fn looks(readings: &Readings) -> Vec<Fact> {
-    let mut facts = vec![Fact::new("first of its row", Role::What, first_of_rows(readings))];
+/// The form of all tokens and of those before them, which is the same for every feature.
+pub fn looks(read: &TextCodes) -> Vec<Fact> {
+    let mut facts = vec![Fact::new("first of its row", Role::What, first_of_rows(read))];
     for (text, looks) in LOOKS {
-        let here = tokens(readings, looks);
-        facts.push(Fact::new(format!("after {text}"), Role::Where, shifted(readings, &here)));
+        let here = tokens(read, looks);
+        facts.push(Fact::new(format!("after {text}"), Role::Where, shifted(read, &here)));
         facts.push(Fact::new(text, Role::What, here));
     }
     facts
 }
 
-/// Facts of the `count` tokens with the largest sums of codes among the tokens of `range`, of as many that stand before
-/// them, and of the signs in either.
-pub fn strings(readings: &Readings, codes: &[f32], range: Range<usize>, count: usize) -> Vec<Fact> {
+/// Facts of the `count` tokens with the largest sums of codes among the tokens of `range`, of as many tokens
+/// before them, and of the punctuation marks in either.
+pub fn strings(read: &TextCodes, codes: &[f32], range: Range<usize>, count: usize) -> Vec<Fact> {
     let mut facts = Vec::new();
     for is_before in [false, true] {
         let mut words: BTreeMap<&str, f64> = BTreeMap::new();
         let mut signs: BTreeMap<char, f64> = BTreeMap::new();
         for at in range.clone() {
             let code = f64::from(codes.get(at).copied().unwrap_or_default());
-            let text = if is_before { before(readings, at) } else { text(readings, at) };
+            let text = if is_before { before(read, at) } else { text(read, at) };
             if let Some(text) = text.filter(|_| code > 0.0) {
                 *words.entry(plain(text)).or_default() += code;
                 let found = text.chars().filter(char::is_ascii_punctuation);
@@ -72,29 +72,29 @@ pub fn strings(readings: &Readings, codes: &[f32], range: Range<usize>, count: u
             }
         }
         for word in strongest(words, count) {
-            facts.push(named(readings, is_before, "is", &format!("{word:?}"), |text| plain(text) == word));
+            facts.push(named(read, is_before, "is", &format!("{word:?}"), |text| plain(text) == word));
         }
         for sign in strongest(signs, count / 2) {
             let shown = format!("{:?}", sign.to_string());
-            facts.push(named(readings, is_before, "has", &shown, |text| text.contains(sign)));
+            facts.push(named(read, is_before, "has", &shown, |text| text.contains(sign)));
         }
     }
     facts
 }
 
-/// Those with the largest sums.
+/// The tokens with the largest sums.
 fn strongest<K: Ord + Copy>(sums: BTreeMap<K, f64>, count: usize) -> Vec<K> {
     let mut sums: Vec<(K, f64)> = sums.into_iter().collect();
     sums.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     sums.into_iter().take(count).map(|(key, _)| key).collect()
 }
 
-fn named(readings: &Readings, is_before: bool, verb: &str, what: &str, holds: impl Fn(&str) -> bool) -> Fact {
-    let here = tokens(readings, holds);
+fn named(read: &TextCodes, is_before: bool, verb: &str, what: &str, holds: impl Fn(&str) -> bool) -> Fact {
+    let here = tokens(read, holds);
     match (is_before, verb) {
         (false, _) => Fact::new(format!("token {verb} {what}"), Role::What, here),
-        (true, "is") => Fact::new(format!("after {what}"), Role::Where, shifted(readings, &here)),
-        (true, _) => Fact::new(format!("after a token with {what}"), Role::Where, shifted(readings, &here)),
+        (true, "is") => Fact::new(format!("after {what}"), Role::Where, shifted(read, &here)),
+        (true, _) => Fact::new(format!("after a token with {what}"), Role::Where, shifted(read, &here)),
     }
 }
 
@@ -103,28 +103,28 @@ fn plain(text: &str) -> &str {
     text.strip_prefix(' ').unwrap_or(text)
 }
 
-fn text(readings: &Readings, at: usize) -> Option<&str> {
-    readings.texts.get(readings.ids.get(at)?).map(String::as_str)
+fn text(read: &TextCodes, at: usize) -> Option<&str> {
+    read.texts.get(read.ids.get(at)?).map(String::as_str)
 }
 
 /// The token before, unless this is the first of its row.
-fn before(readings: &Readings, at: usize) -> Option<&str> {
-    if readings.starts.binary_search(&at).is_ok() { None } else { text(readings, at.checked_sub(1)?) }
+fn before(read: &TextCodes, at: usize) -> Option<&str> {
+    if read.starts.binary_search(&at).is_ok() { None } else { text(read, at.checked_sub(1)?) }
 }
 
-/// Whether something holds of each token; asked once for each token that occurs.
-fn tokens(readings: &Readings, holds: impl Fn(&str) -> bool) -> Vec<bool> {
-    let of: BTreeMap<u32, bool> = readings.texts.iter().map(|(id, text)| (*id, holds(text))).collect();
+/// Whether a condition is true of each token; it is evaluated once for each token that occurs.
+fn tokens(read: &TextCodes, holds: impl Fn(&str) -> bool) -> Vec<bool> {
+    let of: BTreeMap<u32, bool> = read.texts.iter().map(|(id, text)| (*id, holds(text))).collect();
     let most = of.keys().next_back().map_or(0, |id| *id as usize + 1);
     let mut table = vec![false; most];
     of.into_iter().for_each(|(id, holds)| table[id as usize] = holds);
-    readings.ids.iter().map(|id| table.get(*id as usize).copied().unwrap_or_default()).collect()
+    read.ids.iter().map(|id| table.get(*id as usize).copied().unwrap_or_default()).collect()
 }
 
-/// What holds of the token before each; nothing holds before a row.
-fn shifted(readings: &Readings, here: &[bool]) -> Vec<bool> {
+/// The same of the token before each; false for the first of a row.
+fn shifted(read: &TextCodes, here: &[bool]) -> Vec<bool> {
     let mut found: Vec<bool> = std::iter::once(false).chain(here.iter().copied()).take(here.len()).collect();
-    readings.starts.iter().for_each(|start| {
+    read.starts.iter().for_each(|start| {
         if let Some(first) = found.get_mut(*start) {
             *first = false;
         }
@@ -132,9 +132,9 @@ fn shifted(readings: &Readings, here: &[bool]) -> Vec<bool> {
     found
 }
 
-fn first_of_rows(readings: &Readings) -> Vec<bool> {
-    let mut found = vec![false; readings.len()];
-    readings.starts.iter().for_each(|start| {
+fn first_of_rows(read: &TextCodes) -> Vec<bool> {
+    let mut found = vec![false; read.len()];
+    read.starts.iter().for_each(|start| {
         if let Some(first) = found.get_mut(*start) {
             *first = true;
         }
@@ -146,10 +146,10 @@ fn first_of_rows(readings: &Readings) -> Vec<bool> {
 mod tests {
     use super::*;
 
-    fn readings(words: &[&str], starts: &[usize]) -> Readings {
+    fn read(words: &[&str], starts: &[usize]) -> TextCodes {
         let ids: Vec<u32> = (0..words.len() as u32).collect();
         let texts = ids.iter().zip(words).map(|(id, word)| (*id, word.to_string())).collect();
-        Readings { ids, texts, starts: starts.to_vec(), ..Readings::default() }
+        TextCodes { ids, texts, starts: starts.to_vec(), ..TextCodes::default() }
     }
 
     fn line(fact: &Fact) -> String {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn looks_are_those_of_the_token_and_of_the_one_before_it_in_its_row() {
-        let found = looks(&readings(&[" The", " (", "NASA", "ling", " 1843", "),\n", " of"], &[0, 4, 7]));
+        let found = looks(&read(&[" The", " (", "NASA", "ling", " 1843", "),\n", " of"], &[0, 4, 7]));
         let of = |text: &str| line(found.iter().find(|fact| fact.text == text).unwrap());
         assert_eq!(of("a capitalised word"), "x......");
         assert_eq!(of("capital letters"), "..x....");
@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn tokens_and_signs_are_named_where_codes_are_large() {
-        let readings = readings(&[" (", "(", "a", ").", "b", ")"], &[0, 6]);
-        let found = strings(&readings, &[2.0, 1.0, 0.0, 5.0, 0.0, 0.0], 0..6, 2);
+        let read = read(&[" (", "(", "a", ").", "b", ")"], &[0, 6]);
+        let found = strings(&read, &[2.0, 1.0, 0.0, 5.0, 0.0, 0.0], 0..6, 2);
         let texts: Vec<&str> = found.iter().map(|fact| fact.text.as_str()).collect();
         let before = ["after \"a\"", "after \"(\"", "after a token with \"(\""];
         assert_eq!(texts, [["token is \").\"", "token is \"(\"", "token has \")\""], before].concat());

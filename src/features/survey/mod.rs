@@ -16,6 +16,7 @@ use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, HarvestOptions as Harvesting, Skipped, Streamed};
 use crate::data::pack;
 use crate::err;
+use crate::features::feature::{site, tokenizer};
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
 
@@ -31,7 +32,7 @@ const MANY_ROWS: usize = 1 << 14;
 
 /// The number of positions kept for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptPositions {
     /// The positions where it is strongest.
     pub top: usize,
     /// Positions drawn among all where it is active.
@@ -39,7 +40,7 @@ pub struct Kept {
     pub seed: u64,
 }
 
-impl Default for Kept {
+impl Default for KeptPositions {
     fn default() -> Self {
         Self { top: 20, some: 64, seed: 0 }
     }
@@ -50,17 +51,17 @@ impl Default for Kept {
 pub struct Survey {
     /// The name of the text.
     pub name: String,
-    /// The rows of tokens, as the text was packed. Of a long text those are empty in which no kept position stands.
+    /// The rows of tokens, as the text was packed. In a long text, rows without a kept position are empty.
     pub rows: Vec<Vec<u32>>,
-    /// How many positions were read.
+    /// The number of positions read.
     pub positions: u64,
-    /// How many of them are in each class of [`class`].
+    /// The number of positions in each class of [`class`].
     pub classes: Vec<u64>,
-    /// How often each token stands in the text, by its id.
+    /// The number of occurrences of each token in the text, by its id.
     pub occurrences: Vec<u64>,
     /// Dictionary by dictionary, in the order given.
     pub dictionaries: Vec<Vec<Tally>>,
-    /// The same: how its codes are spread.
+    /// The distribution of the codes of each feature, in the same order.
     pub spreads: Vec<Vec<Spread>>,
 }
 
@@ -69,7 +70,7 @@ pub struct Survey {
 pub struct Spread {
     pub sizes: Sizes,
     pub tokens: Tokens,
-    /// How often it is active in each class of positions, and the sum of its codes there.
+    /// The number of activations in each class of positions, and the sum of its codes there.
     pub positions: Vec<(u64, f64)>,
 }
 
@@ -100,7 +101,7 @@ impl Survey {
         saes: &[Sae],
         text: &Text,
         harvesting: &Harvesting,
-        kept: Kept,
+        kept: KeptPositions,
         task: &Task,
     ) -> Result<Self> {
         let names = saes.iter().map(site).collect::<Result<Vec<&str>>>()?;
@@ -146,9 +147,9 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Puts in the tokens that were left out of the harvest, which the others follow nevertheless.
+    /// Adds the tokens that the harvest skipped: contexts show them, too.
     fn fill(&mut self, model: &Model, text: &Text, harvesting: &Harvesting, task: &Task) -> Result<()> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| err!(Bug, "a harvest without a tokenizer"))?;
+        let tokenizer = tokenizer(model)?;
         let context = harvesting.context.unwrap_or(model.decoder.config().context);
         let mut rows = pack::rows(text, tokenizer, context, task)?;
         for known in &mut self.rows {
@@ -172,7 +173,7 @@ impl Survey {
     }
 
     /// Counts the codes of one dictionary.
-    fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: Kept) -> Result<()> {
+    fn take(&mut self, number: usize, codes: &SparseCodes, block: &Block, kept: KeptPositions) -> Result<()> {
         let (Some(tallies), Some(spreads)) = (self.dictionaries.get_mut(number), self.spreads.get_mut(number)) else {
             return Err(err!(Bug, "a dictionary that is not counted"));
         };
@@ -198,7 +199,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Drops the tokens of rows in which no kept position stands.
+    /// Drops the tokens of rows without a kept position.
     fn forget(&mut self) {
         let mut is_used = vec![false; self.rows.len()];
         let tallies = self.dictionaries.iter().flatten().flat_map(|tally| tally.top.iter().chain(&tally.some));
@@ -211,7 +212,7 @@ impl Survey {
         self.rows.iter_mut().zip(is_used).filter(|(_, used)| !used).for_each(|(row, _)| *row = Vec::new());
     }
 
-    /// In what share of the positions a feature is active.
+    /// The share of positions at which a feature is active.
     pub fn density(&self, dictionary: usize, feature: usize) -> f64 {
         let fired = self.dictionaries.get(dictionary).and_then(|tallies| tallies.get(feature)).map_or(0, |t| t.fired);
         fired as f64 / self.positions.max(1) as f64
@@ -286,13 +287,4 @@ fn finite(codes: &SparseCodes, block: &Block) -> Result<()> {
         }
     }
     Err(err!(Bug, "a code that is not finite, and that no row has"))
-}
-
-/// The one site that a dictionary reads.
-pub fn site(sae: &Sae) -> Result<&str> {
-    match sae.parts().about.sites.as_slice() {
-        [site] => Ok(site),
-        sites => Err(err!(Argument, "expected a dictionary of one site, found one of {} sites", sites.len())
-            .hint("a dictionary that was fitted on activations alone does not say where they are from")),
-    }
 }

@@ -1,6 +1,6 @@
 //! The counts of one feature.
 
-use super::Kept;
+use super::KeptPositions;
 
 /// A position where a feature is active.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Moment {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// At how many positions it is active.
+    /// The number of positions at which it is active.
     pub fired: u64,
     /// The sum of its codes.
     pub sum: f64,
@@ -23,7 +23,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn take(&mut self, moment: Moment, feature: usize, kept: Kept) {
+    pub fn take(&mut self, moment: Moment, feature: usize, kept: KeptPositions) {
         self.fired += 1;
         self.sum += f64::from(moment.code);
         if self.top.len() < kept.top || self.top.last().is_some_and(|last| moment.code > last.code) {
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_strongest_are_kept_in_order_and_the_drawn_ones_evenly() {
-        let kept = Kept { top: 3, some: 10, seed: 1 };
+        let kept = KeptPositions { top: 3, some: 10, seed: 1 };
         let mut early = 0;
         for feature in 0..200 {
             let mut tally = Tally::default();

@@ -9,7 +9,7 @@ use crate::model::site::select;
 use crate::sae::metrics::{Rules, measured_on};
 
 fn survey(saes: &[Sae], text: &Text, harvesting: &Harvesting) -> Survey {
-    Survey::of(&model(), saes, text, harvesting, Kept { top: 5, some: 8, seed: 3 }, &Task::default()).unwrap()
+    Survey::of(&model(), saes, text, harvesting, KeptPositions { top: 5, some: 8, seed: 3 }, &Task::default()).unwrap()
 }
 
 /// Every position with a code of a feature that is not 0, as rows run by themselves.
@@ -107,6 +107,7 @@ fn codes_that_are_not_finite_are_told_with_their_place() {
     let sae = Sae::new(parts).unwrap();
     let text = text(3, TextOptions::default());
     let task = Task::default();
-    let error = Survey::of(&model(), &[sae], &text, &Harvesting::default(), Kept::default(), &task).unwrap_err();
+    let error =
+        Survey::of(&model(), &[sae], &text, &Harvesting::default(), KeptPositions::default(), &task).unwrap_err();
     assert!(error.message.contains("expected finite codes, found inf of feature"), "{}", error.message);
 }

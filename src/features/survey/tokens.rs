@@ -6,15 +6,15 @@ const FOLLOWED: usize = 32;
 /// Numbers compared at a time.
 const LANES: usize = 8;
 
-/// What is known of a token.
+/// The counts of a token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AtToken {
     pub token: u32,
-    /// At how many of its occurrences the feature was active, and the sum of the sizes of its codes there: since it has
-    /// been followed.
+    /// The number of its occurrences at which the feature was active, and the sum of the sizes of its codes there, since
+    /// it is tracked.
     pub fired: u64,
     pub sum: f64,
-    /// How much of the sum may have been missed before.
+    /// The largest sum that may have been missed before.
     pub missed: f64,
 }
 
@@ -24,7 +24,7 @@ pub struct AtToken {
 pub struct Tokens {
     /// The ids by themselves, since they are searched at every code; no token has the largest one.
     ids: Vec<u32>,
-    /// The sum that each can have at most; 0 where none is followed yet.
+    /// The largest sum that each can have; 0 for a free slot.
     weights: Vec<f64>,
     found: Vec<AtToken>,
 }
@@ -52,7 +52,7 @@ impl Tokens {
         found.sum += size;
     }
 
-    /// Those that surely have the largest sums first.
+    /// Sorted by the sums that are certain, the largest first.
     pub fn strongest(&self) -> Vec<AtToken> {
         let mut found: Vec<AtToken> = self.found.iter().filter(|at| at.fired > 0).copied().collect();
         found.sort_by(|a, b| b.sum.total_cmp(&a.sum).then(a.token.cmp(&b.token)));
@@ -60,14 +60,14 @@ impl Tokens {
     }
 }
 
-/// Where a token stands.
+/// The index of a token.
 fn place(ids: &[u32], token: u32) -> Option<usize> {
     let hit = |ids: &[u32]| ids.iter().enumerate().fold(0_u32, |hit, (at, id)| hit | u32::from(*id == token) << at);
     let parts = ids.chunks_exact(LANES).map(hit).enumerate();
     parts.filter(|(_, hit)| *hit != 0).map(|(part, hit)| part * LANES + hit.trailing_zeros() as usize).next()
 }
 
-/// Where the smallest number stands.
+/// The index of the smallest number.
 fn weakest(weights: &[f64]) -> usize {
     let mut lanes = [(f64::INFINITY, 0); LANES];
     for (part, weights) in weights.chunks_exact(LANES).enumerate() {

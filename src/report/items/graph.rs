@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::Item;
 use crate::base::Result;
 use crate::base::files::hex;
-use crate::circuit::{Edge, Graph};
+use crate::circuit::{Circuit, Edge, Graph};
 use crate::features::FeatureCard;
 use crate::report::draw::graph::names;
 use crate::report::html::escape;
@@ -15,14 +15,6 @@ use crate::report::number::fixed;
 use crate::report::picture::{self, Link, Picture};
 use crate::report::symbols::count;
 use crate::report::terminal::{Screen, tree};
-
-/// A graph with the cards of its features.
-#[derive(Debug, Clone)]
-pub struct Circuit {
-    pub graph: Graph,
-    /// Node by node, as far as there are cards.
-    pub cards: Vec<Option<FeatureCard>>,
-}
 
 impl Item for Circuit {
     fn kind(&self) -> &'static str {
@@ -194,7 +186,7 @@ mod tests {
             contexts: vec![Group { name: "strongest".into(), texts: vec![text] }],
             ..FeatureCard::default()
         };
-        Circuit { graph, cards: vec![None, Some(card)] }
+        Circuit { cards: vec![None, Some(card)], ..Circuit::without_dictionaries(graph) }
     }
 
     #[test]

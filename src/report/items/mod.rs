@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-pub use graph::Circuit;
 pub use text::Text;
 
 use super::html::page;

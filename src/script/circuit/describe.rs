@@ -4,41 +4,12 @@ use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::Tree;
-use crate::base::{Result, Table};
+use crate::base::Table;
 use crate::data::Text;
-use crate::features::Readings;
-use crate::features::card::Description;
-use crate::features::describe::{self, describe};
-use crate::script::env::{Env, env};
+use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
-use crate::script::value::{Fallible, Given, Options};
-
-/// The default number of tokens of a text.
-const TOKENS: usize = 1 << 16;
-
-fn described(env: &Env, tree: &mut Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
-    let mut read = options(map);
-    let (tokens, seed) = (read.size("tokens", TOKENS)?, read.seed()?.unwrap_or_default());
-    let context = read.get("context", Given::size)?;
-    read.finish()?;
-    let saes = tree.dictionaries()?;
-    let readings = Readings::of(m.core(), &saes, &tree.nodes(), text, (Some(tokens), context), &env.task)?;
-    let found = describe(&readings, seed, &env.task).map_err(|e| e.about("text"))?;
-    for (node, described) in tree.circuit.graph.nodes.iter_mut().zip(&found) {
-        // For an outlier dimension, that says more than where it is active.
-        if !node.outlier {
-            node.meaning = Some(described.text.clone());
-        }
-        node.score = Some(described.score);
-    }
-    for (card, described) in tree.circuit.cards.iter_mut().zip(&found) {
-        if let Some(card) = card {
-            card.description = Some(Description { text: described.text.clone(), score: described.score });
-        }
-    }
-    Ok(describe::table(&tree.names(), &found))
-}
+use crate::script::options::taken;
+use crate::script::value::{Fallible, Options};
 
 #[export_module(manifest)]
 pub mod methods {
@@ -48,9 +19,7 @@ pub mod methods {
     /// Nodes that are outlier dimensions keep that name.
     ///
     /// # Options
-    /// - `tokens` = 65_536: maximum number of tokens of the text
-    /// - `context` = the model's: tokens in a row of the text
-    /// - `seed` = 0: seed of the fragments drawn for the scores
+    /// - [feature_description]
     ///
     /// # Example
     /// ```
@@ -70,7 +39,7 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let env = env(&ctx)?;
-        Ok(super::described(&env, tree, &m, &text, options)?)
+        let (env, options) = (env(&ctx)?, taken(options)?);
+        Ok(tree.circuit.describe(m.core(), &text, &options, &env.task)?)
     }
 }

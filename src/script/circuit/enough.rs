@@ -7,13 +7,12 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::select::{CONTEXT, TOKENS};
-use super::{Reading, Selection, Tree};
+use super::{Selection, Tree};
+use crate::base::options::{Plain, Setting};
 use crate::base::{Cell, Result, Table};
-use crate::circuit::enough::{Enough as Core, Estimate, Options as Keeping, Point, enough, errors, range};
-use crate::circuit::tree::is_same;
+use crate::circuit::Circuit;
+use crate::circuit::enough::{Enough as Core, EnoughOptions, Estimate, Point, enough, errors, range};
 use crate::data::Text;
-use crate::err;
 use crate::report::chart::{Axis, Chart, Series, Spread};
 use crate::report::html::{escape, figure};
 use crate::report::number::digits;
@@ -21,13 +20,12 @@ use crate::report::picture::Picture;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
-use crate::sae;
-use crate::script::env::{Env, env};
+use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
-use crate::script::value::{Fallible, Given, Options};
+use crate::script::value::{Fallible, Options, handle as handle_of};
 
 /// What the features of a selection keep, and those of graphs beside it.
 #[derive(Clone)]
@@ -160,47 +158,31 @@ handle!(Enough, "Enough", |enough| {
     format!("what {} of features by {} keep, on {}", count(points, "set"), enough.core.by, enough.text)
 });
 
-/// Refuses a tree with other dictionaries than the selection's.
-fn beside(selection: &Selection, given: &Given) -> Result<Vec<Tree>> {
-    let tree = |one: &Given| {
-        let tree = one.handle::<Tree>().ok_or_else(|| one.refuse("a tree"))?;
-        for sae in tree.dictionaries()? {
-            let sites = &sae.parts().about.sites;
-            let same_site = selection.saes.iter().find(|own| &own.core.parts().about.sites == sites);
-            if !same_site.is_some_and(|own| is_same(&own.core, &sae)) {
-                let sites = sites.join(", ");
-                return Err(err!(
-                    Argument,
-                    "expected a tree of the selection's dictionaries, found one of another at {sites}"
-                ));
-            }
-        }
-        Ok(tree)
-    };
-    given.elements().iter().map(tree).collect()
+/// A tree as an option.
+#[derive(Clone)]
+pub struct TreeSetting(Tree);
+
+impl Setting for TreeSetting {
+    fn wanted() -> String {
+        "a tree".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle_of(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.0.graph().title.clone()
+    }
 }
 
-fn judged(env: &Env, selection: &Selection, m: &Model, text: &Text, map: Options) -> Result<Enough> {
-    let mut read = options(map);
-    let usual = Keeping::default();
-    let options = Keeping {
-        sizes: read.get("sizes", Given::sizes)?.unwrap_or(usual.sizes),
-        draws: read.size("draws", usual.draws)?,
-        seed: read.seed()?.unwrap_or(usual.seed),
-    };
-    let trees = read.get("beside", |given| beside(selection, given))?.unwrap_or_default();
-    let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
-    read.finish()?;
-    let most = selection.core.ranking.len();
-    if let Some(size) = options.sizes.iter().find(|size| **size > most) {
-        return Err(err!(Argument, "expected `sizes` of at most {most}, as many as there are features, found {size}")
-            .about("sizes"));
+crate::options! {
+    /// All options of the call.
+    pub struct EnoughCall {
+        /// A tree of the same dictionaries to compare with, or an array of trees.
+        beside: Vec<TreeSetting> = Vec::new();
+        with evaluation: EnoughOptions;
     }
-    let due = reading.due(m, text, &selection.core.tokens, env).map_err(|e| e.about("text"))?;
-    let saes: Vec<sae::Sae> = selection.saes.iter().map(|sae| sae.core.clone()).collect();
-    let graphs: Vec<_> = trees.iter().map(|tree| tree.graph().clone()).collect();
-    let core = enough(m.core(), &saes, &selection.core, &graphs, &due, &options, &env.task)?;
-    Ok(Enough { core: core.into(), text: text.name().into() })
 }
 
 #[export_module(manifest)]
@@ -219,13 +201,7 @@ pub mod methods {
     /// same way, with the features below the target kept.
     ///
     /// # Options
-    /// - `sizes` = as many as the first tree beside it has, or 40, from a quarter to 16 times that by doubling, and
-    ///   all: numbers of features kept
-    /// - `beside` = []: a tree of the same dictionaries to compare with, or an array of trees
-    /// - `draws` = 5: number of random sets for each
-    /// - `seed` = 0: seed of the draws and the bootstrap
-    /// - `tokens` = 50000: tokens of the text
-    /// - `context` = 32: tokens in a row of the text; at most the model's context
+    /// - [circuit_enough]
     ///
     /// # Example
     /// ```
@@ -248,8 +224,10 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Enough> {
-        let env = env(&ctx)?;
-        Ok(super::judged(&env, selection, &m, &text, options)?)
+        let (env, EnoughCall { beside, evaluation }) = (env(&ctx)?, taken(options)?);
+        let beside: Vec<Circuit> = beside.into_iter().map(|tree| tree.0.circuit).collect();
+        let core = super::enough(m.core(), &selection.core, &beside, &text, &evaluation, &env.task)?;
+        Ok(Enough { core: core.into(), text: text.name().into() })
     }
 
     /// The results as a table of numbers, with the ends of all intervals in separate columns.

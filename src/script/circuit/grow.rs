@@ -1,103 +1,17 @@
 //! `circuit::causal_tree`: a tree of features over the dictionaries of several sites.
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, NativeCallContext};
+use rhai::{Array, NativeCallContext};
 
-use super::{Reading, Tree, one_of};
-use crate::base::{Cell, Result};
-use crate::circuit::tree::{self, Depth, Options as Core, Rank, Read, Way, leading_to};
-use crate::circuit::{Graph, Node};
+use super::{Tree, cores, dictionaries};
+use crate::circuit::tree;
 use crate::data::Text;
-use crate::err;
-use crate::features::FeatureCard;
-use crate::features::card::{Looking, Surveyed, card};
-use crate::features::survey::{Kept, Survey};
-use crate::report::items::Circuit;
 use crate::report::symbols::count;
-use crate::sae;
-use crate::script::env::{Env, env};
+use crate::script::env::env;
 use crate::script::features::Feature;
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
-use crate::script::sae::Sae;
-use crate::script::value::{Fallible, Options, given};
-
-/// The number of tokens of a text that are searched for the strongest positions of features.
-const TOKENS: usize = 50_000;
-
-/// Tokens in a row of the text: a context that a person can take in.
-const CONTEXT: usize = 64;
-
-/// The number of random positions of each feature, for the cards of those that become nodes.
-const IN_CARDS: usize = 8;
-
-/// The dictionaries of an array.
-pub fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
-    let list = given("saes", &Dynamic::from(saes.clone())).elements();
-    list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
-}
-
-fn growing(read: &mut OptionReader) -> Result<Core> {
-    let usual = Core::default();
-    let options = Core {
-        contexts: read.size("contexts", usual.contexts)?,
-        children: read.size("children", usual.children)?,
-        min_effect: read.number("min_effect", usual.min_effect)?,
-        rank: one_of(read, "rank", &Rank::ALL, usual.rank)?,
-        depth: one_of(read, "depth", &Depth::ALL, usual.depth)?,
-        way: one_of(read, "way", &Way::ALL, usual.way)?,
-        read: one_of(read, "read", &Read::ALL, usual.read)?,
-    };
-    for (name, value) in [("contexts", options.contexts), ("children", options.children)] {
-        if value == 0 {
-            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").about(name));
-        }
-    }
-    if options.min_effect.is_nan() || options.min_effect < 0.0 {
-        let found = options.min_effect;
-        return Err(
-            err!(Argument, "expected a share of at least 0 for `min_effect`, found {found}").about("min_effect")
-        );
-    }
-    Ok(options)
-}
-
-fn grown(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Options) -> Result<Tree> {
-    let mut read = options(map);
-    let (options, reading) = (growing(&mut read)?, Reading::read(&mut read, TOKENS, CONTEXT)?);
-    read.finish()?;
-    let mut given = dictionaries(saes)?;
-    given.push(f.sae.clone());
-    let cores: Vec<sae::Sae> = given.iter().map(|sae| sae.core.clone()).collect();
-    let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
-    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.about("saes"))?;
-    let kept = Kept { top: options.contexts, some: IN_CARDS, seed: 0 };
-    let survey = reading.survey(m, &cores, text, kept, env)?;
-    let mut graph = tree::causal_tree(m.core(), &cores, &survey, f.index, &options, &env.task)?;
-    graph.made.push(("text".into(), text.name().into()));
-    graph.made.push(("tokens".into(), Cell::Int(survey.positions as i64)));
-    if !graph.is_whole {
-        let found = count(graph.nodes.len(), "feature");
-        env.task.say(&format!("stopped; the tree has what was found so far, {found}"));
-    }
-    let cards = if graph.is_whole { cards(env, m, &cores, &survey, &graph)? } else { Vec::new() };
-    let of = |core: &sae::Sae| given.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();
-    let saes = cores.iter().filter_map(of).collect();
-    Ok(Tree { circuit: Circuit { graph, cards }, saes, promotes: f.promotes.clone() })
-}
-
-/// A card for each node, from the text that the tree was found on.
-fn cards(env: &Env, m: &Model, saes: &[sae::Sae], survey: &Survey, graph: &Graph) -> Result<Vec<Option<FeatureCard>>> {
-    let bar = env.task.begin("looking at the features", Some(graph.nodes.len() as u64));
-    let of_node = |node: &Node| -> Result<Option<FeatureCard>> {
-        let Some(sae) = saes.get(node.level) else { return Ok(None) };
-        let surveyed = Surveyed { survey, dictionary: node.level };
-        let found = card((sae, node.feature), Some(m.core()), Some(surveyed), Looking::brief(), &env.task)?;
-        bar.advance(1);
-        Ok(Some(found))
-    };
-    graph.nodes.iter().map(of_node).collect()
-}
+use crate::script::options::taken;
+use crate::script::value::{Fallible, Options};
 
 #[export_module(manifest)]
 pub mod functions {
@@ -119,18 +33,7 @@ pub mod functions {
     /// Ctrl-C ends the search, not the script: the call returns the tree so far, whose `is_whole` is false.
     ///
     /// # Options
-    /// - `contexts` = 20: number of positions for each feature
-    /// - `children` = 3: maximum number of children of a feature
-    /// - `min_effect` = 0.01: smaller effects are left out
-    /// - `rank` = "signed": children are the features whose ablation lowers the parent most; or "abs": those that
-    ///   change it most
-    /// - `depth` = "full": all children are expanded; or "paper": below the children of the target only the strongest
-    ///   child of each is, as in the authors' notebook
-    /// - `way` = "ablate"; or "restore": the site is 0 but for c_f d_f, and the effect is the share of the parent's
-    ///   code that this restores
-    /// - `read` = "code": the parent's code; or "pre": its pre-activation
-    /// - `tokens` = 50000: tokens of the text that are searched for the strongest positions
-    /// - `context` = 64: tokens in a row of the text; at most the model's context
+    /// - [causal_tree]
     ///
     /// # Example
     /// ```
@@ -150,7 +53,13 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Tree> {
-        let env = env(&ctx)?;
-        Ok(super::grown(&env, &m, &saes, &f, &text, options)?)
+        let (env, options, mut saes) = (env(&ctx)?, taken(options)?, super::dictionaries(&saes)?);
+        let circuit = tree::causal_tree(m.core(), &super::cores(&saes), &f.core(), &text, &options, &env.task)?;
+        if !circuit.graph.is_whole {
+            let found = count(circuit.graph.nodes.len(), "feature");
+            env.task.say(&format!("stopped; the tree has what was found so far, {found}"));
+        }
+        saes.push(f.sae);
+        Ok(Tree::new(circuit, &saes))
     }
 }

@@ -5,53 +5,26 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::Tree;
-use crate::base::{Cell, Result, Table, Task};
-use crate::circuit::judge::{self, Judgement as Core, Options as Judging};
-use crate::data::grammar::Mix;
-use crate::data::text::Part;
-use crate::data::{self, Text, pack};
-use crate::err;
-use crate::features::labels;
+use crate::base::options::{Plain, Setting};
+use crate::base::{Cell, Result, Table};
+use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_language};
+use crate::data::Text;
 use crate::report::number::digits;
 use crate::report::{Item, Screen};
-use crate::script::env::{Env, env};
-use crate::script::features::token_argument;
+use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
+use crate::script::options::taken;
 use crate::script::report::handle;
-use crate::script::value::{Fallible, Given, Options, from_json};
-
-/// The number of tokens of a text that does not limit it.
-const TOKENS: u64 = 40_000;
-
-/// The number of tokens with labels.
-const LABELLED: usize = 20_000;
-/// The length of its rows, if the model's context is as long.
-const LABELLED_ROW: usize = 256;
-
-/// The default label by which positions are grouped.
-const BY: &str = "paren_kind";
+use crate::script::value::{Fallible, Options, from_json, handle as handle_of};
 
 /// How well a tree explains its target.
 #[derive(Clone)]
-pub struct Judgement {
-    title: String,
-    core: Core,
-    labels: Option<Labels>,
-}
-
-/// The labels that the nodes stand for, where a text with labels was read.
-#[derive(Clone)]
-struct Labels {
-    /// The one that each node separates best, for display.
-    best: Table,
-    all: Table,
-}
+pub struct Judgement(Core);
 
 impl Judgement {
     fn tables(&self) -> Vec<&Table> {
-        let Core { faithfulness, necessity, levels, nodes, by, looked_at, beats_random: _ } = &self.core;
-        let labels = self.labels.as_ref().map(|labels| &labels.best);
+        let Core { faithfulness, necessity, levels, nodes, by, looked_at, labels, .. } = &self.0;
+        let labels = labels.as_ref().map(|labels| &labels.best);
         let all = [Some(faithfulness), Some(necessity), by.as_ref(), Some(levels), nodes.as_ref(), labels];
         all.into_iter().chain([Some(looked_at)]).flatten().collect()
     }
@@ -65,7 +38,7 @@ impl Item for Judgement {
     fn terminal(&self, screen: &Screen) -> Result<String> {
         let tables: Vec<String> =
             self.tables().into_iter().map(|table| with_ranges(table).terminal(screen)).collect::<Result<_>>()?;
-        Ok(format!("{}\n\n{}", self.title, tables.join("\n")))
+        Ok(format!("{}\n\n{}", self.0.title, tables.join("\n")))
     }
 
     fn html(&self) -> Result<String> {
@@ -73,23 +46,23 @@ impl Item for Judgement {
     }
 
     fn data(&self) -> Result<Value> {
-        let Core { faithfulness, necessity, levels, nodes, by, looked_at, beats_random } = &self.core;
+        let Core { title, faithfulness, necessity, levels, nodes, by, looked_at, beats_random, labels } = &self.0;
         let maybe = |table: &Option<Table>| table.as_ref().map(Table::data).transpose();
         Ok(json!({
-            "title": self.title,
+            "title": title,
             "faithfulness": faithfulness.data()?,
             "necessity": necessity.data()?,
             "levels": levels.data()?,
             "nodes": maybe(nodes)?,
             "by": maybe(by)?,
-            "labels": self.labels.as_ref().map(|labels| labels.all.data()).transpose()?,
+            "labels": labels.as_ref().map(|labels| labels.all.data()).transpose()?,
             "looked_at": looked_at.data()?,
             "beats_random": beats_random,
         }))
     }
 }
 
-handle!(Judgement, "Judgement", |judgement| judgement.title.clone());
+handle!(Judgement, "Judgement", |judgement| judgement.0.title.clone());
 
 /// The table for display: with each interval in the column of its figure, and minimum and maximum in one column.
 fn with_ranges(table: &Table) -> Table {
@@ -117,69 +90,32 @@ fn with_ranges(table: &Table) -> Table {
     }
 }
 
-/// The tokens that are measured: those of an option, else those that the target was selected for.
-fn tokens(read: &mut OptionReader, m: &Model, tree: &Tree) -> Result<Vec<u32>> {
-    let named = read.get("token", |given| token_argument(m, given))?;
-    Ok(named.unwrap_or_else(|| tree.promotes.as_deref().unwrap_or_default().to_vec()))
-}
+/// A text as an option.
+#[derive(Clone)]
+pub struct TextSetting(Text);
 
-/// None for (), else the value.
-fn unless_unit<T>(read: impl Fn(&Given) -> Result<T>) -> impl Fn(&Given) -> Result<Option<T>> {
-    move |given| if given.value().is_unit() { Ok(None) } else { read(given).map(Some) }
-}
+impl Setting for TextSetting {
+    fn wanted() -> String {
+        "a text".into()
+    }
 
-/// The label that positions are grouped by: the option, else the kind of bracket where the text has it.
-fn by(read: &mut OptionReader, text: &Text, task: &Task) -> Result<Option<String>> {
-    match read.get("by", unless_unit(Given::text))? {
-        Some(by) => Ok(by),
-        None => {
-            let columns = pack::columns(text, task)?;
-            Ok(columns.iter().any(|column| column.name == BY).then(|| BY.to_string()))
-        }
+    fn of(value: &Plain) -> Option<Self> {
+        handle_of(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.0.name().into()
     }
 }
 
-fn judged(env: &Env, tree: &Tree, m: &Model, text: &Text, map: Options) -> Result<Judgement> {
-    let mut read = options(map);
-    let usual = Judging::default();
-    let options = Judging {
-        contexts: read.get("contexts", Given::size)?,
-        unrelated: read.size("unrelated", usual.unrelated)?,
-        draws: read.size("draws", usual.draws)?,
-        tokens: tokens(&mut read, m, tree)?,
-        by: by(&mut read, text, &env.task)?,
-        nodes: read.get("nodes", Given::flag)?,
-        context: read.get("context", Given::size)?,
-        seed: read.seed()?.unwrap_or(usual.seed),
-    };
-    let most = read.get("tokens", Given::size)?.map(|tokens| tokens as u64);
-    let text = text.limited(most.or(text.options().tokens).unwrap_or(TOKENS).max(1));
-    let text_of = |given: &Given| given.handle::<Text>().ok_or_else(|| given.refuse("a text"));
-    let with_labels = read.get("labels", unless_unit(text_of))?.unwrap_or_else(|| Some(language()));
-    read.finish()?;
-    for (name, number) in [("contexts", options.contexts), ("unrelated", Some(options.unrelated))] {
-        if number == Some(0) {
-            return Err(err!(Argument, "expected at least 1 for `{name}`, found 0").about(name));
-        }
+crate::options! {
+    /// All options of the call.
+    pub struct JudgeCall {
+        /// The text whose labels nodes may stand for, or () for none; a text without labels is labelled by rules.
+        labels: Option<Option<TextSetting>> = None
+            => usually("the labelled language, `data::text(\"grammar\", #{ part: \"held\" })`");
+        with evaluation: JudgeOptions;
     }
-    let saes = tree.dictionaries()?;
-    let core = judge::judge(m.core(), &saes, &text, tree.graph(), &options, &env.task)?;
-    let labels = with_labels.map(|text| labelled(env, tree, m, &text)).transpose()?;
-    Ok(Judgement { title: format!("{}, evaluated on {}", tree.graph().title, text.name()), core, labels })
-}
-
-/// The labels of a text that the nodes separate, and how well.
-fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Labels> {
-    let (saes, nodes) = (tree.dictionaries()?, tree.nodes());
-    let context = LABELLED_ROW.min(m.config().context);
-    let told = labels::aurocs(m.core(), &saes, &nodes, text, (Some(LABELLED), Some(context)), &env.task)?;
-    let names = tree.names();
-    Ok(Labels { best: labels::table(&names, &told, 1), all: labels::table(&names, &told, usize::MAX) })
-}
-
-/// The held-out part of the labelled language.
-fn language() -> Text {
-    Text::grammar(&Mix::default(), Part::Held, data::text::TextOptions::default())
 }
 
 #[export_module(manifest)]
@@ -208,18 +144,7 @@ pub mod methods {
     /// correlation, and how well the node's code separates tokens with it from those without (AUROC).
     ///
     /// # Options
-    /// - `token` = those that the target was selected for: a text that tokens begin with, or their ids
-    /// - `contexts` = all: maximum number of rows in which one of the tokens comes next, drawn from all of them
-    /// - `unrelated` = 500: maximum number of unrelated rows on which KL is measured
-    /// - `draws` = 20: number of random sets of each kind
-    /// - `by` = "paren_kind" where the text has that label, else (): a label of the text, as in "depth"; the loss of
-    ///   the tokens is given for each of its values
-    /// - `nodes` = true where there are at most 100: whether each node is ablated alone
-    /// - `seed` = 0: seed of the draws and the bootstrap
-    /// - `labels` = the labelled language, `data::text("grammar", #{ part: "held" })`: the text whose labels nodes may
-    ///   stand for; a text without labels is labelled by rules; () for none
-    /// - `tokens` = all that the text is limited to, else 40000: tokens of the text, for means and for rows
-    /// - `context` = 32: tokens in a row of the text; at most the model's context
+    /// - [circuit_judge]
     ///
     /// # Example
     /// ```
@@ -239,8 +164,9 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Judgement> {
-        let env = env(&ctx)?;
-        Ok(super::judged(&env, tree, &m, &text, options)?)
+        let (env, JudgeCall { labels, evaluation }) = (env(&ctx)?, taken(options)?);
+        let labels = labels.map_or_else(|| Some(labelled_language()), |text| text.map(|text| text.0));
+        Ok(Judgement(judge::judge(m.core(), &tree.circuit, &text, labels.as_ref(), &evaluation, &env.task)?))
     }
 
     /// Faithfulness: how much of the target the tree's features cause by themselves, as a table.
@@ -257,7 +183,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "faithfulness", pure)]
     pub fn faithfulness(j: &mut Judgement) -> Table {
-        j.core.faithfulness.clone()
+        j.0.faithfulness.clone()
     }
 
     /// Necessity: what is lost without the tree's features, and without other sets, as a table.
@@ -274,7 +200,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "necessity", pure)]
     pub fn necessity(j: &mut Judgement) -> Table {
-        j.core.necessity.clone()
+        j.0.necessity.clone()
     }
 
     /// What is lost without the tree's features at one level, as a table.
@@ -291,7 +217,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "levels", pure)]
     pub fn levels(j: &mut Judgement) -> Table {
-        j.core.levels.clone()
+        j.0.levels.clone()
     }
 
     /// What is lost without each node alone, as a table: those first that change unrelated text most; `()` where nodes
@@ -309,7 +235,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "nodes", pure)]
     pub fn judged_nodes(j: &mut Judgement) -> Dynamic {
-        j.core.nodes.clone().map_or(Dynamic::UNIT, Dynamic::from)
+        j.0.nodes.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
     /// What the tokens lose without the tree where one of them comes next, by the values of a label, as a table; `()`
@@ -327,7 +253,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "by", pure)]
     pub fn judged_by(j: &mut Judgement) -> Dynamic {
-        j.core.by.clone().map_or(Dynamic::UNIT, Dynamic::from)
+        j.0.by.clone().map_or(Dynamic::UNIT, Dynamic::from)
     }
 
     /// How well each node of the tree separates each label, as a table: node by node, the label with the largest
@@ -345,7 +271,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "labels", pure)]
     pub fn labels(j: &mut Judgement) -> Dynamic {
-        j.labels.as_ref().map_or(Dynamic::UNIT, |labels| Dynamic::from(labels.all.clone()))
+        j.0.labels.as_ref().map_or(Dynamic::UNIT, |labels| Dynamic::from(labels.all.clone()))
     }
 
     /// All tables of the judgement.
@@ -381,7 +307,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "beats_random", pure)]
     pub fn beats_random(j: &mut Judgement) -> Dynamic {
-        j.core.beats_random.map_or(Dynamic::UNIT, Dynamic::from)
+        j.0.beats_random.map_or(Dynamic::UNIT, Dynamic::from)
     }
 
     /// The judgement's title and the data of its tables.

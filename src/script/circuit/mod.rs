@@ -13,22 +13,28 @@ pub use judge::Judgement;
 pub use select::Selection;
 pub use tree::Tree;
 
-use rhai::exported_manifest;
 use rhai::plugin::*;
+use rhai::{Array, Dynamic, exported_manifest};
 
-use crate::base::{Result, names};
-use crate::circuit::due::Due;
-use crate::data::harvest;
-use crate::features::survey::{Kept, Survey};
-use crate::script::docs::declared::Group;
-use crate::script::env::Env;
-use crate::script::model::Model;
-use crate::script::options::OptionReader;
-use crate::script::value::Given;
-use crate::{data, sae};
+use crate::base::Result;
+use crate::circuit::attribution::SelectOptions;
+use crate::circuit::shared::SharedOptions;
+use crate::circuit::tree::TreeOptions;
+use crate::sae;
+use crate::script::docs::declared::{Group, fields};
+use crate::script::sae::Sae;
+use crate::script::value::given;
+use enough::EnoughCall;
+use judge::JudgeCall;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("causal_tree", fields::<TreeOptions>),
+    ("circuit_enough", fields::<EnoughCall>),
+    ("circuit_judge", fields::<JudgeCall>),
+    ("circuit_select", fields::<SelectOptions>),
+    ("circuit_shared", fields::<SharedOptions>),
+];
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -52,51 +58,18 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     ]
 }
 
-/// How many tokens of a text are read, in rows of which length.
-struct Reading {
-    tokens: u64,
-    context: Option<usize>,
-    /// The default length of rows, if the model's context is as long.
-    usual: usize,
+/// The dictionaries of an array.
+fn dictionaries(saes: &Array) -> Result<Vec<Sae>> {
+    let list = given("saes", &Dynamic::from(saes.clone())).elements();
+    list.iter().map(|one| one.handle::<Sae>().ok_or_else(|| one.refuse("a dictionary"))).collect()
 }
 
-impl Reading {
-    fn read(read: &mut OptionReader, tokens: usize, usual: usize) -> Result<Self> {
-        let tokens = read.size("tokens", tokens)? as u64;
-        Ok(Self { tokens, context: read.get("context", Given::size)?, usual })
-    }
-
-    /// A survey of dictionaries over the beginning of a text.
-    fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
-        let harvesting = harvest::HarvestOptions { context: Some(self.row(m)), ..harvest::HarvestOptions::default() };
-        Survey::of(m.core(), saes, &self.limited(text), &harvesting, kept, &env.task)
-    }
-
-    /// Where some tokens are due in it.
-    fn due(&self, m: &Model, text: &data::Text, tokens: &[u32], env: &Env) -> Result<Due> {
-        Due::of(m.core(), &self.limited(text), tokens, self.row(m), &env.task)
-    }
-
-    fn limited(&self, text: &data::Text) -> data::Text {
-        text.limited(self.tokens.max(1))
-    }
-
-    /// Tokens in a row.
-    fn row(&self, m: &Model) -> usize {
-        self.context.unwrap_or(self.usual.min(m.config().context))
-    }
+/// The same without what only scripts know of them.
+fn cores(saes: &[Sae]) -> Vec<sae::Sae> {
+    saes.iter().map(|sae| sae.core.clone()).collect()
 }
 
-/// One of several names.
-fn one_of<T: Copy>(read: &mut OptionReader, key: &'static str, all: &[(&'static str, T)], default: T) -> Result<T> {
-    let found = read.get(key, |given| {
-        let name = given.text()?;
-        let known = || all.iter().map(|(known, _)| *known);
-        let found = all.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        found.ok_or_else(|| {
-            let wanted = format!("one of {}", known().collect::<Vec<_>>().join(", "));
-            given.refuse(&wanted).maybe_hint(names::suggestion(&name, known()))
-        })
-    })?;
-    Ok(found.unwrap_or(default))
+/// What scripts know of some dictionaries, of those that were given.
+fn known(saes: &[sae::Sae], given: &[Sae]) -> Vec<Sae> {
+    saes.iter().filter_map(|core| given.iter().find(|sae| sae.core.is(core)).cloned()).collect()
 }

@@ -6,45 +6,34 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::grow::dictionaries;
-use super::{Reading, Tree};
+use super::{Tree, cores, dictionaries, known};
 use crate::base::{Cell, Result, Table};
-use crate::circuit::attribution::{before, select as selected};
+use crate::circuit::attribution::select as selected;
 use crate::circuit::selection::{Scored, Selection as Core};
-use crate::circuit::tree::leading_to;
 use crate::data::Text;
 use crate::err;
-use crate::features::survey::Kept;
 use crate::report::html::escape;
-use crate::report::items::Circuit;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
-use crate::sae;
-use crate::script::env::{Env, env};
-use crate::script::features::{Feature, token_argument};
+use crate::script::env::env;
+use crate::script::features::Feature;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
 use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, Given, Int, Options, given};
 
-/// How many tokens of a text are read.
-pub const TOKENS: usize = 50_000;
-
-/// Tokens in a row of the text: as many as `judge` reads.
-pub const CONTEXT: usize = 32;
-
 /// The number of features shown.
 const SHOWN: usize = 20;
 
-/// Features sorted by a score, and their dictionaries, that of the target last.
+/// Features sorted by a score, with what scripts know of their dictionaries.
 #[derive(Clone)]
 pub struct Selection {
     pub core: Arc<Core>,
-    pub saes: Vec<Sae>,
+    saes: Vec<Sae>,
     /// The tokens that are meant, as texts.
     tokens: Arc<[String]>,
 }
@@ -97,8 +86,7 @@ impl Selection {
         if asked > most {
             return Err(size.refuse(&format!("at most {}, as many as there are", count(most, "feature"))));
         }
-        let circuit = Circuit { graph: self.core.graph(asked), cards: Vec::new() };
-        Ok(Tree { circuit, saes: self.saes.clone(), promotes: Some(self.core.tokens.as_slice().into()) })
+        Ok(Tree::new(self.core.circuit(asked), &self.saes))
     }
 }
 
@@ -134,32 +122,6 @@ handle!(Selection, "Selection", |selection| {
     format!("{} by {}", count(selection.core.ranking.len(), "feature"), selection.core.by)
 });
 
-fn found(env: &Env, m: &Model, saes: &Array, f: &Feature, text: &Text, map: Options) -> Result<Selection> {
-    let mut read = options(map);
-    let named = read.get("token", |given| token_argument(m, given))?;
-    let reading = Reading::read(&mut read, TOKENS, CONTEXT)?;
-    read.finish()?;
-    let tokens = named.or_else(|| f.promotes.as_deref().map(<[u32]>::to_vec)).ok_or_else(|| {
-        err!(Argument, "expected a feature that was selected for tokens, found one that was not")
-            .hint("name them: #{ token: \")\" }, or take a feature of `features::predicting`")
-            .about("f")
-    })?;
-    let mut all = dictionaries(saes)?;
-    all.push(f.sae.clone());
-    let cores: Vec<sae::Sae> = all.iter().map(|sae| sae.core.clone()).collect();
-    let (_, others) = cores.split_last().unwrap_or((&f.sae.core, &[]));
-    let cores = leading_to(m.core(), others, &f.sae.core).map_err(|e| e.about("saes"))?;
-    let before = before(&cores).map_err(|e| e.about("saes"))?;
-    let due = reading.due(m, text, &tokens, env).map_err(|e| e.about("text"))?;
-    let kept = Kept { top: 1, some: 1, seed: 0 };
-    let survey = reading.survey(m, before, text, kept, env)?;
-    let core = selected(m.core(), &cores, &survey, f.index, &due, &env.task).map_err(|e| e.about("saes"))?;
-    let tokenizer = m.tokenizer()?;
-    let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
-    let of = |core: &sae::Sae| all.iter().find(|sae| std::ptr::eq(sae.core.parts(), core.parts())).cloned();
-    Ok(Selection { core: core.into(), saes: cores.iter().filter_map(of).collect(), tokens: names.into() })
-}
-
 #[export_module(manifest)]
 pub mod functions {
     /// Ranks the features of dictionaries by how much each supports the probability of some tokens. The first features
@@ -175,9 +137,7 @@ pub mod functions {
     /// tokens those that it was selected for. Judge on another text than this one, which selects.
     ///
     /// # Options
-    /// - `token` = those that the feature was selected for: a text that tokens begin with, or their ids
-    /// - `tokens` = 50000: tokens of the text
-    /// - `context` = 32: tokens in a row of the text; at most the model's context
+    /// - [circuit_select]
     ///
     /// # Example
     /// ```
@@ -197,8 +157,12 @@ pub mod functions {
         text: Text,
         options: Options,
     ) -> Fallible<Selection> {
-        let env = env(&ctx)?;
-        Ok(super::found(&env, &m, &saes, &f, &text, options)?)
+        let (env, options, mut saes) = (env(&ctx)?, taken(options)?, super::dictionaries(&saes)?);
+        let core = selected(m.core(), &super::cores(&saes), &f.core(), &text, &options, &env.task)?;
+        let tokenizer = m.tokenizer()?;
+        let tokens = core.tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
+        saes.push(f.sae);
+        Ok(Selection { saes: known(&core.saes, &saes), core: core.into(), tokens: tokens.into() })
     }
 }
 

@@ -5,55 +5,12 @@ use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::Tree;
 use crate::base::{Result, Table};
-use crate::circuit::Graph;
-use crate::circuit::shared::{self, Found};
+use crate::circuit::{Circuit, shared};
 use crate::data::Text;
-use crate::err;
-use crate::sae;
-use crate::script::env::{Env, env};
+use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::value::{Fallible, Options, given};
-
-/// The number of tokens of a text on which codes are compared.
-const TOKENS: usize = 20_000;
-
-/// A tree's dictionaries, which a comparison borrows.
-fn with_dictionaries(tree: &Tree) -> Result<(&Graph, Vec<sae::Sae>)> {
-    Ok((tree.graph(), tree.dictionaries()?))
-}
-
-fn found<'a>((graph, saes): &'a (&Graph, Vec<sae::Sae>)) -> Found<'a> {
-    Found { graph, saes }
-}
-
-fn tokens(map: Options) -> Result<usize> {
-    let mut read = options(map);
-    let tokens = read.size("tokens", TOKENS)?;
-    read.finish()?;
-    Ok(tokens)
-}
-
-fn shared(env: &Env, tree: &Tree, other: &Tree, m: &Model, text: &Text, map: Options) -> Result<Table> {
-    let tokens = tokens(map)?;
-    let (a, b) = (with_dictionaries(tree)?, with_dictionaries(other).map_err(|e| e.about("other"))?);
-    let matches = shared::matches(m.core(), found(&a), found(&b), text, tokens, &env.task)?;
-    Ok(shared::table(tree.graph(), other.graph(), &matches))
-}
-
-fn stable(env: &Env, m: &Model, trees: &Array, text: &Text, map: Options) -> Result<Table> {
-    let tokens = tokens(map)?;
-    let list = given("trees", &Dynamic::from(trees.clone())).elements();
-    let trees = list.iter().map(|one| one.handle::<Tree>().ok_or_else(|| one.refuse("a tree")));
-    let trees = trees.collect::<Result<Vec<Tree>>>()?;
-    if trees.len() < 2 {
-        return Err(err!(Argument, "expected at least two trees to compare, found {}", trees.len()).about("trees"));
-    }
-    let all =
-        trees.iter().map(|tree| with_dictionaries(tree).map_err(|e| e.about("trees"))).collect::<Result<Vec<_>>>()?;
-    let all: Vec<Found> = all.iter().map(found).collect();
-    shared::stability(m.core(), &all, text, tokens, &env.task)
-}
 
 #[export_module(manifest)]
 pub mod functions {
@@ -64,7 +21,7 @@ pub mod functions {
     /// and the correlation of both codes over all tokens of a text, are at least 0.7.
     ///
     /// # Options
-    /// - `tokens` = 20000: tokens of the text
+    /// - [circuit_shared]
     ///
     /// # Example
     /// ```
@@ -77,8 +34,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn stability(ctx: NativeCallContext, m: Model, trees: Array, text: Text, options: Options) -> Fallible<Table> {
-        let env = env(&ctx)?;
-        Ok(super::stable(&env, &m, &trees, &text, options)?)
+        let (env, options, trees) = (env(&ctx)?, taken(options)?, given("trees", &Dynamic::from(trees)).elements());
+        let trees = trees.iter().map(|one| one.handle::<Tree>().ok_or_else(|| one.refuse("a tree")));
+        let trees = trees.collect::<Result<Vec<Tree>>>()?;
+        let circuits: Vec<&Circuit> = trees.iter().map(|tree| &tree.circuit).collect();
+        Ok(shared::stability(m.core(), &circuits, &text, &options, &env.task)?)
     }
 }
 
@@ -89,7 +49,7 @@ pub mod methods {
     /// are at least 0.7.
     ///
     /// # Options
-    /// - `tokens` = 20000: tokens of the text
+    /// - [circuit_shared]
     ///
     /// # Example
     /// ```
@@ -109,7 +69,8 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let env = env(&ctx)?;
-        Ok(super::shared(&env, tree, &other, &m, &text, options)?)
+        let (env, options) = (env(&ctx)?, taken(options)?);
+        let matches = shared::matches(m.core(), &tree.circuit, &other.circuit, &text, &options, &env.task)?;
+        Ok(shared::table(tree.graph(), other.graph(), &matches))
     }
 }

@@ -1,21 +1,19 @@
 //! Trees as scripts hold them: display, properties, saving and loading.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value;
 
-use super::grow::dictionaries;
+use super::{cores, dictionaries, known};
 use crate::base::{Cell, Result, Table};
-use crate::circuit::{Edge, Graph, Node};
+use crate::circuit::{Circuit, Edge, Graph, Node};
 use crate::err;
-use crate::report::items::Circuit;
+use crate::features;
 use crate::report::picture::Picture;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::sae;
 use crate::script::env::env;
 use crate::script::features::Feature;
 use crate::script::report::handle;
@@ -23,47 +21,32 @@ use crate::script::report::methods::saved as written;
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, from_json};
 
-/// A graph and its dictionaries, in the order of the computation; none where it was loaded without.
+/// A circuit, with what scripts know of its dictionaries.
 #[derive(Clone)]
 pub struct Tree {
     pub circuit: Circuit,
-    pub saes: Vec<Sae>,
-    /// The tokens that the target was selected for.
-    pub promotes: Option<Arc<[u32]>>,
+    /// The circuit's dictionaries, with their models and histories.
+    saes: Vec<Sae>,
 }
 
 impl Tree {
+    /// The dictionaries of the circuit are among those that were given.
+    pub fn new(circuit: Circuit, given: &[Sae]) -> Self {
+        let saes = known(&circuit.saes, given);
+        Self { circuit, saes }
+    }
+
     pub fn graph(&self) -> &Graph {
         &self.circuit.graph
     }
 
-    /// The dictionaries, or an error that says how to provide them.
-    pub fn dictionaries(&self) -> Result<Vec<sae::Sae>> {
-        if self.saes.is_empty() {
-            return Err(err!(Argument, "expected a tree with its dictionaries, found one loaded without them")
-                .hint("load it with its dictionaries: circuit::load(\"x.json\", saes)"));
-        }
-        Ok(self.saes.iter().map(|sae| sae.core.clone()).collect())
-    }
-
-    /// The features of the nodes, each as the index of its dictionary and its index there.
-    pub fn nodes(&self) -> Vec<(usize, usize)> {
-        self.graph().nodes.iter().map(|node| (node.level, node.feature)).collect()
-    }
-
-    /// The names of the nodes.
-    pub fn names(&self) -> Vec<String> {
-        self.graph().nodes.iter().map(Node::name).collect()
-    }
-
-    /// A node as a feature of its dictionary.
-    fn feature(&self, number: usize) -> Result<Feature> {
-        self.dictionaries()?;
-        let node = self.graph().nodes.get(number);
-        let node = node.ok_or_else(|| err!(Argument, "expected a tree with a target, found one without nodes"))?;
-        let sae = self.saes.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
-        let promotes = self.promotes.clone().filter(|_| number == 0);
-        Ok(Feature { sae: sae.clone(), index: node.feature, promotes })
+    /// The nodes as features of their dictionaries.
+    fn features(&self) -> Result<Vec<Feature>> {
+        let feature = |(of, node): (features::Feature, &Node)| {
+            let sae = self.saes.get(node.level).ok_or_else(|| err!(Bug, "a node without its dictionary"))?;
+            Ok(Feature { sae: sae.clone(), index: of.index, promotes: of.promotes })
+        };
+        self.circuit.features()?.into_iter().zip(&self.graph().nodes).map(feature).collect()
     }
 
     fn node_table(&self) -> Table {
@@ -124,35 +107,15 @@ fn saved(ctx: &NativeCallContext, tree: &Tree, path: &str) -> Result<String> {
     }
 }
 
-/// Refuses dictionaries that are not those of a graph.
-fn fitting(graph: &Graph, saes: Vec<Sae>) -> Result<Vec<Sae>> {
-    let site = |sae: &Sae| sae.core.parts().about.sites.join(", ");
-    let of_site = |wanted: &String| {
-        saes.iter().find(|sae| site(sae) == *wanted).cloned().ok_or_else(|| {
-            let found: Vec<String> = saes.iter().map(site).collect();
-            err!(Argument, "expected a dictionary for {wanted}, as in the graph, found {}", found.join(", "))
-        })
-    };
-    let ordered: Vec<Sae> = graph.sites.iter().map(of_site).collect::<Result<_>>()?;
-    for node in &graph.nodes {
-        if let Some(sae) = ordered.get(node.level).filter(|sae| node.feature >= sae.core.d_sae()) {
-            let (site, features) = (&node.site, sae.core.d_sae());
-            return Err(err!(
-                Argument,
-                "expected a dictionary for {site} with feature {}, found one of {features} features",
-                node.feature
-            ));
-        }
-    }
-    Ok(ordered)
-}
-
 fn loaded(ctx: &NativeCallContext, path: &str, saes: &Array) -> Result<Tree> {
     let text = env(ctx)?.files.text(Path::new(path)).map_err(|e| e.about("path"))?;
     let graph = Graph::parse(&text).map_err(|e| e.within(path.to_string()).about("path"))?;
     let saes = dictionaries(saes)?;
-    let saes = if saes.is_empty() { saes } else { fitting(&graph, saes).map_err(|e| e.about("saes"))? };
-    Ok(Tree { circuit: Circuit { graph, cards: Vec::new() }, saes, promotes: None })
+    let circuit = match saes.is_empty() {
+        true => Circuit::without_dictionaries(graph),
+        false => Circuit::with_dictionaries(graph, &cores(&saes)).map_err(|e| e.about("saes"))?,
+    };
+    Ok(Tree::new(circuit, &saes))
 }
 
 /// The nodes as values of scripts, each with all of its fields.
@@ -297,7 +260,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "target", pure, return_raw)]
     pub fn target(tree: &mut Tree) -> Fallible<Feature> {
-        Ok(tree.feature(0)?)
+        let target = tree.features()?.into_iter().next();
+        Ok(target.ok_or_else(|| err!(Argument, "expected a tree with a target, found one without nodes"))?)
     }
 
     /// The features of all nodes, the target first.
@@ -312,6 +276,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "features", pure, return_raw)]
     pub fn features(tree: &mut Tree) -> Fallible<Array> {
-        Ok((0..tree.graph().nodes.len()).map(|node| tree.feature(node).map(Dynamic::from)).collect::<Result<_>>()?)
+        Ok(tree.features()?.into_iter().map(Dynamic::from).collect())
     }
 }

@@ -8,8 +8,8 @@ use super::{Feature, Known};
 use crate::base::{Card, HeatText, Result};
 use crate::data::Text;
 use crate::err;
-use crate::features::card::place;
 use crate::features::contexts::{heat, on as codes_on};
+use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
 use crate::report::symbols::{elided, visible};
 use crate::script::env::env;
@@ -53,14 +53,7 @@ pub mod functions {
     /// was fitted on, where that is known; the card says what it was made from.
     ///
     /// # Options
-    /// - `top` = 8: number of the strongest contexts
-    /// - `intervals` = 5: number of intervals between 0 and the largest code
-    /// - `each` = 3: number of contexts from each interval
-    /// - `random` = 5: number of random contexts
-    /// - `before` = 24: tokens of a context before the position
-    /// - `after` = 8: tokens after it
-    /// - `rows` = 8: rows of the tables
-    /// - `seed` = 0: seed of the draws
+    /// - [feature_contexts]
     /// - `without_bos` = false: skips BOS tokens
     /// - `without_first` = 0: skips this many first positions of each row
     /// - `context` = the model's: tokens in a row

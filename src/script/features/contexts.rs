@@ -7,24 +7,20 @@ use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::Feature;
-use crate::base::{Cell, Result, Table, Task};
+use crate::base::{Result, Table, Task};
 use crate::data::Text;
 use crate::err;
-use crate::features::card::{Looking, Surveyed, card};
-use crate::features::contexts::quoted;
-use crate::features::survey::Kept;
-use crate::features::{FeatureCard, Survey};
+use crate::features::{FeatureCard, Overview};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
+use crate::script::options::options;
 use crate::script::report::methods::saved;
 use crate::script::sae::{Sae, keeping};
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
-use crate::tensor::{Device, Tensor};
 
 /// The number of features shown at once.
 const SHOWN: usize = 12;
@@ -33,9 +29,7 @@ const SHOWN: usize = 12;
 #[derive(Clone)]
 pub struct Contexts {
     model: Model,
-    saes: Rc<[sae::Sae]>,
-    survey: Rc<Survey>,
-    looking: Looking,
+    core: Rc<Overview>,
     task: Task,
 }
 
@@ -43,13 +37,12 @@ impl Contexts {
     /// The dictionary and the index in brackets.
     fn meant(&self, which: &Given) -> Result<(usize, usize)> {
         if let Some(feature) = which.handle::<Feature>() {
-            let is_same = |sae: &sae::Sae| std::ptr::eq(sae.parts(), feature.sae.core.parts());
-            let found = self.saes.iter().position(is_same);
+            let found = self.core.saes.iter().position(|sae| sae.is(&feature.sae.core));
             return found.map(|number| (number, feature.index)).ok_or_else(|| {
                 err!(Argument, "expected a feature of the surveyed dictionaries, found {}", feature.short())
             });
         }
-        match self.saes.as_ref() {
+        match self.core.saes.as_slice() {
             [sae] => Ok((0, Feature::at(&Sae::from(sae.clone()), which)?.index)),
             several => Err(which
                 .refuse("a feature")
@@ -64,48 +57,12 @@ impl Contexts {
 
     /// The card of a feature of one of the dictionaries.
     pub fn card_of(&self, number: usize, feature: usize) -> Result<FeatureCard> {
-        let sae = self.saes.get(number).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
-        let surveyed = Surveyed { survey: &self.survey, dictionary: number };
-        card((sae, feature), Some(self.model.core()), Some(surveyed), self.looking, &self.task)
+        self.core.card(self.model.core(), number, feature, &self.task)
     }
 
     /// Features with their counts, those that are active most often first.
     fn table(&self, most: usize) -> Table {
-        let mut order: Vec<(usize, usize)> = Vec::new();
-        for (number, tallies) in self.survey.dictionaries.iter().enumerate() {
-            order.extend((0..tallies.len()).map(|feature| (number, feature)));
-        }
-        let fired = |(number, feature): (usize, usize)| self.survey.dictionaries[number][feature].fired;
-        order.sort_by_key(|which| (std::cmp::Reverse(fired(*which)), *which));
-        let columns = ["site", "feature", "active at", "density", "mean code", "largest code", "tokens"];
-        Table {
-            title: self.short(),
-            columns: columns.map(String::from).to_vec(),
-            rows: order.into_iter().take(most).map(|(number, feature)| self.row(number, feature)).collect(),
-        }
-    }
-
-    fn row(&self, number: usize, feature: usize) -> Vec<Cell> {
-        let tally = &self.survey.dictionaries[number][feature];
-        let sites = self.saes.get(number).map(|sae| sae.parts().about.sites.join(", ")).unwrap_or_default();
-        let where_active = |value: f64| if tally.fired == 0 { Cell::Missing } else { Cell::from(value) };
-        let strongest = self.survey.spreads[number][feature].tokens.strongest();
-        let tokens = strongest.iter().take(3).map(|at| quoted(self.model.core(), at.token));
-        vec![
-            sites.into(),
-            feature.into(),
-            Cell::Int(tally.fired as i64),
-            self.survey.density(number, feature).into(),
-            where_active(tally.mean()),
-            where_active(tally.top.first().map_or(0.0, |moment| f64::from(moment.code))),
-            tokens.collect::<Vec<_>>().join(" ").into(),
-        ]
-    }
-
-    fn densities(&self, number: usize) -> Result<Tensor> {
-        let features = self.survey.dictionaries.get(number).map_or(0, Vec::len);
-        let shares: Vec<f32> = (0..features).map(|feature| self.survey.density(number, feature) as f32).collect();
-        Ok(Tensor::from_vec(shares, features, &Device::Cpu)?)
+        self.core.table(self.model.core(), self.short(), most)
     }
 }
 
@@ -113,21 +70,21 @@ impl Handle for Contexts {
     const NAME: &'static str = "Contexts";
 
     fn short(&self) -> String {
-        let features: usize = self.survey.dictionaries.iter().map(Vec::len).sum();
+        let features: usize = self.core.survey.dictionaries.iter().map(Vec::len).sum();
         format!(
             "contexts of {} in {} of {}",
             count(features, "feature"),
-            tokens(self.survey.positions),
-            self.survey.name
+            tokens(self.core.survey.positions),
+            self.core.survey.name
         )
     }
 
     fn shown(&self, screen: &Screen) -> Result<String> {
-        let all = self.survey.dictionaries.iter().flatten();
+        let all = self.core.survey.dictionaries.iter().flatten();
         let silent = all.clone().filter(|tally| tally.fired == 0).count();
         let rest = format!("{} never active; c[i] is the card of a feature\n", count(silent, "feature"));
         let mut table = self.table(SHOWN);
-        if self.saes.len() == 1 {
+        if self.core.saes.len() == 1 {
             // All sites are the same one.
             table.columns.remove(0);
             table.rows.iter_mut().for_each(|row| drop(row.remove(0)));
@@ -137,7 +94,7 @@ impl Handle for Contexts {
 
     fn json(&self) -> Result<Value> {
         let table = self.table(usize::MAX);
-        Ok(json!({ "text": self.survey.name, "positions": self.survey.positions, "features": table.data()? }))
+        Ok(json!({ "text": self.core.survey.name, "positions": self.core.survey.positions, "features": table.data()? }))
     }
 }
 
@@ -156,34 +113,13 @@ fn dictionaries(value: &Dynamic) -> Result<Vec<sae::Sae>> {
     }
 }
 
-/// Reads the options of a card.
-pub fn looking(read: &mut OptionReader) -> Result<Looking> {
-    let mut looking = Looking::default();
-    looking.top = read.size("top", looking.top)?;
-    looking.intervals = read.size("intervals", looking.intervals)?;
-    looking.each = read.size("each", looking.each)?;
-    looking.random = read.size("random", looking.random)?;
-    looking.window.before = read.size("before", looking.window.before)?;
-    looking.window.after = read.size("after", looking.window.after)?;
-    looking.rows = read.size("rows", looking.rows)?;
-    if looking.intervals > 100 {
-        return Err(
-            err!(Argument, "expected at most 100 for `intervals`, found {}", looking.intervals).about("intervals")
-        );
-    }
-    Ok(looking)
-}
-
 /// One pass over a text for all dictionaries.
-pub fn read(ctx: &NativeCallContext, m: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
+pub fn read(ctx: &NativeCallContext, model: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
     let (env, mut read, saes) = (env(ctx)?, options(map), dictionaries(s)?);
-    let (looking, harvesting) = (looking(&mut read)?, keeping(&mut read)?);
-    let usual = Kept::default();
-    let seed = read.seed()?.unwrap_or(usual.seed);
+    let (options, harvesting) = (read.declared()?, keeping(&mut read)?);
     read.finish()?;
-    let kept = Kept { top: usual.top.max(looking.top), some: usual.some.max(looking.random), seed };
-    let survey = Survey::of(m.core(), &saes, text, &harvesting, kept, &env.task)?;
-    Ok(Contexts { model: m, saes: saes.into(), survey: survey.into(), looking, task: env.task.clone() })
+    let core = Overview::of(model.core(), saes, text, &harvesting, options, &env.task)?;
+    Ok(Contexts { model, core: core.into(), task: env.task.clone() })
 }
 
 #[export_module(manifest)]
@@ -196,14 +132,7 @@ pub mod functions {
     /// logits, and its neighbours.
     ///
     /// # Options
-    /// - `top` = 8: number of the strongest contexts
-    /// - `intervals` = 5: number of intervals between 0 and the largest code
-    /// - `each` = 3: number of contexts from each interval
-    /// - `random` = 5: number of random contexts
-    /// - `before` = 24: tokens of a context before the position
-    /// - `after` = 8: tokens after it
-    /// - `rows` = 8: rows of the tables
-    /// - `seed` = 0: seed of the draws
+    /// - [feature_contexts]
     /// - `without_bos` = false: skips BOS tokens
     /// - `without_first` = 0: skips this many first positions of each row
     /// - `context` = the model's: tokens in a row
@@ -260,7 +189,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "density", pure, return_raw)]
     pub fn density(contexts: &mut Contexts) -> Fallible<Dynamic> {
-        let each = (0..contexts.saes.len()).map(|number| Ok(Dynamic::from(contexts.densities(number)?)));
+        let each = (0..contexts.core.saes.len()).map(|number| Ok(Dynamic::from(contexts.core.densities(number)?)));
         let mut each = each.collect::<Result<Array>>()?;
         Ok(match (each.len(), each.pop()) {
             (1, Some(one)) => one,

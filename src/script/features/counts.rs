@@ -6,25 +6,16 @@ use rhai::plugin::*;
 use super::Feature;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::features::histogram::{By, Count, counted, sizes, table};
+use crate::features::histogram::{By, Count, CountOptions, HistogramOptions, counted, sizes, table};
 use crate::report::chart::{Axis, Bars, Chart, Content, Counts};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Options};
 
-/// The values of `by`, other than the size of the code.
-fn by(name: &str) -> By {
-    match name {
-        "token" => By::Token,
-        "position" => By::Position,
-        label => By::Label(label.into()),
-    }
-}
-
-fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &By) -> Result<Vec<(String, Count)>> {
-    counted(m.core(), (&f.sae.core, f.index), text, by, &env(ctx)?.task)
+fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &str) -> Result<Vec<(String, Count)>> {
+    counted(m.core(), (&f.sae.core, f.index), text, &By::named(by), &env(ctx)?.task)
 }
 
 /// The histogram of codes.
@@ -58,8 +49,7 @@ pub mod functions {
     /// the name of one of the text's labels, such as "depth" or "apostrophe", which rules find where it has none of its own.
     ///
     /// # Options
-    /// - `by` = "token": what classifies positions
-    /// - `rows` = 20: classes shown; the others are added up
+    /// - [feature_counts]
     ///
     /// # Example
     /// ```
@@ -72,19 +62,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn counts(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
-        let mut read = super::options(options);
-        let (name, rows) = (read.text("by", "token")?, read.size("rows", 20)?);
-        read.finish()?;
-        let found = super::classes(&ctx, &m, &f, &text, &super::by(&name)).map_err(|e| e.about("options"))?;
-        Ok(table(&f.short(), &name, &found, rows))
+        let CountOptions { by, rows } = taken(options)?;
+        let found = super::classes(&ctx, &m, &f, &text, &by)?;
+        Ok(table(&f.short(), &by, &found, rows))
     }
 
     /// The same as a chart: the number of positions of each class at which the feature is active. "code" is the
     /// histogram of the feature's codes, without those that are 0.
     ///
     /// # Options
-    /// - `by` = "code": or "token", "position", or the name of a label
-    /// - `bars` = 20: classes shown
+    /// - [feature_histogram]
     ///
     /// # Example
     /// ```
@@ -96,16 +83,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn histogram(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Chart> {
-        let mut read = super::options(options);
-        let (name, bars) = (read.text("by", "code")?, read.size("bars", 20)?);
-        read.finish()?;
-        let chart = match name.as_str() {
+        let HistogramOptions { by, bars } = taken(options)?;
+        let chart = match by.as_str() {
             "code" => super::of_codes(&ctx, &m, &f, &text)?,
-            by => super::bars(
-                &super::classes(&ctx, &m, &f, &text, &super::by(by)).map_err(|e| e.about("options"))?,
-                by,
-                bars,
-            ),
+            by => super::bars(&super::classes(&ctx, &m, &f, &text, by)?, by, bars),
         };
         Ok(Chart { title: f.short(), ..chart })
     }

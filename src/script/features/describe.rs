@@ -3,19 +3,15 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::several::Several;
+use super::several::features;
 use crate::base::Table;
 use crate::data::Text;
-use crate::features::{Readings, describe, labels};
+use crate::features::describe::{self, DescribeOptions};
+use crate::features::labels::{self, LabelOptions};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
-use crate::script::value::{Any, Fallible, Given, Options, given};
-
-/// The default number of tokens of a text.
-const TOKENS: usize = 1 << 16;
-/// The default number of labels listed for each feature.
-const LISTED: usize = 5;
+use crate::script::options::taken;
+use crate::script::value::{Any, Fallible, Options, given};
 
 #[export_module(manifest)]
 pub mod functions {
@@ -28,9 +24,7 @@ pub mod functions {
     /// is labelled by rules.
     ///
     /// # Options
-    /// - `tokens` = 65_536: maximum number of tokens of the text
-    /// - `context` = the model's: tokens in a row of the text
-    /// - `seed` = 0: seed of the fragments
+    /// - [feature_description]
     ///
     /// # Example
     /// ```
@@ -43,17 +37,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn describe(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
-        let context = read.get("context", Given::size)?;
-        let seed = read.seed()?.unwrap_or_default();
-        read.finish()?;
-        let several = Several::of(&given("f", &f))?;
-        let readings =
-            Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
-                .map_err(|e| e.about("f"))?;
-        let found = super::describe::describe(&readings, seed, &env.task).map_err(|e| e.about("text"))?;
-        Ok(super::describe::table(&several.names, &found))
+        let (env, options): (_, DescribeOptions) = (env(&ctx)?, taken(options)?);
+        let list = super::features(&given("f", &f))?;
+        let found = super::describe::describe(m.core(), &list, &text, &options, &env.task);
+        Ok(super::describe::table(&list.names, &found.map_err(|e| e.about("f"))?))
     }
 
     /// The labels of a text that a feature, or each of an array of them, stands for: how well its code separates the
@@ -66,9 +53,7 @@ pub mod functions {
     /// are ground truth; those of real text are made by rules.
     ///
     /// # Options
-    /// - `tokens` = 65_536: maximum number of tokens of the text
-    /// - `context` = the model's: tokens in a row of the text
-    /// - `count` = 5: labels listed for each feature
+    /// - [feature_labels]
     ///
     /// # Example
     /// ```
@@ -81,16 +66,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn labels(ctx: NativeCallContext, m: Model, f: Any, text: Text, options: Options) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
-        let context = read.get("context", Given::size)?;
-        let count = read.size("count", super::LISTED)?;
-        read.finish()?;
-        let several = Several::of(&given("f", &f))?;
-        let readings =
-            Readings::of(m.core(), &several.saes, &several.features, &text, (Some(most), context), &env.task)
-                .map_err(|e| e.about("f"))?;
-        let found = super::labels::told(&readings, &env.task).map_err(|e| e.about("text"))?;
-        Ok(super::labels::table(&several.names, &found, count))
+        let (env, options): (_, LabelOptions) = (env(&ctx)?, taken(options)?);
+        let list = super::features(&given("f", &f))?;
+        let found = super::labels::aurocs(m.core(), &list, &text, &options.text, &env.task);
+        Ok(super::labels::table(&list.names, &found.map_err(|e| e.about("f"))?, options.count))
     }
 }

@@ -7,40 +7,15 @@ use super::Feature;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
-use crate::features::card::place;
 use crate::features::contexts::name;
-use crate::features::survey::{Kept, Survey};
-use crate::features::{logits, near};
+use crate::features::logits::{self, LogitsOptions};
+use crate::features::near::{self, NearOptions};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
 use crate::script::value::{Fallible, Options};
-
-/// The model with the feature ablated, at its strongest positions in a text.
-fn without(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, map: Options) -> Result<Table> {
-    let (env, mut read) = (env(ctx)?, options(map));
-    let (rows, positions) = (read.size("rows", 10)?, read.size("positions", 16)?);
-    read.finish()?;
-    if positions == 0 {
-        return Err(err!(Argument, "expected at least one position for `positions`, found 0").about("positions"));
-    }
-    let (model, sae) = (m.core(), &f.sae.core);
-    let place = place(model, sae)?;
-    let kept = Kept { top: positions, some: 0, seed: 0 };
-    let survey = Survey::of(model, std::slice::from_ref(sae), text, &Default::default(), kept, &env.task)?;
-    let top = survey.dictionaries.first().and_then(|tallies| tallies.get(f.index)).map(|tally| tally.top.as_slice());
-    let texts: Vec<Vec<u32>> = top.unwrap_or_default().iter().map(|moment| survey.up_to(moment)).collect();
-    if texts.is_empty() {
-        return Err(err!(Argument, "{} is active nowhere in {}", f.short(), text.name())
-            .hint("read more text")
-            .about("text"));
-    }
-    let title = format!("without {}, at {} of its strongest positions", f.short(), texts.len());
-    let changes = logits::ablated(model, (sae, place), f.index, texts, &env.task)?;
-    Ok(logits::changed(&title, &changes, &|id| name(model, id), rows))
-}
 
 #[export_module(manifest)]
 pub mod functions {
@@ -55,8 +30,7 @@ pub mod functions {
     /// each as a mean over these positions. Tokens whose P falls most come first, those whose P rises most last.
     ///
     /// # Options
-    /// - `rows` = 10: tokens of each kind
-    /// - `positions` = 16: with a text, number of its strongest positions
+    /// - [feature_logits]
     ///
     /// # Example
     /// ```
@@ -71,21 +45,23 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn logits(m: Model, f: Feature, options: Options) -> Fallible<Table> {
-        let mut read = super::options(options);
-        let (rows, positions) = (read.size("rows", 10)?, read.value("positions"));
-        read.finish()?;
-        if positions.is_some() {
+        let options: LogitsOptions = taken(options)?;
+        if options.positions.is_some() {
             let error = err!(Argument, "expected a text for `positions` to be found in, found none");
-            return Err(error.hint("features::logits(m, f, text, #{ positions: 16 })").about("options").into());
+            return Err(error.hint("features::logits(m, f, text, #{ positions: 16 })").about("positions").into());
         }
         let found = logits::promoted(m.core(), &f.sae.core, f.index)?;
         let title = format!("logits along {}, a code of 1", f.short());
-        Ok(logits::extremes(&title, &found, &|id| name(m.core(), id), rows))
+        Ok(logits::extremes(&title, &found, &|id| name(m.core(), id), options.rows))
     }
 
     #[rhai_fn(name = "logits", return_raw)]
     pub fn logits_on(ctx: NativeCallContext, m: Model, f: Feature, text: Text, options: Options) -> Fallible<Table> {
-        Ok(super::without(&ctx, &m, &f, &text, options)?)
+        let (env, options): (_, LogitsOptions) = (env(&ctx)?, taken(options)?);
+        let feature = (&f.sae.core, f.index);
+        let (changes, positions) = logits::without(m.core(), feature, &text, &options, &env.task)?;
+        let title = format!("without {}, at {positions} of its strongest positions", f.short());
+        Ok(logits::changed(&title, &changes, &|id| name(m.core(), id), options.rows))
     }
 
     /// The features nearest to one: of its own dictionary, or of another one.
@@ -95,7 +71,7 @@ pub mod functions {
     /// active, counted exactly in one pass.
     ///
     /// # Options
-    /// - `rows` = 10: number of features
+    /// - [feature_neighbours]
     ///
     /// # Example
     /// ```
@@ -137,9 +113,7 @@ pub mod functions {
 }
 
 fn nearest(f: &Feature, other: Option<&Sae>, map: Options) -> Result<Table> {
-    let mut read = options(map);
-    let rows = read.size("rows", 10)?;
-    read.finish()?;
+    let NearOptions { rows } = taken(map)?;
     let found = near::by_direction((&f.sae.core, f.index), other.map(|other| &other.core), rows)?;
     let title = match other {
         Some(other) => format!("nearest to {} in a {}", f.short(), other.short()),
@@ -155,9 +129,7 @@ fn together(
     (f, other): (&Feature, Option<&Sae>),
     map: Options,
 ) -> Result<Table> {
-    let (env, mut read) = (env(ctx)?, options(map));
-    let rows = read.size("rows", 10)?;
-    read.finish()?;
+    let (env, NearOptions { rows }) = (env(ctx)?, taken(map)?);
     let (one, other) = ((&f.sae.core, f.index), other.map(|other| &other.core));
     let (found, positions, active) = near::by_activity(m.core(), one, other, text, rows, &env.task)?;
     let title = format!("active where {} is, at {active} of {positions} positions of {}", f.short(), text.name());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Known;
 use crate::base::{Result, Task};
-use crate::features::{FeatureCard, card};
+use crate::features::{self, FeatureCard, card};
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::sae::Sae;
@@ -58,6 +58,11 @@ impl Feature {
         }
     }
 
+    /// The same as the core knows it.
+    pub fn core(&self) -> features::Feature {
+        features::Feature { sae: self.sae.core.clone(), index: self.index, promotes: self.promotes.clone() }
+    }
+
     /// The sites that its dictionary reads, empty where unknown.
     pub fn site(&self) -> Option<String> {
         let sites = &self.sae.core.parts().about.sites;
@@ -68,10 +73,7 @@ impl Feature {
     pub fn card(&self) -> Result<FeatureCard> {
         match &self.sae.known {
             Some(known) => known.card(&self.sae.core, self.index),
-            None => {
-                let (looking, task) = (card::Looking::default(), Task::default());
-                card::card((&self.sae.core, self.index), None, None, looking, &task)
-            }
+            None => card::card((&self.sae.core, self.index), None, None, &card::CardPlan::default(), &Task::default()),
         }
     }
 

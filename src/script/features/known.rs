@@ -7,7 +7,7 @@ use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::HarvestOptions as Harvesting;
 use crate::data::text::TextOptions;
-use crate::features::survey::Kept;
+use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
 use crate::script::env::Env;
@@ -60,7 +60,7 @@ impl Known {
         }
         let Some((text, reading)) = &self.text else { return Ok(None) };
         let (model, saes) = (self.model.core(), std::slice::from_ref(sae));
-        let survey = Rc::new(Survey::of(model, saes, text, reading, Kept::default(), &self.task)?);
+        let survey = Rc::new(Survey::of(model, saes, text, reading, KeptPositions::default(), &self.task)?);
         *self.survey.borrow_mut() = Some((sae.clone(), survey.clone()));
         Ok(Some(survey))
     }
@@ -69,6 +69,6 @@ impl Known {
     pub fn card(&self, sae: &sae::Sae, feature: usize) -> Result<FeatureCard> {
         let survey = self.survey(sae)?;
         let surveyed = survey.as_deref().map(|survey| card::Surveyed { survey, dictionary: 0 });
-        card::card((sae, feature), Some(self.model.core()), surveyed, card::Looking::default(), &self.task)
+        card::card((sae, feature), Some(self.model.core()), surveyed, &card::CardPlan::default(), &self.task)
     }
 }

@@ -9,21 +9,34 @@ mod feature;
 mod known;
 mod predicting;
 mod several;
-mod tokens;
 
 pub use contexts::Contexts;
 pub use feature::Feature;
 pub use known::Known;
 pub use predicting::Ranking;
-pub use several::Several;
-pub use tokens::token_argument;
 
-use crate::script::docs::declared::Group;
+use crate::features::describe::DescribeOptions;
+use crate::features::histogram::{CountOptions, HistogramOptions};
+use crate::features::labels::LabelOptions;
+use crate::features::logits::LogitsOptions;
+use crate::features::near::NearOptions;
+use crate::features::overview::OverviewOptions;
+use crate::features::predicting::PredictingOptions;
+use crate::script::docs::declared::{Group, fields};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("feature_contexts", fields::<OverviewOptions>),
+    ("feature_counts", fields::<CountOptions>),
+    ("feature_description", fields::<DescribeOptions>),
+    ("feature_labels", fields::<LabelOptions>),
+    ("feature_logits", fields::<LogitsOptions>),
+    ("feature_histogram", fields::<HistogramOptions>),
+    ("feature_neighbours", fields::<NearOptions>),
+    ("feature_ranking", fields::<PredictingOptions>),
+];
 
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -7,38 +7,29 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::Feature;
-use super::tokens::token_argument;
+use crate::base::options::Setting;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::data::harvest::context;
-use crate::data::pack::gathered;
-use crate::features::predicting::{Promoter, Promoters, predicting as ranked};
+use crate::features::TokenPattern;
+use crate::features::predicting::{self, PredictingOptions, Promoter, Promoters};
 use crate::report::html::escape;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
 use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
-use crate::script::value::{Any, Fallible, Given, Int, Options, given};
-
-/// The default number of tokens of a text.
-const TOKENS: usize = 1 << 16;
-/// The number of features of each measure that are tried by ablation.
-const CANDIDATES: usize = 8;
+use crate::script::value::{Any, Fallible, Given, Int, Options, given, plain};
 
 /// Features ranked by correlation with the model's probability of some tokens.
 #[derive(Clone)]
 pub struct Ranking {
     sae: Sae,
     found: Arc<Promoters>,
-    tokens: Arc<[String]>,
-    /// The ids of these.
-    ids: Arc<[u32]>,
 }
 
 impl Ranking {
@@ -49,21 +40,21 @@ impl Ranking {
 
     /// The first of the tokens, and how many there are.
     fn promoted(&self) -> String {
-        match &*self.tokens {
+        match self.found.names.as_slice() {
             [one] => format!("{one:?}"),
-            [first, ..] => format!("{first:?} and {} more", count(self.tokens.len() - 1, "token")),
+            [first, ..] => format!("{first:?} and {} more", count(self.found.names.len() - 1, "token")),
             [] => String::new(),
         }
     }
 
     fn feature(&self, promoter: &Promoter) -> Feature {
-        Feature { sae: self.sae.clone(), index: promoter.feature, promotes: Some(self.ids.clone()) }
+        Feature { sae: self.sae.clone(), index: promoter.feature, promotes: Some(self.found.tokens.clone()) }
     }
 
     /// The tokens, and among how many features these were selected.
     fn notes(&self) -> [String; 2] {
-        let Promoters { found, tried, positions } = &*self.found;
-        let tokens = self.tokens.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
+        let Promoters { found, tried, positions, names, .. } = &*self.found;
+        let tokens = names.iter().map(|token| format!("{token:?}")).collect::<Vec<_>>().join(" ");
         let tried = format!(
             "Chosen among {} that were active in {}: the model was run without {} of the largest direct effects and \
              correlations.",
@@ -91,10 +82,10 @@ impl Item for Ranking {
     }
 
     fn data(&self) -> Result<Value> {
-        let Promoters { tried, positions, .. } = &*self.found;
+        let Promoters { names, tried, positions, .. } = &*self.found;
         let mut data = self.table().data()?;
         if let Some(fields) = data.as_object_mut() {
-            fields.insert("tokens".into(), json!(&*self.tokens));
+            fields.insert("tokens".into(), json!(names));
             fields.insert("tried".into(), json!(tried));
             fields.insert("positions".into(), json!(positions));
         }
@@ -117,10 +108,7 @@ pub mod functions {
     /// the feature is ablated. Features whose ablation does not lower P come last.
     ///
     /// # Options
-    /// - `tokens` = 65_536: maximum number of tokens of the text
-    /// - `context` = the model's: tokens in a row
-    /// - `candidates` = 8: number of features with the largest direct effects, and as many with the largest
-    ///   correlations, that are ablated
+    /// - [feature_ranking]
     ///
     /// # Example
     /// ```
@@ -141,19 +129,12 @@ pub mod functions {
         token: Any,
         options: Options,
     ) -> Fallible<Ranking> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let most = read.get("tokens", Given::size)?.unwrap_or(super::TOKENS);
-        let candidates = read.size("candidates", super::CANDIDATES)?;
-        let context = read.get("context", Given::size)?;
-        read.finish()?;
-        let context = super::context(m.config(), context).map_err(|e| e.about("options"))?;
-        let tokens = super::token_argument(&m, &given("token", &token)).map_err(|e| e.about("token"))?;
-        let tokenizer = m.tokenizer()?;
-        let names = tokens.iter().map(|id| tokenizer.text_of(*id)).collect::<Result<Vec<_>>>()?;
-        let rows = Some(most.div_ceil(context).max(1));
-        let rows = super::gathered(&text, tokenizer, context, rows, &env.task, |row| Ok(row.ids))?;
-        let found = super::ranked(m.core(), &s.core, &rows, &tokens, candidates, &env.task)?;
-        Ok(Ranking { sae: s, found: found.into(), tokens: names.into(), ids: tokens.into() })
+        let (env, options): (_, PredictingOptions) = (env(&ctx)?, taken(options)?);
+        let pattern =
+            |one: &Given| TokenPattern::of(&plain(one.value())).ok_or_else(|| one.refuse(&TokenPattern::wanted()));
+        let tokens = given("token", &token).elements().iter().map(pattern).collect::<Result<Vec<_>>>()?;
+        let found = super::predicting::predicting(m.core(), &s.core, &text, &tokens, &options, &env.task)?;
+        Ok(Ranking { sae: s, found: found.into() })
     }
 }
 
@@ -233,7 +214,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "tokens", pure)]
     pub fn tokens(ranking: &mut Ranking) -> Dynamic {
-        Dynamic::from_array(ranking.tokens.iter().map(|token| Dynamic::from(token.clone())).collect())
+        Dynamic::from_array(ranking.found.names.iter().map(|token| Dynamic::from(token.clone())).collect())
     }
 
     /// The data of the table, with the tokens, the number of features that were tried, and the number of positions.

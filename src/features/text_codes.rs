@@ -2,27 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::site;
+use super::feature::{check_feature, place, tokenizer};
 use crate::base::{Result, Task, memory};
-use crate::data::Text;
 use crate::data::pack::{self, Row};
+use crate::data::{Text, harvest};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::labels::Column;
 use crate::model::run::Ask;
-use crate::model::site::{Place, select};
+use crate::model::site::Place;
 use crate::sae::Sae;
 use crate::tensor::{DType, Device, Tensor};
 
 /// Tokens in a batch of the model, about.
 const AT_ONCE: usize = 1 << 12;
 
+crate::options! {
+    /// How much of a text is read for the codes of some features.
+    #[derive(Debug, Clone)]
+    pub struct FeatureTextOptions {
+        /// Maximum number of tokens of the text.
+        tokens: usize = 1 << 16;
+        /// Tokens in a row of the text.
+        context: Option<usize> = None => usually("the model's");
+    }
+}
+
+impl FeatureTextOptions {
+    /// The number of tokens, and of those in a row, as [`TextCodes::of`] takes them.
+    pub fn limits(&self) -> (Option<usize>, Option<usize>) {
+        (Some(self.tokens), self.context)
+    }
+}
+
 /// The tokens of a text, row after row, with their labels and the codes of the requested features.
 ///
 /// Where the text has no labels of its own, rules find them.
 #[derive(Debug, Clone, Default)]
-pub struct Readings {
+pub struct TextCodes {
     /// The first token of each row, and the end of the last one.
     pub starts: Vec<usize>,
     pub ids: Vec<u32>,
@@ -35,14 +53,14 @@ pub struct Readings {
 }
 
 /// A dictionary with those of its features that are read.
-struct Asked<'a> {
+struct OfDictionary<'a> {
     sae: &'a Sae,
     place: Place,
     /// Features in order, each with where its codes go.
     features: Vec<(u32, usize)>,
 }
 
-impl Readings {
+impl TextCodes {
     /// Reads about `most` tokens of the text, all of it without a number, in rows of `context`, or as long as the model reads.
     /// A feature is named by which of `saes` it is of, and its index there.
     pub fn of(
@@ -53,16 +71,10 @@ impl Readings {
         (most, context): (Option<usize>, Option<usize>),
         task: &Task,
     ) -> Result<Self> {
-        let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
-            err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
-        })?;
-        let asked = asked(model, saes, features)?;
+        let tokenizer = tokenizer(model)?;
+        let dictionaries = dictionaries(model, saes, features)?;
         let text = text.labelled();
-        let reads = model.decoder.config().context;
-        let context = context.unwrap_or(reads);
-        if context == 0 || context > reads {
-            return Err(err!(Argument, "expected a context from 1 to {reads}, the model's context, found {context}"));
-        }
+        let context = harvest::context(model.decoder.config(), context)?;
         // At least two rows, so that one half can be scored on the other.
         let count = most.map(|tokens| tokens.div_ceil(context).max(2));
         let rows = pack::gathered(&text, tokenizer, context, count, task, Ok)?;
@@ -73,7 +85,7 @@ impl Readings {
                 found.texts.insert(*id, tokenizer.text_of(*id)?);
             }
         }
-        found.read(model, &asked, &rows, task)?;
+        found.read(model, &dictionaries, &rows, task)?;
         Ok(found)
     }
 
@@ -106,7 +118,7 @@ impl Readings {
         Ok(())
     }
 
-    fn read(&mut self, model: &Model, asked: &[Asked], rows: &[Row], task: &Task) -> Result<()> {
+    fn read(&mut self, model: &Model, dictionaries: &[OfDictionary], rows: &[Row], task: &Task) -> Result<()> {
         let (tokens, features) = (self.ids.len(), self.codes.len());
         memory::check(4 * tokens as u128 * features as u128, || format!("the codes of {features} features"))?;
         self.codes.iter_mut().for_each(|codes| codes.resize(tokens, 0.0));
@@ -117,10 +129,10 @@ impl Readings {
         for rows in rows.chunks(at_once) {
             task.check()?;
             let batch = Batch::new(rows.iter().map(|row| row.ids.clone()).collect())?;
-            let ask = Ask { places: asked.iter().map(|asked| asked.place).collect(), ..Ask::default() };
+            let ask = Ask { places: dictionaries.iter().map(|one| one.place).collect(), ..Ask::default() };
             let cache = model.decoder.cache(&batch, ask, task)?;
-            for asked in asked {
-                self.take_codes(asked, &cache.at(asked.place)?, &batch, start, task)?;
+            for one in dictionaries {
+                self.take_codes(one, &cache.at(one.place)?, &batch, start, task)?;
             }
             let read: usize = batch.lengths().iter().sum();
             start += read;
@@ -130,15 +142,15 @@ impl Readings {
     }
 
     /// Takes the codes of a batch whose tokens begin at `start`.
-    fn take_codes(&mut self, asked: &Asked, x: &Tensor, batch: &Batch, start: usize, task: &Task) -> Result<()> {
+    fn take_codes(&mut self, one: &OfDictionary, x: &Tensor, batch: &Batch, start: usize, task: &Task) -> Result<()> {
         let x = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
-        finite(&x, asked.place)?;
-        let codes = asked.sae.encode_sparse(&x, task)?;
+        finite(&x, one.place)?;
+        let codes = one.sae.encode_sparse(&x, task)?;
         let mut at = start;
         for (row, length) in batch.lengths().into_iter().enumerate() {
             for column in 0..length {
                 let (features, codes) = codes.row(row * batch.width() + column);
-                for (feature, to) in &asked.features {
+                for (feature, to) in &one.features {
                     if let Ok(found) = features.binary_search(feature)
                         && let (Some(code), Some(codes)) = (codes.get(found), self.codes.get_mut(*to))
                     {
@@ -163,25 +175,19 @@ pub fn finite(x: &Tensor, place: Place) -> Result<()> {
 }
 
 /// The dictionaries that any of the features is of.
-fn asked<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)]) -> Result<Vec<Asked<'a>>> {
+fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)]) -> Result<Vec<OfDictionary<'a>>> {
     let config = model.decoder.config();
     let mut by_sae: BTreeMap<usize, Vec<(u32, usize)>> = BTreeMap::new();
     for (to, (sae, feature)) in features.iter().enumerate() {
-        let count = saes.get(*sae).ok_or_else(|| err!(Bug, "a feature of no dictionary"))?.d_sae();
-        if *feature >= count {
-            return Err(err!(Argument, "expected a feature below {count}, found {feature}"));
-        }
+        check_feature(saes.get(*sae).ok_or_else(|| err!(Bug, "a feature of no dictionary"))?, *feature)?;
         by_sae.entry(*sae).or_default().push((*feature as u32, to));
     }
     let of = |(sae, mut features): (usize, Vec<(u32, usize)>)| {
         let sae = &saes[sae];
-        let site = site(sae)?;
-        let [place] = select(config, site)?[..] else {
-            return Err(err!(Argument, "expected a dictionary of one site, found one that reads `{site}`"));
-        };
-        sae.check_fits(crate::data::harvest::width(config, place)?, &model.origin, site)?;
+        let place = place(model, sae)?;
+        sae.check_fits(harvest::width(config, place)?, &model.origin, &place.to_string())?;
         features.sort_unstable();
-        Ok(Asked { sae, place, features })
+        Ok(OfDictionary { sae, place, features })
     };
     by_sae.into_iter().map(of).collect()
 }
@@ -191,6 +197,7 @@ pub(super) mod tests {
     use super::*;
     use crate::data::text::TextOptions;
     use crate::model::samples::{config, decoder};
+    use crate::model::site::select;
     use crate::model::tokenizer::Tokenizer;
     use crate::sae::{Parts, baselines};
 
@@ -216,8 +223,8 @@ pub(super) mod tests {
         let words = "the cat ( NASA ) sat on a mat the dog sat ( 1843 ) on the cat a mat ( B c )";
         let text = Text::given(vec![words.into()], TextOptions::default()).unwrap();
         let features = [(0, 3), (0, 9), (0, 3)];
-        let found =
-            Readings::of(&model, std::slice::from_ref(&sae), &features, &text, (None, None), &Task::default()).unwrap();
+        let found = TextCodes::of(&model, std::slice::from_ref(&sae), &features, &text, (None, None), &Task::default())
+            .unwrap();
         assert_eq!(found.starts, [0, 8, 16, 24]);
         assert_eq!((found.texts[&2].trim(), found.label("depth").unwrap()[2..5].to_vec()), ("(", vec![1, 1, 1]));
         assert_eq!(found.codes[0], found.codes[2]);
@@ -234,11 +241,11 @@ pub(super) mod tests {
         }
         assert!(found.codes[0].iter().any(|code| *code > 0.0));
         let some =
-            Readings::of(&model, std::slice::from_ref(&sae), &features, &text, (Some(9), None), &Task::default())
+            TextCodes::of(&model, std::slice::from_ref(&sae), &features, &text, (Some(9), None), &Task::default())
                 .unwrap();
         assert_eq!(some.codes[1], found.codes[1][..16]);
-        let error = Readings::of(&model, &[sae], &[(0, 16)], &text, (None, None), &Task::default()).unwrap_err();
-        assert_eq!(error.message, "expected a feature below 16, found 16");
+        let error = TextCodes::of(&model, &[sae], &[(0, 16)], &text, (None, None), &Task::default()).unwrap_err();
+        assert_eq!(error.message, "expected a feature below 16 of resid_post.1, found 16");
     }
 
     #[test]

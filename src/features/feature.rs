@@ -1,0 +1,98 @@
+//! A feature of a dictionary, lists of features, and the checks that every look at features begins with.
+
+use std::sync::Arc;
+
+use crate::base::Result;
+use crate::err;
+use crate::model::Model;
+use crate::model::site::{Place, select};
+use crate::model::tokenizer::Tokenizer;
+use crate::sae::Sae;
+
+/// A feature and the dictionary that it is of.
+#[derive(Debug, Clone)]
+pub struct Feature {
+    pub sae: Sae,
+    pub index: usize,
+    /// The tokens that it was selected for, if any.
+    pub promotes: Option<Arc<[u32]>>,
+}
+
+impl Feature {
+    pub fn new(sae: &Sae, index: usize) -> Self {
+        Self { sae: sae.clone(), index, promotes: None }
+    }
+
+    /// Its site and index, as in `resid_post.3/1044`.
+    pub fn name(&self) -> String {
+        match self.sae.parts().about.sites.as_slice() {
+            [] => format!("?/{}", self.index),
+            sites => format!("{}/{}", sites.join(", "), self.index),
+        }
+    }
+}
+
+/// Features of one dictionary or of several.
+#[derive(Debug, Clone, Default)]
+pub struct FeatureList {
+    /// Each dictionary once.
+    pub saes: Vec<Sae>,
+    /// Each feature as the index of its dictionary and its index there.
+    pub features: Vec<(usize, usize)>,
+    /// The name of each in tables.
+    pub names: Vec<String>,
+}
+
+impl FeatureList {
+    pub fn of(features: &[Feature]) -> Self {
+        let mut list = Self::default();
+        for feature in features {
+            let known = list.saes.iter().position(|sae| sae.is(&feature.sae));
+            let sae = known.unwrap_or_else(|| {
+                list.saes.push(feature.sae.clone());
+                list.saes.len() - 1
+            });
+            list.features.push((sae, feature.index));
+            list.names.push(feature.name());
+        }
+        list
+    }
+}
+
+/// Refuses a feature that a dictionary does not have.
+pub fn check_feature(sae: &Sae, feature: usize) -> Result<()> {
+    let count = sae.d_sae();
+    if feature < count {
+        return Ok(());
+    }
+    let place = match sae.parts().about.sites.as_slice() {
+        [] => String::new(),
+        sites => format!(" of {}", sites.join(", ")),
+    };
+    Err(err!(Argument, "expected a feature below {count}{place}, found {feature}"))
+}
+
+/// The one site that a dictionary reads.
+pub fn site(sae: &Sae) -> Result<&str> {
+    match sae.parts().about.sites.as_slice() {
+        [site] => Ok(site),
+        sites => Err(err!(Argument, "expected a dictionary of one site, found one of {} sites", sites.len())
+            .hint("a dictionary that was fitted on activations alone does not say where they are from")),
+    }
+}
+
+/// The place that a dictionary reads in a model.
+pub fn place(model: &Model, sae: &Sae) -> Result<Place> {
+    let site = site(sae)?;
+    match select(model.decoder.config(), site)?[..] {
+        [place] => Ok(place),
+        ref places => Err(err!(Argument, "expected a dictionary of one site, and `{site}` names {}", places.len())),
+    }
+}
+
+/// The tokenizer that a text is read with.
+pub fn tokenizer(model: &Model) -> Result<&Tokenizer> {
+    model.tokenizer.as_ref().ok_or_else(|| {
+        err!(Argument, "expected a model with a tokenizer to read a text, found one that reads token ids")
+    })
+}

@@ -1,0 +1,97 @@
+//! Where all features of dictionaries are active in a text, and the cards that are made of that.
+
+use crate::base::{Cell, Result, Table, Task};
+use crate::data::{Text, harvest};
+use crate::err;
+use crate::model::Model;
+use crate::sae::Sae;
+use crate::tensor::{Device, Tensor};
+
+use super::card::{CardOptions, CardPlan, FeatureCard, Surveyed, card};
+use super::contexts::quoted;
+use super::survey::{KeptPositions, Survey};
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct OverviewOptions {
+        /// Seed of the draws.
+        seed: i64 = 0;
+        with card: CardOptions;
+    }
+}
+
+/// Dictionaries, and their survey of a text.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    pub saes: Vec<Sae>,
+    pub survey: Survey,
+    plan: CardPlan,
+}
+
+impl Overview {
+    /// One pass over a text for all dictionaries.
+    pub fn of(
+        model: &Model,
+        saes: Vec<Sae>,
+        text: &Text,
+        harvesting: &harvest::HarvestOptions,
+        options: OverviewOptions,
+        task: &Task,
+    ) -> Result<Self> {
+        let (usual, card) = (KeptPositions::default(), options.card);
+        let kept = KeptPositions {
+            top: usual.top.max(card.top),
+            some: usual.some.max(card.random),
+            seed: options.seed as u64,
+        };
+        let survey = Survey::of(model, &saes, text, harvesting, kept, task)?;
+        Ok(Self { saes, survey, plan: CardPlan { options: card, ..CardPlan::default() } })
+    }
+
+    /// The card of a feature of one of the dictionaries.
+    pub fn card(&self, model: &Model, dictionary: usize, feature: usize, task: &Task) -> Result<FeatureCard> {
+        let sae = self.saes.get(dictionary).ok_or_else(|| err!(Bug, "a dictionary that was not read"))?;
+        let surveyed = Surveyed { survey: &self.survey, dictionary };
+        card((sae, feature), Some(model), Some(surveyed), &self.plan, task)
+    }
+
+    /// Features with their counts, those that are active most often first.
+    pub fn table(&self, model: &Model, title: String, most: usize) -> Table {
+        let mut order: Vec<(usize, usize)> = Vec::new();
+        for (number, tallies) in self.survey.dictionaries.iter().enumerate() {
+            order.extend((0..tallies.len()).map(|feature| (number, feature)));
+        }
+        let fired = |(number, feature): (usize, usize)| self.survey.dictionaries[number][feature].fired;
+        order.sort_by_key(|which| (std::cmp::Reverse(fired(*which)), *which));
+        let columns = ["site", "feature", "active at", "density", "mean code", "largest code", "tokens"];
+        Table {
+            title,
+            columns: columns.map(String::from).to_vec(),
+            rows: order.into_iter().take(most).map(|(number, feature)| self.row(model, number, feature)).collect(),
+        }
+    }
+
+    fn row(&self, model: &Model, number: usize, feature: usize) -> Vec<Cell> {
+        let tally = &self.survey.dictionaries[number][feature];
+        let sites = self.saes.get(number).map(|sae| sae.parts().about.sites.join(", ")).unwrap_or_default();
+        let where_active = |value: f64| if tally.fired == 0 { Cell::Missing } else { Cell::from(value) };
+        let strongest = self.survey.spreads[number][feature].tokens.strongest();
+        let tokens = strongest.iter().take(3).map(|at| quoted(model, at.token));
+        vec![
+            sites.into(),
+            feature.into(),
+            Cell::Int(tally.fired as i64),
+            self.survey.density(number, feature).into(),
+            where_active(tally.mean()),
+            where_active(tally.top.first().map_or(0.0, |moment| f64::from(moment.code))),
+            tokens.collect::<Vec<_>>().join(" ").into(),
+        ]
+    }
+
+    /// The share of positions at which each feature of a dictionary is active: `[d_sae]`.
+    pub fn densities(&self, dictionary: usize) -> Result<Tensor> {
+        let features = self.survey.dictionaries.get(dictionary).map_or(0, Vec::len);
+        let shares: Vec<f32> = (0..features).map(|feature| self.survey.density(dictionary, feature) as f32).collect();
+        Ok(Tensor::from_vec(shares, features, &Device::Cpu)?)
+    }
+}

@@ -1,0 +1,72 @@
+//! The tokens whose probability is measured, by a text that they begin with or by their ids.
+
+use crate::base::options::{Plain, Setting};
+use crate::base::{Error, Result};
+use crate::err;
+use crate::model::Model;
+
+/// Tokens by what is known of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenPattern {
+    /// All tokens whose text, without leading space, begins with this.
+    Prefix(String),
+    Id(i64),
+}
+
+impl From<&str> for TokenPattern {
+    fn from(prefix: &str) -> Self {
+        Self::Prefix(prefix.into())
+    }
+}
+
+impl Setting for TokenPattern {
+    fn wanted() -> String {
+        "a text that tokens begin with, or a token id".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(prefix) => Some(Self::Prefix(prefix.clone())),
+            id => i64::of(id).map(Self::Id),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Prefix(prefix) => prefix.written(),
+            Self::Id(id) => id.written(),
+        }
+    }
+}
+
+/// The ids of all tokens that are meant, each once and in order. Its errors are about the argument or option `token`.
+pub fn token_ids(model: &Model, patterns: &[TokenPattern]) -> Result<Vec<u32>> {
+    found(model, patterns).map_err(|error| Error { about: None, ..error }.about("token"))
+}
+
+fn found(model: &Model, patterns: &[TokenPattern]) -> Result<Vec<u32>> {
+    let count = model.decoder.config().outputs();
+    let mut ids = Vec::new();
+    for pattern in patterns {
+        match pattern {
+            TokenPattern::Prefix(prefix) => {
+                let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
+                    err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
+                        .hint("name the tokens by their ids")
+                })?;
+                ids.extend(tokenizer.token_set(prefix)?);
+            }
+            TokenPattern::Id(id) => {
+                let known = u32::try_from(*id).ok().filter(|id| (*id as usize) < count);
+                let last = count.saturating_sub(1);
+                ids.push(known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {last}, found {id}"))?);
+            }
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    match ids.is_empty() {
+        true => Err(err!(Argument, "expected at least one token for `token`, found an empty array")),
+        false => Ok(ids),
+    }
+}
