@@ -195,7 +195,7 @@ fn adam_takes_rows_that_are_not_there_for_zeros() {
     let whole: Vec<f32> = given.iter().enumerate().map(|(i, g)| if there[i / 3] { *g } else { 0.0 }).collect();
     let whole = Tensor::from_vec(whole, (5, 3), &Device::Cpu).unwrap();
     let (one, other) = ([var(1), var(2), positive()], [var(1), var(2), positive()]);
-    let rows = Rows { numbers: &given, width: 3, there: &there };
+    let rows = RowGradients { numbers: &given, width: 3, there: &there };
     adam_rows(&one[0], rows, [&one[1], &one[2]], settings, false).unwrap();
     adamw_step(&other[0], &whole, [&other[1], &other[2]], settings).unwrap();
     for (one, other) in one.iter().zip(&other) {
@@ -205,7 +205,7 @@ fn adam_takes_rows_that_are_not_there_for_zeros() {
     for row in one[0].to_vec2::<f32>().unwrap() {
         assert!((row.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
     }
-    let narrow = Rows { numbers: &given, width: 5, there: &there };
+    let narrow = RowGradients { numbers: &given, width: 5, there: &there };
     assert!(adam_rows(&one[0], narrow, [&one[1], &one[2]], settings, false).is_err());
 }
 
