@@ -42,8 +42,6 @@ crate::options! {
 pub struct NormPower(pub f64);
 
 impl Setting for NormPower {
-    const CHOICES: &'static [&'static str] = &["inf"];
-
     fn wanted() -> String {
         "a number or \"inf\"".into()
     }

@@ -7,15 +7,15 @@ use super::scores::Wanted;
 use super::{AtLeast, Product, Sizes, SparseRows};
 use crate::base::{Result, memory};
 
-/// Of so many rows one tells from where on scores are among the largest of all.
+/// One row of this many is sampled to estimate the floor of the largest scores.
 const ONE_OF: usize = 16;
-/// How many rows are enough to tell.
+/// The number of rows that is enough for the estimate.
 const ENOUGH: usize = 64;
-/// By how much more than its share is taken from them, so that what is told is seldom too much.
+/// How many times its share is taken from the sample, so that the floor is seldom too high.
 const SLACK: f64 = 1.25;
 
 impl Product<'_> {
-    /// The k largest scores of each row, those above 0; of equals the first columns. For k from 1 to the columns.
+    /// The k largest scores of each row, those above 0; of equal ones the first columns. For k from 1 to the columns.
     pub fn largest_of_rows(&self, k: usize) -> Result<SparseRows> {
         let Sizes { rows, columns, .. } = self.sizes;
         memory::check(LargestOfRows::size(k, rows, columns), || format!("the {k} largest codes of {rows} rows"))?;
@@ -23,7 +23,7 @@ impl Product<'_> {
         Ok(SparseRows::joined(parts.into_par_iter().map(LargestOfRows::finish).collect()))
     }
 
-    /// The largest scores of all rows together, those above 0; of equals the first in the order of rows. For a count that is
+    /// The largest scores of all rows together, those above 0; of equal ones the first in the order of rows. For a count that is
     /// not 0, and fewer than 2^32 scores.
     pub fn largest_of_all(&self, count: usize) -> Result<SparseRows> {
         let rows = self.sizes.rows;
@@ -43,7 +43,7 @@ impl Product<'_> {
         LargestOfAll::finish(self.look(wanted, |part| LargestOfAll::new(count, columns, part, floor)), rows)
     }
 
-    /// What more than enough scores are not below, by a few of the rows.
+    /// A floor that more than enough scores reach, estimated from a few of the rows.
     fn likely_floor(&self, count: usize) -> Option<f32> {
         let Sizes { rows, inner, .. } = self.sizes;
         let some = rows / ONE_OF;
@@ -54,11 +54,11 @@ impl Product<'_> {
         let x: Vec<f32> = self.x.chunks_exact(inner * ONE_OF).flat_map(|rows| &rows[..inner]).copied().collect();
         let sizes = Sizes { rows: some, ..self.sizes };
         let found = Product { x: &x, sizes, ..*self }.largest_from(share, None);
-        // With fewer than that above 0 there is no floor to tell.
+        // With fewer scores above 0 there is no estimate.
         (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
     }
 
-    /// All scores from a floor on; nothing where they are more than a share of all.
+    /// All scores from a floor on; none if they are more than a share of all.
     pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
         let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
         let parts = self.look(Wanted::From(floor), |rows| Few::new(floor, limit(rows.len()), rows.len()));

@@ -14,7 +14,7 @@ const TOGETHER: usize = 16;
 /// The smallest number above 0.
 const ABOVE_ZERO: f32 = f32::from_bits(1);
 
-/// From where on scores are kept.
+/// The floor from which scores are kept.
 trait Floor: Copy {
     fn at(self, column: usize) -> f32;
 }
@@ -61,7 +61,7 @@ fn is_kept(score: f32, floor: f32) -> bool {
     !(score < floor)
 }
 
-/// A number that orders scores above 0 by size, NaN before all others and of equals the first place first.
+/// A key that orders scores above 0 by size, NaN before all others and of equal ones the first place first.
 #[inline(always)]
 fn key(score: f32, place: u32) -> u64 {
     u64::from(score.to_bits() & 0x7fff_ffff) << 32 | u64::from(!place)
@@ -75,16 +75,16 @@ fn place(key: u64) -> u32 {
     !(key as u32)
 }
 
-/// The `count` largest keys come first; gives the floor that further scores have to reach.
+/// Moves the `count` largest keys to the front; returns the floor that further scores must reach.
 fn leave_largest(keys: &mut [u64], count: usize) -> f32 {
     let (_, last, _) = keys.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
     score(*last)
 }
 
-/// The k largest scores of each row, those above 0; of equals the first columns.
+/// The k largest scores of each row, those above 0; of equal ones the first columns.
 pub struct LargestOfRows {
     k: usize,
-    /// How many keys a row has room for.
+    /// The capacity of a row in keys.
     room: usize,
     keys: Vec<u64>,
     counts: Vec<usize>,
@@ -161,7 +161,7 @@ impl KeepScores for LargestOfRows {
     }
 }
 
-/// As [`scan`], with the floor that is left.
+/// As [`scan`]; returns the new floor.
 #[inline(always)]
 fn scan_into(scores: &mut [f32], bias: &[f32], floor: f32, mut found: impl FnMut(usize, &[f32], f32) -> f32) -> f32 {
     let mut left = floor;
@@ -172,7 +172,7 @@ fn scan_into(scores: &mut [f32], bias: &[f32], floor: f32, mut found: impl FnMut
     left
 }
 
-/// The largest scores of all rows together, those above 0; of equals the first in the order of rows.
+/// The largest scores of all rows together, those above 0; of equal ones the first in the order of rows.
 pub struct LargestOfAll {
     count: usize,
     columns: usize,
@@ -182,12 +182,12 @@ pub struct LargestOfAll {
 }
 
 impl LargestOfAll {
-    /// For a count that is not 0, and fewer than 2^32 scores; those below the floor are let go, too.
+    /// For a count that is not 0, and fewer than 2^32 scores; those below the floor are dropped, too.
     pub fn new(count: usize, columns: usize, rows: Range<usize>, floor: Option<f32>) -> Self {
         Self { count, columns, row: rows.start, keys: Vec::new(), floor: floor.unwrap_or_default().max(ABOVE_ZERO) }
     }
 
-    /// Once there are twice as many as are wanted, half of them go.
+    /// Once there are twice as many as needed, half of them are dropped.
     fn thin(&mut self) {
         if self.keys.len() >= 2 * self.count {
             self.floor = leave_largest(&mut self.keys, self.count);
@@ -195,7 +195,7 @@ impl LargestOfAll {
         }
     }
 
-    /// Of what the parts have kept, for so many rows.
+    /// Merges what the parts have kept, for this many rows.
     pub fn finish(parts: Vec<Self>, rows: usize) -> SparseRows {
         let (count, columns) = parts.first().map_or((1, 1), |part| (part.count, part.columns as u32));
         let mut keys: Vec<u64> = parts.into_iter().flat_map(|part| part.keys).collect();
@@ -232,7 +232,7 @@ impl KeepScores for LargestOfAll {
     }
 }
 
-/// From where on scores are kept that are no matter of rank.
+/// The floor of scores that are kept regardless of their rank.
 #[derive(Debug, Clone, Copy)]
 pub enum AtLeast<'a> {
     /// Those above 0.
@@ -254,7 +254,7 @@ impl AtLeast<'_> {
     }
 }
 
-/// All scores from a floor on, as long as they are few.
+/// All scores from a floor on, up to a limit.
 pub struct Few<'a> {
     floor: AtLeast<'a>,
     limit: usize,
@@ -267,7 +267,7 @@ impl<'a> Few<'a> {
         Self { floor, limit, rows, places: Vec::new() }
     }
 
-    /// Nothing where there are more than the limit.
+    /// None if there are more than the limit.
     pub fn finish(self) -> Option<SparseRows> {
         (!self.is_full()).then(|| SparseRows::of(self.rows, self.places.iter().copied()))
     }

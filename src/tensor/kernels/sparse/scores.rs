@@ -10,7 +10,7 @@ use super::screen::Screen;
 use crate::tensor::kernels::level::arch;
 use crate::tensor::kernels::product::{Factor, Onto, multiply};
 
-/// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are looked at.
+/// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are filtered.
 const TILE_ROWS: usize = 2048;
 const TILE_COLUMNS: usize = 128;
 
@@ -35,7 +35,7 @@ pub struct Product<'a> {
 /// Which scores are wanted; others need not be exact.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
-    /// So many of the largest of each row, those above 0.
+    /// This many of the largest of each row, those above 0.
     Largest(usize),
     /// Those from a floor on.
     From(AtLeast<'a>),

@@ -1,29 +1,29 @@
-//! Columns that may be kept, row by row, with their rough scores and the floor that further ones have to reach.
+//! Columns that may be kept, row by row, with their approximate scores and the floor that further ones must reach.
 
 use std::arch::x86_64::*;
 
 use super::DEVIATIONS;
 use super::rounded::{LANES, PANEL, Panels, Tiles};
 
-/// Room that a row always has when a panel is looked at: what all of its columns take, and a register more.
+/// The free capacity of a row before a panel is processed: that of all its columns, and one register more.
 pub const ROOM_OF_A_PANEL: usize = PANEL + LANES;
-/// How often the floor of the k largest is looked for at most.
+/// The maximum number of steps of the search for the floor of the k largest.
 const SEARCHES: usize = 14;
 
 /// The candidates of a block of rows.
 pub struct Candidates {
-    /// How many of a row's largest are wanted, where that says which are.
+    /// The k of the k largest scores of each row, if these are wanted.
     largest: Option<usize>,
     room: usize,
     scores: Vec<f32>,
     columns: Vec<u32>,
     counts: Vec<usize>,
     floors: Vec<f32>,
-    /// How far below what would be kept a rough score may be.
+    /// How far below the floor an approximate score may be.
     margins: Vec<f32>,
-    /// Of rows with many: those that there was no room for.
+    /// The candidates of rows with more than their capacity.
     more: Vec<Vec<u32>>,
-    /// How many these are, and how many they may be.
+    /// Their number, and its limit.
     spilled: usize,
     most: usize,
 }
@@ -45,7 +45,7 @@ impl Candidates {
         }
     }
 
-    /// For further rows, with so many candidates at most.
+    /// Starts with further rows, and a limit of candidates.
     pub fn begin(&mut self, tiles: &Tiles, panels: &Panels, most: usize) {
         self.counts.fill(0);
         self.more.iter_mut().for_each(Vec::clear);
@@ -65,7 +65,7 @@ impl Candidates {
         self.floors[row]
     }
 
-    /// Where further scores and columns of a row go, and how many it has.
+    /// The free space for scores and columns of a row, and its count.
     #[inline(always)]
     pub fn room(&mut self, row: usize) -> (&mut [f32], &mut [u32], &mut usize) {
         let (from, end) = (row * self.room + self.counts[row], (row + 1) * self.room);
@@ -87,7 +87,7 @@ impl Candidates {
         }
     }
 
-    /// Raises the floor to what the k largest leave, and lets those below go.
+    /// Raises the floor to that of the k largest, and drops the candidates below.
     #[target_feature(enable = "avx512f")]
     pub fn thin(&mut self, row: usize) {
         let count = self.counts[row];
@@ -131,8 +131,7 @@ pub(super) fn load(numbers: &[f32; LANES]) -> __m512 {
     unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
 }
 
-/// Moves the scores that are not below the floor to the front, with their columns; gives how many they are. There are whole
-/// registers of both.
+/// Moves the scores from the floor on to the front, with their columns; returns their number. Both have whole registers.
 #[target_feature(enable = "avx512f")]
 fn compress(scores: &mut [f32], columns: &mut [u32], floor: f32) -> usize {
     let (floor, mut left) = (_mm512_set1_ps(floor), 0);

@@ -1,9 +1,9 @@
-//! Which columns of a product can matter to a row, found from rows that are rounded to bytes: sums of products of bytes
-//! take a quarter of the time that those of f32 take, and only the candidates are then multiplied exactly.
+//! Screening: finds the columns of a product that can matter to a row with rows quantised to bytes. Products of bytes take
+//! a quarter of the time of those of f32, and only the candidates are then multiplied exactly.
 //!
 //! With x = s q and w = t p, each off by up to half a step, a product of rows is off by a sum of independent roundings,
-//! whose variance is at most (s² |w|² + t² |x|²) / 12. Whatever is less than `DEVIATIONS` of its roots below what would be
-//! kept is a candidate, so that what is missed is a matter of one in hundreds of millions.
+//! whose variance is at most (s² |w|² + t² |x|²) / 12. A score less than `DEVIATIONS` standard deviations below the
+//! floor is a candidate, so that one in hundreds of millions is missed.
 
 mod candidates;
 mod rounded;
@@ -22,31 +22,31 @@ use super::scores::{KeepScores, Product, Wanted};
 use super::{AtLeast, dots_with_rows};
 use crate::tensor::kernels::level::arch;
 
-/// How far off a rounded product is taken to be.
+/// The margin for the rounding error of a product, in standard deviations.
 const DEVIATIONS: f32 = 6.0;
-/// Rows whose candidates are found before they are multiplied: these rows and their candidates stay in the cache.
+/// Rows whose candidates are found before they are multiplied, so that they stay in the cache.
 const BLOCK: usize = 42 * rounded::TILE;
-/// Products of fewer numbers are as soon made.
+/// Smaller products are as fast without screening.
 const WORTH_INNER: usize = 64;
 const WORTH_COLUMNS: usize = 512;
 const WORTH_ROWS: usize = 48;
-/// Sums of products of bytes that so many numbers make still fit into an i32.
+/// The sum of products of this many bytes fits an i32.
 const MOST_INNER: usize = 1 << 15;
-/// The share of candidates from which on multiplying them one by one takes longer than all at once.
+/// The share of candidates from which the full product is faster.
 const MOST: f32 = 0.08;
 
-/// The rounded weights of a product, with what each row keeps.
+/// The quantised weights of a product, and which scores are kept.
 pub struct Screen<'a> {
     product: &'a Product<'a>,
     panels: Panels,
-    /// How many of a row's largest are wanted, where that says which are.
+    /// The k of the k largest scores of each row, if these are wanted.
     largest: Option<usize>,
     arch: Arch,
 }
 
 impl<'a> Screen<'a> {
-    /// Nothing where the processor has not the instructions, where it would not pay, and where a number is not finite: then
-    /// all scores are to be looked at.
+    /// None if the processor lacks the instructions, if it is not worth it, or if a number is not finite: then all scores are
+    /// computed.
     pub fn of(product: &'a Product<'a>, wanted: Wanted) -> Option<Self> {
         let (arch, sizes) = (arch(), product.sizes);
         let is_worth = (WORTH_INNER..MOST_INNER).contains(&sizes.inner)
@@ -64,8 +64,8 @@ impl<'a> Screen<'a> {
         Some(Self { product, panels, largest, arch })
     }
 
-    /// Shows the scores of all candidates of these rows to `keep`, which counts rows from the first of them; false where
-    /// there are too many to go on.
+    /// Passes the scores of all candidates of these rows to `keep`, which counts rows from the first of them; false if there
+    /// are too many to continue.
     pub fn look(&self, rows: Range<usize>, keep: &mut impl KeepScores) -> bool {
         let mut candidates = Candidates::new(self.largest, BLOCK);
         let mut tiles = Tiles::default();

@@ -1,4 +1,4 @@
-//! In place of screening where there are no instructions for it: all scores are looked at.
+//! No screening, for processors without the instructions: all scores are computed.
 
 use std::ops::Range;
 

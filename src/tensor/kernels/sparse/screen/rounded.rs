@@ -1,4 +1,4 @@
-//! Rows rounded to bytes, each row with a step of its own, packed in the order in which tiles read them.
+//! Rows quantised to bytes, each with its own step, packed in the order in which tiles read them.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -8,19 +8,19 @@ use crate::tensor::kernels::sparse::{AtLeast, squares};
 
 /// Rows of a tile.
 pub const TILE: usize = 6;
-/// Columns of a panel, as wide as four registers are; its bytes stay in the nearest cache for all rows.
+/// Columns of a panel, four registers wide; its bytes stay in the L1 cache for all rows.
 pub const PANEL: usize = 64;
 /// Numbers of a register.
 pub const LANES: usize = 16;
-/// Bytes that an instruction multiplies and adds up at a time.
+/// Bytes that an instruction multiplies and adds at a time.
 const TOGETHER: usize = 4;
-/// The largest byte, either way.
+/// The largest magnitude of a byte.
 const LARGEST: f32 = 127.0;
-/// What makes bytes that are below 0 positive, as one of the factors has to be.
+/// The offset that makes bytes of one factor positive, as the instruction requires.
 const LIFT: u8 = 128;
-/// Rows with no number above this are rounded to zeros.
+/// Rows with no magnitude above this are quantised to zeros.
 const SMALLEST: f32 = 1e-30;
-/// Added to a number, it leaves the nearest whole number in the lowest bits.
+/// Added to a number, it leaves the nearest integer in the lowest bits.
 const ROUNDS: f32 = 12_582_912.0;
 
 /// A register of words of four bytes each.
@@ -33,17 +33,17 @@ pub struct Line(pub [u32; LANES]);
 #[repr(C, align(64))]
 pub struct Floats(pub [f32; LANES]);
 
-/// What belongs to the columns of a panel.
+/// The constants of the columns of a panel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Head {
-    /// What takes the lift of the other factor off again.
+    /// Compensates the offset of the other factor.
     pub starts: [Line; PANEL / LANES],
     pub steps: [Floats; PANEL / LANES],
-    /// The bias less the floor of the column; minus infinity where there is no column.
+    /// The bias minus the floor of the column; minus infinity if there is no column.
     pub bias: [Floats; PANEL / LANES],
 }
 
-/// Rounded weights.
+/// Quantised weights.
 pub struct Panels {
     /// Words of a panel: for each four numbers of a row those of all columns.
     pub words: Vec<[Line; PANEL / LANES]>,
@@ -53,15 +53,15 @@ pub struct Panels {
     pub length: f32,
     /// Words of a row.
     pub inner: usize,
-    /// From where on scores less their floors are kept.
+    /// Scores minus their floors are kept from here on.
     pub lowest: f32,
 }
 
 impl Panels {
-    /// Nothing where a number is not finite.
+    /// None if a number is not finite.
     pub fn of(arch: Arch, product: &Product, floors: AtLeast) -> Option<Self> {
         let (columns, numbers) = (product.sizes.columns, product.sizes.inner);
-        // A score of 0 is kept only where a floor lets it through.
+        // A score of 0 is kept only if a floor allows it.
         let lowest = if matches!(floors, AtLeast::Positive) { f32::MIN_POSITIVE } else { 0.0 };
         let (count, inner) = (columns.div_ceil(PANEL), numbers.div_ceil(TOGETHER));
         let mut words = vec![[Line::default(); PANEL / LANES]; count * inner];
@@ -97,7 +97,7 @@ impl Panels {
     }
 }
 
-/// Rounded rows, of a size that is a multiple of tiles; where there are no rows there are zeros.
+/// Quantised rows, padded with zeros to whole tiles.
 #[derive(Default)]
 pub struct Tiles {
     /// For each tile and each four numbers of a row those of all its rows.
@@ -108,7 +108,7 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// Rounds rows; false where a number is not finite.
+    /// Quantises rows; false if a number is not finite.
     pub fn fill(&mut self, arch: Arch, rows: &[f32], numbers: usize) -> bool {
         let inner = numbers.div_ceil(TOGETHER);
         let tiles = (rows.len() / numbers).div_ceil(TILE);
@@ -135,7 +135,7 @@ impl Tiles {
     }
 }
 
-/// What is known of a rounded row.
+/// The properties of a quantised row.
 struct Rounded {
     step: f32,
     length: f32,

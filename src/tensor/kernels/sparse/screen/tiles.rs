@@ -1,5 +1,4 @@
-//! Sums of products of bytes, a tile of rows and a panel of columns at a time, compared with floors before they leave the
-//! registers.
+//! Products of quantised rows, a tile of rows and a panel of columns at a time, compared with floors in the registers.
 
 use std::arch::x86_64::*;
 
@@ -8,15 +7,15 @@ use pulp::Arch;
 use super::candidates::{Candidates, ROOM_OF_A_PANEL, load};
 use super::rounded::{Head, LANES, Line, PANEL, Panels, TILE, Tiles};
 
-/// Registers that a panel is wide.
+/// The width of a panel in registers.
 const WIDE: usize = PANEL / LANES;
 
-/// Whether the processor has the instructions, and they are not to be left unused.
+/// Whether the processor has the instructions, and they may be used.
 pub fn are_there(arch: Arch) -> bool {
     matches!(arch, Arch::V4(_)) && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Finds the candidates of all rows, for a processor of which [`are_there`] is true; false where there are too many.
+/// Finds the candidates of all rows, for a processor of which [`are_there`] is true; false if there are too many.
 pub fn look(tiles: &Tiles, panels: &Panels, found: &mut Candidates) -> bool {
     let heads = panels.heads.iter().zip(panels.words.chunks_exact(panels.inner)).enumerate();
     for (index, (head, words)) in heads {
@@ -45,7 +44,7 @@ fn panel(first: u32, head: &Head, words: &[[Line; WIDE]], tiles: &Tiles, found: 
     }
 }
 
-/// Compares the scores of a row with its floor and writes down those that reach it.
+/// Compares the scores of a row with its floor and stores those that reach it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn see(row: usize, first: u32, step: f32, sums: [__m512i; WIDE], head: &Head, found: &mut Candidates) {
