@@ -109,6 +109,31 @@ pub trait Setting: Sized {
     fn numbers(&self) -> Vec<f64> {
         Vec::new()
     }
+
+    /// The first wrong element of a list or a map.
+    fn fault(_value: &Plain) -> Option<Fault<'_>> {
+        None
+    }
+}
+
+/// A wrong element of a list or a map: where it is, such as `[2]` or `.name`, and what is wanted there.
+pub struct Fault<'a> {
+    place: String,
+    wanted: String,
+    found: &'a Plain,
+}
+
+impl<'a> Fault<'a> {
+    /// The fault of an element that must be a `T`, if it is none.
+    fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
+        if T::of(value).is_some() {
+            return None;
+        }
+        Some(match T::fault(value) {
+            Some(inner) => Self { place: format!("{place}{}", inner.place), ..inner },
+            None => Self { place, wanted: T::wanted(), found: value },
+        })
+    }
 }
 
 impl Setting for bool {
@@ -230,6 +255,10 @@ impl<T: Setting> Setting for Option<T> {
     fn numbers(&self) -> Vec<f64> {
         self.as_ref().map_or_else(Vec::new, T::numbers)
     }
+
+    fn fault(value: &Plain) -> Option<Fault<'_>> {
+        T::fault(value)
+    }
 }
 
 /// What options say that take several values.
@@ -256,6 +285,11 @@ impl<T: Setting> Setting for Vec<T> {
 
     fn numbers(&self) -> Vec<f64> {
         self.iter().flat_map(T::numbers).collect()
+    }
+
+    fn fault(value: &Plain) -> Option<Fault<'_>> {
+        let Plain::List(values) = value else { return None };
+        values.iter().enumerate().find_map(|(index, value)| Fault::of::<T>(format!("[{index}]"), value))
     }
 }
 
@@ -297,6 +331,11 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
 
     fn numbers(&self) -> Vec<f64> {
         self.values().flat_map(T::numbers).collect()
+    }
+
+    fn fault(value: &Plain) -> Option<Fault<'_>> {
+        let Plain::Map(fields) = value else { return None };
+        fields.iter().find_map(|(name, value)| Fault::of::<T>(format!(".{name}"), value))
     }
 }
 
@@ -377,14 +416,13 @@ impl Field {
 
     /// The value of the option, if it is one that the option takes.
     pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
-        self.fitting(value).ok_or_else(|| {
-            let (place, wanted, wrong) = match self.wrong_element::<T>(value) {
-                Some((i, element)) => {
-                    (format!("{}[{i}]", self.name), self.wanted().replacen(OR_SEVERAL, "", 1), element)
-                }
-                None => (self.name.into(), self.wanted(), value),
-            };
-            Error { about: Some(self.name.into()), ..refused(&place, &wanted, self.choices, wrong) }
+        self.fitting(value).ok_or_else(|| match (T::fault(value), self.wrong_element::<T>(value)) {
+            (Some(Fault { place, wanted, found }), _) => refused((self.name, &place), &wanted, self.choices, found),
+            (None, Some((i, element))) => {
+                let wanted = self.wanted().replacen(OR_SEVERAL, "", 1);
+                refused((self.name, &format!("[{i}]")), &wanted, self.choices, element)
+            }
+            (None, None) => refused((self.name, ""), &self.wanted(), self.choices, value),
         })
     }
 
@@ -393,7 +431,7 @@ impl Field {
         T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)))
     }
 
-    /// Which element of a list is to blame, where the option takes lists of any length.
+    /// Which element of a list is out of range.
     fn wrong_element<'a, T: Setting>(&self, value: &'a Plain) -> Option<(usize, &'a Plain)> {
         let Plain::List(elements) = value else { return None };
         T::of(&Plain::List(Vec::new()))?;
@@ -401,18 +439,18 @@ impl Field {
     }
 }
 
-fn refused(name: &str, wanted: &str, choices: &'static [&'static str], value: &Plain) -> Error {
+fn refused((name, place): (&str, &str), wanted: &str, choices: &'static [&'static str], value: &Plain) -> Error {
     let near = match value {
         Plain::Text(text) => names::suggestion(text, choices.iter().copied()),
         _ => None,
     };
-    err!(Argument, "expected {wanted} for `{name}`, found {}", value.described()).about(name).maybe_hint(near)
+    err!(Argument, "expected {wanted} for `{name}{place}`, found {}", value.described()).about(name).maybe_hint(near)
 }
 
 /// An argument that is one of several words.
 pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     let value = Plain::Text(word.into());
-    T::of(&value).ok_or_else(|| refused(name, &T::wanted(), T::CHOICES, &value))
+    T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
 }
 
 /// The sentence as it stands behind a colon; names and abbreviations keep their capitals.
@@ -637,6 +675,21 @@ mod tests {
         ];
         assert_eq!(shown, expected);
         assert_eq!(Sample::fields()[2].choices, ["constant", "linear"]);
+    }
+
+    #[test]
+    fn an_error_names_the_wrong_element_of_a_list_or_a_map() {
+        let refused = |field: Field, value: &Plain| field.taken::<BTreeMap<String, Vec<f64>>>(value).unwrap_err();
+        let field = || Field::new("mix", &["Weights."], &BTreeMap::<String, Vec<f64>>::new());
+        let text = || Plain::Text("x".into());
+        let map = |value| Plain::Map(vec![("a".into(), Plain::Integer(1)), ("b".into(), value)]);
+        let error = refused(field(), &map(Plain::List(vec![Plain::Float(0.5), text()])));
+        assert_eq!(error.message, "expected a number for `mix.b[1]`, found string \"x\"");
+        assert_eq!(error.about.as_deref(), Some("mix"));
+        let error = refused(field(), &map(text()));
+        assert_eq!(error.message, "expected a number, or an array of such for `mix.b`, found string \"x\"");
+        let error = chosen::<Shape>("shape", "liner").unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `linear`?"));
     }
 
     #[test]

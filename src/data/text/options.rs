@@ -48,7 +48,7 @@ crate::options! {
         /// templates and combinations, and is "train" by default.
         part: Part = Part::All;
         /// About one document in this many is held out.
-        hold: Option<u64> = None => usually("20");
+        hold: Option<u64> = None => usually(&ONE_IN.to_string());
         with text: TextOptions;
     }
 }
