@@ -68,7 +68,7 @@ pub fn select(
     let before = before(&saes).map_err(of_saes)?;
     let (text, context) = (text.limited(options.tokens.max(1) as u64), row_length(model, options.context, CONTEXT));
     let due = Due::of(model, &text, &tokens, context, task).map_err(|e| e.about("text"))?;
-    let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
+    let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: 1, seed: 0 };
     let survey = Survey::of(model, before, &text, &harvesting, kept, task)?;
     ranked(model, &saes, &survey, target.index, &due, task).map_err(of_saes)

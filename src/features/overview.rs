@@ -34,7 +34,7 @@ impl Overview {
         model: &Model,
         saes: Vec<Sae>,
         text: &Text,
-        harvesting: &harvest::Options,
+        harvesting: &harvest::HarvestOptions,
         options: OverviewOptions,
         task: &Task,
     ) -> Result<Self> {

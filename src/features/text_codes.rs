@@ -195,7 +195,7 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::data::text::Options;
+    use crate::data::text::TextOptions;
     use crate::model::samples::{config, decoder};
     use crate::model::site::select;
     use crate::model::tokenizer::Tokenizer;
@@ -221,7 +221,7 @@ pub(super) mod tests {
     fn codes_are_those_of_each_row_by_itself() {
         let (model, sae) = model();
         let words = "the cat ( NASA ) sat on a mat the dog sat ( 1843 ) on the cat a mat ( B c )";
-        let text = Text::given(vec![words.into()], Options::default()).unwrap();
+        let text = Text::given(vec![words.into()], TextOptions::default()).unwrap();
         let features = [(0, 3), (0, 9), (0, 3)];
         let found = TextCodes::of(&model, std::slice::from_ref(&sae), &features, &text, (None, None), &Task::default())
             .unwrap();

@@ -4,7 +4,7 @@ use crate::base::{Result, Table, Task};
 use crate::circuit::{Circuit, Node, row_length};
 use crate::data::Text;
 use crate::data::grammar::Mix;
-use crate::data::text::{Options, Part};
+use crate::data::text::{Part, TextOptions};
 use crate::features::FeatureList;
 use crate::features::labels::{aurocs, table};
 use crate::features::text_codes::FeatureTextOptions;
@@ -35,5 +35,5 @@ impl NodeLabels {
 
 /// The held-out part of the labelled language, whose labels are ground truth.
 pub fn labelled_language() -> Text {
-    Text::grammar(&Mix::default(), Options { part: Part::Held, ..Options::default() })
+    Text::grammar(&Mix::default(), Part::Held, TextOptions::default())
 }

@@ -115,7 +115,7 @@ pub fn judge(
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;
     let (context, seed) = (row_length(model, options.context, CONTEXT), options.seed as u64);
-    let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
+    let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = KeptPositions { top: 1, some: ACTIVE, seed };
     let survey = Survey::of(model, &circuit.saes, &text, &harvesting, kept, task)?;
     let rows = TextRows::of(model, &text, context, by.as_deref(), task)?;

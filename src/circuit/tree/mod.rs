@@ -55,7 +55,7 @@ pub fn causal_tree(
     let saes = leading_to(model, saes, &target.sae).map_err(|e| e.about("saes"))?;
     let kept = KeptPositions { top: options.contexts, some: IN_CARDS, seed: 0 };
     let context = Some(row_length(model, options.context, CONTEXT));
-    let harvesting = harvest::Options { context, ..harvest::Options::default() };
+    let harvesting = harvest::HarvestOptions { context, ..harvest::HarvestOptions::default() };
     let survey = Survey::of(model, &saes, &text.limited(options.tokens.max(1) as u64), &harvesting, kept, task)?;
     let mut graph = from_survey(model, &saes, &survey, target.index, options, task)?;
     graph.made.push(("text".into(), text.name().into()));

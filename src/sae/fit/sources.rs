@@ -9,7 +9,7 @@ use super::rows::Rows;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Harvest, Options, Passes};
+use crate::data::harvest::{Harvest, HarvestOptions, Passes};
 use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
 use crate::model::Model;
 use crate::tensor::{DType, Tensor};
@@ -59,7 +59,7 @@ impl OfModel {
     pub fn new(
         (model, sites): (&Model, &[&str]),
         text: &Text,
-        options: &Options,
+        options: &HarvestOptions,
         shuffle: Shuffle,
         task: &Task,
     ) -> Result<Self> {

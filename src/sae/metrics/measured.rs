@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{Measures, Meter, Rules, Seen, Sites};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, Options, Streamed};
+use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
 use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, check_writes_behind, one_place, rows};
@@ -29,7 +29,7 @@ pub fn measured_on(
     saes: &[&Sae],
     (model, site): (&Model, &str),
     text: &Text,
-    (options, rules): (&Options, Rules),
+    (options, rules): (&HarvestOptions, Rules),
     task: &Task,
 ) -> Result<Vec<Measures>> {
     let harvest = Harvest::new(model, &[site], text, options, task)?;
@@ -53,7 +53,7 @@ pub fn measured_between(
     sae: &Sae,
     (model, sites): (&Model, Sites),
     text: &Text,
-    (options, rules): (&Options, Rules),
+    (options, rules): (&HarvestOptions, Rules),
     task: &Task,
 ) -> Result<Measures> {
     let config = model.decoder.config();

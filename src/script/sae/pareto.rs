@@ -86,7 +86,7 @@ struct Asked {
     rules: Rules,
     /// Options of a text.
     site: String,
-    keep: harvest::Options,
+    keep: harvest::HarvestOptions,
     judging: Judging,
 }
 

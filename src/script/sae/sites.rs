@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::rows::{Held, Source, harvested};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Harvest, Options, at_once};
+use crate::data::harvest::{Harvest, HarvestOptions, at_once};
 use crate::err;
 use crate::model::Model;
 use crate::model::site::Place;
@@ -19,7 +19,7 @@ use crate::tensor::Tensor;
 pub struct Sites<'a> {
     model: &'a Model,
     text: &'a Text,
-    options: &'a Options,
+    options: &'a HarvestOptions,
     held: Held,
     places: Vec<Place>,
     names: Vec<String>,
@@ -57,7 +57,7 @@ impl<'a> Sites<'a> {
         model: &'a Model,
         sites: &[&str],
         text: &'a Text,
-        (options, held): (&'a Options, Held),
+        (options, held): (&'a HarvestOptions, Held),
         task: &Task,
     ) -> Result<Self> {
         let mut harvest = Harvest::new(model, sites, text, options, task)?;

@@ -78,7 +78,7 @@ enum Origin<'a> {
 /// Its options.
 enum Reading {
     Given(OfActivations),
-    Model(harvest::Options),
+    Model(harvest::HarvestOptions),
 }
 
 impl Origin<'_> {

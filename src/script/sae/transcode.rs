@@ -79,7 +79,7 @@ fn together(
     models: &[Model],
     sites: &[String],
     text: &Text,
-    (keep, held): (&harvest::Options, Held),
+    (keep, held): (&harvest::HarvestOptions, Held),
     task: &Task,
 ) -> Result<Source> {
     let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
