@@ -1,6 +1,6 @@
 //! The labels that the nodes of a circuit stand for, by a text with labels.
 
-use crate::base::{Result, Table, Task};
+use crate::base::{Error, Result, Table, Task};
 use crate::circuit::{Circuit, Node, row_length};
 use crate::data::Text;
 use crate::data::grammar::Mix;
@@ -27,7 +27,8 @@ impl NodeLabels {
     pub(super) fn of(model: &Model, circuit: &Circuit, text: &Text, task: &Task) -> Result<Self> {
         let context = Some(row_length(model, None, ROW));
         let options = FeatureTextOptions { tokens: TOKENS, context };
-        let found = aurocs(model, &FeatureList::of(&circuit.features()?), text, &options, task)?;
+        let found = aurocs(model, &FeatureList::of(&circuit.features()?), text, &options, task)
+            .map_err(|error| Error { about: None, ..error }.about("labels"))?;
         let names: Vec<String> = circuit.graph.nodes.iter().map(Node::name).collect();
         Ok(Self { best: table(&names, &found, 1), all: table(&names, &found, usize::MAX) })
     }
