@@ -70,3 +70,24 @@ fn found(model: &Model, patterns: &[TokenPattern]) -> Result<Vec<u32>> {
         false => Ok(ids),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::samples::model;
+
+    #[test]
+    fn tokens_are_named_by_their_beginnings_and_by_their_ids() {
+        let model = model();
+        let bracket = token_ids(&model, &[")".into()]).unwrap();
+        assert_eq!(bracket.len(), 1);
+        assert_eq!(model.tokenizer.as_ref().unwrap().text_of(bracket[0]).unwrap(), ")");
+        let ids = [3, 1, 3].map(TokenPattern::Id);
+        assert_eq!(token_ids(&model, &ids).unwrap(), [1, 3]);
+        let error = token_ids(&model, &[TokenPattern::Id(28)]).unwrap_err();
+        assert_eq!(error.message, "expected token ids from 0 to 27, found 28");
+        assert_eq!(error.about.as_deref(), Some("token"));
+        assert!(token_ids(&model, &["zz".into()]).unwrap_err().about.is_some_and(|about| about == "token"));
+        assert!(token_ids(&model, &[]).unwrap_err().message.starts_with("expected at least one token"));
+    }
+}
