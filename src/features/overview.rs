@@ -1,7 +1,8 @@
 //! Where all features of dictionaries are active in a text, and the cards that are made of that.
 
 use crate::base::{Cell, Result, Table, Task};
-use crate::data::{Text, harvest};
+use crate::data::Text;
+use crate::data::harvest::PositionOptions;
 use crate::err;
 use crate::model::Model;
 use crate::sae::Sae;
@@ -17,6 +18,7 @@ crate::options! {
         /// Seed of the draws.
         seed: i64 = 0;
         with card: CardOptions;
+        with positions: PositionOptions;
     }
 }
 
@@ -30,21 +32,11 @@ pub struct Overview {
 
 impl Overview {
     /// One pass over a text for all dictionaries.
-    pub fn of(
-        model: &Model,
-        saes: Vec<Sae>,
-        text: &Text,
-        harvesting: &harvest::HarvestOptions,
-        options: OverviewOptions,
-        task: &Task,
-    ) -> Result<Self> {
-        let (usual, card) = (KeptPositions::default(), options.card);
-        let kept = KeptPositions {
-            top: usual.top.max(card.top),
-            some: usual.some.max(card.random),
-            seed: options.seed as u64,
-        };
-        let survey = Survey::of(model, &saes, text, harvesting, kept, task)?;
+    pub fn of(model: &Model, saes: Vec<Sae>, text: &Text, options: OverviewOptions, task: &Task) -> Result<Self> {
+        let OverviewOptions { seed, card, positions } = options;
+        let usual = KeptPositions::default();
+        let kept = KeptPositions { top: usual.top.max(card.top), some: usual.some.max(card.random), seed: seed as u64 };
+        let survey = Survey::of(model, &saes, text, &positions.into(), kept, task)?;
         Ok(Self { saes, survey, plan: CardPlan { options: card, ..CardPlan::default() } })
     }
 

@@ -54,9 +54,6 @@ pub mod functions {
     ///
     /// # Options
     /// - [feature_contexts]
-    /// - `without_bos` = false: skips BOS tokens
-    /// - `without_first` = 0: skips this many first positions of each row
-    /// - `context` = the model's: tokens in a row
     ///
     /// # Example
     /// ```

@@ -16,9 +16,9 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::report::methods::saved;
-use crate::script::sae::{Sae, keeping};
+use crate::script::sae::Sae;
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
@@ -115,10 +115,8 @@ fn dictionaries(value: &Dynamic) -> Result<Vec<sae::Sae>> {
 
 /// One pass over a text for all dictionaries.
 pub fn read(ctx: &NativeCallContext, model: Model, s: &Dynamic, text: &Text, map: Options) -> Result<Contexts> {
-    let (env, mut read, saes) = (env(ctx)?, options(map), dictionaries(s)?);
-    let (options, harvesting) = (read.declared()?, keeping(&mut read)?);
-    read.finish()?;
-    let core = Overview::of(model.core(), saes, text, &harvesting, options, &env.task)?;
+    let (env, saes, options) = (env(ctx)?, dictionaries(s)?, taken(map)?);
+    let core = Overview::of(model.core(), saes, text, options, &env.task)?;
     Ok(Contexts { model, core: core.into(), task: env.task.clone() })
 }
 
@@ -133,9 +131,6 @@ pub mod functions {
     ///
     /// # Options
     /// - [feature_contexts]
-    /// - `without_bos` = false: skips BOS tokens
-    /// - `without_first` = 0: skips this many first positions of each row
-    /// - `context` = the model's: tokens in a row
     ///
     /// # Example
     /// ```
