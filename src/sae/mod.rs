@@ -13,9 +13,9 @@ pub mod load;
 pub mod metrics;
 pub mod splice;
 
+mod belongs;
 mod codes;
 mod encode;
-mod fits;
 mod nonnegative;
 mod parts;
 mod rows;
@@ -25,8 +25,8 @@ mod sparser;
 
 use std::sync::Arc;
 
+pub use belongs::{check_writes_behind, one_place, site_of, writes_of};
 pub use encode::SparseCodes;
-pub use fits::{check_writes_behind, one_place};
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;

@@ -1,8 +1,9 @@
-//! What may be said of a fit, beside its data and the options of its kind; and the recipe that it makes.
+//! The options of a fit, and the plan that they make with those of its kind: everything but the data.
 
 use std::sync::Arc;
 
-use super::kinds::{Kind, NAMES};
+use super::data::RowBuffer;
+use super::kinds::{self, DictionaryKind, NAMES};
 use super::recipe::{Counting, Dead, Recipe, Shape};
 use crate::base::Result;
 use crate::base::options::{Plain, Setting, one_of};
@@ -90,13 +91,15 @@ crate::options! {
             => usually("a quarter of an epoch, at most 10 million; with \"resample\", a sixteenth of the training");
         /// Whether activations are centred and scaled during training.
         scaled: bool = true;
+        /// Rows in the shuffle buffer, from which batches are drawn; not for tensors.
+        buffer: Option<usize> = None => usually("32768 for a store, and for a text what 2 GiB hold");
         /// The seed of this call.
         seed: Option<i64> = None => usually("the run's seed");
     }
 }
 
 crate::options! {
-    /// Where the checkpoints of a fit are.
+    /// Where the checkpoints of a fit are saved.
     #[derive(Debug, Clone)]
     pub struct KeepOptions {
         /// A folder for checkpoints, from which the training resumes.
@@ -108,9 +111,41 @@ crate::options! {
     }
 }
 
+/// What a fit is to do, before its data are known.
+#[derive(Debug, Clone)]
+pub struct FitPlan {
+    options: FitOptions,
+    kind: Arc<dyn DictionaryKind>,
+}
+
+impl FitPlan {
+    /// A plan for one kind of dictionary: `FitPlan::new(kinds::TopK { k: 8 }, FitOptions::default())`.
+    pub fn new(kind: impl DictionaryKind + 'static, options: FitOptions) -> Self {
+        Self { options: FitOptions { kind: KindName(kind.name()), ..options }, kind: Arc::new(kind) }
+    }
+
+    /// A plan for the kind that the options name, with the options that this kind has of its own.
+    pub fn named(options: FitOptions, own: &[(&str, Plain)]) -> Result<Self> {
+        Ok(Self { kind: kinds::kind(options.kind.0, own)?, options })
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.options.seed.unwrap_or(0).cast_unsigned()
+    }
+
+    /// How the rows of a store or a text are shuffled.
+    pub fn buffer(&self) -> RowBuffer {
+        RowBuffer { seed: self.seed(), rows: self.options.buffer }
+    }
+
+    /// The recipe of a fit to this many rows of this width, and the number of features.
+    pub fn recipe(&self, rows: usize, width: usize) -> Result<(Recipe, usize)> {
+        self.options.recipe(self.kind.clone(), rows, width, self.seed())
+    }
+}
+
 impl FitOptions {
-    /// The recipe of a fit to so many rows of this width, and how many features it has.
-    pub fn recipe(&self, kind: Arc<dyn Kind>, rows: usize, width: usize, seed: u64) -> Result<(Recipe, usize)> {
+    fn recipe(&self, kind: Arc<dyn DictionaryKind>, rows: usize, width: usize, seed: u64) -> Result<(Recipe, usize)> {
         let d_sae = self.d_sae.unwrap_or((self.ratio * width as f64).round() as usize);
         let batch = self.batch.min(rows);
         let steps = self.steps.unwrap_or((self.passes * rows as f64 / batch as f64).ceil() as usize) as u64;

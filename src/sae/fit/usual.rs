@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use super::kinds::Kind;
+use super::kinds::DictionaryKind;
 use super::recipe::{Counting, Dead, Recipe, Shape, follows};
 use crate::model::train::{Schedule, Shape as Fall};
 
 impl Recipe {
     /// For this many rows in an epoch, and this many steps.
     pub fn usual(
-        kind: Arc<dyn Kind>,
+        kind: Arc<dyn DictionaryKind>,
         counting: Option<Counting>,
         shape: Shape,
         rows: usize,

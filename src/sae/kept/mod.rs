@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use key::{Key, Reads, Rows};
+pub use key::{Key, Reads, RowOrder};
 pub use listed::{COLUMNS, Cleared, Listed, clear, listed};
 
 use super::Sae;

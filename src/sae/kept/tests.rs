@@ -17,7 +17,8 @@ use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::model::{Model, samples};
-use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows, kinds};
+use crate::sae::fit::tests::kind;
+use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 
@@ -44,8 +45,7 @@ fn reads(model: &Model, text: &Text, options: &Options) -> Reads {
 }
 
 fn recipe(name: &str, options: Value) -> Recipe {
-    let Value::Object(options) = options else { panic!("no map") };
-    let kind = kinds::kind(name, &options).unwrap();
+    let kind = kind(name, options);
     Recipe {
         unit: kind.likes_unit(),
         kind,
@@ -71,7 +71,7 @@ fn topk() -> Recipe {
     recipe("topk", json!({ "k": 2 }))
 }
 
-const ROWS: Rows = Rows { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
+const ROWS: RowOrder = RowOrder { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
 
 fn key(recipe: &Recipe) -> Key {
     Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &Options::default()), &ROWS, recipe, 12)
@@ -154,10 +154,10 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
 
     let reads = reads(&plain, &text, &Options::default());
     for (what, rows) in [
-        ("another site", Rows { site: "resid_post.1", ..ROWS }),
-        ("other batches", Rows { at_once: 256, ..ROWS }),
-        ("a buffer", Rows { buffer: Some(8), ..ROWS }),
-        ("another order", Rows { seed: 4, ..ROWS }),
+        ("another site", RowOrder { site: "resid_post.1", ..ROWS }),
+        ("other batches", RowOrder { at_once: 256, ..ROWS }),
+        ("a buffer", RowOrder { buffer: Some(8), ..ROWS }),
+        ("another order", RowOrder { seed: 4, ..ROWS }),
     ] {
         is_new(what, Key::new(&reads, &rows, &topk(), 12).hash().to_string());
     }

@@ -6,7 +6,7 @@ use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, Bound, Edit};
 use crate::model::run::Ask;
-use crate::model::site::{Heads, Place, select};
+use crate::model::site::{Heads, Place, one_site};
 use crate::sae::splice::{Rest, Splice, masked};
 use crate::sae::{Sae, rows};
 use crate::tensor::{Device, Tensor, dtype};
@@ -64,14 +64,11 @@ pub fn effects(model: &Decoder, sites: Sites, saes: &[&Sae], texts: &[Judged], t
 }
 
 fn one_place(model: &Decoder, site: &str) -> Result<Place> {
-    match select(model.config(), site)?[..] {
-        [place] if place.site.kind.heads() == Heads::Square => {
-            Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys"))
-        }
-        [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len())
-            .hint("ask for each by itself, such as `resid_post.0`")),
+    let place = one_site(model.config(), site, "ask for each by itself, such as `resid_post.0`")?;
+    if place.site.kind.heads() == Heads::Square {
+        return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys"));
     }
+    Ok(place)
 }
 
 impl Judged {

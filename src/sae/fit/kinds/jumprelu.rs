@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Name, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Name, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -66,7 +66,7 @@ impl JumpRelu {
     }
 }
 
-impl Kind for JumpRelu {
+impl DictionaryKind for JumpRelu {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -78,7 +78,7 @@ pub fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
     Ok(safe.powf(p)?.mul(&fires)?.sum(1)?.mean(0)?)
 }
 
-impl Kind for PAnneal {
+impl DictionaryKind for PAnneal {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -1,39 +1,71 @@
-//! The cache of dictionaries: those that were fitted before, with the same model, text and options.
+//! Where fitted dictionaries are stored: checkpoints while they are trained, and the cache of those that have ended.
 
-use super::asked::Asked;
-use super::dictionary::Sae;
-use super::sites::Sites;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::Keep;
+use super::options::{FitPlan, KeepOptions};
+use super::run::Fitted;
+use super::sites::SiteData;
+use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::err;
-use crate::sae::fit::Fitted;
-use crate::sae::kept::{Kept, Key, Reads, Shelf};
-use crate::script::env::Env;
+use crate::sae::kept::{Key, Reads, Shelf};
 
-/// Finds and keeps the dictionaries of one call.
-pub(super) struct Keeper<'a> {
+/// Where the dictionaries of a call are stored.
+#[derive(Clone)]
+pub struct FitStorage<'a> {
+    pub files: &'a Files,
+    pub checkpoints: KeepOptions,
+    /// The folder of the cache; none for no cache.
+    pub cache: Option<PathBuf>,
+    /// Whether dictionaries are fitted again although they are cached.
+    pub fresh: bool,
+}
+
+impl<'a> FitStorage<'a> {
+    /// No checkpoints and no cache.
+    pub fn none(files: &'a Files) -> Self {
+        Self { files, checkpoints: KeepOptions::default(), cache: None, fresh: false }
+    }
+
+    /// Where one fit saves its checkpoints, if it does: the folder that was given, or one inside it where there are
+    /// several fits.
+    pub fn checkpoint(&self, inside: Option<&str>) -> Option<Keep<'a>> {
+        let KeepOptions { dir, every, fresh } = &self.checkpoints;
+        let folder = Path::new(dir.as_ref()?);
+        let folder = inside.map_or_else(|| folder.to_path_buf(), |name| folder.join(name));
+        Some(Keep { files: self.files, folder, every: *every as u64, fresh: *fresh })
+    }
+}
+
+/// The cache, for the dictionaries of one call.
+pub struct FitCache<'a> {
     shelf: Shelf,
-    /// Whether they are fitted although they are cached.
     fresh: bool,
     task: &'a Task,
 }
 
 /// Called with each dictionary when it has been fitted.
-pub(super) type Done<'a> = &'a mut dyn FnMut(&Fitted);
+pub type Done<'a> = &'a mut dyn FnMut(&Fitted);
 
-impl<'a> Keeper<'a> {
-    /// None where nothing is cached: there is no folder for it, or none that may be used; or the fits have a `dir`.
-    pub fn new(asked: &Asked, env: &'a Env) -> Option<Self> {
-        let cache = env.settings.cache.as_ref().filter(|_| asked.keep.dir.is_none())?;
-        let shelf = Shelf::open(cache, env.files.access()).unwrap_or_else(|error| {
-            env.task.say(&format!("dictionaries are not cached: {}", error.message));
+impl<'a> FitCache<'a> {
+    /// None where nothing is cached: there is no folder for it, or none that may be used; or the fits have checkpoints.
+    pub fn open(storage: &FitStorage, task: &'a Task) -> Option<Self> {
+        let cache = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none())?;
+        let shelf = Shelf::open(cache, storage.files.access()).unwrap_or_else(|error| {
+            task.say(&format!("dictionaries are not cached: {}", error.message));
             None
         })?;
-        Some(Self { shelf, fresh: env.settings.fresh || asked.keep.fresh, task: &env.task })
+        Some(Self { shelf, fresh: storage.fresh || storage.checkpoints.fresh, task })
     }
 
     /// What is cached under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given
     /// the indices of those, and reports each in their order when it is done, which is cached at once.
-    pub fn completed(&self, keys: &[Key], fit: impl FnOnce(&[usize], Done) -> Result<Vec<Sae>>) -> Result<Vec<Sae>> {
+    pub fn completed(
+        &self,
+        keys: &[Key],
+        fit: impl FnOnce(&[usize], Done) -> Result<Vec<Fitted>>,
+    ) -> Result<Vec<Fitted>> {
         let found = keys.iter().map(|key| self.find(key)).collect::<Result<Vec<_>>>()?;
         self.tell(keys, &found);
         let missing: Vec<usize> =
@@ -52,12 +84,14 @@ impl<'a> Keeper<'a> {
         all.ok_or_else(|| err!(Bug, "fewer dictionaries than were to be fitted"))
     }
 
-    fn find(&self, key: &Key) -> Result<Option<Sae>> {
+    fn find(&self, key: &Key) -> Result<Option<Fitted>> {
         if self.fresh {
             return Ok(None);
         }
         match self.shelf.find(key, self.task) {
-            Ok(found) => Ok(found.map(Sae::from)),
+            Ok(found) => {
+                Ok(found.map(|kept| Fitted { sae: kept.sae, history: kept.history, is_whole: true, failed: None }))
+            }
             Err(error) if error.kind == Kind::Interrupted => Err(error),
             Err(error) => {
                 let (site, why) = (key.site(), error.message);
@@ -67,7 +101,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn tell(&self, keys: &[Key], found: &[Option<Sae>]) {
+    fn tell(&self, keys: &[Key], found: &[Option<Fitted>]) {
         let names = keys.iter().zip(found).filter(|(_, found)| found.is_some()).map(|(key, _)| key.site());
         let names: Vec<&str> = names.collect();
         let what = match names.as_slice() {
@@ -93,22 +127,10 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// The key of the dictionary that is asked for at one site.
-pub(super) fn key(asked: &Asked, reads: &Reads, sites: &Sites, site: &str) -> Result<Key> {
-    let (rows, width) = sites.rows(site)?;
+/// The cache key of the dictionary of a plan at one of these sites.
+pub fn key(plan: &FitPlan, reads: &Reads, sites: &SiteData, site: &str) -> Result<Key> {
+    let (order, width) = sites.order(site)?;
     let count = usize::try_from(reads.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
-    let (recipe, d_sae) = asked.recipe(count, width)?;
-    Ok(Key::new(reads, &rows, &recipe, d_sae))
-}
-
-impl From<Kept> for Sae {
-    fn from(kept: Kept) -> Self {
-        Self::fitted(kept.sae, kept.history)
-    }
-}
-
-impl From<Fitted> for Sae {
-    fn from(fitted: Fitted) -> Self {
-        Self::fitted(fitted.sae, fitted.history)
-    }
+    let (recipe, d_sae) = plan.recipe(count, width)?;
+    Ok(Key::new(reads, &order, &recipe, d_sae))
 }
