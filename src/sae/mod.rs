@@ -34,7 +34,7 @@ pub use scaling::Scaling;
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::fit::first_nan;
-use crate::tensor::{Tensor, matmul};
+use crate::tensor::{Device, Tensor, matmul};
 
 /// A dictionary with consistent parts.
 #[derive(Debug, Clone)]
@@ -51,6 +51,11 @@ impl Sae {
 
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The same on a device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Self::new(self.parts.as_ref().clone().to_device(device)?)
     }
 
     /// Whether this is the same dictionary in memory, and not merely one with equal parts.

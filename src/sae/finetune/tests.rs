@@ -57,7 +57,7 @@ fn gradients_are_those_of_finite_differences() {
     let mut parts = sae(DType::F64, Activation::Relu).parts().clone();
     (parts.centred, parts.skip) = (false, Some(create::eye(16, 16, DType::F64).unwrap()));
     for (sites, sae) in [(SITES, sae(DType::F64, Activation::Relu)), (sites, Sae::new(parts).unwrap())] {
-        let tuner = Tuner::new(&model, sites, &sae, &texts, tuning).unwrap();
+        let tuner = Tuner::new(&model, sites, &sae, &texts, &tuning).unwrap();
         let lesson = tuner.lesson(&texts.iter().collect::<Vec<_>>(), sae.parts(), &task).unwrap();
         let weights = Weights::new(sae.parts()).unwrap();
         let found = tuner.loss(&Sae::new(weights.parts().unwrap()).unwrap(), &lesson, &task).unwrap();
@@ -117,7 +117,7 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
 fn what_cannot_be_tuned_is_refused() {
     let model = samples::decoder(samples::config(), DType::F32);
     let tune = |sites, sae: &Sae, texts: &[Judged], tuning| {
-        fine_tune(&model, sites, sae, texts, tuning, &Task::default()).err().unwrap().message
+        fine_tune(&model, sites, sae, texts, &tuning, &Task::default()).err().unwrap().message
     };
     let relu = sae(DType::F32, Activation::Relu);
     let all = Sites { reads: "resid_post.*", writes: "resid_post.*" };

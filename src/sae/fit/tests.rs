@@ -26,7 +26,7 @@ pub(in crate::sae) fn kind(name: &str, options: Value) -> Arc<dyn DictionaryKind
     of_json(name, options).unwrap()
 }
 
-fn of_json(name: &str, options: Value) -> Result<Arc<dyn DictionaryKind>> {
+fn of_json(name: &str, options: Value) -> crate::base::Result<Arc<dyn DictionaryKind>> {
     let options = options.as_object().unwrap();
     kinds::kind(name, &options.iter().map(|(key, value)| (key.as_str(), value.into())).collect::<Vec<_>>())
 }

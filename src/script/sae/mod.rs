@@ -19,8 +19,10 @@ pub use rows::{choosing, keeping};
 
 pub use crate::sae::site_of;
 
+use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, RandomOptions};
 use crate::sae::finetune::FineTuneOptions;
 use crate::sae::fit::{CrosscoderOptions, FitOptions, GridOptions, KeepOptions, StoreSiteOptions, TranscoderOptions};
+use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
 };
@@ -34,7 +36,7 @@ pub const OPTIONS: &[Group] = &[
     ("fit", fields::<FitOptions>),
     ("kinds", of_kinds),
     ("keep", fields::<KeepOptions>),
-    ("grid", fields::<GridOptions>),
+    ("sweep", fields::<GridOptions>),
     ("store_site", fields::<StoreSiteOptions>),
     ("transcoder", fields::<TranscoderOptions>),
     ("crosscoder", fields::<CrosscoderOptions>),
@@ -46,6 +48,12 @@ pub const OPTIONS: &[Group] = &[
     ("pareto", fields::<ParetoOptions>),
     ("splice", fields::<SpliceOptions>),
     ("fine_tune", fields::<FineTuneOptions>),
+    ("load_dictionary", fields::<LoadOptions>),
+    ("save_dictionary", fields::<SaveOptions>),
+    ("components", fields::<ComponentOptions>),
+    ("ica", fields::<IcaOptions>),
+    ("random_baseline", fields::<RandomOptions>),
+    ("neurons", fields::<NeuronsOptions>),
 ];
 
 /// What is called through the module: `sae::load("folder")`.

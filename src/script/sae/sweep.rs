@@ -99,7 +99,7 @@ pub mod functions {
     /// All other options are those of `sae::fit`.
     ///
     /// # Options
-    /// - [grid]
+    /// - [sweep]
     /// - [fit]
     /// - [kinds]
     /// - [keep]
