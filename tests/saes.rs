@@ -14,7 +14,7 @@ mod samples;
 
 use std::path::Path;
 
-use microtome::sae::load::LoadOptions;
+use microtome::sae::load::{FloatType, LoadOptions};
 use microtome::sae::{Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::DType;
 use proptest::prelude::*;
