@@ -6,6 +6,13 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Place, one_site};
 
+/// The site that a dictionary reads, and the one that it writes; the same for all but transcoders.
+#[derive(Debug, Clone, Copy)]
+pub struct SitePair<'a> {
+    pub reads: &'a str,
+    pub writes: &'a str,
+}
+
 /// The one site of a model that a name stands for, for a dictionary that reads here and writes there.
 pub fn one_place(config: &Config, site: &str) -> Result<Place> {
     one_site(config, site, "a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")

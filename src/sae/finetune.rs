@@ -5,9 +5,9 @@ use candle_core::Var;
 use rand::seq::SliceRandom;
 use serde_json::json;
 
-use super::metrics::{Judged, JudgedRowsOptions, SiteOptions, Sites, judged_rows};
+use super::metrics::{Judged, JudgedRowsOptions, SiteOptions, judged_rows};
 use super::splice::{Rest, Splice};
-use super::{Activation, Parts, Sae, baselines, writes_of};
+use super::{Activation, Parts, Sae, SitePair, baselines, writes_of};
 use crate::base::counts::count;
 use crate::base::random::stream;
 use crate::base::task::Bar;
@@ -92,7 +92,7 @@ struct Parted {
 
 struct Tuner<'a> {
     model: &'a Decoder,
-    sites: Sites<'a>,
+    sites: SitePair<'a>,
     places: [Place; 2],
     options: &'a FineTuneOptions,
 }
@@ -106,7 +106,7 @@ pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTun
     let writes = writes_of(sae, None)?.unwrap_or_else(|| reads.clone());
     let rows = JudgedRowsOptions { rows: options.rows, without_bos: options.without_bos };
     let texts = judged_rows(model, text, options.context, &rows, task)?;
-    let sites = Sites { reads: &reads, writes: &writes };
+    let sites = SitePair { reads: &reads, writes: &writes };
     let tuned = fine_tune(&model.decoder, sites, sae, &texts, options, task)?;
     if !tuned.is_whole {
         let (made, all) = (tuned.steps.len(), count(options.steps as usize, "step"));
@@ -132,7 +132,7 @@ fn recorded(tuned: Tuned, options: &FineTuneOptions) -> Result<Sae> {
 /// Fine-tunes a dictionary. Directions keep their norms, and thresholds stay, since they have no gradient.
 pub fn fine_tune(
     model: &Decoder,
-    sites: Sites,
+    sites: SitePair,
     sae: &Sae,
     texts: &[Judged],
     options: &FineTuneOptions,
@@ -190,7 +190,7 @@ fn chosen(order: &mut Vec<usize>, count: usize, options: &FineTuneOptions, step:
 impl<'a> Tuner<'a> {
     fn new(
         model: &'a Decoder,
-        sites: Sites<'a>,
+        sites: SitePair<'a>,
         sae: &Sae,
         texts: &[Judged],
         options: &'a FineTuneOptions,

@@ -5,7 +5,7 @@ use crate::model::samples;
 use crate::sae::{About, Scaling, baselines};
 use crate::tensor::{create, floats};
 
-const SITES: Sites<'static> = Sites { reads: "resid_post.0", writes: "resid_post.0" };
+const SITES: SitePair<'static> = SitePair { reads: "resid_post.0", writes: "resid_post.0" };
 
 fn tuning() -> FineTuneOptions {
     FineTuneOptions { steps: 30, batch: 2, lr: 1e-2, seed: Some(1), ..FineTuneOptions::default() }
@@ -53,7 +53,7 @@ fn gradients_are_those_of_finite_differences() {
     let model = samples::decoder(samples::config(), DType::F64);
     let (texts, task) = (texts(), Task::default());
     let tuning = FineTuneOptions { l1: 0.1, error: 0.3, ..tuning() };
-    let sites = Sites { reads: "mlp_in.0", writes: "mlp_out.0" };
+    let sites = SitePair { reads: "mlp_in.0", writes: "mlp_out.0" };
     let mut parts = sae(DType::F64, Activation::Relu).parts().clone();
     (parts.centred, parts.skip) = (false, Some(create::eye(16, 16, DType::F64).unwrap()));
     for (sites, sae) in [(SITES, sae(DType::F64, Activation::Relu)), (sites, Sae::new(parts).unwrap())] {
@@ -120,7 +120,7 @@ fn what_cannot_be_tuned_is_refused() {
         fine_tune(&model, sites, sae, texts, &tuning, &Task::default()).err().unwrap().message
     };
     let relu = sae(DType::F32, Activation::Relu);
-    let all = Sites { reads: "resid_post.*", writes: "resid_post.*" };
+    let all = SitePair { reads: "resid_post.*", writes: "resid_post.*" };
     assert!(tune(all, &relu, &texts(), tuning()).starts_with("expected one site"));
     assert!(tune(SITES, &relu, &[], tuning()).contains("found none with a token to predict"));
     assert_eq!(

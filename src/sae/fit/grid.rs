@@ -219,3 +219,44 @@ fn tell(found: &[Fitted], task: &Task) {
         task.say(&format!("stopped; the call returns {stopped} unfinished dictionar{several} as they are"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(axes: &GridOptions, own: &[(&str, Plain)]) -> Result<Vec<String>> {
+        let plans = grid(axes, &FitOptions::default(), own)?;
+        plans.iter().map(|plan| plan.recipe(64, 4).map(|(recipe, d_sae)| folder(&recipe, d_sae))).collect()
+    }
+
+    #[test]
+    fn the_last_axis_varies_fastest_and_a_kind_gets_its_own_options() {
+        let axes = GridOptions {
+            kind: KindNames(vec!["topk".into(), "tied".into()]),
+            d_sae: Some(vec![8, 12]),
+            seed: Some(vec![3]),
+            ..GridOptions::default()
+        };
+        let own = [("k", Plain::List(vec![Plain::Integer(1), Plain::Integer(2)])), ("l1", Plain::Float(0.5))];
+        let expected = [
+            "topk-k-1-8-seed-3",
+            "topk-k-1-12-seed-3",
+            "topk-k-2-8-seed-3",
+            "topk-k-2-12-seed-3",
+            "tied-l1-0.5-8-seed-3",
+            "tied-l1-0.5-12-seed-3",
+        ];
+        assert_eq!(cells(&axes, &own).unwrap(), expected);
+    }
+
+    #[test]
+    fn strays_and_empty_axes_are_refused() {
+        let of = |axes: GridOptions, own: &[(&str, Plain)]| cells(&axes, own).unwrap_err().message;
+        let k = [("k", Plain::Integer(2))];
+        assert_eq!(of(GridOptions::default(), &[("l1", Plain::Float(0.5))]), "expected no `l1` for topk");
+        let unknown = GridOptions { kind: KindNames(vec!["tide".into()]), ..GridOptions::default() };
+        assert_eq!(of(unknown, &k), "unknown kind of dictionary `tide`");
+        let empty = GridOptions { seed: Some(Vec::new()), ..GridOptions::default() };
+        assert_eq!(of(empty, &k), "expected values to sweep over, found an empty list");
+    }
+}

@@ -48,4 +48,4 @@ pub use state::{Found, State};
 pub use storage::FitStorage;
 pub use sweep::Sweep;
 pub use to_data::{to_sites, to_store, to_tensor};
-pub use transcoder::{ReadsAndWrites, TranscoderOptions, transcoder_at, transcoder_of_store};
+pub use transcoder::{TranscoderOptions, transcoder_at, transcoder_of_store};

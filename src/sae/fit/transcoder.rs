@@ -13,7 +13,7 @@ use crate::data::Text;
 use crate::data::harvest;
 use crate::data::store::Store;
 use crate::model::Model;
-use crate::sae::{About, check_writes_behind, one_place};
+use crate::sae::{About, SitePair, check_writes_behind, one_place};
 
 crate::options! {
     /// What transcoders have beside the options of all fits.
@@ -24,16 +24,9 @@ crate::options! {
     }
 }
 
-/// The site that a transcoder reads, and the one that it writes.
-#[derive(Debug, Clone, Copy)]
-pub struct ReadsAndWrites<'a> {
-    pub reads: &'a str,
-    pub writes: &'a str,
-}
-
 /// A transcoder for two sites of a model on a text.
 pub fn transcoder_at(
-    (model, sites): (&Model, ReadsAndWrites),
+    (model, sites): (&Model, SitePair),
     text: &Text,
     options: &harvest::Options,
     (plan, transcoder): (&FitPlan, &TranscoderOptions),
@@ -51,7 +44,7 @@ pub fn transcoder_at(
 
 /// A transcoder for two sites of a store.
 pub fn transcoder_of_store(
-    (store, sites): (&Arc<Store>, ReadsAndWrites),
+    (store, sites): (&Arc<Store>, SitePair),
     (plan, transcoder): (&FitPlan, &TranscoderOptions),
     storage: &FitStorage,
     task: &Task,

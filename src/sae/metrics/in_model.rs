@@ -1,6 +1,6 @@
 //! A dictionary in its model: measured on a text, spliced in, and compared with others.
 
-use super::effect::{Sites, effect, effects};
+use super::effect::{effect, effects};
 use super::measured::{measured, measured_between, measured_on};
 use super::pareto::{Pareto, Point};
 use super::predictions::Effect;
@@ -11,7 +11,7 @@ use crate::data::Text;
 use crate::data::harvest;
 use crate::err;
 use crate::model::Model;
-use crate::sae::{Sae, site_of, writes_of};
+use crate::sae::{Sae, SitePair, site_of, writes_of};
 use crate::tensor::Tensor;
 
 crate::options! {
@@ -84,7 +84,7 @@ pub fn measured_in_model(
 ) -> Result<Measures> {
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
     if let Some(writes) = &writes {
-        let sites = Sites { reads: &reads, writes };
+        let sites = SitePair { reads: &reads, writes };
         return measured_between(sae, (model, sites), text, (reading, options.measure), task);
     }
     let found = measured_on(&[sae], (model, &reads), text, (reading, options.measure), task)?;
@@ -100,7 +100,7 @@ pub fn effect_on_text(
 ) -> Result<Effect> {
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
     let rows = judged_rows(model, text, None, &options.rows, task)?;
-    let sites = Sites { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
+    let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
     effect(&model.decoder, sites, sae, &rows, task)
 }
 
@@ -113,7 +113,7 @@ pub fn effect_by_class(
 ) -> Result<Table> {
     let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, None)?);
     let (rows, names) = classified_rows(model, text, &options.rows, options.label.as_deref(), task)?;
-    let sites = Sites { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
+    let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
     let found = effect(&model.decoder, sites, sae, &rows, task)?;
     Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
 }
@@ -139,7 +139,7 @@ pub fn pareto_in_model(
     })?;
     let measures = measured_on(saes, (model, &site), text, (reading, options.measure), task)?;
     let rows = judged_rows(model, text, None, &options.rows, task)?;
-    let effects = effects(&model.decoder, Sites { reads: &site, writes: &site }, saes, &rows, task)?;
+    let effects = effects(&model.decoder, SitePair { reads: &site, writes: &site }, saes, &rows, task)?;
     Ok(pareto(saes, &measures, &effects))
 }
 

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::{MeasureOptions, Measures, Meter, Seen, Sites};
+use super::{MeasureOptions, Measures, Meter, Seen};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::{self, Block, Harvest, Streamed};
 use crate::err;
 use crate::model::Model;
 use crate::model::site::one_site;
-use crate::sae::{Sae, check_writes_behind, one_place, rows};
+use crate::sae::{Sae, SitePair, check_writes_behind, one_place, rows};
 use crate::tensor::{Tensor, dtype};
 
 /// Codes computed at once, about.
@@ -50,7 +50,7 @@ pub fn measured_on(
 /// target.
 pub fn measured_between(
     sae: &Sae,
-    (model, sites): (&Model, Sites),
+    (model, sites): (&Model, SitePair),
     text: &Text,
     (reading, options): (&harvest::Options, MeasureOptions),
     task: &Task,

@@ -19,7 +19,7 @@ mod texts;
 pub use again::{Again, SAME, again};
 pub use classes::{CLASSES, classes};
 pub use directions::{Matches, matches, mmcs};
-pub use effect::{Judged, Sites, effect, effects};
+pub use effect::{Judged, effect, effects};
 pub use features::Features;
 pub use in_model::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, ParetoOptions, SiteOptions, effect_by_class, effect_on_text,

@@ -8,9 +8,8 @@ use super::plan::{FitWords, storage};
 use super::rows::keeping;
 use crate::base::{Result, Table};
 use crate::data::Text;
-use crate::sae::fit::{
-    self, CrosscoderOptions, CrosscoderPlan, FitOptions, FitStorage, ReadsAndWrites, TranscoderOptions,
-};
+use crate::sae::SitePair;
+use crate::sae::fit::{self, CrosscoderOptions, CrosscoderPlan, FitOptions, FitStorage, TranscoderOptions};
 use crate::script::data::Store;
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
@@ -88,7 +87,7 @@ pub mod functions {
         let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read, &env)?, read.declared()?);
         let reading = keeping(&mut read)?;
         read.finish()?;
-        let ((plan, checkpoints), sites) = (words.plan()?, ReadsAndWrites { reads, writes });
+        let ((plan, checkpoints), sites) = (words.plan()?, SitePair { reads, writes });
         let storage = super::storage(checkpoints, &env);
         let made = (&plan, &transcoder);
         Ok(fit::transcoder_at((m.core(), sites), &text, &reading, made, &storage, &env.task)?.into())
@@ -105,7 +104,7 @@ pub mod functions {
         let (env, mut read) = (env(&ctx)?, super::options(options));
         let (words, transcoder): (_, TranscoderOptions) = (FitWords::read(&mut read, &env)?, read.declared()?);
         read.finish()?;
-        let ((plan, checkpoints), sites) = (words.plan()?, ReadsAndWrites { reads, writes });
+        let ((plan, checkpoints), sites) = (words.plan()?, SitePair { reads, writes });
         let storage = super::storage(checkpoints, &env);
         Ok(fit::transcoder_of_store((&store.core, sites), (&plan, &transcoder), &storage, &env.task)?.into())
     }
