@@ -24,7 +24,7 @@ use crate::tensor::kernels::{self, AdamW};
 use crate::tensor::{DType, Tensor, dtype, normalise};
 
 crate::options! {
-    /// Options of fine-options.
+    /// Options of fine-tuning.
     #[derive(Debug, Clone)]
     pub struct FineTuneOptions {
         /// Number of updates.

@@ -33,9 +33,9 @@ impl Setting for KindName {
 crate::choices! {
     /// What is done about dead features.
     pub enum DeadOption {
-        /// They learn from what the living ones leave (Gao et al. 2024, section A.2).
+        /// They learn from the residual, in the AuxK loss (Gao et al. 2024, section A.2).
         AuxK = "auxk",
-        /// They begin anew as rows that are badly reconstructed (Bricken et al. 2023).
+        /// They are re-initialised as badly reconstructed rows (Bricken et al. 2023).
         Resample = "resample",
         Leave = "leave",
     }

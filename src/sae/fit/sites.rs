@@ -105,7 +105,7 @@ impl<'a> SiteData<'a> {
         self.groups.iter().find(|group| group.sites.contains(&site))
     }
 
-    /// The activations at some of them, which come as they would with all of them, and not before they are asked for.
+    /// The activations at some of them, in the order that they have with all of them, each read when it is needed.
     pub fn each<'s>(&'s self, wanted: &'s [&str], task: &'s Task) -> impl Iterator<Item = Result<FitData>> + 's {
         let of_group = |group| match self.of_group(group, wanted, task) {
             Ok(data) => data.into_iter().map(Ok).collect(),

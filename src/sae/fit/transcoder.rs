@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::sae::{About, SitePair, check_writes_behind, one_place};
 
 crate::options! {
-    /// What transcoders have beside the options of all fits.
+    /// The options that only transcoders have.
     #[derive(Debug, Clone)]
     pub struct TranscoderOptions {
         /// Whether there is a linear skip connection.

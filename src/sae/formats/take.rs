@@ -1,4 +1,4 @@
-//! Reading a dictionary: names and shapes are checked against the table before anything is read, numbers after it.
+//! Reading a dictionary: names and shapes are checked against the table before any tensor is read, numbers after.
 
 use std::collections::BTreeSet;
 

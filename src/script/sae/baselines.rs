@@ -105,7 +105,7 @@ pub mod functions {
     /// subtracted before encoding and added after decoding, as in PCA: without that a large mean takes all the codes. A
     /// code is g x . d, with the gain g that minimises the squared error at the number of codes that is kept; it is
     /// computed for rows uniform on the sphere, since random directions have no preferred rows. `s.more.gain` is the
-    /// gain, and `keeping` computes it anew for its `k`.
+    /// gain, and `keeping` recomputes it for its `k`.
     ///
     /// # Options
     /// - [random_baseline]

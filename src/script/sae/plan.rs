@@ -1,4 +1,4 @@
-//! What a script says of a fit: the options of all fits, those of its kind, and where it is stored.
+//! The options of a fit, from what a script gives: those of all fits, those of its kind, and where it is stored.
 
 use rand::Rng;
 
@@ -9,7 +9,7 @@ use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::plain;
 
-/// The options of a fit. The plan is made of them when all options of the call are known to be welcome.
+/// The options of a fit. The plan is made after unknown options have been refused.
 pub(super) struct FitWords {
     options: FitOptions,
     own: Vec<(&'static str, Plain)>,
@@ -38,7 +38,7 @@ impl FitWords {
     }
 }
 
-/// The options that these kinds have of their own. Those of others are noted, for the hint at a stray one.
+/// The options that these kinds have of their own. Those of other kinds are noted for the hint of the error.
 pub(super) fn own_options(read: &mut OptionReader, of: &[&str]) -> Result<Vec<(&'static str, Plain)>> {
     let mut own: Vec<(&'static str, Plain)> = Vec::new();
     for kind in kinds::NAMES {

@@ -21,7 +21,7 @@ use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::value::{Any, Fallible, Int, Options, from_json, given, plain};
 
-/// The options of a sweep, of which plans are made when all options of the call are known to be welcome.
+/// The options of a sweep. The plans are made after unknown options have been refused.
 struct SweepWords {
     axes: GridOptions,
     options: FitOptions,

@@ -170,7 +170,7 @@ pub mod methods {
     }
 
     /// Relative decoder norms of a crosscoder: the norm of each feature's direction at each site over the sum of these
-    /// norms, with all sites scaled alike: `[d_sae, sites]`. 1 is a feature of one site alone; 1 over the number of
+    /// norms, with all sites equally scaled: `[d_sae, sites]`. 1 is a feature of one site alone; 1 over the number of
     /// sites is one that all share.
     ///
     /// # Example

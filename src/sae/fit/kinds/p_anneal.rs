@@ -73,7 +73,7 @@ impl PAnneal {
 /// The mean over rows of the sum of codes^p. Codes of 0 have no gradient.
 pub fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
     let fires = greater(codes, &codes.zeros_like()?.narrow(0, 0, 1)?.squeeze(0)?)?;
-    // Where there is no code stands a 1, whose power has a finite gradient.
+    // Codes of 0 become 1, whose power has a finite gradient.
     let safe = (codes + (fires.neg()? + 1.0)?)?;
     Ok(safe.powf(p)?.mul(&fires)?.sum(1)?.mean(0)?)
 }

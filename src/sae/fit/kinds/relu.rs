@@ -21,7 +21,7 @@ crate::options! {
         l1: Option<f64> = None => at_least(0.0);
         /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
-        /// Whether each code counts as much as its direction is long.
+        /// Whether each code is weighted by the norm of its direction.
         weighted: bool = false;
     }
 }
@@ -31,7 +31,7 @@ impl DictionaryKind for Relu {
         NAME
     }
 
-    /// At norm 1 all directions would weigh the same.
+    /// With directions of norm 1 the weights would all be equal.
     fn likes_unit(&self) -> bool {
         !self.weighted
     }
