@@ -5,11 +5,11 @@
 //! kind of training ends in such parts; a format is a reader and a writer of them.
 
 pub mod baselines;
+pub mod cached;
 pub mod crosscoder;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
-pub mod kept;
 pub mod load;
 pub mod metrics;
 pub mod splice;

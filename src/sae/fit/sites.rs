@@ -10,7 +10,7 @@ use crate::err;
 use crate::model::Model;
 use crate::model::site::Place;
 use crate::sae::About;
-use crate::sae::kept::{Reads, RowOrder};
+use crate::sae::cached::{Reads, RowOrder};
 use crate::tensor::Tensor;
 
 /// The sites of a model that some names stand for, in the order of the computation, and how they are read. As many as

@@ -9,7 +9,7 @@ use super::sites::SiteData;
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::err;
-use crate::sae::kept::{Key, Reads, Shelf};
+use crate::sae::cached::{DictionaryCache, Key, Reads};
 
 /// Where the dictionaries of a call are stored.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl<'a> FitStorage<'a> {
 
 /// The cache, for the dictionaries of one call.
 pub struct FitCache<'a> {
-    shelf: Shelf,
+    cache: DictionaryCache,
     fresh: bool,
     task: &'a Task,
 }
@@ -51,12 +51,12 @@ pub type Done<'a> = &'a mut dyn FnMut(&Fitted);
 impl<'a> FitCache<'a> {
     /// None where nothing is cached: there is no folder for it, or none that may be used; or the fits have checkpoints.
     pub fn open(storage: &FitStorage, task: &'a Task) -> Option<Self> {
-        let cache = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none())?;
-        let shelf = Shelf::open(cache, storage.files.access()).unwrap_or_else(|error| {
+        let folder = storage.cache.as_ref().filter(|_| storage.checkpoints.dir.is_none())?;
+        let cache = DictionaryCache::open(folder, storage.files.access()).unwrap_or_else(|error| {
             task.say(&format!("dictionaries are not cached: {}", error.message));
             None
         })?;
-        Some(Self { shelf, fresh: storage.fresh || storage.checkpoints.fresh, task })
+        Some(Self { cache, fresh: storage.fresh || storage.checkpoints.fresh, task })
     }
 
     /// What is cached under these keys, and the others as `fit` makes them, in the order of the keys. `fit` is given
@@ -88,7 +88,7 @@ impl<'a> FitCache<'a> {
         if self.fresh {
             return Ok(None);
         }
-        match self.shelf.find(key, self.task) {
+        match self.cache.find(key, self.task) {
             Ok(found) => {
                 Ok(found.map(|kept| Fitted { sae: kept.sae, history: kept.history, is_whole: true, failed: None }))
             }
@@ -121,7 +121,7 @@ impl<'a> FitCache<'a> {
         if !fitted.is_whole {
             return;
         }
-        if let Err(error) = self.shelf.put(key, &fitted.sae, &fitted.history) {
+        if let Err(error) = self.cache.put(key, &fitted.sae, &fitted.history) {
             self.task.say(&format!("{} is not cached: {}", key.site(), error.message));
         }
     }
