@@ -8,8 +8,9 @@ use std::path::Path;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::{Result, Task};
+use microtome::data::Text;
+use microtome::data::harvest::HarvestOptions;
 use microtome::data::sample::{self, Settings};
-use microtome::data::{Text, harvest};
 use microtome::err;
 use microtome::model::{Model, load};
 use microtome::sae::fit::{FitOptions, FitPlan, FitStorage, kinds, to_sites};
@@ -24,7 +25,7 @@ fn main() -> Result<()> {
     let parts = text.limited(400_000).split(&[12.0, 2.0, 2.0, 2.0, 2.0])?;
     let [to_fit, held_out, ..] = parts.as_slice() else { return Err(err!(Bug, "fewer parts than shares")) };
 
-    let reading = harvest::Options { context: Some(256), ..Default::default() };
+    let reading = HarvestOptions { context: Some(256), ..Default::default() };
     let options = FitOptions { ratio: 4.0, passes: 6.0, lr: Some(0.012), ..FitOptions::default() };
     let plan = FitPlan::new(kinds::TopK { k: 8 }, options);
     let fitted = to_sites((&model, &["resid_post.*"]), to_fit, &reading, &plan, &FitStorage::none(&files), &task)?;

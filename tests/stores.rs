@@ -14,7 +14,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
-use microtome::data::harvest::{Block, Options, Progress, Sink};
+use microtome::data::harvest::{Block, HarvestOptions, Progress, Sink};
 use microtome::data::store::{self, Made, ModelMark, Shuffle, Store, Storing, Width, Writer};
 use microtome::data::{Text, text};
 use microtome::model::decoder::Decoder;
@@ -81,10 +81,10 @@ fn model() -> Model {
 /// A harvest of many small shards.
 fn harvest(folder: &Path) -> microtome::base::Result<Arc<Store>> {
     let word = |i: usize| (0..1000).map(|j| char::from(b'a' + ((i * i + j * j * 3) % 26) as u8)).collect();
-    let text = Text::given((0..100).map(word).collect(), text::Options::default())?;
+    let text = Text::given((0..100).map(word).collect(), text::TextOptions::default())?;
     let storing = Storing { shard_rows: Some(4096), ..Storing::default() };
     let (files, sites) = (files(folder), ["resid_post.0", "z.0.1"]);
-    store::harvest((&files, folder), &model(), &sites, &text, &Options::default(), storing, &Task::default())
+    store::harvest((&files, folder), &model(), &sites, &text, &HarvestOptions::default(), storing, &Task::default())
 }
 
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -5,6 +5,7 @@
 //! is one of several words.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -275,6 +276,27 @@ impl<T: Setting + Copy, const N: usize> Setting for [T; N] {
     }
 }
 
+/// A value for each of some names.
+impl<T: Setting> Setting for BTreeMap<String, T> {
+    fn wanted() -> String {
+        format!("a map whose values are each {}", T::wanted())
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Map(fields) = value else { return None };
+        fields.iter().map(|(name, value)| T::of(value).map(|value| (name.clone(), value))).collect()
+    }
+
+    fn written(&self) -> String {
+        let fields: Vec<String> = self.iter().map(|(name, value)| format!("{name}: {}", value.written())).collect();
+        format!("#{{ {} }}", fields.join(", "))
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        self.values().flat_map(T::numbers).collect()
+    }
+}
+
 /// One option, as it was declared.
 #[derive(Debug, Clone)]
 pub struct Field {
@@ -354,16 +376,22 @@ impl Field {
     pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
         let is_bounded = self.low.is_some() || self.high.is_some();
         let taken = T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)));
-        taken.ok_or_else(|| {
-            let near = match value {
-                Plain::Text(text) => names::suggestion(text, self.choices.iter().copied()),
-                _ => None,
-            };
-            err!(Argument, "expected {} for `{}`, found {}", self.wanted(), self.name, value.described())
-                .about(self.name)
-                .maybe_hint(near)
-        })
+        taken.ok_or_else(|| refused(self.name, &self.wanted(), self.choices, value))
     }
+}
+
+fn refused(name: &str, wanted: &str, choices: &'static [&'static str], value: &Plain) -> Error {
+    let near = match value {
+        Plain::Text(text) => names::suggestion(text, choices.iter().copied()),
+        _ => None,
+    };
+    err!(Argument, "expected {wanted} for `{name}`, found {}", value.described()).about(name).maybe_hint(near)
+}
+
+/// An argument that is one of several words.
+pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
+    let value = Plain::Text(word.into());
+    T::of(&value).ok_or_else(|| refused(name, &T::wanted(), T::CHOICES, &value))
 }
 
 /// The sentence as it stands behind a colon; names and abbreviations keep their capitals.

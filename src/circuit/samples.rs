@@ -37,7 +37,7 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
     let d = model.decoder.config().d_model;
     let of = |layer: usize| dictionary(d, FEATURES, Activation::TopK(6), &format!("resid_post.{layer}"));
     let saes: Vec<Sae> = (0..3).map(of).collect();
-    let harvesting = harvest::Options { context: Some(CONTEXT), ..harvest::Options::default() };
+    let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = Kept { top: 4, some: 4, seed: 0 };
     let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
     (model, saes, survey)
@@ -46,7 +46,7 @@ pub fn found() -> (Model, Vec<Sae>, Survey) {
 /// The text that the dictionaries read.
 pub fn text() -> Text {
     let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
-    Text::given(vec![words.into(); 2], text::Options::default()).unwrap()
+    Text::given(vec![words.into(); 2], text::TextOptions::default()).unwrap()
 }
 
 /// A dictionary whose numbers have no pattern.

@@ -19,7 +19,7 @@ const WINDOWS: usize = 32;
 pub struct Bits {
     /// The sum of -log p over all tokens that were predicted.
     pub nats: f64,
-    /// How many these are.
+    /// Their number.
     pub tokens: u64,
     /// The bytes of text that they cover.
     pub bytes: u64,
@@ -29,6 +29,14 @@ impl Bits {
     /// `sum of -log p / ln 2 / bytes`: the bits that an arithmetic coder would need with these predictions.
     pub fn per_byte(&self) -> f64 {
         self.nats / std::f64::consts::LN_2 / self.bytes as f64
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct BitsOptions {
+        /// Tokens that each window scores, with all before them in the window as context.
+        stride: Option<usize> = None => usually("half the context");
     }
 }
 
@@ -45,12 +53,10 @@ pub fn bits(decoder: &Decoder, tokenizer: &Tokenizer, text: &Text, stride: Optio
     let stride = stride.unwrap_or((room / 2).max(1));
     if room < 2 || stride == 0 || stride >= room {
         return Err(err!(Argument, "expected a stride from 1 to {}, found {stride}", room.saturating_sub(1))
-            .hint("windows are as long as the model's context, and overlap by the context minus the stride"));
+            .hint("windows are as long as the model's context, and overlap by the context minus the stride")
+            .about("stride"));
     }
-    if text.is_endless() && text.options().tokens.is_none() {
-        return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("limit it with the option `tokens`"));
-    }
+    text.expect_end()?;
     let at_once = (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, WINDOWS);
     let between = tokenizer.eos();
     let scorer = Scorer { decoder, at_once, waiting: Vec::new(), found: Bits::default() };
@@ -97,7 +103,7 @@ impl Windows<'_> {
         self.length = piece.at + piece.bytes;
         for (id, span) in piece.ids.iter().zip(&piece.spans) {
             if self.scorer.found.tokens >= most {
-                // What follows in the document was not predicted.
+                // The rest of the document is not predicted.
                 self.length = self.covered;
                 break;
             }
@@ -119,7 +125,7 @@ impl Windows<'_> {
         Ok(())
     }
 
-    /// Ends the document. Blanks at its end that are no token are bytes of it all the same.
+    /// Ends the document. Its bytes include white space at its end that is no token.
     fn finish(&mut self, task: &Task) -> Result<()> {
         if self.fresh > 0 {
             self.give(task)?;
@@ -169,7 +175,7 @@ impl Scorer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::text::Options;
+    use crate::data::text::TextOptions;
     use crate::model::samples;
     use crate::model::weights::Weights;
     use crate::tensor::{Device, Tensor};
@@ -193,7 +199,7 @@ mod tests {
         Tokenizer::characters(list, Some("."), None).unwrap().or_marks(None, ending.then_some(26))
     }
 
-    fn text(texts: &[&str], options: Options) -> Text {
+    fn text(texts: &[&str], options: TextOptions) -> Text {
         Text::given(texts.iter().map(|text| text.to_string()).collect(), options).unwrap()
     }
 
@@ -203,7 +209,7 @@ mod tests {
 
     #[test]
     fn where_all_tokens_are_as_likely_a_byte_needs_the_bits_of_the_vocabulary() {
-        let text = text(&["abcdefghijklmnopqrstuvwxyz", "abc", "d"], Options::default());
+        let text = text(&["abcdefghijklmnopqrstuvwxyz", "abc", "d"], TextOptions::default());
         let all = found(&decoder(true), true, &text, None);
         assert_eq!((all.tokens, all.bytes), (30, 30));
         let wanted = 27_f64.log2() * all.tokens as f64 / all.bytes as f64;
@@ -233,7 +239,7 @@ mod tests {
         let word = "thequickbrownfoxjumpsoverthelazydog";
         for stride in [1, 2, 3, 5] {
             for length in [1, 2, 5, 6, 7, 8, 9, 35] {
-                let text = text(&["ab", &word[..length]], Options::default());
+                let text = text(&["ab", &word[..length]], TextOptions::default());
                 let ids = |text: &str| -> Vec<u32> {
                     [26].into_iter().chain(text.bytes().map(|letter| u32::from(letter - b'a'))).collect()
                 };
@@ -247,11 +253,11 @@ mod tests {
 
     #[test]
     fn a_limit_counts_judged_tokens_and_their_bytes() {
-        let limit = Options { tokens: Some(9), ..Options::default() };
+        let limit = TextOptions { tokens: Some(9), ..TextOptions::default() };
         let all = found(&decoder(true), true, &text(&["abcdef", "ghijkl"], limit), None);
         assert_eq!((all.tokens, all.bytes), (9, 9));
         let error = |stride| {
-            let text = text(&["abcdef"], Options::default());
+            let text = text(&["abcdef"], TextOptions::default());
             bits(&decoder(true), &letters(true), &text, Some(stride), &Task::default()).unwrap_err()
         };
         assert!(error(6).message.contains("from 1 to 5, found 6") && error(0).message.contains("found 0"));
@@ -261,7 +267,7 @@ mod tests {
     fn blanks_that_are_no_token_are_bytes_all_the_same() {
         let words = ["the", "cat", "<s>"].map(String::from).to_vec();
         let tokenizer = Tokenizer::words(words, Some("<s>"), None).unwrap();
-        let text = text(&["the  cat the \n"], Options { bos: Some(true), ..Options::default() });
+        let text = text(&["the  cat the \n"], TextOptions { bos: Some(true), ..TextOptions::default() });
         let all = bits(&decoder(true), &tokenizer, &text, None, &Task::default()).unwrap();
         assert_eq!((all.tokens, all.bytes), (3, 14));
     }

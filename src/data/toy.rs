@@ -1,5 +1,5 @@
-//! Activations whose features are known: sparse sums of random directions, after Sharkey et al. 2022 and section 3 of
-//! Cunningham et al. 2023. What a dictionary should find is what they were made of.
+//! Toy activations with known features: sparse sums of random directions, after Sharkey et al. 2022 and section 3 of
+//! Cunningham et al. 2023.
 
 use candle_core::cpu::erf::erf_inv;
 use rand::{Rng, RngExt};
@@ -13,66 +13,71 @@ use crate::tensor::{DType, Device, Tensor, create};
 /// Rows computed at a time.
 const ROWS: usize = 1024;
 
-/// How many causes features have in common, where they go together.
+/// The number of causes that correlated features share.
 const CAUSES: usize = 16;
 
-/// What toy activations are made of. Feature i is active with a probability in proportion to `decay^i`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Toy {
-    pub rows: usize,
-    pub width: usize,
-    pub features: usize,
-    /// How many features of a row are active on average.
-    pub active: f64,
-    pub decay: f64,
-    /// How much of what makes a feature active it shares with others, from 0 to below 1.
-    pub correlation: f64,
-    /// The standard deviation of what is added to every coordinate.
-    pub noise: f64,
-    pub seed: u64,
+crate::options! {
+    /// How toy activations are generated. Feature i is active with a probability proportional to `decay^i`.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct ToyOptions {
+        /// Width of the activations.
+        d: usize = 256;
+        /// Number of features.
+        features: usize = 512;
+        /// Mean number of active features in a row.
+        active: f64 = 5.0;
+        /// Probability of each feature relative to the one before.
+        decay: f64 = 0.99;
+        /// Correlation between the activities of features, through a Gaussian copula.
+        correlation: f64 = 0.0;
+        /// Standard deviation of the noise that is added to every coordinate.
+        noise: f64 = 0.0;
+        /// The seed of this call.
+        seed: Option<i64> = None => usually("the run's seed");
+    }
 }
 
-/// Toy activations, and the truth about them.
+/// Toy activations with ground truth.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct Toy {
     /// `[rows, width]`.
     pub x: Tensor,
-    /// One row a feature, of length 1: `[features, width]`.
+    /// One row for each feature, of norm 1: `[features, width]`.
     pub directions: Tensor,
-    /// With what probability each feature is active.
+    /// The probability that each feature is active.
     pub probabilities: Vec<f64>,
 }
 
-impl Toy {
-    /// x = sum over active features of strength x direction, plus noise; strengths are drawn evenly from 0 to 1.
+impl ToyOptions {
+    /// x = sum over active features of strength x direction, plus noise; strengths are uniform from 0 to 1.
     ///
-    /// Feature i is active where z_i < the quantile of its probability, z normal: a Gaussian copula. z_i is a sum of what
-    /// it shares and what is its own, sqrt(c) a_i . w + sqrt(1 - c) e_i, where w are the causes of the row and a_i, of
-    /// length 1, is what feature i takes of them; so features i and j have a correlation of c a_i . a_j in z.
-    pub fn make(&self, task: &Task) -> Result<Made> {
-        self.check()?;
+    /// Feature i is active where z_i is below the quantile of its probability, z normal: a Gaussian copula. z_i is the
+    /// sum of a shared and an own part, sqrt(c) a_i . w + sqrt(1 - c) e_i, where w are the causes of the row and a_i,
+    /// of norm 1, are feature i's weights of them; so features i and j have a correlation of c a_i . a_j in z.
+    pub fn make(&self, rows: usize, seed: u64, task: &Task) -> Result<Toy> {
+        self.check(rows)?;
         let probabilities = self.probabilities();
-        let directions = unit_rows(self.features, self.width, &mut stream(self.seed, "toy directions", 0))?;
-        let shares = unit_rows(self.features, CAUSES, &mut stream(self.seed, "toy causes", 0))?;
+        let directions = unit_rows(self.features, self.d, &mut stream(seed, "toy directions", 0))?;
+        let shares = unit_rows(self.features, CAUSES, &mut stream(seed, "toy causes", 0))?;
         let shares = (shares * self.correlation.sqrt())?.to_vec2::<f32>()?;
         let floors: Vec<f64> =
             probabilities.iter().map(|p| std::f64::consts::SQRT_2 * erf_inv(2.0 * p - 1.0)).collect();
-        let bar = task.begin("making activations", Some(self.rows as u64));
+        let bar = task.begin("making activations", Some(rows as u64));
         let mut parts = Vec::new();
-        for (turn, start) in (0..self.rows).step_by(ROWS).enumerate() {
+        for (turn, start) in (0..rows).step_by(ROWS).enumerate() {
             task.check()?;
-            let count = ROWS.min(self.rows - start);
-            let mut random = stream(self.seed, "toy rows", turn as u64);
+            let count = ROWS.min(rows - start);
+            let mut random = stream(seed, "toy rows", turn as u64);
             let codes: Vec<f32> = (0..count).flat_map(|_| self.codes(&shares, &floors, &mut random)).collect();
             let codes = Tensor::from_vec(codes, (count, self.features), &Device::Cpu)?;
-            let noise = create::randn(&[count, self.width], DType::F32, &mut random)?;
+            let noise = create::randn(&[count, self.d], DType::F32, &mut random)?;
             parts.push((codes.matmul(&directions)? + (noise * self.noise)?)?);
             bar.advance(count as u64);
         }
-        Ok(Made { x: Tensor::cat(&parts, 0)?, directions, probabilities })
+        Ok(Toy { x: Tensor::cat(&parts, 0)?, directions, probabilities })
     }
 
-    /// How strong each feature is in one row.
+    /// The strength of each feature in one row.
     fn codes(&self, shares: &[Vec<f32>], floors: &[f64], random: &mut impl Rng) -> Vec<f32> {
         let causes: [f64; CAUSES] = std::array::from_fn(|_| random.sample(StandardNormal));
         let own = (1.0 - self.correlation).sqrt();
@@ -92,29 +97,33 @@ impl Toy {
         weights.iter().map(|weight| self.active * weight / sum).collect()
     }
 
-    fn check(&self) -> Result<()> {
-        for (name, size) in [("rows", self.rows), ("d", self.width), ("features", self.features)] {
+    fn check(&self, rows: usize) -> Result<()> {
+        for (name, size) in [("rows", rows), ("d", self.d), ("features", self.features)] {
             if size == 0 {
-                return Err(err!(Argument, "expected at least 1 as `{name}`, found 0"));
+                return Err(err!(Argument, "expected at least 1 as `{name}`, found 0").about(name));
             }
         }
         if !(self.decay > 0.0 && self.decay <= 1.0) {
-            return Err(err!(Argument, "expected a number above 0 and at most 1 as `decay`, found {}", self.decay));
+            return Err(err!(Argument, "expected a number above 0 and at most 1 as `decay`, found {}", self.decay)
+                .about("decay"));
         }
         if !(self.noise >= 0.0 && self.noise.is_finite()) {
-            return Err(err!(Argument, "expected a number of at least 0 as `noise`, found {}", self.noise));
+            return Err(
+                err!(Argument, "expected a number of at least 0 as `noise`, found {}", self.noise).about("noise")
+            );
         }
         if !(0.0..1.0).contains(&self.correlation) {
             return Err(err!(
                 Argument,
                 "expected a number of at least 0 and below 1 as `correlation`, found {}",
                 self.correlation
-            ));
+            )
+            .about("correlation"));
         }
-        let rows = 2 * self.rows as u128 + self.features as u128;
+        let vectors = 2 * rows as u128 + self.features as u128;
         let bytes =
-            (4 * rows).saturating_mul(self.width as u128).saturating_add(8 * ROWS as u128 * self.features as u128);
-        memory::check(bytes, || format!("{} rows of toy activations", self.rows))?;
+            (4 * vectors).saturating_mul(self.d as u128).saturating_add(8 * ROWS as u128 * self.features as u128);
+        memory::check(bytes, || format!("{rows} rows of toy activations"))?;
         let most = self.probabilities().first().copied().unwrap_or(f64::NAN);
         if self.active > 0.0 && most < 1.0 {
             return Ok(());
@@ -123,7 +132,8 @@ impl Toy {
             Argument,
             "expected above 0 as `active` and so few that no feature is always active, found {}, where the first one has a probability of {most}",
             self.active
-        ))
+        )
+        .about("active"))
     }
 }
 
@@ -137,12 +147,13 @@ fn unit_rows(rows: usize, width: usize, random: &mut impl Rng) -> Result<Tensor>
 mod tests {
     use super::*;
 
-    const TOY: Toy =
-        Toy { rows: 3000, width: 6, features: 6, active: 1.2, decay: 0.8, correlation: 0.0, noise: 0.0, seed: 3 };
+    const ROWS: usize = 3000;
+    const TOY: ToyOptions =
+        ToyOptions { d: 6, features: 6, active: 1.2, decay: 0.8, correlation: 0.0, noise: 0.0, seed: None };
 
     /// How strong each feature is in each row, by the inverse of as many directions as dimensions.
-    fn codes(toy: Toy) -> (Vec<Vec<f64>>, Vec<f64>) {
-        let made = toy.make(&Task::default()).unwrap();
+    fn codes(toy: ToyOptions) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let made = toy.make(ROWS, 3, &Task::default()).unwrap();
         let (x, directions) = (made.x.to_dtype(DType::F64).unwrap(), made.directions.to_dtype(DType::F64).unwrap());
         let inverse = crate::tensor::linalg::inverse(&directions).unwrap();
         (x.matmul(&inverse).unwrap().to_vec2().unwrap(), made.probabilities)
@@ -170,7 +181,7 @@ mod tests {
     #[test]
     fn correlation_changes_which_features_go_together_and_not_how_often() {
         let together = |correlation| {
-            let (codes, _) = codes(Toy { correlation, decay: 1.0, ..TOY });
+            let (codes, _) = codes(ToyOptions { correlation, decay: 1.0, ..TOY });
             let on: Vec<Vec<f64>> =
                 codes.iter().map(|row| row.iter().map(|c| f64::from(u8::from(is_on(*c)))).collect()).collect();
             let share = on.iter().flatten().sum::<f64>() / (6 * on.len()) as f64;
@@ -185,25 +196,28 @@ mod tests {
 
     #[test]
     fn noise_is_added_to_the_same_rows_and_seeds_decide() {
-        let x = |toy: Toy| toy.make(&Task::default()).unwrap().x.to_vec2::<f32>().unwrap();
-        let few = Toy { rows: 1500, ..TOY };
-        let (plain, noisy) = (x(few), x(Toy { noise: 0.1, ..few }));
+        let x = |toy: ToyOptions, rows, seed| {
+            let made = toy.make(rows, seed, &Task::default()).unwrap();
+            made.x.to_vec2::<f32>().unwrap()
+        };
+        let (plain, noisy) = (x(TOY, 1500, 3), x(ToyOptions { noise: 0.1, ..TOY }, 1500, 3));
         let squares = plain.iter().flatten().zip(noisy.iter().flatten()).map(|(a, b)| f64::from(b - a).powi(2));
         let deviation = (squares.sum::<f64>() / 9000.0).sqrt();
         assert!((deviation - 0.1).abs() < 0.005, "{deviation}");
-        assert_eq!(plain, x(few));
-        assert_ne!(plain, x(Toy { seed: 4, ..few }));
+        assert_eq!(plain, x(TOY, 1500, 3));
+        assert_ne!(plain, x(TOY, 1500, 4));
         // More rows begin with the same ones.
-        assert_eq!(plain[..1024], x(TOY)[..1024]);
+        assert_eq!(plain[..1024], x(TOY, ROWS, 3)[..1024]);
     }
 
     #[test]
     fn what_cannot_be_made_is_refused() {
-        let error = |toy: Toy| toy.make(&Task::default()).unwrap_err().message;
-        assert_eq!(error(Toy { rows: 0, ..TOY }), "expected at least 1 as `rows`, found 0");
-        assert!(error(Toy { active: 6.0, ..TOY }).contains("so few that no feature is always active"));
-        assert!(error(Toy { decay: 0.0, ..TOY }).contains("as `decay`, found 0"));
-        assert!(error(Toy { correlation: 1.0, ..TOY }).contains("as `correlation`, found 1"));
-        assert!(error(Toy { rows: usize::MAX, ..TOY }).contains("rows of toy activations"));
+        let of = |rows, toy: ToyOptions| toy.make(rows, 3, &Task::default()).unwrap_err().message;
+        let error = |toy: ToyOptions| of(ROWS, toy);
+        assert_eq!(of(0, TOY), "expected at least 1 as `rows`, found 0");
+        assert!(error(ToyOptions { active: 6.0, ..TOY }).contains("so few that no feature is always active"));
+        assert!(error(ToyOptions { decay: 0.0, ..TOY }).contains("as `decay`, found 0"));
+        assert!(error(ToyOptions { correlation: 1.0, ..TOY }).contains("as `correlation`, found 1"));
+        assert!(of(usize::MAX, TOY).contains("rows of toy activations"));
     }
 }

@@ -1,19 +1,18 @@
-//! Documents of a text in tokens, each in one list, however long it is.
+//! Whole documents of a text in tokens, however long they are.
 
 use std::sync::Arc;
 
 use super::Text;
 use super::pack::{Encoded, Encoder};
 use crate::base::{Result, Task};
-use crate::err;
 use crate::model::tokenizer::Tokenizer;
 
-/// The documents of a text in tokens, each in one.
+/// The tokenized documents of a text, each in one list.
 pub struct Whole {
     encoder: Encoder,
     /// The token before each document.
     front: Option<u32>,
-    /// How many tokens are still to be read.
+    /// Tokens left to read.
     left: u64,
     /// The beginning of the next document.
     ready: Option<Encoded>,
@@ -21,19 +20,16 @@ pub struct Whole {
 
 /// A document in tokens, as far as the text's limit allows.
 pub struct Document {
-    /// What stands before it, and its own.
+    /// The token before it, and its own.
     pub ids: Vec<u32>,
-    /// How many bytes the tokens stand for that have one before them.
+    /// The bytes of the predicted tokens: all that have a token before them.
     pub bytes: u64,
     pub origin: Arc<str>,
 }
 
 impl Whole {
     pub fn new(text: &Text, tokenizer: &Tokenizer, front: Option<u32>, task: &Task) -> Result<Self> {
-        if text.is_endless() && text.options().tokens.is_none() {
-            return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("limit it with the option `tokens`"));
-        }
+        text.expect_end()?;
         let mut encoder = Encoder::new(text.documents(task)?, tokenizer.clone());
         let (left, ready) = (text.options().tokens.unwrap_or(u64::MAX), encoder.next(task)?);
         Ok(Self { encoder, front, left, ready })

@@ -152,14 +152,14 @@ pub fn table(title: &str, of: &str, counted: &[(String, Count)], most: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::text::Options;
+    use crate::data::text::TextOptions;
     use crate::features::samples::{dictionary, model, text};
     use crate::features::survey::{Kept, Survey};
 
     #[test]
     fn every_way_of_counting_counts_the_same_codes() {
         let (model, sae) = (model(), dictionary("resid_post.0", 1));
-        let text = text(60, Options { labels: true, ..Options::default() });
+        let text = text(60, TextOptions { labels: true, ..TextOptions::default() });
         let task = Task::default();
         let survey =
             Survey::of(&model, std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &task).unwrap();
@@ -183,14 +183,14 @@ mod tests {
     #[test]
     fn labels_have_their_names_and_wrong_ones_are_answered() {
         let (model, sae) = (model(), dictionary("resid_post.0", 1));
-        let labelled = text(30, Options { labels: true, ..Options::default() });
+        let labelled = text(30, TextOptions { labels: true, ..TextOptions::default() });
         let by = |name: &str| By::Label(name.into());
         let found = counted(&model, (&sae, 1), &labelled, &by("bracket"), &Task::default()).unwrap();
         assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["none", "round"]);
         let error = counted(&model, (&sae, 1), &labelled, &by("brakcet"), &Task::default()).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `bracket`?"));
         // Rules find the labels of a text that has none.
-        let plain = text(30, Options::default());
+        let plain = text(30, TextOptions::default());
         assert_eq!(counted(&model, (&sae, 1), &plain, &by("bracket"), &Task::default()).unwrap(), found);
     }
 

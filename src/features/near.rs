@@ -7,7 +7,7 @@ use super::contexts::code_of;
 use super::survey::site;
 use crate::base::{Cell, Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, Options, Streamed};
+use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
 use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, SparseCodes};
@@ -67,7 +67,7 @@ pub fn by_activity(
 ) -> Result<(Vec<Together>, u64, u64)> {
     let among = other.unwrap_or(sae);
     let names = [site(sae)?, site(among)?];
-    let harvest = Harvest::new(model, &names, text, &Options::default(), task)?;
+    let harvest = Harvest::new(model, &names, text, &HarvestOptions::default(), task)?;
     let place = |name: &str| harvest.places().iter().position(|place| place.to_string() == name);
     let [Some(of_one), Some(of_other)] = names.map(place) else {
         return Err(err!(Bug, "a site that was not harvested"));
@@ -196,9 +196,9 @@ mod tests {
     fn activity_together_is_what_the_codes_of_both_say() {
         let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2)];
         let (model, task) = (model(), Task::default());
-        let text = samples::text(60, text::Options::default());
+        let text = samples::text(60, text::TextOptions::default());
         let kept = Kept { top: 10_000, some: 0, seed: 0 };
-        let survey = Survey::of(&model, &saes, &text, &Options::default(), kept, &task).unwrap();
+        let survey = Survey::of(&model, &saes, &text, &HarvestOptions::default(), kept, &task).unwrap();
         let at = |number: usize, feature: usize| -> Vec<(u32, u32)> {
             survey.dictionaries[number][feature].top.iter().map(|moment| (moment.row, moment.column)).collect()
         };

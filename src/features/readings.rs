@@ -189,7 +189,7 @@ fn asked<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)]) -> Res
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::data::text::Options;
+    use crate::data::text::TextOptions;
     use crate::model::samples::{config, decoder};
     use crate::model::tokenizer::Tokenizer;
     use crate::sae::{Parts, baselines};
@@ -214,7 +214,7 @@ pub(super) mod tests {
     fn codes_are_those_of_each_row_by_itself() {
         let (model, sae) = model();
         let words = "the cat ( NASA ) sat on a mat the dog sat ( 1843 ) on the cat a mat ( B c )";
-        let text = Text::given(vec![words.into()], Options::default()).unwrap();
+        let text = Text::given(vec![words.into()], TextOptions::default()).unwrap();
         let features = [(0, 3), (0, 9), (0, 3)];
         let found =
             Readings::of(&model, std::slice::from_ref(&sae), &features, &text, (None, None), &Task::default()).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::data::Text;
-use crate::data::text::Options;
+use crate::data::text::TextOptions;
 use crate::model::Model;
 use crate::model::config::Config;
 use crate::model::samples::{config, decoder};
@@ -21,7 +21,7 @@ pub fn model() -> Model {
 }
 
 /// Documents of letters and brackets.
-pub fn text(documents: usize, options: Options) -> Text {
+pub fn text(documents: usize, options: TextOptions) -> Text {
     let letter = |i: usize| char::from(b'a' + (i % 26) as u8);
     let word = |i: usize| -> String {
         let inner: String = (0..1 + i % 4).map(|j| letter(i * 3 + j * j)).collect();

@@ -104,7 +104,7 @@ pub fn judge(
         graph.nodes.first().ok_or_else(|| err!(Argument, "expected a graph with a target, found an empty one"))?;
     let features = by_level(graph, &stages)?;
     let context = options.context.unwrap_or(CONTEXT.min(model.decoder.config().context));
-    let harvesting = harvest::Options { context: Some(context), ..harvest::Options::default() };
+    let harvesting = harvest::HarvestOptions { context: Some(context), ..harvest::HarvestOptions::default() };
     let kept = Kept { top: 1, some: ACTIVE, seed: options.seed };
     let survey = Survey::of(model, saes, text, &harvesting, kept, task)?;
     let rows = Rows::of(model, text, context, options.by.as_deref(), task)?;

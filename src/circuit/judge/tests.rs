@@ -40,7 +40,7 @@ fn graph(target: usize) -> Graph {
 fn text() -> Text {
     let words = "a c e g b d f h k j i l m q r s t a a b c o p n c b a f e d";
     let others = "i l m q r s t n o p j k d e f g h t s r q p o n m l k j i h b b d d e e f f g g";
-    Text::given([words, words, others].map(String::from).to_vec(), text::Options::default()).unwrap()
+    Text::given([words, words, others].map(String::from).to_vec(), text::TextOptions::default()).unwrap()
 }
 
 /// A target that is active in some rows and inactive in others.
@@ -78,7 +78,7 @@ fn plainly(batch: &Batch, model: &Model, saes: &[Sae], survey: &Survey, changes:
 /// Runs on all rows of the text, with the survey of the evaluation.
 fn with_runs(check: impl FnOnce(&Runs, &Model, &[Sae], &Survey)) {
     let (model, saes, _) = found();
-    let harvesting = harvest::Options { context: Some(CONTEXT), ..harvest::Options::default() };
+    let harvesting = harvest::HarvestOptions { context: Some(CONTEXT), ..harvest::HarvestOptions::default() };
     let kept = Kept { top: 1, some: ACTIVE, seed: 0 };
     let survey = Survey::of(&model, &saes, &text(), &harvesting, kept, &Task::default()).unwrap();
     let (target, options) = (target(&survey), options());

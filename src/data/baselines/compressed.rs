@@ -6,34 +6,30 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lzma_rust2::{XzOptions, XzWriter};
 
-use crate::base::{Error, Result, Task, names};
+use crate::base::{Error, Result, Task};
+use crate::data::Text;
 use crate::{bail, err};
 
-/// Bytes handed over between two checks for an interruption.
+/// Bytes compressed between two checks for an interruption.
 const PORTION: usize = 1 << 14;
 
-/// The compressors, each at its strongest setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    Gzip,
-    Xz,
-}
-
-impl Program {
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "gzip" => Ok(Self::Gzip),
-            "xz" => Ok(Self::Xz),
-            _ => Err(err!(Name, "expected the name of a program, found `{name}`")
-                .maybe_hint(names::suggestion(name, ["gzip", "xz"]))),
-        }
+crate::choices! {
+    /// The compressors, each at its strongest setting.
+    pub enum Program {
+        Gzip = "gzip",
+        Xz = "xz",
     }
 }
 
-/// The bits of the compressed text for each byte of the text: `8 * compressed / bytes`, headers included. `next` gives
-/// the text in pieces.
-pub fn bits_per_byte(next: &mut dyn FnMut() -> Result<Option<String>>, program: Program, task: &Task) -> Result<f64> {
-    let mut text = Handed { next, bytes: 0, task };
+/// The bits of the compressed text for each byte of the text: `8 * compressed / bytes`, headers included.
+pub fn bits_per_byte(text: &Text, program: Program, task: &Task) -> Result<f64> {
+    let mut documents = text.all_documents(task)?;
+    bits_of(&mut || Ok(documents.next(task)?.map(|document| document.text)), program, task)
+}
+
+/// The same of a text in pieces.
+fn bits_of(next: &mut dyn FnMut() -> Result<Option<String>>, program: Program, task: &Task) -> Result<f64> {
+    let mut text = Pieces { next, bytes: 0, task };
     let size = match program {
         Program::Gzip => {
             let mut writer = GzEncoder::new(Counted(0), Compression::best());
@@ -57,13 +53,13 @@ fn failed(error: std::io::Error) -> Error {
 }
 
 /// A text as the input of a compressor.
-struct Handed<'a> {
+struct Pieces<'a> {
     next: &'a mut dyn FnMut() -> Result<Option<String>>,
     bytes: usize,
     task: &'a Task,
 }
 
-impl Handed<'_> {
+impl Pieces<'_> {
     fn to(&mut self, writer: &mut impl Write) -> Result<()> {
         let bar = self.task.begin("compressing", None);
         while let Some(piece) = (self.next)()? {
@@ -78,7 +74,7 @@ impl Handed<'_> {
     }
 }
 
-/// Counts what is written and keeps nothing of it.
+/// Counts the bytes that are written, and drops them.
 struct Counted(u64);
 
 impl Write for Counted {
@@ -95,13 +91,14 @@ impl Write for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::options::chosen;
 
     #[test]
     fn what_repeats_becomes_small_and_noise_does_not() {
         let bits = |text: &str, program| {
             let mut halves = [&text[..text.len() / 2], &text[text.len() / 2..]].into_iter();
             let mut next = || Ok(halves.next().map(String::from));
-            bits_per_byte(&mut next, program, &Task::default()).unwrap()
+            bits_of(&mut next, program, &Task::default()).unwrap()
         };
         let noise: String = (0..20_000_u32)
             .map(|i| char::from((i.wrapping_mul(2_654_435_761) >> 25) as u8 ^ (i * i % 101) as u8))
@@ -112,7 +109,8 @@ mod tests {
         }
         // An empty member of gzip has 20 bytes, so one letter has more than that.
         assert!(bits("a", Program::Gzip) > 160.0);
-        assert!(bits_per_byte(&mut || Ok(None), Program::Xz, &Task::default()).is_err());
-        assert_eq!(Program::parse("gzp").unwrap_err().hint.unwrap(), "did you mean `gzip`?");
+        assert!(bits_of(&mut || Ok(None), Program::Xz, &Task::default()).is_err());
+        let unknown = chosen::<Program>("program", "gzp").unwrap_err();
+        assert_eq!(unknown.hint.unwrap(), "did you mean `gzip`?");
     }
 }

@@ -4,4 +4,4 @@ mod compressed;
 mod ngram;
 
 pub use compressed::{Program, bits_per_byte};
-pub use ngram::Ngram;
+pub use ngram::{Ngram, NgramOptions, NgramPredictOptions};

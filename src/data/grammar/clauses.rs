@@ -6,7 +6,7 @@ use super::pen::Pen;
 use super::phenomena as of;
 use super::weights::{Mix, PHENOMENA};
 
-/// Phenomena that are clauses and may be part of a longer sentence, by their index.
+/// Writes a clause of a phenomenon, by its index. Clauses may be part of a longer sentence.
 fn clause(pen: &mut Pen, phenomenon: usize) {
     let (start, from) = (pen.out.len(), pen.out.marks());
     let write = match PHENOMENA.get(phenomenon).copied().unwrap_or_default() {
@@ -25,7 +25,7 @@ fn clause(pen: &mut Pen, phenomenon: usize) {
     pen.out.mark_below(from, Col::Phenomenon, start, phenomenon as u32 + 1);
 }
 
-/// A clause for a quotation, of whatever phenomenon quotations are made of.
+/// Writes a clause for a quotation, of one of the phenomena that are quoted.
 pub fn any(pen: &mut Pen) {
     const QUOTED: [&str; 6] = ["filler", "apostrophes", "ioi", "gender", "agreement", "facts"];
     let name = pen.word(&QUOTED);
@@ -34,7 +34,7 @@ pub fn any(pen: &mut Pen) {
     }
 }
 
-/// Writes one sentence, its stop included.
+/// Writes one sentence with its full stop.
 fn sentence(pen: &mut Pen, mix: &Mix) {
     pen.forget_words();
     pen.out.capital();
@@ -50,7 +50,7 @@ fn sentence(pen: &mut Pen, mix: &Mix) {
     }
 }
 
-/// What writes a sentence that can be no part of another.
+/// The writer of a phenomenon whose sentences cannot be part of another.
 fn whole(phenomenon: usize) -> Option<fn(&mut Pen)> {
     match PHENOMENA.get(phenomenon).copied() {
         Some("quotes") => Some(of::quotes::sentence),
@@ -59,7 +59,7 @@ fn whole(phenomenon: usize) -> Option<fn(&mut Pen)> {
     }
 }
 
-/// A clause with an opening, or joined to another, or alone, and its stop.
+/// Writes a sentence of one clause, with or without an opening, or of two that are joined.
 fn joined(pen: &mut Pen, mix: &Mix, phenomenon: usize) {
     match pen.below(100) {
         0..14 => {

@@ -1,7 +1,7 @@
 //! Templates: sentences with slots, parentheses of a kind, and marks.
 //!
-//! `{noun}` is a slot: one that the caller fills, or a word of the topic. An "a" before it becomes "an" where it must.
-//! `(gloss:..)` is a parenthesis of that kind, and `~` before `)` or an apostrophe says that it is certain to come.
+//! `{noun}` is a slot: one that the caller fills, or a word of the topic. An "a" before it becomes "an" before a vowel.
+//! `(gloss:..)` is a parenthesis of that kind, and `~` before `)` or an apostrophe marks it as certain to come.
 //! Curly quotation marks become straight ones, which are marked.
 
 use std::borrow::Cow;
@@ -11,13 +11,13 @@ use super::lexicon::phrases;
 use super::pen::Pen;
 use super::{hosts, people, words};
 
-/// What stands in a slot, and how it is marked.
+/// The text of a slot, and its marks.
 #[derive(Clone, Default)]
 pub struct Slot<'a> {
     pub name: &'static str,
     pub text: Cow<'a, str>,
     pub marks: [Option<(Col, u32)>; 2],
-    /// What is known once all that stands before the slot has been read.
+    /// What is certain once everything before the slot has been read.
     pub next: Option<(Col, u32)>,
 }
 
@@ -54,7 +54,7 @@ impl Pen {
         self.out.push(rest);
     }
 
-    /// Handles a sign of a template, and returns what comes after it.
+    /// Handles a sign of a template, and returns the rest of the template.
     fn sign<'t>(&mut self, text: &'t str, article: bool, slots: &[Slot]) -> &'t str {
         let mut chars = text.chars();
         let sign = chars.next();
@@ -109,7 +109,7 @@ impl Pen {
         self.out.push(if words::begins_with_vowel(text) { "an " } else { "a " });
     }
 
-    /// What stands in a slot of plain words; none where it is a phrase that may be explained in parentheses.
+    /// The text of a slot of plain words; none if the slot is a phrase that may be explained in parentheses.
     fn plain(&mut self, name: &str) -> Option<Cow<'static, str>> {
         let topic = self.topic;
         Some(match name {

@@ -1,140 +1,13 @@
 //! Phrases that may be explained in parentheses: institutions, people, things, groups; and the explanations.
 
 use super::labels::Col;
+use super::lexicon::hosts::{CITATIONS, GROUPS, OF_GROUPS, OF_ITEMS, OF_MANY, OF_PEOPLE};
 use super::lexicon::phrases;
 use super::pen::Pen;
 use super::phenomena::code;
 use super::{fill::Slot, people, words};
 
-/// What is said of a thing.
-const OF_ITEMS: [&str; 24] = [
-    "(date:built in {year}~)",
-    "(reference:see page {digits}~)",
-    "(reference:see section {digit}~)",
-    "(clause:which had stood in the {place} {duration}~)",
-    "(aside:or what was left of it~)",
-    "(date:bought in {year}~)",
-    "(aside:not the {adj} one~)",
-    "(clause:which belongs to a {one})",
-    "(clause:which belongs to a {one} from {city}~)",
-    "(reference:see figure {digit}~)",
-    "(aside:if it can be called that~)",
-    "(reference:see chapter {digit}~)",
-    "(nested:first described by {surname} (date:{year}~)~)",
-    "(clause:which nobody had used {duration}~)",
-    "(date:repaired in {year}~)",
-    "(aside:or so it is said~)",
-    "(citation:{surname}, {year}~)",
-    "(clause:which had been sold in {year}~)",
-    "(nested:a gift of the {phrase} (acronym:{letters}~)~)",
-    "(citation:{surname} et al., {year}~)",
-    "(clause:which {surname} (date:{year}~) does not mention~)",
-    "(date:made in {year}~)",
-    "(reference:see table {digit}~)",
-    "(date:painted in {year}~)",
-];
-
-/// What is said of things.
-const OF_MANY: [&str; 18] = [
-    "(especially:especially the {adj} ones~)",
-    "(especially:especially in {city}~)",
-    "(especially:especially {time}~)",
-    "(reference:see page {digits}~)",
-    "(aside:and a few others~)",
-    "(especially:especially in {month}~)",
-    "(especially:mainly the {adj} ones~)",
-    "(aside:at least {count} of them~)",
-    "(clause:which nobody wants)",
-    "(clause:which nobody wants in {city}~)",
-    "(citation:{surname}, {year}~)",
-    "(aside:all {count} of them~)",
-    "(especially:mostly from {city}~)",
-    "(reference:see section {digit}~)",
-    "(aside:or most of them~)",
-    "(especially:especially those of the {adj} kind~)",
-    "(date:first sold in {year}~)",
-    "(reference:see appendix {digit}~)",
-];
-
-/// What is said of a group that acts.
-const OF_GROUPS: [&str; 18] = [
-    "(clause:which had {deed})",
-    "(clause:which had {deed} {duration}~)",
-    "(date:founded in {year}~)",
-    "(clause:which had met {duration}~)",
-    "(nested:a part of the {phrase} (acronym:{letters}~)~)",
-    "(date:closed in {year}~)",
-    "(aside:or most of it~)",
-    "(clause:which had not met {duration}~)",
-    "(nested:founded by {given} {surname} (span:{year}-{later}~)~)",
-    "(clause:which was founded in {year}~)",
-    "(clause:which had moved to {city}~)",
-    "(nested:once called the {phrase} (acronym:{letters}~)~)",
-    "(reference:see section {digit}~)",
-    "(clause:which had {deed} in {year}~)",
-    "(clause:which had met in {city}~)",
-    "(aside:with one exception~)",
-    "(citation:see {surname}, {year}~)",
-    "(clause:which was closed in {year}~)",
-];
-
-/// What is said of a person.
-const OF_PEOPLE: [&str; 12] = [
-    "(span:{year}-{later}~)",
-    "(date:born in {year}~)",
-    "(span:{year}-{later}~)",
-    "(date:died in {year}~)",
-    "(span:{year}-{later}~)",
-    "(date:married in {year}~)",
-    "(span:{year}-{later}~)",
-    "(date:born in {year}~)",
-    "(nested:a member of the {phrase} (acronym:{letters}~)~)",
-    "(span:{year}-{later}~)",
-    "(date:born in {city} in {year}~)",
-    "(span:{year}-{later}~)",
-];
-
-/// Where a claim is from.
-const SOURCES: [&str; 12] = [
-    "(citation:{surname}, {year}~)",
-    "(citation:{surname} and {other}, {year}~)",
-    "(citation:{surname} et al., {year}~)",
-    "(citation:see {surname}, {year}~)",
-    "(reference:see section {digit}~)",
-    "(citation:quoted from {surname}, {year}~)",
-    "(reference:see page {digits}~)",
-    "(citation:{surname}, {year}~)",
-    "(citation:cited by {surname}, {year}~)",
-    "(citation:{surname} and {other}, {year}~)",
-    "(reference:see chapter {digit}~)",
-    "(citation:after {surname}, {year}~)",
-];
-
-/// Groups that act.
-const GROUPS: [&str; 20] = [
-    "committee",
-    "council",
-    "government",
-    "company",
-    "club",
-    "jury",
-    "family",
-    "army",
-    "village",
-    "team",
-    "choir",
-    "crew",
-    "party",
-    "parliament",
-    "staff",
-    "crowd",
-    "board",
-    "delegation",
-    "orchestra",
-    "union",
-];
-
-/// Writes a phrase that may be explained. A name that is no slot writes itself, which a test finds.
+/// Writes a phrase that may be explained. An unknown slot is written as it is, which a test finds.
 pub fn write(pen: &mut Pen, name: &str) {
     match name {
         "org" => institution(pen),
@@ -144,7 +17,7 @@ pub fn write(pen: &mut Pen, name: &str) {
         "group" => group(pen),
         "claim" => {
             pen.out.push(" ");
-            note(pen, &SOURCES);
+            note(pen, &CITATIONS);
         }
         "call" => code::call_in_text(pen),
         unknown => ["{", unknown, "}"].iter().for_each(|part| pen.out.push(part)),
@@ -169,7 +42,7 @@ fn note(pen: &mut Pen, notes: &[&'static str]) {
     pen.fill(template, &slots);
 }
 
-/// The name of an institution, its words in capitals.
+/// The name of an institution; its words begin with capitals.
 pub fn phrase(pen: &mut Pen) -> String {
     loop {
         let head = pen.word(&phrases::BODY_HEADS);
@@ -187,7 +60,7 @@ pub fn phrase(pen: &mut Pen) -> String {
     }
 }
 
-/// One that the document has introduced, by its initials, or a new one, at times without them.
+/// Writes an institution: one that the document has introduced, by its initials, or a new one, with or without them.
 fn institution(pen: &mut Pen) {
     if !pen.introduced.is_empty() && pen.chance(40) {
         let at = pen.below(pen.introduced.len());
@@ -227,7 +100,7 @@ fn item(pen: &mut Pen) {
         pen.fill("the {noun}", &[]);
         return explain(pen, &OF_ITEMS);
     }
-    let Some((rare, kind)) = pen.any(pen.topic.kinds) else { return };
+    let Some((rare, kind)) = pen.any(&pen.topic.kinds) else { return };
     let slots = [Slot::new("rare", rare), Slot::new("kind", kind)];
     pen.fill("the {rare}", &slots);
     if pen.chance(pen.explained) {

@@ -1,4 +1,4 @@
-//! The columns of labels that the language has, and the kinds that stand in them. docs/grammar.md explains each.
+//! The label columns of the language, and their kinds. docs/grammar.md explains each.
 
 use std::sync::{Arc, LazyLock};
 
@@ -64,7 +64,7 @@ pub const ENTITIES: [&str; 7] = ["country", "city", "language", "river", "person
 pub const QUOTES: [&str; 2] = ["double", "single"];
 pub const NUMERALS: [&str; 2] = ["year", "number"];
 
-/// The value of a kind in its column: 1 for the first.
+/// The number of a kind in its column: 1 for the first.
 pub fn value(kinds: &[&str], kind: &str) -> u32 {
     kinds.iter().position(|known| *known == kind).map_or(0, |at| at as u32 + 1)
 }
@@ -106,7 +106,7 @@ static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
     .into()
 });
 
-/// All columns; a mark names one by its index.
+/// All columns; a mark refers to one by its index.
 pub fn columns() -> Arc<[Column]> {
     COLUMNS.clone()
 }

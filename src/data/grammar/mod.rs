@@ -10,6 +10,7 @@ mod lexicon;
 pub(super) mod pen;
 pub(super) mod people;
 pub(super) mod phenomena;
+mod places;
 pub(super) mod topics;
 mod weights;
 pub(super) mod words;
@@ -47,14 +48,14 @@ impl Split {
     }
 }
 
-/// Bytes in a document: some 60 to 300 words.
+/// Minimum and maximum bytes in a document: some 60 to 300 words.
 const SHORTEST: usize = 340;
 const LONGEST: usize = 1700;
 
-/// How many of a hundred things are explained in parentheses outside of sentences that are made for it.
+/// Percentage of phrases that are explained in parentheses, except in the phenomenon `parentheses`.
 const EXPLAINED: usize = 10;
 
-/// Documents of the language without end. Each depends on the seed and its number alone.
+/// An endless stream of documents. Each depends only on the seed, the mix, the split and its number.
 #[derive(Debug, Clone)]
 pub struct Grammar {
     seed: u64,
@@ -73,7 +74,7 @@ impl Grammar {
         self.number = self.number.saturating_add(documents);
     }
 
-    /// The document of a number, whatever has been read.
+    /// The document of this number.
     pub fn document(&self, number: u64) -> Document {
         let pen = self.write(number);
         let (text, marks) = pen.out.finish();

@@ -1,4 +1,4 @@
-//! The pen: draws words and templates, by the rules of the split.
+//! The pen draws words and templates that the split allows, and writes them.
 
 #[cfg(test)]
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::Split;
 use super::topics::Topic;
 use super::writer::Writer;
 
-/// One in so many entries of a list is held out, the last of each such group.
+/// One in this many entries of a list is held out: the last of each group.
 const HELD_EVERY: usize = 6;
 
 /// Whether an entry of a list belongs to the held-out split.
@@ -22,14 +22,14 @@ pub struct Pen {
     pub out: Writer,
     pub topic: &'static Topic,
     pub split: Split,
-    /// How many of a hundred nouns that can be explained in parentheses are.
+    /// Percentage of the phrases that can be explained in parentheses and are.
     pub explained: usize,
     /// The institutions that this document has introduced, by their initials.
     pub introduced: Vec<String>,
     rng: ChaCha8Rng,
-    /// The nouns of this sentence, which does not use one twice.
+    /// The words of this sentence, none of which is used twice.
     used: Vec<&'static str>,
-    /// Which templates were drawn, for the test that all of them are.
+    /// The templates drawn so far, for the test that all of them are used.
     #[cfg(test)]
     pub drawn: BTreeMap<(usize, usize), u128>,
 }
@@ -49,28 +49,28 @@ impl Pen {
         }
     }
 
-    /// A number below `count`, the same on every machine; 0 where there is none.
+    /// A random number below `count`, the same on every machine; 0 if `count` is 0.
     pub fn below(&mut self, count: usize) -> usize {
         ((u64::from(self.rng.next_u32()) * count as u64) >> 32) as usize
     }
 
-    /// True in so many of a hundred cases.
+    /// True with this probability, in percent.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// Any entry of a list.
+    /// A random entry of a list.
     pub fn any<T: Copy>(&mut self, list: &[T]) -> Option<T> {
         let at = self.below(list.len());
         list.get(at).copied()
     }
 
-    /// Any word of a list.
+    /// A random word of a list.
     pub fn word(&mut self, list: &[&'static str]) -> &'static str {
         self.any(list).unwrap_or_default()
     }
 
-    /// A word that the sentence does not have yet, as far as the list reaches.
+    /// A random word that the sentence does not have yet, if a few draws find one.
     pub fn fresh(&mut self, list: &[&'static str]) -> &'static str {
         let mut word = self.word(list);
         for _ in 0..8 {
@@ -83,12 +83,12 @@ impl Pen {
         word
     }
 
-    /// A new sentence, which may use all words again.
+    /// Begins a sentence, which may use all words again.
     pub fn forget_words(&mut self) {
         self.used.clear();
     }
 
-    /// The index of an entry of the split's part of a list: of a template, or a name.
+    /// The index of a random entry of a list that belongs to the split.
     pub fn index<T>(&mut self, list: &[T]) -> usize {
         let held = list.len() / HELD_EVERY;
         let at = match self.split {
@@ -96,7 +96,7 @@ impl Pen {
             Split::Held => self.below(list.len()),
             Split::Train => {
                 let open = self.below(list.len() - held);
-                // The open entries before it are five in each whole group.
+                // Each group before it has five entries that are not held out.
                 open + open / (HELD_EVERY - 1)
             }
         };
@@ -105,17 +105,17 @@ impl Pen {
         at
     }
 
-    /// An entry of the split's part of a list.
+    /// A random entry of a list that belongs to the split.
     pub fn own(&mut self, list: &[&'static str]) -> &'static str {
         let at = self.index(list);
         list.get(at).copied().unwrap_or_default()
     }
 
-    /// Whether these words may stand together in this split.
+    /// Whether the split may combine these words.
     pub fn allowed(&self, words: &[&str]) -> bool {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in words.iter().flat_map(|word| word.bytes().chain([0])) {
-            // FNV-1a, whose low bits are weak: the high ones decide.
+            // FNV-1a. Its low bits are weak, so the high ones decide.
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         let held = (hash >> 33).is_multiple_of(HELD_EVERY as u64);

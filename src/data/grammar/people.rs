@@ -1,7 +1,8 @@
-//! Names of people: given ones, invented ones, surnames.
+//! Names of people: given names, invented names, surnames.
 
-use super::lexicon::{names, places};
+use super::lexicon::names;
 use super::pen::{Pen, is_held};
+use super::places::COUNTRIES;
 
 /// A given name, and whether it is a woman's.
 pub fn given(pen: &mut Pen) -> (&'static str, bool) {
@@ -9,7 +10,7 @@ pub fn given(pen: &mut Pen) -> (&'static str, bool) {
     (pen.own(if female { &names::FEMALE } else { &names::MALE }), female)
 }
 
-/// A given name of training, whatever the split: held-out names never tell their gender.
+/// A given name of the training split, in either split: the gender of a held-out name cannot be known.
 pub fn known_given(pen: &mut Pen, female: bool) -> &'static str {
     let list = if female { &names::FEMALE } else { &names::MALE };
     loop {
@@ -20,12 +21,12 @@ pub fn known_given(pen: &mut Pen, female: bool) -> &'static str {
     }
 }
 
-/// A given name that may be an invented one, which can only be known by having been read.
+/// A given name, which may be invented: such a name can only be known from the context.
 pub fn any_given(pen: &mut Pen) -> String {
     given_or_invented(pen, 30)
 }
 
-/// A given name, which is an invented one so many times in a hundred.
+/// A given name, which is invented with this probability, in percent.
 pub fn given_or_invented(pen: &mut Pen, percent: usize) -> String {
     if pen.chance(percent) { invented(pen) } else { given(pen).0.into() }
 }
@@ -57,8 +58,8 @@ pub fn surname(pen: &mut Pen) -> String {
 
 /// Any city of the world.
 pub fn city(pen: &mut Pen) -> &'static str {
-    let country = pen.below(places::COUNTRIES.len());
-    let cities = places::COUNTRIES.get(country).map(|country| country.cities).unwrap_or_default();
+    let country = pen.below(COUNTRIES.len());
+    let cities = COUNTRIES.get(country).map(|country| country.cities.as_slice()).unwrap_or_default();
     let at = pen.below(cities.len());
     cities.get(at).map(|city| city.name).unwrap_or_default()
 }

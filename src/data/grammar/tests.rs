@@ -1,4 +1,4 @@
-//! The guarantees of the language, checked on some hundred documents.
+//! What the language promises, checked on some hundreds of documents.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ fn what_is_due_comes() {
             assert_eq!(document.text.as_bytes()[mark.end as usize], b'\'');
         }
     }
-    // A list of parameters may always go on.
+    // A list of parameters may always continue.
     let known = labels::PAREN_KINDS.iter().filter(|kind| **kind != "parameters");
     assert_eq!(
         found.keys().copied().collect::<Vec<_>>(),
@@ -119,8 +119,8 @@ fn a_span_ends_later_in_its_century() {
 
 #[test]
 fn held_out_names_are_never_trained_on() {
-    let held: Vec<&str> = [FEMALE, MALE]
-        .iter()
+    let held: Vec<&str> = [&FEMALE, &MALE]
+        .into_iter()
         .flat_map(|list| list.iter().enumerate().filter(|(at, _)| is_held(*at)).map(|(_, name)| *name))
         .collect();
     assert_eq!(held.len(), 28);

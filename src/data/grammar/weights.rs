@@ -1,4 +1,4 @@
-//! How much of a text each phenomenon makes up.
+//! The share of each phenomenon in a text.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl Mix {
         self.weights[PHENOMENA.len() - 1] / self.weights.iter().sum::<f64>()
     }
 
-    /// The phenomenon of prose that a number from 0 to 1 falls on.
+    /// The phenomenon of prose that a random number from 0 to 1 selects.
     pub(super) fn prose(&self, place: f64) -> usize {
         let prose = &self.weights[..PHENOMENA.len() - 1];
         let mut left = place * prose.iter().sum::<f64>();
@@ -73,7 +73,7 @@ impl Mix {
             left -= weight;
             left < 0.0
         });
-        // Rounding may leave a place behind the last weight.
+        // Rounding may leave a remainder after the last weight.
         fallen.or_else(|| prose.iter().rposition(|weight| *weight > 0.0)).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! The forms of words: plurals, articles, initials.
 
-/// Nouns whose plural follows no rule.
+/// Nouns with irregular plurals.
 const IRREGULAR: [(&str, &str); 12] = [
     ("woman", "women"),
     ("man", "men"),
@@ -16,7 +16,7 @@ const IRREGULAR: [(&str, &str); 12] = [
     ("gentleman", "gentlemen"),
 ];
 
-/// Words that begin with a vowel on paper only, or when spoken only.
+/// Beginnings of words whose spelling does not show whether they are spoken with a vowel, and whether they are.
 const SPOKEN: [(&str, bool); 12] = [
     ("hour", true),
     ("honest", true),
@@ -32,7 +32,7 @@ const SPOKEN: [(&str, bool); 12] = [
     ("ubi", false),
 ];
 
-/// Whether "an" stands before a text.
+/// Whether a text takes "an" as its article.
 pub fn begins_with_vowel(text: &str) -> bool {
     let bytes = text.as_bytes();
     let begins = |start: &str| bytes.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
@@ -42,7 +42,7 @@ pub fn begins_with_vowel(text: &str) -> bool {
     }
 }
 
-/// Writes the plural of a noun.
+/// The plural of a noun.
 pub fn plural(noun: &str) -> String {
     if let Some((_, many)) = IRREGULAR.iter().find(|(one, _)| *one == noun) {
         return (*many).into();
@@ -61,7 +61,7 @@ pub fn plural(noun: &str) -> String {
     many
 }
 
-/// The first letters of the words that begin with a capital.
+/// The initials of the capitalised words.
 pub fn initials(phrase: &str) -> String {
     phrase.split(' ').filter_map(|word| word.chars().next()).filter(char::is_ascii_uppercase).collect()
 }

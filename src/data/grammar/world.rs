@@ -2,42 +2,46 @@
 
 use std::sync::LazyLock;
 
-use super::lexicon::{names, places, trades};
+use super::lexicon::{names, trades};
 use super::pen::is_held;
+use super::places::COUNTRIES;
 
-/// What facts are about, in the order of [`facts`]: what of a thing is asked for.
+/// The relations of facts: what is asked about a thing.
 pub const RELATIONS: [&str; 8] = ["capital", "country", "language", "river", "trade", "home", "friend", "product"];
 
-/// One fact: the answer to what `relation` of `about` is.
+/// One fact: `answer` is the `relation` of `about`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
     /// Index in [`RELATIONS`].
     pub relation: usize,
     pub about: String,
     pub answer: String,
-    /// The kinds of both, as in the column `entity`.
+    /// The kinds of `about` and `answer`, as in the column `entity`.
     pub kinds: [&'static str; 2],
 }
 
-/// A person of whom facts are told.
+/// Trades and their products; no two trades have the same.
+static TRADES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| trades::SECTIONS.pairs("trades"));
+
+/// A person that facts are about.
 struct Person {
     name: String,
     trade: &'static str,
     home: &'static str,
 }
 
-/// Everybody, women and men in turn; trades and homes are dealt out in steps that meet every one of them.
+/// All people, women and men alternating. Trades and homes are assigned in steps that reach every one of them.
 fn people() -> Vec<Person> {
     let given = |list: &[&'static str]| -> Vec<&'static str> {
         list.iter().enumerate().filter(|(at, _)| !is_held(*at)).map(|(_, name)| *name).collect()
     };
     let (women, men) = (given(&names::FEMALE), given(&names::MALE));
-    let cities: Vec<&str> = places::COUNTRIES.iter().flat_map(|country| country.cities).map(|city| city.name).collect();
+    let cities: Vec<&str> = COUNTRIES.iter().flat_map(|country| &country.cities).map(|city| city.name).collect();
     let person = |(at, surname): (usize, &&'static str)| {
         let first = if at % 2 == 0 { &women } else { &men };
         Person {
             name: [first[at / 2 * 3 % first.len()], surname].join(" "),
-            trade: trades::TRADES[at * 7 % trades::TRADES.len()].0,
+            trade: TRADES[at * 7 % TRADES.len()].0,
             home: cities[at * 11 % cities.len()],
         }
     };
@@ -50,7 +54,7 @@ static FACTS: LazyLock<Vec<Fact>> = LazyLock::new(|| {
         let relation = RELATIONS.iter().position(|known| *known == relation).unwrap_or_default();
         facts.push(Fact { relation, about: about.into(), answer: answer.into(), kinds });
     };
-    for country in &places::COUNTRIES {
+    for country in COUNTRIES.iter() {
         for (at, city) in country.cities.iter().enumerate() {
             if at == 0 {
                 add("capital", country.name, city.name, ["country", "city"]);
@@ -69,7 +73,7 @@ static FACTS: LazyLock<Vec<Fact>> = LazyLock::new(|| {
         let friend = &people[(at * 17 + 9) % people.len()];
         add("friend", &person.name, &friend.name, ["person", "person"]);
     }
-    for (trade, product) in &trades::TRADES {
+    for (trade, product) in TRADES.iter() {
         add("product", trade, product, ["trade", "product"]);
     }
     facts
@@ -106,11 +110,12 @@ mod tests {
             let at = RELATIONS.iter().position(|known| *known == relation).unwrap();
             of_relation(at).map(|fact| fact.answer.as_str()).collect()
         };
-        assert_eq!(answers("trade").len(), trades::TRADES.len());
+        assert_eq!(answers("trade").len(), TRADES.len());
         assert!(answers("home").len() > 50);
         assert_eq!(answers("friend").len(), 80);
-        let surnames =
-            names::SURNAME_HEADS.iter().flat_map(|head| names::SURNAME_TAILS.map(|tail| [*head, tail].concat()));
+        let surnames = names::SURNAME_HEADS
+            .iter()
+            .flat_map(|head| names::SURNAME_TAILS.iter().map(move |tail| [*head, *tail].concat()));
         assert!(surnames.filter(|name| trades::KNOWN_SURNAMES.contains(&name.as_str())).count() == 0);
     }
 }

@@ -1,9 +1,9 @@
-//! Writes a text and the marks of what stands in it.
+//! Writes a text together with its marks.
 
 use super::labels::{APOSTROPHES, BRACKETS, Col, NUMERALS, QUOTES, value};
 use crate::model::labels::{Mark, Marks};
 
-/// A bracket or a quotation that has not been closed: where its marks begin in the list.
+/// An open bracket or quotation, and where its marks begin in the list.
 struct Open {
     closing: char,
     first: usize,
@@ -17,7 +17,7 @@ pub struct Writer {
     open: Vec<Open>,
     /// Apostrophes that are quotation marks.
     quotes: Vec<usize>,
-    /// Apostrophes that are certain to come once what stands before them has been read.
+    /// Apostrophes that are certain once the text before them has been read.
     certain: Vec<usize>,
     /// Whether the next letter begins a sentence.
     capital: bool,
@@ -32,7 +32,7 @@ impl Writer {
         &self.text
     }
 
-    /// Writes plain text: no brackets and no quotation marks, which have calls of their own.
+    /// Writes plain text, without brackets and quotation marks, which have functions of their own.
     pub fn push(&mut self, text: &str) {
         let mut letters = text.chars();
         match letters.next() {
@@ -45,7 +45,7 @@ impl Writer {
         }
     }
 
-    /// The next letter is a capital.
+    /// Makes the next letter a capital.
     pub fn capital(&mut self) {
         self.capital = true;
     }
@@ -54,40 +54,40 @@ impl Writer {
         self.marks.push(Mark { column: column as u16, start: start as u32, end: end as u32, value });
     }
 
-    /// Marks what has been written since `start`.
+    /// Marks the text since `start`.
     pub fn mark_since(&mut self, column: Col, start: usize, value: u32) {
         self.mark(column, start, self.len(), value);
     }
 
-    /// The marks of a column so far, in the order in which they were begun.
+    /// The marks of a column so far, in the order of their beginnings.
     pub fn marks_of(&self, column: Col) -> impl Iterator<Item = Mark> {
         self.marks.iter().copied().filter(move |mark| mark.column == column as u16)
     }
 
-    /// The value that holds for a byte in a column.
+    /// The value of a byte in a column.
     pub fn value_at(&self, column: Col, at: u32) -> u32 {
         self.marks_of(column).filter(|mark| mark.start <= at && at < mark.end).last().map_or(0, |mark| mark.value)
     }
 
-    /// How many marks there are, for [`Writer::mark_below`].
+    /// The number of marks, for [`Writer::mark_below`].
     pub fn marks(&self) -> usize {
         self.marks.len()
     }
 
-    /// Marks what has been written since `start` so that the marks behind the first `from` lie over it.
-    /// What was opened behind them has been closed.
+    /// Marks the text since `start` below the marks after the first `from`, which take precedence over it. Whatever
+    /// was opened after them must be closed.
     pub fn mark_below(&mut self, from: usize, column: Col, start: usize, value: u32) {
         let end = self.len() as u32;
         self.marks.insert(from.min(self.marks.len()), Mark { column: column as u16, start: start as u32, end, value });
     }
 
-    /// Marks the last byte before the blank at the end, or the last: what is known there is what comes next.
+    /// Marks the last byte, or the one before a space at the end: there it is known what comes next.
     pub fn mark_next(&mut self, column: Col, value: u32) {
         let end = self.text.trim_end().len();
         self.mark(column, end.saturating_sub(1), end, value);
     }
 
-    /// A parenthesis of a kind, a value of its column.
+    /// Opens a parenthesis of this kind, a value of its column.
     pub fn open(&mut self, kind: u32) {
         let (start, first) = (self.len(), self.marks.len());
         let depth = 1 + self.open.iter().filter(|open| open.closing == ')').count();
@@ -132,7 +132,7 @@ impl Writer {
         self.open.push(Open { closing, first, last: self.marks.len() });
     }
 
-    /// Closes what was opened last, whatever it is.
+    /// Closes the bracket or quotation that was opened last.
     pub fn close(&mut self) {
         let Some(Open { closing, first, last }) = self.open.pop() else { return };
         if closing == '\'' {
@@ -145,17 +145,17 @@ impl Writer {
         }
     }
 
-    /// Says that a parenthesis is certain to close behind what was written last.
+    /// Notes that a closing parenthesis is certain to follow here.
     pub fn due(&mut self) {
         self.mark(Col::Due, self.len().saturating_sub(1), self.len(), 1);
     }
 
-    /// Says that an apostrophe is certain to follow what was written last.
+    /// Notes that an apostrophe is certain to follow here.
     pub fn apostrophe_due(&mut self) {
         self.certain.push(self.len());
     }
 
-    /// The text and its marks, with those added that the letters themselves show.
+    /// The text and its marks, including those that follow from the letters.
     pub fn finish(mut self) -> (String, Marks) {
         while !self.open.is_empty() {
             self.close();
@@ -200,7 +200,7 @@ impl Writer {
 const SHORTENED: [&str; 12] =
     ["it", "he", "she", "that", "there", "here", "what", "who", "where", "how", "let", "everything"];
 
-/// No words of the language by themselves: "'t" is certain to follow.
+/// Words that occur only before "'t", which is certain to follow.
 const STEMS: [&str; 11] =
     ["don", "isn", "wasn", "didn", "doesn", "couldn", "wouldn", "shouldn", "hasn", "hadn", "weren"];
 
@@ -210,7 +210,7 @@ fn word_before(text: &str, at: usize) -> String {
     before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// The kind of an apostrophe that is no quotation mark.
+/// The kind of an apostrophe that is not a quotation mark.
 fn apostrophe(text: &str, at: usize) -> &'static str {
     let mut rest = text.get(at + 1..).unwrap_or_default().chars();
     match (rest.next(), rest.next()) {

@@ -32,7 +32,7 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
 pub struct Gather<'a> {
     places: &'a [Place],
     widths: &'a [usize],
-    /// Which rows of the flattened batch are kept.
+    /// The rows of the flattened batch that are kept.
     kept: Tensor,
     found: Vec<Option<Vec<f32>>>,
 }

@@ -1,9 +1,10 @@
 //! Activations of a model on a text: one forward pass for any number of sites, which stops after the last.
 
 mod gather;
-mod keep;
 mod moments;
+mod options;
 mod passes;
+mod positions;
 mod sink;
 
 #[cfg(test)]
@@ -17,7 +18,7 @@ use crate::base::files::hex;
 use crate::base::task::Bar;
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
-use crate::data::pack::{self, Row, Rows};
+use crate::data::pack::{self, Row, TokenRows};
 use crate::err;
 use crate::model::Model;
 use crate::model::batch::Batch;
@@ -28,21 +29,22 @@ use crate::tensor::{Device, Tensor};
 use gather::Gather;
 
 pub use gather::width;
-pub use keep::{Keep, Keeping};
 pub use moments::Moments;
+pub use options::{LabelName, PositionOptions, SkipOptions, TokenName};
 pub use passes::Passes;
+pub use positions::{KeptPositions, Skipped};
 pub use sink::{Block, Blocks, Progress, Sink, Streamed};
 
-/// Tokens in a batch of the model, about.
+/// Approximate number of tokens in a batch of the model.
 const TOKENS: usize = 1 << 12;
 
 /// Maximum number of logits computed at once, where they are harvested.
 const LOGITS: usize = 1 << 25;
 
-/// The options of a harvest.
+/// The positions of a text that are harvested, as one model and text have them: see [`SkipOptions::resolved`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Options {
-    pub keep: Keep,
+pub struct HarvestOptions {
+    pub skip: Skipped,
     /// Tokens in a row; by default the model's context.
     pub context: Option<usize>,
 }
@@ -61,8 +63,8 @@ pub struct Harvest {
     decoder: Arc<Decoder>,
     places: Vec<Place>,
     widths: Vec<usize>,
-    rows: Box<dyn Rows>,
-    keeping: Keeping,
+    rows: Box<dyn TokenRows>,
+    kept_positions: KeptPositions,
     context: usize,
     at_once: usize,
     progress: Progress,
@@ -72,14 +74,11 @@ pub struct Harvest {
 }
 
 impl Harvest {
-    pub fn new(model: &Model, sites: &[&str], text: &Text, options: &Options, task: &Task) -> Result<Self> {
+    pub fn new(model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions, task: &Task) -> Result<Self> {
         let tokenizer = model.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "expected a model with a tokenizer to harvest on a text, found one that reads token ids")
         })?;
-        if text.is_endless() && text.options().tokens.is_none() {
-            return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-                .hint("limit it with the option `tokens`"));
-        }
+        text.expect_end()?;
         let config = model.decoder.config();
         let places = places(&model.decoder, sites)?;
         let widths = places.iter().map(|place| width(config, *place)).collect::<Result<Vec<_>>>()?;
@@ -87,7 +86,7 @@ impl Harvest {
         Ok(Self {
             decoder: model.decoder.clone(),
             at_once: at_once(&model.decoder, &places, context),
-            keeping: options.keep.resolved(text, tokenizer, (context, config.vocab), task)?,
+            kept_positions: options.skip.resolved(text, tokenizer, (context, config.vocab), task)?,
             rows: pack::rows(text, tokenizer, context, task)?,
             progress: Progress::new(&widths),
             total: text.options().tokens,
@@ -122,8 +121,8 @@ impl Harvest {
         &self.progress
     }
 
-    /// Resumes a harvest of the same kind. The text is read again up to there, without the model, and refused if it has
-    /// changed.
+    /// Resumes a harvest of the same kind. The text is read again up to that point, without the model, and refused if
+    /// it has changed.
     pub fn go_on(&mut self, behind: Progress, task: &Task) -> Result<()> {
         self.read_to(behind.read, &behind.tokens, task)?;
         self.progress = behind;
@@ -151,7 +150,7 @@ impl Harvest {
         Ok((!rows.is_empty()).then(|| rows.iter().map(|(_, kept)| kept.len()).sum()))
     }
 
-    /// The number of positions in the rest of the text, or that they are more than `most`; the model does not run.
+    /// The number of positions in the rest of the text, or none if they are more than `most`; the model does not run.
     pub fn count(&mut self, most: u64, task: &Task) -> Result<Option<u64>> {
         let bar = self.bar("reading", task);
         let mut count = 0;
@@ -207,7 +206,7 @@ impl Harvest {
         found.ok_or_else(|| err!(Bug, "a site that is not harvested"))
     }
 
-    /// Refuses a text that does not end here.
+    /// Refuses a text that continues after this point.
     pub fn at_end(&mut self, task: &Task) -> Result<()> {
         match self.rows.next(task)? {
             None => Ok(()),
@@ -248,14 +247,14 @@ impl Harvest {
         self.progress.read += 1;
     }
 
-    /// The next rows of tokens and, for each, the positions of it that are kept.
+    /// The next rows of tokens, each with its positions that are kept.
     fn gathered(&mut self, task: &Task) -> Result<Vec<(Row, Vec<usize>)>> {
         let mut rows = Vec::new();
         while rows.len() < self.at_once
             && let Some(row) = self.rows.next(task)?
         {
             self.note(&row);
-            let kept = self.keeping.positions(&row)?;
+            let kept = self.kept_positions.positions(&row)?;
             rows.push((row, kept));
         }
         Ok(rows)
@@ -297,7 +296,7 @@ impl Blocks for Harvest {
             if rows.is_empty() {
                 return Ok(None);
             }
-            // Rows of which nothing is kept need not be computed.
+            // Rows without kept positions need not be computed.
             if rows.iter().any(|(_, kept)| !kept.is_empty()) {
                 return self.block(&rows, task).map(Some);
             }
@@ -322,7 +321,7 @@ fn activations(
     })
 }
 
-/// The sites that names stand for, in the order of the computation, each once.
+/// The sites of some names, in the order of the computation, each once.
 fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
     let named = sites.iter().map(|site| select(decoder.config(), site));
     let mut places = named.collect::<Result<Vec<_>>>()?.concat();
@@ -338,7 +337,8 @@ fn places(decoder: &Decoder, sites: &[&str]) -> Result<Vec<Place>> {
 pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
     let (most, context) = (config.context, asked.unwrap_or(config.context));
     if context == 0 || context > most {
-        return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}"));
+        return Err(err!(Argument, "expected a context from 1 to {most}, the model's context, found {context}")
+            .about("context"));
     }
     Ok(context)
 }
@@ -352,7 +352,7 @@ pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     }
 }
 
-/// Rows are numbered in 31 bits, which every reader of files has.
+/// The number of a row, in 31 bits, which every file format can represent.
 fn row_number(row: u64) -> Result<u32> {
     match u32::try_from(row) {
         Ok(row) if row <= i32::MAX as u32 => Ok(row),
@@ -386,7 +386,7 @@ pub fn harvest(
     model: &Model,
     sites: &[&str],
     text: &Text,
-    options: &Options,
+    options: &HarvestOptions,
     sink: &mut dyn Sink,
     task: &Task,
 ) -> Result<Progress> {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Running statistics in f64, merged block by block, so that they neither drift nor depend on more than the order of
-/// the blocks (Chan, Golub and LeVeque 1983).
+/// Running statistics in f64, merged block by block, so that they are stable and depend only on the order of the blocks
+/// (Chan, Golub and LeVeque 1983).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moments {

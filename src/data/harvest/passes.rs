@@ -1,9 +1,9 @@
-//! An endless stream of activations, straight from a model: epoch after epoch over a text, shuffled through a bounded
+//! An endless stream of activations from a running model: epoch after epoch of a text, shuffled through a bounded
 //! buffer.
 
 use rand::seq::SliceRandom;
 
-use super::{Blocks, Harvest, Options};
+use super::{Blocks, Harvest, HarvestOptions};
 use crate::base::random::stream;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
@@ -11,15 +11,15 @@ use crate::err;
 use crate::model::Model;
 use crate::tensor::{Device, Tensor, kernels};
 
-/// The rows of epochs: every position of the text once an epoch.
+/// The rows of epochs: every position of the text once in each epoch.
 ///
 /// The text is cut into fillings of the buffer, whole batches of the model each, and the rows of each filling are
-/// shuffled. The positions of a filling depend on the text alone, so the position of a reading is one number, and
-/// skipping does not run the model. A text that fits into the buffer is harvested once.
+/// shuffled. The positions of a filling depend on the text alone, so the state is one number, and skipping
+/// does not run the model. A text that fits into the buffer is harvested once.
 pub struct Passes {
     model: Model,
     text: Text,
-    options: Options,
+    options: HarvestOptions,
     sites: Vec<String>,
     /// For each requested site, its index in a block and its width.
     order: Vec<(usize, usize)>,
@@ -28,7 +28,7 @@ pub struct Passes {
     rows: u64,
     tokens: String,
     seed: u64,
-    /// Rows given so far, over all epochs.
+    /// Rows returned so far, over all epochs.
     position: u64,
     /// A harvest that has read up to the filling that was loaded last.
     harvest: Option<Harvest>,
@@ -55,11 +55,11 @@ struct Loaded {
 }
 
 impl Passes {
-    /// `buffer` is the approximate number of rows in memory at once: never fewer than one batch of the model yields.
+    /// `buffer` is the approximate number of rows in memory at once: at least those of one batch of the model.
     pub fn new(
         (model, sites): (&Model, &[&str]),
         text: &Text,
-        options: &Options,
+        options: &HarvestOptions,
         (seed, buffer): (u64, usize),
         task: &Task,
     ) -> Result<Self> {
@@ -105,7 +105,7 @@ impl Passes {
         &self.tokens
     }
 
-    /// Skips rows, as if they had been given. The model does not run for it.
+    /// Skips rows without running the model.
     pub fn skip(&mut self, rows: u64) {
         self.position = self.position.saturating_add(rows);
     }
@@ -210,7 +210,7 @@ fn fillings(harvest: &mut Harvest, buffer: usize, task: &Task) -> Result<Vec<Fil
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::Keep;
+    use super::super::Skipped;
     use super::super::tests::{collected, letters, model};
     use super::*;
     use crate::data::text;
@@ -218,8 +218,8 @@ mod tests {
 
     const SITES: [&str; 2] = ["resid_post.1", "z.0"];
 
-    fn passes(buffer: usize, options: &Options) -> Passes {
-        let (model, text) = (model(samples::config()), letters(1400, text::Options::default()));
+    fn passes(buffer: usize, options: &HarvestOptions) -> Passes {
+        let (model, text) = (model(samples::config()), letters(1400, text::TextOptions::default()));
         Passes::new((&model, &SITES), &text, options, (3, buffer), &Task::default()).unwrap()
     }
 
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn every_pass_gives_every_row_once_in_the_order_of_sites_that_was_asked_for() {
-        let keep = Keep { without_first: 2, without_ids: BTreeSet::from([3]), ..Keep::default() };
-        let options = Options { keep, ..Options::default() };
-        let (model, text) = (model(samples::config()), letters(1400, text::Options::default()));
+        let keep = Skipped { without_first: 2, without_ids: BTreeSet::from([3]), ..Skipped::default() };
+        let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
+        let (model, text) = (model(samples::config()), letters(1400, text::TextOptions::default()));
         let mut live = Harvest::new(&model, &SITES, &text, &options, &Task::default()).unwrap();
         let (sites, _) = collected(&mut live);
         // A harvest has its sites in the order of the computation.
@@ -254,7 +254,7 @@ mod tests {
             }
             assert_ne!(first, second);
             assert_eq!(sorted(second[0].clone()), wanted[0]);
-            // Both sites have one order.
+            // Both sites have the same order.
             let at = sites[1].iter().position(|row| *row == first[0][7]).unwrap();
             assert_eq!(sites[0][at], first[1][7]);
         }
@@ -263,12 +263,12 @@ mod tests {
 
     #[test]
     fn what_is_skipped_is_as_if_it_had_been_read() {
-        let mut whole = passes(8000, &Options::default());
+        let mut whole = passes(8000, &HarvestOptions::default());
         let rows = whole.rows() as usize;
         let all: Vec<_> = (0..2 * rows / 1000 + 2).map(|_| read(&mut whole, 1000)).collect();
         for skipped in [1, rows / 1000 / 2, rows / 1000, rows / 1000 + 3] {
-            let mut again = passes(8000, &Options::default());
-            // Fits look at rows before they skip.
+            let mut again = passes(8000, &HarvestOptions::default());
+            // Fits read rows before they skip.
             read(&mut again, 1000);
             again.skip(1000 * (skipped as u64 - 1));
             assert_eq!(read(&mut again, 1000), all[skipped], "{skipped}");
@@ -277,9 +277,9 @@ mod tests {
 
     #[test]
     fn a_text_of_which_nothing_is_kept_is_refused() {
-        let keep = Keep { without_ids: (0..27).collect(), ..Keep::default() };
-        let options = Options { keep, ..Options::default() };
-        let (model, text) = (model(samples::config()), letters(3, text::Options::default()));
+        let keep = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
+        let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
+        let (model, text) = (model(samples::config()), letters(3, text::TextOptions::default()));
         let found = Passes::new((&model, &SITES), &text, &options, (3, 100), &Task::default());
         assert!(found.is_err_and(|e| e.message.starts_with("expected activations to keep, found none in ")));
     }

@@ -1,4 +1,4 @@
-//! Sinks of harvested activations.
+//! Receivers of harvested activations.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 pub struct Block {
     /// `[positions, width]` for each site, in f32 on the CPU.
     pub activations: Vec<Tensor>,
-    /// The token at each.
+    /// The token at each position.
     pub tokens: Vec<u32>,
     /// The index of its row in the packed text.
     pub rows: Vec<u32>,
@@ -31,9 +31,9 @@ impl Block {
     }
 }
 
-/// Blocks one after the other: from a model as it runs, or from a store.
+/// An iterator over blocks, from a running model or from a store.
 pub trait Blocks {
-    /// The next one, never an empty one; none when there are no more.
+    /// The next block, which is never empty; none when there are no more.
     fn next(&mut self, task: &Task) -> Result<Option<Block>>;
 }
 
@@ -43,11 +43,11 @@ pub trait Blocks {
 pub struct Progress {
     /// Rows of tokens read.
     pub read: u64,
-    /// Positions of them that were kept.
+    /// Positions kept.
     pub kept: u64,
     /// A hash of all tokens that were read, which identifies the text.
     pub tokens: String,
-    /// Of the activations as the model computed them, site by site.
+    /// Statistics of the activations before they are stored, by site.
     pub statistics: Vec<Moments>,
 }
 
@@ -60,10 +60,10 @@ impl Progress {
 
 /// A receiver of the blocks of a harvest.
 pub trait Sink {
-    /// Receives a block; `progress` includes it. It may say that it has enough.
+    /// Receives a block; `progress` includes it. May end the harvest.
     fn take(&mut self, block: Block, progress: &Progress, task: &Task) -> Result<ControlFlow<()>>;
 
-    /// There are no more. It is not called for a sink that had enough.
+    /// Called after the last block, unless `take` ended the harvest.
     fn finish(&mut self, progress: &Progress, task: &Task) -> Result<()>;
 }
 

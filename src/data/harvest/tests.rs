@@ -30,9 +30,9 @@ pub fn model(config: Config) -> Model {
 }
 
 /// Documents of different lengths, in rows that begin with a mark.
-pub fn letters(documents: usize, options: text::Options) -> Text {
+pub fn letters(documents: usize, options: text::TextOptions) -> Text {
     let word = |i: usize| (0..5 + i * 7 % 23).map(|j| char::from(b'a' + ((i * 11 + j * j) % 26) as u8)).collect();
-    Text::given((0..documents).map(word).collect(), text::Options { bos: Some(true), ..options }).unwrap()
+    Text::given((0..documents).map(word).collect(), text::TextOptions { bos: Some(true), ..options }).unwrap()
 }
 
 /// Everything that a harvest yields, site by site, with its origin.
@@ -49,7 +49,12 @@ pub fn collected(blocks: &mut dyn Blocks) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>)
     (sites, origins)
 }
 
-fn harvested(model: &Model, sites: &[&str], text: &Text, options: &Options) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>) {
+fn harvested(
+    model: &Model,
+    sites: &[&str],
+    text: &Text,
+    options: &HarvestOptions,
+) -> (Vec<Vec<Vec<f32>>>, Vec<[u32; 3]>) {
     collected(&mut Harvest::new(model, sites, text, options, &Task::default()).unwrap())
 }
 
@@ -57,10 +62,10 @@ const SITES: [&str; 6] = ["resid_post.*", "z.1.2", "z.0", "mlp_hidden.0", "head_
 
 #[test]
 fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
-    let (model, text) = (model(samples::config()), letters(150, text::Options::default()));
+    let (model, text) = (model(samples::config()), letters(150, text::TextOptions::default()));
     let task = Task::default();
-    let (sites, origins) = harvested(&model, &SITES, &text, &Options::default());
-    let harvest = Harvest::new(&model, &SITES, &text, &Options::default(), &task).unwrap();
+    let (sites, origins) = harvested(&model, &SITES, &text, &HarvestOptions::default());
+    let harvest = Harvest::new(&model, &SITES, &text, &HarvestOptions::default(), &task).unwrap();
     let names: Vec<String> = harvest.places().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["z.0", "mlp_hidden.0", "resid_post.0", "norm_scale.1", "z.1.2", "head_out.1", "resid_post.1"]);
     assert_eq!(harvest.widths(), [16, 24, 16, 1, 4, 64, 16]);
@@ -84,10 +89,11 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
 #[test]
 fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() {
     for config in samples::configs() {
-        let (model, text) = (model(config), letters(9, text::Options::default()));
-        let (both, origins) = harvested(&model, &["resid_post.1", "q.0", "resid_pre.0"], &text, &Options::default());
+        let (model, text) = (model(config), letters(9, text::TextOptions::default()));
+        let (both, origins) =
+            harvested(&model, &["resid_post.1", "q.0", "resid_pre.0"], &text, &HarvestOptions::default());
         for (number, site) in ["resid_pre.0", "q.0", "resid_post.1"].into_iter().enumerate() {
-            let (alone, same) = harvested(&model, &[site], &text, &Options::default());
+            let (alone, same) = harvested(&model, &[site], &text, &HarvestOptions::default());
             assert_eq!((&alone[0], &same), (&both[number], &origins), "{site}");
         }
     }
@@ -96,20 +102,21 @@ fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() 
 #[test]
 fn what_is_to_be_left_out_is_and_nothing_else() {
     let model = model(samples::config());
-    let labelled = |options| letters(20, text::Options { labels: true, ..options });
-    let text = labelled(text::Options::default());
+    let labelled = |options| letters(20, text::TextOptions { labels: true, ..options });
+    let text = labelled(text::TextOptions::default());
     let site = ["resid_post.0"];
-    let (all, everywhere) = harvested(&model, &site, &text, &Options::default());
+    let (all, everywhere) = harvested(&model, &site, &text, &HarvestOptions::default());
     assert!(everywhere.iter().any(|[token, _, position]| *token == BOS && *position > 0));
     type Rule = fn(&[u32; 3]) -> bool;
-    let keep = |keep: Keep| Options { keep, ..Options::default() };
-    let rules: [(Keep, Rule); 4] = [
-        (Keep { without_bos: true, ..Keep::default() }, |[token, ..]| *token != BOS),
-        (Keep { without_first: 3, ..Keep::default() }, |[.., position]| *position >= 3),
-        (Keep { without_ids: BTreeSet::from([0, 4]), ..Keep::default() }, |[token, ..]| ![0, 4].contains(token)),
-        (Keep { without_bos: true, without_first: 1, without_ids: BTreeSet::from([1]), ..Keep::default() }, |o| {
-            o[0] > 1 && o[0] != BOS && o[2] > 0 || o[0] == 0 && o[2] > 0
-        }),
+    let keep = |keep: Skipped| HarvestOptions { skip: keep, ..HarvestOptions::default() };
+    let rules: [(Skipped, Rule); 4] = [
+        (Skipped { without_bos: true, ..Skipped::default() }, |[token, ..]| *token != BOS),
+        (Skipped { without_first: 3, ..Skipped::default() }, |[.., position]| *position >= 3),
+        (Skipped { without_ids: BTreeSet::from([0, 4]), ..Skipped::default() }, |[token, ..]| ![0, 4].contains(token)),
+        (
+            Skipped { without_bos: true, without_first: 1, without_ids: BTreeSet::from([1]), ..Skipped::default() },
+            |o| o[0] > 1 && o[0] != BOS && o[2] > 0 || o[0] == 0 && o[2] > 0,
+        ),
     ];
     for (rule, wanted) in rules {
         let (found, origins) = harvested(&model, &site, &text, &keep(rule.clone()));
@@ -118,15 +125,16 @@ fn what_is_to_be_left_out_is_and_nothing_else() {
         assert_eq!(found[0], kept.iter().map(|i| all[0][*i].clone()).collect::<Vec<_>>());
     }
     // Padding is not a position.
-    let short = Text::given(vec!["abc".into()], text::Options::default()).unwrap();
-    assert_eq!(harvested(&model, &site, &short, &Options::default()).1.len(), 3);
+    let short = Text::given(vec!["abc".into()], text::TextOptions::default()).unwrap();
+    assert_eq!(harvested(&model, &site, &short, &HarvestOptions::default()).1.len(), 3);
 }
 
 #[test]
 fn tokens_are_left_out_by_their_label() {
     let model = model(samples::config());
     let mix = crate::data::grammar::Mix::default();
-    let text = Text::grammar(&mix, text::Options { tokens: Some(400), ..text::Options::default() });
+    let text =
+        Text::grammar(&mix, text::Part::All, text::TextOptions { tokens: Some(400), ..text::TextOptions::default() });
     // Every character of the language that is no letter is one unknown token here.
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).chain(["?".into()]).collect();
     let tokenizer = Tokenizer::characters(list, None, Some("?")).unwrap();
@@ -140,19 +148,20 @@ fn tokens_are_left_out_by_their_label() {
     let columns = pack::columns(&text, &task).unwrap();
     let column = columns.iter().find(|column| (20..300).contains(&marked(column))).unwrap();
     let labels = BTreeMap::from([(column.name.to_string(), BTreeSet::from([0]))]);
-    let options = Options { keep: Keep { without_labels: labels, ..Keep::default() }, ..Options::default() };
+    let options =
+        HarvestOptions { skip: Skipped { without_labels: labels, ..Skipped::default() }, ..HarvestOptions::default() };
     assert_eq!(harvested(&model, &["resid_post.0"], &text, &options).1.len(), marked(column));
 }
 
 #[test]
 fn statistics_are_those_of_the_blocks() {
-    let (model, text) = (model(samples::config()), letters(30, text::Options::default()));
+    let (model, text) = (model(samples::config()), letters(30, text::TextOptions::default()));
     let (task, mut rows) = (Task::default(), Vec::new());
     let mut sink = Streamed(|block: Block| {
         rows.extend(block.activations[0].to_vec2::<f32>()?);
         Ok(ControlFlow::Continue(()))
     });
-    let progress = harvest(&model, &["resid_post.1"], &text, &Options::default(), &mut sink, &task).unwrap();
+    let progress = harvest(&model, &["resid_post.1"], &text, &HarvestOptions::default(), &mut sink, &task).unwrap();
     let found = &progress.statistics[0];
     assert_eq!((found.count, progress.kept), (rows.len() as u64, rows.len() as u64));
     let mean = |column: usize| rows.iter().map(|row| f64::from(row[column])).sum::<f64>() / rows.len() as f64;
@@ -164,20 +173,20 @@ fn statistics_are_those_of_the_blocks() {
 
 #[test]
 fn a_sink_that_has_enough_ends_the_harvest() {
-    let (model, text) = (model(samples::config()), letters(900, text::Options::default()));
+    let (model, text) = (model(samples::config()), letters(900, text::TextOptions::default()));
     let mut blocks = 0;
     let mut sink = Streamed(|_| {
         blocks += 1;
         Ok(if blocks == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
-    let progress = harvest(&model, &["embed"], &text, &Options::default(), &mut sink, &Task::default()).unwrap();
+    let progress = harvest(&model, &["embed"], &text, &HarvestOptions::default(), &mut sink, &Task::default()).unwrap();
     assert_eq!(progress.read, 2 * (TOKENS / CONTEXT) as u64);
 }
 
 #[test]
 fn wrong_questions_are_answered() {
-    let (plain, text) = (model(samples::config()), letters(5, text::Options::default()));
-    let refused = |model: &Model, sites: &[&str], text: &Text, options: &Options| match Harvest::new(
+    let (plain, text) = (model(samples::config()), letters(5, text::TextOptions::default()));
+    let refused = |model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions| match Harvest::new(
         model,
         sites,
         text,
@@ -187,23 +196,24 @@ fn wrong_questions_are_answered() {
         Ok(_) => panic!("{sites:?} should be refused"),
         Err(error) => error.message,
     };
-    let of = |sites: &[&str]| refused(&plain, sites, &text, &Options::default());
+    let of = |sites: &[&str]| refused(&plain, sites, &text, &HarvestOptions::default());
     assert_eq!(of(&["resid_pots.1"]), "unknown site `resid_pots`");
     assert_eq!(of(&[]), "expected at least one site to harvest, found none");
     assert!(of(&["pattern.0"]).contains("`pattern.0` has no activation per position"));
-    let keep = |keep: Keep| refused(&plain, &["embed"], &text, &Options { keep, ..Options::default() });
-    assert!(keep(Keep { without_first: CONTEXT, ..Keep::default() }).contains("fewer positions"));
-    assert!(keep(Keep { without_ids: BTreeSet::from([27]), ..Keep::default() }).contains("below 27"));
+    let keep =
+        |keep: Skipped| refused(&plain, &["embed"], &text, &HarvestOptions { skip: keep, ..HarvestOptions::default() });
+    assert!(keep(Skipped { without_first: CONTEXT, ..Skipped::default() }).contains("fewer positions"));
+    assert!(keep(Skipped { without_ids: BTreeSet::from([27]), ..Skipped::default() }).contains("below 27"));
     let labels = BTreeMap::from([("depth".to_string(), BTreeSet::from([0]))]);
-    assert!(keep(Keep { without_labels: labels, ..Keep::default() }).contains("expected a text with labels"));
-    let long = Options { context: Some(CONTEXT + 1), ..Options::default() };
+    assert!(keep(Skipped { without_labels: labels, ..Skipped::default() }).contains("expected a text with labels"));
+    let long = HarvestOptions { context: Some(CONTEXT + 1), ..HarvestOptions::default() };
     assert!(refused(&plain, &["embed"], &text, &long).contains("from 1 to 8"));
     let mute = Model { tokenizer: None, ..plain.clone() };
-    assert!(refused(&mute, &["embed"], &text, &Options::default()).contains("with a tokenizer"));
-    let endless = Text::grammar(&crate::data::grammar::Mix::default(), text::Options::default());
-    assert!(refused(&plain, &["embed"], &endless, &Options::default()).contains("a text with an end"));
-    let nothing = Keep { without_ids: (0..27).collect(), ..Keep::default() };
-    let options = Options { keep: nothing, ..Options::default() };
+    assert!(refused(&mute, &["embed"], &text, &HarvestOptions::default()).contains("with a tokenizer"));
+    let endless = Text::grammar(&crate::data::grammar::Mix::default(), text::Part::All, text::TextOptions::default());
+    assert!(refused(&plain, &["embed"], &endless, &HarvestOptions::default()).contains("a text with an end"));
+    let nothing = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
+    let options = HarvestOptions { skip: nothing, ..HarvestOptions::default() };
     let mut sink = Streamed(|_| Ok(ControlFlow::Continue(())));
     let error = harvest(&plain, &["embed"], &text, &options, &mut sink, &Task::default()).unwrap_err();
     assert!(error.message.contains("expected activations to keep"), "{}", error.message);
@@ -223,8 +233,8 @@ fn numbers_that_overflow_are_told_with_their_place() {
         .collect();
     weights.embed = Tensor::from_vec(spoilt, weights.embed.dims(), &Device::Cpu).unwrap();
     model.decoder = Arc::new(Decoder::new(model.decoder.config().as_ref().clone(), weights));
-    let text = Text::given(vec!["aaaaaaaaabca".into()], text::Options::default()).unwrap();
-    let options = Options { context: Some(6), ..Options::default() };
+    let text = Text::given(vec!["aaaaaaaaabca".into()], text::TextOptions::default()).unwrap();
+    let options = HarvestOptions { context: Some(6), ..HarvestOptions::default() };
     let mut harvest = Harvest::new(&model, &["embed"], &text, &options, &Task::default()).unwrap();
     let error = harvest.next(&Task::default()).unwrap_err();
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::Letter;
 use super::quotes::{prefixed, run};
 
-/// What a single mark is, where it is judged by what stands around it.
+/// The meaning of a single mark, judged by its context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sense {
     /// A kind of apostrophe, from 1.
@@ -13,7 +13,7 @@ pub enum Sense {
     Nothing,
 }
 
-/// How far ahead the end of a quotation is looked for, in characters.
+/// The distance in characters within which the end of a quotation is searched.
 const AHEAD: usize = 500;
 
 const POSSESSIVE: Sense = Sense::Apostrophe(1);
@@ -46,16 +46,16 @@ const SHORTENED: [&str; 22] = [
     "one",
 ];
 
-/// Words that have lost their beginning.
+/// Words whose beginning is elided.
 const CLIPPED: [&str; 16] = [
     "tis", "twas", "twere", "twill", "twould", "em", "til", "till", "cause", "bout", "round", "neath", "ere", "n",
     "gainst", "um",
 ];
 
-/// Words that have lost their end, besides those in `-in'`.
+/// Words whose end is elided, beside those in `-in'`.
 const CUT: [&str; 11] = ["o", "an", "th", "wi", "ol", "t", "mo", "lil", "ha", "fra", "ca"];
 
-/// The sense of the mark at `at`; `open` says whether a single quotation is open there.
+/// The meaning of the mark at `at`; `open` says whether a single quotation is open there.
 pub fn sense(letters: &[Letter], at: usize, open: bool) -> Sense {
     let sign = |at: Option<usize>| at.and_then(|at| letters.get(at)).map(|letter| letter.sign);
     let (before, after) = (sign(at.checked_sub(1)), sign(Some(at + 1)));
@@ -112,7 +112,7 @@ fn before_word(letters: &[Letter], at: usize, curly: bool) -> Sense {
     }
 }
 
-/// Whether a mark behind an `s` in an open quotation leaves it open: a word follows, and another mark closes it after
+/// Whether a mark after an `s` in an open quotation leaves it open: a word follows, and another mark closes it after
 /// punctuation or before it.
 fn closes_later(letters: &[Letter], at: usize) -> bool {
     let sign = |at: usize| letters.get(at).map(|letter| letter.sign);

@@ -1,8 +1,8 @@
-//! Which brackets belong together.
+//! Matching brackets.
 
 use super::{BRACKETS, Col, Letter, Pair, Pen, nested};
 
-/// A bracket that is not closed within so many bytes was never one, such as that of a smiley.
+/// A bracket that is not closed within this many bytes, such as that of a smiley, does not count.
 const REACH: usize = 2000;
 
 const OPENING: [char; BRACKETS.len()] = ['(', '[', '{'];
@@ -25,7 +25,7 @@ pub fn mark(letters: &[Letter], pen: &mut Pen) {
     }
 }
 
-/// A closing bracket belongs to the last one of its kind that is open; what was opened in between has no partner.
+/// A closing bracket matches the last open one of its kind; brackets opened in between have no match.
 fn pairs(letters: &[Letter]) -> Vec<Pair> {
     let (mut pairs, mut open) = (Vec::new(), Vec::<(usize, usize, usize)>::new());
     for (index, letter) in letters.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! Lines: where they start, how far they are set in, and the paragraphs that empty ones divide.
+//! Lines: their starts, their indentation, and paragraphs, which empty lines separate.
 
 use super::{Col, Letter, Pen};
 
-/// Where tabs stop.
+/// The width of a tab.
 const TAB: usize = 8;
 
 pub fn mark(text: &str, pen: &mut Pen) {
@@ -25,7 +25,7 @@ pub fn mark(text: &str, pen: &mut Pen) {
     }
 }
 
-/// What stands between lines that are empty or blank.
+/// The paragraphs: the text between empty or blank lines.
 pub fn paragraphs(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
     let mut rest = letters;
     std::iter::from_fn(move || {

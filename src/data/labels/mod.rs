@@ -1,8 +1,8 @@
 //! Labels of real text, found by rules: brackets, quotations, apostrophes, numbers, lines.
 //!
-//! The columns have the names and the meaning that they have in the labelled language. There they are true by
-//! construction; here they are a reader's judgement by what stands around a sign, which is wrong where people write
-//! otherwise than most: a quotation over several paragraphs, an unclosed bracket, an elision that no list knows.
+//! The columns have the same names and meaning as in the labelled language. There the labels are ground truth by
+//! construction; here they are guessed from the context, and wrong in rare cases: a quotation over several paragraphs,
+//! an unclosed bracket, an unlisted elision.
 
 mod apostrophes;
 mod brackets;
@@ -19,25 +19,25 @@ use crate::model::labels::{Column, Mark, Marks, Of, Values};
 /// The columns, in the order of [`columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Col {
-    /// How many round brackets are open, both of a pair included.
+    /// The number of open round brackets, both brackets of a pair included.
     Depth,
-    /// Which kind of bracket was opened last.
+    /// The kind of the bracket that was opened last.
     Bracket,
-    /// How many brackets of any kind are open.
+    /// The number of open brackets of any kind.
     BracketDepth,
-    /// How long ago the innermost round bracket was opened.
+    /// The distance to the innermost open round bracket.
     SinceOpen,
-    /// Which kind of quotation it stands in, the marks included.
+    /// The kind of the quotation around it, the marks included.
     Quote,
     QuoteDepth,
     /// Quotation marks: whether they open or close.
     QuoteSign,
-    /// What an apostrophe stands for.
+    /// The kind of an apostrophe.
     Apostrophe,
     Numeral,
-    /// The first token of a line that is no blank.
+    /// The first token of a line, apart from blanks.
     LineStart,
-    /// How many columns a line is set in.
+    /// The indentation of the line, in columns.
     Indent,
 }
 
@@ -66,7 +66,7 @@ static COLUMNS: LazyLock<Arc<[Column]>> = LazyLock::new(|| {
     .into()
 });
 
-/// All columns; a mark names one by its index.
+/// All columns; a mark refers to one by its index.
 pub fn columns() -> Arc<[Column]> {
     COLUMNS.clone()
 }
@@ -111,7 +111,7 @@ impl Pen {
     }
 }
 
-/// Two signs that belong together, by their places among the letters, and what kind they are, from 1.
+/// Two matching signs, by their character positions, and their kind, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pair {
     open: usize,
@@ -119,7 +119,7 @@ struct Pair {
     kind: usize,
 }
 
-/// Pairs in the order in which they open, each with how many are open within it. No two of them cross.
+/// Pairs in the order in which they open, each with its depth. No two of them cross.
 fn nested(mut pairs: Vec<Pair>) -> Vec<(Pair, usize)> {
     pairs.sort_unstable_by_key(|pair| pair.open);
     let mut around: Vec<usize> = Vec::new();
@@ -143,7 +143,7 @@ mod tests {
         values.iter().map(|value| if *value == 0 { ".".into() } else { value.to_string() }).collect()
     }
 
-    /// What each apostrophe and single quotation mark of a text is, by the first letter of its kind; `-` for none.
+    /// The kind of each apostrophe and single quotation mark of a text, by its first letter; `-` for none.
     pub fn apostrophes(text: &str) -> String {
         let values = line(text, "apostrophe");
         let marks = text.chars().zip(values.chars()).filter(|(sign, _)| "'‘’".contains(*sign));
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(line(text, "bracket"), "..111222 11111..".replace(' ', ""));
         assert_eq!(line(text, "bracket_depth"), "..111222 12221..".replace(' ', ""));
         assert_eq!(line("1) a (b] c) :-(", "depth"), ".....111111... ".replace(' ', "."));
-        // Brackets that cross are not both brackets.
+        // Of two brackets that cross, one does not count.
         assert_eq!(line("([)]", "bracket"), "111.");
     }
 

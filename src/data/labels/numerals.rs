@@ -5,11 +5,11 @@ use super::{Col, Pen};
 const YEAR: usize = 1;
 const NUMBER: usize = 2;
 
-/// Years that people write about. A number of four digits beyond them is more likely something else.
+/// Plausible years. Other numbers of four digits are more likely something else.
 const YEARS: std::ops::RangeInclusive<u32> = 1000..=2099;
 
-/// Every run of digits, its inner points and commas included, is a number. A year is one of four digits that stands
-/// alone, and not behind a name in capitals, as in `RFC 1149`.
+/// Every run of digits, with its inner points and commas, is a number. A year is a number of four digits that does not
+/// follow a name in capitals, as in `RFC 1149`.
 pub fn mark(text: &str, pen: &mut Pen) {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -38,7 +38,7 @@ fn is_year(before: &str, number: &str, after: &str) -> bool {
     whole && !before.ends_with(joined) && !full_stop.starts_with(joined) && !follows_a_name(before)
 }
 
-/// Whether what stands before ends with a word of two or more capitals and a space or a hyphen.
+/// Whether the text before ends with a word of two or more capitals and a space or a hyphen.
 fn follows_a_name(before: &str) -> bool {
     let Some(before) = before.strip_suffix([' ', '-']) else { return false };
     let mut capitals = before.chars().rev().take_while(|sign| sign.is_alphanumeric()).peekable();

@@ -1,4 +1,4 @@
-//! Quotations: which marks open one, which close it.
+//! Quotations: opening and closing marks.
 
 use super::apostrophes::{self, Sense};
 use super::{APOSTROPHES, Col, Letter, Pair, Pen, nested};
@@ -6,13 +6,13 @@ use super::{APOSTROPHES, Col, Letter, Pair, Pen, nested};
 pub const DOUBLE: usize = 1;
 pub const SINGLE: usize = 2;
 
-/// A mark that opens a quotation, until its partner is found.
+/// An opening mark whose closing mark has not been found yet.
 struct Open {
     kind: usize,
     at: usize,
 }
 
-/// Marks the quotations and apostrophes of one paragraph. What is not closed within it was none.
+/// Marks the quotations and apostrophes of one paragraph. A quotation that is not closed within it does not count.
 pub fn mark(letters: &[Letter], pen: &mut Pen) {
     let mut found = Found { letters, open: Vec::new(), pairs: Vec::new() };
     for (index, letter) in letters.iter().enumerate() {
@@ -57,7 +57,7 @@ impl Found<'_> {
         self.open.iter().any(|open| open.kind == kind)
     }
 
-    /// Of two of a kind that open one after the other, the first has no partner.
+    /// Opens a quotation. If one of its kind is open, that one does not count.
     fn opens(&mut self, kind: usize, at: usize) {
         self.open.retain(|open| open.kind != kind);
         self.open.push(Open { kind, at });
@@ -70,7 +70,7 @@ impl Found<'_> {
         }
     }
 
-    /// A mark that does not show whether it opens or closes.
+    /// Handles a straight mark, which may open or close.
     fn straight(&mut self, at: usize) {
         if run(self.letters, at) >= 3 {
             return;
@@ -78,7 +78,7 @@ impl Found<'_> {
         let before = at.checked_sub(1).and_then(|at| self.letters.get(at)).map(|letter| letter.sign);
         let after = self.letters.get(at + 1).map(|letter| letter.sign);
         let blank_before = before.is_none_or(char::is_whitespace);
-        // What was open before it has no partner: nobody puts a space before a closing mark and a word behind it.
+        // A closing mark has no space before it and a word after it, so this one opens, and the open one has no match.
         let opens_anew = blank_before && after.is_some_and(char::is_alphanumeric);
         if self.is_open(DOUBLE) && !opens_anew {
             self.closes(DOUBLE, at);
@@ -90,8 +90,7 @@ impl Found<'_> {
     }
 }
 
-/// How many of the same sign stand in a row here, as far as it matters: three are the marks of a text in a program, not
-/// of a quotation.
+/// The number of equal signs in a row here, up to three: three delimit a string in a program, not a quotation.
 pub fn run(letters: &[Letter], at: usize) -> usize {
     let Some(sign) = letters.get(at).map(|letter| letter.sign) else { return 0 };
     let same = |letter: &&Letter| letter.sign == sign;
@@ -99,7 +98,7 @@ pub fn run(letters: &[Letter], at: usize) -> usize {
     before + letters.iter().skip(at).take(3).take_while(same).count()
 }
 
-/// Whether a mark stands behind nothing but a letter or two that say what kind of string follows, as in `b"bytes"`.
+/// Whether the mark follows only the prefix of a string literal, as in `b"bytes"`.
 pub fn prefixed(letters: &[Letter], at: usize) -> bool {
     let mut before = letters.iter().take(at).rev().map(|letter| letter.sign).take_while(|sign| sign.is_alphanumeric());
     let short = before.by_ref().take(2).all(|sign| "bfruBFRU".contains(sign));

@@ -1,11 +1,11 @@
-//! Token ids in compact form.
+//! Token ids in little memory.
 
 use sha2::{Digest, Sha256};
 
 use crate::base::files::hex;
 use crate::base::{Result, memory};
 
-/// Ids in two bytes each, or in four once one needs them.
+/// Ids with two bytes each, or with four as soon as one needs them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Compact {
     Short(Vec<u16>),
@@ -46,7 +46,7 @@ impl Compact {
         Ok(())
     }
 
-    /// Keeps the first `count`.
+    /// Drops all but the first `count`.
     pub fn truncate(&mut self, count: usize) {
         match self {
             Self::Short(ids) => ids.truncate(count),
@@ -61,7 +61,7 @@ impl Compact {
         }
     }
 
-    /// The beginning of their SHA-256.
+    /// The first characters of their SHA-256.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         match self {
@@ -71,7 +71,7 @@ impl Compact {
         hex(hash.finalize().get(..8).unwrap_or_default())
     }
 
-    /// `count` ids from `start` on, at most all; after the last comes the first again.
+    /// `count` ids from `start` on, at most all; the first follows the last.
     pub fn around(&self, start: usize, count: usize) -> Vec<u32> {
         fn taken<T: Copy + Into<u32>>(ids: &[T], start: usize, count: usize) -> Vec<u32> {
             let start = start % ids.len().max(1);
@@ -84,7 +84,7 @@ impl Compact {
     }
 }
 
-/// Checks memory before it grows: it doubles, and the old half stays until it is copied.
+/// Checks memory before the list grows: it doubles, and the old list stays until it is copied.
 fn room<T>(ids: &Vec<T>, more: usize) -> Result<()> {
     if ids.len() + more <= ids.capacity() {
         return Ok(());

@@ -2,21 +2,22 @@
 
 mod compact;
 mod encode;
-mod rows;
+mod packed;
 mod training;
 
 #[cfg(test)]
 mod tests;
 
 pub use encode::{Encoded, Encoder};
-pub use rows::{Row, Rows, Stretch, rows};
+pub use packed::{Row, Stretch, TokenRows, rows};
 
 use crate::base::{Result, Task, memory, names};
 use crate::data::Text;
 use crate::err;
-use crate::model::labels::Column;
+use crate::model::labels::{Column, Values};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::Batches;
+use crate::tensor::{Device, Tensor};
 
 impl Text {
     /// An endless stream of rows of `context` tokens and their targets: whole epochs, each shuffled anew and cut at
@@ -27,10 +28,47 @@ impl Text {
     }
 }
 
+crate::options! {
+    /// Which rows of a text are read.
+    #[derive(Debug, Clone)]
+    pub struct RowOptions {
+        /// Tokens in a row.
+        context: Option<usize> = None => usually("the model's");
+        /// Maximum number of rows.
+        rows: Option<usize> = None => usually("all");
+    }
+}
+
+impl RowOptions {
+    /// The rows of a text with this tokenizer; `own` is the context of the model, if there is one.
+    pub fn gathered<T>(
+        &self,
+        text: &Text,
+        (tokenizer, own): (&Tokenizer, Option<usize>),
+        task: &Task,
+        keep: impl Fn(Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let context = self.context.or(own).ok_or_else(|| {
+            err!(Argument, "expected `context`, the length of rows, beside a tokenizer")
+                .hint("#{ context: 256 }")
+                .about("context")
+        })?;
+        gathered(text, tokenizer, context, self.rows, task, keep)
+    }
+}
+
+/// Rows of numbers as a tensor of integers: `[rows, pos]`.
+pub fn tensor(rows: Vec<Vec<u32>>) -> Result<Tensor> {
+    let shape = (rows.len(), rows.first().map_or(0, Vec::len));
+    memory::check((shape.0 * shape.1 * size_of::<i64>()) as u128, || "the tensor of a text".into())?;
+    let numbers: Vec<i64> = rows.into_iter().flatten().map(i64::from).collect();
+    Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
+}
+
 /// Rows read between two checks of free memory.
 const BETWEEN_CHECKS: usize = 1 << 10;
 
-/// The first rows of a text, each as `keep` leaves it; all of them without a number.
+/// The first rows of a text, or all of them, each as `keep` returns it.
 pub fn gathered<T>(
     text: &Text,
     tokenizer: &Tokenizer,
@@ -39,9 +77,8 @@ pub fn gathered<T>(
     task: &Task,
     keep: impl Fn(Row) -> Result<T>,
 ) -> Result<Vec<T>> {
-    if count.is_none() && text.options().tokens.is_none() && text.is_endless() {
-        return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("limit it with the option `tokens`"));
+    if count.is_none() {
+        text.expect_end()?;
     }
     let mut rows = rows(text, tokenizer, context, task)?;
     let bar = task.begin(&format!("reading {}", text.name()), count.map(|count| count as u64));
@@ -97,6 +134,16 @@ pub fn column(text: &Text, name: &str, task: &Task) -> Result<Column> {
     let unknown =
         || err!(Name, "no label is called `{name}`").maybe_hint(names::suggestion(name, names.iter().copied()));
     all.iter().find(|column| column.name == name).cloned().ok_or_else(unknown)
+}
+
+/// The names of a column's values, in the order of their numbers; the first is "none".
+pub fn kinds(column: &Column) -> Result<Vec<&'static str>> {
+    match &column.values {
+        Values::Kind(names) => Ok(std::iter::once("none").chain(names.iter().copied()).collect()),
+        Values::Number | Values::Since => {
+            Err(err!(Argument, "expected a column of kinds, found numbers in `{}`", column.name))
+        }
+    }
 }
 
 /// The values of a column for the tokens of a row; 0 in a row of a text without labels.

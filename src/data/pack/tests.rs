@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::training::TrainingRows;
 use super::*;
 use crate::data::Document;
-use crate::data::text::Options;
+use crate::data::text::{Part, TextOptions};
 use crate::model::train::Examples;
 
 /// Letters are tokens; `.` is BOS.
@@ -19,7 +19,7 @@ fn ending() -> Tokenizer {
     letters().or_marks(None, Some(26))
 }
 
-fn given(texts: &[&str], options: Options) -> Text {
+fn given(texts: &[&str], options: TextOptions) -> Text {
     Text::given(texts.iter().map(|text| text.to_string()).collect(), options).unwrap()
 }
 
@@ -40,7 +40,7 @@ fn spelt(rows: &[Row]) -> Vec<String> {
 
 #[test]
 fn rows_are_cut_without_gaps_and_know_where_they_are_from() {
-    let text = given(&["abcde", "fg", "hijkl"], Options::default());
+    let text = given(&["abcde", "fg", "hijkl"], TextOptions::default());
     let found = read(&text, &ending(), 4);
     assert_eq!(spelt(&found), ["abcd", "e.fg", ".hij"]);
     assert_eq!(found[1].spans, [4..5, 0..0, 0..1, 1..2]);
@@ -54,10 +54,10 @@ fn rows_are_cut_without_gaps_and_know_where_they_are_from() {
 
 #[test]
 fn rows_begin_with_a_mark_where_that_is_wanted() {
-    let bos = |bos| Options { bos: Some(bos), ..Options::default() };
+    let bos = |bos| TextOptions { bos: Some(bos), ..TextOptions::default() };
     assert_eq!(spelt(&read(&given(&["abcde", "fg"], bos(true)), &letters(), 4)), [".abc", ".def"]);
     assert_eq!(spelt(&read(&given(&["abcde", "fg"], bos(false)), &letters(), 4)), ["abcd"]);
-    let mixed = Text::mix(vec![(given(&["abcdef"], Options::default()), 1.0)], bos(true)).unwrap();
+    let mixed = Text::mix(vec![(given(&["abcdef"], TextOptions::default()), 1.0)], bos(true)).unwrap();
     assert_eq!(spelt(&read(&mixed, &letters(), 4)), [".abc", ".def"]);
 }
 
@@ -65,17 +65,17 @@ fn rows_begin_with_a_mark_where_that_is_wanted() {
 fn a_limit_ends_the_reading_and_a_short_text_is_a_short_row() {
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(9)), &letters(), 4)), ["abcd", "efgh"]);
     assert_eq!(spelt(&read(&given(&["abcdefghijkl"], limit(3)), &letters(), 4)), ["abc"]);
-    assert_eq!(spelt(&read(&given(&["ab"], Options::default()), &letters(), 4)), ["ab"]);
+    assert_eq!(spelt(&read(&given(&["ab"], TextOptions::default()), &letters(), 4)), ["ab"]);
     // The mark alone is no row.
-    let text = given(&["abcd"], Options { bos: Some(true), ..Options::default() });
+    let text = given(&["abcd"], TextOptions { bos: Some(true), ..TextOptions::default() });
     assert_eq!(spelt(&read(&text, &letters(), 5)), [".abcd"]);
 }
 
 #[test]
 fn a_mixture_draws_rows_by_weight_and_shuffling_loses_none() {
-    let long = |letter: &str| given(&[letter.repeat(4000).as_str()], Options::default());
+    let long = |letter: &str| given(&[letter.repeat(4000).as_str()], TextOptions::default());
     let mixed = |seed| {
-        let options = Options { tokens: Some(4000), seed, ..Options::default() };
+        let options = TextOptions { tokens: Some(4000), seed, ..TextOptions::default() };
         Text::mix(vec![(long("a"), 3.0), (long("b"), 1.0)], options).unwrap()
     };
     let found = spelt(&read(&mixed(0), &letters(), 4));
@@ -86,7 +86,7 @@ fn a_mixture_draws_rows_by_weight_and_shuffling_loses_none() {
     assert_ne!(found, spelt(&read(&mixed(1), &letters(), 4)));
     let alphabet: String = ('a'..='z').collect::<String>().repeat(40);
     let order = |shuffle| {
-        let text = given(&[&alphabet], Options { shuffle, ..Options::default() });
+        let text = given(&[&alphabet], TextOptions { shuffle, ..TextOptions::default() });
         spelt(&read(&text, &letters(), 5))
     };
     let (plain, mut shuffled) = (order(false), order(true));
@@ -113,8 +113,8 @@ fn labels_go_with_their_tokens() {
     let documents =
         vec![Document::whole("xyz", "none"), Document { marks: Some(marks), ..Document::whole("abcdef", "marked") }];
     let encoder = encode::Encoder::new(Box::new(Marked(documents)), ending());
-    let mut packed = rows::Packed::new(encoder, Some(26), None, 5, given(&["x"], Options::default()));
-    let found: Vec<Row> = std::iter::from_fn(|| rows::Rows::next(&mut packed, &Task::default()).transpose())
+    let mut packed = packed::Packed::new(encoder, Some(26), None, 5, given(&["x"], TextOptions::default()));
+    let found: Vec<Row> = std::iter::from_fn(|| TokenRows::next(&mut packed, &Task::default()).transpose())
         .collect::<Result<_>>()
         .unwrap();
     assert_eq!(spelt(&found), ["xyz.a", "bcdef"]);
@@ -132,7 +132,7 @@ fn rotations(count: usize, tokens: Option<u64>) -> Text {
     let alphabet: String = ('a'..='z').collect();
     let texts: Vec<String> =
         (0..count).map(|at| [&alphabet[at % 26..], &alphabet[..at % 26]].concat().repeat(1 + at / 26)).collect();
-    Text::given(texts, Options { tokens, ..Options::default() }).unwrap()
+    Text::given(texts, TextOptions { tokens, ..TextOptions::default() }).unwrap()
 }
 
 fn next(batches: &mut TrainingRows, rows: usize) -> Examples {
@@ -177,7 +177,7 @@ fn an_epoch_judges_every_token_once_but_for_less_than_a_row() {
 fn rows_are_the_same_whatever_is_asked_for_at_once_and_after_skipping() {
     let mixed = |seed| {
         let parts = vec![(rotations(5, None), 2.0), (rotations(9, Some(100)), 1.0)];
-        training(&Text::mix(parts, Options::default()).unwrap(), seed)
+        training(&Text::mix(parts, TextOptions::default()).unwrap(), seed)
     };
     let all = next(&mut mixed(3), 120);
     assert_ne!(all, next(&mut mixed(4), 120));
@@ -208,7 +208,8 @@ fn training_reads_no_more_than_its_limit_and_refuses_too_little() {
     let error = TrainingRows::new(&rotations(5, Some(5)), &ending(), 7, 0, &task).err().unwrap();
     assert!(error.message.starts_with("expected more than 7 tokens"), "{error}");
     // A mark takes the place of what each row would begin with, and the targets stay.
-    let marked = Text::mix(vec![(rotations(5, None), 1.0)], Options { bos: Some(true), ..Options::default() }).unwrap();
+    let marked =
+        Text::mix(vec![(rotations(5, None), 1.0)], TextOptions { bos: Some(true), ..TextOptions::default() }).unwrap();
     let (plain, marked) = (next(&mut training(&rotations(5, None), 0), 9), next(&mut training(&marked, 0), 9));
     assert_eq!(plain.targets, marked.targets);
     assert!(marked.ids.iter().zip(&plain.ids).all(|(marked, plain)| marked[0] == 26 && marked[1..] == plain[1..]));
@@ -220,12 +221,12 @@ fn printable() -> Tokenizer {
     Tokenizer::characters(list.collect(), None, Some("<unk>")).unwrap()
 }
 
-fn limit(tokens: u64) -> Options {
-    Options { tokens: Some(tokens), ..Options::default() }
+fn limit(tokens: u64) -> TextOptions {
+    TextOptions { tokens: Some(tokens), ..TextOptions::default() }
 }
 
-fn grammar(options: Options) -> Text {
-    Text::grammar(&Default::default(), options)
+fn grammar(options: TextOptions) -> Text {
+    Text::grammar(&Default::default(), Part::All, options)
 }
 
 #[test]
@@ -233,10 +234,10 @@ fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
     let (task, tokenizer) = (Task::default(), printable());
     let mixed = || {
         let parts = vec![
-            (grammar(Options::default()), 1.0),
-            (given(&["a little text ".repeat(40).as_str()], Options::default()), 1.0),
+            (grammar(TextOptions::default()), 1.0),
+            (given(&["a little text ".repeat(40).as_str()], TextOptions::default()), 1.0),
         ];
-        let text = Text::mix(parts, Options::default()).unwrap();
+        let text = Text::mix(parts, TextOptions::default()).unwrap();
         TrainingRows::new(&text, &tokenizer, 50, 0, &task).unwrap()
     };
     let all = next(&mut mixed(), 80);
@@ -257,12 +258,12 @@ fn a_generator_goes_on_and_is_mixed_with_what_is_repeated() {
     assert!(batches.about().contains("500 tokens"), "{}", batches.about());
     assert_eq!(next(&mut batches, 25).ids.len(), 25);
     // So is a mixture with a limit, of which each part has its share.
-    let mixed = Text::mix(vec![(grammar(Options::default()), 3.0), (rotations(9, None), 1.0)], limit(800)).unwrap();
+    let mixed = Text::mix(vec![(grammar(TextOptions::default()), 3.0), (rotations(9, None), 1.0)], limit(800)).unwrap();
     let batches = TrainingRows::new(&mixed, &tokenizer, 50, 0, &task).unwrap();
     assert!(batches.about().contains("0.75 of 600 tokens"), "{}", batches.about());
     assert!(batches.about().contains("0.25 of 200 tokens"), "{}", batches.about());
     // Everything of what never ends cannot be read.
-    let endless = gathered(&grammar(Options::default()), &tokenizer, 50, None, &task, Ok).unwrap_err();
+    let endless = gathered(&grammar(TextOptions::default()), &tokenizer, 50, None, &task, Ok).unwrap_err();
     assert!(endless.message.contains("expected a text with an end"), "{endless}");
 }
 
@@ -284,7 +285,7 @@ fn labels_of_generated_text_agree_with_a_recount() {
     assert!(values.iter().all(|(id, depth)| *id != open || *depth > 0));
     let error = column(&text, "dept", &Task::default()).unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("did you mean `depth`?"));
-    assert!(column(&given(&["a"], Options::default()), "depth", &Task::default()).is_err());
+    assert!(column(&given(&["a"], TextOptions::default()), "depth", &Task::default()).is_err());
 }
 
 proptest::proptest! {
@@ -297,7 +298,7 @@ proptest::proptest! {
     ) {
         let kept: Vec<&str> = texts.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
         if !kept.is_empty() {
-            let found = read(&given(&kept, Options::default()), &ending(), context);
+            let found = read(&given(&kept, TextOptions::default()), &ending(), context);
             let mut whole = ids(&kept.join("."));
             let rows: Vec<u32> = found.iter().flat_map(|row| row.ids.clone()).collect();
             if whole.len() >= context {

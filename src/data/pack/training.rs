@@ -1,4 +1,4 @@
-//! Rows for training: epochs over finite texts, generators, and mixtures of both.
+//! Rows for training: epochs of finite texts, endless generators, and mixtures of both.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::beginning;
 use super::compact::Compact;
 use super::encode::Encoder;
-use super::rows::draw;
+use super::packed::draw;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::data::Text;
@@ -25,14 +25,14 @@ trait Stretches {
     fn about(&self) -> String;
 }
 
-struct Source {
+struct TrainingText {
     stretches: Box<dyn Stretches>,
     /// The BOS token of each row, which replaces its first token.
     front: Option<u32>,
 }
 
 pub struct TrainingRows {
-    sources: Vec<Source>,
+    sources: Vec<TrainingText>,
     weights: Vec<f64>,
     context: usize,
     seed: u64,
@@ -54,30 +54,30 @@ impl TrainingRows {
                 true => Box::new(Endless { identity: text.identity().into(), flow, context, ready: VecDeque::new() }),
                 false => Box::new(Epochs::new(part, flow, (context, seed, number as u64), task)?),
             };
-            Ok(Source { stretches, front })
+            Ok(TrainingText { stretches, front })
         });
         let sources = opened.collect::<Result<_>>()?;
         let weights = parts.iter().map(|part| part.share).collect();
         Ok(Self { sources, weights, context, seed, draws: stream(seed, "mix of training rows", 0) })
     }
 
-    /// Whose row is next.
+    /// The index of the text that the next row is from.
     fn turn(&mut self) -> usize {
         if self.sources.len() == 1 { 0 } else { draw(&self.weights, &mut self.draws) }
     }
 }
 
-/// A leaf text of a mixture.
+/// A text of a mixture that is not a mixture itself.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     text: &'a Text,
     bos: Option<bool>,
     share: f64,
-    /// How many of its tokens are read at most.
+    /// Maximum number of its tokens.
     most: Option<u64>,
 }
 
-/// The parts of a text. A limit of a mixture is one of each part by its share.
+/// The parts of a text. The limit of a mixture limits each part by its share.
 fn flatten<'a>(text: &'a Text, outer: Part<'a>, into: &mut Vec<Part<'a>>) {
     let own = text.options().tokens;
     let most = own.map(|own| outer.most.map_or(own, |most| most.min(own))).or(outer.most);
@@ -127,7 +127,7 @@ impl Batches for TrainingRows {
     }
 
     fn about(&self) -> String {
-        let one = |(source, weight): (&Source, &f64)| {
+        let one = |(source, weight): (&TrainingText, &f64)| {
             let front = source.front.map(|id| format!(" behind token {id}")).unwrap_or_default();
             format!("{weight} of {}{front}", source.stretches.about())
         };
@@ -136,7 +136,7 @@ impl Batches for TrainingRows {
     }
 }
 
-/// The tokens of a source one document after the other.
+/// The tokens of a text, document by document.
 struct Flow {
     encoder: Encoder,
     between: Option<u32>,
@@ -144,7 +144,7 @@ struct Flow {
 }
 
 impl Flow {
-    /// The tokens of the next document or piece, with what stands before it, and how many bytes it has.
+    /// The tokens of the next document or piece, after those between documents, and its number of bytes.
     fn next(&mut self, task: &Task) -> Result<Option<(Vec<u32>, u64)>> {
         let Some(mut text) = self.encoder.next(task)? else { return Ok(None) };
         if let Some(id) = self.between.filter(|_| self.begun && text.at == 0) {
@@ -170,12 +170,12 @@ impl Stretches for Endless {
             self.ready.extend(ids);
         }
         let stretch = self.ready.iter().take(self.context + 1).copied().collect();
-        // The last token is the first of the next row: in this one it was only to be predicted.
+        // The last token is only a target in this row, and the first token of the next one.
         self.ready.drain(..self.context);
         Ok(stretch)
     }
 
-    /// Reads what is skipped: where a row begins depends on all before it.
+    /// Reads the rows that are skipped, since the beginning of a row depends on all before it.
     fn skip(&mut self, rows: u64, task: &Task) -> Result<()> {
         let bar = (rows > 0).then(|| task.begin("going on in the generated text", Some(rows)));
         for _ in 0..rows {
@@ -190,16 +190,16 @@ impl Stretches for Endless {
     }
 }
 
-/// All tokens of a source, in rows that are shuffled in every epoch. The tokens are a circle that each epoch cuts from
-/// another offset, so that rows of different epochs differ; less than a row is left over in each.
+/// All tokens of a text, in rows that are shuffled in every epoch. The tokens are a circle that each epoch cuts at
+/// another offset, so that the rows of epochs differ; each epoch leaves out less than a row.
 struct Epochs {
     tokens: Compact,
     context: usize,
     seed: u64,
-    /// Which source of the mixture it is.
+    /// The index of the text in the mixture.
     number: u64,
     epoch: u64,
-    /// The number of the next row in its epoch.
+    /// The index of the next row in its epoch.
     next: usize,
     start: usize,
     order: Vec<u32>,
@@ -218,7 +218,7 @@ impl Epochs {
             bar.advance(bytes);
         }
         tokens.truncate(most);
-        // The end meets the beginning as two documents do.
+        // End and beginning are joined like two documents.
         match flow.between {
             Some(id) if tokens.last() != Some(id) => tokens.extend(&[id])?,
             _ => {}

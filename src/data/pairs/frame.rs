@@ -1,21 +1,21 @@
-//! What prompts of both styles have in common: draws, answers, and how a bracket is taken out of a text.
+//! What prompts of both styles share: random draws, answers, and removing a bracket from a text.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::Pair;
 
-/// A number below `count`, the same on every machine; 0 where there is none.
+/// A random number below `count`, the same on every machine; 0 if `count` is 0.
 pub fn below(rng: &mut ChaCha8Rng, count: usize) -> usize {
     ((u64::from(rng.next_u32()) * count as u64) >> 32) as usize
 }
 
-/// An entry of a list; the empty one where there is none.
+/// A random entry of a list; the default of an empty one.
 pub fn pick<T: Copy + Default>(rng: &mut ChaCha8Rng, list: &[T]) -> T {
     list.get(below(rng, list.len())).copied().unwrap_or_default()
 }
 
-/// Words as answers, with the space before them.
+/// Words as answers, with a leading space.
 pub fn spaced<S: AsRef<str>>(words: &[S]) -> Vec<String> {
     words.iter().map(|word| [" ", word.as_ref()].concat()).collect()
 }
@@ -40,7 +40,7 @@ pub fn filled(template: &str, slots: &[(&str, &str)]) -> String {
     text
 }
 
-/// The years of a century after one of them, and the others, by their last two digits.
+/// The years of a century after one of them, and the other years, by their last two digits.
 pub fn years_about(from: usize) -> (Vec<String>, Vec<String>) {
     let digits = |year: usize| [year / 10, year % 10].map(|digit| digit.to_string()).concat();
     ((from + 1..100).map(digits).collect(), (0..=from).map(digits).collect())
@@ -58,7 +58,7 @@ pub fn without_parenthesis(prompt: &str, kind: &'static str) -> Option<Pair> {
     Some(Pair { clean: prompt.into(), corrupt, answers: vec![")".into()], wrong, kind })
 }
 
-/// Where the last parenthesis stands that has not been closed.
+/// The place of the last open parenthesis.
 fn innermost(text: &str) -> Option<usize> {
     let mut open = Vec::new();
     for (at, sign) in text.char_indices() {

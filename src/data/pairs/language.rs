@@ -15,7 +15,7 @@ use crate::data::grammar::topics::TOPICS;
 use crate::data::grammar::words::begins_with_vowel;
 use crate::data::grammar::world::{self, Fact, RELATIONS};
 
-/// Sentences that are written with the same words wherever the writer leaves them open.
+/// Two sentences with the same random words wherever they are not fixed.
 struct Twins {
     seed: u64,
     topic: usize,
@@ -31,12 +31,12 @@ impl Twins {
         Pen::new(stream(self.seed, purpose, 0), Split::Held, topic)
     }
 
-    /// The pen that chooses what both sentences are about.
+    /// The pen that draws the content of both sentences.
     fn chooser(&self) -> Pen {
         self.pen("pair, choice")
     }
 
-    /// A sentence up to its first mark of a column that says what comes next: of any kind, or of this one.
+    /// A sentence up to the first mark of a column about the next token: of any kind, or of this one.
     fn prompt(&self, column: Col, kind: Option<u32>, write: impl FnOnce(&mut Pen)) -> Option<String> {
         let mut pen = self.pen("pair, words");
         pen.out.capital();
@@ -54,14 +54,14 @@ pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let cast = of::ioi::cast(&mut chooser, at);
     let receiver = Some(value(&NAME_ROLES, "io_again"));
     let clean = twins.prompt(Col::NameNext, receiver, |pen| of::ioi::write(pen, template, &cast))?;
-    // The other one gives, and both are named in the order of before.
+    // The other one is the giver, and the order of the names stays.
     let turned = of::ioi::Cast { giver: cast.other, other: cast.giver, giver_first: !cast.giver_first };
     let corrupt = twins.prompt(Col::NameNext, receiver, |pen| of::ioi::write(pen, template, &turned))?;
     let kind = if cast.giver_first { "BABA" } else { "ABBA" };
     Some(Pair { clean, corrupt, answers: spaced(&[turned.giver]), wrong: spaced(&[turned.other]), kind })
 }
 
-/// The earliest year that spans of the language begin with, after which nearly every year may come.
+/// The earliest first year of a span, after which nearly every year may follow.
 const EARLIEST: usize = 2;
 
 pub fn greater_than(rng: &mut ChaCha8Rng) -> Option<Pair> {
@@ -85,7 +85,7 @@ pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
         pen.out.capital();
         of::parentheses::clause(&mut pen);
     }
-    // In prose what stands within two parentheses would still close the outer one.
+    // In prose, text within two parentheses would still close the outer one.
     let closes = |at: u32| code || pen.out.value_at(Col::Depth, at) == 1;
     let due: Vec<u32> = pen.out.marks_of(Col::Due).map(|mark| mark.end).filter(|end| closes(*end)).collect();
     let end = *due.get(below(rng, due.len()))?;
@@ -93,7 +93,7 @@ pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
     without_parenthesis(pen.out.text().get(..end as usize)?, PAREN_KINDS.get(kind.checked_sub(1)?)?)
 }
 
-/// What an apostrophe may stand behind: people, and words that are cut short.
+/// Words before an apostrophe: people, and words with an elided end.
 const BEFORE: [&str; 18] = [
     "nobody knew that",
     "it is clear that",
@@ -162,7 +162,7 @@ pub fn gender(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let mut chooser = twins.chooser();
     let at = chooser.index(&of::gender::TEMPLATES);
     let template = of::gender::TEMPLATES.get(at)?;
-    // Both people may stand in this sentence, and both by name, or both by role.
+    // The split allows both people in this sentence, and both are given by name, or both by role.
     let person = of::gender::person(&mut chooser, at);
     let other = loop {
         let other = of::gender::person(&mut chooser, at);
@@ -191,7 +191,7 @@ pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
     Some(Pair { clean: prompt(fact)?, corrupt: prompt(other)?, answers: answers(fact), wrong: answers(other), kind })
 }
 
-/// Whether two facts have different answers, which no article tells apart.
+/// Whether two facts have different answers that take the same article.
 fn differs(fact: &Fact, other: &Fact) -> bool {
     fact.answer != other.answer && begins_with_vowel(&fact.answer) == begins_with_vowel(&other.answer)
 }

@@ -20,9 +20,9 @@ use crate::err;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
     pub clean: String,
-    /// The corrupted prompt, for which the wrong answers are right, or none is.
+    /// The corrupt prompt, for which the wrong answers are correct, or none.
     pub corrupt: String,
-    /// The correct answers, with the space before them where there is one.
+    /// The correct answers, with their leading spaces.
     pub answers: Vec<String>,
     /// The wrong answers.
     pub wrong: Vec<String>,
@@ -30,32 +30,33 @@ pub struct Pair {
     pub kind: &'static str,
 }
 
-/// The style of the prompts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// The held-out templates, names and combinations of the labelled language.
-    Grammar,
-    /// Prompts as the literature puts them to models of real text.
-    Natural,
-}
-
-impl Style {
-    pub const NAMES: [&'static str; 2] = ["grammar", "natural"];
-
-    /// The style of a name.
-    pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "grammar" => Ok(Self::Grammar),
-            "natural" => Ok(Self::Natural),
-            _ => Err(err!(Name, "unknown style `{name}`").maybe_hint(names::suggestion(name, Self::NAMES))),
-        }
+crate::choices! {
+    /// The style of the prompts.
+    pub enum PromptStyle {
+        /// The held-out templates, names and combinations of the labelled language.
+        Grammar = "grammar",
+        /// Prompts of the literature, for models of real text.
+        Natural = "natural",
     }
 }
 
-/// Makes one pair, if what was drawn allows one.
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct PairOptions {
+        /// Number of pairs.
+        n: usize = 100;
+        /// Seed of the draws.
+        seed: i64 = 0;
+        /// Prompts of the labelled language, with held-out templates, names and combinations; or "natural" ones for
+        /// models of real text.
+        style: PromptStyle = PromptStyle::Grammar;
+    }
+}
+
+/// Makes one pair from random draws, if they allow one.
 type Make = fn(&mut ChaCha8Rng) -> Option<Pair>;
 
-/// The tasks, and how each is made in both styles.
+/// The tasks, with their functions for both styles.
 const MAKERS: [(&str, Make, Make); 7] = [
     ("ioi", language::ioi, natural::ioi),
     ("greater_than", language::greater_than, natural::greater_than),
@@ -70,34 +71,35 @@ const MAKERS: [(&str, Make, Make); 7] = [
 pub const TASKS: [&str; MAKERS.len()] =
     ["ioi", "greater_than", "parenthesis", "apostrophe", "agreement", "gender", "facts"];
 
-/// After this many draws in a row without a new pair, there are taken to be no more.
+/// After this many draws in a row without a new pair, no more are expected.
 const PATIENCE: usize = 5_000;
 
-/// `n` pairs of a task, no two alike, the same ones for the same seed. The first ones do not depend on `n`.
-pub fn pairs(name: &str, n: usize, seed: u64, style: Style, task: &Task) -> Result<Vec<Pair>> {
+/// Pairs of a task, no two of them the same. The first ones do not depend on their number.
+pub fn pairs(name: &str, options: &PairOptions, task: &Task) -> Result<Vec<Pair>> {
     let Some((name, grammar, natural)) = MAKERS.iter().find(|maker| maker.0 == name) else {
         return Err(err!(Name, "unknown task `{name}`").maybe_hint(names::suggestion(name, TASKS)).about("task"));
     };
-    let (purpose, make) = match style {
-        Style::Grammar => ("pairs, grammar", grammar),
-        Style::Natural => ("pairs, natural", natural),
+    let (purpose, make) = match options.style {
+        PromptStyle::Grammar => ("pairs, grammar", grammar),
+        PromptStyle::Natural => ("pairs, natural", natural),
     };
-    let mut rng = stream(seed, purpose, 0);
+    let n = options.n;
+    let mut rng = stream(options.seed as u64, purpose, 0);
     let (mut pairs, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut in_vain = 0;
+    let mut repeats = 0;
     while pairs.len() < n {
         task.check()?;
         match make(&mut rng).filter(|pair| seen.insert((pair.clean.clone(), pair.corrupt.clone()))) {
             Some(pair) => {
                 pairs.push(pair);
-                in_vain = 0;
+                repeats = 0;
             }
-            None if in_vain == PATIENCE => {
+            None if repeats == PATIENCE => {
                 let found = pairs.len();
                 return Err(err!(Argument, "expected at most {found} pairs of `{name}`, found {n}: there are no more")
                     .about("n"));
             }
-            None => in_vain += 1,
+            None => repeats += 1,
         }
     }
     Ok(pairs)

@@ -1,4 +1,4 @@
-//! Pairs for models of real text, in the shapes that the literature gave the tasks.
+//! Pairs for models of real text, with the templates of the literature.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -44,7 +44,8 @@ pub fn ioi(rng: &mut ChaCha8Rng) -> Option<Pair> {
     (giver != other).then(pair)
 }
 
-/// After Hanna et al. 2023 (greater-than); the corrupt prompt has the year 01, after which nearly every one may come.
+/// After Hanna et al. 2023 (greater-than); the corrupt prompt has the year 01, after which nearly every year may
+/// follow.
 const SPANS: [&str; 6] = [
     "The {event} lasted from the year {from} to the year {century}",
     "The {event} lasted from {from} to {century}",
@@ -100,7 +101,7 @@ const CALLED: [&str; 6] = [
     "for i in range(len({a}",
 ];
 
-/// Parentheses whose words are complete.
+/// Prompts that end within a parenthesis whose words are complete.
 pub fn parenthesis(rng: &mut ChaCha8Rng) -> Option<Pair> {
     match below(rng, 4) {
         0 => {
@@ -179,7 +180,7 @@ const AGREEING: [&str; 12] = [
 pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let template = pick(rng, &AGREEING);
     let (subject, second) = if below(rng, 20) == 0 {
-        // The first sentence that anybody tries.
+        // The usual example.
         (("key", "keys"), ("cabinet", "cabinets"))
     } else {
         (pick(rng, &words::THINGS), pick(rng, &words::THINGS))
@@ -198,7 +199,7 @@ pub fn agreement(rng: &mut ChaCha8Rng) -> Option<Pair> {
     (subject != second).then(|| Pair { clean: prompt(one), corrupt: prompt(!one), answers, wrong, kind })
 }
 
-/// After Vig et al. 2020 (gender bias), with the pronoun that a woman takes, and a man.
+/// After Vig et al. 2020 (gender bias), with the pronouns of women and of men.
 const GENDERED: [(&str, [&str; 2]); 14] = [
     ("{who} said that", ["she", "he"]),
     ("{who} was late because", ["she", "he"]),
@@ -263,7 +264,7 @@ const LOCATED: [&str; 5] = [
     "{x} is one of the sights of",
 ];
 
-/// Facts of the real world, and the same phrase with another thing in it.
+/// Facts of the real world, and the same phrase about another thing.
 pub fn facts(rng: &mut ChaCha8Rng) -> Option<Pair> {
     let languages = || words::COUNTRIES.iter().filter_map(|(country, _, language)| Some((*country, (*language)?)));
     let (kind, templates, known): (_, _, Vec<(&str, &str)>) = match below(rng, 3) {

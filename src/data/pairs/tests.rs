@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn some(name: &str, style: Style, n: usize) -> Vec<Pair> {
-    pairs(name, n, 0, style, &Task::default()).unwrap()
+fn some(name: &str, style: PromptStyle, n: usize) -> Vec<Pair> {
+    pairs(name, &PairOptions { n, style, ..PairOptions::default() }, &Task::default()).unwrap()
 }
 
-fn all(n: usize) -> impl Iterator<Item = (&'static str, Style, Pair)> {
-    let styles = [Style::Grammar, Style::Natural];
+fn all(n: usize) -> impl Iterator<Item = (&'static str, PromptStyle, Pair)> {
+    let styles = [PromptStyle::Grammar, PromptStyle::Natural];
     let cells = TASKS.into_iter().flat_map(move |name| styles.map(|style| (name, style)));
     cells.flat_map(move |(name, style)| some(name, style, n).into_iter().map(move |pair| (name, style, pair)))
 }
@@ -35,7 +35,7 @@ fn clean_and_corrupt_prompts_have_as_many_words() {
     for (name, style, pair) in all(200) {
         let words = |text: &str| text.split(' ').filter(|word| *word != "South").count();
         // Names of people in the language have two words, those of landmarks one to four.
-        let free = name == "facts" && (style == Style::Natural || pair.kind == "friend");
+        let free = name == "facts" && (style == PromptStyle::Natural || pair.kind == "friend");
         assert!(free || words(&pair.clean) == words(&pair.corrupt), "{name}: {pair:?}");
     }
 }
@@ -43,23 +43,23 @@ fn clean_and_corrupt_prompts_have_as_many_words() {
 #[test]
 fn the_same_seed_gives_the_same_pairs_however_many() {
     for name in TASKS {
-        assert_eq!(some(name, Style::Grammar, 30)[..10], some(name, Style::Grammar, 10));
-        let other = pairs(name, 10, 1, Style::Grammar, &Task::default()).unwrap();
-        assert_ne!(some(name, Style::Grammar, 10), other);
+        assert_eq!(some(name, PromptStyle::Grammar, 30)[..10], some(name, PromptStyle::Grammar, 10));
+        let other = pairs(name, &PairOptions { n: 10, seed: 1, ..PairOptions::default() }, &Task::default()).unwrap();
+        assert_ne!(some(name, PromptStyle::Grammar, 10), other);
     }
 }
 
 #[test]
 fn a_thousand_of_each_are_different() {
     for name in TASKS {
-        let distinct: BTreeSet<Pair> = some(name, Style::Grammar, 1000).into_iter().collect();
+        let distinct: BTreeSet<Pair> = some(name, PromptStyle::Grammar, 1000).into_iter().collect();
         assert_eq!(distinct.len(), 1000, "{name}");
     }
 }
 
 #[test]
 fn the_receiver_is_who_was_named_once() {
-    for style in [Style::Grammar, Style::Natural] {
+    for style in [PromptStyle::Grammar, PromptStyle::Natural] {
         for pair in some("ioi", style, 300) {
             let (io, subject) = (&pair.answers[0], &pair.wrong[0]);
             let count = |name: &str| {
@@ -75,7 +75,9 @@ fn the_receiver_is_who_was_named_once() {
 
 #[test]
 fn later_years_are_the_answers() {
-    for pair in some("greater_than", Style::Natural, 300).iter().chain(&some("greater_than", Style::Grammar, 300)) {
+    for pair in
+        some("greater_than", PromptStyle::Natural, 300).iter().chain(&some("greater_than", PromptStyle::Grammar, 300))
+    {
         let digits = pair.clean.find(|c: char| c.is_ascii_digit()).unwrap();
         let from = &pair.clean[digits..digits + 4];
         assert!(pair.clean.ends_with(&[" ", &from[..2]].concat()), "{pair:?}");
@@ -88,7 +90,7 @@ fn later_years_are_the_answers() {
 #[test]
 fn facts_of_the_grammar_are_those_of_its_world() {
     let known = crate::data::grammar::world::facts();
-    for pair in some("facts", Style::Grammar, 300) {
+    for pair in some("facts", PromptStyle::Grammar, 300) {
         let right = |fact: &&crate::data::grammar::world::Fact| {
             fact.answer == pair.answers[0].trim() && pair.clean.to_lowercase().contains(&fact.about.to_lowercase())
         };
@@ -99,9 +101,10 @@ fn facts_of_the_grammar_are_those_of_its_world() {
 #[test]
 fn what_is_not_known_is_answered_by_what_is() {
     let task = Task::default();
-    let error = pairs("ioy", 1, 0, Style::Grammar, &task).unwrap_err();
+    let error = pairs("ioy", &PairOptions::default(), &task).unwrap_err();
     assert_eq!((error.message.as_str(), error.hint.as_deref()), ("unknown task `ioy`", Some("did you mean `ioi`?")));
-    assert!(Style::named("natral").unwrap_err().hint.unwrap().contains("natural"));
-    let error = pairs("facts", 1_000_000, 0, Style::Natural, &task).unwrap_err();
+    let error =
+        pairs("facts", &PairOptions { n: 1_000_000, style: PromptStyle::Natural, ..PairOptions::default() }, &task)
+            .unwrap_err();
     assert!(error.message.contains("there are no more"), "{}", error.message);
 }

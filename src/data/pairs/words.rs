@@ -17,7 +17,7 @@ pub const MEN: [&str; 20] = [
     "George", "Henry", "Jack", "Robert", "Simon", "Steven", "Daniel",
 ];
 
-/// Roles of women, and occupations that models of real text take for theirs.
+/// Roles of women, and occupations that models of real text associate with women.
 pub const HER_ROLES: [&str; 16] = [
     "nurse",
     "mother",
@@ -37,7 +37,7 @@ pub const HER_ROLES: [&str; 16] = [
     "grandmother",
 ];
 
-/// The same of men.
+/// The same for men.
 pub const HIS_ROLES: [&str; 16] = [
     "plumber",
     "father",
@@ -65,7 +65,7 @@ pub const GIFTS: [&str; 14] = [
     "drink", "book", "ring", "letter", "ticket", "key", "flower", "cup", "map", "watch", "card", "coin", "coat", "ball",
 ];
 
-/// What lasts for years.
+/// Events that last for years.
 pub const EVENTS: [&str; 24] = [
     "war",
     "siege",
@@ -93,7 +93,7 @@ pub const EVENTS: [&str; 24] = [
     "construction",
 ];
 
-/// Things and people, one and many, that stand as subjects and between subject and verb.
+/// Things, singular and plural, as subjects and as attractors.
 pub const THINGS: [(&str, &str); 20] = [
     ("key", "keys"),
     ("book", "books"),
@@ -134,7 +134,7 @@ pub const PEOPLE: [(&str, &str); 14] = [
     ("artist", "artists"),
 ];
 
-/// Countries, their capitals and languages; none for a language that several of them share.
+/// Countries, their capitals and languages; none for a language that several countries share.
 pub const COUNTRIES: [(&str, &str, Option<&str>); 34] = [
     ("France", "Paris", Some("French")),
     ("Germany", "Berlin", Some("German")),
@@ -172,7 +172,7 @@ pub const COUNTRIES: [(&str, &str, Option<&str>); 34] = [
     ("Belgium", "Brussels", None),
 ];
 
-/// Places that everybody knows, and their cities.
+/// Landmarks and their cities.
 pub const LANDMARKS: [(&str, &str); 15] = [
     ("The Eiffel Tower", "Paris"),
     ("The Colosseum", "Rome"),

@@ -1,4 +1,4 @@
-//! Sampled text as a file: token ids, packed by xz after a header with their origin.
+//! Sampled text as a file: a header with its origin, then token ids compressed by xz.
 
 use std::io::{Read, Write};
 
@@ -11,10 +11,10 @@ use crate::{bail, err};
 const MAGIC: &[u8; 8] = b"MTSAMPLE";
 const VERSION: u32 = 1;
 
-/// A limit on stored tokens.
+/// Maximum number of stored tokens.
 const MOST: u64 = 1 << 30;
 
-/// What reading may take: the dictionary is never larger than the tokens.
+/// Memory limit of decompression: the dictionary is never larger than the tokens.
 const MEMORY_KIB: u32 = 1 << 20;
 
 /// Tokens that were sampled from a model.
@@ -45,7 +45,7 @@ pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
     let bytes = asset.ids.iter().flat_map(|id| id.to_le_bytes().into_iter().take(width as usize));
     let bytes: Vec<u8> = bytes.collect();
     let mut options = XzOptions::with_preset(9);
-    // Ids begin at even bytes, which the compressor can make use of; and a dictionary larger than the text is of none.
+    // Ids begin at even bytes, which helps the compressor; a dictionary larger than the text does not help.
     (options.lzma_options.lp, options.lzma_options.pb) = (1, 1);
     options.lzma_options.dict_size = (bytes.len() as u32).next_power_of_two().clamp(1 << 12, 1 << 26);
     let failed = |e: std::io::Error| err!(Bug, "tokens that cannot be compressed: {e}");
@@ -54,8 +54,7 @@ pub fn write_asset(asset: &Asset) -> Result<Vec<u8>> {
     writer.finish().map_err(failed)
 }
 
-/// Reads what [`write_asset`] wrote. Rows that do not begin alike, and ids that no vocabulary has, are for the reader
-/// of the tokens to refuse.
+/// Reads what [`write_asset`] wrote. The ids themselves are checked where they are used.
 pub fn read_asset(bytes: &[u8]) -> Result<Asset> {
     let mut header = Header(bytes);
     if header.take::<8>()? != *MAGIC {
@@ -85,7 +84,7 @@ fn format() -> crate::base::Kind {
     crate::base::Kind::Format
 }
 
-/// The ids, of which there are to be `count`. No more is unpacked than that and one byte.
+/// Decompresses `count` ids, and at most one byte more.
 fn unpacked(packed: &[u8], count: u64, width: usize) -> Result<Vec<u32>> {
     let expected = count * width as u64;
     let mut bytes = Vec::new();

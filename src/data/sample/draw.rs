@@ -18,7 +18,7 @@ use crate::{bail, err};
 /// Maximum bytes of the key-value cache of the rows in a batch.
 const ROOM: usize = 512 << 20;
 
-/// More rows at once would gain nothing.
+/// Maximum rows in a batch; more would not be faster.
 const MOST_ROWS: usize = 256;
 
 /// An endless stream of rows of a model's context that begin with the EOS token. Row `n` depends on the model, the
@@ -134,7 +134,7 @@ fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u
     let logit = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
     if settings.top_k < ids.len() {
-        // Of equal ones the first are taken, and all stand in the order of their ids again.
+        // Of equal logits the lower ids are taken; then all are sorted by id again.
         ids.select_nth_unstable_by(settings.top_k, |a, b| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b)));
         ids.truncate(settings.top_k);
         ids.sort_unstable();
@@ -147,7 +147,7 @@ fn chosen(logits: &[f32], settings: Settings, draw: &mut ChaCha8Rng) -> Result<u
         left -= weight(id);
         left < 0.0
     });
-    // Rounding may leave a remainder of the whole.
+    // Rounding may leave a remainder.
     found.or(ids.last()).copied().ok_or_else(|| err!(Bug, "a model that writes no token"))
 }
 

@@ -2,6 +2,7 @@
 
 mod asset;
 mod draw;
+mod drawn;
 mod overlap;
 mod passages;
 mod stored;
@@ -11,14 +12,32 @@ mod tests;
 
 pub use asset::{Asset, read_asset, write_asset};
 pub use draw::{Sampler, fingerprint, sample};
+pub use drawn::{DrawOptions, Drawn, SharedRun};
 pub use overlap::{Run, longest_common_run};
 pub use passages::Passages;
 pub use stored::stored;
 
-use crate::bail;
 use crate::base::Result;
+use crate::err;
 
-/// Sampling settings.
+crate::options! {
+    /// How the tokens of text are sampled.
+    #[derive(Debug, Clone)]
+    pub struct TextSamplingOptions {
+        /// Sampling temperature.
+        temperature: f64 = 0.85;
+        /// Samples from this many most likely tokens.
+        top_k: usize = 200;
+    }
+}
+
+impl TextSamplingOptions {
+    pub fn settings(&self, seed: u64) -> Settings {
+        Settings { seed, temperature: self.temperature, top_k: self.top_k }
+    }
+}
+
+/// What sampled text depends on, beside its model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     pub seed: u64,
@@ -30,17 +49,18 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 0, temperature: 0.85, top_k: 200 }
+        TextSamplingOptions::default().settings(0)
     }
 }
 
 impl Settings {
     fn checked(self) -> Result<Self> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            bail!(Argument, "expected a temperature above 0, found {}", self.temperature);
+            let found = self.temperature;
+            return Err(err!(Argument, "expected a temperature above 0, found {found}").about("temperature"));
         }
         if self.top_k == 0 {
-            bail!(Argument, "expected at least one token to draw from for `top_k`, found 0");
+            return Err(err!(Argument, "expected at least one token to draw from for `top_k`, found 0").about("top_k"));
         }
         Ok(self)
     }

@@ -1,8 +1,8 @@
 //! The longest run of tokens that a text shares with another, such as the training text of its model: a test for
 //! memorisation.
 //!
-//! The text becomes a suffix automaton (Blumer et al. 1985), which is of its size; the other one, however long, passes
-//! through it once.
+//! The text becomes a suffix automaton (Blumer et al. 1985) of its size, through which the other one, however long,
+//! passes once.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ const PORTION: usize = 1 << 14;
 /// A run that two texts have in common.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Run {
-    /// How many tokens.
+    /// The number of tokens.
     pub length: usize,
-    /// Where it begins in the text, counted over all pieces.
+    /// Its first token in the text, counted over all pieces.
     pub at: usize,
-    /// The document of the corpus, counted from 0, and where in that it begins.
+    /// The index of the document in the corpus, and its first token there.
     pub document: usize,
     pub place: usize,
 }
 
-/// The longest run that a piece of the text shares with a document of the corpus; of several the first. No run reaches
-/// from one piece or document into the next.
+/// The longest run that a piece of the text shares with a document of the corpus; the first of several. No run crosses
+/// pieces or documents.
 pub fn longest_common_run<'a>(
     pieces: impl IntoIterator<Item = &'a [u32]>,
     corpus: &mut dyn FnMut() -> Result<Option<Vec<u32>>>,
@@ -59,7 +59,7 @@ pub fn longest_common_run<'a>(
 }
 
 impl Asset {
-    /// The longest run that a row shares with a document of a text, and where that is from.
+    /// The longest run that a row shares with a document of a text, and the document's origin.
     pub fn longest_run_in(&self, text: &Text, tokenizer: &Tokenizer, task: &Task) -> Result<(Run, Option<Arc<str>>)> {
         let mut whole = Whole::new(text, tokenizer, None, task)?;
         let mut origins = Vec::new();
@@ -77,20 +77,20 @@ impl Asset {
 /// All runs of some pieces of text. State 0 is the empty run.
 struct Automaton {
     states: Vec<State>,
-    /// How many tokens have been added.
+    /// Tokens added so far.
     tokens: usize,
 }
 
-/// Runs that end at the same places.
+/// Runs with the same end positions.
 #[derive(Clone)]
 struct State {
     /// The length of the longest of them.
     length: usize,
-    /// The state of the longest shorter run that ends at more places; of state 0 itself.
+    /// The state of the longest suffix with more end positions; state 0 links to itself.
     link: usize,
-    /// Behind which token one of them ends.
+    /// The end position of one of them.
     end: usize,
-    /// What may follow, by token.
+    /// The next states, by token.
     next: Vec<(u32, usize)>,
 }
 

@@ -17,12 +17,12 @@ pub struct Passages {
     tokenizer: Tokenizer,
     start: u32,
     settings: Settings,
-    /// The stored rows, if they are of this model and these settings. Only complete ones count, since a short one
-    /// cannot be continued.
+    /// The stored rows, if this model generated them with these settings. Only complete ones are used, since a short
+    /// one cannot be continued.
     stored: Option<Arc<Asset>>,
     /// The next row.
     row: u64,
-    /// Rows that were drawn and not read yet.
+    /// Rows that were sampled and not read yet.
     drawn: VecDeque<Vec<u32>>,
     /// Documents of the row that was read last.
     ready: VecDeque<Document>,

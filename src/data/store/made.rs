@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use crate::base::files::hex;
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Harvest, Keep, Options};
+use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
 use crate::data::sample::fingerprint;
 use crate::err;
 use crate::model::Model;
 use crate::tensor::DType;
 
-/// The program that wrote it.
+/// The program that writes stores.
 const WRITER: &str = concat!("microtome ", env!("CARGO_PKG_VERSION"));
 
-/// A model as stores know it: by its weights and its config, wherever it was loaded from.
+/// The identity of a model: its weights and its config, wherever it was loaded from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMark {
@@ -49,7 +49,7 @@ pub struct Made {
     /// Tokens in a row, and rows in a batch of the model.
     pub context: usize,
     pub at_once: usize,
-    pub keep: Keep,
+    pub keep: Skipped,
     /// The dtype of the shards.
     pub dtype: String,
     /// A shard ends with the first batch that fills it with this many positions.
@@ -82,7 +82,7 @@ impl Made {
         model: &Model,
         harvest: &Harvest,
         text: &Text,
-        options: &Options,
+        options: &HarvestOptions,
         (dtype, shard_rows): (DType, usize),
         task: &Task,
     ) -> Result<Self> {
@@ -94,13 +94,13 @@ impl Made {
             text: described(text),
             context: harvest.context(),
             at_once: harvest.at_once(),
-            keep: options.keep.clone(),
+            keep: options.skip.clone(),
             dtype: dtype.as_str().into(),
             shard_rows,
         })
     }
 
-    /// How wide the activations of each site are.
+    /// The width of each site.
     pub fn widths(&self) -> Vec<usize> {
         self.sites.iter().map(|site| site.width).collect()
     }
@@ -147,17 +147,17 @@ fn difference(field: &str, there: &Value, here: &Value) -> Option<(String, Value
     }
 }
 
-/// A text in words: its source and its options. What its files hold is told by the hash of the tokens.
+/// The source of a text and its options. The contents of its files are covered by the hash of the tokens.
 fn described(text: &Text) -> Value {
-    let options = text.options();
+    let (rules, options) = (text.rules(), text.options());
     let parts = text.parts().map(|parts| {
         let part = |(text, weight): &(Text, f64)| json!({"weight": weight, "text": described(text)});
         parts.iter().map(part).collect::<Vec<_>>()
     });
     json!({
-        "name": text.name(), "identity": text.identity(), "field": options.field,
-        "bounds": format!("{:?}", options.bounds), "part": format!("{:?}", options.part), "one_in": options.one_in,
-        "tokens": options.tokens, "bos": options.bos, "shuffle": options.shuffle, "seed": options.seed,
+        "name": text.name(), "identity": text.identity(), "field": rules.field,
+        "bounds": format!("{:?}", rules.bounds), "part": format!("{:?}", rules.part), "one_in": rules.one_in,
+        "tokens": options.tokens, "bos": options.bos, "shuffle": options.shuffle, "seed": options.seed(),
         "labels": options.labels, "parts": parts,
     })
 }

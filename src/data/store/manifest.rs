@@ -22,7 +22,7 @@ const KIND: &str = "microtome activations, 1";
 #[serde(deny_unknown_fields)]
 pub struct Listed {
     pub rows: usize,
-    /// How long the file is.
+    /// The length of the file in bytes.
     pub bytes: u64,
     pub sha256: String,
 }

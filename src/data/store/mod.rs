@@ -2,8 +2,8 @@
 //!
 //! A shard is a safetensors file with one tensor for each site, `[rows, width]`, and `tokens`, `rows` and `positions`
 //! beside them, so that other programs open it. What is checked when: opening compares every shard's length, names,
-//! shapes and dtypes with the manifest; [`Store::verify`] compares their hashes; every number that is read is looked at,
-//! and NaN and infinity are refused with their place.
+//! shapes and dtypes with the manifest; [`Store::verify`] compares their hashes; every number is checked when
+//! it is read, and NaN and infinity are refused with their place.
 
 mod made;
 mod manifest;
@@ -16,13 +16,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{self, Harvest};
+use crate::data::harvest::{Harvest, HarvestOptions, SkipOptions};
 use crate::err;
 use crate::model::Model;
 use crate::tensor::DType;
@@ -53,7 +53,59 @@ pub struct Storing {
 
 impl Default for Storing {
     fn default() -> Self {
-        Self { dtype: DType::F32, shard_rows: None }
+        StoreOptions::default().storing()
+    }
+}
+
+crate::choices! {
+    /// The dtype of stored activations.
+    pub enum StoredDtype {
+        F32 = "f32",
+        F16 = "f16",
+        Bf16 = "bf16",
+    }
+}
+
+crate::options! {
+    /// A harvest into a folder.
+    #[derive(Debug, Clone)]
+    pub struct StoreOptions {
+        /// The folder.
+        dir: Option<String> = None;
+        /// The dtype; "f16" and "bf16" take half the space.
+        dtype: StoredDtype = StoredDtype::F32;
+        /// Minimum number of positions in a shard.
+        shard_rows: Option<usize> = None => usually("as many as make 128 MiB");
+        with skip: SkipOptions;
+    }
+}
+
+impl StoreOptions {
+    fn storing(&self) -> Storing {
+        let dtype = match self.dtype {
+            StoredDtype::F32 => DType::F32,
+            StoredDtype::F16 => DType::F16,
+            StoredDtype::Bf16 => DType::BF16,
+        };
+        Storing { dtype, shard_rows: self.shard_rows }
+    }
+
+    /// Runs a model on a text, and stores the activations of some sites in the folder: see [`harvest`].
+    pub fn harvest(
+        &self,
+        files: &Files,
+        model: &Model,
+        sites: &[&str],
+        text: &Text,
+        task: &Task,
+    ) -> Result<(Arc<Store>, PathBuf)> {
+        let options = self.skip.resolved(model, text, task)?;
+        let dir = self.dir.as_ref().ok_or_else(|| {
+            err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").about("dir")
+        })?;
+        let folder = PathBuf::from(dir);
+        let store = harvest((files, &folder), model, sites, text, &options, self.storing(), task)?;
+        Ok((store, folder))
     }
 }
 
@@ -64,7 +116,7 @@ pub fn harvest(
     model: &Model,
     sites: &[&str],
     text: &Text,
-    options: &harvest::Options,
+    options: &HarvestOptions,
     storing: Storing,
     task: &Task,
 ) -> Result<Arc<Store>> {
@@ -72,7 +124,7 @@ pub fn harvest(
     let row: usize = harvest.widths().iter().map(|width| width.saturating_mul(storing.dtype.size_in_bytes())).sum();
     let shard_rows = storing.shard_rows.unwrap_or((SHARD / row.max(1)).max(1));
     if shard_rows == 0 {
-        return Err(err!(Argument, "expected shards of at least one row, found 0"));
+        return Err(err!(Argument, "expected shards of at least one row, found 0").about("shard_rows"));
     }
     numbers::Numbers::new(storing.dtype)?;
     let made = Made::new(model, &harvest, text, options, (storing.dtype, shard_rows), task)?;
@@ -90,5 +142,5 @@ pub fn harvest(
 /// A shard that differs from the manifest.
 fn changed(path: &Path, expected: &str, found: &str) -> Error {
     err!(Format, "{}: expected {expected}, as the manifest says, found {found}", path.display())
-        .hint("the shard was changed behind the store's back; remove the folder and harvest again")
+        .hint("the shard was changed after the harvest; remove the folder and harvest again")
 }

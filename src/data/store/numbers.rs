@@ -1,4 +1,4 @@
-//! Numbers as a shard has them: f32, f16 or bf16, from f32 and back.
+//! Numbers in the dtype of a shard, f32, f16 or bf16, converted from f32 and back.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -40,7 +40,7 @@ impl Numbers {
         }
     }
 
-    /// Adds numbers, rounded to the dtype. Gives back the place of the first that is too large for it.
+    /// Adds numbers, rounded to the dtype. Returns the index of the first that is too large for it.
     pub fn round(&mut self, numbers: &[f32]) -> Option<usize> {
         match self {
             Numbers::F32(list) => {

@@ -27,7 +27,7 @@ impl InOrder {
         }
     }
 
-    /// Goes on at a row of the store, counted from its beginning.
+    /// Continues at this row of the store.
     pub fn starting_at(mut self, row: u64) -> Self {
         let (mut shard, mut before) = (0, 0_u64);
         for (number, listed) in self.store.shards().iter().enumerate() {

@@ -28,7 +28,7 @@ impl Default for Shuffle {
     }
 }
 
-/// Rows of a shard that lie beside each other.
+/// Consecutive rows of a shard.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
     shard: u32,
@@ -36,17 +36,17 @@ struct Chunk {
     rows: u32,
 }
 
-/// An endless stream of the rows of a store: every one once an epoch, each epoch in another order.
+/// An endless stream of the rows of a store: every row once in each epoch, each epoch in another order.
 ///
 /// Chunks are shuffled in each epoch. As many as fill the buffer are read together, and their rows are shuffled. So the
-/// position of a reading is one number, and skipping is arithmetic.
+/// state is one number, and skipping is arithmetic.
 pub struct Shuffled {
     store: Arc<Store>,
     sites: Vec<usize>,
     widths: Vec<usize>,
     shuffle: Shuffle,
     chunks: Vec<Chunk>,
-    /// Rows given so far, over all epochs.
+    /// Rows returned so far, over all epochs.
     position: u64,
     epoch: Option<u64>,
     filling: Filling,
@@ -54,16 +54,16 @@ pub struct Shuffled {
 
 /// What is in the buffer.
 struct Filling {
-    /// The first row of the epoch that is in it, and the number of its first chunk.
+    /// The index in the epoch of its first row, and that of its first chunk.
     first: u64,
     chunk: usize,
-    /// Its chunks, and which of its rows each begins with.
+    /// Its chunks, each with the index of its first row in the buffer.
     chunks: Vec<(Chunk, usize)>,
-    /// How many rows it has.
+    /// The number of its rows.
     rows: usize,
     /// Whether they have been read.
     is_loaded: bool,
-    /// The order of its rows, and the numbers of each site, once they have been read.
+    /// The order of its rows, and the activations of each site, once they have been read.
     order: Vec<u32>,
     numbers: Vec<Numbers>,
 }
@@ -89,12 +89,12 @@ impl Shuffled {
         &self.widths
     }
 
-    /// Rows given so far: the argument of [`Shuffled::skip`] to come back to here.
+    /// Rows returned so far: the argument of [`Shuffled::skip`] to resume here.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Skips rows, as if they had been given. Nothing is read for it.
+    /// Skips rows without reading them.
     pub fn skip(&mut self, rows: u64) {
         self.position = self.position.saturating_add(rows);
     }
@@ -141,7 +141,7 @@ impl Shuffled {
         self.fill(0, 0)
     }
 
-    /// Says which chunks are in the buffer; they are read when a row of them is wanted.
+    /// Selects the chunks of the buffer; they are read when one of their rows is requested.
     fn fill(&mut self, first: u64, chunk: usize) -> Result<()> {
         let filling = &mut self.filling;
         (filling.first, filling.chunk, filling.is_loaded) = (first, chunk, false);
@@ -163,7 +163,7 @@ impl Shuffled {
 
     /// Reads the chunks and draws the order of their rows.
     fn load(&mut self, epoch: u64, task: &Task) -> Result<()> {
-        // The first row of a filling tells it from all others, those of other epochs included.
+        // The first row identifies the filling, over all epochs.
         let turn = epoch.wrapping_mul(self.store.len()).wrapping_add(self.filling.first);
         self.filling.order = (0..self.filling.rows as u32).collect();
         self.filling.order.shuffle(&mut stream(self.shuffle.seed, "rows of a store", turn));
@@ -179,7 +179,7 @@ impl Shuffled {
         Ok(())
     }
 
-    /// Adds rows of the buffer in its order.
+    /// Appends rows of the buffer in its order.
     fn give(&self, at: usize, count: usize, to: &mut [Vec<f32>]) -> Result<()> {
         let filling = &self.filling;
         for (((numbers, site), width), to) in filling.numbers.iter().zip(&self.sites).zip(&self.widths).zip(to) {
@@ -196,7 +196,7 @@ impl Shuffled {
         Ok(())
     }
 
-    /// The shard of a row of the buffer, and where in it that stands.
+    /// The shard of a row of the buffer, and its index in the shard.
     fn place(&self, row: usize) -> (usize, usize) {
         let before = self.filling.chunks.partition_point(|(_, first)| *first <= row).saturating_sub(1);
         match self.filling.chunks.get(before) {
@@ -206,7 +206,7 @@ impl Shuffled {
     }
 }
 
-/// Times 0 a finite number is 0 and any other NaN, so that one sum tells; it runs as fast as the numbers come.
+/// Whether all numbers are finite: times 0 a finite number is 0 and any other NaN, so one sum at memory speed suffices.
 fn all_finite(row: &[f32]) -> bool {
     let (eights, rest) = row.as_chunks::<8>();
     let mut sums = [0.0_f32; 8];

@@ -41,7 +41,7 @@ pub(super) struct Shard {
 }
 
 impl Store {
-    /// Opens a store that is complete. Every shard must be there, as long as it was, and have the tensors that it had.
+    /// Opens a store that is complete. Every shard must exist with unchanged length and tensors.
     pub fn open(files: &Files, folder: &Path) -> Result<Arc<Self>> {
         let manifest = Manifest::read(files, &folder.join(MANIFEST))?;
         if !manifest.complete {
@@ -57,7 +57,7 @@ impl Store {
         Ok(Arc::new(Self { dtype, shards, manifest }))
     }
 
-    /// What made it.
+    /// Its provenance.
     pub fn made(&self) -> &Made {
         &self.manifest.made
     }
@@ -76,13 +76,13 @@ impl Store {
         &self.manifest.progress
     }
 
-    /// The dtype of the shards; what is read of them is f32.
+    /// The dtype of the shards; they are read as f32.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The number of a site among those of the store. Names are understood as the model's are; one that it does not hold
-    /// is answered with those that it does.
+    /// The index of a site in the store. Names are those of the model; the error for a site that the store does not
+    /// have lists those that it has.
     pub fn site(&self, name: &str) -> Result<usize> {
         let sites = &self.made().sites;
         let config = serde_json::from_value::<Config>(self.made().model.config.clone());
@@ -116,7 +116,7 @@ impl Store {
         self.manifest.progress.statistics.get(site).ok_or_else(|| err!(Bug, "a site without statistics"))
     }
 
-    /// Refuses another model than that whose activations these are.
+    /// Refuses another model than the one that the store was made from.
     pub fn expect_model(&self, model: &ModelMark) -> Result<()> {
         self.made().model.expect(model)
     }
@@ -157,7 +157,7 @@ impl Store {
         let places = self.sites(sites)?;
         let widths = places.iter().map(|site| self.width(*site)).collect::<Result<Vec<_>>>()?;
         let bytes = 4 * widths.iter().sum::<usize>() as u128 * count as u128;
-        // The parts are there when they are put together.
+        // The parts are in memory while they are concatenated.
         memory::check(2 * bytes, || format!("rows {rows:?} of the store"))?;
         let mut reading = InOrder::new(self.clone(), places, count)?.starting_at(rows.start);
         let mut found = Block { activations: Vec::new(), tokens: Vec::new(), rows: Vec::new(), positions: Vec::new() };
@@ -205,7 +205,7 @@ impl Store {
         &self.shards
     }
 
-    /// Adds rows of a shard to a list of numbers, and gives the file's pages back.
+    /// Appends rows of a shard to a list of numbers, and releases the file's pages.
     pub(super) fn load(&self, shard: usize, site: usize, rows: Range<usize>, to: &mut Numbers) -> Result<()> {
         let Width { site, width } = self.listed(site)?;
         self.shard(shard)?.with(site, rows, width * self.dtype.size_in_bytes(), |bytes| to.read(bytes))
@@ -228,7 +228,8 @@ impl Store {
         self.shards.get(number).ok_or_else(|| err!(Bug, "a shard that is not of the store"))
     }
 
-    /// Refuses NaN and infinity among rows of a shard that were read as f32; `first` is the number of the first of them.
+    /// Refuses NaN and infinity among rows of a shard that were read as f32; `first` is the number of the first of
+    /// them.
     pub(super) fn finite(&self, shard: usize, site: usize, first: usize, rows: &[f32]) -> Result<()> {
         let Some(at) = rows.iter().position(|x| !x.is_finite()) else { return Ok(()) };
         let (listed, found) = (self.listed(site)?, rows.get(at).copied().unwrap_or(f32::NAN));
@@ -266,7 +267,7 @@ impl Shard {
         Ok(Self { path, rows: listed.rows, file, sha256: listed.sha256.clone() })
     }
 
-    /// Shows the bytes of some rows of a tensor, and gives their pages back.
+    /// Passes the bytes of some rows of a tensor to a function, and releases their pages.
     fn with(&self, name: &str, rows: Range<usize>, row_bytes: usize, show: impl FnOnce(&[u8])) -> Result<()> {
         let outside = || err!(Bug, "rows {rows:?} that are not of `{name}`");
         let place = self.file.place(name).ok_or_else(outside)?;
@@ -276,7 +277,7 @@ impl Shard {
         }
         let map = self.file.bytes();
         show(map.get(part).ok_or_else(outside)?);
-        // All of the file, since the system maps pages around those that are looked at.
+        // Of the whole file, since the system also maps pages around those that are read.
         memory::give_back(map, 0..map.len());
         Ok(())
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::access::{Access, Rules};
 use crate::data::harvest::tests::{collected, letters, model};
-use crate::data::harvest::{Block, Blocks, Keep, Progress, Sink};
+use crate::data::harvest::{Block, Blocks, Progress, Sink, Skipped};
 use crate::data::text;
 use crate::model::config::Config;
 use crate::model::samples;
@@ -26,17 +26,17 @@ fn small() -> Storing {
 }
 
 fn text() -> Text {
-    letters(500, text::Options::default())
+    letters(500, text::TextOptions::default())
 }
 
 /// Of several passes through the model.
 fn long() -> Text {
-    letters(1400, text::Options::default())
+    letters(1400, text::TextOptions::default())
 }
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
     let (files, model) = (files(folder), model(samples::config()));
-    harvest((&files, folder), &model, sites, text, &harvest::Options::default(), storing, &Task::default())
+    harvest((&files, folder), &model, sites, text, &HarvestOptions::default(), storing, &Task::default())
 }
 
 /// The bytes of every file of a folder.
@@ -49,7 +49,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_store_holds_what_the_harvest_gave() {
     let folder = tempfile::tempdir().unwrap();
     let store = stored(folder.path(), &SITES, &text(), small()).unwrap();
-    let plain = harvest::Options::default();
+    let plain = HarvestOptions::default();
     let mut live = Harvest::new(&model(samples::config()), &SITES, &text(), &plain, &Task::default()).unwrap();
     let (sites, origins) = collected(&mut live);
     assert_eq!(store.len(), origins.len() as u64);
@@ -109,7 +109,7 @@ impl Sink for Stopped<'_> {
 
 fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
     let (files, model, text, task) = (files(folder), model(samples::config()), long(), Task::default());
-    let options = harvest::Options::default();
+    let options = HarvestOptions::default();
     let mut harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
     let made = Made::new(&model, &harvest, &text, &options, (DType::F32, shard_rows), &task).unwrap();
     let mut writer = Writer::begin(&files, folder, made).unwrap();
@@ -154,19 +154,19 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
         |sites: &[&str], text: &Text, storing: Storing| stored(place, sites, text, storing).unwrap_err().message;
     let sites = refused(&["resid_post.1"], &text(), small());
     assert!(sites.ends_with("expected the sites of the store, resid_post.0, z.1.3, found resid_post.1"), "{sites}");
-    let limited = letters(500, text::Options { tokens: Some(800), ..text::Options::default() });
+    let limited = letters(500, text::TextOptions { tokens: Some(800), ..text::TextOptions::default() });
     let tokens = refused(&SITES, &limited, small());
     assert!(tokens.ends_with("expected `text.tokens` as the store has it, null, found 800"), "{tokens}");
     let dtype = refused(&SITES, &text(), Storing { dtype: DType::F16, ..small() });
     assert!(dtype.ends_with("expected `dtype` as the store has it, \"f32\", found \"f16\""), "{dtype}");
     // Texts that are described alike are told apart by their tokens, a longer one by its end.
     for documents in [499, 501] {
-        let other = refused(&SITES, &letters(documents, text::Options::default()), small());
+        let other = refused(&SITES, &letters(documents, text::TextOptions::default()), small());
         assert!(other.contains("the text given texts is not the one"), "{other}");
     }
     let (files, task) = (files(place), Task::default());
     let other = model(Config { d_mlp: 20, ..samples::config() });
-    let options = harvest::Options::default();
+    let options = HarvestOptions::default();
     let error = harvest((&files, place), &other, &SITES, &text(), &options, small(), &task).unwrap_err();
     assert!(error.message.contains("expected the model that the store was made from, sample (weights "), "{error}");
     assert!(error.message.contains("found sample (weights "), "{error}");
@@ -176,7 +176,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
     let missing = store.site("resid_post.1").unwrap_err();
     assert_eq!(missing.message, "the store does not hold `resid_post.1`");
     assert!(store.site("resid_pots.1").is_err() && store.site("resid_post.*").is_err());
-    let keep = harvest::Options { keep: Keep { without_bos: true, ..Keep::default() }, ..options };
+    let keep = HarvestOptions { skip: Skipped { without_bos: true, ..Skipped::default() }, ..options };
     let error = harvest((&files, place), &model(samples::config()), &SITES, &text(), &keep, small(), &task);
     assert!(error.unwrap_err().message.contains("`keep.without_bos` as the store has it, false, found true"));
 }
@@ -185,7 +185,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
 fn two_harvests_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (files(folder.path()), files(folder.path()));
-    let (model, text, options, task) = (model(samples::config()), text(), harvest::Options::default(), Task::default());
+    let (model, text, options, task) = (model(samples::config()), text(), HarvestOptions::default(), Task::default());
     let made = || {
         let harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
         Made::new(&model, &harvest, &text, &options, (DType::F32, 700), &task).unwrap()
@@ -283,7 +283,7 @@ fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> Writer {
         text: serde_json::Value::Null,
         context: 1,
         at_once: 1,
-        keep: Keep::default(),
+        keep: Skipped::default(),
         dtype: dtype.into(),
         shard_rows,
     };

@@ -1,4 +1,4 @@
-//! Writing a store: blocks become shards, and after every shard the manifest says how far it is.
+//! Writing a store: blocks become shards, and the manifest is updated after every shard.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,10 +15,10 @@ use crate::err;
 use crate::tensor::files::{Named, safetensors};
 use crate::tensor::{DType, Device, Tensor};
 
-/// Fills a folder. What it was killed in the middle of is not listed, and is written again.
+/// Writes the shards of a folder. An incomplete shard is not listed, and is written again.
 pub struct Writer {
     files: Files,
-    /// The folder where it is, links resolved.
+    /// The folder, with links resolved.
     folder: PathBuf,
     manifest: Manifest,
     open: Open,
@@ -40,8 +40,8 @@ impl Open {
 }
 
 impl Writer {
-    /// Begins a store in a folder, or goes on with the one that is there if it was made from the same. The folder is
-    /// locked, unless the store is complete and nothing will be written.
+    /// Begins a store in a folder, or resumes the one that is there if it has the same provenance. The folder is
+    /// locked, unless the store is complete.
     pub fn begin(files: &Files, folder: &Path, made: Made) -> Result<Self> {
         let path = files.access().to_write(&folder.join(MANIFEST))?;
         let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
@@ -49,7 +49,7 @@ impl Writer {
         let mut found = there()?;
         if found.as_ref().is_none_or(|manifest| !manifest.complete) {
             files.lock(&place)?;
-            // Another run may have come further before the lock was ours.
+            // Another run may have continued it before we got the lock.
             found = there()?;
         }
         let is_new = found.is_none();
@@ -69,12 +69,12 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Where it writes, links resolved.
+    /// The folder, with links resolved.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// How far the listed shards have come.
+    /// The progress at the end of the listed shards.
     pub fn progress(&self) -> &Progress {
         &self.manifest.progress
     }
@@ -83,7 +83,7 @@ impl Writer {
         self.manifest.complete
     }
 
-    /// The shards of the interrupted harvest are there, with their length unchanged.
+    /// Refuses an interrupted harvest whose shards are missing or have another length.
     fn check_listed(&self) -> Result<()> {
         for (number, listed) in self.manifest.shards.iter().enumerate() {
             let path = self.folder.join(shard_name(number));
@@ -129,7 +129,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the open shard, and then that it is there.
+    /// Writes the open shard, and then the manifest that lists it.
     fn close(&mut self, progress: &Progress) -> Result<()> {
         let next = Open::new(self.manifest.dtype()?, self.manifest.made.sites.len())?;
         let open = std::mem::replace(&mut self.open, next);

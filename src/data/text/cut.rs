@@ -1,19 +1,19 @@
-//! Cutting long texts into pieces at ends of paragraphs, so that no document has to be in memory whole.
+//! Cutting long documents into pieces at ends of paragraphs, so that no document is in memory whole.
 
 use std::sync::Arc;
 
 use crate::data::Document;
 
-/// Pieces are at most about this long. Tokenizers split a text of up to this size without a thread of its own.
+/// Maximum bytes in a piece. Tokenizers split a text of up to this size without a thread of its own.
 pub const PIECE: usize = 1 << 15;
 
-/// Where a text of more than [`PIECE`] bytes is cut: before the last empty line in that much of it, so that the blanks
-/// stay with what follows, as tokenizers take them; else before its last line end, its last blank, or wherever a
-/// character ends.
+/// Where a text of more than [`PIECE`] bytes is cut: before the last empty line within the first [`PIECE`] bytes, so
+/// that white space stays with the text after it, as tokenizers expect; else before the last line end, the last space,
+/// or at the end of any character.
 pub fn place(text: &str) -> usize {
     let limit = (1..=PIECE.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     let head = text.get(..limit).unwrap_or(text);
-    // The whole stretch of blanks goes with what follows.
+    // All of the white space goes with the text after it.
     let before = |found: Option<usize>| {
         let end = found.and_then(|at| head.get(..at)).map_or(0, |kept| kept.trim_end().len());
         (end > 0).then_some(end)
@@ -24,13 +24,12 @@ pub fn place(text: &str) -> usize {
         .unwrap_or(limit)
 }
 
-/// One document in pieces. It stays where it is until they are all taken, since what is moved for every piece is moved
-/// as often as there are pieces.
+/// One document in pieces. It is not moved while they are taken, since that would copy it once for each piece.
 #[derive(Default)]
 pub struct Pieces {
     text: String,
     origin: Arc<str>,
-    /// How much of it has been given.
+    /// The bytes returned so far.
     at: usize,
 }
 
@@ -39,13 +38,13 @@ impl Pieces {
         Self { text, origin, at: 0 }
     }
 
-    /// The next piece; none when the text is used up.
+    /// The next piece; none at the end of the text.
     pub fn next(&mut self) -> Option<Document> {
         let (at, origin) = (self.at, self.origin.clone());
         let rest = self.text.get(at..).filter(|rest| !rest.is_empty())?;
         let text = match rest.len() > PIECE {
             true => rest.get(..place(rest)).unwrap_or(rest).to_string(),
-            // The last one, or all of a short text, which is not copied.
+            // A short text is returned without a copy.
             false if at == 0 => std::mem::take(&mut self.text),
             false => rest.to_string(),
         };
@@ -80,7 +79,7 @@ mod tests {
         assert!(pieces(&"word ".repeat(PIECE))[1].text.starts_with(" word"));
         let found = pieces(&"é".repeat(PIECE));
         assert_eq!(found.iter().map(|piece| piece.text.len()).collect::<Vec<_>>(), [PIECE, PIECE]);
-        // A text that begins with blanks and has no others is cut behind them all the same.
+        // A text whose only white space is at its beginning is not cut there.
         assert_eq!(pieces(&format!("\n\n{}", "x".repeat(PIECE)))[0].text.len(), PIECE);
     }
 
@@ -94,7 +93,7 @@ mod tests {
             taken += pieces.next().unwrap().text.len();
             assert!(pieces.text.as_ptr() == place && pieces.text.len() == length);
         }
-        // One that is short is given as it is.
+        // A short one is returned as it is.
         let short = String::from("a short one");
         let place = short.as_ptr();
         assert_eq!(Pieces::of(short, "x".into()).next().unwrap().text.as_ptr(), place);

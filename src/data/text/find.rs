@@ -1,4 +1,4 @@
-//! Which files a source names: one file, all known ones of a folder, or those that fit a pattern.
+//! The files of a source: one file, all text files of a folder, or those that match a pattern.
 
 use std::path::{Path, PathBuf};
 
@@ -10,32 +10,36 @@ use crate::base::files::Files;
 use crate::base::{Error, Result, Task, names};
 use crate::err;
 
-/// How a file is read.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     Plain,
     Records,
     Parquet,
 }
 
-const ENDINGS: [(&str, Kind); 4] =
-    [(".txt", Kind::Plain), (".md", Kind::Plain), (".jsonl", Kind::Records), (".parquet", Kind::Parquet)];
+const ENDINGS: [(&str, FileKind); 4] = [
+    (".txt", FileKind::Plain),
+    (".md", FileKind::Plain),
+    (".jsonl", FileKind::Records),
+    (".parquet", FileKind::Parquet),
+];
 
-/// What the end of a name says of a file, where it says something, and whether the file is compressed with gzip.
-fn known(path: &Path) -> (Option<Kind>, bool) {
+/// The kind of a file by its extension, where that is known, and whether the file is compressed with gzip.
+fn known(path: &Path) -> (Option<FileKind>, bool) {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let (name, compressed) = name.strip_suffix(".gz").map_or((name.as_str(), false), |name| (name, true));
     let kind = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, kind)| *kind);
-    (kind.filter(|kind| !compressed || *kind != Kind::Parquet), compressed)
+    (kind.filter(|kind| !compressed || *kind != FileKind::Parquet), compressed)
 }
 
-/// How a file is read that was asked for: whatever is nothing else is plain text.
-pub fn kind(path: &Path) -> (Kind, bool) {
+/// The kind of a file that was named; without a known extension it is plain text.
+pub fn kind(path: &Path) -> (FileKind, bool) {
     let (kind, compressed) = known(path);
-    (kind.unwrap_or(Kind::Plain), compressed)
+    (kind.unwrap_or(FileKind::Plain), compressed)
 }
 
-/// The files that `source` names, sorted by their paths; at least one.
+/// The files that `source` names, at least one, sorted by path.
 pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let path = Path::new(source);
     let place = files.access().to_read(path)?;
@@ -56,14 +60,14 @@ pub fn files(files: &Files, source: &str, task: &Task) -> Result<Vec<PathBuf>> {
     matching(files, source, task)
 }
 
-/// The files that fit a pattern. `*` stands for any part of a name, `**` for any folders.
+/// The files that match a pattern. `*` is any part of a name, `**` any folders.
 fn matching(files: &Files, pattern: &str, task: &Task) -> Result<Vec<PathBuf>> {
     let glob = GlobBuilder::new(pattern.trim_start_matches("./")).literal_separator(true).build();
-    // A set of one: of a pattern that comes to too much it says so, where a pattern alone panics.
+    // A set of one pattern, since of a pattern that is too large it returns an error where a single pattern panics.
     let matcher = glob.and_then(|glob| GlobSet::builder().add(glob).build());
     let matcher =
         matcher.map_err(|e| err!(Argument, "expected a pattern of file names, found {pattern:?}: {}", e.kind()))?;
-    // The folder that all of them are in: what stands before the first sign of a pattern.
+    // The folder that all of them are in: the path before the first wildcard.
     let plain = pattern.trim_start_matches("./");
     let plain = plain.find(['*', '?', '[', '{']).and_then(|at| plain.get(..at)).unwrap_or_default();
     let folder = plain.rfind('/').and_then(|at| plain.get(..=at)).unwrap_or("");
@@ -82,8 +86,8 @@ fn some(found: Vec<PathBuf>, nothing: impl FnOnce() -> Error) -> Result<Vec<Path
     if found.is_empty() { Err(nothing()) } else { Ok(found) }
 }
 
-/// The files below a folder that are wanted. Names that begin with a dot are passed over, and so is what may not be read,
-/// without a word, since to name it would be to say that it is there.
+/// The files below a folder that are wanted. Names that begin with a dot are skipped, and so is what may not be read,
+/// silently, since a message would tell that it is there.
 fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let place = files.access().to_read(folder)?;
     let mut walk = WalkDir::new(&place).follow_links(true).into_iter();
@@ -103,7 +107,7 @@ fn below(files: &Files, folder: &Path, task: &Task, wanted: impl Fn(&Path) -> bo
                     found.push(shown);
                 }
             }
-            // A link that leads to nothing, or to a folder that it is in.
+            // A broken link, or one to a folder that it is in.
             Err(error) => match error.path().filter(|path| path.is_symlink()) {
                 Some(link) if is_hidden(link) || !files.access().shows(link, true) => {}
                 Some(link) => lost.push(shown(link, &place, folder)),
@@ -125,13 +129,13 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-/// A path as it is written from the folder that was named.
+/// A path relative to the folder that was named.
 fn shown(path: &Path, place: &Path, folder: &Path) -> PathBuf {
     let inside = path.strip_prefix(place).unwrap_or(path);
     if folder == Path::new(".") { inside.to_path_buf() } else { folder.join(inside) }
 }
 
-/// What may be seen while walking folders. Links to folders are resolved once for everything in them.
+/// Which entries may be shown while walking folders. Links to folders are resolved once for all of their entries.
 struct Seen<'a> {
     access: &'a Access,
     parent: PathBuf,
@@ -151,15 +155,15 @@ impl Seen<'_> {
     }
 }
 
-/// A source that is not there, with the nearest name among its neighbours.
+/// The error of a source that does not exist, with the nearest name beside it.
 fn missing(files: &Files, path: &Path) -> Error {
     match files.open(path) {
         Err(error) => error.maybe_hint(among_sources(path)),
-        Ok(_) => err!(File, "cannot read {}: it was not there a moment ago", path.display()),
+        Ok(_) => err!(File, "cannot read {}: it did not exist a moment ago", path.display()),
     }
 }
 
-/// Where the name is nearly that of a source that needs no file.
+/// A hint if the name is nearly that of a source that needs no file.
 fn among_sources(path: &Path) -> Option<String> {
     names::nearest(path.to_str()?, super::SOURCES).map(|near| format!("did you mean the source `{near}`?"))
 }

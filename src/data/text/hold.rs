@@ -1,34 +1,21 @@
-//! Which documents training reads, and which are held out for evaluation: never the same ones.
+//! Held-out documents, which training never reads.
 
 use sha2::{Digest, Sha256};
 
-use crate::base::{Result, names};
-use crate::err;
-
-/// A part of the documents of a source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Part {
-    #[default]
-    All,
-    /// What is not held out.
-    Train,
-    /// What is held out.
-    Held,
+crate::choices! {
+    /// A part of the documents of a source.
+    pub enum Part {
+        All = "all",
+        /// Without the held-out documents.
+        Train = "train",
+        /// The held-out documents alone.
+        Held = "held",
+    }
 }
 
-const PARTS: [(&str, Part); 3] = [("all", Part::All), ("train", Part::Train), ("held", Part::Held)];
-
 impl Part {
-    pub fn named(name: &str) -> Result<Self> {
-        let found = PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| *part);
-        found.ok_or_else(|| {
-            err!(Argument, "unknown part `{name}` of a text")
-                .maybe_hint(names::suggestion(name, PARTS.iter().map(|(known, _)| *known)))
-        })
-    }
-
-    /// Whether a document is of this part, where one in `one_in` is held out. Its own first words decide, so that its
-    /// part does not change when others are added, and no copy of a held document is trained on.
+    /// Whether a document is of this part, where one in `one_in` is held out. Its own beginning decides, so that its
+    /// part does not change when others are added, and no copy of a held-out document is trained on.
     pub fn has(self, beginning: &str, one_in: u64) -> bool {
         let held = number(beginning).is_multiple_of(one_in.max(1));
         match self {
@@ -39,7 +26,7 @@ impl Part {
     }
 }
 
-/// A number of a document, drawn from all of 64 bits by its beginning.
+/// The hash of a document's beginning, as 64 bits.
 pub fn number(beginning: &str) -> u64 {
     let hash = Sha256::digest(beginning);
     hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
@@ -57,6 +44,5 @@ mod tests {
         assert_eq!(count(Part::Train) + count(Part::Held), 2000);
         assert!((150..250).contains(&count(Part::Held)), "{}", count(Part::Held));
         assert!(texts.iter().all(|text| Part::Train.has(text, 10) != Part::Held.has(text, 10)));
-        assert_eq!(Part::named("hold").unwrap_err().hint.as_deref(), Some("did you mean `held`?"));
     }
 }

@@ -10,11 +10,11 @@ use crate::base::files::Files;
 use crate::base::{Error, Result, Task, memory};
 use crate::{bail, err};
 
-/// So much of a mapped file is read before its pages are given back, and before anybody looks whether to stop.
+/// Bytes of a mapped file that are read before its pages are released, and between two checks for an interruption.
 const KEPT: usize = 4 << 20;
 
-/// A mapped file, read from its beginning. Whoever unpacks it may ask for more and more of it before there is a line, so
-/// it is here that an interruption is heard.
+/// A mapped file, read from its beginning. Decompression may read much of it before there is a line, so interruptions
+/// are checked for here.
 struct Mapped {
     map: Mmap,
     at: usize,
@@ -49,10 +49,10 @@ impl BufRead for Mapped {
 pub struct Lines {
     source: Box<dyn BufRead + Send>,
     shown: String,
-    /// How many line ends have been passed.
+    /// The number of line ends so far.
     passed: u64,
     buffer: Vec<u8>,
-    /// What of the line before belongs to what comes next of it: half a character, or half a line end.
+    /// The end of the part returned before that belongs to the next one: half a character, or half a line end.
     carried: Vec<u8>,
 }
 
@@ -62,19 +62,19 @@ impl Lines {
         let mut source: Box<dyn BufRead + Send> =
             if compressed { Box::new(BufReader::new(MultiGzDecoder::new(mapped))) } else { Box::new(mapped) };
         let beginning = source.fill_buf().map_err(|e| unreadable(path.display(), &e))?;
-        // In programs, pictures, archives and UTF-16.
+        // As in programs, images, archives and UTF-16.
         if beginning.iter().take(1 << 13).any(|byte| *byte == 0) {
             bail!(Format, "expected text in {}, found zero bytes, as in files that are not text", path.display());
         }
-        // Some editors begin a file with a mark that is no part of the text.
+        // Some editors begin a file with a byte order mark.
         let mark = if beginning.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         source.consume(mark);
         let shown = path.display().to_string();
         Ok(Self { source, shown, passed: 0, buffer: Vec::new(), carried: Vec::new() })
     }
 
-    /// The next line with its end, or what of it comes within `limit` bytes; none at the end of the file. What is cut
-    /// off is cut between characters.
+    /// The next line with its end, or the next `limit` bytes of it; none at the end of the file. Long lines are cut
+    /// between characters.
     pub fn next(&mut self, limit: usize, task: &Task) -> Result<Option<&[u8]>> {
         task.check()?;
         self.buffer.clear();
@@ -91,7 +91,7 @@ impl Lines {
         Ok(if self.buffer.is_empty() { None } else { Some(&self.buffer) })
     }
 
-    /// Passes over what is left of a line that was cut off.
+    /// Skips the rest of a line that was cut.
     pub fn skip_rest(&mut self, task: &Task) -> Result<()> {
         self.carried.clear();
         loop {
@@ -112,7 +112,7 @@ impl Lines {
         }
     }
 
-    /// `file:line` of what `next` gave last.
+    /// `file:line` of the last line that `next` returned.
     pub fn place(&self) -> String {
         let line = if self.buffer.ends_with(b"\n") { self.passed } else { self.passed + 1 };
         format!("{}:{line}", self.shown)
@@ -123,7 +123,7 @@ impl Lines {
     }
 }
 
-/// How many bytes at the end are the beginning of a character, or of a line end, that goes on.
+/// The number of bytes at the end that begin an incomplete character, or an incomplete line end.
 fn unfinished(bytes: &[u8]) -> usize {
     let tail = bytes.get(bytes.len().saturating_sub(4)..).unwrap_or(bytes);
     match tail.iter().rposition(|byte| byte & 0xC0 != 0x80) {
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(lines(b"one\ntwo", 9), [b"one\n".to_vec(), b"two".to_vec()]);
         assert_eq!(lines("aé".repeat(3).as_bytes(), 5), ["aéa".as_bytes(), "éaé".as_bytes()]);
         assert_eq!(lines(b"abc\r\nd", 4), [b"abc".to_vec(), b"\r\n".to_vec(), b"d".to_vec()]);
-        // What is no character at all comes out all the same.
+        // Invalid bytes are returned, too.
         assert_eq!(lines(b"a\xF0\x9F", 8), [b"a\xF0\x9F".to_vec()]);
         assert_eq!(lines(b"\x80\x80\x80\x80\x80\x80", 4).concat().len(), 6);
     }

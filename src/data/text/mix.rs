@@ -1,4 +1,4 @@
-//! Documents of several sources, taking turns by their weights.
+//! Documents of several texts, alternating by their weights.
 
 use crate::base::{Result, Task};
 use crate::data::{Document, Documents};
@@ -6,17 +6,17 @@ use crate::data::{Document, Documents};
 struct Share {
     documents: Box<dyn Documents>,
     weight: f64,
-    /// Bytes given so far, over the weight.
+    /// Bytes returned so far, divided by the weight.
     given: f64,
     ended: bool,
-    /// A piece that was read to see whether it goes on from the one before, and does not.
+    /// A piece that was read to see whether it continues the document before, and does not.
     ahead: Option<Document>,
 }
 
-/// Each turn is that of the source that has given the least for its weight.
+/// The next document is of the text that has returned the fewest bytes for its weight.
 pub struct Mixed {
     shares: Vec<Share>,
-    /// Whose document is being read.
+    /// The text whose document is being read.
     turn: Option<usize>,
 }
 
@@ -26,7 +26,7 @@ impl Mixed {
         Self { shares: parts.into_iter().map(share).collect(), turn: None }
     }
 
-    /// The source that is to begin a document; the first of several that are equal.
+    /// The text that begins the next document; the first of several that are equal.
     fn due(&self) -> Option<usize> {
         let open = self.shares.iter().enumerate().filter(|(_, share)| !share.ended);
         open.min_by(|(_, a), (_, b)| a.given.total_cmp(&b.given)).map(|(at, _)| at)

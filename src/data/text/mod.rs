@@ -1,4 +1,4 @@
-//! Texts to read: from files, generators, or mixtures of them, as recipes that no tokenizer is needed for.
+//! Texts: from files, strings, generators, or mixtures of them. No tokenizer is needed before they are packed.
 
 mod cut;
 mod find;
@@ -6,6 +6,7 @@ mod hold;
 mod labelled;
 mod lines;
 mod mix;
+mod options;
 mod parquet;
 mod plain;
 mod reading;
@@ -13,6 +14,7 @@ mod records;
 mod split;
 mod tally;
 mod thrift;
+mod tokenizer;
 
 #[cfg(test)]
 mod tests;
@@ -21,20 +23,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use hold::Part;
+pub use options::{SourceOptions, TextOptions};
 pub use plain::Bounds;
 pub use tally::Tally;
+pub use tokenizer::TextTokenizerOptions;
 
 use super::grammar::{Grammar, Mix, Split};
-use super::sample::{Asset, Passages, Settings};
+use super::sample::{self, Asset, Passages, Settings, TextSamplingOptions};
 use super::{Document, Documents};
 use crate::base::files::Files;
-use crate::base::{Result, Table, Task};
+use crate::base::{Error, Result, Table, Task};
 use crate::err;
 use crate::model::decoder::Decoder;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::{self, load};
 use labelled::Labelled;
 use mix::Mixed;
-use reading::{Counted, Given, How, Reading};
+use reading::{Counted, DocumentRules, FileDocuments, Given};
 use split::{Parted, Share};
 use tally::Shared;
 
@@ -43,10 +48,10 @@ pub const SOURCES: [&str; 2] = [GRAMMAR, SAMPLE];
 
 /// The source of the labelled language.
 pub const GRAMMAR: &str = "grammar";
-/// What the model inside the binary writes.
+/// The source of text that the model inside the binary generates.
 pub const SAMPLE: &str = "sample";
 
-/// Why a document without a letter is left out.
+/// Why an empty document is skipped.
 const EMPTY: &str = "empty documents";
 
 /// One document in this many is held out by default.
@@ -57,50 +62,11 @@ trait Reader: Send {
     fn next(&mut self, tally: &Shared, task: &Task) -> Result<Option<Document>>;
 }
 
-/// What goes with a source.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// The field of a JSON record, or the column of a table, that holds the text.
-    pub field: String,
-    /// What divides plain text into documents.
-    pub bounds: Bounds,
-    pub part: Part,
-    /// One document in this many is held out.
-    pub one_in: u64,
-    /// How many tokens are read at most.
-    pub tokens: Option<u64>,
-    /// Whether rows of tokens begin with the one that marks a beginning; else the tokenizer's own rule decides.
-    pub bos: Option<bool>,
-    /// Whether rows come in another order than they stand in, within a window.
-    pub shuffle: bool,
-    /// What the order, and a generator, depend on.
-    pub seed: u64,
-    /// Whether real text gets the labels that rules find in it.
-    pub labels: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            field: "text".into(),
-            bounds: Bounds::default(),
-            part: Part::All,
-            one_in: ONE_IN,
-            tokens: None,
-            bos: None,
-            shuffle: false,
-            seed: 0,
-            labels: false,
-        }
-    }
-}
-
 #[derive(Clone)]
 enum Source {
     Files {
         files: Box<Files>,
         paths: Arc<[PathBuf]>,
-        how: Arc<How>,
     },
     Given(Arc<[String]>),
     Grammar(Box<Grammar>),
@@ -110,7 +76,7 @@ enum Source {
     Part(Box<Text>, Share),
 }
 
-/// A model that text is drawn from.
+/// A model that generates text.
 #[derive(Clone)]
 struct Sample {
     decoder: Arc<Decoder>,
@@ -119,75 +85,106 @@ struct Sample {
     stored: Option<Arc<Asset>>,
 }
 
-/// Where documents come from. Clones are cheap, and share the report of what was read.
+/// A text: where its documents come from. Clones are cheap, and share the report of what was read.
 #[derive(Clone)]
 pub struct Text {
     source: Source,
     name: Arc<str>,
     identity: Arc<str>,
-    options: Arc<Options>,
+    rules: Arc<DocumentRules>,
+    options: Arc<TextOptions>,
     tally: Shared,
 }
 
 impl Text {
-    /// A file, a folder or a pattern of file names.
-    pub fn open(files: &Files, source: &str, options: Options, task: &Task) -> Result<Self> {
-        let paths = find::files(files, source, task)?.into();
-        let (field, bounds) = (options.field.clone(), Arc::new(options.bounds.clone()));
-        let how = Arc::new(How { field, bounds, part: options.part, one_in: options.one_in });
-        Ok(Self::new(Source::Files { files: Box::new(files.clone()), paths, how }, source, options))
+    /// A source by its name: "grammar", "sample", or a file, a folder or a pattern of file names.
+    pub fn open(files: &Files, source: &str, options: SourceOptions, task: &Task) -> Result<Self> {
+        let rules = options.rules(source)?;
+        let text = match source {
+            GRAMMAR => {
+                let mix = options.mix.as_ref().map(|weights| Mix::new(weights).map_err(|e| e.about("mix")));
+                Self::grammar(&mix.transpose()?.unwrap_or_default(), rules.part, options.text)
+            }
+            SAMPLE => Self::of_tiny(files, options.text, task)?,
+            _ => {
+                let paths = find::files(files, source, task).map_err(|e| e.about("source"))?.into();
+                Self::new(Source::Files { files: Box::new(files.clone()), paths }, source, options.text)
+            }
+        };
+        Ok(Self { rules: rules.into(), ..text })
     }
 
-    /// Documents that are there already.
-    pub fn given(texts: Vec<String>, options: Options) -> Result<Self> {
+    /// Strings, as documents.
+    pub fn given(texts: Vec<String>, options: TextOptions) -> Result<Self> {
         if texts.iter().all(|text| text.trim().is_empty()) {
             return Err(err!(Argument, "expected a text that is not empty, found none"));
         }
         Ok(Self::new(Source::Given(texts.into()), "given texts", options))
     }
 
-    /// The labelled language: what is not held out of it, or what is.
-    pub fn grammar(mix: &Mix, options: Options) -> Self {
-        let (split, name) = match options.part {
+    /// The labelled language: its training split, or what is held out of it.
+    pub fn grammar(mix: &Mix, part: Part, options: TextOptions) -> Self {
+        let (split, name) = match part {
             Part::All | Part::Train => (Split::Train, GRAMMAR),
             Part::Held => (Split::Held, "grammar, held out"),
         };
-        let grammar = Grammar::new(options.seed, mix, split);
-        let known = options.seed == 0 && *mix == Mix::default();
+        let seed = options.seed();
+        let grammar = Grammar::new(seed, mix, split);
+        let known = seed == 0 && *mix == Mix::default();
         let identity = if known { name.into() } else { format!("{name}, {grammar:?}") };
-        Self { identity: identity.into(), ..Self::new(Source::Grammar(Box::new(grammar)), name, options) }
+        let rules = Arc::new(DocumentRules { part, ..DocumentRules::default() });
+        Self { identity: identity.into(), rules, ..Self::new(Source::Grammar(Box::new(grammar)), name, options) }
     }
 
-    /// What a model writes, without end; what is stored of it need not be drawn again. `name` is that of the model.
+    /// Text that the model inside the binary generates.
+    pub fn of_tiny(files: &Files, options: TextOptions, task: &Task) -> Result<Self> {
+        let model = model::Model::load(files, load::INSIDE, &load::Options::default(), task)?;
+        let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
+        let settings = Settings { seed: options.seed(), ..Settings::default() };
+        Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, Some(sample::stored()?), options))
+    }
+
+    /// Text that a model generates, without end. Of the model inside the binary, some is stored.
+    pub fn generated(model: &model::Model, sampling: &TextSamplingOptions, options: TextOptions) -> Result<Self> {
+        let name = format!("what {} wrote", model.origin);
+        let tokenizer = model.tokenizer.clone().ok_or_else(|| {
+            err!(Argument, "expected a model with a tokenizer to generate text, found one that reads token ids")
+        })?;
+        let stored = if model.is_inside() { Some(sample::stored()?) } else { None };
+        Ok(Self::sample(&name, (model.decoder.clone(), tokenizer), sampling.settings(options.seed()), stored, options))
+    }
+
+    /// Text that a model generates, without end. `stored` is the beginning of it, if it has been generated before.
     pub fn sample(
         name: &str,
         (decoder, tokenizer): (Arc<Decoder>, Tokenizer),
         settings: Settings,
         stored: Option<Arc<Asset>>,
-        options: Options,
+        options: TextOptions,
     ) -> Self {
         let identity = format!("{name}, {settings:?}");
         let source = Source::Sample(Box::new(Sample { decoder, tokenizer, settings, stored }));
         Self { identity: identity.into(), ..Self::new(source, name, options) }
     }
 
-    /// Several texts, each as often as its weight says, counted in tokens.
-    pub fn mix(parts: Vec<(Text, f64)>, options: Options) -> Result<Self> {
+    /// A mixture of texts in proportion to their weights, counted in tokens.
+    pub fn mix(parts: Vec<(Text, f64)>, options: TextOptions) -> Result<Self> {
         if parts.is_empty() {
             return Err(err!(Argument, "expected texts to mix, found none"));
         }
         if let Some((text, weight)) = parts.iter().find(|(_, weight)| !weight.is_finite() || *weight <= 0.0) {
             return Err(err!(Argument, "expected a weight above 0 for {}, found {weight}", text.name)
-                .hint("leave out what is not to be read"));
+                .hint("leave out texts that are not to be read"));
         }
         let names: Vec<&str> = parts.iter().map(|(text, _)| text.name()).collect();
         let name = format!("mix of {}", names.join(", "));
         Ok(Self::new(Source::Mix(parts.into()), &name, options))
     }
 
-    fn new(source: Source, name: &str, options: Options) -> Self {
+    fn new(source: Source, name: &str, options: TextOptions) -> Self {
         let name: Arc<str> = name.into();
-        Self { source, identity: name.clone(), name, options: options.into(), tally: Shared::default() }
+        let (rules, options, tally) = (Arc::default(), options.into(), Shared::default());
+        Self { source, identity: name.clone(), name, rules, options, tally }
     }
 
     /// The same text, with the labels that rules find where it has none of its own.
@@ -196,31 +193,36 @@ impl Text {
             Source::Mix(parts) => Source::Mix(parts.iter().map(|(text, weight)| (text.labelled(), *weight)).collect()),
             source => source.clone(),
         };
-        let options = Options { labels: true, ..self.options.as_ref().clone() };
+        let options = TextOptions { labels: true, ..self.options.as_ref().clone() };
         Self { source, options: options.into(), ..self.clone() }
     }
 
-    /// What it is called: its source as it was named.
+    /// Its source, as it was named.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What a generator gives depends on nothing else than this.
+    /// A generator's identity: the same one gives the same documents.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &TextOptions {
         &self.options
+    }
+
+    /// How its documents are told apart and chosen, which matters to files.
+    pub fn rules(&self) -> &DocumentRules {
+        &self.rules
     }
 
     /// The same text, limited to this many tokens.
     pub fn limited(&self, tokens: u64) -> Self {
         let most = self.options.tokens.map_or(tokens, |known| known.min(tokens));
-        Self { options: Options { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }
+        Self { options: TextOptions { tokens: Some(most), ..self.options.as_ref().clone() }.into(), ..self.clone() }
     }
 
-    /// Its files, where it is read from such.
+    /// Its files, if it has any.
     pub fn paths(&self) -> &[PathBuf] {
         match &self.source {
             Source::Files { paths, .. } => paths,
@@ -229,12 +231,40 @@ impl Text {
         }
     }
 
-    /// The texts that a mixture is made of, with their weights.
+    /// The texts of a mixture, with their weights.
     pub fn parts(&self) -> Option<&[(Text, f64)]> {
         if let Source::Mix(parts) = &self.source { Some(parts) } else { None }
     }
 
-    /// Whether documents never end; a limit is one of tokens, and does not count here.
+    /// Refuses a text that has no end and no limit of tokens.
+    pub fn expect_end(&self) -> Result<()> {
+        match self.options.tokens.is_none() && self.is_endless() {
+            true => Err(self.has_no_end().hint("limit it with the option `tokens`")),
+            false => Ok(()),
+        }
+    }
+
+    /// The documents of a text that is read whole, before there is a tokenizer: it must end, and cannot be limited in
+    /// tokens.
+    pub fn all_documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
+        if self.options.tokens.is_some() {
+            return Err(err!(
+                Argument,
+                "expected a text without `tokens`, which cannot be counted before there is a tokenizer"
+            )
+            .hint("leave `tokens` out of the options of the text"));
+        }
+        match self.is_endless() {
+            true => Err(self.has_no_end().hint("data::texts(text.documents(1000).map(|d| d.text)) has one")),
+            false => self.documents(task),
+        }
+    }
+
+    fn has_no_end(&self) -> Error {
+        err!(Argument, "expected a text with an end, found {}, which has none", self.name)
+    }
+
+    /// Whether its documents never end, whatever its limit of tokens.
     pub fn is_endless(&self) -> bool {
         match &self.source {
             Source::Files { .. } | Source::Given(_) => false,
@@ -244,8 +274,8 @@ impl Text {
         }
     }
 
-    /// The documents from the beginning. Those of a mixture take turns so that each source has given its share of
-    /// bytes; one that has ended leaves the others to go on.
+    /// The documents from the beginning. Those of a mixture alternate so that each text yields its share of bytes; when
+    /// one ends, the others continue.
     pub fn documents(&self, task: &Task) -> Result<Box<dyn Documents>> {
         task.check()?;
         let documents = self.unlabelled(task)?;
@@ -254,8 +284,9 @@ impl Text {
 
     fn unlabelled(&self, task: &Task) -> Result<Box<dyn Documents>> {
         Ok(match &self.source {
-            Source::Files { files, paths, how } => {
-                Box::new(Reading::new((**files).clone(), paths.clone(), how.clone(), self.tally.clone()))
+            Source::Files { files, paths } => {
+                let (rules, tally) = (self.rules.clone(), self.tally.clone());
+                Box::new(FileDocuments::new((**files).clone(), paths.clone(), rules, tally))
             }
             Source::Given(texts) => {
                 let tally = &self.tally;
@@ -277,7 +308,7 @@ impl Text {
         })
     }
 
-    /// What the latest reading has come by so far, and what it left out.
+    /// What the latest reading has read so far, and what it skipped.
     pub fn tally(&self) -> Tally {
         let own = self.tally.get();
         self.parts().into_iter().flatten().map(|(text, _)| text.tally()).fold(own, Tally::and)
@@ -288,7 +319,7 @@ impl Text {
         self.tally().table(self.name.to_string())
     }
 
-    /// Counts what was left out after the documents were read.
+    /// Counts what was skipped after the documents were read.
     pub(super) fn note(&self, reason: &'static str, count: u64, place: impl FnOnce() -> String) {
         self.tally.with(|tally| tally.skip_many(reason, count, place));
     }

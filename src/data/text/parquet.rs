@@ -23,10 +23,10 @@ use crate::base::{Error, Result, Task, memory, names};
 use crate::data::Document;
 use crate::err;
 
-/// Rows read at a time.
+/// Rows read at once.
 const AT_ONCE: usize = 64;
 
-/// Where a page is larger than this, one row is read at once: a value may be as large as its page, whatever it takes there.
+/// With larger pages, one row is read at once, since a value may be as large as its page when it is unpacked.
 const LARGE: u64 = 4 << 20;
 
 type Values = ColumnReaderImpl<ByteArrayType>;
@@ -41,7 +41,7 @@ pub struct Table {
     optional: bool,
     group: usize,
     values: Option<Values>,
-    /// How many rows of the group are read at once.
+    /// Rows of the group that are read at once.
     at_once: usize,
     row: u64,
     ready: VecDeque<(u64, ByteArray)>,
@@ -51,7 +51,7 @@ pub struct Table {
 impl Table {
     pub fn open(files: &Files, path: &Path, field: &str) -> Result<Self> {
         let shown = path.display().to_string();
-        // The map is what a recorded run hashes, and what is looked over; rows are read from the file.
+        // The mapped file is hashed for the record of the run and checked; rows are read from the file itself.
         let map = files.map(path)?;
         thrift::check_footer(&map).map_err(|e| unreadable(&shown, e))?;
         let (file, _) = files.open(path)?;
@@ -74,7 +74,7 @@ impl Table {
         Ok(Self { map, file, shown, metadata, column, optional, group, values, at_once, row: 0, ready, pieces })
     }
 
-    /// Opens the column in the next row group; none behind the last.
+    /// Opens the column in the next row group; none after the last.
     fn next_group(&mut self) -> Result<Option<Values>> {
         if self.group >= self.metadata.num_row_groups() {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Table {
         let group = self.metadata.row_group(self.group);
         self.group += 1;
         let chunk = group.column(self.column);
-        // A page is there packed, unpacked, and once more as texts; and one of them may be what others refer to.
+        // A page is in memory compressed, decompressed and as strings, and a second one may be a dictionary.
         let page = self.largest_page(chunk).map_err(|e| unreadable(&self.shown, e))?;
         Budget::of_header().take(u128::from(page), || format!("a page of {}", self.shown))?;
         memory::check(4 * u128::from(page), || format!("a page of {}", self.shown))?;
@@ -98,7 +98,7 @@ impl Table {
         }
     }
 
-    /// What the largest page of a column takes unpacked. Its pages lie where the file says, which may be nowhere.
+    /// The decompressed size of a column's largest page. The file may state places of pages beyond its end.
     fn largest_page(&self, chunk: &ColumnChunkMetaData) -> Result<u64> {
         let place = |place: i64| usize::try_from(place).ok();
         let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
@@ -113,7 +113,7 @@ impl Table {
         err!(Format, "{} states a negative size in row group {}", self.shown, self.group - 1)
     }
 
-    /// Reads some rows more; says whether there were any.
+    /// Reads more rows; returns whether there were any.
     fn read(&mut self, tally: &Shared) -> Result<bool> {
         loop {
             if self.values.is_none() {
@@ -133,7 +133,7 @@ impl Table {
         }
     }
 
-    /// Gives each value its row. Values come without those of rows that have none.
+    /// Assigns values to rows, some of which have none.
     fn place(&mut self, rows: usize, levels: &[i16], found: Vec<ByteArray>, tally: &Shared) {
         let highest = self.metadata.file_metadata().schema_descr().column(self.column).max_def_level();
         let mut found = found.into_iter();
@@ -152,7 +152,7 @@ fn place(shown: &str, row: u64) -> String {
     format!("{shown}:row {row}")
 }
 
-/// The crate's error for a damaged file. For some damages it panics, which is harmless here, since what was being read
+/// Turns the crate's error for a damaged file into ours. For some it panics, which is harmless here, since the reader
 /// is not used again.
 fn guarded<T>(shown: &str, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
     let broken = |why: String| unreadable(shown, err!(Format, "{why}"));
@@ -169,7 +169,7 @@ fn unreadable(shown: &str, error: Error) -> Error {
     error.within(format!("{shown} cannot be read as Parquet"))
 }
 
-/// The text of a value, or why there is none.
+/// The text of a value, or the reason why there is none.
 fn text(value: &ByteArray) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value.data()).map_err(|_| "rows of invalid UTF-8")?;
     if text.trim().is_empty() { Err(EMPTY) } else { Ok(text.into()) }

@@ -1,4 +1,4 @@
-//! Plain text: where its documents begin, and what of it is not text.
+//! Plain text: splitting it into documents, and skipping what is not text.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -12,26 +12,26 @@ use crate::base::files::Files;
 use crate::base::{Result, Task};
 use crate::data::Document;
 
-/// What divides a file into documents. Without either the file is one.
+/// How a file is split into documents; by default it is one document.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bounds {
-    /// What stands between documents, and belongs to none.
+    /// The string between documents, which is part of none.
     pub separator: Option<String>,
-    /// What the first line of a document begins with, where no line or an empty one stands before it.
+    /// Beginnings of a document's first line, which follows an empty line or is the first of the file.
     pub starts: Vec<String>,
 }
 
 pub struct Plain {
     lines: Lines,
     bounds: Arc<Bounds>,
-    /// What has been read of the document and not been given yet.
+    /// Text of the document that has been read and not returned yet.
     buffer: String,
-    /// How much of the buffer holds no separator.
+    /// The bytes of the buffer that contain no separator.
     searched: usize,
-    /// How many bytes of the document have been given.
+    /// The bytes of the document returned so far.
     given: u64,
     origin: Arc<str>,
-    /// Whether what comes next begins a line, and whether the line before is empty.
+    /// Whether the next bytes begin a line, and whether the line before is empty.
     fresh: bool,
     after_empty: bool,
     ready: VecDeque<Document>,
@@ -55,7 +55,7 @@ impl Plain {
         })
     }
 
-    /// Takes in the next line.
+    /// Reads the next line.
     fn read(&mut self, tally: &Shared, task: &Task) -> Result<()> {
         let Some(bytes) = self.lines.next(PIECE, task)? else {
             self.ended = true;
@@ -88,18 +88,18 @@ impl Plain {
         Ok(())
     }
 
-    /// Ends the document at each separator that has come.
+    /// Ends the document at each separator in the buffer.
     fn separate(&mut self, tally: &Shared) {
         let bounds = self.bounds.clone();
         let Some(separator) = &bounds.separator else { return };
-        // One may have begun in what was searched before.
+        // A separator may begin in the part that was searched before.
         let mut from = self.searched.saturating_sub(separator.len());
         while !self.buffer.is_char_boundary(from) {
             from -= 1;
         }
         self.searched = self.buffer.len();
         let Some(first) = self.buffer.get(from..).and_then(|rest| rest.find(separator.as_str())) else { return };
-        // What is behind the first is taken apart where it lies: a line may have as many as bytes.
+        // The rest is split in place, since a line may have as many separators as bytes.
         let rest = self.buffer.split_off(from + first);
         let mut rest = rest.get(separator.len()..).unwrap_or_default();
         loop {
@@ -113,13 +113,13 @@ impl Plain {
         self.searched = rest.len();
     }
 
-    /// Gives a piece of a long document, short of what may be the beginning of a separator.
+    /// Returns a piece of a long document, up to a possible beginning of a separator.
     fn shorten(&mut self) {
         let kept = self.bounds.separator.as_ref().map_or(0, String::len);
         self.give_down_to(PIECE + kept);
     }
 
-    /// Gives pieces until no more than this is left.
+    /// Returns pieces until at most this many bytes are left.
     fn give_down_to(&mut self, most: usize) {
         if self.buffer.len() <= most {
             return;

@@ -1,24 +1,24 @@
-//! Reading the files of a source one after the other, the part that was asked for, and counting on the way.
+//! Reading the documents of files and of strings, and counting them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cut::Pieces;
-use super::find::{self, Kind};
+use super::find::{self, FileKind};
 use super::hold::Part;
 use super::parquet::Table;
 use super::plain::{Bounds, Plain};
 use super::records::Records;
 use super::tally::{Shared, Tally};
-use super::{EMPTY, Reader};
+use super::{EMPTY, ONE_IN, Reader};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
 
-/// How files are read.
+/// How the documents of files are told apart, and which of them are read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct How {
+pub struct DocumentRules {
     /// The field of a record, or the column of a table, that holds the text.
     pub field: String,
     pub bounds: Arc<Bounds>,
@@ -27,34 +27,40 @@ pub struct How {
     pub one_in: u64,
 }
 
-impl How {
+impl Default for DocumentRules {
+    fn default() -> Self {
+        Self { field: "text".into(), bounds: Arc::default(), part: Part::All, one_in: ONE_IN }
+    }
+}
+
+impl DocumentRules {
     fn open(&self, files: &Files, path: &Path, task: &Task) -> Result<Box<dyn Reader>> {
         let (kind, compressed) = find::kind(path);
         Ok(match kind {
-            Kind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone(), task)?),
-            Kind::Records => Box::new(Records::open(files, path, compressed, &self.field, task)?),
-            Kind::Parquet => Box::new(Table::open(files, path, &self.field)?),
+            FileKind::Plain => Box::new(Plain::open(files, path, compressed, self.bounds.clone(), task)?),
+            FileKind::Records => Box::new(Records::open(files, path, compressed, &self.field, task)?),
+            FileKind::Parquet => Box::new(Table::open(files, path, &self.field)?),
         })
     }
 }
 
-/// The files of a source.
-pub struct Reading {
+/// The documents of several files.
+pub struct FileDocuments {
     files: Files,
     paths: Arc<[PathBuf]>,
     next: usize,
-    how: Arc<How>,
+    rules: Arc<DocumentRules>,
     reader: Option<Box<dyn Reader>>,
-    /// Whether the document that is being read belongs to the part.
+    /// Whether the document that is being read is of the part.
     wanted: bool,
     tally: Shared,
 }
 
-impl Reading {
+impl FileDocuments {
     /// Begins again, with an empty tally.
-    pub fn new(files: Files, paths: Arc<[PathBuf]>, how: Arc<How>, tally: Shared) -> Self {
+    pub fn new(files: Files, paths: Arc<[PathBuf]>, rules: Arc<DocumentRules>, tally: Shared) -> Self {
         tally.with(|tally| *tally = Tally::default());
-        Self { files, paths, next: 0, how, reader: None, wanted: false, tally }
+        Self { files, paths, next: 0, rules, reader: None, wanted: false, tally }
     }
 
     /// The next piece of any part.
@@ -69,12 +75,12 @@ impl Reading {
             let Some(path) = self.paths.get(self.next) else { return Ok(None) };
             task.check()?;
             self.next += 1;
-            self.reader = Some(self.how.open(&self.files, path, task)?);
+            self.reader = Some(self.rules.open(&self.files, path, task)?);
             self.tally.with(|tally| tally.files += 1);
         }
     }
 
-    /// That there was no document at all, and why.
+    /// The error of files without any document.
     fn nothing(&self) -> Error {
         let tally = self.tally.get();
         let paths = match &self.paths[..] {
@@ -86,16 +92,16 @@ impl Reading {
             false => format!("; left out: {}", tally.reasons().join("; ")),
         };
         let error = err!(Format, "expected documents in {paths}, found none{reasons}");
-        match (self.how.part, tally.fields.is_empty()) {
+        match (self.rules.part, tally.fields.is_empty()) {
             (_, false) => error.hint(format!(
                 "the text was looked for in the field `{}`; the records have {}",
-                self.how.field,
+                self.rules.field,
                 tally.fields.join(", ")
             )),
             (Part::All, true) => error,
             (Part::Train | Part::Held, true) if tally.other_part > 0 => error.hint(format!(
-                "all {} are in the other part: let `hold` be less, or divide the files into more documents with \
-                 `separator` or `starts`",
+                "all {} are in the other part: lower `hold`, or split the files into more documents with `separator` or \
+                 `starts`",
                 tally.other_part
             )),
             (Part::Train | Part::Held, true) => error,
@@ -103,7 +109,7 @@ impl Reading {
     }
 }
 
-impl Documents for Reading {
+impl Documents for FileDocuments {
     fn next(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
             let Some(document) = self.any(task)? else {
@@ -115,7 +121,7 @@ impl Documents for Reading {
             };
             let begins = document.at == 0;
             if begins {
-                self.wanted = self.how.part.has(&document.text, self.how.one_in);
+                self.wanted = self.rules.part.has(&document.text, self.rules.one_in);
             }
             if self.wanted {
                 self.tally.with(|tally| tally.count(&document));
@@ -126,7 +132,7 @@ impl Documents for Reading {
     }
 }
 
-/// Texts that were given as they are.
+/// Strings as documents.
 pub struct Given {
     texts: Arc<[String]>,
     next: usize,
@@ -159,7 +165,7 @@ impl Documents for Given {
     }
 }
 
-/// Documents that are counted as they come.
+/// Documents that are counted as they are read.
 pub struct Counted<D> {
     documents: D,
     tally: Shared,

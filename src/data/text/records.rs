@@ -13,7 +13,7 @@ use crate::base::{Result, Task, json};
 use crate::data::Document;
 use crate::err;
 
-/// Lines of more bytes are passed over.
+/// Longer lines, in bytes, are skipped.
 const LONGEST: usize = 16 << 20;
 
 pub struct Records {
@@ -27,7 +27,7 @@ impl Records {
         Ok(Self { lines: Lines::open(files, path, compressed, task)?, field: field.into(), pieces: Pieces::default() })
     }
 
-    /// The document of the next line; none at the end, and nothing of a line that is left out.
+    /// The document of the next line that is not skipped; none at the end.
     fn read(&mut self, tally: &Shared, task: &Task) -> Result<Option<Option<String>>> {
         let Some(line) = self.lines.next(LONGEST, task)? else { return Ok(None) };
         if line.len() >= LONGEST - 4 && !line.ends_with(b"\n") {
@@ -43,7 +43,7 @@ impl Records {
     }
 }
 
-/// The string in the field, or why there is none.
+/// The string in the field, or the reason why there is none.
 fn text(line: &[u8], field: &str, tally: &Shared) -> Result<String, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "lines of invalid UTF-8")?;
     let mut reason = "lines that do not fit into memory";

@@ -1,4 +1,4 @@
-//! Disjoint parts of a text, so that what chooses something does not judge it.
+//! Disjoint parts of a text, so that selection and evaluation use different documents.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use crate::base::{Result, Task};
 use crate::data::{Document, Documents};
 use crate::err;
 
-/// Documents whose number lies here, where all numbers lie from 0 to 1.
+/// The documents whose hash, as a number from 0 to 1, lies in this range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share {
     from: f64,
     to: f64,
-    /// How many splits have chosen the documents before. Each goes by numbers of its own: those that the split before
-    /// went by are all alike in its parts.
+    /// The number of splits before this one. Each uses another hash, since the hashes of a part's documents are all in
+    /// one range.
     depth: usize,
 }
 
@@ -30,8 +30,8 @@ impl Share {
 }
 
 impl Text {
-    /// Texts that share no document, each with about its share of them, and of the tokens that are read of this one. What a
-    /// document says decides, so that copies of it are in one part, and all parts are the same every time.
+    /// Splits the text into texts that share no document, each with about its share of the documents and of `tokens`. A
+    /// hash of a document's content decides, so that copies are in one part, and the parts are the same every time.
     pub fn split(&self, shares: &[f64]) -> Result<Vec<Text>> {
         if let Some(wrong) = shares.iter().find(|share| !share.is_finite() || **share <= 0.0) {
             return Err(err!(Argument, "expected shares above 0, found {wrong}"));
@@ -44,7 +44,7 @@ impl Text {
         let part = |(index, share): (usize, &f64)| {
             let from = before / total;
             before += share;
-            // The last part ends where all numbers do, whatever sums of shares are rounded to.
+            // The last part ends at 1, however the sum of shares is rounded.
             let is_last = index + 1 == shares.len();
             let share = Share { from, to: if is_last { f64::INFINITY } else { before / total }, depth };
             self.part(index, share, (before / total).min(1.0) - from)
@@ -52,7 +52,7 @@ impl Text {
         Ok(shares.iter().enumerate().map(part).collect())
     }
 
-    /// How many splits, one within the other, its documents come from at most.
+    /// The maximum number of nested splits that its documents come from.
     fn splits(&self) -> usize {
         match &self.source {
             Source::Part(whole, _) => whole.splits() + 1,
@@ -70,12 +70,12 @@ impl Text {
     }
 }
 
-/// The documents of a part. A document that comes in pieces is given to parts piece by piece, so that a text of one long
-/// file has parts, too; pieces that follow one another in a part stay one document.
+/// The documents of a part. A long document is divided piece by piece, so that a text of one file has parts, too;
+/// consecutive pieces in a part stay one document.
 pub struct Parted {
     documents: Box<dyn Documents>,
     share: Share,
-    /// Where in its document the pieces begin that were taken last, while they go on.
+    /// Where in its document the current run of consecutive pieces begins.
     begun: Option<u64>,
 }
 
@@ -103,7 +103,7 @@ impl Documents for Parted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
+    use super::super::TextOptions;
     use super::*;
 
     fn texts(text: &Text) -> Vec<String> {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn parts_are_disjoint_whole_and_as_large_as_asked() {
         let all: Vec<String> = (0..2000).map(|i| format!("text {i}")).collect();
-        let options = Options { tokens: Some(1000), ..Options::default() };
+        let options = TextOptions { tokens: Some(1000), ..TextOptions::default() };
         let whole = Text::given(all.clone(), options).unwrap();
         let parts = whole.split(&[3.0, 0.5, 0.5]).unwrap();
         let found: Vec<Vec<String>> = parts.iter().map(texts).collect();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn parts_have_parts_as_large_as_asked() {
-        let whole = Text::given((0..2000).map(|i| format!("text {i}")).collect(), Options::default()).unwrap();
+        let whole = Text::given((0..2000).map(|i| format!("text {i}")).collect(), TextOptions::default()).unwrap();
         for part in whole.split(&[1.0, 3.0]).unwrap() {
             let halves: Vec<Vec<String>> = part.split(&[1.0, 1.0]).unwrap().iter().map(texts).collect();
             let (count, half) = (texts(&part).len(), halves[0].len());
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn one_long_document_has_parts() {
         let lines: Vec<String> = (0..120_000).map(|i| format!("line {i}")).collect();
-        let whole = Text::given(vec![lines.join("\n")], Options::default()).unwrap();
+        let whole = Text::given(vec![lines.join("\n")], TextOptions::default()).unwrap();
         let parts = whole.split(&[3.0, 1.0]).unwrap();
         let read = |text: &Text| {
             let (mut documents, task) = (text.documents(&Task::default()).unwrap(), Task::default());
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(count(&found[0]) + count(&found[1]), count(&pieces));
         assert!(found.iter().all(|part| part.len() * 8 > pieces.len()), "{} and {}", found[0].len(), found[1].len());
         for part in found {
-            // A piece goes on from the one before, or begins a document.
+            // A piece continues the one before, or begins a document.
             let mut end = 0;
             for piece in part {
                 assert!(piece.at == 0 || piece.at == end);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn shares_that_are_none_are_refused() {
-        let whole = Text::given(vec!["one".into()], Options::default()).unwrap();
+        let whole = Text::given(vec!["one".into()], TextOptions::default()).unwrap();
         assert_eq!(whole.split(&[1.0]).unwrap_err().message, "expected at least two shares, found 1");
         assert_eq!(whole.split(&[1.0, 0.0]).unwrap_err().message, "expected shares above 0, found 0");
     }

@@ -1,4 +1,4 @@
-//! What was read of a text and what was left out, with the first places of each reason.
+//! Counts of what was read of a text and what was skipped, with the first places for each reason.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,15 @@ pub struct Tally {
     pub files: u64,
     pub documents: u64,
     pub bytes: u64,
-    /// Documents that belong to the part that was not asked for.
+    /// Documents of the part that is not read.
     pub other_part: u64,
-    /// What was left out, by reason.
+    /// What was skipped, by reason.
     pub skipped: BTreeMap<&'static str, Skipped>,
-    /// What a record had where the field that was asked for is missing.
+    /// The fields of the first record without the requested one.
     pub fields: Vec<String>,
 }
 
-/// What was left out for one reason.
+/// What was skipped for one reason.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Skipped {
     pub count: u64,
@@ -51,7 +51,7 @@ impl Tally {
         self.bytes += document.text.len() as u64;
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn and(mut self, other: Tally) -> Self {
         self.files += other.files;
         self.documents += other.documents;
@@ -74,7 +74,7 @@ impl Tally {
         self.skipped.iter().map(one).collect()
     }
 
-    /// What was read, and what was left out and why.
+    /// What was read, and what was skipped and why.
     pub fn table(&self, title: String) -> Table {
         let read = [
             ("files", self.files),
@@ -103,12 +103,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Changes the tally. One that a panicking thread held is still good: it only counts.
+    /// Changes the tally. It stays valid if a thread that held it panicked, since it only counts.
     pub fn with<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
         change(&mut self.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    /// Says what was left out, the first time that a reading of the text comes to its end.
+    /// Reports what was skipped, the first time that the text has been read to its end.
     pub fn tell(&self, task: &Task) {
         let reasons = self.get().reasons();
         if !reasons.is_empty() && !self.told.swap(true, Ordering::Relaxed) {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::base::task::{Bar, Progress, Silent};
 
-    /// Keeps the lines that are said.
+    /// Keeps the lines that are reported.
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);
 

@@ -23,7 +23,7 @@ impl Place {
         Self { folder, files }
     }
 
-    fn open(&self, source: &str, options: Options) -> Result<Text> {
+    fn open(&self, source: &str, options: SourceOptions) -> Result<Text> {
         Text::open(&self.files, self.folder.path().join(source).to_str().unwrap(), options, &Task::default())
     }
 
@@ -44,19 +44,19 @@ fn texts(text: &Text) -> Vec<String> {
     all(text).unwrap().into_iter().map(|document| document.text).collect()
 }
 
-fn starts(starts: &[&str]) -> Options {
+fn starts(starts: &[&str]) -> SourceOptions {
     let starts = starts.iter().map(|start| start.to_string()).collect();
-    Options { bounds: Bounds { starts, separator: None }, ..Options::default() }
+    SourceOptions { starts: Some(starts), ..SourceOptions::default() }
 }
 
-fn separator(separator: &str) -> Options {
-    Options { bounds: Bounds { separator: Some(separator.into()), starts: Vec::new() }, ..Options::default() }
+fn separator(separator: &str) -> SourceOptions {
+    SourceOptions { separator: Some(separator.into()), ..SourceOptions::default() }
 }
 
 #[test]
 fn a_plain_file_is_one_document_with_plain_line_ends() {
     let place = Place::new(&[("a.txt", b"\xEF\xBB\xBFone\r\ntwo\rthree\n\r\nfour")]);
-    let found = all(&place.open("a.txt", Options::default()).unwrap()).unwrap();
+    let found = all(&place.open("a.txt", SourceOptions::default()).unwrap()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].text, "one\ntwo\rthree\n\nfour");
     assert_eq!(place.short(&found[0].origin), "a.txt");
@@ -65,7 +65,7 @@ fn a_plain_file_is_one_document_with_plain_line_ends() {
 #[test]
 fn lines_that_are_no_text_are_left_out_and_counted() {
     let place = Place::new(&[("a.txt", b"one\nt\xFFwo\nthree\n\xC3")]);
-    let text = place.open("a.txt", Options::default()).unwrap();
+    let text = place.open("a.txt", SourceOptions::default()).unwrap();
     assert_eq!(texts(&text), ["one\nthree\n"]);
     let tally = text.tally();
     let skipped = &tally.skipped["lines of invalid UTF-8"];
@@ -97,7 +97,7 @@ fn long_documents_come_in_pieces_that_make_them() {
     let long = paragraph.repeat(80);
     let unbroken = "x".repeat(100_000) + "%%yyyyyyyyyy";
     let place = Place::new(&[("a.txt", long.as_bytes()), ("b.txt", unbroken.as_bytes())]);
-    let found = all(&place.open("a.txt", Options::default()).unwrap()).unwrap();
+    let found = all(&place.open("a.txt", SourceOptions::default()).unwrap()).unwrap();
     assert!(found.len() > 2 && found.iter().all(|piece| piece.text.len() <= cut::PIECE));
     assert!(found.iter().skip(1).all(|piece| piece.text.starts_with("\n\nA line") && piece.at > 0));
     assert_eq!(found.into_iter().map(|piece| piece.text).collect::<String>(), long);
@@ -115,7 +115,7 @@ fn bad_records_are_counted_and_the_good_ones_read() {
     gz.write_all(lines).unwrap();
     let place = Place::new(&[("a.jsonl", lines), ("b.jsonl.gz", &gz.finish().unwrap())]);
     for name in ["a.jsonl", "b.jsonl.gz"] {
-        let text = place.open(name, Options::default()).unwrap();
+        let text = place.open(name, SourceOptions::default()).unwrap();
         let found = all(&text).unwrap();
         assert_eq!(found.iter().map(|d| d.text.as_str()).collect::<Vec<_>>(), ["one", "tw\no"]);
         assert_eq!(place.short(&found[1].origin), format!("{name}:9"));
@@ -144,11 +144,11 @@ fn a_source_without_documents_says_what_was_looked_for() {
         ("empty/x.rs", b"fn"),
         ("e.jsonl.gz", b"\x1f\x8b\x08cut"),
     ]);
-    let error = |name: &str, options: Options| {
+    let error = |name: &str, options: SourceOptions| {
         let error = place.open(name, options).and_then(|text| all(&text)).unwrap_err();
         format!("{error}").replace(&format!("{}/", place.folder.path().display()), "")
     };
-    let plain = |name: &str| error(name, Options::default());
+    let plain = |name: &str| error(name, SourceOptions::default());
     assert_eq!(
         plain("a.jsonl"),
         "expected documents in a.jsonl, found none; left out: lines without the field: 1 (a.jsonl:1) (hint: the text \
@@ -161,7 +161,12 @@ fn a_source_without_documents_says_what_was_looked_for() {
     assert!(plain("*.rst").starts_with("expected files that fit the pattern *.rst, found none"));
     assert!(plain("a.jsonk").contains("did you mean `a.jsonl`?"));
     assert!(plain("e.jsonl.gz").starts_with("e.jsonl.gz cannot be read to its end"));
-    let held = Options { part: Part::Held, one_in: u64::MAX, field: "content".into(), ..Options::default() };
+    let held = SourceOptions {
+        part: Part::Held,
+        hold: Some(u64::MAX),
+        field: Some("content".into()),
+        ..SourceOptions::default()
+    };
     assert!(error("a.jsonl", held).contains("all 1 are in the other part"));
 }
 
@@ -176,7 +181,7 @@ fn folders_and_patterns_give_their_files_in_order() {
         ("d.jsonl", b"{\"text\":\"d\"}"),
         ("[e].txt", b"e"),
     ]);
-    let read = |source: &str| texts(&place.open(source, Options::default()).unwrap());
+    let read = |source: &str| texts(&place.open(source, SourceOptions::default()).unwrap());
     assert_eq!(read(""), ["e", "az", "a", "b", "d"]);
     assert_eq!(read("*.txt"), ["e", "a"]);
     assert_eq!(read("**/*.txt"), ["e", "az", "a"]);
@@ -190,7 +195,13 @@ fn folders_and_patterns_give_their_files_in_order() {
 fn parts_share_no_document_and_are_together_whole() {
     let lines: String = (0..300).map(|i| format!("doc {i}\n%\n")).collect();
     let place = Place::new(&[("a.txt", lines.as_bytes())]);
-    let read = |part| texts(&place.open("a.txt", Options { part, one_in: 5, ..separator("%\n") }).unwrap());
+    let read = |part| {
+        texts(
+            &place
+                .open("a.txt", SourceOptions { part, hold: (part != Part::All).then_some(5), ..separator("%\n") })
+                .unwrap(),
+        )
+    };
     let (all, train, held) = (read(Part::All), read(Part::Train), read(Part::Held));
     assert_eq!(all.len(), 300);
     assert!((40..80).contains(&held.len()), "{}", held.len());
@@ -211,7 +222,7 @@ fn a_model_writes_the_same_text_again() {
     let tokenizer = Tokenizer::characters(list, Some("."), None).unwrap().or_marks(None, Some(26));
     let text = |seed| {
         let settings = Settings { seed, ..Settings::default() };
-        Text::sample("small", (decoder.clone(), tokenizer.clone()), settings, None, Options::default())
+        Text::sample("small", (decoder.clone(), tokenizer.clone()), settings, None, TextOptions::default())
     };
     let first = |text: Text| {
         let task = Task::default();
@@ -227,15 +238,15 @@ fn a_model_writes_the_same_text_again() {
 
 #[test]
 fn texts_of_a_mixture_take_turns_by_weight() {
-    let given = |letter: &str, n: usize| Text::given(vec![letter.repeat(10); n], Options::default()).unwrap();
-    let mixed = Text::mix(vec![(given("a", 30), 3.0), (given("b", 4), 1.0)], Options::default()).unwrap();
+    let given = |letter: &str, n: usize| Text::given(vec![letter.repeat(10); n], TextOptions::default()).unwrap();
+    let mixed = Text::mix(vec![(given("a", 30), 3.0), (given("b", 4), 1.0)], TextOptions::default()).unwrap();
     let order: String = all(&mixed).unwrap().iter().map(|d| d.text[..1].to_string()).collect();
     assert_eq!(order, format!("{}{}", "abaa".repeat(4), "a".repeat(18)));
     assert_eq!(mixed.tally().documents, 34);
-    assert!(Text::mix(vec![(given("a", 1), 0.0)], Options::default()).is_err());
+    assert!(Text::mix(vec![(given("a", 1), 0.0)], TextOptions::default()).is_err());
     // Pieces of a long document stay together.
-    let long = Text::given(vec!["x ".repeat(40_000)], Options::default()).unwrap();
-    let mixed = Text::mix(vec![(long, 1.0), (given("b", 2), 1.0)], Options::default()).unwrap();
+    let long = Text::given(vec!["x ".repeat(40_000)], TextOptions::default()).unwrap();
+    let mixed = Text::mix(vec![(long, 1.0), (given("b", 2), 1.0)], TextOptions::default()).unwrap();
     let order: String = all(&mixed).unwrap().iter().map(|d| d.text.trim()[..1].to_string()).collect();
     assert_eq!(order, "xxxbb");
 }
@@ -275,7 +286,7 @@ fn a_column_of_a_table_is_read_through_all_row_groups() {
     let many: Vec<String> = (0..150).map(|i| format!("text {i}")).collect();
     let many: Vec<Option<&[u8]>> = many.iter().map(|text| Some(text.as_bytes())).collect();
     table(&path, &[&[Some(b"one"), None, Some(b"\xFF")], &many, &[Some(b" "), Some(b"last")]]);
-    let text = place.open("a.parquet", Options::default()).unwrap();
+    let text = place.open("a.parquet", SourceOptions::default()).unwrap();
     let found = all(&text).unwrap();
     assert_eq!(found.len(), 152);
     assert_eq!((found[0].text.as_str(), found[151].text.as_str()), ("one", "last"));
@@ -283,7 +294,7 @@ fn a_column_of_a_table_is_read_through_all_row_groups() {
     let tally = text.tally();
     let counts: Vec<(&str, u64)> = tally.skipped.iter().map(|(reason, skipped)| (*reason, skipped.count)).collect();
     assert_eq!(counts, [(EMPTY, 1), ("rows of invalid UTF-8", 1), ("rows without a value", 1)]);
-    let field = |field: &str| Options { field: field.into(), ..Options::default() };
+    let field = |field: &str| SourceOptions { field: Some(field.into()), ..SourceOptions::default() };
     let error = |options| all(&place.open("a.parquet", options).unwrap()).unwrap_err();
     assert_eq!(error(field("txt")).hint.as_deref(), Some("did you mean `text`?"));
     assert!(error(field("id")).message.contains("found INT32"));
@@ -297,7 +308,7 @@ fn a_damaged_table_is_refused() {
     let whole = std::fs::read(&path).unwrap();
     for cut in [0, 1, 8, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        let error = place.open("a.parquet", Options::default()).and_then(|text| all(&text)).unwrap_err();
+        let error = place.open("a.parquet", SourceOptions::default()).and_then(|text| all(&text)).unwrap_err();
         assert!(error.message.contains("cannot be read as Parquet"), "{cut}: {error}");
     }
     // Wherever a byte is wrong, the answer is an error or other text, and never a panic.
@@ -305,7 +316,7 @@ fn a_damaged_table_is_refused() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0xFF;
         std::fs::write(&path, &damaged).unwrap();
-        let _any = place.open("a.parquet", Options::default()).and_then(|text| all(&text));
+        let _any = place.open("a.parquet", SourceOptions::default()).and_then(|text| all(&text));
     }
 }
 
@@ -319,7 +330,7 @@ fn links_that_lead_nowhere_are_left_out_and_said() {
         std::os::unix::fs::symlink(target, place.folder.path().join(link)).unwrap();
     }
     for source in ["", "**/*.txt"] {
-        assert_eq!(texts(&place.open(source, Options::default()).unwrap()), ["a", "b", "b"]);
+        assert_eq!(texts(&place.open(source, SourceOptions::default()).unwrap()), ["a", "b", "b"]);
     }
 }
 
@@ -329,7 +340,7 @@ fn a_pattern_that_comes_to_too_much_is_refused() {
     let place = Place::new(&[("a.txt", b"a")]);
     for pattern in ["*".repeat(100_000), "*".repeat(3_000), "{".repeat(3_000), "{a,*}".repeat(600), "[!a]*".repeat(600)]
     {
-        match place.open(&pattern, Options::default()) {
+        match place.open(&pattern, SourceOptions::default()) {
             Err(error) => assert_ne!(error.kind, crate::base::Kind::Bug, "{}", error.message),
             Ok(text) => assert!(all(&text).is_ok()),
         }
@@ -370,7 +381,7 @@ fn an_interruption_is_heard_within_a_line_that_does_not_end_and_before_one_that_
     for packed in [letters, nothing] {
         let place = Place::new(&[("a.jsonl.gz", &packed), ("a.txt.gz", &packed)]);
         for name in ["a.jsonl.gz", "a.txt.gz"] {
-            let text = place.open(name, Options::default()).unwrap();
+            let text = place.open(name, SourceOptions::default()).unwrap();
             let task = Task::default();
             in_a_moment(&task);
             let mut documents = text.documents(&task).unwrap();
@@ -407,7 +418,7 @@ fn nested(depth: usize) -> Vec<u8> {
 #[test]
 fn groups_within_groups_do_not_overflow_the_stack_of_a_worker() {
     let place = Place::new(&[("a.parquet", &nested(100_000))]);
-    let text = place.open("a.parquet", Options::default()).unwrap();
+    let text = place.open("a.parquet", SourceOptions::default()).unwrap();
     let worker = std::thread::Builder::new().stack_size(1 << 20).spawn(move || all(&text).unwrap_err().message);
     let refused = worker.unwrap().join().unwrap();
     assert!(refused.ends_with("expected groups at most 64 deep in its schema, found deeper ones"), "{refused}");

@@ -1,23 +1,23 @@
-//! What a Parquet file says of itself, walked over before the crate that reads such files may: how deep its schema goes,
-//! and what its lists and pages come to in memory. It is written in Thrift's compact protocol.
+//! Checks of a Parquet file's metadata before the crate reads it: the depth of the schema, and the memory that lists
+//! and pages need. The metadata are in Thrift's compact protocol.
 
 use crate::base::budget::Budget;
 use crate::base::{Error, Result};
 use crate::{bail, err};
 
-/// Groups within groups of a schema; the crate descends into them by recursion.
+/// Maximum nesting of groups in a schema, through which the crate recurses.
 const DEEPEST: usize = 64;
 
-/// Structures within structures; those of the format are six deep.
+/// Maximum nesting of structures; the format has six levels.
 const MOST_NESTED: usize = 32;
 
-/// About what the crate keeps for one structure of a list: a column of a row group takes most.
+/// Approximate memory that the crate needs for each structure of a list; a column of a row group needs most.
 const STRUCTURE: u128 = 768;
 
-/// What a file ends with: the length of what it says, and the letters that it begins with, too.
+/// The end of a file: the length of the metadata, and the magic bytes that it also begins with.
 const TAIL: usize = 8;
 
-/// Refuses a footer that the crate would not survive. What it cannot make sense of is left to the crate, which says why.
+/// Refuses a footer that would crash the crate. Other errors in it are left to the crate, which explains them.
 pub fn check_footer(file: &[u8]) -> Result<()> {
     let Some(tail) = file.len().checked_sub(TAIL).and_then(|at| file.get(at..)) else { return Ok(()) };
     let length = tail.first_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
@@ -29,7 +29,7 @@ pub fn check_footer(file: &[u8]) -> Result<()> {
     depth(&children)
 }
 
-/// The unpacked size of the largest of the consecutive pages in these bytes.
+/// The decompressed size of the largest of the consecutive pages in these bytes.
 pub fn largest_page(mut pages: &[u8]) -> Result<u64> {
     let mut unpacked = 0;
     while !pages.is_empty() {
@@ -48,9 +48,9 @@ fn ends() -> Error {
     err!(Format, "it ends within its header")
 }
 
-/// Refuses a schema, given by how many children each element has, that goes too deep or has fewer elements than it says.
+/// Refuses a schema, given by the number of children of each element, that is too deep or has too few elements.
 fn depth(children: &[i64]) -> Result<()> {
-    // How many children are still to come of each group that has begun.
+    // The number of children left in each open group.
     let mut open: Vec<i64> = Vec::new();
     for (at, count) in children.iter().enumerate() {
         if *count < 0 || *count > (children.len() - at) as i64 {
@@ -72,14 +72,14 @@ fn depth(children: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Which structure is walked over, as far as that matters.
+/// The kind of a structure, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// The footer itself, whose second field is the schema.
     Top,
-    /// An element of the schema, whose fifth field is how many children it has.
+    /// An element of the schema, whose fifth field is its number of children.
     Element,
-    /// The header of a page, whose numbers are wanted.
+    /// The header of a page, whose numbers are returned.
     Page,
     Elsewhere,
 }
@@ -117,7 +117,7 @@ impl Walk<'_> {
         bail!(Format, "a number of more than 64 bits")
     }
 
-    /// A number whose lowest bit is its sign.
+    /// A zigzag number: the lowest bit is its sign.
     fn signed(&mut self) -> Result<i64> {
         let number = self.varint()?;
         Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
@@ -155,10 +155,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A value of some kind; `inside` says what the structures of a list are.
+    /// Skips a value; `inside` is the kind of the structures of a list.
     fn value(&mut self, kind: u8, depth: usize, inside: At) -> Result<()> {
         match kind {
-            // Truth is in the kind itself.
+            // The value of a boolean is its type.
             1 | 2 => Ok(()),
             3 => self.skip(1),
             4..=6 => self.varint().map(|_| ()),
@@ -182,7 +182,7 @@ impl Walk<'_> {
             count => count.into(),
         };
         let kind = head & 0xf;
-        // Each takes a byte at least.
+        // Each takes at least one byte.
         if count > self.rest.len() as u64 {
             return Err(ends());
         }
@@ -224,7 +224,7 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    /// A footer that has a schema of these numbers of children and nothing else.
+    /// A footer with only a schema of these numbers of children.
     fn file(children: &[u8]) -> Vec<u8> {
         let mut footer = vec![0x15, 2, 0x19, 0xfc];
         let mut count = children.len();
@@ -234,7 +234,7 @@ mod tests {
         }
         footer.push(count as u8);
         for children in children {
-            // The name `g`, and the count as a number with a sign.
+            // The name `g`, and the count as a zigzag number.
             footer.extend([0x48, 1, b'g', 0x15, 2 * children, 0]);
         }
         footer.push(0);
@@ -249,7 +249,7 @@ mod tests {
         let refused = check_footer(&file(&nested(65))).unwrap_err().message;
         assert_eq!(refused, "expected groups at most 64 deep in its schema, found deeper ones");
         assert!(check_footer(&file(&nested(100_000))).is_err());
-        // Sixty groups beside each other are not deep.
+        // Sixty sibling groups are not deep.
         let beside = [vec![60], [1, 0].repeat(60)].concat();
         assert_eq!(check_footer(&file(&beside)), Ok(()));
         let claimed = check_footer(&file(&[2, 60, 0])).unwrap_err().message;
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_largest_page_is_found() {
-        // The kind of page, its size unpacked and packed; then its bytes.
+        // The kind of page, its decompressed and compressed sizes; then its bytes.
         let page = [0x15, 0, 0x15, 200, 1, 0x15, 4, 0, 9, 9];
         let small = [0x15, 0, 0x15, 2, 0x15, 2, 0, 9];
         assert_eq!(largest_page(&[&small[..], &page, &small].concat()).unwrap(), 100);

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::base::{Cell, Task};
-use crate::data::text::Options;
+use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
 use crate::features::survey::{Kept, Survey};
 use crate::sae::Sae;
 
 fn surveyed(sae: &Sae, documents: usize) -> Survey {
-    let text = text(documents, Options::default());
+    let text = text(documents, TextOptions::default());
     Survey::of(&model(), std::slice::from_ref(sae), &text, &Default::default(), Kept::default(), &Task::default())
         .unwrap()
 }
@@ -78,7 +78,7 @@ fn without_a_model_or_a_text_it_is_said_what_is_missing() {
 #[test]
 fn a_text_of_one_token_is_enough() {
     let sae = dictionary("resid_post.1", 1);
-    let text = crate::data::Text::given(vec!["q".into()], Options::default()).unwrap();
+    let text = crate::data::Text::given(vec!["q".into()], TextOptions::default()).unwrap();
     let survey =
         Survey::of(&model(), std::slice::from_ref(&sae), &text, &Default::default(), Kept::default(), &Task::default())
             .unwrap();

@@ -71,7 +71,7 @@ fn by_looks(readings: &Readings, inside: &[bool]) -> Vec<Fact> {
 mod tests {
     use super::*;
     use crate::features::readings::tests::model;
-    use crate::{base::Task, data::Text, data::text::Options};
+    use crate::{base::Task, data::Text, data::text::TextOptions};
 
     fn true_at(facts: &[Fact], text: &str) -> Vec<usize> {
         let fact = facts.iter().find(|fact| fact.text == text).unwrap();
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn brackets_of_real_text_are_told_by_rules() {
         let (model, sae) = model();
-        let text = Text::given(vec!["the ( NASA ) sat ( 1843 )".into()], Options::default()).unwrap();
+        let text = Text::given(vec!["the ( NASA ) sat ( 1843 )".into()], TextOptions::default()).unwrap();
         let readings = Readings::of(&model, &[sae], &[], &text, (None, None), &Task::default()).unwrap();
         let facts = facts(&readings);
         assert_eq!(true_at(&facts, "opens a bracket"), [1, 5]);

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{Block, Harvest, Keep, Options as Harvesting, Streamed};
+use crate::data::harvest::{Block, Harvest, HarvestOptions as Harvesting, Skipped, Streamed};
 use crate::data::pack;
 use crate::err;
 use crate::model::Model;
@@ -140,7 +140,7 @@ impl Survey {
             Ok(ControlFlow::Continue(()))
         });
         harvest.run(&mut sink, task)?;
-        if harvesting.keep != Keep::default() {
+        if harvesting.skip != Skipped::default() {
             survey.fill(model, text, harvesting, task)?;
         }
         Ok(survey)

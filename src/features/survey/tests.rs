@@ -1,7 +1,7 @@
 //! A survey counts what a plain loop over dense codes counts, whatever else it reads beside.
 
 use super::*;
-use crate::data::text::Options;
+use crate::data::text::TextOptions;
 use crate::features::samples::{dictionary, model, text};
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
@@ -31,7 +31,7 @@ fn plain(sae: &Sae, rows: &[Vec<u32>], feature: usize) -> Vec<Moment> {
 #[test]
 fn all_that_is_counted_is_what_a_plain_loop_counts() {
     let saes = [dictionary("resid_post.1", 1), dictionary("resid_post.0", 2), dictionary("resid_post.1", 3)];
-    let text = text(70, Options::default());
+    let text = text(70, TextOptions::default());
     let found = survey(&saes, &text, &Harvesting::default());
     assert_eq!(found.classes.iter().sum::<u64>(), found.positions);
     assert_eq!(found.occurrences.iter().sum::<u64>(), found.positions);
@@ -64,7 +64,7 @@ fn all_that_is_counted_is_what_a_plain_loop_counts() {
 #[test]
 fn densities_are_those_that_are_measured() {
     let sae = dictionary("resid_post.1", 1);
-    let text = text(40, Options::default());
+    let text = text(40, TextOptions::default());
     let found = survey(std::slice::from_ref(&sae), &text, &Harvesting::default());
     let model = model();
     let rules = (&Harvesting::default(), MeasureOptions { dead_at_most: 0 });
@@ -76,10 +76,10 @@ fn densities_are_those_that_are_measured() {
 #[test]
 fn rows_are_whole_where_positions_are_left_out() {
     let sae = dictionary("resid_post.1", 1);
-    let text = text(20, Options::default());
+    let text = text(20, TextOptions::default());
     let all = survey(std::slice::from_ref(&sae), &text, &Harvesting::default());
-    let keep = Keep { without_first: 2, without_ids: [26].into(), ..Keep::default() };
-    let some = survey(std::slice::from_ref(&sae), &text, &Harvesting { keep, context: None });
+    let keep = Skipped { without_first: 2, without_ids: [26].into(), ..Skipped::default() };
+    let some = survey(std::slice::from_ref(&sae), &text, &Harvesting { skip: keep, context: None });
     assert!(some.positions < all.positions);
     assert!(some.rows.iter().zip(&all.rows).all(|(a, b)| a.is_empty() || a == b));
     assert_eq!(some.classes[0] + some.classes[1], 0);
@@ -88,7 +88,7 @@ fn rows_are_whole_where_positions_are_left_out() {
 #[test]
 fn what_no_position_stands_in_is_forgotten() {
     let sae = dictionary("resid_post.1", 1);
-    let mut found = survey(std::slice::from_ref(&sae), &text(40, Options::default()), &Harvesting::default());
+    let mut found = survey(std::slice::from_ref(&sae), &text(40, TextOptions::default()), &Harvesting::default());
     let whole = found.rows.clone();
     found.dictionaries[0].iter_mut().for_each(|tally| *tally = Tally::default());
     found.spreads[0].iter_mut().for_each(|spread| *spread = Spread::default());
@@ -105,7 +105,7 @@ fn codes_that_are_not_finite_are_told_with_their_place() {
     let mut parts = sae.parts().clone();
     parts.encoder = (parts.encoder * 1e38).unwrap();
     let sae = Sae::new(parts).unwrap();
-    let text = text(3, Options::default());
+    let text = text(3, TextOptions::default());
     let task = Task::default();
     let error = Survey::of(&model(), &[sae], &text, &Harvesting::default(), Kept::default(), &task).unwrap_err();
     assert!(error.message.contains("expected finite codes, found inf of feature"), "{}", error.message);

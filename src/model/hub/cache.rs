@@ -14,7 +14,8 @@ use crate::base::{Error, Result, files};
 
 /// The part of the cache that belongs to one model.
 pub struct Cache {
-    /// What the rules of the run say of it. It is the program's own folder, which is read and written unless one denies that.
+    /// What the rules of the run say of it. It is the program's own folder, which is read and written unless one denies
+    /// that.
     access: Access,
     root: PathBuf,
     layout: CacheRepo,

@@ -1,8 +1,8 @@
 //! Models from a model hub: found in the cache or fetched into it, with the layout that other programs' caches have.
 //!
-//! All of it comes through `base::net`. The crate for this hub fetches large files through a library of its own whose hosts
-//! cannot be judged, takes up no download where it broke off, compares no file with its hash, does not see the hash of a
-//! file that lies with another server than the hub, and reads an answer to its end, if it has one or not.
+//! All of it comes through `base::net`. The crate for this hub fetches large files through a library of its own whose
+//! hosts cannot be judged, takes up no download where it broke off, compares no file with its hash, does not see the
+//! hash of a file that lies with another server than the hub, and reads an answer to its end, if it has one or not.
 
 mod cache;
 mod choice;

@@ -15,7 +15,8 @@ use crate::{bail, err};
 /// How long the hub may take for a short answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the hub may say of one repository. The largest there are have some hundred thousand files, which are 30 MiB of JSON.
+/// What the hub may say of one repository. The largest there are have some hundred thousand files, which are 30 MiB of
+/// JSON.
 const LONGEST: u64 = 64 << 20;
 
 /// How often the hub is asked where it, or the way to it, seems to be in trouble for a moment.

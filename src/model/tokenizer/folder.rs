@@ -22,8 +22,8 @@ const MERGES: &str = "merges.txt";
 
 impl Tokenizer {
     /// The tokenizer of a folder, if there is one: `tokenizer.json`, what [`Tokenizer::save`] has written, GPT-2's
-    /// `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. Where `tokenizer_config.json` says whether BOS and
-    /// EOS are added, it is obeyed as transformers obeys it; else the post-processor in `tokenizer.json` is.
+    /// `vocab.json` with `merges.txt`, or llama2.c's `tokenizer.bin`. Where `tokenizer_config.json` says whether BOS
+    /// and EOS are added, it is obeyed as transformers obeys it; else the post-processor in `tokenizer.json` is.
     pub fn from_folder(files: &Files, folder: &Path) -> Result<Option<Self>> {
         let names = files.names(folder);
         let has = |name: &str| names.iter().any(|other| other == name);

@@ -1,4 +1,5 @@
-//! Splitting by the `tokenizers` crate, and what it does not tell by itself: exact places, and bytes it has no token for.
+//! Splitting by the `tokenizers` crate, and what it does not tell by itself: exact places, and bytes it has no token
+//! for.
 
 use std::ops::Range;
 use std::sync::Arc;

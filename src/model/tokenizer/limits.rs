@@ -27,7 +27,8 @@ const LONGEST_OF_UNIGRAM: usize = 1 << 10;
 /// Up to here that takes no longer than other ways of joining.
 const USUAL_OF_UNIGRAM: usize = 64;
 
-/// A WordPiece tries all ends of a word from all places in it. This is the usual length of what it does not leave alone.
+/// A WordPiece tries all ends of a word from all places in it. This is the usual length of what it does not leave
+/// alone.
 const USUAL_WORD: u64 = 100;
 
 /// What was found out about a file.

@@ -1,5 +1,5 @@
-//! SentencePiece's byte-pair encoding (Kudo and Richardson 2018), as llama.cpp and llama2.c do it: neighbours are joined
-//! as long as they make a token, the one with the highest score first, and what is no token falls back to bytes.
+//! SentencePiece's byte-pair encoding (Kudo and Richardson 2018), as llama.cpp and llama2.c do it: neighbours are
+//! joined as long as they make a token, the one with the highest score first, and what is no token falls back to bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

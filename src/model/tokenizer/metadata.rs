@@ -10,8 +10,8 @@ use crate::model::formats::gguf::Value;
 type Metadata = BTreeMap<String, Value>;
 
 impl Tokenizer {
-    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made apart, since that takes a second or two of
-    /// the largest and knows of no interruption.
+    /// The tokenizer in the metadata of a GGUF file, if there is one. It is made apart, since that takes a second or
+    /// two of the largest and knows of no interruption.
     pub fn from_metadata(metadata: &Metadata, task: &Task) -> Result<Option<Self>> {
         let Some(parts) = Gguf::read(metadata)? else { return Ok(None) };
         task.apart(move || Self::from_gguf(parts)).map(Some)

@@ -124,9 +124,9 @@ impl Tokenizer {
         self.eos
     }
 
-    /// Takes the word of the model's config for what marks the beginning and the end, where the tokenizer's own files do
-    /// not say. Nothing is added to texts on account of it, and an id that is no token, as configs have that were never
-    /// filled in, marks nothing.
+    /// Takes the word of the model's config for what marks the beginning and the end, where the tokenizer's own files
+    /// do not say. Nothing is added to texts on account of it, and an id that is no token, as configs have that were
+    /// never filled in, marks nothing.
     pub fn or_marks(mut self, bos: Option<u32>, eos: Option<u32>) -> Self {
         let token = |id: &u32| self.vocab.piece(*id).is_ok();
         (self.bos, self.eos) = (self.bos.or(bos.filter(token)), self.eos.or(eos.filter(token)));

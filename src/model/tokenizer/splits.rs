@@ -59,8 +59,8 @@ const CUTS: &[Cut] = &[
     },
 ];
 
-/// What else stands in tokenizer.json of models that are read here: GPT-2's with the blanks at the end, GPT-4's as Llama
-/// 3, OLMo 2 and Phi have it, Qwen's, and GPT-4o's.
+/// What else stands in tokenizer.json of models that are read here: GPT-2's with the blanks at the end, GPT-4's as
+/// Llama 3, OLMo 2 and Phi have it, Qwen's, and GPT-4o's.
 const OTHERS: [&str; 4] = [
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::base::files::hex;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
-use crate::data::harvest::{Contents, Harvest, Options};
+use crate::data::harvest::{Contents, Harvest, HarvestOptions};
 use crate::data::store::Made;
 use crate::err;
 use crate::model::Model;
@@ -40,7 +40,7 @@ pub struct RowOrder<'a> {
 
 impl Reads {
     /// `harvest` is one of this model, text and options; of its sites nothing is taken.
-    pub fn new(model: &Model, text: &Text, options: &Options, harvest: Harvest, task: &Task) -> Result<Self> {
+    pub fn new(model: &Model, text: &Text, options: &HarvestOptions, harvest: Harvest, task: &Task) -> Result<Self> {
         let made = Made::new(model, &harvest, text, options, (DType::F32, 0), task)?;
         let mut made = serde_json::to_value(made).map_err(|e| err!(Bug, "a key that cannot be written: {e}"))?;
         // The model's content counts, not where it was loaded from.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::access::Rules as Allowed;
 use crate::base::random::stream;
-use crate::data::harvest::{Harvest, Keep, Options};
+use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
 use crate::data::{Text, text};
 use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
@@ -34,11 +34,11 @@ fn plain() -> Model {
 }
 
 fn words(words: &[&str], tokens: Option<u64>) -> Text {
-    let options = text::Options { tokens, ..text::Options::default() };
+    let options = text::TextOptions { tokens, ..text::TextOptions::default() };
     Text::given(words.iter().map(ToString::to_string).collect(), options).unwrap()
 }
 
-fn reads(model: &Model, text: &Text, options: &Options) -> Reads {
+fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> Reads {
     let task = Task::default();
     let harvest = Harvest::new(model, &["resid_post.*"], text, options, &task).unwrap();
     Reads::new(model, text, options, harvest, &task).unwrap()
@@ -74,7 +74,7 @@ fn topk() -> Recipe {
 const ROWS: RowOrder = RowOrder { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
 
 fn key(recipe: &Recipe) -> Key {
-    Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &Options::default()), &ROWS, recipe, 12)
+    Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe, 12)
 }
 
 fn fitted(recipe: &Recipe) -> (Sae, History) {
@@ -135,24 +135,24 @@ fn what_is_found_is_what_was_kept_to_the_last_bit() {
 fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
     let text = words(&["abcdefgh", "hgfedcba"], None);
     let plain = plain();
-    let of = |model: &Model, text: &Text, options: &Options| {
+    let of = |model: &Model, text: &Text, options: &HarvestOptions| {
         Key::new(&reads(model, text, options), &ROWS, &topk(), 12).hash().to_string()
     };
-    let base = of(&plain, &text, &Options::default());
+    let base = of(&plain, &text, &HarvestOptions::default());
     let moved = Model { origin: "elsewhere".into(), ..plain.clone() };
-    assert_eq!(of(&moved, &text, &Options::default()), base);
+    assert_eq!(of(&moved, &text, &HarvestOptions::default()), base);
 
     let mut all = BTreeSet::from([base]);
     let mut is_new = |what: &str, hash: String| assert!(all.insert(hash), "{what}");
     let deeper = model(Config { norm_eps: 1e-6, ..samples::config() });
-    is_new("another config", of(&deeper, &text, &Options::default()));
-    is_new("other tokens", of(&plain, &words(&["abcdefgh", "hgfedcbb"], None), &Options::default()));
-    is_new("fewer tokens", of(&plain, &words(&["abcdefgh", "hgfedcba"], Some(8)), &Options::default()));
-    is_new("another context", of(&plain, &text, &Options { context: Some(4), ..Options::default() }));
-    let keep = Keep { without_first: 1, ..Keep::default() };
-    is_new("other positions", of(&plain, &text, &Options { keep, ..Options::default() }));
+    is_new("another config", of(&deeper, &text, &HarvestOptions::default()));
+    is_new("other tokens", of(&plain, &words(&["abcdefgh", "hgfedcbb"], None), &HarvestOptions::default()));
+    is_new("fewer tokens", of(&plain, &words(&["abcdefgh", "hgfedcba"], Some(8)), &HarvestOptions::default()));
+    is_new("another context", of(&plain, &text, &HarvestOptions { context: Some(4), ..HarvestOptions::default() }));
+    let keep = Skipped { without_first: 1, ..Skipped::default() };
+    is_new("other positions", of(&plain, &text, &HarvestOptions { skip: keep, ..HarvestOptions::default() }));
 
-    let reads = reads(&plain, &text, &Options::default());
+    let reads = reads(&plain, &text, &HarvestOptions::default());
     for (what, rows) in [
         ("another site", RowOrder { site: "resid_post.1", ..ROWS }),
         ("other batches", RowOrder { at_once: 256, ..ROWS }),

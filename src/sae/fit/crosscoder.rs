@@ -11,7 +11,7 @@ use super::storage::FitStorage;
 use super::to_data::run_recipe;
 use crate::base::options::Plain;
 use crate::base::{Result, Task};
-use crate::data::harvest::{self, Harvest, width};
+use crate::data::harvest::{Harvest, HarvestOptions, width};
 use crate::data::store::Store;
 use crate::data::{Text, pack};
 use crate::err;
@@ -101,7 +101,7 @@ impl CrosscoderPlan<'_> {
 pub fn crosscoder_at(
     (models, sites): (&[&Model], &[String]),
     text: &Text,
-    options: &harvest::Options,
+    options: &HarvestOptions,
     plan: &CrosscoderPlan,
     storage: &FitStorage,
     task: &Task,
@@ -167,7 +167,7 @@ fn together(
     models: &[&Model],
     sites: &[String],
     text: &Text,
-    (options, buffer): (&harvest::Options, RowBuffer),
+    (options, buffer): (&HarvestOptions, RowBuffer),
     task: &Task,
 ) -> Result<FitData> {
     let sites = match models {

@@ -10,7 +10,7 @@ use super::rows::{Abreast, OfTensor, Rows};
 use crate::base::files::hex;
 use crate::base::{Result, Task, memory};
 use crate::data::Text;
-use crate::data::harvest::{self, Block, Harvest, Passes, Streamed};
+use crate::data::harvest::{Block, Harvest, HarvestOptions, Passes, Streamed};
 use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
 use crate::err;
 use crate::model::Model;
@@ -87,7 +87,7 @@ impl FitData {
     pub fn of_model(
         (model, sites): (&Model, &[&str]),
         text: &Text,
-        options: &harvest::Options,
+        options: &HarvestOptions,
         buffer: RowBuffer,
         task: &Task,
     ) -> Result<Self> {
@@ -162,7 +162,7 @@ impl OfModel {
     pub fn new(
         (model, sites): (&Model, &[&str]),
         text: &Text,
-        options: &harvest::Options,
+        options: &HarvestOptions,
         shuffle: Shuffle,
         task: &Task,
     ) -> Result<Self> {
@@ -198,7 +198,7 @@ pub fn harvested(
     model: &Model,
     sites: &[&str],
     text: &Text,
-    options: &harvest::Options,
+    options: &HarvestOptions,
     task: &Task,
 ) -> Result<Vec<(String, Tensor)>> {
     let harvest = Harvest::new(model, sites, text, options, task)?;

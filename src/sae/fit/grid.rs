@@ -15,7 +15,7 @@ use crate::base::counts::count;
 use crate::base::options::{Field, Plain, Setting};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest;
+use crate::data::harvest::HarvestOptions;
 use crate::data::store::Store;
 use crate::err;
 use crate::model::Model;
@@ -150,7 +150,7 @@ pub fn sweep_store(
 pub fn sweep_site(
     (model, site): (&Model, &str),
     text: &Text,
-    options: &harvest::Options,
+    options: &HarvestOptions,
     plans: &[FitPlan],
     storage: &FitStorage,
     task: &Task,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::data::{FitData, RowBuffer, harvested};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{self, Harvest, at_once};
+use crate::data::harvest::{Harvest, HarvestOptions, at_once};
 use crate::err;
 use crate::model::Model;
 use crate::model::site::Place;
@@ -19,7 +19,7 @@ use crate::tensor::Tensor;
 pub struct SiteData<'a> {
     model: &'a Model,
     text: &'a Text,
-    options: &'a harvest::Options,
+    options: &'a HarvestOptions,
     buffer: RowBuffer,
     places: Vec<Place>,
     names: Vec<String>,
@@ -56,7 +56,7 @@ impl<'a> SiteData<'a> {
     pub fn new(
         (model, sites): (&'a Model, &[&str]),
         text: &'a Text,
-        options: &'a harvest::Options,
+        options: &'a HarvestOptions,
         buffer: RowBuffer,
         task: &Task,
     ) -> Result<Self> {

@@ -12,7 +12,7 @@ use super::storage::{Done, FitCache, FitStorage, key};
 use crate::base::counts::count;
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest;
+use crate::data::harvest::HarvestOptions;
 use crate::data::store::Store;
 use crate::model::Model;
 use crate::sae::About;
@@ -40,7 +40,7 @@ pub fn to_store(
 pub fn to_sites(
     (model, sites): (&Model, &[&str]),
     text: &Text,
-    options: &harvest::Options,
+    options: &HarvestOptions,
     plan: &FitPlan,
     storage: &FitStorage,
     task: &Task,

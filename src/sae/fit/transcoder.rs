@@ -10,7 +10,7 @@ use super::storage::FitStorage;
 use super::to_data::run_recipe;
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest;
+use crate::data::harvest::HarvestOptions;
 use crate::data::store::Store;
 use crate::model::Model;
 use crate::sae::{About, SitePair, check_writes_behind, one_place};
@@ -28,7 +28,7 @@ crate::options! {
 pub fn transcoder_at(
     (model, sites): (&Model, SitePair),
     text: &Text,
-    options: &harvest::Options,
+    options: &HarvestOptions,
     (plan, transcoder): (&FitPlan, &TranscoderOptions),
     storage: &FitStorage,
     task: &Task,

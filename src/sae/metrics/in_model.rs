@@ -8,7 +8,7 @@ use super::texts::{JudgedRowsOptions, classified_rows, judged_rows};
 use super::{MeasureOptions, Measures};
 use crate::base::{Result, Table, Task};
 use crate::data::Text;
-use crate::data::harvest;
+use crate::data::harvest::HarvestOptions;
 use crate::err;
 use crate::model::Model;
 use crate::sae::{Sae, SitePair, site_of, writes_of};
@@ -78,7 +78,7 @@ impl SiteOptions {
 pub fn measured_in_model(
     sae: &Sae,
     (model, text): (&Model, &Text),
-    reading: &harvest::Options,
+    reading: &HarvestOptions,
     options: &MeasureOnOptions,
     task: &Task,
 ) -> Result<Measures> {
@@ -127,7 +127,7 @@ pub fn pareto_on(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task
 pub fn pareto_in_model(
     saes: &[&Sae],
     (model, text): (&Model, &Text),
-    reading: &harvest::Options,
+    reading: &HarvestOptions,
     options: &ParetoOptions,
     task: &Task,
 ) -> Result<Pareto> {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{MeasureOptions, Measures, Meter, Seen};
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::{self, Block, Harvest, Streamed};
+use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
 use crate::err;
 use crate::model::Model;
 use crate::model::site::one_site;
@@ -30,7 +30,7 @@ pub fn measured_on(
     saes: &[&Sae],
     (model, site): (&Model, &str),
     text: &Text,
-    (reading, options): (&harvest::Options, MeasureOptions),
+    (reading, options): (&HarvestOptions, MeasureOptions),
     task: &Task,
 ) -> Result<Vec<Measures>> {
     one_site(model.decoder.config(), site, "measure at each by itself, such as `resid_post.0`")?;
@@ -52,7 +52,7 @@ pub fn measured_between(
     sae: &Sae,
     (model, sites): (&Model, SitePair),
     text: &Text,
-    (reading, options): (&harvest::Options, MeasureOptions),
+    (reading, options): (&HarvestOptions, MeasureOptions),
     task: &Task,
 ) -> Result<Measures> {
     let config = model.decoder.config();

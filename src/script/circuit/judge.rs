@@ -179,7 +179,7 @@ fn labelled(env: &Env, tree: &Tree, m: &Model, text: &Text) -> Result<Labels> {
 
 /// The held-out part of the labelled language.
 fn language() -> Text {
-    Text::grammar(&Mix::default(), data::text::Options { part: Part::Held, ..Default::default() })
+    Text::grammar(&Mix::default(), Part::Held, data::text::TextOptions::default())
 }
 
 #[export_module(manifest)]

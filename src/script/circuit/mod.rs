@@ -68,7 +68,7 @@ impl Reading {
 
     /// A survey of dictionaries over the beginning of a text.
     fn survey(&self, m: &Model, saes: &[sae::Sae], text: &data::Text, kept: Kept, env: &Env) -> Result<Survey> {
-        let harvesting = harvest::Options { context: Some(self.row(m)), ..harvest::Options::default() };
+        let harvesting = harvest::HarvestOptions { context: Some(self.row(m)), ..harvest::HarvestOptions::default() };
         Survey::of(m.core(), saes, &self.limited(text), &harvesting, kept, &env.task)
     }
 

@@ -6,26 +6,22 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::tokenizer::documents;
-use crate::base::{Card, Cell, Result, Table, Task, memory};
-use crate::data::Text;
-use crate::data::baselines::{self, Program};
+use super::text::text_of;
+use super::tokenizer::tokenizer_of;
+use crate::base::options::chosen;
+use crate::base::{Card, Cell, Result, Table};
+use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::err;
-use crate::model::predict::likeliest;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
-use crate::script::model::Model;
 use crate::script::model::input::{Reads, texts};
 use crate::script::model::predict::{FEW, table};
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Int, Options, given};
+use crate::script::value::{Any, Fallible, Int, Options, given};
 use crate::tensor::{Device, Tensor};
-
-/// The default order of n-grams: with more, files grow and predictions hardly improve.
-const ORDER: usize = 5;
 
 /// The length of the rows that a text is read in.
 const ROW: usize = 256;
@@ -59,22 +55,6 @@ impl Ngram {
             [("order".into(), self.core.order().into()), ("vocab".into(), self.core.vocab().into())];
         Card { title: self.short(), fields: first.into_iter().chain(sizes).collect(), ..Card::default() }
     }
-
-    /// The log probabilities after each token of some rows: `[batch, pos, vocab]`. Shorter rows are padded with 0.
-    fn logits(&self, rows: &[Vec<u32>], width: usize, task: &Task) -> Result<Tensor> {
-        let vocab = self.core.vocab();
-        let numbers = (rows.len() as u128) * (width as u128) * (vocab as u128);
-        memory::check(numbers * size_of::<f32>() as u128, || "the predictions for all positions".into())?;
-        let mut all = Vec::with_capacity(rows.len() * width * vocab);
-        for row in rows {
-            for end in 1..=row.len() {
-                task.check()?;
-                all.extend(self.core.logprobs(row.get(..end).unwrap_or_default())?);
-            }
-            all.resize(all.len() + (width - row.len()) * vocab, 0.0);
-        }
-        Ok(Tensor::from_vec(all, (rows.len(), width, vocab), &Device::Cpu)?)
-    }
 }
 
 impl Handle for Ngram {
@@ -93,34 +73,16 @@ impl Handle for Ngram {
     }
 }
 
-/// A text to read: one of `data::text`, or strings.
-pub fn text_of(text: &Dynamic) -> Result<Text> {
-    match text.read_lock::<Text>() {
-        Some(text) => Ok(text.clone()),
-        None => Text::given(given("text", text).texts()?, Default::default()).map_err(|e| e.about("text")),
-    }
-}
-
-/// The prediction after the last token of one text, or after another.
+/// The most likely next tokens after one text.
 fn predicted(ctx: &NativeCallContext, n: &Ngram, x: &Dynamic, k: &Dynamic, map: Options) -> Result<Table> {
-    let mut read = options(map);
-    let position = read.get("pos", Given::integer)?.unwrap_or(-1);
-    read.finish()?;
+    let options: NgramPredictOptions = taken(map)?;
     let k = given("k", k).size()?;
     let input = texts(ctx, n, x)?;
     let [row] = input.batch.rows() else {
         let found = input.batch.rows().len();
         return Err(err!(Argument, "expected one text to predict from, found {found}").about("x"));
     };
-    let length = row.len() as i64;
-    let place = if position < 0 { position + length } else { position };
-    let Some(context) = usize::try_from(place).ok().and_then(|place| row.get(..=place)) else {
-        return Err(
-            err!(Argument, "expected a position within the {length} tokens of the text, found {position}").about("pos")
-        );
-    };
-    let logits = Tensor::from_vec(n.core.logprobs(context)?, (1, n.core.vocab()), &Device::Cpu)?;
-    Ok(table(Some(&n.tokenizer), likeliest(&logits, -1, k)?))
+    Ok(table(Some(&n.tokenizer), n.core.predict(row, &options, k).map_err(|e| e.about("k"))?))
 }
 
 #[export_module(manifest)]
@@ -132,7 +94,7 @@ pub mod functions {
     /// counted. Documents are separated by the tokenizer's EOS token.
     ///
     /// # Options
-    /// - `order` = 5: tokens in an n-gram, the predicted one included; from 1 to 5
+    /// - [ngram]
     ///
     /// # Example
     /// ```
@@ -142,16 +104,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn ngram(ctx: NativeCallContext, text: Any, tokens_of: Any, options: Options) -> Fallible<Ngram> {
-        let mut read = super::options(options);
-        let order = read.size("order", super::ORDER)?;
-        read.finish()?;
-        let (tokenizer, vocab) = match (tokens_of.read_lock::<Model>(), tokens_of.read_lock::<Tokenizer>()) {
-            (Some(model), _) => (model.tokenizer().map_err(|e| e.about("tokens_of"))?.clone(), model.config().vocab),
-            (None, Some(tokenizer)) => (tokenizer.clone(), tokenizer.vocab().size()),
-            (None, None) => return Err(given("tokens_of", &tokens_of).refuse("a model or a tokenizer").into()),
-        };
-        let text = super::text_of(&text)?;
-        let core = baselines::Ngram::of_text(&text, &tokenizer, order, vocab, &env(&ctx)?.task)?;
+        let options: NgramOptions = taken(options)?;
+        let (tokenizer, model) = tokenizer_of("tokens_of", &tokens_of)?;
+        let vocab = model.map_or(tokenizer.vocab().size(), |model| model.config().vocab);
+        let core = baselines::Ngram::of_text(&text_of(&text)?, &tokenizer, options.order, vocab, &env(&ctx)?.task)?;
         Ok(Ngram { core: core.into(), tokenizer })
     }
 
@@ -167,10 +123,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn compressed(ctx: NativeCallContext, text: Any, program: &str) -> Fallible<f64> {
-        let env = env(&ctx)?;
-        let program = Program::parse(program).map_err(|e| e.about("program"))?;
-        let mut next = documents(&text, None, &env.task)?;
-        Ok(baselines::bits_per_byte(&mut next, program, &env.task).map_err(|e| e.about("text"))?)
+        let (program, text) = (chosen::<Program>("program", program)?, text_of(&text)?);
+        Ok(baselines::bits_per_byte(&text, program, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 }
 
@@ -198,7 +152,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn logits(ctx: NativeCallContext, n: &mut Ngram, x: Any) -> Fallible<Tensor> {
         let input = texts(&ctx, n, &x)?;
-        Ok(n.logits(input.batch.rows(), input.batch.width(), &env(&ctx)?.task)?)
+        Ok(n.core.logits(input.batch.rows(), input.batch.width(), &env(&ctx)?.task)?)
     }
 
     /// The loss in nats of each token but the first: a tensor for a text, an array of them for several.
@@ -225,7 +179,7 @@ pub mod methods {
     /// The `k` most likely next tokens after a text, with their probabilities and logits; 5 by default.
     ///
     /// # Options
-    /// - `pos` = -1: the position whose next token is predicted; negative ones count from the end
+    /// - [ngram_predict]
     ///
     /// # Example
     /// ```
@@ -259,7 +213,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bits_per_byte(ctx: NativeCallContext, n: &mut Ngram, text: Any) -> Fallible<f64> {
-        let text = super::text_of(&text)?;
+        let text = text_of(&text)?;
         Ok(n.core.bits(&text, &n.tokenizer, &env(&ctx)?.task).map_err(|e| e.about("text"))?.per_byte())
     }
 }

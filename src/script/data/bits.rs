@@ -3,13 +3,12 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use crate::data::Text;
-use crate::data::bits::bits;
-use crate::data::text::Options as Core;
+use super::text::text_of;
+use crate::data::bits::{BitsOptions, bits};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
-use crate::script::value::{Any, Fallible, Given, Options, given};
+use crate::script::options::taken;
+use crate::script::value::{Any, Fallible, Options};
 
 #[export_module(manifest)]
 pub mod methods {
@@ -21,7 +20,7 @@ pub mod methods {
     /// `tokens`, a string or an array of strings.
     ///
     /// # Options
-    /// - `stride` = half the context: tokens that each window scores, with all before them in the window as context
+    /// - [bits]
     ///
     /// # Example
     /// ```
@@ -31,14 +30,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn bits_per_byte(ctx: NativeCallContext, m: &mut Model, text: Any, options: Options) -> Fallible<f64> {
-        let mut read = super::options(options);
-        let stride = read.get("stride", Given::size)?;
-        read.finish()?;
-        let text = match text.read_lock::<Text>() {
-            Some(text) => text.clone(),
-            None => Text::given(given("text", &text).texts()?, Core::default()).map_err(|e| e.about("text"))?,
-        };
-        let found = bits(m.decoder(), m.tokenizer()?, &text, stride, &env(&ctx)?.task)?;
-        Ok(found.per_byte())
+        let (options, text): (BitsOptions, _) = (taken(options)?, text_of(&text)?);
+        Ok(bits(m.decoder(), m.tokenizer()?, &text, options.stride, &env(&ctx)?.task)?.per_byte())
     }
 }

@@ -1,35 +1,15 @@
 //! Harvesting activations into a store on disk, from scripts.
 
-use std::path::Path;
-
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
 use super::store::Store;
-use crate::base::Result;
 use crate::data::Text;
-use crate::data::store::{self, Storing};
-use crate::err;
+use crate::data::store::StoreOptions;
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
-use crate::script::sae::choosing;
-use crate::script::value::{Any, Fallible, Given, Options, given};
-use crate::tensor::{DType, dtype};
-
-/// Where and how activations are stored.
-fn storing(read: &mut OptionReader) -> Result<(String, Storing)> {
-    let dir = read.get("dir", Given::text)?;
-    let dir = dir.ok_or_else(|| {
-        err!(Argument, "expected `dir`, the folder of the store").hint("#{ dir: \"activations\" }").about("dir")
-    });
-    let wanted = |given: &Given| dtype::parse(&given.text()?);
-    let storing = Storing {
-        dtype: read.get("dtype", wanted)?.unwrap_or(DType::F32),
-        shard_rows: read.get("shard_rows", Given::size)?,
-    };
-    Ok((dir?, storing))
-}
+use crate::script::options::taken;
+use crate::script::value::{Any, Fallible, Options, given};
 
 #[export_module(manifest)]
 pub mod functions {
@@ -43,14 +23,7 @@ pub mod functions {
     /// from anything else is refused.
     ///
     /// # Options
-    /// - `dir`: the folder
-    /// - `dtype` = "f32": or "f16", "bf16", which take half the space
-    /// - `shard_rows` = as many as make 128 MiB: minimum number of positions in a shard
-    /// - `without_bos` = false: skips BOS tokens
-    /// - `without_first` = 0: skips this many first positions of each row
-    /// - `without_tokens` = none: skips these tokens, given as ids or as texts of one token
-    /// - `without_labels` = none: for a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`
-    /// - `context` = the model's: tokens in a row
+    /// - [harvest]
     ///
     /// # Example
     /// ```
@@ -62,15 +35,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn harvest(ctx: NativeCallContext, m: Model, sites: Any, text: Text, options: Options) -> Fallible<Store> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let asked = super::storing(&mut read);
-        let keep = choosing(&mut read, m.core(), &text, &env.task)?;
-        // Unknown options are refused before a missing folder.
-        read.finish()?;
-        let ((dir, storing), sites) = (asked?, given("sites", &sites).texts()?);
+        let (env, options): (_, StoreOptions) = (env(&ctx)?, taken(options)?);
+        let sites = given("sites", &sites).texts()?;
         let sites: Vec<&str> = sites.iter().map(String::as_str).collect();
-        let place = (&env.files, Path::new(&dir));
-        let core = store::harvest(place, m.core(), &sites, &text, &keep, storing, &env.task)?;
-        Ok(Store { core, folder: dir.into() })
+        let (core, folder) = options.harvest(&env.files, m.core(), &sites, &text, &env.task)?;
+        Ok(Store { core, folder })
     }
 }

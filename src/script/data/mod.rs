@@ -4,24 +4,48 @@ mod baselines;
 mod bits;
 mod harvest;
 mod pairs;
-mod rows;
 mod sample;
 mod store;
 mod text;
+mod token_rows;
 mod tokenizer;
 mod toy;
 
 pub use baselines::Ngram;
 pub use sample::Sample;
 pub use store::Store;
-pub use text::written_inside;
 
-use crate::script::docs::declared::Group;
+use crate::data::baselines::{NgramOptions, NgramPredictOptions};
+use crate::data::bits::BitsOptions;
+use crate::data::harvest::{PositionOptions, SkipOptions};
+use crate::data::pack::RowOptions;
+use crate::data::pairs::PairOptions;
+use crate::data::sample::{DrawOptions, TextSamplingOptions};
+use crate::data::store::StoreOptions;
+use crate::data::text::{SourceOptions, TextOptions, TextTokenizerOptions};
+use crate::data::toy::ToyOptions;
+use crate::script::docs::declared::{Group, fields};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("bits", fields::<BitsOptions>),
+    ("draw", fields::<DrawOptions>),
+    ("harvest", fields::<StoreOptions>),
+    ("ngram", fields::<NgramOptions>),
+    ("ngram_predict", fields::<NgramPredictOptions>),
+    ("pairs", fields::<PairOptions>),
+    ("positions", fields::<PositionOptions>),
+    ("rows", fields::<RowOptions>),
+    ("skip", fields::<SkipOptions>),
+    ("source", fields::<SourceOptions>),
+    ("store", fields::<store::ExpectedModel>),
+    ("text", fields::<TextOptions>),
+    ("text_sampling", fields::<TextSamplingOptions>),
+    ("tokenizer", fields::<TextTokenizerOptions>),
+    ("toy", fields::<ToyOptions>),
+];
 
 /// What is called through the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -42,7 +66,7 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
         exported_manifest!(baselines::methods),
         exported_manifest!(bits::methods),
-        exported_manifest!(rows::methods),
+        exported_manifest!(token_rows::methods),
         exported_manifest!(sample::methods),
         exported_manifest!(store::methods),
         exported_manifest!(text::methods),

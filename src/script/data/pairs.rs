@@ -3,13 +3,10 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use crate::data::pairs::{Pair, Style, pairs};
+use crate::data::pairs::{Pair, pairs};
 use crate::script::env::env;
-use crate::script::options::options;
-use crate::script::value::{Fallible, Given, Options};
-
-/// The default number of pairs.
-const FEW: usize = 100;
+use crate::script::options::taken;
+use crate::script::value::{Fallible, Options};
 
 fn map(pair: Pair) -> Dynamic {
     let list = |texts: Vec<String>| Dynamic::from(texts.into_iter().map(Dynamic::from).collect::<Array>());
@@ -25,7 +22,8 @@ fn map(pair: Pair) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or `facts`.
+    /// Pairs of prompts for a task: `ioi`, `greater_than`, `parenthesis`, `apostrophe`, `agreement`, `gender` or
+    /// `facts`.
     ///
     /// Each is a map: a `clean` prompt, after which the answer comes next; a `corrupt` one of as many words that
     /// differs in what decides the answer; the correct `answers` after the clean one, each with the space before it;
@@ -34,10 +32,7 @@ pub mod functions {
     /// on `n`.
     ///
     /// # Options
-    /// - `n` = 100: number of pairs
-    /// - `seed` = 0: seed of the draws
-    /// - `style` = "grammar": prompts of the labelled language, with held-out templates, names and combinations; or
-    ///   "natural" ones for models of real text
+    /// - [pairs]
     ///
     /// # Example
     /// ```
@@ -47,12 +42,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(name = "pairs", return_raw)]
     pub fn pairs_plain(ctx: NativeCallContext, task: &str, options: Options) -> Fallible<Array> {
-        let mut read = super::options(options);
-        let n = read.size("n", super::FEW)?;
-        let seed = read.seed()?.unwrap_or(0);
-        let style = read.get("style", |given: &Given| Style::named(&given.text()?).map_err(|e| e.about("options")))?;
-        read.finish()?;
-        let made = pairs(task, n, seed, style.unwrap_or(Style::Grammar), &env(&ctx)?.task)?;
+        let made = pairs(task, &taken(options)?, &env(&ctx)?.task)?;
         Ok(made.into_iter().map(super::map).collect())
     }
 }

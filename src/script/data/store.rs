@@ -7,6 +7,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
+use crate::base::options::{Plain, Setting};
 use crate::base::{Card, Cell, Result, Table};
 use crate::data::store::{self, ModelMark};
 use crate::err;
@@ -14,9 +15,9 @@ use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::show::Handle;
-use crate::script::value::{Fallible, Given, Int, Options, given};
+use crate::script::value::{Fallible, Int, Options, given, handle};
 use crate::tensor::{Device, Tensor};
 
 /// Activations on disk, and the folder as the script named it.
@@ -83,6 +84,31 @@ impl Handle for Store {
     }
 }
 
+/// A model that a script gives.
+#[derive(Clone)]
+pub struct GivenModel(Model);
+
+impl Setting for GivenModel {
+    fn wanted() -> String {
+        "a model".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle(value).map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.0.core().origin.clone()
+    }
+}
+
+crate::options! {
+    pub struct ExpectedModel {
+        /// The model whose activations are expected; a store of another model is refused.
+        model: Option<GivenModel> = None => usually("any");
+    }
+}
+
 /// A range of rows from two arguments; negative numbers count from the end.
 fn range(s: &Store, from: &Int, to: &Int) -> Result<std::ops::Range<u64>> {
     let length = s.core.len().cast_signed();
@@ -101,7 +127,7 @@ pub mod functions {
     /// `verify` compares their hashes.
     ///
     /// # Options
-    /// - `model` = any: the model whose activations are expected; a store of another model is refused
+    /// - [store]
     ///
     /// # Example
     /// ```
@@ -112,14 +138,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn store(ctx: NativeCallContext, folder: &str, options: Options) -> Fallible<Store> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let model =
-            read.get("model", |given: &Given| given.handle::<Model>().ok_or_else(|| given.refuse("a model")))?;
-        read.finish()?;
+        let (env, options): (_, ExpectedModel) = (env(&ctx)?, taken(options)?);
         let core = store::Store::open(&env.files, Path::new(folder)).map_err(|e| e.about("folder"))?;
-        if let Some(model) = model {
-            core.expect_model(&ModelMark::of(model.core(), &env.task)?)
-                .map_err(|e| e.within(folder).about("options"))?;
+        if let Some(GivenModel(model)) = options.model {
+            let mark = ModelMark::of(model.core(), &env.task)?;
+            core.expect_model(&mark).map_err(|e| e.within(folder).about("model"))?;
         }
         Ok(Store { core, folder: folder.into() })
     }
@@ -210,7 +233,8 @@ pub mod methods {
         Ok(s.core.verify(&env(&ctx)?.task)?)
     }
 
-    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows, d]`.
+    /// The activations of a site in the rows `from` to `to`, the last not included, in the order of the text: `[rows,
+    /// d]`.
     ///
     /// # Example
     /// ```

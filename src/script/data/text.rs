@@ -6,17 +6,13 @@ use serde_json::{Value, json};
 
 use crate::base::{Cell, Result, Table};
 use crate::data::Text;
-use crate::data::grammar::Mix;
-use crate::data::sample::{self, Settings};
-use crate::data::text::{Bounds, GRAMMAR, Options as Core, Part, SAMPLE};
-use crate::err;
-use crate::model::{self, load};
+use crate::data::text::TextOptions;
 use crate::report::{Item, Screen};
-use crate::script::env::{Env, env};
+use crate::script::env::env;
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
+use crate::script::options::{options, taken};
 use crate::script::show::Handle;
-use crate::script::value::{self, Fallible, Given, Int, Options, given};
+use crate::script::value::{Fallible, Given, Int, Options, given};
 
 impl Handle for Text {
     const NAME: &'static str = "Text";
@@ -35,11 +31,11 @@ impl Handle for Text {
 
     fn json(&self) -> Result<Value> {
         let options = self.options();
-        Ok(json!({ "name": self.name(), "tokens": options.tokens, "shuffle": options.shuffle, "seed": options.seed }))
+        Ok(json!({ "name": self.name(), "tokens": options.tokens, "shuffle": options.shuffle, "seed": options.seed() }))
     }
 }
 
-/// Its source, or the texts that it mixes.
+/// Its files, or the texts of a mixture.
 fn about(text: &Text) -> Table {
     let row = |name: &str, share: Cell| vec![name.into(), share];
     let (columns, rows) = match text.parts() {
@@ -56,91 +52,12 @@ fn about(text: &Text) -> Table {
     Table { title: text.short(), columns: columns.map(String::from).into(), rows }
 }
 
-/// The options of reading that every source has.
-fn reading(read: &mut OptionReader, core: &mut Core) -> Result<()> {
-    core.tokens = read.get("tokens", Given::size)?.map(|tokens| tokens as u64);
-    core.bos = read.get("bos", Given::flag)?;
-    core.shuffle = read.flag("shuffle", core.shuffle)?;
-    core.seed = read.seed()?.unwrap_or(core.seed);
-    core.labels = read.flag("labels", core.labels)?;
-    match core.tokens {
-        Some(0) => Err(err!(Argument, "expected at least one token for `tokens`, found 0").about("tokens")),
-        _ => Ok(()),
+/// A text of `data::text`, or strings as one.
+pub fn text_of(text: &Dynamic) -> Result<Text> {
+    match text.read_lock::<Text>() {
+        Some(text) => Ok(text.clone()),
+        None => Text::given(given("text", text).texts()?, TextOptions::default()).map_err(|e| e.about("text")),
     }
-}
-
-/// A text of a source, with its options.
-fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
-    let given: Vec<String> = map.keys().map(|key| key.to_string()).collect();
-    let mut read = options(map);
-    let mut core = Core::default();
-    reading(&mut read, &mut core)?;
-    core.part = read.get("part", |given| Part::named(&given.text()?))?.unwrap_or_default();
-    of_files(&mut read, &mut core)?;
-    let mix = read.get("mix", phenomena)?;
-    read.finish()?;
-    let others: Vec<&str> = match source {
-        GRAMMAR => OF_FILES.to_vec(),
-        SAMPLE => [&OF_FILES[..], &OF_GRAMMAR].concat(),
-        _ => OF_GRAMMAR.to_vec(),
-    };
-    if let Some(stray) = given.iter().find(|key| others.contains(&key.as_str())) {
-        let owner = if OF_FILES.contains(&stray.as_str()) { "files" } else { "the source \"grammar\"" };
-        return Err(err!(Argument, "expected no `{stray}` for {source}, since it is an option of {owner}")
-            .about(stray.as_str()));
-    }
-    if given.iter().any(|key| key == "hold") && core.part == Part::All {
-        return Err(err!(Argument, "expected `part` to go with `hold`")
-            .hint("#{ part: \"train\" } is without the held-out documents, #{ part: \"held\" } is these alone")
-            .about("options"));
-    }
-    match source {
-        GRAMMAR => Ok(Text::grammar(&mix.unwrap_or_default(), core)),
-        SAMPLE => written_inside(env, core),
-        _ => Text::open(&env.files, source, core, &env.task).map_err(|e| e.about("source")),
-    }
-}
-
-/// Text that the model inside the binary generates.
-pub fn written_inside(env: &Env, core: Core) -> Result<Text> {
-    let model = model::Model::load(&env.files, load::INSIDE, &load::Options::default(), &env.task)?;
-    let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
-    let settings = Settings { seed: core.seed, ..Settings::default() };
-    Ok(Text::sample(SAMPLE, (model.decoder, tokenizer), settings, Some(sample::stored()?), core))
-}
-
-/// Options that only some sources have.
-const OF_FILES: [&str; 4] = ["field", "separator", "starts", "hold"];
-const OF_GRAMMAR: [&str; 1] = ["mix"];
-
-fn of_files(read: &mut OptionReader, core: &mut Core) -> Result<()> {
-    core.field = read.text("field", &core.field)?;
-    core.bounds = Bounds {
-        separator: read.get("separator", Given::text)?,
-        starts: read.get("starts", Given::texts)?.unwrap_or_default(),
-    };
-    core.one_in = read.size("hold", core.one_in as usize)? as u64;
-    if core.bounds.separator.iter().chain(&core.bounds.starts).any(String::is_empty) {
-        return Err(err!(Argument, "expected a text that separates documents, found an empty one").about("separator"));
-    }
-    if core.one_in < 2 {
-        let found = core.one_in;
-        return Err(err!(
-            Argument,
-            "expected at least 2 for `hold`, found {found}: one document in `hold` is held out"
-        )
-        .about("options"));
-    }
-    Ok(())
-}
-
-/// Phenomena of the grammar with their weights.
-fn phenomena(given: &Given) -> Result<Mix> {
-    let weights = given.map()?.into_iter().map(|(name, weight)| {
-        let weight = value::given(&name, &weight).number()?;
-        Ok((name.to_string(), weight))
-    });
-    Mix::new(&weights.collect::<Result<_>>()?).map_err(|e| e.about("weights"))
 }
 
 /// One part of a mixture: `[text, weight]`, or a map of both.
@@ -187,21 +104,7 @@ pub mod functions {
     /// "./grammar".
     ///
     /// # Options
-    /// - `tokens` = all: maximum number of tokens, once the text is tokenized
-    /// - `seed` = 0: seed of the shuffled order, of the grammar, and of the sample
-    /// - `mix` = a balanced one: a map of phenomena of the grammar with their weights; others are left out
-    /// - `field` = "text": the field of a JSON record, or the column of a table, that holds the text
-    /// - `separator` = none: the string that separates the documents of plain text
-    /// - `starts` = none: a text or several; a line that begins with one of them begins a document, if it follows an
-    ///   empty line or is the first
-    /// - `part` = "all": "train" without the held-out documents, "held" for these alone; a hash of a document's
-    ///   beginning decides, so that copies are in the same part, and parts stay the same when files are added; the
-    ///   grammar holds out names, templates and combinations, and is "train" by default
-    /// - `hold` = 20: about one document in this many is held out
-    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
-    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
-    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
-    ///   rules
+    /// - [source]
     ///
     /// # Example
     /// ```
@@ -213,18 +116,13 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn text(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Text> {
         let env = env(&ctx)?;
-        Ok(super::opened(&env, source, options)?)
+        Ok(Text::open(&env.files, source, taken(options)?, &env.task)?)
     }
 
     /// Strings of the script, as the documents of a text.
     ///
     /// # Options
-    /// - `tokens` = all: maximum number of tokens, once the text is tokenized
-    /// - `seed` = 0: seed of the shuffled order
-    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
-    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
-    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
-    ///   rules
+    /// - [text]
     ///
     /// # Example
     /// ```
@@ -233,10 +131,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn texts(documents: Array, options: Options) -> Fallible<Text> {
         let documents = given("documents", &documents.into()).texts()?;
-        let (mut read, mut core) = (super::options(options), Core::default());
-        super::reading(&mut read, &mut core)?;
-        read.finish()?;
-        Ok(Text::given(documents, core).map_err(|e| e.about("documents"))?)
+        Ok(Text::given(documents, taken(options)?).map_err(|e| e.about("documents"))?)
     }
 
     /// Text that a model generates, without end.
@@ -245,14 +140,8 @@ pub mod functions {
     /// seed gives the same text. Brackets, quotations and the like are labelled by rules.
     ///
     /// # Options
-    /// - `tokens` = all: maximum number of tokens, once the text is tokenized
-    /// - `seed` = 0: seed of the draws
-    /// - `temperature` = 0.85: sampling temperature
-    /// - `top_k` = 200: samples from this many most likely tokens
-    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
-    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
-    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
-    ///   rules
+    /// - [text_sampling]
+    /// - [text]
     ///
     /// # Example
     /// ```
@@ -262,20 +151,10 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sample(m: Model, options: Options) -> Fallible<Text> {
-        let (mut read, mut core) = (super::options(options), Core::default());
-        super::reading(&mut read, &mut core)?;
-        let usual = Settings::default();
-        let settings = Settings {
-            seed: core.seed,
-            temperature: read.number("temperature", usual.temperature)?,
-            top_k: read.size("top_k", usual.top_k)?,
-        };
+        let mut read = super::options(options);
+        let (sampling, text) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let name = format!("what {} wrote", m.core().origin);
-        let model = (m.core().decoder.clone(), m.tokenizer().map_err(|e| e.about("m"))?.clone());
-        // Stored text counts only if this model generated it with these settings.
-        let stored = if m.core().is_inside() { Some(sample::stored()?) } else { None };
-        Ok(Text::sample(&name, model, settings, stored, core))
+        Ok(Text::generated(m.core(), &sampling, text).map_err(|e| e.about("m"))?)
     }
 
     /// A mixture of several texts, in proportion to their weights.
@@ -285,12 +164,7 @@ pub mod functions {
     /// finite texts, and never repeats what is generated.
     ///
     /// # Options
-    /// - `tokens` = all: maximum number of tokens, of all texts together
-    /// - `seed` = 0: seed of the draws
-    /// - `bos` = the tokenizer's own rule: whether each row begins with a BOS token
-    /// - `shuffle` = false: whether rows are shuffled, through a buffer of 1,024
-    /// - `labels` = false: whether brackets, quotations, apostrophes, numbers and lines in real text are labelled by
-    ///   rules
+    /// - [text]
     ///
     /// # Example
     /// ```
@@ -301,10 +175,7 @@ pub mod functions {
     pub fn mix(parts: Array, options: Options) -> Fallible<Text> {
         let parts = given("parts", &parts.into()).elements();
         let parts = parts.iter().map(super::part).collect::<Result<_>>()?;
-        let (mut read, mut core) = (super::options(options), Core::default());
-        super::reading(&mut read, &mut core)?;
-        read.finish()?;
-        Ok(Text::mix(parts, core).map_err(|e| e.about("parts"))?)
+        Ok(Text::mix(parts, taken(options)?).map_err(|e| e.about("parts"))?)
     }
 }
 

@@ -6,16 +6,17 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result, Task};
+use crate::base::{Card, Cell, Result};
 use crate::data::Text;
+use crate::data::text::TextTokenizerOptions;
 use crate::err;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::tokenizer::train::{self, Kind};
 use crate::model::tokens::Tokens;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
-use crate::script::options::{OptionReader, options};
+use crate::script::model::Model;
+use crate::script::options::taken;
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
@@ -57,70 +58,13 @@ fn card(tokenizer: &Tokenizer) -> Result<Card> {
     Ok(Card { title: format!("{} tokenizer", tokenizer.kind()), fields, ..Card::default() })
 }
 
-/// The options of a tokenizer.
-fn wanted(read: &mut OptionReader) -> Result<(Kind, train::Options)> {
-    let usual = train::Options::default();
-    let kind = read.get("kind", |given| Kind::parse(&given.text()?))?.unwrap_or(Kind::Bpe);
-    let options = train::Options {
-        vocab: read.size("vocab", usual.vocab)?,
-        special: read.get("special", Given::texts)?.unwrap_or(usual.special),
-        min_frequency: read.size("min_frequency", usual.min_frequency as usize)? as u64,
-        digits: read.get("digits", Given::size)?,
-        apart: read.text("apart", "")?.chars().collect(),
-    };
-    Ok((kind, options))
-}
-
-/// The pieces of a text's documents, until this many bytes have been read.
-fn pieces(text: &Text, bytes: Option<usize>, task: &Task) -> Result<impl FnMut(&Task) -> Result<Option<String>>> {
-    if bytes.is_none() && text.is_endless() {
-        return Err(err!(Argument, "expected `bytes`, a limit for a text without end, found none").about("bytes"));
+/// The tokenizer of an argument, and the model if it is one.
+pub fn tokenizer_of(name: &str, m: &Dynamic) -> Result<(Tokenizer, Option<Model>)> {
+    match (m.read_lock::<Model>(), m.read_lock::<Tokenizer>()) {
+        (Some(model), _) => Ok((model.tokenizer().map_err(|e| e.about(name))?.clone(), Some(model.clone()))),
+        (None, Some(tokenizer)) => Ok((tokenizer.clone(), None)),
+        (None, None) => Err(given(name, m).refuse("a model or a tokenizer")),
     }
-    let mut documents = text.documents(task)?;
-    let mut left = bytes.unwrap_or(usize::MAX);
-    Ok(move |task: &Task| {
-        if left == 0 {
-            return Ok(None);
-        }
-        let piece = documents.next(task)?.map(|document| document.text);
-        left = left.saturating_sub(piece.as_ref().map_or(0, String::len));
-        Ok(piece)
-    })
-}
-
-/// The documents of a text, or of strings; `most` says after how many bytes no other begins.
-pub fn documents<'a>(
-    text: &Dynamic,
-    most: Option<usize>,
-    task: &'a Task,
-) -> Result<impl FnMut() -> Result<Option<String>> + Send + use<'a>> {
-    let text = match text.read_lock::<Text>() {
-        Some(text) => text.clone(),
-        None => Text::given(given("text", text).texts()?, Default::default()).map_err(|e| e.about("text"))?,
-    };
-    if text.options().tokens.is_some() {
-        return Err(err!(
-            Argument,
-            "expected a text without `tokens`, which cannot be counted before there is a tokenizer"
-        )
-        .hint("leave `tokens` out of the options of the text")
-        .about("text"));
-    }
-    if text.is_endless() && most.is_none() {
-        return Err(err!(Argument, "expected a text with an end, found {}, which has none", text.name())
-            .hint("data::texts(text.documents(1000).map(|d| d.text)) has one")
-            .about("text"));
-    }
-    let mut documents = text.documents(task)?;
-    let mut left = most.unwrap_or(usize::MAX);
-    Ok(move || {
-        if left == 0 {
-            return Ok(None);
-        }
-        let document = documents.next(task)?.map(|document| document.text);
-        left = left.saturating_sub(document.as_ref().map_or(0, String::len));
-        Ok(document)
-    })
 }
 
 /// The ids to decode, each of which must have a token.
@@ -140,15 +84,7 @@ pub mod functions {
     /// words or characters without a token, which are refused without it.
     ///
     /// # Options
-    /// - `kind` = "bpe": the kind of tokens
-    /// - `vocab` = 4096: maximum vocabulary size
-    /// - `special` = "<|endoftext|>": a special token or an array of them, which get the first ids
-    /// - `min_frequency` = 2: minimum count of a token in the texts
-    /// - `digits` = none: for BPE, maximum number of digits in a token; numbers are cut from the left, and every group
-    ///   of at most this many digits is a token, with a space before it and without
-    /// - `bytes` = all: maximum number of bytes read of a text of `data::text`; a text without end needs it
-    /// - `bytes` = all: maximum number of bytes of the text
-    /// - `apart` = "": for BPE, characters such as brackets and quotes that are always tokens by themselves
+    /// - [tokenizer]
     ///
     /// # Example
     /// ```
@@ -158,21 +94,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn tokenizer(ctx: NativeCallContext, text: Any, options: Options) -> Fallible<Tokenizer> {
-        let mut read = super::options(options);
-        let (kind, wanted) = super::wanted(&mut read)?;
-        let bytes = read.get("bytes", Given::size)?;
-        read.finish()?;
+        let options: TextTokenizerOptions = taken(options)?;
         let task = &env(&ctx)?.task;
-        if let Some(source) = text.read_lock::<Text>() {
-            let mut pieces = super::pieces(&source, bytes, task)?;
-            return Ok(train::train(kind, &mut || pieces(task), &wanted, task)?);
+        match text.read_lock::<Text>() {
+            Some(text) => Ok(text.tokenizer(&options, task)?),
+            None => Ok(options.on_strings(given("text", &text).texts()?, task)?),
         }
-        if bytes.is_some() {
-            let what = "expected a text of `data::text` to go with `bytes`, found strings";
-            return Err(err!(Argument, "{what}").about("options").into());
-        }
-        let mut texts = given("text", &text).texts()?.into_iter();
-        Ok(train::train(kind, &mut || Ok(texts.next()), &wanted, task)?)
     }
 }
 

@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use crate::data::toy::Toy;
+use crate::data::toy::ToyOptions;
 use crate::script::env::env;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::value::{Fallible, Int, Options, given};
 use crate::tensor::{Device, Tensor};
 
@@ -19,13 +19,7 @@ pub mod functions {
     /// features.
     ///
     /// # Options
-    /// - `d` = 256: width of the activations
-    /// - `features` = 512: number of features
-    /// - `active` = 5: mean number of active features in a row
-    /// - `decay` = 0.99: probability of each feature relative to the one before
-    /// - `correlation` = 0: correlation between the activities of features, through a Gaussian copula
-    /// - `noise` = 0: standard deviation of the noise that is added to every coordinate
-    /// - `seed` = the run's seed: the seed of this call
+    /// - [toy]
     ///
     /// # Example
     /// ```
@@ -35,22 +29,11 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn toy(ctx: NativeCallContext, rows: Int, options: Options) -> Fallible<Map> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let toy = Toy {
-            rows: given("rows", &rows).size()?,
-            width: read.size("d", 256)?,
-            features: read.size("features", 512)?,
-            active: read.number("active", 5.0)?,
-            decay: read.number("decay", 0.99)?,
-            correlation: read.number("correlation", 0.0)?,
-            noise: read.number("noise", 0.0)?,
-            seed: match read.seed()? {
-                Some(seed) => seed,
-                None => rand::Rng::next_u64(&mut env.random.generator(None)),
-            },
-        };
-        read.finish()?;
-        let made = toy.make(&env.task)?;
+        let (env, options): (_, ToyOptions) = (env(&ctx)?, taken(options)?);
+        let rows = given("rows", &rows).size()?;
+        let seed = options.seed.map(|seed| seed as u64);
+        let seed = seed.unwrap_or_else(|| rand::Rng::next_u64(&mut env.random.generator(None)));
+        let made = options.make(rows, seed, &env.task)?;
         let probabilities: Vec<f32> = made.probabilities.iter().map(|p| *p as f32).collect();
         let probabilities = Tensor::new(probabilities, &Device::Cpu).map_err(crate::base::Error::from)?;
         let fields = [("x", made.x), ("directions", made.directions), ("probabilities", probabilities)];

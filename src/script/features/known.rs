@@ -5,12 +5,11 @@ use std::rc::Rc;
 
 use crate::base::{Result, Task};
 use crate::data::Text;
-use crate::data::harvest::Options as Harvesting;
-use crate::data::text::Options;
+use crate::data::harvest::HarvestOptions as Harvesting;
+use crate::data::text::TextOptions;
 use crate::features::survey::Kept;
 use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
-use crate::script::data::written_inside;
 use crate::script::env::Env;
 use crate::script::model::Model;
 use crate::script::sae::Sae;
@@ -46,7 +45,7 @@ impl Known {
         let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
         let Some(model) = model else { return Ok(None) };
         let text = match model.core().is_inside() {
-            true => Some((written_inside(env, Options::default())?, Harvesting::default())),
+            true => Some((Text::of_tiny(&env.files, TextOptions::default(), &env.task)?, Harvesting::default())),
             false => None,
         };
         Ok(Some(Self::new(model, text, &env.task)))

@@ -129,11 +129,7 @@ pub mod functions {
     /// - [kinds]
     /// - [keep]
     /// - [store_site]
-    /// - `without_bos` = false: for a text, skips BOS tokens
-    /// - `without_first` = 0: for a text, skips this many first positions of each row
-    /// - `without_tokens` = none: for a text, skips these tokens, given as ids or as texts of one token
-    /// - `without_labels` = none: for a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`
-    /// - `context` = the model's: for a text, tokens in a row
+    /// - [skip]
     ///
     /// # Example
     /// ```
@@ -167,6 +163,7 @@ pub mod functions {
     /// - [fit]
     /// - [kinds]
     /// - [keep]
+    /// - [skip]
     ///
     /// # Example
     /// ```

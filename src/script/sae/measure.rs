@@ -147,9 +147,7 @@ pub mod methods {
     ///
     /// # Options
     /// - [measure_on]
-    /// - `without_bos` = false: skips BOS tokens
-    /// - `without_first` = 0: skips this many first positions of each row
-    /// - `context` = the model's: tokens in a row
+    /// - [positions]
     ///
     /// # Example
     /// ```

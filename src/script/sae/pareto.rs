@@ -107,8 +107,7 @@ pub mod functions {
     /// - `rows` = 64: for a text, number of rows for the cross-entropy
     /// - `without_bos` = false, true for the cross-entropy: skips BOS tokens
     /// - [pareto]
-    /// - `without_first` = 0: for a text, skips this many first positions of each row
-    /// - `context` = the model's: for a text, tokens in a row
+    /// - [positions]
     ///
     /// # Example
     /// ```

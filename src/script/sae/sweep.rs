@@ -96,13 +96,13 @@ pub mod functions {
     /// Ctrl-C ends the sweep, not the script: the call returns the dictionaries as they are. One whose loss becomes NaN
     /// stops there, and the others continue. With a `dir`, each has its own folder there.
     ///
-    /// All other options are those of `sae::fit`.
-    ///
     /// # Options
     /// - [sweep]
     /// - [fit]
     /// - [kinds]
     /// - [keep]
+    /// - [store_site]
+    /// - [skip]
     ///
     /// # Example
     /// ```

@@ -64,6 +64,7 @@ pub mod functions {
     /// - [fit]
     /// - [kinds]
     /// - [keep]
+    /// - [positions]
     ///
     /// # Example
     /// ```
@@ -120,6 +121,7 @@ pub mod functions {
     /// - [fit]
     /// - [kinds]
     /// - [keep]
+    /// - [positions]
     ///
     /// # Example
     /// ```

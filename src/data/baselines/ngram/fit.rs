@@ -10,7 +10,7 @@ use crate::{bail, err};
 /// Approximate peak memory per token of text: keys that are being sorted, and finished levels.
 const BYTES_PER_TOKEN: u128 = 80;
 
-/// Ids beyond this fit into no key.
+/// Larger ids do not fit into a key.
 const MOST_TOKENS: usize = 1 << 24;
 
 impl Ngram {
@@ -22,7 +22,7 @@ impl Ngram {
         task: &Task,
     ) -> Result<Self> {
         if !(1..=LONGEST).contains(&order) {
-            bail!(Argument, "expected an order from 1 to {LONGEST}, found {order}");
+            return Err(err!(Argument, "expected an order from 1 to {LONGEST}, found {order}").about("order"));
         }
         if !(1..=MOST_TOKENS).contains(&vocab) {
             bail!(Argument, "expected a vocabulary of 1 to {MOST_TOKENS} tokens, found {vocab}");
@@ -46,9 +46,9 @@ impl Ngram {
 }
 
 struct Found {
-    /// Every n-gram of the greatest length, once for each occurrence.
+    /// Every n-gram of the maximum length, once for each occurrence.
     longest: Vec<u128>,
-    /// What texts begin with, by length: nothing stands before it that a longer n-gram would hold.
+    /// Beginnings of texts, by length: they are not the end of a longer n-gram.
     beginnings: Vec<Vec<u128>>,
 }
 
@@ -69,8 +69,9 @@ impl Found {
         Ok(())
     }
 
-    /// The levels from the shortest on. The longest n-grams count how often they occur; each shorter one counts the
-    /// longer ones that end with it, which is how many tokens have been seen before it, and once if a text begins so.
+    /// The levels, beginning with the shortest. The longest n-grams count their occurrences; each shorter one counts
+    /// the longer ones that end with it, that is, the different tokens before it, and one more if a text begins with
+    /// it.
     fn levels(mut self) -> Vec<Level> {
         let order = self.beginnings.len();
         self.longest.par_sort_unstable();
@@ -93,7 +94,7 @@ impl Found {
     }
 }
 
-/// What differs in a sorted list, and how often each stands there.
+/// The distinct values of a sorted list, with their counts.
 fn counted(mut sorted: Vec<u128>) -> (Vec<u128>, Vec<u32>) {
     let counts = sorted.chunk_by(|a, b| a == b).map(|same| same.len() as u32).collect();
     sorted.dedup();

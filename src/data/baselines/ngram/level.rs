@@ -1,6 +1,6 @@
 //! The n-grams of one length, sorted, so that those with the same context are adjacent.
 
-/// How many bits of a key a token has: ids stay below 2^24, and five of them fit into 128 bits.
+/// Bits of a token in a key: ids are below 2^24, and five of them fit into 128 bits.
 const BITS: u32 = 25;
 
 /// Maximum number of tokens in an n-gram.
@@ -21,17 +21,17 @@ pub struct Level {
     keys: Vec<u128>,
     counts: Vec<u32>,
     contexts: Vec<u128>,
-    /// Where the n-grams of each context begin; and at the end, how many there are.
+    /// The first n-gram of each context, and at the end their number.
     starts: Vec<u32>,
-    /// The sum of the counts of each context, and how much of it the discounts have taken.
+    /// The sum of the counts of each context, and the part of it that the discounts subtract.
     totals: Vec<u32>,
     taken: Vec<f32>,
-    /// What is taken from a count of 1, of 2, and of 3 or more.
+    /// The discounts of counts of 1, of 2, and of 3 or more.
     discounts: [f64; 3],
 }
 
 impl Level {
-    /// A level of sorted n-grams that differ, and their counts; fewer than 2^32 of both.
+    /// A level of sorted, distinct n-grams with their counts, fewer than 2^32.
     pub fn new(keys: Vec<u128>, counts: Vec<u32>) -> Self {
         let discounts = discounts(&counts);
         let mut level =
@@ -86,7 +86,7 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// The probability mass that is left for the shorter context.
+    /// The probability mass of the shorter context.
     pub fn rest(&self) -> f64 {
         self.taken / self.total
     }

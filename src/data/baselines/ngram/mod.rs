@@ -1,16 +1,16 @@
 //! An n-gram model over token ids: interpolated modified Kneser-Ney (Chen & Goodman 1999, section 3).
 //!
-//! The probability of a token after a context of n - 1 tokens is what its count is worth after a discount, and for the
-//! rest the probability after the context that is one token shorter, down to a uniform one:
+//! The probability of a token after a context of n - 1 tokens is its discounted count, interpolated with the
+//! probability after the context that is one token shorter, down to a uniform distribution:
 //!
 //! P(w | h) = (c(hw) - D(c(hw))) / c(h) + g(h) P(w | h'), g(h) = (D1 n1(h) + D2 n2(h) + D3 n3(h)) / c(h)
 //!
-//! where c counts occurrences for the longest contexts, and for shorter ones how many different tokens stand before;
-//! nk(h) is how many tokens have been counted k times after h (n3: three times or more).
+//! where c counts occurrences for the longest contexts, and for shorter ones the different tokens before them; nk(h) is
+//! the number of tokens that were counted k times after h (n3: three times or more).
 
 mod fit;
 mod level;
-mod reading;
+mod on_texts;
 
 #[cfg(test)]
 mod tests;
@@ -18,11 +18,30 @@ mod tests;
 use rayon::prelude::*;
 
 use self::level::{Level, key};
-use crate::bail;
-use crate::base::{Result, Task};
+use crate::base::{Result, Task, memory};
+use crate::model::predict::{Prediction, likeliest};
+use crate::tensor::{Device, Tensor};
+use crate::{bail, err};
 
 /// Tokens predicted between two checks for an interruption.
 const PORTION: usize = 1 << 12;
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NgramOptions {
+        /// Tokens in an n-gram, the predicted one included; from 1 to 5. With more, the model grows and predictions
+        /// hardly improve.
+        order: usize = 5;
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct NgramPredictOptions {
+        /// The position whose next token is predicted; negative ones count from the end.
+        pos: i64 = -1;
+    }
+}
 
 #[derive(Debug, PartialEq)]
 pub struct Ngram {
@@ -61,6 +80,34 @@ impl Ngram {
         Ok(chances.into_iter().map(|chance| chance.ln() as f32).collect())
     }
 
+    /// The log probabilities after each token of some rows: `[batch, pos, vocab]`. Shorter rows are padded with 0.
+    pub fn logits(&self, rows: &[Vec<u32>], width: usize, task: &Task) -> Result<Tensor> {
+        let vocab = self.vocab;
+        let numbers = (rows.len() as u128) * (width as u128) * (vocab as u128);
+        memory::check(numbers * size_of::<f32>() as u128, || "the predictions for all positions".into())?;
+        let mut all = Vec::with_capacity(rows.len() * width * vocab);
+        for row in rows {
+            for end in 1..=row.len() {
+                task.check()?;
+                all.extend(self.logprobs(row.get(..end).unwrap_or_default())?);
+            }
+            all.resize(all.len() + (width - row.len()) * vocab, 0.0);
+        }
+        Ok(Tensor::from_vec(all, (rows.len(), width, vocab), &Device::Cpu)?)
+    }
+
+    /// The `k` most likely tokens to come next.
+    pub fn predict(&self, row: &[u32], options: &NgramPredictOptions, k: usize) -> Result<Vec<Prediction>> {
+        let (length, position) = (row.len() as i64, options.pos);
+        let place = if position < 0 { position + length } else { position };
+        let Some(context) = usize::try_from(place).ok().and_then(|place| row.get(..=place)) else {
+            return Err(err!(Argument, "expected a position within the {length} tokens of the text, found {position}")
+                .about("pos"));
+        };
+        let logits = Tensor::from_vec(self.logprobs(context)?, (1, self.vocab), &Device::Cpu)?;
+        likeliest(&logits, -1, k)
+    }
+
     /// The loss of every token but the first: -log of its probability after those before it, in nats.
     pub fn losses(&self, ids: &[u32], task: &Task) -> Result<Vec<f32>> {
         self.known(ids)?;
@@ -87,7 +134,7 @@ impl Ngram {
         chance
     }
 
-    /// Each level with as much of the context as it looks at. Where one has not been seen, longer ones have not either.
+    /// Each level with its part of the context. If one has not been seen, longer ones have not either.
     fn contexts<'a>(&'a self, context: &'a [u32]) -> impl Iterator<Item = (&'a Level, u128)> {
         self.levels.iter().enumerate().map_while(|(length, level)| {
             let from = context.len().checked_sub(length)?;

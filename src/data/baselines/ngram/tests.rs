@@ -79,19 +79,19 @@ proptest! {
 #[test]
 fn a_text_is_read_document_by_document() {
     use crate::data::Text;
-    use crate::data::text::Options;
+    use crate::data::text::TextOptions;
     use crate::model::tokenizer::Tokenizer;
 
     let names: Vec<String> = ["<end>", "a", "b", "é"].map(String::from).into();
     let tokenizer = Tokenizer::characters(names, Some("<end>"), None).unwrap().or_marks(None, Some(0));
     let text = |options| Text::given(vec!["abab".into(), "aéb".into()], options).unwrap();
     let task = Task::default();
-    let model = Ngram::of_text(&text(Options::default()), &tokenizer, 3, 4, &task).unwrap();
+    let model = Ngram::of_text(&text(TextOptions::default()), &tokenizer, 3, 4, &task).unwrap();
     assert_eq!(model, fitted(&[&[0, 1, 2, 1, 2, 0], &[0, 1, 3, 2, 0]], 3, 4).unwrap());
     let sum = |ids: &[u32]| model.losses(ids, &task).unwrap().into_iter().map(f64::from).sum::<f64>();
-    let all = model.bits(&text(Options::default()), &tokenizer, &task).unwrap();
+    let all = model.bits(&text(TextOptions::default()), &tokenizer, &task).unwrap();
     assert_eq!((all.tokens, all.bytes), (7, 8));
     assert!((all.nats - sum(&[0, 1, 2, 1, 2]) - sum(&[0, 1, 3, 2])).abs() < 1e-6);
-    let some = model.bits(&text(Options { tokens: Some(6), ..Options::default() }), &tokenizer, &task).unwrap();
+    let some = model.bits(&text(TextOptions { tokens: Some(6), ..TextOptions::default() }), &tokenizer, &task).unwrap();
     assert_eq!((some.tokens, some.bytes), (6, 7));
 }

@@ -1,67 +1,15 @@
-//! Subjects and verbs that agree across nouns of the other number.
+//! Subject-verb agreement across attractors: nouns between subject and verb, of either number.
 
 use crate::data::grammar::fill::Slot;
 use crate::data::grammar::labels::{Col, NUMBERS, value};
-use crate::data::grammar::lexicon::phrases;
+use crate::data::grammar::lexicon::agreement::NEAR;
+pub use crate::data::grammar::lexicon::agreement::TEMPLATES;
+use crate::data::grammar::lexicon::{List, phrases};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::words;
 
-/// `near` is a place word, `second` and `third` are attractors, `verb` agrees with the subject.
-pub const TEMPLATES: [&str; 30] = [
-    "the {subject} {near} the {second} {verb}",
-    "the {adj} {subject} {near} the {second} {verb}",
-    "the {subject} {near} the {adj} {second} {verb}",
-    "the {subject} that the {person} saw {verb}",
-    "the {subject} that the {adj} {person} sold {verb}",
-    "the {subject} {near} the {second} of the {person} {verb}",
-    "the {subject} which stood {near} the {second} {verb}",
-    "everybody knows that the {subject} {near} the {second} {verb}",
-    "the {person} said that the {subject} {near} the {second} {verb}",
-    "it is clear that the {subject} {near} the {adj} {second} {verb}",
-    "the {subject} {near} the {second} and the {third} {verb}",
-    "{name} thinks that the {adj} {subject} {near} the {second} {verb}",
-    "the {subject} of the {person} {verb}",
-    "the {subject} in the {place} of the {person} {verb}",
-    "the {subject} that {name} bought for the {person} {verb}",
-    "the {subject} which {name} found {near} the {second} {verb}",
-    "nobody believes that the {subject} {near} the {second} {verb}",
-    "the {adj} {subject} {near} the {adj} {second} {verb}",
-    "the {subject} brought here by the {person} {verb}",
-    "the {subject}, unlike the {second}, {verb}",
-    "the {subject} for the {person} {near} the {second} {verb}",
-    "the {subject} that fell on the {second} {verb}",
-    "they say that the {subject} that the {person} painted {verb}",
-    "the {second} aside, the {subject} {near} the {third} {verb}",
-    "the {subject} not far from the {adj} {second} {verb}",
-    "the report says that the {subject} {near} the {second} {verb}",
-    "the {subject} which the {person} had lost {verb}",
-    "the {subject} that belonged to the {person} {verb}",
-    "the {adj} {subject} that the {person} {near} the {second} sold {verb}",
-    "it seems that the {subject} of the {adj} {person} {verb}",
-];
-
-const NEAR: [&str; 17] = [
-    "near",
-    "beside",
-    "behind",
-    "below",
-    "above",
-    "next to",
-    "in front of",
-    "across from",
-    "opposite",
-    "under",
-    "before",
-    "close to",
-    "on",
-    "with",
-    "of",
-    "from",
-    "to",
-];
-
-/// Verbs in both numbers, and what may follow.
-pub const VERBS: [(&str, &str, &[&str]); 8] = [
+/// Verbs in singular and plural, and what may follow them.
+pub static VERBS: [(&str, &str, &List); 8] = [
     ("is", "are", &phrases::STATES),
     ("was", "were", &phrases::STATES),
     ("is", "are", &phrases::STATES),
@@ -79,7 +27,7 @@ pub struct Nouns {
     pub third: &'static str,
     pub person: &'static str,
     pub near: &'static str,
-    /// Whether the subject is one, and whether the attractors are.
+    /// Whether the subject is singular, and whether the attractors are.
     pub one: bool,
     pub attractors: bool,
     pub verb: usize,
@@ -112,9 +60,9 @@ fn form(noun: &str, one: bool) -> String {
     if one { noun.into() } else { words::plural(noun) }
 }
 
-/// Writes the sentence up to its verb, and the verb.
+/// Writes the sentence up to its verb, which is included.
 pub fn write(pen: &mut Pen, template: &str, nouns: &Nouns) {
-    let (singular, plural, _) = VERBS.get(nouns.verb).copied().unwrap_or_default();
+    let (singular, plural) = VERBS.get(nouns.verb).map(|verb| (verb.0, verb.1)).unwrap_or_default();
     let subject = number(nouns.one);
     let attractor =
         |name, noun| Slot::new(name, form(noun, nouns.attractors)).mark(Col::Attractor, number(nouns.attractors));
@@ -135,8 +83,7 @@ pub fn clause(pen: &mut Pen) {
     let template = pen.index(&TEMPLATES);
     let nouns = nouns(pen, template);
     write(pen, TEMPLATES.get(template).copied().unwrap_or_default(), &nouns);
-    let rest = VERBS.get(nouns.verb).map(|verb| verb.2).unwrap_or_default();
-    let rest = pen.word(rest);
+    let rest = VERBS.get(nouns.verb).map_or("", |verb| pen.word(verb.2));
     pen.out.push(" ");
     pen.out.push(rest);
 }

@@ -1,10 +1,11 @@
-//! Text in the manner of a small programming language: functions, calls, lists, dictionaries, comments.
+//! Programs in a small programming language: functions, calls, lists, dictionaries, comments.
 
 use crate::data::grammar::labels::{Col, PAREN_KINDS, value};
+use crate::data::grammar::lexicon::code::{COMMENTS, KEYS, NAMES, OBJECTS, VALUES, VERBS};
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::weights::PHENOMENA;
 
-/// Functions that every program has, with how many arguments they take, always.
+/// Built-in functions, and their number of arguments, which never varies.
 const KNOWN: [(&str, usize); 16] = [
     ("print", 1),
     ("len", 1),
@@ -24,63 +25,7 @@ const KNOWN: [(&str, usize); 16] = [
     ("replace", 3),
 ];
 
-/// No name is the beginning of another, so that one that has been read is complete.
-const NAMES: [&str; 30] = [
-    "count", "total", "width", "height", "left", "right", "value", "item", "key", "node", "depth", "size", "first",
-    "last", "low", "high", "price", "name", "text", "line", "rows", "index", "limit", "scale", "offset", "result", "x",
-    "y", "a", "b",
-];
-
-/// What the names of a program's own functions are made of.
-const VERBS: [&str; 18] = [
-    "find", "load", "save", "read", "write", "check", "merge", "split", "sort", "trim", "open", "close", "draw",
-    "move", "push", "drop", "pack", "test",
-];
-const OBJECTS: [&str; 18] = [
-    "rows", "page", "tree", "file", "user", "path", "word", "table", "list", "image", "queue", "graph", "date",
-    "score", "block", "token", "range", "state",
-];
-
-const COMMENTS: [&str; 30] = [
-    "the caller closes the file",
-    "returns nothing if the list is empty",
-    "don't call this twice",
-    "see section {digit}",
-    "it's faster than {call}",
-    "the same as {call}",
-    "use {call} instead",
-    "not needed in version {digit}",
-    "the user's {noun} stays open",
-    "works for lists and tables",
-    "keeps the old {noun}",
-    "calls {call} first",
-    "the {nouns} are sorted",
-    "doesn't change its arguments",
-    "slow, but safe",
-    "raises an error at the end of the {noun}",
-    "prints the {noun} (aside:for tests~)",
-    "adds the new {noun}",
-    "a {noun} has no name here",
-    "always called with {call}",
-    "takes a number (aside:not a string~)",
-    "checks the {noun} before {call}",
-    "copies all {nouns}",
-    "the limit is {digits}",
-    "written by {name} in {year}",
-    "the result (aside:a number~) is kept",
-    "one {noun} at a time",
-    "won't work on the {noun}",
-    "the first {noun} is skipped",
-    "similar to {call}",
-];
-
-const KEYS: [&str; 12] =
-    ["color", "title", "speed", "owner", "level", "weight", "city", "year", "port", "host", "mode", "status"];
-
-const VALUES: [&str; 12] =
-    ["red", "open", "none", "left", "main", "fast", "empty", "done", "north", "local", "ready", "plain"];
-
-/// A function that may be called: its name, and how many arguments it takes.
+/// A function that may be called: its name, and its number of arguments.
 #[derive(Clone)]
 struct Function {
     name: String,
@@ -91,7 +36,7 @@ fn open(pen: &mut Pen, kind: &str) {
     pen.out.open(value(&PAREN_KINDS, kind));
 }
 
-/// A call with arguments, and calls within up to a depth.
+/// Writes a call with arguments, which may be calls up to this depth.
 fn call(pen: &mut Pen, own: &[Function], depth: usize) {
     let known = pen.any(&KNOWN).unwrap_or_default();
     let (name, arity) = match own.get(pen.below(own.len().max(1))) {
@@ -164,7 +109,7 @@ fn dictionary(pen: &mut Pen) {
     pen.out.close();
 }
 
-/// Two operands in parentheses, which close behind the second.
+/// Writes two operands in parentheses.
 fn group(pen: &mut Pen) {
     open(pen, "group");
     name(pen);
@@ -207,7 +152,7 @@ fn comment(pen: &mut Pen) {
     pen.fill(template, &[]);
 }
 
-/// One statement on a line of its own, or two where the first asks for a block.
+/// Writes a statement on its own line, or two if the first one requires a block.
 fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
     pen.out.push(indent);
     match pen.below(100) {
@@ -245,7 +190,7 @@ fn statement(pen: &mut Pen, own: &[Function], indent: &str) {
     pen.out.push("\n");
 }
 
-/// The colon and the one line that depends on it.
+/// Writes a colon and a block of one line.
 fn block(pen: &mut Pen, own: &[Function], indent: &str) {
     pen.out.push(":\n");
     pen.out.push(indent);
@@ -255,7 +200,7 @@ fn block(pen: &mut Pen, own: &[Function], indent: &str) {
     expression(pen, own);
 }
 
-/// A function of the program's own, whose name the split may have.
+/// Writes the definition of a function whose name the split allows.
 fn definition(pen: &mut Pen, own: &[Function]) -> Function {
     let name = loop {
         let parts = [pen.word(&VERBS), pen.word(&OBJECTS)];
@@ -285,12 +230,12 @@ fn definition(pen: &mut Pen, own: &[Function]) -> Function {
     function
 }
 
-/// A call as it stands in prose.
+/// Writes a call within prose.
 pub fn call_in_text(pen: &mut Pen) {
     call(pen, &[], 1);
 }
 
-/// A line that gives a name the value of a call.
+/// Writes an assignment of a call to a name.
 pub fn assignment(pen: &mut Pen) {
     name(pen);
     pen.out.push(" = ");

@@ -1,38 +1,11 @@
 //! Lists of things and people.
 
 use crate::data::grammar::labels::Col;
+use crate::data::grammar::lexicon::lists::TEMPLATES;
 use crate::data::grammar::pen::Pen;
 use crate::data::grammar::{people, words};
 
-/// `list` is of things, `names` is of people.
-const TEMPLATES: [&str; 24] = [
-    "{name} bought {list} {time}",
-    "the {people} sold {list}",
-    "the {place} was full of {list}",
-    "{list} were found in the {place}",
-    "for the {event} you need {list}",
-    "{names} went to {city} {time}",
-    "on the table lay {list}",
-    "the list names {list}",
-    "the {one} asked for {list}",
-    "{names} shared a room {duration}",
-    "the shop in {city} sells {list}",
-    "the {adj} box contains {list}",
-    "the book has chapters about {list}",
-    "the letter was signed by {names}",
-    "{list} are cheap in {month}",
-    "the {people} spoke of {list}, but not of money",
-    "{names} voted against it",
-    "nobody brought {list}",
-    "the prize was shared by {names}",
-    "the {one} counted {list}",
-    "the {people} complained about {list}",
-    "{name} invited {names}",
-    "we saw {list} at the {place}",
-    "the museum shows {list}",
-];
-
-/// Writes a template whose lists are written here.
+/// Writes a template with its lists.
 pub fn clause(pen: &mut Pen) {
     let template = pen.own(&TEMPLATES);
     for (at, name) in ["{list}", "{names}"].into_iter().enumerate() {

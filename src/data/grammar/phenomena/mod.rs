@@ -1,4 +1,4 @@
-//! What the language shows, one phenomenon a file.
+//! The phenomena of the language, one file for each.
 
 pub mod acronyms;
 pub mod agreement;

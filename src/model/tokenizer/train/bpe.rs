@@ -12,7 +12,7 @@ use super::super::library::{check_stretches, failed};
 use super::super::{Tokenizer, alphabet, bytelevel};
 use super::cutting::{cutting, pieces};
 use super::forced::Forced;
-use super::{Options, Reading, nothing_read};
+use super::{TextReader, TokenizerOptions, nothing_read};
 use crate::base::{Result, Task};
 use crate::err;
 
@@ -25,7 +25,7 @@ const PART: usize = 1 << 15;
 /// The crate counts in 32 bits with a sign.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-pub fn train(texts: &mut Reading, options: &Options, task: &Task) -> Result<Tokenizer> {
+pub fn train(texts: &mut TextReader, options: &TokenizerOptions, task: &Task) -> Result<Tokenizer> {
     let (cut, forced) = (cutting(options)?, Forced::new(options)?);
     let least = options.special.len() + 256 + forced.tokens();
     if options.vocab < least {
@@ -43,7 +43,7 @@ pub fn train(texts: &mut Reading, options: &Options, task: &Task) -> Result<Toke
 }
 
 /// How often each piece stands in the texts.
-fn count(texts: &mut Reading, cut: &Sequence) -> Result<HashMap<String, u64>> {
+fn count(texts: &mut TextReader, cut: &Sequence) -> Result<HashMap<String, u64>> {
     let (mut counts, mut total) = (HashMap::new(), 0);
     let (mut portion, mut size) = (Vec::new(), 0);
     loop {
@@ -103,7 +103,7 @@ struct Learned {
 
 /// Joins what stands together most often until the vocabulary is full; of two that stand together as often it takes
 /// the one with the lower ids.
-fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &Options, task: &Task) -> Result<Learned> {
+fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &TokenizerOptions, task: &Task) -> Result<Learned> {
     let bar = task.begin("joining bytes to tokens", None);
     bar.note(&format!("{} different pieces", counts.len()));
     let joined: HashMap<String, u64> = counts.into_iter().map(|(piece, count)| (forced.apply(&piece), count)).collect();
@@ -127,7 +127,7 @@ fn learn(counts: HashMap<String, u64>, forced: &Forced, options: &Options, task:
 }
 
 /// The tokenizer, with the joins that are forced before those that were learned.
-fn assembled(learned: Learned, cut: Sequence, forced: &Forced, options: &Options) -> Result<Tokenizer> {
+fn assembled(learned: Learned, cut: Sequence, forced: &Forced, options: &TokenizerOptions) -> Result<Tokenizer> {
     let vocab: Ids = learned.vocab.into_iter().map(|(name, id)| (forced.spelled(&name), id)).collect();
     let own = learned.merges.iter().map(|(left, right)| (forced.spelled(left), forced.spelled(right)));
     let merges = forced.merges().chain(own).collect();

@@ -8,7 +8,7 @@ use tokenizers::{
 };
 
 use super::super::library::failed;
-use super::Options;
+use super::TokenizerOptions;
 use crate::base::Result;
 use crate::err;
 
@@ -21,19 +21,20 @@ const MEANINGFUL: &str = r"\[]^-&~";
 
 /// The cut that the options ask for: GPT-2's (Radford et al. 2019) without its list of English contractions, and with
 /// white space kept together up to the one space that belongs to what follows it.
-pub fn cutting(options: &Options) -> Result<Sequence> {
+pub fn cutting(options: &TokenizerOptions) -> Result<Sequence> {
     let pattern = SplitPattern::Regex(expression(options)?);
     let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)?;
     let letters = ByteLevel::new(false, false, false);
     Ok(Sequence::new(vec![PreTokenizerWrapper::from(split), letters.into()]))
 }
 
-fn expression(options: &Options) -> Result<String> {
+fn expression(options: &TokenizerOptions) -> Result<String> {
     let apart = apart(&options.apart)?;
     match options.digits {
         None | Some(1..=MOST_DIGITS) => Ok(written(&apart, options.digits)),
         Some(other) => Err(err!(Argument, "expected between 1 and {MOST_DIGITS} digits in a token, found {other}")
-            .hint("without `digits`, numbers of any length may become tokens")),
+            .hint("without `digits`, numbers of any length may become tokens")
+            .about("digits")),
     }
 }
 
@@ -59,17 +60,18 @@ pub fn is_ours(expression: &str) -> bool {
 }
 
 /// The characters as they stand between the brackets of an expression.
-fn apart(letters: &[char]) -> Result<String> {
+fn apart(letters: &str) -> Result<String> {
     let mut class = String::new();
-    for letter in letters {
+    for letter in letters.chars() {
         if letter.is_alphanumeric() || letter.is_whitespace() || letter.is_control() {
             return Err(err!(Argument, "expected marks such as brackets and quotes in `apart`, found {letter:?}")
-                .hint("words stand apart from marks anyhow, and `digits` says how numbers are cut"));
+                .hint("letters never share a token with marks, and `digits` sets how numbers are cut")
+                .about("apart"));
         }
-        if MEANINGFUL.contains(*letter) {
+        if MEANINGFUL.contains(letter) {
             class.push('\\');
         }
-        class.push(*letter);
+        class.push(letter);
     }
     Ok(class)
 }

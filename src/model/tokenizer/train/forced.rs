@@ -4,7 +4,7 @@
 //! nothing else, so that it learns from pieces as they will be when the joins have been made.
 
 use super::super::alphabet;
-use super::Options;
+use super::TokenizerOptions;
 use crate::bail;
 use crate::base::Result;
 
@@ -20,7 +20,7 @@ pub struct Forced {
 }
 
 impl Forced {
-    pub fn new(options: &Options) -> Result<Self> {
+    pub fn new(options: &TokenizerOptions) -> Result<Self> {
         let mut forced = Self::default();
         let most = options.digits.unwrap_or(0);
         for digits in (2..=most).flat_map(groups) {
@@ -34,7 +34,7 @@ impl Forced {
         for digits in (1..=most).rev().flat_map(groups) {
             forced.join(&space, &digits)?;
         }
-        for mark in &options.apart {
+        for mark in options.apart.chars() {
             let spelling: Vec<String> =
                 mark.to_string().bytes().map(|byte| alphabet::letter(byte).to_string()).collect();
             for length in 1..spelling.len() {
@@ -128,7 +128,8 @@ mod tests {
     use super::*;
 
     fn forced(digits: usize, apart: &str) -> Forced {
-        Forced::new(&Options { digits: Some(digits), apart: apart.chars().collect(), ..Options::default() }).unwrap()
+        Forced::new(&TokenizerOptions { digits: Some(digits), apart: apart.into(), ..TokenizerOptions::default() })
+            .unwrap()
     }
 
     #[test]

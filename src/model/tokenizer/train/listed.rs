@@ -5,11 +5,11 @@ use tokenizers::{AddedToken, Model, Trainer};
 
 use super::super::Tokenizer;
 use super::super::library::failed;
-use super::{Kind, Options, Reading, UNKNOWN, nothing_read};
+use super::{TextReader, TokenizerKind, TokenizerOptions, UNKNOWN, nothing_read};
 use crate::base::Result;
 
 /// The most frequent words or characters, the most frequent one first; what is as frequent stands by its letters.
-pub fn train(kind: Kind, texts: &mut Reading, options: &Options) -> Result<Tokenizer> {
+pub fn train(texts: &mut TextReader, options: &TokenizerOptions) -> Result<Tokenizer> {
     let mut trainer = WordLevelTrainer::builder()
         .vocab_size(options.vocab)
         .min_frequency(options.min_frequency)
@@ -17,13 +17,13 @@ pub fn train(kind: Kind, texts: &mut Reading, options: &Options) -> Result<Token
         .special_tokens(options.special.iter().map(|name| AddedToken::from(name.as_str(), true)).collect())
         .build()
         .map_err(|e| failed(e.to_string().into()))?;
-    let special = options.special.clone();
+    let (special, kind) = (options.special.clone(), options.kind);
     // A text that names a special token would have it counted as a word.
     let counted = move |word: &&str| !special.iter().any(|name| name == word);
     trainer
         .feed(texts, |text| {
             Ok(match kind {
-                Kind::Characters => text.chars().map(String::from).collect(),
+                TokenizerKind::Characters => text.chars().map(String::from).collect(),
                 _ => text.split_whitespace().filter(&counted).map(String::from).collect(),
             })
         })
@@ -38,8 +38,8 @@ pub fn train(kind: Kind, texts: &mut Reading, options: &Options) -> Result<Token
     let names = vocab.into_iter().map(|(_, name)| name).collect();
     let unknown = options.special.iter().find(|name| *name == UNKNOWN).map(String::as_str);
     let mark = options.special.iter().find(|name| *name != UNKNOWN).map(String::as_str);
-    let tokenizer = match kind {
-        Kind::Characters => Tokenizer::characters(names, mark, unknown)?,
+    let tokenizer = match options.kind {
+        TokenizerKind::Characters => Tokenizer::characters(names, mark, unknown)?,
         _ => Tokenizer::words(names, mark, unknown)?,
     };
     let bos = tokenizer.bos();

@@ -1,4 +1,4 @@
-//! Making tokenizers of texts: byte-level BPE, words, characters.
+//! Training tokenizers on texts: byte-level BPE, words, characters.
 
 mod bpe;
 mod cutting;
@@ -12,113 +12,103 @@ pub(super) use cutting::is_ours;
 
 use super::Tokenizer;
 use crate::base::task::Bar;
-use crate::base::{Error, Result, Task, names};
-use crate::{bail, err};
+use crate::base::{Error, Result, Task};
+use crate::err;
 
-/// What the tokens are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Runs of bytes that are joined where they stand together most often (Sennrich et al. 2016, on bytes).
-    Bpe,
-    /// What stands between white space.
-    Words,
-    Characters,
-}
-
-impl Kind {
-    pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "bpe" => Ok(Self::Bpe),
-            "words" => Ok(Self::Words),
-            "characters" => Ok(Self::Characters),
-            _ => Err(err!(Name, "expected a kind of tokenizer, found `{name}`")
-                .maybe_hint(names::suggestion(name, ["bpe", "words", "characters"]))),
-        }
+crate::choices! {
+    /// What the tokens are.
+    pub enum TokenizerKind {
+        /// Sequences of bytes, merged by frequency (Sennrich et al. 2016, on bytes).
+        Bpe = "bpe",
+        /// Words, split at white space.
+        Words = "words",
+        Characters = "characters",
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// How many tokens there are to be, the special ones included; there are fewer where the texts do not yield them.
-    pub vocab: usize,
-    /// Tokens that no text becomes, but for one that names them. They have the first ids, and the first of them marks
-    /// both the end of a text and its beginning, as in Pythia. `<unk>`, if it is one of them, stands for the words or
-    /// characters that are not in the vocabulary.
-    pub special: Vec<String>,
-    /// What is seen less often than this becomes no token.
-    pub min_frequency: u64,
-    /// How many digits a token has at most, for BPE. Numbers are cut from the left, and all groups of that many digits
-    /// and fewer are tokens, with a space before them and without.
-    pub digits: Option<usize>,
-    /// Characters that are tokens by themselves, and part of no other but the one with a space before it, for BPE.
-    pub apart: Vec<char>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { vocab: 4096, special: vec![END.into()], min_frequency: 2, digits: None, apart: Vec::new() }
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct TokenizerOptions {
+        /// The kind of tokens.
+        kind: TokenizerKind = TokenizerKind::Bpe;
+        /// Maximum vocabulary size.
+        vocab: usize = 4096;
+        /// A special token or an array of them, which get the first ids; the first one is both EOS and BOS, as in
+        /// Pythia, and `<unk>` stands for words and characters without a token.
+        special: Vec<String> = vec![END.into()] => usually("\"<|endoftext|>\"");
+        /// Minimum count of a token in the texts.
+        min_frequency: u64 = 2;
+        /// For BPE, maximum number of digits in a token; numbers are cut from the left, and every group of at most this
+        /// many digits is a token, with a space before it and without.
+        digits: Option<usize> = None;
+        /// For BPE, characters such as brackets and quotes that are always tokens by themselves; each may have a space
+        /// before it.
+        apart: String = String::new();
     }
 }
 
 /// The token that separates texts, as GPT-2 and Pythia call it.
 pub const END: &str = "<|endoftext|>";
 
-/// What stands for words and characters that are not in the vocabulary, if it is among the special tokens.
+/// The token of words and characters that are not in the vocabulary, if it is among the special tokens.
 const UNKNOWN: &str = "<unk>";
 
-/// The next text to learn from; none when there are no more.
+/// Returns the next text; none when there are no more.
 pub type Texts<'a> = &'a mut (dyn FnMut() -> Result<Option<String>> + Send);
 
-/// Learns a tokenizer from texts: the same one from the same texts in the same order.
-pub fn train(kind: Kind, texts: Texts, options: &Options, task: &Task) -> Result<Tokenizer> {
-    check(kind, options)?;
-    let mut reading = Reading::new(texts, task);
-    let trained = match kind {
-        Kind::Bpe => bpe::train(&mut reading, options, task),
-        Kind::Words | Kind::Characters => listed::train(kind, &mut reading, options),
+/// Trains a tokenizer on texts: the same one on the same texts in the same order.
+pub fn train(texts: Texts, options: &TokenizerOptions, task: &Task) -> Result<Tokenizer> {
+    check(options)?;
+    let mut reader = TextReader::new(texts, task);
+    let trained = match options.kind {
+        TokenizerKind::Bpe => bpe::train(&mut reader, options, task),
+        TokenizerKind::Words | TokenizerKind::Characters => listed::train(&mut reader, options),
     };
-    // A source that fails, or an interruption, ends the texts early; then what was learned is of a part of them.
-    match reading.failed {
+    // After an error or an interruption the tokenizer was trained on a part of the texts only.
+    match reader.failed {
         Some(error) => Err(error),
         None => trained,
     }
 }
 
-fn check(kind: Kind, options: &Options) -> Result<()> {
-    if kind != Kind::Bpe && (options.digits.is_some() || !options.apart.is_empty()) {
+fn check(options: &TokenizerOptions) -> Result<()> {
+    if options.kind != TokenizerKind::Bpe && (options.digits.is_some() || !options.apart.is_empty()) {
         return Err(err!(Argument, "expected `digits` and `apart` with kind \"bpe\" only")
-            .hint("words are what stands between white space, and characters stand alone anyhow"));
+            .hint("words are split at white space, and characters are tokens by themselves anyway")
+            .about(if options.digits.is_some() { "digits" } else { "apart" }));
     }
     for (index, name) in options.special.iter().enumerate() {
-        // A name of one character is what byte-level tokenizers write a byte with.
+        // Byte-level tokenizers write bytes as names of one character.
         if name.chars().nth(1).is_none() {
-            bail!(Argument, "expected special tokens of two characters or more, found {name:?}");
+            return Err(
+                err!(Argument, "expected special tokens of two characters or more, found {name:?}").about("special")
+            );
         }
         if name.contains(char::is_whitespace) {
-            bail!(Argument, "expected special tokens without white space, found {name:?}");
+            return Err(err!(Argument, "expected special tokens without white space, found {name:?}").about("special"));
         }
         if options.special.iter().take(index).any(|other| other == name) {
-            bail!(Argument, "expected special tokens that differ, found `{name}` twice");
+            return Err(err!(Argument, "expected special tokens that differ, found `{name}` twice").about("special"));
         }
     }
     Ok(())
 }
 
-/// Texts one after the other until there are no more, or until one fails or the user interrupts.
-struct Reading<'a> {
+/// Iterates over texts until they end, one fails, or the user interrupts.
+struct TextReader<'a> {
     texts: Texts<'a>,
     task: &'a Task,
     bar: Box<dyn Bar>,
     failed: Option<Error>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> TextReader<'a> {
     fn new(texts: Texts<'a>, task: &'a Task) -> Self {
         Self { texts, task, bar: task.begin("reading texts", None), failed: None }
     }
 }
 
-impl Iterator for Reading<'_> {
+impl Iterator for TextReader<'_> {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
@@ -139,5 +129,5 @@ impl Iterator for Reading<'_> {
 }
 
 fn nothing_read() -> Error {
-    err!(Argument, "expected text to make a tokenizer of, found none").about("text")
+    err!(Argument, "expected text to train a tokenizer on, found none").about("text")
 }

@@ -1,4 +1,4 @@
-//! Which positions of a text are harvested.
+//! The positions of a text that are harvested, and those that are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use crate::err;
 use crate::model::labels::Column;
 use crate::model::tokenizer::Tokenizer;
 
-/// What is skipped. Padding always is; by default nothing else.
+/// The positions that are skipped. Padding always is; by default nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Keep {
+pub struct Skipped {
     /// Skips every BOS token, wherever it is: in many models the norm of its activations is hundreds of times that of
     /// all others.
     pub without_bos: bool,
@@ -26,15 +26,15 @@ pub struct Keep {
     pub without_labels: BTreeMap<String, BTreeSet<u32>>,
 }
 
-/// The same, resolved for one text and tokenizer: BOS tokens as ids, and labels as columns.
+/// The positions that are kept of one text with one tokenizer: BOS tokens as ids, and labels as columns.
 #[derive(Debug, Clone)]
-pub struct Keeping {
+pub struct KeptPositions {
     first: usize,
     ids: BTreeSet<u32>,
     labels: Vec<(Column, BTreeSet<u32>)>,
 }
 
-impl Keep {
+impl Skipped {
     /// Refuses rules that would leave nothing, invalid tokens, and labels that the text does not have.
     pub fn resolved(
         &self,
@@ -42,16 +42,17 @@ impl Keep {
         tokenizer: &Tokenizer,
         (context, vocab): (usize, usize),
         task: &Task,
-    ) -> Result<Keeping> {
+    ) -> Result<KeptPositions> {
         if self.without_first >= context {
             return Err(err!(
                 Argument,
                 "expected fewer positions to skip than the {context} of a row, found {}",
                 self.without_first
-            ));
+            )
+            .about("without_first"));
         }
         if let Some(id) = self.without_ids.iter().find(|id| **id as usize >= vocab) {
-            return Err(err!(Argument, "expected token ids below {vocab} to skip, found {id}"));
+            return Err(err!(Argument, "expected token ids below {vocab} to skip, found {id}").about("without_tokens"));
         }
         let mut ids = self.without_ids.clone();
         if self.without_bos {
@@ -61,11 +62,11 @@ impl Keep {
         }
         let column = |name: &String| pack::column(text, name, task);
         let labels = self.without_labels.iter().map(|(name, values)| Ok((column(name)?, values.clone())));
-        Ok(Keeping { first: self.without_first, ids, labels: labels.collect::<Result<_>>()? })
+        Ok(KeptPositions { first: self.without_first, ids, labels: labels.collect::<Result<_>>()? })
     }
 }
 
-impl Keeping {
+impl KeptPositions {
     /// The positions of a row that are kept, in order.
     pub fn positions(&self, row: &Row) -> Result<Vec<usize>> {
         let mut kept: Vec<usize> = (self.first..row.ids.len()).collect();

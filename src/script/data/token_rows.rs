@@ -6,55 +6,27 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::text::map;
-use crate::base::{Result, memory};
+use super::tokenizer::tokenizer_of;
+use crate::base::Result;
 use crate::data::Text;
-use crate::data::pack::{self, Row, Stretch};
-use crate::err;
-use crate::model::labels::Values;
-use crate::model::tokenizer::Tokenizer;
+use crate::data::pack::{self, Row, RowOptions, Stretch};
 use crate::script::env::env;
-use crate::script::model::Model;
-use crate::script::options::options;
-use crate::script::value::{Any, Fallible, Given, Options, given};
-use crate::tensor::{Device, Tensor};
+use crate::script::options::taken;
+use crate::script::value::{Any, Fallible, Options};
+use crate::tensor::Tensor;
 
-/// What rows are read, and with which tokenizer.
-pub struct Wanted {
-    tokenizer: Tokenizer,
-    context: usize,
-    count: Option<usize>,
-}
-
-impl Wanted {
-    /// For a model or a tokenizer, the first argument, and the options.
-    fn read(m: &Dynamic, map: Options) -> Result<Self> {
-        let mut read = options(map);
-        let (context, count) = (read.get("context", Given::size)?, read.get("rows", Given::size)?);
-        read.finish()?;
-        let (tokenizer, own) = match (m.read_lock::<Model>(), m.read_lock::<Tokenizer>()) {
-            (Some(model), _) => (model.tokenizer().map_err(|e| e.about("m"))?.clone(), Some(model.config().context)),
-            (None, Some(tokenizer)) => (tokenizer.clone(), None),
-            (None, None) => return Err(given("m", m).refuse("a model or a tokenizer")),
-        };
-        let context = context.or(own).ok_or_else(|| {
-            err!(Argument, "expected `context`, the length of rows, beside a tokenizer")
-                .hint("#{ context: 256 }")
-                .about("m")
-        })?;
-        Ok(Self { tokenizer, context, count })
-    }
-
-    fn gathered<T>(&self, ctx: &NativeCallContext, text: &Text, keep: impl Fn(Row) -> Result<T>) -> Fallible<Vec<T>> {
-        Ok(pack::gathered(text, &self.tokenizer, self.context, self.count, &env(ctx)?.task, keep)?)
-    }
-}
-
-/// Rows of numbers as integers `[rows, pos]`.
-fn tensor(rows: Vec<Vec<u32>>) -> Result<Tensor> {
-    let shape = (rows.len(), rows.first().map_or(0, Vec::len));
-    memory::check((shape.0 * shape.1 * size_of::<i64>()) as u128, || "the tensor of a text".into())?;
-    let numbers: Vec<i64> = rows.into_iter().flatten().map(i64::from).collect();
-    Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
+/// The rows of a text with the tokens of a model or a tokenizer.
+fn gathered<T>(
+    ctx: &NativeCallContext,
+    text: &Text,
+    m: &Dynamic,
+    options: Options,
+    keep: impl Fn(Row) -> Result<T>,
+) -> Result<Vec<T>> {
+    let options: RowOptions = taken(options)?;
+    let (tokenizer, model) = tokenizer_of("m", m)?;
+    let own = model.map(|model| model.config().context);
+    options.gathered(text, (&tokenizer, own), &env(ctx)?.task, keep)
 }
 
 /// A row as a map.
@@ -84,8 +56,7 @@ pub mod methods {
     /// has one. An incomplete last row is dropped; a text that is shorter than a row is one short row.
     ///
     /// # Options
-    /// - `context` = the model's: tokens in a row
-    /// - `rows` = all: maximum number of rows
+    /// - [rows]
     ///
     /// # Example
     /// ```
@@ -94,17 +65,14 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn ids(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Tensor> {
-        let wanted = Wanted::read(&m, options)?;
-        let rows = wanted.gathered(&ctx, text, |row| Ok(row.ids))?;
-        Ok(super::tensor(rows)?)
+        Ok(pack::tensor(super::gathered(&ctx, text, &m, options, |row| Ok(row.ids))?)?)
     }
 
     /// The rows of a text: for each its `ids`, the bytes of its document that each token covers as `spans`, and the
     /// `documents` in it, with the first position of each and the one after its last.
     ///
     /// # Options
-    /// - `context` = the model's: tokens in a row
-    /// - `rows` = all: maximum number of rows
+    /// - [rows]
     ///
     /// # Example
     /// ```
@@ -115,8 +83,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn rows(ctx: NativeCallContext, text: &mut Text, m: Any, options: Options) -> Fallible<Array> {
-        let wanted = Wanted::read(&m, options)?;
-        wanted.gathered(&ctx, text, |row| Ok(super::row_map(row)))
+        Ok(super::gathered(&ctx, text, &m, options, |row| Ok(super::row_map(row)))?)
     }
 
     /// One column of the labels of a text's tokens: a tensor of the shape of `ids`, with the same options.
@@ -124,8 +91,7 @@ pub mod methods {
     /// A column of kinds has 0 for none, 1 for the first; `kinds` has their names.
     ///
     /// # Options
-    /// - `context` = the model's: tokens in a row
-    /// - `rows` = all: maximum number of rows
+    /// - [rows]
     ///
     /// # Example
     /// ```
@@ -136,10 +102,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn labels(ctx: NativeCallContext, text: &mut Text, m: Any, column: &str, options: Options) -> Fallible<Tensor> {
-        let wanted = Wanted::read(&m, options)?;
         let column = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.about("column"))?;
-        let rows = wanted.gathered(&ctx, text, |row| pack::values(&row, &column))?;
-        Ok(super::tensor(rows)?)
+        Ok(pack::tensor(super::gathered(&ctx, text, &m, options, |row| pack::values(&row, &column))?)?)
     }
 
     /// The names of a text's labels: the columns of `labels`.
@@ -162,14 +126,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn kinds(ctx: NativeCallContext, text: &mut Text, column: &str) -> Fallible<Array> {
-        let found = pack::column(text, column, &env(&ctx)?.task).map_err(|e| e.about("column"))?;
-        match found.values {
-            Values::Kind(names) => {
-                Ok(["none"].into_iter().chain(names).map(|name| Dynamic::from(name.to_string())).collect())
-            }
-            Values::Number | Values::Since => {
-                Err(err!(Argument, "expected a column of kinds, found numbers in `{column}`").about("column").into())
-            }
-        }
+        let found = pack::column(text, column, &env(&ctx)?.task).and_then(|column| pack::kinds(&column));
+        Ok(found.map_err(|e| e.about("column"))?.into_iter().map(Dynamic::from).collect())
     }
 }

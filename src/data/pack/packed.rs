@@ -22,45 +22,51 @@ const WINDOW: usize = 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub ids: Vec<u32>,
-    /// The bytes of its document that each token covers; none for an added token.
+    /// The bytes of its document that each token covers; empty for added tokens.
     pub spans: Vec<Range<u64>>,
     /// The documents in it, in order.
     pub stretches: Vec<Stretch>,
-    /// The labels of each token, where there are any; added tokens have none.
+    /// The labels of each token, if there are any; added tokens have none.
     pub labels: Option<Labels>,
 }
 
-/// A part of a row that is of one document.
+/// A part of a row that is from one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
     pub positions: Range<usize>,
     pub origin: Arc<str>,
 }
 
-/// Rows one after the other.
-pub trait Rows: Send {
+/// An iterator over rows.
+pub trait TokenRows: Send {
     /// The next one; none when there are no more.
     fn next(&mut self, task: &Task) -> Result<Option<Row>>;
 }
 
-/// The rows of a text, of `context` tokens each, by its options: how many, with BOS or without, shuffled or not. A text
-/// shorter than a row is one short row; else an incomplete last row is dropped, and counted. A mixture draws the source
-/// of each row by the weights.
-pub fn rows(text: &Text, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn Rows>> {
+/// The rows of a text, of `context` tokens each, by its options: their number, BOS tokens, shuffling. A text shorter
+/// than a row is one short row; otherwise an incomplete last row is dropped, and counted. A mixture draws the text of
+/// each row by the weights.
+pub fn rows(text: &Text, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn TokenRows>> {
     inner(text, None, tokenizer, context, task)
 }
 
-fn inner(text: &Text, bos: Option<bool>, tokenizer: &Tokenizer, context: usize, task: &Task) -> Result<Box<dyn Rows>> {
+fn inner(
+    text: &Text,
+    bos: Option<bool>,
+    tokenizer: &Tokenizer,
+    context: usize,
+    task: &Task,
+) -> Result<Box<dyn TokenRows>> {
     let options = text.options();
     let context = options.tokens.map_or(context, |tokens| context.min(usize::try_from(tokens).unwrap_or(context)));
     if context == 0 {
         return Err(err!(Argument, "expected rows of at least one token, found 0"));
     }
-    let all: Box<dyn Rows> = match text.parts() {
+    let all: Box<dyn TokenRows> = match text.parts() {
         Some(parts) => {
             let bos = options.bos.or(bos);
             let opened = parts.iter().map(|(text, weight)| Ok((inner(text, bos, tokenizer, context, task)?, *weight)));
-            Box::new(Drawn { sources: opened.collect::<Result<_>>()?, draws: stream(options.seed, "mix of rows", 0) })
+            Box::new(Drawn { sources: opened.collect::<Result<_>>()?, draws: stream(options.seed(), "mix of rows", 0) })
         }
         None => {
             let front = beginning(text, bos, tokenizer)?;
@@ -70,7 +76,7 @@ fn inner(text: &Text, bos: Option<bool>, tokenizer: &Tokenizer, context: usize, 
     };
     let most = options.tokens.map_or(u64::MAX, |tokens| tokens / context as u64);
     let some = Box::new(Limited { rows: all, left: most });
-    let draws = stream(options.seed, "order of rows", 0);
+    let draws = stream(options.seed(), "order of rows", 0);
     Ok(if options.shuffle { Box::new(Shuffled { rows: some, held: Vec::new(), draws }) } else { some })
 }
 
@@ -95,12 +101,12 @@ impl Open {
         }
     }
 
-    /// The tokens of texts in the row.
+    /// The number of tokens in the row, without the BOS token.
     fn filled(&self) -> usize {
         self.row.ids.len().saturating_sub(usize::from(self.front.is_some()))
     }
 
-    /// Adds a token that is of no text.
+    /// Adds a special token.
     fn put(&mut self, id: u32) {
         self.row.ids.push(id);
         self.row.spans.push(0..0);
@@ -160,13 +166,13 @@ fn add_labels(row: &mut Option<Labels>, start: usize, more: Option<&Labels>, tak
     Ok(())
 }
 
-/// The rows of one source.
+/// The rows of one text.
 pub(super) struct Packed {
     encoder: Encoder,
     /// The token between documents.
     between: Option<u32>,
     open: Open,
-    /// What did not fit into the row before, and from which token on it is left.
+    /// The document that did not fit into the row before, and its first token that is left.
     rest: Option<(Encoded, usize)>,
     text: Text,
     given: bool,
@@ -177,7 +183,7 @@ impl Packed {
         Self { encoder, between, open: Open::new(context, front), rest: None, text, given: false }
     }
 
-    /// The last row: given where there is no other, else counted as left out.
+    /// The last row: returned if there is no other, otherwise counted as skipped.
     fn last(&mut self) -> Option<Row> {
         let filled = self.open.filled();
         if filled == 0 {
@@ -194,7 +200,7 @@ impl Packed {
     }
 }
 
-impl Rows for Packed {
+impl TokenRows for Packed {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while !self.open.is_full() {
             let (text, from) = match self.rest.take() {
@@ -220,13 +226,13 @@ impl Rows for Packed {
     }
 }
 
-/// Rows of several sources, the source of each drawn by the weights; those that have ended are drawn no more.
+/// Rows of several texts, the text of each drawn by the weights, until all have ended.
 struct Drawn {
-    sources: Vec<(Box<dyn Rows>, f64)>,
+    sources: Vec<(Box<dyn TokenRows>, f64)>,
     draws: ChaCha8Rng,
 }
 
-impl Rows for Drawn {
+impl TokenRows for Drawn {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while !self.sources.is_empty() {
             let weights: Vec<f64> = self.sources.iter().map(|(_, weight)| *weight).collect();
@@ -241,7 +247,7 @@ impl Rows for Drawn {
     }
 }
 
-/// A random index, by weight. It takes one number from the generator.
+/// A random index, by weight; draws one number.
 pub fn draw(weights: &[f64], draws: &mut ChaCha8Rng) -> usize {
     let mut left = draws.random::<f64>() * weights.iter().sum::<f64>();
     let passed = |weight: &f64| {
@@ -252,11 +258,11 @@ pub fn draw(weights: &[f64], draws: &mut ChaCha8Rng) -> usize {
 }
 
 struct Limited {
-    rows: Box<dyn Rows>,
+    rows: Box<dyn TokenRows>,
     left: u64,
 }
 
-impl Rows for Limited {
+impl TokenRows for Limited {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         if self.left == 0 {
             return Ok(None);
@@ -266,14 +272,14 @@ impl Rows for Limited {
     }
 }
 
-/// Rows in an order drawn within a window of them.
+/// Rows shuffled through a buffer.
 struct Shuffled {
-    rows: Box<dyn Rows>,
+    rows: Box<dyn TokenRows>,
     held: Vec<Row>,
     draws: ChaCha8Rng,
 }
 
-impl Rows for Shuffled {
+impl TokenRows for Shuffled {
     fn next(&mut self, task: &Task) -> Result<Option<Row>> {
         while self.held.len() < WINDOW
             && let Some(row) = self.rows.next(task)?

@@ -1,0 +1,32 @@
+//! The countries of the world of facts, with their capitals, languages, other cities, and the rivers of some.
+
+use std::sync::LazyLock;
+
+use super::lexicon::places;
+
+/// A city, and the river that it stands on where the language speaks of one.
+pub struct City {
+    pub name: &'static str,
+    pub river: Option<&'static str>,
+}
+
+pub struct Country {
+    pub name: &'static str,
+    pub language: &'static str,
+    /// The capital stands first.
+    pub cities: Vec<City>,
+}
+
+pub static COUNTRIES: LazyLock<Vec<Country>> =
+    LazyLock::new(|| places::SECTIONS.list("countries").iter().filter_map(|line| country(line)).collect());
+
+/// A line of the file: `Finland | Finnish | Helsinki, Tampere, Turku on Aura`.
+fn country(line: &'static str) -> Option<Country> {
+    let mut fields = line.split(" | ");
+    let (name, language, cities) = (fields.next()?, fields.next()?, fields.next()?);
+    let city = |text: &'static str| match text.split_once(" on ") {
+        Some((name, river)) => City { name, river: Some(river) },
+        None => City { name: text, river: None },
+    };
+    Some(Country { name, language, cities: cities.split(", ").map(city).collect() })
+}

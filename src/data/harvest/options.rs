@@ -1,0 +1,161 @@
+//! The options of reading activations on a text: which positions count, and how long its rows are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{HarvestOptions, Skipped};
+use crate::base::options::{Plain, Setting};
+use crate::base::{Error, Result, Task, names};
+use crate::data::Text;
+use crate::data::pack;
+use crate::err;
+use crate::model::Model;
+use crate::model::labels::{Column, Values};
+
+crate::options! {
+    /// The positions of a text that are read.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct PositionOptions {
+        /// Skips BOS tokens.
+        without_bos: bool = false;
+        /// Skips this many first positions of each row.
+        without_first: usize = 0;
+        /// Tokens in a row.
+        context: Option<usize> = None => usually("the model's");
+    }
+}
+
+crate::options! {
+    /// The positions of a text that are read, chosen by their tokens and labels, too.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct SkipOptions {
+        /// Skips these tokens, given as ids or as texts of one token.
+        without_tokens: Option<Vec<TokenName>> = None;
+        /// For a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`.
+        without_labels: Option<BTreeMap<String, Vec<LabelName>>> = None;
+        with positions: PositionOptions;
+    }
+}
+
+/// A token by its id, or by a text that is this token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenName {
+    Id(u32),
+    Text(String),
+}
+
+impl Setting for TokenName {
+    fn wanted() -> String {
+        "a token id or the text of a token".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) => Some(Self::Text(text.clone())),
+            id => usize::of(id).and_then(|id| u32::try_from(id).ok()).map(Self::Id),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Id(id) => id.to_string(),
+            Self::Text(text) => format!("{text:?}"),
+        }
+    }
+}
+
+/// The value of a label: a number, or the name of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelName {
+    Number(u32),
+    Kind(String),
+}
+
+impl Setting for LabelName {
+    fn wanted() -> String {
+        "the value of a label".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(name) => Some(Self::Kind(name.clone())),
+            number => usize::of(number).and_then(|number| u32::try_from(number).ok()).map(Self::Number),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Kind(name) => format!("{name:?}"),
+        }
+    }
+}
+
+impl From<PositionOptions> for HarvestOptions {
+    fn from(options: PositionOptions) -> Self {
+        let PositionOptions { without_bos, without_first, context } = options;
+        Self { skip: Skipped { without_bos, without_first, ..Skipped::default() }, context }
+    }
+}
+
+impl SkipOptions {
+    /// The same with tokens as ids and labels as numbers, as this model and this text have them.
+    pub fn resolved(&self, model: &Model, text: &Text, task: &Task) -> Result<HarvestOptions> {
+        let mut options = HarvestOptions::from(self.positions.clone());
+        let ids = self.without_tokens.iter().flatten().map(|token| token.id(model, task));
+        options.skip.without_ids = ids.collect::<Result<_>>().map_err(|e| e.about("without_tokens"))?;
+        for (name, values) in self.without_labels.iter().flatten() {
+            let labels = values_of(name, values, text, task).map_err(|e| e.about("without_labels"))?;
+            options.skip.without_labels.insert(name.clone(), labels);
+        }
+        Ok(options)
+    }
+}
+
+impl TokenName {
+    fn id(&self, model: &Model, task: &Task) -> Result<u32> {
+        let text = match self {
+            Self::Id(id) => return Ok(*id),
+            Self::Text(text) => text,
+        };
+        let refused = |wanted: &str| {
+            let found = Plain::Text(text.clone()).described();
+            err!(Argument, "expected {wanted} for `without_tokens`, found {found}")
+        };
+        let tokenizer =
+            model.tokenizer.as_ref().ok_or_else(|| refused("a token id, since this model has no tokenizer"))?;
+        match tokenizer.encode(text, Some(false), task)?.ids.as_slice() {
+            [id] => Ok(*id),
+            several => {
+                let count = several.len();
+                Err(refused("the text of one token").hint(format!("{text:?} is {count} tokens in this model")))
+            }
+        }
+    }
+}
+
+fn values_of(name: &str, values: &[LabelName], text: &Text, task: &Task) -> Result<BTreeSet<u32>> {
+    let column = pack::column(text, name, task)?;
+    values.iter().map(|value| value.number(&column)).collect()
+}
+
+impl LabelName {
+    /// As a number: 0 is "none", 1 is the first kind.
+    fn number(&self, column: &Column) -> Result<u32> {
+        let name = match self {
+            Self::Number(number) => return Ok(*number),
+            Self::Kind(name) => name,
+        };
+        let refused = |wanted: &str| -> Error {
+            let found = Plain::Text(name.clone()).described();
+            err!(Argument, "expected {wanted} for `without_labels.{}`, found {found}", column.name)
+        };
+        let kinds = match &column.values {
+            Values::Kind(kinds) => kinds.iter().copied(),
+            Values::Number | Values::Since => return Err(refused("a number, since this label has numbers")),
+        };
+        let place = std::iter::once("none").chain(kinds.clone()).position(|kind| kind == name);
+        place
+            .and_then(|at| u32::try_from(at).ok())
+            .ok_or_else(|| refused("the name of a kind").maybe_hint(names::suggestion(name, kinds)))
+    }
+}

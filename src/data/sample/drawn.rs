@@ -1,0 +1,91 @@
+//! A sample of a model's text: its tokens, its passages, and what it shares with another text.
+
+use std::sync::Arc;
+
+use super::{Asset, TextSamplingOptions, fingerprint, sample};
+use crate::base::{Result, Task};
+use crate::data::Text;
+use crate::err;
+use crate::model::decoder::Decoder;
+use crate::model::tokenizer::Tokenizer;
+use crate::tensor::{Device, Tensor};
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct DrawOptions {
+        /// Number of tokens.
+        tokens: usize = 10_000;
+        /// Seed of the draws.
+        seed: i64 = 0;
+        with sampling: TextSamplingOptions;
+    }
+}
+
+/// Sampled text, with its tokenizer.
+pub struct Drawn {
+    pub asset: Asset,
+    pub tokenizer: Tokenizer,
+    /// The first token of each row.
+    start: u32,
+}
+
+/// The longest run of tokens that a sample shares with a document of a text.
+pub struct SharedRun {
+    pub length: usize,
+    pub text: String,
+    /// The row of the sample.
+    pub row: usize,
+    /// The document, and the token of it where the run begins.
+    pub origin: Option<Arc<str>>,
+    pub place: usize,
+}
+
+impl Drawn {
+    /// Samples rows of the model's context, each of which begins with the EOS token, or else the BOS token.
+    pub fn new(decoder: &Decoder, tokenizer: &Tokenizer, options: &DrawOptions, task: &Task) -> Result<Self> {
+        let start = tokenizer.eos().or(tokenizer.bos()).ok_or_else(|| {
+            err!(Argument, "expected a tokenizer with an EOS or BOS token to generate text, found none")
+        })?;
+        let settings = options.sampling.settings(options.seed as u64);
+        let context = decoder.config().context;
+        let asset = Asset {
+            ids: sample(decoder, start, options.tokens, settings, task)?,
+            context: u32::try_from(context).map_err(|_| err!(Argument, "a context of 2^32 or more"))?,
+            settings,
+            weights: fingerprint(decoder, task)?,
+        };
+        Ok(Self { asset, tokenizer: tokenizer.clone(), start })
+    }
+
+    /// Tokens in a row.
+    fn context(&self) -> usize {
+        self.asset.context.max(1) as usize
+    }
+
+    /// The number of rows, an incomplete last one included.
+    pub fn rows(&self) -> usize {
+        self.asset.ids.len().div_ceil(self.context())
+    }
+
+    /// The ids of the complete rows: `[rows, pos]`.
+    pub fn ids(&self) -> Result<Tensor> {
+        let (context, rows) = (self.context(), self.asset.ids.len() / self.context());
+        let ids: Vec<i64> = self.asset.ids.iter().take(rows * context).map(|id| i64::from(*id)).collect();
+        Ok(Tensor::from_vec(ids, (rows, context), &Device::Cpu)?)
+    }
+
+    /// The passages: rows, cut at EOS tokens.
+    pub fn texts(&self) -> Result<Vec<String>> {
+        let rows = self.asset.ids.chunks(self.context());
+        let passages = rows.flat_map(|row| row.split(|id| *id == self.start)).filter(|ids| !ids.is_empty());
+        passages.map(|ids| self.tokenizer.decode(ids)).collect()
+    }
+
+    /// The longest run of tokens that a row shares with a document of a text, to find memorised text.
+    pub fn longest_run(&self, text: &Text, task: &Task) -> Result<SharedRun> {
+        let (run, origin) = self.asset.longest_run_in(text, &self.tokenizer, task)?;
+        let ids = self.asset.ids.get(run.at..run.at + run.length).unwrap_or_default();
+        let (text, row) = (self.tokenizer.decode(ids)?, run.at / self.context());
+        Ok(SharedRun { length: run.length, text, row, origin, place: run.place })
+    }
+}
