@@ -8,7 +8,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::data::Text;
-use microtome::data::harvest::{Block, Harvest, Options, Streamed};
+use microtome::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
 use microtome::features::Survey;
 use microtome::features::survey::Kept;
 use microtome::model::{Model, load};
@@ -56,14 +56,20 @@ fn model_and_text() -> (Model, Text) {
 }
 
 fn survey(model: &Model, sae: &Sae, text: &Text) {
-    let found =
-        Survey::of(model, std::slice::from_ref(sae), text, &Options::default(), Kept::default(), &Task::default());
+    let found = Survey::of(
+        model,
+        std::slice::from_ref(sae),
+        text,
+        &HarvestOptions::default(),
+        Kept::default(),
+        &Task::default(),
+    );
     assert!(found.unwrap().positions > TOKENS as u64 / 2);
 }
 
 fn harvest(model: &Model, text: &Text) {
     let task = Task::default();
-    let harvest = Harvest::new(model, &[SITE], text, &Options::default(), &task).unwrap();
+    let harvest = Harvest::new(model, &[SITE], text, &HarvestOptions::default(), &task).unwrap();
     let mut kept = 0;
     let mut sink = Streamed(|block: Block| {
         kept += block.len();
