@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let [to_fit, held_out, ..] = parts.as_slice() else { return Err(err!(Bug, "fewer parts than shares")) };
 
     let reading = HarvestOptions { context: Some(256), ..Default::default() };
-    let options = FitOptions { ratio: 4.0, passes: 6.0, lr: Some(0.012), ..FitOptions::default() };
+    let options = FitOptions { ratio: 4.0, passes: 6.0, lr: 0.012, ..FitOptions::default() };
     let plan = FitPlan::new(kinds::TopK { k: 8 }, options);
     let fitted = to_sites((&model, &["resid_post.*"]), to_fit, &reading, &plan, &FitStorage::none(&files), &task)?;
 

@@ -28,7 +28,6 @@ mod sweep;
 pub(super) mod tests;
 mod to_data;
 mod transcoder;
-mod usual;
 
 pub use checkpoint::{CHECKPOINT, Keep};
 pub use course::{Member, SETTINGS};
