@@ -124,7 +124,7 @@ fn code(script: &Path, words: &[&str], folder: &Path) -> i32 {
 }
 
 #[test]
-fn the_library_embeds() {
+fn a_session_embeds() {
     // Cargo builds examples beside the binary before it runs the tests.
     let built = std::path::Path::new(env!("CARGO_BIN_EXE_microtome")).with_file_name("examples").join("embed");
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ mod samples;
 
 use std::path::Path;
 
-use microtome::sae::load::Options;
+use microtome::sae::load::{FloatType, LoadOptions};
 use microtome::sae::{Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::DType;
 use proptest::prelude::*;
@@ -86,13 +86,13 @@ fn a_name_that_says_nothing_is_known_by_its_tensors_or_by_the_option() {
     let error = load(&lens).unwrap_err();
     assert!(error.hint.unwrap().starts_with("say the format: one of saelens, "), "{}", error.message);
     put("saelens-jumprelu/cfg.json", "cfg.json");
-    let options = Options { format: Some(Format::SaeLens), ..Options::default() };
+    let options = LoadOptions { format: Some(Format::SaeLens), ..LoadOptions::default() };
     assert_eq!(load_as(&lens, &options).unwrap().parts().about.kind, "jumprelu");
 }
 
 #[test]
 fn another_dtype_is_computed_in_and_saved() {
-    let options = Options { dtype: DType::BF16, ..Options::default() };
+    let options = LoadOptions { dtype: FloatType(DType::BF16), ..LoadOptions::default() };
     let sae = load_as(&fixtures("saes").join("saelens-topk"), &options).unwrap();
     assert_eq!(sae.directions().dtype(), DType::BF16);
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +200,7 @@ proptest! {
             match sae.save(&files(folder.path()), &place, format) {
                 Ok(_) => prop_assert_eq!(spelled(load(&place).unwrap().parts()), spelled(&parts)),
                 Err(error) => {
-                    let said = format!("{} has no architecture for this ", format.name());
+                    let said = format!("{} has no architecture for this ", format.word());
                     prop_assert!(error.message.starts_with(&said), "{}", error.message);
                     prop_assert!(!place.exists());
                 }

@@ -1,5 +1,7 @@
 //! What screening changes: fits on activations of a model that was trained, with it and without, over three seeds.
 
+use std::sync::Arc;
+
 use microtome::base::Task;
 use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
@@ -8,7 +10,6 @@ use microtome::script::Session;
 use microtome::script::env::Env;
 use microtome::tensor::Tensor;
 use microtome::tensor::kernels::Level;
-use serde_json::json;
 
 use super::common::Rows;
 
@@ -39,9 +40,8 @@ fn activations() -> Tensor {
 }
 
 fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
-    let options = json!({ "k": CODES });
     let recipe = Recipe {
-        kind: kinds::kind("topk", options.as_object().unwrap()).unwrap(),
+        kind: Arc::new(kinds::TopK { k: CODES }),
         steps,
         batch: 4096,
         lr: 1e-3,

@@ -1,10 +1,10 @@
 //! One step of fitting a dictionary, on random rows.
 
+use microtome::base::options::Plain;
 use microtome::base::random::stream;
 use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
 use microtome::tensor::{DType, Number, Tensor, create};
-use serde_json::json;
 
 use super::{D, K, L0, ROWS};
 
@@ -42,11 +42,11 @@ impl Fit {
     fn with(kind: &str, features: usize, share: f64, seed: u64) -> Self {
         let from = tail(share);
         let options = match kind {
-            "topk" | "batch_topk" => json!({ "k": K }),
-            "jumprelu" => json!({ "l0": 1e-6, "threshold": from }),
-            _ => json!({ "l1": 1e-6 }),
+            "topk" | "batch_topk" => vec![("k", Plain::Integer(K as i64))],
+            "jumprelu" => vec![("l0", Plain::Float(1e-6)), ("threshold", Plain::Float(from))],
+            _ => vec![("l1", Plain::Float(1e-6))],
         };
-        let kind = kinds::kind(kind, options.as_object().unwrap()).unwrap();
+        let kind = kinds::kind(kind, &options).unwrap();
         let has_threshold = !kind.more().is_empty() || kind.needs_unit();
         let recipe = Recipe {
             unit: !kind.is_tied(),

@@ -4,6 +4,7 @@ pub mod access;
 pub mod bootstrap;
 pub mod budget;
 pub mod cache;
+pub mod counts;
 pub mod error;
 pub mod files;
 pub mod json;

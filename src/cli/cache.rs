@@ -13,7 +13,7 @@ use crate::base::{Cell, Result, Table, memory};
 use crate::err;
 use crate::model::hub;
 use crate::report::Item;
-use crate::sae::kept;
+use crate::sae::cached;
 
 pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
     match cache.action {
@@ -26,14 +26,15 @@ pub fn run(options: &Options, cache: &Cache) -> Result<Exit> {
 fn folder() -> Result<PathBuf> {
     let cache = cache::folder()
         .ok_or_else(|| err!(File, "there is no cache folder").hint(format!("set {VARIABLE} to a folder")))?;
-    Ok(kept::folder(&cache))
+    Ok(cached::folder(&cache))
 }
 
 fn list(options: &Options) -> Result<Exit> {
     let (folder, hub) = (folder()?, hub::Settings::from_env());
     let files = Files::new(Access::new(&options.out, &Rules::default())?, false);
-    let dictionaries = kept::listed(&folder, &files).into_iter();
-    let dictionaries = table(&kept::COLUMNS, dictionaries.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
+    let dictionaries = cached::listed(&folder, &files).into_iter();
+    let dictionaries =
+        table(&cached::COLUMNS, dictionaries.map(|listed| (listed.words.to_vec(), listed.lies)).collect());
     let models = hub::models(&hub).into_iter().map(|(name, lies)| (vec![name], lies)).collect();
     let text = [
         shown(&format!("dictionaries in {}", folder.display()), dictionaries)?,
@@ -62,7 +63,7 @@ fn shown(title: &str, (table, bytes): (Table, u64)) -> Result<String> {
 }
 
 fn clear(options: &Options, older_than: Option<u64>) -> Result<Exit> {
-    let cleared = kept::clear(&folder()?, older_than, SystemTime::now())?;
+    let cleared = cached::clear(&folder()?, older_than, SystemTime::now())?;
     if !options.quiet {
         let several = if cleared.dictionaries == 1 { "y" } else { "ies" };
         tell(&format!(

@@ -27,6 +27,8 @@ pub mod weights;
 
 use std::sync::Arc;
 
+use crate::base::Result;
+use crate::err;
 use decoder::Decoder;
 use tokenizer::Tokenizer;
 
@@ -48,6 +50,14 @@ impl Model {
     /// Whether it is the one inside the binary.
     pub fn is_inside(&self) -> bool {
         self.origin == load::INSIDE
+    }
+
+    /// The tokenizer of a model that reads text.
+    pub fn text_tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
+                .hint("give it ids, such as [1, 2, 3], or a tokenizer: model::load(.., #{ tokenizer: \"FILE\" })")
+        })
     }
 }
 

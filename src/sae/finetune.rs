@@ -3,37 +3,52 @@
 
 use candle_core::Var;
 use rand::seq::SliceRandom;
+use serde_json::json;
 
-use super::metrics::{Judged, Sites};
+use super::metrics::{Judged, JudgedRowsOptions, SiteOptions, judged_rows};
 use super::splice::{Rest, Splice};
-use super::{Activation, Parts, Sae, baselines};
+use super::{Activation, Parts, Sae, SitePair, baselines, writes_of};
+use crate::base::counts::count;
 use crate::base::random::stream;
 use crate::base::task::Bar;
 use crate::base::{Error, Kind, Result, Task, memory};
+use crate::data::Text;
 use crate::err;
+use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::run::Ask;
-use crate::model::site::{Place, select};
+use crate::model::site::{Place, one_site};
 use crate::model::train::{Schedule, Shape};
 use crate::tensor::kernels::{self, AdamW};
 use crate::tensor::{DType, Tensor, dtype, normalise};
 
-/// Settings of fine-tuning.
-#[derive(Debug, Clone, Copy)]
-pub struct Tuning {
-    pub steps: u64,
-    /// Texts in a batch.
-    pub batch: usize,
-    /// Peak learning rate, which decays linearly.
-    pub lr: f64,
-    /// Weight of the L1 penalty: the mean over tokens of the sum of codes, each times the norm of its direction.
-    pub l1: f64,
-    /// Weight of the reconstruction error, relative to the variance of what is reconstructed.
-    pub error: f64,
-    /// Maximum gradient norm, over all weights together.
-    pub clip: f64,
-    pub seed: u64,
+crate::options! {
+    /// Options of fine-tuning.
+    #[derive(Debug, Clone)]
+    pub struct FineTuneOptions {
+        /// Number of updates.
+        steps: u64 = 100;
+        /// Rows of text in a batch.
+        batch: usize = 8 => at_least(1.0);
+        /// Peak learning rate, which decays linearly.
+        lr: f64 = 1e-4 => above(0.0);
+        /// Weight of the L1 penalty: the mean over tokens of the sum of codes, each times the norm of its direction.
+        l1: f64 = 0.0 => at_least(0.0);
+        /// Weight of the reconstruction error, relative to the variance of what is reconstructed.
+        error: f64 = 0.0 => at_least(0.0);
+        /// Maximum gradient norm, over all weights together.
+        clip: f64 = 1.0 => above(0.0);
+        /// Number of rows of the text, which are read again in each epoch.
+        rows: usize = 512;
+        /// Tokens in a row.
+        context: Option<usize> = None => usually("the model's");
+        /// Leaves BOS tokens unchanged, and counts no prediction at them.
+        without_bos: bool = true;
+        /// The seed of this call.
+        seed: Option<i64> = None => usually("the run's seed");
+        with reads: SiteOptions;
+    }
 }
 
 /// The losses of a step.
@@ -77,27 +92,59 @@ struct Parted {
 
 struct Tuner<'a> {
     model: &'a Decoder,
-    sites: Sites<'a>,
+    sites: SitePair<'a>,
     places: [Place; 2],
-    tuning: Tuning,
+    options: &'a FineTuneOptions,
+}
+
+/// The KL divergence is recorded as means over this many intervals.
+const INTERVALS: usize = 20;
+
+/// Fine-tunes a dictionary on a text, with a record of that in its metadata.
+pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTuneOptions, task: &Task) -> Result<Sae> {
+    let reads = options.reads.of(sae)?;
+    let writes = writes_of(sae, None)?.unwrap_or_else(|| reads.clone());
+    let rows = JudgedRowsOptions { rows: options.rows, without_bos: options.without_bos };
+    let texts = judged_rows(model, text, options.context, &rows, task)?;
+    let sites = SitePair { reads: &reads, writes: &writes };
+    let tuned = fine_tune(&model.decoder, sites, sae, &texts, options, task)?;
+    if !tuned.is_whole {
+        let (made, all) = (tuned.steps.len(), count(options.steps as usize, "step"));
+        task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
+    }
+    recorded(tuned, options)
+}
+
+/// The dictionary, with a record of the fine-tuning.
+fn recorded(tuned: Tuned, options: &FineTuneOptions) -> Result<Sae> {
+    let mut parts = tuned.sae.parts().clone();
+    let interval = tuned.steps.len().div_ceil(INTERVALS).max(1);
+    let mean = |part: &[Step]| part.iter().map(|step| step.kl).sum::<f64>() / part.len() as f64;
+    let kl: Vec<f64> = tuned.steps.chunks(interval).map(mean).collect();
+    let record = json!({
+        "steps": tuned.steps.len(), "batch": options.batch, "lr": options.lr, "l1": options.l1, "error": options.error,
+        "kl": kl,
+    });
+    parts.about.more.insert("fine_tuned".into(), record);
+    Sae::new(parts)
 }
 
 /// Fine-tunes a dictionary. Directions keep their norms, and thresholds stay, since they have no gradient.
 pub fn fine_tune(
     model: &Decoder,
-    sites: Sites,
+    sites: SitePair,
     sae: &Sae,
     texts: &[Judged],
-    tuning: Tuning,
+    options: &FineTuneOptions,
     task: &Task,
 ) -> Result<Tuned> {
-    let tuner = Tuner::new(model, sites, sae, texts, tuning)?;
+    let tuner = Tuner::new(model, sites, sae, texts, options)?;
     let mut weights = Weights::new(sae.parts())?;
-    let bar = task.begin("fine-tuning", Some(tuning.steps));
+    let bar = task.begin("fine-tuning", Some(options.steps));
     let (mut steps, mut order) = (Vec::new(), Vec::new());
     let mut is_whole = true;
-    while (steps.len() as u64) < tuning.steps {
-        let chosen = chosen(&mut order, texts.len(), &tuning, steps.len() as u64);
+    while (steps.len() as u64) < options.steps {
+        let chosen = chosen(&mut order, texts.len(), options, steps.len() as u64);
         let chosen: Vec<&Judged> = chosen.iter().filter_map(|place| texts.get(*place)).collect();
         match tuner.step(&mut weights, &chosen, steps.len() as u64, task) {
             Ok(step) => steps.push(step),
@@ -128,12 +175,12 @@ fn tell(bar: &dyn Bar, steps: &[Step]) {
 }
 
 /// The texts of a batch: each once an epoch, every epoch in another order.
-fn chosen(order: &mut Vec<usize>, count: usize, tuning: &Tuning, step: u64) -> Vec<usize> {
+fn chosen(order: &mut Vec<usize>, count: usize, options: &FineTuneOptions, step: u64) -> Vec<usize> {
     let mut chosen = Vec::new();
-    while chosen.len() < tuning.batch.min(count) {
+    while chosen.len() < options.batch.min(count) {
         if order.is_empty() {
             *order = (0..count).collect();
-            order.shuffle(&mut stream(tuning.seed, "fine-tuning", step));
+            order.shuffle(&mut stream(options.seed.unwrap_or(0).cast_unsigned(), "fine-tuning", step));
         }
         chosen.extend(order.pop());
     }
@@ -141,17 +188,23 @@ fn chosen(order: &mut Vec<usize>, count: usize, tuning: &Tuning, step: u64) -> V
 }
 
 impl<'a> Tuner<'a> {
-    fn new(model: &'a Decoder, sites: Sites<'a>, sae: &Sae, texts: &[Judged], tuning: Tuning) -> Result<Self> {
+    fn new(
+        model: &'a Decoder,
+        sites: SitePair<'a>,
+        sae: &Sae,
+        texts: &[Judged],
+        options: &'a FineTuneOptions,
+    ) -> Result<Self> {
         if matches!(sae.parts().activation, Activation::Nonnegative { .. }) {
             return Err(err!(Argument, "codes that are found by a search, as those of nmf, have no gradient"));
         }
         let usable = |x: f64| x.is_finite() && x > 0.0;
-        for (name, number) in [("lr", tuning.lr), ("clip", tuning.clip), ("batch", tuning.batch as f64)] {
+        for (name, number) in [("lr", options.lr), ("clip", options.clip), ("batch", options.batch as f64)] {
             if !usable(number) {
                 return Err(err!(Argument, "expected a number above 0 as `{name}`, found {number}"));
             }
         }
-        for (name, number) in [("l1", tuning.l1), ("error", tuning.error)] {
+        for (name, number) in [("l1", options.l1), ("error", options.error)] {
             if !(usable(number) || number == 0.0) {
                 return Err(err!(Argument, "expected a number of at least 0 as `{name}`, found {number}"));
             }
@@ -159,11 +212,8 @@ impl<'a> Tuner<'a> {
         if texts.iter().all(|text| places(&[text]).is_empty()) {
             return Err(err!(Argument, "expected texts to fine-tune on, found none with a token to predict"));
         }
-        let place = |site: &str| match select(model.config(), site)?[..] {
-            [place] => Ok(place),
-            ref several => Err(err!(Name, "expected one site, and `{site}` names {}", several.len())),
-        };
-        Ok(Self { model, sites, places: [place(sites.reads)?, place(sites.writes)?], tuning })
+        let place = |site: &str| one_site(model.config(), site, "a dictionary is fine-tuned at one site");
+        Ok(Self { model, sites, places: [place(sites.reads)?, place(sites.writes)?], options })
     }
 
     fn step(&self, weights: &mut Weights, texts: &[&Judged], step: u64, task: &Task) -> Result<Step> {
@@ -177,7 +227,7 @@ impl<'a> Tuner<'a> {
             let mut store = task.apart(move || Ok(total.backward()?))?;
             weights.all.iter().map(|weight| store.remove(&weight.variable)).collect::<Vec<_>>()
         };
-        weights.advance(gradients, &self.tuning, step)?;
+        weights.advance(gradients, self.options, step)?;
         Ok(Step { kl, error, l0: found.l0 })
     }
 
@@ -235,7 +285,7 @@ impl<'a> Tuner<'a> {
         let l1 = codes.abs()?.broadcast_mul(&lengths)?.sum(1)?.mean(0)?;
         let fired = codes.detach().ne(0.0)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
         let kl = dtype::convert(&kl, error.dtype())?;
-        let total = ((&kl + (&error * self.tuning.error)?)? + (l1 * self.tuning.l1)?)?;
+        let total = ((&kl + (&error * self.options.error)?)? + (l1 * self.options.l1)?)?;
         Ok(Parted { total, kl, error, l0: fired / codes.dims()[0].max(1) as f64 })
     }
 }
@@ -345,7 +395,7 @@ impl Weights {
     }
 
     /// One step of Adam. Directions keep their norms, so the gradient along them is removed.
-    fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, tuning: &Tuning, step: u64) -> Result<()> {
+    fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, options: &FineTuneOptions, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
             if let (Slot::Decoder, Some(found)) = (weight.slot, gradient.as_ref()) {
                 let directions = unit(&weight.variable.as_detached_tensor())?;
@@ -360,11 +410,11 @@ impl Weights {
         let schedule = Schedule { shape: Shape::Linear, warmup: 0, decay: 0, floor: 0.0 };
         let betas = [0.9, 0.999];
         let settings = AdamW {
-            rate: tuning.lr * schedule.factor(step, tuning.steps),
+            rate: options.lr * schedule.factor(step, options.steps),
             betas,
             eps: 1e-8,
             decay: 0.0,
-            shrink: (tuning.clip / (norm + 1e-6)).min(1.0),
+            shrink: (options.clip / (norm + 1e-6)).min(1.0),
             begun: betas.map(|beta| 1.0 - f64::powf(beta, (step + 1) as f64)),
         };
         for (weight, gradient) in self.all.iter().zip(&gradients) {

@@ -7,6 +7,7 @@ use super::Sae;
 use super::formats::find::{self, Found};
 use super::formats::{self, Beside, Format};
 use crate::base::files::Files;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Error, Result, Task, names};
 use crate::err;
 use crate::model::formats::pickle;
@@ -14,7 +15,7 @@ use crate::model::hub::{self, Name, Settings};
 use crate::model::layout::Source;
 use crate::model::load::Shards;
 use crate::tensor::files::{npz, safetensors};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Tensor, dtype};
 
 /// Maximum depth below a folder at which dictionaries are searched.
 const DEEPEST: usize = 5;
@@ -25,28 +26,53 @@ const MOST: usize = 100_000;
 /// How many of several dictionaries a message lists.
 const LISTED: usize = 12;
 
-/// Options of loading.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The format, where it cannot be told from the names of the files.
-    pub format: Option<Format>,
-    /// The dtype of the computation.
-    pub dtype: DType,
-    pub device: Device,
-    /// Config keys to ignore.
-    pub ignore: Vec<String>,
+/// A dtype that a dictionary can be computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FloatType(pub DType);
+
+impl Setting for FloatType {
+    const CHOICES: &'static [&'static str] = &["f32", "f64", "f16", "bf16"];
+
+    fn wanted() -> String {
+        "a dtype of floats".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Text(name) = value else { return None };
+        dtype::parse(name).ok().filter(|found| dtype::is_float(*found)).map(Self)
+    }
+
+    fn written(&self) -> String {
+        format!("{:?}", self.0.as_str())
+    }
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { format: None, dtype: DType::F32, device: Device::Cpu, ignore: Vec::new() }
+crate::options! {
+    /// How a dictionary is loaded.
+    #[derive(Debug, Clone)]
+    pub struct LoadOptions {
+        /// The format.
+        format: Option<Format> = None => usually("auto-detected");
+        /// The dtype of the computation.
+        dtype: FloatType = FloatType(DType::F32);
+        /// Config keys to ignore.
+        ignore: Vec<String> = Vec::new() => usually("none");
+    }
+}
+
+crate::options! {
+    /// How a dictionary is saved.
+    #[derive(Debug, Clone)]
+    pub struct SaveOptions {
+        /// The format. Those of "gemma_scope", "circuit_tracer" and "tied" can be loaded, but not saved.
+        format: Format = Format::Microtome;
     }
 }
 
 impl Sae {
     /// Loads the dictionary of a folder or a file, or of the hub where there is neither: `org/name`,
     /// `org/name/path/inside@revision`. Where there are several, the path inside selects one.
-    pub fn load(files: &Files, source: &str, options: &Options, task: &Task) -> Result<Self> {
+    pub fn load(files: &Files, source: &str, options: &LoadOptions, task: &Task) -> Result<Self> {
         let path = Path::new(source);
         let place = files.access().to_read(path);
         match &place {
@@ -73,7 +99,7 @@ fn is_relative(source: &str) -> bool {
 }
 
 /// Loads a dictionary of a hub.
-pub fn from_hub(files: &Files, settings: &Settings, name: &Name, options: &Options, task: &Task) -> Result<Sae> {
+pub fn from_hub(files: &Files, settings: &Settings, name: &Name, options: &LoadOptions, task: &Task) -> Result<Sae> {
     let inside = name.file.clone().unwrap_or_default();
     let choose = |listed: &[String]| chosen(&inside, listed, options.format, &name.repo());
     let wanted = |listed: &[String]| Ok(choose(listed)?.files().cloned().collect::<BTreeSet<String>>());
@@ -87,7 +113,7 @@ pub fn from_hub(files: &Files, settings: &Settings, name: &Name, options: &Optio
     open(files, &snapshot.folder, &found, &origin, options, task)
 }
 
-fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Sae> {
+fn folder(files: &Files, path: &Path, options: &LoadOptions, task: &Task) -> Result<Sae> {
     let shown = path.display().to_string();
     let found = chosen("", &below(files, path, task)?, options.format, &shown)?;
     let origin = match found.place.as_str() {
@@ -112,7 +138,7 @@ fn chosen(inside: &str, listed: &[String], format: Option<Format>, label: &str) 
         ([], several) => Err(err!(Argument, "expected one dictionary, found {} in {label}", several.len())
             .hint(format!("choose one as `{label}/PATH`: {}", places(several)))),
         (several, _) => {
-            let formats: Vec<&str> = several.iter().map(|found| found.format.name()).collect();
+            let formats: Vec<&str> = several.iter().map(|found| found.format.word()).collect();
             Err(err!(Argument, "expected one dictionary in {label}, found several in one place")
                 .hint(format!("choose one by its format: {}", formats.join(", "))))
         }
@@ -120,7 +146,7 @@ fn chosen(inside: &str, listed: &[String], format: Option<Format>, label: &str) 
 }
 
 fn none(inside: &str, all: &[Found], format: Option<Format>, label: &str) -> Error {
-    let kind = format.map(|format| format!(" of the format {}", format.name())).unwrap_or_default();
+    let kind = format.map(|format| format!(" of the format {}", format.word())).unwrap_or_default();
     let place = if inside.is_empty() { label.to_string() } else { format!("{label}/{inside}") };
     let error = err!(File, "expected a dictionary{kind} in {place}, found none");
     let near = names::nearest(inside, all.iter().map(|found| found.place.as_str()));
@@ -166,7 +192,7 @@ fn below(files: &Files, folder: &Path, task: &Task) -> Result<Vec<String>> {
 }
 
 /// Loads the dictionary of one file, with its config beside it.
-fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Sae> {
+fn file(files: &Files, path: &Path, options: &LoadOptions, task: &Task) -> Result<Sae> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -196,14 +222,14 @@ fn format_of(files: &Files, path: &Path, task: &Task) -> Result<Format> {
     match fitting.as_slice() {
         [one] => Ok(*one),
         _ => {
-            let all = Format::ALL.map(Format::name).join(", ");
+            let all = Format::CHOICES.join(", ");
             Err(err!(Format, "expected a dictionary whose format its files say, found {}", path.display())
                 .hint(format!("say the format: one of {all}")))
         }
     }
 }
 
-fn open(files: &Files, folder: &Path, found: &Found, origin: &str, options: &Options, task: &Task) -> Result<Sae> {
+fn open(files: &Files, folder: &Path, found: &Found, origin: &str, options: &LoadOptions, task: &Task) -> Result<Sae> {
     let config = match (&found.config, formats::said_in_metadata(found.format)) {
         (Some(config), _) => Some(files.text(&folder.join(config))?),
         (None, Some(key)) => metadata(files, &folder.join(&found.weights), key).map_err(|e| e.within(origin))?,
@@ -211,10 +237,10 @@ fn open(files: &Files, folder: &Path, found: &Found, origin: &str, options: &Opt
     };
     let beside = Beside { config: config.as_deref(), place: origin, ignore: &options.ignore };
     let parts = with_source(files, &folder.join(&found.weights), task, |source| {
-        formats::read(found.format, &beside, source, options.dtype, task)
+        formats::read(found.format, &beside, source, options.dtype.0, task)
     });
     let parts = parts.map_err(|e| if e.message.contains(origin) { e } else { e.within(origin) })?;
-    Sae::new(parts.to_device(&options.device)?)
+    Sae::new(parts)
 }
 
 /// What the metadata of a file of tensors says under a key.

@@ -1,21 +1,22 @@
-//! Floor 4: dictionaries (sparse autoencoders and their kin), which read activations as codes of features.
+//! Floor 4: dictionaries (sparse autoencoders, transcoders, crosscoders, linear baselines), which encode activations as
+//! codes of features.
 //!
 //! A dictionary is one type, [`Sae`], whatever its kind and library: its [`Parts`] are the mathematics as data. Every
 //! kind of training ends in such parts; a format is a reader and a writer of them.
 
 pub mod baselines;
+pub mod cached;
 pub mod crosscoder;
 pub mod finetune;
 pub mod fit;
 pub mod formats;
-pub mod kept;
 pub mod load;
 pub mod metrics;
 pub mod splice;
 
+mod belongs;
 mod codes;
 mod encode;
-mod fits;
 mod nonnegative;
 mod parts;
 mod rows;
@@ -25,8 +26,8 @@ mod sparser;
 
 use std::sync::Arc;
 
+pub use belongs::{SitePair, check_writes_behind, one_place, site_of, writes_of};
 pub use encode::SparseCodes;
-pub use fits::{check_writes_behind, one_place};
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};
 pub use scaling::Scaling;
@@ -34,7 +35,7 @@ pub use scaling::Scaling;
 use crate::base::Result;
 use crate::err;
 use crate::model::hooks::checks::first_nan;
-use crate::tensor::{Tensor, matmul};
+use crate::tensor::{Device, Tensor, matmul};
 
 /// A dictionary with consistent parts.
 #[derive(Debug, Clone)]
@@ -51,6 +52,11 @@ impl Sae {
 
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The same on a device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Self::new(self.parts.as_ref().clone().to_device(device)?)
     }
 
     /// Whether this is the same dictionary in memory, and not merely one with equal parts.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::Sae;
+use super::metrics::SiteOptions;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
@@ -20,6 +21,24 @@ pub enum Rest {
     /// The site is x_hat + (x - x_hat), which is x to rounding. The error is detached: gradients pass through the
     /// dictionary alone, as if the error were given (Marks et al. 2024).
     Kept,
+}
+
+crate::options! {
+    /// Where and how a dictionary is spliced into a model.
+    #[derive(Debug, Clone)]
+    pub struct SpliceOptions {
+        /// Where a transcoder writes.
+        writes: Option<String> = None => usually("the dictionary's");
+        /// Whether the reconstruction error is added, without a gradient.
+        error: bool = false;
+        with reads: SiteOptions;
+    }
+}
+
+impl SpliceOptions {
+    pub fn rest(&self) -> Rest {
+        if self.error { Rest::Kept } else { Rest::Dropped }
+    }
 }
 
 /// How a dictionary is spliced into a model.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use microtome::base::Error;
-use microtome::sae::load::Options;
+use microtome::sae::load::LoadOptions;
 use microtome::sae::{Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::{DType, Device, Tensor, create};
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ fn architectures_that_are_unknown() {
 fn keys_that_are_unknown_or_change_what_is_computed() {
     let unknown = Copy::of("saelens-topk").config(|config| config["rescale_acts_by_decoder_nrom"] = json!(true));
     assert!(unknown.said().contains("the config key `rescale_acts_by_decoder_nrom` (true) is not known"));
-    let ignored = Options { ignore: vec!["rescale_acts_by_decoder_nrom".into()], ..Options::default() };
+    let ignored = LoadOptions { ignore: vec!["rescale_acts_by_decoder_nrom".into()], ..LoadOptions::default() };
     load_as(unknown.path(), &ignored).unwrap();
     let silent = Copy::of("saelens-standard").config(|config| config["activation_fn"] = json!("topk"));
     assert!(silent.said().contains("the config key `activation_fn`"), "{}", silent.said());
@@ -142,7 +142,7 @@ fn keys_that_are_unknown_or_change_what_is_computed() {
     let error = scaled.error();
     assert!(error.message.contains("times a factor that its files do not have"), "{}", error.message);
     assert!(error.hint.unwrap().contains("fold_activation_norm_scaling_factor"));
-    let folded = Options { ignore: vec!["normalize_activations".into()], ..Options::default() };
+    let folded = LoadOptions { ignore: vec!["normalize_activations".into()], ..LoadOptions::default() };
     load_as(scaled.path(), &folded).unwrap();
     let white =
         Copy::of("saelens-standard").config(|config| config["normalize_activations"] = json!("covariance_whitening"));
@@ -332,7 +332,7 @@ fn places_without_a_dictionary_say_what_would_be_one() {
     assert!(error.message.contains("there is no such file or folder"), "{}", error.message);
     let all = load(&fixtures("saes")).unwrap_err();
     assert!(all.message.contains("expected one dictionary, found 21"), "{}", all.message);
-    let other = Options { format: Some(Format::GemmaScope), ..Options::default() };
+    let other = LoadOptions { format: Some(Format::GemmaScope), ..LoadOptions::default() };
     assert_eq!(load_as(&fixtures("saes"), &other).unwrap().parts().about.kind, "jumprelu");
 }
 

@@ -7,7 +7,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::base::random::stream;
-use microtome::sae::load::Options;
+use microtome::sae::load::LoadOptions;
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
 use microtome::tensor::files::{Named, safetensors};
 use microtome::tensor::{DType, Tensor, create};
@@ -31,12 +31,12 @@ pub fn files(out: &Path) -> Files {
     Files::new(Access::new(out, &Rules::default()).unwrap(), false)
 }
 
-pub fn load_as(path: &Path, options: &Options) -> microtome::base::Result<Sae> {
+pub fn load_as(path: &Path, options: &LoadOptions) -> microtome::base::Result<Sae> {
     Sae::load(&files(&std::env::temp_dir()), path.to_str().unwrap(), options, &Task::default())
 }
 
 pub fn load(path: &Path) -> microtome::base::Result<Sae> {
-    load_as(path, &Options::default())
+    load_as(path, &LoadOptions::default())
 }
 
 pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
@@ -133,7 +133,7 @@ pub fn written() -> Vec<(String, Format, Parts)> {
         let d_out = if name.ends_with("wide_transcoder") { D + 2 } else { D };
         let mut parts = plain(all.len() as u64, d_out);
         parts.about.kind = kind.into();
-        all.push((format!("{}-{name}", format.name()), format, change(parts)));
+        all.push((format!("{}-{name}", format.word()), format, change(parts)));
     };
     let threshold = || Activation::Threshold(vector(7, 0.1, 0.6));
     let one = || Activation::Threshold(Tensor::full(0.25_f32, F, &microtome::tensor::Device::Cpu).unwrap());

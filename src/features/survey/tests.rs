@@ -6,7 +6,7 @@ use crate::features::samples::{dictionary, model, text};
 use crate::model::batch::Batch;
 use crate::model::run::Ask;
 use crate::model::site::select;
-use crate::sae::metrics::{Rules, measured_on};
+use crate::sae::metrics::{MeasureOptions, measured_on};
 
 fn survey(saes: &[Sae], text: &Text, harvesting: &Harvesting) -> Survey {
     Survey::of(&model(), saes, text, harvesting, KeptPositions { top: 5, some: 8, seed: 3 }, &Task::default()).unwrap()
@@ -67,7 +67,7 @@ fn densities_are_those_that_are_measured() {
     let text = text(40, TextOptions::default());
     let found = survey(std::slice::from_ref(&sae), &text, &Harvesting::default());
     let model = model();
-    let rules = (&Harvesting::default(), Rules { dead_at_most: 0 });
+    let rules = (&Harvesting::default(), MeasureOptions { dead_at_most: 0 });
     let measured = measured_on(&[&sae], (&model, "resid_post.1"), &text, rules, &Task::default()).unwrap();
     let densities: Vec<f64> = (0..24).map(|feature| found.density(0, feature)).collect();
     assert_eq!(densities, measured[0].features.densities());

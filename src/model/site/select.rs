@@ -49,6 +49,14 @@ pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
     Ok(places.collect())
 }
 
+/// The one site that a name stands for; `instead` is the advice where it stands for several.
+pub fn one_site(config: &Config, text: &str, instead: &str) -> Result<Place> {
+    match select(config, text)?[..] {
+        [place] => Ok(place),
+        ref several => Err(err!(Name, "expected one site, and `{text}` names {}", several.len()).hint(instead)),
+    }
+}
+
 fn kind(config: &Config, name: &str) -> Result<Kind> {
     let known: Vec<&str> = Kind::all().filter(|kind| kind.exists(config)).map(Kind::name).collect();
     let Some(kind) = Kind::all().find(|kind| kind.name() == name) else {

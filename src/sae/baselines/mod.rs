@@ -22,6 +22,55 @@ use crate::base::Result;
 use crate::tensor::{DType, Tensor, create, linalg};
 use crate::{bail, err};
 
+crate::options! {
+    /// How many codes a baseline keeps.
+    #[derive(Debug, Clone, Copy)]
+    pub struct KeptCodesOptions {
+        /// Number of codes kept in each row, those of the largest absolute value.
+        k: Option<usize> = None => usually("all");
+    }
+}
+
+crate::options! {
+    /// How many components are found.
+    #[derive(Debug, Clone, Copy)]
+    pub struct ComponentOptions {
+        /// Number of components.
+        count: Option<usize> = None => usually("all");
+        with codes: KeptCodesOptions;
+    }
+}
+
+crate::options! {
+    /// Baselines that begin at random.
+    #[derive(Debug, Clone, Copy)]
+    pub struct RandomOptions {
+        /// The seed of this call.
+        seed: Option<i64> = None => usually("the run's seed");
+        with codes: KeptCodesOptions;
+    }
+}
+
+crate::options! {
+    /// Independent components.
+    #[derive(Debug, Clone, Copy)]
+    pub struct IcaOptions {
+        /// The seed of this call.
+        seed: Option<i64> = None => usually("the run's seed");
+        with components: ComponentOptions;
+    }
+}
+
+crate::options! {
+    /// Neurons as features.
+    #[derive(Debug, Clone, Copy)]
+    pub struct NeuronsOptions {
+        /// Whether negative activations have a code of 0.
+        relu: bool = false;
+        with codes: KeptCodesOptions;
+    }
+}
+
 /// Codes are the activations themselves, and so is the reconstruction.
 pub fn identity(width: usize) -> Result<Sae> {
     basis("identity", width, Activation::Linear(None))

@@ -125,7 +125,7 @@ mod tests {
             assert!(found > last && found < 1.0 && best - found < 0.02, "k {k}: {found}, at best {best}");
             last = found;
         }
-        // Codes stay in their order, and k is what was asked for.
+        // Codes stay in their order, and k is the given one.
         assert_eq!(
             all.keeping(8).unwrap().keeping(32).unwrap().parts().about.more,
             all.keeping(32).unwrap().parts().about.more

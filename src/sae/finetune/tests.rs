@@ -5,10 +5,10 @@ use crate::model::samples;
 use crate::sae::{About, Scaling, baselines};
 use crate::tensor::{create, floats};
 
-const SITES: Sites<'static> = Sites { reads: "resid_post.0", writes: "resid_post.0" };
+const SITES: SitePair<'static> = SitePair { reads: "resid_post.0", writes: "resid_post.0" };
 
-fn tuning() -> Tuning {
-    Tuning { steps: 30, batch: 2, lr: 1e-2, l1: 0.0, error: 0.0, clip: 1.0, seed: 1 }
+fn tuning() -> FineTuneOptions {
+    FineTuneOptions { steps: 30, batch: 2, lr: 1e-2, seed: Some(1), ..FineTuneOptions::default() }
 }
 
 /// Texts, of which the first token of one is left out.
@@ -52,12 +52,12 @@ fn sae(dtype: DType, activation: Activation) -> Sae {
 fn gradients_are_those_of_finite_differences() {
     let model = samples::decoder(samples::config(), DType::F64);
     let (texts, task) = (texts(), Task::default());
-    let tuning = Tuning { l1: 0.1, error: 0.3, ..tuning() };
-    let sites = Sites { reads: "mlp_in.0", writes: "mlp_out.0" };
+    let tuning = FineTuneOptions { l1: 0.1, error: 0.3, ..tuning() };
+    let sites = SitePair { reads: "mlp_in.0", writes: "mlp_out.0" };
     let mut parts = sae(DType::F64, Activation::Relu).parts().clone();
     (parts.centred, parts.skip) = (false, Some(create::eye(16, 16, DType::F64).unwrap()));
     for (sites, sae) in [(SITES, sae(DType::F64, Activation::Relu)), (sites, Sae::new(parts).unwrap())] {
-        let tuner = Tuner::new(&model, sites, &sae, &texts, tuning).unwrap();
+        let tuner = Tuner::new(&model, sites, &sae, &texts, &tuning).unwrap();
         let lesson = tuner.lesson(&texts.iter().collect::<Vec<_>>(), sae.parts(), &task).unwrap();
         let weights = Weights::new(sae.parts()).unwrap();
         let found = tuner.loss(&Sae::new(weights.parts().unwrap()).unwrap(), &lesson, &task).unwrap();
@@ -102,13 +102,13 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
     let gated = Activation::Gated { gate: gated.clone(), magnitude: gated.clone(), log_scale: gated };
     for activation in [Activation::Relu, Activation::TopK(4), gated] {
         let sae = sae(DType::F32, activation);
-        let tuned = fine_tune(&model, SITES, &sae, &texts(), tuning(), &task).unwrap();
+        let tuned = fine_tune(&model, SITES, &sae, &texts(), &tuning(), &task).unwrap();
         let (first, last) = (tuned.steps[0].kl, tuned.steps[29].kl);
         assert!(last < 0.5 * first && tuned.is_whole, "{first} {last}");
         let lengths = floats(&tuned.sae.directions().sqr().unwrap().sum(1).unwrap()).unwrap();
         assert!(lengths.iter().all(|length| (length - 0.49).abs() < 1e-4), "{lengths:?}");
         // The same again is the same.
-        let again = fine_tune(&model, SITES, &sae, &texts(), tuning(), &task).unwrap();
+        let again = fine_tune(&model, SITES, &sae, &texts(), &tuning(), &task).unwrap();
         assert_eq!(again.steps, tuned.steps);
     }
 }
@@ -117,20 +117,20 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
 fn what_cannot_be_tuned_is_refused() {
     let model = samples::decoder(samples::config(), DType::F32);
     let tune = |sites, sae: &Sae, texts: &[Judged], tuning| {
-        fine_tune(&model, sites, sae, texts, tuning, &Task::default()).err().unwrap().message
+        fine_tune(&model, sites, sae, texts, &tuning, &Task::default()).err().unwrap().message
     };
     let relu = sae(DType::F32, Activation::Relu);
-    let all = Sites { reads: "resid_post.*", writes: "resid_post.*" };
+    let all = SitePair { reads: "resid_post.*", writes: "resid_post.*" };
     assert!(tune(all, &relu, &texts(), tuning()).starts_with("expected one site"));
     assert!(tune(SITES, &relu, &[], tuning()).contains("found none with a token to predict"));
     assert_eq!(
-        tune(SITES, &relu, &texts(), Tuning { lr: 0.0, ..tuning() }),
+        tune(SITES, &relu, &texts(), FineTuneOptions { lr: 0.0, ..tuning() }),
         "expected a number above 0 as `lr`, found 0"
     );
     let narrow = baselines::identity(12).unwrap();
     let error = tune(SITES, &narrow, &texts(), tuning());
     assert_eq!(error, "expected `resid_post.0` of the dictionary's width, 12, found 16");
     // A learning rate that is too high ends it, with the step in the error.
-    let error = tune(SITES, &relu, &texts(), Tuning { lr: 1e30, ..tuning() });
+    let error = tune(SITES, &relu, &texts(), FineTuneOptions { lr: 1e30, ..tuning() });
     assert!(error.contains("at step") || error.contains("resid_post.0"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
+use super::kinds::DictionaryKind;
 use crate::base::Result;
 use crate::err;
 use crate::model::train::Schedule;
@@ -56,7 +56,7 @@ pub struct Shape {
 
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    pub kind: Arc<dyn Kind>,
+    pub kind: Arc<dyn DictionaryKind>,
     pub steps: u64,
     /// Rows in a batch.
     pub batch: usize,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::kinds::{self, Kind};
+use super::kinds::{self, DictionaryKind};
 use super::loss::{Batch, Before, loss};
 use super::params::{Name, Params, unit_rows};
 use super::*;
@@ -21,12 +21,17 @@ use crate::tensor::{DType, Tensor, create, floats};
 
 const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
 
-pub(super) fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
-    let Value::Object(options) = options else { panic!("no map") };
-    kinds::kind(name, &options).unwrap()
+/// A kind by its name, with its options as JSON.
+pub(in crate::sae) fn kind(name: &str, options: Value) -> Arc<dyn DictionaryKind> {
+    of_json(name, options).unwrap()
 }
 
-fn all_kinds() -> Vec<Arc<dyn Kind>> {
+fn of_json(name: &str, options: Value) -> crate::base::Result<Arc<dyn DictionaryKind>> {
+    let options = options.as_object().unwrap();
+    kinds::kind(name, &options.iter().map(|(key, value)| (key.as_str(), value.into())).collect::<Vec<_>>())
+}
+
+fn all_kinds() -> Vec<Arc<dyn DictionaryKind>> {
     vec![
         kind("tied", json!({ "l1": 0.03 })),
         kind("relu", json!({ "l1": 0.03 })),
@@ -42,7 +47,7 @@ fn all_kinds() -> Vec<Arc<dyn Kind>> {
     ]
 }
 
-pub(super) fn recipe(kind: Arc<dyn Kind>, counting: Counting) -> Recipe {
+pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: Counting) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,
@@ -200,8 +205,7 @@ fn every_kind_begins_dead_features_anew() {
 
 #[test]
 fn options_that_a_kind_has_not_are_refused() {
-    let options = |value: Value| value.as_object().cloned().unwrap_or_default();
-    let error = |name: &str, value: Value| kinds::kind(name, &options(value)).unwrap_err();
+    let error = |name: &str, value: Value| of_json(name, value).unwrap_err();
     assert_eq!(error("tpk", json!({})).message, "unknown kind of dictionary `tpk`");
     assert_eq!(error("topk", json!({ "k": 3, "l1": 1 })).message, "expected no `l1` for the kind \"topk\"");
     assert_eq!(error("topk", json!({})).message, "expected an integer of at least 0 for `k`, found nothing");

@@ -32,7 +32,7 @@ pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
         said.k = trainer.maybe_size("k", None)?;
     }
     said.about.model = trainer.word("lm_name")?.map(str::to_string);
-    // A name that says its layer needs none beside it, whatever stands there.
+    // A name with a layer in it needs no other layer, whatever the config says.
     let layer = trainer.value("layer").and_then(Value::as_u64).and_then(|layer| usize::try_from(layer).ok());
     said.about.sites = trainer.word("submodule_name")?.map(|name| site(name, layer)).into_iter().collect();
     said.about.more = more(&config);

@@ -1,10 +1,10 @@
-//! Which dictionaries lie in a folder or a repository, by the names of its files.
+//! Finding the dictionaries of a folder or a repository by the names of its files.
 
 use std::collections::BTreeSet;
 
 use super::Format;
 
-/// A dictionary that lies somewhere.
+/// The files of a dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The path that selects it: a folder with a dictionary, or one file of several; empty for the folder itself.

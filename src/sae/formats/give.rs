@@ -55,7 +55,7 @@ fn no_place(format: Format, parts: &Parts, nearest: Option<Obstacle>) -> Error {
     let called = if kind.is_empty() { parts.activation.name() } else { kind };
     let why = nearest.map(|nearest| format!(": {}", nearest.why)).unwrap_or_default();
     let all: Vec<&str> = table::of(format).map(|row| row.name).collect();
-    err!(Argument, "{} has no architecture for this `{called}` dictionary{why}", format.name())
+    err!(Argument, "{} has no architecture for this `{called}` dictionary{why}", format.word())
         .hint(format!("its architectures are {}", all.join(", ")))
 }
 

@@ -30,50 +30,23 @@ use crate::tensor::{DType, Tensor};
 use give::Given;
 use take::Said;
 
-/// The format of a dictionary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Format {
-    SaeLens,
-    DictionaryLearning,
-    Sparsify,
-    GemmaScope,
-    CircuitTracer,
-    /// The tied dictionaries of Cunningham et al.: `encoder` and `encoder_bias`.
-    Tied,
-    /// Our own, which holds every dictionary.
-    Microtome,
+crate::choices! {
+    /// The format of a dictionary.
+    #[derive(PartialOrd, Ord)]
+    pub enum Format {
+        SaeLens = "saelens",
+        DictionaryLearning = "dictionary_learning",
+        Sparsify = "sparsify",
+        GemmaScope = "gemma_scope",
+        CircuitTracer = "circuit_tracer",
+        /// The tied dictionaries of Cunningham et al.: `encoder` and `encoder_bias`.
+        Tied = "tied",
+        /// Our own, which holds every dictionary.
+        Microtome = "microtome",
+    }
 }
 
 impl Format {
-    pub const ALL: [Format; 7] = [
-        Format::SaeLens,
-        Format::DictionaryLearning,
-        Format::Sparsify,
-        Format::GemmaScope,
-        Format::CircuitTracer,
-        Format::Tied,
-        Format::Microtome,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::SaeLens => "saelens",
-            Format::DictionaryLearning => "dictionary_learning",
-            Format::Sparsify => "sparsify",
-            Format::GemmaScope => "gemma_scope",
-            Format::CircuitTracer => "circuit_tracer",
-            Format::Tied => "tied",
-            Format::Microtome => "microtome",
-        }
-    }
-
-    pub fn parse(name: &str) -> Result<Self> {
-        let all = Self::ALL.map(Self::name);
-        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
-            err!(Name, "expected a format of dictionaries, found `{name}`").maybe_hint(names::suggestion(name, all))
-        })
-    }
-
     /// The name of the config file beside the tensors.
     pub fn config(self) -> Option<&'static str> {
         match self {
@@ -128,7 +101,7 @@ pub fn write(format: Format, parts: &Parts) -> Result<Written> {
             return Ok(Written { tensors: (whole::FILE, tensors), metadata, config: None });
         }
         Format::GemmaScope | Format::CircuitTracer | Format::Tied => {
-            return Err(err!(Argument, "dictionaries of the format {} can be loaded, but not saved", format.name())
+            return Err(err!(Argument, "dictionaries of the format {} can be loaded, but not saved", format.word())
                 .hint("save as microtome, saelens, dictionary_learning or sparsify"));
         }
     };
@@ -161,14 +134,14 @@ pub fn said_in_metadata(format: Format) -> Option<&'static str> {
 /// The formats that have an architecture with tensors of these names.
 pub fn fitting(names: &[String]) -> Vec<Format> {
     let fits = |format: &Format| table::of(*format).any(|row| row.may_hold(names));
-    Format::ALL.into_iter().filter(fits).collect()
+    Format::ALL.iter().map(|(_, format)| *format).filter(fits).collect()
 }
 
 /// The architecture of a name.
 fn row(format: Format, name: &str) -> Result<&'static table::Architecture> {
     let all = table::of(format);
     all.clone().find(|row| row.name == name).ok_or_else(|| {
-        err!(Format, "the architecture `{name}` of {} is not known here", format.name())
+        err!(Format, "the architecture `{name}` of {} is not known here", format.word())
             .maybe_hint(names::suggestion(name, all.map(|row| row.name)))
     })
 }

@@ -2,7 +2,7 @@
 
 use super::Format;
 
-/// What a tensor of a file is to us.
+/// The part of a dictionary that a tensor of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Encoder,

@@ -1,4 +1,4 @@
-//! Reading a dictionary: names and shapes are checked against the table before anything is read, numbers after it.
+//! Reading a dictionary: names and shapes are checked against the table before any tensor is read, numbers after.
 
 use std::collections::BTreeSet;
 
@@ -83,7 +83,7 @@ fn fit(said: &Said, source: &dyn Source) -> Result<Widths> {
     }
     if let Some(stray) = unknown.first() {
         let all: Vec<&str> = row.lines.iter().map(|line| line.name).collect();
-        return Err(err!(Format, "found a tensor that {} `{}` does not have: `{stray}`", row.format.name(), row.name)
+        return Err(err!(Format, "found a tensor that {} `{}` does not have: `{stray}`", row.format.word(), row.name)
             .hint(format!(
                 "it has {}; without this tensor the dictionary would compute something else",
                 all.join(", ")
@@ -103,7 +103,7 @@ fn fit(said: &Said, source: &dyn Source) -> Result<Widths> {
 }
 
 fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
-    let what = format!("{} `{}`", row.format.name(), row.name);
+    let what = format!("{} `{}`", row.format.word(), row.name);
     let hint = match names::nearest(name, unknown.iter().copied()) {
         Some(near) => format!("the file has `{near}`, which {what} does not have"),
         None => format!("{what} has it; perhaps the config belongs to another dictionary"),

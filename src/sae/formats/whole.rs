@@ -129,7 +129,7 @@ struct Take<'a> {
     source: &'a dyn Source,
     wanted: DType,
     task: &'a Task,
-    /// The tensors that have been asked for.
+    /// The tensors that have been read.
     known: BTreeSet<&'static str>,
 }
 

@@ -6,9 +6,9 @@ use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::hooks::{At, Bound, Edit};
 use crate::model::run::Ask;
-use crate::model::site::{Heads, Place, select};
+use crate::model::site::{Heads, Place, one_site};
 use crate::sae::splice::{Rest, Splice, masked};
-use crate::sae::{Sae, rows};
+use crate::sae::{Sae, SitePair, rows};
 use crate::tensor::{Device, Tensor, dtype};
 use crate::{bail, err};
 
@@ -23,14 +23,6 @@ pub struct Judged {
     pub classes: Vec<u32>,
 }
 
-/// Where a dictionary is spliced in: the site that it reads, and the one that it writes; the same for all but
-/// transcoders.
-#[derive(Debug, Clone, Copy)]
-pub struct Sites<'a> {
-    pub reads: &'a str,
-    pub writes: &'a str,
-}
-
 /// Bytes of logits computed at a time, in each run of the model.
 const LOGITS: usize = 64 << 20;
 
@@ -39,13 +31,13 @@ const LOGITS: usize = 64 << 20;
 ///
 /// CE recovered = (CE zero - CE spliced) / (CE zero - CE clean), as in Bricken et al. 2023, and likewise for KL(clean
 /// || changed); relative to mean ablation it is given as well.
-pub fn effect(model: &Decoder, sites: Sites, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
+pub fn effect(model: &Decoder, sites: SitePair, sae: &Sae, texts: &[Judged], task: &Task) -> Result<Effect> {
     let found = effects(model, sites, &[sae], texts, task)?;
     found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without an effect"))
 }
 
 /// The same for several dictionaries in turn; what does not depend on them is run once.
-pub fn effects(model: &Decoder, sites: Sites, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
+pub fn effects(model: &Decoder, sites: SitePair, saes: &[&Sae], texts: &[Judged], task: &Task) -> Result<Vec<Effect>> {
     texts.iter().enumerate().try_for_each(|(index, text)| text.check(index))?;
     one_place(model, sites.reads)?;
     let place = one_place(model, sites.writes)?;
@@ -64,14 +56,11 @@ pub fn effects(model: &Decoder, sites: Sites, saes: &[&Sae], texts: &[Judged], t
 }
 
 fn one_place(model: &Decoder, site: &str) -> Result<Place> {
-    match select(model.config(), site)?[..] {
-        [place] if place.site.kind.heads() == Heads::Square => {
-            Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys"))
-        }
-        [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len())
-            .hint("ask for each by itself, such as `resid_post.0`")),
+    let place = one_site(model.config(), site, "ask for each by itself, such as `resid_post.0`")?;
+    if place.site.kind.heads() == Heads::Square {
+        return Err(err!(Argument, "`{place}` has no activation per position: its axes are queries and keys"));
     }
+    Ok(place)
 }
 
 impl Judged {
@@ -103,7 +92,7 @@ impl Judged {
 
 struct Judge<'a> {
     model: &'a Decoder,
-    sites: Sites<'a>,
+    sites: SitePair<'a>,
     place: Place,
     /// Of the site that is written.
     mean: Option<Tensor>,
@@ -243,7 +232,7 @@ mod tests {
     use crate::sae::{Parts, baselines};
     use crate::tensor::DType;
 
-    const SITE: Sites<'static> = Sites { reads: "resid_post.0", writes: "resid_post.0" };
+    const SITE: SitePair<'static> = SitePair { reads: "resid_post.0", writes: "resid_post.0" };
 
     fn texts() -> Vec<Judged> {
         let text = |ids: &[u32]| Judged {
@@ -254,7 +243,7 @@ mod tests {
         vec![text(&[0, 3, 1, 4, 1, 5]), text(&[0, 9, 2, 6]), text(&[0, 5, 3])]
     }
 
-    fn judged_on(texts: &[Judged], sae: &Sae, sites: Sites) -> Result<Effect> {
+    fn judged_on(texts: &[Judged], sae: &Sae, sites: SitePair) -> Result<Effect> {
         effect(&samples::decoder(samples::config(), DType::F32), sites, sae, texts, &Task::default())
     }
 
@@ -327,9 +316,9 @@ mod tests {
         let odd = Judged { ids: vec![1, 2], left_out: vec![true], ..Judged::default() };
         let error = judged_on(&[odd], &scaled(1.0), SITE).unwrap_err();
         assert_eq!(error.message, "expected marks of what is left out for each of the 2 tokens of text 0, found 1");
-        let many = Sites { reads: "resid_post.*", writes: "resid_post.*" };
+        let many = SitePair { reads: "resid_post.*", writes: "resid_post.*" };
         assert!(judged_on(&texts(), &scaled(1.0), many).unwrap_err().message.contains("names 2"));
-        let square = Sites { reads: "pattern.0", writes: "pattern.0" };
+        let square = SitePair { reads: "pattern.0", writes: "pattern.0" };
         assert!(judged_on(&texts(), &scaled(1.0), square).unwrap_err().message.contains("queries and keys"));
         let narrow = baselines::identity(8).unwrap();
         let error = judged_on(&texts(), &narrow, SITE).unwrap_err();

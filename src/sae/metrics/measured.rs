@@ -2,21 +2,22 @@
 
 use std::ops::ControlFlow;
 
-use super::{Measures, Meter, Rules, Seen, Sites};
+use super::{MeasureOptions, Measures, Meter, Seen};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::{Block, Harvest, HarvestOptions, Streamed};
 use crate::err;
 use crate::model::Model;
-use crate::sae::{Sae, check_writes_behind, one_place, rows};
+use crate::model::site::one_site;
+use crate::sae::{Sae, SitePair, check_writes_behind, one_place, rows};
 use crate::tensor::{Tensor, dtype};
 
 /// Codes computed at once, about.
 const CODES: usize = 1 << 23;
 
 /// Measures of each dictionary on activations `[.., d_in]`.
-pub fn measured(saes: &[&Sae], x: &Tensor, rules: Rules, task: &Task) -> Result<Vec<Measures>> {
-    let mut meters = Meters::new(saes, rules)?;
+pub fn measured(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task) -> Result<Vec<Measures>> {
+    let mut meters = Meters::new(saes, options)?;
     let width = rows::extent(x, "activations")?.1;
     let x = rows::matrix(x, width, "activations")?;
     let bar = task.begin("measuring", Some(x.dim(0)? as u64));
@@ -29,14 +30,12 @@ pub fn measured_on(
     saes: &[&Sae],
     (model, site): (&Model, &str),
     text: &Text,
-    (options, rules): (&HarvestOptions, Rules),
+    (reading, options): (&HarvestOptions, MeasureOptions),
     task: &Task,
 ) -> Result<Vec<Measures>> {
-    let harvest = Harvest::new(model, &[site], text, options, task)?;
-    if harvest.places().len() > 1 {
-        return Err(err!(Argument, "expected one site, and `{site}` names {}", harvest.places().len()));
-    }
-    let mut meters = Meters::new(saes, rules)?;
+    one_site(model.decoder.config(), site, "measure at each by itself, such as `resid_post.0`")?;
+    let harvest = Harvest::new(model, &[site], text, reading, task)?;
+    let mut meters = Meters::new(saes, options)?;
     let mut sink = Streamed(|block: Block| {
         if let Some(x) = block.activations.first() {
             meters.add(x, Some(&block.positions), task, |_| {})?;
@@ -51,15 +50,15 @@ pub fn measured_on(
 /// target.
 pub fn measured_between(
     sae: &Sae,
-    (model, sites): (&Model, Sites),
+    (model, sites): (&Model, SitePair),
     text: &Text,
-    (options, rules): (&HarvestOptions, Rules),
+    (reading, options): (&HarvestOptions, MeasureOptions),
     task: &Task,
 ) -> Result<Measures> {
     let config = model.decoder.config();
     check_writes_behind(one_place(config, sites.reads)?, one_place(config, sites.writes)?)?;
-    let harvest = Harvest::new(model, &[sites.reads, sites.writes], text, options, task)?;
-    let mut meters = Meters::new(&[sae], rules)?;
+    let harvest = Harvest::new(model, &[sites.reads, sites.writes], text, reading, task)?;
+    let mut meters = Meters::new(&[sae], options)?;
     let mut sink = Streamed(|block: Block| {
         // A harvest has its sites in the order of the computation, and this one is of two.
         if let [read, written] = block.activations.as_slice() {
@@ -75,8 +74,8 @@ pub fn measured_between(
 pub(super) struct Meters<'a>(Vec<(&'a Sae, Meter)>);
 
 impl<'a> Meters<'a> {
-    pub(super) fn new(saes: &[&'a Sae], rules: Rules) -> Result<Self> {
-        let meter = |sae: &&'a Sae| Ok((*sae, Meter::new(sae.d_out(), sae.d_sae(), rules)?));
+    pub(super) fn new(saes: &[&'a Sae], options: MeasureOptions) -> Result<Self> {
+        let meter = |sae: &&'a Sae| Ok((*sae, Meter::new(sae.d_out(), sae.d_sae(), options)?));
         Ok(Self(saes.iter().map(meter).collect::<Result<_>>()?))
     }
 
@@ -127,11 +126,11 @@ mod tests {
         let identity = baselines::identity(6).unwrap();
         let random = baselines::random(6, 9, Some(2), &mut stream(2, "d", 0)).unwrap();
         let task = Task::default();
-        let both = measured(&[&identity, &random], &x, Rules::default(), &task).unwrap();
+        let both = measured(&[&identity, &random], &x, MeasureOptions::default(), &task).unwrap();
         assert_eq!((both[0].rows, both[0].fve, both[0].l0), (60, Some(1.0), 6.0));
-        assert_eq!(both[1], measured(&[&random], &x, Rules::default(), &task).unwrap()[0]);
+        assert_eq!(both[1], measured(&[&random], &x, MeasureOptions::default(), &task).unwrap()[0]);
         assert_eq!(both[1].l0, 2.0);
         let narrow = baselines::identity(5).unwrap();
-        assert!(measured(&[&narrow], &x, Rules::default(), &task).unwrap_err().message.contains("of width 5"));
+        assert!(measured(&[&narrow], &x, MeasureOptions::default(), &task).unwrap_err().message.contains("of width 5"));
     }
 }

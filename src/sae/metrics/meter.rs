@@ -8,11 +8,13 @@ use crate::err;
 use crate::sae::rows;
 use crate::tensor::Tensor;
 
-/// The rules of the metrics.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rules {
-    /// A feature is dead if it is active in at most this many rows: 0 by default, 10 in Cunningham et al. 2023.
-    pub dead_at_most: u64,
+crate::options! {
+    /// Options of all metrics. `dead_at_most` is 10 in Cunningham et al. 2023.
+    #[derive(Debug, Clone, Copy)]
+    pub struct MeasureOptions {
+        /// A feature is dead if it is active in at most this many rows.
+        dead_at_most: u64 = 0;
+    }
 }
 
 /// A batch: activations, codes and reconstructions. All axes but the last are flattened to rows.
@@ -35,7 +37,7 @@ const POSITIONS: u32 = 1 << 24;
 /// Adds up, row by row and in f64, the sums of the metrics.
 #[derive(Debug, Clone)]
 pub struct Meter {
-    rules: Rules,
+    options: MeasureOptions,
     along: Vec<Along>,
     fired: Vec<u64>,
     positions: Vec<Group>,
@@ -43,14 +45,14 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn new(width: usize, features: usize, rules: Rules) -> Result<Self> {
+    pub fn new(width: usize, features: usize, options: MeasureOptions) -> Result<Self> {
         if width == 0 || features == 0 {
             return Err(err!(Argument, "expected a width and features to measure, found {width} and {features}"));
         }
         let bytes = size_of::<Along>() as u128 * width as u128 + 8 * features as u128;
         memory::check(bytes, || format!("the measures of {width} dimensions and {features} features"))?;
         Ok(Self {
-            rules,
+            options,
             along: vec![Along::default(); width],
             fired: vec![0; features],
             positions: Vec::new(),
@@ -137,7 +139,7 @@ impl Meter {
         if self.sums.rows == 0 {
             return Err(err!(Argument, "expected activations to measure, found none"));
         }
-        let features = Features { fired: self.fired, rows: self.sums.rows, dead_at_most: self.rules.dead_at_most };
+        let features = Features { fired: self.fired, rows: self.sums.rows, dead_at_most: self.options.dead_at_most };
         Ok(Measures::of(&self.sums, &self.along, &self.positions, features))
     }
 }

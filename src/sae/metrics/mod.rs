@@ -7,21 +7,28 @@ mod dimensions;
 mod directions;
 mod effect;
 mod features;
+mod in_model;
 mod measured;
 mod measures;
 mod meter;
 mod pareto;
 mod predictions;
 mod stored;
+mod texts;
 
 pub use again::{Again, SAME, again};
 pub use classes::{CLASSES, classes};
 pub use directions::{Matches, matches, mmcs};
-pub use effect::{Judged, Sites, effect, effects};
+pub use effect::{Judged, effect, effects};
 pub use features::Features;
+pub use in_model::{
+    EffectByClassOptions, EffectOptions, MeasureOnOptions, ParetoOptions, SiteOptions, effect_by_class, effect_on_text,
+    measured_in_model, pareto_in_model, pareto_on,
+};
 pub use measured::{measured, measured_between, measured_on};
 pub use measures::{Dimension, Measures, Position};
-pub use meter::{Meter, Rules, Seen};
+pub use meter::{MeasureOptions, Meter, Seen};
 pub use pareto::{Pareto, Point};
 pub use predictions::{ByClass, Effect, Losses};
-pub use stored::measured_in;
+pub use stored::{MeasureStoreOptions, measured_in};
+pub use texts::{JudgedRowsOptions, judged_rows};

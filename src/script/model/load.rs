@@ -55,10 +55,7 @@ impl Model {
 
     /// The tokenizer, where there is one; else an error that says how to do without.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.0.tokenizer.as_ref().ok_or_else(|| {
-            err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
-                .hint("give it ids, such as [1, 2, 3], or a tokenizer: model::load(.., #{ tokenizer: \"FILE\" })")
-        })
+        self.0.text_tokenizer()
     }
 }
 

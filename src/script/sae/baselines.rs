@@ -6,17 +6,19 @@ use rhai::plugin::*;
 
 use super::dictionary::Sae;
 use crate::base::random::stream;
-use crate::sae::baselines::{self, Ica, Moments, Nmf};
+use crate::sae::baselines::{
+    self, ComponentOptions, Ica, IcaOptions, KeptCodesOptions, Moments, NeuronsOptions, Nmf, RandomOptions,
+};
 use crate::script::env::{Env, env};
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Given, Int, Options, given};
+use crate::script::value::{Any, Fallible, Int, Options, given};
 use crate::tensor::Tensor;
 
 /// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as
 /// directions.
-fn draws(env: &Env, seed: Option<u64>) -> impl Rng + use<> {
-    stream(env.random.generator(seed).next_u64(), "baseline", 0)
+fn draws(env: &Env, seed: Option<i64>) -> impl Rng + use<> {
+    stream(env.random.generator(seed.map(i64::cast_unsigned)).next_u64(), "baseline", 0)
 }
 
 #[export_module(manifest)]
@@ -27,8 +29,7 @@ pub mod functions {
     /// wanted.
     ///
     /// # Options
-    /// - `count` = all: number of components
-    /// - `k` = all: number of codes kept in each row
+    /// - [components]
     ///
     /// # Example
     /// ```
@@ -39,19 +40,15 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn pca(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (count, k) = (read.get("count", Given::size)?, read.get("k", Given::size)?);
-        read.finish()?;
+        let (env, ComponentOptions { count, codes }) = (env(&ctx)?, taken(options)?);
         let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;
-        Ok(baselines::pca(&moments, count, k, &env.task)?.into())
+        Ok(baselines::pca(&moments, count, codes.k, &env.task)?.into())
     }
 
     /// Independent components of activations `[.., d]` (FastICA, Hyvärinen 1999) as a dictionary.
     ///
     /// # Options
-    /// - `count` = all: number of components
-    /// - `k` = all: number of codes kept in each row
-    /// - `seed` = the run's seed: the seed of this call
+    /// - [ica]
     ///
     /// # Example
     /// ```
@@ -61,19 +58,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn ica(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let settings =
-            Ica { components: read.get("count", Given::size)?, k: read.get("k", Given::size)?, ..Ica::default() };
-        let mut draws = super::draws(&env, read.seed()?);
-        read.finish()?;
+        let (env, IcaOptions { seed, components }) = (env(&ctx)?, taken(options)?);
+        let mut draws = super::draws(&env, seed);
+        let settings = Ica { components: components.count, k: components.codes.k, ..Ica::default() };
         Ok(baselines::ica(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?.into())
     }
 
     /// Non-negative matrix factorisation of activations `[.., d]`, of `[relu(x), relu(-x)]`, as a dictionary.
     ///
     /// # Options
-    /// - `k` = all: number of codes kept in each row
-    /// - `seed` = the run's seed: the seed of this call
+    /// - [random_baseline]
     ///
     /// # Example
     /// ```
@@ -82,18 +76,16 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn nmf(ctx: NativeCallContext, x: Any, count: Int, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let settings = Nmf { k: read.get("k", Given::size)?, ..Nmf::new(given("count", &count).size()?) };
-        let mut draws = super::draws(&env, read.seed()?);
-        read.finish()?;
+        let (env, RandomOptions { seed, codes }) = (env(&ctx)?, taken(options)?);
+        let settings = Nmf { k: codes.k, ..Nmf::new(given("count", &count).size()?) };
+        let mut draws = super::draws(&env, seed);
         Ok(baselines::nmf(&values("x", &x)?, &settings, &mut draws, &env.task).map_err(|e| e.about("x"))?.into())
     }
 
     /// The neurons of a site of this width as features: codes are the activations.
     ///
     /// # Options
-    /// - `k` = all: number of codes kept in each row
-    /// - `relu` = false: whether negative activations have a code of 0
+    /// - [neurons]
     ///
     /// # Example
     /// ```
@@ -102,9 +94,7 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn neurons(width: Int, options: Options) -> Fallible<Sae> {
-        let mut read = super::options(options);
-        let (k, relu) = (read.get("k", Given::size)?, read.flag("relu", false)?);
-        read.finish()?;
+        let NeuronsOptions { relu, codes: KeptCodesOptions { k } } = taken(options)?;
         let width = given("width", &width).size()?;
         Ok(if relu { baselines::neurons_relu(width, k)? } else { baselines::neurons(width, k)? }.into())
     }
@@ -115,11 +105,10 @@ pub mod functions {
     /// subtracted before encoding and added after decoding, as in PCA: without that a large mean takes all the codes. A
     /// code is g x . d, with the gain g that minimises the squared error at the number of codes that is kept; it is
     /// computed for rows uniform on the sphere, since random directions have no preferred rows. `s.more.gain` is the
-    /// gain, and `keeping` computes it anew for its `k`.
+    /// gain, and `keeping` recomputes it for its `k`.
     ///
     /// # Options
-    /// - `k` = all: number of codes kept in each row
-    /// - `seed` = the run's seed: the seed of this call
+    /// - [random_baseline]
     ///
     /// # Example
     /// ```
@@ -130,10 +119,8 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn random(ctx: NativeCallContext, x: Any, features: Int, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let k = read.get("k", Given::size)?;
-        let mut draws = super::draws(&env, read.seed()?);
-        read.finish()?;
+        let (env, RandomOptions { seed, codes: KeptCodesOptions { k } }) = (env(&ctx)?, taken(options)?);
+        let mut draws = super::draws(&env, seed);
         let features = given("features", &features).size()?;
         if x.is_array() || x.is::<Tensor>() {
             let moments = Moments::of(&values("x", &x)?, &env.task).map_err(|e| e.about("x"))?;

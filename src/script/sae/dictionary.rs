@@ -8,18 +8,19 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result, names};
+use crate::base::{Card, Cell, Result};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
+use crate::sae;
 use crate::sae::fit::History;
-use crate::sae::{self, Format, load};
+use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::script::env::env;
 use crate::script::features::Known;
-use crate::script::options::{OptionReader, options};
+use crate::script::options::taken;
 use crate::script::show::Handle;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Given, Options, from_json};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::script::value::{Any, Fallible, Options, from_json};
+use crate::tensor::{Tensor, dtype};
 
 /// A dictionary, with the history of its fit where it was fitted here.
 #[derive(Clone)]
@@ -88,30 +89,6 @@ impl Handle for Sae {
     }
 }
 
-fn format(given: &Given) -> Result<Format> {
-    let name = given.text()?;
-    Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
-        let known = Format::ALL.map(Format::name);
-        let wanted = format!("one of {}", known.join(", "));
-        given.refuse(&wanted).maybe_hint(names::suggestion(&name, known))
-    })
-}
-
-fn loading(read: &mut OptionReader, device: &crate::tensor::Device) -> Result<load::Options> {
-    let plain = load::Options::default();
-    Ok(load::Options {
-        format: read.get("format", format)?,
-        dtype: read.get("dtype", wanted)?.unwrap_or(plain.dtype),
-        device: device.clone(),
-        ignore: read.get("ignore", Given::texts)?.unwrap_or_default(),
-    })
-}
-
-fn wanted(given: &Given) -> Result<DType> {
-    let found = dtype::parse(&given.text()?)?;
-    if dtype::is_float(found) { Ok(found) } else { Err(given.refuse("a dtype of floats")) }
-}
-
 #[export_module(manifest)]
 pub mod functions {
     /// Loads a dictionary from a folder, a file, or the hub: `org/name`, `org/name/path/inside@revision`.
@@ -122,10 +99,7 @@ pub mod functions {
     /// one.
     ///
     /// # Options
-    /// - `format` = auto-detected: "microtome", "saelens", "dictionary_learning", "sparsify", "gemma_scope",
-    ///   "circuit_tracer" or "tied"
-    /// - `dtype` = "f32": the dtype of the computation
-    /// - `ignore` = none: config keys to ignore
+    /// - [load_dictionary]
     ///
     /// # Example
     /// ```
@@ -135,10 +109,9 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Sae> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let options = super::loading(&mut read, &env.device)?;
-        read.finish()?;
-        Ok(sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into())
+        let (env, options): (_, LoadOptions) = (env(&ctx)?, taken(options)?);
+        let loaded = sae::Sae::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?;
+        Ok(loaded.to_device(&env.device)?.into())
     }
 }
 
@@ -265,7 +238,7 @@ pub mod methods {
     /// is loaded again is equal.
     ///
     /// # Options
-    /// - `format` = "microtome": or "saelens", "dictionary_learning", "sparsify"
+    /// - [save_dictionary]
     ///
     /// # Example
     /// ```
@@ -276,9 +249,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn save(ctx: NativeCallContext, s: &mut Sae, folder: &str, options: Options) -> Fallible<Array> {
-        let mut read = super::options(options);
-        let format = read.get("format", super::format)?.unwrap_or(Format::Microtome);
-        read.finish()?;
+        let SaveOptions { format } = taken(options)?;
         let places = s.core.save(&env(&ctx)?.files, Path::new(folder), format)?;
         Ok(places.into_iter().map(|place| Dynamic::from(place.display().to_string())).collect())
     }

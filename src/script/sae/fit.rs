@@ -1,135 +1,96 @@
 //! Fitting dictionaries: `sae::fit` and `sae::fit_all`.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::asked::{Asked, asked};
 use super::dictionary::Sae;
-use super::kept::{Done, Keeper, key};
-use super::rows::{Source, choosing, of_text_only};
-use super::sites::Sites;
+use super::plan::{FitWords, storage};
+use super::rows::{choosing, no_text_options, of_text_only};
 use crate::base::Result;
-use crate::data::Text;
+use crate::data::{self, Text};
 use crate::err;
-use crate::model::site::select;
-use crate::report::symbols::count;
-use crate::sae::About;
-use crate::sae::fit::{Fit, Fitted};
+use crate::model::site::one_site;
+use crate::sae::fit::{FitPlan, Fitted, StoreSiteOptions, to_sites, to_store, to_tensor};
 use crate::script::data::Store;
 use crate::script::env::{Env, env};
 use crate::script::features::Known;
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Given, Options, given};
+use crate::script::value::{Any, Fallible, Options, given};
+use crate::tensor::Tensor;
 
-impl Asked {
-    fn fitted(&self, source: Source, dir: Option<PathBuf>, env: &Env) -> Result<Fitted> {
-        let Source { rows, count: found, widths, about, .. } = source;
-        let (recipe, d_sae) = self.recipe(found, widths.first().copied().unwrap_or_default())?;
-        let keep = dir.map(|folder| self.keep_in(folder, env));
-        let steps = recipe.steps;
-        let done = Fit::new(recipe, d_sae, rows, keep, &env.task)?.run(about, &env.task)?;
-        if !done.is_whole {
-            let made = done.history.steps.len();
-            env.task.say(&format!(
-                "stopped after {made} of {}; the call returns the dictionary as it is",
-                count(steps as usize, "step")
-            ));
-        }
-        Ok(done)
+impl From<Fitted> for Sae {
+    fn from(fitted: Fitted) -> Self {
+        Self::fitted(fitted.sae, fitted.history)
+    }
+}
+
+/// The only dictionary.
+pub(super) fn one(found: Vec<Fitted>) -> Result<Sae> {
+    found.into_iter().next().map(Sae::from).ok_or_else(|| err!(Bug, "a site without a dictionary"))
+}
+
+/// All of them as an array.
+pub(super) fn array(found: Vec<Fitted>) -> Array {
+    found.into_iter().map(|fitted| Dynamic::from(Sae::from(fitted))).collect()
+}
+
+/// Activations that a script gives.
+pub(super) enum Activations {
+    Tensor(Tensor),
+    Store(Arc<data::store::Store>, String),
+}
+
+/// The options that say which activations are meant.
+pub(super) struct ActivationOptions {
+    of_text: bool,
+    store: StoreSiteOptions,
+}
+
+impl ActivationOptions {
+    pub fn read(read: &mut OptionReader) -> Result<Self> {
+        Ok(Self { of_text: of_text_only(read)?, store: read.declared()? })
     }
 
-    /// A dictionary for each source; `done` is called with each. With `several`, each has a folder named after its
-    /// site.
-    fn all_fitted(
-        &self,
-        sources: impl Iterator<Item = Result<Source>>,
-        several: bool,
-        env: &Env,
-        done: Done,
-    ) -> Result<Vec<Sae>> {
-        let fit = |source: Result<Source>| -> Result<Sae> {
-            let source = source?;
-            let site = source.about.sites.join(", ");
-            let dir = self.keep.dir.as_ref().map(|dir| match several {
-                true => PathBuf::from(dir).join(&site),
-                false => PathBuf::from(dir),
-            });
-            if several {
-                env.task.say(&format!("fitting {site}"));
-            }
-            let fitted = self.fitted(source, dir, env)?;
-            done(&fitted);
-            Ok(fitted.into())
-        };
-        sources.map(fit).collect()
+    pub fn of(self, x: &Dynamic, plan: &FitPlan) -> Result<Activations> {
+        no_text_options(self.of_text)?;
+        if let Some(store) = x.read_lock::<Store>() {
+            let site = self.store.site.map_or_else(|| store.core.only_site(), Ok)?;
+            return Ok(Activations::Store(store.core.clone(), site));
+        }
+        if self.store.site.is_some() || plan.buffer().rows.is_some() {
+            return Err(
+                err!(Argument, "expected `site` and `buffer` with a store, found them with a tensor").about("options")
+            );
+        }
+        Ok(Activations::Tensor(values("x", x)?))
     }
 }
 
 fn of_sites(env: &Env, m: &Model, sites: &[&str], text: &Text, map: Options) -> Result<Vec<Sae>> {
     let mut read = options(map);
-    let asked = asked(&mut read, env)?;
-    let keep = choosing(&mut read, m.core(), text, &env.task)?;
+    let words = FitWords::read(&mut read, env)?;
+    let reading = choosing(&mut read, m.core(), text, &env.task)?;
     read.finish()?;
-    let (task, sites) = (&env.task, Sites::new(m.core(), sites, text, (&keep, asked.held()), &env.task)?);
-    let names: Vec<&str> = sites.names().iter().map(String::as_str).collect();
-    let found = match Keeper::new(&asked, env) {
-        None => asked.all_fitted(sites.sources(&names, task), names.len() > 1, env, &mut |_| ())?,
-        Some(keeper) => {
-            let reads = sites.reads(task)?;
-            let keys = names.iter().map(|site| key(&asked, &reads, &sites, site)).collect::<Result<Vec<_>>>()?;
-            keeper.completed(&keys, |missing, done| {
-                let missing: Vec<&str> = missing.iter().filter_map(|number| names.get(*number).copied()).collect();
-                asked.all_fitted(sites.sources(&missing, task), missing.len() > 1, env, done)
-            })?
-        }
-    };
-    Ok(Known::all(found, m, (text, &keep), env))
-}
-
-/// Fits on a store: one site that `site` names, or each of those that `sites` do.
-fn of_store(store: &Store, asked: &Asked, sites: &[String], env: &Env) -> Result<Vec<Sae>> {
-    let source = |site: &String| Source::of_store(&store.core, &[site.as_str()], asked.held());
-    asked.all_fitted(sites.iter().map(source), sites.len() > 1, env, &mut |_| ())
-}
-
-/// The options for activations that are given: a tensor, or a site of a store.
-pub(super) struct OfActivations {
-    of_text: bool,
-    site: Option<String>,
-}
-
-impl OfActivations {
-    pub(super) fn read(read: &mut OptionReader) -> Result<Self> {
-        Ok(Self { of_text: of_text_only(read)?, site: read.get("site", Given::text)? })
-    }
-
-    pub(super) fn source(self, x: &Dynamic, asked: &Asked) -> Result<Source> {
-        if self.of_text {
-            return Err(err!(Argument, "expected no options of a text where activations are given").about("options"));
-        }
-        if let Some(store) = x.read_lock::<Store>() {
-            let site = self.site.map_or_else(|| store.core.only_site(), Ok)?;
-            return Source::of_store(&store.core, &[site.as_str()], asked.held());
-        }
-        if self.site.is_some() || asked.buffer.is_some() {
-            return Err(
-                err!(Argument, "expected `site` and `buffer` with a store, found them with a tensor").about("options")
-            );
-        }
-        Source::of_tensors(&[values("x", x)?], asked.seed(), About::default())
-    }
+    let (plan, checkpoints) = words.plan()?;
+    let storage = storage(checkpoints, env);
+    let found = to_sites((m.core(), sites), text, &reading, &plan, &storage, &env.task)?;
+    Ok(Known::all(found.into_iter().map(Sae::from).collect(), m, (text, &reading), env))
 }
 
 fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Sae> {
     let mut read = options(map);
-    let asked = asked(&mut read, env)?;
-    let given = OfActivations::read(&mut read)?;
+    let (words, given) = (FitWords::read(&mut read, env)?, ActivationOptions::read(&mut read)?);
     read.finish()?;
-    Ok(asked.fitted(given.source(x, &asked)?, asked.keep.dir.as_ref().map(PathBuf::from), env)?.into())
+    let (plan, checkpoints) = words.plan()?;
+    let storage = storage(checkpoints, env);
+    match given.of(x, &plan)? {
+        Activations::Tensor(x) => Ok(to_tensor(&x, &plan, &storage, &env.task)?.into()),
+        Activations::Store(store, site) => one(to_store(&store, &[&site], &plan, &storage, &env.task)?),
+    }
 }
 
 #[export_module(manifest)]
@@ -167,14 +128,8 @@ pub mod functions {
     /// - [fit]
     /// - [kinds]
     /// - [keep]
-    /// - `site` = its only one: for a store, the site
-    /// - `buffer` = 32768 for a store, and for a text what 2 GiB hold: rows in the shuffle buffer, from which batches
-    ///   are drawn
-    /// - `without_bos` = false: for a text, skips BOS tokens
-    /// - `without_first` = 0: for a text, skips this many first positions of each row
-    /// - `without_tokens` = none: for a text, skips these tokens, given as ids or as texts of one token
-    /// - `without_labels` = none: for a text with labels, skips tokens by their labels, as in `#{ depth: [0] }`
-    /// - `context` = the model's: for a text, tokens in a row
+    /// - [store_site]
+    /// - [skip]
     ///
     /// # Example
     /// ```
@@ -192,12 +147,7 @@ pub mod functions {
     #[rhai_fn(name = "fit", return_raw)]
     pub fn fit_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Sae> {
         // Several are refused before any of them is fitted.
-        if select(m.config(), site).map_err(|e| e.about("site"))?.len() > 1 {
-            return Err(err!(Argument, "expected one site to fit, and `{site}` names several")
-                .hint("sae::fit_all fits a dictionary to each")
-                .about("site")
-                .into());
-        }
+        one_site(m.config(), site, "sae::fit_all fits a dictionary to each").map_err(|e| e.about("site"))?;
         let env = env(&ctx)?;
         let found = super::of_sites(&env, &m, &[site], &text, options)?.pop();
         Ok(found.ok_or_else(|| err!(Bug, "a site without a dictionary"))?)
@@ -213,6 +163,7 @@ pub mod functions {
     /// - [fit]
     /// - [kinds]
     /// - [keep]
+    /// - [skip]
     ///
     /// # Example
     /// ```
@@ -237,9 +188,11 @@ pub mod functions {
     #[rhai_fn(name = "fit_all", return_raw)]
     pub fn fit_store(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let asked = super::asked(&mut read, &env)?;
+        let words = FitWords::read(&mut read, &env)?;
         read.finish()?;
-        let found = super::of_store(&store, &asked, &store.core.site_names(), &env)?;
-        Ok(found.into_iter().map(Dynamic::from).collect())
+        let (plan, checkpoints) = words.plan()?;
+        let names = store.core.site_names();
+        let sites: Vec<&str> = names.iter().map(String::as_str).collect();
+        Ok(super::array(to_store(&store.core, &sites, &plan, &super::storage(checkpoints, &env), &env.task)?))
     }
 }

@@ -4,43 +4,23 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
 use super::dictionary::Sae;
-use super::judged::Judging;
 use super::rows::keeping;
-use super::transcode::writes_of;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
-use crate::sae;
-use crate::sae::metrics::{self, Measures, Rules, Sites};
-use crate::sae::splice::{Rest, Splice};
+use crate::sae::metrics::{
+    self, EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, Measures,
+};
+use crate::sae::splice::{Splice, SpliceOptions};
+use crate::sae::writes_of;
+use crate::script::data::Store;
 use crate::script::env::env;
 use crate::script::hooks::{Hook, What};
 use crate::script::model::Model;
-use crate::script::options::options;
+use crate::script::options::{options, taken};
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Given, Options};
+use crate::script::value::{Any, Fallible, Options};
 use crate::tensor::Tensor;
-
-/// One site that is asked for, or else the dictionary's.
-fn site_or(s: &sae::Sae, asked: String) -> Result<String> {
-    if asked.is_empty() { site_of(s) } else { Ok(asked) }
-}
-
-fn first<T>(found: Vec<T>) -> Result<T> {
-    found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without measures"))
-}
-
-/// The one site of a dictionary.
-pub fn site_of(s: &sae::Sae) -> Result<String> {
-    match s.parts().about.sites.as_slice() {
-        [site] => Ok(site.clone()),
-        [] => {
-            Err(err!(Argument, "the dictionary does not say which site it reads")
-                .hint("name it with the option `site`"))
-        }
-        several => Err(err!(Argument, "expected a dictionary of one site, found one of {}", several.join(", "))),
-    }
-}
 
 /// The directions of a dictionary, or of a tensor `[features, d]`.
 fn directions(name: &str, value: &Dynamic) -> Result<Tensor> {
@@ -134,7 +114,8 @@ pub mod methods {
     /// Reconstruction and sparsity metrics on activations `[.., d_in]`, each with its formula.
     ///
     /// # Options
-    /// - `dead_at_most` = 0: a feature is dead if it is active in at most this many rows
+    /// - [measure]
+    /// - [measure_store]
     ///
     /// # Example
     /// ```
@@ -143,23 +124,30 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Measures> {
-        let mut read = super::options(options);
-        let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
-        read.finish()?;
+        let options: MeasureOptions = taken(options)?;
         s.core.check_writes_what_it_reads()?;
-        Ok(super::first(metrics::measured(&[&s.core], &values("x", &x)?, rules, &env(&ctx)?.task)?)?)
+        let found = metrics::measured(&[&s.core], &values("x", &x)?, options, &env(&ctx)?.task)?;
+        Ok(found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without measures"))?)
+    }
+
+    #[rhai_fn(global, name = "measure", pure, return_raw)]
+    pub fn measure_store(ctx: NativeCallContext, s: &mut Sae, store: Store, options: Options) -> Fallible<Measures> {
+        let MeasureStoreOptions { site, measure } = taken(options)?;
+        let site = match (site, s.core.parts().about.sites.as_slice()) {
+            (Some(site), _) => site,
+            (None, [site]) => site.clone(),
+            (None, _) => store.core.only_site()?,
+        };
+        let found = metrics::measured_in(&s.core, (&store.core, &site), measure, &env(&ctx)?.task);
+        Ok(found.map_err(|e| e.about("store"))?)
     }
 
     /// Reconstruction and sparsity metrics on a model's activations on a text; for a transcoder, at the site that it
     /// writes.
     ///
     /// # Options
-    /// - `site` = the dictionary's: where activations are read
-    /// - `writes` = the dictionary's: where a transcoder writes, after that
-    /// - `dead_at_most` = 0: a feature is dead if it is active in at most this many rows
-    /// - `without_bos` = false: skips BOS tokens
-    /// - `without_first` = 0: skips this many first positions of each row
-    /// - `context` = the model's: tokens in a row
+    /// - [measure_on]
+    /// - [positions]
     ///
     /// # Example
     /// ```
@@ -176,17 +164,9 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Measures> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let site = read.text("site", "")?;
-        let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
-        let (keep, writes) = (keeping(&mut read)?, read.get("writes", Given::text)?);
+        let (options, reading): (MeasureOnOptions, _) = (read.declared()?, keeping(&mut read)?);
         read.finish()?;
-        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, writes)?);
-        if let Some(writes) = &writes {
-            let sites = Sites { reads: &site, writes };
-            return Ok(metrics::measured_between(&s.core, (m.core(), sites), &text, (&keep, rules), &env.task)?);
-        }
-        let found = metrics::measured_on(&[&s.core], (m.core(), &site), &text, (&keep, rules), &env.task)?;
-        Ok(super::first(found)?)
+        Ok(metrics::measured_in_model(&s.core, (m.core(), &text), &reading, &options, &env.task)?)
     }
 
     /// What a model loses when the dictionary is spliced in: next-token cross-entropy and KL(clean || changed) in nats,
@@ -194,10 +174,7 @@ pub mod methods {
     /// clean).
     ///
     /// # Options
-    /// - `site` = the dictionary's: where it is spliced in
-    /// - `writes` = the dictionary's: where a transcoder writes
-    /// - `rows` = 64: number of rows of the text
-    /// - `without_bos` = true: leaves BOS tokens unchanged, and counts no prediction at them
+    /// - [effect]
     ///
     /// # Example
     /// ```
@@ -208,14 +185,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn effect(ctx: NativeCallContext, s: &mut Sae, m: Model, text: Text, options: Options) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (site, judging) = (read.text("site", "")?, Judging::read(&mut read)?);
-        let writes = read.get("writes", Given::text)?;
-        read.finish()?;
-        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, writes)?);
-        let (rows, _) = judging.rows(&m, &text, false, &env.task)?;
-        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
-        Ok(metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?.table())
+        let options: EffectOptions = taken(options)?;
+        Ok(metrics::effect_on_text(&s.core, (m.core(), &text), &options, &env(&ctx)?.task)?.table())
     }
 
     /// Next-token cross-entropy by the class of that token, in the runs that `effect` compares.
@@ -224,10 +195,7 @@ pub mod methods {
     /// space, and others; or by the values of a label of the text.
     ///
     /// # Options
-    /// - `label` = none: the label of the text whose values are the classes
-    /// - `site` = the dictionary's: where it is spliced in
-    /// - `rows` = 64: number of rows of the text
-    /// - `without_bos` = true: leaves BOS tokens unchanged, and counts no prediction at them
+    /// - [effect_by_class]
     ///
     /// # Example
     /// ```
@@ -244,22 +212,14 @@ pub mod methods {
         text: Text,
         options: Options,
     ) -> Fallible<Table> {
-        let (env, mut read) = (env(&ctx)?, super::options(options));
-        let (site, judging) = (read.text("site", "")?, Judging::read_by_class(&mut read)?);
-        read.finish()?;
-        let (site, writes) = (super::site_or(&s.core, site)?, writes_of(&s.core, None)?);
-        let (rows, names) = judging.rows(&m, &text, true, &env.task)?;
-        let sites = Sites { reads: &site, writes: writes.as_deref().unwrap_or(&site) };
-        let found = metrics::effect(m.decoder(), sites, &s.core, &rows, &env.task)?;
-        Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
+        let options: EffectByClassOptions = taken(options)?;
+        Ok(metrics::effect_by_class(&s.core, (m.core(), &text), &options, &env(&ctx)?.task)?)
     }
 
     /// A hook that replaces the activations at the dictionary's site by its reconstruction.
     ///
     /// # Options
-    /// - `site` = the dictionary's: where it is spliced in
-    /// - `writes` = the dictionary's: where a transcoder writes
-    /// - `error` = false: whether the reconstruction error is added, without a gradient
+    /// - [splice]
     /// - `pos` = all: a position or several; negative ones count from the end of each text
     ///
     /// # Example
@@ -272,14 +232,14 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn splice(s: &mut Sae, options: Options) -> Fallible<Hook> {
         let mut read = super::options(options);
-        let site = read.text("site", "")?;
-        let rest = if read.flag("error", false)? { Rest::Kept } else { Rest::Dropped };
+        let options: SpliceOptions = read.declared()?;
         // Unknown options are refused before an unknown site.
-        let site = super::site_or(&s.core, site);
+        let site = options.reads.of(&s.core);
         let reads = site.as_deref().unwrap_or_default();
-        let writes = writes_of(&s.core, read.get("writes", Given::text)?)?;
+        let writes = writes_of(&s.core, options.writes.as_deref())?;
         let named = writes.as_deref().unwrap_or(reads);
-        let hook = Hook::new(What::Splice(Splice::new(s.core.clone(), rest)), named, &mut read)?;
+        let splice = Splice::new(s.core.clone(), options.rest());
+        let hook = Hook::new(What::Splice(splice), named, &mut read)?;
         let hook = hook.reading(writes.is_some().then(|| reads.to_string()));
         read.finish()?;
         site?;

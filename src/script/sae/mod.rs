@@ -1,34 +1,60 @@
 //! `sae::` and the methods of dictionaries, one file for what is done with them.
 
-mod asked;
 mod baselines;
 mod dictionary;
 mod encode;
 mod finetune;
 mod fit;
 mod history;
-mod judged;
-mod kept;
 mod measure;
 mod measures;
 mod pareto;
+mod plan;
 mod rows;
-mod sites;
-mod stored;
 mod sweep;
 mod transcode;
 
 pub use dictionary::Sae;
-pub use measure::site_of;
 pub use rows::{choosing, keeping};
 
-use crate::sae::fit::{FitOptions, KeepOptions};
+pub use crate::sae::site_of;
+
+use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, RandomOptions};
+use crate::sae::finetune::FineTuneOptions;
+use crate::sae::fit::{CrosscoderOptions, FitOptions, GridOptions, KeepOptions, StoreSiteOptions, TranscoderOptions};
+use crate::sae::load::{LoadOptions, SaveOptions};
+use crate::sae::metrics::{
+    EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
+};
+use crate::sae::splice::SpliceOptions;
 use crate::script::docs::declared::{Group, fields, of_kinds};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
+pub const OPTIONS: &[Group] = &[
+    ("fit", fields::<FitOptions>),
+    ("kinds", of_kinds),
+    ("keep", fields::<KeepOptions>),
+    ("sweep", fields::<GridOptions>),
+    ("store_site", fields::<StoreSiteOptions>),
+    ("transcoder", fields::<TranscoderOptions>),
+    ("crosscoder", fields::<CrosscoderOptions>),
+    ("measure", fields::<MeasureOptions>),
+    ("measure_on", fields::<MeasureOnOptions>),
+    ("measure_store", fields::<MeasureStoreOptions>),
+    ("effect", fields::<EffectOptions>),
+    ("effect_by_class", fields::<EffectByClassOptions>),
+    ("pareto", fields::<ParetoOptions>),
+    ("splice", fields::<SpliceOptions>),
+    ("fine_tune", fields::<FineTuneOptions>),
+    ("load_dictionary", fields::<LoadOptions>),
+    ("save_dictionary", fields::<SaveOptions>),
+    ("components", fields::<ComponentOptions>),
+    ("ica", fields::<IcaOptions>),
+    ("random_baseline", fields::<RandomOptions>),
+    ("neurons", fields::<NeuronsOptions>),
+];
 
 /// What is called through the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -53,7 +79,6 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(measure::methods),
         exported_manifest!(measures::methods),
         exported_manifest!(pareto::methods),
-        exported_manifest!(stored::methods),
         exported_manifest!(sweep::methods),
         exported_manifest!(transcode::methods),
     ]

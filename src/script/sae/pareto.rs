@@ -5,17 +5,15 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::Value;
 
 use super::dictionary::Sae;
-use super::judged::Judging;
-use super::measure::site_of;
-use super::rows::keeping;
+use super::rows::{keeping, no_text_options};
 use crate::base::{Result, Table};
-use crate::data::{Text, harvest};
+use crate::data::Text;
 use crate::err;
 use crate::report::chart::{Axis, Chart, Series};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
-use crate::sae::metrics::{self, Effect, Measures, Pareto, Point, Rules, Sites};
+use crate::sae::metrics::{Pareto, ParetoOptions, pareto_in_model, pareto_on};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::options;
@@ -76,61 +74,23 @@ fn dictionaries(given_as: &Dynamic) -> Result<Vec<Sae>> {
     elements.iter().map(dictionary).collect()
 }
 
-fn joined(saes: &[&sae::Sae], measures: &[Measures], effects: &[Effect]) -> Pareto {
-    let pairs = saes.iter().zip(measures).enumerate();
-    Pareto { points: pairs.map(|(number, (sae, found))| Point::of(sae, found, effects.get(number))).collect() }
-}
-
-/// The options of a comparison.
-struct Asked {
-    rules: Rules,
-    /// Options of a text.
-    site: String,
-    keep: harvest::HarvestOptions,
-    judging: Judging,
-}
-
-impl Asked {
-    fn read(map: Options) -> Result<Self> {
-        let mut read = options(map);
-        let rules = Rules { dead_at_most: read.size("dead_at_most", 0)? as u64 };
-        let site = read.text("site", "")?;
-        let (keep, judging) = (keeping(&mut read)?, Judging::read(&mut read)?);
-        read.finish()?;
-        Ok(Self { rules, site, keep, judging })
-    }
-}
-
 fn on_activations(given_as: &Dynamic, x: &Dynamic, map: Options, env: &Env) -> Result<Pareto> {
     let all = dictionaries(given_as)?;
+    let is_of_text = map.keys().any(|key| key != "dead_at_most");
+    let mut read = options(map);
+    let (options, _): (ParetoOptions, _) = (read.declared()?, keeping(&mut read)?);
+    read.finish()?;
+    no_text_options(is_of_text)?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
-    let only_rules = map.keys().all(|key| key == "dead_at_most");
-    let rules = Asked::read(map)?.rules;
-    if !only_rules {
-        return Err(err!(Argument, "expected no options of a text where activations are given").about("options"));
-    }
-    let found = metrics::measured(&saes, &values("x", x)?, rules, &env.task)?;
-    Ok(joined(&saes, &found, &[]))
+    pareto_on(&saes, &values("x", x)?, options.measure, &env.task)
 }
 
 fn on_model(given_as: &Dynamic, m: &Model, text: &Text, map: Options, env: &Env) -> Result<Pareto> {
-    let all = dictionaries(given_as)?;
+    let (all, mut read) = (dictionaries(given_as)?, options(map));
+    let (options, reading): (ParetoOptions, _) = (read.declared()?, keeping(&mut read)?);
+    read.finish()?;
     let saes: Vec<&sae::Sae> = all.iter().map(|sae| &sae.core).collect();
-    let Asked { rules, site, keep, judging } = Asked::read(map)?;
-    let site = match (site.is_empty(), saes.iter().find_map(|sae| site_of(sae).ok())) {
-        (false, _) => site,
-        (true, Some(site)) => site,
-        (true, None) => {
-            return Err(err!(Argument, "none of the dictionaries says which site it reads")
-                .hint("name it with the option `site`")
-                .about("options"));
-        }
-    };
-    let measures = metrics::measured_on(&saes, (m.core(), &site), text, (&keep, rules), &env.task)?;
-    let (rows, _) = judging.rows(m, text, false, &env.task)?;
-    let sites = Sites { reads: &site, writes: &site };
-    let effects = metrics::effects(m.decoder(), sites, &saes, &rows, &env.task)?;
-    Ok(joined(&saes, &measures, &effects))
+    pareto_in_model(&saes, (m.core(), text), &reading, &options, &env.task)
 }
 
 #[export_module(manifest)]
@@ -144,12 +104,10 @@ pub mod functions {
     /// that number of codes, and subtract the mean where they were made of activations: see `sae::random`.
     ///
     /// # Options
-    /// - `dead_at_most` = 0: a feature is dead if it is active in at most this many rows
-    /// - `site` = that of the dictionaries: for a model, where they are spliced in
     /// - `rows` = 64: for a text, number of rows for the cross-entropy
     /// - `without_bos` = false, true for the cross-entropy: skips BOS tokens
-    /// - `without_first` = 0: for a text, skips this many first positions of each row
-    /// - `context` = the model's: for a text, tokens in a row
+    /// - [pareto]
+    /// - [positions]
     ///
     /// # Example
     /// ```

@@ -5,179 +5,71 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::asked::{Asked, asked};
 use super::dictionary::Sae;
-use super::fit::OfActivations;
-use super::kept::{Done, Keeper, key};
-use super::rows::{Source, choosing};
-use super::sites::Sites;
+use super::fit::{ActivationOptions, Activations, array};
+use super::plan::{own_options, storage};
+use super::rows::choosing;
 use crate::base::Result;
-use crate::base::options::Field;
-use crate::data::{Text, harvest};
-use crate::err;
-use crate::report::symbols::count;
-use crate::sae::fit::{Fitted, Member, Recipe, SETTINGS, Sweep, kinds};
+use crate::base::options::{Declared, Plain};
+use crate::data::Text;
+use crate::sae::fit::{
+    AXES_OF_KINDS, FitOptions, FitPlan, GridOptions, KeepOptions, SETTINGS, grid, kinds, sweep_site, sweep_store,
+    sweep_tensor,
+};
 use crate::script::env::{Env, env};
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
-use crate::script::value::{Any, Fallible, Int, Options, from_json, given};
+use crate::script::value::{Any, Fallible, Int, Options, from_json, given, plain};
 
-/// The axes of a sweep beside the kind, the last of which varies fastest.
-const AXES: [&str; 7] = ["l1", "l0", "target", "k", "d_sae", "ratio", "seed"];
-/// Those that every kind has.
-const COMMON: [&str; 3] = ["d_sae", "ratio", "seed"];
-
-/// The options of each fit of a sweep; `arg` is the index of the argument with the options. A kind gets its own options
-/// only.
-fn grid(map: &Options) -> Result<Vec<Options>> {
-    let named = match map.get("kind") {
-        Some(kinds) => given("kind", kinds).texts()?,
-        None => vec!["topk".into()],
-    };
-    let mut owned = Vec::new();
-    for kind in &named {
-        owned.push((kind, kinds::options_of(kind)?));
-    }
-    let has = |own: &[Field], key: &str| own.iter().any(|field| field.name == key);
-    let is_owned = |key: &str| owned.iter().any(|(_, own)| has(own, key));
-    if let Some(stray) = AXES.iter().find(|key| map.contains_key(**key) && !is_owned(key) && !COMMON.contains(key)) {
-        return Err(err!(Argument, "expected no `{stray}` for {}", named.join(", ")).about("options"));
-    }
-    let mut all = Vec::new();
-    for (kind, own) in &owned {
-        let is_of_others = |key: &str| is_owned(key) && !has(own, key);
-        let mut base = map.clone();
-        base.retain(|key, _| !is_of_others(key));
-        base.insert("kind".into(), kind.as_str().into());
-        let axes = AXES.iter().filter_map(|key| Some((*key, base.get(*key)?.clone())));
-        let axes: Vec<(&str, Dynamic)> = axes.collect();
-        all.extend(axes.iter().fold(vec![base], |cells, (key, value)| {
-            let values: Vec<Dynamic> =
-                given(key, value).elements().into_iter().map(|one| one.value().clone()).collect();
-            let with = |cell: Options, value: &Dynamic| {
-                let mut cell = cell;
-                cell.insert((*key).into(), value.clone());
-                cell
-            };
-            cells.into_iter().flat_map(|cell| values.iter().map(move |value| with(cell.clone(), value))).collect()
-        }));
-    }
-    match all.is_empty() {
-        true => Err(err!(Argument, "expected values to sweep over, found an empty list").about("options")),
-        false => Ok(all),
-    }
+/// The options of a sweep. The plans are made after unknown options have been refused.
+struct SweepWords {
+    axes: GridOptions,
+    options: FitOptions,
+    own: Vec<(&'static str, Plain)>,
+    checkpoints: KeepOptions,
 }
 
-/// Where the activations of a sweep come from.
-enum Origin<'a> {
-    /// A tensor or a store.
-    Given(&'a Dynamic),
-    Model(&'a Model, &'a str, &'a Text),
-}
-
-/// Its options.
-enum Reading {
-    Given(OfActivations),
-    Model(harvest::HarvestOptions),
-}
-
-impl Origin<'_> {
-    fn reading(&self, read: &mut OptionReader, env: &Env) -> Result<Reading> {
-        Ok(match self {
-            Self::Given(_) => Reading::Given(OfActivations::read(read)?),
-            Self::Model(m, _, text) => Reading::Model(choosing(read, m.core(), text, &env.task)?),
-        })
-    }
-}
-
-fn swept(origin: &Origin, mut map: Options, env: &Env) -> Result<Array> {
-    if !map.contains_key("seed") {
-        map.insert("seed".into(), ((env.random.generator(None).next_u64() >> 2).cast_signed()).into());
-    }
-    let (mut cells, mut readings) = (Vec::new(), Vec::new());
-    for cell in grid(&map)? {
-        let mut read = options(cell);
-        cells.push(asked(&mut read, env)?);
-        readings.push(origin.reading(&mut read, env)?);
-        read.finish()?;
-    }
-    let (Some(first), Some(reading)) = (cells.first(), readings.pop()) else {
-        return Err(err!(Bug, "a grid without a cell"));
-    };
-    // All read the rows in the order of the first one.
-    let found = match (origin, reading) {
-        (Origin::Given(x), Reading::Given(given)) => {
-            fitted(&cells.iter().collect::<Vec<_>>(), given.source(x, first)?, env, &mut |_| ())?
+impl SweepWords {
+    fn read(read: &mut OptionReader, env: &Env) -> Result<Self> {
+        let mut axes: GridOptions = read.declared()?;
+        axes.seed.get_or_insert_with(|| vec![(env.random.generator(None).next_u64() >> 2).cast_signed()]);
+        let kinds: Vec<&str> = axes.kind.0.iter().map(String::as_str).collect();
+        kinds.iter().try_for_each(|kind| kinds::called(kind).map(|_| ())).map_err(|e| e.about("kind"))?;
+        let is_axis = |name: &str| GridOptions::fields().iter().any(|field| field.name == name);
+        let options = FitOptions::given(|name| read.value(name).filter(|_| !is_axis(name)).map(|value| plain(&value)))?;
+        let mut own = own_options(read, &kinds)?;
+        for name in AXES_OF_KINDS {
+            // One that no kind here has is refused with the names of the kinds.
+            if let Some(value) = read.value(name).filter(|_| !own.iter().any(|(known, _)| *known == name)) {
+                own.push((name, plain(&value)));
+            }
         }
-        (Origin::Model(m, site, text), Reading::Model(keep)) => {
-            let sites = Sites::new(m.core(), &[site], text, (&keep, first.held()), &env.task)?;
-            of_site(&cells, first, (&sites, site), env)?
-        }
-        _ => return Err(err!(Bug, "options of a text for activations that are given")),
-    };
-    Ok(found.into_iter().map(Dynamic::from).collect())
+        Ok(Self { axes, options, own, checkpoints: read.declared()? })
+    }
+
+    fn plans(&self) -> Result<Vec<FitPlan>> {
+        grid(&self.axes, &self.options, &self.own)
+    }
 }
 
-/// The dictionaries of all cells at the one site of a model that `site` names; cached ones are not fitted again.
-fn of_site(cells: &[Asked], first: &Asked, (sites, site): (&Sites, &str), env: &Env) -> Result<Vec<Sae>> {
-    let [name] = sites.names() else {
-        return Err(err!(Argument, "expected one site to fit, and `{site}` names several").about("site"));
-    };
-    let fit = |cells: &[&Asked], done: Done| {
-        let source = sites.sources(&[name], &env.task).next();
-        fitted(cells, source.ok_or_else(|| err!(Bug, "a site without activations"))??, env, done)
-    };
-    let Some(keeper) = Keeper::new(first, env) else {
-        return fit(&cells.iter().collect::<Vec<_>>(), &mut |_| ());
-    };
-    let reads = sites.reads(&env.task)?;
-    let keys = cells.iter().map(|cell| key(cell, &reads, sites, name)).collect::<Result<Vec<_>>>()?;
-    keeper.completed(&keys, |missing, done| {
-        let missing: Vec<&Asked> = missing.iter().filter_map(|number| cells.get(*number)).collect();
-        fit(&missing, done)
-    })
+fn of_activations(x: &Dynamic, map: Options, env: &Env) -> Result<Array> {
+    let mut read = options(map);
+    let (words, given) = (SweepWords::read(&mut read, env)?, ActivationOptions::read(&mut read)?);
+    read.finish()?;
+    let (plans, storage) = (words.plans()?, storage(words.checkpoints, env));
+    let Some(first) = plans.first() else { return Ok(Array::new()) };
+    Ok(array(match given.of(x, first)? {
+        Activations::Tensor(x) => sweep_tensor(&x, &plans, &storage, &env.task)?,
+        Activations::Store(store, site) => sweep_store((&store, &site), &plans, &storage, &env.task)?,
+    }))
 }
 
-/// Fits all cells, reading the activations once; `done` is called with each.
-fn fitted(cells: &[&Asked], source: Source, env: &Env, done: Done) -> Result<Vec<Sae>> {
-    let Source { rows, count, widths, about, .. } = source;
-    let width = widths.first().copied().unwrap_or_default();
-    let mut members = Vec::with_capacity(cells.len());
-    for cell in cells {
-        let (recipe, d_sae) = cell.recipe(count, width)?;
-        let keep = cell.keep(&folder(&recipe, d_sae), env);
-        members.push(Member { recipe, d_sae, keep });
-    }
-    let found = Sweep::new(members, rows, &env.task)?.run(&about, &env.task)?;
-    tell(&found, env);
-    found.iter().for_each(done);
-    Ok(found.into_iter().map(Sae::from).collect())
-}
-
-/// The name of a fit in its folder: `topk-k-32-4096-seed-0`.
-fn folder(recipe: &Recipe, d_sae: usize) -> String {
-    let mut name = recipe.kind.name().to_string();
-    for (key, value) in recipe.kind.options().as_object().into_iter().flatten() {
-        if value.is_number() {
-            name += &format!("-{key}-{value}");
-        }
-    }
-    format!("{name}-{d_sae}-seed-{}", recipe.seed)
-}
-
-/// Reports the fits that ended early.
-fn tell(found: &[Fitted], env: &Env) {
-    for fitted in found {
-        if let Some(error) = &fitted.failed {
-            let (kind, made) = (&fitted.sae.parts().about.kind, fitted.history.steps.len());
-            env.task.say(&format!("a {kind} dictionary stopped after {}: {error}", count(made, "step")));
-        }
-    }
-    let stopped = found.iter().filter(|fitted| !fitted.is_whole && fitted.failed.is_none()).count();
-    if stopped > 0 {
-        let several = if stopped == 1 { "y" } else { "ies" };
-        env.task.say(&format!("stopped; the call returns {stopped} unfinished dictionar{several} as they are"));
-    }
+fn of_site(m: &Model, site: &str, text: &Text, map: Options, env: &Env) -> Result<Array> {
+    let mut read = options(map);
+    let (words, reading) = (SweepWords::read(&mut read, env)?, choosing(&mut read, m.core(), text, &env.task)?);
+    read.finish()?;
+    let (plans, storage) = (words.plans()?, storage(words.checkpoints, env));
+    Ok(array(sweep_site((m.core(), site), text, &reading, &plans, &storage, &env.task)?))
 }
 
 /// The settings of a fit, with the options of its kind among the others.
@@ -204,16 +96,13 @@ pub mod functions {
     /// Ctrl-C ends the sweep, not the script: the call returns the dictionaries as they are. One whose loss becomes NaN
     /// stops there, and the others continue. With a `dir`, each has its own folder there.
     ///
-    /// All other options are those of `sae::fit`.
-    ///
     /// # Options
-    /// - `kind` = "topk": one kind or a list of them
-    /// - `d_sae` = `ratio` times d: number of features, or a list of that
-    /// - `ratio` = 8: number of features over number of dimensions, or a list of that
-    /// - `seed` = the run's seed: one or a list
+    /// - [sweep]
     /// - [fit]
     /// - [kinds]
     /// - [keep]
+    /// - [store_site]
+    /// - [skip]
     ///
     /// # Example
     /// ```
@@ -224,12 +113,12 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sweep(ctx: NativeCallContext, x: Any, options: Options) -> Fallible<Array> {
-        Ok(super::swept(&Origin::Given(&x), options, &*env(&ctx)?)?)
+        Ok(super::of_activations(&x, options, &*env(&ctx)?)?)
     }
 
     #[rhai_fn(name = "sweep", return_raw)]
     pub fn sweep_site(ctx: NativeCallContext, m: Model, site: &str, text: Text, options: Options) -> Fallible<Array> {
-        Ok(super::swept(&Origin::Model(&m, site, &text), options, &*env(&ctx)?)?)
+        Ok(super::of_site(&m, site, &text, options, &*env(&ctx)?)?)
     }
 }
 

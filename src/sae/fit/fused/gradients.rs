@@ -39,7 +39,7 @@ pub struct Gradients {
 }
 
 /// Codes that take part in an error: by features, with what is left of the target and what that counts.
-pub struct Source<'a> {
+pub struct ErrorTerm<'a> {
     pub codes: &'a ByColumn,
     pub rest: &'a [f32],
     pub factor: f32,
@@ -73,10 +73,10 @@ struct Sums {
 
 impl Gradients {
     /// Computes those of encoder and decoder, and of the biases of both; gives the sum of all their squares.
-    pub fn sweep(&mut self, inputs: &Inputs, sources: &[Source], feel: Directions<'_>) -> Result<f64> {
+    pub fn sweep(&mut self, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> Result<f64> {
         self.make_room(inputs)?;
         let pieces: Vec<Sums> =
-            self.pieces(inputs).into_par_iter().map(|piece| piece.sweep(inputs, sources, feel)).collect();
+            self.pieces(inputs).into_par_iter().map(|piece| piece.sweep(inputs, terms, feel)).collect();
         let squares: f64 = pieces.iter().map(|piece| piece.squares).sum();
         if !inputs.is_centred {
             return Ok(squares);
@@ -148,14 +148,14 @@ impl Gradients {
 }
 
 impl Piece<'_> {
-    fn sweep(mut self, inputs: &Inputs, sources: &[Source], feel: Directions<'_>) -> Sums {
+    fn sweep(mut self, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> Sums {
         let mut sums = Sums { squares: 0.0, through: vec![0.0; inputs.shape.d_in] };
         for index in 0..self.there.len() {
             let feature = self.first + index;
-            let is_there = sources.iter().any(|source| !source.codes.column(feature).is_empty());
+            let is_there = terms.iter().any(|term| !term.codes.column(feature).is_empty());
             (self.there[index], self.bias[index]) = (is_there, 0.0);
             if is_there {
-                sums.squares += self.feature(index, inputs, sources, feel);
+                sums.squares += self.feature(index, inputs, terms, feel);
                 let bias = self.bias[index];
                 if inputs.is_centred && bias != 0.0 {
                     add_rows(self.arch, &mut sums.through, inputs.encoder_row(feature), 1, |_| (0, bias));
@@ -166,13 +166,13 @@ impl Piece<'_> {
     }
 
     /// The gradients of one feature, and the sum of their squares.
-    fn feature(&mut self, index: usize, inputs: &Inputs, sources: &[Source], feel: Directions<'_>) -> f64 {
+    fn feature(&mut self, index: usize, inputs: &Inputs, terms: &[ErrorTerm], feel: Directions<'_>) -> f64 {
         let (arch, feature) = (self.arch, self.first + index);
         let (d_in, d_out) = (inputs.shape.d_in, inputs.shape.d_out);
         let encoder = &mut self.encoder[index * d_in..(index + 1) * d_in];
         encoder.fill(0.0);
-        for source in sources {
-            let places = source.codes.column(feature);
+        for term in terms {
+            let places = term.codes.column(feature);
             add_rows(arch, encoder, inputs.x, places.len(), |i| (places[i].row, places[i].slope));
             self.bias[index] += places.iter().map(|place| place.slope).sum::<f32>();
         }
@@ -185,14 +185,14 @@ impl Piece<'_> {
         if !is_tied {
             row.fill(0.0);
         }
-        for source in sources {
-            let places = source.codes.column(feature);
-            let factor = source.factor;
-            add_rows(arch, row, source.rest, places.len(), |i| (places[i].row, factor * places[i].value));
+        for term in terms {
+            let places = term.codes.column(feature);
+            let factor = term.factor;
+            add_rows(arch, row, term.rest, places.len(), |i| (places[i].row, factor * places[i].value));
         }
         let direction = inputs.direction(feature);
-        if let (Some(source), false) = (sources.first(), feel.parts.is_empty()) {
-            let codes: f32 = source.codes.column(feature).iter().map(|place| place.value).sum();
+        if let (Some(term), false) = (terms.first(), feel.parts.is_empty()) {
+            let codes: f32 = term.codes.column(feature).iter().map(|place| place.value).sum();
             let mut start = 0;
             for (width, length) in feel.parts.iter().zip(lengths_of(direction, feel.parts)) {
                 let part = start..start + width;

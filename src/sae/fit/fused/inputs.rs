@@ -17,7 +17,7 @@ use crate::tensor::{DType, Tensor};
 const SHORTEST: f32 = 1e-8;
 
 /// The tensors of a step, without their history.
-pub struct Held {
+pub struct StepTensors {
     x: Tensor,
     target: Option<Tensor>,
     /// The target of the features after a skip connection, where there is one.
@@ -25,7 +25,7 @@ pub struct Held {
     weights: Vec<(Name, Tensor)>,
 }
 
-impl Held {
+impl StepTensors {
     /// None where a tensor is not in f32 on the CPU, where shapes do not match (the reference implementation reports
     /// which), or where sizes overflow the index type.
     pub fn of(params: &Params, batch: &Batch) -> Result<Option<Self>> {

@@ -19,8 +19,8 @@ use crate::base::Result;
 use crate::tensor::kernels::arch;
 use crate::tensor::kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
 pub use gradients::Gradients;
-use gradients::{Directions, Source};
-use inputs::{Held, Inputs};
+use gradients::{Directions, ErrorTerm};
+use inputs::{Inputs, StepTensors};
 pub use jump::Jump;
 use jump::Jumped;
 use reconstruct::reconstruct;
@@ -92,7 +92,7 @@ pub fn compute(
 ) -> Result<Option<Computed>> {
     let progress = Progress { step: state.step, steps: recipe.steps, memory: &state.memory };
     let Some(choice) = recipe.kind.choice(progress) else { return Ok(None) };
-    let Some(held) = Held::of(&state.params, batch)? else { return Ok(None) };
+    let Some(held) = StepTensors::of(&state.params, batch)? else { return Ok(None) };
     let mut centred = std::mem::take(&mut room.centred);
     let found = held.lend(recipe, &mut centred, |inputs| {
         if !choice.fits(inputs.shape.d_sae) {
@@ -175,9 +175,9 @@ impl Step<'_> {
         };
         let by_feature = ByColumn::of(&codes, &left.slopes, d_sae);
         let of_the_dead = helped.as_ref().map(|helped| ByColumn::of(&helped.codes, &helped.left.slopes, d_sae));
-        let mut sources = vec![Source { codes: &by_feature, rest: &left.rest, factor }];
+        let mut terms = vec![ErrorTerm { codes: &by_feature, rest: &left.rest, factor }];
         if let (Some(helped), Some(codes)) = (&helped, &of_the_dead) {
-            sources.push(Source { codes, rest: &helped.left.rest, factor: helped.factor });
+            terms.push(ErrorTerm { codes, rest: &helped.left.rest, factor: helped.factor });
         }
         let bias = |sum: &f64| (sum * f64::from(factor)) as f32;
         room.decoder_bias = match inputs.decoder_bias {
@@ -187,7 +187,7 @@ impl Step<'_> {
         let whole_direction = [d_out];
         let parts = self.parts(&whole_direction);
         let directions = Directions { is_unit: self.recipe.unit, length: self.price() as f32, parts };
-        let whole = room.sweep(inputs, &sources, directions)?;
+        let whole = room.sweep(inputs, &terms, directions)?;
         room.feel_skip(inputs, &left.rest, factor)?;
         let more = [&room.decoder_bias, &room.threshold, &room.skip].map(|numbers| f64::from(squares(arch(), numbers)));
         let error = left.squares * counts;

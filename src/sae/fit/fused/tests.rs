@@ -6,17 +6,14 @@ use serde_json::{Value, json};
 
 use crate::base::random::stream;
 use crate::model::train::{Schedule, Shape as Fall};
-use crate::sae::fit::kinds::{self, Kind};
+use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params, unit_rows};
+use crate::sae::fit::tests::kind;
 use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, State};
 use crate::tensor::kernels::Level;
 use crate::tensor::{DType, Tensor, create, floats};
 
-fn kind(name: &str, options: Value) -> Arc<dyn Kind> {
-    kinds::kind(name, options.as_object().unwrap()).unwrap()
-}
-
-fn kinds_that_take_part() -> Vec<Arc<dyn Kind>> {
+fn kinds_that_take_part() -> Vec<Arc<dyn DictionaryKind>> {
     let jump = |more: Value| {
         let mut options = json!({ "l0": 0.1, "threshold": 0.05, "bandwidth": 0.3 });
         options.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
@@ -41,7 +38,7 @@ fn kinds_that_take_part() -> Vec<Arc<dyn Kind>> {
     ]
 }
 
-fn recipe(kind: Arc<dyn Kind>) -> Recipe {
+fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
     Recipe {
         unit: !kind.is_tied(),
         kind,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::topk::few;
-use super::{Kind, Pass, Progress};
+use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
 use crate::sae::fit::fused::Choice;
 use crate::sae::fit::params::Params;
@@ -23,7 +23,7 @@ crate::options! {
     }
 }
 
-impl Kind for BatchTopK {
+impl DictionaryKind for BatchTopK {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -44,7 +44,7 @@ impl Crosscoder {
     }
 }
 
-impl Kind for Crosscoder {
+impl DictionaryKind for Crosscoder {
     fn name(&self) -> &'static str {
         NAME
     }

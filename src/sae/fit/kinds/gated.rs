@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Name, Pass, l1_or_price, penalised};
+use super::{DictionaryKind, Name, Pass, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::codes::greater;
@@ -31,7 +31,7 @@ impl Gated {
     }
 }
 
-impl Kind for Gated {
+impl DictionaryKind for Gated {
     fn name(&self) -> &'static str {
         NAME
     }

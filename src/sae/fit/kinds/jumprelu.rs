@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Name, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Name, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -23,7 +23,8 @@ crate::options! {
         l0: Option<f64> = None => at_least(0.0);
         /// The L0 to reach. Without `l0`, the coefficient is adapted during training.
         target: Option<f64> = None => above(0.0);
-        /// How near its threshold a pre-activation has to be to have a gradient for it, at the scale of the input.
+        /// Width of the interval around a threshold in which pre-activations have a gradient for it, at the scale of the
+        /// input.
         bandwidth: f64 = 0.001 => above(0.0);
         /// Initial threshold.
         threshold: Option<f64> = None => usually("0.001, or with a `target` the one that leaves as many codes");
@@ -66,7 +67,7 @@ impl JumpRelu {
     }
 }
 
-impl Kind for JumpRelu {
+impl DictionaryKind for JumpRelu {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::batch_topk::{of_all_rows, smallest, threshold_for_all};
 use super::topk::few;
-use super::{Kind, Pass};
+use super::{DictionaryKind, Pass};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -28,7 +28,7 @@ crate::options! {
     }
 }
 
-impl Kind for Matryoshka {
+impl DictionaryKind for Matryoshka {
     fn name(&self) -> &'static str {
         NAME
     }

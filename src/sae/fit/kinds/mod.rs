@@ -3,7 +3,7 @@
 //! A kind is a file here and a line in `KINDS`.
 
 mod batch_topk;
-mod crosscoder;
+pub mod crosscoder;
 mod gated;
 mod jumprelu;
 mod matryoshka;
@@ -15,11 +15,17 @@ mod topk;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-pub use jumprelu::Estimate;
-pub use p_anneal::powers;
-use serde_json::{Map, Value};
+pub use batch_topk::BatchTopK;
+pub use crosscoder::Crosscoder;
+pub use gated::Gated;
+pub use jumprelu::{Estimate, JumpRelu};
+pub use matryoshka::Matryoshka;
+pub use p_anneal::{PAnneal, powers};
+pub use relu::Relu;
+use serde_json::Value;
 
 use super::fused::Choice;
+use super::options::KindName;
 use super::params::{Name, Params};
 use super::recipe::Shape;
 use crate::base::options::{Declared, Field, Plain};
@@ -27,6 +33,8 @@ use crate::base::{Result, names};
 use crate::err;
 use crate::sae::Activation;
 use crate::tensor::Tensor;
+pub use tied::Tied;
+pub use topk::TopK;
 
 /// What a step computes with.
 pub struct Pass<'a> {
@@ -49,7 +57,7 @@ pub struct Progress<'a> {
 }
 
 /// One kind of dictionary.
-pub trait Kind: Debug + Send + Sync {
+pub trait DictionaryKind: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Whether the normalised encoder rows are the directions.
@@ -164,10 +172,11 @@ fn penalised(names: [&str; 2], [penalty, target]: [Option<f64>; 2]) -> Result<()
 }
 
 /// What makes a kind of the values of its options.
-type Make = fn(&Map<String, Value>) -> Result<Arc<dyn Kind>>;
+type Make = fn(&[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>>;
 
-fn make<K: Kind + Declared + 'static>(options: &Map<String, Value>) -> Result<Arc<dyn Kind>> {
-    Ok(Arc::new(K::given(|name| options.get(name).map(Plain::from))?))
+fn make<K: DictionaryKind + Declared + 'static>(options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>> {
+    let find = |name: &str| options.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+    Ok(Arc::new(K::given(find)?))
 }
 
 /// A kind by the name that scripts give.
@@ -177,20 +186,20 @@ struct Row {
     make: Make,
 }
 
-const fn kind_of<K: Kind + Declared + 'static>(name: &'static str) -> Row {
+const fn kind_of<K: DictionaryKind + Declared + 'static>(name: &'static str) -> Row {
     Row { name, fields: K::fields, make: make::<K> }
 }
 
 const KINDS: [Row; 9] = [
-    kind_of::<tied::Tied>(tied::NAME),
-    kind_of::<relu::Relu>(relu::NAME),
-    kind_of::<topk::TopK>(topk::NAME),
-    kind_of::<batch_topk::BatchTopK>(batch_topk::NAME),
-    kind_of::<jumprelu::JumpRelu>(jumprelu::NAME),
-    kind_of::<gated::Gated>(gated::NAME),
-    kind_of::<p_anneal::PAnneal>(p_anneal::NAME),
-    kind_of::<crosscoder::Crosscoder>(crosscoder::NAME),
-    kind_of::<matryoshka::Matryoshka>(matryoshka::NAME),
+    kind_of::<Tied>(tied::NAME),
+    kind_of::<Relu>(relu::NAME),
+    kind_of::<TopK>(topk::NAME),
+    kind_of::<BatchTopK>(batch_topk::NAME),
+    kind_of::<JumpRelu>(jumprelu::NAME),
+    kind_of::<Gated>(gated::NAME),
+    kind_of::<PAnneal>(p_anneal::NAME),
+    kind_of::<Crosscoder>(crosscoder::NAME),
+    kind_of::<Matryoshka>(matryoshka::NAME),
 ];
 
 /// The names of all kinds.
@@ -209,11 +218,16 @@ pub fn options_of(name: &str) -> Result<&'static [Field]> {
     Ok((row(name)?.fields)())
 }
 
+/// The kind that has this name.
+pub fn called(name: &str) -> Result<KindName> {
+    Ok(KindName(row(name)?.name))
+}
+
 /// A kind by its name, with its own options.
-pub fn kind(name: &str, options: &Map<String, Value>) -> Result<Arc<dyn Kind>> {
+pub fn kind(name: &str, options: &[(&str, Plain)]) -> Result<Arc<dyn DictionaryKind>> {
     let row = row(name)?;
     let known: Vec<&str> = (row.fields)().iter().map(|field| field.name).collect();
-    if let Some(stray) = options.keys().find(|key| !known.contains(&key.as_str())) {
+    if let Some(stray) = options.iter().map(|(key, _)| key).find(|key| !known.contains(key)) {
         return Err(err!(Argument, "expected no `{stray}` for the kind \"{name}\"")
             .hint(format!("its options are {}", known.join(", "))));
     }

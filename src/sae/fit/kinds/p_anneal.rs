@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::err;
 use crate::sae::Activation;
@@ -73,12 +73,12 @@ impl PAnneal {
 /// The mean over rows of the sum of codes^p. Codes of 0 have no gradient.
 pub fn powers(codes: &Tensor, p: f64) -> Result<Tensor> {
     let fires = greater(codes, &codes.zeros_like()?.narrow(0, 0, 1)?.squeeze(0)?)?;
-    // Where there is no code stands a 1, whose power has a finite gradient.
+    // Codes of 0 become 1, whose power has a finite gradient.
     let safe = (codes + (fires.neg()? + 1.0)?)?;
     Ok(safe.powf(p)?.mul(&fires)?.sum(1)?.mean(0)?)
 }
 
-impl Kind for PAnneal {
+impl DictionaryKind for PAnneal {
     fn name(&self) -> &'static str {
         NAME
     }

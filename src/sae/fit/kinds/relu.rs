@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::fused::{Choice, Cost};
@@ -21,17 +21,17 @@ crate::options! {
         l1: Option<f64> = None => at_least(0.0);
         /// The L0 to reach: the coefficient is adapted during training, beginning at `l1` where that is given.
         target: Option<f64> = None => above(0.0);
-        /// Whether each code counts as much as its direction is long.
+        /// Whether each code is weighted by the norm of its direction.
         weighted: bool = false;
     }
 }
 
-impl Kind for Relu {
+impl DictionaryKind for Relu {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    /// At norm 1 all directions would weigh the same.
+    /// With directions of norm 1 the weights would all be equal.
     fn likes_unit(&self) -> bool {
         !self.weighted
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Pass, Progress, l1_or_price, penalised};
+use super::{DictionaryKind, Pass, Progress, l1_or_price, penalised};
 use crate::base::Result;
 use crate::sae::Activation;
 use crate::sae::fit::fused::{Choice, Cost};
@@ -23,7 +23,7 @@ crate::options! {
     }
 }
 
-impl Kind for Tied {
+impl DictionaryKind for Tied {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Kind, Pass, Progress};
+use super::{DictionaryKind, Pass, Progress};
 use crate::base::Result;
 use crate::err;
 use crate::sae::fit::fused::Choice;
@@ -22,7 +22,7 @@ crate::options! {
     }
 }
 
-impl Kind for TopK {
+impl DictionaryKind for TopK {
     fn name(&self) -> &'static str {
         NAME
     }

@@ -134,7 +134,7 @@ fn atoms() -> Tensor {
 }
 
 /// A crosscoder of rows that the atoms make, where the second site is thirty times as large.
-fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::Kind>) -> (Sae, Tensor) {
+fn crosscoder(kind: std::sync::Arc<dyn crate::sae::fit::kinds::DictionaryKind>) -> (Sae, Tensor) {
     let task = Task::default();
     let uniform = |turn| create::uniform(&[1024, 6], 0.0, 1.0, DType::F32, &mut stream(8, "strengths", turn)).unwrap();
     let on = uniform(0).lt(0.2).unwrap().to_dtype(DType::F32).unwrap();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{kind, recipe};
 use crate::model::train::{Schedule, Shape as Fall};
-use crate::sae::fit::kinds::Kind;
+use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::{Batch, Counting, Dead, Recipe, State};
 use crate::tensor::files::safetensors::Reader;
@@ -15,7 +15,7 @@ use crate::tensor::{DType, floats};
 /// One case of tests/saes/steps.py, whose result is the fixture.
 struct Case {
     name: &'static str,
-    kind: Arc<dyn Kind>,
+    kind: Arc<dyn DictionaryKind>,
     betas: [f64; 2],
     clip: Option<f64>,
     sparsity_warmup: u64,

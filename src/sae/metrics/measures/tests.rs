@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{Task, random::stream};
-use crate::sae::metrics::{Meter, Rules, Seen};
+use crate::sae::metrics::{MeasureOptions, Meter, Seen};
 use crate::tensor::{DType, Device, Tensor, create};
 
 fn drawn(rows: usize, width: usize, seed: u64) -> Tensor {
@@ -14,7 +14,7 @@ fn drawn(rows: usize, width: usize, seed: u64) -> Tensor {
 
 fn measured(x: &Tensor, codes: &Tensor, x_hat: &Tensor) -> Result<Measures> {
     let positions: Vec<u32> = (0..x.dim(0)? as u32).map(|row| row % 3).collect();
-    let mut meter = Meter::new(x.dim(1)?, codes.dim(1)?, Rules::default())?;
+    let mut meter = Meter::new(x.dim(1)?, codes.dim(1)?, MeasureOptions::default())?;
     meter.add(Seen { x, codes, x_hat, positions: Some(&positions) }, &Task::default())?;
     meter.finish()
 }
@@ -93,7 +93,7 @@ proptest! {
         let (x, x_hat) = (drawn(rows, 3, seed), drawn(rows, 3, seed ^ 1));
         let codes = drawn(rows, 5, seed ^ 2).relu().unwrap();
         let whole = measured(&x, &codes, &x_hat).unwrap();
-        let mut meter = Meter::new(3, 5, Rules::default()).unwrap();
+        let mut meter = Meter::new(3, 5, MeasureOptions::default()).unwrap();
         let mut start = 0;
         for count in cuts {
             let part = |t: &Tensor| t.narrow(0, start, count).unwrap();
@@ -139,5 +139,5 @@ fn what_does_not_vary_has_no_share_and_what_is_broken_is_named() {
     let error = measured(&two, &broken, &two).unwrap_err();
     assert_eq!(error.message, "expected finite codes, found NaN in row 1, column 0");
     assert!(measured(&two, &zero, &two).unwrap_err().message.contains("for each of 2 activations, found 4"));
-    assert!(Meter::new(2, 3, Rules::default()).unwrap().finish().is_err());
+    assert!(Meter::new(2, 3, MeasureOptions::default()).unwrap().finish().is_err());
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::Kept;
+use super::CachedDictionary;
 use super::key::Key;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
@@ -64,7 +64,7 @@ impl Write for Hashing<'_> {
 }
 
 /// Reads what was cached under a key, and refuses it unless it is bit for bit what was written.
-pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Kept> {
+pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<CachedDictionary> {
     let reader = opened(bytes)?;
     let said = reader.metadata();
     if said.get(KEY).is_none_or(|text| text != key.text()) {
@@ -76,7 +76,7 @@ pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<Kept> {
     let mut parts = parts(&reader, task)?;
     // The same weights may have been loaded from elsewhere.
     parts.about.model = Some(key.model().to_string());
-    Ok(Kept { sae: Sae::new(parts)?, history })
+    Ok(CachedDictionary { sae: Sae::new(parts)?, history })
 }
 
 /// The tensors of a file whose hash is right.

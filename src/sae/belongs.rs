@@ -1,18 +1,21 @@
-//! Whether a dictionary is one for the activations of a model.
+//! Where a dictionary belongs: its sites, and whether it is one for the activations of a model.
 
 use super::Sae;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::site::{Place, select};
+use crate::model::site::{Place, one_site};
+
+/// The site that a dictionary reads, and the one that it writes; the same for all but transcoders.
+#[derive(Debug, Clone, Copy)]
+pub struct SitePair<'a> {
+    pub reads: &'a str,
+    pub writes: &'a str,
+}
 
 /// The one site of a model that a name stands for, for a dictionary that reads here and writes there.
 pub fn one_place(config: &Config, site: &str) -> Result<Place> {
-    match select(config, site)?[..] {
-        [place] => Ok(place),
-        ref several => Err(err!(Name, "expected one site, and `{site}` names {}", several.len())
-            .hint("a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")),
-    }
+    one_site(config, site, "a transcoder reads one and writes one, such as `mlp_in.2` and `mlp_out.2`")
 }
 
 /// Refuses a site to write that is computed before the one that the dictionary reads.
@@ -22,6 +25,30 @@ pub fn check_writes_behind(reads: Place, writes: Place) -> Result<()> {
     }
     Err(err!(Argument, "expected a site to write after the one that is read, found `{writes}` and `{reads}`")
         .hint("`sae::fit` fits a dictionary that reads and writes at one site"))
+}
+
+/// The one site that a dictionary reads, where it says so.
+pub fn site_of(sae: &Sae) -> Result<String> {
+    match sae.parts().about.sites.as_slice() {
+        [site] => Ok(site.clone()),
+        [] => {
+            Err(err!(Argument, "the dictionary does not say which site it reads")
+                .hint("name it with the option `site`"))
+        }
+        several => Err(err!(Argument, "expected a dictionary of one site, found one of {}", several.join(", "))),
+    }
+}
+
+/// The site that a dictionary writes, if it is another than it reads: the one that is named, or else its own.
+pub fn writes_of(sae: &Sae, named: Option<&str>) -> Result<Option<String>> {
+    let about = &sae.parts().about;
+    match named.or(about.writes.as_deref()) {
+        None if about.kind.contains("transcoder") => {
+            Err(err!(Argument, "the transcoder does not say which site it writes")
+                .hint("name it with the option `writes`, such as `mlp_out.3`"))
+        }
+        found => Ok(found.map(String::from)),
+    }
 }
 
 impl Sae {

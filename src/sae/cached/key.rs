@@ -28,7 +28,7 @@ pub struct Reads {
 }
 
 /// How the rows of one site come.
-pub struct Rows<'a> {
+pub struct RowOrder<'a> {
     pub site: &'a str,
     /// Rows of tokens in a batch of the model.
     pub at_once: usize,
@@ -75,7 +75,7 @@ impl Key {
     /// - every option of the fit, the seed among them, and the number of features.
     ///
     /// Not in it are the paths of model and dictionary.
-    pub fn new(reads: &Reads, rows: &Rows, recipe: &Recipe, d_sae: usize) -> Self {
+    pub fn new(reads: &Reads, rows: &RowOrder, recipe: &Recipe, d_sae: usize) -> Self {
         let mut made = reads.made.clone();
         made["sites"] = json!(rows.site);
         made["at_once"] = json!(rows.at_once);

@@ -17,7 +17,8 @@ use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Schedule, Shape as Fall};
 use crate::model::{Model, samples};
-use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows, kinds};
+use crate::sae::fit::tests::kind;
+use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
 
@@ -44,8 +45,7 @@ fn reads(model: &Model, text: &Text, options: &HarvestOptions) -> Reads {
 }
 
 fn recipe(name: &str, options: Value) -> Recipe {
-    let Value::Object(options) = options else { panic!("no map") };
-    let kind = kinds::kind(name, &options).unwrap();
+    let kind = kind(name, options);
     Recipe {
         unit: kind.likes_unit(),
         kind,
@@ -71,7 +71,7 @@ fn topk() -> Recipe {
     recipe("topk", json!({ "k": 2 }))
 }
 
-const ROWS: Rows = Rows { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
+const ROWS: RowOrder = RowOrder { site: "resid_post.0", at_once: 512, buffer: None, seed: 3 };
 
 fn key(recipe: &Recipe) -> Key {
     Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe, 12)
@@ -90,8 +90,8 @@ fn access(folder: &Path, rules: Allowed) -> Access {
     Access::new(&folder.join("out"), &rules).unwrap()
 }
 
-fn shelf(folder: &Path) -> Shelf {
-    Shelf::open(&folder.join("cache"), &access(folder, Allowed::default())).unwrap().unwrap()
+fn cache(folder: &Path) -> DictionaryCache {
+    DictionaryCache::open(&folder.join("cache"), &access(folder, Allowed::default())).unwrap().unwrap()
 }
 
 /// Every number of a dictionary by its bits, and its metadata.
@@ -112,7 +112,7 @@ fn bits(sae: &Sae) -> (Vec<Vec<u32>>, String) {
 #[test]
 fn what_is_found_is_what_was_kept_to_the_last_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let (shelf, task) = (shelf(folder.path()), Task::default());
+    let (cache, task) = (cache(folder.path()), Task::default());
     for (name, options) in [
         ("topk", json!({ "k": 2 })),
         ("batch_topk", json!({ "k": 2 })),
@@ -123,9 +123,9 @@ fn what_is_found_is_what_was_kept_to_the_last_bit() {
     ] {
         let recipe = recipe(name, options);
         let (key, (sae, history)) = (key(&recipe), fitted(&recipe));
-        assert!(shelf.find(&key, &task).unwrap().is_none());
-        shelf.put(&key, &sae, &history).unwrap();
-        let found = shelf.find(&key, &task).unwrap().unwrap();
+        assert!(cache.find(&key, &task).unwrap().is_none());
+        cache.put(&key, &sae, &history).unwrap();
+        let found = cache.find(&key, &task).unwrap().unwrap();
         assert_eq!(bits(&found.sae), bits(&sae), "{name}");
         assert_eq!((found.history.steps.len(), &found.history), (6, &history), "{name}");
     }
@@ -154,10 +154,10 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
 
     let reads = reads(&plain, &text, &HarvestOptions::default());
     for (what, rows) in [
-        ("another site", Rows { site: "resid_post.1", ..ROWS }),
-        ("other batches", Rows { at_once: 256, ..ROWS }),
-        ("a buffer", Rows { buffer: Some(8), ..ROWS }),
-        ("another order", Rows { seed: 4, ..ROWS }),
+        ("another site", RowOrder { site: "resid_post.1", ..ROWS }),
+        ("other batches", RowOrder { at_once: 256, ..ROWS }),
+        ("a buffer", RowOrder { buffer: Some(8), ..ROWS }),
+        ("another order", RowOrder { seed: 4, ..ROWS }),
     ] {
         is_new(what, Key::new(&reads, &rows, &topk(), 12).hash().to_string());
     }
@@ -177,35 +177,35 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
 #[test]
 fn no_byte_of_a_file_can_be_another() {
     let folder = tempfile::tempdir().unwrap();
-    let (shelf, task, key) = (shelf(folder.path()), Task::default(), key(&topk()));
+    let (cache, task, key) = (cache(folder.path()), Task::default(), key(&topk()));
     let (sae, history) = fitted(&topk());
-    shelf.put(&key, &sae, &history).unwrap();
-    let place = shelf.place(&key);
+    cache.put(&key, &sae, &history).unwrap();
+    let place = cache.place(&key);
     let whole = fs::read(&place).unwrap();
     for at in (0..whole.len()).step_by(whole.len() / 40).chain([whole.len() - 1]) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         fs::write(&place, bytes).unwrap();
-        assert!(shelf.find(&key, &task).is_err(), "byte {at}");
+        assert!(cache.find(&key, &task).is_err(), "byte {at}");
     }
     for length in [0, 10, 64, 65, whole.len() / 2, whole.len() - 1] {
         fs::write(&place, &whole[..length]).unwrap();
-        assert!(shelf.find(&key, &task).is_err(), "{length} bytes");
+        assert!(cache.find(&key, &task).is_err(), "{length} bytes");
     }
     // One that lies under the key of another is none of it.
     let other = self::key(&Recipe { seed: 9, ..topk() });
-    fs::create_dir_all(shelf.place(&other).parent().unwrap()).unwrap();
-    fs::write(shelf.place(&other), &whole).unwrap();
-    let error = shelf.find(&other, &task).unwrap_err();
+    fs::create_dir_all(cache.place(&other).parent().unwrap()).unwrap();
+    fs::write(cache.place(&other), &whole).unwrap();
+    let error = cache.find(&other, &task).unwrap_err();
     assert_eq!(error.message, "expected the dictionary of this key, found another");
-    shelf.put(&key, &sae, &history).unwrap();
+    cache.put(&key, &sae, &history).unwrap();
     assert_eq!(fs::read(&place).unwrap(), whole);
 }
 
 #[test]
 fn two_processes_keep_side_by_side_and_never_half() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other, task) = (shelf(folder.path()), shelf(folder.path()), Task::default());
+    let (one, other, task) = (cache(folder.path()), cache(folder.path()), Task::default());
     let (sae, history) = fitted(&topk());
     let (same, another) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
     other.files.lock(one.place(&same).parent().unwrap()).unwrap();
@@ -225,7 +225,7 @@ fn the_rules_of_a_run_hold_for_what_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let kept = super::folder(&cache);
-    let open = |rules: Allowed| Shelf::open(&cache, &access(folder.path(), rules)).unwrap().is_some();
+    let open = |rules: Allowed| DictionaryCache::open(&cache, &access(folder.path(), rules)).unwrap().is_some();
     assert!(open(Allowed::default()));
     // As for the output folder, a denial of the user's holds however short it is.
     assert!(!open(Allowed { deny_write: vec![folder.path().into()], ..Allowed::default() }));
@@ -236,17 +236,17 @@ fn the_rules_of_a_run_hold_for_what_is_kept() {
 #[test]
 fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     let folder = tempfile::tempdir().unwrap();
-    let (shelf, files) = (shelf(folder.path()), Files::new(access(folder.path(), Allowed::default()), false));
+    let (cache, files) = (cache(folder.path()), Files::new(access(folder.path(), Allowed::default()), false));
     let (sae, history) = fitted(&topk());
     let (old, new) = (key(&topk()), key(&Recipe { seed: 9, ..topk() }));
-    shelf.put(&old, &sae, &history).unwrap();
-    shelf.put(&new, &sae, &history).unwrap();
+    cache.put(&old, &sae, &history).unwrap();
+    cache.put(&new, &sae, &history).unwrap();
     let now = SystemTime::now();
     let before = now - Duration::from_secs(9 * 24 * 60 * 60);
-    fs::File::options().append(true).open(shelf.place(&old)).unwrap().set_modified(before).unwrap();
-    fs::create_dir_all(shelf.folder.join("mine")).unwrap();
-    fs::create_dir_all(shelf.folder.join("a".repeat(64))).unwrap();
-    let found = listed(&shelf.folder, &files);
+    fs::File::options().append(true).open(cache.place(&old)).unwrap().set_modified(before).unwrap();
+    fs::create_dir_all(cache.folder.join("mine")).unwrap();
+    fs::create_dir_all(cache.folder.join("a".repeat(64))).unwrap();
+    let found = listed(&cache.folder, &files);
     assert_eq!(found.len(), 3);
     let words = ["topk of 12", "resid_post.0", "sample", "given texts"];
     assert_eq!(found.iter().filter(|one| one.words == words).count(), 2);
@@ -254,11 +254,11 @@ fn what_is_kept_is_listed_and_cleared_by_its_last_use() {
     assert_eq!(found.last().unwrap().lies.used, SystemTime::UNIX_EPOCH, "what was used last comes first");
 
     // The one in use, and a folder that is not ours, stay.
-    fs::remove_dir(shelf.folder.join("a".repeat(64))).unwrap();
-    assert_eq!(clear(&shelf.folder, Some(9), now).unwrap().dictionaries, 1);
-    assert!(!shelf.place(&old).exists() && shelf.place(&new).exists());
-    assert_eq!(clear(&shelf.folder, Some(9), now).unwrap(), Cleared::default());
-    let cleared = clear(&shelf.folder, None, now).unwrap();
+    fs::remove_dir(cache.folder.join("a".repeat(64))).unwrap();
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap().dictionaries, 1);
+    assert!(!cache.place(&old).exists() && cache.place(&new).exists());
+    assert_eq!(clear(&cache.folder, Some(9), now).unwrap(), Cleared::default());
+    let cleared = clear(&cache.folder, None, now).unwrap();
     assert!(cleared.dictionaries == 1 && cleared.bytes > 1000);
-    assert!(!shelf.place(&new).exists() && shelf.folder.join("mine").exists());
+    assert!(!cache.place(&new).exists() && cache.folder.join("mine").exists());
 }

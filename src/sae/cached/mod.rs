@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use key::{Key, Reads, Rows};
+pub use key::{Key, Reads, RowOrder};
 pub use listed::{COLUMNS, Cleared, Listed, clear, listed};
 
 use super::Sae;
@@ -26,13 +26,13 @@ const FILE: &str = "kept.dictionary";
 
 /// A dictionary as it was fitted.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct CachedDictionary {
     pub sae: Sae,
     pub history: History,
 }
 
-/// Where dictionaries are kept.
-pub struct Shelf {
+/// The dictionaries of a cache folder.
+pub struct DictionaryCache {
     files: Files,
     folder: PathBuf,
 }
@@ -42,8 +42,8 @@ pub fn folder(cache: &Path) -> PathBuf {
     cache.join("dictionaries")
 }
 
-impl Shelf {
-    /// The shelf in a cache folder; none if the rules of a run deny to read or to write there. What is read and written
+impl DictionaryCache {
+    /// The dictionaries of a cache folder; none if the rules of a run deny to read or to write there. What is read and written
     /// there is neither input nor output of the run: a cached dictionary is the one that would be fitted.
     pub fn open(cache: &Path, access: &Access) -> Result<Option<Self>> {
         let access = access.within(&folder(cache))?;
@@ -53,7 +53,7 @@ impl Shelf {
     }
 
     /// The dictionary of a key, if it is cached; an error if it is damaged.
-    pub fn find(&self, key: &Key, task: &Task) -> Result<Option<Kept>> {
+    pub fn find(&self, key: &Key, task: &Task) -> Result<Option<CachedDictionary>> {
         let place = self.place(key);
         if !place.exists() {
             return Ok(None);

@@ -1,0 +1,230 @@
+//! The activations that dictionaries are fitted to: tensors, those of a store, or those of a model that reads a text.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::rows::{Abreast, OfTensor, Rows};
+use crate::base::files::hex;
+use crate::base::{Result, Task, memory};
+use crate::data::Text;
+use crate::data::harvest::{Block, Harvest, HarvestOptions, Passes, Streamed};
+use crate::data::store::{Made, ModelMark, Shuffle, Shuffled, Store};
+use crate::err;
+use crate::model::Model;
+use crate::sae::About;
+use crate::tensor::{DType, Device, Tensor};
+
+/// Activations of a text are held in memory during training if they take no more than this, in bytes: all layers of a
+/// small model on half a million tokens, for which the model then runs once and not once for each layer.
+const HELD: usize = 2 << 30;
+
+/// How rows are shuffled, and how many of them are in memory at once.
+#[derive(Debug, Clone, Copy)]
+pub struct RowBuffer {
+    pub seed: u64,
+    /// By default as many as a fixed amount of memory holds.
+    pub rows: Option<usize>,
+}
+
+impl RowBuffer {
+    fn of_store(self) -> Shuffle {
+        Shuffle { seed: self.seed, buffer: self.rows.unwrap_or(Shuffle::default().buffer) }
+    }
+
+    /// The number of rows that it holds of sites of these widths together.
+    pub fn rows_of(self, widths: &[usize]) -> usize {
+        let row = size_of::<f32>() * widths.iter().sum::<usize>();
+        self.rows.unwrap_or((HELD / row.max(1)).max(1))
+    }
+}
+
+crate::options! {
+    /// Which of the activations of a store are read.
+    #[derive(Debug, Clone)]
+    pub struct StoreSiteOptions {
+        /// For a store, the site.
+        site: Option<String> = None => usually("its only one");
+    }
+}
+
+/// Activations of one site, or of several row by row.
+pub struct FitData {
+    pub rows: Box<dyn Rows>,
+    /// The number of rows in an epoch.
+    pub count: usize,
+    /// The width of each site.
+    pub widths: Vec<usize>,
+    /// The model and the sites, where known.
+    pub about: About,
+    /// Whether all rows are in memory at once: all data for which that holds share one order.
+    is_held: bool,
+}
+
+impl FitData {
+    /// Tensors `[.., width]`, one for each site.
+    pub fn of_tensors(sites: &[Tensor], seed: u64, about: About) -> Result<Self> {
+        let rows = Box::new(OfTensor::several(sites, seed)?);
+        let widths: Vec<usize> = sites.iter().map(|x| x.dims().last().copied().unwrap_or_default()).collect();
+        let count = sites.first().map_or(0, |x| x.elem_count() / widths.first().copied().unwrap_or_default().max(1));
+        Ok(Self { rows, count, widths, about, is_held: true })
+    }
+
+    /// Some sites of a store.
+    pub fn of_store(store: &Arc<Store>, sites: &[&str], buffer: RowBuffer) -> Result<Self> {
+        let rows = OfStore::new(store, sites, buffer.of_store())?;
+        let made = store.made();
+        let named = sites.iter().map(|site| Ok(made.sites.get(store.site(site)?).map(|width| width.site.clone())));
+        let sites = named.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let about = About { model: Some(made.model.origin.clone()), sites, ..About::default() };
+        let count = usize::try_from(store.len()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
+        Ok(Self { widths: rows.shuffled.widths().to_vec(), rows: Box::new(rows), count, about, is_held: false })
+    }
+
+    /// Some sites of a model on a text. Where the buffer does not hold all rows, the model runs again in every epoch.
+    pub fn of_model(
+        (model, sites): (&Model, &[&str]),
+        text: &Text,
+        options: &HarvestOptions,
+        buffer: RowBuffer,
+        task: &Task,
+    ) -> Result<Self> {
+        let widths = Harvest::new(model, sites, text, options, task)?.widths().to_vec();
+        let shuffle = Shuffle { seed: buffer.seed, buffer: buffer.rows_of(&widths) };
+        let rows = OfModel::new((model, sites), text, options, shuffle, task)?;
+        let sites = sites.iter().map(ToString::to_string).collect();
+        let about = About { model: Some(model.origin.clone()), sites, ..About::default() };
+        let count = usize::try_from(rows.passes.rows()).map_err(|_| err!(Memory, "more rows than can be counted"))?;
+        let is_held = rows.passes.fillings() == 1;
+        Ok(Self { widths: rows.passes.widths(), rows: Box::new(rows), count, about, is_held })
+    }
+
+    /// The sites of several models, whose rows come in one order.
+    pub fn joined(all: Vec<Self>) -> Result<Self> {
+        let mut all = all.into_iter();
+        let first = all.next().ok_or_else(|| err!(Bug, "no activations to join"))?;
+        all.try_fold(first, |all, data| {
+            if !(all.is_held && data.is_held && all.count == data.count) {
+                return Err(err!(Memory, "the activations of several models do not fit into the buffer")
+                    .hint("read less text, or give a larger `buffer`, in rows"));
+            }
+            let model = [all.about.model, data.about.model].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            Ok(Self {
+                rows: Box::new(Abreast::new(all.rows, data.rows)),
+                count: all.count,
+                widths: [all.widths, data.widths].concat(),
+                about: About { model: Some(model), ..all.about },
+                is_held: true,
+            })
+        })
+    }
+}
+
+/// The rows of a store, in constant memory.
+pub struct OfStore {
+    shuffled: Shuffled,
+    about: String,
+}
+
+impl OfStore {
+    /// Of one site, or of several that are read together, in the order given.
+    pub fn new(store: &Arc<Store>, sites: &[&str], shuffle: Shuffle) -> Result<Self> {
+        let about = format!("{sites:?} of the store {}, {shuffle:?}", store.identity());
+        Ok(Self { shuffled: store.shuffled(sites, shuffle)?, about })
+    }
+}
+
+impl Rows for OfStore {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        self.shuffled.next(rows, task)
+    }
+
+    fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
+        self.shuffled.skip(rows);
+        Ok(())
+    }
+
+    fn about(&self) -> String {
+        self.about.clone()
+    }
+}
+
+/// The activations of a model on a text, in constant memory: every epoch runs the model again.
+pub struct OfModel {
+    passes: Passes,
+    about: String,
+}
+
+impl OfModel {
+    /// At one site, or at several that are read together, in the order given.
+    pub fn new(
+        (model, sites): (&Model, &[&str]),
+        text: &Text,
+        options: &HarvestOptions,
+        shuffle: Shuffle,
+        task: &Task,
+    ) -> Result<Self> {
+        let made = Harvest::new(model, sites, text, options, task)?;
+        let made = Made::new(model, &made, text, options, (DType::F32, shuffle.buffer), task)?;
+        // The model's content counts, not where it was loaded from.
+        let made = Made { model: ModelMark { origin: String::new(), ..made.model }, ..made };
+        let made = hex(&Sha256::digest(json!(made).to_string()));
+        let passes = Passes::new((model, sites), text, options, (shuffle.seed, shuffle.buffer), task)?;
+        let about = format!("{sites:?} of the tokens {} as {made} has them, {shuffle:?}", passes.tokens());
+        Ok(Self { passes, about })
+    }
+}
+
+impl Rows for OfModel {
+    fn next(&mut self, rows: usize, task: &Task) -> Result<Vec<Tensor>> {
+        self.passes.next(rows, task)
+    }
+
+    fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {
+        self.passes.skip(rows);
+        Ok(())
+    }
+
+    fn about(&self) -> String {
+        self.about.clone()
+    }
+}
+
+/// The activations of a model at some sites on a text, in memory: `[rows, width]` of each, in the order of the
+/// computation, with the sites' names.
+pub fn harvested(
+    model: &Model,
+    sites: &[&str],
+    text: &Text,
+    options: &HarvestOptions,
+    task: &Task,
+) -> Result<Vec<(String, Tensor)>> {
+    let harvest = Harvest::new(model, sites, text, options, task)?;
+    let (widths, places) = (harvest.widths().to_vec(), harvest.places().to_vec());
+    if let Some(tokens) = text.options().tokens {
+        let bytes = 4 * tokens as u128 * widths.iter().sum::<usize>() as u128;
+        memory::check(bytes, || "the activations of this text".into())?;
+    }
+    let tokens = usize::try_from(text.options().tokens.unwrap_or_default()).unwrap_or_default();
+    let mut found: Vec<Vec<f32>> =
+        widths.iter().map(|width| Vec::with_capacity(tokens.saturating_mul(*width))).collect();
+    let mut sink = Streamed(|block: Block| {
+        for (all, x) in found.iter_mut().zip(&block.activations) {
+            let numbers = x.flatten_all()?.to_vec1::<f32>()?;
+            memory::check(4 * numbers.len() as u128, || "more activations of this text".into())?;
+            all.extend(numbers);
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    harvest.run(&mut sink, task)?;
+    let tensors = found.into_iter().zip(widths).zip(places).map(|((numbers, width), place)| {
+        if numbers.is_empty() {
+            return Err(err!(Argument, "no position of the text is left to harvest at {place}: all are skipped"));
+        }
+        let rows = numbers.len() / width;
+        Ok((place.to_string(), Tensor::from_vec(numbers, (rows, width), &Device::Cpu)?))
+    });
+    tensors.collect()
+}

@@ -1,0 +1,149 @@
+//! A dictionary in its model: measured on a text, spliced in, and compared with others.
+
+use super::effect::{effect, effects};
+use super::measured::{measured, measured_between, measured_on};
+use super::pareto::{Pareto, Point};
+use super::predictions::Effect;
+use super::texts::{JudgedRowsOptions, classified_rows, judged_rows};
+use super::{MeasureOptions, Measures};
+use crate::base::{Result, Table, Task};
+use crate::data::Text;
+use crate::data::harvest::HarvestOptions;
+use crate::err;
+use crate::model::Model;
+use crate::sae::{Sae, SitePair, site_of, writes_of};
+use crate::tensor::Tensor;
+
+crate::options! {
+    /// Where a dictionary reads in a model.
+    #[derive(Debug, Clone)]
+    pub struct SiteOptions {
+        /// Where activations are read, and where it is spliced in.
+        site: Option<String> = None => usually("the dictionary's");
+    }
+}
+
+crate::options! {
+    /// A dictionary measured on a text.
+    #[derive(Debug, Clone)]
+    pub struct MeasureOnOptions {
+        /// Where a transcoder writes, after the site that it reads.
+        writes: Option<String> = None => usually("the dictionary's");
+        with reads: SiteOptions;
+        with measure: MeasureOptions;
+    }
+}
+
+crate::options! {
+    /// A dictionary spliced into a model.
+    #[derive(Debug, Clone)]
+    pub struct EffectOptions {
+        /// Where a transcoder writes.
+        writes: Option<String> = None => usually("the dictionary's");
+        with reads: SiteOptions;
+        with rows: JudgedRowsOptions;
+    }
+}
+
+crate::options! {
+    /// A dictionary spliced into a model, with losses by the class of the next token.
+    #[derive(Debug, Clone)]
+    pub struct EffectByClassOptions {
+        /// The label of the text whose values are the classes.
+        label: Option<String> = None;
+        with reads: SiteOptions;
+        with rows: JudgedRowsOptions;
+    }
+}
+
+crate::options! {
+    /// Dictionaries compared in a model.
+    #[derive(Debug, Clone)]
+    pub struct ParetoOptions {
+        /// For a model, where they are spliced in.
+        site: Option<String> = None => usually("that of the dictionaries");
+        with measure: MeasureOptions;
+        with rows: JudgedRowsOptions;
+    }
+}
+
+impl SiteOptions {
+    /// The site that is named, or else the dictionary's.
+    pub fn of(&self, sae: &Sae) -> Result<String> {
+        self.site.clone().map_or_else(|| site_of(sae), Ok)
+    }
+}
+
+/// Measures of a dictionary on the activations of a model on a text; of a transcoder, at the site that it writes.
+pub fn measured_in_model(
+    sae: &Sae,
+    (model, text): (&Model, &Text),
+    reading: &HarvestOptions,
+    options: &MeasureOnOptions,
+    task: &Task,
+) -> Result<Measures> {
+    let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
+    if let Some(writes) = &writes {
+        let sites = SitePair { reads: &reads, writes };
+        return measured_between(sae, (model, sites), text, (reading, options.measure), task);
+    }
+    let found = measured_on(&[sae], (model, &reads), text, (reading, options.measure), task)?;
+    found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without measures"))
+}
+
+/// What a model loses when the dictionary is spliced in, on the first rows of a text.
+pub fn effect_on_text(
+    sae: &Sae,
+    (model, text): (&Model, &Text),
+    options: &EffectOptions,
+    task: &Task,
+) -> Result<Effect> {
+    let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, options.writes.as_deref())?);
+    let rows = judged_rows(model, text, None, &options.rows, task)?;
+    let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
+    effect(&model.decoder, sites, sae, &rows, task)
+}
+
+/// The same by the class of the token that comes next, as a table.
+pub fn effect_by_class(
+    sae: &Sae,
+    (model, text): (&Model, &Text),
+    options: &EffectByClassOptions,
+    task: &Task,
+) -> Result<Table> {
+    let (reads, writes) = (options.reads.of(sae)?, writes_of(sae, None)?);
+    let (rows, names) = classified_rows(model, text, &options.rows, options.label.as_deref(), task)?;
+    let sites = SitePair { reads: &reads, writes: writes.as_deref().unwrap_or(&reads) };
+    let found = effect(&model.decoder, sites, sae, &rows, task)?;
+    Ok(found.by_class(&names.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+/// Compares dictionaries on activations `[.., d]`.
+pub fn pareto_on(saes: &[&Sae], x: &Tensor, options: MeasureOptions, task: &Task) -> Result<Pareto> {
+    Ok(pareto(saes, &measured(saes, x, options, task)?, &[]))
+}
+
+/// Compares dictionaries on the activations of a model on a text, with what it loses when each is spliced in.
+pub fn pareto_in_model(
+    saes: &[&Sae],
+    (model, text): (&Model, &Text),
+    reading: &HarvestOptions,
+    options: &ParetoOptions,
+    task: &Task,
+) -> Result<Pareto> {
+    let own = || saes.iter().find_map(|sae| site_of(sae).ok());
+    let site = options.site.clone().or_else(own).ok_or_else(|| {
+        err!(Argument, "none of the dictionaries says which site it reads")
+            .hint("name it with the option `site`")
+            .about("options")
+    })?;
+    let measures = measured_on(saes, (model, &site), text, (reading, options.measure), task)?;
+    let rows = judged_rows(model, text, None, &options.rows, task)?;
+    let effects = effects(&model.decoder, SitePair { reads: &site, writes: &site }, saes, &rows, task)?;
+    Ok(pareto(saes, &measures, &effects))
+}
+
+fn pareto(saes: &[&Sae], measures: &[Measures], effects: &[Effect]) -> Pareto {
+    let pairs = saes.iter().zip(measures).enumerate();
+    Pareto { points: pairs.map(|(number, (sae, found))| Point::of(sae, found, effects.get(number))).collect() }
+}

@@ -1,0 +1,61 @@
+//! The options of a fit, from what a script gives: those of all fits, those of its kind, and where it is stored.
+
+use rand::Rng;
+
+use crate::base::Result;
+use crate::base::options::Plain;
+use crate::sae::fit::{FitOptions, FitPlan, FitStorage, KeepOptions, kinds};
+use crate::script::env::Env;
+use crate::script::options::OptionReader;
+use crate::script::value::plain;
+
+/// The options of a fit. The plan is made after unknown options have been refused.
+pub(super) struct FitWords {
+    options: FitOptions,
+    own: Vec<(&'static str, Plain)>,
+    checkpoints: KeepOptions,
+}
+
+impl FitWords {
+    pub fn read(read: &mut OptionReader, env: &Env) -> Result<Self> {
+        let options = read.declared()?;
+        Self::with(options, read, env)
+    }
+
+    /// With options that were read before.
+    pub fn with(mut options: FitOptions, read: &mut OptionReader, env: &Env) -> Result<Self> {
+        let own = own_options(read, &[options.kind.0])?;
+        options.seed.get_or_insert_with(|| (env.random.generator(None).next_u64() >> 1).cast_signed());
+        Ok(Self { options, own, checkpoints: read.declared()? })
+    }
+
+    pub fn parts(self) -> (FitOptions, Vec<(&'static str, Plain)>, KeepOptions) {
+        (self.options, self.own, self.checkpoints)
+    }
+
+    pub fn plan(self) -> Result<(FitPlan, KeepOptions)> {
+        Ok((FitPlan::named(self.options, &self.own)?, self.checkpoints))
+    }
+}
+
+/// The options that these kinds have of their own. Those of other kinds are noted for the hint of the error.
+pub(super) fn own_options(read: &mut OptionReader, of: &[&str]) -> Result<Vec<(&'static str, Plain)>> {
+    let mut own: Vec<(&'static str, Plain)> = Vec::new();
+    for kind in kinds::NAMES {
+        for field in kinds::options_of(kind)? {
+            if !of.contains(&kind) {
+                read.of_other(field.name, format!("the kind \"{kind}\""));
+            } else if !own.iter().any(|(name, _)| *name == field.name)
+                && let Some(value) = read.value(field.name)
+            {
+                own.push((field.name, plain(&value)));
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// Where the dictionaries of a call are stored.
+pub(super) fn storage(checkpoints: KeepOptions, env: &Env) -> FitStorage<'_> {
+    FitStorage { files: &env.files, checkpoints, cache: env.settings.cache.clone(), fresh: env.settings.fresh }
+}
