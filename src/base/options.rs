@@ -53,7 +53,7 @@ impl Plain {
             Plain::Nothing => "nothing".into(),
             Plain::Flag(value) => format!("bool {value}"),
             Plain::Integer(value) => format!("integer {value}"),
-            Plain::Float(value) => format!("float {}", number(*value)),
+            Plain::Float(value) => format!("float {}", number_text(*value)),
             Plain::Text(text) if text.chars().count() <= 24 => format!("string {text:?}"),
             Plain::Text(_) => "a string".into(),
             Plain::List(_) => "an array".into(),
@@ -82,7 +82,33 @@ impl From<&serde_json::Value> for Plain {
     }
 }
 
-/// A number as a script writes it.
+/// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.
+pub fn number_text(x: f64) -> String {
+    if !x.is_finite() {
+        return if x.is_nan() {
+            "NaN".into()
+        } else if x > 0.0 {
+            "inf".into()
+        } else {
+            "-inf".into()
+        };
+    }
+    if x == 0.0 {
+        return "0.0".into();
+    }
+    let magnitude = x.abs().log10().floor() as i32;
+    if !(-5..15).contains(&magnitude) {
+        let text = format!("{x:.7e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
+    }
+    let decimals = (7 - magnitude).max(1) as usize;
+    let text = format!("{x:.decimals$}");
+    let trimmed = text.trim_end_matches('0');
+    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+}
+
+/// A number as a default is written: whole ones without a point.
 fn number(value: f64) -> String {
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => format!("{value}"),
@@ -191,7 +217,7 @@ macro_rules! sizes {
     )* };
 }
 
-sizes!(usize, u64);
+sizes!(usize, u32, u64);
 
 impl Setting for String {
     fn wanted() -> String {
@@ -352,17 +378,33 @@ impl Field {
 
     /// The value of the option, if it is one that the option takes.
     pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
-        let is_bounded = self.low.is_some() || self.high.is_some();
-        let taken = T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)));
-        taken.ok_or_else(|| {
+        self.accepted(value).ok_or_else(|| {
+            let (place, value) = self.refused::<T>(value);
             let near = match value {
                 Plain::Text(text) => names::suggestion(text, self.choices.iter().copied()),
                 _ => None,
             };
-            err!(Argument, "expected {} for `{}`, found {}", self.wanted(), self.name, value.described())
+            err!(Argument, "expected {} for `{}{place}`, found {}", self.wanted(), self.name, value.described())
                 .about(self.name)
                 .maybe_hint(near)
         })
+    }
+
+    fn accepted<T: Setting>(&self, value: &Plain) -> Option<T> {
+        let is_bounded = self.low.is_some() || self.high.is_some();
+        T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)))
+    }
+
+    /// What of the value is to blame: of a list the first element that is refused on its own, with its place.
+    fn refused<'v, T: Setting>(&self, value: &'v Plain) -> (String, &'v Plain) {
+        let alone = |element: &Plain| self.accepted::<T>(&Plain::List(vec![element.clone()])).is_none();
+        match value {
+            Plain::List(values) if T::of(&Plain::List(Vec::new())).is_some() => {
+                let first = values.iter().enumerate().find(|(_, element)| alone(element));
+                first.map_or((String::new(), value), |(at, element)| (format!("[{at}]"), element))
+            }
+            _ => (String::new(), value),
+        }
     }
 }
 

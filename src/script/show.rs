@@ -1,28 +1,24 @@
-//! Showing values: `show(x)`, the REPL's answer, and the table of handle types that can be shown and saved.
+//! Showing values: `show(x)`, the REPL's answer, and what every type of handle can do.
+//!
+//! A new type that scripts hold is an `impl Handle` and its name in `HANDLES` of its folder's `mod.rs`.
+
+use std::any::Any as Anything;
+use std::rc::Rc;
+use std::sync::OnceLock;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
-use super::circuit::{Enough, Judgement, Selection, Tree};
 use super::console::Console;
-use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::{Contexts, Feature, Ranking};
-use super::hooks::Hook;
-use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
-use super::sae::Sae;
 use super::value::{Any, Fallible, Layout, json_text, parsed, written};
-use crate::base::{Card, Grid, HeatText, Result, Table, Task};
-use crate::data::Text;
-use crate::features::FeatureCard;
-use crate::model::tokenizer::Tokenizer;
-use crate::model::tokens::Tokens;
-use crate::report::Report;
-use crate::report::chart::Chart;
+use crate::base::{Result, Task};
+use crate::report::Item;
 use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
-use crate::sae::metrics::{Measures, Pareto};
-use crate::tensor::Tensor;
+
+/// Columns of preformatted text that a page of a report has room for.
+pub const PAGE: usize = 100;
 
 /// A result that scripts hold: what all of them can do.
 pub trait Handle: Clone + 'static {
@@ -34,21 +30,29 @@ pub trait Handle: Clone + 'static {
     fn shown(&self, screen: &Screen) -> Result<String>;
     /// Its data.
     fn json(&self) -> Result<serde_json::Value>;
+    /// What stands for it in a report, if that is not the text of `shown` with its data.
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(None)
+    }
 }
 
-/// One handle type, for values whose type is known only at run time.
-struct Row {
+/// One type of handle, for values whose type is known only at run time.
+pub struct HandleType {
     short: fn(&Dynamic) -> Option<String>,
     shown: fn(&Dynamic, &Screen, &Task) -> Option<Result<String>>,
     json: fn(&Dynamic, &Task) -> Option<Result<serde_json::Value>>,
+    item: fn(&Dynamic) -> Option<Result<Option<Rc<dyn Item>>>>,
+    inside: fn(&Dynamic) -> Option<Rc<dyn Anything>>,
     register: fn(&mut Engine),
 }
 
-const fn row<T: Handle>() -> Row {
-    Row {
+pub const fn handle_type<T: Handle>() -> HandleType {
+    HandleType {
         short: |value| value.read_lock::<T>().map(|handle| handle.short()),
         shown: |value, screen, _| value.read_lock::<T>().map(|handle| handle.shown(screen)),
         json: |value, _| value.read_lock::<T>().map(|handle| handle.json()),
+        item: |value| value.read_lock::<T>().map(|handle| handle.item()),
+        inside: |value| value.read_lock::<T>().map(|handle| Rc::new(handle.clone()) as Rc<dyn Anything>),
         register: |engine| {
             engine.register_type_with_name::<T>(T::NAME);
             // What `print`, `+` with a string, and `${..}` in a string write.
@@ -58,9 +62,9 @@ const fn row<T: Handle>() -> Row {
     }
 }
 
-/// A handle type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
-const fn large<T: Handle + Send>() -> Row {
-    Row {
+/// A type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
+pub const fn large<T: Handle + Send>() -> HandleType {
+    HandleType {
         shown: |value, screen, task| {
             let (handle, screen) = (value.read_lock::<T>()?.clone(), *screen);
             Some(task.apart(move || handle.shown(&screen)))
@@ -69,62 +73,44 @@ const fn large<T: Handle + Send>() -> Row {
             let handle = value.read_lock::<T>()?.clone();
             Some(task.apart(move || handle.json()))
         },
-        ..row::<T>()
+        ..handle_type::<T>()
     }
 }
 
-/// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 31] = [
-    large::<Attribution>(),
-    row::<Cache>(),
-    large::<Card>(),
-    large::<Chart>(),
-    large::<Comparison>(),
-    row::<Contexts>(),
-    row::<Enough>(),
-    row::<Feature>(),
-    large::<FeatureCard>(),
-    large::<Grid>(),
-    large::<HeatText>(),
-    row::<Hook>(),
-    row::<Judgement>(),
-    large::<Lens>(),
-    row::<Measures>(),
-    row::<Model>(),
-    row::<Ngram>(),
-    row::<Pareto>(),
-    row::<Ranking>(),
-    row::<Report>(),
-    row::<Run>(),
-    row::<Sae>(),
-    row::<Sample>(),
-    row::<Selection>(),
-    row::<Store>(),
-    large::<Table>(),
-    large::<Tensor>(),
-    row::<Text>(),
-    row::<Tokenizer>(),
-    large::<Tokens>(),
-    row::<Tree>(),
-];
+/// The types of all parts of the language, from the first engine on.
+static TYPES: OnceLock<Vec<&'static HandleType>> = OnceLock::new();
 
-pub fn register_types(engine: &mut Engine) {
-    for row in &ROWS {
-        (row.register)(engine);
-    }
+fn types() -> impl Iterator<Item = &'static HandleType> {
+    TYPES.get().into_iter().flatten().copied()
+}
+
+/// Makes the types known, to the engine and to the functions here.
+pub fn register_types(engine: &mut Engine, all: impl IntoIterator<Item = &'static HandleType>) {
+    TYPES.get_or_init(|| all.into_iter().collect());
+    types().for_each(|kind| (kind.register)(engine));
 }
 
 pub fn short(value: &Dynamic) -> Option<String> {
-    ROWS.iter().find_map(|row| (row.short)(value))
+    types().find_map(|kind| (kind.short)(value))
 }
 
 pub fn handle_json(value: &Dynamic, task: &Task) -> Option<Result<serde_json::Value>> {
-    ROWS.iter().find_map(|row| (row.json)(value, task))
+    types().find_map(|kind| (kind.json)(value, task))
+}
+
+/// What stands for a handle in a report.
+pub fn item(value: &Dynamic) -> Result<Option<Rc<dyn Item>>> {
+    types().find_map(|kind| (kind.item)(value)).unwrap_or(Ok(None))
+}
+
+/// The handle of a value, as itself.
+pub fn handle(value: &Dynamic) -> Option<Rc<dyn Anything>> {
+    types().find_map(|kind| (kind.inside)(value))
 }
 
 /// A value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
-    if let Some(text) = ROWS.iter().find_map(|row| (row.shown)(value, screen, task)) {
+    if let Some(text) = types().find_map(|kind| (kind.shown)(value, screen, task)) {
         return text;
     }
     // A list of handles is shown one after the other, a list of numbers on a line.

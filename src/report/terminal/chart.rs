@@ -130,8 +130,8 @@ a first  b second
 
     #[test]
     fn histograms_stand_in_columns() {
-        let bins = Bins { count: Some(3), ..Bins::default() };
-        let chart = histogram(vec![(String::new(), vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0])], &bins).unwrap();
+        let bins = BinOptions { bins: Some(3), ..BinOptions::default() };
+        let chart = binned(vec![(String::new(), vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0])], &bins).unwrap();
         assert_eq!(
             drawn(&chart),
             "

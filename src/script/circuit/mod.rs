@@ -24,11 +24,16 @@ use crate::script::docs::declared::Group;
 use crate::script::env::Env;
 use crate::script::model::Model;
 use crate::script::options::OptionReader;
+use crate::script::show::{HandleType, handle_type};
 use crate::script::value::Given;
 use crate::{data, sae};
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] =
+    &[handle_type::<Enough>(), handle_type::<Judgement>(), handle_type::<Selection>(), handle_type::<Tree>()];
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -16,12 +16,24 @@ pub use sample::Sample;
 pub use store::Store;
 pub use text::written_inside;
 
+use crate::data::Text;
+use crate::model::tokenizer::Tokenizer;
 use crate::script::docs::declared::Group;
+use crate::script::show::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[
+    handle_type::<Ngram>(),
+    handle_type::<Sample>(),
+    handle_type::<Store>(),
+    handle_type::<Text>(),
+    handle_type::<Tokenizer>(),
+];
 
 /// What is called through the module: `data::text("books/*.md")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

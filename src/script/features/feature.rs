@@ -1,5 +1,6 @@
 //! One feature of a dictionary as scripts hold it: `s.feature(12)`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -97,6 +98,10 @@ impl Handle for Feature {
 
     fn json(&self) -> Result<Value> {
         Ok(json!({ "index": self.index, "site": self.site(), "dictionary": self.sae.json()? }))
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.card()?)))
     }
 }
 

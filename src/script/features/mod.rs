@@ -18,12 +18,18 @@ pub use predicting::Ranking;
 pub use several::Several;
 pub use tokens::token_argument;
 
+use crate::features::FeatureCard;
 use crate::script::docs::declared::Group;
+use crate::script::show::{HandleType, handle_type, large};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] =
+    &[handle_type::<Contexts>(), handle_type::<Feature>(), large::<FeatureCard>(), handle_type::<Ranking>()];
 
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -22,10 +22,14 @@ use crate::base::Result;
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, Source};
 use crate::script::docs::declared::Group;
+use crate::script::show::{HandleType, handle_type};
 use crate::tensor::{Device, Tensor};
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[handle_type::<Hook>()];
 
 /// A hook on a site or on features.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {

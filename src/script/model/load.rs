@@ -1,6 +1,7 @@
 //! Models as scripts hold them, and where they come from.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -112,6 +113,10 @@ impl Handle for Model {
 
     fn json(&self) -> Result<Value> {
         Ok(json!({ "origin": self.core().origin, "config": written(self.config())? }))
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.card()?)))
     }
 }
 

@@ -26,6 +26,10 @@ macro_rules! handle {
             fn json(&self) -> $crate::base::Result<serde_json::Value> {
                 $crate::report::Item::data(self)
             }
+
+            fn item(&self) -> $crate::base::Result<Option<std::rc::Rc<dyn $crate::report::Item>>> {
+                Ok(Some(std::rc::Rc::new(self.clone())))
+            }
         }
     };
 }

@@ -23,12 +23,17 @@ pub use measure::site_of;
 pub use rows::{choosing, keeping};
 
 use crate::sae::fit::{FitOptions, KeepOptions};
+use crate::sae::metrics::{Measures, Pareto};
 use crate::script::docs::declared::{Group, fields, of_kinds};
+use crate::script::show::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[handle_type::<Measures>(), handle_type::<Pareto>(), handle_type::<Sae>()];
 
 /// What is called through the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -15,11 +15,13 @@ pub mod reduce;
 pub mod shape;
 pub mod statistics;
 
+use std::rc::Rc;
+
 use rhai::plugin::ModuleManifest;
 use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
 use super::env::env;
-use super::show::Handle;
+use super::show::{Handle, HandleType, PAGE, large};
 use super::value::{Fallible, Given, given};
 use crate::base::{Result, Task};
 use crate::report::items::Item;
@@ -30,6 +32,9 @@ use crate::tensor::{DType, Number, Operand, Tensor, card, dtype, index as core_i
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[large::<Tensor>()];
 
 /// What is called through the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -88,6 +93,10 @@ impl Handle for Tensor {
 
     fn json(&self) -> Result<serde_json::Value> {
         super::value::json(&arrays::nested(self, &Task::default())?, &Task::default())
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(card::card(self, PAGE)?)))
     }
 }
 
