@@ -257,12 +257,15 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
+/// What options say that take several values.
+const OR_SEVERAL: &str = ", or an array of such";
+
 /// Several, or one alone.
 impl<T: Setting> Setting for Vec<T> {
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
     fn wanted() -> String {
-        format!("{}, or an array of such", T::wanted())
+        T::wanted() + OR_SEVERAL
     }
 
     fn of(value: &Plain) -> Option<Self> {
@@ -378,33 +381,33 @@ impl Field {
 
     /// The value of the option, if it is one that the option takes.
     pub fn taken<T: Setting>(&self, value: &Plain) -> Result<T> {
-        self.accepted(value).ok_or_else(|| {
-            let (place, value) = self.refused::<T>(value);
-            let near = match value {
+        self.fitting(value).ok_or_else(|| {
+            let (place, wanted, wrong) = match self.wrong_element::<T>(value) {
+                Some((i, element)) => {
+                    (format!("{}[{i}]", self.name), self.wanted().replacen(OR_SEVERAL, "", 1), element)
+                }
+                None => (self.name.into(), self.wanted(), value),
+            };
+            let near = match wrong {
                 Plain::Text(text) => names::suggestion(text, self.choices.iter().copied()),
                 _ => None,
             };
-            err!(Argument, "expected {} for `{}{place}`, found {}", self.wanted(), self.name, value.described())
+            err!(Argument, "expected {wanted} for `{place}`, found {}", wrong.described())
                 .about(self.name)
                 .maybe_hint(near)
         })
     }
 
-    fn accepted<T: Setting>(&self, value: &Plain) -> Option<T> {
+    fn fitting<T: Setting>(&self, value: &Plain) -> Option<T> {
         let is_bounded = self.low.is_some() || self.high.is_some();
         T::of(value).filter(|taken| !is_bounded || taken.numbers().iter().all(|n| self.is_within(*n)))
     }
 
-    /// What of the value is to blame: of a list the first element that is refused on its own, with its place.
-    fn refused<'v, T: Setting>(&self, value: &'v Plain) -> (String, &'v Plain) {
-        let alone = |element: &Plain| self.accepted::<T>(&Plain::List(vec![element.clone()])).is_none();
-        match value {
-            Plain::List(values) if T::of(&Plain::List(Vec::new())).is_some() => {
-                let first = values.iter().enumerate().find(|(_, element)| alone(element));
-                first.map_or((String::new(), value), |(at, element)| (format!("[{at}]"), element))
-            }
-            _ => (String::new(), value),
-        }
+    /// Which element of a list is to blame, where the option takes lists of any length.
+    fn wrong_element<'a, T: Setting>(&self, value: &'a Plain) -> Option<(usize, &'a Plain)> {
+        let Plain::List(elements) = value else { return None };
+        T::of(&Plain::List(Vec::new()))?;
+        elements.iter().enumerate().find(|(_, element)| self.fitting::<T>(element).is_none())
     }
 }
 
@@ -585,6 +588,8 @@ mod tests {
             betas: [f64; 2] = [0.9, 0.99] => at_least(0.0).at_most(1.0);
             /// Steps.
             steps: Option<u64> = None => usually("as many as there are rows");
+            /// Positions.
+            at: Vec<i64> = Vec::new();
             /// How many codes.
             k: usize = 0 => required();
         }
@@ -602,7 +607,7 @@ mod tests {
     #[test]
     fn groups_are_taken_in() {
         let names: Vec<_> = Larger::fields().iter().map(|field| field.name).collect();
-        assert_eq!(names, ["rows", "lr", "batch", "shape", "betas", "steps", "k"]);
+        assert_eq!(names, ["rows", "lr", "batch", "shape", "betas", "steps", "at", "k"]);
         let (mut larger, batch) = (Larger::default(), 2);
         larger.set(batch, &Plain::Integer(7)).unwrap();
         larger.set(0, &Plain::Integer(3)).unwrap();
@@ -623,6 +628,7 @@ mod tests {
             "shape = \"linear\": how the rate falls",
             "betas = [0.9, 0.99]: how long moments remember",
             "steps = as many as there are rows: steps",
+            "at = []: positions",
             "k = : how many codes",
         ];
         assert_eq!(shown, expected);
@@ -648,6 +654,14 @@ mod tests {
         assert_eq!(error.hint.as_deref(), Some("did you mean `linear`?"));
         assert!(
             refused("betas", Plain::List(vec![Plain::Float(0.5), Plain::Float(1.5)])).message.contains("at most 1")
+        );
+        assert_eq!(
+            refused("at", Plain::Text("x".into())).message,
+            "expected an integer, or an array of such for `at`, found string \"x\""
+        );
+        assert_eq!(
+            refused("at", Plain::List(vec![Plain::Integer(1), Plain::Float(0.5)])).message,
+            "expected an integer for `at[1]`, found float 0.5"
         );
         assert_eq!(given(&[]).unwrap_err().message, "expected an integer of at least 0 for `k`, found nothing");
     }

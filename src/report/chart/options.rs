@@ -77,7 +77,8 @@ impl Setting for TextMarks {
             _ => None,
         };
         let Plain::List(values) = value else { return None };
-        values.iter().map(mark).collect::<Option<_>>().map(Self)
+        let several = || values.iter().map(mark).collect::<Option<_>>();
+        mark(value).map(|one| vec![one]).or_else(several).map(Self)
     }
 
     fn written(&self) -> String {

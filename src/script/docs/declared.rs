@@ -28,27 +28,29 @@ pub fn group(name: &str) -> Vec<OptionDoc> {
 
 /// The options that a type declares.
 pub fn fields<T: Declared>() -> Vec<OptionDoc> {
-    T::fields().iter().map(|field| option(field, String::new())).collect()
+    T::fields().iter().map(|field| option(field, Vec::new())).collect()
 }
 
-fn option(field: &Field, kinds: String) -> OptionDoc {
+fn option(field: &Field, kinds: Vec<&'static str>) -> OptionDoc {
     let default = if field.is_required { "none".into() } else { field.default.clone() };
     let choices = match field.choices {
         // Kinds are listed in the text.
         [] => String::new(),
         choices => format!("; {}", choices.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")),
     };
-    let meaning = format!("{kinds}{}{choices}", field.meaning);
-    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices }
+    let of = if kinds.is_empty() { String::new() } else { format!("of {}: ", kinds.join(", ")) };
+    let meaning = format!("{of}{}{choices}", field.meaning);
+    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices, kinds }
 }
 
 /// The options of each kind of dictionary; those that mean the same for several kinds stand once.
 pub fn of_kinds() -> Vec<OptionDoc> {
-    let mut found: Vec<(&Field, Vec<&str>)> = Vec::new();
+    let mut found: Vec<(&Field, Vec<&'static str>)> = Vec::new();
     for kind in kinds::NAMES {
         for field in kinds::options_of(kind).unwrap_or_default() {
-            let same =
-                |known: &&mut (&Field, Vec<&str>)| known.0.name == field.name && known.0.meaning == field.meaning;
+            let same = |known: &&mut (&Field, Vec<&'static str>)| {
+                known.0.name == field.name && known.0.meaning == field.meaning
+            };
             match found.iter_mut().find(same) {
                 Some((_, kinds)) => kinds.push(kind),
                 None => found.push((field, vec![kind])),
@@ -56,7 +58,7 @@ pub fn of_kinds() -> Vec<OptionDoc> {
         }
     }
     found.sort_by_key(|(field, _)| field.name);
-    found.into_iter().map(|(field, kinds)| option(field, format!("of {}: ", kinds.join(", ")))).collect()
+    found.into_iter().map(|(field, kinds)| option(field, kinds)).collect()
 }
 
 #[cfg(test)]

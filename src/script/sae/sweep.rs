@@ -204,8 +204,6 @@ pub mod functions {
     /// Ctrl-C ends the sweep, not the script: the call returns the dictionaries as they are. One whose loss becomes NaN
     /// stops there, and the others continue. With a `dir`, each has its own folder there.
     ///
-    /// All other options are those of `sae::fit`.
-    ///
     /// # Options
     /// - `kind` = "topk": one kind or a list of them
     /// - `d_sae` = `ratio` times d: number of features, or a list of that
