@@ -13,7 +13,9 @@ use crate::base::options::{Foreign, Plain};
 use crate::base::{Error, Result, Task, json, memory};
 use crate::err;
 use crate::report::json::number;
+use crate::report::symbols::count;
 use crate::tensor::Tensor;
+use crate::tensor::axes::from_end;
 
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;
@@ -76,6 +78,12 @@ impl Given {
             Ok(x) if x.fract() == 0.0 && x.abs() <= 9e15 => Ok(x as i64),
             _ => Err(self.refuse("an integer")),
         }
+    }
+
+    /// Which of so many is meant: an integer, where a negative one counts from the end.
+    pub fn index(&self, len: usize, of: &str, what: &str) -> Result<usize> {
+        let found = from_end(self.integer()?, len);
+        found.ok_or_else(|| self.refuse(&format!("an index of {of} of {}", count(len, what))))
     }
 
     /// A count or a size: an integer that is not negative.

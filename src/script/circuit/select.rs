@@ -27,7 +27,6 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
-use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
 use crate::script::value::{Fallible, Given, Int, Options, given};
 
@@ -235,7 +234,7 @@ pub mod methods {
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(selection: &mut Selection, index: Int) -> Fallible<Feature> {
         let ranking = &selection.core.ranking;
-        let place = counted(&given("index", &index), ranking.len(), "a selection", "feature")?;
+        let place = given("index", &index).index(ranking.len(), "a selection", "feature")?;
         Ok(selection.feature(&ranking[place])?)
     }
 

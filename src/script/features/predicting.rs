@@ -22,7 +22,6 @@ use crate::script::model::Model;
 use crate::script::options::options;
 use crate::script::report::handle;
 use crate::script::report::methods::{mapped, saved};
-use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
@@ -172,7 +171,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(ranking: &mut Ranking, index: Int) -> Fallible<Feature> {
-        let place = counted(&given("index", &index), ranking.found.found.len(), "a ranking", "feature")?;
+        let place = given("index", &index).index(ranking.found.found.len(), "a ranking", "feature")?;
         Ok(ranking.feature(&ranking.found.found[place]))
     }
 
