@@ -33,6 +33,7 @@ mod foreign;
 pub mod hooks;
 pub mod inspect;
 pub mod language;
+mod loaded;
 mod marks;
 pub mod model;
 pub mod numbers;

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, FnPtr, Map};
 
 use super::paper::Paper;
-use super::tensor::arrays::Numbers;
 pub use crate::base::options::number_text;
 use crate::base::options::{Foreign, Plain};
 use crate::base::{Error, Result, Task, json, memory};
@@ -16,6 +15,7 @@ use crate::report::json::number;
 use crate::report::symbols::count;
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
+use crate::tensor::{dtype, floats, ints, steps};
 
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;
@@ -408,12 +408,27 @@ fn write_json(value: &Dynamic, layout: Layout, depth: usize, paper: &mut Paper) 
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let axes = tensor.dims();
-        return match super::tensor::arrays::numbers(&tensor, paper.task())? {
+        return match tensor_numbers(&tensor, paper.task())? {
             Numbers::Floats(all) => write_axes(&mut all.into_iter().map(number), axes, layout, depth, paper),
             Numbers::Ints(all) => write_axes(&mut all.into_iter().map(Into::into), axes, layout, depth, paper),
         };
     }
     write_plain(&json(value, paper.task())?, layout, depth, paper)
+}
+
+/// The numbers of a tensor, row by row.
+pub(in crate::script) enum Numbers {
+    Floats(Vec<f64>),
+    Ints(Vec<i64>),
+}
+
+pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<Numbers> {
+    memory::check(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
+    let (flat, cost) = (t.clone(), steps(t) as f64);
+    if dtype::is_float(t.dtype()) {
+        return task.heavy(cost, move || floats(&flat)).map(Numbers::Floats);
+    }
+    task.heavy(cost, move || ints(&flat)).map(Numbers::Ints)
 }
 
 /// The numbers of a tensor as lists in each other, one for each axis.

@@ -190,8 +190,9 @@ pub mod functions {
             tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
         };
         read.finish()?;
-        let model = model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into();
-        env.models.remember(&model);
+        let model: Model =
+            model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into();
+        env.models.remember(model.shared());
         Ok(model)
     }
 

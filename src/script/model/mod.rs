@@ -5,7 +5,6 @@ mod generate;
 mod grads;
 pub mod input;
 mod load;
-mod loaded;
 mod look;
 pub mod predict;
 mod reading;
@@ -25,7 +24,6 @@ use crate::model::tokens::Tokens;
 
 pub use cache::Cache;
 pub use load::Model;
-pub use loaded::Loaded;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 
