@@ -10,10 +10,10 @@ use super::docs::Reference;
 use super::docs::declared::{self, Group};
 use super::env::{self, Env};
 use super::failure::{Known, Sources};
+use super::handle::{self, HandleType};
 use super::marks::Marks;
 use super::resolver::Resolver;
 use super::room::Room;
-use super::show::HandleType;
 use super::value::{Fallible, given};
 use super::{
     caught, circuit, data, features, hooks, language, model, numbers, plot, ranges, report, run, sae, show, standins,
@@ -116,7 +116,7 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.set_max_strings_interned(0);
     engine.set_module_resolver(Resolver::new(env.clone(), texts.sources.clone(), texts.marks.clone()));
     listen(&mut engine, env, texts);
-    show::register_types(&mut engine, HANDLES.into_iter().flatten());
+    handle::register_types(&mut engine, HANDLES.into_iter().flatten());
     declared::register(OPTIONS.into_iter().flatten());
     for (name, manifests) in modules() {
         engine.register_static_module(name, binding::module(&manifests).into());

@@ -1,116 +1,23 @@
-//! Showing values: `show(x)`, the REPL's answer, and what every type of handle can do.
-//!
-//! A new type that scripts hold is an `impl Handle` and its name in `HANDLES` of its folder's `mod.rs`.
+//! Showing and saving values: `show(x)`, the REPL's answer, and the JSON of any value.
 
-use std::any::Any as Anything;
-use std::rc::Rc;
-use std::sync::OnceLock;
+use std::path::Path;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::console::Console;
 use super::env::env;
-use super::value::{Any, Fallible, Layout, json_text, parsed, written};
+pub use super::handle::Handle;
+use super::handle::{short, shown_handle};
+use super::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
 use crate::base::{Result, Task};
-use crate::report::Item;
 use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
-
-/// Columns of preformatted text that a page of a report has room for.
-pub const PAGE: usize = 100;
-
-/// A result that scripts hold: what all of them can do.
-pub trait Handle: Clone + 'static {
-    /// The name of the type, as in the reference.
-    const NAME: &'static str;
-    /// One line, as the value stands in a list.
-    fn short(&self) -> String;
-    /// All of it, as `show` prints it.
-    fn shown(&self, screen: &Screen) -> Result<String>;
-    /// Its data.
-    fn json(&self) -> Result<serde_json::Value>;
-    /// What stands for it in a report, if that is not the text of `shown` with its data.
-    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
-        Ok(None)
-    }
-}
-
-/// One type of handle, for values whose type is known only at run time.
-pub struct HandleType {
-    short: fn(&Dynamic) -> Option<String>,
-    shown: fn(&Dynamic, &Screen, &Task) -> Option<Result<String>>,
-    json: fn(&Dynamic, &Task) -> Option<Result<serde_json::Value>>,
-    item: fn(&Dynamic) -> Option<Result<Option<Rc<dyn Item>>>>,
-    inside: fn(&Dynamic) -> Option<Rc<dyn Anything>>,
-    register: fn(&mut Engine),
-}
-
-pub const fn handle_type<T: Handle>() -> HandleType {
-    HandleType {
-        short: |value| value.read_lock::<T>().map(|handle| handle.short()),
-        shown: |value, screen, _| value.read_lock::<T>().map(|handle| handle.shown(screen)),
-        json: |value, _| value.read_lock::<T>().map(|handle| handle.json()),
-        item: |value| value.read_lock::<T>().map(|handle| handle.item()),
-        inside: |value| value.read_lock::<T>().map(|handle| Rc::new(handle.clone()) as Rc<dyn Anything>),
-        register: |engine| {
-            engine.register_type_with_name::<T>(T::NAME);
-            // What `print`, `+` with a string, and `${..}` in a string write.
-            engine.register_fn("to_string", |handle: &mut T| handle.short());
-            engine.register_fn("to_debug", |handle: &mut T| handle.short());
-        },
-    }
-}
-
-/// A type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
-pub const fn large<T: Handle + Send>() -> HandleType {
-    HandleType {
-        shown: |value, screen, task| {
-            let (handle, screen) = (value.read_lock::<T>()?.clone(), *screen);
-            Some(task.apart(move || handle.shown(&screen)))
-        },
-        json: |value, task| {
-            let handle = value.read_lock::<T>()?.clone();
-            Some(task.apart(move || handle.json()))
-        },
-        ..handle_type::<T>()
-    }
-}
-
-/// The types of all parts of the language, from the first engine on.
-static TYPES: OnceLock<Vec<&'static HandleType>> = OnceLock::new();
-
-fn types() -> impl Iterator<Item = &'static HandleType> {
-    TYPES.get().into_iter().flatten().copied()
-}
-
-/// Makes the types known, to the engine and to the functions here.
-pub fn register_types(engine: &mut Engine, all: impl IntoIterator<Item = &'static HandleType>) {
-    TYPES.get_or_init(|| all.into_iter().collect());
-    types().for_each(|kind| (kind.register)(engine));
-}
-
-pub fn short(value: &Dynamic) -> Option<String> {
-    types().find_map(|kind| (kind.short)(value))
-}
-
-pub fn handle_json(value: &Dynamic, task: &Task) -> Option<Result<serde_json::Value>> {
-    types().find_map(|kind| (kind.json)(value, task))
-}
-
-/// What stands for a handle in a report.
-pub fn item(value: &Dynamic) -> Result<Option<Rc<dyn Item>>> {
-    types().find_map(|kind| (kind.item)(value)).unwrap_or(Ok(None))
-}
-
-/// The handle of a value, as itself.
-pub fn handle(value: &Dynamic) -> Option<Rc<dyn Anything>> {
-    types().find_map(|kind| (kind.inside)(value))
-}
+use crate::report::{Item, items};
 
 /// A value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
-    if let Some(text) = types().find_map(|kind| (kind.shown)(value, screen, task)) {
+    if let Some(text) = shown_handle(value, screen, task) {
         return text;
     }
     // A list of handles is shown one after the other, a list of numbers on a line.
@@ -149,6 +56,17 @@ fn shown_map(map: &Map, screen: &Screen, task: &Task) -> Result<String> {
     };
     let lines: Vec<String> = map.iter().map(line).collect::<Result<_>>()?;
     Ok(format!("#{{\n{}\n}}", lines.join("\n")))
+}
+
+/// Writes an item in the format that the path asks for, and gives back where it is.
+pub fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
+    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
+    Ok(place.display().to_string())
+}
+
+/// The data of a handle, as a value of scripts.
+pub fn mapped(handle: &impl Handle) -> Result<Dynamic> {
+    Ok(from_json(handle.json()?))
 }
 
 #[export_module(manifest)]

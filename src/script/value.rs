@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
+use super::handle;
 use super::paper::Paper;
 pub use crate::base::options::number_text;
 use crate::base::options::{Foreign, Plain};
@@ -232,7 +233,7 @@ fn plain_below(value: &Dynamic, depth: usize) -> Plain {
     }
     let name = type_name(value);
     let article = if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
-    let inside = super::show::handle(value).unwrap_or_else(|| Rc::new(value.clone()));
+    let inside = handle::inside(value).unwrap_or_else(|| Rc::new(value.clone()));
     Plain::Other(Foreign { what: format!("{article} {name}"), value: inside })
 }
 
@@ -315,7 +316,7 @@ fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if value.is_unit() {
         return paper.put("()");
     }
-    match super::show::short(value) {
+    match handle::short(value) {
         Some(text) => paper.put(&text),
         None => paper.put(&value.to_string()),
     }
@@ -359,7 +360,7 @@ fn nested_json(value: &Dynamic, depth: usize, task: &Task) -> Result<serde_json:
         let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1, task)?));
         return map.iter().map(field).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
     }
-    if let Some(handle) = super::show::handle_json(value, task) {
+    if let Some(handle) = handle::handle_json(value, task) {
         return handle;
     }
     if value.is_string() || value.is_char() {

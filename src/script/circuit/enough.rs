@@ -23,10 +23,10 @@ use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::{Env, env};
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::options;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Fallible, Given, Options};
 
 /// What the features of a selection keep, and those of graphs beside it.

@@ -16,9 +16,9 @@ use crate::report::number::digits;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
 use crate::script::features::token_argument;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
-use crate::script::report::handle;
 use crate::script::value::{Fallible, Given, Options, from_json};
 
 /// The number of tokens of a text that does not limit it.

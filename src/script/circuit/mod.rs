@@ -22,9 +22,9 @@ use crate::data::harvest;
 use crate::features::survey::{Kept, Survey};
 use crate::script::docs::declared::Group;
 use crate::script::env::Env;
+use crate::script::handle::{HandleType, handle_type};
 use crate::script::model::Model;
 use crate::script::options::OptionReader;
-use crate::script::show::{HandleType, handle_type};
 use crate::script::value::Given;
 use crate::{data, sae};
 

@@ -23,11 +23,11 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::{Env, env};
 use crate::script::features::{Feature, token_argument};
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::options;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
 use crate::script::sae::Sae;
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Fallible, Given, Int, Options, given};
 
 /// How many tokens of a text are read.

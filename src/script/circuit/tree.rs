@@ -18,9 +18,9 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::script::env::env;
 use crate::script::features::Feature;
-use crate::script::report::handle;
-use crate::script::report::methods::saved as written;
+use crate::script::handle::handle;
 use crate::script::sae::Sae;
+use crate::script::show::saved as written;
 use crate::script::value::{Fallible, from_json};
 
 /// A graph and its dictionaries, in the order of the computation; none where it was loaded without.

@@ -19,7 +19,7 @@ pub use text::written_inside;
 use crate::data::Text;
 use crate::model::tokenizer::Tokenizer;
 use crate::script::docs::declared::Group;
-use crate::script::show::{HandleType, handle_type};
+use crate::script::handle::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 

@@ -1,6 +1,6 @@
 //! A doc comment taken apart: summary, body, options and example.
 
-use super::declared;
+use super::declared::{self, OptionDoc};
 use crate::report::symbols::harmless;
 
 /// What a doc comment says, taken apart.
@@ -13,18 +13,6 @@ pub struct Doc {
     pub options: Vec<OptionDoc>,
     /// Lines of code; `//=> value` at the end of a line states its value.
     pub example: String,
-}
-
-/// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OptionDoc {
-    pub key: String,
-    pub default: String,
-    pub meaning: String,
-    /// The words that it is one of, where the core declares them.
-    pub choices: &'static [&'static str],
-    /// The kinds of dictionary that have it, where not all do.
-    pub kinds: Vec<&'static str>,
 }
 
 /// Takes a doc comment apart into summary, body, options and example.

@@ -3,9 +3,20 @@
 
 use std::sync::OnceLock;
 
-use super::comment::OptionDoc;
 use crate::base::options::{Declared, Field};
 use crate::sae::fit::kinds;
+
+/// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OptionDoc {
+    pub key: String,
+    pub default: String,
+    pub meaning: String,
+    /// The words that it is one of, where the core declares them.
+    pub choices: &'static [&'static str],
+    /// The kinds of dictionary that have it, where not all do.
+    pub kinds: Vec<&'static str>,
+}
 
 /// A group by the name that doc comments give.
 pub type Group = (&'static str, fn() -> Vec<OptionDoc>);

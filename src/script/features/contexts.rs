@@ -20,9 +20,9 @@ use crate::sae;
 use crate::script::env::env;
 use crate::script::model::Model;
 use crate::script::options::{OptionReader, options};
-use crate::script::report::methods::saved;
 use crate::script::sae::{Sae, keeping};
 use crate::script::show::Handle;
+use crate::script::show::saved;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 use crate::tensor::{Device, Tensor};
 

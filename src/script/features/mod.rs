@@ -20,7 +20,7 @@ pub use tokens::token_argument;
 
 use crate::features::FeatureCard;
 use crate::script::docs::declared::Group;
-use crate::script::show::{HandleType, handle_type, large};
+use crate::script::handle::{HandleType, handle_type, large};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 

@@ -18,11 +18,11 @@ use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::options;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
 use crate::script::sae::Sae;
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
 
 /// The default number of tokens of a text.

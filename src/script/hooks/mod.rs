@@ -22,7 +22,7 @@ use crate::base::Result;
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, Source};
 use crate::script::docs::declared::Group;
-use crate::script::show::{HandleType, handle_type};
+use crate::script::handle::{HandleType, handle_type};
 use crate::tensor::{Device, Tensor};
 
 /// The groups of options that documentation here names.

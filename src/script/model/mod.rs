@@ -19,7 +19,7 @@ mod tests;
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
-use super::show::{HandleType, handle_type, large};
+use super::handle::{HandleType, handle_type, large};
 use crate::model::tokens::Tokens;
 
 pub use cache::Cache;

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::base::{Result, Task};
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
-use crate::script::show::{self, PAGE};
+use crate::script::handle::{self, PAGE};
+use crate::script::show;
 use crate::script::value::json;
 
 /// A report of all that the list holds.
@@ -25,7 +26,7 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Resul
         items.push(Rc::new(Text(text.to_string())));
         return Ok(());
     }
-    if let Some(item) = show::item(value)? {
+    if let Some(item) = handle::item(value)? {
         items.push(item);
         return Ok(());
     }

@@ -1,12 +1,10 @@
 //! Reports and what goes into them: tables, grids, cards and heat text, made by scripts.
 
 mod collect;
-mod handle;
+mod items;
 mod make;
 pub mod methods;
 pub mod parts;
-
-pub(in crate::script) use handle::handle;
 
 use rhai::plugin::*;
 use rhai::{Array, Map, NativeCallContext};
@@ -19,7 +17,7 @@ use crate::report::Report;
 use crate::report::chart::{self, Chart, GridOptions};
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
 use crate::script::docs::declared::{Group, fields};
-use crate::script::show::{HandleType, handle_type, large};
+use crate::script::handle::{HandleType, handle_type, large};
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[

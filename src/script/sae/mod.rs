@@ -25,7 +25,7 @@ pub use rows::{choosing, keeping};
 use crate::sae::fit::{FitOptions, KeepOptions};
 use crate::sae::metrics::{Measures, Pareto};
 use crate::script::docs::declared::{Group, fields, of_kinds};
-use crate::script::show::{HandleType, handle_type};
+use crate::script::handle::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 

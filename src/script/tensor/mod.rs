@@ -21,7 +21,7 @@ use rhai::plugin::ModuleManifest;
 use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
 use super::env::env;
-use super::show::{Handle, HandleType, PAGE, large};
+use super::handle::{Handle, HandleType, PAGE, large};
 use super::value::{Fallible, Given, given};
 use crate::base::{Result, Task};
 use crate::report::items::Item;
