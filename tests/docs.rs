@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use microtome::script::docs::{Docs, Entry, Role};
-use microtome::script::resolver::stdlib_path;
+use microtome::script::stdlib::stdlib_path;
 use microtome::script::{Session, reference};
 
 fn docs() -> Docs {

@@ -65,17 +65,56 @@ const PARTS: &[&str] = &["tensor", "model", "data", "sae", "hooks", "features", 
 /// The list of all parts, which the engine is built of.
 const LIST_OF_PARTS: &str = "script/engine.rs";
 
-type Path_ = Vec<String>;
+/// What still has to move: files of parts that name a part above them.
+const KNOWN_ARROWS: &[(&str, &str)] = &[
+    ("script/data/harvest.rs", "sae"),
+    ("script/hooks/chosen.rs", "features"),
+    ("script/model/grads.rs", "hooks"),
+    ("script/model/input.rs", "hooks"),
+    ("script/model/train/data.rs", "hooks"),
+    ("script/model/train/mod.rs", "hooks"),
+    ("script/sae/dictionary.rs", "features"),
+    ("script/sae/fit.rs", "features"),
+    ("script/sae/measure.rs", "hooks"),
+];
+
+/// Circles that still have to be undone, each by one of its files.
+const KNOWN_CIRCLES: &[&str] = &[
+    "model/tokenizer/stream.rs",
+    "model/tokenizer/library.rs",
+    "model/tokenizer/merges.rs",
+    "model/tokenizer/folder.rs",
+    "data/grammar/labels.rs",
+    "data/labels/apostrophes.rs",
+    "tensor/dtype.rs",
+    "tensor/arithmetic.rs",
+    "tensor/kernels/activation.rs",
+    "tensor/kernels/norm.rs",
+    "model/load/file.rs",
+    "tensor/kernels/sparse/keep.rs",
+    "sae/codes.rs",
+    "sae/fit/fused/auxiliary.rs",
+    "script/features/known.rs",
+    "script/circuit/grow.rs",
+    "data/store/order.rs",
+    "sae/fit/course.rs",
+    "script/hooks/call.rs",
+    "data/grammar/fill.rs",
+    "tensor/kernels/attention.rs",
+];
+
+/// A path of Rust, part by part; that of another crate begins with `::`.
+type Parts = Vec<String>;
 
 /// A file of the library, without its tests.
 struct Source {
     /// From `src`.
     file: String,
-    module: Path_,
+    module: Parts,
     /// Every path that the file names, from the root of the crate or of another one.
-    named: BTreeSet<Path_>,
+    named: BTreeSet<Parts>,
     /// What it only hands on, `pub use`: the name here, and the path of it.
-    handed_on: Vec<(String, Path_)>,
+    handed_on: Vec<(String, Parts)>,
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -102,7 +141,7 @@ fn all_files() -> Vec<PathBuf> {
 }
 
 /// `src/sae/fit/mod.rs` is the module sae::fit.
-fn module_of(file: &str) -> Path_ {
+fn module_of(file: &str) -> Parts {
     let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
     match path {
         "lib" | "main" => Vec::new(),
@@ -125,7 +164,7 @@ fn sources() -> &'static [Source] {
 
 fn read() -> Vec<Source> {
     let mut parsed = Vec::new();
-    let mut tests: BTreeSet<Path_> = BTreeSet::new();
+    let mut tests: BTreeSet<Parts> = BTreeSet::new();
     for path in all_files() {
         let file = path.strip_prefix(root()).unwrap().display().to_string();
         let syntax = syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap();
@@ -140,7 +179,7 @@ fn read() -> Vec<Source> {
         parsed.push((file, module, syntax));
     }
     parsed.retain(|(_, module, _)| !(1..=module.len()).any(|length| tests.contains(&module[..length])));
-    let read = |(file, module, syntax): (String, Path_, syn::File)| {
+    let read = |(file, module, syntax): (String, Parts, syn::File)| {
         let mut reader = Reader { here: module.clone(), children: BTreeSet::new(), ..Reader::default() };
         reader.visit_file(&syntax);
         Source { file, module, named: reader.named, handed_on: reader.handed_on }
@@ -148,23 +187,23 @@ fn read() -> Vec<Source> {
     parsed.into_iter().map(read).collect()
 }
 
-fn child(module: &[String], name: &str) -> Path_ {
+fn child(module: &[String], name: &str) -> Parts {
     module.iter().cloned().chain([name.to_string()]).collect()
 }
 
 /// Gathers the paths that a file names.
 #[derive(Default)]
 struct Reader {
-    here: Path_,
+    here: Parts,
     /// Modules within the module that is read.
     children: BTreeSet<String>,
-    named: BTreeSet<Path_>,
-    handed_on: Vec<(String, Path_)>,
+    named: BTreeSet<Parts>,
+    handed_on: Vec<(String, Parts)>,
 }
 
 impl Reader {
     /// A path as it is from a root; one that begins with a local name is none.
-    fn absolute(&self, path: &[String]) -> Option<Path_> {
+    fn absolute(&self, path: &[String]) -> Option<Parts> {
         let (first, rest) = path.split_first()?;
         let mut at = match first.as_str() {
             "crate" | "microtome" => Vec::new(),
@@ -187,7 +226,7 @@ impl Reader {
         self.named.extend(found);
     }
 
-    fn imports(&self, tree: &UseTree, before: &Path_, found: &mut Vec<(String, Path_)>) {
+    fn imports(&self, tree: &UseTree, before: &Parts, found: &mut Vec<(String, Parts)>) {
         match tree {
             UseTree::Path(path) => self.imports(&path.tree, &child(before, &path.ident.to_string()), found),
             UseTree::Name(name) if name.ident == "self" => {
@@ -242,7 +281,7 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let parts: Path_ = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let parts: Parts = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if parts.len() > 1 {
             self.name(&parts);
         }
@@ -253,7 +292,7 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_macro(&mut self, mac: &'ast syn::Macro) {
         let text = mac.tokens.to_string();
         let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || "(){}[],;<>&!.".contains(c)).collect();
-        let mut path: Path_ = Vec::new();
+        let mut path: Parts = Vec::new();
         for word in words.iter().flat_map(|word| word.split_inclusive("::")).filter(|word| !word.is_empty()) {
             let joint = word.ends_with("::");
             let name = word.trim_end_matches("::");
@@ -288,7 +327,7 @@ fn floor_of(module: &[String]) -> Option<usize> {
 }
 
 /// Everything that a file speaks of, what it hands on included.
-fn spoken(source: &Source) -> impl Iterator<Item = &Path_> {
+fn spoken(source: &Source) -> impl Iterator<Item = &Parts> {
     source.named.iter().chain(source.handed_on.iter().map(|(_, path)| path))
 }
 
@@ -322,7 +361,9 @@ fn parts_of_the_language_import_from_those_below_only() {
         let here = part_of(&source.module);
         for path in spoken(source) {
             let above = part_of(path).filter(|above| here.is_none_or(|here| *above > here));
-            if above.is_some() {
+            let is_known =
+                |above: usize| KNOWN_ARROWS.iter().any(|(file, to)| *file == source.file && *to == PARTS[above]);
+            if above.is_some_and(|above| !is_known(above)) {
                 arrows.insert(format!("{} names {}", source.file, path.join("::")));
             }
         }
@@ -404,12 +445,12 @@ fn arrows(sources: &[Source]) -> Vec<BTreeSet<usize>> {
         }
         None
     };
-    let needs = |(number, source): (usize, &Source)| {
+    let needs = |source: &Source| {
         // A folder's mod.rs and its files are one module.
         let is_own = |other: &usize| source.module.starts_with(&sources[*other].module);
         source.named.iter().filter_map(|path| target(path)).filter(|other| !is_own(other)).collect()
     };
-    sources.iter().enumerate().map(needs).collect()
+    sources.iter().map(needs).collect()
 }
 
 /// The strongly connected parts of more than one file (Tarjan 1972).
@@ -461,7 +502,11 @@ fn files_need_each_other_in_no_circle() {
     let sources = sources();
     let arrows = arrows(sources);
     let mut found: Vec<String> = Vec::new();
+    let mut known: BTreeSet<&str> = KNOWN_CIRCLES.iter().copied().collect();
     for circle in circles(&arrows) {
+        if circle.iter().any(|number| known.remove(sources[*number].file.as_str())) {
+            continue;
+        }
         let inside = |number: &&usize| circle.contains(number);
         let line = |from: &usize| {
             let to: Vec<&str> = arrows[*from].iter().filter(inside).map(|to| sources[*to].file.as_str()).collect();
@@ -472,4 +517,5 @@ fn files_need_each_other_in_no_circle() {
         found.push(format!("a circle of {} files:\n{}", circle.len(), lines.join("\n")));
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+    assert!(known.is_empty(), "in no circle any more, and so to be taken off the list: {known:?}");
 }

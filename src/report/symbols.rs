@@ -58,7 +58,7 @@ pub fn elided(text: &str, most: usize) -> String {
 /// `1 point`, `2 points`.
 pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", super::number::grouped(&number.to_string()))
+    format!("{} {noun}{plural}", grouped(&number.to_string()))
 }
 
 struct Shown(char);
@@ -82,6 +82,29 @@ fn is_unseen(c: char) -> bool {
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
         | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Digits in groups of three, from ten thousand on; a sign and decimals are left alone.
+pub fn grouped(text: &str) -> String {
+    let (whole, decimals) = match text.find('.') {
+        Some(point) => text.split_at(point),
+        None => (text, ""),
+    };
+    let (sign, whole) = match whole.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", whole),
+    };
+    if whole.len() < 5 {
+        return text.into();
+    }
+    let mut out = String::from(sign);
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + decimals
 }
 
 #[cfg(test)]

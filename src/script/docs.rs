@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
-use super::resolver::STDLIB;
+use super::stdlib::STDLIB;
 use crate::base::names;
 
 pub use comment::{Doc, parse};

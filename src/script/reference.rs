@@ -3,7 +3,7 @@
 use rhai::Engine;
 
 use super::docs::{Docs, Entry, Role};
-use super::resolver::stdlib_path;
+use super::stdlib::stdlib_path;
 
 /// What stands at the top of the page about a module.
 const MODULES: &[(&str, &str)] = &[
