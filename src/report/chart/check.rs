@@ -143,7 +143,7 @@ fn few(found: usize, most: usize, noun: &str) -> Result<()> {
     }
     let nouns = if noun.ends_with('s') { noun.into() } else { format!("{noun}s") };
     Err(err!(Argument, "expected at most {most} {nouns} in a chart, found {found}")
-        .hint("nobody could tell more apart"))
+        .hint("more cannot be told apart in one picture"))
 }
 
 fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {

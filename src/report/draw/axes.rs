@@ -1,4 +1,4 @@
-//! Charts with an x and a y axis: the frame, its ticks and labels, and whom to call for what is inside.
+//! Charts with an x and a y axis: the frame, its ticks and labels; what is inside is drawn by the files of each kind.
 
 use super::canvas::{Anchor, Canvas, Drawing, draw as on_canvas};
 use super::layout::{self, LABEL, Labels, PAD, TICK};
