@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use microtome::script::docs::{Docs, Entry, Role};
-use microtome::script::resolver::stdlib_path;
+use microtome::script::stdlib::stdlib_path;
 use microtome::script::{Session, reference};
 
 fn docs() -> Docs {
@@ -379,6 +379,57 @@ fn functions_that_the_pages_name_exist() {
         }
     }
     assert!(unknown.is_empty(), "\n{}", unknown.join("\n"));
+}
+
+/// The code of a page that runs: each session at the prompt, an indented block after `$ microtome`, and each block fenced as
+/// `rhai` with no word behind it. The lines of a session are evaluated one by one; commands and questions are left out.
+fn runs(page: &str) -> Vec<Vec<String>> {
+    let mut found: Vec<Vec<String>> = Vec::new();
+    let (mut in_session, mut in_fence) = (false, false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_fence = !in_fence && line == "```rhai";
+            if in_fence {
+                found.push(vec![String::new()]);
+            }
+        } else if in_fence && let Some(code) = found.last_mut().and_then(|run| run.last_mut()) {
+            code.push_str(line);
+            code.push('\n');
+        } else if line == "    $ microtome" {
+            in_session = true;
+            found.push(Vec::new());
+        } else if let (true, Some(typed)) = (in_session, line.strip_prefix("    > ")) {
+            if !typed.starts_with(['?', ':']) {
+                found.last_mut().unwrap().push(typed.into());
+            }
+        } else {
+            in_session = false;
+        }
+    }
+    found
+}
+
+#[test]
+fn code_of_the_pages_runs() {
+    let complaints = support::on_large_stack(|| {
+        let mut complaints = Vec::new();
+        let mut run = 0;
+        for (name, text) in pages() {
+            for pieces in runs(&text) {
+                let folder = tempfile::tempdir().unwrap();
+                let mut session = support::session(folder.path());
+                for piece in pieces {
+                    if let Err(failure) = session.eval(&name, &piece) {
+                        complaints.push(format!("{name}: {piece}\n{}", failure.message));
+                    }
+                }
+                run += 1;
+            }
+        }
+        assert!(run > 1, "only {run} pieces of code were run");
+        complaints
+    });
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Plain {
             Plain::Nothing => "nothing".into(),
             Plain::Flag(value) => format!("bool {value}"),
             Plain::Integer(value) => format!("integer {value}"),
-            Plain::Float(value) => format!("float {}", number(*value)),
+            Plain::Float(value) => format!("float {}", number_text(*value)),
             Plain::Text(text) if text.chars().count() <= 24 => format!("string {text:?}"),
             Plain::Text(_) => "a string".into(),
             Plain::List(_) => "an array".into(),
@@ -83,7 +83,33 @@ impl From<&serde_json::Value> for Plain {
     }
 }
 
-/// A number as a script writes it.
+/// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.
+pub fn number_text(x: f64) -> String {
+    if !x.is_finite() {
+        return if x.is_nan() {
+            "NaN".into()
+        } else if x > 0.0 {
+            "inf".into()
+        } else {
+            "-inf".into()
+        };
+    }
+    if x == 0.0 {
+        return "0.0".into();
+    }
+    let magnitude = x.abs().log10().floor() as i32;
+    if !(-5..15).contains(&magnitude) {
+        let text = format!("{x:.7e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
+    }
+    let decimals = (7 - magnitude).max(1) as usize;
+    let text = format!("{x:.decimals$}");
+    let trimmed = text.trim_end_matches('0');
+    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+}
+
+/// A number as a default is written: whole ones without a point.
 fn number(value: f64) -> String {
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => format!("{value}"),
@@ -217,7 +243,7 @@ macro_rules! sizes {
     )* };
 }
 
-sizes!(usize, u64);
+sizes!(usize, u32, u64);
 
 impl Setting for String {
     fn wanted() -> String {

@@ -20,8 +20,8 @@ use crate::base::{Result, Task};
 use crate::model::hub;
 use crate::report::terminal::{Graphics, Screen};
 use crate::script::console::Console;
+use crate::script::env::Loaded;
 use crate::script::env::{Arguments, Checks, Env};
-use crate::script::model::Loaded;
 use crate::script::record::Record;
 use crate::{bail, err};
 

@@ -3,6 +3,7 @@
 use super::hooks::checks;
 use crate::bail;
 use crate::base::Result;
+use crate::tensor::axes::from_end;
 use crate::tensor::{DType, Tensor, normalise, order};
 
 /// A token that may come next.
@@ -17,8 +18,7 @@ pub struct Prediction {
 /// positions count from the end.
 pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Prediction>> {
     let (length, vocab) = logits.dims2()?;
-    let place = if position < 0 { position + length as i64 } else { position };
-    let Some(place) = usize::try_from(place).ok().filter(|place| *place < length) else {
+    let Some(place) = from_end(position, length) else {
         bail!(Argument, "expected a position within the {length} tokens of the text, found {position}");
     };
     if k == 0 || k > vocab {

@@ -2,6 +2,7 @@
 //! reference.
 
 mod files;
+pub mod help;
 mod look;
 mod measure;
 

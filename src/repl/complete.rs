@@ -2,40 +2,15 @@
 
 use super::commands::{self, Takes};
 use super::cursor::{Before, Callee, Spot};
+use super::names::{self, Candidate, is_speakable};
 use super::shape::{self, Shape};
-use super::{choices, names, signature};
-use crate::report::symbols::harmless;
+use super::{choices, signature};
 use crate::script::Session;
 use crate::script::docs::{Entry, Role};
 use crate::script::docs_text::option_head;
-use crate::script::resolver::STDLIB;
+use crate::script::stdlib::STDLIB;
 use crate::script::tokens::{KEYWORDS, Kind};
 use crate::script::value::type_name;
-
-/// Whether a name can be offered: nothing in it would have to be escaped in a string, or is a code to the terminal.
-pub fn is_speakable(name: &str) -> bool {
-    !name.contains(['"', '\\', '`', '\n', '\r', '\t']) && harmless(name) == name
-}
-
-/// One way to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// What is written into the line, from the start that [`complete`] gives.
-    pub replacement: String,
-    /// What the list of candidates shows.
-    pub shown: String,
-}
-
-impl Candidate {
-    pub fn new(replacement: impl Into<String>, shown: impl Into<String>) -> Self {
-        Self { replacement: replacement.into(), shown: shown.into() }
-    }
-
-    fn plain(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { shown: text.clone(), replacement: text }
-    }
-}
 
 /// What may stand at `cursor`, and where it begins: both byte offsets into `line`.
 pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Candidate>) {

@@ -15,7 +15,7 @@ use rustyline::history::{History, MemHistory};
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
-use super::{complete, highlight, history, is_unfinished, signature};
+use super::{complete, highlight, history, is_unfinished, names, signature};
 use crate::base::{Error, Result};
 use crate::err;
 use crate::report::symbols::elided;
@@ -137,7 +137,7 @@ struct Help {
 
 impl Helper for Help {}
 
-impl completion::Candidate for complete::Candidate {
+impl completion::Candidate for names::Candidate {
     fn display(&self) -> &str {
         &self.shown
     }
@@ -148,14 +148,14 @@ impl completion::Candidate for complete::Candidate {
 }
 
 impl Completer for Help {
-    type Candidate = complete::Candidate;
+    type Candidate = names::Candidate;
 
     fn complete(
         &self,
         line: &str,
         cursor: usize,
         _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<complete::Candidate>)> {
+    ) -> rustyline::Result<(usize, Vec<names::Candidate>)> {
         let (start, mut candidates) = complete::complete(line, cursor, &self.session.borrow());
         candidates.truncate(MOST_CANDIDATES);
         for candidate in &mut candidates {

@@ -6,7 +6,6 @@ pub mod complete;
 mod cursor;
 mod definitions;
 mod editor;
-mod help;
 mod highlight;
 mod history;
 mod names;
@@ -214,7 +213,7 @@ impl Repl {
     pub fn submit(&mut self, input: &str) -> std::result::Result<Flow, Trouble> {
         let line = input.trim();
         let outcome = if let Some(question) = line.strip_prefix('?') {
-            help::answer(self, question).map(|()| Flow::Continue)
+            commands::help::answer(self, question).map(|()| Flow::Continue)
         } else if let Some(command) = line.strip_prefix(':') {
             commands::run(self, command)
         } else {

@@ -1,10 +1,35 @@
-//! Names from outside of the line: those of the reference, for `?`, and those of files.
+//! What can be offered, and the names from outside of the line: those of the reference, for `?`, and those of files.
 
 use std::path::{Path, PathBuf};
 
-use super::complete::{Candidate, is_speakable};
+use crate::report::symbols::harmless;
 use crate::script::Session;
 use crate::script::docs::Role;
+
+/// Whether a name can be offered: nothing in it would have to be escaped in a string, or is a code to the terminal.
+pub fn is_speakable(name: &str) -> bool {
+    !name.contains(['"', '\\', '`', '\n', '\r', '\t']) && harmless(name) == name
+}
+
+/// One way to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What is written into the line, from the start that `complete` gives.
+    pub replacement: String,
+    /// What the list of candidates shows.
+    pub shown: String,
+}
+
+impl Candidate {
+    pub fn new(replacement: impl Into<String>, shown: impl Into<String>) -> Self {
+        Self { replacement: replacement.into(), shown: shown.into() }
+    }
+
+    pub fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { shown: text.clone(), replacement: text }
+    }
+}
 
 /// Paths of the reference that begin as written, or whose last part does.
 pub fn of_reference(written: &str, session: &Session) -> Vec<Candidate> {

@@ -1,7 +1,7 @@
 //! Numbers as people read them: the right number of digits, thousands set apart, powers of ten where they help.
 
-use crate::base::Cell;
 use crate::base::counts::grouped;
+use crate::base::{Cell, Grid};
 
 /// The number with `significant` digits, zeros at the end left off: `0.1234`, `12,345`, `1.2e-7`.
 pub fn digits(value: f64, significant: usize) -> String {
@@ -48,8 +48,30 @@ pub fn power(value: f64, decimals: usize) -> String {
     }
 }
 
+/// The numbers of a grid as they are written into its cells: nothing where there is none, or where a causal mask is.
+pub fn cell_texts(grid: &Grid) -> Vec<String> {
+    let (columns, masked) = (grid.columns.len(), is_causal(grid));
+    let mut texts = cells(&grid.values);
+    for (place, (text, value)) in texts.iter_mut().zip(&grid.values).enumerate() {
+        if value.is_nan() || masked && place % columns > place / columns {
+            text.clear();
+        }
+    }
+    texts
+}
+
+/// Whether all above the diagonal is masked, as in an attention pattern: nothing stands there.
+fn is_causal(grid: &Grid) -> bool {
+    let size = grid.columns.len();
+    let above = |(place, _): &(usize, &f64)| place % size > place / size;
+    let is_masked = |value: &f64| *value == 0.0 || value.is_nan();
+    size > 2
+        && grid.rows.len() == size
+        && grid.values.iter().enumerate().filter(above).all(|(_, value)| is_masked(value))
+}
+
 /// Numbers of one grid, short and with common decimals: at most two, unless all are small.
-pub fn cells(values: &[f64]) -> Vec<String> {
+fn cells(values: &[f64]) -> Vec<String> {
     let largest = values.iter().filter(|v| v.is_finite()).fold(0.0, |most: f64, v| most.max(v.abs()));
     let whole = values.iter().all(|v| !v.is_finite() || v.fract() == 0.0);
     let write = |value: &f64| match largest {

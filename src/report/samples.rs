@@ -155,26 +155,26 @@ fn bars() -> Vec<(&'static str, Chart)> {
 fn histograms() -> Vec<(&'static str, Chart)> {
     let normal =
         |n: usize, at: f64| (0..n).map(|i| at + (0..6).map(|k| noise(i * 6 + k)).sum::<f64>()).collect::<Vec<_>>();
-    let make = |named: Vec<(&str, Vec<f64>)>, bins: Bins| {
-        histogram(named.into_iter().map(|(n, v)| (n.to_string(), v)).collect(), &bins).unwrap()
+    let make = |named: Vec<(&str, Vec<f64>)>, bins: BinOptions| {
+        binned(named.into_iter().map(|(n, v)| (n.to_string(), v)).collect(), &bins).unwrap()
     };
-    let mut one = make(vec![("", normal(3000, 0.0))], Bins::default()).titled("Activations of feature 511");
+    let mut one = make(vec![("", normal(3000, 0.0))], BinOptions::default()).titled("Activations of feature 511");
     one.x.label = "activation".into();
     let mut log_counts = one.clone();
     log_counts.y.log = true;
-    let log = Bins { log: true, ..Bins::default() };
+    let log = BinOptions { log: true, ..BinOptions::default() };
     let density =
         (0..2000).map(|i| 10_f64.powf(noise(i) * 3.0 + noise(i + 9000) * 3.0 - 6.0)).chain([0.0, -1.0, NAN]).collect();
     let mut densities = make(vec![("", density)], log);
     densities.x.label = "feature density".into();
     vec![
         ("histogram-one", one),
-        ("histogram-two", make(vec![("prose", normal(2000, 0.0)), ("code", normal(1500, 1.0))], Bins::default())),
+        ("histogram-two", make(vec![("prose", normal(2000, 0.0)), ("code", normal(1500, 1.0))], BinOptions::default())),
         ("histogram-log", densities),
         ("histogram-log-counts", log_counts),
-        ("histogram-constant", make(vec![("", vec![2.0; 50])], Bins::default())),
-        ("histogram-single", make(vec![("", vec![2.0])], Bins { count: Some(5), ..Bins::default() })),
-        ("histogram-million", make(vec![("", normal(1_000_000, -3.0))], Bins::default())),
+        ("histogram-constant", make(vec![("", vec![2.0; 50])], BinOptions::default())),
+        ("histogram-single", make(vec![("", vec![2.0])], BinOptions { bins: Some(5), ..BinOptions::default() })),
+        ("histogram-million", make(vec![("", normal(1_000_000, -3.0))], BinOptions::default())),
     ]
 }
 

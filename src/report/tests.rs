@@ -100,7 +100,7 @@ fn content() -> impl Strategy<Value = Content> {
             Content::Bar { categories, series: vec![Bars { name, values, spread: None }] }
         }),
         (numbers(), 0_usize..50, any::<bool>()).prop_map(|(values, count, log)| {
-            let made = histogram(vec![(String::new(), values)], &Bins { count: Some(count), log, range: None });
+            let made = binned(vec![(String::new(), values)], &BinOptions { bins: Some(count), log, range: None });
             made.map_or(Content::Line { series: vec![] }, |chart| chart.content)
         }),
         (numbers(), 1_usize..8, words(), any::<bool>(), prop::option::of(any::<f64>())).prop_map(

@@ -5,7 +5,8 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::failure::{Known, Words, clash, lower, words};
+use super::failure::{Known, clash, words};
+use super::unknown::{Words, lower};
 use crate::base::Kind;
 
 /// Gives a caught error what all errors have.

@@ -3,14 +3,13 @@
 use rhai::{AST, EvalAltResult, Module, Shared};
 
 use super::Session;
-use super::docs::{Docs, Entry};
+use super::docs::{Docs, Entry, OptionDoc};
 use super::failure::Failure;
 use super::inspect::{self, Call};
 use super::marks;
 use crate::base::names;
 use crate::err;
 use crate::report::symbols::count;
-use crate::sae::fit::kinds;
 
 /// Words that look like function calls but belong to the language.
 const BUILT_IN: &[&str] =
@@ -137,28 +136,19 @@ impl Scene<'_> {
         self.placed(source, call, error)
     }
 
-    /// The options that a call may have: those of its function, those of another that the reference refers to, and those of
-    /// the kind of dictionary that it names.
+    /// The options that a call may have: those of its function, and of the options that only some kinds of dictionary
+    /// have those of its kind.
     fn options_of<'s>(&'s self, entry: &'s Entry, call: &Call) -> Vec<&'s str> {
-        let own = self.docs.entries().iter().filter(|e| e.path() == entry.path());
-        let others = entry.doc.other_options().and_then(|path| self.docs.entries().iter().find(|e| e.path() == path));
-        let mut taken: Vec<&str> =
-            own.chain(others).flat_map(|e| &e.doc.options).map(|option| option.key.as_str()).collect();
         let by_default = entry.doc.options.iter().find(|option| option.key == "kind").map(|option| &option.default);
-        if let Some(by_default) = by_default.filter(|_| entry.module == "sae") {
-            let said = call.keys.iter().find(|(key, _)| key == "kind").map(|(_, kind)| kind.as_deref());
-            let said = said.unwrap_or(Some(by_default.trim_matches('"')));
-            // A kind that is known only when the script runs may be any.
-            let is_possible = |kind: &str| said.is_none_or(|said| said == kind);
-            let names_of = |kind| kinds::options_of(kind).unwrap_or_default().iter().map(|field| field.name);
-            let (possible, others): (Vec<&str>, Vec<&str>) =
-                kinds::NAMES.into_iter().partition(|kind| is_possible(kind));
-            let of_others: Vec<&str> = others.into_iter().flat_map(names_of).collect();
-            let own: Vec<&str> = possible.into_iter().flat_map(names_of).collect();
-            taken.retain(|name| !of_others.contains(name) || own.contains(name));
-            taken.extend(own);
-        }
-        taken
+        let kind = match call.keys.iter().find(|(key, _)| key == "kind") {
+            Some((_, kind)) => kind.as_deref(),
+            None => by_default.map(|kind| kind.trim_matches('"')),
+        };
+        // A kind that is known only when the script runs may be any.
+        let fits =
+            |option: &&OptionDoc| option.kinds.is_empty() || kind.is_none_or(|kind| option.kinds.contains(&kind));
+        let own = self.docs.entries().iter().filter(|e| e.path() == entry.path());
+        own.flat_map(|e| &e.doc.options).filter(fits).map(|option| option.key.as_str()).collect()
     }
 
     fn wrong_number(&self, source: &str, call: &Call, path: &str) -> Option<Failure> {

@@ -10,10 +10,11 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
-use super::resolver::STDLIB;
+use super::stdlib::STDLIB;
 use crate::base::names;
 
-pub use comment::{Doc, OptionDoc, parse};
+pub use comment::{Doc, parse};
+pub use declared::OptionDoc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {

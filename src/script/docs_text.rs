@@ -15,7 +15,7 @@ const WIDEST: usize = 100;
 pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
     let mut found: Vec<String> = docs.lookup(name).into_iter().map(|found| entry(found, screen)).collect();
     // A library of the stdlib goes by its path, too; and a module may have the name of a method, as `run` has.
-    let name = super::resolver::stdlib_name(name).unwrap_or(name);
+    let name = super::stdlib::stdlib_name(name).unwrap_or(name);
     if docs.modules().contains(&name) {
         found.insert(0, module(docs, name, screen));
     }

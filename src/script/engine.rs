@@ -7,8 +7,10 @@ use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, StmtBl
 
 use super::binding;
 use super::docs::Reference;
+use super::docs::declared::{self, Group};
 use super::env::{self, Env};
 use super::failure::{Known, Sources};
+use super::handle::{self, HandleType};
 use super::marks::Marks;
 use super::resolver::Resolver;
 use super::room::Room;
@@ -33,6 +35,31 @@ fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
         ("tensor", tensor::functions()),
     ]
 }
+
+/// The types of handles of each part of the language.
+const HANDLES: [&[HandleType]; 8] = [
+    circuit::HANDLES,
+    data::HANDLES,
+    features::HANDLES,
+    hooks::HANDLES,
+    model::HANDLES,
+    report::HANDLES,
+    sae::HANDLES,
+    tensor::HANDLES,
+];
+
+/// The groups of options of each part, which doc comments name.
+const OPTIONS: [&[Group]; 9] = [
+    circuit::OPTIONS,
+    data::OPTIONS,
+    features::OPTIONS,
+    hooks::OPTIONS,
+    model::OPTIONS,
+    plot::OPTIONS,
+    report::OPTIONS,
+    sae::OPTIONS,
+    tensor::OPTIONS,
+];
 
 /// What is known everywhere: methods on handles, operators, and the few words without a module.
 fn globals() -> Vec<&'static ModuleManifest> {
@@ -89,7 +116,8 @@ pub fn build(env: &Rc<Env>, texts: &Texts) -> Engine {
     engine.set_max_strings_interned(0);
     engine.set_module_resolver(Resolver::new(env.clone(), texts.sources.clone(), texts.marks.clone()));
     listen(&mut engine, env, texts);
-    show::register_types(&mut engine);
+    handle::register_types(&mut engine, HANDLES.into_iter().flatten());
+    declared::register(OPTIONS.into_iter().flatten());
     for (name, manifests) in modules() {
         engine.register_static_module(name, binding::module(&manifests).into());
     }
@@ -176,4 +204,16 @@ fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
         let line = position.line().map(|l| format!("{l}: ")).unwrap_or_default();
         debugging.console.say(&format!("{place}{line}{text}"));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_groups_have_one_name() {
+        let mut names: Vec<&str> = OPTIONS.iter().copied().flatten().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+    }
 }

@@ -9,7 +9,7 @@ use candle_core::Device;
 use rhai::{Dynamic, NativeCallContext};
 
 use super::console::Console;
-use super::model::Loaded;
+pub use super::loaded::Loaded;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::Randomness;

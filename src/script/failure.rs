@@ -1,36 +1,12 @@
 //! A failed run in plain terms: what, where, through which calls, and what to do. Made from the engine's errors.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::docs::Docs;
-use super::marks::Marks;
-use super::unknown::{self, article, readable_types};
-use super::{foreign, inspect};
-use crate::base::{Error, Kind, names};
-use crate::err;
-
-/// The text of every script and line seen so far, by the name that errors call it by.
-#[derive(Debug, Default, Clone)]
-pub struct Sources(Rc<RefCell<BTreeMap<String, Rc<str>>>>);
-
-impl Sources {
-    pub fn add(&self, name: &str, text: &str) {
-        self.0.borrow_mut().insert(name.to_string(), text.into());
-    }
-
-    /// All of them.
-    pub fn all(&self) -> BTreeMap<String, String> {
-        self.0.borrow().iter().map(|(name, text)| (name.clone(), text.to_string())).collect()
-    }
-
-    pub fn text(&self, name: &str) -> Option<Rc<str>> {
-        self.0.borrow().get(name).cloned()
-    }
-}
+use super::foreign;
+pub use super::sources::Sources;
+pub use super::unknown::Known;
+use super::unknown::{self, Words, article, lower, readable_types};
+use crate::base::{Error, Kind};
 
 /// A point in a script; `line` and `column` count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,22 +78,6 @@ impl From<Error> for Box<EvalAltResult> {
     }
 }
 
-/// Names that stood in scope, for answering a wrong one.
-pub struct Known<'a> {
-    pub docs: &'a Docs,
-    pub variables: Vec<String>,
-    /// Functions that scripts and lines define, as they are called: `area(f, k)`.
-    pub functions: Vec<String>,
-    marks: &'a Marks,
-}
-
-impl<'a> Known<'a> {
-    pub fn new(docs: &'a Docs, variables: Vec<String>, sources: &Sources, marks: &'a Marks) -> Self {
-        let functions = sources.all().values().flat_map(|text| inspect::functions(text)).collect();
-        Self { docs, variables, functions, marks }
-    }
-}
-
 /// Reads the engine's error: `source` is the script that was started.
 pub fn explain(error: &EvalAltResult, source: &str, known: &Known) -> Failure {
     let mut frames = Vec::new();
@@ -161,21 +121,6 @@ fn called(function: &str) -> String {
 fn place(source: &str, position: Position) -> Option<Place> {
     let line = position.line()?;
     Some(Place { source: source.into(), line, column: position.position().unwrap_or(1), arg: None, option: None })
-}
-
-/// A failure before its place is known.
-pub struct Words {
-    pub kind: String,
-    pub message: String,
-    pub hint: Option<String>,
-    pub arg: Option<usize>,
-    pub option: Option<String>,
-}
-
-impl Words {
-    pub fn new(kind: Kind, message: String, hint: Option<String>) -> Self {
-        Self { kind: kind.name().into(), message, hint, arg: None, option: None }
-    }
 }
 
 pub fn words(error: &EvalAltResult, known: &Known) -> Words {
@@ -250,26 +195,6 @@ fn in_use(subject: &str, clash: Option<(String, Position)>) -> Words {
     Words::new(Kind::Argument, message, Some(hint))
 }
 
-/// A key that a map has not, and the keys that it has.
-pub fn no_key(missing: &str, keys: &[String]) -> Error {
-    const SHOWN: usize = 10;
-    let near = names::nearest(missing, keys.iter().map(String::as_str));
-    let mut shown: Vec<&str> = near.into_iter().collect();
-    shown.extend(keys.iter().map(String::as_str).filter(|key| Some(*key) != near));
-    let more = match shown.len().checked_sub(SHOWN) {
-        None | Some(0) => String::new(),
-        Some(more) => format!(" and {more} more"),
-    };
-    shown.truncate(SHOWN);
-    let has = match keys.len() {
-        0 => "the map is empty".into(),
-        1 => format!("its only key is {}", shown.join(", ")),
-        _ => format!("it has {}{more}", shown.join(", ")),
-    };
-    let hint = near.map_or_else(|| has.clone(), |near| format!("did you mean `{near}`? {has}"));
-    err!(Name, "this map has no key `{missing}`").hint(hint)
-}
-
 /// What may have been meant where a value of another type stands.
 fn mismatch(wanted: &str, found: &str) -> Option<String> {
     match (readable_types(wanted).as_str(), readable_types(found).as_str()) {
@@ -290,14 +215,6 @@ fn without_position(error: &EvalAltResult) -> String {
         None => &text,
     };
     lower(text)
-}
-
-pub fn lower(text: &str) -> String {
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
-    }
 }
 
 fn syntax(problem: &rhai::ParseErrorType, known: &Known) -> Words {

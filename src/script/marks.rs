@@ -18,6 +18,9 @@ use rhai::{
     Position, Stmt,
 };
 
+use crate::base::{Error, names};
+use crate::err;
+
 use super::value::Fallible;
 
 /// Methods of the language that call a closure for what is in a list or a map, and leave it as it is.
@@ -179,7 +182,7 @@ impl Marks {
         let Some(value) = super::room::variable(name, index, context) else { return Ok(None) };
         let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
         if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys) {
-            let mut error: Box<EvalAltResult> = super::failure::no_key(&missing, &keys).into();
+            let mut error: Box<EvalAltResult> = no_key(&missing, &keys).into();
             error.set_position(position);
             return Err(error);
         }
@@ -358,4 +361,24 @@ impl Hasher for Address {
     fn finish(&self) -> u64 {
         self.0
     }
+}
+
+/// A key that a map has not, and the keys that it has.
+fn no_key(missing: &str, keys: &[String]) -> Error {
+    const SHOWN: usize = 10;
+    let near = names::nearest(missing, keys.iter().map(String::as_str));
+    let mut shown: Vec<&str> = near.into_iter().collect();
+    shown.extend(keys.iter().map(String::as_str).filter(|key| Some(*key) != near));
+    let more = match shown.len().checked_sub(SHOWN) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    shown.truncate(SHOWN);
+    let has = match keys.len() {
+        0 => "the map is empty".into(),
+        1 => format!("its only key is {}", shown.join(", ")),
+        _ => format!("it has {}{more}", shown.join(", ")),
+    };
+    let hint = near.map_or_else(|| has.clone(), |near| format!("did you mean `{near}`? {has}"));
+    err!(Name, "this map has no key `{missing}`").hint(hint)
 }

@@ -13,7 +13,7 @@
 //!   signatures show). Options are the last parameter, [`value::Options`], in an overload of the same name.
 //! - The doc comment is the documentation: summary, body, `# Options`, `# Example` with `//=> value`; the first overload
 //!   carries it. Tests run every example, with `1` as `1.0` too, and call with unknown options.
-//! - A type that scripts hold implements [`show::Handle`] and has a line in `show.rs`.
+//! - A type that scripts hold implements [`handle::Handle`] and stands in `HANDLES` of its folder.
 //! - What a binding needs beside its arguments is in [`env::Env`]: `env(&ctx)?`.
 
 mod binding;
@@ -30,9 +30,11 @@ pub mod env;
 pub mod failure;
 pub mod features;
 mod foreign;
+pub mod handle;
 pub mod hooks;
 pub mod inspect;
 pub mod language;
+mod loaded;
 mod marks;
 pub mod model;
 pub mod numbers;
@@ -50,7 +52,9 @@ pub mod run;
 pub mod sae;
 mod session;
 pub mod show;
+pub mod sources;
 mod standins;
+pub mod stdlib;
 pub mod tensor;
 pub mod thread;
 pub mod tokens;

@@ -3,7 +3,7 @@
 use rhai::Engine;
 
 use super::docs::{Docs, Entry, Role};
-use super::resolver::stdlib_path;
+use super::stdlib::stdlib_path;
 
 /// Modules in the order of the index, and what it says of each.
 const MODULES: &[(&str, &str)] = &[

@@ -1,130 +1,23 @@
-//! Showing values: `show(x)`, the REPL's answer, and the table of handle types that can be shown and saved.
+//! Showing and saving values: `show(x)`, the REPL's answer, and the JSON of any value.
+
+use std::path::Path;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::circuit::{Enough, Judgement, Selection, Tree};
 use super::console::Console;
-use super::data::{Ngram, Sample, Store};
 use super::env::env;
-use super::features::{Contexts, Feature, Ranking};
-use super::hooks::Hook;
-use super::model::{Attribution, Cache, Comparison, Lens, Model, Run};
-use super::sae::Sae;
-use super::value::{Any, Fallible, Layout, json_text, parsed, written};
-use crate::base::{Card, Grid, HeatText, Result, Table, Task};
-use crate::data::Text;
-use crate::features::FeatureCard;
-use crate::model::tokenizer::Tokenizer;
-use crate::model::tokens::Tokens;
-use crate::report::Report;
-use crate::report::chart::Chart;
+pub use super::handle::Handle;
+use super::handle::{short, shown_handle};
+use super::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
+use crate::base::{Result, Task};
 use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
-use crate::sae::metrics::{Measures, Pareto};
-use crate::tensor::Tensor;
-
-/// A result that scripts hold: what all of them can do.
-pub trait Handle: Clone + 'static {
-    /// The name of the type, as in the reference.
-    const NAME: &'static str;
-    /// One line, as the value stands in a list.
-    fn short(&self) -> String;
-    /// All of it, as `show` prints it.
-    fn shown(&self, screen: &Screen) -> Result<String>;
-    /// Its data.
-    fn json(&self) -> Result<serde_json::Value>;
-}
-
-/// One handle type, for values whose type is known only at run time.
-struct Row {
-    short: fn(&Dynamic) -> Option<String>,
-    shown: fn(&Dynamic, &Screen, &Task) -> Option<Result<String>>,
-    json: fn(&Dynamic, &Task) -> Option<Result<serde_json::Value>>,
-    register: fn(&mut Engine),
-}
-
-const fn row<T: Handle>() -> Row {
-    Row {
-        short: |value| value.read_lock::<T>().map(|handle| handle.short()),
-        shown: |value, screen, _| value.read_lock::<T>().map(|handle| handle.shown(screen)),
-        json: |value, _| value.read_lock::<T>().map(|handle| handle.json()),
-        register: |engine| {
-            engine.register_type_with_name::<T>(T::NAME);
-            // What `print`, `+` with a string, and `${..}` in a string write.
-            engine.register_fn("to_string", |handle: &mut T| handle.short());
-            engine.register_fn("to_debug", |handle: &mut T| handle.short());
-        },
-    }
-}
-
-/// A handle type whose values may be so large that showing them takes long: that is done apart, and Ctrl-C is heard.
-const fn large<T: Handle + Send>() -> Row {
-    Row {
-        shown: |value, screen, task| {
-            let (handle, screen) = (value.read_lock::<T>()?.clone(), *screen);
-            Some(task.apart(move || handle.shown(&screen)))
-        },
-        json: |value, task| {
-            let handle = value.read_lock::<T>()?.clone();
-            Some(task.apart(move || handle.json()))
-        },
-        ..row::<T>()
-    }
-}
-
-/// Every handle type. A new one is a line here and an `impl Handle`.
-static ROWS: [Row; 31] = [
-    large::<Attribution>(),
-    row::<Cache>(),
-    large::<Card>(),
-    large::<Chart>(),
-    large::<Comparison>(),
-    row::<Contexts>(),
-    row::<Enough>(),
-    row::<Feature>(),
-    large::<FeatureCard>(),
-    large::<Grid>(),
-    large::<HeatText>(),
-    row::<Hook>(),
-    row::<Judgement>(),
-    large::<Lens>(),
-    row::<Measures>(),
-    row::<Model>(),
-    row::<Ngram>(),
-    row::<Pareto>(),
-    row::<Ranking>(),
-    row::<Report>(),
-    row::<Run>(),
-    row::<Sae>(),
-    row::<Sample>(),
-    row::<Selection>(),
-    row::<Store>(),
-    large::<Table>(),
-    large::<Tensor>(),
-    row::<Text>(),
-    row::<Tokenizer>(),
-    large::<Tokens>(),
-    row::<Tree>(),
-];
-
-pub fn register_types(engine: &mut Engine) {
-    for row in &ROWS {
-        (row.register)(engine);
-    }
-}
-
-pub fn short(value: &Dynamic) -> Option<String> {
-    ROWS.iter().find_map(|row| (row.short)(value))
-}
-
-pub fn handle_json(value: &Dynamic, task: &Task) -> Option<Result<serde_json::Value>> {
-    ROWS.iter().find_map(|row| (row.json)(value, task))
-}
+use crate::report::{Item, items};
 
 /// A value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {
-    if let Some(text) = ROWS.iter().find_map(|row| (row.shown)(value, screen, task)) {
+    if let Some(text) = shown_handle(value, screen, task) {
         return text;
     }
     // A list of handles is shown one after the other, a list of numbers on a line.
@@ -163,6 +56,17 @@ fn shown_map(map: &Map, screen: &Screen, task: &Task) -> Result<String> {
     };
     let lines: Vec<String> = map.iter().map(line).collect::<Result<_>>()?;
     Ok(format!("#{{\n{}\n}}", lines.join("\n")))
+}
+
+/// Writes an item in the format that the path asks for, and gives back where it is.
+pub fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
+    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
+    Ok(place.display().to_string())
+}
+
+/// The data of a handle, as a value of scripts.
+pub fn mapped(handle: &impl Handle) -> Result<Dynamic> {
+    Ok(from_json(handle.json()?))
 }
 
 #[export_module(manifest)]

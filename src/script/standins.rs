@@ -313,7 +313,7 @@ pub fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if let Some(function) = value.read_lock::<FnPtr>() {
         return paper.put(&function.to_string());
     }
-    match super::show::short(value) {
+    match super::handle::short(value) {
         Some(text) => paper.put(&text),
         None => paper.put(&format!("{value:?}")),
     }

@@ -1,8 +1,49 @@
 //! Unknown names and calls that fit no overload, in plain terms and with what may have been meant.
 
-use super::failure::{Known, Words};
-use super::foreign;
+use super::docs::Docs;
+use super::marks::Marks;
+use super::sources::Sources;
+use super::{foreign, inspect};
 use crate::base::{Kind, names};
+
+/// Names that stood in scope, for answering a wrong one.
+pub struct Known<'a> {
+    pub docs: &'a Docs,
+    pub variables: Vec<String>,
+    /// Functions that scripts and lines define, as they are called: `area(f, k)`.
+    pub functions: Vec<String>,
+    pub(super) marks: &'a Marks,
+}
+
+impl<'a> Known<'a> {
+    pub fn new(docs: &'a Docs, variables: Vec<String>, sources: &Sources, marks: &'a Marks) -> Self {
+        let functions = sources.all().values().flat_map(|text| inspect::functions(text)).collect();
+        Self { docs, variables, functions, marks }
+    }
+}
+
+/// A failure before its place is known.
+pub struct Words {
+    pub kind: String,
+    pub message: String,
+    pub hint: Option<String>,
+    pub arg: Option<usize>,
+    pub option: Option<String>,
+}
+
+impl Words {
+    pub fn new(kind: Kind, message: String, hint: Option<String>) -> Self {
+        Self { kind: kind.name().into(), message, hint, arg: None, option: None }
+    }
+}
+
+pub fn lower(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
 
 pub fn module(name: &str, known: &Known) -> Words {
     let words = |hint: String| Words::new(Kind::Name, format!("unknown module `{name}`"), Some(hint));
@@ -12,7 +53,7 @@ pub fn module(name: &str, known: &Known) -> Words {
     if let Some(near) = names::nearest(name, known.docs.modules()) {
         return words(format!("did you mean `{near}`?"));
     }
-    let library = super::resolver::stdlib_path(name).unwrap_or(name.into());
+    let library = super::stdlib::stdlib_path(name).unwrap_or(name.into());
     words(format!("a library is made known by `import \"{library}\" as {name};`"))
 }
 
@@ -149,7 +190,7 @@ fn undefined_operator(name: &str, types: &[String]) -> Words {
 pub fn property(text: &str, known: &Known) -> Words {
     let mut quoted = text.split('\'').skip(1).step_by(2);
     let (Some(name), Some(receiver)) = (quoted.next(), quoted.next()) else {
-        return Words::new(Kind::Name, super::failure::lower(text), None);
+        return Words::new(Kind::Name, lower(text), None);
     };
     let receiver = readable_types(receiver);
     let hint = match foreign::function(name) {

@@ -6,13 +6,17 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
+use super::handle;
 use super::paper::Paper;
-use super::tensor::arrays::Numbers;
+pub use crate::base::options::number_text;
 use crate::base::options::{Foreign, Plain};
-use crate::base::{Error, Result, Task, json};
+use crate::base::{Error, Result, Task, json, memory};
 use crate::err;
 use crate::report::json::number;
+use crate::report::symbols::count;
 use crate::tensor::Tensor;
+use crate::tensor::axes::from_end;
+use crate::tensor::{dtype, floats, ints, steps};
 
 /// Any value of a script, for floors that do not know the engine.
 pub type Value = Dynamic;
@@ -75,6 +79,12 @@ impl Given {
             Ok(x) if x.fract() == 0.0 && x.abs() <= 9e15 => Ok(x as i64),
             _ => Err(self.refuse("an integer")),
         }
+    }
+
+    /// Which of so many is meant: an integer, where a negative one counts from the end.
+    pub fn index(&self, len: usize, of: &str, what: &str) -> Result<usize> {
+        let found = from_end(self.integer()?, len);
+        found.ok_or_else(|| self.refuse(&format!("an index of {of} of {}", count(len, what))))
     }
 
     /// A count or a size: an integer that is not negative.
@@ -182,18 +192,20 @@ pub fn type_name(value: &Dynamic) -> &str {
 
 /// The value in the words of an error message: its type with an article, and itself where it is short.
 pub fn described(value: &Dynamic) -> String {
-    let name = type_name(value);
-    match name {
-        "nothing" => "nothing".into(),
-        "integer" | "float" | "bool" => format!("{name} {}", repr(value)),
-        "string" if value.to_string().chars().count() <= 24 => format!("string {}", repr(value)),
-        _ if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) => format!("an {name}"),
-        _ => format!("a {name}"),
+    // What they hold is not asked for.
+    match () {
+        () if value.is_array() => Plain::List(Vec::new()).described(),
+        () if value.is_map() => Plain::Map(Vec::new()).described(),
+        () => plain(value).described(),
     }
 }
 
 /// The value for options that the core declares, which knows nothing of scripts.
 pub fn plain(value: &Dynamic) -> Plain {
+    plain_below(value, 0)
+}
+
+fn plain_below(value: &Dynamic, depth: usize) -> Plain {
     if value.is_unit() {
         return Plain::Nothing;
     }
@@ -209,45 +221,39 @@ pub fn plain(value: &Dynamic) -> Plain {
     if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
         return Plain::Text(text.to_string());
     }
-    if let Some(list) = value.read_lock::<Array>() {
-        return Plain::List(list.iter().map(plain).collect());
+    // Nothing that is nested deeper is an option.
+    if depth < DEEPEST {
+        if let Some(list) = value.read_lock::<Array>() {
+            return Plain::List(list.iter().map(|value| plain_below(value, depth + 1)).collect());
+        }
+        if let Some(map) = value.read_lock::<Map>() {
+            let fields = map.iter().map(|(key, value)| (key.to_string(), plain_below(value, depth + 1)));
+            return Plain::Map(fields.collect());
+        }
     }
-    if let Some(map) = value.read_lock::<Map>() {
-        return Plain::Map(map.iter().map(|(key, value)| (key.to_string(), plain(value))).collect());
-    }
-    Plain::Other(Foreign { what: described(value), value: Rc::new(value.clone()) })
+    let name = type_name(value);
+    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+    let inside = handle::inside(value).unwrap_or_else(|| Rc::new(value.clone()));
+    Plain::Other(Foreign { what: format!("{article} {name}"), value: inside })
+}
+
+/// The data of a call, a list or lists of numbers, as [`plain`] values, if there is room for them.
+pub fn plain_data(value: &Dynamic) -> Result<Plain> {
+    let length = |value: &Dynamic| value.read_lock::<Array>().map_or(1, |list| list.len());
+    let count = match value.read_lock::<Array>() {
+        Some(list) => list.iter().map(length).sum(),
+        None => 1,
+    };
+    memory::check(count as u128 * size_of::<Plain>() as u128, || "the values of a list".into())?;
+    Ok(plain(value))
 }
 
 /// The handle that an option was given, for the options of types that only scripts have.
 pub fn handle<T: Clone + 'static>(value: &Plain) -> Option<T> {
-    let Plain::Other(foreign) = value else { return None };
-    foreign.value.downcast_ref::<Dynamic>()?.clone().try_cast::<T>()
-}
-
-/// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.
-pub fn number_text(x: f64) -> String {
-    if !x.is_finite() {
-        return if x.is_nan() {
-            "NaN".into()
-        } else if x > 0.0 {
-            "inf".into()
-        } else {
-            "-inf".into()
-        };
-    }
-    if x == 0.0 {
-        return "0.0".into();
-    }
-    let magnitude = x.abs().log10().floor() as i32;
-    if !(-5..15).contains(&magnitude) {
-        let text = format!("{x:.7e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
-    }
-    let decimals = (7 - magnitude).max(1) as usize;
-    let text = format!("{x:.decimals$}");
-    let trimmed = text.trim_end_matches('0');
-    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+    let Plain::Other(Foreign { value, .. }) = value else { return None };
+    let found = value.downcast_ref::<T>().cloned();
+    // What is no handle, such as a function, is there as the script has it.
+    found.or_else(|| value.downcast_ref::<Dynamic>()?.clone().try_cast::<T>())
 }
 
 /// How deep lists and maps may stand in each other where they are written down. JSON that is nested deeper is not read
@@ -310,7 +316,7 @@ fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if value.is_unit() {
         return paper.put("()");
     }
-    match super::show::short(value) {
+    match handle::short(value) {
         Some(text) => paper.put(&text),
         None => paper.put(&value.to_string()),
     }
@@ -354,7 +360,7 @@ fn nested_json(value: &Dynamic, depth: usize, task: &Task) -> Result<serde_json:
         let field = |(key, value): (_, &Dynamic)| Ok((format!("{key}"), nested_json(value, depth + 1, task)?));
         return map.iter().map(field).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
     }
-    if let Some(handle) = super::show::handle_json(value, task) {
+    if let Some(handle) = handle::handle_json(value, task) {
         return handle;
     }
     if value.is_string() || value.is_char() {
@@ -403,12 +409,27 @@ fn write_json(value: &Dynamic, layout: Layout, depth: usize, paper: &mut Paper) 
     }
     if let Some(tensor) = value.read_lock::<Tensor>() {
         let axes = tensor.dims();
-        return match super::tensor::arrays::numbers(&tensor, paper.task())? {
+        return match tensor_numbers(&tensor, paper.task())? {
             Numbers::Floats(all) => write_axes(&mut all.into_iter().map(number), axes, layout, depth, paper),
             Numbers::Ints(all) => write_axes(&mut all.into_iter().map(Into::into), axes, layout, depth, paper),
         };
     }
     write_plain(&json(value, paper.task())?, layout, depth, paper)
+}
+
+/// The numbers of a tensor, row by row.
+pub(in crate::script) enum Numbers {
+    Floats(Vec<f64>),
+    Ints(Vec<i64>),
+}
+
+pub(in crate::script) fn tensor_numbers(t: &Tensor, task: &Task) -> Result<Numbers> {
+    memory::check(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
+    let (flat, cost) = (t.clone(), steps(t) as f64);
+    if dtype::is_float(t.dtype()) {
+        return task.heavy(cost, move || floats(&flat)).map(Numbers::Floats);
+    }
+    task.heavy(cost, move || ints(&flat)).map(Numbers::Ints)
 }
 
 /// The numbers of a tensor as lists in each other, one for each axis.

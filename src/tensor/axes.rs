@@ -3,13 +3,16 @@
 use crate::base::Result;
 use crate::{bail, err};
 
+/// Which of so many an index means, where a negative one counts from the end; none if it means no one.
+pub fn from_end(index: i64, len: usize) -> Option<usize> {
+    let place = if index < 0 { index.checked_add_unsigned(len as u64)? } else { index };
+    usize::try_from(place).ok().filter(|place| *place < len)
+}
+
 /// The axis counted from the front.
 pub fn axis(axis: i64, rank: usize) -> Result<usize> {
     let signed = rank as i64;
-    if axis >= -signed && axis < signed {
-        return Ok(axis.rem_euclid(signed) as usize);
-    }
-    Err(match rank {
+    from_end(axis, rank).ok_or_else(|| match rank {
         0 => err!(Index, "expected a tensor with axes, found one without"),
         _ => err!(Index, "expected an axis from {} to {}, found {axis}", -signed, signed - 1),
     })
@@ -29,10 +32,7 @@ pub fn axes(given: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
 /// A position along an axis of `len` entries, counted from the front.
 pub fn position(index: i64, len: usize) -> Result<usize> {
     let signed = len as i64;
-    if index >= -signed && index < signed {
-        return Ok(index.rem_euclid(signed) as usize);
-    }
-    Err(match len {
+    from_end(index, len).ok_or_else(|| match len {
         0 => err!(Index, "expected no index, since the axis is empty, found {index}"),
         _ => err!(Index, "expected an index from {} to {}, found {index}", -signed, signed - 1),
     })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use microtome::script::docs::Docs;
-use microtome::script::resolver::stdlib_path;
+use microtome::script::stdlib::stdlib_path;
 use microtome::script::tokens::{self, Kind};
 
 use super::dice::Dice;

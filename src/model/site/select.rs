@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Heads, Kind, ROWS, Site};
 use crate::base::{Result, names};
 use crate::model::config::Config;
+use crate::tensor::axes::from_end;
 use crate::{bail, err};
 
 /// A site, or one head of it.
@@ -89,11 +90,7 @@ fn numbers(part: &str, count: usize, what: &str) -> Result<Vec<usize>> {
             err!(Name, "expected a {what}, found `{part}`")
                 .hint(format!("`3`, `-1` for the last, `2-4`, or `*` for every {what}"))
         })?;
-        let place = if number < 0 { number + count as i64 } else { number };
-        match usize::try_from(place) {
-            Ok(place) if place < count => Ok(place),
-            _ => bail!(Name, "there is no {what} {number}: this model has {count}"),
-        }
+        from_end(number, count).ok_or_else(|| err!(Name, "there is no {what} {number}: this model has {count}"))
     };
     match part.split_once('-') {
         Some((from, to)) if !from.is_empty() => {

@@ -2,8 +2,8 @@
 
 use rhai::{Array, Dynamic, Map};
 
-use super::super::{Flow, Repl, Trouble, help};
-use super::{TABLE, find};
+use super::super::{Flow, Repl, Trouble};
+use super::{TABLE, find, help};
 use crate::err;
 use crate::report::symbols::visible;
 use crate::script::value::{repr, type_name};

@@ -1,22 +1,11 @@
 //! From values to a histogram: edges that suit the data, and counts between them.
 
-use super::{Axis, Chart, Content, Counts};
+use super::{Axis, BinOptions, Chart, Content, Counts};
 use crate::base::Result;
 use crate::{bail, err};
 
-/// How the values are to be divided.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Bins {
-    /// How many; without a number, as many as the Freedman-Diaconis rule gives, from 10 to 80.
-    pub count: Option<usize>,
-    /// Edges that grow by a constant factor, for values over many orders of magnitude.
-    pub log: bool,
-    /// The outermost edges, where they are not the extremes of the data.
-    pub range: Option<[f64; 2]>,
-}
-
 /// A histogram of several named lists of values over common edges. The last bin holds its upper edge, too.
-pub fn histogram(named: Vec<(String, Vec<f64>)>, bins: &Bins) -> Result<Chart> {
+pub fn binned(named: Vec<(String, Vec<f64>)>, bins: &BinOptions) -> Result<Chart> {
     for (name, values) in &named {
         if values.is_empty() {
             let error = err!(Argument, "expected at least one value, found none");
@@ -35,19 +24,20 @@ pub fn histogram(named: Vec<(String, Vec<f64>)>, bins: &Bins) -> Result<Chart> {
     Ok(chart)
 }
 
-fn edges(sorted: &[f64], bins: &Bins) -> Result<Vec<f64>> {
+fn edges(sorted: &[f64], bins: &BinOptions) -> Result<Vec<f64>> {
     let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else {
         let wanted = if bins.log { "a finite value above zero" } else { "a finite value" };
         bail!(Argument, "expected {wanted} to count, found none");
     };
     let [low, high] = bins.range.unwrap_or([*first, *last]);
     if !(low.is_finite() && high.is_finite() && low <= high && (!bins.log || low > 0.0)) {
-        bail!(Argument, "expected finite ends in rising order for the bins, found {low} and {high}");
+        return Err(err!(Argument, "expected finite ends in rising order for the bins, found {low} and {high}")
+            .about(if bins.range.is_some() { "range" } else { "values" }));
     }
     let scale = super::super::scale::Scale::new(low, high, bins.log);
-    let count = match bins.count {
+    let count = match bins.bins {
         Some(count @ 1..=10_000) => count,
-        Some(count) => bail!(Argument, "expected from 1 to 10,000 bins, found {count}"),
+        Some(count) => return Err(err!(Argument, "expected from 1 to 10,000 bins, found {count}").about("bins")),
         None => suggested(sorted, &scale),
     };
     let mut edges: Vec<f64> = (0..=count).map(|i| scale.value(i as f64 / count as f64)).collect();
@@ -90,8 +80,8 @@ fn counted(name: String, values: &[f64], edges: &[f64], log: bool) -> Counts {
 mod tests {
     use super::*;
 
-    fn of(values: Vec<f64>, bins: Bins) -> (Vec<f64>, Counts) {
-        match histogram(vec![(String::new(), values)], &bins).unwrap().content {
+    fn of(values: Vec<f64>, bins: BinOptions) -> (Vec<f64>, Counts) {
+        match binned(vec![(String::new(), values)], &bins).unwrap().content {
             Content::Histogram { edges, mut series } => (edges, series.remove(0)),
             other => panic!("not a histogram: {other:?}"),
         }
@@ -99,26 +89,26 @@ mod tests {
 
     #[test]
     fn every_value_is_counted_once_the_last_edge_included() {
-        let (edges, found) = of(vec![0.0, 1.0, 2.0, 3.0, 4.0], Bins { count: Some(4), ..Bins::default() });
+        let (edges, found) = of(vec![0.0, 1.0, 2.0, 3.0, 4.0], BinOptions { bins: Some(4), ..BinOptions::default() });
         assert_eq!(edges, [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(found.counts, [1, 1, 1, 2]);
     }
 
     #[test]
     fn what_cannot_be_counted_is_said() {
-        let bins = Bins { count: Some(3), log: true, range: None };
+        let bins = BinOptions { bins: Some(3), log: true, range: None };
         let (edges, found) = of(vec![1.0, 10.0, 1000.0, -1.0, 0.0, f64::NAN, f64::INFINITY], bins);
         assert_eq!((edges[0], edges[3]), (1.0, 1000.0));
         assert_eq!((found.counts.iter().sum::<u64>(), found.not_finite, found.not_positive), (3, 2, 2));
-        assert!(histogram(vec![("a".into(), vec![])], &Bins::default()).is_err());
-        assert!(histogram(vec![("a".into(), vec![f64::NAN])], &Bins::default()).is_err());
+        assert!(binned(vec![("a".into(), vec![])], &BinOptions::default()).is_err());
+        assert!(binned(vec![("a".into(), vec![f64::NAN])], &BinOptions::default()).is_err());
     }
 
     #[test]
     fn constants_and_single_values_have_a_bin() {
         for values in [vec![3.0], vec![3.0; 100], vec![0.0], vec![1e308, -1e308]] {
             let n = values.len() as u64;
-            assert_eq!(of(values, Bins::default()).1.counts.iter().sum::<u64>(), n);
+            assert_eq!(of(values, BinOptions::default()).1.counts.iter().sum::<u64>(), n);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a chart can be drawn, asked before anything is.
 
+use super::options::{LARGEST, SMALLEST};
 use super::{Axis, Chart, Content, Mark, Series, Spread};
 use crate::base::{Grid, Result};
 use crate::{bail, err};
@@ -8,8 +9,8 @@ impl Chart {
     /// Lists that fit each other, ranges that are ranges, and something to see.
     pub fn check(&self) -> Result<()> {
         for (name, pixels) in [("width", self.width), ("height", self.height)] {
-            if !(160..=4000).contains(&pixels) {
-                bail!(Argument, "expected a {name} from 160 to 4000, found {pixels}");
+            if !(SMALLEST..=LARGEST).contains(&pixels) {
+                bail!(Argument, "expected a {name} from {SMALLEST} to {LARGEST}, found {pixels}");
             }
         }
         self.x.check("x")?;
@@ -41,7 +42,7 @@ impl Chart {
             }
             Content::Heat { grid, colours } => {
                 check_grid(grid)?;
-                check_range(colours.range, false, "the colours")
+                check_range(colours.range, false, "the colours").map_err(|e| e.about("range"))
             }
         }
     }
@@ -53,14 +54,15 @@ impl Chart {
                 .hint("annotations have x and y values, which cells have not"));
         }
         for mark in &self.marks {
-            let places: &[(&Axis, &str, f64)] = match mark {
-                Mark::Text { x, y, .. } => &[(&self.x, "x", *x), (&self.y, "y", *y)],
-                Mark::Horizontal { at, .. } => &[(&self.y, "y", *at)],
-                Mark::Vertical { at, .. } => &[(&self.x, "x", *at)],
+            let (option, places): (_, &[(&Axis, &str, f64)]) = match mark {
+                Mark::Text { x, y, .. } => ("texts", &[(&self.x, "x", *x), (&self.y, "y", *y)]),
+                Mark::Horizontal { at, .. } => ("horizontal", &[(&self.y, "y", *at)]),
+                Mark::Vertical { at, .. } => ("vertical", &[(&self.x, "x", *at)]),
             };
             for (axis, name, at) in places {
                 if !at.is_finite() || axis.log && *at <= 0.0 {
-                    bail!(Argument, "expected an annotation at a place on the {name} axis, found {at}");
+                    let message = format!("expected an annotation at a place on the {name} axis, found {at}");
+                    return Err(err!(Argument, "{message}").about(option));
                 }
             }
         }
@@ -74,7 +76,7 @@ const MOST_MARKS: usize = 1000;
 
 impl Axis {
     fn check(&self, name: &str) -> Result<()> {
-        check_range(self.range, self.log, &format!("the {name} axis"))
+        check_range(self.range, self.log, &format!("the {name} axis")).map_err(|e| e.about(format!("{name}_range")))
     }
 }
 
@@ -141,7 +143,7 @@ fn few(found: usize, most: usize, noun: &str) -> Result<()> {
     }
     let nouns = if noun.ends_with('s') { noun.into() } else { format!("{noun}s") };
     Err(err!(Argument, "expected at most {most} {nouns} in a chart, found {found}")
-        .hint("nobody could tell more apart"))
+        .hint("more cannot be told apart in one picture"))
 }
 
 fn same(what: &str, found: usize, other: &str, expected: usize) -> Result<()> {

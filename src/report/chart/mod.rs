@@ -2,6 +2,9 @@
 
 mod bins;
 mod check;
+mod data;
+mod make;
+mod options;
 mod view;
 
 use std::collections::BTreeMap;
@@ -13,7 +16,13 @@ use crate::err;
 use crate::report::json;
 use crate::report::symbols::{count, elided, visible};
 
-pub use bins::{Bins, histogram};
+pub use bins::binned;
+pub use data::Data;
+pub use make::{bar, grid, heat, histogram, line, scatter};
+pub use options::{
+    BarOptions, BinOptions, GridOptions, HeatOptions, HistogramOptions, IntervalOptions, LabelOptions, Labels,
+    LineOptions, MarkOptions, ScatterOptions, SizeOptions, XAxisOptions, YAxisOptions,
+};
 pub use view::{View, colours};
 
 /// One picture of numbers.
@@ -177,6 +186,7 @@ pub fn grouped(all: &Series, groups: &[String]) -> Result<Vec<Series>> {
 
 impl Chart {
     pub fn new(content: Content) -> Self {
+        let SizeOptions { width, height } = SizeOptions::default();
         Self {
             title: String::new(),
             x: Axis::default(),
@@ -184,8 +194,8 @@ impl Chart {
             content,
             marks: Vec::new(),
             legend: true,
-            width: 720,
-            height: 440,
+            width,
+            height,
         }
     }
 

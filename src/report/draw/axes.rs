@@ -1,8 +1,9 @@
-//! Charts with an x and a y axis: the frame, its ticks and labels, and whom to call for what is inside.
+//! Charts with an x and a y axis: the frame, its ticks and labels; what is inside is drawn by the files of each kind.
 
-use super::canvas::{Anchor, Canvas, Drawing, Point, draw as on_canvas};
+use super::canvas::{Anchor, Canvas, Drawing, draw as on_canvas};
 use super::layout::{self, LABEL, Labels, PAD, TICK};
 use super::legend::{Key, Legend};
+use super::plot::Plot;
 use super::{bars, marks, points};
 use crate::base::Result;
 use crate::report::chart::{Chart, Content, View};
@@ -10,32 +11,6 @@ use crate::report::clip::Frame;
 use crate::report::palette::{INK, MUTED, RULE};
 use crate::report::scale::Tick;
 use crate::report::symbols::visible;
-
-/// The plot's place on the sheet, and the ranges that it shows.
-pub struct Plot {
-    pub frame: Frame,
-    pub view: View,
-}
-
-impl Plot {
-    /// Where a value stands on the sheet; it may lie outside of the frame.
-    pub fn place(&self, x: f64, y: f64) -> Point {
-        (self.x(x), self.y(y))
-    }
-
-    pub fn x(&self, value: f64) -> f64 {
-        self.frame.left + self.view.x.share(value) * self.frame.width()
-    }
-
-    pub fn y(&self, value: f64) -> f64 {
-        self.frame.bottom - self.view.y.share(value) * self.frame.height()
-    }
-
-    /// As [`Plot::y`], and no further than the frame.
-    pub fn y_inside(&self, value: f64) -> f64 {
-        self.y(value).clamp(self.frame.top, self.frame.bottom)
-    }
-}
 
 /// What stands along the x axis.
 enum Below {

@@ -1,7 +1,7 @@
 //! Bars in categories, and the columns of histograms.
 
-use super::axes::Plot;
 use super::canvas::{Canvas, Point};
+use super::plot::Plot;
 use super::points::{Look, whisker};
 use crate::base::Result;
 use crate::report::chart::{Bars, Counts};

@@ -136,25 +136,8 @@ fn cell_texts(sheet: &Sheet, grid: &Grid) -> Option<Vec<String>> {
     if sheet.cell_height < 15.0 || sheet.cell_width < 20.0 {
         return None;
     }
-    let mut texts = number::cells(&grid.values);
-    let columns = grid.columns.len();
-    let masked = is_causal(grid);
-    for (place, (text, value)) in texts.iter_mut().zip(&grid.values).enumerate() {
-        if value.is_nan() || (masked && place % columns > place / columns) {
-            text.clear();
-        }
-    }
+    let texts = number::cell_texts(grid);
     texts.iter().all(|text| VALUE.width(text) <= sheet.cell_width - 5.0).then_some(texts)
-}
-
-/// Whether all above the diagonal is masked, as in an attention pattern: nothing stands there.
-fn is_causal(grid: &Grid) -> bool {
-    let size = grid.columns.len();
-    let above = |(place, _): &(usize, &f64)| place % size > place / size;
-    let is_masked = |value: &f64| *value == 0.0 || value.is_nan();
-    size > 2
-        && grid.rows.len() == size
-        && grid.values.iter().enumerate().filter(above).all(|(_, value)| is_masked(value))
 }
 
 fn draw_labels(canvas: &mut Canvas, chart: &Chart, sheet: &Sheet, grid: &Grid) -> Result<()> {

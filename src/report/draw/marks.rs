@@ -1,8 +1,8 @@
 //! Annotations: texts at points and lines across, each where it hides least, on a plate of ground so that it reads.
 
-use super::axes::Plot;
 use super::canvas::{Anchor, Canvas, Point};
 use super::layout::NOTE;
+use super::plot::Plot;
 use crate::base::Result;
 use crate::report::chart::{Chart, Content, Mark};
 use crate::report::clip::Frame;

@@ -3,13 +3,13 @@
 mod axes;
 mod bars;
 pub mod canvas;
-mod dashes;
 pub mod graph;
 mod heat;
 mod layout;
 mod legend;
 pub mod lettering;
 mod marks;
+mod plot;
 mod points;
 
 use crate::base::Result;

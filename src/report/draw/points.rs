@@ -1,8 +1,8 @@
 //! Lines and points: strokes, bands, error bars, markers and their labels.
 
-use super::axes::Plot;
 use super::canvas::{Anchor, Canvas, Point};
 use super::layout::NOTE;
+use super::plot::Plot;
 use crate::base::Result;
 use crate::err;
 use crate::report::chart::{Chart, Content, Series, Spread, View};

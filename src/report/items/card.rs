@@ -16,6 +16,14 @@ use crate::report::terminal::screen::{self, Screen};
 /// The columns that a histogram in a line of text takes at most.
 const BLOCKS: usize = 40;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct CardOptions {
+        /// Lines of text under the facts, shown as they are.
+        body: Option<String> = None;
+    }
+}
+
 impl Item for Card {
     fn kind(&self) -> &'static str {
         "card"

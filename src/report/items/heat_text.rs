@@ -21,6 +21,16 @@ const STRONGEST: f64 = 0.62;
 /// Values weaker than this share of the strongest are left without colour.
 const FAINTEST: f64 = 0.03;
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct HeatTextOptions {
+        /// The line above the text.
+        title: Option<String> = None;
+        /// What the numbers are, with their unit.
+        quantity: Option<String> = None;
+    }
+}
+
 impl Item for HeatText {
     fn kind(&self) -> &'static str {
         "heat text"

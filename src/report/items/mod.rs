@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use card::CardOptions;
+pub use heat_text::HeatTextOptions;
+pub use table::TableOptions;
 pub use text::Text;
 
 use super::html::page;

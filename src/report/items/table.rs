@@ -11,6 +11,16 @@ use crate::report::number::Column;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::{self, Screen};
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct TableOptions {
+        /// The columns, in the order that they are to stand in.
+        columns: Option<Vec<String>> = None => usually("all keys in alphabetical order");
+        /// The line above the table.
+        title: Option<String> = None;
+    }
+}
+
 impl Item for Table {
     fn kind(&self) -> &'static str {
         "table"

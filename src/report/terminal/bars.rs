@@ -1,6 +1,6 @@
 //! Bars as lines of blocks, each with its name and its value.
 
-use super::chart::legend;
+use super::legend::legend;
 use super::plot::{Body, mark_notes};
 use super::screen::{self, Screen};
 use crate::base::Result;

@@ -4,8 +4,7 @@ use super::screen::{self, Screen};
 use super::{bars, heat, histogram, inline, plot};
 use crate::base::Result;
 use crate::report::chart::{Chart, Content};
-use crate::report::palette;
-use crate::report::symbols::{token, visible};
+use crate::report::symbols::visible;
 
 /// The chart for this screen, ending in a line end.
 pub fn chart(chart: &Chart, screen: &Screen) -> Result<String> {
@@ -25,32 +24,6 @@ pub fn chart(chart: &Chart, screen: &Screen) -> Result<String> {
     out.extend(notes.iter().flat_map(|note| screen::wrapped(note, screen.width)).map(|line| screen.dim(&line)));
     let trimmed: Vec<&str> = out.iter().map(|line| line.trim_end()).collect();
     Ok(trimmed.join("\n") + "\n")
-}
-
-/// What stands for a series where there are no colours.
-pub fn letter(index: usize) -> char {
-    char::from(b'a' + (index % 26) as u8)
-}
-
-/// The names of the series with their keys, in lines that fit.
-pub fn legend(names: &[&str], key: impl Fn(usize) -> String, screen: &Screen) -> Vec<String> {
-    let mut lines: Vec<(String, usize)> = Vec::new();
-    for (index, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-        let name = screen::fitted(&token(name), screen.width.saturating_sub(4).min(40));
-        let wide = screen::width(&name) + 2;
-        let entry = format!("{} {name}", screen.ink(&key(index), palette::series(index)));
-        match lines.last_mut() {
-            Some((line, used)) if *used + 2 + wide <= screen.width => {
-                line.push_str(&format!("  {entry}"));
-                *used += 2 + wide;
-            }
-            _ => lines.push((entry, wide)),
-        }
-    }
-    let hidden = lines.len().saturating_sub(4);
-    lines.truncate(4);
-    let more = (hidden > 0).then(|| format!("and {hidden} more lines of names"));
-    lines.into_iter().map(|(line, _)| line).chain(more).collect()
 }
 
 #[cfg(test)]
@@ -130,8 +103,8 @@ a first  b second
 
     #[test]
     fn histograms_stand_in_columns() {
-        let bins = Bins { count: Some(3), ..Bins::default() };
-        let chart = histogram(vec![(String::new(), vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0])], &bins).unwrap();
+        let bins = BinOptions { bins: Some(3), ..BinOptions::default() };
+        let chart = binned(vec![(String::new(), vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0])], &bins).unwrap();
         assert_eq!(
             drawn(&chart),
             "
@@ -163,12 +136,18 @@ count
             "
 Patching
 0    0.50   -1.00
-1    0.25     NaN
+1    0.25
      ␣the    ␣cat
   -1 -█-▒+░+▓ 1  effect
 1 cell is NaN or infinite (grey).
 "
         );
+        let names: Vec<String> = ["the", "committee", "met"].map(String::from).into();
+        let values = vec![1.0, 0.0, 0.0, 0.25, 0.75, 0.0, 0.0, 0.5, 0.5];
+        let pattern = drawn(&Chart::heat(Grid { rows: names.clone(), columns: names, values, ..Grid::default() }));
+        let numbers: Vec<Vec<&str>> =
+            pattern.lines().skip(1).take(3).map(|line| line.split_whitespace().skip(1).collect()).collect();
+        assert_eq!(numbers, [vec!["1.00"], vec!["0.25", "0.75"], vec!["0.00", "0.50", "0.50"]]);
         let wide = Grid {
             rows: vec!["0".into()],
             columns: (0..30).map(|i| i.to_string()).collect(),

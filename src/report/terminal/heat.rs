@@ -31,7 +31,7 @@ pub fn grid(chart: &Chart, grid: &Grid, wanted: &Colours, screen: &Screen) -> Re
     let halves = screen.colour && grid.rows.len() > lines_free;
     let (shown, pooling) = pooled(grid, if halves { lines_free * 2 } else { lines_free.max(64) }, room);
     notes.extend(pooling);
-    let texts = number::cells(&shown.values);
+    let texts = number::cell_texts(&shown);
     let widest = texts.iter().map(|t| t.len()).max().unwrap_or(1) + 1;
     let style = match room / shown.columns.len().max(1) {
         _ if halves => Style::Halves,

@@ -1,7 +1,7 @@
 //! Histograms as columns of blocks, several of them as outlines.
 
 use super::braille::Braille;
-use super::chart::{legend, letter};
+use super::legend::{legend, letter};
 use super::plot::{Area, Body, Cell, mark_notes};
 use super::screen::Screen;
 use crate::base::Result;

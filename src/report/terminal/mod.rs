@@ -7,6 +7,7 @@ pub mod codes;
 mod heat;
 mod histogram;
 pub mod inline;
+mod legend;
 mod plot;
 pub mod screen;
 pub mod tree;

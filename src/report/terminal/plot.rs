@@ -1,7 +1,7 @@
 //! Lines and points in braille between an x and a y axis.
 
 use super::braille::Braille;
-use super::chart::{legend, letter};
+use super::legend::{legend, letter};
 use super::screen::{self, Screen};
 use crate::base::Result;
 use crate::report::chart::{Chart, Mark, Series, View};

@@ -21,10 +21,10 @@ use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::taken;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Fallible, Options, handle as handle_of};
 
 /// What the features of a selection keep, and those of graphs beside it.

@@ -12,9 +12,9 @@ use crate::data::Text;
 use crate::report::number::digits;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::taken;
-use crate::script::report::handle;
 use crate::script::value::{Fallible, Options, from_json, handle as handle_of};
 
 /// How well a tree explains its target.

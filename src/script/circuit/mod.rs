@@ -22,6 +22,7 @@ use crate::circuit::shared::SharedOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::docs::declared::{Group, fields};
+use crate::script::handle::{HandleType, handle_type};
 use crate::script::sae::Sae;
 use crate::script::value::given;
 use enough::EnoughCall;
@@ -35,6 +36,10 @@ pub const OPTIONS: &[Group] = &[
     ("circuit_select", fields::<SelectOptions>),
     ("circuit_shared", fields::<SharedOptions>),
 ];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] =
+    &[handle_type::<Enough>(), handle_type::<Judgement>(), handle_type::<Selection>(), handle_type::<Tree>()];
 
 /// What is called through the module: `circuit::causal_tree(m, saes, f, text)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

@@ -18,12 +18,11 @@ use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::features::Feature;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::taken;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
-use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Fallible, Given, Int, Options, given};
 
 /// The number of features shown.
@@ -199,7 +198,7 @@ pub mod methods {
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(selection: &mut Selection, index: Int) -> Fallible<Feature> {
         let ranking = &selection.core.ranking;
-        let place = counted(&given("index", &index), ranking.len(), "a selection", "feature")?;
+        let place = given("index", &index).index(ranking.len(), "a selection", "feature")?;
         Ok(selection.feature(&ranking[place])?)
     }
 

@@ -16,9 +16,9 @@ use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::features::Feature;
-use crate::script::report::handle;
-use crate::script::report::methods::saved as written;
+use crate::script::handle::handle;
 use crate::script::sae::Sae;
+use crate::script::show::saved as written;
 use crate::script::value::{Fallible, from_json};
 
 /// A circuit, with what scripts know of its dictionaries.

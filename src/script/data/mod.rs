@@ -15,6 +15,7 @@ pub use baselines::Ngram;
 pub use sample::Sample;
 pub use store::Store;
 
+use crate::data::Text;
 use crate::data::baselines::{NgramOptions, NgramPredictOptions};
 use crate::data::bits::BitsOptions;
 use crate::data::harvest::{PositionOptions, SkipOptions};
@@ -24,7 +25,9 @@ use crate::data::sample::{DrawOptions, TextSamplingOptions};
 use crate::data::store::StoreOptions;
 use crate::data::text::{SourceOptions, TextOptions, TextTokenizerOptions};
 use crate::data::toy::ToyOptions;
+use crate::model::tokenizer::Tokenizer;
 use crate::script::docs::declared::{Group, fields};
+use crate::script::handle::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
@@ -45,6 +48,15 @@ pub const OPTIONS: &[Group] = &[
     ("text_sampling", fields::<TextSamplingOptions>),
     ("tokenizer", fields::<TextTokenizerOptions>),
     ("toy", fields::<ToyOptions>),
+];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[
+    handle_type::<Ngram>(),
+    handle_type::<Sample>(),
+    handle_type::<Store>(),
+    handle_type::<Text>(),
+    handle_type::<Tokenizer>(),
 ];
 
 /// The functions of the module: `data::text("books/*.md")`.

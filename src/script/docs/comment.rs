@@ -1,6 +1,6 @@
 //! A doc comment taken apart: summary, body, options and example.
 
-use super::declared;
+use super::declared::{self, OptionDoc};
 use crate::report::symbols::harmless;
 
 /// What a doc comment says, taken apart.
@@ -13,27 +13,6 @@ pub struct Doc {
     pub options: Vec<OptionDoc>,
     /// Lines of code; `//=> value` at the end of a line states its value.
     pub example: String,
-}
-
-impl Doc {
-    /// The function whose other options are taken, too, where the text says so: "all other options of `sae::fit`".
-    pub fn other_options(&self) -> Option<&str> {
-        let texts = [self.body.as_str()].into_iter().chain(self.options.iter().map(|option| option.meaning.as_str()));
-        texts.filter_map(|text| text.split_once("ther options")).find_map(|(_, rest)| {
-            let (before, path) = rest.split_once(" of `")?;
-            (before.len() <= " are those".len()).then(|| path.split('`').next())?
-        })
-    }
-}
-
-/// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OptionDoc {
-    pub key: String,
-    pub default: String,
-    pub meaning: String,
-    /// The words that it is one of, where the core declares them.
-    pub choices: &'static [&'static str],
 }
 
 /// Takes a doc comment apart into summary, body, options and example.
@@ -106,7 +85,7 @@ fn option_line(line: &str, options: &mut Vec<OptionDoc>) {
                 key: key.into(),
                 default: default.trim().trim_start_matches('=').trim().into(),
                 meaning: meaning.trim().into(),
-                choices: &[],
+                ..OptionDoc::default()
             });
         }
         None => {
@@ -130,19 +109,9 @@ mod tests {
         assert_eq!(doc.summary, "Draws numbers.");
         assert_eq!(doc.body, "From the run's seed, unless told otherwise.");
         assert_eq!(doc.options.len(), 2);
-        assert_eq!(doc.other_options(), None);
         assert_eq!(doc.options[0].default, "the run's");
         assert_eq!(doc.options[0].meaning, "a seed of its own");
         assert_eq!(doc.options[1].key, "dtype");
         assert_eq!(doc.example, "tensor::randn([2]).shape //=> [2]\n");
-    }
-    #[test]
-    fn a_function_may_take_the_options_of_another() {
-        let doc = |text: &str| parse(text).other_options().map(String::from);
-        assert_eq!(doc("/// A.\n///\n/// All other options are those of `sae::fit`.").as_deref(), Some("sae::fit"));
-        let option =
-            "/// A.\n///\n/// # Options\n/// - `dir` = none: a folder; all other options of `sae::fit` are taken, too";
-        assert_eq!(doc(option).as_deref(), Some("sae::fit"));
-        assert_eq!(doc("/// A.\n///\n/// Other options come later, as those of `f` do."), None);
     }
 }

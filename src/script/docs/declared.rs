@@ -1,30 +1,37 @@
 //! Options that the core declares, as the reference lists them: a doc comment names a group, `- [fit]`, and the group's
 //! fields stand in its place.
 
-use super::comment::OptionDoc;
+use std::sync::OnceLock;
+
 use crate::base::options::{Declared, Field};
 use crate::sae::fit::kinds;
-use crate::script::{circuit, data, features, hooks, model, plot, report, sae, tensor};
+
+/// A line of the list under `# Options`: "- `key` = default: meaning"; or one of a group, "- [fit]", that the core declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OptionDoc {
+    pub key: String,
+    pub default: String,
+    pub meaning: String,
+    /// The words that it is one of, where the core declares them.
+    pub choices: &'static [&'static str],
+    /// The kinds of dictionary that have it, where not all do.
+    pub kinds: Vec<&'static str>,
+}
 
 /// A group by the name that doc comments give.
 pub type Group = (&'static str, fn() -> Vec<OptionDoc>);
 
-/// The groups of each part of the language.
-const GROUPS: [&[Group]; 9] = [
-    circuit::OPTIONS,
-    data::OPTIONS,
-    features::OPTIONS,
-    hooks::OPTIONS,
-    model::OPTIONS,
-    plot::OPTIONS,
-    report::OPTIONS,
-    sae::OPTIONS,
-    tensor::OPTIONS,
-];
+/// The groups of all parts of the language, from the first engine on.
+static GROUPS: OnceLock<Vec<&'static Group>> = OnceLock::new();
+
+/// Makes the groups known to doc comments.
+pub fn register(all: impl IntoIterator<Item = &'static Group>) {
+    GROUPS.get_or_init(|| all.into_iter().collect());
+}
 
 /// The options of a group. One that nobody declared is shown as such, and fails a test.
 pub fn group(name: &str) -> Vec<OptionDoc> {
-    match GROUPS.iter().copied().flatten().find(|(known, _)| *known == name) {
+    match GROUPS.get().into_iter().flatten().find(|(known, _)| *known == name) {
         Some((_, options)) => options(),
         None => vec![OptionDoc { key: format!("[{name}]"), meaning: "no such group".into(), ..OptionDoc::default() }],
     }
@@ -32,27 +39,29 @@ pub fn group(name: &str) -> Vec<OptionDoc> {
 
 /// The options that a type declares.
 pub fn fields<T: Declared>() -> Vec<OptionDoc> {
-    T::fields().iter().map(|field| option(field, String::new())).collect()
+    T::fields().iter().map(|field| option(field, Vec::new())).collect()
 }
 
-fn option(field: &Field, kinds: String) -> OptionDoc {
+fn option(field: &Field, kinds: Vec<&'static str>) -> OptionDoc {
     let default = if field.is_required { "none".into() } else { field.default.clone() };
     let choices = match field.choices {
         // Kinds are listed in the text.
         [] => String::new(),
         choices => format!("; {}", choices.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")),
     };
-    let meaning = format!("{kinds}{}{choices}", field.meaning);
-    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices }
+    let of = if kinds.is_empty() { String::new() } else { format!("of {}: ", kinds.join(", ")) };
+    let meaning = format!("{of}{}{choices}", field.meaning);
+    OptionDoc { key: field.name.into(), default, meaning, choices: field.choices, kinds }
 }
 
 /// The options of each kind of dictionary; those that mean the same for several kinds stand once.
 pub fn of_kinds() -> Vec<OptionDoc> {
-    let mut found: Vec<(&Field, Vec<&str>)> = Vec::new();
+    let mut found: Vec<(&Field, Vec<&'static str>)> = Vec::new();
     for kind in kinds::NAMES {
         for field in kinds::options_of(kind).unwrap_or_default() {
-            let same =
-                |known: &&mut (&Field, Vec<&str>)| known.0.name == field.name && known.0.meaning == field.meaning;
+            let same = |known: &&mut (&Field, Vec<&'static str>)| {
+                known.0.name == field.name && known.0.meaning == field.meaning
+            };
             match found.iter_mut().find(same) {
                 Some((_, kinds)) => kinds.push(kind),
                 None => found.push((field, vec![kind])),
@@ -60,19 +69,13 @@ pub fn of_kinds() -> Vec<OptionDoc> {
         }
     }
     found.sort_by_key(|(field, _)| field.name);
-    found.into_iter().map(|(field, kinds)| option(field, format!("of {}: ", kinds.join(", ")))).collect()
+    found.into_iter().map(|(field, kinds)| option(field, kinds)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_two_groups_have_one_name() {
-        let mut names: Vec<&str> = GROUPS.iter().copied().flatten().map(|(name, _)| *name).collect();
-        names.sort_unstable();
-        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
-    }
+    use crate::sae::fit::FitOptions;
 
     #[test]
     fn options_of_kinds_stand_once_with_the_kinds_that_have_them() {
@@ -81,7 +84,7 @@ mod tests {
         assert_eq!(k.len(), 2);
         assert!(k.iter().any(|option| option.meaning == "of topk: number of codes in a row"), "{k:?}");
         assert!(k.iter().any(|option| option.meaning.starts_with("of batch_topk, matryoshka: ")), "{k:?}");
-        assert_eq!(group("keep").len(), 3);
-        assert!(group("fit")[0].choices.contains(&"topk"));
+        let fit = fields::<FitOptions>();
+        assert!(fit[0].choices.contains(&"topk"));
     }
 }

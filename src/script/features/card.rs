@@ -13,10 +13,10 @@ use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
 use crate::report::symbols::{elided, visible};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Any, Fallible, Options};
 
 handle!(FeatureCard, "FeatureCard", |card| format!("card of {}", elided(&visible(&card.title), 60)));

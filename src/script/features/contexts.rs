@@ -17,9 +17,9 @@ use crate::sae;
 use crate::script::env::env;
 use crate::script::model::Model;
 use crate::script::options::taken;
-use crate::script::report::methods::saved;
 use crate::script::sae::Sae;
 use crate::script::show::Handle;
+use crate::script::show::saved;
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
 /// The number of features shown at once.

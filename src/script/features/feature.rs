@@ -1,5 +1,6 @@
 //! One feature of a dictionary as scripts hold it: `s.feature(12)`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -16,6 +17,7 @@ use crate::script::show::Handle;
 use crate::script::tensor::arrays::{nested, range};
 use crate::script::value::{Any, Fallible, Given, given};
 use crate::tensor::Tensor;
+use crate::tensor::axes::from_end;
 
 /// A feature and the dictionary that it is of.
 #[derive(Clone)]
@@ -37,8 +39,7 @@ impl Feature {
         };
         let asked = named.map_or_else(|| index.integer(), Ok)?;
         let features = sae.core.d_sae();
-        let from_start = if asked < 0 { asked.checked_add_unsigned(features as u64) } else { Some(asked) };
-        match from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < features) {
+        match from_end(asked, features) {
             Some(index) => Ok(feature(index)),
             None => Err(index
                 .refuse(&format!("an index of the {}", sae.short()))
@@ -99,6 +100,10 @@ impl Handle for Feature {
 
     fn json(&self) -> Result<Value> {
         Ok(json!({ "index": self.index, "site": self.site(), "dictionary": self.sae.json()? }))
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.card()?)))
     }
 }
 

@@ -43,7 +43,7 @@ impl Known {
     pub fn found(sae: &sae::Sae, env: &Env) -> Result<Option<Rc<Self>>> {
         let about = &sae.parts().about;
         let model = about.model.as_deref().filter(|_| about.sites.len() == 1).and_then(|name| env.models.called(name));
-        let Some(model) = model else { return Ok(None) };
+        let Some(model) = model.map(Model::from) else { return Ok(None) };
         let text = match model.core().is_inside() {
             true => Some((Text::of_tiny(&env.files, TextOptions::default(), &env.task)?, Harvesting::default())),
             false => None,

@@ -15,6 +15,7 @@ pub use feature::Feature;
 pub use known::Known;
 pub use predicting::Ranking;
 
+use crate::features::FeatureCard;
 use crate::features::describe::DescribeOptions;
 use crate::features::histogram::{CountOptions, HistogramOptions};
 use crate::features::labels::LabelOptions;
@@ -23,6 +24,7 @@ use crate::features::near::NearOptions;
 use crate::features::overview::OverviewOptions;
 use crate::features::predicting::PredictingOptions;
 use crate::script::docs::declared::{Group, fields};
+use crate::script::handle::{HandleType, handle_type, large};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
@@ -37,6 +39,10 @@ pub const OPTIONS: &[Group] = &[
     ("feature_neighbours", fields::<NearOptions>),
     ("feature_ranking", fields::<PredictingOptions>),
 ];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] =
+    &[handle_type::<Contexts>(), handle_type::<Feature>(), large::<FeatureCard>(), handle_type::<Ranking>()];
 
 /// What is called through the module: `features::`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

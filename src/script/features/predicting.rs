@@ -17,12 +17,11 @@ use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::Model;
 use crate::script::options::taken;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
-use crate::script::report::parts::counted;
 use crate::script::sae::Sae;
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Any, Fallible, Given, Int, Options, given, plain};
 
 /// Features ranked by correlation with the model's probability of some tokens.
@@ -153,7 +152,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, index_get, pure, return_raw)]
     pub fn at(ranking: &mut Ranking, index: Int) -> Fallible<Feature> {
-        let place = counted(&given("index", &index), ranking.found.found.len(), "a ranking", "feature")?;
+        let place = given("index", &index).index(ranking.found.found.len(), "a ranking", "feature")?;
         Ok(ranking.feature(&ranking.found.found[place]))
     }
 

@@ -20,6 +20,7 @@ use crate::intervene::FeatureHookOptions;
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource};
 use crate::script::docs::declared::{Group, fields};
+use crate::script::handle::{HandleType, handle_type};
 use crate::tensor::{Device, Tensor};
 
 /// The groups of options that doc comments here name.
@@ -28,6 +29,9 @@ pub const OPTIONS: &[Group] = &[
     ("feature_hook", fields::<FeatureHookOptions>),
     ("mean_hook", fields::<MeanOptions>),
 ];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[handle_type::<Hook>()];
 
 /// A hook on a site or on features.
 fn hook(ctx: &NativeCallContext, what: What, place: &Dynamic, read: OptionReader) -> Fallible<Hook> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -142,6 +143,10 @@ impl Handle for Cache {
     fn json(&self) -> Result<Value> {
         let fields = self.all().map(|entry| entry.and_then(|(place, tensor)| Ok((place.to_string(), tensor.json()?))));
         fields.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object)
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.table(self.short()))))
     }
 }
 

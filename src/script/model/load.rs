@@ -1,6 +1,7 @@
 //! Models as scripts hold them, and where they come from.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::plugin::*;
@@ -110,6 +111,10 @@ impl Handle for Model {
     fn json(&self) -> Result<Value> {
         Ok(json!({ "origin": self.core().origin, "config": written(self.config())? }))
     }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.card()?)))
+    }
 }
 
 /// The tokenizer of a model that is made here: one that the script has, or one of given words or characters.
@@ -182,8 +187,9 @@ pub mod functions {
             tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
         };
         read.finish()?;
-        let model = model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into();
-        env.models.remember(&model);
+        let model: Model =
+            model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into();
+        env.models.remember(model.shared());
         Ok(model)
     }
 

@@ -9,7 +9,6 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::formats::lens;
 use crate::model::site::{Kind, Place, Site, select};
-use crate::script::report::parts::counted;
 use crate::script::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
@@ -30,8 +29,8 @@ pub fn place(config: &Config, site: &str) -> Result<Place> {
 
 /// A layer and a head of it, which stand as arguments 0 and 1.
 fn head(config: &Config, layer: &Dynamic, head: &Dynamic) -> Result<(usize, usize)> {
-    let layer = counted(&given("layer", layer), config.layers, "a model", "layer")?;
-    Ok((layer, counted(&given("head", head), config.heads, "a layer", "head")?))
+    let layer = given("layer", layer).index(config.layers, "a model", "layer")?;
+    Ok((layer, given("head", head).index(config.heads, "a layer", "head")?))
 }
 
 fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {

@@ -5,7 +5,6 @@ mod generate;
 mod grads;
 pub mod input;
 mod load;
-mod loaded;
 mod look;
 pub mod predict;
 mod reading;
@@ -17,19 +16,14 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
-use std::rc::Rc;
-
+use rhai::exported_manifest;
 use rhai::plugin::*;
-use rhai::{Dynamic, exported_manifest};
 
-use super::show::Handle;
-use crate::base::Result;
+use super::handle::{HandleType, handle_type, large};
 use crate::model::tokens::Tokens;
-use crate::report::Item;
 
 pub use cache::Cache;
 pub use load::Model;
-pub use loaded::Loaded;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 
@@ -39,6 +33,17 @@ use wanted::Wanted;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[
+    large::<Attribution>(),
+    handle_type::<Cache>(),
+    large::<Comparison>(),
+    large::<Lens>(),
+    handle_type::<Model>(),
+    handle_type::<Run>(),
+    large::<Tokens>(),
+];
 
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -62,21 +67,4 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(train::methods),
     ];
     [own, reading::globals()].concat()
-}
-
-/// What stands in a report for a handle whose data would fill it: a table or a card of what it holds.
-pub fn summary(value: &Dynamic) -> Result<Option<Rc<dyn Item>>> {
-    if let Some(cache) = value.read_lock::<Cache>() {
-        return Ok(Some(Rc::new(cache.table(cache.short()))));
-    }
-    if let Some(run) = value.read_lock::<Run>() {
-        return Ok(Some(Rc::new(run.table())));
-    }
-    if let Some(tokens) = value.read_lock::<Tokens>() {
-        return Ok(Some(Rc::new(tokens::table(&tokens)?)));
-    }
-    if let Some(model) = value.read_lock::<Model>() {
-        return Ok(Some(Rc::new(model.card()?)));
-    }
-    Ok(None)
 }

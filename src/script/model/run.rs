@@ -1,5 +1,7 @@
 //! Running a model: logits, losses, and runs that keep what was asked for.
 
+use std::rc::Rc;
+
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
@@ -76,6 +78,10 @@ impl Handle for Run {
 
     fn json(&self) -> Result<Value> {
         Ok(json!({ "logits": self.logits.json()?, "cache": self.cache.json()? }))
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(self.table())))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Texts in tokens: `m.tokens(text)` and what such a handle tells, and back to text.
 
+use std::rc::Rc;
+
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 use serde_json::{Value, json};
@@ -40,6 +42,10 @@ impl Handle for Tokens {
             "front": self.front,
             "back": self.back,
         }))
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(table(self)?)))
     }
 }
 

@@ -2,24 +2,15 @@
 
 use std::rc::Rc;
 
-use candle_core::Tensor;
 use rhai::{Array, Dynamic, ImmutableString};
 use serde_json::Value;
 
-use crate::base::{Card, Grid, HeatText, Result, Table, Task};
-use crate::features::FeatureCard;
-use crate::report::chart::Chart;
+use crate::base::{Result, Task};
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
-use crate::script::circuit::{Enough, Judgement, Selection, Tree};
-use crate::script::features::{Feature, Ranking};
-use crate::script::model::{self, Attribution, Comparison, Lens};
+use crate::script::handle::{self, PAGE};
 use crate::script::show;
 use crate::script::value::json;
-use crate::tensor;
-
-/// Columns of preformatted text that a page has room for.
-const PAGE: usize = 100;
 
 /// A report of all that the list holds.
 pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {
@@ -31,19 +22,11 @@ pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {
 /// Adds the value as an item, lists of items one by one.
 fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Result<()> {
     task.check()?;
-    if let Some(item) = item(value) {
-        items.push(item);
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        items.push(Rc::new(Text(text.to_string())));
         return Ok(());
     }
-    if let Some(tensor) = value.read_lock::<Tensor>() {
-        items.push(Rc::new(tensor::card::card(&tensor, PAGE)?));
-        return Ok(());
-    }
-    if let Some(feature) = value.read_lock::<Feature>() {
-        items.push(Rc::new(feature.card()?));
-        return Ok(());
-    }
-    if let Some(item) = model::summary(value)? {
+    if let Some(item) = handle::item(value)? {
         items.push(item);
         return Ok(());
     }
@@ -58,20 +41,6 @@ fn collect(value: &Dynamic, items: &mut Vec<Rc<dyn Item>>, task: &Task) -> Resul
         data: json(value, task)?,
     }));
     Ok(())
-}
-
-/// The value as an item of its own kind. A new kind is one line here.
-fn item(value: &Dynamic) -> Option<Rc<dyn Item>> {
-    fn of<T: Item + Clone + 'static>(value: &Dynamic) -> Option<Rc<dyn Item>> {
-        value.read_lock::<T>().map(|item| Rc::new(item.clone()) as Rc<dyn Item>)
-    }
-    if let Some(text) = value.read_lock::<ImmutableString>() {
-        return Some(Rc::new(Text(text.to_string())));
-    }
-    let plain = [of::<Chart>, of::<Table>, of::<Grid>, of::<Card>, of::<HeatText>, of::<FeatureCard>];
-    let read = [of::<Lens>, of::<Attribution>, of::<Comparison>, of::<Ranking>];
-    let circuits = [of::<Tree>, of::<Selection>, of::<Judgement>, of::<Enough>];
-    plain.iter().chain(&read).chain(&circuits).find_map(|kind| kind(value))
 }
 
 /// Any other value, as `show` shows it.

@@ -1,16 +1,14 @@
 //! What scripts can do with results: save them, and read their data.
 
-use std::path::Path;
-
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use crate::base::{Card, Grid, HeatText, Result, Table};
+use crate::base::{Card, Grid, HeatText, Table};
+use crate::report::Report;
 use crate::report::chart::Chart;
-use crate::report::{Item, Report, items};
 use crate::script::env::env;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, from_json};
+use crate::script::show::{mapped, saved};
+use crate::script::value::Fallible;
 
 #[export_module(manifest)]
 pub mod methods {
@@ -34,7 +32,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(report: &mut Report) -> Fallible<Dynamic> {
-        Ok(super::mapped(report)?)
+        Ok(mapped(report)?)
     }
 
     /// Writes the chart as .svg, .png, .json, .txt or .html, as the name ends. Returns the path of the file.
@@ -45,7 +43,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_chart(ctx: NativeCallContext, chart: &mut Chart, path: &str) -> Fallible<String> {
-        Ok(super::saved(&ctx, chart, path)?)
+        Ok(saved(&ctx, chart, path)?)
     }
 
     /// The chart's data: its kind, title, axes and series.
@@ -56,7 +54,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn chart_map(chart: &mut Chart) -> Fallible<Dynamic> {
-        Ok(super::mapped(chart)?)
+        Ok(mapped(chart)?)
     }
 
     /// Writes the table as .json, .txt or .html, as the name ends. Returns the path of the file.
@@ -68,7 +66,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_table(ctx: NativeCallContext, table: &mut Table, path: &str) -> Fallible<String> {
-        Ok(super::saved(&ctx, table, path)?)
+        Ok(saved(&ctx, table, path)?)
     }
 
     /// The table's title, columns and rows.
@@ -79,7 +77,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn table_map(table: &mut Table) -> Fallible<Dynamic> {
-        Ok(super::mapped(table)?)
+        Ok(mapped(table)?)
     }
 
     /// The names of the table's columns.
@@ -101,7 +99,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_grid(ctx: NativeCallContext, grid: &mut Grid, path: &str) -> Fallible<String> {
-        Ok(super::saved(&ctx, grid, path)?)
+        Ok(saved(&ctx, grid, path)?)
     }
 
     /// The grid's title, names and values, row after row.
@@ -112,7 +110,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn grid_map(grid: &mut Grid) -> Fallible<Dynamic> {
-        Ok(super::mapped(grid)?)
+        Ok(mapped(grid)?)
     }
 
     /// Writes the card as .json, .txt or .html, as the name ends. Returns the path of the file.
@@ -123,7 +121,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_card(ctx: NativeCallContext, card: &mut Card, path: &str) -> Fallible<String> {
-        Ok(super::saved(&ctx, card, path)?)
+        Ok(saved(&ctx, card, path)?)
     }
 
     /// The card's title, fields, histogram and body.
@@ -134,7 +132,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn card_map(card: &mut Card) -> Fallible<Dynamic> {
-        Ok(super::mapped(card)?)
+        Ok(mapped(card)?)
     }
 
     /// Writes the text as .json, .txt or .html, as the name ends. Returns the path of the file.
@@ -145,7 +143,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "save", pure, return_raw)]
     pub fn save_heat_text(ctx: NativeCallContext, heat: &mut HeatText, path: &str) -> Fallible<String> {
-        Ok(super::saved(&ctx, heat, path)?)
+        Ok(saved(&ctx, heat, path)?)
     }
 
     /// The title, the tokens, their numbers, and what these are.
@@ -156,17 +154,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, name = "to_map", pure, return_raw)]
     pub fn heat_text_map(heat: &mut HeatText) -> Fallible<Dynamic> {
-        Ok(super::mapped(heat)?)
+        Ok(mapped(heat)?)
     }
-}
-
-/// Writes an item in the format that the path asks for, and gives back where it is.
-pub(in crate::script) fn saved(ctx: &NativeCallContext, item: &dyn Item, path: &str) -> Result<String> {
-    let place = items::save(item, &env(ctx)?.files, Path::new(path)).map_err(|e| e.about("path"))?;
-    Ok(place.display().to_string())
-}
-
-/// The data of a handle, as a value of scripts.
-pub(in crate::script) fn mapped(handle: &impl Handle) -> Result<Dynamic> {
-    Ok(from_json(handle.json()?))
 }

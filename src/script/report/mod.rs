@@ -1,24 +1,41 @@
 //! Reports and what goes into them: tables, grids, cards and heat text, made by scripts.
 
 mod collect;
-mod handle;
-pub mod make;
+mod items;
+mod make;
 pub mod methods;
 pub mod parts;
-
-pub(in crate::script) use handle::handle;
 
 use rhai::plugin::*;
 use rhai::{Array, Map, NativeCallContext};
 
 use super::env::env;
-use super::value::{Any, Fallible, Options};
+use super::options::taken;
+use super::value::{Any, Fallible, Options, plain_data};
 use crate::base::{Card, Grid, HeatText, Table};
 use crate::report::Report;
-use crate::script::docs::declared::Group;
+use crate::report::chart::{self, Chart, GridOptions};
+use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
+use crate::script::docs::declared::{Group, fields};
+use crate::script::handle::{HandleType, handle_type, large};
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("table", fields::<TableOptions>),
+    ("heat_text", fields::<HeatTextOptions>),
+    ("grid", fields::<GridOptions>),
+    ("card_of_facts", fields::<CardOptions>),
+];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[
+    large::<Card>(),
+    large::<Chart>(),
+    large::<Grid>(),
+    large::<HeatText>(),
+    handle_type::<Report>(),
+    large::<Table>(),
+];
 
 #[export_module(manifest)]
 pub mod functions {
@@ -43,8 +60,7 @@ pub mod functions {
     /// Values are numbers, strings, true or false, or nothing, `()`, where a value is missing.
     ///
     /// # Options
-    /// - `columns` = all keys in alphabetical order: the columns, in the order that they are to stand in
-    /// - `title` = none: the line above the table
+    /// - [table]
     ///
     /// # Example
     /// ```
@@ -58,8 +74,7 @@ pub mod functions {
     /// Heat text: tokens on a ground whose colour says how large the number of each is.
     ///
     /// # Options
-    /// - `title` = none: the line above the text
-    /// - `quantity` = none: what the numbers are, with their unit
+    /// - [heat_text]
     ///
     /// # Example
     /// ```
@@ -75,12 +90,7 @@ pub mod functions {
     /// The values are a tensor of two dimensions or a list of lists.
     ///
     /// # Options
-    /// - `rows` = 0, 1, 2 and so on: the names of the rows
-    /// - `columns` = 0, 1, 2 and so on: the names of the columns
-    /// - `quantity` = none: what the numbers are, with their unit
-    /// - `title` = none: the line above the grid
-    /// - `x` = none: what the columns are
-    /// - `y` = none: what the rows are
+    /// - [grid]
     ///
     /// # Example
     /// ```
@@ -88,13 +98,13 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn grid(data: Any, options: Options) -> Fallible<Grid> {
-        Ok(super::make::grid_alone(&data, options)?)
+        Ok(chart::grid(&plain_data(&data)?, taken(options)?)?)
     }
 
     /// A card: named facts about one thing.
     ///
     /// # Options
-    /// - `body` = none: lines of text under the facts, shown as they are
+    /// - [card_of_facts]
     ///
     /// # Example
     /// ```

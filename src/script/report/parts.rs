@@ -7,8 +7,7 @@ use rhai::{Array, Dynamic, Map};
 
 use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, names};
 use crate::err;
-use crate::report::symbols::count;
-use crate::script::value::{Any, Fallible, Given, given};
+use crate::script::value::{Any, Fallible, given};
 use crate::tensor::{Device, Tensor};
 
 fn value(cell: &Cell) -> Dynamic {
@@ -23,14 +22,6 @@ fn value(cell: &Cell) -> Dynamic {
 
 fn texts(all: &[String]) -> Array {
     all.iter().cloned().map(Dynamic::from).collect()
-}
-
-/// Which of so many an index means; a negative one counts from the end.
-pub(in crate::script) fn counted(index: &Given, len: usize, of: &str, what: &str) -> Result<usize> {
-    let asked = index.integer()?;
-    let place = if asked < 0 { asked.checked_add_unsigned(len as u64) } else { Some(asked) };
-    let place = place.and_then(|place| usize::try_from(place).ok()).filter(|place| *place < len);
-    place.ok_or_else(|| index.refuse(&format!("an index of {of} of {}", count(len, what))))
 }
 
 /// A row as a map of its cells.
@@ -81,7 +72,7 @@ pub mod methods {
         if column.integer().is_err() {
             return Err(column.refuse("the name of a column or the number of a row").into());
         }
-        let place = super::counted(&column, table.rows.len(), "a table", "row")?;
+        let place = column.index(table.rows.len(), "a table", "row")?;
         Ok(super::row(table, place)?.into())
     }
 

@@ -26,8 +26,10 @@ use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
 };
+use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
 use crate::script::docs::declared::{Group, fields, of_kinds};
+use crate::script::handle::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
@@ -55,6 +57,9 @@ pub const OPTIONS: &[Group] = &[
     ("random_baseline", fields::<RandomOptions>),
     ("neurons", fields::<NeuronsOptions>),
 ];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[handle_type::<Measures>(), handle_type::<Pareto>(), handle_type::<Sae>()];
 
 /// What is called through the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

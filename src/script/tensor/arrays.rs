@@ -5,13 +5,11 @@ use std::ops::{Range, RangeInclusive};
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::super::value::{Any, Fallible, Int, given};
+use super::super::value::{Any, Fallible, Int, Numbers, given, tensor_numbers};
 use super::{heavy, number_arg, operand, tensor_arg, values};
 use crate::bail;
 use crate::base::{Result, Task, memory};
-use crate::tensor::{
-    DType, Number, Tensor, compare, create, dtype, einsum, floats, fourier, ints, matmul, normalise, shape, steps,
-};
+use crate::tensor::{DType, Number, Tensor, compare, create, dtype, einsum, fourier, matmul, normalise, shape, steps};
 
 /// The deepest nesting of arrays that becomes a tensor.
 const DEEPEST: usize = 64;
@@ -73,21 +71,6 @@ const LIST: usize = 64;
 /// How many elements are converted between two checks for an interruption.
 const PIECE: usize = 1 << 14;
 
-/// The numbers of a tensor, row by row.
-pub(in crate::script) enum Numbers {
-    Floats(Vec<f64>),
-    Ints(Vec<i64>),
-}
-
-pub(in crate::script) fn numbers(t: &Tensor, task: &Task) -> Result<Numbers> {
-    memory::check(t.elem_count() as u128 * size_of::<f64>() as u128, || "a list of all elements".into())?;
-    let (flat, cost) = (t.clone(), steps(t) as f64);
-    if dtype::is_float(t.dtype()) {
-        return task.heavy(cost, move || floats(&flat)).map(Numbers::Floats);
-    }
-    task.heavy(cost, move || ints(&flat)).map(Numbers::Ints)
-}
-
 /// The tensor as nested arrays of numbers.
 pub(in crate::script) fn nested(t: &Tensor, task: &Task) -> Result<Dynamic> {
     // One list for each row, and for each row of rows.
@@ -95,7 +78,7 @@ pub(in crate::script) fn nested(t: &Tensor, task: &Task) -> Result<Dynamic> {
     // Each element exists as a number and as a value.
     let bytes = t.elem_count() as u128 * (size_of::<Dynamic>() + size_of::<f64>()) as u128 + lists * LIST as u128;
     memory::check(bytes, || "an array of all elements".into())?;
-    match numbers(t, task)? {
+    match tensor_numbers(t, task)? {
         Numbers::Floats(all) => fold(&mut all.into_iter(), t.dims(), task),
         Numbers::Ints(all) => fold(&mut all.into_iter(), t.dims(), task),
     }

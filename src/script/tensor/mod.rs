@@ -18,11 +18,13 @@ pub mod reduce;
 pub mod shape;
 pub mod statistics;
 
+use std::rc::Rc;
+
 use rhai::plugin::ModuleManifest;
 use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
 use super::env::env;
-use super::show::Handle;
+use super::handle::{Handle, HandleType, PAGE, large};
 use super::value::{Fallible, given};
 use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
@@ -61,6 +63,9 @@ pub const OPTIONS: &[Group] = &[
     ("topk", fields::<TopkOptions>),
     ("uniform", fields::<UniformOptions>),
 ];
+
+/// The types that scripts hold.
+pub const HANDLES: &[HandleType] = &[large::<Tensor>()];
 
 /// Functions of the module: `tensor::zeros(..)`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
@@ -125,6 +130,10 @@ impl Handle for Tensor {
 
     fn json(&self) -> Result<serde_json::Value> {
         super::value::json(&arrays::nested(self, &Task::default())?, &Task::default())
+    }
+
+    fn item(&self) -> Result<Option<Rc<dyn Item>>> {
+        Ok(Some(Rc::new(card::card(self, PAGE)?)))
     }
 }
 

@@ -16,11 +16,11 @@ use crate::report::json::number;
 use crate::report::picture::Picture;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::input::token_id;
 use crate::script::model::{Asked, Model};
 use crate::script::options::options;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
 #[derive(Clone)]

@@ -16,9 +16,9 @@ use crate::report::picture::Picture;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
+use crate::script::handle::handle;
 use crate::script::model::{Model, Run};
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
+use crate::script::show::{mapped, saved};
 use crate::script::value::Fallible;
 
 #[derive(Clone)]

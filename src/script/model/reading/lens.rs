@@ -18,11 +18,11 @@ use crate::report::picture::Picture;
 use crate::report::symbols::count;
 use crate::report::terminal::screen;
 use crate::report::{Item, Screen};
+use crate::script::handle::handle;
 use crate::script::model::look::{place, places};
 use crate::script::model::{Asked, Input, Model};
 use crate::script::options::options;
-use crate::script::report::handle;
-use crate::script::report::methods::{mapped, saved};
+use crate::script::show::{mapped, saved};
 use crate::script::value::{Any, Fallible, Given, Int, Options, from_json, given};
 use crate::tensor::Tensor;
 

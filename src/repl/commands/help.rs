@@ -1,12 +1,12 @@
 //! `?name` shows what the reference says, `??name` the source.
 
-use super::commands::{TABLE, Takes};
-use super::{Repl, Trouble, definitions};
+use super::super::{Repl, Trouble, definitions, rc_place};
+use super::{TABLE, Takes};
 use crate::base::Result;
 use crate::err;
 use crate::report::symbols::visible;
 use crate::script::docs_text;
-use crate::script::resolver::STDLIB;
+use crate::script::stdlib::STDLIB;
 use crate::script::value::type_name;
 
 /// Answers what stands after the first `?`.
@@ -33,7 +33,7 @@ pub fn overview() -> String {
          Ctrl-R   searches the history\n  \
          Ctrl-C   stops the running line, or clears the one being typed\n\n",
     );
-    if let Some(place) = super::rc_place() {
+    if let Some(place) = rc_place() {
         text.push_str(&format!("Each session begins with {}, if it exists.\n\n", place.display()));
     }
     for command in TABLE {
@@ -47,7 +47,7 @@ pub fn overview() -> String {
 /// What the reference says of a name; of a variable its type, too.
 fn reference(repl: &Repl, name: &str) -> Result<String> {
     let name = name.trim_start_matches('?').trim_end_matches('(');
-    if let Some(command) = super::commands::about(name) {
+    if let Some(command) = super::about(name) {
         return Ok(command);
     }
     let session = repl.session();

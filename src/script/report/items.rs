@@ -1,4 +1,4 @@
-//! The kinds of results as handles that scripts hold.
+//! Charts, tables, grids, cards, heat text and reports as handles that scripts hold.
 
 use serde_json::Value;
 
@@ -6,31 +6,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::chart::Chart;
 use crate::report::symbols::{count, elided, visible};
 use crate::report::{Report, Screen};
-use crate::script::show::Handle;
-
-/// What a kind of item needs to be a handle: its name, and itself in one line.
-macro_rules! handle {
-    ($type:ty, $name:literal, $short:expr) => {
-        impl $crate::script::show::Handle for $type {
-            const NAME: &'static str = $name;
-
-            fn short(&self) -> String {
-                let short: fn(&$type) -> String = $short;
-                short(self)
-            }
-
-            fn shown(&self, screen: &$crate::report::Screen) -> $crate::base::Result<String> {
-                $crate::report::Item::terminal(self, screen)
-            }
-
-            fn json(&self) -> $crate::base::Result<serde_json::Value> {
-                $crate::report::Item::data(self)
-            }
-        }
-    };
-}
-
-pub(in crate::script) use handle;
+use crate::script::handle::{Handle, handle};
 
 handle!(Chart, "Chart", |chart| chart.short());
 handle!(Table, "Table", |table| format!("table of {}{}", count(table.rows.len(), "row"), called(&table.title)));

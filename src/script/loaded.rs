@@ -1,0 +1,24 @@
+//! The models that a session has loaded, by where they are from.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+use crate::model::Model;
+
+/// Models that scripts still hold; it holds none of them itself.
+#[derive(Default)]
+pub struct Loaded(RefCell<Vec<Weak<Model>>>);
+
+impl Loaded {
+    pub fn remember(&self, model: &Arc<Model>) {
+        let mut known = self.0.borrow_mut();
+        known.retain(|one| one.strong_count() > 0);
+        known.push(Arc::downgrade(model));
+    }
+
+    /// The latest one of this origin.
+    pub fn called(&self, origin: &str) -> Option<Arc<Model>> {
+        let known = self.0.borrow();
+        known.iter().rev().filter_map(Weak::upgrade).find(|model| model.origin == origin)
+    }
+}

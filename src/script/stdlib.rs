@@ -1,0 +1,27 @@
+//! The libraries inside the binary, which scripts import as `std/name`.
+
+/// The modules of the `stdlib` folder, embedded in the binary: name after `std/`, and text.
+pub const STDLIB: &[(&str, &str)] = &[
+    ("geometry", include_str!("../../stdlib/geometry.rhai")),
+    ("patching", include_str!("../../stdlib/patching.rhai")),
+    ("stats", include_str!("../../stdlib/stats.rhai")),
+    ("tasks", include_str!("../../stdlib/tasks.rhai")),
+];
+
+/// `std/name`, if the stdlib has a module of that name.
+pub fn stdlib_path(name: &str) -> Option<String> {
+    STDLIB.iter().any(|(known, _)| *known == name).then(|| format!("{PREFIX}{name}"))
+}
+
+/// The name of a module of the stdlib, given its path.
+pub fn stdlib_name(path: &str) -> Option<&str> {
+    path.strip_prefix(PREFIX).filter(|name| STDLIB.iter().any(|(known, _)| known == name))
+}
+
+/// The paths of all modules of the stdlib.
+pub fn stdlib() -> Vec<String> {
+    STDLIB.iter().map(|(name, _)| format!("{PREFIX}{name}")).collect()
+}
+
+/// The prefix by which scripts import from the stdlib.
+pub const PREFIX: &str = "std/";
