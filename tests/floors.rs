@@ -3,8 +3,21 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const FLOORS: &[&str] =
-    &["base", "tensor", "model", "data", "sae", "intervene", "features", "circuit", "report", "script", "repl", "cli"];
+const FLOORS: &[&str] = &[
+    "base",
+    "tensor",
+    "training",
+    "model",
+    "data",
+    "sae",
+    "intervene",
+    "features",
+    "circuit",
+    "report",
+    "script",
+    "repl",
+    "cli",
+];
 
 /// Crates and the floors that may name them.
 const AT_HOME: &[(&str, &[&str])] = &[

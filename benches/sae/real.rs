@@ -1,13 +1,13 @@
 //! What screening changes: fits on activations of a model that was trained, with it and without, over three seeds.
 
 use microtome::base::Task;
-use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
 use microtome::sae::{About, Sae, SparseCodes};
 use microtome::script::Session;
 use microtome::script::env::Env;
 use microtome::tensor::Tensor;
 use microtome::tensor::kernels::Level;
+use microtome::training::{Schedule, ScheduleShape};
 use serde_json::json;
 
 use super::common::Rows;
@@ -45,7 +45,7 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         steps,
         batch: 4096,
         lr: 1e-3,
-        schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
         betas: [0.9, 0.999],
         eps: 1e-8,
         clip: Some(1.0),

@@ -1,9 +1,9 @@
 //! One step of fitting a dictionary, on random rows.
 
 use microtome::base::random::stream;
-use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
 use microtome::tensor::{DType, Number, Tensor, create};
+use microtome::training::{Schedule, ScheduleShape};
 use serde_json::json;
 
 use super::{D, K, L0, ROWS};
@@ -54,7 +54,7 @@ impl Fit {
             steps: 1000,
             batch: ROWS,
             lr: 1e-6,
-            schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
             betas: [0.9, 0.999],
             eps: 1e-8,
             clip: Some(1.0),

@@ -41,7 +41,7 @@ pub struct Model {
     /// How its files were, where it was loaded, so that it is saved the same way.
     pub published: Option<Arc<load::Published>>,
     /// How it was trained, where it was trained here.
-    pub history: Option<Arc<train::History>>,
+    pub history: Option<Arc<train::ModelHistory>>,
 }
 
 impl Model {

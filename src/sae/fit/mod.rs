@@ -25,10 +25,9 @@ mod sweep;
 mod tests;
 mod usual;
 
-pub use checkpoint::{CHECKPOINT, Keep};
 pub use course::{Member, SETTINGS};
 pub use finish::{Input, finished};
-pub use history::History;
+pub use history::{FitHistory, FitStep};
 pub use loss::Batch;
 pub use median::geometric_median;
 pub use options::{DeadOption, FitOptions, KeepOptions, KindName};
@@ -38,5 +37,5 @@ pub use rows::{Abreast, OfTensor, Rows};
 pub use run::{Fit, Fitted};
 pub use sites::Joined;
 pub use sources::{OfModel, OfStore};
-pub use state::{Found, State};
+pub use state::State;
 pub use sweep::Sweep;

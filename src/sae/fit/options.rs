@@ -6,7 +6,7 @@ use super::kinds::{Kind, NAMES};
 use super::recipe::{Counting, Dead, Recipe, Shape};
 use crate::base::Result;
 use crate::base::options::{Plain, Setting, one_of};
-use crate::model::train::{Schedule, Shape as Fall};
+use crate::training::{Schedule, ScheduleShape};
 
 /// The name of a kind of dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ crate::options! {
         /// Peak learning rate.
         lr: Option<f64> = None => usually("6e-3").above(0.0);
         /// Learning rate schedule.
-        schedule: Option<Fall> = None => usually("\"trapezoid\"");
+        schedule: Option<ScheduleShape> = None => usually("\"trapezoid\"");
         /// Steps of learning rate warm-up.
         warmup: Option<usize> = None => usually("a fiftieth of the steps");
         /// Steps on which the learning rate of "trapezoid" decays.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::kinds::Kind;
 use super::recipe::{Counting, Dead, Recipe, Shape, follows};
-use crate::model::train::{Schedule, Shape as Fall};
+use crate::training::{Schedule, ScheduleShape};
 
 impl Recipe {
     /// For this many rows in an epoch, and this many steps.
@@ -28,7 +28,7 @@ impl Recipe {
             steps,
             batch,
             lr: RATE,
-            schedule: Schedule { shape: Fall::Trapezoid, warmup: steps / 50, decay: steps / 5, floor: 0.0 },
+            schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: steps / 50, decay: steps / 5, floor: 0.0 },
             betas: BETAS,
             eps: 1e-8,
             // A sum over dimensions has gradients as many times as long.

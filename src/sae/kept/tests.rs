@@ -15,11 +15,11 @@ use crate::data::harvest::{Harvest, Keep, Options};
 use crate::data::{Text, text};
 use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::train::{Schedule, Shape as Fall};
 use crate::model::{Model, samples};
 use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows, kinds};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
+use crate::training::{Schedule, ScheduleShape};
 
 fn model(config: Config) -> Model {
     let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
@@ -52,7 +52,7 @@ fn recipe(name: &str, options: Value) -> Recipe {
         steps: 6,
         batch: 16,
         lr: 1e-2,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
         betas: [0.9, 0.999],
         eps: 1e-8,
         clip: Some(1.0),
@@ -77,7 +77,7 @@ fn key(recipe: &Recipe) -> Key {
     Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &Options::default()), &ROWS, recipe, 12)
 }
 
-fn fitted(recipe: &Recipe) -> (Sae, History) {
+fn fitted(recipe: &Recipe) -> (Sae, FitHistory) {
     let x = create::randn(&[64, 5], DType::F32, &mut stream(1, "x", 0)).unwrap();
     let rows = Box::new(OfTensor::new(&x, 3).unwrap());
     let about = About { model: Some("sample".into()), sites: vec!["resid_post.0".into()], ..About::default() };

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::rows::Held;
 use crate::base::Result;
-use crate::sae::fit::{FitOptions, Keep, KeepOptions, Recipe, kinds};
+use crate::sae::fit::{FitOptions, KeepOptions, Recipe, kinds};
 use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
+use crate::training::CheckpointFolder;
 
 /// The options of a fit, without its data.
 pub(super) struct Asked {
@@ -58,12 +59,12 @@ impl Asked {
     }
 
     /// Where one of several fits saves its checkpoints, if it does.
-    pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<Keep<'a>> {
+    pub(super) fn keep<'a>(&self, name: &str, env: &'a Env) -> Option<CheckpointFolder<'a>> {
         Some(self.keep_in(PathBuf::from(self.keep.dir.as_ref()?).join(name), env))
     }
 
-    pub(super) fn keep_in<'a>(&self, folder: PathBuf, env: &'a Env) -> Keep<'a> {
-        Keep { files: &env.files, folder, every: self.keep.every as u64, fresh: self.keep.fresh }
+    pub(super) fn keep_in<'a>(&self, folder: PathBuf, env: &'a Env) -> CheckpointFolder<'a> {
+        CheckpointFolder { files: &env.files, folder, every: self.keep.every as u64, fresh: self.keep.fresh }
     }
 
     pub(super) fn seed(&self) -> u64 {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::base::{Card, Cell, Result, names};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::sae::fit::History;
+use crate::sae::fit::FitHistory;
 use crate::sae::{self, Format, load};
 use crate::script::env::env;
 use crate::script::features::Known;
@@ -25,7 +25,7 @@ use crate::tensor::{DType, Tensor, dtype};
 #[derive(Clone)]
 pub struct Sae {
     pub core: sae::Sae,
-    pub history: Option<Arc<History>>,
+    pub history: Option<Arc<FitHistory>>,
     /// The model and text whose activations it reads, where known, to look at its features.
     pub known: Option<Rc<Known>>,
 }
@@ -37,7 +37,7 @@ impl From<sae::Sae> for Sae {
 }
 
 impl Sae {
-    pub fn fitted(core: sae::Sae, history: History) -> Self {
+    pub fn fitted(core: sae::Sae, history: FitHistory) -> Self {
         Self { core, history: Some(Arc::new(history)), known: None }
     }
 

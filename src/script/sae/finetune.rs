@@ -10,7 +10,6 @@ use super::measure::site_of;
 use super::transcode::writes_of;
 use crate::base::{Result, Task};
 use crate::data::{Text, pack};
-use crate::report::symbols::count;
 use crate::sae;
 use crate::sae::finetune::{Step, Tuned, Tuning, fine_tune};
 use crate::sae::metrics::{Judged, Sites};
@@ -108,10 +107,6 @@ pub mod methods {
         let texts = super::rows(&m, &text, (most, context), without_bos, &env.task)?;
         let sites = Sites { reads: &reads, writes: &writes };
         let tuned = super::fine_tune(m.decoder(), sites, &s.core, &texts, tuning, &env.task)?;
-        if !tuned.is_whole {
-            let (made, all) = (tuned.steps.len(), count(tuning.steps as usize, "step"));
-            env.task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
-        }
         Ok(super::told(tuned, tuning)?.into())
     }
 }

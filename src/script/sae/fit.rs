@@ -14,7 +14,6 @@ use crate::base::Result;
 use crate::data::Text;
 use crate::err;
 use crate::model::site::select;
-use crate::report::symbols::count;
 use crate::sae::About;
 use crate::sae::fit::{Fit, Fitted};
 use crate::script::data::Store;
@@ -30,16 +29,7 @@ impl Asked {
         let Source { rows, count: found, widths, about, .. } = source;
         let (recipe, d_sae) = self.recipe(found, widths.first().copied().unwrap_or_default())?;
         let keep = dir.map(|folder| self.keep_in(folder, env));
-        let steps = recipe.steps;
-        let done = Fit::new(recipe, d_sae, rows, keep, &env.task)?.run(about, &env.task)?;
-        if !done.is_whole {
-            let made = done.history.steps.len();
-            env.task.say(&format!(
-                "stopped after {made} of {}; the call returns the dictionary as it is",
-                count(steps as usize, "step")
-            ));
-        }
-        Ok(done)
+        Fit::new(recipe, d_sae, rows, keep, &env.task)?.run(about, &env.task)
     }
 
     /// A dictionary for each source; `done` is called with each. With `several`, each has a folder named after its

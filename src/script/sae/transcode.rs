@@ -12,7 +12,6 @@ use crate::data::{Text, pack};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Place, select};
-use crate::report::symbols::count;
 use crate::sae;
 use crate::sae::crosscoder::unscaled;
 use crate::sae::fit::{Fit, Joined, Recipe, Rows};
@@ -35,13 +34,7 @@ fn all_places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
 
 /// Fits by the options.
 fn run(asked: &Asked, (recipe, d_sae): (Recipe, usize), rows: Box<dyn Rows>, about: About, env: &Env) -> Result<Sae> {
-    let steps = recipe.steps;
-    let done = Fit::new(recipe, d_sae, rows, asked.keep("", env), &env.task)?.run(about, &env.task)?;
-    if !done.is_whole {
-        let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
-        env.task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
-    }
-    Ok(done.into())
+    Ok(Fit::new(recipe, d_sae, rows, asked.keep("", env), &env.task)?.run(about, &env.task)?.into())
 }
 
 /// Fits a transcoder: of the two sites of a source the first is read, and the second written.

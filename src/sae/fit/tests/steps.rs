@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{kind, recipe};
-use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::fit::kinds::Kind;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::{Batch, Counting, Dead, Recipe, State};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, floats};
+use crate::training::{Schedule, ScheduleShape};
 
 /// One case of tests/saes/steps.py, whose result is the fixture.
 struct Case {
@@ -84,7 +84,7 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
     let recipe = Recipe {
         steps: 8,
         lr: 3e-3,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
         betas,
         clip,
         sparsity_warmup,
@@ -127,7 +127,7 @@ fn dead_features_begin_anew_where_rows_are_badly_reconstructed() {
     let recipe = Recipe {
         steps: 8,
         lr: 3e-3,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
         clip: None,
         sparsity_warmup: 4,
         dead: Dead::Leave,

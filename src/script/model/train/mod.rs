@@ -17,7 +17,7 @@ use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::load::Published;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::train::{Batches, Beginning, Ended, Judge, Keep, Recipe, Schedule, Shape, Tables, Trained, Training};
+use crate::model::train::{Batches, Beginning, HeldOut, Recipe, Tables, Trained, Training};
 use crate::model::{self, init};
 use crate::report::chart::{Axis, Chart, Series};
 use crate::report::symbols::count;
@@ -25,6 +25,7 @@ use crate::script::env::{Env, env};
 use crate::script::hooks::call::Calls;
 use crate::script::options::{OptionReader, options};
 use crate::script::value::{Any, Fallible, Given, Options, json as json_of};
+use crate::training::{CheckpointFolder, Schedule, ScheduleShape, Trainer};
 
 /// What is trained: a config of a new model, or a model that is at hand.
 enum Start {
@@ -106,13 +107,13 @@ fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
     })
 }
 
-fn shape(given: &Given) -> Result<Shape> {
+fn shape(given: &Given) -> Result<ScheduleShape> {
     let name = given.text()?;
-    let known = Shape::ALL.iter().find(|(known, _)| *known == name);
+    let known = ScheduleShape::ALL.iter().find(|(known, _)| *known == name);
     known.map(|(_, shape)| *shape).ok_or_else(|| {
         given
             .refuse("constant, linear, cosine or trapezoid")
-            .maybe_hint(names::suggestion(&name, Shape::ALL.iter().map(|(known, _)| *known)))
+            .maybe_hint(names::suggestion(&name, ScheduleShape::ALL.iter().map(|(known, _)| *known)))
     })
 }
 
@@ -152,7 +153,7 @@ fn batches<'a>(value: &Dynamic, reading: &Reading<'a>, rows: Option<usize>) -> R
 fn trained(start: &Start, decoder: Arc<Decoder>, tokenizer: Option<Tokenizer>, trained: Trained) -> Model {
     let (origin, published) = match start {
         Start::New(described) => {
-            let steps = count(trained.history.steps() as usize, "step");
+            let steps = count(trained.history.steps.len(), "step");
             (format!("trained here, {steps}"), described.1.clone().map(Arc::new))
         }
         Start::Model(model) => (format!("{}, trained on", model.core().origin), model.core().published.clone()),
@@ -163,7 +164,7 @@ fn trained(start: &Start, decoder: Arc<Decoder>, tokenizer: Option<Tokenizer>, t
 /// What a training will take, for whoever watches.
 fn announced(training: &Training, steps: u64, task: &Task) {
     let estimate = training.estimate();
-    let before = match training.step() {
+    let before = match training.made() {
         0 => String::new(),
         done => format!(", going on after step {done}"),
     };
@@ -260,11 +261,11 @@ fn run(
         Some(value) => {
             let (mut judging, all) = batches(value, &reading, None)?;
             let rows = if value.is::<FnPtr>() { all } else { asked.judge_rows };
-            Some(Judge { examples: judging.next(rows, &env.task)?, every: asked.judge_every })
+            Some(HeldOut { examples: judging.next(rows, &env.task)?, every: asked.judge_every })
         }
         None => None,
     };
-    let keep = asked.dir.as_ref().map(|dir| Keep {
+    let keep = asked.dir.as_ref().map(|dir| CheckpointFolder {
         files: &env.files,
         folder: PathBuf::from(dir),
         every: asked.every,
@@ -276,9 +277,6 @@ fn run(
         .map_err(|e| e.about("options"))?;
     announced(&training, steps, &env.task);
     let done = training.run(&env.task)?;
-    if done.ended == Ended::Interrupted {
-        env.task.say(&format!("stopped after {} of {steps} steps; the model so far goes on", done.history.steps()));
-    }
     Ok(trained(start, done.decoder.clone(), tokenizer, done))
 }
 
@@ -315,7 +313,7 @@ pub mod methods {
         let Some(history) = &m.core().history else {
             return Err(err!(Argument, "this model was not trained here, so there is no curve of its losses").into());
         };
-        Ok(super::curve_of(&history.table(200), history.judged.as_slice(), history.tokens_per_step))
+        Ok(super::curve_of(&history.table(200), history.held_out.as_slice(), history.read_per_step))
     }
 }
 
