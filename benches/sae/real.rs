@@ -79,7 +79,7 @@ fn otherwise(sae: &Sae, x: &Tensor) -> String {
 
 fn ended(fitted: &Fitted) -> String {
     let last = fitted.history.steps.iter().rev().take(20);
-    let mean = |of: fn(&microtome::sae::fit::Found) -> f64| last.clone().map(of).sum::<f64>() / 20.0;
+    let mean = |of: fn(&microtome::sae::fit::FitStep) -> f64| last.clone().map(of).sum::<f64>() / 20.0;
     let dead = fitted.history.steps.last().map_or(0, |found| found.dead);
     format!("loss {:.4}, FVE {:.5}, {dead} dead", mean(|found| found.loss), mean(|found| found.fve))
 }

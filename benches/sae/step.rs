@@ -70,7 +70,7 @@ impl Fit {
         let mut random = stream(seed, "bench", 0);
         let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
         for parameter in &params.all {
-            if parameter.name.text() == "encoder_bias" && !has_threshold {
+            if parameter.name.to_string() == "encoder_bias" && !has_threshold {
                 parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
             }
         }

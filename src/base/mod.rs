@@ -10,6 +10,7 @@ pub mod json;
 pub mod memory;
 pub mod names;
 pub mod net;
+pub mod numbers;
 pub mod options;
 pub mod random;
 pub mod results;

@@ -44,6 +44,21 @@ impl Randomness {
     }
 }
 
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct SeedOptions {
+        /// The seed of this call.
+        seed: Option<i64> = None => usually("the run's seed");
+    }
+}
+
+impl SeedOptions {
+    /// The seed that the call states, if it states one.
+    pub fn stated(&self) -> Option<u64> {
+        self.seed.map(|seed| seed as u64)
+    }
+}
+
 /// The generator of `seed` for one purpose, independent of every other purpose and turn.
 pub fn stream(seed: u64, purpose: &str, turn: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();

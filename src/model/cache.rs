@@ -11,6 +11,15 @@ use crate::base::{Result, names};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
+crate::options! {
+    /// Over what a mean of activations is taken.
+    #[derive(Debug, Clone, Copy)]
+    pub struct MeanOptions {
+        /// Whether each position has its own mean, over the texts that are long enough: [1, pos, ..].
+        by_position: bool = false;
+    }
+}
+
 /// Activations of one forward pass over a batch. Rows shorter than the longest are filled up on the right with what the
 /// model computed there, which means nothing; `lengths` tells where each text ends.
 #[derive(Debug, Clone)]

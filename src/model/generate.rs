@@ -1,14 +1,158 @@
-//! Generation: token by token, greedy or sampled, with hooks at every step.
+//! Generation: token by token, greedy or sampled, with hooks at every step, as ids and as text.
 
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use candle_transformers::utils::apply_repeat_penalty;
 
+use super::Model;
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{Bound, Chain, fit};
+use super::tokenizer::Stream;
+use crate::base::options::{Plain, Setting};
+use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
+
+/// What ends a continuation: a text, or the id of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopAt {
+    Text(String),
+    Id(usize),
+}
+
+impl Setting for StopAt {
+    fn wanted() -> String {
+        "a text or the id of a token".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) => (!text.is_empty()).then(|| Self::Text(text.clone())),
+            id => usize::of(id).map(Self::Id),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Text(text) => format!("{text:?}"),
+            Self::Id(id) => id.to_string(),
+        }
+    }
+}
+
+crate::options! {
+    /// How a text is continued.
+    #[derive(Debug, Clone)]
+    pub struct GenerateOptions {
+        /// Maximum number of new tokens.
+        tokens: usize = 50;
+        /// The sampling temperature, by which logits are divided; 0 takes the likeliest token.
+        temperature: Option<f64> = None => usually("0, or 1 with `top_k` or `top_p`").at_least(0.0);
+        /// Samples among the k likeliest tokens.
+        top_k: Option<usize> = None => usually("all").at_least(1.0);
+        /// Samples among the likeliest tokens that together have this probability.
+        top_p: Option<f64> = None => usually("1").above(0.0).at_most(1.0);
+        /// Repetition penalty: positive logits of tokens that are in the text are divided by it, negative ones multiplied.
+        repetition_penalty: f64 = 1.0 => above(0.0);
+        /// A text or the id of a token that ends the continuation and stays in it, or an array of them.
+        stop: Vec<StopAt> = Vec::new() => usually("none");
+        /// Whether a text may outgrow the context; then its older half is dropped, as often as needed.
+        windowed: bool = false;
+        with seed: SeedOptions;
+    }
+}
+
+impl GenerateOptions {
+    /// The texts that end a continuation.
+    fn stop_texts(&self) -> impl Iterator<Item = &str> {
+        self.stop.iter().filter_map(|stop| if let StopAt::Text(text) = stop { Some(text.as_str()) } else { None })
+    }
+
+    /// Whether the text of a continuation has to be known to end it.
+    pub fn stops_at_texts(&self) -> bool {
+        self.stop_texts().next().is_some()
+    }
+
+    fn choice(&self, model: &Model, seed: u64) -> Result<Choice> {
+        let is_sampled = self.top_k.is_some() || self.top_p.is_some();
+        let (config, mut stops) = (model.decoder.config(), Vec::new());
+        for stop in &self.stop {
+            match stop {
+                StopAt::Id(id) if *id < config.vocab => stops.push(*id as u32),
+                StopAt::Id(id) => {
+                    let vocab = config.vocab;
+                    return Err(err!(
+                        Argument,
+                        "expected a text or the id of a token below {vocab} for `stop`, found {id}"
+                    )
+                    .about("stop"));
+                }
+                StopAt::Text(_) => {}
+            }
+        }
+        // The model's own token for the end ends a text, too.
+        stops.extend(&config.eos);
+        Ok(Choice {
+            tokens: self.tokens,
+            temperature: self.temperature.unwrap_or(if is_sampled { 1.0 } else { 0.0 }),
+            top_k: self.top_k,
+            top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
+            seed,
+            stops,
+            windowed: self.windowed,
+        })
+    }
+}
+
+/// New tokens of each text and, where they were wanted, their texts.
+#[derive(Debug)]
+pub struct Generated {
+    pub ids: Vec<Vec<u32>>,
+    pub texts: Vec<String>,
+}
+
+/// The text of a continuation so far.
+struct Writer<'a> {
+    stream: Stream<'a>,
+    text: String,
+}
+
+impl Model {
+    /// Continues every text of the batch; with texts if `in_words`. `heard` gets each new piece of text as it comes.
+    pub fn generate(
+        &self,
+        batch: &Batch,
+        options: &GenerateOptions,
+        (seed, in_words): (u64, bool),
+        hooks: Vec<Bound>,
+        heard: &mut dyn FnMut(&str),
+        task: &Task,
+    ) -> Result<Generated> {
+        let choice = options.choice(self, seed)?;
+        let mut writers = match in_words || options.stops_at_texts() {
+            true => self.writers(batch)?,
+            false => Vec::new(),
+        };
+        let mut said = |row: usize, token: u32| -> Result<bool> {
+            let Some(writer) = writers.get_mut(row) else { return Ok(true) };
+            let new = writer.stream.push(token)?;
+            heard(&new);
+            writer.text.push_str(&new);
+            Ok(!options.stop_texts().any(|stop| writer.text.contains(stop)))
+        };
+        let ids = self.decoder.generate(batch, &choice, hooks, &mut said, task)?;
+        let texts = writers.into_iter().map(|writer| writer.text + writer.stream.finish().as_str()).collect();
+        Ok(Generated { ids, texts })
+    }
+
+    fn writers(&self, batch: &Batch) -> Result<Vec<Writer<'_>>> {
+        let tokenizer = self.tokenizer().map_err(|e| e.hint("`m.generate_ids` gives the ids of the new tokens"))?;
+        let begin = |row: &Vec<u32>| Ok(Writer { stream: tokenizer.stream_after(row)?, text: String::new() });
+        batch.rows().iter().map(begin).collect()
+    }
+}
 
 /// How to choose the next token, and when to stop.
 #[derive(Debug, Clone)]

@@ -62,6 +62,9 @@ impl Decoder {
         metric: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
         task: &Task,
     ) -> Result<Gradients> {
+        if places.is_empty() {
+            return Err(err!(Argument, "expected at least one site to take gradients at, found none").about("sites"));
+        }
         let sites = places.iter().map(|place| place.site).collect();
         let chain = Chain { hooks, ..Chain::default() };
         let mut probe = Probe { chain, sites, variables: BTreeMap::new() };

@@ -27,8 +27,11 @@ pub mod weights;
 
 use std::sync::Arc;
 
+use crate::base::{Result, Task};
+use crate::err;
 use decoder::Decoder;
 use tokenizer::Tokenizer;
+use tokens::{TokenName, token_id};
 
 /// A model at hand.
 #[derive(Debug, Clone)]
@@ -45,6 +48,22 @@ pub struct Model {
 }
 
 impl Model {
+    /// The tokenizer, where there is one; else an error that says how to do without.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
+                .hint("give it ids, such as [1, 2, 3], or a tokenizer: model::load(.., #{ tokenizer: \"FILE\" })")
+        })
+    }
+
+    /// The id of a token among those that the model predicts.
+    pub fn token(&self, name: &TokenName, task: &Task) -> Result<u32> {
+        match name {
+            TokenName::Text(text) => self.tokenizer()?.token(text, task),
+            TokenName::Id(id) => token_id(*id, self.decoder.config().outputs()),
+        }
+    }
+
     /// Whether it is the one inside the binary.
     pub fn is_inside(&self) -> bool {
         self.origin == load::INSIDE

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::base::access::{Access, Rules};
     use crate::base::random::stream;
-    use crate::model::load::{self, Loaded, Options};
+    use crate::model::load::{self, LoadOptions, Loaded};
     use crate::model::{init, samples};
     use crate::tensor::{Device, create};
 
@@ -108,7 +108,13 @@ mod tests {
     }
 
     fn load(files: &Files, folder: &Path, dtype: DType) -> Loaded {
-        load::folder(files, folder, &Options { dtype, ..Options::default() }, &Task::default()).unwrap()
+        load::folder(
+            files,
+            folder,
+            &LoadOptions { dtype, ..LoadOptions::default() }.onto(Device::Cpu),
+            &Task::default(),
+        )
+        .unwrap()
     }
 
     #[test]

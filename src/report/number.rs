@@ -1,6 +1,7 @@
 //! Numbers as people read them: the right number of digits, thousands set apart, powers of ten where they help.
 
 use crate::base::Cell;
+pub use crate::base::numbers::grouped;
 
 /// The number with `significant` digits, zeros at the end left off: `0.1234`, `12,345`, `1.2e-7`.
 pub fn digits(value: f64, significant: usize) -> String {
@@ -58,29 +59,6 @@ pub fn cells(values: &[f64]) -> Vec<String> {
         _ => digits(*value, 2),
     };
     values.iter().map(write).collect()
-}
-
-/// Digits in groups of three, from ten thousand on; a sign and decimals are left alone.
-pub fn grouped(text: &str) -> String {
-    let (whole, decimals) = match text.find('.') {
-        Some(point) => text.split_at(point),
-        None => (text, ""),
-    };
-    let (sign, whole) = match whole.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", whole),
-    };
-    if whole.len() < 5 {
-        return text.into();
-    }
-    let mut out = String::from(sign);
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out + decimals
 }
 
 /// How the numbers of one column are written, so that their points stand under each other.

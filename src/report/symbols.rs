@@ -1,5 +1,7 @@
 //! Text from models made fit to be shown: control characters as visible symbols, long labels elided.
 
+pub use crate::base::numbers::count;
+
 /// The text with everything that a terminal or a reader could trip over made visible: line ends, tabs and escapes as
 /// symbols, marks that turn the writing direction or have no width as their code.
 pub fn visible(text: &str) -> String {
@@ -53,12 +55,6 @@ pub fn elided(text: &str, most: usize) -> String {
     let mut kept: String = text.chars().take(most.saturating_sub(1)).collect();
     kept.push('…');
     kept
-}
-
-/// `1 point`, `2 points`.
-pub fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", super::number::grouped(&number.to_string()))
 }
 
 struct Shown(char);

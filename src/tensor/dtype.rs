@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::element;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Result, names};
 use crate::{bail, err};
 
@@ -20,11 +21,42 @@ pub const ALL: [DType; 10] = [
     DType::F8E4M3,
 ];
 
+/// Their names.
+const NAMES: [&str; ALL.len()] = ["f32", "f64", "f16", "bf16", "i64", "u32", "u8", "i32", "i16", "f8e4m3"];
+
+impl Setting for DType {
+    const CHOICES: &'static [&'static str] = &NAMES;
+
+    fn wanted() -> String {
+        "the name of a dtype".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let Plain::Text(name) = value else { return None };
+        named(name)
+    }
+
+    fn written(&self) -> String {
+        format!("{:?}", self.as_str())
+    }
+}
+
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct DTypeOptions {
+        /// The dtype of the elements.
+        dtype: DType = DType::F32;
+    }
+}
+
 pub fn parse(name: &str) -> Result<DType> {
-    ALL.into_iter().find(|dtype| dtype.as_str() == name).ok_or_else(|| {
-        err!(Name, "expected the name of a dtype, found `{name}`")
-            .maybe_hint(names::suggestion(name, ALL.iter().map(DType::as_str)))
+    named(name).ok_or_else(|| {
+        err!(Name, "expected the name of a dtype, found `{name}`").maybe_hint(names::suggestion(name, NAMES))
     })
+}
+
+fn named(name: &str) -> Option<DType> {
+    ALL.into_iter().find(|dtype| dtype.as_str() == name)
 }
 
 pub fn is_float(dtype: DType) -> bool {
@@ -162,6 +194,7 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_answered() {
+        assert_eq!(ALL.map(|dtype| dtype.as_str()), NAMES);
         assert_eq!(
             parse("float32").unwrap_err().hint.unwrap(),
             "expected one of bf16, f16, f32, f64, f8e4m3, i16, i32, i64, u32, u8"

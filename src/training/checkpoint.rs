@@ -9,6 +9,26 @@ use crate::base::{Error, Result};
 use crate::err;
 use crate::tensor::files::{Named, safetensors};
 
+crate::options! {
+    /// Where the checkpoints of a training are.
+    #[derive(Debug, Clone)]
+    pub struct CheckpointOptions {
+        /// A folder for checkpoints, from which the training resumes.
+        dir: Option<String> = None;
+        /// Steps between checkpoints.
+        every: usize = 1000;
+        /// Whether to begin again, whatever an earlier run has saved.
+        fresh: bool = false;
+    }
+}
+
+impl CheckpointOptions {
+    pub fn folder<'a>(&self, files: &'a Files) -> Option<CheckpointFolder<'a>> {
+        let folder = PathBuf::from(self.dir.as_ref()?);
+        Some(CheckpointFolder { files, folder, every: self.every as u64, fresh: self.fresh })
+    }
+}
+
 /// Where checkpoints are saved, and how often.
 pub struct CheckpointFolder<'a> {
     pub files: &'a Files,

@@ -8,7 +8,9 @@ mod run;
 mod schedule;
 
 pub use adam::{Optimizer, Parameter};
-pub use checkpoint::{CheckpointFolder, CheckpointFormat, CheckpointReader, Checkpoints, with_way_out};
+pub use checkpoint::{
+    CheckpointFolder, CheckpointFormat, CheckpointOptions, CheckpointReader, Checkpoints, with_way_out,
+};
 pub use history::{History, StepNumbers, mean};
 pub use run::{Ended, Trainer, run};
 pub use schedule::{Schedule, ScheduleShape};

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::base::numbers::count;
 use crate::base::task::{Task, human};
 use crate::base::{Error, Kind, Result};
 
@@ -65,8 +66,7 @@ pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
         Err(error) if error.kind == Kind::Interrupted => {
             task.answer_interruption();
             let (made, steps, left) = (trainer.made(), trainer.steps(), trainer.left());
-            let plural = if steps == 1 { "" } else { "s" };
-            task.say(&format!("stopped after {made} of {steps} step{plural}; the call returns {left}"));
+            task.say(&format!("stopped after {made} of {}; the call returns {left}", count(steps as usize, "step")));
             Ended::Interrupted
         }
         Err(error) => return Err(after_saving(trainer, error)),

@@ -4,7 +4,7 @@ use super::{FAMILIES, distance, expected, files, fixture, ids, load};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::config::{Config, Order, Positions, QkNorm};
-use microtome::model::load::Options;
+use microtome::model::load::Loading;
 use microtome::model::run::{Ask, Run};
 use microtome::model::site::{Kind, Place, Site};
 use microtome::tensor::Tensor;
@@ -73,7 +73,7 @@ fn at(run: &Run, kind: Kind, layer: usize) -> Tensor {
 #[test]
 fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Options::default());
+        let decoder = load(&files(), &fixture(family), &Loading::default());
         let config = decoder.config().clone();
         let expected = expected(family);
         let places = Site::all(&config).into_iter().map(|site| Place { site, head: None }).collect();

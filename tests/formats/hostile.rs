@@ -8,7 +8,7 @@ use microtome::model::decoder::Decoder;
 use microtome::model::family;
 use microtome::model::formats::{gguf, lens, llama2c, pickle};
 use microtome::model::layout::{Layout, Source};
-use microtome::model::load::{self, Options};
+use microtome::model::load::{self, Loading};
 use microtome::tensor::files::safetensors;
 use rand::{Rng, RngExt};
 
@@ -84,7 +84,7 @@ fn whole(source: &dyn Source, layout: Option<Layout>) -> Result<()> {
         source.tensor(&name)?;
     }
     let Some(layout) = layout else { return Ok(()) };
-    let weights = load::weights(&layout, source, "damaged", &Options::default(), &Task::default())?;
+    let weights = load::weights(&layout, source, "damaged", &Loading::default(), &Task::default())?;
     Decoder::new(layout.config, weights);
     Ok(())
 }

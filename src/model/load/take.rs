@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, fit};
+use super::{Loading, fit};
 use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::layout::{Layout, Source};
@@ -14,23 +14,23 @@ const ROWS: usize = 1024;
 
 /// Every weight that the layout's config calls for, in the dtype and on the device asked for. `label` is what the user
 /// calls the model.
-pub fn weights(layout: &Layout, source: &dyn Source, label: &str, options: &Options, task: &Task) -> Result<Weights> {
+pub fn weights(layout: &Layout, source: &dyn Source, label: &str, loading: &Loading, task: &Task) -> Result<Weights> {
     let parameters = layout.config.parameters()?;
     fit::check(layout, &parameters, source)?;
-    let width = options.dtype.size_in_bytes();
+    let width = loading.options.dtype.size_in_bytes();
     let size = |shape: &[usize]| shape.iter().product::<usize>() * width;
     let bytes: u128 = parameters.iter().map(|(_, shape)| size(shape) as u128).sum();
     memory::check(bytes, || format!("the weights of {label}"))?;
     let bar = task.begin(&format!("loading {label}"), u64::try_from(bytes).ok());
-    let mut shelf = Shelf::new(layout, &parameters, source, options)?;
+    let mut shelf = Shelf::new(layout, &parameters, source, loading)?;
     Weights::build(&layout.config, &mut |ours, shape| {
         task.check()?;
         let weight = shelf.take(ours)?;
         if ours == "embed" && layout.config.tied {
-            same_unembedding(layout, source, &weight, options, task)?;
+            same_unembedding(layout, source, &weight, loading, task)?;
         }
         bar.advance(size(shape) as u64);
-        Ok(weight.to_device(&options.device)?)
+        Ok(weight.to_device(&loading.device)?)
     })
 }
 
@@ -38,7 +38,7 @@ pub fn weights(layout: &Layout, source: &dyn Source, label: &str, options: &Opti
 struct Shelf<'a> {
     layout: &'a Layout,
     source: &'a dyn Source,
-    options: &'a Options,
+    loading: &'a Loading,
     /// How many of our weights are still to be cut out of each.
     awaited: BTreeMap<&'a str, usize>,
     held: BTreeMap<&'a str, Tensor>,
@@ -49,13 +49,13 @@ impl<'a> Shelf<'a> {
         layout: &'a Layout,
         parameters: &[(String, Vec<usize>)],
         source: &'a dyn Source,
-        options: &'a Options,
+        loading: &'a Loading,
     ) -> Result<Self> {
         let mut awaited = BTreeMap::new();
         for (ours, _) in parameters {
             *awaited.entry(fit::place(layout, ours)?.name()).or_insert(0) += 1;
         }
-        Ok(Self { layout, source, options, awaited, held: BTreeMap::new() })
+        Ok(Self { layout, source, loading, awaited, held: BTreeMap::new() })
     }
 
     fn take(&mut self, ours: &str) -> Result<Tensor> {
@@ -63,7 +63,7 @@ impl<'a> Shelf<'a> {
         let name = from.name();
         let whole = match self.held.remove(name) {
             Some(whole) => whole,
-            None => self.source.tensor_as(name, self.options.dtype)?,
+            None => self.source.tensor_as(name, self.loading.options.dtype)?,
         };
         let weight = from.cut(&whole)?;
         let awaited = self.awaited.entry(name).or_insert(1);
@@ -80,7 +80,7 @@ fn same_unembedding(
     layout: &Layout,
     source: &dyn Source,
     embed: &Tensor,
-    options: &Options,
+    loading: &Loading,
     task: &Task,
 ) -> Result<()> {
     let Some(from) = layout.weights.get("unembed.weight") else { return Ok(()) };
@@ -93,7 +93,7 @@ fn same_unembedding(
     if shape != expected {
         return Err(differs());
     }
-    let unembed = from.cut(&source.tensor_as(from.name(), options.dtype)?)?;
+    let unembed = from.cut(&source.tensor_as(from.name(), loading.options.dtype)?)?;
     let rows = embed.dim(0)?;
     for start in (0..rows).step_by(ROWS) {
         task.check()?;

@@ -7,6 +7,15 @@ use crate::model::cache::Cache;
 use crate::model::site::{Kind, Place};
 use crate::tensor::{Tensor, floats};
 
+crate::options! {
+    /// From where attention is shown.
+    #[derive(Debug, Clone, Copy)]
+    pub struct AttentionOptions {
+        /// The query position; negative ones count from the end.
+        from: i64 = -1;
+    }
+}
+
 /// The tokens of a text, each coloured by how strongly the head attends to it from one position.
 pub fn text(cache: &Cache, place: Place, row: usize, query: i64, tokens: &[String]) -> Result<HeatText> {
     let column = column(cache, row, query)?;

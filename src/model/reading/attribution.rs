@@ -10,24 +10,42 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{cell, dot, some_floats};
-use crate::base::{Cell, Grid, Result, Table};
+use crate::base::{Cell, Grid, Result, Table, Task};
+use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::config::{Config, NormKind};
 use crate::model::decoder::Decoder;
+use crate::model::hooks::Bound;
+use crate::model::run::Ask;
 use crate::model::site::{Kind, Place, Site};
+use crate::model::tokens::TokenName;
 use crate::model::weights::{Block, Norm};
 use crate::tensor::{Tensor, floats};
 use crate::{bail, err};
 
-/// How finely a logit is split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// What each block adds to the stream.
-    Layer,
-    /// Attention and MLP of each block.
-    Part,
-    /// The heads of attention, its bias, and the MLP.
-    Head,
+crate::choices! {
+    /// How finely a logit is split.
+    pub enum By {
+        /// What each block adds to the stream.
+        Layer = "layer",
+        /// Attention and MLP of each block.
+        Part = "part",
+        /// The heads of attention, its bias, and the MLP.
+        Head = "head",
+    }
+}
+
+crate::options! {
+    /// Which logit is split, and how finely.
+    #[derive(Debug, Clone)]
+    pub struct AttributionOptions {
+        /// Another token, as its text or its id: the difference of the two logits is split.
+        against: Option<TokenName> = None;
+        /// Whether contributions are by layer, by part (attention and MLP of each layer), or by head.
+        by: By = By::Part;
+        /// The position whose logit it is; negative ones count from the end.
+        pos: i64 = -1;
+    }
 }
 
 /// The logit of a token, or how far it is above that of another.
@@ -140,6 +158,23 @@ pub fn places(config: &Config, by: By) -> Vec<Place> {
         _ => false,
     });
     needed.map(|site| Place { site, head: None }).collect()
+}
+
+/// Runs the model on one text and splits a logit of it.
+pub fn attribute_text(
+    model: &Decoder,
+    text: &Batch,
+    target: Target,
+    options: &AttributionOptions,
+    hooks: Vec<Bound>,
+    task: &Task,
+) -> Result<Attribution> {
+    text.only_row()?;
+    let AttributionOptions { by, pos, .. } = *options;
+    let ask = Ask { hooks, places: places(model.config(), by), positions: Some(vec![pos]) };
+    let cache = model.cache(text, ask, task)?;
+    let mut all = attribute(model, &cache, by, pos, &[target])?.into_iter();
+    all.next().ok_or_else(|| err!(Bug, "a text without its attribution"))
 }
 
 /// Splits a logit at one position of every text; one target for all, or one for each text.

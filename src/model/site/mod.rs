@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::config::{Config, Order, Positions, QkNorm};
 
-pub use select::{Place, select};
+pub use select::{Place, one_place, places, select};
 
 /// A site's kind. The order is that of the computation within a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -49,6 +49,20 @@ pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
     Ok(places.collect())
 }
 
+/// The places that several names stand for.
+pub fn places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
+    let each = sites.iter().map(|site| select(config, site)).collect::<Result<Vec<_>>>();
+    Ok(each.map_err(|e| e.about("sites"))?.concat())
+}
+
+/// The one place that a name stands for.
+pub fn one_place(config: &Config, site: &str) -> Result<Place> {
+    match select(config, site).map_err(|e| e.about("site"))?[..] {
+        [place] => Ok(place),
+        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).about("site")),
+    }
+}
+
 fn kind(config: &Config, name: &str) -> Result<Kind> {
     let known: Vec<&str> = Kind::all().filter(|kind| kind.exists(config)).map(Kind::name).collect();
     let Some(kind) = Kind::all().find(|kind| kind.name() == name) else {

@@ -1,4 +1,4 @@
-//! Training a model: examples, the recipe, steps, checkpoints, and the history.
+//! Training a model: examples, options and the recipe, steps, and what checkpoints and the history hold.
 
 mod checkpoint;
 mod dropout;
@@ -6,6 +6,8 @@ mod estimate;
 mod examples;
 mod history;
 mod loss;
+mod model;
+mod options;
 mod recipe;
 mod run;
 mod state;
@@ -16,6 +18,8 @@ pub use estimate::Estimate;
 pub use examples::{Batches, Examples, Tables, room};
 pub use history::{ModelHistory, ModelStep};
 pub use loss::mean_loss;
+pub use model::{Trainee, TrainingData, train};
+pub use options::TrainOptions;
 pub use recipe::Recipe;
 pub use run::{Beginning, HeldOut, Trained, Training};
 pub use state::State;

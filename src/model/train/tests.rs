@@ -56,7 +56,7 @@ fn a_model_learns_and_its_history_says_so() {
     assert_eq!((history.steps.len(), history.read_per_step, history.held_out.len()), (60, 24, 20));
     assert!((history.steps[0].loss - (12f64).ln()).abs() < 0.1, "{:?}", history.steps[0]);
     assert!(history.recent(5).unwrap().loss < 0.5, "{:?}", history.recent(5));
-    let last = history.held_outd.last().unwrap();
+    let last = history.held_out.last().unwrap();
     let again = mean_loss(&trained.decoder, &counting(3).next(3, &Task::default()).unwrap(), 2, &Task::default());
     assert_eq!(last.0, 60);
     assert!((last.1 - again.unwrap()).abs() < 1e-6);

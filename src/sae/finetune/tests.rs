@@ -63,19 +63,19 @@ fn gradients_are_those_of_finite_differences() {
         let found = tuner.loss(&Sae::new(weights.parts().unwrap()).unwrap(), &lesson, &task).unwrap();
         let store = found.total.backward().unwrap();
         for weight in &weights.all {
-            let gradient = floats(store.get(&weight.variable).unwrap()).unwrap();
-            let start = floats(&weight.variable).unwrap();
+            let gradient = floats(store.get(&weight.weight).unwrap()).unwrap();
+            let start = floats(&weight.weight).unwrap();
             for place in [0, start.len() / 2] {
                 let at = |by: f64| {
                     let mut numbers = start.clone();
                     numbers[place] += by;
-                    let moved = Tensor::from_vec(numbers, weight.variable.dims(), weight.variable.device()).unwrap();
+                    let moved = Tensor::from_vec(numbers, weight.weight.dims(), weight.weight.device()).unwrap();
                     let mut parts = sae.parts().clone();
-                    *weight.slot.of(&mut parts).unwrap() = moved;
+                    *weight.name.of(&mut parts).unwrap() = moved;
                     number(&tuner.loss(&Sae::new(parts).unwrap(), &lesson, &task).unwrap().total).unwrap()
                 };
                 let mut expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-                if weight.slot == Slot::Decoder {
+                if weight.name == Slot::Decoder {
                     // Lengths are taken as they are in the penalty.
                     let held = |by: f64| {
                         let mut decoder = start.clone();
@@ -87,7 +87,7 @@ fn gradients_are_those_of_finite_differences() {
                     };
                     expected -= (held(1e-5) - held(-1e-5)) / 2e-5;
                 }
-                let what = format!("{:?} at {place}", weight.slot);
+                let what = format!("{:?} at {place}", weight.name);
                 assert!((gradient[place] - expected).abs() < 1e-6, "{what}: {} {expected}", gradient[place]);
             }
         }

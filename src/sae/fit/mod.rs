@@ -30,7 +30,7 @@ pub use finish::{Input, finished};
 pub use history::{FitHistory, FitStep};
 pub use loss::Batch;
 pub use median::geometric_median;
-pub use options::{DeadOption, FitOptions, KeepOptions, KindName};
+pub use options::{DeadOption, FitOptions, KindName};
 pub use params::Params;
 pub use recipe::{Counting, Dead, Recipe, Shape, follows};
 pub use rows::{Abreast, OfTensor, Rows};

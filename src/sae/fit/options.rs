@@ -95,19 +95,6 @@ crate::options! {
     }
 }
 
-crate::options! {
-    /// Where the checkpoints of a fit are.
-    #[derive(Debug, Clone)]
-    pub struct KeepOptions {
-        /// A folder for checkpoints, from which the training resumes.
-        dir: Option<String> = None;
-        /// Steps between checkpoints.
-        every: usize = 1000;
-        /// Whether to ignore a checkpoint or a cached dictionary.
-        fresh: bool = false;
-    }
-}
-
 impl FitOptions {
     /// The recipe of a fit to so many rows of this width, and how many features it has.
     pub fn recipe(&self, kind: Arc<dyn Kind>, rows: usize, width: usize, seed: u64) -> Result<(Recipe, usize)> {

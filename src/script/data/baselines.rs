@@ -11,14 +11,13 @@ use crate::base::{Card, Cell, Result, Table, Task, memory};
 use crate::data::Text;
 use crate::data::baselines::{self, Program};
 use crate::err;
-use crate::model::predict::likeliest;
+use crate::model::predict::{USUAL_COUNT, likeliest, table};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::model::Model;
 use crate::script::model::input::{Reads, texts};
-use crate::script::model::predict::{FEW, table};
 use crate::script::options::options;
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Given, Int, Options, given};
@@ -234,7 +233,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn predict(ctx: NativeCallContext, n: &mut Ngram, x: Any) -> Fallible<Table> {
-        let few = FEW.min(n.core.vocab());
+        let few = USUAL_COUNT.min(n.core.vocab());
         Ok(super::predicted(&ctx, n, &x, &(few as i64).into(), Options::new())?)
     }
 

@@ -103,7 +103,7 @@ fn opened(env: &Env, source: &str, map: Options) -> Result<Text> {
 
 /// Text that the model inside the binary generates.
 pub fn written_inside(env: &Env, core: Core) -> Result<Text> {
-    let model = model::Model::load(&env.files, load::INSIDE, &load::Options::default(), &env.task)?;
+    let model = model::Model::load(&env.files, load::INSIDE, &load::Loading::default(), &env.task)?;
     let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
     let settings = Settings { seed: core.seed, ..Settings::default() };
     Ok(Text::sample(SAMPLE, (model.decoder, tokenizer), settings, Some(sample::stored()?), core))

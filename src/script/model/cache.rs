@@ -8,20 +8,20 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value;
 
-use super::look::{place, places};
-use super::{Asked, Model};
+use super::look::places;
+use super::{InputOptions, MeanOptions, Model, RecordOptions};
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::model::cache::Cache as Core;
 use crate::model::grads::Gradients;
 use crate::model::run::Ask;
-use crate::model::site::Place;
+use crate::model::site::{Place, one_place};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
-use crate::script::options::options;
+use crate::script::options::{options, taken};
 use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Num, Options};
+use crate::script::value::{Any, Fallible, Num, Options};
 use crate::tensor::Tensor;
 use crate::tensor::files::{Content, Named, save as write_file};
 
@@ -158,9 +158,8 @@ pub mod methods {
     /// NaN behind the end of a shorter one; only a pattern is 0 on keys there. `cache.mean` and hooks leave it out.
     ///
     /// # Options
-    /// - `pos` = all: the positions to keep; negative ones count from the end of each text
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [record]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -173,8 +172,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let positions = read.get("pos", Given::integers)?;
+        let (asked, RecordOptions { pos: positions }): (InputOptions, _) = (read.declared()?, read.declared()?);
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
@@ -241,7 +239,7 @@ pub mod methods {
     /// Filled-up positions of shorter texts do not count.
     ///
     /// # Options
-    /// - `by_position` = false: a mean for each position, over the texts that are long enough: [1, pos, ..]
+    /// - [mean]
     ///
     /// # Example
     /// ```
@@ -252,10 +250,8 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn mean(cache: &mut Cache, site: &str, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let by_position = read.flag("by_position", false)?;
-        read.finish()?;
-        let place = super::place(cache.activations().config(), site)?;
+        let MeanOptions { by_position } = taken(options)?;
+        let place = one_place(cache.activations().config(), site)?;
         Ok(cache.activations().mean(place, by_position)?)
     }
 

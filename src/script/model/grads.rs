@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
 use super::look::places;
-use super::{Asked, Cache, Model, Wanted};
+use super::{Cache, InputOptions, LogitsOptions, Model};
 use crate::base::Result;
 use crate::err;
 use crate::script::hooks::call::Calls;
@@ -37,9 +37,8 @@ pub mod methods {
     /// or `pos`; a product with a mask would keep NaN, and is refused. Gradients are 0 behind an end.
     ///
     /// # Options
-    /// - `pos` = all: the positions whose logits are wanted; negative ones count from the end of each text
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [logits]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -60,15 +59,9 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Cache> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let wanted = Wanted::read(&mut read)?;
+        let (asked, wanted): (InputOptions, LogitsOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
-        if places.is_empty() {
-            return Err(err!(Argument, "expected at least one site to take gradients at, found none")
-                .about("sites")
-                .into());
-        }
         let input = asked.input(&ctx, m, &x)?;
         let calls = Calls::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);

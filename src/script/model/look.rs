@@ -5,27 +5,16 @@ use rhai::{Array, Dynamic};
 
 use super::Model;
 use crate::base::{Cell, Result, Table};
-use crate::err;
 use crate::model::config::Config;
 use crate::model::formats::lens;
-use crate::model::site::{Kind, Place, Site, select};
+use crate::model::site::{self, Kind, Place, Site};
 use crate::script::report::parts::counted;
 use crate::script::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
 /// The places that one name or several stand for.
 pub fn places(config: &Config, sites: &Dynamic) -> Result<Vec<Place>> {
-    let names = given("sites", sites).texts()?;
-    let each = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();
-    Ok(each.map_err(|e| e.about("sites"))?.concat())
-}
-
-/// The one place that a name stands for.
-pub fn place(config: &Config, site: &str) -> Result<Place> {
-    match select(config, site).map_err(|e| e.about("sites"))?[..] {
-        [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).about("sites")),
-    }
+    site::places(config, &given("sites", sites).texts()?)
 }
 
 /// A layer and a head of it, which stand as arguments 0 and 1.

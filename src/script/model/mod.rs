@@ -12,7 +12,6 @@ mod reading;
 mod run;
 mod tokens;
 mod train;
-mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -29,16 +28,46 @@ use crate::report::Item;
 
 pub use cache::Cache;
 pub use load::Model;
+use load::NewTokenizer;
 pub use loaded::Loaded;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
+use train::HeldData;
 
-use crate::script::docs::declared::Group;
-use input::{Asked, Input};
-use wanted::Wanted;
+use crate::model::cache::MeanOptions;
+use crate::model::generate::GenerateOptions;
+use crate::model::init::InitOptions;
+use crate::model::load::LoadOptions;
+use crate::model::predict::PredictOptions;
+use crate::model::reading::attention::AttentionOptions;
+use crate::model::reading::attribution::AttributionOptions;
+use crate::model::reading::lens::LensOptions;
+use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
+use crate::model::tokens::TokensOptions;
+use crate::model::train::TrainOptions;
+use crate::script::docs::declared::{Group, fields};
+use input::{Input, InputOptions};
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("attention", fields::<AttentionOptions>),
+    ("attribution", fields::<AttributionOptions>),
+    ("generate", fields::<GenerateOptions>),
+    ("held", fields::<HeldData>),
+    ("init", fields::<InitOptions>),
+    ("input", fields::<InputOptions>),
+    ("lens", fields::<LensOptions>),
+    ("load", fields::<LoadOptions>),
+    ("logits", fields::<LogitsOptions>),
+    ("loss", fields::<LossOptions>),
+    ("mean", fields::<MeanOptions>),
+    ("new_tokenizer", fields::<NewTokenizer>),
+    ("predict", fields::<PredictOptions>),
+    ("record", fields::<RecordOptions>),
+    ("run", fields::<RunOptions>),
+    ("tokens", fields::<TokensOptions>),
+    ("train", fields::<TrainOptions>),
+];
 
 /// What is called through the module: `model::load("tiny")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {

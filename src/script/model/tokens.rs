@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::Model;
 use super::input::one_text;
 use crate::base::{Cell, Result, Table};
-use crate::model::tokens::Tokens;
+use crate::model::tokens::{Tokens, TokensOptions};
 use crate::report::symbols::{count, elided, visible};
 use crate::report::{Item, Screen};
 use crate::script::env::env;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Options, from_json};
+use crate::script::value::{Any, Fallible, Options, from_json};
 
 impl Handle for Tokens {
     const NAME: &'static str = "Tokens";
@@ -71,7 +71,7 @@ pub mod methods {
     /// where the tokens are shown. Calls that read texts take them as strings just as well.
     ///
     /// # Options
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning stands first
+    /// - [tokens]
     ///
     /// # Example
     /// ```
@@ -81,9 +81,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
-        let mut read = super::options(options);
-        let bos = read.get("bos", Given::flag)?;
-        read.finish()?;
+        let TokensOptions { bos } = taken(options)?;
         Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 

@@ -7,18 +7,18 @@ use serde_json::{Map, Value};
 
 use super::rows::Held;
 use crate::base::Result;
-use crate::sae::fit::{FitOptions, KeepOptions, Recipe, kinds};
+use crate::sae::fit::{FitOptions, Recipe, kinds};
 use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::{Given, json};
-use crate::training::CheckpointFolder;
+use crate::training::{CheckpointFolder, CheckpointOptions};
 
 /// The options of a fit, without its data.
 pub(super) struct Asked {
     fit: FitOptions,
     of_kind: Map<String, Value>,
     seed: u64,
-    pub(super) keep: KeepOptions,
+    pub(super) keep: CheckpointOptions,
     pub(super) buffer: Option<usize>,
 }
 

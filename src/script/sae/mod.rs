@@ -22,13 +22,15 @@ pub use dictionary::Sae;
 pub use measure::site_of;
 pub use rows::{choosing, keeping};
 
-use crate::sae::fit::{FitOptions, KeepOptions};
+use crate::sae::fit::FitOptions;
 use crate::script::docs::declared::{Group, fields, of_kinds};
+use crate::training::CheckpointOptions;
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<KeepOptions>)];
+pub const OPTIONS: &[Group] =
+    &[("fit", fields::<FitOptions>), ("kinds", of_kinds), ("keep", fields::<CheckpointOptions>)];
 
 /// What is called through the module: `sae::load("folder")`.
 pub fn functions() -> Vec<&'static ModuleManifest> {
