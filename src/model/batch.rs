@@ -33,7 +33,7 @@ impl Batch {
     pub fn only_row(&self) -> Result<&[u32]> {
         match self.rows() {
             [row] => Ok(row),
-            rows => Err(err!(Argument, "expected one text, found {}", rows.len()).about("x")),
+            rows => Err(err!(Argument, "expected one text to read, found {}", rows.len()).about("x")),
         }
     }
 

@@ -28,7 +28,7 @@ impl Setting for StopAt {
 
     fn of(value: &Plain) -> Option<Self> {
         match value {
-            Plain::Text(text) => (!text.is_empty()).then(|| Self::Text(text.clone())),
+            Plain::Text(text) => Some(Self::Text(text.clone())),
             id => usize::of(id).map(Self::Id),
         }
     }
@@ -87,6 +87,11 @@ impl GenerateOptions {
                         "expected a text or the id of a token below {vocab} for `stop`, found {id}"
                     )
                     .about("stop"));
+                }
+                StopAt::Text(text) if text.is_empty() => {
+                    return Err(
+                        err!(Argument, "expected a text that is not empty for `stop`, found string \"\"").about("stop")
+                    );
                 }
                 StopAt::Text(_) => {}
             }

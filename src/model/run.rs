@@ -25,7 +25,7 @@ pub struct LogitPositions {
 
 impl Setting for LogitPositions {
     fn wanted() -> String {
-        Vec::<i64>::wanted()
+        "an integer or an array of integers".into()
     }
 
     fn of(value: &Plain) -> Option<Self> {

@@ -22,7 +22,7 @@ crate::options! {
     #[derive(Debug, Clone)]
     pub struct LensOptions {
         /// Number of guesses at each position, the likeliest first.
-        k: Option<usize> = None => usually("5").at_least(1.0);
+        k: Option<usize> = None => usually("5");
         with record: RecordOptions;
     }
 }
@@ -31,7 +31,7 @@ impl LensOptions {
     fn guesses(&self, vocab: usize) -> Result<usize> {
         match self.k {
             None => Ok(USUAL_GUESSES.min(vocab)),
-            Some(k) if k <= vocab => Ok(k),
+            Some(k) if (1..=vocab).contains(&k) => Ok(k),
             Some(k) => Err(err!(Argument, "expected from 1 to {vocab} guesses for `k`, found {k}").about("k")),
         }
     }

@@ -1,4 +1,4 @@
-//! What a run recorded, as scripts hold it; gradients are the same, with the value that they are of.
+//! Recorded activations as scripts hold them; or gradients, with the value of their metric.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -151,11 +151,11 @@ pub fn save(env: &Env, path: &str, named: Named) -> Result<()> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Runs the model as far as the last of some sites and keeps what flowed there.
+    /// Runs the model up to the last of some sites and records their activations.
     ///
-    /// `cache["resid_post.3"]` is what flowed at a site: mostly [batch, pos, d_model]; `m.site_table()` has the others.
-    /// Nothing beyond the last site is computed, and nothing else is stored. Where texts have different lengths, there is
-    /// NaN behind the end of a shorter one; only a pattern is 0 on keys there. `cache.mean` and hooks leave it out.
+    /// `cache["resid_post.3"]` is the activation of a site, mostly [batch, pos, d_model]; `m.site_table()` lists the
+    /// sites. Nothing after the last site is computed. Where texts have different lengths, activations after the end of a
+    /// shorter one are NaN; only attention patterns are 0 on keys there. `cache.mean` and hooks ignore these positions.
     ///
     /// # Options
     /// - [record]
@@ -181,7 +181,7 @@ pub mod methods {
             .map(Cache::from)
     }
 
-    /// The names of what was recorded, in the order of the computation.
+    /// The names of the recorded sites, in the order of the computation.
     ///
     /// # Example
     /// ```
@@ -193,7 +193,7 @@ pub mod methods {
         cache.activations().iter().map(|(place, _)| Dynamic::from(place.to_string())).collect()
     }
 
-    /// How many tokens each text has.
+    /// The number of tokens of each text.
     ///
     /// # Example
     /// ```
@@ -205,7 +205,7 @@ pub mod methods {
         cache.activations().lengths().iter().map(|length| Dynamic::from(*length as i64)).collect()
     }
 
-    /// What the gradients of `m.grads` are of: the value of the metric.
+    /// The value of the metric that `m.grads` differentiated.
     ///
     /// # Example
     /// ```
@@ -214,13 +214,13 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "value", pure, return_raw)]
     pub fn value(cache: &mut Cache) -> Fallible<Num> {
-        let value = cache.value.ok_or_else(|| {
-            err!(Argument, "this cache has no value: it holds what flowed, and no gradients of a metric")
-        });
+        let value = cache
+            .value
+            .ok_or_else(|| err!(Argument, "this cache has no value: it has activations, not gradients of a metric"));
         Ok(value?.into())
     }
 
-    /// What flowed at a site; names of TransformerLens are taken too.
+    /// The activation of a site; TransformerLens' names are accepted, too.
     ///
     /// # Example
     /// ```
@@ -234,12 +234,12 @@ pub mod methods {
         Ok(cache.get(site)?)
     }
 
-    /// The mean of what flowed at a site, over all texts and positions: [1, 1, ..].
+    /// The mean activation of a site over all texts and positions: [1, 1, ..].
     ///
-    /// Filled-up positions of shorter texts do not count.
+    /// The padding of shorter texts is ignored.
     ///
     /// # Options
-    /// - [mean]
+    /// - [cache_mean]
     ///
     /// # Example
     /// ```
@@ -255,7 +255,7 @@ pub mod methods {
         Ok(cache.activations().mean(place, by_position)?)
     }
 
-    /// Writes what was recorded to .safetensors or .npz, under the names of TransformerLens, which other tools read.
+    /// Saves the recorded tensors as .safetensors or .npz, under TransformerLens' names, which other tools read.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! Continuing texts, with the words printed as they come where somebody sits at a prompt.
+//! Continuing texts, which are printed as they are generated at an interactive prompt.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn generated(
     Ok((outcome?, several))
 }
 
-/// The task of a generation: where its words are seen to come, a bar would stand in their way.
+/// The task of a generation: no progress bar where its text is printed.
 fn beside(task: &Task, voice: Option<&Console>) -> Task {
     match voice {
         Some(_) => Task::new(task.flag().clone(), Arc::new(Silent)),
@@ -61,10 +61,10 @@ fn as_given(values: impl IntoIterator<Item = impl Into<Dynamic>>, several: bool)
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Continues a text, and gives back what is new; an array of texts for several.
+    /// Continues a text, and returns the new text; an array of texts for several.
     ///
-    /// Without more being said the likeliest token is taken every time. Hooks act at every step. A model's own token for
-    /// the end ends a text too. At a prompt the words are printed as they come.
+    /// Decoding is greedy by default. Hooks act at every step. The model's EOS token ends a text, too. At the prompt the
+    /// text is printed as it is generated.
     ///
     /// # Options
     /// - [generate]
@@ -83,7 +83,7 @@ pub mod methods {
         Ok(super::as_given(new.texts, several))
     }
 
-    /// Continues a text as `m.generate` does, and gives back the ids of the new tokens; an array of them for several.
+    /// Continues a text as `m.generate` does, and returns the ids of the new tokens; an array of arrays for several.
     ///
     /// It needs no tokenizer.
     ///

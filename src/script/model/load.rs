@@ -149,17 +149,16 @@ impl NewTokenizer {
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Loads a model: a folder as a hub download has it, one file, or `org/name` from the hub.
+    /// Loads a model: a folder in the layout of the hub, one file, or `org/name` from the hub.
     ///
-    /// A folder holds config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
-    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, .pt or safetensors with a config.json beside it or with
-    /// the names that TransformerLens gives to weights. What is not on disk is looked for on the hub: `org/name`,
-    /// `org/name@revision`, `org/name/file.gguf`, by way of its cache. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and
-    /// `HF_HUB_OFFLINE` mean what they mean elsewhere. Weights are used as they were published: nothing is folded or
-    /// centred. What is not understood is refused by name.
+    /// A folder has config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
+    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, or .pt or safetensors, with a config.json beside it or
+    /// with TransformerLens' names of weights. What is not on disk is downloaded from the hub into its cache: `org/name`,
+    /// `org/name@revision`, `org/name/file.gguf`. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are
+    /// respected. Weights are used as published: nothing is folded or centred. Unknown settings are refused by name.
     ///
     /// # Options
-    /// - [load]
+    /// - [load_model]
     ///
     /// # Example
     /// ```
@@ -179,16 +178,16 @@ pub mod functions {
 
     /// Makes a model of any size with random weights.
     ///
-    /// `config` is a map; only `vocab`, the number of tokens, has to be given. What else it may hold is what
-    /// `m.config` has, with these values where nothing is said: 2 `layers`, `d_model` 64, 4 `heads` of `d_head` d_model
-    /// / heads, `kv_heads` as many, `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu,
-    /// ..), `norm` "layer" ("rms", or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied`
-    /// false, and biases, which `biases: false` leaves out. `model::init(m.config)` is a model like `m` that knows
-    /// nothing. A map with a `model_type` is read as a config.json of that family, and the model is saved as one of its
-    /// models is. Without words or characters the model has no tokenizer and reads ids.
+    /// `config` is a map; only `vocab`, the number of tokens, is required. Its other keys are those of `m.config`, with
+    /// these defaults: 2 `layers`, `d_model` 64, 4 `heads` of `d_head` d_model / heads, `kv_heads` equal to `heads`,
+    /// `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu, ..), `norm` "layer" ("rms",
+    /// or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied` false, and biases, which
+    /// `biases: false` removes. `model::init(m.config)` is an untrained model with the config of `m`. A map with a
+    /// `model_type` is read as a config.json of that family, and the model is saved in that family's format. Without
+    /// `tokenizer`, `words` or `characters` the model reads ids only.
     ///
     /// # Options
-    /// - [init]
+    /// - [init_model]
     /// - [new_tokenizer]
     ///
     /// # Example
@@ -216,9 +215,9 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the model into a folder: config.json, model.safetensors and its tokenizer.
+    /// Saves the model in a folder: config.json, model.safetensors and its tokenizer.
     ///
-    /// A model that was loaded is written as it was published, under the names of its own files.
+    /// A model that was loaded is saved in the format of its publisher, with the same names of files and weights.
     ///
     /// # Example
     /// ```

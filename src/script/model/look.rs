@@ -1,4 +1,4 @@
-//! What a model says about itself: config, sites, weights.
+//! A model's config, sites and weights.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic};
@@ -54,7 +54,7 @@ fn parameters(config: &Config) -> Result<Table> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The model's config as a map: its family, sizes, and everything that its mathematics depends on.
+    /// The model's config as a map: its family, its sizes, and all that the computation depends on.
     ///
     /// # Example
     /// ```
@@ -69,7 +69,7 @@ pub mod methods {
     /// The names of all sites of the model, in the order of the computation, or of those that a pattern names.
     ///
     /// `resid_post.3` is one site, `resid_post.*` that of every layer, `mlp_out.2-4` those of some, `z.3.5` one head,
-    /// `resid_post.-1` that of the last layer. Names of TransformerLens, `blocks.3.hook_resid_post`, are taken too.
+    /// `resid_post.-1` that of the last layer. TransformerLens' names, `blocks.3.hook_resid_post`, are accepted, too.
     ///
     /// # Example
     /// ```
@@ -88,7 +88,7 @@ pub mod methods {
         Ok(super::named(super::places(m.config(), &sites)?))
     }
 
-    /// A table of the kinds of sites that the model has: what flows at each, and its name in TransformerLens.
+    /// A table of the kinds of sites that the model has: the activation at each, and its name in TransformerLens.
     ///
     /// # Example
     /// ```
@@ -114,9 +114,9 @@ pub mod methods {
 
     /// A weight by its name, as `m.parameters` lists them; matrices are [out, in].
     ///
-    /// Names of TransformerLens are taken too, and give what they give there before anything is folded: `W_E`, `W_pos`
-    /// and `W_U`, `blocks.0.attn.W_Q` as [heads, d_model, d_head], `blocks.0.mlp.W_in` as [d_model, d_mlp]; `W_Q` alone
-    /// has all layers. Where several heads of queries share keys, `W_K` repeats them for each, and `_W_K` does not.
+    /// TransformerLens' names are accepted, too, and give the same as there without folding: `W_E`, `W_pos` and `W_U`,
+    /// `blocks.0.attn.W_Q` as [heads, d_model, d_head], `blocks.0.mlp.W_in` as [d_model, d_mlp]; `W_Q` alone has all
+    /// layers. With grouped-query attention, `W_K` repeats the keys for each query head, and `_W_K` does not.
     ///
     /// # Example
     /// ```
@@ -134,11 +134,11 @@ pub mod methods {
         }
     }
 
-    /// How a head's scores come of the stream, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
+    /// The QK circuit of a head, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
     ///
-    /// With normed streams as rows, the score of a key x for a query y is `y @ m.qk(layer, head) @ x`, before it is scaled;
-    /// biases, norms of queries and keys, and rotary positions are left out. Where several heads of queries share keys,
-    /// these are the ones of this head. Negative numbers count from the end.
+    /// With normed residual streams as rows, the score of key x for query y is `y @ m.qk(layer, head) @ x`, before scaling
+    /// and without biases, norms of queries and keys, and rotary positions. With grouped-query attention the keys are those
+    /// of this head's group. Negative numbers count from the end.
     ///
     /// # Example
     /// ```
@@ -151,10 +151,10 @@ pub mod methods {
         Ok(m.decoder().weights().qk(m.config(), layer, head)?)
     }
 
-    /// What a head writes of what it reads, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
+    /// The OV circuit of a head, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
     ///
-    /// A normed stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`; biases are left out. Where
-    /// several heads of queries share values, these are the ones of this head. Negative numbers count from the end.
+    /// A normed residual stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`, without biases. With
+    /// grouped-query attention the values are those of this head's group. Negative numbers count from the end.
     ///
     /// # Example
     /// ```
@@ -169,7 +169,7 @@ pub mod methods {
         Ok(m.decoder().weights().ov(m.config(), layer, head)?)
     }
 
-    /// Where the model is from, and its config.
+    /// The origin of the model, and its config.
     ///
     /// # Example
     /// ```

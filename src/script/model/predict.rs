@@ -1,4 +1,4 @@
-//! What a model expects to come next.
+//! The likeliest next tokens.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -25,7 +25,7 @@ fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: 
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The `k` likeliest tokens to come next after a text, with their probabilities and logits; 5 where no number is said.
+    /// The `k` likeliest next tokens after a text, with their probabilities and logits; 5 by default.
     ///
     /// # Options
     /// - [predict]

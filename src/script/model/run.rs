@@ -1,4 +1,4 @@
-//! Running a model: logits, losses, and runs that keep what was asked for.
+//! Running a model: logits, losses, and runs that record activations.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
@@ -22,7 +22,7 @@ use crate::tensor::Tensor;
 /// Logits and cache of one forward pass.
 #[derive(Clone)]
 pub struct Run {
-    /// NaN behind the end of each text.
+    /// NaN after the end of each text.
     logits: Tensor,
     cache: Cache,
     batch: Batch,
@@ -94,9 +94,9 @@ pub mod methods {
     /// The logits of a text at every position: [batch, pos, vocab]; at one position alone [batch, vocab].
     ///
     /// `x` is a text, an array of texts, tokens, an array of token ids or of such arrays, or a tensor of ids, [pos] or
-    /// [batch, pos]; so it is wherever a model reads something. Where texts have different lengths, logits behind the end
-    /// of a shorter one are NaN; `#{ pos: -1 }` are those after the last token of each. A text of `data::text` is read in
-    /// rows as long as the model's context.
+    /// [batch, pos], as in every call that reads tokens. Where texts have different lengths, logits after the end of a
+    /// shorter one are NaN; `#{ pos: -1 }` gives those after the last token of each. A text of `data::text` is read in
+    /// rows of the model's context.
     ///
     /// # Options
     /// - [logits]
@@ -123,9 +123,9 @@ pub mod methods {
         })
     }
 
-    /// Runs the model and keeps the logits and what flowed at the sites.
+    /// Runs the model and records the logits and the activations of sites.
     ///
-    /// `run["resid_post.3"]` is what flowed there, `run.logits` the logits, `run.cache` all that was recorded.
+    /// `run["resid_post.3"]` is the activation of a site, `run.logits` the logits, `run.cache` all that was recorded.
     ///
     /// # Options
     /// - [run]
@@ -154,7 +154,7 @@ pub mod methods {
 
 #[export_module(manifest)]
 pub mod losses {
-    /// The mean loss in nats: -log of the probability that the model gave each token but the first.
+    /// The mean loss in nats: -log of the probability that the model gave to each token but the first.
     ///
     /// Over several texts it is the mean over all of their tokens.
     ///
@@ -196,7 +196,7 @@ pub mod losses {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// The logits of the run: [batch, pos, vocab], with NaN behind the end of shorter texts.
+    /// The logits of the run: [batch, pos, vocab], NaN after the end of shorter texts.
     ///
     /// # Example
     /// ```
@@ -208,7 +208,7 @@ pub mod parts {
         run.logits().clone()
     }
 
-    /// All that the run recorded.
+    /// All recorded activations.
     ///
     /// # Example
     /// ```
@@ -220,7 +220,7 @@ pub mod parts {
         run.cache().clone()
     }
 
-    /// What flowed at a site; names of TransformerLens are taken too.
+    /// The activation of a site; TransformerLens' names are accepted, too.
     ///
     /// # Example
     /// ```
@@ -232,7 +232,7 @@ pub mod parts {
         Ok(run.cache().get(site)?)
     }
 
-    /// Writes the logits and all that was recorded to .safetensors or .npz, under the names of TransformerLens.
+    /// Saves the logits and the recorded tensors as .safetensors or .npz, under TransformerLens' names.
     ///
     /// # Example
     /// ```

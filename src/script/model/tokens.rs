@@ -1,4 +1,4 @@
-//! Texts in tokens: `m.tokens(text)` and what such a handle tells, and back to text.
+//! Tokenized texts: `m.tokens(text)` and its parts, and back to text.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
@@ -65,10 +65,10 @@ fn numbers(numbers: impl IntoIterator<Item = usize>) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// A text in the model's tokens: ids, the text of each, and where in the text each stands.
+    /// Tokenizes a text: the ids, the text of each token, and its place in the text.
     ///
-    /// Nothing is added to the text unless the tokenizer's own rule says so, or `bos` does; what was added is marked
-    /// where the tokens are shown. Calls that read texts take them as strings just as well.
+    /// Special tokens are added only by the tokenizer's own rule or by `bos`, and are marked where tokens are shown. All
+    /// calls that read tokens accept strings, too.
     ///
     /// # Options
     /// - [tokens]
@@ -99,7 +99,7 @@ pub mod methods {
         Ok(m.tokenizer()?.decode(&ids).map_err(|e| e.about("tokens"))?)
     }
 
-    /// The id of the one token that a text is; an error says how a text splits that is several.
+    /// The id of a text that is one token; for a text of several tokens, the error shows how it is split.
     ///
     /// # Example
     /// ```
@@ -112,7 +112,7 @@ pub mod methods {
         Ok(i64::from(m.tokenizer()?.token(text, &env(&ctx)?.task).map_err(|e| e.about("text"))?))
     }
 
-    /// The ids of all tokens whose text, its leading space left off, begins with a text.
+    /// The ids of all tokens whose text, without its leading space, begins with a text.
     ///
     /// # Example
     /// ```
@@ -142,7 +142,7 @@ pub mod parts {
         super::numbers(tokens.ids.iter().map(|id| *id as usize))
     }
 
-    /// The text of each token as people read it; bytes that are no character by themselves stand as `<0xE2>`.
+    /// The text of each token; incomplete bytes of a character are written as `<0xE2>`.
     ///
     /// # Example
     /// ```
@@ -155,7 +155,7 @@ pub mod parts {
         Ok(tokens.strings()?.into_iter().map(Dynamic::from).collect())
     }
 
-    /// Where in the text each token stands, as [start, end] in bytes; what was added stands for nothing.
+    /// The place of each token in the text, as [start, end] in bytes; added tokens have an empty range.
     ///
     /// # Example
     /// ```
@@ -168,7 +168,7 @@ pub mod parts {
         tokens.offsets.iter().map(|range| super::numbers([range.start, range.end])).collect()
     }
 
-    /// Whether each token was added to the text, such as one that marks its beginning.
+    /// Whether each token was added to the text, such as BOS.
     ///
     /// # Example
     /// ```
@@ -181,7 +181,7 @@ pub mod parts {
         (0..tokens.len()).map(|at| Dynamic::from(tokens.is_added(at))).collect()
     }
 
-    /// The text that was split.
+    /// The text that was tokenized.
     ///
     /// # Example
     /// ```
@@ -194,7 +194,7 @@ pub mod parts {
         tokens.text.clone()
     }
 
-    /// How many tokens there are.
+    /// The number of tokens.
     ///
     /// # Example
     /// ```
@@ -207,9 +207,9 @@ pub mod parts {
         tokens.ids.len() as i64
     }
 
-    /// Where a word stands: the first and the last of its tokens, for each place in the text where it is found.
+    /// The positions of a word: its first and last token, for each occurrence in the text.
     ///
-    /// Parts of words are found, too, and the tokens that share a byte with them.
+    /// A part of a word is found, too, in the tokens that share a byte with it.
     ///
     /// # Example
     /// ```
@@ -223,7 +223,7 @@ pub mod parts {
         Ok(places.into_iter().map(|(first, last)| super::numbers([first, last])).collect())
     }
 
-    /// The text, the ids, their strings and offsets, and how many were put in front and behind.
+    /// The text, the ids, their strings and offsets, and how many tokens were added in front and behind.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! `m.attention` and `m.attention_map`: what a head looks at.
+//! `m.attention` and `m.attention_map`: the attention pattern of a head.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
@@ -13,7 +13,7 @@ use crate::script::model::{AttentionOptions, InputOptions, Model};
 use crate::script::options::{options, taken};
 use crate::script::value::{Any, Fallible, Options};
 
-/// What a head attended to in one text, and the ids of the text.
+/// The recorded pattern of a head on one text, and the ids of the text.
 fn recorded(
     ctx: &NativeCallContext,
     m: &Model,
@@ -32,7 +32,7 @@ fn recorded(
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What a head looks at from one position: the text, each token on a ground as strong as the attention it gets.
+    /// The attention of a head from one query position: the text, each token coloured by its attention weight.
     ///
     /// The site is one head of a pattern, `pattern.3.5` for head 5 of layer 3.
     ///
@@ -65,7 +65,7 @@ pub mod methods {
         Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.about("site"))?)
     }
 
-    /// All that a head looks at, as a heat map: a row for each position that looks, a column for each that is seen.
+    /// The attention pattern of a head as a heat map: a row for each query position, a column for each key position.
     ///
     /// # Options
     /// - [input]

@@ -1,4 +1,4 @@
-//! `m.attribution`: a logit as the sum of what was written into the stream, and what such a handle tells.
+//! `m.attribution`: direct logit attribution, and its parts.
 
 use std::sync::Arc;
 
@@ -111,11 +111,11 @@ fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Opt
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Who wrote the logit of a token: what embeddings, attention and MLPs each put into it, summing to the logit.
+    /// Direct logit attribution: the contributions of embeddings, attention and MLPs to the logit of a token.
     ///
-    /// The token is its text or its id; `x` is one text. The last norm is taken as the linear map that it was in this
-    /// run, its divisor frozen, so the sum is exact; `rest` holds rounding, and what hooks have put into the stream.
-    /// Where a model caps its logits, it is the logit before the cap.
+    /// The token is given as its text or its id; `x` is one text. The final norm is taken as the linear map that it was in
+    /// this run, its divisor frozen, so that the sum is exact; `rest` is rounding, and what hooks added to the residual
+    /// stream. Where a model caps its logits, this is the logit before the cap.
     ///
     /// # Options
     /// - [attribution]
@@ -161,7 +161,7 @@ pub mod parts {
         attribution.0.table.clone()
     }
 
-    /// What each head contributed, layer by layer, where it was split by head.
+    /// The contribution of each head, layer by layer, of an attribution by head.
     ///
     /// # Example
     /// ```
@@ -213,7 +213,7 @@ pub mod parts {
         attribution.0.core.logit
     }
 
-    /// What the parts do not account for: rounding, and what hooks have put into the stream from elsewhere.
+    /// What the parts do not account for: rounding, and what hooks added to the residual stream.
     ///
     /// # Example
     /// ```
@@ -225,7 +225,7 @@ pub mod parts {
         attribution.0.core.rest()
     }
 
-    /// Writes the attribution as .json, .txt or .html, as the name ends, and by head as .svg or .png, too. Returns the
+    /// Saves the attribution as .json, .txt or .html, by the ending of the name, and by head as .svg or .png, too. Returns the
     /// path of the file.
     ///
     /// # Example

@@ -1,4 +1,4 @@
-//! `m.lens`: what the stream says on its way through the model, and what such a reading tells.
+//! `m.lens`: the logit lens, and its parts.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ struct Seen {
     several: bool,
 }
 
-/// What was read of one text.
+/// The lens on one text.
 struct Text {
     /// The positions, and the token at each.
     tokens: Vec<(usize, u32)>,
@@ -193,12 +193,12 @@ fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: O
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The logit lens: the stream in the middle of the model, read as if it were at its end.
+    /// The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
     ///
-    /// Each site goes through the last norm, which divides it by a scale of its own, and through the unembedding. The
-    /// sites are those of the stream, `resid_post.*` where nothing is said, whose last one is the model's own
-    /// prediction; or what is written into it, such as `mlp_out.*`. Shown are the likeliest next tokens, a row for each
-    /// site, a column for each position and its token.
+    /// Each site goes through the final norm, with its own divisor, and through the unembedding. The sites are those of
+    /// the residual stream, by default `resid_post.*`, whose last one is the model's own prediction; or what is written
+    /// into it, such as `mlp_out.*`. The table shows the likeliest next token, a row for each site, a column for each
+    /// position.
     ///
     /// # Options
     /// - [lens]
@@ -233,7 +233,7 @@ pub mod methods {
 pub mod parts {
     /// The likeliest next tokens: a row for each site, a column for each position and its token.
     ///
-    /// Where several texts were read, the number of one has to be given.
+    /// With several texts, the number of one is required.
     ///
     /// # Example
     /// ```
@@ -251,9 +251,9 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.table.clone())
     }
 
-    /// How sure the lens is: the probability of the likeliest token, as a heat map of sites and positions.
+    /// The probability of the likeliest token, as a heat map of sites and positions.
     ///
-    /// Where several texts were read, the number of one has to be given.
+    /// With several texts, the number of one is required.
     ///
     /// # Example
     /// ```
@@ -271,8 +271,7 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.grid.clone())
     }
 
-    /// What a site says, in logits: [batch, pos, vocab], after the model's cap if it has one; NaN behind the end of shorter
-    /// texts.
+    /// The logits of a site: [batch, pos, vocab], after the model's cap if it has one; NaN after the end of shorter texts.
     ///
     /// # Example
     /// ```
@@ -287,7 +286,7 @@ pub mod parts {
     /// The guesses of a site: for each position an array of maps with the keys `id`, `token` and `probability`, the
     /// likeliest first.
     ///
-    /// Where several texts were read, it is an array of such, one for each text.
+    /// With several texts, it is an array of such, one for each text.
     ///
     /// # Example
     /// ```
@@ -306,7 +305,7 @@ pub mod parts {
         })
     }
 
-    /// Writes what was read as .json, .txt or .html, as the name ends, and of one text alone as .svg or .png, too.
+    /// Saves the lens as .json, .txt or .html, by the ending of the name, and for a single text as .svg or .png, too.
     /// Returns the path of the file.
     ///
     /// # Example

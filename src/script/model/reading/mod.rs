@@ -1,4 +1,4 @@
-//! Reading a run in scripts: the logit lens, who wrote a logit, what heads look at, and two runs side by side.
+//! Analysing runs in scripts: logit lens, direct logit attribution, attention patterns, and comparisons of two runs.
 
 mod attention;
 mod attribution;

@@ -61,22 +61,22 @@ fn run(config: &Dynamic, data: &Dynamic, call: Call, calls: &Calls, env: &Env) -
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Trains a model to predict what comes next, from random weights or from those of a model.
+    /// Trains a model on next-token prediction, from random weights or from those of a model.
     ///
-    /// `config` is a map as `model::init` takes it, or a model, which stays what it is. `data` is a text, a tensor
-    /// of ids [rows, pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that makes
-    /// either of the last two. Without `targets` every token is to be followed by the next one of its row. `mask` says
-    /// how much each loss counts (0 is not at all): it has the shape of `targets`, or else of the ids, where it is of the
-    /// tokens that should come.
+    /// `config` is a map as `model::init` takes it, or a model, which itself is not changed. `data` is a text, a tensor
+    /// of ids [rows, pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that returns
+    /// either of the last two. Without `targets` the target of each token is the next one of its row. `mask` is the
+    /// weight of each loss (0 leaves it out): it has the shape of `targets`, or without targets that of the ids, where
+    /// the weight of a token is that of its prediction.
     ///
-    /// AdamW, with weight decay on matrices only. A line with the memory and time that it will take stands before the
-    /// first step, and a bar with the loss, the speed and the time left while it goes. Ctrl-C ends the training, not the
-    /// script: the model so far is what comes back. With `dir` the training is kept there and goes on from there when
-    /// it is called again, to the same last bit as if nobody had stopped it. `m.history` and `m.curve` say how it went.
+    /// The optimizer is AdamW, with weight decay on matrices only. Estimates of peak memory and time are printed before
+    /// the first step, and a progress bar shows loss, speed and remaining time. Ctrl-C ends the training, not the script:
+    /// the call returns the model as it is. With `dir`, checkpoints are saved, and the same call resumes bit for bit.
+    /// `m.history` and `m.curve` show the course of the training.
     ///
     /// # Options
-    /// - [train]
-    /// - [held]
+    /// - [train_model]
+    /// - [held_data]
     /// - [new_tokenizer]
     ///
     /// # Example
@@ -99,8 +99,8 @@ pub mod functions {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// How the model was trained, in at most a hundred rows: steps, tokens, loss, the loss on `held`, the gradient's
-    /// norm and the learning rate, each the mean of the steps since the row before; () if it was not trained here.
+    /// The training history, in at most a hundred rows: steps, tokens, loss, held-out loss, gradient norm (means of the
+    /// steps since the row before) and learning rate; () if it was not trained here.
     ///
     /// # Example
     /// ```
@@ -117,7 +117,7 @@ pub mod methods {
         }
     }
 
-    /// The loss over the tokens that the model was trained on, as a chart.
+    /// The training curve as a chart: loss and held-out loss over tokens.
     ///
     /// # Example
     /// ```
@@ -128,7 +128,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn curve(m: &mut Model) -> Fallible<Chart> {
         let Some(history) = &m.core().history else {
-            return Err(err!(Argument, "this model was not trained here, so there is no curve of its losses").into());
+            return Err(err!(Argument, "this model was not trained here, so it has no training curve").into());
         };
         Ok(super::curve_of(&history.table(200), history.held_out.as_slice(), history.read_per_step))
     }
