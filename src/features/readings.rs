@@ -190,7 +190,7 @@ fn asked<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)]) -> Res
 pub(super) mod tests {
     use super::*;
     use crate::data::text::Options;
-    use crate::model::samples::{config, decoder};
+    use crate::model::fixtures::{config, decoder};
     use crate::model::tokenizer::Tokenizer;
     use crate::sae::{Parts, baselines};
 

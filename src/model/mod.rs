@@ -71,6 +71,6 @@ impl Model {
 }
 
 #[cfg(test)]
-pub(crate) mod samples;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use super::cache::{Cache, Recorder};
 use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass};
 use super::hooks::{Bound, Chain};
-use super::site::{Kind, Place, Site, places};
+use super::site::{Place, Site, SiteKind, places};
 use crate::base::options::{Plain, Setting};
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
@@ -87,7 +87,7 @@ impl RunOptions {
         if let Some(sites) = &self.sites {
             return places(config, sites);
         }
-        let sites = Site::all(config).into_iter().filter(|site| site.kind != Kind::HeadOut);
+        let sites = Site::all(config).into_iter().filter(|site| site.kind != SiteKind::HeadOut);
         Ok(sites.map(|site| Place { site, head: None }).collect())
     }
 }

@@ -3,7 +3,7 @@
 use crate::base::Result;
 use crate::err;
 use crate::model::Model;
-use crate::model::site::{Kind, Place, select};
+use crate::model::site::{Place, SiteKind, select};
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor};
 
@@ -32,8 +32,8 @@ impl Stage {
             ref places => return Err(err!(Argument, "expected one site, and `{site}` names {}", places.len())),
         };
         let block = match place.site.kind {
-            Kind::ResidPre => place.site.layer,
-            Kind::ResidPost => place.site.layer + 1,
+            SiteKind::ResidPre => place.site.layer,
+            SiteKind::ResidPost => place.site.layer + 1,
             _ => {
                 return Err(err!(
                     Argument,

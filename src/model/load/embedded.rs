@@ -5,7 +5,7 @@ use super::folder::of_config;
 use super::{Loaded, Loading};
 use crate::base::{Result, Task, json};
 use crate::err;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Tensor;
 use crate::tensor::files::safetensors::Reader;
@@ -27,7 +27,7 @@ pub fn embedded(loading: &Loading, task: &Task) -> Result<Loaded> {
 
 struct Inside(Reader<&'static [u8]>);
 
-impl Source for Inside {
+impl TensorSource for Inside {
     fn names(&self) -> Vec<String> {
         self.0.names().map(String::from).collect()
     }

@@ -9,7 +9,7 @@ use super::{Loaded, Loading, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::model::formats::{gguf, lens, llama2c, pickle};
-use crate::model::layout::{Layout, Source};
+use crate::model::layout::{Layout, TensorSource};
 use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
 
@@ -104,7 +104,13 @@ fn from_safetensors(files: &Files, path: &Path, loading: &Loading, task: &Task) 
 }
 
 /// Tensors by name: TransformerLens' names say most of their config, others need a config.json beside them.
-fn state_dictionary(files: &Files, source: &dyn Source, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+fn state_dictionary(
+    files: &Files,
+    source: &dyn TensorSource,
+    path: &Path,
+    loading: &Loading,
+    task: &Task,
+) -> Result<Loaded> {
     if lens::is_state_dict(source) {
         let layout = lens::layout(source, &loading.options.config.0)?;
         let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
@@ -119,7 +125,13 @@ fn state_dictionary(files: &Files, source: &dyn Source, path: &Path, loading: &L
 }
 
 /// A model of a format that says its config itself.
-fn unpublished(layout: Layout, source: &dyn Source, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
+fn unpublished(
+    layout: Layout,
+    source: &dyn TensorSource,
+    path: &Path,
+    loading: &Loading,
+    task: &Task,
+) -> Result<Loaded> {
     no_config(loading)?;
     let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
     Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })

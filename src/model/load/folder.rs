@@ -14,7 +14,7 @@ use crate::base::files::Files;
 use crate::base::{Result, Task, json};
 use crate::model::family;
 use crate::model::formats::pickle;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::{bail, err};
 
 pub const CONFIG: &str = "config.json";
@@ -54,7 +54,7 @@ pub fn folder(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Res
 pub fn published(
     files: &Files,
     folder: &Path,
-    source: &dyn Source,
+    source: &dyn TensorSource,
     label: &str,
     loading: &Loading,
     task: &Task,
@@ -68,7 +68,7 @@ pub fn published(
 /// A model from its tensors and what its config.json, which is called `place`, says.
 pub fn of_config(
     config_json: Value,
-    source: &dyn Source,
+    source: &dyn TensorSource,
     place: impl Display,
     label: &str,
     loading: &Loading,

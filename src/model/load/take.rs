@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Loading, fit};
 use crate::base::{Result, Task, memory};
 use crate::err;
-use crate::model::layout::{Layout, Source};
+use crate::model::layout::{Layout, TensorSource};
 use crate::model::weights::Weights;
 use crate::tensor::Tensor;
 
@@ -14,7 +14,13 @@ const ROWS: usize = 1024;
 
 /// Every weight that the layout's config calls for, in the dtype and on the device asked for. `label` is what the user
 /// calls the model.
-pub fn weights(layout: &Layout, source: &dyn Source, label: &str, loading: &Loading, task: &Task) -> Result<Weights> {
+pub fn weights(
+    layout: &Layout,
+    source: &dyn TensorSource,
+    label: &str,
+    loading: &Loading,
+    task: &Task,
+) -> Result<Weights> {
     let parameters = layout.config.parameters()?;
     fit::check(layout, &parameters, source)?;
     let width = loading.options.dtype.size_in_bytes();
@@ -37,7 +43,7 @@ pub fn weights(layout: &Layout, source: &dyn Source, label: &str, loading: &Load
 /// Tensors of the file that are still needed for more of ours.
 struct Shelf<'a> {
     layout: &'a Layout,
-    source: &'a dyn Source,
+    source: &'a dyn TensorSource,
     loading: &'a Loading,
     /// How many of our weights are still to be cut out of each.
     awaited: BTreeMap<&'a str, usize>,
@@ -48,7 +54,7 @@ impl<'a> Shelf<'a> {
     fn new(
         layout: &'a Layout,
         parameters: &[(String, Vec<usize>)],
-        source: &'a dyn Source,
+        source: &'a dyn TensorSource,
         loading: &'a Loading,
     ) -> Result<Self> {
         let mut awaited = BTreeMap::new();
@@ -78,7 +84,7 @@ impl<'a> Shelf<'a> {
 /// A file may have an unembedding although the config says that it is the embedding. Then it has to be that.
 fn same_unembedding(
     layout: &Layout,
-    source: &dyn Source,
+    source: &dyn TensorSource,
     embed: &Tensor,
     loading: &Loading,
     task: &Task,

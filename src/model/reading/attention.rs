@@ -4,7 +4,7 @@ use super::column;
 use crate::bail;
 use crate::base::{Grid, HeatText, Result};
 use crate::model::cache::Cache;
-use crate::model::site::{Kind, Place};
+use crate::model::site::{Place, SiteKind};
 use crate::tensor::{Tensor, floats};
 
 crate::options! {
@@ -56,7 +56,7 @@ pub fn grid(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Resul
 
 /// `[query, key]` of one head in one text, keys beyond its end left off.
 fn pattern(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Result<Tensor> {
-    if place.site.kind != Kind::Pattern || place.head.is_none() {
+    if place.site.kind != SiteKind::Pattern || place.head.is_none() {
         bail!(Argument, "expected one head of a pattern, such as `pattern.0.1`, found `{place}`");
     }
     let Some(length) = cache.lengths().get(row).copied() else {

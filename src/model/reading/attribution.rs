@@ -17,7 +17,7 @@ use crate::model::config::{Config, NormKind};
 use crate::model::decoder::Decoder;
 use crate::model::hooks::Bound;
 use crate::model::run::Ask;
-use crate::model::site::{Kind, Place, Site};
+use crate::model::site::{Place, Site, SiteKind};
 use crate::model::tokens::TokenName;
 use crate::model::weights::{Block, Norm};
 use crate::tensor::{Tensor, floats};
@@ -152,9 +152,11 @@ impl Attribution {
 pub fn places(config: &Config, by: By) -> Vec<Place> {
     let all = Site::all(config).into_iter();
     let needed = all.filter(|site| match site.kind {
-        Kind::Embed | Kind::PosEmbed | Kind::MlpOut | Kind::FinalNormScale | Kind::FinalNorm => true,
-        Kind::AttnOut => by != By::Head,
-        Kind::HeadOut | Kind::AttnPostScale => by == By::Head,
+        SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::FinalNormScale | SiteKind::FinalNorm => {
+            true
+        }
+        SiteKind::AttnOut => by != By::Head,
+        SiteKind::HeadOut | SiteKind::AttnPostScale => by == By::Head,
         _ => false,
     });
     needed.map(|site| Place { site, head: None }).collect()
@@ -211,28 +213,29 @@ impl Split<'_> {
             None => 0.0,
         };
         let (direction, norm_bias) =
-            self.before(weights.final_norm.as_ref(), Site::new(Kind::FinalNormScale, 0), &unembedding)?;
-        let logit = dot(&self.recorded(Kind::FinalNorm, 0)?, &unembedding) + unembed_bias;
+            self.before(weights.final_norm.as_ref(), Site::new(SiteKind::FinalNormScale, 0), &unembedding)?;
+        let logit = dot(&self.recorded(SiteKind::FinalNorm, 0)?, &unembedding) + unembed_bias;
         let parts = self.parts(by, &direction)?;
         Ok(Attribution { target, parts, norm_bias, unembed_bias, logit })
     }
 
     fn parts(&self, by: By, direction: &[f64]) -> Result<Vec<(Writer, f64)>> {
         let config = self.model.config();
-        let written = |kind: Kind, layer: usize| -> Result<f64> { Ok(dot(&self.recorded(kind, layer)?, direction)) };
-        let mut parts = vec![(Writer::Embed, written(Kind::Embed, 0)?)];
-        if Kind::PosEmbed.exists(config) {
-            parts.push((Writer::PosEmbed, written(Kind::PosEmbed, 0)?));
+        let written =
+            |kind: SiteKind, layer: usize| -> Result<f64> { Ok(dot(&self.recorded(kind, layer)?, direction)) };
+        let mut parts = vec![(Writer::Embed, written(SiteKind::Embed, 0)?)];
+        if SiteKind::PosEmbed.exists(config) {
+            parts.push((Writer::PosEmbed, written(SiteKind::PosEmbed, 0)?));
         }
         for (layer, block) in self.model.weights().blocks.iter().enumerate() {
-            let mlp = if config.has_mlp() { Some(written(Kind::MlpOut, layer)?) } else { None };
+            let mlp = if config.has_mlp() { Some(written(SiteKind::MlpOut, layer)?) } else { None };
             match by {
                 By::Layer => {
-                    let attention: f64 = written(Kind::AttnOut, layer)?;
+                    let attention: f64 = written(SiteKind::AttnOut, layer)?;
                     parts.push((Writer::Layer(layer), attention + mlp.unwrap_or(0.0)));
                     continue;
                 }
-                By::Part => parts.push((Writer::Attention(layer), written(Kind::AttnOut, layer)?)),
+                By::Part => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
                 By::Head => self.heads(layer, block, direction, &mut parts)?,
             }
             parts.extend(mlp.map(|value| (Writer::Mlp(layer), value)));
@@ -241,9 +244,9 @@ impl Split<'_> {
     }
 
     fn heads(&self, layer: usize, block: &Block, direction: &[f64], parts: &mut Vec<(Writer, f64)>) -> Result<()> {
-        let scale = Site::new(Kind::AttnPostScale, layer);
+        let scale = Site::new(SiteKind::AttnPostScale, layer);
         let (direction, mut bias) = self.before(block.attn_post_norm.as_ref(), scale, direction)?;
-        let all = self.recorded(Kind::HeadOut, layer)?;
+        let all = self.recorded(SiteKind::HeadOut, layer)?;
         for (head, written) in all.chunks(direction.len().max(1)).enumerate() {
             parts.push((Writer::Head(layer, head), dot(written, &direction)));
         }
@@ -276,7 +279,7 @@ impl Split<'_> {
         Ok((before, bias))
     }
 
-    fn recorded(&self, kind: Kind, layer: usize) -> Result<Vec<f64>> {
+    fn recorded(&self, kind: SiteKind, layer: usize) -> Result<Vec<f64>> {
         let x = self.cache.at(Place { site: Site::new(kind, layer), head: None })?;
         floats(&cell(self.cache, &x, self.row, self.position)?)
     }

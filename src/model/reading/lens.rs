@@ -9,7 +9,7 @@ use crate::model::decoder::Decoder;
 use crate::model::hooks::Bound;
 use crate::model::padding::blanked;
 use crate::model::run::{Ask, RecordOptions};
-use crate::model::site::{Kind, Place};
+use crate::model::site::{Place, SiteKind};
 use crate::tensor::kernels;
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{Tensor, floats, gather, ints, normalise};
@@ -111,7 +111,7 @@ fn read(
     task.check()?;
     let x = cache.at(place)?;
     let d = model.config().d_model;
-    if x.rank() != 3 || x.dim(2)? != d || place.site.kind == Kind::Logits {
+    if x.rank() != 3 || x.dim(2)? != d || place.site.kind == SiteKind::Logits {
         return Err(err!(Argument, "expected a site of the stream, `[batch, pos, {d}]`, found `{place}`")
             .hint("such as `resid_post.0`, `mlp_out.0`, or one head of `head_out.0`"));
     }
@@ -135,7 +135,7 @@ fn read(
 fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     let (config, weights) = (model.config(), model.weights());
     let x = match (&weights.final_norm, config.norm) {
-        (Some(norm), Some(kind)) if place.site.kind != Kind::FinalNorm => {
+        (Some(norm), Some(kind)) if place.site.kind != SiteKind::FinalNorm => {
             kernels::norm(&x, kind, config.norm_eps, norm.weight.as_ref(), config.norm_plus_one, norm.bias.as_ref())?
         }
         _ => x,

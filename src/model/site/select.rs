@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Heads, Kind, ROWS, Site};
+use super::{Heads, ROWS, Site, SiteKind};
 use crate::base::{Result, names};
 use crate::model::config::Config;
 use crate::{bail, err};
@@ -63,9 +63,9 @@ pub fn one_place(config: &Config, site: &str) -> Result<Place> {
     }
 }
 
-fn kind(config: &Config, name: &str) -> Result<Kind> {
-    let known: Vec<&str> = Kind::all().filter(|kind| kind.exists(config)).map(Kind::name).collect();
-    let Some(kind) = Kind::all().find(|kind| kind.name() == name) else {
+fn kind(config: &Config, name: &str) -> Result<SiteKind> {
+    let known: Vec<&str> = SiteKind::all().filter(|kind| kind.exists(config)).map(SiteKind::name).collect();
+    let Some(kind) = SiteKind::all().find(|kind| kind.name() == name) else {
         return Err(err!(Name, "unknown site `{name}`").maybe_hint(names::suggestion(name, known.iter().copied())));
     };
     if !kind.exists(config) {
@@ -77,7 +77,7 @@ fn kind(config: &Config, name: &str) -> Result<Kind> {
     Ok(kind)
 }
 
-fn heads(config: &Config, kind: Kind, part: &str) -> Result<Vec<usize>> {
+fn heads(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
     match kind.heads() {
         Heads::None => bail!(Name, "expected a layer and nothing more after `{}`: it has no heads", kind.name()),
         Heads::Keys => numbers(part, config.kv_heads, "head"),
@@ -144,7 +144,7 @@ fn unknown(text: &str, part: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::{config, configs};
+    use crate::model::fixtures::{config, configs};
 
     fn named(text: &str) -> Vec<String> {
         select(&config(), text).unwrap().iter().map(Place::to_string).collect()

@@ -9,12 +9,12 @@ use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
-use crate::model::samples;
+use crate::model::fixtures;
 use crate::tensor::{DType, Device, Tensor};
 use crate::training::{CheckpointFolder, Ended, Schedule, ScheduleShape};
 
 fn config() -> Config {
-    Config { layers: 1, vocab: 12, ..samples::config() }
+    Config { layers: 1, vocab: 12, ..fixtures::config() }
 }
 
 fn recipe(steps: u64) -> Recipe {
@@ -141,7 +141,7 @@ fn what_does_not_count_is_not_learnt() {
 #[test]
 fn a_model_that_is_trained_on_stays_what_it_was() {
     let task = Task::default();
-    let decoder = samples::decoder(config(), DType::F32);
+    let decoder = fixtures::decoder(config(), DType::F32);
     let before = bits(&decoder);
     let data = Box::new(counting(9));
     let training = Training::new(Beginning::Model(&decoder), recipe(2), data, None, None, &Device::Cpu, &task);

@@ -1,7 +1,7 @@
 //! Tests of end-to-end fine-tuning: gradients, and a loss that falls.
 
 use super::*;
-use crate::model::samples;
+use crate::model::fixtures;
 use crate::sae::{About, Scaling, baselines};
 use crate::tensor::{create, floats};
 
@@ -50,7 +50,7 @@ fn sae(dtype: DType, activation: Activation) -> Sae {
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    let model = samples::decoder(samples::config(), DType::F64);
+    let model = fixtures::decoder(fixtures::config(), DType::F64);
     let (texts, task) = (texts(), Task::default());
     let tuning = Tuning { l1: 0.1, error: 0.3, ..tuning() };
     let sites = Sites { reads: "mlp_in.0", writes: "mlp_out.0" };
@@ -96,7 +96,7 @@ fn gradients_are_those_of_finite_differences() {
 
 #[test]
 fn predictions_come_nearer_and_directions_keep_their_lengths() {
-    let model = samples::decoder(samples::config(), DType::F32);
+    let model = fixtures::decoder(fixtures::config(), DType::F32);
     let task = Task::default();
     let gated = sae(DType::F32, Activation::Relu).parts().encoder_bias.clone().unwrap();
     let gated = Activation::Gated { gate: gated.clone(), magnitude: gated.clone(), log_scale: gated };
@@ -115,7 +115,7 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
 
 #[test]
 fn what_cannot_be_tuned_is_refused() {
-    let model = samples::decoder(samples::config(), DType::F32);
+    let model = fixtures::decoder(fixtures::config(), DType::F32);
     let tune = |sites, sae: &Sae, texts: &[Judged], tuning| {
         fine_tune(&model, sites, sae, texts, tuning, &Task::default()).err().unwrap().message
     };

@@ -11,7 +11,7 @@ use super::key::Key;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::sae::fit::FitHistory;
 use crate::sae::formats::{self, Beside, Format};
 use crate::sae::{Parts, Sae};
@@ -108,7 +108,7 @@ pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
 /// The tensors of the dictionary alone.
 struct Tensors<'a>(&'a safetensors::Reader<&'a [u8]>);
 
-impl Source for Tensors<'_> {
+impl TensorSource for Tensors<'_> {
     fn names(&self) -> Vec<String> {
         self.0.names().filter(|name| *name != HISTORY).map(String::from).collect()
     }

@@ -15,7 +15,7 @@ use crate::data::harvest::{Harvest, Keep, Options};
 use crate::data::{Text, text};
 use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{Model, samples};
+use crate::model::{Model, fixtures};
 use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows, kinds};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
@@ -24,12 +24,12 @@ use crate::training::{Schedule, ScheduleShape};
 fn model(config: Config) -> Model {
     let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     let tokenizer = Tokenizer::characters(letters.collect(), None, None).unwrap();
-    let decoder = Arc::new(samples::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
+    let decoder = Arc::new(fixtures::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
     Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
 }
 
 fn plain() -> Model {
-    model(samples::config())
+    model(fixtures::config())
 }
 
 fn words(words: &[&str], tokens: Option<u64>) -> Text {
@@ -144,7 +144,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
 
     let mut all = BTreeSet::from([base]);
     let mut is_new = |what: &str, hash: String| assert!(all.insert(hash), "{what}");
-    let deeper = model(Config { norm_eps: 1e-6, ..samples::config() });
+    let deeper = model(Config { norm_eps: 1e-6, ..fixtures::config() });
     is_new("another config", of(&deeper, &text, &Options::default()));
     is_new("other tokens", of(&plain, &words(&["abcdefgh", "hgfedcbb"], None), &Options::default()));
     is_new("fewer tokens", of(&plain, &words(&["abcdefgh", "hgfedcba"], Some(8)), &Options::default()));

@@ -9,8 +9,8 @@ use crate::base::{Task, random::stream};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
+use crate::model::fixtures;
 use crate::model::load::Loading;
-use crate::model::samples;
 use crate::model::site::select;
 use crate::sae::{About, Activation, Parts, Scaling, baselines};
 use crate::tensor::files::Tree;
@@ -30,7 +30,7 @@ fn spliced(model: &Decoder, batch: &Batch, splice: Splice, site: &str) -> Result
 
 fn small() -> (Decoder, Batch) {
     let batch = Batch::new(vec![vec![3, 1, 4, 1, 5], vec![9, 2, 6]]).unwrap();
-    (samples::decoder(samples::config(), DType::F32), batch)
+    (fixtures::decoder(fixtures::config(), DType::F32), batch)
 }
 
 /// A dictionary that reconstructs half of everything.

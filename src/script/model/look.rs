@@ -7,7 +7,7 @@ use super::Model;
 use crate::base::{Cell, Result, Table};
 use crate::model::config::Config;
 use crate::model::formats::lens;
-use crate::model::site::{self, Kind, Place, Site};
+use crate::model::site::{self, Place, Site, SiteKind};
 use crate::script::report::parts::counted;
 use crate::script::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
@@ -29,14 +29,14 @@ fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
 
 /// Every kind of site that models of this config have, with what flows there.
 fn meanings(config: &Config) -> Table {
-    let row = |kind: Kind| -> Vec<Cell> {
+    let row = |kind: SiteKind| -> Vec<Cell> {
         let (layer, lens) = (if kind.in_blocks() { ".N" } else { "" }, kind.lens_name().replace("{}", "N"));
         vec![format!("{}{layer}", kind.name()).into(), kind.meaning().into(), lens.into()]
     };
     Table {
         title: String::new(),
         columns: ["site", "what flows there", "in TransformerLens"].map(String::from).into(),
-        rows: Kind::all().filter(|kind| kind.exists(config)).map(row).collect(),
+        rows: SiteKind::all().filter(|kind| kind.exists(config)).map(row).collect(),
     }
 }
 

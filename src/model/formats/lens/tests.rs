@@ -24,7 +24,7 @@ fn tensors(file: &str) -> BTreeMap<String, Tensor> {
 /// Tensors in memory, to take away from and to change.
 struct Held(BTreeMap<String, Tensor>);
 
-impl Source for Held {
+impl TensorSource for Held {
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }
