@@ -29,7 +29,7 @@ impl Batch {
         &self.rows
     }
 
-    /// The row of a text that stands alone.
+    /// The row of a single text.
     pub fn only_row(&self) -> Result<&[u32]> {
         match self.rows() {
             [row] => Ok(row),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::config::Config;
 use super::hooks::{At, Hooks, Picked};
 use super::padding;
-use super::site::{Place, Site, select};
+use super::site::{Place, Site, one_place};
 use crate::base::{Result, names};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
@@ -74,7 +74,7 @@ impl Cache {
         Err(err!(Name, "`{wanted}` was not recorded").hint(hint))
     }
 
-    /// What was recorded of a place, with NaN behind the end of each text.
+    /// What was recorded of a place, with NaN after the end of each text.
     pub fn blanked(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
         padding::blanked(recorded, &self.lengths, &padding::axes(place, self.positions.is_none()))
     }
@@ -86,11 +86,7 @@ impl Cache {
 
     /// The one place that a name stands for.
     pub fn named(&self, name: &str) -> Result<Place> {
-        match select(&self.config, name)?[..] {
-            [place] => Ok(place),
-            ref places => Err(err!(Name, "expected one site, and `{name}` names {}", places.len())
-                .hint("ask for each by itself, such as `resid_post.0`")),
-        }
+        one_place(&self.config, name)
     }
 
     /// The mean of a place over all texts and positions, or over the texts at each position. Padding does not count.

@@ -162,19 +162,19 @@ impl Model {
 /// How to choose the next token, and when to stop.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// At most so many new tokens.
+    /// Maximum number of new tokens.
     pub tokens: usize,
     /// 0 takes the most likely token every time.
     pub temperature: f64,
     pub top_k: Option<usize>,
     pub top_p: Option<f64>,
-    /// Logits of tokens that stand in the text already are divided by it where positive, multiplied where negative
-    /// (Keskar et al. 2019, section 4.1); 1 leaves them alone.
+    /// Positive logits of tokens that are in the text are divided by it, negative ones multiplied (Keskar et al. 2019,
+    /// section 4.1); 1 changes nothing.
     pub repetition_penalty: f64,
     pub seed: u64,
     /// Tokens that end a text; they are kept.
     pub stops: Vec<u32>,
-    /// Whether a text may outgrow the model's context: then its older half is forgotten, as often as needed.
+    /// Whether a text may outgrow the model's context: then its older half is dropped, as often as needed.
     pub windowed: bool,
 }
 
@@ -218,7 +218,7 @@ impl Choice {
 }
 
 impl Decoder {
-    /// Continues every text of the batch; gives back the new tokens of each. `said` hears of each token as it is chosen
+    /// Continues every text of the batch, and returns the new tokens of each. `said` gets each token as it is chosen
     /// (text, token) and may end the text by returning false.
     pub fn generate(
         &self,
@@ -241,17 +241,17 @@ impl Decoder {
                 batch.width(),
                 choice.tokens
             )
-            .hint(format!("ask for at most {longest} tokens, or forget the beginning with #{{ windowed: true }}")));
+            .hint(format!("ask for at most {longest} tokens, or drop the beginning with #{{ windowed: true }}")));
         }
         if batch.is_ragged() && batch.width() + choice.tokens > context + 1 {
-            // The longest would decide when the others forget, and they would go on otherwise than alone.
+            // The longest would decide when the others drop their beginning: they would continue otherwise than alone.
             return Err(err!(Argument, "expected texts of the same length where they outgrow the {context} tokens that this model reads, found {:?}", batch.lengths())
                 .hint("continue them one by one"));
         }
         let rows = batch.rows().len();
         let processors = (0..rows)
             .map(|row| LogitsProcessor::from_sampling(choice.seed.wrapping_add(row as u64), choice.sampling()));
-        let mut speech = Speech {
+        let mut generation = Generation {
             decoder: self,
             choice,
             chain: Chain { hooks, ..Chain::default() },
@@ -267,41 +267,41 @@ impl Decoder {
         for _ in 0..choice.tokens {
             if past.columns() + next.width() > context {
                 past = Past::from_step(past.step());
-                next = speech.recent(context)?;
+                next = generation.recent(context)?;
             }
-            next = speech.step(&next, &mut past)?;
+            next = generation.step(&next, &mut past)?;
             bar.advance(1);
-            if !speech.open.contains(&true) {
+            if !generation.open.contains(&true) {
                 break;
             }
         }
-        let new = speech.texts.into_iter().zip(batch.rows()).map(|(text, prompt)| text[prompt.len()..].to_vec());
+        let new = generation.texts.into_iter().zip(batch.rows()).map(|(text, prompt)| text[prompt.len()..].to_vec());
         Ok(new.collect())
     }
 }
 
-/// A generation on its way.
-struct Speech<'a, 'b> {
+/// A generation that runs.
+struct Generation<'a, 'b> {
     decoder: &'a Decoder,
     choice: &'a Choice,
     chain: Chain<'b>,
     processors: Vec<LogitsProcessor>,
     texts: Vec<Vec<u32>>,
-    /// Which texts go on.
+    /// Which texts have not ended.
     open: Vec<bool>,
     said: &'a mut dyn FnMut(usize, u32) -> Result<bool>,
     task: &'a Task,
 }
 
-impl Speech<'_, '_> {
-    /// Reads `batch` and chooses one more token for each text that goes on; gives back what is to be read next.
+impl Generation<'_, '_> {
+    /// Reads `batch` and chooses one more token for each text that has not ended; returns what to read next.
     fn step(&mut self, batch: &Batch, past: &mut Past) -> Result<Batch> {
         let pass = Pass { hooks: &mut self.chain, past: Some(past), logits: Logits::Last, task: self.task };
         let logits = self.decoder.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a step without logits"))?;
         let mut next = Vec::with_capacity(self.texts.len());
         for row in 0..self.texts.len() {
             if !self.open[row] {
-                // A text that has ended is read on with any token, for the sake of the others.
+                // A text that has ended is padded with any token, since the others continue.
                 next.push(vec![0]);
                 continue;
             }
@@ -324,7 +324,7 @@ impl Speech<'_, '_> {
         Ok(self.processors[row].sample(&logits)?)
     }
 
-    /// The later half of what each text has, to be read again from its beginning.
+    /// The last half context of each text, to be read anew.
     fn recent(&self, context: usize) -> Result<Batch> {
         let keep = (context / 2).max(1);
         Batch::new(self.texts.iter().map(|text| text[text.len().saturating_sub(keep)..].to_vec()).collect())

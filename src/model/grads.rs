@@ -79,7 +79,7 @@ impl Decoder {
         }
         let number = crate::tensor::Number::of(&value)?.as_f64();
         if number.is_nan() && has_ends {
-            return Err(err!(Numeric, "the metric is NaN, as logits are behind the end of a shorter text").hint(
+            return Err(err!(Numeric, "the metric is NaN, as logits are after the end of a shorter text").hint(
                 "read them from the end of each text with #{ pos: -1 }, or choose by indexing; NaN times 0 is NaN",
             ));
         }

@@ -1,4 +1,4 @@
-//! New models: a config from a few options, and weights that nobody has trained.
+//! New models: a config from a few options, and random weights.
 
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ pub fn config(options: &Value) -> Result<Config> {
         return Err(err!(Argument, "expected the option `vocab`, found none").hint("it is the number of tokens"));
     }
     let mut given = given;
-    // A config that another model had says what that was; the new model's family is always our own.
+    // The config of another model has its family; a new model's family is our own.
     given.shift_remove("family");
     let biases = match given.shift_remove("biases") {
         None => true,

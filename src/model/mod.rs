@@ -1,4 +1,4 @@
-//! Floor 2: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
+//! Floor 3: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
 
 pub mod batch;
 pub mod cache;
@@ -33,7 +33,7 @@ use decoder::Decoder;
 use tokenizer::Tokenizer;
 use tokens::{TokenName, token_id};
 
-/// A model at hand.
+/// A model: its decoder, its tokenizer, and where it is from.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub decoder: Arc<Decoder>,
@@ -48,7 +48,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// The tokenizer, where there is one; else an error that says how to do without.
+    /// The tokenizer, or an error with what to do without one.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {
             err!(Argument, "this model has no tokenizer: it reads token ids, and no text")

@@ -1,4 +1,4 @@
-//! Floor 4: dictionaries (sparse autoencoders and their kin), which read activations as codes of features.
+//! Floor 5: dictionaries (sparse autoencoders and their kin), which read activations as codes of features.
 //!
 //! A dictionary is one type, [`Sae`], whatever its kind and library: its [`Parts`] are the mathematics as data. Every
 //! kind of training ends in such parts; a format is a reader and a writer of them.

@@ -1,5 +1,5 @@
-//! What every training has, of a model or of a dictionary: the learning rate schedule, Adam with gradient clipping, the
-//! loop with its progress, interruption and checkpoints, and the history of steps.
+//! Floor 2: what every training has, of a model or of a dictionary: the learning rate schedule, Adam with gradient
+//! clipping, the loop with progress, interruption and checkpoints, and the history of steps.
 
 mod adam;
 mod checkpoint;

@@ -124,7 +124,7 @@ fn state_dictionary(
     published(files, folder, source, &path.display().to_string(), loading, task)
 }
 
-/// A model of a format that says its config itself.
+/// A model of a format that contains its config.
 fn unpublished(
     layout: Layout,
     source: &dyn TensorSource,

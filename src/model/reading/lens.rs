@@ -1,4 +1,4 @@
-//! The logit lens (nostalgebraist 2020): the stream in the middle of a model, read as if it were at its end.
+//! The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
 
 use super::cells;
 use crate::base::{Cell, Grid, Result, Table, Task, memory};
@@ -14,7 +14,7 @@ use crate::tensor::kernels;
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{Tensor, floats, gather, ints, normalise};
 
-/// How many guesses are kept unless the call says so.
+/// The default number of guesses.
 const USUAL_GUESSES: usize = 5;
 
 crate::options! {
@@ -54,7 +54,7 @@ pub struct LensReading {
     pub guesses: Vec<Vec<Vec<Guess>>>,
 }
 
-/// Runs the model and reads these places; logits behind the end of a text are NaN.
+/// Runs the model and reads these places; logits after the end of a text are NaN.
 pub fn lens_of_batch(
     model: &Decoder,
     batch: &Batch,
@@ -90,7 +90,7 @@ pub fn lens(
     count: usize,
     task: &Task,
 ) -> Result<Vec<LensReading>> {
-    let bar = task.begin("reading the stream", Some(places.len() as u64));
+    let bar = task.begin("logit lens", Some(places.len() as u64));
     let each = places.iter().map(|place| {
         let reading = read(model, cache, *place, positions, count, places.len(), task);
         bar.advance(1);

@@ -59,7 +59,9 @@ pub fn places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
 pub fn one_place(config: &Config, site: &str) -> Result<Place> {
     match select(config, site).map_err(|e| e.about("site"))?[..] {
         [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).about("site")),
+        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len())
+            .hint("name one of them, such as `resid_post.0`")
+            .about("site")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Training a model from its beginning to a model at hand.
+//! Training as one call: from a config or a model to the trained model.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Device;
 use crate::training::{CheckpointFolder, Trainer};
 
-/// What is trained: a new model, or one that is at hand.
+/// What is trained: a new model, or an existing one.
 pub enum Trainee {
     New(Box<(Config, Option<Published>)>),
     Model(Model),

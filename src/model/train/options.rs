@@ -1,10 +1,10 @@
-//! What a script may say of a model's training, and the recipe that it makes.
+//! The options of a model's training, and the recipe that they make.
 
 use super::recipe::Recipe;
 use crate::base::random::SeedOptions;
 use crate::training::{CheckpointOptions, Schedule, ScheduleShape};
 
-/// Rows of a forward and backward pass, unless the call says so.
+/// The default number of rows of a forward and backward pass.
 const USUAL_ROWS: usize = 32;
 
 crate::options! {

@@ -79,7 +79,7 @@ impl Recipe {
     pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
         let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
         if same_length != *other {
-            let (ours, theirs) = (self.told(), other.told());
+            let (ours, theirs) = (self.described(), other.described());
             let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
             let (found, wanted) = differs.map_or(("", ""), |(a, b)| (a.as_str(), b.as_str()));
             let error = err!(Argument, "the checkpoint there has {wanted}, and this training {found}");
@@ -98,7 +98,7 @@ impl Recipe {
     }
 
     /// The settings that must not differ, by name.
-    fn told(&self) -> Vec<String> {
+    fn described(&self) -> Vec<String> {
         vec![
             format!("`batch` {}", self.rows),
             format!("`accumulate` {}", self.accumulate),

@@ -28,7 +28,7 @@ use crate::tensor::files::{Content, Named, save as write_file};
 #[derive(Clone)]
 pub struct Cache {
     activations: Arc<Core>,
-    /// What the gradients are of, where these are gradients.
+    /// The value of the metric, where these are gradients.
     value: Option<f64>,
 }
 
@@ -49,7 +49,7 @@ impl Cache {
         &self.activations
     }
 
-    /// What flowed at a place, with NaN behind the end of each text; a gradient is 0 there.
+    /// The activation at a place, NaN after the end of each text; a gradient is 0 there.
     fn seen(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
         if self.value.is_some() { Ok(recorded.clone()) } else { self.activations.blanked(place, recorded) }
     }
@@ -59,7 +59,7 @@ impl Cache {
         self.activations.iter().map(|(place, recorded)| Ok((*place, self.seen(*place, recorded)?)))
     }
 
-    /// What flowed at the place that a name stands for.
+    /// The activation at the place of this name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let place = self.activations.named(name)?;
         self.seen(place, &self.activations.at(place)?)

@@ -1,4 +1,4 @@
-//! What a model is asked to read, and with which hooks: texts, tokens or ids, one of them or several.
+//! The input of a model: texts, tokens or ids, one or several, and hooks.
 
 use rhai::{Array, Dynamic, NativeCallContext};
 
@@ -50,12 +50,12 @@ crate::options! {
 }
 
 impl InputOptions {
-    /// What stands as the first argument of the call.
+    /// The first argument of the call as token ids.
     pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
         Reader { by: model, bos: self.tokens.bos, task: &env(ctx)?.task, name: "x" }.input(x)
     }
 
-    /// Runs `work` with the hooks; what a function of the script throws within it comes out as it was thrown.
+    /// Runs `work` with the hooks; what a function of the script throws within it is thrown unchanged.
     pub fn run<T>(
         &self,
         ctx: &NativeCallContext,
@@ -65,7 +65,7 @@ impl InputOptions {
         self.run_with(&Calls::new(ctx), ctx, model, work)
     }
 
-    /// The same for work that calls other functions of the script, too.
+    /// The same for work that calls further functions of the script.
     pub fn run_with<T>(
         &self,
         calls: &Calls,
@@ -84,7 +84,7 @@ pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &
     Reader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
 }
 
-/// What the first argument of a call gives to anything that predicts tokens.
+/// The first argument of a call for anything that predicts tokens.
 pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
     Reader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
 }

@@ -17,7 +17,7 @@ pub fn places(config: &Config, sites: &Dynamic) -> Result<Vec<Place>> {
     site::places(config, &given("sites", sites).texts()?)
 }
 
-/// A layer and a head of it, which stand as arguments 0 and 1.
+/// A layer, and a head of it.
 fn head(config: &Config, layer: &Dynamic, head: &Dynamic) -> Result<(usize, usize)> {
     let layer = counted(&given("layer", layer), config.layers, "a model", "layer")?;
     Ok((layer, counted(&given("head", head), config.heads, "a layer", "head")?))

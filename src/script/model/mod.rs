@@ -1,4 +1,4 @@
-//! `model::` and the methods of models, one file for each thing that a model is asked for.
+//! `model::` and the methods of models, one file for each kind of call.
 
 mod cache;
 mod generate;
@@ -7,7 +7,7 @@ pub mod input;
 mod load;
 mod loaded;
 mod look;
-pub mod predict;
+mod predict;
 mod reading;
 mod run;
 mod tokens;
@@ -28,11 +28,9 @@ use crate::report::Item;
 
 pub use cache::Cache;
 pub use load::Model;
-use load::NewTokenizer;
 pub use loaded::Loaded;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
-use train::HeldData;
 
 use crate::model::cache::MeanOptions;
 use crate::model::generate::GenerateOptions;
@@ -47,6 +45,8 @@ use crate::model::tokens::TokensOptions;
 use crate::model::train::TrainOptions;
 use crate::script::docs::declared::{Group, fields};
 use input::{Input, InputOptions};
+use load::NewTokenizer;
+use train::HeldData;
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[

@@ -117,12 +117,12 @@ fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
     }
 }
 
-/// Rows in which every token after the first is what should come next; the mask is of the tokens that should come.
+/// Rows whose targets are the next tokens; a mask in the shape of the ids weighs each token as a target.
 fn masked(ids: Vec<Vec<u32>>, mask: Option<Vec<Vec<f32>>>) -> Result<Examples> {
     if let Some(row) = ids.iter().find(|row| row.len() < 2) {
         return Err(err!(
             Argument,
-            "expected rows of at least two tokens, so that one follows the other, found {}",
+            "expected rows of at least two tokens, a token and the next one, found {}",
             row.len()
         )
         .hint("give `targets`, too, where the answer is not the next token"));
@@ -153,7 +153,7 @@ fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
     }
 }
 
-/// How much each target counts: a tensor `[rows, pos]`, or an array of arrays.
+/// The weight of each target: a tensor `[rows, pos]`, or an array of arrays.
 fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
     if let Some(tensor) = given.value().read_lock::<Tensor>() {
         if tensor.rank() != 2 {

@@ -21,7 +21,7 @@ use data::Reader;
 
 pub use data::HeldData;
 
-/// A config of a new model, or a model that is at hand.
+/// A config of a new model, or an existing model.
 fn trainee(value: &Dynamic) -> Result<Trainee> {
     if let Some(model) = value.read_lock::<Model>() {
         return Ok(Trainee::Model(model.core().clone()));
