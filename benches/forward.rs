@@ -28,7 +28,7 @@ use microtome::model::decoder::Decoder;
 use microtome::model::family;
 use microtome::model::generate::Choice;
 use microtome::model::run::Ask;
-use microtome::model::site::{Kind, Place, Site, select};
+use microtome::model::site::{Place, Site, SiteKind, select};
 use microtome::model::weights::Weights;
 use microtome::tensor::{DType, create};
 use peers::{Peers, rate};
@@ -86,7 +86,7 @@ fn batch() -> Batch {
 
 /// What TransformerLens records by default.
 fn by_default(config: &Config) -> Vec<Place> {
-    let not = [Kind::HeadOut, Kind::ResidMid, Kind::Logits];
+    let not = [SiteKind::HeadOut, SiteKind::ResidMid, SiteKind::Logits];
     let sites = Site::all(config).into_iter().filter(|site| !not.contains(&site.kind));
     sites.map(|site| Place { site, head: None }).collect()
 }

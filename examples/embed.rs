@@ -1,40 +1,58 @@
-//! The library without scripts: how scripts/parenthesis_circuit.rhai begins, in Rust. Dictionaries on the residual
-//! stream behind every layer of the model inside the binary are fitted to text that it wrote, and measured on other text.
+//! The experiment of scripts/parenthesis_circuit.rhai by the library alone: dictionaries on the residual stream behind
+//! every layer of the model inside the binary, the feature that most promotes ")", its causal tree, and its evaluation.
 //!
 //! `cargo run --release --example embed`
 
-use std::path::Path;
-
-use microtome::base::access::{Access, Rules};
-use microtome::base::files::Files;
-use microtome::base::{Result, Task};
-use microtome::data::Text;
+use microtome::base::{Result, Task, access, files::Files};
+use microtome::circuit::attribution::{SelectOptions, select};
+use microtome::circuit::enough::{EnoughOptions, enough};
+use microtome::circuit::judge::{JudgeOptions, judge, labelled_language};
+use microtome::circuit::tree::{TreeOptions, causal_tree};
 use microtome::data::harvest::HarvestOptions;
-use microtome::data::sample::{self, Settings};
-use microtome::err;
+use microtome::data::{Text, text::TextOptions};
+use microtome::features::predicting::{PredictingOptions, predicting};
+use microtome::features::{describe::DescribeOptions, text_codes::FeatureTextOptions};
 use microtome::model::{Model, load};
+use microtome::report::{Item, Screen};
+use microtome::sae::Sae;
 use microtome::sae::fit::{FitOptions, FitPlan, FitStorage, kinds, to_sites};
-use microtome::sae::metrics::{MeasureOnOptions, measured_in_model};
 
 fn main() -> Result<()> {
     let task = Task::default();
-    let files = Files::new(Access::new(Path::new("out"), &Rules::default())?, false);
-    let model = Model::load(&files, load::INSIDE, &load::Options::default(), &task)?;
-    let written_by = (model.decoder.clone(), model.text_tokenizer()?.clone());
-    let text = Text::sample("sample", written_by, Settings::default(), Some(sample::stored()?), Default::default());
-    let parts = text.limited(400_000).split(&[12.0, 2.0, 2.0, 2.0, 2.0])?;
-    let [to_fit, held_out, ..] = parts.as_slice() else { return Err(err!(Bug, "fewer parts than shares")) };
+    let files = Files::new(access::Access::new("out".as_ref(), &access::Rules::default())?, false);
+    let model = Model::load(&files, load::INSIDE, &load::Loading::default(), &task)?;
+    let text = Text::of_tiny(&files, TextOptions { tokens: Some(400_000), ..Default::default() }, &task)?;
+    // Five parts that share no document: one fits, one selects the feature, one finds the tree, one describes it, one
+    // judges it.
+    let parts = text.split(&[12.0, 2.0, 2.0, 2.0, 2.0])?;
 
-    let reading = HarvestOptions { context: Some(256), ..Default::default() };
-    let options = FitOptions { ratio: 4.0, passes: 6.0, lr: 0.012, ..FitOptions::default() };
-    let plan = FitPlan::new(kinds::TopK { k: 8 }, options);
-    let fitted = to_sites((&model, &["resid_post.*"]), to_fit, &reading, &plan, &FitStorage::none(&files), &task)?;
+    let context = Some(256);
+    let plan = FitOptions { ratio: 4.0, passes: 6.0, lr: 0.012, ..Default::default() };
+    let plan = FitPlan::new(kinds::TopK { k: 8 }, plan);
+    let (reading, storage) = (HarvestOptions { context, ..Default::default() }, FitStorage::none(&files));
+    let fitted = to_sites((&model, &["resid_post.*"]), &parts[0], &reading, &plan, &storage, &task)?;
+    let saes: Vec<Sae> = fitted.into_iter().map(|one| one.sae).collect();
 
-    for found in &fitted {
-        let options = MeasureOnOptions::default();
-        let measures = measured_in_model(&found.sae, (&model, held_out), &reading, &options, &task)?;
-        let (site, l0, fve) = (&found.sae.parts().about.sites[0], measures.l0, measures.fve.unwrap_or(f64::NAN));
-        println!("{site}: L0 {l0:.1}, fraction of variance explained {fve:.3}");
+    let text = FeatureTextOptions { context, ..Default::default() };
+    let options = PredictingOptions { text: text.clone(), ..Default::default() };
+    let ranking = predicting(&model, &saes[saes.len() - 1], &parts[1], &[")".into()], &options, &task)?;
+    let (target, options) = (ranking.feature(0)?, TreeOptions { min_effect: 0.1, ..Default::default() });
+    let mut tree = causal_tree(&model, &saes, &target, &parts[2], &options, &task)?;
+    let options = DescribeOptions { text: FeatureTextOptions { tokens: 20_000, ..text }, ..Default::default() };
+    let described = tree.describe(&model, &parts[3], &options, &task)?;
+    let judged = judge(&model, &tree, &parts[4], Some(&labelled_language()), &JudgeOptions::default(), &task)?;
+    let options = JudgeOptions { draws: 3, unrelated: 50, nodes: Some(false), ..Default::default() };
+    let language = judge(&model, &tree, &labelled_language().limited(16_000), None, &options, &task)?;
+
+    let options = SelectOptions { tokens: 20_000, ..Default::default() };
+    let chosen = select(&model, &saes, &target, &parts[2], &options, &task)?;
+    let options = EnoughOptions { sizes: vec![16, 64, 128, 256, 512, 1024], draws: 2, ..Default::default() };
+    let kept = enough(&model, &chosen, &[tree], &parts[4], &options, &task)?.table();
+
+    let labels = judged.labels.map(|labels| labels.best).unwrap_or_default();
+    for table in [described, judged.faithfulness, judged.necessity, labels, language.necessity, kept] {
+        println!("{}", table.terminal(&Screen { width: 120, ..Default::default() })?);
     }
+    println!("P falls more without the tree than without any other set: {:?}", judged.beats_random);
     Ok(())
 }

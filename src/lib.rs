@@ -6,6 +6,8 @@ pub mod base;
 
 pub mod tensor;
 
+pub mod training;
+
 pub mod model;
 
 pub mod data;

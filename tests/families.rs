@@ -12,7 +12,7 @@ use microtome::base::Task;
 use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
 use microtome::model::generate::Choice;
-use microtome::model::load::Options;
+use microtome::model::load::Loading;
 use microtome::model::run::Ask;
 use microtome::model::site;
 use microtome::tensor::Tensor;
@@ -34,7 +34,7 @@ fn streams(decoder: &Decoder, batch: &Batch) -> (Tensor, Vec<Tensor>) {
 #[test]
 fn logits_and_every_hidden_state_are_those_of_transformers() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Options::default());
+        let decoder = load(&files(), &fixture(family), &Loading::default());
         let expected = expected(family);
         let (logits, hidden) = streams(&decoder, &Batch::new(ids(&expected["input_ids"])).unwrap());
         assert!(distance(&logits, &expected["logits"]) < 1e-4, "{family}: logits");
@@ -52,7 +52,7 @@ fn logits_and_every_hidden_state_are_those_of_transformers() {
 #[test]
 fn greedy_continuations_are_those_of_transformers_with_and_without_a_cache() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Options::default());
+        let decoder = load(&files(), &fixture(family), &Loading::default());
         let all = ids(&expected(family)["greedy"]).remove(0);
         let (start, wanted) = all.split_at(24);
         let batch = Batch::new(vec![start.to_vec()]).unwrap();
@@ -69,7 +69,7 @@ fn greedy_continuations_are_those_of_transformers_with_and_without_a_cache() {
 #[test]
 fn a_text_beside_a_longer_one_is_read_as_if_alone() {
     for family in FAMILIES {
-        let decoder = load(&files(), &fixture(family), &Options::default());
+        let decoder = load(&files(), &fixture(family), &Loading::default());
         let long = ids(&expected(family)["input_ids"]).remove(0);
         let short = long[3..10].to_vec();
         let logits = |rows| decoder.logits(&Batch::new(rows).unwrap(), Vec::new(), &Task::default()).unwrap();

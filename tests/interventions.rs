@@ -38,7 +38,7 @@ fn effects_of_a_tree_are_those_of_full_forwards_on_every_family() {
     for family in FAMILIES {
         let truth = truth(family);
         let name = model(family).display().to_string();
-        let model = Model::load(&files, &name, &load::Options::default(), &Task::default()).unwrap();
+        let model = Model::load(&files, &name, &load::Loading::default(), &Task::default()).unwrap();
         let [from, to] = [1, 2].map(|number| Stage::new(&model, &dictionary(&truth, number)).unwrap());
         let texts: Vec<Vec<u32>> =
             truth["clean_ids"].to_dtype(microtome::tensor::DType::U32).unwrap().to_vec2().unwrap();

@@ -27,7 +27,7 @@ fn families() -> Vec<PathBuf> {
 fn model(folder: &Path) -> Decoder {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let loaded = load::folder(&files, folder, &load::Options::default(), &Task::default()).unwrap();
+    let loaded = load::folder(&files, folder, &load::Loading::default(), &Task::default()).unwrap();
     Decoder::new(loaded.config, loaded.weights)
 }
 

@@ -91,11 +91,11 @@ fn an_interruption_ends_the_training_and_the_script_goes_on_with_the_model_so_fa
     assert_eq!(code, 0, "{more}");
     let steps: u64 = said.trim_end().strip_suffix(" steps").unwrap().parse().unwrap();
     assert!((2..100).contains(&steps), "{said}");
-    assert!(more.contains(&format!("stopped after {steps} of 1000000 steps")), "{more}");
+    assert!(more.contains(&format!("stopped after {steps} of 1,000,000 steps")), "{more}");
     assert!(folder.path().join("out/model/model.safetensors").exists());
     // And it goes on from there.
     let next = (steps + 1).to_string();
     let (code, said, stderr) = finish(microtome(folder.path(), &["--steps", &next]).spawn().unwrap());
     assert_eq!((code, said), (0, format!("{next} steps\n")), "{stderr}");
-    assert!(stderr.contains(&format!("going on after step {steps}")), "{stderr}");
+    assert!(stderr.contains(&format!("resumed after step {steps}")), "{stderr}");
 }

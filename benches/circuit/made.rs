@@ -34,7 +34,7 @@ pub fn model(place: &Path) -> Model {
     saved.unwrap();
     let files = Files::new(Access::new(place, &Rules::default()).unwrap(), false);
     let folder = place.join("neox").display().to_string();
-    Model::load(&files, &folder, &load::Options::default(), &Task::default()).unwrap()
+    Model::load(&files, &folder, &load::Loading::default(), &Task::default()).unwrap()
 }
 
 /// A top-k dictionary of directions drawn evenly from the sphere, which it reads as it writes.

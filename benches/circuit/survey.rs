@@ -49,7 +49,7 @@ pub fn print() {
 
 fn model_and_text() -> (Model, Text) {
     let files = Files::new(Access::new(&std::env::temp_dir(), &Rules::default()).unwrap(), false);
-    let model = Model::load(&files, load::INSIDE, &load::Options::default(), &Task::default()).unwrap();
+    let model = Model::load(&files, load::INSIDE, &load::Loading::default(), &Task::default()).unwrap();
     let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
     let code = format!("data::text(\"sample\", #{{ tokens: {TOKENS}, seed: 0 }})");
     (model, session.eval("bench", &code).unwrap().cast::<Text>())

@@ -24,7 +24,7 @@ pub fn is_child() -> bool {
 pub fn load() {
     let folder = PathBuf::from(std::env::var_os(CHILD).unwrap());
     let files = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
-    let loaded = load::folder(&files, &folder, &load::Options::default(), &Task::default()).unwrap();
+    let loaded = load::folder(&files, &folder, &load::Loading::default(), &Task::default()).unwrap();
     let most = most_memory().unwrap();
     drop(loaded);
     println!("{most}");

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use microtome::base::Task;
-use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
 use microtome::sae::{About, Sae, SparseCodes};
 use microtome::script::Session;
 use microtome::script::env::Env;
 use microtome::tensor::Tensor;
 use microtome::tensor::kernels::Level;
+use microtome::training::{Schedule, ScheduleShape};
 
 use super::common::Rows;
 
@@ -45,7 +45,7 @@ fn fitted(x: &Tensor, seed: u64, steps: u64) -> Fitted {
         steps,
         batch: 4096,
         lr: 1e-3,
-        schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
         betas: [0.9, 0.999],
         eps: 1e-8,
         clip: Some(1.0),
@@ -79,7 +79,7 @@ fn otherwise(sae: &Sae, x: &Tensor) -> String {
 
 fn ended(fitted: &Fitted) -> String {
     let last = fitted.history.steps.iter().rev().take(20);
-    let mean = |of: fn(&microtome::sae::fit::Found) -> f64| last.clone().map(of).sum::<f64>() / 20.0;
+    let mean = |of: fn(&microtome::sae::fit::FitStep) -> f64| last.clone().map(of).sum::<f64>() / 20.0;
     let dead = fitted.history.steps.last().map_or(0, |found| found.dead);
     format!("loss {:.4}, FVE {:.5}, {dead} dead", mean(|found| found.loss), mean(|found| found.fve))
 }

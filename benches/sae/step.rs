@@ -2,9 +2,9 @@
 
 use microtome::base::options::Plain;
 use microtome::base::random::stream;
-use microtome::model::train::{Schedule, Shape as Fall};
 use microtome::sae::fit::{Batch, Counting, Dead, Params, Recipe, Shape, State, kinds};
 use microtome::tensor::{DType, Number, Tensor, create};
+use microtome::training::{Schedule, ScheduleShape};
 
 use super::{D, K, L0, ROWS};
 
@@ -54,7 +54,7 @@ impl Fit {
             steps: 1000,
             batch: ROWS,
             lr: 1e-6,
-            schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
             betas: [0.9, 0.999],
             eps: 1e-8,
             clip: Some(1.0),
@@ -70,7 +70,7 @@ impl Fit {
         let mut random = stream(seed, "bench", 0);
         let params = Params::draw(&recipe, Shape { d_in: D, d_sae: features, d_out: D }, &mut random).unwrap();
         for parameter in &params.all {
-            if parameter.name.text() == "encoder_bias" && !has_threshold {
+            if parameter.name.to_string() == "encoder_bias" && !has_threshold {
                 parameter.weight.set(&create::full(&[features], Number::Float(-from), DType::F32).unwrap()).unwrap();
             }
         }

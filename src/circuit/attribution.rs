@@ -197,7 +197,7 @@ mod tests {
     use crate::circuit::samples::{FEATURES, dictionary, found, model};
     use crate::model::batch::Batch;
     use crate::model::config::Config;
-    use crate::model::samples::config;
+    use crate::model::fixtures::config;
     use crate::sae::{Activation, Parts, Scaling};
 
     /// m with changed activations at a stage: the mean of P where the tokens are due, block by block.

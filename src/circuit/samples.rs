@@ -6,7 +6,7 @@ use crate::features::Survey;
 use crate::features::survey::KeptPositions;
 use crate::model::Model;
 use crate::model::config::Config;
-use crate::model::samples::{config, decoder};
+use crate::model::fixtures::{config, decoder};
 use crate::model::tokenizer::Tokenizer;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
 use crate::tensor::{DType, Device, Tensor};

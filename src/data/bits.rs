@@ -176,7 +176,7 @@ impl Scorer<'_> {
 mod tests {
     use super::*;
     use crate::data::text::TextOptions;
-    use crate::model::samples;
+    use crate::model::fixtures;
     use crate::model::weights::Weights;
     use crate::tensor::{Device, Tensor};
 
@@ -184,9 +184,9 @@ mod tests {
 
     /// A model of 27 tokens; with weights of 0 all of them are as likely.
     fn decoder(uniform: bool) -> Decoder {
-        let config = crate::model::config::Config { vocab: 27, context: CONTEXT, ..samples::config() };
+        let config = crate::model::config::Config { vocab: 27, context: CONTEXT, ..fixtures::config() };
         if !uniform {
-            return samples::decoder(config, DType::F32);
+            return fixtures::decoder(config, DType::F32);
         }
         let zeros = |_: &str, shape: &[usize]| Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?);
         let weights = Weights::build(&config, &mut { zeros }).unwrap();

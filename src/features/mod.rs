@@ -1,4 +1,4 @@
-//! Floor 6: looking at features: where they are active, what they do, and what they stand for.
+//! Floor 7: looking at features: where they are active, what they do, and what they stand for.
 
 pub mod card;
 pub mod chance;

@@ -196,7 +196,7 @@ fn dictionaries<'a>(model: &Model, saes: &'a [Sae], features: &[(usize, usize)])
 pub(super) mod tests {
     use super::*;
     use crate::data::text::TextOptions;
-    use crate::model::samples::{config, decoder};
+    use crate::model::fixtures::{config, decoder};
     use crate::model::site::select;
     use crate::model::tokenizer::Tokenizer;
     use crate::sae::{Parts, baselines};

@@ -15,7 +15,7 @@ use crate::model::config::{Config, Order};
 use crate::model::decoder::Past;
 use crate::model::hooks::Action;
 use crate::model::run::Ask;
-use crate::model::site::{Kind, Place, Site, select};
+use crate::model::site::{Place, Site, SiteKind, select};
 use crate::sae::splice::Rest;
 use crate::sae::{Sae, SparseCodes};
 use crate::tensor::{Device, Tensor, dtype};
@@ -90,10 +90,10 @@ pub fn logits(
 fn in_stream(config: &Config, place: Place) -> Result<Option<(Place, usize)>> {
     let Site { kind, layer } = place.site;
     let (name, block) = match kind {
-        Kind::Embed | Kind::ResidPre => (format!("resid_pre.{layer}"), layer),
-        Kind::ResidPost | Kind::MlpOut => (format!("resid_post.{layer}"), layer + 1),
+        SiteKind::Embed | SiteKind::ResidPre => (format!("resid_pre.{layer}"), layer),
+        SiteKind::ResidPost | SiteKind::MlpOut => (format!("resid_post.{layer}"), layer + 1),
         // Unless the MLP reads what attention has written.
-        Kind::AttnOut if config.order != Order::Serial => (format!("resid_post.{layer}"), layer + 1),
+        SiteKind::AttnOut if config.order != Order::Serial => (format!("resid_post.{layer}"), layer + 1),
         _ => return Ok(None),
     };
     match select(config, &name)?[..] {
@@ -256,7 +256,7 @@ fn whole(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::{configs, decoder};
+    use crate::model::fixtures::{configs, decoder};
     use crate::sae::{About, Activation, Parts, Scaling};
     use crate::tensor::DType;
 

@@ -248,8 +248,8 @@ mod tests {
     use super::*;
     use crate::model::batch::Batch;
     use crate::model::decoder::Decoder;
+    use crate::model::fixtures::{config, decoder};
     use crate::model::run::Ask;
-    use crate::model::samples::{config, decoder};
     use crate::sae::{About, Activation, Parts, Scaling};
     use crate::tensor::{DType, Device};
 

@@ -1,4 +1,4 @@
-//! Floor 5: interventions on a model through the features of its dictionaries.
+//! Floor 6: interventions on a model through the features of its dictionaries.
 
 pub mod features;
 

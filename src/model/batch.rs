@@ -1,8 +1,8 @@
 //! Token ids as a decoder reads them: rows of different lengths, filled up on the right.
 
-use crate::bail;
 use crate::base::Result;
 use crate::tensor::{Device, Tensor};
+use crate::{bail, err};
 
 /// Rows of token ids. What fills up a shorter row is never seen by its real positions.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ impl Batch {
             bail!(Argument, "expected at least one text, found none");
         }
         if let Some(empty) = rows.iter().position(Vec::is_empty) {
-            return Err(crate::err!(Argument, "expected at least one token in a text, found none in text {empty}")
+            return Err(err!(Argument, "expected at least one token in a text, found none in text {empty}")
                 .hint("an empty text has no tokens; ask for one at the beginning with #{ bos: true }"));
         }
         let width = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -27,6 +27,14 @@ impl Batch {
 
     pub fn rows(&self) -> &[Vec<u32>] {
         &self.rows
+    }
+
+    /// The row of a single text.
+    pub fn only_row(&self) -> Result<&[u32]> {
+        match self.rows() {
+            [row] => Ok(row),
+            rows => Err(err!(Argument, "expected one text to read, found {}", rows.len()).about("x")),
+        }
     }
 
     /// The same rows, at most `count` of them at a time.

@@ -6,10 +6,19 @@ use std::sync::Arc;
 use super::config::Config;
 use super::hooks::{At, Hooks, Picked};
 use super::padding;
-use super::site::{Place, Site, select};
+use super::site::{NAME_ONE, Place, Site, one_site};
 use crate::base::{Result, names};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
+
+crate::options! {
+    /// Over what a mean of activations is taken.
+    #[derive(Debug, Clone, Copy)]
+    pub struct MeanOptions {
+        /// Whether each position has its own mean, over the texts that are long enough: [1, pos, ..].
+        by_position: bool = false;
+    }
+}
 
 /// Activations of one forward pass over a batch. Rows shorter than the longest are filled up on the right with what the
 /// model computed there, which means nothing; `lengths` tells where each text ends.
@@ -65,7 +74,7 @@ impl Cache {
         Err(err!(Name, "`{wanted}` was not recorded").hint(hint))
     }
 
-    /// What was recorded of a place, with NaN behind the end of each text.
+    /// What was recorded of a place, with NaN after the end of each text.
     pub fn blanked(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
         padding::blanked(recorded, &self.lengths, &padding::axes(place, self.positions.is_none()))
     }
@@ -77,11 +86,7 @@ impl Cache {
 
     /// The one place that a name stands for.
     pub fn named(&self, name: &str) -> Result<Place> {
-        match select(&self.config, name)?[..] {
-            [place] => Ok(place),
-            ref places => Err(err!(Name, "expected one site, and `{name}` names {}", places.len())
-                .hint("ask for each by itself, such as `resid_post.0`")),
-        }
+        one_site(&self.config, name, NAME_ONE)
     }
 
     /// The mean of a place over all texts and positions, or over the texts at each position. Padding does not count.

@@ -1,31 +1,180 @@
-//! Generation: token by token, greedy or sampled, with hooks at every step.
+//! Generation: token by token, greedy or sampled, with hooks at every step, as ids and as text.
 
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use candle_transformers::utils::apply_repeat_penalty;
 
+use super::Model;
 use super::batch::Batch;
 use super::decoder::{Decoder, Logits, Pass, Past};
 use super::hooks::{Bound, Chain, checks};
+use super::tokenizer::Stream;
+use crate::base::options::{Plain, Setting};
+use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
 
+/// What ends a continuation: a text, or the id of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopAt {
+    Text(String),
+    Id(usize),
+}
+
+impl Setting for StopAt {
+    fn wanted() -> String {
+        "a text or the id of a token".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) => Some(Self::Text(text.clone())),
+            id => usize::of(id).map(Self::Id),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Text(text) => format!("{text:?}"),
+            Self::Id(id) => id.to_string(),
+        }
+    }
+}
+
+crate::options! {
+    /// How a text is continued.
+    #[derive(Debug, Clone)]
+    pub struct GenerateOptions {
+        /// Maximum number of new tokens.
+        tokens: usize = 50;
+        /// The sampling temperature, by which logits are divided; 0 takes the likeliest token.
+        temperature: Option<f64> = None => usually("0, or 1 with `top_k` or `top_p`").at_least(0.0);
+        /// Samples among the k likeliest tokens.
+        top_k: Option<usize> = None => usually("all").at_least(1.0);
+        /// Samples among the likeliest tokens that together have this probability.
+        top_p: Option<f64> = None => usually("1").above(0.0).at_most(1.0);
+        /// Repetition penalty: positive logits of tokens that are in the text are divided by it, negative ones multiplied.
+        repetition_penalty: f64 = 1.0 => above(0.0);
+        /// A text or the id of a token that ends the continuation and stays in it, or an array of them.
+        stop: Vec<StopAt> = Vec::new() => usually("none");
+        /// Whether a text may outgrow the context; then its older half is dropped, as often as needed.
+        windowed: bool = false;
+        with seed: SeedOptions;
+    }
+}
+
+impl GenerateOptions {
+    /// The texts that end a continuation.
+    fn stop_texts(&self) -> impl Iterator<Item = &str> {
+        self.stop.iter().filter_map(|stop| if let StopAt::Text(text) = stop { Some(text.as_str()) } else { None })
+    }
+
+    /// Whether the text of a continuation has to be known to end it.
+    pub fn stops_at_texts(&self) -> bool {
+        self.stop_texts().next().is_some()
+    }
+
+    fn choice(&self, model: &Model, seed: u64) -> Result<Choice> {
+        let is_sampled = self.top_k.is_some() || self.top_p.is_some();
+        let (config, mut stops) = (model.decoder.config(), Vec::new());
+        for stop in &self.stop {
+            match stop {
+                StopAt::Id(id) if *id < config.vocab => stops.push(*id as u32),
+                StopAt::Id(id) => {
+                    let vocab = config.vocab;
+                    return Err(err!(
+                        Argument,
+                        "expected a text or the id of a token below {vocab} for `stop`, found {id}"
+                    )
+                    .about("stop"));
+                }
+                StopAt::Text(text) if text.is_empty() => {
+                    return Err(
+                        err!(Argument, "expected a text that is not empty for `stop`, found string \"\"").about("stop")
+                    );
+                }
+                StopAt::Text(_) => {}
+            }
+        }
+        // The model's own token for the end ends a text, too.
+        stops.extend(&config.eos);
+        Ok(Choice {
+            tokens: self.tokens,
+            temperature: self.temperature.unwrap_or(if is_sampled { 1.0 } else { 0.0 }),
+            top_k: self.top_k,
+            top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
+            seed,
+            stops,
+            windowed: self.windowed,
+        })
+    }
+}
+
+/// New tokens of each text and, where they were wanted, their texts.
+#[derive(Debug)]
+pub struct Generated {
+    pub ids: Vec<Vec<u32>>,
+    pub texts: Vec<String>,
+}
+
+/// The text of a continuation so far.
+struct Writer<'a> {
+    stream: Stream<'a>,
+    text: String,
+}
+
+impl Model {
+    /// Continues every text of the batch; with texts if `in_words`. `heard` gets each new piece of text as it comes.
+    pub fn generate(
+        &self,
+        batch: &Batch,
+        options: &GenerateOptions,
+        (seed, in_words): (u64, bool),
+        hooks: Vec<Bound>,
+        heard: &mut dyn FnMut(&str),
+        task: &Task,
+    ) -> Result<Generated> {
+        let choice = options.choice(self, seed)?;
+        let mut writers = match in_words || options.stops_at_texts() {
+            true => self.writers(batch)?,
+            false => Vec::new(),
+        };
+        let mut said = |row: usize, token: u32| -> Result<bool> {
+            let Some(writer) = writers.get_mut(row) else { return Ok(true) };
+            let new = writer.stream.push(token)?;
+            heard(&new);
+            writer.text.push_str(&new);
+            Ok(!options.stop_texts().any(|stop| writer.text.contains(stop)))
+        };
+        let ids = self.decoder.generate(batch, &choice, hooks, &mut said, task)?;
+        let texts = writers.into_iter().map(|writer| writer.text + writer.stream.finish().as_str()).collect();
+        Ok(Generated { ids, texts })
+    }
+
+    fn writers(&self, batch: &Batch) -> Result<Vec<Writer<'_>>> {
+        let tokenizer = self.tokenizer().map_err(|e| e.hint("`m.generate_ids` gives the ids of the new tokens"))?;
+        let begin = |row: &Vec<u32>| Ok(Writer { stream: tokenizer.stream_after(row)?, text: String::new() });
+        batch.rows().iter().map(begin).collect()
+    }
+}
+
 /// How to choose the next token, and when to stop.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// At most so many new tokens.
+    /// Maximum number of new tokens.
     pub tokens: usize,
     /// 0 takes the most likely token every time.
     pub temperature: f64,
     pub top_k: Option<usize>,
     pub top_p: Option<f64>,
-    /// Logits of tokens that stand in the text already are divided by it where positive, multiplied where negative
-    /// (Keskar et al. 2019, section 4.1); 1 leaves them alone.
+    /// Positive logits of tokens that are in the text are divided by it, negative ones multiplied (Keskar et al. 2019,
+    /// section 4.1); 1 changes nothing.
     pub repetition_penalty: f64,
     pub seed: u64,
     /// Tokens that end a text; they are kept.
     pub stops: Vec<u32>,
-    /// Whether a text may outgrow the model's context: then its older half is forgotten, as often as needed.
+    /// Whether a text may outgrow the model's context: then its older half is dropped, as often as needed.
     pub windowed: bool,
 }
 
@@ -69,7 +218,7 @@ impl Choice {
 }
 
 impl Decoder {
-    /// Continues every text of the batch; gives back the new tokens of each. `said` hears of each token as it is chosen
+    /// Continues every text of the batch, and returns the new tokens of each. `said` gets each token as it is chosen
     /// (text, token) and may end the text by returning false.
     pub fn generate(
         &self,
@@ -92,17 +241,17 @@ impl Decoder {
                 batch.width(),
                 choice.tokens
             )
-            .hint(format!("ask for at most {longest} tokens, or forget the beginning with #{{ windowed: true }}")));
+            .hint(format!("ask for at most {longest} tokens, or drop the beginning with #{{ windowed: true }}")));
         }
         if batch.is_ragged() && batch.width() + choice.tokens > context + 1 {
-            // The longest would decide when the others forget, and they would go on otherwise than alone.
+            // The longest would decide when the others drop their beginning: they would continue otherwise than alone.
             return Err(err!(Argument, "expected texts of the same length where they outgrow the {context} tokens that this model reads, found {:?}", batch.lengths())
                 .hint("continue them one by one"));
         }
         let rows = batch.rows().len();
         let processors = (0..rows)
             .map(|row| LogitsProcessor::from_sampling(choice.seed.wrapping_add(row as u64), choice.sampling()));
-        let mut speech = Speech {
+        let mut generation = Generation {
             decoder: self,
             choice,
             chain: Chain { hooks, ..Chain::default() },
@@ -118,41 +267,41 @@ impl Decoder {
         for _ in 0..choice.tokens {
             if past.columns() + next.width() > context {
                 past = Past::from_step(past.step());
-                next = speech.recent(context)?;
+                next = generation.recent(context)?;
             }
-            next = speech.step(&next, &mut past)?;
+            next = generation.step(&next, &mut past)?;
             bar.advance(1);
-            if !speech.open.contains(&true) {
+            if !generation.open.contains(&true) {
                 break;
             }
         }
-        let new = speech.texts.into_iter().zip(batch.rows()).map(|(text, prompt)| text[prompt.len()..].to_vec());
+        let new = generation.texts.into_iter().zip(batch.rows()).map(|(text, prompt)| text[prompt.len()..].to_vec());
         Ok(new.collect())
     }
 }
 
-/// A generation on its way.
-struct Speech<'a, 'b> {
+/// A generation that runs.
+struct Generation<'a, 'b> {
     decoder: &'a Decoder,
     choice: &'a Choice,
     chain: Chain<'b>,
     processors: Vec<LogitsProcessor>,
     texts: Vec<Vec<u32>>,
-    /// Which texts go on.
+    /// Which texts have not ended.
     open: Vec<bool>,
     said: &'a mut dyn FnMut(usize, u32) -> Result<bool>,
     task: &'a Task,
 }
 
-impl Speech<'_, '_> {
-    /// Reads `batch` and chooses one more token for each text that goes on; gives back what is to be read next.
+impl Generation<'_, '_> {
+    /// Reads `batch` and chooses one more token for each text that has not ended; returns what to read next.
     fn step(&mut self, batch: &Batch, past: &mut Past) -> Result<Batch> {
         let pass = Pass { hooks: &mut self.chain, past: Some(past), logits: Logits::Last, task: self.task };
         let logits = self.decoder.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a step without logits"))?;
         let mut next = Vec::with_capacity(self.texts.len());
         for row in 0..self.texts.len() {
             if !self.open[row] {
-                // A text that has ended is read on with any token, for the sake of the others.
+                // A text that has ended is padded with any token, since the others continue.
                 next.push(vec![0]);
                 continue;
             }
@@ -175,7 +324,7 @@ impl Speech<'_, '_> {
         Ok(self.processors[row].sample(&logits)?)
     }
 
-    /// The later half of what each text has, to be read again from its beginning.
+    /// The last half context of each text, to be read anew.
     fn recent(&self, context: usize) -> Result<Batch> {
         let keep = (context / 2).max(1);
         Batch::new(self.texts.iter().map(|text| text[text.len().saturating_sub(keep)..].to_vec()).collect())

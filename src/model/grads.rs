@@ -62,6 +62,9 @@ impl Decoder {
         metric: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
         task: &Task,
     ) -> Result<Gradients> {
+        if places.is_empty() {
+            return Err(err!(Argument, "expected at least one site to take gradients at, found none").about("sites"));
+        }
         let sites = places.iter().map(|place| place.site).collect();
         let chain = Chain { hooks, ..Chain::default() };
         let mut probe = Probe { chain, sites, variables: BTreeMap::new() };
@@ -76,7 +79,7 @@ impl Decoder {
         }
         let number = crate::tensor::Number::of(&value)?.as_f64();
         if number.is_nan() && has_ends {
-            return Err(err!(Numeric, "the metric is NaN, as logits are behind the end of a shorter text").hint(
+            return Err(err!(Numeric, "the metric is NaN, as logits are after the end of a shorter text").hint(
                 "read them from the end of each text with #{ pos: -1 }, or choose by indexing; NaN times 0 is NaN",
             ));
         }

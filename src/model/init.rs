@@ -1,16 +1,92 @@
-//! New models: a config from a few options, and weights that nobody has trained.
+//! New models: a config from a few options, and random weights.
+
+use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 use serde_json::{Map, Value};
 
+use super::Model;
 use super::config::{Activation, Config, NormKind, Positions, Rotary, Scaling};
+use super::decoder::Decoder;
 use super::family::{self, spelling, with_head_size};
 use super::load::Published;
+use super::tokenizer::Tokenizer;
 use super::weights::Weights;
+use crate::base::random::SeedOptions;
 use crate::base::{Result, Task, memory, names};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
+
+crate::options! {
+    /// How a new model is made.
+    #[derive(Debug, Clone)]
+    pub struct InitOptions {
+        /// The dtype of the computation.
+        dtype: DType = DType::F32;
+        with seed: SeedOptions;
+    }
+}
+
+crate::options! {
+    /// A tokenizer whose tokens are listed.
+    #[derive(Debug, Clone)]
+    pub struct TokenListOptions {
+        /// The words that are the tokens, in the order of their ids.
+        words: Option<Vec<String>> = None;
+        /// The characters that are the tokens.
+        characters: Option<Vec<String>> = None;
+        /// The listed token that is the BOS token.
+        bos: Option<String> = None;
+        /// The listed token that stands for all others; without it they are refused.
+        unknown: Option<String> = None;
+    }
+}
+
+impl TokenListOptions {
+    /// The tokenizer of the listed tokens, or else `whole`.
+    pub fn tokenizer(self, whole: Option<Tokenizer>) -> Result<Option<Tokenizer>> {
+        let Self { words, characters, bos, unknown } = self;
+        let (bos, unknown) = (bos.as_deref(), unknown.as_deref());
+        if whole.is_some() && (words.is_some() || characters.is_some() || bos.is_some() || unknown.is_some()) {
+            return Err(err!(
+                Argument,
+                "expected `tokenizer` alone, found a list of tokens or one of their names beside it"
+            )
+            .about("tokenizer"));
+        }
+        match (words, characters) {
+            (None, None) => Ok(whole),
+            (Some(words), None) => Tokenizer::words(words, bos, unknown).map(Some),
+            (None, Some(all)) => Tokenizer::characters(all, bos, unknown).map(Some),
+            (Some(_), Some(_)) => {
+                Err(err!(Argument, "expected either `words` or `characters`, found both").about("characters"))
+            }
+        }
+    }
+}
+
+impl Model {
+    /// A new model with random weights, of a config as [`described`] reads it.
+    pub fn init(
+        config: &Value,
+        tokenizer: Option<Tokenizer>,
+        dtype: DType,
+        random: &mut impl Rng,
+        device: &Device,
+        task: &Task,
+    ) -> Result<Self> {
+        let (config, published) = described(config).map_err(|e| e.about("config"))?;
+        let weights = init(&config, random, dtype, device, task)?;
+        Ok(Self {
+            decoder: Arc::new(Decoder::new(config, weights)),
+            tokenizer,
+            origin: "made here".into(),
+            published: published.map(Arc::new),
+            history: None,
+        })
+    }
+}
 
 /// The spread of new weights (Radford et al. 2019, section 2.3).
 const SPREAD: f64 = 0.02;
@@ -40,7 +116,7 @@ pub fn config(options: &Value) -> Result<Config> {
         return Err(err!(Argument, "expected the option `vocab`, found none").hint("it is the number of tokens"));
     }
     let mut given = given;
-    // A config that another model had says what that was; the new model's family is always our own.
+    // The config of another model has its family; a new model's family is our own.
     given.shift_remove("family");
     let biases = match given.shift_remove("biases") {
         None => true,

@@ -8,7 +8,7 @@ use crate::err;
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Tensors by name, as a file has them, read one at a time.
-pub trait Source {
+pub trait TensorSource {
     fn names(&self) -> Vec<String>;
 
     /// The shape of a tensor that is there.
@@ -36,9 +36,9 @@ pub fn holds_floats(name: &str, found: DType) -> Result<()> {
 
 /// How a weight of ours is made of a tensor of the file. Ours are `[out, in]`, heads one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum From {
+pub enum WeightFrom {
     Same(String),
-    /// From `[in, out]`.
+    /// WeightFrom `[in, out]`.
     Transposed(String),
     /// Rows `start..start + count` of a fused `[out, in]` or `[out]`.
     Rows {
@@ -59,13 +59,13 @@ pub enum From {
         parts: usize,
         part: usize,
     },
-    /// From `[heads, in, d_head]`: TransformerLens' `W_Q`.
+    /// WeightFrom `[heads, in, d_head]`: TransformerLens' `W_Q`.
     HeadsOut(String),
-    /// From `[heads, d_head, out]`: TransformerLens' `W_O`.
+    /// WeightFrom `[heads, d_head, out]`: TransformerLens' `W_O`.
     HeadsIn(String),
-    /// From `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
+    /// WeightFrom `[heads, d_head, in]`: `W_Q` in the code that TransformerLens grew out of.
     HeadRows(String),
-    /// From `[heads, d_head]`: TransformerLens' `b_Q`.
+    /// WeightFrom `[heads, d_head]`: TransformerLens' `b_Q`.
     Flat(String),
 }
 
@@ -74,7 +74,7 @@ pub enum From {
 pub struct Layout {
     pub config: Config,
     /// By our name of the weight. For a tied model it may name `unembed.weight`, too, which a file may have all the same.
-    pub weights: BTreeMap<String, From>,
+    pub weights: BTreeMap<String, WeightFrom>,
     /// Names that are known and hold nothing to be learned (mask buffers, rotary tables). `*` stands for a layer.
     pub ignored: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Floor 2: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
+//! Floor 3: models. Configs of families, weights and where they come from, tokenizers, sites, hooks, one decoder.
 
 pub mod batch;
 pub mod cache;
@@ -27,12 +27,13 @@ pub mod weights;
 
 use std::sync::Arc;
 
-use crate::base::Result;
+use crate::base::{Result, Task};
 use crate::err;
 use decoder::Decoder;
 use tokenizer::Tokenizer;
+use tokens::{TokenName, token_id};
 
-/// A model at hand.
+/// A model: its decoder, its tokenizer, and where it is from.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub decoder: Arc<Decoder>,
@@ -43,10 +44,26 @@ pub struct Model {
     /// How its files were, where it was loaded, so that it is saved the same way.
     pub published: Option<Arc<load::Published>>,
     /// How it was trained, where it was trained here.
-    pub history: Option<Arc<train::History>>,
+    pub history: Option<Arc<train::ModelHistory>>,
 }
 
 impl Model {
+    /// The tokenizer, or an error with what to do without one.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            err!(Argument, "this model has no tokenizer: it reads token ids, and no text")
+                .hint("give it ids, such as [1, 2, 3], or a tokenizer: model::load(.., #{ tokenizer: \"FILE\" })")
+        })
+    }
+
+    /// The id of a token among those that the model predicts.
+    pub fn token(&self, name: &TokenName, task: &Task) -> Result<u32> {
+        match name {
+            TokenName::Text(text) => self.tokenizer()?.token(text, task),
+            TokenName::Id(id) => token_id(*id, self.decoder.config().outputs()),
+        }
+    }
+
     /// Whether it is the one inside the binary.
     pub fn is_inside(&self) -> bool {
         self.origin == load::INSIDE
@@ -62,6 +79,6 @@ impl Model {
 }
 
 #[cfg(test)]
-pub(crate) mod samples;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;

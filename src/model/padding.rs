@@ -1,6 +1,6 @@
 //! What stands behind the end of a text in a batch of texts of different lengths: numbers that mean nothing.
 
-use super::site::{Heads, Kind, Place};
+use super::site::{Heads, Place, SiteKind};
 use crate::base::Result;
 use crate::tensor::Tensor;
 
@@ -34,7 +34,7 @@ pub fn axes(place: Place, has_all_positions: bool) -> Vec<usize> {
     if has_all_positions {
         axes.push(queries);
     }
-    if place.site.kind != Kind::Pattern {
+    if place.site.kind != SiteKind::Pattern {
         axes.push(queries + 1);
     }
     axes

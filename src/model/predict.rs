@@ -1,10 +1,23 @@
 //! What comes next: the likeliest tokens by the logits.
 
 use super::hooks::checks;
+use super::tokenizer::Tokenizer;
 use crate::bail;
-use crate::base::Result;
+use crate::base::{Cell, Result, Table};
 use crate::tensor::axes::from_end;
 use crate::tensor::{DType, Tensor, normalise, order};
+
+/// How many tokens are predicted where the caller names no number.
+pub const USUAL_COUNT: usize = 5;
+
+crate::options! {
+    /// Where a prediction is made.
+    #[derive(Debug, Clone, Copy)]
+    pub struct PredictOptions {
+        /// The position after which the prediction is made; negative ones count from the end.
+        pos: i64 = -1;
+    }
+}
 
 /// A token that may come next.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +45,21 @@ pub fn likeliest(logits: &Tensor, position: i64, k: usize) -> Result<Vec<Predict
     let (values, ids) = order::topk(&logits, k, 0, order::Direction::Descending)?;
     let found = ids.to_vec1::<i64>()?.into_iter().zip(values.to_vec1::<f64>()?);
     Ok(found.map(|(id, logit)| Prediction { id: id as u32, probability: probabilities[id as usize], logit }).collect())
+}
+
+/// Predictions as a table, with the texts of the tokens where there is a tokenizer.
+pub fn table(tokenizer: Option<&Tokenizer>, found: Vec<Prediction>) -> Table {
+    let mut columns: Vec<String> = ["id", "probability", "logit"].map(String::from).into();
+    if tokenizer.is_some() {
+        columns.insert(0, "token".into());
+    }
+    let row = |found: Prediction| -> Vec<Cell> {
+        // A model may have more rows than its tokenizer has tokens; these have no text.
+        let text = tokenizer.map(|tokenizer| tokenizer.text_of(found.id).map_or(Cell::Missing, Cell::from));
+        let numbers = [i64::from(found.id).into(), found.probability.into(), found.logit.into()];
+        text.into_iter().chain(numbers).collect()
+    };
+    Table { title: String::new(), columns, rows: found.into_iter().map(row).collect() }
 }
 
 #[cfg(test)]

@@ -2,13 +2,105 @@
 
 use super::batch::Batch;
 use super::cache::{Cache, Recorder};
+use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass};
 use super::hooks::{Bound, Chain};
-use super::site::Place;
+use super::site::{Place, Site, SiteKind, places};
+use crate::base::options::{Plain, Setting};
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
-use crate::tensor::{Tensor, kernels};
+use crate::tensor::reduce::{Reduction, number};
+use crate::tensor::{DType, Tensor, dtype, kernels};
 use crate::{bail, err};
+
+/// About so many logits of a long text are computed at once.
+const LOGITS_AT_ONCE: usize = 1 << 25;
+
+/// Positions whose logits are wanted: several, or one alone, whose logits have no axis of positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogitPositions {
+    positions: Vec<i64>,
+    is_one: bool,
+}
+
+impl Setting for LogitPositions {
+    fn wanted() -> String {
+        "an integer or an array of integers".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        Vec::of(value).map(|positions| Self { positions, is_one: !matches!(value, Plain::List(_)) })
+    }
+
+    fn written(&self) -> String {
+        self.positions.written()
+    }
+}
+
+crate::options! {
+    /// Which logits are computed.
+    #[derive(Debug, Clone)]
+    pub struct LogitsOptions {
+        /// The positions whose logits are computed; negative ones count from the end of each text.
+        pos: Option<LogitPositions> = None => usually("all");
+    }
+}
+
+impl LogitsOptions {
+    pub fn positions(&self) -> Option<&[i64]> {
+        self.pos.as_ref().map(|pos| pos.positions.as_slice())
+    }
+
+    pub fn logits(&self) -> Logits<'_> {
+        self.positions().map_or(Logits::All, Logits::At)
+    }
+
+    /// The logits in the shape that was asked for: `[batch, vocab]` of one position alone.
+    pub fn shaped(&self, logits: &Tensor) -> Result<Tensor> {
+        let is_one = self.pos.as_ref().is_some_and(|pos| pos.is_one);
+        Ok(if is_one { logits.squeeze(1)? } else { logits.clone() })
+    }
+}
+
+crate::options! {
+    /// What is recorded at each site.
+    #[derive(Debug, Clone)]
+    pub struct RecordOptions {
+        /// The recorded positions; negative ones count from the end of each text.
+        pos: Option<Vec<i64>> = None => usually("all");
+    }
+}
+
+crate::options! {
+    /// What a run records.
+    #[derive(Debug, Clone)]
+    pub struct RunOptions {
+        /// The recorded sites.
+        sites: Option<Vec<String>> = None => usually("all but `head_out.*`");
+        with record: RecordOptions;
+    }
+}
+
+impl RunOptions {
+    /// The recorded places; by default every site but what each head writes, which is as large as all others together.
+    pub fn places(&self, config: &Config) -> Result<Vec<Place>> {
+        if let Some(sites) = &self.sites {
+            return places(config, sites);
+        }
+        let sites = Site::all(config).into_iter().filter(|site| site.kind != SiteKind::HeadOut);
+        Ok(sites.map(|site| Place { site, head: None }).collect())
+    }
+}
+
+crate::options! {
+    /// How losses are computed.
+    #[derive(Debug, Clone, Copy)]
+    pub struct LossOptions {
+        /// Whether a text longer than the context is read in windows of that length that overlap by half, so that no
+        /// token is predicted from less than half a context; hooks count positions within each window.
+        windowed: bool = false;
+    }
+}
 
 /// What goes with a run: hooks in their order, and what to record.
 #[derive(Default)]
@@ -69,6 +161,19 @@ impl Decoder {
         batch.rows().iter().map(|ids| self.losses_by_window(ids, &mut chain, bar.as_ref(), task)).collect()
     }
 
+    /// The losses of the rows of a long text, some rows at a time.
+    pub fn losses_by_rows(&self, batch: &Batch, hooks: Vec<Bound>, task: &Task) -> Result<Vec<Tensor>> {
+        let at_once = LOGITS_AT_ONCE / (batch.width() * self.config().outputs()).max(1);
+        let mut chain = Chain { hooks, ..Chain::default() };
+        let bar = task.begin("reading rows", Some(batch.rows().len() as u64));
+        let mut losses = Vec::new();
+        for part in batch.parts(at_once) {
+            losses.extend(self.losses_in(&part, &mut chain, task)?);
+            bar.advance(part.rows().len() as u64);
+        }
+        Ok(losses)
+    }
+
     fn losses_by_window(&self, ids: &[u32], chain: &mut Chain, bar: &dyn Bar, task: &Task) -> Result<Tensor> {
         let context = self.config().context;
         let stride = (context / 2).max(1);
@@ -103,6 +208,18 @@ impl Decoder {
     fn pass(&self, batch: &Batch, hooks: &mut Chain, logits: Logits, task: &Task) -> Result<Tensor> {
         let pass = Pass { hooks, past: None, logits, task };
         self.forward(batch, pass)?.ok_or_else(|| err!(Bug, "a run without logits"))
+    }
+}
+
+/// The mean over all tokens that have a loss.
+pub fn mean_of_losses(losses: &[Tensor]) -> Result<f64> {
+    let mut total = 0.0;
+    for loss in losses {
+        total += number(&dtype::cast(loss, DType::F64)?, Reduction::Sum)?.as_f64();
+    }
+    match losses.iter().map(Tensor::elem_count).sum::<usize>() {
+        0 => Err(err!(Argument, "expected at least two tokens, found texts of one: the first has no loss").about("x")),
+        count => Ok(total / count as f64),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Model;
 use super::config::Config;
 use super::family;
-use super::layout::{From, Layout};
+use super::layout::{Layout, WeightFrom};
 use super::load::{Published, place, together};
 use super::weights::Weights;
 use crate::base::files::Files;
@@ -54,12 +54,12 @@ pub fn save(
 
 /// The tensors of the file, by their names in the layout.
 fn arranged(layout: &Layout, weights: &Weights, task: &Task) -> Result<BTreeMap<String, Tensor>> {
-    let mut parts: BTreeMap<&str, Vec<(&From, Tensor)>> = BTreeMap::new();
+    let mut parts: BTreeMap<&str, Vec<(&WeightFrom, Tensor)>> = BTreeMap::new();
     for (ours, weight) in weights.named(&layout.config)? {
         let from = place(layout, &ours)?;
         parts.entry(from.name()).or_default().push((from, weight));
     }
-    let whole = |(name, parts): (&str, Vec<(&From, Tensor)>)| -> Result<(String, Tensor)> {
+    let whole = |(name, parts): (&str, Vec<(&WeightFrom, Tensor)>)| -> Result<(String, Tensor)> {
         task.check()?;
         let whole = together(&parts, layout.config.d_head).map_err(|e: Error| e.within(name))?;
         Ok((name.to_string(), whole))
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
     use crate::base::access::{Access, Rules};
     use crate::base::random::stream;
-    use crate::model::load::{self, Loaded, Options};
-    use crate::model::{init, samples};
+    use crate::model::load::{self, LoadOptions, Loaded};
+    use crate::model::{fixtures, init};
     use crate::tensor::{Device, create};
 
     fn fixtures() -> Vec<PathBuf> {
@@ -108,7 +108,13 @@ mod tests {
     }
 
     fn load(files: &Files, folder: &Path, dtype: DType) -> Loaded {
-        load::folder(files, folder, &Options { dtype, ..Options::default() }, &Task::default()).unwrap()
+        load::folder(
+            files,
+            folder,
+            &LoadOptions { dtype, ..LoadOptions::default() }.onto(Device::Cpu),
+            &Task::default(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -152,9 +158,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn models_of_our_own_come_back_as_they_were(which in 0..samples::configs().len(), seed: u64, scale in 1..1000_u16) {
+        fn models_of_our_own_come_back_as_they_were(which in 0..fixtures::configs().len(), seed: u64, scale in 1..1000_u16) {
             let scale = f64::from(scale) / 1024.0;
-            let config = Config { score_scale: scale, norm_eps: scale, ..samples::configs()[which].clone() };
+            let config = Config { score_scale: scale, norm_eps: scale, ..fixtures::configs()[which].clone() };
             let random = &mut stream(seed, "test", 0);
             let weights = init::init(&config, random, DType::F32, &Device::Cpu, &Task::default()).unwrap();
             let folder = tempfile::tempdir().unwrap();
@@ -170,21 +176,21 @@ mod tests {
             heads in 1..4_usize, d_head in 1..5_usize, inner in 1..6_usize, parts in 1..4_usize, seed: u64,
         ) {
             let name = || "x".to_string();
-            let fused = |of: fn(String, usize, usize) -> From, size: usize| -> Vec<From> {
+            let fused = |of: fn(String, usize, usize) -> WeightFrom, size: usize| -> Vec<WeightFrom> {
                 (0..parts).map(|part| of(name(), part * size, size)).collect()
             };
             let rows = heads * d_head;
-            let cases: Vec<(Vec<From>, Vec<usize>)> = vec![
-                (vec![From::Same(name())], vec![rows, inner]),
-                (vec![From::Transposed(name())], vec![inner, rows]),
-                (fused(|name, start, count| From::Rows { name, start, count }, rows), vec![parts * rows, inner]),
-                (fused(|name, start, count| From::Columns { name, start, count }, rows), vec![inner, parts * rows]),
-                ((0..parts).map(|part| From::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows, inner]),
-                ((0..parts).map(|part| From::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows]),
-                (vec![From::HeadsOut(name())], vec![heads, inner, d_head]),
-                (vec![From::HeadsIn(name())], vec![heads, d_head, inner]),
-                (vec![From::HeadRows(name())], vec![heads, d_head, inner]),
-                (vec![From::Flat(name())], vec![heads, d_head]),
+            let cases: Vec<(Vec<WeightFrom>, Vec<usize>)> = vec![
+                (vec![WeightFrom::Same(name())], vec![rows, inner]),
+                (vec![WeightFrom::Transposed(name())], vec![inner, rows]),
+                (fused(|name, start, count| WeightFrom::Rows { name, start, count }, rows), vec![parts * rows, inner]),
+                (fused(|name, start, count| WeightFrom::Columns { name, start, count }, rows), vec![inner, parts * rows]),
+                ((0..parts).map(|part| WeightFrom::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows, inner]),
+                ((0..parts).map(|part| WeightFrom::OfEachHead { name: name(), heads, parts, part }).collect(), vec![parts * rows]),
+                (vec![WeightFrom::HeadsOut(name())], vec![heads, inner, d_head]),
+                (vec![WeightFrom::HeadsIn(name())], vec![heads, d_head, inner]),
+                (vec![WeightFrom::HeadRows(name())], vec![heads, d_head, inner]),
+                (vec![WeightFrom::Flat(name())], vec![heads, d_head]),
             ];
             for (froms, shape) in cases {
                 let whole = create::randn(&shape, DType::F32, &mut stream(seed, "test", 1)).unwrap();

@@ -3,11 +3,11 @@
 use super::batch::Batch;
 use super::config::Config;
 use super::decoder::{Decoder, Logits, Pass, Past};
+use super::fixtures::{config, configs, decoder};
 use super::generate::Choice;
 use super::hooks::{Action, Bound, NoHooks, PatchSource};
 use super::run::Ask;
-use super::samples::{config, configs, decoder};
-use super::site::{Kind, Place, Site, select};
+use super::site::{Place, Site, SiteKind, select};
 use crate::base::{Task, random::stream};
 use crate::tensor::{DType, Tensor, create};
 use std::cell::RefCell;
@@ -105,11 +105,11 @@ fn looking_changes_nothing_and_what_flows_adds_up() {
         assert_eq!(run.cache.len(), everything(&model).len());
         for layer in 0..2 {
             let at = |kind| run.cache.at(Place { site: Site::new(kind, layer), head: None });
-            let mut sum = (at(Kind::ResidPre).unwrap() + at(Kind::AttnOut).unwrap()).unwrap();
+            let mut sum = (at(SiteKind::ResidPre).unwrap() + at(SiteKind::AttnOut).unwrap()).unwrap();
             if model.config().has_mlp() {
-                sum = (sum + at(Kind::MlpOut).unwrap()).unwrap();
+                sum = (sum + at(SiteKind::MlpOut).unwrap()).unwrap();
             }
-            assert!(far(&sum, &at(Kind::ResidPost).unwrap()) < 1e-5);
+            assert!(far(&sum, &at(SiteKind::ResidPost).unwrap()) < 1e-5);
         }
     }
 }
@@ -245,7 +245,7 @@ fn gradients_are_those_of_finite_differences() {
         let task = Task::default();
         let mut metric = |logits: &Tensor| Ok(logits.get(0)?.get(3)?.get(2)?.affine(1.0, 0.0)?);
         let grads = model.grads(&ids, vec![], &places, Logits::All, &mut metric, &task).unwrap();
-        for place in places.iter().filter(|place| place.site.kind != Kind::Logits) {
+        for place in places.iter().filter(|place| place.site.kind != SiteKind::Logits) {
             let gradient = grads.cache.at(*place).unwrap();
             // Along a fixed direction, both ways.
             let direction = create::randn(gradient.dims(), DType::F64, &mut stream(3, "direction", 0)).unwrap();

@@ -5,7 +5,50 @@ use std::sync::Arc;
 
 use super::tokenizer::Vocab;
 use crate::base::Result;
+use crate::base::options::{Plain, Setting};
 use crate::err;
+
+crate::options! {
+    /// How a text is split into tokens.
+    #[derive(Debug, Clone, Copy)]
+    pub struct TokensOptions {
+        /// Whether the BOS token is put before each text.
+        bos: Option<bool> = None => usually("the tokenizer's own rule");
+    }
+}
+
+/// A token by its id, or by a text that is this token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenName {
+    Id(i64),
+    Text(String),
+}
+
+impl Setting for TokenName {
+    fn wanted() -> String {
+        "a token, as its text or its id".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match value {
+            Plain::Text(text) => Some(Self::Text(text.clone())),
+            id => i64::of(id).map(Self::Id),
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Id(id) => id.to_string(),
+            Self::Text(text) => format!("{text:?}"),
+        }
+    }
+}
+
+/// The id of a token, of which there are `count`.
+pub fn token_id(id: i64, count: usize) -> Result<u32> {
+    let known = u32::try_from(id).ok().filter(|id| (*id as usize) < count);
+    known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", count.saturating_sub(1)))
+}
 
 /// One text in tokens.
 #[derive(Debug, Clone)]

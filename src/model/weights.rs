@@ -208,7 +208,7 @@ fn norm(config: &Config, wanted: bool, name: &str, size: usize, get: &mut Get) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::configs;
+    use crate::model::fixtures::configs;
     use crate::tensor::{DType, Device, Number};
 
     #[test]
@@ -230,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_answered_with_the_right_one() {
-        let config = crate::model::samples::config();
-        let decoder = crate::model::samples::decoder(config.clone(), DType::F32);
+        let config = crate::model::fixtures::config();
+        let decoder = crate::model::fixtures::decoder(config.clone(), DType::F32);
         let error = decoder.weights().get(&config, "blocks.0.attn.q.wieght").unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `blocks.0.attn.q.weight`?"));
     }

@@ -8,10 +8,8 @@ use serde_json::json;
 use super::metrics::{Judged, JudgedRowsOptions, SiteOptions, judged_rows};
 use super::splice::{Rest, Splice};
 use super::{Activation, Parts, Sae, SitePair, baselines, writes_of};
-use crate::base::counts::count;
 use crate::base::random::stream;
-use crate::base::task::Bar;
-use crate::base::{Error, Kind, Result, Task, memory};
+use crate::base::{Error, Result, Task, memory};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
@@ -19,9 +17,9 @@ use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
-use crate::model::train::{Schedule, Shape};
-use crate::tensor::kernels::{self, AdamW};
+use crate::tensor::kernels;
 use crate::tensor::{DType, Tensor, dtype, normalise};
+use crate::training::{self, Ended, Optimizer, Parameter, Schedule, ScheduleShape, Trainer};
 
 crate::options! {
     /// Options of fine-tuning.
@@ -48,6 +46,20 @@ crate::options! {
         /// The seed of this call.
         seed: Option<i64> = None => usually("the run's seed");
         with reads: SiteOptions;
+    }
+}
+
+impl FineTuneOptions {
+    fn optimizer(&self) -> Optimizer {
+        Optimizer {
+            steps: self.steps,
+            lr: self.lr,
+            schedule: Schedule { shape: ScheduleShape::Linear, warmup: 0, decay: 0, floor: 0.0 },
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            clip: Some(self.clip),
+            clip_eps: 1e-6,
+        }
     }
 }
 
@@ -108,10 +120,6 @@ pub fn fine_tune_on(sae: &Sae, (model, text): (&Model, &Text), options: &FineTun
     let texts = judged_rows(model, text, options.context, &rows, task)?;
     let sites = SitePair { reads: &reads, writes: &writes };
     let tuned = fine_tune(&model.decoder, sites, sae, &texts, options, task)?;
-    if !tuned.is_whole {
-        let (made, all) = (tuned.steps.len(), count(options.steps as usize, "step"));
-        task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
-    }
     recorded(tuned, options)
 }
 
@@ -139,39 +147,58 @@ pub fn fine_tune(
     task: &Task,
 ) -> Result<Tuned> {
     let tuner = Tuner::new(model, sites, sae, texts, options)?;
-    let mut weights = Weights::new(sae.parts())?;
-    let bar = task.begin("fine-tuning", Some(options.steps));
-    let (mut steps, mut order) = (Vec::new(), Vec::new());
-    let mut is_whole = true;
-    while (steps.len() as u64) < options.steps {
-        let chosen = chosen(&mut order, texts.len(), options, steps.len() as u64);
-        let chosen: Vec<&Judged> = chosen.iter().filter_map(|place| texts.get(*place)).collect();
-        match tuner.step(&mut weights, &chosen, steps.len() as u64, task) {
-            Ok(step) => steps.push(step),
-            Err(error) if error.kind == Kind::Interrupted => {
-                task.answer_interruption();
-                is_whole = false;
-                break;
-            }
-            Err(error) => return Err(error),
-        }
-        tell(bar.as_ref(), &steps);
-    }
-    let mut parts = weights.finished()?;
+    let weights = Weights::new(sae.parts())?;
+    let mut tuning = FineTuning { tuner, weights, texts, order: Vec::new(), steps: Vec::new() };
+    let ended = training::run(&mut tuning, task)?;
+    let mut parts = tuning.weights.finished()?;
     if parts.about.kind == "tied" {
         // Encoder and decoder are no longer tied.
         parts.about.kind = "relu".into();
     }
     // Trained codes keep their scale.
     parts.about.more.remove(baselines::GAIN);
-    Ok(Tuned { sae: Sae::new(parts)?, steps, is_whole })
+    Ok(Tuned { sae: Sae::new(parts)?, steps: tuning.steps, is_whole: ended == Ended::Done })
 }
 
-fn tell(bar: &dyn Bar, steps: &[Step]) {
-    if let Some(step) = steps.last() {
-        bar.note(&format!("KL {:.4}, error {:.3}, L0 {:.1}", step.kl, step.error, step.l0));
+/// A fine-tuning that runs.
+struct FineTuning<'a> {
+    tuner: Tuner<'a>,
+    weights: Weights,
+    texts: &'a [Judged],
+    /// The texts that are left of the epoch.
+    order: Vec<usize>,
+    steps: Vec<Step>,
+}
+
+impl Trainer for FineTuning<'_> {
+    fn label(&self) -> String {
+        "fine-tuning".into()
     }
-    bar.advance(1);
+
+    fn steps(&self) -> u64 {
+        self.tuner.options.steps
+    }
+
+    fn made(&self) -> u64 {
+        self.steps.len() as u64
+    }
+
+    fn advance(&mut self, task: &Task) -> Result<()> {
+        let made = self.made();
+        let chosen = chosen(&mut self.order, self.texts.len(), self.tuner.options, made);
+        let chosen: Vec<&Judged> = chosen.iter().filter_map(|place| self.texts.get(*place)).collect();
+        self.steps.push(self.tuner.step(&mut self.weights, &chosen, made, task)?);
+        Ok(())
+    }
+
+    fn progress(&self, _speed: f64) -> String {
+        let last = self.steps.last();
+        last.map_or_else(String::new, |step| format!("KL {:.4}, error {:.3}, L0 {:.1}", step.kl, step.error, step.l0))
+    }
+
+    fn left(&self) -> String {
+        "the dictionary as it is".into()
+    }
 }
 
 /// The texts of a batch: each once an epoch, every epoch in another order.
@@ -225,7 +252,7 @@ impl<'a> Tuner<'a> {
         let total = found.total;
         let gradients = {
             let mut store = task.apart(move || Ok(total.backward()?))?;
-            weights.all.iter().map(|weight| store.remove(&weight.variable)).collect::<Vec<_>>()
+            weights.all.iter().map(|weight| store.remove(&weight.weight)).collect::<Vec<_>>()
         };
         weights.advance(gradients, self.options, step)?;
         Ok(Step { kl, error, l0: found.l0 })
@@ -350,15 +377,9 @@ impl Slot {
     }
 }
 
-struct Weight {
-    slot: Slot,
-    variable: Var,
-    moments: [Var; 2],
-}
-
 struct Weights {
     template: Parts,
-    all: Vec<Weight>,
+    all: Vec<Parameter<Slot>>,
     /// The norms of the directions, which stay fixed: `[d_sae, 1]`.
     lengths: Tensor,
 }
@@ -368,8 +389,7 @@ impl Weights {
         let (mut template, mut all) = (parts.clone(), Vec::new());
         for slot in Slot::ALL {
             let Some(tensor) = slot.of(&mut template) else { continue };
-            let zeros = || Var::from_tensor(&tensor.zeros_like()?);
-            all.push(Weight { slot, moments: [zeros()?, zeros()?], variable: Var::from_tensor(&tensor.copy()?)? });
+            all.push(Parameter::new(slot, tensor)?);
         }
         let lengths = parts.decoder.sqr()?.sum_keepdim(1)?.sqrt()?;
         Ok(Self { template, all, lengths })
@@ -378,8 +398,8 @@ impl Weights {
     fn with(&self, tensor: impl Fn(&Var) -> Result<Tensor>) -> Result<Parts> {
         let mut parts = self.template.clone();
         for weight in &self.all {
-            if let Some(place) = weight.slot.of(&mut parts) {
-                *place = tensor(&weight.variable)?;
+            if let Some(place) = weight.name.of(&mut parts) {
+                *place = tensor(&weight.weight)?;
             }
         }
         Ok(parts)
@@ -397,8 +417,8 @@ impl Weights {
     /// One step of Adam. Directions keep their norms, so the gradient along them is removed.
     fn advance(&mut self, mut gradients: Vec<Option<Tensor>>, options: &FineTuneOptions, step: u64) -> Result<()> {
         for (weight, gradient) in self.all.iter().zip(&mut gradients) {
-            if let (Slot::Decoder, Some(found)) = (weight.slot, gradient.as_ref()) {
-                let directions = unit(&weight.variable.as_detached_tensor())?;
+            if let (Slot::Decoder, Some(found)) = (weight.name, gradient.as_ref()) {
+                let directions = unit(&weight.weight.as_detached_tensor())?;
                 let along = (found * &directions)?.sum_keepdim(1)?;
                 *gradient = Some((found - directions.broadcast_mul(&along)?)?);
             }
@@ -407,23 +427,14 @@ impl Weights {
         if !norm.is_finite() {
             return Err(diverged(step, norm));
         }
-        let schedule = Schedule { shape: Shape::Linear, warmup: 0, decay: 0, floor: 0.0 };
-        let betas = [0.9, 0.999];
-        let settings = AdamW {
-            rate: options.lr * schedule.factor(step, options.steps),
-            betas,
-            eps: 1e-8,
-            decay: 0.0,
-            shrink: (options.clip / (norm + 1e-6)).min(1.0),
-            begun: betas.map(|beta| 1.0 - f64::powf(beta, (step + 1) as f64)),
-        };
+        let update = options.optimizer().update(step, norm);
         for (weight, gradient) in self.all.iter().zip(&gradients) {
             let Some(gradient) = gradient else { continue };
             let [first, second] = &weight.moments;
-            kernels::adamw_step(&weight.variable, &gradient.detach(), [first, second], settings)?;
-            if weight.slot == Slot::Decoder {
-                let directions = unit(&weight.variable.as_detached_tensor())?;
-                weight.variable.set(&directions.broadcast_mul(&self.lengths)?)?;
+            kernels::adamw_step(&weight.weight, &gradient.detach(), [first, second], update)?;
+            if weight.name == Slot::Decoder {
+                let directions = unit(&weight.weight.as_detached_tensor())?;
+                weight.weight.set(&directions.broadcast_mul(&self.lengths)?)?;
             }
         }
         Ok(())

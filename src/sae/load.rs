@@ -12,7 +12,7 @@ use crate::base::{Error, Result, Task, names};
 use crate::err;
 use crate::model::formats::pickle;
 use crate::model::hub::{self, Name, Settings};
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::model::load::Shards;
 use crate::tensor::files::{npz, safetensors};
 use crate::tensor::{DType, Tensor, dtype};
@@ -249,7 +249,12 @@ fn metadata(files: &Files, path: &Path, key: &str) -> Result<Option<String>> {
 }
 
 /// Opens a file of tensors by its ending.
-fn with_source<T>(files: &Files, path: &Path, task: &Task, read: impl FnOnce(&dyn Source) -> Result<T>) -> Result<T> {
+fn with_source<T>(
+    files: &Files,
+    path: &Path,
+    task: &Task,
+    read: impl FnOnce(&dyn TensorSource) -> Result<T>,
+) -> Result<T> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("npz") => {
             let map = files.map(path)?;
@@ -270,7 +275,7 @@ fn with_source<T>(files: &Files, path: &Path, task: &Task, read: impl FnOnce(&dy
 /// Tensors that were read together.
 struct Arrays(BTreeMap<String, Tensor>);
 
-impl Source for Arrays {
+impl TensorSource for Arrays {
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }

@@ -9,7 +9,7 @@ use super::distance;
 use super::files::{config_json, expected, files, fixture, ids, load, tensors};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
-use microtome::model::load::Options;
+use microtome::model::load::Loading;
 use microtome::tensor::{DType, Device, Tensor};
 
 /// The config of a family with the keys that candle knows.
@@ -78,7 +78,7 @@ fn logits_are_those_of_candle() {
         "olmo2",
         "stablelm",
     ] {
-        let decoder = load(&files(), &fixture(family), &Options::default());
+        let decoder = load(&files(), &fixture(family), &Loading::default());
         for mut row in ids(&expected(family)["input_ids"]) {
             if !decoder.config().windows.is_empty() {
                 row.truncate(WINDOW);

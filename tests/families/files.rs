@@ -7,7 +7,7 @@ use microtome::base::Task;
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
 use microtome::model::decoder::Decoder;
-use microtome::model::load::{self, Options};
+use microtome::model::load::{self, Loading};
 use microtome::tensor::files::safetensors;
 use microtome::tensor::files::{Named, Tree, open};
 use microtome::tensor::{DType, Tensor};
@@ -41,7 +41,7 @@ pub fn files() -> Files {
     Files::new(Access::new(&std::env::temp_dir().join("microtome-families"), &Rules::default()).unwrap(), false)
 }
 
-pub fn load(files: &Files, folder: &Path, options: &Options) -> Decoder {
+pub fn load(files: &Files, folder: &Path, options: &Loading) -> Decoder {
     let loaded = load::folder(files, folder, options, &Task::default()).unwrap_or_else(|e| panic!("{e}"));
     Decoder::new(loaded.config, loaded.weights)
 }

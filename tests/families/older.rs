@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::files::{FAMILIES, config_json, files, fixture, floats, ids, load, tensors, write};
 use microtome::base::Task;
 use microtome::model::batch::Batch;
-use microtome::model::load::Options;
+use microtome::model::load::{LoadOptions, Loading};
 use microtome::tensor::{DType, Device, Tensor};
 
 /// Moves a key, if it is there.
@@ -144,7 +144,7 @@ fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
         let rounded = tensors(&fixture(family).join("model.safetensors"));
         write(&new.join("model.safetensors"), rounded.iter().map(|(n, t)| (n.clone(), half(t))).collect());
 
-        let (old, new) = (load(&files(), &old, &Options::default()), load(&files(), &new, &Options::default()));
+        let (old, new) = (load(&files(), &old, &Loading::default()), load(&files(), &new, &Loading::default()));
         assert_eq!(old.config(), new.config(), "{family}");
         let input = super::files::expected(family);
         let batch = Batch::new(ids(&input["input_ids"])).unwrap();
@@ -159,7 +159,8 @@ fn older_files_compute_the_same_as_newer_ones_of_the_same_precision() {
 #[test]
 fn weights_are_computed_with_in_the_dtype_asked_for() {
     for dtype in [DType::F16, DType::BF16, DType::F64] {
-        let decoder = load(&files(), &fixture("gpt_neox"), &Options { dtype, ..Options::default() });
+        let decoder =
+            load(&files(), &fixture("gpt_neox"), &LoadOptions { dtype, ..LoadOptions::default() }.onto(Device::Cpu));
         assert_eq!(decoder.dtype(), dtype);
         let published = &tensors(&fixture("gpt_neox").join("model.safetensors"))["gpt_neox.embed_in.weight"];
         assert_eq!(floats(&decoder.weights().embed), floats(&published.to_dtype(dtype).unwrap()));

@@ -11,23 +11,28 @@ use microtome::base::files::Files;
 use microtome::base::{Result, Task};
 use microtome::model::Model;
 use microtome::model::batch::Batch;
-use microtome::model::load::Options;
+use microtome::model::load::{ConfigFields, LoadOptions, Loading};
 
 fn fixtures(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
 }
 
-fn load_with(path: &Path, options: &Options) -> Result<Model> {
+/// The path of a fixture, as options have it.
+fn named(name: &str) -> String {
+    fixtures(name).display().to_string()
+}
+
+fn load_with(path: &Path, options: &Loading) -> Result<Model> {
     let files = Files::new(Access::new(&std::env::temp_dir(), &Rules::default()).unwrap(), false);
     Model::load(&files, path.to_str().unwrap(), options, &Task::default())
 }
 
 fn load(path: &Path) -> Model {
-    load_with(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
+    load_with(path, &Loading::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn refused(path: &Path) -> String {
-    load_with(path, &Options::default()).unwrap_err().to_string()
+    load_with(path, &Loading::default()).unwrap_err().to_string()
 }
 
 fn logits(model: &Model, ids: &[u32]) -> Vec<f64> {
@@ -59,7 +64,8 @@ fn a_folder_brings_its_tokenizer() {
     assert_eq!((model.decoder.config().bos, tokenizer.bos()), (Some(50256), None));
     assert_eq!(model.origin, here.path().to_str().unwrap());
     assert!(load(&fixture("gpt2")).tokenizer.is_none());
-    let options = Options { tokenizer: Some(fixtures("models/tokenizer.json")), ..Options::default() };
+    let options = LoadOptions { tokenizer: Some(named("models/tokenizer.json")), ..LoadOptions::default() }
+        .onto(microtome::tensor::Device::Cpu);
     assert!(load_with(&fixture("gpt2"), &options).unwrap().tokenizer.is_some());
 }
 
@@ -81,7 +87,11 @@ fn one_file_needs_its_config_beside_it_unless_it_says_it_itself() {
     assert!(refused(&place).contains("no config.json beside it"));
     std::fs::copy(fixture("gpt2").join("config.json"), alone.path().join("config.json")).unwrap();
     assert_eq!(logits(&load(&place), &[1, 2]), logits(&load(&fixture("gpt2")), &[1, 2]));
-    let stated = Options { config: json!({"n_heads": 4}).as_object().unwrap().clone(), ..Options::default() };
+    let stated = LoadOptions {
+        config: ConfigFields(json!({"n_heads": 4}).as_object().unwrap().clone()),
+        ..LoadOptions::default()
+    }
+    .onto(microtome::tensor::Device::Cpu);
     let error = load_with(&place, &stated).unwrap_err();
     assert!(error.message.contains("expected no `config`"), "{error}");
 }
@@ -89,7 +99,8 @@ fn one_file_needs_its_config_beside_it_unless_it_says_it_itself() {
 #[test]
 fn the_llama_of_llama2c_loads_with_its_tokenizer() {
     let stories = fixtures("stories260K/stories260K.bin");
-    let options = Options { tokenizer: Some(fixtures("stories260K/tok512.bin")), ..Options::default() };
+    let options = LoadOptions { tokenizer: Some(named("stories260K/tok512.bin")), ..LoadOptions::default() }
+        .onto(microtome::tensor::Device::Cpu);
     let model = load_with(&stories, &options).unwrap();
     let tokens = model.tokenizer.as_ref().unwrap().encode("Once upon a time", Some(true), &Task::default()).unwrap();
     let logits = logits(&model, &tokens.ids);
@@ -115,7 +126,8 @@ fn what_is_no_model_says_so() {
 fn a_saved_model_is_the_same_when_it_is_loaded_again() {
     let out = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(out.path(), &Rules::default()).unwrap(), false);
-    let options = Options { tokenizer: Some(fixtures("stories260K/tok512.bin")), ..Options::default() };
+    let options = LoadOptions { tokenizer: Some(named("stories260K/tok512.bin")), ..LoadOptions::default() }
+        .onto(microtome::tensor::Device::Cpu);
     let stories = load_with(&fixtures("stories260K/stories260K.bin"), &options).unwrap();
     for (name, model) in [("gpt_neox", load(&fixture("gpt_neox"))), ("stories", stories)] {
         let places = model.save(&files, Path::new(name), &Task::default()).unwrap();

@@ -7,8 +7,8 @@ use microtome::base::{Result, Task, random};
 use microtome::model::decoder::Decoder;
 use microtome::model::family;
 use microtome::model::formats::{gguf, lens, llama2c, pickle};
-use microtome::model::layout::{Layout, Source};
-use microtome::model::load::{self, Options};
+use microtome::model::layout::{Layout, TensorSource};
+use microtome::model::load::{self, Loading};
 use microtome::tensor::files::safetensors;
 use rand::{Rng, RngExt};
 
@@ -79,12 +79,12 @@ fn survives(good: &[u8], header: usize, count: usize, read: impl Fn(&[u8]) -> Re
 }
 
 /// Everything of a file: its tensors, and the model if it says one.
-fn whole(source: &dyn Source, layout: Option<Layout>) -> Result<()> {
+fn whole(source: &dyn TensorSource, layout: Option<Layout>) -> Result<()> {
     for name in source.names() {
         source.tensor(&name)?;
     }
     let Some(layout) = layout else { return Ok(()) };
-    let weights = load::weights(&layout, source, "damaged", &Options::default(), &Task::default())?;
+    let weights = load::weights(&layout, source, "damaged", &Loading::default(), &Task::default())?;
     Decoder::new(layout.config, weights);
     Ok(())
 }
@@ -142,7 +142,7 @@ impl Held {
     }
 }
 
-impl Source for Held {
+impl TensorSource for Held {
     fn names(&self) -> Vec<String> {
         self.1.iter().map(|(name, _)| name.clone()).collect()
     }

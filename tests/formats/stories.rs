@@ -7,7 +7,7 @@ use microtome::model::batch::Batch;
 use microtome::model::decoder::Decoder;
 use microtome::model::formats::llama2c::Checkpoint;
 use microtome::model::generate::Choice;
-use microtome::model::load::{self, Options};
+use microtome::model::load::{self, Loading};
 use microtome::model::tokenizer::Tokenizer;
 
 /// What llama2.c prints at temperature 0, as published with the model.
@@ -29,7 +29,7 @@ fn the_published_story_comes_out_word_for_word() {
     let layout = checkpoint.layout().unwrap();
     let tokenizer = Tokenizer::from_llama2c(&file("tok512.bin"), Some(layout.config.vocab)).unwrap();
     let task = Task::default();
-    let weights = load::weights(&layout, &checkpoint, "stories260K", &Options::default(), &task).unwrap();
+    let weights = load::weights(&layout, &checkpoint, "stories260K", &Loading::default(), &task).unwrap();
     let stops = layout.config.eos.clone();
     let decoder = Decoder::new(layout.config, weights);
     let start = tokenizer.encode("", Some(true), &task).unwrap().ids;

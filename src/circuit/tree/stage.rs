@@ -4,7 +4,7 @@ use crate::base::Result;
 use crate::err;
 use crate::features::feature::place;
 use crate::model::Model;
-use crate::model::site::{Kind, Place};
+use crate::model::site::{Place, SiteKind};
 use crate::sae::Sae;
 use crate::tensor::{DType, Tensor};
 
@@ -30,8 +30,8 @@ impl Stage {
         let config = model.decoder.config();
         let place = place(model, sae)?;
         let block = match place.site.kind {
-            Kind::ResidPre => place.site.layer,
-            Kind::ResidPost => place.site.layer + 1,
+            SiteKind::ResidPre => place.site.layer,
+            SiteKind::ResidPost => place.site.layer + 1,
             _ => {
                 return Err(err!(
                     Argument,

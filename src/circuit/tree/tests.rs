@@ -9,9 +9,9 @@ use crate::circuit::samples::{FEATURES, dictionary, found, model};
 use crate::intervene::OnFeatures;
 use crate::intervene::features::Which;
 use crate::model::batch::Batch;
+use crate::model::fixtures::configs;
 use crate::model::hooks::Action;
 use crate::model::run::Ask;
-use crate::model::samples::configs;
 use crate::sae::Activation;
 use crate::sae::splice::Rest;
 

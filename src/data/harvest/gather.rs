@@ -4,7 +4,7 @@ use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
 use crate::model::hooks::{At, Hooks, one_head};
-use crate::model::site::{Heads, Kind, Place, Site};
+use crate::model::site::{Heads, Place, Site, SiteKind};
 use crate::tensor::{DType, Device, Tensor};
 
 /// The width of a site at each position; the heads of a whole site are concatenated.
@@ -19,10 +19,14 @@ pub fn width(config: &Config, place: Place) -> Result<usize> {
         (None, Heads::Keys) => config.kv_heads,
     };
     let each = match place.site.kind {
-        Kind::NormScale | Kind::AttnPostScale | Kind::MlpNormScale | Kind::MlpPostScale | Kind::FinalNormScale => 1,
-        Kind::Q | Kind::K | Kind::V | Kind::QRot | Kind::KRot | Kind::Z => config.d_head,
-        Kind::MlpPre | Kind::MlpUp | Kind::MlpHidden => config.d_mlp,
-        Kind::Logits => config.outputs(),
+        SiteKind::NormScale
+        | SiteKind::AttnPostScale
+        | SiteKind::MlpNormScale
+        | SiteKind::MlpPostScale
+        | SiteKind::FinalNormScale => 1,
+        SiteKind::Q | SiteKind::K | SiteKind::V | SiteKind::QRot | SiteKind::KRot | SiteKind::Z => config.d_head,
+        SiteKind::MlpPre | SiteKind::MlpUp | SiteKind::MlpHidden => config.d_mlp,
+        SiteKind::Logits => config.outputs(),
         _ => config.d_model,
     };
     Ok(heads * each)

@@ -24,7 +24,7 @@ use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::model::site::{Kind, Place, select};
+use crate::model::site::{Place, SiteKind, select};
 use crate::tensor::{Device, Tensor};
 use gather::Gather;
 
@@ -346,7 +346,7 @@ pub fn context(config: &Config, asked: Option<usize>) -> Result<usize> {
 /// Rows in a batch of the model.
 pub fn at_once(decoder: &Decoder, places: &[Place], context: usize) -> usize {
     let rows = (TOKENS / context).max(1);
-    match places.iter().any(|place| place.site.kind == Kind::Logits) {
+    match places.iter().any(|place| place.site.kind == SiteKind::Logits) {
         true => (LOGITS / (context * decoder.config().outputs()).max(1)).clamp(1, rows),
         false => rows,
     }

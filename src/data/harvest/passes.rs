@@ -214,12 +214,12 @@ mod tests {
     use super::super::tests::{collected, letters, model};
     use super::*;
     use crate::data::text;
-    use crate::model::samples;
+    use crate::model::fixtures;
 
     const SITES: [&str; 2] = ["resid_post.1", "z.0"];
 
     fn passes(buffer: usize, options: &HarvestOptions) -> Passes {
-        let (model, text) = (model(samples::config()), letters(1400, text::TextOptions::default()));
+        let (model, text) = (model(fixtures::config()), letters(1400, text::TextOptions::default()));
         Passes::new((&model, &SITES), &text, options, (3, buffer), &Task::default()).unwrap()
     }
 
@@ -237,7 +237,7 @@ mod tests {
     fn every_pass_gives_every_row_once_in_the_order_of_sites_that_was_asked_for() {
         let keep = Skipped { without_first: 2, without_ids: BTreeSet::from([3]), ..Skipped::default() };
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
-        let (model, text) = (model(samples::config()), letters(1400, text::TextOptions::default()));
+        let (model, text) = (model(fixtures::config()), letters(1400, text::TextOptions::default()));
         let mut live = Harvest::new(&model, &SITES, &text, &options, &Task::default()).unwrap();
         let (sites, _) = collected(&mut live);
         // A harvest has its sites in the order of the computation.
@@ -279,7 +279,7 @@ mod tests {
     fn a_text_of_which_nothing_is_kept_is_refused() {
         let keep = Skipped { without_ids: (0..27).collect(), ..Skipped::default() };
         let options = HarvestOptions { skip: keep, ..HarvestOptions::default() };
-        let (model, text) = (model(samples::config()), letters(3, text::TextOptions::default()));
+        let (model, text) = (model(fixtures::config()), letters(3, text::TextOptions::default()));
         let found = Passes::new((&model, &SITES), &text, &options, (3, 100), &Task::default());
         assert!(found.is_err_and(|e| e.message.starts_with("expected activations to keep, found none in ")));
     }

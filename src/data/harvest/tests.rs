@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::*;
 use crate::data::text;
 use crate::model::config::Config;
+use crate::model::fixtures;
 use crate::model::labels::Column;
 use crate::model::run::Ask;
-use crate::model::samples;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::DType;
 
@@ -25,7 +25,7 @@ pub fn tokenizer() -> Tokenizer {
 
 pub fn model(config: Config) -> Model {
     let config = Config { vocab: 27, vocab_out: None, context: CONTEXT, ..config };
-    let decoder = Arc::new(samples::decoder(config, DType::F32));
+    let decoder = Arc::new(fixtures::decoder(config, DType::F32));
     Model { decoder, tokenizer: Some(tokenizer()), origin: "sample".into(), published: None, history: None }
 }
 
@@ -62,7 +62,7 @@ const SITES: [&str; 6] = ["resid_post.*", "z.1.2", "z.0", "mlp_hidden.0", "head_
 
 #[test]
 fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
-    let (model, text) = (model(samples::config()), letters(150, text::TextOptions::default()));
+    let (model, text) = (model(fixtures::config()), letters(150, text::TextOptions::default()));
     let task = Task::default();
     let (sites, origins) = harvested(&model, &SITES, &text, &HarvestOptions::default());
     let harvest = Harvest::new(&model, &SITES, &text, &HarvestOptions::default(), &task).unwrap();
@@ -88,7 +88,7 @@ fn every_kept_position_has_the_activation_that_a_recorded_run_has_there() {
 
 #[test]
 fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() {
-    for config in samples::configs() {
+    for config in fixtures::configs() {
         let (model, text) = (model(config), letters(9, text::TextOptions::default()));
         let (both, origins) =
             harvested(&model, &["resid_post.1", "q.0", "resid_pre.0"], &text, &HarvestOptions::default());
@@ -101,7 +101,7 @@ fn a_site_gives_the_same_bits_alone_and_beside_others_in_models_of_every_kind() 
 
 #[test]
 fn what_is_to_be_left_out_is_and_nothing_else() {
-    let model = model(samples::config());
+    let model = model(fixtures::config());
     let labelled = |options| letters(20, text::TextOptions { labels: true, ..options });
     let text = labelled(text::TextOptions::default());
     let site = ["resid_post.0"];
@@ -131,7 +131,7 @@ fn what_is_to_be_left_out_is_and_nothing_else() {
 
 #[test]
 fn tokens_are_left_out_by_their_label() {
-    let model = model(samples::config());
+    let model = model(fixtures::config());
     let mix = crate::data::grammar::Mix::default();
     let text =
         Text::grammar(&mix, text::Part::All, text::TextOptions { tokens: Some(400), ..text::TextOptions::default() });
@@ -155,7 +155,7 @@ fn tokens_are_left_out_by_their_label() {
 
 #[test]
 fn statistics_are_those_of_the_blocks() {
-    let (model, text) = (model(samples::config()), letters(30, text::TextOptions::default()));
+    let (model, text) = (model(fixtures::config()), letters(30, text::TextOptions::default()));
     let (task, mut rows) = (Task::default(), Vec::new());
     let mut sink = Streamed(|block: Block| {
         rows.extend(block.activations[0].to_vec2::<f32>()?);
@@ -173,7 +173,7 @@ fn statistics_are_those_of_the_blocks() {
 
 #[test]
 fn a_sink_that_has_enough_ends_the_harvest() {
-    let (model, text) = (model(samples::config()), letters(900, text::TextOptions::default()));
+    let (model, text) = (model(fixtures::config()), letters(900, text::TextOptions::default()));
     let mut blocks = 0;
     let mut sink = Streamed(|_| {
         blocks += 1;
@@ -185,7 +185,7 @@ fn a_sink_that_has_enough_ends_the_harvest() {
 
 #[test]
 fn wrong_questions_are_answered() {
-    let (plain, text) = (model(samples::config()), letters(5, text::TextOptions::default()));
+    let (plain, text) = (model(fixtures::config()), letters(5, text::TextOptions::default()));
     let refused = |model: &Model, sites: &[&str], text: &Text, options: &HarvestOptions| match Harvest::new(
         model,
         sites,
@@ -221,7 +221,7 @@ fn wrong_questions_are_answered() {
 
 #[test]
 fn numbers_that_overflow_are_told_with_their_place() {
-    let mut model = model(samples::config());
+    let mut model = model(fixtures::config());
     let mut weights = model.decoder.weights().clone();
     let spoilt = weights.embed.to_vec2::<f32>().unwrap();
     let spoilt: Vec<f32> = spoilt

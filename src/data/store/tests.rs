@@ -12,7 +12,7 @@ use crate::data::harvest::tests::{collected, letters, model};
 use crate::data::harvest::{Block, Blocks, Progress, Sink, Skipped};
 use crate::data::text;
 use crate::model::config::Config;
-use crate::model::samples;
+use crate::model::fixtures;
 use crate::tensor::{Device, Tensor};
 
 const SITES: [&str; 2] = ["resid_post.0", "z.1.3"];
@@ -35,7 +35,7 @@ fn long() -> Text {
 }
 
 fn stored(folder: &Path, sites: &[&str], text: &Text, storing: Storing) -> Result<Arc<Store>> {
-    let (files, model) = (files(folder), model(samples::config()));
+    let (files, model) = (files(folder), model(fixtures::config()));
     harvest((&files, folder), &model, sites, text, &HarvestOptions::default(), storing, &Task::default())
 }
 
@@ -50,7 +50,7 @@ fn a_store_holds_what_the_harvest_gave() {
     let folder = tempfile::tempdir().unwrap();
     let store = stored(folder.path(), &SITES, &text(), small()).unwrap();
     let plain = HarvestOptions::default();
-    let mut live = Harvest::new(&model(samples::config()), &SITES, &text(), &plain, &Task::default()).unwrap();
+    let mut live = Harvest::new(&model(fixtures::config()), &SITES, &text(), &plain, &Task::default()).unwrap();
     let (sites, origins) = collected(&mut live);
     assert_eq!(store.len(), origins.len() as u64);
     assert_eq!(store.progress(), live.progress());
@@ -108,7 +108,7 @@ impl Sink for Stopped<'_> {
 }
 
 fn stop_after(blocks: usize, folder: &Path, shard_rows: usize) -> u64 {
-    let (files, model, text, task) = (files(folder), model(samples::config()), long(), Task::default());
+    let (files, model, text, task) = (files(folder), model(fixtures::config()), long(), Task::default());
     let options = HarvestOptions::default();
     let mut harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
     let made = Made::new(&model, &harvest, &text, &options, (DType::F32, shard_rows), &task).unwrap();
@@ -165,19 +165,19 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
         assert!(other.contains("the text given texts is not the one"), "{other}");
     }
     let (files, task) = (files(place), Task::default());
-    let other = model(Config { d_mlp: 20, ..samples::config() });
+    let other = model(Config { d_mlp: 20, ..fixtures::config() });
     let options = HarvestOptions::default();
     let error = harvest((&files, place), &other, &SITES, &text(), &options, small(), &task).unwrap_err();
     assert!(error.message.contains("expected the model that the store was made from, sample (weights "), "{error}");
     assert!(error.message.contains("found sample (weights "), "{error}");
     let store = Store::open(&files, place).unwrap();
-    store.expect_model(&ModelMark::of(&model(samples::config()), &task).unwrap()).unwrap();
+    store.expect_model(&ModelMark::of(&model(fixtures::config()), &task).unwrap()).unwrap();
     assert!(store.expect_model(&ModelMark::of(&other, &task).unwrap()).is_err());
     let missing = store.site("resid_post.1").unwrap_err();
     assert_eq!(missing.message, "the store does not hold `resid_post.1`");
     assert!(store.site("resid_pots.1").is_err() && store.site("resid_post.*").is_err());
     let keep = HarvestOptions { skip: Skipped { without_bos: true, ..Skipped::default() }, ..options };
-    let error = harvest((&files, place), &model(samples::config()), &SITES, &text(), &keep, small(), &task);
+    let error = harvest((&files, place), &model(fixtures::config()), &SITES, &text(), &keep, small(), &task);
     assert!(error.unwrap_err().message.contains("`keep.without_bos` as the store has it, false, found true"));
 }
 
@@ -185,7 +185,7 @@ fn what_was_made_from_something_else_is_refused_and_both_are_told() {
 fn two_harvests_in_one_folder_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (files(folder.path()), files(folder.path()));
-    let (model, text, options, task) = (model(samples::config()), text(), HarvestOptions::default(), Task::default());
+    let (model, text, options, task) = (model(fixtures::config()), text(), HarvestOptions::default(), Task::default());
     let made = || {
         let harvest = Harvest::new(&model, &SITES, &text, &options, &task).unwrap();
         Made::new(&model, &harvest, &text, &options, (DType::F32, 700), &task).unwrap()
@@ -274,7 +274,7 @@ fn a_manifest_that_lies_is_refused() {
 
 /// A store of one site without a model.
 fn synthetic_writer(folder: &Path, dtype: &str, shard_rows: usize) -> Writer {
-    let config = serde_json::to_value(samples::config()).unwrap();
+    let config = serde_json::to_value(fixtures::config()).unwrap();
     let model = ModelMark { origin: "none".into(), weights: "0".into(), dtype: "f32".into(), config };
     let made = Made {
         by: "test".into(),

@@ -138,7 +138,7 @@ impl Text {
 
     /// Text that the model inside the binary generates.
     pub fn of_tiny(files: &Files, options: TextOptions, task: &Task) -> Result<Self> {
-        let model = model::Model::load(files, load::INSIDE, &load::Options::default(), task)?;
+        let model = model::Model::load(files, load::INSIDE, &load::Loading::default(), task)?;
         let tokenizer = model.tokenizer.ok_or_else(|| err!(Bug, "the model inside has no tokenizer"))?;
         let settings = Settings { seed: options.seed(), ..Settings::default() };
         Ok(Self::sample(SAMPLE, (model.decoder, tokenizer), settings, Some(sample::stored()?), options))

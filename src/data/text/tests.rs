@@ -214,10 +214,10 @@ fn parts_share_no_document_and_are_together_whole() {
 #[test]
 fn a_model_writes_the_same_text_again() {
     use crate::data::sample::Settings;
-    use crate::model::samples;
+    use crate::model::fixtures;
     use crate::tensor::DType;
-    let config = crate::model::config::Config { vocab: 27, context: 16, ..samples::config() };
-    let decoder = Arc::new(samples::decoder(config, DType::F32));
+    let config = crate::model::config::Config { vocab: 27, context: 16, ..fixtures::config() };
+    let decoder = Arc::new(fixtures::decoder(config, DType::F32));
     let list = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).chain([".".into()]).collect();
     let tokenizer = Tokenizer::characters(list, Some("."), None).unwrap().or_marks(None, Some(26));
     let text = |seed| {

@@ -4,7 +4,7 @@ use super::flow::{Flow, Step};
 use super::{Decoder, Past, linear};
 use crate::base::Result;
 use crate::model::config::{NormKind, QkNorm};
-use crate::model::site::Kind;
+use crate::model::site::SiteKind;
 use crate::model::weights::{Attention, Linear, Norm};
 use crate::tensor::Tensor;
 use crate::tensor::kernels::{self, Reach};
@@ -20,23 +20,23 @@ impl Decoder {
         past: Option<&mut Past>,
     ) -> Step<Tensor> {
         let config = &self.config;
-        let q = self.heads(flow, Kind::Q, layer, x, &weights.q, config.heads)?;
-        let k = self.heads(flow, Kind::K, layer, x, &weights.k, config.kv_heads)?;
-        let v = self.heads(flow, Kind::V, layer, x, &weights.v, config.kv_heads)?;
+        let q = self.heads(flow, SiteKind::Q, layer, x, &weights.q, config.heads)?;
+        let k = self.heads(flow, SiteKind::K, layer, x, &weights.k, config.kv_heads)?;
+        let v = self.heads(flow, SiteKind::V, layer, x, &weights.v, config.kv_heads)?;
         let (q, k) = self.turned(flow, layer, weights, q, k)?;
         let (k, v) = match past {
             Some(past) => past.extend(layer, &k, &v)?,
             None => (k, v),
         };
         let z = self.mixed(flow, layer, &q, &k, &v)?;
-        let z = flow.see(Kind::Z, layer, z)?;
+        let z = flow.see(SiteKind::Z, layer, z)?;
         self.written(flow, layer, &weights.o, &z)
     }
 
     pub(super) fn heads(
         &self,
         flow: &mut Flow,
-        kind: Kind,
+        kind: SiteKind,
         layer: usize,
         x: &Tensor,
         map: &Linear,
@@ -60,9 +60,9 @@ impl Decoder {
             return Ok((q, k));
         }
         let q = self.turn(flow, layer, weights.q_norm.as_ref(), q)?;
-        let q = flow.see(Kind::QRot, layer, q)?;
+        let q = flow.see(SiteKind::QRot, layer, q)?;
         let k = self.turn(flow, layer, weights.k_norm.as_ref(), k)?;
-        let k = flow.see(Kind::KRot, layer, k)?;
+        let k = flow.see(SiteKind::KRot, layer, k)?;
         Ok((q, k))
     }
 
@@ -97,20 +97,20 @@ impl Decoder {
         let (causal, window) = (self.config.causal, self.config.window(layer));
         let reach = Reach { causal, window, past: flow.columns.start, gap: gap.as_ref() };
         flow.task.check()?;
-        if !flow.wants(Kind::Scores, layer) && !flow.wants(Kind::Pattern, layer) {
+        if !flow.wants(SiteKind::Scores, layer) && !flow.wants(SiteKind::Pattern, layer) {
             return Ok(kernels::attention(q, k, v, scale, cap, &reach)?);
         }
-        let scores = flow.see(Kind::Scores, layer, kernels::scores(q, k, scale, cap)?)?;
-        let pattern = flow.see(Kind::Pattern, layer, kernels::pattern(&scores, &reach)?)?;
+        let scores = flow.see(SiteKind::Scores, layer, kernels::scores(q, k, scale, cap)?)?;
+        let pattern = flow.see(SiteKind::Pattern, layer, kernels::pattern(&scores, &reach)?)?;
         Ok(kernels::mix(&pattern, v)?)
     }
 
     /// The output projection, head by head where a hook reads the heads.
     fn written(&self, flow: &mut Flow, layer: usize, o: &Linear, z: &Tensor) -> Step<Tensor> {
-        if !flow.wants(Kind::HeadOut, layer) {
+        if !flow.wants(SiteKind::HeadOut, layer) {
             return Ok(linear(flow.task, &heads_joined(z)?, o)?);
         }
-        let heads = flow.see(Kind::HeadOut, layer, by_head(z, o)?)?;
+        let heads = flow.see(SiteKind::HeadOut, layer, by_head(z, o)?)?;
         let sum = heads.sum(2)?;
         Ok(match &o.bias {
             Some(bias) => sum.broadcast_add(bias)?,

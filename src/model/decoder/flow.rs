@@ -7,7 +7,7 @@ use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::{At, Hooks, Picked, checks};
-use crate::model::site::{Kind, Site};
+use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
 
@@ -55,12 +55,12 @@ pub struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    pub fn wants(&self, kind: Kind, layer: usize) -> bool {
+    pub fn wants(&self, kind: SiteKind, layer: usize) -> bool {
         self.hooks.wants(Site::new(kind, layer))
     }
 
     /// Passes an activation through the hooks; returns their result.
-    pub fn see(&mut self, kind: Kind, layer: usize, x: Tensor) -> Step<Tensor> {
+    pub fn see(&mut self, kind: SiteKind, layer: usize, x: Tensor) -> Step<Tensor> {
         let site = Site::new(kind, layer);
         let x = if self.hooks.wants(site) { self.shown(site, x)? } else { x };
         match self.hooks.last() {
@@ -100,7 +100,7 @@ impl Flow<'_> {
             Logits::Last => self.last_column(x),
             Logits::At(positions) => {
                 let at = At {
-                    site: Site::new(Kind::Logits, 0),
+                    site: Site::new(SiteKind::Logits, 0),
                     batch: self.batch,
                     columns: self.columns.clone(),
                     step: self.step,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::config::{Activation, Config, Order, Positions};
 use super::hooks::Hooks;
-use super::site::Kind;
+use super::site::SiteKind;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
 use crate::base::{Result, Task, memory};
 use crate::tensor::kernels::{self, Gap};
@@ -131,16 +131,16 @@ impl Decoder {
             x = self.block(flow, layer, block, x, past.as_deref_mut())?;
         }
         let x = match (&self.weights.final_norm, self.config.norm) {
-            (Some(norm), Some(_)) => self.normed(flow, Some(norm), &x, Kind::FinalNormScale, 0)?,
+            (Some(norm), Some(_)) => self.normed(flow, Some(norm), &x, SiteKind::FinalNormScale, 0)?,
             _ => x,
         };
-        let x = flow.see(Kind::FinalNorm, 0, x)?;
+        let x = flow.see(SiteKind::FinalNorm, 0, x)?;
         // A hook at the logits sees all of them, whatever the caller needs.
-        if wanted != Logits::All && !flow.wants(Kind::Logits, 0) {
+        if wanted != Logits::All && !flow.wants(SiteKind::Logits, 0) {
             let x = flow.wanted(&x, wanted)?;
-            return flow.see(Kind::Logits, 0, self.unembedded(&x, flow.task)?);
+            return flow.see(SiteKind::Logits, 0, self.unembedded(&x, flow.task)?);
         }
-        let logits = flow.see(Kind::Logits, 0, self.unembedded(&x, flow.task)?)?;
+        let logits = flow.see(SiteKind::Logits, 0, self.unembedded(&x, flow.task)?)?;
         Ok(flow.wanted(&logits, wanted)?)
     }
 
@@ -154,7 +154,7 @@ impl Decoder {
         if let Some(scale) = self.config.embed_scale {
             x = (x * scale)?;
         }
-        let x = flow.see(Kind::Embed, 0, x)?;
+        let x = flow.see(SiteKind::Embed, 0, x)?;
         if self.config.positions != Positions::Learned {
             return Ok(x);
         }
@@ -165,14 +165,14 @@ impl Decoder {
         let offset = self.config.position_offset;
         let places: Vec<u32> = places.map(|(row, column)| (flow.position(row, column) + offset) as u32).collect();
         let places = Tensor::from_vec(places, rows * width, self.device())?;
-        let positions = flow.see(Kind::PosEmbed, 0, look_up(table, &places)?)?;
+        let positions = flow.see(SiteKind::PosEmbed, 0, look_up(table, &places)?)?;
         Ok(kernels::add(&x, &positions)?)
     }
 
     fn block(&self, flow: &mut Flow, layer: usize, block: &Block, x: Tensor, past: Option<&mut Past>) -> Step<Tensor> {
-        let x = flow.see(Kind::ResidPre, layer, x)?;
-        let normed = self.normed(flow, block.attn_norm.as_ref(), &x, Kind::NormScale, layer)?;
-        let attn_in = flow.see(Kind::AttnIn, layer, normed.clone())?;
+        let x = flow.see(SiteKind::ResidPre, layer, x)?;
+        let normed = self.normed(flow, block.attn_norm.as_ref(), &x, SiteKind::NormScale, layer)?;
+        let attn_in = flow.see(SiteKind::AttnIn, layer, normed.clone())?;
         let attn = self.attention(flow, layer, &block.attn, &attn_in, past)?;
         self.behind_attention(flow, layer, block, x, normed, attn)
     }
@@ -187,52 +187,52 @@ impl Decoder {
         normed: Tensor,
         attn: Tensor,
     ) -> Step<Tensor> {
-        let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, Kind::AttnPostScale, layer)?;
-        let attn_out = flow.see(Kind::AttnOut, layer, attn)?;
+        let attn = self.normed(flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
+        let attn_out = flow.see(SiteKind::AttnOut, layer, attn)?;
         let mut mid = kernels::add(&x, &attn_out)?;
         if let Some(mlp) = &block.mlp {
             let mlp_in = match self.config.order {
                 Order::Serial => {
-                    mid = flow.see(Kind::ResidMid, layer, mid)?;
-                    self.normed(flow, block.mlp_norm.as_ref(), &mid, Kind::MlpNormScale, layer)?
+                    mid = flow.see(SiteKind::ResidMid, layer, mid)?;
+                    self.normed(flow, block.mlp_norm.as_ref(), &mid, SiteKind::MlpNormScale, layer)?
                 }
-                Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, Kind::MlpNormScale, layer)?,
+                Order::Parallel => self.normed(flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
                 Order::ParallelShared => normed,
             };
             let mlp_out = self.mlp_out(flow, layer, (block, mlp), mlp_in)?;
             mid = kernels::add(&mid, &mlp_out)?;
         }
-        flow.see(Kind::ResidPost, layer, mid)
+        flow.see(SiteKind::ResidPost, layer, mid)
     }
 
     /// The output of an MLP, with its post-norm.
     fn mlp_out(&self, flow: &mut Flow, layer: usize, (block, mlp): (&Block, &Mlp), x: Tensor) -> Step<Tensor> {
-        let x = flow.see(Kind::MlpIn, layer, x)?;
+        let x = flow.see(SiteKind::MlpIn, layer, x)?;
         let out = self.mlp(flow, layer, mlp, &x)?;
-        let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, Kind::MlpPostScale, layer)?;
-        flow.see(Kind::MlpOut, layer, out)
+        let out = self.normed(flow, block.mlp_post_norm.as_ref(), &out, SiteKind::MlpPostScale, layer)?;
+        flow.see(SiteKind::MlpOut, layer, out)
     }
 
     fn mlp(&self, flow: &mut Flow, layer: usize, mlp: &Mlp, x: &Tensor) -> Step<Tensor> {
         let act = self.config.act;
         let hidden = match &mlp.gate {
             Some(gate) => {
-                let pre = flow.see(Kind::MlpPre, layer, linear(flow.task, x, gate)?)?;
-                let up = flow.see(Kind::MlpUp, layer, linear(flow.task, x, &mlp.up)?)?;
+                let pre = flow.see(SiteKind::MlpPre, layer, linear(flow.task, x, gate)?)?;
+                let up = flow.see(SiteKind::MlpUp, layer, linear(flow.task, x, &mlp.up)?)?;
                 kernels::activate_gated(&pre, &up, act)?
             }
-            None if flow.wants(Kind::MlpPre, layer) => {
-                let pre = flow.see(Kind::MlpPre, layer, linear(flow.task, x, &mlp.up)?)?;
+            None if flow.wants(SiteKind::MlpPre, layer) => {
+                let pre = flow.see(SiteKind::MlpPre, layer, linear(flow.task, x, &mlp.up)?)?;
                 kernels::activate(&pre, act)?
             }
             None => mapped(flow.task, x, &mlp.up, Some(act))?,
         };
-        let hidden = flow.see(Kind::MlpHidden, layer, hidden)?;
+        let hidden = flow.see(SiteKind::MlpHidden, layer, hidden)?;
         Ok(linear(flow.task, &hidden, &mlp.down)?)
     }
 
     /// The norm of a row; `x` itself where there is no norm. Its divisor is a site.
-    fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: Kind, layer: usize) -> Step<Tensor> {
+    fn normed(&self, flow: &mut Flow, norm: Option<&Norm>, x: &Tensor, scale: SiteKind, layer: usize) -> Step<Tensor> {
         let (Some(norm), Some(kind)) = (norm, self.config.norm) else { return Ok(x.clone()) };
         let (weight, bias) = (norm.weight.as_ref(), norm.bias.as_ref());
         let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);

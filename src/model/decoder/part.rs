@@ -8,7 +8,7 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::NoHooks;
-use crate::model::site::Kind;
+use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
 use crate::tensor::kernels::Gap;
 
@@ -75,7 +75,7 @@ impl Decoder {
         let columns = 0..batch.width();
         let mut flow = Flow { hooks: &mut hooks, batch: &batch, columns, step: 0, gap: None, may_grow: false, task };
         let norm = self.weights.final_norm.as_ref().filter(|_| self.config.norm.is_some());
-        let x = self.normed(&mut flow, norm, x, Kind::FinalNormScale, 0).map_err(Stop::into_error)?;
+        let x = self.normed(&mut flow, norm, x, SiteKind::FinalNormScale, 0).map_err(Stop::into_error)?;
         self.unembedded(&x, task)
     }
 }
@@ -83,8 +83,8 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::fixtures::{configs, decoder};
     use crate::model::run::Ask;
-    use crate::model::samples::{configs, decoder};
     use crate::model::site::select;
     use crate::tensor::DType;
 

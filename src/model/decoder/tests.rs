@@ -4,8 +4,8 @@
 use candle_core::Var;
 
 use super::*;
+use crate::model::fixtures::{configs, decoder};
 use crate::model::hooks::At;
-use crate::model::samples::{configs, decoder};
 use crate::model::site::Site;
 use crate::tensor::kernels::Taped;
 
@@ -26,7 +26,7 @@ struct Bend(bool);
 
 impl Hooks for Bend {
     fn wants(&self, site: Site) -> bool {
-        self.0 && site == Site::new(Kind::AttnOut, 0)
+        self.0 && site == Site::new(SiteKind::AttnOut, 0)
     }
 
     fn on(&mut self, _: &At, x: &Tensor) -> Result<Option<Tensor>> {

@@ -10,7 +10,7 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::config::Order;
 use crate::model::hooks::NoHooks;
-use crate::model::site::Kind;
+use crate::model::site::SiteKind;
 use crate::model::weights::Block;
 use crate::tensor::kernels::{self, Reach};
 use crate::tensor::{DType, Tensor};
@@ -162,13 +162,13 @@ impl Decoder {
         let (block, columns) = (&self.weights.blocks[layer], rows.x.dim(1)?);
         let mut hooks = NoHooks;
         let mut whole = flow(&mut hooks, batch, 0..columns, task);
-        let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, Kind::NormScale, layer)?;
+        let normed = self.normed(&mut whole, block.attn_norm.as_ref(), &rows.x, SiteKind::NormScale, layer)?;
         let (k, v) = self.keys_and_values(&mut whole, layer, block, &normed)?;
         let ends = rows.ends()?;
         let (x, normed) = (ends.of(&rows.x)?, ends.of(&normed)?);
         let mut hooks = NoHooks;
         let mut flow = flow(&mut hooks, batch, columns - 1..columns, task);
-        let q = self.heads(&mut flow, Kind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
+        let q = self.heads(&mut flow, SiteKind::Q, layer, &normed, &block.attn.q, self.config.heads)?;
         let q = ends.spread(&self.turn(&flow, layer, block.attn.q_norm.as_ref(), q)?)?;
         let asking = Asking {
             reach: Reach {
@@ -193,16 +193,16 @@ impl Decoder {
         // The MLP reads what attention reads, and so it is the same for all variants with the same last column.
         let mlp_in = match order {
             Order::ParallelShared => normed,
-            _ => self.normed(&mut flow, block.mlp_norm.as_ref(), &x, Kind::MlpNormScale, layer)?,
+            _ => self.normed(&mut flow, block.mlp_norm.as_ref(), &x, SiteKind::MlpNormScale, layer)?,
         };
         let own = kernels::add(&x, &self.mlp_out(&mut flow, layer, (block, mlp), mlp_in)?)?;
-        let attn = self.normed(&mut flow, block.attn_post_norm.as_ref(), &attn, Kind::AttnPostScale, layer)?;
+        let attn = self.normed(&mut flow, block.attn_post_norm.as_ref(), &attn, SiteKind::AttnPostScale, layer)?;
         Ok(kernels::add(&ends.spread(&own)?, &attn)?)
     }
 
     fn keys_and_values(&self, flow: &mut Flow, layer: usize, block: &Block, x: &Tensor) -> Step<(Tensor, Tensor)> {
-        let k = self.heads(flow, Kind::K, layer, x, &block.attn.k, self.config.kv_heads)?;
-        let v = self.heads(flow, Kind::V, layer, x, &block.attn.v, self.config.kv_heads)?;
+        let k = self.heads(flow, SiteKind::K, layer, x, &block.attn.k, self.config.kv_heads)?;
+        let v = self.heads(flow, SiteKind::V, layer, x, &block.attn.v, self.config.kv_heads)?;
         Ok((self.turn(flow, layer, block.attn.k_norm.as_ref(), k)?, v))
     }
 }
@@ -284,8 +284,8 @@ fn flow<'a>(hooks: &'a mut NoHooks, batch: &'a Batch, columns: Range<usize>, tas
 mod tests {
     use super::super::{Logits, Pass};
     use super::*;
+    use crate::model::fixtures::{configs, decoder};
     use crate::model::hooks::{At, Hooks};
-    use crate::model::samples::{configs, decoder};
     use crate::model::site::Site;
 
     const TOKENS: [u32; 5] = [1, 4, 2, 0, 3];
@@ -301,11 +301,11 @@ mod tests {
 
     impl Hooks for Between {
         fn wants(&self, site: Site) -> bool {
-            site == Site::new(Kind::ResidPre, self.before) || site == Site::new(Kind::ResidPost, self.behind)
+            site == Site::new(SiteKind::ResidPre, self.before) || site == Site::new(SiteKind::ResidPost, self.behind)
         }
 
         fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
-            if at.site == Site::new(Kind::ResidPre, self.before) {
+            if at.site == Site::new(SiteKind::ResidPre, self.before) {
                 self.was = Some(x.clone());
                 return Ok(self.put.clone());
             }
@@ -314,7 +314,7 @@ mod tests {
         }
 
         fn last(&self) -> Option<Site> {
-            Some(Site::new(Kind::ResidPost, self.behind))
+            Some(Site::new(SiteKind::ResidPost, self.behind))
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::layout::{From, Layout};
+use crate::model::layout::{Layout, WeightFrom};
 
 /// One line of a name map: our name, `*` for the layer, without `.weight` or `.bias`; and theirs.
 pub type Line = (&'static str, Theirs);
@@ -45,7 +45,7 @@ pub fn layout(config: Config, map: &[&[Line]], ignored: &[&str]) -> Result<Layou
 }
 
 /// Where one weight of ours lies.
-fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usize>) -> Result<From> {
+fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usize>) -> Result<WeightFrom> {
     let name = Name::of(ours);
     let line = map.iter().copied().flatten().find(|(pattern, _)| *pattern == name.pattern);
     let (_, theirs) = line.ok_or_else(|| err!(Bug, "the name map of {} has no line for `{ours}`", config.family))?;
@@ -56,16 +56,16 @@ fn place(ours: &str, config: &Config, map: &[&[Line]], rows: &BTreeMap<&str, usi
         others.filter_map(|part| rows.get(name.filled(part).as_str())).sum()
     };
     Ok(match theirs {
-        Theirs::Transposed(theirs) if is_weight => From::Transposed(name.filled(theirs)),
-        Theirs::Same(theirs) | Theirs::Transposed(theirs) => From::Same(name.filled(theirs)),
+        Theirs::Transposed(theirs) if is_weight => WeightFrom::Transposed(name.filled(theirs)),
+        Theirs::Same(theirs) | Theirs::Transposed(theirs) => WeightFrom::Same(name.filled(theirs)),
         Theirs::Columns(theirs, parts) if is_weight => {
-            From::Columns { name: name.filled(theirs), start: before(parts), count }
+            WeightFrom::Columns { name: name.filled(theirs), start: before(parts), count }
         }
         Theirs::Rows(theirs, parts) | Theirs::Columns(theirs, parts) => {
-            From::Rows { name: name.filled(theirs), start: before(parts), count }
+            WeightFrom::Rows { name: name.filled(theirs), start: before(parts), count }
         }
         Theirs::OfEachHead { name: theirs, part, parts } => {
-            From::OfEachHead { name: name.filled(theirs), heads: config.heads, parts: *parts, part: *part }
+            WeightFrom::OfEachHead { name: name.filled(theirs), heads: config.heads, parts: *parts, part: *part }
         }
     })
 }
@@ -97,29 +97,31 @@ impl<'a> Name<'a> {
     }
 }
 
-impl From {
+impl WeightFrom {
     /// The name of the tensor in the file.
     pub fn name(&self) -> &str {
         match self {
-            From::Same(name) | From::Transposed(name) | From::Flat(name) => name,
-            From::HeadsOut(name) | From::HeadsIn(name) | From::HeadRows(name) => name,
-            From::Rows { name, .. } | From::Columns { name, .. } | From::OfEachHead { name, .. } => name,
+            WeightFrom::Same(name) | WeightFrom::Transposed(name) | WeightFrom::Flat(name) => name,
+            WeightFrom::HeadsOut(name) | WeightFrom::HeadsIn(name) | WeightFrom::HeadRows(name) => name,
+            WeightFrom::Rows { name, .. } | WeightFrom::Columns { name, .. } | WeightFrom::OfEachHead { name, .. } => {
+                name
+            }
         }
     }
 
     /// The same under another name.
     fn renamed(self, rename: impl Fn(String) -> String) -> Self {
         match self {
-            From::Same(name) => From::Same(rename(name)),
-            From::Transposed(name) => From::Transposed(rename(name)),
-            From::Flat(name) => From::Flat(rename(name)),
-            From::HeadsOut(name) => From::HeadsOut(rename(name)),
-            From::HeadsIn(name) => From::HeadsIn(rename(name)),
-            From::HeadRows(name) => From::HeadRows(rename(name)),
-            From::Rows { name, start, count } => From::Rows { name: rename(name), start, count },
-            From::Columns { name, start, count } => From::Columns { name: rename(name), start, count },
-            From::OfEachHead { name, heads, parts, part } => {
-                From::OfEachHead { name: rename(name), heads, parts, part }
+            WeightFrom::Same(name) => WeightFrom::Same(rename(name)),
+            WeightFrom::Transposed(name) => WeightFrom::Transposed(rename(name)),
+            WeightFrom::Flat(name) => WeightFrom::Flat(rename(name)),
+            WeightFrom::HeadsOut(name) => WeightFrom::HeadsOut(rename(name)),
+            WeightFrom::HeadsIn(name) => WeightFrom::HeadsIn(rename(name)),
+            WeightFrom::HeadRows(name) => WeightFrom::HeadRows(rename(name)),
+            WeightFrom::Rows { name, start, count } => WeightFrom::Rows { name: rename(name), start, count },
+            WeightFrom::Columns { name, start, count } => WeightFrom::Columns { name: rename(name), start, count },
+            WeightFrom::OfEachHead { name, heads, parts, part } => {
+                WeightFrom::OfEachHead { name: rename(name), heads, parts, part }
             }
         }
     }
@@ -132,7 +134,7 @@ impl Layout {
     /// The layout as this file has it, with or without the prefix of its family.
     pub fn fitted(self, file: &BTreeSet<&str>) -> Self {
         let left_off = PREFIXES.into_iter().find(|prefix| {
-            let bare = |from: &From| from.name().strip_prefix(prefix).is_some_and(|bare| file.contains(bare));
+            let bare = |from: &WeightFrom| from.name().strip_prefix(prefix).is_some_and(|bare| file.contains(bare));
             !file.iter().any(|name| name.starts_with(prefix)) && self.weights.values().any(bare)
         });
         let Some(prefix) = left_off else { return self };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::layout::{From, Layout};
+use crate::model::layout::{Layout, WeightFrom};
 
 pub const NAME: &str = "microtome";
 
@@ -22,8 +22,8 @@ pub fn read(json: &Value) -> Result<Layout> {
 
 /// Every weight under our own name.
 pub fn canonical(config: Config) -> Result<Layout> {
-    let weights: BTreeMap<String, From> =
-        config.parameters()?.into_iter().map(|(name, _)| (name.clone(), From::Same(name))).collect();
+    let weights: BTreeMap<String, WeightFrom> =
+        config.parameters()?.into_iter().map(|(name, _)| (name.clone(), WeightFrom::Same(name))).collect();
     Ok(Layout { config, weights, ignored: Vec::new() })
 }
 

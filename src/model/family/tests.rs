@@ -167,12 +167,12 @@ fn what_is_special_of_a_family_is_in_its_config() {
 
 #[test]
 fn a_config_of_our_own_comes_back_as_it_was_written() {
-    for config in crate::model::samples::configs() {
+    for config in crate::model::fixtures::configs() {
         let layout = read(&config_json(&config).unwrap(), &[]).unwrap();
         assert_eq!(layout.config, config);
         assert_eq!(layout.weights.len(), config.parameters().unwrap().len());
     }
-    let mut json = config_json(&crate::model::samples::config()).unwrap();
+    let mut json = config_json(&crate::model::fixtures::config()).unwrap();
     json["d_modle"] = json!(3);
     assert!(read(&json, &[]).unwrap_err().message.contains("d_modle"));
 }

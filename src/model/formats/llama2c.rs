@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::base::{Sizes, llama};
 use crate::base::{Result, memory, names};
 use crate::model::config::{Config, Rotary, Scaling};
-use crate::model::layout::{From, Layout, Source};
+use crate::model::layout::{Layout, TensorSource, WeightFrom};
 use crate::tensor::files::reader::{Reader, elements};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
@@ -49,13 +49,13 @@ impl<B: AsRef<[u8]>> Checkpoint<B> {
     }
 
     pub fn layout(&self) -> Result<Layout> {
-        let same = |(name, _): (String, Vec<usize>)| (name.clone(), From::Same(name));
+        let same = |(name, _): (String, Vec<usize>)| (name.clone(), WeightFrom::Same(name));
         let weights = self.config.parameters()?.into_iter().map(same).collect();
         Ok(Layout { config: self.config.clone(), weights, ignored: vec![COSINES.into(), SINES.into()] })
     }
 }
 
-impl<B: AsRef<[u8]>> Source for Checkpoint<B> {
+impl<B: AsRef<[u8]>> TensorSource for Checkpoint<B> {
     fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
     }

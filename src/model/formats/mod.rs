@@ -1,4 +1,4 @@
-//! Files of models that other programs write. Each gives its tensors as a `Source`, and a `Layout` where it says one.
+//! Files of models that other programs write. Each gives its tensors as a `TensorSource`, and a `Layout` where it has one.
 
 mod base;
 pub mod gguf;

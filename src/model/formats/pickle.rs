@@ -1,12 +1,12 @@
 //! PyTorch's `.pt` files as a source of weights.
 
 use crate::base::Result;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 
 pub use crate::tensor::files::pickle::File;
 
-impl<B: AsRef<[u8]>> Source for File<B> {
+impl<B: AsRef<[u8]>> TensorSource for File<B> {
     /// Names of nested dictionaries and places in lists are joined by dots.
     fn names(&self) -> Vec<String> {
         self.names()

@@ -166,10 +166,10 @@ mod tests {
     use crate::base::Task;
     use crate::model::batch::Batch;
     use crate::model::decoder::Decoder;
+    use crate::model::fixtures::{config, decoder};
     use crate::model::generate::Choice;
     use crate::model::hooks::Bound;
     use crate::model::run::Ask;
-    use crate::model::samples::{config, decoder};
     use crate::model::site::select;
     use crate::tensor::DType;
 

@@ -3,19 +3,19 @@
 use super::At;
 use crate::bail;
 use crate::base::Result;
-use crate::model::site::{Heads, Kind};
+use crate::model::site::{Heads, SiteKind};
 use crate::tensor::Tensor;
 use crate::tensor::index::{self, Index};
 
 /// One head of a whole activation, without the axis of heads.
-pub fn one_head(kind: Kind, x: &Tensor, head: usize) -> Result<Tensor> {
+pub fn one_head(kind: SiteKind, x: &Tensor, head: usize) -> Result<Tensor> {
     match head_axis(kind) {
         Some(axis) => Ok(x.narrow(axis, head, 1)?.squeeze(axis)?),
         None => bail!(Argument, "`{}` has no heads", kind.name()),
     }
 }
 
-fn head_axis(kind: Kind) -> Option<usize> {
+fn head_axis(kind: SiteKind) -> Option<usize> {
     match kind.heads() {
         Heads::None => None,
         Heads::Queries | Heads::Keys => Some(2),
@@ -24,14 +24,14 @@ fn head_axis(kind: Kind) -> Option<usize> {
 }
 
 /// The axis of positions; of the queries, where there are two.
-fn position_axis(kind: Kind) -> usize {
+fn position_axis(kind: SiteKind) -> usize {
     if kind.heads() == Heads::Square { 2 } else { 1 }
 }
 
 /// A part of the activation at a site, within one pass.
 #[derive(Debug)]
 pub struct Picked {
-    kind: Kind,
+    kind: SiteKind,
     head: Option<usize>,
     /// The columns of this pass, for each row; None for all.
     columns: Option<Vec<Vec<usize>>>,

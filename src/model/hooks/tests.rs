@@ -4,9 +4,9 @@ use super::{Action, Bound, PatchSource};
 use crate::base::{Task, random::stream};
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
+use crate::model::fixtures::{config, configs, decoder};
 use crate::model::generate::Choice;
 use crate::model::run::Ask;
-use crate::model::samples::{config, configs, decoder};
 use crate::model::site::select;
 use crate::tensor::{DType, Tensor, create};
 

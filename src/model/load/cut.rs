@@ -2,82 +2,82 @@
 
 use crate::bail;
 use crate::base::Result;
-use crate::model::layout::From;
+use crate::model::layout::WeightFrom;
 use crate::tensor::Tensor;
 
-impl From {
+impl WeightFrom {
     /// The shape of the tensor in the file that a weight of ours of shape `ours` is cut out of. `total` is how many rows
     /// or columns all parts of a fused tensor have together.
     pub fn whole_shape(&self, ours: &[usize], d_head: usize, total: usize) -> Result<Vec<usize>> {
         Ok(match (self, ours) {
-            (From::Same(_), _) => ours.to_vec(),
-            (From::Transposed(_), &[out, inner]) => vec![inner, out],
-            (From::Rows { .. }, &[_]) => vec![total],
-            (From::Rows { .. }, &[_, inner]) => vec![total, inner],
-            (From::Columns { .. }, &[_, inner]) => vec![inner, total],
-            (From::OfEachHead { parts, .. }, &[out]) => vec![out * parts],
-            (From::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
-            (From::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
-            (From::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
-            (From::HeadRows(_), &[out, inner]) => vec![out / d_head, d_head, inner],
-            (From::Flat(_), &[out]) => vec![out / d_head, d_head],
+            (WeightFrom::Same(_), _) => ours.to_vec(),
+            (WeightFrom::Transposed(_), &[out, inner]) => vec![inner, out],
+            (WeightFrom::Rows { .. }, &[_]) => vec![total],
+            (WeightFrom::Rows { .. }, &[_, inner]) => vec![total, inner],
+            (WeightFrom::Columns { .. }, &[_, inner]) => vec![inner, total],
+            (WeightFrom::OfEachHead { parts, .. }, &[out]) => vec![out * parts],
+            (WeightFrom::OfEachHead { parts, .. }, &[out, inner]) => vec![out * parts, inner],
+            (WeightFrom::HeadsOut(_), &[out, inner]) => vec![out / d_head, inner, d_head],
+            (WeightFrom::HeadsIn(_), &[out, inner]) => vec![inner / d_head, d_head, out],
+            (WeightFrom::HeadRows(_), &[out, inner]) => vec![out / d_head, d_head, inner],
+            (WeightFrom::Flat(_), &[out]) => vec![out / d_head, d_head],
             _ => bail!(Bug, "a weight of shape {ours:?} cannot lie in a file as {self:?}"),
         })
     }
 
-    /// Our weight out of the whole tensor, whose shape is as [`From::whole_shape`] says.
+    /// Our weight out of the whole tensor, whose shape is as [`WeightFrom::whole_shape`] says.
     pub fn cut(&self, whole: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            From::Same(_) => whole.clone(),
-            From::Transposed(_) => whole.t()?.contiguous()?,
-            From::Rows { start, count, .. } => whole.narrow(0, *start, *count)?,
-            From::Columns { start, count, .. } => whole.narrow(1, *start, *count)?.t()?.contiguous()?,
-            From::OfEachHead { heads, parts, part, .. } => {
+            WeightFrom::Same(_) => whole.clone(),
+            WeightFrom::Transposed(_) => whole.t()?.contiguous()?,
+            WeightFrom::Rows { start, count, .. } => whole.narrow(0, *start, *count)?,
+            WeightFrom::Columns { start, count, .. } => whole.narrow(1, *start, *count)?.t()?.contiguous()?,
+            WeightFrom::OfEachHead { heads, parts, part, .. } => {
                 let by_head = whole.reshape(by_head(whole.dims(), *heads, *parts))?;
                 by_head.narrow(1, *part, 1)?.contiguous()?.reshape(part_of(whole.dims(), *parts))?
             }
-            From::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
-            From::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
-            From::HeadRows(_) => whole.flatten(0, 1)?,
-            From::Flat(_) => whole.flatten_all()?,
+            WeightFrom::HeadsOut(_) => whole.transpose(1, 2)?.contiguous()?.flatten(0, 1)?,
+            WeightFrom::HeadsIn(_) => whole.flatten(0, 1)?.t()?.contiguous()?,
+            WeightFrom::HeadRows(_) => whole.flatten(0, 1)?,
+            WeightFrom::Flat(_) => whole.flatten_all()?,
         })
     }
 }
 
-/// The whole tensor from all the weights of ours that lie in it: the inverse of [`From::cut`].
-pub fn together(parts: &[(&From, Tensor)], d_head: usize) -> Result<Tensor> {
+/// The whole tensor from all the weights of ours that lie in it: the inverse of [`WeightFrom::cut`].
+pub fn together(parts: &[(&WeightFrom, Tensor)], d_head: usize) -> Result<Tensor> {
     let Some((first, one)) = parts.first() else { bail!(Bug, "a tensor of a file is made of no weights") };
     Ok(match first {
-        From::Same(_) => one.clone(),
-        From::Transposed(_) => one.t()?.contiguous()?,
-        From::Rows { .. } => Tensor::cat(&in_order(parts), 0)?,
-        From::Columns { .. } => Tensor::cat(&in_order(parts), 0)?.t()?.contiguous()?,
-        From::OfEachHead { heads, .. } => {
+        WeightFrom::Same(_) => one.clone(),
+        WeightFrom::Transposed(_) => one.t()?.contiguous()?,
+        WeightFrom::Rows { .. } => Tensor::cat(&in_order(parts), 0)?,
+        WeightFrom::Columns { .. } => Tensor::cat(&in_order(parts), 0)?.t()?.contiguous()?,
+        WeightFrom::OfEachHead { heads, .. } => {
             let by_head = |part: &Tensor| Ok(part.reshape(by_head(part.dims(), *heads, 1))?);
             let parts = in_order(parts).iter().map(by_head).collect::<Result<Vec<_>>>()?;
             Tensor::cat(&parts, 1)?.flatten(0, 2)?
         }
-        From::HeadsOut(_) => {
+        WeightFrom::HeadsOut(_) => {
             let (out, inner) = one.dims2()?;
             one.reshape((out / d_head, d_head, inner))?.transpose(1, 2)?.contiguous()?
         }
-        From::HeadsIn(_) => {
+        WeightFrom::HeadsIn(_) => {
             let (out, inner) = one.dims2()?;
             one.t()?.contiguous()?.reshape((inner / d_head, d_head, out))?
         }
-        From::HeadRows(_) => {
+        WeightFrom::HeadRows(_) => {
             let (out, inner) = one.dims2()?;
             one.reshape((out / d_head, d_head, inner))?
         }
-        From::Flat(_) => one.reshape(((), d_head))?,
+        WeightFrom::Flat(_) => one.reshape(((), d_head))?,
     })
 }
 
 /// The parts in the order in which they lie in the file.
-fn in_order(parts: &[(&From, Tensor)]) -> Vec<Tensor> {
-    let place = |from: &From| match from {
-        From::Rows { start, .. } | From::Columns { start, .. } => *start,
-        From::OfEachHead { part, .. } => *part,
+fn in_order(parts: &[(&WeightFrom, Tensor)]) -> Vec<Tensor> {
+    let place = |from: &WeightFrom| match from {
+        WeightFrom::Rows { start, .. } | WeightFrom::Columns { start, .. } => *start,
+        WeightFrom::OfEachHead { part, .. } => *part,
         _ => 0,
     };
     let mut ordered: Vec<_> = parts.iter().collect();

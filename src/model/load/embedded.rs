@@ -2,10 +2,10 @@
 
 use super::file::no_config;
 use super::folder::of_config;
-use super::{Loaded, Options};
+use super::{Loaded, Loading};
 use crate::base::{Result, Task, json};
 use crate::err;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::model::tokenizer::Tokenizer;
 use crate::tensor::Tensor;
 use crate::tensor::files::safetensors::Reader;
@@ -18,16 +18,16 @@ const WEIGHTS: &[u8] = include_bytes!("../../../assets/tiny/model.safetensors");
 const CONFIG: &str = include_str!("../../../assets/tiny/config.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../assets/tiny/tokenizer.json");
 
-pub fn embedded(options: &Options, task: &Task) -> Result<Loaded> {
-    no_config(options)?;
+pub fn embedded(loading: &Loading, task: &Task) -> Result<Loaded> {
+    no_config(loading)?;
     let config_json = json::read(CONFIG.as_bytes(), |e| err!(Bug, "the config of the model inside: {e}"))?;
-    let loaded = of_config(config_json, &Inside(Reader::new(WEIGHTS)?), "the config inside", NAME, options, task)?;
+    let loaded = of_config(config_json, &Inside(Reader::new(WEIGHTS)?), "the config inside", NAME, loading, task)?;
     Ok(Loaded { tokenizer: Some(Tokenizer::from_json(TOKENIZER)?), ..loaded })
 }
 
 struct Inside(Reader<&'static [u8]>);
 
-impl Source for Inside {
+impl TensorSource for Inside {
     fn names(&self) -> Vec<String> {
         self.0.names().map(String::from).collect()
     }

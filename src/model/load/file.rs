@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::folder::{CONFIG, published};
 use super::giving::Giving;
-use super::{Loaded, Options, Shards, take, tokenizer_of_folder};
+use super::{Loaded, Loading, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Error, Result, Task};
 use crate::model::formats::{gguf, lens, llama2c, pickle};
-use crate::model::layout::{Layout, Source};
+use crate::model::layout::{Layout, TensorSource};
 use crate::model::tokenizer::Tokenizer;
 use crate::{bail, err};
 
@@ -24,7 +24,7 @@ enum Kind {
 }
 
 /// Loads the model of a file.
-pub fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+pub fn file(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let label = path.display().to_string();
     let kind = kind(files, path)?;
     let load = match kind {
@@ -33,8 +33,8 @@ pub fn file(files: &Files, path: &Path, options: &Options, task: &Task) -> Resul
         Kind::Safetensors => from_safetensors,
         Kind::Llama2c => from_llama2c,
     };
-    let mut loaded = load(files, path, options, task).map_err(|e| within(e, &label))?;
-    if loaded.tokenizer.is_none() && options.tokenizer.is_none() {
+    let mut loaded = load(files, path, loading, task).map_err(|e| within(e, &label))?;
+    if loaded.tokenizer.is_none() && loading.options.tokenizer.is_none() {
         loaded.tokenizer = tokenizer_of_folder(files, folder_of(path), task)?;
     }
     Ok(loaded)
@@ -74,40 +74,46 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn from_gguf(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+fn from_gguf(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
     let file = gguf::File::new(&map)?.with_task(task);
-    let tokenizer = match options.tokenizer {
+    let tokenizer = match loading.options.tokenizer {
         Some(_) => None,
         None => Tokenizer::from_metadata(&file.metadata, task)?,
     };
-    let loaded = unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)?;
+    let loaded = unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, loading, task)?;
     Ok(Loaded { tokenizer, ..loaded })
 }
 
-fn from_llama2c(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+fn from_llama2c(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
     let file = llama2c::Checkpoint::new(&map)?;
-    unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, options, task)
+    unpublished(file.layout()?, &Giving { source: &file, map: &map, task }, path, loading, task)
 }
 
-fn from_torch(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+fn from_torch(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let map = files.map(path)?;
     let file = pickle::File::new(&map)?.weights()?;
-    state_dictionary(files, &Giving { source: &file, map: &map, task }, path, options, task)
+    state_dictionary(files, &Giving { source: &file, map: &map, task }, path, loading, task)
 }
 
-fn from_safetensors(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+fn from_safetensors(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let shards = Shards::open(files, folder_of(path), &[name.to_string()], task)?;
-    state_dictionary(files, &shards, path, options, task)
+    state_dictionary(files, &shards, path, loading, task)
 }
 
 /// Tensors by name: TransformerLens' names say most of their config, others need a config.json beside them.
-fn state_dictionary(files: &Files, source: &dyn Source, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+fn state_dictionary(
+    files: &Files,
+    source: &dyn TensorSource,
+    path: &Path,
+    loading: &Loading,
+    task: &Task,
+) -> Result<Loaded> {
     if lens::is_state_dict(source) {
-        let layout = lens::layout(source, &options.config)?;
-        let weights = take::weights(&layout, source, &path.display().to_string(), options, task)?;
+        let layout = lens::layout(source, &loading.options.config.0)?;
+        let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
         return Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None });
     }
     let folder = folder_of(path);
@@ -115,19 +121,25 @@ fn state_dictionary(files: &Files, source: &dyn Source, path: &Path, options: &O
         return Err(err!(File, "{} has tensors, and no {CONFIG} beside it says what to compute", path.display())
             .hint("put the config.json of the model into the same folder"));
     }
-    published(files, folder, source, &path.display().to_string(), options, task)
+    published(files, folder, source, &path.display().to_string(), loading, task)
 }
 
-/// A model of a format that says its config itself.
-fn unpublished(layout: Layout, source: &dyn Source, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
-    no_config(options)?;
-    let weights = take::weights(&layout, source, &path.display().to_string(), options, task)?;
+/// A model of a format that contains its config.
+fn unpublished(
+    layout: Layout,
+    source: &dyn TensorSource,
+    path: &Path,
+    loading: &Loading,
+    task: &Task,
+) -> Result<Loaded> {
+    no_config(loading)?;
+    let weights = take::weights(&layout, source, &path.display().to_string(), loading, task)?;
     Ok(Loaded { config: layout.config, weights, published: None, tokenizer: None })
 }
 
 /// Refuses options that would be dropped.
-pub fn no_config(options: &Options) -> Result<()> {
-    if options.config.is_empty() {
+pub fn no_config(loading: &Loading) -> Result<()> {
+    if loading.options.config.0.is_empty() {
         return Ok(());
     }
     bail!(Argument, "expected no `config` for a model whose files state it, found one")

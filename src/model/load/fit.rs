@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Error, Result, names};
 use crate::err;
-use crate::model::layout::{From, Layout, Source};
+use crate::model::layout::{Layout, TensorSource, WeightFrom};
 
 /// How many names a message lists.
 const LISTED: usize = 4;
 
 /// Checks names and shapes before anything is read.
-pub fn check(layout: &Layout, parameters: &[(String, Vec<usize>)], source: &dyn Source) -> Result<()> {
+pub fn check(layout: &Layout, parameters: &[(String, Vec<usize>)], source: &dyn TensorSource) -> Result<()> {
     let present = source.names();
     let mut unused: BTreeSet<&str> = present.iter().map(String::as_str).filter(|name| !layout.ignores(name)).collect();
     let totals = totals(layout, parameters);
@@ -42,7 +42,7 @@ pub fn check(layout: &Layout, parameters: &[(String, Vec<usize>)], source: &dyn 
 }
 
 /// Where a weight of ours lies.
-pub fn place<'a>(layout: &'a Layout, ours: &str) -> Result<&'a From> {
+pub fn place<'a>(layout: &'a Layout, ours: &str) -> Result<&'a WeightFrom> {
     layout.weights.get(ours).ok_or_else(|| err!(Bug, "the layout of {} has no `{ours}`", layout.config.family))
 }
 
@@ -50,7 +50,8 @@ pub fn place<'a>(layout: &'a Layout, ours: &str) -> Result<&'a From> {
 fn totals<'a>(layout: &'a Layout, parameters: &[(String, Vec<usize>)]) -> BTreeMap<&'a str, usize> {
     let mut totals = BTreeMap::new();
     for (ours, _) in parameters {
-        if let Some(From::Rows { name, start, count } | From::Columns { name, start, count }) = layout.weights.get(ours)
+        if let Some(WeightFrom::Rows { name, start, count } | WeightFrom::Columns { name, start, count }) =
+            layout.weights.get(ours)
         {
             let reached = totals.entry(name.as_str()).or_insert(0);
             *reached = (start + count).max(*reached);

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::file::no_config;
 use super::giving::Giving;
-use super::{Loaded, Options, Published, Shards, take, tokenizer_of_folder};
+use super::{Loaded, Loading, Published, Shards, take, tokenizer_of_folder};
 use crate::base::files::Files;
 use crate::base::{Result, Task, json};
 use crate::model::family;
 use crate::model::formats::pickle;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::{bail, err};
 
 pub const CONFIG: &str = "config.json";
@@ -23,7 +23,7 @@ const INDEX: &str = "model.safetensors.index.json";
 const TORCH: &str = "pytorch_model.bin";
 
 /// Loads the model of a folder.
-pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Result<Loaded> {
+pub fn folder(files: &Files, path: &Path, loading: &Loading, task: &Task) -> Result<Loaded> {
     let label = path.display().to_string();
     let names = files.names(path);
     let has = |name: &str| names.iter().any(|found| found == name);
@@ -41,12 +41,12 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
     let loaded = if found == TORCH {
         let map = files.map(&path.join(TORCH))?;
         let file = pickle::File::new(&map).and_then(pickle::File::weights).map_err(|e| e.within(TORCH))?;
-        published(files, path, &Giving { source: &file, map: &map, task }, &label, options, task)?
+        published(files, path, &Giving { source: &file, map: &map, task }, &label, loading, task)?
     } else {
         let shards = open(files, path, found, task).map_err(|e| e.within(&label))?;
-        published(files, path, &shards, &label, options, task)?
+        published(files, path, &shards, &label, loading, task)?
     };
-    let tokenizer = if options.tokenizer.is_none() { tokenizer_of_folder(files, path, task)? } else { None };
+    let tokenizer = if loading.options.tokenizer.is_none() { tokenizer_of_folder(files, path, task)? } else { None };
     Ok(Loaded { tokenizer, ..loaded })
 }
 
@@ -54,30 +54,30 @@ pub fn folder(files: &Files, path: &Path, options: &Options, task: &Task) -> Res
 pub fn published(
     files: &Files,
     folder: &Path,
-    source: &dyn Source,
+    source: &dyn TensorSource,
     label: &str,
-    options: &Options,
+    loading: &Loading,
     task: &Task,
 ) -> Result<Loaded> {
-    no_config(options)?;
+    no_config(loading)?;
     let place = folder.join(CONFIG);
     let config_json = json_of(files, &place)?;
-    of_config(config_json, source, place.display(), label, options, task)
+    of_config(config_json, source, place.display(), label, loading, task)
 }
 
 /// A model from its tensors and what its config.json, which is called `place`, says.
 pub fn of_config(
     config_json: Value,
-    source: &dyn Source,
+    source: &dyn TensorSource,
     place: impl Display,
     label: &str,
-    options: &Options,
+    loading: &Loading,
     task: &Task,
 ) -> Result<Loaded> {
-    let layout = family::read(&config_json, &options.ignore).map_err(|e| e.within(place))?;
+    let layout = family::read(&config_json, &loading.options.ignore).map_err(|e| e.within(place))?;
     let present = source.names();
     let layout = layout.fitted(&present.iter().map(String::as_str).collect());
-    let weights = take::weights(&layout, source, label, options, task).map_err(|e| e.within(label))?;
+    let weights = take::weights(&layout, source, label, loading, task).map_err(|e| e.within(label))?;
     let config = layout.config.clone();
     Ok(Loaded { config, weights, published: Some(Published { config_json, layout }), tokenizer: None })
 }

@@ -3,17 +3,17 @@
 use memmap2::Mmap;
 
 use crate::base::{Result, Task, memory};
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 
 /// A source that reads from a map.
 pub struct Giving<'a> {
-    pub source: &'a dyn Source,
+    pub source: &'a dyn TensorSource,
     pub map: &'a Mmap,
     pub task: &'a Task,
 }
 
-impl Source for Giving<'_> {
+impl TensorSource for Giving<'_> {
     fn names(&self) -> Vec<String> {
         self.source.names()
     }

@@ -22,6 +22,7 @@ use super::layout::Layout;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
 use crate::base::files::Files;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task};
 use crate::err;
 use crate::tensor::{DType, Device};
@@ -33,23 +34,73 @@ pub use folder::folder;
 pub use shards::Shards;
 pub use take::weights;
 
-/// How a model is to be loaded.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The dtype that is computed in.
-    pub dtype: DType,
-    pub device: Device,
-    /// Keys of a config.json that are not looked at.
-    pub ignore: Vec<String>,
-    /// What a state dictionary of TransformerLens does not say of its config.
-    pub config: Map<String, Value>,
-    /// A tokenizer's file or folder, where it is not beside the model.
-    pub tokenizer: Option<PathBuf>,
+crate::options! {
+    #[derive(Debug, Clone)]
+    pub struct LoadOptions {
+        /// The dtype of the computation.
+        dtype: DType = DType::F32;
+        /// Keys of config.json to ignore, where an unknown one is refused.
+        ignore: Vec<String> = Vec::new() => usually("none");
+        /// A map of what the file of a TransformerLens model does not say of its config.
+        config: ConfigFields = ConfigFields::default() => usually("none");
+        /// The file or folder of another tokenizer.
+        tokenizer: Option<String> = None => usually("the one in or beside the file");
+    }
 }
 
-impl Default for Options {
+/// Fields of a config, as JSON.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConfigFields(pub Map<String, Value>);
+
+impl Setting for ConfigFields {
+    fn wanted() -> String {
+        "a map".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        match json(value)? {
+            Value::Object(fields) => Some(Self(fields)),
+            _ => None,
+        }
+    }
+
+    fn written(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+}
+
+fn json(value: &Plain) -> Option<Value> {
+    Some(match value {
+        Plain::Nothing => Value::Null,
+        Plain::Flag(flag) => (*flag).into(),
+        Plain::Integer(number) => (*number).into(),
+        Plain::Float(number) => (*number).into(),
+        Plain::Text(text) => text.as_str().into(),
+        Plain::List(values) => values.iter().map(json).collect::<Option<Vec<_>>>()?.into(),
+        Plain::Map(fields) => {
+            let field = |(key, value): &(String, Plain)| Some((key.clone(), json(value)?));
+            Value::Object(fields.iter().map(field).collect::<Option<_>>()?)
+        }
+        Plain::Other(_) => return None,
+    })
+}
+
+/// How a model is loaded, and onto which device.
+#[derive(Debug, Clone)]
+pub struct Loading {
+    pub options: LoadOptions,
+    pub device: Device,
+}
+
+impl Default for Loading {
     fn default() -> Self {
-        Self { dtype: DType::F32, device: Device::Cpu, ignore: Vec::new(), config: Map::new(), tokenizer: None }
+        LoadOptions::default().onto(Device::Cpu)
+    }
+}
+
+impl LoadOptions {
+    pub fn onto(self, device: Device) -> Loading {
+        Loading { options: self, device }
     }
 }
 
@@ -74,14 +125,14 @@ pub struct Published {
 impl Model {
     /// Loads the model of a folder or a file, or of the hub where there is neither: `org/name`, `org/name@revision`.
     /// `tiny` is the one inside the binary; a folder of that name is `./tiny`.
-    pub fn load(files: &Files, name: &str, options: &Options, task: &Task) -> Result<Self> {
+    pub fn load(files: &Files, name: &str, loading: &Loading, task: &Task) -> Result<Self> {
         if name == embedded::NAME {
-            return finished(files, embedded::embedded(options, task)?, name.to_string(), options, task);
+            return finished(files, embedded::embedded(loading, task)?, name.to_string(), loading, task);
         }
         let path = Path::new(name);
         let place = files.access().to_read(path);
         if place.as_ref().is_ok_and(|place| place.exists()) {
-            return local(files, path, name.to_string(), options, task);
+            return local(files, path, name.to_string(), loading, task);
         }
         // Something deeper than a name on the hub, beside what does exist, is a path that was mistyped.
         let beside = |place: &PathBuf| place.parent().is_some_and(Path::is_dir);
@@ -95,7 +146,7 @@ impl Model {
         let snapshot = hub::fetch(files, task, &Settings::from_env(), &on_hub).map_err(hub::nor_here)?;
         let file = on_hub.file.as_ref().map(|file| format!("/{file}")).unwrap_or_default();
         let origin = format!("{}{file}@{}", on_hub.repo(), snapshot.commit);
-        local(files, snapshot.path(), origin, options, task)
+        local(files, snapshot.path(), origin, loading, task)
     }
 }
 
@@ -104,17 +155,17 @@ fn may_be_a_model(name: &Name) -> bool {
     name.file.as_ref().is_none_or(|file| Path::new(file).extension().is_some())
 }
 
-fn local(files: &Files, path: &Path, origin: String, options: &Options, task: &Task) -> Result<Model> {
+fn local(files: &Files, path: &Path, origin: String, loading: &Loading, task: &Task) -> Result<Model> {
     let is_folder = files.access().to_read(path)?.is_dir();
     let load = if is_folder { folder::folder } else { file::file };
-    finished(files, load(files, path, options, task)?, origin, options, task)
+    finished(files, load(files, path, loading, task)?, origin, loading, task)
 }
 
 /// The model with its tokenizer: the one that the user states, or that came with it.
-fn finished(files: &Files, loaded: Loaded, origin: String, options: &Options, task: &Task) -> Result<Model> {
+fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, task: &Task) -> Result<Model> {
     let config = &loaded.config;
-    let tokenizer = match &options.tokenizer {
-        Some(stated) => Some(tokenizer(files, stated, config.vocab, task)?),
+    let tokenizer = match &loading.options.tokenizer {
+        Some(stated) => Some(tokenizer(files, Path::new(stated), config.vocab, task)?),
         None => loaded.tokenizer,
     };
     let tokenizer = tokenizer.map(|tokenizer| tokenizer.or_marks(config.bos, config.eos.first().copied()));

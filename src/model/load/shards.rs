@@ -7,7 +7,7 @@ use memmap2::Mmap;
 
 use crate::base::files::Files;
 use crate::base::{Result, Task, memory, names};
-use crate::model::layout::{Source, holds_floats};
+use crate::model::layout::{TensorSource, holds_floats};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor};
 use crate::{bail, err};
@@ -62,7 +62,7 @@ impl Shards {
     }
 }
 
-impl Source for Shards {
+impl TensorSource for Shards {
     fn names(&self) -> Vec<String> {
         self.holder.keys().cloned().collect()
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, fit};
+use super::{Loading, fit};
 use crate::base::{Result, Task, memory};
 use crate::err;
-use crate::model::layout::{Layout, Source};
+use crate::model::layout::{Layout, TensorSource};
 use crate::model::weights::Weights;
 use crate::tensor::Tensor;
 
@@ -14,31 +14,37 @@ const ROWS: usize = 1024;
 
 /// Every weight that the layout's config calls for, in the dtype and on the device asked for. `label` is what the user
 /// calls the model.
-pub fn weights(layout: &Layout, source: &dyn Source, label: &str, options: &Options, task: &Task) -> Result<Weights> {
+pub fn weights(
+    layout: &Layout,
+    source: &dyn TensorSource,
+    label: &str,
+    loading: &Loading,
+    task: &Task,
+) -> Result<Weights> {
     let parameters = layout.config.parameters()?;
     fit::check(layout, &parameters, source)?;
-    let width = options.dtype.size_in_bytes();
+    let width = loading.options.dtype.size_in_bytes();
     let size = |shape: &[usize]| shape.iter().product::<usize>() * width;
     let bytes: u128 = parameters.iter().map(|(_, shape)| size(shape) as u128).sum();
     memory::check(bytes, || format!("the weights of {label}"))?;
     let bar = task.begin(&format!("loading {label}"), u64::try_from(bytes).ok());
-    let mut shelf = Shelf::new(layout, &parameters, source, options)?;
+    let mut shelf = Shelf::new(layout, &parameters, source, loading)?;
     Weights::build(&layout.config, &mut |ours, shape| {
         task.check()?;
         let weight = shelf.take(ours)?;
         if ours == "embed" && layout.config.tied {
-            same_unembedding(layout, source, &weight, options, task)?;
+            same_unembedding(layout, source, &weight, loading, task)?;
         }
         bar.advance(size(shape) as u64);
-        Ok(weight.to_device(&options.device)?)
+        Ok(weight.to_device(&loading.device)?)
     })
 }
 
 /// Tensors of the file that are still needed for more of ours.
 struct Shelf<'a> {
     layout: &'a Layout,
-    source: &'a dyn Source,
-    options: &'a Options,
+    source: &'a dyn TensorSource,
+    loading: &'a Loading,
     /// How many of our weights are still to be cut out of each.
     awaited: BTreeMap<&'a str, usize>,
     held: BTreeMap<&'a str, Tensor>,
@@ -48,14 +54,14 @@ impl<'a> Shelf<'a> {
     fn new(
         layout: &'a Layout,
         parameters: &[(String, Vec<usize>)],
-        source: &'a dyn Source,
-        options: &'a Options,
+        source: &'a dyn TensorSource,
+        loading: &'a Loading,
     ) -> Result<Self> {
         let mut awaited = BTreeMap::new();
         for (ours, _) in parameters {
             *awaited.entry(fit::place(layout, ours)?.name()).or_insert(0) += 1;
         }
-        Ok(Self { layout, source, options, awaited, held: BTreeMap::new() })
+        Ok(Self { layout, source, loading, awaited, held: BTreeMap::new() })
     }
 
     fn take(&mut self, ours: &str) -> Result<Tensor> {
@@ -63,7 +69,7 @@ impl<'a> Shelf<'a> {
         let name = from.name();
         let whole = match self.held.remove(name) {
             Some(whole) => whole,
-            None => self.source.tensor_as(name, self.options.dtype)?,
+            None => self.source.tensor_as(name, self.loading.options.dtype)?,
         };
         let weight = from.cut(&whole)?;
         let awaited = self.awaited.entry(name).or_insert(1);
@@ -78,9 +84,9 @@ impl<'a> Shelf<'a> {
 /// A file may have an unembedding although the config says that it is the embedding. Then it has to be that.
 fn same_unembedding(
     layout: &Layout,
-    source: &dyn Source,
+    source: &dyn TensorSource,
     embed: &Tensor,
-    options: &Options,
+    loading: &Loading,
     task: &Task,
 ) -> Result<()> {
     let Some(from) = layout.weights.get("unembed.weight") else { return Ok(()) };
@@ -93,7 +99,7 @@ fn same_unembedding(
     if shape != expected {
         return Err(differs());
     }
-    let unembed = from.cut(&source.tensor_as(from.name(), options.dtype)?)?;
+    let unembed = from.cut(&source.tensor_as(from.name(), loading.options.dtype)?)?;
     let rows = embed.dim(0)?;
     for start in (0..rows).step_by(ROWS) {
         task.check()?;

@@ -4,8 +4,17 @@ use super::column;
 use crate::bail;
 use crate::base::{Grid, HeatText, Result};
 use crate::model::cache::Cache;
-use crate::model::site::{Kind, Place};
+use crate::model::site::{Place, SiteKind};
 use crate::tensor::{Tensor, floats};
+
+crate::options! {
+    /// From where attention is shown.
+    #[derive(Debug, Clone, Copy)]
+    pub struct AttentionOptions {
+        /// The query position; negative ones count from the end.
+        from: i64 = -1;
+    }
+}
 
 /// The tokens of a text, each coloured by how strongly the head attends to it from one position.
 pub fn text(cache: &Cache, place: Place, row: usize, query: i64, tokens: &[String]) -> Result<HeatText> {
@@ -47,7 +56,7 @@ pub fn grid(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Resul
 
 /// `[query, key]` of one head in one text, keys beyond its end left off.
 fn pattern(cache: &Cache, place: Place, row: usize, tokens: &[String]) -> Result<Tensor> {
-    if place.site.kind != Kind::Pattern || place.head.is_none() {
+    if place.site.kind != SiteKind::Pattern || place.head.is_none() {
         bail!(Argument, "expected one head of a pattern, such as `pattern.0.1`, found `{place}`");
     }
     let Some(length) = cache.lengths().get(row).copied() else {

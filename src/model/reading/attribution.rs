@@ -10,24 +10,42 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{cell, dot, some_floats};
-use crate::base::{Cell, Grid, Result, Table};
+use crate::base::{Cell, Grid, Result, Table, Task};
+use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::config::{Config, NormKind};
 use crate::model::decoder::Decoder;
-use crate::model::site::{Kind, Place, Site};
+use crate::model::hooks::Bound;
+use crate::model::run::Ask;
+use crate::model::site::{Place, Site, SiteKind};
+use crate::model::tokens::TokenName;
 use crate::model::weights::{Block, Norm};
 use crate::tensor::{Tensor, floats};
 use crate::{bail, err};
 
-/// How finely a logit is split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// What each block adds to the stream.
-    Layer,
-    /// Attention and MLP of each block.
-    Part,
-    /// The heads of attention, its bias, and the MLP.
-    Head,
+crate::choices! {
+    /// How finely a logit is split.
+    pub enum By {
+        /// What each block adds to the stream.
+        Layer = "layer",
+        /// Attention and MLP of each block.
+        Part = "part",
+        /// The heads of attention, its bias, and the MLP.
+        Head = "head",
+    }
+}
+
+crate::options! {
+    /// Which logit is split, and how finely.
+    #[derive(Debug, Clone)]
+    pub struct AttributionOptions {
+        /// Another token, as its text or its id: the difference of the two logits is split.
+        against: Option<TokenName> = None;
+        /// Whether contributions are by layer, by part (attention and MLP of each layer), or by head.
+        by: By = By::Part;
+        /// The position whose logit it is; negative ones count from the end.
+        pos: i64 = -1;
+    }
 }
 
 /// The logit of a token, or how far it is above that of another.
@@ -134,12 +152,31 @@ impl Attribution {
 pub fn places(config: &Config, by: By) -> Vec<Place> {
     let all = Site::all(config).into_iter();
     let needed = all.filter(|site| match site.kind {
-        Kind::Embed | Kind::PosEmbed | Kind::MlpOut | Kind::FinalNormScale | Kind::FinalNorm => true,
-        Kind::AttnOut => by != By::Head,
-        Kind::HeadOut | Kind::AttnPostScale => by == By::Head,
+        SiteKind::Embed | SiteKind::PosEmbed | SiteKind::MlpOut | SiteKind::FinalNormScale | SiteKind::FinalNorm => {
+            true
+        }
+        SiteKind::AttnOut => by != By::Head,
+        SiteKind::HeadOut | SiteKind::AttnPostScale => by == By::Head,
         _ => false,
     });
     needed.map(|site| Place { site, head: None }).collect()
+}
+
+/// Runs the model on one text and splits a logit of it.
+pub fn attribute_text(
+    model: &Decoder,
+    text: &Batch,
+    target: Target,
+    options: &AttributionOptions,
+    hooks: Vec<Bound>,
+    task: &Task,
+) -> Result<Attribution> {
+    text.only_row()?;
+    let AttributionOptions { by, pos, .. } = *options;
+    let ask = Ask { hooks, places: places(model.config(), by), positions: Some(vec![pos]) };
+    let cache = model.cache(text, ask, task)?;
+    let mut all = attribute(model, &cache, by, pos, &[target])?.into_iter();
+    all.next().ok_or_else(|| err!(Bug, "a text without its attribution"))
 }
 
 /// Splits a logit at one position of every text; one target for all, or one for each text.
@@ -176,28 +213,29 @@ impl Split<'_> {
             None => 0.0,
         };
         let (direction, norm_bias) =
-            self.before(weights.final_norm.as_ref(), Site::new(Kind::FinalNormScale, 0), &unembedding)?;
-        let logit = dot(&self.recorded(Kind::FinalNorm, 0)?, &unembedding) + unembed_bias;
+            self.before(weights.final_norm.as_ref(), Site::new(SiteKind::FinalNormScale, 0), &unembedding)?;
+        let logit = dot(&self.recorded(SiteKind::FinalNorm, 0)?, &unembedding) + unembed_bias;
         let parts = self.parts(by, &direction)?;
         Ok(Attribution { target, parts, norm_bias, unembed_bias, logit })
     }
 
     fn parts(&self, by: By, direction: &[f64]) -> Result<Vec<(Writer, f64)>> {
         let config = self.model.config();
-        let written = |kind: Kind, layer: usize| -> Result<f64> { Ok(dot(&self.recorded(kind, layer)?, direction)) };
-        let mut parts = vec![(Writer::Embed, written(Kind::Embed, 0)?)];
-        if Kind::PosEmbed.exists(config) {
-            parts.push((Writer::PosEmbed, written(Kind::PosEmbed, 0)?));
+        let written =
+            |kind: SiteKind, layer: usize| -> Result<f64> { Ok(dot(&self.recorded(kind, layer)?, direction)) };
+        let mut parts = vec![(Writer::Embed, written(SiteKind::Embed, 0)?)];
+        if SiteKind::PosEmbed.exists(config) {
+            parts.push((Writer::PosEmbed, written(SiteKind::PosEmbed, 0)?));
         }
         for (layer, block) in self.model.weights().blocks.iter().enumerate() {
-            let mlp = if config.has_mlp() { Some(written(Kind::MlpOut, layer)?) } else { None };
+            let mlp = if config.has_mlp() { Some(written(SiteKind::MlpOut, layer)?) } else { None };
             match by {
                 By::Layer => {
-                    let attention: f64 = written(Kind::AttnOut, layer)?;
+                    let attention: f64 = written(SiteKind::AttnOut, layer)?;
                     parts.push((Writer::Layer(layer), attention + mlp.unwrap_or(0.0)));
                     continue;
                 }
-                By::Part => parts.push((Writer::Attention(layer), written(Kind::AttnOut, layer)?)),
+                By::Part => parts.push((Writer::Attention(layer), written(SiteKind::AttnOut, layer)?)),
                 By::Head => self.heads(layer, block, direction, &mut parts)?,
             }
             parts.extend(mlp.map(|value| (Writer::Mlp(layer), value)));
@@ -206,9 +244,9 @@ impl Split<'_> {
     }
 
     fn heads(&self, layer: usize, block: &Block, direction: &[f64], parts: &mut Vec<(Writer, f64)>) -> Result<()> {
-        let scale = Site::new(Kind::AttnPostScale, layer);
+        let scale = Site::new(SiteKind::AttnPostScale, layer);
         let (direction, mut bias) = self.before(block.attn_post_norm.as_ref(), scale, direction)?;
-        let all = self.recorded(Kind::HeadOut, layer)?;
+        let all = self.recorded(SiteKind::HeadOut, layer)?;
         for (head, written) in all.chunks(direction.len().max(1)).enumerate() {
             parts.push((Writer::Head(layer, head), dot(written, &direction)));
         }
@@ -241,7 +279,7 @@ impl Split<'_> {
         Ok((before, bias))
     }
 
-    fn recorded(&self, kind: Kind, layer: usize) -> Result<Vec<f64>> {
+    fn recorded(&self, kind: SiteKind, layer: usize) -> Result<Vec<f64>> {
         let x = self.cache.at(Place { site: Site::new(kind, layer), head: None })?;
         floats(&cell(self.cache, &x, self.row, self.position)?)
     }

@@ -1,14 +1,41 @@
-//! The logit lens (nostalgebraist 2020): the stream in the middle of a model, read as if it were at its end.
+//! The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
 
 use super::cells;
 use crate::base::{Cell, Grid, Result, Table, Task, memory};
 use crate::err;
+use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Decoder;
-use crate::model::site::{Kind, Place};
+use crate::model::hooks::Bound;
+use crate::model::padding::blanked;
+use crate::model::run::{Ask, RecordOptions};
+use crate::model::site::{Place, SiteKind};
 use crate::tensor::kernels;
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{Tensor, floats, gather, ints, normalise};
+
+/// The default number of guesses.
+const USUAL_GUESSES: usize = 5;
+
+crate::options! {
+    /// What the logit lens reads.
+    #[derive(Debug, Clone)]
+    pub struct LensOptions {
+        /// Number of guesses at each position, the likeliest first.
+        k: Option<usize> = None => usually("5");
+        with record: RecordOptions;
+    }
+}
+
+impl LensOptions {
+    fn guesses(&self, vocab: usize) -> Result<usize> {
+        match self.k {
+            None => Ok(USUAL_GUESSES.min(vocab)),
+            Some(k) if (1..=vocab).contains(&k) => Ok(k),
+            Some(k) => Err(err!(Argument, "expected from 1 to {vocab} guesses for `k`, found {k}").about("k")),
+        }
+    }
+}
 
 /// A token, and how likely the lens makes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,14 +44,39 @@ pub struct Guess {
     pub probability: f64,
 }
 
-/// What one place says.
+/// What the lens reads at one place.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct LensReading {
     pub place: Place,
     /// `[batch, pos, vocab]`, after the model's cap if it has one.
     pub logits: Tensor,
     /// The likeliest tokens first: by text, by position, without what fills up shorter texts.
     pub guesses: Vec<Vec<Vec<Guess>>>,
+}
+
+/// Runs the model and reads these places; logits after the end of a text are NaN.
+pub fn lens_of_batch(
+    model: &Decoder,
+    batch: &Batch,
+    places: &[Place],
+    options: &LensOptions,
+    hooks: Vec<Bound>,
+    task: &Task,
+) -> Result<Vec<LensReading>> {
+    if places.is_empty() {
+        return Err(err!(Argument, "expected at least one site to read, found none").about("sites"));
+    }
+    let count = options.guesses(model.config().outputs())?;
+    let positions = options.record.pos.clone();
+    let is_whole = positions.is_none();
+    let cache = model.cache(batch, Ask { hooks, places: places.to_vec(), positions }, task)?;
+    let mut readings = lens(model, &cache, places, None, count, task)?;
+    if is_whole {
+        for reading in &mut readings {
+            reading.logits = blanked(&reading.logits, &batch.lengths(), &[1])?;
+        }
+    }
+    Ok(readings)
 }
 
 /// Reads places of the stream, or what is written into it, through the last norm (with a scale of its own for each) and
@@ -37,8 +89,8 @@ pub fn lens(
     positions: Option<&[i64]>,
     count: usize,
     task: &Task,
-) -> Result<Vec<Reading>> {
-    let bar = task.begin("reading the stream", Some(places.len() as u64));
+) -> Result<Vec<LensReading>> {
+    let bar = task.begin("logit lens", Some(places.len() as u64));
     let each = places.iter().map(|place| {
         let reading = read(model, cache, *place, positions, count, places.len(), task);
         bar.advance(1);
@@ -55,11 +107,11 @@ fn read(
     count: usize,
     of: usize,
     task: &Task,
-) -> Result<Reading> {
+) -> Result<LensReading> {
     task.check()?;
     let x = cache.at(place)?;
     let d = model.config().d_model;
-    if x.rank() != 3 || x.dim(2)? != d || place.site.kind == Kind::Logits {
+    if x.rank() != 3 || x.dim(2)? != d || place.site.kind == SiteKind::Logits {
         return Err(err!(Argument, "expected a site of the stream, `[batch, pos, {d}]`, found `{place}`")
             .hint("such as `resid_post.0`, `mlp_out.0`, or one head of `head_out.0`"));
     }
@@ -76,14 +128,14 @@ fn read(
     let lengths = cache.lengths().iter().map(|length| if all { logits.dim(1) } else { Ok(*length) });
     let lengths = lengths.collect::<Result<Vec<_>, _>>()?;
     let guesses = guesses(&logits, &lengths, count)?;
-    Ok(Reading { place, logits, guesses })
+    Ok(LensReading { place, logits, guesses })
 }
 
 /// The logits of a piece of the stream; what comes out of the last norm is not normed again.
 fn unembedded(model: &Decoder, place: Place, x: Tensor, task: &Task) -> Result<Tensor> {
     let (config, weights) = (model.config(), model.weights());
     let x = match (&weights.final_norm, config.norm) {
-        (Some(norm), Some(kind)) if place.site.kind != Kind::FinalNorm => {
+        (Some(norm), Some(kind)) if place.site.kind != SiteKind::FinalNorm => {
             kernels::norm(&x, kind, config.norm_eps, norm.weight.as_ref(), config.norm_plus_one, norm.bias.as_ref())?
         }
         _ => x,
@@ -107,7 +159,12 @@ fn guesses(logits: &Tensor, lengths: &[usize], count: usize) -> Result<Vec<Vec<V
 }
 
 /// The first guesses for one text: a row for each place, a column for each position.
-pub fn table(readings: &[Reading], row: usize, positions: &[String], name: impl Fn(u32) -> String) -> Result<Table> {
+pub fn table(
+    readings: &[LensReading],
+    row: usize,
+    positions: &[String],
+    name: impl Fn(u32) -> String,
+) -> Result<Table> {
     let mut table = Table { title: "logit lens: the likeliest next token".into(), ..Table::default() };
     table.columns = std::iter::once("site".to_string()).chain(positions.iter().cloned()).collect();
     for reading in readings {
@@ -119,7 +176,7 @@ pub fn table(readings: &[Reading], row: usize, positions: &[String], name: impl 
 }
 
 /// How sure the first guesses are.
-pub fn grid(readings: &[Reading], row: usize, positions: &[String]) -> Result<Grid> {
+pub fn grid(readings: &[LensReading], row: usize, positions: &[String]) -> Result<Grid> {
     let mut values = Vec::new();
     for reading in readings {
         let first = firsts(reading, row, positions.len())?;
@@ -137,7 +194,7 @@ pub fn grid(readings: &[Reading], row: usize, positions: &[String]) -> Result<Gr
 }
 
 /// The first guess at each position; none where no guesses were wanted.
-fn firsts(reading: &Reading, row: usize, positions: usize) -> Result<Vec<Option<Guess>>> {
+fn firsts(reading: &LensReading, row: usize, positions: usize) -> Result<Vec<Option<Guess>>> {
     let Some(text) = reading.guesses.get(row) else {
         return Err(err!(Index, "there is no text {row}: this run has {}", reading.guesses.len()));
     };

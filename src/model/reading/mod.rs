@@ -1,5 +1,4 @@
-//! Reading a run: what the stream says on its way (logit lens), who wrote a logit (direct logit attribution), how two
-//! runs differ, and what attention looks at.
+//! Analysing a run: logit lens, direct logit attribution, differences of two runs, and attention patterns.
 
 pub mod attention;
 pub mod attribution;
@@ -14,7 +13,7 @@ use crate::base::Result;
 use crate::tensor::{Tensor, floats};
 use crate::{bail, err};
 
-/// Where in what was recorded of text `row` a position stands. Negative positions count from the end of the text.
+/// The index of a position in what was recorded of text `row`. Negative positions count from the end of the text.
 fn column(cache: &Cache, row: usize, position: i64) -> Result<usize> {
     let Some(length) = cache.lengths().get(row).copied() else {
         bail!(Index, "there is no text {row}: this run has {}", cache.lengths().len());

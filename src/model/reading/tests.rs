@@ -6,9 +6,9 @@ use crate::base::{Cell, Kind as ErrorKind, Task};
 use crate::model::batch::Batch;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
+use crate::model::fixtures::{config, configs, decoder};
 use crate::model::hooks::{Action, Bound};
 use crate::model::run::{Ask, Run};
-use crate::model::samples::{config, configs, decoder};
 use crate::model::site::{Place, select};
 use crate::tensor::{DType, Tensor, floats};
 

@@ -6,11 +6,11 @@ use std::fmt;
 
 use super::config::{Config, Order, Positions, QkNorm};
 
-pub use select::{Place, one_site, select};
+pub use select::{NAME_ONE, Place, one_site, places, select};
 
 /// A site's kind. The order is that of the computation within a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum SiteKind {
     Embed,
     PosEmbed,
     ResidPre,
@@ -55,160 +55,175 @@ pub enum Heads {
 
 /// A kind's row: its name here, its name in TransformerLens, and what flows there.
 struct Row {
-    kind: Kind,
+    kind: SiteKind,
     name: &'static str,
     lens: &'static str,
     meaning: &'static str,
 }
 
-const fn row(kind: Kind, name: &'static str, lens: &'static str, meaning: &'static str) -> Row {
+const fn row(kind: SiteKind, name: &'static str, lens: &'static str, meaning: &'static str) -> Row {
     Row { kind, name, lens, meaning }
 }
 
 /// `{}` in a name of TransformerLens stands for the layer.
 static ROWS: [Row; 28] = [
-    row(Kind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
-    row(Kind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
+    row(SiteKind::Embed, "embed", "hook_embed", "token embeddings, after any embedding scale: [batch, pos, d_model]"),
+    row(SiteKind::PosEmbed, "pos_embed", "hook_pos_embed", "learned position embeddings: [batch, pos, d_model]"),
     row(
-        Kind::ResidPre,
+        SiteKind::ResidPre,
         "resid_pre",
         "blocks.{}.hook_resid_pre",
         "the stream entering the block: [batch, pos, d_model]",
     ),
     row(
-        Kind::NormScale,
+        SiteKind::NormScale,
         "norm_scale",
         "blocks.{}.ln1.hook_scale",
         "the divisor of the norm before attention: [batch, pos, 1]",
     ),
     row(
-        Kind::AttnIn,
+        SiteKind::AttnIn,
         "attn_in",
         "blocks.{}.ln1.hook_normalized",
         "the normed input of attention, weights of the norm included: [batch, pos, d_model]",
     ),
     row(
-        Kind::Q,
+        SiteKind::Q,
         "q",
         "blocks.{}.attn.hook_q",
         "queries, before rotary and before any norm of their own: [batch, pos, head, d_head]",
     ),
     row(
-        Kind::K,
+        SiteKind::K,
         "k",
         "blocks.{}.attn.hook_k",
         "keys, before rotary and before any norm of their own: [batch, pos, kv_head, d_head]",
     ),
-    row(Kind::V, "v", "blocks.{}.attn.hook_v", "values: [batch, pos, kv_head, d_head]"),
-    row(Kind::QRot, "q_rot", "blocks.{}.attn.hook_rot_q", "queries after norm and rotary: [batch, pos, head, d_head]"),
-    row(Kind::KRot, "k_rot", "blocks.{}.attn.hook_rot_k", "keys after norm and rotary: [batch, pos, kv_head, d_head]"),
+    row(SiteKind::V, "v", "blocks.{}.attn.hook_v", "values: [batch, pos, kv_head, d_head]"),
     row(
-        Kind::Scores,
+        SiteKind::QRot,
+        "q_rot",
+        "blocks.{}.attn.hook_rot_q",
+        "queries after norm and rotary: [batch, pos, head, d_head]",
+    ),
+    row(
+        SiteKind::KRot,
+        "k_rot",
+        "blocks.{}.attn.hook_rot_k",
+        "keys after norm and rotary: [batch, pos, kv_head, d_head]",
+    ),
+    row(
+        SiteKind::Scores,
         "scores",
         "blocks.{}.attn.hook_attn_scores",
         "scaled and capped q . k, before the mask: [batch, head, query, key]",
     ),
-    row(Kind::Pattern, "pattern", "blocks.{}.attn.hook_pattern", "attention after softmax: [batch, head, query, key]"),
     row(
-        Kind::Z,
+        SiteKind::Pattern,
+        "pattern",
+        "blocks.{}.attn.hook_pattern",
+        "attention after softmax: [batch, head, query, key]",
+    ),
+    row(
+        SiteKind::Z,
         "z",
         "blocks.{}.attn.hook_z",
         "values mixed by the pattern, the input of the output projection: [batch, pos, head, d_head]",
     ),
     row(
-        Kind::HeadOut,
+        SiteKind::HeadOut,
         "head_out",
         "blocks.{}.attn.hook_result",
         "what each head writes, before bias and post-norm: [batch, pos, head, d_model]",
     ),
     row(
-        Kind::AttnPostScale,
+        SiteKind::AttnPostScale,
         "attn_post_scale",
         "blocks.{}.ln1_post.hook_scale",
         "the divisor of the norm after attention: [batch, pos, 1]",
     ),
     row(
-        Kind::AttnOut,
+        SiteKind::AttnOut,
         "attn_out",
         "blocks.{}.hook_attn_out",
         "what attention adds to the stream, post-norm included: [batch, pos, d_model]",
     ),
     row(
-        Kind::ResidMid,
+        SiteKind::ResidMid,
         "resid_mid",
         "blocks.{}.hook_resid_mid",
         "the stream between attention and MLP: [batch, pos, d_model]",
     ),
     row(
-        Kind::MlpNormScale,
+        SiteKind::MlpNormScale,
         "mlp_norm_scale",
         "blocks.{}.ln2.hook_scale",
         "the divisor of the norm before the MLP: [batch, pos, 1]",
     ),
     row(
-        Kind::MlpIn,
+        SiteKind::MlpIn,
         "mlp_in",
         "blocks.{}.ln2.hook_normalized",
         "the normed input of the MLP, weights of the norm included: [batch, pos, d_model]",
     ),
     row(
-        Kind::MlpPre,
+        SiteKind::MlpPre,
         "mlp_pre",
         "blocks.{}.mlp.hook_pre",
         "before the activation; where gated, the gate: [batch, pos, d_mlp]",
     ),
     row(
-        Kind::MlpUp,
+        SiteKind::MlpUp,
         "mlp_up",
         "blocks.{}.mlp.hook_pre_linear",
         "what the gate is multiplied with: [batch, pos, d_mlp]",
     ),
     row(
-        Kind::MlpHidden,
+        SiteKind::MlpHidden,
         "mlp_hidden",
         "blocks.{}.mlp.hook_post",
         "the input of the down projection, act(gate) * up where gated: [batch, pos, d_mlp]",
     ),
     row(
-        Kind::MlpPostScale,
+        SiteKind::MlpPostScale,
         "mlp_post_scale",
         "blocks.{}.ln2_post.hook_scale",
         "the divisor of the norm after the MLP: [batch, pos, 1]",
     ),
     row(
-        Kind::MlpOut,
+        SiteKind::MlpOut,
         "mlp_out",
         "blocks.{}.hook_mlp_out",
         "what the MLP adds to the stream, post-norm included: [batch, pos, d_model]",
     ),
     row(
-        Kind::ResidPost,
+        SiteKind::ResidPost,
         "resid_post",
         "blocks.{}.hook_resid_post",
         "the stream leaving the block: [batch, pos, d_model]",
     ),
     row(
-        Kind::FinalNormScale,
+        SiteKind::FinalNormScale,
         "final_norm_scale",
         "ln_final.hook_scale",
         "the divisor of the last norm: [batch, pos, 1]",
     ),
     row(
-        Kind::FinalNorm,
+        SiteKind::FinalNorm,
         "final_norm",
         "ln_final.hook_normalized",
         "the normed stream that is unembedded: [batch, pos, d_model]",
     ),
-    row(Kind::Logits, "logits", "logits", "the logits, after any cap: [batch, pos, vocab]"),
+    row(SiteKind::Logits, "logits", "logits", "the logits, after any cap: [batch, pos, vocab]"),
 ];
 
-impl Kind {
+impl SiteKind {
     fn row(self) -> &'static Row {
         // The rows stand in the order of the kinds; a test holds them to it.
         &ROWS[self as usize]
     }
 
-    pub fn all() -> impl Iterator<Item = Kind> {
+    pub fn all() -> impl Iterator<Item = SiteKind> {
         ROWS.iter().map(|row| row.kind)
     }
 
@@ -232,9 +247,9 @@ impl Kind {
 
     pub fn heads(self) -> Heads {
         match self {
-            Kind::Q | Kind::QRot | Kind::Z | Kind::HeadOut => Heads::Queries,
-            Kind::K | Kind::V | Kind::KRot => Heads::Keys,
-            Kind::Scores | Kind::Pattern => Heads::Square,
+            SiteKind::Q | SiteKind::QRot | SiteKind::Z | SiteKind::HeadOut => Heads::Queries,
+            SiteKind::K | SiteKind::V | SiteKind::KRot => Heads::Keys,
+            SiteKind::Scores | SiteKind::Pattern => Heads::Square,
             _ => Heads::None,
         }
     }
@@ -244,16 +259,16 @@ impl Kind {
         let normed = config.norm.is_some();
         let mlp = config.has_mlp();
         match self {
-            Kind::PosEmbed => config.positions == Positions::Learned,
-            Kind::NormScale => normed && config.pre_norm,
-            Kind::MlpNormScale => normed && config.pre_norm && mlp && config.order != Order::ParallelShared,
-            Kind::QRot | Kind::KRot => config.positions == Positions::Rotary || config.qk_norm != QkNorm::None,
-            Kind::AttnPostScale => normed && config.post_norm,
-            Kind::MlpPostScale => normed && config.post_norm && mlp,
-            Kind::ResidMid => config.is_serial() && mlp,
-            Kind::MlpIn | Kind::MlpPre | Kind::MlpHidden | Kind::MlpOut => mlp,
-            Kind::MlpUp => mlp && config.gated,
-            Kind::FinalNormScale => normed && config.final_norm,
+            SiteKind::PosEmbed => config.positions == Positions::Learned,
+            SiteKind::NormScale => normed && config.pre_norm,
+            SiteKind::MlpNormScale => normed && config.pre_norm && mlp && config.order != Order::ParallelShared,
+            SiteKind::QRot | SiteKind::KRot => config.positions == Positions::Rotary || config.qk_norm != QkNorm::None,
+            SiteKind::AttnPostScale => normed && config.post_norm,
+            SiteKind::MlpPostScale => normed && config.post_norm && mlp,
+            SiteKind::ResidMid => config.is_serial() && mlp,
+            SiteKind::MlpIn | SiteKind::MlpPre | SiteKind::MlpHidden | SiteKind::MlpOut => mlp,
+            SiteKind::MlpUp => mlp && config.gated,
+            SiteKind::FinalNormScale => normed && config.final_norm,
             _ => true,
         }
     }
@@ -262,23 +277,26 @@ impl Kind {
 /// One site of a model. Sites compare in the order of the computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Site {
-    pub kind: Kind,
+    pub kind: SiteKind,
     /// 0 for sites outside of the blocks.
     pub layer: usize,
 }
 
 impl Site {
-    pub fn new(kind: Kind, layer: usize) -> Self {
+    pub fn new(kind: SiteKind, layer: usize) -> Self {
         Self { kind, layer: if kind.in_blocks() { layer } else { 0 } }
     }
 
     /// Every site that a model of this config has, in the order of the computation.
     pub fn all(config: &Config) -> Vec<Site> {
-        let kinds: Vec<Kind> = Kind::all().filter(|kind| kind.exists(config)).collect();
-        let outside = |from: fn(&Kind) -> bool| kinds.iter().copied().filter(from).map(|kind| Site::new(kind, 0));
+        let kinds: Vec<SiteKind> = SiteKind::all().filter(|kind| kind.exists(config)).collect();
+        let outside = |from: fn(&SiteKind) -> bool| kinds.iter().copied().filter(from).map(|kind| Site::new(kind, 0));
         let inside = (0..config.layers)
             .flat_map(|layer| kinds.iter().filter(|kind| kind.in_blocks()).map(move |kind| Site::new(*kind, layer)));
-        outside(|kind| *kind < Kind::ResidPre).chain(inside).chain(outside(|kind| *kind > Kind::ResidPost)).collect()
+        outside(|kind| *kind < SiteKind::ResidPre)
+            .chain(inside)
+            .chain(outside(|kind| *kind > SiteKind::ResidPost))
+            .collect()
     }
 
     /// The name that TransformerLens gives it.
@@ -287,10 +305,10 @@ impl Site {
     }
 
     /// Where it stands in the computation.
-    fn rank(self) -> (usize, usize, Kind) {
+    fn rank(self) -> (usize, usize, SiteKind) {
         let part = match self.kind {
-            kind if kind < Kind::ResidPre => 0,
-            kind if kind > Kind::ResidPost => 2,
+            kind if kind < SiteKind::ResidPre => 0,
+            kind if kind > SiteKind::ResidPost => 2,
             _ => 1,
         };
         (part, self.layer, self.kind)

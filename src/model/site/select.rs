@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Heads, Kind, ROWS, Site};
+use super::{Heads, ROWS, Site, SiteKind};
 use crate::base::{Result, names};
 use crate::model::config::Config;
 use crate::tensor::axes::from_end;
@@ -50,17 +50,27 @@ pub fn select(config: &Config, text: &str) -> Result<Vec<Place>> {
     Ok(places.collect())
 }
 
+/// The places that several names stand for.
+pub fn places(config: &Config, sites: &[String]) -> Result<Vec<Place>> {
+    let each = sites.iter().map(|site| select(config, site)).collect::<Result<Vec<_>>>();
+    Ok(each.map_err(|e| e.about("sites"))?.concat())
+}
+
+/// The advice where nothing better than one site is known.
+pub const NAME_ONE: &str = "name one of them, such as `resid_post.0`";
+
 /// The one site that a name stands for; `instead` is the advice where it stands for several.
 pub fn one_site(config: &Config, text: &str, instead: &str) -> Result<Place> {
-    match select(config, text)?[..] {
+    let places = select(config, text).map_err(|e| e.about("site"))?;
+    match places[..] {
         [place] => Ok(place),
-        ref several => Err(err!(Name, "expected one site, and `{text}` names {}", several.len()).hint(instead)),
+        _ => Err(err!(Name, "expected one site, and `{text}` names {}", places.len()).hint(instead).about("site")),
     }
 }
 
-fn kind(config: &Config, name: &str) -> Result<Kind> {
-    let known: Vec<&str> = Kind::all().filter(|kind| kind.exists(config)).map(Kind::name).collect();
-    let Some(kind) = Kind::all().find(|kind| kind.name() == name) else {
+fn kind(config: &Config, name: &str) -> Result<SiteKind> {
+    let known: Vec<&str> = SiteKind::all().filter(|kind| kind.exists(config)).map(SiteKind::name).collect();
+    let Some(kind) = SiteKind::all().find(|kind| kind.name() == name) else {
         return Err(err!(Name, "unknown site `{name}`").maybe_hint(names::suggestion(name, known.iter().copied())));
     };
     if !kind.exists(config) {
@@ -72,7 +82,7 @@ fn kind(config: &Config, name: &str) -> Result<Kind> {
     Ok(kind)
 }
 
-fn heads(config: &Config, kind: Kind, part: &str) -> Result<Vec<usize>> {
+fn heads(config: &Config, kind: SiteKind, part: &str) -> Result<Vec<usize>> {
     match kind.heads() {
         Heads::None => bail!(Name, "expected a layer and nothing more after `{}`: it has no heads", kind.name()),
         Heads::Keys => numbers(part, config.kv_heads, "head"),
@@ -135,7 +145,7 @@ fn unknown(text: &str, part: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::{config, configs};
+    use crate::model::fixtures::{config, configs};
 
     fn named(text: &str) -> Vec<String> {
         select(&config(), text).unwrap().iter().map(Place::to_string).collect()

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::base::Result;
 use crate::model::hooks::{At, Hooks};
-use crate::model::site::{Kind, Site};
+use crate::model::site::{Site, SiteKind};
 use crate::tensor::{DType, Tensor};
 
 /// Runs up to the final norm of a model, with dropout on the way (Radford et al. 2018, section 4.1).
@@ -18,12 +18,12 @@ pub struct ToTheLastNorm {
 
 impl Hooks for ToTheLastNorm {
     fn wants(&self, site: Site) -> bool {
-        let written = matches!(site.kind, Kind::Embed | Kind::AttnOut | Kind::MlpOut);
-        site.kind == Kind::FinalNorm || (self.share > 0.0 && written)
+        let written = matches!(site.kind, SiteKind::Embed | SiteKind::AttnOut | SiteKind::MlpOut);
+        site.kind == SiteKind::FinalNorm || (self.share > 0.0 && written)
     }
 
     fn on(&mut self, at: &At, x: &Tensor) -> Result<Option<Tensor>> {
-        if at.site.kind == Kind::FinalNorm {
+        if at.site.kind == SiteKind::FinalNorm {
             self.found = Some(x.clone());
             return Ok(None);
         }
@@ -38,6 +38,6 @@ impl Hooks for ToTheLastNorm {
     }
 
     fn last(&self) -> Option<Site> {
-        Some(Site::new(Kind::FinalNorm, 0))
+        Some(Site::new(SiteKind::FinalNorm, 0))
     }
 }

@@ -1,25 +1,25 @@
-//! Training a model: examples, the recipe, steps, checkpoints, and the history.
+//! Training a model: examples, options and the recipe, steps, and what checkpoints and the history hold.
 
-mod adamw;
 mod checkpoint;
 mod dropout;
 mod estimate;
 mod examples;
 mod history;
 mod loss;
+mod model;
+mod options;
 mod recipe;
 mod run;
-mod schedule;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{CHECKPOINT, Keep, put_back};
 pub use estimate::Estimate;
 pub use examples::{Batches, Examples, Tables, room};
-pub use history::History;
+pub use history::{ModelHistory, ModelStep};
 pub use loss::mean_loss;
+pub use model::{Trainee, TrainingData, train};
+pub use options::TrainOptions;
 pub use recipe::Recipe;
-pub use run::{Beginning, Ended, Judge, Trained, Training};
-pub use schedule::{Schedule, Shape};
+pub use run::{Beginning, HeldOut, Trained, Training};
 pub use state::State;

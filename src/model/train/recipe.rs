@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::schedule::{Schedule, Shape};
 use crate::base::Result;
 use crate::err;
+use crate::training::{Optimizer, Schedule, ScheduleShape, with_way_out};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -29,7 +29,7 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        let schedule = Schedule { shape: Shape::Cosine, warmup: 0, decay: 0, floor: 0.0 };
+        let schedule = Schedule { shape: ScheduleShape::Cosine, warmup: 0, decay: 0, floor: 0.0 };
         Self {
             steps: 1000,
             rows: 32,
@@ -49,15 +49,16 @@ impl Default for Recipe {
 impl Recipe {
     /// Refuses invalid settings, by the names of the script's options.
     pub fn checked(self) -> Result<Self> {
-        let sizes = [("steps", self.steps), ("batch", self.rows as u64), ("accumulate", self.accumulate as u64)];
-        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(err!(Argument, "expected at least 1 as `{name}`, found 0"));
+        self.optimizer().check()?;
+        for (name, size) in [("batch", self.rows), ("accumulate", self.accumulate)] {
+            if size == 0 {
+                return Err(err!(Argument, "expected at least 1 as `{name}`, found 0").about(name));
+            }
         }
         let within = |name: &str, x: f64, fits: bool, wanted: &str| match fits && x.is_finite() {
             true => Ok(()),
-            false => Err(err!(Argument, "expected {wanted} as `{name}`, found {x}")),
+            false => Err(err!(Argument, "expected {wanted} as `{name}`, found {x}").about(name)),
         };
-        within("lr", self.lr, self.lr > 0.0, "a number above 0")?;
         within("eps", self.eps, self.eps > 0.0, "a number above 0")?;
         within("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "a number of at least 0")?;
         within("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "a share of at least 0 and below 1")?;
@@ -66,28 +67,27 @@ impl Recipe {
         for beta in self.betas {
             within("betas", beta, (0.0..1.0).contains(&beta), "shares of at least 0 and below 1")?;
         }
-        if let Some(clip) = self.clip {
-            within("clip", clip, clip > 0.0, "a number above 0")?;
-        }
         Ok(self)
     }
 
-    pub fn rate(&self, step: u64) -> f64 {
-        self.lr * self.schedule.factor(step, self.steps)
+    pub fn optimizer(&self) -> Optimizer {
+        let Self { steps, lr, schedule, betas, eps, clip, .. } = *self;
+        Optimizer { steps, lr, schedule, betas, eps, clip, clip_eps: 0.0 }
     }
 
     /// Whether a training that made `done` steps by `other` may resume by this recipe: the two must agree so far.
     pub fn continues(&self, other: &Recipe, done: u64) -> Result<()> {
         let same_length = Recipe { steps: other.steps, schedule: other.schedule, ..self.clone() };
         if same_length != *other {
-            let (ours, theirs) = (self.told(), other.told());
+            let (ours, theirs) = (self.described(), other.described());
             let differs = ours.iter().zip(&theirs).find(|(a, b)| a != b);
             let (found, wanted) = differs.map_or(("", ""), |(a, b)| (a.as_str(), b.as_str()));
-            return Err(err!(Argument, "the checkpoint there has {wanted}, and this training {found}")
-                .hint("give the same options to resume, another `dir`, or `fresh: true` to begin again"));
+            let error = err!(Argument, "the checkpoint there has {wanted}, and this training {found}");
+            return Err(with_way_out(error, "the same options"));
         }
-        if let Some(step) = (0..done).find(|step| self.rate(*step) != other.rate(*step)) {
-            let (kept, now) = (other.rate(step), self.rate(step));
+        let (ours, theirs) = (self.optimizer(), other.optimizer());
+        if let Some(step) = (0..done).find(|step| ours.rate(*step) != theirs.rate(*step)) {
+            let (kept, now) = (theirs.rate(step), ours.rate(step));
             return Err(err!(
                 Argument,
                 "the checkpoint there had the learning rate {kept:e} at step {step}, and this training has {now:e}"
@@ -98,7 +98,7 @@ impl Recipe {
     }
 
     /// The settings that must not differ, by name.
-    fn told(&self) -> Vec<String> {
+    fn described(&self) -> Vec<String> {
         vec![
             format!("`batch` {}", self.rows),
             format!("`accumulate` {}", self.accumulate),
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_training_goes_on_only_as_it_was() {
-        let trapezoid = Schedule { shape: Shape::Trapezoid, warmup: 2, decay: 4, floor: 0.0 };
+        let trapezoid = Schedule { shape: ScheduleShape::Trapezoid, warmup: 2, decay: 4, floor: 0.0 };
         let kept = Recipe { steps: 20, schedule: trapezoid, ..Recipe::default() };
         let longer = Recipe { steps: 40, ..kept.clone() };
         assert!(longer.continues(&kept, 16).is_ok());

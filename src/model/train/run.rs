@@ -1,23 +1,24 @@
 //! A training from beginning to end: steps, evaluations, checkpoints, and interruption.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::checkpoint::{Identity, Keep};
+use super::checkpoint::{self, Identity};
 use super::estimate::Estimate;
 use super::examples::{Batches, Examples};
-use super::history::History;
+use super::history::{ModelHistory, ModelStep};
 use super::loss::mean_loss;
 use super::recipe::Recipe;
 use super::state::State;
 use crate::base::random::stream;
-use crate::base::task::Bar;
-use crate::base::{Error, Kind, Result, Task, memory, task};
+use crate::base::{Result, Task, memory};
 use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::init;
 use crate::tensor::{DType, Device};
+use crate::training::{self, CheckpointFolder, Checkpoints, Ended, Trainer, mean};
 
 /// The initial weights.
 pub enum Beginning<'a> {
@@ -37,8 +38,9 @@ impl Beginning<'_> {
 }
 
 /// The held-out text of the evaluations.
-pub struct Judge {
+pub struct HeldOut {
     pub examples: Examples,
+    /// Steps between evaluations.
     pub every: u64,
 }
 
@@ -50,22 +52,15 @@ pub struct Training<'a> {
     /// The examples of the next step: the first are read before the training begins, so that invalid ones are refused
     /// then.
     next: Option<Vec<Examples>>,
-    judge: Option<Judge>,
-    keep: Option<Keep<'a>>,
+    held_out: Option<HeldOut>,
+    checkpoints: Option<Checkpoints<'a>>,
     estimate: Estimate,
-}
-
-/// How a training ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    Done,
-    Interrupted,
 }
 
 /// The result of a training.
 pub struct Trained {
     pub decoder: Arc<Decoder>,
-    pub history: History,
+    pub history: ModelHistory,
     pub ended: Ended,
 }
 
@@ -74,132 +69,119 @@ impl<'a> Training<'a> {
         beginning: Beginning,
         recipe: Recipe,
         mut data: Box<dyn Batches + 'a>,
-        judge: Option<Judge>,
-        keep: Option<Keep<'a>>,
+        held_out: Option<HeldOut>,
+        folder: Option<CheckpointFolder<'a>>,
         device: &Device,
         task: &Task,
     ) -> Result<Self> {
         let recipe = recipe.checked()?;
         let config = beginning.config().clone();
         let mut state = begun(beginning, &recipe, device, task)?;
-        let judge = match judge {
-            Some(Judge { examples, every }) => {
+        let held_out = match held_out {
+            Some(HeldOut { examples, every }) => {
                 let examples = examples.checked(config.vocab, config.outputs())?;
-                Some(Judge { examples, every: every.max(1) })
+                Some(HeldOut { examples, every: every.max(1) })
             }
             None => None,
         };
-        let identity = Identity { config: &config, recipe: &recipe, data: data.about() };
-        if let Some(keep) = &keep
-            && keep.is_begun()?
+        let mut checkpoints = folder.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
+        if let Some(checkpoints) = &mut checkpoints
+            && checkpoints.has_one()?
         {
-            keep.load(&mut state, &identity)?;
+            let identity = Identity { config: &config, recipe: &recipe, data: data.about() };
+            checkpoints.resume(|file| checkpoint::restore(&mut state, &identity, file))?;
             data.skip(state.step * recipe.accumulate as u64 * recipe.rows as u64, task)?;
         }
         let next = passes(data.as_mut(), &config, &recipe, task)?;
         let width = next.first().and_then(|examples| examples.ids.first()).map_or(0, Vec::len);
-        state.history.tokens_per_step = next.iter().map(|examples| examples.tokens() as u64).sum();
+        state.history.read_per_step = next.iter().map(|examples| examples.tokens() as u64).sum();
         let left = recipe.steps.saturating_sub(state.step);
         memory::check(Estimate::new(&config, &recipe, width, left, 0.0)?.bytes, || "this training".into())?;
         let estimate = Estimate::new(&config, &recipe, width, left, tried(&state, &next[0], task)?)?;
-        Ok(Self { state, recipe, data, next: Some(next), judge, keep, estimate })
+        Ok(Self { state, recipe, data, next: Some(next), held_out, checkpoints, estimate })
     }
 
     pub fn estimate(&self) -> &Estimate {
         &self.estimate
     }
 
-    /// The number of steps made before.
-    pub fn step(&self) -> u64 {
-        self.state.step
-    }
-
     /// Trains to the end. An interruption ends the training early and is cleared: the result is the model so far.
     pub fn run(mut self, task: &Task) -> Result<Trained> {
-        let ended = match self.all_steps(task) {
-            Ok(()) => Ended::Done,
-            Err(error) if error.kind == Kind::Interrupted => {
-                task.answer_interruption();
-                Ended::Interrupted
-            }
-            Err(error) => return Err(self.kept_before(error)),
-        };
-        self.save()?;
+        let ended = training::run(&mut self, task)?;
         Ok(Trained { decoder: self.state.decoder().clone(), history: self.state.history, ended })
     }
 
-    fn all_steps(&mut self, task: &Task) -> Result<()> {
-        let bar = task.begin("training", Some(self.recipe.steps));
-        bar.had(self.state.step);
-        let (begun, from) = (Instant::now(), self.state.step);
-        while self.state.step < self.recipe.steps {
-            task.check()?;
-            let examples = match self.next.take() {
-                Some(examples) => examples,
-                None => {
-                    let config = self.state.decoder().config().clone();
-                    passes(self.data.as_mut(), &config, &self.recipe, task)?
-                }
-            };
-            self.state.advance(&examples, &self.recipe, task)?;
-            self.judged(task)?;
-            let seconds = begun.elapsed().as_secs_f64();
-            let tokens = (self.state.step - from) * self.state.history.tokens_per_step;
-            self.tell(bar.as_ref(), tokens as f64 / seconds);
-            if let Some(keep) = &self.keep
-                && self.state.step.is_multiple_of(keep.every.max(1))
-            {
-                self.save()?;
-                task.say(&self.stage(tokens as f64 / seconds));
-            }
-        }
-        Ok(())
-    }
-
-    /// The progress, in a line.
-    fn stage(&self, speed: f64) -> String {
-        let (history, step, steps) = (&self.state.history, self.state.step, self.recipe.steps);
-        let left = task::human((steps - step) as f64 * history.tokens_per_step as f64 / speed);
-        let judged = history.judged.last().map(|(_, loss)| format!(", held out {loss:.4}")).unwrap_or_default();
-        let loss = history.recent(100).unwrap_or(f64::NAN);
-        format!("step {step} of {steps}: loss {loss:.4}{judged}, {speed:.0} tokens/s, {left} left")
-    }
-
     /// Evaluates the model when it is due, and at the end.
-    fn judged(&mut self, task: &Task) -> Result<()> {
-        let Some(judge) = &self.judge else { return Ok(()) };
+    fn evaluate(&mut self, task: &Task) -> Result<()> {
+        let Some(held_out) = &self.held_out else { return Ok(()) };
         let step = self.state.step;
-        if step.is_multiple_of(judge.every) || step == self.recipe.steps {
-            let loss = mean_loss(self.state.decoder(), &judge.examples, self.recipe.rows, task)?;
-            self.state.history.judged.push((step, loss));
+        if step.is_multiple_of(held_out.every) || step == self.recipe.steps {
+            let loss = mean_loss(self.state.decoder(), &held_out.examples, self.recipe.rows, task)?;
+            self.state.history.held_out.push((step, loss));
         }
         Ok(())
     }
 
-    fn tell(&self, bar: &dyn Bar, speed: f64) {
+    /// The mean loss of the last steps, the last held-out loss, and the speed.
+    fn numbers(&self, recent: usize, digits: usize, speed: f64) -> String {
         let history = &self.state.history;
-        let loss = history.recent(20).unwrap_or(f64::NAN);
-        let judged = history.judged.last().map(|(_, loss)| format!(", held out {loss:.3}")).unwrap_or_default();
-        bar.note(&format!("{} loss {loss:.3}{judged}, {speed:.0} tokens/s", curve(&history.losses)));
-        bar.advance(1);
+        let loss = history.recent(recent).map_or(f64::NAN, |step| step.loss);
+        let held_out = history.held_out.last().map(|(_, loss)| format!(", held out {loss:.digits$}"));
+        let tokens = speed * history.read_per_step as f64;
+        format!("loss {loss:.digits$}{}, {tokens:.0} tokens/s", held_out.unwrap_or_default())
+    }
+}
+
+impl Trainer for Training<'_> {
+    fn label(&self) -> String {
+        "training".into()
     }
 
-    fn save(&self) -> Result<()> {
-        let Some(keep) = &self.keep else { return Ok(()) };
-        let config = self.state.decoder().config();
-        keep.save(&self.state, &Identity { config, recipe: &self.recipe, data: self.data.about() })
+    fn steps(&self) -> u64 {
+        self.recipe.steps
     }
 
-    /// An error of a step, with a note on the checkpoint.
-    fn kept_before(&self, error: Error) -> Error {
-        let Some(keep) = &self.keep else { return error };
-        match self.save() {
-            Ok(()) => {
-                let (step, folder) = (self.state.step, keep.folder.display());
-                error.hint(format!("the {step} steps before are saved in {folder}"))
+    fn made(&self) -> u64 {
+        self.state.step
+    }
+
+    fn advance(&mut self, task: &Task) -> Result<()> {
+        let examples = match self.next.take() {
+            Some(examples) => examples,
+            None => {
+                let config = self.state.decoder().config().clone();
+                passes(self.data.as_mut(), &config, &self.recipe, task)?
             }
-            Err(failed) => error.hint(format!("and no checkpoint could be saved: {failed}")),
-        }
+        };
+        self.state.advance(&examples, &self.recipe, task)?;
+        self.evaluate(task)
+    }
+
+    fn progress(&self, speed: f64) -> String {
+        format!("{} {}", curve(&self.state.history.steps), self.numbers(20, 3, speed))
+    }
+
+    fn stage(&self, speed: f64) -> String {
+        self.numbers(100, 4, speed)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.checkpoints.as_ref().map(Checkpoints::folder)
+    }
+
+    fn is_due(&self) -> bool {
+        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.state.step))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        let config = self.state.decoder().config();
+        let identity = Identity { config, recipe: &self.recipe, data: self.data.about() };
+        checkpoints.save(self.state.step, || checkpoint::saved(&self.state, &identity))
+    }
+
+    fn left(&self) -> String {
+        "the model as it is".into()
     }
 }
 
@@ -242,11 +224,11 @@ fn passes(data: &mut dyn Batches, config: &Config, recipe: &Recipe, task: &Task)
 }
 
 /// The losses so far as a sparkline, the latest on the right.
-fn curve(losses: &[f64]) -> String {
+fn curve(steps: &[ModelStep]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const WIDTH: usize = 16;
-    let stretch = losses.len().div_ceil(WIDTH).max(1);
-    let means: Vec<f64> = losses.chunks(stretch).map(|part| part.iter().sum::<f64>() / part.len() as f64).collect();
+    let interval = steps.len().div_ceil(WIDTH).max(1);
+    let means: Vec<f64> = steps.chunks(interval).map(|part| mean(part, |step| step.loss)).collect();
     let (low, high) = means.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
     let block = |x: &f64| BLOCKS[(((x - low) / (high - low).max(1e-9)) * 7.0).round().clamp(0.0, 7.0) as usize];
     means.iter().map(block).collect()

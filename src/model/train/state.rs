@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use candle_core::Var;
-
-use super::adamw::{Moments, settings};
 use super::examples::Examples;
-use super::history::History;
+use super::history::{ModelHistory, ModelStep};
 use super::loss::{Dropout, loss};
 use super::recipe::Recipe;
 use crate::base::{Result, Task};
@@ -14,20 +11,14 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
-use crate::tensor::kernels::{self, Gradients, Taped};
+use crate::tensor::kernels::{self, AdamW, Gradients, Taped};
 use crate::tensor::{DType, Number, Tensor};
-
-/// One weight and its moments.
-pub struct Parameter {
-    pub name: String,
-    pub weight: Var,
-    pub moments: Moments,
-}
+use crate::training::Parameter;
 
 pub struct State {
     pub step: u64,
-    pub parameters: Vec<Parameter>,
-    pub history: History,
+    pub parameters: Vec<Parameter<String>>,
+    pub history: ModelHistory,
     /// The model whose weights are the variables.
     tracked: Arc<Decoder>,
     /// The same weights, detached.
@@ -39,10 +30,9 @@ impl State {
     pub fn new(config: &Config, weights: &mut dyn FnMut(&str) -> Result<Tensor>) -> Result<Self> {
         let mut parameters = Vec::new();
         let tracked = Weights::build(config, &mut |name, _| {
-            // A copy, since the given model is not changed.
-            let weight = Var::from_tensor(&weights(name)?.copy()?)?;
-            let tensor = weight.as_tensor().clone();
-            parameters.push(Parameter { name: name.to_string(), moments: Moments::zeros(&weight)?, weight });
+            let parameter = Parameter::new(name.to_string(), &weights(name)?)?;
+            let tensor = parameter.weight.as_tensor().clone();
+            parameters.push(parameter);
             Ok(tensor)
         })?;
         let mut in_order = parameters.iter();
@@ -54,7 +44,7 @@ impl State {
         Ok(Self {
             step: 0,
             parameters,
-            history: History::default(),
+            history: ModelHistory::default(),
             tracked: Arc::new(tracked),
             plain: Arc::new(plain),
         })
@@ -85,17 +75,16 @@ impl State {
             return Err(err!(Argument, "{what} at step {}", self.step + 1)
                 .hint("try a lower `lr`, a longer `warmup` or a smaller `clip`"));
         }
-        let shrink = recipe.clip.map_or(1.0, |clip| (clip / norm).min(1.0));
+        let update = recipe.optimizer().update(self.step, norm);
         for (parameter, gradient) in self.parameters.iter().zip(&gradients) {
             if let Some(gradient) = gradient {
-                let Moments { first, second } = &parameter.moments;
-                let settings = settings(recipe, self.step, shrink, &parameter.weight);
-                kernels::adamw_step(&parameter.weight, gradient, [first, second], settings)?;
+                let [first, second] = &parameter.moments;
+                // Norms and biases have no weight decay.
+                let decay = if parameter.weight.rank() >= 2 { recipe.weight_decay } else { 0.0 };
+                kernels::adamw_step(&parameter.weight, gradient, [first, second], AdamW { decay, ..update })?;
             }
         }
-        self.history.losses.push(mean);
-        self.history.norms.push(norm);
-        self.history.rates.push(recipe.rate(self.step));
+        self.history.steps.push(ModelStep { loss: mean, norm, rate: update.rate });
         self.step += 1;
         Ok(())
     }

@@ -9,15 +9,16 @@ use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
-use crate::model::samples;
+use crate::model::fixtures;
 use crate::tensor::{DType, Device, Tensor};
+use crate::training::{CheckpointFolder, Ended, Schedule, ScheduleShape};
 
 fn config() -> Config {
-    Config { layers: 1, vocab: 12, ..samples::config() }
+    Config { layers: 1, vocab: 12, ..fixtures::config() }
 }
 
 fn recipe(steps: u64) -> Recipe {
-    let schedule = Schedule { shape: Shape::Trapezoid, warmup: 2, decay: 2, floor: 0.0 };
+    let schedule = Schedule { shape: ScheduleShape::Trapezoid, warmup: 2, decay: 2, floor: 0.0 };
     Recipe { steps, rows: 4, lr: 1e-2, schedule, ..Recipe::default() }
 }
 
@@ -31,14 +32,14 @@ fn files(folder: &Path) -> Files {
     Files::new(Access::new(folder, &Rules::default()).unwrap(), false)
 }
 
-fn keep(files: &Files, every: u64) -> Keep<'_> {
-    Keep { files, folder: "run".into(), every, fresh: false }
+fn keep(files: &Files, every: u64) -> CheckpointFolder<'_> {
+    CheckpointFolder { files, folder: "run".into(), every, fresh: false }
 }
 
-fn train(recipe: Recipe, keep: Option<Keep>, task: &Task) -> Result<Trained> {
-    let judge = Judge { examples: counting(3).next(3, task)?, every: 3 };
+fn train(recipe: Recipe, keep: Option<CheckpointFolder>, task: &Task) -> Result<Trained> {
+    let held_out = HeldOut { examples: counting(3).next(3, task)?, every: 3 };
     let data = Box::new(counting(9));
-    Training::new(Beginning::New(&config()), recipe, data, Some(judge), keep, &Device::Cpu, task)?.run(task)
+    Training::new(Beginning::New(&config()), recipe, data, Some(held_out), keep, &Device::Cpu, task)?.run(task)
 }
 
 /// All weights, bit for bit.
@@ -52,10 +53,10 @@ fn bits(decoder: &Decoder) -> Vec<u32> {
 fn a_model_learns_and_its_history_says_so() {
     let trained = train(recipe(60), None, &Task::default()).unwrap();
     let history = &trained.history;
-    assert_eq!((history.steps(), history.tokens_per_step, history.judged.len()), (60, 24, 20));
-    assert!((history.losses[0] - (12f64).ln()).abs() < 0.1, "{}", history.losses[0]);
-    assert!(history.recent(5).unwrap() < 0.5, "{:?}", history.recent(5));
-    let last = history.judged.last().unwrap();
+    assert_eq!((history.steps.len(), history.read_per_step, history.held_out.len()), (60, 24, 20));
+    assert!((history.steps[0].loss - (12f64).ln()).abs() < 0.1, "{:?}", history.steps[0]);
+    assert!(history.recent(5).unwrap().loss < 0.5, "{:?}", history.recent(5));
+    let last = history.held_out.last().unwrap();
     let again = mean_loss(&trained.decoder, &counting(3).next(3, &Task::default()).unwrap(), 2, &Task::default());
     assert_eq!(last.0, 60);
     assert!((last.1 - again.unwrap()).abs() < 1e-6);
@@ -76,7 +77,7 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
         let files = super::tests::files(folder.path());
         let task = Task::default();
         let stopped = stopped_after(5, Recipe { dropout, ..recipe(9) }, keep(&files, 100), &task);
-        assert_eq!((stopped.ended, stopped.history.steps()), (Ended::Interrupted, 5));
+        assert_eq!((stopped.ended, stopped.history.steps.len()), (Ended::Interrupted, 5));
         assert!(!task.is_interrupted());
         let resumed = train(Recipe { dropout, ..recipe(11) }, Some(keep(&files, 2)), &Task::default()).unwrap();
         assert_eq!(bits(&resumed.decoder), bits(&whole.decoder));
@@ -85,7 +86,7 @@ fn a_training_that_is_resumed_is_the_one_that_was_not_stopped() {
 }
 
 /// A training that is interrupted while it reads the examples of a later step.
-fn stopped_after(steps: u64, recipe: Recipe, keep: Keep, task: &Task) -> Trained {
+fn stopped_after(steps: u64, recipe: Recipe, keep: CheckpointFolder, task: &Task) -> Trained {
     struct Stopping {
         rows: Tables,
         left: u64,
@@ -106,10 +107,10 @@ fn stopped_after(steps: u64, recipe: Recipe, keep: Keep, task: &Task) -> Trained
             self.rows.about()
         }
     }
-    let judge = Judge { examples: counting(3).next(3, task).unwrap(), every: 3 };
+    let held_out = HeldOut { examples: counting(3).next(3, task).unwrap(), every: 3 };
     let data = Box::new(Stopping { rows: counting(9), left: steps, task: task.clone() });
     let training =
-        Training::new(Beginning::New(&config()), recipe, data, Some(judge), Some(keep), &Device::Cpu, task).unwrap();
+        Training::new(Beginning::New(&config()), recipe, data, Some(held_out), Some(keep), &Device::Cpu, task).unwrap();
     training.run(task).unwrap()
 }
 
@@ -117,8 +118,8 @@ fn stopped_after(steps: u64, recipe: Recipe, keep: Keep, task: &Task) -> Trained
 fn passes_that_are_gathered_are_one_large_pass() {
     let large = train(Recipe { rows: 4, ..recipe(6) }, None, &Task::default()).unwrap();
     let small = train(Recipe { rows: 2, accumulate: 2, ..recipe(6) }, None, &Task::default()).unwrap();
-    for (a, b) in large.history.losses.iter().zip(&small.history.losses) {
-        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    for (a, b) in large.history.steps.iter().zip(&small.history.steps) {
+        assert!((a.loss - b.loss).abs() < 1e-4, "{a:?} {b:?}");
     }
 }
 
@@ -140,7 +141,7 @@ fn what_does_not_count_is_not_learnt() {
 #[test]
 fn a_model_that_is_trained_on_stays_what_it_was() {
     let task = Task::default();
-    let decoder = samples::decoder(config(), DType::F32);
+    let decoder = fixtures::decoder(config(), DType::F32);
     let before = bits(&decoder);
     let data = Box::new(counting(9));
     let training = Training::new(Beginning::Model(&decoder), recipe(2), data, None, None, &Device::Cpu, &task);
@@ -173,9 +174,9 @@ fn another_training_in_the_folder_is_refused_and_begun_again_when_asked() {
     let other = Recipe { lr: 1e-3, ..recipe(4) };
     let error = train(other.clone(), Some(keep(&files, 100)), &task).err().unwrap();
     assert!(error.message.contains("has `lr` 0.01, and this training `lr` 0.001"), "{error}");
-    let fresh = Keep { fresh: true, ..keep(&files, 100) };
-    assert_eq!(train(other, Some(fresh), &task).unwrap().history.steps(), 4);
-    std::fs::write(folder.path().join("run").join(CHECKPOINT), "nothing").unwrap();
+    let fresh = CheckpointFolder { fresh: true, ..keep(&files, 100) };
+    assert_eq!(train(other, Some(fresh), &task).unwrap().history.steps.len(), 4);
+    std::fs::write(folder.path().join("run").join(checkpoint::FORMAT.file), "nothing").unwrap();
     assert_eq!(train(recipe(4), Some(keep(&files, 100)), &task).err().unwrap().kind, Kind::Format);
 }
 

@@ -11,8 +11,8 @@ use super::key::Key;
 use crate::base::files::hex;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::model::layout::Source;
-use crate::sae::fit::History;
+use crate::model::layout::TensorSource;
+use crate::sae::fit::FitHistory;
 use crate::sae::formats::{self, Beside, Format};
 use crate::sae::{Parts, Sae};
 use crate::tensor::files::{Named, safetensors};
@@ -28,13 +28,13 @@ const ROWS_PER_STEP: &str = "rows_per_step";
 /// How many digits a hash has.
 const DIGITS: usize = 64;
 
-pub(super) fn written(key: &Key, sae: &Sae, history: &History) -> Result<Named> {
+pub(super) fn written(key: &Key, sae: &Sae, history: &FitHistory) -> Result<Named> {
     let written = formats::write(Format::Microtome, sae.parts())?;
     let (mut tensors, mut metadata): (BTreeMap<_, _>, BTreeMap<_, _>) = (written.tensors.1, written.metadata);
     tensors.insert(HISTORY.into(), history.to_tensor()?);
     metadata.insert(KEY.into(), key.text().into());
     metadata.insert(MODEL.into(), key.model().into());
-    metadata.insert(ROWS_PER_STEP.into(), history.rows_per_step.to_string());
+    metadata.insert(ROWS_PER_STEP.into(), history.read_per_step.to_string());
     Ok(Named { tensors, metadata })
 }
 
@@ -72,7 +72,7 @@ pub(super) fn read(bytes: &[u8], key: &Key, task: &Task) -> Result<CachedDiction
     }
     let rows = said.get(ROWS_PER_STEP).and_then(|rows| rows.parse().ok());
     let rows = rows.ok_or_else(|| err!(Format, "expected `{ROWS_PER_STEP}` in the metadata, found none"))?;
-    let history = History::from_tensor(&reader.tensor(HISTORY)?, rows)?;
+    let history = FitHistory::from_tensor(&reader.tensor(HISTORY)?, rows)?;
     let mut parts = parts(&reader, task)?;
     // The same weights may have been loaded from elsewhere.
     parts.about.model = Some(key.model().to_string());
@@ -108,7 +108,7 @@ pub(super) fn said(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
 /// The tensors of the dictionary alone.
 struct Tensors<'a>(&'a safetensors::Reader<&'a [u8]>);
 
-impl Source for Tensors<'_> {
+impl TensorSource for Tensors<'_> {
     fn names(&self) -> Vec<String> {
         self.0.names().filter(|name| *name != HISTORY).map(String::from).collect()
     }

@@ -16,7 +16,7 @@ pub use key::{Key, Reads, RowOrder};
 pub use listed::{COLUMNS, Cleared, Listed, clear, listed};
 
 use super::Sae;
-use super::fit::History;
+use super::fit::FitHistory;
 use crate::base::access::Access;
 use crate::base::files::{self, Files};
 use crate::base::{Result, Task};
@@ -28,7 +28,7 @@ const FILE: &str = "kept.dictionary";
 #[derive(Debug, Clone)]
 pub struct CachedDictionary {
     pub sae: Sae,
-    pub history: History,
+    pub history: FitHistory,
 }
 
 /// The dictionaries of a cache folder.
@@ -65,7 +65,7 @@ impl DictionaryCache {
     }
 
     /// Caches a dictionary, in the place of one under the same key.
-    pub fn put(&self, key: &Key, sae: &Sae, history: &History) -> Result<()> {
+    pub fn put(&self, key: &Key, sae: &Sae, history: &FitHistory) -> Result<()> {
         let written = file::written(key, sae, history)?;
         let saved = self.files.save(&self.place(key), |w| file::write(&written, w));
         // The run goes on for long, and needs the folder no more.

@@ -15,22 +15,22 @@ use crate::data::harvest::{Harvest, HarvestOptions, Skipped};
 use crate::data::{Text, text};
 use crate::model::config::Config;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::train::{Schedule, Shape as Fall};
-use crate::model::{Model, samples};
+use crate::model::{Model, fixtures};
 use crate::sae::fit::tests::kind;
 use crate::sae::fit::{Counting, Dead, Fit, OfTensor, Recipe, follows};
 use crate::sae::{About, Activation};
 use crate::tensor::{DType, create};
+use crate::training::{Schedule, ScheduleShape};
 
 fn model(config: Config) -> Model {
     let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
     let tokenizer = Tokenizer::characters(letters.collect(), None, None).unwrap();
-    let decoder = Arc::new(samples::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
+    let decoder = Arc::new(fixtures::decoder(Config { vocab: 26, context: 8, ..config }, DType::F32));
     Model { decoder, tokenizer: Some(tokenizer), origin: "sample".into(), published: None, history: None }
 }
 
 fn plain() -> Model {
-    model(samples::config())
+    model(fixtures::config())
 }
 
 fn words(words: &[&str], tokens: Option<u64>) -> Text {
@@ -52,7 +52,7 @@ fn recipe(name: &str, options: Value) -> Recipe {
         steps: 6,
         batch: 16,
         lr: 1e-2,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 1, decay: 2, floor: 0.0 },
         betas: [0.9, 0.999],
         eps: 1e-8,
         clip: Some(1.0),
@@ -77,7 +77,7 @@ fn key(recipe: &Recipe) -> Key {
     Key::new(&reads(&plain(), &words(&["abcdefgh", "hgfedcba"], None), &HarvestOptions::default()), &ROWS, recipe, 12)
 }
 
-fn fitted(recipe: &Recipe) -> (Sae, History) {
+fn fitted(recipe: &Recipe) -> (Sae, FitHistory) {
     let x = create::randn(&[64, 5], DType::F32, &mut stream(1, "x", 0)).unwrap();
     let rows = Box::new(OfTensor::new(&x, 3).unwrap());
     let about = About { model: Some("sample".into()), sites: vec!["resid_post.0".into()], ..About::default() };
@@ -144,7 +144,7 @@ fn a_key_is_of_all_that_the_numbers_depend_on_and_of_nothing_else() {
 
     let mut all = BTreeSet::from([base]);
     let mut is_new = |what: &str, hash: String| assert!(all.insert(hash), "{what}");
-    let deeper = model(Config { norm_eps: 1e-6, ..samples::config() });
+    let deeper = model(Config { norm_eps: 1e-6, ..fixtures::config() });
     is_new("another config", of(&deeper, &text, &HarvestOptions::default()));
     is_new("other tokens", of(&plain, &words(&["abcdefgh", "hgfedcbb"], None), &HarvestOptions::default()));
     is_new("fewer tokens", of(&plain, &words(&["abcdefgh", "hgfedcba"], Some(8)), &HarvestOptions::default()));

@@ -1,7 +1,7 @@
 //! Tests of end-to-end fine-tuning: gradients, and a loss that falls.
 
 use super::*;
-use crate::model::samples;
+use crate::model::fixtures;
 use crate::sae::{About, Scaling, baselines};
 use crate::tensor::{create, floats};
 
@@ -50,7 +50,7 @@ fn sae(dtype: DType, activation: Activation) -> Sae {
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    let model = samples::decoder(samples::config(), DType::F64);
+    let model = fixtures::decoder(fixtures::config(), DType::F64);
     let (texts, task) = (texts(), Task::default());
     let tuning = FineTuneOptions { l1: 0.1, error: 0.3, ..tuning() };
     let sites = SitePair { reads: "mlp_in.0", writes: "mlp_out.0" };
@@ -63,19 +63,19 @@ fn gradients_are_those_of_finite_differences() {
         let found = tuner.loss(&Sae::new(weights.parts().unwrap()).unwrap(), &lesson, &task).unwrap();
         let store = found.total.backward().unwrap();
         for weight in &weights.all {
-            let gradient = floats(store.get(&weight.variable).unwrap()).unwrap();
-            let start = floats(&weight.variable).unwrap();
+            let gradient = floats(store.get(&weight.weight).unwrap()).unwrap();
+            let start = floats(&weight.weight).unwrap();
             for place in [0, start.len() / 2] {
                 let at = |by: f64| {
                     let mut numbers = start.clone();
                     numbers[place] += by;
-                    let moved = Tensor::from_vec(numbers, weight.variable.dims(), weight.variable.device()).unwrap();
+                    let moved = Tensor::from_vec(numbers, weight.weight.dims(), weight.weight.device()).unwrap();
                     let mut parts = sae.parts().clone();
-                    *weight.slot.of(&mut parts).unwrap() = moved;
+                    *weight.name.of(&mut parts).unwrap() = moved;
                     number(&tuner.loss(&Sae::new(parts).unwrap(), &lesson, &task).unwrap().total).unwrap()
                 };
                 let mut expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-                if weight.slot == Slot::Decoder {
+                if weight.name == Slot::Decoder {
                     // Lengths are taken as they are in the penalty.
                     let held = |by: f64| {
                         let mut decoder = start.clone();
@@ -87,7 +87,7 @@ fn gradients_are_those_of_finite_differences() {
                     };
                     expected -= (held(1e-5) - held(-1e-5)) / 2e-5;
                 }
-                let what = format!("{:?} at {place}", weight.slot);
+                let what = format!("{:?} at {place}", weight.name);
                 assert!((gradient[place] - expected).abs() < 1e-6, "{what}: {} {expected}", gradient[place]);
             }
         }
@@ -96,7 +96,7 @@ fn gradients_are_those_of_finite_differences() {
 
 #[test]
 fn predictions_come_nearer_and_directions_keep_their_lengths() {
-    let model = samples::decoder(samples::config(), DType::F32);
+    let model = fixtures::decoder(fixtures::config(), DType::F32);
     let task = Task::default();
     let gated = sae(DType::F32, Activation::Relu).parts().encoder_bias.clone().unwrap();
     let gated = Activation::Gated { gate: gated.clone(), magnitude: gated.clone(), log_scale: gated };
@@ -115,7 +115,7 @@ fn predictions_come_nearer_and_directions_keep_their_lengths() {
 
 #[test]
 fn what_cannot_be_tuned_is_refused() {
-    let model = samples::decoder(samples::config(), DType::F32);
+    let model = fixtures::decoder(fixtures::config(), DType::F32);
     let tune = |sites, sae: &Sae, texts: &[Judged], tuning| {
         fine_tune(&model, sites, sae, texts, &tuning, &Task::default()).err().unwrap().message
     };

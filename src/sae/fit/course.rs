@@ -2,18 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::checkpoint::Keep;
+use super::checkpoint;
 use super::finish::finished;
-use super::history::History;
+use super::history::{FitHistory, FitStep};
 use super::loss::Batch;
 use super::params::Params;
 use super::reading::Reading;
 use super::recipe::{Recipe, Shape};
 use super::run::Fitted;
-use super::state::{Found, State};
+use super::state::State;
 use crate::base::random::stream;
 use crate::base::{Error, Kind, Result, Task};
 use crate::sae::About;
+use crate::training::{CheckpointFolder, Checkpoints};
 
 /// The metadata key for the settings of the fit.
 pub const SETTINGS: &str = "fit";
@@ -22,16 +23,14 @@ pub const SETTINGS: &str = "fit";
 pub struct Member<'a> {
     pub recipe: Recipe,
     pub d_sae: usize,
-    pub keep: Option<Keep<'a>>,
+    pub keep: Option<CheckpointFolder<'a>>,
 }
 
 pub struct Course<'a> {
     pub recipe: Recipe,
-    pub keep: Option<Keep<'a>>,
+    pub checkpoints: Option<Checkpoints<'a>>,
     state: State,
-    history: History,
-    /// The step of the last checkpoint.
-    kept_at: Option<u64>,
+    history: FitHistory,
     /// The error of a step; the state before it stays.
     failed: Option<Error>,
 }
@@ -42,16 +41,15 @@ impl<'a> Course<'a> {
         let Member { recipe, keep, .. } = member;
         let params = Params::draw(&recipe, shape, &mut stream(recipe.seed, "dictionary", 0))?;
         let mut state = State::new(params, shape.d_sae);
-        let mut history = History { steps: Vec::new(), rows_per_step: recipe.batch as u64 };
-        let mut kept_at = None;
-        match &keep {
-            Some(keep) if keep.is_begun()? => {
-                keep.load(&mut state, &mut history, &recipe, data)?;
-                kept_at = Some(state.step);
+        let mut history = FitHistory { read_per_step: recipe.batch as u64, ..FitHistory::default() };
+        let mut checkpoints = keep.map(|folder| Checkpoints::open(folder, &checkpoint::FORMAT)).transpose()?;
+        match &mut checkpoints {
+            Some(checkpoints) if checkpoints.has_one()? => {
+                checkpoints.resume(|file| checkpoint::restore(&mut state, &mut history, &recipe, data, file))?;
             }
             _ => state.start(first, &recipe, task)?,
         }
-        Ok(Self { recipe, keep, state, history, kept_at, failed: None })
+        Ok(Self { recipe, checkpoints, state, history, failed: None })
     }
 
     /// The number of steps made.
@@ -72,7 +70,7 @@ impl<'a> Course<'a> {
     }
 
     /// The means of its last steps.
-    pub fn recent(&self) -> Option<Found> {
+    pub fn recent(&self) -> Option<FitStep> {
         self.history.recent(20)
     }
 
@@ -88,17 +86,12 @@ impl<'a> Course<'a> {
 
     /// Whether a checkpoint is due after this step.
     pub fn is_due(&self) -> bool {
-        let made = self.state.step;
-        self.keep.as_ref().is_some_and(|keep| self.kept_at != Some(made) && made.is_multiple_of(keep.every.max(1)))
+        self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due(self.state.step))
     }
 
     pub fn save(&mut self, data: &str) -> Result<()> {
-        let Some(keep) = &self.keep else { return Ok(()) };
-        if self.kept_at != Some(self.state.step) {
-            keep.save(&self.state, &self.history, &self.recipe, data)?;
-            self.kept_at = Some(self.state.step);
-        }
-        Ok(())
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        checkpoints.save(self.state.step, || checkpoint::saved(&self.state, &self.history, &self.recipe, data))
     }
 
     /// The dictionary in its current state.

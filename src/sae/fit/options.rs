@@ -11,7 +11,7 @@ use super::kinds::{self, DictionaryKind, NAMES};
 use super::recipe::{Counting, Dead, Recipe, follows};
 use crate::base::Result;
 use crate::base::options::{Plain, Setting, one_of};
-use crate::model::train::{Schedule, Shape as Fall};
+use crate::training::{Schedule, ScheduleShape};
 
 /// The name of a kind of dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ crate::options! {
         /// Peak learning rate.
         lr: f64 = 6e-3 => above(0.0);
         /// Learning rate schedule.
-        schedule: Fall = Fall::Trapezoid;
+        schedule: ScheduleShape = ScheduleShape::Trapezoid;
         /// Steps of learning rate warm-up.
         warmup: Option<usize> = None => usually("a fiftieth of the steps");
         /// Steps on which the learning rate of "trapezoid" decays.
@@ -99,19 +99,6 @@ crate::options! {
         buffer: Option<usize> = None => usually("32768 for a store, and for a text what 2 GiB hold");
         /// The seed of this call.
         seed: Option<i64> = None => usually("the run's seed");
-    }
-}
-
-crate::options! {
-    /// Where the checkpoints of a fit are saved.
-    #[derive(Debug, Clone)]
-    pub struct KeepOptions {
-        /// A folder for checkpoints, from which the training resumes.
-        dir: Option<String> = None;
-        /// Steps between checkpoints.
-        every: usize = 1000;
-        /// Whether to ignore a checkpoint or a cached dictionary.
-        fresh: bool = false;
     }
 }
 

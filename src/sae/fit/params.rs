@@ -1,5 +1,7 @@
 //! The trainable weights of a dictionary, each with Adam's moments.
 
+use std::fmt;
+
 use candle_core::Var;
 use rand::Rng;
 
@@ -7,6 +9,7 @@ use super::recipe::{Recipe, Shape};
 use crate::base::Result;
 use crate::err;
 use crate::tensor::{DType, Tensor, create};
+use crate::training::Parameter;
 
 /// The weights that a kind may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,10 +32,10 @@ pub enum Name {
     Skip,
 }
 
-impl Name {
-    /// As a checkpoint has it.
-    pub fn text(self) -> &'static str {
-        match self {
+/// As a checkpoint has it.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Name::Encoder => "encoder",
             Name::EncoderBias => "encoder_bias",
             Name::Decoder => "decoder",
@@ -41,27 +44,17 @@ impl Name {
             Name::Gate => "gate",
             Name::LogScale => "log_scale",
             Name::Skip => "skip",
-        }
+        })
     }
 }
 
-/// One weight and the running means of its gradient and of the square of that.
-pub struct Parameter {
-    pub name: Name,
-    pub weight: Var,
-    pub moments: [Var; 2],
-}
-
 pub struct Params {
-    pub all: Vec<Parameter>,
+    pub all: Vec<Parameter<Name>>,
 }
 
 impl Params {
     pub fn new(weights: Vec<(Name, Tensor)>) -> Result<Self> {
-        let parameter = |(name, weight): (Name, Tensor)| {
-            let zeros = || Var::from_tensor(&weight.zeros_like()?);
-            Ok(Parameter { name, moments: [zeros()?, zeros()?], weight: Var::from_tensor(&weight.copy()?)? })
-        };
+        let parameter = |(name, weight)| Parameter::new(name, &weight);
         Ok(Self { all: weights.into_iter().map(parameter).collect::<Result<_>>()? })
     }
 
@@ -102,7 +95,7 @@ impl Params {
     }
 
     pub fn get(&self, name: Name) -> Result<&Var> {
-        self.maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {}", name.text()))
+        self.maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"))
     }
 }
 

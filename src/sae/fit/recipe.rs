@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::kinds::DictionaryKind;
 use crate::base::Result;
 use crate::err;
-use crate::model::train::Schedule;
+use crate::training::{Optimizer, Schedule};
 
 crate::choices! {
     /// How the reconstruction error is normalised.
@@ -91,8 +91,9 @@ pub fn follows(steps: u64) -> f64 {
 }
 
 impl Recipe {
-    pub fn rate(&self, step: u64) -> f64 {
-        self.lr * self.schedule.factor(step, self.steps)
+    pub fn optimizer(&self) -> Optimizer {
+        let Self { steps, lr, schedule, betas, eps, clip, .. } = *self;
+        Optimizer { steps, lr, schedule, betas, eps, clip, clip_eps: 1e-6 }
     }
 
     /// The warm-up factor of the penalty at a step, counted from 0.
@@ -115,16 +116,11 @@ impl Recipe {
 
     /// Refuses invalid settings, by the names of the script's options.
     pub fn checked(self, shape: Shape) -> Result<Self> {
-        for (name, size) in [("steps", self.steps), ("batch", self.batch as u64), ("d_sae", shape.d_sae as u64)] {
+        self.optimizer().check()?;
+        for (name, size) in [("batch", self.batch), ("d_sae", shape.d_sae)] {
             if size == 0 {
-                return Err(err!(Argument, "expected at least 1 as `{name}`, found 0"));
+                return Err(err!(Argument, "expected at least 1 as `{name}`, found 0").about(name));
             }
-        }
-        if !(self.lr.is_finite() && self.lr > 0.0) {
-            return Err(err!(Argument, "expected a number above 0 as `lr`, found {}", self.lr));
-        }
-        if self.clip.is_some_and(|clip| !(clip.is_finite() && clip > 0.0)) {
-            return Err(err!(Argument, "expected a number above 0 as `clip`, found {:?}", self.clip));
         }
         if self.kind.is_tied() && shape.d_in != shape.d_out {
             return Err(err!(

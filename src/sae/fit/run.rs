@@ -1,14 +1,14 @@
 //! A fit of one dictionary: a sweep of one.
 
-use super::checkpoint::Keep;
 use super::course::Member;
-use super::history::History;
+use super::history::FitHistory;
 use super::recipe::Recipe;
 use super::rows::Rows;
 use super::sweep::Sweep;
 use crate::base::{Error, Result, Task};
 use crate::err;
 use crate::sae::{About, Sae};
+use crate::training::CheckpointFolder;
 
 /// A fit that is ready to run.
 pub struct Fit<'a>(Sweep<'a>);
@@ -16,7 +16,7 @@ pub struct Fit<'a>(Sweep<'a>);
 /// The result of a fit.
 pub struct Fitted {
     pub sae: Sae,
-    pub history: History,
+    pub history: FitHistory,
     /// Whether it was completed, or interrupted or failed.
     pub is_whole: bool,
     /// The error that ended it, where the dictionary is the state before.
@@ -29,7 +29,7 @@ impl<'a> Fit<'a> {
         recipe: Recipe,
         d_sae: usize,
         rows: Box<dyn Rows + 'a>,
-        keep: Option<Keep<'a>>,
+        keep: Option<CheckpointFolder<'a>>,
         task: &Task,
     ) -> Result<Self> {
         Ok(Self(Sweep::new(vec![Member { recipe, d_sae, keep }], rows, task)?))

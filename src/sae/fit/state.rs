@@ -1,27 +1,15 @@
 //! The state of a fit between two steps: weights, activity of features, and the running threshold.
 
 use super::fused::{self, Gradients};
+use super::history::FitStep;
 use super::loss::{Batch, Before, Loss, loss, number};
 use super::params::{Name, Params, unit_rows};
 use super::price::{self, Price};
 use super::recipe::{Counting, Recipe};
 use crate::base::Result;
 use crate::err;
-use crate::tensor::kernels::{self, AdamW, sparse};
+use crate::tensor::kernels::{self, sparse};
 use crate::tensor::{DType, Tensor};
-
-/// The numbers of one step, for the history.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Found {
-    pub loss: f64,
-    pub error: f64,
-    /// Mean number of codes in a row.
-    pub l0: f64,
-    /// 1 - (sum of squares of what is left) / (that of the target about its mean), over this batch.
-    pub fve: f64,
-    /// Number of dead features.
-    pub dead: usize,
-}
 
 pub struct State {
     pub step: u64,
@@ -45,7 +33,7 @@ impl State {
     }
 
     /// One step, by the fused loops where they support the kind. A step that fails changes nothing.
-    pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
+    pub fn advance(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
         let found = match self.advance_fused(batch, recipe, fused::MOST)? {
             Some(found) => found,
             None => self.advance_plain(batch, recipe)?,
@@ -63,12 +51,12 @@ impl State {
     }
 
     /// One step by the fused loops; None where it is left to the twin. `most`: the maximum share of codes above 0.
-    pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<Found>> {
+    pub fn advance_fused(&mut self, batch: &Batch, recipe: &Recipe, most: f64) -> Result<Option<FitStep>> {
         let mut room = std::mem::take(&mut self.room);
         let computed = fused::compute(self, batch, recipe, most, &mut room)?;
         if let Some(computed) = &computed {
             self.refuse_unless_finite(computed.total, computed.norm)?;
-            let settings = self.settings(recipe, computed.norm);
+            let settings = recipe.optimizer().update(self.step, computed.norm);
             for parameter in &self.params.all {
                 let Some(gradient) = room.of(parameter.name) else { continue };
                 let unit = recipe.unit && parameter.name == Name::Decoder;
@@ -81,17 +69,17 @@ impl State {
         let fused::Computed { total, error, l0, fve, silent, smallest, memory, .. } = computed;
         self.memory = memory;
         let dead = self.finish(recipe, silent, smallest, l0)?;
-        Ok(Some(Found { loss: total, error, l0, fve, dead }))
+        Ok(Some(FitStep { loss: total, error, l0, fve, dead }))
     }
 
     /// One step in candle's operations.
-    pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<Found> {
+    pub fn advance_plain(&mut self, batch: &Batch, recipe: &Recipe) -> Result<FitStep> {
         let found = self.loss(batch, recipe)?;
         let total = number(&found.total)?;
         let gradients = self.gradients(&found.total, recipe)?;
         let norm = kernels::global_norm(gradients.iter().flatten())?;
         self.refuse_unless_finite(total, norm)?;
-        let settings = self.settings(recipe, norm);
+        let settings = recipe.optimizer().update(self.step, norm);
         for (parameter, gradient) in self.params.all.iter().zip(&gradients) {
             let Some(gradient) = gradient else { continue };
             let [first, second] = &parameter.moments;
@@ -104,7 +92,7 @@ impl State {
         let unexplained = number(&super::loss::counted(&found.rest, batch.target(), Counting::Normalised)?)?;
         let l0 = number(&found.codes.ne(0.0)?.to_dtype(DType::F32)?.sum_all()?)? / found.codes.dims()[0] as f64;
         let dead = self.finish(recipe, found.silent, found.smallest, l0)?;
-        Ok(Found { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
+        Ok(FitStep { loss: total, error: number(&found.error)?, l0, fve: 1.0 - unexplained, dead })
     }
 
     fn refuse_unless_finite(&self, total: f64, norm: f64) -> Result<()> {
@@ -113,17 +101,6 @@ impl State {
         }
         Err(err!(Numeric, "the loss is {total} and its gradient's norm {norm} at step {}", self.step + 1)
             .hint("try a lower `lr` or a `clip`; NaN or infinity in the data has the same effect"))
-    }
-
-    fn settings(&self, recipe: &Recipe, norm: f64) -> AdamW {
-        AdamW {
-            rate: recipe.rate(self.step),
-            betas: recipe.betas,
-            eps: recipe.eps,
-            decay: 0.0,
-            shrink: recipe.clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)),
-            begun: recipe.betas.map(|beta| 1.0 - beta.powf((self.step + 1) as f64)),
-        }
     }
 
     /// Ends a step: updates the activity of features, the running threshold, and the adaptive penalty. Returns the

@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::Keep;
-use super::options::{FitPlan, KeepOptions};
+use super::options::FitPlan;
 use super::run::Fitted;
 use super::sites::SiteData;
 use crate::base::files::Files;
 use crate::base::{Kind, Result, Task};
 use crate::err;
 use crate::sae::cached::{DictionaryCache, Key, Reads};
+use crate::training::{CheckpointFolder, CheckpointOptions};
 
 /// Where the dictionaries of a call are stored.
 #[derive(Clone)]
 pub struct FitStorage<'a> {
     pub files: &'a Files,
-    pub checkpoints: KeepOptions,
+    pub checkpoints: CheckpointOptions,
     /// The folder of the cache; none for no cache.
     pub cache: Option<PathBuf>,
     /// Whether dictionaries are fitted again although they are cached.
@@ -25,16 +25,16 @@ pub struct FitStorage<'a> {
 impl<'a> FitStorage<'a> {
     /// No checkpoints and no cache.
     pub fn none(files: &'a Files) -> Self {
-        Self { files, checkpoints: KeepOptions::default(), cache: None, fresh: false }
+        Self { files, checkpoints: CheckpointOptions::default(), cache: None, fresh: false }
     }
 
     /// Where one fit saves its checkpoints, if it does: the folder that was given, or one inside it where there are
     /// several fits.
-    pub fn checkpoint(&self, inside: Option<&str>) -> Option<Keep<'a>> {
-        let KeepOptions { dir, every, fresh } = &self.checkpoints;
+    pub fn checkpoint(&self, inside: Option<&str>) -> Option<CheckpointFolder<'a>> {
+        let CheckpointOptions { dir, every, fresh } = &self.checkpoints;
         let folder = Path::new(dir.as_ref()?);
         let folder = inside.map_or_else(|| folder.to_path_buf(), |name| folder.join(name));
-        Some(Keep { files: self.files, folder, every: *every as u64, fresh: *fresh })
+        Some(CheckpointFolder { files: self.files, folder, every: *every as u64, fresh: *fresh })
     }
 }
 

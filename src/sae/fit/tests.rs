@@ -15,9 +15,9 @@ use crate::base::Task;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::stream;
-use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::About;
 use crate::tensor::{DType, Tensor, create, floats};
+use crate::training::{CheckpointFolder, Schedule, ScheduleShape};
 
 const SHAPE: Shape = Shape { d_in: 5, d_sae: 12, d_out: 5 };
 
@@ -54,7 +54,7 @@ pub(super) fn recipe(kind: Arc<dyn DictionaryKind>, counting: Counting) -> Recip
         steps: 100,
         batch: 16,
         lr: 1e-2,
-        schedule: Schedule { shape: Fall::Constant, warmup: 0, decay: 0, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Constant, warmup: 0, decay: 0, floor: 0.0 },
         betas: [0.9, 0.999],
         eps: 1e-8,
         clip: Some(1.0),
@@ -241,13 +241,13 @@ fn resumes(recipe: Recipe) {
     let fit = |dir: &str, stops: &[u64]| {
         let mut last = None;
         for stop in stops.iter().chain(&[u64::MAX]) {
-            let keep = Keep { files: &files, folder: dir.into(), every: 1, fresh: false };
+            let keep = CheckpointFolder { files: &files, folder: dir.into(), every: 1, fresh: false };
             let rows = Stops { rows: OfTensor::new(&x, 5).unwrap(), left: *stop };
             let fit = Fit::new(recipe.clone(), 12, Box::new(rows), Some(keep), &Task::default()).unwrap();
             last = Some(fit.run(About::default(), &Task::default()));
         }
         let fitted = last.unwrap().unwrap();
-        (std::fs::read(folder.path().join(dir).join(CHECKPOINT)).unwrap(), fitted)
+        (std::fs::read(folder.path().join(dir).join(checkpoint::FORMAT.file)).unwrap(), fitted)
     };
     let (whole, fitted) = fit("whole", &[]);
     let (resumed, again) = fit("resumed", &[3, 5]);
@@ -257,7 +257,7 @@ fn resumes(recipe: Recipe) {
     let codes = |sae: &crate::sae::Sae| floats(&sae.encode(&x).unwrap()).unwrap();
     assert_eq!(codes(&fitted.sae), codes(&again.sae));
     let other = Recipe { steps: 10, ..recipe };
-    let keep = Keep { files: &files, folder: "whole".into(), every: 1, fresh: false };
+    let keep = CheckpointFolder { files: &files, folder: "whole".into(), every: 1, fresh: false };
     let rows = Box::new(OfTensor::new(&x, 5).unwrap());
     let error = Fit::new(other, 12, rows, Some(keep), &Task::default()).err().unwrap();
     assert!(error.message.ends_with("has steps 9, and this fit 10"), "{}", error.message);

@@ -9,7 +9,6 @@ use super::rows::Rows;
 use super::run::{Fit, Fitted};
 use super::sites::SiteData;
 use super::storage::{Done, FitCache, FitStorage, key};
-use crate::base::counts::count;
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::harvest::HarvestOptions;
@@ -86,7 +85,7 @@ fn to_data(data: FitData, plan: &FitPlan, storage: (&FitStorage, Option<&str>), 
     run_recipe(recipe, data.rows, data.about, storage, task)
 }
 
-/// Runs a fit, and says so where it was stopped.
+/// Runs a fit.
 pub(super) fn run_recipe(
     (recipe, d_sae): (Recipe, usize),
     rows: Box<dyn Rows + '_>,
@@ -94,11 +93,5 @@ pub(super) fn run_recipe(
     (storage, inside): (&FitStorage, Option<&str>),
     task: &Task,
 ) -> Result<Fitted> {
-    let steps = recipe.steps;
-    let done = Fit::new(recipe, d_sae, rows, storage.checkpoint(inside), task)?.run(about, task)?;
-    if !done.is_whole {
-        let (made, all) = (done.history.steps.len(), count(steps as usize, "step"));
-        task.say(&format!("stopped after {made} of {all}; the call returns the dictionary as it is"));
-    }
-    Ok(done)
+    Fit::new(recipe, d_sae, rows, storage.checkpoint(inside), task)?.run(about, task)
 }

@@ -7,14 +7,14 @@ use super::{Beside, Format, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::layout::Source;
-use crate::model::site::{Kind, Site};
+use crate::model::layout::TensorSource;
+use crate::model::site::{Site, SiteKind};
 
 /// Keys of file locations and of display.
 const HARMLESS: [&str; 4] = ["scan", "transcoders", "repo_id", "subfolder"];
 
 /// What a config and the name of a file say.
-pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
+pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     let name = if source.shape("activation_function.threshold").is_some() { "jump_relu" } else { "relu" };
     let mut said = Said::new(row(Format::CircuitTracer, name)?);
     let Some(text) = beside.config else { return Ok(said) };
@@ -44,7 +44,7 @@ pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
 /// A hook within a block. What goes into the MLP itself is what the norm before it gives, its weights included.
 fn site(hook: &str, layer: usize) -> String {
     match hook {
-        "mlp.hook_in" => Site::new(Kind::MlpIn, layer).to_string(),
+        "mlp.hook_in" => Site::new(SiteKind::MlpIn, layer).to_string(),
         _ => sites::ours(&format!("blocks.{layer}.{hook}"), None),
     }
 }

@@ -8,11 +8,11 @@ use super::{Beside, Format, Given, json as config_json, row, sites, table};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::sae::Parts;
 
 /// The contents of a config; without one the names of the tensors decide.
-pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
+pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     if beside.config.is_none() {
         return Ok(Said::new(by_names(source)?));
     }
@@ -54,7 +54,7 @@ fn more(config: &Value) -> Map<String, Value> {
 }
 
 /// The one architecture that has tensors of these names.
-fn by_names(source: &dyn Source) -> Result<&'static table::Architecture> {
+fn by_names(source: &dyn TensorSource) -> Result<&'static table::Architecture> {
     let present = source.names();
     let fitting: Vec<_> = table::of(Format::DictionaryLearning).filter(|row| row.may_hold(&present)).collect();
     match fitting.as_slice() {

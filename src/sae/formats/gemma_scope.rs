@@ -7,16 +7,17 @@ use super::{Beside, Format, json, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::layout::Source;
-use crate::model::site::{Kind, Site};
+use crate::model::layout::TensorSource;
+use crate::model::site::{Site, SiteKind};
 
 /// The sites of the first edition stand in the name of the repository.
-const FIRST: [(&str, Kind); 3] = [("-res", Kind::ResidPost), ("-mlp", Kind::MlpOut), ("-att", Kind::Z)];
+const FIRST: [(&str, SiteKind); 3] = [("-res", SiteKind::ResidPost), ("-mlp", SiteKind::MlpOut), ("-att", SiteKind::Z)];
 /// Those of the second in the path: what it calls attention's output is the input of the output projection.
-const SECOND: [(&str, Kind); 3] = [("resid_post", Kind::ResidPost), ("mlp_out", Kind::MlpOut), ("attn_out", Kind::Z)];
+const SECOND: [(&str, SiteKind); 3] =
+    [("resid_post", SiteKind::ResidPost), ("mlp_out", SiteKind::MlpOut), ("attn_out", SiteKind::Z)];
 
 /// What the path and a config, where there is one, say.
-pub fn said(beside: &Beside, source: &dyn Source) -> Result<Said> {
+pub fn said(beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     if source.shape("w_enc").is_some() {
         return second(beside);
     }
@@ -40,7 +41,7 @@ fn model(name: &str) -> Option<String> {
     }
 }
 
-fn site(place: &str, kind: Option<(&str, Kind)>) -> Vec<String> {
+fn site(place: &str, kind: Option<(&str, SiteKind)>) -> Vec<String> {
     let found = kind.zip(sites::number_after(place, "layer_"));
     found.map(|((_, kind), layer)| Site::new(kind, layer).to_string()).into_iter().collect()
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::parts::Parts;
 use crate::base::{self, Result, Task, names};
 use crate::err;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::tensor::{DType, Tensor};
 
 use give::Given;
@@ -69,7 +69,7 @@ pub struct Beside<'a> {
 }
 
 /// Reads a dictionary.
-pub fn read(format: Format, beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) -> Result<Parts> {
+pub fn read(format: Format, beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
     let said = match format {
         Format::SaeLens => saelens::said(&json(beside)?, beside.ignore)?,
         Format::DictionaryLearning => dictionary_learning::said(beside, source)?,

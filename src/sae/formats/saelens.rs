@@ -8,7 +8,7 @@ use super::{Format, Given, row, saelens_keys, sites, table, torch_name};
 use crate::base::{Error, Result, names};
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::site::{Heads, Kind};
+use crate::model::site::{Heads, SiteKind};
 use crate::sae::{Activation, Parts, Scaling};
 
 /// The version whose layout is written: SAELens looks at it to know how to read a config.
@@ -223,7 +223,7 @@ pub fn config(given: &Given, parts: &Parts) -> Value {
 /// Whether it reads all heads of `z`, concatenated.
 fn folds_heads(parts: &Parts) -> bool {
     let place = parts.about.sites.first().and_then(|site| sites::parse(site));
-    place.is_some_and(|place| place.site.kind == Kind::Z && place.head.is_none())
+    place.is_some_and(|place| place.site.kind == SiteKind::Z && place.head.is_none())
 }
 
 fn metadata(given: &Given, parts: &Parts) -> Value {

@@ -1,11 +1,11 @@
 //! Names of sites in other libraries, and ours.
 
-use crate::model::site::{Heads, Kind, Place, Site};
+use crate::model::site::{Heads, Place, Site, SiteKind};
 
 /// A site by the name that we or TransformerLens have for it, without a model to look into.
 pub fn parse(text: &str) -> Option<Place> {
     by_our_name(text).or_else(|| {
-        let site = Kind::all().find_map(|kind| match kind.lens_name().split_once("{}") {
+        let site = SiteKind::all().find_map(|kind| match kind.lens_name().split_once("{}") {
             None => (kind.lens_name() == text).then(|| Site::new(kind, 0)),
             Some((before, after)) => {
                 let layer = text.strip_prefix(before)?.strip_suffix(after)?;
@@ -29,7 +29,7 @@ pub fn ours(theirs: &str, head: Option<usize>) -> String {
 fn by_our_name(text: &str) -> Option<Place> {
     let mut parts = text.split('.');
     let name = parts.next()?;
-    let kind = Kind::all().find(|kind| kind.name() == name)?;
+    let kind = SiteKind::all().find(|kind| kind.name() == name)?;
     let layer = match kind.in_blocks() {
         true => number(parts.next()?)?,
         false => 0,
@@ -58,7 +58,7 @@ pub fn number_after(text: &str, word: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::configs;
+    use crate::model::fixtures::configs;
 
     #[test]
     fn every_site_is_found_by_both_of_its_names() {

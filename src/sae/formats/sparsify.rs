@@ -8,15 +8,15 @@ use super::{Beside, Format, Given, row, sites};
 use crate::base::Result;
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::layout::Source;
-use crate::model::site::{Kind, Site};
+use crate::model::layout::TensorSource;
+use crate::model::site::{Site, SiteKind};
 use crate::sae::{Activation, Parts};
 
 /// Keys that say how it was fitted.
 const TRAINING: [&str; 3] = ["multi_topk", "normalize_decoder", "signed"];
 
 /// What a config says.
-pub fn said(config: &Value, beside: &Beside, source: &dyn Source) -> Result<Said> {
+pub fn said(config: &Value, beside: &Beside, source: &dyn TensorSource) -> Result<Said> {
     let mut keys = Keys::new(config)?;
     let transcodes = keys.flag("transcode", false)?;
     match keys.word("activation")? {
@@ -54,15 +54,15 @@ pub fn said(config: &Value, beside: &Beside, source: &dyn Source) -> Result<Said
 fn site(place: &str, transcodes: bool) -> Option<String> {
     let name = place.trim_end_matches('/').rsplit('/').next()?;
     if name.split('.').next_back().is_some_and(|last| matches!(last, "embed_tokens" | "wte" | "embed_in")) {
-        return Some(Site::new(Kind::Embed, 0).to_string());
+        return Some(Site::new(SiteKind::Embed, 0).to_string());
     }
     let mut parts = name.split('.').skip_while(|part| !matches!(*part, "layers" | "h"));
     let layer = parts.nth(1)?;
     let kind = match (parts.next(), transcodes) {
-        (None, false) => Kind::ResidPost,
-        (Some("mlp"), false) => Kind::MlpOut,
-        (Some("mlp"), true) => Kind::MlpIn,
-        (Some("attn" | "self_attn" | "attention"), false) => Kind::AttnOut,
+        (None, false) => SiteKind::ResidPost,
+        (Some("mlp"), false) => SiteKind::MlpOut,
+        (Some("mlp"), true) => SiteKind::MlpIn,
+        (Some("attn" | "self_attn" | "attention"), false) => SiteKind::AttnOut,
         _ => return None,
     };
     let place = sites::parse(&format!("{}.{layer}", kind.name()))?;

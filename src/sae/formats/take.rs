@@ -8,7 +8,7 @@ use super::own::Own;
 use super::table::{Activation as Kind, Architecture, Centred, Line, Part};
 use crate::base::{Error, Result, Task, memory, names};
 use crate::err;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::sae::{About, Activation, Parts, Scaling};
 use crate::tensor::{DType, Tensor, dtype, floats, ints};
 
@@ -57,7 +57,7 @@ struct Widths {
 }
 
 /// The dictionary that a file has, in a dtype of its own.
-pub fn parts(said: Said, source: &dyn Source, wanted: DType, label: &str, task: &Task) -> Result<Parts> {
+pub fn parts(said: Said, source: &dyn TensorSource, wanted: DType, label: &str, task: &Task) -> Result<Parts> {
     let widths = fit(&said, source)?;
     let numbers = |shape: Vec<usize>| shape.iter().map(|size| *size as u128).product::<u128>();
     let sizes = source.names().into_iter().filter_map(|name| source.shape(&name)).map(numbers);
@@ -71,7 +71,7 @@ pub fn parts(said: Said, source: &dyn Source, wanted: DType, label: &str, task: 
 }
 
 /// Checks that every tensor is there, of the right shape, and none too many.
-fn fit(said: &Said, source: &dyn Source) -> Result<Widths> {
+fn fit(said: &Said, source: &dyn TensorSource) -> Result<Widths> {
     let row = said.row;
     let present = source.names();
     let known = |name: &str| row.lines.iter().any(|line| line.name == name) || said.ones == Some(name);
@@ -112,7 +112,7 @@ fn missing(row: &Architecture, name: &str, unknown: &BTreeSet<&str>) -> Error {
 }
 
 /// The widths of the file's matrices, checked against the config.
-fn widths(said: &Said, source: &dyn Source) -> Result<Widths> {
+fn widths(said: &Said, source: &dyn TensorSource) -> Result<Widths> {
     let row = said.row;
     let (d_sae, d_in, encoder) = rows_and_columns(row, Part::Encoder, source)?;
     // A dictionary without a decoder has the output width of its input.
@@ -130,7 +130,7 @@ fn widths(said: &Said, source: &dyn Source) -> Result<Widths> {
     Ok(Widths { d_in, d_sae, d_out })
 }
 
-fn rows_and_columns(row: &Architecture, part: Part, source: &dyn Source) -> Result<(usize, usize, &'static str)> {
+fn rows_and_columns(row: &Architecture, part: Part, source: &dyn TensorSource) -> Result<(usize, usize, &'static str)> {
     let Some(line) = row.line(part) else { return Err(err!(Bug, "{} has no {part:?}", row.name)) };
     match (source.shape(line.name).as_deref(), line.turned) {
         (Some(&[rows, columns]), false) | (Some(&[columns, rows]), true) => Ok((rows, columns, line.name)),
@@ -161,7 +161,7 @@ fn shape(line: &Line, widths: Widths) -> Option<Vec<usize>> {
 /// Reads the tensors of a file that fits.
 struct Take<'a> {
     said: &'a Said,
-    source: &'a dyn Source,
+    source: &'a dyn TensorSource,
     wanted: DType,
     task: &'a Task,
     /// Told how many bytes were read.

@@ -10,7 +10,7 @@ use super::take::finite;
 use crate::base::{self, Result, Task, memory};
 use crate::err;
 use crate::model::family::keys::Keys;
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::sae::{Activation, Parts, Scaling};
 use crate::tensor::{DType, Device, Tensor};
 
@@ -61,7 +61,7 @@ fn named(parts: &Parts) -> Vec<(&'static str, &Tensor)> {
 }
 
 /// Reads a dictionary; `beside.config` is what its metadata says.
-pub fn read(beside: &Beside, source: &dyn Source, wanted: DType, task: &Task) -> Result<Parts> {
+pub fn read(beside: &Beside, source: &dyn TensorSource, wanted: DType, task: &Task) -> Result<Parts> {
     let Some(said) = beside.config else {
         return Err(err!(Format, "expected `{SAID}` in the metadata of the file, found none")
             .hint("our own format describes its tensors there; is the file of another format?"));
@@ -126,7 +126,7 @@ fn activation(name: Option<&str>, k: Option<usize>, take: &mut Take) -> Result<A
 }
 
 struct Take<'a> {
-    source: &'a dyn Source,
+    source: &'a dyn TensorSource,
     wanted: DType,
     task: &'a Task,
     /// The tensors that have been read.

@@ -228,7 +228,7 @@ impl Edit for Constant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples;
+    use crate::model::fixtures;
     use crate::sae::{Parts, baselines};
     use crate::tensor::DType;
 
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn judged_on(texts: &[Judged], sae: &Sae, sites: SitePair) -> Result<Effect> {
-        effect(&samples::decoder(samples::config(), DType::F32), sites, sae, texts, &Task::default())
+        effect(&fixtures::decoder(fixtures::config(), DType::F32), sites, sae, texts, &Task::default())
     }
 
     fn scaled(factor: f64) -> Sae {
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn several_dictionaries_are_judged_as_each_by_itself() {
-        let model = samples::decoder(samples::config(), DType::F32);
+        let model = fixtures::decoder(fixtures::config(), DType::F32);
         let (half, none) = (scaled(0.5), scaled(0.0));
         let both = effects(&model, SITE, &[&half, &none], &texts(), &Task::default()).unwrap();
         assert_eq!(both, [judged_on(&texts(), &half, SITE).unwrap(), judged_on(&texts(), &none, SITE).unwrap()]);
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn the_clean_loss_is_that_of_the_model_and_classes_make_it_up() {
         let found = judged_on(&texts(), &scaled(0.5), SITE).unwrap();
-        let model = samples::decoder(samples::config(), DType::F32);
+        let model = fixtures::decoder(fixtures::config(), DType::F32);
         let losses = model.losses(&batch(&texts()).unwrap(), Vec::new(), &Task::default()).unwrap();
         let counted: Vec<f32> = losses.iter().flat_map(|row| row.to_vec1::<f32>().unwrap()[1..].to_vec()).collect();
         let mean = counted.iter().map(|loss| f64::from(*loss)).sum::<f64>() / counted.len() as f64;

@@ -9,8 +9,8 @@ use crate::base::{Task, random::stream};
 use crate::model::Model;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits};
-use crate::model::load::Options;
-use crate::model::samples;
+use crate::model::fixtures;
+use crate::model::load::Loading;
 use crate::model::site::select;
 use crate::sae::{About, Activation, Parts, Scaling, baselines};
 use crate::tensor::files::Tree;
@@ -30,7 +30,7 @@ fn spliced(model: &Decoder, batch: &Batch, splice: Splice, site: &str) -> Result
 
 fn small() -> (Decoder, Batch) {
     let batch = Batch::new(vec![vec![3, 1, 4, 1, 5], vec![9, 2, 6]]).unwrap();
-    (samples::decoder(samples::config(), DType::F32), batch)
+    (fixtures::decoder(fixtures::config(), DType::F32), batch)
 }
 
 /// A dictionary that reconstructs half of everything.
@@ -45,7 +45,7 @@ fn logits_are_those_of_the_reference_on_every_family() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(family);
         let reads = Files::new(Access::new(&folder, &Rules::default()).unwrap(), false);
         let name = folder.display().to_string();
-        let model = Model::load(&reads, &name, &Options::default(), &Task::default()).unwrap();
+        let model = Model::load(&reads, &name, &Loading::default(), &Task::default()).unwrap();
         let opened = files::open(&reads, &folder.join("interventions.safetensors")).unwrap();
         let Tree::Map(truth) = opened.read().unwrap() else { panic!("one tensor") };
         let of = |name: &str| match &truth[name] {

@@ -12,12 +12,12 @@ use crate::base::options::chosen;
 use crate::base::{Card, Cell, Result, Table};
 use crate::data::baselines::{self, NgramOptions, NgramPredictOptions, Program};
 use crate::err;
+use crate::model::predict::{USUAL_COUNT, table};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::model::input::{Reads, texts};
-use crate::script::model::predict::{FEW, table};
 use crate::script::options::taken;
 use crate::script::show::Handle;
 use crate::script::value::{Any, Fallible, Int, Options, given};
@@ -188,7 +188,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn predict(ctx: NativeCallContext, n: &mut Ngram, x: Any) -> Fallible<Table> {
-        let few = FEW.min(n.core.vocab());
+        let few = USUAL_COUNT.min(n.core.vocab());
         Ok(super::predicted(&ctx, n, &x, &(few as i64).into(), Options::new())?)
     }
 

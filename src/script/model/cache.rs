@@ -1,4 +1,4 @@
-//! What a run recorded, as scripts hold it; gradients are the same, with the value that they are of.
+//! Recorded activations as scripts hold them; or gradients, with the value of their metric.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,27 +9,27 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::Value;
 
-use super::look::{place, places};
-use super::{Asked, Model};
+use super::look::places;
+use super::{InputOptions, MeanOptions, Model, RecordOptions};
 use crate::base::{Cell, Result, Table};
 use crate::err;
 use crate::model::cache::Cache as Core;
 use crate::model::grads::Gradients;
 use crate::model::run::Ask;
-use crate::model::site::Place;
+use crate::model::site::{NAME_ONE, Place, one_site};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::{Env, env};
-use crate::script::options::options;
+use crate::script::options::{options, taken};
 use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Num, Options};
+use crate::script::value::{Any, Fallible, Num, Options};
 use crate::tensor::Tensor;
 use crate::tensor::files::{Content, Named, save as write_file};
 
 #[derive(Clone)]
 pub struct Cache {
     activations: Arc<Core>,
-    /// What the gradients are of, where these are gradients.
+    /// The value of the metric, where these are gradients.
     value: Option<f64>,
 }
 
@@ -50,7 +50,7 @@ impl Cache {
         &self.activations
     }
 
-    /// What flowed at a place, with NaN behind the end of each text; a gradient is 0 there.
+    /// The activation at a place, NaN after the end of each text; a gradient is 0 there.
     fn seen(&self, place: Place, recorded: &Tensor) -> Result<Tensor> {
         if self.value.is_some() { Ok(recorded.clone()) } else { self.activations.blanked(place, recorded) }
     }
@@ -60,7 +60,7 @@ impl Cache {
         self.activations.iter().map(|(place, recorded)| Ok((*place, self.seen(*place, recorded)?)))
     }
 
-    /// What flowed at the place that a name stands for.
+    /// The activation at the place of this name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let place = self.activations.named(name)?;
         self.seen(place, &self.activations.at(place)?)
@@ -156,16 +156,15 @@ pub fn save(env: &Env, path: &str, named: Named) -> Result<()> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Runs the model as far as the last of some sites and keeps what flowed there.
+    /// Runs the model up to the last of some sites and records their activations.
     ///
-    /// `cache["resid_post.3"]` is what flowed at a site: mostly [batch, pos, d_model]; `m.site_table()` has the others.
-    /// Nothing beyond the last site is computed, and nothing else is stored. Where texts have different lengths, there is
-    /// NaN behind the end of a shorter one; only a pattern is 0 on keys there. `cache.mean` and hooks leave it out.
+    /// `cache["resid_post.3"]` is the activation of a site, mostly [batch, pos, d_model]; `m.site_table()` lists the
+    /// sites. Nothing after the last site is computed. Where texts have different lengths, activations after the end of a
+    /// shorter one are NaN; only attention patterns are 0 on keys there. `cache.mean` and hooks ignore these positions.
     ///
     /// # Options
-    /// - `pos` = all: the positions to keep; negative ones count from the end of each text
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [record]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -178,8 +177,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn cache(ctx: NativeCallContext, m: &mut Model, x: Any, sites: Any, options: Options) -> Fallible<Cache> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let positions = read.get("pos", Given::integers)?;
+        let (asked, RecordOptions { pos: positions }): (InputOptions, _) = (read.declared()?, read.declared()?);
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
         let input = asked.input(&ctx, m, &x)?;
@@ -188,7 +186,7 @@ pub mod methods {
             .map(Cache::from)
     }
 
-    /// The names of what was recorded, in the order of the computation.
+    /// The names of the recorded sites, in the order of the computation.
     ///
     /// # Example
     /// ```
@@ -200,7 +198,7 @@ pub mod methods {
         cache.activations().iter().map(|(place, _)| Dynamic::from(place.to_string())).collect()
     }
 
-    /// How many tokens each text has.
+    /// The number of tokens of each text.
     ///
     /// # Example
     /// ```
@@ -212,7 +210,7 @@ pub mod methods {
         cache.activations().lengths().iter().map(|length| Dynamic::from(*length as i64)).collect()
     }
 
-    /// What the gradients of `m.grads` are of: the value of the metric.
+    /// The value of the metric that `m.grads` differentiated.
     ///
     /// # Example
     /// ```
@@ -221,13 +219,13 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, get = "value", pure, return_raw)]
     pub fn value(cache: &mut Cache) -> Fallible<Num> {
-        let value = cache.value.ok_or_else(|| {
-            err!(Argument, "this cache has no value: it holds what flowed, and no gradients of a metric")
-        });
+        let value = cache
+            .value
+            .ok_or_else(|| err!(Argument, "this cache has no value: it has activations, not gradients of a metric"));
         Ok(value?.into())
     }
 
-    /// What flowed at a site; names of TransformerLens are taken too.
+    /// The activation of a site; TransformerLens' names are accepted, too.
     ///
     /// # Example
     /// ```
@@ -241,12 +239,12 @@ pub mod methods {
         Ok(cache.get(site)?)
     }
 
-    /// The mean of what flowed at a site, over all texts and positions: [1, 1, ..].
+    /// The mean activation of a site over all texts and positions: [1, 1, ..].
     ///
-    /// Filled-up positions of shorter texts do not count.
+    /// The padding of shorter texts is ignored.
     ///
     /// # Options
-    /// - `by_position` = false: a mean for each position, over the texts that are long enough: [1, pos, ..]
+    /// - [cache_mean]
     ///
     /// # Example
     /// ```
@@ -257,14 +255,12 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn mean(cache: &mut Cache, site: &str, options: Options) -> Fallible<Tensor> {
-        let mut read = super::options(options);
-        let by_position = read.flag("by_position", false)?;
-        read.finish()?;
-        let place = super::place(cache.activations().config(), site)?;
+        let MeanOptions { by_position } = taken(options)?;
+        let place = one_site(cache.activations().config(), site, NAME_ONE)?;
         Ok(cache.activations().mean(place, by_position)?)
     }
 
-    /// Writes what was recorded to .safetensors or .npz, under the names of TransformerLens, which other tools read.
+    /// Saves the recorded tensors as .safetensors or .npz, under TransformerLens' names, which other tools read.
     ///
     /// # Example
     /// ```

@@ -4,7 +4,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
 use super::look::places;
-use super::{Asked, Cache, Model, Wanted};
+use super::{Cache, InputOptions, LogitsOptions, Model};
 use crate::base::Result;
 use crate::err;
 use crate::script::hooks::call::Calls;
@@ -17,29 +17,26 @@ fn tracked(returned: &Dynamic) -> Result<Tensor> {
     returned.read_lock::<Tensor>().map(|tensor| tensor.clone()).ok_or_else(|| {
         let found = described(returned);
         err!(Argument, "expected the metric to return a number computed from the logits, found {found}")
-            .hint(
-                "compute it by arithmetic, indexing, sums, means and softmax; `.item()` and the like lose the way back",
-            )
+            .hint("compute it by arithmetic, indexing, sums, means and softmax; `.item()` and the like detach it")
             .about("loss")
     })
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The gradient of a metric of the logits at some sites: how the metric changes with each number that flows there.
+    /// The gradient of a metric of the logits with respect to the activations at some sites.
     ///
     /// The metric is a function `|logits|`, [batch, pos, vocab], to one number; with `#{ pos: -1 }` it gets those after the
-    /// last token of each text, [batch, vocab]. What comes back is a cache of gradients, shaped like what flows at the
-    /// sites, whose `value` is the metric. Gradients are those after the hooks. The metric of several texts is one number
-    /// of all of them, such as a sum, and a text's gradients are in its own row.
+    /// last token of each text, [batch, vocab]. The call returns a cache of gradients in the shape of the activations,
+    /// whose `value` is the metric. Gradients are taken after the hooks. The metric of several texts is one number, such as
+    /// a sum over them, and each text's gradients are in its own row.
     ///
-    /// As in `m.logits` there is NaN behind the end of a shorter text. A metric chooses what it reads by indexing, gather
-    /// or `pos`; a product with a mask would keep NaN, and is refused. Gradients are 0 behind an end.
+    /// As in `m.logits`, logits after the end of a shorter text are NaN. A metric selects logits by indexing, gather or
+    /// `pos`; multiplying by a mask would keep NaN, and is refused. Gradients after the end of a text are 0.
     ///
     /// # Options
-    /// - `pos` = all: the positions whose logits are wanted; negative ones count from the end of each text
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [logits]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -60,15 +57,9 @@ pub mod methods {
         options: Options,
     ) -> Fallible<Cache> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let wanted = Wanted::read(&mut read)?;
+        let (asked, wanted): (InputOptions, LogitsOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
         let places = super::places(m.config(), &sites)?;
-        if places.is_empty() {
-            return Err(err!(Argument, "expected at least one site to take gradients at, found none")
-                .about("sites")
-                .into());
-        }
         let input = asked.input(&ctx, m, &x)?;
         let calls = Calls::new(&ctx);
         let mut of = |logits: &Tensor| super::tracked(&calls.call(&metric, [Dynamic::from(wanted.shaped(logits)?)])?);

@@ -1,8 +1,9 @@
-//! What a model is asked to read, and with which hooks: texts, tokens or ids, one of them or several.
+//! The input of a model: texts, tokens or ids, one or several, and hooks.
 
 use rhai::{Array, Dynamic, NativeCallContext};
 
 use super::Model;
+use crate::base::options::{Plain, Setting};
 use crate::base::{Result, Task};
 use crate::data::Text;
 use crate::data::pack::gathered;
@@ -10,12 +11,13 @@ use crate::err;
 use crate::model::batch::Batch;
 use crate::model::hooks::Bound;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::tokens::Tokens;
+pub use crate::model::tokens::token_id;
+use crate::model::tokens::{Tokens, TokensOptions};
 use crate::script::env::env;
 use crate::script::hooks::Hook;
 use crate::script::hooks::call::Calls;
-use crate::script::options::OptionReader;
-use crate::script::value::{Fallible, Given, given};
+use crate::script::show::Handle;
+use crate::script::value::{Fallible, given, handle};
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Texts as ids, and whether the script gave an array of them or one alone.
@@ -24,29 +26,36 @@ pub struct Input {
     pub several: bool,
 }
 
-/// The options of every call that runs a model: `hooks` and `bos`.
-#[derive(Default)]
-pub struct Asked {
-    hooks: Vec<Hook>,
-    bos: Option<bool>,
+impl Setting for Hook {
+    fn wanted() -> String {
+        "a hook".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        handle(value)
+    }
+
+    fn written(&self) -> String {
+        self.short()
+    }
 }
 
-impl Asked {
-    /// Reads these options.
-    pub fn read(options: &mut OptionReader) -> Result<Self> {
-        let hooks = match options.value("hooks") {
-            Some(value) => Hook::list(&value)?,
-            None => Vec::new(),
-        };
-        Ok(Self { hooks, bos: options.get("bos", Given::flag)? })
+crate::options! {
+    /// What every call that runs a model takes.
+    pub struct InputOptions {
+        /// A hook, or an array of hooks, which act in their order.
+        hooks: Vec<Hook> = Vec::new() => usually("none");
+        with tokens: TokensOptions;
     }
+}
 
-    /// What stands as the first argument of the call.
+impl InputOptions {
+    /// The first argument of the call as token ids.
     pub fn input(&self, ctx: &NativeCallContext, model: &Model, x: &Dynamic) -> Result<Input> {
-        Reader { by: model, bos: self.bos, task: &env(ctx)?.task, name: "x" }.input(x)
+        Reader { by: model, bos: self.tokens.bos, task: &env(ctx)?.task, name: "x" }.input(x)
     }
 
-    /// Runs `work` with the hooks; what a function of the script throws within it comes out as it was thrown.
+    /// Runs `work` with the hooks; what a function of the script throws within it is thrown unchanged.
     pub fn run<T>(
         &self,
         ctx: &NativeCallContext,
@@ -56,7 +65,7 @@ impl Asked {
         self.run_with(&Calls::new(ctx), ctx, model, work)
     }
 
-    /// The same for work that calls other functions of the script, too.
+    /// The same for work that calls further functions of the script.
     pub fn run_with<T>(
         &self,
         calls: &Calls,
@@ -75,7 +84,7 @@ pub fn one_text(ctx: &NativeCallContext, model: &Model, name: &'static str, x: &
     Reader { by: model, bos: None, task: &env(ctx)?.task, name }.row(x)
 }
 
-/// What the first argument of a call gives to anything that predicts tokens.
+/// The first argument of a call for anything that predicts tokens.
 pub fn texts(ctx: &NativeCallContext, by: &dyn Reads, x: &Dynamic) -> Result<Input> {
     Reader { by, bos: None, task: &env(ctx)?.task, name: "x" }.input(x)
 }
@@ -178,10 +187,4 @@ impl Reader<'_> {
 /// Whether these are the ids of one text, rather than several texts.
 fn is_ids(array: &Array) -> bool {
     array.first().is_some_and(|first| first.is_int() || first.is_float())
-}
-
-/// The id of a token, of which there are `count`.
-pub fn token_id(id: i64, count: usize) -> Result<u32> {
-    let known = u32::try_from(id).ok().filter(|id| (*id as usize) < count);
-    known.ok_or_else(|| err!(Argument, "expected token ids from 0 to {}, found {id}", count.saturating_sub(1)))
 }

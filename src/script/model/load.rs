@@ -1,6 +1,6 @@
 //! Models as scripts hold them, and where they come from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,19 +8,21 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
-use crate::base::{Card, Cell, Result, Task};
+use super::{InitOptions, LoadOptions};
+use crate::base::options::{Plain, Setting};
+use crate::base::{Card, Cell, Result};
+use crate::err;
+use crate::model;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
+use crate::model::init::TokenListOptions;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, init, load};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
-use crate::script::options::{OptionReader, options};
+use crate::script::options::{options, taken};
 use crate::script::show::Handle;
-use crate::script::value::{Fallible, Given, Options, from_json, json as json_of};
-use crate::tensor::{DType, dtype};
-use crate::{bail, err};
+use crate::script::value::{Fallible, Options, from_json, handle, json as json_of};
 
 #[derive(Clone)]
 pub struct Model(Arc<model::Model>);
@@ -54,9 +56,8 @@ impl Model {
         &self.0
     }
 
-    /// The tokenizer, where there is one; else an error that says how to do without.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.0.text_tokenizer()
+        self.0.tokenizer()
     }
 }
 
@@ -117,57 +118,52 @@ impl Handle for Model {
     }
 }
 
-/// The tokenizer of a model that is made here: one that the script has, or one of given words or characters.
-pub(super) fn tokenizer(read: &mut OptionReader) -> Result<Option<Tokenizer>> {
-    let whole = read.get("tokenizer", |given| {
-        let of_model = || given.handle::<Model>()?.core().tokenizer.clone();
-        let found = given.handle::<Tokenizer>().or_else(of_model);
-        found.ok_or_else(|| given.refuse("a tokenizer, as `data::tokenizer` makes, or a model that has one"))
-    })?;
-    let (words, characters) = (read.get("words", Given::texts)?, read.get("characters", Given::texts)?);
-    let (bos, unknown) = (read.get("bos", Given::text)?, read.get("unknown", Given::text)?);
-    if let Some(whole) = whole {
-        if words.is_some() || characters.is_some() || bos.is_some() || unknown.is_some() {
-            bail!(Argument, "expected `tokenizer` alone, found a list of tokens or one of their names beside it");
-        }
-        return Ok(Some(whole));
+/// A tokenizer that a script gives, or that of a model.
+#[derive(Clone)]
+pub struct GivenTokenizer(Tokenizer);
+
+impl Setting for GivenTokenizer {
+    fn wanted() -> String {
+        "a tokenizer, as `data::tokenizer` makes, or a model that has one".into()
     }
-    match (words, characters) {
-        (None, None) => Ok(None),
-        (Some(words), None) => Tokenizer::words(words, bos.as_deref(), unknown.as_deref()).map(Some),
-        (None, Some(all)) => Tokenizer::characters(all, bos.as_deref(), unknown.as_deref()).map(Some),
-        (Some(_), Some(_)) => bail!(Argument, "expected either `words` or `characters`, found both"),
+
+    fn of(value: &Plain) -> Option<Self> {
+        let of_model = || handle::<Model>(value)?.core().tokenizer.clone();
+        handle::<Tokenizer>(value).or_else(of_model).map(Self)
+    }
+
+    fn written(&self) -> String {
+        format!("{:?}", self.0)
     }
 }
 
-/// A map as JSON.
-fn json_map(given: &Given) -> Result<serde_json::Map<String, Value>> {
-    match json_of(&given.map()?.into(), &Task::default())? {
-        Value::Object(fields) => Ok(fields),
-        other => bail!(Bug, "a map that became {other}"),
+crate::options! {
+    /// The tokenizer of a model that is made here.
+    pub struct NewTokenizer {
+        /// The tokenizer for its texts, as `data::tokenizer` makes, or a model that has one.
+        tokenizer: Option<GivenTokenizer> = None => usually("that of a trained model, or none");
+        with tokens: TokenListOptions;
     }
 }
 
-fn dtype_option(read: &mut OptionReader) -> Result<DType> {
-    Ok(read.get("dtype", |given| dtype::parse(&given.text()?))?.unwrap_or(DType::F32))
+impl NewTokenizer {
+    pub(super) fn made(self) -> Result<Option<Tokenizer>> {
+        self.tokens.tokenizer(self.tokenizer.map(|given| given.0))
+    }
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Loads a model: a folder as a hub download has it, one file, or `org/name` from the hub.
+    /// Loads a model: a folder in the layout of the hub, one file, or `org/name` from the hub.
     ///
-    /// A folder holds config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
-    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, .pt or safetensors with a config.json beside it or with
-    /// the names that TransformerLens gives to weights. What is not on disk is looked for on the hub: `org/name`,
-    /// `org/name@revision`, `org/name/file.gguf`, by way of its cache. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and
-    /// `HF_HUB_OFFLINE` mean what they mean elsewhere. Weights are used as they were published: nothing is folded or
-    /// centred. What is not understood is refused by name.
+    /// A folder has config.json, safetensors (in one file or several) or PyTorch's .bin, and a tokenizer. A file is
+    /// GGUF, llama2.c's .bin with its tokenizer.bin beside it, or .pt or safetensors, with a config.json beside it or
+    /// with TransformerLens' names of weights. What is not on disk is downloaded from the hub into its cache: `org/name`,
+    /// `org/name@revision`, `org/name/file.gguf`. `HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are
+    /// respected. Weights are used as published: nothing is folded or centred. Unknown settings are refused by name.
     ///
     /// # Options
-    /// - `dtype` = "f32": the dtype that the model computes in
-    /// - `ignore` = none: keys of a config.json that are not to be looked at, where one is refused that is not known
-    /// - `config` = none: a map of what the file of a TransformerLens model does not say
-    /// - `tokenizer` = the one in or beside the file: the file or folder of another
+    /// - [load_model]
     ///
     /// # Example
     /// ```
@@ -178,39 +174,27 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn load(ctx: NativeCallContext, source: &str, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
-        let mut read = super::options(options);
-        let options = load::Options {
-            dtype: super::dtype_option(&mut read)?,
-            device: env.device.clone(),
-            ignore: read.get("ignore", Given::texts)?.unwrap_or_default(),
-            config: read.get("config", super::json_map)?.unwrap_or_default(),
-            tokenizer: read.get("tokenizer", Given::text)?.map(PathBuf::from),
-        };
-        read.finish()?;
+        let options: LoadOptions = taken(options)?;
+        let loading = options.onto(env.device.clone());
         let model: Model =
-            model::Model::load(&env.files, source, &options, &env.task).map_err(|e| e.about("source"))?.into();
+            model::Model::load(&env.files, source, &loading, &env.task).map_err(|e| e.about("source"))?.into();
         env.models.remember(model.shared());
         Ok(model)
     }
 
     /// Makes a model of any size with random weights.
     ///
-    /// `config` is a map; only `vocab`, the number of tokens, has to be given. What else it may hold is what
-    /// `m.config` has, with these values where nothing is said: 2 `layers`, `d_model` 64, 4 `heads` of `d_head` d_model
-    /// / heads, `kv_heads` as many, `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu,
-    /// ..), `norm` "layer" ("rms", or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied`
-    /// false, and biases, which `biases: false` leaves out. `model::init(m.config)` is a model like `m` that knows
-    /// nothing. A map with a `model_type` is read as a config.json of that family, and the model is saved as one of its
-    /// models is. Without words or characters the model has no tokenizer and reads ids.
+    /// `config` is a map; only `vocab`, the number of tokens, is required. Its other keys are those of `m.config`, with
+    /// these defaults: 2 `layers`, `d_model` 64, 4 `heads` of `d_head` d_model / heads, `kv_heads` equal to `heads`,
+    /// `d_mlp` 4 d_model (0 for attention only), `context` 128, `act` "gelu" (or relu, silu, ..), `norm` "layer" ("rms",
+    /// or () for none), `positions` "rotary" ("learned", "none"), `causal` true, `tied` false, and biases, which
+    /// `biases: false` removes. `model::init(m.config)` is an untrained model with the config of `m`. A map with a
+    /// `model_type` is read as a config.json of that family, and the model is saved in that family's format. Without
+    /// `tokenizer`, `words` or `characters` the model reads ids only.
     ///
     /// # Options
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
-    /// - `dtype` = "f32": the dtype that the model computes in
-    /// - `tokenizer` = none: the tokenizer that it reads texts with, as `data::tokenizer` makes, or a model whose is taken
-    /// - `words` = none: the words that are its tokens, in the order of their ids
-    /// - `characters` = none: the characters that are its tokens
-    /// - `bos` = none: which of them marks the beginning of a text
-    /// - `unknown` = none: which of them stands for all others; without it they are refused
+    /// - [init_model]
+    /// - [new_tokenizer]
     ///
     /// # Example
     /// ```
@@ -227,30 +211,19 @@ pub mod functions {
     pub fn init(ctx: NativeCallContext, config: Map, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let dtype = super::dtype_option(&mut read)?;
-        let mut random = env.random.generator(read.seed()?);
-        let tokenizer = super::tokenizer(&mut read)?;
+        let (InitOptions { dtype, seed }, tokenizer): (_, NewTokenizer) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let (config, published) =
-            init::described(&super::json_of(&config.into(), &env.task)?).map_err(|e| e.about("config"))?;
-        let weights = init::init(&config, &mut random, dtype, &env.device, &env.task)?;
-        let decoder = Arc::new(Decoder::new(config, weights));
-        Ok(model::Model {
-            decoder,
-            tokenizer,
-            origin: "made here".into(),
-            published: published.map(Arc::new),
-            history: None,
-        }
-        .into())
+        let (mut random, tokenizer) = (env.random.generator(seed.stated()), tokenizer.made()?);
+        let config = super::json_of(&config.into(), &env.task)?;
+        Ok(model::Model::init(&config, tokenizer, dtype, &mut random, &env.device, &env.task)?.into())
     }
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Writes the model into a folder: config.json, model.safetensors and its tokenizer.
+    /// Saves the model in a folder: config.json, model.safetensors and its tokenizer.
     ///
-    /// A model that was loaded is written as it was published, under the names of its own files.
+    /// A model that was loaded is saved in the format of its publisher, with the same names of files and weights.
     ///
     /// # Example
     /// ```

@@ -1,33 +1,22 @@
-//! What a model says about itself: config, sites, weights.
+//! A model's config, sites and weights.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic};
 
 use super::Model;
 use crate::base::{Cell, Result, Table};
-use crate::err;
 use crate::model::config::Config;
 use crate::model::formats::lens;
-use crate::model::site::{Kind, Place, Site, select};
+use crate::model::site::{self, Place, Site, SiteKind};
 use crate::script::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
 /// The places that one name or several stand for.
 pub fn places(config: &Config, sites: &Dynamic) -> Result<Vec<Place>> {
-    let names = given("sites", sites).texts()?;
-    let each = names.iter().map(|name| select(config, name)).collect::<Result<Vec<_>>>();
-    Ok(each.map_err(|e| e.about("sites"))?.concat())
+    site::places(config, &given("sites", sites).texts()?)
 }
 
-/// The one place that a name stands for.
-pub fn place(config: &Config, site: &str) -> Result<Place> {
-    match select(config, site).map_err(|e| e.about("sites"))?[..] {
-        [place] => Ok(place),
-        ref places => Err(err!(Name, "expected one site, and `{site}` names {}", places.len()).about("sites")),
-    }
-}
-
-/// A layer and a head of it, which stand as arguments 0 and 1.
+/// A layer, and a head of it.
 fn head(config: &Config, layer: &Dynamic, head: &Dynamic) -> Result<(usize, usize)> {
     let layer = given("layer", layer).index(config.layers, "a model", "layer")?;
     Ok((layer, given("head", head).index(config.heads, "a layer", "head")?))
@@ -39,14 +28,14 @@ fn named(places: impl IntoIterator<Item = impl ToString>) -> Array {
 
 /// Every kind of site that models of this config have, with what flows there.
 fn meanings(config: &Config) -> Table {
-    let row = |kind: Kind| -> Vec<Cell> {
+    let row = |kind: SiteKind| -> Vec<Cell> {
         let (layer, lens) = (if kind.in_blocks() { ".N" } else { "" }, kind.lens_name().replace("{}", "N"));
         vec![format!("{}{layer}", kind.name()).into(), kind.meaning().into(), lens.into()]
     };
     Table {
         title: String::new(),
         columns: ["site", "what flows there", "in TransformerLens"].map(String::from).into(),
-        rows: Kind::all().filter(|kind| kind.exists(config)).map(row).collect(),
+        rows: SiteKind::all().filter(|kind| kind.exists(config)).map(row).collect(),
     }
 }
 
@@ -64,7 +53,7 @@ fn parameters(config: &Config) -> Result<Table> {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The model's config as a map: its family, sizes, and everything that its mathematics depends on.
+    /// The model's config as a map: its family, its sizes, and all that the computation depends on.
     ///
     /// # Example
     /// ```
@@ -79,7 +68,7 @@ pub mod methods {
     /// The names of all sites of the model, in the order of the computation, or of those that a pattern names.
     ///
     /// `resid_post.3` is one site, `resid_post.*` that of every layer, `mlp_out.2-4` those of some, `z.3.5` one head,
-    /// `resid_post.-1` that of the last layer. Names of TransformerLens, `blocks.3.hook_resid_post`, are taken too.
+    /// `resid_post.-1` that of the last layer. TransformerLens' names, `blocks.3.hook_resid_post`, are accepted, too.
     ///
     /// # Example
     /// ```
@@ -98,7 +87,7 @@ pub mod methods {
         Ok(super::named(super::places(m.config(), &sites)?))
     }
 
-    /// A table of the kinds of sites that the model has: what flows at each, and its name in TransformerLens.
+    /// A table of the kinds of sites that the model has: the activation at each, and its name in TransformerLens.
     ///
     /// # Example
     /// ```
@@ -124,9 +113,9 @@ pub mod methods {
 
     /// A weight by its name, as `m.parameters` lists them; matrices are [out, in].
     ///
-    /// Names of TransformerLens are taken too, and give what they give there before anything is folded: `W_E`, `W_pos`
-    /// and `W_U`, `blocks.0.attn.W_Q` as [heads, d_model, d_head], `blocks.0.mlp.W_in` as [d_model, d_mlp]; `W_Q` alone
-    /// has all layers. Where several heads of queries share keys, `W_K` repeats them for each, and `_W_K` does not.
+    /// TransformerLens' names are accepted, too, and give the same as there without folding: `W_E`, `W_pos` and `W_U`,
+    /// `blocks.0.attn.W_Q` as [heads, d_model, d_head], `blocks.0.mlp.W_in` as [d_model, d_mlp]; `W_Q` alone has all
+    /// layers. With grouped-query attention, `W_K` repeats the keys for each query head, and `_W_K` does not.
     ///
     /// # Example
     /// ```
@@ -144,11 +133,11 @@ pub mod methods {
         }
     }
 
-    /// How a head's scores come of the stream, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
+    /// The QK circuit of a head, W_Q W_K^T: [d_model, d_model] (Elhage et al. 2021).
     ///
-    /// With normed streams as rows, the score of a key x for a query y is `y @ m.qk(layer, head) @ x`, before it is scaled;
-    /// biases, norms of queries and keys, and rotary positions are left out. Where several heads of queries share keys,
-    /// these are the ones of this head. Negative numbers count from the end.
+    /// With normed residual streams as rows, the score of key x for query y is `y @ m.qk(layer, head) @ x`, before scaling
+    /// and without biases, norms of queries and keys, and rotary positions. With grouped-query attention the keys are those
+    /// of this head's group. Negative numbers count from the end.
     ///
     /// # Example
     /// ```
@@ -161,10 +150,10 @@ pub mod methods {
         Ok(m.decoder().weights().qk(m.config(), layer, head)?)
     }
 
-    /// What a head writes of what it reads, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
+    /// The OV circuit of a head, W_V W_O: [d_model, d_model] (Elhage et al. 2021).
     ///
-    /// A normed stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`; biases are left out. Where
-    /// several heads of queries share values, these are the ones of this head. Negative numbers count from the end.
+    /// A normed residual stream x as a row, attended to with weight 1, adds `x @ m.ov(layer, head)`, without biases. With
+    /// grouped-query attention the values are those of this head's group. Negative numbers count from the end.
     ///
     /// # Example
     /// ```
@@ -179,7 +168,7 @@ pub mod methods {
         Ok(m.decoder().weights().ov(m.config(), layer, head)?)
     }
 
-    /// Where the model is from, and its config.
+    /// The origin of the model, and its config.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! `model::` and the methods of models, one file for each thing that a model is asked for.
+//! `model::` and the methods of models, one file for each kind of call.
 
 mod cache;
 mod generate;
@@ -6,12 +6,11 @@ mod grads;
 pub mod input;
 mod load;
 mod look;
-pub mod predict;
+mod predict;
 mod reading;
 mod run;
 mod tokens;
 mod train;
-mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -27,12 +26,42 @@ pub use load::Model;
 pub use reading::{Attribution, Comparison, Lens};
 pub use run::Run;
 
-use crate::script::docs::declared::Group;
-use input::{Asked, Input};
-use wanted::Wanted;
+use crate::model::cache::MeanOptions;
+use crate::model::generate::GenerateOptions;
+use crate::model::init::InitOptions;
+use crate::model::load::LoadOptions;
+use crate::model::predict::PredictOptions;
+use crate::model::reading::attention::AttentionOptions;
+use crate::model::reading::attribution::AttributionOptions;
+use crate::model::reading::lens::LensOptions;
+use crate::model::run::{LogitsOptions, LossOptions, RecordOptions, RunOptions};
+use crate::model::tokens::TokensOptions;
+use crate::model::train::TrainOptions;
+use crate::script::docs::declared::{Group, fields};
+use input::{Input, InputOptions};
+use load::NewTokenizer;
+use train::HeldData;
 
 /// The groups of options that documentation here names.
-pub const OPTIONS: &[Group] = &[];
+pub const OPTIONS: &[Group] = &[
+    ("attention", fields::<AttentionOptions>),
+    ("attribution", fields::<AttributionOptions>),
+    ("generate", fields::<GenerateOptions>),
+    ("held_data", fields::<HeldData>),
+    ("init_model", fields::<InitOptions>),
+    ("input", fields::<InputOptions>),
+    ("lens", fields::<LensOptions>),
+    ("load_model", fields::<LoadOptions>),
+    ("logits", fields::<LogitsOptions>),
+    ("loss", fields::<LossOptions>),
+    ("cache_mean", fields::<MeanOptions>),
+    ("new_tokenizer", fields::<NewTokenizer>),
+    ("predict", fields::<PredictOptions>),
+    ("record", fields::<RecordOptions>),
+    ("run", fields::<RunOptions>),
+    ("tokens", fields::<TokensOptions>),
+    ("train_model", fields::<TrainOptions>),
+];
 
 /// The types that scripts hold.
 pub const HANDLES: &[HandleType] = &[

@@ -1,4 +1,4 @@
-//! Running a model: logits, losses, and runs that keep what was asked for.
+//! Running a model: logits, losses, and runs that record activations.
 
 use std::rc::Rc;
 
@@ -7,28 +7,24 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::cache::{self, Cache};
-use super::look::places;
-use super::{Asked, Model, Wanted};
+use super::{Input, InputOptions, LogitsOptions, LossOptions, Model, RunOptions};
 use crate::base::{Error, Result, Table};
 use crate::data::Text;
-use crate::err;
 use crate::model::batch::Batch;
 use crate::model::padding::blanked;
-use crate::model::run::{Ask, Run as Core};
-use crate::model::site::{Kind, Place, Site};
+use crate::model::run::{Ask, Run as Core, mean_of_losses};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::options::options;
 use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Num, Options};
-use crate::tensor::reduce::{Reduction, number};
-use crate::tensor::{DType, Tensor, dtype};
+use crate::script::value::{Any, Fallible, Num, Options};
+use crate::tensor::Tensor;
 
 /// Logits and cache of one forward pass.
 #[derive(Clone)]
 pub struct Run {
-    /// NaN behind the end of each text.
+    /// NaN after the end of each text.
     logits: Tensor,
     cache: Cache,
     batch: Batch,
@@ -85,55 +81,18 @@ impl Handle for Run {
     }
 }
 
-/// What a run records where nothing else is said: every site but what each head writes, which is as large as all the
-/// others together.
-fn usual_places(m: &Model) -> Vec<Place> {
-    let sites = Site::all(m.config()).into_iter().filter(|site| site.kind != Kind::HeadOut);
-    sites.map(|site| Place { site, head: None }).collect()
-}
-
-/// The loss of each token but the first, for each text.
+/// The loss of each token but the first, for each text; and whether several were given.
 fn losses_of(ctx: &NativeCallContext, m: &Model, x: &Dynamic, map: Options) -> Fallible<(Vec<Tensor>, bool)> {
     let mut read = options(map);
-    let asked = Asked::read(&mut read)?;
-    let windowed = read.flag("windowed", false)?;
+    let (asked, LossOptions { windowed }): (InputOptions, _) = (read.declared()?, read.declared()?);
     read.finish()?;
-    let input = asked.input(ctx, m, x)?;
-    if x.is::<Text>() {
-        return Ok((losses_by_rows(ctx, m, &asked, &input.batch)?, true));
-    }
+    let Input { batch, several } = asked.input(ctx, m, x)?;
     let losses = asked.run(ctx, m, |hooks, task| match windowed {
-        true => m.decoder().windowed_losses(&input.batch, hooks, task),
-        false => m.decoder().losses(&input.batch, hooks, task),
+        _ if x.is::<Text>() => m.decoder().losses_by_rows(&batch, hooks, task),
+        true => m.decoder().windowed_losses(&batch, hooks, task),
+        false => m.decoder().losses(&batch, hooks, task),
     })?;
-    Ok((losses, input.several))
-}
-
-/// About so many logits are computed at once of a text that is long.
-const LOGITS: usize = 1 << 25;
-
-/// The losses of the rows of a text, some rows at a time.
-fn losses_by_rows(ctx: &NativeCallContext, m: &Model, asked: &Asked, batch: &Batch) -> Fallible<Vec<Tensor>> {
-    let at_once = LOGITS / (batch.width() * m.config().outputs()).max(1);
-    let bar = env(ctx)?.task.begin("reading rows", Some(batch.rows().len() as u64));
-    let mut losses = Vec::new();
-    for part in batch.parts(at_once) {
-        losses.extend(asked.run(ctx, m, |hooks, task| m.decoder().losses(&part, hooks, task))?);
-        bar.advance(part.rows().len() as u64);
-    }
-    Ok(losses)
-}
-
-/// The mean over all tokens that have a loss.
-fn mean(losses: &[Tensor]) -> Result<f64> {
-    let mut total = 0.0;
-    for loss in losses {
-        total += number(&dtype::cast(loss, DType::F64)?, Reduction::Sum)?.as_f64();
-    }
-    match losses.iter().map(Tensor::elem_count).sum::<usize>() {
-        0 => Err(err!(Argument, "expected at least two tokens, found texts of one: the first has no loss").about("x")),
-        count => Ok(total / count as f64),
-    }
+    Ok((losses, several))
 }
 
 #[export_module(manifest)]
@@ -141,15 +100,13 @@ pub mod methods {
     /// The logits of a text at every position: [batch, pos, vocab]; at one position alone [batch, vocab].
     ///
     /// `x` is a text, an array of texts, tokens, an array of token ids or of such arrays, or a tensor of ids, [pos] or
-    /// [batch, pos]; so it is wherever a model reads something. Where texts have different lengths, logits behind the end
-    /// of a shorter one are NaN; `#{ pos: -1 }` are those after the last token of each. A text of `data::text` is read in
-    /// rows as long as the model's context.
+    /// [batch, pos], as in every call that reads tokens. Where texts have different lengths, logits after the end of a
+    /// shorter one are NaN; `#{ pos: -1 }` gives those after the last token of each. A text of `data::text` is read in
+    /// rows of the model's context.
     ///
     /// # Options
-    /// - `pos` = all: the positions whose logits are wanted, and no others are computed; negative ones count from the end of
-    ///   each text
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [logits]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -163,8 +120,7 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn logits(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Tensor> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let wanted = Wanted::read(&mut read)?;
+        let (asked, wanted): (InputOptions, LogitsOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
         let input = asked.input(&ctx, m, &x)?;
         asked.run(&ctx, m, |hooks, task| match wanted.positions() {
@@ -173,15 +129,13 @@ pub mod methods {
         })
     }
 
-    /// Runs the model and keeps the logits and what flowed at the sites.
+    /// Runs the model and records the logits and the activations of sites.
     ///
-    /// `run["resid_post.3"]` is what flowed there, `run.logits` the logits, `run.cache` all that was recorded.
+    /// `run["resid_post.3"]` is the activation of a site, `run.logits` the logits, `run.cache` all that was recorded.
     ///
     /// # Options
-    /// - `sites` = all but `head_out.*`: the sites to record
-    /// - `pos` = all: the positions to keep; negative ones count from the end of each text
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [run]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -194,14 +148,9 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn run(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Run> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let sites = read.value("sites");
-        let positions = read.get("pos", Given::integers)?;
+        let (asked, options): (InputOptions, RunOptions) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let places = match sites {
-            Some(sites) => super::places(m.config(), &sites)?,
-            None => super::usual_places(m),
-        };
+        let (places, positions) = (options.places(m.config())?, options.record.pos);
         let input = asked.input(&ctx, m, &x)?;
         asked.run(&ctx, m, |hooks, task| {
             m.decoder().run(&input.batch, Ask { hooks, places, positions }, task)?.try_into()
@@ -211,15 +160,13 @@ pub mod methods {
 
 #[export_module(manifest)]
 pub mod losses {
-    /// The mean loss in nats: -log of the probability that the model gave each token but the first.
+    /// The mean loss in nats: -log of the probability that the model gave to each token but the first.
     ///
     /// Over several texts it is the mean over all of their tokens.
     ///
     /// # Options
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
-    /// - `windowed` = false: whether a text beyond the context is read in windows of it that overlap by half, so that
-    ///   no token is judged with less than half a context; hooks count positions within each window
+    /// - [loss]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -230,16 +177,14 @@ pub mod losses {
     #[rhai_fn(global, pure, return_raw)]
     pub fn loss(ctx: NativeCallContext, m: &mut Model, x: Any, options: Options) -> Fallible<Num> {
         let (losses, _) = super::losses_of(&ctx, m, &x, options)?;
-        Ok(super::mean(&losses)?.into())
+        Ok(mean_of_losses(&losses)?.into())
     }
 
     /// The loss in nats of each token but the first: a tensor for a text, an array of them for several.
     ///
     /// # Options
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
-    /// - `windowed` = false: whether a text beyond the context is read in windows of it that overlap by half, so that
-    ///   no token is judged with less than half a context; hooks count positions within each window
+    /// - [loss]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -257,7 +202,7 @@ pub mod losses {
 
 #[export_module(manifest)]
 pub mod parts {
-    /// The logits of the run: [batch, pos, vocab], with NaN behind the end of shorter texts.
+    /// The logits of the run: [batch, pos, vocab], NaN after the end of shorter texts.
     ///
     /// # Example
     /// ```
@@ -269,7 +214,7 @@ pub mod parts {
         run.logits().clone()
     }
 
-    /// All that the run recorded.
+    /// All recorded activations.
     ///
     /// # Example
     /// ```
@@ -281,7 +226,7 @@ pub mod parts {
         run.cache().clone()
     }
 
-    /// What flowed at a site; names of TransformerLens are taken too.
+    /// The activation of a site; TransformerLens' names are accepted, too.
     ///
     /// # Example
     /// ```
@@ -293,7 +238,7 @@ pub mod parts {
         Ok(run.cache().get(site)?)
     }
 
-    /// Writes the logits and all that was recorded to .safetensors or .npz, under the names of TransformerLens.
+    /// Saves the logits and the recorded tensors as .safetensors or .npz, under TransformerLens' names.
     ///
     /// # Example
     /// ```

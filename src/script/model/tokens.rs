@@ -1,4 +1,4 @@
-//! Texts in tokens: `m.tokens(text)` and what such a handle tells, and back to text.
+//! Tokenized texts: `m.tokens(text)` and its parts, and back to text.
 
 use std::rc::Rc;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::Model;
 use super::input::one_text;
 use crate::base::{Cell, Result, Table};
-use crate::model::tokens::Tokens;
+use crate::model::tokens::{Tokens, TokensOptions};
 use crate::report::symbols::{count, elided, visible};
 use crate::report::{Item, Screen};
 use crate::script::env::env;
-use crate::script::options::options;
+use crate::script::options::taken;
 use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Options, from_json};
+use crate::script::value::{Any, Fallible, Options, from_json};
 
 impl Handle for Tokens {
     const NAME: &'static str = "Tokens";
@@ -71,13 +71,13 @@ fn numbers(numbers: impl IntoIterator<Item = usize>) -> Dynamic {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// A text in the model's tokens: ids, the text of each, and where in the text each stands.
+    /// Tokenizes a text: the ids, the text of each token, and its place in the text.
     ///
-    /// Nothing is added to the text unless the tokenizer's own rule says so, or `bos` does; what was added is marked
-    /// where the tokens are shown. Calls that read texts take them as strings just as well.
+    /// Special tokens are added only by the tokenizer's own rule or by `bos`, and are marked where tokens are shown. All
+    /// calls that read tokens accept strings, too.
     ///
     /// # Options
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning stands first
+    /// - [tokens]
     ///
     /// # Example
     /// ```
@@ -87,9 +87,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn tokens(ctx: NativeCallContext, m: &mut Model, text: &str, options: Options) -> Fallible<Tokens> {
-        let mut read = super::options(options);
-        let bos = read.get("bos", Given::flag)?;
-        read.finish()?;
+        let TokensOptions { bos } = taken(options)?;
         Ok(m.tokenizer()?.encode(text, bos, &env(&ctx)?.task).map_err(|e| e.about("text"))?)
     }
 
@@ -107,7 +105,7 @@ pub mod methods {
         Ok(m.tokenizer()?.decode(&ids).map_err(|e| e.about("tokens"))?)
     }
 
-    /// The id of the one token that a text is; an error says how a text splits that is several.
+    /// The id of a text that is one token; for a text of several tokens, the error shows how it is split.
     ///
     /// # Example
     /// ```
@@ -120,7 +118,7 @@ pub mod methods {
         Ok(i64::from(m.tokenizer()?.token(text, &env(&ctx)?.task).map_err(|e| e.about("text"))?))
     }
 
-    /// The ids of all tokens whose text, its leading space left off, begins with a text.
+    /// The ids of all tokens whose text, without its leading space, begins with a text.
     ///
     /// # Example
     /// ```
@@ -150,7 +148,7 @@ pub mod parts {
         super::numbers(tokens.ids.iter().map(|id| *id as usize))
     }
 
-    /// The text of each token as people read it; bytes that are no character by themselves stand as `<0xE2>`.
+    /// The text of each token; incomplete bytes of a character are written as `<0xE2>`.
     ///
     /// # Example
     /// ```
@@ -163,7 +161,7 @@ pub mod parts {
         Ok(tokens.strings()?.into_iter().map(Dynamic::from).collect())
     }
 
-    /// Where in the text each token stands, as [start, end] in bytes; what was added stands for nothing.
+    /// The place of each token in the text, as [start, end] in bytes; added tokens have an empty range.
     ///
     /// # Example
     /// ```
@@ -176,7 +174,7 @@ pub mod parts {
         tokens.offsets.iter().map(|range| super::numbers([range.start, range.end])).collect()
     }
 
-    /// Whether each token was added to the text, such as one that marks its beginning.
+    /// Whether each token was added to the text, such as BOS.
     ///
     /// # Example
     /// ```
@@ -189,7 +187,7 @@ pub mod parts {
         (0..tokens.len()).map(|at| Dynamic::from(tokens.is_added(at))).collect()
     }
 
-    /// The text that was split.
+    /// The text that was tokenized.
     ///
     /// # Example
     /// ```
@@ -202,7 +200,7 @@ pub mod parts {
         tokens.text.clone()
     }
 
-    /// How many tokens there are.
+    /// The number of tokens.
     ///
     /// # Example
     /// ```
@@ -215,9 +213,9 @@ pub mod parts {
         tokens.ids.len() as i64
     }
 
-    /// Where a word stands: the first and the last of its tokens, for each place in the text where it is found.
+    /// The positions of a word: its first and last token, for each occurrence in the text.
     ///
-    /// Parts of words are found, too, and the tokens that share a byte with them.
+    /// A part of a word is found, too, in the tokens that share a byte with it.
     ///
     /// # Example
     /// ```
@@ -231,7 +229,7 @@ pub mod parts {
         Ok(places.into_iter().map(|(first, last)| super::numbers([first, last])).collect())
     }
 
-    /// The text, the ids, their strings and offsets, and how many were put in front and behind.
+    /// The text, the ids, their strings and offsets, and how many tokens were added in front and behind.
     ///
     /// # Example
     /// ```

@@ -12,7 +12,7 @@ use crate::base::{Card, Cell, Result};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
-use crate::sae::fit::History;
+use crate::sae::fit::FitHistory;
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::script::env::env;
 use crate::script::features::Known;
@@ -26,7 +26,7 @@ use crate::tensor::{Tensor, dtype};
 #[derive(Clone)]
 pub struct Sae {
     pub core: sae::Sae,
-    pub history: Option<Arc<History>>,
+    pub history: Option<Arc<FitHistory>>,
     /// The model and text whose activations it reads, where known, to look at its features.
     pub known: Option<Rc<Known>>,
 }
@@ -38,7 +38,7 @@ impl From<sae::Sae> for Sae {
 }
 
 impl Sae {
-    pub fn fitted(core: sae::Sae, history: History) -> Self {
+    pub fn fitted(core: sae::Sae, history: FitHistory) -> Self {
         Self { core, history: Some(Arc::new(history)), known: None }
     }
 

@@ -21,7 +21,7 @@ pub use crate::sae::site_of;
 
 use crate::sae::baselines::{ComponentOptions, IcaOptions, NeuronsOptions, RandomOptions};
 use crate::sae::finetune::FineTuneOptions;
-use crate::sae::fit::{CrosscoderOptions, FitOptions, GridOptions, KeepOptions, StoreSiteOptions, TranscoderOptions};
+use crate::sae::fit::{CrosscoderOptions, FitOptions, GridOptions, StoreSiteOptions, TranscoderOptions};
 use crate::sae::load::{LoadOptions, SaveOptions};
 use crate::sae::metrics::{
     EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, ParetoOptions,
@@ -30,6 +30,7 @@ use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
 use crate::script::docs::declared::{Group, fields, of_kinds};
 use crate::script::handle::{HandleType, handle_type};
+use crate::training::CheckpointOptions;
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
@@ -37,7 +38,7 @@ use rhai::plugin::*;
 pub const OPTIONS: &[Group] = &[
     ("fit", fields::<FitOptions>),
     ("kinds", of_kinds),
-    ("keep", fields::<KeepOptions>),
+    ("keep", fields::<CheckpointOptions>),
     ("sweep", fields::<GridOptions>),
     ("store_site", fields::<StoreSiteOptions>),
     ("transcoder", fields::<TranscoderOptions>),

@@ -4,16 +4,17 @@ use rand::Rng;
 
 use crate::base::Result;
 use crate::base::options::Plain;
-use crate::sae::fit::{FitOptions, FitPlan, FitStorage, KeepOptions, kinds};
+use crate::sae::fit::{FitOptions, FitPlan, FitStorage, kinds};
 use crate::script::env::Env;
 use crate::script::options::OptionReader;
 use crate::script::value::plain;
+use crate::training::CheckpointOptions;
 
 /// The options of a fit. The plan is made after unknown options have been refused.
 pub(super) struct FitWords {
     options: FitOptions,
     own: Vec<(&'static str, Plain)>,
-    checkpoints: KeepOptions,
+    checkpoints: CheckpointOptions,
 }
 
 impl FitWords {
@@ -29,11 +30,11 @@ impl FitWords {
         Ok(Self { options, own, checkpoints: read.declared()? })
     }
 
-    pub fn parts(self) -> (FitOptions, Vec<(&'static str, Plain)>, KeepOptions) {
+    pub fn parts(self) -> (FitOptions, Vec<(&'static str, Plain)>, CheckpointOptions) {
         (self.options, self.own, self.checkpoints)
     }
 
-    pub fn plan(self) -> Result<(FitPlan, KeepOptions)> {
+    pub fn plan(self) -> Result<(FitPlan, CheckpointOptions)> {
         Ok((FitPlan::named(self.options, &self.own)?, self.checkpoints))
     }
 }
@@ -56,6 +57,6 @@ pub(super) fn own_options(read: &mut OptionReader, of: &[&str]) -> Result<Vec<(&
 }
 
 /// Where the dictionaries of a call are stored.
-pub(super) fn storage(checkpoints: KeepOptions, env: &Env) -> FitStorage<'_> {
+pub(super) fn storage(checkpoints: CheckpointOptions, env: &Env) -> FitStorage<'_> {
     FitStorage { files: &env.files, checkpoints, cache: env.settings.cache.clone(), fresh: env.settings.fresh }
 }

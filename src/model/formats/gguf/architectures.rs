@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::rope;
 use crate::base::{Result, names};
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, QkNorm, Rotary, Scaling};
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
@@ -22,7 +22,7 @@ pub(super) struct Architecture {
     pub ignored: Vec<String>,
 }
 
-pub(super) fn read(keys: &Keys, source: &dyn Source) -> Result<Architecture> {
+pub(super) fn read(keys: &Keys, source: &dyn TensorSource) -> Result<Architecture> {
     if !KNOWN.contains(&keys.architecture) {
         return Err(err!(Format, "the architecture `{}` of GGUF files is not known here", keys.architecture)
             .maybe_hint(names::suggestion(keys.architecture, KNOWN)));
@@ -43,7 +43,7 @@ pub(super) fn read(keys: &Keys, source: &dyn Source) -> Result<Architecture> {
 }
 
 /// What the llama-like architectures have in common; the others change it.
-fn common(keys: &Keys, source: &dyn Source) -> Result<Config> {
+fn common(keys: &Keys, source: &dyn TensorSource) -> Result<Config> {
     let layers = keys.size("block_count")?;
     let d_model = keys.size("embedding_length")?;
     let heads = keys.size("attention.head_count")?;
@@ -95,7 +95,7 @@ fn head_size(keys: &Keys, d_model: usize, heads: usize) -> Result<usize> {
     }
 }
 
-fn vocab(keys: &Keys, source: &dyn Source) -> Result<usize> {
+fn vocab(keys: &Keys, source: &dyn TensorSource) -> Result<usize> {
     const NAME: &str = "token_embd.weight";
     let found = match source.shape(NAME).as_deref() {
         Some(&[vocab, _]) => vocab,
@@ -155,7 +155,7 @@ fn gpt_neox(keys: &Keys, found: &mut Architecture) -> Result<()> {
 }
 
 /// The converter of llama.cpp orders the rows of queries and keys so that neighbours turn together.
-fn llama(keys: &Keys, source: &dyn Source, found: &mut Architecture) -> Result<()> {
+fn llama(keys: &Keys, source: &dyn TensorSource, found: &mut Architecture) -> Result<()> {
     const FACTORS: &str = "rope_freqs.weight";
     if let Some(experts) = keys.maybe_size("expert_count")?
         && experts > 0

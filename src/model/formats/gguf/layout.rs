@@ -8,7 +8,7 @@ use super::{File, Value};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::layout::{From, Layout, Source};
+use crate::model::layout::{Layout, TensorSource, WeightFrom};
 
 impl<B: AsRef<[u8]>> File<B> {
     /// The config that the metadata state, and where the file has its weights.
@@ -17,7 +17,7 @@ impl<B: AsRef<[u8]>> File<B> {
     }
 }
 
-fn layout(metadata: &BTreeMap<String, Value>, source: &dyn Source) -> Result<Layout> {
+fn layout(metadata: &BTreeMap<String, Value>, source: &dyn TensorSource) -> Result<Layout> {
     let architecture = architectures::read(&Keys::new(metadata)?, source)?;
     let mut weights = BTreeMap::new();
     for (name, _) in architecture.config.parameters()? {
@@ -30,23 +30,25 @@ fn layout(metadata: &BTreeMap<String, Value>, source: &dyn Source) -> Result<Lay
 }
 
 /// Where the weight with this name of ours lies.
-fn place(name: &str, architecture: &Architecture) -> Option<From> {
+fn place(name: &str, architecture: &Architecture) -> Option<WeightFrom> {
     if name == "embed" || name == "pos_embed" {
-        return Some(From::Same(if name == "embed" { "token_embd.weight" } else { "position_embd.weight" }.into()));
+        return Some(WeightFrom::Same(
+            if name == "embed" { "token_embd.weight" } else { "position_embd.weight" }.into(),
+        ));
     }
     let (stem, ending) = name.rsplit_once('.')?;
     let Some((layer, part)) = stem.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
         let theirs = if stem == "final_norm" { "output_norm" } else { "output" };
-        return Some(From::Same(format!("{theirs}.{ending}")));
+        return Some(WeightFrom::Same(format!("{theirs}.{ending}")));
     };
     let at = |theirs: &str| format!("blk.{layer}.{theirs}.{ending}");
-    let rows = |theirs: &str, (start, count)| From::Rows { name: at(theirs), start, count };
+    let rows = |theirs: &str, (start, count)| WeightFrom::Rows { name: at(theirs), start, count };
     let config = &architecture.config;
     Some(match part {
         "attn.q" | "attn.k" | "attn.v" if architecture.fused_qkv => rows("attn_qkv", qkv_rows(part, config)),
         "mlp.gate" if architecture.fused_gate => rows("ffn_up", (0, config.d_mlp)),
         "mlp.up" if architecture.fused_gate => rows("ffn_up", (config.d_mlp, config.d_mlp)),
-        _ => From::Same(at(theirs(part)?)),
+        _ => WeightFrom::Same(at(theirs(part)?)),
     })
 }
 

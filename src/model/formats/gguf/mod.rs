@@ -14,7 +14,7 @@ use self::quantised::Kind;
 pub use self::value::Value;
 use crate::base::budget::Budget;
 use crate::base::{Result, Task, names};
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::tensor::Tensor;
 use crate::tensor::files::reader::Reader;
 use crate::{bail, err};
@@ -78,7 +78,7 @@ impl<B: AsRef<[u8]>> File<B> {
     }
 }
 
-impl<B: AsRef<[u8]>> Source for File<B> {
+impl<B: AsRef<[u8]>> TensorSource for File<B> {
     fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
     }

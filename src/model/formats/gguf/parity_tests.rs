@@ -11,7 +11,7 @@ use crate::base::Task;
 use crate::model::batch::Batch;
 use crate::model::config::{Rotary, Scaling};
 use crate::model::decoder::Decoder;
-use crate::model::load::{self, Options};
+use crate::model::load::{self, Loading};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -170,7 +170,7 @@ fn divisors(dims: usize, original: f64) -> Tensor {
 fn logits(bytes: Vec<u8>, ids: &Tensor) -> Tensor {
     let file = File::new(bytes).unwrap();
     let layout = file.layout().unwrap();
-    let weights = load::weights(&layout, &file, "a test", &Options::default(), &Task::default()).unwrap();
+    let weights = load::weights(&layout, &file, "a test", &Loading::default(), &Task::default()).unwrap();
     let batch = Batch::new(ids.to_dtype(DType::U32).unwrap().to_vec2().unwrap()).unwrap();
     Decoder::new(layout.config, weights).logits(&batch, Vec::new(), &Task::default()).unwrap()
 }

@@ -7,7 +7,7 @@ use super::given::{Given, wrong};
 use super::{Age, EMBED};
 use crate::base::{Error, Result, names};
 use crate::model::config::{Activation, Config, NormKind, Order, Positions, Rotary, Scaling};
-use crate::model::layout::Source;
+use crate::model::layout::TensorSource;
 use crate::{bail, err};
 
 /// What TransformerLens adds to variances unless it is told otherwise.
@@ -16,7 +16,7 @@ const EPS: f64 = 1e-5;
 /// The base of its rotary positions unless it is told otherwise.
 const THETA: f64 = 10_000.0;
 
-pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
+pub(super) fn config(source: &dyn TensorSource, given: &Given) -> Result<Config> {
     let here = |name: &str| source.shape(name).is_some();
     let sizes = sizes(source, given)?;
     let (layers, d_head) = (sizes.layers, sizes.d_head);
@@ -44,7 +44,7 @@ pub(super) fn config(source: &dyn Source, given: &Given) -> Result<Config> {
     config.checked()
 }
 
-fn mlp(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+fn mlp(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
     let here = |name: &str| source.shape(name).is_some();
     config.gated = here("blocks.0.mlp.W_gate");
     config.mlp_bias = here("blocks.0.mlp.b_in") && !config.gated;
@@ -61,7 +61,7 @@ fn mlp(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
 }
 
 /// Small models often have fewer logits than tokens.
-fn outputs(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+fn outputs(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
     let shown = shape::<2>(source, "unembed.W_U")?.map_or(config.vocab, |[_, out]| out);
     let out = agreed(given, "d_vocab_out", shown)?;
     config.vocab_out = (out != config.vocab).then_some(out);
@@ -69,7 +69,7 @@ fn outputs(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()
     Ok(())
 }
 
-fn sizes(source: &dyn Source, given: &Given) -> Result<Sizes> {
+fn sizes(source: &dyn TensorSource, given: &Given) -> Result<Sizes> {
     let early = Age::of(source) == Age::Early;
     let Some([vocab, d_model]) = shape::<2>(source, EMBED)?.map(|embed| turned(embed, early)) else {
         return Err(err!(Format, "expected the tensor `{EMBED}`, found none")
@@ -120,7 +120,7 @@ fn agreed(given: &Given, key: &str, shown: usize) -> Result<usize> {
 }
 
 /// The longest text: as many rows as there are positions, or as the tables and masks have.
-fn context(source: &dyn Source, given: &Given) -> Result<usize> {
+fn context(source: &dyn TensorSource, given: &Given) -> Result<usize> {
     if let Some([rows, _]) = shape::<2>(source, "pos_embed.W_pos")? {
         return agreed(given, "n_ctx", rows);
     }
@@ -149,7 +149,7 @@ fn activation(given: &Given) -> Result<Activation> {
 /// The kind of the norms, and whether they have weights.
 type Norms = (Option<NormKind>, bool);
 
-fn norms(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+fn norms(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
     let here = |name: &str| source.shape(name).is_some();
     let (weight, bias) = (here("blocks.0.ln1.w"), here("blocks.0.ln1.b"));
     // In TransformerLens a layer norm with weights has biases, and an RMS norm has none.
@@ -193,7 +193,7 @@ fn stated_norms(given: &Given, weight: bool) -> Result<Option<Norms>> {
     })
 }
 
-fn positions(source: &dyn Source, given: &Given, config: &mut Config) -> Result<()> {
+fn positions(source: &dyn TensorSource, given: &Given, config: &mut Config) -> Result<()> {
     let learned = source.shape("pos_embed.W_pos").is_some();
     let table = shape::<2>(source, "blocks.0.attn.rotary_sin")?.map(|[_, dims]| dims);
     let stated = match given.text("positional_embedding_type")? {
@@ -274,7 +274,7 @@ fn windows(given: &Given, layers: usize) -> Result<Vec<Option<usize>>> {
 
 /// The biases of gated MLPs. TransformerLens has none at the gate, and zeros elsewhere in all models that it converts; a
 /// decoder of ours has one everywhere or nowhere.
-pub(super) fn empty_biases(source: &dyn Source, config: &Config) -> Result<Vec<String>> {
+pub(super) fn empty_biases(source: &dyn TensorSource, config: &Config) -> Result<Vec<String>> {
     for layer in 0..config.layers {
         for part in ["b_in", "b_out"] {
             let name = format!("blocks.{layer}.mlp.{part}");
@@ -291,7 +291,7 @@ pub(super) fn empty_biases(source: &dyn Source, config: &Config) -> Result<Vec<S
 }
 
 /// The shape of a tensor, if it is there, with this many axes.
-fn shape<const N: usize>(source: &dyn Source, name: &str) -> Result<Option<[usize; N]>> {
+fn shape<const N: usize>(source: &dyn TensorSource, name: &str) -> Result<Option<[usize; N]>> {
     let Some(shape) = source.shape(name) else { return Ok(None) };
     match <[usize; N]>::try_from(shape.as_slice()) {
         Ok(shape) => Ok(Some(shape)),

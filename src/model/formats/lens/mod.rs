@@ -16,7 +16,7 @@ pub use self::named::weight;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;
-use crate::model::layout::{From, Layout, Source};
+use crate::model::layout::{Layout, TensorSource, WeightFrom};
 
 const EMBED: &str = "embed.W_E";
 
@@ -35,19 +35,19 @@ enum Age {
 }
 
 impl Age {
-    fn of(source: &dyn Source) -> Self {
+    fn of(source: &dyn TensorSource) -> Self {
         let axes = source.shape("blocks.0.attn.W_O").map(|shape| shape.len());
         if axes == Some(2) { Age::Early } else { Age::Now }
     }
 }
 
 /// Whether these tensors are called as TransformerLens calls them.
-pub fn is_state_dict(source: &dyn Source) -> bool {
+pub fn is_state_dict(source: &dyn TensorSource) -> bool {
     source.shape(EMBED).is_some()
 }
 
 /// The config of a state dictionary, helped out by options, and where each weight lies.
-pub fn layout(source: &dyn Source, options: &Map<String, Value>) -> Result<Layout> {
+pub fn layout(source: &dyn TensorSource, options: &Map<String, Value>) -> Result<Layout> {
     let given = Given::new(options)?;
     let config = infer::config(source, &given)?;
     let mut ignored: Vec<String> = BUFFERS.map(str::to_string).into();
@@ -64,14 +64,14 @@ pub fn layout(source: &dyn Source, options: &Map<String, Value>) -> Result<Layou
 }
 
 /// Where the weight with this name of ours lies.
-fn place(name: &str, config: &Config, age: Age) -> Option<From> {
+fn place(name: &str, config: &Config, age: Age) -> Option<WeightFrom> {
     let from = match name {
-        "embed" => From::Same(EMBED.into()),
-        "pos_embed" => From::Same("pos_embed.W_pos".into()),
-        "final_norm.weight" => From::Same("ln_final.w".into()),
-        "final_norm.bias" => From::Same("ln_final.b".into()),
-        "unembed.weight" => From::Transposed("unembed.W_U".into()),
-        "unembed.bias" => From::Same("unembed.b_U".into()),
+        "embed" => WeightFrom::Same(EMBED.into()),
+        "pos_embed" => WeightFrom::Same("pos_embed.W_pos".into()),
+        "final_norm.weight" => WeightFrom::Same("ln_final.w".into()),
+        "final_norm.bias" => WeightFrom::Same("ln_final.b".into()),
+        "unembed.weight" => WeightFrom::Transposed("unembed.W_U".into()),
+        "unembed.bias" => WeightFrom::Same("unembed.b_U".into()),
         _ => {
             let (layer, part) = name.strip_prefix("blocks.")?.split_once('.')?;
             of_block(&format!("blocks.{layer}."), part, config)?
@@ -81,42 +81,42 @@ fn place(name: &str, config: &Config, age: Age) -> Option<From> {
 }
 
 /// The same weight as the early code lays it out.
-fn turned_early(from: From) -> From {
+fn turned_early(from: WeightFrom) -> WeightFrom {
     match from {
-        From::Same(name) if name == EMBED => From::Transposed(name),
-        From::Transposed(name) if name.starts_with("blocks.") => From::Same(name),
-        From::HeadsOut(name) => From::HeadRows(name),
-        From::HeadsIn(name) => From::Same(name),
+        WeightFrom::Same(name) if name == EMBED => WeightFrom::Transposed(name),
+        WeightFrom::Transposed(name) if name.starts_with("blocks.") => WeightFrom::Same(name),
+        WeightFrom::HeadsOut(name) => WeightFrom::HeadRows(name),
+        WeightFrom::HeadsIn(name) => WeightFrom::Same(name),
         other => other,
     }
 }
 
-fn of_block(at: &str, part: &str, config: &Config) -> Option<From> {
+fn of_block(at: &str, part: &str, config: &Config) -> Option<WeightFrom> {
     let named = |name: &str| format!("{at}{name}");
     // Fewer heads of keys and values than of queries are kept under names with a line before them.
     let narrow = if config.kv_heads < config.heads { "_" } else { "" };
     Some(match part {
-        "attn_norm.weight" => From::Same(named("ln1.w")),
-        "attn_norm.bias" => From::Same(named("ln1.b")),
-        "mlp_norm.weight" => From::Same(named("ln2.w")),
-        "mlp_norm.bias" => From::Same(named("ln2.b")),
-        "attn_post_norm.weight" => From::Same(named("ln1_post.w")),
-        "attn_post_norm.bias" => From::Same(named("ln1_post.b")),
-        "mlp_post_norm.weight" => From::Same(named("ln2_post.w")),
-        "mlp_post_norm.bias" => From::Same(named("ln2_post.b")),
-        "attn.q.weight" => From::HeadsOut(named("attn.W_Q")),
-        "attn.q.bias" => From::Flat(named("attn.b_Q")),
-        "attn.k.weight" => From::HeadsOut(named(&format!("attn.{narrow}W_K"))),
-        "attn.k.bias" => From::Flat(named(&format!("attn.{narrow}b_K"))),
-        "attn.v.weight" => From::HeadsOut(named(&format!("attn.{narrow}W_V"))),
-        "attn.v.bias" => From::Flat(named(&format!("attn.{narrow}b_V"))),
-        "attn.o.weight" => From::HeadsIn(named("attn.W_O")),
-        "attn.o.bias" => From::Same(named("attn.b_O")),
-        "mlp.gate.weight" => From::Transposed(named("mlp.W_gate")),
-        "mlp.up.weight" => From::Transposed(named("mlp.W_in")),
-        "mlp.up.bias" => From::Same(named("mlp.b_in")),
-        "mlp.down.weight" => From::Transposed(named("mlp.W_out")),
-        "mlp.down.bias" => From::Same(named("mlp.b_out")),
+        "attn_norm.weight" => WeightFrom::Same(named("ln1.w")),
+        "attn_norm.bias" => WeightFrom::Same(named("ln1.b")),
+        "mlp_norm.weight" => WeightFrom::Same(named("ln2.w")),
+        "mlp_norm.bias" => WeightFrom::Same(named("ln2.b")),
+        "attn_post_norm.weight" => WeightFrom::Same(named("ln1_post.w")),
+        "attn_post_norm.bias" => WeightFrom::Same(named("ln1_post.b")),
+        "mlp_post_norm.weight" => WeightFrom::Same(named("ln2_post.w")),
+        "mlp_post_norm.bias" => WeightFrom::Same(named("ln2_post.b")),
+        "attn.q.weight" => WeightFrom::HeadsOut(named("attn.W_Q")),
+        "attn.q.bias" => WeightFrom::Flat(named("attn.b_Q")),
+        "attn.k.weight" => WeightFrom::HeadsOut(named(&format!("attn.{narrow}W_K"))),
+        "attn.k.bias" => WeightFrom::Flat(named(&format!("attn.{narrow}b_K"))),
+        "attn.v.weight" => WeightFrom::HeadsOut(named(&format!("attn.{narrow}W_V"))),
+        "attn.v.bias" => WeightFrom::Flat(named(&format!("attn.{narrow}b_V"))),
+        "attn.o.weight" => WeightFrom::HeadsIn(named("attn.W_O")),
+        "attn.o.bias" => WeightFrom::Same(named("attn.b_O")),
+        "mlp.gate.weight" => WeightFrom::Transposed(named("mlp.W_gate")),
+        "mlp.up.weight" => WeightFrom::Transposed(named("mlp.W_in")),
+        "mlp.up.bias" => WeightFrom::Same(named("mlp.b_in")),
+        "mlp.down.weight" => WeightFrom::Transposed(named("mlp.W_out")),
+        "mlp.down.bias" => WeightFrom::Same(named("mlp.b_out")),
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 use super::{Age, EMBED, place};
 use crate::base::Result;
 use crate::model::config::Config;
-use crate::model::layout::From;
+use crate::model::layout::WeightFrom;
 use crate::model::load::together;
 use crate::model::weights::Weights;
 use crate::tensor::{Tensor, matmul};
@@ -54,29 +54,31 @@ fn one(weights: &Weights, config: &Config, name: &str) -> Result<Option<Tensor>>
     Ok(None)
 }
 
-fn called(from: &From) -> Option<&String> {
+fn called(from: &WeightFrom) -> Option<&String> {
     match from {
-        From::Same(name)
-        | From::Transposed(name)
-        | From::HeadsOut(name)
-        | From::HeadsIn(name)
-        | From::HeadRows(name)
-        | From::Flat(name) => Some(name),
-        From::Rows { .. } | From::Columns { .. } | From::OfEachHead { .. } => None,
+        WeightFrom::Same(name)
+        | WeightFrom::Transposed(name)
+        | WeightFrom::HeadsOut(name)
+        | WeightFrom::HeadsIn(name)
+        | WeightFrom::HeadRows(name)
+        | WeightFrom::Flat(name) => Some(name),
+        WeightFrom::Rows { .. } | WeightFrom::Columns { .. } | WeightFrom::OfEachHead { .. } => None,
     }
 }
 
 /// One of our weights in the shape that TransformerLens has it in.
-fn turned(from: &From, weight: &Tensor, config: &Config) -> Result<Tensor> {
+fn turned(from: &WeightFrom, weight: &Tensor, config: &Config) -> Result<Tensor> {
     let theirs = together(&[(from, weight.contiguous()?)], config.d_head)?;
     Ok(match from {
         // There the factor of the embeddings is in the embeddings, and the weight of a norm is never told from 1.
-        From::Same(name) if name == EMBED => match config.embed_scale {
+        WeightFrom::Same(name) if name == EMBED => match config.embed_scale {
             Some(scale) => theirs.affine(scale, 0.0)?,
             None => theirs,
         },
-        From::Same(name) if name.ends_with(".w") && config.norm_plus_one => theirs.affine(1.0, 1.0)?,
-        From::Same(name) if name == "pos_embed.W_pos" => theirs.narrow(0, config.position_offset, config.context)?,
+        WeightFrom::Same(name) if name.ends_with(".w") && config.norm_plus_one => theirs.affine(1.0, 1.0)?,
+        WeightFrom::Same(name) if name == "pos_embed.W_pos" => {
+            theirs.narrow(0, config.position_offset, config.context)?
+        }
         _ => theirs,
     })
 }
@@ -119,7 +121,7 @@ fn of_head(weight: &Tensor, config: &Config, head: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::configs;
+    use crate::model::fixtures::configs;
     use crate::tensor::{Device, Number, floats};
 
     fn made(config: &Config) -> Weights {

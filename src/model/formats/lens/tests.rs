@@ -9,7 +9,7 @@ use crate::base::Task;
 use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::formats::pickle;
-use crate::model::load::{self, Options};
+use crate::model::load::{self, Loading};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, Tensor, floats};
 
@@ -24,7 +24,7 @@ fn tensors(file: &str) -> BTreeMap<String, Tensor> {
 /// Tensors in memory, to take away from and to change.
 struct Held(BTreeMap<String, Tensor>);
 
-impl Source for Held {
+impl TensorSource for Held {
     fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }
@@ -52,7 +52,7 @@ fn options(options: Value) -> Map<String, Value> {
 
 fn decoder(source: &Held, given: Value) -> Decoder {
     let layout = layout(source, &options(given)).unwrap();
-    let weights = load::weights(&layout, source, "a test", &Options::default(), &Task::default()).unwrap();
+    let weights = load::weights(&layout, source, "a test", &Loading::default(), &Task::default()).unwrap();
     Decoder::new(layout.config, weights)
 }
 

@@ -60,7 +60,7 @@ impl StepTensors {
         let numbers = self.weights.iter().map(|(name, weight)| Ok((*name, Numbers::of(weight)?)));
         let numbers = numbers.collect::<Result<Vec<_>>>()?;
         let maybe = |name| numbers.iter().find(|(known, _)| *known == name).map(|(_, numbers)| numbers.slice());
-        let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {}", name.text()));
+        let get = |name: Name| maybe(name).ok_or_else(|| err!(Bug, "a dictionary without its {name}"));
         let (x, target) = (Numbers::of(&self.x)?, self.target.as_ref().map(Numbers::of).transpose()?);
         let rest = self.rest.as_ref().map(Numbers::of).transpose()?;
         let (rows, d_in) = self.x.dims2()?;

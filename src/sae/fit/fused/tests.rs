@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::base::random::stream;
-use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params, unit_rows};
 use crate::sae::fit::tests::kind;
-use crate::sae::fit::{Batch, Counting, Dead, Found, Recipe, Shape, State};
+use crate::sae::fit::{Batch, Counting, Dead, FitStep, Recipe, Shape, State};
 use crate::tensor::kernels::Level;
 use crate::tensor::{DType, Tensor, create, floats};
+use crate::training::{Schedule, ScheduleShape};
 
 fn kinds_that_take_part() -> Vec<Arc<dyn DictionaryKind>> {
     let jump = |more: Value| {
@@ -45,7 +45,7 @@ fn recipe(kind: Arc<dyn DictionaryKind>) -> Recipe {
         steps: 20,
         batch: 16,
         lr: 1e-2,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
         betas: [0.9, 0.999],
         eps: 1e-8,
         clip: Some(1.0),
@@ -80,7 +80,7 @@ fn close(found: f64, expected: f64, what: &str) {
 }
 
 #[track_caller]
-fn same_step(found: Found, expected: Found, what: &str) {
+fn same_step(found: FitStep, expected: FitStep, what: &str) {
     close(found.loss, expected.loss, &format!("{what}, loss"));
     close(found.error, expected.error, &format!("{what}, error"));
     close(found.fve, expected.fve, &format!("{what}, fve"));

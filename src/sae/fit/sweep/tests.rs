@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use super::*;
+use crate::base::Kind;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
+use crate::sae::fit::checkpoint::FORMAT;
 use crate::sae::fit::tests::{Stops, kind, recipe, rows};
-use crate::sae::fit::{CHECKPOINT, Counting, Fit, History, Keep, OfTensor};
+use crate::sae::fit::{Counting, Fit, FitHistory, OfTensor};
 use crate::tensor::{DType, Tensor, floats};
+use crate::training::CheckpointFolder;
 
 /// Recipes and widths that differ in all that a sweep may vary.
 fn several() -> Vec<(Recipe, usize)> {
@@ -36,12 +39,12 @@ fn plain((recipe, d_sae): (Recipe, usize)) -> Member<'static> {
 }
 
 /// The complete result of a fit, as numbers.
-fn told(fitted: &Fitted) -> (History, Vec<f64>) {
+fn told(fitted: &Fitted) -> (FitHistory, Vec<f64>) {
     let codes = floats(&fitted.sae.encode(&x()).unwrap()).unwrap();
     (fitted.history.clone(), [codes, floats(fitted.sae.directions()).unwrap()].concat())
 }
 
-fn alone((recipe, d_sae): (Recipe, usize)) -> (History, Vec<f64>) {
+fn alone((recipe, d_sae): (Recipe, usize)) -> (FitHistory, Vec<f64>) {
     let fit = Fit::new(recipe, d_sae, reader(u64::MAX), None, &Task::default()).unwrap();
     told(&fit.run(About::default(), &Task::default()).unwrap())
 }
@@ -66,12 +69,12 @@ fn a_sweep_that_is_resumed_ends_with_the_same_bytes_wherever_each_had_come_to() 
     let run = |dir: &str, left: u64| {
         let member = |(number, (recipe, d_sae)): (usize, (Recipe, usize))| {
             let folder = std::path::Path::new(dir).join(number.to_string());
-            Member { recipe, d_sae, keep: Some(Keep { files: &files, folder, every: 1, fresh: false }) }
+            Member { recipe, d_sae, keep: Some(CheckpointFolder { files: &files, folder, every: 1, fresh: false }) }
         };
         let members = several().into_iter().enumerate().map(member).collect();
         Sweep::new(members, reader(left), &Task::default()).unwrap().run(&About::default(), &Task::default())
     };
-    let place = |dir: &str, number: usize| folder.path().join(dir).join(number.to_string()).join(CHECKPOINT);
+    let place = |dir: &str, number: usize| folder.path().join(dir).join(number.to_string()).join(FORMAT.file);
     let bytes = |dir: &str| (0..4).map(|number| std::fs::read(place(dir, number)).unwrap()).collect::<Vec<_>>();
     run("whole", u64::MAX).unwrap();
     let error = run("resumed", 3).err().unwrap();

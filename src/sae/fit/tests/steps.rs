@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{kind, recipe};
-use crate::model::train::{Schedule, Shape as Fall};
 use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::{Batch, Counting, Dead, Recipe, State};
 use crate::tensor::files::safetensors::Reader;
 use crate::tensor::{DType, floats};
+use crate::training::{Schedule, ScheduleShape};
 
 /// One case of tests/saes/steps.py, whose result is the fixture.
 struct Case {
@@ -79,12 +79,11 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
         Name::LogScale,
     ];
     let tensor = |key: String| file.tensor(&key).ok();
-    let start: Vec<_> =
-        names.iter().filter_map(|n| Some((*n, tensor(format!("{name}.before.{}", n.text()))?))).collect();
+    let start: Vec<_> = names.iter().filter_map(|n| Some((*n, tensor(format!("{name}.before.{}", n))?))).collect();
     let recipe = Recipe {
         steps: 8,
         lr: 3e-3,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
         betas,
         clip,
         sparsity_warmup,
@@ -104,10 +103,10 @@ fn agrees(file: &Reader<&[u8]>, case: Case) {
         assert!((found.loss - expected).abs() < 2e-5 * expected, "{name}, step {step}: {} {expected}", found.loss);
     }
     for parameter in &state.params.all {
-        let expected = tensor(format!("{name}.after.{}", parameter.name.text())).unwrap();
+        let expected = tensor(format!("{name}.after.{}", parameter.name)).unwrap();
         let difference = floats(&(expected - parameter.weight.as_detached_tensor()).unwrap()).unwrap();
         let worst = difference.iter().fold(0f64, |worst, d| worst.max(d.abs()));
-        assert!(worst < 2e-5, "{name}: {} differs by {worst}", parameter.name.text());
+        assert!(worst < 2e-5, "{name}: {} differs by {worst}", parameter.name);
     }
     if let Some(followed) = tensor(format!("{name}.followed"))
         && let Some(found) = state.threshold
@@ -123,11 +122,11 @@ fn dead_features_begin_anew_where_rows_are_badly_reconstructed() {
     let tensor = |key: &str| file.tensor(&format!("resample.{key}")).unwrap();
     let ints = |key: &str| tensor(key).to_dtype(DType::U32).unwrap().to_vec1::<u32>().unwrap();
     let names = [Name::Encoder, Name::EncoderBias, Name::Decoder, Name::DecoderBias];
-    let start: Vec<_> = names.iter().map(|n| (*n, tensor(&format!("before.{}", n.text())))).collect();
+    let start: Vec<_> = names.iter().map(|n| (*n, tensor(&format!("before.{}", n)))).collect();
     let recipe = Recipe {
         steps: 8,
         lr: 3e-3,
-        schedule: Schedule { shape: Fall::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
+        schedule: Schedule { shape: ScheduleShape::Trapezoid, warmup: 3, decay: 3, floor: 0.0 },
         clip: None,
         sparsity_warmup: 4,
         dead: Dead::Leave,
@@ -148,8 +147,8 @@ fn dead_features_begin_anew_where_rows_are_badly_reconstructed() {
         }
     }
     for parameter in &state.params.all {
-        let expected = tensor(&format!("after.{}", parameter.name.text()));
+        let expected = tensor(&format!("after.{}", parameter.name));
         let difference = floats(&(expected - parameter.weight.as_detached_tensor()).unwrap()).unwrap();
-        assert!(difference.iter().all(|d| d.abs() < 2e-5), "{}: {difference:?}", parameter.name.text());
+        assert!(difference.iter().all(|d| d.abs() < 2e-5), "{}: {difference:?}", parameter.name);
     }
 }

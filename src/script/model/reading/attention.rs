@@ -1,30 +1,29 @@
-//! `m.attention` and `m.attention_map`: what a head looks at.
+//! `m.attention` and `m.attention_map`: the attention pattern of a head.
 
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::{names, one_text};
+use super::names;
 use crate::base::{Grid, HeatText};
 use crate::model::cache::Cache;
 use crate::model::reading::attention;
 use crate::model::run::Ask;
-use crate::model::site::Place;
-use crate::script::model::look::place;
-use crate::script::model::{Asked, Model};
-use crate::script::options::options;
-use crate::script::value::{Any, Fallible, Given, Options};
+use crate::model::site::{NAME_ONE, Place, one_site};
+use crate::script::model::{AttentionOptions, InputOptions, Model};
+use crate::script::options::{options, taken};
+use crate::script::value::{Any, Fallible, Options};
 
-/// What a head attended to in one text, and the ids of the text.
+/// The recorded pattern of a head on one text, and the ids of the text.
 fn recorded(
     ctx: &NativeCallContext,
     m: &Model,
     x: &Dynamic,
     place: Place,
     positions: Option<Vec<i64>>,
-    asked: &Asked,
+    asked: &InputOptions,
 ) -> Fallible<(Cache, Vec<u32>)> {
     let input = asked.input(ctx, m, x)?;
-    let ids = one_text(&input)?.to_vec();
+    let ids = input.batch.only_row()?.to_vec();
     let cache = asked.run(ctx, m, |hooks, task| {
         m.decoder().cache(&input.batch, Ask { hooks, places: vec![place], positions }, task)
     })?;
@@ -33,14 +32,13 @@ fn recorded(
 
 #[export_module(manifest)]
 pub mod methods {
-    /// What a head looks at from one position: the text, each token on a ground as strong as the attention it gets.
+    /// The attention of a head from one query position: the text, each token coloured by its attention weight.
     ///
     /// The site is one head of a pattern, `pattern.3.5` for head 5 of layer 3.
     ///
     /// # Options
-    /// - `from` = -1: the position that looks; negative ones count from the end
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before the text
+    /// - [attention]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -59,20 +57,18 @@ pub mod methods {
         options: Options,
     ) -> Fallible<HeatText> {
         let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        let from = read.get("from", Given::integer)?.unwrap_or(-1);
+        let (asked, AttentionOptions { from }): (InputOptions, _) = (read.declared()?, read.declared()?);
         read.finish()?;
-        let place = super::place(m.config(), site)?;
+        let place = one_site(m.config(), site, NAME_ONE)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, Some(vec![from]), &asked)?;
         let tokens = names::running(m, &ids);
         Ok(super::attention::text(&cache, place, 0, from, &tokens).map_err(|e| e.about("site"))?)
     }
 
-    /// All that a head looks at, as a heat map: a row for each position that looks, a column for each that is seen.
+    /// The attention pattern of a head as a heat map: a row for each query position, a column for each key position.
     ///
     /// # Options
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before the text
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -90,10 +86,8 @@ pub mod methods {
         site: &str,
         options: Options,
     ) -> Fallible<Grid> {
-        let mut read = super::options(options);
-        let asked = Asked::read(&mut read)?;
-        read.finish()?;
-        let place = super::place(m.config(), site)?;
+        let asked = taken(options)?;
+        let place = one_site(m.config(), site, NAME_ONE)?;
         let (cache, ids) = super::recorded(&ctx, m, &x, place, None, &asked)?;
         let tokens: Vec<String> = ids.iter().map(|id| names::label(m, *id)).collect();
         Ok(super::attention::grid(&cache, place, 0, &tokens).map_err(|e| e.about("site"))?)

@@ -1,4 +1,4 @@
-//! `m.attribution`: a logit as the sum of what was written into the stream, and what such a handle tells.
+//! `m.attribution`: direct logit attribution, and its parts.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 use serde_json::{Value, json};
 
-use super::{names, one_text};
-use crate::base::{Grid, Result, Table, Task};
+use super::names;
+use crate::base::options::Setting;
+use crate::base::{Grid, Result, Table};
 use crate::err;
-use crate::model::reading::attribution::{Attribution as Core, By, Target, attribute, places};
-use crate::model::run::Ask;
+use crate::model::reading::attribution::{Attribution as Core, Target, attribute_text};
+use crate::model::tokens::TokenName;
 use crate::report::chart::Chart;
 use crate::report::json::number;
 use crate::report::picture::Picture;
 use crate::report::{Item, Screen};
 use crate::script::env::env;
 use crate::script::handle::handle;
-use crate::script::model::input::token_id;
-use crate::script::model::{Asked, Model};
+use crate::script::model::{AttributionOptions, InputOptions, Model};
 use crate::script::options::options;
 use crate::script::show::{mapped, saved};
-use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
+use crate::script::value::{Any, Fallible, Options, from_json, given, plain};
 
 #[derive(Clone)]
 pub struct Attribution(Arc<Split>);
@@ -92,58 +92,34 @@ handle!(Attribution, "Attribution", |attribution| {
     }
 });
 
-/// A token, given as its text or its id.
-fn token(m: &Model, given: &Given, task: &Task) -> Result<u32> {
-    if let Ok(text) = given.text() {
-        return m.tokenizer()?.token(&text, task);
-    }
-    let id = given.integer().map_err(|_| given.refuse("a token, as its text or its id"))?;
-    token_id(id, m.config().outputs())
-}
-
-fn fineness(given: &Given) -> Result<By> {
-    match given.text()?.as_str() {
-        "layer" => Ok(By::Layer),
-        "part" => Ok(By::Part),
-        "head" => Ok(By::Head),
-        _ => Err(given.refuse("\"layer\", \"part\" or \"head\"")),
-    }
-}
-
 fn split(ctx: &NativeCallContext, m: &Model, x: &Dynamic, of: &Dynamic, map: Options) -> Fallible<Attribution> {
     let mut read = options(map);
-    let task = &env(ctx)?.task;
-    let asked = Asked::read(&mut read)?;
-    let against = read.get("against", |given| token(m, given, task))?;
-    let by = read.get("by", fineness)?.unwrap_or(By::Part);
-    let position = read.get("pos", Given::integer)?.unwrap_or(-1);
+    let (asked, options): (InputOptions, AttributionOptions) = (read.declared()?, read.declared()?);
     read.finish()?;
-    let target = Target { token: token(m, &given("token", of), task).map_err(|e| e.about("token"))?, against };
+    let task = &env(ctx)?.task;
+    let of = TokenName::of(&plain(of)).ok_or_else(|| given("token", of).refuse(&TokenName::wanted()))?;
+    let against = options.against.as_ref().map(|name| m.core().token(name, task)).transpose();
+    let target = Target {
+        token: m.core().token(&of, task).map_err(|e| e.about("token"))?,
+        against: against.map_err(|e| e.about("against"))?,
+    };
     let input = asked.input(ctx, m, x)?;
-    one_text(&input)?;
-    let core = asked.run(ctx, m, |hooks, task| {
-        let ask = Ask { hooks, places: places(m.config(), by), positions: Some(vec![position]) };
-        let cache = m.decoder().cache(&input.batch, ask, task)?;
-        let mut all = attribute(m.decoder(), &cache, by, position, &[target])?.into_iter();
-        all.next().ok_or_else(|| err!(Bug, "a text without its attribution"))
-    })?;
+    let core =
+        asked.run(ctx, m, |hooks, task| attribute_text(m.decoder(), &input.batch, target, &options, hooks, task))?;
     Ok(Attribution::new(m, core))
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Who wrote the logit of a token: what embeddings, attention and MLPs each put into it, summing to the logit.
+    /// Direct logit attribution: the contributions of embeddings, attention and MLPs to the logit of a token.
     ///
-    /// The token is its text or its id; `x` is one text. The last norm is taken as the linear map that it was in this
-    /// run, its divisor frozen, so the sum is exact; `rest` holds rounding, and what hooks have put into the stream.
-    /// Where a model caps its logits, it is the logit before the cap.
+    /// The token is given as its text or its id; `x` is one text. The final norm is taken as the linear map that it was in
+    /// this run, its divisor frozen, so that the sum is exact; `rest` is rounding, and what hooks added to the residual
+    /// stream. Where a model caps its logits, this is the logit before the cap.
     ///
     /// # Options
-    /// - `against` = none: another token; what is split is how far the logit is above that of this one
-    /// - `by` = "part": how finely it is split: by "layer", by "part" (attention and MLP of each), or by "head"
-    /// - `pos` = -1: the position whose logit it is; negative ones count from the end
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before the text
+    /// - [attribution]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -185,7 +161,7 @@ pub mod parts {
         attribution.0.table.clone()
     }
 
-    /// What each head contributed, layer by layer, where it was split by head.
+    /// The contribution of each head, layer by layer, of an attribution by head.
     ///
     /// # Example
     /// ```
@@ -237,7 +213,7 @@ pub mod parts {
         attribution.0.core.logit
     }
 
-    /// What the parts do not account for: rounding, and what hooks have put into the stream from elsewhere.
+    /// What the parts do not account for: rounding, and what hooks added to the residual stream.
     ///
     /// # Example
     /// ```
@@ -249,7 +225,7 @@ pub mod parts {
         attribution.0.core.rest()
     }
 
-    /// Writes the attribution as .json, .txt or .html, as the name ends, and by head as .svg or .png, too. Returns the
+    /// Saves the attribution as .json, .txt or .html, by the ending of the name, and by head as .svg or .png, too. Returns the
     /// path of the file.
     ///
     /// # Example

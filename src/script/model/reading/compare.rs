@@ -1,4 +1,4 @@
-//! `m.compare`: two runs side by side, and what such a comparison tells.
+//! `m.compare`: the differences of two runs.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ struct Sides {
 }
 
 impl Comparison {
-    /// One text alone has its tokens under the positions.
+    /// For a single text the columns are labelled with its tokens.
     fn new(m: &Model, a: &Recorded, b: &Recorded, core: Core) -> Self {
         let mut grid = core.grid();
         if let ([a], [b]) = (a.batch.rows(), b.batch.rows()) {
@@ -48,7 +48,7 @@ impl Comparison {
     }
 }
 
-/// What stands at each position: its token, or both where the runs read different ones.
+/// The label of each position: its token, or both tokens where the texts differ.
 fn columns(m: &Model, a: &[u32], b: &[u32]) -> Vec<String> {
     let column = |(at, (a, b)): (usize, (&u32, &u32))| match a == b {
         true => names::placed(m, at, *a),
@@ -95,11 +95,11 @@ handle!(Comparison, "Comparison", |comparison| {
 
 #[export_module(manifest)]
 pub mod methods {
-    /// Two runs, a and b, side by side: how far each site is apart, where they begin to differ, and what it does to the
+    /// Compares two runs, a and b: the difference at each site, the first site that differs, and the effect on the
     /// predictions.
     ///
-    /// Compared are the sites that both runs recorded. The texts may differ, but not their numbers of tokens. How far
-    /// the predictions are apart is KL(a || b) in nats, of the distributions of the next token: `a` is the clean run.
+    /// The sites are those that both runs recorded. The texts may differ, but not their numbers of tokens. The effect on
+    /// the predictions is KL(a || b) in nats, of the distributions of the next token: `a` is the clean run.
     ///
     /// # Example
     /// ```
@@ -117,7 +117,7 @@ pub mod methods {
         Ok(Comparison::new(m, &a, &b, core))
     }
 
-    /// How far each site is apart: the largest difference, the distance relative to what a has, and the cosine.
+    /// The difference at each site: the largest one, the distance relative to the norm of a, and the cosine.
     ///
     /// # Example
     /// ```
@@ -131,7 +131,7 @@ pub mod methods {
         comparison.0.core.table()
     }
 
-    /// The outcome in a few lines: the first site that differs, and the mean and the largest KL(a || b) in nats.
+    /// A summary: the first site that differs, and the mean and the largest KL(a || b) in nats.
     ///
     /// # Example
     /// ```
@@ -155,7 +155,7 @@ pub mod methods {
         comparison.0.grid.clone()
     }
 
-    /// The first site that is not the same in both runs to the last bit, or nothing.
+    /// The first site that is not equal bit for bit in both runs, or ().
     ///
     /// # Example
     /// ```
@@ -182,7 +182,7 @@ pub mod methods {
         Dynamic::from_array(comparison.0.core.kl.iter().map(text).collect())
     }
 
-    /// Writes the comparison as .html, .json, .txt, .svg or .png, as the name ends. Returns the path of the file.
+    /// Saves the comparison as .html, .json, .txt, .svg or .png, by the ending of the name. Returns the path of the file.
     ///
     /// # Example
     /// ```
@@ -195,7 +195,7 @@ pub mod methods {
         Ok(saved(&ctx, comparison, path)?)
     }
 
-    /// The first site that differs, KL(a || b) in nats by text and position, and how far each site is apart.
+    /// The first site that differs, KL(a || b) in nats by text and position, and the difference at each site.
     ///
     /// # Example
     /// ```

@@ -1,4 +1,4 @@
-//! `m.lens`: what the stream says on its way through the model, and what such a reading tells.
+//! `m.lens`: the logit lens, and its parts.
 
 use std::sync::Arc;
 
@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use super::names;
 use crate::base::{Cell, Grid, Result, Table, names::suggestion};
 use crate::err;
-use crate::model::padding::blanked;
-use crate::model::reading::lens::{self as core, Guess, Reading};
-use crate::model::run::Ask;
+use crate::model::reading::lens::{self as core, Guess, LensReading};
+use crate::model::site::{NAME_ONE, one_site};
 use crate::report::chart::Chart;
 use crate::report::json::number;
 use crate::report::picture::Picture;
@@ -19,28 +18,25 @@ use crate::report::symbols::count;
 use crate::report::terminal::screen;
 use crate::report::{Item, Screen};
 use crate::script::handle::handle;
-use crate::script::model::look::{place, places};
-use crate::script::model::{Asked, Input, Model};
+use crate::script::model::look::places;
+use crate::script::model::{Input, InputOptions, LensOptions, Model};
 use crate::script::options::options;
 use crate::script::show::{mapped, saved};
-use crate::script::value::{Any, Fallible, Given, Int, Options, from_json, given};
+use crate::script::value::{Any, Fallible, Int, Options, from_json, given};
 use crate::tensor::Tensor;
-
-/// How many guesses are kept where nothing is said.
-const GUESSES: usize = 5;
 
 #[derive(Clone)]
 pub struct Lens(Arc<Seen>);
 
 struct Seen {
     model: Model,
-    readings: Vec<Reading>,
+    readings: Vec<LensReading>,
     texts: Vec<Text>,
     /// Whether the script gave several texts, or one alone.
     several: bool,
 }
 
-/// What was read of one text.
+/// The lens on one text.
 struct Text {
     /// The positions, and the token at each.
     tokens: Vec<(usize, u32)>,
@@ -49,7 +45,7 @@ struct Text {
 }
 
 impl Text {
-    fn new(m: &Model, readings: &[Reading], input: &Input, at: usize, tokens: Vec<(usize, u32)>) -> Result<Self> {
+    fn new(m: &Model, readings: &[LensReading], input: &Input, at: usize, tokens: Vec<(usize, u32)>) -> Result<Self> {
         let labels: Vec<String> = tokens.iter().map(|(position, id)| names::placed(m, *position, *id)).collect();
         let mut table = core::table(readings, at, &labels, |id| names::label(m, id))?;
         let mut grid = core::grid(readings, at, &labels)?;
@@ -62,12 +58,7 @@ impl Text {
 }
 
 impl Lens {
-    fn new(m: &Model, input: &Input, positions: Option<&[i64]>, mut readings: Vec<Reading>) -> Result<Self> {
-        if positions.is_none() {
-            for reading in &mut readings {
-                reading.logits = blanked(&reading.logits, &input.batch.lengths(), &[1])?;
-            }
-        }
+    fn new(m: &Model, input: &Input, positions: Option<&[i64]>, readings: Vec<LensReading>) -> Result<Self> {
         let rows = input.batch.rows().iter().enumerate();
         let texts = rows.map(|(at, ids)| Text::new(m, &readings, input, at, chosen(ids, positions)));
         let texts = texts.collect::<Result<Vec<_>>>()?;
@@ -86,21 +77,21 @@ impl Lens {
             }
             (Some(wanted), _) => given("text", wanted).size()?,
         };
-        let missing = || err!(Index, "there is no text {index}: this lens has read {}", texts.len()).about("what");
+        let missing = || err!(Index, "there is no text {index}: this lens has read {}", texts.len()).about("text");
         texts.get(index).ok_or_else(missing)
     }
 
-    fn reading(&self, site: &str) -> Result<&Reading> {
-        let wanted = place(self.0.model.config(), site)?;
+    fn reading(&self, site: &str) -> Result<&LensReading> {
+        let wanted = one_site(self.0.model.config(), site, NAME_ONE)?;
         self.0.readings.iter().find(|reading| reading.place == wanted).ok_or_else(|| {
             let known: Vec<String> = self.0.readings.iter().map(|reading| reading.place.to_string()).collect();
             let near = suggestion(&wanted.to_string(), known.iter().map(String::as_str));
-            err!(Name, "`{wanted}` was not read").maybe_hint(near).about("what")
+            err!(Name, "`{wanted}` was not read").maybe_hint(near).about("site")
         })
     }
 
     /// The guesses of a site for one text, position by position.
-    fn guesses(&self, reading: &Reading, text: usize) -> Value {
+    fn guesses(&self, reading: &LensReading, text: usize) -> Value {
         let guess = |guess: &Guess| {
             let token = names::name(&self.0.model, guess.token);
             json!({ "id": guess.token, "token": token, "probability": number(guess.probability) })
@@ -189,47 +180,29 @@ fn pieces(table: &Table, width: usize) -> Vec<Table> {
     pieces.iter().enumerate().map(piece).collect()
 }
 
-/// How many guesses are wanted.
-fn wanted(given: &Given, vocab: usize) -> Result<usize> {
-    let count = given.size()?;
-    let possible = (1..=vocab).contains(&count);
-    if possible { Ok(count) } else { Err(given.refuse(&format!("from 1 to {vocab} guesses"))) }
-}
-
 fn read(ctx: &NativeCallContext, m: &Model, x: &Dynamic, sites: &Dynamic, map: Options) -> Fallible<Lens> {
-    let vocab = m.config().outputs();
     let mut read = options(map);
-    let asked = Asked::read(&mut read)?;
-    let positions = read.get("pos", Given::integers)?;
-    let count = read.get("k", |given| wanted(given, vocab))?.unwrap_or(GUESSES.min(vocab));
+    let (asked, options): (InputOptions, LensOptions) = (read.declared()?, read.declared()?);
     read.finish()?;
     let places = places(m.config(), sites)?;
-    if places.is_empty() {
-        return Err(err!(Argument, "expected at least one site to read, found none").about("sites").into());
-    }
     let input = asked.input(ctx, m, x)?;
-    let readings = asked.run(ctx, m, |hooks, task| {
-        let ask = Ask { hooks, places: places.clone(), positions: positions.clone() };
-        let cache = m.decoder().cache(&input.batch, ask, task)?;
-        core::lens(m.decoder(), &cache, &places, None, count, task)
-    })?;
-    Ok(Lens::new(m, &input, positions.as_deref(), readings)?)
+    let readings = asked
+        .run(ctx, m, |hooks, task| core::lens_of_batch(m.decoder(), &input.batch, &places, &options, hooks, task))?;
+    Ok(Lens::new(m, &input, options.record.pos.as_deref(), readings)?)
 }
 
 #[export_module(manifest)]
 pub mod methods {
-    /// The logit lens: the stream in the middle of the model, read as if it were at its end.
+    /// The logit lens (nostalgebraist 2020): the residual stream at any layer, decoded as if it were the last.
     ///
-    /// Each site goes through the last norm, which divides it by a scale of its own, and through the unembedding. The
-    /// sites are those of the stream, `resid_post.*` where nothing is said, whose last one is the model's own
-    /// prediction; or what is written into it, such as `mlp_out.*`. Shown are the likeliest next tokens, a row for each
-    /// site, a column for each position and its token.
+    /// Each site goes through the final norm, with its own divisor, and through the unembedding. The sites are those of
+    /// the residual stream, by default `resid_post.*`, whose last one is the model's own prediction; or what is written
+    /// into it, such as `mlp_out.*`. The table shows the likeliest next token, a row for each site, a column for each
+    /// position.
     ///
     /// # Options
-    /// - `pos` = all: the positions to read; negative ones count from the end of each text
-    /// - `k` = 5: how many guesses are kept at each place, the likeliest first
-    /// - `hooks` = none: a hook, or an array of them, in the order that they act in
-    /// - `bos` = the tokenizer's own rule: whether the token that marks a beginning is put before each text
+    /// - [lens]
+    /// - [input]
     ///
     /// # Example
     /// ```
@@ -260,7 +233,7 @@ pub mod methods {
 pub mod parts {
     /// The likeliest next tokens: a row for each site, a column for each position and its token.
     ///
-    /// Where several texts were read, the number of one has to be given.
+    /// With several texts, the number of one is required.
     ///
     /// # Example
     /// ```
@@ -278,9 +251,9 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.table.clone())
     }
 
-    /// How sure the lens is: the probability of the likeliest token, as a heat map of sites and positions.
+    /// The probability of the likeliest token, as a heat map of sites and positions.
     ///
-    /// Where several texts were read, the number of one has to be given.
+    /// With several texts, the number of one is required.
     ///
     /// # Example
     /// ```
@@ -298,8 +271,7 @@ pub mod parts {
         Ok(lens.text(Some(&text))?.grid.clone())
     }
 
-    /// What a site says, in logits: [batch, pos, vocab], after the model's cap if it has one; NaN behind the end of shorter
-    /// texts.
+    /// The logits of a site: [batch, pos, vocab], after the model's cap if it has one; NaN after the end of shorter texts.
     ///
     /// # Example
     /// ```
@@ -314,7 +286,7 @@ pub mod parts {
     /// The guesses of a site: for each position an array of maps with the keys `id`, `token` and `probability`, the
     /// likeliest first.
     ///
-    /// Where several texts were read, it is an array of such, one for each text.
+    /// With several texts, it is an array of such, one for each text.
     ///
     /// # Example
     /// ```
@@ -333,7 +305,7 @@ pub mod parts {
         })
     }
 
-    /// Writes what was read as .json, .txt or .html, as the name ends, and of one text alone as .svg or .png, too.
+    /// Saves the lens as .json, .txt or .html, by the ending of the name, and for a single text as .svg or .png, too.
     /// Returns the path of the file.
     ///
     /// # Example

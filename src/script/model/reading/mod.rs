@@ -1,4 +1,4 @@
-//! Reading a run in scripts: the logit lens, who wrote a logit, what heads look at, and two runs side by side.
+//! Analysing runs in scripts: logit lens, direct logit attribution, attention patterns, and comparisons of two runs.
 
 mod attention;
 mod attribution;
@@ -13,10 +13,6 @@ pub use attribution::Attribution;
 pub use compare::Comparison;
 pub use lens::Lens;
 
-use super::Input;
-use crate::base::Result;
-use crate::err;
-
 /// The methods that read, and those of what they give back.
 pub fn globals() -> Vec<&'static ModuleManifest> {
     vec![
@@ -27,12 +23,4 @@ pub fn globals() -> Vec<&'static ModuleManifest> {
         exported_manifest!(lens::methods),
         exported_manifest!(lens::parts),
     ]
-}
-
-/// The ids of the one text that a call is about.
-fn one_text(input: &Input) -> Result<&[u32]> {
-    match input.batch.rows() {
-        [ids] => Ok(ids),
-        rows => Err(err!(Argument, "expected one text to read, found {}", rows.len()).about("x")),
-    }
 }

@@ -1,4 +1,4 @@
-//! What tokens are called where they label something: by their text, or by their id where the model has no text for it.
+//! Labels of tokens: their text, or their id where the model has no text for it.
 
 use crate::report::symbols;
 use crate::script::model::Model;
@@ -23,7 +23,7 @@ pub fn placed(model: &Model, position: usize, id: u32) -> String {
     format!("{position} {}", label(model, id))
 }
 
-/// Tokens as they run on in a text; ids are set apart.
+/// Tokens as running text; ids are set apart by spaces.
 pub fn running(model: &Model, ids: &[u32]) -> Vec<String> {
     ids.iter().map(|id| known(model, *id).unwrap_or_else(|| format!(" {id}"))).collect()
 }

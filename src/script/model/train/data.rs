@@ -1,17 +1,107 @@
-//! What scripts train on: ids with their targets, or a function that makes them.
+//! What scripts train on: texts, ids with their targets, or a function that makes them.
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
+use crate::base::options::{Plain, Setting};
 use crate::base::{Error, Result, Task};
+use crate::data::Text;
 use crate::err;
-use crate::model::train::{Batches, Examples};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::train::{Batches, Examples, HeldOut, Tables, TrainOptions};
 use crate::script::hooks::call::Calls;
 use crate::script::options::options;
 use crate::script::value::{Given, given};
 use crate::tensor::{DType, Tensor, dtype};
 
+/// Data that a script gives as an option, as it gave them.
+#[derive(Clone)]
+pub struct GivenData(Dynamic);
+
+impl Setting for GivenData {
+    fn wanted() -> String {
+        "data like `data`".into()
+    }
+
+    fn of(value: &Plain) -> Option<Self> {
+        let is_data = |data: &Dynamic| {
+            data.is::<Text>() || data.is::<FnPtr>() || data.is::<Tensor>() || data.is::<Array>() || data.is::<Map>()
+        };
+        Some(dynamic(value)).filter(is_data).map(Self)
+    }
+
+    fn written(&self) -> String {
+        "data".into()
+    }
+}
+
+/// The value that a script gave.
+fn dynamic(value: &Plain) -> Dynamic {
+    match value {
+        Plain::Nothing => Dynamic::UNIT,
+        Plain::Flag(flag) => Dynamic::from(*flag),
+        Plain::Integer(number) => Dynamic::from(*number),
+        Plain::Float(number) => Dynamic::from(*number),
+        Plain::Text(text) => text.clone().into(),
+        Plain::List(values) => values.iter().map(dynamic).collect::<Array>().into(),
+        Plain::Map(fields) => {
+            fields.iter().map(|(key, value)| (key.as_str().into(), dynamic(value))).collect::<Map>().into()
+        }
+        Plain::Other(foreign) => foreign.value.downcast_ref::<Dynamic>().cloned().unwrap_or_default(),
+    }
+}
+
+crate::options! {
+    /// What a model is evaluated on while it is trained.
+    pub struct HeldData {
+        /// Held-out data, in any form of `data`, on which the model is evaluated during training.
+        held: Option<GivenData> = None;
+    }
+}
+
+/// How data are read: with what tokenizer, in rows of what length.
+pub struct Reader<'a> {
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// The length of the rows that a text is cut into.
+    pub context: usize,
+    pub seed: u64,
+    pub calls: &'a Calls<'a>,
+    pub options: &'a TrainOptions,
+    pub task: &'a Task,
+}
+
+impl<'a> Reader<'a> {
+    /// The examples of an argument or option, and how many rows of them make a pass.
+    pub fn rows(&self, name: &'static str, value: &Dynamic) -> Result<(Box<dyn Batches + 'a>, usize)> {
+        if let Some(text) = value.read_lock::<Text>() {
+            let Some(tokenizer) = self.tokenizer else {
+                return Err(err!(Argument, "expected a tokenizer to read the text with, found none")
+                    .hint("data::tokenizer(text) makes one, for the option `tokenizer`")
+                    .about("options"));
+            };
+            return Ok((text.batches(tokenizer, self.context, self.seed, self.task)?, self.options.rows(None)));
+        }
+        if let Some(function) = value.read_lock::<FnPtr>() {
+            let (made, count) = Made::new(self.calls, name, function.clone())?;
+            if name == "data" && self.options.batch.is_some() {
+                return Err(err!(Argument, "expected no `batch` where a function makes the rows").about("batch"));
+            }
+            return Ok((Box::new(made), count));
+        }
+        let tables = Tables::new(examples(name, value)?, self.seed);
+        let rows = self.options.rows(Some(tables.rows()));
+        Ok((Box::new(tables), rows))
+    }
+
+    /// The rows of the evaluations: at most `held_rows`, or all that a function makes at once.
+    pub fn held_out(&self, held: &GivenData) -> Result<HeldOut> {
+        let (mut rows, count) = self.rows("held", &held.0)?;
+        let count = if held.0.is::<FnPtr>() { count } else { self.options.held_rows };
+        Ok(HeldOut { examples: rows.next(count, self.task)?, every: self.options.evaluated_every() })
+    }
+}
+
 /// Examples that are given as ids, or as a map of `ids`, `targets` and `mask`.
-pub fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
+fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
     let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
         return masked(ids(&given(name, value))?, None).map_err(|e: Error| e.about(name));
     };
@@ -27,12 +117,12 @@ pub fn examples(name: &str, value: &Dynamic) -> Result<Examples> {
     }
 }
 
-/// Rows in which every token after the first is what should come next; the mask is of the tokens that should come.
+/// Rows whose targets are the next tokens; a mask in the shape of the ids weighs each token as a target.
 fn masked(ids: Vec<Vec<u32>>, mask: Option<Vec<Vec<f32>>>) -> Result<Examples> {
     if let Some(row) = ids.iter().find(|row| row.len() < 2) {
         return Err(err!(
             Argument,
-            "expected rows of at least two tokens, so that one follows the other, found {}",
+            "expected rows of at least two tokens, a token and the next one, found {}",
             row.len()
         )
         .hint("give `targets`, too, where the answer is not the next token"));
@@ -63,7 +153,7 @@ fn ids(given: &Given) -> Result<Vec<Vec<u32>>> {
     }
 }
 
-/// How much each target counts: a tensor `[rows, pos]`, or an array of arrays.
+/// The weight of each target: a tensor `[rows, pos]`, or an array of arrays.
 fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
     if let Some(tensor) = given.value().read_lock::<Tensor>() {
         if tensor.rank() != 2 {
@@ -79,8 +169,10 @@ fn numbers(given: &Given) -> Result<Vec<Vec<f32>>> {
 }
 
 /// Examples that a function of the script makes, from the number of the pass.
-pub struct Made<'a> {
+struct Made<'a> {
     calls: &'a Calls<'a>,
+    /// The argument or option that it was given as.
+    name: &'static str,
     function: FnPtr,
     pass: u64,
     rows: u64,
@@ -88,8 +180,8 @@ pub struct Made<'a> {
 
 impl<'a> Made<'a> {
     /// `rows` is how many rows the function makes at a time.
-    pub fn new(calls: &'a Calls<'a>, function: FnPtr) -> Result<(Self, usize)> {
-        let mut made = Self { calls, function, pass: 0, rows: 1 };
+    fn new(calls: &'a Calls<'a>, name: &'static str, function: FnPtr) -> Result<(Self, usize)> {
+        let mut made = Self { calls, name, function, pass: 0, rows: 1 };
         let rows = made.examples(0)?.ids.len();
         made.rows = rows.max(1) as u64;
         Ok((made, rows))
@@ -97,7 +189,7 @@ impl<'a> Made<'a> {
 
     fn examples(&self, pass: u64) -> Result<Examples> {
         let made = self.calls.call(&self.function, [Dynamic::from(pass as i64)])?;
-        examples("data", &made)
+        examples(self.name, &made)
     }
 }
 
@@ -115,7 +207,7 @@ impl Batches for Made<'_> {
                 "expected {rows} rows from the function, as the first time, found {}",
                 made.ids.len()
             )
-            .about("data"));
+            .about(self.name));
         }
         self.pass += 1;
         Ok(made)

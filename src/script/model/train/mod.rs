@@ -1,224 +1,83 @@
-//! `model::train`: new models and old ones, on texts, ids or what a function makes.
+//! `model::train`: new models and existing ones, on texts, ids or what a function makes.
 
 mod data;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use rand::Rng;
 use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
+use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::Model;
-use crate::base::{Result, Table, Task, memory, names, task};
-use crate::data::Text;
+use super::load::NewTokenizer;
+use super::{Model, TrainOptions};
+use crate::base::{Result, Table, Task};
 use crate::err;
-use crate::model::config::Config;
-use crate::model::decoder::Decoder;
-use crate::model::load::Published;
-use crate::model::tokenizer::Tokenizer;
-use crate::model::train::{Batches, Beginning, Ended, Judge, Keep, Recipe, Schedule, Shape, Tables, Trained, Training};
-use crate::model::{self, init};
+use crate::model::init;
+use crate::model::train::{self, Trainee, TrainingData};
 use crate::report::chart::{Axis, Chart, Series};
-use crate::report::symbols::count;
 use crate::script::env::{Env, env};
 use crate::script::hooks::call::Calls;
-use crate::script::options::{OptionReader, options};
-use crate::script::value::{Any, Fallible, Given, Options, json as json_of};
+use crate::script::options::options;
+use crate::script::value::{Any, Fallible, Options, given, json};
+use data::Reader;
 
-/// What is trained: a config of a new model, or a model that is at hand.
-enum Start {
-    New(Box<(Config, Option<Published>)>),
-    Model(Model),
-}
+pub use data::HeldData;
 
-impl Start {
-    fn of(value: &Dynamic) -> Result<Self> {
-        if let Some(model) = value.read_lock::<Model>() {
-            return Ok(Start::Model(model.clone()));
-        }
-        match value.is::<Map>() {
-            true => init::described(&json_of(value, &Task::default())?)
-                .map(|described| Start::New(described.into()))
-                .map_err(|e| e.about("config")),
-            false => Err(crate::script::value::given("config", value).refuse("a map or a model")),
-        }
+/// A config of a new model, or an existing model.
+fn trainee(value: &Dynamic) -> Result<Trainee> {
+    if let Some(model) = value.read_lock::<Model>() {
+        return Ok(Trainee::Model(model.core().clone()));
     }
-
-    fn beginning(&self) -> Beginning<'_> {
-        match self {
-            Start::New(described) => Beginning::New(&described.0),
-            Start::Model(model) => Beginning::Model(model.decoder()),
-        }
+    match value.is::<Map>() {
+        true => init::described(&json(value, &Task::default())?)
+            .map(|described| Trainee::New(described.into()))
+            .map_err(|e| e.about("config")),
+        false => Err(given("config", value).refuse("a map or a model")),
     }
 }
 
-/// All options of a training.
-struct Asked {
-    recipe: Recipe,
-    rows: Option<usize>,
-    context: Option<usize>,
-    judge: Option<Dynamic>,
-    judge_rows: usize,
-    judge_every: u64,
-    dir: Option<String>,
-    every: u64,
-    fresh: bool,
+/// The call's options: those of the core, held-out data, and a tokenizer.
+struct Call {
+    options: TrainOptions,
+    held: HeldData,
+    tokenizer: NewTokenizer,
 }
 
-fn asked(read: &mut OptionReader, env: &Env) -> Result<Asked> {
-    let plain = Recipe::default();
-    let steps = read.size("steps", plain.steps as usize)? as u64;
-    let shape = read.get("schedule", shape)?.unwrap_or(plain.schedule.shape);
-    let schedule = Schedule {
-        shape,
-        warmup: read.size("warmup", (steps / 50) as usize)? as u64,
-        decay: read.size("decay", (steps / 5) as usize)? as u64,
-        floor: read.number("floor", plain.schedule.floor)?,
+fn run(config: &Dynamic, data: &Dynamic, call: Call, calls: &Calls, env: &Env) -> Result<Model> {
+    let Call { options, held, tokenizer } = call;
+    let (trainee, task) = (trainee(config)?, &env.task);
+    let tokenizer = match (&trainee, tokenizer.made()?) {
+        (Trainee::Model(model), None) => model.tokenizer.clone(),
+        (_, made) => made,
     };
-    let recipe = Recipe {
-        steps,
-        rows: plain.rows,
-        accumulate: read.size("accumulate", plain.accumulate)?,
-        lr: read.number("lr", plain.lr)?,
-        schedule,
-        betas: read.get("betas", Given::range)?.unwrap_or(plain.betas),
-        eps: read.number("eps", plain.eps)?,
-        weight_decay: read.number("weight_decay", plain.weight_decay)?,
-        clip: match read.value("clip") {
-            Some(none) if none.is_unit() => None,
-            Some(_) => read.get("clip", Given::number)?,
-            None => plain.clip,
-        },
-        dropout: read.number("dropout", plain.dropout)?,
-        seed: read.seed()?.unwrap_or_else(|| env.random.generator(None).next_u64() >> 1),
-    };
-    Ok(Asked {
-        recipe,
-        rows: read.get("batch", Given::size)?,
-        context: read.get("context", Given::size)?,
-        judge: read.value("held"),
-        judge_rows: read.size("held_rows", 64)?,
-        judge_every: read.size("held_every", (steps / 20) as usize)? as u64,
-        dir: read.get("dir", Given::text)?,
-        every: read.size("every", 1000)? as u64,
-        fresh: read.flag("fresh", false)?,
-    })
-}
-
-fn shape(given: &Given) -> Result<Shape> {
-    let name = given.text()?;
-    let known = Shape::ALL.iter().find(|(known, _)| *known == name);
-    known.map(|(_, shape)| *shape).ok_or_else(|| {
-        given
-            .refuse("constant, linear, cosine or trapezoid")
-            .maybe_hint(names::suggestion(&name, Shape::ALL.iter().map(|(known, _)| *known)))
-    })
-}
-
-/// What goes with the data of a training.
-struct Reading<'a> {
-    tokenizer: Option<&'a Tokenizer>,
-    /// The length of the rows that a text is cut into.
-    context: usize,
-    seed: u64,
-    calls: &'a Calls<'a>,
-    task: &'a Task,
-}
-
-/// The examples of an option or argument, and how many rows of them make a pass.
-fn batches<'a>(value: &Dynamic, reading: &Reading<'a>, rows: Option<usize>) -> Result<(Box<dyn Batches + 'a>, usize)> {
-    if let Some(text) = value.read_lock::<Text>() {
-        let Some(tokenizer) = reading.tokenizer else {
-            return Err(err!(Argument, "expected a tokenizer to read the text with, found none")
-                .hint("data::tokenizer(text) makes one, for the option `tokenizer`")
-                .about("options"));
-        };
-        let rows = rows.unwrap_or(Recipe::default().rows);
-        return Ok((text.batches(tokenizer, reading.context, reading.seed, reading.task)?, rows));
-    }
-    if let Some(function) = value.read_lock::<FnPtr>() {
-        let (made, count) = data::Made::new(reading.calls, function.clone())?;
-        if rows.is_some() {
-            return Err(err!(Argument, "expected no `batch` where a function makes the rows").about("options"));
-        }
-        return Ok((Box::new(made), count));
-    }
-    let tables = Tables::new(data::examples("data", value)?, reading.seed);
-    let rows = rows.unwrap_or(Recipe::default().rows.min(tables.rows()));
-    Ok((Box::new(tables), rows))
-}
-
-fn trained(start: &Start, decoder: Arc<Decoder>, tokenizer: Option<Tokenizer>, trained: Trained) -> Model {
-    let (origin, published) = match start {
-        Start::New(described) => {
-            let steps = count(trained.history.steps() as usize, "step");
-            (format!("trained here, {steps}"), described.1.clone().map(Arc::new))
-        }
-        Start::Model(model) => (format!("{}, trained on", model.core().origin), model.core().published.clone()),
-    };
-    model::Model { decoder, tokenizer, origin, published, history: Some(Arc::new(trained.history)) }.into()
-}
-
-/// What a training will take, for whoever watches.
-fn announced(training: &Training, steps: u64, task: &Task) {
-    let estimate = training.estimate();
-    let before = match training.step() {
-        0 => String::new(),
-        done => format!(", going on after step {done}"),
-    };
-    task.say(&format!(
-        "training {} for {} ({} in all{before}): about {} of memory and {}",
-        count(estimate.parameters as usize, "parameter"),
-        count(steps as usize, "step"),
-        count(estimate.tokens as usize, "token"),
-        memory::human(estimate.bytes),
-        task::human(estimate.seconds),
-    ));
+    // A script's numbers hold 63 bits.
+    let seed = options.seed.stated().unwrap_or_else(|| env.random.generator(None).next_u64() >> 1);
+    let context = options.context.unwrap_or(trainee.config().context);
+    let reader = Reader { tokenizer: tokenizer.as_ref(), context, seed, calls, options: &options, task };
+    let (rows, count) = reader.rows("data", data)?;
+    let held_out = held.held.map(|held| reader.held_out(&held)).transpose()?;
+    let data = TrainingData { rows, held_out, checkpoints: options.checkpoints.folder(&env.files) };
+    let recipe = options.recipe(count, seed);
+    Ok(train::train(&trainee, tokenizer.clone(), recipe, data, &env.device, task)?.into())
 }
 
 #[export_module(manifest)]
 pub mod functions {
-    /// Trains a model to predict what comes next, from random weights or from those of a model.
+    /// Trains a model on next-token prediction, from random weights or from those of a model.
     ///
-    /// `config` is a map as `model::init` takes it, or a model, which stays what it is. `data` is a text, a tensor
-    /// of ids [rows, pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that makes
-    /// either of the last two. Without `targets` every token is to be followed by the next one of its row. `mask` says
-    /// how much each loss counts (0 is not at all): it has the shape of `targets`, or else of the ids, where it is of the
-    /// tokens that should come.
+    /// `config` is a map as `model::init` takes it, or a model, which itself is not changed. `data` is a text, a tensor
+    /// of ids [rows, pos] (or an array of arrays), a map `#{ ids, targets, mask }`, or a function `|pass|` that returns
+    /// either of the last two. Without `targets` the target of each token is the next one of its row. `mask` is the
+    /// weight of each loss (0 leaves it out): it has the shape of `targets`, or without targets that of the ids, where
+    /// the weight of a token is that of its prediction.
     ///
-    /// AdamW, with weight decay on matrices only. A line with the memory and time that it will take stands before the
-    /// first step, and a bar with the loss, the speed and the time left while it goes. Ctrl-C ends the training, not the
-    /// script: the model so far is what comes back. With `dir` the training is kept there and goes on from there when
-    /// it is called again, to the same last bit as if nobody had stopped it. `m.history` and `m.curve` say how it went.
+    /// The optimizer is AdamW, with weight decay on matrices only. Estimates of peak memory and time are printed before
+    /// the first step, and a progress bar shows loss, speed and remaining time. Ctrl-C ends the training, not the script:
+    /// the call returns the model as it is. With `dir`, checkpoints are saved, and the same call resumes bit for bit.
+    /// `m.history` and `m.curve` show the course of the training.
     ///
     /// # Options
-    /// - `steps` = 1000: how many updates
-    /// - `batch` = 32: rows of a pass, or all rows where there are fewer; all of them at once come in their own order
-    /// - `context` = that of the model: how many tokens of a text a row has
-    /// - `accumulate` = 1: passes of one step
-    /// - `lr` = 1e-3: the highest learning rate
-    /// - `schedule` = "cosine": or "linear", "constant", "trapezoid"
-    /// - `warmup` = a fiftieth of the steps: steps on which the rate rises
-    /// - `decay` = a fifth of the steps: steps on which the rate of a trapezoid falls
-    /// - `floor` = 0: where the rate ends, as a share of the highest
-    /// - `betas` = [0.9, 0.95]: how long the moments remember
-    /// - `eps` = 1e-8: what is added to the root of the second moment
-    /// - `weight_decay` = 0.1: how fast matrices shrink, times the learning rate
-    /// - `clip` = 1: the longest gradient, or () for any
-    /// - `dropout` = 0: the share of what is embedded, and of what attention and MLP write, that is left out
-    /// - `seed` = none: a seed of this call's own; without one the run's seed decides
-    /// - `held` = none: data like `data`, by which the model is judged while it is trained
-    /// - `held_every` = a twentieth of the steps: steps between judgements
-    /// - `held_rows` = 64: rows of a judgement, where there are more
-    /// - `dir` = none: the folder where the training is kept
-    /// - `every` = 1000: steps between writing it down
-    /// - `fresh` = false: whether to begin again although a training is kept in `dir`
-    /// - `tokenizer` = that of a model, or none: the tokenizer that the model reads texts with
-    /// - `words` = none: the words that are its tokens, in the order of their ids
-    /// - `characters` = none: the characters that are its tokens
-    /// - `bos` = none: which of them marks the beginning of a text
-    /// - `unknown` = none: which of them stands for all others; without it they are refused
+    /// - [train_model]
+    /// - [held_data]
+    /// - [new_tokenizer]
     ///
     /// # Example
     /// ```
@@ -230,62 +89,18 @@ pub mod functions {
     pub fn train(ctx: NativeCallContext, config: Any, data: Any, options: Options) -> Fallible<Model> {
         let env = env(&ctx)?;
         let mut read = super::options(options);
-        let mut asked = super::asked(&mut read, &env)?;
-        let tokenizer = super::super::load::tokenizer(&mut read)?;
+        let call = Call { options: read.declared()?, held: read.declared()?, tokenizer: read.declared()? };
         read.finish()?;
-        let start = Start::of(&config)?;
         let calls = Calls::new(&ctx);
-        let outcome = super::run(&start, &data, &mut asked, tokenizer, &calls, &env);
+        let outcome = super::run(&config, &data, call, &calls, &env);
         calls.outcome(outcome)
     }
 }
 
-fn run(
-    start: &Start,
-    data: &Dynamic,
-    asked: &mut Asked,
-    tokenizer: Option<Tokenizer>,
-    calls: &Calls,
-    env: &Env,
-) -> Result<Model> {
-    let tokenizer = match start {
-        Start::Model(model) if tokenizer.is_none() => model.core().tokenizer.clone(),
-        _ => tokenizer,
-    };
-    let context = asked.context.unwrap_or(start.beginning().config().context);
-    let reading = Reading { tokenizer: tokenizer.as_ref(), context, seed: asked.recipe.seed, calls, task: &env.task };
-    let (data, rows) = batches(data, &reading, asked.rows)?;
-    asked.recipe.rows = rows;
-    let judge = match &asked.judge {
-        Some(value) => {
-            let (mut judging, all) = batches(value, &reading, None)?;
-            let rows = if value.is::<FnPtr>() { all } else { asked.judge_rows };
-            Some(Judge { examples: judging.next(rows, &env.task)?, every: asked.judge_every })
-        }
-        None => None,
-    };
-    let keep = asked.dir.as_ref().map(|dir| Keep {
-        files: &env.files,
-        folder: PathBuf::from(dir),
-        every: asked.every,
-        fresh: asked.fresh,
-    });
-    let recipe = asked.recipe.clone();
-    let steps = recipe.steps;
-    let training = Training::new(start.beginning(), recipe, data, judge, keep, &env.device, &env.task)
-        .map_err(|e| e.about("options"))?;
-    announced(&training, steps, &env.task);
-    let done = training.run(&env.task)?;
-    if done.ended == Ended::Interrupted {
-        env.task.say(&format!("stopped after {} of {steps} steps; the model so far goes on", done.history.steps()));
-    }
-    Ok(trained(start, done.decoder.clone(), tokenizer, done))
-}
-
 #[export_module(manifest)]
 pub mod methods {
-    /// How the model was trained, in at most a hundred rows: steps, tokens, loss, the loss on `held`, the gradient's
-    /// norm and the learning rate, each the mean of the steps since the row before; () if it was not trained here.
+    /// The training history, in at most a hundred rows: steps, tokens, loss, held-out loss, gradient norm (means of the
+    /// steps since the row before) and learning rate; () if it was not trained here.
     ///
     /// # Example
     /// ```
@@ -302,7 +117,7 @@ pub mod methods {
         }
     }
 
-    /// The loss over the tokens that the model was trained on, as a chart.
+    /// The training curve as a chart: loss and held-out loss over tokens.
     ///
     /// # Example
     /// ```
@@ -313,9 +128,9 @@ pub mod methods {
     #[rhai_fn(global, pure, return_raw)]
     pub fn curve(m: &mut Model) -> Fallible<Chart> {
         let Some(history) = &m.core().history else {
-            return Err(err!(Argument, "this model was not trained here, so there is no curve of its losses").into());
+            return Err(err!(Argument, "this model was not trained here, so it has no training curve").into());
         };
-        Ok(super::curve_of(&history.table(200), history.judged.as_slice(), history.tokens_per_step))
+        Ok(super::curve_of(&history.table(200), history.held_out.as_slice(), history.read_per_step))
     }
 }
 

@@ -6,7 +6,7 @@ crate::choices! {
     /// The shape after the warm-up.
     #[derive(Deserialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Shape {
+    pub enum ScheduleShape {
         Constant = "constant",
         /// Linear decay to the floor.
         Linear = "linear",
@@ -20,7 +20,7 @@ crate::choices! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    pub shape: Shape,
+    pub shape: ScheduleShape,
     /// Steps of linear warm-up.
     pub warmup: u64,
     /// Decay steps of a trapezoid.
@@ -41,10 +41,10 @@ impl Schedule {
             (step.saturating_sub(from) as f64 / whole).min(1.0)
         };
         let fall = match self.shape {
-            Shape::Constant => return 1.0,
-            Shape::Linear => through(self.warmup),
-            Shape::Cosine => (1.0 - (std::f64::consts::PI * through(self.warmup)).cos()) / 2.0,
-            Shape::Trapezoid => through(steps.saturating_sub(self.decay).max(self.warmup)),
+            ScheduleShape::Constant => return 1.0,
+            ScheduleShape::Linear => through(self.warmup),
+            ScheduleShape::Cosine => (1.0 - (std::f64::consts::PI * through(self.warmup)).cos()) / 2.0,
+            ScheduleShape::Trapezoid => through(steps.saturating_sub(self.decay).max(self.warmup)),
         };
         1.0 - (1.0 - self.floor) * fall
     }
@@ -54,25 +54,28 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn factors(shape: Shape, floor: f64) -> Vec<f64> {
+    fn factors(shape: ScheduleShape, floor: f64) -> Vec<f64> {
         let schedule = Schedule { shape, warmup: 2, decay: 4, floor };
         (0..10).map(|step| (schedule.factor(step, 10) * 1e6).round() / 1e6).collect()
     }
 
     #[test]
     fn the_shapes_are_what_they_are_called() {
-        assert_eq!(factors(Shape::Constant, 0.0), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
-        assert_eq!(factors(Shape::Linear, 0.0), [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
-        assert_eq!(factors(Shape::Linear, 0.5), [0.5, 1.0, 1.0, 0.9375, 0.875, 0.8125, 0.75, 0.6875, 0.625, 0.5625]);
-        assert_eq!(factors(Shape::Trapezoid, 0.0), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]);
-        let cosine = factors(Shape::Cosine, 0.0);
+        assert_eq!(factors(ScheduleShape::Constant, 0.0), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(factors(ScheduleShape::Linear, 0.0), [0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]);
+        assert_eq!(
+            factors(ScheduleShape::Linear, 0.5),
+            [0.5, 1.0, 1.0, 0.9375, 0.875, 0.8125, 0.75, 0.6875, 0.625, 0.5625]
+        );
+        assert_eq!(factors(ScheduleShape::Trapezoid, 0.0), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]);
+        let cosine = factors(ScheduleShape::Cosine, 0.0);
         assert_eq!([cosine[2], cosine[6]], [1.0, 0.5]);
         assert_eq!(cosine[4], ((1.0 + (std::f64::consts::PI / 4.0).cos()) / 2.0 * 1e6).round() / 1e6);
     }
 
     #[test]
     fn no_warm_up_and_more_decay_than_steps_are_no_trouble() {
-        let all = Schedule { shape: Shape::Trapezoid, warmup: 0, decay: 100, floor: 0.0 };
+        let all = Schedule { shape: ScheduleShape::Trapezoid, warmup: 0, decay: 100, floor: 0.0 };
         assert_eq!([all.factor(0, 2), all.factor(1, 2)], [1.0, 0.5]);
     }
 }

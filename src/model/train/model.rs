@@ -1,0 +1,89 @@
+//! Training as one call: from a config or a model to the trained model.
+
+use std::sync::Arc;
+
+use super::examples::Batches;
+use super::recipe::Recipe;
+use super::run::{Beginning, HeldOut, Training};
+use crate::base::counts::count;
+use crate::base::{Result, Task, memory, task};
+use crate::model::Model;
+use crate::model::config::Config;
+use crate::model::load::Published;
+use crate::model::tokenizer::Tokenizer;
+use crate::tensor::Device;
+use crate::training::{CheckpointFolder, Trainer};
+
+/// What is trained: a new model, or an existing one.
+pub enum Trainee {
+    New(Box<(Config, Option<Published>)>),
+    Model(Model),
+}
+
+impl Trainee {
+    pub fn config(&self) -> &Config {
+        match self {
+            Trainee::New(described) => &described.0,
+            Trainee::Model(model) => model.decoder.config(),
+        }
+    }
+
+    fn beginning(&self) -> Beginning<'_> {
+        match self {
+            Trainee::New(described) => Beginning::New(&described.0),
+            Trainee::Model(model) => Beginning::Model(&model.decoder),
+        }
+    }
+
+    /// The trained model's origin, and how it is saved.
+    fn origin(&self, steps: usize) -> (String, Option<Arc<Published>>) {
+        match self {
+            Trainee::New(described) => {
+                (format!("trained here, {}", count(steps, "step")), described.1.clone().map(Arc::new))
+            }
+            Trainee::Model(model) => (format!("{}, trained on", model.origin), model.published.clone()),
+        }
+    }
+}
+
+/// The data of a training: rows to train on, those to evaluate on, and where checkpoints are saved.
+pub struct TrainingData<'a> {
+    pub rows: Box<dyn Batches + 'a>,
+    pub held_out: Option<HeldOut>,
+    pub checkpoints: Option<CheckpointFolder<'a>>,
+}
+
+/// Trains a model, which itself stays what it was. Ctrl-C ends the training early: the result is the model so far.
+pub fn train(
+    trainee: &Trainee,
+    tokenizer: Option<Tokenizer>,
+    recipe: Recipe,
+    data: TrainingData,
+    device: &Device,
+    task: &Task,
+) -> Result<Model> {
+    let TrainingData { rows, held_out, checkpoints } = data;
+    let training = Training::new(trainee.beginning(), recipe, rows, held_out, checkpoints, device, task)
+        .map_err(|e| e.about("options"))?;
+    announce(&training, task);
+    let trained = training.run(task)?;
+    let (origin, published) = trainee.origin(trained.history.steps.len());
+    Ok(Model { decoder: trained.decoder, tokenizer, origin, published, history: Some(Arc::new(trained.history)) })
+}
+
+/// What a training will take.
+fn announce(training: &Training, task: &Task) {
+    let estimate = training.estimate();
+    let before = match training.made() {
+        0 => String::new(),
+        made => format!(", resumed after step {made}"),
+    };
+    task.say(&format!(
+        "training {} for {} ({} in all{before}): about {} of memory and {}",
+        count(estimate.parameters as usize, "parameter"),
+        count(training.steps() as usize, "step"),
+        count(estimate.tokens as usize, "token"),
+        memory::human(estimate.bytes),
+        task::human(estimate.seconds),
+    ));
+}

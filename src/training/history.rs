@@ -1,0 +1,74 @@
+//! The history of a training: the numbers of every step, and the held-out loss.
+
+use crate::base::{Cell, Table};
+
+/// The numbers of one step.
+pub trait StepNumbers: Sized {
+    /// The title of their table.
+    const TITLE: &'static str;
+    /// What a step reads: "tokens".
+    const UNIT: &'static str;
+    /// The names of the numbers, the loss first.
+    const COLUMNS: &'static [&'static str];
+
+    /// One in place of several steps, which are at least one.
+    fn merged(steps: &[Self]) -> Option<Self>;
+
+    /// In the order of the columns.
+    fn cells(&self) -> Vec<Cell>;
+}
+
+/// The mean of a number of several steps.
+pub fn mean<S>(steps: &[S], number: impl Fn(&S) -> f64) -> f64 {
+    steps.iter().map(number).sum::<f64>() / steps.len() as f64
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct History<S> {
+    pub steps: Vec<S>,
+    /// Tokens or rows.
+    pub read_per_step: u64,
+    /// The steps of the evaluations, with their mean held-out loss.
+    pub held_out: Vec<(u64, f64)>,
+}
+
+impl<S> Default for History<S> {
+    fn default() -> Self {
+        Self { steps: Vec::new(), read_per_step: 0, held_out: Vec::new() }
+    }
+}
+
+impl<S: StepNumbers> History<S> {
+    /// The last steps in one, which smooths the noise of single batches.
+    pub fn recent(&self, steps: usize) -> Option<S> {
+        S::merged(&self.steps[self.steps.len().saturating_sub(steps)..])
+    }
+
+    /// Rows for equal intervals of the training, at most `rows`: the numbers of the interval that ends at the step, and
+    /// the last evaluation within it.
+    pub fn table(&self, rows: usize) -> Table {
+        let interval = self.steps.len().div_ceil(rows.max(1)).max(1);
+        let is_evaluated = !self.held_out.is_empty();
+        let row = |(index, part): (usize, &[S])| -> Option<Vec<Cell>> {
+            let (start, end) = (index * interval, index * interval + part.len());
+            let within = |(step, _): &&(u64, f64)| *step > start as u64 && *step <= end as u64;
+            let held_out = self.held_out.iter().rev().find(within);
+            let held_out = is_evaluated.then(|| held_out.map_or(Cell::Missing, |(_, loss)| Cell::Float(*loss)));
+            let mut numbers = S::merged(part)?.cells().into_iter();
+            let read = (end as u64 * self.read_per_step).cast_signed();
+            let mut cells: Vec<Cell> = vec![end.into(), read.into()];
+            cells.extend(numbers.next());
+            cells.extend(held_out);
+            cells.extend(numbers);
+            Some(cells)
+        };
+        let (loss, others) = S::COLUMNS.split_at(1);
+        let held_out = is_evaluated.then_some(&"held-out loss");
+        let columns = ["step", S::UNIT].iter().chain(loss).chain(held_out).chain(others);
+        Table {
+            title: S::TITLE.into(),
+            columns: columns.map(|name| name.to_string()).collect(),
+            rows: self.steps.chunks(interval).enumerate().filter_map(row).collect(),
+        }
+    }
+}

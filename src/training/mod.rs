@@ -1,0 +1,16 @@
+//! Floor 2: what every training has, of a model or of a dictionary: the learning rate schedule, Adam with gradient
+//! clipping, the loop with progress, interruption and checkpoints, and the history of steps.
+
+mod adam;
+mod checkpoint;
+mod history;
+mod run;
+mod schedule;
+
+pub use adam::{Optimizer, Parameter};
+pub use checkpoint::{
+    CheckpointFolder, CheckpointFormat, CheckpointOptions, CheckpointReader, Checkpoints, with_way_out,
+};
+pub use history::{History, StepNumbers, mean};
+pub use run::{Ended, Trainer, run};
+pub use schedule::{Schedule, ScheduleShape};

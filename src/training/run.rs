@@ -1,0 +1,106 @@
+//! The loop of a training: steps, their progress, checkpoints, and what an interruption or an error leaves.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::base::counts::count;
+use crate::base::task::{Task, human};
+use crate::base::{Error, Kind, Result};
+
+/// What is trained in steps.
+pub trait Trainer {
+    /// What the progress bar calls it.
+    fn label(&self) -> String;
+
+    fn steps(&self) -> u64;
+
+    /// The number of steps made.
+    fn made(&self) -> u64;
+
+    fn is_going(&self) -> bool {
+        self.made() < self.steps()
+    }
+
+    /// One step. One that fails changes nothing.
+    fn advance(&mut self, task: &Task) -> Result<()>;
+
+    /// The numbers beside the progress bar; `speed` is in steps a second.
+    fn progress(&self, speed: f64) -> String;
+
+    /// The numbers of the line that each checkpoint leaves.
+    fn stage(&self, speed: f64) -> String {
+        self.progress(speed)
+    }
+
+    /// The folder of its checkpoints.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether a checkpoint is due.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Saves checkpoints, if it has a folder for them.
+    fn save(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What an interrupted training leaves: "the model as it is".
+    fn left(&self) -> String;
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    Interrupted,
+}
+
+/// Trains to the end. An interruption ends the training early and is cleared: the result is what was trained so far. An
+/// error of a step says where the steps before are saved.
+pub fn run(trainer: &mut impl Trainer, task: &Task) -> Result<Ended> {
+    let ended = match all_steps(trainer, task) {
+        Ok(()) => Ended::Done,
+        Err(error) if error.kind == Kind::Interrupted => {
+            task.answer_interruption();
+            let (made, steps, left) = (trainer.made(), trainer.steps(), trainer.left());
+            task.say(&format!("stopped after {made} of {}; the call returns {left}", count(steps as usize, "step")));
+            Ended::Interrupted
+        }
+        Err(error) => return Err(after_saving(trainer, error)),
+    };
+    trainer.save()?;
+    Ok(ended)
+}
+
+fn all_steps(trainer: &mut impl Trainer, task: &Task) -> Result<()> {
+    let bar = task.begin(&trainer.label(), Some(trainer.steps()));
+    bar.had(trainer.made());
+    let (begun, from) = (Instant::now(), trainer.made());
+    while trainer.is_going() {
+        task.check()?;
+        trainer.advance(task)?;
+        let speed = (trainer.made() - from) as f64 / begun.elapsed().as_secs_f64();
+        bar.note(&trainer.progress(speed));
+        bar.advance(1);
+        if trainer.is_due() {
+            trainer.save()?;
+            let (made, steps) = (trainer.made(), trainer.steps());
+            let left = human((steps - made) as f64 / speed);
+            task.say(&format!("step {made} of {steps}: {}, {left} left", trainer.stage(speed)));
+        }
+    }
+    Ok(())
+}
+
+/// An error of a step, with a note on the checkpoint.
+fn after_saving(trainer: &mut impl Trainer, error: Error) -> Error {
+    let saved = trainer.save();
+    let Some(folder) = trainer.folder() else { return error };
+    match saved {
+        Ok(()) => error.hint(format!("the {} steps before are saved in {}", trainer.made(), folder.display())),
+        Err(failed) => error.hint(format!("and no checkpoint could be saved: {failed}")),
+    }
+}
