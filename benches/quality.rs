@@ -22,7 +22,7 @@ const SEED: u64 = 0;
 
 fn main() {
     memory::keep_freed();
-    microtome::script::thread::with_large_stack(measure).unwrap();
+    microtome::script::engine::thread::with_large_stack(measure).unwrap();
 }
 
 fn measure() {

@@ -18,7 +18,7 @@ use limited::{Limited, limited};
 use microtome::base::{Task, memory};
 use microtome::data::store::{Shuffle, Store};
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 
 /// What the process may have of memory that it writes to.
 const ALLOWED: u64 = 256 << 20;

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use common::{median, milliseconds, publish, timed};
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 use peers::{Peers, rate};
 
 fn main() {
     let mut rows = Vec::new();
     start_up(&mut rows);
     for measure in [model_inside, in_process] {
-        rows.append(&mut microtome::script::thread::with_large_stack(measure).unwrap());
+        rows.append(&mut microtome::script::engine::thread::with_large_stack(measure).unwrap());
     }
     interruptions(&mut rows);
     size(&mut rows);

@@ -4,8 +4,11 @@
 
 use std::path::Path;
 
-use microtome::script::env::Env;
-use microtome::script::{Session, drawing, thread, value};
+use microtome::script::Session;
+use microtome::script::engine::drawing;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::thread;
+use microtome::script::engine::value;
 
 fn main() -> Result<(), microtome::base::Error> {
     // Scripts want a large stack; sessions stay on the thread that made them.

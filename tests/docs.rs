@@ -6,9 +6,10 @@ use crate::support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use microtome::script::Session;
+use microtome::script::docs::reference;
+use microtome::script::docs::stdlib::stdlib_path;
 use microtome::script::docs::{Docs, Entry, Role};
-use microtome::script::stdlib::stdlib_path;
-use microtome::script::{Session, reference};
 
 fn docs() -> Docs {
     support::on_large_stack(|| {

@@ -27,7 +27,7 @@ fn nothing_in_our_own_scripts_is_seen_to_be_wrong() {
             let found = session.check(&file.display().to_string(), &text);
             let said: Vec<String> = found
                 .iter()
-                .map(|failure| microtome::script::drawing::draw(failure, session.sources(), false))
+                .map(|failure| microtome::script::engine::drawing::draw(failure, session.sources(), false))
                 .collect();
             assert!(said.is_empty(), "{}", said.join("\n"));
         }

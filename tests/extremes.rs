@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use microtome::script::Session;
 use microtome::script::docs::{Docs, Entry, Role};
-use microtome::script::value::Value;
+use microtome::script::engine::value::Value;
 use microtome::tensor::{DType, Device, Tensor};
 
 /// A mistake in a check of sizes must end the test and not the machine: more address space than this is refused.

@@ -58,12 +58,12 @@ const MAY_OPEN: &[&str] = &[
     "base/net/partial.rs",
 ];
 
-/// The parts of the language, one folder for each floor of the core, lowest first. What stands beside these folders is
-/// the engine: values, options, documentation, failures, sessions.
+/// The parts of the language, one folder for each floor of the core, lowest first. The folders `engine`,
+/// `docs`, `language` and `session` stand below them.
 const PARTS: &[&str] = &["tensor", "model", "data", "sae", "hooks", "features", "circuit", "report", "plot"];
 
 /// The list of all parts, which the engine is built of.
-const LIST_OF_PARTS: &str = "script/engine.rs";
+const LIST_OF_PARTS: &str = "script/session/build.rs";
 
 /// What still has to move: files of parts that name a part above them.
 const KNOWN_ARROWS: &[(&str, &str)] = &[

@@ -11,8 +11,8 @@ use microtome::circuit::tree::{Read, Stage, Way, effects};
 use microtome::model::{Model, load};
 use microtome::sae::{About, Activation, Format, Parts, Sae, Scaling};
 use microtome::script::Session;
-use microtome::script::drawing;
-use microtome::script::env::Env;
+use microtome::script::engine::drawing;
+use microtome::script::engine::env::Env;
 use microtome::tensor::Tensor;
 use microtome::tensor::files::safetensors;
 

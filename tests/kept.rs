@@ -13,8 +13,8 @@ use microtome::base::files::Files;
 use microtome::base::settings::Settings;
 use microtome::base::task::{Bar, Progress, Silent};
 use microtome::script::Session;
-use microtome::script::env::Env;
-use microtome::script::value::repr;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::value::repr;
 
 const FOUND: &str = " from the cache, fitted with the same model, text and options; --fresh fits again";
 

@@ -10,7 +10,7 @@ use microtome::base::random::stream;
 use microtome::model::{Model, load};
 use microtome::sae::{About, Activation, Parts, Sae, Scaling};
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 use microtome::tensor::files::{Named, safetensors};
 use microtome::tensor::{DType, Tensor, create};
 
@@ -28,7 +28,7 @@ const MODEL: &str = r#"
 
 pub fn model(place: &Path) -> Model {
     let out = place.to_path_buf();
-    let saved = microtome::script::thread::with_large_stack(move || {
+    let saved = microtome::script::engine::thread::with_large_stack(move || {
         drop(Session::new(Env::in_memory(&out).unwrap()).eval("bench", MODEL).unwrap());
     });
     saved.unwrap();

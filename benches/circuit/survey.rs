@@ -14,7 +14,7 @@ use microtome::features::survey::KeptPositions;
 use microtome::model::{Model, load};
 use microtome::sae::Sae;
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 
 use super::common::{Rows, timed};
 use super::most_memory::most_memory;

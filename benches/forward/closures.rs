@@ -1,7 +1,7 @@
 //! What closures of scripts cost that are called at every site and do nothing.
 
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 
 use super::common::{Rows, milliseconds, timed};
 use super::{RUNS, ratio};
@@ -23,7 +23,7 @@ const PREPARE: &str = r#"
 "#;
 
 pub fn rows(rows: &mut Rows) {
-    let measured = microtome::script::thread::with_large_stack(|| {
+    let measured = microtome::script::engine::thread::with_large_stack(|| {
         let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
         let mut run = |code: &str| drop(session.eval("bench", code).unwrap());
         run(PREPARE);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 use rhai::Dynamic;
 
 use super::jobs::Job;

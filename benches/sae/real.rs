@@ -6,7 +6,7 @@ use microtome::base::Task;
 use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
 use microtome::sae::{About, Sae, SparseCodes};
 use microtome::script::Session;
-use microtome::script::env::Env;
+use microtome::script::engine::env::Env;
 use microtome::tensor::Tensor;
 use microtome::tensor::kernels::Level;
 use microtome::training::{Schedule, ScheduleShape};
@@ -30,7 +30,7 @@ pub const SENTENCE: &str = "Real activations are 60,000 of `resid_post.3` of a m
     steps of 4,096 rows, by seeds 0 to 2.";
 
 fn activations() -> Tensor {
-    let found = microtome::script::thread::with_large_stack(|| {
+    let found = microtome::script::engine::thread::with_large_stack(|| {
         let mut session = Session::new(Env::in_memory(&std::env::temp_dir().join("microtome-bench")).unwrap());
         session.eval("bench", ACTIVATIONS).unwrap().cast::<Tensor>()
     });

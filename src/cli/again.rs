@@ -11,7 +11,7 @@ use crate::base::{Error, Result};
 use crate::err;
 use crate::report::symbols::count;
 use crate::script::Session;
-use crate::script::record::Record;
+use crate::script::session::record::Record;
 
 pub fn run(options: &Options, path: &Path) -> Result<Exit> {
     let record = read(options, path)?;

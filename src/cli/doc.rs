@@ -6,7 +6,9 @@ use super::Exit;
 use super::args::{Doc, Options};
 use super::setup::{self, Wants};
 use crate::base::Result;
-use crate::script::{Session, docs_text, reference};
+use crate::script::Session;
+use crate::script::docs::reference;
+use crate::script::docs::text;
 
 pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     // What the user names on the command line is theirs to write, unlike what a script names.

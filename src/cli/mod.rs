@@ -19,9 +19,10 @@ use clap::Parser;
 use clap::error::ContextKind;
 
 use crate::base::Kind;
-use crate::script::console::to_stderr;
-use crate::script::failure::Failure;
-use crate::script::{Session, drawing};
+use crate::script::Session;
+use crate::script::engine::console::to_stderr;
+use crate::script::engine::drawing;
+use crate::script::engine::failure::Failure;
 
 use args::{Cli, Command};
 
@@ -53,7 +54,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Done as u8 });
         }
     };
-    let exit = match crate::script::thread::with_large_stack(move || dispatch(cli)) {
+    let exit = match crate::script::engine::thread::with_large_stack(move || dispatch(cli)) {
         Ok(exit) => exit,
         Err(error) => {
             tell(&format!("error: {error}"));

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use crate::base::task::{Bar, Progress, Silent, human, time_left};
 use crate::report::number::{digits, fixed};
 use crate::report::symbols::visible;
-use crate::script::console::to_stderr;
+use crate::script::engine::console::to_stderr;
 
 #[derive(Default)]
 pub struct Bars {

@@ -9,12 +9,14 @@ use super::{Exit, show_failure, tell};
 use crate::base::files::utf8;
 use crate::base::memory::human;
 use crate::base::{Error, Kind, Result};
-use crate::script::console::for_stdout;
-use crate::script::env::Arguments;
-use crate::script::failure::Failure;
-use crate::script::record::{self, Record};
-use crate::script::value::{self, Value};
-use crate::script::{Session, inspect, show};
+use crate::script::Session;
+use crate::script::engine::console::for_stdout;
+use crate::script::engine::env::Arguments;
+use crate::script::engine::failure::Failure;
+use crate::script::engine::show;
+use crate::script::engine::value::{self, Value};
+use crate::script::session::inspect;
+use crate::script::session::record::{self, Record};
 
 /// The name of standard input in errors and records.
 const STDIN: &str = "<stdin>";

@@ -19,10 +19,10 @@ use crate::base::task::{Progress, Silent};
 use crate::base::{Result, Task};
 use crate::model::hub;
 use crate::report::terminal::{Graphics, Screen};
-use crate::script::console::Console;
-use crate::script::env::Loaded;
-use crate::script::env::{Arguments, Checks, Env};
-use crate::script::record::Record;
+use crate::script::engine::console::Console;
+use crate::script::engine::env::Loaded;
+use crate::script::engine::env::{Arguments, Checks, Env};
+use crate::script::session::record::Record;
 use crate::{bail, err};
 
 /// What a command needs of its session beside the common options.

@@ -7,9 +7,9 @@ use crate::data::{Text, pack};
 use crate::model::site::Site;
 use crate::script::Session;
 use crate::script::docs::Entry;
+use crate::script::engine::tokens::Kind;
+use crate::script::engine::value::Value;
 use crate::script::model::{Cache, Model};
-use crate::script::tokens::Kind;
-use crate::script::value::Value;
 
 /// The words for the string that token `token` opens.
 pub struct Choices {

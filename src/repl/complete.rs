@@ -6,11 +6,11 @@ use super::names::{self, Candidate, is_speakable};
 use super::shape::{self, Shape};
 use super::{choices, signature};
 use crate::script::Session;
+use crate::script::docs::stdlib::STDLIB;
+use crate::script::docs::text::option_head;
 use crate::script::docs::{Entry, Role};
-use crate::script::docs_text::option_head;
-use crate::script::stdlib::STDLIB;
-use crate::script::tokens::{KEYWORDS, Kind};
-use crate::script::value::type_name;
+use crate::script::engine::tokens::{KEYWORDS, Kind};
+use crate::script::engine::value::type_name;
 
 /// What may stand at `cursor`, and where it begins: both byte offsets into `line`.
 pub fn complete(line: &str, cursor: usize, session: &Session) -> (usize, Vec<Candidate>) {

@@ -1,6 +1,6 @@
 //! What stands at the cursor: a name, a member after a dot, a key of options, a string; and in which call.
 
-use crate::script::tokens::{self, CLOSING, KEYWORDS, Kind, OPENING, Token};
+use crate::script::engine::tokens::{self, CLOSING, KEYWORDS, Kind, OPENING, Token};
 
 /// The text up to the cursor, cut into tokens.
 pub struct Before<'t> {

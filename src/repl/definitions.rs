@@ -1,6 +1,6 @@
 //! Functions that a text defines, with the place of each: for `??name`, and for saving a session.
 
-use crate::script::tokens::{Kind, Token, tokens};
+use crate::script::engine::tokens::{Kind, Token, tokens};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {

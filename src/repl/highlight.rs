@@ -2,7 +2,7 @@
 
 use super::commands;
 use crate::script::Session;
-use crate::script::tokens::{CLOSING, KEYWORDS, Kind, OPENING, Token, tokens};
+use crate::script::engine::tokens::{CLOSING, KEYWORDS, Kind, OPENING, Token, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {

@@ -21,10 +21,14 @@ use std::sync::atomic::Ordering;
 
 use crate::base::{self, Error, Result};
 use crate::err;
-use crate::script::console::to_stderr;
-use crate::script::failure::{Failure, Sources};
-use crate::script::value::Value;
-use crate::script::{Session, drawing, resolver, show, tokens};
+use crate::script::Session;
+use crate::script::engine::console::to_stderr;
+use crate::script::engine::drawing;
+use crate::script::engine::failure::{Failure, Sources};
+use crate::script::engine::show;
+use crate::script::engine::tokens;
+use crate::script::engine::value::Value;
+use crate::script::session::resolver;
 use editor::{Input, LineEditor};
 use saving::{Done, Outcome};
 
@@ -323,7 +327,7 @@ fn is_text(value: &Value, spoken: &str) -> bool {
 
 /// Whether the code ends in a semicolon, a comment after it not counted.
 fn is_muted(text: &str) -> bool {
-    use crate::script::tokens::{Kind, tokens};
+    use crate::script::engine::tokens::{Kind, tokens};
     tokens(text).iter().rfind(|token| token.kind != Kind::Comment).is_some_and(|token| token.of(text) == ";")
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::definitions;
-use crate::script::tokens::{Kind, Token, tokens};
+use crate::script::engine::tokens::{Kind, Token, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

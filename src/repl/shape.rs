@@ -5,8 +5,8 @@ use rhai::{Array, Dynamic, Map};
 use super::cursor::Before;
 use crate::script::Session;
 use crate::script::docs::{Docs, Entry, Role};
-use crate::script::tokens::Kind;
-use crate::script::value::type_name;
+use crate::script::engine::tokens::Kind;
+use crate::script::engine::value::type_name;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {

@@ -3,8 +3,8 @@
 use super::cursor::{Before, Callee};
 use super::shape;
 use crate::script::Session;
+use crate::script::docs::text::option_head;
 use crate::script::docs::{Entry, Overload, Role};
-use crate::script::docs_text::option_head;
 
 /// Numeric types that scripts have no literals for; the language's own functions take them, too.
 const EXOTIC: &[&str] = &["i8", "i16", "i32", "i128", "u8", "u16", "u32", "u64", "u128", "f32"];

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::complete::complete;
 use super::*;
-use crate::script::env::Env;
-use crate::script::value;
+use crate::script::engine::env::Env;
+use crate::script::engine::value;
 
 /// A session that prints into memory.
 pub fn session() -> Session {
@@ -127,7 +127,7 @@ fn strings_complete_to_files_and_to_keys() {
     assert_eq!(completed(&session, "weights[\"|\"]"), ["weights[\"bias\"]", "weights[\"blocks.0\"]"]);
     assert_eq!(completed(&session, "import \"std/st|"), ["import \"std/stats"]);
     assert!(completed(&session, "import \"st|").contains(&"import \"std/stats".to_string()));
-    assert_eq!(completed(&session, "import \"std/|").len(), crate::script::stdlib::STDLIB.len());
+    assert_eq!(completed(&session, "import \"std/|").len(), crate::script::docs::stdlib::STDLIB.len());
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files;
-use microtome::script::env::Env;
-use microtome::script::failure::Failure;
-use microtome::script::{Session, drawing, value};
+use microtome::script::Session;
+use microtome::script::engine::drawing;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::failure::Failure;
+use microtome::script::engine::value;
 
 /// A session that prints into memory and writes below `folder`.
 pub fn session(folder: &Path) -> Session {
@@ -32,7 +34,7 @@ pub fn failure(code: &'static str, rules: Rules) -> (String, String) {
 
 /// Runs `work` where scripts run: on a thread with a large stack.
 pub fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    microtome::script::thread::with_large_stack(work).unwrap()
+    microtome::script::engine::thread::with_large_stack(work).unwrap()
 }
 
 /// What a piece of code is expected to come to.

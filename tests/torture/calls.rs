@@ -1,7 +1,7 @@
 //! Random calls of everything that the reference lists.
 
+use microtome::script::docs::stdlib::stdlib_path;
 use microtome::script::docs::{Docs, Entry, OptionDoc, Overload, Role};
-use microtome::script::stdlib::stdlib_path;
 
 use super::dice::Dice;
 use super::values::{Values, quoted};

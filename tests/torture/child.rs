@@ -12,9 +12,10 @@ use microtome::base::access::{Access, Rules};
 use microtome::base::files::Files as Opened;
 use microtome::base::settings::Settings;
 use microtome::base::task::Silent;
-use microtome::script::env::Env;
-use microtome::script::failure::Failure;
-use microtome::script::{Session, thread};
+use microtome::script::Session;
+use microtome::script::engine::env::Env;
+use microtome::script::engine::failure::Failure;
+use microtome::script::engine::thread;
 
 use super::binary::binary;
 use super::calls::Calls;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use microtome::script::docs::Docs;
-use microtome::script::stdlib::stdlib_path;
-use microtome::script::tokens::{self, Kind};
+use microtome::script::docs::stdlib::stdlib_path;
+use microtome::script::engine::tokens::{self, Kind};
 
 use super::dice::Dice;
 use super::values::Values;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::{Flow, Repl, Trouble, saving};
 use crate::report::symbols::visible;
 use crate::script::Session;
-use crate::script::env::Arguments;
+use crate::script::engine::env::Arguments;
 
 pub fn load(repl: &mut Repl, file: &str) -> Result<Flow, Trouble> {
     let file = unquoted(file);

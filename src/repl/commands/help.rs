@@ -5,9 +5,9 @@ use super::{TABLE, Takes};
 use crate::base::Result;
 use crate::err;
 use crate::report::symbols::visible;
-use crate::script::docs_text;
-use crate::script::stdlib::STDLIB;
-use crate::script::value::type_name;
+use crate::script::docs::stdlib::STDLIB;
+use crate::script::docs::text;
+use crate::script::engine::value::type_name;
 
 /// Answers what stands after the first `?`.
 pub fn answer(repl: &mut Repl, question: &str) -> std::result::Result<(), Trouble> {

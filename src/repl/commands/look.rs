@@ -6,7 +6,7 @@ use super::super::{Flow, Repl, Trouble};
 use super::{TABLE, find, help};
 use crate::err;
 use crate::report::symbols::visible;
-use crate::script::value::{repr, type_name};
+use crate::script::engine::value::{repr, type_name};
 
 pub fn help(repl: &mut Repl, name: &str) -> Result<Flow, Trouble> {
     let name = name.trim_start_matches(':');

@@ -6,10 +6,10 @@ use rhai::plugin::*;
 use super::Tree;
 use crate::base::Table;
 use crate::data::Text;
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Options};
 
 #[export_module(manifest)]
 pub mod methods {

@@ -20,12 +20,12 @@ use crate::report::picture::Picture;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::handle::handle;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Fallible, Options, handle as handle_of};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::show::{mapped, saved};
-use crate::script::value::{Fallible, Options, handle as handle_of};
 
 /// What the features of a selection keep, and those of graphs beside it.
 #[derive(Clone)]

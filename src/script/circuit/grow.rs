@@ -7,11 +7,11 @@ use super::{Tree, cores, dictionaries};
 use crate::circuit::tree;
 use crate::data::Text;
 use crate::report::symbols::count;
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 use crate::script::features::Feature;
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Options};
 
 #[export_module(manifest)]
 pub mod functions {

@@ -11,11 +11,11 @@ use crate::circuit::judge::{self, JudgeOptions, Judgement as Core, labelled_lang
 use crate::data::Text;
 use crate::report::number::digits;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::handle::handle;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options, from_json, handle as handle_of};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Options, from_json, handle as handle_of};
 
 /// How well a tree explains its target.
 #[derive(Clone)]

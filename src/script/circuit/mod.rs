@@ -22,9 +22,9 @@ use crate::circuit::shared::SharedOptions;
 use crate::circuit::tree::TreeOptions;
 use crate::sae;
 use crate::script::docs::declared::{Group, fields};
-use crate::script::handle::{HandleType, handle_type};
+use crate::script::engine::handle::{HandleType, handle_type};
+use crate::script::engine::value::given;
 use crate::script::sae::Sae;
-use crate::script::value::given;
 use enough::EnoughCall;
 use judge::JudgeCall;
 

@@ -16,14 +16,14 @@ use crate::report::html::escape;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Fallible, Given, Int, Options, given};
 use crate::script::features::Feature;
-use crate::script::handle::handle;
 use crate::script::model::Model;
-use crate::script::options::taken;
 use crate::script::sae::Sae;
-use crate::script::show::{mapped, saved};
-use crate::script::value::{Fallible, Given, Int, Options, given};
 
 /// The number of features shown.
 const SHOWN: usize = 20;

@@ -7,10 +7,10 @@ use super::Tree;
 use crate::base::{Result, Table};
 use crate::circuit::{Circuit, shared};
 use crate::data::Text;
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options, given};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Options, given};
 
 #[export_module(manifest)]
 pub mod functions {

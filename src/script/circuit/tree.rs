@@ -14,12 +14,12 @@ use crate::features;
 use crate::report::picture::Picture;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::show::saved as written;
+use crate::script::engine::value::{Fallible, from_json};
 use crate::script::features::Feature;
-use crate::script::handle::handle;
 use crate::script::sae::Sae;
-use crate::script::show::saved as written;
-use crate::script::value::{Fallible, from_json};
 
 /// A circuit, with what scripts know of its dictionaries.
 #[derive(Clone)]

@@ -16,11 +16,11 @@ use crate::model::predict::{USUAL_COUNT, table};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 use crate::script::model::input::{Reads, texts};
-use crate::script::options::taken;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Int, Options, given};
 use crate::tensor::{Device, Tensor};
 
 /// Tokens in the rows that a text is read in.

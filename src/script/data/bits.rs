@@ -5,10 +5,10 @@ use rhai::plugin::*;
 
 use super::text::text_of;
 use crate::data::bits::{BitsOptions, bits};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Any, Fallible, Options};
 
 #[export_module(manifest)]
 pub mod methods {

@@ -6,10 +6,10 @@ use rhai::plugin::*;
 use super::store::Store;
 use crate::data::Text;
 use crate::data::store::StoreOptions;
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Any, Fallible, Options, given};
 
 #[export_module(manifest)]
 pub mod functions {

@@ -27,7 +27,7 @@ use crate::data::text::{SourceOptions, TextOptions, TextTokenizerOptions};
 use crate::data::toy::ToyOptions;
 use crate::model::tokenizer::Tokenizer;
 use crate::script::docs::declared::{Group, fields};
-use crate::script::handle::{HandleType, handle_type};
+use crate::script::engine::handle::{HandleType, handle_type};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 

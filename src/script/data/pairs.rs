@@ -4,9 +4,9 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use crate::data::pairs::{Pair, pairs};
-use crate::script::env::env;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Options};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 
 fn map(pair: Pair) -> Dynamic {
     let list = |texts: Vec<String>| Dynamic::from(texts.into_iter().map(Dynamic::from).collect::<Array>());

@@ -12,11 +12,11 @@ use crate::base::{Card, Cell, Result};
 use crate::data::sample::{self, DrawOptions, Drawn};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Options};
 use crate::tensor::Tensor;
 
 /// Sampled text.
@@ -158,6 +158,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(s: &mut Sample) -> Fallible<Dynamic> {
-        Ok(crate::script::value::from_json(s.json()?))
+        Ok(crate::script::engine::value::from_json(s.json()?))
     }
 }

@@ -13,11 +13,11 @@ use crate::data::store::{self, ModelMark};
 use crate::err;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, Int, Options, given, handle};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, Int, Options, given, handle};
 use crate::tensor::{Device, Tensor};
 
 /// Activations on disk, and the folder as the script named it.

@@ -8,11 +8,11 @@ use crate::base::{Cell, Result, Table};
 use crate::data::Text;
 use crate::data::text::TextOptions;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::{options, taken};
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, Given, Int, Options, given};
 use crate::script::model::Model;
-use crate::script::options::{options, taken};
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, Given, Int, Options, given};
 
 impl Handle for Text {
     const NAME: &'static str = "Text";

@@ -10,9 +10,9 @@ use super::tokenizer::tokenizer_of;
 use crate::base::Result;
 use crate::data::Text;
 use crate::data::pack::{self, Row, RowOptions, Stretch};
-use crate::script::env::env;
-use crate::script::options::taken;
-use crate::script::value::{Any, Fallible, Options};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options};
 use crate::tensor::Tensor;
 
 /// The rows of a text with the tokens of a model or a tokenizer.

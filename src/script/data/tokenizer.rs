@@ -14,11 +14,11 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Given, Options, from_json, given};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
 /// The number of example tokens on a card.
 const SHOWN: usize = 24;

@@ -4,9 +4,9 @@ use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
 use crate::data::toy::ToyOptions;
-use crate::script::env::env;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Int, Options, given};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Int, Options, given};
 use crate::tensor::{Device, Tensor};
 
 #[export_module(manifest)]

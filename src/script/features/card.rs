@@ -12,12 +12,12 @@ use crate::features::contexts::{heat, on as codes_on};
 use crate::features::feature::place;
 use crate::features::{FeatureCard, card};
 use crate::report::symbols::{elided, visible};
-use crate::script::env::env;
-use crate::script::handle::handle;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::Model;
 use crate::script::model::input::one_text;
-use crate::script::show::{mapped, saved};
-use crate::script::value::{Any, Fallible, Options};
 
 handle!(FeatureCard, "FeatureCard", |card| format!("card of {}", elided(&visible(&card.title), 60)));
 

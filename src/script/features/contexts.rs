@@ -14,13 +14,13 @@ use crate::features::{FeatureCard, Overview};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::show::saved;
+use crate::script::engine::value::{Any, Fallible, Given, Options, from_json, given};
 use crate::script::model::Model;
-use crate::script::options::taken;
 use crate::script::sae::Sae;
-use crate::script::show::Handle;
-use crate::script::show::saved;
-use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
 /// The number of features shown at once.
 const SHOWN: usize = 12;

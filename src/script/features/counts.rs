@@ -8,11 +8,11 @@ use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::features::histogram::{By, Count, CountOptions, HistogramOptions, counted, sizes, table};
 use crate::report::chart::{Axis, Bars, Chart, Content, Counts};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, Options};
 
 fn classes(ctx: &NativeCallContext, m: &Model, f: &Feature, text: &Text, by: &str) -> Result<Vec<(String, Count)>> {
     counted(m.core(), (&f.sae.core, f.index), text, &By::named(by), &env(ctx)?.task)

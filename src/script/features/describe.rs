@@ -8,10 +8,10 @@ use crate::base::Table;
 use crate::data::Text;
 use crate::features::describe::{self, DescribeOptions};
 use crate::features::labels::{self, LabelOptions};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Any, Fallible, Options, given};
 
 #[export_module(manifest)]
 pub mod functions {

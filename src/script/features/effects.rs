@@ -10,12 +10,12 @@ use crate::err;
 use crate::features::contexts::name;
 use crate::features::logits::{self, LogitsOptions};
 use crate::features::near::{self, NearOptions};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
-use crate::script::options::taken;
 use crate::script::sae::Sae;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, Options};
 
 #[export_module(manifest)]
 pub mod functions {

@@ -11,11 +11,11 @@ use super::Known;
 use crate::base::{Result, Task};
 use crate::features::{self, FeatureCard, card};
 use crate::report::{Item, Screen};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Given, given};
 use crate::script::sae::Sae;
-use crate::script::show::Handle;
 use crate::script::tensor::arrays::{nested, range};
-use crate::script::value::{Any, Fallible, Given, given};
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
 
@@ -220,6 +220,6 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(f: &mut Feature) -> Fallible<Dynamic> {
-        Ok(crate::script::value::from_json(f.json()?))
+        Ok(crate::script::engine::value::from_json(f.json()?))
     }
 }

@@ -10,7 +10,7 @@ use crate::data::text::TextOptions;
 use crate::features::survey::KeptPositions;
 use crate::features::{FeatureCard, Survey, card};
 use crate::sae;
-use crate::script::env::Env;
+use crate::script::engine::env::Env;
 use crate::script::model::Model;
 use crate::script::sae::Sae;
 

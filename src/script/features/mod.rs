@@ -24,7 +24,7 @@ use crate::features::near::NearOptions;
 use crate::features::overview::OverviewOptions;
 use crate::features::predicting::PredictingOptions;
 use crate::script::docs::declared::{Group, fields};
-use crate::script::handle::{HandleType, handle_type, large};
+use crate::script::engine::handle::{HandleType, handle_type, large};
 use rhai::exported_manifest;
 use rhai::plugin::*;
 

@@ -16,13 +16,13 @@ use crate::report::html::escape;
 use crate::report::symbols::{count, visible};
 use crate::report::terminal::screen::wrapped;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::handle::handle;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Any, Fallible, Given, Int, Options, given, plain};
 use crate::script::model::Model;
-use crate::script::options::taken;
 use crate::script::sae::Sae;
-use crate::script::show::{mapped, saved};
-use crate::script::value::{Any, Fallible, Given, Int, Options, given, plain};
 
 /// Features ranked by correlation with the model's probability of some tokens.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use super::Feature;
 use crate::base::Result;
 use crate::err;
 use crate::features::FeatureList;
-use crate::script::value::Given;
+use crate::script::engine::value::Given;
 
 /// A feature, or an array of them, of one dictionary or of several.
 pub fn features(given: &Given) -> Result<FeatureList> {

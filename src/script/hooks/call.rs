@@ -10,7 +10,7 @@ use crate::base::Result;
 use crate::err;
 use crate::model::hooks::{At, Edit};
 use crate::model::site::Place;
-use crate::script::value::{Fallible, described};
+use crate::script::engine::value::{Fallible, described};
 use crate::tensor::Tensor;
 
 /// The callbacks into the script of one native call.
@@ -130,8 +130,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::script::Session;
-    use crate::script::env::Env;
-    use crate::script::thread::with_large_stack;
+    use crate::script::engine::env::Env;
+    use crate::script::engine::thread::with_large_stack;
 
     fn session() -> Session {
         let mut session = Session::new(Env::in_memory(Path::new("out")).unwrap());

@@ -14,11 +14,11 @@ use crate::report::Screen;
 use crate::report::symbols::count;
 use crate::sae::Sae;
 use crate::sae::splice::{Rest, Splice};
+use crate::script::engine::options::OptionReader;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Given, given, number_text};
 use crate::script::features::Feature;
-use crate::script::options::OptionReader;
 use crate::script::sae::site_of;
-use crate::script::show::Handle;
-use crate::script::value::{Given, given, number_text};
 use crate::tensor::{DType, Tensor};
 
 /// What a hook does.

@@ -10,17 +10,17 @@ use rhai::{Dynamic, FnPtr};
 
 pub use hook::{Hook, What};
 
-use super::env::env;
 use super::model::{Cache, Run};
-use super::options::{OptionReader, options};
 use super::tensor::values;
-use super::value::{Any, Fallible, Num, Options, given};
 use crate::base::Result;
 use crate::intervene::FeatureHookOptions;
 use crate::model::cache::Cache as Recorded;
 use crate::model::hooks::{Action, HookOptions, MeanOptions, PatchSource};
 use crate::script::docs::declared::{Group, fields};
-use crate::script::handle::{HandleType, handle_type};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::{HandleType, handle_type};
+use crate::script::engine::options::{OptionReader, options};
+use crate::script::engine::value::{Any, Fallible, Num, Options, given};
 use crate::tensor::{Device, Tensor};
 
 /// The groups of options that doc comments here name.
@@ -248,7 +248,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(hook: &mut Hook) -> Fallible<Dynamic> {
-        use crate::script::show::Handle;
-        Ok(crate::script::value::from_json(hook.json()?))
+        use crate::script::engine::show::Handle;
+        Ok(crate::script::engine::value::from_json(hook.json()?))
     }
 }

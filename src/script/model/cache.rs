@@ -19,10 +19,10 @@ use crate::model::run::Ask;
 use crate::model::site::{NAME_ONE, Place, one_site};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::{Env, env};
-use crate::script::options::{options, taken};
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Num, Options};
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::options::{options, taken};
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Num, Options};
 use crate::tensor::Tensor;
 use crate::tensor::files::{Content, Named, save as write_file};
 

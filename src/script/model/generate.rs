@@ -10,10 +10,10 @@ use super::{GenerateOptions, Input, InputOptions, Model};
 use crate::base::Task;
 use crate::base::task::Silent;
 use crate::model::generate::Generated;
-use crate::script::console::Console;
-use crate::script::env::env;
-use crate::script::options::options;
-use crate::script::value::{Any, Fallible, Options};
+use crate::script::engine::console::Console;
+use crate::script::engine::env::env;
+use crate::script::engine::options::options;
+use crate::script::engine::value::{Any, Fallible, Options};
 
 /// Continues texts; with texts if `in_words`.
 fn generated(
@@ -112,8 +112,8 @@ mod tests {
     use std::path::Path;
 
     use crate::script::Session;
-    use crate::script::env::Env;
-    use crate::script::thread::with_large_stack;
+    use crate::script::engine::env::Env;
+    use crate::script::engine::thread::with_large_stack;
 
     #[test]
     fn words_are_said_as_they_come_only_where_somebody_sits_at_a_prompt() {

@@ -13,11 +13,11 @@ use crate::model::hooks::Bound;
 use crate::model::tokenizer::Tokenizer;
 pub use crate::model::tokens::token_id;
 use crate::model::tokens::{Tokens, TokensOptions};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, given, handle};
 use crate::script::hooks::Hook;
 use crate::script::hooks::call::Calls;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, given, handle};
 use crate::tensor::{DType, Tensor, dtype};
 
 /// Texts as ids, and whether the script gave an array of them or one alone.

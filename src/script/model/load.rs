@@ -19,10 +19,10 @@ use crate::model::init::TokenListOptions;
 use crate::model::tokenizer::Tokenizer;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::options::{options, taken};
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, Options, from_json, handle, json as json_of};
+use crate::script::engine::env::env;
+use crate::script::engine::options::{options, taken};
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, Options, from_json, handle, json as json_of};
 
 #[derive(Clone)]
 pub struct Model(Arc<model::Model>);

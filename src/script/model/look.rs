@@ -8,7 +8,7 @@ use crate::base::{Cell, Result, Table};
 use crate::model::config::Config;
 use crate::model::formats::lens;
 use crate::model::site::{self, Place, Site, SiteKind};
-use crate::script::value::{Any, Fallible, Int, from_json, given};
+use crate::script::engine::value::{Any, Fallible, Int, from_json, given};
 use crate::tensor::Tensor;
 
 /// The places that one name or several stand for.
@@ -177,7 +177,7 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn to_map(m: &mut Model) -> Fallible<Dynamic> {
-        use crate::script::show::Handle;
+        use crate::script::engine::show::Handle;
         Ok(from_json(m.json()?))
     }
 }

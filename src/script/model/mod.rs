@@ -18,8 +18,8 @@ mod tests;
 use rhai::exported_manifest;
 use rhai::plugin::*;
 
-use super::handle::{HandleType, handle_type, large};
 use crate::model::tokens::Tokens;
+use crate::script::engine::handle::{HandleType, handle_type, large};
 
 pub use cache::Cache;
 pub use load::Model;

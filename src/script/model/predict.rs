@@ -6,8 +6,8 @@ use rhai::{Dynamic, NativeCallContext};
 use super::{InputOptions, Model};
 use crate::base::Table;
 use crate::model::predict::{PredictOptions, USUAL_COUNT, likeliest, table};
-use crate::script::options::options;
-use crate::script::value::{Any, Fallible, Int, Options, given};
+use crate::script::engine::options::options;
+use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 
 fn predicted(ctx: &NativeCallContext, m: &Model, x: &Dynamic, k: &Dynamic, map: Options) -> Fallible<Table> {
     let mut read = options(map);

@@ -15,10 +15,10 @@ use crate::model::padding::blanked;
 use crate::model::run::{Ask, Run as Core, mean_of_losses};
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::options::options;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Num, Options};
+use crate::script::engine::env::env;
+use crate::script::engine::options::options;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Num, Options};
 use crate::tensor::Tensor;
 
 /// Logits and cache of one forward pass.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::script::Session;
-use crate::script::env::Env;
-use crate::script::thread::with_large_stack;
+use crate::script::engine::env::Env;
+use crate::script::engine::thread::with_large_stack;
 
 const MODEL: &str = "let m = model::init(#{ layers: 1, d_model: 8, heads: 2, vocab: 3, context: 8 }, \
                      #{ words: [\"<s>\", \"the\", \"cat\"], bos: \"<s>\" });";

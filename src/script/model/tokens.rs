@@ -12,10 +12,10 @@ use crate::base::{Cell, Result, Table};
 use crate::model::tokens::{Tokens, TokensOptions};
 use crate::report::symbols::{count, elided, visible};
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::options::taken;
-use crate::script::show::Handle;
-use crate::script::value::{Any, Fallible, Options, from_json};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Options, from_json};
 
 impl Handle for Tokens {
     const NAME: &'static str = "Tokens";

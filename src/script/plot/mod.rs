@@ -2,10 +2,10 @@
 
 use rhai::plugin::*;
 
-use super::docs::declared::{Group, fields};
-use super::options::taken;
-use super::value::{Any, Fallible, Options, plain_data};
 use crate::report::chart::{self, BarOptions, Chart, HeatOptions, HistogramOptions, LineOptions, ScatterOptions};
+use crate::script::docs::declared::{Group, fields};
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options, plain_data};
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[

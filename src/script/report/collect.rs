@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::base::{Result, Task};
 use crate::report::html::escape;
 use crate::report::{Item, Report, Screen, Text};
-use crate::script::handle::{self, PAGE};
-use crate::script::show;
-use crate::script::value::json;
+use crate::script::engine::handle::{self, PAGE};
+use crate::script::engine::show;
+use crate::script::engine::value::json;
 
 /// A report of all that the list holds.
 pub fn report(name: &str, list: &Array, task: &Task) -> Result<Report> {

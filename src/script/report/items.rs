@@ -6,7 +6,7 @@ use crate::base::{Card, Grid, HeatText, Result, Table};
 use crate::report::chart::Chart;
 use crate::report::symbols::{count, elided, visible};
 use crate::report::{Report, Screen};
-use crate::script::handle::{Handle, handle};
+use crate::script::engine::handle::{Handle, handle};
 
 handle!(Chart, "Chart", |chart| chart.short());
 handle!(Table, "Table", |table| format!("table of {}{}", count(table.rows.len(), "row"), called(&table.title)));

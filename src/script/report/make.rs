@@ -7,8 +7,8 @@ use rhai::{Array, Dynamic, Map};
 use crate::base::{Card, Cell, HeatText, Result, Table};
 use crate::report::chart::Data;
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
-use crate::script::options::taken;
-use crate::script::value::{given, plain_data, repr};
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{given, plain_data, repr};
 use crate::{bail, err};
 
 pub fn table(rows: &Array, map: Map) -> Result<Table> {

@@ -6,9 +6,9 @@ use rhai::{Array, Dynamic, NativeCallContext};
 use crate::base::{Card, Grid, HeatText, Table};
 use crate::report::Report;
 use crate::report::chart::Chart;
-use crate::script::env::env;
-use crate::script::show::{mapped, saved};
-use crate::script::value::Fallible;
+use crate::script::engine::env::env;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::Fallible;
 
 #[export_module(manifest)]
 pub mod methods {

@@ -9,15 +9,15 @@ pub mod parts;
 use rhai::plugin::*;
 use rhai::{Array, Map, NativeCallContext};
 
-use super::env::env;
-use super::options::taken;
-use super::value::{Any, Fallible, Options, plain_data};
 use crate::base::{Card, Grid, HeatText, Table};
 use crate::report::Report;
 use crate::report::chart::{self, Chart, GridOptions};
 use crate::report::items::{CardOptions, HeatTextOptions, TableOptions};
 use crate::script::docs::declared::{Group, fields};
-use crate::script::handle::{HandleType, handle_type, large};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::{HandleType, handle_type, large};
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Options, plain_data};
 
 /// The groups of options that documentation here names.
 pub const OPTIONS: &[Group] = &[

@@ -7,7 +7,7 @@ use rhai::{Array, Dynamic, Map};
 
 use crate::base::{Card, Cell, Error, Grid, HeatText, Result, Table, names};
 use crate::err;
-use crate::script::value::{Any, Fallible, given};
+use crate::script::engine::value::{Any, Fallible, given};
 use crate::tensor::{Device, Tensor};
 
 fn value(cell: &Cell) -> Dynamic {

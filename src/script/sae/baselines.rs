@@ -9,10 +9,10 @@ use crate::base::random::stream;
 use crate::sae::baselines::{
     self, ComponentOptions, Ica, IcaOptions, KeptCodesOptions, Moments, NeuronsOptions, Nmf, RandomOptions,
 };
-use crate::script::env::{Env, env};
-use crate::script::options::taken;
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Int, Options, given};
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Int, Options, given};
 use crate::tensor::Tensor;
 
 /// A baseline's own random stream: with the seed of a tensor it must not draw that tensor's numbers again as

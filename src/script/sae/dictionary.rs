@@ -14,12 +14,12 @@ use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::fit::FitHistory;
 use crate::sae::load::{LoadOptions, SaveOptions};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Options, from_json};
 use crate::script::features::Known;
-use crate::script::options::taken;
-use crate::script::show::Handle;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options, from_json};
 use crate::tensor::{Tensor, dtype};
 
 /// A dictionary, with the history of its fit where it was fitted here.

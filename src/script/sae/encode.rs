@@ -6,8 +6,8 @@ use rhai::{Map, NativeCallContext};
 use super::dictionary::Sae;
 use crate::base::Result;
 use crate::sae::SparseCodes;
-use crate::script::env::env;
-use crate::script::value::{Any, Fallible};
+use crate::script::engine::env::env;
+use crate::script::engine::value::{Any, Fallible};
 use crate::tensor::{Device, Tensor};
 
 /// Three tensors, with one element for each code.

@@ -7,10 +7,10 @@ use rhai::plugin::*;
 use super::dictionary::Sae;
 use crate::data::Text;
 use crate::sae::finetune::{FineTuneOptions, fine_tune_on};
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 use crate::script::model::Model;
-use crate::script::options::taken;
-use crate::script::value::{Fallible, Options};
 
 #[export_module(manifest)]
 pub mod methods {

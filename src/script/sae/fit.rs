@@ -14,12 +14,12 @@ use crate::err;
 use crate::model::site::one_site;
 use crate::sae::fit::{FitPlan, Fitted, StoreSiteOptions, to_sites, to_store, to_tensor};
 use crate::script::data::Store;
-use crate::script::env::{Env, env};
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::options::{OptionReader, options};
+use crate::script::engine::value::{Any, Fallible, Options, given};
 use crate::script::features::Known;
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options, given};
 use crate::tensor::Tensor;
 
 impl From<Fitted> for Sae {

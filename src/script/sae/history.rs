@@ -7,7 +7,7 @@ use super::dictionary::Sae;
 use crate::base::Cell;
 use crate::err;
 use crate::report::chart::{Axis, Chart, Series};
-use crate::script::value::Fallible;
+use crate::script::engine::value::Fallible;
 
 #[export_module(manifest)]
 pub mod methods {

@@ -14,12 +14,12 @@ use crate::sae::metrics::{
 use crate::sae::splice::{Splice, SpliceOptions};
 use crate::sae::writes_of;
 use crate::script::data::Store;
-use crate::script::env::env;
+use crate::script::engine::env::env;
+use crate::script::engine::options::{options, taken};
+use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::hooks::{Hook, What};
 use crate::script::model::Model;
-use crate::script::options::{options, taken};
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Options};
 use crate::tensor::Tensor;
 
 /// The directions of a dictionary, or of a tensor `[features, d]`.

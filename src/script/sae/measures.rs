@@ -8,8 +8,8 @@ use crate::base::{Cell, Result, Table};
 use crate::report::chart::{Axis, Chart, Content, Counts};
 use crate::report::{Item, Screen};
 use crate::sae::metrics::Measures;
-use crate::script::show::Handle;
-use crate::script::value::{Fallible, Num, from_json};
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Fallible, Num, from_json};
 use crate::tensor::{Device, Tensor};
 
 impl Handle for Measures {

@@ -29,7 +29,7 @@ use crate::sae::metrics::{
 use crate::sae::metrics::{Measures, Pareto};
 use crate::sae::splice::SpliceOptions;
 use crate::script::docs::declared::{Group, fields, of_kinds};
-use crate::script::handle::{HandleType, handle_type};
+use crate::script::engine::handle::{HandleType, handle_type};
 use crate::training::CheckpointOptions;
 use rhai::exported_manifest;
 use rhai::plugin::*;

@@ -14,12 +14,12 @@ use crate::report::symbols::count;
 use crate::report::{Item, Screen};
 use crate::sae;
 use crate::sae::metrics::{Pareto, ParetoOptions, pareto_in_model, pareto_on};
-use crate::script::env::{Env, env};
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::options::options;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Given, Options, from_json, given};
 use crate::script::model::Model;
-use crate::script::options::options;
-use crate::script::show::Handle;
 use crate::script::tensor::values;
-use crate::script::value::{Any, Fallible, Given, Options, from_json, given};
 
 impl Handle for Pareto {
     const NAME: &'static str = "Pareto";

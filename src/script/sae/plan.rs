@@ -5,9 +5,9 @@ use rand::Rng;
 use crate::base::Result;
 use crate::base::options::Plain;
 use crate::sae::fit::{FitOptions, FitPlan, FitStorage, kinds};
-use crate::script::env::Env;
-use crate::script::options::OptionReader;
-use crate::script::value::plain;
+use crate::script::engine::env::Env;
+use crate::script::engine::options::OptionReader;
+use crate::script::engine::value::plain;
 use crate::training::CheckpointOptions;
 
 /// The options of a fit. The plan is made after unknown options have been refused.

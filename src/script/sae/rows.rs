@@ -5,7 +5,7 @@ use crate::data::Text;
 use crate::data::harvest::{HarvestOptions, PositionOptions, SkipOptions};
 use crate::err;
 use crate::model::Model;
-use crate::script::options::OptionReader;
+use crate::script::engine::options::OptionReader;
 
 /// The positions of a text that are harvested.
 pub fn keeping(read: &mut OptionReader) -> Result<HarvestOptions> {

@@ -15,10 +15,10 @@ use crate::data::Text;
 use crate::sae::fit::{
     AXES_OF_KINDS, FitOptions, FitPlan, GridOptions, SETTINGS, grid, kinds, sweep_site, sweep_store, sweep_tensor,
 };
-use crate::script::env::{Env, env};
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::options::{OptionReader, options};
+use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given, plain};
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
-use crate::script::value::{Any, Fallible, Int, Options, from_json, given, plain};
 use crate::training::CheckpointOptions;
 
 /// The options of a sweep. The plans are made after unknown options have been refused.

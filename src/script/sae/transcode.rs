@@ -11,10 +11,10 @@ use crate::data::Text;
 use crate::sae::SitePair;
 use crate::sae::fit::{self, CrosscoderOptions, CrosscoderPlan, FitOptions, FitStorage, TranscoderOptions};
 use crate::script::data::Store;
-use crate::script::env::{Env, env};
+use crate::script::engine::env::{Env, env};
+use crate::script::engine::options::{OptionReader, options};
+use crate::script::engine::value::{Any, Fallible, Given, Options, given};
 use crate::script::model::Model;
-use crate::script::options::{OptionReader, options};
-use crate::script::value::{Any, Fallible, Given, Options, given};
 use crate::tensor::Tensor;
 
 /// Models that read the same tokens, as one argument.

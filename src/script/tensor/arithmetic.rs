@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::super::options::taken;
-use super::super::value::{Any, Fallible, Num, Options};
 use super::{number_arg, on, operand};
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Num, Options};
 use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::{Number, Operand, Tensor, compare, dtype};
 

@@ -5,10 +5,10 @@ use std::ops::{Range, RangeInclusive};
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::super::value::{Any, Fallible, Int, Numbers, given, tensor_numbers};
 use super::{heavy, number_arg, operand, tensor_arg, values};
 use crate::bail;
 use crate::base::{Result, Task, memory};
+use crate::script::engine::value::{Any, Fallible, Int, Numbers, given, tensor_numbers};
 use crate::tensor::{DType, Number, Tensor, compare, create, dtype, einsum, fourier, matmul, normalise, shape, steps};
 
 /// The deepest nesting of arrays that becomes a tensor.

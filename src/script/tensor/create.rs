@@ -3,12 +3,12 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::super::env::env;
-use super::super::options::taken;
-use super::super::value::{Any, Fallible, Int, Ints, Num, Options, given};
 use super::{arrays, heavy, number_arg};
 use crate::base::random::SeedOptions;
 use crate::base::{Error, Result};
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Any, Fallible, Int, Ints, Num, Options, given};
 use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
 use crate::tensor::dtype::DTypeOptions;
 use crate::tensor::{Tensor, create};

@@ -3,9 +3,9 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::super::options::taken;
-use super::super::value::{Fallible, Options};
 use super::on;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 use crate::tensor::elementwise::NanToNumOptions;
 use crate::tensor::{Tensor, elementwise};
 

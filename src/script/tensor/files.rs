@@ -5,11 +5,11 @@ use std::path::Path;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::super::env::env;
-use super::super::options::taken;
-use super::super::value::{Fallible, Options};
 use super::{heavy, tensor_arg};
 use crate::base::Result;
+use crate::script::engine::env::env;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 use crate::tensor::Tensor;
 use crate::tensor::files::{Content, Named, SaveOptions, Tree, open, safetensors, save as write_file};
 

@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext, Position};
 
-use super::super::env::env;
-use super::super::show::Handle;
-use super::super::value::{Any, Fallible, Int, Num, given};
 use super::{arrays, card, on, operand, value_of};
 use crate::base::Result;
+use crate::script::engine::env::env;
+use crate::script::engine::show::Handle;
+use crate::script::engine::value::{Any, Fallible, Int, Num, given};
 use crate::tensor::index::{Index, get, nonzero as nonzero_of, set};
 use crate::tensor::{Operand, Tensor, dtype, gather as core};
 use crate::{bail, err};

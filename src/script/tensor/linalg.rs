@@ -3,10 +3,10 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::super::options::taken;
-use super::super::value::{Fallible, Options};
 use super::heavy;
 use crate::base::Result;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Options};
 use crate::tensor::linalg::RcondOptions;
 use crate::tensor::{Tensor, linalg};
 

@@ -23,14 +23,14 @@ use std::rc::Rc;
 use rhai::plugin::ModuleManifest;
 use rhai::{Dynamic, Module, NativeCallContext, exported_manifest};
 
-use super::env::env;
-use super::handle::{Handle, HandleType, PAGE, large};
-use super::value::{Fallible, given};
 use crate::base::random::SeedOptions;
 use crate::base::{Result, Task};
 use crate::report::items::Item;
 use crate::report::terminal::Screen;
 use crate::script::docs::declared::{Group, fields};
+use crate::script::engine::env::env;
+use crate::script::engine::handle::{Handle, HandleType, PAGE, large};
+use crate::script::engine::value::{Fallible, given};
 use crate::tensor::compare::AllCloseOptions;
 use crate::tensor::create::{ArangeOptions, RandnOptions, TensorOptions, UniformOptions};
 use crate::tensor::dtype::DTypeOptions;
@@ -129,7 +129,7 @@ impl Handle for Tensor {
     }
 
     fn json(&self) -> Result<serde_json::Value> {
-        super::value::json(&arrays::nested(self, &Task::default())?, &Task::default())
+        crate::script::engine::value::json(&arrays::nested(self, &Task::default())?, &Task::default())
     }
 
     fn item(&self) -> Result<Option<Rc<dyn Item>>> {

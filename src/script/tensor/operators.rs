@@ -3,9 +3,9 @@
 use rhai::NativeCallContext;
 use rhai::plugin::*;
 
-use super::super::value::Fallible;
 use super::heavy;
 use crate::base::Result;
+use crate::script::engine::value::Fallible;
 use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::{Operand, Tensor, arithmetic, compare as masks, matmul, steps};
 

@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, Map, NativeCallContext};
 
-use super::super::options::taken;
-use super::super::value::{Fallible, Int, Options, given};
 use super::{heavy, on, value_of};
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Int, Options, given};
 use crate::tensor::order::{self as core, Direction, SortOptions, TopkOptions};
 use crate::tensor::reduce::KeepdimOptions;
 use crate::tensor::{Tensor, normalise};

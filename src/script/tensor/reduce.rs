@@ -5,9 +5,9 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::super::options::{OptionReader, options};
-use super::super::value::{Fallible, Ints, Num, Options, given};
 use super::{on, plain, value_of};
+use crate::script::engine::options::{OptionReader, options};
+use crate::script::engine::value::{Fallible, Ints, Num, Options, given};
 use crate::tensor::reduce::{CorrectionOptions, KeepdimOptions, NormOptions, Reduction, number, reduce};
 use crate::tensor::{Tensor, statistics};
 

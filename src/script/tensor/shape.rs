@@ -3,8 +3,8 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, NativeCallContext};
 
-use super::super::value::{Fallible, Int, Ints, given};
 use super::{on, view};
+use crate::script::engine::value::{Fallible, Int, Ints, given};
 use crate::tensor::{Tensor, shape as core};
 
 methods! { views by view:

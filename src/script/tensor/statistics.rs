@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::super::options::taken;
-use super::super::value::{Fallible, Int, Options, given};
 use super::on;
+use crate::script::engine::options::taken;
+use crate::script::engine::value::{Fallible, Int, Options, given};
 use crate::tensor::reduce::CorrectionOptions;
 use crate::tensor::statistics::{BincountOptions, HistogramOptions};
 use crate::tensor::{Tensor, statistics};

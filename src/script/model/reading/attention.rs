@@ -9,9 +9,9 @@ use crate::model::cache::Cache;
 use crate::model::reading::attention;
 use crate::model::run::Ask;
 use crate::model::site::{NAME_ONE, Place, one_site};
+use crate::script::engine::options::{options, taken};
+use crate::script::engine::value::{Any, Fallible, Options};
 use crate::script::model::{AttentionOptions, InputOptions, Model};
-use crate::script::options::{options, taken};
-use crate::script::value::{Any, Fallible, Options};
 
 /// The recorded pattern of a head on one text, and the ids of the text.
 fn recorded(

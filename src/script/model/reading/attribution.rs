@@ -16,12 +16,12 @@ use crate::report::chart::Chart;
 use crate::report::json::number;
 use crate::report::picture::Picture;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::handle::handle;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::options;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Any, Fallible, Options, from_json, given, plain};
 use crate::script::model::{AttributionOptions, InputOptions, Model};
-use crate::script::options::options;
-use crate::script::show::{mapped, saved};
-use crate::script::value::{Any, Fallible, Options, from_json, given, plain};
 
 #[derive(Clone)]
 pub struct Attribution(Arc<Split>);

@@ -15,11 +15,11 @@ use crate::report::json::{number, numbers};
 use crate::report::picture::Picture;
 use crate::report::symbols::count;
 use crate::report::{Item, Screen};
-use crate::script::env::env;
-use crate::script::handle::handle;
+use crate::script::engine::env::env;
+use crate::script::engine::handle::handle;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::Fallible;
 use crate::script::model::{Model, Run};
-use crate::script::show::{mapped, saved};
-use crate::script::value::Fallible;
 
 #[derive(Clone)]
 pub struct Comparison(Arc<Sides>);

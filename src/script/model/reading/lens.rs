@@ -17,12 +17,12 @@ use crate::report::picture::Picture;
 use crate::report::symbols::count;
 use crate::report::terminal::screen;
 use crate::report::{Item, Screen};
-use crate::script::handle::handle;
+use crate::script::engine::handle::handle;
+use crate::script::engine::options::options;
+use crate::script::engine::show::{mapped, saved};
+use crate::script::engine::value::{Any, Fallible, Int, Options, from_json, given};
 use crate::script::model::look::places;
 use crate::script::model::{Input, InputOptions, LensOptions, Model};
-use crate::script::options::options;
-use crate::script::show::{mapped, saved};
-use crate::script::value::{Any, Fallible, Int, Options, from_json, given};
 use crate::tensor::Tensor;
 
 #[derive(Clone)]

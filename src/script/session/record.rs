@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Session;
-use super::failure::Failure;
 use crate::base::files::hex;
 use crate::base::{Result, json, memory};
 use crate::report::Screen;
+use crate::script::Session;
+use crate::script::engine::failure::Failure;
 use crate::{bail, err};
 
 /// The file name of a record, in the folder of the run.

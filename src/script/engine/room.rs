@@ -9,9 +9,9 @@ use std::cell::Cell;
 
 use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map};
 
-use super::value::Fallible;
 use crate::base::memory;
 use crate::err;
+use crate::script::engine::value::Fallible;
 
 /// Scripts that fill the memory bit by bit are stopped while there is still room to say so.
 const KEPT_FREE: u64 = 192 << 20;

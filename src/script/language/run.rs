@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::env::env;
-use super::value::{Any, Fallible, Int, Layout, given, json_text};
 use crate::base::{self, Result};
+use crate::script::engine::env::env;
+use crate::script::engine::value::{Any, Fallible, Int, Layout, given, json_text};
 use crate::{bail, err};
 
 #[export_module(manifest)]
@@ -96,7 +96,7 @@ pub mod functions {
         let text = env(&ctx)?.files.text(path.as_ref()).map_err(|e| e.about("path"))?;
         let json = base::json::read_content(text.as_bytes(), |e| err!(Format, "{path} is not JSON: {e}"))
             .map_err(|e| e.about("path"))?;
-        Ok(super::super::value::from_json(json))
+        Ok(crate::script::engine::value::from_json(json))
     }
 
     /// Writes a string to a file, below the output folder if the path is relative. Returns the path of the file.
@@ -146,7 +146,7 @@ pub mod functions {
     pub fn fetch_with(
         ctx: NativeCallContext,
         address: &str,
-        options: super::super::value::Options,
+        options: crate::script::engine::value::Options,
     ) -> Fallible<String> {
         Ok(super::fetched(&ctx, address, options)?)
     }
@@ -190,7 +190,7 @@ fn save_text(ctx: &NativeCallContext, path: &str, text: &str) -> Result<String> 
 
 fn fetched(ctx: &NativeCallContext, address: &str, map: rhai::Map) -> Result<String> {
     let env = env(ctx)?;
-    let mut options = super::options::options(map);
+    let mut options = crate::script::engine::options::options(map);
     let to = options.get("to", |given| given.text())?;
     let hash = options.get("sha256", |given| given.text())?;
     options.finish()?;
@@ -227,5 +227,9 @@ fn read_as(name: &str, text: &str, default: &Dynamic) -> Result<Dynamic> {
     if default.is_string() || default.is_unit() {
         return Ok(text.to_string().into());
     }
-    bail!(Argument, "`--{name}` cannot be given as text: its default is {}", super::value::described(default))
+    bail!(
+        Argument,
+        "`--{name}` cannot be given as text: its default is {}",
+        crate::script::engine::value::described(default)
+    )
 }

@@ -1,5 +1,11 @@
 //! A session: one engine, one scope, and the scripts or lines that are evaluated in it one after the other.
 
+pub mod build;
+pub mod check;
+pub mod inspect;
+pub mod record;
+pub mod resolver;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -7,12 +13,16 @@ use std::time::{Duration, Instant};
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
-use super::docs::Docs;
-use super::engine::Texts;
-use super::env::Env;
-use super::failure::{Failure, Known, Sources, explain};
-use super::{engine, inspect, panics, resolver, unfinished};
 use crate::base::{Kind, Result};
+use crate::script::docs::Docs;
+use crate::script::engine::env::Env;
+use crate::script::engine::failure::{Failure, Known, Sources, explain};
+use crate::script::engine::panics;
+use crate::script::engine::unfinished;
+use crate::script::session::build;
+use crate::script::session::build::Texts;
+use crate::script::session::inspect;
+use crate::script::session::resolver;
 
 pub struct Session {
     env: Rc<Env>,

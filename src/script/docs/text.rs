@@ -1,10 +1,10 @@
 //! The reference as text for the terminal: one entry, a module, a type. `?name` and `microtome doc` show the same.
 
-use super::docs::{Docs, Entry, OptionDoc};
-use super::foreign;
 use crate::base::{Result, names};
 use crate::err;
 use crate::report::terminal::Screen;
+use crate::script::docs::{Docs, Entry, OptionDoc};
+use crate::script::engine::foreign;
 
 const INDENT: &str = "  ";
 
@@ -15,7 +15,7 @@ const WIDEST: usize = 100;
 pub fn about(docs: &Docs, name: &str, screen: &Screen) -> Result<String> {
     let mut found: Vec<String> = docs.lookup(name).into_iter().map(|found| entry(found, screen)).collect();
     // A library of the stdlib goes by its path, too; and a module may have the name of a method, as `run` has.
-    let name = super::stdlib::stdlib_name(name).unwrap_or(name);
+    let name = crate::script::docs::stdlib::stdlib_name(name).unwrap_or(name);
     if docs.modules().contains(&name) {
         found.insert(0, module(docs, name, screen));
     }
@@ -164,9 +164,9 @@ fn fold(content: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::docs::{Overload, Role, parse};
     use super::*;
     use crate::report::terminal::Graphics;
+    use crate::script::docs::{Overload, Role, parse};
 
     fn example() -> Entry {
         Entry {

@@ -8,8 +8,6 @@ use std::rc::Rc;
 use candle_core::Device;
 use rhai::{Dynamic, NativeCallContext};
 
-use super::console::Console;
-pub use super::loaded::Loaded;
 use crate::base::access::{Access, Rules};
 use crate::base::files::Files;
 use crate::base::random::Randomness;
@@ -17,6 +15,8 @@ use crate::base::settings::Settings;
 use crate::base::{Result, Task, names};
 use crate::err;
 use crate::report::terminal::{Graphics, Screen};
+use crate::script::engine::console::Console;
+pub use crate::script::engine::loaded::Loaded;
 
 pub struct Env {
     pub settings: Settings,
@@ -74,7 +74,7 @@ impl Env {
 
 /// The environment of a running call.
 ///
-/// It travels as the engine's tag, which [`super::engine::build`] sets; a call outside of such an engine is a mistake
+/// It travels as the engine's tag, which [`crate::script::session::build::build`] sets; a call outside of such an engine is a mistake
 /// in this program, answered as one.
 pub fn env(ctx: &NativeCallContext) -> Result<Rc<Env>> {
     ctx.tag()

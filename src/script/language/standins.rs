@@ -7,12 +7,12 @@
 
 use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext};
 
-use super::env::env;
-use super::paper::Paper;
-use super::room;
-use super::value::{Fallible, described, number_text};
 use crate::base::{Kind, Result, Task, memory};
 use crate::err;
+use crate::script::engine::env::env;
+use crate::script::engine::paper::Paper;
+use crate::script::engine::room;
+use crate::script::engine::value::{Fallible, described, number_text};
 
 /// Their names, so that the reference leaves them to the language.
 pub const NAMES: [&str; 14] = [
@@ -313,7 +313,7 @@ pub fn write(value: &Dynamic, depth: usize, paper: &mut Paper) -> Result<()> {
     if let Some(function) = value.read_lock::<FnPtr>() {
         return paper.put(&function.to_string());
     }
-    match super::handle::short(value) {
+    match crate::script::engine::handle::short(value) {
         Some(text) => paper.put(&text),
         None => paper.put(&format!("{value:?}")),
     }

@@ -7,12 +7,12 @@ use std::rc::Rc;
 
 use rhai::{Engine, EvalAltResult, FnNamespace, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::env::Env;
-use super::marks::Marks;
-use super::sources::Sources;
-use super::stdlib::{PREFIX, STDLIB, stdlib};
 use crate::base::{Kind, Result, names};
 use crate::err;
+use crate::script::docs::stdlib::{PREFIX, STDLIB, stdlib};
+use crate::script::engine::env::Env;
+use crate::script::engine::marks::Marks;
+use crate::script::engine::sources::Sources;
 
 pub struct Resolver {
     env: Rc<Env>,

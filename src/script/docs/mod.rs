@@ -3,6 +3,9 @@
 
 mod comment;
 pub mod declared;
+pub mod reference;
+pub mod stdlib;
+pub mod text;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +13,8 @@ use std::rc::Rc;
 
 use rhai::Engine;
 
-use super::stdlib::STDLIB;
 use crate::base::names;
+use crate::script::docs::stdlib::STDLIB;
 
 pub use comment::{Doc, parse};
 pub use declared::OptionDoc;
@@ -149,9 +152,9 @@ impl Gathered {
     fn add(&mut self, raw: Raw, builtin: bool) {
         // Closures have made-up names, and what stands in for a function of the language is documented there.
         let nameless = || raw.parameters.iter().all(|(name, _)| name.is_empty());
-        let stands_in = || super::standins::NAMES.contains(&raw.name.as_str()) && nameless();
+        let stands_in = || crate::script::language::standins::NAMES.contains(&raw.name.as_str()) && nameless();
         let is_text = || matches!(raw.name.as_str(), "to_string" | "to_debug");
-        let is_short = raw.comments == super::binding::SHORT;
+        let is_short = raw.comments == crate::script::engine::binding::SHORT;
         if is_short || raw.name.starts_with("anon$") || !builtin && (is_text() || stands_in()) {
             return;
         }

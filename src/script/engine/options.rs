@@ -2,10 +2,10 @@
 
 use rhai::{Dynamic, Map};
 
-use super::value::{Given, given, plain};
 use crate::base::options::Declared;
 use crate::base::{Result, names};
 use crate::err;
+use crate::script::engine::value::{Given, given, plain};
 
 /// Reads one call's options. Every key that is asked for counts as known; [`OptionReader::finish`] refuses the others,
 /// so it stands before the work begins.

@@ -5,15 +5,15 @@ use std::path::Path;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::console::Console;
-use super::env::env;
-pub use super::handle::Handle;
-use super::handle::{short, shown_handle};
-use super::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
 use crate::base::{Result, Task};
 use crate::report::symbols::visible;
 use crate::report::terminal::Screen;
 use crate::report::{Item, items};
+use crate::script::engine::console::Console;
+use crate::script::engine::env::env;
+pub use crate::script::engine::handle::Handle;
+use crate::script::engine::handle::{short, shown_handle};
+use crate::script::engine::value::{Any, Fallible, Layout, from_json, json_text, parsed, written};
 
 /// A value as the terminal shows it.
 pub fn shown(value: &Dynamic, screen: &Screen, task: &Task) -> Result<String> {

@@ -57,7 +57,7 @@ impl PluginFunc for Bound {
         context: Option<NativeCallContext>,
         args: &mut [&mut Dynamic],
     ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let _ours = super::room::Ours::begin();
+        let _ours = crate::script::engine::room::Ours::begin();
         let Some(outer) = context else {
             return self.entry.func.call(None, args);
         };
@@ -209,7 +209,7 @@ fn bound(manifest: &'static ModuleManifest) -> &'static ModuleManifest {
 mod tests {
     use std::path::Path;
 
-    use crate::script::env::Env;
+    use crate::script::engine::env::Env;
     use crate::script::session::Session;
 
     /// The argument and the option that an error points at.

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
-use super::handle;
-use super::paper::Paper;
 pub use crate::base::options::number_text;
 use crate::base::options::{Foreign, Plain};
 use crate::base::{Error, Result, Task, json, memory};
 use crate::err;
 use crate::report::json::number;
 use crate::report::symbols::count;
+use crate::script::engine::handle;
+use crate::script::engine::paper::Paper;
 use crate::tensor::Tensor;
 use crate::tensor::axes::from_end;
 use crate::tensor::{dtype, floats, ints, steps};

@@ -2,8 +2,8 @@
 
 use rhai::Engine;
 
-use super::docs::{Docs, Entry, Role};
-use super::stdlib::stdlib_path;
+use crate::script::docs::stdlib::stdlib_path;
+use crate::script::docs::{Docs, Entry, Role};
 
 /// Modules in the order of the index, and what it says of each.
 const MODULES: &[(&str, &str)] = &[

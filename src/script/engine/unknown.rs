@@ -1,10 +1,11 @@
 //! Unknown names and calls that fit no overload, in plain terms and with what may have been meant.
 
-use super::docs::Docs;
-use super::marks::Marks;
-use super::sources::Sources;
-use super::{foreign, inspect};
 use crate::base::{Kind, names};
+use crate::script::docs::Docs;
+use crate::script::engine::foreign;
+use crate::script::engine::marks::Marks;
+use crate::script::engine::sources::Sources;
+use crate::script::session::inspect;
 
 /// Names that stood in scope, for answering a wrong one.
 pub struct Known<'a> {
@@ -12,7 +13,7 @@ pub struct Known<'a> {
     pub variables: Vec<String>,
     /// Functions that scripts and lines define, as they are called: `area(f, k)`.
     pub functions: Vec<String>,
-    pub(super) marks: &'a Marks,
+    pub(in crate::script) marks: &'a Marks,
 }
 
 impl<'a> Known<'a> {
@@ -53,7 +54,7 @@ pub fn module(name: &str, known: &Known) -> Words {
     if let Some(near) = names::nearest(name, known.docs.modules()) {
         return words(format!("did you mean `{near}`?"));
     }
-    let library = super::stdlib::stdlib_path(name).unwrap_or(name.into());
+    let library = crate::script::docs::stdlib::stdlib_path(name).unwrap_or(name.into());
     words(format!("a library is made known by `import \"{library}\" as {name};`"))
 }
 

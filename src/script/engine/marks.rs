@@ -21,7 +21,7 @@ use rhai::{
 use crate::base::{Error, names};
 use crate::err;
 
-use super::value::Fallible;
+use crate::script::engine::value::Fallible;
 
 /// Methods of the language that call a closure for what is in a list or a map, and leave it as it is.
 const READING: &[&str] = &[
@@ -179,7 +179,7 @@ impl Marks {
         if mark.method.is_some() {
             self.0.borrow_mut().last = Some(mark.clone());
         }
-        let Some(value) = super::room::variable(name, index, context) else { return Ok(None) };
+        let Some(value) = crate::script::engine::room::variable(name, index, context) else { return Ok(None) };
         let Some(inner) = value.read_lock::<Dynamic>() else { return Err(in_use(name)) };
         if let Some((missing, keys, position)) = missing_key(&inner, &mark.keys) {
             let mut error: Box<EvalAltResult> = no_key(&missing, &keys).into();

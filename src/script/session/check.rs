@@ -2,14 +2,14 @@
 
 use rhai::{AST, EvalAltResult, Module, Shared};
 
-use super::Session;
-use super::docs::{Docs, Entry, OptionDoc};
-use super::failure::Failure;
-use super::inspect::{self, Call};
-use super::marks;
 use crate::base::names;
 use crate::err;
 use crate::report::symbols::count;
+use crate::script::Session;
+use crate::script::docs::{Docs, Entry, OptionDoc};
+use crate::script::engine::failure::Failure;
+use crate::script::engine::marks;
+use crate::script::session::inspect::{self, Call};
 
 /// Words that look like function calls but belong to the language.
 const BUILT_IN: &[&str] =
@@ -123,7 +123,7 @@ impl Scene<'_> {
         if !entry.overloads.iter().any(|overload| overload.parameters.len() == call.arguments) {
             return self.wrong_number(source, call, &entry.path());
         }
-        let takes_options = |overload: &super::docs::Overload| {
+        let takes_options = |overload: &crate::script::docs::Overload| {
             overload.parameters.len() == call.arguments
                 && overload.parameters.last().is_some_and(|(_, kind)| kind == "options")
         };

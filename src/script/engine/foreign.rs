@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::script::Session;
-    use crate::script::env::Env;
+    use crate::script::engine::env::Env;
 
     /// Words in hints that stand for something of the reader's.
     const PLACEHOLDERS: &[&str] = &["fn", "name", "if"];

@@ -3,9 +3,9 @@
 use rhai::plugin::*;
 use rhai::{Array, NativeCallContext};
 
-use super::env::env;
-use super::paper::Paper;
-use super::value::{Fallible, Num, given};
+use crate::script::engine::env::env;
+use crate::script::engine::paper::Paper;
+use crate::script::engine::value::{Fallible, Num, given};
 
 macro_rules! functions {
     ($($(#[doc = $doc:tt])* $name:ident => $method:path;)*) => {
@@ -168,7 +168,7 @@ pub mod more {
         paper.list(array.iter(), separator, |paper, element| match element.read_lock::<ImmutableString>() {
             Some(text) => paper.put(&text),
             None if element.is_array() || element.is_map() || element.is_float() => {
-                super::super::standins::write(element, 0, paper)
+                crate::script::language::standins::write(element, 0, paper)
             }
             None => paper.put(&element.to_string()),
         })?;

@@ -2,11 +2,11 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::foreign;
-pub use super::sources::Sources;
-pub use super::unknown::Known;
-use super::unknown::{self, Words, article, lower, readable_types};
 use crate::base::{Error, Kind};
+use crate::script::engine::foreign;
+pub use crate::script::engine::sources::Sources;
+pub use crate::script::engine::unknown::Known;
+use crate::script::engine::unknown::{self, Words, article, lower, readable_types};
 
 /// A point in a script; `line` and `column` count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub fn words(error: &EvalAltResult, known: &Known) -> Words {
             plain(Kind::Index, format!("index {index} is outside of a string of {length} characters"), None)
         }
         E::ErrorIndexNotFound(index, _) => {
-            plain(Kind::Index, format!("there is nothing at {}", super::value::repr(index)), None)
+            plain(Kind::Index, format!("there is nothing at {}", crate::script::engine::value::repr(index)), None)
         }
         E::ErrorFor(_) => plain(Kind::Argument, "this cannot be iterated over".into(), None),
         E::ErrorStackOverflow(_) => plain(
@@ -269,7 +269,7 @@ fn thrown(value: &Dynamic) -> Words {
     }
     let message = match value.clone().into_string() {
         Ok(text) => text,
-        Err(_) => super::value::repr(value),
+        Err(_) => crate::script::engine::value::repr(value),
     };
     Words { kind: "thrown".into(), message, hint: None, arg: None, option: None }
 }

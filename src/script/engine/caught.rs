@@ -5,9 +5,9 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
-use super::failure::{Known, clash, words};
-use super::unknown::{Words, lower};
 use crate::base::Kind;
+use crate::script::engine::failure::{Known, clash, words};
+use crate::script::engine::unknown::{Words, lower};
 
 /// Gives a caught error what all errors have.
 pub fn put_into_words(map: &mut Map, known: &Known) {

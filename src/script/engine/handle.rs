@@ -111,7 +111,7 @@ pub fn inside(value: &Dynamic) -> Option<Rc<dyn Any>> {
 /// A handle of what is an item, by its name and itself in one line: `handle!(Lens, "Lens", |lens| ..)`.
 macro_rules! handle {
     ($type:ty, $name:literal, $short:expr) => {
-        impl $crate::script::handle::Handle for $type {
+        impl $crate::script::engine::handle::Handle for $type {
             const NAME: &'static str = $name;
 
             fn short(&self) -> String {

@@ -1,16 +1,21 @@
 //! The script language's own functions where they need care: `sleep` that can be interrupted, `pad` and `blob` that
 //! ask for room before they take it.
 
+pub mod numbers;
+pub mod ranges;
+pub mod run;
+pub mod standins;
+
 use std::time::{Duration, Instant};
 
 use rhai::plugin::*;
 use rhai::{Array, Blob, Dynamic, NativeCallContext};
 
-use super::env::env;
-use super::room::weight;
-use super::value::{Any, Fallible, Int, Num, given};
 use crate::base::memory;
 use crate::err;
+use crate::script::engine::env::env;
+use crate::script::engine::room::weight;
+use crate::script::engine::value::{Any, Fallible, Int, Num, given};
 
 #[export_module(manifest)]
 pub mod functions {
@@ -133,7 +138,7 @@ pub mod functions {
     /// kind_of(1.5)  //=> "float"
     /// ```
     pub fn kind_of(value: Any) -> String {
-        super::super::value::type_name(&value).into()
+        crate::script::engine::value::type_name(&value).into()
     }
 
     /// Rounds to `digits` digits after the point.

@@ -5,21 +5,19 @@ use std::rc::Rc;
 use rhai::plugin::ModuleManifest;
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, StmtBlock, exported_manifest};
 
-use super::binding;
-use super::docs::Reference;
-use super::docs::declared::{self, Group};
-use super::env::{self, Env};
-use super::failure::{Known, Sources};
-use super::handle::{self, HandleType};
-use super::marks::Marks;
-use super::resolver::Resolver;
-use super::room::Room;
-use super::value::{Fallible, given};
-use super::{
-    caught, circuit, data, features, hooks, language, model, numbers, plot, ranges, report, run, sae, show, standins,
-    tensor,
-};
 use crate::err;
+use crate::script::docs::Reference;
+use crate::script::docs::declared::{self, Group};
+use crate::script::engine::env::{self, Env};
+use crate::script::engine::failure::{Known, Sources};
+use crate::script::engine::handle::{self, HandleType};
+use crate::script::engine::marks::Marks;
+use crate::script::engine::room::Room;
+use crate::script::engine::value::{Fallible, given};
+use crate::script::engine::{binding, caught, show};
+use crate::script::language::{self, numbers, ranges, run, standins};
+use crate::script::session::resolver::Resolver;
+use crate::script::{circuit, data, features, hooks, model, plot, report, sae, tensor};
 
 /// Modules that scripts call by name, `run::check(..)`.
 fn modules() -> Vec<(&'static str, Vec<&'static ModuleManifest>)> {
@@ -80,7 +78,7 @@ fn globals() -> Vec<&'static ModuleManifest> {
     [own, floors.concat(), tensor::globals()].concat()
 }
 
-/// Calls may nest this deep; the stack of [`super::thread`] is sized for it.
+/// Calls may nest this deep; the stack of [`crate::script::engine::thread`] is sized for it.
 pub const MAX_CALLS: usize = 400;
 /// So may expressions.
 const MAX_DEPTH: usize = 200;

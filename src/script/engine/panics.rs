@@ -4,8 +4,8 @@ use std::any::Any;
 use std::cell::Cell;
 use std::sync::{Mutex, Once};
 
-use super::failure::Failure;
 use crate::base::{Error, Kind};
+use crate::script::engine::failure::Failure;
 
 thread_local! {
     /// Whether this thread is evaluating a script just now.

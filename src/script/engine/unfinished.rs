@@ -2,7 +2,7 @@
 
 use rhai::{LexError, ParseError, ParseErrorType, Position};
 
-use super::tokens;
+use crate::script::engine::tokens;
 
 /// Whether more text could follow, where the parser said `problem` of it, or nothing.
 ///
@@ -36,7 +36,7 @@ mod tests {
     use std::path::Path;
 
     use crate::script::Session;
-    use crate::script::env::Env;
+    use crate::script::engine::env::Env;
 
     #[test]
     fn the_prompt_goes_on_asking_until_the_text_is_whole() {

@@ -2,10 +2,10 @@
 
 use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source};
 
-use super::failure::{Failure, Place, Sources};
 use crate::base::Kind;
 use crate::report::symbols::{harmless, visible};
 use crate::report::terminal::codes::code;
+use crate::script::engine::failure::{Failure, Place, Sources};
 
 /// The failure as text for people; without colour it holds no escape codes.
 pub fn draw(failure: &Failure, sources: &Sources, colour: bool) -> String {
@@ -281,7 +281,8 @@ mod tests {
         let (sources, name) = (Sources::default(), "a\x1b]52;c;x\x07\n.rhai");
         sources.add(name, "oops");
         let place = Place { source: name.into(), line: 1, column: 1, arg: None, option: None };
-        let frame = super::super::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
+        let frame =
+            crate::script::engine::failure::Frame { function: "import \"\x1b[2J\"".into(), place: place.clone() };
         let failure = Failure {
             kind: "name".into(),
             message: "unknown".into(),

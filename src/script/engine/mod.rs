@@ -1,0 +1,24 @@
+//! What every binding stands on: values and options of calls, handles and how they are shown, what the engine is told of
+//! a script while it runs, and failures with the words and pictures of them.
+
+pub mod binding;
+pub mod caught;
+pub mod console;
+pub mod drawing;
+pub mod env;
+pub mod failure;
+pub mod foreign;
+pub mod handle;
+pub mod loaded;
+pub mod marks;
+pub mod options;
+pub mod panics;
+pub mod paper;
+pub mod room;
+pub mod show;
+pub mod sources;
+pub mod thread;
+pub mod tokens;
+pub mod unfinished;
+pub mod unknown;
+pub mod value;
