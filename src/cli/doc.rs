@@ -30,10 +30,10 @@ pub fn run(options: &Options, doc: &Doc) -> Result<Exit> {
     }
     let screen = setup::screen(&std::io::stdout());
     let text = match &doc.name {
-        None => docs_text::everything(&session.docs(), &screen),
+        None => text::everything(&session.docs(), &screen),
         Some(name) => match crate::repl::commands::about(name) {
             Some(command) => command,
-            None => docs_text::about(&session.docs(), name, &screen)?,
+            None => text::about(&session.docs(), name, &screen)?,
         },
     };
     Ok(super::run::to_stdout(&text))

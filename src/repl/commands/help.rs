@@ -54,10 +54,10 @@ fn reference(repl: &Repl, name: &str) -> Result<String> {
     let (docs, screen) = (session.docs(), session.env().console.screen());
     if let Some(value) = session.variable(name) {
         let kind = type_name(value);
-        let members = docs_text::of_type(&docs, kind, screen);
+        let members = text::of_type(&docs, kind, screen);
         return Ok(format!("{name}: {kind}\n\n{members}"));
     }
-    docs_text::about(&docs, name, screen)
+    text::about(&docs, name, screen)
 }
 
 /// The source of a function of the session, of its libraries or of the stdlib; of native ones what the reference says.

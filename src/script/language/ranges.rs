@@ -23,7 +23,7 @@ macro_rules! of_ranges {
             /// ```
             #[rhai_fn(global, pure, return_raw)]
             pub fn to_array(ctx: NativeCallContext, range: &mut $range) -> Fallible<Array> {
-                crate::script::language::numbers(&ctx, range)
+                super::numbers(&ctx, range)
             }
 
             /// How many numbers a range has.
@@ -35,7 +35,7 @@ macro_rules! of_ranges {
             /// ```
             #[rhai_fn(global, name = "len", get = "len", pure)]
             pub fn length(range: &mut $range) -> i64 {
-                crate::script::length(range)
+                super::length(range)
             }
 
             /// What a closure makes of each number of a range, as an array.
@@ -46,7 +46,7 @@ macro_rules! of_ranges {
             /// ```
             #[rhai_fn(global, pure, return_raw)]
             pub fn map(ctx: NativeCallContext, range: &mut $range, f: FnPtr) -> Fallible<Dynamic> {
-                crate::script::as_list(&ctx, "map", range, [f.into()])
+                super::as_list(&ctx, "map", range, [f.into()])
             }
 
             /// The numbers of a range for which a closure says true.
@@ -57,7 +57,7 @@ macro_rules! of_ranges {
             /// ```
             #[rhai_fn(global, pure, return_raw)]
             pub fn filter(ctx: NativeCallContext, range: &mut $range, f: FnPtr) -> Fallible<Dynamic> {
-                crate::script::as_list(&ctx, "filter", range, [f.into()])
+                super::as_list(&ctx, "filter", range, [f.into()])
             }
 
             /// One value of all numbers of a range: a closure takes what there is so far and the next number. It begins
@@ -69,7 +69,7 @@ macro_rules! of_ranges {
             /// ```
             #[rhai_fn(global, pure, return_raw)]
             pub fn reduce(ctx: NativeCallContext, range: &mut $range, f: FnPtr) -> Fallible<Dynamic> {
-                crate::script::as_list(&ctx, "reduce", range, [f.into()])
+                super::as_list(&ctx, "reduce", range, [f.into()])
             }
 
             #[rhai_fn(global, name = "reduce", pure, return_raw)]
@@ -79,7 +79,7 @@ macro_rules! of_ranges {
                 f: FnPtr,
                 initial: Dynamic,
             ) -> Fallible<Dynamic> {
-                crate::script::as_list(&ctx, "reduce", range, [f.into(), initial])
+                super::as_list(&ctx, "reduce", range, [f.into(), initial])
             }
 
             /// Calls a closure with each number of a range.
@@ -93,7 +93,7 @@ macro_rules! of_ranges {
             #[rhai_fn(global, pure, return_raw)]
             pub fn for_each(ctx: NativeCallContext, range: &mut $range, f: FnPtr) -> Fallible<()> {
                 // A list's own gives the element as `this` alone.
-                let _values = crate::script::as_list(&ctx, "map", range, [f.into()])?;
+                let _values = super::as_list(&ctx, "map", range, [f.into()])?;
                 Ok(())
             }
         }

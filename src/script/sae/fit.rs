@@ -188,8 +188,9 @@ pub mod functions {
     #[rhai_fn(name = "fit_all", return_raw)]
     pub fn fit_store(ctx: NativeCallContext, store: Store, options: Options) -> Fallible<Array> {
         let (env, mut read) = (env(&ctx)?, super::options(options));
-        let words = FitWords::read(&mut read, &env)?;
+        let (words, of_text) = (FitWords::read(&mut read, &env)?, super::of_text_only(&mut read)?);
         read.finish()?;
+        super::no_text_options(of_text)?;
         let (plan, checkpoints) = words.plan()?;
         let names = store.core.site_names();
         let sites: Vec<&str> = names.iter().map(String::as_str).collect();

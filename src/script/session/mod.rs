@@ -19,10 +19,7 @@ use crate::script::engine::env::Env;
 use crate::script::engine::failure::{Failure, Known, Sources, explain};
 use crate::script::engine::panics;
 use crate::script::engine::unfinished;
-use crate::script::session::build;
 use crate::script::session::build::Texts;
-use crate::script::session::inspect;
-use crate::script::session::resolver;
 
 pub struct Session {
     env: Rc<Env>,
@@ -35,7 +32,7 @@ impl Session {
     pub fn new(env: Env) -> Self {
         let env = Rc::new(env);
         let texts = Texts::default();
-        let engine = engine::build(&env, &texts);
+        let engine = build::build(&env, &texts);
         Self { env, engine, scope: Scope::new(), texts }
     }
 
@@ -219,7 +216,7 @@ impl Session {
     pub fn reset(&mut self) {
         self.scope = Scope::new();
         self.texts = Texts::default();
-        self.engine = engine::build(&self.env, &self.texts);
+        self.engine = build::build(&self.env, &self.texts);
         self.env.random.restart(self.env.settings.seed);
     }
 }
