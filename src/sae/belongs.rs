@@ -6,6 +6,22 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::site::{Place, one_site};
 
+crate::options! {
+    /// Where a dictionary reads in a model.
+    #[derive(Debug, Clone)]
+    pub struct SiteOptions {
+        /// Where activations are read, and where it is spliced in.
+        site: Option<String> = None => usually("the dictionary's");
+    }
+}
+
+impl SiteOptions {
+    /// The site that is named, or else the dictionary's.
+    pub fn of(&self, sae: &Sae) -> Result<String> {
+        self.site.clone().map_or_else(|| site_of(sae), Ok)
+    }
+}
+
 /// The site that a dictionary reads, and the one that it writes; the same for all but transcoders.
 #[derive(Debug, Clone, Copy)]
 pub struct SitePair<'a> {

@@ -5,9 +5,9 @@ use candle_core::Var;
 use rand::seq::SliceRandom;
 use serde_json::json;
 
-use super::metrics::{Judged, JudgedRowsOptions, SiteOptions, judged_rows};
+use super::metrics::{Judged, JudgedRowsOptions, judged_rows};
 use super::splice::{Rest, Splice};
-use super::{Activation, Parts, Sae, SitePair, baselines, writes_of};
+use super::{Activation, Parts, Sae, SiteOptions, SitePair, baselines, writes_of};
 use crate::base::random::stream;
 use crate::base::{Error, Result, Task, memory};
 use crate::data::Text;

@@ -26,7 +26,7 @@ mod sparser;
 
 use std::sync::Arc;
 
-pub use belongs::{SitePair, check_writes_behind, one_place, site_of, writes_of};
+pub use belongs::{SiteOptions, SitePair, check_writes_behind, one_place, site_of, writes_of};
 pub use encode::SparseCodes;
 pub use formats::Format;
 pub use parts::{About, Activation, Parts, Span};

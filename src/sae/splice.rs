@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::Sae;
-use super::metrics::SiteOptions;
+use super::{Sae, SiteOptions};
 use crate::base::Result;
 use crate::err;
 use crate::model::config::Config;

@@ -11,17 +11,8 @@ use crate::data::Text;
 use crate::data::harvest::HarvestOptions;
 use crate::err;
 use crate::model::Model;
-use crate::sae::{Sae, SitePair, site_of, writes_of};
+use crate::sae::{Sae, SiteOptions, SitePair, site_of, writes_of};
 use crate::tensor::Tensor;
-
-crate::options! {
-    /// Where a dictionary reads in a model.
-    #[derive(Debug, Clone)]
-    pub struct SiteOptions {
-        /// Where activations are read, and where it is spliced in.
-        site: Option<String> = None => usually("the dictionary's");
-    }
-}
 
 crate::options! {
     /// A dictionary measured on a text.
@@ -64,13 +55,6 @@ crate::options! {
         site: Option<String> = None => usually("that of the dictionaries");
         with measure: MeasureOptions;
         with rows: JudgedRowsOptions;
-    }
-}
-
-impl SiteOptions {
-    /// The site that is named, or else the dictionary's.
-    pub fn of(&self, sae: &Sae) -> Result<String> {
-        self.site.clone().map_or_else(|| site_of(sae), Ok)
     }
 }
 

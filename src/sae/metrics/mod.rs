@@ -22,7 +22,7 @@ pub use directions::{Matches, matches, mmcs};
 pub use effect::{Judged, effect, effects};
 pub use features::Features;
 pub use in_model::{
-    EffectByClassOptions, EffectOptions, MeasureOnOptions, ParetoOptions, SiteOptions, effect_by_class, effect_on_text,
+    EffectByClassOptions, EffectOptions, MeasureOnOptions, ParetoOptions, effect_by_class, effect_on_text,
     measured_in_model, pareto_in_model, pareto_on,
 };
 pub use measured::{measured, measured_between, measured_on};
