@@ -8,9 +8,7 @@ use super::rows::keeping;
 use crate::base::{Result, Table};
 use crate::data::Text;
 use crate::err;
-use crate::sae::metrics::{
-    self, EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureOptions, MeasureStoreOptions, Measures,
-};
+use crate::sae::metrics::{self, EffectByClassOptions, EffectOptions, MeasureOnOptions, MeasureStoreOptions, Measures};
 use crate::sae::splice::{Splice, SpliceOptions};
 use crate::sae::writes_of;
 use crate::script::data::Store;
@@ -114,7 +112,6 @@ pub mod methods {
     /// Reconstruction and sparsity metrics on activations `[.., d_in]`, each with its formula.
     ///
     /// # Options
-    /// - [measure]
     /// - [measure_store]
     ///
     /// # Example
@@ -124,9 +121,12 @@ pub mod methods {
     /// ```
     #[rhai_fn(global, pure, return_raw)]
     pub fn measure(ctx: NativeCallContext, s: &mut Sae, x: Any, options: Options) -> Fallible<Measures> {
-        let options: MeasureOptions = taken(options)?;
+        let MeasureStoreOptions { site, measure } = taken(options)?;
+        if site.is_some() {
+            return Err(err!(Argument, "expected `site` with a store, found it with a tensor").about("site").into());
+        }
         s.core.check_writes_what_it_reads()?;
-        let found = metrics::measured(&[&s.core], &values("x", &x)?, options, &env(&ctx)?.task)?;
+        let found = metrics::measured(&[&s.core], &values("x", &x)?, measure, &env(&ctx)?.task)?;
         Ok(found.into_iter().next().ok_or_else(|| err!(Bug, "a dictionary without measures"))?)
     }
 
