@@ -72,8 +72,8 @@ fn peak_memory_is_at_most_a_fifth_more_than_the_weights() {
     }
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(Access::new(&folder.path().join("out"), &Rules::default()).unwrap(), true);
-    // The second is so much larger that the first does not hide its peak.
-    for (dtype, width, vocab) in [("F16", 2, 20_000), ("F32", 4, 60_000)] {
+    // Each is so much larger that the one before does not hide its peak. The first brings in the program's own pages.
+    for (dtype, width, vocab) in [("F32", 4, 100), ("F16", 2, 20_000), ("F32", 4, 60_000)] {
         let (config, tensors) = neox(3, 512, vocab);
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         let numbers = write_zeros(&folder.path().join("model.safetensors"), &tensors, dtype, width);
@@ -81,6 +81,9 @@ fn peak_memory_is_at_most_a_fifth_more_than_the_weights() {
         let loaded = load::folder(&files, folder.path(), &Loading::default(), &Task::default()).unwrap();
         let taken = memory("VmHWM") - before;
         let weights = numbers as u64 * 4;
+        if vocab == 100 {
+            continue;
+        }
         assert!(taken > weights * 9 / 10, "{dtype}: {taken} for {weights}: the measure is wrong");
         assert!(taken < weights * 6 / 5, "{dtype}: {taken} for weights of {weights}");
         println!("{dtype}: {:.3} times the weights", taken as f64 / weights as f64);

@@ -46,7 +46,7 @@ fn part() {
 /// This program in a part; `limits` are words of the shell that come before.
 fn playing(part: &str, folder: &Path, limits: &str) -> Child {
     let program = std::env::current_exe().unwrap();
-    let shell = format!("{limits} exec {} --exact part --nocapture", program.display());
+    let shell = format!("{limits} exec {} --exact stores::part --nocapture", program.display());
     let mut command = Command::new("bash");
     command.args(["-c", &shell]).env(PART, part).env(FOLDER, folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()

@@ -151,7 +151,7 @@ pub struct Fault<'a> {
 
 impl<'a> Fault<'a> {
     /// The fault of an element that must be a `T`, if it is none.
-    fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
+    pub fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
         if T::of(value).is_some() {
             return None;
         }

@@ -3,7 +3,7 @@
 use super::data::Data;
 use super::{Chart, Mark};
 use crate::base::Result;
-use crate::base::options::{Plain, Setting, number_text};
+use crate::base::options::{Fault, Plain, Setting, number_text};
 
 /// The sizes of a chart, in CSS pixels.
 pub const SMALLEST: u32 = 160;
@@ -33,6 +33,14 @@ impl Setting for GivenNumbers {
     }
 }
 
+fn label(value: &Plain) -> Option<String> {
+    match (i64::of(value), value) {
+        (Some(whole), _) => Some(whole.to_string()),
+        (None, Plain::Float(number)) => Some(number_text(*number)),
+        _ => String::of(value),
+    }
+}
+
 /// What things are called: strings, or numbers as they are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labels(pub Vec<String>);
@@ -43,15 +51,16 @@ impl Setting for Labels {
     }
 
     fn of(value: &Plain) -> Option<Self> {
-        let label = |value: &Plain| match (i64::of(value), value) {
-            (Some(whole), _) => Some(whole.to_string()),
-            (None, Plain::Float(number)) => Some(number_text(*number)),
-            _ => String::of(value),
-        };
         match value {
             Plain::List(values) => values.iter().map(label).collect::<Option<_>>().map(Self),
             one => label(one).map(|label| Self(vec![label])),
         }
+    }
+
+    fn fault(value: &Plain) -> Option<Fault<'_>> {
+        let Plain::List(values) = value else { return None };
+        let (at, wrong) = values.iter().enumerate().find(|(_, value)| label(value).is_none())?;
+        Fault::of::<String>(format!("[{at}]"), wrong)
     }
 
     fn written(&self) -> String {

@@ -9,7 +9,7 @@ use crate::err;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::train::{Batches, Examples, HeldOut, Tables, TrainOptions};
 use crate::script::engine::options::options;
-use crate::script::engine::value::{Given, given};
+use crate::script::engine::value::{Given, given, handle};
 use crate::script::hooks::call::Calls;
 use crate::tensor::{DType, Tensor, dtype};
 
@@ -46,7 +46,11 @@ fn dynamic(value: &Plain) -> Dynamic {
         Plain::Map(fields) => {
             fields.iter().map(|(key, value)| (key.as_str().into(), dynamic(value))).collect::<Map>().into()
         }
-        Plain::Other(foreign) => foreign.value.downcast_ref::<Dynamic>().cloned().unwrap_or_default(),
+        Plain::Other(_) => {
+            let text = handle::<Text>(value).map(Dynamic::from);
+            let tensor = || handle::<Tensor>(value).map(Dynamic::from);
+            text.or_else(tensor).or_else(|| handle::<FnPtr>(value).map(Dynamic::from)).unwrap_or_default()
+        }
     }
 }
 
