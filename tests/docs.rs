@@ -171,19 +171,26 @@ fn documented_options_are_the_options_taken() {
     let complaints = support::on_large_stack(move || {
         let mut complaints = Vec::new();
         for entry in docs.own().filter(|e| !e.doc.options.is_empty() && !e.scripted) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut session = support::session(folder.path());
+            let mut prepared = false;
             for option in &entry.doc.options {
                 // A misspelling of a documented option must be answered with the option itself.
                 let misspelt = format!("{}_", option.key);
-                let Some(code) = with_option(entry, &misspelt) else {
+                let Some((before, call)) = with_option(entry, &misspelt) else {
                     complaints.push(format!("{}: no call in its example to add an option to", entry.path()));
                     break;
                 };
-                let folder = tempfile::tempdir().unwrap();
-                let mut session = support::session(folder.path());
-                let answer = answer(&mut session, &code);
+                if !prepared {
+                    session
+                        .eval("before", &before)
+                        .unwrap_or_else(|failure| panic!("{}: {}", entry.path(), failure.message));
+                    prepared = true;
+                }
+                let answer = answer(&mut session, &call);
                 let wanted = format!("unknown option `{misspelt}` did you mean `{}`?", option.key);
                 if answer != wanted {
-                    complaints.push(format!("{}: expected `{wanted}`, found `{answer}` for\n{code}", entry.path()));
+                    complaints.push(format!("{}: expected `{wanted}`, found `{answer}` for\n{call}", entry.path()));
                 }
             }
         }
@@ -199,8 +206,8 @@ fn answer(session: &mut Session, code: &str) -> String {
     }
 }
 
-/// The first call of the entry in its example and all before it, with `#{ key: 0 }` as the options.
-fn with_option(entry: &Entry, key: &str) -> Option<String> {
+/// What stands before the first call of the entry in its example, and that call with `#{ key: 0 }` as the options.
+fn with_option(entry: &Entry, key: &str) -> Option<(String, String)> {
     let call = if entry.receiver.is_empty() { format!("{}(", entry.path()) } else { format!(".{}(", entry.name) };
     let text = example(entry);
     let at = text.find(&call)? + call.len();
@@ -216,7 +223,19 @@ fn with_option(entry: &Entry, key: &str) -> Option<String> {
     let before = &text[..at];
     let open = before.matches('{').count() > before.matches('}').count();
     let before = if open && entry.receiver.is_empty() { call.as_str() } else { before };
-    Some(format!("{before}{})", arguments.join(", ")))
+    let code = format!("{before}{})", arguments.join(", "));
+    let start = last_statement(&code[..before.len()]);
+    Some((code[..start].to_string(), code[start..].to_string()))
+}
+
+/// Where the last statement begins: behind the last line that ends outside of all brackets.
+fn last_statement(code: &str) -> usize {
+    let depth = |text: &str| {
+        let count = |brackets: &str| text.chars().filter(|c| brackets.contains(*c)).count();
+        count("([{") as isize - count(")]}") as isize
+    };
+    let ends = code.match_indices('\n').map(|(at, _)| at + 1);
+    ends.filter(|end| depth(&code[..*end]) == 0).last().unwrap_or(0)
 }
 
 /// Arguments at the commas outside of all brackets and strings.

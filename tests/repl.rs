@@ -1,13 +1,11 @@
 //! The prompt as people meet it: typed into through a pseudo-terminal, and fed through a pipe.
 
-mod terminal;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use terminal::{CTRL_C, CTRL_D, CTRL_R, Terminal, UP};
+use crate::torture::terminal::{CTRL_C, CTRL_D, CTRL_R, Terminal, UP};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -12,7 +12,7 @@ use microtome::model::load::{self, Loading};
 use microtome::tensor::files::safetensors;
 use rand::{Rng, RngExt};
 
-use super::samples;
+use crate::torture::samples;
 
 thread_local! {
     /// The largest piece of memory that this test has asked for; other tests run on other threads.

@@ -5,8 +5,9 @@
 //! a limit of memory, which says at which it is, so that its death belongs to a case. `tests/torture/tests.rs` runs a few of
 //! each on every run of the tests, `examples/torture.rs` as many as an hour has.
 
-#![allow(dead_code, reason = "the test and the example use their own parts")]
+#![allow(dead_code, reason = "the tests and the example use their own parts")]
 
+pub mod binary;
 mod calls;
 pub mod child;
 mod damage;
@@ -15,12 +16,10 @@ mod examples;
 pub mod kills;
 pub mod long;
 pub mod readers;
-#[path = "../formats/samples.rs"]
-mod samples;
+pub mod samples;
 pub mod session;
 pub mod table;
-#[path = "../repl/terminal.rs"]
-mod terminal;
+pub mod terminal;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod values;
@@ -30,7 +29,6 @@ mod writer;
 
 use std::time::Duration;
 
-use terminal::binary;
 // The writer of GGUF files takes these from where it stands in the crate.
 use microtome::model::formats::gguf::Value;
 

@@ -101,9 +101,10 @@ fn ends_are_told_apart() {
 #[test]
 fn what_is_killed_leaves_whole_files_and_goes_on_to_the_same_bytes() {
     for scene in kills::SCENES.iter().filter(|scene| matches!(scene.name, "sweeps" | "reports")) {
-        let killed = kills::kill(scene, 8, 1).unwrap();
-        println!("{}: {killed:?}", scene.name);
-        assert!(killed.in_the_middle > 0 && killed.resumed > 0, "{}: {killed:?}", scene.name);
+        // On a busy machine eight kills may all come before the first file is there.
+        let tried = (1..=8).map(|seed| kills::kill(scene, 8, seed).unwrap());
+        let tried = tried.inspect(|killed| println!("{}: {killed:?}", scene.name));
+        assert!({ tried }.any(|killed| killed.in_the_middle > 0 && killed.resumed > 0), "{}", scene.name);
     }
 }
 

@@ -32,12 +32,15 @@ pub trait Handle: Clone + 'static {
     }
 }
 
+/// What stands for a value in a report, where it has something.
+type Shown = Result<Option<Rc<dyn Item>>>;
+
 /// One type of handle, for values whose type is known only at run time.
 pub struct HandleType {
     short: fn(&Dynamic) -> Option<String>,
     shown: fn(&Dynamic, &Screen, &Task) -> Option<Result<String>>,
     json: fn(&Dynamic, &Task) -> Option<Result<serde_json::Value>>,
-    item: fn(&Dynamic) -> Option<Result<Option<Rc<dyn Item>>>>,
+    item: fn(&Dynamic) -> Option<Shown>,
     inside: fn(&Dynamic) -> Option<Rc<dyn Any>>,
     register: fn(&mut Engine),
 }

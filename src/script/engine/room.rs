@@ -66,8 +66,8 @@ pub struct Room {
     reads: Cell<bool>,
 }
 
-impl Room {
-    pub fn new() -> Self {
+impl Default for Room {
+    fn default() -> Self {
         Self {
             looked: Cell::new(0),
             taken: Cell::new(memory::taken()),
@@ -75,7 +75,9 @@ impl Room {
             reads: Cell::new(false),
         }
     }
+}
 
+impl Room {
     /// Whether so little memory is left that the script must stop. Asked on every operation.
     pub fn is_gone(&self) -> bool {
         let now = milliseconds();

@@ -178,7 +178,7 @@ fn evaluated(context: &mut EvalContext, inputs: &[Expression], marks: &Marks) ->
 /// Interruption, memory, variables, and the words that scripts print.
 fn listen(engine: &mut Engine, env: &Rc<Env>, texts: &Texts) {
     let flag = env.task.flag().clone();
-    let room = Rc::new(Room::new());
+    let room = Rc::new(Room::default());
     let memory = room.clone();
     engine.on_progress(move |_operations| {
         let stop = flag.load(std::sync::atomic::Ordering::Relaxed) || memory.is_gone();

@@ -6,11 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-#[path = "../torture/binary.rs"]
-pub mod binary;
-
-use binary::binary;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use super::binary::binary;
 
 /// A slow machine under load still gets there; a test that waits so long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
