@@ -182,9 +182,9 @@ fn documented_options_are_the_options_taken() {
                     break;
                 };
                 if !prepared {
-                    session
-                        .eval("before", &before)
-                        .unwrap_or_else(|failure| panic!("{}: {}", entry.path(), failure.message));
+                    if let Err(failure) = session.eval("before", &before) {
+                        panic!("{}: {}", entry.path(), failure.message);
+                    }
                     prepared = true;
                 }
                 let answer = answer(&mut session, &call);

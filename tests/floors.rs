@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// Lowest first.
+/// Lowest first; the kernels are a crate of their own.
 const FLOORS: &[&str] = &[
+    "kernels",
     "base",
     "tensor",
     "training",
@@ -86,7 +87,7 @@ const KNOWN_CIRCLES: &[&str] = &[
     "data/grammar/labels.rs",
     "data/labels/apostrophes.rs",
     "model/load/file.rs",
-    "tensor/kernels/sparse/keep.rs",
+    "kernels/sparse/keep.rs",
     "sae/codes.rs",
     "sae/fit/fused/auxiliary.rs",
     "script/features/known.rs",
@@ -100,7 +101,7 @@ type Parts = Vec<String>;
 
 /// A file of the library, without its tests.
 struct Source {
-    /// From `src`.
+    /// From `src`; `kernels/..` from `kernels/src`.
     file: String,
     module: Parts,
     /// Every path that the file names, from the root of the crate or of another one.
@@ -120,16 +121,19 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
-fn all_files() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    files(&root(), &mut found);
-    found.sort();
-    assert!(found.len() > 20);
-    found
+/// The sources of both crates, with the names that the floors know them by.
+fn all_files() -> Vec<(String, PathBuf)> {
+    let mut all = Vec::new();
+    for (sources, before) in [("src", ""), ("kernels/src", "kernels/")] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
+        let mut found = Vec::new();
+        files(&root, &mut found);
+        assert!(found.len() > 20);
+        let name = |path: &PathBuf| format!("{before}{}", path.strip_prefix(&root).unwrap().display());
+        all.extend(found.into_iter().map(|path| (name(&path), path)));
+    }
+    all.sort();
+    all
 }
 
 /// `src/sae/fit/mod.rs` is the module sae::fit.
@@ -137,6 +141,7 @@ fn module_of(file: &str) -> Parts {
     let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
     match path {
         "lib" | "main" => Vec::new(),
+        "kernels/lib" => vec!["kernels".into()],
         path => path.split('/').map(String::from).collect(),
     }
 }
@@ -157,8 +162,7 @@ fn sources() -> &'static [Source] {
 fn read() -> Vec<Source> {
     let mut parsed = Vec::new();
     let mut tests: BTreeSet<Parts> = BTreeSet::new();
-    for path in all_files() {
-        let file = path.strip_prefix(root()).unwrap().display().to_string();
+    for (file, path) in all_files() {
         let syntax = syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let module = module_of(&file);
         for item in &syntax.items {
@@ -198,7 +202,9 @@ impl Reader {
     fn absolute(&self, path: &[String]) -> Option<Parts> {
         let (first, rest) = path.split_first()?;
         let mut at = match first.as_str() {
+            "crate" if self.here.first().is_some_and(|first| first == "kernels") => vec!["kernels".into()],
             "crate" | "microtome" => Vec::new(),
+            "kernels" => vec!["kernels".into()],
             "self" => self.here.clone(),
             "super" => self.here.split_last()?.1.to_vec(),
             own if self.children.contains(own) => child(&self.here, own),
@@ -411,8 +417,8 @@ fn json_is_read_in_one_place() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent: Vec<_> =
-        all_files().into_iter().filter(|p| !std::fs::read_to_string(p).unwrap().starts_with("//!")).collect();
+    let files = all_files().into_iter();
+    let silent: Vec<_> = files.filter(|(_, p)| !std::fs::read_to_string(p).unwrap().starts_with("//!")).collect();
     assert!(silent.is_empty(), "{silent:?}");
 }
 

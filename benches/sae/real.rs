@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use kernels::Level;
 use microtome::base::Task;
 use microtome::sae::fit::{Counting, Dead, Fit, Fitted, OfTensor, Recipe, kinds};
 use microtome::sae::{About, Sae, SparseCodes};
 use microtome::script::Session;
 use microtome::script::engine::env::Env;
 use microtome::tensor::Tensor;
-use microtome::tensor::kernels::Level;
 use microtome::training::{Schedule, ScheduleShape};
 
 use super::common::Rows;

@@ -5,55 +5,9 @@
 
 use std::fmt;
 
+pub use kernels::Kind;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What kind of thing went wrong; scripts see it as `e.kind` in `catch (e)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An argument of the wrong type, or a value outside what is allowed.
-    Argument,
-    /// Shapes that do not fit each other.
-    Shape,
-    /// An index outside its axis.
-    Index,
-    /// A name that does not exist: option, function, site, dtype.
-    Name,
-    /// A file that cannot be found, read or written.
-    File,
-    /// A file whose content is not what it claims to be.
-    Format,
-    /// Access denied.
-    Access,
-    /// More memory than there is.
-    Memory,
-    /// A computation that has no answer: a singular matrix, no convergence.
-    Numeric,
-    /// A connection that failed, or a server that said no.
-    Network,
-    /// Ctrl-C.
-    Interrupted,
-    /// An internal error, never the user's mistake.
-    Bug,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Argument => "argument",
-            Kind::Shape => "shape",
-            Kind::Index => "index",
-            Kind::Name => "name",
-            Kind::File => "file",
-            Kind::Format => "format",
-            Kind::Access => "access",
-            Kind::Memory => "memory",
-            Kind::Numeric => "numeric",
-            Kind::Network => "network",
-            Kind::Interrupted => "interrupted",
-            Kind::Bug => "bug",
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -112,6 +66,12 @@ impl Error {
             }
             _ => Self::new(Kind::File, format!("cannot {doing} {shown}: {error}")),
         }
+    }
+}
+
+impl From<kernels::Error> for Error {
+    fn from(error: kernels::Error) -> Self {
+        Self::new(error.kind, error.message).maybe_hint(error.hint.map(Into::into))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::err;
-use crate::tensor::{DType, Tensor, kernels};
+use crate::tensor::{DType, Tensor};
 
 /// The sum of the probabilities of some tokens at each row of logits `[.., vocab]`, row by row.
 pub fn together(logits: &Tensor, tokens: &[u32]) -> Result<Vec<f64>> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::tensor::kernels::{Activation, NormKind};
+pub use kernels::{Activation, NormKind};
 
 /// The mathematics of a decoder and its sizes. Weights are used as published; nothing is folded or centred.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

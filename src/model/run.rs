@@ -10,7 +10,7 @@ use crate::base::options::{Plain, Setting};
 use crate::base::task::Bar;
 use crate::base::{Result, Task};
 use crate::tensor::reduce::{Reduction, number};
-use crate::tensor::{DType, Tensor, dtype, kernels};
+use crate::tensor::{DType, Tensor, dtype};
 use crate::{bail, err};
 
 /// About so many logits of a long text are computed at once.
@@ -233,5 +233,5 @@ fn token_losses(logits: &Tensor, ids: &[u32]) -> Result<Tensor> {
     if count == 0 {
         return Ok(Tensor::zeros(0, logits.dtype(), logits.device())?);
     }
-    kernels::token_losses(&logits.narrow(0, 0, count)?, &ids[1..])
+    Ok(kernels::token_losses(&logits.narrow(0, 0, count)?, &ids[1..])?)
 }

@@ -5,7 +5,7 @@ use super::{encode, nonnegative};
 use crate::base::Result;
 use crate::tensor::compare::{Comparison, compare};
 use crate::tensor::order::{self, Direction};
-use crate::tensor::{DType, Operand, Tensor, elementwise, gather, kernels, matmul};
+use crate::tensor::{DType, Operand, Tensor, elementwise, gather, matmul};
 
 /// The pre-activations of scaled activations.
 pub fn pre(parts: &Parts, x: &Tensor) -> Result<Tensor> {

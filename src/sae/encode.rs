@@ -6,9 +6,9 @@ use super::codes;
 use super::parts::{Activation, Parts};
 use super::{Sae, rows};
 use crate::base::{Result, Task, memory};
-use crate::tensor::kernels::sparse::{AtLeast, Product, Sizes, SparseRows};
-use crate::tensor::kernels::{Numbers, flat};
 use crate::tensor::{DType, Device, Tensor};
+use kernels::sparse::{AtLeast, Product, Sizes, SparseRows};
+use kernels::{Numbers, flat};
 
 #[cfg(test)]
 mod tests;

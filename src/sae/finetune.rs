@@ -17,7 +17,6 @@ use crate::model::batch::Batch;
 use crate::model::decoder::Decoder;
 use crate::model::run::Ask;
 use crate::model::site::{Place, one_site};
-use crate::tensor::kernels;
 use crate::tensor::{DType, Tensor, dtype, normalise};
 use crate::training::{self, Ended, Optimizer, Parameter, Schedule, ScheduleShape, Trainer};
 

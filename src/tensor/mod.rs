@@ -21,7 +21,6 @@ pub mod files;
 pub mod fourier;
 pub mod gather;
 pub mod index;
-pub mod kernels;
 pub mod linalg;
 pub mod matmul;
 pub mod normalise;

@@ -10,7 +10,7 @@ use super::schedule::Schedule;
 use crate::base::Result;
 use crate::err;
 use crate::tensor::Tensor;
-use crate::tensor::kernels::AdamW;
+use kernels::AdamW;
 
 /// A trainable weight, with the running means of its gradient and of the gradient's square.
 pub struct Parameter<Name> {

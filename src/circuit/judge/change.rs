@@ -3,9 +3,9 @@
 use crate::base::{Result, Task};
 use crate::sae::splice::Rest;
 use crate::sae::{Sae, Scaling, SparseCodes};
-use crate::tensor::kernels::sparse::add_rows;
-use crate::tensor::kernels::{Numbers, arch, flat};
 use crate::tensor::{DType, Device, Tensor, dtype};
+use kernels::sparse::add_rows;
+use kernels::{Numbers, arch, flat};
 
 /// A change of the features of one dictionary.
 #[derive(Debug, Clone, PartialEq)]

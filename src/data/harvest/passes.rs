@@ -9,7 +9,7 @@ use crate::base::{Result, Task, memory};
 use crate::data::Text;
 use crate::err;
 use crate::model::Model;
-use crate::tensor::{Device, Tensor, kernels};
+use crate::tensor::{Device, Tensor};
 
 /// The rows of epochs: every position of the text once in each epoch.
 ///

@@ -7,7 +7,7 @@ use crate::model::config::{NormKind, QkNorm};
 use crate::model::site::SiteKind;
 use crate::model::weights::{Attention, Linear, Norm};
 use crate::tensor::Tensor;
-use crate::tensor::kernels::{self, Reach};
+use kernels::Reach;
 
 impl Decoder {
     /// What attention writes, before any post-norm: `[batch, pos, d_model]`.
@@ -72,7 +72,7 @@ impl Decoder {
         match self.turning(layer) {
             Some(turning) => {
                 let table = turning.table(flow.columns.end, self.device())?;
-                kernels::rotate(&x, &table, flow.columns.start, flow.gap.as_ref())
+                Ok(kernels::rotate(&x, &table, flow.columns.start, flow.gap.as_ref())?)
             }
             None => Ok(x),
         }
@@ -87,7 +87,7 @@ impl Decoder {
         };
         let (eps, plus_one) = (self.config.norm_eps, self.config.norm_plus_one);
         let normed = kernels::norm(&whole, kind, eps, norm.weight.as_ref(), plus_one, norm.bias.as_ref())?;
-        kernels::reshape(&normed, x.dims())
+        Ok(kernels::reshape(&normed, x.dims())?)
     }
 
     /// The attention output of each head. Scores and pattern are materialised only where they are needed.
@@ -122,7 +122,7 @@ impl Decoder {
 /// `[batch, pos, head, d_head]` as `[batch, pos, heads * d_head]`.
 pub(super) fn heads_joined(x: &Tensor) -> Result<Tensor> {
     let (rows, columns, heads, size) = x.dims4()?;
-    kernels::reshape(x, &[rows, columns, heads * size])
+    Ok(kernels::reshape(x, &[rows, columns, heads * size])?)
 }
 
 /// What each head writes: `[batch, pos, head, d_model]`.

@@ -9,7 +9,7 @@ use crate::model::batch::Batch;
 use crate::model::hooks::{At, Hooks, Picked, checks};
 use crate::model::site::{Site, SiteKind};
 use crate::tensor::Tensor;
-use crate::tensor::kernels::Gap;
+use kernels::Gap;
 
 /// Why a forward pass ends.
 pub enum Stop {
@@ -31,6 +31,12 @@ impl Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Stop::Failed(error)
+    }
+}
+
+impl From<kernels::Error> for Stop {
+    fn from(error: kernels::Error) -> Self {
+        Stop::Failed(error.into())
     }
 }
 

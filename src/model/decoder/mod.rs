@@ -15,10 +15,10 @@ use super::hooks::Hooks;
 use super::site::SiteKind;
 use super::weights::{Block, Linear, Mlp, Norm, Weights};
 use crate::base::{Result, Task, memory};
-use crate::tensor::kernels::{self, Gap};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{bail, err};
 use flow::{Flow, Step, Stop};
+use kernels::Gap;
 use turning::Turning;
 
 pub use past::Past;
@@ -148,7 +148,7 @@ impl Decoder {
         let (rows, width, d) = (flow.batch.rows().len(), flow.batch.width(), self.config.d_model);
         let ids = flow.batch.ids(self.device())?.flatten_all()?;
         let look_up = |table: &Tensor, ids: &Tensor| -> Result<Tensor> {
-            kernels::reshape(&kernels::look_up(table, ids)?, &[rows, width, d])
+            Ok(kernels::reshape(&kernels::look_up(table, ids)?, &[rows, width, d])?)
         };
         let mut x = look_up(&self.weights.embed, &ids)?;
         if let Some(scale) = self.config.embed_scale {
@@ -279,10 +279,10 @@ fn mapped(task: &Task, x: &Tensor, map: &Linear, act: Option<Activation>) -> Res
     // A tape belongs to the thread that records it.
     if cost < LARGE || x.track_op() || map.weight.track_op() {
         task.check()?;
-        return compute(x, map);
+        return Ok(compute(x, map)?);
     }
     let (x, map) = (x.clone(), map.clone());
-    task.apart(move || compute(&x, &map))
+    task.apart(move || Ok(compute(&x, &map)?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::model::batch::Batch;
 use crate::model::hooks::NoHooks;
 use crate::model::site::SiteKind;
 use crate::tensor::Tensor;
-use crate::tensor::kernels::Gap;
+use kernels::Gap;
 
 impl Decoder {
     /// The stream after some blocks, from the stream before the first of them: `[batch, pos, d_model]`.

@@ -2,7 +2,7 @@
 
 use crate::base::Result;
 use crate::tensor::Tensor;
-use crate::tensor::kernels::Gap;
+use kernels::Gap;
 
 /// Keys and values of every layer, `[batch, columns, kv_heads, d_head]`, with room to grow.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::model::fixtures::{configs, decoder};
 use crate::model::hooks::At;
 use crate::model::site::Site;
-use crate::tensor::kernels::Taped;
+use kernels::Taped;
 
 /// The same weights as variables, in the order of their names.
 fn tracked(model: &Decoder, dtype: DType) -> (Decoder, Vec<Var>) {

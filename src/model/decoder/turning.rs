@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use crate::base::Result;
 use crate::model::config::{Rotary, Scaling};
 use crate::tensor::Device;
-use crate::tensor::kernels::Rotation;
+use kernels::Rotation;
 
 #[derive(Debug)]
 pub struct Turning {

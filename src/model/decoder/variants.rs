@@ -12,8 +12,8 @@ use crate::model::config::Order;
 use crate::model::hooks::NoHooks;
 use crate::model::site::SiteKind;
 use crate::model::weights::Block;
-use crate::tensor::kernels::{self, Reach};
 use crate::tensor::{DType, Tensor};
+use kernels::Reach;
 
 /// Variants of one text. Outside of `changed`, the stream is clean.
 #[derive(Debug, Clone, Copy)]

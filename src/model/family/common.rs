@@ -5,7 +5,7 @@ use super::keys::Keys;
 use crate::base::Result;
 use crate::err;
 use crate::model::config::{Config, NormKind, Order, Positions, QkNorm};
-use crate::tensor::kernels::Activation;
+use kernels::Activation;
 
 /// The keys of a family and what transformers takes where one is left out.
 pub struct Common {

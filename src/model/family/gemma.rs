@@ -6,7 +6,7 @@ use super::{Family, llama_names, rope};
 use crate::bail;
 use crate::base::Result;
 use crate::model::config::{Config, NormKind};
-use crate::tensor::kernels::Activation;
+use kernels::Activation;
 
 pub(super) const FAMILY: Family =
     Family { name: "gemma", read, names: &[llama_names::MLP_NORM, llama_names::NAMES], ignored: llama_names::IGNORED };

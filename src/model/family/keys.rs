@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::base::{Error, Result, names};
 use crate::err;
-use crate::tensor::kernels::Activation;
+use kernels::Activation;
 
 /// Keys that say how a model was trained, stored or sampled from, and nothing about what it computes.
 const HARMLESS: &[&str] = &[

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::site::Site;
 use crate::base::Result;
 use crate::tensor::Tensor;
-use crate::tensor::kernels::Gap;
+use kernels::Gap;
 
 pub use action::{Action, MeanOptions, PatchSource};
 pub use chain::{Bound, Chain, Edit, HookOptions};

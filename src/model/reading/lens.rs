@@ -10,7 +10,6 @@ use crate::model::hooks::Bound;
 use crate::model::padding::blanked;
 use crate::model::run::{Ask, RecordOptions};
 use crate::model::site::{Place, SiteKind};
-use crate::tensor::kernels;
 use crate::tensor::order::{self, Direction};
 use crate::tensor::{Tensor, floats, gather, ints, normalise};
 

@@ -7,7 +7,7 @@ use crate::base::{Result, Task};
 use crate::err;
 use crate::model::batch::Batch;
 use crate::model::decoder::{Decoder, Logits, Pass};
-use crate::tensor::{DType, Number, Tensor, kernels};
+use crate::tensor::{DType, Number, Tensor};
 
 /// The random stream of a pass's dropout: the training's seed, and the number of the pass.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ pub fn loss(decoder: &Decoder, examples: &Examples, whole: f64, dropout: Dropout
     };
     if decoder.config().logit_cap.is_none() {
         let unembed = &decoder.weights().unembed;
-        return kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts);
+        return Ok(kernels::cross_entropy(&x, &unembed.weight, unembed.bias.as_ref(), &targets, &counts)?);
     }
     let x = x.reshape(((), decoder.config().d_model))?;
     let losses = kernels::token_losses(&decoder.unembedded(&x, task)?, &targets)?;

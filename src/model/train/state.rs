@@ -11,9 +11,9 @@ use crate::err;
 use crate::model::config::Config;
 use crate::model::decoder::Decoder;
 use crate::model::weights::Weights;
-use crate::tensor::kernels::{self, AdamW, Gradients, Taped};
 use crate::tensor::{DType, Number, Tensor};
 use crate::training::Parameter;
+use kernels::{AdamW, Gradients, Taped};
 
 pub struct State {
     pub step: u64,

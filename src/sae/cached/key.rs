@@ -11,7 +11,7 @@ use crate::data::store::Made;
 use crate::err;
 use crate::model::Model;
 use crate::sae::fit::Recipe;
-use crate::tensor::{DType, kernels};
+use crate::tensor::DType;
 
 /// The version of the numbers that fitting gives. It is raised with every change after which a fit gives other bits, so
 /// that no outdated dictionary is found; the version of the program stays the same between two releases.

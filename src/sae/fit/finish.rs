@@ -5,7 +5,7 @@ use super::params::{Name, Params, unit_rows};
 use super::recipe::Recipe;
 use crate::base::Result;
 use crate::sae::{About, Activation, Parts, Sae, Scaling};
-use crate::tensor::{Tensor, kernels};
+use crate::tensor::Tensor;
 
 /// The normalisation of activations during training: `(x - centre) * scale`.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Input {
 
 impl Input {
     pub fn of(&self, x: &Tensor) -> Result<Tensor> {
-        kernels::centred(x, &self.centre, self.scale)
+        Ok(kernels::centred(x, &self.centre, self.scale)?)
     }
 }
 

@@ -5,7 +5,7 @@ use super::params::{Name, Params, unit_rows};
 use super::recipe::{Counting, Dead, Recipe};
 use crate::base::Result;
 use crate::sae::codes::{greater, largest};
-use crate::tensor::{DType, Tensor, elementwise, kernels};
+use crate::tensor::{DType, Tensor, elementwise};
 
 /// Activations of one step, scaled.
 pub struct Batch {

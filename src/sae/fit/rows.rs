@@ -9,7 +9,7 @@ use crate::base::files::hex;
 use crate::base::random::stream;
 use crate::base::{Result, Task};
 use crate::err;
-use crate::tensor::{DType, Tensor, dtype, kernels};
+use crate::tensor::{DType, Tensor, dtype};
 
 /// An endless stream of rows of activations, in its own order.
 pub trait Rows {
@@ -133,7 +133,7 @@ impl Rows for OfTensor {
             chosen.extend_from_slice(self.drawn(epoch).get(at..at + taken).unwrap_or_default());
             self.position += taken as u64;
         }
-        self.sites.iter().map(|x| kernels::picked(x, &chosen)).collect()
+        self.sites.iter().map(|x| Ok(kernels::picked(x, &chosen)?)).collect()
     }
 
     fn skip(&mut self, rows: u64, _task: &Task) -> Result<()> {

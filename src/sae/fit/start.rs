@@ -7,7 +7,7 @@ use super::price::Price;
 use super::recipe::{Counting, Recipe};
 use super::state::State;
 use crate::base::{Result, Task};
-use crate::tensor::{DType, kernels};
+use crate::tensor::DType;
 
 /// Rows from which the initial thresholds are computed.
 const LOOKED_AT: usize = 1024;

@@ -8,8 +8,8 @@ use super::price::{self, Price};
 use super::recipe::{Counting, Recipe};
 use crate::base::Result;
 use crate::err;
-use crate::tensor::kernels::{self, sparse};
 use crate::tensor::{DType, Tensor};
+use kernels::sparse;
 
 pub struct State {
     pub step: u64,

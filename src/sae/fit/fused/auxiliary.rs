@@ -3,7 +3,7 @@
 use super::inputs::Inputs;
 use super::reconstruct::{Left, reconstruct};
 use crate::base::Result;
-use crate::tensor::kernels::sparse::{Product, Sizes, SparseRows, spread};
+use kernels::sparse::{Product, Sizes, SparseRows, spread};
 
 /// The codes of dead features, and their residual.
 pub struct Helped {

@@ -8,9 +8,9 @@ use super::inputs::Inputs;
 use super::lengths_of;
 use crate::base::{Result, memory};
 use crate::sae::fit::params::Name;
-use crate::tensor::kernels::arch;
-use crate::tensor::kernels::sparse::{ByColumn, RowGradients, add_rows, dot, scale, squares};
 use crate::tensor::{Device, Tensor};
+use kernels::arch;
+use kernels::sparse::{ByColumn, RowGradients, add_rows, dot, scale, squares};
 
 /// Features in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
 const PIECE: usize = 64;

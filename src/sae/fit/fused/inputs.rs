@@ -9,9 +9,9 @@ use crate::err;
 use crate::sae::fit::loss::Batch;
 use crate::sae::fit::params::{Name, Params};
 use crate::sae::fit::recipe::{Recipe, Shape};
-use crate::tensor::kernels::sparse::{scale, squares};
-use crate::tensor::kernels::{self, Numbers, arch, flat};
 use crate::tensor::{DType, Tensor};
+use kernels::sparse::{scale, squares};
+use kernels::{Numbers, arch, flat};
 
 /// Minimum norm that an encoder row is divided by.
 const SHORTEST: f32 = 1e-8;
@@ -52,7 +52,7 @@ impl StepTensors {
         };
         let flat = |(name, weight)| Ok((name, flat(&weight)?));
         let weights = weights.into_iter().map(flat).collect::<Result<_>>()?;
-        Ok(Some(Self { x: crate::tensor::kernels::flat(&batch.x)?, target, rest, weights }))
+        Ok(Some(Self { x: kernels::flat(&batch.x)?, target, rest, weights }))
     }
 
     /// Calls `work` with everything as slices. `room`: memory for what is read once it is centred.

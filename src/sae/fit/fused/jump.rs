@@ -1,7 +1,7 @@
 //! JumpReLU's thresholds: the codes that they pass, and their gradients (Rajamanoharan et al. 2024b).
 
 use crate::sae::fit::kinds::Estimate;
-use crate::tensor::kernels::sparse::SparseRows;
+use kernels::sparse::SparseRows;
 
 /// The options of the kind.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -16,13 +16,13 @@ use super::loss::Batch;
 use super::recipe::{Counting, Dead, Recipe};
 use super::state::State;
 use crate::base::Result;
-use crate::tensor::kernels::arch;
-use crate::tensor::kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
 pub use gradients::Gradients;
 use gradients::{Directions, ErrorTerm};
 use inputs::{Inputs, StepTensors};
 pub use jump::Jump;
 use jump::Jumped;
+use kernels::arch;
+use kernels::sparse::{AtLeast, ByColumn, Product, Sizes, SparseRows, spread, squares};
 use reconstruct::reconstruct;
 
 /// The share of codes above 0 from which on the twin's dense products are faster. (Measured at 4,096 features of 512: with

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::inputs::Inputs;
-use crate::tensor::kernels::arch;
-use crate::tensor::kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
+use kernels::arch;
+use kernels::sparse::{SparseRows, add, add_columns, add_rows, dots_with_rows, scale, squares};
 
 /// Rows in a chunk of parallel work; chunk boundaries depend on nothing else, for reproducibility.
 const PIECE: usize = 64;

@@ -9,9 +9,9 @@ use crate::sae::fit::kinds::DictionaryKind;
 use crate::sae::fit::params::{Name, Params, unit_rows};
 use crate::sae::fit::tests::kind;
 use crate::sae::fit::{Batch, Counting, Dead, FitStep, Recipe, Shape, State};
-use crate::tensor::kernels::Level;
 use crate::tensor::{DType, Tensor, create, floats};
 use crate::training::{Schedule, ScheduleShape};
+use kernels::Level;
 
 fn kinds_that_take_part() -> Vec<Arc<dyn DictionaryKind>> {
     let jump = |more: Value| {

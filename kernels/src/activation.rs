@@ -1,0 +1,187 @@
+//! Activation functions of MLPs, and their gradients.
+
+use candle_core::{DType, Tensor};
+use pulp::Simd;
+use serde::{Deserialize, Serialize};
+
+use super::elementwise::{One, Two, map, times, zip};
+use super::level::arch;
+use super::math;
+use super::numbers::{Fresh, Numbers, Way, flat};
+use super::record::record;
+use super::tape::ArgumentGradients;
+use crate::Result;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    Relu,
+    /// x Phi(x), by the error function.
+    Gelu,
+    /// Its approximation by tanh (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// x sigmoid(x).
+    Silu,
+}
+
+/// Compiles the code once for each activation, so that its loops have no branch.
+macro_rules! with_activation {
+    ($act:expr, $function:ident => $code:expr) => {
+        match $act {
+            $crate::Activation::Relu => {
+                let $function = $crate::activation::Relu;
+                $code
+            }
+            $crate::Activation::Gelu => {
+                let $function = $crate::activation::Gelu;
+                $code
+            }
+            $crate::Activation::GeluTanh => {
+                let $function = $crate::activation::GeluTanh;
+                $code
+            }
+            $crate::Activation::Silu => {
+                let $function = $crate::activation::Silu;
+                $code
+            }
+        }
+    };
+}
+pub(super) use with_activation;
+
+macro_rules! functions {
+    ($($name:ident: $function:path),*) => {$(
+        #[derive(Clone, Copy)]
+        pub(super) struct $name;
+
+        impl One for $name {
+            #[inline(always)]
+            fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+                $function(simd, x)
+            }
+        }
+    )*};
+}
+
+functions!(Relu: math::relu, Gelu: math::gelu, GeluTanh: math::gelu_tanh, Silu: math::silu);
+
+/// A function of the gate, times the second number.
+#[derive(Clone, Copy)]
+struct Gated<F>(F);
+
+impl<F: One> Two for Gated<F> {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, gate: S::f32s, up: S::f32s) -> S::f32s {
+        simd.mul_f32s(self.0.of(simd, gate), up)
+    }
+}
+
+/// The activation of every element.
+pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
+    match Way::of(&[x]) {
+        Way::Fused => fused(x, act)?.tensor(x.dims(), x.dtype()),
+        Way::Recorded => {
+            let from = x.detach();
+            record("activate", fused(x, act)?, x.dims(), &[x], move |_, gradient| {
+                Ok(vec![Some(activation_gradient(&from, gradient, act)?)])
+            })
+        }
+        Way::Plain => activate_plain(x, act),
+    }
+}
+
+/// act(gate) * up.
+pub fn activate_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
+    let alike = gate.dims() == up.dims() && gate.dtype() == up.dtype();
+    match if alike { Way::of(&[gate, up]) } else { Way::Plain } {
+        Way::Fused => fused_gated(gate, up, act)?.tensor(gate.dims(), gate.dtype()),
+        Way::Recorded => {
+            let (from, times, asked) = (gate.detach(), up.detach(), [gate.track_op(), up.track_op()]);
+            record("activate_gated", fused_gated(gate, up, act)?, gate.dims(), &[gate, up], move |_, gradient| {
+                gated_gradients(&from, &times, gradient, act, asked)
+            })
+        }
+        Way::Plain => activate_gated_plain(gate, up, act),
+    }
+}
+
+pub(super) fn fused(x: &Tensor, act: Activation) -> Result<Fresh> {
+    let (arch, flat) = (arch(), flat(x)?);
+    let numbers = Numbers::of(&flat)?;
+    let from = numbers.slice();
+    let mut out = Fresh::new(from.len())?;
+    out.write(1, 1, |begin, out| {
+        let from = &from[begin..begin + out.len()];
+        with_activation!(act, function => map(arch, out, from, function));
+    });
+    Ok(out)
+}
+
+fn fused_gated(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Fresh> {
+    let (arch, flat_gate, flat_up) = (arch(), flat(gate)?, flat(up)?);
+    let (gates, ups) = (Numbers::of(&flat_gate)?, Numbers::of(&flat_up)?);
+    let (gates, ups) = (gates.slice(), ups.slice());
+    let mut out = Fresh::new(gates.len())?;
+    out.write(1, 1, |begin, out| {
+        let (gates, ups) = (&gates[begin..begin + out.len()], &ups[begin..begin + out.len()]);
+        with_activation!(act, function => zip(arch, out, gates, ups, Gated(function)));
+    });
+    Ok(out)
+}
+
+pub(super) fn activate_plain(x: &Tensor, act: Activation) -> Result<Tensor> {
+    Ok(match act {
+        // candle's own gives 0 for NaN.
+        Activation::Relu => x.le(0.0)?.where_cond(&x.zeros_like()?, x)?,
+        Activation::Gelu => x.gelu_erf()?,
+        Activation::GeluTanh => x.gelu()?,
+        Activation::Silu => x.silu()?,
+    })
+}
+
+pub(super) fn activate_gated_plain(gate: &Tensor, up: &Tensor, act: Activation) -> Result<Tensor> {
+    Ok((activate_plain(gate, act)? * up)?)
+}
+
+/// A gradient times the slope at x.
+#[derive(Clone, Copy)]
+struct Slope<F>(F);
+
+macro_rules! slopes {
+    ($($name:ident: $function:path),*) => {$(
+        impl Two for Slope<$name> {
+            #[inline(always)]
+            fn of<S: Simd>(self, simd: S, x: S::f32s, gradient: S::f32s) -> S::f32s {
+                simd.mul_f32s($function(simd, x), gradient)
+            }
+        }
+    )*};
+}
+
+slopes!(Relu: math::relu_slope, Gelu: math::gelu_slope, GeluTanh: math::gelu_tanh_slope, Silu: math::silu_slope);
+
+/// The gradient of x, given that of act(x).
+pub(super) fn activation_gradient(x: &Tensor, gradient: &Tensor, act: Activation) -> Result<Tensor> {
+    let (x, gradient) = (flat(x)?, flat(gradient)?);
+    let (arch, numbers, gradients) = (arch(), Numbers::of(&x)?, Numbers::of(&gradient)?);
+    let (numbers, gradients) = (numbers.slice(), gradients.slice());
+    let mut out = Fresh::new(numbers.len())?;
+    out.write(1, 1, |begin, out| {
+        let (x, gradients) = (&numbers[begin..begin + out.len()], &gradients[begin..begin + out.len()]);
+        with_activation!(act, function => zip(arch, out, x, gradients, Slope(function)));
+    });
+    out.tensor(x.dims(), DType::F32)
+}
+
+/// The gradients of gate and up, given that of act(gate) * up.
+fn gated_gradients(
+    gate: &Tensor,
+    up: &Tensor,
+    gradient: &Tensor,
+    act: Activation,
+    asked: [bool; 2],
+) -> Result<ArgumentGradients> {
+    let of_gate = || activation_gradient(gate, &times(up, gradient)?, act);
+    let of_up = || times(&activate(&gate.detach(), act)?, gradient);
+    Ok(vec![asked[0].then(of_gate).transpose()?, asked[1].then(of_up).transpose()?])
+}

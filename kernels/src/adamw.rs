@@ -1,0 +1,162 @@
+//! One step of AdamW in one pass over weights, gradients and moments, and the norm of gradients before it.
+
+use candle_core::{DType, Tensor, Var};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::in_place::in_place;
+use super::level::arch;
+use super::numbers::{Numbers, flat, fusible};
+use crate::Result;
+use crate::error::bail;
+
+/// Numbers in a piece of work; where pieces begin depends on the sizes only.
+const PIECE: usize = 1 << 14;
+
+/// The settings of an update (Loshchilov and Hutter 2019, algorithm 2: decoupled weight decay).
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    pub rate: f64,
+    pub betas: [f64; 2],
+    pub eps: f64,
+    pub decay: f64,
+    /// What gradients are multiplied by first (gradient clipping).
+    pub shrink: f64,
+    /// 1 - beta^t for the t-th step: the bias correction of the moments, which start at 0.
+    pub begun: [f64; 2],
+}
+
+/// Updates a weight and the moments of its gradient in place:
+///
+/// m = beta m + (1 - beta) g, v = beta' v + (1 - beta') g^2, w = (1 - rate decay) w - rate m^ / (sqrt(v^) + eps).
+pub fn adamw_step(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW) -> Result<()> {
+    let [mean, square] = moments;
+    if [gradient, mean, square].iter().any(|other| other.dims() != weight.dims()) {
+        bail!(
+            Shape,
+            "expected gradient and moments of the weight's shape {:?}, found {:?}, {:?} and {:?}",
+            weight.dims(),
+            gradient.dims(),
+            mean.dims(),
+            square.dims()
+        );
+    }
+    let all = [weight, mean, square].map(|variable| variable.as_detached_tensor());
+    let whole = all.iter().all(|variable| variable.dtype() == DType::F32 && variable.is_contiguous());
+    if !whole || !fusible(&[&gradient.detach(), &all[0], &all[1], &all[2]]) {
+        return adamw_plain(weight, gradient, moments, settings);
+    }
+    let (arch, factors, gradient) = (arch(), Factors::of(settings), flat(gradient)?);
+    let numbers = Numbers::of(&gradient)?;
+    in_place(weight, |weights| {
+        in_place(mean, |means| {
+            in_place(square, |squares| {
+                let moments = means.par_chunks_mut(PIECE).zip(squares.par_chunks_mut(PIECE));
+                let pieces = weights.par_chunks_mut(PIECE).zip(numbers.slice().par_chunks(PIECE)).zip(moments);
+                pieces.for_each(|((weights, gradients), (means, squares))| {
+                    arch.dispatch(Piece { weights, gradients, means, squares, factors });
+                });
+                Ok(())
+            })
+        })
+    })
+}
+
+pub(super) fn adamw_plain(weight: &Var, gradient: &Tensor, moments: [&Var; 2], settings: AdamW) -> Result<()> {
+    let AdamW { rate, betas: [b1, b2], eps, decay, shrink, begun } = settings;
+    let gradient = (gradient.detach() * shrink)?;
+    let mean = ((moments[0].as_detached_tensor() * b1)? + (&gradient * (1.0 - b1))?)?;
+    let square = ((moments[1].as_detached_tensor() * b2)? + (gradient.sqr()? * (1.0 - b2))?)?;
+    let change = ((&mean / begun[0])? / ((&square / begun[1])?.sqrt()? + eps)?)?;
+    let kept = (weight.as_detached_tensor() * (1.0 - rate * decay))?;
+    weight.set(&(kept - (change * rate)?)?)?;
+    moments[0].set(&mean)?;
+    Ok(moments[1].set(&square)?)
+}
+
+/// The norm of all gradients together, summed in a fixed order.
+pub fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
+    let mut sum = 0.0;
+    for gradient in gradients {
+        let gradient = flat(gradient)?;
+        let numbers = Numbers::of(&gradient)?;
+        let arch = arch();
+        let parts: Vec<f64> =
+            numbers.slice().par_chunks(PIECE).map(|part| f64::from(arch.dispatch(Squares(part)))).collect();
+        sum += parts.iter().sum::<f64>();
+    }
+    Ok(sum.sqrt())
+}
+
+/// The settings in the form that the loop needs.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    shrink: f32,
+    betas: [f32; 2],
+    /// 1 - beta, to f32 of its own.
+    rests: [f32; 2],
+    /// 1 / sqrt(1 - beta'^t).
+    correction: f32,
+    eps: f32,
+    /// rate / (1 - beta^t).
+    rate: f32,
+    keep: f32,
+}
+
+impl Factors {
+    pub fn of(settings: AdamW) -> Self {
+        let AdamW { rate, betas, eps, decay, shrink, begun } = settings;
+        Self {
+            shrink: shrink as f32,
+            betas: betas.map(|beta| beta as f32),
+            rests: betas.map(|beta| (1.0 - beta) as f32),
+            correction: (1.0 / begun[1].sqrt()) as f32,
+            eps: eps as f32,
+            rate: (rate / begun[0]) as f32,
+            keep: (1.0 - rate * decay) as f32,
+        }
+    }
+}
+
+/// Weights, their gradients and moments.
+pub(super) struct Piece<'a> {
+    pub weights: &'a mut [f32],
+    pub gradients: &'a [f32],
+    pub means: &'a mut [f32],
+    pub squares: &'a mut [f32],
+    pub factors: Factors,
+}
+
+impl WithSimd for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { weights, gradients, means, squares, factors } = self;
+        let Factors { shrink, betas: [b1, b2], rests: [r1, r2], correction, eps, rate, keep } = factors;
+        let moments = means.iter_mut().zip(squares);
+        for ((weight, gradient), (mean, square)) in weights.iter_mut().zip(gradients).zip(moments) {
+            let gradient = gradient * shrink;
+            *mean = b1 * *mean + r1 * gradient;
+            *square = b2 * *square + r2 * gradient * gradient;
+            *weight = keep * *weight - rate * *mean / (square.sqrt() * correction + eps);
+        }
+    }
+}
+
+/// The sum of the squares.
+struct Squares<'a>(&'a [f32]);
+
+impl WithSimd for Squares<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let (whole, rest) = S::as_simd_f32s(self.0);
+        let mut sum = simd.splat_f32s(0.0);
+        for x in whole {
+            sum = simd.mul_add_e_f32s(*x, *x, sum);
+        }
+        rest.iter().fold(simd.reduce_sum_f32s(sum), |sum, x| sum + x * x)
+    }
+}

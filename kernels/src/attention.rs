@@ -1,0 +1,97 @@
+//! Attention: scores, their softmax (the pattern), and the weighted sum of values.
+//!
+//! Queries are `[rows, columns, heads, d_head]`, keys and values `[rows, keys, kv_heads, d_head]`; query head h reads
+//! head h / (heads / kv_heads). Scores and patterns are `[rows, heads, columns, keys]`.
+
+use candle_core::Tensor;
+
+use super::attention_back::Attended;
+use super::attention_blocks::Sizes;
+use super::attention_plain::{attention_plain, mix_plain, pattern_plain, scores_plain};
+use super::level::arch;
+use super::numbers::{Fresh, Numbers, Strided, Way, flat, fusible, with_whole_heads};
+use super::reach::Reach;
+use super::record::record;
+use super::softmax::Softmax;
+use crate::Result;
+
+/// scale * q . k, and `cap * tanh(scores / cap)` of it where there is a cap. Nothing is masked.
+pub fn scores(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
+    let Some(sizes) = Sizes::of(q, k).filter(|_| fusible(&[q, k])) else { return scores_plain(q, k, scale, cap) };
+    let (arch, q_whole, k_whole) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?);
+    let (queries, keys) = (Strided::of(&q_whole)?, Strided::of(&k_whole)?);
+    let mut out = Fresh::new(sizes.rows * sizes.heads * sizes.columns * sizes.keys)?;
+    let place = out.pointer();
+    sizes.each_block(sizes.queries(), |block, _| {
+        let len = block.queries * sizes.keys;
+        // SAFETY: the scores of these queries, which nobody else writes.
+        let scores = unsafe { place.part(block.number(&sizes) * sizes.keys, len) };
+        block.scores(arch, &sizes, (&queries, &keys), 0..sizes.keys, (scale, cap), scores);
+    });
+    out.tensor(&[sizes.rows, sizes.heads, sizes.columns, sizes.keys], q.dtype())
+}
+
+/// Softmax over the keys that a query attends to; 0 elsewhere, and everywhere for a query with none.
+pub fn pattern(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
+    let (_, heads, columns, keys) = scores.dims4()?;
+    if !fusible(&[scores]) || scores.elem_count() == 0 {
+        return pattern_plain(scores, reach);
+    }
+    let (arch, flat_scores) = (arch(), flat(scores)?);
+    let numbers = Numbers::of(&flat_scores)?;
+    let from = numbers.slice();
+    let mut out = Fresh::new(from.len())?;
+    out.write(keys, keys, |first, out| {
+        out.copy_from_slice(&from[first * keys..first * keys + out.len()]);
+        for (index, row) in out.chunks_exact_mut(keys).enumerate() {
+            let number = first + index;
+            let seen = reach.seen(number / (heads * columns), number % columns, keys);
+            arch.dispatch(Softmax { row, seen });
+        }
+    });
+    out.tensor(scores.dims(), scores.dtype())
+}
+
+/// The sum of values, weighted by the pattern: `[rows, columns, heads, d_head]`.
+pub fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
+    let Some(sizes) = Sizes::of_pattern(pattern, v).filter(|_| fusible(&[pattern, v])) else {
+        return mix_plain(pattern, v);
+    };
+    let (flat_pattern, v_whole) = (flat(pattern)?, with_whole_heads(v)?);
+    let (numbers, values) = (Numbers::of(&flat_pattern)?, Strided::of(&v_whole)?);
+    let pattern_numbers = numbers.slice();
+    let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
+    let place = out.pointer();
+    sizes.each_block(sizes.queries(), |block, _| {
+        let begin = block.number(&sizes) * sizes.keys;
+        let weights = &pattern_numbers[begin..begin + block.queries * sizes.keys];
+        block.mix(&sizes, weights, &values, 0..sizes.keys, place);
+    });
+    out.tensor(&[sizes.rows, sizes.columns, sizes.heads, sizes.size], v.dtype())
+}
+
+/// [`scores`], [`pattern`] and [`mix`] in one, which stores the first two for a few queries at a time only.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, cap: Option<f64>, reach: &Reach) -> Result<Tensor> {
+    let sizes = Sizes::of(q, k).filter(|sizes| v.dims() == k.dims() && sizes.keys > 0);
+    match (sizes, Way::of(&[q, k, v])) {
+        (Some(sizes), Way::Fused) => fused([q, k, v], &sizes, (scale, cap), reach)?.tensor(q.dims(), q.dtype()),
+        (Some(sizes), Way::Recorded) if cap.is_none() => {
+            let attended = Attended::of([q, k, v], sizes, scale, reach)?;
+            let result = fused([q, k, v], &sizes, (scale, cap), reach)?;
+            record("attention", result, q.dims(), &[q, k, v], move |_, gradient| attended.gradients(gradient))
+        }
+        _ => attention_plain(q, k, v, scale, cap, reach),
+    }
+}
+
+fn fused([q, k, v]: [&Tensor; 3], sizes: &Sizes, scaling: (f64, Option<f64>), reach: &Reach) -> Result<Fresh> {
+    let (arch, q, k, v) = (arch(), with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
+    let (queries, keys, values) = (Strided::of(&q)?, Strided::of(&k)?, Strided::of(&v)?);
+    let mut out = Fresh::new(sizes.rows * sizes.columns * sizes.heads * sizes.size)?;
+    let place = out.pointer();
+    sizes.each_block(sizes.queries(), |block, buffer| {
+        let run = block.pattern(arch, sizes, (&queries, &keys), scaling, reach, buffer);
+        block.mix(sizes, buffer, &values, run, place);
+    });
+    Ok(out)
+}

@@ -1,0 +1,180 @@
+//! The gradients of attention, a few queries at a time, from queries, keys and values alone.
+//!
+//! The pattern P = softmax(s Q K^T) is recomputed, since it is large and fast to compute. With dO the gradient of the result:
+//! dV = P^T dO, dP = dO V^T, dS = P (dP - sum of P dP over the keys), dQ = s dS K, dK = s dS^T Q.
+
+use candle_core::{DType, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::attention_blocks::{Block, Sizes};
+use super::level::arch;
+use super::numbers::{Fresh, Place, Strided, with_whole_heads};
+use super::product::{Factor, Onto, multiply};
+use super::reach::{Gap, Reach};
+use super::tape::ArgumentGradients;
+use crate::Result;
+
+/// The arguments of attention, without a cap.
+pub(super) struct Attended {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sizes: Sizes,
+    scale: f64,
+    reach: Reach<'static>,
+    gap: Option<Gap>,
+    /// Which of q, k and v need gradients.
+    asked: [bool; 3],
+}
+
+impl Attended {
+    pub fn of([q, k, v]: [&Tensor; 3], sizes: Sizes, scale: f64, reach: &Reach) -> Result<Self> {
+        let asked = [q, k, v].map(Tensor::track_op);
+        let (q, k, v) = (with_whole_heads(q)?, with_whole_heads(k)?, with_whole_heads(v)?);
+        let gap = reach.gap.cloned();
+        let reach = Reach { causal: reach.causal, window: reach.window, past: reach.past, gap: None };
+        Ok(Self { q, k, v, sizes, scale, reach, gap, asked })
+    }
+
+    /// The gradients of q, k and v, given that of the result.
+    pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
+        let (sizes, gradient) = (self.sizes, with_whole_heads(gradient)?);
+        let (of_queries, of_keys) = (self.q.elem_count(), self.k.elem_count());
+        let mut results = [Fresh::new(of_queries)?, Fresh::new(of_keys)?, Fresh::new(of_keys)?];
+        let [q, k, v] = &mut results;
+        let work = Work {
+            arch: arch(),
+            sizes,
+            scale: self.scale,
+            reach: Reach { gap: self.gap.as_ref(), ..self.reach.clone() },
+            q: Strided::of(&self.q)?,
+            k: Strided::of(&self.k)?,
+            v: Strided::of(&self.v)?,
+            gradient: Strided::of(&gradient)?,
+            out: [q.pointer(), k.pointer(), v.pointer()],
+            asked: self.asked,
+        };
+        let shared = sizes.heads / sizes.sharing;
+        (0..sizes.rows * shared)
+            .into_par_iter()
+            .for_each_init(Default::default, |buffers, head| work.head(head / shared, head % shared, buffers));
+        let tensors = results.into_iter().zip([&self.q, &self.k, &self.v]).zip(self.asked);
+        tensors.map(|((fresh, of), asked)| asked.then(|| fresh.tensor(of.dims(), DType::F32)).transpose()).collect()
+    }
+}
+
+struct Work<'a> {
+    arch: Arch,
+    sizes: Sizes,
+    scale: f64,
+    reach: Reach<'a>,
+    q: Strided<'a>,
+    k: Strided<'a>,
+    v: Strided<'a>,
+    gradient: Strided<'a>,
+    out: [Place; 3],
+    asked: [bool; 3],
+}
+
+/// Room for the pattern of some queries, and for its gradient.
+type Buffers = [Vec<f32>; 2];
+
+impl Work<'_> {
+    /// The gradients of one head of keys and values, and of the heads of queries that read it.
+    fn head(&self, row: usize, shared: usize, buffers: &mut Buffers) {
+        let sizes = &self.sizes;
+        for out in &self.out[1..] {
+            for key in 0..sizes.keys {
+                // SAFETY: this head of this row, which nobody else writes.
+                unsafe { out.part(self.key_place(row, key, shared), sizes.size).fill(0.0) };
+            }
+        }
+        for head in shared * sizes.sharing..(shared + 1) * sizes.sharing {
+            for first in (0..sizes.columns).step_by(sizes.queries()) {
+                let queries = sizes.queries().min(sizes.columns - first);
+                self.block(Block { row, head, first, queries }, shared, buffers);
+            }
+        }
+    }
+
+    fn key_place(&self, row: usize, key: usize, shared: usize) -> usize {
+        let sizes = &self.sizes;
+        ((row * sizes.keys + key) * (sizes.heads / sizes.sharing) + shared) * sizes.size
+    }
+
+    fn block(&self, block: Block, shared: usize, [pattern, slopes]: &mut Buffers) {
+        let (sizes, Block { row, head, first, queries }) = (&self.sizes, block);
+        let run = block.pattern(self.arch, sizes, (&self.q, &self.k), (self.scale, None), &self.reach, pattern);
+        let (size, width, scale) = (sizes.size, run.len(), self.scale as f32);
+        slopes.resize(queries * width, 0.0);
+        let gradient = rows(&self.gradient, row, first, head);
+        let (q, k, v) = (
+            rows(&self.q, row, first, head),
+            rows(&self.k, row, run.start, shared),
+            rows(&self.v, row, run.start, shared),
+        );
+        // SAFETY: as large as the sizes say; see below for the results.
+        unsafe {
+            multiply(slopes.as_mut_ptr(), width, [queries, width, size], 1.0, gradient, v.turned(), Onto::Nothing);
+        }
+        let [of_q, of_k, of_v] = self.out;
+        let weights = Factor { numbers: pattern, row: width as isize, column: 1 };
+        let step = sizes.heads / sizes.sharing * size;
+        let place = self.key_place(row, run.start, shared);
+        if self.asked[2] {
+            let sizes = [width, size, queries];
+            // SAFETY: this head of the keys of this row, which nobody else writes and which is filled with zeros.
+            unsafe { multiply(of_v.at(place), step, sizes, 1.0, weights.turned(), gradient, Onto::WhatIsThere) };
+        }
+        for (weights, slopes) in pattern.chunks_exact(width.max(1)).zip(slopes.chunks_exact_mut(width.max(1))) {
+            self.arch.dispatch(Slopes { slopes, weights });
+        }
+        let slopes = Factor { numbers: slopes, row: width as isize, column: 1 };
+        if self.asked[0] {
+            let place = ((row * sizes.columns + first) * sizes.heads + head) * size;
+            let (step, sizes) = (sizes.heads * size, [queries, size, width]);
+            // SAFETY: this head of these columns, which nobody else writes.
+            unsafe { multiply(of_q.at(place), step, sizes, scale, slopes, k, Onto::Nothing) };
+        }
+        if self.asked[1] {
+            let sizes = [width, size, queries];
+            // SAFETY: as for the values.
+            unsafe { multiply(of_k.at(place), step, sizes, scale, slopes.turned(), q, Onto::WhatIsThere) };
+        }
+    }
+}
+
+/// A head, starting at a column; a row for each column.
+fn rows<'a>(x: &'a Strided, row: usize, column: usize, head: usize) -> Factor<'a> {
+    Factor { numbers: x.from(row, column, head), row: x.step(), column: 1 }
+}
+
+/// Converts the gradient of a row of a pattern into that of its scores.
+struct Slopes<'a> {
+    slopes: &'a mut [f32],
+    weights: &'a [f32],
+}
+
+impl WithSimd for Slopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (weights, weights_rest) = S::as_simd_f32s(self.weights);
+        let (slopes, slopes_rest) = S::as_mut_simd_f32s(self.slopes);
+        let mut sum = simd.splat_f32s(0.0);
+        for (weight, slope) in weights.iter().zip(slopes.iter()) {
+            sum = simd.mul_add_e_f32s(*weight, *slope, sum);
+        }
+        let rest = weights_rest.iter().zip(slopes_rest.iter());
+        let sum = rest.fold(simd.reduce_sum_f32s(sum), |sum, (weight, slope)| sum + weight * slope);
+        let sums = simd.splat_f32s(sum);
+        for (weight, slope) in weights.iter().zip(slopes) {
+            *slope = simd.mul_f32s(*weight, simd.sub_f32s(*slope, sums));
+        }
+        for (weight, slope) in weights_rest.iter().zip(slopes_rest) {
+            *slope = weight * (*slope - sum);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The reference implementation of attention in candle's operations: differentiable, and for every device.
+
+use candle_core::{DType, Tensor};
+
+use super::reach::Reach;
+use crate::Result;
+
+pub(super) fn scores_plain(q: &Tensor, k: &Tensor, scale: f64, cap: Option<f64>) -> Result<Tensor> {
+    let k = spread(k, q.dim(2)?)?;
+    let scores = (q.transpose(1, 2)?.contiguous()?.matmul(&k.transpose(1, 2)?.t()?.contiguous()?)? * scale)?;
+    Ok(match cap {
+        Some(cap) => ((scores / cap)?.tanh()? * cap)?,
+        None => scores,
+    })
+}
+
+pub(super) fn pattern_plain(scores: &Tensor, reach: &Reach) -> Result<Tensor> {
+    let (rows, _, columns, keys) = scores.dims4()?;
+    let rows = if reach.gap.is_some() { rows } else { 1 };
+    let mut seen = Vec::with_capacity(rows * columns * keys);
+    for row in 0..rows {
+        for query in 0..columns {
+            seen.extend((0..keys).map(|key| u8::from(reach.sees(row, query, key))));
+        }
+    }
+    let seen = Tensor::from_vec(seen, (rows, 1, columns, keys), scores.device())?.broadcast_as(scores.shape())?;
+    let wide = if scores.dtype() == DType::F64 { scores.clone() } else { scores.to_dtype(DType::F32)? };
+    let masked =
+        seen.where_cond(&wide, &Tensor::full(f32::MIN, wide.shape(), wide.device())?.to_dtype(wide.dtype())?)?;
+    let powers = masked.broadcast_sub(&masked.max_keepdim(3)?.maximum(f64::from(f32::MIN))?.detach())?.exp()?;
+    let powers = seen.where_cond(&powers, &powers.zeros_like()?)?;
+    // A query that attends to nothing has the sum 0, which is replaced by 1.
+    let sums = powers.sum_keepdim(3)?;
+    let sums = sums.eq(0.0)?.where_cond(&sums.ones_like()?, &sums)?;
+    let pattern = powers.broadcast_div(&sums)?;
+    // Once more, since a NaN among the visible scores would spread.
+    Ok(seen.where_cond(&pattern, &pattern.zeros_like()?)?.to_dtype(scores.dtype())?)
+}
+
+pub(super) fn mix_plain(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
+    let v = spread(v, pattern.dim(1)?)?;
+    Ok(pattern.matmul(&v.transpose(1, 2)?.contiguous()?)?.transpose(1, 2)?.contiguous()?)
+}
+
+pub(super) fn attention_plain(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f64,
+    cap: Option<f64>,
+    reach: &Reach,
+) -> Result<Tensor> {
+    mix_plain(&pattern_plain(&scores_plain(q, k, scale, cap)?, reach)?, v)
+}
+
+/// Repeats every head of keys or values for each query head that reads it.
+fn spread(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, keys, shared, size) = x.dims4()?;
+    if shared == heads {
+        return Ok(x.clone());
+    }
+    let each = heads / shared;
+    Ok(x.unsqueeze(3)?.expand((rows, keys, shared, each, size))?.reshape((rows, keys, heads, size))?)
+}

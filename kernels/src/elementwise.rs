@@ -1,0 +1,153 @@
+//! Element-wise functions over slices and tensors.
+
+use candle_core::{DType, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+
+use super::level::arch;
+use super::numbers::{Fresh, Numbers, flat, fusible};
+use crate::Result;
+
+/// A function of one number, written for vector registers.
+pub(super) trait One: Copy + Sync {
+    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s;
+}
+
+/// A function of two numbers.
+pub(super) trait Two: Copy + Sync {
+    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s;
+}
+
+/// Multiplication by a constant.
+#[derive(Clone, Copy)]
+pub(super) struct Times(pub f32);
+
+impl One for Times {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        simd.mul_f32s(x, simd.splat_f32s(self.0))
+    }
+}
+
+/// Replaces every number of a slice.
+pub(super) struct Replace<'a, F>(pub &'a mut [f32], pub F);
+
+impl<F: One> WithSimd for Replace<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (whole, rest) = S::as_mut_simd_f32s(self.0);
+        for x in whole {
+            *x = self.1.of(simd, *x);
+        }
+        if !rest.is_empty() {
+            let last = self.1.of(simd, simd.partial_load_f32s(rest));
+            simd.partial_store_f32s(rest, last);
+        }
+    }
+}
+
+/// Writes the function of every number of `x`, of the same length as `out`.
+pub(super) fn map(arch: Arch, out: &mut [f32], x: &[f32], function: impl One) {
+    struct Map<'a, F>(&'a mut [f32], &'a [f32], F);
+    impl<F: One> WithSimd for Map<'_, F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (out, out_rest) = S::as_mut_simd_f32s(self.0);
+            let (x, x_rest) = S::as_simd_f32s(self.1);
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = self.2.of(simd, *x);
+            }
+            if !x_rest.is_empty() {
+                simd.partial_store_f32s(out_rest, self.2.of(simd, simd.partial_load_f32s(x_rest)));
+            }
+        }
+    }
+    arch.dispatch(Map(out, x, function));
+}
+
+/// Writes the function of every pair of numbers; all slices have the same length.
+pub(super) fn zip(arch: Arch, out: &mut [f32], a: &[f32], b: &[f32], function: impl Two) {
+    struct Zip<'a, F>(&'a mut [f32], &'a [f32], &'a [f32], F);
+    impl<F: Two> WithSimd for Zip<'_, F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (out, out_rest) = S::as_mut_simd_f32s(self.0);
+            let (a, a_rest) = S::as_simd_f32s(self.1);
+            let (b, b_rest) = S::as_simd_f32s(self.2);
+            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                *out = self.3.of(simd, *a, *b);
+            }
+            if !a_rest.is_empty() {
+                let (a, b) = (simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
+                simd.partial_store_f32s(out_rest, self.3.of(simd, a, b));
+            }
+        }
+    }
+    arch.dispatch(Zip(out, a, b, function));
+}
+
+/// a + b, of the same shape, without gradients.
+pub(super) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dims() == b.dims() && a.dtype() == b.dtype() && fusible(&[a, b]) {
+        return summed(a, b)?.tensor(a.dims(), a.dtype());
+    }
+    Ok((a + b)?)
+}
+
+pub(super) fn summed(a: &Tensor, b: &Tensor) -> Result<Fresh> {
+    zipped(a, b, Sum)
+}
+
+/// a * b, of the same shape, in f32, without gradients.
+pub(super) fn times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    zipped(a, b, Product)?.tensor(a.dims(), DType::F32)
+}
+
+/// x times a number, in f32, without gradients.
+pub(super) fn times_number(x: &Tensor, factor: f32) -> Result<Tensor> {
+    if factor == 1.0 {
+        return Ok(x.clone());
+    }
+    let (arch, flat) = (arch(), flat(x)?);
+    let numbers = Numbers::of(&flat)?;
+    let mut out = Fresh::new(numbers.slice().len())?;
+    out.write(1, 1, |begin, out| map(arch, out, &numbers.slice()[begin..begin + out.len()], Times(factor)));
+    out.tensor(x.dims(), DType::F32)
+}
+
+fn zipped(a: &Tensor, b: &Tensor, function: impl Two) -> Result<Fresh> {
+    let (arch, flat_a, flat_b) = (arch(), flat(a)?, flat(b)?);
+    let (a_numbers, b_numbers) = (Numbers::of(&flat_a)?, Numbers::of(&flat_b)?);
+    let (a_numbers, b_numbers) = (a_numbers.slice(), b_numbers.slice());
+    let mut out = Fresh::new(a_numbers.len())?;
+    out.write(1, 1, |begin, out| {
+        let end = begin + out.len();
+        zip(arch, out, &a_numbers[begin..end], &b_numbers[begin..end], function);
+    });
+    Ok(out)
+}
+
+#[derive(Clone, Copy)]
+struct Sum;
+
+impl Two for Sum {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.add_f32s(a, b)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Product;
+
+impl Two for Product {
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.mul_f32s(a, b)
+    }
+}

@@ -1,0 +1,56 @@
+//! The element-wise work of models, fused: norms, activations, softmax, rotary positions, attention, linear maps.
+//!
+//! Each function takes the fused loops for tensors in CPU memory, and else its reference implementation in candle's
+//! operations (`.._plain`), which also runs on a GPU. In f32 the fused loops have their own backward passes; other dtypes,
+//! and operations without one, take the reference implementation where gradients are needed.
+
+mod activation;
+mod adamw;
+mod attention;
+mod attention_back;
+mod attention_blocks;
+mod attention_plain;
+mod cross_entropy;
+mod dots;
+mod elementwise;
+mod embed;
+pub mod error;
+mod in_place;
+mod level;
+mod linear;
+mod losses;
+mod math;
+pub mod memory;
+mod norm;
+mod norm_back;
+mod norm_rows;
+mod numbers;
+pub mod parallel;
+mod product;
+mod reach;
+mod record;
+mod rotary;
+mod rows;
+mod softmax;
+pub mod sparse;
+mod tape;
+
+pub use activation::{Activation, activate, activate_gated};
+pub use adamw::{AdamW, adamw_step, global_norm};
+pub use attention::{attention, mix, pattern, scores};
+pub use cross_entropy::cross_entropy;
+pub use embed::look_up;
+pub use error::{Error, Kind, Result};
+pub use level::{Level, arch};
+pub use linear::{add, linear, linear_activated};
+pub use losses::token_losses;
+pub use norm::{norm, norm_scale, norm_with_scale};
+pub use norm_rows::NormKind;
+pub use numbers::{Numbers, flat};
+pub use reach::{Gap, Reach};
+pub use rotary::{Rotation, rotate};
+pub use rows::{centred, picked};
+pub use tape::{Gradients, Taped, reshape};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Linear maps and sums, with their gradients: dx = dy W, dW = dy^T x, db = the sum of the rows of dy.
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+
+use super::activation::{Activation, activate_plain, activation_gradient};
+use super::elementwise::{sum, summed};
+use super::numbers::{Fresh, Numbers, Place, Way, flat};
+use super::product::{self, Factor, Finish, Onto, multiply};
+use super::record::record;
+use super::tape::ArgumentGradients;
+use crate::Result;
+
+/// x W^T + b for x `[.., in]`, W `[out, in]`, b `[out]`.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let arguments = arguments(x, weight, bias);
+    match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
+        (Some(sizes), Way::Fused) => fused(x, weight, bias, None, &sizes)?.tensor(&sizes.shape(x), x.dtype()),
+        (Some(sizes), Way::Recorded) => {
+            let result = fused(x, weight, bias, None, &sizes)?;
+            let map = Linear::of(x, weight, bias)?;
+            record("linear", result, &sizes.shape(x), &arguments, move |_, gradient| map.gradients(gradient))
+        }
+        _ => linear_plain(x, weight, bias),
+    }
+}
+
+/// act(x W^T + b), where the preactivation is not needed.
+pub fn linear_activated(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, act: Activation) -> Result<Tensor> {
+    let arguments = arguments(x, weight, bias);
+    match (Sizes::of(x, weight, bias), Way::of(&arguments)) {
+        (Some(sizes), Way::Fused) => fused(x, weight, bias, Some(act), &sizes)?.tensor(&sizes.shape(x), x.dtype()),
+        (Some(sizes), Way::Recorded) => {
+            // The preactivation is stored, since recomputing it costs a product.
+            let shape = sizes.shape(x);
+            let inner = fused(x, weight, bias, None, &sizes)?.tensor(&shape, x.dtype())?;
+            let result = super::activation::fused(&inner, act)?;
+            let map = Linear::of(x, weight, bias)?;
+            record("linear_activated", result, &shape, &arguments, move |_, gradient| {
+                map.gradients(&activation_gradient(&inner, gradient, act)?)
+            })
+        }
+        _ => activate_plain(&linear_plain(x, weight, bias)?, act),
+    }
+}
+
+/// a + b, of the same shape.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let way = if a.dims() == b.dims() && a.dtype() == b.dtype() { Way::of(&[a, b]) } else { Way::Plain };
+    match way {
+        Way::Recorded => {
+            let asked = [a.track_op(), b.track_op()];
+            record("add", summed(a, b)?, a.dims(), &[a, b], move |_, gradient| {
+                Ok(asked.iter().map(|asked| asked.then(|| gradient.clone())).collect())
+            })
+        }
+        Way::Fused | Way::Plain => sum(a, b),
+    }
+}
+
+fn arguments<'a>(x: &'a Tensor, weight: &'a Tensor, bias: Option<&'a Tensor>) -> Vec<&'a Tensor> {
+    [x, weight].into_iter().chain(bias).collect()
+}
+
+/// The sizes of matching arguments.
+struct Sizes(product::Sizes);
+
+impl Sizes {
+    fn of(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Self> {
+        let (Some((&inner, before)), &[out, weight_inner]) = (x.dims().split_last(), weight.dims()) else {
+            return None;
+        };
+        let fits = inner == weight_inner && bias.is_none_or(|bias| bias.dims() == [out]);
+        fits.then(|| Self(product::Sizes { rows: before.iter().product(), inner, out }))
+    }
+
+    /// Of the result for this x.
+    fn shape(&self, x: &Tensor) -> Vec<usize> {
+        let mut shape = x.dims().to_vec();
+        shape.pop();
+        shape.push(self.0.out);
+        shape
+    }
+}
+
+fn fused(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    act: Option<Activation>,
+    Sizes(sizes): &Sizes,
+) -> Result<Fresh> {
+    let (flat_x, weight) = (flat(x)?, weight.detach().contiguous()?);
+    let flat_bias = bias.map(flat).transpose()?;
+    let bias = flat_bias.as_ref().map(Numbers::of).transpose()?;
+    let finish = Finish { bias: bias.as_ref().map(Numbers::slice), act };
+    let x_numbers = Numbers::of(&flat_x)?;
+    let mut result = Fresh::new(sizes.rows * sizes.out)?;
+    product::product(&mut result, x_numbers.slice(), &product::Matrix::of(&weight)?, *sizes, finish);
+    Ok(result)
+}
+
+pub(super) fn linear_plain(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (out, inner) = weight.dims2()?;
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(out);
+    let product = x.reshape(((), inner))?.matmul(&weight.t()?)?.reshape(shape)?;
+    Ok(match bias {
+        Some(bias) => product.broadcast_add(bias)?,
+        None => product,
+    })
+}
+
+/// The smallest side of a tile.
+const TILE: usize = 32;
+
+/// A linear map and its input, for the backward pass.
+struct Linear {
+    x: Tensor,
+    weight: Tensor,
+    /// Which of x, weight and bias need gradients; the last only if there is a bias.
+    asked: Vec<bool>,
+}
+
+impl Linear {
+    pub fn of(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let asked = [x, weight].into_iter().chain(bias).map(Tensor::track_op).collect();
+        Ok(Self { x: flat(x)?, weight: flat(weight)?, asked })
+    }
+
+    /// The gradients of x, weight and bias, given that of the result.
+    pub fn gradients(&self, gradient: &Tensor) -> Result<ArgumentGradients> {
+        let (out, inner) = self.weight.dims2()?;
+        let gradient = flat(gradient)?;
+        let (numbers, x, weight) = (Numbers::of(&gradient)?, Numbers::of(&self.x)?, Numbers::of(&self.weight)?);
+        let sizes = [numbers.slice().len() / out.max(1), inner, out];
+        let parts = self.asked.iter().enumerate().map(|(part, asked)| {
+            let make = || match part {
+                0 => of_x(numbers.slice(), weight.slice(), sizes)?.tensor(self.x.dims(), DType::F32),
+                1 => of_weight(numbers.slice(), x.slice(), sizes)?.tensor(self.weight.dims(), DType::F32),
+                _ => column_sums(numbers.slice(), out)?.tensor(&[out], DType::F32),
+            };
+            asked.then(make).transpose()
+        });
+        parts.collect()
+    }
+}
+
+/// dy W for dy `[rows, out]` and W `[out, in]`.
+fn of_x(gradient: &[f32], weight: &[f32], [rows, inner, out]: [usize; 3]) -> Result<Fresh> {
+    let gradient = Factor { numbers: gradient, row: out as isize, column: 1 };
+    let weight = Factor { numbers: weight, row: inner as isize, column: 1 };
+    let mut result = Fresh::new(rows * inner)?;
+    // SAFETY: the result has as many numbers, and nobody else knows it.
+    unsafe { in_tiles(result.pointer(), [rows, inner, out], gradient, weight, Onto::Nothing) };
+    Ok(result)
+}
+
+/// dy^T x for dy `[rows, out]` and x `[rows, in]`.
+fn of_weight(gradient: &[f32], x: &[f32], [rows, inner, out]: [usize; 3]) -> Result<Fresh> {
+    let gradient = Factor { numbers: gradient, row: 1, column: out as isize };
+    let x = Factor { numbers: x, row: inner as isize, column: 1 };
+    let mut result = Fresh::new(out * inner)?;
+    // SAFETY: the result has as many numbers, and nobody else knows it.
+    unsafe { in_tiles(result.pointer(), [out, inner, rows], gradient, x, Onto::Nothing) };
+    Ok(result)
+}
+
+/// a b for a `[m, k]` and b `[k, n]`, in tiles, in parallel.
+///
+/// # Safety
+/// The target is m rows of n numbers that nobody else uses, initialised if the product is added to them.
+pub(super) unsafe fn in_tiles(target: Place, [m, n, k]: [usize; 3], a: Factor, b: Factor, onto: Onto) {
+    if m * n == 0 {
+        return;
+    }
+    let (height, width) = tile(m, n, m * n * k);
+    let (down, across) = (m.div_ceil(height), n.div_ceil(width));
+    let one = |index: usize| {
+        let (row, column) = (index % down * height, index / down * width);
+        let (a, b) = (a.from(row, 0), b.from(0, column));
+        let sizes = [height.min(m - row), width.min(n - column), k];
+        // SAFETY: the tile lies in the target, and is no other's.
+        unsafe { multiply(target.at(row * n + column), n, sizes, 1.0, a, b, onto) };
+    };
+    match down * across {
+        1 => one(0),
+        tiles => (0..tiles).into_par_iter().with_max_len(1).for_each(one),
+    }
+}
+
+/// Height and width of tiles: two for each thread, of whole rows where there are enough of them.
+fn tile(m: usize, n: usize, cost: usize) -> (usize, usize) {
+    const WORTH_THREADS: usize = 1 << 18;
+    if cost < WORTH_THREADS {
+        return (m, n);
+    }
+    let wanted = 2 * rayon::current_num_threads();
+    let down = wanted.min(m.div_ceil(TILE));
+    let across = wanted.div_ceil(down).min(n.div_ceil(TILE));
+    (m.div_ceil(down).next_multiple_of(16), n.div_ceil(across).next_multiple_of(16))
+}
+
+/// The sum of the rows of `[rows, width]`.
+pub(super) fn column_sums(numbers: &[f32], width: usize) -> Result<Fresh> {
+    /// Rows of a partial sum; where they begin depends on the sizes only.
+    const ROWS: usize = 256;
+    let mut parts: Vec<Vec<f32>> = numbers
+        .par_chunks(ROWS * width.max(1))
+        .map(|rows| {
+            let mut sums = vec![0.0; width];
+            for row in rows.chunks_exact(width.max(1)) {
+                add_to(&mut sums, row);
+            }
+            sums
+        })
+        .collect();
+    let mut total = vec![0.0; width];
+    parts.drain(..).for_each(|part| add_to(&mut total, &part));
+    Ok(Fresh::from(total))
+}
+
+pub(super) fn add_to(sums: &mut [f32], more: &[f32]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
+    }
+}

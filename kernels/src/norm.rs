@@ -1,0 +1,121 @@
+//! Layer norm and RMS norm over the last axis.
+
+use candle_core::{DType, Tensor};
+
+use super::level::arch;
+use super::norm_back::Normed;
+use super::norm_rows::{Affine, Divisor, NormKind, NormRows, Scales, row_width};
+use super::numbers::{Fresh, Numbers, Way, flat, fusible};
+use super::record::record;
+use crate::Result;
+
+/// The norm of every row, times `weight` (plus 1 where `plus_one`), plus `bias`. Half precision is computed in f32.
+pub fn norm(
+    x: &Tensor,
+    kind: NormKind,
+    eps: f64,
+    weight: Option<&Tensor>,
+    plus_one: bool,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let affine = Affine { weight, plus_one, bias };
+    match affine.way(x) {
+        Way::Fused => fused(x, kind, Divisor::Own(eps as f32), affine)?.tensor(x.dims(), x.dtype()),
+        Way::Recorded => {
+            let arguments: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
+            let normed = Normed::of(x, kind, eps as f32, affine)?;
+            let result = fused(x, kind, Divisor::Own(eps as f32), affine)?;
+            record("norm", result, x.dims(), &arguments, move |_, gradient| normed.gradients(gradient))
+        }
+        Way::Plain => norm_with_scale_plain(x, kind, &norm_scale_plain(x, kind, eps)?, affine),
+    }
+}
+
+/// What the norm divides by: `[.., 1]`.
+pub fn norm_scale(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
+    if Affine::default().way(x) != Way::Fused {
+        return norm_scale_plain(x, kind, eps);
+    }
+    let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
+    let numbers = Numbers::of(&flat_x)?;
+    let x_numbers = numbers.slice();
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(1);
+    let mut scales = Fresh::new(x_numbers.len() / width)?;
+    scales.write(1, width, |first, out| {
+        let x = &x_numbers[first * width..(first + out.len()) * width];
+        arch.dispatch(Scales { out, x, width, kind, eps: eps as f32 });
+    });
+    scales.tensor(&shape, x.dtype())
+}
+
+/// The norm with a given divisor.
+pub fn norm_with_scale(
+    x: &Tensor,
+    kind: NormKind,
+    scale: &Tensor,
+    weight: Option<&Tensor>,
+    plus_one: bool,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let affine = Affine { weight, plus_one, bias };
+    let rows = x.elem_count() / row_width(x);
+    let fits = scale.elem_count() == rows && scale.rank() == x.rank();
+    if fits && affine.way(x) == Way::Fused && fusible(&[scale]) {
+        let scale = flat(scale)?;
+        return fused(x, kind, Divisor::Given(Numbers::of(&scale)?.slice()), affine)?.tensor(x.dims(), x.dtype());
+    }
+    norm_with_scale_plain(x, kind, scale, affine)
+}
+
+fn fused(x: &Tensor, kind: NormKind, divisor: Divisor, affine: Affine) -> Result<Fresh> {
+    let (width, arch, flat_x) = (row_width(x), arch(), flat(x)?);
+    let weight = affine.factor()?;
+    let bias = affine.bias.map(flat).transpose()?;
+    let weight = weight.as_ref().map(Numbers::of).transpose()?;
+    let bias = bias.as_ref().map(Numbers::of).transpose()?;
+    let (weight, bias) = (weight.as_ref().map(Numbers::slice), bias.as_ref().map(Numbers::slice));
+    let numbers = Numbers::of(&flat_x)?;
+    let x_numbers = numbers.slice();
+    let mut out = Fresh::new(x_numbers.len())?;
+    out.write(width, width, |first, out| {
+        let x = &x_numbers[first * width..first * width + out.len()];
+        let divisor = divisor.of_rows(first, out.len() / width);
+        arch.dispatch(NormRows { out, x, width, kind, divisor, weight, bias });
+    });
+    Ok(out)
+}
+
+pub(super) fn norm_scale_plain(x: &Tensor, kind: NormKind, eps: f64) -> Result<Tensor> {
+    let wide = widened(x)?;
+    let centred = centred(&wide, kind)?;
+    Ok((centred.sqr()?.mean_keepdim(candle_core::D::Minus1)? + eps)?.sqrt()?.to_dtype(x.dtype())?)
+}
+
+pub(super) fn norm_with_scale_plain(x: &Tensor, kind: NormKind, scale: &Tensor, affine: Affine) -> Result<Tensor> {
+    let wide = widened(x)?;
+    let mut y = centred(&wide, kind)?.broadcast_div(&widened(scale)?)?;
+    if let Some(weight) = affine.weight {
+        let weight = widened(weight)?;
+        y = y.broadcast_mul(&if affine.plus_one { (weight + 1.0)? } else { weight })?;
+    }
+    if let Some(bias) = affine.bias {
+        y = y.broadcast_add(&widened(bias)?)?;
+    }
+    Ok(y.to_dtype(x.dtype())?)
+}
+
+fn centred(x: &Tensor, kind: NormKind) -> Result<Tensor> {
+    Ok(match kind {
+        NormKind::Layer => x.broadcast_sub(&x.mean_keepdim(candle_core::D::Minus1)?)?,
+        NormKind::Rms => x.clone(),
+    })
+}
+
+fn widened(x: &Tensor) -> Result<Tensor> {
+    Ok(match x.dtype() {
+        DType::F64 => x.clone(),
+        _ => x.to_dtype(DType::F32)?,
+    })
+}

@@ -1,0 +1,248 @@
+//! The matrix product of linear maps: in tiles for many rows, by dot products for the few rows of generation.
+
+use candle_core::{CpuStorage, Storage, StorageRef, Tensor};
+use gemm::Parallelism;
+use half::slice::HalfFloatSliceExt;
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::activation::{Activation, with_activation};
+use super::dots::dots;
+use super::elementwise::One;
+use super::level::arch;
+use super::numbers::{Fresh, Place};
+use crate::Result;
+use crate::error::bail;
+
+/// Up to this many rows the time is that of reading the weights from memory, once.
+const FEW_ROWS: usize = 8;
+/// A tile of a product: its weights are packed once for all its rows, and it is still in the cache when it is
+/// finished. (Measured: strips of 128 columns over 2048 rows are as fast as `gemm` on the whole, and faster with more
+/// in one go, slower with fewer rows.)
+const TILE_ROWS: usize = 2048;
+const TILE_COLUMNS: usize = 128;
+
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub rows: usize,
+    pub inner: usize,
+    pub out: usize,
+}
+
+/// What follows the product before it is written: a bias and an activation function.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a> {
+    pub bias: Option<&'a [f32]>,
+    pub act: Option<Activation>,
+}
+
+/// A matrix `[out, in]` as it is stored.
+pub(super) struct Matrix<'a> {
+    storage: StorageRef<'a>,
+    begin: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Of a contiguous tensor.
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Some((begin, _)) = layout.contiguous_offsets() else {
+            bail!(Bug, "expected a matrix without gaps, found strides {:?}", layout.stride());
+        };
+        Ok(Self { storage, begin })
+    }
+
+    /// The numbers `begin..begin + len` in f32, in `buffer` where they are stored otherwise.
+    pub fn part<'b>(&'b self, begin: usize, len: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
+        let range = self.begin + begin..self.begin + begin + len;
+        let Storage::Cpu(storage) = &*self.storage else { return &[] };
+        if let CpuStorage::F32(all) = storage {
+            return &all[range];
+        }
+        buffer.resize(len, 0.0);
+        match storage {
+            CpuStorage::F16(all) => all[range].convert_to_f32_slice(buffer),
+            CpuStorage::BF16(all) => all[range].convert_to_f32_slice(buffer),
+            _ => {}
+        }
+        buffer
+    }
+}
+
+/// Writes x W^T with its bias and activation function.
+pub(super) fn product(result: &mut Fresh, x: &[f32], weight: &Matrix, sizes: Sizes, finish: Finish) {
+    let Sizes { rows, inner, out } = sizes;
+    if rows * out == 0 {
+        return;
+    }
+    let (arch, place) = (arch(), result.pointer());
+    let few = rows <= FEW_ROWS && inner > 0;
+    let columns = if few { strip(inner) } else { tile_columns(out) };
+    let height = if few { rows } else { tile_rows(rows, out.div_ceil(columns)) };
+    let (across, down) = (out.div_ceil(columns), rows.div_ceil(height));
+    let tile = |index: usize, buffer: &mut Vec<f32>| {
+        let (row, column) = (index % down * height, index / down * columns);
+        let tile = Tile { row, column, rows: height.min(rows - row), columns: columns.min(out - column) };
+        let weight = weight.part(column * inner, tile.columns * inner, buffer);
+        let x = &x[row * inner..(row + tile.rows) * inner];
+        if few {
+            dots(arch, x, weight, inner, |x_row, weight_row, sum| {
+                // SAFETY: within the tile, which is ours alone.
+                unsafe { *place.at((row + x_row) * out + column + weight_row) = sum };
+            });
+        } else {
+            tile.multiply(place, x, weight, sizes);
+        }
+        tile.finish(arch, place, out, finish);
+    };
+    if across * down == 1 {
+        tile(0, &mut Vec::new());
+    } else {
+        (0..across * down).into_par_iter().for_each_init(Vec::new, |buffer, index| tile(index, buffer));
+    }
+}
+
+/// How many rows of weights one thread takes at a time for few rows of x: about 64 KiB of them.
+fn strip(inner: usize) -> usize {
+    ((1 << 14) / inner.max(1)).clamp(8, 1 << 12)
+}
+
+/// Strips of equal width, a multiple of the number of threads.
+fn tile_columns(out: usize) -> usize {
+    let strips = out.div_ceil(TILE_COLUMNS).next_multiple_of(rayon::current_num_threads());
+    out.div_ceil(strips).next_multiple_of(16)
+}
+
+/// Fewer rows where there would be too few tiles for the threads.
+fn tile_rows(rows: usize, across: usize) -> usize {
+    let down = (2 * rayon::current_num_threads()).div_ceil(across).max(rows.div_ceil(TILE_ROWS));
+    rows.div_ceil(down).next_multiple_of(16)
+}
+
+#[derive(Clone, Copy)]
+struct Tile {
+    row: usize,
+    column: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Tile {
+    /// Writes the product of the rows of x and of the weights that belong to this tile.
+    fn multiply(self, place: Place, x: &[f32], weight: &[f32], sizes: Sizes) {
+        let inner = sizes.inner as isize;
+        let x = Factor { numbers: x, row: inner, column: 1 };
+        let weight = Factor { numbers: weight, row: 1, column: inner };
+        let target = place.at(self.row * sizes.out + self.column);
+        // SAFETY: the slices hold whole rows of both, and the tile lies within the result and is ours alone.
+        unsafe { multiply(target, sizes.out, [self.rows, self.columns, sizes.inner], 1.0, x, weight, Onto::Nothing) };
+    }
+
+    fn finish(self, arch: Arch, place: Place, out: usize, finish: Finish) {
+        if let (None, None) = (finish.bias, finish.act) {
+            return;
+        }
+        let bias = finish.bias.map(|bias| &bias[self.column..self.column + self.columns]);
+        for row in self.row..self.row + self.rows {
+            // SAFETY: within the tile, which is ours alone and has been written.
+            let numbers = unsafe { place.part(row * out + self.column, self.columns) };
+            match finish.act {
+                None => arch.dispatch(FinishRow { numbers, bias, function: Same }),
+                Some(act) => with_activation!(act, function => arch.dispatch(FinishRow { numbers, bias, function })),
+            }
+        }
+    }
+}
+
+/// One factor of a product: numbers, and the strides of rows and columns.
+#[derive(Clone, Copy)]
+pub(super) struct Factor<'a> {
+    pub numbers: &'a [f32],
+    pub row: isize,
+    pub column: isize,
+}
+
+impl Factor<'_> {
+    /// The part from a row and a column on.
+    pub fn from(self, row: usize, column: usize) -> Self {
+        let begin = row * self.row.unsigned_abs() + column * self.column.unsigned_abs();
+        Self { numbers: self.numbers.get(begin..).unwrap_or_default(), ..self }
+    }
+
+    /// The transposed factor.
+    pub fn turned(self) -> Self {
+        Self { numbers: self.numbers, row: self.column, column: self.row }
+    }
+}
+
+/// Whether a product is written, or added to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Onto {
+    Nothing,
+    WhatIsThere,
+}
+
+/// Writes scale * a b, for a `[m, k]` and b `[k, n]`, on this thread.
+///
+/// # Safety
+/// The target has m rows of n numbers, `step` apart, which nobody else uses; it need not be initialised unless the
+/// product is added to it. The factors hold the numbers that the sizes and their strides say.
+pub(super) unsafe fn multiply(
+    target: *mut f32,
+    step: usize,
+    [m, n, k]: [usize; 3],
+    scale: f32,
+    a: Factor,
+    b: Factor,
+    onto: Onto,
+) {
+    let (step, read) = (step as isize, onto == Onto::WhatIsThere);
+    let old = if read { 1.0 } else { 0.0 };
+    let (a, a_row, a_column) = (a.numbers.as_ptr(), a.row, a.column);
+    let (b, b_row, b_column) = (b.numbers.as_ptr(), b.row, b.column);
+    let none = Parallelism::None;
+    // SAFETY: as above; the target is read only where it is added to.
+    unsafe {
+        gemm::gemm(
+            m, n, k, target, 1, step, read, a, a_column, a_row, b, b_column, b_row, old, scale, false, false, false,
+            none,
+        );
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Same;
+
+impl One for Same {
+    #[inline(always)]
+    fn of<S: Simd>(self, _simd: S, x: S::f32s) -> S::f32s {
+        x
+    }
+}
+
+struct FinishRow<'a, F> {
+    numbers: &'a mut [f32],
+    bias: Option<&'a [f32]>,
+    function: F,
+}
+
+impl<F: One> WithSimd for FinishRow<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { numbers, bias, function } = self;
+        let Some(bias) = bias else {
+            return super::elementwise::Replace(numbers, function).with_simd(simd);
+        };
+        let (whole, rest) = S::as_mut_simd_f32s(numbers);
+        let (bias_whole, bias_rest) = S::as_simd_f32s(bias);
+        for (x, b) in whole.iter_mut().zip(bias_whole) {
+            *x = function.of(simd, simd.add_f32s(*x, *b));
+        }
+        if !rest.is_empty() {
+            let sum = simd.add_f32s(simd.partial_load_f32s(rest), simd.partial_load_f32s(bias_rest));
+            simd.partial_store_f32s(rest, function.of(simd, sum));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The scores of a product that are kept, as sparse rows.
+
+use rayon::prelude::*;
+
+use super::keep::{Few, LargestOfAll, LargestOfRows};
+use super::scores::Wanted;
+use super::{AtLeast, Product, Sizes, SparseRows};
+use crate::{Result, memory};
+
+/// One row of this many is sampled to estimate the floor of the largest scores.
+const ONE_OF: usize = 16;
+/// The number of rows that is enough for the estimate.
+const ENOUGH: usize = 64;
+/// How many times its share is taken from the sample, so that the floor is seldom too high.
+const SLACK: f64 = 1.25;
+
+impl Product<'_> {
+    /// The k largest scores of each row, those above 0; of equal ones the first columns. For k from 1 to the columns.
+    pub fn largest_of_rows(&self, k: usize) -> Result<SparseRows> {
+        let Sizes { rows, columns, .. } = self.sizes;
+        memory::check(LargestOfRows::size(k, rows, columns), || format!("the {k} largest codes of {rows} rows"))?;
+        let parts = self.look(Wanted::Largest(k), |rows| LargestOfRows::new(k, rows.len(), columns));
+        Ok(SparseRows::joined(parts.into_par_iter().map(LargestOfRows::finish).collect()))
+    }
+
+    /// The largest scores of all rows together, those above 0; of equal ones the first in the order of rows. For a count that is
+    /// not 0, and fewer than 2^32 scores.
+    pub fn largest_of_all(&self, count: usize) -> Result<SparseRows> {
+        let rows = self.sizes.rows;
+        memory::check(32 * count as u128, || format!("the {count} largest codes of {rows} rows"))?;
+        if let Some(floor) = self.likely_floor(count) {
+            let found = self.largest_from(count, Some(floor));
+            if found.values.len() == count {
+                return Ok(found);
+            }
+        }
+        Ok(self.largest_from(count, None))
+    }
+
+    fn largest_from(&self, count: usize, floor: Option<f32>) -> SparseRows {
+        let Sizes { rows, columns, .. } = self.sizes;
+        let wanted = Wanted::From(floor.map_or(AtLeast::Positive, AtLeast::Number));
+        LargestOfAll::finish(self.look(wanted, |part| LargestOfAll::new(count, columns, part, floor)), rows)
+    }
+
+    /// A floor that more than enough scores reach, estimated from a few of the rows.
+    fn likely_floor(&self, count: usize) -> Option<f32> {
+        let Sizes { rows, inner, .. } = self.sizes;
+        let some = rows / ONE_OF;
+        let share = (SLACK * count as f64 * some as f64 / rows as f64).ceil() as usize;
+        if some < ENOUGH {
+            return None;
+        }
+        let x: Vec<f32> = self.x.chunks_exact(inner * ONE_OF).flat_map(|rows| &rows[..inner]).copied().collect();
+        let sizes = Sizes { rows: some, ..self.sizes };
+        let found = Product { x: &x, sizes, ..*self }.largest_from(share, None);
+        // With fewer scores above 0 there is no estimate.
+        (found.values.len() == share).then(|| found.values.iter().copied().fold(f32::INFINITY, f32::min))
+    }
+
+    /// All scores from a floor on; none if they are more than a share of all.
+    pub fn few(&self, floor: AtLeast, most: f64) -> Option<SparseRows> {
+        let limit = |rows: usize| (most * rows as f64 * self.sizes.columns as f64) as usize;
+        let parts = self.look(Wanted::From(floor), |rows| Few::new(floor, limit(rows.len()), rows.len()));
+        Some(SparseRows::joined(parts.into_par_iter().map(Few::finish).collect::<Option<_>>()?))
+    }
+}

@@ -1,0 +1,151 @@
+//! Sums of a few rows of a matrix, and dot products with them.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::elementwise::{Replace, Times};
+
+/// Rows that are added in one pass over the result.
+const TOGETHER: usize = 4;
+/// Numbers of a line of the cache, and how many lines of a row are asked for before its turn: the processor finds out by
+/// itself how a row goes on, but not where the next one begins.
+const LINE: usize = 16;
+const AHEAD: usize = 4;
+
+/// Prefetches the beginning of a row of a matrix.
+#[inline(always)]
+fn ask_for(matrix: &[f32], width: usize, row: u32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let begin = matrix.as_ptr().wrapping_add(row as usize * width);
+        for line in 0..AHEAD.min(width.div_ceil(LINE)) {
+            // SAFETY: asking for an address reads nothing, whatever is there.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(line * LINE).cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (matrix, width, row);
+}
+
+/// Adds rows of a matrix, each as wide as `out`: `pick(i)` says which row is the i-th and what it counts.
+pub fn add_rows(arch: Arch, out: &mut [f32], matrix: &[f32], count: usize, pick: impl Fn(usize) -> (u32, f32)) {
+    arch.dispatch(AddRows { out, matrix, count, pick });
+}
+
+struct AddRows<'a, P> {
+    out: &'a mut [f32],
+    matrix: &'a [f32],
+    count: usize,
+    pick: P,
+}
+
+impl<P: Fn(usize) -> (u32, f32)> WithSimd for AddRows<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, matrix, count, pick } = self;
+        let mut index = 0;
+        while count - index >= TOGETHER {
+            for next in index + TOGETHER..count.min(index + 2 * TOGETHER) {
+                ask_for(matrix, out.len(), pick(next).0);
+            }
+            add::<S, TOGETHER>(simd, out, matrix, index, &pick);
+            index += TOGETHER;
+        }
+        while index < count {
+            add::<S, 1>(simd, out, matrix, index, &pick);
+            index += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn add<S: Simd, const N: usize>(
+    simd: S,
+    out: &mut [f32],
+    matrix: &[f32],
+    index: usize,
+    pick: &impl Fn(usize) -> (u32, f32),
+) {
+    let width = out.len();
+    let mut picked = [(0, 0.0); N];
+    for (i, picked) in picked.iter_mut().enumerate() {
+        *picked = pick(index + i);
+    }
+    let rows = picked.map(|(row, _)| S::as_simd_f32s(&matrix[row as usize * width..(row as usize + 1) * width]));
+    let factors = picked.map(|(_, factor)| factor);
+    let splat = factors.map(|factor| simd.splat_f32s(factor));
+    let (out, rest) = S::as_mut_simd_f32s(out);
+    for (at, out) in out.iter_mut().enumerate() {
+        let mut sum = *out;
+        for i in 0..N {
+            sum = simd.mul_add_e_f32s(rows[i].0[at], splat[i], sum);
+        }
+        *out = sum;
+    }
+    for (at, out) in rest.iter_mut().enumerate() {
+        for i in 0..N {
+            *out += rows[i].1[at] * factors[i];
+        }
+    }
+}
+
+/// Writes the dot product of a vector with each of these rows of a matrix.
+pub fn dots_with_rows(arch: Arch, out: &mut [f32], vector: &[f32], matrix: &[f32], rows: &[u32]) {
+    arch.dispatch(Dots { out, vector, matrix, rows });
+}
+
+struct Dots<'a> {
+    out: &'a mut [f32],
+    vector: &'a [f32],
+    matrix: &'a [f32],
+    rows: &'a [u32],
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, vector, matrix, rows } = self;
+        let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
+        let (groups, rest) = rows.as_chunks::<TOGETHER>();
+        for (index, (out, now)) in out_groups.iter_mut().zip(groups).enumerate() {
+            for next in rows.iter().skip((index + 1) * TOGETHER).take(TOGETHER) {
+                ask_for(matrix, vector.len(), *next);
+            }
+            *out = dots(simd, vector, matrix, *now);
+        }
+        for (out, row) in out_rest.iter_mut().zip(rest) {
+            [*out] = dots(simd, vector, matrix, [*row]);
+        }
+    }
+}
+
+#[inline(always)]
+fn dots<S: Simd, const N: usize>(simd: S, vector: &[f32], matrix: &[f32], rows: [u32; N]) -> [f32; N] {
+    let width = vector.len();
+    let (vector, vector_rest) = S::as_simd_f32s(vector);
+    let rows = rows.map(|row| S::as_simd_f32s(&matrix[row as usize * width..(row as usize + 1) * width]));
+    let mut sums = [simd.splat_f32s(0.0); N];
+    for (at, x) in vector.iter().enumerate() {
+        for i in 0..N {
+            sums[i] = simd.mul_add_e_f32s(*x, rows[i].0[at], sums[i]);
+        }
+    }
+    // A loop and not `map`: a closure that is not inlined is compiled without the vector instructions.
+    let mut totals = [0.0; N];
+    for i in 0..N {
+        totals[i] = simd.reduce_sum_f32s(sums[i]);
+        for (x, y) in vector_rest.iter().zip(rows[i].1) {
+            totals[i] += x * y;
+        }
+    }
+    totals
+}
+
+/// Multiplies a row by a number.
+pub fn scale(arch: Arch, row: &mut [f32], factor: f32) {
+    arch.dispatch(Replace(row, Times(factor)));
+}

@@ -1,0 +1,127 @@
+//! A dense product that is filtered tile by tile while it is computed, and never stored.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::AtLeast;
+use super::screen::Screen;
+use crate::level::arch;
+use crate::product::{Factor, Onto, multiply};
+
+/// A tile: its weights are packed once for all its rows, and its scores are still in the cache when they are filtered.
+const TILE_ROWS: usize = 2048;
+const TILE_COLUMNS: usize = 128;
+
+/// The sizes of x `[rows, inner]` and of weights `[columns, inner]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub rows: usize,
+    pub inner: usize,
+    pub columns: usize,
+}
+
+/// x W^T + bias.
+#[derive(Clone, Copy)]
+pub struct Product<'a> {
+    pub x: &'a [f32],
+    pub weights: &'a [f32],
+    /// One number a column.
+    pub bias: &'a [f32],
+    pub sizes: Sizes,
+}
+
+/// Which scores are wanted; others need not be exact.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// This many of the largest of each row, those above 0.
+    Largest(usize),
+    /// Those from a floor on.
+    From(AtLeast<'a>),
+}
+
+/// Sees scores and keeps some of them.
+pub trait KeepScores: Send {
+    /// Looks at scores of a row of its part, those of the columns from `first` on; the bias is not in them yet.
+    fn look<S: Simd>(&mut self, simd: S, row: usize, first: usize, scores: &mut [f32], bias: &[f32]);
+
+    /// Looks at scores of some columns of a row of its part, in order and with the bias.
+    fn see(&mut self, row: usize, columns: &[u32], scores: &[f32]);
+
+    /// Whether there are too many to continue.
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+impl Product<'_> {
+    /// Equal parts of the rows, as many as there are threads or more.
+    fn parts(&self) -> Vec<Range<usize>> {
+        let Sizes { rows, .. } = self.sizes;
+        let parts = rayon::current_num_threads().max(rows.div_ceil(TILE_ROWS));
+        let height = rows.div_ceil(parts).next_multiple_of(16);
+        (0..rows).step_by(height.max(1)).map(|row| row..(row + height).min(rows)).collect()
+    }
+
+    /// Shows all scores that are wanted, and maybe others, part by part of the rows in parallel, to what `make` makes for a
+    /// part; columns come in order.
+    pub fn look<K: KeepScores>(&self, wanted: Wanted, make: impl Fn(Range<usize>) -> K + Sync) -> Vec<K> {
+        let (arch, screen) = (arch(), Screen::of(self, wanted));
+        let part = |rows: Range<usize>| {
+            if let Some(screen) = &screen {
+                let mut keep = make(rows.clone());
+                if screen.look(rows.clone(), &mut keep) {
+                    return keep;
+                }
+            }
+            let mut keep = make(rows.clone());
+            self.look_at_all(arch, rows, &mut keep);
+            keep
+        };
+        self.parts().into_par_iter().map(part).collect()
+    }
+
+    fn look_at_all(&self, arch: Arch, rows: Range<usize>, keep: &mut impl KeepScores) {
+        let mut scores = vec![0.0; rows.len() * TILE_COLUMNS.min(self.sizes.columns)];
+        for first in (0..self.sizes.columns).step_by(TILE_COLUMNS) {
+            if keep.is_full() {
+                break;
+            }
+            let columns = TILE_COLUMNS.min(self.sizes.columns - first);
+            let scores = &mut scores[..rows.len() * columns];
+            self.multiply(scores, rows.clone(), first, columns);
+            let bias = &self.bias[first..first + columns];
+            arch.dispatch(Tile { scores, bias, first, keep });
+        }
+    }
+
+    fn multiply(&self, scores: &mut [f32], rows: Range<usize>, first: usize, columns: usize) {
+        let Sizes { inner, .. } = self.sizes;
+        let x = &self.x[rows.start * inner..rows.end * inner];
+        let weights = &self.weights[first * inner..(first + columns) * inner];
+        let x = Factor { numbers: x, row: inner as isize, column: 1 };
+        let weights = Factor { numbers: weights, row: 1, column: inner as isize };
+        let sizes = [rows.len(), columns, inner];
+        // SAFETY: the slices hold whole rows of both, and the scores are ours and as large as the tile.
+        unsafe { multiply(scores.as_mut_ptr(), columns, sizes, 1.0, x, weights, Onto::Nothing) };
+    }
+}
+
+struct Tile<'a, K> {
+    scores: &'a mut [f32],
+    bias: &'a [f32],
+    first: usize,
+    keep: &'a mut K,
+}
+
+impl<K: KeepScores> WithSimd for Tile<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (row, scores) in self.scores.chunks_exact_mut(self.bias.len()).enumerate() {
+            self.keep.look(simd, row, self.first, scores, self.bias);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Screening: finds the columns of a product that can matter to a row with rows quantised to bytes. Products of bytes take
+//! a quarter of the time of those of f32, and only the candidates are then multiplied exactly.
+//!
+//! With x = s q and w = t p, each off by up to half a step, a product of rows is off by a sum of independent roundings,
+//! whose variance is at most (s² |w|² + t² |x|²) / 12. A score less than `DEVIATIONS` standard deviations below the
+//! floor is a candidate, so that one in hundreds of millions is missed.
+
+mod candidates;
+mod rounded;
+mod tiles;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use candidates::Candidates;
+use pulp::Arch;
+use rounded::{Panels, Tiles};
+
+use super::scores::{KeepScores, Product, Wanted};
+use super::{AtLeast, dots_with_rows};
+use crate::level::arch;
+
+/// The margin for the rounding error of a product, in standard deviations.
+const DEVIATIONS: f32 = 6.0;
+/// Rows whose candidates are found before they are multiplied, so that they stay in the cache.
+const BLOCK: usize = 42 * rounded::TILE;
+/// Smaller products are as fast without screening.
+const WORTH_INNER: usize = 64;
+const WORTH_COLUMNS: usize = 512;
+const WORTH_ROWS: usize = 48;
+/// The sum of products of this many bytes fits an i32.
+const MOST_INNER: usize = 1 << 15;
+/// The share of candidates from which the full product is faster.
+const MOST: f32 = 0.08;
+
+/// The quantised weights of a product, and which scores are kept.
+pub struct Screen<'a> {
+    product: &'a Product<'a>,
+    panels: Panels,
+    /// The k of the k largest scores of each row, if these are wanted.
+    largest: Option<usize>,
+    arch: Arch,
+}
+
+impl<'a> Screen<'a> {
+    /// None if the processor lacks the instructions, if it is not worth it, or if a number is not finite: then all scores are
+    /// computed.
+    pub fn of(product: &'a Product<'a>, wanted: Wanted) -> Option<Self> {
+        let (arch, sizes) = (arch(), product.sizes);
+        let is_worth = (WORTH_INNER..MOST_INNER).contains(&sizes.inner)
+            && sizes.columns >= WORTH_COLUMNS
+            && sizes.rows >= WORTH_ROWS;
+        if !is_worth || !tiles::are_there(arch) {
+            return None;
+        }
+        let (floors, largest) = match wanted {
+            Wanted::Largest(k) if k as f32 > MOST / 2.0 * sizes.columns as f32 => return None,
+            Wanted::Largest(k) => (AtLeast::Positive, Some(k)),
+            Wanted::From(floors) => (floors, None),
+        };
+        let panels = Panels::of(arch, product, floors)?;
+        Some(Self { product, panels, largest, arch })
+    }
+
+    /// Passes the scores of all candidates of these rows to `keep`, which counts rows from the first of them; false if there
+    /// are too many to continue.
+    pub fn look(&self, rows: Range<usize>, keep: &mut impl KeepScores) -> bool {
+        let mut candidates = Candidates::new(self.largest, BLOCK);
+        let mut tiles = Tiles::default();
+        for block in rows.clone().step_by(BLOCK) {
+            let count = BLOCK.min(rows.end - block);
+            let inner = self.product.sizes.inner;
+            let x = &self.product.x[block * inner..(block + count) * inner];
+            if !tiles.fill(self.arch, x, inner) {
+                return false;
+            }
+            let most = MOST * (count * self.product.sizes.columns) as f32;
+            candidates.begin(&tiles, &self.panels, most as usize);
+            if !tiles::look(&tiles, &self.panels, &mut candidates) {
+                return false;
+            }
+            self.multiply(x, block - rows.start, &mut candidates, keep);
+        }
+        true
+    }
+
+    /// The exact scores of the candidates of a block.
+    fn multiply(&self, x: &[f32], first: usize, candidates: &mut Candidates, keep: &mut impl KeepScores) {
+        let Product { weights, bias, sizes, .. } = *self.product;
+        let mut scores = Vec::new();
+        for (row, x) in x.chunks_exact(sizes.inner).enumerate() {
+            let columns = candidates.of(row);
+            scores.resize(columns.len(), 0.0);
+            dots_with_rows(self.arch, &mut scores, x, weights, columns);
+            scores.iter_mut().zip(columns).for_each(|(score, column)| *score += bias[*column as usize]);
+            keep.see(first + row, columns, &scores);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Sums over rows and columns, in a fixed order and wide enough for many rows.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::level::arch;
+
+/// Rows in a piece of work; where pieces begin depends on nothing else.
+const PIECE: usize = 64;
+
+/// Adds rows to the sums of their columns.
+pub fn add_columns(arch: Arch, sums: &mut [f64], rows: &[f32]) {
+    struct Columns<'a>(&'a [f32], &'a mut [f64]);
+    impl WithSimd for Columns<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            for row in self.0.chunks_exact(self.1.len()) {
+                for (sum, x) in self.1.iter_mut().zip(row) {
+                    *sum += f64::from(*x);
+                }
+            }
+        }
+    }
+    arch.dispatch(Columns(rows, sums));
+}
+
+/// A variance below this share of the mean square is rounding error.
+const LEAST: f64 = 1e-12;
+
+/// The sum of squared deviations of rows from their mean, in one pass: sum x^2 - (sum x)^2 / n. The square of an f32 is
+/// exact in f64, so that the cancellation where the mean is large costs digits of f64, of which there are enough.
+pub fn spread(rows: &[f32], width: usize) -> f64 {
+    struct Moments<'a>(&'a [f32], &'a mut [f64], &'a mut [f64]);
+    impl WithSimd for Moments<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _simd: S) {
+            for row in self.0.chunks_exact(self.1.len()) {
+                for ((sum, square), x) in self.1.iter_mut().zip(self.2.iter_mut()).zip(row) {
+                    let x = f64::from(*x);
+                    *sum += x;
+                    *square += x * x;
+                }
+            }
+        }
+    }
+    let arch = arch();
+    let piece = |rows: &[f32]| {
+        let (mut sums, mut squares) = (vec![0.0; width], vec![0.0; width]);
+        arch.dispatch(Moments(rows, &mut sums, &mut squares));
+        (sums, squares.iter().sum::<f64>())
+    };
+    let parts: Vec<_> = rows.par_chunks(PIECE * width).map(piece).collect();
+    let (mut total, mut squares) = (vec![0.0; width], 0.0);
+    for (sums, square) in parts {
+        add(&mut total, &sums);
+        squares += square;
+    }
+    let count = (rows.len() / width) as f64;
+    let spread = squares - total.iter().map(|sum| sum * sum / count).sum::<f64>();
+    if spread > LEAST * squares { spread } else { 0.0 }
+}
+
+/// Adds sums up.
+pub fn add(total: &mut [f64], sums: &[f64]) {
+    total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+}
+
+/// The dot product of two vectors.
+pub fn dot(arch: Arch, a: &[f32], b: &[f32]) -> f32 {
+    let mut product = [0.0];
+    super::dots_with_rows(arch, &mut product, a, b, &[0]);
+    product[0]
+}
+
+/// The sum of the squares of a vector.
+pub fn squares(arch: Arch, vector: &[f32]) -> f32 {
+    dot(arch, vector, vector)
+}

@@ -1,0 +1,165 @@
+//! Gradients by a tape of fused operations.
+//!
+//! candle's own backward pass first adds every gradient to a tensor of zeros, which for the layers of a small model takes
+//! longer than the products. While [`Taped::of`] runs, each recorded operation is written to a tape of this thread, and its
+//! result is a variable to candle. What candle computes between two of them is an island: candle computes the gradients of
+//! its variables.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
+use candle_core::{Device, Tensor, TensorId, Var};
+
+use super::elementwise::sum;
+use super::numbers::Fresh;
+use crate::error::err;
+use crate::{Error, Result};
+
+/// The gradient of each argument, in order; none for those that need none.
+pub(super) type ArgumentGradients = Vec<Option<Tensor>>;
+
+/// From a result and its gradient to the gradients of the arguments.
+pub(super) type Back = Box<dyn Fn(&Tensor, &Tensor) -> Result<ArgumentGradients> + Send + Sync>;
+
+struct Node {
+    result: Tensor,
+    arguments: Vec<Tensor>,
+    /// None for an island, whose output is the result.
+    back: Option<Back>,
+}
+
+#[derive(Default)]
+struct Tape {
+    nodes: Vec<Node>,
+    known: HashSet<TensorId>,
+}
+
+thread_local! {
+    static TAPE: RefCell<Option<Tape>> = const { RefCell::new(None) };
+}
+
+/// The gradients of variables.
+#[derive(Debug)]
+pub struct Gradients(HashMap<TensorId, Tensor>);
+
+impl Gradients {
+    /// None for a variable that the number does not depend on.
+    pub fn get(&self, variable: &Tensor) -> Option<&Tensor> {
+        self.0.get(&variable.id())
+    }
+
+    /// The same, taken out.
+    pub fn take(&mut self, variable: &Tensor) -> Option<Tensor> {
+        self.0.remove(&variable.id())
+    }
+
+    fn add(&mut self, id: TensorId, more: Tensor) -> Result<()> {
+        let sum = match self.0.remove(&id) {
+            Some(before) => sum(&before, &more)?,
+            None => more,
+        };
+        self.0.insert(id, sum);
+        Ok(())
+    }
+}
+
+/// A number, with the tape of how it was made.
+pub struct Taped {
+    number: Tensor,
+    tape: Tape,
+}
+
+impl Taped {
+    /// Runs `work`, which gives one number.
+    pub fn of<E: From<Error>>(work: impl FnOnce() -> Result<Tensor, E>) -> Result<Self, E> {
+        struct Before(Option<Tape>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                TAPE.replace(self.0.take());
+            }
+        }
+        let before = Before(TAPE.replace(Some(Tape::default())));
+        let number = work()?;
+        let mut tape = TAPE.replace(None).unwrap_or_default();
+        drop(before);
+        if number.elem_count() != 1 {
+            let error = err!(Shape, "expected one number to take the gradient of, found shape {:?}", number.dims());
+            return Err(error.into());
+        }
+        tape.know(&number);
+        Ok(Self { number, tape })
+    }
+
+    pub fn number(&self) -> Tensor {
+        self.number.detach()
+    }
+
+    /// The gradients of the variables that the number depends on. Each activation is freed as soon as it has been used.
+    pub fn backward(mut self) -> Result<Gradients> {
+        let mut gradients = Gradients(HashMap::from([(self.number.id(), self.number.detach().ones_like()?)]));
+        while let Some(Node { result, arguments, back }) = self.tape.nodes.pop() {
+            let Some(gradient) = gradients.0.remove(&result.id()) else { continue };
+            let Some(back) = back else {
+                island(&result, &gradient, &mut gradients)?;
+                continue;
+            };
+            for (argument, gradient) in arguments.iter().zip(back(&result.detach(), &gradient)?) {
+                if let Some(gradient) = gradient.filter(|_| argument.track_op()) {
+                    gradients.add(argument.id(), gradient)?;
+                }
+            }
+        }
+        Ok(gradients)
+    }
+}
+
+pub(super) fn is_running() -> bool {
+    TAPE.with_borrow(Option::is_some)
+}
+
+/// Records an operation.
+pub(super) fn push(result: Fresh, shape: &[usize], arguments: &[&Tensor], back: Back) -> Result<Tensor> {
+    let result = Var::from_vec(result.numbers(), shape, &Device::Cpu)?.into_inner();
+    write(result.clone(), arguments, back);
+    Ok(result)
+}
+
+fn write(result: Tensor, arguments: &[&Tensor], back: Back) {
+    TAPE.with_borrow_mut(|tape| {
+        let Some(tape) = tape else { return };
+        arguments.iter().for_each(|argument| tape.know(argument));
+        tape.known.insert(result.id());
+        let arguments = arguments.iter().map(|argument| (*argument).clone()).collect();
+        tape.nodes.push(Node { result, arguments, back: Some(back) });
+    });
+}
+
+/// The same numbers in another shape.
+pub fn reshape(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    let result = x.reshape(shape)?;
+    if x.track_op() && is_running() {
+        let before = x.dims().to_vec();
+        write(result.clone(), &[x], Box::new(move |_, gradient| Ok(vec![Some(gradient.reshape(&before[..])?)])));
+    }
+    Ok(result)
+}
+
+impl Tape {
+    /// Registers an argument: if candle computed it, an island leads to it.
+    fn know(&mut self, argument: &Tensor) {
+        if argument.track_op() && !argument.is_variable() && self.known.insert(argument.id()) {
+            self.nodes.push(Node { result: argument.clone(), arguments: Vec::new(), back: None });
+        }
+    }
+}
+
+/// The gradients of the variables of an island, by candle.
+fn island(end: &Tensor, gradient: &Tensor, gradients: &mut Gradients) -> Result<()> {
+    let store = (end * gradient)?.sum_all()?.backward()?;
+    for id in store.get_ids() {
+        if let Some(gradient) = store.get_id(*id) {
+            gradients.add(*id, gradient.clone())?;
+        }
+    }
+    Ok(())
+}
