@@ -126,7 +126,7 @@ fn code(script: &Path, words: &[&str], folder: &Path) -> i32 {
 #[test]
 fn a_session_embeds() {
     // Cargo builds examples beside the binary before it runs the tests.
-    let built = std::path::Path::new(env!("CARGO_BIN_EXE_microtome")).with_file_name("examples").join("embed");
+    let built = std::path::Path::new(env!("CARGO_BIN_EXE_microtome")).with_file_name("examples").join("session");
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(built).current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
