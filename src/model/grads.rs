@@ -51,8 +51,8 @@ impl Hooks for Probe<'_> {
 }
 
 impl Decoder {
-    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there. Behind the end of a
-    /// text all logits are NaN.
+    /// The gradient of `metric(logits)`, one number, at each of the places, after the hooks there. All logits after the
+    /// end of a text are NaN.
     pub fn grads(
         &self,
         batch: &Batch,

@@ -5,7 +5,7 @@ use crate::base::{Result, names};
 use crate::tensor::Tensor;
 use crate::{bail, err};
 
-/// A matrix `[out, in]` and what is added to its product.
+/// A matrix `[out, in]` and its bias.
 #[derive(Debug, Clone)]
 pub struct Linear {
     pub weight: Tensor,
