@@ -1,4 +1,4 @@
-//! What may go wrong in a kernel: what was expected and what was found, and of what kind it is.
+//! Errors of kernels: what was expected and what was found, with a kind.
 
 use std::fmt;
 

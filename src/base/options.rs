@@ -27,7 +27,7 @@ pub enum Plain {
     Other(Foreign),
 }
 
-/// A value of the other language, which an option of its floor knows.
+/// A value of the scripting language, which only options of the script floor accept.
 #[derive(Clone)]
 pub struct Foreign {
     /// What it is, in words: "a function".
@@ -123,12 +123,12 @@ pub trait Setting: Sized {
     /// The words that it is one of, if it is.
     const CHOICES: &'static [&'static str] = &[];
 
-    /// What values are welcome, in the words of an error: "a number".
+    /// The accepted values, as an error names them: "a number".
     fn wanted() -> String;
 
     fn of(value: &Plain) -> Option<Self>;
 
-    /// Itself as a script writes it.
+    /// The value as a script writes it.
     fn written(&self) -> String;
 
     /// The numbers in it, which must lie in the range of the option.
@@ -142,7 +142,7 @@ pub trait Setting: Sized {
     }
 }
 
-/// A wrong element of a list or a map: where it is, such as `[2]` or `.name`, and what is wanted there.
+/// A wrong element of a list or a map: its place, such as `[2]` or `.name`, and what is expected there.
 pub struct Fault<'a> {
     place: String,
     wanted: String,
@@ -259,7 +259,7 @@ impl Setting for String {
     }
 }
 
-/// What is not said where it is nothing.
+/// An optional value: nothing stands for none.
 impl<T: Setting> Setting for Option<T> {
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
@@ -287,7 +287,7 @@ impl<T: Setting> Setting for Option<T> {
     }
 }
 
-/// What options say that take several values.
+/// The suffix for options that take several values.
 const OR_SEVERAL: &str = ", or an array of such";
 
 /// Several, or one alone.
@@ -398,7 +398,7 @@ impl Field {
         }
     }
 
-    /// Its name in scripts, where that is a word of the language here.
+    /// Its name in scripts, if that is a keyword of Rust.
     pub fn called(self, name: &'static str) -> Self {
         Self { name, ..self }
     }
@@ -424,7 +424,7 @@ impl Field {
         Self { high: Some(high), ..self }
     }
 
-    /// What the option takes, in the words of an error.
+    /// The accepted values, as an error names them.
     pub fn wanted(&self) -> String {
         let low = self.low.map(|(low, is_in)| if is_in { format!("at least {low}") } else { format!("above {low}") });
         let high = self.high.map(|high| format!("at most {high}"));
@@ -491,14 +491,14 @@ fn lowered(sentence: &str) -> String {
     }
 }
 
-/// Options that were declared.
+/// A declared group of options.
 pub trait Declared: Default {
     fn fields() -> &'static [Field];
 
     /// Takes the value of an option by its number.
     fn set(&mut self, number: usize, value: &Plain) -> Result<()>;
 
-    /// All options, of which `find` gives those that were said.
+    /// All options; `find` returns those that were given.
     fn given(mut find: impl FnMut(&'static str) -> Option<Plain>) -> Result<Self> {
         let mut options = Self::default();
         for (number, field) in Self::fields().iter().enumerate() {

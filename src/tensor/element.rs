@@ -196,7 +196,7 @@ fn blocked<T>(x: &[T], block: usize) -> &[T] {
     &x[block * BLOCK..x.len().min((block + 1) * BLOCK)]
 }
 
-/// What `one` gives for each element, where `empty` stands first.
+/// The results of `one` for each element; the result is first filled with `empty`.
 fn filled<T: Sync, U: Clone + Send>(x: &[T], empty: U, one: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let mut places = vec![empty; x.len()];
     parallel::fill(&mut places, BLOCK, &|first, part| {

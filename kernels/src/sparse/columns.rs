@@ -22,7 +22,7 @@ pub struct ByColumn {
     parts: Vec<Part>,
 }
 
-/// Some columns one behind the other.
+/// Some columns, concatenated.
 #[derive(Debug, Default, PartialEq)]
 struct Part {
     starts: Vec<usize>,

@@ -1,5 +1,5 @@
-//! The gradients of every fused operation: against candle's for the plain twin in f64, which in turn are compared with
-//! finite differences.
+//! The gradients of every fused operation: against candle's for the reference implementation in f64, which in turn are
+//! compared with finite differences.
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -221,7 +221,7 @@ fn what_a_tape_refuses_and_what_it_gives_back() {
     assert_eq!(several.message, "expected one number to take the gradient of, found shape [3]");
     let failed = Taped::of(|| crate::error::bail!(Argument, "no")).err().unwrap();
     assert_eq!(failed.message, "no");
-    // Both tapes are at their end: this goes to candle's graph.
+    // Both tapes have ended, so this goes to candle's graph.
     let sum = activate(&x, Activation::Relu).unwrap().sum_all().unwrap();
     assert!(sum.backward().unwrap().get(&x).is_some());
     let other = Var::from_tensor(&numbers(&[3], 1.0, 2)).unwrap();

@@ -132,7 +132,7 @@ fn element_type(descr: &str) -> Result<(DType, bool)> {
     }
 }
 
-/// The few words of Python that a header is written in.
+/// A parser for the small part of Python's syntax in which headers are written.
 struct Words<'a> {
     rest: &'a str,
 }

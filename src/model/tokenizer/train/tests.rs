@@ -1,4 +1,4 @@
-//! What trained tokenizers promise: which tokens there are, that nothing is lost, and the same ones every time.
+//! The guarantees of trained tokenizers: which tokens there are, lossless round trips, and determinism.
 
 use std::sync::LazyLock;
 
