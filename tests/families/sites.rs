@@ -1,4 +1,4 @@
-//! Every family has every site that its architecture has, of the shape that it should have, and what flows adds up.
+//! Every family has every site of its architecture, with the right shape, and the parts of the stream add up.
 
 use super::{FAMILIES, distance, expected, files, fixture, ids, load};
 use microtome::base::Task;
@@ -81,7 +81,7 @@ fn every_site_is_there_and_the_stream_is_the_sum_of_what_is_written() {
         let places = Site::all(&config).into_iter().map(|site| Place { site, head: None }).collect();
         let batch = Batch::new(ids(&expected["input_ids"])).unwrap();
         let run = decoder.run(&batch, Ask { places, ..Ask::default() }, &Task::default()).unwrap();
-        // Looking everywhere, by the kernels that write everything down, changes nothing.
+        // Recording every site, with the kernels that materialise everything, changes nothing.
         assert!(distance(&run.logits, &expected["logits"]) < 1e-4, "{family}");
 
         let mut kinds: Vec<SiteKind> = run.cache.iter().map(|(place, _)| place.site.kind).collect();
