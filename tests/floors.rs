@@ -26,7 +26,7 @@ const FLOORS: &[&str] = &[
     "cli",
 ];
 
-/// Crates and the floors that may name them.
+/// Crates, and the floors that may use them.
 const AT_HOME: &[(&str, &[&str])] = &[
     ("rhai", &["script", "repl"]),
     ("plotters", &["report"]),

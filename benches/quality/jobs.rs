@@ -46,7 +46,7 @@ impl Job {
         format!("{} of {}, {} steps of `{}`", self.codes, self.features, self.steps, self.kind)
     }
 
-    /// Whether a dictionary with so many codes may be compared.
+    /// Whether a dictionary with this L0 may be compared.
     pub fn is_near(&self, l0: f64) -> bool {
         (l0 / self.codes as f64 - 1.0).abs() <= NEAR
     }

@@ -27,7 +27,7 @@ pub enum Kind {
     Memory,
     /// A computation that has no answer: a singular matrix, no convergence.
     Numeric,
-    /// A connection that failed, or a server that said no.
+    /// A connection that failed, or a server that refused.
     Network,
     /// Ctrl-C.
     Interrupted,

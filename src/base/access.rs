@@ -115,7 +115,7 @@ impl Access {
     pub fn to_read(&self, path: &Path) -> Result<PathBuf> {
         let first = self.judged(path, path, "read", &self.read);
         if path.is_relative() && !first.as_ref().is_ok_and(|place| place.exists()) {
-            // What may not be read is treated like what is not there, so that the two cannot be told apart.
+            // Unreadable paths are treated like missing ones, so that the two cannot be told apart.
             for folder in std::iter::once(&self.out).chain(&self.read_below) {
                 let place = resolve(&folder.join(path))?;
                 if self.read.allows(&place) && place.exists() {
@@ -439,7 +439,7 @@ mod tests {
         assert!(!allows("nothuggingface.co") && !allows("hf.co.example.org"));
         assert_eq!(hub_hosts("https://huggingface.co/"), hub_hosts(""));
         assert_eq!(hub_hosts("http://mirror.example.org:80"), ["mirror.example.org"]);
-        // An address is no pattern.
+        // A URL is not a pattern.
         assert!(hub_hosts("https://*").is_empty() && hub_hosts("https://a b").is_empty());
     }
 

@@ -23,7 +23,7 @@ pub enum Plain {
     Text(String),
     List(Vec<Plain>),
     Map(Vec<(String, Plain)>),
-    /// What is none of these: a function, a model.
+    /// Anything else: a function, a model.
     Other(Foreign),
 }
 
@@ -83,7 +83,7 @@ impl From<&serde_json::Value> for Plain {
     }
 }
 
-/// A number as people read it: eight significant digits, no trailing zeros. `1.0` stays a float to the eye.
+/// A number for display: eight significant digits, no trailing zeros. `1.0` remains visibly a float.
 pub fn number_text(x: f64) -> String {
     if !x.is_finite() {
         return if x.is_nan() {
@@ -150,7 +150,7 @@ pub struct Fault<'a> {
 }
 
 impl<'a> Fault<'a> {
-    /// The fault of an element that must be a `T`, if it is none.
+    /// The fault of an element that must be a `T`, if it is not.
     pub fn of<T: Setting>(place: String, value: &'a Plain) -> Option<Self> {
         if T::of(value).is_some() {
             return None;
@@ -479,7 +479,7 @@ pub fn chosen<T: Setting>(name: &str, word: &str) -> Result<T> {
     T::of(&value).ok_or_else(|| refused((name, ""), &T::wanted(), T::CHOICES, &value))
 }
 
-/// The sentence as it stands behind a colon; names and abbreviations keep their capitals.
+/// The sentence as it follows a colon; names and abbreviations keep their capitals.
 fn lowered(sentence: &str) -> String {
     let mut letters = sentence.chars();
     let (first, second) = (letters.next(), letters.next());
@@ -525,8 +525,8 @@ pub fn one_of<T: Display>(words: impl IntoIterator<Item = T>) -> String {
 
 /// Declares options: a struct, its defaults, and how scripts give them.
 ///
-/// Each field has a doc comment, which help shows, and a default. Behind `=>` stand calls of [`Field`]'s methods. Options
-/// that several calls share are a group of their own, and `with reading: ReadingOptions;` takes them in.
+/// Each field has a doc comment, which help shows, and a default. After `=>` come calls of [`Field`]'s methods. Options
+/// that several calls share are a group of their own, which `with reading: ReadingOptions;` includes.
 #[macro_export]
 macro_rules! options {
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $(

@@ -326,7 +326,7 @@ impl Generation<'_, '_> {
         Ok(self.processors[row].sample(&logits)?)
     }
 
-    /// The last half context of each text, to be read anew.
+    /// The last half context of each text, to be read again.
     fn recent(&self, context: usize) -> Result<Batch> {
         let keep = (context / 2).max(1);
         Batch::new(self.texts.iter().map(|text| text[text.len().saturating_sub(keep)..].to_vec()).collect())

@@ -21,7 +21,7 @@ pub struct Gradients {
     pub cache: Cache,
 }
 
-/// Adds a variable of zeros at each site that is asked for: its gradient is that of the activation.
+/// Adds a variable of zeros at each requested site: its gradient is that of the activation.
 struct Probe<'a> {
     chain: Chain<'a>,
     sites: Vec<Site>,

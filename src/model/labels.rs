@@ -95,7 +95,7 @@ impl Marks {
     }
 }
 
-/// The first byte of a token that is no blank, or its first.
+/// The first byte of a token that is not blank, or its first byte.
 fn first_byte(text: &str, range: &Range<usize>) -> usize {
     let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
     let blanks = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();

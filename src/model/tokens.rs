@@ -74,7 +74,7 @@ impl Tokens {
         self.ids.is_empty()
     }
 
-    /// Whether the token at `index` was added and is no part of the text.
+    /// Whether the token at `index` was added and is not part of the text.
     pub fn is_added(&self, index: usize) -> bool {
         index < self.front || index >= self.len().saturating_sub(self.back)
     }

@@ -14,7 +14,7 @@ const FEWEST_COLUMNS: usize = 2;
 /// Numbers at least this wide are looked at to find the width of all.
 const WIDEST: usize = 12;
 
-/// Which entries of an axis are shown: all, or so many from both ends.
+/// Which entries of an axis are shown: all, or this many from both ends.
 #[derive(Clone)]
 struct Shown {
     positions: Vec<i64>,

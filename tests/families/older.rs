@@ -1,4 +1,5 @@
-//! The same models as older hub files have them: old config keys, half precision, mask buffers, no prefix, two shards.
+//! The same models in the form of older hub files: old config keys, half precision, mask buffers, no prefix, two
+//! shards.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -12,7 +12,7 @@ use microtome::tensor::Tensor;
 const ROWS: usize = 2;
 const WIDTH: usize = 24;
 
-/// The shape of what flows at a site, from the meaning of the site alone.
+/// The shape of the activation at a site, from the meaning of the site alone.
 fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
     let each = |sizes: &[usize]| [&[ROWS, WIDTH], sizes].concat();
     match kind {
@@ -31,7 +31,7 @@ fn shape(config: &Config, kind: SiteKind) -> Vec<usize> {
     }
 }
 
-/// The kinds that a family of this architecture must have beside those that all have.
+/// The kinds that a family of this architecture must have in addition to those that all have.
 fn wanted(config: &Config) -> Vec<SiteKind> {
     let mut kinds = vec![
         SiteKind::Embed,

@@ -175,7 +175,7 @@ fn state_dictionaries() {
 fn configs() {
     for family in ["llama", "gpt2", "gpt_neox", "gemma3_text"] {
         let good = samples::fixture(&format!("models/{family}/config.json"));
-        // The line's end behind the last brace may be missing.
+        // The line end after the last brace may be missing.
         let end = good.iter().rposition(|byte| *byte == b'}').unwrap();
         survives(&good, end, 1000, |bytes| {
             let config = serde_json::from_slice(bytes).map_err(|e| microtome::err!(Format, "{e}"))?;

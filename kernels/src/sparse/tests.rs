@@ -46,7 +46,7 @@ fn sorted(rows: &SparseRows, row: usize) -> Vec<(u32, f32)> {
     all
 }
 
-/// The first so many by size among those above 0, of equals the first ones, in the order of columns.
+/// The `count` largest scores above 0, of equal ones the first, in the order of columns.
 fn first(mut scores: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
     scores.retain(|(_, score)| *score > 0.0);
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));

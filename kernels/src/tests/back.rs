@@ -24,7 +24,7 @@ fn check(arguments: &[Tensor], tolerance: f32, floor: f32, f: impl Fn(&[Tensor])
     };
     let variables: Vec<Var> = arguments.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
     let tensors: Vec<Tensor> = variables.iter().map(|x| x.as_tensor().clone()).collect();
-    // The objective itself is an island behind the operation.
+    // The objective itself is an island after the operation.
     let taped = Taped::of(|| Ok::<_, crate::Error>(objective(&tensors))).unwrap().backward().unwrap();
     let by_tape = variables.iter().map(|x| taped.get(x).unwrap().clone());
     for (by_tape, by_candle) in by_tape.zip(gradients(DType::F32)) {
@@ -200,7 +200,7 @@ fn strided_arguments_and_gradients() {
     });
 }
 
-/// Fused operations with candle's between them, before and behind, and results that are used twice.
+/// Fused operations with candle's between, before and after them, and results that are used twice.
 #[test]
 fn a_tape_with_islands() {
     let (x, weight) = (numbers(&[6, 4], 1.0, 1), numbers(&[4, 4], 1.0, 2));

@@ -96,8 +96,8 @@ fn itself(folder: &Path) -> io::Result<File> {
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Some(place) = &self.place {
-            // Removed while still locked, so that nobody can hold the lock of a file that is no longer there. If it
-            // cannot be removed it stays as an empty file without effect.
+            // Removed while still locked, so that no other run can hold a lock on a deleted file. If it cannot be
+            // removed it stays as an empty file without effect.
             let _stays = fs::remove_file(&place.0);
         }
         let _released_on_close = self.file.unlock();

@@ -1,6 +1,6 @@
 //! The user's own files, such as the history of the prompt, to which the rules for scripts do not apply.
 //!
-//! Users may keep them elsewhere, behind a link, so links are followed here.
+//! Users may keep them elsewhere and link to them, so links are followed here.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -221,7 +221,7 @@ fn has_other_names(_file: &File) -> bool {
     false
 }
 
-/// The length and the hash of what is in a file, which is left at its end.
+/// The length and the hash of a file, whose cursor is left at its end.
 fn hashed(task: &Task, file: &mut File, place: &Path) -> Result<(u64, Sha256)> {
     let (mut length, mut hash) = (0, Sha256::new());
     files::pieces(file, task, place, |piece| {

@@ -174,7 +174,7 @@ fn finished(files: &Files, loaded: Loaded, origin: String, loading: &Loading, ta
     Ok(Model { decoder, tokenizer, origin, published: loaded.published.map(Arc::new), history: None })
 }
 
-/// The tokenizer of a file or a folder, for a model that knows so many tokens.
+/// The tokenizer of a file or a folder, for a model with this many tokens.
 fn tokenizer(files: &Files, path: &Path, tokens: usize, task: &Task) -> Result<Tokenizer> {
     let shown = path.display();
     if files.access().to_read(path)?.is_dir() {

@@ -268,7 +268,7 @@ impl Split<'_> {
             before.iter_mut().zip(weight).for_each(|(value, weight)| *value *= weight + one);
         }
         if kind == NormKind::Layer {
-            // Centring is symmetric: centring what is read is as good as centring every part.
+            // Centring is symmetric: centring the direction once replaces centring every part.
             let mean = before.iter().sum::<f64>() / before.len().max(1) as f64;
             before.iter_mut().for_each(|value| *value -= mean);
         }

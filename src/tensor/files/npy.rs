@@ -77,7 +77,7 @@ impl Header {
         Ok((end, bytes.get(start..end).ok_or_else(cut_short)?))
     }
 
-    /// How many bytes of elements must follow; refused where there is no room for them.
+    /// The number of bytes of elements that must follow; refused if there is not enough memory.
     pub(super) fn size(&self) -> Result<usize> {
         Ok(element::room(&self.shape, self.dtype)? * self.dtype.size_in_bytes())
     }

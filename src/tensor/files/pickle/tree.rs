@@ -119,7 +119,7 @@ impl Walker<'_> {
 
     fn spend(&mut self, cost: usize) -> Result<()> {
         self.left = self.left.checked_sub(cost).ok_or_else(too_much)?;
-        // A name stands in the tree, among the tensors, and in the path to them.
+        // A name is stored in the tree, among the tensors, and in the path to them.
         self.budget.take(3 * cost as u128, told)
     }
 }
